@@ -1,0 +1,399 @@
+"""The library: `from queuectl import Spool`. The commands call the same code.
+
+    spool = Spool("spool")                                   # or Spool.create("spool")
+    job_id = spool.enqueue(["convert", "a.png", "a.jpg"], max_retries=1)
+    spool.get(job_id).state                                  # "pending", "running", "done" or "dlq"
+
+Every method that writes returns once the change is on disk as the setting `durability` says.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from queuectl import fsops, names, record, times
+from queuectl.clock import Clock
+from queuectl.config import Settings
+from queuectl.errors import (
+    DamagedRecordError,
+    InvalidJobError,
+    QueuectlError,
+    SpoolUnavailableError,
+    UnknownJobError,
+)
+from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATE_ALIASES, STATES
+from queuectl.producer import Producer
+from queuectl.spool import SpoolDir
+
+# How long a change by hand waits for a worker that is just claiming the same id.
+_STRIPE_PATIENCE_S = 10.0
+
+
+class Job(NamedTuple):
+    """A job as it lies in the spool.
+
+    `attempts` are the runs started since it was last enqueued or requeued that count against `max_retries + 1`, the
+    one that succeeded or is running included. `spec` holds every key of its file but `history`, unknown ones too;
+    `history` is one dict an event. Instants are seconds since 1970 UTC.
+    """
+
+    id: str
+    state: str
+    path: str
+    command: str | list[str]
+    attempts: int
+    max_retries: int
+    priority: int
+    tags: list[str]
+    enqueued_at: float | None
+    due_at: float | None
+    worker: str
+    """Who runs it, while it runs; else ""."""
+    error: str
+    """What went wrong last, in words, or ""."""
+    spec: dict[str, Any]
+    history: list[dict[str, Any]]
+
+
+class Counts(NamedTuple):
+    """Files in each folder; `waiting_for_time` are those of `pending` whose name says a later time."""
+
+    pending: int
+    running: int
+    done: int
+    dlq: int
+    rejected: int
+    waiting_for_time: int
+
+
+class Spool:
+    """One spool folder.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        NotASpoolError: it is not a spool; `Spool.create` makes one.
+        InvalidSettingsError: its queuectl.toml has a mistake.
+        SpoolUnavailableError: it cannot be read.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.folder = SpoolDir.open(path)
+        self.settings: Settings = self.folder.settings()
+        self._rng = random.Random()
+        self._clock = Clock()
+        self._producer = Producer(self.folder, self.settings, clock=self._clock, rng=self._rng)
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str]) -> Spool:
+        """The spool at `path`, made if there is none yet (settings and README included)."""
+        from queuectl import setup
+
+        setup.create(SpoolDir(path), rng=random.Random())
+        return cls(path)
+
+    @property
+    def path(self) -> str:
+        """The folder, absolute."""
+        return self.folder.root
+
+    # ------------------------------------------------------------------------------------------------- produce
+
+    def enqueue(
+        self,
+        command: str | Sequence[str],
+        *,
+        id: str | None = None,
+        max_retries: int | None = None,
+        backoff_base: float | None = None,
+        backoff_max: float | str | None = None,
+        jitter: float | None = None,
+        timeout: float | str | None = None,
+        priority: int | None = None,
+        run_at: str | None = None,
+        delay: float | str | None = None,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        tags: Sequence[str] | None = None,
+        no_retry_exit_codes: Sequence[int] | None = None,
+    ) -> str:
+        """Put one job into the spool and return its id; see the job's schema for what each argument means.
+
+        Raises:
+            InvalidJobError: an argument that cannot be; says which and why.
+            DuplicateJobError: the spool holds a job with this id.
+            SpoolUnavailableError: full, read-only or gone; nothing was left behind.
+        """
+        given = {
+            "id": id,
+            "command": command if isinstance(command, str) else list(command),
+            "max_retries": max_retries,
+            "backoff_base": backoff_base,
+            "backoff_max": backoff_max,
+            "jitter": jitter,
+            "timeout": timeout,
+            "priority": priority,
+            "run_at": run_at,
+            "delay": delay,
+            "cwd": cwd,
+            "env": None if env is None else dict(env),
+            "tags": None if tags is None else list(tags),
+            "no_retry_exit_codes": None if no_retry_exit_codes is None else list(no_retry_exit_codes),
+        }
+        return self.enqueue_many([{key: value for key, value in given.items() if value is not None}])[0]
+
+    def enqueue_many(self, documents: Iterable[Mapping[str, Any]]) -> list[str]:
+        """Put many jobs into the spool, each a mapping with the keys of a job file; return their ids in order.
+
+        All are checked first: on an invalid or duplicate one nothing is written.
+
+        Raises:
+            As `enqueue`; an InvalidJobError says which document when there are several.
+        """
+        prepared = []
+        wanted = []
+        for number, document in enumerate(documents, 1):
+            if "history" in document:
+                document = {key: value for key, value in document.items() if key != "history"}
+            try:
+                prepared.append(self._producer.prepare(document, by="enqueue"))
+            except InvalidJobError as error:
+                if number == 1 and len(prepared) == 0 and not isinstance(documents, list):
+                    raise
+                if isinstance(documents, list) and len(documents) == 1:
+                    raise
+                raise InvalidJobError(
+                    f"job {number}: {error}", key=error.key, cause=error.cause, hint=error.hint
+                ) from error
+            if document.get("id") is not None:
+                wanted.append(prepared[-1].job_id)
+        try:
+            if wanted:
+                self._producer.refuse_duplicates(wanted)
+            return self._producer.publish(prepared)
+        except OSError as error:
+            raise unavailable(self.folder, error) from error
+
+    # ---------------------------------------------------------------------------------------------------- look
+
+    def get(self, job_id: str) -> Job:
+        """The job with this id.
+
+        Raises:
+            UnknownJobError: there is none.
+            DamagedRecordError: its file is not whole.
+        """
+        for _ in range(5):
+            found = self.folder.find(job_id)
+            if found is None:
+                break
+            try:
+                return self.load(found.state, found.name)
+            except FileNotFoundError:
+                continue  # it moved between the look and the read
+        raise UnknownJobError(job_id)
+
+    def load(self, state: str, name: str) -> Job:
+        """The job in the file `name` of a state's folder; also a drop that no worker has looked at yet.
+
+        Raises:
+            DamagedRecordError: the file is no job.
+            FileNotFoundError: it is gone.
+        """
+        path = self.folder.path(state, name)
+        try:
+            stored = self.folder.read(state, name)
+        except DamagedRecordError:
+            return self._load_drop(state, name, path)
+        document = json.loads(stored.data)
+        history = document.pop("history", [])
+        return _job(stored.record, state, path, document, history)
+
+    def _load_drop(self, state: str, name: str, path: str) -> Job:
+        from queuectl import intake
+
+        content = fsops.read(path, intake.BATCH_MAX_BYTES)
+        parsed = intake.parse(content.data, lines=False)
+        parts = names.parse(name)
+        if not isinstance(parsed, intake.Single) or parts is None:
+            why = parsed.why if isinstance(parsed, intake.Incomplete | intake.Refused) else "it holds many jobs"
+            raise DamagedRecordError(f"{path} is no job (yet): {why}", path=path)
+        try:
+            taken = intake.accept(parsed.document, defaults=self.settings.retry_defaults, now_at=self._clock.now())
+        except InvalidJobError as error:
+            raise DamagedRecordError(f"{path} is no job: {error}", path=path, hint=error.hint) from error
+        spec = {"id": names.clean_id(parts.stem), **taken.spec}
+        item = record.decode(record.frame(spec, taken.history))
+        return _job(item, state, path, spec, taken.history)
+
+    def jobs(self, state: str) -> Iterator[Job]:
+        """The jobs in a state, in the order of their files' names (generated ids: oldest first).
+
+        Files that are no jobs (yet), and those that move on meanwhile, are passed over.
+
+        Raises:
+            ValueError: no such state.
+        """
+        folder_state = STATE_ALIASES.get(state, state)
+        if folder_state not in STATES:
+            raise ValueError(f"no state {state!r}; the states are {', '.join(STATES)}")
+        for name in self.folder.job_names(folder_state):
+            try:
+                yield self.load(folder_state, name)
+            except (DamagedRecordError, OSError):
+                continue
+
+    def counts(self) -> Counts:
+        """How many jobs are where: one listing a folder, no file is opened."""
+        try:
+            waiting = self.folder.waiting_names()
+            now_at = self._clock.now()
+            later = sum(
+                1
+                for name in waiting
+                if ",due=" in name and (parts := names.parse(name)) and parts.due_at and parts.due_at > now_at
+            )
+            running, done, dlq, rejected = (
+                len(self.folder.job_names(state)) for state in (RUNNING, DONE, DLQ, REJECTED)
+            )
+            return Counts(len(waiting), running, done, dlq, rejected, later)
+        except OSError as error:
+            raise unavailable(self.folder, error) from error
+
+    # -------------------------------------------------------------------------------------------------- change
+
+    def requeue(self, job_id: str, *, by: str = "api") -> Job:
+        """Run a dead or finished job again: its retries are fresh, its history is kept.
+
+        Raises:
+            UnknownJobError: there is no such job.
+            QueuectlError: it is waiting or running already.
+            SpoolUnavailableError: a worker holds it for too long, or the disk refuses.
+        """
+        from queuectl.claim import Stripes
+
+        stripes = Stripes(self.folder)
+        try:
+            stripe = stripes.of(job_id)
+            deadline = self._clock.monotonic() + _STRIPE_PATIENCE_S
+            while not stripe.try_acquire():
+                if self._clock.monotonic() > deadline:
+                    raise SpoolUnavailableError(f"job {job_id!r} is held by another process", path=self.path)
+                time.sleep(0.01)
+            try:
+                return self._requeue(job_id, by)
+            finally:
+                stripe.release()
+        except OSError as error:
+            raise unavailable(self.folder, error) from error
+        finally:
+            stripes.close()
+
+    def _requeue(self, job_id: str, by: str) -> Job:
+        found = self.folder.find(job_id)
+        if found is None:
+            raise UnknownJobError(job_id)
+        if found.state not in (DLQ, DONE):
+            raise QueuectlError(
+                f"job {job_id!r} is {found.state}: only jobs in dlq/ and done/ can be run again",
+                hint=f"queuectl show {job_id}",
+            )
+        stored = self.folder.read(found.state, found.name)
+        event = record.event("requeued", self._clock.now(), by=by)
+        offset, text = record.append(len(stored.data), [event], empty=not stored.record.history)
+        sync = self.settings.durability != "off"
+        fsops.append(found.path, len(stored.data), offset, text, sync=sync)
+        name = names.waiting_name(stored.record.id, None, stored.record.priority)
+        name = self.folder.move(found, PENDING, name, self._rng)
+        if sync:
+            fsops.sync_folder(self.folder.folder(PENDING))
+        return self.load(PENDING, name)
+
+    def purge(self, job_id: str) -> None:
+        """Delete a dead or finished job and its logs for good.
+
+        Raises:
+            UnknownJobError: there is no such job.
+            QueuectlError: it is waiting or running.
+        """
+        found = self.folder.find(job_id)
+        if found is None:
+            raise UnknownJobError(job_id)
+        if found.state not in (DLQ, DONE):
+            raise QueuectlError(f"job {job_id!r} is {found.state}: only jobs in dlq/ and done/ can be purged")
+        try:
+            fsops.unlink(found.path)
+            for log in self.logs(job_id):
+                fsops.unlink(log)
+        except OSError as error:
+            raise unavailable(self.folder, error) from error
+
+    def logs(self, job_id: str) -> list[str]:
+        """The paths of a job's logs, first attempt first."""
+        listed = []
+        for name in fsops.names(self.folder.folder("logs")):
+            stem, _, ending = name.rpartition(".")
+            head, _, number = stem.rpartition(".")
+            if ending == "log" and head == job_id and number.isdecimal():
+                listed.append((int(number), self.folder.path("logs", name)))
+        return [path for _, path in sorted(listed)]
+
+
+def _job(
+    item: record.Record, state: str, path: str, document: dict[str, Any], history: list[dict[str, Any]]
+) -> Job:
+    standing = record.standing(item)
+    enqueued = next((event for event in item.history if event.event == "enqueued"), None)
+    running = standing.last is not None and standing.last.event == "started"
+    succeeded = standing.last is not None and standing.last.event == "succeeded"
+    spec = {key: value for key, value in document.items() if key not in ("format", "history")}
+    return Job(
+        id=item.id,
+        state=state,
+        path=path,
+        command=item.command,
+        attempts=standing.failures + (1 if running or succeeded else 0),
+        max_retries=item.max_retries,
+        priority=item.priority,
+        tags=list(item.tags),
+        enqueued_at=None if enqueued is None else _instant(enqueued.at),
+        due_at=standing.due_at if state == PENDING else None,
+        worker=standing.last.worker if running and standing.last is not None else "",
+        error=standing.error,
+        spec=spec,
+        history=history,
+    )
+
+
+def _instant(text: str) -> float | None:
+    try:
+        return times.from_text(text)
+    except ValueError:
+        return None
+
+
+def unavailable(spool: SpoolDir, error: OSError) -> SpoolUnavailableError:
+    """The error that a person is shown for an OSError of the spool."""
+    hints = {
+        "ENOSPC": "free some space on the disk, then try again",
+        "EDQUOT": "your quota on this disk is used up",
+        "EROFS": "the disk is mounted read-only",
+        "EACCES": f"you may not write there: see the permissions of {spool.root}",
+        "EPERM": f"you may not write there: see the permissions of {spool.root}",
+    }
+    import errno
+
+    return SpoolUnavailableError(
+        f"the spool {spool.root} cannot be used now: {error.strerror or error}",
+        path=spool.root,
+        cause=f"{error.filename or spool.root}: {error.strerror or error}",
+        hint=hints.get(errno.errorcode.get(error.errno or 0, ""), ""),
+    )
+
+

@@ -1,0 +1,559 @@
+"""Claim, start, settle: the heart of queuectl, where every order matters (promises P2, P3, P4, P7).
+
+A claim, under the stripe of the id (one of 64 permanent lock files; a process that is stopped in here blocks one
+64th of the ids, never everyone):
+
+    1. try-lock the stripe               busy: leave this one, take the next
+    2. move pending/NAME running/ID.json  gone: somebody else won; taken: that id runs already
+    3. read it; take in what is no record of ours: a fresh copy in tmp/, synced, renamed over it
+    4. append `started`, naming the lease that this worker holds
+    5. unlock the stripe; run exactly what was read
+
+The stripe and not the rename decides, because on Windows and SMB two claimers can both "win" a rename. A crash
+between 2 and 4 leaves a file in running/ without `started`: `rescue` puts it back. After 4 the lease tells whether
+the run is alive.
+
+Settling needs no lock, since only who holds the lease may settle: append the outcome, then one move to where the
+outcome says. A crash in between leaves an outcome on record, and `rescue` makes the move it tells.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import random
+from typing import Any, NamedTuple
+
+from queuectl import batch, fsops, intake, job, lifecycle, names, record, rejects, times
+from queuectl.clock import Clock
+from queuectl.config import Settings
+from queuectl.errors import DamagedRecordError, InvalidJobError
+from queuectl.lease import is_alive
+from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
+from queuectl.locks import FileLock
+from queuectl.output import keep_output
+from queuectl.spool import RECORD_MAX_BYTES, Located, SpoolDir, name_for, record_name
+
+
+class Claimed:
+    """A job that this worker runs: what to run, and what settling it needs."""
+
+    __slots__ = ("attempt", "data", "failures", "job_id", "lease", "record", "size")
+
+    def __init__(self, item: record.Record, data: bytes, *, attempt: int, failures: int, lease: str) -> None:
+        self.record = item
+        self.data = data
+        self.size = len(data)
+        self.job_id = item.id
+        self.attempt = attempt
+        self.failures = failures
+        self.lease = lease
+
+
+class Declined(NamedTuple):
+    """Why a name could not be claimed, and what follows.
+
+    `why` is one of: gone (somebody else has it), busy (its stripe is taken, or the id is running), later (not due:
+    `name` is its new name, `due_at` when), arriving (not whole yet: `sig` tells this version from the next, `text`
+    what is wrong), foreign (left alone), rejected (`text` says why), dead (moved to dlq/), split (`made` jobs came of it),
+    mended (its torn end was repaired in place).
+    """
+
+    why: str
+    name: str = ""
+    text: str = ""
+    due_at: float | None = None
+    sig: fsops.FileSig | None = None
+    made: int = 0
+    hint: str = ""
+    """For an arriving file: what to do about `text`, should it stay like this."""
+
+
+class Settled(NamedTuple):
+    """Where an outcome led: the state, the file's name there, and the wait before the next run."""
+
+    to: str
+    name: str
+    due_at: float | None
+    delay_s: float | None
+    reason: str
+
+
+class Stripes:
+    """The 64 lock files, opened when first used and kept open."""
+
+    def __init__(self, spool: SpoolDir) -> None:
+        self._locks = [FileLock(spool.stripe_path(number)) for number in range(names.STRIPE_COUNT)]
+
+    def of(self, job_id: str) -> FileLock:
+        """The lock that guards an id."""
+        return self._locks[names.stripe_of(job_id)]
+
+    def close(self) -> None:
+        """Close all files."""
+        for lock in self._locks:
+            lock.close()
+
+
+class Claims:
+    """Claims and settles jobs of one spool for one worker."""
+
+    def __init__(
+        self, spool: SpoolDir, settings: Settings, stripes: Stripes, *, worker: str, clock: Clock, rng: random.Random
+    ) -> None:
+        self._spool = spool
+        self._settings = settings
+        self._stripes = stripes
+        self._worker = worker
+        self._clock = clock
+        self._rng = rng
+        self._sync_accepted = settings.durability != "off"
+        self._sync_all = settings.durability == "full"
+
+    # ---------------------------------------------------------------------------------------------------- claim
+
+    def claim(self, name: str, lease: str) -> Claimed | Declined:
+        """Try to make the file pending/`name` this worker's job.
+
+        Raises:
+            OSError: the machine's trouble (full disk ...); the file is back in pending/, or in running/ without
+                `started`, from where rescue puts it back.
+        """
+        parts = names.parse(name)
+        if parts is None:
+            if not names.is_batch(name):
+                return Declined("foreign", text="not the name of a job")
+            parts = names.NameParts(name[: -len(".jsonl")], None, 0)
+        job_id = names.clean_id(parts.stem)
+        stripe = self._stripes.of(job_id)
+        if not stripe.try_acquire():
+            return Declined("busy")
+        try:
+            looked: bytes | None = None
+            if not names.is_generated(parts.stem):
+                verdict = self._look(name, job_id)
+                if isinstance(verdict, Declined):
+                    return verdict
+                looked = verdict
+            source = Located(PENDING, name, self._spool.path(PENDING, name))
+            target = Located(RUNNING, record_name(job_id), self._spool.path(RUNNING, record_name(job_id)))
+            try:
+                fsops.move(source.path, target.path)
+            except FileNotFoundError:
+                return Declined("gone")
+            except FileExistsError:
+                return Declined("busy")
+            try:
+                return self._claimed(target, name, parts, looked, lease)
+            except OSError as error:
+                self._undo(target, name, lease, error)
+                raise
+        finally:
+            stripe.release()
+
+    def _look(self, name: str, job_id: str) -> Declined | bytes:
+        """Judge a file where it lies, before touching it; its bytes where it is a job, whole as it stands."""
+        path = self._spool.path(PENDING, name)
+        lines = names.is_batch(name)
+        try:
+            content = fsops.read(path, intake.BATCH_MAX_BYTES)
+        except FileNotFoundError:
+            return Declined("gone")
+        except fsops.NotRegularError:
+            return Declined("foreign", text="it is no regular file")
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                raise
+            # A writer that shares nothing, a mode nobody may read, a share that hiccups: "later", never "bad".
+            return Declined("arriving", name, f"it cannot be read: {error.strerror}", sig=fsops.sig_of(path))
+        if content.oversize or (not lines and content.sig.size > job.JOB_MAX_BYTES and not _is_record(content.data)):
+            limit = intake.BATCH_MAX_BYTES if lines else job.JOB_MAX_BYTES
+            text = f"it is larger than {limit} bytes"
+            return Declined("arriving", name, text, sig=content.sig, hint="put the data into a file and name it")
+        if not lines and _is_record(content.data):
+            return content.data
+        parsed = intake.parse(content.data, lines=lines)
+        if isinstance(parsed, intake.Incomplete):
+            return Declined("arriving", name, parsed.why, sig=content.sig, hint="write it again, whole")
+        if isinstance(parsed, intake.Refused):
+            return self._reject(Located(PENDING, name, path), name, parsed.why, parsed.hint)
+        if isinstance(parsed, intake.Many):
+            if lines:
+                # Every line is whole JSON at some moment of a slow copy, so lines prove nothing: whoever watches the
+                # file hands it to `split` once it has been quiet.
+                return Declined("arriving", name, "", sig=content.sig)
+            return self._split(name, job_id)
+        try:
+            intake.accept(parsed.document, defaults=self._settings.retry_defaults, now_at=self._clock.now())
+        except InvalidJobError as error:
+            return self._reject(Located(PENDING, name, path), name, str(error), error.hint)
+        return content.data
+
+    def _claimed(
+        self, here: Located, name: str, parts: names.NameParts, looked: bytes | None, lease: str
+    ) -> Claimed | Declined:
+        """The file is in running/ and ours alone: read it, take it in if it is no record, start it or put it back.
+
+        `looked` is what it held when it was judged in pending/: a file that is overwritten in place can be half old
+        and half new and still parse, so its bytes count only when they are read twice the same.
+        """
+        content = fsops.read(here.path, RECORD_MAX_BYTES)
+        if looked is not None and content.data != looked:
+            self._put_back(here, name)
+            return Declined("arriving", name, "it changed while it was read", sig=content.sig)
+        if content.links == 1 and record.is_framed(content.data):
+            with contextlib.suppress(DamagedRecordError, PermissionError):  # then it is taken in like a drop
+                item = record.decode(content.data)
+                if record_name(item.id) == here.name:
+                    return self._start(here, name, parts, item, content.data, lease)
+        return self._take_in(here, name, parts, content, lease)
+
+    def _start(
+        self, here: Located, name: str, parts: names.NameParts, item: record.Record, data: bytes, lease: str
+    ) -> Claimed | Declined:
+        """Append `started` to a record of ours, unless it must wait."""
+        now_at = self._clock.now()
+        standing = record.standing(item)
+        events: list[dict[str, Any]] = []
+        last = standing.last
+        if last is not None and last.event == "started":
+            # Dragged out of running/ by hand. Alive: never twice at once (P3). Dead: that run counts.
+            if is_alive(self._spool, last.lease):
+                self._put_back(here, name)
+                return Declined("busy")
+            return self._abandon(here, item, data, standing)
+        if standing.ended_to in (DONE, DLQ):
+            events.append(record.event("requeued", now_at, by="move"))
+            standing = standing._replace(failures=0, due_at=None)
+        elif not record.is_due(standing.due_at, standing.delay_s, now_at) or item.priority < parts.priority:
+            wanted = name_for(item, standing, now_at)
+            new_name = self._spool.move(here, PENDING, wanted, self._rng)
+            return Declined("later", new_name, due_at=standing.due_at)
+        attempt = standing.starts + 1
+        events.append(record.event("started", now_at, attempt=attempt, worker=self._worker, lease=lease))
+        offset, text = record.append(len(data), events, empty=not item.history)
+        fsops.append(here.path, len(data), offset, text, sync=self._sync_all)
+        return Claimed(item, data[:offset] + text, attempt=attempt, failures=standing.failures, lease=lease)
+
+    def _abandon(
+        self, here: Located, item: record.Record, data: bytes, standing: record.Standing
+    ) -> Declined:
+        claimed = Claimed(item, data, attempt=standing.starts, failures=standing.failures, lease="")
+        settled = self.settle(claimed, Outcome("abandoned", reason="its worker died"))
+        return Declined("dead" if settled.to == DLQ else "later", settled.name, due_at=settled.due_at)
+
+    # --------------------------------------------------------------------------------------------------- intake
+
+    def _take_in(
+        self, here: Located, name: str, parts: names.NameParts, content: fsops.Content, lease: str
+    ) -> Claimed | Declined:
+        """Make a record of a dropped or edited file."""
+        parsed = intake.parse(content.data, lines=False)
+        if not isinstance(parsed, intake.Single):
+            self._put_back(here, name)
+            why = parsed.why if not isinstance(parsed, intake.Many) else "it holds many jobs"
+            return Declined("arriving", name, why, sig=content.sig)
+        job_id = here.name.removesuffix(".json")
+        now_at = self._clock.now()
+        try:
+            taken = intake.accept(parsed.document, defaults=self._settings.retry_defaults, now_at=now_at)
+            dropped_as = "" if name == f"{taken.spec.get('id') or job_id}.json" else name
+            events = intake.first_events(taken, by="drop", now_at=now_at, file=dropped_as)
+            wanted = taken.spec.get("id")
+            with contextlib.ExitStack() as held:
+                final_id = self._final_id(wanted, job_id, held)
+                if final_id is None:
+                    self._put_back(here, name)
+                    return Declined("busy")
+                return self._adopt(here, parts.priority, {**taken.spec, "id": final_id}, events, lease)
+        except InvalidJobError as error:
+            return self._reject(here, name, str(error), error.hint)
+
+    def _final_id(self, wanted: str | None, job_id: str, held: contextlib.ExitStack) -> str | None:
+        """The id of a dropped job, with its stripe held; None where that stripe is busy.
+
+        Raises:
+            InvalidJobError: the file names an id that the spool holds already.
+        """
+        if wanted is None:
+            wanted = job_id
+            while self._spool.holds(wanted, (DONE, DLQ) if wanted == job_id else (PENDING, RUNNING, DONE, DLQ)):
+                # Dropping report.json every night is normal: the day and time tell them apart.
+                stamp = times.to_name(int(self._clock.now())).rstrip("Z")
+                wanted = names.with_suffix(job_id, f"{stamp}-{names.new_token(self._rng, 2)}")
+        elif state := self._spool.holds(
+            wanted, (DONE, DLQ) if wanted == job_id else (PENDING, RUNNING, DONE, DLQ)
+        ):
+            raise InvalidJobError(
+                f"a job with the id {wanted!r} exists already, in {state}/",
+                key="id",
+                hint="take the id out to have one made, or give another",
+            )
+        if names.stripe_of(wanted) != names.stripe_of(job_id):
+            other = self._stripes.of(wanted)
+            if not other.try_acquire():
+                return None
+            held.callback(other.release)
+        return wanted
+
+    def _adopt(
+        self, here: Located, priority: int, spec: dict[str, Any], events: list[dict[str, Any]], lease: str
+    ) -> Claimed | Declined:
+        """Put a fresh copy in the place of the file and start it, or put it back to wait.
+
+        The copy cuts off a handle or a hard link that the producer kept. It is synced before it takes the place of
+        the original, or a power cut could leave an empty file where a whole one was.
+        """
+        now_at = self._clock.now()
+        item = record.decode(record.frame(spec, events))
+        standing = record.standing(item)
+        waits = (
+            (standing.last is not None and standing.last.event == "started")  # judged as a record, next time
+            or (standing.ended_to not in (DONE, DLQ) and not record.is_due(standing.due_at, standing.delay_s, now_at))
+            or item.priority < priority
+        )
+        if not waits:
+            if standing.ended_to in (DONE, DLQ):
+                events.append(record.event("requeued", now_at, by="move"))
+                standing = standing._replace(failures=0)
+            events.append(
+                record.event("started", now_at, attempt=standing.starts + 1, worker=self._worker, lease=lease)
+            )
+        data = record.frame(spec, events)
+        temporary = self._spool.write_temporary(spec["id"], data, rng=self._rng, sync=self._sync_accepted)
+        try:
+            fsops.replace(temporary, here.path)
+        except OSError:
+            fsops.unlink(temporary)
+            raise
+        final = Located(RUNNING, record_name(item.id), self._spool.path(RUNNING, record_name(item.id)))
+        if waits:
+            wanted = name_for(item, standing, now_at)
+            return Declined("later", self._spool.move(here, PENDING, wanted, self._rng), due_at=standing.due_at)
+        if final.path != here.path:
+            try:
+                fsops.move(here.path, final.path)
+            except FileExistsError:
+                self._put_back(here, record_name(item.id))
+                return Declined("busy")
+        return Claimed(item, data, attempt=standing.starts + 1, failures=standing.failures, lease=lease)
+
+    def split(self, name: str) -> Declined:
+        """Take in a file of many jobs that has been quiet for long enough."""
+        job_id = names.clean_id(name.rpartition(".")[0])
+        stripe = self._stripes.of(job_id)
+        if not stripe.try_acquire():
+            return Declined("busy")
+        try:
+            return self._split(name, job_id)
+        finally:
+            stripe.release()
+
+    def _split(self, name: str, job_id: str) -> Declined:
+        try:
+            taken = batch.take(self._spool, name, job_id, clock=self._clock, rng=self._rng)
+        except FileNotFoundError:
+            return Declined("gone")
+        # The batch's own stripe says that it is being split, to those who finish what a crash left.
+        own = self._stripes.of(batch.token_of(taken))
+        mine = names.stripe_of(batch.token_of(taken)) == names.stripe_of(job_id)
+        if not mine and not own.try_acquire():
+            return Declined("split", taken, made=0)  # somebody is finishing it already
+        try:
+            made = batch.split(
+                self._spool, self._settings, taken, may_be_there=False, clock=self._clock, rng=self._rng
+            )
+        finally:
+            if not mine:
+                own.release()
+        return Declined("split", taken, made=made)
+
+    def reject_quiet(self, name: str, sig: fsops.FileSig, why: str, hint: str) -> Declined:
+        """Reject a file that has not become whole, if it is still the version with the signature `sig`."""
+        parts = names.parse(name)
+        stripe = self._stripes.of(names.clean_id(parts.stem if parts else name.rpartition(".")[0]))
+        if not stripe.try_acquire():
+            return Declined("busy")
+        path = self._spool.path(PENDING, name)
+        try:
+            if fsops.sig_of(path) != sig:
+                return Declined("arriving", name, why)
+            if self._mend(path):
+                return Declined("mended", name)
+            return self._reject(Located(PENDING, name, path), name, why, hint)
+        finally:
+            stripe.release()
+
+    def _mend(self, path: str) -> bool:
+        """Repair a record of ours that lost its end (power cut, aborted copy); True where it is whole again."""
+        try:
+            content = fsops.read(path, RECORD_MAX_BYTES)
+        except OSError:
+            return False
+        whole = record.repair(content.data)
+        if whole is None or content.oversize:
+            return False
+        temporary = self._spool.write_temporary("mended", whole, rng=self._rng, sync=self._sync_accepted)
+        fsops.replace(temporary, path)
+        return True
+
+    def _reject(self, source: Located, name: str, why: str, hint: str) -> Declined:
+        try:
+            kept = rejects.reject(self._spool, source, name, why, hint, clock=self._clock, rng=self._rng)
+        except FileNotFoundError:
+            return Declined("gone")
+        return Declined("rejected", kept, why, hint=hint)
+
+    def _undo(self, here: Located, name: str, lease: str, error: OSError) -> None:
+        """Put a file back after the machine's trouble, uncounted, also where `started` got on record (P9)."""
+        try:
+            stored = self._spool.read(RUNNING, here.name)
+        except (OSError, DamagedRecordError):
+            with contextlib.suppress(OSError):
+                self._put_back(here, name)
+            return
+        standing = record.standing(stored.record)
+        with contextlib.suppress(OSError):
+            if standing.last is None or standing.last.lease != lease:
+                self._put_back(here, name)
+                return
+            claimed = Claimed(
+                stored.record, stored.data, attempt=standing.starts, failures=standing.failures, lease=lease
+            )
+            self.settle(claimed, Outcome("released", reason=error.strerror or "trouble"))
+
+    def _put_back(self, here: Located, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._spool.move(here, PENDING, name, self._rng)
+
+    # --------------------------------------------------------------------------------------------------- settle
+
+    def settle(self, claimed: Claimed, outcome: Outcome) -> Settled:
+        """Record how a run ended, then move the job to where that leads.
+
+        The caller holds the lease that the `started` event names (or, for a dead run, has its lock).
+
+        Raises:
+            FileNotFoundError: the job's file is gone from running/: somebody deleted or moved it.
+            OSError: the outcome could not be recorded; nothing was moved. To be tried again.
+        """
+        decision = lifecycle.decide(
+            outcome, failures=claimed.failures, policy=claimed.record.policy, rng=self._rng
+        )
+        lifecycle.check_move(RUNNING, outcome.kind, decision.to)
+        now_at = self._clock.now()
+        due_at = None if decision.delay_s is None else times.round_up(now_at + decision.delay_s)
+        reason = "; ".join(text for text in (outcome.reason, decision.reason) if text)
+        event = record.event(
+            outcome.kind,
+            now_at,
+            attempt=claimed.attempt,
+            exit_code=outcome.exit_code,
+            duration_s=None if outcome.duration_s is None else round(outcome.duration_s, 3),
+            reason=reason,
+            to=decision.to,
+            due_at="" if due_at is None else times.to_text(due_at),
+            delay_s=None if decision.delay_s is None else round(decision.delay_s, 3),
+        )
+        here = Located(
+            RUNNING, record_name(claimed.job_id), self._spool.path(RUNNING, record_name(claimed.job_id))
+        )
+        self._append_outcome(here, claimed, event)
+        return self._finish_move(here, claimed.record, decision.to, due_at, decision.delay_s, reason)
+
+    def _append_outcome(self, here: Located, claimed: Claimed, event: dict[str, Any]) -> None:
+        offset, text = record.append(claimed.size, [event])
+        try:
+            claimed.size = fsops.append(here.path, claimed.size, offset, text, sync=self._sync_all)
+            return
+        except BlockingIOError:
+            pass
+        # Somebody edited the record while it ran. The run and its outcome are what we know: they go on record in a
+        # fresh copy of what was run, and the edited text is kept beside the rejected files.
+        edited = fsops.read(here.path, RECORD_MAX_BYTES)
+        if record.is_framed(edited.data):
+            offset, text = record.append(len(edited.data), [event])
+            fsops.append(here.path, len(edited.data), offset, text, sync=self._sync_all)
+            return
+        data = claimed.data[: -len(record.CLOSING)] + text
+        temporary = self._spool.write_temporary(claimed.job_id, data, rng=self._rng, sync=self._sync_accepted)
+        why = "it was changed while the job ran; the job went on as it was started"
+        rejects.reject(
+            self._spool, here, record_name(claimed.job_id), why, "", clock=self._clock, rng=self._rng
+        )
+        fsops.publish(temporary, here.path)
+
+    def _finish_move(
+        self,
+        here: Located,
+        item: record.Record,
+        to: str,
+        due_at: float | None,
+        delay_s: float | None,
+        reason: str,
+    ) -> Settled:
+        name = names.waiting_name(item.id, due_at, item.priority) if to == PENDING else record_name(item.id)
+        name = self._spool.move(here, to, name, self._rng)
+        if self._sync_all:
+            fsops.sync_folder(self._spool.folder(to))
+        return Settled(to, name, due_at, delay_s, reason)
+
+    # --------------------------------------------------------------------------------------------------- rescue
+
+    def rescue(self, name: str) -> Settled | None:
+        """Look at one file in running/ and, if nobody runs it, finish or undo what its owner could not.
+
+        Returns what was done, or None where the job is alive, being claimed just now, or gone.
+        """
+        here = Located(RUNNING, name, self._spool.path(RUNNING, name))
+        stripe = self._stripes.of(name[: -len(".json")])
+        if not stripe.try_acquire():
+            return None
+        try:
+            return self._rescue(here)
+        except FileNotFoundError:
+            return None
+        finally:
+            stripe.release()
+
+    def _rescue(self, here: Located) -> Settled | None:
+        content = fsops.read(here.path, RECORD_MAX_BYTES)
+        data = content.data
+        if not record.is_framed(data):
+            whole = record.repair(data)
+            if whole is None:
+                # Claimed and not taken in yet: it goes back as it was.
+                name = self._spool.move(here, PENDING, here.name, self._rng)
+                return Settled(PENDING, name, None, None, "not started")
+            temporary = self._spool.write_temporary(here.name, whole, rng=self._rng, sync=self._sync_accepted)
+            fsops.replace(temporary, here.path)
+            data = whole
+        item = record.decode(data, path=here.path)
+        standing = record.standing(item)
+        last = standing.last
+        if last is None or last.event not in ("started", *lifecycle.OUTCOMES):
+            # Its claimer died before the start; the stripe is free, so it is not on its way.
+            name = self._spool.move(here, PENDING, name_for(item, standing, self._clock.now()), self._rng)
+            return Settled(PENDING, name, standing.due_at, None, "not started")
+        if self._is_running(standing):
+            return None
+        if last.event in lifecycle.OUTCOMES:
+            return self._finish_move(here, item, last.to, standing.due_at, standing.delay_s, "outcome was on record")
+        claimed = Claimed(item, data, attempt=standing.starts, failures=standing.failures, lease=last.lease)
+        keep_output(self._spool, self._spool.output_path(last.lease), item.id, standing.starts, self._rng)
+        return self.settle(claimed, Outcome("abandoned", reason="its worker died"))
+
+    def _is_running(self, standing: record.Standing) -> bool:
+        start = standing.last_start
+        return start is not None and is_alive(self._spool, start.lease)
+
+
+def _is_record(data: bytes) -> bool:
+    """True where the bytes have our framing and decode as a record."""
+    if not record.is_framed(data):
+        return False
+    try:
+        record.decode(data)
+    except DamagedRecordError:
+        return False
+    return True

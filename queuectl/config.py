@@ -1,0 +1,341 @@
+"""The settings of a spool: their names, ranges, defaults and meanings, and queuectl.toml.
+
+One table (`SETTINGS`) is the source of the default file, of `queuectl config list`, of the error texts and of the
+test that every setting is documented. Reads its one file; `edit` and `remove` only turn one text into another.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from queuectl import times
+from queuectl.errors import InvalidSettingsError
+from queuectl.job import RetryDefaults
+
+SETTINGS_NAME = "queuectl.toml"
+SETTINGS_MAX_BYTES = 1024 * 1024
+FOREVER = "forever"
+DURABILITIES = ("queue", "full", "off")
+SHELLS = ("auto", "sh", "bash", "zsh", "cmd", "powershell", "pwsh")
+
+
+class Setting(NamedTuple):
+    """One setting: `check` turns a TOML value into the value used, or raises ValueError."""
+
+    name: str
+    default: Any
+    allowed: str
+    check: Callable[[Any], Any]
+    meaning: str
+
+
+def _integer(low: int, high: int) -> Callable[[Any], int]:
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError
+        return value
+
+    return check
+
+
+def _number(low: float, high: float) -> Callable[[Any], float]:
+    def check(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise ValueError
+        return value
+
+    return check
+
+
+def _duration(low_s: float, high_s: float, *, forever: bool = False) -> Callable[[Any], float | None]:
+    def check(value: Any) -> float | None:
+        if forever and value == FOREVER:
+            return None
+        seconds = times.parse_duration(value)
+        if not low_s <= seconds <= high_s:
+            raise ValueError
+        return seconds
+
+    return check
+
+
+def _one_of(*words: str) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        if value not in words:
+            raise ValueError
+        return str(value)
+
+    return check
+
+
+_DAY_S = 86400.0
+_CENTURY_S = times.LONGEST_S
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "max_retries",
+        3,
+        "a whole number from 0 to 1000000",
+        _integer(0, 1_000_000),
+        "Runs after the first one before a job is dead: 3 means four runs. Copied into a job when it is taken in.",
+    ),
+    Setting(
+        "backoff_base",
+        2,
+        "a number from 0 to 1000000",
+        _number(0, 1e6),
+        "The n-th failure is followed by a wait of backoff_base ** n seconds: 2, 4, 8, 16 ... for 2.",
+    ),
+    Setting(
+        "backoff_max",
+        "1h",
+        "a duration up to 100 years, such as 90s, 10m, 1h",
+        _duration(0, _CENTURY_S),
+        "Longest wait between two runs of a job.",
+    ),
+    Setting(
+        "jitter",
+        0,
+        "a number from 0 to 1",
+        _number(0, 1),
+        "Share of a wait by which it is moved at random, so that jobs that failed together do not come back together.",
+    ),
+    Setting(
+        "settle_s",
+        30,
+        "a duration from 0.1 to 86400 seconds",
+        _duration(0.1, _DAY_S),
+        "A dropped file that is not whole JSON is rejected once it has not changed for this long (120 for shares).",
+    ),
+    Setting(
+        "scan_s",
+        2,
+        "a duration from 0.05 to 3600 seconds",
+        _duration(0.05, 3600),
+        "How often the folder is listed, beside the events of the file system (5 for shares).",
+    ),
+    Setting(
+        "stop_grace_s",
+        10,
+        "a duration up to 86400 seconds",
+        _duration(0, _DAY_S),
+        "How long running jobs may go on after a stop was asked for; then they are ended and put back, uncounted.",
+    ),
+    Setting(
+        "kill_grace_s",
+        5,
+        "a duration up to 3600 seconds",
+        _duration(0, 3600),
+        "How long a command may take to end after it was asked to (timeout, stop), before it is killed.",
+    ),
+    Setting(
+        "shell",
+        "auto",
+        "one of " + ", ".join(SHELLS),
+        _one_of(*SHELLS),
+        "What runs a command that is a string; auto is sh, and cmd on Windows.",
+    ),
+    Setting(
+        "durability",
+        "queue",
+        "one of " + ", ".join(DURABILITIES),
+        _one_of(*DURABILITIES),
+        "What is forced to disk: queue = accepted jobs; full = starts and results too; off = nothing.",
+    ),
+    Setting(
+        "keep_done",
+        "30d",
+        "a duration such as 12h or 30d, or forever",
+        _duration(0, _CENTURY_S, forever=True),
+        "How long finished jobs and their logs are kept.",
+    ),
+    Setting(
+        "keep_dlq",
+        FOREVER,
+        "a duration such as 90d, or forever",
+        _duration(0, _CENTURY_S, forever=True),
+        "How long dead jobs and their logs are kept.",
+    ),
+)
+_BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+class Settings(NamedTuple):
+    """The settings in use, durations in seconds; None for keep_* is for ever."""
+
+    max_retries: int
+    backoff_base: float
+    backoff_max: float
+    jitter: float
+    settle_s: float
+    scan_s: float
+    stop_grace_s: float
+    kill_grace_s: float
+    shell: str
+    durability: str
+    keep_done: float | None
+    keep_dlq: float | None
+
+    @property
+    def retry_defaults(self) -> RetryDefaults:
+        """What a job gets that brings no retry settings."""
+        return RetryDefaults(self.max_retries, self.backoff_base, self.backoff_max, self.jitter)
+
+
+def setting(name: str) -> Setting:
+    """The setting called `name`; dash and underscore, upper and lower case are the same.
+
+    Raises:
+        InvalidSettingsError: there is none; the hint names the nearest.
+    """
+    folded = name.strip().lower().replace("-", "_")
+    if folded in _BY_NAME:
+        return _BY_NAME[folded]
+    near = difflib.get_close_matches(folded, _BY_NAME, n=1, cutoff=0.5)
+    raise InvalidSettingsError(
+        f"there is no setting {name[:60]!r}",
+        key=name,
+        hint=f"did you mean {near[0]}?" if near else "queuectl config list  shows all of them",
+    )
+
+
+def check(name: str, value: Any, *, path: str = "") -> Any:
+    """The value to use for a TOML value of the setting `name`.
+
+    Raises:
+        InvalidSettingsError: the value is not allowed; says what is.
+    """
+    known = setting(name)
+    try:
+        return known.check(value)
+    except ValueError as error:
+        where = f"{path}: " if path else ""
+        raise InvalidSettingsError(
+            f"{where}{known.name} = {value!r:.60} is not allowed",
+            path=path,
+            key=known.name,
+            cause=str(error),
+            hint=f"{known.name} takes {known.allowed}",
+        ) from error
+
+
+def defaults() -> Settings:
+    """The settings of a spool whose file says nothing."""
+    return Settings(**{known.name: known.check(known.default) for known in SETTINGS})
+
+
+def parse(text: str, *, path: str = "") -> Settings:
+    """The settings that a queuectl.toml with this text gives.
+
+    Raises:
+        InvalidSettingsError: no TOML, an unknown key or a value out of range; names file, key and what is allowed.
+    """
+    return Settings(**{known.name: known.check(known.default) for known in SETTINGS} | given(text, path=path))
+
+
+def given(text: str, *, path: str = "") -> dict[str, Any]:
+    """Only what the text sets, checked. Raises as `parse`."""
+    try:
+        table = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InvalidSettingsError(
+            f"{path or SETTINGS_NAME} is not valid TOML", path=path, cause=str(error), hint="correct the line it names"
+        ) from error
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in _BY_NAME:
+            near = difflib.get_close_matches(key.lower().replace("-", "_"), _BY_NAME, n=1, cutoff=0.5)
+            raise InvalidSettingsError(
+                f"{path or SETTINGS_NAME}: unknown key {key[:60]!r}",
+                path=path,
+                key=key,
+                hint=f"did you mean {near[0]}?" if near else "queuectl config list  shows the keys there are",
+            )
+        values[key] = check(key, value, path=path)
+    return values
+
+
+def load(path: str) -> Settings:
+    """The settings in the file at `path`; a missing file gives the defaults. Raises as `parse`, and OSError."""
+    return parse(read(path), path=path)
+
+
+def read(path: str) -> str:
+    """The text of a settings file, "" where there is none (UTF-8, a byte order mark is skipped)."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(SETTINGS_MAX_BYTES + 1)
+    except FileNotFoundError:
+        return ""
+    if len(data) > SETTINGS_MAX_BYTES:
+        raise InvalidSettingsError(f"{path} is larger than {SETTINGS_MAX_BYTES} bytes", path=path)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidSettingsError(
+            f"{path} is not UTF-8", path=path, cause=str(error), hint="save it as UTF-8"
+        ) from error
+
+
+def show(value: Any) -> str:
+    """A setting's value as it is written in the file and shown to a person."""
+    return value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else f"{value}"
+
+
+def from_word(name: str, word: str) -> Any:
+    """The TOML value for what was typed on a command line (`5`, `0.5`, `10m`, `full`), checked.
+
+    Raises:
+        InvalidSettingsError: as `check`.
+    """
+    known = setting(name)
+    for kind in (int, float):
+        try:
+            value: Any = kind(word)
+        except ValueError:
+            continue
+        check(known.name, value)
+        return value
+    check(known.name, word)
+    return word
+
+
+def edit(text: str, name: str, value: Any) -> str:
+    """`text` with the setting `name` set to `value`; comments, order and everything else stay."""
+    import tomlkit  # 57 ms: only where a file is changed
+
+    document = tomlkit.parse(text)
+    commented = f"# {name} = "
+    if name not in document and any(line.startswith(commented) for line in text.splitlines()):
+        # The default file carries each setting commented out under its explanation: put the value there.
+        lines = text.splitlines()
+        at = next(i for i, line in enumerate(lines) if line.startswith(commented))
+        lines.insert(at + 1, f"{name} = {tomlkit.item(value).as_string()}")
+        return "\n".join(lines) + "\n"
+    document[name] = value
+    return tomlkit.dumps(document)
+
+
+def remove(text: str, name: str) -> str:
+    """`text` without the setting `name`, so that its default counts again."""
+    import tomlkit
+
+    document = tomlkit.parse(text)
+    document.pop(name, None)
+    return tomlkit.dumps(document)
+
+
+def default_text() -> str:
+    """The commented queuectl.toml of a new spool: every setting with its meaning, range and default."""
+    lines = [
+        "# Settings of this queuectl spool (TOML). Take away the # in front of a setting to change it, or type:",
+        "#     queuectl config set max-retries 5",
+        "# Workers read this file when they start, and refuse to start on a mistake in it.",
+    ]
+    for known in SETTINGS:
+        shown = f'"{known.default}"' if isinstance(known.default, str) else known.default
+        lines += ["", f"# {known.meaning}", f"# Takes {known.allowed}.", f"# {known.name} = {shown}"]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,107 @@
+"""Every error that queuectl raises on purpose.
+
+    QueuectlError
+    ├── InvalidJobError (ValueError)         a job that cannot be one: the key and what is wrong
+    ├── InvalidSettingsError (ValueError)    queuectl.toml: the file, the key and what is allowed
+    ├── UnknownJobError (LookupError)        no file in the spool has this id
+    ├── DuplicateJobError                    the id is taken: by which state
+    ├── NotASpoolError                       the folder is not a spool
+    ├── SpoolUnavailableError                the spool cannot be read or written now (full, gone, busy)
+    ├── UntrustedSpoolError                  others could make us run commands (promise P10)
+    ├── DamagedRecordError                   a record that is not what its framing says
+    └── IllegalMoveError (RuntimeError)      a move that the state table does not have: a bug
+
+An error says what happened (`str(error)`), why (`cause`) and what to do (`hint`). A command that fails is not an
+error but an outcome (`lifecycle.Outcome`).
+"""
+
+from __future__ import annotations
+
+
+class QueuectlError(Exception):
+    """Base of all errors meant for a person.
+
+    Attributes:
+        cause: why it happened, or "".
+        hint: what to do about it, best a command to copy, or "".
+    """
+
+    def __init__(self, what: str, *, cause: str = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.cause = cause
+        self.hint = hint
+
+
+class InvalidJobError(QueuectlError, ValueError):
+    """A document that cannot become a job. `key` is the key at fault, or ""."""
+
+    def __init__(self, what: str, *, key: str = "", cause: str = "", hint: str = "") -> None:
+        super().__init__(what, cause=cause, hint=hint)
+        self.key = key
+
+
+class InvalidSettingsError(QueuectlError, ValueError):
+    """A setting that cannot be used. `path` is the file, `key` the setting at fault."""
+
+    def __init__(self, what: str, *, path: str = "", key: str = "", cause: str = "", hint: str = "") -> None:
+        super().__init__(what, cause=cause, hint=hint)
+        self.path = path
+        self.key = key
+
+
+class UnknownJobError(QueuectlError, LookupError):
+    """No job in the spool has the id `job_id`."""
+
+    def __init__(self, job_id: str, *, hint: str = "") -> None:
+        super().__init__(f"no job {job_id!r} in this spool", hint=hint or "queuectl list  shows the jobs there are")
+        self.job_id = job_id
+
+
+class DuplicateJobError(QueuectlError):
+    """The id `job_id` is in use in `state`; nothing was written."""
+
+    def __init__(self, job_id: str, state: str) -> None:
+        super().__init__(
+            f"a job with the id {job_id!r} exists already, in {state}/",
+            hint=f"leave the id out to get a new one, or run the old job again: queuectl retry {job_id}"
+            if state in ("dlq", "done")
+            else "leave the id out to get a new one",
+        )
+        self.job_id = job_id
+        self.state = state
+
+
+class NotASpoolError(QueuectlError):
+    """`path` is not a spool folder."""
+
+    def __init__(self, path: str, *, cause: str = "") -> None:
+        super().__init__(f"{path} is not a spool", cause=cause, hint=f'queuectl init "{path}"')
+        self.path = path
+
+
+class SpoolUnavailableError(QueuectlError):
+    """The spool cannot be used now: the disk is full or read-only, the folder is gone or busy."""
+
+    def __init__(self, what: str, *, path: str = "", cause: str = "", hint: str = "") -> None:
+        super().__init__(what, cause=cause, hint=hint)
+        self.path = path
+
+
+class UntrustedSpoolError(QueuectlError):
+    """Somebody else may write to `path`, so running what lies in it would let them in (promise P10)."""
+
+    def __init__(self, path: str, *, cause: str, hint: str) -> None:
+        super().__init__(f"refusing to run commands from {path}", cause=cause, hint=hint)
+        self.path = path
+
+
+class DamagedRecordError(QueuectlError):
+    """The record at `path` is torn or was changed so that it is not a record any more."""
+
+    def __init__(self, what: str, *, path: str = "", cause: str = "", hint: str = "") -> None:
+        super().__init__(what, cause=cause, hint=hint or "queuectl check --repair")
+        self.path = path
+
+
+class IllegalMoveError(QueuectlError, RuntimeError):
+    """An event that the state table does not allow from this state: a bug in the caller."""

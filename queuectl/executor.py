@@ -1,0 +1,94 @@
+"""Running commands: what is the same on every system. The rest is in `executor_posix` and `executor_windows`.
+
+A string goes to the shell, a list is started without one. Output goes straight to a file, standard input is empty.
+The command gets the worker's environment, the job's `env`, and QUEUECTL_JOB_ID, QUEUECTL_ATTEMPT, QUEUECTL_SPOOL.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from typing import NamedTuple, Protocol
+
+# How a shell is started, by the value of the setting `shell`; the command follows as the last word.
+SHELL_WORDS = {
+    "sh": ("sh", "-c"),
+    "bash": ("bash", "-c"),
+    "zsh": ("zsh", "-c"),
+    "cmd": ("cmd", "/d", "/s", "/c"),
+    "powershell": ("powershell", "-NoProfile", "-NonInteractive", "-Command"),
+    "pwsh": ("pwsh", "-NoProfile", "-NonInteractive", "-Command"),
+}
+# The shells' own codes for a command that cannot be started, used for lists too.
+EXIT_NOT_FOUND = 127
+EXIT_NOT_RUNNABLE = 126
+
+
+class CannotStartError(Exception):
+    """The command cannot be started, and that is the job's fault: an attempt that failed with `exit_code`."""
+
+    def __init__(self, exit_code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.exit_code = exit_code
+        self.reason = reason
+
+
+class Ended(NamedTuple):
+    """How a command ended: its exit code (128 + n for signal n on POSIX) and what that means, where it means more."""
+
+    exit_code: int
+    reason: str
+
+
+class Spec(NamedTuple):
+    """What to start, and with what."""
+
+    command: str | Sequence[str]
+    cwd: str
+    env: dict[str, str]
+    output_fd: int
+    lease_fd: int
+
+
+class Executor(Protocol):
+    """Runs one command at a time for a worker, and listens to the supervisor meanwhile."""
+
+    def start(self, spec: Spec) -> None:
+        """Start a command.
+
+        Raises:
+            CannotStartError: not found, not executable, no such folder: the job's fault.
+            OSError: the machine's trouble.
+        """
+
+    def wait(self, timeout_s: float | None) -> Ended | None:
+        """Wait until the command has ended or a message is there or the time is up; None unless it has ended."""
+
+    def heard(self, timeout_s: float | None) -> bool:
+        """Wait until the supervisor has said something; False where the time was up or a signal came instead."""
+
+    def deafen(self) -> None:
+        """Stop listening to the supervisor's pipe: it is closed."""
+
+    def terminate(self, grace_s: float) -> Ended:
+        """End the command and everything it started: ask, wait for `grace_s`, kill; return how it ended."""
+
+
+def make(conn: Connection, shell: str) -> Executor:
+    """The executor of this system. `conn` is the supervisor's pipe, `shell` the setting."""
+    if os.name == "nt":
+        from queuectl.executor_windows import WindowsExecutor
+
+        return WindowsExecutor(conn, shell)
+    from queuectl.executor_posix import PosixExecutor
+
+    return PosixExecutor(conn, shell)
+
+
+def shell_words(shell: str) -> tuple[str, ...]:
+    """The words that start a shell, with its full path where it can be found."""
+    name = ("cmd" if os.name == "nt" else "sh") if shell == "auto" else shell
+    first, *rest = SHELL_WORDS[name]
+    return (shutil.which(first) or first, *rest)

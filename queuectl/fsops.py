@@ -1,0 +1,417 @@
+"""The door to the disk: the only module that links, renames, writes, syncs and deletes.
+
+Each function is one step that either happened or did not, so that a crash between two calls of this module is the
+only kind there is (the crash tests kill a process before and after every one of them). What differs between
+operating systems about files lives here and nowhere else:
+
+- moves that never replace (promise P7): renameat2 on Linux, renamex_np on macOS, MoveFileEx on Windows;
+- Windows refuses to touch a file that a reader, an editor or a virus scanner holds open for an instant, so there every
+  call is tried again for up to 2.5 s on errors 5, 32 and 33; elsewhere each call is made once;
+- a folder can be synced on POSIX only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import random
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeVar
+
+CAN_UNLINK_OPEN_FILES = os.name != "nt"
+
+# Ours to write, everybody's to read; what the umask takes away is taken away. Never writable by others (P10).
+FILE_MODE = 0o644
+FOLDER_MODE = 0o755
+PRIVATE_MODE = 0o600
+
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0)
+# No link is followed, no FIFO and no terminal is waited for: what it is, is checked on the handle.
+_SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+_WRITE = _READ | os.O_WRONLY
+_READ_WRITE = _READ | os.O_RDWR
+
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1  # linux/fs.h
+_RENAME_EXCL = 4  # macOS sys/stdio.h
+_SHARING_ERRORS = (5, 32, 33)  # ERROR_ACCESS_DENIED, _SHARING_VIOLATION, _LOCK_VIOLATION
+_SHARING_DEADLINE_S = 2.5
+
+# Errors that are the machine's trouble and not a job's (promise P9): nothing is counted, the pool waits.
+TROUBLE_ERRNOS = frozenset(
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EROFS", "EIO", "ESTALE", "ENOLCK")
+    if hasattr(errno, name)
+)
+
+T = TypeVar("T")
+
+
+class FileSig(NamedTuple):
+    """What tells one version of a file from another without reading it. `mtime_ns` is compared, never a clock."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+
+
+class Content(NamedTuple):
+    """A regular file read whole. `oversize` files are not read: `data` is empty."""
+
+    data: bytes
+    sig: FileSig
+    links: int
+    oversize: bool
+
+
+class NotRegularError(OSError):
+    """A link, folder, FIFO, socket or device where a job file would be: a foreign file, left alone (P11)."""
+
+
+def is_trouble(error: OSError) -> bool:
+    """True where the error is the machine's trouble (full disk, no handles, no memory), not a job's (P9)."""
+    return error.errno in TROUBLE_ERRNOS or getattr(error, "winerror", None) in (8, 14, 39, 112, 1450, 1455)
+
+
+def _patiently(call: Callable[[], T]) -> T:
+    """Make a call; on Windows again and again while another program holds the file, for up to 2.5 s."""
+    if os.name != "nt":
+        return call()
+    deadline = time.monotonic() + _SHARING_DEADLINE_S
+    pause_s = 0.005
+    while True:
+        try:
+            return call()
+        except FileExistsError:
+            raise
+        except PermissionError as error:
+            # open() reports a sharing violation as EACCES without a winerror.
+            if getattr(error, "winerror", None) not in (*_SHARING_ERRORS, None) or time.monotonic() > deadline:
+                raise
+            time.sleep(pause_s * random.uniform(0.7, 1.3))  # noqa: S311
+            pause_s = min(pause_s * 2, 0.25)
+
+
+# ---------------------------------------------------------------------------------------------------------- reading
+
+
+def sig_of(path: str) -> FileSig | None:
+    """The signature of whatever lies at `path` (links are not followed), or None where nothing does."""
+    try:
+        info = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return FileSig(info.st_ino, info.st_size, info.st_mtime_ns)
+
+
+def read(path: str, max_bytes: int) -> Content:
+    """Read a regular file whole, without following links or waiting for anybody, and close it.
+
+    Raises:
+        NotRegularError: it is a link, a folder, a FIFO, a socket or a device.
+        FileNotFoundError, PermissionError, OSError: as the system says.
+    """
+    return _patiently(lambda: _read(path, max_bytes))
+
+
+def _read(path: str, max_bytes: int) -> Content:
+    try:
+        fd = os.open(path, _READ | _SAFE)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.ENODEV) or os.path.isdir(path):
+            raise NotRegularError(error.errno, "not a regular file", path) from error
+        raise
+    try:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode) or (os.name == "nt" and os.path.islink(path)):
+            raise NotRegularError(errno.EINVAL, "not a regular file", path)
+        sig = FileSig(info.st_ino, info.st_size, info.st_mtime_ns)
+        if info.st_size > max_bytes:
+            return Content(b"", sig, info.st_nlink, True)
+        data = os.read(fd, info.st_size + 1)
+        while chunk := os.read(fd, 65536) if len(data) == info.st_size + 1 and len(data) <= max_bytes else b"":
+            data += chunk
+        if len(data) > max_bytes:
+            return Content(b"", sig, info.st_nlink, True)
+        return Content(data, sig, info.st_nlink, False)
+    finally:
+        os.close(fd)
+
+
+def read_tail(path: str, max_bytes: int) -> bytes:
+    """The last `max_bytes` bytes of a regular file."""
+
+    def call() -> bytes:
+        fd = os.open(path, _READ | _SAFE)
+        try:
+            size = os.fstat(fd).st_size
+            os.lseek(fd, max(0, size - max_bytes), os.SEEK_SET)
+            return os.read(fd, max_bytes)
+        finally:
+            os.close(fd)
+
+    return _patiently(call)
+
+
+def names(folder: str) -> list[str]:
+    """The names in a folder, in no order: one listing, no stat."""
+    return os.listdir(folder)
+
+
+# ---------------------------------------------------------------------------------------------------------- writing
+
+
+def create(path: str, data: bytes, *, sync: bool, mode: int = FILE_MODE) -> None:
+    """Make a new file with this content, forced to disk where `sync`. On an error nothing is left behind.
+
+    Raises:
+        FileExistsError: the name is taken; the file there is not touched.
+    """
+    fd = _patiently(lambda: os.open(path, _WRITE | os.O_CREAT | os.O_EXCL, mode))
+    try:
+        try:
+            _write_all(fd, data)
+            if sync:
+                # A failed fsync is never tried again on the same file: the kernel may have dropped the pages.
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        raise
+
+
+def append(path: str, sig_size: int, offset: int, data: bytes, *, sync: bool) -> int:
+    """Write `data` over the end of a record of `sig_size` bytes, from `offset` on; return the new size.
+
+    On an error the old end is put back, so a full disk leaves the record as it was.
+
+    Raises:
+        BlockingIOError: the file has another size by now: somebody changed it, nothing was written.
+        OSError: as the system says.
+    """
+    fd = _patiently(lambda: os.open(path, _READ_WRITE | _SAFE))
+    try:
+        if os.fstat(fd).st_size != sig_size:
+            raise BlockingIOError(errno.EWOULDBLOCK, "the record was changed by somebody else", path)
+        os.lseek(fd, offset, os.SEEK_SET)
+        old_end = os.read(fd, sig_size - offset)
+        try:
+            os.lseek(fd, offset, os.SEEK_SET)
+            _write_all(fd, data)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.lseek(fd, offset, os.SEEK_SET)
+                _write_all(fd, old_end)  # blocks that exist already: needs no space
+                os.ftruncate(fd, sig_size)
+            raise
+        if sync:
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+    return offset + len(data)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    written = os.write(fd, data)
+    while written < len(data):  # a short write is how a full disk announces itself
+        written += os.write(fd, data[written:])
+
+
+def sync_folder(path: str) -> None:
+    """Force a folder's names to disk (POSIX; Windows and some shares cannot, and do it themselves)."""
+    if os.name == "nt":
+        return
+    fd = os.open(path, _READ | getattr(os, "O_DIRECTORY", 0))
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+            raise
+    finally:
+        os.close(fd)
+
+
+def sync_files(folder: str, paths: Iterable[str]) -> None:
+    """Force many files that were just written to disk: one syncfs of their file system on Linux, else one by one.
+
+    2,000 small files: 0.15 s at once, 0.7 s one by one.
+    """
+    libc = _libc()
+    if libc is not None and hasattr(libc, "syncfs"):
+        fd = os.open(folder, _READ | os.O_DIRECTORY)
+        try:
+            if libc.syncfs(fd) == 0:
+                return
+            _raise_errno(folder)
+        finally:
+            os.close(fd)
+    for path in paths:
+        fd = os.open(path, _READ_WRITE)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def open_output(path: str) -> int:
+    """Open a new, empty file for a command to print to; every write goes to its end."""
+    return _patiently(lambda: os.open(path, _READ_WRITE | os.O_CREAT | os.O_TRUNC | os.O_APPEND, FILE_MODE))
+
+
+# ----------------------------------------------------------------------------------------------------------- moving
+
+
+def move(source: str, target: str) -> None:
+    """Rename within the file system; never replaces (promise P7).
+
+    Raises:
+        FileExistsError: `target` exists; nothing was moved.
+        FileNotFoundError: `source` is gone: somebody else moved it.
+    """
+    _patiently(lambda: _move(source, target))
+
+
+def _move(source: str, target: str) -> None:
+    rename = _no_replace()
+    if rename is None:
+        os.rename(source, target)  # Windows: MoveFileEx without MOVEFILE_REPLACE_EXISTING
+        return
+    if rename(os.fsencode(source), os.fsencode(target)) == 0:
+        return
+    code = _last_errno()
+    if code not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        raise OSError(code, os.strerror(code), source, None, target)
+    # A file system without the flag (NFS, some FUSE). The caller holds the id's stripe, so only a person with a mouse
+    # could get between the two calls. Not link and unlink: a crash between those leaves the job in two places.
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), source, None, target)
+    os.rename(source, target)
+
+
+def replace(source: str, target: str) -> None:
+    """Rename over `target`: only for a fresh copy of the same job, and for files of our own machinery."""
+    _patiently(lambda: os.replace(source, target))
+
+
+def publish(source: str, target: str) -> None:
+    """Give a finished file its public name; never replaces. A crash in between leaves at worst a second name in tmp/.
+
+    Raises:
+        FileExistsError: `target` exists; `source` is still there.
+    """
+    if os.name == "nt":
+        _patiently(lambda: os.rename(source, target))
+        return
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV):
+            raise
+        move(source, target)
+        return
+    os.unlink(source)
+
+
+def unlink(path: str) -> bool:
+    """Delete a file; False where it was gone already."""
+    try:
+        _patiently(lambda: os.unlink(path))
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def unlink_if_free(path: str) -> None:
+    """Delete a lock file unless somebody has it open or it is gone (one try)."""
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        os.unlink(path)
+
+
+def make_folder(path: str) -> None:
+    """Make a folder, and those above it, that others cannot write to."""
+    os.makedirs(path, FOLDER_MODE, exist_ok=True)
+
+
+# ------------------------------------------------------------------------------------------------------------ locks
+
+
+def open_lock_file(path: str) -> int:
+    """Open a lock file for locking, making it if it is missing."""
+    return _patiently(lambda: os.open(path, _READ_WRITE | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), PRIVATE_MODE))
+
+
+def is_same_file(fd: int, path: str) -> bool:
+    """True where the name `path` still belongs to the open file `fd`."""
+    try:
+        named = os.stat(path)
+    except FileNotFoundError:
+        return False
+    opened = os.fstat(fd)
+    return (named.st_ino, named.st_dev) == (opened.st_ino, opened.st_dev)
+
+
+# -------------------------------------------------------------------------------------------------- the C library
+
+_UNTRIED: Any = object()
+_no_replace_call: Any = _UNTRIED
+_libc_handle: Any = _UNTRIED
+
+
+def _libc() -> Any:
+    """The C library through ctypes (10 ms to import, so only where needed), or None where there is none."""
+    global _libc_handle
+    if _libc_handle is _UNTRIED:
+        _libc_handle = None
+        if os.name != "nt":
+            import ctypes
+
+            with contextlib.suppress(OSError):
+                _libc_handle = ctypes.CDLL(None, use_errno=True)
+    return _libc_handle
+
+
+def _no_replace() -> Callable[[bytes, bytes], int] | None:
+    """The system's rename that refuses to replace; None where plain rename already refuses (Windows)."""
+    global _no_replace_call
+    if _no_replace_call is _UNTRIED:
+        _no_replace_call = None if os.name == "nt" else _find_no_replace()
+    found: Callable[[bytes, bytes], int] | None = _no_replace_call
+    return found
+
+
+def _find_no_replace() -> Callable[[bytes, bytes], int]:
+    import ctypes
+
+    libc = _libc()
+    text, integer, unsigned = ctypes.c_char_p, ctypes.c_int, ctypes.c_uint
+    if sys.platform.startswith("linux") and hasattr(libc, "renameat2"):
+        call = libc.renameat2
+        call.argtypes = (integer, text, integer, text, unsigned)
+        return lambda source, target: int(call(_AT_FDCWD, source, _AT_FDCWD, target, _RENAME_NOREPLACE))
+    if sys.platform == "darwin" and hasattr(libc, "renamex_np"):
+        call = libc.renamex_np
+        call.argtypes = (text, text, unsigned)
+        return lambda source, target: int(call(source, target, _RENAME_EXCL))
+
+    def unsupported(_source: bytes, _target: bytes) -> int:
+        ctypes.set_errno(errno.ENOSYS)
+        return -1
+
+    return unsupported
+
+
+def _last_errno() -> int:
+    import ctypes
+
+    return ctypes.get_errno()
+
+
+def _raise_errno(path: str) -> None:
+    code = _last_errno()
+    raise OSError(code, os.strerror(code), path)

@@ -1,0 +1,213 @@
+"""What a dropped document is: a job, many jobs, not whole yet, or no job. Computes on bytes; opens no file.
+
+JSON proves itself: an object that parses and is a valid job is complete and may run at once. What does not parse may
+still be arriving, so that verdict is only that (`Incomplete`); whoever watches the file decides when it has been
+quiet for long enough to be refused.
+
+Read are UTF-8 with or without byte order mark and UTF-16 with one. Refused are duplicate keys, NaN and Infinity,
+and whatever is neither an object nor an array of objects.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from queuectl import job, lifecycle, record, times
+from queuectl.errors import InvalidJobError
+from queuectl.job import RetryDefaults
+
+BATCH_MAX_BYTES = 64 * 1024 * 1024
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+
+class Incomplete(NamedTuple):
+    """It does not parse: still arriving, or broken. `why` says where."""
+
+    why: str
+
+
+class Refused(NamedTuple):
+    """It is whole and cannot be a job: why, and what to do about it. `raw` is its text where it was part of a batch."""
+
+    why: str
+    hint: str
+    raw: str = ""
+
+
+class Many(NamedTuple):
+    """An array or lines: each one a parsed document, or a Refused for a line that is none."""
+
+    documents: list[dict[str, Any] | Refused]
+
+
+class Single(NamedTuple):
+    """One parsed document."""
+
+    document: dict[str, Any]
+
+
+class Accepted(NamedTuple):
+    """A job ready to be framed.
+
+    `spec` has an id where the document names one; `history` are the events it brought along, `due_at` is when the
+    new job may first run (None: now), `delay_s` the wait that was made from.
+    """
+
+    spec: dict[str, Any]
+    history: list[dict[str, Any]]
+    due_at: float | None
+    delay_s: float | None
+    warnings: list[str]
+
+
+Document = Incomplete | Refused | Many | Single
+
+
+class _DuplicateKeyError(ValueError):
+    pass
+
+
+def parse(data: bytes, *, lines: bool) -> Document:
+    """What the bytes of a dropped file are; `lines` for a file with one job a line."""
+    try:
+        text = _text(data)
+    except UnicodeDecodeError as error:
+        return Incomplete(f"it is not {error.encoding} text from byte {error.start} on")
+    if lines:
+        return _parse_lines(text)
+    if not text.strip("\0 \t\r\n"):
+        return Incomplete("it is empty" if "\0" not in text else "it holds only NUL bytes")
+    try:
+        value = _loads(text)
+    except _DuplicateKeyError as error:
+        return Refused(str(error), "say it once")
+    except json.JSONDecodeError as error:
+        return Incomplete(f"it is not whole JSON: {error.msg} at line {error.lineno} column {error.colno}")
+    except RecursionError:
+        return Refused("it is nested too deep", "a job needs no more than a few levels")
+    except ValueError as error:
+        return Refused(f"it holds a number that is none: {error}", "write ordinary numbers")
+    if isinstance(value, list):
+        if not value:
+            return Refused("it is an empty array", "put jobs into it, or delete the file")
+        return Many([_element(item) for item in value])
+    element = _element(value)
+    return element if isinstance(element, Refused) else Single(element)
+
+
+def _text(data: bytes) -> str:
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return data[len(mark) :].decode(encoding)
+    return data.decode("utf-8")
+
+
+def _parse_lines(text: str) -> Document:
+    documents: list[dict[str, Any] | Refused] = []
+    rows = text.split("\n")
+    for number, row in enumerate(rows, 1):
+        if not row.strip("\0 \t\r"):
+            continue
+        try:
+            documents.append(_element(_loads(row)))
+        except (ValueError, RecursionError) as error:
+            if number == len(rows):
+                return Incomplete(f"its last line, {number}, is not whole JSON")
+            why = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+            documents.append(Refused(f"line {number} is not valid JSON: {why}", "correct the line", row))
+    return Many(documents) if documents else Incomplete("it is empty")
+
+
+def _element(value: object) -> dict[str, Any] | Refused:
+    if isinstance(value, dict):
+        return value
+    kind = {list: "an array", str: "a text", bool: "true or false", type(None): "null"}.get(type(value), "a number")
+    raw = json.dumps(value, ensure_ascii=True)
+    return Refused(f"a job is a JSON object {{...}}, and this is {kind}", 'write {"command": "what to run"}', raw)
+
+
+def _loads(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise _DuplicateKeyError(f"the key {twice[:80]!r} is in it twice")
+    return made
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not JSON")
+
+
+def accept(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: float) -> Accepted:
+    """Check one document and make it ready to be framed.
+
+    Raises:
+        InvalidJobError: the key and what is wrong with it.
+    """
+    version = document.get("format", job.FORMAT_VERSION)
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise InvalidJobError("format: is written by queuectl; leave it out", key="format")
+    if version > job.FORMAT_VERSION:
+        raise InvalidJobError(
+            f"format {version} was written by a later queuectl; this one knows {job.FORMAT_VERSION}",
+            key="format",
+            hint="update queuectl",
+        )
+    made = job.normalise(document, defaults=defaults, now_at=now_at)
+    return Accepted(made.spec, _history(document.get("history", [])), made.due_at, made.delay_s, made.warnings)
+
+
+def _history(value: object) -> list[dict[str, Any]]:
+    try:
+        msgspec.convert(value, list[record.Event])
+    except msgspec.ValidationError as error:
+        raise InvalidJobError(
+            f"history: {error}", key="history", hint="it is written by queuectl; leave it out"
+        ) from error
+    return list(value) if isinstance(value, list) else []
+
+
+def first_events(taken: Accepted, *, by: str, now_at: float, **facts: Any) -> list[dict[str, Any]]:
+    """The history of a job as it is taken in: what it brought along, then `enqueued` and warnings where it is new.
+
+    A document that brings a history is one of our records that a person edited: it goes on where it stood.
+    """
+    events = list(taken.history)
+    if not events:
+        due = "" if taken.due_at is None else times.to_text(times.round_up(taken.due_at))
+        events.append(record.event("enqueued", now_at, by=by, due_at=due, delay_s=taken.delay_s, **facts))
+    known = {(item.get("event"), item.get("text")) for item in events}
+    events += [
+        record.event("warning", now_at, text=text) for text in taken.warnings if ("warning", text) not in known
+    ]
+    return events
+
+
+def reason_text(name: str, why: str, hint: str, *, now_at: float, size: int) -> str:
+    """The text beside a rejected file: what is wrong, and what the person who finds it can do."""
+    lines = [
+        f"{name} could not become a job, so it was not run.",
+        "",
+        f"Why:   {why}",
+        *([f"To do: {hint}"] if hint else []),
+        "",
+        f"Nothing was changed in the file ({size} bytes). Correct it and move it back to {lifecycle.PENDING}/;",
+        "if it changes here into a valid job, it is moved back by itself. Delete both files if it is not wanted.",
+        f"Rejected {times.to_text(now_at)}",
+        "",
+    ]
+    return "\n".join(lines)

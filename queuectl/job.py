@@ -1,0 +1,263 @@
+"""What a producer may say about a job, and the checks that make it one. Computes only.
+
+`normalise` turns a parsed document into the specification that goes on disk: known keys checked, durations in
+seconds, retry settings filled in, unknown keys kept as they are.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from queuectl import names, times
+from queuectl.errors import InvalidJobError
+
+FORMAT_VERSION = 1
+JOB_MAX_BYTES = 1024 * 1024
+PRIORITY_LIMIT = 999_999
+
+Duration = float | str
+
+
+class JobSpec(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The keys that a producer may give. Only `command` is required; other keys are kept and not obeyed."""
+
+    command: Annotated[
+        Annotated[str, Meta(min_length=1)] | Annotated[list[str], Meta(min_length=1)],
+        Meta(
+            description="What to run: a string goes to the shell, a list of strings is started without one.",
+            examples=["echo Hello World", ["python3", "resize.py", "my photo.jpg"]],
+        ),
+    ]
+    id: Annotated[
+        str | None,
+        Meta(
+            description="Unique name of the job, ignoring case. Left out: the file's name, or a new one.",
+            examples=["job1"],
+        ),
+    ] = None
+    max_retries: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)] | None,
+        Meta(description="Runs after the first one before the job is dead; 3 means four runs, 0 dead at once."),
+    ] = None
+    backoff_base: Annotated[
+        Annotated[float, Meta(ge=0, le=1e6)] | None,
+        Meta(description="The n-th failure is followed by a wait of backoff_base ** n seconds."),
+    ] = None
+    backoff_max: Annotated[
+        Duration | None, Meta(description="Longest wait between two runs: seconds or 30s, 5m, 2h, 1d.")
+    ] = None
+    jitter: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        Meta(description="Share of the wait (0 to 1) by which it is moved at random; 0 is exact."),
+    ] = None
+    timeout: Annotated[
+        Duration | None, Meta(description="Longest run; after it the whole process tree is ended. Seconds or 5m, 2h.")
+    ] = None
+    priority: Annotated[
+        Annotated[int, Meta(ge=-PRIORITY_LIMIT, le=PRIORITY_LIMIT)],
+        Meta(description="Higher runs first."),
+    ] = 0
+    run_at: Annotated[
+        str | None,
+        Meta(
+            description="Not before this instant, RFC 3339 with a time zone.",
+            examples=["2026-11-24T03:15:00Z"],
+        ),
+    ] = None
+    delay: Annotated[
+        Duration | None, Meta(description="Not before this long after the job was taken in: seconds or 30s, 5m, 2h.")
+    ] = None
+    cwd: Annotated[str | None, Meta(description="Folder the command runs in. Left out: where the pool was started.")] = (
+        None
+    )
+    env: Annotated[dict[str, str] | None, Meta(description="Variables added to the worker's environment.")] = None
+    tags: Annotated[list[str] | None, Meta(description="Words to find the job by.")] = None
+    no_retry_exit_codes: Annotated[
+        list[int] | None, Meta(description="Exit codes after which the job is dead at once.")
+    ] = None
+
+
+class RetryDefaults(NamedTuple):
+    """The retry settings that are copied into a job that does not bring its own (delays in seconds)."""
+
+    max_retries: int
+    backoff_base: float
+    backoff_max_s: float
+    jitter: float
+
+
+class Normalised(NamedTuple):
+    """A document that is a job: its keys in writing order, its first due time and what to warn of."""
+
+    spec: dict[str, Any]
+    due_at: float | None
+    delay_s: float | None
+    warnings: list[str]
+
+
+KNOWN_KEYS = tuple(field.encode_name for field in msgspec.structs.fields(JobSpec))
+# Keys that other queues' files carry. They are kept, never obeyed, and not worth a warning.
+_IGNORED_KEYS = frozenset(
+    "state status attempts attempt created_at updated_at started_at finished_at completed_at next_run_at "
+    "last_error error exit_code worker worker_id locked_by result name description comment notes version $schema".split()
+)
+
+
+def normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: float) -> Normalised:
+    """Check a producer's document and write it as a specification.
+
+    Args:
+        document: parsed JSON of one job. `format` and `history` are not looked at (see `record`).
+        defaults: what to fill in for retry keys that it leaves out.
+        now_at: what `delay` counts from.
+
+    Returns:
+        The specification without `format`, `id` (may be missing) first among its keys where given.
+
+    Raises:
+        InvalidJobError: the key and what is wrong with it.
+    """
+    spec = _convert(document)
+    if spec.id is not None and (why := names.why_bad_id(spec.id)):
+        raise InvalidJobError(f"the id {spec.id[:120]!r} {why}", key="id", hint="leave it out to get one made")
+    _check_texts(spec)
+    backoff_max_s = _duration("backoff_max", spec.backoff_max)
+    timeout_s = _duration("timeout", spec.timeout)
+    if timeout_s == 0:
+        raise InvalidJobError("timeout: zero would end every run at once; leave it out for none", key="timeout")
+    due_at, delay_s = _due(spec, now_at)
+    out: dict[str, Any] = {} if spec.id is None else {"id": spec.id}
+    out["command"] = spec.command
+    out["max_retries"] = defaults.max_retries if spec.max_retries is None else spec.max_retries
+    out["backoff_base"] = _tidy(defaults.backoff_base if spec.backoff_base is None else spec.backoff_base)
+    out["backoff_max"] = _tidy(defaults.backoff_max_s if backoff_max_s is None else backoff_max_s)
+    if jitter := defaults.jitter if spec.jitter is None else spec.jitter:
+        out["jitter"] = _tidy(jitter)
+    if timeout_s is not None:
+        out["timeout"] = _tidy(timeout_s)
+    if spec.priority:
+        out["priority"] = spec.priority
+    if spec.run_at is not None:
+        out["run_at"] = times.to_text(times.from_text(spec.run_at))
+    for key in ("cwd", "env", "tags", "no_retry_exit_codes"):
+        if (value := getattr(spec, key)) is not None:
+            out[key] = value
+    unknown = {
+        key: value for key, value in document.items() if key not in KNOWN_KEYS and key not in ("format", "history")
+    }
+    out.update(unknown)
+    return Normalised(out, due_at, delay_s, [text for key in unknown if (text := _near_miss(key))])
+
+
+def _convert(document: Mapping[str, Any]) -> JobSpec:
+    if "command" not in document:
+        hint = 'add "command": "what to run"'
+        if near := difflib.get_close_matches("command", [str(key) for key in document], n=1, cutoff=0.6):
+            hint = f'did you mean "command" where it says {near[0]!r}?'
+        raise InvalidJobError("there is no command in it", key="command", hint=hint)
+    try:
+        return msgspec.convert(document, JobSpec)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$")
+        key = where.rstrip("`").lstrip(".")
+        raise InvalidJobError(
+            f"{key or 'the job'}: {what[:1].lower()}{what[1:]}",
+            key=key.split("[")[0].split(".")[0],
+            hint="queuectl schema job  shows what each key takes",
+        ) from error
+
+
+def _check_texts(spec: JobSpec) -> None:
+    words = [spec.command] if isinstance(spec.command, str) else spec.command
+    if not words[0].strip():
+        raise InvalidJobError("the command is empty", key="command")
+    for name in spec.env or {}:
+        if not name or "=" in name:
+            raise InvalidJobError(f"env: {name[:60]!r} cannot be the name of a variable", key="env")
+    groups = {
+        "command": words,
+        "cwd": [spec.cwd or ""],
+        "env": [text for pair in (spec.env or {}).items() for text in pair],
+    }
+    for key, texts in groups.items():
+        if any("\0" in text for text in texts):
+            raise InvalidJobError(f"{key}: holds a NUL character, which no operating system takes there", key=key)
+
+
+def _duration(key: str, value: Duration | None) -> float | None:
+    if value is None:
+        return None
+    try:
+        return times.parse_duration(value)
+    except ValueError as error:
+        raise InvalidJobError(f"{key}: {error}", key=key, hint="write seconds or 30s, 5m, 2h, 1d") from error
+
+
+def _due(spec: JobSpec, now_at: float) -> tuple[float | None, float | None]:
+    delay_s = _duration("delay", spec.delay)
+    if spec.run_at is None:
+        return (now_at + delay_s, delay_s) if delay_s else (None, None)
+    if delay_s is not None:
+        raise InvalidJobError("delay and run_at are both given; which one counts?", key="delay", hint="leave one out")
+    try:
+        due_at = times.from_text(spec.run_at)
+    except ValueError as error:
+        raise InvalidJobError(
+            f"run_at: {spec.run_at[:60]!r} is not an instant: {error}",
+            key="run_at",
+            hint="write it like 2026-11-24T03:15:00Z",
+        ) from error
+    return (due_at, None) if due_at > now_at else (None, None)
+
+
+def _tidy(number: float) -> float | int:
+    """2.0 is written as 2: what a person typed comes back as it was typed."""
+    return int(number) if number == int(number) else number
+
+
+def _near_miss(key: str) -> str:
+    """A warning where an unknown key looks like a known one written wrong, or ""."""
+    if key in _IGNORED_KEYS:
+        return ""
+
+    def fold(text: str) -> str:
+        return text.lower().replace("-", "").replace("_", "").replace(" ", "")
+
+    for known in KNOWN_KEYS:
+        if fold(known) == fold(key):
+            return f"the key {key!r} is not obeyed; did you mean {known!r}?"
+    near = difflib.get_close_matches(key.lower(), KNOWN_KEYS, n=1, cutoff=0.8)
+    return f"the key {key[:80]!r} is not obeyed; did you mean {near[0]!r}?" if near else ""
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a job file, for editors: key names, types, ranges, meanings."""
+    made = msgspec.json.schema(JobSpec)
+    body: dict[str, Any] = made["$defs"]["JobSpec"]
+    properties: dict[str, Any] = {"$schema": {"type": "string"}}
+    properties["format"] = {"const": FORMAT_VERSION, "description": "Version of the format; written by queuectl."}
+    properties.update(body["properties"])
+    properties["history"] = {
+        "type": "array",
+        "items": {"type": "object"},
+        "description": "What happened to the job; written by queuectl.",
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "queuectl job",
+        "description": "One job for the folder pending/ of a queuectl spool.",
+        "type": "object",
+        "properties": properties,
+        "required": ["command"],
+    }
+
+
+def schema_text() -> str:
+    """`schema` as the text of a file."""
+    return json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"

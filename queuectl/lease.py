@@ -1,0 +1,67 @@
+"""A worker's proof of life: one locked file a worker, named in every `started` event (promise P5).
+
+On POSIX the command inherits the lock, so the lease is held for as long as anything of the job runs, even after its
+worker was killed. After each job the file is closed and locked again through a new handle: if a process that the
+command left behind still holds it, that lease is left to it and the worker goes on with the next number, because
+otherwise the worker's next job would look alive for as long as that process.
+"""
+
+from __future__ import annotations
+
+from queuectl.locks import NamedLock, is_held
+from queuectl.spool import SpoolDir
+
+
+class Lease:
+    """The lease of one worker. `name` is what a `started` event says: `WORKER.NUMBER`."""
+
+    def __init__(self, spool: SpoolDir, worker: str) -> None:
+        self._spool = spool
+        self._worker = worker
+        self._number = -1
+        self._lock: NamedLock | None = None
+        self._next()
+
+    @property
+    def name(self) -> str:
+        """The name under which the lock can be found: see `SpoolDir.lease_path`."""
+        return f"{self._worker}.{self._number}"
+
+    @property
+    def fd(self) -> int:
+        """The handle that a command inherits."""
+        assert self._lock is not None
+        return self._lock.fd
+
+    def renew(self) -> bool:
+        """Lock again through a new handle; False where the old lease had to be left to somebody."""
+        assert self._lock is not None
+        self._lock.close()
+        if self._lock.try_acquire():
+            return True
+        self._next()
+        return False
+
+    def leave(self) -> None:
+        """Go on with another lease: what may be on record under this one counts as dead from now on."""
+        assert self._lock is not None
+        self._lock.close()
+        self._next()
+
+    def _next(self) -> None:
+        while True:
+            self._number += 1
+            self._lock = NamedLock(self._spool.lease_path(self.name))
+            if self._lock.try_acquire():
+                return
+
+    def close(self) -> None:
+        """Give the lease up and delete its file."""
+        if self._lock is not None:
+            self._lock.remove()
+            self._lock = None
+
+
+def is_alive(spool: SpoolDir, lease: str) -> bool:
+    """True where something that ran under this lease may still be running."""
+    return bool(lease) and is_held(spool.lease_path(lease))

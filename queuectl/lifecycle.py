@@ -1,0 +1,121 @@
+"""What can happen to a job: the state table, and the decision after a run. Computes only.
+
+A state is the folder a job lies in; how a run ended is an outcome. `decide` is pure: it reads no clock and no disk.
+The table below and the one in FORMAT.md are compared by a test.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import NamedTuple
+
+from queuectl import retry
+from queuectl.errors import IllegalMoveError
+
+PENDING, RUNNING, DONE, DLQ = "pending", "running", "done", "dlq"
+REJECTED = "rejected"
+STATES = (PENDING, RUNNING, DONE, DLQ)
+# Other queues' words that people type; see also the commands' --state.
+STATE_ALIASES = {
+    "completed": DONE,
+    "processing": RUNNING,
+    "dead": DLQ,
+    "failed": DLQ,
+    "waiting": PENDING,
+    "queued": PENDING,
+}
+
+# (from, event) -> the states it may lead to. "" is: not in the spool yet.
+TABLE: dict[tuple[str, str], tuple[str, ...]] = {
+    ("", "enqueued"): (PENDING,),
+    (PENDING, "started"): (RUNNING,),
+    (RUNNING, "succeeded"): (DONE,),
+    (RUNNING, "failed"): (PENDING, DLQ),
+    (RUNNING, "timed_out"): (PENDING, DLQ),
+    (RUNNING, "abandoned"): (PENDING, DLQ),
+    (RUNNING, "released"): (PENDING,),
+    (PENDING, "cancelled"): (DLQ,),
+    (RUNNING, "cancelled"): (DLQ,),
+    (DLQ, "requeued"): (PENDING,),
+    (DONE, "requeued"): (PENDING,),
+    (PENDING, "rejected"): (REJECTED,),
+}
+
+# Outcomes that use up one of the job's runs.
+COUNTED = frozenset({"failed", "timed_out", "abandoned"})
+OUTCOMES = frozenset(event for state, event in TABLE if state == RUNNING)
+
+
+class Policy(NamedTuple):
+    """The retry rules that a job carries (backoff_max in seconds, jitter a share from 0 to 1)."""
+
+    max_retries: int
+    backoff_base: float
+    backoff_max_s: float
+    jitter: float
+    no_retry_exit_codes: tuple[int, ...] = ()
+
+
+class Outcome(NamedTuple):
+    """How a run ended.
+
+    `kind` is one of OUTCOMES; `exit_code` the command's (128 + n for one ended by signal n, None where there is
+    none); `reason` says more for a person; `duration_s` is None where nobody measured.
+    """
+
+    kind: str
+    exit_code: int | None = None
+    reason: str = ""
+    duration_s: float | None = None
+
+
+class Decision(NamedTuple):
+    """Where a run's outcome leads: the state, the delay in seconds before the next run (None: at once), and why."""
+
+    to: str
+    delay_s: float | None
+    reason: str
+
+
+def decide(outcome: Outcome, *, failures: int, policy: Policy, rng: random.Random) -> Decision:
+    """The state after a run.
+
+    Args:
+        outcome: how it ended.
+        failures: counted failures since the job was last enqueued or requeued, this one not included.
+        policy: the job's own retry rules.
+        rng: for jitter.
+
+    Raises:
+        IllegalMoveError: the outcome is not one of a running job.
+    """
+    kind = outcome.kind
+    if kind not in OUTCOMES:
+        raise IllegalMoveError(f"{kind!r} is not an outcome of a running job")
+    if kind == "succeeded":
+        return Decision(DONE, None, "")
+    if kind == "released":
+        return Decision(PENDING, None, "")
+    if kind == "cancelled":
+        return Decision(DLQ, None, "cancelled")
+    if kind == "failed" and outcome.exit_code in policy.no_retry_exit_codes:
+        return Decision(DLQ, None, f"exit code {outcome.exit_code} is not to be retried")
+    if failures >= policy.max_retries:
+        tried = f"{failures + 1} run{'s' if failures else ''}, retries used up"
+        return Decision(DLQ, None, f"abandoned; {tried}" if kind == "abandoned" else tried)
+    if kind == "abandoned":
+        return Decision(PENDING, None, "")
+    delay_s = retry.backoff_s(
+        failures + 1, base=policy.backoff_base, longest_s=policy.backoff_max_s, jitter=policy.jitter, rng=rng
+    )
+    return Decision(PENDING, delay_s or None, "")
+
+
+def check_move(state: str, event: str, to: str) -> None:
+    """The one guard on every move.
+
+    Raises:
+        IllegalMoveError: the table has no such move.
+    """
+    if to not in TABLE.get((state, event), ()):
+        raise IllegalMoveError(f"no move from {state or 'nothing'} to {to} by {event!r}")

@@ -1,0 +1,148 @@
+"""Job ids and the names of job files. Computes only.
+
+A job file is `ID.json` in every state folder. A waiting job that is not simply next says so in its name, as maildir
+does with its flags: `ID,due=20261124T031500Z.json`, `ID,prio=9.json`, or both. The name is a hint that lets one
+listing give the order of runs; the record is the truth.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+import zlib
+from typing import NamedTuple
+
+from queuectl import times
+
+ID_MAX_CHARS = 100
+# Stripes are permanent files: a spool made with another count would let two claims of one id miss each other.
+STRIPE_COUNT = 64
+
+_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{ID_MAX_CHARS - 1}}}")
+_GENERATED = re.compile(r"\d{8}-\d{6}-\d{6}-[0-9a-z]{4}")
+_DEVICES = frozenset(
+    ["con", "prn", "aux", "nul", "conin$", "conout$", "clock$"]
+    + [f"{kind}{digit}" for kind in ("com", "lpt") for digit in "0123456789¹²³"]
+)
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
+
+# Names that clients leave while they write, or instead of a file they could not: never jobs, never touched (P11).
+_TEMPORARY = re.compile(
+    r"""^[.~\#]            # .x.json.Xyz12 rsync, .~lock Office, ~x.json, #x# Emacs
+      | ~$                 # backups of editors
+      | \.(tmp|temp|part|partial|crdownload|download|filepart|swp|swx|bak|orig|rej|!sync|!ut|lock|reason\.txt)$
+      | \.sync-conflict-\d{8}-\d{6}     # Syncthing
+      | \(.*conflicted\ copy.*\)        # Dropbox, Nextcloud
+      | _conflict-\d{8}-\d{6}           # ownCloud
+      | \.(rclone|tmp)[A-Za-z0-9]*\.json$  # x.tmpAb12.json, written by tools that keep the ending
+      | ^desktop\.ini$ | ^thumbs\.db$ | ^icon\r?$
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+class NameParts(NamedTuple):
+    """What the name of a waiting file says: the stem, when it is due (None: now) and its priority."""
+
+    stem: str
+    due_at: float | None
+    priority: int
+
+
+def why_bad_id(job_id: str) -> str:
+    """What is wrong with an id, as the end of a sentence, or "" for a good one."""
+    if not job_id:
+        return "is empty"
+    if len(job_id) > ID_MAX_CHARS:
+        return f"is longer than {ID_MAX_CHARS} characters"
+    if not _ID.fullmatch(job_id):
+        return "may only hold A-Z a-z 0-9 . _ - and starts with a letter or digit"
+    if job_id.endswith("."):
+        return "ends in a dot, which Windows drops from names"
+    if is_device(job_id):
+        return "is the name of a device on Windows"
+    return ""
+
+
+def is_device(stem: str) -> bool:
+    """True where Windows would take a file with this stem for a device (CON, NUL, COM1 ..., with any ending)."""
+    return stem.split(".", 1)[0].rstrip(" ").lower() in _DEVICES
+
+
+def clean_id(stem: str) -> str:
+    """The id for a dropped file that names none: its stem, with what an id may not hold replaced by `-`."""
+    if not why_bad_id(stem):
+        return stem
+    cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:ID_MAX_CHARS].rstrip("-._")
+    if not cleaned or is_device(cleaned):
+        cleaned = f"job-{cleaned}" if cleaned else f"job-{zlib.crc32(stem.encode('utf-8', 'replace')):08x}"
+    return cleaned
+
+
+def with_suffix(job_id: str, suffix: str) -> str:
+    """A longer id for a name that is taken, never over the limit."""
+    return f"{job_id[: ID_MAX_CHARS - 1 - len(suffix)].rstrip('.')}-{suffix}"
+
+
+def new_token(rng: random.Random, length: int = 4) -> str:
+    """A few random letters and digits that tell apart what was made at the same instant."""
+    return "".join(rng.choices(_ALPHABET, k=length))
+
+
+def generate_id(now_at: float, rng: random.Random) -> str:
+    """A new id that sorts by time to the microsecond: `20261124-031500-120345-7f3k`."""
+    microseconds = int(now_at * 1_000_000)
+    whole, rest = divmod(microseconds, 1_000_000)
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(whole))}-{rest:06d}-{new_token(rng)}"
+
+
+def is_generated(stem: str) -> bool:
+    """True for ids made by `generate_id`: such files are published whole, so they need no look before the claim."""
+    return _GENERATED.fullmatch(stem) is not None
+
+
+def stripe_of(job_id: str) -> int:
+    """The stripe that guards an id: the same for ids that differ only in case, on every machine and version."""
+    return zlib.crc32(job_id.lower().encode("utf-8", "surrogateescape")) % STRIPE_COUNT
+
+
+def parse(file_name: str) -> NameParts | None:
+    """What the name of a file in `pending/` says, or None for a name that is not a job's.
+
+    Flags that cannot be read are taken as part of the stem: a name is never a reason to refuse a file.
+    """
+    if not file_name.endswith(".json") or len(file_name) == 5 or is_temporary(file_name):
+        return None
+    stem = file_name[:-5]
+    if "," not in stem:
+        return NameParts(stem, None, 0)
+    head, *flags = stem.split(",")
+    due_at: float | None = None
+    priority = 0
+    for flag in flags:
+        key, _, value = flag.partition("=")
+        if key == "due" and (instant_at := times.from_name(value)) is not None:
+            due_at = instant_at
+        elif key == "prio" and re.fullmatch(r"-?\d{1,6}", value):
+            priority = int(value)
+        else:
+            return NameParts(stem, None, 0)
+    return NameParts(head, due_at, priority) if head else NameParts(stem, None, 0)
+
+
+def is_temporary(file_name: str) -> bool:
+    """True for names of files that some client is still writing, or left behind: they are left alone."""
+    return _TEMPORARY.search(file_name) is not None
+
+
+def is_batch(file_name: str) -> bool:
+    """True for a file with one job a line."""
+    return file_name.endswith(".jsonl") and len(file_name) > 6 and not is_temporary(file_name)
+
+
+def waiting_name(job_id: str, due_at: float | None, priority: int) -> str:
+    """The name of a waiting job's file; `due_at` None means that it may run now."""
+    due = f",due={times.to_name(due_at)}" if due_at is not None else ""
+    prio = f",prio={priority}" if priority else ""
+    return f"{job_id}{due}{prio}.json"

@@ -1,0 +1,124 @@
+"""Putting new jobs into the spool: checked, written, forced to disk, published without replacing (P1, P7).
+
+One job is: create tmp/X, fsync it, link it to pending/NAME, unlink tmp/X, fsync pending/. A crash before the link
+leaves a file in tmp/ that was never acknowledged; one after it leaves the job, at worst with a second name in tmp/.
+Many jobs are the same in chunks, with one sync for the files of a chunk and one for the folder.
+
+Takes no lock and imports none: starting `queuectl enqueue` must stay cheap.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from queuectl import fsops, intake, names, record
+from queuectl.clock import Clock
+from queuectl.config import Settings
+from queuectl.errors import DuplicateJobError, InvalidJobError
+from queuectl.job import JOB_MAX_BYTES
+from queuectl.lifecycle import PENDING
+from queuectl.spool import SpoolDir
+
+# Files in flight between two syncs: enough to share the cost, few enough to bound what a crash leaves in tmp/.
+_CHUNK = 1000
+
+
+class Prepared(NamedTuple):
+    """A job ready to be published: its record's bytes and the name for pending/."""
+
+    job_id: str
+    data: bytes
+    name: str
+
+
+class Producer:
+    """Makes records and publishes them for one spool."""
+
+    def __init__(self, spool: SpoolDir, settings: Settings, *, clock: Clock, rng: random.Random) -> None:
+        self._spool = spool
+        self._settings = settings
+        self._clock = clock
+        self._rng = rng
+        self._last_id_at = 0.0
+
+    def prepare(self, document: Mapping[str, Any], *, by: str, **facts: Any) -> Prepared:
+        """Check a document and write its record (in memory). Makes an id where the document has none.
+
+        Raises:
+            InvalidJobError: the key and what is wrong with it.
+        """
+        now_at = self._clock.now()
+        taken = intake.accept(document, defaults=self._settings.retry_defaults, now_at=now_at)
+        job_id = taken.spec.get("id") or self._new_id(now_at)
+        events = intake.first_events(taken, by=by, now_at=now_at, **facts)
+        data = record.frame({"id": job_id, **taken.spec}, events)
+        if len(data) > JOB_MAX_BYTES:
+            raise InvalidJobError(
+                f"the job is larger than {JOB_MAX_BYTES} bytes", hint="put the data into a file and name it"
+            )
+        due_at = None if taken.due_at is None else taken.due_at
+        return Prepared(job_id, data, names.waiting_name(job_id, due_at, int(taken.spec.get("priority", 0))))
+
+    def _new_id(self, now_at: float) -> str:
+        # Ids sort in the order they were made, also within the clock's own step.
+        self._last_id_at = max(now_at, self._last_id_at + 1e-6)
+        return names.generate_id(self._last_id_at, self._rng)
+
+    def refuse_duplicates(self, wanted: Iterable[str]) -> None:
+        """Raise DuplicateJobError for the first of these ids that the spool holds, or that is in the list twice."""
+        ids = list(wanted)
+        if len(ids) == 1:
+            if found := self._spool.find(ids[0]):
+                raise DuplicateJobError(ids[0], found.state)
+            return
+        waiting = {
+            parts.stem.lower() for name in self._spool.waiting_names() if (parts := names.parse(name)) is not None
+        }
+        for job_id in ids:
+            if job_id.lower() in waiting:
+                raise DuplicateJobError(job_id, PENDING)
+            if state := self._spool.holds(job_id):
+                raise DuplicateJobError(job_id, state)
+        seen: set[str] = set()
+        for job_id in ids:
+            if job_id.lower() in seen:
+                raise InvalidJobError(f"the id {job_id!r} is given twice", key="id")
+            seen.add(job_id.lower())
+
+    def publish(self, prepared: list[Prepared]) -> list[str]:
+        """Put jobs into pending/; their ids once they are safe. On an error the rest is taken back out of tmp/.
+
+        Raises:
+            DuplicateJobError: the file's name is taken.
+            OSError: as the system says; the jobs published before it stay (their ids are those that exist).
+        """
+        sync = self._settings.durability != "off"
+        for start in range(0, len(prepared), _CHUNK):
+            self._publish_chunk(prepared[start : start + _CHUNK], sync=sync)
+        return [item.job_id for item in prepared]
+
+    def _publish_chunk(self, chunk: list[Prepared], *, sync: bool) -> None:
+        alone = len(chunk) == 1
+        written: list[str] = []
+        try:
+            for item in chunk:
+                written.append(
+                    self._spool.write_temporary(item.job_id, item.data, rng=self._rng, sync=sync and alone)
+                )
+            if sync and not alone:
+                fsops.sync_files(self._spool.tmp_dir, written)
+            for item, temporary in zip(chunk, written, strict=True):
+                try:
+                    fsops.publish(temporary, self._spool.path(PENDING, item.name))
+                except FileExistsError as error:
+                    raise DuplicateJobError(item.job_id, PENDING) from error
+            if sync:
+                fsops.sync_folder(self._spool.folder(PENDING))
+        except BaseException:
+            for temporary in written:
+                with contextlib.suppress(OSError):
+                    fsops.unlink(temporary)
+            raise

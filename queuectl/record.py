@@ -1,0 +1,253 @@
+"""The job record: one JSON document that only grows at its end. Computes on bytes; opens no file.
+
+First the specification, one key a line, then `history`, one event a line, then the closing:
+
+    {
+     "format": 1,
+     "id": "job1",
+     "command": "echo Hello World",
+     ...
+     "history": [
+      {"at": "2026-11-24T03:15:00.120Z", "event": "enqueued", "by": "enqueue"}
+     ]
+    }
+
+An event is added by one write over the closing, which carries a new closing with it (`append`), so a record is
+whole JSON whenever nobody is writing, one inode serves a job for life, and a write cut short shows: `repair` cuts
+back to the last event that is complete (promise P4). JSON texts hold no raw line feed, so lines can be trusted.
+
+To change the format: raise FORMAT_VERSION in `job`, keep reading the old one, add an old record to
+tests/compat/, edit FORMAT.md.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+import msgspec
+
+from queuectl import lifecycle, times
+from queuectl.errors import DamagedRecordError, InvalidJobError
+from queuectl.job import FORMAT_VERSION
+
+CLOSING = b"\n ]\n}\n"
+_OPENING = b'{\n "format": %d,\n "id": "' % FORMAT_VERSION
+_HISTORY = b'\n "history": ['
+_EVENT = b"\n  {"
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+
+class Event(msgspec.Struct, omit_defaults=True):
+    """One line of the history. Which keys an event has is told in FORMAT.md; absent ones have these defaults."""
+
+    at: str
+    event: str
+    by: str = ""
+    attempt: int = 0
+    worker: str = ""
+    lease: str = ""
+    exit_code: int | None = None
+    duration_s: float | None = None
+    reason: str = ""
+    to: str = ""
+    due_at: str = ""
+    delay_s: float | None = None
+    text: str = ""
+    batch: str = ""
+    file: str = ""
+
+
+class Record(msgspec.Struct):
+    """What a framed record says, as far as queuectl obeys it (unknown keys stay in the file's bytes)."""
+
+    format: int
+    id: str
+    command: str | list[str]
+    max_retries: int
+    backoff_base: float
+    backoff_max: float
+    history: list[Event]
+    jitter: float = 0.0
+    timeout: float | None = None
+    priority: int = 0
+    run_at: str = ""
+    cwd: str = ""
+    env: dict[str, str] = {}
+    tags: list[str] = []
+    no_retry_exit_codes: list[int] = []
+
+    @property
+    def policy(self) -> lifecycle.Policy:
+        """The job's retry rules."""
+        return lifecycle.Policy(
+            self.max_retries, self.backoff_base, self.backoff_max, self.jitter, tuple(self.no_retry_exit_codes)
+        )
+
+
+class Standing(NamedTuple):
+    """What the history says about a job now."""
+
+    starts: int
+    """Runs ever started; the next attempt has the number after it."""
+    failures: int
+    """Counted failures since the job was last enqueued or requeued."""
+    last: Event | None
+    """The last event that moved the job (warnings left out)."""
+    last_start: Event | None
+    """The last `started`."""
+    due_at: float | None
+    """Not before this instant, or None for now."""
+    delay_s: float | None
+    """The wait that `due_at` was made from, where it was made from one."""
+    error: str
+    """What went wrong last, in words, or ""."""
+
+    @property
+    def ended_to(self) -> str:
+        """The state that the last recorded outcome leads to, or "" where the last event is no outcome."""
+        if self.last is not None and self.last.event in lifecycle.OUTCOMES:
+            return self.last.to
+        return ""
+
+
+_decoder = msgspec.json.Decoder(Record)
+
+
+def frame(spec: dict[str, Any], events: list[dict[str, Any]]) -> bytes:
+    """A new record: `spec` with its id, and what has happened so far.
+
+    Raises:
+        InvalidJobError: a value that JSON in UTF-8 cannot hold (a lone surrogate, an infinite number).
+    """
+    try:
+        lines = [f' "format": {FORMAT_VERSION}', f' "id": {_encode(spec["id"])}']
+        lines += [f" {_encode(key)}: {_encode(value)}" for key, value in spec.items() if key != "id"]
+        body = ",\n".join(lines)
+        history = ",".join(f"\n  {_encode(event)}" for event in events)
+        return f'{{\n{body},\n "history": [{history}'.encode() + CLOSING
+    except UnicodeEncodeError as error:
+        raise InvalidJobError("a text in it holds half of a surrogate pair, which is no character") from error
+    except ValueError as error:
+        raise InvalidJobError("a number in it is too large for JSON readers") from error
+    except RecursionError as error:
+        raise InvalidJobError("it is nested too deep") from error
+
+
+def is_framed(data: bytes) -> bool:
+    """True where `data` has our framing from end to end, so that events may be appended to it."""
+    if not (data.startswith(_OPENING) and data.endswith(CLOSING)):
+        return False
+    history_at = data.rfind(_HISTORY)
+    if history_at < 0:
+        return False
+    tail = data[history_at + len(_HISTORY) : -len(CLOSING)]
+    return not tail or (tail.startswith(_EVENT) and tail.count(b"\n") == tail.count(_EVENT))
+
+
+def decode(data: bytes, *, path: str = "") -> Record:
+    """The record in framed bytes.
+
+    Raises:
+        DamagedRecordError: not JSON, or a key that queuectl writes has a type it never writes.
+    """
+    try:
+        return _decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise DamagedRecordError(f"{path or 'the record'} cannot be read", path=path, cause=str(error)) from error
+
+
+def event(kind: str, now_at: float, **facts: Any) -> dict[str, Any]:
+    """An event as it goes into the history: instant and name first, then what is known (None and "" left out)."""
+    made: dict[str, Any] = {"at": times.to_text(now_at), "event": kind}
+    made.update((key, value) for key, value in facts.items() if value is not None and value != "")
+    return made
+
+
+def append(size: int, events: list[dict[str, Any]], *, empty: bool = False) -> tuple[int, bytes]:
+    """The write that adds events to a framed record of `size` bytes: its offset and its bytes.
+
+    `empty` says that the history holds nothing yet, so that no comma goes before the first event.
+    """
+    text = ",".join(f"\n  {_encode(item)}" for item in events)
+    return size - len(CLOSING), ("" if empty else ",").encode() + text.encode("utf-8", "replace") + CLOSING
+
+
+def repair(data: bytes) -> bytes | None:
+    """A torn record cut back to its last complete event, with a new closing.
+
+    Returns None where `data` was never one of our records as far as the history: nothing to be saved there.
+    """
+    if not data.startswith(_OPENING):
+        return None
+    history_at = data.find(_HISTORY)
+    if history_at < 0:
+        return None
+    head_end = history_at + len(_HISTORY)
+    kept: list[bytes] = []
+    for line in data[head_end:].split(b"\n")[1:]:
+        text = line.strip().rstrip(b",").strip(b"\0")
+        try:
+            msgspec.json.decode(text, type=Event)
+        except msgspec.MsgspecError:
+            break
+        kept.append(b"\n  " + text)
+    whole = data[:head_end] + b",".join(kept) + CLOSING
+    try:
+        _decoder.decode(whole)
+    except msgspec.MsgspecError:
+        return None
+    return whole
+
+
+def standing(record: Record) -> Standing:
+    """Read off the history what would otherwise have to be rewritten: attempts, last error, next due time."""
+    starts = failures = 0
+    last: Event | None = None
+    last_start: Event | None = None
+    due_at: float | None = None
+    delay_s: float | None = None
+    error = ""
+    for item in record.history:
+        kind = item.event
+        if kind == "started":
+            starts += 1
+            last_start = item
+        elif kind in lifecycle.COUNTED:
+            failures += 1
+            error = describe(item)
+        elif kind in ("enqueued", "requeued"):
+            failures = 0
+        elif kind not in lifecycle.OUTCOMES:
+            continue  # a warning, or an event of a later version: it moves nothing
+        last = item
+        due_at, delay_s = (_instant(item.due_at), item.delay_s) if item.due_at else (None, None)
+    return Standing(starts, failures, last, last_start, due_at, delay_s, error)
+
+
+def is_due(due_at: float | None, delay_s: float | None, now_at: float) -> bool:
+    """True where a job may run now.
+
+    A due time further away than the delay it was made from is due: the clock was set back since, and a job must not
+    wait for longer than its own delay (promise P5's second half: nothing is stranded by a clock).
+    """
+    return due_at is None or due_at <= now_at or (delay_s is not None and due_at - now_at > delay_s + 0.002)
+
+
+def describe(item: Event) -> str:
+    """How a run ended, in a few words."""
+    if item.event == "timed_out":
+        return item.reason or "timed out"
+    if item.event == "abandoned":
+        return "abandoned: its worker died"
+    if item.reason and item.exit_code is not None:
+        return f"exit {item.exit_code}: {item.reason}"
+    return item.reason or (f"exit {item.exit_code}" if item.exit_code is not None else item.event)
+
+
+def _instant(text: str) -> float | None:
+    try:
+        return times.from_text(text)
+    except ValueError:
+        return None

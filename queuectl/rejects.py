@@ -1,0 +1,119 @@
+"""Files that could not become jobs: kept unchanged in rejected/, each beside a text that says why (promise P6).
+
+Also the way back: a rejected file whose writer goes on writing (its handle followed the file), or that a person
+corrects in place, returns to pending/ by itself once it is a valid job.
+"""
+
+from __future__ import annotations
+
+import random
+
+from queuectl import fsops, intake, job, names
+from queuectl.clock import Clock
+from queuectl.config import Settings
+from queuectl.errors import InvalidJobError
+from queuectl.lifecycle import PENDING, REJECTED
+from queuectl.spool import REASON_ENDING, Located, SpoolDir
+
+# Looking at more files than this in one pass would cost more than the way back is worth; the newest names win.
+_LOOK_AT_MOST = 500
+
+
+def reject(
+    spool: SpoolDir, source: Located, name: str, why: str, hint: str, *, clock: Clock, rng: random.Random
+) -> str:
+    """Move a file to rejected/ beside a text that says why; return the name it has there.
+
+    The text is written first: a crash between leaves a text without its file, never a file without a reason. The
+    caller holds the stripe of the file's id.
+
+    Raises:
+        FileNotFoundError: the file is gone.
+    """
+    sig = fsops.sig_of(source.path)
+    if sig is None:
+        raise FileNotFoundError(source.path)
+    wanted = name
+    while True:
+        text = intake.reason_text(wanted, why, hint, now_at=clock.now(), size=sig.size)
+        try:
+            fsops.create(spool.reason_path(wanted), text.encode("utf-8", "replace"), sync=False)
+        except FileExistsError:
+            stem, dot, ending = name.rpartition(".")
+            wanted = f"{stem or name}-{names.new_token(rng)}{dot}{ending}"
+            continue
+        try:
+            fsops.move(source.path, spool.path(REJECTED, wanted))
+        except FileExistsError:
+            fsops.unlink(spool.reason_path(wanted))
+            stem, dot, ending = name.rpartition(".")
+            wanted = f"{stem or name}-{names.new_token(rng)}{dot}{ending}"
+            continue
+        except OSError:
+            fsops.unlink(spool.reason_path(wanted))
+            raise
+        return wanted
+
+
+class RejectedFiles:
+    """Notices rejected files that have become valid jobs, and moves them back."""
+
+    def __init__(self, spool: SpoolDir, settings: Settings, *, clock: Clock, rng: random.Random) -> None:
+        self._spool = spool
+        self._settings = settings
+        self._clock = clock
+        self._rng = rng
+        self._seen: dict[str, fsops.FileSig] = {}
+
+    def look(self) -> list[str]:
+        """One pass over rejected/; returns the names that went back to pending/.
+
+        A file is read when its signature is another than at the pass before, and only then.
+        """
+        listed = [
+            name
+            for name in fsops.names(self._spool.folder(REJECTED))
+            if name.endswith((".json", ".jsonl")) and not name.endswith(REASON_ENDING) and not names.is_temporary(name)
+        ]
+        healed: list[str] = []
+        current: dict[str, fsops.FileSig] = {}
+        for name in sorted(listed, reverse=True)[:_LOOK_AT_MOST]:
+            sig = fsops.sig_of(self._spool.path(REJECTED, name))
+            if sig is None:
+                continue
+            current[name] = sig
+            if name in self._seen and self._seen[name] != sig and self._is_job(name) and self._return(name):
+                healed.append(name)
+                del current[name]
+        self._seen = current
+        return healed
+
+    def _is_job(self, name: str) -> bool:
+        try:
+            content = fsops.read(self._spool.path(REJECTED, name), intake.BATCH_MAX_BYTES)
+        except OSError:
+            return False
+        limit = intake.BATCH_MAX_BYTES if names.is_batch(name) else job.JOB_MAX_BYTES
+        if content.oversize or content.sig.size > limit:
+            return False
+        parsed = intake.parse(content.data, lines=names.is_batch(name))
+        if isinstance(parsed, intake.Many):
+            return not any(isinstance(item, intake.Refused) for item in parsed.documents)
+        if not isinstance(parsed, intake.Single):
+            return False
+        try:
+            taken = intake.accept(
+                parsed.document, defaults=self._settings.retry_defaults, now_at=self._clock.now()
+            )
+        except InvalidJobError:
+            return False
+        wanted = taken.spec.get("id")
+        return wanted is None or self._spool.find(wanted) is None
+
+    def _return(self, name: str) -> bool:
+        try:
+            fsops.move(self._spool.path(REJECTED, name), self._spool.path(PENDING, name))
+        except (FileExistsError, FileNotFoundError):
+            return False
+        fsops.unlink(self._spool.reason_path(name))
+        return True

@@ -1,0 +1,28 @@
+"""How long a failed job waits before its next run. Computes only."""
+
+from __future__ import annotations
+
+import math
+import random
+
+
+def backoff_s(failures: int, *, base: float, longest_s: float, jitter: float, rng: random.Random) -> float:
+    """The delay in seconds after the `failures`-th counted failure (1 or more).
+
+    `min(longest_s, base ** failures)`, the exponential backoff of Ethernet's collision rule (Metcalfe and Boggs,
+    1976) without its random choice; `jitter` (0 to 1) then moves it by up to that share either way. With jitter 0
+    it is exactly `base ** failures`: 2, 4, 8, 16 ... for base 2.
+
+    The exponent is clamped before the power is taken, so no base and no count can overflow.
+    """
+    if base <= 0:
+        delay_s = 0.0
+    elif base <= 1:
+        delay_s = min(longest_s, base ** min(failures, 1_000_000))
+    else:
+        # Beyond this exponent the power exceeds longest_s anyway.
+        enough = math.ceil(math.log(max(longest_s, 1.0)) / math.log(base)) + 1
+        delay_s = min(longest_s, base**failures if failures <= enough else longest_s)
+    if jitter and delay_s:
+        delay_s = min(longest_s, delay_s * (1 + jitter * (2 * rng.random() - 1)))
+    return delay_s

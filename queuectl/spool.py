@@ -1,0 +1,277 @@
+"""The spool folder: where everything lies and what each file is called. The only module that knows these names.
+
+    pending/ running/ done/ dlq/   the states; a job is one file in exactly one of them (promise P2)
+    rejected/                      what could not become a job, each beside NAME.reason.txt (P6)
+    logs/                          ID.ATTEMPT.log, what a command printed
+    queuectl.toml, README.md, PAUSED
+    .queuectl/                     tmp/ (unfinished writes), locks/ (stripes), leases/, pools/, taken/ (batch files)
+
+Nothing here decides anything: it finds, reads, names and moves.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import NamedTuple
+
+from queuectl import config, fsops, names, record
+from queuectl.errors import DamagedRecordError, NotASpoolError, SpoolUnavailableError
+from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
+
+MACHINERY = ".queuectl"
+LOGS = "logs"
+PAUSED = "PAUSED"
+REASON_ENDING = ".reason.txt"
+FOLDERS = (
+    *STATES,
+    REJECTED,
+    LOGS,
+    *(os.path.join(MACHINERY, part) for part in ("tmp", "locks", "leases", "pools", "taken")),
+)
+# Far above what a history grows to; a larger file in a state folder is somebody else's.
+RECORD_MAX_BYTES = 64 * 1024 * 1024
+
+
+class Located(NamedTuple):
+    """Where a job lies."""
+
+    state: str
+    name: str
+    path: str
+
+
+class Stored(NamedTuple):
+    """A record as it was read from disk."""
+
+    record: record.Record
+    data: bytes
+    sig: fsops.FileSig
+
+
+class SpoolDir:
+    """One spool folder. Making the object touches nothing; see `open` and `create`."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = os.path.abspath(os.fspath(root))
+        self._folders = {state: os.path.join(self.root, state) for state in (*STATES, REJECTED, LOGS)}
+        self.machinery = os.path.join(self.root, MACHINERY)
+        self.tmp_dir = os.path.join(self.machinery, "tmp")
+        self.lease_dir = os.path.join(self.machinery, "leases")
+        self.pool_dir = os.path.join(self.machinery, "pools")
+        self.taken_dir = os.path.join(self.machinery, "taken")
+        self.settings_path = os.path.join(self.root, config.SETTINGS_NAME)
+        self.paused_path = os.path.join(self.root, PAUSED)
+        self.readme_path = os.path.join(self.root, "README.md")
+
+    @classmethod
+    def open(cls, root: str | os.PathLike[str]) -> SpoolDir:
+        """The spool at `root`; missing folders in it (a clone keeps no empty ones) are made.
+
+        Raises:
+            NotASpoolError: no such folder, or one that is no spool.
+            SpoolUnavailableError: it cannot be read or completed.
+        """
+        found = cls(root)
+        if not is_spool(found.root):
+            cause = "it holds neither queuectl.toml nor pending/" if os.path.isdir(found.root) else "no such folder"
+            raise NotASpoolError(found.root, cause=cause)
+        found.make_folders()
+        return found
+
+    def make_folders(self) -> None:
+        """Make the folders that are missing. Raises SpoolUnavailableError where that fails."""
+        try:
+            for folder in FOLDERS:
+                path = os.path.join(self.root, folder)
+                if not os.path.isdir(path):
+                    fsops.make_folder(path)
+        except OSError as error:
+            raise SpoolUnavailableError(
+                f"cannot make the spool's folders in {self.root}", path=self.root, cause=str(error)
+            ) from error
+
+    # ---------------------------------------------------------------------------------------------------- paths
+
+    def folder(self, state: str) -> str:
+        """The folder of a state (or of `rejected`, `logs`)."""
+        return self._folders[state]
+
+    def path(self, state: str, name: str) -> str:
+        """The path of a file in a state folder."""
+        return f"{self._folders[state]}{os.sep}{name}"
+
+    def stripe_path(self, stripe: int) -> str:
+        """The lock file of a stripe."""
+        return os.path.join(self.machinery, "locks", f"{stripe:02d}.lock")
+
+    def lease_path(self, lease: str) -> str:
+        """The lock file of a lease, by the name that a `started` event gives it."""
+        return os.path.join(self.lease_dir, f"{os.path.basename(lease)}.lock")
+
+    def tmp_path(self, name: str) -> str:
+        """A path for an unfinished write."""
+        return os.path.join(self.tmp_dir, name)
+
+    def output_path(self, lease: str) -> str:
+        """Where the command that runs under a lease writes what it prints, until it has ended."""
+        return os.path.join(self.tmp_dir, f"{os.path.basename(lease)}.out")
+
+    def log_path(self, job_id: str, attempt: int) -> str:
+        """Where the output of an attempt is kept."""
+        return os.path.join(self._folders[LOGS], f"{job_id}.{attempt}.log")
+
+    def reason_path(self, name: str) -> str:
+        """The text beside a rejected file."""
+        return self.path(REJECTED, name + REASON_ENDING)
+
+    # ------------------------------------------------------------------------------------------------- listings
+
+    def waiting_names(self) -> list[str]:
+        """The names in pending/ that may be jobs or batches; one listing."""
+        return [
+            name
+            for name in fsops.names(self._folders[PENDING])
+            if (name.endswith(".json") or name.endswith(".jsonl")) and not names.is_temporary(name)
+        ]
+
+    def job_names(self, state: str) -> list[str]:
+        """The names of job files in a state folder, sorted (generated ids: oldest first)."""
+        return sorted(
+            name
+            for name in fsops.names(self._folders[state])
+            if name.endswith(".json") and not names.is_temporary(name)
+        )
+
+    def foreign_names(self, state: str) -> list[str]:
+        """The names in a state folder that are no job's: left alone, reported (promise P11)."""
+        return sorted(
+            name
+            for name in fsops.names(self._folders[state])
+            if not ((name.endswith((".json", ".jsonl"))) and not names.is_temporary(name))
+            and not name.endswith(REASON_ENDING)
+            and name not in (".gitignore", ".gitkeep", "README.txt")
+        )
+
+    def find(self, job_id: str) -> Located | None:
+        """Where the job with this id lies: a stat a state, then one listing of pending/ for a name with flags."""
+        plain = f"{job_id}.json"
+        for state in (RUNNING, PENDING, DONE, DLQ):
+            path = self.path(state, plain)
+            if os.path.lexists(path):
+                return Located(state, plain, path)
+        folded = job_id.lower()
+        for name in fsops.names(self._folders[PENDING]):
+            # A cheap test first: a listing may hold a million names.
+            if name[: len(folded)].lower() == folded:
+                parts = names.parse(name)
+                if parts is not None and parts.stem.lower() == folded:
+                    return Located(PENDING, name, self.path(PENDING, name))
+        # Between the looks the job may have moved on: from pending/ into one of the states looked at first.
+        for state in (RUNNING, DONE, DLQ):
+            path = self.path(state, plain)
+            if os.path.lexists(path):
+                return Located(state, plain, path)
+        return None
+
+    def holds(self, job_id: str, states: tuple[str, ...] = (RUNNING, DONE, DLQ)) -> str:
+        """The first of `states` with a plain file of this id, or "": a stat a state."""
+        plain = f"{job_id}.json"
+        return next((state for state in states if os.path.lexists(self.path(state, plain))), "")
+
+    # ------------------------------------------------------------------------------------------------- records
+
+    def read(self, state: str, name: str) -> Stored:
+        """Read and decode a framed record.
+
+        Raises:
+            DamagedRecordError: it is not framed, or not a record.
+            OSError: as `fsops.read`.
+        """
+        path = self.path(state, name)
+        content = fsops.read(path, RECORD_MAX_BYTES)
+        if content.oversize or not record.is_framed(content.data):
+            raise DamagedRecordError(f"{path} is not a record of queuectl", path=path)
+        return Stored(record.decode(content.data, path=path), content.data, content.sig)
+
+    def write_temporary(self, hint: str, data: bytes, *, rng: random.Random, sync: bool) -> str:
+        """Write an unfinished file in tmp/ under a name nobody has; return its path."""
+        while True:
+            path = self.tmp_path(f"{hint}.{os.getpid()}-{names.new_token(rng, 8)}")
+            try:
+                fsops.create(path, data, sync=sync)
+            except FileExistsError:
+                continue
+            return path
+
+    def move(self, source: Located, state: str, name: str, rng: random.Random) -> str:
+        """Move a job's file to `state` under `name`, or beside it under another name if that is taken (P7).
+
+        Returns the name it has now.
+
+        Raises:
+            FileNotFoundError: the source is gone.
+        """
+        wanted = name
+        stem, ending = os.path.splitext(name)
+        while True:
+            try:
+                fsops.move(source.path, self.path(state, wanted))
+            except FileExistsError:
+                wanted = f"{stem}-{names.new_token(rng)}{ending}"
+                continue
+            return wanted
+
+    # ------------------------------------------------------------------------------------------------ settings
+
+    def settings(self) -> config.Settings:
+        """The settings of this spool.
+
+        Raises:
+            InvalidSettingsError: names the file, the key and what is allowed.
+            SpoolUnavailableError: the file is there and cannot be read.
+        """
+        try:
+            return config.load(self.settings_path)
+        except OSError as error:
+            raise SpoolUnavailableError(
+                f"cannot read {self.settings_path}", path=self.settings_path, cause=str(error)
+            ) from error
+
+    def write_settings(self, text: str, *, rng: random.Random) -> None:
+        """Replace queuectl.toml by `text` in one step."""
+        temporary = self.write_temporary("settings", text.encode(), rng=rng, sync=True)
+        fsops.replace(temporary, self.settings_path)
+
+    def is_paused(self) -> bool:
+        """True while the file PAUSED exists."""
+        return os.path.lexists(self.paused_path)
+
+    def pause_reason(self) -> str:
+        """The first line of PAUSED, or ""."""
+        try:
+            return fsops.read_tail(self.paused_path, 4096).decode("utf-8", "replace").strip().split("\n")[0]
+        except OSError:
+            return ""
+
+
+def is_spool(root: str) -> bool:
+    """True where `root` is a spool: it has our settings file, or our machinery beside pending/."""
+    return os.path.isfile(os.path.join(root, config.SETTINGS_NAME)) or (
+        os.path.isdir(os.path.join(root, PENDING)) and os.path.isdir(os.path.join(root, MACHINERY))
+    )
+
+
+def record_name(job_id: str) -> str:
+    """The name of a job's file in every folder but pending/."""
+    return f"{job_id}.json"
+
+
+def name_for(item: record.Record, standing: record.Standing, now_at: float) -> str:
+    """The name of a waiting job's file by what its record says."""
+    due_at = standing.due_at
+    if due_at is not None and record.is_due(due_at, standing.delay_s, now_at):
+        due_at = None
+    return names.waiting_name(item.id, due_at, item.priority)
+
+

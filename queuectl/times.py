@@ -1,0 +1,120 @@
+"""Instants and durations as text. Computes only; the clocks themselves are read in `clock`.
+
+In memory an instant is a float, seconds since 1970 UTC (names end in `_at`), and a duration is a float in seconds
+(names end in `_s`). On disk an instant is RFC 3339 in UTC with milliseconds, `2026-11-24T03:15:00.120Z`; in a file
+name, where Windows allows no colon, it is `20261124T031500.120Z`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from datetime import UTC, datetime, timedelta
+
+# The last instant that four digits of a year can hold; also keeps gmtime away from its own limits.
+LATEST_AT = 253402300799.0
+# Longer durations are refused: a hundred years is a typing error, and sums stay below LATEST_AT.
+LONGEST_S = 100 * 366 * 86400.0
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_PART = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(ms|s|m|h|d|w)")
+_NAME = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(?:\.(\d{1,3}))?Z")
+
+
+def to_text(instant_at: float) -> str:
+    """RFC 3339 in UTC with milliseconds, rounded down, for an instant in seconds since 1970."""
+    milliseconds = int(min(max(instant_at, 0.0), LATEST_AT) * 1000 + 1e-4)
+    whole, rest = divmod(milliseconds, 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{rest:03d}Z"
+
+
+def to_name(instant_at: float) -> str:
+    """The instant as it stands in a file name, rounded up to the next millisecond (never early)."""
+    milliseconds = math.ceil(min(max(instant_at, 0.0), LATEST_AT) * 1000 - 1e-4)
+    whole, rest = divmod(milliseconds, 1000)
+    text = time.strftime("%Y%m%dT%H%M%S", time.gmtime(whole))
+    return f"{text}.{rest:03d}Z" if rest else f"{text}Z"
+
+
+def from_name(text: str) -> float | None:
+    """The instant written by `to_name`, or None where the text is none."""
+    match = _NAME.fullmatch(text)
+    if match is None:
+        return None
+    year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
+    milliseconds = int((match.group(7) or "0").ljust(3, "0"))
+    try:
+        moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError:
+        return None
+    return (moment + timedelta(milliseconds=milliseconds)).timestamp()
+
+
+def from_text(text: str) -> float:
+    """The instant of an RFC 3339 text with a zone (`Z` or an offset).
+
+    Raises:
+        ValueError: no such text, no zone, or a year outside 1970 to 9999.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("it names no time zone; end it in Z for UTC or in an offset such as +01:00")
+    instant_at = moment.timestamp()
+    if not 0 <= instant_at <= LATEST_AT:
+        raise ValueError("it is outside the years 1970 to 9999")
+    return instant_at
+
+
+def parse_duration(value: object) -> float:
+    """Seconds from a number of seconds or a text such as `30s`, `5m`, `1h30m`, `2d`, `1.5h`.
+
+    Raises:
+        ValueError: not a duration, negative, not finite, or longer than a hundred years.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("expected a number of seconds or a text such as 30s, 5m, 2h, 1d")
+    if isinstance(value, str):
+        seconds = _parse_duration_text(value.strip().lower())
+    else:
+        if isinstance(value, int) and value.bit_length() > 64:
+            raise ValueError("it is longer than a hundred years")
+        seconds = float(value)
+    if not math.isfinite(seconds) or seconds < 0:
+        raise ValueError("a duration is zero or more")
+    if seconds > LONGEST_S:
+        raise ValueError("it is longer than a hundred years")
+    return seconds
+
+
+def _parse_duration_text(text: str) -> float:
+    if re.fullmatch(r"\d{1,15}(\.\d{1,9})?", text):
+        return float(text)
+    position, seconds = 0, 0.0
+    for match in _PART.finditer(text):
+        if match.start() != position:
+            break
+        seconds += float(match.group(1)) * _UNITS[match.group(2)]
+        position = match.end()
+    if position != len(text) or not text:
+        raise ValueError(f"{text[:40]!r} is not a duration; write 30s, 5m, 2h, 1d or a number of seconds")
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """A duration for a person, two units at most: `0.007s`, `4.2s`, `2m05s`, `3h10m`, `2d04h`."""
+    if seconds < 1:
+        return f"{max(seconds, 0):.3f}s"
+    if seconds < 59.95:
+        return f"{seconds:.1f}".removesuffix(".0") + "s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
+
+
+def round_up(instant_at: float) -> float:
+    """The instant at the next whole millisecond, so that neither its text nor its name lies before it."""
+    return math.ceil(instant_at * 1000 - 1e-4) / 1000

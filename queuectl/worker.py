@@ -1,0 +1,284 @@
+"""A worker process: takes names from the supervisor, claims, runs one command at a time, settles, reports.
+
+It never decides what is next and never looks for work; a name is only a suggestion, the claim proves it. When the
+supervisor is gone (its end of the pipe closes) the worker ends after its job. Everything that goes wrong with the
+machine is reported and nothing of it is held against a job (promise P9).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+from collections import deque
+from multiprocessing.connection import Connection
+from typing import NamedTuple
+
+from queuectl import executor, lifecycle
+from queuectl.claim import Claimed, Claims, Declined, Settled, Stripes
+from queuectl.clock import Clock
+from queuectl.config import Settings
+from queuectl.executor import CannotStartError, Ended, Spec
+from queuectl.lease import Lease
+from queuectl.lifecycle import Outcome
+from queuectl.output import OutputSlot
+from queuectl.spool import SpoolDir
+
+# Names that lie ready at a worker: hides the pipe's round trip (1 ahead 0.76x, 4 ahead 0.88x of `xargs -P2`).
+AHEAD = 4
+# A command that runs for longer than this is worth a report of its own; shorter ones are reported together.
+_REPORT_AFTER_S = 0.004
+_RETRY_SETTLE_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
+
+
+class Started(NamedTuple):
+    """A command runs."""
+
+    name: str
+    job_id: str
+    attempt: int
+    command: str
+
+
+class Finished(NamedTuple):
+    """A run has ended and the job is where `settled` says."""
+
+    name: str
+    job_id: str
+    attempt: int
+    outcome: Outcome
+    settled: Settled
+    runs_left: int
+
+
+class Passed(NamedTuple):
+    """A name that could not be claimed."""
+
+    name: str
+    declined: Declined
+
+
+class Trouble(NamedTuple):
+    """The machine's trouble; the names given to this worker come back."""
+
+    text: str
+
+
+class Vanished(NamedTuple):
+    """A job's file disappeared while it ran: somebody deleted or moved it; its outcome is only in this report."""
+
+    job_id: str
+    outcome: Outcome
+
+
+Report = Started | Finished | Passed | Trouble | Vanished
+
+
+class Worker:
+    """The loop of one worker process."""
+
+    def __init__(self, conn: Connection, spool: SpoolDir, settings: Settings, *, worker: str, cwd: str) -> None:
+        self._conn = conn
+        self._spool = spool
+        self._settings = settings
+        self._clock = Clock()
+        self._rng = random.Random()
+        self._stripes = Stripes(spool)
+        self._claims = Claims(
+            spool, settings, self._stripes, worker=worker, clock=self._clock, rng=self._rng
+        )
+        self._lease = Lease(spool, worker)
+        self._output = OutputSlot(spool, self._rng)
+        self._executor = executor.make(conn, settings.shell)
+        self._cwd = cwd
+        self._env = dict(os.environ)
+        self._env["QUEUECTL_SPOOL"] = spool.root
+        self._names: deque[str] = deque()
+        self._quiet: set[str] = set()
+        self._reports: list[Report] = []
+        self._stopping = False
+        self._killing = False
+        self._deaf = False
+
+    def run(self) -> None:
+        """Work until told to stop, or until the supervisor is gone."""
+        self._flush(force=True)
+        while not self._stopping:
+            self._listen(block=not self._names)
+            if self._names and not self._stopping:
+                self._work(self._names.popleft())
+                self._flush(force=len(self._names) <= AHEAD // 2)
+        self._flush(force=True)
+        self._output.close()
+        self._lease.close()
+
+    def stop(self) -> None:
+        """Claim nothing more; end after the job that runs."""
+        self._stopping = True
+
+    # ---------------------------------------------------------------------------------------------------- talk
+
+    def _listen(self, *, block: bool) -> None:
+        """Hear what the supervisor says; with `block` wait until it says something."""
+        if self._deaf:
+            self._stopping = True
+            return
+        try:
+            while self._executor.heard(None if block and not self._stopping else 0):
+                block = False
+                kind, *rest = self._conn.recv()
+                if kind == "feed":
+                    self._names.extend(rest[0])
+                elif kind == "split":
+                    self._quiet.add(rest[0])
+                    self._names.append(rest[0])
+                elif kind == "stop":
+                    self._stopping = True
+                elif kind == "kill":
+                    self._stopping = self._killing = True
+        except (EOFError, OSError):
+            self._deaf = self._stopping = True
+            self._executor.deafen()
+
+    def _flush(self, *, force: bool) -> None:
+        if self._deaf or not (force or len(self._reports) >= AHEAD):
+            return
+        reports, self._reports = self._reports, []
+        try:
+            self._conn.send(reports)
+        except (BrokenPipeError, ConnectionError, OSError):
+            self._deaf = self._stopping = True
+            self._executor.deafen()
+
+    # ---------------------------------------------------------------------------------------------------- work
+
+    def _work(self, name: str) -> None:
+        if self._spool.is_paused():
+            self._reports.append(Passed(name, Declined("paused")))
+            return
+        try:
+            if name in self._quiet:
+                self._quiet.discard(name)
+                claimed: Claimed | Declined = self._claims.split(name)
+            else:
+                claimed = self._claims.claim(name, self._lease.name)
+        except OSError as error:
+            self._give_up(name, error)
+            return
+        if isinstance(claimed, Declined):
+            self._reports.append(Passed(name, claimed))
+            return
+        try:
+            outcome = self._run(name, claimed)
+        except OSError as error:
+            outcome = Outcome("released", reason=f"could not start: {error.strerror or error}")
+            self._settle(name, claimed, outcome)
+            self._give_up("", error)
+        else:
+            self._settle(name, claimed, outcome)
+
+    def _give_up(self, name: str, error: OSError) -> None:
+        """Hand everything back: this machine cannot work just now."""
+        self._lease.leave()
+        self._output.leave()
+        for other in filter(None, (name, *self._names)):
+            self._reports.append(Passed(other, Declined("returned")))
+        self._names.clear()
+        where = f": {error.filename}" if error.filename else ""
+        self._reports.append(Trouble(f"{error.strerror or error}{where}"))
+
+    def _run(self, name: str, claimed: Claimed) -> Outcome:
+        """Run the command of a claimed job to its end. Raises OSError where the machine cannot start it."""
+        item = claimed.record
+        env = {**self._env, **item.env} if item.env else self._env
+        env["QUEUECTL_JOB_ID"] = item.id
+        env["QUEUECTL_ATTEMPT"] = str(claimed.attempt)
+        cwd = os.path.join(self._cwd, item.cwd) if item.cwd else self._cwd
+        started_s = self._clock.monotonic()
+        self._reports.append(Started(name, item.id, claimed.attempt, _preview(item.command)))
+        output_fd = self._output.open(claimed.lease)
+        try:
+            self._executor.start(Spec(item.command, cwd, env, output_fd, self._lease.fd))
+        except CannotStartError as error:
+            return Outcome("failed", error.exit_code, error.reason, self._clock.monotonic() - started_s)
+        return self._attend(started_s, item.timeout)
+
+    def _attend(self, started_s: float, timeout_s: float | None) -> Outcome:
+        """Wait for the running command; see to its timeout and to what the supervisor says meanwhile."""
+        clock = self._clock
+        ended = self._executor.wait(_REPORT_AFTER_S)
+        while ended is None:
+            self._flush(force=True)
+            self._listen(block=False)
+            if self._killing:
+                ended = self._executor.terminate(self._settings.kill_grace_s)
+                duration_s = clock.monotonic() - started_s
+                return Outcome("released", ended.exit_code, "the worker was stopped", duration_s)
+            left_s = None if timeout_s is None else started_s + timeout_s - clock.monotonic()
+            if left_s is not None and left_s <= 0:
+                ended = self._executor.terminate(self._settings.kill_grace_s)
+                reason = f"timed out after {timeout_s:g} s"
+                return Outcome("timed_out", ended.exit_code, reason, clock.monotonic() - started_s)
+            ended = self._executor.wait(left_s)
+        return _outcome(ended, clock.monotonic() - started_s)
+
+    def _settle(self, name: str, claimed: Claimed, outcome: Outcome) -> None:
+        """Record the outcome and move the job; never drop an outcome because the disk cannot take it now (P9)."""
+        tries = 0
+        while True:
+            try:
+                self._keep_output(claimed)
+                settled = self._claims.settle(claimed, outcome)
+                break
+            except FileNotFoundError:
+                self._reports.append(Vanished(claimed.job_id, outcome))
+                settled = None
+                break
+            except OSError as error:
+                if tries == 0:
+                    self._reports.append(Trouble(f"cannot record how {claimed.job_id} ended: {error.strerror}"))
+                    self._flush(force=True)
+                if self._killing:
+                    return  # the lease goes with us, so the run counts as abandoned and is tried again
+                wait_s = _RETRY_SETTLE_S[min(tries, len(_RETRY_SETTLE_S) - 1)]
+                tries += 1
+                if self._executor.heard(wait_s):
+                    self._listen(block=False)
+        if settled is not None:
+            runs_left = max(0, claimed.record.max_retries - claimed.failures - (outcome.kind in lifecycle.COUNTED))
+            self._reports.append(
+                Finished(name, claimed.job_id, claimed.attempt, outcome, settled, runs_left)
+            )
+        if not self._lease.renew():
+            self._output.leave()
+
+    def _keep_output(self, claimed: Claimed) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._output.keep(claimed.job_id, claimed.attempt)
+
+
+def _outcome(ended: Ended, duration_s: float) -> Outcome:
+    kind = "succeeded" if ended.exit_code == 0 else "failed"
+    return Outcome(kind, ended.exit_code, ended.reason, duration_s)
+
+
+def _preview(command: str | list[str]) -> str:
+    """The command for a line on a screen."""
+    text = command if isinstance(command, str) else " ".join(command)
+    return text if len(text) <= 200 else text[:199] + "…"
+
+
+def main(conn: Connection, root: str, worker: str, settings: tuple[object, ...], cwd: str) -> None:
+    """The entry of a worker process (spawned, so everything comes as plain values)."""
+    for name in ("SIGINT", "SIGBREAK"):
+        # Ctrl-C reaches the whole foreground group; the supervisor hears it and decides.
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    spool = SpoolDir(root)
+    made = Worker(conn, spool, Settings(*settings), worker=worker, cwd=cwd)  # type: ignore[arg-type]
+    signal.signal(signal.SIGTERM, lambda _number, _frame: made.stop())
+    with contextlib.suppress(KeyboardInterrupt):
+        made.run()
+
+
