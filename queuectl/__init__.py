@@ -1,10 +1,10 @@
 """queuectl: a job queue that needs nothing but a folder.
 
-    from queuectl import Spool
+from queuectl import Spool
 
-    spool = Spool("spool")
-    job_id = spool.enqueue("echo Hello World")
-    print(spool.get(job_id).state)
+spool = Spool("spool")
+job_id = spool.enqueue("echo Hello World")
+print(spool.get(job_id).state)
 """
 
 from __future__ import annotations

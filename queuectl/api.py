@@ -345,9 +345,7 @@ class Spool:
         return [path for _, path in sorted(listed)]
 
 
-def _job(
-    item: record.Record, state: str, path: str, document: dict[str, Any], history: list[dict[str, Any]]
-) -> Job:
+def _job(item: record.Record, state: str, path: str, document: dict[str, Any], history: list[dict[str, Any]]) -> Job:
     standing = record.standing(item)
     enqueued = next((event for event in item.history if event.event == "enqueued"), None)
     running = standing.last is not None and standing.last.event == "started"
@@ -395,5 +393,3 @@ def unavailable(spool: SpoolDir, error: OSError) -> SpoolUnavailableError:
         cause=f"{error.filename or spool.root}: {error.strerror or error}",
         hint=hints.get(errno.errorcode.get(error.errno or 0, ""), ""),
     )
-
-

@@ -55,8 +55,8 @@ class Declined(NamedTuple):
 
     `why` is one of: gone (somebody else has it), busy (its stripe is taken, or the id is running), later (not due:
     `name` is its new name, `due_at` when), arriving (not whole yet: `sig` tells this version from the next, `text`
-    what is wrong), foreign (left alone), rejected (`text` says why), dead (moved to dlq/), split (`made` jobs came of it),
-    mended (its torn end was repaired in place).
+    what is wrong), foreign (left alone), rejected (`text` says why), dead (moved to dlq/), split (`made` jobs came of
+    it), mended (its torn end was repaired in place), paused and returned (by the worker: not now).
     """
 
     why: str
@@ -235,9 +235,7 @@ class Claims:
         fsops.append(here.path, len(data), offset, text, sync=self._sync_all)
         return Claimed(item, data[:offset] + text, attempt=attempt, failures=standing.failures, lease=lease)
 
-    def _abandon(
-        self, here: Located, item: record.Record, data: bytes, standing: record.Standing
-    ) -> Declined:
+    def _abandon(self, here: Located, item: record.Record, data: bytes, standing: record.Standing) -> Declined:
         claimed = Claimed(item, data, attempt=standing.starts, failures=standing.failures, lease="")
         settled = self.settle(claimed, Outcome("abandoned", reason="its worker died"))
         return Declined("dead" if settled.to == DLQ else "later", settled.name, due_at=settled.due_at)
@@ -281,9 +279,7 @@ class Claims:
                 # Dropping report.json every night is normal: the day and time tell them apart.
                 stamp = times.to_name(int(self._clock.now())).rstrip("Z")
                 wanted = names.with_suffix(job_id, f"{stamp}-{names.new_token(self._rng, 2)}")
-        elif state := self._spool.holds(
-            wanted, (DONE, DLQ) if wanted == job_id else (PENDING, RUNNING, DONE, DLQ)
-        ):
+        elif state := self._spool.holds(wanted, (DONE, DLQ) if wanted == job_id else (PENDING, RUNNING, DONE, DLQ)):
             raise InvalidJobError(
                 f"a job with the id {wanted!r} exists already, in {state}/",
                 key="id",
@@ -360,9 +356,7 @@ class Claims:
         if not mine and not own.try_acquire():
             return Declined("split", taken, made=0)  # somebody is finishing it already
         try:
-            made = batch.split(
-                self._spool, self._settings, taken, may_be_there=False, clock=self._clock, rng=self._rng
-            )
+            made = batch.split(self._spool, self._settings, taken, may_be_there=False, clock=self._clock, rng=self._rng)
         finally:
             if not mine:
                 own.release()
@@ -437,9 +431,7 @@ class Claims:
             FileNotFoundError: the job's file is gone from running/: somebody deleted or moved it.
             OSError: the outcome could not be recorded; nothing was moved. To be tried again.
         """
-        decision = lifecycle.decide(
-            outcome, failures=claimed.failures, policy=claimed.record.policy, rng=self._rng
-        )
+        decision = lifecycle.decide(outcome, failures=claimed.failures, policy=claimed.record.policy, rng=self._rng)
         lifecycle.check_move(RUNNING, outcome.kind, decision.to)
         now_at = self._clock.now()
         due_at = None if decision.delay_s is None else times.round_up(now_at + decision.delay_s)
@@ -455,9 +447,7 @@ class Claims:
             due_at="" if due_at is None else times.to_text(due_at),
             delay_s=None if decision.delay_s is None else round(decision.delay_s, 3),
         )
-        here = Located(
-            RUNNING, record_name(claimed.job_id), self._spool.path(RUNNING, record_name(claimed.job_id))
-        )
+        here = Located(RUNNING, record_name(claimed.job_id), self._spool.path(RUNNING, record_name(claimed.job_id)))
         self._append_outcome(here, claimed, event)
         return self._finish_move(here, claimed.record, decision.to, due_at, decision.delay_s, reason)
 
@@ -478,9 +468,7 @@ class Claims:
         data = claimed.data[: -len(record.CLOSING)] + text
         temporary = self._spool.write_temporary(claimed.job_id, data, rng=self._rng, sync=self._sync_accepted)
         why = "it was changed while the job ran; the job went on as it was started"
-        rejects.reject(
-            self._spool, here, record_name(claimed.job_id), why, "", clock=self._clock, rng=self._rng
-        )
+        rejects.reject(self._spool, here, record_name(claimed.job_id), why, "", clock=self._clock, rng=self._rng)
         fsops.publish(temporary, here.path)
 
     def _finish_move(

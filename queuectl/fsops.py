@@ -92,7 +92,7 @@ def _patiently(call: Callable[[], T]) -> T:
             # open() reports a sharing violation as EACCES without a winerror.
             if getattr(error, "winerror", None) not in (*_SHARING_ERRORS, None) or time.monotonic() > deadline:
                 raise
-            time.sleep(pause_s * random.uniform(0.7, 1.3))  # noqa: S311
+            time.sleep(pause_s * random.uniform(0.7, 1.3))
             pause_s = min(pause_s * 2, 0.25)
 
 

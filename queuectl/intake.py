@@ -191,9 +191,7 @@ def first_events(taken: Accepted, *, by: str, now_at: float, **facts: Any) -> li
         due = "" if taken.due_at is None else times.to_text(times.round_up(taken.due_at))
         events.append(record.event("enqueued", now_at, by=by, due_at=due, delay_s=taken.delay_s, **facts))
     known = {(item.get("event"), item.get("text")) for item in events}
-    events += [
-        record.event("warning", now_at, text=text) for text in taken.warnings if ("warning", text) not in known
-    ]
+    events += [record.event("warning", now_at, text=text) for text in taken.warnings if ("warning", text) not in known]
     return events
 
 

@@ -73,9 +73,9 @@ class JobSpec(msgspec.Struct, kw_only=True, omit_defaults=True):
     delay: Annotated[
         Duration | None, Meta(description="Not before this long after the job was taken in: seconds or 30s, 5m, 2h.")
     ] = None
-    cwd: Annotated[str | None, Meta(description="Folder the command runs in. Left out: where the pool was started.")] = (
-        None
-    )
+    cwd: Annotated[
+        str | None, Meta(description="Folder the command runs in. Left out: where the pool was started.")
+    ] = None
     env: Annotated[dict[str, str] | None, Meta(description="Variables added to the worker's environment.")] = None
     tags: Annotated[list[str] | None, Meta(description="Words to find the job by.")] = None
     no_retry_exit_codes: Annotated[
@@ -104,8 +104,8 @@ class Normalised(NamedTuple):
 KNOWN_KEYS = tuple(field.encode_name for field in msgspec.structs.fields(JobSpec))
 # Keys that other queues' files carry. They are kept, never obeyed, and not worth a warning.
 _IGNORED_KEYS = frozenset(
-    "state status attempts attempt created_at updated_at started_at finished_at completed_at next_run_at "
-    "last_error error exit_code worker worker_id locked_by result name description comment notes version $schema".split()
+    """state status attempts attempt created_at updated_at started_at finished_at completed_at next_run_at last_error
+    error exit_code worker worker_id locked_by result name description comment notes version $schema""".split()
 )
 
 

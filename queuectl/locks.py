@@ -97,8 +97,6 @@ def is_held(path: str) -> bool:
         return False
     lock = NamedLock(path)
     try:
-        if not lock.try_acquire():
-            return True
-        return False
+        return not lock.try_acquire()
     finally:
         lock.close()

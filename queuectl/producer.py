@@ -105,9 +105,8 @@ class Producer:
         written: list[str] = []
         try:
             for item in chunk:
-                written.append(
-                    self._spool.write_temporary(item.job_id, item.data, rng=self._rng, sync=sync and alone)
-                )
+                path = self._spool.write_temporary(item.job_id, item.data, rng=self._rng, sync=sync and alone)
+                written.append(path)
             if sync and not alone:
                 fsops.sync_files(self._spool.tmp_dir, written)
             for item, temporary in zip(chunk, written, strict=True):

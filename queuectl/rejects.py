@@ -102,9 +102,7 @@ class RejectedFiles:
         if not isinstance(parsed, intake.Single):
             return False
         try:
-            taken = intake.accept(
-                parsed.document, defaults=self._settings.retry_defaults, now_at=self._clock.now()
-            )
+            taken = intake.accept(parsed.document, defaults=self._settings.retry_defaults, now_at=self._clock.now())
         except InvalidJobError:
             return False
         wanted = taken.spec.get("id")

@@ -26,9 +26,7 @@ def create(spool: SpoolDir, *, rng: random.Random) -> bool:
                 with contextlib.suppress(FileExistsError):
                     fsops.publish(temporary, path)
     except OSError as error:
-        raise SpoolUnavailableError(
-            f"cannot make the spool {spool.root}", path=spool.root, cause=str(error)
-        ) from error
+        raise SpoolUnavailableError(f"cannot make the spool {spool.root}", path=spool.root, cause=str(error)) from error
     return new
 
 

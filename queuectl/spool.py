@@ -132,7 +132,7 @@ class SpoolDir:
         return [
             name
             for name in fsops.names(self._folders[PENDING])
-            if (name.endswith(".json") or name.endswith(".jsonl")) and not names.is_temporary(name)
+            if name.endswith((".json", ".jsonl")) and not names.is_temporary(name)
         ]
 
     def job_names(self, state: str) -> list[str]:
@@ -148,7 +148,7 @@ class SpoolDir:
         return sorted(
             name
             for name in fsops.names(self._folders[state])
-            if not ((name.endswith((".json", ".jsonl"))) and not names.is_temporary(name))
+            if not (name.endswith((".json", ".jsonl")) and not names.is_temporary(name))
             and not name.endswith(REASON_ENDING)
             and name not in (".gitignore", ".gitkeep", "README.txt")
         )
@@ -273,5 +273,3 @@ def name_for(item: record.Record, standing: record.Standing, now_at: float) -> s
     if due_at is not None and record.is_due(due_at, standing.delay_s, now_at):
         due_at = None
     return names.waiting_name(item.id, due_at, item.priority)
-
-

@@ -85,9 +85,7 @@ class Worker:
         self._clock = Clock()
         self._rng = random.Random()
         self._stripes = Stripes(spool)
-        self._claims = Claims(
-            spool, settings, self._stripes, worker=worker, clock=self._clock, rng=self._rng
-        )
+        self._claims = Claims(spool, settings, self._stripes, worker=worker, clock=self._clock, rng=self._rng)
         self._lease = Lease(spool, worker)
         self._output = OutputSlot(spool, self._rng)
         self._executor = executor.make(conn, settings.shell)
@@ -247,9 +245,7 @@ class Worker:
                     self._listen(block=False)
         if settled is not None:
             runs_left = max(0, claimed.record.max_retries - claimed.failures - (outcome.kind in lifecycle.COUNTED))
-            self._reports.append(
-                Finished(name, claimed.job_id, claimed.attempt, outcome, settled, runs_left)
-            )
+            self._reports.append(Finished(name, claimed.job_id, claimed.attempt, outcome, settled, runs_left))
         if not self._lease.renew():
             self._output.leave()
 
@@ -280,5 +276,3 @@ def main(conn: Connection, root: str, worker: str, settings: tuple[object, ...],
     signal.signal(signal.SIGTERM, lambda _number, _frame: made.stop())
     with contextlib.suppress(KeyboardInterrupt):
         made.run()
-
-
