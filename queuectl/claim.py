@@ -55,8 +55,9 @@ class Declined(NamedTuple):
 
     `why` is one of: gone (somebody else has it), busy (its stripe is taken, or the id is running), later (not due:
     `name` is its new name, `due_at` when), arriving (not whole yet: `sig` tells this version from the next, `text`
-    what is wrong), foreign (left alone), rejected (`text` says why), dead (moved to dlq/), split (`made` jobs came of
-    it), mended (its torn end was repaired in place), paused and returned (by the worker: not now).
+    what is wrong), unreadable (tried again later, never refused), foreign (left alone), rejected (`text` says why),
+    dead (moved to dlq/), split (`made` jobs came of it), mended (its torn end was repaired in place), paused and
+    returned (by the worker: not now).
     """
 
     why: str
@@ -165,7 +166,7 @@ class Claims:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
                 raise
             # A writer that shares nothing, a mode nobody may read, a share that hiccups: "later", never "bad".
-            return Declined("arriving", name, f"it cannot be read: {error.strerror}", sig=fsops.sig_of(path))
+            return Declined("unreadable", name, f"it cannot be read: {error.strerror}", sig=fsops.sig_of(path))
         if content.oversize or (not lines and content.sig.size > job.JOB_MAX_BYTES and not _is_record(content.data)):
             limit = intake.BATCH_MAX_BYTES if lines else job.JOB_MAX_BYTES
             text = f"it is larger than {limit} bytes"

@@ -1,0 +1,18 @@
+"""The command line: parses, calls the library, renders. The only package that prints, exits or imports Typer.
+
+`main.py` holds the program and its error handling, `group.py` the table of commands (each is imported only when it is
+called), `context.py` which spool is meant, `output.py` everything that prints, `exit_codes.py` what a script gets to
+see. Every other module is one command or one group of them.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def run() -> None:
+    """The program `queuectl`: never returns."""
+    from queuectl.cli import main, output
+
+    output.prepare_streams()
+    sys.exit(output.close_streams(main.main(sys.argv[1:])))

@@ -1,0 +1,108 @@
+"""The lines of `worker start`: one readable line an event, or one JSON object."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+from queuectl import times
+from queuectl.cli.output import safe
+from queuectl.lifecycle import DLQ
+from queuectl.pools import StopSummary
+from queuectl.rescue import Rescued
+from queuectl.supervisor import Event, Notice
+from queuectl.worker import Finished, Started, Trouble, Vanished
+
+
+class Printer:
+    """Writes what a pool tells to standard output."""
+
+    def __init__(self, *, as_json: bool, workers: int, spool: str) -> None:
+        self._as_json = as_json
+        self._workers = workers
+        self._spool = spool
+
+    def tell(self, event: Event) -> None:
+        """One event."""
+        kind, text, facts = self._describe(event)
+        if not text:
+            return
+        now = time.time()
+        if self._as_json:
+            line = json.dumps({"at": times.to_text(now), "event": kind, **facts}, ensure_ascii=True)
+        else:
+            line = f"{time.strftime('%H:%M:%S', time.localtime(now))} {safe(text)}"
+        self._write(line)
+
+    def end(self, summary: StopSummary) -> None:
+        """The last line."""
+        text = f"ended after {summary.finished} run{'s' * (summary.finished != 1)}"
+        if summary.released:
+            text += f"; put back: {', '.join(summary.released)}"
+        self.tell(Notice("info", "pool_ended", text))
+
+    @staticmethod
+    def _write(line: str) -> None:
+        try:
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+        except (BrokenPipeError, ValueError):
+            pass  # whoever read the lines is gone; the work is not
+
+    def _describe(self, event: Event) -> tuple[str, str, dict[str, Any]]:
+        if isinstance(event, Started):
+            facts: dict[str, Any] = {"id": event.job_id, "attempt": event.attempt, "command": event.command}
+            return "started", f"started    {event.job_id}  {event.command}", facts
+        if isinstance(event, Finished):
+            return self._finished(event)
+        if isinstance(event, Rescued):
+            settled = event.settled
+            facts = {"id": event.job_id, "to": settled.to, "reason": settled.reason}
+            text = f"rescued    {event.job_id}  its worker was gone: {settled.reason}; now in {settled.to}/"
+            return "rescued", text, facts
+        if isinstance(event, Vanished):
+            how = event.outcome.kind
+            text = f"vanished   {event.job_id}  its file was taken away while it ran; it {how}"
+            return "vanished", text, {"id": event.job_id, "outcome": how}
+        if isinstance(event, Trouble):
+            return "trouble", f"trouble    {event.text}", {"text": event.text}
+        if isinstance(event, Notice):
+            return self._notice(event)
+        return "", "", {}
+
+    def _notice(self, event: Notice) -> tuple[str, str, dict[str, Any]]:
+        text = event.text
+        if event.kind == "pool_started":
+            workers = f"{self._workers} worker{'s' * (self._workers > 1)}"
+            text = f"{event.text} works on {self._spool} with {workers}; Ctrl-C stops it"
+            return event.kind, text, {"pool": event.text, "workers": self._workers, "spool": self._spool}
+        return event.kind, f"{event.kind.replace('_', ' '):<10} {text}", {"level": event.level, "text": text}
+
+    @staticmethod
+    def _finished(event: Finished) -> tuple[str, str, dict[str, Any]]:
+        outcome, settled = event.outcome, event.settled
+        facts = {
+            "id": event.job_id,
+            "attempt": event.attempt,
+            "exit_code": outcome.exit_code,
+            "duration_s": outcome.duration_s,
+            "to": settled.to,
+            "reason": settled.reason,
+            "delay_s": settled.delay_s,
+        }
+        took = f" in {times.format_duration(outcome.duration_s)}" if outcome.duration_s is not None else ""
+        word = outcome.kind.replace("_", " ")
+        text = f"{word:<10} {event.job_id}{took}"
+        if outcome.kind == "succeeded":
+            return outcome.kind, text, facts
+        code = f"  exit {outcome.exit_code}" if outcome.exit_code is not None else ""
+        text += code + (f"  {settled.reason}" if settled.reason else "")
+        if settled.to == DLQ:
+            text += f"; to dlq/: queuectl dlq retry {event.job_id}"
+        elif settled.delay_s is not None:
+            text += f"; again in {times.format_duration(settled.delay_s)} ({event.runs_left} left)"
+        elif outcome.kind == "released":
+            text += "; put back, not counted"
+        return outcome.kind, text, {key: value for key, value in facts.items() if value is not None}

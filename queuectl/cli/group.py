@@ -1,0 +1,112 @@
+"""The table of commands, and the group that imports a command only when it is called.
+
+A help listing comes from the table alone; a test compares the table with the commands' own help.
+"""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.main import get_command
+
+from queuectl.cli import context
+
+if TYPE_CHECKING:
+    from typer._click import Command, Context, HelpFormatter
+
+
+class Entry(NamedTuple):
+    """A command: its module in this package, the name of the Typer in it, and what it does in a line."""
+
+    module: str
+    app: str
+    summary: str
+
+
+COMMANDS = {
+    "enqueue": Entry("enqueue", "app", "Put jobs into the queue."),
+    "worker": Entry("worker", "app", "Start, stop and list the workers that run jobs."),
+    "status": Entry("status", "app", "Say how the queue is doing and what to do next."),
+    "list": Entry("listing", "app", "List jobs."),
+    "show": Entry("show", "app", "Tell the story of one job."),
+    "logs": Entry("logs", "app", "Print what a job printed."),
+    "dlq": Entry("dlq", "app", "See, retry or delete the jobs that are dead."),
+    "config": Entry("config", "app", "Read and change the settings of the queue."),
+    "init": Entry("init", "app", "Make a spool: the folder that is the queue."),
+    "demo": Entry("demo", "app", "Watch a real queue at work, in less than a minute."),
+    "schema": Entry("about", "schema_app", "Print the JSON Schema of a job file, for editors."),
+    "completion": Entry("about", "completion_app", "Print the script that completes commands in your shell."),
+    "version": Entry("about", "version_app", "Print the version."),
+}
+HELP_NAMES = {"help_option_names": ["-h", "--help"]}
+SPOOL_HELP = "The queue's folder. Default: $QUEUECTL_SPOOL, else the nearest spool upward from here, else your own."
+DEBUG_HELP = "Show where in the program an error came from."
+
+
+def new_app(**settings: Any) -> typer.Typer:
+    """A Typer as all of ours are: plain help, our own errors, no change to anybody's shell."""
+    return typer.Typer(
+        add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, **{"no_args_is_help": False} | settings
+    )
+
+
+class LazyGroup(TyperGroup):
+    """The commands of COMMANDS, imported when called."""
+
+    def list_commands(self, ctx: Context) -> list[str]:
+        """The names, in the table's order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+        """Import one command; None where there is none of this name."""
+        return load(cmd_name) if cmd_name in COMMANDS else None
+
+    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """The listing in the help: from the table, nothing is imported."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+    def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
+        """Find the command that was typed; a wrong one is told what is near it."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.6)
+            ctx.fail(f"there is no command {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
+
+def load(name: str) -> Command:
+    """The command of this name, ready to be called, with the options that all commands take."""
+    entry = COMMANDS[name]
+    command: Any = get_command(getattr(import_module(f"queuectl.cli.{entry.module}"), entry.app))
+    command.name = name
+    command.short_help = entry.summary
+    for each in command.commands.values() if isinstance(command, TyperGroup) else [command]:
+        if isinstance(each, TyperCommand):
+            each.params += _options_for_all()
+    return command  # type: ignore[no-any-return]
+
+
+def _options_for_all() -> list[TyperOption]:
+    return [
+        TyperOption(
+            param_decls=["--spool"], metavar="PATH", help=SPOOL_HELP, expose_value=False, callback=_take_spool
+        ),
+        TyperOption(
+            param_decls=["--debug"], is_flag=True, default=False, help=DEBUG_HELP, expose_value=False, callback=_take_debug
+        ),
+    ]
+
+
+def _take_spool(_ctx: Any, _param: Any, value: str | None) -> None:
+    if value:
+        context.options.spool = value
+
+
+def _take_debug(_ctx: Any, _param: Any, value: bool | None) -> None:
+    if value:
+        context.options.debug = True

@@ -1,0 +1,98 @@
+"""The program: the options for every command, and what becomes of an error."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import Annotated
+
+import typer
+from typer._click.exceptions import UsageError
+from typer.main import get_command
+
+from queuectl import __version__
+from queuectl.cli import context, exit_codes, group, output
+from queuectl.errors import QueuectlError, SpoolUnavailableError
+
+COMPLETION_VARIABLE = "_QUEUECTL_COMPLETE"
+
+app = group.new_app(cls=group.LazyGroup, no_args_is_help=True, context_settings=group.HELP_NAMES)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        output.line(f"queuectl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    spool: Annotated[str, typer.Option(metavar="PATH", help=group.SPOOL_HELP)] = "",
+    debug: Annotated[bool, typer.Option("--debug", help=group.DEBUG_HELP)] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """Example: queuectl demo
+
+    A background job queue that needs nothing but a folder. Put a job in with `queuectl enqueue`, or drop a JSON
+    file into the folder's pending/; `queuectl worker start` runs what is there. Every command has its own --help.
+    """
+    if spool:
+        context.options.spool = spool
+    if debug:
+        context.options.debug = True
+
+
+def main(args: list[str]) -> int:
+    """Run one command; its exit code. Errors are printed, never raised, except for bugs."""
+    context.reset()
+    if COMPLETION_VARIABLE in os.environ:
+        from typer._completion_classes import completion_init
+
+        completion_init()
+    try:
+        result = get_command(app).main(args=args, prog_name="queuectl", standalone_mode=False)
+    except QueuectlError as error:
+        return _failed(error, exit_codes.of(error))
+    except UsageError as error:
+        _show_usage_error(error)
+        return exit_codes.USAGE
+    except (typer.Abort, KeyboardInterrupt):
+        output.message("interrupted")
+        return exit_codes.INTERRUPTED
+    except BrokenPipeError:
+        output.silence()
+        return exit_codes.FAILURE
+    except OSError as error:
+        if error.errno == errno.EINVAL and os.name == "nt":
+            output.silence()  # how Windows says that the reader of a pipe has gone
+            return exit_codes.FAILURE
+        what = SpoolUnavailableError(
+            error.strerror or str(error), path=str(error.filename or ""), cause=f"{error.filename or 'no file'}: {error}"
+        )
+        return _failed(what, exit_codes.UNAVAILABLE)
+    if result == exit_codes.INTERRUPTED:
+        output.message("interrupted")
+    return result if isinstance(result, int) and not isinstance(result, bool) else exit_codes.OK
+
+
+def _failed(error: QueuectlError, code: int) -> int:
+    if context.options.debug:
+        import traceback
+
+        traceback.print_exception(*sys.exc_info())
+    output.error(error)
+    return code
+
+
+def _show_usage_error(error: UsageError) -> None:
+    from typer._click.exceptions import NoArgsIsHelpError
+
+    if isinstance(error, NoArgsIsHelpError):
+        output.message(error.format_message())
+        return
+    where = error.ctx.command_path if error.ctx is not None else "queuectl"
+    text = error.format_message()
+    output.error(exit_codes.WrongUsageError(text[:1].lower() + text[1:].rstrip("."), hint=f"{where} --help"))

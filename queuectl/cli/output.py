@@ -1,0 +1,191 @@
+"""Everything that prints. Data goes to stdout, messages to stderr; the two are judged apart.
+
+On a terminal: tables, colour, relative ages, local time. In a pipe: tab-separated lines without a heading, nothing cut
+off, UTC. Whatever comes from a job or from the disk passes `safe` on its way to a terminal, so that no command's output
+and no file name can move the cursor, hide text or ring the bell.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from queuectl import times
+from queuectl.errors import QueuectlError
+
+# C0 and C1 controls, DEL, soft hyphen, marks that join, hide or turn text around, line separators, lone surrogates,
+# tags and variation selectors.
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_RED, _YELLOW, _DIM, _BOLD, _GREEN, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[1m", "\x1b[32m", "\x1b[0m"
+STYLES = {"red": _RED, "yellow": _YELLOW, "dim": _DIM, "bold": _BOLD, "green": _GREEN}
+_STATE_STYLES = {"running": "yellow", "done": "green", "dlq": "red", "rejected": "red"}
+
+
+# ---------------------------------------------------------------------------------------------------------- streams
+
+
+def prepare_streams() -> None:
+    """Make sure that no character can end a command: a Windows pipe speaks cp1252 and lacks most of them."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def close_streams(code: int) -> int:
+    """Flush what was printed; the exit code, which is 1 where the reader has gone away."""
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except BrokenPipeError:
+        silence()
+        return code or 1
+    return code
+
+
+def silence() -> None:
+    """The reader of our output has gone: write the rest to nowhere, so that the interpreter ends quietly."""
+    null_fd = os.open(os.devnull, os.O_WRONLY)
+    for fd in (1, 2):
+        os.dup2(null_fd, fd)
+
+
+def is_terminal(stream: TextIO | None = None) -> bool:
+    """True where `stream` (stdout) is looked at by a person."""
+    chosen = sys.stdout if stream is None else stream
+    return chosen is not None and chosen.isatty()
+
+
+def is_interactive() -> bool:
+    """True where a question can be asked and answered."""
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
+
+
+def has_colour(stream: TextIO | None = None) -> bool:
+    """True where `stream` (stdout) shows colours: a terminal that is not dumb, and NO_COLOR is not set."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not is_terminal(stream):
+        return False
+    # An old Windows console shows escape sequences as text; those that understand them say so.
+    return os.name != "nt" or any(name in os.environ for name in ("WT_SESSION", "ANSICON", "TERM", "ConEmuANSI"))
+
+
+def paint(text: str, style: str, stream: TextIO | None = None) -> str:
+    """`text` in a style where the stream shows colours."""
+    return f"{STYLES[style]}{text}{_PLAIN}" if style and has_colour(stream) else text
+
+
+# ------------------------------------------------------------------------------------------------------------ words
+
+
+def safe(text: str) -> str:
+    r"""`text` on one line, with whatever could act on a terminal or deceive a reader written as \n, \x1b, \u202e."""
+    return _UNSAFE.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match.group()
+    code = ord(character)
+    if character in _SHORT:
+        return _SHORT[character]
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+
+
+def command_text(command: str | Sequence[str]) -> str:
+    """A command as a person would type it."""
+    return command if isinstance(command, str) else shlex.join(command)
+
+
+def count_of(number: int, noun: str, plural: str = "") -> str:
+    """`1 job`, `2 jobs`."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def age(seconds: float) -> str:
+    """A span for a glance, one unit: `3s`, `5m`, `2h`, `4d`."""
+    whole = max(0, int(seconds))
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if whole >= size:
+            return f"{whole // size}{unit}"
+    return f"{whole}s"
+
+
+def ago(instant_at: float | None, now_at: float) -> str:
+    """How long ago an instant was or how far off it is, on a terminal; the instant itself in UTC in a pipe."""
+    if instant_at is None:
+        return ""
+    if not is_terminal():
+        return times.to_text(instant_at)
+    return f"in {age(instant_at - now_at + 0.999)}" if instant_at > now_at else f"{age(now_at - instant_at)} ago"
+
+
+def moment(instant_at: float) -> str:
+    """An instant: local time on a terminal, UTC in a pipe."""
+    if not is_terminal():
+        return times.to_text(instant_at)
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(instant_at))
+
+
+# --------------------------------------------------------------------------------------------------------- printing
+
+
+def line(text: str = "") -> None:
+    """One line of data to stdout. Text from a job or from the disk is `safe` before it comes here."""
+    print(text)
+
+
+def message(text: str) -> None:
+    """One line for the person to stderr. Text from a job or from the disk is `safe` before it comes here."""
+    if sys.stderr is not None:
+        print(text, file=sys.stderr)
+
+
+def warning(text: str) -> None:
+    """Something to look at that stops nothing, to stderr."""
+    message(f"{paint('warning:', 'yellow', sys.stderr)} {safe(text)}")
+
+
+def error(problem: QueuectlError) -> None:
+    """What happened, why, and what to do about it, to stderr."""
+    for label, text in (("error:", str(problem)), ("cause:", problem.cause), ("hint:", problem.hint)):
+        if text:
+            # A cause may show a place in a text with a mark under it: further lines stand below the first.
+            first, *rest = text.split("\n")
+            message(f"{paint(label, 'red' if label == 'error:' else 'bold', sys.stderr)} {safe(first)}")
+            for part in rest:
+                message(" " * (len(label) + 1) + safe(part))
+
+
+def print_json(value: Any) -> None:
+    """One JSON document to stdout, safe in every encoding and on every terminal."""
+    line(json.dumps(value, indent=1, ensure_ascii=True))
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Rows of text: a table on a terminal, tab-separated lines without the heading in a pipe. Makes each cell safe."""
+    if not is_terminal():
+        for row in rows:
+            line("\t".join(safe(cell) for cell in row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False, emoji=False, markup=False, no_color=not has_colour())
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for number, header in enumerate(headers):
+        wide = header in ("command", "error", "meaning")
+        made.add_column(header, no_wrap=True, overflow="ellipsis", ratio=None, min_width=6 if wide or not number else 4)
+    for row in rows:
+        made.add_row(*(Text(safe(cell), style=_STATE_STYLES.get(cell, "")) for cell in row))
+    console.print(made)

@@ -1,0 +1,219 @@
+"""`queuectl worker start|stop|list`: running pools and ending them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from queuectl.cli import context, output
+
+app = typer.Typer(
+    help="Start, stop and list the workers of a spool.\n\nExample: queuectl worker start --count 2",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+
+# `worker stop` looks this often whether the pools are gone, and asks again how far they are.
+_POLL_S = 0.05
+# Beyond the graces in the settings a stop takes no longer than this, or something is wrong.
+_STOP_MARGIN_S = 20.0
+
+
+@app.command()
+def start(
+    count: Annotated[int, typer.Option("--count", "-c", min=1, max=256, help="Worker processes.")] = 1,
+    drain: Annotated[bool, typer.Option("--drain", help="End when nothing is left to run.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Give the prompt back; the pool goes on.")] = False,
+    max_jobs: Annotated[int | None, typer.Option("--max-jobs", min=1, help="End after this many runs.")] = None,
+    log_format: Annotated[str, typer.Option("--log-format", help="text, or json for one JSON object a line.")] = "text",
+) -> None:
+    """Example: queuectl worker start --count 2
+
+    Run the jobs of the spool until Ctrl-C or `queuectl worker stop`. One line an event goes to standard output.
+    Ctrl-C once lets running jobs end (up to stop_grace_s); twice ends them now and puts them back.
+    """
+    if log_format not in ("text", "json"):
+        raise typer.BadParameter("text or json", param_hint="--log-format")
+    from queuectl import trust
+
+    spool = context.open_spool()
+    trust.check(spool.folder)
+    _check_one_file_system(spool.path)
+    if detach:
+        _detach(spool.path, count=count, drain=drain, max_jobs=max_jobs)
+        return
+    from queuectl.cli.events import Printer
+    from queuectl.supervisor import Options, run_pool
+
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        output.message("warning: running as root, so every job runs as root")
+    printer = Printer(as_json=log_format == "json", workers=count, spool=spool.path)
+    options = Options(workers=count, cwd=os.getcwd(), drain=drain, max_jobs=max_jobs)
+    summary = run_pool(spool.folder, spool.settings, options, printer.tell)
+    printer.end(summary)
+
+
+def _check_one_file_system(root: str) -> None:
+    """Every move is a rename, which exists only within one file system."""
+    from queuectl.errors import SpoolUnavailableError
+    from queuectl.spool import FOLDERS
+
+    home = os.stat(root).st_dev
+    for folder in FOLDERS:
+        path = os.path.join(root, folder)
+        if os.stat(path).st_dev != home:
+            raise SpoolUnavailableError(
+                f"{path} is on another file system than {root}",
+                path=path,
+                cause="jobs move by rename, which works only within one file system",
+                hint="put the whole spool on one file system",
+            )
+
+
+def _detach(root: str, *, count: int, drain: bool, max_jobs: int | None) -> None:
+    """Start the same command as a process of its own and wait until its pool is there."""
+    from queuectl import pools
+    from queuectl.errors import QueuectlError
+    from queuectl.spool import SpoolDir
+
+    folder = SpoolDir(root)
+    argv = [sys.executable, "-m", "queuectl", "--spool", root, "worker", "start", "--count", str(count)]
+    argv += ["--drain"] if drain else []
+    argv += ["--max-jobs", str(max_jobs)] if max_jobs is not None else []
+    log_path = os.path.join(folder.folder("logs"), f"pool-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log")
+    environment = {**os.environ, "QUEUECTL_POOL_LOG": log_path, "PYTHONUNBUFFERED": "1"}
+    with open(log_path, "ab") as log:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            close_fds=True,
+            **_own_session(),  # type: ignore[call-overload]
+        )
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for pool in pools.live(folder):
+            if pool.pid == process.pid or pool.log == log_path:
+                typer.echo(f"started {pool.pool} with {count} worker{'s' * (count > 1)}; log: {log_path}")
+                return
+        if process.poll() is not None:
+            if process.returncode == 0:
+                typer.echo(f"ended already, nothing was left to do; log: {log_path}")
+                return
+            break
+        time.sleep(_POLL_S)
+    raise QueuectlError("the pool did not start", cause=_tail(log_path), hint=f"see {log_path}")
+
+
+def _own_session() -> dict[str, object]:
+    """What lets a process outlive this terminal."""
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+        return {"creationflags": flags}
+    return {"start_new_session": True}
+
+
+def _tail(path: str) -> str:
+    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
+        lines = file.read().strip().splitlines()
+        return lines[-1] if lines else ""
+    return ""
+
+
+@app.command()
+def stop(
+    now: Annotated[
+        bool, typer.Option("--now", help="Do not wait for running jobs: end them and put them back.")
+    ] = False,
+) -> None:
+    """Example: queuectl worker stop
+
+    Stop every pool of this spool, from any terminal, and wait until they are gone. Running jobs may end within
+    stop_grace_s; later ones are ended and put back uncounted.
+    """
+    from queuectl import pools
+    from queuectl.errors import SpoolUnavailableError
+
+    spool = context.open_spool()
+    found = pools.live(spool.folder)
+    if not found:
+        typer.echo("no workers are running on this spool")
+        return
+    for pool in found:
+        pools.request_stop(spool.folder, pool.pool, now=now)
+    patience_s = spool.settings.stop_grace_s + spool.settings.kill_grace_s + _STOP_MARGIN_S
+    deadline = time.monotonic() + patience_s
+    for pool in found:
+        while pools.is_live(spool.folder, pool.pool):
+            if time.monotonic() > deadline:
+                raise SpoolUnavailableError(
+                    f"pool {pool.pool} does not stop", hint=f"it is process {pool.pid} on {pool.host}; end it there"
+                )
+            time.sleep(_POLL_S)
+        summary = pools.take_summary(spool.folder, pool.pool)
+        workers = f"{pool.count} worker{'s' * (pool.count > 1)}"
+        if summary is None:
+            typer.echo(f"stopped {pool.pool} ({workers})")
+            continue
+        typer.echo(f"stopped {pool.pool} ({workers}), which ran {summary.finished} job{'s' * (summary.finished != 1)}")
+        for job_id in summary.released:
+            typer.echo(f"cut off {output.safe(job_id)}: put back to pending/, not counted")
+
+
+@app.command("list")
+def list_(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Example: queuectl worker list
+
+    The pools that are alive on this spool, and what their workers run.
+    """
+    from queuectl import pools
+    from queuectl.lifecycle import RUNNING
+
+    spool = context.open_spool()
+    found = pools.live(spool.folder)
+    running = list(spool.jobs(RUNNING))
+    if as_json:
+        rows = [
+            {
+                "pool": pool.pool,
+                "host": pool.host,
+                "pid": pool.pid,
+                "workers": pool.count,
+                "started_at": pool.started_at,
+                "cwd": pool.cwd,
+                "log": pool.log,
+                "running": [job.id for job in running if job.worker.startswith(pool.pool + "-")],
+            }
+            for pool in found
+        ]
+        typer.echo(json.dumps({"version": 1, "pools": rows}, indent=1))
+        return
+    if not found:
+        output.message("no workers are running on this spool; start some: queuectl worker start --count 2")
+        return
+    now = time.time()
+    output.table(
+        ["POOL", "HOST", "PID", "WORKERS", "SINCE", "RUNNING"],
+        [
+            [
+                pool.pool,
+                pool.host,
+                str(pool.pid),
+                str(pool.count),
+                output.age(now - pool.started_at),
+                " ".join(job.id for job in running if job.worker.startswith(pool.pool + "-")) or "-",
+            ]
+            for pool in found
+        ],
+    )

@@ -1,0 +1,105 @@
+"""The worker processes of a pool: starting them, talking to them, noticing that one is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from typing import Any
+
+from queuectl import worker
+from queuectl.config import Settings
+from queuectl.spool import SpoolDir
+
+# Spawned, never forked: the same on every system, and no lock or handle of the supervisor gets into a worker.
+_context = multiprocessing.get_context("spawn")
+
+
+class Slot:
+    """A place for one worker process; a worker that dies is followed by another with a new name."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.worker = ""
+        self.outstanding: dict[str, float] = {}
+        """Names given to the worker and not answered yet, with when (monotonic)."""
+        self.running: dict[str, str] = {}
+        """What it runs: job id by the name it was suggested under."""
+        self.ready = False
+        self._process: Any = None
+        self._conn: Connection | None = None
+
+    @property
+    def alive(self) -> bool:
+        """True while there is a process to talk to."""
+        return self._conn is not None
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id, 0 where there is none."""
+        return int(self._process.pid or 0) if self._process is not None else 0
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the process ended (negative: by that signal)."""
+        return None if self._process is None else self._process.exitcode
+
+    @property
+    def conn(self) -> Connection:
+        """Our end of the pipe."""
+        assert self._conn is not None
+        return self._conn
+
+    def start(self, spool: SpoolDir, settings: Settings, *, worker_name: str, cwd: str) -> None:
+        """Start a worker. Raises OSError where the system cannot."""
+        ours, theirs = _context.Pipe(duplex=True)
+        process = _context.Process(
+            target=worker.main,
+            args=(theirs, spool.root, worker_name, tuple(settings), cwd),
+            name=worker_name,
+        )
+        try:
+            process.start()
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self._process, self._conn = process, ours
+        self.worker = worker_name
+        self.ready = False
+
+    def send(self, *message: Any) -> None:
+        """Tell the worker something; a worker that is gone is noticed elsewhere."""
+        if self._conn is not None:
+            with contextlib.suppress(OSError):
+                self._conn.send(message)
+
+    def receive(self) -> Iterator[worker.Report]:
+        """The reports that have come in. Raises EOFError when the worker is gone."""
+        assert self._conn is not None
+        try:
+            while self._conn.poll(0):
+                yield from self._conn.recv()
+        except OSError as error:
+            raise EOFError from error
+
+    def lose(self) -> list[str]:
+        """Forget a worker that is gone, once its process has ended; the names that come back."""
+        if self._conn is not None:
+            self._conn.close()
+            self._conn = None
+        if self._process is not None:
+            self._process.join(5)
+        names = list(self.outstanding)
+        self.outstanding.clear()
+        self.running.clear()
+        self.ready = False
+        return names
+
+    def kill(self) -> None:
+        """End the worker process at once."""
+        if self._process is not None:
+            with contextlib.suppress(OSError, AttributeError):
+                self._process.kill()

@@ -1,0 +1,544 @@
+"""The supervisor of a pool: watches, scans, suggests names to its workers, looks after what they cannot.
+
+One loop, no shared state with the workers but the spool. Everything it tells a worker is a suggestion and everything
+it believes may be out of date: correctness is all in the claim, so several pools, or a supervisor that is killed,
+never hurt. It never prints: what happens is handed to `tell`, one event at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import random
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Pipe, wait
+from typing import NamedTuple
+
+from queuectl import pools, worker
+from queuectl.arrivals import Arrivals
+from queuectl.claim import Claims, Declined, Stripes
+from queuectl.clock import Clock
+from queuectl.config import Settings
+from queuectl.errors import DamagedRecordError
+from queuectl.feeder import Feeder
+from queuectl.lifecycle import PENDING, RUNNING
+from queuectl.pools import NOW, Pool, StopSummary
+from queuectl.record import is_due, standing
+from queuectl.rejects import RejectedFiles
+from queuectl.rescue import Rescue, Rescued
+from queuectl.retention import Retention
+from queuectl.slots import Slot
+from queuectl.spool import SpoolDir
+from queuectl.watch import Watch
+from queuectl.worker import AHEAD, Finished, Passed, Started, Trouble, Vanished
+
+# Stop files, PAUSED, arriving files and orphans are looked at this often; recovery within a second needs no less.
+TICK_S = 0.2
+# A name that a busy worker has not taken for this long is suggested to an idle one too.
+_SHARE_AFTER_S = 0.02
+# A listing may take up to this share of the time: at a million names one listing is most of a second.
+_SCAN_SHARE = 0.05
+# With more names than this in memory, events would only tell what the next listing tells at once.
+_DISARM_AT = 200
+_HOUSEKEEPING_S = 30.0
+_TROUBLE_S = (0.5, 1.0, 2.0, 5.0, 10.0)
+# After the grace of a stop and of its kills, how long the processes themselves may take before they are ended.
+_LAST_GRACE_S = 5.0
+# Records looked at, at most, when the clock was set back.
+_RECHECK_AT_MOST = 2000
+
+
+class Notice(NamedTuple):
+    """Something to tell that is not about one run. `level` is `info` or `warning`; `kind` names it for programs."""
+
+    level: str
+    kind: str
+    text: str
+
+
+Event = worker.Report | Rescued | Notice
+
+
+class Options(NamedTuple):
+    """How a pool is to work."""
+
+    workers: int
+    cwd: str
+    drain: bool = False
+    max_jobs: int | None = None
+
+
+class Supervisor:
+    """Runs one pool until it is stopped, drained, or has run `max_jobs`."""
+
+    def __init__(self, spool: SpoolDir, settings: Settings, options: Options, tell: Callable[[Event], None]) -> None:
+        self._spool = spool
+        self._settings = settings
+        self._options = options
+        self._tell = tell
+        self._clock = Clock()
+        self._rng = random.Random()
+        self._stripes = Stripes(spool)
+        self._pool = Pool(spool, count=options.workers, cwd=options.cwd, now_at=self._clock.now(), rng=self._rng)
+        clock, rng = self._clock, self._rng
+        self._claims = Claims(spool, settings, self._stripes, worker=self._pool.name, clock=clock, rng=rng)
+        self._rescue = Rescue(spool, settings, self._claims, self._stripes, clock=clock, rng=rng)
+        self._rejected = RejectedFiles(spool, settings, clock=clock, rng=rng)
+        self._retention = Retention(spool, settings, self._stripes, clock=self._clock)
+        self._arrivals = Arrivals(spool, settle_s=settings.settle_s, clock=self._clock)
+        self._feeder = Feeder()
+        self._slots = [Slot(number) for number in range(options.workers)]
+        self._serial = 0
+        self._deaths: deque[float] = deque(maxlen=5)
+        self._wake_recv, self._wake_send = Pipe(duplex=False)
+        self._woken = threading.Lock()
+        self._noticed: deque[str] = deque()
+        self._watch = Watch(spool.folder(PENDING), self._notice_file)
+        self._again: list[tuple[float, str]] = []  # heap: names whose stripe or id was busy
+        self._busy_tries: dict[str, int] = {}
+        self._reported: set[str] = set()  # foreign and unreadable files told of
+        self._signalled = 0
+        self._stage = 0
+        self._stage_until_s = 0.0
+        self._finished = 0
+        self._released: list[str] = []
+        self._paused = False
+        self._troubles = 0
+        self._trouble_until_s = 0.0
+        self._next_scan_s = 0.0
+        self._next_tick_s = 0.0
+        self._next_housekeeping_s = 0.0
+        self._clock_offset_s = self._clock.now() - self._clock.monotonic()
+
+    @property
+    def pool(self) -> str:
+        """The name of this pool."""
+        return self._pool.name
+
+    def run(self) -> StopSummary:
+        """Work until the end.
+
+        Raises:
+            OSError: the pool cannot be started (full disk, too many processes).
+        """
+        self._pool.enter()
+        try:
+            pools.sweep(self._spool)
+            for slot in self._slots:
+                self._start(slot)
+            self._tell(Notice("info", "pool_started", self._pool.name))
+            self._recheck_clock()
+            while not self._is_over():
+                self._hear(self._timeout_s())
+                self._work()
+        finally:
+            self._close()
+        return StopSummary(self._released, self._finished)
+
+    def stop(self, _signal_number: int = 0, _frame: object = None) -> None:
+        """Stop gracefully; called a second time, at once. Safe in a signal handler."""
+        self._signalled += 1
+        self._wake()
+
+    # ----------------------------------------------------------------------------------------------------- loop
+
+    def _work(self) -> None:
+        now_s = self._clock.monotonic()
+        self._take_noticed()
+        while self._again and self._again[0][0] <= now_s:
+            self._feeder.put_first(heapq.heappop(self._again)[1])
+        self._feeder.promote(self._clock.now())
+        if now_s >= self._next_tick_s:
+            self._next_tick_s = now_s + TICK_S
+            self._tick(now_s)
+        if now_s >= self._next_scan_s:
+            self._scan()
+        if self._stage == 0 and not self._paused and now_s >= self._trouble_until_s:
+            self._feed(now_s)
+        if self._signalled > 0:
+            self._advance_stop(now_s, self._signalled > 1)
+
+    def _timeout_s(self) -> float:
+        now_s = self._clock.monotonic()
+        until = [self._next_tick_s - now_s, self._next_scan_s - now_s]
+        if self._again:
+            until.append(self._again[0][0] - now_s)
+        due_at = self._feeder.promote(self._clock.now())
+        if due_at is not None:
+            until.append(due_at - self._clock.now())
+        if any(len(slot.outstanding) > 1 for slot in self._slots):
+            until.append(_SHARE_AFTER_S)
+        return max(0.0, min(until))
+
+    def _hear(self, timeout_s: float) -> None:
+        """Wait for a worker, an event of the file system, or the time; take in what the workers report."""
+        sources: dict[object, Slot | None] = {slot.conn: slot for slot in self._slots if slot.alive}
+        sources[self._wake_recv] = None
+        for source in wait(list(sources), timeout_s):  # type: ignore[arg-type]
+            slot = sources[source]
+            if slot is None:
+                self._drain_wake()
+                continue
+            try:
+                for report in slot.receive():
+                    self._take(slot, report)
+                slot.ready = True  # also by an empty report, its first
+            except EOFError:
+                self._lost(slot)
+
+    def _tick(self, now_s: float) -> None:
+        request = self._pool.stop_request()
+        if request or self._stage:
+            self._advance_stop(now_s, request == NOW)
+        self._check_paused()
+        for name in self._arrivals.changed():
+            self._feeder.look_again(name, self._clock.now())
+        for name, arrival in self._arrivals.quiet():
+            self._settle_arrival(name, arrival.declined)
+        mine = {job_id for slot in self._slots for job_id in slot.running.values()}
+        with self._troubles_told():
+            for rescued in self._rescue.look(mine):
+                self._tell(rescued)
+                if rescued.settled.to == PENDING:
+                    self._feeder.add([rescued.settled.name], self._clock.now())
+        for slot in self._slots:
+            if not slot.alive and self._stage == 0 and self._may_start(now_s):
+                with self._troubles_told():
+                    self._start(slot)
+        if now_s >= self._next_housekeeping_s:
+            self._next_housekeeping_s = now_s + _HOUSEKEEPING_S
+            with self._troubles_told():
+                self._rescue.sweep_leases()
+        with self._troubles_told():
+            self._retention.step()
+        self._recheck_clock()
+
+    def _scan(self) -> None:
+        """List pending/ (and what is beside it): the truth that events only hint at (promise P8)."""
+        started_s = self._clock.monotonic()
+        with self._troubles_told():
+            self._feeder.update(self._spool.waiting_names(), self._clock.now())
+            for name in self._rejected.look():
+                self._tell(Notice("info", "healed", f"{name} is a valid job now: back from rejected/ to pending/"))
+                self._feeder.add([name], self._clock.now())
+            if made := self._rescue.finish_batches():
+                self._tell(Notice("info", "batch", f"finished splitting a file into {made} jobs"))
+        took_s = self._clock.monotonic() - started_s
+        self._next_scan_s = self._clock.monotonic() + max(self._settings.scan_s, took_s / _SCAN_SHARE)
+
+    # ---------------------------------------------------------------------------------------------------- feed
+
+    def _feed(self, now_s: float) -> None:
+        """Suggest names: to the worker that has least, never more than AHEAD to one."""
+        while True:
+            slot = min(
+                (slot for slot in self._slots if slot.ready), key=lambda item: len(item.outstanding), default=None
+            )
+            if slot is None or len(slot.outstanding) >= self._ahead(slot):
+                break
+            name = self._feeder.take()
+            if name is None:
+                break
+            slot.outstanding[name] = now_s
+            slot.send("feed", [name])
+        idle = [slot for slot in self._slots if slot.ready and not slot.outstanding]
+        if idle:
+            self._share(idle, now_s)
+        self._arm(bool(idle))
+
+    def _ahead(self, slot: Slot) -> int:
+        """How many names may lie ready at a worker."""
+        if self._troubles:
+            return 1
+        if self._options.max_jobs is not None:
+            given = sum(len(other.outstanding) for other in self._slots)
+            left = self._options.max_jobs - self._finished - given
+            return len(slot.outstanding) + 1 if left > 0 else 0
+        return AHEAD
+
+    def _share(self, idle: list[Slot], now_s: float) -> None:
+        """Suggest to idle workers what lies behind a long job at a busy one (twice suggested is harmless)."""
+        for slot in self._slots:
+            for name, given_s in list(slot.outstanding.items()):
+                if not idle:
+                    return
+                if name not in slot.running and slot.running and now_s - given_s >= _SHARE_AFTER_S:
+                    other = idle.pop()
+                    del slot.outstanding[name]
+                    other.outstanding[name] = now_s
+                    other.send("feed", [name])
+
+    def _arm(self, idle: bool) -> None:
+        """Ask for events only while there is little to do; list once more after arming."""
+        if len(self._feeder) > _DISARM_AT:
+            self._watch.disarm()
+        elif idle and not self._watch.armed and self._watch.arm():
+            self._next_scan_s = 0.0
+
+    def _notice_file(self, name: str) -> None:
+        """An event of the file system (called from watchdog's thread)."""
+        self._noticed.append(name)
+        self._wake()
+
+    def _wake(self) -> None:
+        # One byte in the pipe is enough, and more could fill it.
+        if self._woken.acquire(blocking=False):
+            with contextlib.suppress(OSError):
+                self._wake_send.send_bytes(b".")
+
+    def _drain_wake(self) -> None:
+        with contextlib.suppress(OSError, EOFError):
+            self._wake_recv.recv_bytes()
+        with contextlib.suppress(RuntimeError):
+            self._woken.release()
+
+    def _take_noticed(self) -> None:
+        now_at = self._clock.now()
+        while self._noticed:
+            name = self._noticed.popleft()
+            if name in self._arrivals:
+                self._feeder.look_again(name, now_at)
+            else:
+                self._feeder.add([name], now_at)
+
+    # ------------------------------------------------------------------------------------------------- reports
+
+    def _take(self, slot: Slot, report: worker.Report) -> None:
+        """Take in what a worker reports."""
+        if isinstance(report, Started):
+            slot.running[report.name] = report.job_id
+            self._tell(report)
+        elif isinstance(report, Finished):
+            self._take_finished(slot, report)
+        elif isinstance(report, Passed):
+            slot.outstanding.pop(report.name, None)
+            self._take_passed(report.name, report.declined)
+        elif isinstance(report, Trouble):
+            self._take_trouble(report.text)
+        elif isinstance(report, Vanished):
+            self._forget_run(slot, report.job_id)
+            self._tell(report)
+
+    def _take_finished(self, slot: Slot, report: Finished) -> None:
+        slot.outstanding.pop(report.name, None)
+        slot.running.pop(report.name, None)
+        self._feeder.forget(report.name)
+        self._arrivals.drop(report.name)
+        self._busy_tries.pop(report.name, None)
+        if report.outcome.kind == "released":
+            self._released.append(report.job_id)
+        else:
+            self._finished += 1
+            self._over_trouble()
+        if report.settled.to == PENDING:
+            self._feeder.add([report.settled.name], self._clock.now())
+        self._tell(report)
+
+    def _forget_run(self, slot: Slot, job_id: str) -> None:
+        for name in [name for name, running in slot.running.items() if running == job_id]:
+            slot.running.pop(name, None)
+            slot.outstanding.pop(name, None)
+            self._feeder.forget(name)
+
+    def _take_passed(self, name: str, declined: Declined) -> None:
+        why = declined.why
+        if why in ("paused", "returned"):
+            self._feeder.put_first(name)
+        elif why == "busy":
+            tries = self._busy_tries[name] = self._busy_tries.get(name, 0) + 1
+            heapq.heappush(self._again, (self._clock.monotonic() + min(0.01 * 2 ** min(tries, 8), 1.0), name))
+        elif why in ("arriving", "unreadable"):
+            self._feeder.skip(name)
+            self._arrivals.add(name, declined)
+            if why == "unreadable" and name not in self._reported:
+                self._reported.add(name)
+                self._tell(Notice("warning", "unreadable", f"{name}: {declined.text}; it is tried again"))
+        else:
+            self._feeder.forget(name)
+            self._arrivals.drop(name)
+            self._busy_tries.pop(name, None)
+            self._take_gone(name, declined)
+
+    def _take_gone(self, name: str, declined: Declined) -> None:
+        """A name that is not waiting any more, or never was a job's."""
+        why = declined.why
+        if why == "later":
+            self._feeder.add([declined.name], self._clock.now())
+        elif why == "mended":
+            self._tell(Notice("warning", "mended", f"{name}: its torn end was repaired"))
+            self._feeder.add([name], self._clock.now())
+        elif why == "foreign":
+            self._feeder.skip(name)
+            if name not in self._reported:
+                self._reported.add(name)
+                self._tell(Notice("warning", "foreign", f"{name} is left alone: {declined.text}"))
+        elif why == "rejected":
+            self._tell(Notice("warning", "rejected", f"{name} was rejected: {declined.text}"))
+        elif why == "dead":
+            self._tell(Notice("warning", "dead", f"{declined.name} moved to dlq/"))
+        elif why == "split":
+            self._tell(Notice("info", "batch", f"{name} was split into {declined.made} jobs"))
+            self._next_scan_s = 0.0
+
+    def _settle_arrival(self, name: str, declined: Declined) -> None:
+        """A file that has been quiet for long enough: many jobs, or none."""
+        if name.endswith(".jsonl") and not declined.text:
+            slot = next((slot for slot in self._slots if slot.ready and not slot.outstanding), None)
+            if slot is not None:
+                self._arrivals.drop(name)
+                slot.outstanding[name] = self._clock.monotonic()
+                slot.send("split", name)
+            return
+        if declined.sig is None:
+            return
+        with self._troubles_told():
+            verdict = self._claims.reject_quiet(name, declined.sig, declined.text, declined.hint)
+            if verdict.why == "arriving":
+                return  # it changed just now: the next look sees it
+            if verdict.why != "busy":
+                self._arrivals.drop(name)
+                self._take_passed(name, verdict)
+
+    # ------------------------------------------------------------------------------------------------- trouble
+
+    def _take_trouble(self, text: str) -> None:
+        """The machine's trouble: start nothing for a while, say so once, try again by itself (promise P9)."""
+        wait_s = _TROUBLE_S[min(self._troubles, len(_TROUBLE_S) - 1)]
+        if self._troubles == 0:
+            self._tell(Notice("warning", "trouble", f"paused: {text}; trying again by itself"))
+        self._troubles += 1
+        self._trouble_until_s = self._clock.monotonic() + wait_s
+
+    def _over_trouble(self) -> None:
+        if self._troubles:
+            self._troubles = 0
+            self._tell(Notice("info", "resumed", "working again"))
+
+    @contextlib.contextmanager
+    def _troubles_told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._take_trouble(f"{error.strerror or error}: {error.filename or self._spool.root}")
+
+    def _check_paused(self) -> None:
+        paused = self._spool.is_paused()
+        if paused != self._paused:
+            self._paused = paused
+            reason = self._spool.pause_reason() if paused else ""
+            text = f"paused{': ' + reason if reason else ''}; delete PAUSED to go on" if paused else "no longer paused"
+            self._tell(Notice("info", "paused" if paused else "unpaused", text))
+
+    def _recheck_clock(self) -> None:
+        """After the wall clock was set back, look whether waiting jobs are due by their own delay."""
+        offset_s = self._clock.now() - self._clock.monotonic()
+        moved_s, self._clock_offset_s = offset_s - self._clock_offset_s, offset_s
+        if moved_s > -1.0 and self._next_scan_s > 0:
+            return
+        if self._next_scan_s == 0:
+            self._scan()
+        now_at = self._clock.now()
+        due: set[str] = set()
+        for name in self._feeder.recheck_waiting(now_at)[:_RECHECK_AT_MOST]:
+            with contextlib.suppress(OSError, DamagedRecordError):
+                now = standing(self._spool.read(PENDING, name).record)
+                if is_due(now.due_at, now.delay_s, now_at):
+                    due.add(name)
+        if due:
+            self._feeder.advance(due)
+
+    # --------------------------------------------------------------------------------------------- start, stop
+
+    def _start(self, slot: Slot) -> None:
+        self._serial += 1
+        name = f"{self._pool.name}-{self._serial}"
+        slot.start(self._spool, self._settings, worker_name=name, cwd=self._options.cwd)
+
+    def _may_start(self, now_s: float) -> bool:
+        """False while workers die as fast as they are started."""
+        return len(self._deaths) < 5 or now_s - self._deaths[0] > 5.0 or now_s - self._deaths[-1] > 1.0
+
+    def _lost(self, slot: Slot) -> None:
+        """A worker is gone: what it had is suggested to others; its job is found by its freed lease."""
+        for name in slot.lose():
+            self._feeder.put_first(name)
+        self._next_tick_s = 0.0
+        if self._stage == 0:
+            self._deaths.append(self._clock.monotonic())
+            code = slot.exit_code
+            how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
+            self._tell(Notice("warning", "worker_lost", f"worker {slot.worker} ended {how}; starting another"))
+
+    def _advance_stop(self, now_s: float, now: bool) -> None:
+        """No new claims; then the end of the jobs; then the end of the processes."""
+        if self._stage == 0:
+            self._stage = 1
+            self._stage_until_s = now_s + self._settings.stop_grace_s
+            running = sum(len(slot.running) for slot in self._slots)
+            waits = f"; waiting up to {self._settings.stop_grace_s:g} s for {running} running" if running else ""
+            self._tell(Notice("info", "stopping", f"stopping{waits}"))
+            for slot in self._slots:
+                slot.send("stop")
+        if self._stage == 1 and (now or now_s >= self._stage_until_s):
+            self._stage = 2
+            self._stage_until_s = now_s + self._settings.kill_grace_s + _LAST_GRACE_S
+            for slot in self._slots:
+                slot.send("kill")
+        if self._stage == 2 and now_s >= self._stage_until_s:
+            for slot in self._slots:
+                slot.kill()
+
+    def _is_over(self) -> bool:
+        if self._stage:
+            return not any(slot.alive for slot in self._slots)
+        maximum = self._options.max_jobs
+        if (maximum is not None and self._finished >= maximum) or (self._options.drain and self._is_drained()):
+            self._signalled = max(self._signalled, 1)
+        return False
+
+    def _is_drained(self) -> bool:
+        if len(self._feeder) or self._feeder.waiting or self._again or self._noticed or len(self._arrivals):
+            return False
+        if any(slot.outstanding or (slot.alive and not slot.ready) for slot in self._slots) or self._paused:
+            return False
+        with self._troubles_told():
+            # What the memory says is not enough to go home on.
+            return (
+                self._feeder.update(self._spool.waiting_names(), self._clock.now()) == 0
+                and not self._spool.job_names(RUNNING)
+                and not self._rescue.finish_batches()
+            )
+        return False
+
+    def _close(self) -> None:
+        self._watch.close()
+        for slot in self._slots:
+            if slot.alive:
+                slot.kill()
+                slot.lose()
+        self._pool.leave(StopSummary(self._released, self._finished))
+        self._stripes.close()
+        self._wake_send.close()
+        self._wake_recv.close()
+
+
+def run_pool(spool: SpoolDir, settings: Settings, options: Options, tell: Callable[[Event], None]) -> StopSummary:
+    """Run a pool in this process until it ends; SIGINT, SIGTERM, SIGHUP and SIGBREAK stop it gracefully, twice at once.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    made = Supervisor(spool, settings, options, tell)
+    old = {}
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+        if hasattr(signal, name):
+            number = getattr(signal, name)
+            old[number] = signal.signal(number, made.stop)
+    try:
+        return made.run()
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
