@@ -12,7 +12,7 @@ import contextlib
 import json
 import random
 
-from queuectl import fsops, intake, names, times
+from queuectl import fsops, intake, names, rejects, times
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError, DuplicateJobError, InvalidJobError
@@ -59,13 +59,12 @@ def split(
     token = token_of(taken)
     content = fsops.read(path, intake.BATCH_MAX_BYTES)
     parsed = intake.parse(content.data, lines=taken.endswith(".jsonl"))
-    documents = parsed.documents if isinstance(parsed, intake.Many) else []
-    if isinstance(parsed, intake.Refused):
-        documents = [parsed]
-    elif isinstance(parsed, intake.Incomplete):
-        documents = [intake.Refused(parsed.why, "write it again, whole")]
-    elif isinstance(parsed, intake.Single):
-        documents = [parsed.document]
+    if isinstance(parsed, intake.Incomplete | intake.Refused):
+        # It was whole when it was judged and was written to since: kept as it is, like any file that is no job.
+        hint = parsed.hint if isinstance(parsed, intake.Refused) else "write it again, whole"
+        rejects.reject(spool, Located(PENDING, taken, path), taken, parsed.why, hint, clock=clock, rng=rng)
+        return 0
+    documents = parsed.documents if isinstance(parsed, intake.Many) else [parsed.document]
     producer = Producer(spool, settings, clock=clock, rng=rng)
     ready: list[tuple[Prepared, str, object]] = []
     seen: set[str] = set()
@@ -75,10 +74,11 @@ def split(
         if isinstance(document, intake.Refused):
             _reject(spool, job_id, document, document.why, document.hint, clock=clock)
             continue
+        spec = {key: value for key, value in document.items() if key != "history"}
+        if spec.get("id") is None:
+            spec["id"] = job_id
         try:
-            made = producer.prepare(
-                document if "id" in document else {"id": job_id, **document}, by="batch", batch=source
-            )
+            made = producer.prepare(spec, by="batch", batch=source)
         except InvalidJobError as error:
             _reject(spool, job_id, document, str(error), error.hint, clock=clock)
             continue

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import NamedTuple, Protocol
@@ -78,7 +79,7 @@ class Executor(Protocol):
 
 def make(conn: Connection, shell: str) -> Executor:
     """The executor of this system. `conn` is the supervisor's pipe, `shell` the setting."""
-    if os.name == "nt":
+    if sys.platform == "win32":  # written like this, a type checker follows the branch of its own system only
         from queuectl.executor_windows import WindowsExecutor
 
         return WindowsExecutor(conn, shell)

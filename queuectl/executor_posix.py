@@ -44,6 +44,7 @@ class PosixExecutor:
         self._poll.register(self._conn_fd, select.POLLIN)
         self._home = os.getcwd()
         self._pid = 0
+        self._woken = False
 
     def start(self, spec: Spec) -> None:
         """See `executor.Executor`."""
@@ -78,7 +79,13 @@ class PosixExecutor:
 
     def wait(self, timeout_s: float | None) -> Ended | None:
         """See `executor.Executor`."""
+        if self._woken:  # a SIGCHLD was drained while only the supervisor was listened to
+            self._woken = False
+            ended = self._reap()
+            if ended is not None:
+                return ended
         self.heard(timeout_s)
+        self._woken = False
         return self._reap()
 
     def heard(self, timeout_s: float | None) -> bool:
@@ -86,6 +93,7 @@ class PosixExecutor:
         message = False
         for fd, _ in self._poll.poll(None if timeout_s is None else max(0, timeout_s * 1000)):
             if fd == self._wake_fd:
+                self._woken = True
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake_fd, 512)
             else:

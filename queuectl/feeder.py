@@ -113,7 +113,7 @@ class Feeder:
     def advance(self, wanted: set[str]) -> None:
         """Make waiting names ready at once: their records say that they are due."""
         rest = [item for item in self._waiting if item[1] not in wanted]
-        for _, name in (item for item in self._waiting if item[1] in wanted):
+        for _, name in sorted(item for item in self._waiting if item[1] in wanted):
             parts = names.parse(name)
             self._queue(parts.priority if parts else 0).append(name)
         heapq.heapify(rest)

@@ -40,6 +40,10 @@ _RENAME_NOREPLACE = 1  # linux/fs.h
 _RENAME_EXCL = 4  # macOS sys/stdio.h
 _SHARING_ERRORS = (5, 32, 33)  # ERROR_ACCESS_DENIED, _SHARING_VIOLATION, _LOCK_VIOLATION
 _SHARING_DEADLINE_S = 2.5
+# The pauses stay short: others hold a file for an instant, again and again, and more tries find more gaps (beside two
+# programs that read one file in a loop without a pause, 3 of 1,000 tries succeed).
+_SHARING_PAUSE_S = 0.02
+_FILE_SHARE_ALL = 7  # FILE_SHARE_READ | _WRITE | _DELETE
 
 # Errors that are the machine's trouble and not a job's (promise P9): nothing is counted, the pool waits.
 TROUBLE_ERRNOS = frozenset(
@@ -77,11 +81,11 @@ def is_trouble(error: OSError) -> bool:
     return error.errno in TROUBLE_ERRNOS or getattr(error, "winerror", None) in (8, 14, 39, 112, 1450, 1455)
 
 
-def _patiently(call: Callable[[], T]) -> T:
-    """Make a call; on Windows again and again while another program holds the file, for up to 2.5 s."""
+def _patiently(call: Callable[[], T], patience_s: float = _SHARING_DEADLINE_S) -> T:
+    """Make a call; on Windows again and again while another program holds the file, for up to `patience_s`."""
     if os.name != "nt":
         return call()
-    deadline = time.monotonic() + _SHARING_DEADLINE_S
+    deadline = time.monotonic() + patience_s
     pause_s = 0.005
     while True:
         try:
@@ -92,8 +96,8 @@ def _patiently(call: Callable[[], T]) -> T:
             # open() reports a sharing violation as EACCES without a winerror.
             if getattr(error, "winerror", None) not in (*_SHARING_ERRORS, None) or time.monotonic() > deadline:
                 raise
-            time.sleep(pause_s * random.uniform(0.7, 1.3))
-            pause_s = min(pause_s * 2, 0.25)
+            time.sleep(random.uniform(0.1, 1) * pause_s)
+            pause_s = min(pause_s * 2, _SHARING_PAUSE_S)
 
 
 # ---------------------------------------------------------------------------------------------------------- reading
@@ -108,19 +112,21 @@ def sig_of(path: str) -> FileSig | None:
     return FileSig(info.st_ino, info.st_size, info.st_mtime_ns)
 
 
-def read(path: str, max_bytes: int) -> Content:
+def read(path: str, max_bytes: int, *, patience_s: float = _SHARING_DEADLINE_S) -> Content:
     """Read a regular file whole, without following links or waiting for anybody, and close it.
+
+    On Windows a program may hold the file so that nobody can read it: that is waited for, up to `patience_s`.
 
     Raises:
         NotRegularError: it is a link, a folder, a FIFO, a socket or a device.
         FileNotFoundError, PermissionError, OSError: as the system says.
     """
-    return _patiently(lambda: _read(path, max_bytes))
+    return _patiently(lambda: _read(path, max_bytes), patience_s)
 
 
 def _read(path: str, max_bytes: int) -> Content:
     try:
-        fd = os.open(path, _READ | _SAFE)
+        fd = _open_to_read(path)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.ENODEV) or os.path.isdir(path):
             raise NotRegularError(error.errno, "not a regular file", path) from error
@@ -142,11 +148,25 @@ def _read(path: str, max_bytes: int) -> Content:
         os.close(fd)
 
 
+def _open_to_read(path: str) -> int:
+    """Open for reading; also on Windows so that others can rename and delete the file meanwhile."""
+    if sys.platform != "win32":
+        return os.open(path, _READ | _SAFE)
+    import _winapi
+    import msvcrt
+
+    try:
+        handle = _winapi.CreateFile(path, _winapi.GENERIC_READ, _FILE_SHARE_ALL, 0, _winapi.OPEN_EXISTING, 0, 0)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path, error.winerror) from None
+    return msvcrt.open_osfhandle(handle, _READ)
+
+
 def read_tail(path: str, max_bytes: int) -> bytes:
     """The last `max_bytes` bytes of a regular file."""
 
     def call() -> bytes:
-        fd = os.open(path, _READ | _SAFE)
+        fd = _open_to_read(path)
         try:
             size = os.fstat(fd).st_size
             os.lseek(fd, max(0, size - max_bytes), os.SEEK_SET)
@@ -334,8 +354,15 @@ def unlink_if_free(path: str) -> None:
 
 
 def make_folder(path: str) -> None:
-    """Make a folder, and those above it, that others cannot write to."""
-    os.makedirs(path, FOLDER_MODE, exist_ok=True)
+    """Make a folder, and those above it, that others cannot write to (`os.makedirs` gives its mode to the last only)."""
+    above = os.path.dirname(path)
+    if above and not os.path.isdir(above):
+        make_folder(above)
+    try:
+        os.mkdir(path, FOLDER_MODE)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
 
 
 # ------------------------------------------------------------------------------------------------------------ locks

@@ -79,7 +79,8 @@ class JobSpec(msgspec.Struct, kw_only=True, omit_defaults=True):
     env: Annotated[dict[str, str] | None, Meta(description="Variables added to the worker's environment.")] = None
     tags: Annotated[list[str] | None, Meta(description="Words to find the job by.")] = None
     no_retry_exit_codes: Annotated[
-        list[int] | None, Meta(description="Exit codes after which the job is dead at once.")
+        list[Annotated[int, Meta(ge=-(2**31), lt=2**32)]] | None,
+        Meta(description="Exit codes after which the job is dead at once."),
     ] = None
 
 

@@ -62,6 +62,8 @@ def why_bad_id(job_id: str) -> str:
         return "ends in a dot, which Windows drops from names"
     if is_device(job_id):
         return "is the name of a device on Windows"
+    if is_temporary(f"{job_id}.json"):
+        return "reads like the name of an unfinished file, which is passed over"
     return ""
 
 
@@ -74,10 +76,11 @@ def clean_id(stem: str) -> str:
     """The id for a dropped file that names none: its stem, with what an id may not hold replaced by `-`."""
     if not why_bad_id(stem):
         return stem
-    cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:ID_MAX_CHARS].rstrip("-._")
-    if not cleaned or is_device(cleaned):
-        cleaned = f"job-{cleaned}" if cleaned else f"job-{zlib.crc32(stem.encode('utf-8', 'replace')):08x}"
-    return cleaned
+    cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")
+    if is_device(cleaned):
+        cleaned = f"job-{cleaned}"
+    cleaned = cleaned[:ID_MAX_CHARS].rstrip("-._")
+    return f"job-{zlib.crc32(stem.encode('utf-8', 'replace')):08x}" if why_bad_id(cleaned) else cleaned
 
 
 def with_suffix(job_id: str, suffix: str) -> str:
@@ -92,7 +95,7 @@ def new_token(rng: random.Random, length: int = 4) -> str:
 
 def generate_id(now_at: float, rng: random.Random) -> str:
     """A new id that sorts by time to the microsecond: `20261124-031500-120345-7f3k`."""
-    microseconds = int(now_at * 1_000_000)
+    microseconds = round(now_at * 1_000_000)
     whole, rest = divmod(microseconds, 1_000_000)
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(whole))}-{rest:06d}-{new_token(rng)}"
 

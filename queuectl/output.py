@@ -33,11 +33,19 @@ class OutputSlot:
         return self._fd
 
     def keep(self, job_id: str, attempt: int) -> bool:
-        """Make a log of what was printed; False where nothing was."""
-        if os.fstat(self._fd).st_size == 0:
-            return False
-        os.close(self._fd)
-        self._fd = -1
+        """Make a log of what was printed; False where nothing was, or where it is kept already.
+
+        Raises:
+            OSError: the log could not be made; to be tried again.
+        """
+        if self._fd < 0:
+            if fsops.sig_of(self._path) is None:
+                return False
+        else:
+            if os.fstat(self._fd).st_size == 0:
+                return False
+            os.close(self._fd)
+            self._fd = -1
         keep_output(self._spool, self._path, job_id, attempt, self._rng)
         return True
 

@@ -42,7 +42,7 @@ class Producer:
         self._settings = settings
         self._clock = clock
         self._rng = rng
-        self._last_id_at = 0.0
+        self._last_id_us = 0
 
     def prepare(self, document: Mapping[str, Any], *, by: str, **facts: Any) -> Prepared:
         """Check a document and write its record (in memory). Makes an id where the document has none.
@@ -63,9 +63,10 @@ class Producer:
         return Prepared(job_id, data, names.waiting_name(job_id, due_at, int(taken.spec.get("priority", 0))))
 
     def _new_id(self, now_at: float) -> str:
-        # Ids sort in the order they were made, also within the clock's own step.
-        self._last_id_at = max(now_at, self._last_id_at + 1e-6)
-        return names.generate_id(self._last_id_at, self._rng)
+        # Ids sort in the order they were made, also within the clock's own step. Counted in whole microseconds: adding
+        # 1e-6 to a float of this size adds a little less.
+        self._last_id_us = max(int(now_at * 1e6), self._last_id_us + 1)
+        return names.generate_id(self._last_id_us / 1e6, self._rng)
 
     def refuse_duplicates(self, wanted: Iterable[str]) -> None:
         """Raise DuplicateJobError for the first of these ids that the spool holds, or that is in the list twice."""

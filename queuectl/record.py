@@ -23,13 +23,14 @@ tests/compat/, edit FORMAT.md.
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
+from msgspec import Meta
 
 from queuectl import lifecycle, times
 from queuectl.errors import DamagedRecordError, InvalidJobError
-from queuectl.job import FORMAT_VERSION
+from queuectl.job import FORMAT_VERSION, PRIORITY_LIMIT
 
 CLOSING = b"\n ]\n}\n"
 _OPENING = b'{\n "format": %d,\n "id": "' % FORMAT_VERSION
@@ -60,18 +61,22 @@ class Event(msgspec.Struct, omit_defaults=True):
 
 
 class Record(msgspec.Struct):
-    """What a framed record says, as far as queuectl obeys it (unknown keys stay in the file's bytes)."""
+    """What a framed record says, as far as queuectl obeys it (unknown keys stay in the file's bytes).
+
+    The ranges are those of `job.JobSpec`: a value outside was written by somebody else, so the file is no record and
+    is judged like a drop.
+    """
 
     format: int
     id: str
-    command: str | list[str]
-    max_retries: int
-    backoff_base: float
-    backoff_max: float
+    command: Annotated[str, Meta(min_length=1)] | Annotated[list[str], Meta(min_length=1)]
+    max_retries: Annotated[int, Meta(ge=0)]
+    backoff_base: Annotated[float, Meta(ge=0, le=1e6)]
+    backoff_max: Annotated[float, Meta(ge=0)]
     history: list[Event]
-    jitter: float = 0.0
-    timeout: float | None = None
-    priority: int = 0
+    jitter: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    timeout: Annotated[float, Meta(gt=0)] | None = None
+    priority: Annotated[int, Meta(ge=-PRIORITY_LIMIT, le=PRIORITY_LIMIT)] = 0
     run_at: str = ""
     cwd: str = ""
     env: dict[str, str] = {}

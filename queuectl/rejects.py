@@ -6,6 +6,7 @@ corrects in place, returns to pending/ by itself once it is a valid job.
 
 from __future__ import annotations
 
+import os
 import random
 
 from queuectl import fsops, intake, job, names
@@ -17,6 +18,8 @@ from queuectl.spool import REASON_ENDING, Located, SpoolDir
 
 # Looking at more files than this in one pass would cost more than the way back is worth; the newest names win.
 _LOOK_AT_MOST = 500
+# What a file's name may be long everywhere; the name of the reason must fit too.
+_NAME_MAX_BYTES = 255
 
 
 def reject(
@@ -33,26 +36,33 @@ def reject(
     sig = fsops.sig_of(source.path)
     if sig is None:
         raise FileNotFoundError(source.path)
-    wanted = name
+    wanted = _named(name)
     while True:
         text = intake.reason_text(wanted, why, hint, now_at=clock.now(), size=sig.size)
         try:
             fsops.create(spool.reason_path(wanted), text.encode("utf-8", "replace"), sync=False)
         except FileExistsError:
-            stem, dot, ending = name.rpartition(".")
-            wanted = f"{stem or name}-{names.new_token(rng)}{dot}{ending}"
+            wanted = _named(name, f"-{names.new_token(rng)}")
             continue
         try:
             fsops.move(source.path, spool.path(REJECTED, wanted))
         except FileExistsError:
             fsops.unlink(spool.reason_path(wanted))
-            stem, dot, ending = name.rpartition(".")
-            wanted = f"{stem or name}-{names.new_token(rng)}{dot}{ending}"
+            wanted = _named(name, f"-{names.new_token(rng)}")
             continue
         except OSError:
             fsops.unlink(spool.reason_path(wanted))
             raise
         return wanted
+
+
+def _named(name: str, suffix: str = "") -> str:
+    """`name` with a suffix on its stem, cut so that the reason's name is not too long for a file."""
+    stem, ending = os.path.splitext(name)
+    room = _NAME_MAX_BYTES - len(os.fsencode(f"{suffix}{ending}{REASON_ENDING}"))
+    while len(os.fsencode(stem)) > room:
+        stem = stem[:-1]
+    return f"{stem}{suffix}{ending}"
 
 
 class RejectedFiles:
@@ -82,9 +92,12 @@ class RejectedFiles:
             if sig is None:
                 continue
             current[name] = sig
-            if name in self._seen and self._seen[name] != sig and self._is_job(name) and self._return(name):
-                healed.append(name)
-                del current[name]
+            if name in self._seen and self._seen[name] != sig and self._is_job(name):
+                if self._return(name):
+                    healed.append(name)
+                    del current[name]
+                else:
+                    current[name] = self._seen[name]  # its name is taken in pending/: tried again at the next pass
         self._seen = current
         return healed
 

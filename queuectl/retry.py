@@ -22,7 +22,10 @@ def backoff_s(failures: int, *, base: float, longest_s: float, jitter: float, rn
     else:
         # Beyond this exponent the power exceeds longest_s anyway.
         enough = math.ceil(math.log(max(longest_s, 1.0)) / math.log(base)) + 1
-        delay_s = min(longest_s, base**failures if failures <= enough else longest_s)
+        try:
+            delay_s = min(longest_s, float(base) ** failures if failures <= enough else longest_s)
+        except OverflowError:  # a base near the largest number there is
+            delay_s = longest_s
     if jitter and delay_s:
         delay_s = min(longest_s, delay_s * (1 + jitter * (2 * rng.random() - 1)))
     return delay_s

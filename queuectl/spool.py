@@ -155,6 +155,8 @@ class SpoolDir:
 
     def find(self, job_id: str) -> Located | None:
         """Where the job with this id lies: a stat a state, then one listing of pending/ for a name with flags."""
+        if "/" in job_id or "\\" in job_id:
+            return None  # typed by somebody: an id is a name, never a path
         plain = f"{job_id}.json"
         for state in (RUNNING, PENDING, DONE, DLQ):
             path = self.path(state, plain)

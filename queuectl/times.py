@@ -22,18 +22,29 @@ _PART = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(ms|s|m|h|d|w)")
 _NAME = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(?:\.(\d{1,3}))?Z")
 
 
+# Windows knows no calendar after the year 3000.
+_GMTIME_LATEST_AT = 32_000_000_000
+
+
+def _calendar(whole: int) -> time.struct_time:
+    """The parts of a date in UTC; `time.gmtime` where the system can, because it is ten times as fast."""
+    if whole < _GMTIME_LATEST_AT:
+        return time.gmtime(whole)
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=whole)).utctimetuple()
+
+
 def to_text(instant_at: float) -> str:
     """RFC 3339 in UTC with milliseconds, rounded down, for an instant in seconds since 1970."""
     milliseconds = int(min(max(instant_at, 0.0), LATEST_AT) * 1000 + 1e-4)
     whole, rest = divmod(milliseconds, 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{rest:03d}Z"
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', _calendar(whole))}.{rest:03d}Z"
 
 
 def to_name(instant_at: float) -> str:
     """The instant as it stands in a file name, rounded up to the next millisecond (never early)."""
     milliseconds = math.ceil(min(max(instant_at, 0.0), LATEST_AT) * 1000 - 1e-4)
     whole, rest = divmod(milliseconds, 1000)
-    text = time.strftime("%Y%m%dT%H%M%S", time.gmtime(whole))
+    text = time.strftime("%Y%m%dT%H%M%S", _calendar(whole))
     return f"{text}.{rest:03d}Z" if rest else f"{text}Z"
 
 

@@ -1,7 +1,7 @@
 """Who may make us run commands: only who may write to the spool already (promise P10).
 
 Whoever can put a file into pending/, or change the settings, has code run as the worker's user. So the spool's root,
-pending/, the other state folders and the settings must be writable by nobody but that user (and root).
+the settings and every folder but logs/ must be writable by nobody but that user (and root).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import stat
 
 from queuectl.errors import UntrustedSpoolError
-from queuectl.spool import SpoolDir
+from queuectl.spool import FOLDERS, LOGS, SpoolDir
 
 
 def check(spool: SpoolDir) -> None:
@@ -21,7 +21,7 @@ def check(spool: SpoolDir) -> None:
     """
     if os.name == "nt":
         return
-    paths = [spool.root, *(spool.folder(state) for state in ("pending", "running", "done", "dlq", "rejected"))]
+    paths = [spool.root, *(os.path.join(spool.root, folder) for folder in FOLDERS if folder != LOGS)]
     paths += [spool.machinery, spool.settings_path]
     for path in paths:
         try:

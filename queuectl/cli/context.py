@@ -10,10 +10,10 @@ import os
 from typing import TYPE_CHECKING
 
 from queuectl.cli import output
-from queuectl.spool import SpoolDir, is_spool
 
 if TYPE_CHECKING:
     from queuectl.api import Spool
+    from queuectl.spool import SpoolDir
 
 VARIABLE = "QUEUECTL_SPOOL"
 OWN_NAME = "spool"
@@ -44,6 +44,8 @@ def spool_path() -> str:
     found = nearest(working_folder())
     if found:
         return found
+    from queuectl.spool import SpoolDir, is_spool
+
     own = own_path()
     if not is_spool(own):
         import random
@@ -57,6 +59,8 @@ def spool_path() -> str:
 
 def nearest(start: str) -> str:
     """The nearest folder from `start` upward that is a spool or holds one named spool/, or ""."""
+    from queuectl.spool import is_spool
+
     folder = start
     while folder:
         for candidate in (folder, os.path.join(folder, OWN_NAME)):
@@ -86,6 +90,8 @@ def working_folder() -> str:
 
 def open_dir() -> SpoolDir:
     """The spool's folder without its settings. Raises NotASpoolError, SpoolUnavailableError."""
+    from queuectl.spool import SpoolDir
+
     return SpoolDir.open(spool_path())
 
 

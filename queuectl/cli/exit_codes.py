@@ -1,14 +1,14 @@
 """What a script gets to see: one table from errors to exit codes.
 
-    0    done
-    1    it failed: also a spool that others can write to, and a reader of our output that went away
-    2    wrong usage: an option, an argument or a combination that cannot be
-    3    there is no such job
-    4    a job that was waited for failed
-    5    a job or a setting that is not valid; an id that is taken
-    75   the spool is busy, full, read-only, unreachable or no spool at all (sysexits.h: try again later)
-    124  waiting for a job took too long (as timeout(1))
-    130  interrupted by Ctrl-C
+0    done
+1    it failed: also a spool that others can write to, and a reader of our output that went away
+2    wrong usage: an option, an argument or a combination that cannot be
+3    there is no such job
+4    a job that was waited for failed
+5    a job or a setting that is not valid; an id that is taken
+75   the spool is busy, full, read-only, unreachable or no spool at all (sysexits.h: try again later)
+124  waiting for a job took too long (as timeout(1))
+130  interrupted by Ctrl-C
 """
 
 from __future__ import annotations

@@ -49,9 +49,7 @@ DEBUG_HELP = "Show where in the program an error came from."
 
 def new_app(**settings: Any) -> typer.Typer:
     """A Typer as all of ours are: plain help, our own errors, no change to anybody's shell."""
-    return typer.Typer(
-        add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, **{"no_args_is_help": False} | settings
-    )
+    return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, **settings)
 
 
 class LazyGroup(TyperGroup):
@@ -92,13 +90,10 @@ def load(name: str) -> Command:
 
 
 def _options_for_all() -> list[TyperOption]:
+    common: dict[str, Any] = {"expose_value": False, "show_default": False}
     return [
-        TyperOption(
-            param_decls=["--spool"], metavar="PATH", help=SPOOL_HELP, expose_value=False, callback=_take_spool
-        ),
-        TyperOption(
-            param_decls=["--debug"], is_flag=True, default=False, help=DEBUG_HELP, expose_value=False, callback=_take_debug
-        ),
+        TyperOption(param_decls=["--spool"], metavar="PATH", help=SPOOL_HELP, callback=_take_spool, **common),
+        TyperOption(param_decls=["--debug"], is_flag=True, help=DEBUG_HELP, callback=_take_debug, **common),
     ]
 
 

@@ -69,9 +69,8 @@ def main(args: list[str]) -> int:
         if error.errno == errno.EINVAL and os.name == "nt":
             output.silence()  # how Windows says that the reader of a pipe has gone
             return exit_codes.FAILURE
-        what = SpoolUnavailableError(
-            error.strerror or str(error), path=str(error.filename or ""), cause=f"{error.filename or 'no file'}: {error}"
-        )
+        path = str(error.filename or "")
+        what = SpoolUnavailableError(error.strerror or str(error), path=path, cause=f"{path or 'no file'}: {error}")
         return _failed(what, exit_codes.UNAVAILABLE)
     if result == exit_codes.INTERRUPTED:
         output.message("interrupted")

@@ -20,8 +20,8 @@ from queuectl import times
 from queuectl.errors import QueuectlError
 
 # C0 and C1 controls, DEL, soft hyphen, marks that join, hide or turn text around, line separators, lone surrogates,
-# tags and variation selectors.
-_UNSAFE = re.compile(
+# tags and variation selectors. Compiled when first needed: most texts are plain.
+_UNSAFE = (
     "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
 )
@@ -90,7 +90,9 @@ def paint(text: str, style: str, stream: TextIO | None = None) -> str:
 
 def safe(text: str) -> str:
     r"""`text` on one line, with whatever could act on a terminal or deceive a reader written as \n, \x1b, \u202e."""
-    return _UNSAFE.sub(_escape, text)
+    if text.isascii() and text.isprintable():
+        return text
+    return re.sub(_UNSAFE, _escape, text)
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -184,7 +186,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console = Console(highlight=False, emoji=False, markup=False, no_color=not has_colour())
     made = Table(box=None, pad_edge=False, header_style="bold")
     for number, header in enumerate(headers):
-        wide = header in ("command", "error", "meaning")
+        wide = header in ("COMMAND", "ERROR", "MEANING")
         made.add_column(header, no_wrap=True, overflow="ellipsis", ratio=None, min_width=6 if wide or not number else 4)
     for row in rows:
         made.add_row(*(Text(safe(cell), style=_STATE_STYLES.get(cell, "")) for cell in row))

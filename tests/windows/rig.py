@@ -78,8 +78,8 @@ class Rig:
         self.packages = self.python / "Lib" / "site-packages"
         self.downloads = self.folder / "downloads"
         self.wine = ""
-        for path in (self.folder / "bin", self.folder / "stamps", self.downloads, self.packages, self.python / "Scripts"):
-            path.mkdir(parents=True, exist_ok=True)
+        for part in ("bin", "stamps", "downloads", "python/Scripts", "python/Lib/site-packages"):
+            (self.folder / part).mkdir(parents=True, exist_ok=True)
 
     def make(self) -> None:
         self.wine = winpy.find_wine() or self._install_wine()
@@ -183,7 +183,7 @@ class Rig:
             if not name.startswith(inside) or name.endswith("/"):
                 continue
             # A ._pth file would make it an isolated Python: no PYTHONPATH, no site-packages. _wmi makes Wine 8 abort.
-            if name.endswith("._pth") or name.endswith("_wmi.pyd"):
+            if name.endswith(("._pth", "_wmi.pyd")):
                 continue
             part = name.removeprefix(inside)
             target = self.python / ("DLLs" if libraries.search(part) else "") / part
@@ -240,7 +240,7 @@ class Rig:
         scripts = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"].get("scripts", {})
         for name, entry in scripts.items():
             module, _, function = entry.partition(":")
-            main = f"import sys\nfrom {module} import {function}\nif __name__ == '__main__':\n    sys.exit({function}())\n"
+            main = f"import sys\nfrom {module} import {function}\nif __name__ == '__main__': sys.exit({function}())\n"
             archive = io.BytesIO()
             with zipfile.ZipFile(archive, "w") as made:
                 made.writestr("__main__.py", main)
@@ -283,9 +283,7 @@ def forwarder_dll(name: str, exports: dict[str, str]) -> bytes:
     for text in dict.fromkeys([name, *wanted, *exports.values()]):
         places[text] = ordinals + 2 * count + len(texts)
         texts += text.encode("ascii") + b"\0"
-    section = struct.pack(
-        "<IIHHIIIIIII", 0, 0, 0, 0, places[name], 1, count, count, functions, pointers, ordinals
-    )
+    section = struct.pack("<IIHHIIIIIII", 0, 0, 0, 0, places[name], 1, count, count, functions, pointers, ordinals)
     section += b"".join(struct.pack("<I", places[exports[item]]) for item in wanted)
     section += b"".join(struct.pack("<I", places[item]) for item in wanted)
     section += b"".join(struct.pack("<H", number) for number in range(count)) + texts

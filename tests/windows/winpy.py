@@ -136,7 +136,4 @@ def _pump(source: int, target: int, then: object = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    finally:
-        sys.stdout.flush()
+    main()
