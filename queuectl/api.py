@@ -32,6 +32,8 @@ from queuectl.spool import SpoolDir
 
 # How long a change by hand waits for a worker that is just claiming the same id.
 _STRIPE_PATIENCE_S = 10.0
+# Drops that are opened to find an id that no file's name has.
+_DROPS_AT_MOST = 1000
 
 
 class Job(NamedTuple):
@@ -143,7 +145,7 @@ class Spool:
             "delay": delay,
             "cwd": cwd,
             "env": None if env is None else dict(env),
-            "tags": None if tags is None else list(tags),
+            "tags": tags if tags is None or isinstance(tags, str) else list(tags),  # a text alone is refused by name
             "no_retry_exit_codes": None if no_retry_exit_codes is None else list(no_retry_exit_codes),
         }
         return self.enqueue_many([{key: value for key, value in given.items() if value is not None}])[0]
@@ -197,7 +199,21 @@ class Spool:
                 return self.load(found.state, found.name)
             except FileNotFoundError:
                 continue  # it moved between the look and the read
+        if (dropped := self._find_drop(job_id)) is not None:
+            return dropped
         raise UnknownJobError(job_id)
+
+    def _find_drop(self, job_id: str) -> Job | None:
+        """A drop that no worker has looked at lies under its file's name, whatever id it gives itself."""
+        drops = [name for name in self.folder.waiting_names() if not names.is_generated(name.removesuffix(".json"))]
+        for name in drops[:_DROPS_AT_MOST]:
+            try:
+                job = self.load(PENDING, name)
+            except (DamagedRecordError, OSError):
+                continue
+            if job.id.lower() == job_id.lower():
+                return job
+        return None
 
     def load(self, state: str, name: str) -> Job:
         """The job in the file `name` of a state's folder; also a drop that no worker has looked at yet.
@@ -328,8 +344,14 @@ class Spool:
         if found.state not in (DLQ, DONE):
             raise QueuectlError(f"job {job_id!r} is {found.state}: only jobs in dlq/ and done/ can be purged")
         try:
+            try:
+                # By their names: listing logs/ for every job of many would take minutes.
+                starts = record.standing(self.folder.read(found.state, found.name).record).starts
+                logs = [self.folder.log_path(job_id, attempt) for attempt in range(1, starts + 1)]
+            except DamagedRecordError:
+                logs = self.logs(job_id)
             fsops.unlink(found.path)
-            for log in self.logs(job_id):
+            for log in logs:
                 fsops.unlink(log)
         except OSError as error:
             raise unavailable(self.folder, error) from error

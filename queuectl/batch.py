@@ -137,7 +137,7 @@ def _reject(
     name = f"{job_id}.json"
     raw = document.raw if isinstance(document, intake.Refused) else json.dumps(document, ensure_ascii=True, indent=1)
     data = raw.encode("utf-8", "surrogatepass") + b"\n"
-    text = intake.reason_text(name, why, hint, now_at=clock.now(), size=len(data))
+    text = intake.reason_text(name, why, hint, now_at=clock.now(), version="new")
     for path, content in (
         (spool.reason_path(name), text.encode("utf-8", "replace")),
         (spool.path(REJECTED, name), data),

@@ -36,11 +36,17 @@ from queuectl.spool import RECORD_MAX_BYTES, Located, SpoolDir, name_for, record
 
 
 class Claimed:
-    """A job that this worker runs: what to run, and what settling it needs."""
+    """A job that this worker runs: what to run, and what settling it needs.
 
-    __slots__ = ("attempt", "data", "failures", "job_id", "lease", "record", "size")
+    `name` is its file's name in running/: its id's, but for a job whose claimer died while it gave it that name.
+    `recorded` is where the outcome leads once it is on record: settling again only makes the move.
+    """
 
-    def __init__(self, item: record.Record, data: bytes, *, attempt: int, failures: int, lease: str) -> None:
+    __slots__ = ("attempt", "data", "failures", "job_id", "lease", "name", "record", "recorded", "size")
+
+    def __init__(
+        self, item: record.Record, data: bytes, *, attempt: int, failures: int, lease: str, name: str = ""
+    ) -> None:
         self.record = item
         self.data = data
         self.size = len(data)
@@ -48,6 +54,8 @@ class Claimed:
         self.attempt = attempt
         self.failures = failures
         self.lease = lease
+        self.name = name or record_name(item.id)
+        self.recorded: Settled | None = None
 
 
 class Declined(NamedTuple):
@@ -131,7 +139,7 @@ class Claims:
             return Declined("busy")
         try:
             looked: bytes | None = None
-            if not names.is_generated(parts.stem):
+            if names.is_batch(name) or not names.is_generated(parts.stem):
                 verdict = self._look(name, job_id)
                 if isinstance(verdict, Declined):
                     return verdict
@@ -163,10 +171,7 @@ class Claims:
         except fsops.NotRegularError:
             return Declined("foreign", text="it is no regular file")
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-                raise
-            # A writer that shares nothing, a mode nobody may read, a share that hiccups: "later", never "bad".
-            return Declined("unreadable", name, f"it cannot be read: {error.strerror}", sig=fsops.sig_of(path))
+            return self._unreadable(name, path, error)
         if content.oversize or (not lines and content.sig.size > job.JOB_MAX_BYTES and not _is_record(content.data)):
             limit = intake.BATCH_MAX_BYTES if lines else job.JOB_MAX_BYTES
             text = f"it is larger than {limit} bytes"
@@ -190,6 +195,13 @@ class Claims:
             return self._reject(Located(PENDING, name, path), name, str(error), error.hint)
         return content.data
 
+    @staticmethod
+    def _unreadable(name: str, path: str, error: OSError) -> Declined:
+        """A writer that shares nothing, a mode nobody may read, a share that hiccups: "later", never "bad"."""
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise error
+        return Declined("unreadable", name, f"it cannot be read: {error.strerror}", sig=fsops.sig_of(path))
+
     def _claimed(
         self, here: Located, name: str, parts: names.NameParts, looked: bytes | None, lease: str
     ) -> Claimed | Declined:
@@ -198,7 +210,20 @@ class Claims:
         `looked` is what it held when it was judged in pending/: a file that is overwritten in place can be half old
         and half new and still parse, so its bytes count only when they are read twice the same.
         """
-        content = fsops.read(here.path, RECORD_MAX_BYTES)
+        try:
+            content = fsops.read(here.path, RECORD_MAX_BYTES)
+        except fsops.NotRegularError:
+            self._put_back(here, name)
+            return Declined("foreign", text="it is no regular file")
+        except FileNotFoundError:
+            return Declined("gone")
+        except OSError as error:
+            declined = self._unreadable(name, here.path, error)
+            self._put_back(here, name)
+            return declined
+        if content.oversize:
+            self._put_back(here, name)
+            return Declined("arriving", name, f"it is larger than {RECORD_MAX_BYTES} bytes", sig=content.sig)
         if looked is not None and content.data != looked:
             self._put_back(here, name)
             return Declined("arriving", name, "it changed while it was read", sig=content.sig)
@@ -413,7 +438,12 @@ class Claims:
                 self._put_back(here, name)
                 return
             claimed = Claimed(
-                stored.record, stored.data, attempt=standing.starts, failures=standing.failures, lease=lease
+                stored.record,
+                stored.data,
+                attempt=standing.starts,
+                failures=standing.failures,
+                lease=lease,
+                name=here.name,
             )
             self.settle(claimed, Outcome("released", reason=error.strerror or "trouble"))
 
@@ -430,8 +460,15 @@ class Claims:
 
         Raises:
             FileNotFoundError: the job's file is gone from running/: somebody deleted or moved it.
-            OSError: the outcome could not be recorded; nothing was moved. To be tried again.
+            OSError: the outcome could not be recorded, or the file not moved. To be tried again with the same object.
         """
+        here = Located(RUNNING, claimed.name, self._spool.path(RUNNING, claimed.name))
+        if claimed.recorded is None:
+            claimed.recorded = self._record_outcome(here, claimed, outcome)
+        to, _, due_at, delay_s, reason = claimed.recorded
+        return self._finish_move(here, claimed.record, to, due_at, delay_s, reason)
+
+    def _record_outcome(self, here: Located, claimed: Claimed, outcome: Outcome) -> Settled:
         decision = lifecycle.decide(outcome, failures=claimed.failures, policy=claimed.record.policy, rng=self._rng)
         lifecycle.check_move(RUNNING, outcome.kind, decision.to)
         now_at = self._clock.now()
@@ -448,9 +485,8 @@ class Claims:
             due_at="" if due_at is None else times.to_text(due_at),
             delay_s=None if decision.delay_s is None else round(decision.delay_s, 3),
         )
-        here = Located(RUNNING, record_name(claimed.job_id), self._spool.path(RUNNING, record_name(claimed.job_id)))
         self._append_outcome(here, claimed, event)
-        return self._finish_move(here, claimed.record, decision.to, due_at, decision.delay_s, reason)
+        return Settled(decision.to, here.name, due_at, decision.delay_s, reason)
 
     def _append_outcome(self, here: Located, claimed: Claimed, event: dict[str, Any]) -> None:
         offset, text = record.append(claimed.size, [event])
@@ -459,18 +495,27 @@ class Claims:
             return
         except BlockingIOError:
             pass
-        # Somebody edited the record while it ran. The run and its outcome are what we know: they go on record in a
-        # fresh copy of what was run, and the edited text is kept beside the rejected files.
         edited = fsops.read(here.path, RECORD_MAX_BYTES)
-        if record.is_framed(edited.data):
-            offset, text = record.append(len(edited.data), [event])
+        if _is_record(edited.data):
+            item = record.decode(edited.data)
+            last = record.standing(item).last
+            if last is not None and last.event in lifecycle.OUTCOMES and last.attempt == claimed.attempt:
+                return  # the try before got it there and failed to sync it
+            offset, text = record.append(len(edited.data), [event], empty=not item.history)
             fsops.append(here.path, len(edited.data), offset, text, sync=self._sync_all)
             return
+        # Somebody edited the record while it ran, and it is none any more. The run and its outcome are what we know:
+        # they go on record in a fresh copy of what was run, and the edited text is kept beside the rejected files.
+        # Copied, then replaced: at no instant is there no file in running/.
         data = claimed.data[: -len(record.CLOSING)] + text
-        temporary = self._spool.write_temporary(claimed.job_id, data, rng=self._rng, sync=self._sync_accepted)
         why = "it was changed while the job ran; the job went on as it was started"
-        rejects.reject(self._spool, here, record_name(claimed.job_id), why, "", clock=self._clock, rng=self._rng)
-        fsops.publish(temporary, here.path)
+        temporary = self._spool.write_temporary(claimed.job_id, data, rng=self._rng, sync=self._sync_accepted)
+        try:
+            rejects.keep_copy(self._spool, claimed.name, edited.data, why, "", clock=self._clock, rng=self._rng)
+            fsops.replace(temporary, here.path)
+        except OSError:
+            fsops.unlink(temporary)
+            raise
 
     def _finish_move(
         self,
@@ -517,7 +562,12 @@ class Claims:
             temporary = self._spool.write_temporary(here.name, whole, rng=self._rng, sync=self._sync_accepted)
             fsops.replace(temporary, here.path)
             data = whole
-        item = record.decode(data, path=here.path)
+        try:
+            item = record.decode(data, path=here.path)
+        except DamagedRecordError:
+            # Our framing around something else. If it runs (edited meanwhile), the next claim finds that out.
+            name = self._spool.move(here, PENDING, here.name, self._rng)
+            return Settled(PENDING, name, None, None, "not started")
         standing = record.standing(item)
         last = standing.last
         if last is None or last.event not in ("started", *lifecycle.OUTCOMES):
@@ -527,8 +577,12 @@ class Claims:
         if self._is_running(standing):
             return None
         if last.event in lifecycle.OUTCOMES:
-            return self._finish_move(here, item, last.to, standing.due_at, standing.delay_s, "outcome was on record")
-        claimed = Claimed(item, data, attempt=standing.starts, failures=standing.failures, lease=last.lease)
+            allowed = lifecycle.TABLE[RUNNING, last.event]
+            to = last.to if last.to in allowed else allowed[0]
+            return self._finish_move(here, item, to, standing.due_at, standing.delay_s, "outcome was on record")
+        claimed = Claimed(
+            item, data, attempt=standing.starts, failures=standing.failures, lease=last.lease, name=here.name
+        )
         keep_output(self._spool, self._spool.output_path(last.lease), item.id, standing.starts, self._rng)
         return self.settle(claimed, Outcome("abandoned", reason="its worker died"))
 

@@ -63,8 +63,8 @@ class DuplicateJobError(QueuectlError):
     def __init__(self, job_id: str, state: str) -> None:
         super().__init__(
             f"a job with the id {job_id!r} exists already, in {state}/",
-            hint=f"leave the id out to get a new one, or run the old job again: queuectl retry {job_id}"
-            if state in ("dlq", "done")
+            hint=f"leave the id out to get a new one, or run the old job again: queuectl dlq retry {job_id}"
+            if state == "dlq"
             else "leave the id out to get a new one",
         )
         self.job_id = job_id

@@ -23,6 +23,8 @@ _RESET_SIGNALS = [
     for name in ("SIGPIPE", "SIGXFSZ", "SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD")
     if hasattr(signal, name)
 ]
+# Handles that a process has at its start have low numbers.
+_FIRST_HANDLES = 256
 # How often an ending process group is looked at; no event tells when the last of a group is gone.
 _GROUP_POLL_S = 0.02
 
@@ -31,6 +33,11 @@ class PosixExecutor:
     """See `executor.Executor`."""
 
     def __init__(self, conn: Connection, shell: str) -> None:
+        # A spawned process is started with inheritable handles (our pipe to the supervisor among them); a daemon that
+        # a command leaves would keep that pipe open, and nobody would notice the end of this worker.
+        for fd in range(3, _FIRST_HANDLES):
+            with contextlib.suppress(OSError):
+                os.set_inheritable(fd, False)
         self._shell = shell_words(shell)
         self._conn_fd = conn.fileno()
         self._null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -52,10 +59,9 @@ class PosixExecutor:
         os.set_inheritable(spec.lease_fd, True)
         try:
             os.chdir(spec.cwd)
-        except OSError as error:
-            raise CannotStartError(
-                EXIT_NOT_RUNNABLE, f"cannot enter the folder {spec.cwd}: {error.strerror}"
-            ) from error
+        except (OSError, ValueError) as error:  # ValueError: a NUL in it
+            why = error.strerror if isinstance(error, OSError) else error
+            raise CannotStartError(EXIT_NOT_RUNNABLE, f"cannot enter the folder {spec.cwd}: {why}") from error
         try:
             self._pid = os.posix_spawnp(
                 argv[0],

@@ -195,17 +195,21 @@ def first_events(taken: Accepted, *, by: str, now_at: float, **facts: Any) -> li
     return events
 
 
-def reason_text(name: str, why: str, hint: str, *, now_at: float, size: int) -> str:
-    """The text beside a rejected file: what is wrong, and what the person who finds it can do."""
+def reason_text(name: str, why: str, hint: str, *, now_at: float, version: str) -> str:
+    """The text beside a rejected file: what is wrong, and what the person who finds it can do.
+
+    `version` tells this version of the file from a later one (`rejects` compares it).
+    """
     lines = [
         f"{name} could not become a job, so it was not run.",
         "",
         f"Why:   {why}",
         *([f"To do: {hint}"] if hint else []),
         "",
-        f"Nothing was changed in the file ({size} bytes). Correct it and move it back to {lifecycle.PENDING}/;",
+        f"Nothing was changed in the file. Correct it and move it back to {lifecycle.PENDING}/;",
         "if it changes here into a valid job, it is moved back by itself. Delete both files if it is not wanted.",
-        f"Rejected {times.to_text(now_at)}",
+        "",
+        f"Rejected {times.to_text(now_at)}, version {version}",
         "",
     ]
     return "\n".join(lines)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 
 from queuectl import fsops, intake, job, names
 from queuectl.clock import Clock
@@ -36,23 +37,43 @@ def reject(
     sig = fsops.sig_of(source.path)
     if sig is None:
         raise FileNotFoundError(source.path)
+    return _keep(spool, name, why, hint, sig, lambda target: fsops.move(source.path, target), clock=clock, rng=rng)
+
+
+def keep_copy(spool: SpoolDir, name: str, data: bytes, why: str, hint: str, *, clock: Clock, rng: random.Random) -> str:
+    """Keep `data` in rejected/ beside a text that says why; return the name it has there."""
+    return _keep(
+        spool, name, why, hint, None, lambda target: fsops.create(target, data, sync=False), clock=clock, rng=rng
+    )
+
+
+def _keep(
+    spool: SpoolDir,
+    name: str,
+    why: str,
+    hint: str,
+    sig: fsops.FileSig | None,
+    place: Callable[[str], None],
+    *,
+    clock: Clock,
+    rng: random.Random,
+) -> str:
     wanted = _named(name)
     while True:
-        text = intake.reason_text(wanted, why, hint, now_at=clock.now(), size=sig.size)
+        text = intake.reason_text(wanted, why, hint, now_at=clock.now(), version=_version(sig))
         try:
             fsops.create(spool.reason_path(wanted), text.encode("utf-8", "replace"), sync=False)
         except FileExistsError:
             wanted = _named(name, f"-{names.new_token(rng)}")
             continue
         try:
-            fsops.move(source.path, spool.path(REJECTED, wanted))
-        except FileExistsError:
+            place(spool.path(REJECTED, wanted))
+        except OSError as error:
             fsops.unlink(spool.reason_path(wanted))
+            if not isinstance(error, FileExistsError):
+                raise
             wanted = _named(name, f"-{names.new_token(rng)}")
             continue
-        except OSError:
-            fsops.unlink(spool.reason_path(wanted))
-            raise
         return wanted
 
 
@@ -92,14 +113,24 @@ class RejectedFiles:
             if sig is None:
                 continue
             current[name] = sig
-            if name in self._seen and self._seen[name] != sig and self._is_job(name):
+            changed = self._seen[name] != sig if name in self._seen else self._changed_since_rejected(name, sig)
+            if changed and self._is_job(name):
+                del current[name]
                 if self._return(name):
                     healed.append(name)
-                    del current[name]
-                else:
+                elif name in self._seen:
                     current[name] = self._seen[name]  # its name is taken in pending/: tried again at the next pass
         self._seen = current
         return healed
+
+    def _changed_since_rejected(self, name: str, sig: fsops.FileSig) -> bool:
+        """At first sight: is it another version than the one that the text beside it was written for?"""
+        try:
+            text = fsops.read_tail(self._spool.reason_path(name), 200).decode("utf-8", "replace")
+        except OSError:
+            return False
+        _, found, version = text.strip().rpartition(", version ")
+        return bool(found) and version not in ("new", _version(sig))
 
     def _is_job(self, name: str) -> bool:
         try:
@@ -128,3 +159,8 @@ class RejectedFiles:
             return False
         fsops.unlink(self._spool.reason_path(name))
         return True
+
+
+def _version(sig: fsops.FileSig | None) -> str:
+    """A signature as a text: the move to rejected/ changes neither inode nor size nor time."""
+    return "new" if sig is None else f"{sig.inode}-{sig.size}-{sig.mtime_ns}"

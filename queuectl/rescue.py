@@ -86,7 +86,7 @@ class Rescue:
 
     def sweep_leases(self) -> None:
         """Delete lease files that nobody holds and no running record names, and what lies beside them in tmp/."""
-        named = set()
+        named: set[str] = set()
         for name in self._spool.job_names(RUNNING):
             with contextlib.suppress(DamagedRecordError, OSError):
                 stored = self._spool.read(RUNNING, name)

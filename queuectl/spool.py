@@ -216,11 +216,12 @@ class SpoolDir:
         """
         wanted = name
         stem, ending = os.path.splitext(name)
+        stem, comma, flags = stem.partition(",")
         while True:
             try:
                 fsops.move(source.path, self.path(state, wanted))
             except FileExistsError:
-                wanted = f"{stem}-{names.new_token(rng)}{ending}"
+                wanted = f"{stem}-{names.new_token(rng)}{comma}{flags}{ending}"
                 continue
             return wanted
 

@@ -16,6 +16,9 @@ from datetime import UTC, datetime, timedelta
 LATEST_AT = 253402300799.0
 # Longer durations are refused: a hundred years is a typing error, and sums stay below LATEST_AT.
 LONGEST_S = 100 * 366 * 86400.0
+# Milliseconds: what a float of seconds may be off by when it is multiplied by 1000, until the year 2255. Without it an
+# instant that is a whole millisecond would become the one before or after.
+_NOISE_MS = 0.002
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _PART = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(ms|s|m|h|d|w)")
@@ -35,14 +38,14 @@ def _calendar(whole: int) -> time.struct_time:
 
 def to_text(instant_at: float) -> str:
     """RFC 3339 in UTC with milliseconds, rounded down, for an instant in seconds since 1970."""
-    milliseconds = int(min(max(instant_at, 0.0), LATEST_AT) * 1000 + 1e-4)
+    milliseconds = int(min(max(instant_at, 0.0), LATEST_AT) * 1000 + _NOISE_MS)
     whole, rest = divmod(milliseconds, 1000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', _calendar(whole))}.{rest:03d}Z"
 
 
 def to_name(instant_at: float) -> str:
     """The instant as it stands in a file name, rounded up to the next millisecond (never early)."""
-    milliseconds = math.ceil(min(max(instant_at, 0.0), LATEST_AT) * 1000 - 1e-4)
+    milliseconds = math.ceil(min(max(instant_at, 0.0), LATEST_AT) * 1000 - _NOISE_MS)
     whole, rest = divmod(milliseconds, 1000)
     text = time.strftime("%Y%m%dT%H%M%S", _calendar(whole))
     return f"{text}.{rest:03d}Z" if rest else f"{text}Z"
@@ -128,4 +131,4 @@ def format_duration(seconds: float) -> str:
 
 def round_up(instant_at: float) -> float:
     """The instant at the next whole millisecond, so that neither its text nor its name lies before it."""
-    return math.ceil(instant_at * 1000 - 1e-4) / 1000
+    return math.ceil(instant_at * 1000 - _NOISE_MS) / 1000

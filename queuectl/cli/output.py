@@ -28,6 +28,8 @@ _UNSAFE = (
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _RED, _YELLOW, _DIM, _BOLD, _GREEN, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[1m", "\x1b[32m", "\x1b[0m"
 STYLES = {"red": _RED, "yellow": _YELLOW, "dim": _DIM, "bold": _BOLD, "green": _GREEN}
+_LONG = ("COMMAND", "ERROR")
+_ID_CHARS = 40
 _STATE_STYLES = {"running": "yellow", "done": "green", "dlq": "red", "rejected": "red"}
 
 
@@ -186,8 +188,10 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console = Console(highlight=False, emoji=False, markup=False, no_color=not has_colour())
     made = Table(box=None, pad_edge=False, header_style="bold")
     for number, header in enumerate(headers):
-        wide = header in ("COMMAND", "ERROR", "MEANING")
-        made.add_column(header, no_wrap=True, overflow="ellipsis", ratio=None, min_width=6 if wide or not number else 4)
+        # Long texts give way where the terminal is narrow; ids, states and times stay whole.
+        longest = max([len(header), *(len(row[number]) for row in rows)])
+        least = 8 if header in _LONG else min(longest, _ID_CHARS)
+        made.add_column(header, no_wrap=True, overflow="ellipsis", min_width=least)
     for row in rows:
         made.add_row(*(Text(safe(cell), style=_STATE_STYLES.get(cell, "")) for cell in row))
     console.print(made)

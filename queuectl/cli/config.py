@@ -1,0 +1,163 @@
+"""`queuectl config`: the settings of a spool, which are a commented TOML file that people may edit as well."""
+
+from __future__ import annotations
+
+import random
+import tomllib
+from typing import Annotated, Any
+
+import typer
+
+from queuectl import config as settings
+from queuectl.api import unavailable
+from queuectl.cli import context, group, output
+from queuectl.errors import InvalidSettingsError
+from queuectl.spool import SpoolDir
+
+app = group.new_app(
+    no_args_is_help=True,
+    help="Example: queuectl config set max-retries 5\n\nRead and change the settings of the queue. "
+    "They lie in queuectl.toml in the spool; workers read them when they start.",
+)
+
+Key = Annotated[str, typer.Argument(metavar="KEY", show_default=False, help="Such as max-retries or max_retries.")]
+
+
+@app.command(short_help="Print one setting.")
+def get(key: Key) -> None:
+    """Example: queuectl config get max-retries
+
+    Print one setting: the value in use, as it is or as the default has it.
+    """
+    spool = context.open_dir()
+    known = settings.setting(key)
+    output.line(output.safe(settings.show(_given(spool).get(known.name, known.default))))
+
+
+# An unknown option would be a negative number: it is told what the setting takes, as any other value.
+@app.command("set", short_help="Change a setting.", context_settings={"ignore_unknown_options": True})
+def set_(
+    key: Key, value: Annotated[str, typer.Argument(metavar="VALUE", show_default=False, help="5, 10m, full.")]
+) -> None:
+    """Example: queuectl config set max-retries 5
+
+    Change a setting. Comments and everything else in the file stay. Jobs that are in the queue keep what they have.
+    More examples:
+
+    \b
+    queuectl config set backoff-base 2
+    queuectl config set keep-done 7d
+    """
+    spool = context.open_dir()
+    known = settings.setting(key)
+    chosen = settings.from_word(known.name, value)
+    text = _text(spool)
+    before = tomllib.loads(text).get(known.name, known.default)
+    _write(spool, settings.edit(text, known.name, chosen))
+    _told(spool, known.name, before, chosen)
+
+
+@app.command(short_help="Go back to the default of a setting.")
+def unset(key: Key) -> None:
+    """Example: queuectl config unset max-retries
+
+    Go back to the default of a setting. Its line is taken out of the file.
+    """
+    spool = context.open_dir()
+    known = settings.setting(key)
+    text = _text(spool)
+    if known.name not in tomllib.loads(text):
+        output.message(f"{known.name} is not set; the default counts: {settings.show(known.default)}")
+        return
+    before = tomllib.loads(text)[known.name]
+    _write(spool, settings.remove(text, known.name))
+    _told(spool, known.name, before, known.default)
+
+
+@app.command("list", short_help="List all settings, with their defaults and meanings.")
+def list_(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Example: queuectl config list
+
+    List all settings, with their defaults and meanings. Piped, the columns are name, value, default, what it takes
+    and meaning.
+    """
+    spool = context.open_dir()
+    given = _given(spool)
+    if as_json:
+        rows = [
+            {
+                "name": each.name,
+                "value": given.get(each.name, each.default),
+                "default": each.default,
+                "allowed": each.allowed,
+                "meaning": each.meaning,
+            }
+            for each in settings.SETTINGS
+        ]
+        output.print_json({"version": 1, "path": spool.settings_path, "settings": rows})
+        return
+    if not output.is_terminal():
+        output.table((), [_row(each, given) for each in settings.SETTINGS])
+        return
+    for each in settings.SETTINGS:
+        name, value, default, allowed, meaning = _row(each, given)
+        mark = "" if value == default else f"   (default: {default})"
+        output.line(f"{output.paint(name, 'bold')} = {output.safe(value)}{mark}")
+        output.line(f"    {meaning}")
+        output.line(f"    Takes {allowed}.")
+
+
+@app.command(short_help="Print where the settings file lies.")
+def path() -> None:
+    """Example: queuectl config path
+
+    Print where the settings file lies. It is commented TOML, to be edited with any editor.
+    """
+    shown = context.open_dir().settings_path
+    output.line(output.safe(shown) if output.is_terminal() else shown)
+
+
+def _row(each: settings.Setting, given: dict[str, Any]) -> tuple[str, ...]:
+    value = settings.show(given.get(each.name, each.default))
+    return each.name, value, settings.show(each.default), each.allowed, each.meaning
+
+
+def _text(spool: SpoolDir) -> str:
+    """The file's text, which is TOML; the values in it may still be wrong, so that `set` can put them right."""
+    text = settings.read(spool.settings_path)
+    try:
+        tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InvalidSettingsError(
+            f"{spool.settings_path} is not valid TOML",
+            path=spool.settings_path,
+            cause=str(error),
+            hint="correct the line it names with an editor",
+        ) from error
+    return text
+
+
+def _given(spool: SpoolDir) -> dict[str, Any]:
+    """What the file sets, as it is written there, checked."""
+    text = _text(spool)
+    settings.given(text, path=spool.settings_path)
+    return tomllib.loads(text)
+
+
+def _write(spool: SpoolDir, text: str) -> None:
+    try:
+        spool.write_settings(text, rng=random.Random())
+    except OSError as error:
+        raise unavailable(spool, error) from error
+    try:
+        settings.given(text, path=spool.settings_path)
+    except InvalidSettingsError as error:
+        output.warning(f"something else in it is wrong: {error}; {error.hint}")
+
+
+def _told(spool: SpoolDir, name: str, before: Any, now: Any) -> None:
+    output.message(f"{name} = {settings.show(now)} (was {output.safe(settings.show(before))})")
+    from queuectl import report
+
+    if report.live_pools(spool):
+        output.message("workers that run go on with the old value: queuectl worker stop, then start them again")

@@ -1,0 +1,118 @@
+"""`queuectl demo`: a real queue at work, so that a newcomer sees everything that matters once."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+
+from queuectl import setup
+from queuectl.api import Spool
+from queuectl.cli import context, group, listing, output
+from queuectl.errors import QueuectlError
+from queuectl.lifecycle import DLQ, DONE
+from queuectl.spool import SpoolDir
+
+app = group.new_app()
+
+_PATIENCE_S = 60.0
+# Waits of 1.2 ** n seconds: long enough to be seen, short enough to be watched.
+_BASE = 1.2
+_NEEDED = "needed.txt"
+
+
+@app.command()
+def demo() -> None:
+    """Example: queuectl demo
+
+    Watch a real queue at work, in less than a minute. In a new folder, or in the one that --spool names, real workers
+    run a job that succeeds and one that fails until it lies in the dead letter queue; then its trouble is put right
+    and it is run again from there. The folder stays, so that you can look around in it.
+    """
+    before_s = time.monotonic()
+    work_dir = tempfile.mkdtemp(prefix="queuectl-demo-")
+    root = os.path.abspath(context.options.spool or os.path.join(work_dir, context.OWN_NAME))
+    setup.create(SpoolDir(root), rng=random.Random())
+    spool = Spool(root)
+    reader = "type" if os.name == "nt" else "cat"
+
+    _say("1. Two jobs go in. The first is fine, the second needs a file that is not there:")
+    good = _put(spool, "hello", "echo Hello World", work_dir)
+    bad = _put(spool, "needy", f"{reader} {_NEEDED}", work_dir)
+
+    _say("2. Two workers run what is there until nothing is left:", "queuectl worker start --count 2 --drain")
+    _drain(root)
+    _expect(spool, good, DONE)
+    _expect(spool, bad, DLQ)
+
+    _say("3. The second job failed, was tried again twice, each time later, and is dead now:", "queuectl dlq list")
+    listing.show(spool, (DLQ,), tag=None, limit=10, as_json=False)
+
+    _say("4. The file is put there, and the job gets a second life:", f"queuectl dlq retry {bad}")
+    with open(os.path.join(work_dir, _NEEDED), "w", encoding="utf-8") as file:
+        file.write("Here I am.\n")
+    spool.requeue(bad, by="demo")
+    _drain(root)
+    _expect(spool, bad, DONE)
+
+    _say("5. Both are done:", "queuectl list")
+    listing.show(spool, (DONE,), tag="demo", limit=10, as_json=False)
+
+    here = f'queuectl --spool "{root}"'
+    _say(f"That took {time.monotonic() - before_s:.0f} s. The queue is this folder; open it and look around:")
+    output.line(f"   {output.safe(root)}")
+    output.line()
+    output.line("Next:")
+    for command in (
+        f"{here} show {bad}",
+        f"{here} logs {bad}",
+        "queuectl init",
+        'queuectl enqueue --command "echo hi"',
+    ):
+        output.line(f"   {output.safe(command)}")
+
+
+def _put(spool: Spool, name: str, command: str, work_dir: str) -> str:
+    """Enqueue a job under this name, or under a new one where a demo has been here before; return its id."""
+    free = spool.folder.find(name) is None
+    job_id = spool.enqueue(
+        command, id=name if free else None, max_retries=2, backoff_base=_BASE, cwd=work_dir, tags=["demo"]
+    )
+    _typed(f'queuectl enqueue --id {name} --command "{command}"')
+    return job_id
+
+
+def _say(text: str, command: str = "") -> None:
+    output.line()
+    output.line(output.paint(text, "bold"))
+    if command:
+        _typed(command)
+
+
+def _typed(command: str) -> None:
+    output.line(f"   {output.paint('> ' + output.safe(command), 'dim')}")
+    sys.stdout.flush()  # the workers write to the same place, from another process
+
+
+def _drain(root: str) -> None:
+    """Real workers, until nothing is left."""
+    argv = [sys.executable, "-m", "queuectl", "--spool", root, "worker", "start", "--count", "2", "--drain"]
+    try:
+        code = subprocess.run(argv, timeout=_PATIENCE_S, check=False).returncode
+    except subprocess.TimeoutExpired as error:
+        raise QueuectlError(f"the workers did not end within {_PATIENCE_S:.0f} s") from error
+    if code:
+        raise QueuectlError(f"the workers ended with exit code {code}", hint="see the lines above")
+
+
+def _expect(spool: Spool, job_id: str, state: str) -> None:
+    job = spool.get(job_id)
+    if job.state != state:
+        raise QueuectlError(
+            f"the demo expected {job_id} in {state}/, and it is in {job.state}/",
+            cause=job.error,
+            hint=f"see {job.path}",
+        )

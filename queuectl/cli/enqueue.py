@@ -1,0 +1,221 @@
+"""`queuectl enqueue`: one job or many, from an argument, a file, standard input, or a command line as it stands.
+
+What is JSON goes through `intake.parse`, as a dropped file does, so that both ways take and refuse the same.
+"""
+
+# No `from __future__ import annotations`: Typer would compile the text of each option's type, 5 ms of every start.
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+from typer._click.exceptions import NoSuchOption
+from typer.core import TyperCommand
+
+from queuectl.cli import context, group, output, sources
+from queuectl.cli.exit_codes import WrongUsageError
+
+if TYPE_CHECKING:
+    from typer._click import Context
+
+    from queuectl.api import Spool
+
+app = group.new_app()
+
+WAYS = """give the job in one of these ways:
+queuectl enqueue --command "echo hello"
+queuectl enqueue -- python resize.py "my photo.jpg"
+queuectl enqueue job.json        (a file, also with many jobs)
+queuectl enqueue -               (JSON on standard input)"""
+_ARGV = "queuectl.argv"
+# With more jobs than this a terminal is told their number instead of each id.
+_NAME_AT_MOST = 20
+
+
+class Overrides(NamedTuple):
+    """What was typed as options; it wins over the same keys in JSON. None is: not typed."""
+
+    id: str | None
+    max_retries: int | None
+    backoff_base: float | None
+    backoff_max: str | None
+    timeout: str | None
+    priority: int | None
+    delay: str | None
+    at: str | None
+    cwd: str | None
+    env: list[str]
+    tag: list[str]
+
+
+class EnqueueCommand(TyperCommand):
+    """Keeps what follows `--` apart: it is a command line, not options and words of ours."""
+
+    def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
+        """See the class."""
+        own = args
+        if "--" in args:
+            at = args.index("--")
+            own, ctx.meta[_ARGV] = args[:at], args[at + 1 :]
+        try:
+            return super().parse_args(ctx, own)
+        except NoSuchOption as error:
+            raise WrongUsageError(
+                f"there is no option {error.option_name}",
+                hint="put -- before the command to be run: queuectl enqueue -- python x.py --fast\n"
+                "queuectl enqueue --help  lists the options",
+            ) from error
+
+    def collect_usage_pieces(self, ctx: "Context") -> list[str]:
+        """The usage line names the form with `--` too."""
+        return [*super().collect_usage_pieces(ctx), "[-- PROGRAM ARGUMENTS...]"]
+
+
+@app.command(cls=EnqueueCommand)
+def enqueue(
+    ctx: typer.Context,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="JOB", show_default=False, help="JSON, a file with JSON, or -.")
+    ] = None,
+    command: Annotated[
+        str | None, typer.Option("--command", metavar="TEXT", help="A command for the shell, in one argument.")
+    ] = None,
+    job_id: Annotated[str | None, typer.Option("--id", metavar="ID", help="Its name. Default: a new one.")] = None,
+    max_retries: Annotated[int | None, typer.Option(metavar="N", help="Runs after the first one.")] = None,
+    backoff_base: Annotated[float | None, typer.Option(metavar="B", help="Wait B ** n s after failure n.")] = None,
+    backoff_max: Annotated[str | None, typer.Option(metavar="TIME", help="Longest such wait: 90s, 10m, 1h.")] = None,
+    timeout: Annotated[str | None, typer.Option(metavar="TIME", help="End a run after this long.")] = None,
+    priority: Annotated[int | None, typer.Option(metavar="N", help="Higher runs first. Default: 0.")] = None,
+    delay: Annotated[str | None, typer.Option(metavar="TIME", help="Not before this long from now.")] = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="WHEN", help='Not before: 03:15, "2026-11-24 03:15", 2026-11-24T03:15:00Z.')
+    ] = None,
+    cwd: Annotated[str | None, typer.Option(metavar="FOLDER", help="Run there.")] = None,
+    env: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable; may be repeated.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(metavar="WORD", help="To find it by; may be repeated.")] = None,
+) -> None:
+    """Example: queuectl enqueue --command "echo hello"
+
+    Put jobs into the queue. More examples:
+
+    \b
+    queuectl enqueue -- python resize.py "my photo.jpg"
+    queuectl enqueue --max-retries 5 --delay 10m -- backup.sh
+    queuectl enqueue job.json
+    queuectl enqueue '{"id": "job1", "command": "sleep 2"}'
+    other-program | queuectl enqueue -
+
+    After -- stands a program with its arguments: it is started without a shell, exactly as typed. --command is for
+    the shell. Both run in the folder they were typed in, unless --cwd names another one; JSON without "cwd" runs where
+    the workers were started. A file or standard input may hold one object, an array, or one object a line.
+    Options win over the same keys in JSON. Piped, the command prints the bare ids, one a line.
+    """
+    argv: list[str] | None = ctx.meta.get(_ARGV)
+    overrides = Overrides(
+        job_id, max_retries, backoff_base, backoff_max, timeout, priority, delay, at, cwd, env or [], tag or []
+    )
+    documents = _documents(words or [], command, argv)
+    if job_id is not None and len(documents) > 1:
+        raise WrongUsageError(f"--id names one job, and there are {len(documents)}", hint='put "id" into each of them')
+    documents = [_apply(document, overrides) for document in documents]
+    spool = context.open_spool()
+    from queuectl import trust
+
+    trust.check(spool.folder)
+    ids = spool.enqueue_many(documents)
+    _warn(spool, documents)
+    _tell(ids)
+
+
+def _documents(words: list[str], command: str | None, argv: list[str] | None) -> list[dict[str, Any]]:
+    """The jobs as they were given, by whichever of the ways was used."""
+    ways = [bool(words), command is not None, argv is not None]
+    if sum(ways) != 1:
+        what = "there is no job to put in" if not any(ways) else "the job is given in more than one way"
+        raise WrongUsageError(what, hint=WAYS)
+    if command is not None:
+        return [{"command": command, **_here()}]
+    if argv is not None:
+        if not argv:
+            raise WrongUsageError("there is no command after --", hint=WAYS)
+        return [{"command": argv, **_here()}]
+    if words == ["-"]:
+        return sources.from_stdin()
+    if all(_is_source(word) for word in words):
+        return [document for word in words for document in sources.from_file(word)]
+    if words[0].lstrip()[:1] in ("{", "["):
+        return sources.from_words(words)
+    raise _unclear(words)
+
+
+def _is_source(word: str) -> bool:
+    """True for a file, and for the pipe that a shell makes of <(command)."""
+    return os.path.exists(word) and not os.path.isdir(word)
+
+
+def _here() -> dict[str, str]:
+    folder = context.working_folder()
+    if not folder:
+        raise WrongUsageError("the folder this was typed in does not exist any more", hint="cd to one that does")
+    return {"cwd": folder}
+
+
+def _unclear(words: list[str]) -> WrongUsageError:
+    missing = next((word for word in words if not _is_source(word)), words[0])
+    if os.path.isdir(missing):
+        return WrongUsageError(f"{missing} is a folder", hint="name the files in it, or drop them into pending/")
+    if missing.endswith((".json", ".jsonl")):
+        return WrongUsageError(f"there is no file {missing}", hint="see the name and the folder you are in")
+    if len(words) == 1:
+        return WrongUsageError(f"{missing!r} is neither JSON nor a file", hint=WAYS)
+    return WrongUsageError("several words that are neither JSON nor files", hint=WAYS)
+
+
+def _apply(document: dict[str, Any], given: Overrides) -> dict[str, Any]:
+    """The document with what was typed as options."""
+    made = dict(document)
+    for key in ("id", "max_retries", "backoff_base", "backoff_max", "timeout", "priority"):
+        if (value := getattr(given, key)) is not None:
+            made[key] = value
+    if given.delay is not None and given.at is not None:
+        raise WrongUsageError("--delay and --at are both given; which one counts?", hint="leave one out")
+    if given.delay is not None or given.at is not None:
+        made.pop("delay", None)
+        made.pop("run_at", None)
+        made |= {"delay": given.delay} if given.at is None else {"run_at": sources.instant(given.at)}
+    if given.cwd is not None:
+        made["cwd"] = os.path.abspath(given.cwd)
+        if not os.path.isdir(made["cwd"]):
+            output.warning(f"there is no folder {made['cwd']} now; the job fails unless there is one when it runs")
+    if given.env:
+        before = made.get("env")
+        made["env"] = {**(before if isinstance(before, dict) else {}), **dict(map(sources.pair, given.env))}
+    if given.tag:
+        tags = made.get("tags")
+        made["tags"] = list(dict.fromkeys([*(tags if isinstance(tags, list) else []), *given.tag]))
+    return made
+
+
+def _warn(spool: "Spool", documents: list[dict[str, Any]]) -> None:
+    """Name keys that look like known ones written wrong; the record's history says the same."""
+    from queuectl import job
+
+    known = set(job.KNOWN_KEYS)
+    seen: set[str] = set()
+    for document in documents:
+        if document.keys() <= known:
+            continue
+        for text in job.normalise(document, defaults=spool.settings.retry_defaults, now_at=0).warnings:
+            if text not in seen:
+                seen.add(text)
+                output.warning(text)
+
+
+def _tell(ids: list[str]) -> None:
+    if not output.is_terminal():
+        sys.stdout.write("".join(f"{job_id}\n" for job_id in ids))
+    elif len(ids) > _NAME_AT_MOST:
+        output.line(f"enqueued {len(ids)} jobs, {ids[0]} to {ids[-1]}")
+    else:
+        for job_id in ids:
+            output.line(f"enqueued {job_id}")

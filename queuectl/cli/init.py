@@ -1,0 +1,41 @@
+"""`queuectl init`: making a spool."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Annotated
+
+import typer
+
+from queuectl import setup
+from queuectl.cli import context, group, output
+from queuectl.spool import SpoolDir
+
+app = group.new_app()
+
+
+@app.command()
+def init(
+    path: Annotated[str, typer.Argument(metavar="PATH", show_default=False, help="The folder. Default: spool")] = "",
+) -> None:
+    """Example: queuectl init
+
+    Make a spool: the folder that is the queue. It gets its folders, a README.md that says what each is for, and
+    queuectl.toml with every setting explained. What is there already is left as it is. Commands that are typed in the
+    folder around it, or below, find it by themselves.
+    """
+    wanted = path or context.options.spool or context.OWN_NAME
+    folder = SpoolDir(wanted)
+    made = setup.create(folder, rng=random.Random())
+    if not output.is_terminal():
+        output.line(folder.root)
+        return
+    shown = output.safe(folder.root)
+    output.line(f"made the spool {shown}" if made else f"{shown} is a spool already; what is in it was left as it is")
+    near = context.nearest(context.working_folder())
+    option = "" if near and os.path.samefile(near, folder.root) else f'--spool "{shown}" '
+    output.line()
+    output.line("next:")
+    output.line(f'  queuectl {option}enqueue --command "echo hello"')
+    output.line(f"  queuectl {option}worker start --count 2")

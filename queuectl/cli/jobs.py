@@ -1,0 +1,63 @@
+"""What several commands show of jobs: the rows of `list` and `dlq list`, and JSON of one job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from queuectl import times
+from queuectl.api import Job
+from queuectl.cli import output
+from queuectl.lifecycle import DONE
+
+HEADERS = ("ID", "STATE", "RUNS", "WHEN", "TAGS", "COMMAND", "ERROR")
+_COMMAND_CHARS = 200
+
+
+def row(job: Job, now_at: float) -> tuple[str, ...]:
+    """A job as a row under HEADERS; in a pipe WHEN is UTC and the command is whole."""
+    command = output.command_text(job.command)
+    if output.is_terminal():
+        command = command[:_COMMAND_CHARS]
+    return (
+        job.id,
+        job.state,
+        f"{job.attempts}/{job.max_retries + 1}",
+        output.ago(when(job), now_at),
+        ",".join(job.tags),
+        command,
+        "" if job.state == DONE else job.error,
+    )
+
+
+def when(job: Job) -> float | None:
+    """The instant that says most about a job now: when it is due, started, ended, or came."""
+    if job.due_at is not None:
+        return job.due_at
+    moved = [event["at"] for event in job.history if event.get("event") != "warning" and "at" in event]
+    try:
+        return times.from_text(moved[-1]) if moved else job.enqueued_at
+    except (TypeError, ValueError):
+        return job.enqueued_at
+
+
+def as_json(job: Job) -> dict[str, Any]:
+    """A job for programs; instants are RFC 3339 in UTC, None where there is none."""
+    return {
+        "id": job.id,
+        "state": job.state,
+        "attempts": job.attempts,
+        "max_retries": job.max_retries,
+        "priority": job.priority,
+        "tags": job.tags,
+        "command": job.command,
+        "enqueued_at": text(job.enqueued_at),
+        "due_at": text(job.due_at),
+        "worker": job.worker,
+        "error": job.error,
+        "path": job.path,
+    }
+
+
+def text(instant_at: float | None) -> str | None:
+    """An instant for programs."""
+    return None if instant_at is None else times.to_text(instant_at)

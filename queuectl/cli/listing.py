@@ -1,0 +1,173 @@
+"""`queuectl list`: jobs as rows. Opens only the files it shows, however many there are; --tag has to look for them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Annotated, NamedTuple
+
+import typer
+
+from queuectl import names, report
+from queuectl.api import Job, Spool
+from queuectl.cli import context, group, jobs, output
+from queuectl.cli.exit_codes import WrongUsageError
+from queuectl.errors import DamagedRecordError
+from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATE_ALIASES, STATES
+
+app = group.new_app()
+
+LIMIT = 50
+_ORDER = (RUNNING, PENDING, DLQ, DONE)
+_NAMED = 3
+
+
+class Shown(NamedTuple):
+    """What a look at one state gave: the jobs, the names that are none (yet), and how many were not looked at."""
+
+    jobs: list[Job]
+    others: list[str]
+    left: int
+
+
+@app.command("list")
+def list_(
+    state: Annotated[
+        str | None,
+        typer.Option(metavar="STATE", help="pending, running, done (or completed), dlq (or dead), rejected."),
+    ] = None,
+    tag: Annotated[str | None, typer.Option(metavar="WORD", help="Only jobs with this tag; opens every file.")] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=0, help="At most this many jobs; 0 is all.")] = LIMIT,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Example: queuectl list --state pending
+
+    List jobs. Running ones come first, then the waiting ones in the order they will run, then dead and finished ones,
+    newest first. Each state gets a fair share of --limit. RUNS 2/4 is: two runs of at most four. Piped, the columns
+    are id, state, runs, time in UTC, tags, command and error, separated by tabs, without a heading.
+    """
+    chosen = state_named(state)
+    spool = context.open_spool()
+    if chosen == REJECTED:
+        show_rejected(spool, limit, as_json=as_json)
+        return
+    show(spool, _ORDER if chosen is None else (chosen,), tag=tag, limit=limit, as_json=as_json)
+
+
+def state_named(word: str | None) -> str | None:
+    """The state that a word on the command line means; None for none."""
+    if word is None:
+        return None
+    folded = word.lower()
+    state = STATE_ALIASES.get(folded, folded)
+    if state not in (*STATES, REJECTED):
+        known = ", ".join((*STATES, REJECTED, *STATE_ALIASES))
+        raise WrongUsageError(f"there is no state {word[:60]!r}", hint=f"the states and their other names: {known}")
+    return state
+
+
+def show(spool: Spool, states: tuple[str, ...], *, tag: str | None, limit: int, as_json: bool) -> None:
+    """Print the jobs of some states."""
+    now_at = time.time()
+    listed = {state: _names(spool, state) for state in states}
+    shares = _shares({state: len(found) for state, found in listed.items()}, limit)
+    shown = {
+        state: _look(spool, state, found, now_at, tag=tag, limit=limit if tag else shares[state])
+        for state, found in listed.items()
+    }
+    found_jobs = [job for part in shown.values() for job in part.jobs]
+    if limit:
+        found_jobs = found_jobs[:limit]
+    if as_json:
+        output.print_json({"version": 1, "jobs": [jobs.as_json(job) for job in found_jobs]})
+    elif found_jobs:
+        output.table(jobs.HEADERS, [jobs.row(job, now_at) for job in found_jobs])
+    else:
+        output.message("no such jobs" if tag or len(states) == 1 else "no jobs here")
+    _note(shown, tag=tag)
+
+
+def _names(spool: Spool, state: str) -> list[str]:
+    return spool.folder.waiting_names() if state == PENDING else spool.folder.job_names(state)
+
+
+def _shares(counts: dict[str, int], limit: int) -> dict[str, int]:
+    """How many of each state are shown so that all get a fair part of `limit` (0 is all)."""
+    if not limit:
+        return dict(counts)
+    shares: dict[str, int] = {}
+    left = limit
+    for number, (state, count) in enumerate(sorted(counts.items(), key=lambda item: item[1])):
+        shares[state] = min(count, left // (len(counts) - number))
+        left -= shares[state]
+    return shares
+
+
+def _look(spool: Spool, state: str, listed: list[str], now_at: float, *, tag: str | None, limit: int) -> Shown:
+    """Open files of one state, in order, until `limit` jobs are found."""
+    found: list[Job] = []
+    others: list[str] = []
+    looked = 0
+    if limit or tag:
+        for name in _in_order(spool, state, listed, now_at, limit=len(listed) if tag else limit):
+            looked += 1
+            if names.is_batch(name):
+                others.append(name)
+                continue
+            try:
+                job = spool.load(state, name)
+            except DamagedRecordError:
+                others.append(name)
+            except OSError:
+                continue  # it moved on, or cannot be read now
+            else:
+                if tag is None or tag in job.tags:
+                    found.append(job)
+            if limit and len(found) >= limit:
+                break
+    return Shown(found, others, len(listed) - looked)
+
+
+def _in_order(spool: Spool, state: str, listed: list[str], now_at: float, *, limit: int) -> Iterator[str]:
+    if state == PENDING:
+        yield from report.in_run_order(listed, now_at)[:limit]
+    elif state in (DONE, DLQ):
+        yield from report.newest_first(spool.folder, state, listed, limit)
+    else:
+        yield from listed[:limit]
+
+
+def _note(shown: dict[str, Shown], *, tag: str | None) -> None:
+    """Say on stderr what is not in the list."""
+    left = [f"{part.left} {state}" for state, part in shown.items() if part.left > 0]
+    if left and tag:
+        output.message(f"... not looked at: {', '.join(left)} (--limit 0 looks at all)")
+    elif left:
+        output.message(f"... and {', '.join(left)} more (--state and --limit show others)")
+    for state, part in shown.items():
+        if part.others:
+            some = ", ".join(output.safe(name) for name in part.others[:_NAMED])
+            more = ", ..." if len(part.others) > _NAMED else ""
+            files = output.count_of(len(part.others), "file")
+            what = "still arriving, many jobs in one, or broken" if state == PENDING else "damaged, or not ours"
+            output.message(f"note: {state}/ also holds {files} that is no job so far ({what}): {some}{more}")
+
+
+def show_rejected(spool: Spool, limit: int, *, as_json: bool) -> None:
+    """Print the files that could not become jobs, newest first, each with its reason."""
+    now_at = time.time()
+    listed = report.rejected_names(spool.folder)
+    wanted = report.newest_refused(spool.folder, listed, limit or len(listed))
+    found = [report.refusal(spool.folder, name) for name in wanted]
+    if as_json:
+        rows = [{**each._asdict(), "rejected_at": jobs.text(each.rejected_at)} for each in found]
+        output.print_json({"version": 1, "rejected": rows})
+    elif found:
+        output.table(
+            ("FILE", "STATE", "WHEN", "ERROR"),
+            [(each.name, REJECTED, output.ago(each.rejected_at, now_at), each.why) for each in found],
+        )
+    else:
+        output.message("nothing was rejected")
+    if len(listed) > len(found):
+        output.message(f"... and {len(listed) - len(found)} more")

@@ -1,0 +1,165 @@
+"""`queuectl show`: the story of one job, in words or as it lies on disk."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from typing import Annotated, Any
+
+import typer
+
+from queuectl import fsops, record, report, times
+from queuectl.api import Job
+from queuectl.cli import context, group, output
+from queuectl.cli.output import line, paint, safe
+from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
+
+app = group.new_app()
+
+_STATE_WORDS = {PENDING: "is waiting", RUNNING: "is running", DONE: "is done", DLQ: "is dead"}
+_STATE_STYLES = {PENDING: "bold", RUNNING: "yellow", DONE: "green", DLQ: "red"}
+_DURATIONS = ("backoff_max", "timeout")
+_EXIT_WORDS = {
+    126: "not executable",
+    127: "command not found",
+    0xC0000005: "access violation",
+    0xC000013A: "ended by Ctrl-C",
+    0xC0000142: "could not start",
+}
+# Keys of an event that its sentence tells; others are put behind it as they are.
+_TOLD = frozenset(record.Event.__struct_fields__)
+_LABEL_CHARS = 20
+
+
+@app.command()
+def show(
+    job_id: Annotated[str, typer.Argument(metavar="ID", show_default=False, help="The job.")],
+    as_json: Annotated[bool, typer.Option("--json", help="The record as it is, with its state and path.")] = False,
+) -> None:
+    """Example: queuectl show job1
+
+    Tell the story of one job. Shown are its state, every key of its file, what happened to it, and where its file and
+    its logs lie.
+    """
+    spool = context.open_spool()
+    job = spool.get(job_id)
+    logs = spool.logs(job.id)
+    if as_json:
+        output.print_json({"version": 1, "state": job.state, "path": job.path, "logs": logs, "job": _document(job)})
+        return
+    line(f"{safe(job.id)} {paint(_STATE_WORDS[job.state], _STATE_STYLES[job.state])}{_standing(job)}")
+    line()
+    for key, value in job.spec.items():
+        if key != "id":
+            line(f"  {safe(key):<{_LABEL_CHARS}}{_value(key, value)}")
+    line()
+    for event in job.history:
+        line("  " + _event(event))
+    if not job.history:
+        line("  dropped into pending/; no worker has looked at it yet")
+    line()
+    line(f"  {'file':<{_LABEL_CHARS}}{safe(job.path)}")
+    for path in logs:
+        line(f"  {'log':<{_LABEL_CHARS}}{safe(path)}")
+    if not logs and job.state in (DONE, DLQ):
+        line(f"  {'log':<{_LABEL_CHARS}}none: it printed nothing")
+
+
+def _document(job: Job) -> Any:
+    """The record as it is on disk; a drop that no worker has looked at yet as it would be taken in."""
+    try:
+        return json.loads(fsops.read(job.path, 1 << 26).data)
+    except (OSError, ValueError):
+        return {**job.spec, "history": job.history}
+
+
+def _standing(job: Job) -> str:
+    """The sentence after the state: how far the job is."""
+    now_at = time.time()
+    most = job.max_retries + 1
+    last = f": {safe(job.error)}" if job.error else ""
+    if job.state == RUNNING:
+        return f": run {job.attempts} of at most {most}, by {safe(job.worker)}"
+    if job.state == DONE:
+        return f" after {output.count_of(job.attempts, 'run')}"
+    if job.state == DLQ:
+        return f" after {output.count_of(job.attempts, 'run')}{last}"
+    due = f", due {output.ago(job.due_at, now_at)}" if job.due_at is not None and job.due_at > now_at else ""
+    done = f"; {output.count_of(job.attempts, 'run')} of at most {most} failed, last{last}" if job.attempts else ""
+    return f"{due}{done}"
+
+
+def _value(key: str, value: Any) -> str:
+    if key == "command" and isinstance(value, list):
+        return f"{safe(output.command_text([str(word) for word in value]))}   (started without a shell)"
+    if key in _DURATIONS and isinstance(value, int | float):
+        return times.format_duration(value)
+    if isinstance(value, str):
+        return safe(value)
+    return safe(json.dumps(value, ensure_ascii=False))
+
+
+def _event(event: dict[str, Any]) -> str:
+    """One line of the history as a sentence."""
+    at = report.instant(str(event.get("at", "")))
+    when = safe(str(event.get("at", ""))) if at is None else output.moment(at)
+    rest = ", ".join(f"{key}={value}" for key, value in event.items() if key not in _TOLD)
+    return f"{when}  {safe(_sentence(event))}{safe(f'  ({rest})') if rest else ''}"
+
+
+def _sentence(event: dict[str, Any]) -> str:
+    kind = str(event.get("event", ""))
+    run = f"run {event.get('attempt', '?')}"
+    if kind in ("enqueued", "requeued"):
+        source = f" from {event['file']}" if event.get("file") else f" ({event['batch']})" if event.get("batch") else ""
+        word = "enqueued" if kind == "enqueued" else "put back into the queue with fresh retries"
+        return f"{word} by {event.get('by', '?')}{source}{_due(event)}"
+    if kind == "started":
+        return f"{run} started by {event.get('worker', '?')}"
+    if kind == "warning":
+        return f"warning: {event.get('text', '')}"
+    took = event.get("duration_s")
+    after = f" after {times.format_duration(took)}" if isinstance(took, int | float) else ""
+    word = {"timed_out": "timed out", "released": "was stopped and does not count"}.get(kind, kind)
+    return f"{run} {word}{after}{_how(event)}{_to(event)}"
+
+
+def _how(event: dict[str, Any]) -> str:
+    """Exit code and reason."""
+    code, reason = event.get("exit_code"), str(event.get("reason", ""))
+    if code in (None, 0) or not isinstance(code, int):
+        return f": {reason}" if reason else ""
+    words = exit_words(code)
+    # What a worker notes as the reason often says it already.
+    known = f" ({words})" if words and words not in reason and words.split(" ")[-1].strip("()") not in reason else ""
+    return f": exit {code if code <= 255 else f'0x{code:08X}'}{known}" + (f", {reason}" if reason else "")
+
+
+def exit_words(code: int) -> str:
+    """What an exit code means beyond its number, or ""."""
+    if code in _EXIT_WORDS:
+        return _EXIT_WORDS[code]
+    if 128 < code <= 255:
+        try:
+            name = signal.Signals(code - 128).name
+        except ValueError:
+            return f"ended by signal {code - 128}"
+        return f"killed ({name})" if name == "SIGKILL" else f"ended by {name}"
+    return ""
+
+
+def _to(event: dict[str, Any]) -> str:
+    to = event.get("to")
+    if to == DLQ:
+        return "; moved to dlq/"
+    return _due(event) if to == PENDING else ""
+
+
+def _due(event: dict[str, Any]) -> str:
+    due_at = report.instant(str(event.get("due_at", "")))
+    if due_at is None:
+        return "; next run at once" if event.get("to") == PENDING else ""
+    delay_s = event.get("delay_s")
+    wait = f" (in {times.format_duration(delay_s)})" if isinstance(delay_s, int | float) else ""
+    return f"; {'next run' if event.get('to') else 'to run'} at {output.moment(due_at)}{wait}"

@@ -1,0 +1,135 @@
+"""Where `enqueue` gets jobs from, and how what was typed becomes a value of a job."""
+
+from __future__ import annotations
+
+import re
+import sys
+from datetime import datetime, timedelta
+from typing import Any
+
+from queuectl import intake, times
+from queuectl.cli import output
+from queuectl.cli.exit_codes import WrongUsageError
+from queuectl.errors import InvalidJobError
+
+QUOTING = """shells take quotes away: write the job into a file (queuectl enqueue job.json), pipe it in
+(queuectl enqueue -), or do without JSON: queuectl enqueue --command "echo hello"
+or queuectl enqueue -- python x.py"""
+_AROUND = 30
+_PLACE = re.compile(r"line (\d+) column (\d+)")
+_CLOCK = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?")
+
+
+def from_words(words: list[str]) -> list[dict[str, Any]]:
+    """The jobs in JSON arguments. Words that a shell tore apart are shown together in the error."""
+    if len(words) > 1:
+        parsed = [intake.parse(_encoded(word), lines=False) for word in words]
+        if not any(isinstance(item, intake.Incomplete) for item in parsed):
+            return [document for item in parsed for document in _accepted(item, "the job", "", hint="")]
+    text = " ".join(words)
+    return _accepted(intake.parse(_encoded(text), lines=False), "the job", text, hint=QUOTING)
+
+
+def from_file(path: str) -> list[dict[str, Any]]:
+    """The jobs in a file: an object, an array, or one object a line (.jsonl)."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(intake.BATCH_MAX_BYTES + 1)
+    except OSError as error:
+        raise WrongUsageError(f"cannot read {path}", cause=error.strerror or str(error)) from error
+    if len(data) > intake.BATCH_MAX_BYTES:
+        raise InvalidJobError(f"{path} is larger than {intake.BATCH_MAX_BYTES} bytes", hint="split it")
+    return _from_bytes(data, path, lines=path.endswith(".jsonl"))
+
+
+def from_stdin() -> list[dict[str, Any]]:
+    """The jobs on standard input: an object, an array, or one object a line."""
+    if output.is_terminal(sys.stdin):
+        output.message("reading jobs as JSON from the keyboard; Ctrl-D (Windows: Ctrl-Z, Enter) ends")
+    data = sys.stdin.buffer.read(intake.BATCH_MAX_BYTES + 1)
+    if len(data) > intake.BATCH_MAX_BYTES:
+        raise InvalidJobError(f"standard input holds more than {intake.BATCH_MAX_BYTES} bytes", hint="split it")
+    return _from_bytes(data, "standard input", lines=False)
+
+
+def _from_bytes(data: bytes, where: str, *, lines: bool) -> list[dict[str, Any]]:
+    parsed = intake.parse(data, lines=lines)
+    if isinstance(parsed, intake.Incomplete) and not lines and data.count(b"\n") > 0:
+        # Several documents, one a line, are no JSON as a whole; if lines do no better, the first verdict says more.
+        by_line = intake.parse(data, lines=True)
+        if isinstance(by_line, intake.Many) and not any(isinstance(item, intake.Refused) for item in by_line.documents):
+            parsed = by_line
+    return _accepted(parsed, where, data.decode("utf-8", "replace") if not lines else "", hint="")
+
+
+def _accepted(parsed: intake.Document, where: str, text: str, *, hint: str) -> list[dict[str, Any]]:
+    """The documents of what was parsed.
+
+    Raises:
+        InvalidJobError: it does not parse, or something in it is no job; all of it is refused.
+    """
+    if isinstance(parsed, intake.Incomplete):
+        raise InvalidJobError(f"{where}: {parsed.why}", cause=_place(text, parsed.why), hint=hint)
+    if isinstance(parsed, intake.Refused):
+        raise InvalidJobError(f"{where}: {parsed.why}", hint=parsed.hint)
+    if isinstance(parsed, intake.Single):
+        return [parsed.document]
+    documents = []
+    for number, item in enumerate(parsed.documents, 1):
+        if isinstance(item, intake.Refused):
+            raise InvalidJobError(f"{where}, job {number}: {item.why}", hint=item.hint)
+        documents.append(item)
+    return documents
+
+
+def _place(text: str, why: str) -> str:
+    """The text around the place that `why` names, with a mark under it; "" where it names none."""
+    found = _PLACE.search(why)
+    rows = text.split("\n")
+    if found is None or int(found[1]) > len(rows):
+        return ""
+    row, at = rows[int(found[1]) - 1], int(found[2]) - 1
+    start, end = max(0, at - _AROUND), at + _AROUND
+    before = ("..." if start else "") + output.safe(row[start:at])
+    return f"{before}{output.safe(row[at:end])}{'...' if end < len(row) else ''}\n{' ' * len(before)}^ here"
+
+
+def _encoded(word: str) -> bytes:
+    try:
+        return word.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidJobError("the job is not UTF-8 text", hint=QUOTING) from error
+
+
+def pair(text: str) -> tuple[str, str]:
+    """NAME=VALUE, taken apart."""
+    name, found, value = text.partition("=")
+    if not found or not name:
+        raise WrongUsageError(f"--env takes NAME=VALUE, not {text[:60]!r}", hint="queuectl enqueue --env LEVEL=3 ...")
+    return name, value
+
+
+def instant(text: str) -> str:
+    """An instant as it was typed, in RFC 3339 and UTC: with a zone, or in local time, or the next such time of day."""
+    given = text.strip()
+    now = datetime.now()
+    try:
+        if clock := _CLOCK.fullmatch(given):
+            hour, minute, second = (int(part or 0) for part in clock.groups())
+            moment = now.replace(hour=hour, minute=minute, second=second, microsecond=0)
+            if moment <= now:
+                moment += timedelta(days=1)
+        else:
+            moment = datetime.fromisoformat(given)
+        instant_at = moment.timestamp()
+        if not 0 <= instant_at <= times.LATEST_AT:
+            raise ValueError("it is outside the years 1970 to 9999")
+    except (ValueError, OverflowError, OSError) as error:
+        raise InvalidJobError(
+            f"--at: {text[:60]!r} is no time: {error}",
+            key="run_at",
+            hint='write 03:15, "2026-11-24 03:15" (local time) or 2026-11-24T03:15:00Z',
+        ) from error
+    if instant_at < now.timestamp():
+        output.warning(f"{text} has passed; the job may run at once")
+    return times.to_text(instant_at)

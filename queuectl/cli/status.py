@@ -1,0 +1,153 @@
+"""`queuectl status`: the queue at a glance, and the next sensible command."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from queuectl import report
+from queuectl.cli import context, group, output
+from queuectl.cli.jobs import text
+from queuectl.cli.output import ago, count_of, line, paint, safe
+from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.report import Status
+
+app = group.new_app()
+
+_TEXT_CHARS = 100
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Example: queuectl status
+
+    Say how the queue is doing and what to do next. Shown are the counts, what runs, what waits for a retry and until
+    when, how long the oldest job has waited, the workers, the last failures, and files that are no jobs.
+    """
+    spool = context.open_dir()
+    found = report.collect(spool, now_at=time.time())
+    if as_json:
+        output.print_json(_as_json(found))
+        return
+    _print_counts(found)
+    _print_runs(found)
+    _print_soon(found)
+    _print_failures(found)
+    _print_foreign(found)
+    advice = report.advise(found)
+    if advice.command:
+        line()
+        line(f"next: {paint(safe(advice.command), 'bold')}   ({advice.why})")
+
+
+def _print_counts(found: Status) -> None:
+    counts = found.counts
+    line(f"spool     {safe(found.path)}")
+    if found.paused is not None:
+        line(f"{paint('paused', 'yellow')}    {safe(found.paused) or 'the file PAUSED exists'}")
+    line(f"workers   {found.workers or 'none'}")
+    for pool in found.pools:
+        since = ago(pool.started_at, found.now_at)
+        line(f"          {pool.count} in pool {safe(pool.pool)} on {safe(pool.host)}, started {since}")
+    line(f"pending   {counts[PENDING]:<6}  {_waiting(found)}".rstrip())
+    line(f"running   {counts[RUNNING]}")
+    line(f"done      {counts[DONE]}")
+    line(f"dlq       {paint(str(counts[DLQ]), 'red' if counts[DLQ] else '')}")
+    if found.refusals:
+        newest = found.refusals[0]
+        line(f"rejected  {counts[REJECTED]:<6}  newest: {safe(newest.name)}: {safe(newest.why)[:_TEXT_CHARS]}")
+
+
+def _waiting(found: Status) -> str:
+    parts = []
+    if found.ready:
+        oldest = f", the oldest, {safe(found.oldest_id)}, came {ago(found.oldest_since, found.now_at)}"
+        parts.append(f"{found.ready} could run now" + (oldest if found.oldest_since is not None else ""))
+    if found.later:
+        last = f", the last {ago(found.last_due_at, found.now_at)}" if found.later > 1 else ""
+        parts.append(f"{found.later} wait for their time: the next {ago(found.next_due_at, found.now_at)}{last}")
+    return "; ".join(parts)
+
+
+def _print_runs(found: Status) -> None:
+    if not found.runs:
+        return
+    line()
+    line("running now:")
+    for run in found.runs:
+        gone = "" if run.is_alive else paint("  its worker is gone; the next workers put it right", "yellow")
+        since = ago(run.started_at, found.now_at)
+        line(f"  {safe(run.id)}  run {run.attempt}, started {since}, {safe(run.worker)}  {_short(run.command)}{gone}")
+    if (more := found.counts[RUNNING] - len(found.runs)) > 0:
+        line(f"  ... and {more} more")
+
+
+def _print_soon(found: Status) -> None:
+    if not found.soon:
+        return
+    line()
+    line("waiting for their time:")
+    for soon in found.soon:
+        why = f"retry {soon.runs} of {soon.max_retries}, after {_short(soon.error)}" if soon.runs else "delayed"
+        line(f"  {safe(soon.id)}  due {ago(soon.due_at, found.now_at)}  {why}")
+    if (more := found.later - len(found.soon)) > 0:
+        line(f"  ... and {more} more")
+
+
+def _print_failures(found: Status) -> None:
+    if not found.failures:
+        return
+    line()
+    line("last failures:")
+    for failure in found.failures:
+        when = ago(failure.ended_at, found.now_at)
+        line(f"  {safe(failure.id)}  {when}  {paint(_short(failure.error), 'red')}  {_short(failure.command)}")
+    if (more := found.counts[DLQ] - len(found.failures)) > 0:
+        line(f"  ... and {more} more: queuectl dlq list")
+
+
+def _print_foreign(found: Status) -> None:
+    for state, listed in found.foreign.items():
+        names = ", ".join(safe(name) for name in listed[:3]) + (", ..." if len(listed) > 3 else "")
+        output.message(f"note: {state}/ also holds {count_of(len(listed), 'file')} of somebody else, left alone: {names}")
+
+
+def _short(words: str) -> str:
+    shown = safe(words)
+    return shown if len(shown) <= _TEXT_CHARS or not output.is_terminal() else shown[: _TEXT_CHARS - 3] + "..."
+
+
+def _as_json(found: Status) -> dict[str, Any]:
+    advice = report.advise(found)
+    return {
+        "version": 1,
+        "spool": found.path,
+        "paused": found.paused,
+        "counts": found.counts,
+        "waiting": {
+            "ready": found.ready,
+            "later": found.later,
+            "next_due_at": text(found.next_due_at),
+            "last_due_at": text(found.last_due_at),
+            "soon": [{**soon._asdict(), "due_at": text(soon.due_at)} for soon in found.soon],
+            "oldest": {"id": found.oldest_id, "since": text(found.oldest_since)} if found.oldest_id else None,
+        },
+        "workers": found.workers,
+        "pools": [
+            {
+                "pool": pool.pool,
+                "host": pool.host,
+                "pid": pool.pid,
+                "workers": pool.count,
+                "started_at": text(pool.started_at),
+            }
+            for pool in found.pools
+        ],
+        "running": [{**run._asdict(), "started_at": text(run.started_at)} for run in found.runs],
+        "failures": [{**each._asdict(), "ended_at": text(each.ended_at)} for each in found.failures],
+        "rejected": [{**each._asdict(), "rejected_at": text(each.rejected_at)} for each in found.refusals],
+        "foreign": found.foreign,
+        "next": {"command": advice.command, "why": advice.why},
+    }

@@ -1,0 +1,321 @@
+"""How a spool is doing: collected for `status` and `list` from names and a few records. Only looks.
+
+However many jobs there are, one listing a folder is made and a bounded number of files is opened: the names say which
+are worth a look.
+"""
+
+from __future__ import annotations
+
+import heapq
+import shlex
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from queuectl import fsops, names, record, times
+from queuectl.errors import DamagedRecordError
+from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
+from queuectl.spool import REASON_ENDING, SpoolDir
+
+if TYPE_CHECKING:
+    from queuectl.pools import PoolInfo
+
+# Files looked at to find the oldest waiting one among names that do not tell their time.
+_LOOK_AT_MOST = 200
+# With more files than this in a folder, "newest" goes by name: asking each for its time takes too long.
+_STAT_AT_MOST = 100_000
+_SHOWN = 5
+_RUNNING_SHOWN = 256
+
+
+class Soon(NamedTuple):
+    """A job that waits for its time: a retry (`error` says why) or a delay."""
+
+    id: str
+    due_at: float
+    runs: int
+    max_retries: int
+    error: str
+
+
+class Run(NamedTuple):
+    """A running job. `is_alive` is False where its worker is gone and nobody has put it right yet."""
+
+    id: str
+    attempt: int
+    worker: str
+    started_at: float | None
+    command: str
+    is_alive: bool
+
+
+class Failure(NamedTuple):
+    """A dead job: when it died and of what."""
+
+    id: str
+    ended_at: float | None
+    error: str
+    command: str
+
+
+class Refusal(NamedTuple):
+    """A file in rejected/, why it is there, and since when."""
+
+    name: str
+    why: str
+    rejected_at: float | None
+
+
+class Status(NamedTuple):
+    """All of it. Instants are seconds since 1970 UTC; counts are files."""
+
+    path: str
+    now_at: float
+    paused: str | None
+    """The reason in PAUSED, None where the spool is not paused."""
+    counts: dict[str, int]
+    """By folder, `rejected` included."""
+    ready: int
+    """Waiting jobs that could run now."""
+    later: int
+    """Waiting jobs whose time is still to come."""
+    next_due_at: float | None
+    last_due_at: float | None
+    soon: list[Soon]
+    oldest_id: str
+    oldest_since: float | None
+    """The one that has waited longest of those that could run now."""
+    pools: list[PoolInfo]
+    runs: list[Run]
+    failures: list[Failure]
+    """The newest dead jobs, newest first."""
+    refusals: list[Refusal]
+    """The newest rejected files, newest first."""
+    foreign: dict[str, list[str]]
+    """Files that are no job's, by folder; left alone."""
+
+    @property
+    def workers(self) -> int:
+        """Workers of all live pools."""
+        return sum(pool.count for pool in self.pools)
+
+
+class Advice(NamedTuple):
+    """The next sensible command and why; `command` is "" where there is nothing to do."""
+
+    command: str
+    why: str
+
+
+def collect(spool: SpoolDir, *, now_at: float) -> Status:
+    """Look at a spool. Raises OSError where it cannot be listed."""
+    waiting = spool.waiting_names()
+    ready, later = split_by_time(waiting, now_at)
+    dues = sorted(later)
+    listed = {state: spool.job_names(state) for state in (RUNNING, DONE, DLQ)}
+    refused = rejected_names(spool)
+    oldest_id, oldest_since = _oldest(spool, ready)
+    pools = live_pools(spool)
+    counts = {state: len(found) for state, found in listed.items()}
+    return Status(
+        path=spool.root,
+        now_at=now_at,
+        paused=spool.pause_reason() if spool.is_paused() else None,
+        counts={PENDING: len(waiting), **counts, REJECTED: len(refused)},
+        ready=len(ready),
+        later=len(later),
+        next_due_at=dues[0][0] if dues else None,
+        last_due_at=dues[-1][0] if dues else None,
+        soon=[soon for due_at, name in dues[:_SHOWN] if (soon := _soon(spool, name, due_at)) is not None],
+        oldest_id=oldest_id,
+        oldest_since=oldest_since,
+        pools=pools,
+        runs=_runs(spool, listed[RUNNING][:_RUNNING_SHOWN], some_pool_lives=bool(pools)),
+        failures=[
+            made
+            for name in newest_first(spool, DLQ, listed[DLQ], _SHOWN)
+            if (made := _failure(spool, name)) is not None
+        ],
+        refusals=[refusal(spool, name) for name in newest_refused(spool, refused, _SHOWN)],
+        foreign={state: found for state in (*STATES, REJECTED) if (found := spool.foreign_names(state))},
+    )
+
+
+def advise(status: Status) -> Advice:
+    """What to do next, most pressing first."""
+    counts = status.counts
+    if status.paused is not None:
+        return Advice(f"delete {status.path}/PAUSED", "the spool is paused: nothing new is started")
+    if not status.pools and counts[PENDING]:
+        return Advice("queuectl worker start --count 2", "jobs are waiting and no workers run")
+    if not status.pools and counts[RUNNING]:
+        return Advice("queuectl worker start --count 2", "jobs were left by workers that are gone")
+    if counts[DLQ]:
+        return Advice("queuectl dlq list", "dead jobs: their retries are used up")
+    if counts[REJECTED]:
+        return Advice("queuectl list --state rejected", "files that could not become jobs")
+    if not any(counts.values()):
+        return Advice('queuectl enqueue --command "echo hello"', "the queue is empty")
+    return Advice("", "")
+
+
+# ----------------------------------------------------------------------------------------------------------- in order
+
+
+def split_by_time(waiting: Iterable[str], now_at: float) -> tuple[list[str], list[tuple[float, str]]]:
+    """The names in pending/ that could run now, and the others with the instant they are due at (in no order)."""
+    ready: list[str] = []
+    later: list[tuple[float, str]] = []
+    for name in waiting:
+        parts = names.parse(name) if "," in name else None
+        if parts is not None and parts.due_at is not None and parts.due_at > now_at:
+            later.append((parts.due_at, name))
+        else:
+            ready.append(name)
+    return ready, later
+
+
+def in_run_order(waiting: Iterable[str], now_at: float) -> list[str]:
+    """Names in pending/ as they will be run: what could run now by priority and time, then the rest by due time."""
+    ready, later = split_by_time(waiting, now_at)
+
+    def key(name: str) -> tuple[int, float, str]:
+        parts = names.parse(name) if "," in name else None
+        return (0, 0.0, name) if parts is None else (-parts.priority, parts.due_at or 0.0, name)
+
+    return [*sorted(ready, key=key), *(name for _, name in sorted(later))]
+
+
+def newest_first(spool: SpoolDir, state: str, listed: Sequence[str], limit: int) -> list[str]:
+    """The names in a state's folder that changed last, at most `limit`.
+
+    A record's last change is the outcome that brought it there. Only `queuectl` writes there, so unlike in pending/
+    the files' times can be believed for an order.
+    """
+    if len(listed) > _STAT_AT_MOST:
+        return sorted(listed, reverse=True)[:limit]
+
+    def changed_ns(name: str) -> tuple[int, str]:
+        sig = fsops.sig_of(spool.path(state, name))
+        return (0 if sig is None else sig.mtime_ns, name)
+
+    return [name for _, name in heapq.nlargest(limit, map(changed_ns, listed))]
+
+
+# ------------------------------------------------------------------------------------------------------- rejected files
+
+
+def rejected_names(spool: SpoolDir) -> list[str]:
+    """The files in rejected/, their reasons left out."""
+    return [
+        name
+        for name in fsops.names(spool.folder(REJECTED))
+        if not name.endswith(REASON_ENDING) and not names.is_temporary(name) and name.endswith((".json", ".jsonl"))
+    ]
+
+
+def newest_refused(spool: SpoolDir, listed: Sequence[str], limit: int) -> list[str]:
+    """The files that were rejected last, by the time of their reasons."""
+    reasons = newest_first(spool, REJECTED, [name + REASON_ENDING for name in listed], limit)
+    return [name.removesuffix(REASON_ENDING) for name in reasons]
+
+
+def refusal(spool: SpoolDir, name: str) -> Refusal:
+    """A file in rejected/ and the reason beside it."""
+    try:
+        text = fsops.read(spool.reason_path(name), 64 * 1024).data.decode("utf-8", "replace")
+    except OSError:
+        return Refusal(name, "no reason lies beside it", None)
+    found = {line.partition(" ")[0]: line.partition(" ")[2].strip() for line in reversed(text.split("\n"))}
+    return Refusal(name, found.get("Why:", ""), instant(found.get("Rejected", "")))
+
+
+# ------------------------------------------------------------------------------------------------------------- details
+
+
+def _read(spool: SpoolDir, state: str, name: str) -> record.Record | None:
+    """A record, or None for one that moved on, or a file that is none."""
+    try:
+        return spool.read(state, name).record
+    except (OSError, DamagedRecordError):
+        return None
+
+
+def _soon(spool: SpoolDir, name: str, due_at: float) -> Soon | None:
+    item = _read(spool, PENDING, name)
+    if item is None:
+        return None
+    standing = record.standing(item)
+    return Soon(item.id, due_at, standing.failures, item.max_retries, standing.error)
+
+
+def _oldest(spool: SpoolDir, ready: list[str]) -> tuple[str, float | None]:
+    """Generated ids tell their time; of the other names a bounded number is opened."""
+    told: str | None = None
+    others: list[str] = []
+    for name in ready:
+        if names.is_generated(name.removesuffix(".json").partition(",")[0]):
+            told = name if told is None or name < told else told
+        elif len(others) < _LOOK_AT_MOST:
+            others.append(name)
+    found = [pair for name in (*([told] if told else []), *others) if (pair := _since(spool, name)) is not None]
+    oldest_since, oldest_id = min(found, default=(None, ""))
+    return oldest_id, oldest_since
+
+
+def _since(spool: SpoolDir, name: str) -> tuple[float, str] | None:
+    """Since when a job waits: its last return to pending/, or for a drop the time of its file."""
+    item = _read(spool, PENDING, name)
+    if item is None:
+        sig = fsops.sig_of(spool.path(PENDING, name))
+        parts = names.parse(name)
+        return None if sig is None else (sig.mtime_ns / 1e9, parts.stem if parts else name)
+    last = record.standing(item).last
+    since = instant(last.due_at or last.at) if last is not None else None
+    return None if since is None else (since, item.id)
+
+
+def _runs(spool: SpoolDir, listed: Sequence[str], *, some_pool_lives: bool) -> list[Run]:
+    found = []
+    for name in listed:
+        item = _read(spool, RUNNING, name)
+        start = record.standing(item).last_start if item is not None else None
+        if item is None or start is None:
+            continue  # claimed this instant
+        alive = some_pool_lives
+        if not alive:
+            from queuectl import lease  # brings portalocker: only where there is something to ask
+
+            alive = lease.is_alive(spool, start.lease)
+        found.append(Run(item.id, start.attempt, start.worker, instant(start.at), _text(item.command), alive))
+    return found
+
+
+def _failure(spool: SpoolDir, name: str) -> Failure | None:
+    item = _read(spool, DLQ, name)
+    if item is None:
+        return None
+    standing = record.standing(item)
+    ended_at = None if standing.last is None else instant(standing.last.at)
+    error = standing.error or (standing.last.event if standing.last is not None else "")
+    return Failure(item.id, ended_at, error, _text(item.command))
+
+
+def live_pools(spool: SpoolDir) -> list[PoolInfo]:
+    """The pools that work on the spool now; nothing is imported where none has left a trace."""
+    if not any(name.endswith(".json") for name in fsops.names(spool.pool_dir)):
+        return []
+    from queuectl import pools  # brings portalocker
+
+    return pools.live(spool)
+
+
+def _text(command: str | list[str]) -> str:
+    return command if isinstance(command, str) else shlex.join(command)
+
+
+def instant(text: str) -> float | None:
+    """An instant as it stands in a file, or None where it is none."""
+    try:
+        return times.from_text(text)
+    except ValueError:
+        return None

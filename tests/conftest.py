@@ -1,0 +1,54 @@
+"""Fixtures of all tests: a fresh spool in a folder of its own, and a worker's hands in it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from queuectl import config
+from queuectl.config import Settings
+from queuectl.spool import SpoolDir
+from tests.helpers import Desk, FakeClock, make_spool
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> SpoolDir:
+    """A new, empty spool."""
+    return make_spool(tmp_path / "spool")
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that stands still."""
+    return FakeClock()
+
+
+@pytest.fixture
+def rng() -> random.Random:
+    """Randomness that is the same in every run."""
+    return random.Random(1)
+
+
+@pytest.fixture
+def settings() -> Settings:
+    """The settings of a new spool."""
+    return config.defaults()
+
+
+@pytest.fixture
+def desk(spool: SpoolDir, clock: FakeClock) -> Iterator[Desk]:
+    """A worker's claims, lease and stripes on `spool`."""
+    made = Desk(spool, clock=clock)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def other_desk(spool: SpoolDir, clock: FakeClock) -> Iterator[Desk]:
+    """A second worker on the same spool."""
+    made = Desk(spool, worker="w2", clock=clock, seed=2)
+    yield made
+    made.close()

@@ -1,0 +1,142 @@
+"""Files that any tool puts into pending/: by rename, by copy, slowly; whole, broken, healed."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+from queuectl.spool import SpoolDir
+from tests.helpers import wait_until, write_drop
+from tests.pool import Pool, Witness, queuectl
+
+
+def test_sixty_drops_in_three_ways_all_run_once(spool: SpoolDir, tmp_path: Path) -> None:
+    """P1, P8: dropped by rename, by plain copy and byte by byte over three seconds, every file runs exactly once."""
+    witness = Witness(tmp_path / "witness")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+
+    def body(name: str) -> bytes:
+        return json.dumps({"command": witness.command(), "note": name}, indent=2).encode()
+
+    def slowly(name: str) -> None:
+        data = body(name)
+        with open(spool.path("pending", name), "wb", buffering=0) as file:
+            for start in range(0, len(data), 8):
+                file.write(data[start : start + 8])
+                pause.wait(3 / (len(data) / 8))
+
+    pause = threading.Event()  # never set: a wait of known length
+    with Pool(spool, count=2).ready():
+        threads = [threading.Thread(target=slowly, args=(f"slow{number}.json",)) for number in range(20)]
+        for thread in threads:
+            thread.start()
+        for number in range(20):
+            (outside / "x").write_bytes(body(f"renamed{number}"))
+            os.rename(outside / "x", spool.path("pending", f"renamed{number}.json"))
+            write_drop(spool, f"copied{number}.json", body(f"copied{number}"))
+        for thread in threads:
+            thread.join()
+        wait_until(lambda: len(spool.job_names("done")) == 60, 60)
+    kinds = [f"{kind}{number}" for kind in ("slow", "renamed", "copied") for number in range(20)]
+    assert {job_id: len(witness.starts(job_id)) for job_id in kinds} == dict.fromkeys(kinds, 1)
+    assert os.listdir(spool.folder("rejected")) == []
+
+
+def test_a_truncated_drop_is_rejected_after_settle_s_and_heals(spool: SpoolDir) -> None:
+    """P6: half a file is kept in rejected/ with its reason once it is quiet, and taken back when it becomes whole."""
+    queuectl(spool, "config", "set", "settle_s", "0.5")
+    whole = b'{"command": "true"}'
+    with Pool(spool) as pool:
+        began = time.monotonic()
+        write_drop(spool, "half.json", whole[:11])
+        write_drop(spool, "good.json", whole)
+        pool.event("rejected")
+        assert time.monotonic() - began >= 0.5
+        pool.event("succeeded", "good")
+        rejected = Path(spool.path("rejected", "half.json"))
+        assert rejected.read_bytes() == whole[:11]
+        reason = Path(spool.reason_path("half.json")).read_text(encoding="utf-8")
+        assert "not whole JSON" in reason and "pending/" in reason
+        rejected.write_bytes(whole)
+        pool.event("healed")
+        pool.event("succeeded", "half")
+    assert os.listdir(spool.folder("rejected")) == []
+
+
+def test_a_writer_whose_file_was_rejected_goes_on_and_heals_it(spool: SpoolDir) -> None:
+    """P6: a handle follows the file into rejected/; when its writer has finished there, the job runs."""
+    queuectl(spool, "config", "set", "settle_s", "0.3")
+    with Pool(spool) as pool, open(spool.path("pending", "cable.json"), "wb", buffering=0) as file:
+        file.write(b'{"command": ')
+        pool.event("rejected")
+        file.write(b'"true"}')
+        pool.event("succeeded", "cable")
+
+
+def test_dragging_a_dead_job_to_pending_runs_it_again(spool: SpoolDir, tmp_path: Path) -> None:
+    """A move of a file from dlq/ to pending/ is a retry with a fresh budget and the history kept."""
+    marker = tmp_path / "marker"
+    queuectl(spool, "enqueue", "--id", "job", "--max-retries", "0", "--command", f'test -e "{marker}"')
+    with Pool(spool) as pool:
+        wait_until(lambda: spool.job_names("dlq"))
+        marker.touch()
+        os.rename(spool.path("dlq", "job.json"), spool.path("pending", "job.json"))
+        pool.event("succeeded", "job")
+    events = [event.event for event in spool.read("done", "job.json").record.history]
+    assert events == ["enqueued", "started", "failed", "requeued", "started", "succeeded"]
+
+
+def test_an_array_and_a_file_of_lines_are_many_jobs(spool: SpoolDir) -> None:
+    """One file may hold many jobs: an array at once, lines when they have been quiet for settle_s."""
+    queuectl(spool, "config", "set", "settle_s", "0.5")
+    jobs = [{"id": f"array{number}", "command": "true"} for number in range(20)]
+    lines = "".join(json.dumps({"id": f"line{number}", "command": "true"}) + "\n" for number in range(20))
+    with Pool(spool, count=2):
+        write_drop(spool, "many.json", jobs)
+        write_drop(spool, "lines.jsonl", lines + "{broken}\n")
+        wait_until(lambda: len(spool.job_names("done")) == 40, 30)
+        wait_until(lambda: len(os.listdir(spool.folder("rejected"))) == 2)
+    assert spool.waiting_names() == []
+
+
+def test_a_command_that_does_not_exist_is_a_failed_attempt(spool: SpoolDir) -> None:
+    """A missing program is the job's failure, said in words, and no trouble of the worker."""
+    queuectl(spool, "enqueue", "--id", "list", "--max-retries", "0", "--", "no-such-program", "x")
+    queuectl(spool, "enqueue", "--id", "shell", "--max-retries", "0", "--command", "no-such-program x")
+    with Pool(spool, "--drain") as pool:
+        assert pool.wait() == 0
+    for job_id in ("list", "shell"):
+        last = spool.read("dlq", f"{job_id}.json").record.history[-1]
+        assert (last.exit_code, "command not found" in last.reason) == (127, True)
+
+
+def test_a_timeout_ends_the_whole_tree(spool: SpoolDir, tmp_path: Path) -> None:
+    """A run longer than its timeout is ended with everything it started, and counts as a failure."""
+    child = tmp_path / "child"
+    queuectl(
+        spool, "enqueue", "--id", "slow", "--timeout", "0.5s", "--max-retries", "0",
+        "--command", f"sh -c 'echo $$ > {child}; sleep 60' & wait",
+    )  # fmt: skip
+    with Pool(spool, "--drain") as pool:
+        assert pool.wait() == 0
+    last = spool.read("dlq", "slow.json").record.history[-1]
+    assert (last.event, last.to) == ("timed_out", "dlq")
+    pid = int(child.read_text())
+    wait_until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text())
+
+
+def test_priority_goes_before_age(spool: SpoolDir, tmp_path: Path) -> None:
+    """Higher priorities run first, whatever was enqueued first."""
+    order = tmp_path / "order"
+    for number, priority in enumerate([0, 5, -3, 9]):
+        queuectl(
+            spool, "enqueue", "--id", f"p{number}", "--priority", str(priority),
+            "--command", f"echo {priority} >> {order}",
+        )  # fmt: skip
+    with Pool(spool, "--drain", count=1) as pool:
+        assert pool.wait() == 0
+    assert order.read_text().split() == ["9", "5", "0", "-3"]

@@ -1,0 +1,94 @@
+"""Recovery of what a kill -9 leaves: found by a freed lock, within a second, never twice at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from queuectl.spool import SpoolDir
+from tests.helpers import wait_until
+from tests.pool import Pool, Witness, ends_with, queuectl
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes through /proc")
+
+
+def test_a_killed_worker_s_job_runs_again_after_its_command_has_ended(spool: SpoolDir, tmp_path: Path) -> None:
+    """P3, P5: kill -9 of a worker leaves its command running; the job starts again within 1 s of that command's end."""
+    witness = Witness(tmp_path / "witness")
+    queuectl(spool, "enqueue", "--id", "job", "--", *witness.command(seconds=0.8))
+    with Pool(spool, count=2) as pool:
+        wait_until(lambda: witness.starts("job"))
+        pool.kill_worker_of("job")
+        pool.event("succeeded", "job")
+    assert witness.overlapping() == []
+    first_end, second_start = witness.ends("job")[0], witness.starts("job")[1]
+    print(f"ran again {(second_start - first_end) / 1e9:.3f} s after its first command's end")
+    assert 0 < second_start - first_end < 1e9
+    events = [event.event for event in spool.read("done", "job.json").record.history]
+    assert events == ["enqueued", "started", "abandoned", "started", "succeeded"]
+
+
+def test_a_killed_supervisor_s_workers_end_after_their_job(spool: SpoolDir, tmp_path: Path) -> None:
+    """P5: kill -9 of the supervisor: running jobs are finished and recorded, the rest waits for a new pool."""
+    witness = Witness(tmp_path / "witness")
+    for number in range(2):
+        queuectl(spool, "enqueue", "--id", f"run{number}", "--", *witness.command(seconds=0.8))
+    pool = Pool(spool, count=2)
+    wait_until(lambda: len(witness.lines()) >= 2)
+    workers = pool.worker_pids()
+    os.kill(pool.process.pid, signal.SIGKILL)
+    pool.wait()
+    queuectl(spool, "enqueue", "--id", "next", "--", *witness.command())
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), 10)
+    assert spool.job_names("done") == ["run0.json", "run1.json"]
+    with Pool(spool, "--drain") as again:
+        assert again.wait() == 0
+    assert spool.job_names("done") == ["next.json", "run0.json", "run1.json"]
+    assert witness.overlapping() == []
+    assert all(len(witness.starts(job_id)) == 1 for job_id in ("run0", "run1", "next"))
+
+
+def test_a_killed_worker_is_replaced(spool: SpoolDir) -> None:
+    """A pool keeps its number of workers."""
+    with Pool(spool, count=2).ready() as pool:
+        first = wait_until(lambda: len(pool.worker_pids()) == 2 and pool.worker_pids())
+        os.kill(first[0], signal.SIGKILL)
+        pool.event("worker_lost")
+        wait_until(lambda: len(pool.worker_pids()) == 2 and first[0] not in pool.worker_pids())
+        queuectl(spool, "enqueue", "--id", "job", "--command", "true")
+        pool.event("succeeded", "job")
+
+
+def test_a_job_that_kills_its_worker_every_time_ends_dead(spool: SpoolDir, tmp_path: Path) -> None:
+    """P5: a poison job uses up its budget as abandoned, and the jobs beside it run."""
+    queuectl(spool, "enqueue", "--id", "poison", "--max-retries", "2", "--command", "kill -9 $PPID")
+    for number in range(5):
+        queuectl(spool, "enqueue", "--id", f"good{number}", "--command", "true")
+    with Pool(spool, "--drain", count=2) as pool:
+        assert pool.wait() == 0
+    assert len(spool.job_names("done")) == 5
+    last = spool.read("dlq", "poison.json").record.history[-1]
+    assert (last.event, last.attempt, last.to) == ("abandoned", 3, "dlq")
+    assert "abandoned" in last.reason
+
+
+def test_a_process_left_behind_does_not_hold_up_the_next_job(spool: SpoolDir, tmp_path: Path) -> None:
+    """P5: a daemon that a command leaves keeps its own lease; a later job of that worker is still recovered at once."""
+    witness = Witness(tmp_path / "witness")
+    queuectl(spool, "enqueue", "--id", "leaves", "--command", "sleep 30 >/dev/null 2>&1 & echo $!")
+    with Pool(spool, count=1) as pool:
+        pool.event("succeeded", "leaves")
+        daemon = int(queuectl(spool, "logs", "leaves"))
+        try:
+            queuectl(spool, "enqueue", "--id", "job", "--", *witness.command(seconds=0.5))
+            wait_until(lambda: witness.starts("job"))
+            pool.kill_worker_of("job")
+            pool.event("succeeded", "job")
+        finally:
+            os.kill(daemon, signal.SIGKILL)
+    assert witness.starts("job")[1] - witness.ends("job")[0] < 1e9
+    ends_with(spool, {"done": 2}, 0)

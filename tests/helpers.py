@@ -1,0 +1,155 @@
+"""What the tests share: a clock that is set by hand, waiting for a condition, and a spool with a worker's hands."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from queuectl import config, fsops, record, setup
+from queuectl.claim import Claimed, Claims, Declined, Settled, Stripes
+from queuectl.clock import Clock
+from queuectl.config import Settings
+from queuectl.lease import Lease
+from queuectl.lifecycle import REJECTED, STATES, Outcome
+from queuectl.producer import Producer
+from queuectl.spool import SpoolDir
+
+# 2027-01-15T08:00:00Z: a round instant, so that names and texts in tests can be read.
+NOON_AT = 1_800_000_000.0
+
+
+class FakeClock(Clock):
+    """A clock that stands still until it is told otherwise."""
+
+    def __init__(self, now_at: float = NOON_AT) -> None:
+        self.now_at = now_at
+        self.monotonic_s = 1000.0
+
+    def now(self) -> float:
+        return self.now_at
+
+    def monotonic(self) -> float:
+        return self.monotonic_s
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass on both clocks."""
+        self.now_at += seconds
+        self.monotonic_s += seconds
+
+
+def wait_until(condition: Callable[[], Any], timeout: float = 10.0) -> Any:
+    """Wait until `condition` is true and return what it gave; fail after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not true within {timeout} s: {condition}"
+        time.sleep(0.005)
+    return value
+
+
+def make_spool(path: Path) -> SpoolDir:
+    """A new spool at `path`."""
+    spool = SpoolDir(path)
+    setup.create(spool, rng=random.Random(0))
+    return spool
+
+
+def write_drop(spool: SpoolDir, name: str, content: object, state: str = "pending") -> Path:
+    """Put a file into a state folder as any other program would: bytes and texts as they are, the rest as JSON."""
+    path = Path(spool.path(state, name))
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return path
+
+
+def listing(spool: SpoolDir) -> dict[str, list[str]]:
+    """The names in each state folder and in rejected/, empty folders left out."""
+    found = {state: sorted(os.listdir(spool.folder(state))) for state in (*STATES, REJECTED)}
+    return {state: names for state, names in found.items() if names}
+
+
+def only(spool: SpoolDir, state: str) -> str:
+    """The name of the one file in a folder."""
+    (name,) = os.listdir(spool.folder(state))
+    return name
+
+
+class Desk:
+    """One spool and what one worker needs to claim and settle in it."""
+
+    def __init__(
+        self,
+        spool: SpoolDir,
+        *,
+        worker: str = "w1",
+        clock: Clock | None = None,
+        settings: Settings | None = None,
+        seed: int = 1,
+    ) -> None:
+        self.spool = spool
+        self.settings = settings or config.defaults()
+        self.clock: Any = clock or FakeClock()
+        self.rng = random.Random(seed)
+        self.stripes = Stripes(spool)
+        self.lease = Lease(spool, worker)
+        self.claims = Claims(spool, self.settings, self.stripes, worker=worker, clock=self.clock, rng=self.rng)
+        self.producer = Producer(spool, self.settings, clock=self.clock, rng=self.rng)
+
+    def close(self) -> None:
+        """End as a worker does: the lease is given up and its file deleted."""
+        self.lease.close()
+        self.stripes.close()
+
+    def drop(self, name: str, content: object, state: str = "pending") -> str:
+        """`write_drop`, returning the name."""
+        write_drop(self.spool, name, content, state)
+        return name
+
+    def enqueue(self, document: Mapping[str, Any] | None = None, **keys: Any) -> str:
+        """Enqueue one job; returns the name of its file in pending/."""
+        prepared = self.producer.prepare({"command": "true", **(document or {}), **keys}, by="enqueue")
+        self.producer.publish([prepared])
+        return prepared.name
+
+    def claim(self, name: str) -> Claimed | Declined:
+        """Try to claim a file of pending/."""
+        return self.claims.claim(name, self.lease.name)
+
+    def start(self, name: str) -> Claimed:
+        """Claim a file that can be claimed."""
+        claimed = self.claim(name)
+        assert isinstance(claimed, Claimed), claimed
+        return claimed
+
+    def decline(self, name: str) -> Declined:
+        """Try to claim a file that cannot be claimed."""
+        declined = self.claim(name)
+        assert isinstance(declined, Declined), declined
+        return declined
+
+    def run(self, name: str, outcome: Outcome) -> Settled:
+        """Claim a file and end its run."""
+        return self.claims.settle(self.start(name), outcome)
+
+    def die(self) -> None:
+        """What is left of a worker that was killed: its lease is free, its file is still there."""
+        self.lease.leave()
+
+    def record(self, state: str, name: str) -> record.Record:
+        """The record in a state folder."""
+        return self.spool.read(state, name).record
+
+    def events(self, state: str, name: str) -> list[str]:
+        """The kinds of events in a record's history."""
+        return [event.event for event in self.record(state, name).history]
+
+    def document(self, state: str, name: str) -> dict[str, Any]:
+        """A record as any JSON reader sees it."""
+        made: dict[str, Any] = json.loads(fsops.read(self.spool.path(state, name), 1 << 30).data)
+        return made

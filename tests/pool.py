@@ -1,0 +1,220 @@
+"""A real worker pool in a process of its own, for tests: started, listened to, stopped, killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from queuectl.lease import is_alive
+from queuectl.spool import SpoolDir
+from tests.helpers import wait_until
+
+WITNESS = Path(__file__).with_name("witness.py")
+
+
+def queuectl(spool: SpoolDir, *words: str, stdin: str | None = None, check: bool = True) -> str:
+    """Run one command of queuectl as a process; return what it printed to standard output."""
+    done = subprocess.run(
+        [sys.executable, "-m", "queuectl", "--spool", spool.root, *words],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert not check or done.returncode == 0, (words, done.returncode, done.stdout, done.stderr)
+    return done.stdout.strip()
+
+
+class Pool:
+    """`queuectl worker start` as a process; its events are read as they come."""
+
+    def __init__(self, spool: SpoolDir, *options: str, count: int = 2, cwd: Path | None = None) -> None:
+        self.spool = spool
+        self.events: list[dict[str, Any]] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "queuectl", "--spool", spool.root]
+            + ["worker", "start", "--count", str(count), "--log-format", "json", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=cwd,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.events.append(json.loads(line))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self.wait(30)
+
+    def wait(self, timeout: float = 60) -> int:
+        """Wait until the pool has ended; its exit code."""
+        code = self.process.wait(timeout)
+        self._reader.join(10)
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+        return code
+
+    def ready(self) -> Self:
+        """Wait until the pool is there."""
+        self.event("pool_started")
+        return self
+
+    def event(self, kind: str, job_id: str = "", timeout: float = 20) -> dict[str, Any]:
+        """The first event of this kind (of this job), waited for."""
+
+        def find() -> dict[str, Any] | None:
+            wanted = (item for item in self.events if item["event"] == kind and (not job_id or item.get("id") == job_id))
+            return next(wanted, None)
+
+        found: dict[str, Any] = wait_until(find, timeout)
+        return found
+
+    def worker_pids(self) -> list[int]:
+        """The worker processes of this pool, by the leases that are held (Linux)."""
+        return [pid for pid in children(self.process.pid) if "spawn_main" in command_line(pid)]
+
+    def kill_worker_of(self, job_id: str) -> None:
+        """SIGKILL the worker that runs a job, and nothing else."""
+        started = wait_until(lambda: last_start(self.spool, job_id))
+        command_pid = wait_until(lambda: command_of(self, job_id))
+        worker = parent(command_pid)
+        assert started and worker in self.worker_pids()
+        os.kill(worker, signal.SIGKILL)
+
+    def kill_everything(self) -> None:
+        """SIGKILL the supervisor, its workers and their commands: what a power cut does to processes."""
+        pids = [self.process.pid]
+        for pid in pids:
+            pids += children(pid)
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self.wait()
+
+
+def children(pid: int) -> list[int]:
+    """The child processes of a process, of all its threads (Linux)."""
+    found: list[int] = []
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += [int(word) for word in (task / "children").read_text().split()]
+    except OSError:
+        pass
+    return found
+
+
+def command_line(pid: int) -> str:
+    """The command line of a process, "" where it is gone (Linux)."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def parent(pid: int) -> int:
+    """The parent of a process (Linux)."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
+def command_of(pool: Pool, job_id: str) -> int | None:
+    """The process that runs a job's command in a pool (Linux)."""
+    wanted = f"QUEUECTL_JOB_ID={job_id}\0".encode()
+    for worker in pool.worker_pids():
+        for pid in children(worker):
+            try:
+                if wanted in Path(f"/proc/{pid}/environ").read_bytes():
+                    return pid
+            except OSError:
+                continue
+    return None
+
+
+def last_start(spool: SpoolDir, job_id: str) -> Any:
+    """The last `started` event of a running job, if its run is alive."""
+    try:
+        history = spool.read("running", f"{job_id}.json").record.history
+    except OSError:
+        return None
+    last = history[-1]
+    return last if last.event == "started" and is_alive(spool, last.lease) else None
+
+
+class Witness:
+    """What jobs leave behind outside the spool: a line when a command starts and one when it ends."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def command(self, *, seconds: float = 0, code: int = 0, fail_first: int = 0) -> list[str]:
+        """A command that notes its start and its end here, and fails where asked to."""
+        return [sys.executable, "-S", str(WITNESS), str(self.path), str(seconds), str(code), str(fail_first)]
+
+    def lines(self) -> list[tuple[str, str, int, int]]:
+        """(S or E or O, job id, pid, monotonic nanoseconds), in order of time."""
+        try:
+            rows = self.path.read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        found = [(kind, job_id, int(pid), int(at)) for kind, job_id, pid, at in (row.split() for row in rows)]
+        return sorted(found, key=lambda item: item[3])
+
+    def starts(self, job_id: str) -> list[int]:
+        """When the runs of a job started (nanoseconds)."""
+        return [at for kind, found, _, at in self.lines() if kind == "S" and found == job_id]
+
+    def ends(self, job_id: str) -> list[int]:
+        """When the runs of a job ended (nanoseconds)."""
+        return [at for kind, found, _, at in self.lines() if kind == "E" and found == job_id]
+
+    def overlapping(self) -> list[str]:
+        """Jobs of which two runs were under way at once.
+
+        An O says so by itself. Else: a run that ended after a later one had started. (A killed run has no end.)
+        """
+        found = []
+        last_start: dict[str, int] = {}
+        for kind, job_id, pid, _ in self.lines():
+            if kind == "S":
+                last_start[job_id] = pid
+            elif kind == "O" or last_start[job_id] != pid:
+                found.append(job_id)
+        return found
+
+
+def ends_with(spool: SpoolDir, counts: dict[str, int], timeout: float = 60) -> None:
+    """Wait until the state folders hold these numbers of jobs."""
+
+    def reached() -> bool:
+        return all(len(spool.job_names(state)) == count for state, count in counts.items())
+
+    wait_until(reached, timeout)
+
+
+Condition = Callable[[], Any]

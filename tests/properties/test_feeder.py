@@ -1,0 +1,126 @@
+"""feeder: the order of suggestions, compared with a simple model."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from queuectl import names
+from queuectl.feeder import Feeder
+from tests.helpers import NOON_AT
+
+waiting_names = st.builds(
+    lambda number, due_s, priority: names.waiting_name(
+        f"job{number}", None if due_s is None else NOON_AT + due_s, priority
+    ),
+    st.integers(0, 12),
+    st.none() | st.integers(-5, 30),
+    st.integers(-1, 2),
+)
+
+
+class FeederMachine(RuleBasedStateMachine):
+    """Random listings, events, times and takes, against a plain list that is sorted by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.feeder = Feeder()
+        self.now_at = NOON_AT
+        self.ready: list[str] = []  # in the order they became ready
+        self.later: set[str] = set()
+        self.taken: set[str] = set()
+        self.skipped: set[str] = set()
+
+    def _became_ready(self, fresh: list[str]) -> None:
+        self.ready += fresh
+
+    def _arrive(self, fresh: list[str]) -> None:
+        parsed = [(name, names.parse(name)) for name in fresh]
+        now = [name for name, parts in parsed if parts is not None and parts.due_at is None]
+        overdue = sorted(
+            (parts.due_at, name)
+            for name, parts in parsed
+            if parts is not None and parts.due_at is not None and parts.due_at <= self.now_at
+        )
+        self._became_ready(now)
+        self._became_ready([name for _, name in overdue])
+        self.later |= {name for name, parts in parsed if parts and parts.due_at and parts.due_at > self.now_at}
+
+    def _known(self) -> set[str]:
+        return {*self.ready, *self.later, *self.taken}
+
+    @rule(listing=st.lists(waiting_names, max_size=8, unique=True))
+    def list_folder(self, listing: list[str]) -> None:
+        """A scan: what is not known yet comes in by name; what was skipped and is gone is forgotten."""
+        fresh = sorted(set(listing) - self._known() - self.skipped)
+        self.skipped &= set(listing)
+        assert self.feeder.update(listing, self.now_at) == len(fresh)
+        self._arrive(fresh)
+
+    @rule(name=waiting_names)
+    def event(self, name: str) -> None:
+        """One name that an event brings."""
+        fresh = [name] if name not in self._known() else []
+        assert self.feeder.add([name], self.now_at) == len(fresh)
+        self._arrive(fresh)
+
+    @rule(seconds=st.integers(0, 12))
+    def time_passes(self, seconds: int) -> None:
+        """Names become ready at their time, in order of their time."""
+        self.now_at += seconds
+        following = self.feeder.promote(self.now_at)
+        due = sorted((parts.due_at, name) for name in self.later if (parts := names.parse(name)) and parts.due_at)
+        ripe = [name for due_at, name in due if due_at is not None and due_at <= self.now_at]
+        self._became_ready(ripe)
+        self.later -= set(ripe)
+        left = [due_at for due_at, name in due if name in self.later]
+        assert following == (min(left) if left else None)
+
+    @rule()
+    def take(self) -> None:
+        """The next name is the first that became ready among those of the highest priority."""
+        expected = max(self.ready, key=_priority, default=None)  # max gives the first of equals
+        assert self.feeder.take() == expected
+        if expected is not None:
+            self.ready.remove(expected)
+            self.taken.add(expected)
+
+    @rule(data=st.data(), how=st.sampled_from(["forget", "put_first", "skip"]))
+    def give_back(self, data: st.DataObject, how: str) -> None:
+        """A taken name is settled, or suggested again at once, or left until it changes."""
+        if not self.taken:
+            return
+        name = data.draw(st.sampled_from(sorted(self.taken)))
+        self.taken.discard(name)
+        getattr(self.feeder, how)(name)
+        if how == "put_first":
+            self.ready.insert(0, name)
+        elif how == "skip":
+            self.skipped.add(name)
+
+    @rule(data=st.data())
+    def look_again(self, data: st.DataObject) -> None:
+        """A skipped file changed."""
+        if not self.skipped:
+            return
+        name = data.draw(st.sampled_from(sorted(self.skipped)))
+        self.skipped.discard(name)
+        fresh = [name] if name not in self._known() else []
+        self.feeder.look_again(name, self.now_at)
+        self._arrive(fresh)
+
+    @invariant()
+    def counts_agree(self) -> None:
+        """The feeder knows how much it has."""
+        assert len(self.feeder) == len(self.ready)
+        assert self.feeder.waiting == len(self.later)
+
+
+def _priority(name: str) -> int:
+    parts = names.parse(name)
+    return parts.priority if parts else 0
+
+
+TestFeeder = FeederMachine.TestCase
+TestFeeder.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

@@ -1,0 +1,386 @@
+"""api: the library that the commands call."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import queuectl
+from queuectl import fsops, record
+from queuectl.api import Counts, Spool
+from queuectl.errors import (
+    DamagedRecordError,
+    DuplicateJobError,
+    InvalidJobError,
+    InvalidSettingsError,
+    NotASpoolError,
+    QueuectlError,
+    SpoolUnavailableError,
+    UnknownJobError,
+)
+from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
+from queuectl.spool import SpoolDir
+from tests.helpers import Desk, FakeClock, listing, write_drop
+
+OK = Outcome("succeeded", 0, "", 0.01)
+FAILED = Outcome("failed", 3, "", 0.01)
+
+
+@pytest.fixture
+def api(spool: SpoolDir) -> Spool:
+    """The library on the test's spool."""
+    return Spool(spool.root)
+
+
+@pytest.fixture
+def hands(spool: SpoolDir) -> Iterator[Desk]:
+    """A worker on the same spool, by the machine's clock as the library is."""
+    made = Desk(spool, clock=queuectl.api.Clock())
+    yield made
+    made.close()
+
+
+def test_package_gives_the_library_and_nothing_else_by_accident() -> None:
+    """`from queuectl import Spool` works, and names that do not exist say so."""
+    assert queuectl.Spool is Spool
+    assert issubclass(queuectl.QueuectlError, Exception)
+    with pytest.raises(AttributeError):
+        _ = queuectl.Nothing  # type: ignore[attr-defined]
+
+
+def test_spool_is_opened_or_made(tmp_path: Path) -> None:
+    """A path that is no spool is an error; `create` makes one and opens one."""
+    with pytest.raises(NotASpoolError):
+        Spool(tmp_path / "spool")
+    made = Spool.create(tmp_path / "spool")
+    assert made.path == str(tmp_path / "spool")
+    assert Spool.create(tmp_path / "spool").counts() == Spool(tmp_path / "spool").counts()
+
+
+def test_spool_with_a_mistake_in_its_settings_is_an_error(spool: SpoolDir) -> None:
+    """A library call does not work on settings that nobody meant."""
+    Path(spool.settings_path).write_text("max_retires = 3")
+    with pytest.raises(InvalidSettingsError):
+        Spool(spool.root)
+
+
+def test_enqueued_job_can_be_looked_at(api: Spool, spool: SpoolDir) -> None:
+    """What was asked for is what lies in pending/ (P1)."""
+    job_id = api.enqueue(
+        ["convert", "a b.png"], id="job1", max_retries=1, timeout="5m", priority=4, tags=("x", "y"), env={"A": "1"}
+    )
+    found = api.get(job_id)
+    assert (found.id, found.state, found.attempts, found.max_retries) == ("job1", PENDING, 0, 1)
+    assert found.command == ["convert", "a b.png"]
+    assert (found.priority, found.tags, found.due_at, found.worker, found.error) == (4, ["x", "y"], None, "", "")
+    assert found.spec["timeout"] == 300
+    assert found.spec["env"] == {"A": "1"}
+    assert "format" not in found.spec and "history" not in found.spec
+    assert found.history[0]["by"] == "enqueue"
+    assert found.enqueued_at is not None
+    assert found.path == spool.path(PENDING, "job1,prio=4.json")
+    assert os.path.exists(found.path)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"backoff_base": 3, "backoff_max": "10m", "jitter": 0.5},
+        {"run_at": "2100-01-01T00:00:00Z"},
+        {"delay": 60},
+        {"cwd": "/tmp", "no_retry_exit_codes": (2, 3)},
+    ],
+)
+def test_every_argument_reaches_the_job(api: Spool, keys: dict[str, Any]) -> None:
+    """No argument of `enqueue` is dropped on the way."""
+    found = api.get(api.enqueue("true", **keys))
+    for key, value in keys.items():
+        if key in ("delay", "run_at"):
+            assert found.due_at is not None
+        else:
+            assert found.spec[key] == {"10m": 600}.get(value, list(value) if isinstance(value, tuple) else value)
+
+
+@pytest.mark.parametrize("keys", [{"id": "a/b"}, {"max_retries": -1}, {"timeout": "x"}, {"cwd": "\0"}, {"tags": "x"}])
+def test_argument_that_cannot_be_writes_nothing(api: Spool, spool: SpoolDir, keys: dict[str, Any]) -> None:
+    """A mistake in a call leaves no trace."""
+    with pytest.raises(InvalidJobError) as caught:
+        api.enqueue("true", **keys)
+    assert not str(caught.value).startswith("job 1:")
+    assert listing(spool) == {}
+
+
+def test_many_jobs_keep_their_order(api: Spool) -> None:
+    """Ids come back in the order of the documents."""
+    ids = api.enqueue_many([{"command": f"echo {number}"} for number in range(20)])
+    assert ids == sorted(ids)
+    assert [found.command for found in api.jobs(PENDING)] == [f"echo {number}" for number in range(20)]
+    assert api.enqueue_many([]) == []
+    assert api.enqueue_many(iter([{"command": "x"}])) != []
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"comand": "x"}, {"command": "x", "id": "../x"}, {"command": "x", "id": "FIRST"}, {"command": "x", "id": "there"}],
+)
+def test_many_jobs_are_all_checked_before_one_is_written(api: Spool, spool: SpoolDir, bad: dict[str, Any]) -> None:
+    """One bad or duplicate job among many: nothing is written."""
+    api.enqueue("true", id="there")
+    with pytest.raises((InvalidJobError, DuplicateJobError)) as caught:
+        api.enqueue_many([{"command": "x", "id": "first"}, {"command": "x"}, bad])
+    if "comand" in bad:
+        assert "job 3" in str(caught.value)
+    assert listing(spool) == {"pending": ["there.json"]}
+    assert os.listdir(spool.tmp_dir) == []
+
+
+@pytest.mark.parametrize("state", [PENDING, RUNNING, DONE, DLQ])
+def test_duplicate_id_says_where_the_other_is(api: Spool, spool: SpoolDir, state: str) -> None:
+    """Nothing is overwritten, and the state is named (P7)."""
+    write_drop(spool, "job1.json", "x", state)
+    with pytest.raises(DuplicateJobError) as caught:
+        api.enqueue("true", id="job1")
+    assert caught.value.state == state
+    assert listing(spool) == {state: ["job1.json"]}
+
+
+def test_history_of_a_document_is_not_believed(api: Spool) -> None:
+    """A job that is enqueued starts with nothing behind it, whatever the document says."""
+    (job_id,) = api.enqueue_many([{"command": "x", "history": [{"at": "x", "event": "succeeded", "to": "done"}]}])
+    assert [event["event"] for event in api.get(job_id).history] == ["enqueued"]
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [("ENOSPC", "free"), ("EDQUOT", "quota"), ("EROFS", "read-only"), ("EACCES", "permissions"), ("EIO", "")],
+)
+def test_disk_that_refuses_is_said_in_words(
+    api: Spool, spool: SpoolDir, monkeypatch: pytest.MonkeyPatch, code: str, hint: str
+) -> None:
+    """An enqueue that fails says why and what to do, and leaves nothing behind (P1)."""
+
+    def refuse(path: str, *_args: object, **_options: object) -> None:
+        raise OSError(getattr(errno, code), os.strerror(getattr(errno, code)), path)
+
+    monkeypatch.setattr(fsops, "create", refuse)
+    with pytest.raises(SpoolUnavailableError) as caught:
+        api.enqueue("true")
+    assert hint in caught.value.hint
+    assert listing(spool) == {}
+
+
+def test_unknown_job_is_one_error_everywhere(api: Spool) -> None:
+    """An id that no file has is told in the same way by every call."""
+    for call in (api.get, api.requeue, api.purge):
+        with pytest.raises(UnknownJobError):
+            call("nobody")
+        with pytest.raises(UnknownJobError):
+            call("../pending/x")
+    assert api.logs("nobody") == []
+
+
+def test_job_in_each_state_tells_where_it_stands(api: Spool, hands: Desk) -> None:
+    """Attempts, worker, error and due time are read off the history."""
+    for job_id in ("p", "r", "d", "x", "w"):
+        hands.enqueue(id=job_id, max_retries=0 if job_id == "x" else 3)
+    hands.run("d.json", OK)
+    hands.run("x.json", FAILED)
+    hands.run("w.json", FAILED)
+    hands.start("r.json")
+    found = {job_id: api.get(job_id) for job_id in "prdxw"}
+    assert {job_id: item.state for job_id, item in found.items()} == {
+        "p": PENDING,
+        "r": RUNNING,
+        "d": DONE,
+        "x": DLQ,
+        "w": PENDING,
+    }
+    assert {job_id: item.attempts for job_id, item in found.items()} == {"p": 0, "r": 1, "d": 1, "x": 1, "w": 1}
+    assert (found["r"].worker, found["d"].worker) == ("w1", "")
+    assert found["x"].error == "exit 3: 1 run, retries used up"
+    assert (found["w"].error, found["d"].error) == ("exit 3", "")
+    assert found["w"].due_at is not None
+    assert found["x"].due_at is None
+    assert api.counts() == Counts(pending=2, running=1, done=1, dlq=1, rejected=0, waiting_for_time=1)
+
+
+def test_drop_that_nobody_has_looked_at_is_shown_as_a_job(api: Spool, spool: SpoolDir) -> None:
+    """A file in pending/ is a job at once, with the defaults it will get."""
+    write_drop(spool, "my drop.json", {"command": "x", "customer": 5})
+    found = api.get("my-drop") if (spool.find("my-drop")) else next(api.jobs(PENDING))
+    assert (found.id, found.command, found.max_retries, found.history) == ("my-drop", "x", 3, [])
+    assert found.spec["customer"] == 5
+
+
+@pytest.mark.parametrize("content", ["{half", "[]", "5", '[{"command": "a"}]', '{"comand": "x"}'])
+def test_file_that_is_no_job_is_told_apart_from_none(api: Spool, spool: SpoolDir, content: str) -> None:
+    """`get` says what is wrong with the file; listings pass it over and show the others (P6)."""
+    write_drop(spool, "x.json", content)
+    api.enqueue("true", id="good")
+    with pytest.raises(DamagedRecordError) as caught:
+        api.get("x")
+    assert spool.path(PENDING, "x.json") in str(caught.value)
+    assert [found.id for found in api.jobs(PENDING)] == ["good"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX files")
+def test_listing_passes_over_strange_files(api: Spool, spool: SpoolDir) -> None:
+    """A FIFO or a folder in a state folder neither blocks nor breaks a listing (P6, P11)."""
+    os.mkfifo(spool.path(DONE, "fifo.json"))
+    os.mkdir(spool.path(DONE, "folder.json"))
+    os.symlink("/etc/passwd", spool.path(DONE, "link.json"))
+    assert list(api.jobs(DONE)) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "state"), [("completed", DONE), ("dead", DLQ), ("processing", RUNNING), ("done", DONE)]
+)
+def test_states_may_be_called_by_other_words(api: Spool, spool: SpoolDir, word: str, state: str) -> None:
+    """Words of other queues are understood."""
+    data = record.frame({"id": "a", "command": "x", "max_retries": 1, "backoff_base": 2, "backoff_max": 9}, [])
+    write_drop(spool, "a.json", data, state)
+    assert [found.id for found in api.jobs(word)] == ["a"]
+
+
+def test_state_that_does_not_exist_is_an_error(api: Spool) -> None:
+    """A typing error is not an empty listing."""
+    with pytest.raises(ValueError):
+        list(api.jobs("pendign"))
+
+
+@pytest.mark.parametrize(("state", "outcome"), [(DONE, OK), (DLQ, FAILED)])
+def test_requeued_job_waits_afresh_with_its_history(api: Spool, hands: Desk, state: str, outcome: Outcome) -> None:
+    """A dead or finished job runs again with all its retries (P7)."""
+    hands.run(hands.enqueue(id="a", max_retries=0, priority=5), outcome)
+    found = api.requeue("a", by="cli")
+    assert (found.state, found.attempts) == (PENDING, 0)
+    assert [event["event"] for event in found.history] == ["enqueued", "started", outcome.kind, "requeued"]
+    assert found.history[-1]["by"] == "cli"
+    assert listing(hands.spool) == {"pending": ["a,prio=5.json"]}
+    claimed = hands.start("a,prio=5.json")
+    assert (claimed.attempt, claimed.failures) == (2, 0)
+    assert hands.events(RUNNING, "a.json")[-2:] == ["requeued", "started"]
+
+
+def test_requeue_of_a_job_that_is_on_its_way_is_refused(api: Spool, hands: Desk) -> None:
+    """A job that waits or runs is not doubled (P3)."""
+    name = hands.enqueue(id="a")
+    with pytest.raises(QueuectlError, match="pending"):
+        api.requeue("a")
+    hands.start(name)
+    with pytest.raises(QueuectlError, match="running"):
+        api.requeue("a")
+    assert hands.events(RUNNING, "a.json") == ["enqueued", "started"]
+
+
+def test_requeue_that_was_cut_short_can_be_done_again(api: Spool, hands: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash between the event and the move leaves a dead job that can be requeued or dragged (P4)."""
+    hands.run(hands.enqueue(id="a", max_retries=0), FAILED)
+
+    def refuse(*_args: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fsops, "move", refuse)
+        with pytest.raises(SpoolUnavailableError):
+            api.requeue("a")
+    assert listing(hands.spool) == {"dlq": ["a.json"]}
+    assert api.requeue("a").state == PENDING
+    assert hands.start("a.json").failures == 0
+
+
+def test_requeue_waits_for_a_claim_in_progress(api: Spool, hands: Desk) -> None:
+    """The stripe of an id guards its moves by hand too (P3)."""
+    hands.run(hands.enqueue(id="a", max_retries=0), FAILED)
+    stripe = hands.stripes.of("a")
+    assert stripe.try_acquire()
+    done: list[str] = []
+    caller = threading.Thread(target=lambda: done.append(api.requeue("a").state))
+    caller.start()
+    caller.join(0.1)
+    assert caller.is_alive()
+    assert listing(hands.spool) == {"dlq": ["a.json"]}
+    stripe.release()
+    caller.join(10)
+    assert done == [PENDING]
+
+
+def test_requeue_gives_up_on_a_stripe_that_stays_busy(api: Spool, hands: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stopped process does not hang a command for ever."""
+    monkeypatch.setattr(queuectl.api, "_STRIPE_PATIENCE_S", 0.05)
+    hands.run(hands.enqueue(id="a", max_retries=0), FAILED)
+    assert hands.stripes.of("a").try_acquire()
+    with pytest.raises(SpoolUnavailableError):
+        api.requeue("a")
+
+
+def test_purged_job_is_gone_with_its_logs(api: Spool, hands: Desk) -> None:
+    """Only what was asked for is deleted (P6)."""
+    for job_id in ("a", "a.1", "b"):
+        hands.run(hands.enqueue(id=job_id, max_retries=0), FAILED)
+        Path(hands.spool.log_path(job_id, 1)).write_text(job_id)
+    api.purge("a")
+    assert listing(hands.spool) == {"dlq": ["a.1.json", "b.json"]}
+    assert sorted(os.listdir(hands.spool.folder("logs"))) == ["a.1.1.log", "b.1.log"]
+    with pytest.raises(UnknownJobError):
+        api.get("a")
+
+
+def test_purge_takes_the_logs_of_every_run(api: Spool, hands: Desk) -> None:
+    """A job that ran more than once leaves nothing behind."""
+    name = hands.enqueue(id="a", max_retries=1, backoff_base=0)
+    for _ in range(2):
+        name = hands.run(name, FAILED).name
+    for attempt in (1, 2):
+        Path(hands.spool.log_path("a", attempt)).write_text("x")
+    api.purge("a")
+    assert os.listdir(hands.spool.folder("logs")) == []
+
+
+def test_purge_of_a_record_that_is_none_any_more(api: Spool, spool: SpoolDir) -> None:
+    """A damaged file in dlq/ can be deleted by its name too."""
+    write_drop(spool, "a.json", "damaged", DLQ)
+    Path(spool.log_path("a", 1)).write_text("x")
+    api.purge("a")
+    assert listing(spool) == {}
+    assert os.listdir(spool.folder("logs")) == []
+
+
+def test_purge_of_a_job_that_is_on_its_way_is_refused(api: Spool, hands: Desk) -> None:
+    """What waits or runs is never deleted (P1)."""
+    name = hands.enqueue(id="a")
+    with pytest.raises(QueuectlError, match="pending"):
+        api.purge("a")
+    hands.start(name)
+    with pytest.raises(QueuectlError, match="running"):
+        api.purge("a")
+    assert listing(hands.spool) == {"running": ["a.json"]}
+
+
+def test_logs_are_in_the_order_of_attempts(api: Spool, spool: SpoolDir) -> None:
+    """The tenth run comes after the ninth, and other jobs' logs are not among them."""
+    for name in ("a.10.log", "a.9.log", "a.1.log", "a.b.1.log", "a.log", "a.x.log", "ab.1.log", "a.1.txt"):
+        Path(spool.folder("logs"), name).write_text("")
+    assert [os.path.basename(path) for path in api.logs("a")] == ["a.1.log", "a.9.log", "a.10.log"]
+    assert [os.path.basename(path) for path in api.logs("a.b")] == ["a.b.1.log"]
+
+
+def test_counts_of_a_folder_that_is_gone_are_an_error(api: Spool, spool: SpoolDir) -> None:
+    """A share that went away is not an empty queue."""
+    os.rmdir(spool.folder("done"))
+    with pytest.raises(SpoolUnavailableError):
+        api.counts()
+
+
+def test_history_of_an_unreadable_time_does_not_break_a_listing(api: Spool, spool: SpoolDir, clock: FakeClock) -> None:
+    """An instant that somebody edited is unknown, not an error."""
+    spec = {"id": "a", "command": "x", "max_retries": 1, "backoff_base": 2, "backoff_max": 9}
+    write_drop(spool, "a.json", record.frame(spec, [{"at": "yesterday", "event": "enqueued"}]), DONE)
+    assert clock.now() > 0
+    assert api.get("a").enqueued_at is None

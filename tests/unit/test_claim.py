@@ -1,0 +1,1209 @@
+"""claim: claim, start, settle, rescue. The heart."""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import json
+import multiprocessing
+import os
+import random
+import subprocess
+import sys
+from collections import Counter
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from queuectl import config, fsops, job, names, record
+from queuectl.claim import Claimed, Declined
+from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
+from queuectl.rejects import RejectedFiles
+from queuectl.spool import Located, SpoolDir
+from tests.helpers import NOON_AT, Desk, FakeClock, listing, only, write_drop
+
+JOB: dict[str, Any] = {"command": "echo hello"}
+OK = Outcome("succeeded", 0, "", 0.01)
+FAILED = Outcome("failed", 1, "", 0.01)
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX files")
+
+
+def _kept(spool: SpoolDir) -> list[str]:
+    return [name for name in os.listdir(spool.folder(REJECTED)) if not name.endswith(".reason.txt")]
+
+
+# ------------------------------------------------------------------------------------------------------------- claim
+
+
+def test_enqueued_job_is_started(desk: Desk) -> None:
+    """A claimed job lies in running/ with its start, worker and lease on record (P2, P4)."""
+    claimed = desk.start(desk.enqueue(id="job1"))
+    assert (claimed.job_id, claimed.attempt, claimed.failures, claimed.lease) == ("job1", 1, 0, "w1.0")
+    assert listing(desk.spool) == {"running": ["job1.json"]}
+    started = desk.record(RUNNING, "job1.json").history[-1]
+    assert (started.event, started.attempt, started.worker, started.lease) == ("started", 1, "w1", "w1.0")
+    assert claimed.data == Path(desk.spool.path(RUNNING, "job1.json")).read_bytes()
+
+
+def test_claim_keeps_the_inode_of_an_enqueued_job(desk: Desk) -> None:
+    """One inode serves a job for life: no file is made and deleted for it."""
+    name = desk.enqueue()
+    inode = os.stat(desk.spool.path(PENDING, name)).st_ino
+    desk.run(name, OK)
+    assert os.stat(desk.spool.path(DONE, name)).st_ino == inode
+
+
+def test_name_that_is_gone_is_declined(desk: Desk) -> None:
+    """A suggestion that is out of date costs nothing (P8)."""
+    assert desk.decline("job1.json").why == "gone"
+    assert desk.decline(names.generate_id(NOON_AT, desk.rng) + ".json").why == "gone"
+    assert desk.decline("job1.jsonl").why == "gone"
+
+
+def test_claim_is_exclusive(desk: Desk, other_desk: Desk) -> None:
+    """Of two workers that want a job, one gets it (P3)."""
+    name = desk.enqueue(id="job1")
+    desk.start(name)
+    assert other_desk.decline(name).why == "gone"
+
+
+def test_busy_stripe_declines(desk: Desk, other_desk: Desk) -> None:
+    """A process that is stopped in mid-claim blocks its stripe and nothing else (P3)."""
+    name = desk.enqueue(id="job1")
+    other = desk.enqueue(id="job2")
+    assert names.stripe_of("job1") != names.stripe_of("job2")
+    assert other_desk.stripes.of("job1").try_acquire()
+    assert desk.decline(name).why == "busy"
+    assert desk.claims.reject_quiet(name, fsops.FileSig(0, 0, 0), "", "").why == "busy"
+    assert isinstance(desk.claim(other), Claimed)
+    other_desk.stripes.of("job1").release()
+    assert isinstance(desk.claim(name), Claimed)
+
+
+def test_id_that_runs_is_busy(desk: Desk) -> None:
+    """A second file with the id of a running job waits for it and stays as it is (P3, P7)."""
+    desk.start(desk.enqueue(id="job1"))
+    desk.drop("job1.json", JOB)
+    assert desk.decline("job1.json").why == "busy"
+    assert json.loads(Path(desk.spool.path(PENDING, "job1.json")).read_text()) == JOB
+
+
+def test_stripe_is_free_after_every_kind_of_claim(desk: Desk, other_desk: Desk) -> None:
+    """No way through a claim keeps a stripe (P3)."""
+    desk.start(desk.enqueue(id="a"))
+    for name, content in (("b.json", "{"), ("c.json", "5"), ("d.json", "[5]"), ("e.json", {**JOB, "id": "zz"})):
+        desk.claim(desk.drop(name, content))
+    desk.claim("gone.json")
+    for number in range(names.STRIPE_COUNT):
+        lock = other_desk.stripes._locks[number]
+        assert lock.try_acquire(), number
+        lock.release()
+
+
+def _claim_all(root: str, worker: str, seed: int, barrier: Barrier, out: str) -> None:
+    """A process that claims whatever it can get, in an order of its own, until nothing is left."""
+    spool = SpoolDir(root)
+    desk = Desk(spool, worker=worker, seed=seed, settings=spool.settings())
+    won: list[str] = []
+    barrier.wait(60)
+    while left := spool.waiting_names():
+        random.Random(seed).shuffle(left)
+        for name in left:
+            claimed = desk.claim(name)
+            if isinstance(claimed, Claimed):
+                won.append(claimed.job_id)
+    Path(out).write_text(json.dumps(won))
+    os._exit(0)  # as a worker that was killed: its lease file stays
+
+
+def test_claims_of_many_processes_are_exclusive(spool: SpoolDir, tmp_path: Path) -> None:
+    """Four processes on 200 files: each job is claimed once, by one of them (P2, P3)."""
+    Path(spool.settings_path).write_text('durability = "off"\n')
+    desk = Desk(spool, worker="producer", settings=spool.settings())
+    desk.producer.publish([desk.producer.prepare(JOB, by="enqueue") for _ in range(120)])
+    for number in range(80):
+        write_drop(spool, f"drop{number}.json", {**JOB, "id": f"id{number}"} if number % 2 else JOB)
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(4)
+    outs = [tmp_path / f"won{number}" for number in range(4)]
+    workers = [
+        context.Process(target=_claim_all, args=(spool.root, f"w{number}", number, barrier, str(out)))
+        for number, out in enumerate(outs)
+    ]
+    for process in workers:
+        process.start()
+    for process in workers:
+        process.join(60)
+        assert process.exitcode == 0
+    won = Counter(job_id for out in outs for job_id in json.loads(out.read_text()))
+    assert len(won) == 200
+    assert set(won.values()) == {1}
+    assert len(listing(spool)["running"]) == 200
+    assert set(listing(spool)) == {"running"}
+    for name in spool.job_names(RUNNING):
+        assert desk.events(RUNNING, name).count("started") == 1
+    desk.close()
+
+
+def test_exactly_what_was_read_is_run(desk: Desk) -> None:
+    """The command that runs is the one on record when it was claimed."""
+    claimed = desk.start(desk.drop("job1.json", JOB))
+    Path(desk.spool.path(RUNNING, "job1.json")).write_text('{"command": "evil"}')
+    assert claimed.record.command == "echo hello"
+
+
+# ---------------------------------------------------------------------------------------------------- taking in drops
+
+
+def test_drop_without_an_id_takes_its_stem(desk: Desk) -> None:
+    """The file's name is the job's id, and it gets our framing and the spool's retry settings."""
+    claimed = desk.start(desk.drop("report.json", JOB))
+    assert claimed.job_id == "report"
+    assert listing(desk.spool) == {"running": ["report.json"]}
+    assert desk.events(RUNNING, "report.json") == ["enqueued", "started"]
+    assert claimed.record.max_retries == 3
+    assert os.listdir(desk.spool.tmp_dir) == []
+
+
+def test_drop_whose_stem_is_no_id_gets_a_clean_one(desk: Desk) -> None:
+    """The name that the producer gave is kept in the history."""
+    claimed = desk.start(desk.drop("my report (2).json", JOB))
+    assert claimed.job_id == "my-report-2"
+    assert claimed.record.history[0].file == "my report (2).json"
+    assert listing(desk.spool) == {"running": ["my-report-2.json"]}
+
+
+def test_drop_with_another_id_than_its_stem_gets_its_id(desk: Desk) -> None:
+    """The id in the file counts, not the file's name."""
+    claimed = desk.start(desk.drop("x.json", {**JOB, "id": "job1"}))
+    assert claimed.job_id == "job1"
+    assert listing(desk.spool) == {"running": ["job1.json"]}
+    assert claimed.record.history[0].file == "x.json"
+
+
+@pytest.mark.parametrize("file_name", ["x.json", "job1.json"])
+@pytest.mark.parametrize("state", [PENDING, RUNNING, DONE, DLQ])
+def test_drop_with_an_id_that_is_taken_is_rejected(desk: Desk, state: str, file_name: str) -> None:
+    """An explicit id that exists is a duplicate: kept with the reason, and the other job is not touched (P6, P7)."""
+    if state in (DONE, DLQ):
+        desk.run(desk.enqueue(id="job1"), OK if state == DONE else Outcome("cancelled"))
+    elif state == RUNNING:
+        desk.start(desk.enqueue(id="job1"))
+    elif file_name == "x.json":
+        desk.enqueue(id="job1")
+    if file_name == "job1.json" and state in (PENDING, RUNNING):
+        pytest.skip("the same name in pending/ is the same file; beside a running job it waits")
+    before = Path(desk.spool.path(state, "job1.json")).read_bytes()
+    declined = desk.decline(desk.drop(file_name, {**JOB, "id": "job1"}))
+    assert declined.why == "rejected"
+    assert "job1" in declined.text and f"{state}/" in declined.text
+    assert listing(desk.spool) == {state: ["job1.json"], "rejected": [file_name, f"{file_name}.reason.txt"]}
+    assert Path(desk.spool.path(state, "job1.json")).read_bytes() == before
+
+
+def test_same_name_every_night_is_a_new_job(desk: Desk) -> None:
+    """Dropping report.json again is normal: a suffix makes its id new (P7)."""
+    desk.run(desk.drop("report.json", JOB), OK)
+    claimed = desk.start(desk.drop("report.json", JOB))
+    assert claimed.job_id.startswith("report-20270115T080000-")
+    assert listing(desk.spool) == {"done": ["report.json"], "running": [f"{claimed.job_id}.json"]}
+    desk.claims.settle(claimed, OK)
+    assert desk.start(desk.drop("report.json", JOB)).job_id not in ("report", claimed.job_id)
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda text: codecs.BOM_UTF8 + text.encode(),
+        lambda text: codecs.BOM_UTF16_LE + text.encode("utf-16-le"),
+        lambda text: codecs.BOM_UTF16_BE + text.encode("utf-16-be"),
+        lambda text: text.replace("\n", "\r\n").encode(),
+    ],
+)
+def test_drop_of_any_editor_is_a_job(desk: Desk, encode: Any) -> None:
+    """Byte order marks, UTF-16 and CRLF become plain UTF-8 when the job is taken in."""
+    claimed = desk.start(desk.drop("x.json", encode('{\n"command": "echo grüße 日本"\n}\n')))
+    assert claimed.record.command == "echo grüße 日本"
+    assert record.is_framed(Path(desk.spool.path(RUNNING, "x.json")).read_bytes())
+
+
+def test_unknown_keys_of_a_drop_are_kept(desk: Desk) -> None:
+    """What the producer wrote beside the known keys stays in the file."""
+    extra = {"customer": {"no": [1, 2.5, None]}, "$schema": "x", "state": "done", "attempts": 99, "created_at": "never"}
+    claimed = desk.start(desk.drop("x.json", {**JOB, **extra}))
+    assert (claimed.attempt, claimed.failures) == (1, 0)
+    document = desk.document(RUNNING, "x.json")
+    assert {key: document[key] for key in extra} == extra
+
+
+def test_near_miss_of_a_key_is_a_warning_in_the_history(desk: Desk) -> None:
+    """A typing error is named where a person looks at the job."""
+    claimed = desk.start(desk.drop("x.json", {**JOB, "max_retires": 9}))
+    assert desk.events(RUNNING, "x.json") == ["enqueued", "warning", "started"]
+    assert "max_retries" in claimed.record.history[1].text
+    assert claimed.record.max_retries == 3
+
+
+def test_array_becomes_many_jobs(desk: Desk) -> None:
+    """A file with an array is split into jobs of their own."""
+    declined = desk.decline(desk.drop("jobs.json", [JOB, {**JOB, "id": "mine"}]))
+    assert (declined.why, declined.made) == ("split", 2)
+    assert set(listing(desk.spool)) == {"pending"}
+    assert "mine.json" in listing(desk.spool)["pending"]
+    for name in desk.spool.job_names(PENDING):
+        desk.run(name, OK)
+
+
+def test_lines_wait_until_they_are_quiet(desk: Desk) -> None:
+    """A file of lines is whole at every line end, so only quiet proves that it is (P6)."""
+    name = desk.drop("jobs.jsonl", '{"command": "a"}\n{"command": "b"}\n')
+    declined = desk.decline(name)
+    assert (declined.why, declined.text) == ("arriving", "")
+    assert declined.sig == fsops.sig_of(desk.spool.path(PENDING, name))
+    assert listing(desk.spool) == {"pending": [name]}
+    split = desk.claims.split(name)
+    assert (split.why, split.made) == ("split", 2)
+    assert len(listing(desk.spool)["pending"]) == 2
+    assert desk.claims.split(name).why == "gone"
+
+
+def test_file_of_lines_with_a_name_like_ours_is_no_single_job(desk: Desk) -> None:
+    """The ending says what is in a file, whatever its stem looks like."""
+    name = desk.drop(names.generate_id(NOON_AT, desk.rng) + ".jsonl", '{"command": "a"}\n')
+    assert desk.decline(name).why == "arriving"
+    assert listing(desk.spool) == {"pending": [name]}
+
+
+def test_unfinished_file_is_waited_for_and_then_rejected_unchanged(desk: Desk) -> None:
+    """What does not parse stays in pending/ until it was quiet; then it is kept with its reason (P6)."""
+    content = b'{"command": "echo hel'
+    name = desk.drop("x.json", content)
+    declined = desk.decline(name)
+    assert declined.why == "arriving"
+    assert declined.sig is not None
+    assert listing(desk.spool) == {"pending": [name]}
+    rejected = desk.claims.reject_quiet(name, declined.sig, declined.text, declined.hint)
+    assert rejected.why == "rejected"
+    assert listing(desk.spool) == {"rejected": ["x.json", "x.json.reason.txt"]}
+    assert Path(desk.spool.path(REJECTED, "x.json")).read_bytes() == content
+    assert declined.text in Path(desk.spool.reason_path("x.json")).read_text()
+
+
+def test_unfinished_file_that_changed_is_not_rejected(desk: Desk) -> None:
+    """A version that nobody has judged is never refused (P6)."""
+    name = desk.drop("x.json", '{"command": ')
+    declined = desk.decline(name)
+    assert declined.sig is not None
+    desk.drop("x.json", '{"command": "true')
+    assert desk.claims.reject_quiet(name, declined.sig, declined.text, "").why == "arriving"
+    desk.drop("x.json", JOB)
+    assert isinstance(desk.claim(name), Claimed)
+
+
+def test_rejected_file_that_becomes_whole_runs(desk: Desk) -> None:
+    """A writer that was slower than our patience loses nothing (P6)."""
+    watch = RejectedFiles(desk.spool, desk.settings, clock=desk.clock, rng=desk.rng)
+    with open(desk.spool.path(PENDING, "x.json"), "w") as slow:
+        slow.write('{"command": ')
+        slow.flush()
+        declined = desk.decline("x.json")
+        assert declined.sig is not None
+        desk.claims.reject_quiet("x.json", declined.sig, "", "")
+        watch.look()
+        slow.write('"true"}')
+    assert watch.look() == ["x.json"]
+    assert desk.start("x.json").record.command == "true"
+    assert "rejected" not in listing(desk.spool)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "5",
+        "[]",
+        '{"comand": "x"}',
+        '{"command": "x", "command": "y"}',
+        '{"command": "x", "a": NaN}',
+        {**JOB, "id": "../../x"},
+        {**JOB, "id": "NUL"},
+        {**JOB, "id": "a.tmp"},
+        {**JOB, "timeout": -1},
+        {**JOB, "max_retries": 10**400},
+        {**JOB, "history": [5]},
+        {**JOB, "format": 2},
+        {**JOB, "customer": "\ud800"},
+        "[" * 100_000 + "]" * 100_000,
+        '{"command": "x", "a": ' + "9" * 5000 + "}",
+        '{"command": "x", "a": 1e999}',
+        {"command": []},
+        {"command": "a\0b"},
+    ],
+)
+@pytest.mark.parametrize("generated", [False, True])
+def test_what_can_never_be_a_job_is_rejected_at_once(desk: Desk, content: object, generated: bool) -> None:
+    """Whole JSON that is no job goes to rejected/, or is refused when quiet: no crash, nothing else touched (P6)."""
+    name = f"{names.generate_id(NOON_AT, desk.rng)}.json" if generated else "x.json"
+    before = Path(write_drop(desk.spool, name, content)).read_bytes()
+    good = desk.enqueue()
+    declined = desk.decline(name)
+    if generated and declined.why == "arriving":
+        assert declined.sig is not None
+        declined = desk.claims.reject_quiet(name, declined.sig, declined.text, declined.hint)
+    assert declined.why == "rejected"
+    assert declined.text
+    assert Path(desk.spool.path(REJECTED, only_kept(desk.spool))).read_bytes() == before
+    assert os.listdir(desk.spool.tmp_dir) == []
+    desk.run(good, OK)
+
+
+def only_kept(spool: SpoolDir) -> str:
+    """The one rejected file."""
+    (name,) = _kept(spool)
+    return name
+
+
+def test_job_larger_than_the_limit_is_refused_once_it_is_quiet(desk: Desk) -> None:
+    """A file over the limit is not read as a job, however well it parses (P6)."""
+    name = desk.drop("x.json", {**JOB, "customer": "x" * job.JOB_MAX_BYTES})
+    declined = desk.decline(name)
+    assert declined.why == "arriving"
+    assert str(job.JOB_MAX_BYTES) in declined.text
+
+
+def test_sparse_giant_costs_nothing(desk: Desk) -> None:
+    """Eight gigabytes of nothing are neither read nor a job (P6)."""
+    for name in ("x.json", f"{names.generate_id(NOON_AT, desk.rng)}.json"):
+        with open(desk.spool.path(PENDING, name), "wb") as file:
+            file.truncate(8 << 30)
+        declined = desk.decline(name)
+        assert declined.why == "arriving"
+        assert declined.sig is not None
+        assert "larger" in declined.text
+        assert desk.claims.reject_quiet(name, declined.sig, declined.text, "").why == "rejected"
+
+
+@posix_only
+@pytest.mark.parametrize("generated", [False, True])
+@pytest.mark.parametrize("kind", ["folder", "link", "fifo", "dangling"])
+def test_strange_files_are_left_alone(desk: Desk, tmp_path: Path, kind: str, generated: bool) -> None:
+    """Links, folders and FIFOs are somebody else's: declined without trouble, where they are (P6, P11)."""
+    stem = names.generate_id(NOON_AT, desk.rng) if generated else "x"
+    path = Path(desk.spool.path(PENDING, f"{stem}.json"))
+    target = tmp_path / "target.json"
+    target.write_text(json.dumps(JOB))
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "link":
+        path.symlink_to(target)
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(tmp_path / "nowhere")
+    assert desk.decline(path.name).why == "foreign"
+    assert listing(desk.spool) == {"pending": [path.name]}
+    assert target.read_text() == json.dumps(JOB)
+
+
+def test_name_that_is_no_jobs_is_foreign(desk: Desk) -> None:
+    """Only NAME.json and NAME.jsonl are looked at (P11)."""
+    for name in ("notes.txt", ".x.json", "x.json.part", "~x.json"):
+        assert desk.decline(desk.drop(name, JOB)).why == "foreign"
+    assert len(listing(desk.spool)["pending"]) == 4
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("generated", [False, True])
+def test_file_that_may_not_be_read_is_looked_at_later(desk: Desk, generated: bool) -> None:
+    """A mode that forbids reading means "later", never "bad", and no trouble for the pool (P6)."""
+    name = f"{names.generate_id(NOON_AT, desk.rng) if generated else 'x'}.json"
+    os.chmod(write_drop(desk.spool, name, JOB), 0)
+    assert desk.decline(name).why == "unreadable"
+    assert listing(desk.spool) == {"pending": [name]}
+
+
+@pytest.mark.parametrize("code", ["EACCES", "EIO", "EPERM"])
+@pytest.mark.parametrize("generated", [False, True])
+def test_file_that_cannot_be_read_now_is_looked_at_later(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, code: str, generated: bool
+) -> None:
+    """A share that hiccups makes no job bad, and one file that cannot be read stops no pool (P6)."""
+    name = f"{names.generate_id(NOON_AT, desk.rng) if generated else 'x'}.json"
+    desk.drop(name, JOB)
+
+    def refuse(path: str, _max_bytes: int) -> fsops.Content:
+        number = getattr(errno, code)
+        raise OSError(number, os.strerror(number), path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fsops, "read", refuse)
+        assert desk.decline(name).why == "unreadable"
+    assert listing(desk.spool) == {"pending": [name]}
+    assert isinstance(desk.claim(name), Claimed)
+
+
+@pytest.mark.parametrize("code", ["EMFILE", "ENFILE", "ENOMEM"])
+@pytest.mark.parametrize("generated", [False, True])
+def test_trouble_of_the_machine_is_raised_and_the_file_is_back(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, code: str, generated: bool
+) -> None:
+    """Too many open files are the worker's trouble: it is told, and the job waits uncounted (P9)."""
+    name = f"{names.generate_id(NOON_AT, desk.rng) if generated else 'x'}.json"
+    desk.drop(name, JOB)
+
+    def refuse(path: str, _max_bytes: int) -> fsops.Content:
+        number = getattr(errno, code)
+        raise OSError(number, os.strerror(number), path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fsops, "read", refuse)
+        with pytest.raises(OSError):
+            desk.claim(name)
+    assert listing(desk.spool) == {"pending": [name]}
+    assert desk.start(name).attempt == 1
+
+
+@posix_only
+@pytest.mark.parametrize("content", [JOB, "framed"])
+def test_hard_link_cannot_change_a_job_that_was_taken_in(desk: Desk, tmp_path: Path, content: object) -> None:
+    """A second name for the file, or a handle kept open, reaches only what the producer wrote (P11)."""
+    data = content if content != "framed" else desk.producer.prepare({**JOB, "id": "x"}, by="x").data
+    path = write_drop(desk.spool, "x.json", data)
+    os.link(path, tmp_path / "mine.json")
+    with open(tmp_path / "mine.json", "r+") as handle:
+        claimed = desk.start("x.json")
+        handle.write('{"command": "evil"}')
+        handle.truncate()
+    assert claimed.record.command == "echo hello"
+    settled = desk.claims.settle(claimed, FAILED)
+    assert desk.record(PENDING, settled.name).command == "echo hello"
+    assert (tmp_path / "mine.json").stat().st_nlink == 1
+
+
+def test_open_handle_cannot_change_a_drop_that_was_taken_in(desk: Desk) -> None:
+    """The copy cuts off the producer's handle."""
+    with open(desk.spool.path(PENDING, "x.json"), "w") as handle:
+        handle.write(json.dumps(JOB))
+        handle.flush()
+        claimed = desk.start("x.json")
+        handle.write("garbage" * 100)
+    assert desk.claims.settle(claimed, OK).to == DONE
+    assert desk.record(DONE, "x.json").command == "echo hello"
+
+
+def test_drop_that_is_overwritten_while_it_is_read_waits(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file can be half old and half new and still parse: its bytes count when they are read twice the same."""
+    name = desk.drop("x.json", {"command": "old"})
+    real = fsops.move
+
+    def overwritten(source: str, target: str) -> None:
+        real(source, target)
+        if target.endswith(os.path.join("running", "x.json")):
+            Path(target).write_text('{"command": "new"}')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fsops, "move", overwritten)
+        assert desk.decline(name).why == "arriving"
+    assert listing(desk.spool) == {"pending": [name]}
+    assert desk.start(name).record.command == "new"
+
+
+def test_framed_file_under_another_name_gets_its_own_name(desk: Desk) -> None:
+    """A record that a person copied under another name is taken in by the id in it."""
+    data = desk.producer.prepare({**JOB, "id": "job1"}, by="x").data
+    claimed = desk.start(desk.drop("copy of job1.json", data))
+    assert claimed.job_id == "job1"
+    assert listing(desk.spool) == {"running": ["job1.json"]}
+    assert desk.events(RUNNING, "job1.json") == ["enqueued", "started"]
+
+
+def test_record_with_a_value_that_no_drop_may_have_is_rejected(desk: Desk) -> None:
+    """Our framing around nonsense (an empty command, say) does not kill a worker (P6)."""
+    spec = {"id": "x", "command": [], "max_retries": 3, "backoff_base": 2, "backoff_max": 9}
+    declined = desk.decline(desk.drop("x.json", record.frame(spec, [record.event("enqueued", NOON_AT)])))
+    assert declined.why == "rejected"
+    assert "command" in declined.text
+
+
+def test_edited_record_goes_on_where_it_stood(desk: Desk) -> None:
+    """A record saved by an editor in another layout keeps its history, failures included (P7)."""
+    name = desk.run(desk.enqueue(id="job1"), FAILED).name
+    desk.clock.advance(10)
+    path = Path(desk.spool.path(PENDING, name))
+    document = json.loads(path.read_text())
+    path.write_bytes(
+        codecs.BOM_UTF8 + json.dumps({**document, "max_retries": 1}, indent=4).replace("\n", "\r\n").encode()
+    )
+    claimed = desk.start(name)
+    assert (claimed.job_id, claimed.attempt, claimed.failures) == ("job1", 2, 1)
+    assert desk.events(RUNNING, "job1.json") == ["enqueued", "started", "failed", "started"]
+    assert desk.claims.settle(claimed, FAILED).to == DLQ
+
+
+# ------------------------------------------------------------------------------------------------------------ waiting
+
+
+def test_job_that_is_not_due_goes_back_under_its_name(desk: Desk) -> None:
+    """A name is a hint: a job whose record says "later" gets the name that says so."""
+    name = desk.enqueue(id="job1", delay=60)
+    os.rename(desk.spool.path(PENDING, name), desk.spool.path(PENDING, "job1.json"))
+    declined = desk.decline("job1.json")
+    assert (declined.why, declined.name, declined.due_at) == ("later", name, NOON_AT + 60)
+    assert listing(desk.spool) == {"pending": ["job1,due=20270115T080100Z.json"]}
+    desk.clock.advance(60)
+    assert desk.start(name).attempt == 1
+    assert listing(desk.spool) == {"running": ["job1.json"]}
+
+
+@pytest.mark.parametrize("keys", [{"delay": 60}, {"run_at": "2027-01-15T08:01:00Z"}])
+def test_drop_with_a_delay_is_taken_in_and_waits(desk: Desk, keys: dict[str, Any]) -> None:
+    """A plain drop gets its due time in its name when it is first looked at, and its delay counts from then."""
+    declined = desk.decline(desk.drop("x.json", {**JOB, **keys}))
+    assert (declined.why, declined.due_at) == ("later", NOON_AT + 60)
+    assert listing(desk.spool) == {"pending": ["x,due=20270115T080100Z.json"]}
+    desk.clock.advance(59)
+    assert desk.decline(declined.name).why == "later"
+    desk.clock.advance(1)
+    assert desk.start(declined.name).job_id == "x"
+
+
+def test_name_that_claims_a_higher_priority_is_put_right(desk: Desk) -> None:
+    """The record is the truth: a name alone moves nobody to the front."""
+    desk.enqueue(id="job1", priority=2)
+    os.rename(desk.spool.path(PENDING, "job1,prio=2.json"), desk.spool.path(PENDING, "job1,prio=9.json"))
+    assert desk.decline("job1,prio=9.json").name == "job1,prio=2.json"
+    assert desk.decline(desk.drop("x,prio=9.json", JOB)).name == "x.json"
+    assert isinstance(desk.claim("job1,prio=2.json"), Claimed)
+
+
+def test_clock_that_was_set_back_strands_no_retry(desk: Desk) -> None:
+    """A job waits for no longer than its own delay, whatever the clock does (P5)."""
+    name = desk.run(desk.enqueue(id="job1"), FAILED).name
+    desk.clock.now_at -= 31_536_000
+    assert isinstance(desk.claim(name), Claimed)
+
+
+# ------------------------------------------------------------------------------------------------------------- settle
+
+
+def test_success_goes_to_done_with_its_outcome_on_record(desk: Desk) -> None:
+    """A job that exits 0 lies in done/ and says how it went (P2, P4)."""
+    settled = desk.run(desk.enqueue(id="job1"), Outcome("succeeded", 0, "", 1.23456))
+    assert settled == (DONE, "job1.json", None, None, "")
+    assert listing(desk.spool) == {"done": ["job1.json"]}
+    last = desk.record(DONE, "job1.json").history[-1]
+    assert (last.event, last.attempt, last.exit_code, last.duration_s, last.to) == ("succeeded", 1, 0, 1.235, "done")
+    document = desk.document(DONE, "job1.json")
+    assert "state" not in document and "attempts" not in document
+
+
+def test_failures_wait_exactly_the_power_of_the_base_and_then_die(desk: Desk) -> None:
+    """2, 4 and 8 seconds between four runs, then dlq/, with all of it on record (P4)."""
+    name, waits = desk.enqueue(id="job1"), []
+    for attempt in (1, 2, 3):
+        desk.clock.advance(100.0003)
+        now_at = desk.clock.now()
+        settled = desk.run(name, FAILED)
+        assert settled.to == PENDING
+        assert settled.due_at is not None
+        waits.append(settled.delay_s)
+        assert 0 <= settled.due_at - (now_at + 2**attempt) < 0.001
+        name = settled.name
+        assert names.parse(name) == ("job1", pytest.approx(settled.due_at, abs=1e-6), 0)
+        assert desk.decline(name).why == "later"
+    assert waits == [2, 4, 8]
+    desk.clock.advance(100)
+    settled = desk.run(name, FAILED)
+    assert (settled.to, settled.name, settled.reason) == (DLQ, "job1.json", "4 runs, retries used up")
+    assert desk.events(DLQ, "job1.json") == ["enqueued", *["started", "failed"] * 4]
+    assert [event.attempt for event in desk.record(DLQ, "job1.json").history if event.event == "failed"] == [1, 2, 3, 4]
+
+
+def test_looking_too_early_does_not_move_the_due_time(desk: Desk) -> None:
+    """A job that is suggested before its time keeps its time and its name."""
+    settled = desk.run(desk.enqueue(id="job1"), FAILED)
+    declined = desk.decline(settled.name)
+    assert (declined.why, declined.name, declined.due_at) == ("later", settled.name, settled.due_at)
+
+
+def test_priority_stays_in_the_name_of_a_retry(desk: Desk) -> None:
+    """A retry of an urgent job is urgent too."""
+    assert desk.run(desk.enqueue(id="a", priority=5), FAILED).name == "a,due=20270115T080002Z,prio=5.json"
+
+
+def test_exit_code_that_is_not_to_be_retried_is_dead(desk: Desk) -> None:
+    """A job may say which failures are final."""
+    settled = desk.run(desk.enqueue(id="a", no_retry_exit_codes=[7]), Outcome("failed", 7))
+    assert settled.to == DLQ
+    assert "7" in desk.record(DLQ, "a.json").history[-1].reason
+
+
+def test_released_job_is_back_at_once_uncounted(desk: Desk) -> None:
+    """The worker's trouble costs no run, even the last one (P9)."""
+    settled = desk.run(desk.enqueue(id="a", max_retries=0), Outcome("released", reason="shutting down"))
+    assert (settled.to, settled.name, settled.due_at) == (PENDING, "a.json", None)
+    claimed = desk.start("a.json")
+    assert (claimed.attempt, claimed.failures) == (2, 0)
+    assert desk.claims.settle(claimed, OK).to == DONE
+
+
+def test_cancelled_job_is_dead_with_its_reason(desk: Desk) -> None:
+    """What a person cancels lies in dlq/."""
+    assert desk.run(desk.enqueue(id="a"), Outcome("cancelled", 143)).reason == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "name"),
+    [
+        (OK, DONE, "a.json"),
+        (FAILED._replace(kind="cancelled"), DLQ, "a.json"),
+        (Outcome("released"), PENDING, "a.json"),
+        (FAILED, PENDING, "a,due=20270115T080002Z.json"),
+    ],
+)
+def test_settling_onto_a_name_that_is_taken_keeps_both(desk: Desk, outcome: Outcome, state: str, name: str) -> None:
+    """A job never overwrites what lies where it goes (P7)."""
+    claimed = desk.start(desk.enqueue(id="a"))
+    write_drop(desk.spool, name, "somebody's", state)
+    settled = desk.claims.settle(claimed, outcome)
+    assert settled.name != name
+    assert sorted(listing(desk.spool)[state]) == sorted([name, settled.name])
+    assert Path(desk.spool.path(state, name)).read_text() == "somebody's"
+    assert desk.record(state, settled.name).id == "a"
+
+
+def test_retry_that_could_not_have_its_name_still_waits_and_runs(desk: Desk) -> None:
+    """A waiting job under a name with a token keeps its due time and is not looked at without end (P7)."""
+    claimed = desk.start(desk.enqueue(id="a"))
+    write_drop(desk.spool, "a,due=20270115T080002Z.json", "somebody's")
+    settled = desk.claims.settle(claimed, FAILED)
+    declined = desk.decline(settled.name)
+    assert declined.why == "later"
+    parts = names.parse(declined.name)
+    assert parts is not None
+    assert parts.due_at == NOON_AT + 2
+    desk.clock.advance(2)
+    assert desk.start(declined.name).attempt == 2
+
+
+def test_record_that_was_edited_while_it_ran_keeps_its_outcome(desk: Desk) -> None:
+    """Our framing with a changed key: the outcome is added to what the person wrote (P4)."""
+    claimed = desk.start(desk.enqueue(id="a", tags=["x"]))
+    path = Path(desk.spool.path(RUNNING, "a.json"))
+    path.write_bytes(path.read_bytes().replace(b'["x"]', b'["x", "edited"]'))
+    desk.claims.settle(claimed, OK)
+    assert desk.events(DONE, "a.json") == ["enqueued", "started", "succeeded"]
+    assert desk.record(DONE, "a.json").tags == ["x", "edited"]
+
+
+def test_record_whose_history_was_emptied_while_it_ran_stays_whole(desk: Desk) -> None:
+    """An edit that takes the history away does not make a broken record of the outcome (P4)."""
+    claimed = desk.start(desk.enqueue(id="a"))
+    path = Path(desk.spool.path(RUNNING, "a.json"))
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b'"history": [') + len(b'"history": [')] + record.CLOSING)
+    assert record.is_framed(path.read_bytes())
+    desk.claims.settle(claimed, OK)
+    assert desk.events(DONE, "a.json")[-1] == "succeeded"
+
+
+@pytest.mark.parametrize("content", [b"", b'{"command": "new"}', b"garbage \xff", b"x" * 5000])
+def test_record_that_was_overwritten_while_it_ran_is_kept_beside_its_outcome(desk: Desk, content: bytes) -> None:
+    """The run and its outcome are what we know; the other text is kept in rejected/ (P4, P6, P7)."""
+    claimed = desk.start(desk.enqueue(id="a"))
+    Path(desk.spool.path(RUNNING, "a.json")).write_bytes(content)
+    assert desk.claims.settle(claimed, OK).to == DONE
+    assert desk.events(DONE, "a.json") == ["enqueued", "started", "succeeded"]
+    assert Path(desk.spool.path(REJECTED, only_kept(desk.spool))).read_bytes() == content
+    assert os.listdir(desk.spool.tmp_dir) == []
+
+
+@pytest.mark.parametrize("call", ["create", "move", "publish", "replace"])
+def test_job_that_was_overwritten_is_never_gone_from_running(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Trouble in mid-repair of an overwritten record loses neither the job nor its outcome (P1, P4)."""
+    claimed = desk.start(desk.enqueue(id="a"))
+    Path(desk.spool.path(RUNNING, "a.json")).write_text("{}")
+
+    def full(*_args: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fsops, call, full)
+        try:
+            desk.claims.settle(claimed, OK)
+        except OSError:
+            assert listing(desk.spool).get("running") == ["a.json"]
+    if "done" not in listing(desk.spool):
+        desk.claims.settle(claimed, OK)
+    assert desk.events(DONE, "a.json")[-1] == "succeeded"
+
+
+@pytest.mark.parametrize("outcome", [OK, FAILED, Outcome("released")])
+def test_settling_a_job_whose_file_vanished_says_so(desk: Desk, outcome: Outcome) -> None:
+    """A file that a person deleted or moved while it ran is not made again."""
+    claimed = desk.start(desk.enqueue(id="a"))
+    os.unlink(desk.spool.path(RUNNING, "a.json"))
+    with pytest.raises(FileNotFoundError):
+        desk.claims.settle(claimed, outcome)
+    assert listing(desk.spool) == {}
+
+
+def test_outcome_that_cannot_be_recorded_can_be_tried_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk while settling moves nothing, and the second try records the outcome once (P4, P9)."""
+    claimed = desk.start(desk.enqueue(id="a"))
+    with monkeypatch.context() as patch:
+        patch.setattr(fsops, "append", _full)
+        with pytest.raises(OSError):
+            desk.claims.settle(claimed, OK)
+    assert listing(desk.spool) == {"running": ["a.json"]}
+    desk.claims.settle(claimed, OK)
+    assert desk.events(DONE, "a.json") == ["enqueued", "started", "succeeded"]
+
+
+def test_move_that_failed_can_be_tried_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An outcome on record whose move failed is not recorded twice, nor its failures counted twice (P4, P9)."""
+    claimed = desk.start(desk.enqueue(id="a"))
+    with monkeypatch.context() as patch:
+        patch.setattr(fsops, "move", _full)
+        with pytest.raises(OSError):
+            desk.claims.settle(claimed, FAILED)
+    settled = desk.claims.settle(claimed, FAILED)
+    assert desk.events(PENDING, settled.name) == ["enqueued", "started", "failed"]
+
+
+def _full(*_args: object, **_options: object) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+# --------------------------------------------------------------------------------------------------- trouble, undoing
+
+
+@pytest.mark.parametrize("drop", [False, True])
+def test_full_disk_at_the_start_puts_the_job_back_uncounted(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, drop: bool
+) -> None:
+    """A start that cannot be recorded is no start: the job is in pending/ as it was (P4, P9)."""
+    name = desk.drop("x.json", JOB) if drop else desk.enqueue()
+    before = Path(desk.spool.path(PENDING, name)).read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(fsops, "create" if drop else "append", _full)
+        with pytest.raises(OSError):
+            desk.claim(name)
+    assert listing(desk.spool) == {"pending": [name]}
+    assert Path(desk.spool.path(PENDING, name)).read_bytes() == before
+    assert os.listdir(desk.spool.tmp_dir) == []
+    assert desk.start(name).attempt == 1
+
+
+def test_start_that_may_be_on_disk_is_released_uncounted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start whose sync failed is on record, so its release is too (P4, P9)."""
+    name = desk.enqueue(id="a", max_retries=0)
+    real = fsops.append
+    calls = []
+
+    def failing_once(*args: Any, **options: Any) -> int:
+        size = real(*args, **options)
+        calls.append(size)
+        if len(calls) == 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return size
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fsops, "append", failing_once)
+        with pytest.raises(OSError):
+            desk.claim(name)
+    assert listing(desk.spool) == {"pending": ["a.json"]}
+    assert desk.events(PENDING, "a.json") == ["enqueued", "started", "released"]
+    assert desk.start("a.json").failures == 0
+
+
+@pytest.mark.parametrize("step", range(4))
+@pytest.mark.parametrize("call", ["move", "replace", "create", "append"])
+@pytest.mark.parametrize(
+    "content", ["enqueued", {"command": "a"}, {"command": "a", "id": "other"}, {"command": "a", "delay": 5}, "not due"]
+)
+def test_trouble_at_any_step_of_a_claim_loses_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, content: object, call: str, step: int
+) -> None:
+    """Whichever file operation of a claim fails, the job is in the spool once and can be run (P1, P2, P9)."""
+    if content == "enqueued":
+        name = desk.enqueue(id="a")
+    elif content == "not due":
+        desk.enqueue(id="a", delay=5)
+        os.rename(desk.spool.path(PENDING, "a,due=20270115T080005Z.json"), desk.spool.path(PENDING, "a.json"))
+        name = "a.json"
+    else:
+        name = desk.drop("a.json", content)
+    real, calls = getattr(fsops, call), []
+
+    def failing(*args: Any, **options: Any) -> Any:
+        calls.append(args)
+        if len(calls) == step + 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fsops, call, failing)
+        try:
+            claimed = desk.claim(name)
+        except OSError:
+            claimed = Declined("returned")
+            desk.lease.leave()
+    if isinstance(claimed, Claimed):
+        desk.claims.settle(claimed, OK)
+    else:
+        for running in desk.spool.job_names(RUNNING):
+            assert desk.claims.rescue(running) is not None
+        assert set(listing(desk.spool)) == {"pending"}
+        desk.clock.advance(5)
+        waiting = only(desk.spool, PENDING)
+        again = desk.claim(waiting)
+        if isinstance(again, Declined):
+            assert again.why == "later"
+            desk.clock.advance(5)
+            again = desk.claim(again.name)
+        assert isinstance(again, Claimed)
+        assert again.failures <= 1
+        desk.claims.settle(again, OK)
+    assert set(listing(desk.spool)) == {"done"}
+    assert len(listing(desk.spool)["done"]) == 1
+    assert os.listdir(desk.spool.tmp_dir) == []
+
+
+# ---------------------------------------------------------------------------------------------------- moves by hand
+
+
+@pytest.mark.parametrize(("state", "outcome"), [(DONE, OK), (DLQ, Outcome("failed", 1))])
+def test_record_that_is_dragged_to_pending_runs_again_afresh(desk: Desk, state: str, outcome: Outcome) -> None:
+    """Dragging a file from done/ or dlq/ is a requeue: fresh budget, history kept (P7)."""
+    desk.run(desk.enqueue(id="a", max_retries=0), outcome)
+    os.rename(desk.spool.path(state, "a.json"), desk.spool.path(PENDING, "a.json"))
+    claimed = desk.start("a.json")
+    assert (claimed.attempt, claimed.failures) == (2, 0)
+    assert desk.events(RUNNING, "a.json") == ["enqueued", "started", outcome.kind, "requeued", "started"]
+    assert claimed.record.history[0].event == "enqueued"
+
+
+def test_edited_record_that_is_dragged_to_pending_runs_again_afresh(desk: Desk) -> None:
+    """Correcting a dead job in an editor and dragging it back is a requeue too."""
+    desk.run(desk.enqueue(id="a", max_retries=0), FAILED)
+    document = desk.document(DLQ, "a.json")
+    os.unlink(desk.spool.path(DLQ, "a.json"))
+    claimed = desk.start(desk.drop("a.json", json.dumps({**document, "command": "mended"}, indent=2)))
+    assert (claimed.record.command, claimed.attempt, claimed.failures) == ("mended", 2, 0)
+    assert desk.events(RUNNING, "a.json") == ["enqueued", "started", "failed", "requeued", "started"]
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_running_record_that_is_dragged_to_pending_waits_for_its_run(
+    desk: Desk, other_desk: Desk, edited: bool
+) -> None:
+    """A file dragged out of running/ never makes a second run beside the first (P3); when that one is over, it counts."""
+    desk.start(desk.enqueue(id="a"))
+    os.rename(desk.spool.path(RUNNING, "a.json"), desk.spool.path(PENDING, "a.json"))
+    if edited:
+        path = Path(desk.spool.path(PENDING, "a.json"))
+        path.write_text(json.dumps(json.loads(path.read_text()), indent=2))
+        assert other_desk.decline("a.json").why == "later"
+    assert other_desk.decline("a.json").why == "busy"
+    assert listing(desk.spool) == {"pending": ["a.json"]}
+    desk.die()
+    declined = other_desk.decline("a.json")
+    assert (declined.why, declined.name) == ("later", "a.json")
+    claimed = other_desk.start("a.json")
+    assert (claimed.attempt, claimed.failures) == (2, 1)
+    assert other_desk.events(RUNNING, "a.json") == ["enqueued", "started", "abandoned", "started"]
+
+
+def test_dead_run_that_is_dragged_to_pending_may_be_the_last(desk: Desk, other_desk: Desk) -> None:
+    """Dragging a dead run around gives it no more runs than it has."""
+    desk.start(desk.enqueue(id="a", max_retries=0))
+    os.rename(desk.spool.path(RUNNING, "a.json"), desk.spool.path(PENDING, "a.json"))
+    desk.die()
+    assert other_desk.decline("a.json").why == "dead"
+    assert listing(desk.spool) == {"dlq": ["a.json"]}
+
+
+# ------------------------------------------------------------------------------------------------------------- rescue
+
+
+def _in_running(desk: Desk, name: str) -> str:
+    """As a claimer that died just after the move leaves it."""
+    parts = names.parse(name)
+    assert parts is not None
+    target = f"{names.clean_id(parts.stem)}.json"
+    fsops.move(desk.spool.path(PENDING, name), desk.spool.path(RUNNING, target))
+    return target
+
+
+def test_rescue_leaves_a_live_run_alone(desk: Desk, other_desk: Desk) -> None:
+    """Slow is not dead: while the lease is held nothing happens, however late it is (P5)."""
+    desk.start(desk.enqueue(id="a"))
+    desk.clock.advance(1e6)
+    assert other_desk.claims.rescue("a.json") is None
+    assert listing(desk.spool) == {"running": ["a.json"]}
+
+
+@posix_only
+def test_rescue_leaves_a_run_alone_whose_worker_died_and_whose_command_lives(desk: Desk, other_desk: Desk) -> None:
+    """The command holds the lease, so a second run never overlaps it (P3)."""
+    desk.start(desk.enqueue(id="a"))
+    with subprocess.Popen(["sleep", "60"], pass_fds=[desk.lease.fd]) as command:
+        desk.die()
+        assert other_desk.claims.rescue("a.json") is None
+        command.kill()
+        command.wait()
+    assert other_desk.claims.rescue("a.json") is not None
+
+
+def test_rescue_leaves_a_claim_in_progress_alone(desk: Desk, other_desk: Desk) -> None:
+    """A file in running/ whose stripe is held is being claimed just now (P3)."""
+    name = _in_running(desk, desk.enqueue(id="a"))
+    assert desk.stripes.of("a").try_acquire()
+    assert other_desk.claims.rescue(name) is None
+    desk.stripes.of("a").release()
+    assert listing(desk.spool) == {"running": ["a.json"]}
+
+
+def test_rescue_counts_an_abandoned_run_and_retries_at_once(desk: Desk, other_desk: Desk) -> None:
+    """A run whose lease is free is over: on record, counted, due now (P4, P5)."""
+    desk.start(desk.enqueue(id="a", max_retries=1))
+    desk.die()
+    settled = other_desk.claims.rescue("a.json")
+    assert settled is not None
+    assert (settled.to, settled.name, settled.due_at) == (PENDING, "a.json", None)
+    last = desk.record(PENDING, "a.json").history[-1]
+    assert (last.event, last.attempt, last.to) == ("abandoned", 1, "pending")
+    other_desk.start("a.json")
+    other_desk.die()
+    settled = desk.claims.rescue("a.json")
+    assert settled is not None
+    assert settled.to == DLQ
+    assert "abandoned" in desk.record(DLQ, "a.json").history[-1].reason
+
+
+def test_rescue_keeps_the_last_words_of_a_dead_run(desk: Desk, other_desk: Desk) -> None:
+    """What the command printed before its worker died is its log."""
+    desk.start(desk.enqueue(id="a"))
+    Path(desk.spool.output_path("w1.0")).write_text("last words")
+    desk.die()
+    other_desk.claims.rescue("a.json")
+    assert Path(desk.spool.log_path("a", 1)).read_text() == "last words"
+
+
+@pytest.mark.parametrize("name", ["a.json", "a,prio=3.json", "a,due=20270115T080100Z.json"])
+def test_rescue_puts_back_a_record_that_was_not_started(desk: Desk, name: str) -> None:
+    """A claimer that died before the start leaves no trace: not counted, its name as before (P4, P5)."""
+    keys: dict[str, Any] = {"priority": 3} if "prio" in name else {"delay": 60} if "due" in name else {}
+    desk.enqueue(id="a", **keys)
+    settled = desk.claims.rescue(_in_running(desk, name))
+    assert settled is not None
+    assert (settled.to, settled.name) == (PENDING, name)
+    assert desk.events(PENDING, name) == ["enqueued"]
+
+
+@pytest.mark.parametrize("content", [JOB, {**JOB, "id": "other"}, "{half", "", b"\xff\xfe", "[5]"])
+def test_rescue_puts_back_a_drop_that_was_not_taken_in(desk: Desk, content: object) -> None:
+    """A drop that was moved and not yet read goes back unchanged, whatever is in it (P6)."""
+    before = Path(write_drop(desk.spool, "a.json", content)).read_bytes()
+    settled = desk.claims.rescue(_in_running(desk, "a.json"))
+    assert settled is not None
+    assert listing(desk.spool) == {"pending": ["a.json"]}
+    assert Path(desk.spool.path(PENDING, "a.json")).read_bytes() == before
+
+
+@pytest.mark.parametrize("key", ["command", "max_retries", "history"])
+def test_rescue_puts_back_a_framed_file_that_is_no_record(desk: Desk, key: str) -> None:
+    """A file with our framing and wrong types does not lie in running/ for ever (P6)."""
+    data = desk.producer.prepare({**JOB, "id": "a"}, by="x").data
+    old, new = {
+        "command": (b'"echo hello"', b"5"),
+        "max_retries": (b'"max_retries": 3', b'"max_retries": -3'),
+        "history": (b'"event": "enqueued"', b'"event": 5'),
+    }[key]
+    desk.drop("a.json", data.replace(old, new))
+    assert desk.claims.rescue(_in_running(desk, "a.json")) is not None
+    assert desk.decline("a.json").why == "rejected"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "name"),
+    [
+        (OK, DONE, "a.json"),
+        (FAILED, PENDING, "a,due=20270115T080002Z.json"),
+        (Outcome("cancelled"), DLQ, "a.json"),
+        (Outcome("released"), PENDING, "a.json"),
+    ],
+)
+def test_rescue_only_makes_the_move_of_an_outcome_on_record(
+    desk: Desk, other_desk: Desk, monkeypatch: pytest.MonkeyPatch, outcome: Outcome, state: str, name: str
+) -> None:
+    """A finished run is never run again: only its move is made, where its outcome says (P4, P5)."""
+    claimed = desk.start(desk.enqueue(id="a"))
+    with monkeypatch.context() as patch:
+        patch.setattr(fsops, "move", _full)
+        with pytest.raises(OSError):
+            desk.claims.settle(claimed, outcome)
+    assert other_desk.claims.rescue("a.json") is None, "its worker lives and will try again"
+    before = desk.events(RUNNING, "a.json")
+    desk.die()
+    settled = other_desk.claims.rescue("a.json")
+    assert settled is not None
+    assert (settled.to, settled.name) == (state, name)
+    assert listing(desk.spool) == {state: [name]}
+    assert desk.events(state, name) == before
+
+
+@pytest.mark.parametrize("to", ["", "nowhere", "../..", "running", "done"])
+@pytest.mark.parametrize("kind", ["succeeded", "failed", "released", "cancelled"])
+def test_rescue_survives_an_outcome_that_leads_nowhere(desk: Desk, kind: str, to: str) -> None:
+    """A history that somebody wrote leads to a state of the table, never to an error or another folder (P2, P6)."""
+    spec = {"id": "a", "command": "true", "max_retries": 3, "backoff_base": 2, "backoff_max": 9}
+    events = [record.event("started", NOON_AT, attempt=1, lease="w9.0"), record.event(kind, NOON_AT, to=to)]
+    desk.drop("a.json", record.frame(spec, events), RUNNING)
+    settled = desk.claims.rescue("a.json")
+    assert settled is not None
+    assert settled.to == {"succeeded": DONE, "failed": PENDING, "released": PENDING, "cancelled": DLQ}[kind]
+    assert len(listing(desk.spool)) == 1
+
+
+@pytest.mark.parametrize("cut", [1, 5, 6, 7, 30, 60])
+def test_rescue_mends_a_torn_record(desk: Desk, other_desk: Desk, cut: int) -> None:
+    """A tail that a power cut tore is cut back to the last whole event, and the job goes on (P4)."""
+    desk.start(desk.enqueue(id="a"))
+    path = Path(desk.spool.path(RUNNING, "a.json"))
+    path.write_bytes(path.read_bytes()[:-cut])
+    desk.die()
+    settled = other_desk.claims.rescue("a.json")
+    assert settled is not None
+    assert settled.to == PENDING
+    expected = ["enqueued", "started", "abandoned"] if cut < 7 else ["enqueued"]
+    assert desk.events(PENDING, settled.name) == expected
+    assert os.listdir(desk.spool.tmp_dir) == []
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_rescue_of_a_job_between_its_two_names(desk: Desk, other_desk: Desk, held: bool) -> None:
+    """A claimer that died between taking a drop in and giving it its id's name leaves no job stuck (P3, P5)."""
+    claimed = desk.start(desk.drop("x.json", {**JOB, "id": "job1"}))
+    fsops.move(desk.spool.path(RUNNING, "job1.json"), desk.spool.path(RUNNING, "x.json"))
+    if held:
+        assert other_desk.claims.rescue("x.json") is None
+        return
+    desk.die()
+    assert other_desk.claims.rescue("x.json") is not None
+    assert "running" not in listing(desk.spool)
+    name = only(desk.spool, PENDING)
+    declined = other_desk.claim(name)
+    if isinstance(declined, Declined):
+        assert declined.why == "later"
+        declined = other_desk.claim(declined.name)
+    assert isinstance(declined, Claimed)
+    assert (declined.job_id, declined.attempt) == ("job1", claimed.attempt + 1)
+    assert listing(desk.spool) == {"running": ["job1.json"]}
+
+
+def test_rescue_of_what_is_gone_is_nothing(desk: Desk) -> None:
+    """A job that ended between the listing and the look is none of ours."""
+    assert desk.claims.rescue("a.json") is None
+
+
+# ------------------------------------------------------------------------------------------------------------ mending
+
+
+def test_torn_record_in_pending_is_mended_and_runs(desk: Desk) -> None:
+    """A record of ours that lost its end is not refused but repaired, once it is quiet (P1, P6)."""
+    name = desk.enqueue(id="a")
+    path = Path(desk.spool.path(PENDING, name))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-4] + b"\0\0\0\0")
+    declined = desk.decline(name)
+    assert declined.why == "arriving"
+    assert declined.sig is not None
+    assert desk.claims.reject_quiet(name, declined.sig, declined.text, "").why == "mended"
+    assert path.read_bytes() == whole
+    assert isinstance(desk.claim(name), Claimed)
+
+
+def test_torn_record_with_a_name_of_ours_is_mended_too(desk: Desk) -> None:
+    """The same for ids that queuectl made."""
+    name = desk.enqueue()
+    path = Path(desk.spool.path(PENDING, name))
+    path.write_bytes(path.read_bytes()[:-4])
+    declined = desk.decline(name)
+    assert declined.why == "arriving"
+    assert declined.sig is not None
+    assert desk.claims.reject_quiet(name, declined.sig, declined.text, "").why == "mended"
+    assert isinstance(desk.claim(name), Claimed)
+
+
+# --------------------------------------------------------------------------------------------------------- durability
+
+
+@pytest.mark.parametrize(("durability", "synced"), [("queue", False), ("full", True), ("off", False)])
+def test_starts_and_outcomes_are_synced_where_asked(
+    spool: SpoolDir, monkeypatch: pytest.MonkeyPatch, durability: str, synced: bool
+) -> None:
+    """`full` forces every start and outcome to disk before going on; the others do not wait for it (P4)."""
+    desk = Desk(spool, settings=config.defaults()._replace(durability=durability))
+    name = desk.enqueue(id="a")
+    real, seen = fsops.append, []
+
+    def watched(*args: Any, sync: bool) -> int:
+        seen.append(sync)
+        return real(*args, sync=sync)
+
+    monkeypatch.setattr(fsops, "append", watched)
+    desk.run(name, OK)
+    assert seen == [synced, synced]
+    desk.close()
+
+
+@pytest.mark.parametrize(("durability", "synced"), [("queue", True), ("full", True), ("off", False)])
+def test_drop_is_synced_before_it_takes_the_place_of_the_original(
+    spool: SpoolDir, monkeypatch: pytest.MonkeyPatch, durability: str, synced: bool
+) -> None:
+    """A power cut never leaves an empty file where a whole drop was (P1)."""
+    desk = Desk(spool, settings=config.defaults()._replace(durability=durability))
+    real, seen = fsops.create, []
+
+    def watched(path: str, data: bytes, *, sync: bool, **options: Any) -> None:
+        seen.append(sync)
+        real(path, data, sync=sync, **options)
+
+    monkeypatch.setattr(fsops, "create", watched)
+    desk.start(desk.drop("a.json", JOB))
+    assert seen == [synced]
+    desk.close()
+
+
+def test_rejecting_by_another_worker_meanwhile_is_gone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that disappears between the look and the rejection is nobody's trouble."""
+    name = desk.drop("x.json", "5")
+    real = fsops.sig_of
+
+    def vanished(path: str) -> fsops.FileSig | None:
+        if path.endswith("x.json"):
+            os.unlink(path)
+        return real(path)
+
+    monkeypatch.setattr(fsops, "sig_of", vanished)
+    assert desk.decline(name).why == "gone"
+    assert listing(desk.spool) == {}
+
+
+def test_located_paths_are_what_the_spool_says(desk: Desk) -> None:
+    """A claim names files only through the spool."""
+    name = desk.enqueue(id="a")
+    assert desk.spool.find("a") == Located(PENDING, name, desk.spool.path(PENDING, name))
+
+
+def test_clock_of_a_claim_is_the_one_given(desk: Desk) -> None:
+    """Time enters through the clock only."""
+    assert isinstance(desk.clock, FakeClock)
+    desk.clock.now_at = 1_000_000_000.0
+    desk.start(desk.enqueue(id="a"))
+    assert desk.record(RUNNING, "a.json").history[-1].at == "2001-09-09T01:46:40.000Z"

@@ -1,0 +1,232 @@
+"""config: the settings and their file."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from queuectl import config
+from queuectl.errors import InvalidSettingsError
+
+
+def test_new_file_sets_nothing() -> None:
+    """The file of a new spool is all comments: the defaults count."""
+    assert config.given(config.default_text()) == {}
+    assert config.parse(config.default_text()) == config.defaults() == config.parse("")
+
+
+def test_new_file_explains_every_setting() -> None:
+    """Each setting stands in the file with its meaning, range and default."""
+    text = config.default_text()
+    for known in config.SETTINGS:
+        assert known.meaning in text
+        assert known.allowed in text
+        assert f"\n# {known.name} = " in text
+
+
+@pytest.mark.parametrize("known", config.SETTINGS, ids=lambda known: known.name)
+def test_commented_default_is_the_default(known: config.Setting) -> None:
+    """Taking away the # in front of a setting changes nothing."""
+    text = "\n".join(
+        line[2:] if line.startswith(f"# {known.name} = ") else line for line in config.default_text().splitlines()
+    )
+    assert list(config.given(text)) == [known.name]
+    assert config.parse(text) == config.defaults()
+
+
+def test_settings_and_table_name_the_same() -> None:
+    """No setting is without a field, no field without a setting."""
+    assert config.Settings._fields == tuple(known.name for known in config.SETTINGS)
+
+
+def test_durations_are_seconds_and_forever_is_none() -> None:
+    """A setting in use is a number, whatever way it was written."""
+    made = config.parse('backoff_max = "10m"\nkeep_done = "forever"\nkeep_dlq = "90d"\nscan_s = 0.5')
+    assert (made.backoff_max, made.keep_done, made.keep_dlq, made.scan_s) == (600, None, 90 * 86400, 0.5)
+    assert made.retry_defaults == (3, 2, 600, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_retries", -1),
+        ("max_retries", 2.5),
+        ("max_retries", True),
+        ("max_retries", "3"),
+        ("backoff_base", -0.1),
+        ("backoff_base", "2"),
+        ("backoff_base", float("nan")),
+        ("backoff_base", float("inf")),
+        ("backoff_max", "forever"),
+        ("backoff_max", "soon"),
+        ("jitter", 1.01),
+        ("settle_s", 0),
+        ("scan_s", 0.01),
+        ("scan_s", "2h"),
+        ("stop_grace_s", -1),
+        ("kill_grace_s", "2h"),
+        ("shell", "fish"),
+        ("shell", ["sh"]),
+        ("durability", "always"),
+        ("keep_done", "never"),
+        ("keep_dlq", {}),
+        ("keep_dlq", [1]),
+    ],
+)
+def test_value_out_of_range_names_file_key_and_what_is_allowed(name: str, value: Any) -> None:
+    """A person who made a mistake is told where and what to write."""
+    with pytest.raises(InvalidSettingsError) as caught:
+        config.check(name, value, path="/spool/queuectl.toml")
+    assert "/spool/queuectl.toml" in str(caught.value)
+    assert caught.value.key == name
+    assert config.setting(name).allowed in caught.value.hint
+
+
+def test_long_value_is_not_repeated_at_length() -> None:
+    """An error stays readable, whatever was written."""
+    with pytest.raises(InvalidSettingsError) as caught:
+        config.check("shell", "x" * 10_000)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "text", ["max_retires = 3", "[max_retries]\nx = 1", "max-retries = 3", "[commands.x]\nargv = []"]
+)
+def test_unknown_key_or_shape_is_an_error(text: str) -> None:
+    """A setting that is not obeyed is never silently passed over."""
+    with pytest.raises(InvalidSettingsError):
+        config.parse(text, path="q.toml")
+
+
+def test_unknown_key_names_the_nearest() -> None:
+    """A typing error is found at once."""
+    with pytest.raises(InvalidSettingsError) as caught:
+        config.parse("max_retires = 3", path="q.toml")
+    assert "max_retries" in caught.value.hint
+    assert "q.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["max_retries = ", "= 3", "max_retries = 3\nmax_retries = 4", "x = " + "[" * 5000])
+def test_broken_toml_is_one_error(text: str) -> None:
+    """Whatever is wrong with the text, the worker gets one kind of error that names the file."""
+    with pytest.raises(InvalidSettingsError) as caught:
+        config.parse(text, path="q.toml")
+    assert "q.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["max_retries", "max-retries", "Max-Retries", " MAX_RETRIES "])
+def test_setting_is_found_by_any_spelling(name: str) -> None:
+    """Dash and underscore are the same on a command line."""
+    assert config.setting(name).name == "max_retries"
+
+
+def test_setting_that_does_not_exist_names_the_nearest() -> None:
+    """`config set` with a typing error says what was meant."""
+    with pytest.raises(InvalidSettingsError) as caught:
+        config.setting("max-retry")
+    assert "max_retries" in caught.value.hint
+    with pytest.raises(InvalidSettingsError) as caught:
+        config.setting("qqqq")
+    assert "config list" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "word", "value"),
+    [
+        ("max-retries", "5", 5),
+        ("jitter", "0.5", 0.5),
+        ("backoff_max", "10m", "10m"),
+        ("durability", "full", "full"),
+        ("keep_done", "forever", "forever"),
+        ("settle_s", "120", 120),
+    ],
+)
+def test_word_of_a_command_line_becomes_a_toml_value(name: str, word: str, value: Any) -> None:
+    """What is typed is stored as a number where it is one."""
+    made = config.from_word(name, word)
+    assert made == value
+    assert type(made) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "word"), [("max-retries", "many"), ("jitter", "nan"), ("durability", "5"), ("max_retries", "1.5")]
+)
+def test_word_that_is_not_allowed_is_an_error(name: str, word: str) -> None:
+    """Nothing wrong gets into the file."""
+    with pytest.raises(InvalidSettingsError):
+        config.from_word(name, word)
+
+
+@pytest.mark.parametrize("known", config.SETTINGS, ids=lambda known: known.name)
+def test_setting_a_value_in_a_new_file_puts_it_under_its_explanation(known: config.Setting) -> None:
+    """`config set` keeps every comment, and the value stands below its own."""
+    before = config.default_text()
+    after = config.edit(before, known.name, known.default)
+    lines = after.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith(f"{known.name} = "))
+    assert lines[at - 1].startswith(f"# {known.name} = ")
+    assert [line for line in lines if line.startswith("#")] == [
+        line for line in before.splitlines() if line.startswith("#")
+    ]
+    assert config.given(after) == {known.name: config.check(known.name, known.default)}
+
+
+def test_comments_survive_a_change() -> None:
+    """What a person wrote beside a setting stays."""
+    before = "# mine\nmax_retries = 3  # as agreed with Ann\n\njitter = 0.5\n"
+    after = config.edit(before, "max_retries", 7)
+    assert after == "# mine\nmax_retries = 7  # as agreed with Ann\n\njitter = 0.5\n"
+
+
+def test_new_setting_is_added_to_a_file_without_comments() -> None:
+    """A file that a person wrote from scratch can be changed too."""
+    assert config.given(config.edit("jitter = 0.5", "max_retries", 7)) == {"jitter": 0.5, "max_retries": 7}
+
+
+def test_removed_setting_falls_back_to_its_default() -> None:
+    """`config unset` takes out the one line; removing what is not there changes nothing."""
+    text = "# mine\nmax_retries = 7\njitter = 0.5\n"
+    assert config.remove(text, "max_retries") == "# mine\njitter = 0.5\n"
+    assert config.remove(text, "scan_s") == text
+
+
+def test_set_and_unset_of_a_new_file_come_back_to_it() -> None:
+    """Trying a setting out leaves no trace."""
+    text = config.default_text()
+    assert config.remove(config.edit(text, "max_retries", 7), "max_retries") == text
+
+
+@pytest.mark.parametrize(("value", "text"), [("10m", "10m"), (3, "3"), (0.5, "0.5"), (True, "true")])
+def test_value_is_shown_as_it_is_written(value: object, text: str) -> None:
+    """`config get` prints what could be typed again."""
+    assert config.show(value) == text
+
+
+def test_missing_file_gives_the_defaults(tmp_path: Path) -> None:
+    """A spool without settings works."""
+    assert config.load(str(tmp_path / "none.toml")) == config.defaults()
+
+
+def test_byte_order_mark_is_skipped(tmp_path: Path) -> None:
+    """Notepad's mark at the start of the file does no harm."""
+    path = tmp_path / "q.toml"
+    path.write_bytes(b"\xef\xbb\xbfmax_retries = 7\r\n")
+    assert config.load(str(path)).max_retries == 7
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe", b"#" * (config.SETTINGS_MAX_BYTES + 1)])
+def test_file_that_is_no_text_or_too_large_is_an_error(tmp_path: Path, data: bytes) -> None:
+    """A settings file that cannot be one names itself."""
+    path = tmp_path / "q.toml"
+    path.write_bytes(data)
+    with pytest.raises(InvalidSettingsError) as caught:
+        config.load(str(path))
+    assert str(path) in str(caught.value)
+
+
+def test_default_text_is_toml() -> None:
+    """The file of a new spool parses."""
+    assert tomllib.loads(config.default_text()) == {}

@@ -1,0 +1,318 @@
+"""executor_posix: commands, their environment, their end."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+if sys.platform == "win32":
+    pytest.skip("POSIX commands", allow_module_level=True)
+
+from queuectl import executor, executor_posix
+from queuectl.executor import CannotStartError, Ended, Spec
+from queuectl.executor_posix import PosixExecutor
+from queuectl.locks import FileLock, is_held
+from tests.helpers import wait_until
+
+
+class Bench:
+    """An executor with a supervisor's end of the pipe, an output file and a lease."""
+
+    def __init__(self, tmp_path: Path, shell: str = "auto") -> None:
+        self.folder = tmp_path / "work"
+        self.folder.mkdir(exist_ok=True)
+        self.output_path = tmp_path / "out"
+        self.output_fd = os.open(self.output_path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        self.lease = FileLock(str(tmp_path / "lease"))
+        assert self.lease.try_acquire()
+        self.supervisor: Connection
+        self.supervisor, self.conn = multiprocessing.Pipe()
+        made = executor.make(self.conn, shell)
+        assert isinstance(made, PosixExecutor)
+        self.executor = made
+
+    def start(self, command: str | list[str], *, cwd: str | None = None, env: dict[str, str] | None = None) -> None:
+        """Start a command in the work folder."""
+        environ = {"PATH": os.environ["PATH"], **(env or {})}
+        self.executor.start(Spec(command, cwd or str(self.folder), environ, self.output_fd, self.lease.fd))
+
+    def end(self, timeout: float = 10.0) -> Ended:
+        """Wait for the end of the command."""
+        deadline = time.monotonic() + timeout
+        while (ended := self.executor.wait(1.0)) is None:
+            assert time.monotonic() < deadline
+        return ended
+
+    def run(self, command: str | list[str], **options: Any) -> Ended:
+        """Start a command and wait for its end."""
+        self.start(command, **options)
+        return self.end()
+
+    @property
+    def printed(self) -> str:
+        """What the command printed."""
+        return self.output_path.read_text()
+
+    def close(self) -> None:
+        """Give everything back."""
+        os.close(self.output_fd)
+        self.lease.close()
+        self.conn.close()
+        self.supervisor.close()
+        os.close(self.executor._null_fd)
+        os.close(self.executor._wake_fd)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """An executor in this process; its signal handling is taken back afterwards."""
+    old = signal.getsignal(signal.SIGCHLD)
+    made = Bench(tmp_path)
+    yield made
+    wake_fd = signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, old)
+    os.close(wake_fd)
+    made.close()
+
+
+def test_exit_code_is_the_commands(bench: Bench) -> None:
+    """0 is success, anything else is what the command said."""
+    assert bench.run("true") == (0, "")
+    assert bench.run("exit 7") == (7, "")
+    assert bench.run(["sh", "-c", "exit 200"]) == (200, "")
+
+
+def test_string_runs_in_the_shell_and_list_does_not(bench: Bench) -> None:
+    """A list's words are arguments as they are."""
+    bench.run("echo one; echo $((1 + 1))")
+    bench.run(["echo", "$HOME; *"])
+    assert bench.printed == "one\n2\n$HOME; *\n"
+
+
+def test_output_and_errors_go_to_the_file_and_input_is_empty(bench: Bench) -> None:
+    """A command that reads its input gets the end of it at once."""
+    assert bench.run("cat; echo out; echo err >&2").exit_code == 0
+    assert bench.printed == "out\nerr\n"
+
+
+def test_environment_is_what_was_given(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else reaches the command."""
+    monkeypatch.setenv("SECRET", "x")
+    bench.run("env", env={"QUEUECTL_JOB_ID": "job1"})
+    lines = bench.printed.splitlines()
+    assert "QUEUECTL_JOB_ID=job1" in lines
+    assert not any(line.startswith("SECRET=") for line in lines)
+
+
+def test_command_runs_in_its_folder_and_the_worker_stays_in_its_own(bench: Bench) -> None:
+    """Changing the folder for the start is undone, also when the start fails."""
+    home = os.getcwd()
+    bench.run("pwd")
+    assert bench.printed == f"{bench.folder.resolve()}\n"
+    with pytest.raises(CannotStartError):
+        bench.start(["/no/such/program"])
+    assert os.getcwd() == home
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "reason"),
+    [
+        (["no-such-program-xyz"], 127, "command not found: no-such-program-xyz"),
+        (["/etc/passwd/x"], 127, "command not found: /etc/passwd/x"),
+        (["./plain"], 126, "not executable: ./plain"),
+        (["./folder"], 126, "not executable: ./folder"),
+        (["./nonsense"], 126, "cannot start ./nonsense"),
+        (["./no-interpreter"], 127, "command not found: ./no-interpreter"),
+        (["a\0b"], 126, ""),
+    ],
+)
+def test_command_that_cannot_be_started_is_the_jobs_fault(
+    bench: Bench, command: list[str], code: int, reason: str
+) -> None:
+    """A missing or broken program is a failed attempt with the shell's own code, never a crash (P6)."""
+    (bench.folder / "plain").write_text("x")
+    (bench.folder / "folder").mkdir()
+    for name, content in (("nonsense", b"\x7fELF" + b"\0" * 60), ("no-interpreter", b"#!/no/such/shell\n")):
+        (bench.folder / name).write_bytes(content)
+        (bench.folder / name).chmod(0o755)
+    with pytest.raises(CannotStartError) as caught:
+        bench.start(command)
+    assert caught.value.exit_code == code
+    assert caught.value.reason.startswith(reason)
+    assert bench.run("true").exit_code == 0
+
+
+@pytest.mark.parametrize("cwd", ["/no/such/folder", "/etc/passwd", "a\0b"])
+def test_folder_that_cannot_be_entered_is_the_jobs_fault(bench: Bench, cwd: str) -> None:
+    """A folder that is gone, is none, or cannot be one fails the attempt and says which (P6)."""
+    with pytest.raises(CannotStartError) as caught:
+        bench.start("true", cwd=cwd)
+    assert caught.value.exit_code == executor.EXIT_NOT_RUNNABLE
+    assert "folder" in caught.value.reason
+
+
+@pytest.mark.parametrize("env", [{"A=B": "x"}, {"A": "\0"}])
+def test_environment_that_cannot_be_is_the_jobs_fault(bench: Bench, env: dict[str, str]) -> None:
+    """A variable that no system takes fails the attempt (P6)."""
+    with pytest.raises(CannotStartError):
+        bench.start("true", env=env)
+
+
+@pytest.mark.parametrize("code", ["EAGAIN", "ENOMEM", "EMFILE", "ENFILE"])
+def test_machine_that_cannot_fork_is_not_the_jobs_fault(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """No memory and no processes left are the worker's trouble (P9)."""
+
+    def refuse(*_args: object, **_options: object) -> int:
+        raise OSError(getattr(errno, code), os.strerror(getattr(errno, code)))
+
+    monkeypatch.setattr(os, "posix_spawnp", refuse)
+    with pytest.raises(OSError) as caught:
+        bench.start("true")
+    assert caught.value.errno == getattr(errno, code)
+
+
+def test_command_not_found_by_the_shell_is_said(bench: Bench) -> None:
+    """127 from the shell is told in words."""
+    assert bench.run("no-such-program-xyz") == (127, "command not found")
+
+
+def test_end_by_a_signal_is_128_and_its_number(bench: Bench) -> None:
+    """A command that was killed from outside says by what."""
+    assert bench.run("kill -9 $$") == (137, "ended by SIGKILL")
+    assert bench.run("kill -TERM $$") == (143, "ended by SIGTERM")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGRTMIN"), reason="no real-time signals")
+def test_end_by_a_signal_without_a_name(bench: Bench) -> None:
+    """A real-time signal has a number only."""
+    number = signal.SIGRTMIN + 3
+    assert bench.run(f"kill -{number} $$") == (128 + number, f"ended by signal {number}")
+
+
+def test_commands_get_the_signals_that_a_shell_would_give(bench: Bench) -> None:
+    """Python ignores SIGPIPE and a worker ignores Ctrl-C; a command does neither."""
+    old = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        bench.run([sys.executable, "-c", "import signal; print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)"])
+        bench.run("kill -PIPE $$")
+    finally:
+        signal.signal(signal.SIGINT, old)
+    assert bench.printed == "False\n"
+
+
+def test_command_leads_a_group_of_its_own(bench: Bench) -> None:
+    """Ending a command never ends its worker."""
+    bench.run([sys.executable, "-c", "import os; print(os.getpgid(0) == os.getpid())"])
+    assert bench.printed == "True\n"
+
+
+def test_command_holds_the_lease(bench: Bench) -> None:
+    """The lock lives as long as anything of the job, even without its worker (P3)."""
+    bench.start(["sleep", "60"])
+    bench.lease.close()
+    assert is_held(bench.lease.path)
+    bench.executor.terminate(5)
+    assert not is_held(bench.lease.path)
+    assert bench.lease.try_acquire()
+
+
+def test_command_gets_no_other_handle_of_the_worker(bench: Bench, tmp_path: Path) -> None:
+    """A command that is left behind holds the lease and nothing else, no stripe above all (P3)."""
+    stripe = FileLock(str(tmp_path / "stripe"))
+    assert stripe.try_acquire()
+    bench.start(["sleep", "60"])
+    stripe.close()
+    # The kernel lets posix_spawn return an instant before it closes the child's other handles.
+    wait_until(lambda: not is_held(stripe.path), timeout=5)
+    bench.executor.terminate(5)
+
+
+def test_wait_ends_with_the_time(bench: Bench) -> None:
+    """A wait without an end gives None and the command runs on."""
+    bench.start(["sleep", "60"])
+    assert bench.executor.wait(0.01) is None
+    bench.executor.terminate(5)
+
+
+def test_wait_ends_with_a_message(bench: Bench) -> None:
+    """A worker hears its supervisor while a command runs."""
+    bench.start(["sleep", "60"])
+    bench.supervisor.send(("stop",))
+    assert bench.executor.heard(5)
+    assert bench.executor.wait(5) is None
+    assert bench.conn.recv() == ("stop",)
+    assert not bench.executor.heard(0)
+    bench.executor.terminate(5)
+
+
+def test_deaf_executor_waits_for_its_command_only(bench: Bench) -> None:
+    """A supervisor that is gone does not keep a worker spinning."""
+    bench.supervisor.close()
+    assert bench.executor.heard(5)
+    bench.executor.deafen()
+    assert not bench.executor.heard(0.01)
+    assert bench.run("exit 3").exit_code == 3
+
+
+def test_terminate_asks_first(bench: Bench) -> None:
+    """A command that ends when it is asked to is not killed, and its own exit code counts."""
+    bench.start("trap 'echo bye; exit 5' TERM; echo ready; while :; do sleep 0.01; done")
+    wait_until(lambda: "ready" in bench.printed)
+    assert bench.executor.terminate(10) == (5, "")
+    assert "bye" in bench.printed
+
+
+def test_terminate_kills_what_does_not_listen(bench: Bench) -> None:
+    """After the grace a command is killed."""
+    bench.start("trap '' TERM; echo ready; while :; do sleep 0.01; done")
+    wait_until(lambda: "ready" in bench.printed)
+    assert bench.executor.terminate(0.1) == (137, "ended by SIGKILL")
+
+
+def test_terminate_ends_the_whole_tree(bench: Bench) -> None:
+    """What a command started ends with it, also what does not listen (P3)."""
+    bench.start("(trap '' TERM; echo ready; while :; do sleep 0.01; done) & exec sleep 60")
+    wait_until(lambda: "ready" in bench.printed)
+    bench.executor.terminate(0.2)
+    bench.lease.close()
+    wait_until(lambda: not is_held(bench.lease.path))
+
+
+def test_terminate_ends_a_stopped_command(bench: Bench) -> None:
+    """A command that was stopped hears TERM as soon as it goes on."""
+    bench.start(["sleep", "60"])
+    os.kill(bench.executor._pid, signal.SIGSTOP)
+    assert bench.executor.terminate(10) == (143, "ended by SIGTERM")
+
+
+def test_terminate_of_a_command_that_ended_gives_its_end(bench: Bench) -> None:
+    """A command that ends while it is being ended keeps its exit code."""
+    bench.start("exit 4")
+    wait_until(lambda: os.waitid(os.P_PID, bench.executor._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT))
+    assert bench.executor.terminate(5) == (4, "")
+
+
+@pytest.mark.parametrize("shell", ["auto", "sh", "bash", "zsh", "powershell", "pwsh", "cmd"])
+def test_every_shell_of_the_setting_has_its_words(shell: str) -> None:
+    """The command follows as the last word."""
+    assert executor.shell_words(shell)[-1] in ("-c", "/c", "-Command")
+
+
+def test_group_that_is_gone_does_not_live() -> None:
+    """A process group without processes is over."""
+    pid = os.posix_spawnp("true", ["true"], {}, setpgroup=0)
+    assert executor_posix._group_lives(pid)
+    os.waitpid(pid, 0)
+    assert not executor_posix._group_lives(pid)

@@ -1,0 +1,330 @@
+"""fsops: each step at the disk either happened or did not."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from queuectl import fsops
+
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX files")
+
+
+def test_read_gives_content_and_signature(tmp_path: Path) -> None:
+    """A read tells what tells this version from the next."""
+    path = tmp_path / "x"
+    path.write_bytes(b"abc")
+    content = fsops.read(str(path), 10)
+    assert (content.data, content.links, content.oversize) == (b"abc", 1, False)
+    assert content.sig == fsops.sig_of(str(path))
+    path.write_bytes(b"abcd")
+    assert content.sig != fsops.sig_of(str(path))
+
+
+def test_read_of_a_large_file_reads_nothing(tmp_path: Path) -> None:
+    """A sparse file of many gigabytes costs no memory (P6)."""
+    path = tmp_path / "x"
+    with path.open("wb") as file:
+        file.truncate(8 << 30)
+    content = fsops.read(str(path), 1000)
+    assert content.oversize
+    assert content.data == b""
+
+
+def test_read_up_to_the_limit(tmp_path: Path) -> None:
+    """A file of exactly the limit is read."""
+    path = tmp_path / "x"
+    path.write_bytes(b"x" * 1000)
+    assert len(fsops.read(str(path), 1000).data) == 1000
+    assert fsops.read(str(path), 999).oversize
+
+
+@posix_only
+@pytest.mark.parametrize("kind", ["folder", "link", "dangling", "fifo", "socket", "null"])
+def test_read_of_what_is_no_regular_file_raises_at_once(tmp_path: Path, kind: str) -> None:
+    """A link is not followed, a FIFO and a device are not waited for (P11)."""
+    path = tmp_path / "x.json"
+    target = tmp_path / "target"
+    target.write_bytes(b"secret")
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "link":
+        path.symlink_to(target)
+    elif kind == "dangling":
+        path.symlink_to(tmp_path / "nowhere")
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+    else:
+        path = Path(os.devnull)
+    with pytest.raises(fsops.NotRegularError):
+        fsops.read(str(path), 1000)
+
+
+def test_read_of_a_missing_file_says_so(tmp_path: Path) -> None:
+    """A file that is gone is told apart from one that cannot be read."""
+    with pytest.raises(FileNotFoundError):
+        fsops.read(str(tmp_path / "x"), 10)
+    assert fsops.sig_of(str(tmp_path / "x")) is None
+    assert fsops.sig_of(str(tmp_path / "x" / "y")) is None
+
+
+def test_tail_is_the_end_of_the_file(tmp_path: Path) -> None:
+    """Only the end of a long file is read."""
+    path = tmp_path / "x"
+    path.write_bytes(b"0123456789")
+    assert fsops.read_tail(str(path), 4) == b"6789"
+    assert fsops.read_tail(str(path), 99) == b"0123456789"
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_create_never_replaces(tmp_path: Path, sync: bool) -> None:
+    """A new file is new (P7)."""
+    path = tmp_path / "x"
+    fsops.create(str(path), b"one", sync=sync)
+    with pytest.raises(FileExistsError):
+        fsops.create(str(path), b"two", sync=sync)
+    assert path.read_bytes() == b"one"
+
+
+@posix_only
+def test_created_files_are_not_writable_by_others(tmp_path: Path) -> None:
+    """Whatever the umask, nobody else may write our files (P10)."""
+    old = os.umask(0)
+    try:
+        fsops.create(str(tmp_path / "x"), b"", sync=False)
+        fsops.make_folder(str(tmp_path / "a" / "b"))
+        os.close(fsops.open_lock_file(str(tmp_path / "lock")))
+        os.close(fsops.open_output(str(tmp_path / "out")))
+    finally:
+        os.umask(old)
+    for name in ("x", "a", "a/b", "lock", "out"):
+        assert not stat.S_IMODE((tmp_path / name).stat().st_mode) & 0o022, name
+
+
+def test_append_writes_from_the_offset(tmp_path: Path) -> None:
+    """The old end is overwritten by the new one, in place (P4)."""
+    path = tmp_path / "x"
+    path.write_bytes(b"head-END")
+    inode = path.stat().st_ino
+    assert fsops.append(str(path), 8, 5, b"more-END", sync=True) == 13
+    assert path.read_bytes() == b"head-more-END"
+    assert path.stat().st_ino == inode
+
+
+def test_append_to_a_file_that_changed_writes_nothing(tmp_path: Path) -> None:
+    """A record that somebody edited is not written over blindly."""
+    path = tmp_path / "x"
+    path.write_bytes(b"head-edited-END")
+    with pytest.raises(BlockingIOError):
+        fsops.append(str(path), 8, 5, b"more-END", sync=False)
+    assert path.read_bytes() == b"head-edited-END"
+
+
+_FULL_DISK = """
+import resource, signal, sys
+from queuectl import fsops
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+path, call, limit = sys.argv[1], sys.argv[2], int(sys.argv[3])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+try:
+    if call == "append":
+        fsops.append(path, 1000, 990, b"y" * 500, sync=False)
+    else:
+        fsops.create(path, b"y" * 500, sync=True)
+except OSError as error:
+    sys.exit(0 if error.errno == 27 else 2)
+sys.exit(1)
+"""
+
+
+@posix_only
+@pytest.mark.parametrize("room", [0, 1, 9, 10, 11, 300])
+def test_append_without_room_leaves_the_file_as_it_was(tmp_path: Path, room: int) -> None:
+    """A disk that takes a part of a write costs nothing that was there (P4, P9)."""
+    path = tmp_path / "x"
+    path.write_bytes(b"x" * 990 + b"0123456789")
+    done = subprocess.run([sys.executable, "-c", _FULL_DISK, str(path), "append", str(1000 + room)], check=False)
+    assert done.returncode == 0
+    assert path.read_bytes() == b"x" * 990 + b"0123456789"
+
+
+@posix_only
+@pytest.mark.parametrize("room", [0, 100])
+def test_create_without_room_leaves_nothing(tmp_path: Path, room: int) -> None:
+    """An enqueue that does not fit leaves no half file (P1)."""
+    path = tmp_path / "x"
+    done = subprocess.run([sys.executable, "-c", _FULL_DISK, str(path), "create", str(room)], check=False)
+    assert done.returncode == 0
+    assert not path.exists()
+
+
+def test_move_never_replaces(tmp_path: Path) -> None:
+    """A name that is taken stays as it is, and so does what was to be moved (P7)."""
+    source, target = tmp_path / "a", tmp_path / "b"
+    source.write_bytes(b"a")
+    target.write_bytes(b"b")
+    with pytest.raises(FileExistsError):
+        fsops.move(str(source), str(target))
+    assert (source.read_bytes(), target.read_bytes()) == (b"a", b"b")
+    target.unlink()
+    fsops.move(str(source), str(target))
+    assert target.read_bytes() == b"a"
+    assert not source.exists()
+
+
+@posix_only
+def test_move_never_replaces_a_dangling_link(tmp_path: Path) -> None:
+    """A link that leads nowhere is a file of somebody's too (P7)."""
+    (tmp_path / "a").write_bytes(b"a")
+    (tmp_path / "b").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileExistsError):
+        fsops.move(str(tmp_path / "a"), str(tmp_path / "b"))
+
+
+@posix_only
+@pytest.mark.parametrize("taken", [True, False])
+def test_move_on_a_file_system_without_the_flag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: bool) -> None:
+    """Where rename knows no "do not replace" (NFS, FUSE), it still replaces nothing (P7)."""
+    import ctypes
+
+    def unsupported(_source: bytes, _target: bytes) -> int:
+        ctypes.set_errno(errno.EINVAL)
+        return -1
+
+    monkeypatch.setattr(fsops, "_no_replace_call", unsupported)
+    source, target = tmp_path / "a", tmp_path / "b"
+    source.write_bytes(b"a")
+    if taken:
+        target.write_bytes(b"b")
+        with pytest.raises(FileExistsError):
+            fsops.move(str(source), str(target))
+        assert target.read_bytes() == b"b"
+    else:
+        fsops.move(str(source), str(target))
+        assert target.read_bytes() == b"a"
+
+
+def test_move_of_what_is_gone_says_so(tmp_path: Path) -> None:
+    """Who comes second to a rename is told."""
+    with pytest.raises(FileNotFoundError):
+        fsops.move(str(tmp_path / "a"), str(tmp_path / "b"))
+
+
+def test_publish_never_replaces(tmp_path: Path) -> None:
+    """A finished file takes a free name and no other (P7)."""
+    source, target = tmp_path / "a", tmp_path / "b"
+    source.write_bytes(b"a")
+    fsops.publish(str(source), str(target))
+    assert target.read_bytes() == b"a"
+    assert not source.exists()
+    source.write_bytes(b"c")
+    with pytest.raises(FileExistsError):
+        fsops.publish(str(source), str(target))
+    assert (source.read_bytes(), target.read_bytes()) == (b"c", b"a")
+
+
+@posix_only
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOTSUP, errno.EMLINK])
+def test_publish_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """A file system without hard links (FAT, some shares) publishes by a move that replaces nothing (P7)."""
+
+    def no_links(_source: str, _target: str) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fsops.os, "link", no_links)
+    source, target = tmp_path / "a", tmp_path / "b"
+    source.write_bytes(b"a")
+    fsops.publish(str(source), str(target))
+    assert target.read_bytes() == b"a"
+    source.write_bytes(b"c")
+    with pytest.raises(FileExistsError):
+        fsops.publish(str(source), str(target))
+
+
+def test_unlink_tells_what_was_gone(tmp_path: Path) -> None:
+    """Deleting twice is no error."""
+    path = tmp_path / "x"
+    path.write_bytes(b"")
+    assert fsops.unlink(str(path))
+    assert not fsops.unlink(str(path))
+    fsops.unlink_if_free(str(path))
+
+
+def test_syncs_of_folders_and_files_raise_nothing(tmp_path: Path) -> None:
+    """What can be synced is, on this file system too (P1)."""
+    paths = []
+    for name in "abc":
+        fsops.create(str(tmp_path / name), b"x", sync=False)
+        paths.append(str(tmp_path / name))
+    fsops.sync_files(str(tmp_path), paths)
+    fsops.sync_folder(str(tmp_path))
+
+
+def test_syncs_one_by_one_where_there_is_no_syncfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without syncfs every single file is synced (P1)."""
+    monkeypatch.setattr(fsops, "_libc_handle", None)
+    synced: list[int] = []
+    monkeypatch.setattr(fsops.os, "fsync", synced.append)
+    (tmp_path / "a").write_bytes(b"")
+    (tmp_path / "b").write_bytes(b"")
+    fsops.sync_files(str(tmp_path), [str(tmp_path / "a"), str(tmp_path / "b")])
+    assert len(synced) == 2
+
+
+def test_output_is_appended_to(tmp_path: Path) -> None:
+    """What a command and its children print never overwrites itself, and a new run starts empty."""
+    path = tmp_path / "out"
+    path.write_bytes(b"old")
+    fd = fsops.open_output(str(path))
+    other = os.open(path, os.O_WRONLY | os.O_APPEND)
+    os.write(fd, b"one ")
+    os.write(other, b"two ")
+    os.write(fd, b"three")
+    os.close(fd)
+    os.close(other)
+    assert path.read_bytes() == b"one two three"
+
+
+def test_same_file_by_handle_and_name(tmp_path: Path) -> None:
+    """A lock on a file that was deleted and made again is noticed (P3)."""
+    path = tmp_path / "lock"
+    fd = fsops.open_lock_file(str(path))
+    try:
+        assert fsops.is_same_file(fd, str(path))
+        path.rename(tmp_path / "old")
+        assert not fsops.is_same_file(fd, str(path))
+        path.write_bytes(b"")
+        assert not fsops.is_same_file(fd, str(path))
+    finally:
+        os.close(fd)
+
+
+@posix_only
+def test_lock_file_is_not_made_through_a_link(tmp_path: Path) -> None:
+    """A link in the place of a lock makes no file elsewhere (P10)."""
+    (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError):
+        fsops.open_lock_file(str(tmp_path / "lock"))
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EROFS", "EIO", "ESTALE"])
+def test_trouble_of_the_machine_is_known(name: str) -> None:
+    """These are never held against a job (P9)."""
+    assert fsops.is_trouble(OSError(getattr(errno, name), "x"))
+
+
+@pytest.mark.parametrize("name", ["ENOENT", "EACCES", "EEXIST", "EISDIR", "ENAMETOOLONG"])
+def test_trouble_of_one_file_is_not_the_machines(name: str) -> None:
+    """A pool does not pause because of one name."""
+    assert not fsops.is_trouble(OSError(getattr(errno, name), "x"))

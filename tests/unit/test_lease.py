@@ -1,0 +1,73 @@
+"""lease: a worker's proof of life."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from queuectl.lease import Lease, is_alive
+from queuectl.spool import SpoolDir
+
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows does not share locks with children")
+
+
+def test_lease_is_held_while_its_worker_lives(spool: SpoolDir) -> None:
+    """What runs under a held lease is alive (P5)."""
+    lease = Lease(spool, "w1")
+    assert lease.name == "w1.0"
+    assert is_alive(spool, "w1.0")
+    lease.close()
+    assert not is_alive(spool, "w1.0")
+    assert os.listdir(spool.lease_dir) == []
+
+
+def test_two_workers_of_one_name_get_different_leases(spool: SpoolDir) -> None:
+    """A name that comes twice (a pid used again) never shares a proof of life (P3)."""
+    one, two = Lease(spool, "w1"), Lease(spool, "w1")
+    assert (one.name, two.name) == ("w1.0", "w1.1")
+    one.close()
+    two.close()
+
+
+def test_renewed_lease_keeps_its_name(spool: SpoolDir) -> None:
+    """Nobody is left behind, so the next job runs under the same lease."""
+    lease = Lease(spool, "w1")
+    assert lease.renew()
+    assert lease.name == "w1.0"
+    assert is_alive(spool, "w1.0")
+    lease.close()
+
+
+@posix_only
+def test_lease_that_a_process_left_behind_still_holds_is_left_to_it(spool: SpoolDir) -> None:
+    """A daemonised grandchild keeps its own job alive and no other (P3, P5)."""
+    lease = Lease(spool, "w1")
+    with subprocess.Popen(["sleep", "60"], pass_fds=[lease.fd]) as left_behind:
+        assert not lease.renew()
+        assert lease.name == "w1.1"
+        assert is_alive(spool, "w1.0")
+        assert is_alive(spool, "w1.1")
+        left_behind.kill()
+        left_behind.wait()
+    assert not is_alive(spool, "w1.0")
+    lease.close()
+
+
+def test_lease_that_is_left_counts_as_dead(spool: SpoolDir) -> None:
+    """After trouble the worker goes on under another lease, and what is on record under the old one is rescued (P9)."""
+    lease = Lease(spool, "w1")
+    lease.leave()
+    assert lease.name == "w1.1"
+    assert not is_alive(spool, "w1.0")
+    assert is_alive(spool, "w1.1")
+    lease.close()
+
+
+@pytest.mark.parametrize("name", ["", "nobody.0", "../../queuectl.toml", "/etc/passwd", "x\0y", "x" * 5000, ".."])
+def test_lease_name_out_of_a_strange_record_is_dead_and_touches_nothing(spool: SpoolDir, name: str) -> None:
+    """A lease's name comes out of a file that others may write: it leads to no other folder (P10)."""
+    assert not is_alive(spool, name)
+    assert os.listdir(spool.lease_dir) == []

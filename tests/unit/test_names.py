@@ -1,0 +1,190 @@
+"""names: ids and the names of job files."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from queuectl import names
+from tests.helpers import NOON_AT
+
+
+@pytest.mark.parametrize("job_id", ["a", "job1", "A.b_c-d", "2026-report", "x" * 100, "console", "com10", "a..b"])
+def test_good_ids_are_accepted(job_id: str) -> None:
+    """Letters, digits, dot, underscore and dash, up to the limit."""
+    assert names.why_bad_id(job_id) == ""
+
+
+@pytest.mark.parametrize(
+    "job_id",
+    [
+        "",
+        "x" * 101,
+        "-a",
+        ".a",
+        "_a",
+        "a b",
+        "a/b",
+        "a\\b",
+        "../x",
+        "a,due=1",
+        "é",
+        "a\n",
+        "a\0",
+        "a.",
+        "con",
+        "NUL.txt",
+        "Com1",
+        "lpt9.a.b",
+        "aux",
+    ],
+)
+def test_bad_ids_are_refused_with_a_reason(job_id: str) -> None:
+    """What cannot be a file's name on every system, or leads out of the folder, is no id (P10)."""
+    assert names.why_bad_id(job_id)
+
+
+@pytest.mark.parametrize(
+    "job_id", ["a.tmp", "b.TMP9", "c.rclone", "d.sync-conflict-20270115-080000", "e_conflict-20270115-080000"]
+)
+def test_id_whose_file_would_be_taken_for_unfinished_is_refused(job_id: str) -> None:
+    """A job must not get a name that every listing passes over: it would be accepted and never run (P1)."""
+    assert names.is_temporary(f"{job_id}.json")
+    assert names.why_bad_id(job_id)
+
+
+@pytest.mark.parametrize(
+    ("stem", "job_id"),
+    [
+        ("report", "report"),
+        ("my report (2)", "my-report-2"),
+        ("..hidden", "hidden"),
+        ("con", "job-con"),
+        ("-x-", "x"),
+    ],
+)
+def test_stem_is_cleaned_into_an_id(stem: str, job_id: str) -> None:
+    """A dropped file's name becomes an id that still reads like it."""
+    assert names.clean_id(stem) == job_id
+
+
+@pytest.mark.parametrize("stem", ["", "...", "日本", "\udcff", "con." + "x" * 200, "a.tmp", "x" * 300, "nul.", "\0"])
+def test_cleaned_id_is_always_good(stem: str) -> None:
+    """Whatever a file is called, an id can be made of it (P6)."""
+    assert names.why_bad_id(names.clean_id(stem)) == ""
+
+
+def test_stems_without_a_usable_letter_get_different_ids() -> None:
+    """Two files named in a script that ids cannot hold do not become one job."""
+    assert names.clean_id("日本") != names.clean_id("中国")
+
+
+def test_suffixed_id_stays_within_the_limit() -> None:
+    """An id that is taken can always be made longer."""
+    made = names.with_suffix("x" * 100, "20270115T080000-ab")
+    assert len(made) == names.ID_MAX_CHARS
+    assert made.endswith("-20270115T080000-ab")
+    assert names.why_bad_id(made) == ""
+
+
+def test_generated_ids_sort_by_time() -> None:
+    """A listing of generated ids is in the order they were made, to the microsecond."""
+    rng = random.Random(1)
+    made = [names.generate_id(NOON_AT + step / 1e6, rng) for step in (0, 1, 999_999, 1_000_000, 86_400_000_000)]
+    assert made == sorted(made)
+    assert all(names.is_generated(item) and not names.why_bad_id(item) for item in made)
+    assert made[0].startswith("20270115-080000-000000-")
+
+
+def test_ids_that_differ_in_case_share_a_stripe() -> None:
+    """Ids are unique ignoring case, so one lock must guard all spellings (P3)."""
+    assert names.stripe_of("Job-A") == names.stripe_of("jOB-a")
+    assert 0 <= names.stripe_of("x") < names.STRIPE_COUNT
+
+
+def test_stripe_of_an_id_never_changes() -> None:
+    """Two versions of queuectl on one spool must agree on the stripe (P3)."""
+    assert [names.stripe_of(item) for item in ("job1", "report", "20270115-080000-000000-abcd")] == [57, 4, 60]
+
+
+def test_stripes_are_used_evenly() -> None:
+    """No stripe guards much more than its share."""
+    counts = [0] * names.STRIPE_COUNT
+    for number in range(6400):
+        counts[names.stripe_of(f"job{number}")] += 1
+    assert 50 < min(counts) and max(counts) < 180
+
+
+@pytest.mark.parametrize(
+    ("file_name", "parts"),
+    [
+        ("a.json", ("a", None, 0)),
+        ("a,prio=9.json", ("a", None, 9)),
+        ("a,prio=-3.json", ("a", None, -3)),
+        ("a,due=20270115T080000Z.json", ("a", NOON_AT, 0)),
+        ("a,due=20270115T080000.500Z,prio=2.json", ("a", NOON_AT + 0.5, 2)),
+        ("a b.json", ("a b", None, 0)),
+        ("a,b.json", ("a,b", None, 0)),
+        ("a,due=soon.json", ("a,due=soon", None, 0)),
+        ("a,prio=1234567.json", ("a,prio=1234567", None, 0)),
+        (",prio=9.json", (",prio=9", None, 0)),
+    ],
+)
+def test_name_is_read_and_never_a_reason_to_refuse(file_name: str, parts: tuple[str, float | None, int]) -> None:
+    """Flags that cannot be read belong to the stem (P6)."""
+    assert names.parse(file_name) == parts
+
+
+@pytest.mark.parametrize("file_name", [".json", "a.txt", "a.JSON", "a.jsonl", "a", "a.json.tmp", "~a.json", "#a.json"])
+def test_names_that_are_no_jobs(file_name: str) -> None:
+    """Only NAME.json is a job (P11)."""
+    assert names.parse(file_name) is None
+
+
+@pytest.mark.parametrize(
+    "file_name",
+    [
+        ".a.json.Xyz12",
+        ".a.json",
+        "~a.json",
+        "#a.json#",
+        "a.json~",
+        "a.json.part",
+        "a.json.filepart",
+        "a.crdownload",
+        "a.json.swp",
+        "a.sync-conflict-20270115-080000.json",
+        "a (Ann's conflicted copy 2027-01-15).json",
+        "a (conflicted copy 2027-01-15 080000).json",
+        "a_conflict-20270115-080000.json",
+        "a.tmpAb12.json",
+        "a.json.reason.txt",
+        "desktop.ini",
+        "Thumbs.db",
+    ],
+)
+def test_names_that_clients_use_while_they_write_are_left_alone(file_name: str) -> None:
+    """Half-written and conflict copies of real clients are never jobs (P11)."""
+    assert names.is_temporary(file_name)
+    assert names.parse(file_name) is None
+
+
+@pytest.mark.parametrize("file_name", ["template.json", "a.tmpl.v2.json", "lock.json", "backup.json", "partial.json"])
+def test_ordinary_names_are_not_taken_for_temporary(file_name: str) -> None:
+    """A job whose name only reminds of a temporary file runs."""
+    assert names.parse(file_name) is not None
+
+
+def test_batch_names() -> None:
+    """NAME.jsonl holds one job a line; temporary ones and a bare ending do not."""
+    assert names.is_batch("a.jsonl")
+    assert not names.is_batch(".jsonl")
+    assert not names.is_batch("~a.jsonl")
+    assert not names.is_batch("a.json")
+
+
+def test_waiting_name_says_only_what_is_not_ordinary() -> None:
+    """A job that is simply next is ID.json."""
+    assert names.waiting_name("a", None, 0) == "a.json"
+    assert names.waiting_name("a", NOON_AT, 9) == "a,due=20270115T080000Z,prio=9.json"

@@ -1,0 +1,280 @@
+"""record: the framing, its repair, and what is read off a history."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from queuectl import record, times
+from queuectl.errors import DamagedRecordError, InvalidJobError
+from tests.helpers import NOON_AT
+
+SPEC: dict[str, Any] = {"id": "job1", "command": "true", "max_retries": 3, "backoff_base": 2, "backoff_max": 3600}
+
+
+def _event(kind: str, **facts: Any) -> dict[str, Any]:
+    return record.event(kind, NOON_AT, **facts)
+
+
+def _frame(*events: dict[str, Any], **spec: Any) -> bytes:
+    return record.frame({**SPEC, **spec}, list(events))
+
+
+def _standing(*events: dict[str, Any]) -> record.Standing:
+    return record.standing(record.decode(_frame(*events)))
+
+
+def _append(data: bytes, *events: dict[str, Any], empty: bool = False) -> bytes:
+    offset, text = record.append(len(data), list(events), empty=empty)
+    return data[:offset] + text
+
+
+def test_record_is_readable_json_one_key_and_one_event_a_line() -> None:
+    """A record is what the format says, byte for byte."""
+    data = _frame(_event("enqueued", by="enqueue"), _event("started", attempt=1))
+    assert data.decode().splitlines() == [
+        "{",
+        ' "format": 1,',
+        ' "id": "job1",',
+        ' "command": "true",',
+        ' "max_retries": 3,',
+        ' "backoff_base": 2,',
+        ' "backoff_max": 3600,',
+        ' "history": [',
+        '  {"at": "2027-01-15T08:00:00.000Z", "event": "enqueued", "by": "enqueue"},',
+        '  {"at": "2027-01-15T08:00:00.000Z", "event": "started", "attempt": 1}',
+        " ]",
+        "}",
+    ]
+    assert data.endswith(record.CLOSING)
+    assert json.loads(data)["history"][1]["attempt"] == 1
+
+
+def test_text_of_any_script_is_kept_as_it_is() -> None:
+    """A person reads what was written, not escapes."""
+    data = _frame(command="echo 'grüße 日本 \u2028 \"x\" \\ \n'")
+    assert "日本" in data.decode()
+    assert record.decode(data).command == "echo 'grüße 日本 \u2028 \"x\" \\ \n'"
+    assert record.is_framed(data)
+
+
+@pytest.mark.parametrize("value", ["\ud800", float("inf"), float("nan"), {"x": ["\udfff"]}, {"\ud800": 1}])
+def test_what_json_cannot_hold_is_an_invalid_job(value: object) -> None:
+    """A record that readers could not open is never written (P6)."""
+    with pytest.raises(InvalidJobError):
+        _frame(customer=value)
+
+
+def test_value_nested_too_deep_is_an_invalid_job() -> None:
+    """A tower of brackets is a refusal, not a crash (P6)."""
+    value: list[Any] = []
+    for _ in range(100_000):
+        value = [value]
+    with pytest.raises(InvalidJobError):
+        _frame(customer=value)
+
+
+def test_empty_facts_are_left_out_of_an_event() -> None:
+    """An event says only what is known; zero is known."""
+    assert _event("failed", exit_code=0, reason="", worker=None, delay_s=0.0) == {
+        "at": "2027-01-15T08:00:00.000Z",
+        "event": "failed",
+        "exit_code": 0,
+        "delay_s": 0.0,
+    }
+
+
+def test_append_only_writes_over_the_closing() -> None:
+    """An event is added by one write at the end; everything before it stays as it is (P4)."""
+    data = _frame(_event("enqueued"))
+    grown = _append(data, _event("started"), _event("succeeded"))
+    assert grown.startswith(data[: -len(record.CLOSING)])
+    assert record.is_framed(grown)
+    assert grown == _frame(_event("enqueued"), _event("started"), _event("succeeded"))
+
+
+def test_append_to_an_empty_history() -> None:
+    """The first event has no comma before it."""
+    assert _append(_frame(), _event("enqueued"), empty=True) == _frame(_event("enqueued"))
+
+
+def test_append_of_a_text_that_utf8_cannot_hold_keeps_the_record_whole() -> None:
+    """A reason with a lone surrogate (a file name, say) does not damage the record."""
+    grown = _append(_frame(_event("enqueued")), _event("failed", reason="\udcff"))
+    assert json.loads(grown)["history"][1]["reason"] == "?"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data[:-1],
+        lambda data: data + b"\n",
+        lambda data: b"\xef\xbb\xbf" + data,
+        lambda data: data.replace(b"\n", b"\r\n"),
+        lambda data: b" " + data,
+        lambda data: json.dumps(json.loads(data), indent=2).encode(),
+        lambda data: json.dumps(json.loads(data)).encode(),
+        lambda data: data.replace(b'"format": 1', b'"format": 2'),
+        lambda data: data.replace(b'\n  {"at"', b'\n {"at"', 1),
+        lambda data: data[: len(data) // 2],
+        lambda data: b"",
+        lambda data: data[:-6] + b"\0" * 6,
+    ],
+)
+def test_other_whitespace_is_not_our_framing(change: Any) -> None:
+    """Only a record to which an event can be appended blindly counts as framed."""
+    assert not record.is_framed(change(_frame(_event("enqueued"), _event("started"))))
+
+
+def test_decode_of_what_is_no_record_is_one_error() -> None:
+    """A damaged record is reported with its path, whatever is wrong with it."""
+    with pytest.raises(DamagedRecordError) as caught:
+        record.decode(b"{", path="/spool/done/x.json")
+    assert "/spool/done/x.json" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"command": ""},
+        {"command": []},
+        {"max_retries": -1},
+        {"max_retries": "3"},
+        {"backoff_base": -2},
+        {"backoff_base": 1e300},
+        {"backoff_max": -1},
+        {"backoff_max": "1h"},
+        {"jitter": 7},
+        {"timeout": 0},
+        {"timeout": -1},
+        {"priority": 10**9},
+    ],
+)
+def test_framed_record_with_a_value_that_is_never_written_is_damaged(spec: dict[str, Any]) -> None:
+    """Framing alone does not pass a value that a drop would be refused for: a person or a script wrote it (P6)."""
+    data = _frame(_event("enqueued"), **spec)
+    assert record.is_framed(data)
+    with pytest.raises(DamagedRecordError):
+        record.decode(data)
+
+
+def test_repair_cuts_back_to_the_last_whole_event() -> None:
+    """A write that was cut short by a power cut costs only what was being written (P4)."""
+    before = _frame(_event("enqueued"), _event("started", attempt=1))
+    after = _append(before, _event("succeeded", attempt=1, to="done"))
+    torn = after[: len(before) + 10]
+    assert not record.is_framed(torn)
+    assert record.repair(torn) == before
+
+
+def test_repair_keeps_an_event_that_is_whole_but_for_its_closing() -> None:
+    """An outcome that reached the disk is not thrown away with its closing (P4)."""
+    data = _frame(_event("enqueued"), _event("started"))
+    assert record.repair(data[: -len(record.CLOSING)]) == data
+
+
+def test_repair_sees_through_nul_tails() -> None:
+    """ext4 may leave NULs where a file was made longer and not yet written."""
+    data = _frame(_event("enqueued"))
+    assert record.repair(data[: -len(record.CLOSING)] + b"\0" * 200) == data
+    assert record.repair(data[: -len(record.CLOSING)] + b',\n  {"at": "2027' + b"\0" * 200) == data
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b'{"command": "true"}', b'{\n "format": 1,\n "id": "job1",\n "comm', b"\0" * 99]
+)
+def test_repair_of_what_was_no_record_is_none(data: bytes) -> None:
+    """Nothing is made up where there is nothing to be saved."""
+    assert record.repair(data) is None
+
+
+def test_standing_of_a_new_job() -> None:
+    """A job that never ran has no runs, no failures and is due."""
+    made = _standing(_event("enqueued", by="drop"))
+    assert (made.starts, made.failures, made.due_at, made.error, made.ended_to) == (0, 0, None, "", "")
+
+
+def test_standing_counts_only_what_uses_up_a_run() -> None:
+    """failed, timed_out and abandoned count; released does not (P9)."""
+    made = _standing(
+        _event("enqueued"),
+        _event("started"),
+        _event("failed", exit_code=1, to="pending"),
+        _event("started"),
+        _event("released", to="pending"),
+        _event("started"),
+        _event("timed_out", reason="timed out after 5 s", to="pending"),
+        _event("started"),
+        _event("abandoned", to="pending"),
+    )
+    assert (made.starts, made.failures) == (4, 3)
+    assert made.error == "abandoned: its worker died"
+
+
+def test_requeue_starts_a_fresh_budget_and_keeps_the_number_of_runs() -> None:
+    """A job that is run again has all its retries, and its next attempt a number of its own (P7: logs are kept)."""
+    made = _standing(
+        _event("enqueued"), _event("started"), _event("failed", exit_code=3, to="dlq"), _event("requeued", by="cli")
+    )
+    assert (made.starts, made.failures, made.ended_to) == (1, 0, "")
+    assert made.error == "exit 3"
+
+
+def test_warnings_and_unknown_events_move_nothing() -> None:
+    """An event of a later version, or a warning after the outcome, leaves the job where it is."""
+    made = _standing(
+        _event("enqueued"),
+        _event("started"),
+        _event("succeeded", to="done"),
+        _event("warning", text="x"),
+        _event("polished", attempt=9),
+    )
+    assert made.ended_to == "done"
+    assert made.last is not None
+    assert made.last.event == "succeeded"
+
+
+def test_due_time_counts_only_until_the_next_event() -> None:
+    """A retry's due time is gone once the job has started."""
+    due_at = times.to_text(NOON_AT + 8)
+    failed = _event("failed", exit_code=1, to="pending", due_at=due_at, delay_s=8.0)
+    waiting = _standing(_event("enqueued"), _event("started"), failed)
+    assert (waiting.due_at, waiting.delay_s) == (NOON_AT + 8, 8.0)
+    assert _standing(_event("enqueued"), _event("started"), failed, _event("started")).due_at is None
+
+
+def test_due_time_that_cannot_be_read_is_now() -> None:
+    """A history that somebody edited strands no job."""
+    assert _standing(_event("enqueued", due_at="soon")).due_at is None
+
+
+def test_job_is_due_at_its_time_and_not_before() -> None:
+    """A wait is neither cut short nor made longer."""
+    assert not record.is_due(NOON_AT + 2, 2.0, NOON_AT)
+    assert not record.is_due(NOON_AT + 2, 2.0, NOON_AT + 1.999)
+    assert record.is_due(NOON_AT + 2, 2.0, NOON_AT + 2)
+    assert record.is_due(None, None, NOON_AT)
+
+
+def test_due_time_further_away_than_its_delay_is_due() -> None:
+    """A clock that was set back a year strands nothing for longer than its own delay (P5)."""
+    assert record.is_due(NOON_AT + 2, 2.0, NOON_AT - 31_536_000)
+    assert not record.is_due(NOON_AT + 2, None, NOON_AT - 31_536_000)
+
+
+@pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        (record.Event("", "failed", exit_code=3), "exit 3"),
+        (record.Event("", "failed", exit_code=143, reason="ended by SIGTERM"), "exit 143: ended by SIGTERM"),
+        (record.Event("", "timed_out", exit_code=143, reason="timed out after 5 s"), "timed out after 5 s"),
+        (record.Event("", "timed_out"), "timed out"),
+        (record.Event("", "abandoned", reason="x"), "abandoned: its worker died"),
+        (record.Event("", "failed"), "failed"),
+    ],
+)
+def test_end_of_a_run_is_told_in_a_few_words(event: record.Event, text: str) -> None:
+    """A list has room for a few words on what went wrong."""
+    assert record.describe(event) == text

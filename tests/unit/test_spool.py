@@ -1,0 +1,211 @@
+"""spool: where everything lies and what it is called."""
+
+from __future__ import annotations
+
+import os
+import random
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from queuectl import config, record, setup, spool
+from queuectl.errors import DamagedRecordError, InvalidSettingsError, NotASpoolError, SpoolUnavailableError
+from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
+from queuectl.spool import Located, SpoolDir
+from tests.helpers import NOON_AT, Desk, listing, make_spool, write_drop
+
+
+def test_new_spool_has_the_tree_of_the_format(tmp_path: Path) -> None:
+    """`init` makes every folder, the settings and the README."""
+    made = make_spool(tmp_path / "deep" / "spool")
+    for name in ("pending", "running", "done", "dlq", "rejected", "logs", ".queuectl/tmp", ".queuectl/locks"):
+        assert (tmp_path / "deep" / "spool" / name).is_dir(), name
+    assert made.settings() == config.defaults()
+    assert os.path.getsize(made.readme_path) > 500
+    assert os.listdir(made.tmp_dir) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes")
+def test_new_spool_is_writable_by_nobody_else_whatever_the_umask(tmp_path: Path) -> None:
+    """A spool made under umask 0 is not refused by the next worker (P10)."""
+    old = os.umask(0)
+    try:
+        made = make_spool(tmp_path / "spool")
+    finally:
+        os.umask(old)
+    for folder, _, files in os.walk(made.root):
+        for path in (folder, *(os.path.join(folder, name) for name in files)):
+            assert not stat.S_IMODE(os.stat(path).st_mode) & 0o022, path
+
+
+def test_making_a_spool_again_changes_nothing(tmp_path: Path) -> None:
+    """`init` on a spool keeps what is there (P7)."""
+    made = make_spool(tmp_path / "spool")
+    Path(made.settings_path).write_text("max_retries = 7\n")
+    Path(made.readme_path).write_text("mine")
+    assert not setup.create(made, rng=random.Random(1))
+    assert made.settings().max_retries == 7
+    assert Path(made.readme_path).read_text() == "mine"
+
+
+def test_open_completes_a_clone(tmp_path: Path) -> None:
+    """A repository keeps no empty folders: they are made when the spool is opened."""
+    (tmp_path / "queuectl.toml").write_text("")
+    SpoolDir.open(tmp_path)
+    assert (tmp_path / "pending").is_dir()
+    assert (tmp_path / ".queuectl" / "leases").is_dir()
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "file"])
+def test_open_of_what_is_no_spool_makes_nothing(tmp_path: Path, kind: str) -> None:
+    """A wrong path gets an answer, not a new spool."""
+    path = tmp_path / "x"
+    if kind == "empty":
+        path.mkdir()
+    elif kind == "file":
+        path.write_text("")
+    with pytest.raises(NotASpoolError) as caught:
+        SpoolDir.open(path)
+    assert str(path) in caught.value.hint
+    assert kind != "empty" or os.listdir(path) == []
+
+
+def test_file_in_the_place_of_a_folder_is_reported(tmp_path: Path) -> None:
+    """A spool that cannot be completed says why."""
+    (tmp_path / "queuectl.toml").write_text("")
+    (tmp_path / "pending").write_text("")
+    with pytest.raises(SpoolUnavailableError):
+        SpoolDir.open(tmp_path)
+
+
+def test_root_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker changes its folder for each command; its own paths must not."""
+    monkeypatch.chdir(tmp_path)
+    assert SpoolDir("x").root == str(tmp_path / "x")
+
+
+def test_listings_pass_over_what_is_no_job(spool: SpoolDir) -> None:
+    """Temporary and foreign names are left alone, and can be reported (P11)."""
+    for name in ("b.json", "a.json", "c.jsonl", "a.json.part", ".hidden.json", "~x.json", "notes.txt", "README.txt"):
+        write_drop(spool, name, "")
+    assert sorted(spool.waiting_names()) == ["a.json", "b.json", "c.jsonl"]
+    assert spool.job_names(PENDING) == ["a.json", "b.json"]
+    assert spool.foreign_names(PENDING) == [".hidden.json", "a.json.part", "notes.txt", "~x.json"]
+
+
+@pytest.mark.parametrize("state", [PENDING, RUNNING, DONE, DLQ])
+def test_job_is_found_by_its_id_in_every_state(spool: SpoolDir, state: str) -> None:
+    """Finding a job is a stat a state (P2)."""
+    write_drop(spool, "job1.json", "", state)
+    assert spool.find("job1") == Located(state, "job1.json", spool.path(state, "job1.json"))
+    assert spool.find("job") is None
+    assert spool.find("job11") is None
+
+
+@pytest.mark.parametrize(
+    "name", ["job1,due=20270115T080000Z.json", "job1,prio=9.json", "JOB1.json", "job1,due=20270115T080000Z,prio=9.json"]
+)
+def test_waiting_job_is_found_under_a_name_with_flags(spool: SpoolDir, name: str) -> None:
+    """A job that waits is found by its id too, ignoring case."""
+    write_drop(spool, name, "")
+    found = spool.find("job1")
+    assert found is not None
+    assert found.name == name
+
+
+@pytest.mark.parametrize("job_id", ["../outside", "../pending/x", "x/../x", "..\\pending\\x", "", ".", "x\0"])
+def test_id_that_leads_elsewhere_finds_nothing(spool: SpoolDir, tmp_path: Path, job_id: str) -> None:
+    """An id is a name, never a path (P10)."""
+    write_drop(spool, "x.json", "")
+    (Path(spool.root) / "outside.json").write_text("")
+    assert spool.find(job_id) is None
+
+
+def test_holds_looks_only_where_it_is_asked_to(spool: SpoolDir) -> None:
+    """A few stats, no listing."""
+    write_drop(spool, "job1.json", "", DONE)
+    assert spool.holds("job1") == DONE
+    assert spool.holds("job1", (RUNNING, DLQ)) == ""
+
+
+def test_read_gives_record_and_bytes(desk: Desk) -> None:
+    """A record is read as it stands."""
+    name = desk.enqueue(id="job1")
+    stored = desk.spool.read(PENDING, name)
+    assert stored.record.id == "job1"
+    assert stored.sig.size == len(stored.data)
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"command": "true"}'])
+def test_read_of_what_is_no_record_is_one_error(spool: SpoolDir, content: str) -> None:
+    """A drop or a damaged file is told apart from a record."""
+    write_drop(spool, "x.json", content)
+    with pytest.raises(DamagedRecordError):
+        spool.read(PENDING, "x.json")
+
+
+def test_move_keeps_both_when_the_name_is_taken(spool: SpoolDir, rng: random.Random) -> None:
+    """Two jobs with one id are both kept, under different names (P7)."""
+    write_drop(spool, "job1.json", "one", RUNNING)
+    write_drop(spool, "job1.json", "two", DONE)
+    name = spool.move(Located(RUNNING, "job1.json", spool.path(RUNNING, "job1.json")), DONE, "job1.json", rng)
+    assert name != "job1.json"
+    assert name.startswith("job1-") and name.endswith(".json")
+    assert Path(spool.path(DONE, name)).read_text() == "one"
+    assert Path(spool.path(DONE, "job1.json")).read_text() == "two"
+
+
+def test_temporary_files_have_names_of_their_own(spool: SpoolDir) -> None:
+    """Two writers with the same luck do not meet in tmp/."""
+    one = spool.write_temporary("x", b"one", rng=random.Random(1), sync=False)
+    two = spool.write_temporary("x", b"two", rng=random.Random(1), sync=False)
+    assert one != two
+    assert Path(one).read_bytes() == b"one"
+
+
+def test_settings_with_a_mistake_name_the_file(spool: SpoolDir) -> None:
+    """A worker does not start on a mistake in the settings."""
+    Path(spool.settings_path).write_text("max_retries = -1")
+    with pytest.raises(InvalidSettingsError) as caught:
+        spool.settings()
+    assert spool.settings_path in str(caught.value)
+
+
+def test_settings_that_cannot_be_read_are_not_taken_for_none(spool: SpoolDir) -> None:
+    """A settings file that is there and cannot be read is trouble, not the defaults."""
+    os.unlink(spool.settings_path)
+    os.mkdir(spool.settings_path)
+    with pytest.raises(SpoolUnavailableError):
+        spool.settings()
+
+
+def test_settings_are_replaced_in_one_step(spool: SpoolDir, rng: random.Random) -> None:
+    """A reader sees the old or the new settings, and nothing is left in tmp/."""
+    spool.write_settings("max_retries = 7\n", rng=rng)
+    assert spool.settings().max_retries == 7
+    assert os.listdir(spool.tmp_dir) == []
+
+
+def test_paused_is_a_file_with_a_reason(spool: SpoolDir) -> None:
+    """Anybody can pause a spool with any tool, and say why."""
+    assert not spool.is_paused()
+    assert spool.pause_reason() == ""
+    Path(spool.paused_path).write_bytes(b"disk is being moved\nby Ann\xff")
+    assert spool.is_paused()
+    assert spool.pause_reason() == "disk is being moved"
+
+
+def test_name_of_a_waiting_job_follows_its_record(desk: Desk) -> None:
+    """The record is the truth, the name a hint."""
+    item = record.decode(
+        record.frame(
+            {"id": "a", "command": "true", "max_retries": 1, "backoff_base": 2, "backoff_max": 9, "priority": 4},
+            [record.event("enqueued", NOON_AT, due_at="2027-01-15T08:00:05.000Z", delay_s=5.0)],
+        )
+    )
+    standing = record.standing(item)
+    assert spool.name_for(item, standing, NOON_AT) == "a,due=20270115T080005Z,prio=4.json"
+    assert spool.name_for(item, standing, NOON_AT + 5) == "a,prio=4.json"
+    assert spool.record_name("a") == "a.json"

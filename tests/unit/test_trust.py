@@ -1,0 +1,81 @@
+"""trust: only who may write may run."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+from pathlib import Path
+
+import pytest
+
+from queuectl import trust
+from queuectl.errors import UntrustedSpoolError
+from queuectl.spool import SpoolDir
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="on Windows the folder's ACL decides")
+
+
+def test_new_spool_is_trusted(spool: SpoolDir) -> None:
+    """What `init` makes can be worked on (P10)."""
+    trust.check(spool)
+
+
+@pytest.mark.parametrize(
+    "name", [".", "pending", "running", "done", "dlq", "rejected", ".queuectl", "queuectl.toml", ".queuectl/taken"]
+)
+@pytest.mark.parametrize("mode", [0o002, 0o020])
+def test_spool_that_others_can_write_to_is_refused(spool: SpoolDir, name: str, mode: int) -> None:
+    """Whoever can put a file there has code run as our user (P10)."""
+    path = Path(spool.root, name)
+    if mode == 0o020:
+        os.chown(path, -1, _foreign_group())
+    path.chmod(path.stat().st_mode | mode)
+    with pytest.raises(UntrustedSpoolError) as caught:
+        trust.check(spool)
+    assert caught.value.path == os.path.normpath(path)
+    assert caught.value.hint.startswith("chmod -R go-w ")
+    assert spool.root in caught.value.hint
+
+
+def test_the_command_of_the_hint_closes_it(spool: SpoolDir) -> None:
+    """The person is given a command that works (P10)."""
+    os.chmod(spool.folder("pending"), 0o777)
+    with pytest.raises(UntrustedSpoolError) as caught:
+        trust.check(spool)
+    assert os.system(caught.value.hint) == 0  # noqa: S605
+    trust.check(spool)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can give files away")
+def test_folder_of_somebody_else_is_refused(spool: SpoolDir) -> None:
+    """An owner can always write, whatever the mode says (P10)."""
+    os.chown(spool.folder("pending"), 65534, -1)
+    with pytest.raises(UntrustedSpoolError) as caught:
+        trust.check(spool)
+    assert caught.value.hint.startswith("chown -R ")
+
+
+def test_missing_folder_is_not_untrusted(spool: SpoolDir) -> None:
+    """What does not exist lets nobody in."""
+    os.rmdir(spool.folder("rejected"))
+    os.unlink(spool.settings_path)
+    trust.check(spool)
+
+
+def test_spool_with_a_space_in_its_name_gets_a_hint_that_can_be_typed(tmp_path: Path) -> None:
+    """The command of the hint is quoted."""
+    spool = SpoolDir(tmp_path / "my spool")
+    spool.make_folders()
+    os.chmod(spool.root, 0o777)
+    with pytest.raises(UntrustedSpoolError) as caught:
+        trust.check(spool)
+    assert f"'{spool.root}'" in caught.value.hint
+
+
+def _foreign_group() -> int:
+    """A group of more than its one user, if we may give files to it; else ours."""
+    if os.geteuid() == 0:
+        return 65534
+    own = pwd.getpwuid(os.geteuid()).pw_gid
+    return next((gid for gid in os.getgroups() if gid != own), own)

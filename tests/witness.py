@@ -1,0 +1,44 @@
+"""The command that test jobs run: it leaves evidence outside the spool.
+
+usage: witness.py FILE SECONDS EXIT_CODE FAIL_FIRST
+
+Appends `S ID PID NANOSECONDS` when it starts and `E ...` when it ends, each in one write, and `O ...` where it finds another run of the same job alive (a lock that only a live run holds). Fails while fewer than FAIL_FIRST runs
+of this job have ended before.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+
+def main() -> int:
+    path, seconds, code, fail_first = sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    job_id = os.environ["QUEUECTL_JOB_ID"]
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+
+    def note(kind: str) -> None:
+        os.write(fd, f"{kind} {job_id} {os.getpid()} {time.monotonic_ns()}\n".encode())
+
+    lock = os.open(f"{path}.{job_id}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        import fcntl
+
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:
+        pass
+    except OSError:
+        note("O")
+    note("S")
+    time.sleep(seconds)
+    if fail_first:
+        with open(path, "rb") as file:
+            ended = sum(1 for line in file if line.startswith(f"E {job_id} ".encode()))
+        code = code or (1 if ended < fail_first else 0)
+    note("E")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
