@@ -354,7 +354,7 @@ def unlink_if_free(path: str) -> None:
 
 
 def make_folder(path: str) -> None:
-    """Make a folder, and those above it, that others cannot write to (`os.makedirs` gives its mode to the last only)."""
+    """Make a folder, and those above it, that others cannot write to (`os.makedirs` gives its mode to the last)."""
     above = os.path.dirname(path)
     if above and not os.path.isdir(above):
         make_folder(above)

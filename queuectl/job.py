@@ -106,7 +106,7 @@ KNOWN_KEYS = tuple(field.encode_name for field in msgspec.structs.fields(JobSpec
 # Keys that other queues' files carry. They are kept, never obeyed, and not worth a warning.
 _IGNORED_KEYS = frozenset(
     """state status attempts attempt created_at updated_at started_at finished_at completed_at next_run_at last_error
-    error exit_code worker worker_id locked_by result name description comment notes version $schema""".split()
+    error exit_code worker worker_id locked_by result name description comment notes version $schema""".split()  # noqa: SIM905 (a list is 24 lines)
 )
 
 

@@ -29,14 +29,14 @@ LAYERS = (
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names.split()}
 
-DISK_CALLS = frozenset(
-    f"os.{name}"
-    for name in """rename renames replace link symlink unlink remove rmdir removedirs mkdir makedirs mkfifo write
-    writev pwrite fsync fdatasync ftruncate truncate chmod chown utime""".split()
-) | {"shutil.move", "shutil.copy", "shutil.copyfile", "shutil.copy2", "shutil.copytree", "shutil.rmtree"}
+_OS_CALLS = """rename renames replace link symlink unlink remove rmdir removedirs mkdir makedirs mkfifo write writev
+pwrite fsync fdatasync ftruncate truncate chmod chown utime"""
+_SHUTIL_CALLS = "move copy copyfile copy2 copytree rmtree"
+DISK_CALLS = {f"os.{name}" for name in _OS_CALLS.split()} | {f"shutil.{name}" for name in _SHUTIL_CALLS.split()}
+_PATH_CALLS = "write_text write_bytes touch unlink rename mkdir rmdir symlink_to hardlink_to chmod"
 # Files that are no part of the queue: the demo's own folder, and where a detached pool's lines go.
 OTHER_FILES = frozenset({"cli/demo.py", "cli/worker.py"})
-PATH_CALLS = frozenset("write_text write_bytes touch unlink rename mkdir rmdir symlink_to hardlink_to chmod".split())
+PATH_CALLS = frozenset(_PATH_CALLS.split())
 
 
 class Import(NamedTuple):
@@ -229,9 +229,11 @@ def test_only_lifecycle_spells_the_states() -> None:
     for path in _files():
         if _name(path) in ("lifecycle", "errors", "cli"):
             continue
-        for node in ast.walk(_tree(path)):
-            if isinstance(node, ast.Constant) and node.value in states:
-                wrong.append(f"{_where(path, node.lineno)}: {node.value!r}")
+        wrong += [
+            f"{_where(path, node.lineno)}: {node.value!r}"
+            for node in ast.walk(_tree(path))
+            if isinstance(node, ast.Constant) and node.value in states
+        ]
     assert wrong == []
 
 

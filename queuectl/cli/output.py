@@ -29,7 +29,7 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _RED, _YELLOW, _DIM, _BOLD, _GREEN, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[1m", "\x1b[32m", "\x1b[0m"
 STYLES = {"red": _RED, "yellow": _YELLOW, "dim": _DIM, "bold": _BOLD, "green": _GREEN}
 _LONG = ("COMMAND", "ERROR")
-_ID_CHARS = 40
+_LONG_AT_LEAST = 8
 _STATE_STYLES = {"running": "yellow", "done": "green", "dlq": "red", "rejected": "red"}
 
 
@@ -181,17 +181,30 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         for row in rows:
             line("\t".join(safe(cell) for cell in row))
         return
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False, emoji=False, markup=False, no_color=not has_colour())
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    for number, header in enumerate(headers):
-        # Long texts give way where the terminal is narrow; ids, states and times stay whole.
-        longest = max([len(header), *(len(row[number]) for row in rows)])
-        least = 8 if header in _LONG else min(longest, _ID_CHARS)
-        made.add_column(header, no_wrap=True, overflow="ellipsis", min_width=least)
-    for row in rows:
-        made.add_row(*(Text(safe(cell), style=_STATE_STYLES.get(cell, "")) for cell in row))
+    cells = [[safe(cell) for cell in row] for row in rows]
+    longest = [max(cell_len(text) for text in column) for column in zip(headers, *cells, strict=True)]
+    console = Console(highlight=False, emoji=False, markup=False, color_system="auto" if has_colour() else None)
+    widths = _fit(headers, longest, console.width)
+    console.width = max(console.width, sum(widths) + 2 * len(widths))
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for header, width in zip(headers, widths, strict=True):
+        made.add_column(header, no_wrap=True, overflow="ellipsis", width=width)
+    for row in cells:
+        made.add_row(*(Text(cell, style=_STATE_STYLES.get(cell, "")) for cell in row))
     console.print(made)
+
+
+def _fit(headers: Sequence[str], longest: Sequence[int], room: int) -> list[int]:
+    """The width of each column: long texts give way where the terminal is narrow; ids, states and times stay whole."""
+    widths = list(longest)
+    places = sorted((place for place, header in enumerate(headers) if header in _LONG), key=lambda place: longest[place])
+    left = room - 2 * len(headers) - sum(widths) + sum(widths[place] for place in places)
+    for number, place in enumerate(places):
+        widths[place] = min(widths[place], max(_LONG_AT_LEAST, left // (len(places) - number)))
+        left -= widths[place]
+    return widths

@@ -1,4 +1,4 @@
-"""Settings of the property tests: no deadline for one example (the machine is shared), the same examples in each run."""
+"""Settings of the property tests: no deadline for one example (machines are shared), the same examples in each run."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def _decodes(data: bytes) -> bool:
 def test_random_tail_is_repaired_to_a_prefix(
     spec: dict[str, Any], history: list[dict[str, Any]], data: st.DataObject, noise: bytes
 ) -> None:
-    """Whatever bytes stand in the place of a record's tail, what was whole before them is kept and nothing is made up."""
+    """Whatever bytes stand in the place of a record's tail, what was whole before them is kept as it was (P4)."""
     whole = record.frame(spec, history)
     length = data.draw(st.integers(0, len(whole)))
     mended = record.repair(whole[:length] + noise)

@@ -135,15 +135,18 @@ import resource, signal, sys
 from queuectl import fsops
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 path, call, limit = sys.argv[1], sys.argv[2], int(sys.argv[3])
-resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+code = 1
 try:
     if call == "append":
         fsops.append(path, 1000, 990, b"y" * 500, sync=False)
     else:
         fsops.create(path, b"y" * 500, sync=True)
 except OSError as error:
-    sys.exit(0 if error.errno == 27 else 2)
-sys.exit(1)
+    code = 0 if error.errno == 27 else 2
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))  # a coverage run writes its data at the end
+sys.exit(code)
 """
 
 

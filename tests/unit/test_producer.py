@@ -121,13 +121,18 @@ def test_accepted_jobs_are_forced_to_disk_before_they_are_acknowledged(
 ) -> None:
     """The content is synced before the name appears, the name before the call returns (P1)."""
     calls: list[str] = []
-    for call in ("create", "sync_files", "publish", "sync_folder"):
 
-        def watched(*args: Any, _real: Any = getattr(fsops, call), _call: str = call, **options: Any) -> Any:
-            calls.append(f"{_call}+sync" if options.get("sync") else _call)
-            return _real(*args, **options)
+    def watch(call: str) -> None:
+        real = getattr(fsops, call)
+
+        def watched(*args: Any, **options: Any) -> Any:
+            calls.append(f"{call}+sync" if options.get("sync") else call)
+            return real(*args, **options)
 
         monkeypatch.setattr(fsops, call, watched)
+
+    for call in ("create", "sync_files", "publish", "sync_folder"):
+        watch(call)
     made = Desk(desk.spool, worker="w3", settings=desk.settings._replace(durability=durability))
     made.producer.publish([_prepare(made) for _ in range(count)])
     made.close()

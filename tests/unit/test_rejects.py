@@ -113,6 +113,33 @@ def test_rejected_file_that_heals_goes_back(spool: SpoolDir, rejected: RejectedF
     assert listing(spool) == {"pending": ["x.json"]}
 
 
+def test_rejected_file_that_healed_before_anybody_looked_goes_back(spool: SpoolDir, rejected: RejectedFiles) -> None:
+    """Its reason tells which version was refused, so a new supervisor sees the change at first sight (P6)."""
+    _reject(spool, "x.json")
+    _reject(spool, "y.json", JOB.encode())
+    write_drop(spool, "x.json", JOB, REJECTED)
+    assert rejected.look() == ["x.json"]
+    assert listing(spool)["rejected"] == ["y.json", "y.json.reason.txt"]
+
+
+def test_file_without_a_reason_is_no_change(spool: SpoolDir, rejected: RejectedFiles) -> None:
+    """What a person put into rejected/, or whose reason is gone, stays until it changes."""
+    write_drop(spool, "x.json", JOB, REJECTED)
+    write_drop(spool, "y.json", JOB, REJECTED)
+    write_drop(spool, "y.json.reason.txt", "mine", REJECTED)
+    assert rejected.look() == []
+    write_drop(spool, "x.json", JOB + " ", REJECTED)
+    assert rejected.look() == ["x.json"]
+
+
+def test_copy_is_kept_beside_a_reason(spool: SpoolDir) -> None:
+    """A text that is kept without its file gets a name and a reason of its own each time (P6, P7)."""
+    for _ in range(2):
+        rejects.keep_copy(spool, "x.json", b"edited", "why", "", clock=FakeClock(), rng=random.Random(1))
+    assert len(listing(spool)["rejected"]) == 4
+    assert Path(spool.path(REJECTED, "x.json")).read_bytes() == b"edited"
+
+
 def test_rejected_file_that_changes_and_stays_bad_stays(spool: SpoolDir, rejected: RejectedFiles) -> None:
     """A change alone is no cure."""
     _reject(spool, "x.json")

@@ -14,7 +14,7 @@ from queuectl import config, record, setup, spool
 from queuectl.errors import DamagedRecordError, InvalidSettingsError, NotASpoolError, SpoolUnavailableError
 from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.spool import Located, SpoolDir
-from tests.helpers import NOON_AT, Desk, listing, make_spool, write_drop
+from tests.helpers import NOON_AT, Desk, make_spool, write_drop
 
 
 def test_new_spool_has_the_tree_of_the_format(tmp_path: Path) -> None:

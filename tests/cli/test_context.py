@@ -1,0 +1,95 @@
+"""Which spool is meant: --spool, then QUEUECTL_SPOOL, then the nearest, then the user's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from queuectl.spool import SpoolDir, is_spool
+from tests.cli.commands import Commands
+from tests.helpers import make_spool
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> Commands:
+    """Commands where no variable names a spool."""
+    return Commands(monkeypatch)
+
+
+def spool_of(commands: Commands, *options: str) -> str:
+    """The spool that `status` is about."""
+    return str(commands(*options, "status", "--json").json["spool"])
+
+
+def test_option_comes_first(queuectl: Commands, tmp_path: Path) -> None:
+    """--spool wins over the variable, before and after the command."""
+    other = make_spool(tmp_path / "other").root
+    assert spool_of(queuectl, "--spool", other) == other
+    assert queuectl("status", "--json", "--spool", other).json["spool"] == other
+
+
+def test_variable_comes_second(queuectl: Commands, spool: SpoolDir, home: Path) -> None:
+    """QUEUECTL_SPOOL wins over a spool nearby."""
+    make_spool(home / "spool")
+    assert spool_of(queuectl) == spool.root
+
+
+def test_nearest_upward_is_third(typed: Commands, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a folder below, the nearest folder that is a spool or has one is found."""
+    make_spool(home / "spool")
+    below = home / "a" / "b"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert spool_of(typed) == str(home / "spool")
+    make_spool(home / "a")
+    assert spool_of(typed) == str(home / "a")
+
+
+def test_inside_a_spool_it_is_that_one(typed: Commands, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In pending/ of a spool, that spool is meant."""
+    spool = make_spool(home / "spool")
+    monkeypatch.chdir(spool.folder("pending"))
+    assert spool_of(typed) == spool.root
+
+
+def test_own_spool_is_made_once(typed: Commands, tmp_path: Path) -> None:
+    """Without any of these the user's own spool is made, and named the first time."""
+    first = typed("enqueue", "--command", "true")
+    assert "made your own spool" in first.err
+    assert is_spool(str(tmp_path / "data" / "queuectl" / "spool"))
+    assert typed("enqueue", "--command", "true").err == ""
+
+
+def test_init_makes_a_spool(typed: Commands, home: Path) -> None:
+    """init makes ./spool, which is then found; a second time changes nothing."""
+    assert typed("init").out == f"{home / 'spool'}\n"
+    assert (home / "spool" / "README.md").read_text(encoding="utf-8").startswith("# This folder is a job queue")
+    settings = home / "spool" / "queuectl.toml"
+    settings.write_text("max_retries = 7\n")
+    typed("init")
+    assert settings.read_text() == "max_retries = 7\n"
+    assert spool_of(typed) == str(home / "spool")
+
+
+def test_init_takes_a_path(typed: Commands, home: Path) -> None:
+    """init PATH makes it there, and --spool names it as well."""
+    typed("init", "a/b")
+    typed("--spool", "c", "init")
+    assert is_spool(str(home / "a" / "b"))
+    assert is_spool(str(home / "c"))
+
+
+def test_init_tells_a_person_what_is_next(typed: Commands) -> None:
+    """On a terminal init names the next commands."""
+    typed.on_terminal = True
+    text = typed("init", "far/away").out
+    assert "made the spool" in text
+    assert 'away" enqueue' in text
+    assert "already" in typed("init", "far/away").out
+
+
+def test_init_where_a_file_is_fails_clearly(typed: Commands, home: Path) -> None:
+    """init cannot make a folder where a file lies."""
+    (home / "x").write_text("")
+    assert typed("init", "x", code=75).err.startswith("error: ")

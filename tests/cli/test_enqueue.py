@@ -1,0 +1,299 @@
+"""enqueue: every way to give a job, and a clear answer to everything that is none."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from queuectl import times
+from queuectl.api import Spool
+from queuectl.cli import sources
+from queuectl.spool import SpoolDir
+from tests.cli.commands import Commands, Result, run
+
+
+def spec(spool: SpoolDir, result: Result) -> dict[str, Any]:
+    """The specification of the one job whose id a command printed."""
+    return Spool(spool.root).get(result.out.strip()).spec
+
+
+def test_inline_json_is_enqueued(queuectl: Commands, spool: SpoolDir) -> None:
+    """A JSON object as an argument becomes a job, and a pipe gets the bare id."""
+    result = queuectl("enqueue", '{"id": "job1", "command": "echo hi", "note": 1}')
+    assert (result.out, result.err) == ("job1\n", "")
+    assert spec(spool, result)["note"] == 1
+
+
+def test_inline_array_is_many_jobs(queuectl: Commands) -> None:
+    """An array is many jobs, whose ids are printed in order, one a line."""
+    result = queuectl("enqueue", '[{"id": "a", "command": "true"}, {"id": "b", "command": "true"}]')
+    assert result.out == "a\nb\n"
+
+
+def test_inline_json_records_no_folder(queuectl: Commands, spool: SpoolDir) -> None:
+    """JSON runs where the pool was started, unless it says otherwise."""
+    assert "cwd" not in spec(spool, queuectl("enqueue", '{"command": "true"}'))
+
+
+def test_command_records_where_it_was_typed(queuectl: Commands, spool: SpoolDir, home: Path) -> None:
+    """--command is one text for the shell, run in the folder it was typed in."""
+    made = spec(spool, queuectl("enqueue", "--command", "echo $HOME"))
+    assert (made["command"], made["cwd"]) == ("echo $HOME", str(home))
+
+
+def test_words_after_dashes_are_kept_as_they_are(queuectl: Commands, spool: SpoolDir, home: Path) -> None:
+    """What follows -- is a list that no shell sees, options included."""
+    made = spec(spool, queuectl("enqueue", "--max-retries", "1", "--", "python", "-c", "print(1)", "--id", "a b"))
+    assert made["command"] == ["python", "-c", "print(1)", "--id", "a b"]
+    assert (made["max_retries"], made["cwd"]) == (1, str(home))
+
+
+def test_second_dashes_belong_to_the_command(queuectl: Commands, spool: SpoolDir) -> None:
+    """Only the first -- is ours."""
+    assert spec(spool, queuectl("enqueue", "--", "git", "log", "--", "x"))["command"] == ["git", "log", "--", "x"]
+
+
+@pytest.mark.parametrize("name", ["job.json", "job.txt", "job"])
+def test_file_is_read(queuectl: Commands, home: Path, name: str) -> None:
+    """An argument that is a file is read, whatever its name ends in."""
+    (home / name).write_bytes(b'\xef\xbb\xbf{"id": "x", "command": "true"}')
+    assert queuectl("enqueue", name).out == "x\n"
+
+
+def test_several_files_are_read(queuectl: Commands, home: Path) -> None:
+    """Several files, as a shell makes of *.json, are all enqueued."""
+    for name in ("a", "b"):
+        (home / f"{name}.json").write_text(json.dumps({"id": name, "command": "true"}))
+    assert queuectl("enqueue", "a.json", "b.json").out == "a\nb\n"
+
+
+def test_lines_file_is_many_jobs(queuectl: Commands, home: Path) -> None:
+    """A .jsonl file holds one job a line, blank ones left out."""
+    (home / "jobs.jsonl").write_text('{"id": "a", "command": "true"}\n\n{"id": "b", "command": "true"}\n')
+    assert queuectl("enqueue", "jobs.jsonl").out == "a\nb\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        '{"id": "a", "command": "true"}',
+        '[\n{"id": "a", "command": "true"}\n]',
+        '{"id": "a", "command": "true"}\n',
+        '{\n "id": "a",\n "command": "true"\n}\n',
+        '\ufeff{"id": "a", "command": "true"}',
+    ],
+)
+def test_standard_input_is_read(queuectl: Commands, data: str) -> None:
+    """- reads an object or an array, in one line or many."""
+    assert queuectl("enqueue", "-", stdin=data).out == "a\n"
+
+
+def test_standard_input_takes_json_lines(queuectl: Commands) -> None:
+    """- reads one job a line."""
+    lines = "".join(json.dumps({"id": f"j{n}", "command": "true"}) + "\n" for n in range(3))
+    assert queuectl("enqueue", "-", stdin=lines).out == "j0\nj1\nj2\n"
+
+
+def test_options_win_over_json(queuectl: Commands, spool: SpoolDir, home: Path) -> None:
+    """What is typed as an option counts more than the same key in JSON; variables and tags are added."""
+    text = '{"command": "true", "id": "a", "max_retries": 9, "delay": "1h", "env": {"A": "1", "B": "2"}, "tags": ["x"]}'
+    options = ["--id", "b", "--max-retries", "1", "--backoff-base", "1.5", "--backoff-max", "10m", "--timeout", "5m"]
+    options += ["--priority", "-3", "--at", "2999-01-01T00:00:00Z", "--cwd", ".", "--env", "B=3=4", "--tag", "y"]
+    made = spec(spool, queuectl("enqueue", text, *options))
+    assert made == {
+        "id": "b",
+        "command": "true",
+        "max_retries": 1,
+        "backoff_base": 1.5,
+        "backoff_max": 600,
+        "timeout": 300,
+        "priority": -3,
+        "run_at": "2999-01-01T00:00:00.000Z",
+        "cwd": str(home),
+        "env": {"A": "1", "B": "3=4"},
+        "tags": ["x", "y"],
+    }
+
+
+def test_delay_replaces_run_at(queuectl: Commands, spool: SpoolDir) -> None:
+    """--delay takes the place of a run_at in JSON, with which it would contradict."""
+    result = queuectl("enqueue", '{"command": "true", "run_at": "2999-01-01T00:00:00Z"}', "--delay", "1h")
+    due_at = Spool(spool.root).get(result.out.strip()).due_at
+    assert due_at is not None and 3500 < due_at - time.time() < 3700
+
+
+@pytest.mark.parametrize("text", ["2026-11-24 03:15", "2026-11-24T03:15", "2026-11-24 03:15:00"])
+def test_local_time_is_taken(text: str) -> None:
+    """--at without a zone is local time."""
+    local = datetime(2026, 11, 24, 3, 15).timestamp()
+    assert sources.instant(text) == times.to_text(local)
+
+
+def test_time_of_day_is_the_next_one() -> None:
+    """--at 03:15 is the next time that a local clock shows it."""
+    at = times.from_text(sources.instant("03:15"))
+    assert 0 < at - time.time() <= 25 * 3600
+    assert time.strftime("%H:%M", time.localtime(at)) == "03:15"
+
+
+@pytest.mark.parametrize("text", ["soon", "25:00", "2026-13-01 00:00", "1066-10-14 09:00", ""])
+def test_time_that_is_none_is_invalid(queuectl: Commands, text: str) -> None:
+    """--at with something else is an invalid job, and shows how to write it."""
+    assert "03:15" in queuectl("enqueue", "--at", text, "--command", "true", code=5).err
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [("{id:job1}", "line 1 column 2"), ('{"command": "a"', "line 1 column 16"), ("[{]", "line 1 column 3")],
+)
+def test_broken_json_shows_where(queuectl: Commands, spool: SpoolDir, text: str, place: str) -> None:
+    """JSON that does not parse is invalid: position, the text around it, and the ways round shell quoting."""
+    result = queuectl("enqueue", text, code=5)
+    assert place in result.err
+    assert text in result.err
+    assert "^ here" in result.err
+    for way in ("job.json", "enqueue -", "--command", "enqueue --"):
+        assert way in result.err
+    assert os.listdir(spool.folder("pending")) == []
+
+
+def test_json_torn_apart_by_a_shell_is_shown_whole(queuectl: Commands) -> None:
+    """PowerShell takes the quotes and makes several words of it; the error shows them together."""
+    assert "{command: echo hi}" in queuectl("enqueue", "{command:", "echo", "hi}", code=5).err
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"command": "a", "command": "b"}', "twice"),
+        ('{"command": "a", "x": NaN}', "NaN"),
+        ('["a"]', "a text"),
+        ("[]", "empty array"),
+        ('{"comand": "a"}', "did you mean"),
+        ('{"command": ""}', "command"),
+        ('{"command": "a", "id": "../x"}', "id"),
+        ('{"command": "a", "id": "con"}', "device"),
+        ('{"command": "a", "max_retries": -1}', "max_retries"),
+        ('{"command": "a", "timeout": "soon"}', "timeout"),
+    ],
+)
+def test_invalid_job_is_refused(queuectl: Commands, spool: SpoolDir, text: str, why: str) -> None:
+    """A document that parses and is no job exits 5 and says what is wrong."""
+    assert why in queuectl("enqueue", text, code=5).err
+    assert os.listdir(spool.folder("pending")) == []
+
+
+def test_one_bad_job_of_many_refuses_all(queuectl: Commands, spool: SpoolDir) -> None:
+    """Nothing of a batch is enqueued when one of it is no job, and the error says which."""
+    assert "job 2" in queuectl("enqueue", '[{"command": "a"}, {"command": 3}]', code=5).err
+    assert os.listdir(spool.folder("pending")) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["resize"],
+        ["python", "x.py"],
+        ["missing.json"],
+        ["."],
+        ["--"],
+        ["--command", "a", "--", "b"],
+        ["--command", "a", '{"command": "b"}'],
+        ["--env", "A", "--command", "a"],
+        ["--delay", "1s", "--at", "03:15", "--command", "a"],
+        ["--id", "x", '[{"command": "a"}, {"command": "b"}]'],
+        ["--max-retries", "many", "--command", "a"],
+        ["python", "-c", "print(1)"],
+    ],
+)
+def test_wrong_usage_exits_2_with_a_hint(queuectl: Commands, spool: SpoolDir, words: list[str]) -> None:
+    """What cannot be meant is a usage error that says what can."""
+    result = queuectl("enqueue", *words, code=2)
+    assert result.err.startswith("error: ")
+    assert "hint: " in result.err
+    assert os.listdir(spool.folder("pending")) == []
+
+
+@pytest.mark.parametrize("words", [["resize"], ["python", "-c", "print(1)"]])
+def test_plain_words_are_told_about_dashes(queuectl: Commands, words: list[str]) -> None:
+    """Whoever forgets -- is shown where it goes."""
+    assert "enqueue -- python" in queuectl("enqueue", *words, code=2).err
+
+
+def test_duplicate_id_names_its_state(queuectl: Commands) -> None:
+    """An id that is taken exits 5 and says where the other job lies (P7)."""
+    queuectl("enqueue", "--id", "a", "--command", "true")
+    assert "pending/" in queuectl("enqueue", "--id", "A", "--command", "true", code=5).err
+
+
+def test_near_miss_of_a_key_is_a_warning(queuectl: Commands) -> None:
+    """A key that looks like a known one is told on stderr; the job is taken."""
+    result = queuectl("enqueue", '{"id": "a", "command": "true", "max_retires": 3}')
+    assert result.out == "a\n"
+    assert "did you mean 'max_retries'" in result.err
+
+
+def test_terminal_gets_a_sentence(queuectl: Commands) -> None:
+    """A person reads that it worked, not a bare id."""
+    queuectl.on_terminal = True
+    assert queuectl("enqueue", "--id", "a", "--command", "true").out == "enqueued a\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="on Windows the folder's ACL decides")
+def test_spool_that_others_can_write_to_is_refused(queuectl: Commands, spool: SpoolDir) -> None:
+    """Enqueueing where everybody may write would run everybody's commands (P10)."""
+    os.chmod(spool.folder("pending"), 0o777)
+    result = queuectl("enqueue", "--command", "true", code=1)
+    assert "chmod" in result.err
+    assert os.listdir(spool.folder("pending")) == []
+
+
+def test_no_spool_is_unavailable(queuectl: Commands, tmp_path: Path) -> None:
+    """A folder that is no spool exits 75 and names `queuectl init`."""
+    assert "queuectl init" in queuectl("enqueue", "--spool", str(tmp_path), "--command", "true", code=75).err
+
+
+def test_full_disk_is_unavailable(queuectl: Commands, spool: SpoolDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that takes no more exits 75 and says so (P9)."""
+    import errno
+
+    def full(*_args: object, **_more: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), spool.root)
+
+    monkeypatch.setattr("queuectl.fsops.create", full)
+    assert "free some space" in queuectl("enqueue", "--command", "true", code=75).err
+
+
+@pytest.mark.skipif(os.name == "nt" or not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_spool_without_permission_is_unavailable(queuectl: Commands, spool: SpoolDir) -> None:
+    """A spool that may not be written to exits 75."""
+    os.chmod(spool.tmp_dir, 0o500)
+    try:
+        assert "permissions" in queuectl("enqueue", "--command", "true", code=75).err
+    finally:
+        os.chmod(spool.tmp_dir, 0o755)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="arguments are UTF-16 there")
+def test_argument_that_is_no_text_is_refused(spool: SpoolDir) -> None:
+    """Bytes that are no UTF-8 cannot stand in JSON: invalid, not a crash."""
+    import subprocess
+
+    argv: list[Any] = [sys.executable, "-m", "queuectl", "--spool", spool.root, "enqueue", "--", "echo", b"\xff"]
+    done = subprocess.run(argv, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 5, done
+    assert b"Traceback" not in done.stderr
+
+
+def test_ids_come_back_through_a_pipe(spool: SpoolDir) -> None:
+    """`id=$(queuectl enqueue ...)` holds the id and nothing else."""
+    job_id = run("--spool", spool.root, "enqueue", "--", sys.executable, "-c", "").out
+    assert Spool(spool.root).get(job_id.rstrip("\n")).state == "pending"

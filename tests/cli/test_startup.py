@@ -1,0 +1,98 @@
+"""What a command imports: nothing that it does not use, because each start is waited for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from queuectl.spool import SpoolDir
+
+HEAVY = {
+    "portalocker",
+    "watchdog",
+    "rich",
+    "tomlkit",
+    "tomllib",
+    "psutil",
+    "multiprocessing",
+    "ctypes",
+    "asyncio",
+    "concurrent",
+    "platformdirs",
+    "logging",
+    "email",
+    "http",
+}
+
+
+def imported(spool: SpoolDir, *words: str) -> set[str]:
+    """The modules that are loaded when a command has ended."""
+    code = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print('\\n'.join(sys.modules), file=sys.stderr))\n"
+        "from queuectl.__main__ import main\n"
+        "main()\n"
+    )
+    argv = [sys.executable, "-c", code, "--spool", spool.root, *words]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done
+    return set(done.stderr.split("\n"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["enqueue", '{"command": "true"}'],
+        ["enqueue", "--command", "true"],
+        ["enqueue", "--", "true"],
+        ["list"],
+        ["status"],
+        ["show", "there"],
+        ["--version"],
+        ["--help"],
+    ],
+)
+def test_command_imports_nothing_heavy(spool: SpoolDir, words: list[str]) -> None:
+    """Locks, watching, tables, editors of TOML and the like are loaded by the commands that use them."""
+    from queuectl.api import Spool
+
+    Spool(spool.root).enqueue("true", id="there")
+    tops = {name.partition(".")[0] for name in imported(spool, *words)}
+    assert not tops & HEAVY
+
+
+def test_command_imports_only_itself(spool: SpoolDir) -> None:
+    """`enqueue` loads none of the other commands, and nothing of the workers."""
+    found = {name for name in imported(spool, "enqueue", "--command", "true") if name.startswith("queuectl.")}
+    assert found - {"queuectl.__main__"} == {
+        "queuectl.api",
+        "queuectl.cli",
+        "queuectl.cli.context",
+        "queuectl.cli.enqueue",
+        "queuectl.cli.exit_codes",
+        "queuectl.cli.group",
+        "queuectl.cli.main",
+        "queuectl.cli.output",
+        "queuectl.cli.sources",
+        "queuectl.clock",
+        "queuectl.config",
+        "queuectl.errors",
+        "queuectl.fsops",
+        "queuectl.intake",
+        "queuectl.job",
+        "queuectl.lifecycle",
+        "queuectl.names",
+        "queuectl.producer",
+        "queuectl.record",
+        "queuectl.retry",
+        "queuectl.spool",
+        "queuectl.times",
+        "queuectl.trust",
+    }
+
+
+def test_help_needs_no_schema(spool: SpoolDir) -> None:
+    """Help and version do not load the library."""
+    assert "msgspec" not in imported(spool, "--help")

@@ -1,0 +1,155 @@
+"""The streams: data to stdout, words to stderr, and no terminal, pipe or code page that breaks a command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from queuectl import __version__
+from queuectl.api import Spool
+from queuectl.cli import exit_codes, output
+from queuectl.errors import QueuectlError, SpoolUnavailableError, UnknownJobError
+from queuectl.spool import SpoolDir
+from tests.cli.commands import Commands, run, run_on_terminal
+
+posix = pytest.mark.skipif(os.name == "nt", reason="needs a pseudo terminal")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain Text, ünïcödé 漢字", "plain Text, ünïcödé 漢字"),
+        ("\x1b[31mred\x07", "\\x1b[31mred\\x07"),
+        ("a\nb\r\tc\0", "a\\nb\\r\\tc\\x00"),
+        ("\x9b2J\x85", "\\x9b2J\\x85"),
+        ("abc\u202ecba", "abc\\u202ecba"),
+        ("a\u200bb\ufeff\u2066\u2028", "a\\u200bb\\ufeff\\u2066\\u2028"),
+        ("\udcff", "\\udcff"),
+        ("\U000e0041", "\\U000e0041"),
+        ("", ""),
+    ],
+)
+def test_safe_shows_what_could_act(text: str, shown: str) -> None:
+    """Controls, bidi marks, zero-width characters and half surrogates become visible; other text stays."""
+    assert output.safe(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0, "0s"), (59.9, "59s"), (60, "1m"), (3599, "59m"), (7200, "2h"), (9e5, "10d"), (-5, "0s")]
+)
+def test_age_is_one_unit(seconds: float, shown: str) -> None:
+    """An age is for a glance."""
+    assert output.age(seconds) == shown
+
+
+def test_errors_have_their_codes() -> None:
+    """The first class that fits gives the exit code; what the table does not name is a failure."""
+    assert exit_codes.of(UnknownJobError("x")) == 3
+    assert exit_codes.of(SpoolUnavailableError("x")) == 75
+    assert exit_codes.of(QueuectlError("x")) == 1
+    assert exit_codes.of(exit_codes.WrongUsageError("x")) == 2
+
+
+def test_error_says_what_why_and_what_to_do(queuectl: Commands, tmp_path: Path) -> None:
+    """An error is three labelled lines, and no traceback."""
+    result = queuectl("--spool", str(tmp_path / "none"), "status", code=75)
+    labels = [line.split(" ")[0] for line in result.err.splitlines()]
+    assert labels == ["error:", "cause:", "hint:"]
+    assert result.out == ""
+
+
+def test_debug_shows_the_traceback(queuectl: Commands) -> None:
+    """--debug shows where an error came from, before the error."""
+    result = queuectl("show", "nobody", "--debug", code=3)
+    assert "Traceback" in result.err
+    assert "Traceback" not in queuectl("show", "nobody", code=3).err
+
+
+def test_error_cannot_act_on_the_terminal(queuectl: Commands) -> None:
+    """What was typed, or read, comes back escaped in an error."""
+    assert "\x1b" not in queuectl("show", "\x1b[2J", code=3).err
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_narrow_code_page_ends_no_command(spool: SpoolDir, encoding: str) -> None:
+    """A pipe that lacks a character gets it escaped (Windows pipes speak cp1252)."""
+    Spool(spool.root).enqueue("echo 漢字 ☃", id="a")
+    result = run("--spool", spool.root, "list", env={"PYTHONIOENCODING": encoding})
+    assert "\\u6f22" in result.out
+
+
+@posix
+def test_reader_that_leaves_is_no_trouble(spool: SpoolDir) -> None:
+    """`queuectl list | head -1` ends quietly."""
+    Spool(spool.root).enqueue_many([{"command": "echo " + "x" * 2000} for _ in range(100)])
+    argv = [sys.executable, "-m", "queuectl", "--spool", spool.root, "list", "--limit", "0"]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.read(100)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(timeout=60) == 1
+    process.stderr.close()
+
+
+@posix
+def test_terminal_gets_a_table(spool: SpoolDir) -> None:
+    """A person gets a heading, relative times and colours; ids stay whole."""
+    job_id = Spool(spool.root).enqueue("echo " + "long " * 100)
+    text = run_on_terminal("--spool", spool.root, "list")
+    assert "STATE" in text
+    assert "ago" in text
+    assert "\x1b[" in text
+    assert job_id in text
+    assert max(len(line) for line in text.splitlines()) < 200
+
+
+@posix
+@pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_colours_can_be_turned_off(spool: SpoolDir, env: dict[str, str]) -> None:
+    """NO_COLOR and a dumb terminal get no escape sequences."""
+    Spool(spool.root).enqueue("true")
+    for words in (["list"], ["status"], ["show", "nobody"]):
+        assert "\x1b" not in run_on_terminal("--spool", spool.root, *words, env=env)
+
+
+@posix
+def test_terminal_output_is_escaped(spool: SpoolDir) -> None:
+    """A job cannot send its own escape sequences to the terminal of who lists it."""
+    Spool(spool.root).enqueue("echo \x1b]0;title\x07", id="a")
+    for words in (["list"], ["show", "a"]):
+        text = run_on_terminal("--spool", spool.root, *words, env={"NO_COLOR": "1"})
+        assert "\\x1b]0;title\\x07" in text
+        assert "\x1b" not in text
+
+
+def test_version_is_told(queuectl: Commands) -> None:
+    """--version and version agree."""
+    assert queuectl("--version").out == f"queuectl {__version__}\n"
+    assert queuectl("version").out.startswith(f"queuectl {__version__} (Python 3.")
+
+
+def test_schema_is_json(queuectl: Commands) -> None:
+    """`schema job` prints the schema, and `schema` the same."""
+    result = queuectl("schema", "job")
+    assert "command" in result.json["properties"]
+    assert queuectl("schema").out == result.out
+    queuectl("schema", "house", code=2)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell", "pwsh"])
+def test_completion_prints_a_script(queuectl: Commands, home: Path, shell: str) -> None:
+    """The script goes to stdout, and nothing is installed."""
+    assert "_QUEUECTL_COMPLETE" in queuectl("completion", shell).out
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize(("words", "expected"), [("queuectl enq", "enqueue"), ("queuectl dlq r", "retry")])
+def test_completion_completes(words: str, expected: str) -> None:
+    """What the script calls answers with the commands that fit."""
+    env = {"_QUEUECTL_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    assert run(env=env).out.split() == [expected]
