@@ -202,7 +202,9 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def _fit(headers: Sequence[str], longest: Sequence[int], room: int) -> list[int]:
     """The width of each column: long texts give way where the terminal is narrow; ids, states and times stay whole."""
     widths = list(longest)
-    places = sorted((place for place, header in enumerate(headers) if header in _LONG), key=lambda place: longest[place])
+    places = sorted(
+        (place for place, header in enumerate(headers) if header in _LONG), key=lambda place: longest[place]
+    )
     left = room - 2 * len(headers) - sum(widths) + sum(widths[place] for place in places)
     for number, place in enumerate(places):
         widths[place] = min(widths[place], max(_LONG_AT_LEAST, left // (len(places) - number)))

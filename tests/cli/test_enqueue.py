@@ -272,7 +272,9 @@ def test_full_disk_is_unavailable(queuectl: Commands, spool: SpoolDir, monkeypat
     assert "free some space" in queuectl("enqueue", "--command", "true", code=75).err
 
 
-@pytest.mark.skipif(os.name == "nt" or not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.skipif(
+    os.name == "nt" or not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere"
+)
 def test_spool_without_permission_is_unavailable(queuectl: Commands, spool: SpoolDir) -> None:
     """A spool that may not be written to exits 75."""
     os.chmod(spool.tmp_dir, 0o500)

@@ -1,0 +1,194 @@
+"""dlq and config: what they change, and what they do not."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from queuectl.clock import Clock
+from queuectl.lifecycle import Outcome
+from queuectl.spool import SpoolDir
+from tests.cli.commands import Commands
+from tests.helpers import Desk, listing, wait_until
+
+FAILED = Outcome("failed", 3, "", 0.5)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The real clock: the commands look at it too."""
+    return Clock()
+
+
+@pytest.fixture
+def dead(spool: SpoolDir, desk: Desk) -> SpoolDir:
+    """A spool with two dead jobs, a and b, the first with a log, and one finished job."""
+    for name in ("a", "b"):
+        desk.run(desk.enqueue(id=name, max_retries=0), FAILED)
+    desk.run(desk.enqueue(id="fine"), Outcome("succeeded", 0, "", 0.1))
+    Path(spool.log_path("a", 1)).write_text("oh\n")
+    return spool
+
+
+def test_dlq_list_shows_dead_jobs(queuectl: Commands, dead: SpoolDir) -> None:
+    """dlq list shows the dead jobs and only them."""
+    assert sorted(row[0] for row in queuectl("dlq", "list").rows) == ["a", "b"]
+    assert len(queuectl("dlq", "list", "--json").json["jobs"]) == 2
+
+
+def test_retry_puts_a_job_back(queuectl: Commands, dead: SpoolDir, desk: Desk) -> None:
+    """A retried job waits again, with its history and fresh retries."""
+    assert queuectl("dlq", "retry", "a").out == "a\n"
+    assert listing(dead)["pending"] == ["a.json"]
+    assert desk.events("pending", "a.json") == ["enqueued", "started", "failed", "requeued"]
+
+
+def test_retry_all_puts_all_back(queuectl: Commands, dead: SpoolDir) -> None:
+    """--all retries every dead job and needs no confirmation: it destroys nothing."""
+    queuectl("dlq", "retry", "--all")
+    assert listing(dead)["pending"] == ["a.json", "b.json"]
+    assert "empty" in queuectl("dlq", "retry", "--all").err
+
+
+def test_retry_goes_on_after_a_failure(queuectl: Commands, dead: SpoolDir) -> None:
+    """An unknown id does not keep the others from being retried; the exit code tells of it."""
+    result = queuectl("dlq", "retry", "nobody", "b", code=3)
+    assert result.out == "b\n"
+    assert "nobody" in result.err
+
+
+def test_retry_leaves_finished_jobs(queuectl: Commands, dead: SpoolDir) -> None:
+    """A job that is done is not dead: it is not run twice by mistake."""
+    assert "done/" in queuectl("dlq", "retry", "fine", code=1).err
+    assert listing(dead)["done"] == ["fine.json"]
+
+
+@pytest.mark.parametrize("command", ["retry", "purge"])
+@pytest.mark.parametrize("words", [[], ["a", "--all"]])
+def test_unclear_which_jobs_is_wrong_usage(queuectl: Commands, dead: SpoolDir, command: str, words: list[str]) -> None:
+    """Neither ids nor --all, or both, means nothing."""
+    queuectl("dlq", command, *words, code=2)
+    assert len(listing(dead)["dlq"]) == 2
+
+
+def test_purge_needs_yes_in_a_script(queuectl: Commands, dead: SpoolDir) -> None:
+    """Where nobody can be asked nothing is deleted without --yes."""
+    assert "--yes" in queuectl("dlq", "purge", "--all", code=2).err
+    assert len(listing(dead)["dlq"]) == 2
+
+
+def test_purge_deletes_jobs_and_logs(queuectl: Commands, dead: SpoolDir) -> None:
+    """A purged job is gone with what it printed; others stay."""
+    assert queuectl("dlq", "purge", "a", "--yes").out == "a\n"
+    assert listing(dead)["dlq"] == ["b.json"]
+    assert os.listdir(dead.folder("logs")) == []
+
+
+def test_purge_dry_run_deletes_nothing(queuectl: Commands, dead: SpoolDir) -> None:
+    """--dry-run only says which."""
+    assert sorted(queuectl("dlq", "purge", "--all", "--dry-run").out.split()) == ["a", "b"]
+    assert len(listing(dead)["dlq"]) == 2
+
+
+def test_purge_by_age(queuectl: Commands, dead: SpoolDir) -> None:
+    """--older-than spares what died since."""
+    assert "nothing" in queuectl("dlq", "purge", "--older-than", "1h", "--yes").err
+    assert len(listing(dead)["dlq"]) == 2
+    queuectl("dlq", "purge", "--older-than", "soon", code=2)
+    wait_until(lambda: queuectl("dlq", "purge", "--older-than", "0s", "--yes").out)
+    assert "dlq" not in listing(dead)
+
+
+def test_purge_refuses_other_states(queuectl: Commands, dead: SpoolDir) -> None:
+    """Only dead jobs are purged here."""
+    queuectl("dlq", "purge", "fine", "--yes", code=1)
+    queuectl("dlq", "purge", "nobody", "--yes", code=3)
+    assert listing(dead)["done"] == ["fine.json"]
+
+
+# -------------------------------------------------------------------------------------------------------------- config
+
+
+@pytest.mark.parametrize("key", ["max-retries", "max_retries", "MAX_RETRIES"])
+def test_config_takes_dash_and_underscore(queuectl: Commands, key: str) -> None:
+    """A key may be typed either way; get prints the bare value."""
+    assert queuectl("config", "get", key).out == "3\n"
+    queuectl("config", "set", key, "5")
+    assert queuectl("config", "get", key).out == "5\n"
+    queuectl("config", "unset", key)
+    assert queuectl("config", "get", key).out == "3\n"
+
+
+def test_config_set_keeps_comments(queuectl: Commands, spool: SpoolDir) -> None:
+    """Comments and other settings survive a change."""
+    path = Path(spool.settings_path)
+    path.write_text('# mine\nmax_retries = 1  # few\nkeep_done = "7d"\n')
+    queuectl("config", "set", "max-retries", "5")
+    queuectl("config", "set", "backoff-max", "10m")
+    queuectl("config", "unset", "keep-done")
+    assert path.read_text() == '# mine\nmax_retries = 5  # few\nbackoff_max = "10m"\n'
+
+
+def test_config_set_is_obeyed(queuectl: Commands, desk: Desk) -> None:
+    """A job that is enqueued after the change has the new value."""
+    queuectl("config", "set", "max-retries", "7")
+    queuectl("enqueue", "--id", "a", "--command", "true")
+    assert desk.document("pending", "a.json")["max_retries"] == 7
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("max-retries", "-1"), ("max-retries", "many"), ("durability", "maybe"), ("keep-done", "soon")]
+)
+def test_config_refuses_bad_values(queuectl: Commands, spool: SpoolDir, key: str, value: str) -> None:
+    """A value out of range exits 5, says what is allowed, and changes nothing."""
+    before = Path(spool.settings_path).read_text()
+    assert "takes" in queuectl("config", "set", key, value, code=5).err
+    assert Path(spool.settings_path).read_text() == before
+
+
+def test_config_names_the_near_key(queuectl: Commands) -> None:
+    """An unknown key exits 5 and names the nearest."""
+    for words in (["get", "max-retires"], ["set", "max-retires", "5"], ["unset", "max-retires"]):
+        assert "max_retries" in queuectl("config", *words, code=5).err
+
+
+def test_config_list_tells_all(queuectl: Commands) -> None:
+    """Every setting comes with value, default, range and meaning."""
+    queuectl("config", "set", "keep-done", "7d")
+    rows = {row[0]: row[1:] for row in queuectl("config", "list").rows}
+    assert rows["keep_done"][:2] == ["7d", "30d"]
+    assert all(len(row) == 4 and all(row) for row in rows.values())
+    made = queuectl("config", "list", "--json").json
+    assert made["version"] == 1
+    assert {each["name"] for each in made["settings"]} == set(rows)
+    queuectl.on_terminal = True
+    assert "(default: 30d)" in queuectl("config", "list").out
+
+
+def test_config_path_is_told(queuectl: Commands, spool: SpoolDir) -> None:
+    """config path prints the file's path and nothing else."""
+    assert queuectl("config", "path").out == f"{spool.settings_path}\n"
+
+
+def test_config_set_mends_a_bad_value(queuectl: Commands, spool: SpoolDir) -> None:
+    """A setting that no worker would start on can be put right with the command."""
+    Path(spool.settings_path).write_text('max_retries = "many"\n')
+    queuectl("status")
+    queuectl("list", code=5)
+    queuectl("config", "set", "max-retries", "4")
+    assert queuectl("config", "get", "max-retries").out == "4\n"
+
+
+def test_broken_settings_are_named(queuectl: Commands, spool: SpoolDir) -> None:
+    """A file that is no TOML exits 5 everywhere, with its line, and is not touched."""
+    Path(spool.settings_path).write_text("max_retries = = 3\n")
+    for words in (
+        ["list"],
+        ["config", "set", "max-retries", "1"],
+        ["config", "list"],
+        ["enqueue", "--command", "true"],
+    ):
+        assert "line 1" in queuectl(*words, code=5).err
+    assert Path(spool.settings_path).read_text() == "max_retries = = 3\n"

@@ -1,0 +1,22 @@
+"""demo: what a newcomer sees first has to work."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from queuectl.spool import SpoolDir
+from tests.cli.commands import run
+from tests.helpers import listing
+
+
+def test_demo_shows_the_whole_life(tmp_path: Path) -> None:
+    """A success, a failure into the DLQ, a retry from there and the listing, with real workers, twice in one spool."""
+    root = str(tmp_path / "demo")
+    result = run("--spool", root, "demo")
+    for part in ("Hello World", "to dlq/", "dlq retry", "needy\tdone\t1/3", "hello\tdone\t1/3", root, "Next:"):
+        assert part in result.out
+    assert listing(SpoolDir(root)) == {"done": ["hello.json", "needy.json"]}
+    assert run("--spool", root, "logs", "needy").out.strip() == "Here I am."
+    run("--spool", root, "demo")
+    assert len(os.listdir(tmp_path / "demo" / "done")) == 4

@@ -1,0 +1,311 @@
+"""list, status, show and logs: what they tell of jobs in every state."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from queuectl import report
+from queuectl.api import Spool
+from queuectl.clock import Clock
+from queuectl.lifecycle import Outcome
+from queuectl.pools import Pool
+from queuectl.spool import SpoolDir
+from tests.cli.commands import Commands
+from tests.helpers import Desk, FakeClock, write_drop
+
+FAILED = Outcome("failed", 3, "", 0.5)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The real clock: the commands look at it too."""
+    return Clock()
+
+
+@pytest.fixture
+def busy(spool: SpoolDir, desk: Desk, other_desk: Desk) -> SpoolDir:
+    """A spool with a job in every state: done1, dead1, run1 (running), retry1 (waits), next1, high1, and a reject."""
+    desk.run(desk.enqueue(id="done1", tags=["x"]), Outcome("succeeded", 0, "", 0.1))
+    desk.run(desk.enqueue(id="dead1", max_retries=0), FAILED)
+    desk.run(desk.enqueue(id="retry1", backoff_base=1000), FAILED)
+    desk.enqueue(id="next1", tags=["x", "y"])
+    desk.enqueue(id="high1", priority=9)
+    other_desk.start(other_desk.enqueue(id="run1", command=["sleep", "9 9"]))
+    write_drop(spool, "bad.json", "{", state="rejected")
+    Path(spool.reason_path("bad.json")).write_text("bad.json ...\n\nWhy:   it is broken\nTo do: mend it\n")
+    return spool
+
+
+# ---------------------------------------------------------------------------------------------------------------- list
+
+
+def test_list_shows_states_in_order(queuectl: Commands, busy: SpoolDir) -> None:
+    """Running jobs come first, waiting ones in run order, then dead and done ones; columns are tab-separated."""
+    rows = queuectl("list").rows
+    assert [row[0] for row in rows] == ["run1", "high1", "next1", "retry1", "dead1", "done1"]
+    by_id = {row[0]: row for row in rows}
+    assert by_id["run1"][1:3] == ["running", "1/4"]
+    assert by_id["run1"][5] == "sleep '9 9'"
+    assert by_id["next1"][4] == "x,y"
+    assert by_id["dead1"][1:3] + by_id["dead1"][6:] == ["dlq", "1/1", "exit 3: 1 run, retries used up"]
+    assert by_id["done1"][1:3] == ["done", "1/4"]
+
+
+@pytest.mark.parametrize(
+    ("word", "ids"),
+    [
+        ("pending", ["high1", "next1", "retry1"]),
+        ("processing", ["run1"]),
+        ("completed", ["done1"]),
+        ("DONE", ["done1"]),
+        ("dead", ["dead1"]),
+        ("rejected", ["bad.json"]),
+    ],
+)
+def test_list_takes_states_and_their_other_names(queuectl: Commands, busy: SpoolDir, word: str, ids: list[str]) -> None:
+    """--state takes the folders' names and the words that other queues use."""
+    assert [row[0] for row in queuectl("list", "--state", word).rows] == ids
+
+
+def test_list_refuses_other_states(queuectl: Commands) -> None:
+    """A state that is none is wrong usage, and the hint names those there are."""
+    assert "dlq" in queuectl("list", "--state", "asleep", code=2).err
+
+
+def test_list_finds_tags(queuectl: Commands, busy: SpoolDir) -> None:
+    """--tag shows only jobs that carry it."""
+    assert [row[0] for row in queuectl("list", "--tag", "x").rows] == ["next1", "done1"]
+
+
+def test_list_gives_every_state_a_share(queuectl: Commands, busy: SpoolDir) -> None:
+    """A short list shows something of each state, and says on stderr what is left."""
+    result = queuectl("list", "--limit", "4")
+    assert {row[1] for row in result.rows} == {"running", "pending", "dlq", "done"}
+    assert "2 pending more" in result.err
+
+
+def test_list_opens_only_what_it_shows(queuectl: Commands, spool: SpoolDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many jobs are done, only those that are listed are opened."""
+    for number in range(300):
+        write_drop(spool, f"j{number}.json", {"command": "true"}, state="done")
+    opened: list[str] = []
+    load = Spool.load
+    monkeypatch.setattr(Spool, "load", lambda self, state, name: (opened.append(name), load(self, state, name))[1])
+    result = queuectl("list", "--limit", "7")
+    assert len(result.rows) == len(opened) == 7
+    assert "293 done more" in result.err
+
+
+def test_list_shows_the_newest_dead_first(queuectl: Commands, spool: SpoolDir) -> None:
+    """Dead jobs are in the order they died, not in that of their names."""
+    for number, name in enumerate(("b", "c", "a")):
+        path = write_drop(spool, f"{name}.json", {"command": "true"}, state="dlq")
+        os.utime(path, (1e9 + number, 1e9 + number))
+    assert [row[0] for row in queuectl("list", "--state", "dlq").rows] == ["a", "c", "b"]
+
+
+def test_list_names_files_that_are_no_jobs_yet(queuectl: Commands, spool: SpoolDir) -> None:
+    """A file that is still arriving is a note, not a row and not an error."""
+    write_drop(spool, "half.json", '{"comm')
+    result = queuectl("list")
+    assert result.out == ""
+    assert "half.json" in result.err
+
+
+def test_list_as_json(queuectl: Commands, busy: SpoolDir) -> None:
+    """--json carries a version and the same jobs."""
+    made = queuectl("list", "--json").json
+    assert made["version"] == 1
+    by_id = {job["id"]: job for job in made["jobs"]}
+    assert by_id["run1"]["command"] == ["sleep", "9 9"]
+    assert by_id["retry1"]["due_at"].endswith("Z")
+    assert queuectl("list", "--state", "rejected", "--json").json["rejected"][0]["why"] == "it is broken"
+
+
+# -------------------------------------------------------------------------------------------------------------- status
+
+
+def test_status_counts_and_advises(queuectl: Commands, busy: SpoolDir) -> None:
+    """status says how many jobs are where, what went wrong last, and what to do."""
+    text = queuectl("status").out
+    for part in ("pending   3", "running   1", "done      1", "dlq       1", "rejected  1", "it is broken"):
+        assert part in text
+    assert "retry 1 of 3, after exit 3" in text
+    assert "dead1" in text
+    assert "next: queuectl worker start" in text
+
+
+def test_status_as_json(queuectl: Commands, busy: SpoolDir) -> None:
+    """--json tells the same."""
+    made = queuectl("status", "--json").json
+    assert made["version"] == 1
+    assert made["counts"] == {"pending": 3, "running": 1, "done": 1, "dlq": 1, "rejected": 1}
+    assert (made["waiting"]["ready"], made["waiting"]["later"]) == (2, 1)
+    assert made["waiting"]["soon"][0]["id"] == "retry1"
+    assert made["waiting"]["oldest"]["id"] == "next1"
+    assert made["running"][0]["is_alive"] is True
+    assert made["failures"][0]["id"] == "dead1"
+
+
+def test_status_tells_dead_workers(queuectl: Commands, busy: SpoolDir, other_desk: Desk) -> None:
+    """A running job whose worker is gone is said to be one."""
+    other_desk.die()
+    assert "its worker is gone" in queuectl("status").out
+
+
+def test_status_shows_live_pools(queuectl: Commands, spool: SpoolDir, desk: Desk) -> None:
+    """Pools that are alive are named with their workers."""
+    pool = Pool(spool, count=3, cwd="/", now_at=desk.clock.now(), rng=desk.rng)
+    pool.enter()
+    made = queuectl("status", "--json").json
+    assert (made["workers"], made["pools"][0]["pool"]) == (3, pool.name)
+    assert f"3 in pool {pool.name}" in queuectl("status").out
+
+
+def test_status_shows_pause_and_foreign_files(queuectl: Commands, spool: SpoolDir) -> None:
+    """A paused spool says why, and files of others are mentioned (P11)."""
+    Path(spool.paused_path).write_text("backup runs\n")
+    write_drop(spool, "notes.txt", "hello")
+    result = queuectl("status")
+    assert "backup runs" in result.out
+    assert "PAUSED" in result.out
+    assert "notes.txt" in result.err
+
+
+def test_advice_of_an_empty_spool_is_to_enqueue(spool: SpoolDir, clock: FakeClock) -> None:
+    """Whoever has just made a spool is told how to put a job in."""
+    assert report.advise(report.collect(spool, now_at=clock.now())).command.startswith("queuectl enqueue")
+
+
+def test_oldest_waiting_is_found_among_any_names(spool: SpoolDir, desk: Desk) -> None:
+    """Generated ids tell their time; a drop has that of its file."""
+    desk.enqueue()
+    path = write_drop(spool, "old.json", {"command": "true"})
+    os.utime(path, (1e9, 1e9))
+    found = report.collect(spool, now_at=desk.clock.now())
+    assert (found.oldest_id, found.oldest_since) == ("old", 1e9)
+
+
+# ---------------------------------------------------------------------------------------------------------------- show
+
+
+def test_show_tells_the_story(queuectl: Commands, busy: SpoolDir) -> None:
+    """Every key and every event is told, and where the file lies."""
+    text = queuectl("show", "dead1").out
+    for part in ("dead1 is dead after 1 run", "max_retries", "enqueued by enqueue", "run 1 started by w1"):
+        assert part in text
+    assert "run 1 failed after 0.500s: exit 3, 1 run, retries used up; moved to dlq/" in text
+    assert busy.path("dlq", "dead1.json") in text
+
+
+def test_show_tells_of_waiting_and_running(queuectl: Commands, busy: SpoolDir) -> None:
+    """A waiting job says until when, a running one by whom."""
+    assert "retry1 is waiting, due " in queuectl("show", "retry1").out
+    assert "run1 is running: run 1 of at most 4, by w2" in queuectl("show", "run1").out
+    assert "(started without a shell)" in queuectl("show", "run1").out
+
+
+def test_show_keeps_unknown_keys(queuectl: Commands, desk: Desk) -> None:
+    """Keys that queuectl does not know are shown as they are."""
+    desk.enqueue({"id": "a", "ticket": {"no": [1, 2]}})
+    assert '{"no": [1, 2]}' in queuectl("show", "a").out
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (127, "command not found"),
+        (126, "not executable"),
+        (137, "killed (SIGKILL)"),
+        (143, "SIGTERM"),
+        (0xC0000005, "0xC0000005 (access violation)"),
+    ],
+)
+@pytest.mark.skipif(os.name == "nt", reason="signals have other names there")
+def test_show_puts_exit_codes_into_words(queuectl: Commands, desk: Desk, code: int, words: str) -> None:
+    """An exit code that means something is told in words; Windows' large ones in hexadecimal."""
+    desk.run(desk.enqueue(id="a", max_retries=0), Outcome("failed", code, "", 0.1))
+    assert words in queuectl("show", "a").out
+
+
+def test_show_as_json_is_the_record(queuectl: Commands, busy: SpoolDir, desk: Desk) -> None:
+    """--json gives the document of the file, with its state and path."""
+    made = queuectl("show", "dead1", "--json").json
+    assert (made["version"], made["state"], made["path"]) == (1, "dlq", busy.path("dlq", "dead1.json"))
+    assert made["job"] == desk.document("dlq", "dead1.json")
+
+
+def test_show_finds_a_drop_by_its_own_id(queuectl: Commands, spool: SpoolDir) -> None:
+    """A drop that no worker has seen lies under its file's name; it is found by the id it gives itself."""
+    write_drop(spool, "x.json", {"id": "mine", "command": "true"})
+    assert "mine is waiting" in queuectl("show", "mine").out
+
+
+@pytest.mark.parametrize("command", ["show", "logs"])
+def test_unknown_job_exits_3(queuectl: Commands, command: str) -> None:
+    """An id that no file has exits 3."""
+    assert "queuectl list" in queuectl(command, "nobody", code=3).err
+
+
+# ---------------------------------------------------------------------------------------------------------------- logs
+
+
+@pytest.fixture
+def logged(spool: SpoolDir, desk: Desk) -> SpoolDir:
+    """A job with two runs, each with a log."""
+    name = desk.enqueue(id="a", max_retries=1, backoff_base=0)
+    for attempt in (1, 2):
+        desk.run(name, FAILED)
+        Path(spool.log_path("a", attempt)).write_bytes(b"".join(b"%d:%d\n" % (attempt, row) for row in range(5)))
+    return spool
+
+
+def test_logs_prints_the_newest_run(queuectl: Commands, logged: SpoolDir) -> None:
+    """Without --attempt it is the last run, byte for byte."""
+    assert queuectl("logs", "a").out == "2:0\n2:1\n2:2\n2:3\n2:4\n"
+    assert queuectl("logs", "a", "--attempt", "1").out.startswith("1:0\n")
+
+
+@pytest.mark.parametrize(("lines", "expected"), [("2", "2:3\n2:4\n"), ("9", "2:0\n2:1\n2:2\n2:3\n2:4\n"), ("0", "")])
+def test_logs_prints_the_last_lines(queuectl: Commands, logged: SpoolDir, lines: str, expected: str) -> None:
+    """-n N prints the last N lines."""
+    assert queuectl("logs", "a", "-n", lines).out == expected
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_logs_finds_the_last_lines_of_a_large_file(queuectl: Commands, logged: SpoolDir, end: bytes) -> None:
+    """The end is found from behind, across blocks and with or without a last line break."""
+    rows = [b"%06d" % number + b"x" * (number % 90) for number in range(5000)]
+    Path(logged.log_path("a", 2)).write_bytes(b"\n".join(rows) + end)
+    out = queuectl("logs", "a", "-n", "3000").out
+    assert out.encode() == b"\n".join(rows[-3000:]) + end
+
+
+def test_logs_are_raw_in_a_pipe_and_safe_on_a_terminal(queuectl: Commands, logged: SpoolDir) -> None:
+    """A pipe gets the bytes; a terminal nothing that acts on it."""
+    Path(logged.log_path("a", 2)).write_bytes(b"\x1b[2J\tok \xe2\x82\xac\r\n")
+    assert queuectl("logs", "a").out == "\x1b[2J\tok €\r\n"
+    queuectl.on_terminal = True
+    assert queuectl("logs", "a").out == "\\x1b[2J\tok €\n"
+
+
+def test_logs_of_a_silent_run_is_a_message(queuectl: Commands, busy: SpoolDir) -> None:
+    """A run that printed nothing is no error."""
+    result = queuectl("logs", "dead1")
+    assert (result.out, result.err) == ("", "run 1 of dead1 printed nothing\n")
+    assert "has not run yet" in queuectl("logs", "next1").err
+
+
+def test_logs_of_a_running_job_show_the_output_so_far(queuectl: Commands, busy: SpoolDir, other_desk: Desk) -> None:
+    """What a running command has printed can be read meanwhile."""
+    assert "so far" in queuectl("logs", "run1").err
+    Path(busy.output_path(other_desk.lease.name)).write_bytes(b"half way\n")
+    assert queuectl("logs", "run1").out == "half way\n"
+
+
+def test_logs_of_a_run_that_never_was(queuectl: Commands, logged: SpoolDir) -> None:
+    """--attempt with a number that never ran fails and says so."""
+    assert "no run 9" in queuectl("logs", "a", "--attempt", "9", code=1).err
