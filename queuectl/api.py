@@ -292,7 +292,7 @@ class Spool:
             QueuectlError: it is waiting or running already.
             SpoolUnavailableError: a worker holds it for too long, or the disk refuses.
         """
-        from queuectl.claim import Stripes
+        from queuectl.settle import Stripes
 
         stripes = Stripes(self.folder)
         try:

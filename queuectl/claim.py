@@ -11,10 +11,7 @@ A claim, under the stripe of the id (one of 64 permanent lock files; a process t
 
 The stripe and not the rename decides, because on Windows and SMB two claimers can both "win" a rename. A crash
 between 2 and 4 leaves a file in running/ without `started`: `rescue` puts it back. After 4 the lease tells whether
-the run is alive.
-
-Settling needs no lock, since only who holds the lease may settle: append the outcome, then one move to where the
-outcome says. A crash in between leaves an outcome on record, and `rescue` makes the move it tells.
+the run is alive. What follows a run is in `settle`.
 """
 
 from __future__ import annotations
@@ -24,38 +21,14 @@ import errno
 import random
 from typing import Any, NamedTuple
 
-from queuectl import batch, fsops, intake, job, lifecycle, names, record, rejects, times
+from queuectl import batch, fsops, intake, job, names, record, rejects, times
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.lease import is_alive
 from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
-from queuectl.locks import FileLock
-from queuectl.output import keep_output
+from queuectl.settle import Claimed, Settlements, Stripes
 from queuectl.spool import RECORD_MAX_BYTES, Located, SpoolDir, name_for, record_name
-
-
-class Claimed:
-    """A job that this worker runs: what to run, and what settling it needs.
-
-    `name` is its file's name in running/: its id's, but for a job whose claimer died while it gave it that name.
-    `recorded` is where the outcome leads once it is on record: settling again only makes the move.
-    """
-
-    __slots__ = ("attempt", "data", "failures", "job_id", "lease", "name", "record", "recorded", "size")
-
-    def __init__(
-        self, item: record.Record, data: bytes, *, attempt: int, failures: int, lease: str, name: str = ""
-    ) -> None:
-        self.record = item
-        self.data = data
-        self.size = len(data)
-        self.job_id = item.id
-        self.attempt = attempt
-        self.failures = failures
-        self.lease = lease
-        self.name = name or record_name(item.id)
-        self.recorded: Settled | None = None
 
 
 class Declined(NamedTuple):
@@ -78,46 +51,14 @@ class Declined(NamedTuple):
     """For an arriving file: what to do about `text`, should it stay like this."""
 
 
-class Settled(NamedTuple):
-    """Where an outcome led: the state, the file's name there, and the wait before the next run."""
-
-    to: str
-    name: str
-    due_at: float | None
-    delay_s: float | None
-    reason: str
-
-
-class Stripes:
-    """The 64 lock files, opened when first used and kept open."""
-
-    def __init__(self, spool: SpoolDir) -> None:
-        self._locks = [FileLock(spool.stripe_path(number)) for number in range(names.STRIPE_COUNT)]
-
-    def of(self, job_id: str) -> FileLock:
-        """The lock that guards an id."""
-        return self._locks[names.stripe_of(job_id)]
-
-    def close(self) -> None:
-        """Close all files."""
-        for lock in self._locks:
-            lock.close()
-
-
-class Claims:
-    """Claims and settles jobs of one spool for one worker."""
+class Claims(Settlements):
+    """Claims jobs of one spool for one worker, and settles them (see `settle.Settlements`)."""
 
     def __init__(
         self, spool: SpoolDir, settings: Settings, stripes: Stripes, *, worker: str, clock: Clock, rng: random.Random
     ) -> None:
-        self._spool = spool
-        self._settings = settings
-        self._stripes = stripes
+        super().__init__(spool, settings, stripes, clock=clock, rng=rng)
         self._worker = worker
-        self._clock = clock
-        self._rng = rng
-        self._sync_accepted = settings.durability != "off"
-        self._sync_all = settings.durability == "full"
 
     # ---------------------------------------------------------------------------------------------------- claim
 
@@ -172,11 +113,13 @@ class Claims:
             return Declined("foreign", text="it is no regular file")
         except OSError as error:
             return self._unreadable(name, path, error)
-        if content.oversize or (not lines and content.sig.size > job.JOB_MAX_BYTES and not _is_record(content.data)):
+        if content.oversize or (
+            not lines and content.sig.size > job.JOB_MAX_BYTES and not record.is_record(content.data)
+        ):
             limit = intake.BATCH_MAX_BYTES if lines else job.JOB_MAX_BYTES
             text = f"it is larger than {limit} bytes"
             return Declined("arriving", name, text, sig=content.sig, hint="put the data into a file and name it")
-        if not lines and _is_record(content.data):
+        if not lines and record.is_record(content.data):
             return content.data
         parsed = intake.parse(content.data, lines=lines)
         if isinstance(parsed, intake.Incomplete):
@@ -450,153 +393,3 @@ class Claims:
     def _put_back(self, here: Located, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             self._spool.move(here, PENDING, name, self._rng)
-
-    # --------------------------------------------------------------------------------------------------- settle
-
-    def settle(self, claimed: Claimed, outcome: Outcome) -> Settled:
-        """Record how a run ended, then move the job to where that leads.
-
-        The caller holds the lease that the `started` event names (or, for a dead run, has its lock).
-
-        Raises:
-            FileNotFoundError: the job's file is gone from running/: somebody deleted or moved it.
-            OSError: the outcome could not be recorded, or the file not moved. To be tried again with the same object.
-        """
-        here = Located(RUNNING, claimed.name, self._spool.path(RUNNING, claimed.name))
-        if claimed.recorded is None:
-            claimed.recorded = self._record_outcome(here, claimed, outcome)
-        to, _, due_at, delay_s, reason = claimed.recorded
-        return self._finish_move(here, claimed.record, to, due_at, delay_s, reason)
-
-    def _record_outcome(self, here: Located, claimed: Claimed, outcome: Outcome) -> Settled:
-        decision = lifecycle.decide(outcome, failures=claimed.failures, policy=claimed.record.policy, rng=self._rng)
-        lifecycle.check_move(RUNNING, outcome.kind, decision.to)
-        now_at = self._clock.now()
-        due_at = None if decision.delay_s is None else times.round_up(now_at + decision.delay_s)
-        reason = "; ".join(text for text in (outcome.reason, decision.reason) if text)
-        event = record.event(
-            outcome.kind,
-            now_at,
-            attempt=claimed.attempt,
-            exit_code=outcome.exit_code,
-            duration_s=None if outcome.duration_s is None else round(outcome.duration_s, 3),
-            reason=reason,
-            to=decision.to,
-            due_at="" if due_at is None else times.to_text(due_at),
-            delay_s=None if decision.delay_s is None else round(decision.delay_s, 3),
-        )
-        self._append_outcome(here, claimed, event)
-        return Settled(decision.to, here.name, due_at, decision.delay_s, reason)
-
-    def _append_outcome(self, here: Located, claimed: Claimed, event: dict[str, Any]) -> None:
-        offset, text = record.append(claimed.size, [event])
-        try:
-            claimed.size = fsops.append(here.path, claimed.size, offset, text, sync=self._sync_all)
-            return
-        except BlockingIOError:
-            pass
-        edited = fsops.read(here.path, RECORD_MAX_BYTES)
-        if _is_record(edited.data):
-            item = record.decode(edited.data)
-            last = record.standing(item).last
-            if last is not None and last.event in lifecycle.OUTCOMES and last.attempt == claimed.attempt:
-                return  # the try before got it there and failed to sync it
-            offset, text = record.append(len(edited.data), [event], empty=not item.history)
-            fsops.append(here.path, len(edited.data), offset, text, sync=self._sync_all)
-            return
-        # Somebody edited the record while it ran, and it is none any more. The run and its outcome are what we know:
-        # they go on record in a fresh copy of what was run, and the edited text is kept beside the rejected files.
-        # Copied, then replaced: at no instant is there no file in running/.
-        data = claimed.data[: -len(record.CLOSING)] + text
-        why = "it was changed while the job ran; the job went on as it was started"
-        temporary = self._spool.write_temporary(claimed.job_id, data, rng=self._rng, sync=self._sync_accepted)
-        try:
-            rejects.keep_copy(self._spool, claimed.name, edited.data, why, "", clock=self._clock, rng=self._rng)
-            fsops.replace(temporary, here.path)
-        except OSError:
-            fsops.unlink(temporary)
-            raise
-
-    def _finish_move(
-        self,
-        here: Located,
-        item: record.Record,
-        to: str,
-        due_at: float | None,
-        delay_s: float | None,
-        reason: str,
-    ) -> Settled:
-        name = names.waiting_name(item.id, due_at, item.priority) if to == PENDING else record_name(item.id)
-        name = self._spool.move(here, to, name, self._rng)
-        if self._sync_all:
-            fsops.sync_folder(self._spool.folder(to))
-        return Settled(to, name, due_at, delay_s, reason)
-
-    # --------------------------------------------------------------------------------------------------- rescue
-
-    def rescue(self, name: str) -> Settled | None:
-        """Look at one file in running/ and, if nobody runs it, finish or undo what its owner could not.
-
-        Returns what was done, or None where the job is alive, being claimed just now, or gone.
-        """
-        here = Located(RUNNING, name, self._spool.path(RUNNING, name))
-        stripe = self._stripes.of(name[: -len(".json")])
-        if not stripe.try_acquire():
-            return None
-        try:
-            return self._rescue(here)
-        except FileNotFoundError:
-            return None
-        finally:
-            stripe.release()
-
-    def _rescue(self, here: Located) -> Settled | None:
-        content = fsops.read(here.path, RECORD_MAX_BYTES)
-        data = content.data
-        if not record.is_framed(data):
-            whole = record.repair(data)
-            if whole is None:
-                # Claimed and not taken in yet: it goes back as it was.
-                name = self._spool.move(here, PENDING, here.name, self._rng)
-                return Settled(PENDING, name, None, None, "not started")
-            temporary = self._spool.write_temporary(here.name, whole, rng=self._rng, sync=self._sync_accepted)
-            fsops.replace(temporary, here.path)
-            data = whole
-        try:
-            item = record.decode(data, path=here.path)
-        except DamagedRecordError:
-            # Our framing around something else. If it runs (edited meanwhile), the next claim finds that out.
-            name = self._spool.move(here, PENDING, here.name, self._rng)
-            return Settled(PENDING, name, None, None, "not started")
-        standing = record.standing(item)
-        last = standing.last
-        if last is None or last.event not in ("started", *lifecycle.OUTCOMES):
-            # Its claimer died before the start; the stripe is free, so it is not on its way.
-            name = self._spool.move(here, PENDING, name_for(item, standing, self._clock.now()), self._rng)
-            return Settled(PENDING, name, standing.due_at, None, "not started")
-        if self._is_running(standing):
-            return None
-        if last.event in lifecycle.OUTCOMES:
-            allowed = lifecycle.TABLE[RUNNING, last.event]
-            to = last.to if last.to in allowed else allowed[0]
-            return self._finish_move(here, item, to, standing.due_at, standing.delay_s, "outcome was on record")
-        claimed = Claimed(
-            item, data, attempt=standing.starts, failures=standing.failures, lease=last.lease, name=here.name
-        )
-        keep_output(self._spool, self._spool.output_path(last.lease), item.id, standing.starts, self._rng)
-        return self.settle(claimed, Outcome("abandoned", reason="its worker died"))
-
-    def _is_running(self, standing: record.Standing) -> bool:
-        start = standing.last_start
-        return start is not None and is_alive(self._spool, start.lease)
-
-
-def _is_record(data: bytes) -> bool:
-    """True where the bytes have our framing and decode as a record."""
-    if not record.is_framed(data):
-        return False
-    try:
-        record.decode(data)
-    except DamagedRecordError:
-        return False
-    return True

@@ -163,6 +163,17 @@ def decode(data: bytes, *, path: str = "") -> Record:
         raise DamagedRecordError(f"{path or 'the record'} cannot be read", path=path, cause=str(error)) from error
 
 
+def is_record(data: bytes) -> bool:
+    """True where the bytes have our framing and decode as a record."""
+    if not is_framed(data):
+        return False
+    try:
+        decode(data)
+    except DamagedRecordError:
+        return False
+    return True
+
+
 def event(kind: str, now_at: float, **facts: Any) -> dict[str, Any]:
     """An event as it goes into the history: instant and name first, then what is known (None and "" left out)."""
     made: dict[str, Any] = {"at": times.to_text(now_at), "event": kind}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Files looked at to find the oldest waiting one among names that do not tell their time.
 _LOOK_AT_MOST = 200
 # With more files than this in a folder, "newest" goes by name: asking each for its time takes too long.
-_STAT_AT_MOST = 100_000
+_STAT_AT_MOST = 20_000
 _SHOWN = 5
 _RUNNING_SHOWN = 256
 

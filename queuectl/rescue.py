@@ -14,12 +14,13 @@ import random
 from typing import NamedTuple
 
 from queuectl import batch, fsops
-from queuectl.claim import Claims, Settled, Stripes
+from queuectl.claim import Claims
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import RUNNING
 from queuectl.locks import NamedLock
+from queuectl.settle import Settled, Stripes
 from queuectl.spool import SpoolDir
 
 

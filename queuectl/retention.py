@@ -13,11 +13,11 @@ from collections.abc import Iterator
 
 from queuectl import fsops, record, times
 from queuectl.batch import DONE_ENDING
-from queuectl.claim import Stripes
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import DLQ, DONE
+from queuectl.settle import Stripes
 from queuectl.spool import SpoolDir
 
 _STEP = 200

@@ -8,7 +8,6 @@ never hurt. It never prints: what happens is handed to `tell`, one event at a ti
 from __future__ import annotations
 
 import contextlib
-import heapq
 import random
 import signal
 import threading
@@ -19,9 +18,10 @@ from typing import NamedTuple
 
 from queuectl import pools, worker
 from queuectl.arrivals import Arrivals
-from queuectl.claim import Claims, Declined, Stripes
+from queuectl.claim import Claims, Declined
 from queuectl.clock import Clock
 from queuectl.config import Settings
+from queuectl.dispatch import Dispatch
 from queuectl.errors import DamagedRecordError
 from queuectl.feeder import Feeder
 from queuectl.lifecycle import PENDING, RUNNING
@@ -30,15 +30,14 @@ from queuectl.record import is_due, standing
 from queuectl.rejects import RejectedFiles
 from queuectl.rescue import Rescue, Rescued
 from queuectl.retention import Retention
+from queuectl.settle import Stripes
 from queuectl.slots import Slot
 from queuectl.spool import SpoolDir
 from queuectl.watch import Watch
-from queuectl.worker import AHEAD, Finished, Passed, Started, Trouble, Vanished
+from queuectl.worker import Finished, Passed, Started, Trouble, Vanished
 
 # Stop files, PAUSED, arriving files and orphans are looked at this often; recovery within a second needs no less.
 TICK_S = 0.2
-# A name that a busy worker has not taken for this long is suggested to an idle one too.
-_SHARE_AFTER_S = 0.02
 # A listing may take up to this share of the time: at a million names one listing is most of a second.
 _SCAN_SHARE = 0.05
 # With more names than this in memory, events would only tell what the next listing tells at once.
@@ -91,15 +90,20 @@ class Supervisor:
         self._arrivals = Arrivals(spool, settle_s=settings.settle_s, clock=self._clock)
         self._feeder = Feeder()
         self._slots = [Slot(number) for number in range(options.workers)]
+        self._dispatch = Dispatch(
+            self._slots,
+            self._feeder,
+            self._arrivals,
+            clock=clock,
+            max_jobs=options.max_jobs,
+            tell=lambda kind, text: tell(Notice("info" if kind == "batch" else "warning", kind, text)),
+        )
         self._serial = 0
         self._deaths: deque[float] = deque(maxlen=5)
         self._wake_recv, self._wake_send = Pipe(duplex=False)
         self._woken = threading.Lock()
         self._noticed: deque[str] = deque()
         self._watch = Watch(spool.folder(PENDING), self._notice_file)
-        self._again: list[tuple[float, str]] = []  # heap: names whose stripe or id was busy
-        self._busy_tries: dict[str, int] = {}
-        self._reported: set[str] = set()  # foreign and unreadable files told of
         self._signalled = 0
         self._stage = 0
         self._stage_until_s = 0.0
@@ -147,9 +151,8 @@ class Supervisor:
 
     def _work(self) -> None:
         now_s = self._clock.monotonic()
-        self._take_noticed()
-        while self._again and self._again[0][0] <= now_s:
-            self._feeder.put_first(heapq.heappop(self._again)[1])
+        while self._noticed:
+            self._dispatch.add([self._noticed.popleft()])
         self._feeder.promote(self._clock.now())
         if now_s >= self._next_tick_s:
             self._next_tick_s = now_s + TICK_S
@@ -157,20 +160,19 @@ class Supervisor:
         if now_s >= self._next_scan_s:
             self._scan()
         if self._stage == 0 and not self._paused and now_s >= self._trouble_until_s:
-            self._feed(now_s)
+            self._arm(self._dispatch.feed(careful=self._troubles > 0))
         if self._signalled > 0:
             self._advance_stop(now_s, self._signalled > 1)
 
     def _timeout_s(self) -> float:
         now_s = self._clock.monotonic()
         until = [self._next_tick_s - now_s, self._next_scan_s - now_s]
-        if self._again:
-            until.append(self._again[0][0] - now_s)
         due_at = self._feeder.promote(self._clock.now())
         if due_at is not None:
             until.append(due_at - self._clock.now())
-        if any(len(slot.outstanding) > 1 for slot in self._slots):
-            until.append(_SHARE_AFTER_S)
+        dispatch_s = self._dispatch.next_s()
+        if dispatch_s is not None:
+            until.append(dispatch_s - now_s)
         return max(0.0, min(until))
 
     def _hear(self, timeout_s: float) -> None:
@@ -203,7 +205,7 @@ class Supervisor:
             for rescued in self._rescue.look(mine):
                 self._tell(rescued)
                 if rescued.settled.to == PENDING:
-                    self._feeder.add([rescued.settled.name], self._clock.now())
+                    self._dispatch.add([rescued.settled.name])
         for slot in self._slots:
             if not slot.alive and self._stage == 0 and self._may_start(now_s):
                 with self._troubles_told():
@@ -223,53 +225,13 @@ class Supervisor:
             self._feeder.update(self._spool.waiting_names(), self._clock.now())
             for name in self._rejected.look():
                 self._tell(Notice("info", "healed", f"{name} is a valid job now: back from rejected/ to pending/"))
-                self._feeder.add([name], self._clock.now())
+                self._dispatch.add([name])
             if made := self._rescue.finish_batches():
                 self._tell(Notice("info", "batch", f"finished splitting a file into {made} jobs"))
         took_s = self._clock.monotonic() - started_s
         self._next_scan_s = self._clock.monotonic() + max(self._settings.scan_s, took_s / _SCAN_SHARE)
 
-    # ---------------------------------------------------------------------------------------------------- feed
-
-    def _feed(self, now_s: float) -> None:
-        """Suggest names: to the worker that has least, never more than AHEAD to one."""
-        while True:
-            slot = min(
-                (slot for slot in self._slots if slot.ready), key=lambda item: len(item.outstanding), default=None
-            )
-            if slot is None or len(slot.outstanding) >= self._ahead(slot):
-                break
-            name = self._feeder.take()
-            if name is None:
-                break
-            slot.outstanding[name] = now_s
-            slot.send("feed", [name])
-        idle = [slot for slot in self._slots if slot.ready and not slot.outstanding]
-        if idle:
-            self._share(idle, now_s)
-        self._arm(bool(idle))
-
-    def _ahead(self, slot: Slot) -> int:
-        """How many names may lie ready at a worker."""
-        if self._troubles:
-            return 1
-        if self._options.max_jobs is not None:
-            given = sum(len(other.outstanding) for other in self._slots)
-            left = self._options.max_jobs - self._finished - given
-            return len(slot.outstanding) + 1 if left > 0 else 0
-        return AHEAD
-
-    def _share(self, idle: list[Slot], now_s: float) -> None:
-        """Suggest to idle workers what lies behind a long job at a busy one (twice suggested is harmless)."""
-        for slot in self._slots:
-            for name, given_s in list(slot.outstanding.items()):
-                if not idle:
-                    return
-                if name not in slot.running and slot.running and now_s - given_s >= _SHARE_AFTER_S:
-                    other = idle.pop()
-                    del slot.outstanding[name]
-                    other.outstanding[name] = now_s
-                    other.send("feed", [name])
+    # -------------------------------------------------------------------------------------------------- events
 
     def _arm(self, idle: bool) -> None:
         """Ask for events only while there is little to do; list once more after arming."""
@@ -295,112 +257,46 @@ class Supervisor:
         with contextlib.suppress(RuntimeError):
             self._woken.release()
 
-    def _take_noticed(self) -> None:
-        now_at = self._clock.now()
-        while self._noticed:
-            name = self._noticed.popleft()
-            if name in self._arrivals:
-                self._feeder.look_again(name, now_at)
-            else:
-                self._feeder.add([name], now_at)
-
     # ------------------------------------------------------------------------------------------------- reports
 
     def _take(self, slot: Slot, report: worker.Report) -> None:
         """Take in what a worker reports."""
+        if isinstance(report, Passed):
+            self._dispatch.passed(slot, report.name, report.declined)
+            if report.declined.why == "split":
+                self._next_scan_s = 0.0
+            return
+        if isinstance(report, Trouble):
+            self._take_trouble(report.text)
+            return
         if isinstance(report, Started):
             slot.running[report.name] = report.job_id
-            self._tell(report)
         elif isinstance(report, Finished):
             self._take_finished(slot, report)
-        elif isinstance(report, Passed):
-            slot.outstanding.pop(report.name, None)
-            self._take_passed(report.name, report.declined)
-        elif isinstance(report, Trouble):
-            self._take_trouble(report.text)
         elif isinstance(report, Vanished):
-            self._forget_run(slot, report.job_id)
-            self._tell(report)
+            self._dispatch.vanished(slot, report.job_id)
+        self._tell(report)
 
     def _take_finished(self, slot: Slot, report: Finished) -> None:
-        slot.outstanding.pop(report.name, None)
-        slot.running.pop(report.name, None)
-        self._feeder.forget(report.name)
-        self._arrivals.drop(report.name)
-        self._busy_tries.pop(report.name, None)
-        if report.outcome.kind == "released":
+        released = report.outcome.kind == "released"
+        self._dispatch.settled(slot, report.name, counts=not released)
+        if released:
             self._released.append(report.job_id)
         else:
             self._finished += 1
             self._over_trouble()
         if report.settled.to == PENDING:
-            self._feeder.add([report.settled.name], self._clock.now())
-        self._tell(report)
-
-    def _forget_run(self, slot: Slot, job_id: str) -> None:
-        for name in [name for name, running in slot.running.items() if running == job_id]:
-            slot.running.pop(name, None)
-            slot.outstanding.pop(name, None)
-            self._feeder.forget(name)
-
-    def _take_passed(self, name: str, declined: Declined) -> None:
-        why = declined.why
-        if why in ("paused", "returned"):
-            self._feeder.put_first(name)
-        elif why == "busy":
-            tries = self._busy_tries[name] = self._busy_tries.get(name, 0) + 1
-            heapq.heappush(self._again, (self._clock.monotonic() + min(0.01 * 2 ** min(tries, 8), 1.0), name))
-        elif why in ("arriving", "unreadable"):
-            self._feeder.skip(name)
-            self._arrivals.add(name, declined)
-            if why == "unreadable" and name not in self._reported:
-                self._reported.add(name)
-                self._tell(Notice("warning", "unreadable", f"{name}: {declined.text}; it is tried again"))
-        else:
-            self._feeder.forget(name)
-            self._arrivals.drop(name)
-            self._busy_tries.pop(name, None)
-            self._take_gone(name, declined)
-
-    def _take_gone(self, name: str, declined: Declined) -> None:
-        """A name that is not waiting any more, or never was a job's."""
-        why = declined.why
-        if why == "later":
-            self._feeder.add([declined.name], self._clock.now())
-        elif why == "mended":
-            self._tell(Notice("warning", "mended", f"{name}: its torn end was repaired"))
-            self._feeder.add([name], self._clock.now())
-        elif why == "foreign":
-            self._feeder.skip(name)
-            if name not in self._reported:
-                self._reported.add(name)
-                self._tell(Notice("warning", "foreign", f"{name} is left alone: {declined.text}"))
-        elif why == "rejected":
-            self._tell(Notice("warning", "rejected", f"{name} was rejected: {declined.text}"))
-        elif why == "dead":
-            self._tell(Notice("warning", "dead", f"{declined.name} moved to dlq/"))
-        elif why == "split":
-            self._tell(Notice("info", "batch", f"{name} was split into {declined.made} jobs"))
-            self._next_scan_s = 0.0
+            self._dispatch.add([report.settled.name])
 
     def _settle_arrival(self, name: str, declined: Declined) -> None:
         """A file that has been quiet for long enough: many jobs, or none."""
         if name.endswith(".jsonl") and not declined.text:
-            slot = next((slot for slot in self._slots if slot.ready and not slot.outstanding), None)
-            if slot is not None:
-                self._arrivals.drop(name)
-                slot.outstanding[name] = self._clock.monotonic()
-                slot.send("split", name)
-            return
-        if declined.sig is None:
-            return
-        with self._troubles_told():
-            verdict = self._claims.reject_quiet(name, declined.sig, declined.text, declined.hint)
-            if verdict.why == "arriving":
-                return  # it changed just now: the next look sees it
-            if verdict.why != "busy":
-                self._arrivals.drop(name)
-                self._take_passed(name, verdict)
+            self._dispatch.split(name)
+        elif declined.sig is not None:
+            with self._troubles_told():
+                verdict = self._claims.reject_quiet(name, declined.sig, declined.text, declined.hint)
+                if verdict.why not in ("arriving", "busy"):  # else it changed just now, or is looked at: next time
+                    self._dispatch.passed(None, name, verdict)
 
     # ------------------------------------------------------------------------------------------------- trouble
 
@@ -463,8 +359,7 @@ class Supervisor:
 
     def _lost(self, slot: Slot) -> None:
         """A worker is gone: what it had is suggested to others; its job is found by its freed lease."""
-        for name in slot.lose():
-            self._feeder.put_first(name)
+        self._dispatch.lose(slot)
         self._next_tick_s = 0.0
         if self._stage == 0:
             self._deaths.append(self._clock.monotonic())
@@ -495,14 +390,18 @@ class Supervisor:
         if self._stage:
             return not any(slot.alive for slot in self._slots)
         maximum = self._options.max_jobs
-        if (maximum is not None and self._finished >= maximum) or (self._options.drain and self._is_drained()):
-            self._signalled = max(self._signalled, 1)
+        enough = maximum is not None and self._finished >= maximum
+        if enough or (self._options.drain and self._is_drained()):
+            for slot in self._slots:
+                slot.send("stop")
+            self._stage = 1
+            self._stage_until_s = self._clock.monotonic() + self._settings.stop_grace_s
         return False
 
     def _is_drained(self) -> bool:
-        if len(self._feeder) or self._feeder.waiting or self._again or self._noticed or len(self._arrivals):
+        if not self._dispatch.empty or self._noticed or self._paused:
             return False
-        if any(slot.outstanding or (slot.alive and not slot.ready) for slot in self._slots) or self._paused:
+        if any(slot.alive and not slot.ready for slot in self._slots):
             return False
         with self._troubles_told():
             # What the memory says is not enough to go home on.

@@ -16,13 +16,14 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 from queuectl import executor, lifecycle
-from queuectl.claim import Claimed, Claims, Declined, Settled, Stripes
+from queuectl.claim import Claims, Declined
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.executor import CannotStartError, Ended, Spec
 from queuectl.lease import Lease
 from queuectl.lifecycle import Outcome
 from queuectl.output import OutputSlot
+from queuectl.settle import Claimed, Settled, Stripes
 from queuectl.spool import SpoolDir
 
 # Names that lie ready at a worker: hides the pipe's round trip (1 ahead 0.76x, 4 ahead 0.88x of `xargs -P2`).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -11,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from queuectl import config, fsops, record, setup
-from queuectl.claim import Claimed, Claims, Declined, Settled, Stripes
+from queuectl.claim import Claims, Declined
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.lease import Lease
 from queuectl.lifecycle import REJECTED, STATES, Outcome
 from queuectl.producer import Producer
+from queuectl.settle import Claimed, Settled, Stripes
 from queuectl.spool import SpoolDir
 
 # 2027-01-15T08:00:00Z: a round instant, so that names and texts in tests can be read.
@@ -78,6 +80,17 @@ def only(spool: SpoolDir, state: str) -> str:
     """The name of the one file in a folder."""
     (name,) = os.listdir(spool.folder(state))
     return name
+
+
+def rejected_name(spool: SpoolDir) -> str:
+    """The name of the one rejected file."""
+    (name,) = [name for name in os.listdir(spool.folder(REJECTED)) if not name.endswith(".reason.txt")]
+    return name
+
+
+def full_disk(*_args: object, **_options: object) -> int:
+    """What every call of a full disk does."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class Desk:

@@ -21,9 +21,9 @@ LAYERS = (
     "errors times names retry job record lifecycle config",
     "clock fsops locks",
     "spool setup trust executor executor_posix executor_windows watch output lease pools",
-    "intake producer rejects batch claim arrivals",
+    "intake producer rejects batch settle claim arrivals",
     "api report check",
-    "worker feeder rescue retention slots",
+    "worker feeder rescue retention slots dispatch",
     "supervisor",
     "cli",
 )

@@ -111,7 +111,9 @@ def _print_failures(found: Status) -> None:
 def _print_foreign(found: Status) -> None:
     for state, listed in found.foreign.items():
         names = ", ".join(safe(name) for name in listed[:3]) + (", ..." if len(listed) > 3 else "")
-        output.message(f"note: {state}/ also holds {count_of(len(listed), 'file')} of somebody else, left alone: {names}")
+        output.message(
+            f"note: {state}/ also holds {count_of(len(listed), 'file')} of somebody else, left alone: {names}"
+        )
 
 
 def _short(words: str) -> str:

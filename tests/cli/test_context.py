@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,7 @@ def test_inside_a_spool_it_is_that_one(typed: Commands, home: Path, monkeypatch:
     assert spool_of(typed) == spool.root
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows asks the registry, not a variable, where it is")
 def test_own_spool_is_made_once(typed: Commands, tmp_path: Path) -> None:
     """Without any of these the user's own spool is made, and named the first time."""
     first = typed("enqueue", "--command", "true")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from queuectl import report
-from queuectl.api import Spool
+from queuectl.api import Job, Spool
 from queuectl.clock import Clock
 from queuectl.lifecycle import Outcome
 from queuectl.pools import Pool
@@ -93,7 +93,12 @@ def test_list_opens_only_what_it_shows(queuectl: Commands, spool: SpoolDir, monk
         write_drop(spool, f"j{number}.json", {"command": "true"}, state="done")
     opened: list[str] = []
     load = Spool.load
-    monkeypatch.setattr(Spool, "load", lambda self, state, name: (opened.append(name), load(self, state, name))[1])
+
+    def noted(self: Spool, state: str, name: str) -> Job:
+        opened.append(name)
+        return load(self, state, name)
+
+    monkeypatch.setattr(Spool, "load", noted)
     result = queuectl("list", "--limit", "7")
     assert len(result.rows) == len(opened) == 7
     assert "293 done more" in result.err
@@ -105,6 +110,14 @@ def test_list_shows_the_newest_dead_first(queuectl: Commands, spool: SpoolDir) -
         path = write_drop(spool, f"{name}.json", {"command": "true"}, state="dlq")
         os.utime(path, (1e9 + number, 1e9 + number))
     assert [row[0] for row in queuectl("list", "--state", "dlq").rows] == ["a", "c", "b"]
+
+
+def test_list_of_very_many_goes_by_name(queuectl: Commands, spool: SpoolDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above a bound the newest are those with the last names: generated ids sort by time, and no file is asked."""
+    monkeypatch.setattr(report, "_STAT_AT_MOST", 2)
+    for name in ("a", "b", "c"):
+        write_drop(spool, f"{name}.json", {"command": "true"}, state="done")
+    assert [row[0] for row in queuectl("list", "--limit", "2").rows] == ["c", "b"]
 
 
 def test_list_names_files_that_are_no_jobs_yet(queuectl: Commands, spool: SpoolDir) -> None:

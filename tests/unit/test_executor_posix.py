@@ -220,7 +220,8 @@ def test_command_leads_a_group_of_its_own(bench: Bench) -> None:
 
 def test_command_holds_the_lease(bench: Bench) -> None:
     """The lock lives as long as anything of the job, even without its worker (P3)."""
-    bench.start(["sleep", "60"])
+    bench.start("echo ready; exec sleep 60")
+    wait_until(lambda: bench.printed)
     bench.lease.close()
     assert is_held(bench.lease.path)
     bench.executor.terminate(5)

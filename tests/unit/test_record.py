@@ -175,6 +175,13 @@ def test_repair_keeps_an_event_that_is_whole_but_for_its_closing() -> None:
     assert record.repair(data[: -len(record.CLOSING)]) == data
 
 
+def test_repair_keeps_nothing_after_a_hole() -> None:
+    """What stands after a damaged event is not taken for what happened next (P4)."""
+    data = _frame(_event("enqueued"), _event("started"), _event("failed", exit_code=1, to="pending"))
+    hole = data.index(b'"started"')
+    assert record.repair(data[:hole] + b"\0" * 9 + data[hole + 9 :]) == _frame(_event("enqueued"))
+
+
 def test_repair_sees_through_nul_tails() -> None:
     """ext4 may leave NULs where a file was made longer and not yet written."""
     data = _frame(_event("enqueued"))

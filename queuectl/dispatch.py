@@ -1,0 +1,191 @@
+"""Who is to try which name: the feeder's names handed to the workers, and what comes back of them.
+
+Suggests, never decides. A name lies ready at a busy worker for 20 ms at most before an idle one gets it too; a name
+whose stripe was busy is suggested again a little later; a file that is still arriving is left until it changes.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+from queuectl.arrivals import Arrivals
+from queuectl.claim import Declined
+from queuectl.clock import Clock
+from queuectl.feeder import Feeder
+from queuectl.slots import Slot
+from queuectl.worker import AHEAD
+
+# A name that a busy worker has not taken for this long is suggested to an idle one.
+SHARE_AFTER_S = 0.02
+# A busy name is suggested again after 20 ms, then 40, 80 ... up to this.
+_BUSY_LONGEST_S = 1.0
+
+
+class Dispatch:
+    """The names of one pool on their way to its workers and back.
+
+    `tell(kind, text)` is called for what a person should know: kinds `foreign`, `unreadable`, `rejected`, `mended`,
+    `dead`, `batch`.
+    """
+
+    def __init__(
+        self,
+        slots: list[Slot],
+        feeder: Feeder,
+        arrivals: Arrivals,
+        *,
+        clock: Clock,
+        max_jobs: int | None,
+        tell: Callable[[str, str], None],
+    ) -> None:
+        self._slots = slots
+        self._feeder = feeder
+        self._arrivals = arrivals
+        self._clock = clock
+        self._jobs_left = max_jobs
+        self._tell = tell
+        self._again: list[tuple[float, str]] = []
+        self._busy_tries: dict[str, int] = {}
+        self._told: set[str] = set()
+
+    @property
+    def empty(self) -> bool:
+        """True where no name is waiting, at a worker, or to be tried again."""
+        return not (
+            len(self._feeder)
+            or self._feeder.waiting
+            or self._again
+            or len(self._arrivals)
+            or any(slot.outstanding for slot in self._slots)
+        )
+
+    def next_s(self) -> float | None:
+        """When there is something to do without an event (monotonic), or None."""
+        until = [self._again[0][0]] if self._again else []
+        if any(len(slot.outstanding) > 1 for slot in self._slots):
+            until.append(self._clock.monotonic() + SHARE_AFTER_S)
+        return min(until, default=None)
+
+    # ------------------------------------------------------------------------------------------------- to workers
+
+    def feed(self, *, careful: bool) -> bool:
+        """Suggest names, to the worker that has least first; one each where `careful`. True where a worker is idle."""
+        now_s = self._clock.monotonic()
+        while self._again and self._again[0][0] <= now_s:
+            self._feeder.put_first(heapq.heappop(self._again)[1])
+        while True:
+            ready = [slot for slot in self._slots if slot.ready]
+            slot = min(ready, key=lambda item: len(item.outstanding), default=None)
+            if slot is None or len(slot.outstanding) >= (1 if careful else AHEAD) or not self._may_start_another():
+                break
+            name = self._feeder.take()
+            if name is None:
+                break
+            slot.outstanding[name] = now_s
+            slot.send("feed", [name])
+        idle = [slot for slot in self._slots if slot.ready and not slot.outstanding]
+        if idle:
+            self._share(list(idle), now_s)
+        return bool(idle)
+
+    def _may_start_another(self) -> bool:
+        return self._jobs_left is None or sum(len(slot.outstanding) for slot in self._slots) < self._jobs_left
+
+    def _share(self, idle: list[Slot], now_s: float) -> None:
+        """Suggest to idle workers what lies behind a long job (suggested twice is harmless: one claim wins)."""
+        for slot in self._slots:
+            for name, given_s in list(slot.outstanding.items()):
+                if not idle:
+                    return
+                if slot.running and name not in slot.running and now_s - given_s >= SHARE_AFTER_S:
+                    other = idle.pop()
+                    del slot.outstanding[name]
+                    other.outstanding[name] = now_s
+                    other.send("feed", [name])
+
+    def split(self, name: str) -> bool:
+        """Have an idle worker split a file of many jobs; False where none is idle."""
+        slot = next((slot for slot in self._slots if slot.ready and not slot.outstanding), None)
+        if slot is None:
+            return False
+        self._arrivals.drop(name)
+        slot.outstanding[name] = self._clock.monotonic()
+        slot.send("split", name)
+        return True
+
+    # ------------------------------------------------------------------------------------------------ and back
+
+    def add(self, names: list[str]) -> None:
+        """Names that may be new: of an event, a retry, a rescue. An arriving file among them has changed."""
+        now_at = self._clock.now()
+        for name in names:
+            if name in self._arrivals:
+                self._feeder.look_again(name, now_at)
+            else:
+                self._feeder.add([name], now_at)
+
+    def lose(self, slot: Slot) -> None:
+        """A worker is gone: what it had goes to others."""
+        for name in slot.lose():
+            self._feeder.put_first(name)
+
+    def settled(self, slot: Slot, name: str, *, counts: bool) -> None:
+        """A run has ended; `counts` is False for one that was put back."""
+        slot.outstanding.pop(name, None)
+        slot.running.pop(name, None)
+        self._feeder.forget(name)
+        self._arrivals.drop(name)
+        self._busy_tries.pop(name, None)
+        if counts and self._jobs_left is not None:
+            self._jobs_left -= 1
+
+    def vanished(self, slot: Slot, job_id: str) -> None:
+        """The file of a running job was taken away."""
+        for name in [name for name, running in slot.running.items() if running == job_id]:
+            self.settled(slot, name, counts=True)
+
+    def passed(self, slot: Slot | None, name: str, declined: Declined) -> None:
+        """A name that could not be claimed comes back."""
+        if slot is not None:
+            slot.outstanding.pop(name, None)
+        why = declined.why
+        if why in ("paused", "returned"):
+            self._feeder.put_first(name)
+        elif why == "busy":
+            tries = self._busy_tries[name] = self._busy_tries.get(name, 0) + 1
+            wait_s = min(0.01 * 2 ** min(tries, 8), _BUSY_LONGEST_S)
+            heapq.heappush(self._again, (self._clock.monotonic() + wait_s, name))
+        elif why in ("arriving", "unreadable"):
+            self._feeder.skip(name)
+            self._arrivals.add(name, declined)
+            if why == "unreadable":
+                self._tell_once("unreadable", name, f"{name}: {declined.text}; it is tried again")
+        elif why == "foreign":
+            self._feeder.skip(name)
+            self._tell_once("foreign", name, f"{name} is left alone: {declined.text}")
+        else:
+            self._feeder.forget(name)
+            self._arrivals.drop(name)
+            self._busy_tries.pop(name, None)
+            self._gone(name, declined)
+
+    def _gone(self, name: str, declined: Declined) -> None:
+        """A name that is not waiting any more."""
+        why = declined.why
+        if why == "later":
+            self._feeder.add([declined.name], self._clock.now())
+        elif why == "mended":
+            self._tell("mended", f"{name}: its torn end was repaired")
+            self._feeder.add([name], self._clock.now())
+        elif why == "rejected":
+            self._tell("rejected", f"{name} was rejected: {declined.text}")
+        elif why == "dead":
+            self._tell("dead", f"{declined.name} moved to dlq/")
+        elif why == "split":
+            self._tell("batch", f"{name} was split into {declined.made} jobs")
+
+    def _tell_once(self, kind: str, name: str, text: str) -> None:
+        if name not in self._told:
+            self._told.add(name)
+            self._tell(kind, text)
