@@ -40,6 +40,8 @@ _RENAME_NOREPLACE = 1  # linux/fs.h
 _RENAME_EXCL = 4  # macOS sys/stdio.h
 _SHARING_ERRORS = (5, 32, 33)  # ERROR_ACCESS_DENIED, _SHARING_VIOLATION, _LOCK_VIOLATION
 _SHARING_DEADLINE_S = 2.5
+# Patience with files that are not ours alone yet: somebody else's open handle must not hold up the other jobs (P6).
+GLANCE_S = 0.1
 # The pauses stay short: others hold a file for an instant, again and again, and more tries find more gaps (beside two
 # programs that read one file in a loop without a pause, 3 of 1,000 tries succeed).
 _SHARING_PAUSE_S = 0.02
@@ -79,6 +81,11 @@ class NotRegularError(OSError):
 def is_trouble(error: OSError) -> bool:
     """True where the error is the machine's trouble (full disk, no handles, no memory), not a job's (P9)."""
     return error.errno in TROUBLE_ERRNOS or getattr(error, "winerror", None) in (8, 14, 39, 112, 1450, 1455)
+
+
+def is_held(error: OSError) -> bool:
+    """True where Windows refused because another program has the file open: "later", never "bad"."""
+    return getattr(error, "winerror", None) in _SHARING_ERRORS
 
 
 def _patiently(call: Callable[[], T], patience_s: float = _SHARING_DEADLINE_S) -> T:
@@ -287,14 +294,14 @@ def open_output(path: str) -> int:
 # ----------------------------------------------------------------------------------------------------------- moving
 
 
-def move(source: str, target: str) -> None:
-    """Rename within the file system; never replaces (promise P7).
+def move(source: str, target: str, *, patience_s: float = _SHARING_DEADLINE_S) -> None:
+    """Rename within the file system; never replaces (promise P7). On Windows a file that is open is waited for.
 
     Raises:
         FileExistsError: `target` exists; nothing was moved.
         FileNotFoundError: `source` is gone: somebody else moved it.
     """
-    _patiently(lambda: _move(source, target))
+    _patiently(lambda: _move(source, target), patience_s)
 
 
 def _move(source: str, target: str) -> None:

@@ -29,7 +29,7 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "enqueue": Entry("enqueue", "app", "Put jobs into the queue."),
-    "worker": Entry("worker", "app", "Start, stop and list the workers of a spool."),
+    "worker": Entry("worker", "app", "Start, stop and list the workers that run jobs."),
     "status": Entry("status", "app", "Say how the queue is doing and what to do next."),
     "list": Entry("listing", "app", "List jobs."),
     "show": Entry("show", "app", "Tell the story of one job."),

@@ -12,11 +12,10 @@ from typing import Annotated
 
 import typer
 
-from queuectl.cli import context, output
+from queuectl.cli import context, group, output
 
-app = typer.Typer(
-    help="Start, stop and list the workers of a spool.\n\nExample: queuectl worker start --count 2",
-    rich_markup_mode=None,
+app = group.new_app(
+    help="Example: queuectl worker start --count 2\n\nStart, stop and list the workers that run jobs.",
     no_args_is_help=True,
 )
 
@@ -26,13 +25,21 @@ _POLL_S = 0.05
 _STOP_MARGIN_S = 20.0
 
 
-@app.command()
+@app.command(short_help="Run the jobs of the spool.")
 def start(
-    count: Annotated[int, typer.Option("--count", "-c", min=1, max=256, help="Worker processes.")] = 1,
-    drain: Annotated[bool, typer.Option("--drain", help="End when nothing is left to run.")] = False,
+    count: Annotated[
+        int, typer.Option("--count", "-c", metavar="N", min=1, max=256, help="Worker processes.")
+    ] = 1,
+    drain: Annotated[
+        bool, typer.Option("--drain", help="End when nothing is left, delayed jobs and retries included.")
+    ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Give the prompt back; the pool goes on.")] = False,
-    max_jobs: Annotated[int | None, typer.Option("--max-jobs", min=1, help="End after this many runs.")] = None,
-    log_format: Annotated[str, typer.Option("--log-format", help="text, or json for one JSON object a line.")] = "text",
+    max_jobs: Annotated[
+        int | None, typer.Option("--max-jobs", metavar="K", min=1, help="End after this many runs.")
+    ] = None,
+    log_format: Annotated[
+        str, typer.Option("--log-format", metavar="FORM", help="text, or json for one JSON object a line.")
+    ] = "text",
 ) -> None:
     """Example: queuectl worker start --count 2
 
@@ -129,7 +136,7 @@ def _tail(path: str) -> str:
     return ""
 
 
-@app.command()
+@app.command(short_help="Stop every pool of the spool, from any terminal.")
 def stop(
     now: Annotated[
         bool, typer.Option("--now", help="Do not wait for running jobs: end them and put them back.")
@@ -169,7 +176,7 @@ def stop(
             typer.echo(f"cut off {output.safe(job_id)}: put back to pending/, not counted")
 
 
-@app.command("list")
+@app.command("list", short_help="Show the pools that are alive and what they run.")
 def list_(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -1,0 +1,75 @@
+"""Writes docs/commands.md and docs/settings.md from the program itself.
+
+    python docs/generate.py
+
+A test compares the files with what this makes, so the documents cannot drift from the help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from typer.core import TyperGroup
+
+from queuectl import config
+from queuectl.cli import group
+
+HERE = Path(__file__).parent
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Every command with its full name, in the order of the help."""
+    for name in group.COMMANDS:
+        command: Any = group.load(name)
+        if isinstance(command, TyperGroup):
+            for part, each in command.commands.items():
+                yield f"{name} {part}", each
+        else:
+            yield name, command
+
+
+def commands_text() -> str:
+    """docs/commands.md."""
+    lines = [
+        "# Commands",
+        "",
+        "Written from the commands' own help by `docs/generate.py`. Every command also takes `--spool PATH`, `--debug`",
+        "and `--help`. Exit codes are in the [README](../README.md#commands).",
+    ]
+    for name, command in commands():
+        context = command.make_context(f"queuectl {name}", [], resilient_parsing=True)
+        context.terminal_width = context.max_content_width = 100
+        lines += ["", f"## queuectl {name}", "", "```", command.get_help(context).rstrip(), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def settings_text() -> str:
+    """docs/settings.md."""
+    lines = [
+        "# Settings",
+        "",
+        "In `queuectl.toml` in the spool, or by `queuectl config set NAME VALUE` (dash and underscore are the same there).",
+        "Workers read them when they start; retry settings are copied into a job when it is taken in. A mistake in the file",
+        "stops workers from starting, with its name, the key and what is allowed. Durations are seconds or `30s 5m 2h 1d`.",
+        "",
+        "| setting | default | takes | meaning |",
+        "|---|---|---|---|",
+    ]
+    for setting in config.SETTINGS:
+        lines.append(f"| `{setting.name}` | `{setting.default}` | {setting.allowed} | {setting.meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+DOCUMENTS = {"commands.md": commands_text, "settings.md": settings_text}
+
+
+def main() -> None:
+    """Write both files."""
+    for name, make in DOCUMENTS.items():
+        (HERE / name).write_text(make(), encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main()

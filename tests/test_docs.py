@@ -1,0 +1,119 @@
+"""What the documents say is what the program does."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from queuectl import config, job, lifecycle, setup
+from queuectl.cli import exit_codes
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FORMAT = setup.format_text()
+GENERATE: dict[str, Any] = runpy.run_path(str(ROOT / "docs" / "generate.py"))
+
+
+@pytest.mark.parametrize("name", GENERATE["DOCUMENTS"])
+def test_generated_documents_are_up_to_date(name: str) -> None:
+    """docs/commands.md and docs/settings.md are what docs/generate.py makes."""
+    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == GENERATE["DOCUMENTS"][name]()
+
+
+def test_every_command_is_in_the_readme() -> None:
+    """The README's table names every command and subcommand."""
+    missing = [name for name, _ in GENERATE["commands"]() if f"`{name}`" not in README]
+    assert missing == []
+
+
+def test_every_command_s_help_starts_with_an_example() -> None:
+    """Whoever asks for help sees first what to type."""
+    for name, command in GENERATE["commands"]():
+        assert (command.help or "").lstrip().startswith(f"Example: queuectl {name.split()[0]}"), name
+
+
+def test_every_exit_code_is_in_the_readme() -> None:
+    """The README's table has every code that the program uses, and no other."""
+    table = README[README.index("Exit codes:") :]
+    listed = {int(number) for number in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)}
+    used = {value for name, value in vars(exit_codes).items() if name.isupper() and isinstance(value, int)}
+    assert listed == used
+
+
+def test_every_setting_is_documented_and_in_the_default_file() -> None:
+    """docs/settings.md and queuectl.toml explain every setting, and the default file is valid."""
+    text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    for setting in config.SETTINGS:
+        assert f"`{setting.name}`" in text
+        assert f"# {setting.name} = " in config.default_text()
+    assert config.parse(config.default_text()) == config.defaults()
+
+
+def test_every_key_of_a_job_is_in_the_format() -> None:
+    """FORMAT.md has a row for every key a producer may give."""
+    for key in job.KNOWN_KEYS:
+        assert f"| `{key}` |" in FORMAT, key
+
+
+def test_the_state_table_of_the_format_is_the_program_s() -> None:
+    """FORMAT.md and lifecycle.TABLE list the same moves."""
+    section = FORMAT[FORMAT.index("## 4. The states") :]
+    rows = re.findall(r"^\| ([\w-]+) \| (\w+) \| ([\w, ]+) \| [\w, ]+ \|$", section, re.MULTILINE)
+    listed = {
+        ("" if state == "-" else state, event): tuple(to.split(", ")) for state, event, to in rows if state != "from"
+    }
+    assert listed == lifecycle.TABLE
+
+
+def test_every_promise_is_numbered_and_tested() -> None:
+    """P1 to P11 are in FORMAT.md, and each is cited by a test."""
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
+    for number in range(1, 12):
+        assert f"| P{number} | **" in FORMAT
+        assert re.search(rf"\bP{number}\b", tests), f"no test cites P{number}"
+
+
+def test_every_example_is_valid_by_the_schema() -> None:
+    """The JSON of the documents, and the schema's own examples, are jobs by the published schema."""
+    schema = job.schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    found = re.findall(r"'(\{\".*?\})'", README) + re.findall(r"`(\{\"command.*?\})`", README)
+    found += re.findall(r"^    (\{\"command.*\})$", setup.readme_text(), re.MULTILINE)
+    found += re.findall(r"```json\n(.*?)```", FORMAT, re.DOTALL)
+    assert len(found) >= 4
+    for text in found:
+        validator.validate(json.loads(text))
+    with pytest.raises(jsonschema.ValidationError):
+        validator.validate({"command": 5})
+    with pytest.raises(jsonschema.ValidationError):
+        validator.validate({"max_retries": 1})
+
+
+def test_the_shipped_spool_is_as_init_makes_it() -> None:
+    """spool/ has the README and the settings of a new spool, and git ignores what runs there."""
+    assert (ROOT / "spool" / "README.md").read_text(encoding="utf-8") == setup.readme_text()
+    assert (ROOT / "spool" / "queuectl.toml").read_text(encoding="utf-8") == config.default_text()
+    for name in ("pending/x.json", "done/x.json", "dlq/x.json", "logs/x.1.log", ".queuectl/tmp/x", "PAUSED"):
+        done = subprocess.run(["git", "check-ignore", "-q", f"spool/{name}"], cwd=ROOT, check=False)
+        assert done.returncode == 0, f"git would show spool/{name}"
+
+
+def test_ci_runs_the_readme_s_test_command() -> None:
+    """.ci/run takes the test command from the README by a pattern that finds exactly one line there."""
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert r"\(python3 -m venv .*pytest.*\)" in script
+    assert len(re.findall(r"^    (python3 -m venv .*pytest.*)$", README, re.MULTILINE)) == 1
+
+
+def test_no_document_names_the_wrong_distribution() -> None:
+    """The bare name on the package index belongs to somebody else."""
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "pyproject.toml"]:
+        assert not re.search(r"(pip|uvx|pipx)[a-z ]* queuectl(?!-spool)\b", path.read_text(encoding="utf-8")), path
