@@ -50,15 +50,18 @@ def settings_text() -> str:
     lines = [
         "# Settings",
         "",
-        "In `queuectl.toml` in the spool, or by `queuectl config set NAME VALUE` (dash and underscore are the same there).",
-        "Workers read them when they start; retry settings are copied into a job when it is taken in. A mistake in the file",
-        "stops workers from starting, with its name, the key and what is allowed. Durations are seconds or `30s 5m 2h 1d`.",
+        "In `queuectl.toml` in the spool, or by `queuectl config set NAME VALUE` (where a dash is as good as an",
+        "underscore). Workers read them when they start; retry settings are copied into a job when it is taken in. A",
+        "mistake in the file stops workers from starting, with its name, the key and what is allowed. Durations are",
+        "seconds or `30s 5m 2h 1d`.",
         "",
         "| setting | default | takes | meaning |",
         "|---|---|---|---|",
     ]
-    for setting in config.SETTINGS:
-        lines.append(f"| `{setting.name}` | `{setting.default}` | {setting.allowed} | {setting.meaning} |")
+    lines += [
+        f"| `{setting.name}` | `{setting.default}` | {setting.allowed} | {setting.meaning} |"
+        for setting in config.SETTINGS
+    ]
     return "\n".join(lines) + "\n"
 
 

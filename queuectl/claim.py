@@ -174,7 +174,11 @@ class Claims(Settlements):
             with contextlib.suppress(DamagedRecordError, PermissionError):  # then it is taken in like a drop
                 item = record.decode(content.data)
                 if record_name(item.id) == here.name:
-                    return self._start(here, name, parts, item, content.data, lease)
+                    try:
+                        return self._start(here, name, parts, item, content.data, lease)
+                    except BlockingIOError:  # an editor saved it between the read and the append
+                        self._put_back(here, name)
+                        return Declined("arriving", name, "it changed while it was read", sig=content.sig)
         return self._take_in(here, name, parts, content, lease)
 
     def _start(
@@ -228,32 +232,42 @@ class Claims(Settlements):
             events = intake.first_events(taken, by="drop", now_at=now_at, file=dropped_as)
             wanted = taken.spec.get("id")
             with contextlib.ExitStack() as held:
-                final_id = self._final_id(wanted, job_id, held)
+                final_id = self._final_id(wanted, job_id, held, keep=bool(taken.history))
                 if final_id is None:
                     self._put_back(here, name)
                     return Declined("busy")
+                if wanted not in (None, final_id):
+                    text = f"the id {wanted!r} is in use, so this job goes on as {final_id!r}"
+                    events.append(record.event("warning", now_at, text=text))
                 return self._adopt(here, parts.priority, {**taken.spec, "id": final_id}, events, lease)
         except InvalidJobError as error:
             return self._reject(here, name, str(error), error.hint)
 
-    def _final_id(self, wanted: str | None, job_id: str, held: contextlib.ExitStack) -> str | None:
+    def _final_id(self, wanted: str | None, job_id: str, held: contextlib.ExitStack, *, keep: bool) -> str | None:
         """The id of a dropped job, with its stripe held; None where that stripe is busy.
+
+        `keep` says that it has a history: such a job was accepted once, so where its id is in use by now (two jobs of
+        one id were kept under different names, P7) it goes on under another one.
 
         Raises:
             InvalidJobError: the file names an id that the spool holds already.
         """
-        if wanted is None:
-            wanted = job_id
-            while self._spool.holds(wanted, (DONE, DLQ) if wanted == job_id else (PENDING, RUNNING, DONE, DLQ)):
-                # Dropping report.json every night is normal: the day and time tell them apart.
-                stamp = times.to_name(int(self._clock.now())).rstrip("Z")
-                wanted = names.with_suffix(job_id, f"{stamp}-{names.new_token(self._rng, 2)}")
-        elif state := self._spool.holds(wanted, (DONE, DLQ) if wanted == job_id else (PENDING, RUNNING, DONE, DLQ)):
+
+        def taken_by(some_id: str) -> str:
+            return self._spool.holds(some_id, (DONE, DLQ) if some_id == job_id else (PENDING, RUNNING, DONE, DLQ))
+
+        if wanted is not None and (state := taken_by(wanted)) and not keep:
             raise InvalidJobError(
                 f"a job with the id {wanted!r} exists already, in {state}/",
                 key="id",
                 hint="take the id out to have one made, or give another",
             )
+        if wanted is None or taken_by(wanted):
+            wanted = job_id
+            while taken_by(wanted):
+                # Dropping report.json every night is normal: the day and time tell them apart.
+                stamp = times.to_name(int(self._clock.now())).rstrip("Z")
+                wanted = names.with_suffix(job_id, f"{stamp}-{names.new_token(self._rng, 2)}")
         if names.stripe_of(wanted) != names.stripe_of(job_id):
             other = self._stripes.of(wanted)
             if not other.try_acquire():

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import select
+import shutil
 import signal
 import time
 from multiprocessing.connection import Connection
@@ -23,6 +24,8 @@ _RESET_SIGNALS = [
     for name in ("SIGPIPE", "SIGXFSZ", "SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD")
     if hasattr(signal, name)
 ]
+# In thousandths of the memory (proc(5)).
+_OOM_SCORE_ADJ = 300
 # Handles that a process has at its start have low numbers.
 _FIRST_HANDLES = 256
 # How often an ending process group is looked at; no event tells when the last of a group is gone.
@@ -38,6 +41,7 @@ class PosixExecutor:
         for fd in range(3, _FIRST_HANDLES):
             with contextlib.suppress(OSError):
                 os.set_inheritable(fd, False)
+        _be_killed_before_the_supervisor()
         self._shell = shell_words(shell)
         self._conn_fd = conn.fileno()
         self._null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -64,7 +68,7 @@ class PosixExecutor:
             raise CannotStartError(EXIT_NOT_RUNNABLE, f"cannot enter the folder {spec.cwd}: {why}") from error
         try:
             self._pid = os.posix_spawnp(
-                argv[0],
+                _found(argv[0], spec.env),
                 argv,
                 spec.env,
                 file_actions=(
@@ -143,6 +147,26 @@ class PosixExecutor:
     def _signal(group: int, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, number)
+
+
+def _found(program: str, env: dict[str, str]) -> str:
+    """The program by the job's own PATH where it brings one: posix_spawnp searches the worker's."""
+    path = env.get("PATH")
+    if path == os.environ.get("PATH") or os.sep in program:
+        return program
+    return shutil.which(program, path=path) or program
+
+
+def _be_killed_before_the_supervisor() -> None:
+    """Where memory runs out, Linux is to end a command or its worker, whose job is then recovered, and not the pool.
+
+    Inherited by the commands; only a rise, which needs no privilege.
+    """
+    path = "/proc/self/oom_score_adj"
+    with contextlib.suppress(OSError, ValueError), open(path, "r+", encoding="ascii") as file:
+        if int(file.read()) < _OOM_SCORE_ADJ:
+            file.seek(0)
+            file.write(str(_OOM_SCORE_ADJ))
 
 
 def _group_lives(group: int) -> bool:

@@ -40,9 +40,9 @@ class Pool:
     def __init__(self, spool: SpoolDir, *options: str, count: int = 2, cwd: Path | None = None) -> None:
         self.spool = spool
         self.events: list[dict[str, Any]] = []
+        command = [sys.executable, "-m", "queuectl", "--spool", spool.root, "worker", "start"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "queuectl", "--spool", spool.root]
-            + ["worker", "start", "--count", str(count), "--log-format", "json", *options],
+            [*command, "--count", str(count), "--log-format", "json", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -88,7 +88,9 @@ class Pool:
         """The first event of this kind (of this job), waited for."""
 
         def find() -> dict[str, Any] | None:
-            wanted = (item for item in self.events if item["event"] == kind and (not job_id or item.get("id") == job_id))
+            wanted = (
+                item for item in self.events if item["event"] == kind and (not job_id or item.get("id") == job_id)
+            )
             return next(wanted, None)
 
         found: dict[str, Any] = wait_until(find, timeout)

@@ -2,8 +2,9 @@
 
 usage: witness.py FILE SECONDS EXIT_CODE FAIL_FIRST
 
-Appends `S ID PID NANOSECONDS` when it starts and `E ...` when it ends, each in one write, and `O ...` where it finds another run of the same job alive (a lock that only a live run holds). Fails while fewer than FAIL_FIRST runs
-of this job have ended before.
+Appends `S ID PID NANOSECONDS` when it starts and `E ...` when it ends, each in one write, and `O ...` where it finds
+another run of the same job alive (a lock that only a live run holds). Fails while fewer than FAIL_FIRST runs of this
+job have ended before.
 """
 
 from __future__ import annotations

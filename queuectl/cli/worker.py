@@ -27,9 +27,7 @@ _STOP_MARGIN_S = 20.0
 
 @app.command(short_help="Run the jobs of the spool.")
 def start(
-    count: Annotated[
-        int, typer.Option("--count", "-c", metavar="N", min=1, max=256, help="Worker processes.")
-    ] = 1,
+    count: Annotated[int, typer.Option("--count", "-c", metavar="N", min=1, max=256, help="Worker processes.")] = 1,
     drain: Annotated[
         bool, typer.Option("--drain", help="End when nothing is left, delayed jobs and retries included.")
     ] = False,

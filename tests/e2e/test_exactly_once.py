@@ -26,9 +26,7 @@ def test_three_workers_run_three_hundred_jobs_each_exactly_once(spool: SpoolDir,
 def test_two_pools_on_one_spool_share_the_work(spool: SpoolDir, tmp_path: Path) -> None:
     """P3: two supervisors suggest the same names, and still every job runs once."""
     witness = tmp_path / "witness"
-    ids = Spool(spool.root).enqueue_many(
-        [{"command": f'echo "$QUEUECTL_JOB_ID" >> "{witness}"'} for _ in range(200)]
-    )
+    ids = Spool(spool.root).enqueue_many([{"command": f'echo "$QUEUECTL_JOB_ID" >> "{witness}"'} for _ in range(200)])
     with Pool(spool, "--drain", count=2) as one, Pool(spool, "--drain", count=2) as two:
         assert one.wait(90) == 0
         assert two.wait(90) == 0

@@ -20,7 +20,7 @@ def test_an_enqueued_job_runs_and_completes(spool: SpoolDir) -> None:
 
 
 def test_a_failing_job_is_retried_with_growing_delays_and_then_dead(spool: SpoolDir) -> None:
-    """Scenario 2: three retries, each exactly backoff_base ** n seconds after the failure, then the dead letter queue."""
+    """Scenario 2: three retries, each exactly backoff_base ** n seconds after the failure, then dlq/."""
     queuectl(spool, "enqueue", "--id", "bad", "--max-retries", "3", "--backoff-base", "1.2", "--command", "exit 7")
     with Pool(spool, "--drain") as pool:
         assert pool.wait() == 0

@@ -826,3 +826,16 @@ def test_clock_of_a_claim_is_the_one_given(desk: Desk) -> None:
     desk.clock.now_at = 1_000_000_000.0
     desk.start(desk.enqueue(id="a"))
     assert desk.record(RUNNING, "a.json").history[-1].at == "2001-09-09T01:46:40.000Z"
+
+
+def test_a_job_put_back_beside_a_drop_of_its_name_goes_on_under_another_id(desk: Desk) -> None:
+    """P1, P7: a released job whose name was taken in pending/ meanwhile is not mistaken for a duplicate."""
+    first = desk.start(desk.drop("report.json", {"command": "true"}))
+    desk.drop("report.json", {"command": "true"})
+    back = desk.claims.settle(first, Outcome("released"))
+    assert back.name != "report.json"
+    again = desk.start(back.name)
+    assert again.job_id == back.name.removesuffix(".json")
+    assert desk.events("running", f"{again.job_id}.json")[-2:] == ["warning", "started"]
+    assert listing(desk.spool)["pending"] == ["report.json"]
+    assert "rejected" not in listing(desk.spool)
