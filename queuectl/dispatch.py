@@ -63,7 +63,7 @@ class Dispatch:
     def next_s(self) -> float | None:
         """When there is something to do without an event (monotonic), or None."""
         until = [self._again[0][0]] if self._again else []
-        if any(len(slot.outstanding) > 1 for slot in self._slots):
+        if any(slot.outstanding.keys() - slot.running.keys() for slot in self._slots):
             until.append(self._clock.monotonic() + SHARE_AFTER_S)
         return min(until, default=None)
 
@@ -75,8 +75,9 @@ class Dispatch:
         while self._again and self._again[0][0] <= now_s:
             self._feeder.put_first(heapq.heappop(self._again)[1])
         while True:
-            ready = [slot for slot in self._slots if slot.ready]
-            slot = min(ready, key=lambda item: len(item.outstanding), default=None)
+            slot = min(
+                (slot for slot in self._slots if slot.willing), key=lambda item: len(item.outstanding), default=None
+            )
             if slot is None or len(slot.outstanding) >= (1 if careful else AHEAD) or not self._may_start_another():
                 break
             name = self._feeder.take()
@@ -84,7 +85,7 @@ class Dispatch:
                 break
             slot.outstanding[name] = now_s
             slot.send("feed", [name])
-        idle = [slot for slot in self._slots if slot.ready and not slot.outstanding]
+        idle = [slot for slot in self._slots if slot.willing and not slot.outstanding]
         if idle:
             self._share(list(idle), now_s)
         return bool(idle)
@@ -93,20 +94,24 @@ class Dispatch:
         return self._jobs_left is None or sum(len(slot.outstanding) for slot in self._slots) < self._jobs_left
 
     def _share(self, idle: list[Slot], now_s: float) -> None:
-        """Suggest to idle workers what lies behind a long job (suggested twice is harmless: one claim wins)."""
+        """Suggest to idle workers what lies behind a long job, or at a worker that is stopped.
+
+        Suggested twice is harmless: one claim wins.
+        """
         for slot in self._slots:
             for name, given_s in list(slot.outstanding.items()):
                 if not idle:
                     return
-                if slot.running and name not in slot.running and now_s - given_s >= SHARE_AFTER_S:
+                if name not in slot.running and now_s - given_s >= SHARE_AFTER_S:
                     other = idle.pop()
                     del slot.outstanding[name]
+                    slot.unanswered.add(name)
                     other.outstanding[name] = now_s
                     other.send("feed", [name])
 
     def split(self, name: str) -> bool:
         """Have an idle worker split a file of many jobs; False where none is idle."""
-        slot = next((slot for slot in self._slots if slot.ready and not slot.outstanding), None)
+        slot = next((slot for slot in self._slots if slot.willing and not slot.outstanding), None)
         if slot is None:
             return False
         self._arrivals.drop(name)
@@ -133,6 +138,7 @@ class Dispatch:
     def settled(self, slot: Slot, name: str, *, counts: bool) -> None:
         """A run has ended; `counts` is False for one that was put back."""
         slot.outstanding.pop(name, None)
+        slot.unanswered.discard(name)
         slot.running.pop(name, None)
         self._feeder.forget(name)
         self._arrivals.drop(name)
@@ -149,6 +155,10 @@ class Dispatch:
         """A name that could not be claimed comes back."""
         if slot is not None:
             slot.outstanding.pop(name, None)
+            if name in slot.unanswered:
+                slot.unanswered.discard(name)
+                if any(name in other.outstanding for other in self._slots):
+                    return  # another worker has it now; its answer counts
         why = declined.why
         if why in ("paused", "returned"):
             self._feeder.put_first(name)

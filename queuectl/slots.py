@@ -24,6 +24,8 @@ class Slot:
         self.worker = ""
         self.outstanding: dict[str, float] = {}
         """Names given to the worker and not answered yet, with when (monotonic)."""
+        self.unanswered: set[str] = set()
+        """Names that it did not take in time and others have got since; while there are any, it gets no more."""
         self.running: dict[str, str] = {}
         """What it runs: job id by the name it was suggested under."""
         self.ready = False
@@ -34,6 +36,11 @@ class Slot:
     def alive(self) -> bool:
         """True while there is a process to talk to."""
         return self._conn is not None
+
+    @property
+    def willing(self) -> bool:
+        """True where it may be given names: it has answered to all that it was given before."""
+        return self.ready and not self.unanswered
 
     @property
     def pid(self) -> int:
@@ -94,6 +101,7 @@ class Slot:
             self._process.join(5)
         names = list(self.outstanding)
         self.outstanding.clear()
+        self.unanswered.clear()
         self.running.clear()
         self.ready = False
         return names

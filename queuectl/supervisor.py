@@ -433,8 +433,9 @@ def run_pool(spool: SpoolDir, settings: Settings, options: Options, tell: Callab
     made = Supervisor(spool, settings, options, tell)
     old = {}
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
-        if hasattr(signal, name):
-            number = getattr(signal, name)
+        number = getattr(signal, name, None)
+        # What was ignored at the start stays so: that is how nohup asks to go on after a hang-up.
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             old[number] = signal.signal(number, made.stop)
     try:
         return made.run()

@@ -19,6 +19,7 @@ from queuectl import executor, lifecycle
 from queuectl.claim import Claims, Declined
 from queuectl.clock import Clock
 from queuectl.config import Settings
+from queuectl.errors import QueuectlError
 from queuectl.executor import CannotStartError, Ended, Spec
 from queuectl.lease import Lease
 from queuectl.lifecycle import Outcome
@@ -165,6 +166,10 @@ class Worker:
         except OSError as error:
             self._give_up(name, error)
             return
+        except (QueuectlError, ValueError, RecursionError) as error:
+            # A file that we misjudge must not end one worker after the other (P6): it is left alone, and told of.
+            self._reports.append(Passed(name, Declined("foreign", text=f"{type(error).__name__}: {error}")))
+            return
         if isinstance(claimed, Declined):
             self._reports.append(Passed(name, claimed))
             return
@@ -268,8 +273,8 @@ def _preview(command: str | list[str]) -> str:
 
 def main(conn: Connection, root: str, worker: str, settings: tuple[object, ...], cwd: str) -> None:
     """The entry of a worker process (spawned, so everything comes as plain values)."""
-    for name in ("SIGINT", "SIGBREAK"):
-        # Ctrl-C reaches the whole foreground group; the supervisor hears it and decides.
+    for name in ("SIGINT", "SIGBREAK", "SIGHUP"):
+        # Ctrl-C and a hang-up reach the whole foreground group; the supervisor hears them and decides.
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     spool = SpoolDir(root)

@@ -97,8 +97,8 @@ class Printer:
         text = f"{word:<10} {event.job_id}{took}"
         if outcome.kind == "succeeded":
             return outcome.kind, text, facts
-        code = f"  exit {outcome.exit_code}" if outcome.exit_code is not None else ""
-        text += code + (f"  {settled.reason}" if settled.reason else "")
+        code = f"exit {outcome.exit_code}" if outcome.exit_code is not None else ""
+        text += "  " + "; ".join(part for part in (code, settled.reason) if part)
         if settled.to == DLQ:
             text += f"; to dlq/: queuectl dlq retry {event.job_id}"
         elif settled.delay_s is not None:

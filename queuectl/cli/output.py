@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import sys
 import time
@@ -18,14 +17,8 @@ from typing import Any, TextIO
 
 from queuectl import times
 from queuectl.errors import QueuectlError
+from queuectl.printable import safe as safe
 
-# C0 and C1 controls, DEL, soft hyphen, marks that join, hide or turn text around, line separators, lone surrogates,
-# tags and variation selectors. Compiled when first needed: most texts are plain.
-_UNSAFE = (
-    "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
-    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
-)
-_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _RED, _YELLOW, _DIM, _BOLD, _GREEN, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[1m", "\x1b[32m", "\x1b[0m"
 STYLES = {"red": _RED, "yellow": _YELLOW, "dim": _DIM, "bold": _BOLD, "green": _GREEN}
 _LONG = ("COMMAND", "ERROR")
@@ -88,21 +81,6 @@ def paint(text: str, style: str, stream: TextIO | None = None) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------------ words
-
-
-def safe(text: str) -> str:
-    r"""`text` on one line, with whatever could act on a terminal or deceive a reader written as \n, \x1b, \u202e."""
-    if text.isascii() and text.isprintable():
-        return text
-    return re.sub(_UNSAFE, _escape, text)
-
-
-def _escape(match: re.Match[str]) -> str:
-    character = match.group()
-    code = ord(character)
-    if character in _SHORT:
-        return _SHORT[character]
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
 
 
 def command_text(command: str | Sequence[str]) -> str:
