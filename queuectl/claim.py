@@ -88,11 +88,15 @@ class Claims(Settlements):
             source = Located(PENDING, name, self._spool.path(PENDING, name))
             target = Located(RUNNING, record_name(job_id), self._spool.path(RUNNING, record_name(job_id)))
             try:
-                fsops.move(source.path, target.path)
+                fsops.move(source.path, target.path, patience_s=fsops.GLANCE_S)
             except FileNotFoundError:
                 return Declined("gone")
             except FileExistsError:
                 return Declined("busy")
+            except PermissionError as error:
+                if not fsops.is_held(error):
+                    raise
+                return self._unreadable(name, source.path, error)
             try:
                 return self._claimed(target, name, parts, looked, lease)
             except OSError as error:
@@ -106,7 +110,7 @@ class Claims(Settlements):
         path = self._spool.path(PENDING, name)
         lines = names.is_batch(name)
         try:
-            content = fsops.read(path, intake.BATCH_MAX_BYTES)
+            content = fsops.read(path, intake.BATCH_MAX_BYTES, patience_s=fsops.GLANCE_S)
         except FileNotFoundError:
             return Declined("gone")
         except fsops.NotRegularError:
@@ -333,6 +337,10 @@ class Claims(Settlements):
             taken = batch.take(self._spool, name, job_id, clock=self._clock, rng=self._rng)
         except FileNotFoundError:
             return Declined("gone")
+        except PermissionError as error:
+            if not fsops.is_held(error):
+                raise
+            return self._unreadable(name, self._spool.path(PENDING, name), error)
         # The batch's own stripe says that it is being split, to those who finish what a crash left.
         own = self._stripes.of(batch.token_of(taken))
         mine = names.stripe_of(batch.token_of(taken)) == names.stripe_of(job_id)
@@ -379,6 +387,10 @@ class Claims(Settlements):
             kept = rejects.reject(self._spool, source, name, why, hint, clock=self._clock, rng=self._rng)
         except FileNotFoundError:
             return Declined("gone")
+        except PermissionError as error:
+            if not fsops.is_held(error):
+                raise
+            return Declined("arriving", name, why, sig=fsops.sig_of(source.path), hint=hint)
         return Declined("rejected", kept, why, hint=hint)
 
     def _undo(self, here: Located, name: str, lease: str, error: OSError) -> None:

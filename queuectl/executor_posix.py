@@ -13,10 +13,13 @@ import os
 import select
 import shutil
 import signal
+import sys
 import time
 from multiprocessing.connection import Connection
 
 from queuectl.executor import EXIT_NOT_FOUND, EXIT_NOT_RUNNABLE, CannotStartError, Ended, Spec, shell_words
+
+assert sys.platform != "win32"  # tells mypy, too
 
 # Python ignores SIGPIPE and the worker ignores Ctrl-C; a command gets what it would get from a shell.
 _RESET_SIGNALS = [
@@ -28,6 +31,8 @@ _RESET_SIGNALS = [
 _OOM_SCORE_ADJ = 300
 # Handles that a process has at its start have low numbers.
 _FIRST_HANDLES = 256
+# poll takes milliseconds in a C int, which end after 24 days; whoever waits for longer asks again.
+_LONGEST_POLL_S = 86400.0
 # How often an ending process group is looked at; no event tells when the last of a group is gone.
 _GROUP_POLL_S = 0.02
 
@@ -101,7 +106,7 @@ class PosixExecutor:
     def heard(self, timeout_s: float | None) -> bool:
         """See `executor.Executor`."""
         message = False
-        for fd, _ in self._poll.poll(None if timeout_s is None else max(0, timeout_s * 1000)):
+        for fd, _ in self._poll.poll(None if timeout_s is None else 1000 * min(max(0.0, timeout_s), _LONGEST_POLL_S)):
             if fd == self._wake_fd:
                 self._woken = True
                 with contextlib.suppress(BlockingIOError):

@@ -131,7 +131,7 @@ def read(path: str, max_bytes: int, *, patience_s: float = _SHARING_DEADLINE_S) 
     return _patiently(lambda: _read(path, max_bytes), patience_s)
 
 
-def _read(path: str, max_bytes: int) -> Content:
+def _read(path: str, max_bytes: int, *, only_head: bool = False) -> Content:
     try:
         fd = _open_to_read(path)
     except OSError as error:
@@ -143,6 +143,8 @@ def _read(path: str, max_bytes: int) -> Content:
         if not stat.S_ISREG(info.st_mode) or (os.name == "nt" and os.path.islink(path)):
             raise NotRegularError(errno.EINVAL, "not a regular file", path)
         sig = FileSig(info.st_ino, info.st_size, info.st_mtime_ns)
+        if only_head:
+            return Content(os.read(fd, max_bytes), sig, info.st_nlink, info.st_size > max_bytes)
         if info.st_size > max_bytes:
             return Content(b"", sig, info.st_nlink, True)
         data = os.read(fd, info.st_size + 1)
@@ -167,6 +169,11 @@ def _open_to_read(path: str) -> int:
     except OSError as error:
         raise OSError(error.errno, error.strerror, path, error.winerror) from None
     return msvcrt.open_osfhandle(handle, _READ)
+
+
+def read_head(path: str, max_bytes: int) -> bytes:
+    """The first bytes of a regular file; checks and errors as `read`."""
+    return _patiently(lambda: _read(path, max_bytes, only_head=True)).data
 
 
 def read_tail(path: str, max_bytes: int) -> bytes:

@@ -11,6 +11,7 @@ and whatever is neither an object nor an array of objects.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -18,8 +19,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from queuectl import job, lifecycle, record, times
-from queuectl.errors import InvalidJobError
+from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.job import RetryDefaults
+from queuectl.printable import safe
 
 BATCH_MAX_BYTES = 64 * 1024 * 1024
 _MARKS = (
@@ -27,6 +29,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_TOO_DEEP = (f"it is nested too deep, more than {job.DEPTH_LIMIT} levels", "a job needs no more than a few levels")
 
 
 class Incomplete(NamedTuple):
@@ -93,7 +96,7 @@ def parse(data: bytes, *, lines: bool) -> Document:
     except json.JSONDecodeError as error:
         return Incomplete(f"it is not whole JSON: {error.msg} at line {error.lineno} column {error.colno}")
     except RecursionError:
-        return Refused("it is nested too deep", "a job needs no more than a few levels")
+        return Refused(*_TOO_DEEP)
     except ValueError as error:
         return Refused(f"it holds a number that is none: {error}", "write ordinary numbers")
     if isinstance(value, list):
@@ -128,6 +131,10 @@ def _parse_lines(text: str) -> Document:
 
 
 def _element(value: object) -> dict[str, Any] | Refused:
+    if isinstance(value, dict | list) and job.is_deep(value):
+        with contextlib.suppress(RecursionError):
+            return Refused(*_TOO_DEEP, raw=json.dumps(value, ensure_ascii=True))
+        return Refused(*_TOO_DEEP)
     if isinstance(value, dict):
         return value
     kind = {list: "an array", str: "a text", bool: "true or false", type(None): "null"}.get(type(value), "a number")
@@ -153,7 +160,7 @@ def _no_constant(text: str) -> Any:
 
 
 def accept(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: float) -> Accepted:
-    """Check one document and make it ready to be framed.
+    """Check one document and make it ready to be framed: what comes back can be framed, and the frame be read.
 
     Raises:
         InvalidJobError: the key and what is wrong with it.
@@ -167,8 +174,15 @@ def accept(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: floa
             key="format",
             hint="update queuectl",
         )
+    if any(isinstance(value, dict | list) and job.is_deep(value) for value in document.values()):
+        raise InvalidJobError(_TOO_DEEP[0], hint=_TOO_DEEP[1])
     made = job.normalise(document, defaults=defaults, now_at=now_at)
-    return Accepted(made.spec, _history(document.get("history", [])), made.due_at, made.delay_s, made.warnings)
+    events = _history(document.get("history", []))
+    try:
+        record.decode(record.frame({"id": "x", **made.spec}, events))
+    except DamagedRecordError as error:
+        raise InvalidJobError(f"it cannot be kept as a record: {error.cause}") from error
+    return Accepted(made.spec, events, made.due_at, made.delay_s, made.warnings)
 
 
 def _history(value: object) -> list[dict[str, Any]]:
@@ -198,13 +212,13 @@ def first_events(taken: Accepted, *, by: str, now_at: float, **facts: Any) -> li
 def reason_text(name: str, why: str, hint: str, *, now_at: float, version: str) -> str:
     """The text beside a rejected file: what is wrong, and what the person who finds it can do.
 
-    `version` tells this version of the file from a later one (`rejects` compares it).
+    Whatever of it was written by others is made safe to be looked at, and stays on its line. `version` tells this version of the file from a later one (`rejects` compares it).
     """
     lines = [
-        f"{name} could not become a job, so it was not run.",
+        f"{safe(name)} could not become a job, so it was not run.",
         "",
-        f"Why:   {why}",
-        *([f"To do: {hint}"] if hint else []),
+        f"Why:   {safe(why)}",
+        *([f"To do: {safe(hint)}"] if hint else []),
         "",
         f"Nothing was changed in the file. Correct it and move it back to {lifecycle.PENDING}/;",
         "if it changes here into a valid job, it is moved back by itself. Delete both files if it is not wanted.",

@@ -7,6 +7,7 @@ seconds, retry settings filled in, unknown keys kept as they are.
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple
@@ -20,6 +21,14 @@ from queuectl.errors import InvalidJobError
 FORMAT_VERSION = 1
 JOB_MAX_BYTES = 1024 * 1024
 PRIORITY_LIMIT = 999_999
+RETRIES_LIMIT = 1_000_000
+# Levels of objects and arrays in each other. Far below what JSON readers and writers can take on any stack, so that
+# what was taken in once can always be shown.
+DEPTH_LIMIT = 64
+
+# Keys that are compared with the known ones for a warning: a file of nothing but strange keys must not take seconds.
+_WARN_AT_MOST = 50
+_WARN_CHARS = 40
 
 Duration = float | str
 
@@ -42,7 +51,7 @@ class JobSpec(msgspec.Struct, kw_only=True, omit_defaults=True):
         ),
     ] = None
     max_retries: Annotated[
-        Annotated[int, Meta(ge=0, le=1_000_000)] | None,
+        Annotated[int, Meta(ge=0, le=RETRIES_LIMIT)] | None,
         Meta(description="Runs after the first one before the job is dead; 3 means four runs, 0 dead at once."),
     ] = None
     backoff_base: Annotated[
@@ -127,7 +136,7 @@ def normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: f
     spec = _convert(document)
     if spec.id is not None and (why := names.why_bad_id(spec.id)):
         raise InvalidJobError(f"the id {spec.id[:120]!r} {why}", key="id", hint="leave it out to get one made")
-    _check_texts(spec)
+    check_texts(spec.command, spec.cwd or "", spec.env or {})
     backoff_max_s = _duration("backoff_max", spec.backoff_max)
     timeout_s = _duration("timeout", spec.timeout)
     if timeout_s == 0:
@@ -153,13 +162,34 @@ def normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: f
         key: value for key, value in document.items() if key not in KNOWN_KEYS and key not in ("format", "history")
     }
     out.update(unknown)
-    return Normalised(out, due_at, delay_s, [text for key in unknown if (text := _near_miss(key))])
+    return Normalised(out, due_at, delay_s, [text for key in _first_keys(unknown) if (text := _near_miss(key))])
+
+
+def is_deep(value: object) -> bool:
+    """True where arrays and objects lie in each other deeper than DEPTH_LIMIT."""
+    level = [value]
+    for _ in range(DEPTH_LIMIT + 1):
+        inner: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner += item.values()
+            elif isinstance(item, list):
+                inner += item
+        level = [item for item in inner if isinstance(item, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def _first_keys(document: Mapping[str, Any]) -> list[str]:
+    """The keys that are worth a comparison with the known ones."""
+    return [key for key in itertools.islice(document, _WARN_AT_MOST) if len(key) <= _WARN_CHARS]
 
 
 def _convert(document: Mapping[str, Any]) -> JobSpec:
     if "command" not in document:
         hint = 'add "command": "what to run"'
-        if near := difflib.get_close_matches("command", [str(key) for key in document], n=1, cutoff=0.6):
+        if near := difflib.get_close_matches("command", _first_keys(document), n=1, cutoff=0.6):
             hint = f'did you mean "command" where it says {near[0]!r}?'
         raise InvalidJobError("there is no command in it", key="command", hint=hint)
     try:
@@ -174,17 +204,22 @@ def _convert(document: Mapping[str, Any]) -> JobSpec:
         ) from error
 
 
-def _check_texts(spec: JobSpec) -> None:
-    words = [spec.command] if isinstance(spec.command, str) else spec.command
+def check_texts(command: str | list[str], cwd: str, env: Mapping[str, str]) -> None:
+    """Check what a type cannot say about the texts that the system is handed.
+
+    Raises:
+        InvalidJobError: an empty command, a NUL character, a name that no variable can have.
+    """
+    words = [command] if isinstance(command, str) else command
     if not words[0].strip():
         raise InvalidJobError("the command is empty", key="command")
-    for name in spec.env or {}:
+    for name in env:
         if not name or "=" in name:
             raise InvalidJobError(f"env: {name[:60]!r} cannot be the name of a variable", key="env")
     groups = {
         "command": words,
-        "cwd": [spec.cwd or ""],
-        "env": [text for pair in (spec.env or {}).items() for text in pair],
+        "cwd": [cwd],
+        "env": [text for pair in env.items() for text in pair],
     }
     for key, texts in groups.items():
         if any("\0" in text for text in texts):
@@ -234,7 +269,7 @@ def _near_miss(key: str) -> str:
         if fold(known) == fold(key):
             return f"the key {key!r} is not obeyed; did you mean {known!r}?"
     near = difflib.get_close_matches(key.lower(), KNOWN_KEYS, n=1, cutoff=0.8)
-    return f"the key {key[:80]!r} is not obeyed; did you mean {near[0]!r}?" if near else ""
+    return f"the key {key!r} is not obeyed; did you mean {near[0]!r}?" if near else ""
 
 
 def schema() -> dict[str, Any]:

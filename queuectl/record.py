@@ -23,19 +23,21 @@ tests/compat/, edit FORMAT.md.
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
-from queuectl import lifecycle, times
+from queuectl import job, lifecycle, names, times
 from queuectl.errors import DamagedRecordError, InvalidJobError
-from queuectl.job import FORMAT_VERSION, PRIORITY_LIMIT
+from queuectl.job import FORMAT_VERSION, PRIORITY_LIMIT, RETRIES_LIMIT
 
 CLOSING = b"\n ]\n}\n"
-_OPENING = b'{\n "format": %d,\n "id": "' % FORMAT_VERSION
+OPENING = b'{\n "format": %d,\n "id": "' % FORMAT_VERSION
 _HISTORY = b'\n "history": ['
 _EVENT = b"\n  {"
+_KEY = re.compile(rb' ("(?:[^"\\]|\\.)*"): ')
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
@@ -70,12 +72,12 @@ class Record(msgspec.Struct):
     format: int
     id: str
     command: Annotated[str, Meta(min_length=1)] | Annotated[list[str], Meta(min_length=1)]
-    max_retries: Annotated[int, Meta(ge=0)]
+    max_retries: Annotated[int, Meta(ge=0, le=RETRIES_LIMIT)]
     backoff_base: Annotated[float, Meta(ge=0, le=1e6)]
-    backoff_max: Annotated[float, Meta(ge=0)]
+    backoff_max: Annotated[float, Meta(ge=0, le=times.LONGEST_S)]
     history: list[Event]
     jitter: Annotated[float, Meta(ge=0, le=1)] = 0.0
-    timeout: Annotated[float, Meta(gt=0)] | None = None
+    timeout: Annotated[float, Meta(gt=0, le=times.LONGEST_S)] | None = None
     priority: Annotated[int, Meta(ge=-PRIORITY_LIMIT, le=PRIORITY_LIMIT)] = 0
     run_at: str = ""
     cwd: str = ""
@@ -142,7 +144,7 @@ def frame(spec: dict[str, Any], events: list[dict[str, Any]]) -> bytes:
 
 def is_framed(data: bytes) -> bool:
     """True where `data` has our framing from end to end, so that events may be appended to it."""
-    if not (data.startswith(_OPENING) and data.endswith(CLOSING)):
+    if not (data.startswith(OPENING) and data.endswith(CLOSING)):
         return False
     history_at = data.rfind(_HISTORY)
     if history_at < 0:
@@ -155,12 +157,15 @@ def decode(data: bytes, *, path: str = "") -> Record:
     """The record in framed bytes.
 
     Raises:
-        DamagedRecordError: not JSON, or a key that queuectl writes has a type it never writes.
+        DamagedRecordError: not JSON, or a key that queuectl writes has a type or a value it never writes.
     """
     try:
-        return _decoder.decode(data)
-    except msgspec.MsgspecError as error:
+        item = _decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedRecordError(f"{path or 'the record'} cannot be read", path=path, cause=str(error)) from error
+    if why := names.why_bad_id(item.id):  # it becomes part of paths
+        raise DamagedRecordError(f"{path or 'the record'} cannot be read", path=path, cause=f"its id {why}")
+    return item
 
 
 def is_record(data: bytes) -> bool:
@@ -172,6 +177,35 @@ def is_record(data: bytes) -> bool:
     except DamagedRecordError:
         return False
     return True
+
+
+def exact(data: bytes) -> Record | None:
+    """The record in the bytes where nothing but `frame` and `append` need ever have written them, else None.
+
+    What `is_framed` and `decode` let pass and this does not would be refused in a drop, or could be read in two ways:
+    a key twice, a key beside another on its line, text that is no UTF-8, a value nested too deep, a line of the
+    history that is no event, a command that no system can start.
+    """
+    if not is_framed(data):
+        return None
+    head, _, tail = data[len(b"{\n") : -len(CLOSING)].rpartition(_HISTORY)
+    keys: set[str] = set()
+    try:
+        item = decode(data)
+        job.check_texts(item.command, item.cwd, item.env)
+        for line in head.split(b"\n"):
+            match = _KEY.match(line)
+            if match is None or not line.endswith(b","):
+                return None
+            keys.add(msgspec.json.decode(match[1]))
+            if job.is_deep(msgspec.json.decode(line[match.end() : -1])):
+                return None
+        for line in tail.split(b"\n")[1:]:
+            if job.is_deep(msgspec.json.decode(line.removesuffix(b","))):
+                return None
+    except (DamagedRecordError, InvalidJobError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return item if len(keys) == head.count(b"\n") + 1 and "history" not in keys else None
 
 
 def event(kind: str, now_at: float, **facts: Any) -> dict[str, Any]:
@@ -191,11 +225,12 @@ def append(size: int, events: list[dict[str, Any]], *, empty: bool = False) -> t
 
 
 def repair(data: bytes) -> bytes | None:
-    """A torn record cut back to its last complete event, with a new closing.
+    """A torn record cut back to its last complete event, with a new closing (`loses_events`: what that costs).
 
-    Returns None where `data` was never one of our records as far as the history: nothing to be saved there.
+    Returns None where `data` was never one of our records as far as the history, or is one with something behind its
+    closing: nothing was torn there.
     """
-    if not data.startswith(_OPENING):
+    if not data.startswith(OPENING):
         return None
     history_at = data.find(_HISTORY)
     if history_at < 0:
@@ -204,17 +239,26 @@ def repair(data: bytes) -> bytes | None:
     kept: list[bytes] = []
     for line in data[head_end:].split(b"\n")[1:]:
         text = line.strip().rstrip(b",").strip(b"\0")
-        try:
-            msgspec.json.decode(text, type=Event)
-        except msgspec.MsgspecError:
+        if not _is_event(text):
             break
         kept.append(b"\n  " + text)
     whole = data[:head_end] + b",".join(kept) + CLOSING
-    try:
-        _decoder.decode(whole)
-    except msgspec.MsgspecError:
+    if data.startswith(whole) and data[len(whole) :].strip(b"\0 \t\r\n"):
         return None
-    return whole
+    return whole if exact(whole) is not None else None
+
+
+def loses_events(data: bytes, whole: bytes) -> bool:
+    """True where `whole`, the repair of `data`, lacks events that stand whole behind the damage."""
+    return any(_is_event(line.strip().rstrip(b",")) for line in data[len(whole) - len(CLOSING) :].split(b"\n"))
+
+
+def _is_event(text: bytes) -> bool:
+    try:
+        msgspec.json.decode(text, type=Event)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 def standing(record: Record) -> Standing:

@@ -37,7 +37,11 @@ def reject(
     sig = fsops.sig_of(source.path)
     if sig is None:
         raise FileNotFoundError(source.path)
-    return _keep(spool, name, why, hint, sig, lambda target: fsops.move(source.path, target), clock=clock, rng=rng)
+
+    def place(target: str) -> None:
+        fsops.move(source.path, target, patience_s=fsops.GLANCE_S)
+
+    return _keep(spool, name, why, hint, sig, place, clock=clock, rng=rng)
 
 
 def keep_copy(spool: SpoolDir, name: str, data: bytes, why: str, hint: str, *, clock: Clock, rng: random.Random) -> str:

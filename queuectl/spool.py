@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from typing import NamedTuple
 
 from queuectl import config, fsops, names, record
 from queuectl.errors import DamagedRecordError, NotASpoolError, SpoolUnavailableError
+from queuectl.job import JOB_MAX_BYTES
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
 
 MACHINERY = ".queuectl"
@@ -31,6 +33,10 @@ FOLDERS = (
 )
 # Far above what a history grows to; a larger file in a state folder is somebody else's.
 RECORD_MAX_BYTES = 64 * 1024 * 1024
+# What a lease may be named. Its name stands in records, which others can write: it must not lead out of its folder.
+_NO_LEASE = re.compile(r"[^A-Za-z0-9._-]")
+_LEASE_CHARS = 120
+_NAME_MAX_BYTES = 255
 
 
 class Located(NamedTuple):
@@ -107,7 +113,7 @@ class SpoolDir:
 
     def lease_path(self, lease: str) -> str:
         """The lock file of a lease, by the name that a `started` event gives it."""
-        return os.path.join(self.lease_dir, f"{os.path.basename(lease)}.lock")
+        return os.path.join(self.lease_dir, f"{_lease_name(lease)}.lock")
 
     def tmp_path(self, name: str) -> str:
         """A path for an unfinished write."""
@@ -115,7 +121,7 @@ class SpoolDir:
 
     def output_path(self, lease: str) -> str:
         """Where the command that runs under a lease writes what it prints, until it has ended."""
-        return os.path.join(self.tmp_dir, f"{os.path.basename(lease)}.out")
+        return os.path.join(self.tmp_dir, f"{_lease_name(lease)}.out")
 
     def log_path(self, job_id: str, attempt: int) -> str:
         """Where the output of an attempt is kept."""
@@ -183,6 +189,20 @@ class SpoolDir:
 
     # ------------------------------------------------------------------------------------------------- records
 
+    def read_document(self, path: str) -> fsops.Content:
+        """Read what may be a job: a drop of at most JOB_MAX_BYTES, or a record of ours, which grows. Else oversize.
+
+        Raises:
+            OSError: as `fsops.read`.
+        """
+        content = fsops.read(path, JOB_MAX_BYTES, patience_s=fsops.GLANCE_S)
+        # Nothing large is read before its first bytes say that it is ours: a gigabyte of zeros is looked at, not read.
+        if not content.oversize or content.sig.size > RECORD_MAX_BYTES:
+            return content
+        if fsops.read_head(path, len(record.OPENING)) != record.OPENING:
+            return content
+        return fsops.read(path, RECORD_MAX_BYTES, patience_s=fsops.GLANCE_S)
+
     def read(self, state: str, name: str) -> Stored:
         """Read and decode a framed record.
 
@@ -191,7 +211,7 @@ class SpoolDir:
             OSError: as `fsops.read`.
         """
         path = self.path(state, name)
-        content = fsops.read(path, RECORD_MAX_BYTES)
+        content = self.read_document(path)
         if content.oversize or not record.is_framed(content.data):
             raise DamagedRecordError(f"{path} is not a record of queuectl", path=path)
         return Stored(record.decode(content.data, path=path), content.data, content.sig)
@@ -263,6 +283,10 @@ def is_spool(root: str) -> bool:
     return os.path.isfile(os.path.join(root, config.SETTINGS_NAME)) or (
         os.path.isdir(os.path.join(root, PENDING)) and os.path.isdir(os.path.join(root, MACHINERY))
     )
+
+
+def _lease_name(lease: str) -> str:
+    return _NO_LEASE.sub("-", lease)[:_LEASE_CHARS]
 
 
 def record_name(job_id: str) -> str:

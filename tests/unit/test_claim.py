@@ -427,7 +427,7 @@ def test_file_that_cannot_be_read_now_is_looked_at_later(
     name = f"{names.generate_id(NOON_AT, desk.rng) if generated else 'x'}.json"
     desk.drop(name, JOB)
 
-    def refuse(path: str, _max_bytes: int) -> fsops.Content:
+    def refuse(path: str, _max_bytes: int, **_options: Any) -> fsops.Content:
         number = getattr(errno, code)
         raise OSError(number, os.strerror(number), path)
 
@@ -447,7 +447,7 @@ def test_trouble_of_the_machine_is_raised_and_the_file_is_back(
     name = f"{names.generate_id(NOON_AT, desk.rng) if generated else 'x'}.json"
     desk.drop(name, JOB)
 
-    def refuse(path: str, _max_bytes: int) -> fsops.Content:
+    def refuse(path: str, _max_bytes: int, **_options: Any) -> fsops.Content:
         number = getattr(errno, code)
         raise OSError(number, os.strerror(number), path)
 
@@ -494,8 +494,8 @@ def test_drop_that_is_overwritten_while_it_is_read_waits(desk: Desk, monkeypatch
     name = desk.drop("x.json", {"command": "old"})
     real = fsops.move
 
-    def overwritten(source: str, target: str) -> None:
-        real(source, target)
+    def overwritten(source: str, target: str, **options: Any) -> None:
+        real(source, target, **options)
         if target.endswith(os.path.join("running", "x.json")):
             Path(target).write_text('{"command": "new"}')
 

@@ -95,7 +95,7 @@ def test_rejecting_what_is_gone_says_so_and_leaves_nothing(spool: SpoolDir) -> N
 def test_reason_is_taken_back_when_the_move_fails(spool: SpoolDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trouble leaves the file in pending/ and no reason without a file (P9)."""
 
-    def full(_source: str, _target: str) -> None:
+    def full(_source: str, _target: str, **_options: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(fsops, "move", full)
