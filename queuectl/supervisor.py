@@ -10,10 +10,9 @@ from __future__ import annotations
 import contextlib
 import random
 import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from multiprocessing.connection import Pipe, wait
+from multiprocessing.connection import wait
 from typing import NamedTuple
 
 from queuectl import pools, worker
@@ -22,6 +21,7 @@ from queuectl.claim import Claims, Declined
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.dispatch import Dispatch
+from queuectl.doorbell import Doorbell
 from queuectl.errors import DamagedRecordError
 from queuectl.feeder import Feeder
 from queuectl.lifecycle import PENDING, RUNNING
@@ -33,6 +33,7 @@ from queuectl.retention import Retention
 from queuectl.settle import Stripes
 from queuectl.slots import Slot
 from queuectl.spool import SpoolDir
+from queuectl.stopping import Stopping
 from queuectl.watch import Watch
 from queuectl.worker import Finished, Passed, Started, Trouble, Vanished
 
@@ -44,8 +45,6 @@ _SCAN_SHARE = 0.05
 _DISARM_AT = 200
 _HOUSEKEEPING_S = 30.0
 _TROUBLE_S = (0.5, 1.0, 2.0, 5.0, 10.0)
-# After the grace of a stop and of its kills, how long the processes themselves may take before they are ended.
-_LAST_GRACE_S = 5.0
 # Records looked at, at most, when the clock was set back.
 _RECHECK_AT_MOST = 2000
 
@@ -100,13 +99,11 @@ class Supervisor:
         )
         self._serial = 0
         self._deaths: deque[float] = deque(maxlen=5)
-        self._wake_recv, self._wake_send = Pipe(duplex=False)
-        self._woken = threading.Lock()
+        self._doorbell = Doorbell()
         self._noticed: deque[str] = deque()
         self._watch = Watch(spool.folder(PENDING), self._notice_file)
         self._signalled = 0
-        self._stage = 0
-        self._stage_until_s = 0.0
+        self._stopping = Stopping(self._slots, settings)
         self._finished = 0
         self._released: list[str] = []
         self._paused = False
@@ -145,7 +142,7 @@ class Supervisor:
     def stop(self, _signal_number: int = 0, _frame: object = None) -> None:
         """Stop gracefully; called a second time, at once. Safe in a signal handler."""
         self._signalled += 1
-        self._wake()
+        self._doorbell.ring()
 
     # ----------------------------------------------------------------------------------------------------- loop
 
@@ -159,7 +156,7 @@ class Supervisor:
             self._tick(now_s)
         if now_s >= self._next_scan_s:
             self._scan()
-        if self._stage == 0 and not self._paused and now_s >= self._trouble_until_s:
+        if not self._stopping.begun and not self._paused and now_s >= self._trouble_until_s:
             self._arm(self._dispatch.feed(careful=self._troubles > 0))
         if self._signalled > 0:
             self._advance_stop(now_s, self._signalled > 1)
@@ -178,11 +175,11 @@ class Supervisor:
     def _hear(self, timeout_s: float) -> None:
         """Wait for a worker, an event of the file system, or the time; take in what the workers report."""
         sources: dict[object, Slot | None] = {slot.conn: slot for slot in self._slots if slot.alive}
-        sources[self._wake_recv] = None
+        sources[self._doorbell.conn] = None
         for source in wait(list(sources), timeout_s):  # type: ignore[arg-type]
             slot = sources[source]
             if slot is None:
-                self._drain_wake()
+                self._doorbell.answer()
                 continue
             try:
                 for report in slot.receive():
@@ -193,7 +190,7 @@ class Supervisor:
 
     def _tick(self, now_s: float) -> None:
         request = self._pool.stop_request()
-        if request or self._stage:
+        if request or self._stopping.begun:
             self._advance_stop(now_s, request == NOW)
         self._check_paused()
         for name in self._arrivals.changed():
@@ -207,7 +204,7 @@ class Supervisor:
                 if rescued.settled.to == PENDING:
                     self._dispatch.add([rescued.settled.name])
         for slot in self._slots:
-            if not slot.alive and self._stage == 0 and self._may_start(now_s):
+            if not slot.alive and not self._stopping.begun and self._may_start(now_s):
                 with self._troubles_told():
                     self._start(slot)
         if now_s >= self._next_housekeeping_s:
@@ -243,19 +240,7 @@ class Supervisor:
     def _notice_file(self, name: str) -> None:
         """An event of the file system (called from watchdog's thread)."""
         self._noticed.append(name)
-        self._wake()
-
-    def _wake(self) -> None:
-        # One byte in the pipe is enough, and more could fill it.
-        if self._woken.acquire(blocking=False):
-            with contextlib.suppress(OSError):
-                self._wake_send.send_bytes(b".")
-
-    def _drain_wake(self) -> None:
-        with contextlib.suppress(OSError, EOFError):
-            self._wake_recv.recv_bytes()
-        with contextlib.suppress(RuntimeError):
-            self._woken.release()
+        self._doorbell.ring()
 
     # ------------------------------------------------------------------------------------------------- reports
 
@@ -361,41 +346,27 @@ class Supervisor:
         """A worker is gone: what it had is suggested to others; its job is found by its freed lease."""
         self._dispatch.lose(slot)
         self._next_tick_s = 0.0
-        if self._stage == 0:
+        if not self._stopping.begun:
             self._deaths.append(self._clock.monotonic())
             code = slot.exit_code
             how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
             self._tell(Notice("warning", "worker_lost", f"worker {slot.worker} ended {how}; starting another"))
 
-    def _advance_stop(self, now_s: float, now: bool) -> None:
-        """No new claims; then the end of the jobs; then the end of the processes."""
-        if self._stage == 0:
-            self._stage = 1
-            self._stage_until_s = now_s + self._settings.stop_grace_s
+    def _advance_stop(self, now_s: float, hurry: bool) -> None:
+        if not self._stopping.begun:
             running = sum(len(slot.running) for slot in self._slots)
-            waits = f"; waiting up to {self._settings.stop_grace_s:g} s for {running} running" if running else ""
-            self._tell(Notice("info", "stopping", f"stopping{waits}"))
-            for slot in self._slots:
-                slot.send("stop")
-        if self._stage == 1 and (now or now_s >= self._stage_until_s):
-            self._stage = 2
-            self._stage_until_s = now_s + self._settings.kill_grace_s + _LAST_GRACE_S
-            for slot in self._slots:
-                slot.send("kill")
-        if self._stage == 2 and now_s >= self._stage_until_s:
-            for slot in self._slots:
-                slot.kill()
+            waits = f"waiting up to {self._settings.stop_grace_s:g} s for {running} running" if running else "asked to"
+            self._tell(Notice("info", "stopping", waits))
+            self._stopping.begin(now_s)
+        self._stopping.advance(now_s, hurry=hurry)
 
     def _is_over(self) -> bool:
-        if self._stage:
-            return not any(slot.alive for slot in self._slots)
+        if self._stopping.begun:
+            return self._stopping.over
         maximum = self._options.max_jobs
         enough = maximum is not None and self._finished >= maximum
         if enough or (self._options.drain and self._is_drained()):
-            for slot in self._slots:
-                slot.send("stop")
-            self._stage = 1
-            self._stage_until_s = self._clock.monotonic() + self._settings.stop_grace_s
+            self._stopping.begin(self._clock.monotonic())
         return False
 
     def _is_drained(self) -> bool:
@@ -407,7 +378,7 @@ class Supervisor:
             # What the memory says is not enough to go home on.
             return (
                 self._feeder.update(self._spool.waiting_names(), self._clock.now()) == 0
-                and not self._spool.job_names(RUNNING)
+                and self._rescue.foreign.issuperset(self._spool.job_names(RUNNING))
                 and not self._rescue.finish_batches()
             )
         return False
@@ -420,8 +391,7 @@ class Supervisor:
                 slot.lose()
         self._pool.leave(StopSummary(self._released, self._finished))
         self._stripes.close()
-        self._wake_send.close()
-        self._wake_recv.close()
+        self._doorbell.close()
 
 
 def run_pool(spool: SpoolDir, settings: Settings, options: Options, tell: Callable[[Event], None]) -> StopSummary:

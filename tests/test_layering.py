@@ -18,12 +18,12 @@ PACKAGE = Path(queuectl.__file__).parent
 
 # Lowest first: a module imports from its own layer and those above it in this list only.
 LAYERS = (
-    "errors printable times names retry job record lifecycle config",
-    "clock fsops locks",
-    "spool setup trust executor executor_posix executor_windows watch output lease pools",
+    "errors printable times names retry job record lifecycle config service",
+    "clock fsops locks volume",
+    "doorbell spool setup trust executor executor_posix executor_windows watch output lease pools",
     "intake producer rejects batch settle claim arrivals",
-    "api report check",
-    "worker feeder rescue retention slots dispatch",
+    "api report findings leftovers faults mending examine check probes doctor",
+    "worker feeder rescue retention slots dispatch stopping",
     "supervisor",
     "cli",
 )
@@ -159,7 +159,7 @@ def test_package_itself_imports_nothing() -> None:
         ("click", "cli"),
         ("rich", "cli"),
         ("tomlkit", "config"),
-        ("ctypes", "fsops executor_windows locks"),
+        ("ctypes", "fsops executor_windows locks volume"),
         ("fcntl", ""),
         ("msvcrt", "fsops locks executor_windows cli"),
         ("subprocess", "executor_windows pools supervisor cli"),
