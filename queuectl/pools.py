@@ -62,7 +62,9 @@ class Pool:
         if not self._lock.try_acquire():
             raise OSError(f"cannot lock {self._lock.path}")
         body = {**msgspec.structs.asdict(self._info), "started_at": times.to_text(self._info.started_at)}
-        fsops.create(_path(self._spool, self.name, "json"), json.dumps(body, indent=1).encode() + b"\n", sync=False)
+        # Synced: after a power cut this record without its lock tells the next pool to look for torn records.
+        fsops.create(_path(self._spool, self.name, "json"), json.dumps(body, indent=1).encode() + b"\n", sync=True)
+        fsops.sync_folder(self._spool.pool_dir)
 
     def stop_request(self) -> str:
         """`stop`, `now`, or "" where nobody asked."""
@@ -74,13 +76,16 @@ class Pool:
         except OSError:
             return STOP
 
-    def leave(self, summary: StopSummary) -> None:
-        """Say what became of the work, then free the lock and take the traces away."""
+    def leave(self, summary: StopSummary, *, clean: bool) -> None:
+        """Say what became of the work, then free the lock and take the traces away.
+
+        `clean` False leaves the record, so that the next pool does what this one did not get to (see `aftermath`).
+        """
         with contextlib.suppress(OSError):
             if self.stop_request():
                 data = json.dumps(summary._asdict()).encode()
                 fsops.create(_path(self._spool, self.name, "stopped"), data, sync=False)
-            for kind in ("json", "stop"):
+            for kind in ("json", "stop") if clean else ("stop",):
                 fsops.unlink(_path(self._spool, self.name, kind))
         self._lock.remove()
 
@@ -119,8 +124,9 @@ def take_summary(spool: SpoolDir, pool: str) -> StopSummary | None:
         return None
 
 
-def sweep(spool: SpoolDir) -> None:
-    """Take away what dead pools left: their records, requests, locks and summaries."""
+def sweep(spool: SpoolDir) -> int:
+    """Take away what dead pools left: records, requests, locks and summaries; how many had not ended cleanly."""
+    unclean = 0
     for name in fsops.names(spool.pool_dir):
         pool, _, kind = name.rpartition(".")
         if kind not in ("json", "stop", "lock", "stopped") or is_live(spool, pool):
@@ -132,6 +138,8 @@ def sweep(spool: SpoolDir) -> None:
                     lock.remove()
             else:
                 fsops.unlink(_path(spool, pool, kind))
+                unclean += kind == "json"
+    return unclean
 
 
 def _all(spool: SpoolDir) -> list[PoolInfo]:

@@ -27,10 +27,11 @@ class Claimed:
     """A job that this worker runs: what to run, and what settling it needs.
 
     `name` is its file's name in running/: its id's, but for a job whose claimer died while it gave it that name.
-    `recorded` is where the outcome leads once it is on record: settling again only makes the move.
+    `recorded` is where the outcome leads once it is on record: settling again only makes the move. `moved` is where
+    the job lies once that is made.
     """
 
-    __slots__ = ("attempt", "data", "failures", "job_id", "lease", "name", "record", "recorded", "size")
+    __slots__ = ("attempt", "data", "failures", "job_id", "lease", "moved", "name", "record", "recorded", "size")
 
     def __init__(
         self, item: record.Record, data: bytes, *, attempt: int, failures: int, lease: str, name: str = ""
@@ -44,6 +45,7 @@ class Claimed:
         self.lease = lease
         self.name = name or record_name(item.id)
         self.recorded: Settled | None = None
+        self.moved: Settled | None = None
 
 
 class Settled(NamedTuple):
@@ -100,8 +102,12 @@ class Settlements:
         here = Located(RUNNING, claimed.name, self._spool.path(RUNNING, claimed.name))
         if claimed.recorded is None:
             claimed.recorded = self._record_outcome(here, claimed, outcome)
-        to, _, due_at, delay_s, reason = claimed.recorded
-        return self._finish_move(here, claimed.record, to, due_at, delay_s, reason)
+        if claimed.moved is None:
+            to, _, due_at, delay_s, reason = claimed.recorded
+            claimed.moved = self._finish_move(here, claimed.record, to, due_at, delay_s, reason)
+        if self._sync_all:
+            fsops.sync_folder(self._spool.folder(claimed.moved.to))
+        return claimed.moved
 
     def _record_outcome(self, here: Located, claimed: Claimed, outcome: Outcome) -> Settled:
         decision = lifecycle.decide(outcome, failures=claimed.failures, policy=claimed.record.policy, rng=self._rng)
@@ -163,8 +169,6 @@ class Settlements:
     ) -> Settled:
         name = names.waiting_name(item.id, due_at, item.priority) if to == PENDING else record_name(item.id)
         name = self._spool.move(here, to, name, self._rng)
-        if self._sync_all:
-            fsops.sync_folder(self._spool.folder(to))
         return Settled(to, name, due_at, delay_s, reason)
 
     # --------------------------------------------------------------------------------------------------- rescue
@@ -186,16 +190,14 @@ class Settlements:
             stripe.release()
 
     def _rescue(self, here: Located) -> Settled | None:
-        content = fsops.read(here.path, RECORD_MAX_BYTES)
+        content = self._spool.read_document(here.path)
         data = content.data
         if not record.is_framed(data):
-            whole = record.repair(data)
+            whole = self._repair(here.path, here.name, data)
             if whole is None:
                 # Claimed and not taken in yet: it goes back as it was.
                 name = self._spool.move(here, PENDING, here.name, self._rng)
                 return Settled(PENDING, name, None, None, "not started")
-            temporary = self._spool.write_temporary(here.name, whole, rng=self._rng, sync=self._sync_accepted)
-            fsops.replace(temporary, here.path)
             data = whole
         try:
             item = record.decode(data, path=here.path)
@@ -220,6 +222,44 @@ class Settlements:
         )
         keep_output(self._spool, self._spool.output_path(last.lease), item.id, standing.starts, self._rng)
         return self.settle(claimed, Outcome("abandoned", reason="its worker died"))
+
+    def mend_ended(self, state: str, name: str) -> bool:
+        """Repair a record in done/ or dlq/ that lost its end; True where there was something to repair.
+
+        Raises:
+            OSError: the machine's trouble; the file is as it was.
+        """
+        stripe = self._stripes.of(name.removesuffix(".json"))
+        if not stripe.try_acquire():
+            return False
+        path = self._spool.path(state, name)
+        try:
+            content = self._spool.read_document(path)
+            return self._repair(path, name, content.data) is not None
+        except (FileNotFoundError, fsops.NotRegularError):
+            return False
+        finally:
+            stripe.release()
+
+    def _repair(self, path: str, name: str, data: bytes) -> bytes | None:
+        """Put the repair of a torn record in its place; None where there is nothing to repair.
+
+        Events that stand whole behind the damage are kept in a copy of the file as it was, for a person.
+        """
+        whole = record.repair(data)
+        if whole is None or whole == data:
+            return None
+        temporary = self._spool.write_temporary("mended", whole, rng=self._rng, sync=self._sync_accepted)
+        try:
+            if record.loses_events(data, whole):
+                why = "its history is damaged; the job goes on from the last event before the damage"
+                hint = "see whether what follows the damage matters"
+                rejects.keep_copy(self._spool, name, data, why, hint, clock=self._clock, rng=self._rng)
+            fsops.replace(temporary, path)
+        except OSError:
+            fsops.unlink(temporary)
+            raise
+        return whole
 
     def _is_running(self, standing: record.Standing) -> bool:
         start = standing.last_start

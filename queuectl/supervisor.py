@@ -16,6 +16,7 @@ from multiprocessing.connection import wait
 from typing import NamedTuple
 
 from queuectl import pools, worker
+from queuectl.aftermath import Aftermath
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Claims, Declined
 from queuectl.clock import Clock
@@ -86,6 +87,7 @@ class Supervisor:
         self._rescue = Rescue(spool, settings, self._claims, self._stripes, clock=clock, rng=rng)
         self._rejected = RejectedFiles(spool, settings, clock=clock, rng=rng)
         self._retention = Retention(spool, settings, self._stripes, clock=self._clock)
+        self._aftermath: Aftermath | None = None
         self._arrivals = Arrivals(spool, settle_s=settings.settle_s, clock=self._clock)
         self._feeder = Feeder()
         self._slots = [Slot(number) for number in range(options.workers)]
@@ -127,7 +129,8 @@ class Supervisor:
         """
         self._pool.enter()
         try:
-            pools.sweep(self._spool)
+            if pools.sweep(self._spool):
+                self._aftermath = Aftermath(self._spool, self._claims)
             for slot in self._slots:
                 self._start(slot)
             self._tell(Notice("info", "pool_started", self._pool.name))
@@ -213,7 +216,17 @@ class Supervisor:
                 self._rescue.sweep_leases()
         with self._troubles_told():
             self._retention.step()
+            self._mend()
         self._recheck_clock()
+
+    def _mend(self) -> None:
+        """Go on with the aftermath of a pool that did not end cleanly."""
+        if self._aftermath is None:
+            return
+        if mended := self._aftermath.step():
+            self._tell(Notice("warning", "mended", f"repaired the torn end of {mended} finished records"))
+        if self._aftermath.over:
+            self._aftermath = None
 
     def _scan(self) -> None:
         """List pending/ (and what is beside it): the truth that events only hint at (promise P8)."""
@@ -370,7 +383,7 @@ class Supervisor:
         return False
 
     def _is_drained(self) -> bool:
-        if not self._dispatch.empty or self._noticed or self._paused:
+        if not self._dispatch.empty or self._noticed or self._paused or self._aftermath is not None:
             return False
         if any(slot.alive and not slot.ready for slot in self._slots):
             return False
@@ -389,7 +402,7 @@ class Supervisor:
             if slot.alive:
                 slot.kill()
                 slot.lose()
-        self._pool.leave(StopSummary(self._released, self._finished))
+        self._pool.leave(StopSummary(self._released, self._finished), clean=self._aftermath is None)
         self._stripes.close()
         self._doorbell.close()
 

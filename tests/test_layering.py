@@ -23,7 +23,7 @@ LAYERS = (
     "doorbell spool setup trust executor executor_posix executor_windows watch output lease pools",
     "intake producer rejects batch settle claim arrivals",
     "api report findings leftovers faults mending examine check probes doctor",
-    "worker feeder rescue retention slots dispatch stopping",
+    "worker feeder rescue retention slots dispatch stopping aftermath",
     "supervisor",
     "cli",
 )

@@ -1,0 +1,33 @@
+"""What a power cut may leave of jobs that had ended, and what the next pool makes of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from queuectl import pools, record
+from queuectl.spool import SpoolDir
+from tests.helpers import wait_until
+from tests.pool import Pool, queuectl
+
+
+def test_torn_records_in_done_are_mended_by_the_next_pool(spool: SpoolDir) -> None:
+    """P4: a finished job whose record lost its end is whole JSON again soon after the next pool has started."""
+    for number in range(3):
+        queuectl(spool, "enqueue", "--id", f"job{number}", "--command", "true")
+    pool = Pool(spool)
+    wait_until(lambda: len(spool.job_names("done")) == 3)
+    pool.kill_everything()
+    assert pools.live(spool) == []
+    path = Path(spool.path("done", "job1.json"))
+    whole = path.read_bytes()
+    started = whole[: whole.rindex(b",\n")] + record.CLOSING
+    # What ext4 leaves when the size was committed and the page was not: the old end, then zeros.
+    path.write_bytes(started + bytes(len(whole) - len(started)))
+    with Pool(spool, "--drain") as again:
+        assert again.wait() == 0
+    document = json.loads(path.read_bytes())
+    assert [event["event"] for event in document["history"]] == ["enqueued", "started"]
+    assert sorted(spool.job_names("done")) == ["job0.json", "job1.json", "job2.json"]
+    assert os.listdir(spool.pool_dir) == []
