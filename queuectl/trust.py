@@ -31,17 +31,17 @@ def check(spool: SpoolDir) -> None:
         if who := _others(info):
             raise UntrustedSpoolError(
                 path,
-                cause=f"{who} can write to it, and so could run commands as user {_user_name(os.geteuid())}",
+                cause=f"{who} can write to it, and so could run commands as user {user_name(os.geteuid())}",
                 hint=f"chmod -R go-w {_quoted(spool.root)}"
                 if info.st_uid in (os.geteuid(), 0)
-                else f"chown -R {_user_name(os.geteuid())} {_quoted(spool.root)}",
+                else f"chown -R {user_name(os.geteuid())} {_quoted(spool.root)}",
             )
 
 
 def _others(info: os.stat_result) -> str:
     """Who else may write, in words, or ""."""
     if info.st_uid not in (os.geteuid(), 0):
-        return f"its owner, user {_user_name(info.st_uid)},"
+        return f"its owner, user {user_name(info.st_uid)},"
     mode = stat.S_IMODE(info.st_mode)
     if mode & stat.S_IWOTH:
         return "every user"
@@ -62,7 +62,8 @@ def _is_private_group(gid: int, uid: int) -> bool:
     return group.gr_name == user.pw_name and user.pw_gid == gid and set(group.gr_mem) <= {user.pw_name}
 
 
-def _user_name(uid: int) -> str:
+def user_name(uid: int) -> str:
+    """A user as a person calls it; the number where it has no name."""
     import pwd
 
     try:

@@ -6,6 +6,8 @@
 3    there is no such job
 4    a job that was waited for failed
 5    a job or a setting that is not valid; an id that is taken
+10   check: what was wrong is repaired, or can be by --repair
+11   check: something needs a person
 75   the spool is busy, full, read-only, unreachable or no spool at all (sysexits.h: try again later)
 124  waiting for a job took too long (as timeout(1))
 130  interrupted by Ctrl-C
@@ -29,6 +31,8 @@ USAGE = 2
 NO_SUCH_JOB = 3
 JOB_FAILED = 4
 INVALID = 5
+REPAIRED = 10
+NEEDS_PERSON = 11
 UNAVAILABLE = 75
 WAIT_TIMED_OUT = 124
 INTERRUPTED = 130

@@ -7,6 +7,7 @@ and no file name can move the cursor, hide text or ring the bell.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
@@ -29,12 +30,25 @@ _STATE_STYLES = {"running": "yellow", "done": "green", "dlq": "red", "rejected":
 # ---------------------------------------------------------------------------------------------------------- streams
 
 
+class _Nowhere(io.TextIOBase):
+    """Takes what is printed and keeps nothing of it."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
 def prepare_streams() -> None:
-    """Make sure that no character can end a command: a Windows pipe speaks cp1252 and lacks most of them."""
+    """Make sure that no character can end a command, and that lines end the same everywhere.
+
+    A Windows pipe speaks cp1252 and lacks most characters; and with the line ends of Windows an id that a script of
+    Git Bash or an `ssh` from elsewhere reads would end in a carriage return. A pool that the Task Scheduler starts has
+    no streams at all (pythonw.exe): it prints to nowhere.
+    """
+    sys.stdout, sys.stderr = sys.stdout or _Nowhere(), sys.stderr or _Nowhere()
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
+            reconfigure(errors="backslashreplace", newline=None if stream.isatty() else "\n")
 
 
 def close_streams(code: int) -> int:

@@ -1,0 +1,160 @@
+"""Is this spool what FORMAT.md says, and what can be put right without losing a byte?
+
+`run` looks at everything, on an idle spool or beside workers; `quick` only at what costs next to nothing, for a pool
+that starts. What is found is told as `Finding`s; what a fault of a job is stands in `faults`, of anything else in
+`leftovers`, and the repairs in `mending`. After a repair a second check finds nothing, unless it takes a person.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import NamedTuple
+
+from queuectl import config, fsops, locks, names, pools, trust
+from queuectl.clock import Clock
+from queuectl.config import Settings
+from queuectl.errors import InvalidSettingsError, NotASpoolError, SpoolUnavailableError, UntrustedSpoolError
+from queuectl.examine import Examination
+from queuectl.findings import INFO, Finding, Findings, merged, reason
+from queuectl.leftovers import FileAge, Leftovers
+from queuectl.spool import FOLDERS, SpoolDir, is_spool
+
+# A repair may bring another fault to light: a torn record, once whole, may turn out to be a copy of another.
+_PASSES_AT_MOST = 4
+
+
+class Checked(NamedTuple):
+    """What a check has to tell. `counts` are the job files looked at, by state."""
+
+    findings: list[Finding]
+    counts: dict[str, int]
+    skipped: list[str]
+    """Ids that were busy the whole time: nothing is said about them."""
+
+
+def run(spool: SpoolDir, *, repair: bool, names_only: bool, clock: Clock, rng: random.Random) -> Checked:
+    """Look at the whole spool; with `repair` put right what a program can.
+
+    `names_only` opens no job but those in running/ and those whose names collide.
+
+    Raises:
+        NotASpoolError: it is none.
+        SpoolUnavailableError, OSError: it cannot be read, or no lock can be taken.
+    """
+    if not is_spool(spool.root):
+        cause = (
+            "it holds neither queuectl.toml nor a queue's folders" if os.path.isdir(spool.root) else "no such folder"
+        )
+        raise NotASpoolError(spool.root, cause=cause)
+    findings = Findings(repair=repair)
+    _check_folders(spool, findings)
+    settings = _check_settings(spool, findings)
+    _check_trust(spool, findings)
+    _check_stripes(spool, findings)
+    age = FileAge(spool, rng)
+    pool_lives = bool(pools.live(spool))
+    around = Leftovers(spool, findings, age, clock=clock, rng=rng)
+    outputs = [] if pool_lives else around.dead_outputs()
+    around.batches(settings, pool_lives=pool_lives)
+    for number in range(_PASSES_AT_MOST):
+        before = len(findings.found)
+        looked = Examination(
+            spool,
+            settings,
+            findings,
+            age,
+            clock=clock,
+            rng=rng,
+            names_only=names_only,
+            pool_lives=pool_lives,
+            outputs=outputs,
+        )
+        looked.run()
+        new = findings.found[before:]
+        if number:
+            told = {(item.code, item.path) for item in findings.found[:before]}
+            findings.found[before:] = [item for item in new if item.repaired or (item.code, item.path) not in told]
+        if not any(item.repaired for item in new):
+            break
+    around.outputs(outputs, looked.runs)
+    around.unfinished()
+    around.old_leases(pool_lives=pool_lives)
+    around.old_pools()
+    around.reasons()
+    around.foreign()
+    around.logs(looked.knows)
+    return Checked(findings.found, looked.counts, looked.skipped)
+
+
+def quick(spool: SpoolDir, *, clock: Clock, rng: random.Random) -> list[Finding]:
+    """What a pool should say when it starts: one finding a kind. Costs one look at each name in tmp/.
+
+    Second names that dead producers left are unlinked; everything else is only told. Jobs that dead workers left are
+    not looked at: the pool itself is what rescues them.
+
+    Raises:
+        OSError: the machine's trouble.
+    """
+    findings = Findings(repair=True)
+    _check_file_systems(spool, findings)
+    _check_stripes(spool, findings)
+    around = Leftovers(spool, findings, FileAge(spool, rng), clock=clock, rng=rng, gentle=True)
+    around.unfinished()
+    return merged(findings.found)
+
+
+def _check_folders(spool: SpoolDir, findings: Findings) -> None:
+    """Missing folders are made, as every command makes them."""
+    for folder in FOLDERS:
+        if not os.path.lexists(os.path.join(spool.root, folder)):
+            findings.found.append(
+                Finding(INFO, "folder", folder.replace(os.sep, "/"), "was missing", "made", True, False)
+            )
+    spool.make_folders()
+    _check_file_systems(spool, findings)
+
+
+def _check_file_systems(spool: SpoolDir, findings: Findings) -> None:
+    home = os.stat(spool.root).st_dev
+    for folder in FOLDERS:
+        path = os.path.join(spool.root, folder)
+        if os.stat(path).st_dev != home:
+            text = "is on another file system than the spool, and jobs move by rename: put all of it on one"
+            findings.problem("file-system", folder.replace(os.sep, "/"), text)
+        elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            findings.problem("access", folder.replace(os.sep, "/"), "cannot be read and written by this user")
+
+
+def _check_settings(spool: SpoolDir, findings: Findings) -> Settings:
+    try:
+        return spool.settings()
+    except (InvalidSettingsError, SpoolUnavailableError) as error:
+        text = " ".join(str(part) for part in (error, error.cause) if str(part))
+        findings.problem("settings", config.SETTINGS_NAME, f"is not valid: {text}; no worker starts with it")
+        return config.defaults()
+
+
+def _check_trust(spool: SpoolDir, findings: Findings) -> None:
+    try:
+        trust.check(spool)
+    except UntrustedSpoolError as error:
+        path = os.path.relpath(error.path, spool.root).replace(os.sep, "/")
+        findings.problem("trust", path, f"{error.cause} (P10): {error.hint}")
+
+
+def _check_stripes(spool: SpoolDir, findings: Findings) -> None:
+    """Each of the 64 lock files can be opened; those that are missing are made when they are first used."""
+    for number in range(names.STRIPE_COUNT):
+        path = spool.stripe_path(number)
+        if fsops.sig_of(path) is None:
+            continue
+        lock = locks.FileLock(path)
+        try:
+            if lock.try_acquire():
+                lock.release()
+        except OSError as error:
+            shown = os.path.relpath(path, spool.root).replace(os.sep, "/")
+            findings.problem("stripe", shown, f"cannot be locked, so no job of its ids can run: {reason(error)}")
+        finally:
+            lock.close()

@@ -1,0 +1,117 @@
+"""`queuectl check`: is the spool what FORMAT.md says, and what can be put right?"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Annotated, Any
+
+import typer
+
+from queuectl import check as checking
+from queuectl import findings
+from queuectl.cli import context, exit_codes, group, output
+from queuectl.cli.output import count_of, line, paint, safe
+from queuectl.clock import Clock
+from queuectl.findings import INFO, PROBLEM, Finding
+from queuectl.spool import SpoolDir
+
+app = group.new_app()
+
+_CODES = {
+    findings.CLEAN: exit_codes.OK,
+    findings.REPAIRABLE: exit_codes.REPAIRED,
+    findings.REPAIRED: exit_codes.REPAIRED,
+    findings.PERSON: exit_codes.NEEDS_PERSON,
+}
+# On a terminal, of one kind; a pipe and --json get all.
+_SHOWN = 20
+
+
+@app.command()
+def check(
+    repair: Annotated[bool, typer.Option("--repair", help="Put right what can be, without losing a byte.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Open only running jobs and files whose names clash.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Example: queuectl check
+
+    Find what is wrong in the spool, and put it right. May be used beside workers: what is busy is left alone. Without
+    --repair it only looks. Exit codes: 0 well (notes do not count); 10 what was wrong is repaired, or without
+    --repair can be; 11 something needs a person.
+
+    \b
+    queuectl check --repair
+    """
+    spool = SpoolDir(context.spool_path())
+    found = checking.run(spool, repair=repair, names_only=quick, clock=Clock(), rng=random.Random())
+    if as_json:
+        output.print_json(_as_json(spool, found))
+    elif output.is_terminal():
+        _print(found.findings)
+    else:
+        rows = [(each.severity, each.code, each.path, each.text, _repair(each)) for each in found.findings]
+        output.table(("", "CODE", "FILE", "WHAT", "REPAIR"), rows)
+    _say_counts(found, repair=repair)
+    code = _CODES[findings.verdict(found.findings)]
+    if code:
+        raise typer.Exit(code)
+
+
+def _print(found: list[Finding]) -> None:
+    """What is wrong first, then the notes; one kind after the other."""
+    for severity, style in ((PROBLEM, "red"), (INFO, "dim")):
+        wanted = sorted((each for each in found if each.severity == severity), key=lambda each: each.code)
+        for code, group_ in groupby(wanted, key=lambda each: each.code):
+            each_of = list(group_)
+            title = f"{code}" if severity == PROBLEM else f"note: {code}"
+            line(paint(f"{title} ({len(each_of)})", style))
+            for text in _lines(each_of):
+                line(f"  {text}")
+
+
+def _lines(found: list[Finding]) -> Iterator[str]:
+    for each in found[:_SHOWN]:
+        repair = _repair(each)
+        yield safe(f"{each.path}: {each.text}") + (paint(f"  ({safe(repair)})", "dim") if repair else "")
+    if len(found) > _SHOWN:
+        yield f"... and {len(found) - _SHOWN} more: --json shows all"
+
+
+def _repair(each: Finding) -> str:
+    """What was done or can be done about it."""
+    if each.repaired:
+        return f"repaired: {each.repair}" + ("; look at it" if each.needs_person else "")
+    if each.severity == PROBLEM and each.needs_person and not each.repair:
+        return "needs a person"
+    return f"--repair: {each.repair}" if each.repair else ""
+
+
+def _say_counts(found: checking.Checked, *, repair: bool) -> None:
+    problems = [each for each in found.findings if each.severity == PROBLEM]
+    notes = len(found.findings) - len(problems)
+    looked = f"looked at {count_of(sum(found.counts.values()), 'job')}: "
+    repaired = sum(each.repaired for each in problems)
+    person = sum(each.needs_person for each in problems)
+    parts = [count_of(len(problems), "problem") if problems else "all is well"]
+    parts += [f"{repaired} repaired"] if repaired else []
+    parts += [f"{person} for a person"] if person else []
+    parts += [count_of(notes, "note")] if notes else []
+    output.message(looked + ", ".join(parts))
+    if found.skipped:
+        some = ", ".join(safe(job_id) for job_id in found.skipped[:3]) + (", ..." if len(found.skipped) > 3 else "")
+        output.message(f"not judged, because they are busy: {some}")
+    if not repair and any(not each.needs_person for each in problems):
+        output.message("next: queuectl check --repair")
+
+
+def _as_json(spool: SpoolDir, found: checking.Checked) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "spool": spool.root,
+        "verdict": findings.verdict(found.findings),
+        "counts": found.counts,
+        "busy": found.skipped,
+        "findings": [each._asdict() for each in found.findings],
+    }

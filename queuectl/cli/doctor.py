@@ -1,0 +1,69 @@
+"""`queuectl doctor`: whether this spool, on this machine, can be relied on."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Annotated
+
+import typer
+
+from queuectl import doctor as examination
+from queuectl.cli import context, exit_codes, group, output
+from queuectl.clock import Clock
+from queuectl.errors import NotASpoolError
+from queuectl.probes import FAIL, OK, WARN, Line
+from queuectl.spool import SpoolDir
+
+app = group.new_app()
+
+_STYLES = {OK: "green", WARN: "yellow", FAIL: "red"}
+_NAME_WIDTH = 16
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Example: queuectl doctor
+
+    Prove on this very spool that the queue works here. Renames, locks between processes, fsync, events, names and the
+    clock are tried out in a scratch folder, which is deleted afterwards; no worker is disturbed.
+    Each line is ok, warn or fail, with what was measured and what to do. Ends with 1 where something fails. Piped,
+    the columns are level, name, what was found and hint.
+    """
+    spool = SpoolDir(context.spool_path())
+    if not examination.is_spool(spool):
+        cause = "it holds neither queuectl.toml nor pending/" if os.path.isdir(spool.root) else "no such folder"
+        raise NotASpoolError(spool.root, cause=cause)
+    lines = []
+    for line in examination.examine(spool, clock=Clock(), rng=random.Random(), environment=os.environ):
+        lines.append(line)
+        if not as_json:
+            _show(line)
+    worst = examination.worst(lines)
+    if as_json:
+        rows = [line._asdict() for line in lines]
+        output.print_json({"version": 1, "path": spool.root, "worst": worst, "lines": rows})
+    else:
+        _sum_up(lines)
+    if worst == FAIL:
+        raise typer.Exit(exit_codes.FAILURE)
+
+
+def _show(line: Line) -> None:
+    if not output.is_terminal():
+        output.table((), [(line.level, line.name, line.text, line.hint)])
+        return
+    level = output.paint(f"{line.level:<4}", _STYLES[line.level])
+    output.line(f"{level}  {line.name.replace('_', ' '):<{_NAME_WIDTH}} {output.safe(line.text)}")
+    if line.hint:
+        output.line(f"{'':<{_NAME_WIDTH + 6}} {output.paint('hint:', 'bold')} {output.safe(line.hint)}")
+
+
+def _sum_up(lines: list[Line]) -> None:
+    fails, warns = (sum(line.level == level for line in lines) for level in (FAIL, WARN))
+    if fails:
+        output.message(f"{output.count_of(fails, 'failure')}: do not run workers here before that is put right")
+    elif warns:
+        output.message(f"well, with {output.count_of(warns, 'warning')}")
+    else:
+        output.message("all is well")

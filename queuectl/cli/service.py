@@ -1,0 +1,297 @@
+"""`queuectl service`: the definition by which the system starts the workers by itself."""
+
+from __future__ import annotations
+
+import os
+import random
+import shlex
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+
+from queuectl import config, fsops, names, service, trust
+from queuectl.cli import context, exit_codes, group, output
+from queuectl.cli.exit_codes import WrongUsageError
+from queuectl.config import Settings
+from queuectl.errors import QueuectlError
+from queuectl.service import KINDS, LAUNCHD, SYSTEMD, TASK, Service
+from queuectl.spool import SpoolDir
+
+app = group.new_app(
+    no_args_is_help=True,
+    help="Example: queuectl service print\n\nLet the system start the workers by itself. A systemd unit on Linux, a "
+    "launchd agent on macOS, a task of the Task Scheduler on Windows.",
+)
+
+_MAX_BYTES = 1024 * 1024
+
+System = Annotated[
+    bool, typer.Option("--system", help="Of the whole system: runs from boot on. Else: while you are logged in.")
+]
+Count = Annotated[int, typer.Option("--count", "-c", metavar="N", min=1, max=256, help="Worker processes.")]
+Name = Annotated[
+    str,
+    typer.Option("--name", metavar="NAME", show_default=False, help="What the system calls it. Default: by the path."),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Needed where nobody can be asked.")]
+
+
+@app.command("print", short_help="Print the definition and do nothing.")
+def print_(
+    system: System = False,
+    kind: Annotated[
+        str, typer.Option(metavar="KIND", show_default=False, help="systemd, launchd or task. Default: this system's.")
+    ] = "",
+    count: Count = 1,
+    name: Name = "",
+) -> None:
+    """Example: queuectl service print
+
+    Print the definition and do nothing. It is what `queuectl service install` writes, for this spool and the Python
+    that runs this command. More examples:
+
+    \b
+    queuectl service print --system --count 4
+    queuectl service print --kind launchd
+    """
+    if kind and kind not in KINDS:
+        raise WrongUsageError(f"there is no kind {kind!r}", hint="systemd, launchd or task")
+    spool = context.open_spool()
+    made = _made(spool.path, spool.settings, system=system, workers=count, name=name)
+    for each in service.text(kind or _own_kind(), made).splitlines():
+        output.line(output.safe(each) if output.is_terminal() else each)
+
+
+@app.command(short_help="Write the definition where the system looks for it.")
+def install(
+    system: System = False,
+    count: Count = 1,
+    name: Name = "",
+    now: Annotated[bool, typer.Option("--now", help="Start it too: run the commands that are shown.")] = False,
+    yes: Yes = False,
+) -> None:
+    """Example: queuectl service install --count 2 --now
+
+    Write the definition where the system looks for it. Shows first what and where, and asks; prints the commands that
+    start it, or runs them with --now. Installing again replaces it. More examples:
+
+    \b
+    queuectl service install --system
+    queuectl service uninstall
+    """
+    spool = context.open_spool()
+    trust.check(spool.folder)
+    kind, made = _own_kind(), _made(spool.path, spool.settings, system=system, workers=count, name=name)
+    _check_installed(made)
+    path = _path(kind, made)
+    data, before = service.data(kind, made), _present(path)
+    commands = service.activation(kind, made, path, again=before is not None)
+    output.message(f"{'replaces' if before is not None else 'writes'} {output.safe(path)}:")
+    output.message("")
+    for each in service.text(kind, made).splitlines():
+        output.message(f"    {output.safe(each)}")
+    output.message("")
+    _show("and runs:" if now else "to be started by:", commands)
+    _confirm(yes, "go on?")
+    if before != data:
+        _write(path, data, made)
+    output.line(f"wrote {output.safe(path)}" if output.is_terminal() else path)
+    if now:
+        for command in commands:
+            _run(command)
+        output.message("started; queuectl worker list shows the workers")
+    _advise(kind, made)
+
+
+@app.command(short_help="Stop it and delete its definition.")
+def uninstall(system: System = False, name: Name = "", yes: Yes = False) -> None:
+    """Example: queuectl service uninstall
+
+    Stop it and delete its definition. Shows first what it does, and asks. The spool and the jobs stay as they are.
+    """
+    # The spool itself may be gone by now.
+    kind, made = _own_kind(), _made(context.spool_path(), config.defaults(), system=system, workers=1, name=name)
+    path = _path(kind, made)
+    if _present(path) is None:
+        hint = "queuectl service uninstall" + ("" if system else " --system")
+        raise QueuectlError(
+            "it is not installed", cause=f"there is no {path}", hint=f"{hint}  looks in the other place"
+        )
+    before, after = service.deactivation(kind, made)
+    _show("runs:", before)
+    output.message(f"deletes {output.safe(path)}")
+    _show("runs:", after)
+    _confirm(yes, "go on?")
+    # What was never started cannot be stopped: its file is deleted all the same.
+    failed = _run_all(before)
+    try:
+        fsops.unlink(path)
+    except PermissionError as error:
+        raise _not_allowed(path, error, made, "uninstall") from error
+    for problem in (*failed, *_run_all(after)):
+        output.warning(f"{problem}: {problem.cause}" if problem.cause else str(problem))
+    output.line(f"deleted {output.safe(path)}" if output.is_terminal() else path)
+
+
+# --------------------------------------------------------------------------------------------------------- what it is
+
+
+def _own_kind() -> str:
+    return TASK if os.name == "nt" else LAUNCHD if sys.platform == "darwin" else SYSTEMD
+
+
+def _made(root: str, settings: Settings, *, system: bool, workers: int, name: str) -> Service:
+    """The service of a spool, for this interpreter and this user."""
+    if name and any(not (letter.isascii() and (letter.isalnum() or letter in "-_")) for letter in name):
+        raise WrongUsageError(f"--name {name!r} is no name for a service", hint="letters, digits, - and _")
+    spool = SpoolDir(root)
+    return Service(
+        name=(name if name.startswith("queuectl-") else f"queuectl-{name}") if name else service.name_for(root),
+        spool=root,
+        python=_python(),
+        cwd=os.path.dirname(root),
+        user=_user(root),
+        uid=os.getuid() if sys.platform != "win32" else 0,
+        path_variable="" if os.name == "nt" else _path_variable(),
+        log=os.path.join(spool.folder("logs"), f"pool-{service.name_for(root)}.log"),
+        workers=workers,
+        stop_s=service.stop_seconds(settings),
+        system=system,
+    )
+
+
+def _python() -> str:
+    """This interpreter; on Windows the one without a console, which would stand on the desktop all day."""
+    if os.name == "nt":
+        quiet = os.path.join(os.path.dirname(sys.executable), "pythonw.exe")
+        if os.path.isfile(quiet):
+            return quiet
+    return sys.executable
+
+
+def _path_variable() -> str:
+    """PATH as it is here, so that jobs find what they find when workers are started by hand; absolute folders only."""
+    parts = os.environ.get("PATH", "").split(os.pathsep)
+    return os.pathsep.join(dict.fromkeys(part for part in parts if os.path.isabs(part) and output.safe(part) == part))
+
+
+def _user(root: str) -> str:
+    """Whom a service of the system runs as: the spool's owner, since nobody else is trusted with it (promise P10)."""
+    if os.name != "nt":
+        try:
+            return trust.user_name(os.stat(root).st_uid)
+        except FileNotFoundError:
+            return ""  # to be uninstalled: its spool was deleted
+    domain, user = os.environ.get("USERDOMAIN", ""), os.environ.get("USERNAME", "")
+    return f"{domain}\\{user}" if domain else user
+
+
+def _path(kind: str, made: Service) -> str:
+    """Where the system looks for the definition (the Task Scheduler keeps its own copy)."""
+    home = os.path.expanduser("~")
+    if kind == SYSTEMD:
+        own = os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config"), "systemd", "user")
+        folder = "/etc/systemd/system" if made.system else own
+    elif kind == LAUNCHD:
+        folder = "/Library/LaunchDaemons" if made.system else os.path.join(home, "Library", "LaunchAgents")
+    else:
+        folder = os.path.join(os.environ.get("LOCALAPPDATA") or home, "queuectl", "services")
+    return os.path.join(folder, service.file_name(kind, made))
+
+
+# ------------------------------------------------------------------------------------------------------- what is done
+
+
+def _present(path: str) -> bytes | None:
+    try:
+        return fsops.read(path, _MAX_BYTES).data
+    except FileNotFoundError:
+        return None
+
+
+def _write(path: str, data: bytes, made: Service) -> None:
+    temporary = f"{path}.{names.new_token(random.Random(), 8)}.tmp"
+    try:
+        fsops.make_folder(os.path.dirname(path))
+        fsops.create(temporary, data, sync=True)
+        fsops.replace(temporary, path)
+    except PermissionError as error:
+        raise _not_allowed(path, error, made, "install") from error
+
+
+def _not_allowed(path: str, error: OSError, made: Service, what: str) -> QueuectlError:
+    again = shlex.join([sys.executable, "-m", "queuectl", "--spool", made.spool, "service", what, "--system"])
+    return QueuectlError(
+        f"cannot change {path}",
+        cause=error.strerror or str(error),
+        hint=f"sudo {again}" if made.system and os.name != "nt" else "",
+    )
+
+
+def _show(heading: str, commands: list[list[str]]) -> None:
+    if commands:
+        output.message(heading)
+        for command in commands:
+            output.message(f"    {output.safe(_typed(command))}")
+
+
+def _typed(command: list[str]) -> str:
+    return " ".join(service.windows_word(word) for word in command) if os.name == "nt" else shlex.join(command)
+
+
+def _confirm(yes: bool, question: str) -> None:
+    if yes:
+        return
+    if not output.is_interactive():
+        raise WrongUsageError("nobody can be asked whether to go on", hint="add --yes")
+    if not typer.confirm(question, err=True):
+        raise typer.Exit(exit_codes.FAILURE)
+
+
+def _run(command: list[str]) -> None:
+    """Run one command of the system, which may wait for jobs to end. Raises QueuectlError where it fails."""
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    except OSError as error:
+        raise QueuectlError(f"{_typed(command)} cannot be run", cause=str(error)) from error
+    if done.returncode != 0:
+        told = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
+        raise QueuectlError(f"{_typed(command)} ended with {done.returncode}", cause=told)
+
+
+def _run_all(commands: list[list[str]]) -> list[QueuectlError]:
+    """Run them all; what failed."""
+    failed = []
+    for command in commands:
+        try:
+            _run(command)
+        except QueuectlError as error:
+            failed.append(error)
+    return failed
+
+
+def _check_installed(made: Service) -> None:
+    """Refuse a program that works only here: found by the current folder or by PYTHONPATH, which a service has not."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    argv = [made.python, "-P", "-m", "queuectl", "--version"]
+    done = subprocess.run(
+        argv, cwd=made.cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+    )
+    if done.returncode != 0:
+        raise QueuectlError(
+            f"{made.python} does not find queuectl by itself",
+            cause="it is run from its source folder, or found through PYTHONPATH, which a service has not",
+            hint="install it: pip install .",
+        )
+
+
+def _advise(kind: str, made: Service) -> None:
+    """What else there is to know."""
+    if kind == SYSTEMD and not os.path.isdir("/run/systemd/system"):
+        output.warning("systemd does not run on this machine, so nothing will start it")
+    elif kind == SYSTEMD and not made.system:
+        output.message("it ends when you log out; to let it run from boot on: loginctl enable-linger")
+    if made.system and made.user == "root":
+        output.warning("it runs as root, and so does every job; give the spool to a user of its own: chown -R")

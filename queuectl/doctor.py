@@ -1,0 +1,293 @@
+"""Whether queuectl can keep its promises on this very spool: looked up where it can be known, else tried out.
+
+Nothing of the queue is touched: the trials (`probes`) work in a scratch folder in tmp/ that is removed afterwards, and
+no lock of a running pool is taken. A spool that cannot be written, read or trusted is a line, not an error.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import random
+import sys
+from collections.abc import Callable, Iterator, Mapping
+
+from queuectl import config, fsops, names, probes, trust, volume
+from queuectl.clock import Clock
+from queuectl.errors import InvalidSettingsError, SpoolUnavailableError, UntrustedSpoolError
+from queuectl.lifecycle import PENDING
+from queuectl.probes import FAIL, OK, WARN, Bench, Line
+from queuectl.spool import FOLDERS, SpoolDir
+from queuectl.volume import LOCAL, MEMORY, NETWORK, REMOVABLE, SHARED, UNKNOWN, USERSPACE, Space, Volume
+
+OLDEST_PYTHON = (3, 11)
+_MB, _GB = 1024**2, 1024**3
+# Below the first nothing can be done any more; below the second somebody should look.
+_FAIL_BYTES, _WARN_BYTES = 4 * _MB, 500 * _MB
+_FAIL_FILES, _WARN_FILES = 100, 10_000
+# A large disk that is nearly full still holds many jobs; a share alone would cry wolf.
+_WARN_SHARE, _WARN_SHARE_BYTES = 0.05, 5 * _GB
+# What a pool has open beside its workers (the 64 stripes, the watch, the streams), and for each worker of it.
+_FILES_OF_A_POOL, _FILES_A_WORKER = 90, 3
+_FEWEST_WORKERS = 50
+
+_NATURES = {
+    NETWORK: (
+        "a network file system",
+        "queuectl's workers belong on a local disk; producers may write over the network",
+    ),
+    USERSPACE: (
+        "a file system in user space (FUSE)",
+        "see that rename, fsync and locks below are well, or use a local disk",
+    ),
+    REMOVABLE: ("a removable disk", "stop the workers before it is taken out: queuectl worker stop"),
+    MEMORY: ("in memory", "its jobs are gone after a restart; put the spool on a disk if they are to stay"),
+    SHARED: (
+        "a folder of the machine around this one",
+        "put the spool on this machine's own disk: locks and events often do not work across",
+    ),
+}
+
+
+def examine(spool: SpoolDir, *, clock: Clock, rng: random.Random, environment: Mapping[str, str]) -> Iterator[Line]:
+    """Every line, as soon as it is known.
+
+    Args:
+        spool: is a spool; it may be damaged, read-only or somebody else's.
+        clock: the clock that is compared with the file system's.
+        rng: for the name of the scratch folder.
+        environment: where sync clients tell their folders.
+    """
+    yield python_line()
+    yield user_line()
+    yield folders_line(spool)
+    yield settings_line(spool)
+    yield trust_line(spool)
+    yield volume_line(volume.of(spool.root))
+    yield sync_line(volume.sync_client(spool.root, environment))
+    yield one_file_system_line(spool)
+    yield _looked_up("space", lambda: space_line(volume.space(spool.root)))
+    yield files_line(_open_files())
+    yield from _tried_out(spool, clock, rng)
+
+
+def worst(lines: list[Line]) -> str:
+    """FAIL, WARN or OK: the worst level there is."""
+    levels = {line.level for line in lines}
+    return FAIL if FAIL in levels else WARN if WARN in levels else OK
+
+
+def _tried_out(spool: SpoolDir, clock: Clock, rng: random.Random) -> Iterator[Line]:
+    folder = spool.tmp_path(f"doctor.{os.getpid()}-{names.new_token(rng, 8)}")
+    try:
+        try:
+            fsops.make_folder(folder)
+            fsops.create(os.path.join(folder, "write"), b"x", sync=False)
+        except OSError as error:
+            yield _not_writable(spool, error)
+            return
+        yield Line("write", OK, "files can be made")
+        for probe in probes.PROBES:
+            yield probes.run(probe, Bench(folder, clock))
+    finally:
+        gone = _remove(folder)
+    yield gone
+
+
+def _remove(folder: str) -> Line:
+    try:
+        fsops.remove_tree(folder)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        return Line("cleanup", WARN, f"cannot delete {folder}: {error.strerror or error}", "delete it by hand")
+    return Line("cleanup", OK, "everything made here is deleted again")
+
+
+def _not_writable(spool: SpoolDir, error: OSError) -> Line:
+    text = f"no file can be made in {spool.tmp_dir}: {error.strerror or error}; nothing more can be tried"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Line("write", FAIL, text, "make room on the disk, or raise the quota")
+    if error.errno == errno.EROFS:
+        return Line("write", FAIL, text, "mount it writable, or put the spool elsewhere")
+    return Line("write", FAIL, text, "run queuectl as the user who owns the spool, or give it that folder")
+
+
+def _looked_up(name: str, look: Callable[[], Line]) -> Line:
+    try:
+        return look()
+    except OSError as error:
+        return Line(name, WARN, f"cannot be found out: {error.strerror or error}")
+
+
+# ------------------------------------------------------------------------------------------------- program and user
+
+
+def python_line(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> Line:
+    """Whether this Python is one that queuectl is tested with."""
+    shown = ".".join(str(part) for part in version)
+    text = f"Python {shown} on {platform.system()} {platform.release()} {platform.machine()}".rstrip()
+    if version < OLDEST_PYTHON:
+        oldest = ".".join(str(part) for part in OLDEST_PYTHON)
+        return Line("python", FAIL, text, f"queuectl needs Python {oldest} or later", {"python": shown})
+    return Line("python", OK, text, measured={"python": shown})
+
+
+def user_line() -> Line:
+    """Whom jobs run as."""
+    if not hasattr(os, "geteuid"):
+        return Line("user", OK, "jobs run as the user who starts the workers")
+    uid = os.geteuid()
+    if uid == 0:
+        hint = "give the spool to a user of its own (chown -R) and start the workers as that user"
+        return Line("user", WARN, "this is root: every job would run as root", hint, {"uid": uid})
+    return Line("user", OK, f"jobs would run as user {trust.user_name(uid)}", measured={"uid": uid})
+
+
+# ----------------------------------------------------------------------------------------------------------- folder
+
+
+def folders_line(spool: SpoolDir) -> Line:
+    """Whether all folders are there; missing ones are made, as every command does."""
+    missing = [folder for folder in FOLDERS if not os.path.isdir(os.path.join(spool.root, folder))]
+    try:
+        spool.make_folders()
+    except SpoolUnavailableError as error:
+        return Line("folders", FAIL, f"missing and cannot be made: {', '.join(missing)}: {error.cause}", error.hint)
+    if missing:
+        return Line("folders", OK, f"made what was missing: {', '.join(missing)}")
+    return Line("folders", OK, f"all there in {spool.root}")
+
+
+def settings_line(spool: SpoolDir) -> Line:
+    """Whether workers would start with the settings file."""
+    try:
+        spool.settings()
+    except InvalidSettingsError as error:
+        return Line("settings", FAIL, str(error), error.hint)
+    except SpoolUnavailableError as error:
+        return Line("settings", FAIL, f"{error}: {error.cause}", "let the workers' user read it")
+    if not os.path.lexists(spool.settings_path):
+        text = f"there is no {config.SETTINGS_NAME}; the defaults count"
+        return Line("settings", WARN, text, f'queuectl init "{spool.root}"  writes one')
+    return Line("settings", OK, f"{config.SETTINGS_NAME} is valid")
+
+
+def trust_line(spool: SpoolDir) -> Line:
+    """Whether only we can make ourselves run commands (promise P10)."""
+    if os.name == "nt":
+        text = "who can write to the folder can run commands: its access list decides, and is not judged here"
+        return Line("trust", OK, text, f'icacls "{spool.root}"  shows it')
+    try:
+        trust.check(spool)
+    except UntrustedSpoolError as error:
+        return Line("trust", FAIL, f"{error.path}: {error.cause}", error.hint)
+    except OSError as error:
+        return Line("trust", FAIL, f"{error.filename}: {error.strerror}", "run queuectl as the user who owns the spool")
+    return Line("trust", OK, "nobody else can write to it")
+
+
+# ------------------------------------------------------------------------------------------------------ file system
+
+
+def volume_line(found: Volume) -> Line:
+    """The file system by name, and what is known to go wrong on one of its nature."""
+    measured = {"file_system": found.kind, "mounted_at": found.where, "nature": found.nature}
+    name = f"{found.kind or 'a file system of unknown type'}{f' at {found.where}' if found.where else ''}"
+    if found.nature in _NATURES:
+        words, hint = _NATURES[found.nature]
+        return Line("file_system", WARN, f"{name}: {words}", hint, measured)
+    if found.nature == UNKNOWN:
+        return Line("file_system", WARN, name, "what is tried out below says what it can do", measured)
+    if found.kind == "overlay":
+        return Line("file_system", OK, f"{name}: a container's own, which ends with it", measured=measured)
+    assert found.nature == LOCAL
+    return Line("file_system", OK, name, measured=measured)
+
+
+def sync_line(client: str) -> Line:
+    """Whether a sync client moves, locks and doubles the files here."""
+    if not client:
+        return Line("sync", OK, "in no folder of a sync client that is known")
+    text = f"in a folder of {client}, which holds files open, puts copies beside them and runs jobs on other machines"
+    return Line("sync", WARN, text, "put the spool outside of it", {"client": client})
+
+
+def one_file_system_line(spool: SpoolDir) -> Line:
+    """Whether every folder can be reached by a rename from every other one."""
+    nothing = os.path.join(spool.tmp_dir, "doctor.nothing")
+    try:
+        home = os.stat(spool.root).st_dev
+        for folder in FOLDERS:
+            path = os.path.join(spool.root, folder)
+            if os.stat(path).st_dev != home:
+                return _apart(path)
+            try:
+                # Of a file that is not there: Linux looks at the mounts first, so a bind mount shows and nothing moves.
+                fsops.move(nothing, os.path.join(path, "doctor.nothing"))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if error.errno == errno.EXDEV:
+                    return _apart(path)
+    except OSError as error:
+        return Line("one_file_system", FAIL, f"{error.filename}: {error.strerror}", "make the folder that is missing")
+    return Line("one_file_system", OK, "all folders are on it")
+
+
+def _apart(path: str) -> Line:
+    text = f"{path} is on another one than the rest: jobs move by rename, which works within one only"
+    return Line("one_file_system", FAIL, text, "put the whole spool on one file system, without mounts in it")
+
+
+def space_line(found: Space) -> Line:
+    """Whether there is room for more jobs."""
+    share = found.free_bytes / found.total_bytes if found.total_bytes else 1.0
+    text = f"{_size(found.free_bytes)} free ({share:.0%})"
+    if found.free_files is not None:
+        text += f", room for {found.free_files:,} files"
+    measured = {"free_bytes": found.free_bytes, "total_bytes": found.total_bytes, "free_files": found.free_files}
+    files = _WARN_FILES if found.free_files is None else found.free_files
+    hint = "make room: keep_done and keep_dlq say how long finished jobs stay, queuectl dlq purge deletes dead ones"
+    if found.free_bytes < _FAIL_BYTES or files < _FAIL_FILES:
+        return Line("space", FAIL, f"the disk is full: {text}", hint, measured)
+    tight = found.free_bytes < _WARN_BYTES or (share < _WARN_SHARE and found.free_bytes < _WARN_SHARE_BYTES)
+    if tight or files < _WARN_FILES:
+        return Line("space", WARN, f"the disk is nearly full: {text}", hint, measured)
+    return Line("space", OK, text, measured=measured)
+
+
+def _size(number: int) -> str:
+    return f"{number / _GB:.1f} GB" if number >= _GB else f"{number / _MB:.0f} MB"
+
+
+# ---------------------------------------------------------------------------------------------------------- limits
+
+
+def files_line(limit: int | None) -> Line:
+    """Whether a pool may open as many files as it needs; None is no limit."""
+    if limit is None:
+        return Line("open_files", OK, "no limit on open files")
+    workers = max(0, (limit - _FILES_OF_A_POOL) // _FILES_A_WORKER)
+    measured = {"limit": limit, "workers": workers}
+    text = f"a process may have {limit:,} files open"
+    if workers < 1:
+        return Line("open_files", FAIL, f"{text}: too few for a pool", "ulimit -n 1024", measured)
+    if workers < _FEWEST_WORKERS:
+        return Line("open_files", WARN, f"{text}: enough for {workers} workers in a pool", "ulimit -n 1024", measured)
+    return Line("open_files", OK, text, measured=measured)
+
+
+def _open_files() -> int | None:
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft in (resource.RLIM_INFINITY, -1) else soft
+
+
+def is_spool(spool: SpoolDir) -> bool:
+    """True where there is something to examine: a folder with settings, or with pending/."""
+    return os.path.isfile(spool.settings_path) or os.path.isdir(spool.folder(PENDING))

@@ -1,0 +1,356 @@
+"""Looks at every job of a spool: one place, whole, rightly named, where its record leads (P2, P4, P6, P7).
+
+Workers may be at work, so there are two looks. The first reads every file once, takes no lock and only notes what may
+be wrong. The second takes the stripes of the ids, so that nobody claims, rescues or requeues them meanwhile, and reads
+again: what is held by a lease, has changed since, or is a live pool's to put right is left for a moment, and then
+left alone. Only what is still wrong under the lock is a finding, and is repaired there and then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Callable, Iterable
+
+from queuectl import fsops, names, record
+from queuectl.clock import Clock
+from queuectl.config import Settings
+from queuectl.faults import Fault, Judge, View, stem_of
+from queuectl.findings import Findings, GoneError
+from queuectl.lease import is_alive
+from queuectl.leftovers import FileAge
+from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.locks import is_held
+from queuectl.mending import Mending
+from queuectl.settle import Settlements, Stripes
+from queuectl.spool import Located, SpoolDir
+
+# How long the second look waits for what is busy or changing; a live pool rescues within a second (P5).
+_PATIENCE_S = 1.5
+_PAUSE_S = 0.05
+# A file in done/ or dlq/ that is no record: somebody may be saving it, so its two looks are this far apart.
+_LOOK_AGAIN_S = 0.25
+# A file can be torn, then rightly placed, then rightly named; one more look shows that it is well.
+_FAULTS_AT_MOST = 4
+_NAMED = 3
+# `SpoolDir.find` looks in this order.
+_ORDER = (RUNNING, PENDING, DONE, DLQ)
+
+Place = tuple[str, str]
+
+
+class Examination:
+    """One pass over the jobs of a spool.
+
+    Args:
+        names_only: in pending/, done/ and dlq/ open only files whose names collide.
+        pool_lives: some pool works on the spool, so what a dead worker left is its to see to first.
+        outputs: leases whose output lies in tmp/ without a worker; `runs` is filled for them.
+    """
+
+    def __init__(
+        self,
+        spool: SpoolDir,
+        settings: Settings,
+        findings: Findings,
+        age: FileAge,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        names_only: bool,
+        pool_lives: bool,
+        outputs: Iterable[str] = (),
+    ) -> None:
+        self._spool = spool
+        self._findings = findings
+        self._names_only = names_only
+        self._pool_lives = pool_lives
+        self._outputs = set(outputs)
+        self._judge = Judge(spool, settings, age, now_at=clock.now())
+        self._mending = Mending(spool, settings, clock=clock, rng=rng)
+        self._stripes = Stripes(spool)
+        self._settlements = Settlements(spool, settings, self._stripes, clock=clock, rng=rng)
+        self._first: dict[str, Place] = {}
+        self._more: dict[str, set[Place]] = {}
+        self._suspects: dict[str, set[Place]] = {}
+        self._seen: dict[Place, tuple[fsops.FileSig, float]] = {}
+        self._clocks: dict[tuple[str, str], list[str]] = {}
+        self.counts: dict[str, int] = dict.fromkeys(_ORDER, 0)
+        self.skipped: list[str] = []
+        """Ids that were busy for all of the time that was given to them."""
+        self.runs: dict[str, tuple[str, str, int]] = {}
+        """By lease in `outputs`: when the last run under it started, of which job, which attempt."""
+
+    def run(self) -> None:
+        """Look at every job, twice where needed. Raises OSError where a stripe cannot be opened."""
+        try:
+            for state in _ORDER:
+                for name in listed(self._spool, state):
+                    self._glance(state, name)
+            for (state, text), named in self._clocks.items():
+                # In one finding: where a clock was wrong it was so for thousands.
+                some = ", ".join(named[:_NAMED]) + (", ..." if len(named) > _NAMED else "")
+                self._findings.info("clock", state, f"holds {len(named)} records {text}: {some}")
+            self._look_again()
+        finally:
+            self._stripes.close()
+
+    def knows(self, job_id: str) -> bool:
+        """True where some file had this id, or a name that may become it."""
+        return job_id.lower() in self._first
+
+    # ----------------------------------------------------------------------------------------------- the first look
+
+    def _glance(self, state: str, name: str) -> None:
+        self.counts[state] += 1
+        stem = stem_of(state, name)
+        key = stem.lower()
+        if self._names_only and state != RUNNING:
+            self._note_id(key, state, name)
+            return
+        view = self._judge.view(state, name)
+        if view is None:
+            return
+        item = view.item
+        if item is None:
+            if state == PENDING:
+                self._first.setdefault(key, (state, name))  # what becomes of a drop is for the workers to say
+            if state != PENDING or view.error or view.data.startswith(record.OPENING):
+                self._suspect(key, view)
+            return
+        if state != PENDING or item.id == stem:
+            self._note_id(item.id.lower(), state, name)
+        if text := self._judge.clock_fault(item):
+            self._clocks.setdefault((state, text), []).append(name)
+        if self._outputs:
+            self._note_runs(item)
+        if self._judge.fault(view) is not None:
+            self._suspect(item.id.lower(), view)
+
+    def _note_id(self, key: str, state: str, name: str) -> None:
+        """Remember who has an id; nearly all have theirs alone."""
+        first = self._first.setdefault(key, (state, name))
+        if first != (state, name):
+            self._more.setdefault(key, {first}).add((state, name))
+
+    def _note_runs(self, item: record.Record) -> None:
+        for event in item.history:
+            if event.lease in self._outputs and event.at > self.runs.get(event.lease, ("", "", 0))[0]:
+                self.runs[event.lease] = (event.at, item.id, event.attempt)
+
+    def _suspect(self, key: str, view: View) -> None:
+        place = (view.where.state, view.where.name)
+        self._suspects.setdefault(key, set()).add(place)
+        self._seen[place] = (view.sig, time.monotonic())
+
+    # ---------------------------------------------------------------------------------------------- the second look
+
+    def _look_again(self) -> None:
+        waiting = self._suspects
+        for key, places in self._more.items():
+            waiting.setdefault(key, set()).update(places)
+        for key, places in waiting.items():
+            if key in self._first:
+                places.add(self._first[key])
+        deadline_s = time.monotonic() + _PATIENCE_S
+        while waiting:
+            final = time.monotonic() >= deadline_s
+            waiting = {key: places for key, places in waiting.items() if not self._resolve(key, places, final=final)}
+            if final:
+                self.skipped = sorted(waiting)
+                return
+            if waiting:
+                time.sleep(_PAUSE_S)
+
+    def _resolve(self, key: str, places: set[Place], *, final: bool) -> bool:
+        """Judge the files of one id under its stripe; False where that cannot be done just now."""
+        with contextlib.ExitStack() as held:
+            if not self._lock(key, places, held):
+                return False
+            views = [view for place in sorted(places) if (view := self._judge.view(*place)) is not None]
+            running = [view for view in views if view.where.state == RUNNING and not view.error]
+            if any(self._may_run(view) for view in running) or not self._is_quiet(views):
+                return False
+            if running and self._pool_lives and not final:
+                return False  # a second is what a live pool may take to see it (P5)
+            for view in self._part(key, views):
+                self._treat(view)
+        for view in running:
+            self._rescue(view.where)
+        return True
+
+    def _lock(self, key: str, places: set[Place], held: contextlib.ExitStack) -> bool:
+        """Take the stripes of an id and of the names that its files have."""
+        ids = {key, *(stem_of(state, name) for state, name in places)}
+        ids |= {names.clean_id(job_id) for job_id in ids}
+        for _, job_id in sorted({names.stripe_of(job_id): job_id for job_id in ids}.items()):
+            stripe = self._stripes.of(job_id)
+            if not stripe.try_acquire():
+                return False
+            held.callback(stripe.release)
+        return True
+
+    def _may_run(self, view: View) -> bool:
+        """True where a file in running/ may be some worker's; without a record every held lease may be its."""
+        item = view.item
+        if item is None and (whole := record.repair(view.data)) is not None:
+            item = record.decode(whole)
+        start = None if item is None else record.standing(item).last_start
+        if start is not None:
+            return is_alive(self._spool, start.lease)
+        if view.item is not None:
+            return False  # claimed under the stripe, which is ours now
+        folder = self._spool.lease_dir
+        return any(is_held(f"{folder}/{name}") for name in fsops.names(folder))
+
+    def _is_quiet(self, views: list[View]) -> bool:
+        """False where a file moved or changed since it was read, or since the first look at what is no record."""
+        for view in views:
+            if fsops.sig_of(view.where.path) != view.sig:
+                return False  # also by a worker that settles, which needs no stripe
+            if view.item is None and view.where.state in (DONE, DLQ):
+                place = (view.where.state, view.where.name)
+                sig, seen_s = self._seen.setdefault(place, (view.sig, time.monotonic()))
+                if sig != view.sig:
+                    self._seen[place] = (view.sig, time.monotonic())
+                    return False
+                if time.monotonic() - seen_s < _LOOK_AGAIN_S:
+                    return False
+        return True
+
+    # ---------------------------------------------------------------------------------------------- files of one id
+
+    def _part(self, key: str, views: list[View]) -> list[View]:
+        """See to files that have one id; return those that are left to be looked at by themselves."""
+        alone: list[View] = []
+        twins: dict[str, list[View]] = {}
+        for view in views:
+            item = view.item
+            if item is None or item.id.lower() != key or (view.where.state == PENDING and item.id != view.stem):
+                alone.append(view)
+            else:
+                twins.setdefault(item.id, []).append(view)
+        first = next(iter(twins.values()), [])
+        for group in twins.values():
+            if group is not first:
+                text = f"its id differs only in case from that of {first[0].shown}"
+                self._findings.info("case", group[0].shown, f"{text}; on Windows and macOS they would be one")
+            alone += self._part_group(group)
+        return alone
+
+    def _part_group(self, group: list[View]) -> list[View]:
+        """Copies of one job: the one with most history stays. Different jobs: each is kept."""
+        best = max(group, key=_rank)
+        different: list[View] = []
+        for view in group:
+            if view is best:
+                continue
+            if view.sig.inode == best.sig.inode:
+                text = f"is a second name of the same file as {best.shown}"
+                self._findings.problem("duplicate", view.shown, text, "unlinked", self._doing("drop", view))
+            elif _is_earlier(view.data, best.data):
+                text = f"is {'a' if view.data == best.data else 'an earlier'} copy of {best.shown}"
+                act = self._doing("set_aside", view, f"it {text}", "delete both files: nothing is missing")
+                self._findings.problem("duplicate", view.shown, text, f"moved to {REJECTED}/", act)
+            else:
+                different.append(view)
+        keeper = next((view for view in different if view.where.state == RUNNING), best)
+        left = [keeper]
+        for view in [best, *different]:
+            if view is not keeper:
+                left += self._give_own_id(view, keeper)
+        return left
+
+    def _give_own_id(self, view: View, keeper: View) -> list[View]:
+        """Two jobs of one id, both kept (P7): one goes on under another id, as the claim of such a job does it."""
+        text = f"has the id of {keeper.shown}, which is another job"
+        act = self._doing("give_own_id", view)
+        if not self._findings.problem("duplicate", view.shown, text, "given an id of its own", act):
+            return []
+        new = self._judge.view(view.where.state, view.where.name)
+        return [] if new is None else [new]
+
+    # ------------------------------------------------------------------------------------------------- one file
+
+    def _treat(self, view: View) -> None:
+        """Report what is wrong with a file, and repair one thing after the other."""
+        for _ in range(_FAULTS_AT_MOST):
+            fault = self._judge.fault(view)
+            if fault is None or fault.code == "orphan":
+                return
+            if fault.code == "drop" and view.item is not None and self.knows(view.item.id):
+                return  # the next claim takes it in under another id
+            where = self._report(view, fault)
+            found = None if where is None else self._judge.view(where.state, where.name)
+            if found is None:
+                return
+            view = found
+
+    def _report(self, view: View, fault: Fault) -> Located | None:
+        """One finding; where the file lies now if it was repaired."""
+        code, text, data, target = fault
+        if code in ("foreign", "later", "parked"):
+            self._findings.info(code, view.shown, text)
+        elif code in ("torn", "edited"):
+            repair = "cut back to its last whole event" if code == "torn" else "laid out anew"
+            lost = code == "torn" and record.loses_events(view.data, data)
+            act = self._doing("rewrite", view, fault)
+            if self._findings.problem(code, view.shown, text, repair, act, needs_person=lost):
+                return view.where
+        elif code == "damaged":
+            act = self._doing("set_aside", view, f"it {text}", "a backup may have it; else delete both files")
+            self._findings.problem(code, view.shown, text, f"moved to {REJECTED}/", act, needs_person=True)
+        elif target is not None:
+            note = self._findings.info if code == "drop" else self._findings.problem
+            repair = f"moved to {target.state}/{target.name}"
+            if note(code, view.shown, text, repair, self._doing("move", view, target)):
+                return target
+        else:
+            self._findings.problem(code, view.shown, text)
+        return None
+
+    def _doing(self, repair: str, *facts: object) -> Callable[[], str | None]:
+        """A repair, ready to be made."""
+        made: Callable[..., str | None] = getattr(self._mending, repair)
+        return lambda: made(*facts)
+
+    def _rescue(self, here: Located) -> None:
+        """A run without a worker goes on as the workers do it; called without the stripe, which rescue takes."""
+        view = self._judge.view(here.state, here.name)
+        if view is None:
+            return
+        fault = self._judge.fault(view)
+        if fault is not None and fault.code == "orphan":
+            self._findings.problem(
+                "orphan", view.shown, fault.text, "put right as workers do it", lambda: self._rescued(here.name)
+            )
+
+    def _rescued(self, name: str) -> str:
+        settled = self._settlements.rescue(name)
+        if settled is None:
+            raise GoneError
+        return f"it is {settled.to}/{settled.name} now"
+
+
+def listed(spool: SpoolDir, state: str) -> list[str]:
+    """The names of job files in a state's folder; none where it cannot be listed, which is a finding elsewhere."""
+    try:
+        if state != PENDING:
+            return spool.job_names(state)
+        return [name for name in spool.waiting_names() if names.parse(name) is not None]
+    except OSError:
+        return []
+
+
+def _rank(view: View) -> tuple[int, bool, int]:
+    """Which of several copies stays: the one with most history, then the one that lies where its record leads."""
+    assert view.item is not None
+    leads_here = record.standing(view.item).ended_to == view.where.state
+    return len(view.item.history), leads_here, -_ORDER.index(view.where.state)
+
+
+def _is_earlier(data: bytes, later: bytes) -> bool:
+    """True where `data` is the same record as `later`, at the same or an earlier point of its life."""
+    head = data[: -len(record.CLOSING)]
+    return data == later or (later.startswith(head) and later[len(head) :].startswith((b",\n  {", b"\n  {")))

@@ -1,0 +1,242 @@
+"""What is wrong with one file in a state's folder, by what it holds and where it lies. Judges; changes nothing.
+
+The folder a job lies in is its state, whatever its record says (P2): a power cut may take the end of a record and not
+the move that followed it. So a record that does not tell how it came where it is is only worth a note, and one whose
+outcome leads elsewhere is a fault.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import NamedTuple
+
+from queuectl import fsops, intake, job, lifecycle, names, record, times
+from queuectl.config import Settings
+from queuectl.errors import DamagedRecordError, InvalidJobError
+from queuectl.lease import is_alive
+from queuectl.leftovers import FileAge
+from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
+from queuectl.spool import RECORD_MAX_BYTES, Located, SpoolDir, name_for, record_name
+
+# A due time in a name and in a record are both whole milliseconds; one that is this near may come due meanwhile.
+_SAME_S = 0.002
+_SOON_S = 1.0
+# Clocks of two machines differ by less; a clock that was set back shows in the order of events.
+_AHEAD_S = 60.0
+_BACK_S = 3600.0
+
+
+class View(NamedTuple):
+    """One file as it was read. `item` is None where it is no framed record; `error` where it could not be read."""
+
+    where: Located
+    sig: fsops.FileSig
+    data: bytes
+    item: record.Record | None
+    error: str = ""
+    code: str = ""
+
+    @property
+    def shown(self) -> str:
+        """Where it lies, from the spool's root."""
+        return f"{self.where.state}/{self.where.name}"
+
+    @property
+    def stem(self) -> str:
+        """The id that its name says."""
+        return stem_of(self.where.state, self.where.name)
+
+
+class Fault(NamedTuple):
+    """What is wrong with a file, and what it should hold (`data`) or where it should lie (`target`)."""
+
+    code: str
+    text: str
+    data: bytes = b""
+    target: Located | None = None
+
+
+class Judge:
+    """Knows what every file should be. `now_at` is the instant that due times are compared with."""
+
+    def __init__(self, spool: SpoolDir, settings: Settings, age: FileAge, *, now_at: float) -> None:
+        self._spool = spool
+        self._settings = settings
+        self._age = age
+        self._now_at = now_at
+        self._ahead_text = times.to_text(now_at + _AHEAD_S)
+
+    def view(self, state: str, name: str) -> View | None:
+        """Read one file; None where it is gone."""
+        where = Located(state, name, self._spool.path(state, name))
+        try:
+            content = fsops.read(where.path, RECORD_MAX_BYTES)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            foreign = isinstance(error, fsops.NotRegularError)
+            text = "is no regular file; left alone" if foreign else f"cannot be read: {error.strerror}"
+            sig = fsops.sig_of(where.path)
+            return None if sig is None else View(where, sig, b"", None, text, "foreign" if foreign else "unreadable")
+        if content.oversize:
+            text = f"is larger than {RECORD_MAX_BYTES} bytes, which no record is; left alone"
+            return View(where, content.sig, b"", None, text, "foreign")
+        item = None
+        if record.is_framed(content.data):
+            with contextlib.suppress(DamagedRecordError):
+                item = record.decode(content.data)
+        return View(where, content.sig, content.data, item)
+
+    def fault(self, view: View) -> Fault | None:
+        """The first thing that is wrong with a file, by what it holds."""
+        if view.error:
+            known = view.where.state == PENDING and view.code == "unreadable"  # tried again, never refused
+            return None if known else Fault(view.code, view.error)
+        if view.item is None:
+            return self._fault_of_other(view)
+        state, item = view.where.state, view.item
+        now = record.standing(item)
+        if state == RUNNING:
+            return self._fault_of_run(view, now)
+        if state == PENDING:
+            return self._fault_of_name(view, item, now)
+        if now.ended_to != state:
+            if now.ended_to in (DONE, DLQ):
+                text = f"its outcome on record, {_last(now)}, leads to {now.ended_to}/"
+                return Fault("misplaced", text, target=self._located(now.ended_to, record_name(item.id)))
+            if view.where.name == record_name(item.id):
+                return Fault("parked", _parked(state, item, now))
+        if view.where.name != record_name(item.id) and not self._is_same(view, record_name(item.id)):
+            text = f"its record has the id {item.id!r}"
+            return Fault("name", text, target=self._located(state, record_name(item.id)))
+        return None
+
+    def _fault_of_run(self, view: View, now: record.Standing) -> Fault | None:
+        last = now.last
+        if last is None or last.event not in ("started", *lifecycle.OUTCOMES):
+            return Fault("orphan", "its worker died before the start")
+        if last.event in lifecycle.OUTCOMES:
+            return Fault("orphan", f"it has ended ({last.event}) and was not moved")
+        return None if is_alive(self._spool, last.lease) else Fault("orphan", "its worker died")
+
+    def _fault_of_name(self, view: View, item: record.Record, now: record.Standing) -> Fault | None:
+        """In pending/ the name is a hint, but one that decides when and in which order files are opened."""
+        parts = names.parse(view.where.name)
+        if parts is None:
+            return None
+        target = self._located(PENDING, name_for(item, now, self._now_at))
+        if parts.stem != item.id:
+            if self._is_same(view, target.name):
+                return None
+            return Fault("drop", f"its record has the id {item.id!r}; the next claim goes by that", target=target)
+        due_at = None if record.is_due(now.due_at, now.delay_s, self._now_at) else now.due_at
+        named_at = parts.due_at if parts.due_at is not None and parts.due_at > self._now_at else None
+        if any(at is not None and at - self._now_at < _SOON_S for at in (due_at, named_at)):
+            named_at = due_at
+        apart_s = 0.0 if due_at is named_at else abs((due_at or math.inf) - (named_at or 0.0))
+        if apart_s > _SAME_S:
+            return Fault("flags", f"its record is due {_instant(due_at)}, its name {_instant(named_at)}", target=target)
+        if parts.priority != item.priority:
+            text = f"its record has the priority {item.priority}, its name {parts.priority}"
+            return Fault("flags", text, target=target)
+        return None
+
+    def _fault_of_other(self, view: View) -> Fault | None:
+        """What lies in a state's folder and is no framed record."""
+        state, data = view.where.state, view.data
+        whole = record.repair(data)
+        parsed = intake.parse(data, lines=False)
+        # What parses was edited and is kept as it is edited, but for a record that only lacks the end of its closing.
+        if whole is not None and (isinstance(parsed, intake.Incomplete) or whole.startswith(data)):
+            if state == PENDING and not self._age.is_over(view.sig, self._settings.settle_s):
+                return None  # may be arriving
+            return Fault("torn", _torn(data, whole), whole)
+        if isinstance(parsed, intake.Incomplete | intake.Refused):
+            if state == PENDING:
+                return None  # for the workers to judge
+            if state == RUNNING:
+                return Fault("orphan", "it was claimed and not taken in")
+            if isinstance(parsed, intake.Refused):
+                return Fault("invalid", f"is no record: {parsed.why}")
+            return Fault("damaged", f"is no record, and nothing of one can be saved: {parsed.why}")
+        if state == PENDING:
+            return None
+        if state == RUNNING:
+            return Fault("orphan", "it was claimed and not taken in")
+        if isinstance(parsed, intake.Many):
+            return Fault("foreign", "is no record; left alone")
+        return self._fault_of_document(view, parsed)
+
+    def _fault_of_document(self, view: View, parsed: intake.Single) -> Fault:
+        document = parsed.document
+        version = document.get("format")
+        if isinstance(version, int) and version > job.FORMAT_VERSION:
+            return Fault("later", f"was written by a later queuectl, in format {version}; left alone")
+        if not document.get("history"):
+            return Fault("foreign", f"is no record: it has no history; move it to {PENDING}/ to run it")
+        try:
+            taken = intake.accept(document, defaults=self._settings.retry_defaults, now_at=self._now_at)
+            spec = {**taken.spec, "id": taken.spec.get("id") or names.clean_id(view.stem)}
+            whole = record.frame(spec, taken.history)
+            record.decode(whole)
+        except (InvalidJobError, DamagedRecordError) as error:
+            return Fault("invalid", f"was edited and is no valid record now: {error}")
+        return Fault("edited", "was edited: it is no more laid out as queuectl writes it", whole)
+
+    def clock_fault(self, item: record.Record) -> str:
+        """What events by a clock that was wrong look like, or "". Texts sort like the instants: few are parsed."""
+        last = ""
+        for event in item.history:
+            if event.at < last and _seconds_between(event.at, last) > _BACK_S:
+                return "with an event that was recorded long before the one it follows"
+            last = event.at
+        if last > self._ahead_text and _seconds_between(self._ahead_text, last) > 0:
+            return "whose last event is still to come, by this machine's clock"
+        return ""
+
+    def _located(self, state: str, name: str) -> Located:
+        return Located(state, name, self._spool.path(state, name))
+
+    def _is_same(self, view: View, name: str) -> bool:
+        """True where `name` is this very file: a file system that does not tell upper from lower case."""
+        if view.where.name.lower() != name.lower():
+            return False
+        sig = fsops.sig_of(self._spool.path(view.where.state, name))
+        return sig is not None and sig.inode == view.sig.inode
+
+
+def stem_of(state: str, name: str) -> str:
+    """The id that a file's name says."""
+    parts = names.parse(name) if state == PENDING and "," in name else None
+    return name.removesuffix(".json") if parts is None else parts.stem
+
+
+def _torn(data: bytes, whole: bytes) -> str:
+    if record.loses_events(data, whole):
+        return "is damaged before its end; events stand behind the damage"
+    if data.startswith(whole):
+        return "has something behind its end"
+    return "its end is cut off"
+
+
+def _parked(state: str, item: record.Record, now: record.Standing) -> str:
+    if state == DLQ and now.last is not None and now.last.event == "requeued":
+        return f"was about to be run again when that was cut short; queuectl dlq retry {item.id}  does it"
+    return f"its record does not say how it came here (last: {_last(now)}); the folder counts"
+
+
+def _last(now: record.Standing) -> str:
+    return "nothing" if now.last is None else f"{now.last.event}"
+
+
+def _instant(instant_at: float | None) -> str:
+    return "now" if instant_at is None else f"at {times.to_text(instant_at)}"
+
+
+def _seconds_between(early: str, late: str) -> float:
+    """Seconds between two instants as texts; 0 where one is none."""
+    try:
+        return times.from_text(late) - times.from_text(early)
+    except ValueError:
+        return 0.0

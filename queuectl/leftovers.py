@@ -1,0 +1,330 @@
+"""What crashes and people leave around the jobs: unfinished writes, outputs, leases, pools, batches, reasons, logs.
+
+None of it can be told from work that is going on by looking at it, so each kind needs a proof: a freed lock, or an age
+of an hour by the file system's own time (the mtime of a file that was made just now; no clock of ours is asked).
+
+A file in tmp/ was never acknowledged (P1), yet one that holds a whole job which the spool has nowhere is kept in
+rejected/. Logs are never deleted here, and neither is what nobody knows (P11).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+
+from queuectl import batch, fsops, intake, names, pools, record, rejects
+from queuectl.clock import Clock
+from queuectl.config import Settings
+from queuectl.errors import DamagedRecordError
+from queuectl.findings import Act, Findings, GoneError
+from queuectl.lease import is_alive
+from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
+from queuectl.locks import NamedLock
+from queuectl.output import keep_output
+from queuectl.settle import Stripes
+from queuectl.spool import LOGS, REASON_ENDING, RECORD_MAX_BYTES, Located, SpoolDir
+
+# No write takes as long as this; a producer that was stopped for longer fails when it goes on, and says so.
+UNFINISHED_S = 3600.0
+_OUTPUT = ".out"
+_NAMED = 3
+
+
+class FileAge:
+    """How old files are by the file system's own time."""
+
+    def __init__(self, spool: SpoolDir, rng: random.Random) -> None:
+        self._spool = spool
+        self._rng = rng
+        self._now_ns: int | None = None
+
+    def is_over(self, sig: fsops.FileSig, seconds: float) -> bool:
+        """True where a file has not changed for longer; False also where no file can be made to compare it with."""
+        if self._now_ns is None:
+            try:
+                path = self._spool.write_temporary("now", b"", rng=self._rng, sync=False)
+                found = fsops.sig_of(path)
+                fsops.unlink(path)
+            except OSError:
+                found = None
+            self._now_ns = 0 if found is None else found.mtime_ns
+        return self._now_ns - sig.mtime_ns > seconds * 1e9
+
+
+class Leftovers:
+    """Looks at everything in a spool that is no job.
+
+    Args:
+        gentle: repair only what is a second name of a file that is where it belongs.
+    """
+
+    def __init__(
+        self,
+        spool: SpoolDir,
+        findings: Findings,
+        age: FileAge,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        gentle: bool = False,
+    ) -> None:
+        self._spool = spool
+        self._findings = findings
+        self._age = age
+        self._clock = clock
+        self._rng = rng
+        self._gentle = gentle
+
+    # ------------------------------------------------------------------------------------------------------ tmp/
+
+    def dead_outputs(self) -> list[str]:
+        """The leases whose output lies in tmp/ while nothing holds them any more; to be asked where no pool lives.
+
+        A live worker gives its lease back for an instant after each job, and keeps its output open over that.
+        """
+        found = [name.removesuffix(_OUTPUT) for name in fsops.names(self._spool.tmp_dir) if name.endswith(_OUTPUT)]
+        return [lease for lease in found if not is_alive(self._spool, lease)]
+
+    def outputs(self, dead: list[str], runs: dict[str, tuple[str, str, int]]) -> None:
+        """Outputs whose worker is gone; `runs` tells of which run each is, where a record does."""
+        for lease in dead:
+            path = self._spool.output_path(lease)
+            sig = fsops.sig_of(path)
+            _, job_id, attempt = runs.get(lease, ("", "", 0))
+            if sig is None or is_alive(self._spool, lease) or (job_id and self._spool.holds(job_id, (RUNNING,))):
+                continue  # kept as a log by whoever settles or rescues that job
+            shown = self._shown(path)
+            if sig.size == 0:
+                self._note("output", shown, "is the empty output of a worker that is gone", "deleted", _unlink(path))
+            elif job_id:
+                text = f"is what run {attempt} of {job_id} printed; its worker is gone"
+                act = self._act_keep(path, job_id, attempt)
+                self._note("output", shown, text, f"moved to {LOGS}/", act)
+            else:
+                text = (
+                    "is what a job printed whose worker is gone, no record tells which; delete it if it is not needed"
+                )
+                self._findings.info("output", shown, text)
+
+    def _act_keep(self, path: str, job_id: str, attempt: int) -> Act:
+        return lambda: keep_output(self._spool, path, job_id, attempt, self._rng)
+
+    def unfinished(self) -> None:
+        """Writes that were never finished. Opens only files older than an hour."""
+        for name in sorted(fsops.names(self._spool.tmp_dir)):
+            path = self._spool.tmp_path(name)
+            sig = None if name.endswith(_OUTPUT) else fsops.sig_of(path)
+            if sig is None or not self._age.is_over(sig, UNFINISHED_S):
+                continue
+            shown = self._shown(path)
+            try:
+                content = fsops.read(path, RECORD_MAX_BYTES)
+            except FileNotFoundError:
+                continue
+            except fsops.NotRegularError:
+                self._findings.info("foreign", shown, "is no regular file; left alone")
+                continue
+            except OSError as error:
+                self._findings.info("unfinished", shown, f"cannot be read: {error.strerror}")
+                continue
+            self._judge_unfinished(name, path, content)
+
+    def _judge_unfinished(self, name: str, path: str, content: fsops.Content) -> None:
+        shown = self._shown(path)
+        item = None
+        if record.is_framed(content.data):
+            try:
+                item = record.decode(content.data)
+            except DamagedRecordError:
+                item = None
+        job_id = name.rpartition(".")[0] if item is None else item.id
+        found = self._spool.find(job_id)
+        if content.links > 1 and found is not None and _inode(found.path) == content.sig.inode:
+            text = f"is a second name of {found.state}/{found.name}, left by a producer that died"
+            self._findings.info("unfinished", shown, text, "unlinked", self._under_stripe(job_id, path, _unlink(path)))
+        elif item is not None and found is None and not content.oversize:
+            text = f"is a job, {item.id}, that was never accepted: its producer died before it was in {PENDING}/"
+            why = "its producer died before the job was accepted, and said nothing to whoever wanted it"
+            act = self._act_reject(path, f"{item.id}.json", why)
+            self._note("unfinished", shown, text, f"moved to {REJECTED}/", self._under_stripe(job_id, path, act))
+        else:
+            act = self._under_stripe(job_id, path, _unlink(path))
+            self._note("unfinished", shown, "is a write that was never finished", "deleted", act)
+
+    def _act_reject(self, path: str, name: str, why: str) -> Act:
+        def act() -> str:
+            source = Located(PENDING, name, path)
+            hint = f"move it to {PENDING}/ if the job is still wanted"
+            return rejects.reject(self._spool, source, name, why, hint, clock=self._clock, rng=self._rng)
+
+        return act
+
+    def _under_stripe(self, job_id: str, path: str, act: Act) -> Act:
+        """Whoever takes a drop in writes to tmp/ with the id's stripe in hand, and may be stopped there for hours."""
+        before = fsops.sig_of(path)
+
+        def guarded() -> str | None:
+            stripes = Stripes(self._spool)
+            try:
+                if not stripes.of(job_id).try_acquire() or fsops.sig_of(path) != before:
+                    raise GoneError
+                return act()
+            finally:
+                stripes.close()
+
+        return guarded
+
+    # --------------------------------------------------------------------------------------------- other machinery
+
+    def old_leases(self, *, pool_lives: bool) -> None:
+        """Lease files that nobody holds and no running record names; a live pool sees to them itself."""
+        if pool_lives:
+            return
+        named: set[str] = set()
+        for name in self._spool.job_names(RUNNING):
+            try:
+                named.update(event.lease for event in self._spool.read(RUNNING, name).record.history)
+            except (DamagedRecordError, OSError):
+                return  # which lease it runs under cannot be told: none is taken away
+        for name in sorted(fsops.names(self._spool.lease_dir)):
+            lease = name.removesuffix(".lock")
+            if lease not in named and not is_alive(self._spool, lease):
+                path = self._spool.lease_path(lease)
+                self._note("lease", self._shown(path), "was left by a worker that is gone", "deleted", _remove(path))
+
+    def old_pools(self) -> None:
+        """Records, requests and locks of pools that are gone."""
+        for name in sorted(fsops.names(self._spool.pool_dir)):
+            pool, _, kind = name.rpartition(".")
+            path = os.path.join(self._spool.pool_dir, name)
+            if kind not in ("json", "stop", "lock", "stopped") or pools.is_live(self._spool, pool):
+                continue
+            sig = fsops.sig_of(path)
+            if sig is None or (kind == "stopped" and not self._age.is_over(sig, UNFINISHED_S)):
+                continue  # what a stop did, written for whoever waits for it
+            act = _remove(path) if kind == "lock" else _unlink(path)
+            self._note("pool", self._shown(path), "was left by a pool that is gone", "deleted", act)
+
+    def batches(self, settings: Settings, *, pool_lives: bool) -> None:
+        """Files of many jobs whose split was cut short; a live pool finishes them itself."""
+        if pool_lives:
+            return
+        stripes = Stripes(self._spool)
+        try:
+            for taken in sorted(batch.unfinished(self._spool)):
+                stripe = stripes.of(batch.token_of(taken))
+                if not stripe.try_acquire():
+                    continue  # a worker that outlived its pool is at it
+                try:
+                    path = f"{self._spool.taken_dir}/{taken}"
+                    if fsops.sig_of(path) is not None:
+                        act = self._act_split(settings, taken)
+                        text = "holds many jobs, and making them of it was cut short"
+                        self._findings.problem("batch", self._shown(path), text, "split to its end", act)
+                finally:
+                    stripe.release()
+        finally:
+            stripes.close()
+
+    def _act_split(self, settings: Settings, taken: str) -> Act:
+        def act() -> str:
+            made = batch.split(self._spool, settings, taken, may_be_there=True, clock=self._clock, rng=self._rng)
+            return f"{made} jobs are there"
+
+        return act
+
+    # ------------------------------------------------------------------------------------ what people get to see
+
+    def foreign(self) -> None:
+        """Files that are no job's, in any folder: listed, left alone (P11)."""
+        for state in (*STATES, REJECTED):
+            found = self._spool.foreign_names(state)
+            if state in (RUNNING, DONE, DLQ):
+                found += [name for name in fsops.names(self._spool.folder(state)) if names.is_batch(name)]
+            for name in found:
+                self._findings.info("foreign", f"{state}/{name}", "is no file of queuectl; left alone")
+
+    def reasons(self) -> None:
+        """Texts without their file, and rejected files without a text (P6)."""
+        listed = set(fsops.names(self._spool.folder(REJECTED)))
+        for name in sorted(listed):
+            path = self._spool.path(REJECTED, name)
+            if name.endswith(REASON_ENDING):
+                # Written before its file comes: looked for, not only listed.
+                if name.removesuffix(REASON_ENDING) not in listed and not os.path.lexists(path[: -len(REASON_ENDING)]):
+                    text = "tells of a file that is no more here; delete it when it is not needed"
+                    self._findings.info("reason", f"{REJECTED}/{name}", text)
+            elif name.endswith((".json", ".jsonl")) and not names.is_temporary(name):
+                if os.path.islink(path) or (os.path.exists(path) and not os.path.isfile(path)):
+                    self._findings.info("foreign", f"{REJECTED}/{name}", "is no regular file; left alone")
+                elif name + REASON_ENDING not in listed and self._is_unexplained(name):
+                    text = "lies there without a reason"
+                    act = self._act_explain(name)
+                    self._findings.problem("unexplained", f"{REJECTED}/{name}", text, "given one", act)
+
+    def _is_unexplained(self, name: str) -> bool:
+        return os.path.lexists(self._spool.path(REJECTED, name)) and not os.path.lexists(self._spool.reason_path(name))
+
+    def _act_explain(self, name: str) -> Act:
+        def act() -> None:
+            why = "nobody said: it was put here by hand, or the text beside it was deleted"
+            hint = f"move it to {PENDING}/ to have it judged"
+            text = intake.reason_text(name, why, hint, now_at=self._clock.now(), version="new")
+            fsops.create(self._spool.reason_path(name), text.encode("utf-8", "replace"), sync=False)
+
+        return act
+
+    def logs(self, knows: Callable[[str], bool]) -> None:
+        """Logs whose job is gone, in one finding; `knows` says which ids were seen."""
+        strangers: dict[str, str] = {}
+        for name in fsops.names(self._spool.folder(LOGS)):
+            head, _, number = name.removesuffix(".log").rpartition(".")
+            if name.endswith(".log") and number.isdecimal() and not knows(head):
+                strangers[name] = head.lower()
+        if strangers:
+            # A job may have moved from a folder not yet listed into one that was.
+            for state in STATES:
+                here = {name.removesuffix(".json").partition(",")[0].lower() for name in self._spool.job_names(state)}
+                strangers = {name: head for name, head in strangers.items() if head not in here}
+        if strangers:
+            some = ", ".join(sorted(strangers)[:_NAMED]) + (", ..." if len(strangers) > _NAMED else "")
+            text = f"holds logs of jobs that are gone, {len(strangers)} of them; kept: {some}"
+            self._findings.info("log", LOGS, text)
+
+    # ------------------------------------------------------------------------------------------------------ parts
+
+    def _note(self, code: str, path: str, text: str, repair: str, act: Act) -> None:
+        """Something harmless that is taken away, but never by a gentle look."""
+        self._findings.info(code, path, text, repair, None if self._gentle else act)
+
+    def _shown(self, path: str) -> str:
+        return os.path.relpath(path, self._spool.root).replace(os.sep, "/")
+
+
+def _unlink(path: str) -> Act:
+    def act() -> None:
+        if not fsops.unlink(path):
+            raise GoneError
+
+    return act
+
+
+def _remove(path: str) -> Act:
+    """Delete a lock file, with its lock in hand."""
+
+    def act() -> None:
+        lock = NamedLock(path)
+        try:
+            if not lock.try_acquire():
+                raise GoneError
+            lock.remove()
+        finally:
+            lock.close()
+
+    return act
+
+
+def _inode(path: str) -> int:
+    sig = fsops.sig_of(path)
+    return -1 if sig is None else sig.inode

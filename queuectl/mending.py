@@ -1,0 +1,93 @@
+"""The repairs of `check`: nothing is lost by them, not a byte, and no job is started (P6, P7).
+
+Each is called under the stripe of the job's id, and looks once more whether the file is still the one that was judged:
+`purge` and people take no stripe. A file that is given other bytes is kept as it was in rejected/, beside a text.
+"""
+
+from __future__ import annotations
+
+import random
+
+from queuectl import fsops, names, record, rejects
+from queuectl.clock import Clock
+from queuectl.config import Settings
+from queuectl.errors import DamagedRecordError
+from queuectl.faults import Fault, View
+from queuectl.findings import GoneError
+from queuectl.lifecycle import REJECTED
+from queuectl.spool import Located, SpoolDir
+
+
+class Mending:
+    """Repairs files of one spool. What each method returns is to be told beside what was done."""
+
+    def __init__(self, spool: SpoolDir, settings: Settings, *, clock: Clock, rng: random.Random) -> None:
+        self._spool = spool
+        self._clock = clock
+        self._rng = rng
+        self._sync = settings.durability != "off"
+
+    def give_own_id(self, view: View) -> str:
+        """Another id for a job whose id is in use: its name's, where that is one and free. The history says so."""
+        assert view.item is not None
+        old = view.item.id
+        head = record.OPENING + old.encode() + b'"'
+        if not view.data.startswith(head):
+            raise DamagedRecordError("its id is written in another way than queuectl writes it")
+        new = view.stem
+        while names.why_bad_id(new) or self._spool.find(new) not in (None, view.where) or new.lower() == old.lower():
+            new = names.with_suffix(old, names.new_token(self._rng))
+        data = record.OPENING + new.encode() + b'"' + view.data[len(head) :]
+        said = f"the id {old!r} is in use, so this job goes on as {new!r}"
+        event = record.event("warning", self._clock.now(), text=said)
+        offset, text = record.append(len(data), [event], empty=not view.item.history)
+        self._replace(view, data[:offset] + text)
+        return new
+
+    def rewrite(self, view: View, fault: Fault) -> str:
+        """Give a file other bytes; those it had are kept."""
+        stem = view.where.name.removesuffix(".json").partition(",")[0]
+        kept = rejects.keep_copy(
+            self._spool,
+            f"{stem}.{fault.code}.json",
+            view.data,
+            f"{view.shown}, as it was before `check --repair`: {fault.text}",
+            "delete both files if nothing is missing in the repaired one",
+            clock=self._clock,
+            rng=self._rng,
+        )
+        if self._sync:
+            fsops.sync_files(self._spool.folder(REJECTED), [self._spool.path(REJECTED, kept)])
+        self._replace(view, fault.data)
+        return f"as it was it is {REJECTED}/{kept}"
+
+    def _replace(self, view: View, data: bytes) -> None:
+        temporary = self._spool.write_temporary("repaired", data, rng=self._rng, sync=self._sync)
+        try:
+            self._check_unchanged(view)
+            fsops.replace(temporary, view.where.path)
+        except BaseException:
+            fsops.unlink(temporary)
+            raise
+
+    def move(self, view: View, target: Located) -> None:
+        """Move a file to where it belongs. Raises FileExistsError where something is there."""
+        self._check_unchanged(view)
+        fsops.move(view.where.path, target.path)
+
+    def set_aside(self, view: View, why: str, hint: str) -> str:
+        """Move a file to rejected/; its name there, where it is another."""
+        self._check_unchanged(view)
+        name = rejects.reject(self._spool, view.where, view.where.name, why, hint, clock=self._clock, rng=self._rng)
+        return name if name != view.where.name else ""
+
+    def drop(self, view: View) -> None:
+        """Take away one of two names of a file."""
+        self._check_unchanged(view)
+        fsops.unlink(view.where.path)
+
+    @staticmethod
+    def _check_unchanged(view: View) -> None:
+        """`purge` and people take no stripe."""
+        if fsops.sig_of(view.where.path) != view.sig:
+            raise GoneError

@@ -1,0 +1,387 @@
+"""The definitions by which a system starts a pool by itself: text, and the commands that go with it. Computes only.
+
+    systemd   a unit, of the user's own manager or of the system's
+    launchd   a property list of macOS
+    task      a task of the Windows Task Scheduler
+
+Each has quoting rules of its own, and a path may hold nearly everything. What a format cannot say is refused here, so
+that no definition starts something else than what was meant (promise P10).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+from xml.sax.saxutils import escape
+
+from queuectl.config import Settings
+from queuectl.errors import QueuectlError
+from queuectl.printable import safe
+
+SYSTEMD, LAUNCHD, TASK = "systemd", "launchd", "task"
+KINDS = (SYSTEMD, LAUNCHD, TASK)
+
+# What a pool takes for its own end after both graces of the settings, and some more for a machine under load.
+_STOP_MARGIN_S = 20
+_RESTART_S = 10
+# Exit codes that trying again does not mend: wrong usage, settings that are not valid (the table in cli/exit_codes.py).
+_FINAL_CODES = "2 5"
+# The Task Scheduler counts restarts in a byte and in minutes.
+_TASK_RESTARTS = 255
+_NAME_CHARS = 40
+
+# systemd refuses the first three in a program's path ("Executable name contains special characters").
+_NO_PROGRAM = re.compile(r"""["'\\$]""")
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
+
+
+class Service(NamedTuple):
+    """What is to be started, and as what. Paths are absolute."""
+
+    name: str
+    """What the system calls it; see `name_for`."""
+    spool: str
+    python: str
+    """The interpreter that has queuectl installed."""
+    cwd: str
+    """Where jobs run that do not say where."""
+    user: str
+    """Whom a service of the system runs as; on Windows always (`DOMAIN\\name`)."""
+    uid: int
+    """The user's number, for launchd."""
+    path_variable: str
+    """PATH of the jobs; "" leaves the system's, which is short."""
+    log: str
+    """Where launchd puts what the pool prints; systemd has its journal."""
+    workers: int
+    """Worker processes."""
+    stop_s: int
+    """How long a stop may take before the system ends everything; see `stop_seconds`."""
+    system: bool
+    """Of the system: started with it. Else of the user: started when they log in."""
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The pool's command line. -P keeps a module that lies in `cwd` from being taken for one of ours."""
+        start = ("worker", "start", "--count", str(self.workers))
+        return (self.python, "-P", "-m", "queuectl", "--spool", self.spool, *start)
+
+
+class CannotSayError(QueuectlError):
+    """The format has no way to write this path; nothing was made."""
+
+
+def name_for(spool: str) -> str:
+    """`queuectl-` and a name for a spool by its path: readable, and no other spool's."""
+    parts = [part for part in re.split(r"[\\/]+", spool) if part]
+    own = next((part for part in reversed(parts) if part.lower() not in ("spool", "queue", ".")), "spool")
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", own).strip("-").lower()[:_NAME_CHARS].strip("-") or "spool"
+    return f"queuectl-{readable}-{hashlib.sha256(spool.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"
+
+
+def stop_seconds(settings: Settings) -> int:
+    """How long a pool may take to stop: both graces of its settings and a margin."""
+    return math.ceil(settings.stop_grace_s + settings.kill_grace_s) + _STOP_MARGIN_S
+
+
+def text(kind: str, service: Service) -> str:
+    """The definition. Raises CannotSayError."""
+    return {SYSTEMD: unit, LAUNCHD: plist, TASK: task}[kind](service)
+
+
+def data(kind: str, service: Service) -> bytes:
+    """The definition as a file: UTF-8, but UTF-16 with a byte order mark for the Task Scheduler."""
+    made = text(kind, service)
+    if kind != TASK:
+        return made.encode()
+    declared = made.replace('<?xml version="1.0"?>', '<?xml version="1.0" encoding="UTF-16"?>', 1)
+    return b"\xff\xfe" + declared.replace("\n", "\r\n").encode("utf-16-le")
+
+
+def file_name(kind: str, service: Service) -> str:
+    """The name of its file."""
+    return service.name + {SYSTEMD: ".service", LAUNCHD: ".plist", TASK: ".xml"}[kind]
+
+
+def activation(kind: str, service: Service, path: str, *, again: bool) -> list[list[str]]:
+    """The commands that start what lies at `path`, now and from now on; `again` where one like it was there before."""
+    if kind == SYSTEMD:
+        unit_name = file_name(kind, service)
+        return [
+            _systemctl(service, *words) for words in (["daemon-reload"], ["enable", unit_name], ["restart", unit_name])
+        ]
+    if kind == LAUNCHD:
+        load = ["launchctl", "bootstrap", _domain(service), path]
+        return [["launchctl", "bootout", f"{_domain(service)}/{service.name}"], load] if again else [load]
+    create = ["schtasks", "/Create", "/TN", service.name, "/XML", path, "/F"]
+    return [*([_worker_stop(service)] if again else []), create, ["schtasks", "/Run", "/TN", service.name]]
+
+
+def deactivation(kind: str, service: Service) -> tuple[list[list[str]], list[list[str]]]:
+    """The commands that stop it for good, and those for after its file was deleted."""
+    if kind == SYSTEMD:
+        before = [_systemctl(service, "disable", "--now", file_name(kind, service))]
+        return before, [_systemctl(service, "daemon-reload")]
+    if kind == LAUNCHD:
+        return [["launchctl", "bootout", f"{_domain(service)}/{service.name}"]], []
+    return [_worker_stop(service), ["schtasks", "/Delete", "/TN", service.name, "/F"]], []
+
+
+def _systemctl(service: Service, *words: str) -> list[str]:
+    return ["systemctl", *([] if service.system else ["--user"]), *words]
+
+
+def _domain(service: Service) -> str:
+    return "system" if service.system else f"gui/{service.uid}"
+
+
+def _worker_stop(service: Service) -> list[str]:
+    return [service.python, "-P", "-m", "queuectl", "--spool", service.spool, "worker", "stop"]
+
+
+def _checked(value: str, kind: str) -> str:
+    """A text that the formats can hold: no control characters, no bytes that are no UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise _cannot_say(value, kind, "it is not UTF-8") from None
+    if _CONTROLS.search(value):
+        raise _cannot_say(value, kind, "it holds a control character")
+    return value
+
+
+def _cannot_say(value: str, kind: str, why: str) -> CannotSayError:
+    return CannotSayError(
+        f"{safe(value)} cannot stand in a {kind} definition", cause=why, hint="give the folder another name"
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------- systemd
+
+_UNIT = """\
+# Made by: queuectl service. Written anew by each `queuectl service install`; own changes belong into what
+# `systemctl {scope}edit {name}` opens.
+
+[Unit]
+Description=queuectl: runs the jobs in {description}
+{mounts}
+[Service]
+Type=exec
+ExecStart={command}
+WorkingDirectory={cwd}
+Environment={environment}
+{user}
+# SIGTERM lets running jobs end (stop_grace_s and kill_grace_s of the settings, and a margin), then everything goes.
+KillSignal=SIGTERM
+KillMode=mixed
+TimeoutStopSec={stop_s}
+# `queuectl worker stop` is no failure. Wrong usage and settings that are not valid are for a person.
+Restart=on-failure
+RestartSec={restart_s}
+RestartPreventExitStatus={final_codes}
+# A job that takes too much memory ends alone, not with all the others.
+OOMPolicy=continue
+
+# Who can write to the spool can run commands as this user, and shall become nobody else by it.
+# Take it out if jobs need sudo, ping or a local sendmail.
+NoNewPrivileges=yes
+RestrictRealtime=yes
+{hardening}
+[Install]
+WantedBy={target}
+"""
+
+_OF_THE_SYSTEM = """\
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+# Stricter, where the jobs allow it. With the first two they can write to the spool only: add what they need.
+#ProtectSystem=strict
+#ReadWritePaths={spool}
+#ProtectHome=read-only
+#PrivateTmp=yes
+#PrivateDevices=yes
+#ProtectClock=yes
+#ProtectControlGroups=yes
+#RestrictSUIDSGID=yes
+#LockPersonality=yes
+#PrivateNetwork=yes
+"""
+
+_OF_THE_USER = """\
+# Stricter, where the jobs allow it. A user's own manager makes a user namespace for these: files of others then belong
+# to nobody. With the first two jobs can write to the spool only: add what they need.
+#ProtectSystem=strict
+#ReadWritePaths={spool}
+#PrivateTmp=yes
+#LockPersonality=yes
+"""
+
+
+def unit(service: Service) -> str:
+    """A systemd unit (systemd.service(5), systemd.exec(5)). Raises CannotSayError."""
+    variables = ["PYTHONUNBUFFERED=1", *([f"PATH={service.path_variable}"] if service.path_variable else [])]
+    spool = _unit_word(service.spool)
+    return _UNIT.format(
+        scope="" if service.system else "--user ",
+        name=file_name(SYSTEMD, service),
+        description=_unit_value(service.spool),
+        mounts=f"RequiresMountsFor={spool}\n" if service.system else "",
+        command=exec_start(service.argv),
+        cwd=_unit_folder(service.cwd),
+        environment=" ".join(_unit_word(variable) for variable in variables),
+        user=f"User={_unit_value(service.user)}\n" if service.system else "",
+        stop_s=service.stop_s,
+        restart_s=_RESTART_S,
+        final_codes=_FINAL_CODES,
+        hardening=(_OF_THE_SYSTEM if service.system else _OF_THE_USER).format(spool=spool),
+        target="multi-user.target" if service.system else "default.target",
+    )
+
+
+def exec_start(argv: Sequence[str]) -> str:
+    """A command line for ExecStart= (systemd.service(5), "Command lines").
+
+    In arguments `$` begins a variable and `$$` is one `$`. A program's path may hold neither quote nor backslash,
+    however escaped, and Python would be told a `$` in it filled in: such a one is started by sh, which becomes it.
+    """
+    program, *words = argv if not _NO_PROGRAM.search(argv[0]) else ("/bin/sh", "-c", 'exec "$0" "$@"', *argv)
+    return " ".join([_unit_word(program), *(_unit_word(word).replace("$", "$$") for word in words)])
+
+
+def _unit_word(value: str) -> str:
+    """One word in double quotes: backslash and quote escaped, `%` doubled, since it begins a specifier."""
+    return '"' + _unit_value(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _unit_value(value: str) -> str:
+    return _checked(value, SYSTEMD).replace("%", "%%")
+
+
+def _unit_folder(value: str) -> str:
+    """A path that takes the rest of its line, unquoted; a blank or a backslash at its end would not be part of it."""
+    made = _unit_value(value)
+    return made + "/" if made[-1:].isspace() or made.endswith("\\") else made
+
+
+# ---------------------------------------------------------------------------------------------------------- launchd
+
+
+def plist(service: Service) -> str:
+    """A property list for launchd (launchd.plist(5)). Raises CannotSayError."""
+    import plistlib
+
+    log = _checked(service.log, LAUNCHD)
+    body = {
+        "Label": service.name,
+        "ProgramArguments": [_checked(word, LAUNCHD) for word in service.argv],
+        "WorkingDirectory": _checked(service.cwd, LAUNCHD),
+        "EnvironmentVariables": {
+            "PYTHONUNBUFFERED": "1",
+            **({"PATH": _checked(service.path_variable, LAUNCHD)} if service.path_variable else {}),
+        },
+        "RunAtLoad": True,
+        "KeepAlive": {"SuccessfulExit": False},  # started again unless it ended well, as after `worker stop`
+        "ThrottleInterval": _RESTART_S,
+        "ExitTimeOut": service.stop_s,
+        "StandardOutPath": log,
+        "StandardErrorPath": log,
+        **({"UserName": _checked(service.user, LAUNCHD)} if service.system else {}),
+    }
+    return plistlib.dumps(body, sort_keys=False).decode()
+
+
+# ------------------------------------------------------------------------------------------------------------- task
+
+_TASK = """\
+<?xml version="1.0"?>
+<Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">
+  <RegistrationInfo>
+    <Description>queuectl: runs the jobs in {spool}</Description>
+    <URI>\\{name}</URI>
+  </RegistrationInfo>
+  <Triggers>
+    {trigger}
+  </Triggers>
+  <Principals>
+    <Principal id="Author">
+      <UserId>{user}</UserId>
+      <LogonType>{logon}</LogonType>
+      <RunLevel>LeastPrivilege</RunLevel>
+    </Principal>
+  </Principals>
+  <Settings>
+    <MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy>
+    <DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries>
+    <StopIfGoingOnBatteries>false</StopIfGoingOnBatteries>
+    <AllowHardTerminate>true</AllowHardTerminate>
+    <StartWhenAvailable>true</StartWhenAvailable>
+    <RunOnlyIfNetworkAvailable>false</RunOnlyIfNetworkAvailable>
+    <IdleSettings>
+      <StopOnIdleEnd>false</StopOnIdleEnd>
+      <RestartOnIdle>false</RestartOnIdle>
+    </IdleSettings>
+    <AllowStartOnDemand>true</AllowStartOnDemand>
+    <Enabled>true</Enabled>
+    <ExecutionTimeLimit>PT0S</ExecutionTimeLimit>
+    <Priority>5</Priority>
+    <RestartOnFailure>
+      <Interval>PT1M</Interval>
+      <Count>{restarts}</Count>
+    </RestartOnFailure>
+  </Settings>
+  <Actions Context="Author">
+    <Exec>
+      <Command>{command}</Command>
+      <Arguments>{arguments}</Arguments>
+      <WorkingDirectory>{cwd}</WorkingDirectory>
+    </Exec>
+  </Actions>
+</Task>
+"""
+
+
+def task(service: Service) -> str:
+    """A task for the Task Scheduler (its schema, version 1.2), in ASCII so that no pipe can spoil it.
+
+    The user's own starts when they log in, on their desktop; the system's with the system, under the same user, without
+    a password (S4U), and needs an administrator to be made. Priority 5 is that of a program started by hand.
+
+    Raises:
+        CannotSayError: also for a path that the Task Scheduler would change: `%NAME%` is a variable to it, `$(` too.
+    """
+    user = f"<UserId>{_xml(service.user)}</UserId>"
+    program, *words = service.argv
+    return _TASK.format(
+        spool=_xml(service.spool),
+        name=_xml(service.name),
+        trigger=f"<{{0}}><Enabled>true</Enabled>{'' if service.system else user}</{{0}}>".format(
+            "BootTrigger" if service.system else "LogonTrigger"
+        ),
+        user=_xml(service.user),
+        logon="S4U" if service.system else "InteractiveToken",
+        restarts=_TASK_RESTARTS,
+        command=_xml(_literal(program)),
+        arguments=_xml(" ".join(windows_word(_literal(word)) for word in words)),
+        cwd=_xml(_literal(service.cwd)),
+    )
+
+
+def _literal(value: str) -> str:
+    if re.search(r"%[^%]+%|\$\(", value):
+        raise _cannot_say(value, TASK, "the Task Scheduler fills in what stands between two % and after $(")
+    return value
+
+
+def _xml(value: str) -> str:
+    return escape(_checked(value, TASK)).encode("ascii", "xmlcharrefreplace").decode()
+
+
+def windows_word(value: str) -> str:
+    """One argument of a Windows command line, by the rules of CommandLineToArgvW."""
+    # Backslashes count only before a quote, where each is doubled.
+    inner = re.sub(r'(\\*)"', r'\1\1\\"', value)
+    return inner if inner and not re.search("[ \t]", inner) else '"' + re.sub(r"(\\+)$", r"\1\1", inner) + '"'
