@@ -29,10 +29,11 @@ COMPRESS = (
 
 
 def library_files() -> list[Path]:
-    """The standard library's own Python files."""
+    """The standard library's own Python files; those of the packages where it is zipped, as on some Windows."""
     root = Path(sysconfig.get_paths()["stdlib"])
-    skipped = {"site-packages", "__pycache__", "dist-packages"}
-    return sorted(path for path in root.rglob("*.py") if not skipped & set(path.parts))
+    packages = {"site-packages", "dist-packages"}
+    found = [path for path in root.rglob("*.py") if "__pycache__" not in path.parts]
+    return sorted(path for path in found if not packages & set(path.parts)) or sorted(found)
 
 
 def main() -> int:

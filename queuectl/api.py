@@ -9,6 +9,7 @@ Every method that writes returns once the change is on disk as the setting `dura
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -26,9 +27,10 @@ from queuectl.errors import (
     SpoolUnavailableError,
     UnknownJobError,
 )
+from queuectl.job import JOB_MAX_BYTES, is_deep
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATE_ALIASES, STATES
 from queuectl.producer import Producer
-from queuectl.spool import SpoolDir
+from queuectl.spool import RECORD_MAX_BYTES, Located, SpoolDir, Stored
 
 # How long a change by hand waits for a worker that is just claiming the same id.
 _STRIPE_PATIENCE_S = 10.0
@@ -227,14 +229,23 @@ class Spool:
             stored = self.folder.read(state, name)
         except DamagedRecordError:
             return self._load_drop(state, name, path)
-        document = json.loads(stored.data)
+        except fsops.NotRegularError as error:
+            raise not_regular(path) from error
+        try:
+            document = json.loads(stored.data)
+        except (ValueError, RecursionError) as error:
+            raise DamagedRecordError(f"{path} cannot be read", path=path, cause=str(error)) from error
         history = document.pop("history", [])
+        if any(map(is_deep, (*document.values(), *history))):
+            raise DamagedRecordError(f"{path} cannot be read", path=path, cause="it is nested too deep")
         return _job(stored.record, state, path, document, history)
 
     def _load_drop(self, state: str, name: str, path: str) -> Job:
         from queuectl import intake
 
-        content = fsops.read(path, intake.BATCH_MAX_BYTES)
+        content = self.folder.read_document(path)
+        if content.oversize:
+            raise DamagedRecordError(f"{path} is no job: it is larger than {JOB_MAX_BYTES} bytes", path=path)
         parsed = intake.parse(content.data, lines=False)
         parts = names.parse(name)
         if not isinstance(parsed, intake.Single) or parts is None:
@@ -292,6 +303,12 @@ class Spool:
             QueuectlError: it is waiting or running already.
             SpoolUnavailableError: a worker holds it for too long, or the disk refuses.
         """
+        with self._held(job_id):
+            return self._requeue(job_id, by)
+
+    @contextlib.contextmanager
+    def _held(self, job_id: str) -> Iterator[None]:
+        """Hold the stripe of an id, so that nobody claims, rescues or deletes the job meanwhile."""
         from queuectl.settle import Stripes
 
         stripes = Stripes(self.folder)
@@ -303,7 +320,7 @@ class Spool:
                     raise SpoolUnavailableError(f"job {job_id!r} is held by another process", path=self.path)
                 time.sleep(0.01)
             try:
-                return self._requeue(job_id, by)
+                yield
             finally:
                 stripe.release()
         except OSError as error:
@@ -320,7 +337,10 @@ class Spool:
                 f"job {job_id!r} is {found.state}: only jobs in dlq/ and done/ can be run again",
                 hint=f"queuectl show {job_id}",
             )
-        stored = self.folder.read(found.state, found.name)
+        try:
+            stored = self.folder.read(found.state, found.name)
+        except DamagedRecordError:
+            stored = self._mended(found)
         event = record.event("requeued", self._clock.now(), by=by)
         offset, text = record.append(len(stored.data), [event], empty=not stored.record.history)
         sync = self.settings.durability != "off"
@@ -331,30 +351,41 @@ class Spool:
             fsops.sync_folder(self.folder.folder(PENDING))
         return self.load(PENDING, name)
 
+    def _mended(self, found: Located) -> Stored:
+        """A record whose end was torn (a requeue that was cut short by a power cut), cut back to its last event."""
+        whole = record.repair(fsops.read(found.path, RECORD_MAX_BYTES).data)
+        if whole is not None:
+            temporary = self.folder.write_temporary("mended", whole, rng=self._rng, sync=True)
+            fsops.replace(temporary, found.path)
+        return self.folder.read(found.state, found.name)
+
     def purge(self, job_id: str) -> None:
         """Delete a dead or finished job and its logs for good.
 
         Raises:
             UnknownJobError: there is no such job.
             QueuectlError: it is waiting or running.
+            SpoolUnavailableError: a worker holds it for too long, or the disk refuses.
         """
+        with self._held(job_id):
+            self._purge(job_id)
+
+    def _purge(self, job_id: str) -> None:
         found = self.folder.find(job_id)
         if found is None:
             raise UnknownJobError(job_id)
         if found.state not in (DLQ, DONE):
             raise QueuectlError(f"job {job_id!r} is {found.state}: only jobs in dlq/ and done/ can be purged")
         try:
-            try:
-                # By their names: listing logs/ for every job of many would take minutes.
-                starts = record.standing(self.folder.read(found.state, found.name).record).starts
-                logs = [self.folder.log_path(job_id, attempt) for attempt in range(1, starts + 1)]
-            except DamagedRecordError:
-                logs = self.logs(job_id)
-            fsops.unlink(found.path)
-            for log in logs:
-                fsops.unlink(log)
-        except OSError as error:
-            raise unavailable(self.folder, error) from error
+            # By their names: listing logs/ for every job of many would take minutes.
+            starts = record.standing(self.folder.read(found.state, found.name).record).starts
+            logs = [self.folder.log_path(job_id, attempt) for attempt in range(1, starts + 1)]
+        except DamagedRecordError:
+            logs = self.logs(job_id)
+        # The logs first: what a crash leaves is a job without them, which can be purged again.
+        for log in logs:
+            fsops.unlink(log)
+        fsops.unlink(found.path)
 
     def logs(self, job_id: str) -> list[str]:
         """The paths of a job's logs, first attempt first."""
@@ -398,8 +429,15 @@ def _instant(text: str) -> float | None:
         return None
 
 
-def unavailable(spool: SpoolDir, error: OSError) -> SpoolUnavailableError:
+def not_regular(path: str) -> DamagedRecordError:
+    """The error for a link, a folder, a FIFO, a socket or a device where a job would be."""
+    return DamagedRecordError(f"{path} is no job: it is no regular file", path=path, hint="it is left alone")
+
+
+def unavailable(spool: SpoolDir, error: OSError) -> QueuectlError:
     """The error that a person is shown for an OSError of the spool."""
+    if isinstance(error, fsops.NotRegularError):
+        return not_regular(str(error.filename))
     hints = {
         "ENOSPC": "free some space on the disk, then try again",
         "EDQUOT": "your quota on this disk is used up",
@@ -413,5 +451,6 @@ def unavailable(spool: SpoolDir, error: OSError) -> SpoolUnavailableError:
         f"the spool {spool.root} cannot be used now: {error.strerror or error}",
         path=spool.root,
         cause=f"{error.filename or spool.root}: {error.strerror or error}",
-        hint=hints.get(errno.errorcode.get(error.errno or 0, ""), ""),
+        # Windows has some of the names with a prefix: WSAEDQUOT.
+        hint=hints.get(errno.errorcode.get(error.errno or 0, "").removeprefix("WSA"), ""),
     )

@@ -27,7 +27,7 @@ class Arrival(NamedTuple):
 
 
 class Arrivals:
-    """The files in pending/ that are still arriving."""
+    """The files in pending/ that are still arriving, or are watched for a change because they are no jobs so far."""
 
     def __init__(self, spool: SpoolDir, *, settle_s: float, clock: Clock) -> None:
         self._spool = spool
@@ -36,7 +36,7 @@ class Arrivals:
         self._files: dict[str, Arrival] = {}
 
     def __len__(self) -> int:
-        """How many there are, unreadable ones left out."""
+        """How many there are, unreadable and foreign ones left out."""
         return sum(1 for item in self._files.values() if item.declined.why == "arriving")
 
     def __contains__(self, name: str) -> bool:

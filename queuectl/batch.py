@@ -8,7 +8,6 @@ to NAME.done; the file itself is kept as long as finished jobs are.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import random
 
@@ -21,6 +20,7 @@ from queuectl.producer import Prepared, Producer
 from queuectl.spool import Located, SpoolDir
 
 DONE_ENDING = ".done"
+_NOBODY, _OURS, _ANOTHER = "", "ours", "another's"
 
 
 def token_of(taken: str) -> str:
@@ -72,7 +72,7 @@ def split(
     for place, document in enumerate(documents, 1):
         job_id, source = f"{token}-{place:04d}", f"{token}#{place}"
         if isinstance(document, intake.Refused):
-            _reject(spool, job_id, document, document.why, document.hint, clock=clock)
+            _reject(spool, job_id, document, document.why, document.hint, clock=clock, rng=rng)
             continue
         spec = {key: value for key, value in document.items() if key != "history"}
         if spec.get("id") is None:
@@ -80,19 +80,19 @@ def split(
         try:
             made = producer.prepare(spec, by="batch", batch=source)
         except InvalidJobError as error:
-            _reject(spool, job_id, document, str(error), error.hint, clock=clock)
+            _reject(spool, job_id, document, str(error), error.hint, clock=clock, rng=rng)
             continue
         if made.job_id.lower() in seen:
-            _reject(spool, job_id, document, f"the id {made.job_id!r} is in the batch twice", "", clock=clock)
+            _reject(spool, job_id, document, f"the id {made.job_id!r} is in the batch twice", "", clock=clock, rng=rng)
             continue
         seen.add(made.job_id.lower())
-        found = spool.find(made.job_id) if may_be_there or made.job_id != job_id else None
-        if found is None:
+        there = _whose(spool, made.job_id, source) if may_be_there or made.job_id != job_id else _NOBODY
+        if there == _NOBODY:
             ready.append((made, source, document))
-        elif _comes_from(spool, found, source):
+        elif there == _OURS:
             count += 1
         else:
-            _reject_duplicate(spool, job_id, made, document, clock=clock)
+            _reject_duplicate(spool, job_id, made, document, clock=clock, rng=rng)
     try:
         if ready:
             producer.publish([made for made, _, _ in ready])
@@ -100,28 +100,37 @@ def split(
     except DuplicateJobError:
         # Somebody took one of the ids just now: see which, one by one.
         for made, source, original in ready:
-            found = spool.find(made.job_id)
-            if found is None:
+            there = _whose(spool, made.job_id, source)
+            if there == _NOBODY:
                 producer.publish([made])
-            elif not _comes_from(spool, found, source):
-                _reject_duplicate(spool, f"{token}-{source.partition('#')[2]:0>4}", made, original, clock=clock)
+            elif there != _OURS:
+                place_id = f"{token}-{source.partition('#')[2]:0>4}"
+                _reject_duplicate(spool, place_id, made, original, clock=clock, rng=rng)
                 continue
             count += 1
     fsops.replace(path, path + DONE_ENDING)
     return count
 
 
-def _reject_duplicate(spool: SpoolDir, job_id: str, made: Prepared, document: object, *, clock: Clock) -> None:
+def _reject_duplicate(
+    spool: SpoolDir, job_id: str, made: Prepared, document: object, *, clock: Clock, rng: random.Random
+) -> None:
     why = f"a job with the id {made.job_id!r} exists already"
-    _reject(spool, job_id, document, why, "give it another id, or none", clock=clock)
+    _reject(spool, job_id, document, why, "give it another id, or none", clock=clock, rng=rng)
 
 
-def _comes_from(spool: SpoolDir, found: Located, source: str) -> bool:
-    try:
-        stored = spool.read(found.state, found.name)
-    except (OSError, DamagedRecordError):
-        return False
-    return any(event.event == "enqueued" and event.batch == source for event in stored.record.history)
+def _whose(spool: SpoolDir, job_id: str, source: str) -> str:
+    """Whose the job with this id is: nobody's, of this place of this batch, or another's. Raises OSError (trouble)."""
+    while (found := spool.find(job_id)) is not None:
+        try:
+            stored = spool.read(found.state, found.name)
+        except FileNotFoundError:
+            continue  # it moved between the look and the read
+        except (DamagedRecordError, fsops.NotRegularError, PermissionError):
+            return _ANOTHER
+        ours = any(event.event == "enqueued" and event.batch == source for event in stored.record.history)
+        return _OURS if ours else _ANOTHER
+    return _NOBODY
 
 
 def _reject(
@@ -132,8 +141,12 @@ def _reject(
     hint: str,
     *,
     clock: Clock,
+    rng: random.Random,
 ) -> None:
-    """Keep one document of a batch in rejected/ beside its reason."""
+    """Keep one document of a batch in rejected/ beside its reason.
+
+    Each is published whole: a split that is done again passes over what is there, so half a file would stay half.
+    """
     name = f"{job_id}.json"
     raw = document.raw if isinstance(document, intake.Refused) else json.dumps(document, ensure_ascii=True, indent=1)
     data = raw.encode("utf-8", "surrogatepass") + b"\n"
@@ -142,5 +155,8 @@ def _reject(
         (spool.reason_path(name), text.encode("utf-8", "replace")),
         (spool.path(REJECTED, name), data),
     ):
-        with contextlib.suppress(FileExistsError):  # rejected by the split that was cut short
-            fsops.create(path, content, sync=False)
+        temporary = spool.write_temporary(job_id, content, rng=rng, sync=False)
+        try:
+            fsops.publish(temporary, path)
+        except FileExistsError:  # rejected by the split that was cut short
+            fsops.unlink(temporary)

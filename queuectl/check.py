@@ -80,7 +80,7 @@ def run(spool: SpoolDir, *, repair: bool, names_only: bool, clock: Clock, rng: r
     around.outputs(outputs, looked.runs)
     around.unfinished()
     around.old_leases(pool_lives=pool_lives)
-    around.old_pools()
+    around.old_pools(all_looked_at=not names_only and not looked.skipped)
     around.reasons()
     around.foreign()
     around.logs(looked.knows)

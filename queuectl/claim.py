@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import random
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.lease import is_alive
 from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
 from queuectl.settle import Claimed, Settlements, Stripes
-from queuectl.spool import RECORD_MAX_BYTES, Located, SpoolDir, name_for, record_name
+from queuectl.spool import Located, SpoolDir, name_for, record_name
 
 
 class Declined(NamedTuple):
@@ -79,7 +80,7 @@ class Claims(Settlements):
         if not stripe.try_acquire():
             return Declined("busy")
         try:
-            looked: bytes | None = None
+            looked: int | None = None
             if names.is_batch(name) or not names.is_generated(parts.stem):
                 verdict = self._look(name, job_id)
                 if isinstance(verdict, Declined):
@@ -105,26 +106,28 @@ class Claims(Settlements):
         finally:
             stripe.release()
 
-    def _look(self, name: str, job_id: str) -> Declined | bytes:
-        """Judge a file where it lies, before touching it; its bytes where it is a job, whole as it stands."""
+    def _look(self, name: str, job_id: str) -> Declined | int:
+        """Judge a file where it lies, before touching it; the hash of its bytes where it is a job as it stands."""
         path = self._spool.path(PENDING, name)
         lines = names.is_batch(name)
         try:
-            content = fsops.read(path, intake.BATCH_MAX_BYTES, patience_s=fsops.GLANCE_S)
+            content = (
+                fsops.read(path, intake.BATCH_MAX_BYTES, patience_s=fsops.GLANCE_S)
+                if lines
+                else self._spool.read_document(path, patience_s=fsops.GLANCE_S)
+            )
         except FileNotFoundError:
             return Declined("gone")
         except fsops.NotRegularError:
-            return Declined("foreign", text="it is no regular file")
+            return Declined("foreign", text="it is no regular file", sig=fsops.sig_of(path))
         except OSError as error:
             return self._unreadable(name, path, error)
-        if content.oversize or (
-            not lines and content.sig.size > job.JOB_MAX_BYTES and not record.is_record(content.data)
-        ):
-            limit = intake.BATCH_MAX_BYTES if lines else job.JOB_MAX_BYTES
-            text = f"it is larger than {limit} bytes"
-            return Declined("arriving", name, text, sig=content.sig, hint="put the data into a file and name it")
-        if not lines and record.is_record(content.data):
-            return content.data
+        if content.oversize:
+            return self._too_large(name, content, intake.BATCH_MAX_BYTES if lines else job.JOB_MAX_BYTES)
+        if not lines and record.exact(content.data) is not None:
+            return hash(content.data)
+        if not lines and len(content.data) > job.JOB_MAX_BYTES:
+            return self._too_large(name, content, job.JOB_MAX_BYTES)
         parsed = intake.parse(content.data, lines=lines)
         if isinstance(parsed, intake.Incomplete):
             return Declined("arriving", name, parsed.why, sig=content.sig, hint="write it again, whole")
@@ -140,7 +143,12 @@ class Claims(Settlements):
             intake.accept(parsed.document, defaults=self._settings.retry_defaults, now_at=self._clock.now())
         except InvalidJobError as error:
             return self._reject(Located(PENDING, name, path), name, str(error), error.hint)
-        return content.data
+        return hash(content.data)
+
+    @staticmethod
+    def _too_large(name: str, content: fsops.Content, limit: int) -> Declined:
+        text = f"it is larger than {limit} bytes"
+        return Declined("arriving", name, text, sig=content.sig, hint="put the data into a file and name it")
 
     @staticmethod
     def _unreadable(name: str, path: str, error: OSError) -> Declined:
@@ -150,18 +158,19 @@ class Claims(Settlements):
         return Declined("unreadable", name, f"it cannot be read: {error.strerror}", sig=fsops.sig_of(path))
 
     def _claimed(
-        self, here: Located, name: str, parts: names.NameParts, looked: bytes | None, lease: str
+        self, here: Located, name: str, parts: names.NameParts, looked: int | None, lease: str
     ) -> Claimed | Declined:
         """The file is in running/ and ours alone: read it, take it in if it is no record, start it or put it back.
 
-        `looked` is what it held when it was judged in pending/: a file that is overwritten in place can be half old
-        and half new and still parse, so its bytes count only when they are read twice the same.
+        `looked` is the hash of what it held when it was judged in pending/: a file that is overwritten in place can
+        be half old and half new and still parse, so its bytes count only when they are read twice the same.
         """
         try:
-            content = fsops.read(here.path, RECORD_MAX_BYTES)
+            content = self._spool.read_document(here.path)
         except fsops.NotRegularError:
+            sig = fsops.sig_of(here.path)
             self._put_back(here, name)
-            return Declined("foreign", text="it is no regular file")
+            return Declined("foreign", text="it is no regular file", sig=sig)
         except FileNotFoundError:
             return Declined("gone")
         except OSError as error:
@@ -170,13 +179,13 @@ class Claims(Settlements):
             return declined
         if content.oversize:
             self._put_back(here, name)
-            return Declined("arriving", name, f"it is larger than {RECORD_MAX_BYTES} bytes", sig=content.sig)
-        if looked is not None and content.data != looked:
+            return self._too_large(name, content, job.JOB_MAX_BYTES)
+        if looked is not None and hash(content.data) != looked:
             self._put_back(here, name)
             return Declined("arriving", name, "it changed while it was read", sig=content.sig)
-        if content.links == 1 and record.is_framed(content.data):
-            with contextlib.suppress(DamagedRecordError, PermissionError):  # then it is taken in like a drop
-                item = record.decode(content.data)
+        item = record.exact(content.data) if content.links == 1 else None
+        if item is not None:
+            with contextlib.suppress(PermissionError):  # then it is taken in like a drop
                 if record_name(item.id) == here.name:
                     try:
                         return self._start(here, name, parts, item, content.data, lease)
@@ -223,16 +232,24 @@ class Claims(Settlements):
         self, here: Located, name: str, parts: names.NameParts, content: fsops.Content, lease: str
     ) -> Claimed | Declined:
         """Make a record of a dropped or edited file."""
-        parsed = intake.parse(content.data, lines=False)
-        if not isinstance(parsed, intake.Single):
+        if len(content.data) > job.JOB_MAX_BYTES and record.exact(content.data) is None:
             self._put_back(here, name)
-            why = parsed.why if not isinstance(parsed, intake.Many) else "it holds many jobs"
-            return Declined("arriving", name, why, sig=content.sig)
+            return self._too_large(name, content, job.JOB_MAX_BYTES)
+        parsed = intake.parse(content.data, lines=False)
+        if isinstance(parsed, intake.Refused):
+            return self._reject(here, name, parsed.why, parsed.hint)
+        if isinstance(parsed, intake.Many):
+            # Only under a generated name, which nobody looks at before the claim.
+            self._put_back(here, name)
+            return self._split(name, names.clean_id(parts.stem))
+        if isinstance(parsed, intake.Incomplete):
+            self._put_back(here, name)
+            return Declined("arriving", name, parsed.why, sig=content.sig, hint="write it again, whole")
         job_id = here.name.removesuffix(".json")
         now_at = self._clock.now()
         try:
             taken = intake.accept(parsed.document, defaults=self._settings.retry_defaults, now_at=now_at)
-            dropped_as = "" if name == f"{taken.spec.get('id') or job_id}.json" else name
+            dropped_as = "" if name == f"{taken.spec.get('id') or job_id}.json" else _as_text(name)
             events = intake.first_events(taken, by="drop", now_at=now_at, file=dropped_as)
             wanted = taken.spec.get("id")
             with contextlib.ExitStack() as held:
@@ -295,7 +312,8 @@ class Claims(Settlements):
             or (standing.ended_to not in (DONE, DLQ) and not record.is_due(standing.due_at, standing.delay_s, now_at))
             or item.priority < priority
         )
-        if not waits:
+        final = Located(RUNNING, record_name(item.id), self._spool.path(RUNNING, record_name(item.id)))
+        if not waits and final.path == here.path:
             if standing.ended_to in (DONE, DLQ):
                 events.append(record.event("requeued", now_at, by="move"))
                 standing = standing._replace(failures=0)
@@ -309,17 +327,22 @@ class Claims(Settlements):
         except OSError:
             fsops.unlink(temporary)
             raise
-        final = Located(RUNNING, record_name(item.id), self._spool.path(RUNNING, record_name(item.id)))
         if waits:
             wanted = name_for(item, standing, now_at)
             return Declined("later", self._spool.move(here, PENDING, wanted, self._rng), due_at=standing.due_at)
-        if final.path != here.path:
-            try:
-                fsops.move(here.path, final.path)
-            except FileExistsError:
-                self._put_back(here, record_name(item.id))
-                return Declined("busy")
-        return Claimed(item, data, attempt=standing.starts + 1, failures=standing.failures, lease=lease)
+        if final.path == here.path:
+            return Claimed(item, data, attempt=standing.starts + 1, failures=standing.failures, lease=lease)
+        # Given its own name first and started then: what fails or is refused in between was no run (P9).
+        try:
+            fsops.move(here.path, final.path)
+        except FileExistsError:
+            self._put_back(here, final.name)
+            return Declined("busy")
+        try:
+            return self._start(final, final.name, names.NameParts(item.id, None, item.priority), item, data, lease)
+        except OSError as error:
+            self._undo(final, final.name, lease, error)
+            raise
 
     def split(self, name: str) -> Declined:
         """Take in a file of many jobs that has been quiet for long enough."""
@@ -372,15 +395,10 @@ class Claims(Settlements):
     def _mend(self, path: str) -> bool:
         """Repair a record of ours that lost its end (power cut, aborted copy); True where it is whole again."""
         try:
-            content = fsops.read(path, RECORD_MAX_BYTES)
-        except OSError:
-            return False
-        whole = record.repair(content.data)
-        if whole is None or content.oversize:
-            return False
-        temporary = self._spool.write_temporary("mended", whole, rng=self._rng, sync=self._sync_accepted)
-        fsops.replace(temporary, path)
-        return True
+            content = self._spool.read_document(path)
+        except (FileNotFoundError, fsops.NotRegularError, PermissionError):
+            return False  # any other error is the machine's trouble, and no reason to refuse a file (P9)
+        return self._repair(path, os.path.basename(path), content.data) is not None
 
     def _reject(self, source: Located, name: str, why: str, hint: str) -> Declined:
         try:
@@ -419,3 +437,8 @@ class Claims(Settlements):
     def _put_back(self, here: Located, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             self._spool.move(here, PENDING, name, self._rng)
+
+
+def _as_text(name: str) -> str:
+    """A file's name as it can stand in a record: names may hold bytes that are no UTF-8."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -173,6 +173,8 @@ class Dispatch:
                 self._tell_once("unreadable", name, f"{name}: {declined.text}; it is tried again")
         elif why == "foreign":
             self._feeder.skip(name)
+            if declined.sig is not None:
+                self._arrivals.add(name, declined)  # a job may take its place under the same name
             self._tell_once("foreign", name, f"{name} is left alone: {declined.text}")
         else:
             self._feeder.forget(name)

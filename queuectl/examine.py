@@ -256,11 +256,11 @@ class Examination:
             else:
                 different.append(view)
         keeper = next((view for view in different if view.where.state == RUNNING), best)
-        left = [keeper]
+        left: list[View] = []
         for view in [best, *different]:
             if view is not keeper:
                 left += self._give_own_id(view, keeper)
-        return left
+        return [*left, keeper]  # it may be one of the others that has the keeper's name
 
     def _give_own_id(self, view: View, keeper: View) -> list[View]:
         """Two jobs of one id, both kept (P7): one goes on under another id, as the claim of such a job does it."""
@@ -343,11 +343,11 @@ def listed(spool: SpoolDir, state: str) -> list[str]:
         return []
 
 
-def _rank(view: View) -> tuple[int, bool, int]:
-    """Which of several copies stays: the one with most history, then the one that lies where its record leads."""
+def _rank(view: View) -> tuple[int, bool, bool, int]:
+    """Which of several copies stays: the one with most history, that lies where its record leads, that is named so."""
     assert view.item is not None
     leads_here = record.standing(view.item).ended_to == view.where.state
-    return len(view.item.history), leads_here, -_ORDER.index(view.where.state)
+    return len(view.item.history), leads_here, view.stem == view.item.id, -_ORDER.index(view.where.state)
 
 
 def _is_earlier(data: bytes, later: bytes) -> bool:

@@ -39,13 +39,14 @@ _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1  # linux/fs.h
 _RENAME_EXCL = 4  # macOS sys/stdio.h
 _SHARING_ERRORS = (5, 32, 33)  # ERROR_ACCESS_DENIED, _SHARING_VIOLATION, _LOCK_VIOLATION
-_SHARING_DEADLINE_S = 2.5
+SHARING_DEADLINE_S = 2.5
 # Patience with files that are not ours alone yet: somebody else's open handle must not hold up the other jobs (P6).
 GLANCE_S = 0.1
 # The pauses stay short: others hold a file for an instant, again and again, and more tries find more gaps (beside two
 # programs that read one file in a loop without a pause, 3 of 1,000 tries succeed).
 _SHARING_PAUSE_S = 0.02
 _FILE_SHARE_ALL = 7  # FILE_SHARE_READ | _WRITE | _DELETE
+_DELETE = 0x00010000  # the right to delete and to rename
 
 # Errors that are the machine's trouble and not a job's (promise P9): nothing is counted, the pool waits.
 TROUBLE_ERRNOS = frozenset(
@@ -80,7 +81,7 @@ class NotRegularError(OSError):
 
 def is_trouble(error: OSError) -> bool:
     """True where the error is the machine's trouble (full disk, no handles, no memory), not a job's (P9)."""
-    return error.errno in TROUBLE_ERRNOS or getattr(error, "winerror", None) in (8, 14, 39, 112, 1450, 1455)
+    return error.errno in TROUBLE_ERRNOS or getattr(error, "winerror", None) in (8, 14, 39, 112, 1295, 1450, 1455)
 
 
 def is_held(error: OSError) -> bool:
@@ -88,7 +89,7 @@ def is_held(error: OSError) -> bool:
     return getattr(error, "winerror", None) in _SHARING_ERRORS
 
 
-def _patiently(call: Callable[[], T], patience_s: float = _SHARING_DEADLINE_S) -> T:
+def _patiently(call: Callable[[], T], patience_s: float = SHARING_DEADLINE_S) -> T:
     """Make a call; on Windows again and again while another program holds the file, for up to `patience_s`."""
     if os.name != "nt":
         return call()
@@ -119,7 +120,7 @@ def sig_of(path: str) -> FileSig | None:
     return FileSig(info.st_ino, info.st_size, info.st_mtime_ns)
 
 
-def read(path: str, max_bytes: int, *, patience_s: float = _SHARING_DEADLINE_S) -> Content:
+def read(path: str, max_bytes: int, *, patience_s: float = SHARING_DEADLINE_S) -> Content:
     """Read a regular file whole, without following links or waiting for anybody, and close it.
 
     On Windows a program may hold the file so that nobody can read it: that is waited for, up to `patience_s`.
@@ -132,16 +133,9 @@ def read(path: str, max_bytes: int, *, patience_s: float = _SHARING_DEADLINE_S) 
 
 
 def _read(path: str, max_bytes: int, *, only_head: bool = False) -> Content:
-    try:
-        fd = _open_to_read(path)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.ENODEV) or os.path.isdir(path):
-            raise NotRegularError(error.errno, "not a regular file", path) from error
-        raise
+    fd = open_to_read(path)
     try:
         info = os.fstat(fd)
-        if not stat.S_ISREG(info.st_mode) or (os.name == "nt" and os.path.islink(path)):
-            raise NotRegularError(errno.EINVAL, "not a regular file", path)
         sig = FileSig(info.st_ino, info.st_size, info.st_mtime_ns)
         if only_head:
             return Content(os.read(fd, max_bytes), sig, info.st_nlink, info.st_size > max_bytes)
@@ -157,6 +151,33 @@ def _read(path: str, max_bytes: int, *, only_head: bool = False) -> Content:
         os.close(fd)
 
 
+def open_to_read(path: str) -> int:
+    """A handle to read a regular file with, opened without following links or waiting for anybody.
+
+    Raises:
+        OSError: as `read`.
+    """
+    # Looked at before it is opened: opening is an act for a FIFO, whose writer waits for a reader, and for a device.
+    info = os.lstat(path)
+    if not stat.S_ISREG(info.st_mode):
+        raise NotRegularError(errno.EINVAL, "not a regular file", path)
+    try:
+        fd = _open_to_read(path)
+    except OSError as error:
+        raise _told_apart(error, path) from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise NotRegularError(errno.EINVAL, "not a regular file", path)
+    return fd
+
+
+def _told_apart(error: OSError, path: str) -> OSError:
+    """NotRegularError where that is why a file could not be opened."""
+    if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.ENODEV) or os.path.isdir(path):
+        return NotRegularError(error.errno, "not a regular file", path)
+    return error
+
+
 def _open_to_read(path: str) -> int:
     """Open for reading; also on Windows so that others can rename and delete the file meanwhile."""
     if sys.platform != "win32":
@@ -164,11 +185,18 @@ def _open_to_read(path: str) -> int:
     import _winapi
     import msvcrt
 
+    return msvcrt.open_osfhandle(_open_handle(path, _winapi.GENERIC_READ), _READ)
+
+
+def _open_handle(path: str, access: int) -> int:
+    """A handle of Windows to a file, which hinders nobody."""
+    assert sys.platform == "win32"
+    import _winapi
+
     try:
-        handle = _winapi.CreateFile(path, _winapi.GENERIC_READ, _FILE_SHARE_ALL, 0, _winapi.OPEN_EXISTING, 0, 0)
+        return _winapi.CreateFile(path, access, _FILE_SHARE_ALL, 0, _winapi.OPEN_EXISTING, 0, 0)
     except OSError as error:
         raise OSError(error.errno, error.strerror, path, error.winerror) from None
-    return msvcrt.open_osfhandle(handle, _READ)
 
 
 def read_head(path: str, max_bytes: int) -> bytes:
@@ -180,7 +208,7 @@ def read_tail(path: str, max_bytes: int) -> bytes:
     """The last `max_bytes` bytes of a regular file."""
 
     def call() -> bytes:
-        fd = _open_to_read(path)
+        fd = open_to_read(path)
         try:
             size = os.fstat(fd).st_size
             os.lseek(fd, max(0, size - max_bytes), os.SEEK_SET)
@@ -227,11 +255,18 @@ def append(path: str, sig_size: int, offset: int, data: bytes, *, sync: bool) ->
 
     Raises:
         BlockingIOError: the file has another size by now: somebody changed it, nothing was written.
+        NotRegularError: somebody put a link, a folder or the like in its place.
         OSError: as the system says.
     """
-    fd = _patiently(lambda: os.open(path, _READ_WRITE | _SAFE))
     try:
-        if os.fstat(fd).st_size != sig_size:
+        fd = _patiently(lambda: os.open(path, _READ_WRITE | _SAFE))
+    except OSError as error:
+        raise _told_apart(error, path) from error
+    try:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
+            raise NotRegularError(errno.EINVAL, "not a regular file", path)
+        if info.st_size != sig_size:
             raise BlockingIOError(errno.EWOULDBLOCK, "the record was changed by somebody else", path)
         os.lseek(fd, offset, os.SEEK_SET)
         old_end = os.read(fd, sig_size - offset)
@@ -278,7 +313,7 @@ def sync_files(folder: str, paths: Iterable[str]) -> None:
     """
     libc = _libc()
     if libc is not None and hasattr(libc, "syncfs"):
-        fd = os.open(folder, _READ | os.O_DIRECTORY)
+        fd = os.open(folder, _READ | getattr(os, "O_DIRECTORY", 0))
         try:
             if libc.syncfs(fd) == 0:
                 return
@@ -301,7 +336,15 @@ def open_output(path: str) -> int:
 # ----------------------------------------------------------------------------------------------------------- moving
 
 
-def move(source: str, target: str, *, patience_s: float = _SHARING_DEADLINE_S) -> None:
+def check_free(path: str) -> None:
+    """On Windows: raise what a move of this file would raise now, because a program has it open. Else nothing."""
+    if sys.platform == "win32":
+        import _winapi
+
+        _winapi.CloseHandle(_open_handle(path, _DELETE))
+
+
+def move(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S) -> None:
     """Rename within the file system; never replaces (promise P7). On Windows a file that is open is waited for.
 
     Raises:
@@ -349,7 +392,8 @@ def publish(source: str, target: str) -> None:
             raise
         move(source, target)
         return
-    os.unlink(source)
+    with contextlib.suppress(OSError):  # it has its name: a second one in tmp/ harms nobody
+        os.unlink(source)
 
 
 def unlink(path: str) -> bool:
@@ -395,6 +439,39 @@ def is_same_file(fd: int, path: str) -> bool:
         return False
     opened = os.fstat(fd)
     return (named.st_ino, named.st_dev) == (opened.st_ino, opened.st_dev)
+
+
+# --------------------------------------------------------------------------------- what this file system can (doctor)
+
+
+def refuses_to_replace(source: str, target: str) -> bool:
+    """True where the system itself refuses to move `source` onto `target`, which exists; else `move` looks first.
+
+    To be asked with files of no worth: a system that knows the call and replaces all the same would do so.
+    """
+    rename = _no_replace()
+    if rename is None:
+        return True  # Windows
+    return rename(os.fsencode(source), os.fsencode(target)) != 0 and _last_errno() == errno.EEXIST
+
+
+def can_link(source: str, target: str) -> bool:
+    """True where a file can be given a second name, `target`, which is taken away again."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError):
+        return False
+    _patiently(lambda: os.unlink(target))
+    return True
+
+
+def remove_tree(path: str) -> None:
+    """Delete a scratch folder of ours and everything in it (links in it are not followed)."""
+    import shutil
+
+    _patiently(lambda: shutil.rmtree(path))
 
 
 # -------------------------------------------------------------------------------------------------- the C library

@@ -212,7 +212,8 @@ def first_events(taken: Accepted, *, by: str, now_at: float, **facts: Any) -> li
 def reason_text(name: str, why: str, hint: str, *, now_at: float, version: str) -> str:
     """The text beside a rejected file: what is wrong, and what the person who finds it can do.
 
-    Whatever of it was written by others is made safe to be looked at, and stays on its line. `version` tells this version of the file from a later one (`rejects` compares it).
+    Whatever of it was written by others is made safe to be looked at, and stays on its line. `version` tells this
+    version of the file from a later one (`rejects` compares it).
     """
     lines = [
         f"{safe(name)} could not become a job, so it was not run.",

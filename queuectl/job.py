@@ -168,7 +168,7 @@ def normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: f
 def is_deep(value: object) -> bool:
     """True where arrays and objects lie in each other deeper than DEPTH_LIMIT."""
     level = [value]
-    for _ in range(DEPTH_LIMIT + 1):
+    for _ in range(DEPTH_LIMIT):
         inner: list[object] = []
         for item in level:
             if isinstance(item, dict):
@@ -194,6 +194,8 @@ def _convert(document: Mapping[str, Any]) -> JobSpec:
         raise InvalidJobError("there is no command in it", key="command", hint=hint)
     try:
         return msgspec.convert(document, JobSpec)
+    except UnicodeEncodeError as error:
+        raise InvalidJobError("a key in it holds half of a surrogate pair, which is no character") from error
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$")
         key = where.rstrip("`").lstrip(".")

@@ -42,6 +42,16 @@ class Lease:
         self._next()
         return False
 
+    def change(self) -> bool:
+        """Go on with another lease and delete this one; False where it had to be left to somebody."""
+        assert self._lock is not None
+        self._lock.close()
+        free = self._lock.try_acquire()
+        if free:
+            self._lock.remove()
+        self._next()
+        return free
+
     def leave(self) -> None:
         """Go on with another lease: what may be on record under this one counts as dead from now on."""
         assert self._lock is not None

@@ -193,8 +193,12 @@ class Leftovers:
                 path = self._spool.lease_path(lease)
                 self._note("lease", self._shown(path), "was left by a worker that is gone", "deleted", _remove(path))
 
-    def old_pools(self) -> None:
-        """Records, requests and locks of pools that are gone."""
+    def old_pools(self, *, all_looked_at: bool) -> None:
+        """Records, requests and locks of pools that are gone.
+
+        A record without its lock tells the next pool to look for torn records (see `aftermath`): it is taken away only
+        where `all_looked_at`, that is where this check has opened every job.
+        """
         for name in sorted(fsops.names(self._spool.pool_dir)):
             pool, _, kind = name.rpartition(".")
             path = os.path.join(self._spool.pool_dir, name)
@@ -203,6 +207,10 @@ class Leftovers:
             sig = fsops.sig_of(path)
             if sig is None or (kind == "stopped" and not self._age.is_over(sig, UNFINISHED_S)):
                 continue  # what a stop did, written for whoever waits for it
+            if kind == "json" and not all_looked_at:
+                text = "was left by a pool that did not end cleanly; the next pool looks for torn records"
+                self._findings.info("pool", self._shown(path), text)
+                continue
             act = _remove(path) if kind == "lock" else _unlink(path)
             self._note("pool", self._shown(path), "was left by a pool that is gone", "deleted", act)
 

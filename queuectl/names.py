@@ -16,6 +16,8 @@ from typing import NamedTuple
 from queuectl import times
 
 ID_MAX_CHARS = 100
+# How long a file's name may be everywhere.
+NAME_MAX_BYTES = 255
 # Stripes are permanent files: a spool made with another count would let two claims of one id miss each other.
 STRIPE_COUNT = 64
 
@@ -86,6 +88,23 @@ def clean_id(stem: str) -> str:
 def with_suffix(job_id: str, suffix: str) -> str:
     """A longer id for a name that is taken, never over the limit."""
     return f"{job_id[: ID_MAX_CHARS - 1 - len(suffix)].rstrip('.')}-{suffix}"
+
+
+def beside(name: str, suffix: str = "", *, room: int = 0) -> str:
+    """`name` with a suffix on its stem, cut so that it, and `room` bytes more, is not too long for a file's name."""
+    stem, dot, ending = name.rpartition(".")
+    head, comma, flags = stem.partition(",")
+    rest = f"{suffix}{comma}{flags}{dot}{ending}"
+    if _bytes_of(rest) > NAME_MAX_BYTES // 2:
+        head, rest = stem, f"{suffix}{dot}{ending}"
+    while head and _bytes_of(head + rest) > NAME_MAX_BYTES - room:
+        head = head[:-1]
+    return head + rest
+
+
+def _bytes_of(name: str) -> int:
+    """How long a name is on disk; a byte that is no UTF-8 (a lone surrogate here) counts as one."""
+    return len(name.encode("utf-8", "replace"))
 
 
 def new_token(rng: random.Random, length: int = 4) -> str:

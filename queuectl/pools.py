@@ -146,7 +146,7 @@ def _all(spool: SpoolDir) -> list[PoolInfo]:
     found = []
     for name in fsops.names(spool.pool_dir):
         if name.endswith(".json"):
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
                 found.append(_info(json.loads(fsops.read(os.path.join(spool.pool_dir, name), _MAX_BYTES).data)))
     return found
 

@@ -90,18 +90,30 @@ class Producer:
             seen.add(job_id.lower())
 
     def publish(self, prepared: list[Prepared]) -> list[str]:
-        """Put jobs into pending/; their ids once they are safe. On an error the rest is taken back out of tmp/.
+        """Put jobs into pending/; their ids once they are safe. On an error all are taken back, as far as that goes.
 
         Raises:
             DuplicateJobError: the file's name is taken.
-            OSError: as the system says; the jobs published before it stay (their ids are those that exist).
+            OSError: as the system says; of the jobs, only those are there that a worker had taken by then, or that
+                the disk did not let go.
         """
         sync = self._settings.durability != "off"
-        for start in range(0, len(prepared), _CHUNK):
-            self._publish_chunk(prepared[start : start + _CHUNK], sync=sync)
+        published: list[tuple[str, fsops.FileSig | None]] = []
+        try:
+            for start in range(0, len(prepared), _CHUNK):
+                self._publish_chunk(prepared[start : start + _CHUNK], published, sync=sync)
+        except BaseException:
+            # Whoever hears "no" gives the jobs again: those that did get there would run twice.
+            for path, sig in published:
+                with contextlib.suppress(OSError):
+                    if fsops.sig_of(path) == sig:
+                        fsops.unlink(path)
+            raise
         return [item.job_id for item in prepared]
 
-    def _publish_chunk(self, chunk: list[Prepared], *, sync: bool) -> None:
+    def _publish_chunk(
+        self, chunk: list[Prepared], published: list[tuple[str, fsops.FileSig | None]], *, sync: bool
+    ) -> None:
         alone = len(chunk) == 1
         written: list[str] = []
         try:
@@ -111,10 +123,12 @@ class Producer:
             if sync and not alone:
                 fsops.sync_files(self._spool.tmp_dir, written)
             for item, temporary in zip(chunk, written, strict=True):
+                sig, target = fsops.sig_of(temporary), self._spool.path(PENDING, item.name)
                 try:
-                    fsops.publish(temporary, self._spool.path(PENDING, item.name))
+                    fsops.publish(temporary, target)
                 except FileExistsError as error:
                     raise DuplicateJobError(item.job_id, PENDING) from error
+                published.append((target, sig))
             if sync:
                 fsops.sync_folder(self._spool.folder(PENDING))
         except BaseException:

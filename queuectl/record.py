@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -42,7 +43,7 @@ _KEY = re.compile(rb' ("(?:[^"\\]|\\.)*"): ')
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
-class Event(msgspec.Struct, omit_defaults=True):
+class Event(msgspec.Struct, omit_defaults=True, gc=False):
     """One line of the history. Which keys an event has is told in FORMAT.md; absent ones have these defaults."""
 
     at: str
@@ -149,8 +150,10 @@ def is_framed(data: bytes) -> bool:
     history_at = data.rfind(_HISTORY)
     if history_at < 0:
         return False
-    tail = data[history_at + len(_HISTORY) : -len(CLOSING)]
-    return not tail or (tail.startswith(_EVENT) and tail.count(b"\n") == tail.count(_EVENT))
+    start, end = history_at + len(_HISTORY), len(data) - len(CLOSING)
+    if start == end:
+        return True
+    return data.startswith(_EVENT, start) and data.count(b"\n", start, end) == data.count(_EVENT, start, end)
 
 
 def decode(data: bytes, *, path: str = "") -> Record:
@@ -188,24 +191,35 @@ def exact(data: bytes) -> Record | None:
     """
     if not is_framed(data):
         return None
-    head, _, tail = data[len(b"{\n") : -len(CLOSING)].rpartition(_HISTORY)
+    history_at = data.rfind(_HISTORY)
     keys: set[str] = set()
+    count = 0
     try:
         item = decode(data)
         job.check_texts(item.command, item.cwd, item.env)
-        for line in head.split(b"\n"):
+        for line in _lines(data, len(b"{"), history_at):
             match = _KEY.match(line)
             if match is None or not line.endswith(b","):
                 return None
+            count += 1
             keys.add(msgspec.json.decode(match[1]))
             if job.is_deep(msgspec.json.decode(line[match.end() : -1])):
                 return None
-        for line in tail.split(b"\n")[1:]:
+        for line in _lines(data, history_at + len(_HISTORY), len(data) - len(CLOSING)):
             if job.is_deep(msgspec.json.decode(line.removesuffix(b","))):
                 return None
     except (DamagedRecordError, InvalidJobError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    return item if len(keys) == head.count(b"\n") + 1 and "history" not in keys else None
+    return item if len(keys) == count and "history" not in keys else None
+
+
+def _lines(data: bytes, start: int, end: int) -> Iterator[bytes]:
+    """The lines of a part that begins with a line feed, one by one: a long history is not copied as a whole."""
+    while start < end:
+        after = data.find(b"\n", start + 1, end)
+        after = end if after < 0 else after
+        yield data[start + 1 : after]
+        start = after
 
 
 def event(kind: str, now_at: float, **facts: Any) -> dict[str, Any]:
@@ -245,7 +259,12 @@ def repair(data: bytes) -> bytes | None:
     whole = data[:head_end] + b",".join(kept) + CLOSING
     if data.startswith(whole) and data[len(whole) :].strip(b"\0 \t\r\n"):
         return None
-    return whole if exact(whole) is not None else None
+    try:
+        whole.decode()
+        decode(whole)
+    except (UnicodeDecodeError, DamagedRecordError):
+        return None
+    return whole
 
 
 def loses_events(data: bytes, whole: bytes) -> bool:

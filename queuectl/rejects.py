@@ -6,7 +6,6 @@ corrects in place, returns to pending/ by itself once it is a valid job.
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable
 
@@ -19,8 +18,6 @@ from queuectl.spool import REASON_ENDING, Located, SpoolDir
 
 # Looking at more files than this in one pass would cost more than the way back is worth; the newest names win.
 _LOOK_AT_MOST = 500
-# What a file's name may be long everywhere; the name of the reason must fit too.
-_NAME_MAX_BYTES = 255
 
 
 def reject(
@@ -33,10 +30,12 @@ def reject(
 
     Raises:
         FileNotFoundError: the file is gone.
+        PermissionError: a program has it open (Windows), or it may not be moved.
     """
     sig = fsops.sig_of(source.path)
     if sig is None:
         raise FileNotFoundError(source.path)
+    fsops.check_free(source.path)  # no text for a file that its writer holds: this is tried again and again
 
     def place(target: str) -> None:
         fsops.move(source.path, target, patience_s=fsops.GLANCE_S)
@@ -46,9 +45,16 @@ def reject(
 
 def keep_copy(spool: SpoolDir, name: str, data: bytes, why: str, hint: str, *, clock: Clock, rng: random.Random) -> str:
     """Keep `data` in rejected/ beside a text that says why; return the name it has there."""
-    return _keep(
-        spool, name, why, hint, None, lambda target: fsops.create(target, data, sync=False), clock=clock, rng=rng
-    )
+
+    def place(target: str) -> None:
+        temporary = spool.write_temporary("kept", data, rng=rng, sync=False)
+        try:
+            fsops.publish(temporary, target)  # a crash in the middle of a write must not leave half of a file there
+        except OSError:
+            fsops.unlink(temporary)
+            raise
+
+    return _keep(spool, name, why, hint, None, place, clock=clock, rng=rng)
 
 
 def _keep(
@@ -62,13 +68,13 @@ def _keep(
     clock: Clock,
     rng: random.Random,
 ) -> str:
-    wanted = _named(name)
+    wanted = names.beside(name, room=len(REASON_ENDING))
     while True:
         text = intake.reason_text(wanted, why, hint, now_at=clock.now(), version=_version(sig))
         try:
             fsops.create(spool.reason_path(wanted), text.encode("utf-8", "replace"), sync=False)
         except FileExistsError:
-            wanted = _named(name, f"-{names.new_token(rng)}")
+            wanted = names.beside(name, f"-{names.new_token(rng)}", room=len(REASON_ENDING))
             continue
         try:
             place(spool.path(REJECTED, wanted))
@@ -76,18 +82,9 @@ def _keep(
             fsops.unlink(spool.reason_path(wanted))
             if not isinstance(error, FileExistsError):
                 raise
-            wanted = _named(name, f"-{names.new_token(rng)}")
+            wanted = names.beside(name, f"-{names.new_token(rng)}", room=len(REASON_ENDING))
             continue
         return wanted
-
-
-def _named(name: str, suffix: str = "") -> str:
-    """`name` with a suffix on its stem, cut so that the reason's name is not too long for a file."""
-    stem, ending = os.path.splitext(name)
-    room = _NAME_MAX_BYTES - len(os.fsencode(f"{suffix}{ending}{REASON_ENDING}"))
-    while len(os.fsencode(stem)) > room:
-        stem = stem[:-1]
-    return f"{stem}{suffix}{ending}"
 
 
 class RejectedFiles:
@@ -138,11 +135,11 @@ class RejectedFiles:
 
     def _is_job(self, name: str) -> bool:
         try:
-            content = fsops.read(self._spool.path(REJECTED, name), intake.BATCH_MAX_BYTES)
+            limit = intake.BATCH_MAX_BYTES if names.is_batch(name) else job.JOB_MAX_BYTES
+            content = fsops.read(self._spool.path(REJECTED, name), limit)
         except OSError:
             return False
-        limit = intake.BATCH_MAX_BYTES if names.is_batch(name) else job.JOB_MAX_BYTES
-        if content.oversize or content.sig.size > limit:
+        if content.oversize:
             return False
         parsed = intake.parse(content.data, lines=names.is_batch(name))
         if isinstance(parsed, intake.Many):

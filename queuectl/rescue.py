@@ -50,6 +50,8 @@ class Rescue:
         self._stripes = stripes
         self._clock = clock
         self._rng = rng
+        self.foreign: set[str] = set()
+        """Names in running/ that are no files, as the last look found them: left alone, never waited for (P11)."""
 
     def look(self, mine: set[str]) -> list[Rescued]:
         """One pass over running/; `mine` are the ids that live workers of this pool run.
@@ -58,14 +60,21 @@ class Rescue:
             OSError: the machine's trouble; what could not be done is done at a later pass.
         """
         found = []
+        foreign: set[str] = set()
         for name in self._spool.job_names(RUNNING):
             job_id = name.removesuffix(".json")
             if job_id in mine:
                 continue
-            with contextlib.suppress(DamagedRecordError, fsops.NotRegularError):
+            try:
                 settled = self._claims.rescue(name)
-                if settled is not None:
-                    found.append(Rescued(job_id, settled))
+            except (DamagedRecordError, fsops.NotRegularError):
+                foreign.add(name)
+                continue
+            except PermissionError:
+                continue  # a mode that nobody may read, or a handle that shares nothing: seen at a later pass
+            if settled is not None:
+                found.append(Rescued(job_id, settled))
+        self.foreign = foreign
         return found
 
     def finish_batches(self) -> int:
@@ -79,7 +88,7 @@ class Rescue:
                 made += batch.split(
                     self._spool, self._settings, taken, may_be_there=True, clock=self._clock, rng=self._rng
                 )
-            except FileNotFoundError:
+            except (FileNotFoundError, fsops.NotRegularError, PermissionError):
                 continue
             finally:
                 stripe.release()

@@ -49,7 +49,8 @@ class Retention:
             if found is None:
                 self._walk = None
                 break
-            with contextlib.suppress(OSError, DamagedRecordError):
+            # ValueError: an instant that somebody wrote, and that is none.
+            with contextlib.suppress(OSError, DamagedRecordError, ValueError):
                 deleted += self._delete_if_old(*found)
         return deleted
 
@@ -62,7 +63,7 @@ class Retention:
                     if not entry.name.endswith(".json"):
                         continue
                     # Half the time kept, by a clock that clients may have set: only to leave the young ones alone.
-                    age_s = self._clock.now() - entry.stat().st_mtime
+                    age_s = self._clock.now() - entry.stat(follow_symlinks=False).st_mtime
                     if age_s >= keep_s / 2 or age_s < 0:
                         yield state, entry.name
         if self._keep_s[DONE] is not None:
@@ -79,18 +80,20 @@ class Retention:
         stripe = self._stripes.of(stored.record.id)
         if not stripe.try_acquire():
             return 0
+        path = self._spool.path(state, name)
         try:
-            if not fsops.unlink(self._spool.path(state, name)):
+            if fsops.sig_of(path) != stored.sig:
                 return 0
+            # The logs first: what a crash leaves is a job without them, which the next pass deletes.
+            for attempt in range(1, record.standing(stored.record).starts + 1):
+                fsops.unlink(self._spool.log_path(stored.record.id, attempt))
+            return int(fsops.unlink(path))
         finally:
             stripe.release()
-        starts = record.standing(stored.record).starts
-        for attempt in range(1, starts + 1):
-            fsops.unlink(self._spool.log_path(stored.record.id, attempt))
-        return 1
 
     def _delete_batch_if_old(self, path: str) -> None:
         keep_s = self._keep_s[DONE]
         sig = fsops.sig_of(path)
         if keep_s is not None and sig is not None and self._clock.now() - sig.mtime_ns / 1e9 >= keep_s:
-            fsops.unlink(path)
+            with contextlib.suppress(IsADirectoryError, PermissionError):
+                fsops.unlink(path)

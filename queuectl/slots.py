@@ -48,6 +48,15 @@ class Slot:
         return int(self._process.pid or 0) if self._process is not None else 0
 
     @property
+    def is_silent(self) -> bool:
+        """True where the process has ended and its pipe does not tell.
+
+        On Windows a worker fetches its end of the pipe from us when it starts; one that dies before leaves it here,
+        open, so that the pipe never ends.
+        """
+        return self.exit_code is not None and self._conn is not None and not self._conn.poll(0)
+
+    @property
     def exit_code(self) -> int | None:
         """How the process ended (negative: by that signal)."""
         return None if self._process is None else self._process.exitcode

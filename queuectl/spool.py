@@ -36,7 +36,6 @@ RECORD_MAX_BYTES = 64 * 1024 * 1024
 # What a lease may be named. Its name stands in records, which others can write: it must not lead out of its folder.
 _NO_LEASE = re.compile(r"[^A-Za-z0-9._-]")
 _LEASE_CHARS = 120
-_NAME_MAX_BYTES = 255
 
 
 class Located(NamedTuple):
@@ -189,19 +188,19 @@ class SpoolDir:
 
     # ------------------------------------------------------------------------------------------------- records
 
-    def read_document(self, path: str) -> fsops.Content:
+    def read_document(self, path: str, *, patience_s: float = fsops.SHARING_DEADLINE_S) -> fsops.Content:
         """Read what may be a job: a drop of at most JOB_MAX_BYTES, or a record of ours, which grows. Else oversize.
 
         Raises:
             OSError: as `fsops.read`.
         """
-        content = fsops.read(path, JOB_MAX_BYTES, patience_s=fsops.GLANCE_S)
+        content = fsops.read(path, JOB_MAX_BYTES, patience_s=patience_s)
         # Nothing large is read before its first bytes say that it is ours: a gigabyte of zeros is looked at, not read.
         if not content.oversize or content.sig.size > RECORD_MAX_BYTES:
             return content
         if fsops.read_head(path, len(record.OPENING)) != record.OPENING:
             return content
-        return fsops.read(path, RECORD_MAX_BYTES, patience_s=fsops.GLANCE_S)
+        return fsops.read(path, RECORD_MAX_BYTES, patience_s=patience_s)
 
     def read(self, state: str, name: str) -> Stored:
         """Read and decode a framed record.
@@ -235,13 +234,11 @@ class SpoolDir:
             FileNotFoundError: the source is gone.
         """
         wanted = name
-        stem, ending = os.path.splitext(name)
-        stem, comma, flags = stem.partition(",")
         while True:
             try:
                 fsops.move(source.path, self.path(state, wanted))
             except FileExistsError:
-                wanted = f"{stem}-{names.new_token(rng)}{comma}{flags}{ending}"
+                wanted = names.beside(name, f"-{names.new_token(rng)}")
                 continue
             return wanted
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import wait
 from typing import NamedTuple
 
-from queuectl import pools, worker
+from queuectl import fsops, pools, worker
 from queuectl.aftermath import Aftermath
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Claims, Declined
@@ -207,6 +207,8 @@ class Supervisor:
                 if rescued.settled.to == PENDING:
                     self._dispatch.add([rescued.settled.name])
         for slot in self._slots:
+            if slot.is_silent:
+                self._lost(slot)
             if not slot.alive and not self._stopping.begun and self._may_start(now_s):
                 with self._troubles_told():
                     self._start(slot)
@@ -402,6 +404,10 @@ class Supervisor:
             if slot.alive:
                 slot.kill()
                 slot.lose()
+        with contextlib.suppress(OSError):
+            # The record that tells the next pool to look for torn ends goes; so first there are to be none.
+            if self._finished and self._settings.durability != "off":
+                fsops.sync_files(self._spool.root, [])
         self._pool.leave(StopSummary(self._released, self._finished), clean=self._aftermath is None)
         self._stripes.close()
         self._doorbell.close()

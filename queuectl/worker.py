@@ -15,7 +15,7 @@ from collections import deque
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
-from queuectl import executor, lifecycle
+from queuectl import executor, fsops, lifecycle
 from queuectl.claim import Claims, Declined
 from queuectl.clock import Clock
 from queuectl.config import Settings
@@ -235,7 +235,7 @@ class Worker:
                 self._keep_output(claimed)
                 settled = self._claims.settle(claimed, outcome)
                 break
-            except FileNotFoundError:
+            except (FileNotFoundError, fsops.NotRegularError):
                 self._reports.append(Vanished(claimed.job_id, outcome))
                 settled = None
                 break
@@ -252,7 +252,10 @@ class Worker:
         if settled is not None:
             runs_left = max(0, claimed.record.max_retries - claimed.failures - (outcome.kind in lifecycle.COUNTED))
             self._reports.append(Finished(name, claimed.job_id, claimed.attempt, outcome, settled, runs_left))
-        if not self._lease.renew():
+        # The record of a job that goes on names this lease. Held for this worker's next jobs, it would make what a killed
+        # claimer leaves of that job look like our run, for as long as we live (P5).
+        goes_on = settled is None or settled.to == lifecycle.PENDING
+        if not (self._lease.change() if goes_on else self._lease.renew()):
             self._output.leave()
 
     def _keep_output(self, claimed: Claimed) -> None:

@@ -1,23 +1,37 @@
-"""A real worker pool in a process of its own, for tests: started, listened to, stopped, killed."""
+"""A real worker pool in a process of its own, for tests: started, listened to, stopped, killed. And its processes.
+
+What kill -9 is elsewhere is TerminateProcess on Windows, and a pool is asked to stop there by its file.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from queuectl import pools
 from queuectl.lease import is_alive
 from queuectl.spool import SpoolDir
 from tests.helpers import wait_until
 
+if sys.platform == "win32":
+    from tests.windows import procs
+
+WINDOWS = sys.platform == "win32"
 WITNESS = Path(__file__).with_name("witness.py")
+# Commands for every system. A text goes to sh or to cmd; both know `exit`.
+SUCCEED = "exit 0"
+PYTHON = [sys.executable, "-S", "-c"]
+SLEEP = [*PYTHON, "import time; time.sleep(60)"]
 
 
 def queuectl(spool: SpoolDir, *words: str, stdin: str | None = None, check: bool = True) -> str:
@@ -47,6 +61,7 @@ class Pool:
             stderr=subprocess.PIPE,
             text=True,
             cwd=cwd,
+            creationflags=subprocess.CREATE_NEW_PROCESS_GROUP if sys.platform == "win32" else 0,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -63,12 +78,33 @@ class Pool:
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+            self.ask_to_stop()
             try:
                 self.process.wait(30)
             except subprocess.TimeoutExpired:
-                self.process.kill()
+                print("the pool did not stop")
+                self.kill_everything()
         self.wait(30)
+
+    def ask_to_stop(self) -> None:
+        """Ask for a graceful stop, as a service manager does."""
+        if not WINDOWS:
+            self.process.send_signal(signal.SIGTERM)
+            return
+        deadline = time.monotonic() + 20
+        while self.process.poll() is None and time.monotonic() < deadline:
+            if started := [item for item in self.events if item["event"] == "pool_started"]:
+                pools.request_stop(self.spool, started[0]["pool"], now=False)
+                return
+            time.sleep(0.01)
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's process. (What was started may be a launcher: the python.exe of a venv on Windows.)"""
+        if not WINDOWS:
+            return self.process.pid
+        name = self.event("pool_started")["pool"]
+        return next(info.pid for info in pools.live(self.spool) if info.pool == name)
 
     def wait(self, timeout: float = 60) -> int:
         """Wait until the pool has ended; its exit code."""
@@ -97,8 +133,10 @@ class Pool:
         return found
 
     def worker_pids(self) -> list[int]:
-        """The worker processes of this pool, by the leases that are held (Linux)."""
-        return [pid for pid in children(self.process.pid) if "spawn_main" in command_line(pid)]
+        """The worker processes of this pool (Linux, Windows)."""
+        if sys.platform == "win32":
+            return [pid for pid in children(self.pid) if procs.program(pid).lower().startswith("python")]
+        return [pid for pid in children(self.pid) if "spawn_main" in command_line(pid)]
 
     def kill_worker_of(self, job_id: str) -> None:
         """SIGKILL the worker that runs a job, and nothing else."""
@@ -106,23 +144,41 @@ class Pool:
         command_pid = wait_until(lambda: command_of(self, job_id))
         worker = parent(command_pid)
         assert started and worker in self.worker_pids()
-        os.kill(worker, signal.SIGKILL)
+        kill(worker)
 
     def kill_everything(self) -> None:
         """SIGKILL the supervisor, its workers and their commands: what a power cut does to processes."""
         pids = [self.process.pid]
         for pid in pids:
-            pids += children(pid)
+            pids += [child for child in children(pid) if child not in pids]
         for pid in pids:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+            kill(pid)
         self.wait()
 
 
+def kill(pid: int) -> None:
+    """kill -9, or what it is on Windows; nothing where the process is gone."""
+    if sys.platform == "win32":
+        procs.kill(pid)
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def is_running(pid: int) -> bool:
+    """True while a process runs; a zombie does not (Linux, Windows)."""
+    if sys.platform == "win32":
+        return procs.is_running(pid)
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def children(pid: int) -> list[int]:
-    """The child processes of a process, of all its threads (Linux)."""
+    """The child processes of a process, of all its threads (Linux, Windows)."""
+    if sys.platform == "win32":
+        return procs.children(pid)
     found: list[int] = []
     try:
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -141,12 +197,17 @@ def command_line(pid: int) -> str:
 
 
 def parent(pid: int) -> int:
-    """The parent of a process (Linux)."""
+    """The parent of a process (Linux, Windows)."""
+    if sys.platform == "win32":
+        return procs.parent(pid)
     return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
 
 
 def command_of(pool: Pool, job_id: str) -> int | None:
-    """The process that runs a job's command in a pool (Linux)."""
+    """The process that runs a job's command in a pool (Linux; Windows: of the only job that runs)."""
+    if WINDOWS:
+        found = [pid for worker in pool.worker_pids() for pid in children(worker)]
+        return found[0] if len(found) == 1 else None
     wanted = f"QUEUECTL_JOB_ID={job_id}\0".encode()
     for worker in pool.worker_pids():
         for pid in children(worker):
@@ -166,6 +227,41 @@ def last_start(spool: SpoolDir, job_id: str) -> Any:
         return None
     last = history[-1]
     return last if last.event == "started" and is_alive(spool, last.lease) else None
+
+
+def tree(child: Path) -> list[str]:
+    """A command that starts a child, which writes its pid to `child` and sleeps for a minute, and waits for it."""
+    child_code = (
+        "import os, sys, time\n"
+        "with open(sys.argv[1] + '.new', 'w') as file: file.write(str(os.getpid()))\n"
+        "os.replace(sys.argv[1] + '.new', sys.argv[1])\n"
+        "time.sleep(60)\n"
+    )
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-S', '-c', *sys.argv[1:]])"
+    return [*PYTHON, code, child_code, str(child)]
+
+
+class Marks:
+    """Lines that the jobs' shells append outside the spool: cheaper than a `Witness`, for many jobs."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if WINDOWS:
+            path.mkdir()
+
+    def command(self, *words: str) -> str:
+        """A command that appends a line `WORD ID` for each word."""
+        if WINDOWS:  # cmd shares no file that it appends to: one file a job there
+            file = f'>>"{self.path}\\%QUEUECTL_JOB_ID%"'
+            return "&".join(f"{file} echo {word} %QUEUECTL_JOB_ID%" for word in words)
+        lines = "".join(f"{word} %s\\n" for word in words)
+        ids = ' "$QUEUECTL_JOB_ID"' * len(words)
+        return f'printf "{lines}"{ids} >> "{self.path}"'
+
+    def lines(self) -> list[str]:
+        """What was appended."""
+        files = sorted(self.path.iterdir()) if WINDOWS else [self.path]
+        return [line.rstrip() for file in files for line in file.read_text().splitlines()]
 
 
 class Witness:

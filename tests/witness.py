@@ -14,22 +14,48 @@ import sys
 import time
 
 
+def try_lock(fd: int) -> bool:
+    """Take a lock that ends with this process; False where another process has it."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def unlock(fd: int) -> None:
+    """Give the lock back (Windows)."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
+
+
 def main() -> int:
     path, seconds, code, fail_first = sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     job_id = os.environ["QUEUECTL_JOB_ID"]
     fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    pen = os.open(f"{path}.pen", os.O_RDWR | os.O_CREAT, 0o644)
 
     def note(kind: str) -> None:
-        os.write(fd, f"{kind} {job_id} {os.getpid()} {time.monotonic_ns()}\n".encode())
+        line = f"{kind} {job_id} {os.getpid()} {time.monotonic_ns()}\n".encode()
+        if sys.platform == "win32":  # where appending is a seek and a write, which others can come between
+            while not try_lock(pen):
+                time.sleep(0.001)
+            os.write(fd, line)
+            unlock(pen)
+        else:
+            os.write(fd, line)
 
     lock = os.open(f"{path}.{job_id}.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        import fcntl
-
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:
-        pass
-    except OSError:
+    if not try_lock(lock):
         note("O")
     note("S")
     time.sleep(seconds)

@@ -9,6 +9,7 @@ from typing import Annotated, BinaryIO
 
 import typer
 
+from queuectl import fsops
 from queuectl.api import Job, Spool
 from queuectl.cli import context, group, output
 from queuectl.errors import QueuectlError
@@ -17,6 +18,8 @@ from queuectl.lifecycle import RUNNING
 app = group.new_app()
 
 _CHUNK = 64 * 1024
+# Longer lines are shown in parts: one line may be all that a command printed for hours.
+_LINE_BYTES = 1024 * 1024
 
 
 @app.command()
@@ -67,7 +70,8 @@ def _running_output(spool: Spool, job: Job) -> tuple[int, str] | None:
 def _print(path: str, lines: int | None) -> bool:
     """Print a file or its end; False where there is nothing in it."""
     try:
-        with open(path, "rb") as file:
+        # logs/ may be open to others: what lies there is not followed anywhere and not waited for.
+        with open(fsops.open_to_read(path), "rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 return False
             if lines is not None:
@@ -81,11 +85,13 @@ def _print(path: str, lines: int | None) -> bool:
                 sys.stdout.buffer.flush()
     except FileNotFoundError:
         return False
+    except fsops.NotRegularError as error:
+        raise QueuectlError(f"{path} is no log: it is no regular file") from error
     return True
 
 
 def _readable(file: BinaryIO) -> Iterator[str]:
-    for raw in file:
+    while raw := file.readline(_LINE_BYTES):
         text = raw.rstrip(b"\r\n").decode("utf-8", "backslashreplace")
         yield "\t".join(output.safe(part) for part in text.split("\t"))
 

@@ -50,7 +50,7 @@ class Commands:
     def __call__(self, *words: str, stdin: bytes | str = b"", code: int | None = 0) -> Result:
         """Run one command and check its exit code (None: any)."""
         kind = Terminal if self.on_terminal else io.TextIOWrapper
-        out, err = kind(io.BytesIO(), encoding="utf-8"), kind(io.BytesIO(), encoding="utf-8")
+        out, err = (kind(io.BytesIO(), encoding="utf-8", newline="\n") for _ in range(2))
         data = stdin.encode() if isinstance(stdin, str) else stdin
         with self._patch.context() as patch:
             patch.setattr(sys, "stdout", out)

@@ -7,17 +7,16 @@ from pathlib import Path
 
 from queuectl.api import Spool
 from queuectl.spool import SpoolDir
-from tests.pool import Pool
+from tests.pool import Marks, Pool
 
 
 def test_three_workers_run_three_hundred_jobs_each_exactly_once(spool: SpoolDir, tmp_path: Path) -> None:
     """P3: 300 jobs that each append a line to one file leave 300 different lines."""
-    witness = tmp_path / "witness"
-    command = f'printf "S %s\\nE %s\\n" "$QUEUECTL_JOB_ID" "$QUEUECTL_JOB_ID" >> "{witness}"'
-    ids = Spool(spool.root).enqueue_many([{"command": command} for _ in range(300)])
+    marks = Marks(tmp_path / "marks")
+    ids = Spool(spool.root).enqueue_many([{"command": marks.command("S", "E")} for _ in range(300)])
     with Pool(spool, "--drain", count=3) as pool:
         assert pool.wait(90) == 0
-    counted = Counter(witness.read_text().splitlines())
+    counted = Counter(marks.lines())
     assert counted == {f"{kind} {job_id}": 1 for job_id in ids for kind in "SE"}
     assert sorted(spool.job_names("done")) == sorted(f"{job_id}.json" for job_id in ids)
     assert all(spool.read("done", name).record.history[-1].attempt == 1 for name in spool.job_names("done"))
@@ -25,9 +24,9 @@ def test_three_workers_run_three_hundred_jobs_each_exactly_once(spool: SpoolDir,
 
 def test_two_pools_on_one_spool_share_the_work(spool: SpoolDir, tmp_path: Path) -> None:
     """P3: two supervisors suggest the same names, and still every job runs once."""
-    witness = tmp_path / "witness"
-    ids = Spool(spool.root).enqueue_many([{"command": f'echo "$QUEUECTL_JOB_ID" >> "{witness}"'} for _ in range(200)])
+    marks = Marks(tmp_path / "marks")
+    ids = Spool(spool.root).enqueue_many([{"command": marks.command("S")} for _ in range(200)])
     with Pool(spool, "--drain", count=2) as one, Pool(spool, "--drain", count=2) as two:
         assert one.wait(90) == 0
         assert two.wait(90) == 0
-    assert sorted(witness.read_text().split()) == sorted(ids)
+    assert sorted(marks.lines()) == sorted(f"S {job_id}" for job_id in ids)

@@ -9,13 +9,13 @@ from pathlib import Path
 from queuectl import pools, record
 from queuectl.spool import SpoolDir
 from tests.helpers import wait_until
-from tests.pool import Pool, queuectl
+from tests.pool import SUCCEED, Pool, queuectl
 
 
 def test_torn_records_in_done_are_mended_by_the_next_pool(spool: SpoolDir) -> None:
     """P4: a finished job whose record lost its end is whole JSON again soon after the next pool has started."""
     for number in range(3):
-        queuectl(spool, "enqueue", "--id", f"job{number}", "--command", "true")
+        queuectl(spool, "enqueue", "--id", f"job{number}", "--command", SUCCEED)
     pool = Pool(spool)
     wait_until(lambda: len(spool.job_names("done")) == 3)
     pool.kill_everything()

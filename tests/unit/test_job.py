@@ -242,3 +242,17 @@ def test_schema_knows_our_own_records() -> None:
     """A record that a person opens in an editor is not marked as wrong."""
     data = record.frame({"id": "a", **_spec()}, [record.event("enqueued", NOON_AT, by="enqueue")])
     assert _is_valid(json.loads(data))
+
+
+def test_depth_is_counted_in_arrays_and_objects() -> None:
+    """DEPTH_LIMIT levels are taken and one more is not, however they are mixed (P6)."""
+
+    def nested(levels: int) -> object:
+        value: object = 1
+        for level in range(levels):
+            value = [value, 2] if level % 2 else {"a": value, "b": 3}
+        return value
+
+    assert not job.is_deep(nested(job.DEPTH_LIMIT))
+    assert job.is_deep(nested(job.DEPTH_LIMIT + 1))
+    assert not job.is_deep("[" * 1000)

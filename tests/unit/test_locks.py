@@ -93,7 +93,7 @@ def test_named_lock_of_a_deleted_file_is_not_taken(tmp_path: Path) -> None:
         assert one.try_acquire()
         two._fd = os.open(path, os.O_RDWR)  # opened just before its owner deletes it
         one.remove()
-        assert not path.exists()
+        assert path.exists() == (sys.platform == "win32")  # where a file that anybody has open stays
         assert two.try_acquire()
         assert path.exists()
         assert not three.try_acquire()

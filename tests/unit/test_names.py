@@ -188,3 +188,20 @@ def test_waiting_name_says_only_what_is_not_ordinary() -> None:
     """A job that is simply next is ID.json."""
     assert names.waiting_name("a", None, 0) == "a.json"
     assert names.waiting_name("a", NOON_AT, 9) == "a,due=20270115T080000Z,prio=9.json"
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix", "room", "made"),
+    [
+        ("a.json", "-x", 0, "a-x.json"),
+        ("a,due=20261124T031500Z,prio=9.json", "-x", 0, "a-x,due=20261124T031500Z,prio=9.json"),
+        ("m" * 250 + ".json", "-x", 0, "m" * 248 + "-x.json"),
+        ("m" * 250 + ".json", "", 11, "m" * 239 + ".json"),
+        ("\u00fc" * 125 + ".json", "-x", 0, "\u00fc" * 124 + "-x.json"),
+        ("a," + "m" * 245 + ".json", "-xyz", 0, "a," + "m" * 244 + "-xyz.json"),
+        ("b\udcff.json", "-x", 0, "b\udcff-x.json"),
+    ],
+)
+def test_name_beside_fits_a_folder(name: str, suffix: str, room: int, made: str) -> None:
+    """A file that finds its name taken gets one beside it that is never too long for a file (P7)."""
+    assert names.beside(name, suffix, room=room) == made

@@ -285,3 +285,34 @@ def test_due_time_further_away_than_its_delay_is_due() -> None:
 def test_end_of_a_run_is_told_in_a_few_words(event: record.Event, text: str) -> None:
     """A list has room for a few words on what went wrong."""
     assert record.describe(event) == text
+
+
+def test_exact_takes_what_frame_and_append_write() -> None:
+    """What queuectl writes itself is never copied again, with every key, any text and any number of events (P4)."""
+    spec = {
+        "command": ["sh", "\u202e"],
+        "env": {"A": "=\n"},
+        "tags": ['"\\'],
+        "note": {"a": [[1e300, None]]},
+        'x": ': 1,
+    }
+    data = _frame(_event("enqueued"), **spec)
+    assert record.exact(data) == record.decode(data)
+    assert record.exact(_append(data, _event("started", attempt=1))) is not None
+
+
+def test_repair_of_a_record_with_something_behind_it_is_none() -> None:
+    """A second document behind a whole record is somebody's, not a torn end: it is not cut off (P6)."""
+    data = _frame(_event("enqueued"))
+    assert record.repair(data + b'{"command": "true"}') is None
+    assert record.repair(data + b"\0\0\n") == data
+
+
+def test_loses_events_tells_what_a_repair_costs() -> None:
+    """Only a hole in the middle costs whole events; a torn end costs none (P6)."""
+    data = _frame(_event("enqueued"), _event("started"), _event("failed", exit_code=1, to="pending"))
+    hole = data.replace(b'"started"', b"\0" * 9)
+    whole, torn = record.repair(hole), record.repair(data[:-20])
+    assert whole is not None and torn is not None
+    assert record.loses_events(hole, whole)
+    assert not record.loses_events(data[:-20], torn)

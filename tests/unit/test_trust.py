@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-import pwd
 import sys
 from pathlib import Path
 
 import pytest
 
+if sys.platform == "win32":
+    pytest.skip("POSIX modes: on Windows the folder's ACL decides", allow_module_level=True)
+
+import pwd
+
 from queuectl import trust
 from queuectl.errors import UntrustedSpoolError
 from queuectl.spool import SpoolDir
-
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="on Windows the folder's ACL decides")
 
 
 def test_new_spool_is_trusted(spool: SpoolDir) -> None:
@@ -47,7 +49,7 @@ def test_the_command_of_the_hint_closes_it(spool: SpoolDir) -> None:
     trust.check(spool)
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_folder_of_somebody_else_is_refused(spool: SpoolDir) -> None:
     """An owner can always write, whatever the mode says (P10)."""
     os.chown(spool.folder("pending"), 65534, -1)

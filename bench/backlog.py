@@ -1,0 +1,76 @@
+"""C: how cost grows with the number of waiting jobs: first start, CPU a job, memory; the same number of jobs is run
+from each backlog, so that only what lies in pending/ differs."""
+
+from __future__ import annotations
+
+import statistics
+from typing import NamedTuple
+
+from bench import machine, spools, table
+
+
+class Measured(NamedTuple):
+    """Start in s, CPU in ms a job (whole; and beyond a run that ends after its first job), rate, memory in MB."""
+
+    first_start_s: float
+    cpu_ms: float
+    work_cpu_ms: float
+    steady: float
+    supervisor_mb: float
+    worker_mb: float
+
+
+def _once(parent: str, waiting: int, jobs: int) -> Measured:
+    with spools.folder(parent) as folder:
+        spool = spools.make(folder)
+        spools.fill(spool, waiting)
+        spools.settle_disk()
+        few = machine.run(spools.pool(spool, 2, "--max-jobs", "1"), cwd=folder)
+        before = {run.job_id for run in spools.runs(spool)}
+        process = machine.Process(spools.pool(spool, 2, "--max-jobs", str(jobs)), cwd=folder)
+        with machine.MemoryWatch(process.pid) as memory:
+            ran = process.wait()
+        done = [run for run in spools.runs(spool) if run.job_id not in before]
+    first = max(1, len(done) // 20)
+    return Measured(
+        min(run.started_at for run in done) - ran.began_at,
+        ran.cpu_s / len(done) * 1e3,
+        (ran.cpu_s - few.cpu_s) / (len(done) - len(before)) * 1e3,
+        (len(done) - first) / (done[-1].ended_at - done[first - 1].ended_at),
+        memory.supervisor_mb,
+        memory.worker_mb,
+    )
+
+
+def measure(parent: str, *, sizes: tuple[int, ...], jobs: int, repetitions: int) -> None:
+    """Measure and print."""
+    found: dict[int, list[Measured]] = {size: [] for size in sizes}
+    busy = machine.Busy()
+    for number in range(repetitions):
+        for size in sizes:
+            if size < 1_000_000 or number == 0:  # a million files take minutes to make and to delete
+                found[size].append(_once(parent, size, jobs))
+    base = found[sizes[0]]
+    rows = [
+        [
+            f"{size:,}",
+            _ratio(values, base, "work_cpu_ms"),
+            _ratio(values, base, "cpu_ms"),
+            _ratio(values, base, "steady"),
+            *(table.spread(getattr(value, key) for value in values) for key in Measured._fields),
+        ]
+        for size, values in found.items()
+    ]
+    head = ["waiting", "CPU at work", "CPU", "rate"]
+    head += ["first start s", "CPU ms a job", "at work", "jobs/s", "supervisor MB", "worker MB"]
+    notes = [
+        f"{jobs} jobs run by 2 workers from each backlog; the first three columns are ratios to that of {sizes[0]:,}.",
+        "At work: beyond what a pool takes that ends after its first job. Memory: the most a process ever had.",
+        *table.others(busy.others()),
+    ]
+    table.show("C: waiting jobs", head, rows, notes)
+
+
+def _ratio(values: list[Measured], base: list[Measured], key: str) -> str:
+    middle = statistics.median(getattr(value, key) for value in base)
+    return table.spread(getattr(value, key) / middle for value in values)

@@ -1,0 +1,119 @@
+"""Spools to measure on: made, filled as fast as files can be written, and read afterwards for what happened when."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from queuectl import names, record, setup, times
+from queuectl.lifecycle import DONE, PENDING
+from queuectl.spool import SpoolDir
+
+
+class Run(NamedTuple):
+    """One run as its record tells it: seconds since 1970, to the millisecond."""
+
+    job_id: str
+    started_at: float
+    ended_at: float
+    worker: str
+
+
+_used: list[str] = []
+
+
+@contextmanager
+def folder(parent: str) -> Iterator[str]:
+    """A folder of its own; it stays until `sweep`, because on ext4 deleted files make new ones dear (see `churn`)."""
+    made = tempfile.mkdtemp(prefix="queuectl-bench-", dir=parent)
+    _used.append(made)
+    yield made
+
+
+def sweep() -> None:
+    """Delete what was made."""
+    while _used:
+        shutil.rmtree(_used.pop(), ignore_errors=True)
+
+
+def make(parent: str, *, durability: str = "queue") -> SpoolDir:
+    """A new spool in `parent`."""
+    spool = SpoolDir(os.path.join(parent, f"spool{len(os.listdir(parent))}"))
+    setup.create(spool, rng=random.Random(0))
+    if durability != "queue":
+        spool.write_settings(f'durability = "{durability}"\n', rng=random.Random(0))
+    return spool
+
+
+def fill(spool: SpoolDir, count: int, command: str | list[str] = "true", *, state: str = PENDING) -> list[str]:
+    """Write `count` records as `enqueue` (or, for done/, a worker) leaves them, without its checks; their ids.
+
+    Plain writes of new files, so the file system is as it is after that many real jobs.
+    """
+    now_at = time.time() - count / 1e6 - 1
+    spec = {"id": "ID", "command": command, "max_retries": 3, "backoff_base": 2, "backoff_max": 3600}
+    events = [record.event("enqueued", now_at, by="enqueue")]
+    if state == DONE:
+        events.append(record.event("started", now_at, attempt=1, worker="bench-1", lease="bench-1.0"))
+        events.append(record.event("succeeded", now_at, attempt=1, exit_code=0, duration_s=0.001, to=DONE))
+    before, after = record.frame(spec, events).split(b'"ID"', 1)
+    place = spool.folder(state)
+    rng = random.Random(count)
+    ids = [names.generate_id(now_at + number / 1e6, rng) for number in range(count)]
+    for job_id in ids:
+        fd = os.open(f"{place}/{job_id}.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        os.write(fd, b'%s"%s"%s' % (before, job_id.encode(), after))
+        os.close(fd)
+    return ids
+
+
+def settle_disk() -> None:
+    """Let the disk finish what was written before, so that its work is not measured with ours."""
+    if hasattr(os, "sync"):
+        os.sync()
+
+
+def churn(parent: str, count: int) -> None:
+    """Create and delete files: afterwards ext4 looks for free inodes past those that were freed a moment ago."""
+    place = os.path.join(parent, "churn")
+    os.mkdir(place)
+    for number in range(count):
+        fd = os.open(f"{place}/{number}", os.O_WRONLY | os.O_CREAT, 0o644)
+        os.write(fd, b"x" * 300)
+        os.close(fd)
+    shutil.rmtree(place)
+
+
+def runs(spool: SpoolDir) -> list[Run]:
+    """The runs of the jobs in done/, in the order they ended."""
+    found = []
+    for name in spool.job_names(DONE):
+        with open(spool.path(DONE, name), "rb") as file:
+            document = json.load(file)
+        started = ended = worker = None
+        for event in document["history"]:
+            if event["event"] == "started":
+                started, worker = event["at"], event["worker"]
+            elif event["event"] == "succeeded":
+                ended = event["at"]
+        if started and ended:
+            found.append(Run(document["id"], times.from_text(started), times.from_text(ended), worker or ""))
+    return sorted(found, key=lambda run: run.ended_at)
+
+
+def queuectl(spool: SpoolDir, *words: str) -> list[str]:
+    """The command line of queuectl as the installed command starts it (no `-m`, which costs a few ms more)."""
+    return [sys.executable, "-c", "from queuectl.__main__ import main; main()", "--spool", spool.root, *words]
+
+
+def pool(spool: SpoolDir, count: int, *options: str) -> list[str]:
+    """The command line of a pool of `count` workers."""
+    return queuectl(spool, "worker", "start", "--count", str(count), *options)

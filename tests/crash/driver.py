@@ -1,0 +1,702 @@
+"""The operations of the crash and fault sweeps, and one run of one of them that is killed, or fails, at a given call.
+
+    python -m tests.crash.driver                       the operations, and how many changes of the disk each makes
+    python -m tests.crash.driver settle before 2 DIR   settle in the new folder DIR, killed before its second change
+
+The tests fork instead: a new interpreter for each of a thousand points would take minutes. What runs is the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing import Pipe
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from queuectl import config, fsops, record
+from queuectl.api import Spool
+from queuectl.claim import Declined
+from queuectl.errors import QueuectlError
+from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
+from queuectl.rejects import RejectedFiles
+from queuectl.rescue import Rescue
+from queuectl.retention import Retention
+from queuectl.settle import Claimed
+from queuectl.spool import SpoolDir
+from queuectl.worker import Finished, Passed, Trouble, Vanished, Worker
+from tests.crash.inject import Call, Plan, injected
+from tests.helpers import Desk, FakeClock, make_spool, write_drop
+
+OK = Outcome("succeeded", 0, "", 0.01)
+FAILED = Outcome("failed", 1, "", 0.01)
+HOUR_S = 3600.0
+
+# It fails until its run number $PASS_AT. Its evidence: a line at each end of a run, a line where another run was under way,
+# and what it prints.
+COMMAND = """
+mkdir "$WITNESS.live" 2>/dev/null || echo "O $QUEUECTL_ATTEMPT" >> "$WITNESS"
+echo "S $QUEUECTL_ATTEMPT" >> "$WITNESS"
+echo "printed by $QUEUECTL_ATTEMPT"
+sleep $RUN_S
+echo "E $QUEUECTL_ATTEMPT" >> "$WITNESS"
+rmdir "$WITNESS.live" 2>/dev/null
+[ "$(grep -c ^E "$WITNESS")" -ge "$PASS_AT" ]
+"""
+
+
+class Hands(Desk):
+    """A producer's, a worker's and a supervisor's hands in one spool, as one process has them."""
+
+    def __init__(
+        self, root: Path, worker: str, *, durability: str = "queue", clock: FakeClock | None = None
+    ) -> None:
+        spool = SpoolDir.open(root / "spool")
+        settings = config.defaults()._replace(durability=durability, keep_done=HOUR_S)
+        super().__init__(spool, worker=worker, clock=clock or FakeClock(time.time()), settings=settings)
+        self.witness = root / "witness"
+        self.name = worker
+        self.rescue = Rescue(spool, settings, self.claims, self.stripes, clock=self.clock, rng=self.rng)
+        self.rejected = RejectedFiles(spool, settings, clock=self.clock, rng=self.rng)
+        self.retention = Retention(spool, settings, self.stripes, clock=self.clock)
+        self.api = Spool(spool.root)
+        self.api.settings, self.api._clock, self.api._producer = settings, self.clock, self.producer
+
+    def work(self, name: str) -> None:
+        """A real worker claims, starts the command, settles and ends. Raises OSError where it reports trouble."""
+        ours, theirs = Pipe()
+        os.environ |= {"WITNESS": str(self.witness), "RUN_S": os.environ.get("RUN_S", "0.03")}
+        worker = Worker(theirs, self.spool, self.settings, worker=f"{self.name}-real", cwd=self.spool.root)
+        troubles: list[str] = []
+
+        def supervise() -> None:
+            ours.send(("feed", [name]))
+            while True:
+                try:
+                    reports = ours.recv()
+                except EOFError:
+                    return
+                for report in reports:
+                    if isinstance(report, Trouble):
+                        troubles.append(report.text)
+                    elif isinstance(report, Vanished):
+                        troubles.append("its file vanished")
+                    if isinstance(report, Finished | Passed | Vanished):
+                        ours.send(("stop",))
+                        return
+
+        thread = threading.Thread(target=supervise)
+        thread.start()
+        try:
+            worker.run()
+        finally:
+            theirs.close()
+            thread.join()
+            ours.close()
+        if troubles:
+            raise OSError(errno.EIO, troubles[0])
+
+    def end(self) -> None:
+        """What a killed process leaves: no lock, and every file."""
+        self.lease.leave()
+        self.lease.close()
+        self.stripes.close()
+
+
+Endings = dict[str, set[str]]
+"""By a job's tag or id: the histories that it may have in the end, such as `enqueued started succeeded @done`; "" for
+a job that is not there."""
+
+
+class Operation(NamedTuple):
+    """One thing that a process does to a spool.
+
+    `prepare` makes the spool (once), `begin` brings the process to where the sweep starts, `act` is swept. `ends` are
+    the histories after an operation that has returned and a recovery; `cut` those that are right too where it was
+    killed. `kept` are texts that rejected/ must hold then.
+    """
+
+    name: str
+    prepare: Callable[[Hands], object]
+    begin: Callable[[Hands], Any]
+    act: Callable[[Hands, Any], object]
+    ends: Endings
+    cut: Endings = {}
+    kept: tuple[bytes, ...] = ()
+    logs: tuple[str, ...] = ()
+    again: bool = False
+    """A person's command: who saw it killed gives it again, and then it must work."""
+
+
+def _nothing(_hands: Hands) -> None:
+    return None
+
+
+def _claim(name: str) -> Callable[[Hands, Any], object]:
+    return lambda hands, _: hands.claim(name)
+
+
+def _started(hands: Hands) -> Claimed:
+    return hands.start("job.json")
+
+
+def _settle(outcome: Outcome) -> Callable[[Hands, Any], object]:
+    return lambda hands, claimed: hands.claims.settle(claimed, outcome)
+
+
+def _enqueued(**keys: Any) -> Callable[[Hands], object]:
+    return lambda hands: hands.enqueue(id="job", **keys)
+
+
+def _abandoned(hands: Hands, **keys: Any) -> Path:
+    hands.start(hands.enqueue(id="job", **keys))
+    Path(hands.spool.output_path(hands.lease.name)).write_text("printed")
+    hands.die()
+    return Path(hands.spool.path(RUNNING, "job.json"))
+
+
+def _finished(hands: Hands, outcome: Outcome = OK, **keys: Any) -> Path:
+    settled = hands.run(hands.enqueue(id="job", **keys), outcome)
+    Path(hands.spool.log_path("job", 1)).write_text("printed")
+    return Path(hands.spool.path(settled.to, settled.name))
+
+
+def _outcome_on_record(hands: Hands) -> None:
+    done = _finished(hands)
+    done.rename(hands.spool.path(RUNNING, "job.json"))
+
+
+def _torn_start(hands: Hands) -> None:
+    path = _abandoned(hands)
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def _torn_waiting(hands: Hands) -> None:
+    path = Path(hands.spool.path(PENDING, hands.enqueue(id="job")))
+    path.write_bytes(path.read_bytes()[:-3])
+
+
+def _edited(path: Path) -> None:
+    """As an editor saves it: a byte order mark, other white space."""
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(json.loads(path.read_bytes())).encode())
+
+
+def _started_and_edited(hands: Hands) -> Claimed:
+    claimed = _started(hands)
+    _edited(Path(hands.spool.path(RUNNING, "job.json")))
+    return claimed
+
+
+def _dragged(path: Path, hands: Hands) -> None:
+    path.rename(hands.spool.path(PENDING, "job.json"))
+
+
+def _drop(name: str, content: object) -> Callable[[Hands], object]:
+    return lambda hands: hands.drop(name, content)
+
+
+def _quiet(hands: Hands) -> Declined:
+    return hands.decline("job.json")
+
+
+def _reject_quiet(hands: Hands, declined: Declined) -> object:
+    assert declined.sig is not None
+    return hands.claims.reject_quiet("job.json", declined.sig, declined.text, declined.hint)
+
+
+def _corrected(hands: Hands) -> None:
+    hands.drop("job.json", b'{"command": ')
+    _reject_quiet(hands, _quiet(hands))
+    write_drop(hands.spool, "job.json", {"command": "true"}, REJECTED)
+
+
+BATCH = [{"command": "true", "id": "one"}, {"command": "true", "tags": ["two"]}, {"no": "job"}, {"command": "x" * 70}]
+BATCH[3]["tags"] = ["three"]
+_SPLIT: Endings = {name: {"enqueued started succeeded @done"} for name in ("one", "two", "three")}
+
+
+def _cut_batch(hands: Hands) -> None:
+    """A split that was cut after its first job."""
+    made = hands.producer.prepare(BATCH[0], by="batch", batch="job-cut-tokn#1")
+    hands.producer.publish([made])
+    Path(hands.spool.taken_dir, "job-cut-tokn.json").write_text(json.dumps(BATCH))
+
+
+def _old(hands: Hands) -> None:
+    hands.clock.advance(-100 * HOUR_S)
+    path = _finished(hands)
+    os.utime(path, (hands.clock.now(), hands.clock.now()))
+
+
+def _purge(hands: Hands, _: object) -> None:
+    hands.api.purge("job")
+
+
+_ONCE = "enqueued started succeeded @done"
+_TWICE = "enqueued started abandoned started succeeded @done"
+_REAL = {"command": COMMAND, "backoff_base": 0, "cwd": "/"}
+
+OPERATIONS = {
+    made.name: made
+    for made in (
+        Operation(
+            "enqueue",
+            _nothing,
+            _nothing,
+            lambda hands, _: hands.api.enqueue("true", id="job"),
+            {"job": {_ONCE}},
+            {"job": {""}},
+        ),
+        Operation(
+            "enqueue without an id",
+            _nothing,
+            _nothing,
+            lambda hands, _: hands.api.enqueue("true", tags=["job"], priority=3),
+            {"job": {_ONCE}},
+            {"job": {""}},
+        ),
+        Operation(
+            "enqueue many",
+            _nothing,
+            _nothing,
+            lambda hands, _: hands.api.enqueue_many([{"command": "true", "tags": [tag]} for tag in "abc"]),
+            {tag: {_ONCE} for tag in "abc"},
+            {tag: {""} for tag in "abc"},
+        ),
+        Operation("claim", _enqueued(), _nothing, _claim("job.json"), {"job": {_TWICE}}, {"job": {_ONCE}}),
+        Operation(
+            "claim without an id",
+            lambda hands: hands.enqueue(tags=["job"]),
+            lambda hands: next(name for name in hands.spool.waiting_names()),
+            lambda hands, name: hands.claim(name),
+            {"job": {_TWICE}},
+            {"job": {_ONCE}},
+        ),
+        Operation(
+            "settle: success", _enqueued(), _started, _settle(OK), {"job": {_ONCE}}, {"job": {_TWICE}}
+        ),
+        Operation(
+            "settle: retry",
+            _enqueued(),
+            _started,
+            _settle(FAILED),
+            {"job": {"enqueued started failed started succeeded @done"}},
+            {"job": {_TWICE}},
+        ),
+        Operation(
+            "settle: last failure",
+            _enqueued(max_retries=0),
+            _started,
+            _settle(FAILED),
+            {"job": {"enqueued started failed @dlq"}},
+            {"job": {"enqueued started abandoned @dlq"}},
+        ),
+        Operation(
+            "settle: release",
+            _enqueued(),
+            _started,
+            _settle(Outcome("released", None, "shutdown")),
+            {"job": {"enqueued started released started succeeded @done"}},
+            {"job": {_TWICE}},
+        ),
+        Operation(
+            "settle: edited meanwhile",
+            _enqueued(),
+            _started_and_edited,
+            _settle(OK),
+            {"job": {_ONCE}},
+            {"job": {_TWICE}},
+            kept=(b'\xef\xbb\xbf{"format": 1',),
+        ),
+        Operation(
+            "work: success",
+            _enqueued(**_REAL, env={"PASS_AT": "1"}),
+            _nothing,
+            lambda hands, _: hands.work("job.json"),
+            {"job": {_ONCE}},
+            {"job": {_TWICE}},
+            logs=("job",),
+        ),
+        Operation(
+            "work: retry",
+            _enqueued(**_REAL, env={"PASS_AT": "2"}),
+            _nothing,
+            lambda hands, _: hands.work("job.json"),
+            {"job": {"enqueued started failed started succeeded @done"}},
+            {"job": {_TWICE, "enqueued started abandoned started failed started succeeded @done"}},
+            logs=("job",),
+        ),
+        Operation(
+            "work: last failure",
+            _enqueued(**_REAL, env={"PASS_AT": "9"}, max_retries=0),
+            _nothing,
+            lambda hands, _: hands.work("job.json"),
+            {"job": {"enqueued started failed @dlq"}},
+            {"job": {"enqueued started abandoned @dlq"}},
+        ),
+        Operation(
+            "drop", _drop("job.json", {"command": "true"}), _nothing, _claim("job.json"), {"job": {_TWICE}}, {"job": {_ONCE}}
+        ),
+        Operation(
+            "drop with another id",
+            _drop("job.json", {"command": "true", "id": "other"}),
+            _nothing,
+            _claim("job.json"),
+            {"other": {_TWICE}},
+            {"other": {_ONCE}},
+        ),
+        Operation(
+            "drop of a record that was edited",
+            lambda hands: _edited(Path(hands.spool.path(PENDING, hands.enqueue(id="job")))),
+            _nothing,
+            _claim("job.json"),
+            {"job": {_TWICE}},
+            {"job": {_ONCE}},
+        ),
+        Operation("batch: array", _drop("job.json", BATCH), _nothing, _claim("job.json"), _SPLIT, kept=(b'"no"',)),
+        Operation(
+            "batch: lines",
+            _drop("job.jsonl", "\n".join(json.dumps(item) for item in BATCH)),
+            _nothing,
+            lambda hands, _: hands.claims.split("job.jsonl"),
+            _SPLIT,
+            kept=(b'"no"',),
+        ),
+        Operation(
+            "batch: finish",
+            _cut_batch,
+            _nothing,
+            lambda hands, _: hands.rescue.finish_batches(),
+            _SPLIT,
+            kept=(b'"no"',),
+        ),
+        Operation(
+            "requeue",
+            lambda hands: _finished(hands, FAILED, max_retries=0),
+            _nothing,
+            lambda hands, _: hands.api.requeue("job"),
+            {"job": {"enqueued started failed requeued started succeeded @done"}},
+            {"job": {"enqueued started failed requeued requeued started succeeded @done"}},
+            again=True,
+        ),
+        Operation("purge", _finished, _nothing, _purge, {"job": {""}}, again=True),
+        Operation(
+            "retention", _old, _nothing, lambda hands, _: hands.retention.step(), {"job": {""}}, {"job": {_ONCE}}
+        ),
+        Operation(
+            "rescue: abandoned",
+            _abandoned,
+            _nothing,
+            lambda hands, _: hands.rescue.look(set()),
+            {"job": {_TWICE}},
+            logs=("job",),
+        ),
+        Operation(
+            "rescue: abandoned for the last time",
+            lambda hands: _abandoned(hands, max_retries=0),
+            _nothing,
+            lambda hands, _: hands.rescue.look(set()),
+            {"job": {"enqueued started abandoned @dlq"}},
+            logs=("job",),
+        ),
+        Operation(
+            "rescue: outcome on record",
+            _outcome_on_record,
+            _nothing,
+            lambda hands, _: hands.rescue.look(set()),
+            {"job": {_ONCE}},
+        ),
+        Operation(
+            "rescue: torn", _torn_start, _nothing, lambda hands, _: hands.rescue.look(set()), {"job": {_ONCE}}
+        ),
+        Operation(
+            "rescue: not started",
+            lambda hands: Path(hands.spool.path(PENDING, hands.enqueue(id="job"))).rename(
+                hands.spool.path(RUNNING, "job.json")
+            ),
+            _nothing,
+            lambda hands, _: hands.rescue.look(set()),
+            {"job": {_ONCE}},
+        ),
+        Operation(
+            "reject: broken", _drop("job.json", b'{"command'), _quiet, _reject_quiet, {"job": {""}}, kept=(b'{"command',)
+        ),
+        Operation(
+            "reject: no job",
+            _drop("job.json", {"command": 7}),
+            _nothing,
+            _claim("job.json"),
+            {"job": {""}},
+            kept=(b'{"command": 7}',),
+        ),
+        Operation(
+            "heal", _corrected, _nothing, lambda hands, _: hands.rejected.look(), {"job": {_ONCE}}
+        ),
+        Operation("mend", _torn_waiting, _quiet, _reject_quiet, {"job": {_ONCE}}),
+        Operation(
+            "drag: done",
+            lambda hands: _dragged(_finished(hands), hands),
+            _nothing,
+            _claim("job.json"),
+            {"job": {"enqueued started succeeded requeued started abandoned started succeeded @done"}},
+            # A kill between the move to running/ and the start: the file is back where it was dragged from.
+            {"job": {"enqueued started succeeded requeued started succeeded @done", _ONCE}},
+        ),
+        Operation(
+            "drag: abandoned",
+            lambda hands: _dragged(_abandoned(hands), hands),
+            _nothing,
+            _claim("job.json"),
+            {"job": {_TWICE}},
+        ),
+    )
+}
+
+
+# ------------------------------------------------------------------------------------------------- one run of one
+
+
+class Template:
+    """A prepared spool, and copies of it for each point of a sweep."""
+
+    def __init__(self, operation: Operation, folder: Path) -> None:
+        self.operation = operation
+        self._folder = folder
+        self._copies = 0
+        root = folder / "template"
+        make_spool(root / "spool")
+        hands = Hands(root, "before")
+        self.bystanders = self._make_bystanders(hands)
+        operation.prepare(hands)
+        hands.close()
+
+    @staticmethod
+    def _make_bystanders(hands: Hands) -> dict[str, bytes]:
+        """Files that no operation may touch."""
+        hands.run(hands.enqueue(id="kept-done"), OK)
+        hands.run(hands.enqueue(id="kept-dead", max_retries=0), FAILED)
+        for folder, name in ((PENDING, "notes.txt"), (REJECTED, "old.json"), (REJECTED, "old.json.reason.txt")):
+            hands.drop(name, b"somebody's", folder)
+        paths = [
+            os.path.join(state, name)
+            for state in (PENDING, DONE, DLQ, REJECTED)
+            for name in os.listdir(hands.spool.folder(state))
+        ]
+        return {path: Path(hands.spool.root, path).read_bytes() for path in paths}
+
+    def copy(self) -> Path:
+        """A fresh copy; the one before is deleted."""
+        shutil.rmtree(self._folder / f"copy{self._copies}", ignore_errors=True)
+        self._copies += 1
+        return Path(shutil.copytree(self._folder / "template", self._folder / f"copy{self._copies}"))
+
+
+class Ran(NamedTuple):
+    """What came of a child: was it killed as planned, and else the calls that it made before it had acknowledged."""
+
+    killed: bool
+    calls: list[Call]
+
+
+def run_here(operation: Operation, root: Path, plan: Plan, *, durability: str = "queue") -> Hands:
+    """Do the operation in this process, with the plan's hand on its calls; what is left are its hands."""
+    hands = Hands(root, "swept", durability=durability)
+    begun = operation.begin(hands)
+    with injected(plan):
+        operation.act(hands, begun)
+    return hands
+
+
+def run_in_child(operation: Operation, root: Path, at: int = 0, how: str = "") -> Ran:
+    """Do the operation in a forked child that kills itself at the planned call, and wait for its end.
+
+    Raises:
+        AssertionError: the child ended in any other way than by its own kill or by success; its traceback is told.
+    """
+    told = root / "told"
+    pid = os.fork()
+    if pid == 0:
+        _child(operation, root, at, how, told)
+    _, status = os.waitpid(pid, 0)
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        return Ran(True, [])
+    text = told.read_text() if told.exists() else ""
+    assert os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0, f"{operation.name}, {how} {at}: {status}\n{text}"
+    return Ran(False, [Call(*row) for row in json.loads(text)])
+
+
+def _child(operation: Operation, root: Path, at: int, how: str, told: Path) -> None:
+    signal.alarm(30)
+    try:
+        plan = Plan(at, how, end=lambda: os.kill(os.getpid(), signal.SIGKILL))
+        run_here(operation, root, plan)
+        told.write_text(json.dumps(plan.calls))
+        os._exit(0)
+    except BaseException:
+        told.write_text(traceback.format_exc())
+    finally:
+        os._exit(1)
+
+
+# ------------------------------------------------------------------------------------------------ recovery, judging
+
+
+def recover(root: Path, operation: Operation, *, cut: bool, seconds: float = 15.0) -> None:
+    """What a new pool does, until nothing is left to do: rescue, finish, claim, run, settle. Time passes as needed."""
+    hands = Hands(root, "again")
+    deadline = time.monotonic() + seconds
+    try:
+        if cut and operation.again:
+            with contextlib.suppress(QueuectlError):  # it had got so far that there is nothing to do
+                operation.act(hands, operation.begin(hands))
+        while time.monotonic() < deadline:
+            worked = len(hands.rescue.look(set())) + hands.rescue.finish_batches() + len(hands.rejected.look())
+            worked += sum(_work_off(hands, name) for name in sorted(hands.spool.waiting_names()))
+            if hands.spool.job_names(RUNNING):
+                time.sleep(0.002)  # a command of a killed worker holds the lease
+            elif not hands.spool.waiting_names():
+                return
+            elif not worked:
+                hands.clock.advance(HOUR_S)
+    finally:
+        hands.close()
+
+
+def _work_off(hands: Hands, name: str) -> bool:
+    claimed = hands.claim(name)
+    if isinstance(claimed, Claimed):
+        hands.claims.settle(claimed, _run(hands, claimed) if claimed.record.command == COMMAND else OK)
+        return True
+    if claimed.why == "arriving" and claimed.sig is not None:
+        if name.endswith(".jsonl") and not claimed.text:
+            hands.claims.split(name)
+        else:
+            hands.claims.reject_quiet(name, claimed.sig, claimed.text, claimed.hint)
+        return True
+    return claimed.why not in ("later", "busy") or claimed.name != name
+
+
+def _run(hands: Hands, claimed: Claimed) -> Outcome:
+    env = {**os.environ, **claimed.record.env, "WITNESS": str(hands.witness), "RUN_S": "0"}
+    env |= {"QUEUECTL_JOB_ID": claimed.job_id, "QUEUECTL_ATTEMPT": str(claimed.attempt)}
+    with open(hands.spool.log_path(claimed.job_id, claimed.attempt), "w") as log:
+        done = subprocess.run(["sh", "-c", COMMAND], env=env, stdout=log, check=False, pass_fds=(hands.lease.fd,))
+    return OK if done.returncode == 0 else FAILED
+
+
+def judge(
+    root: Path, template: Template, allowed: Endings, shorten: Callable[[str], str] = lambda ending: ending
+) -> list[str]:
+    """What is wrong with a spool after the recovery, each as a sentence; nothing where every promise was kept."""
+    spool = SpoolDir(root / "spool")
+    operation = template.operation
+    wrong: list[str] = []
+    found: dict[str, list[str]] = {}
+    places: dict[str, list[str]] = {}
+    for state in (PENDING, RUNNING, DONE, DLQ):
+        for name in spool.job_names(state):
+            path = os.path.join(state, name)
+            if path in template.bystanders:
+                continue
+            data = fsops.read(spool.path(state, name), 1 << 26).data
+            if not record.is_record(data):
+                wrong.append(f"{path} is torn: {data[-80:]!r}")
+                continue
+            item = record.decode(data)
+            kinds = [event.event for event in item.history if event.event != "warning"]
+            found.setdefault((item.tags or [item.id])[0], []).append(f"{' '.join(kinds)} @{state}")
+            places.setdefault(item.id.lower(), []).append(path)
+            attempts = [event.attempt for event in item.history if event.event == "started"]
+            if attempts != list(range(1, len(attempts) + 1)):
+                wrong.append(f"{path} has the attempts {attempts} (P4)")
+            if state != PENDING and name != f"{item.id}.json":
+                wrong.append(f"{path} holds the job {item.id}")
+    wrong += [f"{job_id} is in {' and '.join(paths)} (P2)" for job_id, paths in places.items() if len(paths) > 1]
+    for key in sorted({*found, *allowed}):
+        histories = found.get(key, [""])
+        if len(histories) > 1:
+            wrong.append(f"{key} is there {len(histories)} times: {histories}")
+        elif shorten(histories[0]) not in allowed.get(key, {""}):
+            wrong.append(f"{key} ended as {histories[0]!r}, not {' or '.join(map(repr, sorted(allowed.get(key, {''}))))}")
+    for left in (*spool.waiting_names(), *spool.job_names(RUNNING)):
+        wrong.append(f"{left} is stuck (P5)")
+    for path, data in template.bystanders.items():
+        now = Path(spool.root, path)
+        if not now.exists() or now.read_bytes() != data:
+            wrong.append(f"{path} was touched (P7, P11)")
+    wrong += [f"{name} in taken/ is not finished" for name in os.listdir(spool.taken_dir) if not name.endswith(".done")]
+    wrong += _judge_rejected(spool, operation)
+    wrong += _judge_runs(root, spool)
+    ids = {os.path.basename(path).removesuffix(".json") for paths in places.values() for path in paths}
+    logs = os.listdir(spool.folder("logs"))
+    wrong += [f"{name} is a log of no job" for name in logs if name.rsplit(".", 2)[0] not in ids]
+    wrong += [f"no log of {key}" for key in operation.logs if not list(Path(spool.folder("logs")).glob(f"{key}.*.log"))]
+    return wrong
+
+
+def _judge_rejected(spool: SpoolDir, operation: Operation) -> list[str]:
+    names = [name for name in spool.job_names(REJECTED) if name != "old.json"]
+    wrong = [f"{name} is rejected without a reason" for name in names if not os.path.exists(spool.reason_path(name))]
+    texts = [Path(spool.path(REJECTED, name)).read_bytes() for name in names]
+    wrong += [f"{text!r} was rejected" for text in texts if not any(part in text for part in operation.kept)]
+    return wrong
+
+
+def _judge_runs(root: Path, spool: SpoolDir) -> list[str]:
+    """What the command itself saw: no other run of its job (P3), and its own start on record before it (P4)."""
+    witness = root / "witness"
+    lines = [line.split() for line in witness.read_text().splitlines()] if witness.exists() else []
+    started = [
+        str(event.attempt)
+        for state in (DONE, DLQ)
+        for name in spool.job_names(state)
+        if name == "job.json" and witness.exists()
+        for event in spool.read(state, name).record.history
+        if event.event == "started"
+    ]
+    wrong = [f"attempt {attempt} ran while another did (P3): {lines}" for kind, attempt in lines if kind == "O"]
+    ran = [attempt for kind, attempt in lines if kind == "S"]
+    wrong += [f"attempt {attempt} ran and is not on record (P4)" for attempt in ran if attempt not in started]
+    wrong += [f"attempt {attempt} ran twice (P4)" for attempt in set(ran) if ran.count(attempt) > 1]
+    return wrong
+
+
+def allowed_endings(operation: Operation, *, cut: bool) -> Endings:
+    """The histories that are right after an operation that returned, or after one that was cut short."""
+    if not cut:
+        return operation.ends
+    return {key: histories | operation.cut.get(key, set()) for key, histories in operation.ends.items()}
+
+
+def main(words: list[str]) -> int:
+    """See the top of this file."""
+    if not words:
+        for operation in OPERATIONS.values():
+            with tempfile.TemporaryDirectory() as folder:
+                ran = run_in_child(operation, Template(operation, Path(folder)).copy())
+                print(f"{len(ran.calls):4}  {operation.name}: {' '.join(call.kind for call in ran.calls)}")
+        return 0
+    name, how, number, folder = words
+    template = Template(OPERATIONS[name], Path(folder))
+    root = template.copy()
+    ran = run_in_child(template.operation, root, int(number), how)
+    print("killed" if ran.killed else "not killed: it makes fewer changes")
+    recover(root, template.operation, cut=ran.killed)
+    wrong = judge(root, template, allowed_endings(template.operation, cut=ran.killed))
+    print("\n".join(wrong) or f"every promise was kept in {root}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

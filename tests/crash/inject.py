@@ -1,0 +1,169 @@
+"""A hand on every system call that `fsops` makes (and on the start of a command): count it, end there, or fail it.
+
+`fsops` is the only door to the disk, so its module global `os` is replaced by a stand-in that asks before and after
+each call. Below the functions of `fsops`, not around them: a publish can so be cut between its link and its unlink, a
+write in its middle, and what `fsops` itself does about a full disk is under test too.
+
+What is not a change (an open for reading, a read, a listing) is counted only where calls are to fail. Syncs are not
+made: a killed process loses nothing that the kernel has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from queuectl import executor_posix, fsops
+
+# Calls that change what is on disk. A kill elsewhere is the same as one after the change before it.
+CHANGES = ("create", "write", "ftruncate", "unlink", "link", "rename", "replace", "mkdir", "spawn")
+# Further calls that can fail.
+OTHERS = ("open", "read", "listdir", "lstat", "fsync", "syncfs")
+# A write is cut after these shares of its bytes: in its middle, and before the last byte (of an event: the closing).
+TORN = {"torn": 0.5, "torn late": 1.0}
+
+
+class Crash(BaseException):
+    """The process "dies" here: no handler of the package knows it, and every later change raises it again."""
+
+
+class Call(NamedTuple):
+    """One call that was seen: its place in the order, its kind, and the path that it was made with."""
+
+    number: int
+    kind: str
+    path: str
+
+
+class Plan:
+    """What is to happen: nothing (`Plan()` only counts), an end, or an error.
+
+    Args:
+        at: the number of the call at which it happens, from 1; 0 for never.
+        how: `before`, `after`, `torn` or `torn late` for an end; `error` or `short` (a write that fails half done).
+        code: the errno of an error.
+        stays: for how many more changes the error stays; then the disk works again.
+        end: what ends the process; in a forked child a SIGKILL to itself.
+    """
+
+    def __init__(
+        self, at: int = 0, how: str = "", *, code: int = 0, stays: int = 0, end: Callable[[], None] | None = None
+    ) -> None:
+        self.calls: list[Call] = []
+        self.happened: Call | None = None
+        self._at = at
+        self._how = how
+        self._code = code
+        self._stays = stays
+        self._end = end or self._crash
+        self._counted = (*CHANGES, *OTHERS) if code or not how else CHANGES
+        self._armed = True
+        self._dead = False
+
+    def disarm(self) -> None:
+        """From now on every call is made as it is."""
+        self._armed = False
+
+    @staticmethod
+    def _crash() -> None:
+        raise Crash
+
+    def make(self, kind: str, real: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Make one call, or what is planned instead of it."""
+        if not self._armed:
+            return real(*args, **options)
+        if self._dead:
+            if kind in CHANGES:
+                raise Crash
+            return real(*args, **options)
+        if kind not in self._counted:
+            return real(*args, **options)
+        if self._stays and self.happened is not None:
+            if kind in CHANGES:
+                self._stays -= 1
+                raise OSError(self._code, os.strerror(self._code), *args[:1])
+            return real(*args, **options)
+        path = os.fsdecode(args[0]) if args and isinstance(args[0], str | bytes) else ""
+        call = Call(len(self.calls) + 1, kind, path)
+        self.calls.append(call)
+        if call.number != self._at:
+            return real(*args, **options)
+        if self._how in ("short", *TORN) and kind != "write":
+            return real(*args, **options)  # such a point is none; the sweep tells by `happened`
+        self.happened = call
+        if self._how in ("short", *TORN):
+            data = args[1]
+            real(args[0], data[: min(len(data) - 1, int(len(data) * TORN.get(self._how, 0.5)))])
+        elif self._how == "after":
+            real(*args, **options)
+        if self._code:
+            raise OSError(self._code, os.strerror(self._code), *args[:1])
+        self._dead = True
+        return self._end()
+
+
+class _Os:
+    """`os` with a hand on it."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        for kind in ("write", "ftruncate", "unlink", "link", "rename", "replace", "mkdir", "read", "listdir", "lstat"):
+            setattr(self, kind, self._asking(kind, getattr(os, kind)))
+        self.fsync = self._asking("fsync", lambda _fd: None)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def open(self, path: str, flags: int, *rest: Any) -> int:
+        """An open that makes a file is a change."""
+        kind = "create" if flags & os.O_CREAT and not os.path.lexists(path) else "open"
+        fd: int = self._plan.make(kind, os.open, (path, flags, *rest), {})
+        return fd
+
+    def _asking(self, kind: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args, **options: self._plan.make(kind, real, args, options)
+
+
+@contextlib.contextmanager
+def injected(plan: Plan) -> Iterator[Plan]:
+    """Put the plan's hand on the calls of this process, for as long as the block lasts."""
+    rename = fsops._no_replace()
+    assert rename is not None, "POSIX only"
+
+    def asking_rename(source: bytes, target: bytes) -> int:
+        try:
+            return int(plan.make("rename", rename, (source, target), {}))
+        except OSError as error:
+            ctypes.set_errno(error.errno or errno.EIO)
+            return -1
+
+    def asking_sync(folder: str, paths: Any) -> None:
+        plan.make("syncfs", lambda *_: None, (folder, paths), {})
+
+    before = (fsops.os, fsops._no_replace_call, fsops.sync_files, executor_posix.os)
+    fsops.os = _Os(plan)  # type: ignore[assignment]
+    fsops._no_replace_call = asking_rename
+    fsops.sync_files = asking_sync
+    executor_posix.os = _OnlySpawn(plan)  # type: ignore[assignment]
+    try:
+        yield plan
+    finally:
+        fsops.os, fsops._no_replace_call, fsops.sync_files, executor_posix.os = before  # type: ignore[assignment]
+
+
+class _OnlySpawn:
+    """`os` for the executor: the start of a command is a change of the world, the rest is none of the disk."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def posix_spawnp(self, *args: Any, **options: Any) -> Any:
+        """Ask, then start."""
+        return self._plan.make("spawn", os.posix_spawnp, args, options)

@@ -1,0 +1,53 @@
+"""A real process is killed at every change that an operation makes to the disk; then every promise is checked.
+
+Between two changes a kill leaves the same files wherever it falls, so a kill before each change, a kill in the middle
+of each write, and one after the last change are all that there are. What is not shown here: power cuts, which lose
+what was not synced.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.crash.driver import OPERATIONS, Operation, Template, allowed_endings, judge, recover, run_in_child
+from tests.crash.inject import CHANGES, TORN
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, and kills by signal")
+
+
+def sweep(operation: Operation, folder: Path, *, every: bool = False) -> int:
+    """Kill the operation at each of its points, recover and judge; return how many points there were."""
+    template = Template(operation, folder)
+    root = template.copy()
+    ran = run_in_child(operation, root)
+    recover(root, operation, cut=False)
+    wrong = judge(root, template, allowed_endings(operation, cut=False))
+    assert not wrong, f"{operation.name}, not killed:\n" + "\n".join(wrong)
+    changes = [call for call in ran.calls if call.kind in CHANGES]
+    points = [(place, "before") for place in range(1, len(changes) + 1)]
+    points += [(place, "after") for place in range(1 if every else len(changes), len(changes) + 1)]
+    points += [(place, how) for place, call in enumerate(changes, 1) if call.kind == "write" for how in TORN]
+    for place, how in points:
+        root = template.copy()
+        assert run_in_child(operation, root, place, how).killed, f"{operation.name} makes fewer calls than it did"
+        recover(root, operation, cut=True)
+        wrong = judge(root, template, allowed_endings(operation, cut=True))
+        call = changes[place - 1]
+        assert not wrong, f"{operation.name}, killed {how} change {place}, {call.kind} {call.path}:\n" + "\n".join(wrong)
+    return len(points)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
+def test_a_kill_at_any_change_breaks_no_promise(operation: Operation, folder: Path) -> None:
+    """P1 to P7: after a kill before any change or within any write nothing is lost, doubled, torn, overwritten or stuck."""
+    print(f"{sweep(operation, folder)} points: {operation.name}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
+def test_a_kill_after_any_change_breaks_no_promise_either(operation: Operation, tmp_path: Path) -> None:
+    """P1 to P7: the same with a kill after each change too, which by the disk alone could be left out."""
+    print(f"{sweep(operation, tmp_path, every=True)} points: {operation.name}")

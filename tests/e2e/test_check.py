@@ -1,0 +1,80 @@
+"""`check --repair` beside real workers, and after all of them were killed."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from queuectl import check
+from queuectl.check import Checked
+from queuectl.clock import Clock
+from queuectl.findings import PROBLEM
+from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
+from queuectl.producer import Producer
+from queuectl.spool import SpoolDir
+from tests.helpers import wait_until
+from tests.pool import Pool, Witness, command_of, ends_with, queuectl
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills by signal")
+
+
+def repair(spool: SpoolDir) -> Checked:
+    """One `check --repair`."""
+    return check.run(spool, repair=True, names_only=False, clock=Clock(), rng=random.Random())
+
+
+def enqueue(spool: SpoolDir, *documents: dict[str, object]) -> list[str]:
+    """Put jobs into the spool."""
+    producer = Producer(spool, spool.settings(), clock=Clock(), rng=random.Random())
+    return producer.publish([producer.prepare(document, by="enqueue") for document in documents])
+
+
+def problems(found: Checked) -> list[tuple[str, str, str]]:
+    """What is a fault, without the notes."""
+    return [(each.code, each.path, each.text) for each in found.findings if each.severity == PROBLEM]
+
+
+def test_repairs_beside_a_pool_touch_no_live_job(spool: SpoolDir, tmp_path: Path) -> None:
+    """Checks that repair, again and again while a pool works, find no fault, and every job runs as often as it should.
+
+    Jobs succeed, fail, are retried and die meanwhile, one runs all of the time, and producers publish (P2, P3, P7).
+    """
+    witness = Witness(tmp_path / "witness")
+    ran = tmp_path / "ran"
+    note = f'echo "$QUEUECTL_JOB_ID" >> "{ran}"'
+    good, bad, checks = [], [], 0
+    with Pool(spool, count=3).ready() as pool:
+        (long,) = enqueue(spool, {"command": witness.command(seconds=4)})
+        wait_until(lambda: command_of(pool, long))
+        while not witness.ends(long):
+            if len(spool.waiting_names()) < 50:
+                good += enqueue(spool, *({"command": note} for _ in range(20)))
+                bad += enqueue(spool, {"command": f"{note}; exit 3", "max_retries": 1, "backoff_base": 0})
+            assert problems(repair(spool)) == []
+            checks += 1
+        ends_with(spool, {PENDING: 0, RUNNING: 0, DONE: len(good) + 1, DLQ: len(bad)})
+    print(f"{checks} checks beside {len(good) + len(bad)} jobs")
+    assert checks > 5
+    assert len(good) > 20
+    assert repair(spool).findings == []
+    assert Counter(ran.read_text().split()) == {**dict.fromkeys(good, 1), **dict.fromkeys(bad, 2)}
+    assert len(witness.starts(long)) == 1
+
+
+def test_what_a_power_cut_leaves_is_put_right_without_workers(spool: SpoolDir, tmp_path: Path) -> None:
+    """After a kill of everything a check puts the runs back, but none whose command still runs (P3, P5)."""
+    witness = Witness(tmp_path / "witness")
+    jobs = enqueue(spool, *({"command": witness.command(seconds=0.6)} for _ in range(4)))
+    pool = Pool(spool, count=2).ready()
+    wait_until(lambda: len(witness.lines()) == 2)
+    pool.kill_everything()
+    wait_until(lambda: not repair(spool).skipped and not spool.job_names(RUNNING))
+    assert sorted(len(spool.read(PENDING, name).record.history) for name in spool.job_names(PENDING)) == [1, 1, 3, 3]
+    assert repair(spool).findings == []
+    queuectl(spool, "worker", "start", "--drain", "--count", "2")
+    ends_with(spool, {PENDING: 0, RUNNING: 0, DONE: len(jobs)})
+    assert witness.overlapping() == []
