@@ -190,7 +190,8 @@ def _open_to_read(path: str) -> int:
 
 def _open_handle(path: str, access: int) -> int:
     """A handle of Windows to a file, which hinders nobody."""
-    assert sys.platform == "win32"
+    if sys.platform != "win32":
+        raise NotImplementedError
     import _winapi
 
     try:

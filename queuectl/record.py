@@ -252,7 +252,8 @@ def repair(data: bytes) -> bytes | None:
     head_end = history_at + len(_HISTORY)
     kept: list[bytes] = []
     for line in data[head_end:].split(b"\n")[1:]:
-        text = line.strip().rstrip(b",").strip(b"\0")
+        # What may follow an event on its line: the comma before the next one, or what a torn write left there.
+        text = line.strip().rstrip(b"\0 ,]")
         if not _is_event(text):
             break
         kept.append(b"\n  " + text)

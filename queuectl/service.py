@@ -228,7 +228,7 @@ def unit(service: Service) -> str:
     return _UNIT.format(
         scope="" if service.system else "--user ",
         name=file_name(SYSTEMD, service),
-        description=_unit_value(service.spool),
+        description=_unit_folder(service.spool),
         mounts=f"RequiresMountsFor={spool}\n" if service.system else "",
         command=exec_start(service.argv),
         cwd=_unit_folder(service.cwd),

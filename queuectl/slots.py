@@ -69,7 +69,8 @@ class Slot:
 
     def start(self, spool: SpoolDir, settings: Settings, *, worker_name: str, cwd: str) -> None:
         """Start a worker. Raises OSError where the system cannot."""
-        ours, theirs = _context.Pipe(duplex=True)
+        pair: Any = _context.Pipe(duplex=True)  # to a type checker, pipes of Windows are of another kind
+        ours, theirs = pair
         process = _context.Process(
             target=worker.main,
             args=(theirs, spool.root, worker_name, tuple(settings), cwd),

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import wait
 from typing import NamedTuple
 
-from queuectl import fsops, pools, worker
+from queuectl import check, fsops, pools, worker
 from queuectl.aftermath import Aftermath
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Claims, Declined
@@ -134,6 +134,7 @@ class Supervisor:
             for slot in self._slots:
                 self._start(slot)
             self._tell(Notice("info", "pool_started", self._pool.name))
+            self._check()
             self._recheck_clock()
             while not self._is_over():
                 self._hear(self._timeout_s())
@@ -220,6 +221,13 @@ class Supervisor:
             self._retention.step()
             self._mend()
         self._recheck_clock()
+
+    def _check(self) -> None:
+        """Tell what a cheap look at the spool finds (see `check.quick`)."""
+        with self._troubles_told():
+            for found in check.quick(self._spool, clock=self._clock, rng=self._rng):
+                level = "warning" if found.severity == "problem" else "info"
+                self._tell(Notice(level, "check", f"{found.path}: {found.text}"))
 
     def _mend(self) -> None:
         """Go on with the aftermath of a pool that did not end cleanly."""

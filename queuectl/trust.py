@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 
 from queuectl.errors import UntrustedSpoolError
 from queuectl.spool import FOLDERS, LOGS, SpoolDir
@@ -19,7 +20,7 @@ def check(spool: SpoolDir) -> None:
     Raises:
         UntrustedSpoolError: the first path at fault, who could write there, and the command that closes it.
     """
-    if os.name == "nt":
+    if sys.platform == "win32":
         return
     paths = [spool.root, *(os.path.join(spool.root, folder) for folder in FOLDERS if folder != LOGS)]
     paths += [spool.machinery, spool.settings_path]
@@ -40,6 +41,8 @@ def check(spool: SpoolDir) -> None:
 
 def _others(info: os.stat_result) -> str:
     """Who else may write, in words, or ""."""
+    if sys.platform == "win32":
+        return ""
     if info.st_uid not in (os.geteuid(), 0):
         return f"its owner, user {user_name(info.st_uid)},"
     mode = stat.S_IMODE(info.st_mode)
@@ -52,6 +55,8 @@ def _others(info: os.stat_result) -> str:
 
 def _is_private_group(gid: int, uid: int) -> bool:
     """True for a group of one: many systems give each user a group of the same name, and a umask of 002."""
+    if sys.platform == "win32":
+        return False
     import grp
     import pwd
 
@@ -64,6 +69,8 @@ def _is_private_group(gid: int, uid: int) -> bool:
 
 def user_name(uid: int) -> str:
     """A user as a person calls it; the number where it has no name."""
+    if sys.platform == "win32":
+        return str(uid)
     import pwd
 
     try:
@@ -73,6 +80,8 @@ def user_name(uid: int) -> str:
 
 
 def _group_name(gid: int) -> str:
+    if sys.platform == "win32":
+        return str(gid)
     import grp
 
     try:

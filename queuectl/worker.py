@@ -252,8 +252,8 @@ class Worker:
         if settled is not None:
             runs_left = max(0, claimed.record.max_retries - claimed.failures - (outcome.kind in lifecycle.COUNTED))
             self._reports.append(Finished(name, claimed.job_id, claimed.attempt, outcome, settled, runs_left))
-        # The record of a job that goes on names this lease. Held for this worker's next jobs, it would make what a killed
-        # claimer leaves of that job look like our run, for as long as we live (P5).
+        # The record of a job that goes on names this lease. Held for this worker's next jobs, it would make what a
+        # killed claimer leaves of that job look like our run, for as long as we live (P5).
         goes_on = settled is None or settled.to == lifecycle.PENDING
         if not (self._lease.change() if goes_on else self._lease.renew()):
             self._output.leave()

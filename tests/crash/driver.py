@@ -59,9 +59,7 @@ rmdir "$WITNESS.live" 2>/dev/null
 class Hands(Desk):
     """A producer's, a worker's and a supervisor's hands in one spool, as one process has them."""
 
-    def __init__(
-        self, root: Path, worker: str, *, durability: str = "queue", clock: FakeClock | None = None
-    ) -> None:
+    def __init__(self, root: Path, worker: str, *, durability: str = "queue", clock: FakeClock | None = None) -> None:
         spool = SpoolDir.open(root / "spool")
         settings = config.defaults()._replace(durability=durability, keep_done=HOUR_S)
         super().__init__(spool, worker=worker, clock=clock or FakeClock(time.time()), settings=settings)
@@ -283,9 +281,7 @@ OPERATIONS = {
             {"job": {_TWICE}},
             {"job": {_ONCE}},
         ),
-        Operation(
-            "settle: success", _enqueued(), _started, _settle(OK), {"job": {_ONCE}}, {"job": {_TWICE}}
-        ),
+        Operation("settle: success", _enqueued(), _started, _settle(OK), {"job": {_ONCE}}, {"job": {_TWICE}}),
         Operation(
             "settle: retry",
             _enqueued(),
@@ -346,7 +342,12 @@ OPERATIONS = {
             {"job": {"enqueued started abandoned @dlq"}},
         ),
         Operation(
-            "drop", _drop("job.json", {"command": "true"}), _nothing, _claim("job.json"), {"job": {_TWICE}}, {"job": {_ONCE}}
+            "drop",
+            _drop("job.json", {"command": "true"}),
+            _nothing,
+            _claim("job.json"),
+            {"job": {_TWICE}},
+            {"job": {_ONCE}},
         ),
         Operation(
             "drop with another id",
@@ -417,9 +418,7 @@ OPERATIONS = {
             lambda hands, _: hands.rescue.look(set()),
             {"job": {_ONCE}},
         ),
-        Operation(
-            "rescue: torn", _torn_start, _nothing, lambda hands, _: hands.rescue.look(set()), {"job": {_ONCE}}
-        ),
+        Operation("rescue: torn", _torn_start, _nothing, lambda hands, _: hands.rescue.look(set()), {"job": {_ONCE}}),
         Operation(
             "rescue: not started",
             lambda hands: Path(hands.spool.path(PENDING, hands.enqueue(id="job"))).rename(
@@ -430,7 +429,12 @@ OPERATIONS = {
             {"job": {_ONCE}},
         ),
         Operation(
-            "reject: broken", _drop("job.json", b'{"command'), _quiet, _reject_quiet, {"job": {""}}, kept=(b'{"command',)
+            "reject: broken",
+            _drop("job.json", b'{"command'),
+            _quiet,
+            _reject_quiet,
+            {"job": {""}},
+            kept=(b'{"command',),
         ),
         Operation(
             "reject: no job",
@@ -440,9 +444,7 @@ OPERATIONS = {
             {"job": {""}},
             kept=(b'{"command": 7}',),
         ),
-        Operation(
-            "heal", _corrected, _nothing, lambda hands, _: hands.rejected.look(), {"job": {_ONCE}}
-        ),
+        Operation("heal", _corrected, _nothing, lambda hands, _: hands.rejected.look(), {"job": {_ONCE}}),
         Operation("mend", _torn_waiting, _quiet, _reject_quiet, {"job": {_ONCE}}),
         Operation(
             "drag: done",
@@ -628,7 +630,9 @@ def judge(
         if len(histories) > 1:
             wrong.append(f"{key} is there {len(histories)} times: {histories}")
         elif shorten(histories[0]) not in allowed.get(key, {""}):
-            wrong.append(f"{key} ended as {histories[0]!r}, not {' or '.join(map(repr, sorted(allowed.get(key, {''}))))}")
+            wrong.append(
+                f"{key} ended as {histories[0]!r}, not {' or '.join(map(repr, sorted(allowed.get(key, {''}))))}"
+            )
     for left in (*spool.waiting_names(), *spool.job_names(RUNNING)):
         wrong.append(f"{left} is stuck (P5)")
     for path, data in template.bystanders.items():

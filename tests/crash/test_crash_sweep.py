@@ -36,7 +36,9 @@ def sweep(operation: Operation, folder: Path, *, every: bool = False) -> int:
         recover(root, operation, cut=True)
         wrong = judge(root, template, allowed_endings(operation, cut=True))
         call = changes[place - 1]
-        assert not wrong, f"{operation.name}, killed {how} change {place}, {call.kind} {call.path}:\n" + "\n".join(wrong)
+        assert not wrong, f"{operation.name}, killed {how} change {place}, {call.kind} {call.path}:\n" + "\n".join(
+            wrong
+        )
     return len(points)
 
 

@@ -28,6 +28,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "_RETRY_SETTLE_S", (0.001,))
     monkeypatch.setenv("RUN_S", "0")
 
+
 CODES = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EMFILE, errno.EROFS)
 # What a start of a command can fail with, where it is the machine's fault.
 _SPAWN_CODES = {errno.ENOSPC: errno.EAGAIN, errno.EDQUOT: errno.ENOMEM, errno.EROFS: errno.ENFILE}

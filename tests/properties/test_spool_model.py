@@ -94,7 +94,9 @@ class SpoolModel(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.root = Path(tempfile.mkdtemp(prefix="queuectl-model-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
+        self.root = Path(
+            tempfile.mkdtemp(prefix="queuectl-model-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+        )
         self.clock = FakeClock()
         self.processes = 0
         self.spool = make_spool(self.root / "spool")
@@ -307,7 +309,9 @@ class SpoolModel(RuleBasedStateMachine):
         if name in self.raw:
             self._claim_raw(worker, name, self.raw[name], cut)
         else:
-            self._claim_record(worker, name, next(job_id for job_id, seen in self.jobs.items() if seen.path.endswith(f"/{name}")), cut)
+            self._claim_record(
+                worker, name, next(job_id for job_id, seen in self.jobs.items() if seen.path.endswith(f"/{name}")), cut
+            )
 
     def _claim_record(self, worker: Worker, name: str, job_id: str, cut: tuple[int, str] | None) -> None:
         seen = self.jobs[job_id]
@@ -442,7 +446,9 @@ class SpoolModel(RuleBasedStateMachine):
         """Gone for good, where a person says so."""
         job_id = self._ended()[pick % len(self._ended())]
         before = self.jobs[job_id].state
-        self._do(lambda: self.supervisor.api.purge(job_id), cut, after={job_id: {GONE}}, crashed={job_id: {GONE, before}})
+        self._do(
+            lambda: self.supervisor.api.purge(job_id), cut, after={job_id: {GONE}}, crashed={job_id: {GONE, before}}
+        )
 
     @precondition(lambda self: self.jobs)
     @rule(pick=PICK)

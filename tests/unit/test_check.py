@@ -145,7 +145,6 @@ def torn_versions(data: bytes) -> dict[str, bytes]:
     return made
 
 
-@pytest.mark.xfail(reason="record.repair takes `}, ]` for no event", strict=False)
 def test_record_torn_after_one_byte_loses_no_event(desk: Desk) -> None:
     """A write that ended after its first byte, the comma, cost no event (P4)."""
     path = done(desk)
