@@ -57,11 +57,14 @@ class Stamp:
         Path(self._path).unlink(missing_ok=True)
 
 
-def _series(stamp: Stamp, count: int, send: Callable[[int], None]) -> list[float]:
-    """Send `count` jobs one after the other, each to an idle pool; the waits in ms."""
+def _series(
+    stamp: Stamp, count: int, send: Callable[[int], None], prepare: Callable[[int], object] = lambda _tag: None
+) -> list[float]:
+    """Send `count` jobs one after the other, each to an idle pool; the waits in ms, without what `prepare` takes."""
     stamp.forget()
     sent: dict[int, int] = {}
     for tag in range(count + _WARM_UP):
+        prepare(tag)
         sent[tag] = time.time_ns()
         send(tag)
         deadline = time.monotonic() + _PATIENCE_S
@@ -80,9 +83,11 @@ def measure(parent: str, *, count: int, others: list[str]) -> None:
         spool = spools.make(folder)
         drop = os.path.join(folder, "drop.json")
 
-        def rename(command: str | list[str], tag: int) -> None:
-            Path(drop + ".new").write_text(json.dumps({"command": command}))
-            os.rename(drop + ".new", spool.path("pending", f"drop-{time.time_ns()}-{tag}.json"))
+        def write(command: str | list[str]) -> None:
+            Path(drop).write_text(json.dumps({"command": command}))
+
+        def rename(tag: int) -> None:
+            os.rename(drop, spool.path("pending", f"drop-{time.time_ns()}-{tag}.json"))
 
         def enqueue(tag: int) -> None:
             machine.run(spools.queuectl(spool, "enqueue", "--command", stamp.shell(tag)), cwd=folder)
@@ -90,9 +95,9 @@ def measure(parent: str, *, count: int, others: list[str]) -> None:
         process = machine.Process(spools.pool(spool, 2), cwd=folder)
         try:
             time.sleep(1.5)
-            waits_ms = _series(stamp, count, lambda tag: rename(stamp.shell(tag), tag))
+            waits_ms = _series(stamp, count, rename, lambda tag: write(stamp.shell(tag)))
             rows.append(_row("drop by rename, through the shell", waits_ms, count))
-            waits_ms = _series(stamp, count, lambda tag: rename(stamp.words(tag), tag))
+            waits_ms = _series(stamp, count, rename, lambda tag: write(stamp.words(tag)))
             rows.append(_row("drop by rename, a list", waits_ms, count))
             rows.append(_row("queuectl enqueue, from typing", _series(stamp, count // 3, enqueue), count // 3))
         finally:
