@@ -83,9 +83,10 @@ def make(conn: Connection, shell: str) -> Executor:
         from queuectl.executor_windows import WindowsExecutor
 
         return WindowsExecutor(conn, shell)
-    from queuectl.executor_posix import PosixExecutor
+    else:  # noqa: RET505 - and only so
+        from queuectl.executor_posix import PosixExecutor
 
-    return PosixExecutor(conn, shell)
+        return PosixExecutor(conn, shell)
 
 
 def shell_words(shell: str) -> tuple[str, ...]:

@@ -216,7 +216,7 @@ def reason_text(name: str, why: str, hint: str, *, now_at: float, version: str) 
     version of the file from a later one (`rejects` compares it).
     """
     lines = [
-        f"{safe(name)} could not become a job, so it was not run.",
+        f"{safe(name)} was put aside here; nothing in this folder is run.",
         "",
         f"Why:   {safe(why)}",
         *([f"To do: {safe(hint)}"] if hint else []),

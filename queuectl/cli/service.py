@@ -153,7 +153,7 @@ def _made(root: str, settings: Settings, *, system: bool, workers: int, name: st
         python=_python(),
         cwd=os.path.dirname(root),
         user=_user(root),
-        uid=os.getuid() if sys.platform != "win32" else 0,
+        uid=getattr(os, "getuid", int)(),
         path_variable="" if os.name == "nt" else _path_variable(),
         log=os.path.join(spool.folder("logs"), f"pool-{service.name_for(root)}.log"),
         workers=workers,

@@ -189,7 +189,7 @@ KINDS: dict[str, Make] = {
     "link-dangling": link("/nonexistent/x"),
     "link-loop": link("@self"),
     "link-folder": link("."),
-    "fifo": os.mkfifo,
+    **({"fifo": os.mkfifo} if hasattr(os, "mkfifo") else {}),
     "socket": bound,
     "folder": folder,
     **({"device": device} if hasattr(os, "geteuid") and os.geteuid() == 0 else {}),

@@ -18,7 +18,8 @@ from queuectl.spool import SpoolDir
 from tests.helpers import wait_until
 from tests.pool import Pool, Witness, children, queuectl
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes through /proc")
+if not sys.platform.startswith("linux"):
+    pytest.skip("kills by signal and finds processes through /proc", allow_module_level=True)
 
 STORM_S = float(os.environ.get("QUEUECTL_STORM_S", "12"))
 JOBS = int(os.environ.get("QUEUECTL_STORM_JOBS", "80"))
