@@ -253,7 +253,7 @@ class Claims(Settlements):
             events = intake.first_events(taken, by="drop", now_at=now_at, file=dropped_as)
             wanted = taken.spec.get("id")
             with contextlib.ExitStack() as held:
-                final_id = self._final_id(wanted, job_id, held, keep=bool(taken.history))
+                final_id = self._final_id(here, wanted, job_id, held, keep=bool(taken.history))
                 if final_id is None:
                     self._put_back(here, name)
                     return Declined("busy")
@@ -264,7 +264,7 @@ class Claims(Settlements):
         except InvalidJobError as error:
             return self._reject(here, name, str(error), error.hint)
 
-    def _final_id(self, wanted: str | None, job_id: str, held: contextlib.ExitStack, *, keep: bool) -> str | None:
+    def _final_id(self, here: Located, wanted: str | None, job_id: str, held: contextlib.ExitStack, *, keep: bool) -> str | None:
         """The id of a dropped job, with its stripe held; None where that stripe is busy.
 
         `keep` says that it has a history: such a job was accepted once, so where its id is in use by now (two jobs of
@@ -275,7 +275,11 @@ class Claims(Settlements):
         """
 
         def taken_by(some_id: str) -> str:
-            return self._spool.holds(some_id, (DONE, DLQ) if some_id == job_id else (PENDING, RUNNING, DONE, DLQ))
+            if some_id == job_id and (state := self._spool.holds(some_id, (DONE, DLQ))):
+                return state
+            # Our own file is running/`job_id` now; a waiting job may have flags in its name, so this is one listing.
+            found = self._spool.find(some_id)
+            return "" if found is None or found.path == here.path else found.state
 
         if wanted is not None and (state := taken_by(wanted)) and not keep:
             raise InvalidJobError(
