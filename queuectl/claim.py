@@ -264,7 +264,9 @@ class Claims(Settlements):
         except InvalidJobError as error:
             return self._reject(here, name, str(error), error.hint)
 
-    def _final_id(self, here: Located, wanted: str | None, job_id: str, held: contextlib.ExitStack, *, keep: bool) -> str | None:
+    def _final_id(
+        self, here: Located, wanted: str | None, job_id: str, held: contextlib.ExitStack, *, keep: bool
+    ) -> str | None:
         """The id of a dropped job, with its stripe held; None where that stripe is busy.
 
         `keep` says that it has a history: such a job was accepted once, so where its id is in use by now (two jobs of
