@@ -91,7 +91,13 @@ class Dispatch:
         return bool(idle)
 
     def _may_start_another(self) -> bool:
-        return self._jobs_left is None or sum(len(slot.outstanding) for slot in self._slots) < self._jobs_left
+        if self._jobs_left is None:
+            return True
+        # A shared name is gone for one worker while it still runs at the other: it counts until both have answered.
+        given: set[str] = set()
+        for slot in self._slots:
+            given.update(slot.outstanding, slot.unanswered)
+        return len(given) < self._jobs_left
 
     def _share(self, idle: list[Slot], now_s: float) -> None:
         """Suggest to idle workers what lies behind a long job, or at a worker that is stopped.
