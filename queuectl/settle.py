@@ -12,10 +12,10 @@ from __future__ import annotations
 import random
 from typing import Any, NamedTuple
 
-from queuectl import fsops, lifecycle, names, record, rejects, times
+from queuectl import fsops, intake, lifecycle, names, record, rejects, times
 from queuectl.clock import Clock
 from queuectl.config import Settings
-from queuectl.errors import DamagedRecordError
+from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.lease import is_alive
 from queuectl.lifecycle import PENDING, RUNNING, Outcome
 from queuectl.locks import FileLock
@@ -193,6 +193,8 @@ class Settlements:
         content = self._spool.read_document(here.path)
         data = content.data
         if not record.is_framed(data):
+            if self._runs_all_the_same(data) or self._has_changed(here, data):
+                return None
             whole = self._repair(here.path, here.name, data)
             if whole is None:
                 # Claimed and not taken in yet: it goes back as it was.
@@ -211,7 +213,7 @@ class Settlements:
             # Its claimer died before the start; the stripe is free, so it is not on its way.
             name = self._spool.move(here, PENDING, name_for(item, standing, self._clock.now()), self._rng)
             return Settled(PENDING, name, standing.due_at, None, "not started")
-        if self._is_running(standing):
+        if self._is_running(standing) or self._has_changed(here, data):
             return None
         if last.event in lifecycle.OUTCOMES:
             allowed = lifecycle.TABLE[RUNNING, last.event]
@@ -260,6 +262,33 @@ class Settlements:
             fsops.unlink(temporary)
             raise
         return whole
+
+    def _runs_all_the_same(self, data: bytes) -> bool:
+        """True where what is no whole record names a lease that is held: an edit, or half of what is written just now.
+
+        Whoever reads beside a write may see a part of it. A repair of that would take the place of the file that the
+        outcome is written to.
+        """
+        try:
+            item = record.decode(record.repair(data) or b"")
+        except DamagedRecordError:
+            parsed = intake.parse(data, lines=False)
+            if not isinstance(parsed, intake.Single):
+                return False
+            try:
+                taken = intake.accept(parsed.document, defaults=self._settings.retry_defaults, now_at=self._clock.now())
+                item = record.decode(record.frame({"id": "", **taken.spec}, taken.history))
+            except (InvalidJobError, DamagedRecordError):
+                return False
+        return self._is_running(record.standing(item))
+
+    def _has_changed(self, here: Located, data: bytes) -> bool:
+        """True where a file whose lease is free is not as it was read; the next look sees it as it is.
+
+        Its owner may have written between our reading and our trying of the lease. Since the lease is free, nobody
+        writes any more, and what is read now is the last word.
+        """
+        return self._spool.read_document(here.path).data != data
 
     def _is_running(self, standing: record.Standing) -> bool:
         start = standing.last_start

@@ -170,6 +170,10 @@ def _finished(hands: Hands, outcome: Outcome = OK, **keys: Any) -> Path:
     return Path(hands.spool.path(settled.to, settled.name))
 
 
+def _released(hands: Hands) -> None:
+    hands.run(hands.enqueue(id="job", max_retries=1), Outcome("released", None, "shutdown"))
+
+
 def _outcome_on_record(hands: Hands) -> None:
     done = _finished(hands)
     done.rename(hands.spool.path(RUNNING, "job.json"))
@@ -219,15 +223,20 @@ def _corrected(hands: Hands) -> None:
     write_drop(hands.spool, "job.json", {"command": "true"}, REJECTED)
 
 
-BATCH = [{"command": "true", "id": "one"}, {"command": "true", "tags": ["two"]}, {"no": "job"}, {"command": "x" * 70}]
-BATCH[3]["tags"] = ["three"]
+BATCH: list[dict[str, Any]] = [
+    {"command": "true", "id": "one"},
+    {"command": "true", "tags": ["two"]},
+    {"no": "job"},
+    {"command": "x" * 70, "tags": ["three"]},
+]
 _SPLIT: Endings = {name: {"enqueued started succeeded @done"} for name in ("one", "two", "three")}
 
 
 def _cut_batch(hands: Hands) -> None:
-    """A split that was cut after its first job."""
-    made = hands.producer.prepare(BATCH[0], by="batch", batch="job-cut-tokn#1")
+    """A split that was cut after it had made a job, which has run since."""
+    made = hands.producer.prepare({**BATCH[1], "id": "job-cut-tokn-0002"}, by="batch", batch="job-cut-tokn#2")
     hands.producer.publish([made])
+    hands.run(made.name, OK)
     Path(hands.spool.taken_dir, "job-cut-tokn.json").write_text(json.dumps(BATCH))
 
 
@@ -289,6 +298,14 @@ OPERATIONS = {
             _settle(FAILED),
             {"job": {"enqueued started failed started succeeded @done"}},
             {"job": {_TWICE}},
+        ),
+        Operation(
+            "settle: failure after a release",
+            _released,
+            _started,
+            _settle(FAILED),
+            {"job": {"enqueued started released started failed started succeeded @done"}},
+            {"job": {"enqueued started released started abandoned started succeeded @done"}},
         ),
         Operation(
             "settle: last failure",

@@ -48,10 +48,12 @@ class Plan:
 
     Args:
         at: the number of the call at which it happens, from 1; 0 for never.
-        how: `before`, `after`, `torn` or `torn late` for an end; `error` or `short` (a write that fails half done).
+        how: `before`, `after`, `torn` or `torn late` for an end; `error` or `short` (a write that fails half done);
+            `meanwhile` for something that another process does before the call, which is made then, or
+            `meanwhile torn` in the middle of a write (who reads beside a write may see half of it).
         code: the errno of an error.
         stays: for how many more changes the error stays; then the disk works again.
-        end: what ends the process; in a forked child a SIGKILL to itself.
+        end: what ends the process (in a forked child a SIGKILL to itself), or what the other process does.
     """
 
     def __init__(
@@ -96,9 +98,15 @@ class Plan:
         self.calls.append(call)
         if call.number != self._at:
             return real(*args, **options)
-        if self._how in ("short", *TORN) and kind != "write":
+        if self._how in ("short", "meanwhile torn", *TORN) and kind != "write":
             return real(*args, **options)  # such a point is none; the sweep tells by `happened`
         self.happened = call
+        if self._how.startswith("meanwhile"):
+            self._armed = False
+            fd_and_half = (args[0], args[1][: len(args[1]) // 2]) if self._how == "meanwhile torn" else ()
+            written = real(*fd_and_half) if fd_and_half else 0
+            self._end()
+            return written or real(*args, **options)
         if self._how in ("short", *TORN):
             data = args[1]
             real(args[0], data[: min(len(data) - 1, int(len(data) * TORN.get(self._how, 0.5)))])
@@ -148,15 +156,20 @@ def injected(plan: Plan) -> Iterator[Plan]:
     def asking_sync(folder: str, paths: Any) -> None:
         plan.make("syncfs", lambda *_: None, (folder, paths), {})
 
-    before = (fsops.os, fsops._no_replace_call, fsops.sync_files, executor_posix.os)
-    fsops.os = _Os(plan)  # type: ignore[assignment]
-    fsops._no_replace_call = asking_rename
-    fsops.sync_files = asking_sync
-    executor_posix.os = _OnlySpawn(plan)  # type: ignore[assignment]
+    hands: list[tuple[Any, str, Any]] = [
+        (fsops, "os", _Os(plan)),
+        (fsops, "_no_replace_call", asking_rename),
+        (fsops, "sync_files", asking_sync),
+        (executor_posix, "os", _OnlySpawn(plan)),
+    ]
+    before = [getattr(module, name) for module, name, _ in hands]
+    for module, name, hand in hands:
+        setattr(module, name, hand)
     try:
         yield plan
     finally:
-        fsops.os, fsops._no_replace_call, fsops.sync_files, executor_posix.os = before  # type: ignore[assignment]
+        for (module, name, _), real in zip(hands, before, strict=True):
+            setattr(module, name, real)
 
 
 class _OnlySpawn:

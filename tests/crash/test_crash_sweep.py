@@ -1,8 +1,8 @@
 """A real process is killed at every change that an operation makes to the disk; then every promise is checked.
 
 Between two changes a kill leaves the same files wherever it falls, so a kill before each change, a kill in the middle
-of each write, and one after the last change are all that there are. What is not shown here: power cuts, which lose
-what was not synced.
+of each write, one after the last change, and one while the command runs are all that there are. What is not shown here:
+power cuts, which lose what was not synced.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ def sweep(operation: Operation, folder: Path, *, every: bool = False) -> int:
     assert not wrong, f"{operation.name}, not killed:\n" + "\n".join(wrong)
     changes = [call for call in ran.calls if call.kind in CHANGES]
     points = [(place, "before") for place in range(1, len(changes) + 1)]
-    points += [(place, "after") for place in range(1 if every else len(changes), len(changes) + 1)]
+    points += [
+        (place, "after")
+        for place, call in enumerate(changes, 1)
+        if every or call.kind == "spawn" or place == len(changes)
+    ]
     points += [(place, how) for place, call in enumerate(changes, 1) if call.kind == "write" for how in TORN]
     for place, how in points:
         root = template.copy()

@@ -40,11 +40,11 @@ def allowed(operation: Operation) -> Endings:
     for key, endings in operation.ends.items():
         known = endings | {ending for ending in operation.cut.get(key, ()) if ending}
         least = min(ending.count("abandoned") for ending in known)
-        made[key] = {_uncounted(ending) for ending in known if ending.count("abandoned") == least}
+        made[key] = {uncounted(ending) for ending in known if ending.count("abandoned") == least}
     return made
 
 
-def _uncounted(ending: str) -> str:
+def uncounted(ending: str) -> str:
     """A history without its runs that were put back."""
     return re.sub(r"started released ", "", ending)
 
@@ -91,7 +91,7 @@ class Failing:
                 hands.claims.settle(self._made, OK)
         hands.end()
         recover(root, self.operation, cut=False)
-        wrong += judge(root, self.template, endings, shorten=_uncounted)
+        wrong += judge(root, self.template, endings, shorten=uncounted)
         name = errno.errorcode[code]
         assert plan.happened, f"{self.operation.name} makes fewer calls than it did"
         assert not wrong, (

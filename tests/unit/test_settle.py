@@ -20,7 +20,7 @@ from tests.helpers import NOON_AT, Desk, full_disk, listing, only, rejected_name
 JOB: dict[str, Any] = {"command": "echo hello"}
 OK = Outcome("succeeded", 0, "", 0.01)
 FAILED = Outcome("failed", 1, "", 0.01)
-posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX files")
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX: links, FIFOs, modes, limits, moves while open")
 
 
 # ------------------------------------------------------------------------------------------------------------- settle
@@ -369,6 +369,31 @@ def test_rescue_mends_a_torn_record(desk: Desk, other_desk: Desk, cut: int) -> N
     expected = ["enqueued", "started", "abandoned"] if cut < 7 else ["enqueued"]
     assert desk.events(PENDING, settled.name) == expected
     assert os.listdir(desk.spool.tmp_dir) == []
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_rescue_that_read_too_early_leaves_the_job_to_its_next_look(
+    desk: Desk, other_desk: Desk, monkeypatch: pytest.MonkeyPatch, half: bool
+) -> None:
+    """What was read before the owner's last write is no ground to repair, or to call the run abandoned (P2, P3)."""
+    claimed = desk.start(desk.enqueue(id="a"))
+    path = desk.spool.path(RUNNING, "a.json")
+    read = other_desk.spool.read_document
+    early = read(path)
+    looks = []
+
+    def read_beside_the_owner(path: str, **options: Any) -> fsops.Content:
+        looks.append(path)
+        if len(looks) > 1:
+            return read(path, **options)
+        desk.claims.settle(claimed, FAILED)
+        desk.lease.leave()
+        return early._replace(data=early.data[:-5]) if half else early
+
+    monkeypatch.setattr(other_desk.spool, "read_document", read_beside_the_owner)
+    assert other_desk.claims.rescue("a.json") is None
+    assert list(listing(desk.spool)) == [PENDING]
+    assert desk.events(PENDING, only(desk.spool, PENDING)) == ["enqueued", "started", "failed"]
 
 
 @pytest.mark.parametrize("held", [True, False])
