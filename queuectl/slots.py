@@ -54,7 +54,12 @@ class Slot:
         On Windows a worker fetches its end of the pipe from us when it starts; one that dies before leaves it here,
         open, so that the pipe never ends.
         """
-        return self.exit_code is not None and self._conn is not None and not self._conn.poll(0)
+        if self.exit_code is None or self._conn is None:
+            return False
+        try:
+            return not self._conn.poll(0)
+        except OSError:  # on Windows also this tells of the end: it is heard of with the rest
+            return False
 
     @property
     def exit_code(self) -> int | None:

@@ -63,13 +63,19 @@ class Pool:
             cwd=cwd,
             creationflags=subprocess.CREATE_NEW_PROCESS_GROUP if sys.platform == "win32" else 0,
         )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        self._readers = [threading.Thread(target=target, daemon=True) for target in (self._read, self._read_errors)]
+        for reader in self._readers:
+            reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.events.append(json.loads(line))
+
+    def _read_errors(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            print(f"pool {self.process.pid}: {line}", end="")  # shown by pytest where the test fails
 
     def __enter__(self) -> Self:
         return self
@@ -109,7 +115,8 @@ class Pool:
     def wait(self, timeout: float = 60) -> int:
         """Wait until the pool has ended; its exit code."""
         code = self.process.wait(timeout)
-        self._reader.join(10)
+        for reader in self._readers:
+            reader.join(10)
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()

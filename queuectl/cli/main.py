@@ -66,8 +66,10 @@ def main(args: list[str]) -> int:
         output.silence()
         return exit_codes.FAILURE
     except OSError as error:
-        if error.errno == errno.EINVAL and os.name == "nt":
-            output.silence()  # how Windows says that the reader of a pipe has gone
+        if error.errno == errno.EINVAL and os.name == "nt" and not (getattr(error, "winerror", 0) or error.filename):
+            # How a write on Windows says that the reader of a pipe has gone. (EINVAL with a winerror is any error that
+            # has no errno of its own.)
+            output.silence()
             return exit_codes.FAILURE
         path = str(error.filename or "")
         what = SpoolUnavailableError(error.strerror or str(error), path=path, cause=f"{path or 'no file'}: {error}")

@@ -108,6 +108,7 @@ def test_terminal_groups_what_is_alike(queuectl: Commands, desk_: Desk) -> None:
     assert lines[-1] == "  ... and 5 more: --json shows all"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="names that Windows has not")
 def test_nothing_on_disk_can_act_on_a_terminal(queuectl: Commands, desk_: Desk) -> None:
     """Names and texts of others are shown with their escapes visible (P11)."""
     write_drop(desk_.spool, "\x1b[31m\u202ered.txt", b"mine", DLQ)

@@ -31,7 +31,8 @@ def test_a_killed_worker_s_job_runs_again_after_its_command_has_ended(spool: Spo
     assert len(witness.ends("job")) == (1 if WINDOWS else 2)
     first_end, second_start = killed if WINDOWS else witness.ends("job")[0], witness.starts("job")[1]
     print(f"ran again {(second_start - first_end) / 1e9:.3f} s after its first command's end")
-    assert 0 < second_start - first_end < 1e9
+    # From the kill on there it takes the end of the tree too, and the start of a Python.
+    assert 0 < second_start - first_end < (3e9 if WINDOWS else 1e9)
     events = [event.event for event in spool.read("done", "job.json").record.history]
     assert events == ["enqueued", "started", "abandoned", "started", "succeeded"]
 

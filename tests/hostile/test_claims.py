@@ -61,7 +61,7 @@ def _judge(case: Case, desk: Desk, ground: Ground) -> None:
         assert expect.why in result.text
         kept = Path(desk.spool.path(REJECTED, result.name))
         assert fingerprint(kept) == ground.prints[case.name]
-        assert f"Why:   {safe(result.text)}" in Path(desk.spool.reason_path(result.name)).read_text()
+        assert f"Why:   {safe(result.text)}" in Path(desk.spool.reason_path(result.name)).read_text(encoding="utf-8")
     elif isinstance(expect, Splits):
         assert (result.why, result.made) == ("split", expect.jobs), result
     elif isinstance(expect, Waits):
@@ -116,5 +116,5 @@ def _remove(path: Path) -> None:
 
 def test_corpus_is_large_and_each_file_has_one_name() -> None:
     """The corpus holds what it is said to hold, and no case hides another."""
-    assert len(CORPUS) > 1800
+    assert len(CORPUS) > (1800 if os.name != "nt" else 1600)  # fewer names and kinds of files are possible there
     assert len({(case.folder, case.file) for case in CORPUS}) == len({case.name for case in CORPUS}) == len(CORPUS)

@@ -229,7 +229,7 @@ def test_file_that_is_no_job_is_told_apart_from_none(api: Spool, spool: SpoolDir
     assert [found.id for found in api.jobs(PENDING)] == ["good"]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="POSIX files")
+@pytest.mark.skipif(os.name == "nt", reason="POSIX: links, FIFOs, modes, limits, moves while open")
 def test_listing_passes_over_strange_files(api: Spool, spool: SpoolDir) -> None:
     """A FIFO or a folder in a state folder neither blocks nor breaks a listing (P6, P11)."""
     os.mkfifo(spool.path(DONE, "fifo.json"))

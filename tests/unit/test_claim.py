@@ -28,7 +28,7 @@ JOB: dict[str, Any] = {"command": "echo hello"}
 OK = Outcome("succeeded", 0, "", 0.01)
 FAILED = Outcome("failed", 1, "", 0.01)
 WINDOWS = sys.platform == "win32"
-posix_only = pytest.mark.skipif(WINDOWS, reason="POSIX files")
+posix_only = pytest.mark.skipif(WINDOWS, reason="POSIX: links, FIFOs, modes, limits, moves while open")
 
 
 # ------------------------------------------------------------------------------------------------------------- claim
@@ -411,7 +411,7 @@ def test_name_that_is_no_jobs_is_foreign(desk: Desk) -> None:
     assert len(listing(desk.spool)["pending"]) == 4
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs mode bits, and a user whom they bind")
 @pytest.mark.parametrize("generated", [False, True])
 def test_file_that_may_not_be_read_is_looked_at_later(desk: Desk, generated: bool) -> None:
     """A mode that forbids reading means "later", never "bad", and no trouble for the pool (P6)."""

@@ -136,7 +136,7 @@ def test_a_spool_that_others_can_write_to_fails(spool: SpoolDir) -> None:
     assert "chmod" in line.hint
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/dev/shm")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /dev/shm")
 def test_a_folder_on_another_file_system_fails(spool: SpoolDir, tmp_path: Path) -> None:
     """A link that leads one folder to another disk breaks every move (P2)."""
     if os.stat("/dev/shm").st_dev == os.stat(tmp_path).st_dev:

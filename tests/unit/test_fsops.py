@@ -14,7 +14,7 @@ import pytest
 
 from queuectl import fsops
 
-posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX files")
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX: links, FIFOs, modes, limits, moves while open")
 
 
 def test_read_gives_content_and_signature(tmp_path: Path) -> None:

@@ -66,6 +66,16 @@ def test_lease_that_is_left_counts_as_dead(spool: SpoolDir) -> None:
     lease.close()
 
 
+def test_lease_that_is_changed_is_dead_and_leaves_no_file(spool: SpoolDir) -> None:
+    """A job that goes on names a lease that nobody holds, while its last worker works on under another (P5)."""
+    lease = Lease(spool, "w1")
+    assert lease.change()
+    assert lease.name == "w1.1"
+    assert not is_alive(spool, "w1.0")
+    assert os.listdir(spool.lease_dir) == ["w1.1.lock"]
+    lease.close()
+
+
 @pytest.mark.parametrize("name", ["", "nobody.0", "../../queuectl.toml", "/etc/passwd", "x\0y", "x" * 5000, ".."])
 def test_lease_name_out_of_a_strange_record_is_dead_and_touches_nothing(spool: SpoolDir, name: str) -> None:
     """A lease's name comes out of a file that others may write: it leads to no other folder (P10)."""

@@ -190,7 +190,7 @@ def test_healed_file_waits_while_its_name_is_taken(spool: SpoolDir, rejected: Re
     assert rejected.look() == ["x.json"]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="POSIX files")
+@pytest.mark.skipif(os.name == "nt", reason="POSIX: links, FIFOs, modes, limits, moves while open")
 def test_strange_files_in_rejected_are_left_alone(spool: SpoolDir, rejected: RejectedFiles, tmp_path: Path) -> None:
     """Links, folders and FIFOs there are nobody's cure (P11)."""
     target = tmp_path / "target"

@@ -312,7 +312,7 @@ def test_systemd_accepts_strange_paths(tmp_path: Path, name: str) -> None:
         assert "is not executable" in verify(tmp_path, service.unit(made._replace(user="root", system=True)))
 
 
-@pytest.mark.skipif(os.name == "nt", reason="sh")
+@pytest.mark.skipif(os.name == "nt", reason="needs sh")
 @pytest.mark.parametrize("name", STRANGE)
 def test_a_program_that_sh_starts_is_told_its_own_path(tmp_path: Path, name: str) -> None:
     """Where sh stands between, the program gets its words unchanged."""

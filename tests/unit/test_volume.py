@@ -95,7 +95,7 @@ def test_this_folder_has_a_file_system_with_a_name(tmp_path: Path) -> None:
     assert found.nature != volume.UNKNOWN
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_proc_is_proc() -> None:
     """Another mount than the root is told from it."""
     assert volume.of("/proc/self")[:2] == ("proc", "/proc")
