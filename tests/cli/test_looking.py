@@ -14,7 +14,7 @@ from queuectl.lifecycle import Outcome
 from queuectl.pools import Pool
 from queuectl.spool import SpoolDir
 from tests.cli.commands import Commands
-from tests.helpers import Desk, FakeClock, write_drop
+from tests.helpers import Desk, FakeClock, wait_until, write_drop
 
 FAILED = Outcome("failed", 3, "", 0.5)
 
@@ -32,6 +32,8 @@ def busy(spool: SpoolDir, desk: Desk, other_desk: Desk) -> SpoolDir:
     desk.run(desk.enqueue(id="dead1", max_retries=0), FAILED)
     desk.run(desk.enqueue(id="retry1", backoff_base=1000), FAILED)
     desk.enqueue(id="next1", tags=["x", "y"])
+    made_at = desk.clock.now()
+    wait_until(lambda: desk.clock.now() > made_at + 0.002)  # events have milliseconds: else both could be as old
     desk.enqueue(id="high1", priority=9)
     other_desk.start(other_desk.enqueue(id="run1", command=["sleep", "9 9"]))
     write_drop(spool, "bad.json", "{", state="rejected")
