@@ -1,0 +1,208 @@
+"""Planted bugs: each is put into a copy of the package, and the tests that are named must go red there.
+
+    python -m tests.crash.planted             all of them (a quarter of an hour); prints the table of docs/testing.md
+    python -m tests.crash.planted publish     those with this word in their names
+
+The tree itself is never touched: package and tests are copied to a temporary folder and run there. A bug whose place
+is not in the source any more says so, and is to be planted anew.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+SWEEP, FAULTS, MEANWHILE = "crash/test_crash_sweep.py", "crash/test_faults.py", "crash/test_meanwhile.py"
+WORKER, MODEL, STORM = "crash/test_real_worker.py", "properties/test_spool_model.py", "stress/test_kill_storm.py"
+EVERY = (SWEEP, FAULTS, MEANWHILE, WORKER, MODEL, STORM)
+
+
+class Bug(NamedTuple):
+    """A bug: what it is, the file, and the text that is replaced by another."""
+
+    what: str
+    module: str
+    old: str
+    new: str
+
+
+BUGS = (
+    Bug(
+        "the claim takes no stripe",
+        "claim",
+        '        if not stripe.try_acquire():\n            return Declined("busy")\n        try:\n            looked:',
+        "        stripe.try_acquire()\n        stripe.release()\n        try:\n            looked:",
+    ),
+    Bug(
+        "settle moves the job before it appends the outcome",
+        "settle",
+        "        self._append_outcome(here, claimed, event)\n        return Settled(",
+        "        moved = self._finish_move(here, claimed.record, decision.to, due_at, decision.delay_s, reason)\n"
+        "        there = Located(moved.to, moved.name, self._spool.path(moved.to, moved.name))\n"
+        "        self._append_outcome(there, claimed, event)\n"
+        "        claimed.moved = moved\n"
+        "        return Settled(",
+    ),
+    Bug(
+        "publishing gives up the name in tmp/ before it has the one in pending/",
+        "fsops",
+        "    try:\n        os.link(source, target)\n    except OSError as error:\n",
+        "    try:\n        data = _read(source, 1 << 30).data\n        os.unlink(source)\n"
+        "        create(target, data, sync=False)\n        return\n"
+        "    except OSError as error:\n",
+    ),
+    Bug(
+        "publishing replaces what is there",
+        "fsops",
+        "        os.link(source, target)\n    except OSError as error:\n",
+        "        os.rename(source, target)\n        return\n    except OSError as error:\n",
+    ),
+    Bug(
+        "moving replaces what is there",
+        "fsops",
+        "    if rename is None:\n        os.rename(source, target)  #",
+        "    if rename:\n        os.rename(source, target)\n        return\n    if rename is None:\n        os.rename(source, target)  #",
+    ),
+    Bug(
+        "an append that the disk refuses does not put the old end back",
+        "fsops",
+        "                _write_all(fd, old_end)  # blocks that exist already: needs no space\n                os.ftruncate(fd, sig_size)\n",
+        "                pass\n",
+    ),
+    Bug(
+        "rescue does not try the lease",
+        "settle",
+        "        return start is not None and is_alive(self._spool, start.lease)",
+        "        return False",
+    ),
+    Bug(
+        "rescue repairs a record that is being written",
+        "settle",
+        "            if self._runs_all_the_same(data):\n                return None\n",
+        "",
+    ),
+    Bug(
+        "rescue counts a run whose outcome is on record",
+        "settle",
+        "        if last.event in lifecycle.OUTCOMES:\n            allowed =",
+        "        if last.event in ():\n            allowed =",
+    ),
+    Bug(
+        "`started` is not on record before the command starts",
+        "claim",
+        "        fsops.append(here.path, len(data), offset, text, sync=self._sync_all)\n        return Claimed(item, data[:offset] + text,",
+        "        return Claimed(item, data,",
+    ),
+    Bug(
+        "commands do not inherit the lease",
+        "executor_posix",
+        "os.set_inheritable(spec.lease_fd, True)",
+        "os.set_inheritable(spec.lease_fd, False)",
+    ),
+    Bug(
+        "a run that was put back is counted",
+        "lifecycle",
+        'COUNTED = frozenset({"failed", "timed_out", "abandoned"})',
+        'COUNTED = frozenset({"failed", "timed_out", "abandoned", "released"})',
+    ),
+    Bug(
+        "trouble at a claim is counted against the job",
+        "claim",
+        'self.settle(claimed, Outcome("released", reason=error.strerror or "trouble"))',
+        'self.settle(claimed, Outcome("failed", 1, reason=error.strerror or "trouble"))',
+    ),
+    Bug(
+        "a split that was cut short is done again from its beginning",
+        "rescue",
+        "may_be_there=True",
+        "may_be_there=False",
+    ),
+    Bug(
+        "an enqueue that fails leaves what it had published",
+        "producer",
+        "                    if fsops.sig_of(path) == sig:\n",
+        "                    if False:\n",
+    ),
+    Bug(
+        "a worker drops the outcome that it cannot record",
+        "worker",
+        "                if tries == 0:\n",
+        "                self._reports.append(Vanished(claimed.job_id, outcome))\n                settled = None\n                break\n                if tries == 0:\n",
+    ),
+    Bug(
+        "a worker keeps the lease that a job names which went on",
+        "lease",
+        "        self._lock.close()\n        free = self._lock.try_acquire()\n        if free:\n            self._lock.remove()\n        self._next()\n        return free\n",
+        "        return self.renew()\n",
+    ),
+    Bug(
+        "the due time is not looked at again when the clock was set back",
+        "record",
+        "(delay_s is not None and due_at - now_at > delay_s + 0.002)",
+        "False",
+    ),
+    Bug(
+        "the copy of a drop takes its place in two steps",
+        "claim",
+        "            fsops.replace(temporary, here.path)\n        except OSError:\n            fsops.unlink(temporary)\n            raise\n",
+        "            fsops.unlink(here.path)\n            fsops.move(temporary, here.path)\n        except OSError:\n            fsops.unlink(temporary)\n            raise\n",
+    ),
+    Bug(
+        "a purge deletes the record before the logs",
+        "api",
+        "        for log in logs:\n            fsops.unlink(log)\n        fsops.unlink(found.path)\n",
+        "        fsops.unlink(found.path)\n        for log in logs:\n            fsops.unlink(log)\n",
+    ),
+)
+
+
+def plant(bug: Bug, folder: Path) -> str:
+    """Copy package and tests, put the bug in; what went wrong with that, or ""."""
+    skipped = shutil.ignore_patterns("__pycache__", ".git", ".hypothesis")
+    for part in ("queuectl", "tests"):
+        shutil.copytree(ROOT / part, folder / part, ignore=skipped)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    path = folder / "queuectl" / f"{bug.module}.py"
+    text = path.read_text()
+    if text.count(bug.old) != 1:
+        return f"its place is there {text.count(bug.old)} times in {bug.module}.py"
+    path.write_text(text.replace(bug.old, bug.new))
+    return ""
+
+
+def caught_by(folder: Path) -> list[str]:
+    """Run the tests in a folder; the names of the files of those that went red, with how many."""
+    env = {**os.environ, "PYTHONPATH": str(folder), "QUEUECTL_STORM_S": "8", "QUEUECTL_STORM_JOBS": "60"}
+    words = [sys.executable, "-m", "pytest", "--tb=no", "-p", "no:cacheprovider", "--timeout=60", "-n", "2"]
+    done = subprocess.run(
+        [*words, *(f"tests/{name}" for name in EVERY)], cwd=folder, env=env, capture_output=True, text=True, check=False
+    )
+    red = re.findall(r"^(?:FAILED|ERROR) tests/([\w/.]+)", done.stdout, re.MULTILINE)
+    if not red and " passed" not in done.stdout:
+        return [f"did not run: {done.stdout[-300:]} {done.stderr[-300:]}"]
+    return [f"`{name}` ({red.count(name)})" for name in EVERY if name in red]
+
+
+def main(words: list[str]) -> int:
+    """See the top of this file."""
+    missed = 0
+    for bug in BUGS:
+        if words and not any(word in bug.what for word in words):
+            continue
+        with tempfile.TemporaryDirectory(prefix="queuectl-planted-") as name:
+            trouble = plant(bug, Path(name))
+            red = [] if trouble else caught_by(Path(name))
+        missed += not red
+        print(f"| {bug.what} | {trouble or ', '.join(red) or '**nothing**'} |", flush=True)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
