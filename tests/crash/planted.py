@@ -85,7 +85,7 @@ BUGS = (
     Bug(
         "rescue repairs a record that is being written",
         "settle",
-        "            if self._runs_all_the_same(data):\n                return None\n",
+        "            if self._runs_all_the_same(data) or self._has_changed(here, data):\n                return None\n",
         "",
     ),
     Bug(
