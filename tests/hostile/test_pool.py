@@ -47,7 +47,7 @@ def test_whole_corpus_ends_as_it_must(tmp_path: Path) -> None:
     ground.put(CORPUS, mtime_at=1e9)
     with Pool(ground.spool, count=2, cwd=ground.work) as pool:
         pool.ready()
-        workers = pool.worker_pids()
+        workers = wait_until(lambda: len(pids := pool.worker_pids()) == 2 and pids)
         good_s = _good_ones_run(ground)
         wait_until(lambda: not ground.unsettled(), _BOUND_S)
         assert pool.process.poll() is None
