@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from typing import Annotated
@@ -62,13 +61,8 @@ def main(args: list[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         output.message("interrupted")
         return exit_codes.INTERRUPTED
-    except BrokenPipeError:
-        output.silence()
-        return exit_codes.FAILURE
     except OSError as error:
-        if error.errno == errno.EINVAL and os.name == "nt" and not (getattr(error, "winerror", 0) or error.filename):
-            # How a write on Windows says that the reader of a pipe has gone. (EINVAL with a winerror is any error that
-            # has no errno of its own.)
+        if output.is_cut_off():
             output.silence()
             return exit_codes.FAILURE
         path = str(error.filename or "")

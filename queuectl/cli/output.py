@@ -7,6 +7,7 @@ and no file name can move the cursor, hide text or ring the bell.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -57,10 +58,25 @@ def close_streams(code: int) -> int:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
-    except BrokenPipeError:
+    except OSError:
+        if not is_cut_off():
+            raise
         silence()
         return code or 1
     return code
+
+
+def is_cut_off() -> bool:
+    """True where the reader of our output has gone: what was printed last is still there, and cannot be written.
+
+    Asked rather than told by the error: Windows reports it as EINVAL, as it does much else.
+    """
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    except OSError as error:
+        return error.errno in (errno.EPIPE, errno.EINVAL)
+    return False
 
 
 def silence() -> None:
