@@ -133,17 +133,17 @@ def read(path: str, max_bytes: int, *, patience_s: float = SHARING_DEADLINE_S) -
 
 
 def _read(path: str, max_bytes: int, *, only_head: bool = False) -> Content:
-    fd = open_to_read(path)
+    fd, info = _open_regular(path)
     try:
-        info = os.fstat(fd)
         sig = FileSig(info.st_ino, info.st_size, info.st_mtime_ns)
         if only_head:
             return Content(os.read(fd, max_bytes), sig, info.st_nlink, info.st_size > max_bytes)
         if info.st_size > max_bytes:
             return Content(b"", sig, info.st_nlink, True)
         data = os.read(fd, info.st_size + 1)
-        while chunk := os.read(fd, 65536) if len(data) == info.st_size + 1 and len(data) <= max_bytes else b"":
-            data += chunk
+        if len(data) > info.st_size:  # it grows while it is read
+            while len(data) <= max_bytes and (chunk := os.read(fd, 65536)):
+                data += chunk
         if len(data) > max_bytes:
             return Content(b"", sig, info.st_nlink, True)
         return Content(data, sig, info.st_nlink, False)
@@ -157,18 +157,22 @@ def open_to_read(path: str) -> int:
     Raises:
         OSError: as `read`.
     """
+    return _open_regular(path)[0]
+
+
+def _open_regular(path: str) -> tuple[int, os.stat_result]:
     # Looked at before it is opened: opening is an act for a FIFO, whose writer waits for a reader, and for a device.
-    info = os.lstat(path)
-    if not stat.S_ISREG(info.st_mode):
+    if not stat.S_ISREG(os.lstat(path).st_mode):
         raise NotRegularError(errno.EINVAL, "not a regular file", path)
     try:
         fd = _open_to_read(path)
     except OSError as error:
         raise _told_apart(error, path) from error
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+    info = os.fstat(fd)
+    if not stat.S_ISREG(info.st_mode):
         os.close(fd)
         raise NotRegularError(errno.EINVAL, "not a regular file", path)
-    return fd
+    return fd, info
 
 
 def _told_apart(error: OSError, path: str) -> OSError:
@@ -209,10 +213,9 @@ def read_tail(path: str, max_bytes: int) -> bytes:
     """The last `max_bytes` bytes of a regular file."""
 
     def call() -> bytes:
-        fd = open_to_read(path)
+        fd, info = _open_regular(path)
         try:
-            size = os.fstat(fd).st_size
-            os.lseek(fd, max(0, size - max_bytes), os.SEEK_SET)
+            os.lseek(fd, max(0, info.st_size - max_bytes), os.SEEK_SET)
             return os.read(fd, max_bytes)
         finally:
             os.close(fd)
