@@ -14,8 +14,13 @@ from queuectl.claim import Declined
 from queuectl.clock import Clock
 from queuectl.feeder import Feeder
 from queuectl.slots import Slot
-from queuectl.worker import AHEAD
 
+# So much work lies ready at a worker, beside the job that it runs: enough to hide the pipe's round trip behind short
+# jobs, too little to keep a job of high priority waiting behind long ones. Counted in jobs by how long they take.
+AHEAD_S = 0.02
+AHEAD_AT_MOST = 15
+# How much of that guess a run changes.
+_PACE_SHARE = 0.2
 # A name that a busy worker has not taken for this long is suggested to an idle one.
 SHARE_AFTER_S = 0.02
 # A busy name is suggested again after 20 ms, then 40, 80 ... up to this.
@@ -45,6 +50,7 @@ class Dispatch:
         self._clock = clock
         self._jobs_left = max_jobs
         self._tell = tell
+        self._pace_s = AHEAD_S
         self._again: list[tuple[float, str]] = []
         self._busy_tries: dict[str, int] = {}
         self._told: set[str] = set()
@@ -74,30 +80,34 @@ class Dispatch:
         now_s = self._clock.monotonic()
         while self._again and self._again[0][0] <= now_s:
             self._feeder.put_first(heapq.heappop(self._again)[1])
-        while True:
-            slot = min(
-                (slot for slot in self._slots if slot.willing), key=lambda item: len(item.outstanding), default=None
-            )
-            if slot is None or len(slot.outstanding) >= (1 if careful else AHEAD) or not self._may_start_another():
+        most = 1 if careful else self._most_at_once()
+        given: dict[Slot, list[str]] = {}
+        loads = {slot: len(slot.outstanding) for slot in self._slots if slot.willing}
+        while loads and self._may_start_another(given):
+            slot = min(loads, key=loads.__getitem__)
+            if loads[slot] >= most or (name := self._feeder.take()) is None:
                 break
-            name = self._feeder.take()
-            if name is None:
-                break
-            slot.outstanding[name] = now_s
-            slot.send("feed", [name])
-        idle = [slot for slot in self._slots if slot.willing and not slot.outstanding]
+            given.setdefault(slot, []).append(name)
+            loads[slot] += 1
+        for slot, wanted in given.items():
+            slot.feed(wanted, now_s)
+        idle = [slot for slot, load in loads.items() if not load]
         if idle:
             self._share(list(idle), now_s)
         return bool(idle)
 
-    def _may_start_another(self) -> bool:
+    def _most_at_once(self) -> int:
+        """How many names a worker may have, the one that it runs included."""
+        return 1 + min(AHEAD_AT_MOST, int(AHEAD_S / max(self._pace_s, 1e-3)))
+
+    def _may_start_another(self, given: dict[Slot, list[str]]) -> bool:
         if self._jobs_left is None:
             return True
         # A shared name is gone for one worker while it still runs at the other: it counts until both have answered.
-        given: set[str] = set()
+        started: set[str] = set().union(*given.values())
         for slot in self._slots:
-            given.update(slot.outstanding, slot.unanswered)
-        return len(given) < self._jobs_left
+            started.update(slot.outstanding, slot.unanswered)
+        return len(started) < self._jobs_left
 
     def _share(self, idle: list[Slot], now_s: float) -> None:
         """Suggest to idle workers what lies behind a long job, or at a worker that is stopped.
@@ -112,8 +122,7 @@ class Dispatch:
                     other = idle.pop()
                     del slot.outstanding[name]
                     slot.unanswered.add(name)
-                    other.outstanding[name] = now_s
-                    other.send("feed", [name])
+                    other.feed([name], now_s)
 
     def split(self, name: str) -> bool:
         """Have an idle worker split a file of many jobs; False where none is idle."""
@@ -141,8 +150,10 @@ class Dispatch:
         for name in slot.lose():
             self._feeder.put_first(name)
 
-    def settled(self, slot: Slot, name: str, *, counts: bool) -> None:
-        """A run has ended; `counts` is False for one that was put back."""
+    def settled(self, slot: Slot, name: str, *, counts: bool, took_s: float | None = None) -> None:
+        """A run has ended, after `took_s`; `counts` is False for one that was put back."""
+        if took_s is not None:
+            self._pace_s += (min(took_s, 1.0) - self._pace_s) * _PACE_SHARE
         slot.outstanding.pop(name, None)
         slot.unanswered.discard(name)
         slot.running.pop(name, None)

@@ -92,6 +92,11 @@ class Slot:
         self.worker = worker_name
         self.ready = False
 
+    def feed(self, names: list[str], now_s: float) -> None:
+        """Suggest names to the worker."""
+        self.outstanding.update(dict.fromkeys(names, now_s))
+        self.send("feed", names)
+
     def send(self, *message: Any) -> None:
         """Tell the worker something; a worker that is gone is noticed elsewhere."""
         if self._conn is not None:

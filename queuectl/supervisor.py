@@ -287,7 +287,7 @@ class Supervisor:
 
     def _take_finished(self, slot: Slot, report: Finished) -> None:
         released = report.outcome.kind == "released"
-        self._dispatch.settled(slot, report.name, counts=not released)
+        self._dispatch.settled(slot, report.name, counts=not released, took_s=report.outcome.duration_s)
         if released:
             self._released.append(report.job_id)
         else:

@@ -48,8 +48,8 @@ class Printer:
         try:
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
-        except (BrokenPipeError, ValueError):
-            pass  # whoever read the lines is gone; the work is not
+        except (OSError, ValueError):
+            pass  # whoever read the lines is gone, or the disk that they go to is full; the work is not
 
     def _describe(self, event: Event) -> tuple[str, str, dict[str, Any]]:
         if isinstance(event, Started):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Declined
-from queuectl.dispatch import SHARE_AFTER_S, Dispatch
+from queuectl.dispatch import AHEAD_AT_MOST, SHARE_AFTER_S, Dispatch
 from queuectl.feeder import Feeder
 from queuectl.slots import Slot
 from queuectl.spool import SpoolDir
@@ -32,3 +32,45 @@ def test_a_name_at_two_workers_counts_until_both_have_answered(spool: SpoolDir, 
     dispatch.settled(first, "a.json", counts=False)
     dispatch.feed(careful=False)
     assert sum(len(slot.outstanding) for slot in slots) == 1
+
+
+def _one_worker(spool: SpoolDir, clock: FakeClock) -> tuple[Slot, Dispatch]:
+    slot = Slot(0)
+    slot.ready = True
+    arrivals = Arrivals(spool, settle_s=30, clock=clock)
+    return slot, Dispatch([slot], Feeder(), arrivals, clock=clock, max_jobs=None, tell=lambda _kind, _text: None)
+
+
+def test_short_jobs_are_suggested_many_at_a_time(spool: SpoolDir, clock: FakeClock) -> None:
+    """Jobs of a millisecond: some 20 ms of work lie ready, so that the pipe is not waited for between them."""
+    slot, dispatch = _one_worker(spool, clock)
+    dispatch.add([f"job{number:03d}.json" for number in range(100)])
+    for number in range(40):
+        dispatch.feed(careful=False)
+        dispatch.settled(slot, f"job{number:03d}.json", counts=True, took_s=0.001)
+    dispatch.feed(careful=False)
+    assert len(slot.outstanding) == 1 + AHEAD_AT_MOST
+
+
+def test_nothing_lies_ready_behind_long_jobs(spool: SpoolDir, clock: FakeClock) -> None:
+    """A job of high priority that comes now is the next one: none of the others was given away before."""
+    slot, dispatch = _one_worker(spool, clock)
+    dispatch.add([f"job{number}.json" for number in range(9)])
+    dispatch.feed(careful=False)
+    for name in list(slot.outstanding):
+        dispatch.settled(slot, name, counts=True, took_s=60.0)
+    dispatch.feed(careful=False)
+    assert len(slot.outstanding) == 1
+    dispatch.add(["urgent,prio=9.json"])
+    (running,) = slot.outstanding
+    dispatch.settled(slot, running, counts=True, took_s=60.0)
+    dispatch.feed(careful=False)
+    assert list(slot.outstanding) == ["urgent,prio=9.json"]
+
+
+def test_careful_suggests_one_at_a_time(spool: SpoolDir, clock: FakeClock) -> None:
+    """While the machine is in trouble one job is tried at a time."""
+    slot, dispatch = _one_worker(spool, clock)
+    dispatch.add([f"job{number}.json" for number in range(9)])
+    dispatch.feed(careful=True)
+    assert len(slot.outstanding) == 1
