@@ -13,7 +13,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
 from queuectl import fsops
@@ -265,13 +265,7 @@ def _watch(bench: Bench) -> Line:
 
     folder = bench.path("watch")
     fsops.make_folder(folder)
-    wanted, noticed = "", threading.Event()
-
-    def notify(name: str) -> None:
-        if name == wanted:
-            noticed.set()
-
-    watch = Watch(folder, notify)
+    watch = Watch(folder)
     try:
         if not watch.arm():
             hint = _NO_WATCHES if os.path.isdir("/proc/sys/fs/inotify") else ""
@@ -282,8 +276,9 @@ def _watch(bench: Bench) -> Line:
             fsops.create(bench.path(wanted), b"", sync=False)
             started = time.perf_counter()
             fsops.move(bench.path(wanted), os.path.join(folder, wanted))
-            if noticed.wait(_WATCH_DEADLINE_S):
-                return _seen(_ms_since(started))
+            while watch.source is not None and (left_s := _WATCH_DEADLINE_S - _ms_since(started) / 1000) > 0:
+                if wait([watch.source], left_s) and wanted in watch.names():
+                    return _seen(_ms_since(started))
     finally:
         watch.close()
     text = f"a file that was renamed into a folder was not told of within {_WATCH_DEADLINE_S:.0f} s"

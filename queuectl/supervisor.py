@@ -102,8 +102,7 @@ class Supervisor:
         self._serial = 0
         self._deaths: deque[float] = deque(maxlen=5)
         self._doorbell = Doorbell()
-        self._noticed: deque[str] = deque()
-        self._watch = Watch(spool.folder(PENDING), self._notice_file)
+        self._watch = Watch(spool.folder(PENDING))
         self._signalled = 0
         self._stopping = Stopping(self._slots, settings)
         self._finished = 0
@@ -152,8 +151,6 @@ class Supervisor:
 
     def _work(self) -> None:
         now_s = self._clock.monotonic()
-        while self._noticed:
-            self._dispatch.add([self._noticed.popleft()])
         self._feeder.promote(self._clock.now())
         if now_s >= self._next_tick_s:
             self._next_tick_s = now_s + TICK_S
@@ -180,10 +177,15 @@ class Supervisor:
         """Wait for a worker, an event of the file system, or the time; take in what the workers report."""
         sources: dict[object, Slot | None] = {slot.conn: slot for slot in self._slots if slot.alive}
         sources[self._doorbell.conn] = None
+        if (watched := self._watch.source) is not None:
+            sources[watched] = None
         for source in wait(list(sources), timeout_s):  # type: ignore[arg-type]
             slot = sources[source]
             if slot is None:
-                self._doorbell.answer()
+                if source is self._doorbell.conn:
+                    self._doorbell.answer()
+                else:
+                    self._dispatch.add(self._watch.names())
                 continue
             try:
                 for report in slot.receive():
@@ -259,11 +261,6 @@ class Supervisor:
             self._watch.disarm()
         elif idle and not self._watch.armed and self._watch.arm():
             self._next_scan_s = 0.0
-
-    def _notice_file(self, name: str) -> None:
-        """An event of the file system (called from watchdog's thread)."""
-        self._noticed.append(name)
-        self._doorbell.ring()
 
     # ------------------------------------------------------------------------------------------------- reports
 
@@ -393,7 +390,7 @@ class Supervisor:
         return False
 
     def _is_drained(self) -> bool:
-        if not self._dispatch.empty or self._noticed or self._paused or self._aftermath is not None:
+        if not self._dispatch.empty or self._paused or self._aftermath is not None:
             return False
         if any(slot.alive and not slot.ready for slot in self._slots):
             return False

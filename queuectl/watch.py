@@ -2,10 +2,13 @@
 
 An event is a hint, never a fact: a lost one delays work by one scan at most (promise P8).
 
-watchdog's own Linux emitter asks for renames out of the folder too and then waits up to 0.5 s to pair each with a
-rename into it; a queue renames out with every claim, so each drop behind a claim would wait. The emitter here asks
-only for what can be a new file: moved to, created, closed after writing (0.4 ms from rename to wake-up). On Windows
-watchdog hands events on when none came for `timeout`, hence a short one there.
+On Linux the supervisor's own loop waits for inotify's handle and reads it through watchdog's reader: without a thread
+a wake-up is not handed on once more, and the process can be forked. Asked for is only what can be a new file: moved
+to, created, closed after writing. (watchdog's own emitter asks for renames out of the folder too and then waits up to
+0.5 s to pair each with a rename into it; a queue renames out with every claim, so each drop behind a claim would wait.)
+
+Elsewhere watchdog's thread rings a doorbell. On Windows watchdog hands events on when none came for `timeout`, hence a
+short one there.
 """
 
 from __future__ import annotations
@@ -13,104 +16,187 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections import deque
+from multiprocessing.connection import wait
+from typing import Any, Protocol
 
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
-from watchdog.observers.api import BaseObserver
+from queuectl.doorbell import Doorbell
 
 _WINDOWS_TIMEOUT_S = 0.05
 
 
-class _Handler(FileSystemEventHandler):
-    def __init__(self, notify: Callable[[str], None]) -> None:
-        super().__init__()
-        self._notify = notify
-
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        # A handler that raises would end watchdog's thread.
-        with contextlib.suppress(Exception):
-            if event.is_directory or event.event_type in ("opened", "closed_no_write", "deleted"):
-                return
-            path = os.fsdecode(event.dest_path or event.src_path)
-            self._notify(os.path.basename(path))
-
-
 class Watch:
-    """Watches one folder while armed and calls `notify` with the name of each file that may be new.
+    """Watches one folder while armed, for the names of files that may be new."""
 
-    `notify` is called from another thread and must not block.
-    """
-
-    def __init__(self, folder: str, notify: Callable[[str], None]) -> None:
+    def __init__(self, folder: str) -> None:
         self._folder = folder
-        self._handler = _Handler(notify)
-        self._observer: BaseObserver | None = None
-        self._watch: Any = None
+        self._events: _Events | None = None
+        self.armed = False
+        """True while events are asked for."""
 
     @property
-    def armed(self) -> bool:
-        """True while events are asked for."""
-        return self._watch is not None
+    def source(self) -> Any:
+        """What `multiprocessing.connection.wait` can wait for, to call `names` then; None where nothing can come."""
+        return None if self._events is None else self._events.source
 
     def arm(self) -> bool:
         """Start watching; False where the system cannot (too many watches, a folder that is gone): scans go on.
 
         What arrived before is not told: list the folder after arming.
         """
-        if self._watch is not None:
+        if self.armed:
             return True
         try:
-            if self._observer is None:
-                self._observer = _make_observer()
-                self._observer.start()
-            self._watch = self._observer.schedule(self._handler, self._folder, recursive=False)
+            if self._events is None:
+                self._events = _make()
+            self._events.begin(self._folder)
         except Exception:  # watchdog raises OSError, and errors of its own: all mean "no events"
-            self._watch = None
+            self.close()
             return False
+        self.armed = True
         return True
+
+    def names(self) -> list[str]:
+        """The names of files that may be new, since the last call; waits for nothing."""
+        found: list[str] = []
+        if self._events is not None:
+            try:
+                if not self._events.collect(found):
+                    self.disarm()
+            except Exception:  # whatever it is: without events, with scans
+                self.close()
+        return found
 
     def disarm(self) -> None:
         """Stop asking for events (under load the listing holds the work already)."""
-        if self._watch is not None and self._observer is not None:
+        if self.armed and self._events is not None:
             with contextlib.suppress(Exception):
-                self._observer.unschedule(self._watch)
-        self._watch = None
+                self._events.end()
+        self.armed = False
 
     def close(self) -> None:
-        """End watchdog's threads."""
+        """Give all handles back, and end watchdog's thread."""
         self.disarm()
-        if self._observer is not None:
-            self._observer.stop()
-            with contextlib.suppress(RuntimeError):
-                self._observer.join(2)
-            self._observer = None
+        if self._events is not None:
+            with contextlib.suppress(Exception):
+                self._events.close()
+            self._events = None
 
 
-def _make_observer() -> BaseObserver:
-    if sys.platform.startswith("linux"):
-        return _linux_observer()
-    from watchdog.observers import Observer
+class _Events(Protocol):
+    """Where events come from. Whatever any of this raises means that none will come."""
 
-    made: BaseObserver = Observer(timeout=_WINDOWS_TIMEOUT_S) if os.name == "nt" else Observer()
-    return made
+    source: Any
+
+    def begin(self, folder: str) -> None: ...
+
+    def collect(self, found: list[str]) -> bool:
+        """Add the names that came; False where the folder is not watched any more."""
+
+    def end(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
-def _linux_observer() -> BaseObserver:
-    from watchdog.observers.inotify import InotifyEmitter, InotifyObserver
-    from watchdog.observers.inotify_c import InotifyConstants, Mask
+def _make() -> _Events:
+    return _linux_events() if sys.platform == "linux" else _ObserverEvents()
 
-    class DropEmitter(InotifyEmitter):
-        """Asks only for what can be a new or finished file, and for the end of the folder itself."""
 
-        def get_event_mask_from_filter(self) -> Mask:
-            return Mask(
-                InotifyConstants.IN_MOVED_TO
-                | InotifyConstants.IN_CREATE
-                | InotifyConstants.IN_CLOSE_WRITE
-                | InotifyConstants.IN_DELETE_SELF
-            )
+def _linux_events() -> _Events:
+    assert sys.platform == "linux"  # tells mypy, too
+    from watchdog.observers.inotify_c import (
+        CallbackId,
+        InotifyConstants,
+        InotifyEvent,
+        InotifyFD,
+        Mask,
+        WatchDescriptor,
+    )
 
-    made = InotifyObserver()
-    made._emitter_class = DropEmitter
-    return made
+    only = CallbackId(0)
+    wanted = Mask(InotifyConstants.IN_MOVED_TO | InotifyConstants.IN_CREATE | InotifyConstants.IN_CLOSE_WRITE)
+
+    class InotifyEvents(InotifyFD):
+        """watchdog's reader, asked by our loop instead of run as the thread that it could be."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._is_reading = False  # no thread is in a read that would have to be ended first
+            os.set_inheritable(self._inotify_fd, False)
+            self.source = self._inotify_fd
+            self._names: list[str] = []
+            self._watched: WatchDescriptor | None = None
+
+        def begin(self, folder: str) -> None:
+            self._watched = self.add_callback(os.fsencode(folder), wanted, self, only)
+
+        def collect(self, found: list[str]) -> bool:
+            while wait([self.source], 0):
+                for event in self.read_events():
+                    self.handle_event(event)
+            found += self._names
+            self._names.clear()
+            return self._watched is not None
+
+        def end(self) -> None:
+            if self._watched is not None:
+                self.remove_callbacks([(self._watched, only)])
+
+        # What watchdog calls.
+
+        def on_event(self, event: InotifyEvent) -> None:
+            if not event.is_directory:
+                self._names.append(os.fsdecode(event.name))
+
+        def on_watch_deleted(self, _watched: WatchDescriptor) -> None:
+            self._watched = None
+
+        def on_queue_overflow(self) -> None:
+            """Events were lost: the next scan finds what they would have told."""
+
+    return InotifyEvents()
+
+
+class _ObserverEvents:
+    """Events of watchdog's thread."""
+
+    def __init__(self) -> None:
+        from watchdog.events import FileSystemEvent, FileSystemEventHandler
+        from watchdog.observers import Observer
+
+        names: deque[str] = deque()
+        doorbell = Doorbell()
+
+        class Handler(FileSystemEventHandler):
+            def on_any_event(self, event: FileSystemEvent) -> None:
+                # A handler that raises would end watchdog's thread.
+                with contextlib.suppress(Exception):
+                    if event.is_directory or event.event_type in ("opened", "closed_no_write", "deleted"):
+                        return
+                    names.append(os.path.basename(os.fsdecode(event.dest_path or event.src_path)))
+                    doorbell.ring()
+
+        self._names, self._doorbell, self._handler = names, doorbell, Handler()
+        self.source = doorbell.conn
+        self._observer = Observer(timeout=_WINDOWS_TIMEOUT_S) if os.name == "nt" else Observer()
+        self._observer.start()
+        self._watch: Any = None
+
+    def begin(self, folder: str) -> None:
+        self._watch = self._observer.schedule(self._handler, folder, recursive=False)
+
+    def collect(self, found: list[str]) -> bool:
+        if self._doorbell.conn.poll(0):
+            self._doorbell.answer()
+        while self._names:
+            found.append(self._names.popleft())
+        return True
+
+    def end(self) -> None:
+        self._observer.unschedule(self._watch)
+
+    def close(self) -> None:
+        self._observer.stop()
+        with contextlib.suppress(RuntimeError):
+            self._observer.join(2)
+        self._doorbell.close()

@@ -1,0 +1,80 @@
+"""Being woken by files that land in a folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from multiprocessing.connection import wait
+from pathlib import Path
+
+from queuectl.watch import Watch
+from tests.helpers import wait_until
+
+
+def _woken_by(watch: Watch, name: str) -> bool:
+    """True once the watch has told of a file."""
+    return bool(wait([watch.source], 0.5)) and name in watch.names()
+
+
+def test_a_file_that_is_moved_in_is_told_of(tmp_path: Path) -> None:
+    """A rename into the folder wakes whoever waits for the source, and the name is told once."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    watch = Watch(str(folder))
+    assert watch.source is None
+    assert watch.arm()
+    number = 0
+
+    def noticed() -> bool:  # on Windows the first rename may come before the watch is in place
+        nonlocal number
+        number += 1
+        (tmp_path / "made").write_text("")
+        (tmp_path / "made").rename(folder / f"file-{number}")
+        return _woken_by(watch, f"file-{number}")
+
+    wait_until(noticed)
+    watch.close()
+
+
+def test_a_disarmed_watch_tells_nothing(tmp_path: Path) -> None:
+    """Under load events are not asked for; armed again, they are."""
+    watch = Watch(str(tmp_path))
+    assert watch.arm()
+    watch.disarm()
+    watch.names()
+    (tmp_path / "unseen").write_text("")
+    assert "unseen" not in watch.names()
+    assert not watch.armed
+    assert watch.arm()
+    wait_until(lambda: (tmp_path / "seen").write_text("") == 0 and _woken_by(watch, "seen"))
+    watch.close()
+
+
+def test_a_folder_that_is_gone_ends_the_watch(tmp_path: Path) -> None:
+    """It cannot be armed on no folder; where the folder goes while it is watched, it can be armed on the next one."""
+    folder = tmp_path / "folder"
+    watch = Watch(str(folder))
+    assert not watch.arm()
+    folder.mkdir()
+    assert watch.arm()
+    if sys.platform == "linux":
+        shutil.rmtree(folder)
+        wait_until(lambda: not watch.names() and not watch.armed)
+        folder.mkdir()
+        assert watch.arm()
+    watch.close()
+
+
+def test_no_handle_is_left(tmp_path: Path) -> None:
+    """Arming and closing again and again uses no more handles than once."""
+    if not Path("/proc/self/fd").exists():
+        return
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        watch = Watch(str(tmp_path))
+        assert watch.arm()
+        watch.disarm()
+        assert watch.arm()
+        watch.close()
+    assert len(os.listdir("/proc/self/fd")) == before
