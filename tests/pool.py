@@ -81,8 +81,10 @@ class Pool:
         return self
 
     def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+        self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
+        if kind is not None:
+            print("the last that the pool told:", *self.events[-30:], sep="\n")
         if self.process.poll() is None:
             self.ask_to_stop()
             try:
