@@ -89,6 +89,14 @@ def make(conn: Connection, shell: str) -> Executor:
         return PosixExecutor(conn, shell)
 
 
+def load() -> None:
+    """Load the executor of this system (`make` does it else)."""
+    if sys.platform == "win32":
+        import queuectl.executor_windows
+    else:
+        import queuectl.executor_posix  # noqa: F401
+
+
 def shell_words(shell: str) -> tuple[str, ...]:
     """The words that start a shell, with its full path where it can be found."""
     name = ("cmd" if os.name == "nt" else "sh") if shell == "auto" else shell

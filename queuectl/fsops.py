@@ -485,6 +485,11 @@ _no_replace_call: Any = _UNTRIED
 _libc_handle: Any = _UNTRIED
 
 
+def load() -> None:
+    """Load what the first move would load."""
+    _no_replace()
+
+
 def _libc() -> Any:
     """The C library through ctypes (10 ms to import, so only where needed), or None where there is none."""
     global _libc_handle

@@ -66,6 +66,10 @@ class Pool:
         fsops.create(_path(self._spool, self.name, "json"), json.dumps(body, indent=1).encode() + b"\n", sync=True)
         fsops.sync_folder(self._spool.pool_dir)
 
+    def let_go(self) -> None:
+        """Close the lock's handle, in a process that was forked and is not the pool's supervisor."""
+        self._lock.close()
+
     def stop_request(self) -> str:
         """`stop`, `now`, or "" where nobody asked."""
         path = _path(self._spool, self.name, "stop")

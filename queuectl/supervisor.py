@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import wait
 from typing import NamedTuple
 
-from queuectl import check, fsops, pools, worker
+from queuectl import check, fsops, pools, slots, worker
 from queuectl.aftermath import Aftermath
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Claims, Declined
@@ -130,6 +130,7 @@ class Supervisor:
         try:
             if pools.sweep(self._spool):
                 self._aftermath = Aftermath(self._spool, self._claims)
+            slots.prepare()
             for slot in self._slots:
                 self._start(slot)
             self._tell(Notice("info", "pool_started", self._pool.name))
@@ -356,7 +357,16 @@ class Supervisor:
     def _start(self, slot: Slot) -> None:
         self._serial += 1
         name = f"{self._pool.name}-{self._serial}"
-        slot.start(self._spool, self._settings, worker_name=name, cwd=self._options.cwd)
+        slot.start(self._spool, self._settings, worker_name=name, cwd=self._options.cwd, let_go=self._let_go)
+
+    def _let_go(self) -> None:
+        """Close whatever this supervisor has open: called in a worker that was forked."""
+        for slot in self._slots:
+            slot.let_go()
+        self._watch.let_go()
+        self._doorbell.close()
+        self._stripes.close()
+        self._pool.let_go()
 
     def _may_start(self, now_s: float) -> bool:
         """False while workers die as fast as they are started."""

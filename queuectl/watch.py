@@ -82,6 +82,11 @@ class Watch:
                 self._events.close()
             self._events = None
 
+    def let_go(self) -> None:
+        """Close the handles only: in a process that was forked (the watch is shared with the one that has it)."""
+        if self._events is not None:
+            self._events.let_go()
+
 
 class _Events(Protocol):
     """Where events come from. Whatever any of this raises means that none will come."""
@@ -96,6 +101,8 @@ class _Events(Protocol):
     def end(self) -> None: ...
 
     def close(self) -> None: ...
+
+    def let_go(self) -> None: ...
 
 
 def _make() -> _Events:
@@ -141,6 +148,9 @@ def _linux_events() -> _Events:
         def end(self) -> None:
             if self._watched is not None:
                 self.remove_callbacks([(self._watched, only)])
+
+        def let_go(self) -> None:
+            self._close_resources()
 
         # What watchdog calls.
 
@@ -200,3 +210,6 @@ class _ObserverEvents:
         with contextlib.suppress(RuntimeError):
             self._observer.join(2)
         self._doorbell.close()
+
+    def let_go(self) -> None:
+        """Nothing is forked beside a thread."""

@@ -11,6 +11,7 @@ import contextlib
 import os
 import random
 import signal
+import sys
 from collections import deque
 from multiprocessing.connection import Connection
 from typing import NamedTuple
@@ -282,7 +283,7 @@ def _preview(command: str | list[str]) -> str:
 
 
 def main(conn: Connection, root: str, worker: str, settings: tuple[object, ...], cwd: str) -> None:
-    """The entry of a worker process (spawned, so everything comes as plain values)."""
+    """The entry of a worker process (which may be spawned, so everything comes as plain values)."""
     for name in ("SIGINT", "SIGBREAK", "SIGHUP"):
         # Ctrl-C and a hang-up reach the whole foreground group; the supervisor hears them and decides.
         if hasattr(signal, name):
@@ -290,5 +291,7 @@ def main(conn: Connection, root: str, worker: str, settings: tuple[object, ...],
     spool = SpoolDir(root)
     made = Worker(conn, spool, Settings(*settings), worker=worker, cwd=cwd)  # type: ignore[arg-type]
     signal.signal(signal.SIGTERM, lambda _number, _frame: made.stop())
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
     with contextlib.suppress(KeyboardInterrupt):
         made.run()

@@ -145,7 +145,7 @@ class Pool:
         """The worker processes of this pool (Linux, Windows)."""
         if sys.platform == "win32":
             return [pid for pid in children(self.pid) if procs.program(pid).lower().startswith("python")]
-        return [pid for pid in children(self.pid) if "spawn_main" in command_line(pid)]
+        return [pid for pid in children(self.pid) if "resource_tracker" not in command_line(pid)]
 
     def kill_worker_of(self, job_id: str) -> None:
         """SIGKILL the worker that runs a job, and nothing else."""
