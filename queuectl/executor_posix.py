@@ -156,8 +156,7 @@ class PosixExecutor:
 
 def _found(program: str, env: dict[str, str]) -> str:
     """The program by the job's own PATH where it brings one: posix_spawnp searches the worker's."""
-    path = env.get("PATH")
-    if path == os.environ.get("PATH") or os.sep in program:
+    if os.sep in program or (path := env.get("PATH")) == os.environ.get("PATH"):
         return program
     return shutil.which(program, path=path) or program
 

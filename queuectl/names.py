@@ -54,6 +54,8 @@ class NameParts(NamedTuple):
 
 def why_bad_id(job_id: str) -> str:
     """What is wrong with an id, as the end of a sentence, or "" for a good one."""
+    if is_generated(job_id):
+        return ""
     if not job_id:
         return "is empty"
     if len(job_id) > ID_MAX_CHARS:
@@ -134,9 +136,13 @@ def parse(file_name: str) -> NameParts | None:
 
     Flags that cannot be read are taken as part of the stem: a name is never a reason to refuse a file.
     """
-    if not file_name.endswith(".json") or len(file_name) == 5 or is_temporary(file_name):
+    if not file_name.endswith(".json") or len(file_name) == 5:
         return None
     stem = file_name[:-5]
+    if is_generated(stem):
+        return NameParts(stem, None, 0)
+    if is_temporary(file_name):
+        return None
     if "," not in stem:
         return NameParts(stem, None, 0)
     head, *flags = stem.split(",")

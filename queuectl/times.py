@@ -7,6 +7,7 @@ name, where Windows allows no colon, it is `20261124T031500.120Z`.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 import time
@@ -40,7 +41,12 @@ def to_text(instant_at: float) -> str:
     """RFC 3339 in UTC with milliseconds, rounded down, for an instant in seconds since 1970."""
     milliseconds = int(min(max(instant_at, 0.0), LATEST_AT) * 1000 + _NOISE_MS)
     whole, rest = divmod(milliseconds, 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', _calendar(whole))}.{rest:03d}Z"
+    return f"{_second_to_text(whole)}.{rest:03d}Z"
+
+
+@functools.lru_cache(maxsize=16)
+def _second_to_text(whole: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", _calendar(whole))
 
 
 def to_name(instant_at: float) -> str:
