@@ -152,6 +152,7 @@ class Worker:
         if self._deaf or not (force or now_s - self._reported_s > _REPORT_WITHIN_S):
             return
         self._reported_s = now_s
+        self._few = len(self._names) // 2
         reports, self._reports = self._reports, []
         try:
             self._conn.send(reports)
