@@ -2,7 +2,7 @@
 
 One loop, no shared state with the workers but the spool. Everything it tells a worker is a suggestion and everything
 it believes may be out of date: correctness is all in the claim, so several pools, or a supervisor that is killed,
-never hurt. It never prints: what happens is handed to `tell`, one event at a time.
+never hurt. It never prints: what has happened is handed to `tell` after each round of the loop.
 """
 
 from __future__ import annotations
@@ -73,11 +73,15 @@ class Options(NamedTuple):
 class Supervisor:
     """Runs one pool until it is stopped, drained, or has run `max_jobs`."""
 
-    def __init__(self, spool: SpoolDir, settings: Settings, options: Options, tell: Callable[[Event], None]) -> None:
+    def __init__(
+        self, spool: SpoolDir, settings: Settings, options: Options, tell: Callable[[list[Event]], None]
+    ) -> None:
         self._spool = spool
         self._settings = settings
         self._options = options
-        self._tell = tell
+        self._hand_on = tell
+        self._untold: list[Event] = []
+        self._tell = self._untold.append
         self._clock = Clock()
         self._rng = random.Random()
         self._stripes = Stripes(spool)
@@ -97,7 +101,7 @@ class Supervisor:
             self._arrivals,
             clock=clock,
             max_jobs=options.max_jobs,
-            tell=lambda kind, text: tell(Notice("info" if kind == "batch" else "warning", kind, text)),
+            tell=lambda kind, text: self._tell(Notice("info" if kind == "batch" else "warning", kind, text)),
         )
         self._serial = 0
         self._deaths: deque[float] = deque(maxlen=5)
@@ -137,9 +141,11 @@ class Supervisor:
             self._check()
             self._recheck_clock()
             while not self._is_over():
+                self._tell_round()
                 self._hear(self._timeout_s())
                 self._work()
         finally:
+            self._tell_round()
             self._close()
         return StopSummary(self._released, self._finished)
 
@@ -149,6 +155,12 @@ class Supervisor:
         self._doorbell.ring()
 
     # ----------------------------------------------------------------------------------------------------- loop
+
+    def _tell_round(self) -> None:
+        """Hand on what has happened, all of a round at once."""
+        if self._untold:
+            self._hand_on(self._untold)
+            self._untold.clear()
 
     def _work(self) -> None:
         now_s = self._clock.monotonic()
@@ -428,7 +440,7 @@ class Supervisor:
         self._doorbell.close()
 
 
-def run_pool(spool: SpoolDir, settings: Settings, options: Options, tell: Callable[[Event], None]) -> StopSummary:
+def run_pool(spool: SpoolDir, settings: Settings, options: Options, tell: Callable[[list[Event]], None]) -> StopSummary:
     """Run a pool in this process until it ends; SIGINT, SIGTERM, SIGHUP and SIGBREAK stop it gracefully, twice at once.
 
     Raises:

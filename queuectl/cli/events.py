@@ -24,32 +24,31 @@ class Printer:
         self._workers = workers
         self._spool = spool
 
-    def tell(self, event: Event) -> None:
-        """One event."""
-        kind, text, facts = self._describe(event)
-        if not text:
-            return
-        now = time.time()
-        if self._as_json:
-            line = json.dumps({"at": times.to_text(now), "event": kind, **facts}, ensure_ascii=True)
-        else:
-            line = f"{time.strftime('%H:%M:%S', time.localtime(now))} {safe(text)}"
-        self._write(line)
+    def tell(self, events: list[Event]) -> None:
+        """Some events, with one write."""
+        now_at = time.time()
+        stamp = times.to_text(now_at) if self._as_json else time.strftime("%H:%M:%S", time.localtime(now_at))
+        lines = []
+        for event in events:
+            kind, text, facts = self._describe(event)
+            if not text:
+                continue
+            if self._as_json:
+                lines.append(json.dumps({"at": stamp, "event": kind, **facts}, ensure_ascii=True) + "\n")
+            else:
+                lines.append(f"{stamp} {safe(text)}\n")
+        try:
+            sys.stdout.write("".join(lines))
+            sys.stdout.flush()
+        except (OSError, ValueError):
+            pass  # whoever read the lines is gone, or the disk that they go to is full; the work is not
 
     def end(self, summary: StopSummary) -> None:
         """The last line."""
         text = f"ended after {summary.finished} run{'s' * (summary.finished != 1)}"
         if summary.released:
             text += f"; put back: {', '.join(summary.released)}"
-        self.tell(Notice("info", "pool_ended", text))
-
-    @staticmethod
-    def _write(line: str) -> None:
-        try:
-            sys.stdout.write(line + "\n")
-            sys.stdout.flush()
-        except (OSError, ValueError):
-            pass  # whoever read the lines is gone, or the disk that they go to is full; the work is not
+        self.tell([Notice("info", "pool_ended", text)])
 
     def _describe(self, event: Event) -> tuple[str, str, dict[str, Any]]:
         if isinstance(event, Started):
