@@ -255,7 +255,8 @@ def create(path: str, data: bytes, *, sync: bool, mode: int = FILE_MODE) -> None
 def append(path: str, sig_size: int, offset: int, data: bytes, *, sync: bool) -> int:
     """Write `data` over the end of a record of `sig_size` bytes, from `offset` on; return the new size.
 
-    On an error the old end is put back, so a full disk leaves the record as it was.
+    `data` ends with the bytes that it writes over, a record's closing. On an error they are put back, so a full disk
+    leaves the record as it was.
 
     Raises:
         BlockingIOError: the file has another size by now: somebody changed it, nothing was written.
@@ -273,14 +274,12 @@ def append(path: str, sig_size: int, offset: int, data: bytes, *, sync: bool) ->
         if info.st_size != sig_size:
             raise BlockingIOError(errno.EWOULDBLOCK, "the record was changed by somebody else", path)
         os.lseek(fd, offset, os.SEEK_SET)
-        old_end = os.read(fd, sig_size - offset)
         try:
-            os.lseek(fd, offset, os.SEEK_SET)
             _write_all(fd, data)
         except OSError:
             with contextlib.suppress(OSError):
                 os.lseek(fd, offset, os.SEEK_SET)
-                _write_all(fd, old_end)  # blocks that exist already: needs no space
+                _write_all(fd, data[offset - sig_size :])  # blocks that exist already: needs no space
                 os.ftruncate(fd, sig_size)
             raise
         if sync:

@@ -270,6 +270,8 @@ class Supervisor:
 
     def _arm(self, idle: bool) -> None:
         """Ask for events only while there is little to do; list once more after arming."""
+        if self._options.drain and self._dispatch.empty:
+            return  # it ends now: watchdog need not be loaded for that
         if len(self._feeder) > _DISARM_AT:
             self._watch.disarm()
         elif idle and not self._watch.armed and self._watch.arm():

@@ -140,7 +140,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
 code = 1
 try:
     if call == "append":
-        fsops.append(path, 1000, 990, b"y" * 500, sync=False)
+        fsops.append(path, 1000, 990, b"y" * 490 + b"0123456789", sync=False)
     else:
         fsops.create(path, b"y" * 500, sync=True)
 except OSError as error:
