@@ -126,14 +126,13 @@ class Slot:
             with contextlib.suppress(OSError):
                 self._conn.send(message)
 
-    def receive(self) -> Iterator[worker.Report]:
-        """The reports that have come in. Raises EOFError when the worker is gone."""
-        assert self._conn is not None
+    def receive(self) -> list[worker.Report]:
+        """The next reports, where the pipe has some; else waits for them. Raises EOFError when the worker is gone."""
         try:
-            while self._conn.poll(0):
-                yield from self._conn.recv()
+            reports: list[worker.Report] = self.conn.recv()
         except OSError as error:
             raise EOFError from error
+        return reports
 
     def lose(self) -> list[str]:
         """Forget a worker that is gone, once its process has ended; the names that come back."""

@@ -31,7 +31,7 @@ from queuectl.spool import SpoolDir
 # A report waits for others for this long at most.
 _REPORT_WITHIN_S = 0.02
 # A command that runs for longer than this is worth a report of its own; shorter ones are reported together.
-_REPORT_AFTER_S = 0.004
+_REPORT_AFTER_S = 0.012
 _RETRY_SETTLE_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 
 
