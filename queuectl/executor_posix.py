@@ -58,7 +58,9 @@ class PosixExecutor:
         self._poll = select.poll()
         self._poll.register(self._wake_fd, select.POLLIN)
         self._poll.register(self._conn_fd, select.POLLIN)
-        self._home = os.getcwd()
+        # A handle, not a name: the way back must not fail when somebody has taken the folder away, or a command would
+        # run whose start we report as failed.
+        self._home_fd = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC)
         self._pid = 0
         self._woken = False
 
@@ -90,7 +92,7 @@ class PosixExecutor:
         except ValueError as error:
             raise CannotStartError(EXIT_NOT_RUNNABLE, str(error)) from error
         finally:
-            os.chdir(self._home)
+            os.fchdir(self._home_fd)
 
     def wait(self, timeout_s: float | None) -> Ended | None:
         """See `executor.Executor`."""

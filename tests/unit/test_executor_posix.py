@@ -124,6 +124,20 @@ def test_command_runs_in_its_folder_and_the_worker_stays_in_its_own(bench: Bench
     assert os.getcwd() == home
 
 
+def test_command_starts_although_the_worker_s_own_folder_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P3: a start that is reported as failed while the command runs would let the job run twice at once."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.chdir(home)
+    made = Bench(tmp_path)
+    home.rmdir()
+    made.start("exit 7")
+    assert made.end().exit_code == 7
+    made.close()
+
+
 @pytest.mark.parametrize(
     ("command", "code", "reason"),
     [
