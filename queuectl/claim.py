@@ -52,6 +52,13 @@ class Declined(NamedTuple):
     """For an arriving file: what to do about `text`, should it stay like this."""
 
 
+class _Looked(NamedTuple):
+    """A job as it stood in pending/: its bytes, and what they were judged to be (None: a record of ours)."""
+
+    data: bytes
+    taken: intake.Accepted | None
+
+
 class Claims(Settlements):
     """Claims jobs of one spool for one worker, and settles them (see `settle.Settlements`)."""
 
@@ -80,7 +87,7 @@ class Claims(Settlements):
         if not stripe.try_acquire():
             return Declined("busy")
         try:
-            looked: int | None = None
+            looked: _Looked | None = None
             if names.is_batch(name) or not names.is_generated(parts.stem):
                 verdict = self._look(name, job_id)
                 if isinstance(verdict, Declined):
@@ -106,8 +113,8 @@ class Claims(Settlements):
         finally:
             stripe.release()
 
-    def _look(self, name: str, job_id: str) -> Declined | int:
-        """Judge a file where it lies, before touching it; the hash of its bytes where it is a job as it stands."""
+    def _look(self, name: str, job_id: str) -> Declined | _Looked:
+        """Judge a file where it lies, before touching it; what it is where it is a job as it stands."""
         path = self._spool.path(PENDING, name)
         lines = names.is_batch(name)
         try:
@@ -125,7 +132,7 @@ class Claims(Settlements):
         if content.oversize:
             return self._too_large(name, content, intake.BATCH_MAX_BYTES if lines else job.JOB_MAX_BYTES)
         if not lines and record.exact(content.data) is not None:
-            return hash(content.data)
+            return _Looked(content.data, None)
         if not lines and len(content.data) > job.JOB_MAX_BYTES:
             return self._too_large(name, content, job.JOB_MAX_BYTES)
         parsed = intake.parse(content.data, lines=lines)
@@ -140,10 +147,10 @@ class Claims(Settlements):
                 return Declined("arriving", name, "", sig=content.sig)
             return self._split(name, job_id)
         try:
-            intake.accept(parsed.document, defaults=self._settings.retry_defaults, now_at=self._clock.now())
+            taken = intake.accept(parsed.document, defaults=self._settings.retry_defaults, now_at=self._clock.now())
         except InvalidJobError as error:
             return self._reject(Located(PENDING, name, path), name, str(error), error.hint)
-        return hash(content.data)
+        return _Looked(content.data, taken)
 
     @staticmethod
     def _too_large(name: str, content: fsops.Content, limit: int) -> Declined:
@@ -158,12 +165,12 @@ class Claims(Settlements):
         return Declined("unreadable", name, f"it cannot be read: {error.strerror}", sig=fsops.sig_of(path))
 
     def _claimed(
-        self, here: Located, name: str, parts: names.NameParts, looked: int | None, lease: str
+        self, here: Located, name: str, parts: names.NameParts, looked: _Looked | None, lease: str
     ) -> Claimed | Declined:
         """The file is in running/ and ours alone: read it, take it in if it is no record, start it or put it back.
 
-        `looked` is the hash of what it held when it was judged in pending/: a file that is overwritten in place can
-        be half old and half new and still parse, so its bytes count only when they are read twice the same.
+        `looked` is what it was when it was judged in pending/: a file that is overwritten in place can be half old and
+        half new and still parse, so its bytes count only when they are read twice the same.
         """
         try:
             content = self._spool.read_document(here.path)
@@ -180,7 +187,7 @@ class Claims(Settlements):
         if content.oversize:
             self._put_back(here, name)
             return self._too_large(name, content, job.JOB_MAX_BYTES)
-        if looked is not None and hash(content.data) != looked:
+        if looked is not None and content.data != looked.data:
             self._put_back(here, name)
             return Declined("arriving", name, "it changed while it was read", sig=content.sig)
         item = record.exact(content.data) if content.links == 1 else None
@@ -192,7 +199,7 @@ class Claims(Settlements):
                     except BlockingIOError:  # an editor saved it between the read and the append
                         self._put_back(here, name)
                         return Declined("arriving", name, "it changed while it was read", sig=content.sig)
-        return self._take_in(here, name, parts, content, lease)
+        return self._take_in(here, name, parts, content, looked.taken if looked else None, lease)
 
     def _start(
         self, here: Located, name: str, parts: names.NameParts, item: record.Record, data: bytes, lease: str
@@ -229,9 +236,42 @@ class Claims(Settlements):
     # --------------------------------------------------------------------------------------------------- intake
 
     def _take_in(
-        self, here: Located, name: str, parts: names.NameParts, content: fsops.Content, lease: str
+        self,
+        here: Located,
+        name: str,
+        parts: names.NameParts,
+        content: fsops.Content,
+        taken: intake.Accepted | None,
+        lease: str,
     ) -> Claimed | Declined:
-        """Make a record of a dropped or edited file."""
+        """Make a record of a dropped or edited file; `taken` is what it was judged to be before it was moved."""
+        if taken is None:
+            judged = self._judge(here, name, parts, content)
+            if isinstance(judged, Declined):
+                return judged
+            taken = judged
+        job_id = here.name.removesuffix(".json")
+        now_at = self._clock.now()
+        try:
+            dropped_as = "" if name == f"{taken.spec.get('id') or job_id}.json" else _as_text(name)
+            events = intake.first_events(taken, by="drop", now_at=now_at, file=dropped_as)
+            wanted = taken.spec.get("id")
+            with contextlib.ExitStack() as held:
+                final_id = self._final_id(here, wanted, job_id, held, keep=bool(taken.history))
+                if final_id is None:
+                    self._put_back(here, name)
+                    return Declined("busy")
+                if wanted not in (None, final_id):
+                    text = f"the id {wanted!r} is in use, so this job goes on as {final_id!r}"
+                    events.append(record.event("warning", now_at, text=text))
+                return self._adopt(here, parts.priority, {**taken.spec, "id": final_id}, events, lease)
+        except InvalidJobError as error:
+            return self._reject(here, name, str(error), error.hint)
+
+    def _judge(
+        self, here: Located, name: str, parts: names.NameParts, content: fsops.Content
+    ) -> Declined | intake.Accepted:
+        """What a file in running/ is that nobody looked at before, or that is no record of ours any more."""
         if len(content.data) > job.JOB_MAX_BYTES and record.exact(content.data) is None:
             self._put_back(here, name)
             return self._too_large(name, content, job.JOB_MAX_BYTES)
@@ -245,22 +285,8 @@ class Claims(Settlements):
         if isinstance(parsed, intake.Incomplete):
             self._put_back(here, name)
             return Declined("arriving", name, parsed.why, sig=content.sig, hint="write it again, whole")
-        job_id = here.name.removesuffix(".json")
-        now_at = self._clock.now()
         try:
-            taken = intake.accept(parsed.document, defaults=self._settings.retry_defaults, now_at=now_at)
-            dropped_as = "" if name == f"{taken.spec.get('id') or job_id}.json" else _as_text(name)
-            events = intake.first_events(taken, by="drop", now_at=now_at, file=dropped_as)
-            wanted = taken.spec.get("id")
-            with contextlib.ExitStack() as held:
-                final_id = self._final_id(here, wanted, job_id, held, keep=bool(taken.history))
-                if final_id is None:
-                    self._put_back(here, name)
-                    return Declined("busy")
-                if wanted not in (None, final_id):
-                    text = f"the id {wanted!r} is in use, so this job goes on as {final_id!r}"
-                    events.append(record.event("warning", now_at, text=text))
-                return self._adopt(here, parts.priority, {**taken.spec, "id": final_id}, events, lease)
+            return intake.accept(parsed.document, defaults=self._settings.retry_defaults, now_at=self._clock.now())
         except InvalidJobError as error:
             return self._reject(here, name, str(error), error.hint)
 

@@ -138,7 +138,7 @@ def _linux_events() -> _Events:
             self._watched = self.add_callback(os.fsencode(folder), wanted, self, only)
 
         def collect(self, found: list[str]) -> bool:
-            while wait([self.source], 0):
+            if wait([self.source], 0):
                 for event in self.read_events():
                     self.handle_event(event)
             found += self._names
