@@ -32,8 +32,12 @@ if sys.platform == "win32":
 def imported(spool: SpoolDir, *words: str) -> set[str]:
     """The modules that are loaded when a command has ended."""
     code = (
-        "import atexit, sys\n"
-        "atexit.register(lambda: print('\\n'.join(sys.modules), file=sys.stderr))\n"
+        "import os, sys\n"
+        "end = os._exit\n"
+        "def tell(code):\n"
+        "    print('\\n'.join(sys.modules), file=sys.stderr, flush=True)\n"
+        "    end(code)\n"
+        "os._exit = tell\n"
         "from queuectl.__main__ import main\n"
         "main()\n"
     )
