@@ -23,6 +23,8 @@ AHEAD_AT_MOST = 15
 _PACE_SHARE = 0.2
 # A name that a busy worker has not taken for this long is suggested to an idle one.
 SHARE_AFTER_S = 0.02
+# With a job that has run for this long known of, nothing stays at its worker.
+LONG_S = 0.05
 # A busy name is suggested again after 20 ms, then 40, 80 ... up to this.
 _BUSY_LONGEST_S = 1.0
 
@@ -80,6 +82,9 @@ class Dispatch:
         now_s = self._clock.monotonic()
         while self._again and self._again[0][0] <= now_s:
             self._feeder.put_first(heapq.heappop(self._again)[1])
+        for slot in self._slots:
+            if slot.running and now_s - slot.running_since_s >= LONG_S:
+                self._take_back(slot)
         most = 1 if careful else self._most_at_once()
         given: dict[Slot, list[str]] = {}
         loads = {slot: len(slot.outstanding) for slot in self._slots if slot.willing}
@@ -108,6 +113,14 @@ class Dispatch:
         for slot in self._slots:
             started.update(slot.outstanding, slot.unanswered)
         return len(started) < self._jobs_left
+
+    def _take_back(self, slot: Slot) -> None:
+        """Queue the names again that lie behind a long job: another worker may be at them first."""
+        stuck = [name for name in slot.outstanding if name not in slot.running]
+        for name in reversed(stuck):
+            del slot.outstanding[name]
+            slot.unanswered.add(name)
+            self._feeder.put_first(name)
 
     def _share(self, idle: list[Slot], now_s: float) -> None:
         """Suggest to idle workers what lies behind a long job, or at a worker that is stopped.
@@ -147,7 +160,7 @@ class Dispatch:
 
     def lose(self, slot: Slot) -> None:
         """A worker is gone: what it had goes to others."""
-        for name in slot.lose():
+        for name in reversed(slot.lose()):
             self._feeder.put_first(name)
 
     def settled(self, slot: Slot, name: str, *, counts: bool, took_s: float | None = None) -> None:

@@ -17,6 +17,7 @@ import sys
 import time
 from multiprocessing.connection import Connection
 
+from queuectl import fsops
 from queuectl.executor import EXIT_NOT_FOUND, EXIT_NOT_RUNNABLE, CannotStartError, Ended, Spec, shell_words
 
 assert sys.platform != "win32"  # tells mypy, too
@@ -58,9 +59,7 @@ class PosixExecutor:
         self._poll = select.poll()
         self._poll.register(self._wake_fd, select.POLLIN)
         self._poll.register(self._conn_fd, select.POLLIN)
-        # A handle, not a name: the way back must not fail when somebody has taken the folder away, or a command would
-        # run whose start we report as failed.
-        self._home_fd = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._home_fd = _open_home()
         self._pid = 0
         self._woken = False
 
@@ -154,6 +153,16 @@ class PosixExecutor:
     def _signal(group: int, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, number)
+
+
+def _open_home() -> int:
+    """A handle to go back to after a start. Not a name: the way back must not fail when somebody has taken the folder
+    away, or a command would run whose start we report as failed. Where it cannot be entered by us, any other will do.
+    """
+    try:
+        return fsops.open_folder(".")
+    except OSError:
+        return fsops.open_folder("/")
 
 
 def _found(program: str, env: dict[str, str]) -> str:

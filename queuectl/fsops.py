@@ -331,6 +331,11 @@ def sync_files(folder: str, paths: Iterable[str]) -> None:
             os.close(fd)
 
 
+def open_folder(path: str) -> int:
+    """A handle to a folder, to go to with fchdir (POSIX)."""
+    return os.open(path, getattr(os, "O_PATH", _READ) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
+
+
 def open_output(path: str) -> int:
     """Open a new, empty file for a command to print to; every write goes to its end."""
     return _patiently(lambda: os.open(path, _READ_WRITE | os.O_CREAT | os.O_TRUNC | os.O_APPEND, FILE_MODE))

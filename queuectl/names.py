@@ -22,7 +22,7 @@ NAME_MAX_BYTES = 255
 STRIPE_COUNT = 64
 
 _ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{ID_MAX_CHARS - 1}}}")
-_GENERATED = re.compile(r"\d{8}-\d{6}-\d{6}-[0-9a-z]{4}")
+_GENERATED = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]{6}-[0-9a-z]{4}")
 _DEVICES = frozenset(
     ["con", "prn", "aux", "nul", "conin$", "conout$", "clock$"]
     + [f"{kind}{digit}" for kind in ("com", "lpt") for digit in "0123456789¹²³"]

@@ -10,7 +10,6 @@ libraries start threads, and Windows has none.
 from __future__ import annotations
 
 import contextlib
-import gc
 import multiprocessing
 import signal
 import sys
@@ -38,6 +37,8 @@ class Slot:
         """Names that it did not take in time and others have got since; while there are any, it gets no more."""
         self.running: dict[str, str] = {}
         """What it runs: job id by the name it was suggested under."""
+        self.running_since_s = 0.0
+        """When the last of that was heard of (monotonic)."""
         self.ready = False
         self._process: Any = None
         self._conn: Connection | None = None
@@ -83,29 +84,41 @@ class Slot:
         return self._conn
 
     def start(
-        self, spool: SpoolDir, settings: Settings, *, worker_name: str, cwd: str, let_go: Callable[[], None]
+        self,
+        spool: SpoolDir,
+        settings: Settings,
+        *,
+        worker_name: str,
+        cwd: str,
+        fork: bool,
+        let_go: Callable[[], None],
     ) -> None:
-        """Start a worker. `let_go` closes what the calling process has open: called in a worker that was forked.
+        """Start a worker, as a copy of this process where `fork`.
+
+        `let_go` closes what this process has open: called in a worker that was forked.
 
         Raises:
             OSError: the system cannot start another process.
         """
-        forked = can_fork()
-        context: Any = multiprocessing.get_context("fork" if forked else "spawn")
-        ours, theirs = context.Pipe(duplex=True)
+        context = multiprocessing.get_context("spawn")
+        pair: Any = context.Pipe(duplex=True)  # to a type checker, pipes of Windows are of another kind
+        ours, theirs = pair
+        facts = (theirs, spool.root, worker_name, tuple(settings), cwd)
 
-        def let_all_go() -> None:
+        def work() -> None:
             let_go()
             ours.close()
+            worker.main(*facts)
 
-        process = context.Process(
-            target=_work_forked if forked else worker.main,
-            args=(*((let_all_go,) if forked else ()), theirs, spool.root, worker_name, tuple(settings), cwd),
-            name=worker_name,
-        )
         try:
             with _signals_held_back():
-                process.start()
+                if sys.platform == "linux" and fork:
+                    from queuectl.forked import ForkedProcess
+
+                    process: Any = ForkedProcess(work)
+                else:
+                    process = context.Process(target=worker.main, args=facts, name=worker_name)
+                    process.start()
         except BaseException:
             ours.close()
             raise
@@ -167,16 +180,11 @@ def can_fork() -> bool:
 
 def prepare() -> None:
     """Load what every worker needs, before the first is forked."""
-    if can_fork():
+    if sys.platform == "linux" and can_fork():
+        import queuectl.forked  # noqa: F401
+
         executor.load()
         fsops.load()
-
-
-def _work_forked(let_go: Callable[[], None], *what: Any) -> None:
-    # What was there before the fork is never looked at again: a look would copy it, and that may be a million names.
-    gc.freeze()
-    let_go()
-    worker.main(*what)
 
 
 @contextlib.contextmanager

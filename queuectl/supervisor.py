@@ -46,6 +46,11 @@ _SCAN_SHARE = 0.05
 _DISARM_AT = 200
 _HOUSEKEEPING_S = 30.0
 _TROUBLE_S = (0.5, 1.0, 2.0, 5.0, 10.0)
+# After a worker could not be started, and after no events could be asked for, that is tried again this much later.
+_START_AGAIN_S = 1.0
+_ARM_AGAIN_S = 5.0
+# With more names in memory than this a worker is spawned: a copy of this process would keep a copy of them.
+_FORK_UNTIL = 100_000
 # Records looked at, at most, when the clock was set back.
 _RECHECK_AT_MOST = 2000
 
@@ -105,6 +110,9 @@ class Supervisor:
         )
         self._serial = 0
         self._deaths: deque[float] = deque(maxlen=5)
+        self._next_start_s = 0.0
+        self._cannot_start = False
+        self._next_arm_s = 0.0
         self._doorbell = Doorbell()
         self._watch = Watch(spool.folder(PENDING))
         self._signalled = 0
@@ -145,8 +153,10 @@ class Supervisor:
                 self._hear(self._timeout_s())
                 self._work()
         finally:
-            self._tell_round()
-            self._close()
+            try:
+                self._tell_round()
+            finally:
+                self._close()
         return StopSummary(self._released, self._finished)
 
     def stop(self, _signal_number: int = 0, _frame: object = None) -> None:
@@ -159,8 +169,9 @@ class Supervisor:
     def _tell_round(self) -> None:
         """Hand on what has happened, all of a round at once."""
         if self._untold:
-            self._hand_on(self._untold)
+            events = self._untold.copy()
             self._untold.clear()
+            self._hand_on(events)
 
     def _work(self) -> None:
         now_s = self._clock.monotonic()
@@ -226,8 +237,7 @@ class Supervisor:
             if slot.is_silent:
                 self._lost(slot)
             if not slot.alive and not self._stopping.begun and self._may_start(now_s):
-                with self._troubles_told():
-                    self._start(slot)
+                self._start_again(slot, now_s)
         if now_s >= self._next_housekeeping_s:
             self._next_housekeeping_s = now_s + _HOUSEKEEPING_S
             with self._troubles_told():
@@ -274,8 +284,11 @@ class Supervisor:
             return  # it ends now: watchdog need not be loaded for that
         if len(self._feeder) > _DISARM_AT:
             self._watch.disarm()
-        elif idle and not self._watch.armed and self._watch.arm():
-            self._next_scan_s = 0.0
+        elif idle and not self._watch.armed and (now_s := self._clock.monotonic()) >= self._next_arm_s:
+            if self._watch.arm():
+                self._next_scan_s = 0.0
+            else:
+                self._next_arm_s = now_s + _ARM_AGAIN_S
 
     # ------------------------------------------------------------------------------------------------- reports
 
@@ -291,10 +304,12 @@ class Supervisor:
             return
         if isinstance(report, Started):
             slot.running[report.name] = report.job_id
+            slot.running_since_s = self._clock.monotonic()
         elif isinstance(report, Finished):
             self._take_finished(slot, report)
         elif isinstance(report, Vanished):
             self._dispatch.vanished(slot, report.job_id)
+            self._finished += 1  # a run, although nobody can look it up
         self._tell(report)
 
     def _take_finished(self, slot: Slot, report: Finished) -> None:
@@ -371,7 +386,21 @@ class Supervisor:
     def _start(self, slot: Slot) -> None:
         self._serial += 1
         name = f"{self._pool.name}-{self._serial}"
-        slot.start(self._spool, self._settings, worker_name=name, cwd=self._options.cwd, let_go=self._let_go)
+        fork = slots.can_fork() and len(self._feeder) + self._feeder.waiting < _FORK_UNTIL
+        slot.start(self._spool, self._settings, worker_name=name, cwd=self._options.cwd, fork=fork, let_go=self._let_go)
+
+    def _start_again(self, slot: Slot, now_s: float) -> None:
+        """Start a worker in the place of one that is gone. Where that cannot be, the others go on."""
+        try:
+            self._start(slot)
+        except OSError as error:
+            self._next_start_s = now_s + _START_AGAIN_S
+            if not self._cannot_start:
+                self._cannot_start = True
+                text = f"cannot start a worker: {error.strerror or error}; trying again by itself"
+                self._tell(Notice("warning", "trouble", text))
+        else:
+            self._cannot_start = False
 
     def _let_go(self) -> None:
         """Close whatever this supervisor has open: called in a worker that was forked."""
@@ -383,7 +412,9 @@ class Supervisor:
         self._pool.let_go()
 
     def _may_start(self, now_s: float) -> bool:
-        """False while workers die as fast as they are started."""
+        """False while workers die as fast as they are started, and for a while after one could not be started."""
+        if now_s < self._next_start_s:
+            return False
         return len(self._deaths) < 5 or now_s - self._deaths[0] > 5.0 or now_s - self._deaths[-1] > 1.0
 
     def _lost(self, slot: Slot) -> None:

@@ -122,19 +122,27 @@ def _linux_events() -> _Events:
 
     only = CallbackId(0)
     wanted = Mask(InotifyConstants.IN_MOVED_TO | InotifyConstants.IN_CREATE | InotifyConstants.IN_CLOSE_WRITE)
+    wanted = Mask(wanted | InotifyConstants.IN_MOVE_SELF)  # a folder that was renamed away is another one
 
     class InotifyEvents(InotifyFD):
         """watchdog's reader, asked by our loop instead of run as the thread that it could be."""
 
         def __init__(self) -> None:
-            super().__init__()
+            try:
+                super().__init__()
+            except OSError:  # no handle for its pipe: the one that it has already must not be lost
+                if (fd := self.__dict__.get("_inotify_fd", -1)) >= 0:
+                    os.close(fd)
+                raise
             self._is_reading = False  # no thread is in a read that would have to be ended first
             os.set_inheritable(self._inotify_fd, False)
             self.source = self._inotify_fd
             self._names: list[str] = []
             self._watched: WatchDescriptor | None = None
+            self._moved_away = False
 
         def begin(self, folder: str) -> None:
+            self._moved_away = False
             self._watched = self.add_callback(os.fsencode(folder), wanted, self, only)
 
         def collect(self, found: list[str]) -> bool:
@@ -143,7 +151,7 @@ def _linux_events() -> _Events:
                     self.handle_event(event)
             found += self._names
             self._names.clear()
-            return self._watched is not None
+            return self._watched is not None and not self._moved_away
 
         def end(self) -> None:
             if self._watched is not None:
@@ -155,7 +163,9 @@ def _linux_events() -> _Events:
         # What watchdog calls.
 
         def on_event(self, event: InotifyEvent) -> None:
-            if not event.is_directory:
+            if event.is_move_self:
+                self._moved_away = True
+            elif not event.is_directory:
                 self._names.append(os.fsdecode(event.name))
 
         def on_watch_deleted(self, _watched: WatchDescriptor) -> None:

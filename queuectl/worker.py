@@ -164,7 +164,7 @@ class Worker:
 
     def _work(self, name: str) -> None:
         if self._spool.is_paused():
-            self._reports.append(Passed(name, Declined("paused")))
+            self._hand_back(name, "paused")
             return
         try:
             if name in self._quiet:
@@ -195,11 +195,16 @@ class Worker:
         """Hand everything back: this machine cannot work just now."""
         self._lease.leave()
         self._output.leave()
-        for other in filter(None, (name, *self._names)):
-            self._reports.append(Passed(other, Declined("returned")))
-        self._names.clear()
+        self._hand_back(name, "returned")
         where = f": {error.filename}" if error.filename else ""
         self._reports.append(Trouble(f"{error.strerror or error}{where}"))
+
+    def _hand_back(self, name: str, why: str) -> None:
+        """Give back a name and all that lie ready, the last one first: each is put before what is there already."""
+        for other in reversed([name, *self._names]):
+            if other:
+                self._reports.append(Passed(other, Declined(why)))
+        self._names.clear()
 
     def _run(self, name: str, claimed: Claimed) -> Outcome:
         """Run the command of a claimed job to its end. Raises OSError where the machine cannot start it."""

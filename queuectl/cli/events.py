@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 import time
 from typing import Any
 
 from queuectl import times
-from queuectl.cli.output import safe
+from queuectl.cli.output import safe, silence
 from queuectl.lifecycle import DLQ
 from queuectl.pools import StopSummary
 from queuectl.rescue import Rescued
@@ -40,8 +41,10 @@ class Printer:
         try:
             sys.stdout.write("".join(lines))
             sys.stdout.flush()
-        except (OSError, ValueError):
-            pass  # whoever read the lines is gone, or the disk that they go to is full; the work is not
+        except (OSError, ValueError) as error:
+            # Whoever read the lines is gone, or the disk that they go to is full; the work is not.
+            if getattr(error, "errno", 0) in (errno.EPIPE, errno.EIO, errno.EINVAL):
+                silence(1)
 
     def end(self, summary: StopSummary) -> None:
         """The last line."""

@@ -79,11 +79,12 @@ def is_cut_off() -> bool:
     return False
 
 
-def silence() -> None:
-    """The reader of our output has gone: write the rest to nowhere, so that the interpreter ends quietly."""
+def silence(*fds: int) -> None:
+    """The reader of our output (of these handles only) has gone: the rest goes nowhere, and raises nothing."""
     null_fd = os.open(os.devnull, os.O_WRONLY)
-    for fd in (1, 2):
+    for fd in fds or (1, 2):
         os.dup2(null_fd, fd)
+    os.close(null_fd)
 
 
 def is_terminal(stream: TextIO | None = None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -66,6 +67,22 @@ def test_a_killed_worker_is_replaced(spool: SpoolDir) -> None:
         wait_until(lambda: len(pool.worker_pids()) == 2 and first[0] not in pool.worker_pids())
         queuectl(spool, "enqueue", "--id", "job", "--command", SUCCEED)
         pool.event("succeeded", "job")
+
+
+def test_a_pool_whose_reader_is_gone_works_on_and_replaces_its_workers(spool: SpoolDir) -> None:
+    """`worker start | tee log`, and tee is gone: lines that nobody reads are no reason to do nothing."""
+    with Pool(spool, count=2).ready() as pool:
+        first = wait_until(lambda: len(pool.worker_pids()) == 2 and pool.worker_pids())
+        assert pool.process.stdout is not None
+        null_fd = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null_fd, pool.process.stdout.fileno())  # the last reading end is closed
+        os.close(null_fd)
+        queuectl(spool, "enqueue", "--id", "one", "--command", SUCCEED)
+        wait_until(lambda: spool.holds("one", ("done",)))
+        kill(first[0])
+        wait_until(lambda: len(pool.worker_pids()) == 2 and first[0] not in pool.worker_pids(), 20)
+        queuectl(spool, "enqueue", "--id", "two", "--command", SUCCEED)
+        wait_until(lambda: spool.holds("two", ("done",)))
 
 
 def test_a_worker_that_dies_at_its_start_is_replaced(spool: SpoolDir) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Declined
-from queuectl.dispatch import AHEAD_AT_MOST, SHARE_AFTER_S, Dispatch
+from queuectl.dispatch import AHEAD_AT_MOST, LONG_S, SHARE_AFTER_S, Dispatch
 from queuectl.feeder import Feeder
 from queuectl.slots import Slot
 from queuectl.spool import SpoolDir
@@ -74,3 +74,42 @@ def test_careful_suggests_one_at_a_time(spool: SpoolDir, clock: FakeClock) -> No
     dispatch.add([f"job{number}.json" for number in range(9)])
     dispatch.feed(careful=True)
     assert len(slot.outstanding) == 1
+
+
+def test_names_behind_a_long_job_are_queued_again(spool: SpoolDir, clock: FakeClock) -> None:
+    """With more waiting than workers, too: what was given to a worker before its long job began is not held up."""
+    slots = [Slot(0), Slot(1)]
+    for slot in slots:
+        slot.ready = True
+    arrivals = Arrivals(spool, settle_s=30, clock=clock)
+    dispatch = Dispatch(slots, Feeder(), arrivals, clock=clock, max_jobs=None, tell=lambda _kind, _text: None)
+    dispatch.add([f"job{number:03d}.json" for number in range(200)])
+    for _ in range(40):
+        dispatch.feed(careful=False)
+        for slot in slots:
+            dispatch.settled(slot, next(iter(slot.outstanding)), counts=True, took_s=0.001)
+    dispatch.feed(careful=False)
+    long = slots[0]
+    name, *behind = long.outstanding
+    long.running[name], long.running_since_s = "long", clock.monotonic()
+    clock.advance(LONG_S * 2)
+    other = slots[1]
+    while other.outstanding:
+        dispatch.settled(other, next(iter(other.outstanding)), counts=True, took_s=0.001)
+    dispatch.feed(careful=False)
+    assert list(long.outstanding) == [name]
+    assert list(other.outstanding)[: len(behind)] == behind
+    assert not long.willing
+
+
+def test_names_of_a_worker_that_is_gone_keep_their_order(spool: SpoolDir, clock: FakeClock) -> None:
+    """They are older than all that waits."""
+    slot, dispatch = _one_worker(spool, clock)
+    dispatch.add([f"job{number}.json" for number in range(9)])
+    for name in ("job0.json", "job1.json", "job2.json"):
+        slot.outstanding[name] = clock.monotonic()
+    feeder = dispatch._feeder
+    taken = [feeder.take() for _ in range(3)]
+    assert taken == ["job0.json", "job1.json", "job2.json"]
+    dispatch.lose(slot)
+    assert [feeder.take() for _ in range(4)] == ["job0.json", "job1.json", "job2.json", "job3.json"]

@@ -205,3 +205,10 @@ def test_waiting_name_says_only_what_is_not_ordinary() -> None:
 def test_name_beside_fits_a_folder(name: str, suffix: str, room: int, made: str) -> None:
     """A file that finds its name taken gets one beside it that is never too long for a file (P7)."""
     assert names.beside(name, suffix, room=room) == made
+
+
+@pytest.mark.parametrize("digits", ["٢٠٢٦١١٢٤-٠٣١٥٠٠-١٢٠٣٤٥-7f3k", "２０２６１１２４-031500-120345-7f3k"])
+def test_digits_of_other_scripts_make_no_generated_id(digits: str) -> None:
+    """An id is ASCII, also where it looks like one of ours."""
+    assert not names.is_generated(digits)
+    assert names.why_bad_id(digits)

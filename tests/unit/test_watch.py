@@ -13,6 +13,9 @@ import pytest
 from queuectl.watch import Watch
 from tests.helpers import wait_until
 
+if sys.platform != "win32":
+    import resource
+
 
 def _woken_by(watch: Watch, name: str) -> bool:
     """True once the watch has told of a file."""
@@ -81,4 +84,39 @@ def test_no_handle_is_left(tmp_path: Path) -> None:
         watch.disarm()
         assert watch.arm()
         watch.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@linux_only
+def test_a_folder_that_was_renamed_away_is_not_watched_any_more(tmp_path: Path) -> None:
+    """The next one of that name is."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    watch = Watch(str(folder))
+    assert watch.arm()
+    folder.rename(tmp_path / "away")
+    folder.mkdir()
+    wait_until(lambda: not watch.names() and not watch.armed)
+    assert watch.arm()
+    wait_until(lambda: (folder / "seen").write_text("") == 0 and _woken_by(watch, "seen"))
+    watch.close()
+
+
+@linux_only
+def test_no_handle_is_lost_where_there_are_too_few(tmp_path: Path) -> None:
+    """A watch that cannot be made, for want of one more handle, gives back those that it got."""
+    watch = Watch(str(tmp_path))
+    assert watch.arm()  # loads watchdog
+    watch.close()
+    before = len(os.listdir("/proc/self/fd"))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(highest - before + 2)]  # no gaps below the limit
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(held) + 2, limits[1]))
+        assert not any(watch.arm() for _ in range(5))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for fd in held:
+            os.close(fd)
     assert len(os.listdir("/proc/self/fd")) == before

@@ -1,0 +1,70 @@
+"""A worker process that is a copy of its supervisor (Linux).
+
+As much of multiprocessing's Process as a slot needs. That one loses four handles each time that a fork fails, and
+flushes standard output first, which may be what cannot be written to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
+
+assert sys.platform == "linux"  # tells mypy, too
+
+
+class ForkedProcess:
+    """A process that does `work` and ends."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.pid = os.fork()
+        if self.pid == 0:
+            _work_and_end(work)
+        self._code: int | None = None
+
+    @property
+    def exitcode(self) -> int | None:
+        """How it ended (negative: by that signal), or None while it runs."""
+        if self._code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self._code = os.waitstatus_to_exitcode(status)
+        return self._code
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for its end, for `timeout_s` at most."""
+        with contextlib.suppress(OSError):
+            if self.exitcode is None:
+                pidfd = os.pidfd_open(self.pid)
+                try:
+                    select.select([pidfd], [], [], timeout_s)
+                finally:
+                    os.close(pidfd)
+        _ = self.exitcode
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self.exitcode is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+
+def _work_and_end(work: Callable[[], None]) -> NoReturn:
+    """What a forked process does. It never goes back to what its parent was doing, and flushes nothing of it."""
+    code = 1
+    try:
+        # What was there before is never looked at again: a look would copy it, and that may be a million names.
+        gc.freeze()
+        work()
+        code = 0
+    except BaseException:
+        with contextlib.suppress(Exception):
+            traceback.print_exc()
+            sys.stderr.flush()
+    finally:
+        os._exit(code)

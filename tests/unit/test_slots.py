@@ -1,0 +1,108 @@
+"""Worker processes: starting them, and what is left where that cannot be."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("forks", allow_module_level=True)
+
+from queuectl import slots, worker
+from queuectl.forked import ForkedProcess
+from queuectl.slots import Slot
+from queuectl.spool import SpoolDir
+from tests.helpers import wait_until
+
+
+def _handles() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def _links() -> list[str]:
+    """What the handles of this process lead to."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # the one that listed them
+            found.append(os.readlink(f"/proc/self/fd/{name}"))
+    return found
+
+
+def _start(spool: SpoolDir, slot: Slot) -> None:
+    slot.start(spool, spool.settings(), worker_name="w-1", cwd=spool.root, fork=True, let_go=lambda: None)
+
+
+def test_a_fork_that_fails_costs_no_handle(spool: SpoolDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P9: a pool that tries again and again while there may be no more processes does not run out of handles."""
+
+    def no_more() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", no_more)
+    before = _handles()
+    for _ in range(5):
+        with pytest.raises(BlockingIOError):
+            _start(spool, Slot(0))
+    assert _handles() == before
+
+
+def test_a_forked_worker_has_no_handle_of_its_supervisor(
+    spool: SpoolDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P5: with the supervisor gone, nothing holds its locks or its ends of pipes."""
+    told = tmp_path / "told"
+    reading, writing = os.pipe()
+    monkeypatch.setattr(worker, "main", lambda *_facts: told.write_text("\n".join(_links())))
+
+    def let_go() -> None:
+        os.close(reading)
+        os.close(writing)
+
+    before = _links()
+    slot = Slot(0)
+    slot.start(spool, spool.settings(), worker_name="w-1", cwd=spool.root, fork=True, let_go=let_go)
+    wait_until(lambda: slot.exit_code is not None)
+    assert slot.exit_code == 0
+    in_worker = told.read_text().split("\n")
+    assert not {os.readlink(f"/proc/self/fd/{fd}") for fd in (slot.conn.fileno(), reading)} & set(in_worker)
+    assert len([link for link in in_worker if link.startswith("socket:") and link not in before]) == 1  # its own end
+    slot.lose()
+    let_go()
+
+
+def test_a_process_tells_how_it_ended() -> None:
+    """Its exit code, the signal that ended it, or 1 and a traceback for what it raised."""
+
+    def fail() -> None:
+        raise SystemExit(3)
+
+    for work, code in ((lambda: None, 0), (fail, 1), (lambda: time.sleep(60), -9)):
+        process = ForkedProcess(work)
+        if code == -9:
+            assert process.exitcode is None
+            process.kill()
+        process.join(10)
+        assert process.exitcode == code
+        process.kill()  # nothing any more
+
+
+def test_a_join_ends_with_its_time() -> None:
+    """A worker that cannot end does not hold up its supervisor."""
+    process = ForkedProcess(lambda: time.sleep(60))
+    process.join(0.05)
+    assert process.exitcode is None
+    process.kill()
+    process.join(10)
+    assert process.exitcode == -9
+
+
+def test_a_process_with_threads_is_not_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that another thread holds would stay locked in the copy for ever."""
+    monkeypatch.setattr(slots.threading, "active_count", lambda: 2)
+    assert not slots.can_fork()
