@@ -161,6 +161,8 @@ def parse(file_name: str) -> NameParts | None:
 
 def is_temporary(file_name: str) -> bool:
     """True for names of files that some client is still writing, or left behind: they are left alone."""
+    if is_generated(file_name[:-5]) and file_name.endswith(".json"):
+        return False  # most names, by a tenth of the time: a listing asks for a million
     return _TEMPORARY.search(file_name) is not None
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl import fsops, names, record, times
 from queuectl.errors import DamagedRecordError
-from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
+from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.spool import REASON_ENDING, SpoolDir
 
 if TYPE_CHECKING:
@@ -111,7 +111,10 @@ def collect(spool: SpoolDir, *, now_at: float) -> Status:
     waiting = spool.waiting_names()
     ready, later = split_by_time(waiting, now_at)
     dues = sorted(later)
-    listed = {state: spool.job_names(state) for state in (RUNNING, DONE, DLQ)}
+    listed, foreign = {}, {PENDING: spool.foreign_names(PENDING)}
+    for state in (RUNNING, DONE, DLQ):
+        listed[state], foreign[state] = spool.listing(state)
+    foreign[REJECTED] = spool.foreign_names(REJECTED)
     refused = rejected_names(spool)
     oldest_id, oldest_since = _oldest(spool, ready)
     pools = live_pools(spool)
@@ -136,7 +139,7 @@ def collect(spool: SpoolDir, *, now_at: float) -> Status:
             if (made := _failure(spool, name)) is not None
         ],
         refusals=[refusal(spool, name) for name in newest_refused(spool, refused, _SHOWN)],
-        foreign={state: found for state in (*STATES, REJECTED) if (found := spool.foreign_names(state))},
+        foreign={state: found for state, found in foreign.items() if found},
     )
 
 

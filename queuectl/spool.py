@@ -142,21 +142,23 @@ class SpoolDir:
 
     def job_names(self, state: str) -> list[str]:
         """The names of job files in a state folder, sorted (generated ids: oldest first)."""
-        return sorted(
-            name
-            for name in fsops.names(self._folders[state])
-            if name.endswith(".json") and not names.is_temporary(name)
-        )
+        return self.listing(state)[0]
 
     def foreign_names(self, state: str) -> list[str]:
-        """The names in a state folder that are no job's: left alone, reported (promise P11)."""
-        return sorted(
-            name
-            for name in fsops.names(self._folders[state])
-            if not (name.endswith((".json", ".jsonl")) and not names.is_temporary(name))
-            and not name.endswith(REASON_ENDING)
-            and name not in (".gitignore", ".gitkeep", "README.txt")
-        )
+        """The names in a state folder that are no job's, sorted: left alone, reported (promise P11)."""
+        return self.listing(state)[1]
+
+    def listing(self, state: str) -> tuple[list[str], list[str]]:
+        """One listing of a state folder: `job_names` and `foreign_names`."""
+        jobs: list[str] = []
+        foreign: list[str] = []
+        for name in fsops.names(self._folders[state]):
+            if name.endswith((".json", ".jsonl")) and not names.is_temporary(name):
+                if name.endswith(".json"):
+                    jobs.append(name)
+            elif not name.endswith(REASON_ENDING) and name not in (".gitignore", ".gitkeep", "README.txt"):
+                foreign.append(name)
+        return sorted(jobs), sorted(foreign)
 
     def find(self, job_id: str) -> Located | None:
         """Where the job with this id lies: a stat a state, then one listing of pending/ for a name with flags."""
