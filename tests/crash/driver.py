@@ -25,7 +25,7 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from queuectl import config, fsops, record
+from queuectl import config, fsops, names, record
 from queuectl.api import Spool
 from queuectl.claim import Declined
 from queuectl.errors import QueuectlError
@@ -497,6 +497,10 @@ class Template:
         make_spool(root / "spool")
         hands = Hands(root, "before")
         self.bystanders = self._make_bystanders(hands)
+        # The ids of a batch's jobs tell the time, so that which of them share a stripe differs from run to run; with
+        # all lock files there, each run makes the same calls.
+        for stripe in range(names.STRIPE_COUNT if operation.name.startswith("batch") else 0):
+            os.close(fsops.open_lock_file(hands.spool.stripe_path(stripe)))
         operation.prepare(hands)
         hands.close()
 
