@@ -21,7 +21,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 SWEEP, FAULTS, MEANWHILE = "crash/test_crash_sweep.py", "crash/test_faults.py", "crash/test_meanwhile.py"
 WORKER, MODEL, STORM = "crash/test_real_worker.py", "properties/test_spool_model.py", "stress/test_kill_storm.py"
-EVERY = (SWEEP, FAULTS, MEANWHILE, WORKER, MODEL, STORM)
+FSOPS = "unit/test_fsops.py"
+EVERY = (SWEEP, FAULTS, MEANWHILE, WORKER, MODEL, STORM, FSOPS)
 
 
 class Bug(NamedTuple):
@@ -73,7 +74,7 @@ BUGS = (
     Bug(
         "an append that the disk refuses does not put the old end back",
         "fsops",
-        "                _write_all(fd, old_end)  # blocks that exist already: needs no space\n                os.ftruncate(fd, sig_size)\n",
+        "                _write_all(fd, data[offset - sig_size :])  # blocks that exist already: needs no space\n                os.ftruncate(fd, sig_size)\n",
         "                pass\n",
     ),
     Bug(
