@@ -201,11 +201,11 @@ class Spool:
                 return self.load(found.state, found.name)
             except FileNotFoundError:
                 continue  # it moved between the look and the read
-        if (dropped := self._find_drop(job_id)) is not None:
+        if (dropped := self.find_drop(job_id)) is not None:
             return dropped
         raise UnknownJobError(job_id)
 
-    def _find_drop(self, job_id: str) -> Job | None:
+    def find_drop(self, job_id: str) -> Job | None:
         """A drop that no worker has looked at lies under its file's name, whatever id it gives itself."""
         drops = [name for name in self.folder.waiting_names() if not names.is_generated(name.removesuffix(".json"))]
         for name in drops[:_DROPS_AT_MOST]:
@@ -228,7 +228,7 @@ class Spool:
         try:
             stored = self.folder.read(state, name)
         except DamagedRecordError:
-            return self._load_drop(state, name, path)
+            return self.load_drop(state, name, path)
         except fsops.NotRegularError as error:
             raise not_regular(path) from error
         try:
@@ -240,7 +240,8 @@ class Spool:
             raise DamagedRecordError(f"{path} cannot be read", path=path, cause="it is nested too deep")
         return _job(stored.record, state, path, document, history)
 
-    def _load_drop(self, state: str, name: str, path: str) -> Job:
+    def load_drop(self, state: str, name: str, path: str) -> Job:
+        """The job in a file that no worker has looked at yet; see `load`."""
         from queuectl import intake
 
         content = self.folder.read_document(path)
@@ -303,11 +304,11 @@ class Spool:
             QueuectlError: it is waiting or running already.
             SpoolUnavailableError: a worker holds it for too long, or the disk refuses.
         """
-        with self._held(job_id):
+        with self.held(job_id):
             return self._requeue(job_id, by)
 
     @contextlib.contextmanager
-    def _held(self, job_id: str) -> Iterator[None]:
+    def held(self, job_id: str) -> Iterator[None]:
         """Hold the stripe of an id, so that nobody claims, rescues or deletes the job meanwhile."""
         from queuectl.settle import Stripes
 
@@ -340,7 +341,7 @@ class Spool:
         try:
             stored = self.folder.read(found.state, found.name)
         except DamagedRecordError:
-            stored = self._mended(found)
+            stored = self.mended(found)
         event = record.event("requeued", self._clock.now(), by=by)
         offset, text = record.append(len(stored.data), [event], empty=not stored.record.history)
         sync = self.settings.durability != "off"
@@ -351,13 +352,50 @@ class Spool:
             fsops.sync_folder(self.folder.folder(PENDING))
         return self.load(PENDING, name)
 
-    def _mended(self, found: Located) -> Stored:
+    def cancel(self, job_id: str, *, by: str = "api", reason: str = "") -> Job:
+        """End a job for good: one that waits at once, one that runs with everything its command started.
+
+        It lies in dlq/ then, as `cancelled`, and can be requeued. Returns once it is there.
+
+        Raises:
+            UnknownJobError: there is no such job.
+            QueuectlError: it has ended already, by now or before.
+            SpoolUnavailableError: its command has not ended in time (it is ended as soon as that can be), or the disk
+                refuses.
+        """
+        from queuectl.cancelling import Cancelling
+
+        return Cancelling(self, clock=self._clock, rng=self._rng).cancel(job_id, by=by, reason=reason)
+
+    def mended(self, found: Located) -> Stored:
         """A record whose end was torn (a requeue that was cut short by a power cut), cut back to its last event."""
         whole = record.repair(fsops.read(found.path, RECORD_MAX_BYTES).data)
         if whole is not None:
             temporary = self.folder.write_temporary("mended", whole, rng=self._rng, sync=True)
             fsops.replace(temporary, found.path)
         return self.folder.read(found.state, found.name)
+
+    def pause(self, reason: str = "", *, until_at: float | None = None) -> None:
+        """Start nothing new until `resume`, or until an instant; what runs is not touched.
+
+        Raises:
+            SpoolUnavailableError: the disk refuses.
+        """
+        try:
+            self.folder.pause(reason, until_at=until_at, rng=self._rng)
+        except OSError as error:
+            raise unavailable(self.folder, error) from error
+
+    def resume(self) -> bool:
+        """Go on after `pause`; False where the spool was not paused.
+
+        Raises:
+            SpoolUnavailableError: the disk refuses.
+        """
+        try:
+            return self.folder.resume()
+        except OSError as error:
+            raise unavailable(self.folder, error) from error
 
     def purge(self, job_id: str) -> None:
         """Delete a dead or finished job and its logs for good.
@@ -367,7 +405,7 @@ class Spool:
             QueuectlError: it is waiting or running.
             SpoolUnavailableError: a worker holds it for too long, or the disk refuses.
         """
-        with self._held(job_id):
+        with self.held(job_id):
             self._purge(job_id)
 
     def _purge(self, job_id: str) -> None:

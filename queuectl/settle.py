@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 from typing import Any, NamedTuple
 
-from queuectl import fsops, intake, lifecycle, names, record, rejects, times
+from queuectl import cancels, fsops, intake, lifecycle, names, record, rejects, times
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError, InvalidJobError
@@ -223,6 +223,11 @@ class Settlements:
             item, data, attempt=standing.starts, failures=standing.failures, lease=last.lease, name=here.name
         )
         keep_output(self._spool, self._spool.output_path(last.lease), item.id, standing.starts, self._rng)
+        request = cancels.find(self._spool, item.id, standing.starts)
+        if request is not None:
+            settled = self.settle(claimed, Outcome("cancelled", reason=request.text))
+            cancels.remove(self._spool, item.id, standing.starts)
+            return settled
         return self.settle(claimed, Outcome("abandoned", reason="its worker died"))
 
     def mend_ended(self, state: str, name: str) -> bool:

@@ -4,7 +4,8 @@
     rejected/                      what could not become a job, each beside NAME.reason.txt (P6)
     logs/                          ID.ATTEMPT.log, what a command printed
     queuectl.toml, README.md, PAUSED
-    .queuectl/                     tmp/ (unfinished writes), locks/ (stripes), leases/, pools/, taken/ (batch files)
+    .queuectl/                     tmp/ (unfinished writes), locks/ (stripes), leases/, pools/, taken/ (batch files),
+                                   cancels/ (runs that are to end)
 
 Nothing here decides anything: it finds, reads, names and moves.
 """
@@ -16,7 +17,7 @@ import random
 import re
 from typing import NamedTuple
 
-from queuectl import config, fsops, names, record
+from queuectl import config, fsops, names, record, times
 from queuectl.errors import DamagedRecordError, NotASpoolError, SpoolUnavailableError
 from queuectl.job import JOB_MAX_BYTES
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
@@ -24,12 +25,13 @@ from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
 MACHINERY = ".queuectl"
 LOGS = "logs"
 PAUSED = "PAUSED"
+_UNTIL = "until "
 REASON_ENDING = ".reason.txt"
 FOLDERS = (
     *STATES,
     REJECTED,
     LOGS,
-    *(os.path.join(MACHINERY, part) for part in ("tmp", "locks", "leases", "pools", "taken")),
+    *(os.path.join(MACHINERY, part) for part in ("tmp", "locks", "leases", "pools", "taken", "cancels")),
 )
 # Far above what a history grows to; a larger file in a state folder is somebody else's.
 RECORD_MAX_BYTES = 64 * 1024 * 1024
@@ -65,6 +67,7 @@ class SpoolDir:
         self.lease_dir = os.path.join(self.machinery, "leases")
         self.pool_dir = os.path.join(self.machinery, "pools")
         self.taken_dir = os.path.join(self.machinery, "taken")
+        self.cancel_dir = os.path.join(self.machinery, "cancels")
         self.settings_path = os.path.join(self.root, config.SETTINGS_NAME)
         self.paused_path = os.path.join(self.root, PAUSED)
         self.readme_path = os.path.join(self.root, "README.md")
@@ -268,6 +271,31 @@ class SpoolDir:
     def is_paused(self) -> bool:
         """True while the file PAUSED exists."""
         return os.path.lexists(self.paused_path)
+
+    def pause(self, reason: str, *, until_at: float | None, rng: random.Random) -> None:
+        """Make the file PAUSED, or replace it. Raises OSError."""
+        text = reason.replace("\n", " ") + "\n"
+        if until_at is not None:
+            text += f"{_UNTIL}{times.to_text(until_at)}\n"
+        fsops.replace(
+            self.write_temporary("paused", text.encode("utf-8", "replace"), rng=rng, sync=False), self.paused_path
+        )
+
+    def paused_until(self) -> float | None:
+        """When a pause is to end by itself, by the file's second line; None where it says nothing of it."""
+        try:
+            lines = fsops.read_tail(self.paused_path, 4096).decode("utf-8", "replace").split("\n")
+            return (
+                times.from_text(lines[1].removeprefix(_UNTIL))
+                if len(lines) > 1 and lines[1].startswith(_UNTIL)
+                else None
+            )
+        except (OSError, ValueError):
+            return None
+
+    def resume(self) -> bool:
+        """Delete PAUSED; False where there was none. Raises OSError."""
+        return fsops.unlink(self.paused_path)
 
     def pause_reason(self) -> str:
         """The first line of PAUSED, or ""."""

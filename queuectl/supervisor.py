@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import wait
 from typing import NamedTuple
 
-from queuectl import check, fsops, pools, slots, worker
+from queuectl import cancels, check, fsops, pools, slots, worker
 from queuectl.aftermath import Aftermath
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Claims, Declined
@@ -117,6 +117,8 @@ class Supervisor:
         self._watch = Watch(spool.folder(PENDING))
         self._signalled = 0
         self._stopping = Stopping(self._slots, settings)
+        self._cancelled: set[tuple[str, int]] = set()
+        """Runs whose workers were told to end them."""
         self._finished = 0
         self._released: list[str] = []
         self._paused = False
@@ -227,6 +229,7 @@ class Supervisor:
             self._feeder.look_again(name, self._clock.now())
         for name, arrival in self._arrivals.quiet():
             self._settle_arrival(name, arrival.declined)
+        self._cancel_runs()
         mine = {job_id for slot in self._slots for job_id in slot.running.values()}
         with self._troubles_told():
             for rescued in self._rescue.look(mine):
@@ -246,6 +249,18 @@ class Supervisor:
             self._retention.step()
             self._mend()
         self._recheck_clock()
+
+    def _cancel_runs(self) -> None:
+        """Have the workers end the runs that somebody asked to cancel."""
+        with self._troubles_told():
+            for job_id, attempt in cancels.waiting(self._spool):
+                slot = next((slot for slot in self._slots if job_id in slot.running.values()), None)
+                if slot is None or (job_id, attempt) in self._cancelled:
+                    continue
+                request = cancels.find(self._spool, job_id, attempt)
+                if request is not None:
+                    self._cancelled.add((job_id, attempt))
+                    slot.send("cancel", job_id, attempt, request.text)
 
     def _check(self) -> None:
         """Tell what a cheap look at the spool finds (see `check.quick`)."""
@@ -313,6 +328,9 @@ class Supervisor:
         self._tell(report)
 
     def _take_finished(self, slot: Slot, report: Finished) -> None:
+        if (run := (report.job_id, report.attempt)) in self._cancelled:
+            self._cancelled.discard(run)
+            cancels.remove(self._spool, *run)
         released = report.outcome.kind == "released"
         self._dispatch.settled(slot, report.name, counts=not released, took_s=report.outcome.duration_s)
         if released:
@@ -357,6 +375,9 @@ class Supervisor:
 
     def _check_paused(self) -> None:
         paused = self._spool.is_paused()
+        if paused and (until_at := self._spool.paused_until()) is not None and until_at <= self._clock.now():
+            with self._troubles_told():
+                paused = not self._spool.resume() and self._spool.is_paused()
         if paused != self._paused:
             self._paused = paused
             reason = self._spool.pause_reason() if paused else ""

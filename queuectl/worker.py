@@ -104,6 +104,8 @@ class Worker:
         self._stopping = False
         self._killing = False
         self._deaf = False
+        self._cancel: tuple[str, int, str] | None = None
+        """A run that is to end: job id, attempt and why."""
 
     def run(self) -> None:
         """Work until told to stop, or until the supervisor is gone."""
@@ -140,6 +142,8 @@ class Worker:
                     self._names.append(rest[0])
                 elif kind == "stop":
                     self._stopping = True
+                elif kind == "cancel":
+                    self._cancel = rest[0], rest[1], rest[2]
                 elif kind == "kill":
                     self._stopping = self._killing = True
         except (EOFError, OSError):
@@ -220,15 +224,18 @@ class Worker:
             self._executor.start(Spec(item.command, cwd, env, output_fd, self._lease.fd))
         except CannotStartError as error:
             return Outcome("failed", error.exit_code, error.reason, self._clock.monotonic() - started_s)
-        return self._attend(started_s, item.timeout)
+        return self._attend(claimed, started_s, item.timeout)
 
-    def _attend(self, started_s: float, timeout_s: float | None) -> Outcome:
+    def _attend(self, claimed: Claimed, started_s: float, timeout_s: float | None) -> Outcome:
         """Wait for the running command; see to its timeout and to what the supervisor says meanwhile."""
         clock = self._clock
         ended = self._executor.wait(_REPORT_AFTER_S)
         while ended is None:
             self._flush(force=True)
             self._listen(block=False)
+            if self._cancel is not None and self._cancel[:2] == (claimed.job_id, claimed.attempt):
+                ended = self._executor.terminate(self._settings.kill_grace_s)
+                return Outcome("cancelled", ended.exit_code, self._cancel[2], clock.monotonic() - started_s)
             if self._killing:
                 ended = self._executor.terminate(self._settings.kill_grace_s)
                 duration_s = clock.monotonic() - started_s

@@ -20,9 +20,9 @@ PACKAGE = Path(queuectl.__file__).parent
 LAYERS = (
     "errors printable times names retry job record lifecycle config service",
     "clock fsops locks volume",
-    "doorbell spool setup trust executor executor_posix executor_windows watch output lease pools",
+    "doorbell spool setup trust executor executor_posix executor_windows watch output lease pools cancels",
     "intake producer rejects batch settle claim arrivals",
-    "api report findings leftovers faults mending examine check probes doctor",
+    "api cancelling report findings leftovers faults mending examine check probes doctor",
     "worker feeder rescue retention forked slots dispatch stopping aftermath",
     "supervisor",
     "cli",

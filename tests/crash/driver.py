@@ -25,7 +25,7 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from queuectl import config, fsops, names, record
+from queuectl import cancels, config, fsops, names, record
 from queuectl.api import Spool
 from queuectl.claim import Declined
 from queuectl.errors import QueuectlError
@@ -162,6 +162,11 @@ def _abandoned(hands: Hands, **keys: Any) -> Path:
     Path(hands.spool.output_path(hands.lease.name)).write_text("printed")
     hands.die()
     return Path(hands.spool.path(RUNNING, "job.json"))
+
+
+def _abandoned_and_cancelled(hands: Hands) -> None:
+    _abandoned(hands)
+    cancels.put(hands.spool, cancels.Request("job", 1, "somebody", ""))
 
 
 def _finished(hands: Hands, outcome: Outcome = OK, **keys: Any) -> Path:
@@ -407,6 +412,32 @@ OPERATIONS = {
             {"job": {"enqueued started failed requeued started succeeded @done"}},
             {"job": {"enqueued started failed requeued requeued started succeeded @done"}},
             again=True,
+        ),
+        Operation(
+            "cancel: waiting",
+            _enqueued(),
+            _nothing,
+            lambda hands, _: hands.api.cancel("job"),
+            {"job": {"enqueued cancelled @dlq"}},
+            {"job": {"enqueued cancelled cancelled @dlq"}},
+            again=True,
+        ),
+        Operation(
+            "cancel: drop",
+            _drop("job.json", {"command": COMMAND}),
+            _nothing,
+            lambda hands, _: hands.api.cancel("job"),
+            {"job": {"enqueued cancelled @dlq"}},
+            {"job": {"enqueued cancelled cancelled @dlq"}},
+            again=True,
+        ),
+        Operation(
+            "cancel: a run whose worker is gone",
+            _abandoned_and_cancelled,
+            _nothing,
+            lambda hands, _: hands.rescue.look(set()),
+            {"job": {"enqueued started cancelled @dlq"}},
+            logs=("job",),
         ),
         Operation("purge", _finished, _nothing, _purge, {"job": {""}}, again=True),
         Operation(

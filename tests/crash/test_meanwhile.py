@@ -21,7 +21,9 @@ from tests.crash.test_faults import allowed, uncounted
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="stands in for POSIX calls")
 
-_SWEPT = [made for name, made in OPERATIONS.items() if not name.startswith("work")]
+# A waiting job that the other starts is cancelled as a running one, which waits for its end: see tests/e2e/test_control.
+_LEFT_OUT = ("work", "cancel: waiting", "cancel: drop")
+_SWEPT = [made for name, made in OPERATIONS.items() if not name.startswith(_LEFT_OUT)]
 
 
 class Other:

@@ -1,0 +1,144 @@
+"""Cancelling, pausing, running again: the commands, while real pools work."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from queuectl import cancels
+from queuectl.api import Spool
+from queuectl.errors import QueuectlError, SpoolUnavailableError
+from queuectl.spool import SpoolDir
+from tests.helpers import wait_until
+from tests.pool import SUCCEED, WINDOWS, Pool, Witness, is_running, kill, queuectl
+
+
+def _events(spool: SpoolDir, state: str, job_id: str) -> list[str]:
+    return [event.event for event in spool.read(state, f"{job_id}.json").record.history]
+
+
+def test_a_running_job_is_ended_with_what_it_started(spool: SpoolDir, tmp_path: Path) -> None:
+    """P3: `cancel` ends the tree, the reason is on record, and the worker goes on with the next job."""
+    child = tmp_path / "child"
+    inner = tmp_path / "inner.py"
+    inner.write_text(
+        "import subprocess, sys, pathlib\n"
+        "made = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        f"pathlib.Path({str(child)!r}).write_text(str(made.pid))\n"
+        "made.wait()\n"
+    )
+    queuectl(spool, "enqueue", "--id", "long", "--", sys.executable, str(inner))
+    with Pool(spool, count=1) as pool:
+        wait_until(lambda: child.exists() and child.read_text())
+        assert queuectl(spool, "cancel", "long", "--reason", "wrong input") == "long"
+        wait_until(lambda: not is_running(int(child.read_text())))
+        assert _events(spool, "dlq", "long") == ["enqueued", "started", "cancelled"]
+        last = spool.read("dlq", "long.json").record.history[-1]
+        assert last.reason == "wrong input; cancelled"
+        queuectl(spool, "enqueue", "--id", "next", "--command", SUCCEED)
+        pool.event("succeeded", "next")
+    assert cancels.waiting(spool) == []
+
+
+def test_a_cancelled_job_runs_again_by_retry(spool: SpoolDir, tmp_path: Path) -> None:
+    """What was left of the request does not end the next run."""
+    witness = Witness(tmp_path / "witness")
+    queuectl(spool, "enqueue", "--id", "job", "--", *witness.command(seconds=0.1))
+    assert queuectl(spool, "cancel", "job") == "job"
+    cancels.put(spool, cancels.Request("job", 0, "somebody", ""))
+    queuectl(spool, "retry", "job")
+    with Pool(spool, "--drain", count=1) as pool:
+        assert pool.wait() == 0
+    assert _events(spool, "done", "job") == ["enqueued", "cancelled", "requeued", "started", "succeeded"]
+    assert len(witness.starts("job")) == 1
+
+
+@pytest.mark.skipif(WINDOWS, reason="there a command ends with its worker")
+def test_the_run_of_a_dead_worker_is_cancelled_once_its_command_has_ended(spool: SpoolDir, tmp_path: Path) -> None:
+    """P3, P5: nobody is left to end it; it is not run again, and until then it is said that it still runs."""
+    witness = Witness(tmp_path / "witness")
+    queuectl(spool, "enqueue", "--id", "job", "--", *witness.command(seconds=1.5))
+    pool = Pool(spool, count=1)
+    wait_until(lambda: witness.starts("job"))
+    pool.kill_worker_of("job")
+    kill(pool.pid)
+    pool.wait()
+    api = Spool(spool.root)
+    api.settings = api.settings._replace(kill_grace_s=-10.0)
+    with pytest.raises(SpoolUnavailableError, match="still runs"):
+        api.cancel("job")
+    wait_until(lambda: witness.ends("job"))
+    with Pool(spool, "--drain", count=1) as again:
+        assert again.wait() == 0
+    assert _events(spool, "dlq", "job") == ["enqueued", "started", "cancelled"]
+    assert len(witness.starts("job")) == 1
+    assert cancels.waiting(spool) == []
+
+
+def test_a_drop_is_cancelled_where_it_lies(spool: SpoolDir) -> None:
+    """A file that no worker has looked at becomes a record that says so."""
+    Path(spool.path("pending", "my job.json")).write_text(json.dumps({"command": SUCCEED, "note": [1]}))
+    assert queuectl(spool, "cancel", "my-job") == "my-job"
+    stored = spool.read("dlq", "my-job.json")
+    assert [event.event for event in stored.record.history] == ["enqueued", "cancelled"]
+    assert b'"note": [1]' in stored.data
+    assert spool.waiting_names() == []
+
+
+def test_a_job_that_has_ended_cannot_be_cancelled(spool: SpoolDir) -> None:
+    """It is said where it is."""
+    api = Spool(spool.root)
+    api.enqueue("true", id="job")
+    api.cancel("job", reason="first")
+    with pytest.raises(QueuectlError, match="has ended already: it is in dlq/"):
+        api.cancel("job")
+
+
+def test_jobs_are_chosen_by_what_they_are(spool: SpoolDir) -> None:
+    """Tag, text, state and exit code choose; nothing is done without a yes."""
+    for number in range(4):
+        tag = "odd" if number % 2 else "even"
+        queuectl(
+            spool, "enqueue", "--id", f"job{number}", "--tag", tag, "--max-retries", "0", "--command", f"exit {number}"
+        )
+    assert queuectl(spool, "cancel", "--tag", "odd", "--dry-run").split() == ["job1", "job3"]
+    assert queuectl(spool, "cancel", "--tag", "odd", check=False) == ""
+    assert len(spool.waiting_names()) == 4
+    assert queuectl(spool, "cancel", "--match", "*3", "--yes") == "job3"
+    with Pool(spool, "--drain", count=1) as pool:
+        pool.wait()
+    assert queuectl(spool, "retry", "--exit-code", "2", "--dry-run") == "job2"
+    assert queuectl(spool, "purge", "--state", "dlq", "--yes").split() == ["job1", "job2", "job3"]
+    assert queuectl(spool, "purge", "--state", "done", "--match", "job0", "--yes") == "job0"
+
+
+def test_ids_come_on_standard_input(spool: SpoolDir) -> None:
+    """`queuectl list ... | cut -f1 | queuectl cancel -`."""
+    for number in range(3):
+        queuectl(spool, "enqueue", "--id", f"job{number}", "--command", SUCCEED)
+    assert queuectl(spool, "cancel", "-", stdin="job0\njob2\n").split() == ["job0", "job2"]
+    assert spool.waiting_names() == ["job1.json"]
+
+
+def test_a_pause_ends_by_itself(spool: SpoolDir) -> None:
+    """`pause --for`: nothing starts until then, and the file is gone afterwards."""
+    with Pool(spool, count=1).ready() as pool:
+        queuectl(spool, "pause", "--reason", "a moment", "--for", "1s")
+        began = time.monotonic()
+        pool.event("paused")
+        queuectl(spool, "enqueue", "--id", "job", "--command", SUCCEED)
+        pool.event("succeeded", "job")
+        assert time.monotonic() - began > 0.5
+        assert not spool.is_paused()
+
+
+def test_resume_goes_on(spool: SpoolDir) -> None:
+    """`resume` deletes PAUSED, whoever made it."""
+    queuectl(spool, "pause")
+    assert spool.pause_reason() == "by `queuectl pause`"
+    assert queuectl(spool, "resume") == "working again"
+    assert queuectl(spool, "resume") == "it was not paused"
