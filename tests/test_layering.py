@@ -22,7 +22,7 @@ LAYERS = (
     "clock fsops locks volume",
     "doorbell spool setup trust executor executor_posix executor_windows watch output lease pools cancels",
     "intake producer rejects batch settle claim arrivals",
-    "api cancelling report findings leftovers faults mending examine check probes doctor",
+    "api cancelling editing report findings leftovers faults mending examine check probes doctor",
     "worker feeder rescue retention forked slots dispatch stopping aftermath",
     "supervisor",
     "cli",
@@ -35,8 +35,8 @@ _SHUTIL_CALLS = "move copy copyfile copy2 copytree rmtree"
 DISK_CALLS = {f"os.{name}" for name in _OS_CALLS.split()} | {f"shutil.{name}" for name in _SHUTIL_CALLS.split()}
 _PATH_CALLS = "write_text write_bytes touch unlink rename mkdir rmdir symlink_to hardlink_to chmod"
 # Files that are no part of the queue: the demo's own folder, and where a detached pool's lines go.
-# Writers of files that are not the spool's: the demo's marker, a detached pool's log, the kernel's oom_score_adj.
-OTHER_FILES = frozenset({"cli/demo.py", "cli/worker.py", "executor_posix.py"})
+# Writers of files that are not the spool's: the demo's marker, a detached pool's log, what is edited, the kernel's oom_score_adj.
+OTHER_FILES = frozenset({"cli/demo.py", "cli/edit.py", "cli/worker.py", "executor_posix.py"})
 PATH_CALLS = frozenset(_PATH_CALLS.split())
 
 

@@ -32,8 +32,8 @@ def cancel(
 ) -> None:
     """Example: queuectl cancel job1
 
-    End jobs that wait or run, for good. One that waits goes to dlq/ at once; one that runs is ended with everything its command started,
-    and goes there then. `queuectl retry` runs it again. More examples:
+    End jobs that wait or run, for good. One that waits goes to dlq/ at once; one that runs is ended with everything its
+    command started, and goes there then. `queuectl retry` runs it again. More examples:
 
     \b
     queuectl cancel job1 job2 --reason "wrong input"
@@ -73,8 +73,8 @@ def retry(
 ) -> None:
     """Example: queuectl retry job1
 
-    Run dead or finished jobs again. Their retries are fresh, their history is kept. Dragging a file from dlq/ or done/ to
-    pending/ does the same. More examples:
+    Run dead or finished jobs again. Their retries are fresh, their history is kept. Dragging a file from dlq/ or done/
+    to pending/ does the same. More examples:
 
     \b
     queuectl retry --all --yes

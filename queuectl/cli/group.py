@@ -39,6 +39,8 @@ COMMANDS = {
     "purge": Entry("control", "purge_app", "Delete finished or dead jobs for good."),
     "pause": Entry("control", "pause_app", "Start nothing new until `resume`."),
     "resume": Entry("control", "resume_app", "Go on after `pause`."),
+    "edit": Entry("edit", "app", "Change a job that waits or is dead, in your editor."),
+    "drain": Entry("edit", "drain_app", "Wait until nothing waits and nothing runs."),
     "dlq": Entry("dlq", "app", "See, retry or delete the jobs that are dead."),
     "check": Entry("check", "app", "Find what is wrong in the spool, and put it right."),
     "config": Entry("config", "app", "Read and change the settings of the queue."),

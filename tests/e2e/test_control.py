@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -142,3 +144,68 @@ def test_resume_goes_on(spool: SpoolDir) -> None:
     assert spool.pause_reason() == "by `queuectl pause`"
     assert queuectl(spool, "resume") == "working again"
     assert queuectl(spool, "resume") == "it was not paused"
+
+
+def _edit(spool: SpoolDir, tmp_path: Path, job_id: str, change: str) -> str:
+    """`queuectl edit` with an editor that is a Python program; what was printed to both streams."""
+    editor = tmp_path / "editor.py"
+    editor.write_text(
+        "import json, sys\nfrom pathlib import Path\npath = Path(sys.argv[1])\n"
+        f"job = json.loads(path.read_text(encoding='utf-8'))\n{change}\n"
+        "path.write_text(json.dumps(job), encoding='utf-8')\n"
+    )
+    words = [sys.executable, "-m", "queuectl", "--spool", spool.root, "edit", job_id]
+    env = {**os.environ, "EDITOR": f'"{sys.executable}" "{editor}"', "VISUAL": ""}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60, check=False)
+    return (done.stdout + done.stderr).strip()
+
+
+def test_a_waiting_job_is_edited_and_runs_as_it_was_saved(spool: SpoolDir, tmp_path: Path) -> None:
+    """The history is kept, a new priority shows in its name, unknown keys stay."""
+    queuectl(spool, "enqueue", '{"id": "job", "command": "exit 1", "note": "x"}')
+    change = f"job['command'] = {SUCCEED!r}; job['priority'] = 5"
+    assert _edit(spool, tmp_path, "job", change) == "job"
+    assert spool.waiting_names() == ["job,prio=5.json"]
+    with Pool(spool, "--drain", count=1) as pool:
+        pool.wait()
+    assert _events(spool, "done", "job") == ["enqueued", "started", "succeeded"]
+    assert b'"note": "x"' in spool.read("done", "job.json").data
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("pass", "nothing was changed"),
+        ("job['timeout'] = 'soon'", "timeout: "),
+        ("job['id'] = 'other'", "the id cannot be changed"),
+        ("job = [job]", "it holds many jobs"),
+        ("sys.exit(3)", "the editor ended with exit code 3: nothing was changed"),
+    ],
+)
+def test_what_cannot_be_a_job_is_not_put_back(spool: SpoolDir, tmp_path: Path, change: str, said: str) -> None:
+    """The file is byte for byte what it was."""
+    queuectl(spool, "enqueue", "--id", "job", "--command", SUCCEED)
+    before = Path(spool.path("pending", "job.json")).read_bytes()
+    assert said in _edit(spool, tmp_path, "job", change)
+    assert Path(spool.path("pending", "job.json")).read_bytes() == before
+
+
+def test_a_job_that_was_started_meanwhile_is_not_edited(spool: SpoolDir, tmp_path: Path) -> None:
+    """It runs as it was; what was typed is kept."""
+    queuectl(spool, "enqueue", "--id", "job", "--command", SUCCEED)
+    move = f"import os; os.rename({spool.path('pending', 'job.json')!r}, {spool.path('done', 'job.json')!r})"
+    said = _edit(spool, tmp_path, "job", f"{move}; job['priority'] = 1")
+    assert "has changed since it was read" in said
+    kept = Path(said.split("is kept in ")[1].split("\n")[0])
+    assert json.loads(kept.read_text())["priority"] == 1
+    kept.unlink()
+
+
+def test_drain_waits_for_the_last_job(spool: SpoolDir) -> None:
+    """With a pool at work it ends when nothing is left; with none it ends with its time."""
+    queuectl(spool, "enqueue", "--command", SUCCEED)
+    assert queuectl(spool, "drain", "--timeout", "100ms", check=False) == ""
+    assert len(spool.waiting_names()) == 1
+    with Pool(spool, count=1):
+        queuectl(spool, "drain")
+    assert len(spool.job_names("done")) == 1

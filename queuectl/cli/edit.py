@@ -1,0 +1,125 @@
+"""`queuectl edit` and `queuectl drain`."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shlex
+import subprocess
+import tempfile
+import time
+from typing import Annotated
+
+import typer
+
+from queuectl.cli import context, exit_codes, group, output
+from queuectl.cli.exit_codes import WrongUsageError
+from queuectl.cli.output import count_of
+from queuectl.editing import Draft, Editing
+from queuectl.errors import InvalidJobError, QueuectlError
+from queuectl.lifecycle import DLQ
+
+app, drain_app = group.new_app(), group.new_app()
+
+_LOOK_S = 0.2
+_TELL_EVERY_S = 10.0
+
+
+@app.command()
+def edit(
+    job_id: Annotated[str, typer.Argument(metavar="ID", show_default=False, help="A job that waits or is dead.")],
+) -> None:
+    """Example: queuectl edit job1
+
+    Change a job that waits or is dead, in your editor. $VISUAL or $EDITOR says which that is. What you save is checked
+    and put in the job's place in one step; its history stays. Nothing is changed where nothing was saved, or where the
+    job has started meanwhile.
+    """
+    spool = context.open_spool()
+    editing = Editing(spool, rng=random.Random(), now_at=time.time())
+    draft = editing.draft(job_id)
+    text = draft.text
+    while True:
+        changed = _edited(text)
+        if _is_same(changed, draft.text):
+            output.line("nothing was changed")
+            return
+        try:
+            job = editing.put_back(draft, changed)
+            break
+        except InvalidJobError as error:
+            output.error(error)
+            if not output.is_interactive() or not typer.confirm("edit it once more?", default=True, err=True):
+                raise typer.Exit(exit_codes.of(error)) from error
+            text = changed
+        except QueuectlError:
+            _keep(draft, changed)
+            raise
+    hint = f"; to run it again: queuectl retry {job.id}" if job.state == DLQ else ""
+    output.line(f"changed {job.id}{hint}" if output.is_terminal() else job.id)
+
+
+def _edited(text: str) -> str:
+    """What a person makes of a text in their editor."""
+    program = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ("notepad" if os.name == "nt" else "vi")
+    is_path = os.name == "nt" and os.path.exists(program)
+    words = [program] if is_path else [word.strip('"') for word in shlex.split(program, posix=os.name != "nt")]
+    with tempfile.TemporaryDirectory(prefix="queuectl-") as folder:
+        path = os.path.join(folder, "job.json")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        try:
+            code = subprocess.run([*words, path], check=False).returncode
+        except OSError as error:
+            hint = "say which with the variable EDITOR"
+            raise WrongUsageError(f"the editor {program!r} does not start: {error.strerror}", hint=hint) from error
+        if code != 0:
+            raise QueuectlError(f"the editor ended with exit code {code}: nothing was changed")
+        with open(path, encoding="utf-8-sig") as file:
+            return file.read()
+
+
+def _is_same(text: str, other: str) -> bool:
+    """True where two texts say the same, whatever their white space."""
+    try:
+        same: bool = json.loads(text) == json.loads(other)
+    except ValueError:
+        return text == other
+    return same
+
+
+def _keep(draft: Draft, text: str) -> None:
+    """Leave what was typed where it can be found again."""
+    fd, path = tempfile.mkstemp(prefix=f"{draft.stored.record.id}-", suffix=".json")
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        file.write(text)
+    output.message(f"what you typed is kept in {path}")
+
+
+@drain_app.command()
+def drain(
+    timeout: Annotated[str | None, typer.Option(metavar="TIME", help="Give up after this long: 30m, 2h.")] = None,
+) -> None:
+    """Example: queuectl drain && echo all done
+
+    Wait until nothing waits and nothing runs. Jobs that wait for a retry or for their time are waited for too. It
+    starts no workers: `queuectl worker start --drain` does, and ends with them.
+    """
+    from queuectl.times import parse_duration
+
+    spool = context.open_spool()
+    try:
+        limit_s = None if timeout is None else parse_duration(timeout)
+    except ValueError as error:
+        raise WrongUsageError(f"--timeout: {error}", hint="write 30m or 2h") from error
+    began_s = told_s = time.monotonic()
+    while (counts := spool.counts()).pending or counts.running:
+        now_s = time.monotonic()
+        if limit_s is not None and now_s - began_s >= limit_s:
+            raise QueuectlError(f"the time is up: {counts.pending} wait, {counts.running} run")
+        if now_s - told_s >= (1.0 if output.is_interactive() else _TELL_EVERY_S):
+            told_s = now_s
+            output.message(f"{count_of(counts.pending, 'job')} waiting, {counts.running} running")
+        time.sleep(_LOOK_S)
+    output.message(f"nothing waits and nothing runs; {counts.done} done, {counts.dlq} dead")

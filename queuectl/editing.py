@@ -1,0 +1,94 @@
+"""A waiting or dead job changed by a person: its specification as a text to edit, checked, and put back.
+
+The history is not for editing and stays as it is. What is put back takes the place of the record in one step, and only
+if nobody has changed it since it was read: a job that has started meanwhile runs as it was.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any, NamedTuple
+
+from queuectl import api, fsops, intake, names, record
+from queuectl.errors import InvalidJobError, QueuectlError, UnknownJobError
+from queuectl.lifecycle import DLQ, PENDING
+from queuectl.spool import Located, Stored
+
+
+class Draft(NamedTuple):
+    """A job as it was read, and its specification as JSON for a person."""
+
+    where: Located
+    stored: Stored
+    text: str
+
+
+class Editing:
+    """Edits jobs of one spool."""
+
+    def __init__(self, spool: api.Spool, *, rng: random.Random, now_at: float) -> None:
+        self._spool = spool
+        self._rng = rng
+        self._now_at = now_at
+
+    def draft(self, job_id: str) -> Draft:
+        """What can be edited of a job.
+
+        Raises:
+            UnknownJobError: there is no such job.
+            QueuectlError: it runs or is done.
+            DamagedRecordError: it is a drop that no worker has looked at, or damaged: its file can be edited itself.
+        """
+        found = self._spool.folder.find(job_id)
+        if found is None:
+            raise UnknownJobError(job_id)
+        if found.state not in (PENDING, DLQ):
+            raise QueuectlError(
+                f"job {job_id!r} is {found.state}: only jobs in pending/ and dlq/ can be edited",
+                hint=f"queuectl show {job_id}",
+            )
+        stored = self._spool.folder.read(found.state, found.name)
+        document = {key: value for key, value in json.loads(stored.data).items() if key not in ("format", "history")}
+        return Draft(found, stored, json.dumps(document, ensure_ascii=False, indent=1) + "\n")
+
+    def put_back(self, draft: Draft, text: str) -> api.Job:
+        """Check an edited text and put it in the record's place.
+
+        Raises:
+            InvalidJobError: what is wrong in it, and where.
+            QueuectlError: the job has changed since it was read: it runs, or somebody else edited it.
+        """
+        spec = self._checked(draft, text)
+        old = json.loads(draft.stored.data)
+        data = record.frame(spec, old["history"])
+        item = record.decode(data)
+        folder = self._spool.folder
+        with self._spool.held(item.id):
+            if fsops.sig_of(draft.where.path) != draft.stored.sig:
+                raise QueuectlError(
+                    f"job {item.id!r} has changed since it was read", hint=f"queuectl edit {item.id}  once more"
+                )
+            fsops.replace(folder.write_temporary(item.id, data, rng=self._rng, sync=True), draft.where.path)
+            name = draft.where.name
+            if draft.where.state == PENDING and item.priority != draft.stored.record.priority:
+                due_at = record.standing(item).due_at
+                name = folder.move(draft.where, PENDING, names.waiting_name(item.id, due_at, item.priority), self._rng)
+            return self._spool.load(draft.where.state, name)
+
+    def _checked(self, draft: Draft, text: str) -> dict[str, Any]:
+        parsed = intake.parse(text.encode(), lines=False)
+        if isinstance(parsed, intake.Incomplete | intake.Refused):
+            raise InvalidJobError(parsed.why)
+        if not isinstance(parsed, intake.Single):
+            raise InvalidJobError("it holds many jobs", hint="one job is one object {...}")
+        document = {key: value for key, value in parsed.document.items() if key not in ("format", "history")}
+        if document.get("id") != draft.stored.record.id:
+            raise InvalidJobError("the id cannot be changed", key="id", hint="enqueue a new job, and cancel this one")
+        if document.get("run_at", "") != draft.stored.record.run_at or "delay" in document:
+            raise InvalidJobError(
+                "when it runs cannot be changed here", key="run_at", hint="enqueue a new job, and cancel this one"
+            )
+        run_at = {key: document.pop(key) for key in ("run_at",) if key in document}
+        taken = intake.accept(document, defaults=self._spool.settings.retry_defaults, now_at=self._now_at)
+        return {**taken.spec, **run_at}
