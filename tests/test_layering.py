@@ -35,7 +35,8 @@ _SHUTIL_CALLS = "move copy copyfile copy2 copytree rmtree"
 DISK_CALLS = {f"os.{name}" for name in _OS_CALLS.split()} | {f"shutil.{name}" for name in _SHUTIL_CALLS.split()}
 _PATH_CALLS = "write_text write_bytes touch unlink rename mkdir rmdir symlink_to hardlink_to chmod"
 # Files that are no part of the queue: the demo's own folder, and where a detached pool's lines go.
-# Writers of files that are not the spool's: the demo's marker, a detached pool's log, what is edited, the kernel's oom_score_adj.
+# Writers of files that are not the spool's: the demo's marker, a detached pool's log, what is edited, and
+# the kernel's oom_score_adj.
 OTHER_FILES = frozenset({"cli/demo.py", "cli/edit.py", "cli/worker.py", "executor_posix.py"})
 PATH_CALLS = frozenset(_PATH_CALLS.split())
 
