@@ -14,7 +14,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from queuectl import fsops, names, record, times
@@ -374,6 +374,33 @@ class Spool:
             temporary = self.folder.write_temporary("mended", whole, rng=self._rng, sync=True)
             fsops.replace(temporary, found.path)
         return self.folder.read(found.state, found.name)
+
+    def hold(self, job_id: str) -> Job:
+        """Keep a waiting job from being run until `release`; its file's name says so.
+
+        Raises:
+            UnknownJobError: there is no such job.
+            QueuectlError: it does not wait.
+            SpoolUnavailableError: a worker holds it for too long, or the disk refuses.
+        """
+        return self._rename_waiting(job_id, names.held_name)
+
+    def release(self, job_id: str) -> Job:
+        """Let a job that is held be run when it is due. Raises as `hold`."""
+        return self._rename_waiting(job_id, names.released_name)
+
+    def _rename_waiting(self, job_id: str, new_name: Callable[[str], str]) -> Job:
+        with self.held(job_id):
+            found = self.folder.find(job_id)
+            if found is None:
+                raise UnknownJobError(job_id)
+            if found.state != PENDING:
+                raise QueuectlError(
+                    f"job {job_id!r} does not wait: it is {found.state}", hint=f"queuectl show {job_id}"
+                )
+            wanted = new_name(found.name)
+            name = found.name if wanted == found.name else self.folder.move(found, PENDING, wanted, self._rng)
+            return self.load(PENDING, name)
 
     def pause(self, reason: str = "", *, until_at: float | None = None) -> None:
         """Start nothing new until `resume`, or until an instant; what runs is not touched.

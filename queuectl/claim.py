@@ -39,7 +39,7 @@ class Declined(NamedTuple):
     `name` is its new name, `due_at` when), arriving (not whole yet: `sig` tells this version from the next, `text`
     what is wrong), unreadable (tried again later, never refused), foreign (left alone), rejected (`text` says why),
     dead (moved to dlq/), split (`made` jobs came of it), mended (its torn end was repaired in place), paused and
-    returned (by the worker: not now).
+    returned (by the worker: not now), held (by a person).
     """
 
     why: str
@@ -77,6 +77,8 @@ class Claims(Settlements):
             OSError: the machine's trouble (full disk ...); the file is back in pending/, or in running/ without
                 `started`, from where rescue puts it back.
         """
+        if names.is_held(name):
+            return Declined("held")
         parts = names.parse(name)
         if parts is None:
             if not names.is_batch(name):

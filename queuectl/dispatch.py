@@ -201,6 +201,8 @@ class Dispatch:
             self._arrivals.add(name, declined)
             if why == "unreadable":
                 self._tell_once("unreadable", name, f"{name}: {declined.text}; it is tried again")
+        elif why == "held":
+            self._feeder.skip(name)
         elif why == "foreign":
             self._feeder.skip(name)
             if declined.sig is not None:

@@ -73,7 +73,9 @@ class Editing:
             name = draft.where.name
             if draft.where.state == PENDING and item.priority != draft.stored.record.priority:
                 due_at = record.standing(item).due_at
-                name = folder.move(draft.where, PENDING, names.waiting_name(item.id, due_at, item.priority), self._rng)
+                wanted = names.waiting_name(item.id, due_at, item.priority)
+                wanted = names.held_name(wanted) if names.is_held(name) else wanted
+                name = folder.move(draft.where, PENDING, wanted, self._rng)
             return self._spool.load(draft.where.state, name)
 
     def _checked(self, draft: Draft, text: str) -> dict[str, Any]:

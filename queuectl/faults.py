@@ -125,7 +125,10 @@ class Judge:
         parts = names.parse(view.where.name)
         if parts is None:
             return None
-        target = self._located(PENDING, name_for(item, now, self._now_at))
+        wanted = name_for(item, now, self._now_at)
+        if names.is_held(view.where.name):
+            wanted = names.held_name(wanted)
+        target = self._located(PENDING, wanted)
         if parts.stem != item.id:
             if self._is_same(view, target.name):
                 return None

@@ -47,6 +47,9 @@ class Feeder:
         for name in fresh:
             if name in self._known:
                 continue
+            if names.is_held(name):
+                self._skipped.add(name)
+                continue
             parts = names.parse(name)
             if parts is None and not names.is_batch(name):
                 continue

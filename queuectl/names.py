@@ -23,6 +23,7 @@ STRIPE_COUNT = 64
 
 _ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{ID_MAX_CHARS - 1}}}")
 _GENERATED = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]{6}-[0-9a-z]{4}")
+_HELD = ",hold.json"
 _DEVICES = frozenset(
     ["con", "prn", "aux", "nul", "conin$", "conout$", "clock$"]
     + [f"{kind}{digit}" for kind in ("com", "lpt") for digit in "0123456789¹²³"]
@@ -143,6 +144,8 @@ def parse(file_name: str) -> NameParts | None:
         return NameParts(stem, None, 0)
     if is_temporary(file_name):
         return None
+    if is_held(file_name):
+        stem = file_name.removesuffix(_HELD)
     if "," not in stem:
         return NameParts(stem, None, 0)
     head, *flags = stem.split(",")
@@ -169,6 +172,21 @@ def is_temporary(file_name: str) -> bool:
 def is_batch(file_name: str) -> bool:
     """True for a file with one job a line."""
     return file_name.endswith(".jsonl") and len(file_name) > 6 and not is_temporary(file_name)
+
+
+def is_held(file_name: str) -> bool:
+    """True for a waiting file that a person holds: it is not run until the flag is taken out of its name."""
+    return file_name.endswith(_HELD)
+
+
+def held_name(file_name: str) -> str:
+    """The name of a waiting file while it is held."""
+    return file_name if is_held(file_name) else file_name.removesuffix(".json") + _HELD
+
+
+def released_name(file_name: str) -> str:
+    """The name of a waiting file when it is not held any more."""
+    return file_name.removesuffix(_HELD) + ".json" if is_held(file_name) else file_name
 
 
 def waiting_name(job_id: str, due_at: float | None, priority: int) -> str:

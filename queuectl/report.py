@@ -78,6 +78,8 @@ class Status(NamedTuple):
     """Waiting jobs that could run now."""
     later: int
     """Waiting jobs whose time is still to come."""
+    held: int
+    """Waiting jobs that a person holds."""
     next_due_at: float | None
     last_due_at: float | None
     soon: list[Soon]
@@ -126,6 +128,7 @@ def collect(spool: SpoolDir, *, now_at: float) -> Status:
         counts={PENDING: len(waiting), **counts, REJECTED: len(refused)},
         ready=len(ready),
         later=len(later),
+        held=sum(map(names.is_held, waiting)),
         next_due_at=dues[0][0] if dues else None,
         last_due_at=dues[-1][0] if dues else None,
         soon=[soon for due_at, name in dues[:_SHOWN] if (soon := _soon(spool, name, due_at)) is not None],
@@ -165,11 +168,16 @@ def advise(status: Status) -> Advice:
 
 
 def split_by_time(waiting: Iterable[str], now_at: float) -> tuple[list[str], list[tuple[float, str]]]:
-    """The names in pending/ that could run now, and the others with the instant they are due at (in no order)."""
+    """The names in pending/ that could run now, and those that are due later with their instant (in no order).
+
+    Neither has those that a person holds.
+    """
     ready: list[str] = []
     later: list[tuple[float, str]] = []
     for name in waiting:
         parts = names.parse(name) if "," in name else None
+        if names.is_held(name):
+            continue
         if parts is not None and parts.due_at is not None and parts.due_at > now_at:
             later.append((parts.due_at, name))
         else:
@@ -178,14 +186,16 @@ def split_by_time(waiting: Iterable[str], now_at: float) -> tuple[list[str], lis
 
 
 def in_run_order(waiting: Iterable[str], now_at: float) -> list[str]:
-    """Names in pending/ as they will be run: what could run now by priority and time, then the rest by due time."""
+    """Names in pending/ as they will be run: those of now by priority and time, those of later, and those held."""
+    waiting = list(waiting)
     ready, later = split_by_time(waiting, now_at)
+    held = sorted(filter(names.is_held, waiting))
 
     def key(name: str) -> tuple[int, float, str]:
         parts = names.parse(name) if "," in name else None
         return (0, 0.0, name) if parts is None else (-parts.priority, parts.due_at or 0.0, name)
 
-    return [*sorted(ready, key=key), *(name for _, name in sorted(later))]
+    return [*sorted(ready, key=key), *(name for _, name in sorted(later)), *held]
 
 
 def newest_first(spool: SpoolDir, state: str, listed: Sequence[str], limit: int) -> list[str]:

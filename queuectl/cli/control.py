@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from queuectl import times
-from queuectl.cli import context, group, output, selection
+from queuectl.cli import context, group, jobs, output, selection
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.selection import DryRun, ExitCode, Filters, Ids, Match, OlderThan, Since, Tag, Yes
 from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
 
 cancel_app, retry_app, purge_app = group.new_app(), group.new_app(), group.new_app()
 pause_app, resume_app = group.new_app(), group.new_app()
+hold_app, release_app = group.new_app(), group.new_app()
 
 
 @cancel_app.command()
@@ -131,6 +132,58 @@ def purge(
         output.line(f"deleted {job_id}" if output.is_terminal() else job_id)
 
     selection.each(wanted, end)
+
+
+@hold_app.command()
+def hold(
+    ids: Ids = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every job that waits.")] = False,
+    tag: Tag = None,
+    match: Match = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Example: queuectl hold job1
+
+    Keep waiting jobs from being run, until `release`. The name of the file in pending/ ends in ,hold.json then;
+    renaming it does the same as both commands. Other jobs go on: `queuectl pause` stops them all.
+    """
+    _hold_or_release(ids, Filters(tag, match=match), everything=everything, dry_run=dry_run, yes=yes, hold=True)
+
+
+@release_app.command()
+def release(
+    ids: Ids = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every job that is held.")] = False,
+    tag: Tag = None,
+    match: Match = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Example: queuectl release job1
+
+    Let jobs be run that are held. They run in the order that they would have had.
+    """
+    _hold_or_release(ids, Filters(tag, match=match), everything=everything, dry_run=dry_run, yes=yes, hold=False)
+
+
+def _hold_or_release(
+    ids: list[str] | None, filters: Filters, *, everything: bool, dry_run: bool, yes: bool, hold: bool
+) -> None:
+    spool = context.open_spool()
+    wanted = selection.choose(spool, ids, filters, states=(PENDING,), everything=everything)
+    if not ids:
+        wanted = [job_id for job_id in wanted if jobs.is_held(spool.get(job_id)) != hold]
+    what = "hold" if hold else "release"
+    if not selection.go_on(wanted, what=what, named=bool(ids), dry_run=dry_run, yes=yes):
+        return
+
+    def change(job_id: str) -> None:
+        job = spool.hold(job_id) if hold else spool.release(job_id)
+        says = "is held; to let it go: queuectl release" if hold else "is not held any more"
+        output.line(f"{job.id} {says}" if output.is_terminal() else job.id)
+
+    selection.each(wanted, change)
 
 
 @pause_app.command()

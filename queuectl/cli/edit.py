@@ -13,12 +13,14 @@ from typing import Annotated
 
 import typer
 
+from queuectl import names
+from queuectl.api import Spool
 from queuectl.cli import context, exit_codes, group, output
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.output import count_of
 from queuectl.editing import Draft, Editing
 from queuectl.errors import InvalidJobError, QueuectlError
-from queuectl.lifecycle import DLQ
+from queuectl.lifecycle import DLQ, RUNNING
 
 app, drain_app = group.new_app(), group.new_app()
 
@@ -114,12 +116,18 @@ def drain(
     except ValueError as error:
         raise WrongUsageError(f"--timeout: {error}", hint="write 30m or 2h") from error
     began_s = told_s = time.monotonic()
-    while (counts := spool.counts()).pending or counts.running:
+    while (waiting := _waiting(spool)) or spool.folder.job_names(RUNNING):
         now_s = time.monotonic()
         if limit_s is not None and now_s - began_s >= limit_s:
-            raise QueuectlError(f"the time is up: {counts.pending} wait, {counts.running} run")
+            raise QueuectlError(f"the time is up: {count_of(waiting, 'job')} waiting")
         if now_s - told_s >= (1.0 if output.is_interactive() else _TELL_EVERY_S):
             told_s = now_s
-            output.message(f"{count_of(counts.pending, 'job')} waiting, {counts.running} running")
+            output.message(f"{count_of(waiting, 'job')} waiting")
         time.sleep(_LOOK_S)
+    counts = spool.counts()
     output.message(f"nothing waits and nothing runs; {counts.done} done, {counts.dlq} dead")
+
+
+def _waiting(spool: Spool) -> int:
+    """Jobs in pending/ that will run without anybody's doing."""
+    return sum(not names.is_held(name) for name in spool.folder.waiting_names())

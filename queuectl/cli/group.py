@@ -37,6 +37,8 @@ COMMANDS = {
     "cancel": Entry("control", "cancel_app", "End jobs that wait or run, for good."),
     "retry": Entry("control", "retry_app", "Run dead or finished jobs again."),
     "purge": Entry("control", "purge_app", "Delete finished or dead jobs for good."),
+    "hold": Entry("control", "hold_app", "Keep waiting jobs from being run, until `release`."),
+    "release": Entry("control", "release_app", "Let jobs be run that are held."),
     "pause": Entry("control", "pause_app", "Start nothing new until `resume`."),
     "resume": Entry("control", "resume_app", "Go on after `pause`."),
     "edit": Entry("edit", "app", "Change a job that waits or is dead, in your editor."),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
-from queuectl import times
+from queuectl import names, times
 from queuectl.api import Job
 from queuectl.cli import output
-from queuectl.lifecycle import DONE
+from queuectl.lifecycle import DONE, PENDING
 
 HEADERS = ("ID", "STATE", "RUNS", "WHEN", "TAGS", "COMMAND", "ERROR")
 _COMMAND_CHARS = 200
@@ -22,11 +23,16 @@ def row(job: Job, now_at: float) -> tuple[str, ...]:
         job.id,
         job.state,
         f"{job.attempts}/{job.max_retries + 1}",
-        output.ago(when(job), now_at),
+        "held" if output.is_terminal() and is_held(job) else output.ago(when(job), now_at),
         ",".join(job.tags),
         command,
         "" if job.state == DONE else job.error,
     )
+
+
+def is_held(job: Job) -> bool:
+    """True for a waiting job that a person holds."""
+    return job.state == PENDING and names.is_held(os.path.basename(job.path))
 
 
 def when(job: Job) -> float | None:
@@ -52,6 +58,7 @@ def as_json(job: Job) -> dict[str, Any]:
         "command": job.command,
         "enqueued_at": text(job.enqueued_at),
         "due_at": text(job.due_at),
+        "held": is_held(job),
         "worker": job.worker,
         "error": job.error,
         "path": job.path,

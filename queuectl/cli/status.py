@@ -68,6 +68,8 @@ def _waiting(found: Status) -> str:
     if found.later:
         last = f", the last {ago(found.last_due_at, found.now_at)}" if found.later > 1 else ""
         parts.append(f"{found.later} wait for their time: the next {ago(found.next_due_at, found.now_at)}{last}")
+    if found.held:
+        parts.append(f"{found.held} held: queuectl release")
     return "; ".join(parts)
 
 

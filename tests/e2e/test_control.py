@@ -209,3 +209,24 @@ def test_drain_waits_for_the_last_job(spool: SpoolDir) -> None:
     with Pool(spool, count=1):
         queuectl(spool, "drain")
     assert len(spool.job_names("done")) == 1
+
+
+def test_a_held_job_is_passed_over_until_it_is_released(spool: SpoolDir) -> None:
+    """`hold` shows in the name; the others run, a pool that drains ends, and a rename does the same as the command."""
+    for name in "abc":
+        queuectl(spool, "enqueue", "--id", name, "--priority", "2", "--command", SUCCEED)
+    assert queuectl(spool, "hold", "a", "b").split() == ["a", "b"]
+    assert "a,prio=2,hold.json" in spool.waiting_names()
+    assert "2 held" in queuectl(spool, "status")
+    listed = json.loads(queuectl(spool, "list", "--state", "pending", "--json"))["jobs"]
+    assert [(job["id"], job["held"]) for job in listed] == [("c", False), ("a", True), ("b", True)]
+    queuectl(spool, "check")
+    with Pool(spool, "--drain", count=1) as pool:
+        pool.wait()
+    assert spool.job_names("done") == ["c.json"]
+    queuectl(spool, "drain")
+    with Pool(spool, count=1).ready() as pool:
+        assert queuectl(spool, "release", "--all", "--match", "a", "--yes") == "a"
+        pool.event("succeeded", "a")
+        os.rename(spool.path("pending", "b,prio=2,hold.json"), spool.path("pending", "b.json"))
+        pool.event("succeeded", "b")
