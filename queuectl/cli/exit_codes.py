@@ -2,7 +2,7 @@
 
 0    done
 1    it failed: also a spool that others can write to, and a reader of our output that went away
-2    wrong usage: an option, an argument or a combination that cannot be
+2    wrong usage: an option, an argument or a combination that cannot be; the beginning of several ids
 3    there is no such job
 4    a job that was waited for failed
 5    a job or a setting that is not valid; an id that is taken
@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 from queuectl.errors import (
+    AmbiguousIdError,
     DuplicateJobError,
     InvalidJobError,
     InvalidSettingsError,
@@ -45,6 +46,7 @@ class WrongUsageError(QueuectlError):
 # The first class that fits counts; every other QueuectlError is FAILURE.
 TABLE: tuple[tuple[type[QueuectlError], int], ...] = (
     (WrongUsageError, USAGE),
+    (AmbiguousIdError, USAGE),
     (UnknownJobError, NO_SUCH_JOB),
     (InvalidJobError, INVALID),
     (InvalidSettingsError, INVALID),

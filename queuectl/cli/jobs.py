@@ -10,6 +10,7 @@ from queuectl.cli import output
 from queuectl.lifecycle import DONE
 
 HEADERS = ("ID", "STATE", "RUNS", "WHEN", "TAGS", "COMMAND", "ERROR")
+ID_HELP = "The job; the beginning of its id is enough."
 _COMMAND_CHARS = 200
 
 

@@ -11,7 +11,7 @@ import typer
 
 from queuectl import fsops
 from queuectl.api import Job, Spool
-from queuectl.cli import context, group, output
+from queuectl.cli import context, group, jobs, output
 from queuectl.errors import QueuectlError
 from queuectl.lifecycle import RUNNING
 
@@ -24,7 +24,7 @@ _LINE_BYTES = 1024 * 1024
 
 @app.command()
 def logs(
-    job_id: Annotated[str, typer.Argument(metavar="ID", show_default=False, help="The job.")],
+    job_id: Annotated[str, typer.Argument(metavar="ID", show_default=False, help=jobs.ID_HELP)],
     lines: Annotated[
         int | None, typer.Option("-n", "--lines", metavar="N", min=0, help="Only the last N lines.")
     ] = None,
@@ -35,7 +35,7 @@ def logs(
     Print what a job printed. Of a job that runs, the output so far. A run that printed nothing has no log.
     """
     spool = context.open_spool()
-    job = spool.get(job_id)
+    job = spool.get(spool.resolve(job_id))
     kept = {_attempt_of(path): path for path in spool.logs(job.id)}
     running = _running_output(spool, job)
     if running is not None:

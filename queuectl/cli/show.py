@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
 from typing import Annotated, Any
 
 import typer
 
-from queuectl import fsops, record, report, times
+from queuectl import exits, fsops, record, report, times
 from queuectl.api import Job
-from queuectl.cli import context, group, output
+from queuectl.cli import context, group, jobs, output
 from queuectl.cli.output import line, paint, safe
 from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
 
@@ -20,13 +19,6 @@ app = group.new_app()
 _STATE_WORDS = {PENDING: "is waiting", RUNNING: "is running", DONE: "is done", DLQ: "is dead"}
 _STATE_STYLES = {PENDING: "bold", RUNNING: "yellow", DONE: "green", DLQ: "red"}
 _DURATIONS = ("backoff_max", "timeout")
-_EXIT_WORDS = {
-    126: "not executable",
-    127: "command not found",
-    0xC0000005: "access violation",
-    0xC000013A: "ended by Ctrl-C",
-    0xC0000142: "could not start",
-}
 # Keys of an event that its sentence tells; others are put behind it as they are.
 _TOLD = frozenset(record.Event.__struct_fields__)
 _LABEL_CHARS = 20
@@ -34,7 +26,7 @@ _LABEL_CHARS = 20
 
 @app.command()
 def show(
-    job_id: Annotated[str, typer.Argument(metavar="ID", show_default=False, help="The job.")],
+    job_id: Annotated[str, typer.Argument(metavar="ID", show_default=False, help=jobs.ID_HELP)],
     as_json: Annotated[bool, typer.Option("--json", help="The record as it is, with its state and path.")] = False,
 ) -> None:
     """Example: queuectl show job1
@@ -43,7 +35,7 @@ def show(
     its logs lie.
     """
     spool = context.open_spool()
-    job = spool.get(job_id)
+    job = spool.get(spool.resolve(job_id))
     logs = spool.logs(job.id)
     if as_json:
         output.print_json({"version": 1, "state": job.state, "path": job.path, "logs": logs, "job": _document(job)})
@@ -128,25 +120,8 @@ def _sentence(event: dict[str, Any]) -> str:
 def _how(event: dict[str, Any]) -> str:
     """Exit code and reason."""
     code, reason = event.get("exit_code"), str(event.get("reason", ""))
-    if code in (None, 0) or not isinstance(code, int):
-        return f": {reason}" if reason else ""
-    words = exit_words(code)
-    # What a worker notes as the reason often says it already.
-    known = f" ({words})" if words and words not in reason and words.split(" ")[-1].strip("()") not in reason else ""
-    return f": exit {code if code <= 255 else f'0x{code:08X}'}{known}" + (f", {reason}" if reason else "")
-
-
-def exit_words(code: int) -> str:
-    """What an exit code means beyond its number, or ""."""
-    if code in _EXIT_WORDS:
-        return _EXIT_WORDS[code]
-    if 128 < code <= 255:
-        try:
-            name = signal.Signals(code - 128).name
-        except ValueError:
-            return f"ended by signal {code - 128}"
-        return f"killed ({name})" if name == "SIGKILL" else f"ended by {name}"
-    return ""
+    told = exits.told(code if isinstance(code, int) else None, reason)
+    return f": {told}" if told else ""
 
 
 def _to(event: dict[str, Any]) -> str:
