@@ -82,14 +82,14 @@ class Wait:
             QueuectlError: one was refused as a job.
             DamagedRecordError: the record of one that ended is torn.
         """
-        found = [ending for job_id in self.left if (ending := look(self._spool, job_id)) is not None]
-        self.ended |= {ending.id: ending for ending in found}
+        found = {job_id: ending for job_id in self.left if (ending := look(self._spool, job_id)) is not None}
+        self.ended |= found
         self.left = [job_id for job_id in self.left if job_id not in self.ended]
         if self.left and self._clock.monotonic() - self._asked_s >= _THERE_EVERY_S:
             self._asked_s = self._clock.monotonic()
             for job_id in self.left:
                 self._make_sure(job_id)
-        return found
+        return list(found.values())
 
     def _make_sure(self, job_id: str) -> None:
         """Raise where a job is nowhere any more: no look would ever find its end."""
@@ -98,15 +98,15 @@ class Wait:
         try:
             self._spool.get(job_id)
         except UnknownJobError as error:
-            if name := refused(self._spool, job_id):
+            if name := refused(self._spool, job_id, whole=True):
                 why = report.refusal(self._spool.folder, name).why
                 raise QueuectlError(f"{job_id} was refused: {why}", hint=f"see {REJECTED}/{name}") from error
             raise UnknownJobError(job_id, hint="it was there before: somebody deleted it") from error
 
 
-def refused(spool: Spool, stem: str) -> str:
-    """The file in rejected/ with this stem, or the only one whose name begins so, or ""."""
+def refused(spool: Spool, typed: str, *, whole: bool = False) -> str:
+    """The file in rejected/ of this name or stem, else (not with `whole`) the only one that begins so, or ""."""
     listed = report.rejected_names(spool.folder)
-    exact = [name for name in listed if name.rpartition(".")[0] == stem]
-    begun = [name for name in listed if name.lower().startswith(stem.lower())]
-    return exact[0] if exact else begun[0] if len(begun) == 1 else ""
+    same = [name for name in listed if typed in (name, name.rpartition(".")[0])]
+    begun = [name for name in listed if typed and name.lower().startswith(typed.lower())]
+    return same[0] if same else begun[0] if len(begun) == 1 and not whole else ""

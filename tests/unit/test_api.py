@@ -387,7 +387,7 @@ def test_history_of_an_unreadable_time_does_not_break_a_listing(api: Spool, spoo
     assert api.get("a").enqueued_at is None
 
 
-# ------------------------------------------------------------------------------------------------------- prefixes of ids
+# ------------------------------------------------------------------------------------------------------ prefixes of ids
 
 
 def test_the_beginning_of_an_id_is_enough_in_every_state(api: Spool, hands: Desk) -> None:
