@@ -17,7 +17,7 @@ from queuectl.record import Event, Record
 from queuectl.spool import SpoolDir
 
 # Of a folder with more files than this, those with the last names are asked for their time: generated ids sort by it.
-_STAT_AT_MOST = 150_000
+_STAT_AT_MOST = 50_000
 # A file may have another time than its last event (a copy, a clock that was set back): so many old ones in a row are
 # the end of what is new.
 _OLD_IN_A_ROW = 50
@@ -76,13 +76,8 @@ class Recent:
     def _changes(self) -> Iterator[tuple[int, str, str]]:
         """Time, name and state of every file that may be a record."""
         for state in self._states:
-            names = [name for name in fsops.names(self._spool.folder(state)) if name.endswith(".json")]
-            if len(names) > _STAT_AT_MOST:
-                names = heapq.nlargest(_STAT_AT_MOST, names)
-            for name in names:
-                sig = fsops.sig_of(self._spool.path(state, name))
-                if sig is not None:
-                    yield sig.mtime_ns, name, state
+            for changed_ns, name in fsops.changes(self._spool.folder(state), ".json", at_most=_STAT_AT_MOST):
+                yield changed_ns, name, state
 
 
 class Chronicle(NamedTuple):

@@ -21,7 +21,7 @@ AT_MOST = 10_000
 
 
 class Spread(NamedTuple):
-    """How many durations there are, and in seconds: the middle one, the one that 95 of 100 do not exceed, the longest; None where none is."""
+    """Durations: how many, and in seconds the middle one, the one that 95 of 100 do not exceed, and the longest."""
 
     number: int
     p50: float | None
