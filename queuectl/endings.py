@@ -60,7 +60,9 @@ def why_dead(item: record.Record) -> str:
     if last is None or (last.to != DLQ and last.event not in OUTCOMES):
         return "somebody moved it there"
     if last.event == "cancelled":
-        return "; ".join(text for text in (f"cancelled by {last.by}" if last.by else "cancelled", last.reason) if text)
+        who = f"cancelled by {last.by}" if last.by else "cancelled"
+        why = last.reason.removesuffix("cancelled").rstrip("; ")  # which a worker's outcome ends with
+        return f"{who}: {why}" if why else who
     return exits.told(last.exit_code, last.reason) or last.event.replace("_", " ")
 
 
