@@ -6,7 +6,7 @@ import shlex
 from typing import NamedTuple
 
 from queuectl import fsops, intake, names, record, report, times, trust
-from queuectl.api import Spool
+from queuectl.api import Job, Spool
 from queuectl.endings import refused, why_dead
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, UnknownJobError, UntrustedSpoolError
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
@@ -146,28 +146,34 @@ def _arriving(spool: Spool, found: Located) -> Reason | None:
 
 def _due(spool: Spool, found: Located, now_at: float) -> Reason | None:
     """The time that a job waits for, or None where it may run now."""
-    item = _record(spool, found)
-    standing = record.standing(item) if item is not None else None
-    due_at = standing.due_at if standing is not None else spool.load(PENDING, found.name).due_at
-    delay_s = standing.delay_s if standing is not None else None
-    if due_at is None or record.is_due(due_at, delay_s, now_at):
+    try:
+        item = spool.folder.read(PENDING, found.name).record
+    except DamagedRecordError:
+        return _due_drop(spool.load(PENDING, found.name), found.name, now_at)
+    standing = record.standing(item)
+    if standing.due_at is None or record.is_due(standing.due_at, standing.delay_s, now_at):
         return None
-    when = f"{times.to_text(due_at)}, in {times.format_duration(due_at - now_at)}"
-    if item is not None and standing is not None and standing.failures:
+    if standing.failures:
         why = f"retry {standing.failures} of {item.max_retries}, after: {standing.error}"
     else:
-        why = f"run_at {item.run_at}" if item is not None and item.run_at else "a delay"
-    # A job that is dead or done and put back runs at once: its wait is over with its old budget.
-    job_id = item.id if item is not None else found.name.removesuffix(".json")
-    change = f"move {PENDING}/{found.name} to {DLQ}/{record_name(job_id)}, then: queuectl dlq retry {job_id}"
+        why = f"run_at {item.run_at}" if item.run_at else "a delay"
+    # A job that was dead and is put back runs at once: its wait is over with its old budget.
+    change = f"move {PENDING}/{found.name} to {DLQ}/{record_name(item.id)}, then: queuectl dlq retry {item.id}"
+    return _due_at(standing.due_at, why, change, now_at)
+
+
+def _due_drop(job: Job, name: str, now_at: float) -> Reason | None:
+    """Of a drop that no worker has looked at. (A delay counts from when one does.)"""
+    run_at = str(job.spec.get("run_at", ""))
+    due_at = report.instant(run_at)
+    if due_at is None or due_at <= now_at:
+        return None
+    return _due_at(due_at, f"run_at {run_at}", f"change run_at in {PENDING}/{name}", now_at)
+
+
+def _due_at(due_at: float, why: str, change: str, now_at: float) -> Reason:
+    when = f"{times.to_text(due_at)}, in {times.format_duration(due_at - now_at)}"
     return Reason("due", f"it is to run at {when} ({why})", change)
-
-
-def _record(spool: Spool, found: Located) -> record.Record | None:
-    try:
-        return spool.folder.read(found.state, found.name).record
-    except DamagedRecordError:
-        return None  # a drop
 
 
 def _behind(name: str, before: list[str]) -> Reason:
