@@ -91,7 +91,7 @@ def collect(spool: SpoolDir, *, since_at: float | None, limit: int) -> Chronicle
     """The last `limit` events since an instant, in the order of time; of one job, in the order of its history."""
     recent = Recent(spool, since_at=since_at, at_most=limit)
     found: list[Happened] = []
-    for state, item in recent:
+    for state, item in reversed(list(recent)):  # of one millisecond, what was written first comes first
         for event in item.history:
             at = report.instant(event.at)
             if at is not None and (since_at is None or at >= since_at):

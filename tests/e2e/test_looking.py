@@ -212,7 +212,7 @@ def test_following_ends_by_ctrl_c(spool: SpoolDir) -> None:
 
 
 def test_wait_ends_when_the_jobs_have(spool: SpoolDir, tmp_path: Path) -> None:
-    """0 for success, one job's own code for its failure, 4 for several, 124 when the time is up; --any takes the first."""
+    """0 for success, a job's own code for its failure, 4 for several, 124 when the time is up; --any takes one."""
     api = Spool(spool.root)
     gate = tmp_path / "gate"
     code = "import os, sys, time\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.005)\n"
