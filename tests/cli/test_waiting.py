@@ -192,7 +192,7 @@ def test_followed_logs_cannot_act_on_a_terminal(
         os.rename(path, desk.spool.log_path("a", 1))
         desk.claims.settle(claimed, OK)
 
-    meanwhile(add(b"\xac\r"), add(b"\ntwo\rthree\xff"), add(b"\xe2"), end)
+    meanwhile(add(b"\xac\r"), add(b"\ntwo\r"), add(b"three\xff"), add(b"\xe2"), end)
     queuectl.on_terminal = True
     result = queuectl("logs", "-f", "a")
     assert result.out == "\\x1b[2J\tone €\ntwo\\rthree\\xff\\xe2\n"

@@ -405,7 +405,7 @@ def test_the_beginning_of_an_id_is_enough_in_every_state(api: Spool, hands: Desk
 def test_a_whole_id_is_that_job_though_others_begin_so(api: Spool, hands: Desk) -> None:
     """The exact id counts before any that begins with it, also one that a drop gives itself."""
     for job_id in ("a", "ab", "abc"):
-        hands.enqueue(id=job_id)
+        hands.run(hands.enqueue(id=job_id), OK)
     hands.drop("x.json", {"id": "abcd", "command": "true"})
     hands.drop("abcde.json", {"command": "true"})
     hands.drop("abcdf.json", {"command": "true"})

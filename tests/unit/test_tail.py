@@ -130,6 +130,15 @@ def test_lines_bounds_only_what_is_there_at_first(api: Spool, hands: Hands) -> N
     assert taken(tail) == [(2, b"7\n8\n9\n")]
 
 
+def test_lines_bounds_nothing_where_nothing_was_printed(api: Spool, hands: Hands) -> None:
+    """What comes after the first look is shown in full."""
+    hands.begin(hands.enqueue(id="a"))
+    tail = Tail(api, api.get("a"), lines=2)
+    assert taken(tail) == []
+    hands.print(b"1\n2\n3\n")
+    assert taken(tail) == [(1, b"1\n2\n3\n")]
+
+
 def test_tail_begins_with_the_newest_run(api: Spool, hands: Hands) -> None:
     """Of a job that has run, the newest run is shown and no earlier one."""
     name = hands.enqueue(id="a", max_retries=1, backoff_base=0)
