@@ -11,8 +11,8 @@ from typing import NamedTuple
 from queuectl import exits, record, report
 from queuectl.api import Spool
 from queuectl.clock import Clock
-from queuectl.errors import QueuectlError, UnknownJobError
-from queuectl.lifecycle import DLQ, DONE, OUTCOMES, REJECTED
+from queuectl.errors import DamagedRecordError, QueuectlError, UnknownJobError
+from queuectl.lifecycle import DLQ, DONE, OUTCOMES, PENDING, REJECTED
 from queuectl.spool import record_name
 
 # How often it is made sure that a job that has not ended is still there.
@@ -52,6 +52,15 @@ def look(spool: Spool, job_id: str) -> Ending | None:
     last = next((event for event in reversed(item.history) if event.event in OUTCOMES), None)
     code = last.exit_code if last is not None else None
     return Ending(item.id, state, code, standing.starts, "" if state == DONE else why_dead(item))
+
+
+def id_at_end(spool: Spool, job_id: str) -> str:
+    """The id under which a job will lie when it has ended: a drop may have another name until it is taken in."""
+    try:
+        job = spool.get(job_id)
+    except DamagedRecordError:
+        return job_id  # still arriving, or whoever looks at it is told
+    return job.id if job.state == PENDING else job_id
 
 
 def why_dead(item: record.Record) -> str:

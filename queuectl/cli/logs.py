@@ -16,7 +16,7 @@ from queuectl.api import Job, Spool
 from queuectl.cli import context, exit_codes, group, jobs, output
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.clock import Clock
-from queuectl.endings import Wait
+from queuectl.endings import Wait, id_at_end
 from queuectl.errors import QueuectlError
 from queuectl.lifecycle import PENDING, RUNNING
 from queuectl.tail import Piece, Tail, start_of_last
@@ -52,9 +52,9 @@ def logs(
     if follow and attempt is not None:
         raise WrongUsageError("--attempt is one run, and --follow goes on over all of them", hint="leave one out")
     spool = context.open_spool()
-    job = spool.get(spool.resolve(job_id))
+    job = spool.get(found := spool.resolve(job_id))
     if follow:
-        raise typer.Exit(_follow(spool, job, lines))
+        raise typer.Exit(_follow(spool, job, id_at_end(spool, found), lines))
     kept = {_attempt_of(path): path for path in spool.logs(job.id)}
     running = _running_output(spool, job)
     if running is not None:
@@ -72,9 +72,9 @@ def logs(
             output.message(f"earlier output: queuectl logs {shown} --attempt {earlier[-1]}")
 
 
-def _follow(spool: Spool, job: Job, lines: int | None) -> int:
+def _follow(spool: Spool, job: Job, id_in_the_end: str, lines: int | None) -> int:
     """Print what a job prints until it has ended for good; the exit code for how it did."""
-    screen, tail, ends = _Screen(job.id), Tail(spool, job, lines=lines), Wait(spool, [job.id], clock=Clock())
+    screen, tail, ends = _Screen(job.id), Tail(spool, job, lines=lines), Wait(spool, [id_in_the_end], clock=Clock())
     if job.state == PENDING:
         output.message(f"{output.safe(job.id)} waits;  queuectl why {output.safe(job.id)}  tells what for")
     while True:

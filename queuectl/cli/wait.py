@@ -9,11 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from queuectl.api import Spool
 from queuectl.cli import context, exit_codes, group, jobs, output
 from queuectl.clock import Clock
-from queuectl.endings import Ending, Wait
-from queuectl.errors import DamagedRecordError
+from queuectl.endings import Ending, Wait, id_at_end
 
 app = group.new_app()
 
@@ -45,7 +43,7 @@ def wait(
     """
     limit_s = None if timeout is None else jobs.duration(timeout, "--timeout")
     spool = context.open_spool()
-    waiting = Wait(spool, [_id(spool, job_id) for job_id in ids], clock=Clock())
+    waiting = Wait(spool, [id_at_end(spool, spool.resolve(job_id)) for job_id in ids], clock=Clock())
     progress = _Progress(waiting)
     try:
         in_time = _until_ended(waiting, progress, first=first, limit_s=limit_s)
@@ -61,15 +59,6 @@ def wait(
         output.message(f"the time is up: {_named(waiting.left)} not ended")
         raise typer.Exit(exit_codes.WAIT_TIMED_OUT)
     raise typer.Exit(_code(ended[:1] if first else ended))
-
-
-def _id(spool: Spool, typed: str) -> str:
-    """The id that a job will have when it has ended: a drop may lie under another name until it is taken in."""
-    job_id = spool.resolve(typed)
-    try:
-        return spool.get(job_id).id
-    except DamagedRecordError:
-        return job_id  # it is still arriving
 
 
 def _until_ended(waiting: Wait, progress: _Progress, *, first: bool, limit_s: float | None) -> bool:
