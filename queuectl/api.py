@@ -10,6 +10,7 @@ Every method that writes returns once the change is on disk as the setting `dura
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 import os
 import random
@@ -21,6 +22,7 @@ from queuectl import fsops, names, record, times
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import (
+    AmbiguousIdError,
     DamagedRecordError,
     InvalidJobError,
     QueuectlError,
@@ -34,6 +36,8 @@ from queuectl.spool import RECORD_MAX_BYTES, Located, SpoolDir, Stored
 
 # How long a change by hand waits for a worker that is just claiming the same id.
 _STRIPE_PATIENCE_S = 10.0
+# Ids among which one is looked for that was mistyped: a tenth of a second.
+_NEAR_AT_MOST = 5000
 # Drops that are opened to find an id that no file's name has.
 _DROPS_AT_MOST = 1000
 
@@ -204,6 +208,27 @@ class Spool:
         if (dropped := self.find_drop(job_id)) is not None:
             return dropped
         raise UnknownJobError(job_id)
+
+    def resolve(self, prefix: str) -> str:
+        """The id that is meant by an id or by the beginning of one: the job with this very id, else the only one that
+        begins so, ignoring case. No file of a job is opened where there is one.
+
+        Raises:
+            AmbiguousIdError: several begin so.
+            UnknownJobError: none does; the hint names ids that are near.
+        """
+        if prefix and self.folder.find(prefix) is not None:
+            return prefix
+        found = sorted(self.folder.ids(prefix)) if prefix else []
+        if len(found) == 1:
+            return found[0]
+        if (dropped := self.find_drop(prefix)) is not None:
+            return dropped.id
+        if found:
+            raise AmbiguousIdError(prefix, found)
+        known = self.folder.ids()
+        near = difflib.get_close_matches(prefix, sorted(known), n=3, cutoff=0.7) if len(known) <= _NEAR_AT_MOST else []
+        raise UnknownJobError(prefix, hint=f"near it: {', '.join(near)}" if near else "")
 
     def find_drop(self, job_id: str) -> Job | None:
         """A drop that no worker has looked at lies under its file's name, whatever id it gives itself."""

@@ -4,6 +4,7 @@
     ├── InvalidJobError (ValueError)         a job that cannot be one: the key and what is wrong
     ├── InvalidSettingsError (ValueError)    queuectl.toml: the file, the key and what is allowed
     ├── UnknownJobError (LookupError)        no file in the spool has this id
+    ├── AmbiguousIdError (LookupError)       the beginning of several ids
     ├── DuplicateJobError                    the id is taken: by which state
     ├── NotASpoolError                       the folder is not a spool
     ├── SpoolUnavailableError                the spool cannot be read or written now (full, gone, busy)
@@ -55,6 +56,22 @@ class UnknownJobError(QueuectlError, LookupError):
     def __init__(self, job_id: str, *, hint: str = "") -> None:
         super().__init__(f"no job {job_id!r} in this spool", hint=hint or "queuectl list  shows the jobs there are")
         self.job_id = job_id
+
+
+class AmbiguousIdError(QueuectlError, LookupError):
+    """`prefix` is no id and begins several: `ids`, sorted."""
+
+    SHOWN = 5
+
+    def __init__(self, prefix: str, ids: list[str]) -> None:
+        more = f" and {len(ids) - self.SHOWN} more" if len(ids) > self.SHOWN else ""
+        super().__init__(
+            f"{prefix!r} is the beginning of {len(ids)} ids",
+            cause=f"it could be {', '.join(ids[: self.SHOWN])}{more}",
+            hint="type more of the one that is meant",
+        )
+        self.prefix = prefix
+        self.ids = ids
 
 
 class DuplicateJobError(QueuectlError):

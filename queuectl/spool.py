@@ -186,6 +186,24 @@ class SpoolDir:
                 return Located(state, plain, path)
         return None
 
+    def ids(self, prefix: str = "") -> set[str]:
+        """The ids that begin with `prefix`, ignoring case, over all states: one listing a folder, no file is opened.
+
+        A drop counts under its file's stem, whatever id it gives itself.
+        """
+        folded, length = prefix.lower(), len(prefix)
+        found: set[str] = set()
+        # In the direction that jobs move in: one that moves meanwhile is seen before or after its move.
+        for state in (PENDING, RUNNING, DONE, DLQ):
+            for name in fsops.names(self._folders[state]):
+                if name[:length].lower() != folded or not name.endswith(".json") or names.is_temporary(name):
+                    continue
+                if state != PENDING:
+                    found.add(name.removesuffix(".json"))
+                elif (parts := names.parse(name)) is not None:
+                    found.add(parts.stem)
+        return {stem for stem in found if stem[:length].lower() == folded}
+
     def holds(self, job_id: str, states: tuple[str, ...] = (RUNNING, DONE, DLQ)) -> str:
         """The first of `states` with a plain file of this id, or "": a stat a state."""
         plain = f"{job_id}.json"

@@ -18,11 +18,12 @@ PACKAGE = Path(queuectl.__file__).parent
 
 # Lowest first: a module imports from its own layer and those above it in this list only.
 LAYERS = (
-    "errors printable times names retry job record lifecycle config service",
+    "errors exits printable times names retry job record lifecycle config service",
     "clock fsops locks volume",
     "doorbell spool setup trust executor executor_posix executor_windows watch output lease pools cancels",
     "intake producer rejects batch settle claim arrivals",
-    "api cancelling editing report findings leftovers faults mending examine check probes doctor",
+    """api cancelling editing report endings tail reasons chronicle figures findings leftovers faults mending examine
+    check probes doctor""",
     "worker feeder rescue retention forked slots dispatch stopping aftermath",
     "supervisor",
     "cli",

@@ -2,9 +2,10 @@
 
 0    done
 1    it failed: also a spool that others can write to, and a reader of our output that went away
-2    wrong usage: an option, an argument or a combination that cannot be
+2    wrong usage: an option, an argument or a combination that cannot be; the beginning of several ids
 3    there is no such job
-4    a job that was waited for failed
+4    a job that was waited for failed: one of several, or one alone that has no exit code of its own between 1 and 255
+     (a job waited for alone passes its own on)
 5    a job or a setting that is not valid; an id that is taken
 10   check: what was wrong is repaired, or can be by --repair
 11   check: something needs a person
@@ -16,6 +17,7 @@
 from __future__ import annotations
 
 from queuectl.errors import (
+    AmbiguousIdError,
     DuplicateJobError,
     InvalidJobError,
     InvalidSettingsError,
@@ -45,6 +47,7 @@ class WrongUsageError(QueuectlError):
 # The first class that fits counts; every other QueuectlError is FAILURE.
 TABLE: tuple[tuple[type[QueuectlError], int], ...] = (
     (WrongUsageError, USAGE),
+    (AmbiguousIdError, USAGE),
     (UnknownJobError, NO_SUCH_JOB),
     (InvalidJobError, INVALID),
     (InvalidSettingsError, INVALID),
@@ -57,3 +60,10 @@ TABLE: tuple[tuple[type[QueuectlError], int], ...] = (
 def of(error: QueuectlError) -> int:
     """The exit code for an error."""
     return next((code for kind, code in TABLE if isinstance(error, kind)), FAILURE)
+
+
+def of_job(exit_code: int | None, *, succeeded: bool) -> int:
+    """The exit code for how one job ended that was waited for: its own where it has one that every system passes on."""
+    if succeeded:
+        return OK
+    return exit_code if exit_code is not None and 0 < exit_code < 256 else JOB_FAILED

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from queuectl import names, times
 from queuectl.api import Job
 from queuectl.cli import output
+from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.lifecycle import DONE, PENDING
 
+if TYPE_CHECKING:
+    from queuectl.endings import Ending
+
 HEADERS = ("ID", "STATE", "RUNS", "WHEN", "TAGS", "COMMAND", "ERROR")
+ID_HELP = "The job; the beginning of its id is enough."
+IDS_HELP = "The jobs; the beginning of an id is enough."
 _COMMAND_CHARS = 200
 
 
@@ -63,6 +69,22 @@ def as_json(job: Job) -> dict[str, Any]:
         "error": job.error,
         "path": job.path,
     }
+
+
+def ending_text(ending: Ending) -> str:
+    """How a job ended, as a sentence."""
+    runs = output.count_of(ending.runs, "run")
+    if ending.succeeded:
+        return f"{output.safe(ending.id)} succeeded after {runs}"
+    return f"{output.safe(ending.id)} is dead after {runs}: {output.safe(ending.why)}"
+
+
+def duration(text: str, option: str) -> float:
+    """The seconds of a duration that was typed for an option."""
+    try:
+        return times.parse_duration(text)
+    except ValueError as error:
+        raise WrongUsageError(f"{option}: {error}", hint="write 30s, 10m, 24h or 7d") from error
 
 
 def text(instant_at: float | None) -> str | None:

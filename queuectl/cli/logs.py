@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
+import time
 from collections.abc import Iterator
 from typing import Annotated, BinaryIO
 
@@ -11,31 +13,48 @@ import typer
 
 from queuectl import fsops
 from queuectl.api import Job, Spool
-from queuectl.cli import context, group, output
+from queuectl.cli import context, exit_codes, group, jobs, output
+from queuectl.cli.exit_codes import WrongUsageError
+from queuectl.clock import Clock
+from queuectl.endings import Wait, id_at_end
 from queuectl.errors import QueuectlError
-from queuectl.lifecycle import RUNNING
+from queuectl.lifecycle import PENDING, RUNNING
+from queuectl.tail import Piece, Tail, start_of_last
 
 app = group.new_app()
 
 _CHUNK = 64 * 1024
+_LOOK_EVERY_S = 0.1
 # Longer lines are shown in parts: one line may be all that a command printed for hours.
 _LINE_BYTES = 1024 * 1024
 
 
 @app.command()
 def logs(
-    job_id: Annotated[str, typer.Argument(metavar="ID", show_default=False, help="The job.")],
+    job_id: Annotated[str, typer.Argument(metavar="ID", show_default=False, help=jobs.ID_HELP)],
     lines: Annotated[
         int | None, typer.Option("-n", "--lines", metavar="N", min=0, help="Only the last N lines.")
     ] = None,
     attempt: Annotated[int | None, typer.Option(metavar="K", min=1, help="Of run K. Default: the newest run.")] = None,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Go on until the job has ended for good, over all its runs.")
+    ] = False,
 ) -> None:
     """Example: queuectl logs job1 -n 20
 
-    Print what a job printed. Of a job that runs, the output so far. A run that printed nothing has no log.
+    Print what a job printed. Of a job that runs, the output so far. A run that printed nothing has no log. With
+    --follow the exit code is that of the job, as `queuectl wait` gives it. More examples:
+
+    \b
+    queuectl logs -f job1
+    queuectl logs job1 --attempt 1
     """
+    if follow and attempt is not None:
+        raise WrongUsageError("--attempt is one run, and --follow goes on over all of them", hint="leave one out")
     spool = context.open_spool()
-    job = spool.get(job_id)
+    job = spool.get(found := spool.resolve(job_id))
+    if follow:
+        raise typer.Exit(_follow(spool, job, id_at_end(spool, found), lines))
     kept = {_attempt_of(path): path for path in spool.logs(job.id)}
     running = _running_output(spool, job)
     if running is not None:
@@ -51,6 +70,68 @@ def logs(
         output.message(f"run {wanted} of {shown} printed nothing{still}" if wanted else f"{shown} has not run yet")
         if earlier := [number for number in sorted(kept) if number != wanted]:
             output.message(f"earlier output: queuectl logs {shown} --attempt {earlier[-1]}")
+
+
+def _follow(spool: Spool, job: Job, id_in_the_end: str, lines: int | None) -> int:
+    """Print what a job prints until it has ended for good; the exit code for how it did."""
+    screen, tail, ends = _Screen(job.id), Tail(spool, job, lines=lines), Wait(spool, [id_in_the_end], clock=Clock())
+    if job.state == PENDING:
+        output.message(f"{output.safe(job.id)} waits;  queuectl why {output.safe(job.id)}  tells what for")
+    while True:
+        found = ends.look()
+        for piece in tail.take():
+            screen.show(piece)
+        if found:
+            break
+        time.sleep(_LOOK_EVERY_S)
+    screen.close()
+    (ending,) = found
+    output.message(jobs.ending_text(ending))
+    return exit_codes.of_job(ending.exit_code, succeeded=ending.succeeded)
+
+
+class _Screen:
+    """Where followed output goes: raw bytes in a pipe; on a terminal nothing in it can act."""
+
+    def __init__(self, job_id: str) -> None:
+        self._id = job_id
+        self._attempt = 0
+        self._decoder = _new_decoder()
+        self._held = ""
+        self._in_line = False
+
+    def show(self, piece: Piece) -> None:
+        """Print a piece as it comes, whole lines or not."""
+        if piece.attempt != self._attempt:
+            if self._attempt:
+                self.close()
+                output.message(f"run {piece.attempt} of {output.safe(self._id)}:")
+            self._attempt = piece.attempt
+        if output.is_terminal():
+            self._write(self._decoder.decode(piece.data))
+            return
+        sys.stdout.buffer.write(piece.data)
+        sys.stdout.buffer.flush()
+
+    def close(self) -> None:
+        """The run is over: show what was held back, and end its line."""
+        if output.is_terminal():
+            self._write(self._decoder.decode(b"", final=True) + ("\n" if self._in_line else ""))
+        self._decoder, self._held, self._in_line = _new_decoder(), "", False
+
+    def _write(self, text: str) -> None:
+        text = (self._held + text).replace("\r\n", "\n")
+        # Half of a line's end: the other half is in the next piece, or it is a return of the carriage and is shown.
+        self._held = "\r" if text.endswith("\r") else ""
+        text = text.removesuffix("\r")
+        if text:
+            self._in_line = not text.endswith("\n")
+            sys.stdout.write("\n".join(_shown(part) for part in text.split("\n")))
+            sys.stdout.flush()
+
+
+def _new_decoder() -> codecs.IncrementalDecoder:
+    return codecs.getincrementaldecoder("utf-8")("backslashreplace")
 
 
 def _attempt_of(path: str) -> int:
@@ -75,7 +156,7 @@ def _print(path: str, lines: int | None) -> bool:
             if os.fstat(file.fileno()).st_size == 0:
                 return False
             if lines is not None:
-                file.seek(_start_of_last(file, lines))
+                file.seek(start_of_last(file, lines))
             if output.is_terminal():
                 for text in _readable(file):
                     output.line(text)
@@ -93,27 +174,8 @@ def _print(path: str, lines: int | None) -> bool:
 def _readable(file: BinaryIO) -> Iterator[str]:
     while raw := file.readline(_LINE_BYTES):
         text = raw.rstrip(b"\r\n").decode("utf-8", "backslashreplace")
-        yield "\t".join(output.safe(part) for part in text.split("\t"))
+        yield _shown(text)
 
 
-def _start_of_last(file: BinaryIO, lines: int) -> int:
-    """Where the last `lines` lines begin; the file is read from its end, only as far as needed."""
-    end = file.seek(0, os.SEEK_END)
-    position, needed = end, lines
-    if end:
-        file.seek(end - 1)
-        needed += file.read(1) == b"\n"  # the break at the very end ends the last line, it begins none
-    while position > 0 and needed > 0:
-        step = min(_CHUNK, position)
-        position -= step
-        file.seek(position)
-        chunk = file.read(step)
-        at = len(chunk)
-        while needed > 0:
-            at = chunk.rfind(b"\n", 0, at)
-            if at < 0:
-                break
-            needed -= 1
-            if needed == 0:
-                return position + at + 1
-    return 0 if lines else end
+def _shown(text: str) -> str:
+    return "\t".join(output.safe(part) for part in text.split("\t"))

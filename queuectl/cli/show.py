@@ -3,38 +3,38 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
 from typing import Annotated, Any
 
 import typer
 
-from queuectl import fsops, record, report, times
-from queuectl.api import Job
-from queuectl.cli import context, group, output
+from queuectl import endings, exits, fsops, record, report, times
+from queuectl.api import Job, Spool
+from queuectl.cli import context, group, jobs, output
 from queuectl.cli.output import line, paint, safe
+from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
 
 app = group.new_app()
 
 _STATE_WORDS = {PENDING: "is waiting", RUNNING: "is running", DONE: "is done", DLQ: "is dead"}
 _STATE_STYLES = {PENDING: "bold", RUNNING: "yellow", DONE: "green", DLQ: "red"}
+_NEXT = {PENDING: ("why not yet", "queuectl why"), RUNNING: ("output", "queuectl logs -f")}
 _DURATIONS = ("backoff_max", "timeout")
-_EXIT_WORDS = {
-    126: "not executable",
-    127: "command not found",
-    0xC0000005: "access violation",
-    0xC000013A: "ended by Ctrl-C",
-    0xC0000142: "could not start",
-}
 # Keys of an event that its sentence tells; others are put behind it as they are.
 _TOLD = frozenset(record.Event.__struct_fields__)
 _LABEL_CHARS = 20
+_WORDS = {
+    "timed_out": "timed out",
+    "released": "was stopped and does not count",
+    "abandoned": "was abandoned, as its worker died",
+    "cancelled": "was cancelled",
+}
 
 
 @app.command()
 def show(
-    job_id: Annotated[str, typer.Argument(metavar="ID", show_default=False, help="The job.")],
+    job_id: Annotated[str, typer.Argument(metavar="ID", show_default=False, help=jobs.ID_HELP)],
     as_json: Annotated[bool, typer.Option("--json", help="The record as it is, with its state and path.")] = False,
 ) -> None:
     """Example: queuectl show job1
@@ -43,12 +43,12 @@ def show(
     its logs lie.
     """
     spool = context.open_spool()
-    job = spool.get(job_id)
+    job = spool.get(spool.resolve(job_id))
     logs = spool.logs(job.id)
     if as_json:
         output.print_json({"version": 1, "state": job.state, "path": job.path, "logs": logs, "job": _document(job)})
         return
-    line(f"{safe(job.id)} {paint(_STATE_WORDS[job.state], _STATE_STYLES[job.state])}{_standing(job)}")
+    line(f"{safe(job.id)} {paint(_STATE_WORDS[job.state], _STATE_STYLES[job.state])}{_standing(spool, job)}")
     line()
     for key, value in job.spec.items():
         if key != "id":
@@ -62,6 +62,9 @@ def show(
     line(f"  {'file':<{_LABEL_CHARS}}{safe(job.path)}")
     for path in logs:
         line(f"  {'log':<{_LABEL_CHARS}}{safe(path)}")
+    if job.state in _NEXT:
+        label, command = _NEXT[job.state]
+        line(f"  {label:<{_LABEL_CHARS}}{command} {safe(job.id)}")
     if not logs and job.state in (DONE, DLQ):
         line(f"  {'log':<{_LABEL_CHARS}}none: it printed nothing")
 
@@ -74,7 +77,7 @@ def _document(job: Job) -> Any:
         return {**job.spec, "history": job.history}
 
 
-def _standing(job: Job) -> str:
+def _standing(spool: Spool, job: Job) -> str:
     """The sentence after the state: how far the job is."""
     now_at = time.time()
     most = job.max_retries + 1
@@ -84,10 +87,19 @@ def _standing(job: Job) -> str:
     if job.state == DONE:
         return f" after {output.count_of(job.attempts, 'run')}"
     if job.state == DLQ:
-        return f" after {output.count_of(job.attempts, 'run')}{last}"
+        return f" after {output.count_of(job.attempts, 'run')}{_why_dead(spool, job)}"
     due = f", due {output.ago(job.due_at, now_at)}" if job.due_at is not None and job.due_at > now_at else ""
     done = f"; {output.count_of(job.attempts, 'run')} of at most {most} failed, last{last}" if job.attempts else ""
     return f"{due}{done}"
+
+
+def _why_dead(spool: Spool, job: Job) -> str:
+    try:
+        ending = endings.look(spool, job.id)
+    except DamagedRecordError:
+        ending = None  # a drop that somebody put there
+    why = job.error if ending is None else ending.why
+    return f": {safe(why)}" if why else ""
 
 
 def _value(key: str, value: Any) -> str:
@@ -110,7 +122,7 @@ def _event(event: dict[str, Any]) -> str:
 
 def _sentence(event: dict[str, Any]) -> str:
     kind = str(event.get("event", ""))
-    run = f"run {event.get('attempt', '?')}"
+    run = f"run {event['attempt']}" if "attempt" in event else "it"  # it may be cancelled while it waits
     if kind in ("enqueued", "requeued"):
         source = f" from {event['file']}" if event.get("file") else f" ({event['batch']})" if event.get("batch") else ""
         word = "enqueued" if kind == "enqueued" else "put back into the queue with fresh retries"
@@ -121,32 +133,15 @@ def _sentence(event: dict[str, Any]) -> str:
         return f"warning: {event.get('text', '')}"
     took = event.get("duration_s")
     after = f" after {times.format_duration(took)}" if isinstance(took, int | float) else ""
-    word = {"timed_out": "timed out", "released": "was stopped and does not count"}.get(kind, kind)
-    return f"{run} {word}{after}{_how(event)}{_to(event)}"
+    by = f" by {event['by']}" if event.get("by") else ""
+    return f"{run} {_WORDS.get(kind, kind)}{by}{after}{_how(event)}{_to(event)}"
 
 
 def _how(event: dict[str, Any]) -> str:
     """Exit code and reason."""
     code, reason = event.get("exit_code"), str(event.get("reason", ""))
-    if code in (None, 0) or not isinstance(code, int):
-        return f": {reason}" if reason else ""
-    words = exit_words(code)
-    # What a worker notes as the reason often says it already.
-    known = f" ({words})" if words and words not in reason and words.split(" ")[-1].strip("()") not in reason else ""
-    return f": exit {code if code <= 255 else f'0x{code:08X}'}{known}" + (f", {reason}" if reason else "")
-
-
-def exit_words(code: int) -> str:
-    """What an exit code means beyond its number, or ""."""
-    if code in _EXIT_WORDS:
-        return _EXIT_WORDS[code]
-    if 128 < code <= 255:
-        try:
-            name = signal.Signals(code - 128).name
-        except ValueError:
-            return f"ended by signal {code - 128}"
-        return f"killed ({name})" if name == "SIGKILL" else f"ended by {name}"
-    return ""
+    told = exits.told(code if isinstance(code, int) else None, reason)
+    return f": {told}" if told else ""
 
 
 def _to(event: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ import queuectl
 from queuectl import fsops, record
 from queuectl.api import Counts, Spool
 from queuectl.errors import (
+    AmbiguousIdError,
     DamagedRecordError,
     DuplicateJobError,
     InvalidJobError,
@@ -384,3 +385,56 @@ def test_history_of_an_unreadable_time_does_not_break_a_listing(api: Spool, spoo
     write_drop(spool, "a.json", record.frame(spec, [{"at": "yesterday", "event": "enqueued"}]), DONE)
     assert clock.now() > 0
     assert api.get("a").enqueued_at is None
+
+
+# ------------------------------------------------------------------------------------------------------ prefixes of ids
+
+
+def test_the_beginning_of_an_id_is_enough_in_every_state(api: Spool, hands: Desk) -> None:
+    """`resolve` finds the only id that begins so, whatever the job's state, flags and case are."""
+    hands.run(hands.enqueue(id="done-1"), OK)
+    hands.run(hands.enqueue(id="dead-1", max_retries=0), FAILED)
+    hands.run(hands.enqueue(id="Later-1", backoff_base=1000), FAILED)
+    hands.start(hands.enqueue(id="run-1"))
+    hands.drop("dropped.json", {"command": "true"})
+    for prefix, job_id in (("don", "done-1"), ("DE", "dead-1"), ("later", "Later-1"), ("r", "run-1")):
+        assert api.resolve(prefix) == job_id
+    assert api.resolve("drop") == "dropped"
+
+
+def test_a_whole_id_is_that_job_though_others_begin_so(api: Spool, hands: Desk) -> None:
+    """The exact id counts before any that begins with it, also one that a drop gives itself."""
+    for job_id in ("a", "ab", "abc"):
+        hands.run(hands.enqueue(id=job_id), OK)
+    hands.drop("x.json", {"id": "abcd", "command": "true"})
+    hands.drop("abcde.json", {"command": "true"})
+    hands.drop("abcdf.json", {"command": "true"})
+    assert [api.resolve(job_id) for job_id in ("a", "ab", "abc", "abcd")] == ["a", "ab", "abc", "abcd"]
+
+
+def test_the_beginning_of_several_ids_is_refused(api: Spool, hands: Desk) -> None:
+    """Nothing is guessed: up to five of the ids are named."""
+    for number in range(7):
+        hands.enqueue(id=f"job{number}")
+    with pytest.raises(AmbiguousIdError) as caught:
+        api.resolve("jo")
+    assert len(caught.value.ids) == 7
+    assert caught.value.cause == "it could be job0, job1, job2, job3, job4 and 2 more"
+
+
+@pytest.mark.parametrize("typed", ["", "nothing", "../done/a", "jbo1", "ob1"])
+def test_the_beginning_of_no_id_is_unknown(api: Spool, hands: Desk, typed: str) -> None:
+    """What begins no id is no job; one that was mistyped is told the near one."""
+    hands.enqueue(id="job1")
+    with pytest.raises(UnknownJobError) as caught:
+        api.resolve(typed)
+    assert ("job1" in caught.value.hint) == (typed in ("jbo1", "ob1"))
+
+
+def test_files_that_are_no_jobs_have_no_id(api: Spool, hands: Desk) -> None:
+    """P11: foreign and unfinished files in the state folders are not taken for jobs."""
+    for name in ("ab.txt", "ab.json.part", "ab.jsonl", "ab.sync-conflict-20260101-000000.json"):
+        hands.drop(name, "x")
+        hands.drop(name, "x", state=DONE)
+    with pytest.raises(UnknownJobError):
+        api.resolve("ab")

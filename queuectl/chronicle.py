@@ -1,0 +1,100 @@
+"""What happened lately, over all jobs: the records that changed last, and their events in the order of time.
+
+Every event is a write to its job's record, so the last N events lie in the N records that were written last. File
+times only sort; when something happened is what the record says. Only looks.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from queuectl import fsops, report
+from queuectl.errors import DamagedRecordError
+from queuectl.lifecycle import STATES
+from queuectl.record import Event, Record
+from queuectl.spool import SpoolDir
+
+# Of a folder with more files than this, those with the last names are asked for their time: generated ids sort by it.
+_STAT_AT_MOST = 50_000
+# A file may have another time than its last event (a copy, a clock that was set back): so many old ones in a row are
+# the end of what is new.
+_OLD_IN_A_ROW = 50
+
+
+class Happened(NamedTuple):
+    """An event of a job, with its instant and the state the job is in now."""
+
+    at: float
+    id: str
+    state: str
+    event: Event
+
+
+class Recent:
+    """The records that changed last, newest first.
+
+    Args:
+        since_at: only those with an event at this instant or later; None: all.
+        at_most: how many records are opened.
+
+    When it has been gone through, `was_cut` is True where more than `at_most` could have had something to tell.
+    """
+
+    def __init__(
+        self, spool: SpoolDir, states: Sequence[str] = STATES, *, since_at: float | None, at_most: int
+    ) -> None:
+        self.was_cut = False
+        self._spool = spool
+        self._states = states
+        self._since_at = since_at
+        self._at_most = at_most
+
+    def __iter__(self) -> Iterator[tuple[str, Record]]:
+        newest = heapq.nlargest(self._at_most + 1, self._changes())
+        old = 0
+        for number, (_, name, state) in enumerate(newest):
+            if number == self._at_most:
+                self.was_cut = True
+                return
+            try:
+                item = self._spool.read(state, name).record
+            except (OSError, DamagedRecordError):
+                continue  # it moved on, or it is no record (yet)
+            last_at = next(
+                (at for event in reversed(item.history) if (at := report.instant(event.at)) is not None), None
+            )
+            if self._since_at is not None and (last_at is None or last_at < self._since_at):
+                old += 1
+                if old == _OLD_IN_A_ROW:
+                    return
+                continue
+            old = 0
+            yield state, item
+
+    def _changes(self) -> Iterator[tuple[int, str, str]]:
+        """Time, name and state of every file that may be a record."""
+        for state in self._states:
+            for changed_ns, name in fsops.changes(self._spool.folder(state), ".json", at_most=_STAT_AT_MOST):
+                yield changed_ns, name, state
+
+
+class Chronicle(NamedTuple):
+    """The last events, newest last; `left` is True where there are more than were asked for."""
+
+    events: list[Happened]
+    left: bool
+
+
+def collect(spool: SpoolDir, *, since_at: float | None, limit: int) -> Chronicle:
+    """The last `limit` events since an instant, in the order of time; of one job, in the order of its history."""
+    recent = Recent(spool, since_at=since_at, at_most=limit)
+    found: list[Happened] = []
+    for state, item in reversed(list(recent)):  # of one millisecond, what was written first comes first
+        for event in item.history:
+            at = report.instant(event.at)
+            if at is not None and (since_at is None or at >= since_at):
+                found.append(Happened(at, item.id, state, event))
+    found.sort(key=lambda happened: happened.at)
+    return Chronicle(found[-limit:], len(found) > limit or recent.was_cut)

@@ -1,0 +1,66 @@
+"""`queuectl history`: the events of all jobs, in the order of time."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from queuectl import chronicle, exits
+from queuectl.chronicle import Happened
+from queuectl.cli import context, group, jobs, output
+
+app = group.new_app()
+
+LIMIT = 100
+
+
+@app.command()
+def history(
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only what happened in this time until now: 10m, 24h.")
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=100_000, help="At most the last N events.")] = LIMIT,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Example: queuectl history --since 1h
+
+    List what happened lately, over all jobs. The newest comes last. Each line has the time, the job's id, the event,
+    the number of the run, and how it ended; piped, in UTC and separated by tabs.
+    """
+    since_at = None if since is None else time.time() - jobs.duration(since, "--since")
+    found = chronicle.collect(context.open_dir(), since_at=since_at, limit=limit)
+    if as_json:
+        output.print_json({"version": 1, "events": [_as_json(each) for each in found.events], "more": found.left})
+    elif found.events:
+        output.table(("TIME", "ID", "EVENT", "RUN", "OUTCOME"), [_row(each) for each in found.events])
+    else:
+        output.message("nothing happened" + (" in this time" if since else " yet"))
+    if found.left:
+        output.message("... and more before that (--limit shows more)")
+
+
+def _row(each: Happened) -> tuple[str, ...]:
+    event = each.event
+    return (
+        output.moment(each.at),
+        each.id,
+        event.event,
+        str(event.attempt or ""),
+        _outcome(each),
+    )
+
+
+def _outcome(each: Happened) -> str:
+    """What came of an event: exit code, reason, and where it led."""
+    event = each.event
+    told = exits.told(event.exit_code, event.reason) or event.text
+    where = f"to {event.to}/" if event.to else ""
+    due = f"due {event.due_at}" if event.due_at else ""
+    return "; ".join(part for part in (told, where, due) if part)
+
+
+def _as_json(each: Happened) -> dict[str, Any]:
+    return {"id": each.id, "state": each.state, **msgspec.to_builtins(each.event)}

@@ -1,0 +1,95 @@
+"""`queuectl stats`: throughput, times and failures of the jobs that ended lately."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from queuectl import exits, figures, times
+from queuectl.cli import context, group, jobs, output
+from queuectl.cli.output import count_of
+from queuectl.figures import Figures, Spread
+
+app = group.new_app()
+
+
+@app.command()
+def stats(
+    since: Annotated[str, typer.Option(metavar="TIME", help="How far back: 30m, 24h, 7d.")] = "24h",
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Example: queuectl stats --since 24h
+
+    Say how much was done, how long it took, and what failed. Counted are the jobs that ended in that time, done or
+    dead; of very many, the newest 10,000. Waiting is the time from when a run could have started to its start. Piped,
+    each figure is a line: its name and its value (seconds, bare), separated by a tab.
+    """
+    span_s = jobs.duration(since, "--since")
+    now_at = time.time()
+    found = figures.collect(context.open_dir(), since_at=now_at - span_s, now_at=now_at, at_most=figures.AT_MOST)
+    if as_json:
+        output.print_json(_as_json(found))
+    elif output.is_terminal():
+        output.table(("FIGURE", "VALUE"), _for_people(found))
+    else:
+        output.table((), _for_programs(found))
+    if found.was_cut:
+        reach = times.format_duration(found.span_s)
+        output.message(f"note: the figures are of the newest {figures.AT_MOST} jobs, which ended in the last {reach}")
+
+
+def _for_people(found: Figures) -> list[tuple[str, str]]:
+    rows = [
+        ("time looked at", times.format_duration(found.span_s)),
+        ("done", str(found.done)),
+        ("dead", str(found.dead)),
+        ("ended an hour", f"{found.per_hour:.1f}"),
+        ("runs", str(found.runs)),
+        ("retries", str(found.retries)),
+        ("waited", _spread(found.waited)),
+        ("ran", _spread(found.ran)),
+    ]
+    return rows + [(f"failed: {_failure(code)}", count_of(count, "run")) for code, count in found.failures.items()]
+
+
+def _for_programs(found: Figures) -> list[tuple[str, str]]:
+    rows = [
+        ("span_s", f"{found.span_s:.3f}"),
+        ("cut", str(int(found.was_cut))),
+        ("done", str(found.done)),
+        ("dead", str(found.dead)),
+        ("per_hour", f"{found.per_hour:.3f}"),
+        ("runs", str(found.runs)),
+        ("retries", str(found.retries)),
+    ]
+    for name, spread in (("waited", found.waited), ("ran", found.ran)):
+        for part, value in zip(("p50_s", "p95_s", "max_s"), spread[1:], strict=True):
+            rows.append((f"{name}_{part}", "" if value is None else f"{value:.3f}"))
+    return rows + [(f"failed_{code}", str(count)) for code, count in found.failures.items()]
+
+
+def _spread(spread: Spread) -> str:
+    if spread.p50 is None or spread.p95 is None or spread.longest is None:
+        return "-"
+    p50, p95, longest = map(times.format_duration, (spread.p50, spread.p95, spread.longest))
+    return f"p50 {p50}, p95 {p95}, max {longest}"
+
+
+def _failure(code: str) -> str:
+    return exits.told(int(code)) if code.lstrip("-").isdecimal() else code.replace("_", " ")
+
+
+def _as_json(found: Figures) -> dict[str, Any]:
+    def spread(part: Spread) -> dict[str, Any]:
+        return {"count": part.number, "p50_s": part.p50, "p95_s": part.p95, "max_s": part.longest}
+
+    return {
+        "version": 1,
+        **found._asdict(),
+        "span_s": round(found.span_s, 3),
+        "per_hour": round(found.per_hour, 3),
+        "waited": spread(found.waited),
+        "ran": spread(found.ran),
+    }

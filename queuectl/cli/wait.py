@@ -1,0 +1,134 @@
+"""`queuectl wait`: until jobs have ended. Looks at two names a job, more seldom the longer it takes."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from typing import Annotated, Any
+
+import typer
+
+from queuectl.cli import context, exit_codes, group, jobs, output
+from queuectl.clock import Clock
+from queuectl.endings import Ending, Wait, id_at_end
+
+app = group.new_app()
+
+# A job that ends at once is seen at once; beside one that takes a minute, a second is nothing.
+_LOOK_FIRST_S, _LOOK_LAST_S, _LOOK_SHARE = 0.1, 1.0, 0.02
+_TELL_EVERY_S = 10.0
+_NAMED = 3
+
+
+@app.command()
+def wait(
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", show_default=False, help=jobs.IDS_HELP)],
+    first: Annotated[bool, typer.Option("--any", help="Until one of them has ended, whichever.")] = False,
+    timeout: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Give up after this long, with exit code 124: 30s, 10m.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Example: queuectl wait job1 --timeout 10m
+
+    Wait until jobs have ended. A job has ended when it is done or dead; one that waits for a retry has not. The exit
+    code is 0 when all succeeded. For a single job that failed (and with --any for the one that ended) it is the job's
+    own, 4 where that is not between 1 and 255; of several jobs, 4 when any failed. It is 124 when the time is up.
+    Piped, the columns are id, state, exit code and error, separated by tabs. More examples:
+
+    \b
+    queuectl wait job1 job2 && echo both succeeded
+    queuectl wait --any job1 job2
+    """
+    limit_s = None if timeout is None else jobs.duration(timeout, "--timeout")
+    spool = context.open_spool()
+    waiting = Wait(spool, [id_at_end(spool, spool.resolve(job_id)) for job_id in ids], clock=Clock())
+    progress = _Progress(waiting)
+    try:
+        in_time = _until_ended(waiting, progress, first=first, limit_s=limit_s)
+    finally:
+        progress.clear()
+    ended = list(waiting.ended.values())
+    if as_json:
+        output.print_json(_as_json(ended, waiting.left, timed_out=not in_time))
+    else:
+        for ending in ended:
+            _print(ending)
+    if not in_time:
+        output.message(f"the time is up: {_named(waiting.left)} not ended")
+        raise typer.Exit(exit_codes.WAIT_TIMED_OUT)
+    raise typer.Exit(_code(ended[:1] if first else ended))
+
+
+def _until_ended(waiting: Wait, progress: _Progress, *, first: bool, limit_s: float | None) -> bool:
+    """Look until all (with `first`: any) have ended; False where the time was up before."""
+    started_s = time.monotonic()
+    while True:
+        waiting.look()
+        if not waiting.left or (first and waiting.ended):
+            return True
+        passed_s = time.monotonic() - started_s
+        pause_s = min(_LOOK_LAST_S, max(_LOOK_FIRST_S, passed_s * _LOOK_SHARE))
+        if limit_s is not None:
+            if passed_s >= limit_s:
+                return False
+            pause_s = min(pause_s, limit_s - passed_s)
+        progress.tell(passed_s)
+        time.sleep(pause_s)
+
+
+class _Progress:
+    """What the person sees meanwhile: one line that changes on a terminal, a line every ten seconds elsewhere."""
+
+    def __init__(self, waiting: Wait) -> None:
+        self._waiting = waiting
+        self._told_s = 0.0
+        self._is_live = output.is_terminal(sys.stderr)
+        self._shown = 0
+
+    def tell(self, passed_s: float) -> None:
+        """Say how far it is, `passed_s` after the start, where it is time to."""
+        if passed_s - self._told_s < (1.0 if self._is_live else _TELL_EVERY_S):
+            return
+        self._told_s = passed_s
+        failed = sum(not ending.succeeded for ending in self._waiting.ended.values())
+        total = len(self._waiting.ended) + len(self._waiting.left)
+        text = f"{len(self._waiting.ended)} of {total} ended" + (f", {failed} failed" if failed else "")
+        text += f"; waiting for {_named(self._waiting.left)} since {output.age(passed_s)}"
+        if not self._is_live:
+            output.message(text)
+            return
+        text = text[: shutil.get_terminal_size().columns - 1]
+        print("\r" + text.ljust(self._shown), end="", file=sys.stderr, flush=True)
+        self._shown = len(text)
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._shown:
+            print("\r" + " " * self._shown + "\r", end="", file=sys.stderr, flush=True)
+            self._shown = 0
+
+
+def _named(ids: list[str]) -> str:
+    more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
+    return ", ".join(output.safe(job_id) for job_id in ids[:_NAMED]) + more
+
+
+def _code(ended: list[Ending]) -> int:
+    if len(ended) == 1:
+        return exit_codes.of_job(ended[0].exit_code, succeeded=ended[0].succeeded)
+    return exit_codes.OK if all(ending.succeeded for ending in ended) else exit_codes.JOB_FAILED
+
+
+def _print(ending: Ending) -> None:
+    if output.is_terminal():
+        output.line(output.paint(jobs.ending_text(ending), "green" if ending.succeeded else "red"))
+        return
+    code = "" if ending.exit_code is None else str(ending.exit_code)
+    output.line("\t".join(output.safe(cell) for cell in (ending.id, ending.state, code, ending.why)))
+
+
+def _as_json(ended: list[Ending], left: list[str], *, timed_out: bool) -> dict[str, Any]:
+    rows = [{**ending._asdict(), "succeeded": ending.succeeded} for ending in ended]
+    return {"version": 1, "timed_out": timed_out, "ended": rows, "left": left}

@@ -1,0 +1,41 @@
+"""`queuectl why`: why a job is not running, and the command or the drag that changes it."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from queuectl import reasons
+from queuectl.cli import context, group, jobs, output
+from queuectl.cli.output import line, paint, safe
+
+app = group.new_app()
+
+
+@app.command()
+def why(
+    job_id: Annotated[str, typer.Argument(metavar="ID", show_default=False, help=jobs.ID_HELP)],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Example: queuectl why job1
+
+    Say why a job is not running, and what changes that. Several reasons may hold at once; the most pressing one comes
+    first. Piped, each is a line: its name, the reason, and the command or the drag that changes it, separated by tabs.
+    """
+    answer = reasons.explain(context.open_spool(), job_id, now_at=time.time())
+    if as_json:
+        rows = [reason._asdict() for reason in answer.reasons]
+        output.print_json({"version": 1, "id": answer.id, "state": answer.state, "reasons": rows})
+        return
+    if not output.is_terminal():
+        for reason in answer.reasons:
+            line("\t".join(safe(cell) for cell in reason))
+        return
+    line(f"{paint(safe(answer.id), 'bold')} is in {answer.state}/")
+    for reason in answer.reasons:
+        line()
+        line(safe(reason.text))
+        if reason.change:
+            line(f"  {safe(reason.change)}")

@@ -1,0 +1,123 @@
+"""How a job has ended: looked at for a few calls of stat, and put into an exit code. Only looks.
+
+A job that is waited for is looked for in done/ and dlq/ alone. Whether it is still in the spool costs a listing of
+pending/, so that is asked every few seconds only.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from queuectl import exits, record, report
+from queuectl.api import Spool
+from queuectl.clock import Clock
+from queuectl.errors import DamagedRecordError, QueuectlError, UnknownJobError
+from queuectl.lifecycle import DLQ, DONE, OUTCOMES, PENDING, REJECTED
+from queuectl.spool import record_name
+
+# How often it is made sure that a job that has not ended is still there.
+_THERE_EVERY_S = 5.0
+
+
+class Ending(NamedTuple):
+    """The end of a job: its state, the last run's exit code (None where there is none), and why it is dead, or ""."""
+
+    id: str
+    state: str
+    exit_code: int | None
+    runs: int
+    why: str
+
+    @property
+    def succeeded(self) -> bool:
+        """True for a job in done/: the folder is the state."""
+        return self.state == DONE
+
+
+def look(spool: Spool, job_id: str) -> Ending | None:
+    """How a job ended, or None where it is neither in done/ nor in dlq/.
+
+    Raises:
+        DamagedRecordError: its record is torn.
+    """
+    folder = spool.folder
+    state = folder.holds(job_id, (DONE, DLQ))
+    if not state:
+        return None
+    try:
+        item = folder.read(state, record_name(job_id)).record
+    except FileNotFoundError:
+        return None  # run again, this instant
+    standing = record.standing(item)
+    last = next((event for event in reversed(item.history) if event.event in OUTCOMES), None)
+    code = last.exit_code if last is not None else None
+    return Ending(item.id, state, code, standing.starts, "" if state == DONE else why_dead(item))
+
+
+def id_at_end(spool: Spool, job_id: str) -> str:
+    """The id under which a job will lie when it has ended: a drop may have another name until it is taken in."""
+    try:
+        job = spool.get(job_id)
+    except DamagedRecordError:
+        return job_id  # still arriving, or whoever looks at it is told
+    return job.id if job.state == PENDING else job_id
+
+
+def why_dead(item: record.Record) -> str:
+    """Why a job in dlq/ is dead, in words."""
+    last = record.standing(item).last
+    if last is None or (last.to != DLQ and last.event not in OUTCOMES):
+        return "somebody moved it there"
+    if last.event == "cancelled":
+        who = f"cancelled by {last.by}" if last.by else "cancelled"
+        why = last.reason.removesuffix("cancelled").rstrip("; ")  # which a worker's outcome ends with
+        return f"{who}: {why}" if why else who
+    return exits.told(last.exit_code, last.reason) or last.event.replace("_", " ")
+
+
+class Wait:
+    """Some jobs that are waited for: `ended` has those that have ended, `left` the others, as they were named."""
+
+    def __init__(self, spool: Spool, ids: list[str], *, clock: Clock) -> None:
+        self.ended: dict[str, Ending] = {}
+        self.left = list(dict.fromkeys(ids))
+        self._spool = spool
+        self._clock = clock
+        self._asked_s = clock.monotonic()
+
+    def look(self) -> list[Ending]:
+        """Those that have ended since the last look, in the order they were named.
+
+        Raises:
+            UnknownJobError: one was deleted meanwhile.
+            QueuectlError: one was refused as a job.
+            DamagedRecordError: the record of one that ended is torn.
+        """
+        found = {job_id: ending for job_id in self.left if (ending := look(self._spool, job_id)) is not None}
+        self.ended |= found
+        self.left = [job_id for job_id in self.left if job_id not in self.ended]
+        if self.left and self._clock.monotonic() - self._asked_s >= _THERE_EVERY_S:
+            self._asked_s = self._clock.monotonic()
+            for job_id in self.left:
+                self._make_sure(job_id)
+        return list(found.values())
+
+    def _make_sure(self, job_id: str) -> None:
+        """Raise where a job is nowhere any more: no look would ever find its end."""
+        if self._spool.folder.find(job_id) is not None:
+            return
+        try:
+            self._spool.get(job_id)
+        except UnknownJobError as error:
+            if name := refused(self._spool, job_id, whole=True):
+                why = report.refusal(self._spool.folder, name).why
+                raise QueuectlError(f"{job_id} was refused: {why}", hint=f"see {REJECTED}/{name}") from error
+            raise UnknownJobError(job_id, hint="it was there before: somebody deleted it") from error
+
+
+def refused(spool: Spool, typed: str, *, whole: bool = False) -> str:
+    """The file in rejected/ of this name or stem, else (not with `whole`) the only one that begins so, or ""."""
+    listed = report.rejected_names(spool.folder)
+    same = [name for name in listed if typed in (name, name.rpartition(".")[0])]
+    begun = [name for name in listed if typed and name.lower().startswith(typed.lower())]
+    return same[0] if same else begun[0] if len(begun) == 1 and not whole else ""

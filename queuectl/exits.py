@@ -1,0 +1,68 @@
+"""What exit codes mean, in words. Computes only.
+
+A record may come from another machine, so nothing is asked of this one's signals.
+"""
+
+from __future__ import annotations
+
+_WORDS = {
+    126: "not executable",
+    127: "command not found",
+    9009: "command not found",  # of cmd
+    0xC0000005: "access violation",
+    0xC000001D: "illegal instruction",
+    0xC0000094: "division by zero",
+    0xC00000FD: "stack overflow",
+    0xC0000135: "a DLL is missing",
+    0xC000013A: "ended by Ctrl-C",
+    0xC0000142: "could not start",
+    0xC0000374: "heap corruption",
+    0xC0000409: "aborted",
+}
+# Those that have the same number on every system.
+_SIGNALS = {
+    1: "SIGHUP",
+    2: "SIGINT",
+    3: "SIGQUIT",
+    4: "SIGILL",
+    5: "SIGTRAP",
+    6: "SIGABRT",
+    8: "SIGFPE",
+    9: "SIGKILL",
+    11: "SIGSEGV",
+    13: "SIGPIPE",
+    14: "SIGALRM",
+    15: "SIGTERM",
+}
+_SIGNALS_END = 65
+# More than this is no code of POSIX: Windows' statuses are told in hexadecimal.
+_LARGEST = 0xFFFF
+
+
+def words(code: int) -> str:
+    """What an exit code means beyond its number, or ""."""
+    if code < 0:
+        code &= 0xFFFFFFFF
+    if code in _WORDS:
+        return _WORDS[code]
+    number = code - 128
+    if not 0 < number < _SIGNALS_END:
+        return ""
+    if number not in _SIGNALS:
+        return f"ended by signal {number}"
+    return "killed (SIGKILL)" if number == 9 else f"ended by {_SIGNALS[number]}"
+
+
+def text(code: int) -> str:
+    """The number as a person reads it: Windows' statuses in hexadecimal."""
+    return f"0x{code & 0xFFFFFFFF:08X}" if code > _LARGEST or code < 0 else str(code)
+
+
+def told(code: int | None, reason: str = "") -> str:
+    """Exit code and reason as the end of a sentence: `exit 137 (killed (SIGKILL)), retries used up`, or ""."""
+    if code is None or code == 0:
+        return reason
+    meaning = words(code)
+    # What a worker notes as the reason often says it already.
+    known = not meaning or meaning in reason or meaning.split(" ")[-1].strip("()") in reason
+    return f"exit {text(code)}" + ("" if known else f" ({meaning})") + (f", {reason}" if reason else "")

@@ -1,0 +1,115 @@
+"""What the queue has done in a span of time: how much, how long it took, what failed. Only looks.
+
+Taken from the records in done/ and dlq/, newest first and a bounded number of them, so a job that goes on is not in it
+until it has ended.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from queuectl import record, report
+from queuectl.chronicle import Recent
+from queuectl.lifecycle import COUNTED, DLQ, DONE, OUTCOMES, PENDING
+from queuectl.record import Record
+from queuectl.spool import SpoolDir
+
+# With 100,000 jobs done, a look at so many takes 0.9 s, half of it for the times of the files.
+AT_MOST = 10_000
+
+
+class Spread(NamedTuple):
+    """Durations: how many, and in seconds the middle one, the one that 95 of 100 do not exceed, and the longest."""
+
+    number: int
+    p50: float | None
+    p95: float | None
+    longest: float | None
+
+
+class Figures(NamedTuple):
+    """All of it, for `span_s` seconds until now (`was_cut`: back to the oldest job that was looked at)."""
+
+    span_s: float
+    was_cut: bool
+    done: int
+    dead: int
+    per_hour: float
+    """Jobs that ended, done or dead, an hour."""
+    runs: int
+    retries: int
+    """Runs that failed and were followed by another one."""
+    waited: Spread
+    """From when a run could have started, to its start."""
+    ran: Spread
+    """From the start of a command to its end."""
+    failures: dict[str, int]
+    """Failed runs by exit code (or by the event's name, where there is none), most frequent first."""
+
+
+class _Run(NamedTuple):
+    waited_s: float | None
+    ran_s: float | None
+    failure: str
+    is_retried: bool
+
+
+def collect(spool: SpoolDir, *, since_at: float, now_at: float, at_most: int) -> Figures:
+    """Look at what ended between two instants. Raises OSError where the folders cannot be listed."""
+    recent = Recent(spool, (DONE, DLQ), since_at=since_at, at_most=at_most)
+    ended: Counter[str] = Counter()
+    runs: list[_Run] = []
+    first_at = now_at
+    for state, item in recent:
+        last = record.standing(item).last
+        ended_at = None if last is None else report.instant(last.at)
+        if ended_at is None or not since_at <= ended_at <= now_at:
+            continue
+        first_at = min(first_at, ended_at)
+        ended[state] += 1
+        runs += _runs(item, since_at)
+    span_s = now_at - (first_at if recent.was_cut else since_at)
+    failures = Counter(run.failure for run in runs if run.failure)
+    return Figures(
+        span_s=span_s,
+        was_cut=recent.was_cut,
+        done=ended[DONE],
+        dead=ended[DLQ],
+        per_hour=ended.total() / span_s * 3600 if span_s > 0 else 0.0,
+        runs=len(runs),
+        retries=sum(run.is_retried for run in runs),
+        waited=_spread([run.waited_s for run in runs if run.waited_s is not None]),
+        ran=_spread([run.ran_s for run in runs if run.ran_s is not None]),
+        failures=dict(failures.most_common()),
+    )
+
+
+def _runs(item: Record, since_at: float) -> Iterator[_Run]:
+    """The runs of a job that ended since an instant."""
+    ready_at = waited_s = None
+    for event in item.history:
+        at = report.instant(event.at)
+        if event.event == "started":
+            waited_s = None if at is None or ready_at is None else max(0.0, at - ready_at)
+        elif event.event in OUTCOMES and at is not None and at >= since_at and event.event != "released":
+            failure = ""
+            if event.event in COUNTED:
+                failure = event.event if event.exit_code is None else str(event.exit_code)
+            yield _Run(waited_s, event.duration_s, failure, bool(failure) and event.to == PENDING)
+        if event.event in ("enqueued", "requeued") or event.to == PENDING:
+            due_at = report.instant(event.due_at)
+            ready_at = at if due_at is None or at is None else max(at, due_at)
+
+
+def _spread(found: list[float]) -> Spread:
+    if not found:
+        return Spread(0, None, None, None)
+    found.sort()
+
+    def share(part: float) -> float:
+        return found[max(0, math.ceil(part * len(found)) - 1)]  # nearest rank: a value that was measured
+
+    return Spread(len(found), round(share(0.5), 3), round(share(0.95), 3), round(found[-1], 3))

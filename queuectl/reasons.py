@@ -1,0 +1,265 @@
+"""Why a job is not running: every reason that holds, the most pressing first, and what changes it. Only looks."""
+
+from __future__ import annotations
+
+import shlex
+from typing import NamedTuple
+
+from queuectl import fsops, intake, names, record, report, times, trust
+from queuectl.api import Job, Spool
+from queuectl.endings import refused, why_dead
+from queuectl.errors import AmbiguousIdError, DamagedRecordError, UnknownJobError, UntrustedSpoolError
+from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.spool import Located, record_name
+
+_NAMED = 3
+_COMMAND_CHARS = 60
+
+
+class Reason(NamedTuple):
+    """One reason: its name for programs, a sentence, and the command or the drag that changes it ("": nothing does)."""
+
+    kind: str
+    text: str
+    change: str
+
+
+class Answer(NamedTuple):
+    """The id (of a rejected file: its name), the state it is in, and the reasons; there is always one."""
+
+    id: str
+    state: str
+    reasons: list[Reason]
+
+
+def explain(spool: Spool, typed: str, *, now_at: float) -> Answer:
+    """Why the job that is meant by an id, or by its beginning, is not running.
+
+    Raises:
+        UnknownJobError, AmbiguousIdError: as `Spool.resolve`.
+        DamagedRecordError: it has ended, or runs, and its record is torn.
+    """
+    for _ in range(5):
+        try:
+            job_id = spool.resolve(typed)
+        except (UnknownJobError, AmbiguousIdError) as error:
+            if name := refused(spool, typed, whole=isinstance(error, AmbiguousIdError)):
+                return Answer(name, REJECTED, [_rejected(spool, name)])
+            raise
+        found = spool.folder.find(job_id) or _drop(spool, job_id)
+        try:
+            if found is not None:
+                return Answer(job_id, found.state, _reasons(spool, found, now_at))
+        except FileNotFoundError:
+            continue  # it moved between the look and the read
+    raise UnknownJobError(typed)
+
+
+def _drop(spool: Spool, job_id: str) -> Located | None:
+    """A drop that lies under another name than its id."""
+    try:
+        job = spool.get(job_id)
+    except (UnknownJobError, DamagedRecordError):
+        return None
+    name = next((name for name in spool.folder.waiting_names() if spool.folder.path(PENDING, name) == job.path), "")
+    return Located(PENDING, name, job.path) if name else None
+
+
+def _reasons(spool: Spool, found: Located, now_at: float) -> list[Reason]:
+    if found.state == PENDING:
+        return _waiting(spool, found, now_at)
+    item = spool.folder.read(found.state, found.name).record
+    if found.state == RUNNING:
+        return [_running(spool, item, now_at)]
+    again = f"queuectl dlq retry {item.id}" if found.state == DLQ else f"move {DONE}/{found.name} to {PENDING}/"
+    if found.state == DONE:
+        ended_at = report.instant(last.at) if (last := record.standing(item).last) is not None else None
+        ago = f", {_ago(ended_at, now_at)}" if ended_at is not None else ""
+        return [Reason(DONE, f"it has run and succeeded{ago}", again)]
+    return [Reason("dead", f"it is dead: {why_dead(item)}", again)]
+
+
+# ------------------------------------------------------------------------------------------------------------- waiting
+
+
+def _waiting(spool: Spool, found: Located, now_at: float) -> list[Reason]:
+    """What keeps a waiting job from being started."""
+    pools = report.live_pools(spool.folder)
+    workers = sum(pool.count for pool in pools)
+    reasons = [made for made in (_untrusted(spool), _paused(spool)) if made is not None]
+    if not workers:
+        reasons.append(Reason("no_workers", "no workers run", "queuectl worker start"))
+    own = _arriving(spool, found) or _due(spool, found, now_at)
+    if own is not None:
+        return [*reasons, own]
+    before = report.in_run_order(spool.folder.waiting_names(), now_at)
+    before = before[: before.index(found.name)] if found.name in before else []
+    runs = _runs(spool)
+    if workers and len(runs) >= workers:
+        reasons.append(_busy(workers, runs, now_at))
+    if before:
+        reasons.append(_behind(found.name, before))
+    return reasons or [Reason("next", "nothing keeps it: it is the next to run", "")]
+
+
+def _untrusted(spool: Spool) -> Reason | None:
+    try:
+        trust.check(spool.folder)
+    except UntrustedSpoolError as error:
+        return Reason("untrusted", f"workers refuse this spool: {error.path}: {error.cause}", error.hint)
+    return None
+
+
+def _paused(spool: Spool) -> Reason | None:
+    if not spool.folder.is_paused():
+        return None
+    why = spool.folder.pause_reason()
+    text = "the spool is paused" + (f": {why}" if why else "")
+    return Reason("paused", text, f"delete {spool.folder.paused_path}")
+
+
+def _arriving(spool: Spool, found: Located) -> Reason | None:
+    """Why a file in pending/ is no job (yet), or None for one that is."""
+    try:
+        spool.load(PENDING, found.name)
+    except DamagedRecordError as error:
+        why = str(error)
+    else:
+        return None
+    try:
+        content = spool.folder.read_document(found.path)
+    except fsops.NotRegularError:
+        content = None
+    if content is not None and not content.oversize:
+        parsed = intake.parse(content.data, lines=False)
+        if isinstance(parsed, intake.Many):
+            return Reason("many", f"the file holds {len(parsed.documents)} jobs, which get ids of their own", "")
+        if isinstance(parsed, intake.Incomplete):
+            settle = times.format_duration(spool.settings.settle_s)
+            return Reason(
+                "arriving",
+                f"its file is not whole yet: {parsed.why}",
+                f"write the rest of {PENDING}/{found.name}; it is refused {settle} after the last change to it",
+            )
+    return Reason("no_job", why, f"mend {PENDING}/{found.name}; workers move it to {REJECTED}/")
+
+
+def _due(spool: Spool, found: Located, now_at: float) -> Reason | None:
+    """The time that a job waits for, or None where it may run now."""
+    try:
+        item = spool.folder.read(PENDING, found.name).record
+    except DamagedRecordError:
+        return _due_drop(spool.load(PENDING, found.name), found.name, now_at)
+    standing = record.standing(item)
+    if standing.due_at is None or record.is_due(standing.due_at, standing.delay_s, now_at):
+        return None
+    if standing.failures:
+        why = f"retry {standing.failures} of {item.max_retries}, after: {standing.error}"
+    else:
+        why = f"run_at {item.run_at}" if item.run_at else "a delay"
+    # A job that was dead and is put back runs at once: its wait is over with its old budget.
+    change = f"move {PENDING}/{found.name} to {DLQ}/{record_name(item.id)}, then: queuectl dlq retry {item.id}"
+    return _due_at(standing.due_at, why, change, now_at)
+
+
+def _due_drop(job: Job, name: str, now_at: float) -> Reason | None:
+    """Of a drop that no worker has looked at. (A delay counts from when one does.)"""
+    run_at = str(job.spec.get("run_at", ""))
+    due_at = report.instant(run_at)
+    if due_at is None or due_at <= now_at:
+        return None
+    return _due_at(due_at, f"run_at {run_at}", f"change run_at in {PENDING}/{name}", now_at)
+
+
+def _due_at(due_at: float, why: str, change: str, now_at: float) -> Reason:
+    when = f"{times.to_text(due_at)}, in {times.format_duration(due_at - now_at)}"
+    return Reason("due", f"it is to run at {when} ({why})", change)
+
+
+def _behind(name: str, before: list[str]) -> Reason:
+    """The jobs that run first: those of higher priority, and the older ones."""
+    mine = _priority(name)
+    higher = sum(_priority(other) > mine for other in before)
+    parts = []
+    if higher:
+        parts.append(f"{higher} of higher priority")
+    if older := len(before) - higher:
+        parts.append(f"{older} older")
+    text = f"it waits behind {' and '.join(parts)} job{'s' * (len(before) != 1)}, the next is {_stem(before[0])}"
+    return Reason("behind", text, "queuectl worker start --count 2   (more workers beside those that run)")
+
+
+def _priority(name: str) -> int:
+    parts = names.parse(name) if "," in name else None
+    return 0 if parts is None else parts.priority
+
+
+def _stem(name: str) -> str:
+    parts = names.parse(name)
+    return name if parts is None else parts.stem
+
+
+# -------------------------------------------------------------------------------------------------- running, rejected
+
+
+def _running(spool: Spool, item: record.Record, now_at: float) -> Reason:
+    start = record.standing(item).last_start
+    if start is None:
+        return Reason(RUNNING, "a worker is just taking it", "")
+    from queuectl import lease  # brings portalocker
+
+    if not lease.is_alive(spool.folder, start.lease):
+        kept = (
+            "the next workers put it back" if not report.live_pools(spool.folder) else "it is put back within a second"
+        )
+        return Reason("left", f"its worker {start.worker} is gone; {kept}", "queuectl worker start")
+    since = report.instant(start.at)
+    ago = "" if since is None else f", started {_ago(since, now_at)}"
+    return Reason(
+        RUNNING, f"it runs already: run {start.attempt}{ago}, by {start.worker}", f"queuectl logs -f {item.id}"
+    )
+
+
+def _rejected(spool: Spool, name: str) -> Reason:
+    why = report.refusal(spool.folder, name).why
+    change = f"mend {REJECTED}/{name}: a valid job goes back by itself. What to do stands in {name}.reason.txt"
+    return Reason(REJECTED, f"it was refused: {why}", change)
+
+
+class _Busy(NamedTuple):
+    id: str
+    since_at: float | None
+    command: str
+
+
+def _runs(spool: Spool) -> list[_Busy]:
+    """The jobs that run."""
+    found = []
+    for name in spool.folder.job_names(RUNNING):
+        try:
+            item = spool.folder.read(RUNNING, name).record
+        except (OSError, DamagedRecordError):
+            continue
+        start = record.standing(item).last_start
+        command = item.command if isinstance(item.command, str) else shlex.join(item.command)
+        found.append(_Busy(item.id, None if start is None else report.instant(start.at), command))
+    return found
+
+
+def _busy(workers: int, runs: list[_Busy], now_at: float) -> Reason:
+    shown = [
+        f"{run.id} (started {_ago(run.since_at, now_at)}: {_cut(run.command)})" if run.since_at is not None else run.id
+        for run in sorted(runs, key=lambda run: run.since_at or now_at)[:_NAMED]
+    ]
+    more = f" and {len(runs) - _NAMED} more" if len(runs) > _NAMED else ""
+    who = "the only worker is" if workers == 1 else f"all {workers} workers are"
+    text = f"{who} busy with {', '.join(shown)}{more}"
+    return Reason("busy", text, "queuectl worker start --count 2   (more workers beside those that run)")
+
+
+def _cut(command: str) -> str:
+    return command if len(command) <= _COMMAND_CHARS else command[: _COMMAND_CHARS - 3] + "..."
+
+
+def _ago(instant_at: float, now_at: float) -> str:
+    return f"{times.format_duration(max(0.0, now_at - instant_at))} ago"

@@ -1,0 +1,133 @@
+"""What a job prints, as it is written, from one run to the next. Only looks.
+
+A running command writes to the file of its worker's lease, which becomes a log when it has ended, and whose name the
+same worker's next job may use again (see `output`). So what was read there counts only if the run is still under way
+by its record afterwards: its worker starts nothing else before that says how the run ended. The rest of a run is read
+from its log, from the byte where we were.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+from queuectl import fsops, record
+from queuectl.api import Job, Spool
+from queuectl.endings import look
+from queuectl.errors import DamagedRecordError, QueuectlError
+from queuectl.lifecycle import RUNNING
+from queuectl.spool import record_name
+
+_CHUNK = 64 * 1024
+
+
+class Piece(NamedTuple):
+    """Some bytes that run number `attempt` printed."""
+
+    attempt: int
+    data: bytes
+
+
+class Run(NamedTuple):
+    """A run that is under way."""
+
+    attempt: int
+    lease: str
+
+
+class Tail:
+    """The output of one job, from its newest run on (of that only the last `lines` lines, where they are given)."""
+
+    def __init__(self, spool: Spool, job: Job, *, lines: int | None = None) -> None:
+        self._spool = spool
+        self._id = job.id
+        starts = [event.get("attempt") for event in job.history if event.get("event") == "started"]
+        self._attempt = max((number for number in starts if isinstance(number, int)), default=1)
+        self._newest = self._attempt
+        self._at = 0
+        self._lines = lines
+
+    def take(self) -> Iterator[Piece]:
+        """What was printed since the last time. Asked after the job has ended for good, it gives all of the rest.
+
+        Raises:
+            QueuectlError: what lies where the output would be is no regular file.
+        """
+        run = self._run()
+        if run is None:
+            ending = look(self._spool, self._id)
+            self._newest = max(self._newest, 0 if ending is None else ending.runs)
+            yield from self._take_logs(self._newest)
+        else:
+            self._newest = max(self._newest, run.attempt)
+            if run.attempt > self._attempt:
+                yield from self._take_logs(run.attempt - 1)
+                self._go_to(run.attempt)
+            yield from self._take_live(run)
+        self._lines = None
+
+    def _run(self) -> Run | None:
+        try:
+            item = self._spool.folder.read(RUNNING, record_name(self._id)).record
+        except (OSError, DamagedRecordError):
+            return None  # not there, or read in the middle of a write: the next look sees it
+        last = record.standing(item).last
+        return Run(last.attempt, last.lease) if last is not None and last.event == "started" else None
+
+    def _go_to(self, attempt: int) -> None:
+        self._attempt, self._at, self._lines = attempt, 0, None
+
+    def _take_logs(self, end: int) -> Iterator[Piece]:
+        """The rest of this run and all after it, to run number `end`, where we stay."""
+        while True:
+            for data in self._read(self._spool.folder.log_path(self._id, self._attempt)):
+                self._at += len(data)
+                yield Piece(self._attempt, data)
+            if self._attempt >= end:
+                return
+            self._go_to(self._attempt + 1)
+
+    def _take_live(self, run: Run) -> Iterator[Piece]:
+        for data in self._read(self._spool.folder.output_path(run.lease)):
+            if self._run() != run:
+                return  # it may be another job's by now; what was ours is in the log
+            self._at += len(data)
+            yield Piece(run.attempt, data)
+
+    def _read(self, path: str) -> Iterator[bytes]:
+        """The file from where we are, as far as it is written; nothing where there is none."""
+        try:
+            with open(fsops.open_to_read(path), "rb") as file:
+                if self._lines is not None and self._at == 0:
+                    self._at = start_of_last(file, self._lines)
+                file.seek(self._at)
+                while data := file.read(_CHUNK):
+                    yield data
+        except FileNotFoundError:
+            return
+        except fsops.NotRegularError as error:
+            raise QueuectlError(f"{path} is no log: it is no regular file") from error
+
+
+def start_of_last(file: BinaryIO, lines: int) -> int:
+    """Where the last `lines` lines begin; the file is read from its end, only as far as needed."""
+    end = file.seek(0, os.SEEK_END)
+    position, needed = end, lines
+    if end:
+        file.seek(end - 1)
+        needed += file.read(1) == b"\n"  # the break at the very end ends the last line, it begins none
+    while position > 0 and needed > 0:
+        step = min(_CHUNK, position)
+        position -= step
+        file.seek(position)
+        chunk = file.read(step)
+        at = len(chunk)
+        while needed > 0:
+            at = chunk.rfind(b"\n", 0, at)
+            if at < 0:
+                break
+            needed -= 1
+            if needed == 0:
+                return position + at + 1
+    return 0 if lines else end

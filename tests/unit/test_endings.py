@@ -1,0 +1,137 @@
+"""endings: how jobs have ended, for little."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from queuectl import endings, fsops
+from queuectl.api import Spool
+from queuectl.clock import Clock
+from queuectl.endings import Wait
+from queuectl.errors import QueuectlError, UnknownJobError
+from queuectl.lifecycle import PENDING, Outcome
+from queuectl.spool import Located, SpoolDir
+from tests.helpers import Desk, FakeClock, write_drop
+
+OK = Outcome("succeeded", 0, "", 0.01)
+FAILED = Outcome("failed", 3, "", 0.01)
+
+
+@pytest.fixture
+def api(spool: SpoolDir) -> Spool:
+    """The library on the test's spool."""
+    return Spool(spool.root)
+
+
+@pytest.fixture
+def hands(spool: SpoolDir) -> Iterator[Desk]:
+    """A worker on the same spool, by the machine's clock as the library is."""
+    made = Desk(spool, clock=Clock())
+    yield made
+    made.close()
+
+
+def test_a_job_has_ended_when_it_is_done_or_dead(api: Spool, hands: Desk) -> None:
+    """Waiting for a retry is no end; the end tells state, exit code, runs and why."""
+    name = hands.enqueue(id="a", max_retries=1, backoff_base=0)
+    assert endings.look(api, "a") is None
+    hands.run(name, FAILED)
+    assert endings.look(api, "a") is None
+    hands.run(name, FAILED)
+    assert endings.look(api, "a") == ("a", "dlq", 3, 2, "exit 3, 2 runs, retries used up")
+    hands.run(hands.enqueue(id="b"), OK)
+    ended = endings.look(api, "b")
+    assert ended is not None and ended.succeeded and ended.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("outcome", "why"),
+    [
+        (Outcome("timed_out", 143, "timed out after 2 s"), "exit 143 (ended by SIGTERM), timed out after 2 s; 1 run"),
+        (Outcome("abandoned"), "abandoned; 1 run"),
+        (Outcome("cancelled", None, "by hand"), "cancelled: by hand"),
+        (Outcome("failed", 127, "command not found"), "exit 127, command not found; 1 run"),
+    ],
+)
+def test_why_a_job_is_dead(api: Spool, hands: Desk, outcome: Outcome, why: str) -> None:
+    """Each kind of end is told in words."""
+    hands.run(hands.enqueue(id="a", max_retries=0), outcome)
+    ended = endings.look(api, "a")
+    assert ended is not None and ended.why.startswith(why)
+
+
+def test_a_job_that_was_dragged_to_the_dead_says_so(api: Spool, hands: Desk) -> None:
+    """The folder is the state: a job that somebody moved to dlq/ is dead, without an exit code."""
+    name = hands.enqueue(id="a")
+    fsops.move(api.folder.path("pending", name), api.folder.path("dlq", "a.json"))
+    assert endings.look(api, "a") == ("a", "dlq", None, 0, "somebody moved it there")
+
+
+def test_wait_tells_each_end_once(api: Spool, hands: Desk, clock: FakeClock) -> None:
+    """A look gives what ended since the look before."""
+    names = {job_id: hands.enqueue(id=job_id, max_retries=0) for job_id in ("a", "b", "c")}
+    waiting = Wait(api, ["a", "b", "c", "a"], clock=clock)
+    assert waiting.look() == []
+    hands.run(names["b"], OK)
+    assert [ending.id for ending in waiting.look()] == ["b"]
+    hands.run(names["a"], FAILED)
+    assert [ending.id for ending in waiting.look()] == ["a"]
+    assert (waiting.left, list(waiting.ended)) == (["c"], ["b", "a"])
+
+
+def test_wait_lists_no_folder_at_each_look(
+    api: Spool, hands: Desk, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many jobs wait, a look is two stats a job; only every five seconds it is asked whether it is there."""
+    hands.enqueue(id="a", priority=3)
+    waiting = Wait(api, ["a"], clock=clock)
+    listed: list[str] = []
+    monkeypatch.setattr(fsops, "names", lambda folder: listed.append(folder) or ["a,prio=3.json"])
+    for _ in range(10):
+        waiting.look()
+    assert listed == []
+    clock.advance(6)
+    waiting.look()
+    assert len(listed) == 1
+
+
+@pytest.mark.parametrize("how", ["deleted", "refused", "deleted beside a longer id"])
+def test_wait_ends_for_a_job_that_will_never_end(api: Spool, hands: Desk, clock: FakeClock, how: str) -> None:
+    """A job that is deleted or refused while it is waited for is told, not waited for."""
+    name = hands.drop("a.json", {"command": "true"})
+    waiting = Wait(api, ["a"], clock=clock)
+    if how == "refused":
+        fsops.move(api.folder.path(PENDING, name), write_target(api.folder, "a.json"))
+        Path(api.folder.reason_path("a.json")).write_text("a.json\n\nWhy:   it is broken\n")
+    else:
+        fsops.unlink(api.folder.path(PENDING, name))
+    if how.endswith("id"):
+        hands.enqueue(id="ab")
+    assert waiting.look() == []
+    clock.advance(6)
+    with pytest.raises(QueuectlError, match="it is broken" if how == "refused" else "no job 'a'") as caught:
+        waiting.look()
+    assert isinstance(caught.value, UnknownJobError) == (how != "refused")
+
+
+def write_target(spool: SpoolDir, name: str) -> str:
+    """Where a rejected file lies."""
+    return Located("rejected", name, spool.path("rejected", name)).path
+
+
+def test_refused_files_are_found_by_name_stem_and_beginning(api: Spool, spool: SpoolDir) -> None:
+    """As for ids, the whole name counts before a beginning, and nothing is guessed."""
+    for name in ("bad.json", "bad2.json", "other.jsonl"):
+        write_drop(spool, name, "{", state="rejected")
+    assert [endings.refused(api, typed) for typed in ("bad", "bad2.json", "OTH", "b", "", "x")] == [
+        "bad.json",
+        "bad2.json",
+        "other.jsonl",
+        "",
+        "",
+        "",
+    ]
+    assert endings.refused(api, "oth", whole=True) == ""
