@@ -89,6 +89,9 @@ def _waiting(spool: Spool, found: Located, now_at: float) -> list[Reason]:
     reasons = [made for made in (_untrusted(spool), _paused(spool)) if made is not None]
     if not workers:
         reasons.append(Reason("no_workers", "no workers run", "queuectl worker start"))
+    if names.is_held(found.name):
+        stem = found.name.partition(",")[0]
+        return [*reasons, Reason("held", "somebody holds it", f"queuectl release {stem}")]
     own = _arriving(spool, found) or _due(spool, found, now_at)
     if own is not None:
         return [*reasons, own]
@@ -115,7 +118,7 @@ def _paused(spool: Spool) -> Reason | None:
         return None
     why = spool.folder.pause_reason()
     text = "the spool is paused" + (f": {why}" if why else "")
-    return Reason("paused", text, f"delete {spool.folder.paused_path}")
+    return Reason("paused", text, f"queuectl resume, or delete {spool.folder.paused_path}")
 
 
 def _arriving(spool: Spool, found: Located) -> Reason | None:

@@ -57,7 +57,7 @@ def test_why_without_workers(spool: SpoolDir) -> None:
     assert list(found) == ["paused", "no_workers", "behind"]
     assert (found["paused"].text, found["paused"].change) == (
         "the spool is paused: backup runs",
-        f"delete {spool.paused_path}",
+        f"queuectl resume, or delete {spool.paused_path}",
     )
     fsops.unlink(spool.paused_path)
     write_drop(spool, "half.json", '{"command": "ec')
