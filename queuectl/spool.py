@@ -3,7 +3,8 @@
     pending/ running/ done/ dlq/   the states; a job is one file in exactly one of them (promise P2)
     rejected/                      what could not become a job, each beside NAME.reason.txt (P6)
     logs/                          ID.ATTEMPT.log, what a command printed
-    queuectl.toml, README.md, PAUSED
+    examples/                      jobs to copy; nothing in it is run
+    queuectl.toml, README.md, job.schema.json, PAUSED
     .queuectl/                     tmp/ (unfinished writes), locks/ (stripes), leases/, pools/, taken/ (batch files)
 
 Nothing here decides anything: it finds, reads, names and moves.
@@ -23,7 +24,9 @@ from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
 
 MACHINERY = ".queuectl"
 LOGS = "logs"
+EXAMPLES = "examples"
 PAUSED = "PAUSED"
+README_TXT = "README.txt"
 REASON_ENDING = ".reason.txt"
 FOLDERS = (
     *STATES,
@@ -68,6 +71,8 @@ class SpoolDir:
         self.settings_path = os.path.join(self.root, config.SETTINGS_NAME)
         self.paused_path = os.path.join(self.root, PAUSED)
         self.readme_path = os.path.join(self.root, "README.md")
+        self.schema_path = os.path.join(self.root, "job.schema.json")
+        self.examples_dir = os.path.join(self.root, EXAMPLES)
 
     @classmethod
     def open(cls, root: str | os.PathLike[str]) -> SpoolDir:
@@ -156,7 +161,7 @@ class SpoolDir:
             if name.endswith((".json", ".jsonl")) and not names.is_temporary(name):
                 if name.endswith(".json"):
                     jobs.append(name)
-            elif not name.endswith(REASON_ENDING) and name not in (".gitignore", ".gitkeep", "README.txt"):
+            elif not name.endswith(REASON_ENDING) and name not in (".gitignore", ".gitkeep", README_TXT):
                 foreign.append(name)
         return sorted(jobs), sorted(foreign)
 
