@@ -1,6 +1,7 @@
 """The spool folder: where everything lies and what each file is called. The only module that knows these names.
 
     pending/ running/ done/ dlq/   the states; a job is one file in exactly one of them (promise P2)
+                                   (dlq/ID.error.txt says in words why the job beside it is dead)
     rejected/                      what could not become a job, each beside NAME.reason.txt (P6)
     logs/                          ID.ATTEMPT.log, what a command printed
     examples/                      jobs to copy; nothing in it is run
@@ -28,12 +29,14 @@ EXAMPLES = "examples"
 PAUSED = "PAUSED"
 README_TXT = "README.txt"
 REASON_ENDING = ".reason.txt"
+ERROR_ENDING = ".error.txt"
 FOLDERS = (
     *STATES,
     REJECTED,
     LOGS,
     *(os.path.join(MACHINERY, part) for part in ("tmp", "locks", "leases", "pools", "taken")),
 )
+_KNOWN = frozenset({".gitignore", ".gitkeep", README_TXT})
 # Far above what a history grows to; a larger file in a state folder is somebody else's.
 RECORD_MAX_BYTES = 64 * 1024 * 1024
 # What a lease may be named. Its name stands in records, which others can write: it must not lead out of its folder.
@@ -135,6 +138,10 @@ class SpoolDir:
         """The text beside a rejected file."""
         return self.path(REJECTED, name + REASON_ENDING)
 
+    def error_path(self, name: str) -> str:
+        """The text beside a dead job's file."""
+        return self.path(DLQ, name.removesuffix(".json") + ERROR_ENDING)
+
     # ------------------------------------------------------------------------------------------------- listings
 
     def waiting_names(self) -> list[str]:
@@ -161,7 +168,7 @@ class SpoolDir:
             if name.endswith((".json", ".jsonl")) and not names.is_temporary(name):
                 if name.endswith(".json"):
                     jobs.append(name)
-            elif not name.endswith(REASON_ENDING) and name not in (".gitignore", ".gitkeep", README_TXT):
+            elif not name.endswith((REASON_ENDING, ERROR_ENDING)) and name not in _KNOWN:
                 foreign.append(name)
         return sorted(jobs), sorted(foreign)
 

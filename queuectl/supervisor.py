@@ -24,6 +24,7 @@ from queuectl.config import Settings
 from queuectl.dispatch import Dispatch
 from queuectl.doorbell import Doorbell
 from queuectl.errors import DamagedRecordError
+from queuectl.errortext import OrphanTexts
 from queuectl.feeder import Feeder
 from queuectl.lifecycle import PENDING, RUNNING
 from queuectl.pools import NOW, Pool, StopSummary
@@ -96,6 +97,7 @@ class Supervisor:
         self._rescue = Rescue(spool, settings, self._claims, self._stripes, clock=clock, rng=rng)
         self._rejected = RejectedFiles(spool, settings, clock=clock, rng=rng)
         self._retention = Retention(spool, settings, self._stripes, clock=self._clock)
+        self._orphan_texts = OrphanTexts(spool, clock=self._clock)
         self._aftermath: Aftermath | None = None
         self._arrivals = Arrivals(spool, settle_s=settings.settle_s, clock=self._clock)
         self._feeder = Feeder()
@@ -242,6 +244,7 @@ class Supervisor:
             self._next_housekeeping_s = now_s + _HOUSEKEEPING_S
             with self._troubles_told():
                 self._rescue.sweep_leases()
+                self._orphan_texts.sweep()
         with self._troubles_told():
             self._retention.step()
             self._mend()

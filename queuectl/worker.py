@@ -16,7 +16,7 @@ from collections import deque
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
-from queuectl import executor, fsops, lifecycle
+from queuectl import errortext, executor, fsops, lifecycle
 from queuectl.claim import Claims, Declined
 from queuectl.clock import Clock
 from queuectl.config import Settings
@@ -180,6 +180,8 @@ class Worker:
             self._reports.append(Passed(name, Declined("foreign", text=f"{type(error).__name__}: {error}")))
             return
         if isinstance(claimed, Declined):
+            if claimed.why == "dead":
+                errortext.write(self._spool, claimed.name, rng=self._rng)
             self._reports.append(Passed(name, claimed))
             return
         try:
@@ -264,6 +266,8 @@ class Worker:
                 if self._executor.heard(wait_s):
                     self._listen(block=False)
         if settled is not None:
+            if settled.to == lifecycle.DLQ:
+                errortext.write(self._spool, settled.name, rng=self._rng)
             runs_left = max(0, claimed.record.max_retries - claimed.failures - (outcome.kind in lifecycle.COUNTED))
             self._reports.append(Finished(name, claimed.job_id, claimed.attempt, outcome, settled, runs_left))
         # The record of a job that goes on names this lease. Held for this worker's next jobs, it would make what a

@@ -21,7 +21,7 @@ LAYERS = (
     "errors printable times names retry job record lifecycle config service",
     "clock fsops locks volume",
     "doorbell spool setup trust executor executor_posix executor_windows watch output lease pools",
-    "intake producer rejects batch settle claim arrivals",
+    "intake producer rejects errortext batch settle claim arrivals",
     "api report findings leftovers faults mending examine check probes doctor",
     "worker feeder rescue retention forked slots dispatch stopping aftermath",
     "supervisor",
