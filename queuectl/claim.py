@@ -232,7 +232,9 @@ class Claims(Settlements):
 
     def _abandon(self, here: Located, item: record.Record, data: bytes, standing: record.Standing) -> Declined:
         claimed = Claimed(item, data, attempt=standing.starts, failures=standing.failures, lease="")
-        settled = self.settle(claimed, Outcome("abandoned", reason="its worker died"))
+        settled = self.settle(
+            claimed, Outcome("abandoned", reason="its worker died, or its file was moved while it ran")
+        )
         return Declined("dead" if settled.to == DLQ else "later", settled.name, due_at=settled.due_at)
 
     # --------------------------------------------------------------------------------------------------- intake

@@ -182,7 +182,7 @@ def _run(item: record.Event) -> str:
     if item.event == "timed_out":
         return f"{head} took too long and was ended"
     if item.event == "abandoned":
-        return f"{head} was cut off: its worker died"
+        return f"{head} was cut off before it had ended"
     if item.event == "cancelled":
         return f"{head} was cancelled"
     if item.exit_code is None:

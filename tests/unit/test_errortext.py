@@ -60,7 +60,7 @@ def test_the_text_says_what_failed_what_was_printed_and_what_to_do(desk: Desk) -
     ("outcome", "words"),
     [
         (Outcome("timed_out", 143, "timed out after 5 s", 5), "run 1 took too long and was ended"),
-        (Outcome("abandoned", reason="its worker died"), "run 1 was cut off: its worker died"),
+        (Outcome("abandoned", reason="its worker died"), "run 1 was cut off before it had ended"),
         (Outcome("cancelled", 143, "no longer wanted", 5), "run 1 was cancelled"),
         (Outcome("failed", 137, "ended by SIGKILL"), "exit code 137: killed (SIGKILL), often because memory ran out"),
         (Outcome("failed", 0xC0000005), "it crashed (access violation)"),
