@@ -29,6 +29,8 @@ _WAITING_AT_MOST = 100
 _LONGEST_S = 30.0
 # How often an ending pool looks at the hooks that it waits for.
 _LOOK_S = 0.02
+# How long it waits for one that was killed: a program that hangs in the system is left to it.
+_KILLED_S = 2.0
 
 
 class _Call(NamedTuple):
@@ -106,7 +108,8 @@ class Hooks:
         self._waiting.clear()
         for item in self._running:
             self._kill(item)
-            item.process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                item.process.wait(_KILLED_S)
         self._running.clear()
 
     def _start(self, call: _Call) -> None:

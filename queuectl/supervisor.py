@@ -331,6 +331,7 @@ class Supervisor:
         elif isinstance(report, Vanished):
             self._dispatch.vanished(slot, report.job_id)
             self._finished += 1  # a run, although nobody can look it up
+            self._idle_told = False
         self._tell(report)
 
     def _take_finished(self, slot: Slot, report: Finished) -> None:
