@@ -29,7 +29,7 @@ on_dead = ["notify-send", "A job is dead"]
 
 A hook is a program that the pool starts, in the folder that the pool was started in. It gets the path of the job's file
 as its last argument and as `QUEUECTL_RECORD`, and `QUEUECTL_EVENT` (`dead`, `done` or `idle`) and `QUEUECTL_SPOOL`.
-What it prints goes nowhere. Two run at once and a hundred wait; more are passed over, with one warning. After 30 seconds
+What it prints goes nowhere. Two run at once and a hundred wait; more are passed over, with one warning. After 30 s
 it is killed, on POSIX with what it started. One that fails is told of once, until it works again, and changes nothing.
 
 Each pool starts its own: for the jobs that it ran, and `on_idle` when it has run something and sees nothing left that
