@@ -13,7 +13,7 @@ import os
 import random
 from collections.abc import Callable
 
-from queuectl import batch, fsops, intake, names, pools, record, rejects
+from queuectl import batch, errortext, fsops, intake, names, pools, record, rejects
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError
@@ -270,6 +270,17 @@ class Leftovers:
                     text = "lies there without a reason"
                     act = self._act_explain(name)
                     self._findings.problem("unexplained", f"{REJECTED}/{name}", text, "given one", act)
+
+    def error_texts(self) -> None:
+        """Texts in dlq/ whose job is no more there; those that somebody changed are somebody's."""
+        for name in errortext.orphans(self._spool):
+            if os.path.lexists(self._spool.path(DLQ, errortext.job_file(name))):
+                continue
+            if errortext.is_ours(self._spool, name):
+                text = f"tells of a job that is no more in {DLQ}/"
+                self._note("error-text", f"{DLQ}/{name}", text, "deleted", _unlink(self._spool.path(DLQ, name)))
+            else:
+                self._findings.info("foreign", f"{DLQ}/{name}", "is no file of queuectl; left alone")
 
     def _is_unexplained(self, name: str) -> bool:
         return os.path.lexists(self._spool.path(REJECTED, name)) and not os.path.lexists(self._spool.reason_path(name))

@@ -1,9 +1,11 @@
 """The spool folder: where everything lies and what each file is called. The only module that knows these names.
 
     pending/ running/ done/ dlq/   the states; a job is one file in exactly one of them (promise P2)
+                                   (dlq/ID.error.txt says in words why the job beside it is dead)
     rejected/                      what could not become a job, each beside NAME.reason.txt (P6)
     logs/                          ID.ATTEMPT.log, what a command printed
-    queuectl.toml, README.md, PAUSED
+    examples/                      jobs to copy; nothing in it is run
+    queuectl.toml, README.md, job.schema.json, PAUSED
     .queuectl/                     tmp/ (unfinished writes), locks/ (stripes), leases/, pools/, taken/ (batch files),
                                    cancels/ (runs that are to end)
 
@@ -24,15 +26,19 @@ from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
 
 MACHINERY = ".queuectl"
 LOGS = "logs"
+EXAMPLES = "examples"
 PAUSED = "PAUSED"
 _UNTIL = "until "
+README_TXT = "README.txt"
 REASON_ENDING = ".reason.txt"
+ERROR_ENDING = ".error.txt"
 FOLDERS = (
     *STATES,
     REJECTED,
     LOGS,
     *(os.path.join(MACHINERY, part) for part in ("tmp", "locks", "leases", "pools", "taken", "cancels")),
 )
+_KNOWN = frozenset({".gitignore", ".gitkeep", README_TXT})
 # Far above what a history grows to; a larger file in a state folder is somebody else's.
 RECORD_MAX_BYTES = 64 * 1024 * 1024
 # What a lease may be named. Its name stands in records, which others can write: it must not lead out of its folder.
@@ -71,6 +77,8 @@ class SpoolDir:
         self.settings_path = os.path.join(self.root, config.SETTINGS_NAME)
         self.paused_path = os.path.join(self.root, PAUSED)
         self.readme_path = os.path.join(self.root, "README.md")
+        self.schema_path = os.path.join(self.root, "job.schema.json")
+        self.examples_dir = os.path.join(self.root, EXAMPLES)
 
     @classmethod
     def open(cls, root: str | os.PathLike[str]) -> SpoolDir:
@@ -133,6 +141,10 @@ class SpoolDir:
         """The text beside a rejected file."""
         return self.path(REJECTED, name + REASON_ENDING)
 
+    def error_path(self, name: str) -> str:
+        """The text beside a dead job's file."""
+        return self.path(DLQ, name.removesuffix(".json") + ERROR_ENDING)
+
     # ------------------------------------------------------------------------------------------------- listings
 
     def waiting_names(self) -> list[str]:
@@ -159,7 +171,7 @@ class SpoolDir:
             if name.endswith((".json", ".jsonl")) and not names.is_temporary(name):
                 if name.endswith(".json"):
                     jobs.append(name)
-            elif not name.endswith(REASON_ENDING) and name not in (".gitignore", ".gitkeep", "README.txt"):
+            elif not name.endswith((REASON_ENDING, ERROR_ENDING)) and name not in _KNOWN:
                 foreign.append(name)
         return sorted(jobs), sorted(foreign)
 
