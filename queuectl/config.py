@@ -19,6 +19,8 @@ SETTINGS_MAX_BYTES = 1024 * 1024
 FOREVER = "forever"
 DURABILITIES = ("queue", "full", "off")
 SHELLS = ("auto", "sh", "bash", "zsh", "cmd", "powershell", "pwsh")
+FULL, COUNTS, OFF = "full", "counts", "off"
+DASHBOARDS = (FULL, COUNTS, OFF)
 
 
 class Setting(NamedTuple):
@@ -47,6 +49,12 @@ def _number(low: float, high: float) -> Callable[[Any], float]:
         return value
 
     return check
+
+
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
 
 
 def _duration(low_s: float, high_s: float, *, forever: bool = False) -> Callable[[Any], float | None]:
@@ -158,6 +166,20 @@ SETTINGS: tuple[Setting, ...] = (
         _duration(0, _CENTURY_S, forever=True),
         "How long dead jobs and their logs are kept.",
     ),
+    Setting(
+        "dashboard",
+        FULL,
+        "one of " + ", ".join(DASHBOARDS),
+        _one_of(*DASHBOARDS),
+        "What status.html and status.json show; counts = no commands, outputs and names of jobs; off = not written.",
+    ),
+    Setting(
+        "metrics",
+        False,
+        "true or false",
+        _boolean,
+        "Whether queuectl.prom is written too: figures for Prometheus, to be read by its node exporter.",
+    ),
 )
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
@@ -177,6 +199,8 @@ class Settings(NamedTuple):
     durability: str
     keep_done: float | None
     keep_dlq: float | None
+    dashboard: str
+    metrics: bool
 
     @property
     def retry_defaults(self) -> RetryDefaults:
@@ -295,6 +319,8 @@ def from_word(name: str, word: str) -> Any:
         InvalidSettingsError: as `check`.
     """
     known = setting(name)
+    if isinstance(known.default, bool) and word.lower() in ("true", "false"):
+        return word.lower() == "true"
     for kind in (int, float):
         try:
             value: Any = kind(word)
@@ -339,6 +365,6 @@ def default_text() -> str:
         "# Workers read this file when they start, and refuse to start on a mistake in it.",
     ]
     for known in SETTINGS:
-        shown = f'"{known.default}"' if isinstance(known.default, str) else known.default
+        shown = f'"{known.default}"' if isinstance(known.default, str) else show(known.default)
         lines += ["", f"# {known.meaning}", f"# Takes {known.allowed}.", f"# {known.name} = {shown}"]
     return "\n".join(lines) + "\n"

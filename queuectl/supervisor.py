@@ -21,6 +21,7 @@ from queuectl.arrivals import Arrivals
 from queuectl.claim import Claims, Declined
 from queuectl.clock import Clock
 from queuectl.config import Settings
+from queuectl.dashboard import Dashboard
 from queuectl.dispatch import Dispatch
 from queuectl.doorbell import Doorbell
 from queuectl.errors import DamagedRecordError
@@ -96,6 +97,7 @@ class Supervisor:
         self._rescue = Rescue(spool, settings, self._claims, self._stripes, clock=clock, rng=rng)
         self._rejected = RejectedFiles(spool, settings, clock=clock, rng=rng)
         self._retention = Retention(spool, settings, self._stripes, clock=self._clock)
+        self._dashboard = Dashboard(spool, settings, clock=clock, rng=rng)
         self._aftermath: Aftermath | None = None
         self._arrivals = Arrivals(spool, settle_s=settings.settle_s, clock=self._clock)
         self._feeder = Feeder()
@@ -245,6 +247,8 @@ class Supervisor:
         with self._troubles_told():
             self._retention.step()
             self._mend()
+        if trouble := self._dashboard.step():
+            self._tell(Notice("warning", "dashboard", trouble))
         self._recheck_clock()
 
     def _check(self) -> None:
@@ -409,6 +413,7 @@ class Supervisor:
         self._watch.let_go()
         self._doorbell.close()
         self._stripes.close()
+        self._dashboard.let_go()
         self._pool.let_go()
 
     def _may_start(self, now_s: float) -> bool:
@@ -469,6 +474,7 @@ class Supervisor:
             if self._finished and self._settings.durability != "off":
                 fsops.sync_files(self._spool.root, [])
         self._pool.leave(StopSummary(self._released, self._finished), clean=self._aftermath is None)
+        self._dashboard.close()
         self._stripes.close()
         self._doorbell.close()
 

@@ -104,7 +104,17 @@ def test_the_shipped_spool_is_as_init_makes_it() -> None:
     assert (ROOT / "spool" / "queuectl.toml").read_text(encoding="utf-8") == config.default_text()
     if shutil.which("git") is None:
         pytest.skip("git is not there to be asked what it ignores")
-    for name in ("pending/x.json", "done/x.json", "dlq/x.json", "logs/x.1.log", ".queuectl/tmp/x", "PAUSED"):
+    for name in (
+        "pending/x.json",
+        "done/x.json",
+        "dlq/x.json",
+        "logs/x.1.log",
+        ".queuectl/tmp/x",
+        "PAUSED",
+        "status.html",
+        "status.json",
+        "queuectl.prom",
+    ):
         done = subprocess.run(["git", "check-ignore", "-q", f"spool/{name}"], cwd=ROOT, check=False)
         assert done.returncode == 0, f"git would show spool/{name}"
 

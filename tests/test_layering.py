@@ -18,12 +18,12 @@ PACKAGE = Path(queuectl.__file__).parent
 
 # Lowest first: a module imports from its own layer and those above it in this list only.
 LAYERS = (
-    "errors printable times names retry job record lifecycle config service",
+    "errors printable times names retry job record lifecycle config service snapshot chart page metrics",
     "clock fsops locks volume",
     "doorbell spool setup trust executor executor_posix executor_windows watch output lease pools",
     "intake producer rejects batch settle claim arrivals",
-    "api report findings leftovers faults mending examine check probes doctor",
-    "worker feeder rescue retention forked slots dispatch stopping aftermath",
+    "api report survey findings leftovers faults mending examine check probes doctor",
+    "worker feeder rescue retention dashboard forked slots dispatch stopping aftermath",
     "supervisor",
     "cli",
 )

@@ -74,6 +74,10 @@ def test_durations_are_seconds_and_forever_is_none() -> None:
         ("keep_done", "never"),
         ("keep_dlq", {}),
         ("keep_dlq", [1]),
+        ("dashboard", "on"),
+        ("dashboard", False),
+        ("metrics", "true"),
+        ("metrics", 1),
     ],
 )
 def test_value_out_of_range_names_file_key_and_what_is_allowed(name: str, value: Any) -> None:
