@@ -2,8 +2,8 @@
 
 The page is opened by a double click, so it has the rights of a file of this machine, and it shows texts of strangers.
 Therefore: each text of a job is made `safe` and escaped in one place (`_said`), the page fetches nothing and links to
-nothing, and its policy (CSP) runs one script and one style sheet, which it knows by their hashes. The style sheet and
-the script are constants, so nothing of a job can get into them.
+its own parts only, and its policy (CSP) runs one script and one style sheet, which it knows by their hashes. Both are
+constants, so nothing of a job can get into them.
 
 The script only compares the page's time with the browser's clock. Without it the page says when it was written, and
 loads itself anew all the same.
@@ -49,12 +49,14 @@ bdi{overflow-wrap:anywhere}
 list-style:none}
 .counts li{background:var(--card);border:1px solid var(--line);border-radius:6px;padding:.5rem .7rem}
 .counts b{display:block;font-size:1.6rem;line-height:1.2;font-variant-numeric:tabular-nums}
+.counts a{color:inherit}
 .counts .many{border-color:var(--bad)}
 .counts .many b{color:var(--bad)}
 table{border-collapse:collapse;width:100%}
 th,td{text-align:left;vertical-align:top;padding:.35rem .6rem .35rem 0;border-bottom:1px solid var(--line)}
 th{color:var(--soft);font-weight:600;font-size:.9rem;white-space:nowrap}
-td.thin{white-space:nowrap}
+td:first-child{min-width:9rem}
+time{white-space:nowrap}
 .bad-text{color:var(--bad)}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(16rem,1fr));gap:1rem}
 figure{margin:0;background:var(--card);border:1px solid var(--line);border-radius:6px;padding:.6rem .7rem}
@@ -72,7 +74,7 @@ thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%
 table,tbody,tr,td{display:block}
 tr{border:1px solid var(--line);border-radius:6px;padding:.4rem .6rem;margin:.5rem 0;background:var(--card)}
 td{border:0;padding:.15rem 0}
-td.thin{white-space:normal}
+td:first-child{min-width:0}
 td::before{content:attr(data-label);color:var(--soft);font-size:.85rem;font-weight:600;margin-right:.5rem}
 }
 @media print{
@@ -156,8 +158,8 @@ def _freshness(found: Snapshot) -> Iterator[str]:
     )
     yield (
         f'<p class="soft">As of <time id="written" datetime="{text}">{text[:10]} {text[11:19]} UTC</time>. While '
-        f"workers run, this page is written at least every {HEARTBEAT_S:.0f} seconds; if that time is more than {STALE_S:.0f} "
-        f"seconds ago, nobody does. Folder: <bdi>{_said(found.path)}</bdi></p>"
+        f"workers run, this page is written at least every {HEARTBEAT_S:.0f} seconds; if that time is more than "
+        f"{STALE_S:.0f} seconds ago, nobody does. Folder: <bdi>{_said(found.path)}</bdi></p>"
     )
 
 
@@ -181,20 +183,24 @@ def _counts(found: Snapshot) -> Iterator[str]:
     if found.later:
         waiting.append(f"{found.later} later")
     running = f"the longest for {_age(found.longest_since, found)}" if found.longest_since is not None else ""
-    dead = f"the newest {_age(found.failures[0].ended_at, found)} before" if found.failures else "dead jobs"
+    dead = f"dead, the newest {_ago(found.failures[0].ended_at, found)}" if found.failures else "dead jobs"
     yield '<ul class="counts">'
-    yield _card(PENDING, counts[PENDING], ", ".join(waiting), is_bad=False)
-    yield _card(RUNNING, counts[RUNNING], running, is_bad=False)
-    yield _card(DONE, counts[DONE], "ended well", is_bad=False)
+    yield _card(PENDING, counts[PENDING], ", ".join(waiting))
+    yield _card(RUNNING, counts[RUNNING], running)
+    yield _card(DONE, counts[DONE], "ended well")
     yield _card(DLQ, counts[DLQ], dead, is_bad=counts[DLQ] > 0)
     yield _card(REJECTED, counts[REJECTED], "files that are no jobs", is_bad=counts[REJECTED] > 0)
     yield _card("workers", found.workers, f"in {_count(len(found.pools), 'pool')}", is_bad=not found.workers)
     yield "</ul>"
 
 
-def _card(name: str, count: int, more: str, *, is_bad: bool) -> str:
+def _card(name: str, count: int, more: str, *, is_bad: bool = False) -> str:
     mark = ' class="many"' if is_bad else ""
-    return f'<li{mark}>{name}<b>{count}</b><span class="soft">{more}</span></li>'
+    return f'<li{mark}><a href="#{name}">{name}</a><b>{count}</b><span class="soft">{more}</span></li>'
+
+
+def _section(name: str, title: str) -> str:
+    return f'<section id="{name}"><h2>{title}</h2>'
 
 
 # ------------------------------------------------------------------------------------------------------------- tables
@@ -203,7 +209,7 @@ def _card(name: str, count: int, more: str, *, is_bad: bool) -> str:
 def _failures(found: Snapshot) -> Iterator[str]:
     if not found.counts[DLQ]:
         return
-    yield "<section><h2>Failures</h2>"
+    yield _section(DLQ, "Failures")
     yield (
         f'<p class="soft">These are dead: their retries are used up. To run one again, drag its file from {DLQ}/ to '
         f"{PENDING}/, or type what stands beside it.</p>"
@@ -231,7 +237,7 @@ def _failures(found: Snapshot) -> Iterator[str]:
 def _runs(found: Snapshot) -> Iterator[str]:
     if not found.counts[RUNNING]:
         return
-    yield "<section><h2>Running</h2>"
+    yield _section(RUNNING, "Running")
     rows = []
     for row in found.runs:
         limit = f"of {times.format_duration(row.timeout_s)}" if row.timeout_s is not None else "no timeout"
@@ -253,7 +259,7 @@ def _runs(found: Snapshot) -> Iterator[str]:
 def _dues(found: Snapshot) -> Iterator[str]:
     if not found.later:
         return
-    yield "<section><h2>Waiting for their time</h2>"
+    yield _section(PENDING, "Waiting for their time")
     rows = [
         (
             f"<code>{_said(row.id)}</code>",
@@ -270,7 +276,7 @@ def _dues(found: Snapshot) -> Iterator[str]:
 def _refusals(found: Snapshot) -> Iterator[str]:
     if not found.counts[REJECTED]:
         return
-    yield "<section><h2>Rejected files</h2>"
+    yield _section(REJECTED, "Rejected files")
     yield f'<p class="soft">Correct the file and move it back to {PENDING}/; the text beside it says more.</p>'
     rows = [
         (f"<code><bdi>{_said(row.name)}</bdi></code>", _ago(row.rejected_at, found), f"<bdi>{_said(row.why)}</bdi>")
@@ -284,7 +290,7 @@ def _refusals(found: Snapshot) -> Iterator[str]:
 def _pools(found: Snapshot) -> Iterator[str]:
     if not found.pools:
         return
-    yield "<section><h2>Workers</h2>"
+    yield _section("workers", "Workers")
     rows = [
         (
             f"<bdi>{_said(row.pool)}</bdi>",
@@ -303,7 +309,7 @@ def _finishes(found: Snapshot) -> Iterator[str]:
     if not found.finishes:
         return
     speed = pace(found.finishes)
-    yield f"<section><h2>Finished lately</h2><p>The newest {_count(speed.jobs, 'job')} that ran"
+    yield f"{_section(DONE, 'Finished lately')}<p>The newest {_count(speed.jobs, 'job')} that ran"
     yield f", {speed.failed} of them dead (striped)" if speed.failed else ", all of them well"
     yield f"; the last {_ago(found.finishes[-1].ended_at, found)}.</p>"
     yield '<div class="charts"><figure><figcaption>Throughput'
@@ -344,7 +350,7 @@ def _said(text: str) -> str:
 def _age(since: float | None, found: Snapshot, *, until: float | None = None) -> str:
     if since is None:
         return "?"
-    return times.format_duration(max(0.0, (found.taken_at if until is None else until) - since))
+    return times.format_duration(max(1, round((found.taken_at if until is None else until) - since)))
 
 
 def _ago(instant_at: float | None, found: Snapshot) -> str:
@@ -352,7 +358,7 @@ def _ago(instant_at: float | None, found: Snapshot) -> str:
     if instant_at is None:
         return "?"
     text = times.to_text(instant_at)
-    return f'<time datetime="{text}" title="{text}">{_age(instant_at, found)} before</time>'
+    return f'<time datetime="{text}" title="{text}">{_age(instant_at, found)} ago</time>'
 
 
 def _count(number: int, word: str) -> str:
