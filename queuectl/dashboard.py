@@ -46,6 +46,7 @@ class Dashboard:
         self._leads = False
         self._survey = Survey(spool, is_full=settings.dashboard == config.FULL)
         self._under_way: Steps[Snapshot] | None = None
+        self._taken: Snapshot | None = None
         self._marks: object = None
         self._is_settled = False
         self._written: Snapshot | None = None
@@ -60,21 +61,14 @@ class Dashboard:
         if not self._files or now_s < self._next_s:
             return ""
         try:
+            self._leads = self._leads or self._lock.try_acquire()
             if not self._leads:
-                self._leads = self._lock.try_acquire()
-            if not self._leads:
                 return ""
-            if self._under_way is None and not self._begin(now_s):
-                return ""
-            found = self._go_on(now_s + _STEP_S)
-            if found is None:
-                return ""
-            now_s = self._clock.monotonic()
-            self._next_s = now_s + EVERY_S
-            if self._is_news(found, now_s):
-                self._write(found)
-                self._written, self._written_s = found, now_s
-                self._held = 0
+            if self._taken is not None:  # in a step of its own: to make the texts takes as long as a step
+                self._write_news(self._taken, now_s)
+                self._taken = None
+            elif self._under_way is not None or self._begin(now_s):
+                self._taken = self._go_on(now_s + _STEP_S)
         except OSError as error:
             return self._failed(error, now_s)
         return ""
@@ -127,10 +121,14 @@ class Dashboard:
             found: Snapshot = end.value
             return found
 
-    def _is_news(self, found: Snapshot, now_s: float) -> bool:
-        if self._written is None or now_s >= self._written_s + HEARTBEAT_S - EVERY_S / 2:
-            return True
-        return not snapshot.is_same(found, self._written)
+    def _write_news(self, found: Snapshot, now_s: float) -> None:
+        """Write a snapshot that tells something new, or that says that somebody is there."""
+        self._next_s = now_s + EVERY_S
+        is_time = now_s >= self._written_s + HEARTBEAT_S - EVERY_S / 2
+        if self._written is None or is_time or not snapshot.is_same(found, self._written):
+            self._write(found)
+            self._written, self._written_s = found, now_s
+            self._held = 0
 
     def _write(self, found: Snapshot) -> None:
         """Write each of the files, also where another one cannot be. Raises the first OSError."""
@@ -146,6 +144,7 @@ class Dashboard:
 
     def _failed(self, error: OSError, now_s: float) -> str:
         self._stop_looking()
+        self._taken = None
         self._next_s = now_s + HEARTBEAT_S
         self._held = self._held + 1 if fsops.is_held(error) else _HELD_OFTEN
         if self._told or self._held < _HELD_OFTEN:

@@ -150,8 +150,10 @@ class Survey:
         kept: list[str] = []
         for some in self._names(state):
             # A batch is a job's file in rejected/ only: elsewhere it is neither counted nor ours to judge.
-            found = [name for name in some if may_be_job(name) and (name.endswith(".json") or state == REJECTED)]
-            foreign += sum(is_foreign(name) and not may_be_job(name) for name in some)
+            found = [name for name in some if may_be_job(name)]
+            if state != REJECTED:
+                found = [name for name in found if name.endswith(".json")]
+            foreign += _foreign(some, found)
             count += len(found)
             kept += found
             if len(kept) > 2 * _KEPT:
@@ -169,7 +171,7 @@ class Survey:
         others: list[str] = []
         for some in self._names(PENDING):
             found = [name for name in some if may_be_job(name)]
-            foreign += sum(is_foreign(name) and not may_be_job(name) for name in some)
+            foreign += _foreign(some, found)
             could_run, dues = report.split_by_time(found, now_at)
             count, ready, later = count + len(found), ready + len(could_run), later + len(dues)
             if dues:
@@ -323,6 +325,13 @@ class Survey:
         if not self._spool.is_paused():
             return None
         return _cut(self._spool.pause_reason()) if self._is_full else ""
+
+
+def _foreign(some: list[str], found: list[str]) -> int:
+    """How many of some names are foreign, where `found` are the jobs among them."""
+    if len(found) == len(some):
+        return 0
+    return sum(is_foreign(name) and not may_be_job(name) for name in some)
 
 
 def _cut(text: str) -> str:
