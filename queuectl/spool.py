@@ -28,6 +28,7 @@ LOGS = "logs"
 PAUSED = "PAUSED"
 # The dashboard. They lie beside the folders, where no job ever is, and are for looking at only.
 PAGE, FACTS, METRICS = "status.html", "status.json", "queuectl.prom"
+BOARD = (PAGE, FACTS, METRICS)
 REASON_ENDING = ".reason.txt"
 FOLDERS = (
     *STATES,
