@@ -13,8 +13,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from queuectl import config, job, lifecycle, setup
+from queuectl import config, job, lifecycle, setup, snapshot
 from queuectl.cli import exit_codes
+from tests.unit.test_page import snapshot_of
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -61,6 +62,15 @@ def test_every_key_of_a_job_is_in_the_format() -> None:
     """FORMAT.md has a row for every key a producer may give."""
     for key in job.KNOWN_KEYS:
         assert f"| `{key}` |" in FORMAT, key
+
+
+def test_every_key_of_status_json_is_in_the_format() -> None:
+    """FORMAT.md has a row for every key of status.json, which names the keys inside it."""
+    document = snapshot.document(snapshot_of(), advice=("", ""))
+    for key, value in document.items():
+        (row,) = [line for line in FORMAT.splitlines() if line.startswith(f"| `{key}` |")]
+        inside = value[0] if isinstance(value, list) else value if key in ("waiting", "finished", "next") else {}
+        assert [part for part in inside if f"`{part}`" not in row] == [], key
 
 
 def test_the_state_table_of_the_format_is_the_program_s() -> None:
