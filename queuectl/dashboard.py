@@ -11,17 +11,21 @@ there. Trouble with these files is told once and never holds anything up: they a
 from __future__ import annotations
 
 import contextlib
-import json
 import random
+from typing import TYPE_CHECKING
 
-from queuectl import config, fsops, metrics, page, report, snapshot
+from queuectl import config, fsops, snapshot
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.locks import FileLock
 from queuectl.snapshot import HEARTBEAT_S, Snapshot
 from queuectl.spool import FACTS, METRICS, PAGE, SpoolDir
-from queuectl.survey import Steps, Survey
 
+if TYPE_CHECKING:
+    from queuectl.survey import Steps, Survey
+
+# What a dashboard is made with is imported this long after the start, when the first jobs run.
+_FIRST_S = 0.5
 # From one snapshot to the next.
 EVERY_S = 5.0
 # Whether anything has changed is asked this often: a few stats.
@@ -44,14 +48,15 @@ class Dashboard:
         self._files = _files(settings)
         self._lock = FileLock(spool.dashboard_lock_path)
         self._leads = False
-        self._survey = Survey(spool, is_full=settings.dashboard == config.FULL)
+        self._is_full = settings.dashboard == config.FULL
+        self._survey: Survey | None = None
         self._under_way: Steps[Snapshot] | None = None
         self._taken: Snapshot | None = None
         self._marks: object = None
         self._is_settled = False
         self._written: Snapshot | None = None
         self._written_s = 0.0
-        self._next_s = 0.0
+        self._next_s = clock.monotonic() + _FIRST_S
         self._held = 0
         self._told = False
 
@@ -76,9 +81,10 @@ class Dashboard:
     def close(self) -> None:
         """Write a last time, where no other pool does from now on, and let another one lead."""
         with contextlib.suppress(OSError):
+            self._leads = self._leads or (bool(self._files) and self._lock.try_acquire())
             if self._leads:
                 self._stop_looking()
-                self._under_way = self._survey.look(self._clock.now())
+                self._under_way = self._look()
                 found = self._go_on(self._clock.monotonic() + _LAST_S)
                 if found is not None and not found.pools:
                     self._write(found)
@@ -99,14 +105,24 @@ class Dashboard:
         The times of folders are as coarse as the file system's, and a job's file changes a moment after it was moved:
         so what has changed is looked at once more.
         """
-        marks = self._survey.marks()
+        marks = self._surveyor().marks()
         changed = marks != self._marks
         if not changed and self._is_settled and now_s < self._written_s + HEARTBEAT_S:
             self._next_s = now_s + _ASK_S
             return False
         self._marks, self._is_settled = marks, not changed
-        self._under_way = self._survey.look(self._clock.now())
+        self._under_way = self._look()
         return True
+
+    def _look(self) -> Steps[Snapshot]:
+        return self._surveyor().look(self._clock.now())
+
+    def _surveyor(self) -> Survey:
+        if self._survey is None:
+            from queuectl.survey import Survey
+
+            self._survey = Survey(self._spool, is_full=self._is_full)
+        return self._survey
 
     def _go_on(self, until_s: float) -> Snapshot | None:
         """Take steps until there is a snapshot, or until it is time for other work."""
@@ -132,6 +148,8 @@ class Dashboard:
 
     def _write(self, found: Snapshot) -> None:
         """Write each of the files, also where another one cannot be. Raises the first OSError."""
+        from queuectl import report
+
         advice = report.advise(found)
         trouble: OSError | None = None
         for name in self._files:
@@ -166,7 +184,13 @@ def _files(settings: Settings) -> tuple[str, ...]:
 
 def _text(name: str, found: Snapshot, advice: tuple[str, str]) -> str:
     if name == PAGE:
+        from queuectl import page
+
         return page.render(found, advice=advice)
     if name == METRICS:
+        from queuectl import metrics
+
         return metrics.text(found)
+    import json
+
     return json.dumps(snapshot.document(found, advice=advice), indent=1) + "\n"
