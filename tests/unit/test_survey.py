@@ -91,7 +91,7 @@ def test_counts_alone_hold_no_text_of_a_job(desk: Desk) -> None:
     full, counts = (take(Survey(desk.spool, is_full=is_full)) for is_full in (True, False))
     assert (counts.runs, counts.failures, counts.dues, counts.refusals, counts.paused) == ((), (), (), (), "")
     assert (counts.counts, counts.finishes, counts.longest_since) == (full.counts, full.finishes, NOON_AT)
-    assert not [word for word in ("dead", "now", "bad.json", "false") if repr(word) in repr(counts)]
+    assert not [word for word in ("dead", "now", "next", "bad.json", "false") if repr(word) in repr(counts)]
 
 
 def test_many_jobs_are_named_and_not_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,6 +110,7 @@ def test_many_jobs_are_named_and_not_read(desk: Desk, monkeypatch: pytest.Monkey
     assert found.counts[DONE] == 1501
     assert len(found.finishes) == len(reads) == ROWS
     assert len(stats) == 400
+    assert desk.spool.path(DONE, "job1499.json") in stats and desk.spool.path(DONE, "job1100.json") in stats
     reads.clear()
     assert take(made) == found
     assert reads == []
