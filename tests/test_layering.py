@@ -18,7 +18,7 @@ PACKAGE = Path(queuectl.__file__).parent
 
 # Lowest first: a module imports from its own layer and those above it in this list only.
 LAYERS = (
-    "errors printable times names retry job record lifecycle config service snapshot chart page metrics",
+    "errors printable times names retry job record lifecycle config service snapshot chart theme page metrics",
     "clock fsops locks volume",
     "doorbell spool setup trust executor executor_posix executor_windows watch output lease pools",
     "intake producer rejects batch settle claim arrivals",

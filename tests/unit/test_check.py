@@ -964,7 +964,7 @@ def test_locks_are_given_back(desk: Desk) -> None:
 
 
 def test_dashboard_is_known_and_a_folder_in_its_place_is_told(desk: Desk) -> None:
-    """The files in the root are nobody's jobs and no foreign files (P11); what keeps them from being written is noted."""
+    """The files in the root are no jobs and not foreign (P11); a folder in the place of one is noted."""
     for name in BOARD:
         Path(desk.spool.root, name).write_text("{}")
     assert look(desk).findings == []

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from queuectl import page
+from queuectl import metrics, page, theme
 from queuectl.snapshot import (
     DueRow,
     FailureRow,
@@ -83,7 +83,7 @@ def test_nothing_of_a_job_is_live(text: str) -> None:
     """A page of hostile texts has the tags and attributes of a page of plain ones, and no others."""
     made = page.render(snapshot_of(text), advice=(text, text))
     assert Tags(made).tags == Tags(page.render(snapshot_of(), advice=("plain", "plain"))).tags
-    outside = made.replace(page._STYLE, "").replace(page._SCRIPT, "")
+    outside = made.replace(theme.STYLE, "").replace(theme.SCRIPT, "")
     assert not re.search(
         "[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000e007f]", outside
     )
@@ -99,11 +99,11 @@ def test_page_runs_only_its_own_script_and_style() -> None:
     """The policy names the script and the style sheet by hash, and there are no other ones and no inline handlers."""
     made = page.render(snapshot_of(), advice=NO_ADVICE)
     assert made.index("Content-Security-Policy") < made.index("<title>")
-    assert page.policy().startswith("default-src 'none'; ")
+    assert theme.policy().startswith("default-src 'none'; ")
     for tag in ("style", "script"):
         (body,) = re.findall(f"<{tag}>(.*?)</{tag}>", made, re.DOTALL)
-        assert f"{tag}-src '{page._hash(body)}'" in page.policy()
-    assert "unsafe" not in page.policy()
+        assert f"{tag}-src '{theme._hash(body)}'" in theme.policy()
+    assert "unsafe" not in theme.policy()
     tags = Tags(made)
     attributes = {name for _, names in tags.tags for name in names}
     assert not [name for name in attributes if name.startswith("on") or name == "style"]
@@ -149,6 +149,21 @@ def test_rows_that_are_left_out_are_told_with_the_command_that_lists_them() -> N
     assert "... and 899 more: <code>queuectl list --state running</code>" in made
 
 
+def test_odd_numbers_are_no_trouble() -> None:
+    """Whatever instants and durations others wrote into records: there is a page."""
+    odd = (Finish(0.0, 1e300, True), Finish(2.0e11, -5.0, False))
+    found = snapshot_of(
+        finishes=odd,
+        oldest_since=2.0e11,
+        longest_since=0.0,
+        runs=(RunRow("x", -(10**30), "w", None, 1e9, "", True), RunRow("y", 0, "", 2.0e11, None, "", True)),
+        failures=(FailureRow("x", None, 10**30, "", "", ()),),
+        dues=(DueRow("x", 0.0, 10**30, -1, ""),),
+    )
+    assert page.render(found, advice=NO_ADVICE).endswith("</html>\n")
+    assert metrics.text(found).endswith("\n")
+
+
 def test_empty_queue_has_a_page() -> None:
     """Nothing to show is no reason to fail."""
     empty = Snapshot(
@@ -164,7 +179,7 @@ def test_empty_queue_has_a_page() -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark", "print"])
 def test_words_stand_out_from_what_is_behind_them(scheme: str) -> None:
     """Each colour of a text has a contrast of 4.5 at least to each ground it is shown on (WCAG 1.4.3)."""
-    blocks = re.findall(r":root\{([^}]*)\}", page._STYLE)
+    blocks = re.findall(r":root\{([^}]*)\}", theme.STYLE)
     assert len(blocks) == 3
     light, dark, ink = (dict(re.findall(r"--(\w+):(#\w+)", block)) for block in blocks)
     colours = {"light": light, "dark": light | dark, "print": light | ink}[scheme]
