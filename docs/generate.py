@@ -78,7 +78,7 @@ def settings_text() -> str:
         "|---|---|---|---|",
     ]
     lines += [
-        f"| `{setting.name}` | `{setting.default}` | {setting.allowed} | {setting.meaning} |"
+        f"| `{setting.name}` | `{config.show(setting.default)}` | {setting.allowed} | {setting.meaning} |"
         for setting in config.SETTINGS
     ]
     lines += ["", *HOOKS]

@@ -20,6 +20,8 @@ SETTINGS_MAX_BYTES = 1024 * 1024
 FOREVER = "forever"
 DURABILITIES = ("queue", "full", "off")
 SHELLS = ("auto", "sh", "bash", "zsh", "cmd", "powershell", "pwsh")
+FULL, COUNTS, OFF = "full", "counts", "off"
+DASHBOARDS = (FULL, COUNTS, OFF)
 
 
 class Setting(NamedTuple):
@@ -56,6 +58,12 @@ def _number(low: float, high: float) -> Callable[[Any], float]:
         return value
 
     return check
+
+
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
 
 
 def _duration(low_s: float, high_s: float, *, forever: bool = False) -> Callable[[Any], float | None]:
@@ -177,6 +185,20 @@ SETTINGS: tuple[Setting, ...] = (
         "How long dead jobs and their logs are kept.",
     ),
     Setting(
+        "dashboard",
+        FULL,
+        "one of " + ", ".join(DASHBOARDS),
+        _one_of(*DASHBOARDS),
+        "What status.html and status.json show; counts = no commands, outputs and names of jobs; off = not written.",
+    ),
+    Setting(
+        "metrics",
+        False,
+        "true or false",
+        _boolean,
+        "Whether queuectl.prom is written too: figures for Prometheus, to be read by its node exporter.",
+    ),
+    Setting(
         "hooks.on_dead",
         [],
         _HOOK,
@@ -217,6 +239,8 @@ class Settings(NamedTuple):
     durability: str
     keep_done: float | None
     keep_dlq: float | None
+    dashboard: str
+    metrics: bool
     on_dead: tuple[str, ...]
     on_done: tuple[str, ...]
     on_idle: tuple[str, ...]
@@ -358,6 +382,8 @@ def from_word(name: str, word: str) -> Any:
             listed = word
         check(known.name, listed)
         return listed
+    if isinstance(known.default, bool) and word.lower() in ("true", "false"):
+        return word.lower() == "true"
     for kind in (int, float):
         try:
             value: Any = kind(word)

@@ -23,7 +23,7 @@ from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
 from queuectl.locks import NamedLock
 from queuectl.output import keep_output
 from queuectl.settle import Stripes
-from queuectl.spool import LOGS, REASON_ENDING, RECORD_MAX_BYTES, Located, SpoolDir
+from queuectl.spool import BOARD, LOGS, REASON_ENDING, RECORD_MAX_BYTES, Located, SpoolDir
 
 # No write takes as long as this; a producer that was stopped for longer fails when it goes on, and says so.
 UNFINISHED_S = 3600.0
@@ -252,6 +252,10 @@ class Leftovers:
                 found += [name for name in fsops.names(self._spool.folder(state)) if names.is_batch(name)]
             for name in found:
                 self._findings.info("foreign", f"{state}/{name}", "is no file of queuectl; left alone")
+        for name in BOARD:
+            path = os.path.join(self._spool.root, name)
+            if os.path.isdir(path) and not os.path.islink(path):
+                self._findings.info("foreign", name, "is a folder, where the dashboard would be written; left alone")
 
     def reasons(self) -> None:
         """Texts without their file, and rejected files without a text (P6)."""

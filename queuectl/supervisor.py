@@ -21,6 +21,7 @@ from queuectl.arrivals import Arrivals
 from queuectl.claim import Claims, Declined
 from queuectl.clock import Clock
 from queuectl.config import Settings
+from queuectl.dashboard import Dashboard
 from queuectl.dispatch import Dispatch
 from queuectl.doorbell import Doorbell
 from queuectl.errors import DamagedRecordError
@@ -102,6 +103,7 @@ class Supervisor:
         self._rejected = RejectedFiles(spool, settings, clock=clock, rng=rng)
         self._retention = Retention(spool, settings, self._stripes, clock=self._clock)
         self._orphan_texts = OrphanTexts(spool, clock=self._clock)
+        self._dashboard = Dashboard(spool, settings, clock=clock, rng=rng)
         self._aftermath: Aftermath | None = None
         self._arrivals = Arrivals(spool, settle_s=settings.settle_s, clock=self._clock)
         self._feeder = Feeder()
@@ -267,6 +269,8 @@ class Supervisor:
         with self._troubles_told():
             self._retention.step()
             self._mend()
+        if trouble := self._dashboard.step():
+            self._tell(Notice("warning", "dashboard", trouble))
         self._recheck_clock()
 
     def _cancel_runs(self) -> None:
@@ -473,6 +477,7 @@ class Supervisor:
         self._watch.let_go()
         self._doorbell.close()
         self._stripes.close()
+        self._dashboard.let_go()
         self._pool.let_go()
 
     def _may_start(self, now_s: float) -> bool:
@@ -534,6 +539,7 @@ class Supervisor:
             if self._finished and self._settings.durability != "off":
                 fsops.sync_files(self._spool.root, [])
         self._pool.leave(StopSummary(self._released, self._finished), clean=self._aftermath is None)
+        self._dashboard.close()
         self._stripes.close()
         self._doorbell.close()
 

@@ -13,8 +13,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from queuectl import config, intake, job, lifecycle, setup
+from queuectl import config, intake, job, lifecycle, setup, snapshot
 from queuectl.cli import exit_codes
+from tests.unit.test_page import snapshot_of
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -61,6 +62,15 @@ def test_every_key_of_a_job_is_in_the_format() -> None:
     """FORMAT.md has a row for every key a producer may give."""
     for key in job.KNOWN_KEYS:
         assert f"| `{key}` |" in FORMAT, key
+
+
+def test_every_key_of_status_json_is_in_the_format() -> None:
+    """FORMAT.md has a row for every key of status.json, which names the keys inside it."""
+    document = snapshot.document(snapshot_of(), advice=("", ""))
+    for key, value in document.items():
+        (row,) = [line for line in FORMAT.splitlines() if line.startswith(f"| `{key}` |")]
+        inside = value[0] if isinstance(value, list) else value if key in ("waiting", "finished", "next") else {}
+        assert [part for part in inside if f"`{part}`" not in row] == [], key
 
 
 def test_the_state_table_of_the_format_is_the_program_s() -> None:
@@ -110,7 +120,17 @@ def test_the_shipped_spool_is_as_init_makes_it() -> None:
         assert (ROOT / "spool" / state / "README.txt").read_text(encoding="utf-8") == text, state
     if shutil.which("git") is None:
         pytest.skip("git is not there to be asked what it ignores")
-    for name in ("pending/x.json", "done/x.json", "dlq/x.json", "logs/x.1.log", ".queuectl/tmp/x", "PAUSED"):
+    for name in (
+        "pending/x.json",
+        "done/x.json",
+        "dlq/x.json",
+        "logs/x.1.log",
+        ".queuectl/tmp/x",
+        "PAUSED",
+        "status.html",
+        "status.json",
+        "queuectl.prom",
+    ):
         done = subprocess.run(["git", "check-ignore", "-q", f"spool/{name}"], cwd=ROOT, check=False)
         assert done.returncode == 0, f"git would show spool/{name}"
     done = subprocess.run(["git", "check-ignore", "-q", "spool/dlq/README.txt"], cwd=ROOT, check=False)

@@ -19,7 +19,7 @@ from queuectl.findings import CLEAN, INFO, PERSON, PROBLEM, REPAIRABLE, REPAIRED
 from queuectl.lease import Lease
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES, Outcome
 from queuectl.pools import Pool
-from queuectl.spool import SpoolDir
+from queuectl.spool import BOARD, PAGE, SpoolDir
 from tests.helpers import Desk, full_disk, listing, make_spool, names_in, write_drop
 
 OK = Outcome("succeeded", 0, "", 0.01)
@@ -962,3 +962,14 @@ def test_locks_are_given_back(desk: Desk) -> None:
         lock = locks.FileLock(desk.spool.stripe_path(number))
         assert lock.try_acquire()
         lock.close()
+
+
+def test_dashboard_is_known_and_a_folder_in_its_place_is_told(desk: Desk) -> None:
+    """The files in the root are no jobs and not foreign (P11); a folder in the place of one is noted."""
+    for name in BOARD:
+        Path(desk.spool.root, name).write_text("{}")
+    assert look(desk).findings == []
+    os.unlink(os.path.join(desk.spool.root, PAGE))
+    os.mkdir(os.path.join(desk.spool.root, PAGE))
+    assert told(look(desk, repair=True), INFO) == [("foreign", PAGE)]
+    assert os.path.isdir(os.path.join(desk.spool.root, PAGE))

@@ -103,6 +103,10 @@ def test_durations_are_seconds_and_forever_is_none() -> None:
         ("keep_done", "never"),
         ("keep_dlq", {}),
         ("keep_dlq", [1]),
+        ("dashboard", "on"),
+        ("dashboard", False),
+        ("metrics", "true"),
+        ("metrics", 1),
     ],
 )
 def test_value_out_of_range_names_file_key_and_what_is_allowed(name: str, value: Any) -> None:
@@ -171,6 +175,9 @@ def test_setting_that_does_not_exist_names_the_nearest() -> None:
         ("durability", "full", "full"),
         ("keep_done", "forever", "forever"),
         ("settle_s", "120", 120),
+        ("metrics", "true", True),
+        ("metrics", "False", False),
+        ("dashboard", "off", "off"),
     ],
 )
 def test_word_of_a_command_line_becomes_a_toml_value(name: str, word: str, value: Any) -> None:
@@ -181,7 +188,8 @@ def test_word_of_a_command_line_becomes_a_toml_value(name: str, word: str, value
 
 
 @pytest.mark.parametrize(
-    ("name", "word"), [("max-retries", "many"), ("jitter", "nan"), ("durability", "5"), ("max_retries", "1.5")]
+    ("name", "word"),
+    [("max-retries", "many"), ("jitter", "nan"), ("durability", "5"), ("max_retries", "1.5"), ("metrics", "1")],
 )
 def test_word_that_is_not_allowed_is_an_error(name: str, word: str) -> None:
     """Nothing wrong gets into the file."""
