@@ -20,9 +20,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from queuectl.api import Spool
 from queuectl.spool import SpoolDir
 from tests.helpers import listing, names_in, wait_until, write_drop
-from tests.pool import PYTHON, SUCCEED, Pool, Witness, command_of, ends_with, is_running, queuectl
+from tests.pool import PYTHON, SUCCEED, Pool, Witness, command_of, ends_with, is_running
 
 _WAIT = "import os, sys, time\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.01)"
 
@@ -30,13 +31,13 @@ _WAIT = "import os, sys, time\nwhile not os.path.exists(sys.argv[1]): time.sleep
 @contextmanager
 def held_up(spool: SpoolDir, gate: Path) -> Iterator[Pool]:
     """A pool whose one worker runs a job for as long as this lasts, so that files in pending/ wait; then all is run."""
-    queuectl(spool, "enqueue", "--id", "gate", "--", *PYTHON, _WAIT, str(gate))
+    Spool(spool.root).enqueue([*PYTHON, _WAIT, str(gate)], id="gate")
     with Pool(spool, count=1) as pool:
         pool.event("started", "gate")
         yield pool
         gate.touch()
         pool.event("succeeded", "gate")
-        queuectl(spool, "enqueue", "--id", "last", "--priority", "-9", "--command", SUCCEED)
+        Spool(spool.root).enqueue(SUCCEED, id="last", priority=-9)
         pool.event("succeeded", "last")
 
 
@@ -51,7 +52,7 @@ def test_what_is_done_to_a_waiting_file_counts_before_it_starts(spool: SpoolDir,
     path = spool.path
     with held_up(spool, tmp_path / "gate"):
         for job_id in ("deleted", "to-dlq", "to-done", "copied", "renamed"):
-            queuectl(spool, "enqueue", "--id", job_id, "--", *witness.command())
+            Spool(spool.root).enqueue(witness.command(), id=job_id)
         for name in ("dropped", "named"):
             write_drop(spool, f"{name}.json", {"command": witness.command()})
         os.remove(path("pending", "deleted.json"))
@@ -79,7 +80,7 @@ def test_what_is_done_to_a_waiting_file_counts_before_it_starts(spool: SpoolDir,
 def test_deleting_the_file_of_a_running_job_ends_its_command(spool: SpoolDir, tmp_path: Path) -> None:
     """P2, P3: whoever deletes a running job's file wants its end; the worker goes on with the next job."""
     witness = Witness(tmp_path / "witness")
-    queuectl(spool, "enqueue", "--id", "job", "--", *witness.command(seconds=60))
+    Spool(spool.root).enqueue(witness.command(seconds=60), id="job")
     with Pool(spool, count=1) as pool:
         pid = wait_until(lambda: command_of(pool, "job"))
         wait_until(lambda: witness.starts("job"))
@@ -88,7 +89,7 @@ def test_deleting_the_file_of_a_running_job_ends_its_command(spool: SpoolDir, tm
         wait_until(lambda: not is_running(pid))
         assert time.monotonic() - began < 5
         assert pool.event("vanished", "job")["outcome"] == "cancelled"
-        queuectl(spool, "enqueue", "--id", "next", "--command", SUCCEED)
+        Spool(spool.root).enqueue(SUCCEED, id="next")
         pool.event("succeeded", "next")
     assert listing(spool) == {"done": ["next.json"]}
     assert len(witness.starts("job")) == 1
@@ -99,7 +100,7 @@ def test_moving_the_file_of_a_running_job_to_pending_runs_it_again_when_its_comm
 ) -> None:
     """P3: two runs never overlap, and nobody waits for a minute."""
     witness = Witness(tmp_path / "witness")
-    queuectl(spool, "enqueue", "--id", "job", "--", *witness.command(seconds="60,0"))
+    Spool(spool.root).enqueue(witness.command(seconds="60,0"), id="job")
     with Pool(spool, count=2) as pool:
         wait_until(lambda: witness.starts("job"))
         os.rename(spool.path("running", "job.json"), spool.path("pending", "job.json"))
@@ -113,7 +114,7 @@ def test_moving_the_file_of_a_running_job_to_pending_runs_it_again_when_its_comm
 def test_moving_the_file_of_a_running_job_to_done_ends_it_and_leaves_it_there(spool: SpoolDir, tmp_path: Path) -> None:
     """P2: the folder is the state: what a person put into done/ is done."""
     witness = Witness(tmp_path / "witness")
-    queuectl(spool, "enqueue", "--id", "job", "--", *witness.command(seconds=60))
+    Spool(spool.root).enqueue(witness.command(seconds=60), id="job")
     with Pool(spool, count=1) as pool:
         pid = wait_until(lambda: command_of(pool, "job"))
         os.rename(spool.path("running", "job.json"), spool.path("done", "job.json"))
@@ -126,9 +127,8 @@ def test_moving_the_file_of_a_running_job_to_done_ends_it_and_leaves_it_there(sp
 def test_what_has_ended_runs_again_when_it_is_dragged_to_pending(spool: SpoolDir, tmp_path: Path) -> None:
     """P7: from dlq/ with all its retries afresh, from done/ once more; a copy is kept beside it; the text follows."""
     witness = Witness(tmp_path / "witness")
-    queuectl(spool, "config", "set", "backoff_base", "0")
-    queuectl(spool, "enqueue", "--id", "dead", "--max-retries", "1", "--", *witness.command(code=3))
-    queuectl(spool, "enqueue", "--id", "done", "--", *witness.command())
+    Spool(spool.root).enqueue(witness.command(code=3), id="dead", max_retries=1, backoff_base=0)
+    Spool(spool.root).enqueue(witness.command(), id="done")
     text = Path(spool.error_path("dead.json"))
     with Pool(spool, count=2):
         ends_with(spool, {"dlq": 1, "done": 1})
@@ -147,7 +147,7 @@ def test_what_has_ended_runs_again_when_it_is_dragged_to_pending(spool: SpoolDir
         assert len(events(spool, "dlq", twin)) == 15 and len(events(spool, "dlq", "dead.json")) == 10
         os.remove(spool.path("dlq", twin))
         os.rename(spool.path("dlq", "dead.json"), spool.path("done", "dead.json"))
-        queuectl(spool, "enqueue", "--id", "next", "--command", SUCCEED)
+        Spool(spool.root).enqueue(SUCCEED, id="next")
         ends_with(spool, {"dlq": 0, "done": 3})
     assert events(spool, "done", "dead.json") == [
         "enqueued", "started", "failed", "started", "failed",

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from queuectl import config
+from queuectl.api import Spool
 from queuectl.clock import Clock
 from queuectl.hooks import DEAD, IDLE, Hooks
 from queuectl.lifecycle import DONE
 from queuectl.spool import SpoolDir
 from tests.helpers import FakeClock, wait_until
-from tests.pool import PYTHON, Pool, is_running, queuectl, tree
+from tests.pool import PYTHON, Pool, is_running, tree
 
 _NOTE = (
     "import json, os, sys\n"
@@ -159,10 +160,12 @@ def test_a_pool_that_is_in_a_hurry_does_not_wait(make: Make, tmp_path: Path) -> 
 def test_a_pool_tells_its_hooks_of_the_dead_the_done_and_the_end(spool: SpoolDir, tmp_path: Path) -> None:
     """From the settings alone, after the job has moved, and before the pool ends."""
     note = tmp_path / "note"
-    for name in ("on_dead", "on_done", "on_idle"):
-        queuectl(spool, "config", "set", f"hooks.{name}", json.dumps([*PYTHON, _NOTE, str(note)]))
-    queuectl(spool, "enqueue", "--id", "bad", "--max-retries", "0", "--command", "exit 3")
-    queuectl(spool, "enqueue", "--id", "good", "--command", "exit 0")
+    text = "".join(
+        f"{name} = {json.dumps([*PYTHON, _NOTE, str(note)])}\n" for name in ("on_dead", "on_done", "on_idle")
+    )
+    Path(spool.settings_path).write_text(f"[hooks]\n{text}")
+    Spool(spool.root).enqueue("exit 3", id="bad", max_retries=0)
+    Spool(spool.root).enqueue("exit 0", id="good")
     with Pool(spool, "--drain", count=2) as pool:
         assert pool.wait() == 0
     found = {row[1][0]: row[0] for row in rows(note)}
