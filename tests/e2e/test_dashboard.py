@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from queuectl.spool import FACTS, METRICS, PAGE, SpoolDir
-from tests.helpers import wait_until
+from tests.helpers import wait_until, write_drop
 from tests.pool import SLEEP, SUCCEED, Pool, command_of, kill, queuectl
 
 
@@ -22,9 +22,9 @@ def facts(spool: SpoolDir) -> dict[str, Any]:
 
 def test_drained_spool_has_a_page_that_tells_how_it_ended(spool: SpoolDir) -> None:
     """Also a pool that lives for less than a second leaves a page, and no file of it is taken for a job (P11)."""
-    queuectl(spool, "config", "set", "metrics", "true")
-    queuectl(spool, "enqueue", "--id", "good", "--command", SUCCEED)
-    queuectl(spool, "enqueue", "--id", "bad", "--max-retries", "0", "--command", "exit 9")
+    Path(spool.settings_path).write_text("metrics = true\n")
+    write_drop(spool, "good.json", {"command": SUCCEED})
+    write_drop(spool, "bad.json", {"command": "exit 9", "max_retries": 0})
     with Pool(spool, "--drain", count=1) as pool:
         assert pool.wait() == 0
     found = facts(spool)
@@ -43,7 +43,7 @@ def test_one_of_two_pools_writes_and_the_other_takes_over(spool: SpoolDir) -> No
         wait_until(lambda: facts(spool).get("workers") == 1)
         kill(first.worker_pids()[0])  # the next one is made by a supervisor that has the dashboard's lock
         first.event("worker_lost")
-        queuectl(spool, "enqueue", "--id", "long", "--", *SLEEP)
+        write_drop(spool, "long.json", {"command": SLEEP})
         first.event("started", "long")
         left = [*first.worker_pids(), wait_until(lambda: command_of(first, "long"))]
         with Pool(spool, count=1).ready() as second:

@@ -96,9 +96,10 @@ def test_counts_alone_hold_no_text_of_a_job(desk: Desk) -> None:
 
 def test_many_jobs_are_named_and_not_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many jobs are done, a bounded number of files is opened, and a second look opens none."""
-    monkeypatch.setattr(survey, "_KEPT", 400)
+    monkeypatch.setattr(survey, "_KEPT", 250)
+    monkeypatch.setattr(survey, "_NAMES_A_STEP", 100)
     data = fsops.read(desk.spool.path(DONE, desk.run(desk.enqueue(id="job"), OK).name), 1 << 20).data
-    for number in range(1500):
+    for number in range(700):
         path = Path(desk.spool.path(DONE, f"job{number:04d}.json"))
         path.write_bytes(data.replace(b'"job"', b'"job%04d"' % number))
     reads, stats = [], []
@@ -107,10 +108,10 @@ def test_many_jobs_are_named_and_not_read(desk: Desk, monkeypatch: pytest.Monkey
     monkeypatch.setattr(fsops, "sig_of", lambda path: stats.append(path) or sig_of(path))
     made = Survey(desk.spool, is_full=True)
     found = take(made)
-    assert found.counts[DONE] == 1501
+    assert found.counts[DONE] == 701
     assert len(found.finishes) == len(reads) == ROWS
-    assert len(stats) == 400
-    assert desk.spool.path(DONE, "job1499.json") in stats and desk.spool.path(DONE, "job1100.json") in stats
+    assert len(stats) == 250
+    assert desk.spool.path(DONE, "job0699.json") in stats and desk.spool.path(DONE, "job0450.json") in stats
     reads.clear()
     assert take(made) == found
     assert reads == []
