@@ -17,6 +17,25 @@ from queuectl import config
 from queuectl.cli import group
 
 HERE = Path(__file__).parent
+HOOKS = """\
+## Hooks
+
+A name with a dot is a key in a table: `hooks.on_dead = [...]`, or at the end of the file
+
+```toml
+[hooks]
+on_dead = ["notify-send", "A job is dead"]
+```
+
+A hook is a program that the pool starts, in the folder that the pool was started in. It gets the path of the job's file
+as its last argument and as `QUEUECTL_RECORD`, and `QUEUECTL_EVENT` (`dead`, `done` or `idle`) and `QUEUECTL_SPOOL`.
+What it prints goes nowhere. Two run at once and a hundred wait; more are passed over, with one warning. After 30 s
+it is killed, on POSIX with what it started. One that fails is told of once, until it works again, and changes nothing.
+
+Each pool starts its own: for the jobs that it ran, and `on_idle` when it has run something and sees nothing left that
+waits (also for a later time) or runs. A pool that ends waits for its hooks, up to 30 seconds, or 3 where it was
+stopped. None is owed: what a killed pool had not started is not made up for.
+""".splitlines()
 
 
 def commands() -> Iterator[tuple[str, Any]]:
@@ -59,9 +78,10 @@ def settings_text() -> str:
         "|---|---|---|---|",
     ]
     lines += [
-        f"| `{setting.name}` | `{setting.default}` | {setting.allowed} | {setting.meaning} |"
+        f"| `{setting.name}` | `{config.show(setting.default)}` | {setting.allowed} | {setting.meaning} |"
         for setting in config.SETTINGS
     ]
+    lines += ["", *HOOKS]
     return "\n".join(lines) + "\n"
 
 

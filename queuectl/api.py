@@ -373,6 +373,7 @@ class Spool:
         fsops.append(found.path, len(stored.data), offset, text, sync=sync)
         name = names.waiting_name(stored.record.id, None, stored.record.priority)
         name = self.folder.move(found, PENDING, name, self._rng)
+        self._forget_error(found)
         if sync:
             fsops.sync_folder(self.folder.folder(PENDING))
         return self.load(PENDING, name)
@@ -391,6 +392,12 @@ class Spool:
         from queuectl.cancelling import Cancelling
 
         return Cancelling(self, clock=self._clock, rng=self._rng).cancel(job_id, by=by, reason=reason)
+
+    def _forget_error(self, found: Located) -> None:
+        if found.state == DLQ:
+            from queuectl import errortext
+
+            errortext.forget(self.folder, found.name)
 
     def mended(self, found: Located) -> Stored:
         """A record whose end was torn (a requeue that was cut short by a power cut), cut back to its last event."""
@@ -476,6 +483,7 @@ class Spool:
         for log in logs:
             fsops.unlink(log)
         fsops.unlink(found.path)
+        self._forget_error(found)
 
     def logs(self, job_id: str) -> list[str]:
         """The paths of a job's logs, first attempt first."""

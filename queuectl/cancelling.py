@@ -11,7 +11,7 @@ import random
 import time
 from typing import Any
 
-from queuectl import api, cancels, fsops, intake, names, record
+from queuectl import api, cancels, errortext, fsops, intake, names, record
 from queuectl.clock import Clock
 from queuectl.errors import DamagedRecordError, QueuectlError, SpoolUnavailableError, UnknownJobError
 from queuectl.lifecycle import DLQ, PENDING, RUNNING
@@ -79,6 +79,7 @@ class Cancelling:
         name = self._spool.folder.move(found, DLQ, record_name(job_id), self._rng)
         if sync:
             fsops.sync_folder(self._spool.folder.folder(DLQ))
+        errortext.write(self._spool.folder, name, rng=self._rng)
         return self._spool.load(DLQ, name)
 
     def _read(self, found: Located) -> Stored:

@@ -82,6 +82,7 @@ def run(spool: SpoolDir, *, repair: bool, names_only: bool, clock: Clock, rng: r
     around.old_leases(pool_lives=pool_lives)
     around.old_pools(all_looked_at=not names_only and not looked.skipped)
     around.reasons()
+    around.error_texts()
     around.foreign()
     around.logs(looked.knows)
     return Checked(findings.found, looked.counts, looked.skipped)

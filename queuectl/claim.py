@@ -22,7 +22,7 @@ import os
 import random
 from typing import Any, NamedTuple
 
-from queuectl import batch, fsops, intake, job, names, record, rejects, times
+from queuectl import batch, errortext, fsops, intake, job, names, record, rejects, times
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError, InvalidJobError
@@ -228,11 +228,15 @@ class Claims(Settlements):
         events.append(record.event("started", now_at, attempt=attempt, worker=self._worker, lease=lease))
         offset, text = record.append(len(data), events, empty=not item.history)
         fsops.append(here.path, len(data), offset, text, sync=self._sync_all)
+        if len(events) > 1:
+            errortext.forget(self._spool, here.name)
         return Claimed(item, data[:offset] + text, attempt=attempt, failures=standing.failures, lease=lease)
 
     def _abandon(self, here: Located, item: record.Record, data: bytes, standing: record.Standing) -> Declined:
         claimed = Claimed(item, data, attempt=standing.starts, failures=standing.failures, lease="")
-        settled = self.settle(claimed, Outcome("abandoned", reason="its worker died"))
+        settled = self.settle(
+            claimed, Outcome("abandoned", reason="its worker died, or its file was moved while it ran")
+        )
         return Declined("dead" if settled.to == DLQ else "later", settled.name, due_at=settled.due_at)
 
     # --------------------------------------------------------------------------------------------------- intake

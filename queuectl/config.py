@@ -7,7 +7,8 @@ test that every setting is documented. Reads its one file; `edit` and `remove` o
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from queuectl import times
@@ -19,16 +20,26 @@ SETTINGS_MAX_BYTES = 1024 * 1024
 FOREVER = "forever"
 DURABILITIES = ("queue", "full", "off")
 SHELLS = ("auto", "sh", "bash", "zsh", "cmd", "powershell", "pwsh")
+FULL, COUNTS, OFF = "full", "counts", "off"
+DASHBOARDS = (FULL, COUNTS, OFF)
 
 
 class Setting(NamedTuple):
-    """One setting: `check` turns a TOML value into the value used, or raises ValueError."""
+    """One setting: `check` turns a TOML value into the value used, or raises ValueError.
+
+    A name with a dot is a key in a table of the file: `hooks.on_dead` is `on_dead` in `[hooks]`.
+    """
 
     name: str
     default: Any
     allowed: str
     check: Callable[[Any], Any]
     meaning: str
+
+    @property
+    def field(self) -> str:
+        """Its name in `Settings`."""
+        return self.name.rpartition(".")[2]
 
 
 def _integer(low: int, high: int) -> Callable[[Any], int]:
@@ -47,6 +58,12 @@ def _number(low: float, high: float) -> Callable[[Any], float]:
         return value
 
     return check
+
+
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
 
 
 def _duration(low_s: float, high_s: float, *, forever: bool = False) -> Callable[[Any], float | None]:
@@ -70,6 +87,15 @@ def _one_of(*words: str) -> Callable[[Any], str]:
     return check
 
 
+def _command(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(word, str) and "\0" not in word for word in value):
+        raise ValueError
+    if value and not value[0].strip():
+        raise ValueError
+    return tuple(value)
+
+
+_HOOK = 'a list: a program and its arguments, such as ["notify-send", "dead"]; [] for none'
 _DAY_S = 86400.0
 _CENTURY_S = times.LONGEST_S
 
@@ -158,8 +184,44 @@ SETTINGS: tuple[Setting, ...] = (
         _duration(0, _CENTURY_S, forever=True),
         "How long dead jobs and their logs are kept.",
     ),
+    Setting(
+        "dashboard",
+        FULL,
+        "one of " + ", ".join(DASHBOARDS),
+        _one_of(*DASHBOARDS),
+        "What status.html and status.json show; counts = no commands, outputs and names of jobs; off = not written.",
+    ),
+    Setting(
+        "metrics",
+        False,
+        "true or false",
+        _boolean,
+        "Whether queuectl.prom is written too: figures for Prometheus, to be read by its node exporter.",
+    ),
+    Setting(
+        "hooks.on_dead",
+        [],
+        _HOOK,
+        _command,
+        "Started by the pool, without a shell, when a job has moved to dlq/; the path of its file is added at the end.",
+    ),
+    Setting(
+        "hooks.on_done",
+        [],
+        _HOOK,
+        _command,
+        "The same when a job has moved to done/. Two hooks run at once, a hundred wait, others are passed over.",
+    ),
+    Setting(
+        "hooks.on_idle",
+        [],
+        _HOOK,
+        _command,
+        "The same, without a path, when a pool that has run something finds that nothing waits or runs any more.",
+    ),
 )
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
+_TABLES = frozenset(setting.name.partition(".")[0] for setting in SETTINGS if "." in setting.name)
 
 
 class Settings(NamedTuple):
@@ -177,6 +239,11 @@ class Settings(NamedTuple):
     durability: str
     keep_done: float | None
     keep_dlq: float | None
+    dashboard: str
+    metrics: bool
+    on_dead: tuple[str, ...]
+    on_done: tuple[str, ...]
+    on_idle: tuple[str, ...]
 
     @property
     def retry_defaults(self) -> RetryDefaults:
@@ -223,7 +290,7 @@ def check(name: str, value: Any, *, path: str = "") -> Any:
 
 def defaults() -> Settings:
     """The settings of a spool whose file says nothing."""
-    return Settings(**{known.name: known.check(known.default) for known in SETTINGS})
+    return Settings(**{known.field: known.check(known.default) for known in SETTINGS})
 
 
 def parse(text: str, *, path: str = "") -> Settings:
@@ -232,7 +299,7 @@ def parse(text: str, *, path: str = "") -> Settings:
     Raises:
         InvalidSettingsError: no TOML, an unknown key or a value out of range; names file, key and what is allowed.
     """
-    return Settings(**{known.name: known.check(known.default) for known in SETTINGS} | given(text, path=path))
+    return defaults()._replace(**{_BY_NAME[name].field: value for name, value in given(text, path=path).items()})
 
 
 def given(text: str, *, path: str = "") -> dict[str, Any]:
@@ -248,7 +315,7 @@ def given(text: str, *, path: str = "") -> dict[str, Any]:
             f"{path or SETTINGS_NAME} is not valid TOML", path=path, cause=str(error), hint="correct the line it names"
         ) from error
     values: dict[str, Any] = {}
-    for key, value in table.items():
+    for key, value in flat(table).items():
         if key not in _BY_NAME:
             near = difflib.get_close_matches(key.lower().replace("-", "_"), _BY_NAME, n=1, cutoff=0.5)
             raise InvalidSettingsError(
@@ -259,6 +326,17 @@ def given(text: str, *, path: str = "") -> dict[str, Any]:
             )
         values[key] = check(key, value, path=path)
     return values
+
+
+def flat(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A parsed settings file with the keys of its tables written with a dot."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        if key in _TABLES and isinstance(value, dict):
+            found.update({f"{key}.{inner}": each for inner, each in value.items()})
+        else:
+            found[key] = value
+    return found
 
 
 def load(path: str) -> Settings:
@@ -285,16 +363,27 @@ def read(path: str) -> str:
 
 def show(value: Any) -> str:
     """A setting's value as it is written in the file and shown to a person."""
+    if isinstance(value, list | tuple):
+        return json.dumps(list(value), ensure_ascii=False)
     return value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else f"{value}"
 
 
 def from_word(name: str, word: str) -> Any:
-    """The TOML value for what was typed on a command line (`5`, `0.5`, `10m`, `full`), checked.
+    """The TOML value for what was typed on a command line (`5`, `0.5`, `10m`, `full`, `["a", "b"]`), checked.
 
     Raises:
         InvalidSettingsError: as `check`.
     """
     known = setting(name)
+    if word.startswith("["):
+        try:
+            listed = json.loads(word)
+        except (ValueError, RecursionError):
+            listed = word
+        check(known.name, listed)
+        return listed
+    if isinstance(known.default, bool) and word.lower() in ("true", "false"):
+        return word.lower() == "true"
     for kind in (int, float):
         try:
             value: Any = kind(word)
@@ -312,13 +401,20 @@ def edit(text: str, name: str, value: Any) -> str:
 
     document = tomlkit.parse(text)
     commented = f"# {name} = "
+    section, _, key = name.rpartition(".")
+    if section in document:
+        document[section][key] = value
+        return tomlkit.dumps(document)
     if name not in document and any(line.startswith(commented) for line in text.splitlines()):
         # The default file carries each setting commented out under its explanation: put the value there.
         lines = text.splitlines()
         at = next(i for i, line in enumerate(lines) if line.startswith(commented))
         lines.insert(at + 1, f"{name} = {tomlkit.item(value).as_string()}")
         return "\n".join(lines) + "\n"
-    document[name] = value
+    if section:
+        document[section] = {key: value}
+    else:
+        document[name] = value
     return tomlkit.dumps(document)
 
 
@@ -327,7 +423,9 @@ def remove(text: str, name: str) -> str:
     import tomlkit
 
     document = tomlkit.parse(text)
-    document.pop(name, None)
+    section, _, key = name.rpartition(".")
+    table: Any = document.get(section, {}) if section else document
+    table.pop(key, None)
     return tomlkit.dumps(document)
 
 
@@ -339,6 +437,6 @@ def default_text() -> str:
         "# Workers read this file when they start, and refuse to start on a mistake in it.",
     ]
     for known in SETTINGS:
-        shown = f'"{known.default}"' if isinstance(known.default, str) else known.default
+        shown = f'"{known.default}"' if isinstance(known.default, str) else show(known.default)
         lines += ["", f"# {known.meaning}", f"# Takes {known.allowed}.", f"# {known.name} = {shown}"]
     return "\n".join(lines) + "\n"

@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Callable, Iterable
 
-from queuectl import fsops, names, record
+from queuectl import errortext, fsops, names, record
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.faults import Fault, Judge, View, stem_of
@@ -63,6 +63,7 @@ class Examination:
         outputs: Iterable[str] = (),
     ) -> None:
         self._spool = spool
+        self._rng = rng
         self._findings = findings
         self._names_only = names_only
         self._pool_lives = pool_lives
@@ -330,6 +331,8 @@ class Examination:
         settled = self._settlements.rescue(name)
         if settled is None:
             raise GoneError
+        if settled.to == DLQ:
+            errortext.write(self._spool, settled.name, rng=self._rng)
         return f"it is {settled.to}/{settled.name} now"
 
 

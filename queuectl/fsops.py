@@ -398,9 +398,9 @@ def _move(source: str, target: str) -> None:
     os.rename(source, target)
 
 
-def replace(source: str, target: str) -> None:
+def replace(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S) -> None:
     """Rename over `target`: only for a fresh copy of the same job, and for files of our own machinery."""
-    _patiently(lambda: os.replace(source, target))
+    _patiently(lambda: os.replace(source, target), patience_s)
 
 
 def publish(source: str, target: str) -> None:

@@ -13,7 +13,7 @@ import os
 import random
 from collections.abc import Callable
 
-from queuectl import batch, fsops, intake, names, pools, record, rejects
+from queuectl import batch, errortext, fsops, intake, names, pools, record, rejects
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError
@@ -23,7 +23,7 @@ from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
 from queuectl.locks import NamedLock
 from queuectl.output import keep_output
 from queuectl.settle import Stripes
-from queuectl.spool import LOGS, REASON_ENDING, RECORD_MAX_BYTES, Located, SpoolDir
+from queuectl.spool import BOARD, LOGS, REASON_ENDING, RECORD_MAX_BYTES, Located, SpoolDir
 
 # No write takes as long as this; a producer that was stopped for longer fails when it goes on, and says so.
 UNFINISHED_S = 3600.0
@@ -252,6 +252,10 @@ class Leftovers:
                 found += [name for name in fsops.names(self._spool.folder(state)) if names.is_batch(name)]
             for name in found:
                 self._findings.info("foreign", f"{state}/{name}", "is no file of queuectl; left alone")
+        for name in BOARD:
+            path = os.path.join(self._spool.root, name)
+            if os.path.isdir(path) and not os.path.islink(path):
+                self._findings.info("foreign", name, "is a folder, where the dashboard would be written; left alone")
 
     def reasons(self) -> None:
         """Texts without their file, and rejected files without a text (P6)."""
@@ -270,6 +274,17 @@ class Leftovers:
                     text = "lies there without a reason"
                     act = self._act_explain(name)
                     self._findings.problem("unexplained", f"{REJECTED}/{name}", text, "given one", act)
+
+    def error_texts(self) -> None:
+        """Texts in dlq/ whose job is no more there; those that somebody changed are somebody's."""
+        for name in errortext.orphans(self._spool):
+            if os.path.lexists(self._spool.path(DLQ, errortext.job_file(name))):
+                continue
+            if errortext.is_ours(self._spool, name):
+                text = f"tells of a job that is no more in {DLQ}/"
+                self._note("error-text", f"{DLQ}/{name}", text, "deleted", _unlink(self._spool.path(DLQ, name)))
+            else:
+                self._findings.info("foreign", f"{DLQ}/{name}", "is no file of queuectl; left alone")
 
     def _is_unexplained(self, name: str) -> bool:
         return os.path.lexists(self._spool.path(REJECTED, name)) and not os.path.lexists(self._spool.reason_path(name))

@@ -86,14 +86,14 @@ def _waiting(spool: Spool, found: Located, now_at: float) -> list[Reason]:
     """What keeps a waiting job from being started."""
     pools = report.live_pools(spool.folder)
     workers = sum(pool.count for pool in pools)
-    reasons = [made for made in (_untrusted(spool), _paused(spool), _held(found)) if made is not None]
+    reasons = [made for made in (_untrusted(spool), _paused(spool)) if made is not None]
     if not workers:
         reasons.append(Reason("no_workers", "no workers run", "queuectl worker start"))
+    if names.is_held(found.name):
+        return [*reasons, Reason("held", "somebody holds it", f"queuectl release {_stem(found.name)}")]
     own = _arriving(spool, found) or _due(spool, found, now_at)
     if own is not None:
         return [*reasons, own]
-    if names.is_held(found.name):
-        return reasons
     before = report.in_run_order(spool.folder.waiting_names(), now_at)
     before = before[: before.index(found.name)] if found.name in before else []
     runs = _runs(spool)
@@ -119,15 +119,7 @@ def _paused(spool: Spool) -> Reason | None:
     text = "the spool is paused" + (f": {why}" if why else "")
     if (until_at := spool.folder.paused_until()) is not None:
         text += f" (until {times.to_text(until_at)})"
-    return Reason("paused", text, f"queuectl resume   (or delete {spool.folder.paused_path})")
-
-
-def _held(found: Located) -> Reason | None:
-    if not names.is_held(found.name):
-        return None
-    job_id = _stem(found.name)
-    change = f"queuectl release {job_id}   (or take ,hold out of the name {PENDING}/{found.name})"
-    return Reason("held", "somebody holds it, so it is not run", change)
+    return Reason("paused", text, f"queuectl resume, or delete {spool.folder.paused_path}")
 
 
 def _arriving(spool: Spool, found: Located) -> Reason | None:

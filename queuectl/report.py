@@ -18,6 +18,7 @@ from queuectl.spool import REASON_ENDING, SpoolDir
 
 if TYPE_CHECKING:
     from queuectl.pools import PoolInfo
+    from queuectl.snapshot import Snapshot
 
 # Files looked at to find the oldest waiting one among names that do not tell their time.
 _LOOK_AT_MOST = 200
@@ -146,7 +147,7 @@ def collect(spool: SpoolDir, *, now_at: float) -> Status:
     )
 
 
-def advise(status: Status) -> Advice:
+def advise(status: Status | Snapshot) -> Advice:
     """What to do next, most pressing first."""
     counts = status.counts
     if status.paused is not None:
@@ -270,12 +271,12 @@ def _oldest(spool: SpoolDir, ready: list[str]) -> tuple[str, float | None]:
             told = name if told is None or name < told else told
         elif len(others) < _LOOK_AT_MOST:
             others.append(name)
-    found = [pair for name in (*([told] if told else []), *others) if (pair := _since(spool, name)) is not None]
+    found = [pair for name in (*([told] if told else []), *others) if (pair := since(spool, name)) is not None]
     oldest_since, oldest_id = min(found, default=(None, ""))
     return oldest_id, oldest_since
 
 
-def _since(spool: SpoolDir, name: str) -> tuple[float, str] | None:
+def since(spool: SpoolDir, name: str) -> tuple[float, str] | None:
     """Since when a job waits: its last return to pending/, or for a drop the time of its file."""
     item = _read(spool, PENDING, name)
     if item is None:
@@ -283,8 +284,8 @@ def _since(spool: SpoolDir, name: str) -> tuple[float, str] | None:
         parts = names.parse(name)
         return None if sig is None else (sig.mtime_ns / 1e9, parts.stem if parts else name)
     last = record.standing(item).last
-    since = instant(last.due_at or last.at) if last is not None else None
-    return None if since is None else (since, item.id)
+    since_at = instant(last.due_at or last.at) if last is not None else None
+    return None if since_at is None else (since_at, item.id)
 
 
 def _runs(spool: SpoolDir, listed: Sequence[str], *, some_pool_lives: bool) -> list[Run]:
@@ -299,7 +300,7 @@ def _runs(spool: SpoolDir, listed: Sequence[str], *, some_pool_lives: bool) -> l
             from queuectl import lease  # brings portalocker: only where there is something to ask
 
             alive = lease.is_alive(spool, start.lease)
-        found.append(Run(item.id, start.attempt, start.worker, instant(start.at), _text(item.command), alive))
+        found.append(Run(item.id, start.attempt, start.worker, instant(start.at), command_text(item.command), alive))
     return found
 
 
@@ -310,7 +311,7 @@ def _failure(spool: SpoolDir, name: str) -> Failure | None:
     standing = record.standing(item)
     ended_at = None if standing.last is None else instant(standing.last.at)
     error = standing.error or (standing.last.event if standing.last is not None else "")
-    return Failure(item.id, ended_at, error, _text(item.command))
+    return Failure(item.id, ended_at, error, command_text(item.command))
 
 
 def live_pools(spool: SpoolDir) -> list[PoolInfo]:
@@ -322,7 +323,8 @@ def live_pools(spool: SpoolDir) -> list[PoolInfo]:
     return pools.live(spool)
 
 
-def _text(command: str | list[str]) -> str:
+def command_text(command: str | list[str]) -> str:
+    """A command on one line."""
     return command if isinstance(command, str) else shlex.join(command)
 
 

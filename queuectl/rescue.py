@@ -13,12 +13,12 @@ import os
 import random
 from typing import NamedTuple
 
-from queuectl import batch, fsops
+from queuectl import batch, errortext, fsops
 from queuectl.claim import Claims
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError
-from queuectl.lifecycle import RUNNING
+from queuectl.lifecycle import DLQ, RUNNING
 from queuectl.locks import NamedLock
 from queuectl.settle import Settled, Stripes
 from queuectl.spool import SpoolDir
@@ -73,6 +73,8 @@ class Rescue:
             except PermissionError:
                 continue  # a mode that nobody may read, or a handle that shares nothing: seen at a later pass
             if settled is not None:
+                if settled.to == DLQ:
+                    errortext.write(self._spool, settled.name, rng=self._rng)
                 found.append(Rescued(job_id, settled))
         self.foreign = foreign
         return found

@@ -11,7 +11,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from queuectl import fsops, record, times
+from queuectl import errortext, fsops, record, times
 from queuectl.batch import DONE_ENDING
 from queuectl.clock import Clock
 from queuectl.config import Settings
@@ -87,7 +87,10 @@ class Retention:
             # The logs first: what a crash leaves is a job without them, which the next pass deletes.
             for attempt in range(1, record.standing(stored.record).starts + 1):
                 fsops.unlink(self._spool.log_path(stored.record.id, attempt))
-            return int(fsops.unlink(path))
+            deleted = fsops.unlink(path)
+            if state == DLQ:
+                errortext.forget(self._spool, name)
+            return int(deleted)
         finally:
             stripe.release()
 

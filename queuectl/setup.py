@@ -1,18 +1,24 @@
-"""Making a spool: its folders, its commented settings and the README for whoever opens it."""
+"""Making a spool: its folders, its commented settings, the texts for whoever opens it, and jobs to copy.
+
+What a new spool has in its folders lies in new_spool/, as it lies in a spool.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import os
 import random
 from importlib import resources
 
-from queuectl import config, fsops
+from queuectl import config, fsops, job
 from queuectl.errors import SpoolUnavailableError
-from queuectl.spool import SpoolDir
+from queuectl.lifecycle import REJECTED, STATES
+from queuectl.spool import EXAMPLES, SpoolDir
 
 
 def create(spool: SpoolDir, *, rng: random.Random) -> bool:
     """Make what is missing of a spool; True where there was none before. What is there is not touched.
+
+    The examples come with a new spool only: they are for its owner to delete.
 
     Raises:
         SpoolUnavailableError: a folder or file cannot be made.
@@ -20,14 +26,46 @@ def create(spool: SpoolDir, *, rng: random.Random) -> bool:
     new = fsops.sig_of(spool.settings_path) is None
     spool.make_folders()
     try:
-        for path, text in ((spool.settings_path, config.default_text()), (spool.readme_path, readme_text())):
+        if new and fsops.sig_of(spool.examples_dir) is None:
+            fsops.make_folder(spool.examples_dir)
+            for name in _names(EXAMPLES):
+                _make(spool, os.path.join(spool.examples_dir, name), text_of(EXAMPLES, name), rng)
+        for folder in (*STATES, REJECTED):
+            for name in _names(folder):
+                if fsops.sig_of(path := spool.path(folder, name)) is None:
+                    _make(spool, path, text_of(folder, name), rng)
+        for path, text in (
+            (spool.schema_path, job.schema_text),
+            (spool.settings_path, config.default_text),
+            (spool.readme_path, readme_text),
+        ):
             if fsops.sig_of(path) is None:
-                temporary = spool.write_temporary("setup", text.encode(), rng=rng, sync=False)
-                with contextlib.suppress(FileExistsError):
-                    fsops.publish(temporary, path)
+                _make(spool, path, text(), rng)
     except OSError as error:
         raise SpoolUnavailableError(f"cannot make the spool {spool.root}", path=spool.root, cause=str(error)) from error
     return new
+
+
+def _make(spool: SpoolDir, path: str, text: str, rng: random.Random) -> None:
+    temporary = spool.write_temporary("setup", text.encode(), rng=rng, sync=False)
+    try:
+        fsops.publish(temporary, path)
+    except FileExistsError:
+        fsops.unlink(temporary)
+
+
+def _names(folder: str) -> list[str]:
+    return sorted(item.name for item in (resources.files("queuectl") / "new_spool" / folder).iterdir())
+
+
+def text_of(folder: str, name: str) -> str:
+    """A file of a new spool: the README.txt of a state's folder, or one of the examples."""
+    return (resources.files("queuectl") / "new_spool" / folder / name).read_text(encoding="utf-8")
+
+
+def examples() -> dict[str, str]:
+    """The files in examples/ of a new spool, by name."""
+    return {name: text_of(EXAMPLES, name) for name in _names(EXAMPLES)}
 
 
 def readme_text() -> str:

@@ -1,9 +1,12 @@
 """The spool folder: where everything lies and what each file is called. The only module that knows these names.
 
     pending/ running/ done/ dlq/   the states; a job is one file in exactly one of them (promise P2)
+                                   (dlq/ID.error.txt says in words why the job beside it is dead)
     rejected/                      what could not become a job, each beside NAME.reason.txt (P6)
     logs/                          ID.ATTEMPT.log, what a command printed
-    queuectl.toml, README.md, PAUSED
+    examples/                      jobs to copy; nothing in it is run
+    queuectl.toml, README.md, job.schema.json, PAUSED
+    status.html, status.json, queuectl.prom   what a supervisor writes for people and programs to look at
     .queuectl/                     tmp/ (unfinished writes), locks/ (stripes), leases/, pools/, taken/ (batch files),
                                    cancels/ (runs that are to end)
 
@@ -12,6 +15,7 @@ Nothing here decides anything: it finds, reads, names and moves.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -24,15 +28,22 @@ from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
 
 MACHINERY = ".queuectl"
 LOGS = "logs"
+EXAMPLES = "examples"
 PAUSED = "PAUSED"
 _UNTIL = "until "
+README_TXT = "README.txt"
+# The dashboard. They lie beside the folders, where no job ever is, and are for looking at only.
+PAGE, FACTS, METRICS = "status.html", "status.json", "queuectl.prom"
+BOARD = (PAGE, FACTS, METRICS)
 REASON_ENDING = ".reason.txt"
+ERROR_ENDING = ".error.txt"
 FOLDERS = (
     *STATES,
     REJECTED,
     LOGS,
     *(os.path.join(MACHINERY, part) for part in ("tmp", "locks", "leases", "pools", "taken", "cancels")),
 )
+_KNOWN = frozenset({".gitignore", ".gitkeep", README_TXT})
 # Far above what a history grows to; a larger file in a state folder is somebody else's.
 RECORD_MAX_BYTES = 64 * 1024 * 1024
 # What a lease may be named. Its name stands in records, which others can write: it must not lead out of its folder.
@@ -71,6 +82,9 @@ class SpoolDir:
         self.settings_path = os.path.join(self.root, config.SETTINGS_NAME)
         self.paused_path = os.path.join(self.root, PAUSED)
         self.readme_path = os.path.join(self.root, "README.md")
+        self.schema_path = os.path.join(self.root, "job.schema.json")
+        self.examples_dir = os.path.join(self.root, EXAMPLES)
+        self.dashboard_lock_path = os.path.join(self.machinery, "dashboard.lock")
 
     @classmethod
     def open(cls, root: str | os.PathLike[str]) -> SpoolDir:
@@ -133,15 +147,15 @@ class SpoolDir:
         """The text beside a rejected file."""
         return self.path(REJECTED, name + REASON_ENDING)
 
+    def error_path(self, name: str) -> str:
+        """The text beside a dead job's file."""
+        return self.path(DLQ, name.removesuffix(".json") + ERROR_ENDING)
+
     # ------------------------------------------------------------------------------------------------- listings
 
     def waiting_names(self) -> list[str]:
         """The names in pending/ that may be jobs or batches; one listing."""
-        return [
-            name
-            for name in fsops.names(self._folders[PENDING])
-            if name.endswith((".json", ".jsonl")) and not names.is_temporary(name)
-        ]
+        return [name for name in fsops.names(self._folders[PENDING]) if may_be_job(name)]
 
     def job_names(self, state: str) -> list[str]:
         """The names of job files in a state folder, sorted (generated ids: oldest first)."""
@@ -156,10 +170,10 @@ class SpoolDir:
         jobs: list[str] = []
         foreign: list[str] = []
         for name in fsops.names(self._folders[state]):
-            if name.endswith((".json", ".jsonl")) and not names.is_temporary(name):
+            if may_be_job(name):
                 if name.endswith(".json"):
                     jobs.append(name)
-            elif not name.endswith(REASON_ENDING) and name not in (".gitignore", ".gitkeep", "README.txt"):
+            elif is_foreign(name):
                 foreign.append(name)
         return sorted(jobs), sorted(foreign)
 
@@ -225,7 +239,7 @@ class SpoolDir:
             return content
         return fsops.read(path, RECORD_MAX_BYTES, patience_s=patience_s)
 
-    def read(self, state: str, name: str) -> Stored:
+    def read(self, state: str, name: str, *, patience_s: float = fsops.SHARING_DEADLINE_S) -> Stored:
         """Read and decode a framed record.
 
         Raises:
@@ -233,7 +247,7 @@ class SpoolDir:
             OSError: as `fsops.read`.
         """
         path = self.path(state, name)
-        content = self.read_document(path)
+        content = self.read_document(path, patience_s=patience_s)
         if content.oversize or not record.is_framed(content.data):
             raise DamagedRecordError(f"{path} is not a record of queuectl", path=path)
         return Stored(record.decode(content.data, path=path), content.data, content.sig)
@@ -280,6 +294,20 @@ class SpoolDir:
             raise SpoolUnavailableError(
                 f"cannot read {self.settings_path}", path=self.settings_path, cause=str(error)
             ) from error
+
+    def write_board(self, name: str, text: str, *, rng: random.Random) -> None:
+        """Put PAGE, FACTS or METRICS there in one step; a link or a read-only file in its place is replaced.
+
+        Raises:
+            OSError: it cannot be written (full, read-only, a folder of that name); nothing is left behind.
+        """
+        temporary = self.write_temporary(name, text.encode("utf-8", "replace"), rng=rng, sync=False)
+        try:
+            fsops.replace(temporary, os.path.join(self.root, name), patience_s=fsops.GLANCE_S)
+        except OSError:
+            with contextlib.suppress(OSError):
+                fsops.unlink(temporary)
+            raise
 
     def write_settings(self, text: str, *, rng: random.Random) -> None:
         """Replace queuectl.toml by `text` in one step."""
@@ -328,6 +356,16 @@ def is_spool(root: str) -> bool:
     return os.path.isfile(os.path.join(root, config.SETTINGS_NAME)) or (
         os.path.isdir(os.path.join(root, PENDING)) and os.path.isdir(os.path.join(root, MACHINERY))
     )
+
+
+def may_be_job(name: str) -> bool:
+    """True for a name of a job or, in pending/ and rejected/, of a batch."""
+    return name.endswith((".json", ".jsonl")) and not names.is_temporary(name)
+
+
+def is_foreign(name: str) -> bool:
+    """True where a name that is no job's is not ours either (P11)."""
+    return not name.endswith((REASON_ENDING, ERROR_ENDING)) and name not in _KNOWN
 
 
 def _lease_name(lease: str) -> str:

@@ -15,17 +15,20 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import wait
 from typing import NamedTuple
 
-from queuectl import cancels, check, fsops, pools, slots, worker
+from queuectl import cancels, check, fsops, hooks, pools, slots, worker
 from queuectl.aftermath import Aftermath
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Claims, Declined
 from queuectl.clock import Clock
 from queuectl.config import Settings
+from queuectl.dashboard import Dashboard
 from queuectl.dispatch import Dispatch
 from queuectl.doorbell import Doorbell
 from queuectl.errors import DamagedRecordError
+from queuectl.errortext import OrphanTexts
 from queuectl.feeder import Feeder
-from queuectl.lifecycle import PENDING, RUNNING
+from queuectl.hooks import Hooks
+from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.pools import NOW, Pool, StopSummary
 from queuectl.record import is_due, standing
 from queuectl.rejects import RejectedFiles
@@ -51,6 +54,9 @@ _START_AGAIN_S = 1.0
 _ARM_AGAIN_S = 5.0
 # With more names in memory than this a worker is spawned: a copy of this process would keep a copy of them.
 _FORK_UNTIL = 100_000
+# A pool that has nothing left to do waits for its hooks for as long as one may take; one that is stopped does not.
+_HOOKS_WITHIN_S = 30.0
+_HOOKS_STOPPED_WITHIN_S = 3.0
 # Records looked at, at most, when the clock was set back.
 _RECHECK_AT_MOST = 2000
 
@@ -96,6 +102,8 @@ class Supervisor:
         self._rescue = Rescue(spool, settings, self._claims, self._stripes, clock=clock, rng=rng)
         self._rejected = RejectedFiles(spool, settings, clock=clock, rng=rng)
         self._retention = Retention(spool, settings, self._stripes, clock=self._clock)
+        self._orphan_texts = OrphanTexts(spool, clock=self._clock)
+        self._dashboard = Dashboard(spool, settings, clock=clock, rng=rng)
         self._aftermath: Aftermath | None = None
         self._arrivals = Arrivals(spool, settle_s=settings.settle_s, clock=self._clock)
         self._feeder = Feeder()
@@ -119,6 +127,14 @@ class Supervisor:
         self._stopping = Stopping(self._slots, settings)
         self._cancelled: set[tuple[str, int]] = set()
         """Runs whose workers were told to end them."""
+        self._hooks = Hooks(
+            spool,
+            settings,
+            cwd=options.cwd,
+            clock=clock,
+            tell=lambda text: self._tell(Notice("warning", "hook", text)),
+        )
+        self._idle_told = True
         self._finished = 0
         self._released: list[str] = []
         self._paused = False
@@ -154,6 +170,7 @@ class Supervisor:
                 self._tell_round()
                 self._hear(self._timeout_s())
                 self._work()
+            self._finish_hooks()
         finally:
             try:
                 self._tell_round()
@@ -234,6 +251,7 @@ class Supervisor:
         with self._troubles_told():
             for rescued in self._rescue.look(mine):
                 self._tell(rescued)
+                self._fire(rescued.settled.to, rescued.settled.name)
                 if rescued.settled.to == PENDING:
                     self._dispatch.add([rescued.settled.name])
         for slot in self._slots:
@@ -245,9 +263,14 @@ class Supervisor:
             self._next_housekeeping_s = now_s + _HOUSEKEEPING_S
             with self._troubles_told():
                 self._rescue.sweep_leases()
+                self._orphan_texts.sweep()
+        self._hooks.step()
+        self._tell_idle()
         with self._troubles_told():
             self._retention.step()
             self._mend()
+        if trouble := self._dashboard.step():
+            self._tell(Notice("warning", "dashboard", trouble))
         self._recheck_clock()
 
     def _cancel_runs(self) -> None:
@@ -313,6 +336,8 @@ class Supervisor:
             self._dispatch.passed(slot, report.name, report.declined)
             if report.declined.why == "split":
                 self._next_scan_s = 0.0
+            elif report.declined.why == "dead":
+                self._fire(DLQ, report.declined.name)
             return
         if isinstance(report, Trouble):
             self._take_trouble(report.text)
@@ -325,6 +350,7 @@ class Supervisor:
         elif isinstance(report, Vanished):
             self._dispatch.vanished(slot, report.job_id)
             self._finished += 1  # a run, although nobody can look it up
+            self._idle_told = False
         self._tell(report)
 
     def _take_finished(self, slot: Slot, report: Finished) -> None:
@@ -338,6 +364,7 @@ class Supervisor:
         else:
             self._finished += 1
             self._over_trouble()
+        self._fire(report.settled.to, report.settled.name)
         if report.settled.to == PENDING:
             self._dispatch.add([report.settled.name])
 
@@ -350,6 +377,26 @@ class Supervisor:
                 verdict = self._claims.reject_quiet(name, declined.sig, declined.text, declined.hint)
                 if verdict.why not in ("arriving", "busy"):  # else it changed just now, or is looked at: next time
                     self._dispatch.passed(None, name, verdict)
+
+    # --------------------------------------------------------------------------------------------------- hooks
+
+    def _fire(self, state: str, name: str) -> None:
+        """Have the hook started for a job that has moved to where it stays."""
+        self._idle_told = False
+        if state in (DLQ, DONE):
+            self._hooks.fire(hooks.DEAD if state == DLQ else DONE, self._spool.path(state, name))
+
+    def _tell_idle(self) -> None:
+        if not self._idle_told and self._dispatch.empty:
+            self._idle_told = True
+            self._hooks.fire(hooks.IDLE)
+
+    def _finish_hooks(self) -> None:
+        """What the last jobs asked for is done before the pool ends; a second request to stop cuts it short."""
+        stopped = self._signalled > 0 or bool(self._pool.stop_request())
+        self._tell_idle()
+        within_s = _HOOKS_STOPPED_WITHIN_S if stopped else _HOOKS_WITHIN_S
+        self._hooks.finish(within_s, hurry=lambda: self._signalled > 1 or self._pool.stop_request() == NOW)
 
     # ------------------------------------------------------------------------------------------------- trouble
 
@@ -430,6 +477,7 @@ class Supervisor:
         self._watch.let_go()
         self._doorbell.close()
         self._stripes.close()
+        self._dashboard.let_go()
         self._pool.let_go()
 
     def _may_start(self, now_s: float) -> bool:
@@ -481,6 +529,7 @@ class Supervisor:
 
     def _close(self) -> None:
         self._watch.close()
+        self._hooks.close()
         for slot in self._slots:
             if slot.alive:
                 slot.kill()
@@ -490,6 +539,7 @@ class Supervisor:
             if self._finished and self._settings.durability != "off":
                 fsops.sync_files(self._spool.root, [])
         self._pool.leave(StopSummary(self._released, self._finished), clean=self._aftermath is None)
+        self._dashboard.close()
         self._stripes.close()
         self._doorbell.close()
 

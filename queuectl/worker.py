@@ -16,7 +16,7 @@ from collections import deque
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
-from queuectl import executor, fsops, lifecycle
+from queuectl import errortext, executor, fsops, lifecycle
 from queuectl.claim import Claims, Declined
 from queuectl.clock import Clock
 from queuectl.config import Settings
@@ -32,7 +32,12 @@ from queuectl.spool import SpoolDir
 _REPORT_WITHIN_S = 0.02
 # A command that runs for longer than this is worth a report of its own; shorter ones are reported together.
 _REPORT_AFTER_S = 0.012
+# How often a run that lasts looks whether its file is still there, and how soon it looks again where it is not: an
+# editor may save by taking the old file away first. Together they are what "within about a second" means.
+_LOOK_EVERY_S = 0.75
+_LOOK_AGAIN_S = 0.25
 _RETRY_SETTLE_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
+_TAKEN_AWAY = "its file was taken out of running/ while it ran"
 
 
 class Started(NamedTuple):
@@ -69,7 +74,10 @@ class Trouble(NamedTuple):
 
 
 class Vanished(NamedTuple):
-    """A job's file disappeared while it ran: somebody deleted or moved it; its outcome is only in this report."""
+    """A job's file disappeared while it ran: somebody deleted or moved it; its outcome is only in this report.
+
+    A run that lasted for long enough to notice was ended for that: `cancelled`.
+    """
 
     job_id: str
     outcome: Outcome
@@ -184,6 +192,8 @@ class Worker:
             self._reports.append(Passed(name, Declined("foreign", text=f"{type(error).__name__}: {error}")))
             return
         if isinstance(claimed, Declined):
+            if claimed.why == "dead":
+                errortext.write(self._spool, claimed.name, rng=self._rng)
             self._reports.append(Passed(name, claimed))
             return
         try:
@@ -224,11 +234,14 @@ class Worker:
             self._executor.start(Spec(item.command, cwd, env, output_fd, self._lease.fd))
         except CannotStartError as error:
             return Outcome("failed", error.exit_code, error.reason, self._clock.monotonic() - started_s)
-        return self._attend(claimed, started_s, item.timeout)
+        return self._attend(claimed, started_s)
 
-    def _attend(self, claimed: Claimed, started_s: float, timeout_s: float | None) -> Outcome:
-        """Wait for the running command; see to its timeout and to what the supervisor says meanwhile."""
+    def _attend(self, claimed: Claimed, started_s: float) -> Outcome:
+        """Wait for the running command; see to its timeout, its file and what the supervisor says meanwhile."""
         clock = self._clock
+        timeout_s = claimed.record.timeout
+        next_look_s = started_s + _LOOK_EVERY_S
+        missing = False
         ended = self._executor.wait(_REPORT_AFTER_S)
         while ended is None:
             self._flush(force=True)
@@ -245,8 +258,29 @@ class Worker:
                 ended = self._executor.terminate(self._settings.kill_grace_s)
                 reason = f"timed out after {timeout_s:g} s"
                 return Outcome("timed_out", ended.exit_code, reason, clock.monotonic() - started_s)
-            ended = self._executor.wait(left_s)
+            look_in_s = next_look_s - clock.monotonic()
+            if look_in_s <= 0:
+                was_missing, missing = missing, self._is_taken_away(claimed)
+                if missing and was_missing:
+                    ended = self._executor.terminate(self._settings.kill_grace_s)
+                    return Outcome("cancelled", ended.exit_code, _TAKEN_AWAY, clock.monotonic() - started_s)
+                look_in_s = _LOOK_AGAIN_S if missing else _LOOK_EVERY_S
+                next_look_s = clock.monotonic() + look_in_s
+            ended = self._executor.wait(look_in_s if left_s is None else min(left_s, look_in_s))
         return _outcome(ended, clock.monotonic() - started_s)
+
+    def _is_taken_away(self, claimed: Claimed) -> bool:
+        """True where running/ is there and the job's file is not: somebody wants this run to end.
+
+        A spool that is out of reach (a share that is gone, a disk that fails) is no such wish (P9).
+        """
+        try:
+            return (
+                fsops.sig_of(self._spool.path(lifecycle.RUNNING, claimed.name)) is None
+                and fsops.sig_of(self._spool.folder(lifecycle.RUNNING)) is not None
+            )
+        except OSError:
+            return False
 
     def _settle(self, name: str, claimed: Claimed, outcome: Outcome) -> None:
         """Record the outcome and move the job; never drop an outcome because the disk cannot take it now (P9)."""
@@ -271,6 +305,8 @@ class Worker:
                 if self._executor.heard(wait_s):
                     self._listen(block=False)
         if settled is not None:
+            if settled.to == lifecycle.DLQ:
+                errortext.write(self._spool, settled.name, rng=self._rng)
             runs_left = max(0, claimed.record.max_retries - claimed.failures - (outcome.kind in lifecycle.COUNTED))
             self._reports.append(Finished(name, claimed.job_id, claimed.attempt, outcome, settled, runs_left))
         # The record of a job that goes on names this lease. Held for this worker's next jobs, it would make what a

@@ -19,7 +19,7 @@ from queuectl.lease import Lease
 from queuectl.lifecycle import REJECTED, STATES, Outcome
 from queuectl.producer import Producer
 from queuectl.settle import Claimed, Settled, Stripes
-from queuectl.spool import SpoolDir
+from queuectl.spool import README_TXT, SpoolDir
 
 # 2027-01-15T08:00:00Z: a round instant, so that names and texts in tests can be read.
 NOON_AT = 1_800_000_000.0
@@ -70,21 +70,26 @@ def write_drop(spool: SpoolDir, name: str, content: object, state: str = "pendin
     return path
 
 
+def names_in(spool: SpoolDir, state: str) -> list[str]:
+    """The names in a state folder or in rejected/, but for the README.txt that every spool has there."""
+    return [name for name in os.listdir(spool.folder(state)) if name != README_TXT]
+
+
 def listing(spool: SpoolDir) -> dict[str, list[str]]:
     """The names in each state folder and in rejected/, empty folders left out."""
-    found = {state: sorted(os.listdir(spool.folder(state))) for state in (*STATES, REJECTED)}
+    found = {state: sorted(names_in(spool, state)) for state in (*STATES, REJECTED)}
     return {state: names for state, names in found.items() if names}
 
 
 def only(spool: SpoolDir, state: str) -> str:
     """The name of the one file in a folder."""
-    (name,) = os.listdir(spool.folder(state))
+    (name,) = names_in(spool, state)
     return name
 
 
 def rejected_name(spool: SpoolDir) -> str:
     """The name of the one rejected file."""
-    (name,) = [name for name in os.listdir(spool.folder(REJECTED)) if not name.endswith(".reason.txt")]
+    (name,) = [name for name in names_in(spool, REJECTED) if not name.endswith(".reason.txt")]
     return name
 
 

@@ -279,8 +279,8 @@ class Witness:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def command(self, *, seconds: float = 0, code: int = 0, fail_first: int = 0) -> list[str]:
-        """A command that notes its start and its end here, and fails where asked to."""
+    def command(self, *, seconds: float | str = 0, code: int = 0, fail_first: int = 0) -> list[str]:
+        """A command that notes its start and its end here, and fails where asked to; "60,0": the first run lasts."""
         return [sys.executable, "-S", str(WITNESS), str(self.path), str(seconds), str(code), str(fail_first)]
 
     def lines(self) -> list[tuple[str, str, int, int]]:

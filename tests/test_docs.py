@@ -13,8 +13,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from queuectl import config, job, lifecycle, setup
+from queuectl import config, intake, job, lifecycle, setup, snapshot
 from queuectl.cli import exit_codes
+from tests.unit.test_page import snapshot_of
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -63,6 +64,15 @@ def test_every_key_of_a_job_is_in_the_format() -> None:
         assert f"| `{key}` |" in FORMAT, key
 
 
+def test_every_key_of_status_json_is_in_the_format() -> None:
+    """FORMAT.md has a row for every key of status.json, which names the keys inside it."""
+    document = snapshot.document(snapshot_of(), advice=("", ""))
+    for key, value in document.items():
+        (row,) = [line for line in FORMAT.splitlines() if line.startswith(f"| `{key}` |")]
+        inside = value[0] if isinstance(value, list) else value if key in ("waiting", "finished", "next") else {}
+        assert [part for part in inside if f"`{part}`" not in row] == [], key
+
+
 def test_the_state_table_of_the_format_is_the_program_s() -> None:
     """FORMAT.md and lifecycle.TABLE list the same moves."""
     section = FORMAT[FORMAT.index("## 4. The states") :]
@@ -99,14 +109,51 @@ def test_every_example_is_valid_by_the_schema() -> None:
 
 
 def test_the_shipped_spool_is_as_init_makes_it() -> None:
-    """spool/ has the README and the settings of a new spool, and git ignores what runs there."""
+    """spool/ has the texts, the settings and the examples of a new spool, and git ignores what runs there."""
     assert (ROOT / "spool" / "README.md").read_text(encoding="utf-8") == setup.readme_text()
     assert (ROOT / "spool" / "queuectl.toml").read_text(encoding="utf-8") == config.default_text()
+    assert (ROOT / "spool" / "job.schema.json").read_text(encoding="utf-8") == job.schema_text()
+    for name, text in setup.examples().items():
+        assert (ROOT / "spool" / "examples" / name).read_text(encoding="utf-8") == text, name
+    for state in (*lifecycle.STATES, lifecycle.REJECTED):
+        text = setup.text_of(state, "README.txt")
+        assert (ROOT / "spool" / state / "README.txt").read_text(encoding="utf-8") == text, state
     if shutil.which("git") is None:
         pytest.skip("git is not there to be asked what it ignores")
-    for name in ("pending/x.json", "done/x.json", "dlq/x.json", "logs/x.1.log", ".queuectl/tmp/x", "PAUSED"):
+    for name in (
+        "pending/x.json",
+        "done/x.json",
+        "dlq/x.json",
+        "logs/x.1.log",
+        ".queuectl/tmp/x",
+        "PAUSED",
+        "status.html",
+        "status.json",
+        "queuectl.prom",
+    ):
         done = subprocess.run(["git", "check-ignore", "-q", f"spool/{name}"], cwd=ROOT, check=False)
         assert done.returncode == 0, f"git would show spool/{name}"
+    done = subprocess.run(["git", "check-ignore", "-q", "spool/dlq/README.txt"], cwd=ROOT, check=False)
+    assert done.returncode == 1, "git would leave out spool/dlq/README.txt"
+
+
+def test_the_texts_in_the_folders_are_six_short_lines() -> None:
+    """A README.txt is read at a glance, in any editor."""
+    for folder in (*lifecycle.STATES, lifecycle.REJECTED, "examples"):
+        lines = setup.text_of(folder, "README.txt").splitlines()
+        assert len(lines) == 6 and max(map(len, lines)) <= 120, folder
+
+
+def test_every_example_of_a_new_spool_is_a_job_without_a_warning() -> None:
+    """What is there to be copied is valid by the schema that lies beside it, and taken in without a word."""
+    validator = jsonschema.Draft202012Validator(json.loads(job.schema_text()))
+    found = {name: json.loads(text) for name, text in setup.examples().items() if name.endswith(".json")}
+    assert {name.removesuffix(".json") for name in found} >= {"shell", "python", "powershell", "backup", "retry"}
+    for name, document in found.items():
+        validator.validate(document)
+        assert document["$schema"] == "../job.schema.json", name
+        taken = intake.accept(document, defaults=config.defaults().retry_defaults, now_at=0)
+        assert taken.warnings == [], name
 
 
 def test_ci_runs_the_readme_s_test_command() -> None:

@@ -1,10 +1,10 @@
 """The command that test jobs run: it leaves evidence outside the spool.
 
-usage: witness.py FILE SECONDS EXIT_CODE FAIL_FIRST
+usage: witness.py FILE SECONDS[,SECONDS...] EXIT_CODE FAIL_FIRST
 
 Appends `S ID PID NANOSECONDS` when it starts and `E ...` when it ends, each in one write, and `O ...` where it finds
 another run of the same job alive (a lock that only a live run holds). Fails while fewer than FAIL_FIRST runs of this
-job have ended before.
+job have ended before. Of several SECONDS the n-th counts for the n-th run, the last for those after it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def unlock(fd: int) -> None:
 
 
 def main() -> int:
-    path, seconds, code, fail_first = sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    path, seconds, code, fail_first = sys.argv[1], sys.argv[2].split(","), int(sys.argv[3]), int(sys.argv[4])
     job_id = os.environ["QUEUECTL_JOB_ID"]
     fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     pen = os.open(f"{path}.pen", os.O_RDWR | os.O_CREAT, 0o644)
@@ -58,7 +58,7 @@ def main() -> int:
     if not try_lock(lock):
         note("O")
     note("S")
-    time.sleep(seconds)
+    time.sleep(float(seconds[min(int(os.environ["QUEUECTL_ATTEMPT"]), len(seconds)) - 1]))
     if fail_first:
         with open(path, "rb") as file:
             ended = sum(1 for line in file if line.startswith(f"E {job_id} ".encode()))

@@ -47,12 +47,13 @@ def set_(
     \b
     queuectl config set backoff-base 2
     queuectl config set keep-done 7d
+    queuectl config set hooks.on-dead '["notify-send", "A job is dead"]'
     """
     spool = context.open_dir()
     known = settings.setting(key)
     chosen = settings.from_word(known.name, value)
     text = _text(spool)
-    before = tomllib.loads(text).get(known.name, known.default)
+    before = settings.flat(tomllib.loads(text)).get(known.name, known.default)
     _write(spool, settings.edit(text, known.name, chosen))
     _told(spool, known.name, before, chosen)
 
@@ -66,10 +67,11 @@ def unset(key: Key) -> None:
     spool = context.open_dir()
     known = settings.setting(key)
     text = _text(spool)
-    if known.name not in tomllib.loads(text):
+    set_here = settings.flat(tomllib.loads(text))
+    if known.name not in set_here:
         output.message(f"{known.name} is not set; the default counts: {settings.show(known.default)}")
         return
-    before = tomllib.loads(text)[known.name]
+    before = set_here[known.name]
     _write(spool, settings.remove(text, known.name))
     _told(spool, known.name, before, known.default)
 
@@ -141,7 +143,7 @@ def _given(spool: SpoolDir) -> dict[str, Any]:
     """What the file sets, as it is written there, checked."""
     text = _text(spool)
     settings.given(text, path=spool.settings_path)
-    return tomllib.loads(text)
+    return settings.flat(tomllib.loads(text))
 
 
 def _write(spool: SpoolDir, text: str) -> None:

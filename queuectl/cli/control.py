@@ -53,7 +53,7 @@ def cancel(
         return
 
     def end(job_id: str) -> None:
-        job = spool.cancel(job_id, by="cancel", reason=reason)
+        job = spool.cancel(spool.resolve(job_id), by="cancel", reason=reason)
         output.line(f"{job.id} is cancelled: it lies in dlq/" if output.is_terminal() else job.id)
 
     selection.each(wanted, end)
@@ -89,7 +89,7 @@ def retry(
         return
 
     def again(job_id: str) -> None:
-        job = spool.requeue(job_id, by="retry")
+        job = spool.requeue(spool.resolve(job_id), by="retry")
         output.line(f"{job.id} waits in pending/ again" if output.is_terminal() else job.id)
 
     selection.each(wanted, again)
@@ -128,6 +128,7 @@ def purge(
         return
 
     def end(job_id: str) -> None:
+        job_id = spool.resolve(job_id)
         spool.purge(job_id)
         output.line(f"deleted {job_id}" if output.is_terminal() else job_id)
 
@@ -179,7 +180,7 @@ def _hold_or_release(
         return
 
     def change(job_id: str) -> None:
-        job = spool.hold(job_id) if hold else spool.release(job_id)
+        job = (spool.hold if hold else spool.release)(spool.resolve(job_id))
         says = "is held; to let it go: queuectl release" if hold else "is not held any more"
         output.line(f"{job.id} {says}" if output.is_terminal() else job.id)
 

@@ -40,7 +40,7 @@ def edit(
     """
     spool = context.open_spool()
     editing = Editing(spool, rng=random.Random(), now_at=time.time())
-    draft = editing.draft(job_id)
+    draft = editing.draft(spool.resolve(job_id))
     text = draft.text
     while True:
         changed = _edited(text)

@@ -66,7 +66,8 @@ class Printer:
             return "rescued", text, facts
         if isinstance(event, Vanished):
             how = event.outcome.kind
-            text = f"vanished   {event.job_id}  its file was taken away while it ran; it {how}"
+            end = "was ended" if how == "cancelled" else how.replace("_", " ")
+            text = f"vanished   {event.job_id}  its file was taken away while it ran; its command {end}"
             return "vanished", text, {"id": event.job_id, "outcome": how}
         if isinstance(event, Trouble):
             return "trouble", f"trouble    {event.text}", {"text": event.text}

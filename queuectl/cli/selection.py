@@ -21,7 +21,12 @@ from queuectl.cli.output import count_of, safe
 from queuectl.errors import QueuectlError
 
 Ids = Annotated[
-    list[str] | None, typer.Argument(metavar="[ID]...", show_default=False, help="The jobs; - reads ids from stdin.")
+    list[str] | None,
+    typer.Argument(
+        metavar="[ID]...",
+        show_default=False,
+        help="The jobs; the beginning of an id is enough. - reads them from stdin.",
+    ),
 ]
 Tag = Annotated[str | None, typer.Option(metavar="WORD", help="Only jobs with this tag.")]
 Since = Annotated[str | None, typer.Option(metavar="TIME", help="Only jobs that last changed within: 30m, 12h, 7d.")]

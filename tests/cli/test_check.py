@@ -9,7 +9,7 @@ import pytest
 
 from queuectl.lifecycle import DLQ, DONE, REJECTED, Outcome
 from tests.cli.commands import Commands, run
-from tests.helpers import Desk, write_drop
+from tests.helpers import Desk, names_in, write_drop
 
 OK = Outcome("succeeded", 0, "", 0.01)
 
@@ -43,7 +43,7 @@ def test_what_can_be_repaired_is_10_until_it_is(queuectl: Commands, desk_: Desk)
     assert "1 problem, 1 repaired" in result.err
     assert "next:" not in result.err
     assert "all is well" in queuectl("check", "--repair").err
-    assert sorted(os.listdir(desk_.spool.folder(REJECTED))) == ["job1.torn.json", "job1.torn.json.reason.txt"]
+    assert sorted(names_in(desk_.spool, REJECTED)) == ["job1.torn.json", "job1.torn.json.reason.txt"]
 
 
 def test_what_needs_a_person_is_11(queuectl: Commands, desk_: Desk) -> None:

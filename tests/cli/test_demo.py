@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from queuectl.spool import SpoolDir
 from tests.cli.commands import run
-from tests.helpers import listing
+from tests.helpers import listing, names_in
 
 
 def test_demo_shows_the_whole_life(tmp_path: Path) -> None:
@@ -19,4 +18,4 @@ def test_demo_shows_the_whole_life(tmp_path: Path) -> None:
     assert listing(SpoolDir(root)) == {"done": ["hello.json", "needy.json"]}
     assert run("--spool", root, "logs", "needy").out.strip() == "Here I am."
     run("--spool", root, "demo")
-    assert len(os.listdir(tmp_path / "demo" / "done")) == 4
+    assert len(names_in(SpoolDir(root), "done")) == 4

@@ -9,7 +9,7 @@ from queuectl.api import Spool
 from queuectl.lifecycle import DONE
 from queuectl.spool import SpoolDir
 from tests.cli.commands import Commands, run
-from tests.helpers import wait_until
+from tests.helpers import names_in, wait_until
 
 
 def test_piped_it_is_four_columns(queuectl: Commands) -> None:
@@ -78,7 +78,7 @@ def test_a_running_pool_is_not_disturbed(queuectl: Commands, spool: SpoolDir) ->
     try:
         for _ in range(3):
             assert run("--spool", spool.root, "doctor").code == 0
-        wait_until(lambda: len(os.listdir(spool.folder(DONE))) == len(ids), timeout=60)
+        wait_until(lambda: len(names_in(spool, DONE)) == len(ids), timeout=60)
     finally:
         run("--spool", spool.root, "worker", "stop", "--now")
     assert {jobs.get(job_id).attempts for job_id in ids} == {1}

@@ -17,6 +17,7 @@ from queuectl.api import Spool
 from queuectl.cli import sources
 from queuectl.spool import SpoolDir
 from tests.cli.commands import Commands, Result, run
+from tests.helpers import names_in
 
 
 def spec(spool: SpoolDir, result: Result) -> dict[str, Any]:
@@ -161,7 +162,7 @@ def test_broken_json_shows_where(queuectl: Commands, spool: SpoolDir, text: str,
     assert "^ here" in result.err
     for way in ("job.json", "enqueue -", "--command", "enqueue --"):
         assert way in result.err
-    assert os.listdir(spool.folder("pending")) == []
+    assert names_in(spool, "pending") == []
 
 
 def test_json_torn_apart_by_a_shell_is_shown_whole(queuectl: Commands) -> None:
@@ -187,13 +188,13 @@ def test_json_torn_apart_by_a_shell_is_shown_whole(queuectl: Commands) -> None:
 def test_invalid_job_is_refused(queuectl: Commands, spool: SpoolDir, text: str, why: str) -> None:
     """A document that parses and is no job exits 5 and says what is wrong."""
     assert why in queuectl("enqueue", text, code=5).err
-    assert os.listdir(spool.folder("pending")) == []
+    assert names_in(spool, "pending") == []
 
 
 def test_one_bad_job_of_many_refuses_all(queuectl: Commands, spool: SpoolDir) -> None:
     """Nothing of a batch is enqueued when one of it is no job, and the error says which."""
     assert "job 2" in queuectl("enqueue", '[{"command": "a"}, {"command": 3}]', code=5).err
-    assert os.listdir(spool.folder("pending")) == []
+    assert names_in(spool, "pending") == []
 
 
 @pytest.mark.parametrize(
@@ -219,7 +220,7 @@ def test_wrong_usage_exits_2_with_a_hint(queuectl: Commands, spool: SpoolDir, wo
     result = queuectl("enqueue", *words, code=2)
     assert result.err.startswith("error: ")
     assert "hint: " in result.err
-    assert os.listdir(spool.folder("pending")) == []
+    assert names_in(spool, "pending") == []
 
 
 @pytest.mark.parametrize("words", [["resize"], ["python", "-c", "print(1)"]])
@@ -253,7 +254,7 @@ def test_spool_that_others_can_write_to_is_refused(queuectl: Commands, spool: Sp
     os.chmod(spool.folder("pending"), 0o777)
     result = queuectl("enqueue", "--command", "true", code=1)
     assert "chmod" in result.err
-    assert os.listdir(spool.folder("pending")) == []
+    assert names_in(spool, "pending") == []
 
 
 def test_no_spool_is_unavailable(queuectl: Commands, tmp_path: Path) -> None:

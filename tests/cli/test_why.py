@@ -53,6 +53,12 @@ def test_why_in_each_form(queuectl: Commands, busy: SpoolDir) -> None:
     assert queuectl("why", "next1").out.endswith(" is in pending/\n\nno workers run\n  queuectl worker start\n")
 
 
+def test_why_of_a_held_job_says_how_to_let_it_go(queuectl: Commands, busy: SpoolDir) -> None:
+    """Its place in the queue does not matter then."""
+    queuectl("hold", "next")
+    assert queuectl("why", "next1").rows[-1] == ["held", "somebody holds it", "queuectl release next1"]
+
+
 def test_why_of_a_refused_file_goes_by_its_name(queuectl: Commands, busy: SpoolDir) -> None:
     """A file in rejected/ has no id: it is found by its name, by its stem or by the beginning of it."""
     write_drop(busy, "bad.json", "{", state="rejected")

@@ -25,7 +25,7 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from queuectl import cancels, config, fsops, names, record
+from queuectl import cancels, config, errortext, fsops, names, record
 from queuectl.api import Spool
 from queuectl.claim import Declined
 from queuectl.errors import QueuectlError
@@ -620,6 +620,7 @@ def recover(root: Path, operation: Operation, *, cut: bool, seconds: float = 15.
             if hands.spool.job_names(RUNNING):
                 time.sleep(0.002)  # a command of a killed worker holds the lease
             elif not hands.spool.waiting_names():
+                errortext.OrphanTexts(hands.spool, clock=hands.clock).sweep()
                 return
             elif not worked:
                 hands.clock.advance(HOUR_S)
@@ -692,6 +693,7 @@ def judge(
         if not now.exists() or now.read_bytes() != data:
             wrong.append(f"{path} was touched (P7, P11)")
     wrong += [f"{name} in taken/ is not finished" for name in os.listdir(spool.taken_dir) if not name.endswith(".done")]
+    wrong += [f"{name} tells of no job" for name in errortext.orphans(spool)]
     wrong += _judge_rejected(spool, operation)
     wrong += _judge_runs(root, spool)
     ids = {os.path.basename(path).removesuffix(".json") for paths in places.values() for path in paths}

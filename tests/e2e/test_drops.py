@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from queuectl.spool import SpoolDir
-from tests.helpers import wait_until, write_drop
+from tests.helpers import names_in, wait_until, write_drop
 from tests.pool import PYTHON, SUCCEED, Pool, Witness, is_running, queuectl, tree
 
 
@@ -45,7 +45,7 @@ def test_sixty_drops_in_three_ways_all_run_once(spool: SpoolDir, tmp_path: Path)
         wait_until(lambda: len(spool.job_names("done")) == 60, 60)
     kinds = [f"{kind}{number}" for kind in ("slow", "renamed", "copied") for number in range(20)]
     assert {job_id: len(witness.starts(job_id)) for job_id in kinds} == dict.fromkeys(kinds, 1)
-    assert os.listdir(spool.folder("rejected")) == []
+    assert names_in(spool, "rejected") == []
 
 
 def test_a_truncated_drop_is_rejected_after_settle_s_and_heals(spool: SpoolDir) -> None:
@@ -66,7 +66,7 @@ def test_a_truncated_drop_is_rejected_after_settle_s_and_heals(spool: SpoolDir) 
         rejected.write_bytes(whole)
         pool.event("healed")
         pool.event("succeeded", "half")
-    assert os.listdir(spool.folder("rejected")) == []
+    assert names_in(spool, "rejected") == []
 
 
 def test_a_writer_whose_file_was_rejected_goes_on_and_heals_it(spool: SpoolDir) -> None:
@@ -80,7 +80,7 @@ def test_a_writer_whose_file_was_rejected_goes_on_and_heals_it(spool: SpoolDir) 
         if sys.platform == "win32":
             unhappy_until = time.monotonic() + 1.5
             wait_until(lambda: time.monotonic() > unhappy_until)
-            assert os.listdir(spool.folder("rejected")) == []
+            assert names_in(spool, "rejected") == []
         else:
             pool.event("rejected")
         file.write(b'"exit 0"}')
@@ -112,7 +112,7 @@ def test_an_array_and_a_file_of_lines_are_many_jobs(spool: SpoolDir) -> None:
         write_drop(spool, "many.json", jobs)
         write_drop(spool, "lines.jsonl", lines + "{broken}\n")
         wait_until(lambda: len(spool.job_names("done")) == 40, 30)
-        wait_until(lambda: len(os.listdir(spool.folder("rejected"))) == 2)
+        wait_until(lambda: len(names_in(spool, "rejected")) == 2)
     assert spool.waiting_names() == []
 
 

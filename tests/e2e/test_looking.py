@@ -57,7 +57,7 @@ def test_why_without_workers(spool: SpoolDir) -> None:
     assert list(found) == ["paused", "no_workers", "behind"]
     assert (found["paused"].text, found["paused"].change) == (
         "the spool is paused: backup runs",
-        f"queuectl resume   (or delete {spool.paused_path})",
+        f"queuectl resume, or delete {spool.paused_path}",
     )
     fsops.unlink(spool.paused_path)
     write_drop(spool, "half.json", '{"command": "ec')
@@ -133,11 +133,11 @@ def test_what_why_says_changes_it(spool: SpoolDir) -> None:
     api.enqueue("exit 3", id="dead", max_retries=0)
     api.hold("dead")
     api.pause("just so", until_at=time.time() + 3600)
-    assert list(reasons(spool, "dead")) == ["paused", "held", "no_workers"]
+    assert list(reasons(spool, "dead")) == ["paused", "no_workers", "held"]
     assert "(until 2" in reasons(spool, "dead")["paused"].text
 
     def obey(reason: Reason) -> None:
-        for command in reason.change.partition("   (")[0].split(", then: "):
+        for command in reason.change.partition(", or ")[0].split(", then: "):
             queuectl(spool, *command.split()[1:])
 
     def ended(kind: str) -> int:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from queuectl import batch, names, setup
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
-from queuectl.spool import REASON_ENDING, SpoolDir
+from queuectl.spool import README_TXT, REASON_ENDING, SpoolDir
+from tests.helpers import names_in
 from tests.hostile.corpus import Alone, Case, Rejected, Runs, Splits, Waits
 
 FOLDERS = (PENDING, RUNNING, DONE, DLQ, REJECTED)
@@ -83,6 +84,8 @@ class Ground:
         left = batch.unfinished(self.spool)  # first: what they are split into is in pending/ before they are done
         for folder in (PENDING, RUNNING):
             for entry in os.scandir(self.spool.folder(folder)):
+                if entry.name == README_TXT:
+                    continue
                 waits = ",due=" in entry.name and entry.name.partition(",")[0] in stay_ids
                 if entry.inode() not in stay and not waits:
                     left.append(f"{folder}/{entry.name}")
@@ -94,11 +97,12 @@ class Ground:
         found = [f"{case.name}: {wrong}" for case in self.cases if (wrong := seen.judge(case))]
         if (self.work / "canary").exists():
             found.append("a command ran that must never run")
-        for name in os.listdir(self.spool.folder(REJECTED)):
+        for name in names_in(self.spool, REJECTED):
             if name.endswith(REASON_ENDING):
                 found += _bad_text(name, Path(self.spool.path(REJECTED, name)).read_text("utf-8"))
         for folder in (PENDING, RUNNING, DONE, DLQ, REJECTED):
             parts = os.listdir(os.path.dirname(self.spool.folder(folder)))
+            parts.remove(os.path.basename(self.spool.schema_path))
             found += [f"outside: {part}" for part in parts if part.endswith((".json", ".log"))]
         return found
 
@@ -209,7 +213,7 @@ class Seen:
         made = self.made.get(token, [])
         refused = [
             name
-            for name in os.listdir(self.spool.folder(REJECTED))
+            for name in names_in(self.spool, REJECTED)
             if name.startswith(f"{token}-") and name.endswith(REASON_ENDING)
         ]
         if (len(made), len(refused)) != (expect.jobs, expect.refused):

@@ -17,6 +17,7 @@ from queuectl.rejects import RejectedFiles
 from queuectl.retention import Retention
 from queuectl.settle import Stripes
 from tests.cli.commands import Commands, Result, run_on_terminal
+from tests.helpers import names_in
 from tests.hostile.corpus import CORPUS, PAYLOADS, Case
 from tests.hostile.ground import Ground, fingerprint, make_ground
 
@@ -133,7 +134,7 @@ def test_commands_that_change_leave_what_is_no_file(queuectl: Commands, ground: 
 def test_retry_of_everything_takes_the_jobs_and_leaves_the_rest(queuectl: Commands, ground: Ground) -> None:
     """P6, P7: `dlq retry --all` requeues every record there is; what is none stays, unchanged."""
     check(queuectl("dlq", "retry", "--all", code=None))
-    waiting = {name.removesuffix(".json") for name in os.listdir(ground.spool.folder(PENDING))}
+    waiting = {name.removesuffix(".json") for name in names_in(ground.spool, PENDING)}
     assert {f"d-payload-{name}" for name in PAYLOADS} <= waiting
     assert {"d-at-garbage", "d-took", "d-code", "d-lease-up", "d-many"} <= waiting
     stayed = [case for case in AT_REST if case.folder != DLQ or case.file.removesuffix(".json") not in waiting]

@@ -13,7 +13,7 @@ from queuectl.claim import Declined
 from queuectl.lifecycle import PENDING, REJECTED, RUNNING
 from queuectl.printable import safe
 from queuectl.settle import Claimed
-from tests.helpers import Desk, make_spool, write_drop
+from tests.helpers import Desk, make_spool, names_in, write_drop
 from tests.hostile.corpus import CORPUS, Alone, Case, Rejected, Runs, Splits, Waits, doc
 from tests.hostile.ground import Ground, fingerprint
 
@@ -35,13 +35,13 @@ def test_file_becomes_what_it_must(case: Case, shared: Desk) -> None:
     """P6, P11: a claim runs the file, refuses it unchanged with a reason that says why, splits it, or leaves it."""
     spool = shared.spool
     ground = Ground(Path(spool.root).parent, spool)
-    before = {state: set(os.listdir(spool.folder(state))) for state in ("done", "dlq", REJECTED)}
+    before = {state: set(names_in(spool, state)) for state in ("done", "dlq", REJECTED)}
     ground.put([case])
     try:
         _judge(case, shared, ground)
     finally:
         for state in (PENDING, RUNNING, *before):
-            for name in set(os.listdir(spool.folder(state))) - before.get(state, set()):
+            for name in set(names_in(spool, state)) - before.get(state, set()):
                 _remove(Path(spool.path(state, name)))
 
 

@@ -19,7 +19,7 @@ from queuectl import record
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import DONE, PENDING, RUNNING
 from queuectl.spool import SpoolDir
-from tests.helpers import Desk, wait_until
+from tests.helpers import Desk, names_in, wait_until
 from tests.hostile.corpus import CANARY, RUN, doc, framed
 from tests.hostile.ground import make_ground
 from tests.pool import Pool, children, ends_with, last_start
@@ -144,7 +144,7 @@ def test_drain_does_not_wait_for_what_is_no_file(tmp_path: Path) -> None:
     with Pool(ground.spool, "--drain", count=1, cwd=ground.work) as pool:
         assert pool.wait(30) == 0
     assert (ground.work / "ran").read_text() == "good\n"
-    assert len(os.listdir(ground.spool.folder(RUNNING))) == len(os.listdir(ground.spool.folder(PENDING))) == 3
+    assert len(names_in(ground.spool, RUNNING)) == len(names_in(ground.spool, PENDING)) == 3
 
 
 def test_writer_that_waits_at_a_fifo_is_not_disturbed(desk: Desk) -> None:

@@ -34,7 +34,7 @@ from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES, Ou
 from queuectl.settle import Claimed
 from tests.crash.driver import Hands
 from tests.crash.inject import Crash, Plan, injected
-from tests.helpers import FakeClock, make_spool, write_drop
+from tests.helpers import FakeClock, make_spool, names_in, write_drop
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="stands in for POSIX calls")
 
@@ -222,7 +222,7 @@ class SpoolModel(RuleBasedStateMachine):
         found: dict[str, Seen] = {}
         raw: set[str] = set()
         for where in STATES:
-            for name in os.listdir(self.spool.folder(where)):
+            for name in names_in(self.spool, where):
                 path = os.path.join(self.spool.folder(where), name)
                 data = Path(path).read_bytes()
                 if name == "notes.txt":
@@ -347,7 +347,7 @@ class SpoolModel(RuleBasedStateMachine):
             self._settle(worker, how, cut)
 
     def _names(self) -> list[str]:
-        return [name for name in sorted(os.listdir(self.spool.folder(PENDING))) if name != "notes.txt"]
+        return [name for name in sorted(names_in(self.spool, PENDING)) if name != "notes.txt"]
 
     def _due(self) -> list[str]:
         """The names of records that a worker would get now."""

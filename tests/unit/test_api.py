@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -374,7 +375,7 @@ def test_logs_are_in_the_order_of_attempts(api: Spool, spool: SpoolDir) -> None:
 
 def test_counts_of_a_folder_that_is_gone_are_an_error(api: Spool, spool: SpoolDir) -> None:
     """A share that went away is not an empty queue."""
-    os.rmdir(spool.folder("done"))
+    shutil.rmtree(spool.folder("done"))
     with pytest.raises(SpoolUnavailableError):
         api.counts()
 

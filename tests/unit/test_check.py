@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +19,8 @@ from queuectl.findings import CLEAN, INFO, PERSON, PROBLEM, REPAIRABLE, REPAIRED
 from queuectl.lease import Lease
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES, Outcome
 from queuectl.pools import Pool
-from queuectl.spool import SpoolDir
-from tests.helpers import Desk, full_disk, listing, make_spool, write_drop
+from queuectl.spool import BOARD, PAGE, SpoolDir
+from tests.helpers import Desk, full_disk, listing, make_spool, names_in, write_drop
 
 OK = Outcome("succeeded", 0, "", 0.01)
 FAILED = Outcome("failed", 1, "", 0.01)
@@ -489,7 +490,7 @@ def test_copy_that_ran_on_takes_its_name_back(desk: Desk) -> None:
     path = done(desk)
     write_drop(desk.spool, "job1.json", path.read_bytes())
     desk.run("job1.json", OK)
-    (twin,) = [name for name in os.listdir(desk.spool.folder(DONE)) if name != "job1.json"]
+    (twin,) = [name for name in names_in(desk.spool, DONE) if name != "job1.json"]
     mended(desk, [("duplicate", "done/job1.json"), ("name", f"done/{twin}")])
     assert desk.events(DONE, "job1.json").count("succeeded") == 2
 
@@ -761,7 +762,7 @@ def test_clocks_that_were_wrong_are_told(desk: Desk) -> None:
 
 def test_missing_folders_are_made(desk: Desk) -> None:
     """A clone keeps no empty folders: they are made, as by every command."""
-    os.rmdir(desk.spool.folder(DLQ))
+    shutil.rmtree(desk.spool.folder(DLQ))
     os.rmdir(desk.spool.taken_dir)
     found = look(desk)
     assert told(found, INFO) == [("folder", ".queuectl/taken"), ("folder", "dlq")]
@@ -961,3 +962,14 @@ def test_locks_are_given_back(desk: Desk) -> None:
         lock = locks.FileLock(desk.spool.stripe_path(number))
         assert lock.try_acquire()
         lock.close()
+
+
+def test_dashboard_is_known_and_a_folder_in_its_place_is_told(desk: Desk) -> None:
+    """The files in the root are no jobs and not foreign (P11); a folder in the place of one is noted."""
+    for name in BOARD:
+        Path(desk.spool.root, name).write_text("{}")
+    assert look(desk).findings == []
+    os.unlink(os.path.join(desk.spool.root, PAGE))
+    os.mkdir(os.path.join(desk.spool.root, PAGE))
+    assert told(look(desk, repair=True), INFO) == [("foreign", PAGE)]
+    assert os.path.isdir(os.path.join(desk.spool.root, PAGE))

@@ -39,7 +39,36 @@ def test_commented_default_is_the_default(known: config.Setting) -> None:
 
 def test_settings_and_table_name_the_same() -> None:
     """No setting is without a field, no field without a setting."""
-    assert config.Settings._fields == tuple(known.name for known in config.SETTINGS)
+    assert config.Settings._fields == tuple(known.field for known in config.SETTINGS)
+
+
+def test_hooks_may_stand_in_a_table_or_under_names_with_a_dot() -> None:
+    """Both are the same to TOML, and to a person who edits the file; a change keeps what is there."""
+    table = '[hooks]\n# mine\non_dead = ["notify", "dead"]\n'
+    dotted = 'hooks.on_dead = ["notify", "dead"]\n'
+    assert config.parse(table) == config.parse(dotted)
+    assert config.parse(table).on_dead == ("notify", "dead")
+    for text in (table, dotted, config.default_text()):
+        text = config.edit(text, "hooks.on_dead", ["a b", "ü"])
+        text = config.edit(text, "hooks.on_done", ["c"])
+        text = config.edit(text, "max_retries", 7)
+        made = config.parse(text)
+        assert (made.on_dead, made.on_done, made.on_idle, made.max_retries) == (("a b", "ü"), ("c",), (), 7)
+        text = config.remove(config.remove(text, "hooks.on_done"), "hooks.on_dead")
+        assert config.parse(text) == config.defaults()._replace(max_retries=7)
+    assert "# mine" in config.edit(table, "hooks.on_done", ["c"])
+
+
+def test_a_hook_is_typed_as_a_list() -> None:
+    """`config set` takes what stands in the file."""
+    assert config.from_word("hooks.on-dead", '["notify-send", "A job is dead"]') == ["notify-send", "A job is dead"]
+    for word in ("notify", '["a"', '[""]', "[5]", '["a\\u0000"]'):
+        with pytest.raises(InvalidSettingsError) as caught:
+            config.from_word("hooks.on_dead", word)
+        assert "notify-send" in caught.value.hint
+    with pytest.raises(InvalidSettingsError, match="unknown key") as caught:
+        config.parse("[hooks]\non_deed = []")
+    assert "hooks.on_dead" in caught.value.hint
 
 
 def test_durations_are_seconds_and_forever_is_none() -> None:
@@ -74,6 +103,10 @@ def test_durations_are_seconds_and_forever_is_none() -> None:
         ("keep_done", "never"),
         ("keep_dlq", {}),
         ("keep_dlq", [1]),
+        ("dashboard", "on"),
+        ("dashboard", False),
+        ("metrics", "true"),
+        ("metrics", 1),
     ],
 )
 def test_value_out_of_range_names_file_key_and_what_is_allowed(name: str, value: Any) -> None:
@@ -142,6 +175,9 @@ def test_setting_that_does_not_exist_names_the_nearest() -> None:
         ("durability", "full", "full"),
         ("keep_done", "forever", "forever"),
         ("settle_s", "120", 120),
+        ("metrics", "true", True),
+        ("metrics", "False", False),
+        ("dashboard", "off", "off"),
     ],
 )
 def test_word_of_a_command_line_becomes_a_toml_value(name: str, word: str, value: Any) -> None:
@@ -152,7 +188,8 @@ def test_word_of_a_command_line_becomes_a_toml_value(name: str, word: str, value
 
 
 @pytest.mark.parametrize(
-    ("name", "word"), [("max-retries", "many"), ("jitter", "nan"), ("durability", "5"), ("max_retries", "1.5")]
+    ("name", "word"),
+    [("max-retries", "many"), ("jitter", "nan"), ("durability", "5"), ("max_retries", "1.5"), ("metrics", "1")],
 )
 def test_word_that_is_not_allowed_is_an_error(name: str, word: str) -> None:
     """Nothing wrong gets into the file."""

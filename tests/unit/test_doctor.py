@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ def test_an_examination_that_is_cut_short_deletes_its_folder(spool: SpoolDir) ->
 
 def test_missing_folders_are_made(spool: SpoolDir) -> None:
     """A clone without empty folders is completed, as by every command."""
-    os.rmdir(spool.folder(DLQ))
+    shutil.rmtree(spool.folder(DLQ))
     line = examine(spool)["folders"]
     assert (line.level, DLQ in line.text) == (OK, True)
     assert os.path.isdir(spool.folder(DLQ))
@@ -112,7 +113,7 @@ def test_missing_folders_are_made(spool: SpoolDir) -> None:
 
 def test_missing_folders_that_cannot_be_made_fail(spool: SpoolDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """A spool that cannot be completed is a line too."""
-    os.rmdir(spool.folder(DLQ))
+    shutil.rmtree(spool.folder(DLQ))
     refuse(monkeypatch, "make_folder", errno.EROFS)
     lines = examine(spool)
     assert lines["folders"].level == lines["one_file_system"].level == FAIL
@@ -141,7 +142,7 @@ def test_a_folder_on_another_file_system_fails(spool: SpoolDir, tmp_path: Path) 
     """A link that leads one folder to another disk breaks every move (P2)."""
     if os.stat("/dev/shm").st_dev == os.stat(tmp_path).st_dev:
         pytest.skip("the tests themselves are in /dev/shm")
-    os.rmdir(spool.folder(DLQ))
+    shutil.rmtree(spool.folder(DLQ))
     os.symlink("/dev/shm", spool.folder(DLQ))
     line = examine(spool)["one_file_system"]
     assert line.level == FAIL

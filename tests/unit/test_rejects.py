@@ -14,7 +14,7 @@ from queuectl.config import Settings
 from queuectl.lifecycle import PENDING, REJECTED
 from queuectl.rejects import RejectedFiles
 from queuectl.spool import Located, SpoolDir
-from tests.helpers import Desk, FakeClock, listing, write_drop
+from tests.helpers import Desk, FakeClock, listing, names_in, write_drop
 
 JOB = json.dumps({"command": "true"})
 
@@ -56,7 +56,7 @@ def test_two_rejected_files_of_one_name_are_both_kept(spool: SpoolDir) -> None:
     assert name.endswith(".json")
     assert Path(spool.path(REJECTED, "x.json")).read_bytes() == b"one"
     assert Path(spool.path(REJECTED, name)).read_bytes() == b"two"
-    assert len(os.listdir(spool.folder(REJECTED))) == 4
+    assert len(names_in(spool, REJECTED)) == 4
 
 
 def test_file_without_its_reason_is_not_overwritten(spool: SpoolDir) -> None:
@@ -65,7 +65,7 @@ def test_file_without_its_reason_is_not_overwritten(spool: SpoolDir) -> None:
     os.unlink(spool.reason_path("x.json"))
     name = _reject(spool, "x.json", b"two")
     assert Path(spool.path(REJECTED, "x.json")).read_bytes() == b"one"
-    assert sorted(os.listdir(spool.folder(REJECTED))) == sorted(["x.json", name, f"{name}.reason.txt"])
+    assert sorted(names_in(spool, REJECTED)) == sorted(["x.json", name, f"{name}.reason.txt"])
 
 
 @pytest.mark.parametrize("name", ["x" * 250 + ".json", "日" * 83 + ".json", "x" * 240 + ".jsonl"])
@@ -73,7 +73,7 @@ def test_longest_names_can_be_rejected(spool: SpoolDir, name: str) -> None:
     """A name that leaves no room for the ending of its reason does not stop the worker (P6)."""
     kept = _reject(spool, name)
     assert os.path.splitext(kept)[1] == os.path.splitext(name)[1]
-    assert sorted(os.listdir(spool.folder(REJECTED))) == sorted([kept, f"{kept}.reason.txt"])
+    assert sorted(names_in(spool, REJECTED)) == sorted([kept, f"{kept}.reason.txt"])
     assert _reject(spool, name) != kept
 
 

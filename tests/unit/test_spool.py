@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import shutil
 import stat
 import sys
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 
 from queuectl import config, record, setup, spool
 from queuectl.errors import DamagedRecordError, InvalidSettingsError, NotASpoolError, SpoolUnavailableError
-from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
+from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
 from queuectl.spool import Located, SpoolDir
 from tests.helpers import NOON_AT, Desk, make_spool, write_drop
 
@@ -24,6 +26,12 @@ def test_new_spool_has_the_tree_of_the_format(tmp_path: Path) -> None:
         assert (tmp_path / "deep" / "spool" / name).is_dir(), name
     assert made.settings() == config.defaults()
     assert os.path.getsize(made.readme_path) > 500
+    for name in ("README.txt", "shell.json", "retry.json"):
+        assert (tmp_path / "deep" / "spool" / "examples" / name).is_file(), name
+    assert json.loads(Path(made.schema_path).read_text())["title"] == "queuectl job"
+    for state in (*STATES, REJECTED):
+        assert os.listdir(made.folder(state)) == ["README.txt"]
+        assert (made.job_names(state), made.foreign_names(state)) == ([], [])
     assert os.listdir(made.tmp_dir) == []
 
 
@@ -45,9 +53,15 @@ def test_making_a_spool_again_changes_nothing(tmp_path: Path) -> None:
     made = make_spool(tmp_path / "spool")
     Path(made.settings_path).write_text("max_retries = 7\n")
     Path(made.readme_path).write_text("mine")
+    Path(made.path(DLQ, "README.txt")).write_text("mine too")
+    os.remove(made.path(DONE, "README.txt"))
+    shutil.rmtree(made.examples_dir)
     assert not setup.create(made, rng=random.Random(1))
     assert made.settings().max_retries == 7
     assert Path(made.readme_path).read_text() == "mine"
+    assert Path(made.path(DLQ, "README.txt")).read_text() == "mine too"
+    assert Path(made.path(DONE, "README.txt")).read_text().startswith("Jobs that ran and ended well.")
+    assert not os.path.exists(made.examples_dir)
 
 
 def test_open_completes_a_clone(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def test_folder_of_somebody_else_is_refused(spool: SpoolDir) -> None:
 
 def test_missing_folder_is_not_untrusted(spool: SpoolDir) -> None:
     """What does not exist lets nobody in."""
-    os.rmdir(spool.folder("rejected"))
+    shutil.rmtree(spool.folder("rejected"))
     os.unlink(spool.settings_path)
     trust.check(spool)
 

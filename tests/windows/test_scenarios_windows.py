@@ -23,7 +23,7 @@ from queuectl.clock import Clock
 from queuectl.names import why_bad_id
 from queuectl.producer import Producer
 from queuectl.spool import SpoolDir
-from tests.helpers import make_spool, wait_until, write_drop
+from tests.helpers import make_spool, names_in, wait_until, write_drop
 from tests.pool import PYTHON, SLEEP, SUCCEED, Pool, Witness, children, is_running, kill, queuectl, tree
 from tests.windows import procs
 
@@ -263,7 +263,7 @@ def test_readers_of_the_folder_lose_no_job(spool: SpoolDir, tmp_path: Path, coun
     troubles = [event["text"] for event in pool.events if event["event"] == "trouble"]
     print(f"{count} jobs in {time.monotonic() - began_s:.1f} s; readers: {said}; troubles: {troubles}")
     assert len(spool.job_names("done")) == count
-    assert [len(os.listdir(spool.folder(state))) for state in ("pending", "running", "dlq", "rejected")] == [0] * 4
+    assert [len(names_in(spool, state)) for state in ("pending", "running", "dlq", "rejected")] == [0] * 4
     for name in spool.job_names("done"):
         told = events(spool, "done", name.removesuffix(".json"))
         # Put back uncounted where the machine could not start the command just then (see wine_repairs.py): not run.
@@ -285,7 +285,7 @@ def test_a_held_file_hinders_no_other(spool: SpoolDir) -> None:
             for number in range(5):
                 write_drop(spool, f"free{number}.json", {"command": SUCCEED})
                 pool.event("succeeded", f"free{number}")
-            assert os.listdir(spool.folder("rejected")) == []
+            assert names_in(spool, "rejected") == []
         pool.event("succeeded", "held")
         pool.event("rejected")
 
@@ -326,9 +326,9 @@ def test_device_names_are_no_ids(prompt: Prompt) -> None:
     except OSError:
         pass
     prompt.type("worker", "start", "--drain")
-    assert os.listdir(prompt.spool.folder("pending")) == []
+    assert names_in(prompt.spool, "pending") == []
     # Windows 11 makes a file of it after all, which is a job under another id.
-    assert not any(why_bad_id(name.removesuffix(".json")) for name in os.listdir(prompt.spool.folder("done")))
+    assert not any(why_bad_id(name.removesuffix(".json")) for name in names_in(prompt.spool, "done"))
 
 
 def test_names_that_differ_only_in_case_are_one(prompt: Prompt) -> None:

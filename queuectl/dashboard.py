@@ -1,0 +1,196 @@
+"""The dashboard of a spool: status.html, status.json and queuectl.prom, written by one supervisor of all there are.
+
+Who holds .queuectl/dashboard.lock writes; the lock of one that dies is free at once, and another goes on (promise
+P5's proof). Two writers would do no harm, as each file is put there in one step, complete.
+
+A snapshot is taken some milliseconds at a time, so that the supervisor's loop goes on, and is written where it tells
+something new, at most every 5 s; at least every 30 s it is written whatever it tells, which says that somebody is
+there. Trouble with these files is told once and never holds anything up: they are not the queue (promise P9).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from typing import TYPE_CHECKING
+
+from queuectl import config, fsops, snapshot
+from queuectl.clock import Clock
+from queuectl.config import Settings
+from queuectl.locks import FileLock
+from queuectl.snapshot import HEARTBEAT_S, Snapshot
+from queuectl.spool import FACTS, METRICS, PAGE, SpoolDir
+
+if TYPE_CHECKING:
+    from queuectl.survey import Steps, Survey
+
+# What a dashboard is made with is imported this long after the start, when the first jobs run.
+_FIRST_S = 0.5
+# From one snapshot to the next.
+EVERY_S = 5.0
+# Whether anything has changed is asked this often: a few stats.
+_ASK_S = 1.0
+# A call goes on for this long, at most, and one call is made each 0.2 s (`supervisor.TICK_S`): 5% of the time.
+_STEP_S = 0.01
+# The last snapshot is taken while a pool ends: not one of more than some million jobs.
+_LAST_S = 2.0
+# On Windows a reader may have the page open for an instant: that is told only when it goes on.
+_HELD_OFTEN = 3
+
+
+class Dashboard:
+    """This supervisor's part in writing the dashboard: to be called again and again, for a few milliseconds."""
+
+    def __init__(self, spool: SpoolDir, settings: Settings, *, clock: Clock, rng: random.Random) -> None:
+        self._spool = spool
+        self._clock = clock
+        self._rng = rng
+        self._files = _files(settings)
+        self._lock = FileLock(spool.dashboard_lock_path)
+        self._leads = False
+        self._is_full = settings.dashboard == config.FULL
+        self._survey: Survey | None = None
+        self._under_way: Steps[Snapshot] | None = None
+        self._taken: Snapshot | None = None
+        self._marks: object = None
+        self._is_settled = False
+        self._written: Snapshot | None = None
+        self._written_s = 0.0
+        self._next_s = clock.monotonic() + _FIRST_S
+        self._held = 0
+        self._told = False
+
+    def step(self) -> str:
+        """Go on for some 10 ms at most; what a person should be told of the first trouble there is, else ""."""
+        now_s = self._clock.monotonic()
+        if not self._files or now_s < self._next_s:
+            return ""
+        try:
+            self._leads = self._leads or self._lock.try_acquire()
+            if not self._leads:
+                return ""
+            if self._taken is not None:  # in a step of its own: to make the texts takes as long as a step
+                self._write_news(self._taken, now_s)
+                self._taken = None
+            elif self._under_way is not None or self._begin(now_s):
+                self._taken = self._go_on(now_s + _STEP_S)
+        except OSError as error:
+            return self._failed(error, now_s)
+        return ""
+
+    def close(self) -> None:
+        """Write a last time, where no other pool does from now on, and let another one lead."""
+        with contextlib.suppress(OSError):
+            self._leads = self._leads or (bool(self._files) and self._lock.try_acquire())
+            if self._leads:
+                self._stop_looking()
+                self._under_way = self._look()
+                found = self._go_on(self._clock.monotonic() + _LAST_S)
+                if found is not None and not found.pools:
+                    self._write(found)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close what is open, also in a process that was forked and is not the supervisor."""
+        with contextlib.suppress(OSError):
+            self._stop_looking()
+            self._lock.close()
+        self._leads = False
+
+    # -------------------------------------------------------------------------------------------------------- parts
+
+    def _begin(self, now_s: float) -> bool:
+        """Begin a snapshot, unless nothing can have changed since the last one.
+
+        The times of folders are as coarse as the file system's, and a job's file changes a moment after it was moved:
+        so what has changed is looked at once more.
+        """
+        marks = self._surveyor().marks()
+        changed = marks != self._marks
+        if not changed and self._is_settled and now_s < self._written_s + HEARTBEAT_S:
+            self._next_s = now_s + _ASK_S
+            return False
+        self._marks, self._is_settled = marks, not changed
+        self._under_way = self._look()
+        return True
+
+    def _look(self) -> Steps[Snapshot]:
+        return self._surveyor().look(self._clock.now())
+
+    def _surveyor(self) -> Survey:
+        if self._survey is None:
+            from queuectl.survey import Survey
+
+            self._survey = Survey(self._spool, is_full=self._is_full)
+        return self._survey
+
+    def _go_on(self, until_s: float) -> Snapshot | None:
+        """Take steps until there is a snapshot, or until it is time for other work."""
+        assert self._under_way is not None
+        try:
+            while True:
+                next(self._under_way)
+                if self._clock.monotonic() >= until_s:
+                    return None
+        except StopIteration as end:
+            self._under_way = None
+            found: Snapshot = end.value
+            return found
+
+    def _write_news(self, found: Snapshot, now_s: float) -> None:
+        """Write a snapshot that tells something new, or that says that somebody is there."""
+        self._next_s = now_s + EVERY_S
+        is_time = now_s >= self._written_s + HEARTBEAT_S - EVERY_S / 2
+        if self._written is None or is_time or not snapshot.is_same(found, self._written):
+            self._write(found)
+            self._written, self._written_s = found, now_s
+            self._held = 0
+
+    def _write(self, found: Snapshot) -> None:
+        """Write each of the files, also where another one cannot be. Raises the first OSError."""
+        from queuectl import report
+
+        advice = report.advise(found)
+        trouble: OSError | None = None
+        for name in self._files:
+            try:
+                self._spool.write_board(name, _text(name, found, advice), rng=self._rng)
+            except OSError as error:
+                trouble = trouble or error
+        if trouble is not None:
+            raise trouble
+
+    def _failed(self, error: OSError, now_s: float) -> str:
+        self._stop_looking()
+        self._taken = None
+        self._next_s = now_s + HEARTBEAT_S
+        self._held = self._held + 1 if fsops.is_held(error) else _HELD_OFTEN
+        if self._told or self._held < _HELD_OFTEN:
+            return ""
+        self._told = True
+        return f"cannot write the dashboard: {error.strerror or error}; the jobs go on without it"
+
+    def _stop_looking(self) -> None:
+        if self._under_way is not None:
+            self._under_way.close()
+            self._under_way = None
+
+
+def _files(settings: Settings) -> tuple[str, ...]:
+    """The files to write. The page comes last: whoever sees it anew finds the others anew too."""
+    board = () if settings.dashboard == config.OFF else (FACTS, PAGE)
+    return (*((METRICS,) if settings.metrics else ()), *board)
+
+
+def _text(name: str, found: Snapshot, advice: tuple[str, str]) -> str:
+    if name == PAGE:
+        from queuectl import page
+
+        return page.render(found, advice=advice)
+    if name == METRICS:
+        from queuectl import metrics
+
+        return metrics.text(found)
+    import json
+
+    return json.dumps(snapshot.document(found, advice=advice), indent=1) + "\n"

@@ -1,0 +1,233 @@
+"""ID.error.txt beside each dead job: why it is dead, what it printed last and what to do, for whoever opens dlq/.
+
+A comfort and never a fact: the record is the truth. So it is written after the job has moved, failing to write it
+changes nothing, and nothing reads it. Its last line holds a checksum of the lines above, so that only what is exactly
+as it was written is ever replaced or taken away (P6, P11): a text that a person wrote on, or one that only has such a
+name, stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import zlib
+
+from queuectl import fsops, record
+from queuectl.clock import Clock
+from queuectl.errors import DamagedRecordError
+from queuectl.lifecycle import COUNTED, DLQ, PENDING
+from queuectl.printable import safe
+from queuectl.spool import ERROR_ENDING, LOGS, SpoolDir
+
+# How much of what others wrote is shown: of a command or reason, of a log, of one of its lines, of the runs.
+_FACT_CHARS = 300
+_TAIL_BYTES = 8192
+_TAIL_LINES = 20
+_LINE_CHARS = 200
+_RUNS = 5
+# All of that together is far below this; a larger file is somebody else's.
+_MAX_BYTES = 64 * 1024
+_SEAL = b"Written by queuectl, check %08x\n"
+
+# Exit codes that mean the same wherever they are seen; 128 + n is signal n, as shells have it.
+_EXIT_WORDS = {
+    1: "it reported a failure",
+    2: "it reported a failure, or was called in a wrong way",
+    126: "it was found and could not be started",
+    127: "command not found",
+    130: "interrupted, as by Ctrl-C",
+    134: "it gave up (SIGABRT)",
+    137: "killed (SIGKILL), often because memory ran out",
+    139: "it crashed (SIGSEGV)",
+    143: "asked to end (SIGTERM)",
+    9009: "command not found",
+    0xC0000005: "it crashed (access violation)",
+    0xC000013A: "interrupted, as by Ctrl-C",
+    0xC0000135: "a DLL that it needs was not found",
+    0xC0000142: "a DLL that it needs could not be started",
+}
+
+# A pass over dlq/ takes this share of the time at most, and takes away so many texts.
+_SWEEP_SHARE = 0.01
+_SWEEP_AT_MOST = 1000
+
+
+def write(spool: SpoolDir, name: str, *, rng: random.Random) -> bool:
+    """Write the text beside dlq/`name`, where a job has just died; False where that could not be done.
+
+    Never raises for what the disk or the record says: a job is dead without its text, too.
+    """
+    try:
+        text = _text(spool, name, spool.read(DLQ, name).record)
+        data = text.encode("utf-8", "replace")
+        temporary = spool.write_temporary("error", data + _SEAL % zlib.crc32(data), rng=rng, sync=False)
+        try:
+            placed = _place(temporary, spool.error_path(name))
+        except OSError:
+            fsops.unlink(temporary)
+            raise
+        if not placed:
+            fsops.unlink(temporary)
+        return placed
+    except (OSError, DamagedRecordError):
+        return False
+
+
+def _place(temporary: str, path: str) -> bool:
+    try:
+        fsops.publish(temporary, path)
+    except FileExistsError:
+        if not _is_ours(path):
+            return False
+        fsops.replace(temporary, path)  # of the death before
+    return True
+
+
+def forget(spool: SpoolDir, name: str) -> bool:
+    """Take away the text of a job that is no more in dlq/; False where there is none, or it is not as we wrote it."""
+    path = spool.error_path(name)
+    with contextlib.suppress(OSError):
+        if not os.path.lexists(spool.path(DLQ, name)) and _is_ours(path):
+            return fsops.unlink(path)
+    return False
+
+
+def orphans(spool: SpoolDir) -> list[str]:
+    """The names of files in dlq/ that are called as texts are and stand beside no job; one listing."""
+    listed = set(fsops.names(spool.folder(DLQ)))
+    return sorted(name for name in listed if name.endswith(ERROR_ENDING) and job_file(name) not in listed)
+
+
+def job_file(name: str) -> str:
+    """The name of the job's file that a text tells of."""
+    return f"{name.removesuffix(ERROR_ENDING)}.json"
+
+
+def is_ours(spool: SpoolDir, name: str) -> bool:
+    """True where the file dlq/`name` is a text exactly as it was written."""
+    try:
+        return _is_ours(spool.path(DLQ, name))
+    except OSError:
+        return False
+
+
+def _is_ours(path: str) -> bool:
+    try:
+        data = fsops.read(path, _MAX_BYTES).data
+    except FileNotFoundError:
+        return False
+    size = len(_SEAL % 0)
+    return data[-size:] == _SEAL % zlib.crc32(data[:-size])
+
+
+class OrphanTexts:
+    """Takes away, now and then, the texts of jobs that somebody dragged away or deleted."""
+
+    def __init__(self, spool: SpoolDir, *, clock: Clock) -> None:
+        self._spool = spool
+        self._clock = clock
+        self._seen: fsops.FileSig | None = None
+        self._next_s = 0.0
+
+    def sweep(self) -> int:
+        """One pass, where anything in dlq/ has changed since the last; how many were taken away.
+
+        A folder that cannot be listed is left for the next pass: no text is worth that a pool waits (P9).
+        """
+        started_s = self._clock.monotonic()
+        try:
+            now = fsops.sig_of(self._spool.folder(DLQ))
+            if started_s < self._next_s or now == self._seen:
+                return 0
+            found = orphans(self._spool)
+        except OSError:
+            return 0
+        taken = sum(forget(self._spool, job_file(name)) for name in found[:_SWEEP_AT_MOST])
+        # What was taken away has changed the folder, and what was left is for the next pass: both mean another look.
+        self._seen = None if len(found) > _SWEEP_AT_MOST else now
+        took_s = self._clock.monotonic() - started_s
+        self._next_s = self._clock.monotonic() + took_s / _SWEEP_SHARE
+        return taken
+
+
+# ------------------------------------------------------------------------------------------------------ what it says
+
+
+def _text(spool: SpoolDir, name: str, item: record.Record) -> str:
+    shown = safe(name)
+    job_id = name.removesuffix(".json")
+    last = record.standing(item).last
+    lines = [f"{safe(job_id)} is dead: it is not tried again by itself.", ""]
+    if last is not None:
+        lines += [f"What failed:  {_run(last)}", f"When:         {safe(last.at[:40])}"]
+        if last.reason:
+            lines.append(f"Why:          {_fact(last.reason)}")
+    command = item.command if isinstance(item.command, str) else " ".join(item.command)
+    lines.append(f"Command:      {_fact(command)}")
+    lines += _earlier(item)
+    lines += ["", *_printed(spool, item), ""]
+    lines += [
+        f"When it is put right: drag {shown} to {PENDING}/ to try again (or: queuectl dlq retry {safe(item.id)}).",
+        f"To forget it, delete {shown}. This text is taken away when that file is gone.",
+        "",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _run(item: record.Event) -> str:
+    """How a run ended, in words."""
+    head = f"run {item.attempt}" if item.attempt else "it"
+    if item.event == "timed_out":
+        return f"{head} took too long and was ended"
+    if item.event == "abandoned":
+        return f"{head} was cut off before it had ended"
+    if item.event == "cancelled":
+        return f"{head} was cancelled"
+    if item.exit_code is None:
+        return f"{head} could not be started" if item.event == "failed" else f"{head} {safe(item.event[:40])}"
+    words = exit_words(item.exit_code)
+    return f"{head} ended with exit code {item.exit_code}{f': {words}' if words else ''}"
+
+
+def exit_words(code: int) -> str:
+    """What an exit code means by custom, or "" where it means only what its program says."""
+    return _EXIT_WORDS.get(code, "")
+
+
+def _earlier(item: record.Record) -> list[str]:
+    """The runs that failed before the last one, since the job was last put in."""
+    failed: list[record.Event] = []
+    for event in item.history:
+        if event.event in ("enqueued", "requeued"):
+            failed.clear()
+        elif event.event in COUNTED:
+            failed.append(event)
+    before = failed[:-1]
+    more = f" (and {len(before) - _RUNS} before)" if len(before) > _RUNS else ""
+    rows = [f"              {_run(event)}, {safe(event.at[:40])}" for event in before[-_RUNS:]]
+    return [f"Before that:{more}", *rows] if rows else []
+
+
+def _printed(spool: SpoolDir, item: record.Record) -> list[str]:
+    """The last lines that the last run printed, bounded and made safe to look at."""
+    attempt = record.standing(item).starts
+    try:
+        data = fsops.read_tail(spool.log_path(item.id, attempt), _TAIL_BYTES)
+    except OSError:
+        return ["It printed nothing."]
+    rows = data.decode("utf-8", "replace").rstrip().split("\n")
+    if len(data) == _TAIL_BYTES and len(rows) > 1:
+        del rows[0]  # its beginning is not there
+    shown = [safe(row.rstrip()) for row in rows[-_TAIL_LINES:]]
+    head = f"The last that it printed ({LOGS}/{safe(item.id)}.{attempt}.log has all of it):"
+    return [head, "", *(f"    {_cut(row, _LINE_CHARS)}".rstrip() for row in shown)]
+
+
+def _fact(text: str) -> str:
+    return safe(_cut(text, _FACT_CHARS))
+
+
+def _cut(text: str, chars: int) -> str:
+    return text if len(text) <= chars else f"{text[: chars - 3]}..."

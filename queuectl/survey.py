@@ -1,0 +1,338 @@
+"""Taking a snapshot of a spool in small steps, between other work of a supervisor's loop. Only looks.
+
+However many jobs there are: each folder is listed once, a bounded number of names of it is kept, and a bounded number
+of files is opened. What was read is remembered for as long as the file stays as it is. The jobs move meanwhile, so a
+count may be off by those that moved: a snapshot is for looking at, nothing is decided by it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, NamedTuple, TypeVar
+
+from queuectl import fsops, lease, names, record, report
+from queuectl.errors import DamagedRecordError
+from queuectl.lifecycle import COUNTED, DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.snapshot import (
+    ROWS,
+    DueRow,
+    FailureRow,
+    Finish,
+    PoolRow,
+    RefusalRow,
+    RunRow,
+    Snapshot,
+)
+from queuectl.spool import REASON_ENDING, SpoolDir, is_foreign, may_be_job
+
+# Names of a folder that are asked for their time, at most: those that come last, as generated ids do that are new.
+_KEPT = 5000
+# Waiting files with names that do not tell their time that are opened to find the oldest, at most.
+_OPENED = 100
+# Names gone through in a step, some 1 ms; and files asked for their time.
+_NAMES_A_STEP = 1000
+_STATS_A_STEP = 100
+# A record is some 1 KiB. A larger one is counted and not shown.
+_RECORD_BYTES = 256 * 1024
+_TEXT_CHARS = 400
+_OUTPUT_BYTES = 4096
+_OUTPUT_LINES = 6
+
+T = TypeVar("T")
+Steps = Generator[None, None, T]
+
+
+class Ended(NamedTuple):
+    """What a record in done/ or dlq/ tells."""
+
+    finish: Finish | None
+    failure: FailureRow | None
+
+
+class _Listing(NamedTuple):
+    total: int
+    kept: list[str]
+    foreign: int
+
+
+class _Waiting(NamedTuple):
+    listing: _Listing
+    ready: int
+    later: int
+    first: list[tuple[float, str]]
+    """Those that are due next, with when."""
+    last_due_at: float | None
+    candidates: list[str]
+    """Names that may be the one that has waited longest."""
+
+
+class Survey:
+    """Takes snapshots of one spool. `is_full` False leaves out every text of a job."""
+
+    def __init__(self, spool: SpoolDir, *, is_full: bool) -> None:
+        self._spool = spool
+        self._is_full = is_full
+        self._known: dict[tuple[str, str], tuple[fsops.FileSig, Any]] = {}
+        self._used: dict[tuple[str, str], tuple[fsops.FileSig, Any]] = {}
+
+    def marks(self) -> tuple[fsops.FileSig | None, ...]:
+        """What differs after a file came, went or was renamed: a few stats."""
+        spool = self._spool
+        folders = [spool.folder(state) for state in (PENDING, RUNNING, DONE, DLQ, REJECTED)]
+        return tuple(fsops.sig_of(path) for path in (*folders, spool.pool_dir, spool.paused_path))
+
+    def look(self, now_at: float) -> Steps[Snapshot]:
+        """Take a snapshot; each step is a millisecond or few (of a local disk).
+
+        Raises:
+            OSError: a folder cannot be listed.
+        """
+        spool = self._spool
+        self._used = {}
+        waiting = yield from self._look_at_waiting(now_at)
+        running = yield from self._list(RUNNING)
+        done = yield from self._list(DONE)
+        dead = yield from self._list(DLQ)
+        refused = yield from self._list(REJECTED)
+        oldest_since, oldest_id = yield from self._oldest(waiting.candidates)
+        pools = tuple(
+            PoolRow(each.pool, each.host, each.pid, each.count, each.started_at) for each in report.live_pools(spool)
+        )
+        yield
+        runs = yield from self._runs(sorted(running.kept)[:ROWS], some_pool_lives=bool(pools))
+        ended_well = yield from self._ended(DONE, done.kept)
+        ended_badly = yield from self._ended(DLQ, dead.kept)
+        dues = (yield from self._dues(waiting.first)) if self._is_full else ()
+        refusals = (yield from self._refusals(refused.kept)) if self._is_full else ()
+        finishes = [each.finish for each in (*ended_well, *ended_badly) if each.finish is not None]
+        finishes.sort(key=lambda each: each.ended_at)
+        self._known, self._used = self._used, {}
+        counted = ((PENDING, waiting.listing), (RUNNING, running), (DONE, done), (DLQ, dead), (REJECTED, refused))
+        return Snapshot(
+            path=spool.root,
+            taken_at=now_at,
+            is_full=self._is_full,
+            paused=self._pause_reason(),
+            counts={state: listing.total for state, listing in counted},
+            ready=waiting.ready,
+            later=waiting.later,
+            next_due_at=waiting.first[0][0] if waiting.first else None,
+            last_due_at=waiting.last_due_at,
+            oldest_id=oldest_id if self._is_full else "",
+            oldest_since=oldest_since,
+            longest_since=min((run.started_at for run in runs if run.started_at is not None), default=None),
+            pools=pools,
+            runs=runs if self._is_full else (),
+            failures=tuple(each.failure for each in ended_badly if each.failure is not None) if self._is_full else (),
+            dues=dues,
+            refusals=refusals,
+            foreign={state: listing.foreign for state, listing in counted if listing.foreign},
+            finishes=tuple(finishes[-ROWS:]),
+        )
+
+    # ---------------------------------------------------------------------------------------------------- listings
+
+    def _names(self, state: str) -> Iterator[list[str]]:
+        """The names in a folder, some at a time."""
+        with os.scandir(self._spool.folder(state)) as entries:
+            some: list[str] = []
+            for entry in entries:
+                some.append(entry.name)
+                if len(some) == _NAMES_A_STEP:
+                    yield some
+                    some = []
+            yield some
+
+    def _list(self, state: str) -> Steps[_Listing]:
+        count = foreign = 0
+        kept: list[str] = []
+        for some in self._names(state):
+            # A batch is a job's file in rejected/ only: elsewhere it is neither counted nor ours to judge.
+            found = [name for name in some if may_be_job(name)]
+            if state != REJECTED:
+                found = [name for name in found if name.endswith(".json")]
+            foreign += _foreign(some, found)
+            count += len(found)
+            kept += found
+            if len(kept) > 2 * _KEPT:
+                kept.sort(reverse=True)
+                del kept[_KEPT:]
+            yield
+        kept.sort(reverse=True)
+        return _Listing(count, kept[:_KEPT], foreign)
+
+    def _look_at_waiting(self, now_at: float) -> Steps[_Waiting]:
+        count = foreign = ready = later = 0
+        first: list[tuple[float, str]] = []
+        last_due_at: float | None = None
+        told: str | None = None
+        others: list[str] = []
+        for some in self._names(PENDING):
+            found = [name for name in some if may_be_job(name)]
+            foreign += _foreign(some, found)
+            could_run, dues = report.split_by_time(found, now_at)
+            count, ready, later = count + len(found), ready + len(could_run), later + len(dues)
+            if dues:
+                first = heapq.nsmallest(ROWS, [*first, *dues])
+                last_due_at = max(last_due_at or 0.0, max(dues)[0])
+            for name in could_run:
+                if names.is_generated(name.removesuffix(".json").partition(",")[0]):
+                    told = name if told is None or name < told else told
+                elif len(others) < _OPENED:
+                    others.append(name)
+            yield
+        candidates = [*([] if told is None else [told]), *others]
+        return _Waiting(_Listing(count, [], foreign), ready, later, first, last_due_at, candidates)
+
+    def _newest(self, state: str, listed: list[str], limit: int) -> Steps[list[tuple[str, fsops.FileSig]]]:
+        """The files that changed last of those listed (see `report.newest_first`)."""
+        found: list[tuple[int, str, fsops.FileSig]] = []
+        for number, name in enumerate(listed):
+            sig = fsops.sig_of(self._spool.path(state, name))
+            if sig is not None:
+                found.append((sig.mtime_ns, name, sig))
+            if number % _STATS_A_STEP == 0:
+                yield
+        return [(name, sig) for _, name, sig in heapq.nlargest(limit, found)]
+
+    # ------------------------------------------------------------------------------------------------------ details
+
+    def _remembered(self, kind: str, name: str, sig: fsops.FileSig, find: Callable[..., T], *facts: Any) -> T:
+        """What `find(*facts)` finds in a file; asked again only when the file has changed."""
+        key = (kind, name)
+        known = self._known.get(key)
+        if known is None or known[0] != sig:
+            known = (sig, find(*facts))
+        self._used[key] = known
+        made: T = known[1]
+        return made
+
+    def _read(self, state: str, name: str, sig: fsops.FileSig) -> record.Record | None:
+        """A record, or None for one that moved on, is no record, or is not to be read now."""
+        if sig.size > _RECORD_BYTES:
+            return None
+        try:
+            return self._spool.read(state, name, patience_s=fsops.GLANCE_S).record
+        except (OSError, DamagedRecordError):
+            return None
+
+    def _oldest(self, candidates: list[str]) -> Steps[tuple[float | None, str]]:
+        found: list[tuple[float, str]] = []
+        for name in candidates:
+            sig = fsops.sig_of(self._spool.path(PENDING, name))
+            if sig is not None:
+                pair = self._remembered("oldest", name, sig, report.since, self._spool, name)
+                if pair is not None:
+                    found.append(pair)
+            yield
+        return min(found, default=(None, ""))
+
+    def _runs(self, listed: list[str], *, some_pool_lives: bool) -> Steps[tuple[RunRow, ...]]:
+        found: list[RunRow] = []
+        for name in listed:
+            yield
+            sig = fsops.sig_of(self._spool.path(RUNNING, name))
+            if sig is None:
+                continue
+            known = self._remembered(RUNNING, name, sig, self._run, name, sig)
+            if known is not None:
+                row, held = known
+                found.append(row._replace(is_alive=some_pool_lives or lease.is_alive(self._spool, held)))
+        return tuple(found)
+
+    def _run(self, name: str, sig: fsops.FileSig) -> tuple[RunRow, str] | None:
+        item = self._read(RUNNING, name, sig)
+        start = record.standing(item).last_start if item is not None else None
+        if item is None or start is None:
+            return None  # claimed this instant
+        command = _cut(report.command_text(item.command))
+        since = report.instant(start.at)
+        return RunRow(item.id, start.attempt, _cut(start.worker), since, item.timeout, command, True), start.lease
+
+    def _ended(self, state: str, listed: list[str]) -> Steps[list[Ended]]:
+        """What the newest records of done/ or dlq/ tell, newest first."""
+        newest = yield from self._newest(state, listed, ROWS)
+        found: list[Ended] = []
+        for name, sig in newest:
+            found.append(self._remembered(state, name, sig, self._end, state, name, sig))
+            yield
+        return found
+
+    def _end(self, state: str, name: str, sig: fsops.FileSig) -> Ended:
+        item = self._read(state, name, sig)
+        if item is None:
+            return Ended(None, None)
+        standing = record.standing(item)
+        last = standing.last
+        ended_at = None if last is None else report.instant(last.at)
+        finish = None
+        if last is not None and ended_at is not None and (last.event in COUNTED or last.event == "succeeded"):
+            finish = Finish(ended_at, last.duration_s, state == DONE)
+        if state != DLQ or not self._is_full:
+            return Ended(finish, None)
+        attempt = standing.last_start.attempt if standing.last_start is not None else 0
+        error = standing.error or (last.event if last is not None else "")
+        output = self._output(item.id, attempt)
+        command = _cut(report.command_text(item.command))
+        return Ended(finish, FailureRow(item.id, ended_at, attempt, _cut(error), command, output))
+
+    def _output(self, job_id: str, attempt: int) -> tuple[str, ...]:
+        """The last lines that a run printed. Of a line that was written over (a progress bar) the last state."""
+        try:
+            data = fsops.read_tail(self._spool.log_path(job_id, attempt), _OUTPUT_BYTES)
+        except OSError:
+            return ()
+        lines = [line.rstrip("\r").rpartition("\r")[2] for line in data.decode("utf-8", "replace").split("\n")]
+        if len(data) == _OUTPUT_BYTES and len(lines) > 1:
+            del lines[0]  # its beginning is missing
+        return tuple(_cut(line) for line in [line for line in lines if line.strip()][-_OUTPUT_LINES:])
+
+    def _dues(self, first: list[tuple[float, str]]) -> Steps[tuple[DueRow, ...]]:
+        found: list[DueRow] = []
+        for due_at, name in first:
+            yield
+            sig = fsops.sig_of(self._spool.path(PENDING, name))
+            if sig is None:
+                continue
+            row = self._remembered(PENDING, name, sig, self._due, name, due_at, sig)
+            if row is not None:
+                found.append(row)
+        return tuple(found)
+
+    def _due(self, name: str, due_at: float, sig: fsops.FileSig) -> DueRow | None:
+        item = self._read(PENDING, name, sig)
+        if item is None:
+            return None
+        standing = record.standing(item)
+        return DueRow(item.id, due_at, standing.failures, item.max_retries, _cut(standing.error))
+
+    def _refusals(self, listed: list[str]) -> Steps[tuple[RefusalRow, ...]]:
+        newest = yield from self._newest(REJECTED, [name + REASON_ENDING for name in listed], ROWS)
+        found: list[RefusalRow] = []
+        for reason_name, sig in newest:
+            name = reason_name.removesuffix(REASON_ENDING)
+            found.append(self._remembered(REJECTED, name, sig, self._refusal, name))
+            yield
+        return tuple(found)
+
+    def _refusal(self, name: str) -> RefusalRow:
+        found = report.refusal(self._spool, name)
+        return RefusalRow(_cut(found.name), _cut(found.why), found.rejected_at)
+
+    def _pause_reason(self) -> str | None:
+        if not self._spool.is_paused():
+            return None
+        return _cut(self._spool.pause_reason()) if self._is_full else ""
+
+
+def _foreign(some: list[str], found: list[str]) -> int:
+    """How many of some names are foreign, where `found` are the jobs among them."""
+    if len(found) == len(some):
+        return 0
+    return sum(is_foreign(name) and not may_be_job(name) for name in some)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _TEXT_CHARS else text[:_TEXT_CHARS] + "..."

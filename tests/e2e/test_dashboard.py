@@ -1,0 +1,61 @@
+"""The dashboard of real pools: written, taken over after a kill, and left behind telling the truth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from queuectl.spool import FACTS, METRICS, PAGE, SpoolDir
+from tests.helpers import wait_until
+from tests.pool import SLEEP, SUCCEED, Pool, command_of, kill, queuectl
+
+
+def facts(spool: SpoolDir) -> dict[str, Any]:
+    """status.json, {} while there is none."""
+    try:
+        found: dict[str, Any] = json.loads(Path(spool.root, FACTS).read_text())
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def test_drained_spool_has_a_page_that_tells_how_it_ended(spool: SpoolDir) -> None:
+    """Also a pool that lives for less than a second leaves a page, and no file of it is taken for a job (P11)."""
+    queuectl(spool, "config", "set", "metrics", "true")
+    queuectl(spool, "enqueue", "--id", "good", "--command", SUCCEED)
+    queuectl(spool, "enqueue", "--id", "bad", "--max-retries", "0", "--command", "exit 9")
+    with Pool(spool, "--drain", count=1) as pool:
+        assert pool.wait() == 0
+    found = facts(spool)
+    assert found["counts"] == {"pending": 0, "running": 0, "done": 1, "dlq": 1, "rejected": 0}
+    assert (found["workers"], found["failures"][0]["id"]) == (0, "bad")
+    page = Path(spool.root, PAGE).read_text()
+    assert "No workers run." in page
+    assert "<code>queuectl dlq retry bad</code>" in page
+    assert 'queuectl_jobs{state="dlq"} 1' in Path(spool.root, METRICS).read_text()
+    assert json.loads(queuectl(spool, "check", "--json"))["findings"] == []
+
+
+def test_one_of_two_pools_writes_and_the_other_takes_over(spool: SpoolDir) -> None:
+    """A supervisor that is killed frees the dashboard at once (P5), also where a worker of it lives on with its job."""
+    with Pool(spool, count=1) as first:
+        wait_until(lambda: facts(spool).get("workers") == 1)
+        kill(first.worker_pids()[0])  # the next one is made by a supervisor that has the dashboard's lock
+        first.event("worker_lost")
+        queuectl(spool, "enqueue", "--id", "long", "--", *SLEEP)
+        first.event("started", "long")
+        left = [*first.worker_pids(), wait_until(lambda: command_of(first, "long"))]
+        with Pool(spool, count=1).ready() as second:
+            before = facts(spool)["written_at"]
+            kill(first.pid)
+            name = second.event("pool_started")["pool"]
+            wait_until(lambda: [pool["pool"] for pool in facts(spool)["pools"]] == [name])
+            assert facts(spool)["written_at"] > before
+            assert facts(spool)["running"][0]["id"] == "long"
+            for pid in left:
+                kill(pid)
+            first.wait()
+            second.ask_to_stop()
+            second.wait()
+    assert facts(spool)["workers"] == 0

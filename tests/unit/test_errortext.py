@@ -1,0 +1,216 @@
+"""errortext: the text beside a dead job."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from queuectl import check, errortext, fsops
+from queuectl.api import Spool
+from queuectl.config import Settings
+from queuectl.errortext import OrphanTexts
+from queuectl.lifecycle import DLQ, DONE, PENDING, Outcome
+from queuectl.rescue import Rescue
+from queuectl.retention import Retention
+from queuectl.settle import Stripes
+from queuectl.spool import SpoolDir
+from tests.helpers import Desk, FakeClock, full_disk, listing, write_drop
+
+FAILED = Outcome("failed", 127, "command not found", 0.5)
+
+
+def kill_job(
+    desk: Desk, job_id: str = "job1", outcome: Outcome = FAILED, *, printed: bytes = b"", **keys: object
+) -> str:
+    """Let a job die, and have its text written; returns the text."""
+    claimed = desk.start(desk.enqueue(id=job_id, **{"max_retries": 0, **keys}))
+    if printed:
+        Path(desk.spool.log_path(job_id, 1)).write_bytes(printed)
+    assert desk.claims.settle(claimed, outcome).to == DLQ
+    assert errortext.write(desk.spool, f"{job_id}.json", rng=desk.rng)
+    return Path(desk.spool.error_path(f"{job_id}.json")).read_text(encoding="utf-8")
+
+
+def texts(spool: SpoolDir) -> list[str]:
+    """What there is of texts in dlq/."""
+    return sorted(name for name in os.listdir(spool.folder(DLQ)) if name.endswith(".error.txt"))
+
+
+def test_the_text_says_what_failed_what_was_printed_and_what_to_do(desk: Desk) -> None:
+    """Whoever opens it needs no other file and no manual."""
+    text = kill_job(desk, command="no-such-program x", printed=b"line 1\nsh: no-such-program: not found\n")
+    for part in (
+        "job1 is dead",
+        "run 1 ended with exit code 127: command not found",
+        "1 run, retries used up",
+        "Command:      no-such-program x",
+        "logs/job1.1.log",
+        "    line 1\n    sh: no-such-program: not found\n",
+        "drag job1.json to pending/ to try again",
+    ):
+        assert part in text, text
+    assert os.listdir(desk.spool.tmp_dir) == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (Outcome("timed_out", 143, "timed out after 5 s", 5), "run 1 took too long and was ended"),
+        (Outcome("abandoned", reason="its worker died"), "run 1 was cut off before it had ended"),
+        (Outcome("cancelled", 143, "no longer wanted", 5), "run 1 was cancelled"),
+        (Outcome("failed", 137, "ended by SIGKILL"), "exit code 137: killed (SIGKILL), often because memory ran out"),
+        (Outcome("failed", 0xC0000005), "it crashed (access violation)"),
+        (Outcome("failed", 77), "run 1 ended with exit code 77\n"),
+    ],
+)
+def test_each_way_to_die_is_told_in_words(desk: Desk, outcome: Outcome, words: str) -> None:
+    """An exit code is told by its meaning where it has one."""
+    assert words in kill_job(desk, outcome=outcome)
+
+
+def test_the_runs_before_are_told_but_not_all_of_many(desk: Desk) -> None:
+    """Five runs before the last are listed, and how many more there were."""
+    name = desk.enqueue(id="job1", max_retries=7, backoff_base=0)
+    for _ in range(8):
+        settled = desk.run(name, FAILED)
+        name = settled.name
+    assert errortext.write(desk.spool, name, rng=desk.rng)
+    text = Path(desk.spool.error_path(name)).read_text()
+    assert "What failed:  run 8 " in text
+    assert "Before that: (and 2 before)" in text
+    assert [f"run {number} ended" in text for number in (2, 3, 7)] == [False, True, True]
+
+
+def test_nothing_that_others_wrote_can_deceive_or_flood(desk: Desk) -> None:
+    """Output and command are bounded and made safe, whatever bytes they are."""
+    printed = b"\x1b[2J\xff" + b"x" * 100_000 + b"\n" + b"\x1b]0;evil\x07\r\n" * 100
+    text = kill_job(desk, command="echo '\x1b[31m' " + "y" * 5000, printed=printed)
+    assert len(text) < 8000
+    assert all(line.isprintable() for line in text.split("\n")), text
+    assert text.count("\\x1b]0;evil\\x07") == 20
+
+
+def test_a_job_that_printed_nothing_has_a_text_too(desk: Desk) -> None:
+    """No log is no fault."""
+    assert "It printed nothing." in kill_job(desk)
+
+
+def test_a_second_death_replaces_the_text_of_the_first(desk: Desk) -> None:
+    """What lies beside a job tells of its last death."""
+    kill_job(desk)
+    os.rename(desk.spool.path(DLQ, "job1.json"), desk.spool.path(PENDING, "job1.json"))
+    before = Path(desk.spool.error_path("job1.json")).read_bytes()
+    claimed = desk.start("job1.json")
+    assert texts(desk.spool) == []  # whoever claims a job that was dragged takes its text away
+    Path(desk.spool.error_path("job1.json")).write_bytes(before)
+    desk.claims.settle(claimed, FAILED)
+    assert errortext.write(desk.spool, "job1.json", rng=desk.rng)
+    assert b"run 2 ended" in Path(desk.spool.error_path("job1.json")).read_bytes()
+    assert os.listdir(desk.spool.tmp_dir) == []
+
+
+def test_a_text_that_somebody_wrote_on_is_never_touched(desk: Desk) -> None:
+    """P6, P11: notes that a person made in it are worth more than what a program has to say."""
+    kill_job(desk)
+    path = Path(desk.spool.error_path("job1.json"))
+    path.write_text(path.read_text() + "ask Ada about this\n")
+    mine = path.read_bytes()
+    assert not errortext.write(desk.spool, "job1.json", rng=desk.rng)
+    Spool(desk.spool.root).purge("job1")
+    OrphanTexts(desk.spool, clock=desk.clock).sweep()
+    found = check.run(desk.spool, repair=True, names_only=False, clock=desk.clock, rng=desk.rng)
+    assert [(item.code, item.path) for item in found.findings if item.path.startswith(DLQ)] == [
+        ("foreign", "dlq/job1.error.txt")
+    ]
+    assert path.read_bytes() == mine
+
+
+@pytest.mark.parametrize("call", ["create", "publish"])
+def test_a_disk_that_takes_no_text_changes_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """P9: a dead job without its text is dead all the same, and nothing is left behind."""
+    claimed = desk.start(desk.enqueue(id="job1", max_retries=0))
+    desk.claims.settle(claimed, FAILED)
+    monkeypatch.setattr(fsops, call, full_disk)
+    assert not errortext.write(desk.spool, "job1.json", rng=desk.rng)
+    assert listing(desk.spool) == {DLQ: ["job1.json"]}
+    assert os.listdir(desk.spool.tmp_dir) == []
+
+
+def test_a_job_that_is_gone_by_then_gets_no_text(desk: Desk) -> None:
+    """Somebody may drag it away at once."""
+    assert not errortext.write(desk.spool, "job1.json", rng=desk.rng)
+    write_drop(desk.spool, "job2.json", "{}", DLQ)
+    assert not errortext.write(desk.spool, "job2.json", rng=desk.rng)
+    assert texts(desk.spool) == []
+
+
+def test_our_commands_take_the_text_away_with_the_job(desk: Desk, settings: Settings) -> None:
+    """Retry, purge and retention leave no text behind."""
+    for job_id in ("again", "purged", "old"):
+        kill_job(desk, job_id)
+    assert len(texts(desk.spool)) == 3
+    api = Spool(desk.spool.root)
+    api.requeue("again")
+    api.purge("purged")
+    assert texts(desk.spool) == ["old.error.txt"]
+    desk.clock.advance(7200)
+    os.utime(desk.spool.path(DLQ, "old.json"), (0, 0))
+    stripes = Stripes(desk.spool)
+    assert Retention(desk.spool, settings._replace(keep_dlq=3600), stripes, clock=desk.clock).step() == 1
+    stripes.close()
+    assert listing(desk.spool) == {PENDING: ["again.json"]}
+
+
+def test_the_text_of_a_job_that_was_dragged_away_is_swept(desk: Desk) -> None:
+    """Texts beside a job stay, others go; nothing is listed while nothing has changed."""
+    for job_id in ("stays", "dragged", "deleted"):
+        kill_job(desk, job_id)
+    write_drop(desk.spool, "notes.error.txt", "mine", DLQ)
+    orphan_texts = OrphanTexts(desk.spool, clock=desk.clock)
+    assert orphan_texts.sweep() == 0
+    shutil.move(desk.spool.path(DLQ, "dragged.json"), desk.spool.path(DONE, "dragged.json"))
+    os.remove(desk.spool.path(DLQ, "deleted.json"))
+    desk.clock.advance(60)
+    assert orphan_texts.sweep() == 2
+    assert texts(desk.spool) == ["notes.error.txt", "stays.error.txt"]
+
+
+def test_sweeping_lists_only_what_has_changed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of a million dead jobs costs one stat, as long as none comes or goes."""
+    kill_job(desk)
+    orphan_texts = OrphanTexts(desk.spool, clock=desk.clock)
+    orphan_texts.sweep()
+    desk.clock.advance(60)
+    monkeypatch.setattr(fsops, "names", full_disk)
+    assert orphan_texts.sweep() == 0
+
+
+def test_a_text_is_no_job_and_no_foreign_file(desk: Desk) -> None:
+    """Listings, counts and check pass over it; it is found by nobody."""
+    kill_job(desk)
+    assert desk.spool.listing(DLQ) == (["job1.json"], [])
+    assert desk.spool.find("job1.error") is None
+    assert Spool(desk.spool.root).counts().dlq == 1
+    found = check.run(desk.spool, repair=False, names_only=False, clock=desk.clock, rng=desk.rng)
+    assert [item for item in found.findings if item.path.startswith(DLQ)] == []
+    os.remove(desk.spool.path(DLQ, "job1.json"))
+    found = check.run(desk.spool, repair=True, names_only=False, clock=desk.clock, rng=desk.rng)
+    assert [(item.code, item.severity, item.repaired) for item in found.findings if item.path.startswith(DLQ)] == [
+        ("error-text", "info", True)
+    ]
+    assert texts(desk.spool) == []
+
+
+def test_a_rescued_job_that_is_dead_gets_its_text(desk: Desk, other_desk: Desk, settings: Settings) -> None:
+    """P5: who dies with its worker is told of as well."""
+    desk.start(desk.enqueue(id="job1", max_retries=0))
+    desk.die()
+    rescue = Rescue(
+        desk.spool, settings, other_desk.claims, other_desk.stripes, clock=FakeClock(), rng=random.Random(3)
+    )
+    assert [item.job_id for item in rescue.look(set())] == ["job1"]
+    assert "its worker died" in Path(desk.spool.error_path("job1.json")).read_text()

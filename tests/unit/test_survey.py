@@ -1,0 +1,158 @@
+"""survey: a snapshot of a spool, taken in small steps with a bounded number of reads."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from queuectl import fsops, record, survey
+from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
+from queuectl.report import collect
+from queuectl.snapshot import ROWS, Snapshot
+from queuectl.spool import SpoolDir
+from queuectl.survey import Survey
+from tests.helpers import NOON_AT, Desk, write_drop
+
+OK = Outcome("succeeded", 0, duration_s=0.5)
+FAILED = Outcome("failed", 3, duration_s=1.5)
+
+
+def take(made: Survey, now_at: float = NOON_AT) -> Snapshot:
+    """A whole snapshot."""
+    steps = made.look(now_at)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Snapshot = end.value
+            return found
+
+
+def a_bit_of_everything(desk: Desk) -> None:
+    """A spool with a job in each state, a retry, a rejected file and a foreign one."""
+    desk.run(desk.enqueue(id="good"), OK)
+    desk.run(desk.enqueue(id="dead", command=["false", "a b"], max_retries=0, env={"TOKEN": "s3cr3t"}), FAILED)
+    desk.run(desk.enqueue(id="again"), FAILED)
+    desk.start(desk.enqueue(id="now", timeout=60))
+    desk.enqueue(id="next")
+    write_drop(desk.spool, "bad.json", "{", REJECTED)
+    write_drop(desk.spool, "bad.json.reason.txt", "Rejected 2027-01-15T08:00:00Z\nWhy: no JSON\n", REJECTED)
+    write_drop(desk.spool, "photo.jpg", b"\xff", PENDING)
+    Path(desk.spool.log_path("dead", 1)).write_text("first\n10%\r50%\rbroken\n\nlast\n")
+
+
+def test_snapshot_agrees_with_status(desk: Desk) -> None:
+    """The dashboard and `queuectl status` count the same."""
+    a_bit_of_everything(desk)
+    found, status = take(Survey(desk.spool, is_full=True)), collect(desk.spool, now_at=NOON_AT)
+    for name in (
+        "path",
+        "paused",
+        "counts",
+        "ready",
+        "later",
+        "next_due_at",
+        "last_due_at",
+        "oldest_id",
+        "oldest_since",
+    ):
+        assert getattr(found, name) == getattr(status, name), name
+    assert found.foreign == {state: len(listed) for state, listed in status.foreign.items()} == {PENDING: 1}
+
+
+def test_rows_tell_what_is_in_the_records(desk: Desk) -> None:
+    """What runs and until when, what died of what and what it said last, what is tried again, what is no job."""
+    a_bit_of_everything(desk)
+    found = take(Survey(desk.spool, is_full=True))
+    (run,), (failure,), (due,), (refusal,) = found.runs, found.failures, found.dues, found.refusals
+    assert run[:2] == ("now", 1) and (run.timeout_s, run.command, run.started_at) == (60, "true", NOON_AT)
+    assert (failure.id, failure.command, failure.attempt) == ("dead", "false 'a b'", 1)
+    assert failure.output == ("first", "broken", "last")
+    assert (due.id, due.runs, due.max_retries, due.error) == ("again", 1, 3, "exit 3")
+    assert refusal == ("bad.json", "no JSON", NOON_AT)
+    assert [(each.duration_s, each.is_good) for each in found.finishes] == [(0.5, True), (1.5, False)]
+    assert "s3cr3t" not in repr(found)
+
+
+def test_a_job_whose_worker_is_gone_is_told_apart(desk: Desk) -> None:
+    """A run is alive while its lease is held, where no pool lives that could have it."""
+    desk.start(desk.enqueue(id="now"))
+    assert take(Survey(desk.spool, is_full=True)).runs[0].is_alive
+    desk.die()
+    assert not take(Survey(desk.spool, is_full=True)).runs[0].is_alive
+
+
+def test_counts_alone_hold_no_text_of_a_job(desk: Desk) -> None:
+    """What is not to be shown is not even in the snapshot."""
+    a_bit_of_everything(desk)
+    Path(desk.spool.paused_path).write_text("because of job dead")
+    full, counts = (take(Survey(desk.spool, is_full=is_full)) for is_full in (True, False))
+    assert (counts.runs, counts.failures, counts.dues, counts.refusals, counts.paused) == ((), (), (), (), "")
+    assert (counts.counts, counts.finishes, counts.longest_since) == (full.counts, full.finishes, NOON_AT)
+    assert not [word for word in ("dead", "now", "next", "bad.json", "false") if repr(word) in repr(counts)]
+
+
+def test_many_jobs_are_named_and_not_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many jobs are done, a bounded number of files is opened, and a second look opens none."""
+    monkeypatch.setattr(survey, "_KEPT", 400)
+    data = fsops.read(desk.spool.path(DONE, desk.run(desk.enqueue(id="job"), OK).name), 1 << 20).data
+    for number in range(1500):
+        path = Path(desk.spool.path(DONE, f"job{number:04d}.json"))
+        path.write_bytes(data.replace(b'"job"', b'"job%04d"' % number))
+    reads, stats = [], []
+    read, sig_of = fsops.read, fsops.sig_of
+    monkeypatch.setattr(fsops, "read", lambda *facts, **options: reads.append(facts) or read(*facts, **options))
+    monkeypatch.setattr(fsops, "sig_of", lambda path: stats.append(path) or sig_of(path))
+    made = Survey(desk.spool, is_full=True)
+    found = take(made)
+    assert found.counts[DONE] == 1501
+    assert len(found.finishes) == len(reads) == ROWS
+    assert len(stats) == 400
+    assert desk.spool.path(DONE, "job1499.json") in stats and desk.spool.path(DONE, "job1100.json") in stats
+    reads.clear()
+    assert take(made) == found
+    assert reads == []
+
+
+def test_file_that_changed_is_read_again(desk: Desk) -> None:
+    """What is remembered of a file counts only as long as the file stays as it is."""
+    name = desk.enqueue(id="job", max_retries=0)
+    made = Survey(desk.spool, is_full=True)
+    desk.run(name, FAILED)
+    assert take(made).failures[0].attempt == 1
+    os.replace(desk.spool.path(DLQ, "job.json"), desk.spool.path(PENDING, "job.json"))
+    desk.run("job.json", FAILED)
+    assert take(made).failures[0].attempt == 2
+
+
+@pytest.mark.parametrize("state", [RUNNING, DONE, DLQ])
+def test_what_is_no_record_is_counted_and_not_shown(spool: SpoolDir, state: str) -> None:
+    """A damaged file, a link, a folder and a record of many megabytes hold up nothing."""
+    write_drop(spool, "torn.json", record.OPENING, state)
+    os.mkdir(spool.path(state, "folder.json"))
+    write_drop(spool, "huge.json", b" " * (survey._RECORD_BYTES + 1), state)
+    found = take(Survey(spool, is_full=True))
+    assert found.counts[state] == 3
+    assert (found.runs, found.failures, found.finishes) == ((), (), ())
+
+
+def test_marks_change_with_every_move(desk: Desk) -> None:
+    """A job that came or went shows without a listing."""
+    made = Survey(desk.spool, is_full=True)
+
+    def old_marks() -> tuple[object, ...]:
+        for state in (PENDING, RUNNING, DONE):
+            os.utime(desk.spool.folder(state), (1, 1))  # a folder's time may be as coarse as the next moves are apart
+        return made.marks()
+
+    for act in (
+        lambda: desk.enqueue(id="job"),
+        lambda: desk.run("job.json", OK),
+        lambda: Path(desk.spool.paused_path).touch(),
+    ):
+        before = old_marks()
+        assert made.marks() == before
+        act()
+        assert made.marks() != before

@@ -1,0 +1,162 @@
+"""worker: how it looks after the file of a command that lasts. (The rest of it is in e2e/ and crash/.)"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+
+import pytest
+
+from queuectl import config, executor, fsops
+from queuectl.executor import Ended, Spec
+from queuectl.spool import SpoolDir
+from queuectl.worker import Finished, Vanished, Worker
+from tests.helpers import Desk, FakeClock, listing
+
+
+class FakeExecutor:
+    """A command that lasts for `lasts_s` on a clock that only its waits move; `at` says what happens meanwhile."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.lasts_s = 10.0
+        self.at: list[tuple[float, Callable[[], object]]] = []
+        self.terminated_s: float | None = None
+        self._began_s = 0.0
+
+    def start(self, _spec: Spec) -> None:
+        """Begin."""
+        self._began_s = self.clock.monotonic()
+
+    def wait(self, timeout_s: float | None) -> Ended | None:
+        """Let time pass, at most up to the next thing that happens."""
+        assert timeout_s is not None, "it would not look again"
+        until_s = self.clock.monotonic() + timeout_s
+        end_s = self._began_s + self.lasts_s
+        while self.at and self._began_s + self.at[0][0] <= until_s:
+            after_s, act = self.at.pop(0)
+            self.clock.advance(max(0.0, self._began_s + after_s - self.clock.monotonic()))
+            act()
+        self.clock.advance(max(0.0, min(until_s, end_s) - self.clock.monotonic()))
+        return Ended(0, "") if self.clock.monotonic() >= end_s else None
+
+    def heard(self, _timeout_s: float | None) -> bool:
+        """The supervisor is silent."""
+        return False
+
+    def deafen(self) -> None:
+        """Nothing to do."""
+
+    def terminate(self, _grace_s: float) -> Ended:
+        """End it now."""
+        self.terminated_s = self.clock.monotonic() - self._began_s
+        return Ended(143, "ended by SIGTERM")
+
+
+class Rig:
+    """A worker with a job to run, and its command."""
+
+    def __init__(self, desk: Desk, command: FakeExecutor, conn: Connection) -> None:
+        self.spool: SpoolDir = desk.spool
+        self.command = command
+        self.name = desk.enqueue(id="job")
+        self.running = self.spool.path("running", "job.json")
+        self.aside = os.path.join(self.spool.root, "aside.json")
+        self.worker = Worker(conn, self.spool, config.defaults(), worker="w9", cwd=self.spool.root)
+        self.worker._clock = command.clock
+
+    def run(self) -> Finished | Vanished:
+        """Run the job; the report of its end."""
+        self.worker._work(self.name)
+        (ended,) = [item for item in self.worker._reports if isinstance(item, Finished | Vanished)]
+        return ended
+
+
+@pytest.fixture
+def rig(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    """See `Rig`."""
+    command = FakeExecutor(desk.clock)
+    monkeypatch.setattr(executor, "make", lambda _conn, _shell: command)
+    ours, theirs = Pipe()
+    made = Rig(desk, command, theirs)
+    made.worker._flush = lambda *, force: None  # type: ignore[method-assign]
+    yield made
+    made.worker._output.close()
+    made.worker._lease.close()
+    made.worker._stripes.close()
+    ours.close()
+    theirs.close()
+
+
+def test_a_file_that_is_gone_at_two_looks_ends_the_command(rig: Rig) -> None:
+    """Within about a second, whatever its timeout; the outcome is told and written nowhere."""
+    rig.command.at = [(0.5, lambda: os.remove(rig.running))]
+    ended = rig.run()
+    assert isinstance(ended, Vanished)
+    assert (ended.outcome.kind, ended.outcome.exit_code) == ("cancelled", 143)
+    assert rig.command.terminated_s == pytest.approx(1.0, abs=0.1)
+    assert listing(rig.spool) == {}
+
+
+def test_an_editor_that_saves_by_taking_the_file_away_first_ends_nothing(rig: Rig) -> None:
+    """Gone at one look and back at the next: the run goes on to its end, and its outcome is on record (P4)."""
+    rig.command.at = [
+        (0.74, lambda: os.rename(rig.running, rig.aside)),
+        (0.78, lambda: os.rename(rig.aside, rig.running)),
+        (3.0, lambda: os.rename(rig.running, rig.aside)),
+        (3.1, lambda: os.rename(rig.aside, rig.running)),
+    ]
+    ended = rig.run()
+    assert isinstance(ended, Finished) and ended.outcome.kind == "succeeded"
+    assert rig.command.terminated_s is None
+    assert listing(rig.spool) == {"done": ["job.json"]}
+
+
+def test_a_spool_that_is_out_of_reach_ends_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P9: a share that is gone for a while, with or without an error, is no wish of a person."""
+    folder = rig.spool.folder("running")
+    real = fsops.sig_of
+
+    def stale(path: str) -> fsops.FileSig | None:
+        if path == rig.running:
+            raise OSError(116, "Stale file handle")
+        return real(path)
+
+    rig.command.at = [
+        (0.5, lambda: os.rename(folder, folder + ".away")),
+        (3.0, lambda: os.rename(folder + ".away", folder)),
+        (4.0, lambda: monkeypatch.setattr(fsops, "sig_of", stale)),
+        (8.0, lambda: monkeypatch.setattr(fsops, "sig_of", real)),
+    ]
+    ended = rig.run()
+    assert isinstance(ended, Finished) and ended.outcome.kind == "succeeded"
+
+
+def test_a_file_that_comes_back_after_the_end_is_a_cancelled_job(rig: Rig) -> None:
+    """Whoever undoes the move too late finds the job in dlq/, with the reason (P4)."""
+    rig.command.at = [(0.5, lambda: os.rename(rig.running, rig.aside))]
+    terminate = rig.command.terminate
+
+    def undone(grace_s: float) -> Ended:
+        os.rename(rig.aside, rig.running)
+        return terminate(grace_s)
+
+    rig.command.terminate = undone  # type: ignore[method-assign]
+    ended = rig.run()
+    assert isinstance(ended, Finished)
+    assert (ended.settled.to, ended.settled.reason) == (
+        "dlq",
+        "its file was taken out of running/ while it ran; cancelled",
+    )
+    assert listing(rig.spool) == {"dlq": ["job.error.txt", "job.json"]}
+
+
+def test_a_short_command_costs_no_look(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way of a job that is over at once is as it was."""
+    rig.command.lasts_s = 0.5
+    looked: list[object] = []
+    monkeypatch.setattr(Worker, "_is_taken_away", lambda *_args: looked.append(1))
+    assert isinstance(rig.run(), Finished)
+    assert looked == []
