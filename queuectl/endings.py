@@ -69,10 +69,16 @@ def why_dead(item: record.Record) -> str:
     if last is None or (last.to != DLQ and last.event not in OUTCOMES):
         return "somebody moved it there"
     if last.event == "cancelled":
-        who = f"cancelled by {last.by}" if last.by else "cancelled"
-        why = last.reason.removesuffix("cancelled").rstrip("; ")  # which a worker's outcome ends with
-        return f"{who}: {why}" if why else who
+        return cancelled(last.reason)
     return exits.told(last.exit_code, last.reason) or last.event.replace("_", " ")
+
+
+def cancelled(reason: str) -> str:
+    """`cancelled`, and why, where more is on record than that the command did it."""
+    why = reason.removesuffix("cancelled").rstrip("; ")  # which a worker's outcome ends with
+    if not why or why == "by cancel":
+        return "cancelled"
+    return f"cancelled {why}" if why.startswith("by ") else f"cancelled: {why}"
 
 
 class Wait:

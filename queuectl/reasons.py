@@ -9,8 +9,8 @@ from queuectl import fsops, intake, names, record, report, times, trust
 from queuectl.api import Job, Spool
 from queuectl.endings import refused, why_dead
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, UnknownJobError, UntrustedSpoolError
-from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
-from queuectl.spool import Located, record_name
+from queuectl.lifecycle import DONE, PENDING, REJECTED, RUNNING
+from queuectl.spool import Located
 
 _NAMED = 3
 _COMMAND_CHARS = 60
@@ -71,7 +71,7 @@ def _reasons(spool: Spool, found: Located, now_at: float) -> list[Reason]:
     item = spool.folder.read(found.state, found.name).record
     if found.state == RUNNING:
         return [_running(spool, item, now_at)]
-    again = f"queuectl dlq retry {item.id}" if found.state == DLQ else f"move {DONE}/{found.name} to {PENDING}/"
+    again = f"queuectl retry {item.id}"
     if found.state == DONE:
         ended_at = report.instant(last.at) if (last := record.standing(item).last) is not None else None
         ago = f", {_ago(ended_at, now_at)}" if ended_at is not None else ""
@@ -90,8 +90,7 @@ def _waiting(spool: Spool, found: Located, now_at: float) -> list[Reason]:
     if not workers:
         reasons.append(Reason("no_workers", "no workers run", "queuectl worker start"))
     if names.is_held(found.name):
-        stem = found.name.partition(",")[0]
-        return [*reasons, Reason("held", "somebody holds it", f"queuectl release {stem}")]
+        return [*reasons, Reason("held", "somebody holds it", f"queuectl release {_stem(found.name)}")]
     own = _arriving(spool, found) or _due(spool, found, now_at)
     if own is not None:
         return [*reasons, own]
@@ -118,6 +117,8 @@ def _paused(spool: Spool) -> Reason | None:
         return None
     why = spool.folder.pause_reason()
     text = "the spool is paused" + (f": {why}" if why else "")
+    if (until_at := spool.folder.paused_until()) is not None:
+        text += f" (until {times.to_text(until_at)})"
     return Reason("paused", text, f"queuectl resume, or delete {spool.folder.paused_path}")
 
 
@@ -161,7 +162,7 @@ def _due(spool: Spool, found: Located, now_at: float) -> Reason | None:
     else:
         why = f"run_at {item.run_at}" if item.run_at else "a delay"
     # A job that was dead and is put back runs at once: its wait is over with its old budget.
-    change = f"move {PENDING}/{found.name} to {DLQ}/{record_name(item.id)}, then: queuectl dlq retry {item.id}"
+    change = f"queuectl cancel {item.id}, then: queuectl retry {item.id}"
     return _due_at(standing.due_at, why, change, now_at)
 
 
@@ -189,7 +190,8 @@ def _behind(name: str, before: list[str]) -> Reason:
     if older := len(before) - higher:
         parts.append(f"{older} older")
     text = f"it waits behind {' and '.join(parts)} job{'s' * (len(before) != 1)}, the next is {_stem(before[0])}"
-    return Reason("behind", text, "queuectl worker start --count 2   (more workers beside those that run)")
+    change = f"queuectl edit {_stem(name)}   (a higher priority runs first; or start more workers)"
+    return Reason("behind", text, change)
 
 
 def _priority(name: str) -> int:

@@ -28,7 +28,6 @@ _WORDS = {
     "timed_out": "timed out",
     "released": "was stopped and does not count",
     "abandoned": "was abandoned, as its worker died",
-    "cancelled": "was cancelled",
 }
 
 
@@ -133,8 +132,9 @@ def _sentence(event: dict[str, Any]) -> str:
         return f"warning: {event.get('text', '')}"
     took = event.get("duration_s")
     after = f" after {times.format_duration(took)}" if isinstance(took, int | float) else ""
-    by = f" by {event['by']}" if event.get("by") else ""
-    return f"{run} {_WORDS.get(kind, kind)}{by}{after}{_how(event)}{_to(event)}"
+    if kind == "cancelled":
+        return f"{run} was {endings.cancelled(str(event.get('reason', '')))}{after}{_to(event)}"
+    return f"{run} {_WORDS.get(kind, kind)}{after}{_how(event)}{_to(event)}"
 
 
 def _how(event: dict[str, Any]) -> str:

@@ -23,7 +23,7 @@ def stats(
     """Example: queuectl stats --since 24h
 
     Say how much was done, how long it took, and what failed. Counted are the jobs that ended in that time, done or
-    dead; of very many, the newest 10,000. Waiting is the time from when a run could have started to its start. Piped,
+    dead; of very many, the newest 5,000. Waiting is the time from when a run could have started to its start. Piped,
     each figure is a line: its name and its value (seconds, bare), separated by a tab.
     """
     span_s = jobs.duration(since, "--since")

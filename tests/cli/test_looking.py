@@ -223,6 +223,21 @@ def test_show_tells_of_waiting_and_running(queuectl: Commands, busy: SpoolDir) -
     assert "(started without a shell)" in queuectl("show", "run1").out
 
 
+def test_show_tells_what_else_may_happen(queuectl: Commands, desk: Desk) -> None:
+    """A cancelled job, a run whose worker died and one that was stopped are told in words, and what to ask next."""
+    name = desk.enqueue(id="a")
+    settled = desk.run(name, Outcome("abandoned"))
+    settled = desk.run(settled.name, Outcome("released", None, "the worker was stopped", 0.1))
+    text = queuectl("show", "a").out
+    assert "run 1 was abandoned, as its worker died; next run at once" in text
+    assert "run 2 was stopped and does not count after 0.100s: the worker was stopped" in text
+    assert "queuectl why a" in text
+    Spool(desk.spool.root).cancel("a", reason="wrong input")
+    text = queuectl("show", "a").out
+    assert "a is dead after 1 run: cancelled: wrong input\n" in text
+    assert "it was cancelled: wrong input; moved to dlq/" in text
+
+
 def test_show_keeps_unknown_keys(queuectl: Commands, desk: Desk) -> None:
     """Keys that queuectl does not know are shown as they are."""
     desk.enqueue({"id": "a", "ticket": {"no": [1, 2]}})

@@ -47,7 +47,7 @@ def test_why_in_each_form(queuectl: Commands, busy: SpoolDir) -> None:
         "version": 1,
         "id": "dead1",
         "state": "dlq",
-        "reasons": [{"kind": "dead", "text": text, "change": "queuectl dlq retry dead1"}],
+        "reasons": [{"kind": "dead", "text": text, "change": "queuectl retry dead1"}],
     }
     queuectl.on_terminal = True
     assert queuectl("why", "next1").out.endswith(" is in pending/\n\nno workers run\n  queuectl worker start\n")

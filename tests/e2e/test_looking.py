@@ -101,7 +101,7 @@ def test_why_beside_workers(spool: SpoolDir) -> None:
         done = wait_until(lambda: reasons(spool, "ok").get("done"))
         dead = wait_until(lambda: reasons(spool, "dead").get("dead"))
         assert done.text.startswith("it has run and succeeded, 0")
-        assert done.change == "move done/ok.json to pending/"
+        assert done.change == "queuectl retry ok"
         assert dead.text == "it is dead: exit 3, 1 run, retries used up"
         rejected = reasons(spool, "bad")["rejected"]
         assert rejected.text.startswith("it was refused: ") and "command" in rejected.text
@@ -127,23 +127,32 @@ def test_why_beside_workers(spool: SpoolDir) -> None:
 
 
 def test_what_why_says_changes_it(spool: SpoolDir) -> None:
-    """The drag and the command for a job that waits for its time make it run; so do those for a dead and a done one."""
+    """The commands for a job that is held, waits for its time, is dead or done, and for a pause, make it run."""
     api = Spool(spool.root)
     api.enqueue(SUCCEED, id="later", delay="1h", priority=3)
     api.enqueue("exit 3", id="dead", max_retries=0)
-    change = reasons(spool, "later")["due"].change
-    drag, _, command = change.partition(", then: queuectl ")
-    _, source, _, target = drag.split()
+    api.hold("dead")
+    api.pause("just so", until_at=time.time() + 3600)
+    assert list(reasons(spool, "dead")) == ["paused", "no_workers", "held"]
+    assert "(until 2" in reasons(spool, "dead")["paused"].text
+
+    def obey(reason: Reason) -> None:
+        for command in reason.change.partition(", or ")[0].split(", then: "):
+            queuectl(spool, *command.split()[1:])
+
+    def ended(kind: str) -> int:
+        return len([each for each in pool.events if each.get("event") == kind])
+
     with Pool(spool, count=1) as pool:
-        os.rename(Path(spool.root, source), Path(spool.root, target))
-        queuectl(spool, *command.split())
+        obey(reasons(spool, "dead")["paused"])
+        obey(reasons(spool, "dead")["held"])
+        pool.event("failed", "dead")
+        obey(reasons(spool, "later")["due"])
         pool.event("succeeded", "later")
-        wait_until(lambda: "dead" in reasons(spool, "dead"))
-        queuectl(spool, *reasons(spool, "dead")["dead"].change.split()[1:])
-        wait_until(lambda: len([each for each in pool.events if each.get("event") == "failed"]) == 2)
-        _, source, _, target = wait_until(lambda: reasons(spool, "later").get("done")).change.split()
-        os.rename(Path(spool.root, source), Path(spool.root, target, "later.json"))
-        wait_until(lambda: len([each for each in pool.events if each.get("event") == "succeeded"]) == 2)
+        obey(wait_until(lambda: reasons(spool, "dead").get("dead")))
+        wait_until(lambda: ended("failed") == 2)
+        obey(wait_until(lambda: reasons(spool, "later").get("done")))
+        wait_until(lambda: ended("succeeded") == 2)
 
 
 @posix

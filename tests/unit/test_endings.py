@@ -52,7 +52,7 @@ def test_a_job_has_ended_when_it_is_done_or_dead(api: Spool, hands: Desk) -> Non
     [
         (Outcome("timed_out", 143, "timed out after 2 s"), "exit 143 (ended by SIGTERM), timed out after 2 s; 1 run"),
         (Outcome("abandoned"), "abandoned; 1 run"),
-        (Outcome("cancelled", None, "by hand"), "cancelled: by hand"),
+        (Outcome("cancelled", None, "by hand"), "cancelled by hand"),
         (Outcome("failed", 127, "command not found"), "exit 127, command not found; 1 run"),
     ],
 )
@@ -61,6 +61,21 @@ def test_why_a_job_is_dead(api: Spool, hands: Desk, outcome: Outcome, why: str) 
     hands.run(hands.enqueue(id="a", max_retries=0), outcome)
     ended = endings.look(api, "a")
     assert ended is not None and ended.why.startswith(why)
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("", "cancelled"),
+        ("by cancel", "cancelled"),
+        ("by cancel; cancelled", "cancelled"),
+        ("by api", "cancelled by api"),
+        ("wrong input; cancelled", "cancelled: wrong input"),
+    ],
+)
+def test_a_cancel_is_told_once(reason: str, told: str) -> None:
+    """Whatever of it is on record: the command's own name says nothing."""
+    assert endings.cancelled(reason) == told
 
 
 def test_a_job_that_was_dragged_to_the_dead_says_so(api: Spool, hands: Desk) -> None:

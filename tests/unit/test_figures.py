@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from queuectl import figures
+from queuectl.api import Spool
 from queuectl.lifecycle import Outcome
 from queuectl.spool import SpoolDir
 from tests.helpers import NOON_AT, Desk
@@ -86,3 +87,11 @@ def test_stopped_runs_are_no_failures(desk: Desk) -> None:
     desk.run(settled.name, OK)
     found = look(desk)
     assert (found.runs, found.retries, found.failures) == (1, 0, {})
+
+
+def test_a_job_that_was_cancelled_while_it_waited_never_ran(desk: Desk) -> None:
+    """It is dead and counts as ended, but not as a run."""
+    desk.enqueue(id="a")
+    Spool(desk.spool.root).cancel("a")
+    found = look(desk, since_s=desk.clock.now())
+    assert (found.dead, found.runs, found.failures) == (1, 0, {})
