@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from queuectl import batch, names, setup
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
-from queuectl.spool import README_TXT, REASON_ENDING, SpoolDir
+from queuectl.spool import BOARD, README_TXT, REASON_ENDING, SpoolDir
 from tests.helpers import names_in
 from tests.hostile.corpus import Alone, Case, Rejected, Runs, Splits, Waits
 
@@ -100,10 +100,9 @@ class Ground:
         for name in names_in(self.spool, REJECTED):
             if name.endswith(REASON_ENDING):
                 found += _bad_text(name, Path(self.spool.path(REJECTED, name)).read_text("utf-8"))
-        for folder in (PENDING, RUNNING, DONE, DLQ, REJECTED):
-            parts = os.listdir(os.path.dirname(self.spool.folder(folder)))
-            parts.remove(os.path.basename(self.spool.schema_path))
-            found += [f"outside: {part}" for part in parts if part.endswith((".json", ".log"))]
+        ours = (os.path.basename(self.spool.schema_path), *BOARD)
+        parts = [part for part in os.listdir(self.spool.root) if part not in ours]
+        found += [f"outside: {part}" for part in parts if part.endswith((".json", ".log"))]
         return found
 
 

@@ -17,7 +17,7 @@ from tests.pool import Pool
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="makes links, FIFOs, sockets and names that Windows has not")
 
-MEMORY_LIMIT_KIB = 100 * 1024
+MEMORY_LIMIT_KIB = 128 * 1024
 _GOOD = 40
 _BOUND_S = 60.0
 
