@@ -1,10 +1,10 @@
 """A client that writes to an SMB share as Windows programs do, in a process that can be killed.
 
 usage: smb_writer.py PORT USER PASSWORD BODY_FILE NAME [--how plain|explorer] [--as NAME] [--rate BYTES] [--stop-at BYTES]
-                     [--hold] [--alone] [--count N]
+                     [--rest S] [--hold] [--alone] [--count N]
 
-Tells on standard output, each with the monotonic nanoseconds: `open`, `stopped`, `written`, `done`. Where it is to hold
-or to stop, it goes on when its standard input ends.
+Tells on standard output, each with the monotonic nanoseconds: `open`, `stopped`, `last` (byte), `untimed` (the file's time could not be
+set), `written`, `done`. Where it is to hold or to stop, it goes on when its standard input ends.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 import smbclient
 from smbclient._io import SMBFileTransaction, set_info
+from smbprotocol.exceptions import SMBOSError
 from smbprotocol.file_info import FileBasicInformation
 
 CHUNK = 4096
@@ -55,11 +56,16 @@ def put(args: argparse.Namespace, name: str, data: bytes) -> None:
             file.truncate(len(data))
             file.seek(0)
         write(file, data, args.rate, args.stop_at)
+        tell("last")
         if args.how == "explorer":
-            with SMBFileTransaction(file) as transaction:
-                times = FileBasicInformation()
-                times["last_write_time"] = 132_000_000_000_000_000  # an April of 2019
-                set_info(transaction, times)
+            threading.Event().wait(args.rest)  # what a client far away takes for it
+            try:
+                with SMBFileTransaction(file) as transaction:
+                    times = FileBasicInformation()
+                    times["last_write_time"] = 132_000_000_000_000_000  # an April of 2019
+                    set_info(transaction, times)
+            except SMBOSError:  # Samba looks for the file by its name, and the name is gone with the job
+                tell("untimed")
         tell("written")
         if args.hold:
             sys.stdin.read()
@@ -80,6 +86,7 @@ def main() -> None:
     parser.add_argument("--as", dest="temporary", default="")
     parser.add_argument("--rate", type=float, default=0)
     parser.add_argument("--stop-at", type=int, default=0)
+    parser.add_argument("--rest", type=float, default=0)
     parser.add_argument("--hold", action="store_true")
     parser.add_argument("--alone", action="store_true")
     parser.add_argument("--count", type=int, default=0)
