@@ -45,7 +45,9 @@ class Queue:
 
     def ran_once(self, *job_ids: str, sent: Path, timeout: float = 60) -> None:
         """Wait until these jobs are done, and see that each ran exactly once and as it was sent, to the last byte."""
-        wait_until(lambda: all(os.path.exists(self.spool.path("done", f"{job_id}.json")) for job_id in job_ids), timeout)
+        wait_until(
+            lambda: all(os.path.exists(self.spool.path("done", f"{job_id}.json")) for job_id in job_ids), timeout
+        )
         assert {job_id: len(self.witness.starts(job_id)) for job_id in job_ids} == dict.fromkeys(job_ids, 1)
         assert self.witness.overlapping() == []
         for job_id in job_ids:

@@ -226,6 +226,8 @@ class SmbWriter:
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.at: dict[str, int] = {}
         """When it told what, in monotonic nanoseconds."""
+        self.untimed = 0
+        """After `close`: how often it told since that a file's time could not be set."""
 
     def told(self, word: str) -> int:
         """Wait until it says so; when that was."""
@@ -240,8 +242,9 @@ class SmbWriter:
 
     def close(self) -> None:
         """Let one that holds its file go on, wait for its end, and see that nothing failed."""
-        self.process.communicate(timeout=60)
+        told, _ = self.process.communicate(timeout=60)
         assert self.process.returncode == 0
+        self.untimed = told.count("untimed")
 
     def kill(self) -> None:
         """End it without a word, as a machine does that loses its power."""

@@ -1,10 +1,10 @@
 """A client that writes to an SMB share as Windows programs do, in a process that can be killed.
 
-usage: smb_writer.py PORT USER PASSWORD BODY_FILE NAME [--how plain|explorer] [--as NAME] [--rate BYTES] [--stop-at BYTES]
-                     [--rest S] [--hold] [--alone] [--count N]
+usage: smb_writer.py PORT USER PASSWORD BODY_FILE NAME [--how plain|explorer] [--as NAME] [--rate BYTES]
+                     [--stop-at BYTES] [--rest S] [--hold] [--alone] [--count N]
 
-Tells on standard output, each with the monotonic nanoseconds: `open`, `stopped`, `last` (byte), `untimed` (the file's time could not be
-set), `written`, `done`. Where it is to hold or to stop, it goes on when its standard input ends.
+Tells on standard output, each with the monotonic nanoseconds: `open`, `stopped`, `last` (byte), `untimed` (the file's
+time could not be set), `written`, `done`. Where it is to hold or to stop, it goes on when its standard input ends.
 """
 
 from __future__ import annotations

@@ -21,7 +21,11 @@ UNFINISHED = {
     "rsync": [".job.json.Xy12Ab", ".~tmp~job.json", "job.json~"],
     "WinSCP, lftp, FileZilla": ["job.json.filepart", ".in.job.json", "job.json.part"],
     "rclone": ["job.json.a1b2c3d4.partial", "job.rclone1a2b.json", "job.json.conflict1"],
-    "Syncthing": [".syncthing.job.json.tmp", "~syncthing~job.json.tmp", "job.sync-conflict-20261124-031500-ABCDEFG.json"],
+    "Syncthing": [
+        ".syncthing.job.json.tmp",
+        "~syncthing~job.json.tmp",
+        "job.sync-conflict-20261124-031500-ABCDEFG.json",
+    ],
     "Nextcloud, Dropbox, ownCloud": [
         "job (conflicted copy 2026-11-24 031500).json",
         "job (Anna's conflicted copy 2026-11-24).json",

@@ -88,7 +88,7 @@ def test_files_by_scp_run_once(queue: Queue, sshd: Sshd) -> None:
 
 @pytest.mark.parametrize("options", [[], ["--inplace"], ["--partial", "-t"]], ids=["rename", "inplace", "partial"])
 def test_files_by_rsync_run_once(queue: Queue, sshd: Sshd, options: list[str]) -> None:
-    """P1, P11: rsync writes to a hidden name and renames, or writes in place: ten files and a slow one run once each."""
+    """P1, P11: rsync writes to a hidden name and renames, or writes in place: ten files and a slow one run once."""
     body, large = queue.body(), queue.body("large.json", size=150_000)
     copies = [queue.outside / f"copy-{number}.json" for number in range(10)]
     for copy in copies:
