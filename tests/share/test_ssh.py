@@ -54,7 +54,7 @@ def test_a_slow_sftp_put_runs_when_it_is_whole(queue: Queue, sshd: Sshd) -> None
 
 def test_an_sftp_put_that_is_killed_never_runs(queue: Queue, sshd: Sshd) -> None:
     """P6: half a file whose client died is refused with its reason, and the same name can be sent again."""
-    body = queue.body(size=200_000)
+    body = queue.body(size=900_000)  # much more than what is under way in pipes and goes on to arrive after the kill
     with Pool(queue.spool).ready() as pool:
         client = sshd.sftp(f'put "{body}" half.json', kbit_s=SLOW_KBIT_S)
         wait_until(lambda: _size(queue.spool.path("pending", "half.json")) > 30_000)
