@@ -37,6 +37,7 @@ _TEMPORARY = re.compile(
       | \.(tmp|temp|part|partial|crdownload|download|filepart|swp|swx|bak|orig|rej|!sync|!ut|lock|reason\.txt)$
       | \.sync-conflict-\d{8}-\d{6}     # Syncthing
       | \(.*conflicted\ copy.*\)        # Dropbox, Nextcloud
+      | \(SFConflict\ .*\)              # Seafile
       | _conflict-\d{8}-\d{6}           # ownCloud
       | \.(rclone|tmp)[A-Za-z0-9]*\.json$  # x.tmpAb12.json, written by tools that keep the ending
       | ^desktop\.ini$ | ^thumbs\.db$ | ^icon\r?$

@@ -15,6 +15,7 @@ import pytest
 
 from queuectl import config, intake, job, lifecycle, setup, snapshot
 from queuectl.cli import exit_codes
+from tests.share import rig
 from tests.unit.test_page import snapshot_of
 
 ROOT = Path(__file__).parents[1]
@@ -161,6 +162,31 @@ def test_ci_runs_the_readme_s_test_command() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert r"\(python3 -m venv .*pytest.*\)" in script
     assert len(re.findall(r"^    (python3 -m venv .*pytest.*)$", README, re.MULTILINE)) == 1
+
+
+def test_the_samba_share_of_the_document_is_the_one_that_is_tested(tmp_path: Path) -> None:
+    """The [jobs] section of docs/shares.md shares pending/ only, is what the rig runs, and Samba understands it."""
+    lines = rig.document_section("jobs")
+    assert "path = /srv/spool/pending" in lines
+    assert "read only = yes" in rig.document_section("spool")
+    rig_config = rig.global_section(tmp_path / "samba", 4450) + rig.jobs_section("/srv/spool/pending", "anna")
+    for line in lines:
+        assert line in rig_config or line.startswith(("force user =", "valid users =")), line
+    if shutil.which("testparm") is None:
+        return
+    config_path = tmp_path / "smb.conf"
+    config_path.write_text(rig_config)
+    done = subprocess.run(
+        ["testparm", "-s", config_path],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Unknown parameter" not in done.stderr
+    assert "path = /srv/spool/pending" in done.stdout
 
 
 def test_no_document_names_the_wrong_distribution() -> None:

@@ -157,6 +157,7 @@ def test_names_that_are_no_jobs(file_name: str) -> None:
         "a.sync-conflict-20270115-080000.json",
         "a (Ann's conflicted copy 2027-01-15).json",
         "a (conflicted copy 2027-01-15 080000).json",
+        "a (SFConflict ann@example.org 2027-01-15-08-00-00).json",
         "a_conflict-20270115-080000.json",
         "a.tmpAb12.json",
         "a.json.reason.txt",
