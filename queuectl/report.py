@@ -151,7 +151,7 @@ def advise(status: Status | Snapshot) -> Advice:
     """What to do next, most pressing first."""
     counts = status.counts
     if status.paused is not None:
-        return Advice(f"delete {status.path}/PAUSED", "the spool is paused: nothing new is started")
+        return Advice("queuectl resume", "the spool is paused: nothing new is started; deleting PAUSED does the same")
     if not status.pools and counts[PENDING]:
         return Advice("queuectl worker start --count 2", "jobs are waiting and no workers run")
     if not status.pools and counts[RUNNING]:
