@@ -29,6 +29,7 @@ def test_stop_lets_a_running_job_end_and_records_it(spool: SpoolDir, tmp_path: P
     assert len(witness.ends("two")) == 1
 
 
+@pytest.mark.slow
 def test_a_job_longer_than_the_grace_is_put_back_uncounted(spool: SpoolDir, tmp_path: Path) -> None:
     """P9: what a stop cuts off goes back to pending/, is named, and costs no attempt; its whole tree is ended."""
     queuectl(spool, "config", "set", "stop_grace_s", "0.3")

@@ -169,6 +169,7 @@ def test_rejected_files_are_looked_at_again_and_left(ground: Ground) -> None:
     assert all(os.path.lexists(ground.path(case)) for case in gone)
 
 
+@pytest.mark.slow
 def test_terminal_shows_text_and_obeys_none(ground: Ground) -> None:
     """On a terminal nothing of a job moves the cursor, sets a title, makes a link, or is read as markup."""
     for words in (("list", "--limit", "0"), ("status",), ("list", "--state", "rejected"), ("dlq", "list")):
