@@ -428,7 +428,11 @@ class Supervisor:
         if paused != self._paused:
             self._paused = paused
             reason = self._spool.pause_reason() if paused else ""
-            text = f"paused{': ' + reason if reason else ''}; to go on: queuectl resume, or delete PAUSED" if paused else "no longer paused"
+            text = (
+                f"paused{': ' + reason if reason else ''}; to go on: queuectl resume, or delete PAUSED"
+                if paused
+                else "no longer paused"
+            )
             self._tell(Notice("info", "paused" if paused else "unpaused", text))
 
     def _recheck_clock(self) -> None:

@@ -15,7 +15,7 @@ import typer
 
 from queuectl import names
 from queuectl.api import Spool
-from queuectl.cli import context, exit_codes, group, output
+from queuectl.cli import context, exit_codes, group, jobs, output
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.output import count_of
 from queuectl.editing import Draft, Editing
@@ -30,7 +30,12 @@ _TELL_EVERY_S = 10.0
 
 @app.command()
 def edit(
-    job_id: Annotated[str, typer.Argument(metavar="ID", show_default=False, help="A job that waits or is dead.")],
+    job_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", show_default=False, help="A job that waits or is dead.", autocompletion=jobs.complete
+        ),
+    ],
 ) -> None:
     """Example: queuectl edit job1
 

@@ -31,7 +31,7 @@ _LINE_BYTES = 1024 * 1024
 
 @app.command()
 def logs(
-    job_id: Annotated[str, typer.Argument(metavar="ID", show_default=False, help=jobs.ID_HELP)],
+    job_id: jobs.JobId,
     lines: Annotated[
         int | None, typer.Option("-n", "--lines", metavar="N", min=0, help="Only the last N lines.")
     ] = None,

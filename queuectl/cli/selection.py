@@ -26,6 +26,7 @@ Ids = Annotated[
         metavar="[ID]...",
         show_default=False,
         help="The jobs; the beginning of an id is enough. - reads them from stdin.",
+        autocompletion=jobs.complete,
     ),
 ]
 Tag = Annotated[str | None, typer.Option(metavar="WORD", help="Only jobs with this tag.")]

@@ -33,7 +33,7 @@ _WORDS = {
 
 @app.command()
 def show(
-    job_id: Annotated[str, typer.Argument(metavar="ID", show_default=False, help=jobs.ID_HELP)],
+    job_id: jobs.JobId,
     as_json: Annotated[bool, typer.Option("--json", help="The record as it is, with its state and path.")] = False,
 ) -> None:
     """Example: queuectl show job1

@@ -23,7 +23,7 @@ _NAMED = 3
 
 @app.command()
 def wait(
-    ids: Annotated[list[str], typer.Argument(metavar="ID...", show_default=False, help=jobs.IDS_HELP)],
+    ids: jobs.JobIds,
     first: Annotated[bool, typer.Option("--any", help="Until one of them has ended, whichever.")] = False,
     timeout: Annotated[
         str | None, typer.Option(metavar="TIME", help="Give up after this long, with exit code 124: 30s, 10m.")

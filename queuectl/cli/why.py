@@ -16,7 +16,7 @@ app = group.new_app()
 
 @app.command()
 def why(
-    job_id: Annotated[str, typer.Argument(metavar="ID", show_default=False, help=jobs.ID_HELP)],
+    job_id: jobs.JobId,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Example: queuectl why job1

@@ -13,8 +13,10 @@ from queuectl import __version__
 from queuectl.api import Spool
 from queuectl.cli import exit_codes, output
 from queuectl.errors import QueuectlError, SpoolUnavailableError, UnknownJobError
+from queuectl.lifecycle import Outcome
 from queuectl.spool import SpoolDir
 from tests.cli.commands import Commands, run, run_on_terminal
+from tests.helpers import Desk
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs a pseudo terminal")
 
@@ -153,3 +155,18 @@ def test_completion_completes(words: str, expected: str) -> None:
     """What the script calls answers with the commands that fit."""
     env = {"_QUEUECTL_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
     assert run(env=env).out.split() == [expected]
+
+
+def test_completion_offers_the_ids_there_are(desk: Desk, spool: SpoolDir) -> None:
+    """A shell is offered what begins as was typed, with state and command as its help where it shows one."""
+    desk.run(desk.enqueue(id="job1", command="echo one"), Outcome("succeeded", 0))
+    desk.enqueue(id="job2", command="echo \x1b[31mtwo")
+    desk.enqueue(id="other")
+    for words in ("show j", "cancel j", "logs j", "edit j", "wait other j"):
+        typed = f"queuectl {words}"
+        env = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" ")), "QUEUECTL_SPOOL": spool.root}
+        assert run(env={**env, "_QUEUECTL_COMPLETE": "complete_bash"}).out.split() == ["job2", "job1"]
+    env = {"_TYPER_COMPLETE_FISH_ACTION": "get-args", "_TYPER_COMPLETE_ARGS": "queuectl show "}
+    text = run(env={**env, "QUEUECTL_SPOOL": spool.root, "_QUEUECTL_COMPLETE": "complete_fish"}).out
+    assert "job1\tdone: echo one" in text
+    assert "\x1b" not in text
