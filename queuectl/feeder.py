@@ -37,8 +37,14 @@ class Feeder:
         fresh = [name for name in listing if name not in self._known and name not in self._skipped]
         if self._skipped:
             self._skipped.intersection_update(listing)
-        fresh.sort()
-        return self.add(fresh, now_at)
+        # Names without flags are all of one kind and are taken at once, the generated ones among them unparsed.
+        others = [name for name in fresh if not (name.endswith(".json") and names.is_generated(name[:-5]))]
+        flagged = {name for name in others if not _is_plain(name)}
+        plain = sorted(name for name in fresh if name not in flagged) if flagged else sorted(fresh)
+        if plain:
+            self._known.update(plain)
+            self._queue(0).extend(plain)
+        return len(plain) + self.add(sorted(flagged), now_at)
 
     def add(self, fresh: Iterable[str], now_at: float) -> int:
         """Take in names (of an event, a retry, a listing); ones that are known already change nothing."""
@@ -121,3 +127,11 @@ class Feeder:
             self._queue(parts.priority if parts else 0).append(name)
         heapq.heapify(rest)
         self._waiting = rest
+
+
+def _is_plain(name: str) -> bool:
+    """True where a file may run now, with priority 0, by its name; False for a name that is none of a job, too."""
+    parts = names.parse(name)
+    if parts is None:
+        return names.is_batch(name)
+    return parts.due_at is None and parts.priority == 0 and not names.is_held(name)
