@@ -210,6 +210,7 @@ def test_link_and_read_only_file_are_replaced(spool: SpoolDir, make: Make, tmp_p
     assert facts(spool)["version"] == 1
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there it looks like a file that somebody has open: tried again")
 def test_folder_in_the_place_of_one_file_costs_that_file_only(spool: SpoolDir, make: Make) -> None:
     """A folder is left alone and told of, and the other files are written."""
     os.mkdir(os.path.join(spool.root, FACTS))
