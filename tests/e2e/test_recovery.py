@@ -22,7 +22,7 @@ def test_a_killed_worker_s_job_runs_again_after_its_command_has_ended(spool: Spo
     On Windows the command ends with its worker.
     """
     witness = Witness(tmp_path / "witness")
-    queuectl(spool, "enqueue", "--id", "job", "--", *witness.command(seconds=2 if WINDOWS else 0.8))
+    queuectl(spool, "enqueue", "--id", "job", "--", *witness.command(seconds="60,0" if WINDOWS else 0.8))
     with Pool(spool, count=2) as pool:
         wait_until(lambda: witness.starts("job"))
         pool.kill_worker_of("job")

@@ -162,7 +162,7 @@ def test_a_killed_worker_s_tree_is_gone_and_its_job_runs_again(spool: SpoolDir, 
 def test_a_killed_worker_s_job_never_overlaps_itself(spool: SpoolDir, tmp_path: Path) -> None:
     """P3: five kills in a row: a run starts only when the one before is gone (it would find its lock taken)."""
     witness = Witness(tmp_path / "witness")
-    queuectl(spool, "enqueue", "--id", "job", "--max-retries", "9", "--", *witness.command(seconds=1.5))
+    queuectl(spool, "enqueue", "--id", "job", "--max-retries", "9", "--", *witness.command(seconds="60,60,60,60,60,0"))
     with Pool(spool, count=1) as pool:
         for runs in range(1, 6):
             wait_until(lambda runs=runs: len(witness.starts("job")) == runs, 30)
