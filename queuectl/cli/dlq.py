@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from queuectl import times
 from queuectl.api import Job, Spool
-from queuectl.cli import context, exit_codes, group, jobs, listing, output
+from queuectl.cli import context, exit_codes, group, jobs, listing, output, selection
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.output import count_of, safe
 from queuectl.errors import QueuectlError, UnknownJobError
@@ -59,7 +58,7 @@ def retry(
         spool.requeue(job_id, by="dlq retry")
         output.line(f"{job_id} waits in pending/ again" if output.is_terminal() else job_id)
 
-    _each(wanted, again)
+    selection.each(wanted, again)
 
 
 @app.command(short_help="Delete dead jobs and their logs for good.")
@@ -97,7 +96,7 @@ def purge(
         spool.purge(job_id)
         output.line(f"deleted {job_id}" if output.is_terminal() else job_id)
 
-    _each(wanted, end)
+    selection.each(wanted, end)
 
 
 def _wanted(spool: Spool, ids: list[str], *, everything: bool, older_than: str | None) -> list[str]:
@@ -141,16 +140,3 @@ def _confirm(question: str) -> None:
         )
     if not typer.confirm(question, err=True):
         raise typer.Exit(exit_codes.FAILURE)
-
-
-def _each(ids: list[str], action: Callable[[str], None]) -> None:
-    """Do it for each id; one that fails does not keep the others from it. Ends with the first failure's code."""
-    code = exit_codes.OK
-    for job_id in ids:
-        try:
-            action(job_id)
-        except QueuectlError as error:
-            output.error(error)
-            code = code or exit_codes.of(error)
-    if code:
-        raise typer.Exit(code)
