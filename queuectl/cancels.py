@@ -12,6 +12,7 @@ import os
 from typing import NamedTuple
 
 from queuectl import fsops
+from queuectl.lifecycle import RUNNING
 from queuectl.spool import SpoolDir
 
 _MAX_BYTES = 4096
@@ -66,6 +67,13 @@ def remove(spool: SpoolDir, job_id: str, attempt: int) -> None:
     """Take a request away; nothing where there is none."""
     with contextlib.suppress(OSError):
         fsops.unlink(_path(spool, job_id, attempt))
+
+
+def sweep(spool: SpoolDir) -> None:
+    """Take away requests for jobs that do not run: left by a command that was killed. Raises OSError."""
+    for job_id, attempt in waiting(spool):
+        if not spool.holds(job_id, (RUNNING,)):
+            remove(spool, job_id, attempt)
 
 
 def _path(spool: SpoolDir, job_id: str, attempt: int) -> str:

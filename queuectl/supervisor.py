@@ -263,6 +263,7 @@ class Supervisor:
             self._next_housekeeping_s = now_s + _HOUSEKEEPING_S
             with self._troubles_told():
                 self._rescue.sweep_leases()
+                cancels.sweep(self._spool)
                 self._orphan_texts.sweep()
         self._hooks.step()
         self._tell_idle()
