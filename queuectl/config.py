@@ -9,11 +9,15 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl import times
 from queuectl.errors import InvalidSettingsError
 from queuectl.job import RetryDefaults
+
+if TYPE_CHECKING:
+    from queuectl.inboxes import Inbox
+    from queuectl.templates import Command
 
 SETTINGS_NAME = "queuectl.toml"
 SETTINGS_MAX_BYTES = 1024 * 1024
@@ -221,6 +225,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
 )
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
+# What is more than one line of the file: not to be set on a command line.
+_SECTIONS = ("inbox", "commands")
 _TABLES = frozenset(setting.name.partition(".")[0] for setting in SETTINGS if "." in setting.name)
 
 
@@ -244,6 +250,8 @@ class Settings(NamedTuple):
     on_dead: tuple[str, ...]
     on_done: tuple[str, ...]
     on_idle: tuple[str, ...]
+    inboxes: tuple[Inbox, ...] = ()
+    commands: Mapping[str, Command] = {}
 
     @property
     def retry_defaults(self) -> RetryDefaults:
@@ -299,25 +307,38 @@ def parse(text: str, *, path: str = "") -> Settings:
     Raises:
         InvalidSettingsError: no TOML, an unknown key or a value out of range; names file, key and what is allowed.
     """
-    return defaults()._replace(**{_BY_NAME[name].field: value for name, value in given(text, path=path).items()})
+    table = _table(text, path)
+    values = {_BY_NAME[name].field: value for name, value in _checked(table, path).items()}
+    return defaults()._replace(**values, **_sections(table, path))
 
 
 def given(text: str, *, path: str = "") -> dict[str, Any]:
-    """Only what the text sets, checked. Raises as `parse`."""
+    """Only the settings that the text sets, checked; inboxes and commands are checked too. Raises as `parse`."""
+    table = _table(text, path)
+    _sections(table, path)
+    return _checked(table, path)
+
+
+def _table(text: str, path: str) -> dict[str, Any]:
     if all(not line or line.startswith("#") for line in text.splitlines()):
         return {}  # the file as it is made: nothing to parse, and no parser to import (4 ms of every command)
     import tomllib
 
     try:
-        table = tomllib.loads(text)
+        return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InvalidSettingsError(
             f"{path or SETTINGS_NAME} is not valid TOML", path=path, cause=str(error), hint="correct the line it names"
         ) from error
+
+
+def _checked(table: Mapping[str, Any], path: str) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, value in flat(table).items():
+        if key in _SECTIONS:
+            continue
         if key not in _BY_NAME:
-            near = difflib.get_close_matches(key.lower().replace("-", "_"), _BY_NAME, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(key.lower().replace("-", "_"), [*_BY_NAME, *_SECTIONS], n=1, cutoff=0.5)
             raise InvalidSettingsError(
                 f"{path or SETTINGS_NAME}: unknown key {key[:60]!r}",
                 path=path,
@@ -326,6 +347,20 @@ def given(text: str, *, path: str = "") -> dict[str, Any]:
             )
         values[key] = check(key, value, path=path)
     return values
+
+
+def _sections(table: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """The fields of `Settings` that are more than one line; their modules are loaded where the file has any."""
+    made: dict[str, Any] = {}
+    if "inbox" in table:
+        from queuectl import inboxes
+
+        made["inboxes"] = inboxes.parse(table["inbox"], path=path)
+    if "commands" in table:
+        from queuectl import templates
+
+        made["commands"] = templates.parse(table["commands"], path=path)
+    return made
 
 
 def flat(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ RETRIES_LIMIT = 1_000_000
 # Levels of objects and arrays in each other. Far below what JSON readers and writers can take on any stack, so that
 # what was taken in once can always be shown.
 DEPTH_LIMIT = 64
+OWNER_MAX_CHARS = 32
 
 # Keys that are compared with the known ones for a warning: a file of nothing but strange keys must not take seconds.
 _WARN_AT_MOST = 50
@@ -91,6 +92,17 @@ class JobSpec(msgspec.Struct, kw_only=True, omit_defaults=True):
         list[Annotated[int, Meta(ge=-(2**31), lt=2**32)]] | None,
         Meta(description="Exit codes after which the job is dead at once."),
     ] = None
+    owner: Annotated[
+        str | None,
+        Meta(
+            description="Whose job it is: owners take turns, so that nobody's thousand jobs hold up another's one.",
+            examples=["anna"],
+        ),
+    ] = None
+    minimal_env: Annotated[
+        bool,
+        Meta(description="Whether the command sees only what every program needs of the worker's variables, and env."),
+    ] = False
 
 
 class RetryDefaults(NamedTuple):
@@ -136,6 +148,8 @@ def normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: f
     spec = _convert(document)
     if spec.id is not None and (why := names.why_bad_id(spec.id)):
         raise InvalidJobError(f"the id {spec.id[:120]!r} {why}", key="id", hint="leave it out to get one made")
+    if spec.owner is not None and (why := why_bad_owner(spec.owner)):
+        raise InvalidJobError(f"owner: {spec.owner[:60]!r} {why}", key="owner")
     check_texts(spec.command, spec.cwd or "", spec.env or {})
     backoff_max_s = _duration("backoff_max", spec.backoff_max)
     timeout_s = _duration("timeout", spec.timeout)
@@ -155,14 +169,23 @@ def normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: f
         out["priority"] = spec.priority
     if spec.run_at is not None:
         out["run_at"] = times.to_text(times.from_text(spec.run_at))
-    for key in ("cwd", "env", "tags", "no_retry_exit_codes"):
+    for key in ("cwd", "env", "tags", "no_retry_exit_codes", "owner"):
         if (value := getattr(spec, key)) is not None:
             out[key] = value
+    if spec.minimal_env:
+        out["minimal_env"] = True
     unknown = {
         key: value for key, value in document.items() if key not in KNOWN_KEYS and key not in ("format", "history")
     }
     out.update(unknown)
     return Normalised(out, due_at, delay_s, [text for key in _first_keys(unknown) if (text := _near_miss(key))])
+
+
+def why_bad_owner(owner: str) -> str:
+    """What is wrong with the name of an owner, which stands in the names of files, as the end of a sentence, or ""."""
+    if len(owner) > OWNER_MAX_CHARS:
+        return f"is longer than {OWNER_MAX_CHARS} characters"
+    return names.why_bad_id(owner)
 
 
 def is_deep(value: object) -> bool:

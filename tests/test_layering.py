@@ -18,7 +18,8 @@ PACKAGE = Path(queuectl.__file__).parent
 
 # Lowest first: a module imports from its own layer and those above it in this list only.
 LAYERS = (
-    "errors exits printable times names retry job record lifecycle config service snapshot chart theme page metrics",
+    """errors exits printable times names retry job record lifecycle inboxes templates config service snapshot chart
+    theme page metrics""",
     "clock fsops locks volume",
     "doorbell spool setup trust executor executor_posix executor_windows watch output lease pools cancels",
     "intake producer rejects errortext batch settle claim arrivals",

@@ -1,0 +1,88 @@
+"""Drop folders beside the spool: `[[inbox]]` in queuectl.toml, and what each is allowed. Computes only."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import msgspec
+
+from queuectl import job, names, times
+from queuectl.errors import InvalidSettingsError
+
+SECTION = "inbox"
+TRUSTED, TEMPLATES, SIGNED = "trusted", "templates", "signed"
+
+
+class Inbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One drop folder, on any file system. What is dropped there is taken into the spool's pending/."""
+
+    path: str
+    """The folder; relative to the spool's root where it is not absolute."""
+    mode: Literal["trusted", "templates", "signed"]
+    """What a file there may say: anything; the name of a command of the settings; anything that a key signed."""
+    owner: str = ""
+    """Whose jobs these are, for taking turns and for finding them; the folder's name where it is left out."""
+    tags: tuple[str, ...] = ()
+    settle_s: float | str | None = None
+    """How long a file that is not whole may be quiet; None: the spool's setting, 120 s on a network's file system."""
+    receipts: bool = True
+    """Whether a dead job leaves NAME.failed.txt in the inbox."""
+    done_receipts: bool = False
+    """Whether a finished job leaves NAME.done.txt there."""
+    max_bytes: int = job.JOB_MAX_BYTES
+    """The largest file that is taken in."""
+    max_waiting: int = 1000
+    """How many of its jobs may wait in the spool; more stay in the inbox until some have run."""
+    max_per_minute: int = 0
+    """How many of its files are taken in within a minute; 0 is no limit."""
+    keys: str = ""
+    """signed: the folder with the keys, one file NAME.key each."""
+
+
+def parse(section: object, *, path: str) -> tuple[Inbox, ...]:
+    """The inboxes that `[[inbox]]` of the settings file at `path` names, with their owners filled in.
+
+    Raises:
+        InvalidSettingsError: the key and what is wrong with it.
+    """
+    try:
+        listed = msgspec.convert(section, tuple[Inbox, ...])
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$")
+        raise _error(path, SECTION + where.rstrip("`"), what) from error
+    made = tuple(_checked(path, inbox) for inbox in listed)
+    for field in ("owner", "path"):
+        values = [getattr(inbox, field).lower() for inbox in made]
+        if twice := next((value for value in values if values.count(value) > 1), ""):
+            raise _error(path, f"{SECTION}.{field}", f"{twice!r} is given twice; each inbox has its own")
+    return made
+
+
+def _checked(path: str, inbox: Inbox) -> Inbox:
+    if not inbox.path.strip() or "\0" in inbox.path:
+        raise _error(path, f"{SECTION}.path", "takes a folder")
+    owner = inbox.owner or names.clean_id(re.split(r"[\\/]+", inbox.path.rstrip("\\/"))[-1])[: job.OWNER_MAX_CHARS]
+    if why := job.why_bad_owner(owner):
+        raise _error(path, f"{SECTION}.owner", f"{owner[:60]!r} {why}")
+    if inbox.settle_s is not None:
+        try:
+            settle_s = times.parse_duration(inbox.settle_s)
+        except ValueError as error:
+            raise _error(path, f"{SECTION}.settle_s", str(error)) from error
+        inbox = msgspec.structs.replace(inbox, settle_s=settle_s)
+    for key, low in (("max_bytes", 2), ("max_waiting", 1), ("max_per_minute", 0)):
+        if getattr(inbox, key) < low:
+            raise _error(path, f"{SECTION}.{key}", f"takes a whole number from {low} on")
+    if inbox.max_bytes > job.JOB_MAX_BYTES:
+        raise _error(path, f"{SECTION}.max_bytes", f"takes at most {job.JOB_MAX_BYTES}")
+    if (inbox.mode == SIGNED) != bool(inbox.keys):
+        what = "is missing: the folder with the keys" if inbox.mode == SIGNED else f"is nothing for mode {inbox.mode}"
+        raise _error(path, f"{SECTION}.keys", what)
+    return msgspec.structs.replace(inbox, owner=owner)
+
+
+def _error(path: str, key: str, what: str) -> InvalidSettingsError:
+    return InvalidSettingsError(
+        f"{path or 'queuectl.toml'}: {key}: {what}", path=path, key=key, hint="docs/shares.md shows a whole example"
+    )
