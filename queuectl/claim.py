@@ -5,9 +5,13 @@ A claim, under the stripe of the id (one of 64 permanent lock files; a process t
 
     1. try-lock the stripe               busy: leave this one, take the next
     2. move pending/NAME running/ID.json  gone: somebody else won; taken: that id runs already
-    3. read it; take in what is no record of ours: a fresh copy in tmp/, synced, renamed over it
+    3. read it; what is no record of ours is taken in: a fresh copy in tmp/, synced, renamed over it
     4. append `started`, naming the lease that this worker holds
     5. unlock the stripe; run exactly what was read
+
+A drop that may run at once waits for no disk: its copy is made in tmp/ with `started`, the command is started, and then
+the copy is synced, takes its place, and the stripe is unlocked (`secure`). Whoever finds the drop in running/ after a
+kill in between finds the copy, and by the lease that it names whether the command lives.
 
 The stripe and not the rename decides, because on Windows and SMB two claimers can both "win" a rename. A crash
 between 2 and 4 leaves a file in running/ without `started`: `rescue` puts it back. After 4 the lease tells whether
@@ -67,6 +71,7 @@ class Claims(Settlements):
     ) -> None:
         super().__init__(spool, settings, stripes, clock=clock, rng=rng)
         self._worker = worker
+        self._start_first = settings.durability == "queue" and os.name != "nt"
 
     # ---------------------------------------------------------------------------------------------------- claim
 
@@ -88,6 +93,7 @@ class Claims(Settlements):
         stripe = self._stripes.of(job_id)
         if not stripe.try_acquire():
             return Declined("busy")
+        made: Claimed | Declined | None = None
         try:
             looked: _Looked | None = None
             if names.is_batch(name) or not names.is_generated(parts.stem):
@@ -108,12 +114,14 @@ class Claims(Settlements):
                     raise
                 return self._unreadable(name, source.path, error)
             try:
-                return self._claimed(target, name, parts, looked, lease)
+                made = self._claimed(target, name, parts, looked, lease)
+                return made
             except OSError as error:
                 self._undo(target, name, lease, error)
                 raise
         finally:
-            stripe.release()
+            if not (isinstance(made, Claimed) and made.copy):
+                stripe.release()
 
     def _look(self, name: str, job_id: str) -> Declined | _Looked:
         """Judge a file where it lies, before touching it; what it is where it is a job as it stands."""
@@ -340,7 +348,8 @@ class Claims(Settlements):
         """Put a fresh copy in the place of the file and start it, or put it back to wait.
 
         The copy cuts off a handle or a hard link that the producer kept. It is synced before it takes the place of
-        the original, or a power cut could leave an empty file where a whole one was.
+        the original, or a power cut could leave an empty file where a whole one was: here, or in `secure` after the
+        start (not on Windows, where a program that opens the file meanwhile would be in the way).
         """
         now_at = self._clock.now()
         item = record.decode(record.frame(spec, events))
@@ -359,6 +368,11 @@ class Claims(Settlements):
                 record.event("started", now_at, attempt=standing.starts + 1, worker=self._worker, lease=lease)
             )
         data = record.frame(spec, events)
+        is_new = standing.last is not None and standing.last.event == "enqueued"  # of others the history says a run
+        if not waits and final.path == here.path and is_new and self._start_first:
+            copy = self._spool.start_path(item.id, lease)
+            fsops.create(copy, data, sync=False)
+            return Claimed(item, data, attempt=1, failures=0, lease=lease, copy=copy)
         temporary = self._spool.write_temporary(spec["id"], data, rng=self._rng, sync=self._sync_accepted)
         try:
             fsops.replace(temporary, here.path)

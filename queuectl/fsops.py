@@ -328,6 +328,15 @@ def sync_folder(path: str) -> None:
         os.close(fd)
 
 
+def sync_file(path: str) -> None:
+    """Force one file's content to disk. Raises OSError; once that failed, a later success proves nothing."""
+    fd = os.open(path, _READ_WRITE | _SAFE)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def sync_files(folder: str, paths: Iterable[str]) -> None:
     """Force many files that were just written to disk: one syncfs of their file system on Linux, else one by one.
 

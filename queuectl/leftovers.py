@@ -23,7 +23,7 @@ from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
 from queuectl.locks import NamedLock
 from queuectl.output import keep_output
 from queuectl.settle import Stripes
-from queuectl.spool import BOARD, LOGS, REASON_ENDING, RECORD_MAX_BYTES, Located, SpoolDir
+from queuectl.spool import BOARD, LOGS, REASON_ENDING, RECORD_MAX_BYTES, START, Located, SpoolDir
 
 # No write takes as long as this; a producer that was stopped for longer fails when it goes on, and says so.
 UNFINISHED_S = 3600.0
@@ -114,7 +114,7 @@ class Leftovers:
         """Writes that were never finished. Opens only files older than an hour."""
         for name in sorted(fsops.names(self._spool.tmp_dir)):
             path = self._spool.tmp_path(name)
-            sig = None if name.endswith(_OUTPUT) else fsops.sig_of(path)
+            sig = None if name.endswith(_OUTPUT) or self._is_starting(name) else fsops.sig_of(path)
             if sig is None or not self._age.is_over(sig, UNFINISHED_S):
                 continue
             shown = self._shown(path)
@@ -129,6 +129,13 @@ class Leftovers:
                 self._findings.info("unfinished", shown, f"cannot be read: {error.strerror}")
                 continue
             self._judge_unfinished(name, path, content)
+
+    def _is_starting(self, name: str) -> bool:
+        """True for the record of a drop whose worker lives, or whose drop still lies in running/."""
+        if not name.startswith(START):
+            return False
+        job_id, _, lease = name.removeprefix(START).partition(",")
+        return is_alive(self._spool, lease) or bool(self._spool.holds(job_id, (RUNNING,)))
 
     def _judge_unfinished(self, name: str, path: str, content: fsops.Content) -> None:
         shown = self._shown(path)

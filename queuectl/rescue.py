@@ -116,3 +116,6 @@ class Rescue:
                         fsops.unlink(output)
                     lock.remove()
             lock.close()
+        for name in self._spool.starts():
+            with contextlib.suppress(FileNotFoundError, fsops.NotRegularError, PermissionError):
+                self._claims.sweep_start(name)

@@ -20,7 +20,7 @@ from queuectl.lease import is_alive
 from queuectl.lifecycle import PENDING, RUNNING, Outcome
 from queuectl.locks import FileLock
 from queuectl.output import keep_output
-from queuectl.spool import RECORD_MAX_BYTES, Located, SpoolDir, name_for, record_name
+from queuectl.spool import RECORD_MAX_BYTES, START, Located, SpoolDir, name_for, record_name
 
 
 class Claimed:
@@ -28,13 +28,34 @@ class Claimed:
 
     `name` is its file's name in running/: its id's, but for a job whose claimer died while it gave it that name.
     `recorded` is where the outcome leads once it is on record: settling again only makes the move. `moved` is where
-    the job lies once that is made.
+    the job lies once that is made. `copy` is where its record lies until it takes the place of the drop it was made
+    from (`Settlements.secure`); until then the stripe is held.
     """
 
-    __slots__ = ("attempt", "data", "failures", "job_id", "lease", "moved", "name", "record", "recorded", "size")
+    __slots__ = (
+        "attempt",
+        "copy",
+        "data",
+        "failures",
+        "job_id",
+        "lease",
+        "moved",
+        "name",
+        "record",
+        "recorded",
+        "size",
+    )
 
     def __init__(
-        self, item: record.Record, data: bytes, *, attempt: int, failures: int, lease: str, name: str = ""
+        self,
+        item: record.Record,
+        data: bytes,
+        *,
+        attempt: int,
+        failures: int,
+        lease: str,
+        name: str = "",
+        copy: str = "",
     ) -> None:
         self.record = item
         self.data = data
@@ -44,6 +65,7 @@ class Claimed:
         self.failures = failures
         self.lease = lease
         self.name = name or record_name(item.id)
+        self.copy = copy
         self.recorded: Settled | None = None
         self.moved: Settled | None = None
 
@@ -90,6 +112,28 @@ class Settlements:
 
     # --------------------------------------------------------------------------------------------------- settle
 
+    def secure(self, claimed: Claimed) -> None:
+        """Force the record of a drop to disk and put it in the drop's place. To be called when its command runs.
+
+        Raises:
+            OSError: the disk does not take it; the drop is where it was, and this is to be called again.
+        """
+        if not claimed.copy:
+            return
+        path, copy = self._spool.path(RUNNING, claimed.name), claimed.copy
+        try:
+            fsops.sync_file(copy)
+        except OSError:  # the kernel may have dropped what it could not write, and then say that all is well
+            copy = self._spool.write_temporary(claimed.job_id, claimed.data, rng=self._rng, sync=True)
+        if fsops.sig_of(path) is None:
+            fsops.unlink(copy)  # somebody has taken the job away: it is not to come back
+        else:
+            fsops.replace(copy, path)
+        if copy != claimed.copy:
+            fsops.unlink(claimed.copy)
+        claimed.copy = ""
+        self._stripes.of(claimed.job_id).release()
+
     def settle(self, claimed: Claimed, outcome: Outcome) -> Settled:
         """Record how a run ended, then move the job to where that leads.
 
@@ -100,6 +144,7 @@ class Settlements:
             OSError: the outcome could not be recorded, or the file not moved. To be tried again with the same object.
         """
         here = Located(RUNNING, claimed.name, self._spool.path(RUNNING, claimed.name))
+        self.secure(claimed)
         if claimed.recorded is None:
             claimed.recorded = self._record_outcome(here, claimed, outcome)
         if claimed.moved is None:
@@ -190,8 +235,9 @@ class Settlements:
             stripe.release()
 
     def _rescue(self, here: Located) -> Settled | None:
-        content = self._spool.read_document(here.path)
-        data = content.data
+        data = self._spool.read_document(here.path).data
+        if not _knows_a_run(data) and (started := self._put_start_in_place(here)) is not None:
+            data = started
         if not record.is_framed(data):
             if self._runs_all_the_same(data) or self._has_changed(here, data):
                 return None
@@ -229,6 +275,35 @@ class Settlements:
             cancels.remove(self._spool, item.id, standing.starts)
             return settled
         return self.settle(claimed, Outcome("abandoned", reason="its worker died"))
+
+    def _put_start_in_place(self, here: Located) -> bytes | None:
+        """Put the record that a dead claimer wrote in the place of the drop; None where there is none.
+
+        Its command may still run: the record names the lease that tells. A record that a power cut left torn is no
+        loss: nothing runs any more, and the drop is whole.
+        """
+        for name in self._spool.starts(here.name.removesuffix(".json")):
+            path = self._spool.tmp_path(name)
+            data = fsops.read(path, RECORD_MAX_BYTES).data
+            if record.is_record(data):
+                fsops.sync_file(path)
+                fsops.replace(path, here.path)
+                return data
+            fsops.unlink(path)
+        return None
+
+    def sweep_start(self, name: str) -> None:
+        """Delete tmp/`name`, the record of a drop, where its job has gone on without it, or was taken away."""
+        job_id, _, lease = name.removeprefix(START).partition(",")
+        stripe = self._stripes.of(job_id)
+        if is_alive(self._spool, lease) or not stripe.try_acquire():
+            return
+        try:
+            place = self._spool.path(RUNNING, record_name(job_id))
+            if fsops.sig_of(place) is None or _knows_a_run(self._spool.read_document(place).data):
+                fsops.unlink(self._spool.tmp_path(name))
+        finally:
+            stripe.release()
 
     def mend_ended(self, state: str, name: str) -> bool:
         """Repair a record in done/ or dlq/ that lost its end; True where there was something to repair.
@@ -298,3 +373,14 @@ class Settlements:
     def _is_running(self, standing: record.Standing) -> bool:
         start = standing.last_start
         return start is not None and is_alive(self._spool, start.lease)
+
+
+def _knows_a_run(data: bytes) -> bool:
+    """True for a record whose last word is a start or an outcome."""
+    if not record.is_framed(data):
+        return False
+    try:
+        last = record.standing(record.decode(data)).last
+    except DamagedRecordError:
+        return False
+    return last is not None and last.event in ("started", *lifecycle.OUTCOMES)

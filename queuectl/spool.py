@@ -35,6 +35,7 @@ README_TXT = "README.txt"
 # The dashboard. They lie beside the folders, where no job ever is, and are for looking at only.
 PAGE, FACTS, METRICS = "status.html", "status.json", "queuectl.prom"
 BOARD = (PAGE, FACTS, METRICS)
+START = "start,"
 REASON_ENDING = ".reason.txt"
 ERROR_ENDING = ".error.txt"
 FOLDERS = (
@@ -138,6 +139,15 @@ class SpoolDir:
     def output_path(self, lease: str) -> str:
         """Where the command that runs under a lease writes what it prints, until it has ended."""
         return os.path.join(self.tmp_dir, f"{_lease_name(lease)}.out")
+
+    def start_path(self, job_id: str, lease: str) -> str:
+        """The record of a drop whose command was started under a lease, until it is on disk and takes its place."""
+        return self.tmp_path(f"{START}{job_id},{lease}")
+
+    def starts(self, job_id: str = "") -> list[str]:
+        """The names in tmp/ of such records, of one job or of all."""
+        beginning = f"{START}{job_id}," if job_id else START
+        return [name for name in fsops.names(self.tmp_dir) if name.startswith(beginning)]
 
     def log_path(self, job_id: str, attempt: int) -> str:
         """Where the output of an attempt is kept."""

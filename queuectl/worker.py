@@ -234,6 +234,8 @@ class Worker:
             self._executor.start(Spec(item.command, cwd, env, output_fd, self._lease.fd))
         except CannotStartError as error:
             return Outcome("failed", error.exit_code, error.reason, self._clock.monotonic() - started_s)
+        with contextlib.suppress(OSError):  # tried again, and told of, when it settles
+            self._claims.secure(claimed)
         return self._attend(claimed, started_s)
 
     def _attend(self, claimed: Claimed, started_s: float) -> Outcome:

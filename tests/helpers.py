@@ -140,9 +140,16 @@ class Desk:
         return self.claims.claim(name, self.lease.name)
 
     def start(self, name: str) -> Claimed:
-        """Claim a file that can be claimed."""
-        claimed = self.claim(name)
+        """Begin the run of a file that can be claimed."""
+        claimed = self.begin(name)
         assert isinstance(claimed, Claimed), claimed
+        return claimed
+
+    def begin(self, name: str) -> Claimed | Declined:
+        """Claim a file and bring it to where its command runs."""
+        claimed = self.claim(name)
+        if isinstance(claimed, Claimed):
+            self.claims.secure(claimed)
         return claimed
 
     def decline(self, name: str) -> Declined:
@@ -157,6 +164,7 @@ class Desk:
 
     def die(self) -> None:
         """What is left of a worker that was killed: its lease is free, its file is still there."""
+        self.stripes.close()
         self.lease.leave()
 
     def record(self, state: str, name: str) -> record.Record:

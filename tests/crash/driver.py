@@ -142,7 +142,7 @@ def _nothing(_hands: Hands) -> None:
 
 
 def _claim(name: str) -> Callable[[Hands, Any], object]:
-    return lambda hands, _: hands.claim(name)
+    return lambda hands, _: hands.begin(name)
 
 
 def _started(hands: Hands) -> Claimed:
@@ -291,7 +291,7 @@ OPERATIONS = {
             "claim without an id",
             lambda hands: hands.enqueue(tags=["job"]),
             lambda hands: next(name for name in hands.spool.waiting_names()),
-            lambda hands, name: hands.claim(name),
+            lambda hands, name: hands.begin(name),
             {"job": {_TWICE}},
             {"job": {_ONCE}},
         ),

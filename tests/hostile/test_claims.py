@@ -86,7 +86,7 @@ def _claimed(case: Case, desk: Desk) -> Claimed | Declined | str:
             return settled.to
         name = settled.name
     for _ in range(4):
-        result = desk.claim(name)
+        result = desk.begin(name)
         if isinstance(result, Claimed):
             return result
         if result.why == "arriving":

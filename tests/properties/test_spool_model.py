@@ -410,7 +410,7 @@ class SpoolModel(RuleBasedStateMachine):
         crashed: dict[str, Allowed],
     ) -> None:
         lease = worker.hands.lease.name
-        claimed = self._do(lambda: worker.hands.claim(name), cut, by=worker, after=after, crashed=crashed)
+        claimed = self._do(lambda: worker.hands.begin(name), cut, by=worker, after=after, crashed=crashed)
         if isinstance(claimed, Claimed):
             worker.runs = claimed
             self.held[claimed.job_id] = lease

@@ -788,21 +788,38 @@ def test_starts_and_outcomes_are_synced_where_asked(
     desk.close()
 
 
-@pytest.mark.parametrize(("durability", "synced"), [("queue", True), ("full", True), ("off", False)])
-def test_drop_is_synced_before_it_takes_the_place_of_the_original(
-    spool: SpoolDir, monkeypatch: pytest.MonkeyPatch, durability: str, synced: bool
+@pytest.mark.parametrize("durability", ["queue", "full", "off"])
+def test_a_drop_is_replaced_only_by_what_is_on_disk(
+    spool: SpoolDir, monkeypatch: pytest.MonkeyPatch, durability: str
 ) -> None:
-    """A power cut never leaves an empty file where a whole drop was (P1)."""
+    """A power cut never leaves an empty file where a whole drop was (P1), whether its command starts first or not."""
     desk = Desk(spool, settings=config.defaults()._replace(durability=durability))
-    real, seen = fsops.create, []
+    path = Path(spool.path(RUNNING, "a.json"))
+    synced: list[bytes] = []
+    create, sync_file, replace = fsops.create, fsops.sync_file, fsops.replace
 
-    def watched(path: str, data: bytes, *, sync: bool, **options: Any) -> None:
-        seen.append(sync)
-        real(path, data, sync=sync, **options)
+    def creating(name: str, data: bytes, *, sync: bool, **options: Any) -> None:
+        create(name, data, sync=sync, **options)
+        synced.extend([data] if sync else [])
 
-    monkeypatch.setattr(fsops, "create", watched)
-    desk.start(desk.drop("a.json", JOB))
-    assert seen == [synced]
+    def syncing(name: str) -> None:
+        sync_file(name)
+        synced.append(Path(name).read_bytes())
+
+    def replacing(source: str, target: str, **options: Any) -> None:
+        assert durability == "off" or Path(source).read_bytes() in synced
+        assert json.loads(path.read_bytes()) == JOB
+        replace(source, target, **options)
+
+    monkeypatch.setattr(fsops, "create", creating)
+    monkeypatch.setattr(fsops, "sync_file", syncing)
+    monkeypatch.setattr(fsops, "replace", replacing)
+    claimed = desk.claim(desk.drop("a.json", JOB))
+    assert isinstance(claimed, Claimed)
+    assert bool(claimed.copy) == (durability == "queue" and sys.platform != "win32")
+    desk.claims.secure(claimed)
+    assert record.is_record(path.read_bytes())
+    assert os.listdir(spool.tmp_dir) == []
     desk.close()
 
 
