@@ -347,6 +347,15 @@ OPERATIONS = {
             logs=("job",),
         ),
         Operation(
+            "work: a drop",
+            _drop("job.json", {**_REAL, "env": {"PASS_AT": "1"}}),
+            _nothing,
+            lambda hands, _: hands.work("job.json"),
+            {"job": {_ONCE}},
+            {"job": {_ONCE, _TWICE}},
+            logs=("job",),
+        ),
+        Operation(
             "work: retry",
             _enqueued(**_REAL, env={"PASS_AT": "2"}),
             _nothing,

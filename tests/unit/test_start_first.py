@@ -50,7 +50,7 @@ def rescue(desk: Desk) -> list[str]:
 
 
 def test_nobody_else_looks_at_it_meanwhile(desk: Desk, starting: Claimed) -> None:
-    """P3: its stripe stays locked, so no pool takes the drop for one whose claimer died, or runs it where it is dragged."""
+    """P3: its stripe stays locked, so no pool takes the drop for one whose claimer died, or runs it elsewhere."""
     assert rescue(desk) == []
     assert json.loads(running(desk).read_bytes()) == JOB
     desk.claims.secure(starting)
