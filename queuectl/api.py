@@ -58,6 +58,8 @@ class Job(NamedTuple):
     max_retries: int
     priority: int
     tags: list[str]
+    owner: str
+    """Whose it is, or ""."""
     enqueued_at: float | None
     due_at: float | None
     worker: str
@@ -130,6 +132,7 @@ class Spool:
         env: Mapping[str, str] | None = None,
         tags: Sequence[str] | None = None,
         no_retry_exit_codes: Sequence[int] | None = None,
+        owner: str | None = None,
     ) -> str:
         """Put one job into the spool and return its id; see the job's schema for what each argument means.
 
@@ -153,6 +156,7 @@ class Spool:
             "env": None if env is None else dict(env),
             "tags": tags if tags is None or isinstance(tags, str) else list(tags),  # a text alone is refused by name
             "no_retry_exit_codes": None if no_retry_exit_codes is None else list(no_retry_exit_codes),
+            "owner": owner,
         }
         return self.enqueue_many([{key: value for key, value in given.items() if value is not None}])[0]
 
@@ -232,7 +236,8 @@ class Spool:
 
     def find_drop(self, job_id: str) -> Job | None:
         """A drop that no worker has looked at lies under its file's name, whatever id it gives itself."""
-        drops = [name for name in self.folder.waiting_names() if not names.is_generated(name.removesuffix(".json"))]
+        waiting = self.folder.waiting_names()
+        drops = [name for name in waiting if not names.is_generated(name.removesuffix(".json").partition(",")[0])]
         for name in drops[:_DROPS_AT_MOST]:
             try:
                 job = self.load(PENDING, name)
@@ -371,7 +376,8 @@ class Spool:
         offset, text = record.append(len(stored.data), [event], empty=not stored.record.history)
         sync = self.settings.durability != "off"
         fsops.append(found.path, len(stored.data), offset, text, sync=sync)
-        name = names.waiting_name(stored.record.id, None, stored.record.priority)
+        item = stored.record
+        name = names.waiting_name(item.id, None, item.priority, item.owner)
         name = self.folder.move(found, PENDING, name, self._rng)
         self._forget_error(found)
         if sync:
@@ -511,6 +517,7 @@ def _job(item: record.Record, state: str, path: str, document: dict[str, Any], h
         max_retries=item.max_retries,
         priority=item.priority,
         tags=list(item.tags),
+        owner=item.owner,
         enqueued_at=None if enqueued is None else _instant(enqueued.at),
         due_at=standing.due_at if state == PENDING else None,
         worker=standing.last.worker if running and standing.last is not None else "",

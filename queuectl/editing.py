@@ -71,9 +71,10 @@ class Editing:
                 )
             fsops.replace(folder.write_temporary(item.id, data, rng=self._rng, sync=True), draft.where.path)
             name = draft.where.name
-            if draft.where.state == PENDING and item.priority != draft.stored.record.priority:
+            before = draft.stored.record
+            if draft.where.state == PENDING and (item.priority, item.owner) != (before.priority, before.owner):
                 due_at = record.standing(item).due_at
-                wanted = names.waiting_name(item.id, due_at, item.priority)
+                wanted = names.waiting_name(item.id, due_at, item.priority, item.owner)
                 wanted = names.held_name(wanted) if names.is_held(name) else wanted
                 name = folder.move(draft.where, PENDING, wanted, self._rng)
             return self._spool.load(draft.where.state, name)

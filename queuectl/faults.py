@@ -143,6 +143,9 @@ class Judge:
         if parts.priority != item.priority:
             text = f"its record has the priority {item.priority}, its name {parts.priority}"
             return Fault("flags", text, target=target)
+        if parts.owner not in ("", item.owner):  # none in the name costs the owner's turns; no claim renames for that
+            text = f"its record has the owner {item.owner!r}, its name {parts.owner!r}"
+            return Fault("flags", text, target=target)
         return None
 
     def _fault_of_other(self, view: View) -> Fault | None:

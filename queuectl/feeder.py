@@ -2,6 +2,7 @@
 
 The feeder only suggests. A name may be gone, suggested twice or to two workers: the claim decides, so nothing here
 can lose or double a job. Order: priority (high first), then due time, then arrival; within one listing by name.
+At equal priority owners take turns, and that is the order within each owner.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from collections import deque
 from collections.abc import Iterable
 
 from queuectl import names
+from queuectl.turns import Turns
 
 
 class Feeder:
     """The waiting names of one spool, as far as they are known."""
 
     def __init__(self) -> None:
-        self._ready: dict[int, deque[str]] = {}
+        # Turns where names of an owner came with this priority; else a plain queue, which takes half the time.
+        self._ready: dict[int, deque[str] | Turns] = {}
         self._priorities: list[int] = []  # of _ready, highest first
         self._waiting: list[tuple[float, str]] = []  # heap by due time
         self._known: set[str] = set()
@@ -39,17 +42,32 @@ class Feeder:
             self._skipped.intersection_update(listing)
         # Names without flags are all of one kind and are taken at once, the generated ones among them unparsed.
         others = [name for name in fresh if not (name.endswith(".json") and names.is_generated(name[:-5]))]
-        flagged = {name for name in others if not _is_plain(name)}
-        plain = sorted(name for name in fresh if name not in flagged) if flagged else sorted(fresh)
+        owned: dict[str, list[str]] = {}  # may run now, with priority 0, like the plain ones
+        flagged = set()
+        for name in others:
+            parts = names.parse(name)
+            if parts is None:
+                if not names.is_batch(name):
+                    flagged.add(name)
+            elif parts.due_at is not None or parts.priority or names.is_held(name):
+                flagged.add(name)
+            elif parts.owner:
+                owned.setdefault(parts.owner, []).append(name)
+        apart = flagged.union(*owned.values()) if owned else flagged
+        plain = sorted(name for name in fresh if name not in apart) if apart else sorted(fresh)
         if plain:
             self._known.update(plain)
-            self._queue(0).extend(plain)
-        return len(plain) + self.add(sorted(flagged), now_at)
+            self._extend(plain, 0, "")
+        for owner, theirs in sorted(owned.items()):
+            theirs.sort()
+            self._known.update(theirs)
+            self._extend(theirs, 0, owner)
+        return len(plain) + sum(map(len, owned.values())) + self.add(sorted(flagged), now_at)
 
     def add(self, fresh: Iterable[str], now_at: float) -> int:
         """Take in names (of an event, a retry, a listing); ones that are known already change nothing."""
         count = 0
-        overdue: list[tuple[float, str, int]] = []
+        overdue: list[tuple[float, str, names.NameParts]] = []
         for name in fresh:
             if name in self._known:
                 continue
@@ -61,31 +79,40 @@ class Feeder:
                 continue
             self._known.add(name)
             count += 1
-            if parts is None:
-                self._queue(0).append(name)
-            elif parts.due_at is None:
-                self._queue(parts.priority).append(name)
+            if parts is None or parts.due_at is None:
+                self._append(name, parts)
             elif parts.due_at <= now_at:
-                overdue.append((parts.due_at, name, parts.priority))
+                overdue.append((parts.due_at, name, parts))
             else:
                 heapq.heappush(self._waiting, (parts.due_at, name))
-        for _, name, priority in sorted(overdue):
-            self._queue(priority).append(name)
+        for _, name, parts in sorted(overdue):
+            self._append(name, parts)
         return count
 
-    def _queue(self, priority: int) -> deque[str]:
+    def _append(self, name: str, parts: names.NameParts | None) -> None:
+        self._extend([name], parts.priority if parts else 0, parts.owner if parts else "")
+
+    def _extend(self, fresh: list[str], priority: int, owner: str) -> None:
+        queue = self._queue(priority, owner)
+        if isinstance(queue, Turns):
+            queue.add(owner, fresh)
+        else:
+            queue.extend(fresh)
+
+    def _queue(self, priority: int, owner: str) -> deque[str] | Turns:
         queue = self._ready.get(priority)
         if queue is None:
             queue = self._ready[priority] = deque()
             self._priorities = sorted(self._ready, reverse=True)
+        if owner and not isinstance(queue, Turns):
+            queue = self._ready[priority] = Turns(queue)
         return queue
 
     def promote(self, now_at: float) -> float | None:
         """Make names ready whose time has come; return the instant of the next one, or None."""
         while self._waiting and self._waiting[0][0] <= now_at:
             _, name = heapq.heappop(self._waiting)
-            parts = names.parse(name)
-            self._queue(parts.priority if parts else 0).append(name)
+            self._append(name, names.parse(name))
         return self._waiting[0][0] if self._waiting else None
 
     def take(self) -> str | None:
@@ -99,7 +126,12 @@ class Feeder:
         """Suggest a taken name again, before all others of its priority."""
         parts = names.parse(name)
         self._known.add(name)
-        self._queue(parts.priority if parts else 0).appendleft(name)
+        owner = parts.owner if parts else ""
+        queue = self._queue(parts.priority if parts else 0, owner)
+        if isinstance(queue, Turns):
+            queue.add_first(owner, name)
+        else:
+            queue.appendleft(name)
 
     def forget(self, name: str) -> None:
         """A taken name is settled, gone or has another name now."""
@@ -123,15 +155,6 @@ class Feeder:
         """Make waiting names ready at once: their records say that they are due."""
         rest = [item for item in self._waiting if item[1] not in wanted]
         for _, name in sorted(item for item in self._waiting if item[1] in wanted):
-            parts = names.parse(name)
-            self._queue(parts.priority if parts else 0).append(name)
+            self._append(name, names.parse(name))
         heapq.heapify(rest)
         self._waiting = rest
-
-
-def _is_plain(name: str) -> bool:
-    """True where a file may run now, with priority 0, by its name; False for a name that is none of a job, too."""
-    parts = names.parse(name)
-    if parts is None:
-        return names.is_batch(name)
-    return parts.due_at is None and parts.priority == 0 and not names.is_held(name)

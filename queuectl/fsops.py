@@ -4,7 +4,7 @@ Each function is one step that either happened or did not, so that a crash betwe
 only kind there is (the crash tests kill a process before and after every one of them). What differs between
 operating systems about files lives here and nowhere else:
 
-- moves that never replace (promise P7): renameat2 on Linux, renamex_np on macOS, MoveFileEx on Windows;
+- moves that never replace (promise P7): MoveFileEx on Windows, elsewhere through `libc`;
 - Windows refuses to touch a file that a reader, an editor or a virus scanner holds open for an instant, so there every
   call is tried again for up to 2.5 s on errors 5, 32 and 33; elsewhere each call is made once;
 - a folder can be synced on POSIX only.
@@ -20,7 +20,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 CAN_UNLINK_OPEN_FILES = os.name != "nt"
 
@@ -35,9 +35,6 @@ _SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os
 _WRITE = _READ | os.O_WRONLY
 _READ_WRITE = _READ | os.O_RDWR
 
-_AT_FDCWD = -100
-_RENAME_NOREPLACE = 1  # linux/fs.h
-_RENAME_EXCL = 4  # macOS sys/stdio.h
 _SHARING_ERRORS = (5, 32, 33)  # ERROR_ACCESS_DENIED, _SHARING_VIOLATION, _LOCK_VIOLATION
 SHARING_DEADLINE_S = 2.5
 # Patience with files that are not ours alone yet: somebody else's open handle must not hold up the other jobs (P6).
@@ -342,13 +339,16 @@ def sync_files(folder: str, paths: Iterable[str]) -> None:
 
     2,000 small files: 0.15 s at once, 0.7 s one by one.
     """
-    libc = _libc()
-    if libc is not None and hasattr(libc, "syncfs"):
+    from queuectl import libc
+
+    system = libc.handle()
+    if system is not None and hasattr(system, "syncfs"):
         fd = os.open(folder, _READ | getattr(os, "O_DIRECTORY", 0))
         try:
-            if libc.syncfs(fd) == 0:
+            if system.syncfs(fd) == 0:
                 return
-            _raise_errno(folder)
+            code = libc.last_errno()
+            raise OSError(code, os.strerror(code), folder)
         finally:
             os.close(fd)
     for path in paths:
@@ -391,13 +391,15 @@ def move(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S) ->
 
 
 def _move(source: str, target: str) -> None:
-    rename = _no_replace()
+    from queuectl import libc  # not loaded where a job is only put in: that moves nothing
+
+    rename = libc.no_replace()
     if rename is None:
         os.rename(source, target)  # Windows: MoveFileEx without MOVEFILE_REPLACE_EXISTING
         return
     if rename(os.fsencode(source), os.fsencode(target)) == 0:
         return
-    code = _last_errno()
+    code = libc.last_errno()
     if code not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
         raise OSError(code, os.strerror(code), source, None, target)
     # A file system without the flag (NFS, some FUSE). The caller holds the id's stripe, so only a person with a mouse
@@ -485,10 +487,12 @@ def refuses_to_replace(source: str, target: str) -> bool:
 
     To be asked with files of no worth: a system that knows the call and replaces all the same would do so.
     """
-    rename = _no_replace()
+    from queuectl import libc
+
+    rename = libc.no_replace()
     if rename is None:
         return True  # Windows
-    return rename(os.fsencode(source), os.fsencode(target)) != 0 and _last_errno() == errno.EEXIST
+    return rename(os.fsencode(source), os.fsencode(target)) != 0 and libc.last_errno() == errno.EEXIST
 
 
 def can_link(source: str, target: str) -> bool:
@@ -508,69 +512,3 @@ def remove_tree(path: str) -> None:
     import shutil
 
     _patiently(lambda: shutil.rmtree(path))
-
-
-# -------------------------------------------------------------------------------------------------- the C library
-
-_UNTRIED: Any = object()
-_no_replace_call: Any = _UNTRIED
-_libc_handle: Any = _UNTRIED
-
-
-def load() -> None:
-    """Load what the first move would load."""
-    _no_replace()
-
-
-def _libc() -> Any:
-    """The C library through ctypes (10 ms to import, so only where needed), or None where there is none."""
-    global _libc_handle
-    if _libc_handle is _UNTRIED:
-        _libc_handle = None
-        if os.name != "nt":
-            import ctypes
-
-            with contextlib.suppress(OSError):
-                _libc_handle = ctypes.CDLL(None, use_errno=True)
-    return _libc_handle
-
-
-def _no_replace() -> Callable[[bytes, bytes], int] | None:
-    """The system's rename that refuses to replace; None where plain rename already refuses (Windows)."""
-    global _no_replace_call
-    if _no_replace_call is _UNTRIED:
-        _no_replace_call = None if os.name == "nt" else _find_no_replace()
-    found: Callable[[bytes, bytes], int] | None = _no_replace_call
-    return found
-
-
-def _find_no_replace() -> Callable[[bytes, bytes], int]:
-    import ctypes
-
-    libc = _libc()
-    text, integer, unsigned = ctypes.c_char_p, ctypes.c_int, ctypes.c_uint
-    if sys.platform.startswith("linux") and hasattr(libc, "renameat2"):
-        call = libc.renameat2
-        call.argtypes = (integer, text, integer, text, unsigned)
-        return lambda source, target: int(call(_AT_FDCWD, source, _AT_FDCWD, target, _RENAME_NOREPLACE))
-    if sys.platform == "darwin" and hasattr(libc, "renamex_np"):
-        call = libc.renamex_np
-        call.argtypes = (text, text, unsigned)
-        return lambda source, target: int(call(source, target, _RENAME_EXCL))
-
-    def unsupported(_source: bytes, _target: bytes) -> int:
-        ctypes.set_errno(errno.ENOSYS)
-        return -1
-
-    return unsupported
-
-
-def _last_errno() -> int:
-    import ctypes
-
-    return ctypes.get_errno()
-
-
-def _raise_errno(path: str) -> None:
-    code = _last_errno()
-    raise OSError(code, os.strerror(code), path)

@@ -25,7 +25,7 @@ RETRIES_LIMIT = 1_000_000
 # Levels of objects and arrays in each other. Far below what JSON readers and writers can take on any stack, so that
 # what was taken in once can always be shown.
 DEPTH_LIMIT = 64
-OWNER_MAX_CHARS = 32
+OWNER_MAX_CHARS = names.OWNER_MAX_CHARS
 
 # Keys that are compared with the known ones for a warning: a file of nothing but strange keys must not take seconds.
 _WARN_AT_MOST = 50

@@ -1,8 +1,8 @@
 """Job ids and the names of job files. Computes only.
 
 A job file is `ID.json` in every state folder. A waiting job that is not simply next says so in its name, as maildir
-does with its flags: `ID,due=20261124T031500Z.json`, `ID,prio=9.json`, or both. The name is a hint that lets one
-listing give the order of runs; the record is the truth.
+does with its flags: `ID,due=20261124T031500Z.json`, `ID,prio=9.json`, and whose it is: `ID,by=anna.json`. The name is a
+hint that lets one listing give the order of runs; the record is the truth.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import NamedTuple
 from queuectl import times
 
 ID_MAX_CHARS = 100
+OWNER_MAX_CHARS = 32
 # How long a file's name may be everywhere.
 NAME_MAX_BYTES = 255
 # Stripes are permanent files: a spool made with another count would let two claims of one id miss each other.
@@ -23,6 +24,10 @@ STRIPE_COUNT = 64
 
 _ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{ID_MAX_CHARS - 1}}}")
 _GENERATED = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]{6}-[0-9a-z]{4}")
+# The names that a producer's jobs with an owner have: most there are, where owners are many. No dot and no underscore
+# in the owner, so that none of them reads like an unfinished file's; other owners go the longer way.
+_OWNED = re.compile(rf"({_GENERATED.pattern}),by=([A-Za-z0-9][A-Za-z0-9-]{{0,{OWNER_MAX_CHARS - 1}}})\.json")
+_OWNER = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{OWNER_MAX_CHARS - 1}}}")
 _HELD = ",hold.json"
 _DEVICES = frozenset(
     ["con", "prn", "aux", "nul", "conin$", "conout$", "clock$"]
@@ -47,11 +52,12 @@ _TEMPORARY = re.compile(
 
 
 class NameParts(NamedTuple):
-    """What the name of a waiting file says: the stem, when it is due (None: now) and its priority."""
+    """What the name of a waiting file says: the stem, when it is due (None: now), its priority and its owner ("")."""
 
     stem: str
     due_at: float | None
     priority: int
+    owner: str = ""
 
 
 def why_bad_id(job_id: str) -> str:
@@ -143,6 +149,8 @@ def parse(file_name: str) -> NameParts | None:
     stem = file_name[:-5]
     if is_generated(stem):
         return NameParts(stem, None, 0)
+    if (owned := _OWNED.fullmatch(file_name)) is not None:
+        return NameParts(owned[1], None, 0, owned[2])
     if is_temporary(file_name):
         return None
     if is_held(file_name):
@@ -152,21 +160,26 @@ def parse(file_name: str) -> NameParts | None:
     head, *flags = stem.split(",")
     due_at: float | None = None
     priority = 0
+    owner = ""
     for flag in flags:
         key, _, value = flag.partition("=")
         if key == "due" and (instant_at := times.from_name(value)) is not None:
             due_at = instant_at
         elif key == "prio" and re.fullmatch(r"-?\d{1,6}", value):
             priority = int(value)
+        elif key == "by" and _OWNER.fullmatch(value):
+            owner = value
         else:
             return NameParts(stem, None, 0)
-    return NameParts(head, due_at, priority) if head else NameParts(stem, None, 0)
+    return NameParts(head, due_at, priority, owner) if head else NameParts(stem, None, 0)
 
 
 def is_temporary(file_name: str) -> bool:
     """True for names of files that some client is still writing, or left behind: they are left alone."""
     if is_generated(file_name[:-5]) and file_name.endswith(".json"):
         return False  # most names, by a tenth of the time: a listing asks for a million
+    if ",by=" in file_name and _OWNED.fullmatch(file_name):
+        return False
     return _TEMPORARY.search(file_name) is not None
 
 
@@ -190,8 +203,9 @@ def released_name(file_name: str) -> str:
     return file_name.removesuffix(_HELD) + ".json" if is_held(file_name) else file_name
 
 
-def waiting_name(job_id: str, due_at: float | None, priority: int) -> str:
-    """The name of a waiting job's file; `due_at` None means that it may run now."""
+def waiting_name(job_id: str, due_at: float | None, priority: int, owner: str = "") -> str:
+    """The name of a waiting job's file; `due_at` None means that it may run now, `owner` "" that it is nobody's."""
     due = f",due={times.to_name(due_at)}" if due_at is not None else ""
     prio = f",prio={priority}" if priority else ""
-    return f"{job_id}{due}{prio}.json"
+    by = f",by={owner}" if owner else ""
+    return f"{job_id}{due}{prio}{by}.json"

@@ -60,7 +60,8 @@ class Producer:
                 f"the job is larger than {JOB_MAX_BYTES} bytes", hint="put the data into a file and name it"
             )
         due_at = None if taken.due_at is None else taken.due_at
-        return Prepared(job_id, data, names.waiting_name(job_id, due_at, int(taken.spec.get("priority", 0))))
+        priority, owner = int(taken.spec.get("priority", 0)), taken.spec.get("owner", "")
+        return Prepared(job_id, data, names.waiting_name(job_id, due_at, priority, owner))
 
     def _new_id(self, now_at: float) -> str:
         # Ids sort in the order they were made, also within the clock's own step. Counted in whole microseconds: adding

@@ -188,7 +188,8 @@ def _behind(name: str, before: list[str]) -> Reason:
     if higher:
         parts.append(f"{higher} of higher priority")
     if older := len(before) - higher:
-        parts.append(f"{older} older")
+        turns = any(",by=" in other for other in before) or ",by=" in name
+        parts.append(f"{older} {'older or of owners whose turn is first' if turns else 'older'}")
     text = f"it waits behind {' and '.join(parts)} job{'s' * (len(before) != 1)}, the next is {_stem(before[0])}"
     change = f"queuectl edit {_stem(name)}   (a higher priority runs first; or start more workers)"
     return Reason("behind", text, change)

@@ -85,6 +85,7 @@ class Record(msgspec.Struct):
     cwd: str = ""
     env: dict[str, str] = {}
     tags: list[str] = []
+    owner: str = ""
     no_retry_exit_codes: list[int] = []
 
     @property
@@ -167,8 +168,11 @@ def decode(data: bytes, *, path: str = "") -> Record:
         item = _decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedRecordError(f"{path or 'the record'} cannot be read", path=path, cause=str(error)) from error
-    if why := names.why_bad_id(item.id):  # it becomes part of paths
+    # Both become part of paths.
+    if why := names.why_bad_id(item.id):
         raise DamagedRecordError(f"{path or 'the record'} cannot be read", path=path, cause=f"its id {why}")
+    if item.owner and (why := job.why_bad_owner(item.owner)):
+        raise DamagedRecordError(f"{path or 'the record'} cannot be read", path=path, cause=f"its owner {why}")
     return item
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -187,7 +188,10 @@ def split_by_time(waiting: Iterable[str], now_at: float) -> tuple[list[str], lis
 
 
 def in_run_order(waiting: Iterable[str], now_at: float) -> list[str]:
-    """Names in pending/ as they will be run: those of now by priority and time, those of later, and those held."""
+    """Names in pending/ as they will be run: those of now by priority and time, those of later, and those held.
+
+    At equal priority owners take turns; who has the first turn, only a pool knows.
+    """
     waiting = list(waiting)
     ready, later = split_by_time(waiting, now_at)
     held = sorted(filter(names.is_held, waiting))
@@ -196,7 +200,22 @@ def in_run_order(waiting: Iterable[str], now_at: float) -> list[str]:
         parts = names.parse(name) if "," in name else None
         return (0, 0.0, name) if parts is None else (-parts.priority, parts.due_at or 0.0, name)
 
-    return [*sorted(ready, key=key), *(name for _, name in sorted(later)), *held]
+    ready.sort(key=key)
+    if any(",by=" in name for name in ready):
+        ready = _by_turns(ready)
+    return [*ready, *(name for _, name in sorted(later)), *held]
+
+
+def _by_turns(ordered: list[str]) -> list[str]:
+    """Names in order of priority and time, so that at equal priority each owner's n-th come together."""
+    places: Counter[tuple[int, str]] = Counter()
+    keys: dict[str, tuple[int, int]] = {}
+    for name in ordered:
+        parts = names.parse(name)
+        turn = (-parts.priority, parts.owner) if parts is not None else (0, "")
+        keys[name] = (turn[0], places[turn])
+        places[turn] += 1
+    return sorted(ordered, key=keys.__getitem__)
 
 
 def newest_first(spool: SpoolDir, state: str, listed: Sequence[str], limit: int) -> list[str]:

@@ -212,7 +212,9 @@ class Settlements:
         delay_s: float | None,
         reason: str,
     ) -> Settled:
-        name = names.waiting_name(item.id, due_at, item.priority) if to == PENDING else record_name(item.id)
+        name = record_name(item.id)
+        if to == PENDING:
+            name = names.waiting_name(item.id, due_at, item.priority, item.owner)
         name = self._spool.move(here, to, name, self._rng)
         return Settled(to, name, due_at, delay_s, reason)
 

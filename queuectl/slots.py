@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
-from queuectl import executor, fsops, worker
+from queuectl import executor, libc, worker
 from queuectl.config import Settings
 from queuectl.spool import SpoolDir
 
@@ -184,7 +184,7 @@ def prepare() -> None:
         import queuectl.forked  # noqa: F401
 
         executor.load()
-        fsops.load()
+        libc.no_replace()
 
 
 @contextlib.contextmanager

@@ -392,4 +392,4 @@ def name_for(item: record.Record, standing: record.Standing, now_at: float) -> s
     due_at = standing.due_at
     if due_at is not None and record.is_due(due_at, standing.delay_s, now_at):
         due_at = None
-    return names.waiting_name(item.id, due_at, item.priority)
+    return names.waiting_name(item.id, due_at, item.priority, item.owner)

@@ -20,12 +20,12 @@ PACKAGE = Path(queuectl.__file__).parent
 LAYERS = (
     """errors exits printable times names retry job record lifecycle inboxes templates config service snapshot chart
     theme page metrics""",
-    "clock fsops locks volume",
+    "clock libc fsops locks volume",
     "doorbell spool setup trust executor executor_posix executor_windows watch output lease pools cancels",
     "intake producer rejects errortext batch settle claim arrivals",
     """api cancelling editing report survey endings tail reasons chronicle figures findings leftovers faults mending
     examine check probes doctor""",
-    "worker feeder rescue retention dashboard forked slots dispatch stopping aftermath hooks",
+    "worker turns feeder rescue retention dashboard forked slots dispatch stopping aftermath hooks",
     "supervisor",
     "cli",
 )
@@ -162,7 +162,7 @@ def test_package_itself_imports_nothing() -> None:
         ("click", "cli"),
         ("rich", "cli"),
         ("tomlkit", "config"),
-        ("ctypes", "fsops executor_windows locks volume"),
+        ("ctypes", "libc executor_windows locks volume"),
         ("fcntl", ""),
         ("msvcrt", "fsops locks executor_windows cli"),
         # Commands are the executors'; `hooks` starts what the settings name, which no executor is to wait for.

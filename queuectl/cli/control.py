@@ -10,7 +10,7 @@ import typer
 from queuectl import times
 from queuectl.cli import context, group, jobs, output, selection
 from queuectl.cli.exit_codes import WrongUsageError
-from queuectl.cli.selection import DryRun, ExitCode, Filters, Ids, Match, OlderThan, Since, Tag, Yes
+from queuectl.cli.selection import DryRun, ExitCode, Filters, Ids, Match, OlderThan, Owner, Since, Tag, Yes
 from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
 
 cancel_app, retry_app, purge_app = group.new_app(), group.new_app(), group.new_app()
@@ -25,6 +25,7 @@ def cancel(
     everything: Annotated[bool, typer.Option("--all", help="Every job that waits or runs.")] = False,
     state: Annotated[str, typer.Option(metavar="STATE", help="For filters: only pending, or only running.")] = "",
     tag: Tag = None,
+    owner: Owner = None,
     since: Since = None,
     older_than: OlderThan = None,
     match: Match = None,
@@ -47,7 +48,7 @@ def cancel(
         if state not in states:
             raise WrongUsageError(f"--state: {state[:60]!r} jobs cannot be cancelled", hint="pending or running")
         states = (state,)
-    filters = Filters(tag, since, older_than, None, match)
+    filters = Filters(tag, since, older_than, None, match, owner)
     wanted = selection.choose(spool, ids, filters, states=states, everything=everything or bool(state))
     if not selection.go_on(wanted, what="cancel", named=bool(ids), dry_run=dry_run, yes=yes):
         return
@@ -65,6 +66,7 @@ def retry(
     everything: Annotated[bool, typer.Option("--all", help="Every dead job.")] = False,
     done: Annotated[bool, typer.Option("--done", help="For filters: finished jobs too.")] = False,
     tag: Tag = None,
+    owner: Owner = None,
     since: Since = None,
     older_than: OlderThan = None,
     exit_code: ExitCode = None,
@@ -83,7 +85,7 @@ def retry(
     queuectl list --state dlq --tag nightly | cut -f1 | queuectl retry -
     """
     spool = context.open_spool()
-    filters = Filters(tag, since, older_than, exit_code, match)
+    filters = Filters(tag, since, older_than, exit_code, match, owner)
     wanted = selection.choose(spool, ids, filters, states=(DLQ, DONE) if done else (DLQ,), everything=everything)
     if not selection.go_on(wanted, what="run again", named=bool(ids), dry_run=dry_run, yes=yes):
         return
@@ -100,6 +102,7 @@ def purge(
     ids: Ids = None,
     state: Annotated[str, typer.Option(metavar="STATE", help="For filters: done or dlq. Alone: all of it.")] = "",
     tag: Tag = None,
+    owner: Owner = None,
     older_than: OlderThan = None,
     exit_code: ExitCode = None,
     match: Match = None,
@@ -122,7 +125,7 @@ def purge(
         if state not in known:
             raise WrongUsageError(f"--state: {state[:60]!r} jobs cannot be purged", hint="done or dlq")
         states = (known[state],)
-    filters = Filters(tag, None, older_than, exit_code, match)
+    filters = Filters(tag, None, older_than, exit_code, match, owner)
     wanted = selection.choose(spool, ids, filters, states=states, everything=bool(state))
     if not selection.go_on(wanted, what="delete", named=False, dry_run=dry_run, yes=yes):
         return
@@ -140,6 +143,7 @@ def hold(
     ids: Ids = None,
     everything: Annotated[bool, typer.Option("--all", help="Every job that waits.")] = False,
     tag: Tag = None,
+    owner: Owner = None,
     match: Match = None,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -149,7 +153,8 @@ def hold(
     Keep waiting jobs from being run, until `release`. The name of the file in pending/ ends in ,hold.json then;
     renaming it does the same as both commands. Other jobs go on: `queuectl pause` stops them all.
     """
-    _hold_or_release(ids, Filters(tag, match=match), everything=everything, dry_run=dry_run, yes=yes, hold=True)
+    filters = Filters(tag, match=match, owner=owner)
+    _hold_or_release(ids, filters, everything=everything, dry_run=dry_run, yes=yes, hold=True)
 
 
 @release_app.command()
@@ -157,6 +162,7 @@ def release(
     ids: Ids = None,
     everything: Annotated[bool, typer.Option("--all", help="Every job that is held.")] = False,
     tag: Tag = None,
+    owner: Owner = None,
     match: Match = None,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -165,7 +171,8 @@ def release(
 
     Let jobs be run that are held. They run in the order that they would have had.
     """
-    _hold_or_release(ids, Filters(tag, match=match), everything=everything, dry_run=dry_run, yes=yes, hold=False)
+    filters = Filters(tag, match=match, owner=owner)
+    _hold_or_release(ids, filters, everything=everything, dry_run=dry_run, yes=yes, hold=False)
 
 
 def _hold_or_release(

@@ -49,7 +49,7 @@ def demo() -> None:
     _expect(spool, bad, DLQ)
 
     _say("3. The second job failed, was tried again twice, each time later, and is dead now:", "queuectl dlq list")
-    listing.show(spool, (DLQ,), tag=None, limit=10, as_json=False)
+    listing.show(spool, (DLQ,), limit=10, as_json=False)
 
     _say("4. The file is put there, and the job gets a second life:", f"queuectl dlq retry {bad}")
     with open(os.path.join(work_dir, _NEEDED), "w", encoding="utf-8") as file:

@@ -26,6 +26,7 @@ Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", show_default
 @app.command("list", short_help="List the dead jobs, newest first.")
 def list_(
     tag: Annotated[str | None, typer.Option(metavar="WORD", help="Only jobs with this tag; opens every file.")] = None,
+    owner: Annotated[str | None, typer.Option(metavar="NAME", help="Only jobs of this owner; the same.")] = None,
     limit: Annotated[int, typer.Option(metavar="N", min=0, help="At most this many; 0 is all.")] = listing.LIMIT,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
@@ -33,7 +34,7 @@ def list_(
 
     List the dead jobs, newest first. The columns are those of `queuectl list`.
     """
-    listing.show(context.open_spool(), (DLQ,), tag=tag, limit=limit, as_json=as_json)
+    listing.show(context.open_spool(), (DLQ,), tag=tag, owner=owner, limit=limit, as_json=as_json)
 
 
 @app.command(short_help="Run dead jobs again, with fresh retries.")

@@ -46,6 +46,7 @@ class Overrides(NamedTuple):
     cwd: str | None
     env: list[str]
     tag: list[str]
+    owner: str | None
 
 
 class EnqueueCommand(TyperCommand):
@@ -93,6 +94,7 @@ def enqueue(
     cwd: Annotated[str | None, typer.Option(metavar="FOLDER", help="Run there.")] = None,
     env: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable; may be repeated.")] = None,
     tag: Annotated[list[str] | None, typer.Option(metavar="WORD", help="To find it by; may be repeated.")] = None,
+    owner: Annotated[str | None, typer.Option(metavar="NAME", help="Whose it is: owners take turns.")] = None,
 ) -> None:
     """Example: queuectl enqueue --command "echo hello"
 
@@ -112,7 +114,7 @@ def enqueue(
     """
     argv: list[str] | None = ctx.meta.get(_ARGV)
     overrides = Overrides(
-        job_id, max_retries, backoff_base, backoff_max, timeout, priority, delay, at, cwd, env or [], tag or []
+        job_id, max_retries, backoff_base, backoff_max, timeout, priority, delay, at, cwd, env or [], tag or [], owner
     )
     documents = _documents(words or [], command, argv)
     if job_id is not None and len(documents) > 1:
@@ -174,7 +176,7 @@ def _unclear(words: list[str]) -> WrongUsageError:
 def _apply(document: dict[str, Any], given: Overrides) -> dict[str, Any]:
     """The document with what was typed as options."""
     made = dict(document)
-    for key in ("id", "max_retries", "backoff_base", "backoff_max", "timeout", "priority"):
+    for key in ("id", "max_retries", "backoff_base", "backoff_max", "timeout", "priority", "owner"):
         if (value := getattr(given, key)) is not None:
             made[key] = value
     if given.delay is not None and given.at is not None:

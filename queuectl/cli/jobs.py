@@ -97,6 +97,7 @@ def as_json(job: Job) -> dict[str, Any]:
         "max_retries": job.max_retries,
         "priority": job.priority,
         "tags": job.tags,
+        "owner": job.owner,
         "command": job.command,
         "enqueued_at": text(job.enqueued_at),
         "due_at": text(job.due_at),

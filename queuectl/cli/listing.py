@@ -1,4 +1,4 @@
-"""`queuectl list`: jobs as rows. Opens only the files it shows, however many there are; --tag has to look for them."""
+"""`queuectl list`: jobs as rows. Opens only the files it shows, however many there are; --tag and --owner look."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def list_(
         typer.Option(metavar="STATE", help="pending, running, done (or completed), dlq (or dead), rejected."),
     ] = None,
     tag: Annotated[str | None, typer.Option(metavar="WORD", help="Only jobs with this tag; opens every file.")] = None,
+    owner: Annotated[str | None, typer.Option(metavar="NAME", help="Only jobs of this owner; the same.")] = None,
     limit: Annotated[int, typer.Option(metavar="N", min=0, help="At most this many jobs; 0 is all.")] = LIMIT,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
@@ -51,7 +52,7 @@ def list_(
     if chosen == REJECTED:
         show_rejected(spool, limit, as_json=as_json)
         return
-    show(spool, _ORDER if chosen is None else (chosen,), tag=tag, limit=limit, as_json=as_json)
+    show(spool, _ORDER if chosen is None else (chosen,), tag=tag, owner=owner, limit=limit, as_json=as_json)
 
 
 def state_named(word: str | None) -> str | None:
@@ -66,13 +67,22 @@ def state_named(word: str | None) -> str | None:
     return state
 
 
-def show(spool: Spool, states: tuple[str, ...], *, tag: str | None, limit: int, as_json: bool) -> None:
+def show(
+    spool: Spool,
+    states: tuple[str, ...],
+    *,
+    tag: str | None = None,
+    owner: str | None = None,
+    limit: int,
+    as_json: bool,
+) -> None:
     """Print the jobs of some states."""
+    seeks = tag is not None or owner is not None
     now_at = time.time()
     listed = {state: _names(spool, state) for state in states}
     shares = _shares({state: len(found) for state, found in listed.items()}, limit)
     shown = {
-        state: _look(spool, state, found, now_at, tag=tag, limit=limit if tag else shares[state])
+        state: _look(spool, state, found, now_at, tag=tag, owner=owner, limit=limit if seeks else shares[state])
         for state, found in listed.items()
     }
     found_jobs = [job for part in shown.values() for job in part.jobs]
@@ -83,8 +93,8 @@ def show(spool: Spool, states: tuple[str, ...], *, tag: str | None, limit: int, 
     elif found_jobs:
         output.table(jobs.HEADERS, [jobs.row(job, now_at) for job in found_jobs])
     else:
-        output.message("no such jobs" if tag or len(states) == 1 else "no jobs here")
-    _note(shown, tag=tag)
+        output.message("no such jobs" if seeks or len(states) == 1 else "no jobs here")
+    _note(shown, seeks=seeks)
 
 
 def _names(spool: Spool, state: str) -> list[str]:
@@ -103,13 +113,16 @@ def _shares(counts: dict[str, int], limit: int) -> dict[str, int]:
     return shares
 
 
-def _look(spool: Spool, state: str, listed: list[str], now_at: float, *, tag: str | None, limit: int) -> Shown:
+def _look(
+    spool: Spool, state: str, listed: list[str], now_at: float, *, tag: str | None, owner: str | None, limit: int
+) -> Shown:
     """Open files of one state, in order, until `limit` jobs are found."""
+    seeks = tag is not None or owner is not None
     found: list[Job] = []
     others: list[str] = []
     looked = 0
-    if limit or tag:
-        for name in _in_order(spool, state, listed, now_at, limit=len(listed) if tag else limit):
+    if limit or seeks:
+        for name in _in_order(spool, state, listed, now_at, limit=len(listed) if seeks else limit):
             looked += 1
             if names.is_batch(name):
                 others.append(name)
@@ -121,7 +134,7 @@ def _look(spool: Spool, state: str, listed: list[str], now_at: float, *, tag: st
             except OSError:
                 continue  # it moved on, or cannot be read now
             else:
-                if tag is None or tag in job.tags:
+                if (tag is None or tag in job.tags) and owner in (None, job.owner):
                     found.append(job)
             if limit and len(found) >= limit:
                 break
@@ -137,10 +150,10 @@ def _in_order(spool: Spool, state: str, listed: list[str], now_at: float, *, lim
         yield from listed[:limit]
 
 
-def _note(shown: dict[str, Shown], *, tag: str | None) -> None:
+def _note(shown: dict[str, Shown], *, seeks: bool) -> None:
     """Say on stderr what is not in the list."""
     left = [f"{part.left} {state}" for state, part in shown.items() if part.left > 0]
-    if left and tag:
+    if left and seeks:
         output.message(f"... not looked at: {', '.join(left)} (--limit 0 looks at all)")
     elif left:
         output.message(f"... and {', '.join(left)} more (--state and --limit show others)")

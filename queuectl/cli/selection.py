@@ -30,6 +30,7 @@ Ids = Annotated[
     ),
 ]
 Tag = Annotated[str | None, typer.Option(metavar="WORD", help="Only jobs with this tag.")]
+Owner = Annotated[str | None, typer.Option(metavar="NAME", help="Only jobs of this owner.")]
 Since = Annotated[str | None, typer.Option(metavar="TIME", help="Only jobs that last changed within: 30m, 12h, 7d.")]
 OlderThan = Annotated[str | None, typer.Option(metavar="TIME", help="Only jobs that last changed before: 12h, 30d.")]
 ExitCode = Annotated[int | None, typer.Option(metavar="N", help="Only jobs whose last run ended with this exit code.")]
@@ -48,6 +49,7 @@ class Filters(NamedTuple):
     older_than: str | None = None
     exit_code: int | None = None
     match: str | None = None
+    owner: str | None = None
 
     @property
     def given(self) -> bool:
@@ -83,6 +85,7 @@ def _test_of(filters: Filters) -> Callable[[Job], bool]:
         changed_at = jobs.when(job) or 0.0
         return (
             (filters.tag is None or filters.tag in job.tags)
+            and (filters.owner is None or filters.owner == job.owner)
             and (after_at is None or changed_at >= after_at)
             and (before_at is None or changed_at < before_at)
             and (filters.exit_code is None or _last_exit_code(job) == filters.exit_code)

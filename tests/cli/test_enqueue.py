@@ -107,6 +107,7 @@ def test_options_win_over_json(queuectl: Commands, spool: SpoolDir, home: Path) 
     text = '{"command": "true", "id": "a", "max_retries": 9, "delay": "1h", "env": {"A": "1", "B": "2"}, "tags": ["x"]}'
     options = ["--id", "b", "--max-retries", "1", "--backoff-base", "1.5", "--backoff-max", "10m", "--timeout", "5m"]
     options += ["--priority", "-3", "--at", "2999-01-01T00:00:00Z", "--cwd", ".", "--env", "B=3=4", "--tag", "y"]
+    options += ["--owner", "anna"]
     made = spec(spool, queuectl("enqueue", text, *options))
     assert made == {
         "id": "b",
@@ -120,6 +121,7 @@ def test_options_win_over_json(queuectl: Commands, spool: SpoolDir, home: Path) 
         "cwd": str(home),
         "env": {"A": "1", "B": "3=4"},
         "tags": ["x", "y"],
+        "owner": "anna",
     }
 
 

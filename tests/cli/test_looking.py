@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -80,6 +81,27 @@ def test_list_refuses_other_states(queuectl: Commands) -> None:
 def test_list_finds_tags(queuectl: Commands, busy: SpoolDir) -> None:
     """--tag shows only jobs that carry it."""
     assert [row[0] for row in queuectl("list", "--tag", "x").rows] == ["next1", "done1"]
+
+
+def test_owner_is_shown_and_found(queuectl: Commands, busy: SpoolDir, desk: Desk) -> None:
+    """--owner shows only jobs of that owner; `show` and --json say whose each one is."""
+    desk.enqueue(id="hers1", owner="anna", tags=["x"])
+    assert [row[0] for row in queuectl("list", "--owner", "anna").rows] == ["hers1"]
+    assert [row[0] for row in queuectl("list", "--owner", "anna", "--tag", "y").rows] == []
+    owners = {job["id"]: job["owner"] for job in json.loads(queuectl("list", "--json").out)["jobs"]}
+    assert (owners["hers1"], owners["next1"]) == ("anna", "")
+    assert "owner" in queuectl("show", "hers1").out
+    assert queuectl("cancel", "--owner", "anna", "--yes").out.split() == ["hers1"]
+    assert [row[0] for row in queuectl("dlq", "list", "--owner", "anna").rows] == ["hers1"]
+    assert queuectl("retry", "--owner", "bob", "--yes").out == ""
+
+
+def test_waiting_jobs_are_listed_in_turns(queuectl: Commands, spool: SpoolDir, desk: Desk) -> None:
+    """The list shows the order of runs: one job of each owner, then the next."""
+    desk.enqueue(id="z", priority=1)
+    for job_id, owner in (("a1", "anna"), ("a2", "anna"), ("a3", "anna"), ("b1", "bob"), ("b2", "bob")):
+        desk.enqueue(id=job_id, owner=owner)
+    assert [row[0] for row in queuectl("list").rows] == ["z", "a1", "b1", "a2", "b2", "a3"]
 
 
 def test_list_gives_every_state_a_share(queuectl: Commands, busy: SpoolDir) -> None:

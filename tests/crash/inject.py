@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from queuectl import fsops
+from queuectl import fsops, libc
 
 if sys.platform != "win32":  # where the tests are skipped, but read
     from queuectl import executor_posix
@@ -143,7 +143,7 @@ class _Os:
 @contextlib.contextmanager
 def injected(plan: Plan) -> Iterator[Plan]:
     """Put the plan's hand on the calls of this process, for as long as the block lasts."""
-    rename = fsops._no_replace()
+    rename = libc.no_replace()
     assert rename is not None, "POSIX only"
 
     def asking_rename(source: bytes, target: bytes) -> int:
@@ -158,7 +158,7 @@ def injected(plan: Plan) -> Iterator[Plan]:
 
     hands: list[tuple[Any, str, Any]] = [
         (fsops, "os", _Os(plan)),
-        (fsops, "_no_replace_call", asking_rename),
+        (libc, "_no_replace_call", asking_rename),
         (fsops, "sync_files", asking_sync),
         (executor_posix, "os", _OnlySpawn(plan)),
     ]

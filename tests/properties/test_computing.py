@@ -81,14 +81,20 @@ def test_instant_of_anything_is_a_number_or_one_error(text: str) -> None:
         assert 0 <= times.from_text(text) <= times.LATEST_AT
 
 
-@given(ids, st.none() | instants, st.integers(-999_999, 999_999))
-def test_waiting_name_reads_back(job_id: str, due_at: float | None, priority: int) -> None:
-    """Id, due time and priority survive the name, for every id that is allowed."""
+owners = st.just("") | ids.map(lambda job_id: job_id[: names.OWNER_MAX_CHARS]).filter(
+    lambda owner: not job.why_bad_owner(owner)
+)
+
+
+@given(ids, st.none() | instants, st.integers(-999_999, 999_999), owners)
+def test_waiting_name_reads_back(job_id: str, due_at: float | None, priority: int, owner: str) -> None:
+    """Id, due time, priority and owner survive the name, held or not, for every id and owner that is allowed."""
     due_at = None if due_at is None else times.round_up(due_at)
-    name = names.waiting_name(job_id, due_at, priority)
+    name = names.waiting_name(job_id, due_at, priority, owner)
+    assert names.parse(names.held_name(name)) == names.parse(name)
     parts = names.parse(name)
     assert parts is not None
-    assert (parts.stem, parts.priority) == (job_id, priority)
+    assert (parts.stem, parts.priority, parts.owner) == (job_id, priority, owner)
     assert (parts.due_at is None) == (due_at is None)
     assert due_at is None or parts.due_at is None or abs(parts.due_at - due_at) < 1e-4
     assert len(name) < 200
@@ -101,7 +107,7 @@ def test_any_stem_can_be_made_an_id(stem: str) -> None:
     assert names.why_bad_id(made) == ""
     assert names.clean_id(made) == made
     assert names.why_bad_id(names.with_suffix(made, "20270115T080000-ab")) == ""
-    assert names.parse(f"{made}.json") == (made, None, 0)
+    assert names.parse(f"{made}.json") == (made, None, 0, "")
 
 
 @given(st.text(max_size=60))

@@ -1,6 +1,8 @@
-"""feeder: the order of suggestions, compared with a simple model."""
+"""feeder: the order of suggestions, compared with a simple model; and that no owner starves."""
 
 from __future__ import annotations
+
+from collections import Counter
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -18,6 +20,9 @@ waiting_names = st.builds(
     st.none() | st.integers(-5, 30),
     st.integers(-1, 2),
 )
+
+
+owners = st.sampled_from(["", "anna", "bob", "carl"])
 
 
 class FeederMachine(RuleBasedStateMachine):
@@ -117,6 +122,83 @@ class FeederMachine(RuleBasedStateMachine):
         assert self.feeder.waiting == len(self.later)
 
 
+class TurnsMachine(RuleBasedStateMachine):
+    """Random names of several owners and priorities: what no order of events may do to an owner."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.feeder = Feeder()
+        self.count = 0
+        self.ready: dict[tuple[int, str], list[str]] = {}  # by priority and owner, in the order of their arrival
+        self.taken: list[str] = []
+        # For each owner with work at a priority: the jobs of each other owner that were taken while it waited.
+        self.passed_by: dict[tuple[int, str], Counter[str]] = {}
+
+    def _new(self, owner: str, priority: int) -> str:
+        self.count += 1
+        return names.waiting_name(f"job{self.count:04}", None, priority, owner)
+
+    def _arrived(self, name: str, *, first: bool = False) -> None:
+        key = _turn_of(name)
+        queue = self.ready.setdefault(key, [])
+        queue.insert(0 if first else len(queue), name)
+        self.passed_by.setdefault(key, Counter())
+
+    @rule(owner=owners, priority=st.integers(0, 1), count=st.integers(1, 5), listed=st.booleans())
+    def arrive(self, owner: str, priority: int, count: int, listed: bool) -> None:
+        """An owner brings work: one listing, or events."""
+        fresh = [self._new(owner, priority) for _ in range(count)]
+        if listed:
+            assert self.feeder.update(fresh, NOON_AT) == count
+        else:
+            assert self.feeder.add(fresh, NOON_AT) == count
+        for name in fresh:
+            self._arrived(name)
+
+    @rule()
+    def take(self) -> None:
+        """The owner's first, of the highest priority; and nobody goes twice while another waits."""
+        name = self.feeder.take()
+        if name is None:
+            assert not any(self.ready.values())
+            return
+        priority, owner = key = _turn_of(name)
+        assert priority == max(each for (each, _), queue in self.ready.items() if queue)
+        assert self.ready[key].pop(0) == name
+        self.taken.append(name)
+        self.passed_by.pop(key)
+        if self.ready[key]:
+            self.passed_by[key] = Counter()
+        for (level, other), passed in self.passed_by.items():
+            if level == priority and other != owner:
+                passed[owner] += 1
+                assert passed[owner] <= 1, f"{owner} went twice while {other} waited"
+
+    @rule(data=st.data())
+    def give_back(self, data: st.DataObject) -> None:
+        """Nothing came of a turn: the name is taken first, and that turn did not count."""
+        if self.taken:
+            name = data.draw(st.sampled_from(self.taken))
+            self.taken.remove(name)
+            self.feeder.put_first(name)
+            priority, owner = _turn_of(name)
+            self._arrived(name, first=True)
+            for (level, other), passed in self.passed_by.items():
+                if level == priority and other != owner:
+                    passed[owner] -= 1
+
+    @invariant()
+    def counts_agree(self) -> None:
+        """The feeder knows how much it has."""
+        assert len(self.feeder) == sum(map(len, self.ready.values()))
+
+
+def _turn_of(name: str) -> tuple[int, str]:
+    parts = names.parse(name)
+    assert parts is not None
+    return parts.priority, parts.owner
+
+
 def _priority(name: str) -> int:
     parts = names.parse(name)
     return parts.priority if parts else 0
@@ -124,3 +206,5 @@ def _priority(name: str) -> int:
 
 TestFeeder = FeederMachine.TestCase
 TestFeeder.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestTurns = TurnsMachine.TestCase
+TestTurns.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

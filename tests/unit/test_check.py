@@ -329,6 +329,16 @@ def test_flags_that_are_not_the_record_s_are_put_right(desk: Desk, wrong: str) -
     assert listing(desk.spool) == {"pending": [name]}
 
 
+def test_owner_that_only_the_name_gives_is_put_right(desk: Desk) -> None:
+    """No job runs in the turn of somebody whose it is not; one without its owner in the name is no fault."""
+    name = desk.enqueue(id="job1", owner="anna")
+    os.rename(desk.spool.path(PENDING, name), desk.spool.path(PENDING, "job1,by=bob.json"))
+    mended(desk, [("flags", "pending/job1,by=bob.json")])
+    assert listing(desk.spool) == {"pending": [name]}
+    os.rename(desk.spool.path(PENDING, name), desk.spool.path(PENDING, "job1.json"))
+    assert look(desk).findings == []
+
+
 def test_job_that_waits_for_a_clock_that_was_set_back_is_let_go(desk: Desk) -> None:
     """A job never waits for longer than its own delay, whatever its name says."""
     name = desk.enqueue(id="job1", delay=60)

@@ -581,6 +581,26 @@ def test_name_that_claims_a_higher_priority_is_put_right(desk: Desk) -> None:
     assert isinstance(desk.claim("job1,prio=2.json"), Claimed)
 
 
+def test_owner_comes_into_the_name_of_a_file_that_must_wait(desk: Desk) -> None:
+    """A drop that says whose it is waits under that name; nothing is renamed for an owner alone."""
+    assert desk.decline(desk.drop("x.json", {**JOB, "owner": "anna", "delay": 60})).name == (
+        "x,due=20270115T080100Z,by=anna.json"
+    )
+    assert desk.start(desk.drop("y.json", {**JOB, "owner": "anna"})).job_id == "y"
+    os.rename(desk.spool.path(PENDING, desk.enqueue(id="z", owner="anna")), desk.spool.path(PENDING, "z.json"))
+    assert desk.start("z.json").job_id == "z"
+
+
+@pytest.mark.parametrize("owner", ["a,hold", "../x", "o" * 33, "con", "a.tmp", 7])
+def test_owner_that_can_stand_in_no_name_is_refused(desk: Desk, owner: object) -> None:
+    """Neither a drop nor a record that was changed by hand brings an owner into a name that could do harm (P6)."""
+    declined = desk.decline(desk.drop("x.json", {**JOB, "owner": owner}))
+    assert declined.why == "rejected" and "owner" in declined.text
+    path = Path(desk.spool.path(PENDING, desk.enqueue(id="y", owner="anna")))
+    path.write_bytes(path.read_bytes().replace(b'"anna"', json.dumps(owner).encode()))
+    assert desk.decline(path.name).why == "rejected"
+
+
 def test_clock_that_was_set_back_strands_no_retry(desk: Desk) -> None:
     """A job waits for no longer than its own delay, whatever the clock does (P5)."""
     name = desk.run(desk.enqueue(id="job1"), FAILED).name

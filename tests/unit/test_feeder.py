@@ -24,6 +24,28 @@ def test_order_is_priority_then_arrival() -> None:
     assert _drain(feeder) == ["z,prio=9.json", "c,prio=9.json", "a.json", "b.json", "0.json", "y,prio=-1.json"]
 
 
+def test_owners_take_turns_at_equal_priority() -> None:
+    """One with many jobs does not hold up another's one; priority counts before that, arrival within an owner."""
+    feeder = Feeder()
+    many = [f"a{number},by=anna.json" for number in range(3)]
+    assert feeder.update([*many, "x.json", "z,prio=1,by=anna.json", "h,by=bob,hold.json"], NOON_AT) == 5
+    feeder.add(["b,by=bob.json"], NOON_AT)
+    first = ["z,prio=1,by=anna.json", "x.json", many[0], "b,by=bob.json"]
+    assert [feeder.take() for _ in first] == first
+    feeder.put_first("b,by=bob.json")
+    assert len(feeder) == 3
+    assert _drain(feeder) == ["b,by=bob.json", *many[1:]]
+
+
+def test_delayed_names_come_into_their_owner_s_turn() -> None:
+    """A retry does not lose its owner."""
+    feeder = Feeder()
+    later = [names.waiting_name(job_id, NOON_AT + 10, 0, owner) for job_id, owner in (("a", "anna"), ("b", "bob"))]
+    feeder.update([*later, *(f"c{number},by=anna.json" for number in range(2))], NOON_AT)
+    feeder.promote(NOON_AT + 10)
+    assert _drain(feeder) == ["c0,by=anna.json", later[1], "c1,by=anna.json", later[0]]
+
+
 def test_overdue_names_go_by_their_time() -> None:
     """After a night without workers the oldest retry is first."""
     feeder = Feeder()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import fsops
+from queuectl import fsops, libc
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX: links, FIFOs, modes, limits, moves while open")
 
@@ -204,7 +204,7 @@ def test_move_on_a_file_system_without_the_flag(tmp_path: Path, monkeypatch: pyt
         ctypes.set_errno(errno.EINVAL)
         return -1
 
-    monkeypatch.setattr(fsops, "_no_replace_call", unsupported)
+    monkeypatch.setattr(libc, "_no_replace_call", unsupported)
     source, target = tmp_path / "a", tmp_path / "b"
     source.write_bytes(b"a")
     if taken:
@@ -275,7 +275,7 @@ def test_syncs_of_folders_and_files_raise_nothing(tmp_path: Path) -> None:
 
 def test_syncs_one_by_one_where_there_is_no_syncfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without syncfs every single file is synced (P1)."""
-    monkeypatch.setattr(fsops, "_libc_handle", None)
+    monkeypatch.setattr(libc, "_handle", None)
     synced: list[int] = []
     monkeypatch.setattr(fsops.os, "fsync", synced.append)
     (tmp_path / "a").write_bytes(b"")

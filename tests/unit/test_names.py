@@ -119,19 +119,27 @@ def test_stripes_are_used_evenly() -> None:
 @pytest.mark.parametrize(
     ("file_name", "parts"),
     [
-        ("a.json", ("a", None, 0)),
-        ("a,prio=9.json", ("a", None, 9)),
-        ("a,prio=-3.json", ("a", None, -3)),
-        ("a,due=20270115T080000Z.json", ("a", NOON_AT, 0)),
-        ("a,due=20270115T080000.500Z,prio=2.json", ("a", NOON_AT + 0.5, 2)),
-        ("a b.json", ("a b", None, 0)),
-        ("a,b.json", ("a,b", None, 0)),
-        ("a,due=soon.json", ("a,due=soon", None, 0)),
-        ("a,prio=1234567.json", ("a,prio=1234567", None, 0)),
-        (",prio=9.json", (",prio=9", None, 0)),
+        ("a.json", ("a", None, 0, "")),
+        ("a,prio=9.json", ("a", None, 9, "")),
+        ("a,prio=-3.json", ("a", None, -3, "")),
+        ("a,due=20270115T080000Z.json", ("a", NOON_AT, 0, "")),
+        ("a,due=20270115T080000.500Z,prio=2.json", ("a", NOON_AT + 0.5, 2, "")),
+        ("a b.json", ("a b", None, 0, "")),
+        ("a,b.json", ("a,b", None, 0, "")),
+        ("a,due=soon.json", ("a,due=soon", None, 0, "")),
+        ("a,prio=1234567.json", ("a,prio=1234567", None, 0, "")),
+        ("a,by=anna.json", ("a", None, 0, "anna")),
+        ("20261124-031500-120345-7f3k,by=anna-2.json", ("20261124-031500-120345-7f3k", None, 0, "anna-2")),
+        ("20261124-031500-120345-7f3k,by=a.b_c.json", ("20261124-031500-120345-7f3k", None, 0, "a.b_c")),
+        ("a,due=20270115T080000Z,prio=2,by=anna,hold.json", ("a", NOON_AT, 2, "anna")),
+        ("a,by=.json", ("a,by=", None, 0, "")),
+        ("a,by=.x.json", ("a,by=.x", None, 0, "")),
+        ("a,by=a b.json", ("a,by=a b", None, 0, "")),
+        (f"a,by={'o' * 33}.json", (f"a,by={'o' * 33}", None, 0, "")),
+        (",prio=9.json", (",prio=9", None, 0, "")),
     ],
 )
-def test_name_is_read_and_never_a_reason_to_refuse(file_name: str, parts: tuple[str, float | None, int]) -> None:
+def test_name_is_read_and_never_a_reason_to_refuse(file_name: str, parts: tuple[str, float | None, int, str]) -> None:
     """Flags that cannot be read belong to the stem (P6)."""
     assert names.parse(file_name) == parts
 

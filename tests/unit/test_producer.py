@@ -46,6 +46,7 @@ def test_waiting_job_says_so_in_its_name(desk: Desk) -> None:
     prepared = _prepare(desk, id="b", delay=5)
     assert prepared.name == "b,due=20270115T080005.001Z.json"
     assert b'"due_at": "2027-01-15T08:00:05.001Z"' in prepared.data
+    assert _prepare(desk, id="c", owner="anna").name == "c,by=anna.json"
 
 
 def test_job_larger_than_the_limit_is_refused(desk: Desk) -> None:

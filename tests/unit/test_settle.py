@@ -49,7 +49,7 @@ def test_failures_wait_exactly_the_power_of_the_base_and_then_die(desk: Desk) ->
         waits.append(settled.delay_s)
         assert 0 <= settled.due_at - (now_at + 2**attempt) < 0.001
         name = settled.name
-        assert names.parse(name) == ("job1", pytest.approx(settled.due_at, abs=1e-6), 0)
+        assert names.parse(name) == ("job1", pytest.approx(settled.due_at, abs=1e-6), 0, "")
         assert desk.decline(name).why == "later"
     assert waits == [2, 4, 8]
     desk.clock.advance(100)
@@ -66,9 +66,10 @@ def test_looking_too_early_does_not_move_the_due_time(desk: Desk) -> None:
     assert (declined.why, declined.name, declined.due_at) == ("later", settled.name, settled.due_at)
 
 
-def test_priority_stays_in_the_name_of_a_retry(desk: Desk) -> None:
-    """A retry of an urgent job is urgent too."""
-    assert desk.run(desk.enqueue(id="a", priority=5), FAILED).name == "a,due=20270115T080002Z,prio=5.json"
+def test_priority_and_owner_stay_in_the_name_of_a_retry(desk: Desk) -> None:
+    """A retry of an urgent job is urgent too, and has its owner's turn."""
+    name = desk.enqueue(id="a", priority=5, owner="anna")
+    assert desk.run(name, FAILED).name == "a,due=20270115T080002Z,prio=5,by=anna.json"
 
 
 def test_exit_code_that_is_not_to_be_retried_is_dead(desk: Desk) -> None:
