@@ -31,7 +31,7 @@ class Hands(Desk):
         self.slot = OutputSlot(spool, self.rng)
         self.fd = -1
 
-    def begin(self, name: str) -> Claimed:
+    def prepare(self, name: str) -> Claimed:
         """Start a job; what it prints goes to `fd`."""
         claimed = self.start(name)
         self.fd = self.slot.open(claimed.lease)
@@ -69,7 +69,7 @@ def taken(tail: Tail) -> list[tuple[int, bytes]]:
 
 def test_output_comes_as_it_is_written(api: Spool, hands: Hands) -> None:
     """Each look gives what is new, half lines too; what is printed after the last look comes from the log."""
-    claimed = hands.begin(hands.enqueue(id="a"))
+    claimed = hands.prepare(hands.enqueue(id="a"))
     tail = Tail(api, api.get("a"))
     assert taken(tail) == []
     hands.print(b"one\ntw")
@@ -87,15 +87,15 @@ def test_output_goes_on_over_all_runs(api: Spool, hands: Hands) -> None:
     tail = Tail(api, api.get("a"))
     assert taken(tail) == []
     for text in (b"1", b"", b"3"):
-        claimed = hands.begin(name)
+        claimed = hands.prepare(name)
         if text:
             hands.print(text)
         hands.end(claimed, FAILED)
-    claimed = hands.begin(name)
+    claimed = hands.prepare(name)
     hands.print(b"4")
     assert taken(tail) == [(1, b"1"), (3, b"3"), (4, b"4")]
     hands.end(claimed, FAILED)
-    claimed = hands.begin(name)
+    claimed = hands.prepare(name)
     hands.print(b"5")
     hands.end(claimed, OK)
     assert taken(tail) == [(5, b"5")]
@@ -103,13 +103,13 @@ def test_output_goes_on_over_all_runs(api: Spool, hands: Hands) -> None:
 
 def test_another_job_s_output_is_never_taken_for_ours(api: Spool, hands: Hands) -> None:
     """A silent run leaves its file to the worker's next job: what that prints is not shown."""
-    claimed = hands.begin(hands.enqueue(id="a"))
+    claimed = hands.prepare(hands.enqueue(id="a"))
     tail = Tail(api, api.get("a"))
     run = tail._run()
     assert run is not None and taken(tail) == []
     hands.end(claimed, OK)
     assert hands.lease.renew()
-    hands.begin(hands.enqueue(id="b"))
+    hands.prepare(hands.enqueue(id="b"))
     hands.print(b"of b")
     # Read in the middle of it: the run was looked at before it ended, its file after the next job had printed to it.
     assert list(tail._take_live(run)) == []
@@ -118,21 +118,21 @@ def test_another_job_s_output_is_never_taken_for_ours(api: Spool, hands: Hands) 
 
 def test_lines_bounds_only_what_is_there_at_first(api: Spool, hands: Hands) -> None:
     """-n cuts the output so far; nothing of what follows is left out."""
-    claimed = hands.begin(hands.enqueue(id="a", max_retries=1, backoff_base=0))
+    claimed = hands.prepare(hands.enqueue(id="a", max_retries=1, backoff_base=0))
     hands.print(b"1\n2\n3\n")
     tail = Tail(api, api.get("a"), lines=2)
     assert taken(tail) == [(1, b"2\n3\n")]
     hands.print(b"4\n5\n6\n")
     assert taken(tail) == [(1, b"4\n5\n6\n")]
     hands.end(claimed, FAILED)
-    claimed = hands.begin("a.json")
+    claimed = hands.prepare("a.json")
     hands.print(b"7\n8\n9\n")
     assert taken(tail) == [(2, b"7\n8\n9\n")]
 
 
 def test_lines_bounds_nothing_where_nothing_was_printed(api: Spool, hands: Hands) -> None:
     """What comes after the first look is shown in full."""
-    hands.begin(hands.enqueue(id="a"))
+    hands.prepare(hands.enqueue(id="a"))
     tail = Tail(api, api.get("a"), lines=2)
     assert taken(tail) == []
     hands.print(b"1\n2\n3\n")
@@ -143,7 +143,7 @@ def test_tail_begins_with_the_newest_run(api: Spool, hands: Hands) -> None:
     """Of a job that has run, the newest run is shown and no earlier one."""
     name = hands.enqueue(id="a", max_retries=1, backoff_base=0)
     for text in (b"1", b"2"):
-        claimed = hands.begin(name)
+        claimed = hands.prepare(name)
         hands.print(text)
         hands.end(claimed, FAILED)
     assert taken(Tail(api, api.get("a"))) == [(2, b"2")]
