@@ -192,11 +192,13 @@ def in_run_order(waiting: Iterable[str], now_at: float) -> list[str]:
     ready, later = split_by_time(waiting, now_at)
     held = sorted(filter(names.is_held, waiting))
 
-    def key(name: str) -> tuple[int, float, str]:
-        parts = names.parse(name) if "," in name else None
-        return (0, 0.0, name) if parts is None else (-parts.priority, parts.due_at or 0.0, name)
+    return [*sorted(ready, key=run_order), *(name for _, name in sorted(later)), *held]
 
-    return [*sorted(ready, key=key), *(name for _, name in sorted(later)), *held]
+
+def run_order(name: str) -> tuple[int, float, str]:
+    """What jobs that could run now are sorted by, from the name in pending/: priority, then when they were due."""
+    parts = names.parse(name) if "," in name else None
+    return (0, 0.0, name) if parts is None else (-parts.priority, parts.due_at or 0.0, name)
 
 
 def newest_first(spool: SpoolDir, state: str, listed: Sequence[str], limit: int) -> list[str]:
