@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from queuectl import fsops, lease, names, record, report
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import COUNTED, DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.printable import printed_lines
 from queuectl.snapshot import (
     ROWS,
     DueRow,
@@ -309,9 +310,7 @@ class Survey:
             data = fsops.read_tail(self._spool.log_path(job_id, attempt), _OUTPUT_BYTES)
         except OSError:
             return ()
-        lines = [line.rstrip("\r").rpartition("\r")[2] for line in data.decode("utf-8", "replace").split("\n")]
-        if len(data) == _OUTPUT_BYTES and len(lines) > 1:
-            del lines[0]  # its beginning is missing
+        lines = printed_lines(data, is_cut=len(data) == _OUTPUT_BYTES)
         return tuple(_cut(line) for line in [line for line in lines if line.strip()][-_OUTPUT_LINES:])
 
     def _dues(self, first: list[tuple[float, str]]) -> Steps[tuple[DueRow, ...]]:

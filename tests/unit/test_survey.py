@@ -140,8 +140,8 @@ def test_age_of_what_ended_first(desk: Desk) -> None:
     for state, job_id in ((DONE, "b"), (DONE, "a"), (DLQ, "c")):
         outcome = OK if state == DONE else FAILED
         desk.run(desk.enqueue(id=job_id, max_retries=0), outcome)
-    os.utime(desk.spool.path(DONE, "b.json"), (NOON_AT - 500, NOON_AT - 500))
-    os.utime(desk.spool.path(DLQ, "c.json"), (NOON_AT - 50, NOON_AT - 50))
+    for state, name, age_s in ((DONE, "a.json", 10), (DONE, "b.json", 500), (DLQ, "c.json", 50)):
+        os.utime(desk.spool.path(state, name), (NOON_AT - age_s, NOON_AT - age_s))
     assert take(Survey(desk.spool, is_full=True)).ended_since == {DONE: NOON_AT - 500, DLQ: NOON_AT - 50}
 
 
