@@ -44,6 +44,7 @@ _GAP = 3
 # An id that was generated fits.
 _ID_CHARS = 27
 _ID_SHARE = 0.4
+# On a narrower terminal lines are made for this width and cut off.
 _LEAST_COLUMNS = 20
 
 Item = RunRow | NextRow | DueRow | FailureRow
@@ -93,7 +94,7 @@ def queue_lines(
         height: lines.
         clock: the time of day, for the corner.
     """
-    width = max(width, _LEAST_COLUMNS)
+    columns, width = width, max(width, _LEAST_COLUMNS)
     head = list(_head(found, now_at, width, clock))
     foot = Text(safe(message), "bold") if message else _keys(width, is_paused=found.paused is not None)
     listed = {state: [row for row in rows_of(found) if row.state == state] for state in _TITLES}
@@ -106,7 +107,7 @@ def queue_lines(
     for state, rows in shown.items():
         body.append(_title(state, found))
         body += [_line(row, now_at, is_selected=row.id == selected, id_room=id_room, width=width) for row in rows]
-    return _page(head, body, foot, width, height)
+    return _page(head, body, foot, columns, height)
 
 
 def log_lines(log: Log, *, width: int, height: int) -> list[Text]:
