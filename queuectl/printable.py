@@ -20,6 +20,17 @@ def safe(text: str) -> str:
     return re.sub(_UNSAFE, _escape, text)
 
 
+def printed_lines(data: bytes, *, is_cut: bool) -> list[str]:
+    """The lines of what a command printed; of one that was written over (a progress bar) its last state. Not yet safe.
+
+    `is_cut` says that the data begins in the middle of a line, which is left out where there is another.
+    """
+    lines = [line.rstrip("\r").rpartition("\r")[2] for line in data.decode("utf-8", "replace").split("\n")]
+    if is_cut and len(lines) > 1:
+        del lines[0]
+    return lines
+
+
 def _escape(match: re.Match[str]) -> str:
     character = match.group()
     code = ord(character)

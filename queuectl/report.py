@@ -195,15 +195,16 @@ def in_run_order(waiting: Iterable[str], now_at: float) -> list[str]:
     waiting = list(waiting)
     ready, later = split_by_time(waiting, now_at)
     held = sorted(filter(names.is_held, waiting))
-
-    def key(name: str) -> tuple[int, float, str]:
-        parts = names.parse(name) if "," in name else None
-        return (0, 0.0, name) if parts is None else (-parts.priority, parts.due_at or 0.0, name)
-
-    ready.sort(key=key)
+    ready.sort(key=run_order)
     if any(",by=" in name for name in ready):
         ready = _by_turns(ready)
     return [*ready, *(name for _, name in sorted(later)), *held]
+
+
+def run_order(name: str) -> tuple[int, float, str]:
+    """What one owner's jobs that could run now are sorted by, from the name in pending/: priority, then due time."""
+    parts = names.parse(name) if "," in name else None
+    return (0, 0.0, name) if parts is None else (-parts.priority, parts.due_at or 0.0, name)
 
 
 def _by_turns(ordered: list[str]) -> list[str]:

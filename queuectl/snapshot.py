@@ -67,6 +67,15 @@ class DueRow(NamedTuple):
     error: str
 
 
+class NextRow(NamedTuple):
+    """A job that could run now. `command` is "" for a drop that no worker has looked at."""
+
+    id: str
+    runs: int
+    priority: int
+    command: str
+
+
 class RefusalRow(NamedTuple):
     """A file in rejected/, why it is there, and since when."""
 
@@ -117,6 +126,10 @@ class Snapshot(NamedTuple):
     """Files that are no job's, by folder."""
     finishes: tuple[Finish, ...]
     """The newest jobs in done/ and dlq/ that ran, oldest first."""
+    ended_since: dict[str, float] = {}  # noqa: RUF012
+    """When the oldest file in done/ and in dlq/ came there. With thousands of ids that tell no time: of those seen."""
+    nexts: tuple[NextRow, ...] = ()
+    """What runs next, in that order; only where it was asked for."""
 
     @property
     def workers(self) -> int:

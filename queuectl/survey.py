@@ -15,11 +15,13 @@ from typing import Any, NamedTuple, TypeVar
 from queuectl import fsops, lease, names, record, report
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import COUNTED, DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.printable import printed_lines
 from queuectl.snapshot import (
     ROWS,
     DueRow,
     FailureRow,
     Finish,
+    NextRow,
     PoolRow,
     RefusalRow,
     RunRow,
@@ -54,6 +56,8 @@ class Ended(NamedTuple):
 class _Listing(NamedTuple):
     total: int
     kept: list[str]
+    first: str
+    """The first by name: where ids are generated, the oldest."""
     foreign: int
 
 
@@ -63,17 +67,25 @@ class _Waiting(NamedTuple):
     later: int
     first: list[tuple[float, str]]
     """Those that are due next, with when."""
+    nexts: list[str]
+    """Those that run next, in that order."""
     last_due_at: float | None
     candidates: list[str]
     """Names that may be the one that has waited longest."""
 
 
 class Survey:
-    """Takes snapshots of one spool. `is_full` False leaves out every text of a job."""
+    """Takes snapshots of one spool.
 
-    def __init__(self, spool: SpoolDir, *, is_full: bool) -> None:
+    `is_full` False leaves out every text of a job. `next_rows` of the jobs that run next are looked at; without, none
+    of them is opened.
+    """
+
+    def __init__(self, spool: SpoolDir, *, is_full: bool, next_rows: int = 0) -> None:
         self._spool = spool
         self._is_full = is_full
+        self._next_rows = next_rows
+        self._ended_since: dict[str, float] = {}
         self._known: dict[tuple[str, str], tuple[fsops.FileSig, Any]] = {}
         self._used: dict[tuple[str, str], tuple[fsops.FileSig, Any]] = {}
 
@@ -91,6 +103,7 @@ class Survey:
         """
         spool = self._spool
         self._used = {}
+        self._ended_since = {}
         waiting = yield from self._look_at_waiting(now_at)
         running = yield from self._list(RUNNING)
         done = yield from self._list(DONE)
@@ -102,9 +115,10 @@ class Survey:
         )
         yield
         runs = yield from self._runs(sorted(running.kept)[:ROWS], some_pool_lives=bool(pools))
-        ended_well = yield from self._ended(DONE, done.kept)
-        ended_badly = yield from self._ended(DLQ, dead.kept)
+        ended_well = yield from self._ended(DONE, done)
+        ended_badly = yield from self._ended(DLQ, dead)
         dues = (yield from self._dues(waiting.first)) if self._is_full else ()
+        nexts = (yield from self._nexts(waiting.nexts)) if self._is_full else ()
         refusals = (yield from self._refusals(refused.kept)) if self._is_full else ()
         finishes = [each.finish for each in (*ended_well, *ended_badly) if each.finish is not None]
         finishes.sort(key=lambda each: each.ended_at)
@@ -130,6 +144,8 @@ class Survey:
             refusals=refusals,
             foreign={state: listing.foreign for state, listing in counted if listing.foreign},
             finishes=tuple(finishes[-ROWS:]),
+            ended_since=self._ended_since,
+            nexts=nexts,
         )
 
     # ---------------------------------------------------------------------------------------------------- listings
@@ -148,6 +164,7 @@ class Survey:
     def _list(self, state: str) -> Steps[_Listing]:
         count = foreign = 0
         kept: list[str] = []
+        first = ""
         for some in self._names(state):
             # A batch is a job's file in rejected/ only: elsewhere it is neither counted nor ours to judge.
             found = [name for name in some if may_be_job(name)]
@@ -156,12 +173,13 @@ class Survey:
             foreign += _foreign(some, found)
             count += len(found)
             kept += found
+            first = min([first, *found] if first else found, default="")
             if len(kept) > 2 * _KEPT:
                 kept.sort(reverse=True)
                 del kept[_KEPT:]
             yield
         kept.sort(reverse=True)
-        return _Listing(count, kept[:_KEPT], foreign)
+        return _Listing(count, kept[:_KEPT], first, foreign)
 
     def _look_at_waiting(self, now_at: float) -> Steps[_Waiting]:
         count = foreign = ready = later = 0
@@ -169,6 +187,7 @@ class Survey:
         last_due_at: float | None = None
         told: str | None = None
         others: list[str] = []
+        nexts: list[str] = []
         for some in self._names(PENDING):
             found = [name for name in some if may_be_job(name)]
             foreign += _foreign(some, found)
@@ -177,6 +196,8 @@ class Survey:
             if dues:
                 first = heapq.nsmallest(ROWS, [*first, *dues])
                 last_due_at = max(last_due_at or 0.0, max(dues)[0])
+            if self._next_rows:
+                nexts = heapq.nsmallest(self._next_rows, [*nexts, *could_run], key=report.run_order)
             for name in could_run:
                 if names.is_generated(name.removesuffix(".json").partition(",")[0]):
                     told = name if told is None or name < told else told
@@ -184,10 +205,11 @@ class Survey:
                     others.append(name)
             yield
         candidates = [*([] if told is None else [told]), *others]
-        return _Waiting(_Listing(count, [], foreign), ready, later, first, last_due_at, candidates)
+        listing = _Listing(count, [], "", foreign)
+        return _Waiting(listing, ready, later, first, nexts, last_due_at, candidates)
 
-    def _newest(self, state: str, listed: list[str], limit: int) -> Steps[list[tuple[str, fsops.FileSig]]]:
-        """The files that changed last of those listed (see `report.newest_first`)."""
+    def _newest(self, state: str, listed: list[str], limit: int) -> Steps[tuple[list[tuple[str, fsops.FileSig]], int]]:
+        """The files that changed last of those listed (see `report.newest_first`), and when the first of all did."""
         found: list[tuple[int, str, fsops.FileSig]] = []
         for number, name in enumerate(listed):
             sig = fsops.sig_of(self._spool.path(state, name))
@@ -195,7 +217,7 @@ class Survey:
                 found.append((sig.mtime_ns, name, sig))
             if number % _STATS_A_STEP == 0:
                 yield
-        return [(name, sig) for _, name, sig in heapq.nlargest(limit, found)]
+        return [(name, sig) for _, name, sig in heapq.nlargest(limit, found)], min(found)[0] if found else 0
 
     # ------------------------------------------------------------------------------------------------------ details
 
@@ -251,9 +273,13 @@ class Survey:
         since = report.instant(start.at)
         return RunRow(item.id, start.attempt, _cut(start.worker), since, item.timeout, command, True), start.lease
 
-    def _ended(self, state: str, listed: list[str]) -> Steps[list[Ended]]:
+    def _ended(self, state: str, listing: _Listing) -> Steps[list[Ended]]:
         """What the newest records of done/ or dlq/ tell, newest first."""
-        newest = yield from self._newest(state, listed, ROWS)
+        newest, oldest_ns = yield from self._newest(state, listing.kept, ROWS)
+        first = fsops.sig_of(self._spool.path(state, listing.first)) if listing.total > len(listing.kept) else None
+        oldest_ns = min(oldest_ns, first.mtime_ns) if oldest_ns and first is not None else oldest_ns
+        if oldest_ns:
+            self._ended_since[state] = oldest_ns / 1e9
         found: list[Ended] = []
         for name, sig in newest:
             found.append(self._remembered(state, name, sig, self._end, state, name, sig))
@@ -284,9 +310,7 @@ class Survey:
             data = fsops.read_tail(self._spool.log_path(job_id, attempt), _OUTPUT_BYTES)
         except OSError:
             return ()
-        lines = [line.rstrip("\r").rpartition("\r")[2] for line in data.decode("utf-8", "replace").split("\n")]
-        if len(data) == _OUTPUT_BYTES and len(lines) > 1:
-            del lines[0]  # its beginning is missing
+        lines = printed_lines(data, is_cut=len(data) == _OUTPUT_BYTES)
         return tuple(_cut(line) for line in [line for line in lines if line.strip()][-_OUTPUT_LINES:])
 
     def _dues(self, first: list[tuple[float, str]]) -> Steps[tuple[DueRow, ...]]:
@@ -308,8 +332,25 @@ class Survey:
         standing = record.standing(item)
         return DueRow(item.id, due_at, standing.failures, item.max_retries, _cut(standing.error))
 
+    def _nexts(self, listed: list[str]) -> Steps[tuple[NextRow, ...]]:
+        found: list[NextRow] = []
+        for name in listed:
+            yield
+            sig = fsops.sig_of(self._spool.path(PENDING, name))
+            if sig is not None:
+                found.append(self._remembered("next", name, sig, self._next, name, sig))
+        return tuple(found)
+
+    def _next(self, name: str, sig: fsops.FileSig) -> NextRow:
+        parts = names.parse(name)
+        item = None if names.is_batch(name) else self._read(PENDING, name, sig)
+        if item is None:
+            return NextRow(_cut(name if parts is None else parts.stem), 0, 0, "")
+        command = _cut(report.command_text(item.command))
+        return NextRow(item.id, record.standing(item).failures, item.priority, command)
+
     def _refusals(self, listed: list[str]) -> Steps[tuple[RefusalRow, ...]]:
-        newest = yield from self._newest(REJECTED, [name + REASON_ENDING for name in listed], ROWS)
+        newest, _ = yield from self._newest(REJECTED, [name + REASON_ENDING for name in listed], ROWS)
         found: list[RefusalRow] = []
         for reason_name, sig in newest:
             name = reason_name.removesuffix(REASON_ENDING)

@@ -110,6 +110,47 @@ class Tail:
             raise QueuectlError(f"{path} is no log: it is no regular file") from error
 
 
+class Glimpse(NamedTuple):
+    """The end of what a job's newest run printed; `attempt` is 0 where it has not run yet."""
+
+    state: str
+    attempt: int
+    data: bytes
+
+
+def glimpse(spool: Spool, job_id: str, max_bytes: int) -> Glimpse:
+    """The last bytes of a job's output, however much it printed.
+
+    Raises:
+        QueuectlError: there is no such job (any more), or its record is damaged.
+        OSError: what it printed cannot be read.
+    """
+    job = spool.get(job_id)
+    start = _last_start(job)
+    if start is None:
+        return Glimpse(job.state, 0, b"")
+    if job.state == RUNNING:
+        data = _end_of(spool.folder.output_path(start.lease), max_bytes)
+        job = spool.get(job_id)
+        if job.state == RUNNING and _last_start(job) == start:
+            return Glimpse(job.state, start.attempt, data)
+    return Glimpse(job.state, start.attempt, _end_of(spool.folder.log_path(job.id, start.attempt), max_bytes))
+
+
+def _last_start(job: Job) -> Run | None:
+    for event in reversed(job.history):
+        if event.get("event") == "started" and isinstance(event.get("attempt"), int):
+            return Run(event["attempt"], str(event.get("lease", "")))
+    return None
+
+
+def _end_of(path: str, max_bytes: int) -> bytes:
+    try:
+        return fsops.read_tail(path, max_bytes)
+    except FileNotFoundError:
+        return b""  # it printed nothing
+
+
 def start_of_last(file: BinaryIO, lines: int) -> int:
     """Where the last `lines` lines begin; the file is read from its end, only as far as needed."""
     end = file.seek(0, os.SEEK_END)

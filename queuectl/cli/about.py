@@ -50,7 +50,7 @@ def completion(
 
     from queuectl.cli.main import COMPLETION_VARIABLE
 
-    output.line(get_completion_script(prog_name="queuectl", complete_var=COMPLETION_VARIABLE, shell=shell))
+    output.exact_line(get_completion_script(prog_name="queuectl", complete_var=COMPLETION_VARIABLE, shell=shell))
 
 
 @version_app.command()

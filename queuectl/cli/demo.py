@@ -72,7 +72,7 @@ def demo() -> None:
         "queuectl init",
         'queuectl enqueue --command "echo hi"',
     ):
-        output.line(f"   {output.safe(command)}")
+        output.exact_line(f"   {output.safe(command)}")
 
 
 def _put(spool: Spool, name: str, command: str, work_dir: str) -> str:
@@ -93,7 +93,7 @@ def _say(text: str, command: str = "") -> None:
 
 
 def _typed(command: str) -> None:
-    output.line(f"   {output.paint('> ' + output.safe(command), 'dim')}")
+    output.exact_line(f"   {output.paint('> ' + output.safe(command), 'dim')}")
     sys.stdout.flush()  # the workers write to the same place, from another process
 
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "enqueue": Entry("enqueue", "app", "Put jobs into the queue."),
     "worker": Entry("worker", "app", "Start, stop and list the workers that run jobs."),
     "status": Entry("status", "app", "Say how the queue is doing and what to do next."),
+    "top": Entry("top", "app", "Watch the queue live, and act on it by single keys."),
     "list": Entry("listing", "app", "List jobs."),
     "show": Entry("show", "app", "Tell the story of one job."),
     "logs": Entry("logs", "app", "Print what a job printed."),

@@ -37,5 +37,5 @@ def init(
     option = "" if near and os.path.samefile(near, folder.root) else f'--spool "{shown}" '
     output.line()
     output.line("next:")
-    output.line(f'  queuectl {option}enqueue --command "echo hello"')
-    output.line(f"  queuectl {option}worker start --count 2")
+    output.exact_line(f'  queuectl {option}enqueue --command "echo hello"')
+    output.exact_line(f"  queuectl {option}worker start --count 2")

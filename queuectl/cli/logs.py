@@ -159,7 +159,7 @@ def _print(path: str, lines: int | None) -> bool:
                 file.seek(start_of_last(file, lines))
             if output.is_terminal():
                 for text in _readable(file):
-                    output.line(text)
+                    output.exact_line(text)
             else:
                 while chunk := file.read(_CHUNK):
                     sys.stdout.buffer.write(chunk)

@@ -11,6 +11,7 @@ import errno
 import io
 import json
 import os
+import re
 import shlex
 import sys
 import time
@@ -23,7 +24,9 @@ from queuectl.printable import safe as safe
 
 _RED, _YELLOW, _DIM, _BOLD, _GREEN, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[1m", "\x1b[32m", "\x1b[0m"
 STYLES = {"red": _RED, "yellow": _YELLOW, "dim": _DIM, "bold": _BOLD, "green": _GREEN}
-_LONG = ("COMMAND", "ERROR")
+_LONG = ("COMMAND", "ERROR", "OUTCOME", "RUNNING")
+_SEQUENCE = re.compile(r"\x1b\[[0-9;]*m")
+_LABEL = re.compile(r" *(?:\S+ {2,})?")
 _LONG_AT_LEAST = 8
 _STATE_STYLES = {"running": "yellow", "done": "green", "dlq": "red", "rejected": "red"}
 
@@ -153,14 +156,50 @@ def moment(instant_at: float) -> str:
 
 
 def line(text: str = "") -> None:
-    """One line of data to stdout. Text from a job or from the disk is `safe` before it comes here."""
+    """One line of data to stdout. Text from a job or from the disk is `safe` before it comes here.
+
+    On a terminal a longer one is broken between words, so that its columns stay under each other.
+    """
+    print(_folded(text) if is_terminal() else text)
+
+
+def exact_line(text: str) -> None:
+    """One line to stdout as it is, on a terminal too: a document, or what a job printed."""
     print(text)
+
+
+def _folded(text: str) -> str:
+    """`text` broken between words where it is wider than the terminal; a word alone is never broken: it may be a path.
+
+    Later lines stand under the text behind the label (`paused    disk full`), else under the first word.
+    """
+    import shutil
+
+    width = shutil.get_terminal_size().columns
+    if len(text) <= width:
+        return text
+    from rich.cells import cell_len
+
+    bare = _SEQUENCE.sub("", text)
+    label = _LABEL.match(bare)
+    indent = min(label.end() if label is not None else 0, width // 2)
+    lines, used = [""], 0
+    for word in re.split(r"(?<=\S)(?= )", text):
+        size = cell_len(_SEQUENCE.sub("", word))
+        if used and used + size > width:
+            word = word.lstrip(" ")
+            size = cell_len(_SEQUENCE.sub("", word))
+            used = max(0, min(indent, width - size))
+            lines.append(" " * used)
+        lines[-1] += word
+        used += size
+    return "\n".join(lines)
 
 
 def message(text: str) -> None:
     """One line for the person to stderr. Text from a job or from the disk is `safe` before it comes here."""
     if sys.stderr is not None:
-        print(text, file=sys.stderr)
+        print(_folded(text) if is_terminal(sys.stderr) else text, file=sys.stderr)
 
 
 def warning(text: str) -> None:
@@ -181,7 +220,7 @@ def error(problem: QueuectlError) -> None:
 
 def print_json(value: Any) -> None:
     """One JSON document to stdout, safe in every encoding and on every terminal."""
-    line(json.dumps(value, indent=1, ensure_ascii=True))
+    exact_line(json.dumps(value, indent=1, ensure_ascii=True))
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

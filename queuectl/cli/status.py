@@ -31,6 +31,11 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
     if as_json:
         output.print_json(_as_json(found))
         return
+    print_text(found)
+
+
+def print_text(found: Status) -> None:
+    """The queue at a glance, in words."""
     _print_counts(found)
     _print_runs(found)
     _print_soon(found)

@@ -110,11 +110,39 @@ def test_many_jobs_are_named_and_not_read(desk: Desk, monkeypatch: pytest.Monkey
     found = take(made)
     assert found.counts[DONE] == 701
     assert len(found.finishes) == len(reads) == ROWS
-    assert len(stats) == 250
+    assert len(stats) == 250 + 1
+    assert desk.spool.path(DONE, "job.json") in stats  # the first by name may be the oldest
     assert desk.spool.path(DONE, "job0699.json") in stats and desk.spool.path(DONE, "job0450.json") in stats
     reads.clear()
     assert take(made) == found
     assert reads == []
+
+
+def test_what_runs_next_is_told_where_it_is_asked_for(desk: Desk) -> None:
+    """The jobs that run next come in the order of `list`, drops and batches by their names; others are not opened."""
+    for number, priority in enumerate((0, 0, 5)):
+        desk.enqueue(id=f"job{number}", priority=priority)
+    desk.drop("dropped.json", {"command": "true"})
+    desk.drop("many.jsonl", "")
+    assert take(Survey(desk.spool, is_full=True)).nexts == ()
+    found = take(Survey(desk.spool, is_full=True, next_rows=4))
+    assert [row[:1] + row[2:] for row in found.nexts] == [
+        ("job2", 5, "true"),
+        ("dropped", 0, ""),
+        ("job0", 0, "true"),
+        ("job1", 0, "true"),
+    ]
+    assert take(Survey(desk.spool, is_full=False, next_rows=4)).nexts == ()
+
+
+def test_age_of_what_ended_first(desk: Desk) -> None:
+    """The oldest file of done/ and of dlq/ is known by its time, whatever its name."""
+    for state, job_id in ((DONE, "b"), (DONE, "a"), (DLQ, "c")):
+        outcome = OK if state == DONE else FAILED
+        desk.run(desk.enqueue(id=job_id, max_retries=0), outcome)
+    for state, name, age_s in ((DONE, "a.json", 10), (DONE, "b.json", 500), (DLQ, "c.json", 50)):
+        os.utime(desk.spool.path(state, name), (NOON_AT - age_s, NOON_AT - age_s))
+    assert take(Survey(desk.spool, is_full=True)).ended_since == {DONE: NOON_AT - 500, DLQ: NOON_AT - 50}
 
 
 def test_file_that_changed_is_read_again(desk: Desk) -> None:

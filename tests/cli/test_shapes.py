@@ -1,0 +1,84 @@
+"""What commands that read print: 80 columns on a terminal, no escape codes in a pipe, JSON with --json."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from queuectl.clock import Clock
+from queuectl.lifecycle import REJECTED, Outcome
+from queuectl.spool import SpoolDir
+from tests.cli.commands import Commands
+from tests.helpers import Desk, make_spool, write_drop
+
+LONG = "convert --quality 90 " + " ".join(f"picture{number:03d}.png" for number in range(30))
+WITH_JSON = [
+    "status",
+    "list",
+    "list --state rejected",
+    "show dead",
+    "show later",
+    "why later",
+    "why dead",
+    "stats",
+    "history",
+    "dlq list",
+    "config list",
+    "worker list",
+]
+READING = [*WITH_JSON, "top", "config get kill_grace_s"]
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@pytest.fixture
+def spool(monkeypatch: pytest.MonkeyPatch) -> Iterator[SpoolDir]:
+    """A spool with a short path, and with a long text wherever one can be."""
+    folder = tempfile.mkdtemp(prefix="q")
+    monkeypatch.setenv("COLUMNS", "80")
+    made = make_spool(Path(folder) / "s")
+    desk = Desk(made, clock=Clock())
+    failed = Outcome("failed", 3, reason="it said: " + "no such file, " * 20, duration_s=1.5)
+    desk.run(desk.enqueue(id="dead", command=LONG, max_retries=0, tags=["nightly"]), failed)
+    desk.run(desk.enqueue(command=LONG), Outcome("succeeded", 0, duration_s=2.0))
+    desk.run(desk.enqueue(id="again", command=LONG), failed)
+    desk.start(desk.enqueue(id="now", command=LONG, timeout=60))
+    desk.enqueue(id="later", command=LONG.split(), delay=5000)
+    desk.enqueue(command=LONG)
+    write_drop(made, "bad.json", "{", REJECTED)
+    write_drop(made, "bad.json.reason.txt", "Rejected 2027-01-15T08:00:00Z\nWhy: no JSON " + "at all " * 40, REJECTED)
+    made.pause("disk full " * 20, until_at=None, rng=desk.rng)
+    yield made
+    desk.close()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize("words", READING)
+def test_terminal_lines_have_eighty_columns(queuectl: Commands, words: str) -> None:
+    """On a terminal no line is wider than it, whatever jobs are called and say."""
+    queuectl.on_terminal = True
+    result = queuectl(*words.split())
+    lines = _ESCAPES.sub("", result.out + result.err).splitlines()
+    assert lines
+    assert [line for line in lines if cell_len(line) > 80] == []
+
+
+@pytest.mark.parametrize("words", [*READING, "logs dead"])
+def test_pipe_gets_no_escape_codes(queuectl: Commands, words: str) -> None:
+    """In a pipe there is text and nothing else, whole."""
+    result = queuectl(*words.split())
+    assert "\x1b" not in result.out + result.err
+    assert "…" not in result.out
+
+
+@pytest.mark.parametrize("words", WITH_JSON)
+def test_json_is_json(queuectl: Commands, words: str) -> None:
+    """--json is one document with a version, on a terminal too."""
+    for queuectl.on_terminal in (False, True):
+        assert json.loads(queuectl(*words.split(), "--json").out)["version"] == 1
