@@ -37,11 +37,13 @@ class Feeder:
 
     def update(self, listing: list[str], now_at: float) -> int:
         """Take over a listing of pending/; return how many names were new."""
-        fresh = [name for name in listing if name not in self._known and name not in self._skipped]
+        fresh = listing
+        if self._known or self._skipped:
+            fresh = [name for name in listing if name not in self._known and name not in self._skipped]
         if self._skipped:
             self._skipped.intersection_update(listing)
         # Names without flags are all of one kind and are taken at once, the generated ones among them unparsed.
-        others = [name for name in fresh if not (name.endswith(".json") and names.is_generated(name[:-5]))]
+        plain, others = names.split_generated(fresh)
         owned: dict[str, list[str]] = {}  # may run now, with priority 0, like the plain ones
         flagged = set()
         for name in others:
@@ -54,7 +56,8 @@ class Feeder:
             elif parts.owner:
                 owned.setdefault(parts.owner, []).append(name)
         apart = flagged.union(*owned.values()) if owned else flagged
-        plain = sorted(name for name in fresh if name not in apart) if apart else sorted(fresh)
+        plain += [name for name in others if name not in apart]
+        plain.sort()
         if plain:
             self._known.update(plain)
             self._extend(plain, 0, "")

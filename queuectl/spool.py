@@ -165,7 +165,8 @@ class SpoolDir:
 
     def waiting_names(self) -> list[str]:
         """The names in pending/ that may be jobs or batches; one listing."""
-        return [name for name in fsops.names(self._folders[PENDING]) if may_be_job(name)]
+        generated, others = names.split_generated(fsops.names(self._folders[PENDING]))
+        return generated + [name for name in others if may_be_job(name)]
 
     def job_names(self, state: str) -> list[str]:
         """The names of job files in a state folder, sorted (generated ids: oldest first)."""

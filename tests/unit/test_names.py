@@ -221,3 +221,16 @@ def test_digits_of_other_scripts_make_no_generated_id(digits: str) -> None:
     """An id is ASCII, also where it looks like one of ours."""
     assert not names.is_generated(digits)
     assert names.why_bad_id(digits)
+
+
+@pytest.mark.parametrize(
+    "broken", [[], ["x\n20261124-031500-120345-7f3k.json"], ["20261124-031500-120345-7f3k.json\n"]]
+)
+def test_generated_names_are_told_apart_in_one_go(broken: list[str]) -> None:
+    """The same as one by one, also where a name holds a line feed (POSIX) or what no text can hold."""
+    listed = ["b.json", "20261124-031500-120345-7f3k.json", "20261124-031500-120345-7f3k,prio=2.json", *broken]
+    listed += ["20261124-031500-120345-7F3K.json", "20261124-031500-120345-7f3kx.json", "\udcff.json", "a", ""]
+    assert names.split_generated(listed) == (listed[1:2], [listed[0], *listed[2:]])
+    assert names.split_generated([]) == ([], [])
+    assert names.split_generated([""]) == ([], [""])
+    assert names.split_generated(listed[1:2]) == (listed[1:2], [])
