@@ -43,6 +43,7 @@ def snapshot_of(text: str = "plain", **facts: object) -> Snapshot:
         counts={"pending": 2, "running": 1, "done": 7, "dlq": 1, "rejected": 1},
         ready=1,
         later=1,
+        held=0,
         next_due_at=NOON_AT + 8,
         last_due_at=NOON_AT + 8,
         oldest_id=text,
