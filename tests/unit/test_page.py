@@ -169,7 +169,7 @@ def test_empty_queue_has_a_page() -> None:
     """Nothing to show is no reason to fail."""
     empty = Snapshot(
         "/srv/spool", NOON_AT, True, None, dict.fromkeys(("pending", "running", "done", "dlq", "rejected"), 0),
-        0, 0, None, None, "", None, None, (), (), (), (), (), {}, (),
+        0, 0, 0, None, None, "", None, None, (), (), (), (), (), {}, (),
     )  # fmt: skip
     made = page.render(empty, advice=NO_ADVICE)
     assert "No workers run." in made
