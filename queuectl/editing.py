@@ -71,7 +71,9 @@ class Editing:
                 )
             fsops.replace(folder.write_temporary(item.id, data, rng=self._rng, sync=True), draft.where.path)
             name = draft.where.name
-            if draft.where.state == PENDING and item.priority != draft.stored.record.priority:
+            # By the name: an edit that was cut short before this is made good by the next.
+            parts = names.parse(name)
+            if draft.where.state == PENDING and parts is not None and item.priority != parts.priority:
                 due_at = record.standing(item).due_at
                 wanted = names.waiting_name(item.id, due_at, item.priority)
                 wanted = names.held_name(wanted) if names.is_held(name) else wanted
