@@ -257,7 +257,9 @@ def _purge(hands: Hands, _: object) -> None:
 
 
 def _dead(hands: Hands) -> None:
-    hands.claims.settle(hands.start(hands.enqueue(id="job", max_retries=0)), FAILED)
+    """A dead job with all that it leaves: what it printed, and the text that says why it is dead."""
+    path = _finished(hands, FAILED, max_retries=0)
+    assert errortext.write(hands.spool, path.name, rng=hands.rng)
 
 
 def _hold_and_release(hands: Hands, _: object) -> None:
