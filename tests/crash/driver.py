@@ -136,6 +136,8 @@ class Operation(NamedTuple):
     logs: tuple[str, ...] = ()
     again: bool = False
     """A person's command: who saw it killed gives it again, and then it must work."""
+    refused: Endings = {}
+    """The histories where another process was first and it was refused, if those are others."""
 
 
 def _nothing(_hands: Hands) -> None:
@@ -474,7 +476,15 @@ OPERATIONS = {
             again=True,
         ),
         Operation("hold and release", _enqueued(priority=3), _nothing, _hold_and_release, {"job": {_ONCE}}, again=True),
-        Operation("edit: waiting", _enqueued(), _draft, _put_back, {"edited": {_ONCE}}, again=True),
+        Operation(
+            "edit: waiting",
+            _enqueued(),
+            _draft,
+            _put_back,
+            {"edited": {_ONCE}},
+            again=True,
+            refused={"job": {_ONCE}},
+        ),
         Operation("edit: dead", _dead, _draft, _put_back, {"edited": {"enqueued started failed @dlq"}}, again=True),
         Operation(
             "retention", _old, _nothing, lambda hands, _: hands.retention.step(), {"job": {""}}, {"job": {_ONCE}}
