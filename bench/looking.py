@@ -18,6 +18,11 @@ def measure(parent: str, *, done: int, repetitions: int) -> None:
             "list": ["list"],
             "list --state done --limit 1000": ["list", "--state", "done", "--limit", "1000"],
             "show ID": ["show", ids[done // 2]],
+            "why ID": ["why", ids[done // 2]],
+            "logs ID": ["logs", ids[done // 2]],
+            "stats": ["stats"],
+            "history": ["history"],
+            "dlq list": ["dlq", "list"],
             "version (no spool)": ["version"],
         }
         found: dict[str, list[machine.Ran]] = {title: [] for title in ways}

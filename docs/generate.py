@@ -28,13 +28,20 @@ on_dead = ["notify-send", "A job is dead"]
 ```
 
 A hook is a program that the pool starts, in the folder that the pool was started in. It gets the path of the job's file
-as its last argument and as `QUEUECTL_RECORD`, and `QUEUECTL_EVENT` (`dead`, `done` or `idle`) and `QUEUECTL_SPOOL`.
-What it prints goes nowhere. Two run at once and a hundred wait; more are passed over, with one warning. After 30 s
-it is killed, on POSIX with what it started. One that fails is told of once, until it works again, and changes nothing.
+as its last argument and as `QUEUECTL_RECORD`, and `QUEUECTL_EVENT` (`dead`, `done`, `stale` or `idle`) and
+`QUEUECTL_SPOOL`. What it prints goes nowhere. Two run at once and a hundred wait; more are passed over, with one
+warning. After 30 s it is killed, on POSIX with what it started. One that fails is told of once, until it works again,
+and changes nothing.
 
 Each pool starts its own: for the jobs that it ran, and `on_idle` when it has run something and sees nothing left that
 waits (also for a later time) or runs. A pool that ends waits for its hooks, up to 30 seconds, or 3 where it was
 stopped. None is owed: what a killed pool had not started is not made up for.
+
+`on_stale` is started by one pool of the spool, for a job that could have run for longer than `stale_after`: since it
+came, since its retry or `run_at` was due, or since the spool was no longer paused. A job that is held, or whose time is
+still to come, is not stale. Each job is told of once for each time that it waits, the one that has waited longest
+first, and 20 jobs at most in the time of one `stale_after`. The first of them says that workers are too few, or stuck.
+That no pool runs at all can only be seen from outside: `status.json` gets old then.
 """.splitlines()
 
 

@@ -31,7 +31,7 @@ from queuectl.errors import (
 )
 from queuectl.job import JOB_MAX_BYTES, is_deep
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATE_ALIASES, STATES
-from queuectl.producer import Producer
+from queuectl.producer import CHUNK, Producer
 from queuectl.spool import RECORD_MAX_BYTES, Located, SpoolDir, Stored
 
 # How long a change by hand waits for a worker that is just claiming the same id.
@@ -160,10 +160,13 @@ class Spool:
         }
         return self.enqueue_many([{key: value for key, value in given.items() if value is not None}])[0]
 
-    def enqueue_many(self, documents: Iterable[Mapping[str, Any]]) -> list[str]:
+    def enqueue_many(
+        self, documents: Iterable[Mapping[str, Any]], *, told: Callable[[str, int], None] = lambda _what, _number: None
+    ) -> list[str]:
         """Put many jobs into the spool, each a mapping with the keys of a job file; return their ids in order.
 
-        All are checked first: on an invalid or duplicate one nothing is written.
+        All are checked first: on an invalid or duplicate one nothing is written. Of more than a thousand, `told` hears
+        now and then how many are `checked` and then `put in`.
 
         Raises:
             As `enqueue`; an InvalidJobError says which document when there are several.
@@ -171,6 +174,8 @@ class Spool:
         prepared = []
         wanted = []
         for number, document in enumerate(documents, 1):
+            if number % CHUNK == 0:
+                told("checked", number)
             if "history" in document:
                 document = {key: value for key, value in document.items() if key != "history"}
             try:
@@ -188,7 +193,7 @@ class Spool:
         try:
             if wanted:
                 self._producer.refuse_duplicates(wanted)
-            return self._producer.publish(prepared)
+            return self._producer.publish(prepared, told=lambda number: told("put in", number))
         except OSError as error:
             raise unavailable(self.folder, error) from error
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from typing import NamedTuple
 
 from queuectl import config, fsops, locks, names, pools, trust
@@ -33,10 +34,19 @@ class Checked(NamedTuple):
     """Ids that were busy the whole time: nothing is said about them."""
 
 
-def run(spool: SpoolDir, *, repair: bool, names_only: bool, clock: Clock, rng: random.Random) -> Checked:
+def run(
+    spool: SpoolDir,
+    *,
+    repair: bool,
+    names_only: bool,
+    clock: Clock,
+    rng: random.Random,
+    on_looked: Callable[[int], None] = lambda _: None,
+) -> Checked:
     """Look at the whole spool; with `repair` put right what a program can.
 
-    `names_only` opens no job but those in running/ and those whose names collide.
+    `names_only` opens no job but those in running/ and those whose names collide. `on_looked`
+    is called now and then with the number of files looked at so far.
 
     Raises:
         NotASpoolError: it is none.
@@ -70,7 +80,7 @@ def run(spool: SpoolDir, *, repair: bool, names_only: bool, clock: Clock, rng: r
             pool_lives=pool_lives,
             outputs=outputs,
         )
-        looked.run()
+        looked.run(on_looked)
         new = findings.found[before:]
         if number:
             told = {(item.code, item.path) for item in findings.found[:before]}

@@ -223,6 +223,20 @@ SETTINGS: tuple[Setting, ...] = (
         _command,
         "The same, without a path, when a pool that has run something finds that nothing waits or runs any more.",
     ),
+    Setting(
+        "hooks.on_stale",
+        [],
+        _HOOK,
+        _command,
+        "The same when a job has waited for too long, with the path of its file; for 20 jobs a stale_after at most.",
+    ),
+    Setting(
+        "hooks.stale_after",
+        "1h",
+        "a duration of a second or more, such as 10m or 1h",
+        _duration(1, _CENTURY_S),
+        "How long is too long for on_stale: from when a job could run. A time that is paused does not count.",
+    ),
 )
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 # What is more than one line of the file: not to be set on a command line.
@@ -250,6 +264,8 @@ class Settings(NamedTuple):
     on_dead: tuple[str, ...]
     on_done: tuple[str, ...]
     on_idle: tuple[str, ...]
+    on_stale: tuple[str, ...]
+    stale_after: float
     inboxes: tuple[Inbox, ...] = ()
     commands: Mapping[str, Command] = {}
 

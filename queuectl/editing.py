@@ -71,8 +71,10 @@ class Editing:
                 )
             fsops.replace(folder.write_temporary(item.id, data, rng=self._rng, sync=True), draft.where.path)
             name = draft.where.name
-            before = draft.stored.record
-            if draft.where.state == PENDING and (item.priority, item.owner) != (before.priority, before.owner):
+            # By the name: an edit that was cut short before this is made good by the next.
+            parts = names.parse(name)
+            said = None if parts is None else (parts.priority, parts.owner)
+            if draft.where.state == PENDING and said is not None and said != (item.priority, item.owner):
                 due_at = record.standing(item).due_at
                 wanted = names.waiting_name(item.id, due_at, item.priority, item.owner)
                 wanted = names.held_name(wanted) if names.is_held(name) else wanted

@@ -29,6 +29,8 @@ from queuectl.spool import Located, SpoolDir
 # How long the second look waits for what is busy or changing; a live pool rescues within a second (P5).
 _PATIENCE_S = 1.5
 _PAUSE_S = 0.05
+# After so many files it is said how many they are.
+_TELL_EVERY = 256
 # A file in done/ or dlq/ that is no record: somebody may be saving it, so its two looks are this far apart.
 _LOOK_AGAIN_S = 0.25
 # A file can be torn, then rightly placed, then rightly named; one more look shows that it is well.
@@ -83,11 +85,17 @@ class Examination:
         self.runs: dict[str, tuple[str, str, int]] = {}
         """By lease in `outputs`: when the last run under it started, of which job, which attempt."""
 
-    def run(self) -> None:
-        """Look at every job, twice where needed. Raises OSError where a stripe cannot be opened."""
+    def run(self, told: Callable[[int], None] = lambda _: None) -> None:
+        """Look at every job, twice where needed; `told` hears how many it were so far.
+
+        Raises:
+            OSError: a stripe cannot be opened.
+        """
         try:
             for state in _ORDER:
-                for name in listed(self._spool, state):
+                for number, name in enumerate(listed(self._spool, state), sum(self.counts.values())):
+                    if number % _TELL_EVERY == 0:
+                        told(number)
                     self._glance(state, name)
             for (state, text), named in self._clocks.items():
                 # In one finding: where a clock was wrong it was so for thousands.

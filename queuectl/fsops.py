@@ -226,21 +226,27 @@ def names(folder: str) -> list[str]:
 
 
 def changes(folder: str, ending: str, *, at_most: int) -> list[tuple[int, str]]:
-    """When files with this ending last changed (nanoseconds, for an order only) and their names, in no order.
+    """When files with this ending last changed (nanoseconds, for an order only) and their names, last names first.
 
     One listing, and on POSIX a stat a file, so of more than `at_most` files those with the last names are asked.
     """
-    with os.scandir(folder) as listed:
-        entries = [entry for entry in listed if entry.name.endswith(ending)]
-    if len(entries) > at_most:
-        entries.sort(key=lambda entry: entry.name)
-        del entries[:-at_most]
+    if sys.platform == "win32":  # a listing tells the times too
+        with os.scandir(folder) as listed:
+            found = [(each.stat(follow_symlinks=False).st_mtime_ns, each.name) for each in listed]
+        found = [each for each in found if each[1].endswith(ending)]
+        found.sort(key=lambda each: each[1], reverse=True)
+        return found[:at_most]
+    wanted = sorted((name for name in os.listdir(folder) if name.endswith(ending)), reverse=True)[:at_most]
     found = []
-    for entry in entries:
-        try:
-            found.append((entry.stat(follow_symlinks=False).st_mtime_ns, entry.name))
-        except FileNotFoundError:
-            continue  # it moved on
+    folder_fd = os.open(folder, os.O_RDONLY)
+    try:
+        for name in wanted:
+            try:
+                found.append((os.stat(name, dir_fd=folder_fd, follow_symlinks=False).st_mtime_ns, name))
+            except FileNotFoundError:
+                continue  # it moved on
+    finally:
+        os.close(folder_fd)
     return found
 
 

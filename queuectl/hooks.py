@@ -1,4 +1,4 @@
-"""Programs that a pool starts when a job has died or is done, or when nothing is left to do.
+"""Programs that a pool starts when a job has died, is done or waits too long, or when nothing is left to do.
 
 Only from `[hooks]` in queuectl.toml, which nobody may write to who may not run commands anyway (promise P10), and
 without a shell. A hook is told and never asked: no worker and no round of the supervisor's loop waits for one, two run
@@ -22,7 +22,7 @@ from queuectl.config import Settings
 from queuectl.lifecycle import DONE
 from queuectl.spool import SpoolDir
 
-DEAD, IDLE = "dead", "idle"
+DEAD, IDLE, STALE = "dead", "idle", "stale"
 
 _AT_ONCE = 2
 _WAITING_AT_MOST = 100
@@ -59,7 +59,12 @@ class Hooks:
         self, spool: SpoolDir, settings: Settings, *, cwd: str, clock: Clock, tell: Callable[[str], None]
     ) -> None:
         self._spool = spool
-        self._commands = {DEAD: settings.on_dead, DONE: settings.on_done, IDLE: settings.on_idle}
+        self._commands = {
+            DEAD: settings.on_dead,
+            DONE: settings.on_done,
+            IDLE: settings.on_idle,
+            STALE: settings.on_stale,
+        }
         self._cwd = cwd
         self._clock = clock
         self._tell = tell

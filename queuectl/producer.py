@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from queuectl import fsops, intake, names, record
@@ -23,7 +23,7 @@ from queuectl.lifecycle import PENDING
 from queuectl.spool import SpoolDir
 
 # Files in flight between two syncs: enough to share the cost, few enough to bound what a crash leaves in tmp/.
-_CHUNK = 1000
+CHUNK = 1000
 
 
 class Prepared(NamedTuple):
@@ -90,8 +90,10 @@ class Producer:
                 raise InvalidJobError(f"the id {job_id!r} is given twice", key="id")
             seen.add(job_id.lower())
 
-    def publish(self, prepared: list[Prepared]) -> list[str]:
+    def publish(self, prepared: list[Prepared], *, told: Callable[[int], None] = lambda _: None) -> list[str]:
         """Put jobs into pending/; their ids once they are safe. On an error all are taken back, as far as that goes.
+
+        `told` hears how many are safe, where that is not all of them.
 
         Raises:
             DuplicateJobError: the file's name is taken.
@@ -101,8 +103,10 @@ class Producer:
         sync = self._settings.durability != "off"
         published: list[tuple[str, fsops.FileSig | None]] = []
         try:
-            for start in range(0, len(prepared), _CHUNK):
-                self._publish_chunk(prepared[start : start + _CHUNK], published, sync=sync)
+            for start in range(0, len(prepared), CHUNK):
+                if start:
+                    told(start)
+                self._publish_chunk(prepared[start : start + CHUNK], published, sync=sync)
         except BaseException:
             # Whoever hears "no" gives the jobs again: those that did get there would run twice.
             for path, sig in published:

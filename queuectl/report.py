@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from queuectl import fsops, names, record, times
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.snapshot import DueRow, Failure, PoolRow, RefusalRow, Run, Snapshot, Status
 from queuectl.spool import REASON_ENDING, SpoolDir
 
 if TYPE_CHECKING:
     from queuectl.pools import PoolInfo
-    from queuectl.snapshot import Snapshot
 
 # Files looked at to find the oldest waiting one among names that do not tell their time.
 _LOOK_AT_MOST = 200
@@ -27,80 +27,6 @@ _LOOK_AT_MOST = 200
 _STAT_AT_MOST = 20_000
 _SHOWN = 5
 _RUNNING_SHOWN = 256
-
-
-class Soon(NamedTuple):
-    """A job that waits for its time: a retry (`error` says why) or a delay."""
-
-    id: str
-    due_at: float
-    runs: int
-    max_retries: int
-    error: str
-
-
-class Run(NamedTuple):
-    """A running job. `is_alive` is False where its worker is gone and nobody has put it right yet."""
-
-    id: str
-    attempt: int
-    worker: str
-    started_at: float | None
-    command: str
-    is_alive: bool
-
-
-class Failure(NamedTuple):
-    """A dead job: when it died and of what."""
-
-    id: str
-    ended_at: float | None
-    error: str
-    command: str
-
-
-class Refusal(NamedTuple):
-    """A file in rejected/, why it is there, and since when."""
-
-    name: str
-    why: str
-    rejected_at: float | None
-
-
-class Status(NamedTuple):
-    """All of it. Instants are seconds since 1970 UTC; counts are files."""
-
-    path: str
-    now_at: float
-    paused: str | None
-    """The reason in PAUSED, None where the spool is not paused."""
-    counts: dict[str, int]
-    """By folder, `rejected` included."""
-    ready: int
-    """Waiting jobs that could run now."""
-    later: int
-    """Waiting jobs whose time is still to come."""
-    held: int
-    """Waiting jobs that a person holds."""
-    next_due_at: float | None
-    last_due_at: float | None
-    soon: list[Soon]
-    oldest_id: str
-    oldest_since: float | None
-    """The one that has waited longest of those that could run now."""
-    pools: list[PoolInfo]
-    runs: list[Run]
-    failures: list[Failure]
-    """The newest dead jobs, newest first."""
-    refusals: list[Refusal]
-    """The newest rejected files, newest first."""
-    foreign: dict[str, list[str]]
-    """Files that are no job's, by folder; left alone."""
-
-    @property
-    def workers(self) -> int:
-        """Workers of all live pools."""
-        return sum(pool.count for pool in self.pools)
 
 
 class Advice(NamedTuple):
@@ -121,7 +47,7 @@ def collect(spool: SpoolDir, *, now_at: float) -> Status:
     foreign[REJECTED] = spool.foreign_names(REJECTED)
     refused = rejected_names(spool)
     oldest_id, oldest_since = _oldest(spool, ready)
-    pools = live_pools(spool)
+    pools = [PoolRow(each.pool, each.host, each.pid, each.count, each.started_at) for each in live_pools(spool)]
     counts = {state: len(found) for state, found in listed.items()}
     return Status(
         path=spool.root,
@@ -133,7 +59,7 @@ def collect(spool: SpoolDir, *, now_at: float) -> Status:
         held=sum(map(names.is_held, waiting)),
         next_due_at=dues[0][0] if dues else None,
         last_due_at=dues[-1][0] if dues else None,
-        soon=[soon for due_at, name in dues[:_SHOWN] if (soon := _soon(spool, name, due_at)) is not None],
+        dues=[due for due_at, name in dues[:_SHOWN] if (due := _due(spool, name, due_at)) is not None],
         oldest_id=oldest_id,
         oldest_since=oldest_since,
         pools=pools,
@@ -253,14 +179,14 @@ def newest_refused(spool: SpoolDir, listed: Sequence[str], limit: int) -> list[s
     return [name.removesuffix(REASON_ENDING) for name in reasons]
 
 
-def refusal(spool: SpoolDir, name: str) -> Refusal:
+def refusal(spool: SpoolDir, name: str) -> RefusalRow:
     """A file in rejected/ and the reason beside it."""
     try:
         text = fsops.read(spool.reason_path(name), 64 * 1024).data.decode("utf-8", "replace")
     except OSError:
-        return Refusal(name, "no reason lies beside it", None)
+        return RefusalRow(name, "no reason lies beside it", None)
     found = {line.partition(" ")[0]: line.partition(" ")[2].strip() for line in reversed(text.split("\n"))}
-    return Refusal(name, found.get("Why:", ""), instant(found.get("Rejected", "")))
+    return RefusalRow(name, found.get("Why:", ""), instant(found.get("Rejected", "")))
 
 
 # ------------------------------------------------------------------------------------------------------------- details
@@ -274,12 +200,12 @@ def _read(spool: SpoolDir, state: str, name: str) -> record.Record | None:
         return None
 
 
-def _soon(spool: SpoolDir, name: str, due_at: float) -> Soon | None:
+def _due(spool: SpoolDir, name: str, due_at: float) -> DueRow | None:
     item = _read(spool, PENDING, name)
     if item is None:
         return None
     standing = record.standing(item)
-    return Soon(item.id, due_at, standing.failures, item.max_retries, standing.error)
+    return DueRow(item.id, due_at, standing.failures, item.max_retries, standing.error)
 
 
 def _oldest(spool: SpoolDir, ready: list[str]) -> tuple[str, float | None]:

@@ -1,8 +1,8 @@
-"""A queue at one moment, as its dashboard shows it: facts, not yet words. Computes only.
+"""A queue at one moment, as `queuectl status` and its dashboard show it: facts, not yet words. Computes only.
 
-`survey` takes a snapshot; `page`, `metrics` and `document` here turn it into status.html, queuectl.prom and
-status.json. Texts in it are cut to a bounded length and otherwise as they were found: whoever shows them makes them
-safe.
+`report` collects a status; `survey` takes a snapshot, and `page`, `metrics` and `document` here turn it into
+status.html, queuectl.prom and status.json; `facts` is what the two tell programs. Texts in them are cut to a bounded
+length and otherwise as they were found: whoever shows them makes them safe.
 """
 
 from __future__ import annotations
@@ -92,8 +92,65 @@ class Finish(NamedTuple):
     is_good: bool
 
 
+class Run(NamedTuple):
+    """A running job. `is_alive` is False where its worker is gone and nobody has put it right yet."""
+
+    id: str
+    attempt: int
+    worker: str
+    started_at: float | None
+    command: str
+    is_alive: bool
+
+
+class Failure(NamedTuple):
+    """A dead job: when it died and of what."""
+
+    id: str
+    ended_at: float | None
+    error: str
+    command: str
+
+
+class Status(NamedTuple):
+    """What `queuectl status` shows. Instants are seconds since 1970 UTC; counts are files."""
+
+    path: str
+    now_at: float
+    paused: str | None
+    """The reason in PAUSED, None where the spool is not paused."""
+    counts: dict[str, int]
+    """By folder, `rejected` included."""
+    ready: int
+    """Waiting jobs that could run now."""
+    later: int
+    """Waiting jobs whose time is still to come."""
+    held: int
+    """Waiting jobs that a person holds."""
+    next_due_at: float | None
+    last_due_at: float | None
+    oldest_id: str
+    oldest_since: float | None
+    """The one that has waited longest of those that could run now."""
+    pools: list[PoolRow]
+    runs: list[Run]
+    failures: list[Failure]
+    """The newest dead jobs, newest first."""
+    dues: list[DueRow]
+    """By due time."""
+    refusals: list[RefusalRow]
+    """The newest rejected files, newest first."""
+    foreign: dict[str, list[str]]
+    """Files that are no job's, by folder; left alone."""
+
+    @property
+    def workers(self) -> int:
+        """Workers of all live pools."""
+        return sum(pool.workers for pool in self.pools)
+
+
 class Snapshot(NamedTuple):
-    """All of it. Instants are seconds since 1970 UTC; counts are files.
+    """What the dashboard shows. Instants are seconds since 1970 UTC; counts are files.
 
     Where `is_full` is False there are no texts of jobs in it: the rows of jobs and files are empty.
     """
@@ -107,6 +164,7 @@ class Snapshot(NamedTuple):
     """By folder, `rejected` included."""
     ready: int
     later: int
+    held: int
     next_due_at: float | None
     last_due_at: float | None
     oldest_id: str
@@ -172,35 +230,49 @@ def is_same(one: Snapshot, other: Snapshot) -> bool:
 
 
 def document(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
-    """status.json: the keys that `queuectl status --json` has too mean the same. `advice` is a command and why."""
-    speed = pace(found.finishes)
+    """status.json. `advice` is a command and why."""
     return {
         "version": VERSION,
         "written_at": times.to_text(found.taken_at),
         "stale_after_s": STALE_S,
         "detail": "full" if found.is_full else "counts",
+        **facts(found, advice=advice),
+        "finished": pace(found.finishes)._asdict(),
+    }
+
+
+def facts(found: Status | Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
+    """What `queuectl status --json` and status.json both have, under the same keys."""
+    return {
         "spool": found.path,
         "paused": found.paused,
         "counts": found.counts,
         "waiting": {
             "ready": found.ready,
             "later": found.later,
+            "held": found.held,
             "next_due_at": _text(found.next_due_at),
             "last_due_at": _text(found.last_due_at),
-            "soon": [{**row._asdict(), "due_at": _text(row.due_at)} for row in found.dues],
+            "soon": _rows(found.dues),
             "oldest": None
             if found.oldest_since is None
             else {"id": found.oldest_id, "since": _text(found.oldest_since)},
         },
         "workers": found.workers,
-        "pools": [{**row._asdict(), "started_at": _text(row.started_at)} for row in found.pools],
-        RUNNING: [{**row._asdict(), "started_at": _text(row.started_at)} for row in found.runs],
-        "failures": [{**row._asdict(), "ended_at": _text(row.ended_at)} for row in found.failures],
-        REJECTED: [{**row._asdict(), "rejected_at": _text(row.rejected_at)} for row in found.refusals],
+        "pools": _rows(found.pools),
+        RUNNING: _rows(found.runs),
+        "failures": _rows(found.failures),
+        REJECTED: _rows(found.refusals),
         "foreign": found.foreign,
-        "finished": speed._asdict(),
         "next": {"command": advice[0], "why": advice[1]},
     }
+
+
+def _rows(found: Sequence[Any]) -> list[dict[str, Any]]:
+    """Named tuples for programs: what is an instant by its name is RFC 3339."""
+    return [
+        {key: _text(value) if key.endswith("_at") else value for key, value in row._asdict().items()} for row in found
+    ]
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float | None:

@@ -86,6 +86,7 @@ class SpoolDir:
         self.schema_path = os.path.join(self.root, "job.schema.json")
         self.examples_dir = os.path.join(self.root, EXAMPLES)
         self.dashboard_lock_path = os.path.join(self.machinery, "dashboard.lock")
+        self.stale_lock_path = os.path.join(self.machinery, "stale.lock")
 
     @classmethod
     def open(cls, root: str | os.PathLike[str]) -> SpoolDir:

@@ -37,6 +37,7 @@ from queuectl.retention import Retention
 from queuectl.settle import Stripes
 from queuectl.slots import Slot
 from queuectl.spool import SpoolDir
+from queuectl.stale import Stale
 from queuectl.stopping import Stopping
 from queuectl.watch import Watch
 from queuectl.worker import Finished, Passed, Started, Trouble, Vanished
@@ -133,6 +134,13 @@ class Supervisor:
             cwd=options.cwd,
             clock=clock,
             tell=lambda text: self._tell(Notice("warning", "hook", text)),
+        )
+        self._stale = Stale(
+            spool,
+            settings,
+            clock=clock,
+            rng=rng,
+            tell=lambda name: self._hooks.fire(hooks.STALE, spool.path(PENDING, name)),
         )
         self._idle_told = True
         self._finished = 0
@@ -306,7 +314,9 @@ class Supervisor:
         """List pending/ (and what is beside it): the truth that events only hint at (promise P8)."""
         started_s = self._clock.monotonic()
         with self._troubles_told():
-            self._feeder.update(self._spool.waiting_names(), self._clock.now())
+            waiting = self._spool.waiting_names()
+            self._feeder.update(waiting, self._clock.now())
+            self._stale.look(waiting, paused=self._paused)
             for name in self._rejected.look():
                 self._tell(Notice("info", "healed", f"{name} is a valid job now: back from rejected/ to pending/"))
                 self._dispatch.add([name])
@@ -483,6 +493,7 @@ class Supervisor:
         self._doorbell.close()
         self._stripes.close()
         self._dashboard.let_go()
+        self._stale.let_go()
         self._pool.let_go()
 
     def _may_start(self, now_s: float) -> bool:
@@ -545,6 +556,7 @@ class Supervisor:
                 fsops.sync_files(self._spool.root, [])
         self._pool.leave(StopSummary(self._released, self._finished), clean=self._aftermath is None)
         self._dashboard.close()
+        self._stale.let_go()
         self._stripes.close()
         self._doorbell.close()
 

@@ -65,6 +65,7 @@ class _Waiting(NamedTuple):
     listing: _Listing
     ready: int
     later: int
+    held: int
     first: list[tuple[float, str]]
     """Those that are due next, with when."""
     nexts: list[str]
@@ -132,6 +133,7 @@ class Survey:
             counts={state: listing.total for state, listing in counted},
             ready=waiting.ready,
             later=waiting.later,
+            held=waiting.held,
             next_due_at=waiting.first[0][0] if waiting.first else None,
             last_due_at=waiting.last_due_at,
             oldest_id=oldest_id if self._is_full else "",
@@ -182,7 +184,7 @@ class Survey:
         return _Listing(count, kept[:_KEPT], first, foreign)
 
     def _look_at_waiting(self, now_at: float) -> Steps[_Waiting]:
-        count = foreign = ready = later = 0
+        count = foreign = ready = later = held = 0
         first: list[tuple[float, str]] = []
         last_due_at: float | None = None
         told: str | None = None
@@ -193,6 +195,7 @@ class Survey:
             foreign += _foreign(some, found)
             could_run, dues = report.split_by_time(found, now_at)
             count, ready, later = count + len(found), ready + len(could_run), later + len(dues)
+            held += len(found) - len(could_run) - len(dues)
             if dues:
                 first = heapq.nsmallest(ROWS, [*first, *dues])
                 last_due_at = max(last_due_at or 0.0, max(dues)[0])
@@ -206,7 +209,7 @@ class Survey:
             yield
         candidates = [*([] if told is None else [told]), *others]
         listing = _Listing(count, [], "", foreign)
-        return _Waiting(listing, ready, later, first, nexts, last_due_at, candidates)
+        return _Waiting(listing, ready, later, held, first, nexts, last_due_at, candidates)
 
     def _newest(self, state: str, listed: list[str], limit: int) -> Steps[tuple[list[tuple[str, fsops.FileSig]], int]]:
         """The files that changed last of those listed (see `report.newest_first`), and when the first of all did."""

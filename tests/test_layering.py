@@ -25,7 +25,7 @@ LAYERS = (
     "intake producer rejects errortext batch settle claim arrivals",
     """api cancelling editing report survey endings tail reasons chronicle figures findings leftovers faults mending
     examine check probes doctor""",
-    "worker turns feeder rescue retention dashboard forked slots dispatch stopping aftermath hooks",
+    "worker turns feeder rescue retention dashboard forked slots dispatch stopping aftermath hooks stale",
     "supervisor",
     "cli",
 )

@@ -13,6 +13,7 @@ from queuectl import check as checking
 from queuectl import findings
 from queuectl.cli import context, exit_codes, group, output
 from queuectl.cli.output import count_of, line, paint, safe
+from queuectl.cli.progress import Progress
 from queuectl.clock import Clock
 from queuectl.findings import INFO, PROBLEM, Finding
 from queuectl.spool import SpoolDir
@@ -45,7 +46,15 @@ def check(
     queuectl check --repair
     """
     spool = SpoolDir(context.spool_path())
-    found = checking.run(spool, repair=repair, names_only=quick, clock=Clock(), rng=random.Random())
+    with Progress() as progress:
+        found = checking.run(
+            spool,
+            repair=repair,
+            names_only=quick,
+            clock=Clock(),
+            rng=random.Random(),
+            on_looked=lambda number: progress.tell(lambda: f"looked at {count_of(number, 'file')}"),
+        )
     if as_json:
         output.print_json(_as_json(spool, found))
     elif output.is_terminal():

@@ -1,4 +1,4 @@
-"""`queuectl cancel`, `retry`, `purge`, `pause`, `resume`: what is done to jobs that are there already."""
+"""`queuectl cancel`, `retry`, `purge`, `hold`, `release`; `pause` and `resume`: what is done to jobs that are there."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from queuectl import times
+from queuectl.api import Spool
 from queuectl.cli import context, group, jobs, output, selection
-from queuectl.cli.exit_codes import WrongUsageError
-from queuectl.cli.selection import DryRun, ExitCode, Filters, Ids, Match, OlderThan, Owner, Since, Tag, Yes
+from queuectl.cli.selection import Chosen, chooses
+from queuectl.errors import QueuectlError
 from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
 
 cancel_app, retry_app, purge_app = group.new_app(), group.new_app(), group.new_app()
@@ -19,18 +19,10 @@ hold_app, release_app = group.new_app(), group.new_app()
 
 
 @cancel_app.command()
+@chooses("Every job that waits or runs.", states="For filters: only pending, or only running.")
 def cancel(
-    ids: Ids = None,
+    chosen: Chosen,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it goes on record.")] = "",
-    everything: Annotated[bool, typer.Option("--all", help="Every job that waits or runs.")] = False,
-    state: Annotated[str, typer.Option(metavar="STATE", help="For filters: only pending, or only running.")] = "",
-    tag: Tag = None,
-    owner: Owner = None,
-    since: Since = None,
-    older_than: OlderThan = None,
-    match: Match = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
 ) -> None:
     """Example: queuectl cancel job1
 
@@ -43,36 +35,21 @@ def cancel(
     queuectl cancel --match "*convert*" --dry-run
     """
     spool = context.open_spool()
-    states: tuple[str, ...] = (PENDING, RUNNING)
-    if state:
-        if state not in states:
-            raise WrongUsageError(f"--state: {state[:60]!r} jobs cannot be cancelled", hint="pending or running")
-        states = (state,)
-    filters = Filters(tag, since, older_than, None, match, owner)
-    wanted = selection.choose(spool, ids, filters, states=states, everything=everything or bool(state))
-    if not selection.go_on(wanted, what="cancel", named=bool(ids), dry_run=dry_run, yes=yes):
+    choice = selection.choose(spool, chosen, states=(PENDING, RUNNING), known=(PENDING, RUNNING))
+    if not selection.go_on(choice, chosen, what="cancel"):
         return
 
-    def end(job_id: str) -> None:
-        job = spool.cancel(spool.resolve(job_id), by="cancel", reason=reason)
-        output.line(f"{job.id} is cancelled: it lies in dlq/" if output.is_terminal() else job.id)
+    def end(job_id: str) -> tuple[str, str]:
+        return spool.cancel(job_id, by="cancel", reason=reason).id, "is cancelled: it lies in dlq/"
 
-    selection.each(wanted, end)
+    selection.each(spool, choice, end)
 
 
 @retry_app.command()
+@chooses("Every dead job.", states="For filters: dlq (which it is without), or done.")
 def retry(
-    ids: Ids = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every dead job.")] = False,
+    chosen: Chosen,
     done: Annotated[bool, typer.Option("--done", help="For filters: finished jobs too.")] = False,
-    tag: Tag = None,
-    owner: Owner = None,
-    since: Since = None,
-    older_than: OlderThan = None,
-    exit_code: ExitCode = None,
-    match: Match = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
 ) -> None:
     """Example: queuectl retry job1
 
@@ -84,31 +61,12 @@ def retry(
     queuectl retry --exit-code 137 --since 2h
     queuectl list --state dlq --tag nightly | cut -f1 | queuectl retry -
     """
-    spool = context.open_spool()
-    filters = Filters(tag, since, older_than, exit_code, match, owner)
-    wanted = selection.choose(spool, ids, filters, states=(DLQ, DONE) if done else (DLQ,), everything=everything)
-    if not selection.go_on(wanted, what="run again", named=bool(ids), dry_run=dry_run, yes=yes):
-        return
-
-    def again(job_id: str) -> None:
-        job = spool.requeue(spool.resolve(job_id), by="retry")
-        output.line(f"{job.id} waits in pending/ again" if output.is_terminal() else job.id)
-
-    selection.each(wanted, again)
+    retry_jobs(chosen, by="retry", states=(DLQ, DONE) if done else (DLQ,), known=(DLQ, DONE))
 
 
 @purge_app.command()
-def purge(
-    ids: Ids = None,
-    state: Annotated[str, typer.Option(metavar="STATE", help="For filters: done or dlq. Alone: all of it.")] = "",
-    tag: Tag = None,
-    owner: Owner = None,
-    older_than: OlderThan = None,
-    exit_code: ExitCode = None,
-    match: Match = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-) -> None:
+@chooses("Every finished or dead job.", states="For filters: done or dlq. Alone: all of it.")
+def purge(chosen: Chosen) -> None:
     """Example: queuectl purge --state done --older-than 30d
 
     Delete finished or dead jobs for good. What they printed goes too. The settings keep_done and keep_dlq do it by
@@ -118,80 +76,81 @@ def purge(
     queuectl purge job1 job2 --yes
     queuectl purge --state dlq --tag nightly --dry-run
     """
+    purge_jobs(chosen, known=(DONE, DLQ))
+
+
+def retry_jobs(chosen: Chosen, *, by: str, states: tuple[str, ...], known: tuple[str, ...]) -> None:
+    """Run jobs of the `known` states again; filters look for them in `states`."""
     spool = context.open_spool()
-    states: tuple[str, ...] = (DONE, DLQ)
-    if state:
-        known = {"done": DONE, "completed": DONE, "dlq": DLQ, "dead": DLQ}
-        if state not in known:
-            raise WrongUsageError(f"--state: {state[:60]!r} jobs cannot be purged", hint="done or dlq")
-        states = (known[state],)
-    filters = Filters(tag, None, older_than, exit_code, match, owner)
-    wanted = selection.choose(spool, ids, filters, states=states, everything=bool(state))
-    if not selection.go_on(wanted, what="delete", named=False, dry_run=dry_run, yes=yes):
+    choice = selection.choose(spool, chosen, states=states, known=known)
+    if not selection.go_on(choice, chosen, what="run again"):
         return
 
-    def end(job_id: str) -> None:
-        job_id = spool.resolve(job_id)
-        spool.purge(job_id)
-        output.line(f"deleted {job_id}" if output.is_terminal() else job_id)
+    def again(job_id: str) -> tuple[str, str]:
+        _check_state(spool, job_id, known)
+        return spool.requeue(job_id, by=by).id, "waits in pending/ again"
 
-    selection.each(wanted, end)
+    selection.each(spool, choice, again)
+
+
+def purge_jobs(chosen: Chosen, *, known: tuple[str, ...]) -> None:
+    """Delete jobs of the `known` states for good."""
+    spool = context.open_spool()
+    choice = selection.choose(spool, chosen, states=known, known=known)
+    if not selection.go_on(choice, chosen, what="delete", ask_always=True):
+        return
+
+    def end(job_id: str) -> tuple[str, str]:
+        _check_state(spool, job_id, known)
+        spool.purge(job_id)
+        return job_id, "is deleted"
+
+    selection.each(spool, choice, end)
+
+
+def _check_state(spool: Spool, job_id: str, known: tuple[str, ...]) -> None:
+    """Refuse a finished job where only dead ones are meant."""
+    found = spool.folder.find(job_id)
+    if found is not None and DONE not in known and found.state != DLQ:
+        without = "queuectl retry  and  queuectl purge  take finished jobs too"
+        raise QueuectlError(
+            f"job {job_id!r} is not dead: it is in {found.state}/",
+            hint=without if found.state == DONE else f"queuectl show {job_id}",
+        )
 
 
 @hold_app.command()
-def hold(
-    ids: Ids = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every job that waits.")] = False,
-    tag: Tag = None,
-    owner: Owner = None,
-    match: Match = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-) -> None:
+@chooses("Every job that waits.")
+def hold(chosen: Chosen) -> None:
     """Example: queuectl hold job1
 
     Keep waiting jobs from being run, until `release`. The name of the file in pending/ ends in ,hold.json then;
     renaming it does the same as both commands. Other jobs go on: `queuectl pause` stops them all.
     """
-    filters = Filters(tag, match=match, owner=owner)
-    _hold_or_release(ids, filters, everything=everything, dry_run=dry_run, yes=yes, hold=True)
+    _hold_or_release(chosen, hold=True)
 
 
 @release_app.command()
-def release(
-    ids: Ids = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every job that is held.")] = False,
-    tag: Tag = None,
-    owner: Owner = None,
-    match: Match = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-) -> None:
+@chooses("Every job that is held.")
+def release(chosen: Chosen) -> None:
     """Example: queuectl release job1
 
     Let jobs be run that are held. They run in the order that they would have had.
     """
-    filters = Filters(tag, match=match, owner=owner)
-    _hold_or_release(ids, filters, everything=everything, dry_run=dry_run, yes=yes, hold=False)
+    _hold_or_release(chosen, hold=False)
 
 
-def _hold_or_release(
-    ids: list[str] | None, filters: Filters, *, everything: bool, dry_run: bool, yes: bool, hold: bool
-) -> None:
+def _hold_or_release(chosen: Chosen, *, hold: bool) -> None:
     spool = context.open_spool()
-    wanted = selection.choose(spool, ids, filters, states=(PENDING,), everything=everything)
-    if not ids:
-        wanted = [job_id for job_id in wanted if jobs.is_held(spool.get(job_id)) != hold]
-    what = "hold" if hold else "release"
-    if not selection.go_on(wanted, what=what, named=bool(ids), dry_run=dry_run, yes=yes):
+    choice = selection.choose(spool, chosen, states=(PENDING,), test=lambda job: jobs.is_held(job) != hold)
+    if not selection.go_on(choice, chosen, what="hold" if hold else "release"):
         return
+    says = "is held; to let it go: queuectl release" if hold else "is not held any more"
 
-    def change(job_id: str) -> None:
-        job = (spool.hold if hold else spool.release)(spool.resolve(job_id))
-        says = "is held; to let it go: queuectl release" if hold else "is not held any more"
-        output.line(f"{job.id} {says}" if output.is_terminal() else job.id)
+    def change(job_id: str) -> tuple[str, str]:
+        return (spool.hold if hold else spool.release)(job_id).id, says
 
-    selection.each(wanted, change)
+    selection.each(spool, choice, change)
 
 
 @pause_app.command()
@@ -205,12 +164,7 @@ def pause(
     which does the same when it is made by hand: its first line is the reason.
     """
     spool = context.open_spool()
-    until_at = None
-    if span is not None:
-        try:
-            until_at = time.time() + times.parse_duration(span)
-        except ValueError as error:
-            raise WrongUsageError(f"--for: {error}", hint="write 30m or 2h") from error
+    until_at = None if span is None else time.time() + jobs.duration(span, "--for")
     spool.pause(reason or "by `queuectl pause`", until_at=until_at)
     when = f" until {output.moment(until_at)}" if until_at is not None else ""
     output.line(f"paused{when}; to go on: queuectl resume, or delete {spool.folder.paused_path}")

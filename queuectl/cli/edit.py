@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import tempfile
 import time
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -18,6 +19,7 @@ from queuectl.api import Spool
 from queuectl.cli import context, exit_codes, group, jobs, output
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.output import count_of
+from queuectl.cli.progress import Progress
 from queuectl.editing import Draft, Editing
 from queuectl.errors import InvalidJobError, QueuectlError
 from queuectl.lifecycle import DLQ, RUNNING
@@ -25,7 +27,6 @@ from queuectl.lifecycle import DLQ, RUNNING
 app, drain_app = group.new_app(), group.new_app()
 
 _LOOK_S = 0.2
-_TELL_EVERY_S = 10.0
 
 
 @app.command()
@@ -113,24 +114,20 @@ def drain(
     Wait until nothing waits and nothing runs. Jobs that wait for a retry or for their time are waited for too. It
     starts no workers: `queuectl worker start --drain` does, and ends with them.
     """
-    from queuectl.times import parse_duration
-
     spool = context.open_spool()
-    try:
-        limit_s = None if timeout is None else parse_duration(timeout)
-    except ValueError as error:
-        raise WrongUsageError(f"--timeout: {error}", hint="write 30m or 2h") from error
-    began_s = told_s = time.monotonic()
-    while (waiting := _waiting(spool)) or spool.folder.job_names(RUNNING):
-        now_s = time.monotonic()
-        if limit_s is not None and now_s - began_s >= limit_s:
-            raise QueuectlError(f"the time is up: {count_of(waiting, 'job')} waiting")
-        if now_s - told_s >= (1.0 if output.is_interactive() else _TELL_EVERY_S):
-            told_s = now_s
-            output.message(f"{count_of(waiting, 'job')} waiting")
-        time.sleep(_LOOK_S)
+    limit_s = None if timeout is None else jobs.duration(timeout, "--timeout")
+    with Progress() as progress:
+        while any(left := (_waiting(spool), len(spool.folder.job_names(RUNNING)))):
+            if limit_s is not None and progress.passed_s >= limit_s:
+                raise QueuectlError(f"the time is up: {_left(left)}")
+            progress.tell(partial(_left, left))
+            time.sleep(_LOOK_S)
     counts = spool.counts()
     output.message(f"nothing waits and nothing runs; {counts.done} done, {counts.dlq} dead")
+
+
+def _left(left: tuple[int, int]) -> str:
+    return f"{count_of(left[0], 'job')} waiting, {left[1]} running"
 
 
 def _waiting(spool: Spool) -> int:

@@ -30,6 +30,8 @@ queuectl enqueue -               (JSON on standard input)"""
 _ARGV = "queuectl.argv"
 # With more jobs than this a terminal is told their number instead of each id.
 _NAME_AT_MOST = 20
+# So many are put in within less than a second.
+_TELL_FROM = 1000
 
 
 class Overrides(NamedTuple):
@@ -124,9 +126,22 @@ def enqueue(
     from queuectl import trust
 
     trust.check(spool.folder)
-    ids = spool.enqueue_many(documents)
+    ids = _put_in(spool, documents)
     _warn(spool, documents)
     _tell(ids)
+
+
+def _put_in(spool: "Spool", documents: list[dict[str, Any]]) -> list[str]:
+    """Enqueue them all; of very many, say how far it is."""
+    if len(documents) <= _TELL_FROM:
+        return spool.enqueue_many(documents)
+    from queuectl.cli.progress import Progress
+
+    with Progress() as progress:
+        return spool.enqueue_many(
+            documents,
+            told=lambda what, number: progress.tell(lambda: f"{what} {number} of {len(documents)} jobs"),
+        )
 
 
 def _documents(words: list[str], command: str | None, argv: list[str] | None) -> list[dict[str, Any]]:

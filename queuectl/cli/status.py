@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from queuectl import report
+from queuectl import report, snapshot
 from queuectl.cli import context, group, output
-from queuectl.cli.jobs import text
 from queuectl.cli.output import ago, count_of, line, paint, safe
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
-from queuectl.report import Status
+from queuectl.snapshot import Status
 
 app = group.new_app()
 
@@ -29,7 +28,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
     spool = context.open_dir()
     found = report.collect(spool, now_at=time.time())
     if as_json:
-        output.print_json(_as_json(found))
+        output.print_json({"version": snapshot.VERSION, **snapshot.facts(found, advice=report.advise(found))})
         return
     print_text(found)
 
@@ -55,7 +54,7 @@ def _print_counts(found: Status) -> None:
     line(f"workers   {found.workers or 'none'}")
     for pool in found.pools:
         since = ago(pool.started_at, found.now_at)
-        line(f"          {pool.count} in pool {safe(pool.pool)} on {safe(pool.host)}, started {since}")
+        line(f"          {pool.workers} in pool {safe(pool.pool)} on {safe(pool.host)}, started {since}")
     line(f"pending   {counts[PENDING]:<6}  {_waiting(found)}".rstrip())
     line(f"running   {counts[RUNNING]}")
     line(f"done      {counts[DONE]}")
@@ -92,14 +91,14 @@ def _print_runs(found: Status) -> None:
 
 
 def _print_soon(found: Status) -> None:
-    if not found.soon:
+    if not found.dues:
         return
     line()
     line("waiting for their time:")
-    for soon in found.soon:
-        why = f"retry {soon.runs} of {soon.max_retries}, after {_short(soon.error)}" if soon.runs else "delayed"
-        line(f"  {safe(soon.id)}  due {ago(soon.due_at, found.now_at)}  {why}")
-    if (more := found.later - len(found.soon)) > 0:
+    for due in found.dues:
+        why = f"retry {due.runs} of {due.max_retries}, after {_short(due.error)}" if due.runs else "delayed"
+        line(f"  {safe(due.id)}  due {ago(due.due_at, found.now_at)}  {why}")
+    if (more := found.later - len(found.dues)) > 0:
         line(f"  ... and {more} more")
 
 
@@ -126,37 +125,3 @@ def _print_foreign(found: Status) -> None:
 def _short(words: str) -> str:
     shown = safe(words)
     return shown if len(shown) <= _TEXT_CHARS or not output.is_terminal() else shown[: _TEXT_CHARS - 3] + "..."
-
-
-def _as_json(found: Status) -> dict[str, Any]:
-    advice = report.advise(found)
-    return {
-        "version": 1,
-        "spool": found.path,
-        "paused": found.paused,
-        "counts": found.counts,
-        "waiting": {
-            "ready": found.ready,
-            "later": found.later,
-            "next_due_at": text(found.next_due_at),
-            "last_due_at": text(found.last_due_at),
-            "soon": [{**soon._asdict(), "due_at": text(soon.due_at)} for soon in found.soon],
-            "oldest": {"id": found.oldest_id, "since": text(found.oldest_since)} if found.oldest_id else None,
-        },
-        "workers": found.workers,
-        "pools": [
-            {
-                "pool": pool.pool,
-                "host": pool.host,
-                "pid": pool.pid,
-                "workers": pool.count,
-                "started_at": text(pool.started_at),
-            }
-            for pool in found.pools
-        ],
-        "running": [{**run._asdict(), "started_at": text(run.started_at)} for run in found.runs],
-        "failures": [{**each._asdict(), "ended_at": text(each.ended_at)} for each in found.failures],
-        "rejected": [{**each._asdict(), "rejected_at": text(each.rejected_at)} for each in found.refusals],
-        "foreign": found.foreign,
-        "next": {"command": advice.command, "why": advice.why},
-    }

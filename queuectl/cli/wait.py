@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 import time
 from typing import Annotated, Any
 
 import typer
 
 from queuectl.cli import context, exit_codes, group, jobs, output
+from queuectl.cli.progress import Progress
 from queuectl.clock import Clock
 from queuectl.endings import Ending, Wait, id_at_end
 
@@ -17,7 +16,6 @@ app = group.new_app()
 
 # A job that ends at once is seen at once; beside one that takes a minute, a second is nothing.
 _LOOK_FIRST_S, _LOOK_LAST_S, _LOOK_SHARE = 0.1, 1.0, 0.02
-_TELL_EVERY_S = 10.0
 _NAMED = 3
 
 
@@ -44,11 +42,8 @@ def wait(
     limit_s = None if timeout is None else jobs.duration(timeout, "--timeout")
     spool = context.open_spool()
     waiting = Wait(spool, [id_at_end(spool, spool.resolve(job_id)) for job_id in ids], clock=Clock())
-    progress = _Progress(waiting)
-    try:
+    with Progress() as progress:
         in_time = _until_ended(waiting, progress, first=first, limit_s=limit_s)
-    finally:
-        progress.clear()
     ended = list(waiting.ended.values())
     if as_json:
         output.print_json(_as_json(ended, waiting.left, timed_out=not in_time))
@@ -61,53 +56,27 @@ def wait(
     raise typer.Exit(_code(ended[:1] if first else ended))
 
 
-def _until_ended(waiting: Wait, progress: _Progress, *, first: bool, limit_s: float | None) -> bool:
+def _until_ended(waiting: Wait, progress: Progress, *, first: bool, limit_s: float | None) -> bool:
     """Look until all (with `first`: any) have ended; False where the time was up before."""
-    started_s = time.monotonic()
     while True:
         waiting.look()
         if not waiting.left or (first and waiting.ended):
             return True
-        passed_s = time.monotonic() - started_s
+        passed_s = progress.passed_s
         pause_s = min(_LOOK_LAST_S, max(_LOOK_FIRST_S, passed_s * _LOOK_SHARE))
         if limit_s is not None:
             if passed_s >= limit_s:
                 return False
             pause_s = min(pause_s, limit_s - passed_s)
-        progress.tell(passed_s)
+        progress.tell(lambda: _so_far(waiting, progress.passed_s))
         time.sleep(pause_s)
 
 
-class _Progress:
-    """What the person sees meanwhile: one line that changes on a terminal, a line every ten seconds elsewhere."""
-
-    def __init__(self, waiting: Wait) -> None:
-        self._waiting = waiting
-        self._told_s = 0.0
-        self._is_live = output.is_terminal(sys.stderr)
-        self._shown = 0
-
-    def tell(self, passed_s: float) -> None:
-        """Say how far it is, `passed_s` after the start, where it is time to."""
-        if passed_s - self._told_s < (1.0 if self._is_live else _TELL_EVERY_S):
-            return
-        self._told_s = passed_s
-        failed = sum(not ending.succeeded for ending in self._waiting.ended.values())
-        total = len(self._waiting.ended) + len(self._waiting.left)
-        text = f"{len(self._waiting.ended)} of {total} ended" + (f", {failed} failed" if failed else "")
-        text += f"; waiting for {_named(self._waiting.left)} since {output.age(passed_s)}"
-        if not self._is_live:
-            output.message(text)
-            return
-        text = text[: shutil.get_terminal_size().columns - 1]
-        print("\r" + text.ljust(self._shown), end="", file=sys.stderr, flush=True)
-        self._shown = len(text)
-
-    def clear(self) -> None:
-        """Take the line away."""
-        if self._shown:
-            print("\r" + " " * self._shown + "\r", end="", file=sys.stderr, flush=True)
-            self._shown = 0
+def _so_far(waiting: Wait, passed_s: float) -> str:
+    failed = sum(not ending.succeeded for ending in waiting.ended.values())
+    total = len(waiting.ended) + len(waiting.left)
+    text = f"{len(waiting.ended)} of {total} ended" + (f", {failed} failed" if failed else "")
+    return f"{text}; waiting for {_named(waiting.left)} since {output.age(passed_s)}"
 
 
 def _named(ids: list[str]) -> str:

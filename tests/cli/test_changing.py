@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
+import time
 from pathlib import Path
 
 import pytest
@@ -46,10 +49,11 @@ def test_retry_puts_a_job_back(queuectl: Commands, dead: SpoolDir, desk: Desk) -
 
 
 def test_retry_all_puts_all_back(queuectl: Commands, dead: SpoolDir) -> None:
-    """--all retries every dead job and needs no confirmation: it destroys nothing."""
-    queuectl("dlq", "retry", "--all")
+    """--all retries every dead job, and asks first as all commands do that choose themselves."""
+    assert "run again 2 jobs?" in queuectl("dlq", "retry", "--all", code=2).err
+    queuectl("dlq", "retry", "--all", "--yes")
     assert listing(dead)["pending"] == ["a.json", "b.json"]
-    assert "empty" in queuectl("dlq", "retry", "--all").err
+    assert "no such jobs" in queuectl("dlq", "retry", "--all").err
 
 
 def test_retry_goes_on_after_a_failure(queuectl: Commands, dead: SpoolDir) -> None:
@@ -94,7 +98,7 @@ def test_purge_dry_run_deletes_nothing(queuectl: Commands, dead: SpoolDir) -> No
 
 def test_purge_by_age(queuectl: Commands, dead: SpoolDir) -> None:
     """--older-than spares what died since."""
-    assert "nothing" in queuectl("dlq", "purge", "--older-than", "1h", "--yes").err
+    assert "no such jobs" in queuectl("dlq", "purge", "--older-than", "1h", "--yes").err
     assert len(listing(dead)["dlq"]) == 2
     queuectl("dlq", "purge", "--older-than", "soon", code=2)
     wait_until(lambda: queuectl("dlq", "purge", "--older-than", "0s", "--yes").out)
@@ -106,6 +110,53 @@ def test_purge_refuses_other_states(queuectl: Commands, dead: SpoolDir) -> None:
     queuectl("dlq", "purge", "fine", "--yes", code=1)
     queuectl("dlq", "purge", "nobody", "--yes", code=3)
     assert listing(dead)["done"] == ["fine.json"]
+
+
+@pytest.mark.parametrize(
+    "command", [["cancel"], ["retry"], ["purge"], ["hold"], ["release"], ["dlq", "retry"], ["dlq", "purge"]]
+)
+def test_all_that_change_jobs_choose_them_alike(queuectl: Commands, dead: SpoolDir, command: list[str]) -> None:
+    """The same filters everywhere, by the same meaning; --dry-run says which and how many and changes nothing."""
+    waits = command[0] in ("cancel", "hold", "release")
+    if waits:
+        queuectl("retry", "a", "b", "--yes")
+    if command == ["release"]:
+        queuectl("hold", "a", "b")
+    before = listing(dead)
+    words = ["--match", "a", "--since", "1h", "--exit-code", "3", "--dry-run"]
+    result = queuectl(*command, *words)
+    assert (result.out, "1 job" in result.err) == ("a\n", True)
+    assert queuectl(*command, "--exit-code", "4", "--all", "--dry-run").out == ""
+    assert queuectl(*command, "--older-than", "1h", "--yes").out == ""
+    assert queuectl(*command, "--tag", "no", "--yes").out == ""
+    queuectl(*command, "--since", "soon", code=2)
+    assert listing(dead) == before
+    assert sorted(queuectl(*command, "--all", "--exit-code", "3", "--yes").out.split()) == ["a", "b"]
+
+
+def test_a_state_is_one_that_the_command_takes(queuectl: Commands, dead: SpoolDir) -> None:
+    """--state takes a state's other names too; one that makes no sense is refused and told what does."""
+    assert queuectl("retry", "--state", "completed", "--dry-run").out == "fine\n"
+    assert queuectl("purge", "--state", "dead", "--match", "b", "--dry-run").out == "b\n"
+    assert "pending or running" in queuectl("cancel", "--state", "dlq", code=2).err
+    assert "dlq or done" in queuectl("retry", "--state", "pending", code=2).err
+
+
+def test_many_are_counted_and_not_named_on_a_terminal(
+    queuectl: Commands, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How far it is stands in one line that changes; elsewhere it is a line every ten seconds, beside the bare ids."""
+    for number in range(30):
+        desk.enqueue(id=f"job{number:02}")
+    passed = itertools.count()
+    monkeypatch.setattr(time, "monotonic", lambda: next(passed) * 3.0)
+    told = queuectl("hold", "--all", "--yes").err
+    assert re.search(r"^looked at \d+ jobs, \d+ of them meant$", told, re.MULTILINE)
+    assert re.search(r"^\d+ of 30 jobs$", told, re.MULTILINE) and told.endswith("\nall 30 jobs are done\n")
+    queuectl.on_terminal = True
+    result = queuectl("release", "--all", "--yes")
+    assert result.out == "" and re.search(r"\r\d+ of 30 jobs", result.err)
+    assert result.err.endswith("\rall 30 jobs are done\n")
 
 
 # -------------------------------------------------------------------------------------------------------------- config

@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 from queuectl import cancels, config, errortext, fsops, names, record
 from queuectl.api import Spool
 from queuectl.claim import Declined
+from queuectl.editing import Draft, Editing
 from queuectl.errors import QueuectlError
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.rejects import RejectedFiles
@@ -135,6 +136,8 @@ class Operation(NamedTuple):
     logs: tuple[str, ...] = ()
     again: bool = False
     """A person's command: who saw it killed gives it again, and then it must work."""
+    refused: Endings = {}
+    """The histories where another process was first and it was refused, if those are others."""
 
 
 def _nothing(_hands: Hands) -> None:
@@ -253,6 +256,28 @@ def _old(hands: Hands) -> None:
 
 def _purge(hands: Hands, _: object) -> None:
     hands.api.purge("job")
+
+
+def _dead(hands: Hands) -> None:
+    """A dead job with all that it leaves: what it printed, and the text that says why it is dead."""
+    path = _finished(hands, FAILED, max_retries=0)
+    assert errortext.write(hands.spool, path.name, rng=hands.rng)
+
+
+def _hold_and_release(hands: Hands, _: object) -> None:
+    hands.api.hold("job")
+    hands.api.release("job")
+
+
+def _draft(hands: Hands) -> tuple[Editing, Draft]:
+    editing = Editing(hands.api, rng=hands.rng, now_at=hands.clock.now())
+    return editing, editing.draft("job")
+
+
+def _put_back(hands: Hands, begun: tuple[Editing, Draft]) -> None:
+    """What makes a waiting job's file get another name too."""
+    editing, draft = begun
+    editing.put_back(draft, json.dumps({**json.loads(draft.text), "tags": ["edited"], "priority": 5}))
 
 
 _ONCE = "enqueued started succeeded @done"
@@ -449,6 +474,27 @@ OPERATIONS = {
             logs=("job",),
         ),
         Operation("purge", _finished, _nothing, _purge, {"job": {""}}, again=True),
+        Operation("purge: dead", _dead, _nothing, _purge, {"job": {""}}, again=True),
+        Operation(
+            "requeue: done",
+            _finished,
+            _nothing,
+            lambda hands, _: hands.api.requeue("job"),
+            {"job": {"enqueued started succeeded requeued started succeeded @done"}},
+            {"job": {"enqueued started succeeded requeued requeued started succeeded @done"}},
+            again=True,
+        ),
+        Operation("hold and release", _enqueued(priority=3), _nothing, _hold_and_release, {"job": {_ONCE}}, again=True),
+        Operation(
+            "edit: waiting",
+            _enqueued(),
+            _draft,
+            _put_back,
+            {"edited": {_ONCE}},
+            again=True,
+            refused={"job": {_ONCE}},
+        ),
+        Operation("edit: dead", _dead, _draft, _put_back, {"edited": {"enqueued started failed @dlq"}}, again=True),
         Operation(
             "retention", _old, _nothing, lambda hands, _: hands.retention.step(), {"job": {""}}, {"job": {_ONCE}}
         ),

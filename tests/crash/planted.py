@@ -161,6 +161,12 @@ BUGS = (
         "        for log in logs:\n            fsops.unlink(log)\n        fsops.unlink(found.path)\n",
         "        fsops.unlink(found.path)\n        for log in logs:\n            fsops.unlink(log)\n",
     ),
+    Bug(
+        "an edit takes the record away before the new one is in its place",
+        "editing",
+        "            fsops.replace(folder.write_temporary(",
+        "            fsops.unlink(draft.where.path)\n            fsops.replace(folder.write_temporary(",
+    ),
 )
 
 

@@ -73,10 +73,14 @@ def _meet(template: Template, place: int, how: str) -> tuple[Plan, list[str]]:
     begun = operation.begin(hands)
     plan = Plan(place, how, end=other.come_by)
     made: object = None
-    with injected(plan), contextlib.suppress(FileNotFoundError, QueuectlError):  # the other was first
-        made = operation.act(hands, begun)
-        if other.rival:
-            other.accepted += [str(made)]
+    endings = allowed(operation)
+    with injected(plan):
+        try:
+            made = operation.act(hands, begun)
+            if other.rival:
+                other.accepted += [str(made)]
+        except (FileNotFoundError, QueuectlError):  # the other was first
+            endings = operation.refused or endings
     mine = {made.job_id} if isinstance(made, Claimed) else set()
     wrong = ["both were told that their job was accepted (P7)"] if len(other.accepted) > 1 else []
     wrong += [f"both run {job.job_id} (P3)" for job in other.runs if job.job_id in mine]
@@ -88,7 +92,7 @@ def _meet(template: Template, place: int, how: str) -> tuple[Plan, list[str]]:
     other.finish()
     hands.end()
     recover(root, operation, cut=True)
-    return plan, [*wrong, *other.wrong, *judge(root, template, allowed(operation), shorten=uncounted)]
+    return plan, [*wrong, *other.wrong, *judge(root, template, endings, shorten=uncounted)]
 
 
 @pytest.mark.parametrize("operation", _SWEPT, ids=[made.name for made in _SWEPT])

@@ -133,8 +133,8 @@ def test_commands_that_change_leave_what_is_no_file(queuectl: Commands, ground: 
 
 
 def test_retry_of_everything_takes_the_jobs_and_leaves_the_rest(queuectl: Commands, ground: Ground) -> None:
-    """P6, P7: `dlq retry --all` requeues every record there is; what is none stays, unchanged."""
-    check(queuectl("dlq", "retry", "--all", code=None))
+    """P6, P7: `dlq retry --all --yes` requeues every record there is; what is none stays, unchanged."""
+    check(queuectl("dlq", "retry", "--all", "--yes", code=None))
     waiting = {name.removesuffix(".json") for name in names_in(ground.spool, PENDING)}
     assert {f"d-payload-{name}" for name in PAYLOADS} <= waiting
     assert {"d-at-garbage", "d-took", "d-code", "d-lease-up", "d-many"} <= waiting

@@ -172,3 +172,30 @@ def test_a_pool_tells_its_hooks_of_the_dead_the_done_and_the_end(spool: SpoolDir
     assert found == {"dead": [spool.path("dlq", "bad.json")], "done": [spool.path("done", "good.json")], "idle": []}
     assert len(rows(note)) == 3
     assert all(os.path.exists(path) for paths in found.values() for path in paths)
+
+
+def test_a_pool_tells_of_a_job_that_waits_too_long(spool: SpoolDir, tmp_path: Path) -> None:
+    """Its only worker is busy: who waits is told of once, with the path of the record; who is held or later is not."""
+    note, go_on = tmp_path / "note", tmp_path / "go-on"
+    command = json.dumps([*PYTHON, _NOTE, str(note)])
+    Path(spool.settings_path).write_text(f'scan_s = 0.1\n[hooks]\non_stale = {command}\nstale_after = "1s"\n')
+    api = Spool(spool.root)
+    until = "import os, sys, time\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.02)"
+
+    def told() -> list[tuple[list[str], list[str]]]:
+        """Not of the first job: where workers start slowly it may have waited for too long itself."""
+        return [row for row in rows(note) if "busy" not in row[0][0]]
+
+    with Pool(spool, count=1) as pool:
+        api.enqueue([*PYTHON, until, str(go_on)], id="busy")
+        pool.event("started", "busy")
+        generated = api.enqueue("exit 0")
+        api.enqueue("exit 0", id="mine")
+        api.enqueue("exit 0", id="later", delay=3600)
+        api.enqueue("exit 0", id="held")
+        api.hold("held")
+        wait_until(lambda: len(told()) == 2)
+        go_on.touch()
+        pool.event("succeeded", "mine")
+    paths = [spool.path("pending", f"{name}.json") for name in (generated, "mine")]
+    assert sorted(told()) == sorted(([path], ["stale", path, spool.root]) for path in paths)

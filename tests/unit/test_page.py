@@ -43,6 +43,7 @@ def snapshot_of(text: str = "plain", **facts: object) -> Snapshot:
         counts={"pending": 2, "running": 1, "done": 7, "dlq": 1, "rejected": 1},
         ready=1,
         later=1,
+        held=0,
         next_due_at=NOON_AT + 8,
         last_due_at=NOON_AT + 8,
         oldest_id=text,
@@ -168,7 +169,7 @@ def test_empty_queue_has_a_page() -> None:
     """Nothing to show is no reason to fail."""
     empty = Snapshot(
         "/srv/spool", NOON_AT, True, None, dict.fromkeys(("pending", "running", "done", "dlq", "rejected"), 0),
-        0, 0, None, None, "", None, None, (), (), (), (), (), {}, (),
+        0, 0, 0, None, None, "", None, None, (), (), (), (), (), {}, (),
     )  # fmt: skip
     made = page.render(empty, advice=NO_ADVICE)
     assert "No workers run." in made

@@ -147,7 +147,7 @@ def test_accepted_jobs_are_forced_to_disk_before_they_are_acknowledged(
 
 def test_many_jobs_are_published_in_chunks(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """More jobs than fit one chunk are all there, in order."""
-    monkeypatch.setattr(producer, "_CHUNK", 4)
+    monkeypatch.setattr(producer, "CHUNK", 4)
     prepared = [_prepare(desk) for _ in range(10)]
     assert desk.producer.publish(prepared) == [item.job_id for item in prepared]
     assert desk.spool.job_names(PENDING) == [item.name for item in prepared]

@@ -1,0 +1,66 @@
+"""Long work says how far it is: a line every ten seconds where nobody looks, one line that changes on a terminal."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+
+import pytest
+
+from queuectl import examine
+from queuectl.lifecycle import Outcome
+from tests.cli.commands import Commands
+from tests.helpers import Desk
+
+Hurry = Callable[[float], None]
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> Hurry:
+    """Have each look at the clock find some seconds passed."""
+
+    def start(seconds: float) -> None:
+        passed = itertools.count()
+        monkeypatch.setattr(time, "monotonic", lambda: next(passed) * seconds)
+
+    return start
+
+
+def test_enqueue_says_how_many_are_in(queuectl: Commands, hurry: Hurry) -> None:
+    """Of 2,500 jobs on standard input: how many are checked, then how many are in; the ids stay alone on stdout."""
+    hurry(6)
+    result = queuectl("enqueue", "-", stdin='{"command": "true"}\n' * 2500)
+    assert len(result.out.split()) == 2500
+    told = result.err.splitlines()
+    assert "checked 2000 of 2500 jobs" in told and "put in 2000 of 2500 jobs" in told
+
+
+def test_check_says_how_many_it_has_looked_at(
+    queuectl: Commands, desk: Desk, hurry: Hurry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal the line is taken away before the findings."""
+    for _ in range(3):
+        desk.run(desk.enqueue(), Outcome("succeeded", 0, "", 0.1))
+    monkeypatch.setattr(examine, "_TELL_EVERY", 2)
+    hurry(3)
+    queuectl.on_terminal = True
+    result = queuectl("check")
+    assert result.err.startswith("\rlooked at 0 files\rlooked at 2 files\r  ")
+    assert "  \rlooked at 3 jobs: all is well" in result.err
+
+
+def test_drain_says_what_is_left(queuectl: Commands, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits and what runs; what is held is not waited for."""
+    name = desk.enqueue()
+    passed = [0.0]
+
+    def pause(seconds: float) -> None:
+        passed[0] += seconds
+        if passed[0] > 25 and desk.spool.waiting_names():
+            desk.run(name, Outcome("succeeded", 0, "", 0.1))
+
+    monkeypatch.setattr(time, "sleep", pause)
+    monkeypatch.setattr(time, "monotonic", lambda: passed[0])
+    told = queuectl("drain").err.splitlines()
+    assert told == ["1 job waiting, 0 running"] * 2 + ["nothing waits and nothing runs; 1 done, 0 dead"]
