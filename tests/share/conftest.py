@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from queuectl.spool import SpoolDir
-from tests.helpers import make_spool, wait_until
+from tests.helpers import make_spool, names_in, wait_until
 from tests.pool import Witness, queuectl
 from tests.share.rig import Samba, Sshd
 
@@ -62,7 +62,7 @@ class Queue:
 
     def rejected(self) -> list[str]:
         """The names in rejected/, their reasons left out."""
-        return sorted(name for name in os.listdir(self.spool.folder("rejected")) if not name.endswith(".reason.txt"))
+        return sorted(name for name in names_in(self.spool, "rejected") if not name.endswith(".reason.txt"))
 
     def reason(self, name: str) -> str:
         """Why a file was rejected."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import wait_until
+from tests.helpers import names_in, wait_until
 from tests.pool import Pool
 from tests.share.conftest import Queue
 from tests.share.rig import Samba
@@ -62,7 +62,7 @@ def test_unfinished_and_conflict_names_never_run_and_are_left_alone(queue: Queue
         assert pool.wait() == 0
     queue.ran_once("real", sent=body)
     queue.nothing_else_ran("real")
-    assert sorted(os.listdir(queue.pending)) == NAMES
+    assert sorted(names_in(queue.spool, "pending")) == NAMES
     assert all(Path(queue.pending, name).read_bytes() == body.read_bytes() for name in NAMES)
     assert queue.rejected() == []
     print(f"{len(NAMES)} names")
@@ -77,7 +77,7 @@ def test_such_names_put_beside_a_running_pool_never_run(queue: Queue, samba: Sam
         samba.smbclient(*[f'put "{body}" "{name}"' for name in by_smb], f'put "{body}" real.json')
         queue.ran_once("real", sent=body)
     queue.nothing_else_ran("real")
-    assert sorted(os.listdir(queue.pending)) == by_smb
+    assert sorted(names_in(queue.spool, "pending")) == by_smb
     assert queue.rejected() == []
     print(f"{len(by_smb)} names")
 
