@@ -31,7 +31,6 @@ from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
 from queuectl.settle import Claimed, Settlements, Stripes
 from queuectl.spool import Located, SpoolDir, name_for, record_name
 
-
 # A whole drop is left to the program that still has it open for writing until it has been quiet for this long: the last
 # step of a copy (the file's time) comes after its last byte. Judged by the file's change time, so no worker has to
 # remember anything, and one that is held open for good runs all the same.
@@ -43,9 +42,9 @@ class Declined(NamedTuple):
 
     `why` is one of: gone (somebody else has it), busy (its stripe is taken, or the id is running), later (not due:
     `name` is its new name, `due_at` when), arriving (not whole yet: `sig` tells this version from the next, `text`
-    what is wrong), open (whole, and its writer is at it), unreadable (tried again later, never refused), foreign (left alone), rejected (`text` says why),
-    dead (moved to dlq/), split (`made` jobs came of it), mended (its torn end was repaired in place), paused and
-    returned (by the worker: not now), held (by a person).
+    what is wrong), open (whole, and its writer is at it), unreadable (tried again later, never refused), foreign (left
+    alone), rejected (`text` says why), dead (moved to dlq/), split (`made` jobs came of it), mended (its torn end was
+    repaired in place), paused and returned (by the worker: not now), held (by a person).
     """
 
     why: str

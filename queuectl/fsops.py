@@ -224,6 +224,15 @@ def read_tail(path: str, max_bytes: int) -> bytes:
     return _patiently(call)
 
 
+def last_change(path: str) -> tuple[int, float]:
+    """The size of a file and when it last changed. Raises OSError.
+
+    On POSIX by the time that nobody can set. Windows tells it too late (Python 3.11), so there any time is possible.
+    """
+    info = os.lstat(path)
+    return info.st_size, info.st_mtime if os.name == "nt" else info.st_ctime
+
+
 def written_at(path: str) -> float | None:
     """When a file last changed, by the system's clock, where some process has it open for writing; else None.
 

@@ -11,14 +11,14 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl import fsops, names, record, times
+from queuectl import fsops, incoming, names, record, times
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.spool import REASON_ENDING, SpoolDir
 
 if TYPE_CHECKING:
     from queuectl.pools import PoolInfo
-    from queuectl.snapshot import Snapshot
+    from queuectl.snapshot import ArrivingRow, Snapshot
 
 # Files looked at to find the oldest waiting one among names that do not tell their time.
 _LOOK_AT_MOST = 200
@@ -95,6 +95,14 @@ class Status(NamedTuple):
     """The newest rejected files, newest first."""
     foreign: dict[str, list[str]]
     """Files that are no job's, by folder; left alone."""
+    arriving: list[ArrivingRow]
+    """Files in pending/ that are not whole yet, by name: of a bounded number that was asked."""
+
+    @property
+    def copies(self) -> dict[str, list[str]]:
+        """Those of the foreign files whose names are of unfinished or conflicting copies."""
+        found = {state: [name for name in listed if names.is_copy(name)] for state, listed in self.foreign.items()}
+        return {state: listed for state, listed in found.items() if listed}
 
     @property
     def workers(self) -> int:
@@ -144,6 +152,7 @@ def collect(spool: SpoolDir, *, now_at: float) -> Status:
         ],
         refusals=[refusal(spool, name) for name in newest_refused(spool, refused, _SHOWN)],
         foreign={state: found for state, found in foreign.items() if found},
+        arriving=incoming.look(spool, ready, now_at),
     )
 
 

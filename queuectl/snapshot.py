@@ -75,6 +75,15 @@ class RefusalRow(NamedTuple):
     rejected_at: float | None
 
 
+class ArrivingRow(NamedTuple):
+    """A file in pending/ that is not whole yet: its bytes so far, its last change (None: unknown), what is missing."""
+
+    name: str
+    size: int
+    changed_at: float | None
+    why: str
+
+
 class Finish(NamedTuple):
     """A job that ended: when, how long its last run took, and whether it ended well."""
 
@@ -115,6 +124,10 @@ class Snapshot(NamedTuple):
     """The newest rejected files, newest first."""
     foreign: dict[str, int]
     """Files that are no job's, by folder."""
+    copies: dict[str, int]
+    """Those of them whose names are of unfinished or conflicting copies."""
+    arriving: tuple[ArrivingRow, ...]
+    """Files in pending/ that are not whole yet, by name: of a bounded number that was asked."""
     finishes: tuple[Finish, ...]
     """The newest jobs in done/ and dlq/ that ran, oldest first."""
 
@@ -185,9 +198,24 @@ def document(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
         "failures": [{**row._asdict(), "ended_at": _text(row.ended_at)} for row in found.failures],
         REJECTED: [{**row._asdict(), "rejected_at": _text(row.rejected_at)} for row in found.refusals],
         "foreign": found.foreign,
+        "copies": found.copies,
+        "arriving": [arriving_document(row, found.taken_at) for row in found.arriving],
         "finished": speed._asdict(),
         "next": {"command": advice[0], "why": advice[1]},
     }
+
+
+def arriving_document(row: ArrivingRow, now_at: float) -> dict[str, Any]:
+    """An arriving file as `status --json` and status.json tell it."""
+    quiet_s = None if row.changed_at is None else round(max(0.0, now_at - row.changed_at), 3)
+    return {**row._asdict(), "changed_at": _text(row.changed_at), "quiet_s": quiet_s}
+
+
+def size_text(size: int) -> str:
+    """A number of bytes for people."""
+    if size < 10_000:
+        return f"{size} bytes"
+    return f"{size / 1e3:.0f} KB" if size < 1_000_000 else f"{size / 1e6:.1f} MB"
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float | None:
