@@ -6,6 +6,7 @@ it ends, by process id.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import shutil
@@ -14,6 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -212,15 +214,15 @@ class Samba(Server):
         words = [need("smbclient", "smbclient"), "//127.0.0.1/jobs", "-p", str(self.port), "-A", str(self._login)]
         return [*words, "-c", "; ".join(commands)]
 
-    def writer(self, body: Path, name: str, *options: str) -> SmbWriter:
+    def writer(self, body: Path, name: str, *options: str) -> Writer:
         """A client of its own process that writes as Windows programs do; see smb_writer.py."""
         pytest.importorskip("smbprotocol", reason="smbprotocol is not here: pip install smbprotocol")
         words = [sys.executable, str(WRITER), str(self.port), self.user, PASSWORD, str(body), name, *options]
-        return SmbWriter(words)
+        return Writer(words)
 
 
-class SmbWriter:
-    """A running smb_writer.py: it tells how far it is, and is told to go on, or killed."""
+class Writer:
+    """A running smb_writer.py or nfs_writer.py: it tells how far it is, and is told to go on, or killed."""
 
     def __init__(self, words: list[str]) -> None:
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -319,6 +321,20 @@ class Sshd(Server):
     @staticmethod
     def _start(*words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+@contextlib.contextmanager
+def mount_sshfs(sshd: Sshd, path: str, folder: Path, *options: str) -> Iterator[Path]:
+    """A folder of the server, mounted with SSHFS as on a producer's machine."""
+    folder.mkdir()
+    words = [need("sshfs", "sshfs"), "-F", str(sshd.client_config), f"jobs:{path}", str(folder), *options]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    if done.returncode != 0 or not os.path.ismount(folder):
+        pytest.skip(f"SSHFS cannot be mounted here: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run([need("fusermount3", "fuse3"), "-u", str(folder)], timeout=30, check=True)
 
 
 def finished(process: subprocess.Popen[str], *allowed: int, timeout: float = 60) -> None:
