@@ -12,7 +12,7 @@ import pytest
 from tests.helpers import wait_until
 from tests.pool import Pool, queuectl
 from tests.share.conftest import Queue
-from tests.share.rig import Samba, pause
+from tests.share.rig import Cable, Samba, pause
 
 pytestmark = pytest.mark.share
 
@@ -217,6 +217,35 @@ def test_a_connection_that_hangs_in_the_middle_of_a_put_costs_only_time(
         finally:
             for pid in stopped:
                 os.kill(pid, signal.SIGCONT)
+        writer.close()
+        queue.ran_once("cut", sent=body)
+        assert bool([item for item in pool.events if item["event"] == "healed"]) == (settle != "30")
+    queue.nothing_else_ran("cut")
+    assert queue.rejected() == []
+
+
+@pytest.mark.parametrize("settle", ["30", "0.6"])
+def test_a_cable_that_is_pulled_in_the_middle_of_a_put_costs_only_time(
+    queue: Queue, tmp_path: Path, settle: str
+) -> None:
+    """P1, P6: nothing arrives for eight seconds, and neither side is told; then the put goes on: one run, whole.
+
+    With a `settle_s` shorter than that the half file is put aside meanwhile, and taken back when it is whole.
+    """
+    queuectl(queue.spool, "config", "set", "settle_s", settle)
+    body = queue.body(size=200_000)
+    with Cable() as cable, Samba(queue.pending, tmp_path / "samba", cable) as samba, Pool(queue.spool).ready() as pool:
+        writer = samba.writer(body, "cut.json", "--rate", "100000")
+        writer.told("open")
+        path = Path(queue.spool.path("pending", "cut.json"))
+        wait_until(lambda: path.stat().st_size > 50_000)
+        cable.cut()
+        try:
+            pause(CUT_S)
+            assert queue.witness.lines() == []
+            assert queue.rejected() == ([] if settle == "30" else ["cut.json"])
+        finally:
+            cable.mend()
         writer.close()
         queue.ran_once("cut", sent=body)
         assert bool([item for item in pool.events if item["event"] == "healed"]) == (settle != "30")

@@ -37,7 +37,7 @@ def test_files_by_webdav_run_once(queue: Queue, webdav: WebDav) -> None:
 
 
 def test_an_aborted_webdav_put_never_runs_and_can_be_sent_again(queue: Queue, webdav: WebDav) -> None:
-    """P6: what a killed curl leaves is taken away by the server or refused with its reason; sent again, it runs once."""
+    """P6: what a killed curl leaves is taken away by the server or refused; sent again, it runs once."""
     body = queue.body(size=400_000)
     with Pool(queue.spool).ready():
         client = webdav.put(body, "half.json", "--limit-rate", "50000")
