@@ -3,8 +3,9 @@
 usage: nfs_writer.py PORT BODY_FILE NAME [--as NAME] [--rate BYTES] [--stop-at BYTES] [--hold] [--strange] [--over]
                      [--count N]
 
-Tells and waits as smb_writer.py does. With --over it is a file that is there already. With --strange the file has a time of 2105 while it is written, as one has that
-a client of NFS creates exclusively: the proof that it did so is kept in the times until they are set.
+Tells and waits as smb_writer.py does. With --over it is a file that is there already. With --strange the file has
+a time of 2105 while it is written, as one has that a client of NFS creates exclusively: the proof that it did so is
+kept in the times until they are set.
 """
 
 from __future__ import annotations
