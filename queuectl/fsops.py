@@ -46,7 +46,6 @@ GLANCE_S = 0.1
 # programs that read one file in a loop without a pause, 3 of 1,000 tries succeed).
 _SHARING_PAUSE_S = 0.02
 _FILE_SHARE_ALL = 7  # FILE_SHARE_READ | _WRITE | _DELETE
-_HARMLESS_SIGNAL = 23  # SIGURG of Linux
 _DELETE = 0x00010000  # the right to delete and to rename
 
 # Errors that are the machine's trouble and not a job's (promise P9): nothing is counted, the pool waits.
@@ -242,6 +241,7 @@ def written_at(path: str) -> float | None:
     if sys.platform != "linux":
         return None
     import fcntl
+    import signal
 
     try:
         fd = _open_to_read(path)
@@ -250,7 +250,7 @@ def written_at(path: str) -> float | None:
     try:
         # A writer that comes in the microseconds of the lease is held up until it ends, and we are told by a signal:
         # by one that does nothing, as the usual one ends a process.
-        fcntl.fcntl(fd, fcntl.F_SETSIG, _HARMLESS_SIGNAL)
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except OSError as error:
