@@ -35,15 +35,20 @@ from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
 from queuectl.settle import Claimed, Settlements, Stripes
 from queuectl.spool import Located, SpoolDir, name_for, record_name
 
+# A whole drop is left to the program that still has it open for writing until it has been quiet for this long: the last
+# step of a copy (the file's time) comes after its last byte. Judged by the file's change time, so no worker has to
+# remember anything, and one that is held open for good runs all the same.
+WRITER_S = 1.0
+
 
 class Declined(NamedTuple):
     """Why a name could not be claimed, and what follows.
 
     `why` is one of: gone (somebody else has it), busy (its stripe is taken, or the id is running), later (not due:
     `name` is its new name, `due_at` when), arriving (not whole yet: `sig` tells this version from the next, `text`
-    what is wrong), unreadable (tried again later, never refused), foreign (left alone), rejected (`text` says why),
-    dead (moved to dlq/), split (`made` jobs came of it), mended (its torn end was repaired in place), paused and
-    returned (by the worker: not now), held (by a person).
+    what is wrong), open (whole, and its writer is at it), unreadable (tried again later, never refused), foreign (left
+    alone), rejected (`text` says why), dead (moved to dlq/), split (`made` jobs came of it), mended (its torn end was
+    repaired in place), paused and returned (by the worker: not now), held (by a person).
     """
 
     why: str
@@ -101,6 +106,8 @@ class Claims(Settlements):
                 if isinstance(verdict, Declined):
                     return verdict
                 looked = verdict
+                if self._has_writer(name):
+                    return Declined("open")
             source = Located(PENDING, name, self._spool.path(PENDING, name))
             target = Located(RUNNING, record_name(job_id), self._spool.path(RUNNING, record_name(job_id)))
             try:
@@ -155,12 +162,17 @@ class Claims(Settlements):
                 # Every line is whole JSON at some moment of a slow copy, so lines prove nothing: whoever watches the
                 # file hands it to `split` once it has been quiet.
                 return Declined("arriving", name, "", sig=content.sig)
-            return self._split(name, job_id)
+            return Declined("open") if self._has_writer(name) else self._split(name, job_id)
         try:
             taken = intake.accept(parsed.document, defaults=self._settings.retry_defaults, now_at=self._clock.now())
         except InvalidJobError as error:
             return self._reject(Located(PENDING, name, path), name, str(error), error.hint)
         return _Looked(content.data, taken)
+
+    def _has_writer(self, name: str) -> bool:
+        """True where a program has the file open for writing and changed it less than `WRITER_S` ago."""
+        written_at = fsops.written_at(self._spool.path(PENDING, name))
+        return written_at is not None and 0 <= self._clock.now() - written_at < WRITER_S
 
     @staticmethod
     def _too_large(name: str, content: fsops.Content, limit: int) -> Declined:

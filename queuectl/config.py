@@ -144,7 +144,7 @@ SETTINGS: tuple[Setting, ...] = (
         2,
         "a duration from 0.05 to 3600 seconds",
         _duration(0.05, 3600),
-        "How often the folder is listed, beside the events of the file system (5 for shares).",
+        "How often the folder is listed, beside the events of the file system (a share has none: 2 at most).",
     ),
     Setting(
         "stop_grace_s",

@@ -1,7 +1,8 @@
 """Who is to try which name: the feeder's names handed to the workers, and what comes back of them.
 
 Suggests, never decides. A name lies ready at a busy worker for 20 ms at most before an idle one gets it too; a name
-whose stripe was busy is suggested again a little later; a file that is still arriving is left until it changes.
+whose stripe was busy, or whose writer is still at it, is suggested again a little later; a file that is still arriving
+is left until it changes.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ SHARE_AFTER_S = 0.02
 LONG_S = 0.05
 # A busy name is suggested again after 20 ms, then 40, 80 ... up to this.
 _BUSY_LONGEST_S = 1.0
+# One whose writer has it open after 2 ms, as most writers close at once, then 4, 8 ... up to this.
+_OPEN_LONGEST_S = 0.05
 
 
 class Dispatch:
@@ -192,9 +195,10 @@ class Dispatch:
         why = declined.why
         if why in ("paused", "returned"):
             self._feeder.put_first(name)
-        elif why == "busy":
+        elif why in ("busy", "open"):
             tries = self._busy_tries[name] = self._busy_tries.get(name, 0) + 1
-            wait_s = min(0.01 * 2 ** min(tries, 8), _BUSY_LONGEST_S)
+            first_s, longest_s = (0.01, _BUSY_LONGEST_S) if why == "busy" else (0.001, _OPEN_LONGEST_S)
+            wait_s = min(first_s * 2 ** min(tries, 8), longest_s)
             heapq.heappush(self._again, (self._clock.monotonic() + wait_s, name))
         elif why in ("arriving", "unreadable"):
             self._feeder.skip(name)

@@ -17,7 +17,7 @@ from queuectl import config, fsops, names, probes, trust, volume
 from queuectl.clock import Clock
 from queuectl.errors import InvalidSettingsError, SpoolUnavailableError, UntrustedSpoolError
 from queuectl.lifecycle import PENDING
-from queuectl.probes import FAIL, OK, WARN, Bench, Line
+from queuectl.probes import FAIL, OK, WARN, Bench, Line, Probe
 from queuectl.spool import FOLDERS, SpoolDir
 from queuectl.volume import LOCAL, MEMORY, NETWORK, REMOVABLE, SHARED, UNKNOWN, USERSPACE, Space, Volume
 
@@ -31,6 +31,9 @@ _WARN_SHARE, _WARN_SHARE_BYTES = 0.05, 5 * _GB
 # What a pool has open beside its workers (the 64 stripes, the watch, the streams), and for each worker of it.
 _FILES_OF_A_POOL, _FILES_A_WORKER = 90, 3
 _FEWEST_WORKERS = 50
+
+# Without these two workers run one job.
+_NEEDED = ("create", "rename", "locks")
 
 _NATURES = {
     NETWORK: (
@@ -72,13 +75,28 @@ def examine(spool: SpoolDir, *, clock: Clock, rng: random.Random, environment: M
     yield from _tried_out(spool, clock, rng)
 
 
+def before_start(spool: SpoolDir, *, clock: Clock, rng: random.Random) -> list[Line]:
+    """What a pool must know before it starts: nothing on a local disk.
+
+    On a file system of a network or in user space: that it is one, and whether what two workers rely on works there
+    (a FAIL: they would run one job twice).
+    """
+    found = volume.of(spool.root)
+    if found.nature not in (NETWORK, USERSPACE, SHARED):
+        return []
+    needed = tuple(probe for probe in probes.PROBES if probe.name in _NEEDED)
+    return [volume_line(found), *_tried_out(spool, clock, rng, needed)]
+
+
 def worst(lines: list[Line]) -> str:
     """FAIL, WARN or OK: the worst level there is."""
     levels = {line.level for line in lines}
     return FAIL if FAIL in levels else WARN if WARN in levels else OK
 
 
-def _tried_out(spool: SpoolDir, clock: Clock, rng: random.Random) -> Iterator[Line]:
+def _tried_out(
+    spool: SpoolDir, clock: Clock, rng: random.Random, wanted: tuple[Probe, ...] = probes.PROBES
+) -> Iterator[Line]:
     folder = spool.tmp_path(f"doctor.{os.getpid()}-{names.new_token(rng, 8)}")
     try:
         try:
@@ -88,7 +106,7 @@ def _tried_out(spool: SpoolDir, clock: Clock, rng: random.Random) -> Iterator[Li
             yield _not_writable(spool, error)
             return
         yield Line("write", OK, "files can be made")
-        for probe in probes.PROBES:
+        for probe in wanted:
             yield probes.run(probe, Bench(folder, clock))
     finally:
         gone = _remove(folder)

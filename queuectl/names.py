@@ -30,6 +30,8 @@ _GENERATED_LINE = re.compile(rf"^{_GENERATED.pattern}\.json$", re.MULTILINE)
 _OWNED = re.compile(rf"({_GENERATED.pattern}),by=([A-Za-z0-9][A-Za-z0-9-]{{0,{OWNER_MAX_CHARS - 1}}})\.json")
 _OWNER = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{OWNER_MAX_CHARS - 1}}}")
 _HELD = ",hold.json"
+_MORE = re.compile(r"\.jsonl?[._~-]")
+_DESKTOP = frozenset({"desktop.ini", "thumbs.db", ".ds_store", ".localized", ".directory", ".apdisk", "icon\r"})
 _DEVICES = frozenset(
     ["con", "prn", "aux", "nul", "conin$", "conout$", "clock$"]
     + [f"{kind}{digit}" for kind in ("com", "lpt") for digit in "0123456789¹²³"]
@@ -37,15 +39,21 @@ _DEVICES = frozenset(
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
 
 # Names that clients leave while they write, or instead of a file they could not: never jobs, never touched (P11).
+# Not told from jobs: `job (1).json` (browsers, Google Drive), `job 2.json` (iCloud), `job-LAPTOP.json` (OneDrive).
 _TEMPORARY = re.compile(
     r"""^[.~\#]            # .x.json.Xyz12 rsync, .~lock Office, ~x.json, #x# Emacs
       | ~$                 # backups of editors
-      | \.(tmp|temp|part|partial|crdownload|download|filepart|swp|swx|bak|orig|rej|!sync|!ut|lock|reason\.txt)$
-      | \.sync-conflict-\d{8}-\d{6}     # Syncthing
-      | \(.*conflicted\ copy.*\)        # Dropbox, Nextcloud
-      | \(SFConflict\ .*\)              # Seafile
-      | _conflict-\d{8}-\d{6}           # ownCloud
-      | \.(rclone|tmp)[A-Za-z0-9]*\.json$  # x.tmpAb12.json, written by tools that keep the ending
+      | \.(tmp|temp|part|partial|crdownload|opdownload|download|filepart|!sync|!ut)$
+      | \.(swp|swx|bak|orig|rej|lock|reason\.txt)$
+      | \.sync-conflict-\d{8}-\d{6}            # Syncthing
+      | _conflict-(?:.{1,64}-)?\d{8}-\d{6}     # ownCloud, before and after it named the user
+      | \(.*conflicted\ copy.*\)                # Dropbox, Nextcloud
+      | \([^()]*(?:\bconflict|\bcase\ clash\ from\ )[^()]*\)  # Dropbox "(Case Conflict 1)", Nextcloud, Tresorit
+      | \[conflict(?:ed)?\b[^\]]*\]            # Google Drive, pCloud
+      | \(SFConflict\ .*\)                     # Seafile
+      | \.conflict\d*\.jsonl?$                 # rclone bisync with the ending kept, Resilio
+      | _[a-z]{3}-\d\d-\d{6}-\d{4}_conflict\.  # Synology Drive: job_HOST_Nov-24-031500-2026_Conflict.json
+      | \.(rclone|tmp)[A-Za-z0-9]*\.json$      # x.tmpAb12.json, written by tools that keep the ending
       | ^desktop\.ini$ | ^thumbs\.db$ | ^icon\r?$
     """,
     re.VERBOSE | re.IGNORECASE,
@@ -199,6 +207,13 @@ def is_temporary(file_name: str) -> bool:
     if ",by=" in file_name and _OWNED.fullmatch(file_name):
         return False
     return _TEMPORARY.search(file_name) is not None
+
+
+def is_copy(file_name: str) -> bool:
+    """True for names of unfinished or conflicting copies: temporary ones, and a job's name with more behind it."""
+    if file_name.lower() in _DESKTOP:
+        return False
+    return is_temporary(file_name) or _MORE.search(file_name) is not None
 
 
 def is_batch(file_name: str) -> bool:

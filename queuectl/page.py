@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from queuectl import chart, theme, times
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.printable import safe
-from queuectl.snapshot import HEARTBEAT_S, ROWS, STALE_S, Snapshot, pace
+from queuectl.snapshot import HEARTBEAT_S, ROWS, STALE_S, Snapshot, pace, size_text
 
 # The page loads itself anew this often; it is small, and most of the time it comes from the system's cache.
 RELOAD_S = 10
@@ -43,6 +43,7 @@ def _parts(found: Snapshot, advice: tuple[str, str]) -> Iterator[str]:
         yield from _failures(found)
         yield from _runs(found)
         yield from _dues(found)
+        yield from _arriving(found)
         yield from _refusals(found)
     yield from _pools(found)
     yield from _finishes(found)
@@ -80,7 +81,9 @@ def _notes(found: Snapshot, advice: tuple[str, str]) -> Iterator[str]:
     if advice[0]:
         yield f'<p class="note">Next: <code>{_said(advice[0])}</code> <span class="soft">{_said(advice[1])}</span></p>'
     for state, count in found.foreign.items():
-        yield f'<p class="note">{state}/ also holds {_count(count, "file")} of somebody else, left alone.</p>'
+        copies = found.copies.get(state, 0)
+        more = f": {copies} with names of unfinished or conflicting copies" if copies else ""
+        yield f'<p class="note">{state}/ also holds {_count(count, "file")} of somebody else, left alone{more}.</p>'
 
 
 def _counts(found: Snapshot) -> Iterator[str]:
@@ -178,6 +181,24 @@ def _dues(found: Snapshot) -> Iterator[str]:
     ]
     yield from _table(("job", "due", "why"), rows)
     yield _rest(found.later, len(rows), "queuectl list --state pending")
+    yield "</section>"
+
+
+def _arriving(found: Snapshot) -> Iterator[str]:
+    if not found.arriving:
+        return
+    yield _section("arriving", "Arriving")
+    yield '<p class="soft">Files that are not whole yet. One runs when it is, and is refused when it stays quiet.</p>'
+    rows = [
+        (
+            f"<code><bdi>{_said(row.name)}</bdi></code>",
+            size_text(row.size),
+            _ago(row.changed_at, found),
+            f"<bdi>{_said(row.why)}</bdi>",
+        )
+        for row in found.arriving
+    ]
+    yield from _table(("file", "so far", "last change", "why it waits"), rows)
     yield "</section>"
 
 

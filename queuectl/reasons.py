@@ -10,7 +10,7 @@ from queuectl.api import Job, Spool
 from queuectl.endings import refused, why_dead
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, UnknownJobError, UntrustedSpoolError
 from queuectl.lifecycle import DONE, PENDING, REJECTED, RUNNING
-from queuectl.spool import Located
+from queuectl.spool import Located, may_be_job
 
 _NAMED = 3
 _COMMAND_CHARS = 60
@@ -45,6 +45,8 @@ def explain(spool: Spool, typed: str, *, now_at: float) -> Answer:
         except (UnknownJobError, AmbiguousIdError) as error:
             if name := refused(spool, typed, whole=isinstance(error, AmbiguousIdError)):
                 return Answer(name, REJECTED, [_rejected(spool, name)])
+            if alone := _left_alone(spool, typed):
+                return Answer(typed, PENDING, [alone])
             raise
         found = spool.folder.find(job_id) or _drop(spool, job_id)
         try:
@@ -53,6 +55,17 @@ def explain(spool: Spool, typed: str, *, now_at: float) -> Answer:
         except FileNotFoundError:
             continue  # it moved between the look and the read
     raise UnknownJobError(typed)
+
+
+def _left_alone(spool: Spool, name: str) -> Reason | None:
+    """Why a file of pending/ is none of the queue's by its name, or None where there is no such file."""
+    if may_be_job(name) or name not in fsops.names(spool.folder.folder(PENDING)):
+        return None
+    if names.is_copy(name):
+        text = "it is left alone: its name is one of an unfinished or conflicting copy"
+    else:
+        text = "it is left alone: the name of a job ends in .json, that of a file of many in .jsonl"
+    return Reason("left_alone", text, f"rename it to NAME.json in {PENDING}/ if it is a job; else delete it")
 
 
 def _drop(spool: Spool, job_id: str) -> Located | None:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from queuectl import times
+from queuectl import names, times
 from queuectl.lifecycle import REJECTED, RUNNING
 
 # Raised when a key of status.json is renamed or taken away; a key more is no new version.
@@ -84,6 +84,15 @@ class RefusalRow(NamedTuple):
     rejected_at: float | None
 
 
+class ArrivingRow(NamedTuple):
+    """A file in pending/ that is not whole yet: its bytes so far, its last change (None: unknown), what is missing."""
+
+    name: str
+    size: int
+    changed_at: float | None
+    why: str
+
+
 class Finish(NamedTuple):
     """A job that ended: when, how long its last run took, and whether it ended well."""
 
@@ -142,6 +151,14 @@ class Status(NamedTuple):
     """The newest rejected files, newest first."""
     foreign: dict[str, list[str]]
     """Files that are no job's, by folder; left alone."""
+    arriving: list[ArrivingRow]
+    """Files in pending/ that are not whole yet, by name: of a bounded number that was asked."""
+
+    @property
+    def copies(self) -> dict[str, list[str]]:
+        """Those of the foreign files whose names are of unfinished or conflicting copies."""
+        found = {state: [name for name in listed if names.is_copy(name)] for state, listed in self.foreign.items()}
+        return {state: listed for state, listed in found.items() if listed}
 
     @property
     def workers(self) -> int:
@@ -182,6 +199,10 @@ class Snapshot(NamedTuple):
     """The newest rejected files, newest first."""
     foreign: dict[str, int]
     """Files that are no job's, by folder."""
+    copies: dict[str, int]
+    """Those of them whose names are of unfinished or conflicting copies."""
+    arriving: tuple[ArrivingRow, ...]
+    """Files in pending/ that are not whole yet, by name: of a bounded number that was asked."""
     finishes: tuple[Finish, ...]
     """The newest jobs in done/ and dlq/ that ran, oldest first."""
     ended_since: dict[str, float] = {}  # noqa: RUF012
@@ -243,6 +264,7 @@ def document(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
 
 def facts(found: Status | Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
     """What `queuectl status --json` and status.json both have, under the same keys."""
+    now_at = found.now_at if isinstance(found, Status) else found.taken_at
     return {
         "spool": found.path,
         "paused": found.paused,
@@ -264,6 +286,8 @@ def facts(found: Status | Snapshot, *, advice: tuple[str, str]) -> dict[str, Any
         "failures": _rows(found.failures),
         REJECTED: _rows(found.refusals),
         "foreign": found.foreign,
+        "copies": found.copies,
+        "arriving": [arriving_document(row, now_at) for row in found.arriving],
         "next": {"command": advice[0], "why": advice[1]},
     }
 
@@ -273,6 +297,19 @@ def _rows(found: Sequence[Any]) -> list[dict[str, Any]]:
     return [
         {key: _text(value) if key.endswith("_at") else value for key, value in row._asdict().items()} for row in found
     ]
+
+
+def arriving_document(row: ArrivingRow, now_at: float) -> dict[str, Any]:
+    """An arriving file as `status --json` and status.json tell it."""
+    quiet_s = None if row.changed_at is None else round(max(0.0, now_at - row.changed_at), 3)
+    return {**row._asdict(), "changed_at": _text(row.changed_at), "quiet_s": quiet_s}
+
+
+def size_text(size: int) -> str:
+    """A number of bytes for people."""
+    if size < 10_000:
+        return f"{size} bytes"
+    return f"{size / 1e3:.0f} KB" if size < 1_000_000 else f"{size / 1e6:.1f} MB"
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float | None:

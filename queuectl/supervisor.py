@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import wait
 from typing import NamedTuple
 
-from queuectl import cancels, check, fsops, hooks, pools, slots, worker
+from queuectl import cancels, check, fsops, hooks, pools, slots, volume, worker
 from queuectl.aftermath import Aftermath
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Claims, Declined
@@ -53,6 +53,9 @@ _TROUBLE_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 # After a worker could not be started, and after no events could be asked for, that is tried again this much later.
 _START_AGAIN_S = 1.0
 _ARM_AGAIN_S = 5.0
+# Where the file system does not tell of changes pending/ is listed at least this often, by names alone. A slow listing
+# is made more seldom all the same (_SCAN_SHARE).
+BLIND_SCAN_S = 2.0
 # With more names in memory than this a worker is spawned: a copy of this process would keep a copy of them.
 _FORK_UNTIL = 100_000
 # A pool that has nothing left to do waits for its hooks for as long as one may take; one that is stopped does not.
@@ -124,6 +127,9 @@ class Supervisor:
         self._next_arm_s = 0.0
         self._doorbell = Doorbell()
         self._watch = Watch(spool.folder(PENDING))
+        nature = volume.of(spool.folder(PENDING)).nature
+        self._may_arm = volume.tells_events(nature) or nature == volume.UNKNOWN
+        self._scan_s = settings.scan_s if volume.tells_events(nature) else min(settings.scan_s, BLIND_SCAN_S)
         self._signalled = 0
         self._stopping = Stopping(self._slots, settings)
         self._cancelled: set[tuple[str, int]] = set()
@@ -323,12 +329,17 @@ class Supervisor:
             if made := self._rescue.finish_batches():
                 self._tell(Notice("info", "batch", f"finished splitting a file into {made} jobs"))
         took_s = self._clock.monotonic() - started_s
-        self._next_scan_s = self._clock.monotonic() + max(self._settings.scan_s, took_s / _SCAN_SHARE)
+        self._next_scan_s = self._clock.monotonic() + max(self._scan_s, took_s / _SCAN_SHARE)
 
     # -------------------------------------------------------------------------------------------------- events
 
     def _arm(self, idle: bool) -> None:
-        """Ask for events only while there is little to do; list once more after arming."""
+        """Ask for events only while there is little to do; list once more after arming.
+
+        Not on network and user-space file systems: some events of ours would come there, and none of others'.
+        """
+        if not self._may_arm:
+            return
         if self._options.drain and self._dispatch.empty:
             return  # it ends now: watchdog need not be loaded for that
         if len(self._feeder) > _DISARM_AT:

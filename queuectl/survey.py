@@ -12,12 +12,13 @@ import os
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple, TypeVar
 
-from queuectl import fsops, lease, names, record, report
+from queuectl import fsops, incoming, lease, names, record, report
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import COUNTED, DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.printable import printed_lines
 from queuectl.snapshot import (
     ROWS,
+    ArrivingRow,
     DueRow,
     FailureRow,
     Finish,
@@ -59,6 +60,7 @@ class _Listing(NamedTuple):
     first: str
     """The first by name: where ids are generated, the oldest."""
     foreign: int
+    copies: int
 
 
 class _Waiting(NamedTuple):
@@ -118,6 +120,7 @@ class Survey:
         runs = yield from self._runs(sorted(running.kept)[:ROWS], some_pool_lives=bool(pools))
         ended_well = yield from self._ended(DONE, done)
         ended_badly = yield from self._ended(DLQ, dead)
+        arriving = (yield from self._arriving(waiting.candidates, now_at)) if self._is_full else ()
         dues = (yield from self._dues(waiting.first)) if self._is_full else ()
         nexts = (yield from self._nexts(waiting.nexts)) if self._is_full else ()
         refusals = (yield from self._refusals(refused.kept)) if self._is_full else ()
@@ -145,6 +148,8 @@ class Survey:
             dues=dues,
             refusals=refusals,
             foreign={state: listing.foreign for state, listing in counted if listing.foreign},
+            copies={state: listing.copies for state, listing in counted if listing.copies},
+            arriving=arriving,
             finishes=tuple(finishes[-ROWS:]),
             ended_since=self._ended_since,
             nexts=nexts,
@@ -164,7 +169,7 @@ class Survey:
             yield some
 
     def _list(self, state: str) -> Steps[_Listing]:
-        count = foreign = 0
+        count = foreign = copies = 0
         kept: list[str] = []
         first = ""
         for some in self._names(state):
@@ -172,7 +177,8 @@ class Survey:
             found = [name for name in some if may_be_job(name)]
             if state != REJECTED:
                 found = [name for name in found if name.endswith(".json")]
-            foreign += _foreign(some, found)
+            others = _foreign(some, found)
+            foreign, copies = foreign + len(others), copies + sum(map(names.is_copy, others))
             count += len(found)
             kept += found
             first = min([first, *found] if first else found, default="")
@@ -181,10 +187,10 @@ class Survey:
                 del kept[_KEPT:]
             yield
         kept.sort(reverse=True)
-        return _Listing(count, kept[:_KEPT], first, foreign)
+        return _Listing(count, kept[:_KEPT], first, foreign, copies)
 
     def _look_at_waiting(self, now_at: float) -> Steps[_Waiting]:
-        count = foreign = ready = later = held = 0
+        count = foreign = copies = ready = later = held = 0
         first: list[tuple[float, str]] = []
         last_due_at: float | None = None
         told: str | None = None
@@ -192,7 +198,8 @@ class Survey:
         nexts: list[str] = []
         for some in self._names(PENDING):
             found = [name for name in some if may_be_job(name)]
-            foreign += _foreign(some, found)
+            strangers = _foreign(some, found)
+            foreign, copies = foreign + len(strangers), copies + sum(map(names.is_copy, strangers))
             could_run, dues = report.split_by_time(found, now_at)
             count, ready, later = count + len(found), ready + len(could_run), later + len(dues)
             held += len(found) - len(could_run) - len(dues)
@@ -208,7 +215,7 @@ class Survey:
                     others.append(name)
             yield
         candidates = [*([] if told is None else [told]), *others]
-        listing = _Listing(count, [], "", foreign)
+        listing = _Listing(count, [], "", foreign, copies)
         return _Waiting(listing, ready, later, held, first, nexts, last_due_at, candidates)
 
     def _newest(self, state: str, listed: list[str], limit: int) -> Steps[tuple[list[tuple[str, fsops.FileSig]], int]]:
@@ -253,6 +260,18 @@ class Survey:
                     found.append(pair)
             yield
         return min(found, default=(None, ""))
+
+    def _arriving(self, candidates: list[str], now_at: float) -> Steps[tuple[ArrivingRow, ...]]:
+        found: list[ArrivingRow] = []
+        for name in filter(incoming.may_arrive, candidates):
+            sig = fsops.sig_of(self._spool.path(PENDING, name))
+            if sig is not None:
+                why = self._remembered("arriving", name, sig, incoming.why_not_whole, self._spool, name, sig)
+                row = incoming.row_of(self._spool, name, why, now_at)
+                if row is not None:
+                    found.append(row._replace(name=_cut(name), why=_cut(why)))
+            yield
+        return tuple(sorted(found))
 
     def _runs(self, listed: list[str], *, some_pool_lives: bool) -> Steps[tuple[RunRow, ...]]:
         found: list[RunRow] = []
@@ -371,11 +390,11 @@ class Survey:
         return _cut(self._spool.pause_reason()) if self._is_full else ""
 
 
-def _foreign(some: list[str], found: list[str]) -> int:
-    """How many of some names are foreign, where `found` are the jobs among them."""
+def _foreign(some: list[str], found: list[str]) -> list[str]:
+    """Those of some names that are foreign, where `found` are the jobs among them."""
     if len(found) == len(some):
-        return 0
-    return sum(is_foreign(name) and not may_be_job(name) for name in some)
+        return []
+    return [name for name in some if is_foreign(name) and not may_be_job(name)]
 
 
 def _cut(text: str) -> str:

@@ -119,6 +119,11 @@ def _is_within(path: str, home: str) -> bool:
     return folded(path).startswith(folded(home))
 
 
+def tells_events(nature: str) -> bool:
+    """True where the system tells of every change in a folder: other machines' changes make no events here."""
+    return nature in (LOCAL, REMOVABLE, MEMORY)
+
+
 def nature_of(kind: str) -> str:
     """The nature that a file system's type tells by itself (Linux and macOS)."""
     folded = kind.lower()

@@ -54,6 +54,7 @@ class Pool:
     def __init__(self, spool: SpoolDir, *options: str, count: int = 2, cwd: Path | None = None) -> None:
         self.spool = spool
         self.events: list[dict[str, Any]] = []
+        self.errors: list[str] = []
         command = [sys.executable, "-m", "queuectl", "--spool", spool.root, "worker", "start"]
         self.process = subprocess.Popen(
             [*command, "--count", str(count), "--log-format", "json", *options],
@@ -75,6 +76,7 @@ class Pool:
     def _read_errors(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
+            self.errors.append(line)
             print(f"pool {self.process.pid}: {line}", end="")  # shown by pytest where the test fails
 
     def __enter__(self) -> Self:

@@ -23,8 +23,8 @@ LAYERS = (
     "clock libc fsops locks volume",
     "doorbell spool setup trust executor executor_posix executor_windows watch output lease pools cancels",
     "intake producer rejects errortext batch settle claim arrivals",
-    """api cancelling editing report survey endings tail reasons chronicle figures findings leftovers faults mending
-    examine check probes doctor""",
+    """api cancelling editing incoming report survey endings tail reasons chronicle figures findings leftovers
+    faults mending examine check probes doctor""",
     "worker turns feeder rescue retention dashboard forked slots dispatch stopping aftermath hooks stale",
     "supervisor",
     "cli",
@@ -163,7 +163,7 @@ def test_package_itself_imports_nothing() -> None:
         ("rich", "cli"),
         ("tomlkit", "config"),
         ("ctypes", "libc executor_windows locks volume"),
-        ("fcntl", ""),
+        ("fcntl", "fsops"),
         ("msvcrt", "fsops locks executor_windows cli"),
         # Commands are the executors'; `hooks` starts what the settings name, which no executor is to wait for.
         ("subprocess", "executor_windows hooks pools supervisor cli"),

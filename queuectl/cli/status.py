@@ -11,35 +11,42 @@ from queuectl import report, snapshot
 from queuectl.cli import context, group, output
 from queuectl.cli.output import ago, count_of, line, paint, safe
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
-from queuectl.snapshot import Status
+from queuectl.snapshot import Status, size_text
 
 app = group.new_app()
 
 _TEXT_CHARS = 100
+_ARRIVING_SHOWN = 20
+_FOREIGN_SHOWN = 3
 
 
 @app.command()
-def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Name every file that is left alone.")] = False,
+) -> None:
     """Example: queuectl status
 
     Say how the queue is doing and what to do next. Shown are the counts, what runs, what waits for a retry and until
-    when, how long the oldest job has waited, the workers, the last failures, and files that are no jobs.
+    when, how long the oldest job has waited, the workers, the last failures, files that are not whole yet with their
+    size and how long they have been quiet, and files that are no jobs.
     """
     spool = context.open_dir()
     found = report.collect(spool, now_at=time.time())
     if as_json:
         output.print_json({"version": snapshot.VERSION, **snapshot.facts(found, advice=report.advise(found))})
         return
-    print_text(found)
+    print_text(found, everything=verbose)
 
 
-def print_text(found: Status) -> None:
-    """The queue at a glance, in words."""
+def print_text(found: Status, *, everything: bool = False) -> None:
+    """The queue at a glance, in words; with `everything`, all names of files that are left alone."""
     _print_counts(found)
     _print_runs(found)
     _print_soon(found)
+    _print_arriving(found)
     _print_failures(found)
-    _print_foreign(found)
+    _print_foreign(found, everything=everything)
     advice = report.advise(found)
     if advice.command:
         line()
@@ -114,11 +121,28 @@ def _print_failures(found: Status) -> None:
         line(f"  ... and {more} more: queuectl dlq list")
 
 
-def _print_foreign(found: Status) -> None:
+def _print_arriving(found: Status) -> None:
+    if not found.arriving:
+        return
+    line()
+    line("arriving, not whole yet:")
+    for row in found.arriving[:_ARRIVING_SHOWN]:
+        quiet = "" if row.changed_at is None else f", last change {ago(row.changed_at, found.now_at)}"
+        line(f"  {safe(row.name)}  {size_text(row.size)}{quiet}  {_short(row.why)}")
+    if (more := len(found.arriving) - _ARRIVING_SHOWN) > 0:
+        line(f"  ... and {more} more")
+
+
+def _print_foreign(found: Status, *, everything: bool) -> None:
     for state, listed in found.foreign.items():
-        names = ", ".join(safe(name) for name in listed[:3]) + (", ..." if len(listed) > 3 else "")
+        shown = listed if everything else listed[:_FOREIGN_SHOWN]
+        names = ", ".join(safe(name) for name in shown)
+        rest = ", ... (all: queuectl status -v)" if len(shown) < len(listed) else ""
+        copies = len(found.copies.get(state, []))
+        kind = f" ({copies} with names of unfinished or conflicting copies)" if copies else ""
         output.message(
-            f"note: {state}/ also holds {count_of(len(listed), 'file')} of somebody else, left alone: {names}"
+            f"note: {state}/ also holds {count_of(len(listed), 'file')} of somebody else, left alone{kind}: "
+            f"{names}{rest}"
         )
 
 

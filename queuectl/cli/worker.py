@@ -8,11 +8,14 @@ import os
 import subprocess
 import sys
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from queuectl.cli import context, group, output
+
+if TYPE_CHECKING:
+    from queuectl.spool import SpoolDir
 
 app = group.new_app(
     help="Example: queuectl worker start --count 2\n\nStart, stop and list the workers that run jobs.",
@@ -51,6 +54,7 @@ def start(
     spool = context.open_spool()
     trust.check(spool.folder)
     _check_one_file_system(spool.path)
+    _check_file_system(spool.folder)
     if detach:
         _detach(spool.path, count=count, drain=drain, max_jobs=max_jobs)
         return
@@ -63,6 +67,28 @@ def start(
     options = Options(workers=count, cwd=os.getcwd(), drain=drain, max_jobs=max_jobs)
     summary = run_pool(spool.folder, spool.settings, options, printer.tell)
     printer.end(summary)
+
+
+def _check_file_system(spool: SpoolDir) -> None:
+    """Warn of a network or user-space file system, and refuse one on which workers would run a job twice."""
+    from queuectl import volume
+
+    if volume.of(spool.root).nature in (volume.LOCAL, volume.REMOVABLE, volume.MEMORY):
+        return  # `doctor` need not be loaded
+    import random
+
+    from queuectl import doctor
+    from queuectl.clock import Clock
+    from queuectl.errors import SpoolUnavailableError
+    from queuectl.probes import FAIL, WARN
+
+    for found in doctor.before_start(spool, clock=Clock(), rng=random.Random()):
+        if found.level == FAIL:
+            raise SpoolUnavailableError(
+                f"workers cannot work in {spool.root}", path=spool.root, cause=found.text, hint=found.hint
+            )
+        if found.level == WARN:
+            output.message(f"warning: {found.text}: {found.hint}")
 
 
 def _check_one_file_system(root: str) -> None:

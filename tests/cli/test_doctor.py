@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
+import pytest
+
+from queuectl import fsops, volume
 from queuectl.api import Spool
 from queuectl.lifecycle import DONE
 from queuectl.spool import SpoolDir
@@ -82,3 +86,20 @@ def test_a_running_pool_is_not_disturbed(queuectl: Commands, spool: SpoolDir) ->
     finally:
         run("--spool", spool.root, "worker", "stop", "--now")
     assert {jobs.get(job_id).attempts for job_id in ids} == {1}
+
+
+def test_workers_are_refused_where_two_would_run_one_job(
+    queuectl: Commands, spool: SpoolDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P3: a share on which new files cannot be made, or locks do not exclude, gets no pool, and a hint."""
+
+    def broken(*_args: object, **_options: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(volume, "of", lambda _path: volume.Volume("nfs4", "/mnt", volume.NETWORK))
+    monkeypatch.setattr(fsops, "create", broken)
+    result = queuectl("worker", "start", "--drain", code=None)
+    assert result.code != 0
+    assert "nfs4 at /mnt: a network file system" in result.err
+    assert "workers cannot work in" in result.err
+    assert "mount it writable" in result.err

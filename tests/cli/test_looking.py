@@ -361,3 +361,23 @@ def test_logs_of_a_running_job_show_the_output_so_far(queuectl: Commands, busy: 
 def test_logs_of_a_run_that_never_was(queuectl: Commands, logged: SpoolDir) -> None:
     """--attempt with a number that never ran fails and says so."""
     assert "no run 9" in queuectl("logs", "a", "--attempt", "9", code=1).err
+
+
+def test_status_shows_what_arrives_and_what_is_left_alone(queuectl: Commands, spool: SpoolDir) -> None:
+    """A half file is told with its size and quiet time, copies are counted, and named where asked (P6, P11)."""
+    copies = [f"job (conflicted copy {number}).json" for number in range(5)]
+    for name in (*copies, "notes.txt"):
+        write_drop(spool, name, '{"command": "true"}')
+    write_drop(spool, "half.json", '{"command": "tr')
+    result, full = queuectl("status"), queuectl("status", "-v")
+    assert "half.json  15 bytes, last change" in result.out
+    assert "holds 6 files of somebody else, left alone (5 with names of unfinished or conflicting copies)" in result.err
+    assert not all(name in result.err for name in copies)
+    assert all(name in full.err for name in copies)
+    made = queuectl("status", "--json").json
+    assert made["copies"] == {"pending": copies}
+    (row,) = made["arriving"]
+    assert (row["name"], row["size"]) == ("half.json", 15)
+    assert 0 <= row["quiet_s"] < 3600
+    assert "unfinished or conflicting" in queuectl("why", copies[0]).out
+    assert "ends in .json" in queuectl("why", "notes.txt").out

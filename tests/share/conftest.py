@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from queuectl.spool import SpoolDir
-from tests.helpers import make_spool, wait_until
+from tests.helpers import make_spool, names_in, wait_until
 from tests.pool import Witness, queuectl
 from tests.share.rig import Samba, Sshd
+from tests.share.rig_nfs_webdav import Ganesha, WebDav
 
 SETTLE_S = 0.6
 
@@ -62,7 +63,7 @@ class Queue:
 
     def rejected(self) -> list[str]:
         """The names in rejected/, their reasons left out."""
-        return sorted(name for name in os.listdir(self.spool.folder("rejected")) if not name.endswith(".reason.txt"))
+        return sorted(name for name in names_in(self.spool, "rejected") if not name.endswith(".reason.txt"))
 
     def reason(self, name: str) -> str:
         """Why a file was rejected."""
@@ -86,4 +87,18 @@ def samba(queue: Queue, tmp_path: Path) -> Iterator[Samba]:
 def sshd(queue: Queue, tmp_path: Path) -> Iterator[Sshd]:
     """An sshd that leads into its pending/."""
     with Sshd(queue.pending, tmp_path / "sshd") as server:
+        yield server
+
+
+@pytest.fixture
+def nfs(queue: Queue, tmp_path: Path) -> Iterator[Ganesha]:
+    """An NFSv4 server over its pending/."""
+    with Ganesha(queue.pending, tmp_path / "ganesha") as server:
+        yield server
+
+
+@pytest.fixture(params=["rclone", "wsgidav"])
+def webdav(request: pytest.FixtureRequest, queue: Queue, tmp_path: Path) -> Iterator[WebDav]:
+    """A WebDAV server over its pending/, of two kinds."""
+    with WebDav(request.param, queue.pending, tmp_path / "webdav") as server:
         yield server

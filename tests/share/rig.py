@@ -6,6 +6,7 @@ it ends, by process id.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import shutil
@@ -14,6 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -109,11 +111,62 @@ def global_section(folder: Path, port: int) -> str:
 # ------------------------------------------------------------------------------------------------------------ servers
 
 
-class Server:
-    """A server process that stays in the foreground, so that its pid is known."""
+class Cable:
+    """A network of its own (a namespace with a loopback) that can be cut: no FIN, no RST, nothing arrives."""
 
-    def __init__(self, command: list[str], port: int, log: Path) -> None:
+    def __init__(self) -> None:
+        self._enter = need("nsenter", "util-linux")
+        self._ip = need("ip", "iproute2")
+        words = [need("unshare", "util-linux"), "--net", need("cat", "coreutils")]  # which ends with its input
+        self._holder = subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            wait_until(lambda: self._is_apart() or self._holder.poll() is not None)
+            if self._holder.poll() is not None:
+                pytest.skip(f"no network namespace can be made here: {self._holder.communicate()[1].strip()}")
+            self.mend()
+        except BaseException:
+            self.close()
+            raise
+
+    def _is_apart(self) -> bool:
+        return os.readlink(f"/proc/{self._holder.pid}/ns/net") != os.readlink("/proc/self/ns/net")
+
+    def words(self, *command: str) -> list[str]:
+        """The command line that runs a command in there."""
+        return [self._enter, "--target", str(self._holder.pid), "--net", *command]
+
+    def listens(self, port: int) -> bool:
+        """True where somebody in there takes connections."""
+        rows = Path(f"/proc/{self._holder.pid}/net/tcp").read_text().splitlines()[1:]
+        return any(row.split()[1].endswith(f":{port:04X}") and row.split()[3] == "0A" for row in rows)
+
+    def cut(self) -> None:
+        """Pull it out."""
+        subprocess.run(self.words(self._ip, "link", "set", "lo", "down"), check=True, timeout=10)
+
+    def mend(self) -> None:
+        """Put it in again."""
+        subprocess.run(self.words(self._ip, "link", "set", "lo", "up"), check=True, timeout=10)
+
+    def close(self) -> None:
+        """Give the network up."""
+        if self._holder.poll() is None:
+            self._holder.communicate(timeout=10)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+class Server:
+    """A server process that stays in the foreground, so that its pid is known; behind a cable where one is given."""
+
+    def __init__(self, command: list[str], port: int, log: Path, cable: Cable | None = None) -> None:
         self.port = port
+        listens = answers if cable is None else cable.listens
+        command = command if cable is None else cable.words(*command)
         self.log = log
         with log.open("wb") as out:
             self.process = subprocess.Popen(
@@ -124,7 +177,7 @@ class Server:
                 start_new_session=True,  # smbd ends its whole process group when it ends
             )
         try:
-            wait_until(lambda: answers(port) or self.process.poll() is not None, 15)
+            wait_until(lambda: listens(port) or self.process.poll() is not None, 15)
             assert self.process.poll() is None, "it ended at once"
         except AssertionError:
             self.stop()
@@ -181,7 +234,7 @@ def _open_files(pid: int) -> list[str]:
 class Samba(Server):
     """smbd with the `[jobs]` share of docs/shares.md over one folder."""
 
-    def __init__(self, pending: str, folder: Path) -> None:
+    def __init__(self, pending: str, folder: Path, cable: Cable | None = None) -> None:
         smbd = need("smbd", "samba")
         pdbedit = need("pdbedit", "samba")
         folder.mkdir()
@@ -198,7 +251,8 @@ class Samba(Server):
             timeout=30,
         )
         command = [smbd, "--foreground", "--no-process-group", "-s", str(self.config), "-l", str(folder)]
-        super().__init__(command, port, folder / "out")
+        super().__init__(command, port, folder / "out", cable)
+        self._cable = cable
         self._login = folder / "login"
         self._login.write_text(f"username = {self.user}\npassword = {PASSWORD}\n")
 
@@ -212,15 +266,15 @@ class Samba(Server):
         words = [need("smbclient", "smbclient"), "//127.0.0.1/jobs", "-p", str(self.port), "-A", str(self._login)]
         return [*words, "-c", "; ".join(commands)]
 
-    def writer(self, body: Path, name: str, *options: str) -> SmbWriter:
+    def writer(self, body: Path, name: str, *options: str) -> Writer:
         """A client of its own process that writes as Windows programs do; see smb_writer.py."""
         pytest.importorskip("smbprotocol", reason="smbprotocol is not here: pip install smbprotocol")
         words = [sys.executable, str(WRITER), str(self.port), self.user, PASSWORD, str(body), name, *options]
-        return SmbWriter(words)
+        return Writer(words if self._cable is None else self._cable.words(*words))
 
 
-class SmbWriter:
-    """A running smb_writer.py: it tells how far it is, and is told to go on, or killed."""
+class Writer:
+    """A running smb_writer.py or nfs_writer.py: it tells how far it is, and is told to go on, or killed."""
 
     def __init__(self, words: list[str]) -> None:
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -319,6 +373,20 @@ class Sshd(Server):
     @staticmethod
     def _start(*words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+@contextlib.contextmanager
+def mount_sshfs(sshd: Sshd, path: str, folder: Path, *options: str) -> Iterator[Path]:
+    """A folder of the server, mounted with SSHFS as on a producer's machine."""
+    folder.mkdir()
+    words = [need("sshfs", "sshfs"), "-F", str(sshd.client_config), f"jobs:{path}", str(folder), *options]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    if done.returncode != 0 or not os.path.ismount(folder):
+        pytest.skip(f"SSHFS cannot be mounted here: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run([need("fusermount3", "fuse3"), "-u", str(folder)], timeout=30, check=True)
 
 
 def finished(process: subprocess.Popen[str], *allowed: int, timeout: float = 60) -> None:

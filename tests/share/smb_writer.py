@@ -1,7 +1,9 @@
 """A client that writes to an SMB share as Windows programs do, in a process that can be killed.
 
-usage: smb_writer.py PORT USER PASSWORD BODY_FILE NAME [--how plain|explorer] [--as NAME] [--rate BYTES]
+usage: smb_writer.py PORT USER PASSWORD BODY_FILE NAME [--how HOW] [--as NAME] [--rate BYTES]
                      [--stop-at BYTES] [--rest S] [--hold] [--alone] [--count N]
+
+HOW is plain, explorer, rename (from NAME.part), overwrite (half of it, closed, then all of it) or abort (half of it).
 
 Tells on standard output, each with the monotonic nanoseconds: `open`, `stopped`, `last` (byte), `untimed` (the file's
 time could not be set), `written`, `done`. Where it is to hold or to stop, it goes on when its standard input ends.
@@ -46,7 +48,12 @@ def put(args: argparse.Namespace, name: str, data: bytes) -> None:
     """Store one file."""
     share = r"\\127.0.0.1\jobs" + "\\"
     login = {"port": args.port, "username": args.user, "password": args.password}
-    at_first = args.temporary or name
+    at_first = f"{name}.part" if args.how == "rename" else args.temporary or name
+    if args.how in ("overwrite", "abort"):
+        with smbclient.open_file(share + name, mode="wb", buffering=0, share_access="rwd", **login) as half:
+            half.write(data[: len(data) // 2])
+        if args.how == "abort":
+            return
     file = smbclient.open_file(
         share + at_first, mode="wb", buffering=0, share_access="" if args.alone else "rwd", **login
     )
@@ -57,8 +64,8 @@ def put(args: argparse.Namespace, name: str, data: bytes) -> None:
             file.seek(0)
         write(file, data, args.rate, args.stop_at)
         tell("last")
+        threading.Event().wait(args.rest)  # what a client far away takes for the next step
         if args.how == "explorer":
-            threading.Event().wait(args.rest)  # what a client far away takes for it
             try:
                 with SMBFileTransaction(file) as transaction:
                     times = FileBasicInformation()

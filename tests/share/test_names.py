@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import wait_until
-from tests.pool import Pool
+from tests.helpers import names_in, wait_until
+from tests.pool import Pool, queuectl
 from tests.share.conftest import Queue
 from tests.share.rig import Samba
 
@@ -20,7 +21,7 @@ YEAR_2105_AT = 4_260_000_000
 UNFINISHED = {
     "rsync": [".job.json.Xy12Ab", ".~tmp~job.json", "job.json~"],
     "WinSCP, lftp, FileZilla": ["job.json.filepart", ".in.job.json", "job.json.part"],
-    "rclone": ["job.json.a1b2c3d4.partial", "job.rclone1a2b.json", "job.json.conflict1"],
+    "rclone": ["job.json.a1b2c3d4.partial", "job.rclone1a2b.json", "job.json.conflict1", "job.conflict1.json"],
     "Syncthing": [
         ".syncthing.job.json.tmp",
         "~syncthing~job.json.tmp",
@@ -31,9 +32,27 @@ UNFINISHED = {
         "job (Anna's conflicted copy 2026-11-24).json",
         "job_conflict-20261124-031500.json",
         ".job.json.~4d2",
+        "job_conflict-anna-20261124-031500.json",
+        "job (Case Conflict 1).json",
+        "job (case clash from anna).json",
+        "job.json.ocTransferId123.part",
     ],
     "Seafile": ["job (SFConflict anna@example.org 2026-11-24-03-15-00).json"],
-    "browsers": ["job.json.crdownload", "job.json.part", "job.json.download", "Unconfirmed 123456.crdownload"],
+    "Google Drive, pCloud, OneDrive, Resilio, Synology": [
+        "job [Conflict].json",
+        "job [conflicted].json",
+        "~RF1a2b3c.TMP",
+        "job.json.!sync",
+        "job.Conflict.json",
+        "job_NAS_Nov-24-031500-2026_Conflict.json",
+    ],
+    "browsers": [
+        "job.json.opdownload",
+        "job.json.crdownload",
+        "job.json.part",
+        "job.json.download",
+        "Unconfirmed 123456.crdownload",
+    ],
     "editors": [
         ".job.json.swp",
         "#job.json#",
@@ -49,6 +68,8 @@ UNFINISHED = {
     "Windows": ["desktop.ini", "Thumbs.db", "job.json.lnk", "job.tmp"],
     "NFS, SMB, FUSE": [".nfs000000000012ab34", ".smbdeleteAAA1b2c3", ".fuse_hidden0000001200000001"],
 }
+# Of the desktop, or no file of a job's at all: left alone and counted as somebody else's.
+NO_COPIES = [".DS_Store", ".apdisk", "4913", "Thumbs.db", "desktop.ini"]
 NAMES = sorted({name for kind in UNFINISHED.values() for name in kind})
 
 
@@ -62,9 +83,12 @@ def test_unfinished_and_conflict_names_never_run_and_are_left_alone(queue: Queue
         assert pool.wait() == 0
     queue.ran_once("real", sent=body)
     queue.nothing_else_ran("real")
-    assert sorted(os.listdir(queue.pending)) == NAMES
+    assert sorted(names_in(queue.spool, "pending")) == NAMES
     assert all(Path(queue.pending, name).read_bytes() == body.read_bytes() for name in NAMES)
     assert queue.rejected() == []
+    told = json.loads(queuectl(queue.spool, "status", "--json"))
+    assert told["foreign"]["pending"] == NAMES
+    assert sorted(set(NAMES) - set(told["copies"]["pending"])) == NO_COPIES
     print(f"{len(NAMES)} names")
 
 
@@ -77,7 +101,7 @@ def test_such_names_put_beside_a_running_pool_never_run(queue: Queue, samba: Sam
         samba.smbclient(*[f'put "{body}" "{name}"' for name in by_smb], f'put "{body}" real.json')
         queue.ran_once("real", sent=body)
     queue.nothing_else_ran("real")
-    assert sorted(os.listdir(queue.pending)) == by_smb
+    assert sorted(names_in(queue.spool, "pending")) == by_smb
     assert queue.rejected() == []
     print(f"{len(by_smb)} names")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from tests.helpers import wait_until
 from tests.pool import Pool, queuectl
 from tests.share.conftest import Queue
-from tests.share.rig import Sshd, finished, need
+from tests.share.rig import Sshd, finished, mount_sshfs, need
 
 pytestmark = pytest.mark.share
 
@@ -134,14 +133,8 @@ def test_a_killed_rsync_leaves_no_run(queue: Queue, sshd: Sshd) -> None:
 @pytest.fixture
 def mounted(queue: Queue, sshd: Sshd, tmp_path: Path) -> Iterator[Path]:
     """pending/, mounted with SSHFS as on a producer's machine."""
-    folder = tmp_path / "mounted"
-    folder.mkdir()
-    words = [need("sshfs", "sshfs"), "-F", str(sshd.client_config), f"jobs:{sshd.pending}", str(folder)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
-    if done.returncode != 0 or not os.path.ismount(folder):
-        pytest.skip(f"SSHFS cannot be mounted here: {done.stderr.strip()}")
-    yield folder
-    subprocess.run([need("fusermount3", "fuse3"), "-u", str(folder)], timeout=30, check=True)
+    with mount_sshfs(sshd, sshd.pending, tmp_path / "mounted") as folder:
+        yield folder
 
 
 def test_files_through_sshfs_run_once(queue: Queue, mounted: Path) -> None:

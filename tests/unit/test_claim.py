@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from queuectl import config, fsops, job, names, record
-from queuectl.claim import Declined
+from queuectl.claim import WRITER_S, Declined
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.rejects import RejectedFiles
 from queuectl.settle import Claimed
@@ -64,6 +64,31 @@ def test_claim_is_exclusive(desk: Desk, other_desk: Desk) -> None:
     name = desk.enqueue(id="job1")
     desk.start(name)
     assert other_desk.decline(name).why == "gone"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who writes")
+@pytest.mark.parametrize("document", [JOB, [JOB, JOB]], ids=["one", "many"])
+def test_whole_drop_is_left_to_its_writer_for_a_moment(desk: Desk, document: object) -> None:
+    """The last step of a copy finds its file: a drop is not taken from a writer that was at it within the second."""
+    desk.drop("job1.json", document)
+    path = Path(desk.spool.path(PENDING, "job1.json"))
+    with path.open("r+b"):
+        desk.clock.now_at = path.stat().st_ctime + WRITER_S - 0.01
+        assert desk.decline("job1.json").why == "open"
+        assert listing(desk.spool) == {"pending": ["job1.json"]}
+    assert isinstance(desk.claim("job1.json"), Claimed) == isinstance(document, dict)
+    assert listing(desk.spool) != {"pending": ["job1.json"]}
+
+
+@posix_only
+@pytest.mark.parametrize("since_s", [WRITER_S, -5])
+def test_drop_that_is_held_open_runs_all_the_same(desk: Desk, since_s: float) -> None:
+    """JSON proves itself: a handle that nobody closes, and a clock that was set back, hold up nothing (P1)."""
+    desk.drop("job1.json", JOB)
+    path = Path(desk.spool.path(PENDING, "job1.json"))
+    desk.clock.now_at = path.stat().st_ctime + since_s
+    with path.open("r+b"):
+        desk.start("job1.json")
 
 
 def test_busy_stripe_declines(desk: Desk, other_desk: Desk) -> None:

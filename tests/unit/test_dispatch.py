@@ -113,3 +113,21 @@ def test_names_of_a_worker_that_is_gone_keep_their_order(spool: SpoolDir, clock:
     assert taken == ["job0.json", "job1.json", "job2.json"]
     dispatch.lose(slot)
     assert [feeder.take() for _ in range(4)] == ["job0.json", "job1.json", "job2.json", "job3.json"]
+
+
+def test_a_name_whose_writer_is_at_it_comes_again_soon(spool: SpoolDir, clock: FakeClock) -> None:
+    """A writer that closes at once costs 2 ms, and one that does not is asked after every 50 ms."""
+    slot, dispatch = _one_worker(spool, clock)
+    dispatch.add(["a.json"])
+    waits_ms = []
+    for _ in range(8):
+        dispatch.feed(careful=False)
+        dispatch.passed(slot, "a.json", Declined("open"))
+        again_s = dispatch.next_s()
+        assert again_s is not None
+        assert not dispatch.empty
+        waits_ms.append(round((again_s - clock.monotonic()) * 1000))
+        clock.advance(again_s - clock.monotonic())
+    assert waits_ms == [2, 4, 8, 16, 32, 50, 50, 50]
+    dispatch.feed(careful=False)
+    assert list(slot.outstanding) == ["a.json"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from queuectl import doctor, fsops, probes
+from queuectl import doctor, fsops, probes, volume
 from queuectl.clock import Clock
 from queuectl.doctor import FAIL, OK, WARN, Line
 from queuectl.lifecycle import DLQ
@@ -232,3 +232,22 @@ def test_worst_is_the_worst() -> None:
     """One failure makes the whole a failure, one warning a warning."""
     ok, warn, fail = (Line("x", level, "") for level in (OK, WARN, FAIL))
     assert [doctor.worst(lines) for lines in ([ok], [ok, warn], [fail, warn, ok], [])] == [OK, WARN, FAIL, OK]
+
+
+def test_a_pool_on_a_share_is_told_and_what_it_needs_is_tried_out(
+    spool: SpoolDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a local disk nothing is looked at; elsewhere exclusive create, rename and locks are tried before jobs run."""
+
+    def look() -> list[Line]:
+        return doctor.before_start(spool, clock=Clock(), rng=random.Random(1))
+
+    assert look() == []
+    monkeypatch.setattr(volume, "of", lambda _path: Volume("fuse.sshfs", "/mnt", NETWORK))
+    before = contents(spool)
+    found = {line.name: line.level for line in look()}
+    assert (found["file_system"], found["create"], found["rename"], found["locks"]) == (WARN, OK, OK, OK)
+    assert "watch" not in found
+    assert contents(spool) == before
+    refuse(monkeypatch, "create", errno.EROFS)
+    assert doctor.worst(look()) == FAIL

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,37 @@ def test_read_gives_content_and_signature(tmp_path: Path) -> None:
     assert content.sig == fsops.sig_of(str(path))
     path.write_bytes(b"abcd")
     assert content.sig != fsops.sig_of(str(path))
+
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who writes")
+
+
+@linux_only
+def test_a_writer_is_seen_for_as_long_as_it_has_the_file_open(tmp_path: Path) -> None:
+    """Open for writing is told with the time of the last change; open for reading, closed and missing are nothing."""
+    path = tmp_path / "x"
+    assert fsops.written_at(str(path)) is None
+    with path.open("wb", buffering=0) as file:
+        file.write(b"abc")
+        assert fsops.written_at(str(path)) == os.stat(path).st_ctime
+        os.utime(path, (0, 4_260_000_000))  # a time of 2105, as NFS clients leave for an instant
+        assert fsops.written_at(str(path)) == os.stat(path).st_ctime < 4_260_000_000
+    with path.open("rb"):
+        assert fsops.written_at(str(path)) is None
+
+
+@linux_only
+def test_a_writer_that_comes_while_we_ask_costs_neither_of_us_anything(tmp_path: Path) -> None:
+    """The signal that a broken lease sends ends nobody, and the writer's open goes through."""
+    path = tmp_path / "x"
+    path.write_bytes(b"")
+    code = f"for _ in range(3000): open({str(path)!r}, 'ab').close()"
+    started = time.monotonic()
+    with subprocess.Popen([sys.executable, "-S", "-c", code]) as writer:
+        while writer.poll() is None:
+            fsops.written_at(str(path))
+    assert writer.returncode == 0
+    assert time.monotonic() - started < 20  # a lease that was kept holds a writer up for 45 s
 
 
 def test_read_of_a_large_file_reads_nothing(tmp_path: Path) -> None:

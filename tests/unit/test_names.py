@@ -166,6 +166,15 @@ def test_names_that_are_no_jobs(file_name: str) -> None:
         "a (Ann's conflicted copy 2027-01-15).json",
         "a (conflicted copy 2027-01-15 080000).json",
         "a (SFConflict ann@example.org 2027-01-15-08-00-00).json",
+        "a_conflict-ann-20270115-080000.json",
+        "a (Case Conflict 1).json",
+        "a (case clash from ann).json",
+        "a [Conflict].json",
+        "a [conflicted].json",
+        "a.conflict1.json",
+        "a.Conflict.jsonl",
+        "a_NAS_Jan-15-080000-2027_Conflict.json",
+        "a.json.opdownload",
         "a_conflict-20270115-080000.json",
         "a.tmpAb12.json",
         "a.json.reason.txt",
@@ -179,10 +188,31 @@ def test_names_that_clients_use_while_they_write_are_left_alone(file_name: str) 
     assert names.parse(file_name) is None
 
 
-@pytest.mark.parametrize("file_name", ["template.json", "a.tmpl.v2.json", "lock.json", "backup.json", "partial.json"])
+@pytest.mark.parametrize(
+    "file_name",
+    [
+        "template.json",
+        "a.tmpl.v2.json",
+        "lock.json",
+        "backup.json",
+        "partial.json",
+        "resolve_conflict.json",
+        "conflict.json",
+        "a-LAPTOP.json",
+        "a (1).json",
+    ],
+)
 def test_ordinary_names_are_not_taken_for_temporary(file_name: str) -> None:
     """A job whose name only reminds of a temporary file runs."""
     assert names.parse(file_name) is not None
+
+
+def test_copies_are_told_from_other_strangers() -> None:
+    """Names of unfinished and conflicting copies are counted; a desktop's own files and texts are not among them."""
+    assert all(
+        map(names.is_copy, ["a.json.sb-1a2b-Xy", "a.json___jb_tmp___", "a.jsonl.part", ".a.json.Xy", "~$a.json"])
+    )
+    assert not any(map(names.is_copy, [".DS_Store", "Thumbs.db", "notes.txt", "a.json", "a.jsonl"]))
 
 
 def test_batch_names() -> None:

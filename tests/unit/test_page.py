@@ -9,6 +9,7 @@ import pytest
 
 from queuectl import metrics, page, theme
 from queuectl.snapshot import (
+    ArrivingRow,
     DueRow,
     FailureRow,
     Finish,
@@ -54,7 +55,9 @@ def snapshot_of(text: str = "plain", **facts: object) -> Snapshot:
         failures=(FailureRow(text, NOON_AT - 5, 4, text, text, (text, text)),),
         dues=(DueRow(text, NOON_AT + 8, 1, 3, text),),
         refusals=(RefusalRow(text, text, NOON_AT - 9),),
-        foreign={"pending": 1},
+        foreign={"pending": 3},
+        copies={"pending": 2},
+        arriving=(ArrivingRow(text, 123_456, NOON_AT - 4, text), ArrivingRow(text, 12, None, text)),
         finishes=(Finish(NOON_AT - 20, 0.5, True), Finish(NOON_AT - 5, 2.0, False)),
     )
     return made._replace(**facts)
@@ -165,11 +168,19 @@ def test_odd_numbers_are_no_trouble() -> None:
     assert metrics.text(found).endswith("\n")
 
 
+def test_what_is_on_its_way_or_left_alone_is_shown() -> None:
+    """A half file with its size and how long it has been quiet, and how many names are of copies (P6, P11)."""
+    made = page.render(snapshot_of(), advice=NO_ADVICE)
+    assert "123 KB" in made
+    assert "12 bytes" in made
+    assert "holds 3 files of somebody else, left alone: 2 with names of unfinished or conflicting copies." in made
+
+
 def test_empty_queue_has_a_page() -> None:
     """Nothing to show is no reason to fail."""
     empty = Snapshot(
         "/srv/spool", NOON_AT, True, None, dict.fromkeys(("pending", "running", "done", "dlq", "rejected"), 0),
-        0, 0, 0, None, None, "", None, None, (), (), (), (), (), {}, (),
+        0, 0, 0, None, None, "", None, None, (), (), (), (), (), {}, {}, (), (),
     )  # fmt: skip
     made = page.render(empty, advice=NO_ADVICE)
     assert "No workers run." in made

@@ -40,6 +40,8 @@ def a_bit_of_everything(desk: Desk) -> None:
     write_drop(desk.spool, "bad.json", "{", REJECTED)
     write_drop(desk.spool, "bad.json.reason.txt", "Rejected 2027-01-15T08:00:00Z\nWhy: no JSON\n", REJECTED)
     write_drop(desk.spool, "photo.jpg", b"\xff", PENDING)
+    write_drop(desk.spool, "next (conflicted copy 2027-01-15).json", b"{}", PENDING)
+    write_drop(desk.spool, "half.json", '{"command": "tr', PENDING)
     Path(desk.spool.log_path("dead", 1)).write_text("first\n10%\r50%\rbroken\n\nlast\n")
 
 
@@ -59,7 +61,9 @@ def test_snapshot_agrees_with_status(desk: Desk) -> None:
         "oldest_since",
     ):
         assert getattr(found, name) == getattr(status, name), name
-    assert found.foreign == {state: len(listed) for state, listed in status.foreign.items()} == {PENDING: 1}
+    assert found.foreign == {state: len(listed) for state, listed in status.foreign.items()} == {PENDING: 2}
+    assert found.copies == {state: len(listed) for state, listed in status.copies.items()} == {PENDING: 1}
+    assert list(found.arriving) == status.arriving != []
 
 
 def test_rows_tell_what_is_in_the_records(desk: Desk) -> None:

@@ -112,3 +112,9 @@ def test_space_is_counted(tmp_path: Path) -> None:
     assert 0 < found.free_bytes <= found.total_bytes
     if found.free_files is not None and found.total_files is not None:
         assert 0 < found.free_files <= found.total_files
+
+
+def test_events_are_relied_on_where_no_other_machine_writes() -> None:
+    """Changes by others of a network, a host or a user-space program make no events (P8)."""
+    natures = (volume.LOCAL, volume.REMOVABLE, volume.MEMORY, volume.NETWORK, volume.USERSPACE, volume.SHARED)
+    assert [volume.tells_events(nature) for nature in (*natures, volume.UNKNOWN)] == [True] * 3 + [False] * 4

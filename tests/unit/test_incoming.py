@@ -1,0 +1,59 @@
+"""incoming: files that are not whole yet, as they are shown."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from queuectl import incoming
+from queuectl.lifecycle import PENDING
+from queuectl.spool import SpoolDir
+from tests.helpers import NOON_AT, write_drop
+
+HALF = '{"command": "tr'
+YEAR_2105_AT = 4_260_000_000
+
+
+def test_what_is_not_whole_is_found_among_what_is(spool: SpoolDir) -> None:
+    """Half files and files of lines are told with their size; jobs, gone names and folders are not."""
+    write_drop(spool, "half.json", HALF)
+    write_drop(spool, "whole.json", {"command": "true"})
+    write_drop(spool, "lines.jsonl", '{"command": "true"}\n')
+    write_drop(spool, "large.json", b" " * (1 << 20) + b"{}")
+    write_drop(spool, "20270115-080000-000000-aaaa.json", HALF)
+    Path(spool.path(PENDING, "folder.json")).mkdir()
+    found = incoming.look(spool, [*spool.waiting_names(), "gone.json"], NOON_AT)
+    assert [(row.name, row.size) for row in found] == [
+        ("half.json", 15),
+        ("large.json", (1 << 20) + 2),
+        ("lines.jsonl", 20),
+    ]
+    assert "not whole JSON" in found[0].why
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows tells the time of the last change only by one that is set")
+def test_quiet_time_is_by_the_time_that_nobody_can_set(spool: SpoolDir) -> None:
+    """A file's time of 2105 or of 1970 does not show; nor does a clock that was set back make a time negative."""
+    path = write_drop(spool, "half.json", HALF)
+    for set_at in (YEAR_2105_AT, 0):
+        os.utime(path, (set_at, set_at))
+        changed_at = path.stat().st_ctime
+        (row,) = incoming.look(spool, ["half.json"], changed_at + 7)
+        assert row.changed_at == changed_at
+    for ahead_s, told_at in ((1.0, changed_at - 1), (60.0, None)):
+        (row,) = incoming.look(spool, ["half.json"], changed_at - ahead_s)
+        assert row.changed_at == told_at
+
+
+def test_a_bounded_number_is_asked(spool: SpoolDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many drops wait, some hundreds are looked at, and some megabytes read."""
+    for number in range(5):
+        write_drop(spool, f"half-{number}.json", HALF)
+    waiting = sorted(os.listdir(spool.folder(PENDING)))
+    monkeypatch.setattr(incoming, "LOOK_AT_MOST", 3)
+    assert len(incoming.look(spool, [name for name in waiting if name.startswith("half")], NOON_AT)) == 3
+    monkeypatch.setattr(incoming, "_READ_AT_MOST", 2 * len(HALF))
+    assert len(incoming.look(spool, [name for name in waiting if name.startswith("half")], NOON_AT)) == 2
