@@ -21,11 +21,12 @@ LAYERS = (
     """errors exits printable times names retry job record lifecycle inboxes templates config service snapshot chart
     theme page metrics""",
     "clock fsops locks volume",
-    "doorbell spool setup trust executor executor_posix executor_windows watch output lease pools cancels",
-    "intake producer rejects errortext batch settle claim arrivals",
+    """doorbell spool setup trust executor executor_posix executor_windows watch output lease pools cancels inboxdir
+    inboxstate""",
+    "intake producer rejects errortext batch settle claim arrivals admission handover owed reception",
     """api cancelling editing report survey endings tail reasons chronicle figures findings leftovers faults mending
     examine check probes doctor""",
-    "worker feeder rescue retention dashboard forked slots dispatch stopping aftermath hooks",
+    "worker feeder rescue retention dashboard forked slots dispatch stopping aftermath hooks receiver receivers",
     "supervisor",
     "cli",
 )
