@@ -13,7 +13,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 
-from queuectl import config, fsops, names, probes, trust, volume
+from queuectl import config, fsops, inboxstate, names, probes, trust, volume
 from queuectl.clock import Clock
 from queuectl.errors import InvalidSettingsError, SpoolUnavailableError, UntrustedSpoolError
 from queuectl.lifecycle import PENDING
@@ -64,6 +64,7 @@ def examine(spool: SpoolDir, *, clock: Clock, rng: random.Random, environment: M
     yield folders_line(spool)
     yield settings_line(spool)
     yield trust_line(spool)
+    yield from inbox_lines(spool)
     yield volume_line(volume.of(spool.root))
     yield sync_line(volume.sync_client(spool.root, environment))
     yield one_file_system_line(spool)
@@ -189,6 +190,19 @@ def trust_line(spool: SpoolDir) -> Line:
 
 
 # ------------------------------------------------------------------------------------------------------ file system
+
+
+def inbox_lines(spool: SpoolDir) -> Iterator[Line]:
+    """A line for each inbox, by what its receiver told last: the inbox itself may hang, so it is not looked at."""
+    for state in inboxstate.read_all(spool):
+        seen = f"; listed {state.listed_at}" if state.listed_at else ""
+        text = f"inbox {state.owner}, {state.path}: {inboxstate.sentence(state)}{seen}"
+        if state.trouble:
+            yield Line(
+                f"inbox {state.owner}", WARN, text, "make the folder, or mount it; the receiver goes on by itself"
+            )
+        else:
+            yield Line(f"inbox {state.owner}", OK, text)
 
 
 def volume_line(found: Volume) -> Line:

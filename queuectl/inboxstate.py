@@ -38,6 +38,8 @@ class InboxState(msgspec.Struct, frozen=True, kw_only=True):
     """When it was listed last, RFC 3339; "" where it never could be."""
     waiting: int = 0
     """Files that are to be taken in yet."""
+    next: tuple[str, ...] = ()
+    """Some of those, by name."""
     arriving: int = 0
     rows: tuple[ArrivingFile, ...] = ()
     """Some of those that arrive."""
@@ -98,3 +100,15 @@ def sentence(state: InboxState) -> str:
     if state.left_alone:
         parts.append(f"{state.left_alone} left alone")
     return "; ".join(parts) or "nothing waits in it"
+
+
+def without_texts(state: InboxState) -> InboxState:
+    """The same without names of files; of trouble only that there is some."""
+    trouble = "it cannot be used now" if state.trouble else ""
+    return msgspec.structs.replace(state, rows=(), next=(), foreign=(), trouble=trouble)
+
+
+def document(state: InboxState) -> dict[str, object]:
+    """The state as it is shown to programs: the keys of status.json's rows, and the files."""
+    made: dict[str, object] = msgspec.to_builtins(state)
+    return {**made, "text": sentence(state)}

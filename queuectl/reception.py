@@ -140,19 +140,19 @@ class Reception:
 
     # ------------------------------------------------------------------------------------------------- taking in
 
-    def _take(self, box: InboxDir, jobs: list[str], published: list[str]) -> tuple[int, str]:
-        """Look at what lies there; how many are left for later, and which limit keeps them."""
+    def _take(self, box: InboxDir, jobs: list[str], published: list[str]) -> tuple[list[str], str]:
+        """Look at what lies there; those that are left for later, and which limit keeps them."""
         there = set(jobs)
         self._arriving = {name: item for name, item in self._arriving.items() if name in there}
         room, limit = self._room() if jobs else (0, "")
-        left = 0
+        left: list[str] = []
         for name in jobs:
             if name in self._arriving and self._is_as_it_was(box, name):
                 continue
             if len(published) >= min(room, _AT_ONCE) or (
                 name not in self._arriving and len(self._arriving) >= _WATCHED_AT_MOST
             ):
-                left += 1
+                left.append(name)
                 continue
             try:
                 if taken := self._take_one(box, name):
@@ -321,7 +321,7 @@ class Reception:
 
     # ---------------------------------------------------------------------------------------------------- the state
 
-    def _as_seen(self, found: Listing, left: int, held_back: str, published: int) -> InboxState:
+    def _as_seen(self, found: Listing, left: list[str], held_back: str, published: int) -> InboxState:
         now_s = self._clock.monotonic()
         open_files = [(name, item) for name, item in self._arriving.items() if item.kind != "foreign"]
         foreign = [*found.foreign, *(name for name, item in self._arriving.items() if item.kind == "foreign")]
@@ -334,7 +334,8 @@ class Reception:
             path=self._path,
             mode=self._inbox.mode,
             listed_at=times.to_text(self._clock.now()),
-            waiting=left,
+            waiting=len(left),
+            next=tuple(left[: inboxstate.ROWS]),
             arriving=len(open_files),
             rows=rows,
             held_back=held_back,

@@ -11,8 +11,9 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl import fsops, names, record, times
+from queuectl import fsops, inboxstate, names, record, times
 from queuectl.errors import DamagedRecordError
+from queuectl.inboxstate import InboxState
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.spool import REASON_ENDING, SpoolDir
 
@@ -95,6 +96,8 @@ class Status(NamedTuple):
     """The newest rejected files, newest first."""
     foreign: dict[str, list[str]]
     """Files that are no job's, by folder; left alone."""
+    inboxes: list[InboxState]
+    """What the receivers of the inboxes told last."""
 
     @property
     def workers(self) -> int:
@@ -144,6 +147,7 @@ def collect(spool: SpoolDir, *, now_at: float) -> Status:
         ],
         refusals=[refusal(spool, name) for name in newest_refused(spool, refused, _SHOWN)],
         foreign={state: found for state, found in foreign.items() if found},
+        inboxes=inboxstate.read_all(spool),
     )
 
 

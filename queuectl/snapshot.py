@@ -75,6 +75,22 @@ class RefusalRow(NamedTuple):
     rejected_at: float | None
 
 
+class InboxRow(NamedTuple):
+    """An inbox as its receiver saw it when it listed it last: files by what is to become of them."""
+
+    owner: str
+    path: str
+    listed_at: str
+    waiting: int
+    arriving: int
+    held_back: str
+    rejected: int
+    left_alone: int
+    trouble: str
+    text: str
+    """All of that in a sentence."""
+
+
 class Finish(NamedTuple):
     """A job that ended: when, how long its last run took, and whether it ended well."""
 
@@ -117,6 +133,7 @@ class Snapshot(NamedTuple):
     """Files that are no job's, by folder."""
     finishes: tuple[Finish, ...]
     """The newest jobs in done/ and dlq/ that ran, oldest first."""
+    inboxes: tuple[InboxRow, ...] = ()
 
     @property
     def workers(self) -> int:
@@ -155,7 +172,11 @@ def pace(finishes: Sequence[Finish]) -> Pace:
 
 def is_same(one: Snapshot, other: Snapshot) -> bool:
     """True where two snapshots tell the same, whenever they were taken."""
-    return one._replace(taken_at=0.0) == other._replace(taken_at=0.0)
+    return _timeless(one) == _timeless(other)
+
+
+def _timeless(found: Snapshot) -> Snapshot:
+    return found._replace(taken_at=0.0, inboxes=tuple(row._replace(listed_at="") for row in found.inboxes))
 
 
 def document(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
@@ -185,6 +206,7 @@ def document(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
         "failures": [{**row._asdict(), "ended_at": _text(row.ended_at)} for row in found.failures],
         REJECTED: [{**row._asdict(), "rejected_at": _text(row.rejected_at)} for row in found.refusals],
         "foreign": found.foreign,
+        "inboxes": [row._asdict() for row in found.inboxes],
         "finished": speed._asdict(),
         "next": {"command": advice[0], "why": advice[1]},
     }

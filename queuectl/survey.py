@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple, TypeVar
 
-from queuectl import fsops, lease, names, record, report
+from queuectl import fsops, inboxstate, lease, names, record, report
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import COUNTED, DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.snapshot import (
@@ -20,6 +20,7 @@ from queuectl.snapshot import (
     DueRow,
     FailureRow,
     Finish,
+    InboxRow,
     PoolRow,
     RefusalRow,
     RunRow,
@@ -81,7 +82,7 @@ class Survey:
         """What differs after a file came, went or was renamed: a few stats."""
         spool = self._spool
         folders = [spool.folder(state) for state in (PENDING, RUNNING, DONE, DLQ, REJECTED)]
-        return tuple(fsops.sig_of(path) for path in (*folders, spool.pool_dir, spool.paused_path))
+        return tuple(fsops.sig_of(path) for path in (*folders, spool.pool_dir, spool.inbox_dir, spool.paused_path))
 
     def look(self, now_at: float) -> Steps[Snapshot]:
         """Take a snapshot; each step is a millisecond or few (of a local disk).
@@ -130,7 +131,29 @@ class Survey:
             refusals=refusals,
             foreign={state: listing.foreign for state, listing in counted if listing.foreign},
             finishes=tuple(finishes[-ROWS:]),
+            inboxes=self._inboxes(),
         )
+
+    def _inboxes(self) -> tuple[InboxRow, ...]:
+        rows = []
+        for state in inboxstate.read_all(self._spool)[:ROWS]:
+            if not self._is_full:
+                state = inboxstate.without_texts(state)
+            rows.append(
+                InboxRow(
+                    state.owner,
+                    state.path,
+                    state.listed_at,
+                    state.waiting,
+                    state.arriving,
+                    state.held_back,
+                    state.rejected,
+                    state.left_alone,
+                    state.trouble,
+                    inboxstate.sentence(state),
+                )
+            )
+        return tuple(rows)
 
     # ---------------------------------------------------------------------------------------------------- listings
 

@@ -111,7 +111,8 @@ def drain(
     """Example: queuectl drain && echo all done
 
     Wait until nothing waits and nothing runs. Jobs that wait for a retry or for their time are waited for too. It
-    starts no workers: `queuectl worker start --drain` does, and ends with them.
+    starts no workers: `queuectl worker start --drain` does, and ends with them. While workers run, what lies in the
+    inboxes is waited for too.
     """
     from queuectl.times import parse_duration
 
@@ -121,7 +122,8 @@ def drain(
     except ValueError as error:
         raise WrongUsageError(f"--timeout: {error}", hint="write 30m or 2h") from error
     began_s = told_s = time.monotonic()
-    while (waiting := _waiting(spool)) or spool.folder.job_names(RUNNING):
+    began_at = time.time()
+    while (waiting := _waiting(spool) + _in_inboxes(spool, began_at)) or spool.folder.job_names(RUNNING):
         now_s = time.monotonic()
         if limit_s is not None and now_s - began_s >= limit_s:
             raise QueuectlError(f"the time is up: {count_of(waiting, 'job')} waiting")
@@ -131,6 +133,28 @@ def drain(
         time.sleep(_LOOK_S)
     counts = spool.counts()
     output.message(f"nothing waits and nothing runs; {counts.done} done, {counts.dlq} dead")
+
+
+# A receiver tells of its inbox at least every 10 s.
+_HANGS_S = 30.0
+
+
+def _in_inboxes(spool: Spool, since_at: float) -> int:
+    """Files in inboxes that are to be taken in, by what their receivers told since then; without workers there are none.
+
+    An inbox that was not listed since counts as one file, unless it cannot be reached or seems to hang.
+    """
+    from queuectl import inboxstate, report
+
+    states = inboxstate.read_all(spool.folder)
+    if not states or not report.live_pools(spool.folder):
+        return 0
+    count = 0
+    for state in states:
+        listed_at = report.instant(state.listed_at)
+        is_old = (listed_at is None or listed_at < since_at) and time.time() < since_at + _HANGS_S
+        count += 0 if state.trouble else state.waiting + state.arriving + is_old
+    return count
 
 
 def _waiting(spool: Spool) -> int:

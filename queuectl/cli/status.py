@@ -7,16 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from queuectl import report
+from queuectl import inboxstate, report
 from queuectl.cli import context, group, output
 from queuectl.cli.jobs import text
 from queuectl.cli.output import ago, count_of, line, paint, safe
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.report import Status
+from queuectl.times import format_duration
 
 app = group.new_app()
 
 _TEXT_CHARS = 100
+_FILES_SHOWN = 3
 
 
 @app.command()
@@ -35,6 +37,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
     _print_runs(found)
     _print_soon(found)
     _print_failures(found)
+    _print_inboxes(found)
     _print_foreign(found)
     advice = report.advise(found)
     if advice.command:
@@ -110,6 +113,22 @@ def _print_failures(found: Status) -> None:
         line(f"  ... and {more} more: queuectl dlq list")
 
 
+def _print_inboxes(found: Status) -> None:
+    if not found.inboxes:
+        return
+    line()
+    line("inboxes:")
+    for state in found.inboxes:
+        listed_at = report.instant(state.listed_at)
+        seen = f"listed {ago(listed_at, found.now_at)}" if listed_at is not None else "never listed"
+        gone = "" if found.pools else "; no workers run, so nothing is taken in"
+        words = safe(inboxstate.sentence(state))
+        line(f"  {safe(state.owner)}  {paint(words, 'yellow') if state.trouble else words}  ({seen}{gone})")
+        for row in state.rows[:_FILES_SHOWN]:
+            quiet = format_duration(round(row.quiet_s))
+            line(f"    {safe(row.name)}  {row.size} bytes, unchanged for {quiet}: {_short(row.why)}")
+
+
 def _print_foreign(found: Status) -> None:
     for state, listed in found.foreign.items():
         names = ", ".join(safe(name) for name in listed[:3]) + (", ..." if len(listed) > 3 else "")
@@ -153,5 +172,6 @@ def _as_json(found: Status) -> dict[str, Any]:
         "failures": [{**each._asdict(), "ended_at": text(each.ended_at)} for each in found.failures],
         "rejected": [{**each._asdict(), "rejected_at": text(each.rejected_at)} for each in found.refusals],
         "foreign": found.foreign,
+        "inboxes": [inboxstate.document(state) for state in found.inboxes],
         "next": {"command": advice.command, "why": advice.why},
     }
