@@ -140,7 +140,7 @@ _HANGS_S = 30.0
 
 
 def _in_inboxes(spool: Spool, since_at: float) -> int:
-    """Files in inboxes that are to be taken in, by what their receivers told since then; without workers there are none.
+    """Files in inboxes that are to be taken in, by what their receivers told since then; 0 without workers.
 
     An inbox that was not listed since counts as one file, unless it cannot be reached or seems to hang.
     """
