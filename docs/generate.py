@@ -36,6 +36,36 @@ Each pool starts its own: for the jobs that it ran, and `on_idle` when it has ru
 waits (also for a later time) or runs. A pool that ends waits for its hooks, up to 30 seconds, or 3 where it was
 stopped. None is owed: what a killed pool had not started is not made up for.
 """.splitlines()
+INBOXES = """\
+## Inboxes
+
+An inbox is a folder outside the spool, on any file system (a share, another disk), whose files are taken in while
+workers run. `pending/` then stays the workers' own. At the end of `queuectl.toml`, once for each:
+
+```toml
+[[inbox]]
+path = "/srv/drop/anna"
+mode = "trusted"
+```
+
+| key | default | meaning |
+|---|---|---|
+| `path` | | the folder; from the spool's root where it is not absolute |
+| `mode` | | what its files may say. `trusted`: anything, so only who may run commands as the workers' user may write there. `templates`: the name of one of `[commands]` and what to fill in. `signed`: a job that a key signed |
+| `owner` | the folder's name | whose jobs these are |
+| `tags` | none | tags for its jobs that bring none |
+| `settle_s` | the setting above; 120 on shares | how long a file that is not whole may be quiet before it is refused |
+| `receipts` | `true` | a job that is dead leaves `NAME.failed.txt` in the inbox |
+| `done_receipts` | `false` | a job that is done leaves `NAME.done.txt` |
+| `max_bytes` | `1048576` | the largest file |
+| `max_waiting` | `1000` | so many of its jobs wait in the spool; more files stay in the inbox until some have run |
+| `max_per_minute` | `0` | so many files are taken in within a minute; 0 is no limit |
+| `keys` | | `signed`: the folder with the keys |
+
+One job a file, `NAME.json`. What cannot be a job is renamed in the inbox to `NAME.json.rejected`, with a text beside it
+that says why; corrected there, it is taken in by itself. `queuectl status` tells what waits in each inbox, what still
+arrives and what holds files back; `queuectl why NAME` says it of one file.
+""".splitlines()
 
 
 def commands() -> Iterator[tuple[str, Any]]:
@@ -81,7 +111,7 @@ def settings_text() -> str:
         f"| `{setting.name}` | `{config.show(setting.default)}` | {setting.allowed} | {setting.meaning} |"
         for setting in config.SETTINGS
     ]
-    lines += ["", *HOOKS]
+    lines += ["", *HOOKS, "", *INBOXES]
     return "\n".join(lines) + "\n"
 
 

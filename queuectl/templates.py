@@ -74,6 +74,19 @@ def parse(section: object, *, path: str) -> dict[str, Command]:
     return commands
 
 
+def example() -> list[str]:
+    """A command as it is written in a settings file, each line commented out, with what it means."""
+    return [
+        '# Commands that jobs of an inbox with mode = "templates" may name, and fill in where it says so.',
+        "# [commands.resize]",
+        '# argv = ["/usr/bin/convert", "{in}", "-resize", "{size}", "{out}"]',
+        "# [commands.resize.params]",
+        '# in = { type = "path", under = "/srv/in", exists = true }',
+        '# size = { type = "match", pattern = "[0-9]{1,4}x[0-9]{1,4}" }',
+        '# out = { type = "path", under = "/srv/out" }',
+    ]
+
+
 def _check(path: str, name: str, command: Command) -> None:
     key = f"{SECTION}.{name}"
     if not _NAME.fullmatch(name):

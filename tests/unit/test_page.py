@@ -12,6 +12,7 @@ from queuectl.snapshot import (
     DueRow,
     FailureRow,
     Finish,
+    InboxRow,
     PoolRow,
     RefusalRow,
     RunRow,
@@ -55,6 +56,7 @@ def snapshot_of(text: str = "plain", **facts: object) -> Snapshot:
         refusals=(RefusalRow(text, text, NOON_AT - 9),),
         foreign={"pending": 1},
         finishes=(Finish(NOON_AT - 20, 0.5, True), Finish(NOON_AT - 5, 2.0, False)),
+        inboxes=(InboxRow(text, text, text, 1, 1, text, 1, 1, text, text),),
     )
     return made._replace(**facts)
 
