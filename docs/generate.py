@@ -51,7 +51,7 @@ mode = "trusted"
 | key | default | meaning |
 |---|---|---|
 | `path` | | the folder; from the spool's root where it is not absolute |
-| `mode` | | what its files may say. `trusted`: anything, as in `pending/`; `templates`: one of `[commands]`; `signed`: what a key signed |
+| `mode` | | what it may hold. `trusted`: anything; `templates`: one of `[commands]`; `signed`: what a key signed |
 | `owner` | the folder's name | whose jobs these are |
 | `tags` | none | tags for its jobs that bring none |
 | `settle_s` | the setting above; 120 on shares | how long a file that is not whole may be quiet before it is refused |

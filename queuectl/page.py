@@ -44,7 +44,7 @@ def _parts(found: Snapshot, advice: tuple[str, str]) -> Iterator[str]:
         yield from _runs(found)
         yield from _dues(found)
         yield from _refusals(found)
-    yield from _inboxes(found)
+        yield from _inboxes(found)
     yield from _pools(found)
     yield from _finishes(found)
     if not found.is_full:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from queuectl import config
@@ -38,6 +40,6 @@ def test_the_example_in_a_new_spool_is_one() -> None:
     """Without the # in front it is an inbox and a command."""
     text = config.default_text()
     example = text[text.index("# [[inbox]]") :]
-    lines = [line[2:] for line in example.splitlines() if " = " in line or line.startswith(("# [",))]
+    lines = [line[2:] for line in example.splitlines() if re.match(r"# (\[|[a-z_]+ = )", line)]
     made = config.parse("\n".join(lines))
     assert made.inboxes[0].owner == "anna" and list(made.commands) == ["resize"]
