@@ -19,6 +19,7 @@ One process does this for an inbox, the one that holds the inbox's lock (`receiv
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from collections.abc import Callable
 from queuectl import fsops, names, record, rejects
 from queuectl.clock import Clock
 from queuectl.config import Settings
-from queuectl.errors import DamagedRecordError
+from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.inboxdir import TOKEN_CHARS, InboxDir
 from queuectl.lifecycle import PENDING
 from queuectl.producer import Prepared
@@ -42,7 +43,8 @@ _SPENT_KEPT_S = 90 * 86400.0
 class Handover:
     """Hands jobs over from one inbox.
 
-    `promise(record)` is called for each job before it is published; it may be called twice for one.
+    `promise(record, data, token)` is called for each job before it is published, once its hand-over is on disk under
+    that token. It may be called twice for one, and raises InvalidJobError where the job must not be published.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class Handover:
         *,
         clock: Clock,
         rng: random.Random,
-        promise: Callable[[record.Record], None] = lambda _item: None,
+        promise: Callable[[record.Record, bytes, str], None] = lambda _item, _data, _token: None,
     ) -> None:
         self._spool = spool
         self._folder = os.path.join(spool.handover_dir, owner)
@@ -68,6 +70,7 @@ class Handover:
         "" where it is gone, or changed while it was read: it is left where it is.
 
         Raises:
+            InvalidJobError: by `promise`; the file is where it was.
             OSError: the machine's trouble; where it got further than step 2, `recover` goes on.
         """
         fsops.make_folder(self._folder)
@@ -102,8 +105,9 @@ class Handover:
         for file in sorted(listed):
             if file.endswith(_RECORD):
                 token = file.removesuffix(_RECORD)
-                if name := self._finish(box, token, left.pop(token, "")):
-                    published.append(name)
+                with contextlib.suppress(InvalidJobError):  # its file is judged again
+                    if name := self._finish(box, token, left.pop(token, "")):
+                        published.append(name)
         for token, name in left.items():
             if f"{token}{_SPENT}" in listed:
                 box.remove(name)
@@ -145,7 +149,13 @@ class Handover:
         except DamagedRecordError as error:
             self._lost(box, token, claimed, data, str(error))
             return ""
-        self._promise(item)
+        try:
+            self._promise(item, data, token)
+        except InvalidJobError:
+            fsops.unlink(path)
+            if box is not None and claimed:
+                box.give_back(claimed)
+            raise
         if box is not None and claimed and box.remove(claimed):
             if self._sync:
                 box.sync()

@@ -59,6 +59,13 @@ def parse(section: object, *, path: str) -> tuple[Inbox, ...]:
         values = [getattr(inbox, field).lower() for inbox in made]
         if twice := next((value for value in values if values.count(value) > 1), ""):
             raise _error(path, f"{SECTION}.{field}", f"{twice!r} is given twice; each inbox has its own")
+    for inbox in made:
+        longer = next((each for each in made if each.owner.lower().startswith(f"{inbox.owner.lower()}-")), None)
+        if longer is not None:
+            what = (
+                f"{longer.owner!r} begins as the ids of {inbox.owner!r} do, {inbox.owner}-NAME; give it another owner"
+            )
+            raise _error(path, f"{SECTION}.owner", what)
     return made
 
 

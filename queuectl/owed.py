@@ -57,12 +57,13 @@ class Owed:
         """
         marks = tuple(fsops.sig_of(self._spool.folder(state)) for state in (DLQ, DONE))
         ids = self._ids()
-        if not ids or (marks, len(ids)) == self._seen:
+        is_time = self._clock.monotonic() >= self._next_sweep_s
+        if not ids or (not is_time and (marks, len(ids)) == self._seen):
             return
         for job_id in ids:
             if state := self._spool.holds(job_id, (DLQ, DONE)):
                 self._settle(box, job_id, state)
-        if self._clock.monotonic() >= self._next_sweep_s:
+        if is_time:
             self._next_sweep_s = self._clock.monotonic() + _SWEEP_S
             there = {job_id.lower() for job_id in self._spool.ids()}
             for job_id in ids:

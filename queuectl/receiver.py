@@ -7,14 +7,13 @@ goes on at once. An event is a hint to look (P8); on a file system that is not t
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import signal
 import sys
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
-from queuectl import fsops
+from queuectl import fsops, trust
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.inboxes import Inbox
@@ -65,7 +64,7 @@ class _Loop:
     def __init__(self, conn: Connection, spool: SpoolDir, settings: Settings, inbox: Inbox) -> None:
         self._conn = conn
         self._clock = Clock()
-        path = os.path.join(spool.root, inbox.path)
+        path = trust.inbox_path(spool, inbox)
         self._reception = Reception(spool, settings, inbox, path, clock=self._clock, rng=random.Random())
         self._watch = None if self._reception.is_far() else Watch(path)
         fsops.make_folder(spool.inbox_dir)

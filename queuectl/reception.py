@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import random
 from collections import deque
 from typing import NamedTuple
 
 import msgspec
 
-from queuectl import admission, fsops, inboxdir, inboxstate, intake, names, times, volume
+from queuectl import admission, fsops, inboxdir, inboxstate, intake, names, record, replays, times, trust, volume
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import InvalidJobError
 from queuectl.handover import BY, Handover
 from queuectl.inboxdir import InboxDir, Listing
-from queuectl.inboxes import TRUSTED, Inbox
+from queuectl.inboxes import SIGNED, TRUSTED, Inbox
 from queuectl.inboxstate import ArrivingFile, InboxState
 from queuectl.owed import Owed
 from queuectl.producer import Prepared, Producer
+from queuectl.signing import Keys
 from queuectl.spool import SpoolDir
 
 # Files taken in by one look, and files watched while they arrive, at most.
@@ -32,6 +34,8 @@ _WATCHED_AT_MOST = 1000
 # Rejected files that are asked for their time by one look.
 _HEALED_AT_MOST = 200
 _MINUTE_S = 60.0
+# Used signed ids that have expired are forgotten this often.
+_SWEEP_S = 3600.0
 # A copy over a network may pause for longer than one on this machine.
 _NETWORK_SETTLE_S = 120.0
 _FAR = (volume.NETWORK, volume.USERSPACE, volume.REMOVABLE, volume.SHARED)
@@ -67,10 +71,11 @@ class Reception:
         self._path = path
         self._clock = clock
         self._rng = rng
+        self._keys = Keys(trust.keys_path(spool, inbox)) if inbox.keys else None
         self._box: InboxDir | None = None
         self._owed = Owed(spool, inbox, clock=clock)
         self._producer = Producer(spool, settings, clock=clock, rng=rng)
-        self._handover = Handover(spool, settings, inbox.owner, clock=clock, rng=rng, promise=self._owed.promise)
+        self._handover = Handover(spool, settings, inbox.owner, clock=clock, rng=rng, promise=self._promise)
         self._settle_s = _NETWORK_SETTLE_S if self.is_far() else settings.settle_s
         if isinstance(inbox.settle_s, int | float):
             self._settle_s = inbox.settle_s
@@ -79,6 +84,7 @@ class Reception:
         """How rejected files were when they were looked at last."""
         self._heal_from = 0
         self._taken_s: deque[float] = deque()
+        self._next_sweep_s = clock.monotonic()
         self._told_trouble = ""
         self._state = InboxState(owner=inbox.owner, path=path, mode=inbox.mode)
         self._shown: InboxState | None = None
@@ -120,6 +126,9 @@ class Reception:
             box.forget(name)
         left, held_back = self._take(box, jobs, published)
         self._owed.settle(box)
+        if self._keys is not None and self._clock.monotonic() >= self._next_sweep_s:
+            self._next_sweep_s = self._clock.monotonic() + _SWEEP_S
+            replays.sweep(self._spool, self._clock.now())
         self._state = self._as_seen(found, left, held_back, len(published))
         return published
 
@@ -217,7 +226,11 @@ class Reception:
                 raise
             self._watch(box, name, "unreadable", f"it cannot be read: {error.strerror or error}")
             return ""
-        published = self._handover.hand_over(box, name, content, prepared)
+        try:
+            published = self._handover.hand_over(box, name, content, prepared)
+        except InvalidJobError as error:
+            self._reject(box, name, sig, str(error), error.hint)
+            return ""
         if published:
             self._arriving.pop(name, None)
         return published
@@ -242,7 +255,7 @@ class Reception:
             parsed.document,
             inbox=self._inbox,
             commands=self._settings.commands,
-            keys=None,
+            keys=self._keys,
             stem=stem,
             now_at=self._clock.now(),
         )
@@ -259,6 +272,25 @@ class Reception:
                 )
             document["id"] = self._free_id(own)  # one of our records: it was accepted once
         return self._producer.prepare(document, by=BY, file=name)
+
+    def _promise(self, item: record.Record, data: bytes, token: str) -> None:
+        """Before a job is published: a signed one is the first of its id, and it is noted who is to hear of it."""
+        if self._inbox.mode == SIGNED:
+            facts = json.loads(data)
+            is_first = replays.remember(
+                self._spool,
+                key=str(facts["signed_by"]),
+                job_id=item.id,
+                expires_at=times.from_text(facts["expires_at"]),
+                token=token,
+                rng=self._rng,
+                sync=self._settings.durability != "off",
+            )
+            if not is_first:
+                raise InvalidJobError(
+                    f"the signed id {item.id!r} was used already", key="id", hint="sign it anew, with another id"
+                )
+        self._owed.promise(item)
 
     def _free_id(self, wanted: str) -> str:
         """`wanted`, or where that is in use the same with the day and time."""

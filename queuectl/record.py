@@ -85,6 +85,7 @@ class Record(msgspec.Struct):
     cwd: str = ""
     env: dict[str, str] = {}
     tags: list[str] = []
+    minimal_env: bool = False
     no_retry_exit_codes: list[int] = []
 
     @property

@@ -8,7 +8,8 @@
     queuectl.toml, README.md, job.schema.json, PAUSED
     status.html, status.json, queuectl.prom   what a supervisor writes for people and programs to look at
     .queuectl/                     tmp/ (unfinished writes), locks/ (stripes), leases/, pools/, taken/ (batch files),
-                                   cancels/ (runs that are to end); where the settings name inboxes also
+                                   cancels/ (runs that are to end), signed/ (ids of signed jobs, each taken once);
+                                   where the settings name inboxes also
                                    inboxes/ (OWNER.json, OWNER.lock), handover/OWNER/ (jobs between an inbox and
                                    pending/), owed/OWNER/ (jobs that an inbox is to hear of), identity
 
@@ -45,7 +46,7 @@ FOLDERS = (
     *STATES,
     REJECTED,
     LOGS,
-    *(os.path.join(MACHINERY, part) for part in ("tmp", "locks", "leases", "pools", "taken", "cancels")),
+    *(os.path.join(MACHINERY, part) for part in ("tmp", "locks", "leases", "pools", "taken", "cancels", "signed")),
 )
 _KNOWN = frozenset({".gitignore", ".gitkeep", README_TXT})
 # Far above what a history grows to; a larger file in a state folder is somebody else's.
@@ -87,6 +88,7 @@ class SpoolDir:
         self.handover_dir = os.path.join(self.machinery, "handover")
         self.owed_dir = os.path.join(self.machinery, "owed")
         self.identity_path = os.path.join(self.machinery, "identity")
+        self.signed_dir = os.path.join(self.machinery, "signed")
         self.settings_path = os.path.join(self.root, config.SETTINGS_NAME)
         self.paused_path = os.path.join(self.root, PAUSED)
         self.readme_path = os.path.join(self.root, "README.md")
@@ -138,6 +140,10 @@ class SpoolDir:
     def lease_path(self, lease: str) -> str:
         """The lock file of a lease, by the name that a `started` event gives it."""
         return os.path.join(self.lease_dir, f"{_lease_name(lease)}.lock")
+
+    def signed_path(self, key: str, job_id: str) -> str:
+        """What says that a signed id was used; ids that differ only in case are one."""
+        return os.path.join(self.signed_dir, f"{key}--{job_id}".lower())
 
     def tmp_path(self, name: str) -> str:
         """A path for an unfinished write."""

@@ -50,6 +50,7 @@ def start(
 
     spool = context.open_spool()
     trust.check(spool.folder)
+    trust.check_all(spool.folder, spool.settings)
     _check_one_file_system(spool.path)
     if detach:
         _detach(spool.path, count=count, drain=drain, max_jobs=max_jobs)

@@ -27,7 +27,9 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from queuectl import cancels, config, errortext, fsops, names, record
+import msgspec
+
+from queuectl import cancels, config, errortext, fsops, names, record, signing, times
 from queuectl.api import Spool
 from queuectl.claim import Declined
 from queuectl.errors import QueuectlError
@@ -46,6 +48,7 @@ from tests.helpers import Desk, FakeClock, make_spool, write_drop
 OK = Outcome("succeeded", 0, "", 0.01)
 FAILED = Outcome("failed", 1, "", 0.01)
 HOUR_S = 3600.0
+SECRET = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJ"
 # Inboxes lie on another file system than the spools, where there are two: see `inbox_of`.
 _MEMORY = "/dev/shm"
 INBOX = Inbox(path="", mode="trusted", owner="anna", done_receipts=True)
@@ -76,8 +79,10 @@ class Hands(Desk):
         self.rejected = RejectedFiles(spool, settings, clock=self.clock, rng=self.rng)
         self.retention = Retention(spool, settings, self.stripes, clock=self.clock)
         self.inbox = inbox_of(root)
+        self.inbox_keys = keys = root / "keys"
+        inbox = msgspec.structs.replace(INBOX, mode="signed", keys=str(keys)) if keys.exists() else INBOX
         self.reception = Reception(
-            spool, settings, INBOX, str(self.inbox), clock=self.clock, rng=random.Random(os.getpid())
+            spool, settings, inbox, str(self.inbox), clock=self.clock, rng=random.Random(os.getpid())
         )
         self.api = Spool(spool.root)
         self.api.settings, self.api._clock, self.api._producer = settings, self.clock, self.producer
@@ -275,6 +280,33 @@ def _sent(name: str, content: object) -> Callable[[Hands], object]:
         (hands.inbox / name).write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
 
     return put
+
+
+def _made_a_key(hands: Hands) -> None:
+    folder = hands.inbox_keys
+    folder.mkdir()
+    (folder / "anna.key").write_bytes(SECRET)
+    (folder / "anna.key").chmod(0o600)
+
+
+def _signed(hands: Hands) -> dict[str, str]:
+    expires_at = times.to_text(hands.clock.now() + 10 * HOUR_S)
+    return signing.sign({"command": "true", "id": "job", "expires_at": expires_at}, "anna", SECRET)
+
+
+def _sent_signed(hands: Hands) -> None:
+    _sent("x.json", _signed(hands))(hands)
+
+
+def _sent_again(hands: Hands) -> None:
+    """The same signed file once more, when its job has run."""
+    _sent_signed(hands)
+    again = (hands.inbox / "x.json").read_bytes()
+    for name in hands.reception.look():
+        hands.run(name, OK)
+    hands.api.purge("job")
+    hands.reception.look()
+    (hands.inbox / "again.json").write_bytes(again)
 
 
 def _refused(hands: Hands) -> None:
@@ -562,6 +594,22 @@ OPERATIONS = {
             _receive,
             {"job": {_ONCE}},
             inbox=("job.json.done.txt",),
+        ),
+        Operation(
+            "inbox: take in a signed job",
+            _made_a_key,
+            _sent_signed,
+            _receive,
+            {"job": {_ONCE}},
+            inbox=("x.json.done.txt",),
+        ),
+        Operation(
+            "inbox: refuse a signed job that was used",
+            _made_a_key,
+            _sent_again,
+            _receive,
+            {"job": {""}},
+            inbox=("again.json.rejected", "again.json.rejected.txt"),
         ),
         Operation(
             "inbox: refuse",
