@@ -116,7 +116,7 @@ class InboxDir:
 
     def remove(self, name: str) -> bool:
         """Delete a file; False where it is gone. Raises OSError."""
-        return fsops.unlink(self.at(name))
+        return fsops.unlink_dropped(self.at(name))
 
     def sync(self) -> None:
         """Force the folder's names to disk, as far as its file system can do that."""
