@@ -43,6 +43,36 @@ still to come, is not stale. Each job is told of once for each time that it wait
 first, and 20 jobs at most in the time of one `stale_after`. The first of them says that workers are too few, or stuck.
 That no pool runs at all can only be seen from outside: `status.json` gets old then.
 """.splitlines()
+INBOXES = """\
+## Inboxes
+
+An inbox is a folder outside the spool, on any file system (a share, another disk), whose files are taken in while
+workers run. `pending/` then stays the workers' own. At the end of `queuectl.toml`, once for each:
+
+```toml
+[[inbox]]
+path = "/srv/drop/anna"
+mode = "trusted"
+```
+
+| key | default | meaning |
+|---|---|---|
+| `path` | | the folder; from the spool's root where it is not absolute |
+| `mode` | | what it may hold. `trusted`: anything; `templates`: one of `[commands]`; `signed`: what a key signed |
+| `owner` | the folder's name | whose jobs these are |
+| `tags` | none | tags for its jobs that bring none |
+| `settle_s` | the setting above; 120 on shares | how long a file that is not whole may be quiet before it is refused |
+| `receipts` | `true` | a job that is dead leaves `NAME.failed.txt` in the inbox |
+| `done_receipts` | `false` | a job that is done leaves `NAME.done.txt` |
+| `max_bytes` | `1048576` | the largest file |
+| `max_waiting` | `1000` | so many of its jobs wait in the spool; more files stay in the inbox until some have run |
+| `max_per_minute` | `0` | so many files are taken in within a minute; 0 is no limit |
+| `keys` | | `signed`: the folder with the keys |
+
+One job a file, `NAME.json`. What cannot be a job is renamed in the inbox to `NAME.json.rejected`, with a text beside it
+that says why; corrected there, it is taken in by itself. `queuectl status` tells what waits in each inbox, what still
+arrives and what holds files back; `queuectl why NAME` says it of one file.
+""".splitlines()
 
 
 def commands() -> Iterator[tuple[str, Any]]:
@@ -88,7 +118,7 @@ def settings_text() -> str:
         f"| `{setting.name}` | `{config.show(setting.default)}` | {setting.allowed} | {setting.meaning} |"
         for setting in config.SETTINGS
     ]
-    lines += ["", *HOOKS]
+    lines += ["", *HOOKS, "", *INBOXES]
     return "\n".join(lines) + "\n"
 
 

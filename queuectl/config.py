@@ -490,4 +490,7 @@ def default_text() -> str:
     for known in SETTINGS:
         shown = f'"{known.default}"' if isinstance(known.default, str) else show(known.default)
         lines += ["", f"# {known.meaning}", f"# Takes {known.allowed}.", f"# {known.name} = {shown}"]
+    from queuectl import inboxes, templates
+
+    lines += ["", *inboxes.example(), "", *templates.example()]
     return "\n".join(lines) + "\n"

@@ -13,7 +13,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 
-from queuectl import config, fsops, names, probes, trust, volume
+from queuectl import config, fsops, inboxstate, names, probes, trust, volume
 from queuectl.clock import Clock
 from queuectl.errors import InvalidSettingsError, SpoolUnavailableError, UntrustedSpoolError
 from queuectl.lifecycle import PENDING
@@ -67,6 +67,8 @@ def examine(spool: SpoolDir, *, clock: Clock, rng: random.Random, environment: M
     yield folders_line(spool)
     yield settings_line(spool)
     yield trust_line(spool)
+    yield from inbox_lines(spool)
+    yield from trusted_settings_lines(spool)
     yield volume_line(volume.of(spool.root))
     yield sync_line(volume.sync_client(spool.root, environment))
     yield one_file_system_line(spool)
@@ -206,7 +208,52 @@ def trust_line(spool: SpoolDir) -> Line:
     return Line("trust", OK, "nobody else can write to it")
 
 
+def trusted_settings_lines(spool: SpoolDir) -> Iterator[Line]:
+    """Whether inboxes, keys and commands let nobody do more than the settings say; no line where there are none."""
+    try:
+        settings = spool.settings()
+    except (InvalidSettingsError, SpoolUnavailableError):
+        return  # has a line of its own
+    counts = {
+        "inboxes": len(settings.inboxes),
+        "keys": sum(bool(inbox.keys) for inbox in settings.inboxes),
+        "commands": len(settings.commands),
+    }
+    texts = {
+        "inboxes": "each lets others do what its mode says, no more",
+        "keys": "only we can read them",
+        "commands": "only we can change the programs that they start",
+    }
+    for name, check_part in trust.PARTS.items():
+        if not counts[name]:
+            continue
+        try:
+            check_part(spool, settings)
+        except UntrustedSpoolError as error:
+            yield Line(name, FAIL, f"{error.path}: {error.cause}", error.hint)
+        except InvalidSettingsError as error:
+            yield Line(name, FAIL, str(error), error.hint)
+        except OSError as error:
+            yield Line(name, FAIL, f"{error.filename}: {error.strerror}", "let the workers' user see it")
+        else:
+            unjudged = "; access lists of Windows are not judged here" if os.name == "nt" else ""
+            yield Line(name, OK, texts[name] + unjudged)
+
+
 # ------------------------------------------------------------------------------------------------------ file system
+
+
+def inbox_lines(spool: SpoolDir) -> Iterator[Line]:
+    """A line for each inbox, by what its receiver told last: the inbox itself may hang, so it is not looked at."""
+    for state in inboxstate.read_all(spool):
+        seen = f"; listed {state.listed_at}" if state.listed_at else ""
+        text = f"inbox {state.owner}, {state.path}: {inboxstate.sentence(state)}{seen}"
+        if state.trouble:
+            yield Line(
+                f"inbox {state.owner}", WARN, text, "make the folder, or mount it; the receiver goes on by itself"
+            )
+        else:
+            yield Line(f"inbox {state.owner}", OK, text)
 
 
 def volume_line(found: Volume) -> Line:

@@ -157,12 +157,7 @@ class OrphanTexts:
 def _text(spool: SpoolDir, name: str, item: record.Record) -> str:
     shown = safe(name)
     job_id = name.removesuffix(".json")
-    last = record.standing(item).last
-    lines = [f"{safe(job_id)} is dead: it is not tried again by itself.", ""]
-    if last is not None:
-        lines += [f"What failed:  {_run(last)}", f"When:         {safe(last.at[:40])}"]
-        if last.reason:
-            lines.append(f"Why:          {_fact(last.reason)}")
+    lines = [f"{safe(job_id)} is dead: it is not tried again by itself.", "", *_ending(item)]
     command = item.command if isinstance(item.command, str) else " ".join(item.command)
     lines.append(f"Command:      {_fact(command)}")
     lines += _earlier(item)
@@ -174,6 +169,19 @@ def _text(spool: SpoolDir, name: str, item: record.Record) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def account(spool: SpoolDir, item: record.Record) -> list[str]:
+    """How a job ended and what it printed last, as lines that are safe to look at; its command is not told."""
+    return [*_ending(item), *_earlier(item), "", *_printed(spool, item)]
+
+
+def _ending(item: record.Record) -> list[str]:
+    last = record.standing(item).last
+    if last is None:
+        return []
+    why = [f"Why:          {_fact(last.reason)}"] if last.reason else []
+    return [f"What failed:  {_run(last)}", f"When:         {safe(last.at[:40])}", *why]
 
 
 def _run(item: record.Event) -> str:

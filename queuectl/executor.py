@@ -1,7 +1,8 @@
 """Running commands: what is the same on every system. The rest is in `executor_posix` and `executor_windows`.
 
 A string goes to the shell, a list is started without one. Output goes straight to a file, standard input is empty.
-The command gets the worker's environment, the job's `env`, and QUEUECTL_JOB_ID, QUEUECTL_ATTEMPT, QUEUECTL_SPOOL.
+The command gets the worker's environment (or, with `minimal_env`, little of it), the job's `env`, and
+QUEUECTL_JOB_ID, QUEUECTL_ATTEMPT, QUEUECTL_SPOOL.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import NamedTuple, Protocol
+
+from queuectl import environment
 
 # How a shell is started, by the value of the setting `shell`; the command follows as the last word.
 SHELL_WORDS = {
@@ -102,3 +105,11 @@ def shell_words(shell: str) -> tuple[str, ...]:
     name = ("cmd" if os.name == "nt" else "sh") if shell == "auto" else shell
     first, *rest = SHELL_WORDS[name]
     return (shutil.which(first) or first, *rest)
+
+
+def minimal_env() -> dict[str, str]:
+    """What a command with `minimal_env` sees of this process's variables."""
+    path = os.defpath
+    if sys.platform != "win32":
+        path = os.confstr("CS_PATH") or path
+    return environment.minimal(os.environ, windows=sys.platform == "win32", default_path=path)

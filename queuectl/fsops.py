@@ -486,6 +486,15 @@ def unlink(path: str) -> bool:
     return True
 
 
+def unlink_dropped(path: str) -> bool:
+    """As `unlink`, also for a file that is marked read-only: Windows keeps such a file, copied from wherever it was."""
+    if sys.platform == "win32":
+        with contextlib.suppress(OSError):
+            if not os.lstat(path).st_mode & stat.S_IWRITE:
+                os.chmod(path, stat.S_IWRITE)
+    return unlink(path)
+
+
 def unlink_if_free(path: str) -> None:
     """Delete a lock file unless somebody has it open or it is gone (one try)."""
     with contextlib.suppress(FileNotFoundError, PermissionError):

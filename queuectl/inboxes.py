@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import Literal
 
@@ -46,17 +47,55 @@ def parse(section: object, *, path: str) -> tuple[Inbox, ...]:
     Raises:
         InvalidSettingsError: the key and what is wrong with it.
     """
+    if isinstance(section, dict):
+        raise _error(path, SECTION, "write [[inbox]] with two brackets: there may be several")
     try:
         listed = msgspec.convert(section, tuple[Inbox, ...])
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$")
-        raise _error(path, SECTION + where.rstrip("`"), what) from error
+        raise _error(path, SECTION + where.rstrip("`"), _in_words(what)) from error
     made = tuple(_checked(path, inbox) for inbox in listed)
     for field in ("owner", "path"):
         values = [getattr(inbox, field).lower() for inbox in made]
         if twice := next((value for value in values if values.count(value) > 1), ""):
             raise _error(path, f"{SECTION}.{field}", f"{twice!r} is given twice; each inbox has its own")
+    for inbox in made:
+        longer = next((each for each in made if each.owner.lower().startswith(f"{inbox.owner.lower()}-")), None)
+        if longer is not None:
+            what = (
+                f"{longer.owner!r} begins as the ids of {inbox.owner!r} do, {inbox.owner}-NAME; give it another owner"
+            )
+            raise _error(path, f"{SECTION}.owner", what)
     return made
+
+
+def _in_words(what: str) -> str:
+    """What msgspec says, as somebody reads it who writes a settings file."""
+    if match := re.fullmatch(r"Object contains unknown field `(.*)`", what, re.DOTALL):
+        near = difflib.get_close_matches(match[1], Inbox.__struct_fields__, n=1, cutoff=0.5)
+        known = f"did you mean {near[0]}?" if near else f"there are {', '.join(Inbox.__struct_fields__)}"
+        return f"unknown key {match[1][:60]!r}; {known}"
+    if match := re.fullmatch(r"Object missing required field `(.*)`", what):
+        return f"{match[1]} is missing"
+    if what.startswith("Invalid enum value"):
+        return f"{what.removeprefix('Invalid enum value ')} is not one of {TRUSTED}, {TEMPLATES}, {SIGNED}"
+    return what
+
+
+def example() -> list[str]:
+    """An inbox as it is written in a settings file, each line commented out, with what it means."""
+    return [
+        "# Inboxes: folders outside the spool, on any file system, whose files are taken in. One [[inbox]] each.",
+        "# What cannot be a job is renamed there to NAME.rejected, beside a text; what became of a job is told there.",
+        "# [[inbox]]",
+        '# path = "/srv/drop/anna"',
+        '# mode = "trusted"         # trusted: may run anything; templates: only [commands]; signed: signed jobs',
+        '# owner = "anna"           # whose jobs these are; the folder\'s name where it is left out',
+        "# receipts = true          # NAME.failed.txt for a job that is dead; done_receipts: NAME.done.txt as well",
+        "# max_bytes = 65536        # the largest file",
+        "# max_waiting = 1000       # so many of its jobs may wait in the spool; more files stay in the inbox",
+        "# max_per_minute = 60      # 0 is no limit",
+    ]
 
 
 def _checked(path: str, inbox: Inbox) -> Inbox:

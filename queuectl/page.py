@@ -45,6 +45,7 @@ def _parts(found: Snapshot, advice: tuple[str, str]) -> Iterator[str]:
         yield from _dues(found)
         yield from _arriving(found)
         yield from _refusals(found)
+        yield from _inboxes(found)
     yield from _pools(found)
     yield from _finishes(found)
     if not found.is_full:
@@ -231,6 +232,22 @@ def _pools(found: Snapshot) -> Iterator[str]:
     ]
     yield from _table(("pool", "workers", "on", "started"), rows)
     yield _rest(len(found.pools), len(rows), "queuectl worker list")
+    yield "</section>"
+
+
+def _inboxes(found: Snapshot) -> Iterator[str]:
+    if not found.inboxes:
+        return
+    yield _section("inboxes", "Inboxes")
+    rows = [
+        (
+            f"<bdi>{_said(row.owner)}</bdi>",
+            f"<bdi>{_said(row.path)}</bdi>",
+            f'<bdi class="{"bad-text" if row.trouble else ""}">{_said(row.text)}</bdi>',
+        )
+        for row in found.inboxes
+    ]
+    yield from _table(("whose", "folder", "what is in it"), rows)
     yield "</section>"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import NamedTuple
 
-from queuectl import fsops, intake, names, record, report, times, trust
+from queuectl import fsops, inboxstate, intake, names, record, report, times, trust
 from queuectl.api import Job, Spool
 from queuectl.endings import refused, why_dead
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, UnknownJobError, UntrustedSpoolError
@@ -47,6 +47,8 @@ def explain(spool: Spool, typed: str, *, now_at: float) -> Answer:
                 return Answer(name, REJECTED, [_rejected(spool, name)])
             if alone := _left_alone(spool, typed):
                 return Answer(typed, PENDING, [alone])
+            if (answer := _in_an_inbox(spool, typed)) is not None:
+                return answer
             raise
         found = spool.folder.find(job_id) or _drop(spool, job_id)
         try:
@@ -66,6 +68,25 @@ def _left_alone(spool: Spool, name: str) -> Reason | None:
     else:
         text = "it is left alone: the name of a job ends in .json, that of a file of many in .jsonl"
     return Reason("left_alone", text, f"rename it to NAME.json in {PENDING}/ if it is a job; else delete it")
+
+
+def _in_an_inbox(spool: Spool, typed: str) -> Answer | None:
+    """A file that is no job yet, by what the receivers said last; the inbox itself may hang and is not looked at."""
+    for state in inboxstate.read_all(spool.folder):
+        where = f"inbox {state.owner}"
+        for row in state.rows:
+            if typed in (row.name, row.name.removesuffix(".json")):
+                quiet = times.format_duration(round(row.quiet_s))
+                text = f"its file is still arriving in {where}, unchanged for {quiet}: {row.why}"
+                return Answer(row.name, state.path, [Reason("arriving", text, f"write the rest of {row.name}")])
+        for name in state.next:
+            if typed in (name, name.removesuffix(".json")):
+                if state.held_back:
+                    text = f"its file waits in {where}, held back by {state.held_back}"
+                    change = f"wait until some of {state.owner}'s jobs have run, or raise the limit in the settings"
+                    return Answer(name, state.path, [Reason("held_back", text, change)])
+                return Answer(name, state.path, [Reason("next", f"its file in {where} is taken in next", "")])
+    return None
 
 
 def _drop(spool: Spool, job_id: str) -> Located | None:

@@ -86,6 +86,7 @@ class Record(msgspec.Struct):
     env: dict[str, str] = {}
     tags: list[str] = []
     owner: str = ""
+    minimal_env: bool = False
     no_retry_exit_codes: list[int] = []
 
     @property

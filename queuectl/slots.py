@@ -100,30 +100,9 @@ class Slot:
         Raises:
             OSError: the system cannot start another process.
         """
-        context = multiprocessing.get_context("spawn")
-        pair: Any = context.Pipe(duplex=True)  # to a type checker, pipes of Windows are of another kind
-        ours, theirs = pair
-        facts = (theirs, spool.root, worker_name, tuple(settings), cwd)
-
-        def work() -> None:
-            let_go()
-            ours.close()
-            worker.main(*facts)
-
-        try:
-            with _signals_held_back():
-                if sys.platform == "linux" and fork:
-                    from queuectl.forked import ForkedProcess
-
-                    process: Any = ForkedProcess(work)
-                else:
-                    process = context.Process(target=worker.main, args=facts, name=worker_name)
-                    process.start()
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
+        process, ours = start_child(
+            worker.main, (spool.root, worker_name, tuple(settings), cwd), name=worker_name, fork=fork, let_go=let_go
+        )
         self._process, self._conn = process, ours
         self.worker = worker_name
         self.ready = False
@@ -171,6 +150,40 @@ class Slot:
         if self._process is not None:
             with contextlib.suppress(OSError, AttributeError):
                 self._process.kill()
+
+
+def start_child(
+    entry: Callable[..., None], facts: tuple[object, ...], *, name: str, fork: bool, let_go: Callable[[], None]
+) -> tuple[Any, Connection]:
+    """Start a process that runs `entry(conn, *facts)`, and our end of its pipe; a copy of this one where `fork`.
+
+    Raises:
+        OSError: the system cannot start another process.
+    """
+    context = multiprocessing.get_context("spawn")
+    pair: Any = context.Pipe(duplex=True)  # to a type checker, pipes of Windows are of another kind
+    ours, theirs = pair
+
+    def work() -> None:
+        let_go()
+        ours.close()
+        entry(theirs, *facts)
+
+    try:
+        with _signals_held_back():
+            if sys.platform == "linux" and fork:
+                from queuectl.forked import ForkedProcess
+
+                process: Any = ForkedProcess(work)
+            else:
+                process = context.Process(target=entry, args=(theirs, *facts), name=name)
+                process.start()
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return process, ours
 
 
 def can_fork() -> bool:

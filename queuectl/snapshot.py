@@ -93,6 +93,36 @@ class ArrivingRow(NamedTuple):
     why: str
 
 
+class InboxFile(NamedTuple):
+    """A file in an inbox that is not whole yet: for how long it has not changed (seconds), and what is missing."""
+
+    name: str
+    size: int
+    quiet_s: float
+    why: str
+
+
+class InboxRow(NamedTuple):
+    """An inbox as its receiver saw it when it listed it last: files by what is to become of them."""
+
+    owner: str
+    path: str
+    mode: str
+    listed_at: str
+    waiting: int
+    arriving: int
+    held_back: str
+    rejected: int
+    left_alone: int
+    taken: int
+    """Files taken in since the receiver started."""
+    trouble: str
+    text: str
+    """All of that in a sentence."""
+    files: tuple[InboxFile, ...]
+    """Some of those that arrive."""
+
+
 class Finish(NamedTuple):
     """A job that ended: when, how long its last run took, and whether it ended well."""
 
@@ -153,6 +183,8 @@ class Status(NamedTuple):
     """Files that are no job's, by folder; left alone."""
     arriving: list[ArrivingRow]
     """Files in pending/ that are not whole yet, by name: of a bounded number that was asked."""
+    inboxes: list[InboxRow]
+    """What the receivers of the inboxes told last."""
 
     @property
     def copies(self) -> dict[str, list[str]]:
@@ -209,6 +241,7 @@ class Snapshot(NamedTuple):
     """When the oldest file in done/ and in dlq/ came there. With thousands of ids that tell no time: of those seen."""
     nexts: tuple[NextRow, ...] = ()
     """What runs next, in that order; only where it was asked for."""
+    inboxes: tuple[InboxRow, ...] = ()
 
     @property
     def workers(self) -> int:
@@ -247,7 +280,11 @@ def pace(finishes: Sequence[Finish]) -> Pace:
 
 def is_same(one: Snapshot, other: Snapshot) -> bool:
     """True where two snapshots tell the same, whenever they were taken."""
-    return one._replace(taken_at=0.0) == other._replace(taken_at=0.0)
+    return _timeless(one) == _timeless(other)
+
+
+def _timeless(found: Snapshot) -> Snapshot:
+    return found._replace(taken_at=0.0, inboxes=tuple(row._replace(listed_at="") for row in found.inboxes))
 
 
 def document(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
@@ -288,6 +325,7 @@ def facts(found: Status | Snapshot, *, advice: tuple[str, str]) -> dict[str, Any
         "foreign": found.foreign,
         "copies": found.copies,
         "arriving": [arriving_document(row, now_at) for row in found.arriving],
+        "inboxes": [{**row._asdict(), "files": [file._asdict() for file in row.files]} for row in found.inboxes],
         "next": {"command": advice[0], "why": advice[1]},
     }
 

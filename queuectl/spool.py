@@ -8,7 +8,10 @@
     queuectl.toml, README.md, job.schema.json, PAUSED
     status.html, status.json, queuectl.prom   what a supervisor writes for people and programs to look at
     .queuectl/                     tmp/ (unfinished writes), locks/ (stripes), leases/, pools/, taken/ (batch files),
-                                   cancels/ (runs that are to end)
+                                   cancels/ (runs that are to end), signed/ (ids of signed jobs, each taken once);
+                                   where the settings name inboxes also
+                                   inboxes/ (OWNER.json, OWNER.lock), handover/OWNER/ (jobs between an inbox and
+                                   pending/), owed/OWNER/ (jobs that an inbox is to hear of), identity
 
 Nothing here decides anything: it finds, reads, names and moves.
 """
@@ -16,6 +19,7 @@ Nothing here decides anything: it finds, reads, names and moves.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import re
@@ -38,11 +42,12 @@ BOARD = (PAGE, FACTS, METRICS)
 START = "start,"
 REASON_ENDING = ".reason.txt"
 ERROR_ENDING = ".error.txt"
+IDENTITY_CHARS = 6
 FOLDERS = (
     *STATES,
     REJECTED,
     LOGS,
-    *(os.path.join(MACHINERY, part) for part in ("tmp", "locks", "leases", "pools", "taken", "cancels")),
+    *(os.path.join(MACHINERY, part) for part in ("tmp", "locks", "leases", "pools", "taken", "cancels", "signed")),
 )
 _KNOWN = frozenset({".gitignore", ".gitkeep", README_TXT})
 # Far above what a history grows to; a larger file in a state folder is somebody else's.
@@ -80,6 +85,11 @@ class SpoolDir:
         self.pool_dir = os.path.join(self.machinery, "pools")
         self.taken_dir = os.path.join(self.machinery, "taken")
         self.cancel_dir = os.path.join(self.machinery, "cancels")
+        self.inbox_dir = os.path.join(self.machinery, "inboxes")
+        self.handover_dir = os.path.join(self.machinery, "handover")
+        self.owed_dir = os.path.join(self.machinery, "owed")
+        self.identity_path = os.path.join(self.machinery, "identity")
+        self.signed_dir = os.path.join(self.machinery, "signed")
         self.settings_path = os.path.join(self.root, config.SETTINGS_NAME)
         self.paused_path = os.path.join(self.root, PAUSED)
         self.readme_path = os.path.join(self.root, "README.md")
@@ -133,6 +143,10 @@ class SpoolDir:
         """The lock file of a lease, by the name that a `started` event gives it."""
         return os.path.join(self.lease_dir, f"{_lease_name(lease)}.lock")
 
+    def signed_path(self, key: str, job_id: str) -> str:
+        """What says that a signed id was used; ids that differ only in case are one."""
+        return os.path.join(self.signed_dir, f"{key}--{job_id}".lower())
+
     def tmp_path(self, name: str) -> str:
         """A path for an unfinished write."""
         return os.path.join(self.tmp_dir, name)
@@ -161,6 +175,14 @@ class SpoolDir:
     def error_path(self, name: str) -> str:
         """The text beside a dead job's file."""
         return self.path(DLQ, name.removesuffix(".json") + ERROR_ENDING)
+
+    def inbox_path(self, owner: str, kind: str) -> str:
+        """What the receiver of an inbox keeps: `json`, its state; `lock`, its lock."""
+        return os.path.join(self.inbox_dir, f"{owner}.{kind}")
+
+    def has_inbox_traces(self) -> bool:
+        """True where an inbox was received from at some time: a stat."""
+        return os.path.isdir(self.inbox_dir)
 
     # ------------------------------------------------------------------------------------------------- listings
 
@@ -290,6 +312,26 @@ class SpoolDir:
                 wanted = names.beside(name, f"-{names.new_token(rng)}")
                 continue
             return wanted
+
+    def identity(self, rng: random.Random) -> str:
+        """A short name of this spool, made once: it tells its own files in an inbox from those of another spool.
+
+        Raises:
+            OSError: it cannot be read, or not made.
+        """
+        if fsops.sig_of(self.identity_path) is None:
+            temporary = self.write_temporary(
+                "identity", names.new_token(rng, IDENTITY_CHARS).encode(), rng=rng, sync=True
+            )
+            try:
+                fsops.publish(temporary, self.identity_path)
+            except FileExistsError:
+                fsops.unlink(temporary)
+            fsops.sync_folder(self.machinery)
+        found = fsops.read_head(self.identity_path, IDENTITY_CHARS).decode("ascii", "replace")
+        if not re.fullmatch(f"[0-9a-z]{{{IDENTITY_CHARS}}}", found):
+            raise OSError(errno.EINVAL, "is damaged; delete it", self.identity_path)
+        return found
 
     # ------------------------------------------------------------------------------------------------ settings
 

@@ -13,7 +13,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import wait
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl import cancels, check, fsops, hooks, pools, slots, volume, worker
 from queuectl.aftermath import Aftermath
@@ -41,6 +41,9 @@ from queuectl.stale import Stale
 from queuectl.stopping import Stopping
 from queuectl.watch import Watch
 from queuectl.worker import Finished, Passed, Started, Trouble, Vanished
+
+if TYPE_CHECKING:
+    from queuectl.receivers import Receivers
 
 # Stop files, PAUSED, arriving files and orphans are looked at this often; recovery within a second needs no less.
 TICK_S = 0.2
@@ -148,6 +151,7 @@ class Supervisor:
             rng=rng,
             tell=lambda name: self._hooks.fire(hooks.STALE, spool.path(PENDING, name)),
         )
+        self._receivers: Receivers | None = None
         self._idle_told = True
         self._finished = 0
         self._released: list[str] = []
@@ -175,6 +179,7 @@ class Supervisor:
             if pools.sweep(self._spool):
                 self._aftermath = Aftermath(self._spool, self._claims)
             slots.prepare()
+            self._prepare_inboxes()
             for slot in self._slots:
                 self._start(slot)
             self._tell(Notice("info", "pool_started", self._pool.name))
@@ -234,6 +239,8 @@ class Supervisor:
         """Wait for a worker, an event of the file system, or the time; take in what the workers report."""
         sources: dict[object, Slot | None] = {slot.conn: slot for slot in self._slots if slot.alive}
         sources[self._doorbell.conn] = None
+        receiving = self._receivers.conns if self._receivers is not None else []
+        sources.update(dict.fromkeys(receiving))
         if (watched := self._watch.source) is not None:
             sources[watched] = None
         for source in wait(list(sources), timeout_s):  # type: ignore[arg-type]
@@ -241,6 +248,8 @@ class Supervisor:
             if slot is None:
                 if source is self._doorbell.conn:
                     self._doorbell.answer()
+                elif self._receivers is not None and source in receiving:
+                    self._dispatch.add(self._receivers.hear(source))
                 else:
                     self._dispatch.add(self._watch.names())
                 continue
@@ -255,6 +264,8 @@ class Supervisor:
         request = self._pool.stop_request()
         if request or self._stopping.begun:
             self._advance_stop(now_s, request == NOW)
+        if self._receivers is not None:
+            self._receivers.step(fork=self._may_fork(), let_go=self._let_go)
         self._check_paused()
         for name in self._arrivals.changed():
             self._feeder.look_again(name, self._clock.now())
@@ -477,11 +488,35 @@ class Supervisor:
 
     # --------------------------------------------------------------------------------------------- start, stop
 
+    def _prepare_inboxes(self) -> None:
+        """Have the inboxes of the settings received from, where there are any or where one has left something."""
+        if not self._settings.inboxes and not self._spool.has_inbox_traces():
+            return
+        from queuectl.receivers import Receivers
+
+        self._receivers = Receivers(
+            self._spool,
+            self._settings,
+            clock=self._clock,
+            tell=lambda level, text: self._tell(Notice(level, "inbox", text)),
+        )
+        with self._troubles_told():
+            self._receivers.clean_up()
+
     def _start(self, slot: Slot) -> None:
         self._serial += 1
         name = f"{self._pool.name}-{self._serial}"
-        fork = slots.can_fork() and len(self._feeder) + self._feeder.waiting < _FORK_UNTIL
-        slot.start(self._spool, self._settings, worker_name=name, cwd=self._options.cwd, fork=fork, let_go=self._let_go)
+        slot.start(
+            self._spool,
+            self._settings,
+            worker_name=name,
+            cwd=self._options.cwd,
+            fork=self._may_fork(),
+            let_go=self._let_go,
+        )
+
+    def _may_fork(self) -> bool:
+        return slots.can_fork() and len(self._feeder) + self._feeder.waiting < _FORK_UNTIL
 
     def _start_again(self, slot: Slot, now_s: float) -> None:
         """Start a worker in the place of one that is gone. Where that cannot be, the others go on."""
@@ -500,6 +535,8 @@ class Supervisor:
         """Close whatever this supervisor has open: called in a worker that was forked."""
         for slot in self._slots:
             slot.let_go()
+        if self._receivers is not None:
+            self._receivers.let_go()
         self._watch.let_go()
         self._doorbell.close()
         self._stripes.close()
@@ -533,6 +570,8 @@ class Supervisor:
 
     def _is_over(self) -> bool:
         if self._stopping.begun:
+            if self._receivers is not None:
+                self._receivers.pause()
             return self._stopping.over
         maximum = self._options.max_jobs
         enough = maximum is not None and self._finished >= maximum
@@ -544,6 +583,8 @@ class Supervisor:
         if not self._dispatch.empty or self._paused or self._aftermath is not None:
             return False
         if any(slot.alive and not slot.ready for slot in self._slots):
+            return False
+        if self._receivers is not None and not self._receivers.drained:
             return False
         with self._troubles_told():
             # What the memory says is not enough to go home on.
@@ -561,6 +602,8 @@ class Supervisor:
             if slot.alive:
                 slot.kill()
                 slot.lose()
+        if self._receivers is not None:
+            self._receivers.close()
         with contextlib.suppress(OSError):
             # The record that tells the next pool to look for torn ends goes; so first there are to be none.
             if self._finished and self._settings.durability != "off":

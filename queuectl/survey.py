@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple, TypeVar
 
-from queuectl import fsops, incoming, lease, names, record, report
+from queuectl import fsops, inboxstate, incoming, lease, names, record, report
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import COUNTED, DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.printable import printed_lines
@@ -22,6 +22,7 @@ from queuectl.snapshot import (
     DueRow,
     FailureRow,
     Finish,
+    InboxRow,
     NextRow,
     PoolRow,
     RefusalRow,
@@ -96,7 +97,7 @@ class Survey:
         """What differs after a file came, went or was renamed: a few stats."""
         spool = self._spool
         folders = [spool.folder(state) for state in (PENDING, RUNNING, DONE, DLQ, REJECTED)]
-        return tuple(fsops.sig_of(path) for path in (*folders, spool.pool_dir, spool.paused_path))
+        return tuple(fsops.sig_of(path) for path in (*folders, spool.pool_dir, spool.inbox_dir, spool.paused_path))
 
     def look(self, now_at: float) -> Steps[Snapshot]:
         """Take a snapshot; each step is a millisecond or few (of a local disk).
@@ -153,7 +154,12 @@ class Survey:
             finishes=tuple(finishes[-ROWS:]),
             ended_since=self._ended_since,
             nexts=nexts,
+            inboxes=self._inboxes(),
         )
+
+    def _inboxes(self) -> tuple[InboxRow, ...]:
+        states = inboxstate.read_all(self._spool)[:ROWS]
+        return tuple(inboxstate.row(state if self._is_full else inboxstate.without_texts(state)) for state in states)
 
     # ---------------------------------------------------------------------------------------------------- listings
 

@@ -2,23 +2,52 @@
 
 A producer who is not trusted sends `{"template": "resize", "params": {"size": "80x60"}}`. What runs is the settings'
 list of words; each placeholder is a whole word of it, so nothing a producer sends can become a second word, an option
-or a piece of a shell's text.
+or a piece of a shell's text (promise P10).
+
+What no setting can make safe is refused when the settings are read: a placeholder where a shell or an interpreter
+expects a program's text, and batch files, whose arguments cmd.exe reads once more as commands.
 """
 
 from __future__ import annotations
 
+import importlib
+import posixpath
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
 
-from queuectl import times
-from queuectl.errors import InvalidSettingsError
+from queuectl import job, names, times
+from queuectl.errors import InvalidJobError, InvalidSettingsError
+from queuectl.printable import safe
 
 SECTION = "commands"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z0-9_-]+)\}")
+TEXT_MAX_CHARS = 4096
+# Python's regular expressions can take time that grows with a power of the text's length, or worse.
+MATCH_MAX_CHARS = 256
+_INT_LIMIT = 2**63
+BATCH_ENDINGS = (".bat", ".cmd")
+# Programs that take a text as a program, and the options after which they do. cmd reads its whole line as one.
+_INTERPRETERS = re.compile(
+    r"(sh|bash|dash|zsh|ksh|mksh|ash|fish|csh|tcsh|pwsh|powershell|cmd|pythonw?[0-9.]*|pypy[0-9.]*|perl[0-9.]*|ruby"
+    r"|node|nodejs|deno|php[0-9.]*|lua[0-9.]*|awk|gawk|mawk|osascript|wscript|cscript|mshta|rundll32)"
+)
+_EVALUATING = re.compile(
+    r"-[a-z]*[cer]|-p|--eval|--print|--command|/[ck]|-[a-z]*command|-enc[a-z]*|eval", re.IGNORECASE
+)
+_REST_IS_TEXT = frozenset(["pwsh", "powershell"])
+# What programs of Windows that read their command line in a code page may get as a quote, a dash or a separator.
+_BEST_FIT = frozenset(
+    "\xad\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
+    "\uff02\u201c\u201d\u201e\u02ba\u2033\uff0f\uff3c\u2044\u2215\u2216\xa5\u20a9\uff1a"
+)
+_WINDOWS_REFUSED = frozenset('<>"|?*')
+_WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+Resolve = Callable[["Param", str], str]
 _KEYS_OF = {
     "path": {"under", "exists"},
     "match": {"pattern"},
@@ -42,7 +71,7 @@ class Param(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     min: int | None = None
     max: int | None = None
     dash: bool = False
-    """Whether it may begin with `-`, where programs look for options."""
+    """Whether it may begin with `-`, where programs look for options (a path is absolute and never does)."""
     default: str | int | None = None
     """What is used where the job leaves it out; without one it must be given."""
 
@@ -74,15 +103,38 @@ def parse(section: object, *, path: str) -> dict[str, Command]:
     return commands
 
 
+def example() -> list[str]:
+    """A command as it is written in a settings file, each line commented out, with what it means."""
+    return [
+        '# Commands that jobs of an inbox with mode = "templates" may name, and fill in where it says so.',
+        "# [commands.resize]",
+        '# argv = ["/usr/bin/convert", "{in}", "-resize", "{size}", "{out}"]',
+        "# [commands.resize.params]",
+        '# in = { type = "path", under = "/srv/in", exists = true }',
+        '# size = { type = "match", pattern = "[0-9]{1,4}x[0-9]{1,4}" }',
+        '# out = { type = "path", under = "/srv/out" }',
+    ]
+
+
 def _check(path: str, name: str, command: Command) -> None:
     key = f"{SECTION}.{name}"
     if not _NAME.fullmatch(name):
         raise _error(path, key, "a command's name holds only letters, digits, _ and -, at most 64")
     if not command.argv or not command.argv[0].strip() or any("\0" in word for word in command.argv):
         raise _error(path, f"{key}.argv", 'takes a list: a program and its arguments, such as ["convert", "{in}"]')
+    _check_program(path, f"{key}.argv", command)
+    if command.cwd and not _is_absolute(command.cwd):
+        raise _error(path, f"{key}.cwd", "takes an absolute folder; left out, it is where the pool was started")
+    if command.max_retries is not None and not 0 <= command.max_retries <= job.RETRIES_LIMIT:
+        raise _error(path, f"{key}.max_retries", f"takes a whole number from 0 to {job.RETRIES_LIMIT}")
+    try:
+        job.check_texts(list(command.argv), command.cwd, command.env)
+    except InvalidJobError as error:
+        raise _error(path, f"{key}.{error.key}", str(error)) from error
     if command.timeout is not None:
         try:
-            times.parse_duration(command.timeout)
+            if times.parse_duration(command.timeout) == 0:
+                raise ValueError("zero would end every run at once; leave it out for none")
         except ValueError as error:
             raise _error(path, f"{key}.timeout", str(error)) from error
     named = placeholders(command.argv[1:])
@@ -107,15 +159,97 @@ def _check_param(path: str, key: str, param: Param) -> None:
     }
     if stray := sorted(given - _KEYS_OF[param.type]):
         raise _error(path, f"{key}.{stray[0]}", f"is nothing for the type {param.type}")
-    if param.type == "match":
-        try:
-            re.compile(param.pattern)
-        except re.error as error:
-            raise _error(path, f"{key}.pattern", f"is no regular expression: {error}") from error
     needed = {"path": param.under, "match": param.pattern, "choice": param.of, "int": True}[param.type]
     if not needed:
         wanted = {"path": "under", "match": "pattern", "choice": "of"}[param.type]
         raise _error(path, f"{key}.{wanted}", "is missing")
+    if param.type == "path" and not _is_absolute(param.under):
+        raise _error(path, f"{key}.under", f"{param.under!r:.60} is not absolute")
+    if param.type == "match":
+        try:
+            re.compile(param.pattern)
+        except (re.error, RecursionError, OverflowError) as error:
+            raise _error(path, f"{key}.pattern", f"is no regular expression: {error}") from error
+        if _is_explosive(param.pattern):
+            what = "repeats what is itself only a repetition, like (a+)+: a short text could keep it busy for years"
+            raise _error(path, f"{key}.pattern", what)
+    if param.min is not None and param.max is not None and param.min > param.max:
+        raise _error(path, f"{key}.min", "is larger than max")
+    if param.min is not None and param.min < 0 and not param.dash:
+        raise _error(path, f"{key}.min", "a number below zero begins with -, like an option: say dash = true too")
+    for text in [*param.of, *([] if param.default is None or param.type == "path" else [param.default])]:
+        try:
+            _word("it", param, text, resolve=None)
+        except InvalidJobError as error:
+            raise _error(path, key, f"{text!r:.60}: {error}") from error
+    if param.type == "path" and not isinstance(param.default, str | None):
+        raise _error(path, f"{key}.default", "takes a text")
+
+
+def _check_program(path: str, key: str, command: Command) -> None:
+    """Refuse what would hand a producer more than the words of a command."""
+    program = command.argv[0]
+    if not _is_absolute(program) and re.search(r"[\\/]|^[A-Za-z]:" if sys.platform == "win32" else "/", program):
+        raise _error(path, key, f"{program!r:.60} is neither absolute nor a plain name; write its full path")
+    if is_batch(program):
+        what = f"{program!r:.60} is a batch file: cmd.exe would read its arguments once more, as commands"
+        raise _error(path, key, what + "; name the program that it starts")
+    for place, word in enumerate(command.argv):
+        name = re.split(r"[\\/]", word)[-1].lower().removesuffix(".exe")
+        if _INTERPRETERS.fullmatch(name) and _chooses_program(name, command.argv[place + 1 :], command.params):
+            what = f"{name} would run what a job puts there as a program; give it a script of your own to run"
+            raise _error(path, key, what)
+
+
+def _chooses_program(name: str, rest: tuple[str, ...], params: Mapping[str, Param]) -> bool:
+    """True where a job would fill in a program's text, or name the file that it is in, for the interpreter `name`.
+
+    One of several scripts may be chosen (`choice`).
+    """
+    if name == "cmd":
+        return bool(placeholders(rest))
+    texts: tuple[str, ...] = ()
+    for at, option in enumerate(rest):
+        if _EVALUATING.fullmatch(option):
+            texts += rest[at + 1 :] if name in _REST_IS_TEXT else rest[at + 1 : at + 2]
+    texts += next(((word,) for word in rest if not word.startswith("-")), ())
+    return any(each not in params or params[each].type != "choice" for each in placeholders(texts))
+
+
+def is_batch(program: str) -> bool:
+    """True for what Windows gives to cmd.exe; dots and spaces at the end of a name are dropped there."""
+    return program.rstrip(". ").lower().endswith(BATCH_ENDINGS)
+
+
+def _is_absolute(path: str) -> bool:
+    if sys.platform == "win32":
+        return bool(_WINDOWS_DRIVE.match(path)) or path.startswith("\\\\")
+    return posixpath.isabs(path)
+
+
+def _is_explosive(pattern: str) -> bool:
+    """True where something is repeated without bound that is nothing but a repetition, in any number of groups."""
+    try:
+        parser: Any = importlib.import_module("re._parser")
+        return _has_explosion(parser.parse(pattern), parser)
+    except (ImportError, AttributeError, TypeError, ValueError):  # a Python whose parser is another one
+        return False
+
+
+def _has_explosion(items: Any, parser: Any) -> bool:
+    repeats = (parser.MAX_REPEAT, parser.MIN_REPEAT)
+    for kind, value in items:
+        if kind in repeats and value[1] == parser.MAXREPEAT:
+            inner = value[2]
+            while len(inner) == 1 and inner[0][0] is parser.SUBPATTERN:
+                inner = inner[0][1][-1]
+            if len(inner) == 1 and inner[0][0] in repeats and inner[0][1][0] != inner[0][1][1]:
+                return True
+        for part in value if isinstance(value, tuple | list) else ():
+            parts = part if isinstance(part, list) else [part]
+            if any(isinstance(each, parser.SubPattern) and _has_explosion(each, parser) for each in parts):
+                return True
+    return False
 
 
 def placeholders(words: tuple[str, ...]) -> set[str]:
@@ -123,9 +257,109 @@ def placeholders(words: tuple[str, ...]) -> set[str]:
     return {match[1] for word in words if (match := _PLACEHOLDER.fullmatch(word))}
 
 
-def render(command: Command, params: Mapping[str, Any]) -> list[str]:
-    """The words to run for one job."""
-    raise NotImplementedError
+# ---------------------------------------------------------------------------------------------------------- rendering
+
+
+def render(command: Command, params: Mapping[str, Any], resolve: Resolve) -> list[str]:
+    """The words to run for one job.
+
+    Args:
+        command: of the settings.
+        params: as the producer sent them.
+        resolve: gives the path that a text names to a parameter of the type path, or raises InvalidJobError
+            (`enclosure.resolve`).
+
+    Raises:
+        InvalidJobError: the parameter and what is wrong with it.
+    """
+    if unknown := sorted(params.keys() - command.params.keys()):
+        known = ", ".join(sorted(command.params)) or "none"
+        raise _refused(unknown[0], "there is no such parameter", f"the parameters are: {known}")
+    given = {}
+    for name, param in command.params.items():
+        value = params.get(name)
+        if name not in params:
+            value = param.default
+            if value is None:
+                raise _refused(name, "is missing", f'add "{name}" to "params"')
+        given[name] = _word(name, param, value, resolve=resolve)
+    return [given[match[1]] if (match := _PLACEHOLDER.fullmatch(word)) else word for word in command.argv]
+
+
+def _word(name: str, param: Param, value: object, *, resolve: Resolve | None) -> str:
+    """One parameter as a word of the command."""
+    if param.type == "int":
+        text = _int_text(name, param, value)
+    else:
+        text = _text(name, value, most=MATCH_MAX_CHARS if param.type == "match" else TEXT_MAX_CHARS)
+        if param.type == "match" and not re.fullmatch(param.pattern, text):
+            raise _refused(name, f"does not fit {param.pattern}")
+        if param.type == "choice" and text not in param.of:
+            raise _refused(name, f"is none of {', '.join(param.of)}")
+    if param.type == "path":
+        if why := why_bad_path(text, windows=sys.platform == "win32"):
+            raise _refused(name, why)
+        return text if resolve is None else resolve(param, text)
+    if text.startswith("-") and not param.dash:
+        raise _refused(name, "begins with -, where programs look for options")
+    return text
+
+
+def _int_text(name: str, param: Param, value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _refused(name, "takes a whole number, without quotes")
+    low = -_INT_LIMIT if param.min is None else param.min
+    high = _INT_LIMIT if param.max is None else param.max
+    if not low <= value <= high:
+        raise _refused(name, f"takes a whole number from {low} to {high}")
+    return str(value)
+
+
+def _text(name: str, value: object, *, most: int) -> str:
+    if not isinstance(value, str):
+        raise _refused(name, "takes a text")
+    if len(value) > most:
+        raise _refused(name, f"is longer than {most} characters")
+    if "\0" in value:
+        raise _refused(name, "holds a NUL character")
+    if safe(value) != value:
+        raise _refused(name, f"holds a character that cannot be seen: {safe(value)[:80]}")
+    if sys.platform == "win32" and (found := _BEST_FIT.intersection(value)):
+        raise _refused(name, f"holds {min(found)!a}, which some programs take for a quote, a dash or a separator")
+    return value
+
+
+def why_bad_path(text: str, *, windows: bool) -> str:
+    """What is wrong with a path that a producer names, before anything is looked up, or ""."""
+    if not text.strip():
+        return "is empty"
+    if text.startswith("~"):
+        return "begins with ~, which is no folder here; write the path"
+    return _why_bad_windows_path(text) if windows else ""
+
+
+def _why_bad_windows_path(text: str) -> str:
+    if text.startswith(("\\\\", "//", "\\/", "/\\")):
+        return "names another machine or a device"
+    rest = text[3:] if _WINDOWS_DRIVE.match(text) else text
+    if ":" in rest:
+        return "holds a colon: a drive without a root, or a second stream of a file"
+    if rest is text and text[0] in "\\/":
+        return "begins with a separator and names no drive"
+    if found := _WINDOWS_REFUSED.intersection(rest):
+        return f"holds {min(found)}, which no name may"
+    for part in re.split(r"[\\/]", rest):
+        if part in ("", ".", ".."):
+            continue
+        if part[-1] in ". ":
+            return f"has a part that ends in a dot or a space, which Windows drops: {part}"
+        if names.is_device(part):
+            return f"holds the name of a device: {part}"
+    return ""
+
+
+def _refused(name: str, what: str, hint: str = "") -> InvalidJobError:
+    return InvalidJobError(f"params.{safe(name[:60])}: {what}", key=f"params.{name[:60]}", hint=hint)
 
 
 def _error(path: str, key: str, what: str) -> InvalidSettingsError:

@@ -9,9 +9,18 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from queuectl.errors import UntrustedSpoolError
+from queuectl.errors import InvalidSettingsError, UntrustedSpoolError
 from queuectl.spool import FOLDERS, LOGS, SpoolDir
+
+if TYPE_CHECKING:
+    from queuectl.config import Settings
+    from queuectl.inboxes import Inbox
+    from queuectl.templates import Command
+
+_LINKS_MOST = 40
 
 
 def check(spool: SpoolDir) -> None:
@@ -33,10 +42,187 @@ def check(spool: SpoolDir) -> None:
             raise UntrustedSpoolError(
                 path,
                 cause=f"{who} can write to it, and so could run commands as user {user_name(os.geteuid())}",
-                hint=f"chmod -R go-w {_quoted(spool.root)}"
+                hint=f"chmod -R go-w {quoted(spool.root)}"
                 if info.st_uid in (os.geteuid(), 0)
-                else f"chown -R {user_name(os.geteuid())} {_quoted(spool.root)}",
+                else f"chown -R {user_name(os.geteuid())} {quoted(spool.root)}",
             )
+
+
+def check_all(spool: SpoolDir, settings: Settings) -> None:
+    """Refuse to start workers where an inbox, a key or a command lets others do more than the settings say.
+
+    Raises:
+        UntrustedSpoolError: the path at fault, why, and the command that closes it.
+        InvalidSettingsError: the key at fault and what to do.
+    """
+    for check_part in PARTS.values():
+        check_part(spool, settings)
+
+
+def check_inboxes(spool: SpoolDir, settings: Settings) -> None:
+    """Refuse inboxes through which others could do more than their mode allows.
+
+    Raises:
+        UntrustedSpoolError: the path at fault, why, and the command that closes it.
+        InvalidSettingsError: an inbox that holds the spool, or lies in a folder of it.
+    """
+    for inbox in settings.inboxes:
+        check_inbox(spool, inbox)
+
+
+def check_inbox(spool: SpoolDir, inbox: Inbox) -> None:
+    """Refuse one inbox, as `check_inboxes`. One that is not there (a share that is away) is judged when it is."""
+    path = inbox_path(spool, inbox)
+    home, real = os.path.realpath(spool.root), os.path.realpath(path)
+    ours = [os.path.join(home, folder) for folder in FOLDERS]
+    if _is_in(home, real) or any(_is_in(real, folder) for folder in (*ours, os.path.realpath(spool.machinery))):
+        what = f"{spool.settings_path}: inbox.path: {path} holds the spool, or is one of its own folders"
+        raise InvalidSettingsError(what, path=spool.settings_path, key="inbox.path", hint="use a folder beside it")
+    if inbox.mode == "trusted":
+        check_folders(path, why=f"could run commands as user {_me()}")
+
+
+def check_keys(spool: SpoolDir, settings: Settings) -> None:
+    """Refuse keys that others can read or replace. Raises as `check_inboxes`."""
+    from queuectl import keyfile
+
+    for inbox in settings.inboxes:
+        if not inbox.keys:
+            continue
+        folder = keys_path(spool, inbox)
+        try:
+            listed = sorted(name for name in os.listdir(folder) if name.endswith(keyfile.ENDING))
+        except OSError as error:
+            what = f"{spool.settings_path}: inbox.keys: {folder}: {error.strerror}"
+            hint = "mkdir -m 700 there, then queuectl sign --new-key FOLDER/NAME.key"
+            raise InvalidSettingsError(what, path=spool.settings_path, key="inbox.keys", hint=hint) from error
+        check_folders(folder, why="could put keys of their own there")
+        for name in listed:
+            path = os.path.join(folder, name)
+            check_key(path)
+            try:
+                keyfile.read(path)
+            except (ValueError, OSError) as error:
+                what = f"{spool.settings_path}: inbox.keys: {path}: {getattr(error, 'strerror', None) or error}"
+                hint = f"queuectl sign --new-key {quoted(path)}  makes one, once this is gone"
+                raise InvalidSettingsError(what, path=spool.settings_path, key="inbox.keys", hint=hint) from error
+
+
+def check_key(path: str) -> None:
+    """Refuse a key that others can read or replace (POSIX; on Windows its access list decides).
+
+    Raises:
+        UntrustedSpoolError: the path at fault and the command that closes it.
+        FileNotFoundError, OSError: as the system says.
+    """
+    info = os.lstat(path)
+    if sys.platform == "win32":
+        return
+    if stat.S_ISREG(info.st_mode) and (info.st_uid not in (os.geteuid(), 0) or stat.S_IMODE(info.st_mode) & 0o077):
+        who = "its owner is another user" if info.st_uid not in (os.geteuid(), 0) else "others can read or write it"
+        hint = f"chmod 600 {quoted(path)}"
+        if info.st_uid not in (os.geteuid(), 0):
+            hint = f"chown {user_name(os.geteuid())} {quoted(path)} && {hint}"
+        raise UntrustedSpoolError(path, cause=f"{who}, and so could sign jobs", hint=hint)
+    check_folders(os.path.dirname(os.path.abspath(path)), why="could put keys of their own there")
+
+
+def check_commands(spool: SpoolDir, settings: Settings) -> None:
+    """Refuse commands whose program is not there, is a batch file, or can be replaced by others.
+
+    Raises as `check_inboxes`.
+    """
+    from queuectl import templates
+
+    for name, command in settings.commands.items():
+        key = f"commands.{name}.argv"
+        program = find_program(command)
+        if not program:
+            what = f"{spool.settings_path}: {key}: there is no program {command.argv[0]!r}"
+            hint = "write its full path; the pool's own PATH does not count"
+            raise InvalidSettingsError(what, path=spool.settings_path, key=key, hint=hint)
+        if templates.is_batch(program):
+            what = f"{spool.settings_path}: {key}: {program} is a batch file, whose arguments cmd.exe reads as commands"
+            hint = "name the program that it starts"
+            raise InvalidSettingsError(what, path=spool.settings_path, key=key, hint=hint)
+        check_folders(program, why=f"could have it run what they like as user {_me()}")
+
+
+def find_program(command: Command) -> str:
+    """The file that a command starts, by the PATH that it will have; "" where there is none."""
+    import shutil
+
+    from queuectl import executor
+
+    path = command.env.get("PATH", executor.minimal_env()["PATH"])
+    return shutil.which(command.argv[0], path=path) or ""
+
+
+def inbox_path(spool: SpoolDir, inbox: Inbox) -> str:
+    """Where an inbox lies."""
+    return os.path.join(spool.root, inbox.path)
+
+
+def keys_path(spool: SpoolDir, inbox: Inbox) -> str:
+    """Where the keys of an inbox lie."""
+    return os.path.join(spool.root, inbox.keys)
+
+
+def check_folders(path: str, *, why: str) -> None:
+    """Refuse a path that others can write to, or can put another in the place of: in any folder on the way to it.
+
+    Folders above it with the sticky bit (/tmp) may be anybody's: only an entry's owner can take it away there. What
+    is not there is not refused.
+
+    Raises:
+        UntrustedSpoolError: see there.
+    """
+    if sys.platform == "win32":
+        return
+    for at, is_above in _on_the_way(os.path.abspath(path)):
+        try:
+            info = os.lstat(at)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if stat.S_ISLNK(info.st_mode):
+            if info.st_uid in (os.geteuid(), 0):
+                continue
+        elif is_above and info.st_mode & stat.S_ISVTX and info.st_uid in (os.geteuid(), 0):
+            continue
+        if who := _others(info):
+            mine = info.st_uid in (os.geteuid(), 0)
+            hint = f"chmod go-w {quoted(at)}" if mine else f"chown -h {_me()} {quoted(at)}"
+            raise UntrustedSpoolError(at, cause=f"{who} can write to it, and so {why}", hint=hint)
+
+
+def _on_the_way(path: str) -> Iterator[tuple[str, bool]]:
+    """`path`, every link that it leads over, and every folder above each of them (True)."""
+    for _ in range(_LINKS_MOST):
+        yield path, False
+        above = os.path.dirname(path)
+        while True:
+            yield above, True
+            if os.path.dirname(above) == above:
+                break
+            above = os.path.dirname(above)
+        if not os.path.islink(path):
+            break
+        path = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))
+    if (real := os.path.realpath(path)) != path:
+        yield from _on_the_way(real)
+
+
+def _is_in(path: str, folder: str) -> bool:
+    """True where `path` is `folder` or lies in it."""
+    path, folder = os.path.normcase(path), os.path.normcase(folder)
+    try:
+        return os.path.commonpath([path, folder]) == folder
+    except ValueError:
+        return False
+
+
+def _me() -> str:
+    return user_name(os.geteuid()) if sys.platform != "win32" else "of the workers"
 
 
 def _others(info: os.stat_result) -> str:
@@ -90,7 +276,12 @@ def _group_name(gid: int) -> str:
         return str(gid)
 
 
-def _quoted(path: str) -> str:
+def quoted(path: str) -> str:
+    """A path as it is typed into a shell."""
     import shlex
 
     return shlex.quote(path)
+
+
+# What is checked beside the spool itself, by the name of its line in `doctor`.
+PARTS = {"inboxes": check_inboxes, "keys": check_keys, "commands": check_commands}

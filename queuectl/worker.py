@@ -103,6 +103,7 @@ class Worker:
         self._cwd = cwd
         self._env = dict(os.environ)
         self._env["QUEUECTL_SPOOL"] = spool.root
+        self._minimal_env = {**executor.minimal_env(), "QUEUECTL_SPOOL": spool.root}
         self._names: deque[str] = deque()
         self._quiet: set[str] = set()
         self._few = 0
@@ -223,7 +224,8 @@ class Worker:
     def _run(self, name: str, claimed: Claimed) -> Outcome:
         """Run the command of a claimed job to its end. Raises OSError where the machine cannot start it."""
         item = claimed.record
-        env = {**self._env, **item.env} if item.env else self._env
+        env = self._minimal_env if item.minimal_env else self._env
+        env = {**env, **item.env} if item.env else env
         env["QUEUECTL_JOB_ID"] = item.id
         env["QUEUECTL_ATTEMPT"] = str(claimed.attempt)
         cwd = os.path.join(self._cwd, item.cwd) if item.cwd else self._cwd

@@ -18,14 +18,17 @@ PACKAGE = Path(queuectl.__file__).parent
 
 # Lowest first: a module imports from its own layer and those above it in this list only.
 LAYERS = (
-    """errors exits printable times names retry job record lifecycle inboxes templates config service snapshot chart
-    theme page metrics""",
+    """errors exits printable times names retry job record lifecycle inboxes templates environment config service
+    snapshot chart theme page metrics""",
     "clock libc fsops locks volume",
-    "doorbell spool setup trust executor executor_posix executor_windows watch output lease pools cancels",
-    "intake producer rejects errortext batch settle claim arrivals",
+    """enclosure keyfile doorbell spool setup trust executor executor_posix executor_windows watch output lease pools
+    cancels inboxdir inboxstate""",
+    """intake producer signing replays admission rejects errortext batch settle claim arrivals handover owed
+    reception""",
     """api cancelling editing incoming report survey endings tail reasons chronicle figures findings leftovers
     faults mending examine check probes doctor""",
-    "worker turns feeder rescue retention dashboard forked slots dispatch stopping aftermath hooks stale",
+    """worker turns feeder rescue retention dashboard forked slots dispatch stopping aftermath hooks stale receiver
+    receivers""",
     "supervisor",
     "cli",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import tomllib
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,9 @@ from queuectl.api import unavailable
 from queuectl.cli import context, group, output
 from queuectl.errors import InvalidSettingsError
 from queuectl.spool import SpoolDir
+
+if TYPE_CHECKING:
+    from queuectl.inboxes import Inbox
 
 app = group.new_app(
     no_args_is_help=True,
@@ -81,7 +84,7 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="For programs.")]
     """Example: queuectl config list
 
     List all settings, with their defaults and meanings. Piped, the columns are name, value, default, what it takes
-    and meaning.
+    and meaning. Inboxes are listed on a terminal and with --json; docs/settings.md explains them.
     """
     spool = context.open_dir()
     given = _given(spool)
@@ -96,7 +99,8 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="For programs.")]
             }
             for each in settings.SETTINGS
         ]
-        output.print_json({"version": 1, "path": spool.settings_path, "settings": rows})
+        named = [{"owner": inbox.owner, "path": inbox.path, "mode": inbox.mode} for inbox in _inboxes(spool)]
+        output.print_json({"version": 1, "path": spool.settings_path, "settings": rows, "inboxes": named})
         return
     if not output.is_terminal():
         output.table((), [_row(each, given) for each in settings.SETTINGS])
@@ -107,6 +111,8 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="For programs.")]
         output.line(f"{output.paint(name, 'bold')} = {output.safe(value)}{mark}")
         output.line(f"    {meaning}")
         output.line(f"    Takes {allowed}.")
+    for inbox in _inboxes(spool):
+        output.line(f"{output.paint('[[inbox]]', 'bold')} {output.safe(inbox.path)}   ({inbox.mode}, of {inbox.owner})")
 
 
 @app.command(short_help="Print where the settings file lies.")
@@ -117,6 +123,10 @@ def path() -> None:
     """
     shown = context.open_dir().settings_path
     output.line(output.safe(shown) if output.is_terminal() else shown)
+
+
+def _inboxes(spool: SpoolDir) -> tuple[Inbox, ...]:
+    return settings.parse(_text(spool), path=spool.settings_path).inboxes
 
 
 def _row(each: settings.Setting, given: dict[str, Any]) -> tuple[str, ...]:

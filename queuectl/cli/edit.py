@@ -112,12 +112,14 @@ def drain(
     """Example: queuectl drain && echo all done
 
     Wait until nothing waits and nothing runs. Jobs that wait for a retry or for their time are waited for too. It
-    starts no workers: `queuectl worker start --drain` does, and ends with them.
+    starts no workers: `queuectl worker start --drain` does, and ends with them. While workers run, what lies in the
+    inboxes is waited for too.
     """
     spool = context.open_spool()
+    began_at = time.time()
     limit_s = None if timeout is None else jobs.duration(timeout, "--timeout")
     with Progress() as progress:
-        while any(left := (_waiting(spool), len(spool.folder.job_names(RUNNING)))):
+        while any(left := (_waiting(spool) + _in_inboxes(spool, began_at), len(spool.folder.job_names(RUNNING)))):
             if limit_s is not None and progress.passed_s >= limit_s:
                 raise QueuectlError(f"the time is up: {_left(left)}")
             progress.tell(partial(_left, left))
@@ -128,6 +130,28 @@ def drain(
 
 def _left(left: tuple[int, int]) -> str:
     return f"{count_of(left[0], 'job')} waiting, {left[1]} running"
+
+
+# A receiver tells of its inbox at least every 10 s.
+_HANGS_S = 30.0
+
+
+def _in_inboxes(spool: Spool, since_at: float) -> int:
+    """Files in inboxes that are to be taken in, by what their receivers told since then; 0 without workers.
+
+    An inbox that was not listed since counts as one file, unless it cannot be reached or seems to hang.
+    """
+    from queuectl import inboxstate, report
+
+    states = inboxstate.read_all(spool.folder)
+    if not states or not report.live_pools(spool.folder):
+        return 0
+    count = 0
+    for state in states:
+        listed_at = report.instant(state.listed_at)
+        is_old = (listed_at is None or listed_at < since_at) and time.time() < since_at + _HANGS_S
+        count += 0 if state.trouble else state.waiting + state.arriving + is_old
+    return count
 
 
 def _waiting(spool: Spool) -> int:

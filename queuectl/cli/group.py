@@ -51,6 +51,7 @@ COMMANDS = {
     "dlq": Entry("dlq", "app", "See, retry or delete the jobs that are dead."),
     "check": Entry("check", "app", "Find what is wrong in the spool, and put it right."),
     "config": Entry("config", "app", "Read and change the settings of the queue."),
+    "sign": Entry("sign", "app", "Sign a job for an inbox that takes only signed ones."),
     "init": Entry("init", "app", "Make a spool: the folder that is the queue."),
     "doctor": Entry("doctor", "app", "Prove on this very spool that the queue works here."),
     "service": Entry("service", "app", "Let the system start the workers by itself."),

@@ -83,6 +83,7 @@ def install(
     """
     spool = context.open_spool()
     trust.check(spool.folder)
+    trust.check_all(spool.folder, spool.settings)
     kind, made = _own_kind(), _made(spool.path, spool.settings, system=system, workers=count, name=name)
     _check_installed(made)
     path = _path(kind, made)

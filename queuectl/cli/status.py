@@ -12,12 +12,14 @@ from queuectl.cli import context, group, output
 from queuectl.cli.output import ago, count_of, line, paint, safe
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.snapshot import Status, size_text
+from queuectl.times import format_duration
 
 app = group.new_app()
 
 _TEXT_CHARS = 100
 _ARRIVING_SHOWN = 20
 _FOREIGN_SHOWN = 3
+_FILES_SHOWN = 3
 
 
 @app.command()
@@ -46,6 +48,7 @@ def print_text(found: Status, *, everything: bool = False) -> None:
     _print_soon(found)
     _print_arriving(found)
     _print_failures(found)
+    _print_inboxes(found)
     _print_foreign(found, everything=everything)
     advice = report.advise(found)
     if advice.command:
@@ -131,6 +134,22 @@ def _print_arriving(found: Status) -> None:
         line(f"  {safe(row.name)}  {size_text(row.size)}{quiet}  {_short(row.why)}")
     if (more := len(found.arriving) - _ARRIVING_SHOWN) > 0:
         line(f"  ... and {more} more")
+
+
+def _print_inboxes(found: Status) -> None:
+    if not found.inboxes:
+        return
+    line()
+    line("inboxes:")
+    for inbox in found.inboxes:
+        listed_at = report.instant(inbox.listed_at)
+        seen = f"listed {ago(listed_at, found.now_at)}" if listed_at is not None else "never listed"
+        gone = "" if found.pools else "; no workers run, so nothing is taken in"
+        words = safe(inbox.text)
+        line(f"  {safe(inbox.owner)}  {paint(words, 'yellow') if inbox.trouble else words}  ({seen}{gone})")
+        for row in inbox.files[:_FILES_SHOWN]:
+            quiet = format_duration(round(row.quiet_s))
+            line(f"    {safe(row.name)}  {row.size} bytes, unchanged for {quiet}: {_short(row.why)}")
 
 
 def _print_foreign(found: Status, *, everything: bool) -> None:

@@ -53,6 +53,7 @@ def start(
 
     spool = context.open_spool()
     trust.check(spool.folder)
+    trust.check_all(spool.folder, spool.settings)
     _check_one_file_system(spool.path)
     _check_file_system(spool.folder)
     if detach:

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -20,17 +21,22 @@ import tempfile
 import threading
 import time
 import traceback
+import zlib
 from collections.abc import Callable
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from queuectl import cancels, config, errortext, fsops, names, record
+import msgspec
+
+from queuectl import cancels, config, errortext, fsops, names, record, signing, times
 from queuectl.api import Spool
 from queuectl.claim import Declined
 from queuectl.editing import Draft, Editing
 from queuectl.errors import QueuectlError
+from queuectl.inboxes import Inbox
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
+from queuectl.reception import Reception
 from queuectl.rejects import RejectedFiles
 from queuectl.rescue import Rescue
 from queuectl.retention import Retention
@@ -43,6 +49,10 @@ from tests.helpers import Desk, FakeClock, make_spool, write_drop
 OK = Outcome("succeeded", 0, "", 0.01)
 FAILED = Outcome("failed", 1, "", 0.01)
 HOUR_S = 3600.0
+SECRET = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJ"
+# Inboxes lie on another file system than the spools, where there are two: see `inbox_of`.
+_MEMORY = "/dev/shm"
+INBOX = Inbox(path="", mode="trusted", owner="anna", done_receipts=True)
 
 # It fails until its run number $PASS_AT. Its evidence: a line at each end of a run, a line where another run was under way,
 # and what it prints.
@@ -69,6 +79,12 @@ class Hands(Desk):
         self.rescue = Rescue(spool, settings, self.claims, self.stripes, clock=self.clock, rng=self.rng)
         self.rejected = RejectedFiles(spool, settings, clock=self.clock, rng=self.rng)
         self.retention = Retention(spool, settings, self.stripes, clock=self.clock)
+        self.inbox = inbox_of(root)
+        self.inbox_keys = keys = root / "keys"
+        inbox = msgspec.structs.replace(INBOX, mode="signed", keys=str(keys)) if keys.exists() else INBOX
+        self.reception = Reception(
+            spool, settings, inbox, str(self.inbox), clock=self.clock, rng=random.Random(os.getpid())
+        )
         self.api = Spool(spool.root)
         self.api.settings, self.api._clock, self.api._producer = settings, self.clock, self.producer
 
@@ -113,6 +129,14 @@ class Hands(Desk):
         self.stripes.close()
 
 
+def inbox_of(root: Path) -> Path:
+    """The inbox of the spool in `root`: in memory where that is on a disk, and on a disk where it is in memory."""
+    if not os.access(_MEMORY, os.W_OK):
+        return root.parent / f"{root.name}-inbox"
+    other = tempfile.gettempdir() if str(root).startswith(_MEMORY) else _MEMORY
+    return Path(other, f"queuectl-inbox-{zlib.crc32(str(root).encode()):08x}-{root.name}")
+
+
 Endings = dict[str, set[str]]
 """By a job's tag or id: the histories that it may have in the end, such as `enqueued started succeeded @done`; "" for
 a job that is not there."""
@@ -134,6 +158,8 @@ class Operation(NamedTuple):
     cut: Endings = {}
     kept: tuple[bytes, ...] = ()
     logs: tuple[str, ...] = ()
+    inbox: tuple[str, ...] | None = None
+    """What the inbox holds in the end, None for an operation that has none."""
     again: bool = False
     """A person's command: who saw it killed gives it again, and then it must work."""
     refused: Endings = {}
@@ -246,6 +272,73 @@ def _cut_batch(hands: Hands) -> None:
     hands.producer.publish([made])
     hands.run(made.name, OK)
     Path(hands.spool.taken_dir, "job-cut-tokn.json").write_text(json.dumps(BATCH))
+
+
+def _sent(name: str, content: object) -> Callable[[Hands], object]:
+    """A file in the inbox. (An inbox is no part of what is copied: it is made for each run.)"""
+
+    def put(hands: Hands) -> None:
+        shutil.rmtree(hands.inbox, ignore_errors=True)
+        hands.inbox.mkdir()
+        (hands.inbox / name).write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+
+    return put
+
+
+def _made_a_key(hands: Hands) -> None:
+    folder = hands.inbox_keys
+    folder.mkdir()
+    (folder / "anna.key").write_bytes(SECRET)
+    (folder / "anna.key").chmod(0o600)
+
+
+def _signed(hands: Hands) -> dict[str, str]:
+    expires_at = times.to_text(hands.clock.now() + 10 * HOUR_S)
+    return signing.sign({"command": "true", "id": "job", "expires_at": expires_at}, "anna", SECRET)
+
+
+def _sent_signed(hands: Hands) -> None:
+    _sent("x.json", _signed(hands))(hands)
+
+
+def _sent_again(hands: Hands) -> None:
+    """The same signed file once more, when its job has run."""
+    _sent_signed(hands)
+    again = (hands.inbox / "x.json").read_bytes()
+    for name in hands.reception.look():
+        hands.run(name, OK)
+    hands.api.purge("job")
+    hands.reception.look()
+    (hands.inbox / "again.json").write_bytes(again)
+
+
+def _refused(hands: Hands) -> None:
+    _sent("job.json", {"command": 7})(hands)
+    hands.reception.look()
+
+
+def _corrected_in_place(hands: Hands) -> None:
+    _refused(hands)
+    (hands.inbox / "job.json.rejected").write_text('{"command": "true"}')
+
+
+def _half_sent(hands: Hands) -> None:
+    _sent("job.json", b'{"command')(hands)
+    hands.reception.look()
+    hands.clock.advance(HOUR_S)
+
+
+def _taken(outcome: Outcome) -> Callable[[Hands], object]:
+    def run(hands: Hands) -> None:
+        _sent("job.json", {"command": "true", "max_retries": 0})(hands)
+        for name in hands.reception.look():
+            hands.run(name, outcome)
+
+    return run
+
+
+def _receive(hands: Hands, _: object) -> None:
+    hands.reception.look()
 
 
 def _old(hands: Hands) -> None:
@@ -550,6 +643,70 @@ OPERATIONS = {
         Operation("heal", _corrected, _nothing, lambda hands, _: hands.rejected.look(), {"job": {_ONCE}}),
         Operation("mend", _torn_waiting, _quiet, _reject_quiet, {"job": {_ONCE}}),
         Operation(
+            "inbox: take in",
+            _nothing,
+            _sent("job.json", {"command": "true"}),
+            _receive,
+            {"job": {_ONCE}},
+            inbox=("job.json.done.txt",),
+        ),
+        Operation(
+            "inbox: take in a signed job",
+            _made_a_key,
+            _sent_signed,
+            _receive,
+            {"job": {_ONCE}},
+            inbox=("x.json.done.txt",),
+        ),
+        Operation(
+            "inbox: refuse a signed job that was used",
+            _made_a_key,
+            _sent_again,
+            _receive,
+            {"job": {""}},
+            inbox=("again.json.rejected", "again.json.rejected.txt"),
+        ),
+        Operation(
+            "inbox: refuse",
+            _nothing,
+            _sent("job.json", {"command": 7}),
+            _receive,
+            {"job": {""}},
+            inbox=("job.json.rejected", "job.json.rejected.txt"),
+        ),
+        Operation(
+            "inbox: refuse what is quiet",
+            _nothing,
+            _half_sent,
+            _receive,
+            {"job": {""}},
+            inbox=("job.json.rejected", "job.json.rejected.txt"),
+        ),
+        Operation(
+            "inbox: heal",
+            _nothing,
+            _corrected_in_place,
+            _receive,
+            {"job": {_ONCE}},
+            inbox=("job.json.done.txt",),
+        ),
+        Operation(
+            "inbox: receipt of a dead job",
+            _nothing,
+            _taken(FAILED),
+            _receive,
+            {"job": {"enqueued started failed @dlq"}},
+            inbox=("job.json.failed.txt",),
+        ),
+        Operation(
+            "inbox: receipt of a finished job",
+            _nothing,
+            _taken(OK),
+            _receive,
+            {"job": {_ONCE}},
+            inbox=("job.json.done.txt",),
+        ),
+        Operation(
             "drag: done",
             lambda hands: _dragged(_finished(hands), hands),
             _nothing,
@@ -665,16 +822,22 @@ def recover(root: Path, operation: Operation, *, cut: bool, seconds: float = 15.
     """What a new pool does, until nothing is left to do: rescue, finish, claim, run, settle. Time passes as needed."""
     hands = Hands(root, "again")
     deadline = time.monotonic() + seconds
+    quiet = 0
     try:
         if cut and operation.again:
             with contextlib.suppress(QueuectlError):  # it had got so far that there is nothing to do
                 operation.act(hands, operation.begin(hands))
         while time.monotonic() < deadline:
             worked = len(hands.rescue.look(set())) + hands.rescue.finish_batches() + len(hands.rejected.look())
+            if operation.inbox is not None:
+                worked += len(hands.reception.look())
             worked += sum(_work_off(hands, name) for name in sorted(hands.spool.waiting_names()))
             if hands.spool.job_names(RUNNING):
                 time.sleep(0.002)  # a command of a killed worker holds the lease
             elif not hands.spool.waiting_names():
+                if operation.inbox is not None and (quiet := quiet + 1) < 3:
+                    hands.clock.advance(HOUR_S)  # what is not whole is refused, and receipts are written
+                    continue
                 errortext.OrphanTexts(hands.spool, clock=hands.clock).sweep()
                 return
             elif not worked:
@@ -750,6 +913,7 @@ def judge(
     wrong += [f"{name} in taken/ is not finished" for name in os.listdir(spool.taken_dir) if not name.endswith(".done")]
     wrong += [f"{name} tells of no job" for name in errortext.orphans(spool)]
     wrong += _judge_rejected(spool, operation)
+    wrong += _judge_inbox(root, spool, operation)
     wrong += _judge_runs(root, spool)
     ids = {os.path.basename(path).removesuffix(".json") for paths in places.values() for path in paths}
     logs = os.listdir(spool.folder("logs"))
@@ -763,6 +927,18 @@ def _judge_rejected(spool: SpoolDir, operation: Operation) -> list[str]:
     wrong = [f"{name} is rejected without a reason" for name in names if not os.path.exists(spool.reason_path(name))]
     texts = [Path(spool.path(REJECTED, name)).read_bytes() for name in names]
     wrong += [f"{text!r} was rejected" for text in texts if not any(part in text for part in operation.kept)]
+    return wrong
+
+
+def _judge_inbox(root: Path, spool: SpoolDir, operation: Operation) -> list[str]:
+    """Nothing but what belongs there is in the inbox, and nothing is under way."""
+    if operation.inbox is None:
+        return []
+    found = sorted(os.listdir(inbox_of(root)))
+    wrong = [] if found == sorted(operation.inbox) else [f"the inbox holds {found}"]
+    for folder in (spool.handover_dir, spool.owed_dir):
+        wrong += [f"{path} is left" for path in Path(folder).rglob("*") if path.is_file() and path.suffix != ".spent"]
+    shutil.rmtree(inbox_of(root))
     return wrong
 
 

@@ -13,6 +13,7 @@ from queuectl.snapshot import (
     DueRow,
     FailureRow,
     Finish,
+    InboxRow,
     PoolRow,
     RefusalRow,
     RunRow,
@@ -59,6 +60,7 @@ def snapshot_of(text: str = "plain", **facts: object) -> Snapshot:
         copies={"pending": 2},
         arriving=(ArrivingRow(text, 123_456, NOON_AT - 4, text), ArrivingRow(text, 12, None, text)),
         finishes=(Finish(NOON_AT - 20, 0.5, True), Finish(NOON_AT - 5, 2.0, False)),
+        inboxes=(InboxRow(text, text, text, 1, 1, text, 1, 1, text, text),),
     )
     return made._replace(**facts)
 

@@ -1,0 +1,160 @@
+"""The one seam between what others drop into an inbox and what may run: a document becomes a job, or is refused.
+
+Runs nothing and writes nothing. What comes out is an ordinary job document, so that claim, worker and retry know
+nothing of inboxes; what is refused is told in words for whoever sent it (promise P10).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from queuectl import enclosure, intake, job, names, signing, templates
+from queuectl.errors import InvalidJobError
+from queuectl.inboxes import SIGNED, TEMPLATES, Inbox
+from queuectl.job import RetryDefaults
+from queuectl.printable import safe
+from queuectl.signing import Keys
+from queuectl.templates import Command
+
+# Texts that a producer may leave for the reader; nobody obeys them.
+_TEXTS = ("description", "comment", "notes")
+ALLOWED = ("template", "params", "run_at", "delay", "tags", "priority", "$schema", *_TEXTS)
+TEXT_MAX_CHARS = 4096
+TAGS_LIMIT, TAG_MAX_CHARS = 32, 64
+# Only to find out whether it can be a job; the spool's own count when it is taken in.
+_ANY = RetryDefaults(3, 2, 3600.0, 0.0)
+
+
+class Admitted(NamedTuple):
+    """A job document, with its id; for a signed one which key it was, its id and until when it counts."""
+
+    document: dict[str, Any]
+    expires_at: float | None = None
+    key: str | None = None
+    job_id: str | None = None
+
+
+def admit(
+    document: Mapping[str, Any],
+    *,
+    inbox: Inbox,
+    commands: Mapping[str, Command],
+    keys: Keys | None,
+    stem: str,
+    now_at: float,
+) -> Admitted:
+    """What the document of one dropped file may be.
+
+    Args:
+        document: parsed JSON of one job (`intake.Single`).
+        inbox: where it was dropped, and so what it may say.
+        commands: the settings' `[commands]`.
+        keys: the inbox's keys, for mode signed.
+        stem: the dropped file's name without its ending.
+        now_at: the wall clock.
+
+    Raises:
+        InvalidJobError: the key at fault, what is wrong with it and what to do, fit for the producer.
+    """
+    if any(isinstance(value, dict | list) and job.is_deep(value) for value in document.values()):
+        raise InvalidJobError("it is nested too deep", hint="a job needs no more than a few levels")
+    if inbox.mode == TEMPLATES:
+        made = Admitted(_filled_in(document, inbox, commands, stem))
+    elif inbox.mode == SIGNED:
+        if keys is None:
+            raise InvalidJobError("the keys of this inbox cannot be used now", hint="tell who runs the queue")
+        found = signing.verify(document, keys, now_at=now_at)
+        made = Admitted(_signed(found.document, inbox, found.key), found.expires_at, found.key, found.job_id)
+    else:
+        made = Admitted(_trusted(document, inbox, stem))
+    intake.accept(made.document, defaults=_ANY, now_at=now_at)
+    return made
+
+
+def _trusted(document: Mapping[str, Any], inbox: Inbox, stem: str) -> dict[str, Any]:
+    made = {"id": names.clean_id(stem), "owner": inbox.owner, **document}
+    if inbox.tags and "tags" not in made:
+        made["tags"] = list(inbox.tags)
+    return made
+
+
+def _signed(document: Mapping[str, Any], inbox: Inbox, key: str) -> dict[str, Any]:
+    made = {**document, "signed_by": key}
+    if made.setdefault("owner", inbox.owner) != inbox.owner:
+        raise InvalidJobError(f"owner: jobs of this inbox belong to {inbox.owner}", key="owner", hint="leave it out")
+    if inbox.tags and "tags" not in made:
+        made["tags"] = list(inbox.tags)
+    return made
+
+
+def _filled_in(document: Mapping[str, Any], inbox: Inbox, commands: Mapping[str, Command], stem: str) -> dict[str, Any]:
+    for key in document:
+        if key not in ALLOWED:
+            hint = "the keys are: " + ", ".join(ALLOWED)
+            raise InvalidJobError(f"{safe(key[:60])}: is not for jobs of this inbox to say", key=key[:60], hint=hint)
+    name = document.get("template")
+    known = ", ".join(sorted(commands)) or "none"
+    if not isinstance(name, str):
+        raise InvalidJobError("template: is missing", key="template", hint=f"the commands there are: {known}")
+    command = commands.get(name)
+    if command is None:
+        what = f"template: there is no command {safe(name[:60])!r}"
+        raise InvalidJobError(what, key="template", hint=f"the commands there are: {known}")
+    params = document.get("params", {})
+    if not isinstance(params, dict):
+        raise InvalidJobError("params: takes an object", key="params", hint='"params": {"NAME": VALUE}')
+    made: dict[str, Any] = {
+        "id": id_for(inbox.owner, stem),
+        "command": templates.render(command, params, enclosure.resolve),
+        "minimal_env": True,
+        "owner": inbox.owner,
+        "tags": [*inbox.tags, *_tags(document.get("tags", []))],
+        "template": name,
+        "params": params,
+    }
+    if not made["tags"]:
+        del made["tags"]
+    further = {
+        "cwd": command.cwd or None,
+        "timeout": command.timeout,
+        "max_retries": command.max_retries,
+        "env": command.env or None,
+        "priority": _priority(document.get("priority", 0)) or None,
+        "run_at": document.get("run_at"),
+        "delay": document.get("delay"),
+        **{key: _free_text(key, document[key]) for key in _TEXTS if key in document},
+    }
+    return made | {key: value for key, value in further.items() if value is not None}
+
+
+def id_for(owner: str, stem: str) -> str:
+    """The id of a job by its owner and its file's name: it begins with the owner, so nobody takes another's id.
+
+    That no owner begins as another one's ids do is seen to by `inboxes.parse`.
+    """
+    made = f"{owner}-{names.clean_id(stem)}"[: names.ID_MAX_CHARS].rstrip("-._")
+    if names.why_bad_id(made) or not made.startswith(f"{owner}-"):
+        return f"{owner}-{zlib.crc32(stem.encode('utf-8', 'replace')):08x}"
+    return made
+
+
+def _priority(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not -job.PRIORITY_LIMIT <= value <= 0:
+        raise InvalidJobError("priority: takes 0 or less here", key="priority", hint="leave it out")
+    return value
+
+
+def _tags(value: object) -> list[str]:
+    if not isinstance(value, list) or len(value) > TAGS_LIMIT:
+        raise InvalidJobError(f"tags: takes a list of at most {TAGS_LIMIT} words", key="tags")
+    return [_free_text("tags", tag, most=TAG_MAX_CHARS) for tag in value]
+
+
+def _free_text(key: str, value: object, *, most: int = TEXT_MAX_CHARS) -> str:
+    if not isinstance(value, str) or len(value) > most:
+        raise InvalidJobError(f"{key}: takes a text of at most {most} characters", key=key)
+    if "\0" in value or (key == "tags" and safe(value) != value):
+        raise InvalidJobError(f"{key}: holds a character that cannot be seen", key=key)
+    return value

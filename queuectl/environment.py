@@ -1,0 +1,36 @@
+"""The variables of a command that is to see little of the worker's own (`minimal_env`). Computes only.
+
+What a pool was started with may hold what no producer is meant to get at: tokens, agents' sockets, LD_PRELOAD,
+PYTHONPATH. Such a command gets what every program needs, by name; the job's `env` comes on top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_POSIX = frozenset(["HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR"])
+# Without these, programs of Windows do not find their libraries, their user or where to put a temporary file.
+_WINDOWS = frozenset(
+    """SYSTEMROOT SYSTEMDRIVE WINDIR COMSPEC PATHEXT OS NUMBER_OF_PROCESSORS PROCESSOR_ARCHITECTURE COMPUTERNAME
+    USERPROFILE USERNAME USERDOMAIN HOMEDRIVE HOMEPATH APPDATA LOCALAPPDATA ALLUSERSPROFILE PROGRAMDATA PUBLIC
+    PROGRAMFILES PROGRAMFILES(X86) PROGRAMW6432 COMMONPROGRAMFILES COMMONPROGRAMFILES(X86) COMMONPROGRAMW6432
+    LANG TZ TEMP TMP""".split()  # noqa: SIM905 (a list is 30 lines)
+)
+
+
+def minimal(environment: Mapping[str, str], *, windows: bool, default_path: str) -> dict[str, str]:
+    """What of `environment` a command with `minimal_env` sees, and PATH.
+
+    Args:
+        environment: the worker's variables.
+        windows: whose names count, without regard to case.
+        default_path: PATH on POSIX, as the system gives it (`os.confstr("CS_PATH")`); on Windows it is the system's
+            own folders.
+    """
+    if not windows:
+        made = {key: text for key, text in environment.items() if key in _POSIX or key.startswith("LC_")}
+        return {**made, "PATH": default_path}
+    made = {key: text for key, text in environment.items() if key.upper() in _WINDOWS or key.upper().startswith("LC_")}
+    root = next((text for key, text in environment.items() if key.upper() == "SYSTEMROOT"), r"C:\Windows")
+    folders = [rf"{root}\System32", root, rf"{root}\System32\Wbem", rf"{root}\System32\WindowsPowerShell\v1.0"]
+    return {**made, "PATH": ";".join(folders)}

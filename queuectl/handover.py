@@ -1,0 +1,197 @@
+"""From an inbox to pending/, across file systems: nothing lost and nothing doubled, wherever a kill falls (P1, P2).
+
+| # | step | a crash after it leaves, and what then follows |
+|---|---|---|
+| 1 | read NAME, judge it | nothing |
+| 2 | rename NAME to `.queuectl-S-TOKEN-NAME`, read it again | a claimed file alone: it gets its name back |
+| 3 | write the record to handover/OWNER/TOKEN.json (synced) | both: the same goes on with 4 |
+| 4 | delete the claimed file (the folder synced) | a record alone: it goes on with 5 |
+| 5 | rename the record into pending/, not replacing | the job |
+
+The record that is to be is itself what is handed over: step 5 is one rename, so it is never in doubt whether it was
+made. Until step 4 is known to be done nothing is published.
+
+A claimed file that is not there to be deleted was taken away by its owner, or its share is away and comes back with
+it. So TOKEN.spent is left then: it says of a claimed file that appears later that it has had its turn.
+
+One process does this for an inbox, the one that holds the inbox's lock (`receiver`); all of it may be done again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+from collections.abc import Callable
+
+from queuectl import fsops, names, record, rejects
+from queuectl.clock import Clock
+from queuectl.config import Settings
+from queuectl.errors import DamagedRecordError, InvalidJobError
+from queuectl.inboxdir import TOKEN_CHARS, InboxDir
+from queuectl.lifecycle import PENDING
+from queuectl.producer import Prepared
+from queuectl.spool import RECORD_MAX_BYTES, SpoolDir, name_for
+
+BY = "inbox"
+"""Who took in a job of an inbox, by its `enqueued` event."""
+_RECORD, _SPENT = ".json", ".spent"
+# A share that comes back after longer than this brings its claimed files back as new ones.
+_SPENT_KEPT_S = 90 * 86400.0
+
+
+class Handover:
+    """Hands jobs over from one inbox.
+
+    `promise(record, data, token)` is called for each job before it is published, once its hand-over is on disk under
+    that token. It may be called twice for one, and raises InvalidJobError where the job must not be published.
+    """
+
+    def __init__(
+        self,
+        spool: SpoolDir,
+        settings: Settings,
+        owner: str,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        promise: Callable[[record.Record, bytes, str], None] = lambda _item, _data, _token: None,
+    ) -> None:
+        self._spool = spool
+        self._folder = os.path.join(spool.handover_dir, owner)
+        self._clock = clock
+        self._rng = rng
+        self._promise = promise
+        self._sync = settings.durability != "off"
+
+    def hand_over(self, box: InboxDir, name: str, content: fsops.Content, prepared: Prepared) -> str:
+        """Take the file `name`, which held `content` when it was read; the job's name in pending/.
+
+        "" where it is gone, or changed while it was read: it is left where it is.
+
+        Raises:
+            InvalidJobError: by `promise`; the file is where it was.
+            OSError: the machine's trouble; where it got further than step 2, `recover` goes on.
+        """
+        fsops.make_folder(self._folder)
+        token = names.new_token(self._rng, TOKEN_CHARS)
+        try:
+            claimed = box.claim(name, token)
+        except FileNotFoundError:
+            return ""
+        try:
+            again = box.read(claimed, len(content.data))
+            if again.oversize or again.data != content.data:
+                box.give_back(claimed)
+                return ""
+            self._write(token, prepared)
+        except OSError:
+            if fsops.sig_of(self._path(token)) is None:
+                box.give_back(claimed)
+            raise
+        return self._finish(box, token, claimed)
+
+    def recover(self, box: InboxDir, claimed: dict[str, str]) -> list[str]:
+        """Go on with what was cut short; `claimed` is what this spool's claims in the folder are now, by token.
+
+        To be called only with a listing that worked: where the folder cannot be reached, everything waits.
+        Returns the names in pending/ of the jobs that were published.
+        """
+        published = []
+        left = dict(claimed)
+        listed = set(fsops.names(self._folder)) if os.path.isdir(self._folder) else set()
+        if listed and self._sync:
+            fsops.sync_folder(self._folder)  # what was cut short may have got as far as before that
+        for file in sorted(listed):
+            if file.endswith(_RECORD):
+                token = file.removesuffix(_RECORD)
+                with contextlib.suppress(InvalidJobError):  # its file is judged again
+                    if name := self._finish(box, token, left.pop(token, "")):
+                        published.append(name)
+        for token, name in left.items():
+            if f"{token}{_SPENT}" in listed:
+                box.remove(name)
+                box.sync()
+                fsops.unlink(self._path(token, _SPENT))
+            else:
+                box.give_back(name)
+        return published
+
+    def sweep(self) -> None:
+        """Forget the turns of claimed files that have not come back for months."""
+        if os.path.isdir(self._folder):
+            for changed_ns, name in fsops.changes(self._folder, _SPENT, at_most=10_000):
+                if self._clock.now() - changed_ns / 1e9 > _SPENT_KEPT_S:
+                    fsops.unlink(os.path.join(self._folder, name))
+
+    def publish_all(self) -> list[str]:
+        """Publish what is left of an inbox that the settings do not name any more."""
+        listed = fsops.names(self._folder) if os.path.isdir(self._folder) else []
+        found = [self._finish(None, name.removesuffix(_RECORD), "") for name in listed if name.endswith(_RECORD)]
+        return [name for name in found if name]
+
+    def _write(self, token: str, prepared: Prepared) -> None:
+        temporary = self._spool.write_temporary("handover", prepared.data, rng=self._rng, sync=self._sync)
+        try:
+            fsops.move(temporary, self._path(token))
+        except OSError:
+            fsops.unlink(temporary)
+            raise
+        if self._sync:
+            fsops.sync_folder(self._folder)
+
+    def _finish(self, box: InboxDir | None, token: str, claimed: str) -> str:
+        """Steps 4 and 5; "" for a record that the disk has lost, which its claimed file outlives."""
+        path = self._path(token)
+        data = fsops.read(path, RECORD_MAX_BYTES).data
+        try:
+            item = record.decode(data, path=path)
+        except DamagedRecordError as error:
+            self._lost(box, token, claimed, data, str(error))
+            return ""
+        try:
+            self._promise(item, data, token)
+        except InvalidJobError:
+            fsops.unlink(path)
+            if box is not None and claimed:
+                box.give_back(claimed)
+            raise
+        if box is not None and claimed and box.remove(claimed):
+            if self._sync:
+                box.sync()
+        else:
+            self._mark_spent(token)
+        return self._publish(path, item)
+
+    def _publish(self, path: str, item: record.Record) -> str:
+        plain = wanted = name_for(item, record.standing(item), self._clock.now())
+        while True:
+            try:
+                fsops.move(path, self._spool.path(PENDING, wanted))
+                break
+            except FileExistsError:  # two of one id: both are kept, and the claim tells them apart (P7)
+                wanted = names.beside(plain, f"-{names.new_token(self._rng)}")
+        if self._sync:
+            fsops.sync_folder(self._spool.folder(PENDING))
+            fsops.sync_folder(self._folder)
+        return wanted
+
+    def _mark_spent(self, token: str) -> None:
+        try:
+            fsops.create(self._path(token, _SPENT), b"", sync=False)
+        except FileExistsError:
+            return
+        if self._sync:
+            fsops.sync_folder(self._folder)
+
+    def _lost(self, box: InboxDir | None, token: str, claimed: str, data: bytes, why: str) -> None:
+        """A record that is none: a power cut without syncs (`durability = "off"`). Its file is there, or nothing is."""
+        if box is None or not claimed:
+            hint = "drop it again"
+            rejects.keep_copy(self._spool, f"{token}.json", data, why, hint, clock=self._clock, rng=self._rng)
+        fsops.unlink(self._path(token))
+        if box is not None and claimed:
+            box.give_back(claimed)
+
+    def _path(self, token: str, ending: str = _RECORD) -> str:
+        return os.path.join(self._folder, token + ending)

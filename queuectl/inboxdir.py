@@ -1,0 +1,235 @@
+"""The folder of an inbox: what lies in it, and everything that is ever done to it. Others write there, too.
+
+    NAME.json                      a job, or what may become one
+    .queuectl-S-TOKEN-NAME.json    claimed by the spool S (`SpoolDir.identity`), on its way to pending/ (`handover`)
+    .queuectl-S-tmp-TOKEN          a text that is being written
+    NAME.json.rejected             what could not be a job, its text beside it as NAME.json.rejected.txt
+    NAME.json.failed.txt, NAME.json.done.txt    what became of the job that NAME.json was
+
+The folder may belong to somebody who means harm. So no link is followed, nothing but a regular file is opened, a text
+is made under a new name and put in its place by a rename, and what was read counts only as bytes in memory. The owner
+of the folder can hide, change and bring back files of the folder at any time, and harms only its own jobs by that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import re
+import zlib
+from typing import NamedTuple
+
+from queuectl import fsops, names, times
+from queuectl.printable import safe
+
+TOKEN_CHARS = 12
+_REJECTED = ".rejected"
+_TEXT = ".txt"
+FAILED, DONE_WELL = ".failed.txt", ".done.txt"
+_OURS = (_REJECTED, _REJECTED + _TEXT, FAILED, DONE_WELL)
+# What we put before and behind a name, and the suffix of a name that is taken, at most.
+_ROOM = 50
+_TEXT_MAX_BYTES = 64 * 1024
+_SEAL = b"Written by queuectl, check %08x\n"
+
+
+class Listing(NamedTuple):
+    """What one listing of the folder found, by kind."""
+
+    jobs: list[str]
+    """What may be jobs, by name."""
+    rejected: list[str]
+    texts: list[str]
+    """Texts about rejected files."""
+    claimed: dict[str, str]
+    """Files that this spool claimed, by token."""
+    unfinished: list[str]
+    """Texts of this spool that a kill cut short."""
+    foreign: list[str]
+
+
+class InboxDir:
+    """One folder, for the spool with this identity."""
+
+    def __init__(self, path: str, identity: str, *, rng: random.Random) -> None:
+        self.path = path
+        self._rng = rng
+        self._mark = f".queuectl-{identity}-"
+        self._claimed = re.compile(re.escape(self._mark) + rf"([0-9a-z]{{{TOKEN_CHARS}}})-(.+)", re.DOTALL)
+
+    def at(self, name: str) -> str:
+        """The path of a file in the folder."""
+        return f"{self.path}{os.sep}{name}"
+
+    def look(self) -> Listing:
+        """What is there: names only, however many there are. Raises OSError."""
+        found = Listing([], [], [], {}, [], [])
+        for name in fsops.names(self.path):
+            if name.startswith("."):
+                if match := self._claimed.fullmatch(name):
+                    found.claimed[match[1]] = name
+                elif name.startswith(f"{self._mark}tmp-"):
+                    found.unfinished.append(name)
+            elif name.endswith((".json", ".jsonl")) and not names.is_temporary(name):
+                found.jobs.append(name)
+            elif name.endswith(_REJECTED):
+                found.rejected.append(name)
+            elif name.endswith(_REJECTED + _TEXT):
+                found.texts.append(name)
+            elif not name.endswith(_OURS):
+                found.foreign.append(name)
+        found.jobs.sort()
+        found.rejected.sort()
+        return found
+
+    def read(self, name: str, max_bytes: int) -> fsops.Content:
+        """A file's bytes. Raises OSError as `fsops.read`."""
+        return fsops.read(self.at(name), max_bytes, patience_s=fsops.GLANCE_S)
+
+    # ------------------------------------------------------------------------------------------------ handing over
+
+    def claim(self, name: str, token: str) -> str:
+        """Rename a file to a name that says whose it is now; that name. Raises OSError; nothing is replaced."""
+        claimed = f"{self._mark}{token}-{names.beside(name, room=_ROOM)}"
+        fsops.check_free(self.at(name))
+        fsops.move(self.at(name), self.at(claimed), patience_s=fsops.GLANCE_S)
+        return claimed
+
+    def give_back(self, claimed: str) -> str:
+        """Give a claimed file its own name again, or one like it where that is taken; "" where it is gone.
+
+        Raises:
+            OSError: it stays claimed.
+        """
+        match = self._claimed.fullmatch(claimed)
+        name = wanted = match[2] if match is not None else claimed
+        while True:
+            try:
+                fsops.move(self.at(claimed), self.at(wanted))
+            except FileExistsError:
+                wanted = names.beside(name, f"-{names.new_token(self._rng)}", room=_ROOM)
+                continue
+            except FileNotFoundError:
+                return ""
+            return wanted
+
+    def remove(self, name: str) -> bool:
+        """Delete a file; False where it is gone. Raises OSError."""
+        return fsops.unlink_dropped(self.at(name))
+
+    def sync(self) -> None:
+        """Force the folder's names to disk, as far as its file system can do that."""
+        with contextlib.suppress(OSError):
+            fsops.sync_folder(self.path)
+
+    # --------------------------------------------------------------------------------------------- what is refused
+
+    def reject(self, name: str, sig: fsops.FileSig, why: str, hint: str, *, now_at: float) -> str:
+        """Rename a file to NAME.rejected beside a text that says why; its name now, "" where it has just changed.
+
+        The text comes first: a crash in between leaves a text without its file (`orphan_texts`), never a file without
+        a reason. Whoever has the file open goes on writing to it.
+
+        Raises:
+            OSError: it stays as it is.
+        """
+        target = names.beside(name, room=_ROOM) + _REJECTED
+        while fsops.sig_of(self.at(target)) is not None:
+            target = names.beside(name, f"-{names.new_token(self._rng)}", room=_ROOM) + _REJECTED
+        fsops.check_free(self.at(name))
+        if fsops.sig_of(self.at(name)) != sig:
+            return ""
+        self.put_text(target + _TEXT, _rejected_text(name, target, why, hint, _version(sig), now_at))
+        try:
+            fsops.move(self.at(name), self.at(target), patience_s=fsops.GLANCE_S)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self.remove(target + _TEXT)
+            raise
+        return target
+
+    def rejected_version(self, rejected: str) -> str:
+        """Of which version of a rejected file the text beside it tells, "" where there is none that says so."""
+        try:
+            data = fsops.read(self.at(rejected + _TEXT), _TEXT_MAX_BYTES).data
+        except OSError:
+            return ""
+        found = re.search(rb", version (\d+-\d+-\d+)\n", data)
+        return found[1].decode() if found else ""
+
+    def sig_of(self, name: str) -> fsops.FileSig | None:
+        """The signature of a file, None where there is none."""
+        return fsops.sig_of(self.at(name))
+
+    def take_back(self, rejected: str) -> str:
+        """A rejected file is a job now: give it its name again, and take its text away; "" where that cannot be."""
+        name = rejected.removesuffix(_REJECTED)
+        try:
+            fsops.move(self.at(rejected), self.at(name), patience_s=fsops.GLANCE_S)
+        except (FileExistsError, FileNotFoundError):
+            return ""
+        self.forget(rejected + _TEXT)
+        return name
+
+    def orphan_texts(self, found: Listing) -> list[str]:
+        """The texts about rejected files that are gone."""
+        there = set(found.rejected)
+        return [name for name in found.texts if name.removesuffix(_TEXT) not in there]
+
+    # ------------------------------------------------------------------------------------------------------- texts
+
+    def put_text(self, name: str, text: str) -> None:
+        """Put a text there in one step; whatever has its name, a link too, is replaced and not followed.
+
+        Raises:
+            OSError: nothing of it is left.
+        """
+        data = text.encode("utf-8", "replace")
+        temporary = self.at(f"{self._mark}tmp-{names.new_token(self._rng, TOKEN_CHARS)}")
+        fsops.create(temporary, data + _SEAL % zlib.crc32(data), sync=False)
+        try:
+            fsops.replace(temporary, self.at(name), patience_s=fsops.GLANCE_S)
+        except OSError:
+            with contextlib.suppress(OSError):
+                fsops.unlink(temporary)
+            raise
+
+    def forget(self, name: str) -> None:
+        """Take a text away, if it is exactly as we wrote it."""
+        with contextlib.suppress(OSError):
+            data = fsops.read(self.at(name), _TEXT_MAX_BYTES).data
+            size = len(_SEAL % 0)
+            if data[-size:] == _SEAL % zlib.crc32(data[:-size]):
+                self.remove(name)
+
+
+def receipt_name(name: str, ending: str) -> str:
+    """What the text about a job is called that was dropped as `name`."""
+    return names.beside(name, room=_ROOM) + ending
+
+
+def is_version(sig: fsops.FileSig, version: str) -> bool:
+    """True where a text's version is that of a file."""
+    return _version(sig) == version
+
+
+def _version(sig: fsops.FileSig) -> str:
+    """A signature as a text: a rename changes neither inode nor size nor time."""
+    return f"{sig.inode}-{sig.size}-{sig.mtime_ns}"
+
+
+def _rejected_text(name: str, target: str, why: str, hint: str, version: str, now_at: float) -> str:
+    lines = [
+        f"{safe(name)} could not be taken in as a job. Nothing in it is run.",
+        "",
+        f"Why:   {safe(why)}",
+        *([f"To do: {safe(hint)}"] if hint else []),
+        "",
+        f"The file is called {safe(target)} now, and nothing in it was changed. Correct it there, and it is",
+        "taken in by itself; or write a new file. If it is not wanted, delete it, and this text goes too.",
+        "",
+        f"Rejected {times.to_text(now_at)}, version {version}",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,119 @@
+"""What the receiver of an inbox tells of it, for whoever looks: .queuectl/inboxes/OWNER.json.
+
+Nobody else ever looks at the inbox itself: its share may hang. Nothing is decided by what stands there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+
+import msgspec
+
+from queuectl import fsops
+from queuectl.snapshot import InboxFile, InboxRow
+from queuectl.spool import SpoolDir
+
+_ENDING = ".json"
+_MAX_BYTES = 256 * 1024
+# Rows of files, at most.
+ROWS = 20
+
+
+class InboxState(msgspec.Struct, frozen=True, kw_only=True):
+    """One inbox, as its receiver saw it last. `rejected` are files that lie there now."""
+
+    owner: str
+    path: str
+    mode: str
+    listed_at: str = ""
+    """When it was listed last, RFC 3339; "" where it never could be."""
+    waiting: int = 0
+    """Files that are to be taken in yet."""
+    next: tuple[str, ...] = ()
+    """Some of those, by name."""
+    arriving: int = 0
+    rows: tuple[InboxFile, ...] = ()
+    """Some of those that arrive."""
+    held_back: str = ""
+    """Which limit keeps files in the inbox, and why."""
+    rejected: int = 0
+    left_alone: int = 0
+    foreign: tuple[str, ...] = ()
+    """Some of the files that are no jobs, by name."""
+    taken: int = 0
+    """Files taken in since the receiver started."""
+    trouble: str = ""
+
+
+def publish(spool: SpoolDir, state: InboxState, *, rng: random.Random) -> None:
+    """Put the state there in one step. Raises OSError."""
+    data = msgspec.json.format(msgspec.json.encode(state), indent=1) + b"\n"
+    temporary = spool.write_temporary("inbox", data, rng=rng, sync=False)
+    try:
+        fsops.replace(temporary, spool.inbox_path(state.owner, "json"), patience_s=fsops.GLANCE_S)
+    except OSError:
+        fsops.unlink(temporary)
+        raise
+
+
+def read_all(spool: SpoolDir) -> list[InboxState]:
+    """The states of all inboxes, by owner. What cannot be read is left out."""
+    try:
+        listed = sorted(fsops.names(spool.inbox_dir))
+    except OSError:
+        return []
+    found = []
+    for name in listed:
+        if name.endswith(_ENDING):
+            with contextlib.suppress(OSError, msgspec.MsgspecError):
+                data = fsops.read(spool.inbox_path(name.removesuffix(_ENDING), "json"), _MAX_BYTES).data
+                found.append(msgspec.json.decode(data, type=InboxState))
+    return found
+
+
+def remove(spool: SpoolDir, owner: str) -> None:
+    """Take the state of an inbox away that the settings do not name any more."""
+    with contextlib.suppress(OSError):
+        fsops.unlink(spool.inbox_path(owner, "json"))
+
+
+def sentence(state: InboxState) -> str:
+    """What to say of an inbox in one line."""
+    if state.trouble:
+        return state.trouble
+    parts = []
+    if state.waiting:
+        parts.append(f"{state.waiting} to be taken in" + (f", held back: {state.held_back}" if state.held_back else ""))
+    if state.arriving:
+        parts.append(f"{state.arriving} still arriving")
+    if state.rejected:
+        parts.append(f"{state.rejected} rejected")
+    if state.left_alone:
+        parts.append(f"{state.left_alone} left alone")
+    return "; ".join(parts) or "nothing waits in it"
+
+
+def without_texts(state: InboxState) -> InboxState:
+    """The same without names of files; of trouble only that there is some."""
+    trouble = "it cannot be used now" if state.trouble else ""
+    return msgspec.structs.replace(state, rows=(), next=(), foreign=(), trouble=trouble)
+
+
+def row(state: InboxState) -> InboxRow:
+    """The state as it is shown."""
+    return InboxRow(
+        owner=state.owner,
+        path=state.path,
+        mode=state.mode,
+        listed_at=state.listed_at,
+        waiting=state.waiting,
+        arriving=state.arriving,
+        held_back=state.held_back,
+        rejected=state.rejected,
+        left_alone=state.left_alone,
+        taken=state.taken,
+        trouble=state.trouble,
+        text=sentence(state),
+        files=state.rows,
+    )

@@ -1,0 +1,51 @@
+"""Keys that sign jobs, as files: NAME.key, one line of at least 43 printable characters.
+
+32 random bytes in base64 or in hex are such a line. White space around it does not count. Who may read such a file is
+judged in `trust`; nothing here ever shows what one holds.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+from queuectl import fsops
+
+ENDING = ".key"
+# 32 bytes in base64 without padding; a word that a person made up is shorter or says the same letters.
+KEY_MIN_CHARS, KEY_MAX_BYTES, KEY_MIN_DIFFERENT = 43, 4096, 10
+# No two dashes together and none at the end: NAME--ID can be taken apart in one way only.
+_NAME = re.compile(r"[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)*")
+_NAME_MAX_CHARS = 64
+_KEY_TEXT = re.compile(r"[!-~]+")
+
+
+def is_name(name: str) -> bool:
+    """True for what a key may be called."""
+    return len(name) <= _NAME_MAX_CHARS and _NAME.fullmatch(name) is not None
+
+
+def read(path: str) -> bytes:
+    """The key in a file.
+
+    Raises:
+        ValueError: it is no key, and why (never what it holds).
+        OSError: as the system says; `fsops.NotRegularError` for a link or a pipe.
+    """
+    content = fsops.read(path, KEY_MAX_BYTES)
+    text = content.data.decode("ascii", "replace").strip()
+    if content.oversize or not _KEY_TEXT.fullmatch(text):
+        raise ValueError("a key is one line of printable characters, without spaces")
+    if len(text) < KEY_MIN_CHARS or len(set(text)) < KEY_MIN_DIFFERENT:
+        raise ValueError(f"a key has at least {KEY_MIN_CHARS} characters, made at random")
+    return text.encode("ascii")
+
+
+def create(path: str) -> None:
+    """Make a new key, that only its owner can read.
+
+    Raises:
+        FileExistsError: there is one; it is not touched.
+        OSError: as the system says.
+    """
+    fsops.create(path, secrets.token_urlsafe(32).encode() + b"\n", sync=True, mode=fsops.PRIVATE_MODE)

@@ -1,0 +1,127 @@
+"""Jobs that came from an inbox and have not ended yet: how many wait, and whom to tell how each ended.
+
+One empty file a job in .queuectl/owed/OWNER/, named after its id, from before it is published until the inbox has its
+receipt. So a crash, or a share that is away, only delays a receipt. Receipts are a comfort and no fact: the record in
+done/ or dlq/ is the truth, and a job that was moved or deleted by hand leaves none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from queuectl import errortext, fsops, names, record
+from queuectl.clock import Clock
+from queuectl.errors import DamagedRecordError
+from queuectl.handover import BY
+from queuectl.inboxdir import DONE_WELL, FAILED, InboxDir, receipt_name
+from queuectl.inboxes import Inbox
+from queuectl.lifecycle import DLQ, DONE
+from queuectl.printable import safe
+from queuectl.spool import SpoolDir, record_name
+
+# How often it is asked which of these jobs the spool has nowhere any more.
+_SWEEP_S = 60.0
+
+
+class Owed:
+    """The jobs of one inbox that it is to hear of."""
+
+    def __init__(self, spool: SpoolDir, inbox: Inbox, *, clock: Clock) -> None:
+        self._spool = spool
+        self._inbox = inbox
+        self._clock = clock
+        self._folder = os.path.join(spool.owed_dir, inbox.owner)
+        self._seen: object = None
+        self._next_sweep_s = clock.monotonic() + _SWEEP_S
+
+    def promise(self, item: record.Record) -> None:
+        """Note a job that is about to be published. Raises OSError."""
+        fsops.make_folder(self._folder)
+        with contextlib.suppress(FileExistsError):
+            fsops.create(os.path.join(self._folder, item.id), b"", sync=False)
+
+    def waiting(self) -> int:
+        """How many of them wait in pending/."""
+        mine = {job_id.lower() for job_id in self._ids()}
+        if not mine:
+            return 0
+        parsed = (names.parse(name) for name in self._spool.waiting_names())
+        return sum(parts is not None and parts.stem.lower() in mine for parts in parsed)
+
+    def settle(self, box: InboxDir) -> None:
+        """Write the receipts of those that have ended since.
+
+        Raises:
+            OSError: one cannot be written; it is owed still.
+        """
+        marks = tuple(fsops.sig_of(self._spool.folder(state)) for state in (DLQ, DONE))
+        ids = self._ids()
+        is_time = self._clock.monotonic() >= self._next_sweep_s
+        if not ids or (not is_time and (marks, len(ids)) == self._seen):
+            return
+        for job_id in ids:
+            if state := self._spool.holds(job_id, (DLQ, DONE)):
+                self._settle(box, job_id, state)
+        if is_time:
+            self._next_sweep_s = self._clock.monotonic() + _SWEEP_S
+            there = {job_id.lower() for job_id in self._spool.ids()}
+            for job_id in ids:
+                if job_id.lower() not in there:
+                    self._forget(job_id)  # deleted by hand
+        self._seen = (marks, len(self._ids()))
+
+    def _settle(self, box: InboxDir, job_id: str, state: str) -> None:
+        try:
+            item = self._spool.read(state, record_name(job_id)).record
+        except FileNotFoundError:
+            return  # it moves on
+        except DamagedRecordError:
+            self._forget(job_id)
+            return
+        # Two jobs of one id were told apart by now: this may be the other one.
+        if name := dropped_as(item):
+            failed, done = receipt_name(name, FAILED), receipt_name(name, DONE_WELL)
+            if state == DLQ and self._inbox.receipts:
+                box.put_text(failed, _failed_text(self._spool, item, name))
+                box.forget(done)
+            elif state == DONE:
+                box.forget(failed)
+                if self._inbox.done_receipts:
+                    box.put_text(done, _done_text(item, name))
+        self._forget(job_id)
+
+    def _ids(self) -> list[str]:
+        try:
+            return fsops.names(self._folder)
+        except FileNotFoundError:
+            return []
+
+    def _forget(self, job_id: str) -> None:
+        fsops.unlink(os.path.join(self._folder, job_id))
+
+
+def dropped_as(item: record.Record) -> str:
+    """The name of the file that a job was in its inbox, "" for one that came in another way."""
+    return next((event.file for event in item.history if event.event == "enqueued" and event.by == BY), "")
+
+
+def _failed_text(spool: SpoolDir, item: record.Record, name: str) -> str:
+    lines = [
+        f"The job of {safe(name)} has failed for good: it is not tried again by itself.",
+        "",
+        *errortext.account(spool, item),
+        "",
+        f"Its id is {safe(item.id)}. To try again, put {safe(name)} here once more, corrected where that is needed,",
+        f"or ask whoever looks after the queue for: queuectl dlq retry {safe(item.id)}",
+        "",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _done_text(item: record.Record, name: str) -> str:
+    last = record.standing(item).last
+    when = f"When:  {safe(last.at[:40])}" if last is not None else ""
+    took = "" if last is None or last.duration_s is None else f", after {last.duration_s:g} s"
+    return "\n".join([f"The job of {safe(name)} is done{took}.", "", when, f"Its id was {safe(item.id)}.", "", ""])

@@ -1,0 +1,404 @@
+"""What is done about what lies in one inbox: taken in where it is whole, refused where it is not, told how it ended.
+
+A look lists names, and reads only files that may be taken now. Trouble with the inbox means later; it is told once.
+One process looks at an inbox (`receiver`); its shares may hang.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import random
+from collections import deque
+from typing import NamedTuple
+
+import msgspec
+
+from queuectl import admission, fsops, inboxdir, inboxstate, intake, names, record, replays, times, trust, volume
+from queuectl.clock import Clock
+from queuectl.config import Settings
+from queuectl.errors import InvalidJobError
+from queuectl.handover import BY, Handover
+from queuectl.inboxdir import InboxDir, Listing
+from queuectl.inboxes import SIGNED, TRUSTED, Inbox
+from queuectl.inboxstate import InboxState
+from queuectl.owed import Owed
+from queuectl.producer import Prepared, Producer
+from queuectl.signing import Keys
+from queuectl.snapshot import InboxFile
+from queuectl.spool import SpoolDir
+
+# Files taken in by one look, and files watched while they arrive, at most.
+_AT_ONCE = 100
+_WATCHED_AT_MOST = 1000
+# Rejected files that are asked for their time by one look.
+_HEALED_AT_MOST = 200
+_MINUTE_S = 60.0
+# Used signed ids that have expired are forgotten this often.
+_SWEEP_S = 3600.0
+# A copy over a network may pause for longer than one on this machine.
+_NETWORK_SETTLE_S = 120.0
+_FAR = (volume.NETWORK, volume.USERSPACE, volume.REMOVABLE, volume.SHARED)
+
+
+class _File(NamedTuple):
+    """A file that is no job so far. `kind`: arriving, unreadable (tried again) or foreign (no regular file)."""
+
+    sig: fsops.FileSig | None
+    since_s: float
+    kind: str
+    why: str
+    hint: str = ""
+
+
+class _NotYetError(Exception):
+    """A file that may still become a job: what is missing, and what to do."""
+
+    def __init__(self, why: str, hint: str = "write it again, whole") -> None:
+        super().__init__(why)
+        self.hint = hint
+
+
+class Reception:
+    """Takes in what lies in one inbox. `told` gathers what people should hear: level and text."""
+
+    def __init__(
+        self, spool: SpoolDir, settings: Settings, inbox: Inbox, path: str, *, clock: Clock, rng: random.Random
+    ) -> None:
+        self._spool = spool
+        self._settings = settings
+        self._inbox = inbox
+        self._path = path
+        self._clock = clock
+        self._rng = rng
+        self._keys = Keys(trust.keys_path(spool, inbox)) if inbox.keys else None
+        self._box: InboxDir | None = None
+        self._owed = Owed(spool, inbox, clock=clock)
+        self._producer = Producer(spool, settings, clock=clock, rng=rng)
+        self._handover = Handover(spool, settings, inbox.owner, clock=clock, rng=rng, promise=self._promise)
+        self._settle_s = _NETWORK_SETTLE_S if self.is_far() else settings.settle_s
+        if isinstance(inbox.settle_s, int | float):
+            self._settle_s = inbox.settle_s
+        self._arriving: dict[str, _File] = {}
+        self._rejected: dict[str, fsops.FileSig] = {}
+        """How rejected files were when they were looked at last."""
+        self._heal_from = 0
+        self._taken_s: deque[float] = deque()
+        self._next_sweep_s = clock.monotonic()
+        self._told_trouble = ""
+        self._state = InboxState(owner=inbox.owner, path=path, mode=inbox.mode)
+        self._shown: InboxState | None = None
+        self._shown_s = 0.0
+        self.told: list[tuple[str, str]] = []
+
+    def is_far(self) -> bool:
+        """True where the folder is not on a disk of this machine, so that no events tell of it."""
+        return volume.of(self._path).nature in _FAR
+
+    @property
+    def state(self) -> InboxState:
+        """What the last look found."""
+        return self._state
+
+    def step(self) -> list[str]:
+        """One look, whatever comes of it; the names in pending/ of the jobs that were taken in."""
+        try:
+            published = self.look()
+        except OSError as error:
+            self._trouble(error)
+            return []
+        if self._told_trouble:
+            self.told.append(("info", "can be reached again"))
+            self._told_trouble = ""
+        return published
+
+    def look(self) -> list[str]:
+        """As `step`. Raises OSError: the folder or the spool cannot be used now."""
+        if self._box is None:
+            self._box = InboxDir(self._path, self._spool.identity(self._rng), rng=self._rng)
+        box = self._box
+        found = box.look()
+        for name in found.unfinished:
+            box.remove(name)
+        published = self._handover.recover(box, found.claimed)
+        jobs = [*found.jobs, *self._heal(box, found)]
+        for name in box.orphan_texts(found):
+            box.forget(name)
+        left, held_back = self._take(box, jobs, published)
+        self._owed.settle(box)
+        if self._keys is not None and self._clock.monotonic() >= self._next_sweep_s:
+            self._next_sweep_s = self._clock.monotonic() + _SWEEP_S
+            replays.sweep(self._spool, self._clock.now())
+        self._state = self._as_seen(found, left, held_back, len(published))
+        return published
+
+    def finish(self) -> None:
+        """The last receipts, when the pool has ended its jobs."""
+        if self._box is not None:
+            with contextlib.suppress(OSError):
+                self._owed.settle(self._box)
+
+    def show(self, *, every_s: float) -> None:
+        """Publish the state where it tells something new, and every `every_s` in any case."""
+        now_s = self._clock.monotonic()
+        new = self._shown is None or _news(self._shown) != _news(self._state)
+        if new or now_s >= self._shown_s + every_s:
+            with contextlib.suppress(OSError):
+                inboxstate.publish(self._spool, self._state, rng=self._rng)
+                self._shown, self._shown_s = self._state, now_s
+
+    # ------------------------------------------------------------------------------------------------- taking in
+
+    def _take(self, box: InboxDir, jobs: list[str], published: list[str]) -> tuple[list[str], str]:
+        """Look at what lies there; those that are left for later, and which limit keeps them."""
+        there = set(jobs)
+        self._arriving = {name: item for name, item in self._arriving.items() if name in there}
+        room, limit = self._room() if jobs else (0, "")
+        left: list[str] = []
+        for name in jobs:
+            if name in self._arriving and self._is_as_it_was(box, name):
+                continue
+            if len(published) >= min(room, _AT_ONCE) or (
+                name not in self._arriving and len(self._arriving) >= _WATCHED_AT_MOST
+            ):
+                left.append(name)
+                continue
+            try:
+                if taken := self._take_one(box, name):
+                    published.append(taken)
+                    self._taken_s.append(self._clock.monotonic())
+            except OSError as error:
+                if fsops.is_trouble(error):
+                    raise
+                self._watch(box, name, "unreadable", f"it cannot be taken: {error.strerror or error}")
+        return left, limit if left and len(published) >= room else ""
+
+    def _room(self) -> tuple[int, str]:
+        """How many may be taken in now, and which limit says so."""
+        room, limit = self._inbox.max_waiting - self._owed.waiting(), f"max_waiting = {self._inbox.max_waiting}"
+        if self._inbox.max_per_minute:
+            now_s = self._clock.monotonic()
+            while self._taken_s and now_s - self._taken_s[0] >= _MINUTE_S:
+                self._taken_s.popleft()
+            if (rate := self._inbox.max_per_minute - len(self._taken_s)) < room:
+                room, limit = rate, f"max_per_minute = {self._inbox.max_per_minute}"
+        else:
+            self._taken_s.clear()
+        return max(0, room), limit
+
+    def _is_as_it_was(self, box: InboxDir, name: str) -> bool:
+        """True for a file that has not changed since it was looked at; one that is quiet for long is refused."""
+        known = self._arriving[name]
+        sig = box.sig_of(name)
+        if sig != known.sig:
+            return False
+        if known.kind == "unreadable":
+            return False
+        if known.kind == "arriving" and sig and self._clock.monotonic() - known.since_s >= self._settle_s:
+            with contextlib.suppress(PermissionError):  # its writer has it open (Windows)
+                self._reject(box, name, sig, known.why, known.hint)
+        return True
+
+    def _take_one(self, box: InboxDir, name: str) -> str:
+        """Take one file in; the job's name in pending/, or "" where it is none, or none yet."""
+        sig: fsops.FileSig | None = None
+        try:
+            content = box.read(name, self._inbox.max_bytes)
+            sig = content.sig
+            prepared = self._judge(name, content)
+        except FileNotFoundError:
+            self._arriving.pop(name, None)
+            return ""
+        except fsops.NotRegularError:
+            self._watch(box, name, "foreign", "it is no regular file")
+            return ""
+        except _NotYetError as error:
+            known = self._arriving.get(name)
+            since_s = known.since_s if known is not None and known.sig == sig else self._clock.monotonic()
+            self._arriving[name] = _File(sig, since_s, "arriving", str(error), error.hint)
+            return ""
+        except InvalidJobError as error:
+            if sig is not None:
+                self._reject(box, name, sig, str(error), error.hint)
+            return ""
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                raise
+            self._watch(box, name, "unreadable", f"it cannot be read: {error.strerror or error}")
+            return ""
+        try:
+            published = self._handover.hand_over(box, name, content, prepared)
+        except InvalidJobError as error:
+            self._reject(box, name, sig, str(error), error.hint)
+            return ""
+        if published:
+            self._arriving.pop(name, None)
+        return published
+
+    def _judge(self, name: str, content: fsops.Content) -> Prepared:
+        """The record of the job that a file holds. Raises _NotYetError, InvalidJobError."""
+        if name.endswith(".jsonl"):
+            raise InvalidJobError("it holds many jobs, and an inbox takes one a file", hint="write a file for each job")
+        if content.oversize:
+            raise _NotYetError(f"it is larger than {self._inbox.max_bytes} bytes", "put the data elsewhere and name it")
+        if content.links != 1 and self._inbox.mode != TRUSTED:
+            raise _NotYetError("it has a second name somewhere (a hard link)", "copy it instead")
+        parsed = intake.parse(content.data, lines=False)
+        if isinstance(parsed, intake.Incomplete):
+            raise _NotYetError(parsed.why)
+        if isinstance(parsed, intake.Refused):
+            raise InvalidJobError(parsed.why, hint=parsed.hint)
+        if isinstance(parsed, intake.Many):
+            raise InvalidJobError("it holds many jobs, and an inbox takes one a file", hint="write a file for each job")
+        stem = name.removesuffix(".json")
+        admitted = admission.admit(
+            parsed.document,
+            inbox=self._inbox,
+            commands=self._settings.commands,
+            keys=self._keys,
+            stem=stem,
+            now_at=self._clock.now(),
+        )
+        document = {**admitted.document}
+        own = document.get("id") if "id" in parsed.document or admitted.key is not None else None
+        if own is None:
+            document["id"] = self._free_id(str(document.get("id") or names.clean_id(stem)))
+        elif isinstance(own, str) and (found := self._spool.find(own)):
+            if not document.get("history"):
+                raise InvalidJobError(
+                    f"the id {own!r} is in use: a job of that name is in {found.state}/",
+                    key="id",
+                    hint="give it another id, or leave the id out",
+                )
+            document["id"] = self._free_id(own)  # one of our records: it was accepted once
+        return self._producer.prepare(document, by=BY, file=name)
+
+    def _promise(self, item: record.Record, data: bytes, token: str) -> None:
+        """Before a job is published: a signed one is the first of its id, and it is noted who is to hear of it."""
+        if self._inbox.mode == SIGNED:
+            facts = json.loads(data)
+            is_first = replays.remember(
+                self._spool,
+                key=str(facts["signed_by"]),
+                job_id=item.id,
+                expires_at=times.from_text(facts["expires_at"]),
+                token=token,
+                rng=self._rng,
+                sync=self._settings.durability != "off",
+            )
+            if not is_first:
+                raise InvalidJobError(
+                    f"the signed id {item.id!r} was used already", key="id", hint="sign it anew, with another id"
+                )
+        self._owed.promise(item)
+
+    def _free_id(self, wanted: str) -> str:
+        """`wanted`, or where that is in use the same with the day and time."""
+        made = wanted
+        while self._spool.find(made) is not None:
+            stamp = times.to_name(int(self._clock.now())).rstrip("Z")
+            made = names.with_suffix(wanted, f"{stamp}-{names.new_token(self._rng, 2)}")
+        return made
+
+    def _watch(self, box: InboxDir, name: str, kind: str, why: str) -> None:
+        """Leave a file for later; told once."""
+        if name not in self._arriving:
+            self.told.append(("warning", f"{name} is left for now: {why}"))
+        self._arriving[name] = _File(box.sig_of(name), self._clock.monotonic(), kind, why)
+
+    # --------------------------------------------------------------------------------------------- what is refused
+
+    def _reject(self, box: InboxDir, name: str, sig: fsops.FileSig, why: str, hint: str) -> None:
+        target = box.reject(name, sig, why, hint, now_at=self._clock.now())
+        self._arriving.pop(name, None)
+        if target:
+            self._rejected[target] = sig
+            self.told.append(("warning", f"{name} was rejected: {why}"))
+
+    def _heal(self, box: InboxDir, found: Listing) -> list[str]:
+        """Rejected files that have become jobs have their own names again; those names."""
+        there = set(found.rejected)
+        self._rejected = {name: sig for name, sig in self._rejected.items() if name in there}
+        listed = found.rejected
+        if len(listed) > _HEALED_AT_MOST:
+            start = self._heal_from % len(listed)
+            listed = (listed[start:] + listed[:start])[:_HEALED_AT_MOST]
+            self._heal_from = start + _HEALED_AT_MOST
+        healed = []
+        for rejected in listed:
+            if (name := self._healed(box, rejected)) and name not in found.jobs:
+                healed.append(name)
+                self.told.append(("info", f"{name} is a valid job now"))
+        return healed
+
+    def _healed(self, box: InboxDir, rejected: str) -> str:
+        sig = box.sig_of(rejected)
+        if sig is None:
+            return ""
+        known = self._rejected.get(rejected)
+        if known is None:
+            version = box.rejected_version(rejected)
+            changed = bool(version) and not inboxdir.is_version(sig, version)
+        else:
+            changed = known != sig
+        self._rejected[rejected] = sig
+        if not changed:
+            return ""
+        try:
+            content = box.read(rejected, self._inbox.max_bytes)
+            self._judge(rejected.removesuffix(".rejected"), content)
+        except (OSError, InvalidJobError, _NotYetError):
+            return ""
+        return box.take_back(rejected)
+
+    # ---------------------------------------------------------------------------------------------------- the state
+
+    def _as_seen(self, found: Listing, left: list[str], held_back: str, published: int) -> InboxState:
+        now_s = self._clock.monotonic()
+        open_files = [(name, item) for name, item in self._arriving.items() if item.kind != "foreign"]
+        foreign = [*found.foreign, *(name for name, item in self._arriving.items() if item.kind == "foreign")]
+        rows = tuple(
+            InboxFile(name, item.sig.size if item.sig else 0, round(now_s - item.since_s, 1), item.why)
+            for name, item in open_files[: inboxstate.ROWS]
+        )
+        return InboxState(
+            owner=self._inbox.owner,
+            path=self._path,
+            mode=self._inbox.mode,
+            listed_at=times.to_text(self._clock.now()),
+            waiting=len(left),
+            next=tuple(left[: inboxstate.ROWS]),
+            arriving=len(open_files),
+            rows=rows,
+            held_back=held_back,
+            rejected=len(self._rejected) if len(found.rejected) <= _HEALED_AT_MOST else len(found.rejected),
+            left_alone=len(foreign),
+            foreign=tuple(sorted(foreign)[:3]),
+            taken=self._state.taken + published,
+        )
+
+    def _trouble(self, error: OSError) -> None:
+        where = error.filename or self._path
+        text = f"{error.strerror or error}: {where}"
+        if isinstance(error, FileNotFoundError) and where == self._path:
+            text = f"there is no folder {self._path}; make it, or take it out of {self._spool.settings_path}"
+        if text != self._told_trouble:
+            self._told_trouble = text
+            self.told.append(("warning", f"{text}; tried again by itself"))
+        self._state = msgspec.structs.replace(self._state, trouble=text)
+
+
+def _news(state: InboxState) -> object:
+    """What of a state is worth being written anew at once: not how long files are quiet."""
+    rows = tuple((row.name, row.size, row.why) for row in state.rows)
+    return (
+        state.waiting,
+        state.arriving,
+        rows,
+        state.held_back,
+        state.rejected,
+        state.foreign,
+        state.taken,
+        state.trouble,
+    )

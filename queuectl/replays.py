@@ -1,0 +1,69 @@
+"""Signed ids that were used: each is taken once, until it has expired (promise P10).
+
+One small file an id, `.queuectl/signed/KEY--ID`, made whole and published without replacing: whoever makes it first has
+the id. It holds the token of the hand-over that took the job, so that after a crash the same hand-over goes on, and a
+second file with the same payload does not. Ids that differ only in case are one.
+
+The caller remembers an id after its hand-over is on disk under that token, and before the job is published: a crash in
+between finds the token again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+
+from queuectl import fsops
+from queuectl.spool import SpoolDir
+
+# How long an id is remembered past its expiry: clocks are set.
+MARGIN_S = 86400.0
+_MAX_BYTES = 4096
+
+
+def remember(
+    spool: SpoolDir, *, key: str, job_id: str, expires_at: float, token: str, rng: random.Random, sync: bool = True
+) -> bool:
+    """Take an id; True where it is this token's (on disk when it returns), False where another one has used it.
+
+    Raises:
+        OSError: as the system says; the id is not taken for sure, and the same token may ask again.
+    """
+    path = spool.signed_path(key, job_id)
+    data = json.dumps({"token": token, "expires_at": expires_at}).encode()
+    temporary = spool.write_temporary("signed", data, rng=rng, sync=sync)
+    try:
+        fsops.publish(temporary, path)
+    except FileExistsError:
+        fsops.unlink(temporary)
+        return _token(path) == token
+    if sync:
+        fsops.sync_folder(os.path.dirname(path))
+    return True
+
+
+def sweep(spool: SpoolDir, now_at: float) -> int:
+    """Forget the ids whose payloads have expired for a day; how many."""
+    gone = 0
+    for name in fsops.names(spool.signed_dir):
+        path = os.path.join(spool.signed_dir, name)
+        try:
+            expires_at = float(str(_read(path)["expires_at"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # what cannot be read stays: a job too few rather than one twice
+        if expires_at + MARGIN_S < now_at and fsops.unlink(path):
+            gone += 1
+    return gone
+
+
+def _token(path: str) -> str:
+    try:
+        return str(_read(path)["token"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def _read(path: str) -> dict[str, object]:
+    made: dict[str, object] = json.loads(fsops.read(path, _MAX_BYTES).data)
+    return made

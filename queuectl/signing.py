@@ -1,0 +1,135 @@
+"""Jobs that carry proof of who made them: HMAC-SHA256 with a key that both sides have (promise P10).
+
+A signed drop is one JSON object of three texts:
+
+    {"payload": "<the job, as JSON>", "key": "anna", "hmac": "<64 hex digits>"}
+
+The proof is over the bytes of the payload as they stand, behind a text that says what they are for, so nothing has to
+be written in one canonical form, and a proof made for something else is none here. In the payload `id` and
+`expires_at` are mandatory: an id is taken once (`replays`) and is remembered until the payload has expired.
+
+Keys are files (`keyfile`); as with ssh, one that others can read, or in a folder that others can write to, is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from queuectl import fsops, intake, keyfile, times, trust
+from queuectl.errors import InvalidJobError, UntrustedSpoolError
+
+DOMAIN = b"queuectl job v1\n"
+LONGEST_S = 31 * 86400.0
+ENVELOPE = ("payload", "key", "hmac")
+_HMAC = re.compile(r"[0-9a-f]{64}")
+
+
+class Verified(NamedTuple):
+    """A payload whose proof fits: the job, which key, its id and until when it counts."""
+
+    document: dict[str, Any]
+    key: str
+    job_id: str
+    expires_at: float
+
+
+class Keys:
+    """The keys in a folder. Each is read and judged anew when it is asked for."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def secret(self, name: str) -> bytes:
+        """The key called `name`.
+
+        Raises:
+            InvalidJobError: there is none, or it cannot be used: for the producer to read.
+            OSError: the machine's trouble.
+        """
+        if not keyfile.is_name(name):
+            raise _refused("key", "is no name of a key")
+        path = os.path.join(self.folder, name + keyfile.ENDING)
+        try:
+            trust.check_key(path)
+            return keyfile.read(path)
+        except FileNotFoundError as error:
+            raise _refused("key", f"no key {name!r} is known here", "ask who runs the queue") from error
+        except (OSError, ValueError, UntrustedSpoolError) as error:
+            if isinstance(error, OSError) and fsops.is_trouble(error):
+                raise  # the machine's trouble is not the job's (P9): it is tried again
+            raise _refused("key", f"the key {name!r} cannot be used now", "tell who runs the queue") from error
+
+
+def sign(document: Mapping[str, Any], key: str, secret: bytes) -> dict[str, str]:
+    """The envelope for a job that has its `id` and `expires_at`."""
+    payload = json.dumps(document, ensure_ascii=False, allow_nan=False)
+    return {"payload": payload, "key": key, "hmac": _proof(payload, secret)}
+
+
+def verify(envelope: Mapping[str, Any], keys: Keys, *, now_at: float) -> Verified:
+    """The job in a signed drop.
+
+    Raises:
+        InvalidJobError: what is wrong with it; never what would have been right.
+    """
+    for name in ENVELOPE:
+        if not isinstance(envelope.get(name), str):
+            hint = "queuectl sign JOB.json --key NAME.key  makes a signed job"
+            raise _refused(name, "is missing: only signed jobs are taken here", hint)
+    if unknown := sorted(envelope.keys() - set(ENVELOPE)):
+        raise _refused(unknown[0][:60], "has no place beside payload, key and hmac", "put it into the payload")
+    payload, key, given = (envelope[name] for name in ENVELOPE)
+    if not _HMAC.fullmatch(given):
+        raise _refused("hmac", "is not 64 hex digits in small letters")
+    secret = keys.secret(key)
+    try:
+        proof = _proof(payload, secret)
+    except UnicodeEncodeError as error:
+        raise _refused("payload", "holds half of a surrogate pair, which is no character") from error
+    if not hmac.compare_digest(proof, given):
+        raise _refused("hmac", "does not fit: the payload was changed, or signed with another key")
+    document = _document(payload)
+    expires_at = _expiry(document.get("expires_at"), now_at)
+    job_id = document.get("id")
+    if not isinstance(job_id, str) or not job_id:
+        raise _refused("id", "is missing in the payload: a signed job has one, so that it is taken once")
+    for name in ("history", "format"):
+        if name in document:
+            raise _refused(name, "is written by queuectl, and is not to be signed")
+    return Verified(document, key, job_id, expires_at)
+
+
+def _document(payload: str) -> dict[str, Any]:
+    parsed = intake.parse(payload.encode(), lines=False)
+    if isinstance(parsed, intake.Single):
+        return parsed.document
+    why = "it is an array; sign one job a file" if isinstance(parsed, intake.Many) else parsed.why
+    raise _refused("payload", why)
+
+
+def _expiry(value: object, now_at: float) -> float:
+    if not isinstance(value, str):
+        raise _refused("expires_at", "is missing in the payload", 'write it like "2026-11-24T03:15:00Z"')
+    try:
+        expires_at = times.from_text(value)
+    except ValueError as error:
+        raise _refused("expires_at", f"is not an instant: {error}") from error
+    if expires_at <= now_at:
+        raise _refused("expires_at", "has passed", "sign it again")
+    if expires_at > now_at + LONGEST_S:
+        raise _refused("expires_at", f"is more than {LONGEST_S / 86400:.0f} days ahead", "sign it for a shorter time")
+    return expires_at
+
+
+def _proof(payload: str, secret: bytes) -> str:
+    return hmac.new(secret, DOMAIN + payload.encode(), hashlib.sha256).hexdigest()
+
+
+def _refused(key: str, what: str, hint: str = "") -> InvalidJobError:
+    return InvalidJobError(f"{key}: {what}", key=key, hint=hint)

@@ -1,0 +1,132 @@
+"""handover: what a kill leaves between an inbox and pending/, and shares that come and go."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from queuectl import fsops
+from queuectl.handover import BY, Handover
+from queuectl.inboxdir import TOKEN_CHARS, InboxDir
+from queuectl.spool import SpoolDir
+from tests.helpers import Desk, FakeClock, names_in, write_drop
+
+JOB = b'{"command": "true"}'
+
+
+class Hands:
+    """A spool, an inbox beside it, and who hands over."""
+
+    def __init__(self, spool: SpoolDir, folder: Path) -> None:
+        self.desk = Desk(spool)
+        self.spool = spool
+        folder.mkdir()
+        self.folder = folder
+        self.box = InboxDir(str(folder), spool.identity(self.desk.rng), rng=self.desk.rng)
+        self.handover = Handover(spool, self.desk.settings, "anna", clock=FakeClock(), rng=self.desk.rng)
+
+    def send(self, name: str, data: bytes = JOB) -> fsops.Content:
+        """A file in the inbox, as it is read."""
+        (self.folder / name).write_bytes(data)
+        return self.box.read(name, 1 << 20)
+
+    def take(self, name: str, content: fsops.Content) -> str:
+        """Hand it over."""
+        prepared = self.desk.producer.prepare({"command": "true", "id": "job"}, by=BY, file=name)
+        return self.handover.hand_over(self.box, name, content, prepared)
+
+    def recover(self) -> list[str]:
+        """What a later look begins with."""
+        return self.handover.recover(self.box, self.box.look().claimed)
+
+    def leftovers(self) -> list[str]:
+        """What the machinery holds of it."""
+        return sorted(os.listdir(os.path.join(self.spool.handover_dir, "anna")))
+
+
+@pytest.fixture
+def hands(spool: SpoolDir, tmp_path: Path) -> Hands:
+    """An empty inbox."""
+    return Hands(spool, tmp_path / "inbox")
+
+
+def test_a_file_becomes_a_job_and_leaves_nothing(hands: Hands) -> None:
+    """P1, P2: the record names the file, which is gone."""
+    assert hands.take("my job.json", hands.send("my job.json")) == "job.json"
+    first = hands.desk.record("pending", "job.json").history[0]
+    assert (first.by, first.file) == ("inbox", "my job.json")
+    assert list(hands.folder.iterdir()) == [] and hands.leftovers() == []
+
+
+def test_a_file_that_changes_while_it_is_taken_stays(hands: Hands) -> None:
+    """A file counts only if it is the same before and after it was claimed."""
+    content = hands.send("job.json")
+    (hands.folder / "job.json").write_bytes(b'{"command": "else"}')
+    assert hands.take("job.json", content) == ""
+    assert [path.name for path in hands.folder.iterdir()] == ["job.json"]
+    assert names_in(hands.spool, "pending") == []
+
+
+def test_a_claimed_file_gets_its_name_back_or_one_like_it(hands: Hands) -> None:
+    """P7: what a kill left claimed goes back, and replaces nothing that has come since."""
+    hands.send("job.json")
+    claimed = hands.box.claim("job.json", "a" * TOKEN_CHARS)
+    (hands.folder / "job.json").write_bytes(b"new")
+    assert hands.recover() == []
+    names = sorted(path.name for path in hands.folder.iterdir())
+    assert len(names) == 2 and claimed not in names and all(name.endswith(".json") for name in names)
+    assert (hands.folder / "job.json").read_bytes() == b"new"
+
+
+def test_a_claimed_file_that_comes_back_with_its_share_is_not_run_again(hands: Hands) -> None:
+    """P2: published while the share was away, what the share brings back is known to have had its turn."""
+    claimed = hands.send("job.json") and hands.box.claim("job.json", "a" * TOKEN_CHARS)
+    prepared = hands.desk.producer.prepare({"command": "true", "id": "job"}, by=BY, file="job.json")
+    fsops.make_folder(os.path.join(hands.spool.handover_dir, "anna"))
+    Path(hands.spool.handover_dir, "anna", f"{'a' * TOKEN_CHARS}.json").write_bytes(prepared.data)
+    (hands.folder / claimed).rename(hands.folder.with_name("away"))
+    assert hands.recover() == ["job.json"]
+    hands.folder.with_name("away").rename(hands.folder / claimed)
+    assert hands.recover() == []
+    assert list(hands.folder.iterdir()) == [] and hands.leftovers() == []
+
+
+def test_a_file_claimed_by_another_spool_is_left_alone(hands: Hands) -> None:
+    """Two spools may share an inbox: each sees its own claims only."""
+    other = InboxDir(str(hands.folder), "zzzzzz", rng=hands.desk.rng)
+    hands.send("job.json")
+    claimed = other.claim("job.json", "a" * TOKEN_CHARS)
+    assert hands.recover() == [] and (hands.folder / claimed).exists()
+    found = hands.box.look()
+    assert found.jobs == [] and found.foreign == []
+
+
+def test_a_job_whose_name_is_taken_in_pending_replaces_nothing(hands: Hands) -> None:
+    """P7: both are kept."""
+    write_drop(hands.spool, "job.json", {"command": "other"})
+    name = hands.take("x.json", hands.send("x.json"))
+    assert name != "job.json" and len(names_in(hands.spool, "pending")) == 2
+
+
+def test_a_text_replaces_a_planted_link_and_follows_none(hands: Hands, tmp_path: Path) -> None:
+    """P10: whoever can write to the inbox cannot have a file elsewhere written to."""
+    secret = tmp_path / "secret"
+    secret.write_text("mine")
+    content = hands.send("job.json", b"[]")
+    try:
+        (hands.folder / "job.json.rejected.txt").symlink_to(secret)
+    except OSError:
+        pytest.skip("no links here")
+    assert hands.box.reject("job.json", content.sig, "why", "hint", now_at=0.0) == "job.json.rejected"
+    assert secret.read_text() == "mine"
+    assert not (hands.folder / "job.json.rejected.txt").is_symlink()
+
+
+def test_what_an_inbox_has_left_that_is_no_more_is_published(hands: Hands) -> None:
+    """P1: a record that was handed over is a job, whatever the settings say by now."""
+    prepared = hands.desk.producer.prepare({"command": "true", "id": "job"}, by=BY, file="job.json")
+    fsops.make_folder(os.path.join(hands.spool.handover_dir, "anna"))
+    Path(hands.spool.handover_dir, "anna", f"{'a' * TOKEN_CHARS}.json").write_bytes(prepared.data)
+    assert hands.handover.publish_all() == ["job.json"]

@@ -1,0 +1,145 @@
+"""reception: one look at an inbox after the other, by a clock that is set by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from queuectl import inboxstate
+from queuectl.inboxes import Inbox
+from queuectl.reception import Reception
+from queuectl.spool import SpoolDir
+from tests.helpers import Desk, names_in
+
+
+class Post:
+    """An inbox and its reception."""
+
+    def __init__(self, spool: SpoolDir, folder: Path, **keys: Any) -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder = folder
+        self.desk = Desk(spool)
+        self.inbox = Inbox(path=str(folder), mode="trusted", owner="anna", **keys)
+        self.start()
+
+    def start(self) -> None:
+        """As a new process."""
+        desk = self.desk
+        self.reception = Reception(
+            desk.spool, desk.settings, self.inbox, str(self.folder), clock=desk.clock, rng=desk.rng
+        )
+
+    def send(self, name: str, content: object) -> None:
+        """Drop a file."""
+        (self.folder / name).write_text(content if isinstance(content, str) else json.dumps(content))
+
+    def names(self) -> list[str]:
+        """What is in the inbox."""
+        return sorted(os.listdir(self.folder))
+
+
+def test_a_file_is_refused_only_when_quiet_for_settle_s(spool: SpoolDir, tmp_path: Path) -> None:
+    """P6: by our own monotonic clock; each change begins anew."""
+    post = Post(spool, tmp_path / "inbox", settle_s=30.0)
+    post.send("half.json", '{"comm')
+    post.reception.look()
+    post.desk.clock.advance(29)
+    post.send("half.json", '{"command"')
+    post.reception.look()
+    post.desk.clock.advance(29)
+    post.reception.look()
+    assert post.names() == ["half.json"]
+    (row,) = post.reception.state.rows
+    assert (row.name, row.size, row.quiet_s) == ("half.json", 10, 29.0)
+    post.desk.clock.advance(2)
+    post.reception.look()
+    assert post.names() == ["half.json.rejected", "half.json.rejected.txt"]
+
+
+def test_a_rejected_file_heals_also_for_a_new_process(spool: SpoolDir, tmp_path: Path) -> None:
+    """P6: which version was refused stands in its text; the same version is not judged again."""
+    post = Post(spool, tmp_path / "inbox")
+    post.send("job.json", {"command": 7})
+    post.reception.look()
+    post.start()
+    post.reception.look()
+    assert post.names() == ["job.json.rejected", "job.json.rejected.txt"]
+    post.send("job.json.rejected", {"command": "true", "note": "corrected"})
+    post.start()
+    assert post.reception.look() == ["job.json"] and post.names() == []
+
+
+def test_max_per_minute_counts_what_was_taken_within_a_minute(spool: SpoolDir, tmp_path: Path) -> None:
+    """The limit is told with how many wait, and lifts by itself."""
+    post = Post(spool, tmp_path / "inbox", max_per_minute=2)
+    for number in range(5):
+        post.send(f"{number}.json", {"command": "true"})
+    assert len(post.reception.look()) == 2
+    assert (post.reception.state.held_back, post.reception.state.waiting) == ("max_per_minute = 2", 3)
+    post.desk.clock.advance(59)
+    assert post.reception.look() == []
+    post.desk.clock.advance(1)
+    assert len(post.reception.look()) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("many.json", [{"command": "true"}], "one a file"),
+        ("many.jsonl", '{"command": "true"}\n', "one a file"),
+        ("twice.json", '{"command": "a", "command": "b"}', "twice"),
+        ("taken.json", {"command": "true", "id": "there"}, "in use"),
+    ],
+)
+def test_what_is_whole_and_no_job_is_refused_at_once(
+    spool: SpoolDir, tmp_path: Path, name: str, content: object, why: str
+) -> None:
+    """P6: with a text in plain words beside it."""
+    post = Post(spool, tmp_path / "inbox")
+    post.desk.enqueue(id="there")
+    post.send(name, content)
+    post.reception.look()
+    assert post.names() == [f"{name}.rejected", f"{name}.rejected.txt"]
+    assert why in (post.folder / f"{name}.rejected.txt").read_text()
+
+
+def test_a_name_that_is_used_again_gets_another_id(spool: SpoolDir, tmp_path: Path) -> None:
+    """Dropping report.json every night is normal."""
+    post = Post(spool, tmp_path / "inbox")
+    for _ in range(2):
+        post.send("report.json", {"command": "true"})
+        post.reception.look()
+    assert len(names_in(spool, "pending")) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links")
+def test_links_folders_and_foreign_names_are_left_alone(spool: SpoolDir, tmp_path: Path) -> None:
+    """P11: nothing but a regular file is opened, and what is no job's name is told of."""
+    post = Post(spool, tmp_path / "inbox")
+    (tmp_path / "secret.json").write_text('{"command": "true"}')
+    (post.folder / "link.json").symlink_to(tmp_path / "secret.json")
+    (post.folder / "folder.json").mkdir()
+    os.mkfifo(post.folder / "fifo.json")
+    post.send("notes.txt", "x")
+    for _ in range(2):
+        assert post.reception.look() == []
+    assert post.reception.state.left_alone == 4 and post.reception.state.arriving == 0
+    assert len(post.names()) == 4
+
+
+def test_the_state_is_what_was_published(spool: SpoolDir, tmp_path: Path) -> None:
+    """Who looks reads what the receiver wrote, and a damaged file is passed over."""
+    post = Post(spool, tmp_path / "inbox")
+    os.mkdir(spool.inbox_dir)
+    post.send("half.json", "{")
+    post.reception.step()
+    post.reception.show(every_s=10)
+    assert inboxstate.read_all(spool) == [post.reception.state]
+    Path(spool.inbox_path("other", "json")).write_text("{")
+    assert [state.owner for state in inboxstate.read_all(spool)] == ["anna"]
+    assert inboxstate.sentence(post.reception.state) == "1 still arriving"
