@@ -18,10 +18,11 @@ PACKAGE = Path(queuectl.__file__).parent
 
 # Lowest first: a module imports from its own layer and those above it in this list only.
 LAYERS = (
-    """errors exits printable times names retry job record lifecycle inboxes templates environment config service snapshot
-    chart theme page metrics""",
+    """errors exits printable times names retry job record lifecycle inboxes templates environment config service
+    snapshot chart theme page metrics""",
     "clock fsops locks volume",
-    "enclosure keyfile doorbell spool setup trust executor executor_posix executor_windows watch output lease pools cancels",
+    """enclosure keyfile doorbell spool setup trust executor executor_posix executor_windows watch output lease pools
+    cancels""",
     "intake producer signing replays admission rejects errortext batch settle claim arrivals",
     """api cancelling editing report survey endings tail reasons chronicle figures findings leftovers faults mending
     examine check probes doctor""",

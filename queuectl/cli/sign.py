@@ -33,8 +33,8 @@ def sign(
 ) -> None:
     """Example: queuectl sign job.json --key anna.key --out drop/job.json
 
-    Sign a job for an inbox that takes only signed ones. It gets an id where it has none, and "expires_at". A spool takes
-    an id once; what has expired it refuses. The key's name is its file's: anna.key is anna. More examples:
+    Sign a job for an inbox that takes only signed ones. It gets an id where it has none, and "expires_at". A spool
+    takes an id once, and refuses what has expired. The key's name is its file's: anna.key is anna. More examples:
 
     \b
     queuectl sign --new-key anna.key
