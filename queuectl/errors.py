@@ -107,8 +107,8 @@ class SpoolUnavailableError(QueuectlError):
 class UntrustedSpoolError(QueuectlError):
     """Somebody else may write to `path`, so running what lies in it would let them in (promise P10)."""
 
-    def __init__(self, path: str, *, cause: str, hint: str) -> None:
-        super().__init__(f"refusing to run commands from {path}", cause=cause, hint=hint)
+    def __init__(self, path: str, *, cause: str, hint: str, what: str = "") -> None:
+        super().__init__(what or f"refusing to run commands from {path}", cause=cause, hint=hint)
         self.path = path
 
 

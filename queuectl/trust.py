@@ -123,7 +123,9 @@ def check_key(path: str) -> None:
         hint = f"chmod 600 {quoted(path)}"
         if info.st_uid not in (os.geteuid(), 0):
             hint = f"chown {user_name(os.geteuid())} {quoted(path)} && {hint}"
-        raise UntrustedSpoolError(path, cause=f"{who}, and so could sign jobs", hint=hint)
+        raise UntrustedSpoolError(
+            path, cause=f"{who}, and so could sign jobs", hint=hint, what=f"refusing the key {path}"
+        )
     check_folders(os.path.dirname(os.path.abspath(path)), why="could put keys of their own there")
 
 
