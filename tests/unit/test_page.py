@@ -13,6 +13,7 @@ from queuectl.snapshot import (
     DueRow,
     FailureRow,
     Finish,
+    InboxFile,
     InboxRow,
     PoolRow,
     RefusalRow,
@@ -60,7 +61,9 @@ def snapshot_of(text: str = "plain", **facts: object) -> Snapshot:
         copies={"pending": 2},
         arriving=(ArrivingRow(text, 123_456, NOON_AT - 4, text), ArrivingRow(text, 12, None, text)),
         finishes=(Finish(NOON_AT - 20, 0.5, True), Finish(NOON_AT - 5, 2.0, False)),
-        inboxes=(InboxRow(text, text, text, 1, 1, text, 1, 1, text, text),),
+        inboxes=(
+            InboxRow(text, text, "templates", text, 1, 1, text, 1, 1, 1, text, text, (InboxFile(text, 1, 1.0, text),)),
+        ),
     )
     return made._replace(**facts)
 

@@ -71,7 +71,7 @@ def test_a_rejected_file_heals_also_for_a_new_process(spool: SpoolDir, tmp_path:
     assert post.names() == ["job.json.rejected", "job.json.rejected.txt"]
     post.send("job.json.rejected", {"command": "true", "note": "corrected"})
     post.start()
-    assert post.reception.look() == ["job.json"] and post.names() == []
+    assert post.reception.look() == ["job,by=anna.json"] and post.names() == []
 
 
 def test_max_per_minute_counts_what_was_taken_within_a_minute(spool: SpoolDir, tmp_path: Path) -> None:
