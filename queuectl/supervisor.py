@@ -11,12 +11,11 @@ import contextlib
 import random
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl import cancels, check, fsops, hooks, pools, slots, volume, worker
-from queuectl.aftermath import Aftermath
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Claims, Declined
 from queuectl.clock import Clock
@@ -25,20 +24,20 @@ from queuectl.dashboard import Dashboard
 from queuectl.dispatch import Dispatch
 from queuectl.doorbell import Doorbell
 from queuectl.errors import DamagedRecordError
-from queuectl.errortext import OrphanTexts
 from queuectl.feeder import Feeder
 from queuectl.hooks import Hooks
+from queuectl.housekeeping import Housekeeping
 from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.pools import NOW, Pool, StopSummary
 from queuectl.record import is_due, standing
 from queuectl.rejects import RejectedFiles
 from queuectl.rescue import Rescue, Rescued
-from queuectl.retention import Retention
 from queuectl.settle import Stripes
 from queuectl.slots import Slot
 from queuectl.spool import SpoolDir
 from queuectl.stale import Stale
 from queuectl.stopping import Stopping
+from queuectl.troubles import Troubles
 from queuectl.watch import Watch
 from queuectl.worker import Finished, Passed, Started, Trouble, Vanished
 
@@ -51,8 +50,6 @@ TICK_S = 0.2
 _SCAN_SHARE = 0.05
 # With more names than this in memory, events would only tell what the next listing tells at once.
 _DISARM_AT = 200
-_HOUSEKEEPING_S = 30.0
-_TROUBLE_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 # After a worker could not be started, and after no events could be asked for, that is tried again this much later.
 _START_AGAIN_S = 1.0
 _ARM_AGAIN_S = 5.0
@@ -108,10 +105,18 @@ class Supervisor:
         self._claims = Claims(spool, settings, self._stripes, worker=self._pool.name, clock=clock, rng=rng)
         self._rescue = Rescue(spool, settings, self._claims, self._stripes, clock=clock, rng=rng)
         self._rejected = RejectedFiles(spool, settings, clock=clock, rng=rng)
-        self._retention = Retention(spool, settings, self._stripes, clock=self._clock)
-        self._orphan_texts = OrphanTexts(spool, clock=self._clock)
+        self._troubles = Troubles(spool.root, clock=clock, tell=self._notice)
+        self._housekeeping = Housekeeping(
+            spool,
+            settings,
+            self._claims,
+            self._stripes,
+            self._rescue,
+            self._troubles,
+            clock=clock,
+            tell=self._notice,
+        )
         self._dashboard = Dashboard(spool, settings, clock=clock, rng=rng)
-        self._aftermath: Aftermath | None = None
         self._arrivals = Arrivals(spool, settle_s=settings.settle_s, clock=self._clock)
         self._feeder = Feeder()
         self._slots = [Slot(number) for number in range(options.workers)]
@@ -156,11 +161,8 @@ class Supervisor:
         self._finished = 0
         self._released: list[str] = []
         self._paused = False
-        self._troubles = 0
-        self._trouble_until_s = 0.0
         self._next_scan_s = 0.0
         self._next_tick_s = 0.0
-        self._next_housekeeping_s = 0.0
         self._clock_offset_s = self._clock.now() - self._clock.monotonic()
 
     @property
@@ -177,7 +179,7 @@ class Supervisor:
         self._pool.enter()
         try:
             if pools.sweep(self._spool):
-                self._aftermath = Aftermath(self._spool, self._claims)
+                self._housekeeping.mend()
             slots.prepare()
             self._prepare_inboxes()
             for slot in self._slots:
@@ -204,6 +206,9 @@ class Supervisor:
 
     # ----------------------------------------------------------------------------------------------------- loop
 
+    def _notice(self, level: str, kind: str, text: str) -> None:
+        self._tell(Notice(level, kind, text))
+
     def _tell_round(self) -> None:
         """Hand on what has happened, all of a round at once."""
         if self._untold:
@@ -219,8 +224,8 @@ class Supervisor:
             self._tick(now_s)
         if now_s >= self._next_scan_s:
             self._scan()
-        if not self._stopping.begun and not self._paused and now_s >= self._trouble_until_s:
-            self._arm(self._dispatch.feed(careful=self._troubles > 0))
+        if not self._stopping.begun and not self._paused and not self._troubles.waiting:
+            self._arm(self._dispatch.feed(careful=self._troubles.lasting))
         if self._signalled > 0:
             self._advance_stop(now_s, self._signalled > 1)
 
@@ -273,7 +278,7 @@ class Supervisor:
             self._settle_arrival(name, arrival.declined)
         self._cancel_runs()
         mine = {job_id for slot in self._slots for job_id in slot.running.values()}
-        with self._troubles_told():
+        with self._troubles.taken():
             for rescued in self._rescue.look(mine):
                 self._tell(rescued)
                 self._fire(rescued.settled.to, rescued.settled.name)
@@ -284,24 +289,16 @@ class Supervisor:
                 self._lost(slot)
             if not slot.alive and not self._stopping.begun and self._may_start(now_s):
                 self._start_again(slot, now_s)
-        if now_s >= self._next_housekeeping_s:
-            self._next_housekeeping_s = now_s + _HOUSEKEEPING_S
-            with self._troubles_told():
-                self._rescue.sweep_leases()
-                cancels.sweep(self._spool)
-                self._orphan_texts.sweep()
         self._hooks.step()
         self._tell_idle()
-        with self._troubles_told():
-            self._retention.step()
-            self._mend()
+        self._housekeeping.step()
         if trouble := self._dashboard.step():
             self._tell(Notice("warning", "dashboard", trouble))
         self._recheck_clock()
 
     def _cancel_runs(self) -> None:
         """Have the workers end the runs that somebody asked to cancel."""
-        with self._troubles_told():
+        with self._troubles.taken():
             for job_id, attempt in cancels.waiting(self._spool):
                 slot = next((slot for slot in self._slots if job_id in slot.running.values()), None)
                 if slot is None or (job_id, attempt) in self._cancelled:
@@ -313,24 +310,15 @@ class Supervisor:
 
     def _check(self) -> None:
         """Tell what a cheap look at the spool finds (see `check.quick`)."""
-        with self._troubles_told():
+        with self._troubles.taken():
             for found in check.quick(self._spool, clock=self._clock, rng=self._rng):
                 level = "warning" if found.severity == "problem" else "info"
                 self._tell(Notice(level, "check", f"{found.path}: {found.text}"))
 
-    def _mend(self) -> None:
-        """Go on with the aftermath of a pool that did not end cleanly."""
-        if self._aftermath is None:
-            return
-        if mended := self._aftermath.step():
-            self._tell(Notice("warning", "mended", f"repaired the torn end of {mended} finished records"))
-        if self._aftermath.over:
-            self._aftermath = None
-
     def _scan(self) -> None:
         """List pending/ (and what is beside it): the truth that events only hint at (promise P8)."""
         started_s = self._clock.monotonic()
-        with self._troubles_told():
+        with self._troubles.taken():
             waiting = self._spool.waiting_names()
             self._feeder.update(waiting, self._clock.now())
             self._stale.look(waiting, paused=self._paused)
@@ -373,7 +361,7 @@ class Supervisor:
                 self._fire(DLQ, report.declined.name)
             return
         if isinstance(report, Trouble):
-            self._take_trouble(report.text)
+            self._troubles.take(report.text)
             return
         if isinstance(report, Started):
             slot.running[report.name] = report.job_id
@@ -396,7 +384,7 @@ class Supervisor:
             self._released.append(report.job_id)
         else:
             self._finished += 1
-            self._over_trouble()
+            self._troubles.over()
         self._fire(report.settled.to, report.settled.name)
         if report.settled.to == PENDING:
             self._dispatch.add([report.settled.name])
@@ -406,7 +394,7 @@ class Supervisor:
         if name.endswith(".jsonl") and not declined.text:
             self._dispatch.split(name)
         elif declined.sig is not None:
-            with self._troubles_told():
+            with self._troubles.taken():
                 verdict = self._claims.reject_quiet(name, declined.sig, declined.text, declined.hint)
                 if verdict.why not in ("arriving", "busy"):  # else it changed just now, or is looked at: next time
                     self._dispatch.passed(None, name, verdict)
@@ -431,32 +419,12 @@ class Supervisor:
         within_s = _HOOKS_STOPPED_WITHIN_S if stopped else _HOOKS_WITHIN_S
         self._hooks.finish(within_s, hurry=lambda: self._signalled > 1 or self._pool.stop_request() == NOW)
 
-    # ------------------------------------------------------------------------------------------------- trouble
-
-    def _take_trouble(self, text: str) -> None:
-        """The machine's trouble: start nothing for a while, say so once, try again by itself (promise P9)."""
-        wait_s = _TROUBLE_S[min(self._troubles, len(_TROUBLE_S) - 1)]
-        if self._troubles == 0:
-            self._tell(Notice("warning", "trouble", f"paused: {text}; trying again by itself"))
-        self._troubles += 1
-        self._trouble_until_s = self._clock.monotonic() + wait_s
-
-    def _over_trouble(self) -> None:
-        if self._troubles:
-            self._troubles = 0
-            self._tell(Notice("info", "resumed", "working again"))
-
-    @contextlib.contextmanager
-    def _troubles_told(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            self._take_trouble(f"{error.strerror or error}: {error.filename or self._spool.root}")
+    # ------------------------------------------------------------------------------------------------ pause, clock
 
     def _check_paused(self) -> None:
         paused = self._spool.is_paused()
         if paused and (until_at := self._spool.paused_until()) is not None and until_at <= self._clock.now():
-            with self._troubles_told():
+            with self._troubles.taken():
                 paused = not self._spool.resume() and self._spool.is_paused()
         if paused != self._paused:
             self._paused = paused
@@ -500,7 +468,7 @@ class Supervisor:
             clock=self._clock,
             tell=lambda level, text: self._tell(Notice(level, "inbox", text)),
         )
-        with self._troubles_told():
+        with self._troubles.taken():
             self._receivers.clean_up()
 
     def _start(self, slot: Slot) -> None:
@@ -580,13 +548,13 @@ class Supervisor:
         return False
 
     def _is_drained(self) -> bool:
-        if not self._dispatch.empty or self._paused or self._aftermath is not None:
+        if not self._dispatch.empty or self._paused or self._housekeeping.is_mending:
             return False
         if any(slot.alive and not slot.ready for slot in self._slots):
             return False
         if self._receivers is not None and not self._receivers.drained:
             return False
-        with self._troubles_told():
+        with self._troubles.taken():
             # What the memory says is not enough to go home on.
             return (
                 self._feeder.update(self._spool.waiting_names(), self._clock.now()) == 0
@@ -608,7 +576,7 @@ class Supervisor:
             # The record that tells the next pool to look for torn ends goes; so first there are to be none.
             if self._finished and self._settings.durability != "off":
                 fsops.sync_files(self._spool.root, [])
-        self._pool.leave(StopSummary(self._released, self._finished), clean=self._aftermath is None)
+        self._pool.leave(StopSummary(self._released, self._finished), clean=not self._housekeeping.is_mending)
         self._dashboard.close()
         self._stale.let_go()
         self._stripes.close()

@@ -224,7 +224,13 @@ def test_the_examples_of_the_security_page_do_what_it_says(tmp_path: Path) -> No
     words = ["/usr/bin/convert", f"{real}/in/photo.jpg", "-resize", "80x60", "-quality", "80", f"{real}/out/small.jpg"]
     assert admitted()["command"] == words
     assert (admitted()["id"], admitted()["minimal_env"]) == ("anna-photo", True)
-    for attempt in ({"in": "../out/x"}, {"size": "80x60; reboot"}, {"out": "../../x"}, {"quality": 101}, {"shell": "sh"}):
+    for attempt in (
+        {"in": "../out/x"},
+        {"size": "80x60; reboot"},
+        {"out": "../../x"},
+        {"quality": 101},
+        {"shell": "sh"},
+    ):
         with pytest.raises(InvalidJobError):
             admitted(**attempt)
 

@@ -1,0 +1,79 @@
+"""What a pool does for its spool beside the jobs: what died is swept, what is old goes, what was torn is mended.
+
+All of it in small steps, and none of it in a hurry: a pool that does not get to it leaves only files that cost room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from queuectl import cancels
+from queuectl.aftermath import Aftermath
+from queuectl.claim import Claims
+from queuectl.clock import Clock
+from queuectl.config import Settings
+from queuectl.errortext import OrphanTexts
+from queuectl.rescue import Rescue
+from queuectl.retention import Retention
+from queuectl.settle import Stripes
+from queuectl.spool import SpoolDir
+from queuectl.troubles import Troubles
+
+_SWEEP_EVERY_S = 30.0
+
+
+class Housekeeping:
+    """The housekeeping of one pool. `tell(level, kind, text)` is called for what people should hear."""
+
+    def __init__(
+        self,
+        spool: SpoolDir,
+        settings: Settings,
+        claims: Claims,
+        stripes: Stripes,
+        rescue: Rescue,
+        troubles: Troubles,
+        *,
+        clock: Clock,
+        tell: Callable[[str, str, str], None],
+    ) -> None:
+        self._spool = spool
+        self._claims = claims
+        self._rescue = rescue
+        self._troubles = troubles
+        self._clock = clock
+        self._tell = tell
+        self._retention = Retention(spool, settings, stripes, clock=clock)
+        self._orphan_texts = OrphanTexts(spool, clock=clock)
+        self._aftermath: Aftermath | None = None
+        self._next_sweep_s = 0.0
+
+    @property
+    def is_mending(self) -> bool:
+        """True while there may be torn records of a pool that did not end cleanly."""
+        return self._aftermath is not None
+
+    def mend(self) -> None:
+        """A pool did not end cleanly: look for what it left torn, from now on, step by step."""
+        self._aftermath = Aftermath(self._spool, self._claims)
+
+    def step(self) -> None:
+        """A little of it. To be called again and again."""
+        now_s = self._clock.monotonic()
+        if now_s >= self._next_sweep_s:
+            self._next_sweep_s = now_s + _SWEEP_EVERY_S
+            with self._troubles.taken():
+                self._rescue.sweep_leases()
+                cancels.sweep(self._spool)
+                self._orphan_texts.sweep()
+        with self._troubles.taken():
+            self._retention.step()
+            self._mend()
+
+    def _mend(self) -> None:
+        if self._aftermath is None:
+            return
+        if mended := self._aftermath.step():
+            self._tell("warning", "mended", f"repaired the torn end of {mended} finished records")
+        if self._aftermath.over:
+            self._aftermath = None
