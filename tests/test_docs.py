@@ -7,13 +7,14 @@ import re
 import runpy
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
-from queuectl import config, intake, job, lifecycle, setup, snapshot
+from queuectl import admission, config, enclosure, intake, job, lifecycle, setup, snapshot
 from queuectl.cli import exit_codes
 from tests.share import rig
 from tests.unit.test_page import snapshot_of
@@ -193,3 +194,25 @@ def test_no_document_names_the_wrong_distribution() -> None:
     """The bare name on the package index belongs to somebody else."""
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "pyproject.toml"]:
         assert not re.search(r"(pip|uvx|pipx)[a-z ]* queuectl(?!-spool)\b", path.read_text(encoding="utf-8")), path
+
+
+def test_the_examples_of_the_security_document_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its settings parse, and its drop becomes the very words that it tells."""
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    if sys.platform == "win32":  # what is absolute there has a drive
+        text = re.sub(r'"(/(?:srv|etc|usr)[^"]*)"', r'"C:\1"', text)
+    first, second = (config.parse(found) for found in re.findall(r"```toml\n(.*?)```", text, re.DOTALL))
+    assert [(each.mode, each.owner) for each in (*first.inboxes, *second.inboxes)] == [
+        ("templates", "anna"),
+        ("signed", "remote"),
+    ]
+    (drop,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    (words,) = re.findall(r"What runs is `(\[.*?\])`", text, re.DOTALL)
+    monkeypatch.setattr(enclosure, "resolve", lambda param, given: f"{param.under}/{given}")
+    made = admission.admit(
+        json.loads(drop), inbox=first.inboxes[0], commands=first.commands, keys=None, stem="holiday", now_at=0
+    )
+    assert made.document["command"] == json.loads(words)
+    assert made.document["id"] == "anna-holiday" and made.document["minimal_env"] is True
+    (allowed,) = re.findall(r"Allowed beside `template` and `params`: (.*?)\. Every", text, re.DOTALL)
+    assert set(re.findall(r"`(\$?\w+)`", allowed)) == set(admission.ALLOWED) - {"template", "params"}
