@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import runpy
 import shutil
@@ -14,9 +13,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from queuectl import admission, config, intake, job, lifecycle, setup, snapshot
+from queuectl import config, intake, job, lifecycle, setup, snapshot
 from queuectl.cli import exit_codes
-from queuectl.errors import InvalidJobError
 from tests.share import rig
 from tests.unit.test_page import snapshot_of
 
@@ -195,48 +193,3 @@ def test_no_document_names_the_wrong_distribution() -> None:
     """The bare name on the package index belongs to somebody else."""
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "pyproject.toml"]:
         assert not re.search(r"(pip|uvx|pipx)[a-z ]* queuectl(?!-spool)\b", path.read_text(encoding="utf-8")), path
-
-
-def _blocks(page: str, language: str) -> list[str]:
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    return [part.split("```", 1)[0] for part in text.split(f"```{language}\n")[1:]]
-
-
-@pytest.mark.skipif(os.name == "nt", reason="the example names programs and folders of POSIX")
-def test_the_examples_of_the_security_page_do_what_it_says(tmp_path: Path) -> None:
-    """Its settings are valid, its job becomes the words that it shows, and one that reaches outside is refused."""
-    for text in _blocks("security.md", "toml"):
-        config.parse(text)
-    settings = config.parse(_blocks("security.md", "toml")[0].replace("/srv/", f"{tmp_path}/"))
-    for name in ("in", "out"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "in" / "photo.jpg").touch()
-    document = json.loads(_blocks("security.md", "json")[0])
-
-    def admitted(**params: object) -> dict[str, Any]:
-        drop = {**document, "params": {**document["params"], **params}}
-        made = admission.admit(
-            drop, inbox=settings.inboxes[0], commands=settings.commands, keys=None, stem="photo", now_at=0
-        )
-        return made.document
-
-    real = os.path.realpath(tmp_path)
-    words = ["/usr/bin/convert", f"{real}/in/photo.jpg", "-resize", "80x60", "-quality", "80", f"{real}/out/small.jpg"]
-    assert admitted()["command"] == words
-    assert (admitted()["id"], admitted()["minimal_env"]) == ("anna-photo", True)
-    for attempt in (
-        {"in": "../out/x"},
-        {"size": "80x60; reboot"},
-        {"out": "../../x"},
-        {"quality": 101},
-        {"shell": "sh"},
-    ):
-        with pytest.raises(InvalidJobError):
-            admitted(**attempt)
-
-
-def test_the_security_page_names_what_a_templates_job_may_say() -> None:
-    """The keys that it lists are those that are let in, and those that it says are refused are."""
-    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
-    allowed = text.split("- A job may say", 1)[1].split("and texts for the reader", 1)[0]
-    assert set(re.findall(r"`([a-z_]+)`", allowed)) == set(admission.ALLOWED) - {"$schema", *admission._TEXTS}

@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,10 +26,12 @@ from queuectl.config import Settings
 from queuectl.errors import InvalidJobError, QueuectlError
 from queuectl.printable import safe
 from queuectl.signing import Keys
-from tests.helpers import NOON_AT, make_spool, wait_until
+from tests.helpers import make_spool, wait_until
 from tests.pool import Pool
 
 CANARY = "canary"
+# The real one: the corpus is dropped beside a pool, too.
+NOW_AT = float(int(time.time()))
 POSIX = os.name != "nt"
 LINKS = pytest.mark.skipif(not POSIX, reason="makes links and FIFOs")
 
@@ -72,7 +75,7 @@ def params(**given: Any) -> Make:
 
 def job(**keys: Any) -> dict[str, Any]:
     """What a signed job holds, changed: None takes a key away."""
-    made = {"id": "s1", "command": ["touch", CANARY], "expires_at": times.to_text(NOON_AT + 3600), **keys}
+    made = {"id": "s1", "command": ["touch", CANARY], "expires_at": times.to_text(NOW_AT + 3600), **keys}
     return {key: value for key, value in made.items() if value is not None}
 
 
@@ -190,7 +193,7 @@ SIGNED = [
         ("a template", lambda _: template(), "only signed"),
         ("payload changed", lambda g: g.signed(job(), payload=json.dumps(job(command="touch canary"))), "does not fit"),
         ("one blank more", lambda g: g.signed(job(), payload=json.dumps(job()) + " "), "does not fit"),
-        ("expiry changed", lambda g: g.signed(job(), payload=json.dumps(job(expires_at=times.to_text(NOON_AT + 7200)))), "does not fit"),
+        ("expiry changed", lambda g: g.signed(job(), payload=json.dumps(job(expires_at=times.to_text(NOW_AT + 7200)))), "does not fit"),
         ("hmac of nothing", lambda g: g.signed(job(), hmac=""), "64 hex"),
         ("hmac null", lambda g: g.signed(job(), hmac=None), "is missing"),
         ("hmac true", lambda g: g.signed(job(), hmac=True), "is missing"),
@@ -211,11 +214,11 @@ SIGNED = [
         ("id is a number", lambda g: g.signed(job(id=5)), "id: is missing"),
         ("id leads out", lambda g: g.signed(job(id="../x")), "may only hold"),
         ("no expiry", lambda g: g.signed(job(expires_at=None)), "expires_at"),
-        ("expired", lambda g: g.signed(job(expires_at=times.to_text(NOON_AT - 1))), "has passed"),
-        ("expires now", lambda g: g.signed(job(expires_at=times.to_text(NOON_AT))), "has passed"),
+        ("expired", lambda g: g.signed(job(expires_at=times.to_text(NOW_AT - 1))), "has passed"),
+        ("expires now", lambda g: g.signed(job(expires_at=times.to_text(NOW_AT))), "has passed"),
         ("for ever", lambda g: g.signed(job(expires_at="9999-01-01T00:00:00Z")), "days ahead"),
         ("expiry without a zone", lambda g: g.signed(job(expires_at="2027-01-15T09:00:00")), "time zone"),
-        ("expiry is a number", lambda g: g.signed(job(expires_at=NOON_AT + 60)), "expires_at"),
+        ("expiry is a number", lambda g: g.signed(job(expires_at=NOW_AT + 60)), "expires_at"),
         ("a history", lambda g: g.signed(job(history=[])), "history"),
         ("a format", lambda g: g.signed(job(format=1)), "format"),
         ("another's owner", lambda g: g.signed(job(owner="root")), "belong to"),
@@ -289,7 +292,7 @@ def judge(ground: Ground, mode: str, content: Any) -> Admitted | str:
     keys = ground.keys if mode == "signed" else None
     try:
         return admission.admit(
-            parsed.document, inbox=inbox, commands=ground.settings.commands, keys=keys, stem="drop", now_at=NOON_AT
+            parsed.document, inbox=inbox, commands=ground.settings.commands, keys=keys, stem="drop", now_at=NOW_AT
         )
     except InvalidJobError as error:
         return str(error)
@@ -355,7 +358,7 @@ def test_a_signed_job_is_admitted(ground: Ground) -> None:
     """The corpus is refused for what is wrong in it: the same job, signed, is taken."""
     verdict = judge(ground, "signed", ground.signed(job()))
     assert isinstance(verdict, Admitted), verdict
-    assert (verdict.key, verdict.job_id, verdict.expires_at) == ("anna", "s1", NOON_AT + 3600)
+    assert (verdict.key, verdict.job_id, verdict.expires_at) == ("anna", "s1", NOW_AT + 3600)
 
 
 def test_these_checks_can_fail(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
