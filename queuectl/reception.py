@@ -18,7 +18,7 @@ import msgspec
 from queuectl import admission, fsops, inboxdir, inboxstate, intake, names, record, replays, times, trust, volume
 from queuectl.clock import Clock
 from queuectl.config import Settings
-from queuectl.errors import InvalidJobError
+from queuectl.errors import InvalidJobError, InvalidSettingsError, UntrustedSpoolError
 from queuectl.handover import BY, Handover
 from queuectl.inboxdir import InboxDir, Listing
 from queuectl.inboxes import SIGNED, TRUSTED, Inbox
@@ -104,9 +104,15 @@ class Reception:
     def step(self) -> list[str]:
         """One look, whatever comes of it; the names in pending/ of the jobs that were taken in."""
         try:
+            trust.check_inbox(
+                self._spool, self._inbox
+            )  # when the pool started it may not have been there, or be changed
             published = self.look()
         except OSError as error:
-            self._trouble(error)
+            self._trouble(self._words(error))
+            return []
+        except (UntrustedSpoolError, InvalidSettingsError) as error:
+            self._trouble(f"{error}: {error.cause}; {error.hint}")
             return []
         if self._told_trouble:
             self.told.append(("info", "can be reached again"))
@@ -378,11 +384,13 @@ class Reception:
             taken=self._state.taken + published,
         )
 
-    def _trouble(self, error: OSError) -> None:
+    def _words(self, error: OSError) -> str:
         where = error.filename or self._path
-        text = f"{error.strerror or error}: {where}"
         if isinstance(error, FileNotFoundError) and where == self._path:
-            text = f"there is no folder {self._path}; make it, or take it out of {self._spool.settings_path}"
+            return f"there is no folder {self._path}; make it, or take it out of {self._spool.settings_path}"
+        return f"{error.strerror or error}: {where}"
+
+    def _trouble(self, text: str) -> None:
         if text != self._told_trouble:
             self._told_trouble = text
             self.told.append(("warning", f"{text}; tried again by itself"))

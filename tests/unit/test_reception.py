@@ -143,3 +143,16 @@ def test_the_state_is_what_was_published(spool: SpoolDir, tmp_path: Path) -> Non
     Path(spool.inbox_path("other", "json")).write_text("{")
     assert [state.owner for state in inboxstate.read_all(spool)] == ["anna"]
     assert inboxstate.sentence(post.reception.state) == "1 still arriving"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")
+def test_a_trusted_inbox_that_is_opened_to_others_later_is_left_alone(spool: SpoolDir, tmp_path: Path) -> None:
+    """P10: it is judged at each look, not only when the pool starts: a share may come later, and modes change."""
+    post = Post(spool, tmp_path / "inbox")
+    post.folder.chmod(0o777)
+    post.send("job.json", {"command": "true"})
+    assert post.reception.step() == [] and post.names() == ["job.json"]
+    assert "chmod" in post.reception.state.trouble
+    post.folder.chmod(0o755)
+    assert post.reception.step() == ["job,by=anna.json"]
+    assert [level for level, _ in post.reception.told] == ["warning", "info"]
