@@ -35,7 +35,7 @@ _FIRST_HANDLES = 256
 # poll takes milliseconds in a C int, which end after 24 days; whoever waits for longer asks again.
 _LONGEST_POLL_S = 86400.0
 # How often an ending process group is looked at; no event tells when the last of a group is gone.
-_GROUP_POLL_S = 0.02
+_GROUP_POLL_MS = 20
 
 
 class PosixExecutor:
@@ -59,6 +59,8 @@ class PosixExecutor:
         self._poll = select.poll()
         self._poll.register(self._wake_fd, select.POLLIN)
         self._poll.register(self._conn_fd, select.POLLIN)
+        self._signals = select.poll()  # not select, which takes no handle above 1023
+        self._signals.register(self._wake_fd, select.POLLIN)
         self._home_fd = _open_home()
         self._pid = 0
         self._woken = False
@@ -139,13 +141,13 @@ class PosixExecutor:
         deadline = time.monotonic() + grace_s
         ended = self._reap()
         while time.monotonic() < deadline and (ended is None or _group_lives(group)):
-            select.select([self._wake_fd], [], [], _GROUP_POLL_S)
+            self._signals.poll(_GROUP_POLL_MS)
             with contextlib.suppress(BlockingIOError):
                 os.read(self._wake_fd, 512)
             ended = ended or self._reap()
         self._signal(group, signal.SIGKILL)
         while ended is None:
-            select.select([self._wake_fd], [], [], _GROUP_POLL_S)
+            self._signals.poll(_GROUP_POLL_MS)
             ended = self._reap()
         return ended
 

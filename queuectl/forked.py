@@ -43,7 +43,9 @@ class ForkedProcess:
             if self.exitcode is None:
                 pidfd = os.pidfd_open(self.pid)
                 try:
-                    select.select([pidfd], [], [], timeout_s)
+                    ended = select.poll()  # not select, which takes no handle above 1023
+                    ended.register(pidfd, select.POLLIN)
+                    ended.poll(timeout_s * 1000)
                 finally:
                     os.close(pidfd)
         _ = self.exitcode

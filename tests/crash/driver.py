@@ -90,6 +90,7 @@ class Hands(Desk):
 
     def work(self, name: str) -> None:
         """A real worker claims, starts the command, settles and ends. Raises OSError where it reports trouble."""
+        before = set(os.listdir("/dev/fd"))
         ours, theirs = Pipe()
         os.environ |= {"WITNESS": str(self.witness), "RUN_S": os.environ.get("RUN_S", "0.03")}
         worker = Worker(theirs, self.spool, self.settings, worker=f"{self.name}-real", cwd=self.spool.root)
@@ -119,6 +120,10 @@ class Hands(Desk):
             theirs.close()
             thread.join()
             ours.close()
+            signal.set_wakeup_fd(-1)
+            for fd in set(os.listdir("/dev/fd")) - before:  # a worker's own process would end here
+                with contextlib.suppress(OSError):
+                    os.close(int(fd))
         if troubles:
             raise OSError(errno.EIO, troubles[0])
 

@@ -102,6 +102,24 @@ def test_a_join_ends_with_its_time() -> None:
     assert process.exitcode == -9
 
 
+def test_a_pool_with_a_thousand_handles_can_wait_for_its_workers() -> None:
+    """select() takes no handle above 1023, and a large pool has such."""
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limits[0] < 1200:
+        pytest.skip("no more than a thousand handles here: ulimit -n 4096")
+    null = os.open(os.devnull, os.O_RDONLY)
+    handles = [os.dup(null) for _ in range(1030)]
+    try:
+        process = ForkedProcess(lambda: None)
+        process.join(10)
+        assert process.exitcode == 0
+    finally:
+        for fd in (null, *handles):
+            os.close(fd)
+
+
 def test_a_process_with_threads_is_not_forked(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock that another thread holds would stay locked in the copy for ever."""
     monkeypatch.setattr(slots.threading, "active_count", lambda: 2)
