@@ -31,7 +31,9 @@ def resolve(param: Param, text: str) -> str:
         what = f"{shown!r} is not in {param.under}"
         raise InvalidJobError(what, key="params", hint="name a file in that folder; links out of it do not count")
     if param.exists and not os.path.exists(found):
-        raise InvalidJobError(f"{shown!r} is not there", key="params", hint=f"put it into {param.under} first")
+        raise InvalidJobError(
+            f"{shown!r} is not there", key="params", hint=f"put it into {param.under}, then send this file again"
+        )
     return found
 
 

@@ -94,7 +94,7 @@ def parse(data: bytes, *, lines: bool) -> Document:
     except _DuplicateKeyError as error:
         return Refused(str(error), "say it once")
     except json.JSONDecodeError as error:
-        return Incomplete(f"it is not whole JSON: {error.msg} at line {error.lineno} column {error.colno}")
+        return Incomplete(f"it is not whole JSON: {_message(error)} at line {error.lineno} column {error.colno}")
     except RecursionError:
         return Refused(*_TOO_DEEP)
     except ValueError as error:
@@ -125,9 +125,13 @@ def _parse_lines(text: str) -> Document:
         except (ValueError, RecursionError) as error:
             if number == len(rows):
                 return Incomplete(f"its last line, {number}, is not whole JSON")
-            why = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+            why = _message(error) if isinstance(error, json.JSONDecodeError) else str(error)
             documents.append(Refused(f"line {number} is not valid JSON: {why}", "correct the line", row))
     return Many(documents) if documents else Incomplete("it is empty")
+
+
+def _message(error: json.JSONDecodeError) -> str:
+    return error.msg.removesuffix(" at")  # some of the parser's texts expect a place
 
 
 def _element(value: object) -> dict[str, Any] | Refused:

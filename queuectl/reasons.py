@@ -215,16 +215,15 @@ def _due_at(due_at: float, why: str, change: str, now_at: float) -> Reason:
 
 
 def _behind(name: str, before: list[str]) -> Reason:
-    """The jobs that run first: those of higher priority, and the older ones."""
+    """The jobs that run first: those of higher priority, and those whose names come before."""
     mine = _priority(name)
     higher = sum(_priority(other) > mine for other in before)
-    parts = []
+    parts = [f"it waits behind {len(before)} job{'s' * (len(before) != 1)}"]
     if higher:
         parts.append(f"{higher} of higher priority")
-    if older := len(before) - higher:
-        turns = any(",by=" in other for other in before) or ",by=" in name
-        parts.append(f"{older} {'older or of owners whose turn is first' if turns else 'older'}")
-    text = f"it waits behind {' and '.join(parts)} job{'s' * (len(before) != 1)}, the next is {_stem(before[0])}"
+    if any(",by=" in other for other in before) or ",by=" in name:
+        parts.append("owners take turns")
+    text = f"{', '.join(parts)}; the next is {_stem(before[0])}"
     change = f"queuectl edit {_stem(name)}   (a higher priority runs first; or start more workers)"
     return Reason("behind", text, change)
 

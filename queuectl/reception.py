@@ -104,9 +104,10 @@ class Reception:
     def step(self) -> list[str]:
         """One look, whatever comes of it; the names in pending/ of the jobs that were taken in."""
         try:
-            trust.check_inbox(
-                self._spool, self._inbox
-            )  # when the pool started it may not have been there, or be changed
+            # Each time: when the pool started it may not have been there, and modes change.
+            trust.check_inbox(self._spool, self._inbox)
+            if self._keys is not None:
+                trust.check_keys(self._spool, self._settings)
             published = self.look()
         except OSError as error:
             self._trouble(self._words(error))

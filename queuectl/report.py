@@ -188,7 +188,7 @@ def refusal(spool: SpoolDir, name: str) -> RefusalRow:
     except OSError:
         return RefusalRow(name, "no reason lies beside it", None)
     found = {line.partition(" ")[0]: line.partition(" ")[2].strip() for line in reversed(text.split("\n"))}
-    return RefusalRow(name, found.get("Why:", ""), instant(found.get("Rejected", "")))
+    return RefusalRow(name, found.get("Why:", ""), instant(found.get("Rejected", "").partition(",")[0]))
 
 
 # ------------------------------------------------------------------------------------------------------------- details

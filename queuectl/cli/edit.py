@@ -113,7 +113,7 @@ def drain(
 
     Wait until nothing waits and nothing runs. Jobs that wait for a retry or for their time are waited for too. It
     starts no workers: `queuectl worker start --drain` does, and ends with them. While workers run, what lies in the
-    inboxes is waited for too.
+    inboxes is waited for too. The exit code is 124 when the time is up.
     """
     spool = context.open_spool()
     began_at = time.time()
@@ -121,7 +121,9 @@ def drain(
     with Progress() as progress:
         while any(left := (_waiting(spool) + _in_inboxes(spool, began_at), len(spool.folder.job_names(RUNNING)))):
             if limit_s is not None and progress.passed_s >= limit_s:
-                raise QueuectlError(f"the time is up: {_left(left)}")
+                progress.clear()
+                output.message(f"the time is up: {_left(left)}")
+                raise typer.Exit(exit_codes.WAIT_TIMED_OUT)
             progress.tell(partial(_left, left))
             time.sleep(_LOOK_S)
     counts = spool.counts()

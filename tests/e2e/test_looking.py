@@ -51,7 +51,7 @@ def test_why_without_workers(spool: SpoolDir) -> None:
     api.enqueue(SUCCEED, id="second")
     api.enqueue(SUCCEED, id="high", priority=5)
     behind = reasons(spool, "second")["behind"]
-    assert behind.text == "it waits behind 1 of higher priority and 1 older jobs, the next is high"
+    assert behind.text == "it waits behind 2 jobs, 1 of higher priority; the next is high"
     Path(spool.paused_path).write_text("backup runs\n")
     found = reasons(spool, "first")
     assert list(found) == ["paused", "no_workers", "behind"]
@@ -119,7 +119,7 @@ def test_why_beside_workers(spool: SpoolDir) -> None:
         found = reasons(spool, "b")
         assert list(found) == ["busy", "behind"]
         assert found["busy"].text.startswith("the only worker is busy with long (started ")
-        assert found["behind"].text == "it waits behind 1 older job, the next is a"
+        assert found["behind"].text == "it waits behind 1 job; the next is a"
         assert queuectl(spool, "why", "lon").startswith("running\tit runs already")
         pool.kill_everything()
     wait_until(lambda: "left" in reasons(spool, "long"))

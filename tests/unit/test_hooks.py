@@ -170,7 +170,7 @@ def test_a_pool_tells_its_hooks_of_the_dead_the_done_and_the_end(spool: SpoolDir
         assert pool.wait() == 0
     found = {row[1][0]: row[0] for row in rows(note)}
     assert found == {"dead": [spool.path("dlq", "bad.json")], "done": [spool.path("done", "good.json")], "idle": []}
-    assert len(rows(note)) == 3
+    assert sorted(row[1][0] for row in rows(note) if row[1][0] != "idle") == ["dead", "done"]
     assert all(os.path.exists(path) for paths in found.values() for path in paths)
 
 

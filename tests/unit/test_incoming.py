@@ -21,7 +21,7 @@ def test_what_is_not_whole_is_found_among_what_is(spool: SpoolDir) -> None:
     """Half files and files of lines are told with their size; jobs, gone names and folders are not."""
     write_drop(spool, "half.json", HALF)
     write_drop(spool, "whole.json", {"command": "true"})
-    write_drop(spool, "lines.jsonl", '{"command": "true"}\n')
+    write_drop(spool, "lines.jsonl", b'{"command": "true"}\n')
     write_drop(spool, "large.json", b" " * (1 << 20) + b"{}")
     write_drop(spool, "20270115-080000-000000-aaaa.json", HALF)
     Path(spool.path(PENDING, "folder.json")).mkdir()

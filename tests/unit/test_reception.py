@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from queuectl import inboxstate
+from queuectl import inboxstate, keyfile, signing, times
 from queuectl.inboxes import Inbox
 from queuectl.reception import Reception
 from queuectl.spool import SpoolDir
@@ -156,3 +157,22 @@ def test_a_trusted_inbox_that_is_opened_to_others_later_is_left_alone(spool: Spo
     post.folder.chmod(0o755)
     assert post.reception.step() == ["job,by=anna.json"]
     assert [level for level, _ in post.reception.told] == ["warning", "info"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")
+def test_a_signed_file_waits_while_a_key_is_open_to_others(spool: SpoolDir, tmp_path: Path) -> None:
+    """P10: whose mistake it is not, keeps the job: it is taken in once the key is closed again."""
+    keys = tmp_path / "keys"
+    keys.mkdir(mode=0o700)
+    keyfile.create(str(keys / "anna.key"))
+    (keys / "anna.key").chmod(0o644)
+    post = Post(spool, tmp_path / "inbox", keys=str(keys))
+    post.inbox = msgspec.structs.replace(post.inbox, mode="signed")
+    post.desk.settings = post.desk.settings._replace(inboxes=(post.inbox,))
+    post.start()
+    document = {"command": "true", "id": "a", "expires_at": times.to_text(post.desk.clock.now() + 60)}
+    post.send("a.json", signing.sign(document, "anna", keyfile.read(str(keys / "anna.key"))))
+    assert post.reception.step() == [] and post.names() == ["a.json"]
+    assert "chmod 600" in post.reception.state.trouble
+    (keys / "anna.key").chmod(0o600)
+    assert post.reception.step() == ["a,by=anna.json"]
