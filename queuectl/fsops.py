@@ -117,6 +117,14 @@ def sig_of(path: str) -> FileSig | None:
     return FileSig(info.st_ino, info.st_size, info.st_mtime_ns)
 
 
+def is_regular(path: str) -> bool:
+    """True for a regular file; False for a link, a folder and the like, and where nothing is. Raises OSError."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
 def read(path: str, max_bytes: int, *, patience_s: float = SHARING_DEADLINE_S) -> Content:
     """Read a regular file whole, without following links or waiting for anybody, and close it.
 

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from queuectl import names
+from queuectl import fsops, names
 from queuectl.api import Spool
 from queuectl.cli import context, exit_codes, group, jobs, output
 from queuectl.cli.exit_codes import WrongUsageError
@@ -22,11 +22,12 @@ from queuectl.cli.output import count_of
 from queuectl.cli.progress import Progress
 from queuectl.editing import Draft, Editing
 from queuectl.errors import InvalidJobError, QueuectlError
-from queuectl.lifecycle import DLQ, RUNNING
+from queuectl.lifecycle import DLQ, PENDING, RUNNING
 
 app, drain_app = group.new_app(), group.new_app()
 
 _LOOK_S = 0.2
+_ASKED_AT_MOST = 100
 
 
 @app.command()
@@ -157,5 +158,8 @@ def _in_inboxes(spool: Spool, since_at: float) -> int:
 
 
 def _waiting(spool: Spool) -> int:
-    """Jobs in pending/ that will run without anybody's doing."""
-    return sum(not names.is_held(name) for name in spool.folder.waiting_names())
+    """Jobs in pending/ that will run without anybody's doing. Of few, what is no file is left out: workers leave it."""
+    found = [name for name in spool.folder.waiting_names() if not names.is_held(name)]
+    if len(found) <= _ASKED_AT_MOST:
+        found = [name for name in found if fsops.is_regular(spool.folder.path(PENDING, name))]
+    return len(found)

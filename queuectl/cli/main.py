@@ -89,5 +89,5 @@ def _show_usage_error(error: UsageError) -> None:
         output.message(error.format_message())
         return
     where = error.ctx.command_path if error.ctx is not None else "queuectl"
-    text = error.format_message()
+    text = error.format_message().replace("\n\t", " ")  # a list of choices
     output.error(exit_codes.WrongUsageError(text[:1].lower() + text[1:].rstrip("."), hint=f"{where} --help"))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Callable
 
 import pytest
 
 from queuectl import examine
-from queuectl.lifecycle import Outcome
+from queuectl.cli import exit_codes
+from queuectl.lifecycle import PENDING, Outcome
 from tests.cli.commands import Commands
 from tests.helpers import Desk
 
@@ -64,3 +66,11 @@ def test_drain_says_what_is_left(queuectl: Commands, desk: Desk, monkeypatch: py
     monkeypatch.setattr(time, "monotonic", lambda: passed[0])
     told = queuectl("drain").err.splitlines()
     assert told == ["1 job waiting, 0 running"] * 2 + ["nothing waits and nothing runs; 1 done, 0 dead"]
+
+
+def test_drain_does_not_wait_for_what_is_no_job(queuectl: Commands, desk: Desk) -> None:
+    """P11: a folder that is named like a job is left alone by workers, so nobody waits for it."""
+    os.mkdir(desk.spool.path(PENDING, "folder.json"))
+    assert "nothing waits" in queuectl("drain", "--timeout", "5").err
+    desk.enqueue(id="job")
+    assert "the time is up" in queuectl("drain", "--timeout", "0.1", code=exit_codes.WAIT_TIMED_OUT).err
