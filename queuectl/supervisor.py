@@ -573,6 +573,8 @@ class Supervisor:
         if self._receivers is not None:
             self._receivers.close()
         with contextlib.suppress(OSError):
+            self._rescue.sweep_leases()  # what workers left to others for an instant, while somebody looked at it
+        with contextlib.suppress(OSError):
             # The record that tells the next pool to look for torn ends goes; so first there are to be none.
             if self._finished and self._settings.durability != "off":
                 fsops.sync_files(self._spool.root, [])
