@@ -125,8 +125,10 @@ class Settlements:
             fsops.sync_file(copy)
         except OSError:  # the kernel may have dropped what it could not write, and then say that all is well
             copy = self._spool.write_temporary(claimed.job_id, claimed.data, rng=self._rng, sync=True)
+        if fsops.sig_of(path) is None and (found := self._spool.find(claimed.job_id)) is not None:
+            path = found.path  # dragged away: whoever claims it there has to see that it runs (P3)
         if fsops.sig_of(path) is None:
-            fsops.unlink(copy)  # somebody has taken the job away: it is not to come back
+            fsops.unlink(copy)  # somebody has deleted the job: it is not to come back
         else:
             fsops.replace(copy, path)
         if copy != claimed.copy:

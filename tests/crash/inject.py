@@ -111,7 +111,9 @@ class Plan:
             data = args[1]
             real(args[0], data[: min(len(data) - 1, int(len(data) * TORN.get(self._how, 0.5)))])
         elif self._how == "after":
-            with contextlib.suppress(OSError):  # also after a call that the system refuses, such as a link that is there
+            with contextlib.suppress(
+                OSError
+            ):  # also after a call that the system refuses, such as a link that is there
                 real(*args, **options)
         if self._code:
             raise OSError(self._code, os.strerror(self._code), *args[:1])

@@ -94,6 +94,15 @@ def test_a_job_that_is_taken_away_does_not_come_back(desk: Desk, starting: Claim
     assert os.listdir(desk.spool.tmp_dir) == []
 
 
+def test_a_drop_that_is_dragged_back_at_once_is_known_to_run(desk: Desk, starting: Claimed) -> None:
+    """P3: moved to pending/ in this instant, it is not run a second time beside its command."""
+    running(desk).rename(desk.spool.path(PENDING, "a.json"))
+    desk.claims.secure(starting)
+    assert desk.events(PENDING, "a.json") == ["enqueued", "started"]
+    assert desk.decline("a.json").why == "busy"
+    assert os.listdir(desk.spool.tmp_dir) == []
+
+
 def test_what_a_dead_worker_left_of_a_job_that_is_gone_is_swept(desk: Desk, starting: Claimed) -> None:
     """Killed, and the file deleted by hand: nothing stays in tmp/."""
     running(desk).unlink()
