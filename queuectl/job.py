@@ -241,12 +241,9 @@ def check_texts(command: str | list[str], cwd: str, env: Mapping[str, str]) -> N
     for name in env:
         if not name or "=" in name:
             raise InvalidJobError(f"env: {name[:60]!r} cannot be the name of a variable", key="env")
-    groups = {
-        "command": words,
-        "cwd": [cwd],
-        "env": [text for pair in env.items() for text in pair],
-    }
-    for key, texts in groups.items():
+    if "\0" not in "".join((*words, cwd, *env, *env.values())):
+        return
+    for key, texts in (("command", words), ("cwd", [cwd]), ("env", [*env, *env.values()])):
         if any("\0" in text for text in texts):
             raise InvalidJobError(f"{key}: holds a NUL character, which no operating system takes there", key=key)
 

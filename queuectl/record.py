@@ -23,7 +23,9 @@ tests/compat/, edit FORMAT.md.
 from __future__ import annotations
 
 import functools
+import io
 import json
+import math
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple
@@ -41,7 +43,18 @@ _HISTORY = b'\n "history": ['
 _EVENT = b"\n  {"
 _KEY = re.compile(rb' ("(?:[^"\\]|\\.)*"): ')
 
+# Events as `append` writes them, where no text needs an escape and no number an exponent: one on each line, none deep.
+# Not for long histories: the match holds 2 KB of memory for each event.
+_USUAL_HISTORY_BYTES = 4096
+_PLAIN_EVENTS = re.compile(
+    rb"""(?:\n\ \ \{"at":\ "[0-9TZ:.-]*"
+        (?:,\ "[a-z_]+":\ (?:"[ !#-\[\]-~]*"|-?(?:0|[1-9][0-9]{0,15})(?:\.[0-9]{1,15})?))*
+    \},?)*""",
+    re.VERBOSE,
+)
+
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+_encode_text = json.encoder.encode_basestring
 
 
 class Event(msgspec.Struct, omit_defaults=True, gc=False):
@@ -198,33 +211,37 @@ def exact(data: bytes) -> Record | None:
     if not is_framed(data):
         return None
     history_at = data.rfind(_HISTORY)
-    keys: set[str] = set()
-    count = 0
     try:
         item = decode(data)
         job.check_texts(item.command, item.cwd, item.env)
-        for line in _lines(data, len(b"{"), history_at):
+        id_line = b'%s",\n' % item.id.encode()
+        if not data.startswith(id_line, len(OPENING)):
+            return None
+        keys = {"format", "id", "history"}
+        for line in io.BytesIO(data[len(OPENING) + len(id_line) : history_at + 1]):  # one by one: it may be large
             key = _key_of_usual(line) if len(line) <= _USUAL_BYTES else _key_of(line)
-            if key is None:
+            if key is None or key in keys:
                 return None
-            count += 1
             keys.add(key)
-        for line in _lines(data, history_at + len(_HISTORY), len(data) - len(CLOSING)):
-            if job.is_deep(msgspec.json.decode(line.removesuffix(b","))):
-                return None
+        start, end = history_at + len(_HISTORY), len(data) - len(CLOSING)
+        is_plain = end - start <= _USUAL_HISTORY_BYTES and _PLAIN_EVENTS.fullmatch(data, start, end)
+        if not is_plain and any(
+            job.is_deep(msgspec.json.decode(line.removesuffix(b","))) for line in _lines(data, start, end)
+        ):
+            return None
     except (DamagedRecordError, InvalidJobError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    return item if len(keys) == count and "history" not in keys else None
+    return item
 
 
 def _key_of(line: bytes) -> str | None:
-    """The key of a line that holds one key and its value, or None where it holds anything else.
+    """The key of a line that holds one key, its value and a comma, or None where it holds anything else.
 
     Raises:
         msgspec.MsgspecError, UnicodeDecodeError, RecursionError: it is no JSON.
     """
     match = _KEY.match(line)
-    if match is None or not line.endswith(b",") or job.is_deep(msgspec.json.decode(line[match.end() : -1])):
+    if match is None or not line.endswith(b",\n") or job.is_deep(msgspec.json.decode(line[match.end() : -2])):
         return None
     key: str = msgspec.json.decode(match[1])
     return key
@@ -246,9 +263,8 @@ def _lines(data: bytes, start: int, end: int) -> Iterator[bytes]:
 
 def event(kind: str, now_at: float, **facts: Any) -> dict[str, Any]:
     """An event as it goes into the history: instant and name first, then what is known (None and "" left out)."""
-    made: dict[str, Any] = {"at": times.to_text(now_at), "event": kind}
-    made.update((key, value) for key, value in facts.items() if value is not None and value != "")
-    return made
+    known = {key: value for key, value in facts.items() if value is not None and value != ""}
+    return {"at": times.to_text(now_at), "event": kind, **known}
 
 
 def append(size: int, events: list[dict[str, Any]], *, empty: bool = False) -> tuple[int, bytes]:
@@ -256,8 +272,21 @@ def append(size: int, events: list[dict[str, Any]], *, empty: bool = False) -> t
 
     `empty` says that the history holds nothing yet, so that no comma goes before the first event.
     """
-    text = ",".join(f"\n  {_encode(item)}" for item in events)
+    text = ",".join([f"\n  {_encode_event(item)}" for item in events])
     return size - len(CLOSING), ("" if empty else ",").encode() + text.encode("utf-8", "replace") + CLOSING
+
+
+def _encode_event(item: dict[str, Any]) -> str:
+    """What `_encode` makes of an event, in a third of the time."""
+    return "{" + ", ".join([f'"{key}": {_encode_value(value)}' for key, value in item.items()]) + "}"
+
+
+def _encode_value(value: Any) -> str:
+    if type(value) is str:
+        return _encode_text(value)
+    if type(value) is int or (type(value) is float and math.isfinite(value)):
+        return repr(value)
+    return _encode(value)
 
 
 def repair(data: bytes) -> bytes | None:
