@@ -195,7 +195,7 @@ class Claims(Settlements):
         half new and still parse, so its bytes count only when they are read twice the same.
         """
         try:
-            content = self._spool.read_document(here.path)
+            fd, content = self._spool.open_document(here.path)
         except fsops.NotRegularError:
             sig = fsops.sig_of(here.path)
             self._put_back(here, name)
@@ -206,6 +206,22 @@ class Claims(Settlements):
             declined = self._unreadable(name, here.path, error)
             self._put_back(here, name)
             return declined
+        try:
+            return self._opened(here, name, parts, looked, lease, content, fd)
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+    def _opened(
+        self,
+        here: Located,
+        name: str,
+        parts: names.NameParts,
+        looked: _Looked | None,
+        lease: str,
+        content: fsops.Content,
+        fd: int,
+    ) -> Claimed | Declined:
         if content.oversize:
             self._put_back(here, name)
             return self._too_large(name, content, job.JOB_MAX_BYTES)
@@ -213,18 +229,25 @@ class Claims(Settlements):
             self._put_back(here, name)
             return Declined("arriving", name, "it changed while it was read", sig=content.sig)
         item = record.exact(content.data) if content.links == 1 else None
-        if item is not None:
-            with contextlib.suppress(PermissionError):  # then it is taken in like a drop
-                if record_name(item.id) == here.name:
-                    try:
-                        return self._start(here, name, parts, item, content.data, lease)
-                    except BlockingIOError:  # an editor saved it between the read and the append
-                        self._put_back(here, name)
-                        return Declined("arriving", name, "it changed while it was read", sig=content.sig)
+        if item is not None and record_name(item.id) == here.name:
+            try:
+                return self._start(here, name, parts, item, content.data, lease, fd)
+            except PermissionError:  # then it is taken in like a drop
+                pass
+            except BlockingIOError:  # an editor saved it between the read and the append
+                self._put_back(here, name)
+                return Declined("arriving", name, "it changed while it was read", sig=content.sig)
         return self._take_in(here, name, parts, content, looked.taken if looked else None, lease)
 
     def _start(
-        self, here: Located, name: str, parts: names.NameParts, item: record.Record, data: bytes, lease: str
+        self,
+        here: Located,
+        name: str,
+        parts: names.NameParts,
+        item: record.Record,
+        data: bytes,
+        lease: str,
+        fd: int = -1,
     ) -> Claimed | Declined:
         """Append `started` to a record of ours, unless it must wait."""
         now_at = self._clock.now()
@@ -247,7 +270,7 @@ class Claims(Settlements):
         attempt = standing.starts + 1
         events.append(record.event("started", now_at, attempt=attempt, worker=self._worker, lease=lease))
         offset, text = record.append(len(data), events, empty=not item.history)
-        fsops.append(here.path, len(data), offset, text, sync=self._sync_all)
+        fsops.append(here.path, len(data), offset, text, sync=self._sync_all, fd=fd)
         if len(events) > 1:
             errortext.forget(self._spool, here.name)
         return Claimed(item, data[:offset] + text, attempt=attempt, failures=standing.failures, lease=lease)

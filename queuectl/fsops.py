@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import random
 import stat
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, TypeVar
+from types import ModuleType
+from typing import Any, NamedTuple, TypeVar
 
 CAN_UNLINK_OPEN_FILES = os.name != "nt"
 
@@ -31,7 +33,8 @@ PRIVATE_MODE = 0o600
 
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0)
 # No link is followed, no FIFO and no terminal is waited for: what it is, is checked on the handle.
-_SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_SAFE = _NOFOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _WRITE = _READ | os.O_WRONLY
 _READ_WRITE = _READ | os.O_RDWR
 
@@ -86,15 +89,15 @@ def is_held(error: OSError) -> bool:
     return getattr(error, "winerror", None) in _SHARING_ERRORS
 
 
-def _patiently(call: Callable[[], T], patience_s: float = SHARING_DEADLINE_S) -> T:
-    """Make a call; on Windows again and again while another program holds the file, for up to `patience_s`."""
+def _patiently(call: Callable[..., T], *facts: Any, patience_s: float = SHARING_DEADLINE_S) -> T:
+    """`call(*facts)`; on Windows again and again while another program holds the file, for up to `patience_s`."""
     if os.name != "nt":
-        return call()
+        return call(*facts)
     deadline = time.monotonic() + patience_s
     pause_s = 0.005
     while True:
         try:
-            return call()
+            return call(*facts)
         except FileExistsError:
             raise
         except PermissionError as error:
@@ -134,26 +137,52 @@ def read(path: str, max_bytes: int, *, patience_s: float = SHARING_DEADLINE_S) -
         NotRegularError: it is a link, a folder, a FIFO, a socket or a device.
         FileNotFoundError, PermissionError, OSError: as the system says.
     """
-    return _patiently(lambda: _read(path, max_bytes), patience_s)
+    return _patiently(_read, path, max_bytes, patience_s=patience_s)
 
 
-def _read(path: str, max_bytes: int, *, only_head: bool = False) -> Content:
+def _read(path: str, max_bytes: int, only_head: bool = False) -> Content:
     fd, info = _open_regular(path)
     try:
-        sig = FileSig(info.st_ino, info.st_size, info.st_mtime_ns)
-        if only_head:
-            return Content(os.read(fd, max_bytes), sig, info.st_nlink, info.st_size > max_bytes)
-        if info.st_size > max_bytes:
-            return Content(b"", sig, info.st_nlink, True)
-        data = os.read(fd, info.st_size + 1)
-        if len(data) > info.st_size:  # it grows while it is read
-            while len(data) <= max_bytes and (chunk := os.read(fd, 65536)):
-                data += chunk
-        if len(data) > max_bytes:
-            return Content(b"", sig, info.st_nlink, True)
-        return Content(data, sig, info.st_nlink, False)
+        return _read_open(fd, info, max_bytes, only_head)
     finally:
         os.close(fd)
+
+
+def _read_open(fd: int, info: os.stat_result, max_bytes: int, only_head: bool = False) -> Content:
+    sig = FileSig(info.st_ino, info.st_size, info.st_mtime_ns)
+    if only_head:
+        return Content(os.read(fd, max_bytes), sig, info.st_nlink, info.st_size > max_bytes)
+    if info.st_size > max_bytes:
+        return Content(b"", sig, info.st_nlink, True)
+    data = os.read(fd, info.st_size + 1)
+    if len(data) > info.st_size:  # it grows while it is read
+        while len(data) <= max_bytes and (chunk := os.read(fd, 65536)):
+            data += chunk
+    if len(data) > max_bytes:
+        return Content(b"", sig, info.st_nlink, True)
+    return Content(data, sig, info.st_nlink, False)
+
+
+def open_and_read(path: str, max_bytes: int) -> tuple[int, Content]:
+    """A handle to a regular file that is ours alone, for `append`, and its content. To be closed by the caller.
+
+    Raises:
+        OSError: as `read`; PermissionError also where it may be read and not be written.
+    """
+    if os.name == "nt":  # opened so that others may move it meanwhile, it could not be written there
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+    try:
+        fd = os.open(path, _READ_WRITE | _SAFE)
+    except OSError as error:
+        raise _told_apart(error, path) from error
+    try:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
+            raise NotRegularError(errno.EINVAL, "not a regular file", path)
+        return fd, _read_open(fd, info, max_bytes)
+    except BaseException:
+        os.close(fd)
+        raise
 
 
 def open_to_read(path: str) -> int:
@@ -211,7 +240,7 @@ def _open_handle(path: str, access: int) -> int:
 
 def read_head(path: str, max_bytes: int) -> bytes:
     """The first bytes of a regular file; checks and errors as `read`."""
-    return _patiently(lambda: _read(path, max_bytes, only_head=True)).data
+    return _patiently(_read, path, max_bytes, True).data
 
 
 def read_tail(path: str, max_bytes: int) -> bytes:
@@ -304,7 +333,7 @@ def create(path: str, data: bytes, *, sync: bool, mode: int = FILE_MODE) -> None
     Raises:
         FileExistsError: the name is taken; the file there is not touched.
     """
-    fd = _patiently(lambda: os.open(path, _WRITE | os.O_CREAT | os.O_EXCL, mode))
+    fd = _patiently(os.open, path, _WRITE | os.O_CREAT | os.O_EXCL, mode)
     try:
         try:
             _write_all(fd, data)
@@ -319,40 +348,46 @@ def create(path: str, data: bytes, *, sync: bool, mode: int = FILE_MODE) -> None
         raise
 
 
-def append(path: str, sig_size: int, offset: int, data: bytes, *, sync: bool) -> int:
+def append(path: str, sig_size: int, offset: int, data: bytes, *, sync: bool, fd: int = -1) -> int:
     """Write `data` over the end of a record of `sig_size` bytes, from `offset` on; return the new size.
 
     `data` ends with the bytes that it writes over, a record's closing. On an error they are put back, so a full disk
-    leaves the record as it was.
+    leaves the record as it was. `fd` is a handle to the file, where the caller has one (`open_and_read`).
 
     Raises:
-        BlockingIOError: the file has another size by now: somebody changed it, nothing was written.
+        BlockingIOError: the file has another size by now, or another name: somebody changed it, nothing was written.
         NotRegularError: somebody put a link, a folder or the like in its place.
         OSError: as the system says.
     """
+    if fd >= 0:
+        return _append(fd, path, sig_size, offset, data, sync)
     try:
-        fd = _patiently(lambda: os.open(path, _READ_WRITE | _SAFE))
+        fd = _patiently(os.open, path, _READ_WRITE | _SAFE)
     except OSError as error:
         raise _told_apart(error, path) from error
     try:
-        info = os.fstat(fd)
-        if not stat.S_ISREG(info.st_mode):
-            raise NotRegularError(errno.EINVAL, "not a regular file", path)
-        if info.st_size != sig_size:
-            raise BlockingIOError(errno.EWOULDBLOCK, "the record was changed by somebody else", path)
-        os.lseek(fd, offset, os.SEEK_SET)
-        try:
-            _write_all(fd, data)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.lseek(fd, offset, os.SEEK_SET)
-                _write_all(fd, data[offset - sig_size :])  # blocks that exist already: needs no space
-                os.ftruncate(fd, sig_size)
-            raise
-        if sync:
-            os.fsync(fd)
+        return _append(fd, path, sig_size, offset, data, sync)
     finally:
         os.close(fd)
+
+
+def _append(fd: int, path: str, sig_size: int, offset: int, data: bytes, sync: bool) -> int:
+    info = os.fstat(fd)
+    if not stat.S_ISREG(info.st_mode):
+        raise NotRegularError(errno.EINVAL, "not a regular file", path)
+    if info.st_size != sig_size or not info.st_nlink:
+        raise BlockingIOError(errno.EWOULDBLOCK, "the record was changed by somebody else", path)
+    os.lseek(fd, offset, os.SEEK_SET)
+    try:
+        _write_all(fd, data)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.lseek(fd, offset, os.SEEK_SET)
+            _write_all(fd, data[offset - sig_size :])  # blocks that exist already: needs no space
+            os.ftruncate(fd, sig_size)
+        raise
+    if sync:
+        os.fsync(fd)
     return offset + len(data)
 
 
@@ -417,7 +452,7 @@ def open_folder(path: str) -> int:
 
 def open_output(path: str) -> int:
     """Open a new, empty file for a command to print to; every write goes to its end."""
-    return _patiently(lambda: os.open(path, _READ_WRITE | os.O_CREAT | os.O_TRUNC | os.O_APPEND, FILE_MODE))
+    return _patiently(os.open, path, _READ_WRITE | os.O_CREAT | os.O_TRUNC | os.O_APPEND, FILE_MODE)
 
 
 # ----------------------------------------------------------------------------------------------------------- moving
@@ -438,12 +473,19 @@ def move(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S) ->
         FileExistsError: `target` exists; nothing was moved.
         FileNotFoundError: `source` is gone: somebody else moved it.
     """
-    _patiently(lambda: _move(source, target), patience_s)
+    _patiently(_move, source, target, patience_s=patience_s)
+
+
+@functools.cache
+def _libc() -> ModuleType:
+    """Loaded when first used: where a job is only put in, nothing is moved."""
+    from queuectl import libc
+
+    return libc
 
 
 def _move(source: str, target: str) -> None:
-    from queuectl import libc  # not loaded where a job is only put in: that moves nothing
-
+    libc = _libc()
     rename = libc.no_replace()
     if rename is None:
         os.rename(source, target)  # Windows: MoveFileEx without MOVEFILE_REPLACE_EXISTING
@@ -462,7 +504,7 @@ def _move(source: str, target: str) -> None:
 
 def replace(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S) -> None:
     """Rename over `target`: only for a fresh copy of the same job, and for files of our own machinery."""
-    _patiently(lambda: os.replace(source, target), patience_s)
+    _patiently(os.replace, source, target, patience_s=patience_s)
 
 
 def publish(source: str, target: str) -> None:
@@ -472,7 +514,7 @@ def publish(source: str, target: str) -> None:
         FileExistsError: `target` exists; `source` is still there.
     """
     if os.name == "nt":
-        _patiently(lambda: os.rename(source, target))
+        _patiently(os.rename, source, target)
         return
     try:
         os.link(source, target)
@@ -488,7 +530,7 @@ def publish(source: str, target: str) -> None:
 def unlink(path: str) -> bool:
     """Delete a file; False where it was gone already."""
     try:
-        _patiently(lambda: os.unlink(path))
+        _patiently(os.unlink, path)
     except FileNotFoundError:
         return False
     return True
@@ -526,7 +568,7 @@ def make_folder(path: str) -> None:
 
 def open_lock_file(path: str) -> int:
     """Open a lock file for locking, making it if it is missing."""
-    return _patiently(lambda: os.open(path, _READ_WRITE | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), PRIVATE_MODE))
+    return _patiently(os.open, path, _READ_WRITE | os.O_CREAT | _NOFOLLOW, PRIVATE_MODE)
 
 
 def is_same_file(fd: int, path: str) -> bool:
@@ -563,7 +605,7 @@ def can_link(source: str, target: str) -> bool:
         raise
     except (OSError, NotImplementedError):
         return False
-    _patiently(lambda: os.unlink(target))
+    _patiently(os.unlink, target)
     return True
 
 
@@ -571,4 +613,4 @@ def remove_tree(path: str) -> None:
     """Delete a scratch folder of ours and everything in it (links in it are not followed)."""
     import shutil
 
-    _patiently(lambda: shutil.rmtree(path))
+    _patiently(shutil.rmtree, path)

@@ -273,6 +273,20 @@ class SpoolDir:
             return content
         return fsops.read(path, RECORD_MAX_BYTES, patience_s=patience_s)
 
+    def open_document(self, path: str) -> tuple[int, fsops.Content]:
+        """As `read_document`, of a file that is ours alone, and a handle for `fsops.append`; -1 where there is none.
+
+        The caller closes the handle.
+        """
+        try:
+            fd, content = fsops.open_and_read(path, JOB_MAX_BYTES)
+        except PermissionError:
+            return -1, self.read_document(path)
+        if not content.oversize:
+            return fd, content
+        os.close(fd)
+        return -1, self.read_document(path)
+
     def read(self, state: str, name: str, *, patience_s: float = fsops.SHARING_DEADLINE_S) -> Stored:
         """Read and decode a framed record.
 

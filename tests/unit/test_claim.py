@@ -461,6 +461,7 @@ def test_file_that_cannot_be_read_now_is_looked_at_later(
 
     with monkeypatch.context() as patch:
         patch.setattr(fsops, "read", refuse)
+        patch.setattr(fsops, "open_and_read", refuse)
         assert desk.decline(name).why == "unreadable"
     assert listing(desk.spool) == {"pending": [name]}
     assert isinstance(desk.claim(name), Claimed)
@@ -481,6 +482,7 @@ def test_trouble_of_the_machine_is_raised_and_the_file_is_back(
 
     with monkeypatch.context() as patch:
         patch.setattr(fsops, "read", refuse)
+        patch.setattr(fsops, "open_and_read", refuse)
         with pytest.raises(OSError):
             desk.claim(name)
     assert listing(desk.spool) == {"pending": [name]}
@@ -823,9 +825,9 @@ def test_starts_and_outcomes_are_synced_where_asked(
     name = desk.enqueue(id="a")
     real, seen = fsops.append, []
 
-    def watched(*args: Any, sync: bool) -> int:
+    def watched(*args: Any, sync: bool, **options: Any) -> int:
         seen.append(sync)
-        return real(*args, sync=sync)
+        return real(*args, sync=sync, **options)
 
     monkeypatch.setattr(fsops, "append", watched)
     desk.run(name, OK)
