@@ -19,7 +19,7 @@ from queuectl.slots import Slot
 # So much work lies ready at a worker, beside the job that it runs: enough to hide the pipe's round trip behind short
 # jobs, too little to keep a job of high priority waiting behind long ones. Counted in jobs by how long they take.
 AHEAD_S = 0.04
-AHEAD_AT_MOST = 15
+AHEAD_AT_MOST = 31
 # How much of that guess a run changes.
 _PACE_SHARE = 0.2
 # A name that a busy worker has not taken for this long is suggested to an idle one.
@@ -81,7 +81,10 @@ class Dispatch:
     # ------------------------------------------------------------------------------------------------- to workers
 
     def feed(self, *, careful: bool) -> bool:
-        """Suggest names, to the worker that has least first; one each where `careful`. True where a worker is idle."""
+        """Suggest names, to the worker that has least first; one each where `careful`. True where a worker is idle.
+
+        A worker that has more than half of what it may have gets none: few messages, of many names each.
+        """
         now_s = self._clock.monotonic()
         while self._again and self._again[0][0] <= now_s:
             self._feeder.put_first(heapq.heappop(self._again)[1])
@@ -91,6 +94,7 @@ class Dispatch:
         most = 1 if careful else self._most_at_once()
         given: dict[Slot, list[str]] = {}
         loads = {slot: len(slot.outstanding) for slot in self._slots if slot.willing}
+        loads = {slot: load for slot, load in loads.items() if 2 * load <= most}
         while loads and self._may_start_another(given):
             slot = min(loads, key=loads.__getitem__)
             if loads[slot] >= most or (name := self._feeder.take()) is None:

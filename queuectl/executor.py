@@ -73,6 +73,10 @@ class Executor(Protocol):
     def heard(self, timeout_s: float | None) -> bool:
         """Wait until the supervisor has said something; False where the time was up or a signal came instead."""
 
+    @property
+    def noticed(self) -> bool:
+        """True where the supervisor had said something when `wait` or `heard` last looked."""
+
     def deafen(self) -> None:
         """Stop listening to the supervisor's pipe: it is closed."""
 

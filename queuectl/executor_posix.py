@@ -24,7 +24,7 @@ assert sys.platform != "win32"  # tells mypy, too
 
 # Python ignores SIGPIPE and the worker ignores Ctrl-C; a command gets what it would get from a shell.
 _RESET_SIGNALS = [
-    getattr(signal, name)
+    int(getattr(signal, name))
     for name in ("SIGPIPE", "SIGXFSZ", "SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD")
     if hasattr(signal, name)
 ]
@@ -62,8 +62,10 @@ class PosixExecutor:
         self._signals = select.poll()  # not select, which takes no handle above 1023
         self._signals.register(self._wake_fd, select.POLLIN)
         self._home_fd = _open_home()
+        self._path = os.environ.get("PATH")
         self._pid = 0
         self._woken = False
+        self._noticed = False
 
     def start(self, spec: Spec) -> None:
         """See `executor.Executor`."""
@@ -76,7 +78,7 @@ class PosixExecutor:
             raise CannotStartError(EXIT_NOT_RUNNABLE, f"cannot enter the folder {spec.cwd}: {why}") from error
         try:
             self._pid = os.posix_spawnp(
-                _found(argv[0], spec.env),
+                self._found(argv[0], spec.env),
                 argv,
                 spec.env,
                 file_actions=(
@@ -108,15 +110,25 @@ class PosixExecutor:
 
     def heard(self, timeout_s: float | None) -> bool:
         """See `executor.Executor`."""
-        message = False
+        self._noticed = False
         for fd, _ in self._poll.poll(None if timeout_s is None else 1000 * min(max(0.0, timeout_s), _LONGEST_POLL_S)):
-            if fd == self._wake_fd:
-                self._woken = True
-                with contextlib.suppress(BlockingIOError):
-                    os.read(self._wake_fd, 512)
-            else:
-                message = True
-        return message
+            if fd == self._conn_fd:
+                self._noticed = True
+                continue
+            self._woken = True
+            os.read(self._wake_fd, 512)
+        return self._noticed
+
+    @property
+    def noticed(self) -> bool:
+        """See `executor.Executor`."""
+        return self._noticed
+
+    def _found(self, program: str, env: dict[str, str]) -> str:
+        """The program by the job's own PATH where it brings one: posix_spawnp searches the worker's."""
+        if os.sep in program or (path := env.get("PATH")) == self._path:
+            return program
+        return shutil.which(program, path=path) or program
 
     def deafen(self) -> None:
         """See `executor.Executor`."""
@@ -165,13 +177,6 @@ def _open_home() -> int:
         return fsops.open_folder(".")
     except OSError:
         return fsops.open_folder("/")
-
-
-def _found(program: str, env: dict[str, str]) -> str:
-    """The program by the job's own PATH where it brings one: posix_spawnp searches the worker's."""
-    if os.sep in program or (path := env.get("PATH")) == os.environ.get("PATH"):
-        return program
-    return shutil.which(program, path=path) or program
 
 
 def _be_killed_before_the_supervisor() -> None:

@@ -280,6 +280,11 @@ class WindowsExecutor:
             return False
         return bool(multiprocessing.connection.wait([self._conn], _bounded(timeout_s)))
 
+    @property
+    def noticed(self) -> bool:
+        """See `executor.Executor`. What `wait` waits for does not tell, so it is asked for now."""
+        return self.heard(0)
+
     def deafen(self) -> None:
         """See `executor.Executor`."""
         self._conn = None

@@ -19,17 +19,18 @@ class OutputSlot:
     def __init__(self, spool: SpoolDir, rng: random.Random) -> None:
         self._spool = spool
         self._rng = rng
+        self._lease = ""
         self._path = ""
         self._fd = -1
 
     def open(self, lease: str) -> int:
         """The handle for the next command to write to, under the lease it runs with."""
-        path = self._spool.output_path(lease)
-        if self._fd >= 0 and path == self._path:
+        if self._fd >= 0 and lease == self._lease:
             return self._fd
         self.close()
+        path = self._spool.output_path(lease)
         self._fd = fsops.open_output(path)
-        self._path = path
+        self._lease, self._path = lease, path
         return self._fd
 
     def keep(self, job_id: str, attempt: int) -> bool:
@@ -54,7 +55,7 @@ class OutputSlot:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-        self._path = ""
+        self._lease = self._path = ""
 
     def close(self) -> None:
         """Close the file and delete it if it is empty."""

@@ -39,8 +39,9 @@ def _calendar(whole: int) -> time.struct_time:
 
 def to_text(instant_at: float) -> str:
     """RFC 3339 in UTC with milliseconds, rounded down, for an instant in seconds since 1970."""
-    milliseconds = int(min(max(instant_at, 0.0), LATEST_AT) * 1000 + _NOISE_MS)
-    whole, rest = divmod(milliseconds, 1000)
+    if not 0.0 <= instant_at <= LATEST_AT:
+        instant_at = min(max(instant_at, 0.0), LATEST_AT)
+    whole, rest = divmod(int(instant_at * 1000 + _NOISE_MS), 1000)
     return f"{_second_to_text(whole)}.{rest:03d}Z"
 
 

@@ -36,6 +36,8 @@ _REPORT_AFTER_S = 0.012
 # editor may save by taking the old file away first. Together they are what "within about a second" means.
 _LOOK_EVERY_S = 0.75
 _LOOK_AGAIN_S = 0.25
+# How long a worker may take to see the file PAUSED: short jobs share a look.
+_PAUSED_WITHIN_S = 0.005
 _RETRY_SETTLE_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 _TAKEN_AWAY = "its file was taken out of running/ while it ran"
 
@@ -110,6 +112,8 @@ class Worker:
         """With no more names than this left, what was done is reported, so that more can come in time."""
         self._reports: list[Report] = []
         self._reported_s = self._clock.monotonic()
+        self._unpaused_s = -_PAUSED_WITHIN_S
+        """When PAUSED was last looked for and not there (monotonic)."""
         self._stopping = False
         self._killing = False
         self._deaf = False
@@ -120,7 +124,10 @@ class Worker:
         """Work until told to stop, or until the supervisor is gone."""
         self._flush(force=True)
         while not self._stopping:
-            self._listen(block=not self._names)
+            if not self._names:
+                self._listen(block=True)
+            elif self._executor.noticed:
+                self._listen(block=False)
             if self._names and not self._stopping:
                 self._work(self._names.popleft())
                 self._flush(force=len(self._names) <= self._few)
@@ -176,7 +183,7 @@ class Worker:
     # ---------------------------------------------------------------------------------------------------- work
 
     def _work(self, name: str) -> None:
-        if self._spool.is_paused():
+        if self._is_paused():
             self._hand_back(name, "paused")
             return
         try:
@@ -205,6 +212,15 @@ class Worker:
             self._give_up("", error)
         else:
             self._settle(name, claimed, outcome)
+
+    def _is_paused(self) -> bool:
+        now_s = self._clock.monotonic()
+        if now_s - self._unpaused_s < _PAUSED_WITHIN_S:
+            return False
+        paused = self._spool.is_paused()
+        if not paused:
+            self._unpaused_s = now_s
+        return paused
 
     def _give_up(self, name: str, error: OSError) -> None:
         """Hand everything back: this machine cannot work just now."""
@@ -236,8 +252,9 @@ class Worker:
             self._executor.start(Spec(item.command, cwd, env, output_fd, self._lease.fd))
         except CannotStartError as error:
             return Outcome("failed", error.exit_code, error.reason, self._clock.monotonic() - started_s)
-        with contextlib.suppress(OSError):  # tried again, and told of, when it settles
-            self._claims.secure(claimed)
+        if claimed.copy:
+            with contextlib.suppress(OSError):  # tried again, and told of, when it settles
+                self._claims.secure(claimed)
         return self._attend(claimed, started_s)
 
     def _attend(self, claimed: Claimed, started_s: float) -> Outcome:
