@@ -90,28 +90,32 @@ class Claims(Settlements):
         if names.is_held(name):
             return Declined("held")
         parts = names.parse(name)
+        is_batch = parts is None and names.is_batch(name)
         if parts is None:
-            if not names.is_batch(name):
+            if not is_batch:
                 return Declined("foreign", text="not the name of a job")
             parts = names.NameParts(name[: -len(".jsonl")], None, 0)
-        job_id = names.clean_id(parts.stem)
+        # Published whole, so it needs no look before the claim.
+        is_whole = not is_batch and names.is_generated(parts.stem)
+        job_id = parts.stem if is_whole else names.clean_id(parts.stem)
         stripe = self._stripes.of(job_id)
         if not stripe.try_acquire():
             return Declined("busy")
         made: Claimed | Declined | None = None
         try:
             looked: _Looked | None = None
-            if names.is_batch(name) or not names.is_generated(parts.stem):
+            if not is_whole:
                 verdict = self._look(name, job_id)
                 if isinstance(verdict, Declined):
                     return verdict
                 looked = verdict
                 if self._has_writer(name):
                     return Declined("open")
-            source = Located(PENDING, name, self._spool.path(PENDING, name))
-            target = Located(RUNNING, record_name(job_id), self._spool.path(RUNNING, record_name(job_id)))
+            source = self._spool.path(PENDING, name)
+            own_name = record_name(job_id)
+            target = Located(RUNNING, own_name, self._spool.path(RUNNING, own_name))
             try:
-                fsops.move(source.path, target.path, patience_s=fsops.GLANCE_S)
+                fsops.move(source, target.path, patience_s=fsops.GLANCE_S)
             except FileNotFoundError:
                 return Declined("gone")
             except FileExistsError:
@@ -119,7 +123,7 @@ class Claims(Settlements):
             except PermissionError as error:
                 if not fsops.is_held(error):
                     raise
-                return self._unreadable(name, source.path, error)
+                return self._unreadable(name, source, error)
             try:
                 made = self._claimed(target, name, parts, looked, lease)
                 return made

@@ -18,7 +18,7 @@ from queuectl.slots import Slot
 
 # So much work lies ready at a worker, beside the job that it runs: enough to hide the pipe's round trip behind short
 # jobs, too little to keep a job of high priority waiting behind long ones. Counted in jobs by how long they take.
-AHEAD_S = 0.04
+AHEAD_S = 0.08
 AHEAD_AT_MOST = 31
 # How much of that guess a run changes.
 _PACE_SHARE = 0.2

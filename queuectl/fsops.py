@@ -108,6 +108,14 @@ def _patiently(call: Callable[..., T], *facts: Any, patience_s: float = SHARING_
             pause_s = min(pause_s * 2, _SHARING_PAUSE_S)
 
 
+@functools.cache
+def _libc() -> ModuleType:
+    """Loaded when first used, which is not where a job is only put in."""
+    from queuectl import libc
+
+    return libc
+
+
 # ---------------------------------------------------------------------------------------------------------- reading
 
 
@@ -425,9 +433,8 @@ def sync_files(folder: str, paths: Iterable[str]) -> None:
 
     2,000 small files: 0.15 s at once, 0.7 s one by one.
     """
-    from queuectl import libc
-
-    system = libc.handle()
+    libc = _libc()
+    system = libc.handle
     if system is not None and hasattr(system, "syncfs"):
         fd = os.open(folder, _READ | getattr(os, "O_DIRECTORY", 0))
         try:
@@ -473,24 +480,11 @@ def move(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S) ->
         FileExistsError: `target` exists; nothing was moved.
         FileNotFoundError: `source` is gone: somebody else moved it.
     """
-    _patiently(_move, source, target, patience_s=patience_s)
-
-
-@functools.cache
-def _libc() -> ModuleType:
-    """Loaded when first used: where a job is only put in, nothing is moved."""
-    from queuectl import libc
-
-    return libc
-
-
-def _move(source: str, target: str) -> None:
-    libc = _libc()
-    rename = libc.no_replace()
-    if rename is None:
-        os.rename(source, target)  # Windows: MoveFileEx without MOVEFILE_REPLACE_EXISTING
+    if os.name == "nt":  # MoveFileEx without MOVEFILE_REPLACE_EXISTING
+        _patiently(os.rename, source, target, patience_s=patience_s)
         return
-    if rename(os.fsencode(source), os.fsencode(target)) == 0:
+    libc = _libc()
+    if libc.rename_no_replace(os.fsencode(source), os.fsencode(target)) == 0:
         return
     code = libc.last_errno()
     if code not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
@@ -589,12 +583,11 @@ def refuses_to_replace(source: str, target: str) -> bool:
 
     To be asked with files of no worth: a system that knows the call and replaces all the same would do so.
     """
-    from queuectl import libc
-
-    rename = libc.no_replace()
-    if rename is None:
-        return True  # Windows
-    return rename(os.fsencode(source), os.fsencode(target)) != 0 and libc.last_errno() == errno.EEXIST
+    if os.name == "nt":
+        return True
+    libc = _libc()
+    refused: bool = libc.rename_no_replace(os.fsencode(source), os.fsencode(target)) != 0
+    return refused and libc.last_errno() == errno.EEXIST
 
 
 def can_link(source: str, target: str) -> bool:

@@ -23,11 +23,10 @@ tests/compat/, edit FORMAT.md.
 from __future__ import annotations
 
 import functools
-import io
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -45,7 +44,7 @@ _KEY = re.compile(rb' ("(?:[^"\\]|\\.)*"): ')
 
 # Events as `append` writes them, where no text needs an escape and no number an exponent: one on each line, none deep.
 # Not for long histories: the match holds 2 KB of memory for each event.
-_USUAL_HISTORY_BYTES = 4096
+_USUAL_PART_BYTES = 4096
 _PLAIN_EVENTS = re.compile(
     rb"""(?:\n\ \ \{"at":\ "[0-9TZ:.-]*"
         (?:,\ "[a-z_]+":\ (?:"[ !#-\[\]-~]*"|-?(?:0|[1-9][0-9]{0,15})(?:\.[0-9]{1,15})?))*
@@ -218,13 +217,13 @@ def exact(data: bytes) -> Record | None:
         if not data.startswith(id_line, len(OPENING)):
             return None
         keys = {"format", "id", "history"}
-        for line in io.BytesIO(data[len(OPENING) + len(id_line) : history_at + 1]):  # one by one: it may be large
+        for line in _lines(data, len(OPENING) + len(id_line) - 1, history_at):
             key = _key_of_usual(line) if len(line) <= _USUAL_BYTES else _key_of(line)
             if key is None or key in keys:
                 return None
             keys.add(key)
         start, end = history_at + len(_HISTORY), len(data) - len(CLOSING)
-        is_plain = end - start <= _USUAL_HISTORY_BYTES and _PLAIN_EVENTS.fullmatch(data, start, end)
+        is_plain = end - start <= _USUAL_PART_BYTES and _PLAIN_EVENTS.fullmatch(data, start, end)
         if not is_plain and any(
             job.is_deep(msgspec.json.decode(line.removesuffix(b","))) for line in _lines(data, start, end)
         ):
@@ -241,7 +240,7 @@ def _key_of(line: bytes) -> str | None:
         msgspec.MsgspecError, UnicodeDecodeError, RecursionError: it is no JSON.
     """
     match = _KEY.match(line)
-    if match is None or not line.endswith(b",\n") or job.is_deep(msgspec.json.decode(line[match.end() : -2])):
+    if match is None or not line.endswith(b",") or job.is_deep(msgspec.json.decode(line[match.end() : -1])):
         return None
     key: str = msgspec.json.decode(match[1])
     return key
@@ -252,8 +251,14 @@ _USUAL_BYTES = 100
 _key_of_usual = functools.lru_cache(maxsize=256)(_key_of)
 
 
-def _lines(data: bytes, start: int, end: int) -> Iterator[bytes]:
-    """The lines of a part that begins with a line feed, one by one: a long history is not copied as a whole."""
+def _lines(data: bytes, start: int, end: int) -> Iterable[bytes]:
+    """The lines of a part that begins with a line feed; of a large one without a copy of the whole."""
+    if end - start <= _USUAL_PART_BYTES:
+        return data[start + 1 : end].split(b"\n") if start < end else ()
+    return _lines_one_by_one(data, start, end)
+
+
+def _lines_one_by_one(data: bytes, start: int, end: int) -> Iterator[bytes]:
     while start < end:
         after = data.find(b"\n", start + 1, end)
         after = end if after < 0 else after
@@ -278,12 +283,13 @@ def append(size: int, events: list[dict[str, Any]], *, empty: bool = False) -> t
 
 def _encode_event(item: dict[str, Any]) -> str:
     """What `_encode` makes of an event, in a third of the time."""
-    return "{" + ", ".join([f'"{key}": {_encode_value(value)}' for key, value in item.items()]) + "}"
+    pairs = [
+        f'"{key}": {_encode_text(value) if type(value) is str else _encode_value(value)}' for key, value in item.items()
+    ]
+    return "{" + ", ".join(pairs) + "}"
 
 
 def _encode_value(value: Any) -> str:
-    if type(value) is str:
-        return _encode_text(value)
     if type(value) is int or (type(value) is float and math.isfinite(value)):
         return repr(value)
     return _encode(value)

@@ -161,7 +161,9 @@ class Settlements:
         lifecycle.check_move(RUNNING, outcome.kind, decision.to)
         now_at = self._clock.now()
         due_at = None if decision.delay_s is None else times.round_up(now_at + decision.delay_s)
-        reason = "; ".join(text for text in (outcome.reason, decision.reason) if text)
+        reason = outcome.reason
+        if decision.reason:
+            reason = f"{reason}; {decision.reason}" if reason else decision.reason
         event = record.event(
             outcome.kind,
             now_at,

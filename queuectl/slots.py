@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
-from queuectl import executor, libc, worker
+from queuectl import executor, worker
 from queuectl.config import Settings
 from queuectl.spool import SpoolDir
 
@@ -194,10 +194,10 @@ def can_fork() -> bool:
 def prepare() -> None:
     """Load what every worker needs, before the first is forked."""
     if sys.platform == "linux" and can_fork():
-        import queuectl.forked  # noqa: F401
+        import queuectl.forked
+        import queuectl.libc  # noqa: F401
 
         executor.load()
-        libc.no_replace()
 
 
 @contextlib.contextmanager

@@ -12,7 +12,6 @@ import random
 import signal
 from collections import deque
 from collections.abc import Callable
-from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl import cancels, check, fsops, hooks, pools, slots, volume, worker
@@ -29,6 +28,7 @@ from queuectl.hooks import Hooks
 from queuectl.housekeeping import Housekeeping
 from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.pools import NOW, Pool, StopSummary
+from queuectl.readiness import Readiness
 from queuectl.record import is_due, standing
 from queuectl.rejects import RejectedFiles
 from queuectl.rescue import Rescue, Rescued
@@ -157,6 +157,7 @@ class Supervisor:
             tell=lambda name: self._hooks.fire(hooks.STALE, spool.path(PENDING, name)),
         )
         self._receivers: Receivers | None = None
+        self._readiness = Readiness()
         self._idle_told = True
         self._finished = 0
         self._released: list[str] = []
@@ -248,7 +249,7 @@ class Supervisor:
         sources.update(dict.fromkeys(receiving))
         if (watched := self._watch.source) is not None:
             sources[watched] = None
-        for source in wait(list(sources), timeout_s):  # type: ignore[arg-type]
+        for source in self._readiness.wait(list(sources), timeout_s):
             slot = sources[source]
             if slot is None:
                 if source is self._doorbell.conn:

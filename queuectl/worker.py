@@ -29,7 +29,7 @@ from queuectl.settle import Claimed, Settled, Stripes
 from queuectl.spool import SpoolDir
 
 # A report waits for others for this long at most.
-_REPORT_WITHIN_S = 0.02
+_REPORT_WITHIN_S = 0.04
 # A command that runs for longer than this is worth a report of its own; shorter ones are reported together.
 _REPORT_AFTER_S = 0.012
 # How often a run that lasts looks whether its file is still there, and how soon it looks again where it is not: an
@@ -60,6 +60,8 @@ class Finished(NamedTuple):
     outcome: Outcome
     settled: Settled
     runs_left: int
+    command: str
+    """As in `Started`, where that was not reported before: a short run is told of once."""
 
 
 class Passed(NamedTuple):
@@ -329,7 +331,9 @@ class Worker:
             if settled.to == lifecycle.DLQ:
                 errortext.write(self._spool, settled.name, rng=self._rng)
             runs_left = max(0, claimed.record.max_retries - claimed.failures - (outcome.kind in lifecycle.COUNTED))
-            self._reports.append(Finished(name, claimed.job_id, claimed.attempt, outcome, settled, runs_left))
+            begun = self._reports.pop() if self._reports and isinstance(self._reports[-1], Started) else None
+            command = begun.command if isinstance(begun, Started) else ""
+            self._reports.append(Finished(name, claimed.job_id, claimed.attempt, outcome, settled, runs_left, command))
         # The record of a job that goes on names this lease. Held for this worker's next jobs, it would make what a
         # killed claimer leaves of that job look like our run, for as long as we live (P5).
         goes_on = settled is None or settled.to == lifecycle.PENDING

@@ -6,6 +6,7 @@ import errno
 import json
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from queuectl import times
@@ -15,6 +16,14 @@ from queuectl.pools import StopSummary
 from queuectl.rescue import Rescued
 from queuectl.supervisor import Event, Notice
 from queuectl.worker import Finished, Started, Trouble, Vanished
+
+
+def _unfolded(events: list[Event]) -> Iterator[Event]:
+    """The events, with the start of a run that was told of with its end."""
+    for event in events:
+        if isinstance(event, Finished) and event.command:
+            yield Started(event.name, event.job_id, event.attempt, event.command)
+        yield event
 
 
 class Printer:
@@ -30,7 +39,7 @@ class Printer:
         now_at = time.time()
         stamp = times.to_text(now_at) if self._as_json else time.strftime("%H:%M:%S", time.localtime(now_at))
         lines = []
-        for event in events:
+        for event in _unfolded(events):
             kind, text, facts = self._describe(event)
             if not text:
                 continue

@@ -146,7 +146,7 @@ class _Os:
 @contextlib.contextmanager
 def injected(plan: Plan) -> Iterator[Plan]:
     """Put the plan's hand on the calls of this process, for as long as the block lasts."""
-    rename = libc.no_replace()
+    rename = libc.rename_no_replace
     assert rename is not None, "POSIX only"
 
     def asking_rename(source: bytes, target: bytes) -> int:
@@ -161,7 +161,7 @@ def injected(plan: Plan) -> Iterator[Plan]:
 
     hands: list[tuple[Any, str, Any]] = [
         (fsops, "os", _Os(plan)),
-        (libc, "_no_replace_call", asking_rename),
+        (libc, "rename_no_replace", asking_rename),
         (fsops, "sync_files", asking_sync),
         (executor_posix, "os", _OnlySpawn(plan)),
     ]

@@ -236,7 +236,7 @@ def test_move_on_a_file_system_without_the_flag(tmp_path: Path, monkeypatch: pyt
         ctypes.set_errno(errno.EINVAL)
         return -1
 
-    monkeypatch.setattr(libc, "_no_replace_call", unsupported)
+    monkeypatch.setattr(libc, "rename_no_replace", unsupported)
     source, target = tmp_path / "a", tmp_path / "b"
     source.write_bytes(b"a")
     if taken:
@@ -307,7 +307,7 @@ def test_syncs_of_folders_and_files_raise_nothing(tmp_path: Path) -> None:
 
 def test_syncs_one_by_one_where_there_is_no_syncfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without syncfs every single file is synced (P1)."""
-    monkeypatch.setattr(libc, "_handle", None)
+    monkeypatch.setattr(libc, "handle", None)
     synced: list[int] = []
     monkeypatch.setattr(fsops.os, "fsync", synced.append)
     (tmp_path / "a").write_bytes(b"")
