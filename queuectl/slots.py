@@ -20,6 +20,7 @@ from typing import Any
 
 from queuectl import executor, worker
 from queuectl.config import Settings
+from queuectl.reports import Report, unpack
 from queuectl.spool import SpoolDir
 
 _STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -118,13 +119,12 @@ class Slot:
             with contextlib.suppress(OSError):
                 self._conn.send(message)
 
-    def receive(self) -> list[worker.Report]:
+    def receive(self) -> list[Report]:
         """The next reports, where the pipe has some; else waits for them. Raises EOFError when the worker is gone."""
         try:
-            reports: list[worker.Report] = self.conn.recv()
+            return unpack(self.conn.recv_bytes())
         except OSError as error:
             raise EOFError from error
-        return reports
 
     def lose(self) -> list[str]:
         """Forget a worker that is gone, once its process has ended; the names that come back."""

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl import cancels, check, fsops, hooks, pools, slots, volume, worker
+from queuectl import cancels, check, fsops, hooks, pools, slots, volume
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Claims, Declined
 from queuectl.clock import Clock
@@ -31,6 +31,7 @@ from queuectl.pools import NOW, Pool, StopSummary
 from queuectl.readiness import Readiness
 from queuectl.record import is_due, standing
 from queuectl.rejects import RejectedFiles
+from queuectl.reports import Finished, Passed, Report, Started, Trouble, Vanished
 from queuectl.rescue import Rescue, Rescued
 from queuectl.settle import Stripes
 from queuectl.slots import Slot
@@ -39,7 +40,6 @@ from queuectl.stale import Stale
 from queuectl.stopping import Stopping
 from queuectl.troubles import Troubles
 from queuectl.watch import Watch
-from queuectl.worker import Finished, Passed, Started, Trouble, Vanished
 
 if TYPE_CHECKING:
     from queuectl.receivers import Receivers
@@ -73,7 +73,7 @@ class Notice(NamedTuple):
     text: str
 
 
-Event = worker.Report | Rescued | Notice
+Event = Report | Rescued | Notice
 
 
 class Options(NamedTuple):
@@ -352,7 +352,7 @@ class Supervisor:
 
     # ------------------------------------------------------------------------------------------------- reports
 
-    def _take(self, slot: Slot, report: worker.Report) -> None:
+    def _take(self, slot: Slot, report: Report) -> None:
         """Take in what a worker reports."""
         if isinstance(report, Passed):
             self._dispatch.passed(slot, report.name, report.declined)

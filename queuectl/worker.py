@@ -14,7 +14,6 @@ import signal
 import sys
 from collections import deque
 from multiprocessing.connection import Connection
-from typing import NamedTuple
 
 from queuectl import errortext, executor, fsops, lifecycle
 from queuectl.claim import Claims, Declined
@@ -25,7 +24,8 @@ from queuectl.executor import CannotStartError, Ended, Spec
 from queuectl.lease import Lease
 from queuectl.lifecycle import Outcome
 from queuectl.output import OutputSlot
-from queuectl.settle import Claimed, Settled, Stripes
+from queuectl.reports import Finished, Passed, Report, Started, Trouble, Vanished, pack
+from queuectl.settle import Claimed, Stripes
 from queuectl.spool import SpoolDir
 
 # A report waits for others for this long at most.
@@ -40,54 +40,6 @@ _LOOK_AGAIN_S = 0.25
 _PAUSED_WITHIN_S = 0.005
 _RETRY_SETTLE_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 _TAKEN_AWAY = "its file was taken out of running/ while it ran"
-
-
-class Started(NamedTuple):
-    """A command runs."""
-
-    name: str
-    job_id: str
-    attempt: int
-    command: str
-
-
-class Finished(NamedTuple):
-    """A run has ended and the job is where `settled` says."""
-
-    name: str
-    job_id: str
-    attempt: int
-    outcome: Outcome
-    settled: Settled
-    runs_left: int
-    command: str
-    """As in `Started`, where that was not reported before: a short run is told of once."""
-
-
-class Passed(NamedTuple):
-    """A name that could not be claimed."""
-
-    name: str
-    declined: Declined
-
-
-class Trouble(NamedTuple):
-    """The machine's trouble; the names given to this worker come back."""
-
-    text: str
-
-
-class Vanished(NamedTuple):
-    """A job's file disappeared while it ran: somebody deleted or moved it; its outcome is only in this report.
-
-    A run that lasted for long enough to notice was ended for that: `cancelled`.
-    """
-
-    job_id: str
-    outcome: Outcome
-
-
-Report = Started | Finished | Passed | Trouble | Vanished
 
 
 class Worker:
@@ -177,7 +129,7 @@ class Worker:
         self._few = len(self._names) // 2
         reports, self._reports = self._reports, []
         try:
-            self._conn.send(reports)
+            self._conn.send_bytes(pack(reports))
         except OSError:
             self._deaf = self._stopping = True
             self._executor.deafen()

@@ -28,7 +28,7 @@ LAYERS = (
     """api cancelling editing incoming report survey endings tail reasons chronicle figures findings leftovers
     faults mending examine check probes doctor""",
     """worker turns feeder rescue retention dashboard forked slots dispatch stopping aftermath hooks stale receiver
-    receivers troubles housekeeping readiness""",
+    receivers troubles housekeeping readiness reports""",
     "supervisor",
     "cli",
 )

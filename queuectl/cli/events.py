@@ -13,9 +13,9 @@ from queuectl import times
 from queuectl.cli.output import safe, silence
 from queuectl.lifecycle import DLQ
 from queuectl.pools import StopSummary
+from queuectl.reports import Finished, Started, Trouble, Vanished
 from queuectl.rescue import Rescued
 from queuectl.supervisor import Event, Notice
-from queuectl.worker import Finished, Started, Trouble, Vanished
 
 
 def _unfolded(events: list[Event]) -> Iterator[Event]:

@@ -38,11 +38,12 @@ from queuectl.inboxes import Inbox
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.reception import Reception
 from queuectl.rejects import RejectedFiles
+from queuectl.reports import Finished, Passed, Trouble, Vanished, unpack
 from queuectl.rescue import Rescue
 from queuectl.retention import Retention
 from queuectl.settle import Claimed
 from queuectl.spool import SpoolDir
-from queuectl.worker import Finished, Passed, Trouble, Vanished, Worker
+from queuectl.worker import Worker
 from tests.crash.inject import Call, Plan, injected
 from tests.helpers import Desk, FakeClock, make_spool, write_drop
 
@@ -100,7 +101,7 @@ class Hands(Desk):
             ours.send(("feed", [name]))
             while True:
                 try:
-                    reports = ours.recv()
+                    reports = unpack(ours.recv_bytes())
                 except EOFError:
                     return
                 for report in reports:

@@ -11,8 +11,9 @@ import pytest
 
 from queuectl import config, executor, fsops
 from queuectl.executor import Ended, Spec
+from queuectl.reports import Finished, Vanished
 from queuectl.spool import SpoolDir
-from queuectl.worker import Finished, Vanished, Worker
+from queuectl.worker import Worker
 from tests.helpers import Desk, FakeClock, listing
 
 

@@ -1,0 +1,100 @@
+"""What a worker tells its supervisor, and how it stands in the pipe between them. Computes only.
+
+The form is `marshal`'s, of plain tuples: some 20 reports go together, several hundred times a second, and pickle takes
+five times as long for named ones. Both ends are the same program, so no version has to be told from another.
+"""
+
+from __future__ import annotations
+
+import marshal
+from typing import Any, NamedTuple
+
+from queuectl.claim import Declined
+from queuectl.fsops import FileSig
+from queuectl.lifecycle import Outcome
+from queuectl.settle import Settled
+
+
+class Started(NamedTuple):
+    """A command runs."""
+
+    name: str
+    job_id: str
+    attempt: int
+    command: str
+
+
+class Finished(NamedTuple):
+    """A run has ended and the job is where `settled` says."""
+
+    name: str
+    job_id: str
+    attempt: int
+    outcome: Outcome
+    settled: Settled
+    runs_left: int
+    command: str
+    """As in `Started`, where that was not reported before: a short run is told of once."""
+
+
+class Passed(NamedTuple):
+    """A name that could not be claimed."""
+
+    name: str
+    declined: Declined
+
+
+class Trouble(NamedTuple):
+    """The machine's trouble; the names given to this worker come back."""
+
+    text: str
+
+
+class Vanished(NamedTuple):
+    """A job's file disappeared while it ran: somebody deleted or moved it; its outcome is only in this report.
+
+    A run that lasted for long enough to notice was ended for that: `cancelled`.
+    """
+
+    job_id: str
+    outcome: Outcome
+
+
+Report = Started | Finished | Passed | Trouble | Vanished
+
+_KINDS: tuple[type[Report], ...] = (Started, Finished, Passed, Trouble, Vanished)
+
+
+def pack(reports: list[Report]) -> bytes:
+    """The message that tells these reports."""
+    return marshal.dumps([_plain_finished(each) if type(each) is Finished else _plain(each) for each in reports])
+
+
+def unpack(message: bytes) -> list[Report]:
+    """The reports in a message that `pack` made."""
+    return [_report(_KINDS[kind], fields) for kind, *fields in marshal.loads(message)]
+
+
+def _plain_finished(report: Finished) -> tuple[Any, ...]:
+    name, job_id, attempt, outcome, settled, runs_left, command = report
+    return 1, name, job_id, attempt, tuple(outcome), tuple(settled), runs_left, command
+
+
+def _plain(report: Report) -> tuple[Any, ...]:
+    return _KINDS.index(type(report)), *map(_without_names, report)
+
+
+def _without_names(value: Any) -> Any:
+    return tuple(map(_without_names, value)) if isinstance(value, tuple) else value
+
+
+def _report(kind: type[Report], fields: list[Any]) -> Report:
+    if kind is Finished:
+        name, job_id, attempt, outcome, settled, runs_left, command = fields
+        return Finished(name, job_id, attempt, Outcome(*outcome), Settled(*settled), runs_left, command)
+    if kind is Passed:
+        declined = Declined(*fields[1])
+        return Passed(fields[0], declined._replace(sig=declined.sig and FileSig(*declined.sig)))
+    if kind is Vanished:
+        return Vanished(fields[0], Outcome(*fields[1]))
+    return kind(*fields)
