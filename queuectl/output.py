@@ -33,6 +33,11 @@ class OutputSlot:
         self._lease, self._path = lease, path
         return self._fd
 
+    @property
+    def is_empty(self) -> bool:
+        """True where the file is open and nothing was printed to it."""
+        return self._fd >= 0 and os.fstat(self._fd).st_size == 0
+
     def keep(self, job_id: str, attempt: int) -> bool:
         """Make a log of what was printed; False where nothing was, or where it is kept already.
 

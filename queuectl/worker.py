@@ -262,7 +262,8 @@ class Worker:
         tries = 0
         while True:
             try:
-                self._keep_output(claimed)
+                if not self._output.is_empty:
+                    self._keep_output(claimed)
                 settled = self._claims.settle(claimed, outcome)
                 break
             except (FileNotFoundError, fsops.NotRegularError):
