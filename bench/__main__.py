@@ -80,7 +80,7 @@ def _measure(work: str, parent: str, *, quick: bool, full: bool, others: list[st
     """One of the works, in the size that was asked for."""
     if work == "A":
         repetitions = 2 if quick else 9 if full else 5
-        jobs = 300 if quick else 1500
+        jobs = 300 if quick else 3000
         for workers in (2,) if quick else (2, 8):
             throughput.measure(parent, jobs=jobs, repetitions=repetitions, workers=workers, others=others, short=quick)
         throughput.mixed(parent, jobs=200 if quick else 1000, long_s=2 if quick else 60 if full else 10)

@@ -37,13 +37,14 @@ class Feeder:
 
     def update(self, listing: list[str], now_at: float) -> int:
         """Take over a listing of pending/; return how many names were new."""
-        fresh = listing
-        if self._known or self._skipped:
-            fresh = [name for name in listing if name not in self._known and name not in self._skipped]
+        return self.update_split(*names.split_generated(listing), now_at)
+
+    def update_split(self, generated: list[str], others: list[str], now_at: float) -> int:
+        """As `update`, of a listing that is split (`names.split_generated`)."""
         if self._skipped:
-            self._skipped.intersection_update(listing)
+            self._skipped.intersection_update((*generated, *others))
         # Names without flags are all of one kind and are taken at once, the generated ones among them unparsed.
-        plain, others = names.split_generated(fresh)
+        plain, others = self._fresh(generated), self._fresh(others)
         owned: dict[str, list[str]] = {}  # may run now, with priority 0, like the plain ones
         flagged = set()
         for name in others:
@@ -66,6 +67,12 @@ class Feeder:
             self._known.update(theirs)
             self._extend(theirs, 0, owner)
         return len(plain) + sum(map(len, owned.values())) + self.add(sorted(flagged), now_at)
+
+    def _fresh(self, listed: list[str]) -> list[str]:
+        """Those that are neither known nor skipped, as a list of its own."""
+        if not self._known and not self._skipped:
+            return listed.copy()
+        return [name for name in listed if name not in self._known and name not in self._skipped]
 
     def add(self, fresh: Iterable[str], now_at: float) -> int:
         """Take in names (of an event, a retry, a listing); ones that are known already change nothing."""

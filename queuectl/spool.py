@@ -186,10 +186,15 @@ class SpoolDir:
 
     # ------------------------------------------------------------------------------------------------- listings
 
-    def waiting_names(self) -> list[str]:
-        """The names in pending/ that may be jobs or batches; one listing."""
+    def waiting(self) -> tuple[list[str], list[str]]:
+        """The names in pending/ that may be jobs or batches, one listing: those that are just a generated id, and others."""
         generated, others = names.split_generated(fsops.names(self._folders[PENDING]))
-        return generated + [name for name in others if may_be_job(name)]
+        return generated, [name for name in others if may_be_job(name)]
+
+    def waiting_names(self) -> list[str]:
+        """All of `waiting`."""
+        generated, others = self.waiting()
+        return generated + others
 
     def job_names(self, state: str) -> list[str]:
         """The names of job files in a state folder, sorted (generated ids: oldest first)."""

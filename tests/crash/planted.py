@@ -1,6 +1,6 @@
 """Planted bugs: each is put into a copy of the package, and the tests that are named must go red there.
 
-    python -m tests.crash.planted             all of them (a quarter of an hour); prints the table of docs/testing.md
+    python -m tests.crash.planted             all of them (half an hour); prints the table of docs/testing.md
     python -m tests.crash.planted publish     those with this word in their names
 
 The tree itself is never touched: package and tests are copied to a temporary folder and run there. A bug whose place
@@ -34,12 +34,22 @@ class Bug(NamedTuple):
     new: str
 
 
+_DELETE = """\
+        if box is not None and claimed and box.remove(claimed):
+            if self._sync:
+                box.sync()
+        else:
+            self._mark_spent(token)
+"""
+_WHY = "        self.put_text(target + _TEXT, _rejected_text(name, target, why, hint, _version(sig), now_at))\n"
+_REJECT = "            fsops.move(self.at(name), self.at(target), patience_s=fsops.GLANCE_S)\n"
+
 BUGS = (
     Bug(
         "the claim takes no stripe",
         "claim",
-        '        if not stripe.try_acquire():\n            return Declined("busy")\n        try:\n            looked:',
-        "        stripe.try_acquire()\n        stripe.release()\n        try:\n            looked:",
+        '        if not stripe.try_acquire():\n            return Declined("busy")\n        made: Claimed',
+        "        stripe.try_acquire()\n        stripe.release()\n        made: Claimed",
     ),
     Bug(
         "settle moves the job before it appends the outcome",
@@ -68,14 +78,14 @@ BUGS = (
     Bug(
         "moving replaces what is there",
         "fsops",
-        "    if rename is None:\n        os.rename(source, target)  #",
-        "    if rename:\n        os.rename(source, target)\n        return\n    if rename is None:\n        os.rename(source, target)  #",
+        "    libc = _libc()\n    if libc.rename_no_replace(os.fsencode(source), os.fsencode(target)) == 0:\n        return\n",
+        "    os.rename(source, target)\n    return\n",
     ),
     Bug(
         "an append that the disk refuses does not put the old end back",
         "fsops",
-        "                _write_all(fd, data[offset - sig_size :])  # blocks that exist already: needs no space\n                os.ftruncate(fd, sig_size)\n",
-        "                pass\n",
+        "            _write_all(fd, data[offset - sig_size :])  # blocks that exist already: needs no space\n            os.ftruncate(fd, sig_size)\n",
+        "            pass\n",
     ),
     Bug(
         "rescue does not try the lease",
@@ -98,8 +108,8 @@ BUGS = (
     Bug(
         "`started` is not on record before the command starts",
         "claim",
-        "        fsops.append(here.path, len(data), offset, text, sync=self._sync_all)\n        return Claimed(item, data[:offset] + text,",
-        "        return Claimed(item, data,",
+        "        fsops.append(here.path, len(data), offset, text, sync=self._sync_all, fd=fd)\n",
+        "        offset, text = len(data), b''\n",
     ),
     Bug(
         "commands do not inherit the lease",
@@ -167,7 +177,60 @@ BUGS = (
         "            fsops.replace(folder.write_temporary(",
         "            fsops.unlink(draft.where.path)\n            fsops.replace(folder.write_temporary(",
     ),
+    Bug(
+        "the stripe of a drop is given back before its record is in its place",
+        "claim",
+        "            if not (isinstance(made, Claimed) and made.copy):\n                stripe.release()\n",
+        "            stripe.release()\n",
+    ),
+    Bug(
+        "rescue does not look for the record of a drop whose command was started",
+        "settle",
+        "        if not _knows_a_run(data) and (started := self._put_start_in_place(here)) is not None:\n            data = started\n",
+        "",
+    ),
+    Bug(
+        "a hand-over deletes the dropped file before it has written the record",
+        "handover",
+        "            self._write(token, prepared)\n        except OSError:\n",
+        "            box.remove(claimed)\n            self._write(token, prepared)\n        except OSError:\n",
+    ),
+    Bug(
+        "a hand-over publishes the job before it deletes the dropped file",
+        "handover",
+        _DELETE + "        return self._publish(path, item)\n",
+        "        name = self._publish(path, item)\n" + _DELETE + "        return name\n",
+    ),
+    Bug(
+        "a hand-over that was cut short begins again although its record is written",
+        "handover",
+        'self._finish(box, token, left.pop(token, ""))',
+        'self._finish(box, token, "")',
+    ),
+    Bug(
+        "a hand-over does not read the file again after the claim",
+        "handover",
+        "            if again.oversize or again.data != content.data:\n",
+        "            if False:\n",
+    ),
+    Bug(
+        "a claimed file that is away leaves no mark of its turn",
+        "handover",
+        "            self._mark_spent(token)\n        return",
+        "            pass\n        return",
+    ),
+    Bug(
+        "an inbox rejects a file before it has written why",
+        "inboxdir",
+        _WHY + "        try:\n" + _REJECT,
+        "        try:\n" + _REJECT + "    " + _WHY,
+    ),
 )
+
+
+def places(bug: Bug) -> int:
+    """How often the text that a bug takes the place of is in the source: once, or it is to be planted anew."""
+    return (ROOT / "queuectl" / f"{bug.module}.py").read_text().count(bug.old)
 
 
 def plant(bug: Bug, folder: Path) -> str:
@@ -177,10 +240,9 @@ def plant(bug: Bug, folder: Path) -> str:
         shutil.copytree(ROOT / part, folder / part, ignore=skipped)
     shutil.copy(ROOT / "pyproject.toml", folder)
     path = folder / "queuectl" / f"{bug.module}.py"
-    text = path.read_text()
-    if text.count(bug.old) != 1:
-        return f"its place is there {text.count(bug.old)} times in {bug.module}.py"
-    path.write_text(text.replace(bug.old, bug.new))
+    if places(bug) != 1:
+        return f"its place is there {places(bug)} times in {bug.module}.py"
+    path.write_text(path.read_text().replace(bug.old, bug.new))
     return ""
 
 
