@@ -187,7 +187,7 @@ class SpoolDir:
     # ------------------------------------------------------------------------------------------------- listings
 
     def waiting(self) -> tuple[list[str], list[str]]:
-        """The names in pending/ that may be jobs or batches, one listing: those that are just a generated id, and others."""
+        """What may be jobs or batches in pending/, of one listing: names that are just a generated id, and others."""
         generated, others = names.split_generated(fsops.names(self._folders[PENDING]))
         return generated, [name for name in others if may_be_job(name)]
 
