@@ -1,7 +1,7 @@
 """Commands on POSIX: posix_spawn (no fork: that costs 21 ms in a process of 300 MB), a process group each.
 
 The worker's folder is changed for the start, because posix_spawn cannot do it for the child; a worker starts one
-command at a time and names its own files absolutely. SIGCHLD arrives at a handle, so that one poll waits for the
+command at a time and names its own files absolutely. SIGCHLD arrives in a pipe, so that one poll waits for the
 command and for the supervisor.
 """
 
@@ -17,7 +17,7 @@ import sys
 import time
 from multiprocessing.connection import Connection
 
-from queuectl import fsops, libc
+from queuectl import fsops
 from queuectl.executor import EXIT_NOT_FOUND, EXIT_NOT_RUNNABLE, CannotStartError, Ended, Spec, shell_words
 
 assert sys.platform != "win32"  # tells mypy, too
@@ -51,7 +51,11 @@ class PosixExecutor:
         self._shell = shell_words(shell)
         self._conn_fd = conn.fileno()
         self._null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        self._wake_fd = _child_ends()
+        self._wake_fd, wake_write_fd = os.pipe()
+        os.set_blocking(self._wake_fd, False)
+        os.set_blocking(wake_write_fd, False)
+        signal.set_wakeup_fd(wake_write_fd, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, _ignore)
         self._poll = select.poll()
         self._poll.register(self._wake_fd, select.POLLIN)
         self._poll.register(self._conn_fd, select.POLLIN)
@@ -112,8 +116,7 @@ class PosixExecutor:
                 self._noticed = True
                 continue
             self._woken = True
-            with contextlib.suppress(BlockingIOError):  # another thread, where there is one, was told instead
-                os.read(self._wake_fd, 512)
+            os.read(self._wake_fd, 512)
         return self._noticed
 
     @property
@@ -164,25 +167,6 @@ class PosixExecutor:
     def _signal(group: int, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, number)
-
-
-def _child_ends() -> int:
-    """A handle that can be read from when a child has ended; never waited for by a read.
-
-    A signal that interrupts a call costs the call's second try, a handler's run and a write, some 6 us together, so it
-    is blocked and read from a handle of its own where the system has those.
-    """
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
-    if (made := libc.signal_handle(signal.SIGCHLD)) >= 0:
-        return made
-    read_fd, write_fd = os.pipe()
-    os.set_blocking(read_fd, False)
-    os.set_blocking(write_fd, False)
-    signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, _ignore)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
-    return read_fd
 
 
 def _open_home() -> int:

@@ -1,4 +1,4 @@
-"""The C library, for what Python has no function for: a rename that refuses to replace, syncfs, and signalfd.
+"""The C library, for what Python has no function for: a rename that refuses to replace, and syncfs.
 
 Renames that never replace (promise P7) are renameat2 on Linux and renamex_np on macOS. What calls these is in `fsops`,
 which loads this module only where it is needed: ctypes takes 10 ms.
@@ -54,22 +54,6 @@ def _find_no_replace() -> Callable[[bytes, bytes], int]:
 
 rename_no_replace: Callable[[bytes, bytes], int] | None = None if os.name == "nt" else _find_no_replace()
 """The system's rename that refuses to replace; None where plain rename already refuses (Windows)."""
-
-
-def signal_handle(number: int) -> int:
-    """A handle that can be read from when the signal has come (signalfd(2), Linux); -1 where that cannot be had.
-
-    The signal is to be blocked, or it goes where it always goes.
-    """
-    import ctypes
-
-    if not sys.platform.startswith("linux") or not hasattr(handle, "signalfd"):
-        return -1
-    wanted = ctypes.create_string_buffer(128)  # sigset_t
-    handle.sigemptyset(wanted)
-    handle.sigaddset(wanted, number)
-    made: int = handle.signalfd(-1, wanted, os.O_NONBLOCK | os.O_CLOEXEC)
-    return made
 
 
 def last_errno() -> int:

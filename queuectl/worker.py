@@ -319,6 +319,6 @@ def main(conn: Connection, root: str, worker: str, settings: tuple[object, ...],
     made = Worker(conn, spool, Settings(*settings), worker=worker, cwd=cwd)  # type: ignore[arg-type]
     signal.signal(signal.SIGTERM, lambda _number, _frame: made.stop())
     if sys.platform != "win32":
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals() - {signal.SIGCHLD})
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
     with contextlib.suppress(KeyboardInterrupt):
         made.run()

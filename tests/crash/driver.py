@@ -92,7 +92,6 @@ class Hands(Desk):
     def work(self, name: str) -> None:
         """A real worker claims, starts the command, settles and ends. Raises OSError where it reports trouble."""
         before = set(os.listdir("/dev/fd"))
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
         ours, theirs = Pipe()
         os.environ |= {"WITNESS": str(self.witness), "RUN_S": os.environ.get("RUN_S", "0.03")}
         worker = Worker(theirs, self.spool, self.settings, worker=f"{self.name}-real", cwd=self.spool.root)
@@ -123,7 +122,6 @@ class Hands(Desk):
             thread.join()
             ours.close()
             signal.set_wakeup_fd(-1)
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             for fd in set(os.listdir("/dev/fd")) - before:  # a worker's own process would end here
                 with contextlib.suppress(OSError):
                     os.close(int(fd))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from multiprocessing import Pipe
 
@@ -57,7 +56,6 @@ def run(spool: SpoolDir, name: str) -> dict[str, str]:
     from queuectl import config
 
     ours, theirs = Pipe()
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, []) if sys.platform != "win32" else None
     worker = Worker(theirs, spool, config.defaults(), worker="w9", cwd=spool.root)
     try:
         worker._work(name)
@@ -67,8 +65,6 @@ def run(spool: SpoolDir, name: str) -> dict[str, str]:
         worker._stripes.close()
         ours.close()
         theirs.close()
-        if sys.platform != "win32" and mask is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     assert only(spool, "done") == "job.json"
     with open(spool.log_path("job", 1), encoding="utf-8") as file:
         seen: dict[str, str] = json.load(file)

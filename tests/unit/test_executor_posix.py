@@ -18,7 +18,7 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("POSIX commands", allow_module_level=True)
 
-from queuectl import executor, executor_posix, libc
+from queuectl import executor, executor_posix
 from queuectl.executor import CannotStartError, Ended, Spec
 from queuectl.executor_posix import PosixExecutor
 from queuectl.locks import FileLock, is_held
@@ -73,21 +73,15 @@ class Bench:
         os.close(self.executor._wake_fd)
 
 
-@pytest.fixture(params=["signalfd", "pipe"])
-def bench(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    """An executor in this process, with each way to hear of a child's end; it is all taken back afterwards."""
-    if request.param == "pipe":
-        monkeypatch.setattr(libc, "signal_handle", lambda _number: -1)
-    elif sys.platform != "linux":
-        pytest.skip("only Linux has signalfd")
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """An executor in this process; its signal handling is taken back afterwards."""
     old = signal.getsignal(signal.SIGCHLD)
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     made = Bench(tmp_path)
     yield made
-    if (wake_fd := signal.set_wakeup_fd(-1)) >= 0:
-        os.close(wake_fd)
+    wake_fd = signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, old)
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    os.close(wake_fd)
     made.close()
 
 
