@@ -9,9 +9,8 @@ from typing import NamedTuple
 from bench import machine, spools, table
 from queuectl.spool import SpoolDir
 
-
-# So many files take minutes to make and to delete, and what the disk still does for them is not ours: they are made once,
-# for several pools.
+# So many files take minutes to make and to delete, and what the disk still does for them is not ours: they are made
+# once, for several pools.
 _MANY = 1_000_000
 
 
