@@ -109,8 +109,12 @@ class Dispatch:
         return bool(idle)
 
     def _most_at_once(self) -> int:
-        """How many names a worker may have, the one that it runs included."""
-        return 1 + min(AHEAD_AT_MOST, int(AHEAD_S / max(self._pace_s, 1e-3)))
+        """How many names a worker may have, the one that it runs included.
+
+        None lies behind a job of more than half of `AHEAD_S`: it would soon be taken back (`LONG_S`).
+        """
+        ahead = int(AHEAD_S / max(self._pace_s, 1e-3))
+        return 1 + min(AHEAD_AT_MOST, ahead) if ahead > 1 else 1
 
     def _may_start_another(self, given: dict[Slot, list[str]]) -> bool:
         if self._jobs_left is None:

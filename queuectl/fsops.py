@@ -363,27 +363,29 @@ def append(path: str, sig_size: int, offset: int, data: bytes, *, sync: bool, fd
     leaves the record as it was. `fd` is a handle to the file, where the caller has one (`open_and_read`).
 
     Raises:
-        BlockingIOError: the file has another size by now, or another name: somebody changed it, nothing was written.
+        BlockingIOError: the file has another size by now, or (with `fd`) no name: somebody changed it, or put another in
+            its place. Nothing was written.
         NotRegularError: somebody put a link, a folder or the like in its place.
         OSError: as the system says.
     """
     if fd >= 0:
-        return _append(fd, path, sig_size, offset, data, sync)
+        return _append(fd, path, sig_size, offset, data, sync, is_kept=True)
     try:
         fd = _patiently(os.open, path, _READ_WRITE | _SAFE)
     except OSError as error:
         raise _told_apart(error, path) from error
     try:
-        return _append(fd, path, sig_size, offset, data, sync)
+        return _append(fd, path, sig_size, offset, data, sync, is_kept=False)
     finally:
         os.close(fd)
 
 
-def _append(fd: int, path: str, sig_size: int, offset: int, data: bytes, sync: bool) -> int:
+def _append(fd: int, path: str, sig_size: int, offset: int, data: bytes, sync: bool, *, is_kept: bool) -> int:
     info = os.fstat(fd)
     if not stat.S_ISREG(info.st_mode):
         raise NotRegularError(errno.EINVAL, "not a regular file", path)
-    if info.st_size != sig_size or not info.st_nlink:
+    # What has just been opened by its name is not asked for names: some file systems always say that it has none.
+    if info.st_size != sig_size or (is_kept and not info.st_nlink):
         raise BlockingIOError(errno.EWOULDBLOCK, "the record was changed by somebody else", path)
     os.lseek(fd, offset, os.SEEK_SET)
     try:

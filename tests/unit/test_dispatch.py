@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Declined
 from queuectl.dispatch import AHEAD_AT_MOST, LONG_S, SHARE_AFTER_S, Dispatch
@@ -71,6 +73,24 @@ def test_nothing_lies_ready_behind_long_jobs(spool: SpoolDir, clock: FakeClock) 
     dispatch.settled(slot, running, counts=True, took_s=60.0)
     dispatch.feed(careful=False)
     assert list(slot.outstanding) == ["urgent,prio=9.json"]
+
+
+@pytest.mark.parametrize(("took_s", "names"), [(0.002, 32), (0.009, 9), (0.03, 3), (0.045, 1), (0.07, 1)])
+def test_what_lies_ready_is_work_of_less_than_a_tenth_of_a_second(
+    spool: SpoolDir, clock: FakeClock, took_s: float, names: int
+) -> None:
+    """Nothing is given to lie behind a job that is long enough to have it taken back again."""
+    slot, dispatch = _one_worker(spool, clock)
+    dispatch.add([f"job{number:03d}.json" for number in range(200)])
+    most = 0
+    for _ in range(100):
+        dispatch.feed(careful=False)
+        dispatch.settled(slot, next(iter(slot.outstanding)), counts=True, took_s=took_s)
+    for _ in range(20):
+        dispatch.feed(careful=False)
+        most = max(most, len(slot.outstanding))
+        dispatch.settled(slot, next(iter(slot.outstanding)), counts=True, took_s=took_s)
+    assert most == names
 
 
 def test_careful_suggests_one_at_a_time(spool: SpoolDir, clock: FakeClock) -> None:

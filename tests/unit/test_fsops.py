@@ -305,6 +305,40 @@ def test_syncs_of_folders_and_files_raise_nothing(tmp_path: Path) -> None:
     fsops.sync_folder(str(tmp_path))
 
 
+@posix_only
+def test_kept_handle_to_a_file_that_was_replaced_is_not_written_to(tmp_path: Path) -> None:
+    """An editor saves by putting a new file in the place: what we would write to the old one, nobody would see (P2)."""
+    path = tmp_path / "a"
+    path.write_bytes(b"one\n ]\n}\n")
+    fd, content = fsops.open_and_read(str(path), 100)
+    try:
+        new = tmp_path / "b"
+        new.write_bytes(b"two\n ]\n}\n")
+        os.replace(new, path)
+        with pytest.raises(BlockingIOError):
+            fsops.append(str(path), content.sig.size, 3, b",x\n ]\n}\n", sync=False, fd=fd)
+        assert path.read_bytes() == b"two\n ]\n}\n"
+    finally:
+        os.close(fd)
+
+
+@posix_only
+def test_open_and_read_waits_for_nobody_and_takes_regular_files_only(tmp_path: Path) -> None:
+    """A link, a folder or a FIFO in the place of a record is a foreign file (P11)."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "link").symlink_to("file")
+    for name in ("fifo", "folder", "link"):
+        with pytest.raises(fsops.NotRegularError):
+            fsops.open_and_read(str(tmp_path / name), 100)
+    before = len(os.listdir("/dev/fd"))
+    fd, content = fsops.open_and_read(str(tmp_path / "file"), 0)
+    os.close(fd)
+    assert content.oversize and content.data == b""
+    assert len(os.listdir("/dev/fd")) == before
+
+
 def test_syncs_one_by_one_where_there_is_no_syncfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without syncfs every single file is synced (P1)."""
     monkeypatch.setattr(libc, "handle", None)
