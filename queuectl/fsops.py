@@ -363,8 +363,8 @@ def append(path: str, sig_size: int, offset: int, data: bytes, *, sync: bool, fd
     leaves the record as it was. `fd` is a handle to the file, where the caller has one (`open_and_read`).
 
     Raises:
-        BlockingIOError: the file has another size by now, or (with `fd`) no name: somebody changed it, or put another in
-            its place. Nothing was written.
+        BlockingIOError: the file has another size by now, or (with `fd`) no name: somebody changed it, or put another
+            in its place. Nothing was written.
         NotRegularError: somebody put a link, a folder or the like in its place.
         OSError: as the system says.
     """
