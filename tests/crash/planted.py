@@ -21,8 +21,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 SWEEP, FAULTS, MEANWHILE = "crash/test_crash_sweep.py", "crash/test_faults.py", "crash/test_meanwhile.py"
 WORKER, MODEL, STORM = "crash/test_real_worker.py", "properties/test_spool_model.py", "stress/test_kill_storm.py"
-FSOPS = "unit/test_fsops.py"
-EVERY = (SWEEP, FAULTS, MEANWHILE, WORKER, MODEL, STORM, FSOPS)
+FSOPS, HANDOVER = "unit/test_fsops.py", "unit/test_handover.py"
+EVERY = (SWEEP, FAULTS, MEANWHILE, WORKER, MODEL, STORM, FSOPS, HANDOVER)
 
 
 class Bug(NamedTuple):
