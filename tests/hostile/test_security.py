@@ -8,6 +8,7 @@ should it be admitted, its command is really started, so that an escape would le
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -88,7 +89,9 @@ OUT = "is not in"
 TRAVERSAL = [
     case("traversal", text, params(**{"in": text}), OUT)
     for text in ("../secret", "../../etc/passwd", "a/../../secret", "./../secret", "sub/../../in2/x", "..", ".", "sub/..", "none/../../secret",
-                 "../in", "../in2/x", "../in/../secret", "../IN/../secret", "....//../../secret", "sub/./../../secret")
+                 "../in", "../in2/x", "../in/../secret", "../IN/../secret", "sub/./../../secret")
+] + [
+    case("traversal", "four dots", params(**{"in": "....//../../secret"}), OUT if POSIX else "ends in a dot"),
 ] + [
     case("traversal", f"absolute {text}", params(**{"in": text}), OUT)
     for text in ("/etc/passwd", "/", "//etc/passwd", "/proc/self/environ", "/dev/stdin", "/srv/in/../../etc/passwd")
@@ -321,7 +324,8 @@ def complaints(ground: Ground, cases: list[Case]) -> list[str]:
         where = f"{each.kind}: {safe(each.name)}"
         if isinstance(verdict, Admitted):
             wrong.append(f"{where}: admitted")
-            run(ground, verdict)
+            with contextlib.suppress(FileNotFoundError):  # Windows has none of these programs
+                run(ground, verdict)
         elif each.why not in verdict or not verdict:
             wrong.append(f"{where}: {safe(verdict)}")
         elif safe(verdict) != verdict or ground.secret.decode() in verdict:
