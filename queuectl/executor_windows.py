@@ -282,7 +282,7 @@ class WindowsExecutor:
 
     @property
     def noticed(self) -> bool:
-        """See `executor.Executor`. What `wait` waits for does not tell, so it is asked for now."""
+        """See `executor.Executor`. Asked for anew: a wait that a process has ended does not tell of messages."""
         return self.heard(0)
 
     def deafen(self) -> None:

@@ -35,12 +35,8 @@ class Feeder:
         """Names that are due later."""
         return len(self._waiting)
 
-    def update(self, listing: list[str], now_at: float) -> int:
-        """Take over a listing of pending/; return how many names were new."""
-        return self.update_split(*names.split_generated(listing), now_at)
-
-    def update_split(self, generated: list[str], others: list[str], now_at: float) -> int:
-        """As `update`, of a listing that is split (`names.split_generated`)."""
+    def update(self, generated: list[str], others: list[str], now_at: float) -> int:
+        """Take over a listing of pending/, split by `names.split_generated`; return how many names were new."""
         if self._skipped:
             self._skipped.intersection_update((*generated, *others))
         # Names without flags are all of one kind and are taken at once, the generated ones among them unparsed.

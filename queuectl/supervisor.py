@@ -321,7 +321,7 @@ class Supervisor:
         started_s = self._clock.monotonic()
         with self._troubles.taken():
             generated, others = self._spool.waiting()
-            self._feeder.update_split(generated, others, self._clock.now())
+            self._feeder.update(generated, others, self._clock.now())
             self._stale.look(generated + others, paused=self._paused)
             for name in self._rejected.look():
                 self._tell(Notice("info", "healed", f"{name} is a valid job now: back from rejected/ to pending/"))
@@ -558,7 +558,7 @@ class Supervisor:
         with self._troubles.taken():
             # What the memory says is not enough to go home on.
             return (
-                self._feeder.update_split(*self._spool.waiting(), self._clock.now()) == 0
+                self._feeder.update(*self._spool.waiting(), self._clock.now()) == 0
                 and self._rescue.foreign.issuperset(self._spool.job_names(RUNNING))
                 and not self._rescue.finish_batches()
             )

@@ -18,8 +18,16 @@ _GC_THRESHOLD = 50_000
 def run() -> None:
     """The program `queuectl`: never returns."""
     gc.set_threshold(_GC_THRESHOLD)
-    from queuectl.cli import main, output
-
+    try:
+        from queuectl.cli import main, output
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "queuectl":
+            raise
+        # A clone that nobody has installed: Python finds the package in its folder, and none of its libraries.
+        sys.exit(
+            f"error: queuectl is not installed here: the library {error.name!r} is missing\n"
+            "hint: in the folder with pyproject.toml:  python -m pip install ."
+        )
     output.prepare_streams()
     code = output.close_streams(main.main(sys.argv[1:]))
     # All is written and nothing is open that the system would not close: taking the interpreter apart object by object

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import queuectl
 from queuectl.spool import SpoolDir
 
 HEAVY = {
@@ -107,3 +110,20 @@ def test_command_imports_only_itself(spool: SpoolDir) -> None:
 def test_help_needs_no_schema(spool: SpoolDir) -> None:
     """Help and version do not load the library."""
     assert "msgspec" not in imported(spool, "--help")
+
+
+def test_a_clone_that_is_not_installed_says_so() -> None:
+    """`python -m queuectl` in a fresh clone: what to do, and no traceback."""
+    root = str(Path(queuectl.__file__).parents[1])
+    env = {**os.environ, "PYTHONPATH": root}
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "queuectl", "status"],
+        env=env,
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: queuectl is not installed here: the library 'typer' is missing\nhint: ")
+    assert "Traceback" not in done.stderr

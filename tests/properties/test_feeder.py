@@ -60,7 +60,7 @@ class FeederMachine(RuleBasedStateMachine):
         """A scan: what is not known yet comes in by name; what was skipped and is gone is forgotten."""
         fresh = sorted(set(listing) - self._known() - self.skipped)
         self.skipped &= set(listing)
-        assert self.feeder.update(listing, self.now_at) == len(fresh)
+        assert self.feeder.update(*names.split_generated(listing), self.now_at) == len(fresh)
         self._arrive(fresh)
 
     @rule(name=waiting_names)
@@ -149,7 +149,7 @@ class TurnsMachine(RuleBasedStateMachine):
         """An owner brings work: one listing, or events."""
         fresh = [self._new(owner, priority) for _ in range(count)]
         if listed:
-            assert self.feeder.update(fresh, NOON_AT) == count
+            assert self.feeder.update(*names.split_generated(fresh), NOON_AT) == count
         else:
             assert self.feeder.add(fresh, NOON_AT) == count
         for name in fresh:
