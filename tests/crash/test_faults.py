@@ -60,6 +60,7 @@ class Failing:
         plan = Plan()
         root = self.template.copy()
         hands = Hands(root, "swept", durability="full")
+        hands.open_stripes(operation.name)
         begun = operation.begin(hands)
         with injected(plan):
             operation.act(hands, begun)
@@ -73,6 +74,7 @@ class Failing:
         self.points += 1
         root = self.template.copy()
         hands = Hands(root, "swept", durability="full")
+        hands.open_stripes(self.operation.name)
         begun = self.operation.begin(hands)
         plan = Plan(call.number, how, code=code, stays=stays)
         wrong: list[str] = []
