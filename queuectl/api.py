@@ -133,6 +133,9 @@ class Spool:
         tags: Sequence[str] | None = None,
         no_retry_exit_codes: Sequence[int] | None = None,
         owner: str | None = None,
+        retry_exit_codes: Sequence[int] | None = None,
+        output_max: int | str | None = None,
+        minimal_env: bool | None = None,
     ) -> str:
         """Put one job into the spool and return its id; see the job's schema for what each argument means.
 
@@ -157,6 +160,9 @@ class Spool:
             "tags": tags if tags is None or isinstance(tags, str) else list(tags),  # a text alone is refused by name
             "no_retry_exit_codes": None if no_retry_exit_codes is None else list(no_retry_exit_codes),
             "owner": owner,
+            "retry_exit_codes": None if retry_exit_codes is None else list(retry_exit_codes),
+            "output_max": output_max,
+            "minimal_env": minimal_env,
         }
         return self.enqueue_many([{key: value for key, value in given.items() if value is not None}])[0]
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from queuectl import times
+from queuectl import sizes, times
 from queuectl.errors import InvalidSettingsError
 from queuectl.job import RetryDefaults
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SETTINGS_NAME = "queuectl.toml"
 SETTINGS_MAX_BYTES = 1024 * 1024
 FOREVER = "forever"
+UNLIMITED = "unlimited"
 DURABILITIES = ("queue", "full", "off")
 SHELLS = ("auto", "sh", "bash", "zsh", "cmd", "powershell", "pwsh")
 FULL, COUNTS, OFF = "full", "counts", "off"
@@ -82,6 +83,10 @@ def _duration(low_s: float, high_s: float, *, forever: bool = False) -> Callable
     return check
 
 
+def _size(value: Any) -> int | None:
+    return None if value == UNLIMITED else sizes.parse(value)
+
+
 def _one_of(*words: str) -> Callable[[Any], str]:
     def check(value: Any) -> str:
         if value not in words:
@@ -131,6 +136,20 @@ SETTINGS: tuple[Setting, ...] = (
         "a number from 0 to 1",
         _number(0, 1),
         "Share of a wait by which it is moved at random, so that jobs that failed together do not come back together.",
+    ),
+    Setting(
+        "timeout",
+        FOREVER,
+        "a duration of 0.001 seconds or more such as 30m or 2h, or forever",
+        _duration(0.001, _CENTURY_S, forever=True),
+        "Longest run of a job that names no timeout of its own; then it is ended with all it started, and has failed.",
+    ),
+    Setting(
+        "output_max",
+        "1G",
+        "a number of bytes or a size such as 500K, 100M, 1G (1024 each), or unlimited",
+        _size,
+        "Most that a run may print, where its job names no output_max. A run that prints more is ended and fails.",
     ),
     Setting(
         "settle_s",
@@ -245,12 +264,14 @@ _TABLES = frozenset(setting.name.partition(".")[0] for setting in SETTINGS if ".
 
 
 class Settings(NamedTuple):
-    """The settings in use, durations in seconds; None for keep_* is for ever."""
+    """The settings in use, durations in seconds; None for `keep_*`, `timeout` and `output_max` is no limit."""
 
     max_retries: int
     backoff_base: float
     backoff_max: float
     jitter: float
+    timeout: float | None
+    output_max: int | None
     settle_s: float
     scan_s: float
     stop_grace_s: float

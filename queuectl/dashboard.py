@@ -49,6 +49,7 @@ class Dashboard:
         self._lock = FileLock(spool.dashboard_lock_path)
         self._leads = False
         self._is_full = settings.dashboard == config.FULL
+        self._timeout_s = settings.timeout
         self._survey: Survey | None = None
         self._under_way: Steps[Snapshot] | None = None
         self._taken: Snapshot | None = None
@@ -121,7 +122,7 @@ class Dashboard:
         if self._survey is None:
             from queuectl.survey import Survey
 
-            self._survey = Survey(self._spool, is_full=self._is_full)
+            self._survey = Survey(self._spool, is_full=self._is_full, default_timeout_s=self._timeout_s)
         return self._survey
 
     def _go_on(self, until_s: float) -> Snapshot | None:

@@ -194,7 +194,7 @@ def _run(item: record.Event) -> str:
     if item.event == "cancelled":
         return f"{head} was cancelled"
     if item.exit_code is None:
-        return f"{head} could not be started" if item.event == "failed" else f"{head} {safe(item.event[:40])}"
+        return f"{head} {safe(item.event[:40])}"
     words = exit_words(item.exit_code)
     return f"{head} ended with exit code {item.exit_code}{f': {words}' if words else ''}"
 

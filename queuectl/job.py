@@ -15,7 +15,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from queuectl import names, times
+from queuectl import names, sizes, times
 from queuectl.errors import InvalidJobError
 
 FORMAT_VERSION = 1
@@ -92,6 +92,16 @@ class JobSpec(msgspec.Struct, kw_only=True, omit_defaults=True):
         list[Annotated[int, Meta(ge=-(2**31), lt=2**32)]] | None,
         Meta(description="Exit codes after which the job is dead at once."),
     ] = None
+    retry_exit_codes: Annotated[
+        Annotated[list[Annotated[int, Meta(ge=-(2**31), lt=2**32)]], Meta(min_length=1)] | None,
+        Meta(description="The only exit codes after which the job is tried again; not with no_retry_exit_codes."),
+    ] = None
+    output_max: Annotated[
+        int | str | None,
+        Meta(
+            description="Most that a run may print: bytes or 500K, 100M, 1G. A run that prints more is ended and fails."
+        ),
+    ] = None
     owner: Annotated[
         str | None,
         Meta(
@@ -155,6 +165,13 @@ def normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: f
     timeout_s = _duration("timeout", spec.timeout)
     if timeout_s == 0:
         raise InvalidJobError("timeout: zero would end every run at once; leave it out for none", key="timeout")
+    output_max = _output_max(spec.output_max)
+    if spec.retry_exit_codes is not None and spec.no_retry_exit_codes is not None:
+        raise InvalidJobError(
+            "retry_exit_codes and no_retry_exit_codes are both given; which one counts?",
+            key="retry_exit_codes",
+            hint="leave one out: after a code that is not in retry_exit_codes the job is dead anyway",
+        )
     due_at, delay_s = _due(spec, now_at)
     out: dict[str, Any] = {} if spec.id is None else {"id": spec.id}
     out["command"] = spec.command
@@ -169,11 +186,13 @@ def normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: f
         out["priority"] = spec.priority
     if spec.run_at is not None:
         out["run_at"] = times.to_text(times.from_text(spec.run_at))
-    for key in ("cwd", "env", "tags", "no_retry_exit_codes", "owner"):
+    for key in ("cwd", "env", "tags", "no_retry_exit_codes", "retry_exit_codes", "owner"):
         if (value := getattr(spec, key)) is not None:
             out[key] = value
     if spec.minimal_env:
         out["minimal_env"] = True
+    if output_max is not None:
+        out["output_max"] = output_max
     unknown = {
         key: value for key, value in document.items() if key not in KNOWN_KEYS and key not in ("format", "history")
     }
@@ -255,6 +274,15 @@ def _duration(key: str, value: Duration | None) -> float | None:
         return times.parse_duration(value)
     except ValueError as error:
         raise InvalidJobError(f"{key}: {error}", key=key, hint="write seconds or 30s, 5m, 2h, 1d") from error
+
+
+def _output_max(value: int | str | None) -> int | None:
+    if value is None:
+        return None
+    try:
+        return sizes.parse(value)
+    except ValueError as error:
+        raise InvalidJobError(f"output_max: {error}", key="output_max", hint="write bytes or 500K, 100M, 1G") from error
 
 
 def _due(spec: JobSpec, now_at: float) -> tuple[float | None, float | None]:

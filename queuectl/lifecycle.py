@@ -47,13 +47,23 @@ OUTCOMES = frozenset(event for state, event in TABLE if state == RUNNING)
 
 
 class Policy(NamedTuple):
-    """The retry rules that a job carries (backoff_max in seconds, jitter a share from 0 to 1)."""
+    """The retry rules that a job carries (backoff_max in seconds, jitter a share from 0 to 1).
+
+    With `retry_exit_codes` only runs that fail with one of these codes are retried (None: with any code).
+    """
 
     max_retries: int
     backoff_base: float
     backoff_max_s: float
     jitter: float
     no_retry_exit_codes: tuple[int, ...] = ()
+    retry_exit_codes: tuple[int, ...] | None = None
+
+    def retries(self, exit_code: int) -> bool:
+        """Return whether a run that fails with this exit code may be tried again."""
+        if self.retry_exit_codes is not None and exit_code not in self.retry_exit_codes:
+            return False
+        return exit_code not in self.no_retry_exit_codes
 
 
 class Outcome(NamedTuple):
@@ -98,7 +108,7 @@ def decide(outcome: Outcome, *, failures: int, policy: Policy, rng: random.Rando
         return Decision(PENDING, None, "")
     if kind == "cancelled":
         return Decision(DLQ, None, "cancelled")
-    if kind == "failed" and outcome.exit_code in policy.no_retry_exit_codes:
+    if kind == "failed" and outcome.exit_code is not None and not policy.retries(outcome.exit_code):
         return Decision(DLQ, None, f"exit code {outcome.exit_code} is not to be retried")
     if failures >= policy.max_retries:
         tried = f"{failures + 1} run{'s' if failures else ''}, retries used up"

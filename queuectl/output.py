@@ -6,11 +6,15 @@ printed is renamed to logs/ID.ATTEMPT.log when the command has ended.
 
 from __future__ import annotations
 
+import math
 import os
 import random
 
 from queuectl import fsops, names
 from queuectl.spool import SpoolDir
+
+# A run that prints is looked at this often at most and at least; in between as soon as it could be near its limit.
+_LOOK_LAST_S, _LOOK_FIRST_S = 0.25, 0.02
 
 
 class OutputSlot:
@@ -32,6 +36,11 @@ class OutputSlot:
         self._fd = fsops.open_output(path)
         self._lease, self._path = lease, path
         return self._fd
+
+    @property
+    def size(self) -> int:
+        """How many bytes were printed; 0 where the file is not open."""
+        return os.fstat(self._fd).st_size if self._fd >= 0 else 0
 
     @property
     def is_empty(self) -> bool:
@@ -70,6 +79,30 @@ class OutputSlot:
             self._fd = -1
             if empty:
                 fsops.unlink(self._path)
+
+
+class OutputLimit:
+    """Watches how much one run prints, for one fstat a look; `next_look_s` says when (monotonic)."""
+
+    def __init__(self, slot: OutputSlot, most: int | None, *, now_s: float) -> None:
+        self._slot = slot
+        self._most = most
+        self._size = 0
+        self._looked_s = now_s
+        self.next_look_s = now_s if most is not None else math.inf
+
+    def is_passed(self, now_s: float) -> bool:
+        """Return whether the run has printed more than it may; looks only where it is time to."""
+        if self._most is None or now_s < self.next_look_s:
+            return False
+        size = self._slot.size
+        grown, passed_s = size - self._size, now_s - self._looked_s
+        self._size, self._looked_s = size, now_s
+        pause_s = _LOOK_LAST_S
+        if grown > 0:  # half of the time that the rest lasts at this rate: what goes over is small beside the limit
+            pause_s = min(pause_s, max(_LOOK_FIRST_S, passed_s * (self._most - size) / grown / 2))
+        self.next_look_s = now_s + pause_s
+        return size > self._most
 
 
 def keep_output(spool: SpoolDir, path: str, job_id: str, attempt: int, rng: random.Random) -> None:

@@ -32,7 +32,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from queuectl import job, lifecycle, names, times
+from queuectl import job, lifecycle, names, sizes, times
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.job import FORMAT_VERSION, PRIORITY_LIMIT, RETRIES_LIMIT
 
@@ -100,12 +100,19 @@ class Record(msgspec.Struct):
     owner: str = ""
     minimal_env: bool = False
     no_retry_exit_codes: list[int] = []
+    retry_exit_codes: list[int] | None = None
+    output_max: Annotated[int, Meta(ge=1, le=sizes.LARGEST)] | None = None
 
     @property
     def policy(self) -> lifecycle.Policy:
         """The job's retry rules."""
         return lifecycle.Policy(
-            self.max_retries, self.backoff_base, self.backoff_max, self.jitter, tuple(self.no_retry_exit_codes)
+            self.max_retries,
+            self.backoff_base,
+            self.backoff_max,
+            self.jitter,
+            tuple(self.no_retry_exit_codes),
+            None if self.retry_exit_codes is None else tuple(self.retry_exit_codes),
         )
 
 
@@ -213,6 +220,8 @@ def exact(data: bytes) -> Record | None:
     try:
         item = decode(data)
         job.check_texts(item.command, item.cwd, item.env)
+        if item.retry_exit_codes is not None and (item.no_retry_exit_codes or not item.retry_exit_codes):
+            return None
         id_line = b'%s",\n' % item.id.encode()
         if not data.startswith(id_line, len(OPENING)):
             return None

@@ -82,13 +82,16 @@ class Survey:
     """Takes snapshots of one spool.
 
     `is_full` False leaves out every text of a job. `next_rows` of the jobs that run next are looked at; without, none
-    of them is opened.
+    of them is opened. `default_timeout_s` is the timeout of jobs that have none (the setting).
     """
 
-    def __init__(self, spool: SpoolDir, *, is_full: bool, next_rows: int = 0) -> None:
+    def __init__(
+        self, spool: SpoolDir, *, is_full: bool, next_rows: int = 0, default_timeout_s: float | None = None
+    ) -> None:
         self._spool = spool
         self._is_full = is_full
         self._next_rows = next_rows
+        self._default_timeout_s = default_timeout_s
         self._ended_since: dict[str, float] = {}
         self._known: dict[tuple[str, str], tuple[fsops.FileSig, Any]] = {}
         self._used: dict[tuple[str, str], tuple[fsops.FileSig, Any]] = {}
@@ -299,7 +302,8 @@ class Survey:
             return None  # claimed this instant
         command = _cut(report.command_text(item.command))
         since = report.instant(start.at)
-        return RunRow(item.id, start.attempt, _cut(start.worker), since, item.timeout, command, True), start.lease
+        timeout_s = self._default_timeout_s if item.timeout is None else item.timeout
+        return RunRow(item.id, start.attempt, _cut(start.worker), since, timeout_s, command, True), start.lease
 
     def _ended(self, state: str, listing: _Listing) -> Steps[list[Ended]]:
         """What the newest records of done/ or dlq/ tell, newest first."""

@@ -15,7 +15,7 @@ import sys
 from collections import deque
 from multiprocessing.connection import Connection
 
-from queuectl import errortext, executor, fsops, lifecycle
+from queuectl import errortext, executor, fsops, lifecycle, sizes
 from queuectl.claim import Claims, Declined
 from queuectl.clock import Clock
 from queuectl.config import Settings
@@ -23,7 +23,7 @@ from queuectl.errors import QueuectlError
 from queuectl.executor import CannotStartError, Ended, Spec
 from queuectl.lease import Lease
 from queuectl.lifecycle import Outcome
-from queuectl.output import OutputSlot
+from queuectl.output import OutputLimit, OutputSlot
 from queuectl.reports import Finished, Passed, Report, Started, Trouble, Vanished, pack
 from queuectl.settle import Claimed, Stripes
 from queuectl.spool import SpoolDir
@@ -39,6 +39,8 @@ _LOOK_AGAIN_S = 0.25
 # How long a worker may take to see the file PAUSED: short jobs share a look.
 _PAUSED_WITHIN_S = 0.005
 _RETRY_SETTLE_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
+# A run that prints too much may go on printing while it is asked to end, so it gets less time for that.
+_PRINTING_GRACE_S = 1.0
 _TAKEN_AWAY = "its file was taken out of running/ while it ran"
 
 
@@ -212,9 +214,11 @@ class Worker:
         return self._attend(claimed, started_s)
 
     def _attend(self, claimed: Claimed, started_s: float) -> Outcome:
-        """Wait for the running command; see to its timeout, its file and what the supervisor says meanwhile."""
+        """Wait for the running command; see to its limits, its file and what the supervisor says meanwhile."""
         clock = self._clock
-        timeout_s = claimed.record.timeout
+        timeout_s = self._settings.timeout if claimed.record.timeout is None else claimed.record.timeout
+        output_max = self._settings.output_max if claimed.record.output_max is None else claimed.record.output_max
+        printed = OutputLimit(self._output, output_max, now_s=started_s)
         next_look_s = started_s + _LOOK_EVERY_S
         missing = False
         ended = self._executor.wait(_REPORT_AFTER_S)
@@ -233,6 +237,10 @@ class Worker:
                 ended = self._executor.terminate(self._settings.kill_grace_s)
                 reason = f"timed out after {timeout_s:g} s"
                 return Outcome("timed_out", ended.exit_code, reason, clock.monotonic() - started_s)
+            if output_max is not None and printed.is_passed(clock.monotonic()):
+                self._executor.terminate(min(self._settings.kill_grace_s, _PRINTING_GRACE_S))
+                reason = f"printed more than output_max, {sizes.to_text(output_max)}, and was ended"
+                return Outcome("failed", None, reason, clock.monotonic() - started_s)
             look_in_s = next_look_s - clock.monotonic()
             if look_in_s <= 0:
                 was_missing, missing = missing, self._is_taken_away(claimed)
@@ -241,6 +249,7 @@ class Worker:
                     return Outcome("cancelled", ended.exit_code, _TAKEN_AWAY, clock.monotonic() - started_s)
                 look_in_s = _LOOK_AGAIN_S if missing else _LOOK_EVERY_S
                 next_look_s = clock.monotonic() + look_in_s
+            look_in_s = min(look_in_s, max(0.0, printed.next_look_s - clock.monotonic()))
             ended = self._executor.wait(look_in_s if left_s is None else min(left_s, look_in_s))
         return _outcome(ended, clock.monotonic() - started_s)
 

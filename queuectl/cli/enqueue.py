@@ -28,6 +28,8 @@ queuectl enqueue -- python resize.py "my photo.jpg"
 queuectl enqueue job.json        (a file, also with many jobs)
 queuectl enqueue -               (JSON on standard input)"""
 _ARGV = "queuectl.argv"
+# Options that are called as their keys and replace them.
+_PLAIN = ("id", "max_retries", "backoff_base", "backoff_max", "timeout", "priority", "owner", "jitter", "output_max")
 # With more jobs than this a terminal is told their number instead of each id.
 _NAME_AT_MOST = 20
 # So many are put in within less than a second.
@@ -49,6 +51,11 @@ class Overrides(NamedTuple):
     env: list[str]
     tag: list[str]
     owner: str | None
+    jitter: float | None
+    no_retry_on: list[int]
+    retry_on: list[int]
+    output_max: str | None
+    minimal_env: bool
 
 
 class EnqueueCommand(TyperCommand):
@@ -97,6 +104,21 @@ def enqueue(
     env: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable; may be repeated.")] = None,
     tag: Annotated[list[str] | None, typer.Option(metavar="WORD", help="To find it by; may be repeated.")] = None,
     owner: Annotated[str | None, typer.Option(metavar="NAME", help="Whose it is: owners take turns.")] = None,
+    jitter: Annotated[
+        float | None, typer.Option(metavar="F", help="Randomise each delay by up to this fraction.")
+    ] = None,
+    no_retry_on: Annotated[
+        list[int] | None, typer.Option(metavar="CODE", help="Do not retry after this exit code (repeatable).")
+    ] = None,
+    retry_on: Annotated[
+        list[int] | None, typer.Option(metavar="CODE", help="Retry only after this exit code (repeatable).")
+    ] = None,
+    output_max: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="End a run that prints more than this: 500K, 100M, 1G.")
+    ] = None,
+    minimal_env: Annotated[
+        bool, typer.Option("--minimal-env", help="Give the command only the most necessary variables.")
+    ] = False,
 ) -> None:
     """Example: queuectl enqueue --command "echo hello"
 
@@ -116,8 +138,9 @@ def enqueue(
     """
     argv: list[str] | None = ctx.meta.get(_ARGV)
     overrides = Overrides(
-        job_id, max_retries, backoff_base, backoff_max, timeout, priority, delay, at, cwd, env or [], tag or [], owner
-    )
+        job_id, max_retries, backoff_base, backoff_max, timeout, priority, delay, at, cwd, env or [], tag or [], owner,
+        jitter, no_retry_on or [], retry_on or [], output_max, minimal_env,
+    )  # fmt: skip
     documents = _documents(words or [], command, argv)
     if job_id is not None and len(documents) > 1:
         raise WrongUsageError(f"--id names one job, and there are {len(documents)}", hint='put "id" into each of them')
@@ -191,9 +214,15 @@ def _unclear(words: list[str]) -> WrongUsageError:
 def _apply(document: dict[str, Any], given: Overrides) -> dict[str, Any]:
     """The document with what was typed as options."""
     made = dict(document)
-    for key in ("id", "max_retries", "backoff_base", "backoff_max", "timeout", "priority", "owner"):
+    for key in _PLAIN:
         if (value := getattr(given, key)) is not None:
             made[key] = value
+    if given.no_retry_on:
+        made["no_retry_exit_codes"] = given.no_retry_on
+    if given.retry_on:
+        made["retry_exit_codes"] = given.retry_on
+    if given.minimal_env:
+        made["minimal_env"] = True
     if given.delay is not None and given.at is not None:
         raise WrongUsageError("--delay and --at are both given; which one counts?", hint="leave one out")
     if given.delay is not None or given.at is not None:

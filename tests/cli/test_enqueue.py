@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from queuectl import times
+from queuectl import job, times
 from queuectl.api import Spool
 from queuectl.cli import sources
 from queuectl.spool import SpoolDir
@@ -302,3 +302,21 @@ def test_ids_come_back_through_a_pipe(spool: SpoolDir) -> None:
     """`id=$(queuectl enqueue ...)` holds the id and nothing else."""
     job_id = run("--spool", spool.root, "enqueue", "--", sys.executable, "-c", "").out
     assert Spool(spool.root).get(job_id.rstrip("\n")).state == "pending"
+
+
+def test_every_key_of_a_job_has_an_option(queuectl: Commands, spool: SpoolDir) -> None:
+    """Whatever a file can say can be typed: each option writes its key."""
+    typed = {
+        "id": ["--id", "all"], "max_retries": ["--max-retries", "5"], "backoff_base": ["--backoff-base", "3"],
+        "backoff_max": ["--backoff-max", "1m"], "jitter": ["--jitter", "0.5"], "timeout": ["--timeout", "5m"],
+        "priority": ["--priority", "9"], "run_at": ["--at", "2999-01-01T00:00:00Z"], "cwd": ["--cwd", "/"],
+        "env": ["--env", "A=1"], "tags": ["--tag", "x"], "owner": ["--owner", "anna"],
+        "no_retry_exit_codes": ["--no-retry-on", "2", "--no-retry-on", "3"], "minimal_env": ["--minimal-env"],
+        "output_max": ["--output-max", "1K"],
+    }  # fmt: skip
+    made = spec(spool, queuectl("enqueue", *(word for words in typed.values() for word in words), "--", "true"))
+    assert made["no_retry_exit_codes"] == [2, 3] and made["minimal_env"] is True and made["output_max"] == 1024
+    assert (made["jitter"], made["priority"], made["timeout"]) == (0.5, 9, 300)
+    other = spec(spool, queuectl("enqueue", "--retry-on", "75", "--delay", "1h", "--", "true"))
+    assert other["retry_exit_codes"] == [75]
+    assert set(job.KNOWN_KEYS) - {*made, *other, "delay"} == set(), "a key has no option"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from queuectl.spool import SpoolDir
 from tests.helpers import names_in, wait_until, write_drop
-from tests.pool import PYTHON, SUCCEED, Pool, Witness, is_running, queuectl, tree
+from tests.pool import PYTHON, SLEEP, SUCCEED, Pool, Witness, is_running, queuectl, tree
 
 
 def test_sixty_drops_in_three_ways_all_run_once(spool: SpoolDir, tmp_path: Path) -> None:
@@ -144,6 +144,38 @@ def test_a_timeout_ends_the_whole_tree(spool: SpoolDir, tmp_path: Path) -> None:
     assert (last.event, last.to) == ("timed_out", "dlq")
     pid = int(child.read_text())
     wait_until(lambda: not is_running(pid))
+
+
+def test_a_run_that_prints_without_end_is_ended_whole(spool: SpoolDir, tmp_path: Path) -> None:
+    """A command that fills the disk is stopped with what it started; the job, its text and `show` say why (P9)."""
+    queuectl(spool, "config", "set", "output_max", "1M")
+    child = tmp_path / "child"
+    code = (
+        "import subprocess, sys, time\n"
+        "subprocess.Popen([sys.executable, '-S', '-c', *sys.argv[1:]])\n"
+        "while True: print('x' * 65536, flush=True); time.sleep(0.001)\n"
+    )
+    queuectl(spool, "enqueue", "--id", "loud", "--max-retries", "0", "--", *PYTHON, code, *tree(child)[4:])
+    queuectl(spool, "enqueue", "--id", "good", "--", *PYTHON, "print('hello')")
+    with Pool(spool, "--drain", count=1) as pool:
+        assert pool.wait() == 0
+    last = spool.read("dlq", "loud.json").record.history[-1]
+    assert (last.event, last.exit_code) == ("failed", None)
+    assert last.reason.startswith("printed more than output_max, 1 MiB, and was ended")
+    assert "1 MiB" in Path(spool.error_path("loud.json")).read_text(encoding="utf-8")
+    assert "printed more than output_max" in queuectl(spool, "show", "loud")
+    assert spool.job_names("done") == ["good.json"]
+    if child.exists():  # the print may have passed the limit before the child had started
+        wait_until(lambda: not is_running(int(child.read_text())))
+
+
+def test_the_timeout_of_the_settings_ends_a_run(spool: SpoolDir) -> None:
+    """A job that names no timeout has that of the settings."""
+    queuectl(spool, "config", "set", "timeout", "0.3")
+    queuectl(spool, "enqueue", "--id", "slow", "--max-retries", "0", "--", *SLEEP)
+    with Pool(spool, "--drain", count=1) as pool:
+        assert pool.wait() == 0
+    assert spool.read("dlq", "slow.json").record.history[-1].event == "timed_out"
 
 
 def test_priority_goes_before_age(spool: SpoolDir, tmp_path: Path) -> None:

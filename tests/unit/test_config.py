@@ -79,6 +79,15 @@ def test_durations_are_seconds_and_forever_is_none() -> None:
     assert made.retry_defaults == (3, 2, 600, 0)
 
 
+def test_limits_are_numbers_and_none_is_no_limit() -> None:
+    """By default a run may last for ever and print 1 GiB; both can be set and taken away."""
+    assert (config.defaults().timeout, config.defaults().output_max) == (None, 1 << 30)
+    made = config.parse('timeout = "2h"\noutput_max = "10M"')
+    assert (made.timeout, made.output_max) == (7200, 10 << 20)
+    made = config.parse('timeout = "forever"\noutput_max = "unlimited"')
+    assert (made.timeout, made.output_max) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -91,6 +100,12 @@ def test_durations_are_seconds_and_forever_is_none() -> None:
         ("backoff_base", float("nan")),
         ("backoff_base", float("inf")),
         ("backoff_max", "forever"),
+        ("timeout", 0),
+        ("timeout", "never"),
+        ("output_max", 0),
+        ("output_max", 1.5),
+        ("output_max", "lots"),
+        ("output_max", True),
         ("backoff_max", "soon"),
         ("jitter", 1.01),
         ("settle_s", 0),

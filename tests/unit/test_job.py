@@ -164,6 +164,13 @@ def test_key_that_is_like_none_is_no_warning() -> None:
         ({"no_retry_exit_codes": ["1"]}, "no_retry_exit_codes"),
         ({"no_retry_exit_codes": 1}, "no_retry_exit_codes"),
         ({"no_retry_exit_codes": [10**400]}, "no_retry_exit_codes"),
+        ({"retry_exit_codes": []}, "retry_exit_codes"),
+        ({"retry_exit_codes": ["1"]}, "retry_exit_codes"),
+        ({"retry_exit_codes": [1], "no_retry_exit_codes": [2]}, "retry_exit_codes"),
+        ({"output_max": 0}, "output_max"),
+        ({"output_max": "1 lot"}, "output_max"),
+        ({"output_max": True}, "output_max"),
+        ({"output_max": 2**61}, "output_max"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(keys: dict[str, Any], at_fault: str) -> None:
@@ -205,6 +212,7 @@ def _is_valid(document: object) -> bool:
         {"command": "echo Hello World"},
         {"$schema": "x", "command": ["python3", "a b.py"], "id": "job1", "tags": ["x"], "env": {"A": "1"}},
         {"command": "true", "timeout": "5m", "delay": 3, "priority": -9, "no_retry_exit_codes": [2], "jitter": 0.5},
+        {"command": "true", "retry_exit_codes": [75], "output_max": "1.5M"},
         {"command": "true", "run_at": "2027-01-15T08:00:00Z", "cwd": "/tmp", "backoff_base": 2, "max_retries": 0},
         {"command": "true", "customer": 7},
     ],

@@ -68,6 +68,16 @@ def test_no_retry_exit_codes_are_dead_at_once() -> None:
     assert _decide("timed_out", exit_code=7).to == PENDING
 
 
+def test_only_the_named_exit_codes_are_retried() -> None:
+    """With retry_exit_codes every other code is final; a run without a code of its own is tried again all the same."""
+    policy = POLICY._replace(no_retry_exit_codes=(), retry_exit_codes=(75,))
+    assert _decide("failed", exit_code=75, policy=policy).to == PENDING
+    assert _decide("failed", exit_code=1, policy=policy) == (DLQ, None, "exit code 1 is not to be retried")
+    assert _decide("failed", policy=policy).to == PENDING
+    assert _decide("timed_out", exit_code=143, policy=policy).to == PENDING
+    assert _decide("abandoned", policy=policy).to == PENDING
+
+
 def test_base_zero_is_due_at_once() -> None:
     """A wait of zero is no wait, so the name of the file needs no due time."""
     assert _decide("failed", exit_code=1, policy=POLICY._replace(backoff_base=0)) == (PENDING, None, "")

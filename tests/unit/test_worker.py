@@ -62,6 +62,7 @@ class Rig:
     def __init__(self, desk: Desk, command: FakeExecutor, conn: Connection) -> None:
         self.spool: SpoolDir = desk.spool
         self.command = command
+        self.desk = desk
         self.name = desk.enqueue(id="job")
         self.running = self.spool.path("running", "job.json")
         self.aside = os.path.join(self.spool.root, "aside.json")
@@ -161,3 +162,49 @@ def test_a_short_command_costs_no_look(rig: Rig, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Worker, "_is_taken_away", lambda *_args: looked.append(1))
     assert isinstance(rig.run(), Finished)
     assert looked == []
+
+
+def _prints(rig: Rig, size: int) -> None:
+    """Have the command print so many bytes more (the handle is where it writes)."""
+    os.write(rig.worker._output._fd, b"x" * size)
+
+
+def test_a_run_that_prints_too_much_is_ended_and_fails(rig: Rig) -> None:
+    """It ends within a quarter of a second, and its record says how much it may print."""
+    rig.name = rig.desk.enqueue(id="loud", output_max=1000, max_retries=0)
+    rig.command.at = [(0.3, lambda: _prints(rig, 900)), (3.0, lambda: _prints(rig, 101))]
+    ended = rig.run()
+    assert isinstance(ended, Finished) and ended.settled.to == "dlq"
+    assert (ended.outcome.kind, ended.outcome.exit_code) == ("failed", None)
+    assert "1000 bytes" in ended.outcome.reason and "output_max" in ended.outcome.reason
+    assert rig.command.terminated_s is not None and 3.0 < rig.command.terminated_s <= 3.26
+
+
+def test_a_run_that_prints_as_much_as_it_may_goes_on(rig: Rig) -> None:
+    """The limit itself is allowed, and a job's own limit counts in place of the setting."""
+    rig.worker._settings = rig.worker._settings._replace(output_max=10)
+    rig.name = rig.desk.enqueue(id="loud", output_max=1000)
+    rig.command.at = [(0.3, lambda: _prints(rig, 1000))]
+    ended = rig.run()
+    assert isinstance(ended, Finished) and ended.outcome.kind == "succeeded"
+
+
+def test_the_faster_a_run_prints_the_sooner_it_is_looked_at(rig: Rig) -> None:
+    """What goes over the limit is small beside the limit: 1000 bytes in 50 ms are noticed before 0.2 s."""
+    rig.worker._settings = rig.worker._settings._replace(output_max=1000)
+    rig.command.at = [(at_ms / 1000, lambda: _prints(rig, 20)) for at_ms in range(10, 400)]
+    ended = rig.run()
+    assert isinstance(ended, Finished) and ended.outcome.kind == "failed"
+    assert rig.command.terminated_s is not None and rig.command.terminated_s < 0.2
+
+
+@pytest.mark.parametrize(("own", "setting", "ends_at_s"), [(None, 4.0, 4.0), (6.0, 4.0, 6.0), (3.0, None, 3.0)])
+def test_the_timeout_of_the_settings_is_for_jobs_without_one(
+    rig: Rig, own: float | None, setting: float | None, ends_at_s: float
+) -> None:
+    """A job's own timeout counts, whether it is longer or shorter."""
+    rig.worker._settings = rig.worker._settings._replace(timeout=setting)
+    rig.name = rig.desk.enqueue(id="slow", **({} if own is None else {"timeout": own}))
+    ended = rig.run()
+    assert isinstance(ended, Finished) and ended.outcome.kind == "timed_out"
+    assert rig.command.terminated_s == pytest.approx(ends_at_s, abs=0.01)
