@@ -101,6 +101,7 @@ def test_command_imports_only_itself(spool: SpoolDir) -> None:
         "queuectl.producer",
         "queuectl.record",
         "queuectl.retry",
+        "queuectl.sizes",
         "queuectl.spool",
         "queuectl.times",
         "queuectl.trust",
