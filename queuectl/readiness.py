@@ -20,7 +20,12 @@ class Readiness:
     def wait(self, sources: Sequence[Any], timeout_s: float) -> list[Any]:
         """Those of the sources (connections and descriptors) that can be read or have ended, after `timeout_s` none."""
         if sys.platform == "win32":
-            return multiprocessing.connection.wait(sources, timeout_s)
+            try:
+                return multiprocessing.connection.wait(sources, timeout_s)
+            except InterruptedError:
+                # Ctrl-C ends this wait on Windows, also where its handler returns (elsewhere Python waits on). Nothing
+                # was read; the caller looks at what the handler has left and waits again.
+                return []
         if self._poll is None or self._sources != sources:
             self._sources = list(sources)
             self._by_fd = {each if isinstance(each, int) else each.fileno(): each for each in sources}

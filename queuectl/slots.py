@@ -115,9 +115,14 @@ class Slot:
 
     def send(self, *message: Any) -> None:
         """Tell the worker something; a worker that is gone is noticed elsewhere."""
-        if self._conn is not None:
-            with contextlib.suppress(OSError):
+        while self._conn is not None:
+            try:
                 self._conn.send(message)
+            except InterruptedError:
+                continue  # Ctrl-C on Windows, while the pipe was full: a message twice is harmless, a lost one is not
+            except OSError:
+                pass
+            return
 
     def receive(self) -> list[Report]:
         """The next reports, where the pipe has some; else waits for them. Raises EOFError when the worker is gone."""

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing.connection
+import signal
+import sys
+import threading
+import time
 from multiprocessing import Pipe
+
+import pytest
 
 from queuectl.readiness import Readiness
 
@@ -37,4 +44,40 @@ def test_another_pipe_with_the_same_number_is_another_source() -> None:
     far.send("x")
     assert readiness.wait([second], 5) == [second], (number, second.fileno())
     second.close()
+    far.close()
+
+
+def test_ctrl_c_ends_a_wait_without_an_error() -> None:
+    """P9: a signal whose handler returns is no failure of the wait, on Windows too, where it cuts the wait short."""
+    readiness = Readiness()
+    near, far = Pipe()
+    caught: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: caught.append(number))
+    press = threading.Timer(0.05, signal.raise_signal, [signal.SIGINT])
+    try:
+        press.start()
+        deadline = time.monotonic() + 30
+        while not caught:
+            assert readiness.wait([near], 0.2) == []
+            assert time.monotonic() < deadline
+    finally:
+        press.join()
+        signal.signal(signal.SIGINT, before)
+        near.close()
+        far.close()
+
+
+def test_what_windows_does_at_ctrl_c_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """P9: the system's wait raises InterruptedError there, and the pool is to look at what the handler has left."""
+
+    def interrupted(*_args: object) -> list[object]:
+        raise InterruptedError(4, "Interrupted system call")
+
+    near, far = Pipe()
+    monkeypatch.setattr(multiprocessing.connection, "wait", interrupted)
+    with monkeypatch.context() as windows:
+        windows.setattr(sys, "platform", "win32")
+        found = Readiness().wait([near], 5)
+    assert found == []
+    near.close()
     far.close()

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -124,3 +125,22 @@ def test_a_process_with_threads_is_not_forked(monkeypatch: pytest.MonkeyPatch) -
     """A lock that another thread holds would stay locked in the copy for ever."""
     monkeypatch.setattr(slots.threading, "active_count", lambda: 2)
     assert not slots.can_fork()
+
+
+def test_a_message_that_ctrl_c_cuts_short_is_sent_again() -> None:
+    """P9: on Windows Ctrl-C ends a send to a full pipe with an error; the worker hears of the stop all the same."""
+
+    class Cut:
+        sent: ClassVar[list[object]] = []
+        tries = 0
+
+        def send(self, message: object) -> None:
+            self.tries += 1
+            if self.tries == 1:
+                raise InterruptedError(errno.EINTR, os.strerror(errno.EINTR))
+            self.sent.append(message)
+
+    slot = Slot(0)
+    slot._conn = Cut()  # type: ignore[assignment]
+    slot.send("stop")
+    assert Cut.sent == [("stop",)]
