@@ -567,6 +567,15 @@ def open_lock_file(path: str) -> int:
     return _patiently(os.open, path, _READ_WRITE | os.O_CREAT | _NOFOLLOW, PRIVATE_MODE)
 
 
+def mark_lock_file(path: str, data: bytes) -> None:
+    """Write into a lock file that somebody else holds (POSIX: its lock is no lock on its bytes)."""
+    fd = open_lock_file(path)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
+
+
 def is_same_file(fd: int, path: str) -> bool:
     """True where the name `path` still belongs to the open file `fd`."""
     try:

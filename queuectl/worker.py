@@ -296,10 +296,10 @@ class Worker:
             begun = self._reports.pop() if self._reports and isinstance(self._reports[-1], Started) else None
             command = begun.command if isinstance(begun, Started) else ""
             self._reports.append(Finished(name, claimed.job_id, claimed.attempt, outcome, settled, runs_left, command))
-        # The record of a job that goes on names this lease. Held for this worker's next jobs, it would make what a
-        # killed claimer leaves of that job look like our run, for as long as we live (P5).
-        goes_on = settled is None or settled.to == lifecycle.PENDING
-        if not (self._lease.change() if goes_on else self._lease.renew()):
+        # A job that may run again names this lease. Held for this worker's next jobs, it would make that job look
+        # alive for as long as we live (P5). Only a plain success, the usual case, keeps it: see `lease.outlives`.
+        is_plain = outcome.kind == "succeeded" and settled is not None
+        if not (self._lease.renew() if is_plain else self._lease.change()):
             self._output.leave()
 
     def _keep_output(self, claimed: Claimed) -> None:
