@@ -334,9 +334,10 @@ def test_unknown_keys_of_a_drop_are_kept(desk: Desk) -> None:
 
 def test_near_miss_of_a_key_is_a_warning_in_the_history(desk: Desk) -> None:
     """A typing error is named where a person looks at the job."""
-    claimed = desk.start(desk.drop("x.json", {**JOB, "max_retires": 9}))
-    assert desk.events(RUNNING, "x.json") == ["enqueued", "warning", "started"]
+    claimed = desk.start(desk.drop("x.json", {**JOB, "retries": 9, "foo": 1, "x-foo": 1}))
+    assert desk.events(RUNNING, "x.json") == ["enqueued", "warning", "warning", "started"]
     assert "max_retries" in claimed.record.history[1].text
+    assert "'foo' is unknown" in claimed.record.history[2].text
     assert claimed.record.max_retries == 3
 
 
