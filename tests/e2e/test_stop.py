@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import signal
 import subprocess
 import sys
@@ -13,8 +15,22 @@ import pytest
 from queuectl import pools
 from queuectl.spool import SpoolDir
 from tests.helpers import wait_until
-from tests.pool import PYTHON, SLEEP, SUCCEED, Pool, Witness, ends_with, is_running, queuectl, tree
+from tests.pool import (
+    PYTHON,
+    SLEEP,
+    SUCCEED,
+    Pool,
+    Witness,
+    children,
+    command_of,
+    ends_with,
+    is_running,
+    parent,
+    queuectl,
+    tree,
+)
 
+linux = pytest.mark.skipif(sys.platform != "linux", reason="finds processes through /proc")
 signals = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals; Windows stops pools by their file")
 
 
@@ -65,6 +81,47 @@ def test_stop_ends_every_pool_of_the_spool(spool: SpoolDir) -> None:
         assert queuectl(spool, "worker", "stop").count("stopped ") == 2
         assert pool.process.wait(5) == 0
     assert pools.live(spool) == []
+
+
+def _descendants(pid: int) -> list[int]:
+    """A process's children, their children and so on (Linux)."""
+    found = [pid]
+    for each in found:
+        found += children(each)
+    return found[1:]
+
+
+@linux
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("order", list(itertools.permutations(["supervisor", "worker", "command"])), ids="-".join)
+def test_a_system_that_stops_costs_no_run(spool: SpoolDir, order: tuple[str, ...], number: signal.Signals) -> None:
+    """P9: a signal to all processes at once, whichever is hit first: the job goes back uncounted, and is not dead."""
+    if signal.getsignal(number) is signal.SIG_IGN:
+        pytest.skip("under nohup a pool goes on after a hang-up")
+    queuectl(spool, "enqueue", "--id", "job", "--max-retries", "0", "--command", "sleep 60; true")
+    with Pool(spool, count=1) as pool:
+        command = wait_until(lambda: command_of(pool, "job"))
+        wait_until(lambda: children(command))  # the shell's: it has its own signals back
+        hit = {"supervisor": [pool.pid], "worker": [parent(command)], "command": [*_descendants(command), command]}
+        for who in order:
+            for pid in hit[who]:
+                os.kill(pid, number)
+        assert pool.wait() == 0
+    last = spool.read("pending", "job.json").record.history[-1]
+    assert (last.event, last.exit_code) == ("released", 128 + number)
+    assert "asked to stop" in last.reason
+
+
+@linux
+def test_a_signal_of_somebody_else_is_a_failure(spool: SpoolDir) -> None:
+    """A command that is ended by a signal while nobody asks the pool to stop has failed, as ever."""
+    queuectl(spool, "enqueue", "--id", "job", "--max-retries", "0", "--command", "kill -TERM $$")
+    queuectl(spool, "enqueue", "--id", "next", "--command", SUCCEED)
+    with Pool(spool, "--drain", count=1) as pool:
+        assert pool.wait() == 0
+    last = spool.read("dlq", "job.json").record.history[-1]
+    assert (last.event, last.exit_code) == ("failed", 143)
+    assert spool.job_names("done") == ["next.json"]
 
 
 @signals
