@@ -421,7 +421,7 @@ class Claims(Settlements):
         is_new = standing.last is not None and standing.last.event == "enqueued"  # of others the history says a run
         if not waits and final.path == here.path and is_new and self._start_first:
             copy = self._spool.start_path(item.id, lease)
-            fsops.create(copy, data, sync=False)
+            fsops.create(copy, data, sync=False, mode=self._spool.file_mode)
             return Claimed(item, data, attempt=1, failures=0, lease=lease, copy=copy)
         temporary = self._spool.write_temporary(spec["id"], data, rng=self._rng, sync=self._sync_accepted)
         try:

@@ -187,7 +187,7 @@ class InboxDir:
         """
         data = text.encode("utf-8", "replace")
         temporary = self.at(f"{self._mark}tmp-{names.new_token(self._rng, TOKEN_CHARS)}")
-        fsops.create(temporary, data + _SEAL % zlib.crc32(data), sync=False)
+        fsops.create(temporary, data + _SEAL % zlib.crc32(data), sync=False, mode=fsops.FILE_MODE)
         try:
             fsops.replace(temporary, self.at(name), patience_s=fsops.GLANCE_S)
         except OSError:

@@ -80,7 +80,12 @@ class Pool:
             raise OSError(f"cannot lock {self._lock.path}")
         body = {**msgspec.structs.asdict(self._info), "started_at": times.to_text(self._info.started_at)}
         # Synced: after a power cut this record without its lock tells the next pool to look for torn records.
-        fsops.create(_path(self._spool, self.name, "json"), json.dumps(body, indent=1).encode() + b"\n", sync=True)
+        fsops.create(
+            _path(self._spool, self.name, "json"),
+            json.dumps(body, indent=1).encode() + b"\n",
+            sync=True,
+            mode=fsops.FILE_MODE,
+        )
         fsops.sync_folder(self._spool.pool_dir)
 
     def let_go(self) -> None:
@@ -106,7 +111,7 @@ class Pool:
         with contextlib.suppress(OSError):
             if self.stop_request() is not None:
                 data = json.dumps(summary._asdict()).encode()
-                fsops.create(_path(self._spool, self.name, "stopped"), data, sync=False)
+                fsops.create(_path(self._spool, self.name, "stopped"), data, sync=False, mode=fsops.FILE_MODE)
             for kind in ("json", "stop") if clean else ("stop",):
                 fsops.unlink(_path(self._spool, self.name, kind))
         self._lock.remove()

@@ -355,8 +355,9 @@ def main(conn: Connection, root: str, worker: str, settings: tuple[object, ...],
         # Ctrl-C and a hang-up reach the whole foreground group; the supervisor hears them and decides.
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    spool = SpoolDir(root)
-    made = Worker(conn, spool, Settings(*settings), worker=worker, cwd=cwd)  # type: ignore[arg-type]
+    spool, given = SpoolDir(root), Settings(*settings)  # type: ignore[arg-type]
+    spool.use(given)
+    made = Worker(conn, spool, given, worker=worker, cwd=cwd)
     signal.signal(signal.SIGTERM, lambda _number, _frame: made.stop())
     if sys.platform != "win32":  # there the return of a handler interrupts a wait
         for number in (signal.SIGINT, signal.SIGHUP):
