@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import random
 
-from queuectl import fsops, intake, names, rejects, times
+from queuectl import fsops, intake, names, rejects, times, trust
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError, DuplicateJobError, InvalidJobError
@@ -58,6 +58,11 @@ def split(
     path = f"{spool.taken_dir}/{taken}"
     token = token_of(taken)
     content = fsops.read(path, intake.BATCH_MAX_BYTES)
+    owners = trust.owners(spool, settings)
+    if owners is not None and content.owner not in owners:
+        why, hint = trust.foreign_owner(content.owner)
+        rejects.reject(spool, Located(PENDING, taken, path), taken, why, hint, clock=clock, rng=rng)
+        return 0
     parsed = intake.parse(content.data, lines=taken.endswith(".jsonl"))
     if isinstance(parsed, intake.Incomplete | intake.Refused):
         # It was whole when it was judged and was written to since: kept as it is, like any file that is no job.

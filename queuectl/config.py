@@ -27,8 +27,6 @@ DURABILITIES = ("queue", "full", "off")
 SHELLS = ("auto", "sh", "bash", "zsh", "cmd", "powershell", "pwsh")
 FULL, COUNTS, OFF = "full", "counts", "off"
 DASHBOARDS = (FULL, COUNTS, OFF)
-NONE, READ = "none", "read"
-GROUP_ACCESS = (NONE, READ)
 
 
 class Setting(NamedTuple):
@@ -210,13 +208,6 @@ SETTINGS: tuple[Setting, ...] = (
         "How long dead jobs and their logs are kept.",
     ),
     Setting(
-        "group_access",
-        NONE,
-        "one of " + ", ".join(GROUP_ACCESS),
-        _one_of(*GROUP_ACCESS),
-        "Who else may read new job files and logs: none = only the workers' user; read = the files' group (POSIX).",
-    ),
-    Setting(
         "dashboard",
         FULL,
         "one of " + ", ".join(DASHBOARDS),
@@ -229,6 +220,13 @@ SETTINGS: tuple[Setting, ...] = (
         "true or false",
         _boolean,
         "Whether queuectl.prom is written too: figures for Prometheus, to be read by its node exporter.",
+    ),
+    Setting(
+        "run_files_of_others",
+        False,
+        "true or false",
+        _boolean,
+        "Run files in pending/ that belong to a user other than root and the workers' own. false: reject them.",
     ),
     Setting(
         "hooks.on_dead",
@@ -289,9 +287,9 @@ class Settings(NamedTuple):
     durability: str
     keep_done: float | None
     keep_dlq: float | None
-    group_access: str
     dashboard: str
     metrics: bool
+    run_files_of_others: bool
     on_dead: tuple[str, ...]
     on_done: tuple[str, ...]
     on_idle: tuple[str, ...]

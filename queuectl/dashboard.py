@@ -155,8 +155,7 @@ class Dashboard:
         trouble: OSError | None = None
         for name in self._files:
             try:
-                has_texts = self._is_full and name != METRICS
-                self._spool.write_board(name, _text(name, found, advice), has_texts=has_texts, rng=self._rng)
+                self._spool.write_board(name, _text(name, found, advice), rng=self._rng)
             except OSError as error:
                 trouble = trouble or error
         if trouble is not None:

@@ -8,6 +8,9 @@ operating systems about files lives here and nowhere else:
 - Windows refuses to touch a file that a reader, an editor or a virus scanner holds open for an instant, so there every
   call is tried again for up to 2.5 s on errors 5, 32 and 33; elsewhere each call is made once;
 - a folder can be synced on POSIX only.
+
+On POSIX a function that takes `at`, the handle of an open folder, works in that folder whatever its path leads to by
+now: the path is then a name in it (None: from the working folder, as ever).
 """
 
 from __future__ import annotations
@@ -26,13 +29,10 @@ from typing import Any, NamedTuple, TypeVar
 
 CAN_UNLINK_OPEN_FILES = os.name != "nt"
 
-# What holds a text of a job (records, logs) is its owner's alone, whatever the umask: `env` may name secrets. The
-# settings can open it to a group. Never writable by others (P10). On Windows the folder's access list decides.
-PRIVATE_MODE = 0o600
-GROUP_MODE = 0o640
-# What holds none is everybody's to read; the umask may take that away.
+# Ours to write, everybody's to read; what the umask takes away is taken away. Never writable by others (P10).
 FILE_MODE = 0o644
 FOLDER_MODE = 0o755
+PRIVATE_MODE = 0o600
 
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0)
 # No link is followed, no FIFO and no terminal is waited for: what it is, is checked on the handle.
@@ -76,6 +76,8 @@ class Content(NamedTuple):
     sig: FileSig
     links: int
     oversize: bool
+    owner: int = 0
+    """The user that the file belongs to (POSIX)."""
 
 
 class NotRegularError(OSError):
@@ -122,24 +124,32 @@ def _libc() -> ModuleType:
 # ---------------------------------------------------------------------------------------------------------- reading
 
 
-def sig_of(path: str) -> FileSig | None:
+def sig_of(path: str, *, at: int | None = None) -> FileSig | None:
     """The signature of whatever lies at `path` (links are not followed), or None where nothing does."""
     try:
-        info = os.lstat(path)
+        info = os.lstat(path, dir_fd=at)
     except (FileNotFoundError, NotADirectoryError):
         return None
     return FileSig(info.st_ino, info.st_size, info.st_mtime_ns)
 
 
-def is_regular(path: str) -> bool:
+def is_regular(path: str, *, at: int | None = None) -> bool:
     """True for a regular file; False for a link, a folder and the like, and where nothing is. Raises OSError."""
     try:
-        return stat.S_ISREG(os.lstat(path).st_mode)
+        return stat.S_ISREG(os.lstat(path, dir_fd=at).st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return False
 
 
-def read(path: str, max_bytes: int, *, patience_s: float = SHARING_DEADLINE_S) -> Content:
+def is_folder(path: str, *, at: int | None = None) -> bool:
+    """True for a folder; links are not followed. Raises OSError."""
+    try:
+        return stat.S_ISDIR(os.lstat(path, dir_fd=at).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def read(path: str, max_bytes: int, *, patience_s: float = SHARING_DEADLINE_S, at: int | None = None) -> Content:
     """Read a regular file whole, without following links or waiting for anybody, and close it.
 
     On Windows a program may hold the file so that nobody can read it: that is waited for, up to `patience_s`.
@@ -148,11 +158,11 @@ def read(path: str, max_bytes: int, *, patience_s: float = SHARING_DEADLINE_S) -
         NotRegularError: it is a link, a folder, a FIFO, a socket or a device.
         FileNotFoundError, PermissionError, OSError: as the system says.
     """
-    return _patiently(_read, path, max_bytes, patience_s=patience_s)
+    return _patiently(_read, path, max_bytes, False, at, patience_s=patience_s)
 
 
-def _read(path: str, max_bytes: int, only_head: bool = False) -> Content:
-    fd, info = _open_regular(path)
+def _read(path: str, max_bytes: int, only_head: bool = False, at: int | None = None) -> Content:
+    fd, info = _open_regular(path, at)
     try:
         return _read_open(fd, info, max_bytes, only_head)
     finally:
@@ -162,16 +172,16 @@ def _read(path: str, max_bytes: int, only_head: bool = False) -> Content:
 def _read_open(fd: int, info: os.stat_result, max_bytes: int, only_head: bool = False) -> Content:
     sig = FileSig(info.st_ino, info.st_size, info.st_mtime_ns)
     if only_head:
-        return Content(os.read(fd, max_bytes), sig, info.st_nlink, info.st_size > max_bytes)
+        return Content(os.read(fd, max_bytes), sig, info.st_nlink, info.st_size > max_bytes, info.st_uid)
     if info.st_size > max_bytes:
-        return Content(b"", sig, info.st_nlink, True)
+        return Content(b"", sig, info.st_nlink, True, info.st_uid)
     data = os.read(fd, info.st_size + 1)
     if len(data) > info.st_size:  # it grows while it is read
         while len(data) <= max_bytes and (chunk := os.read(fd, 65536)):
             data += chunk
     if len(data) > max_bytes:
-        return Content(b"", sig, info.st_nlink, True)
-    return Content(data, sig, info.st_nlink, False)
+        return Content(b"", sig, info.st_nlink, True, info.st_uid)
+    return Content(data, sig, info.st_nlink, False, info.st_uid)
 
 
 def open_and_read(path: str, max_bytes: int) -> tuple[int, Content]:
@@ -205,12 +215,12 @@ def open_to_read(path: str) -> int:
     return _open_regular(path)[0]
 
 
-def _open_regular(path: str) -> tuple[int, os.stat_result]:
+def _open_regular(path: str, at: int | None = None) -> tuple[int, os.stat_result]:
     # Looked at before it is opened: opening is an act for a FIFO, whose writer waits for a reader, and for a device.
-    if not stat.S_ISREG(os.lstat(path).st_mode):
+    if not stat.S_ISREG(os.lstat(path, dir_fd=at).st_mode):
         raise NotRegularError(errno.EINVAL, "not a regular file", path)
     try:
-        fd = _open_to_read(path)
+        fd = _open_to_read(path, at)
     except OSError as error:
         raise _told_apart(error, path) from error
     info = os.fstat(fd)
@@ -227,10 +237,10 @@ def _told_apart(error: OSError, path: str) -> OSError:
     return error
 
 
-def _open_to_read(path: str) -> int:
+def _open_to_read(path: str, at: int | None = None) -> int:
     """Open for reading; also on Windows so that others can rename and delete the file meanwhile."""
     if sys.platform != "win32":
-        return os.open(path, _READ | _SAFE)
+        return os.open(path, _READ | _SAFE, dir_fd=at)
     import _winapi
     import msvcrt
 
@@ -305,7 +315,7 @@ def written_at(path: str) -> float | None:
     return None
 
 
-def names(folder: str) -> list[str]:
+def names(folder: str | int) -> list[str]:
     """The names in a folder, in no order: one listing, no stat."""
     return os.listdir(folder)
 
@@ -335,37 +345,18 @@ def changes(folder: str, ending: str, *, at_most: int) -> list[tuple[int, str]]:
     return found
 
 
-def open_to_others(folder: str, bits: int) -> list[str]:
-    """The names of regular files in a folder whose mode has one of `bits`, sorted; a stat a file. None on Windows."""
-    if sys.platform == "win32":
-        return []
-    found = []
-    with os.scandir(folder) as listed:
-        for each in listed:
-            try:
-                mode = each.stat(follow_symlinks=False).st_mode
-            except FileNotFoundError:
-                continue  # it moved on
-            if stat.S_ISREG(mode) and mode & bits:
-                found.append(each.name)
-    return sorted(found)
-
-
 # ---------------------------------------------------------------------------------------------------------- writing
 
 
-def create(path: str, data: bytes, *, sync: bool, mode: int = PRIVATE_MODE) -> None:
+def create(path: str, data: bytes, *, sync: bool, mode: int = FILE_MODE, at: int | None = None) -> None:
     """Make a new file with this content, forced to disk where `sync`. On an error nothing is left behind.
-
-    `mode` is PRIVATE_MODE, GROUP_MODE (both whatever the umask) or FILE_MODE.
 
     Raises:
         FileExistsError: the name is taken; the file there is not touched.
     """
-    fd = _patiently(os.open, path, _WRITE | os.O_CREAT | os.O_EXCL, mode)
+    fd = _patiently(functools.partial(os.open, dir_fd=at), path, _WRITE | os.O_CREAT | os.O_EXCL, mode)
     try:
         try:
-            _open_to_group(fd, mode)
             _write_all(fd, data)
             if sync:
                 # A failed fsync is never tried again on the same file: the kernel may have dropped the pages.
@@ -374,7 +365,7 @@ def create(path: str, data: bytes, *, sync: bool, mode: int = PRIVATE_MODE) -> N
             os.close(fd)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(path)
+            os.unlink(path, dir_fd=at)
         raise
 
 
@@ -435,12 +426,18 @@ def sync_folder(path: str) -> None:
         return
     fd = os.open(path, _READ | getattr(os, "O_DIRECTORY", 0))
     try:
+        sync_open_folder(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_open_folder(fd: int) -> None:
+    """As `sync_folder`, for the handle of a folder."""
+    try:
         os.fsync(fd)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
             raise
-    finally:
-        os.close(fd)
 
 
 def sync_file(path: str) -> None:
@@ -481,29 +478,17 @@ def open_folder(path: str) -> int:
     return os.open(path, getattr(os, "O_PATH", _READ) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
 
 
-def open_output(path: str, *, mode: int = PRIVATE_MODE) -> int:
-    """Open a new, empty file for a command to print to; every write goes to its end. `mode` as in `create`."""
-    fd: int = _patiently(os.open, path, _READ_WRITE | os.O_CREAT | os.O_TRUNC | os.O_APPEND, mode)
-    try:
-        _open_to_group(fd, mode)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
+def open_folder_in(name: str, *, at: int | None, to_list: bool) -> int:
+    """A handle to a folder that is no link, to work in or (`to_list`) to list as well (POSIX). Raises OSError."""
+    # To go through a folder takes no right to list it.
+    access = _READ if to_list else getattr(os, "O_PATH", _READ)
+    flags = access | getattr(os, "O_DIRECTORY", 0) | _NOFOLLOW | getattr(os, "O_CLOEXEC", 0)
+    return os.open(name, flags, dir_fd=at)
 
 
-def _open_to_group(fd: int, mode: int) -> None:
-    """Give a new file the mode that the umask may have cut: a call only where the settings open files to a group."""
-    if sys.platform != "win32" and mode == GROUP_MODE:
-        os.fchmod(fd, mode)
-
-
-def mode_of(path: str, *, otherwise: int) -> int:
-    """The permissions of the file at `path`, or `otherwise` where there is none."""
-    try:
-        return stat.S_IMODE(os.lstat(path).st_mode)
-    except OSError:
-        return otherwise
+def open_output(path: str) -> int:
+    """Open a new, empty file for a command to print to; every write goes to its end."""
+    return _patiently(os.open, path, _READ_WRITE | os.O_CREAT | os.O_TRUNC | os.O_APPEND, FILE_MODE)
 
 
 # ----------------------------------------------------------------------------------------------------------- moving
@@ -517,8 +502,10 @@ def check_free(path: str) -> None:
         _winapi.CloseHandle(_open_handle(path, _DELETE))
 
 
-def move(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S) -> None:
+def move(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S, at: int | None = None) -> None:
     """Rename within the file system; never replaces (promise P7). On Windows a file that is open is waited for.
+
+    With `at` both names are in that folder.
 
     Raises:
         FileExistsError: `target` exists; nothing was moved.
@@ -528,21 +515,26 @@ def move(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S) ->
         _patiently(os.rename, source, target, patience_s=patience_s)
         return
     libc = _libc()
-    if libc.rename_no_replace(os.fsencode(source), os.fsencode(target)) == 0:
+    folder = () if at is None else (at,)
+    if libc.rename_no_replace(os.fsencode(source), os.fsencode(target), *folder) == 0:
         return
     code = libc.last_errno()
     if code not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
         raise OSError(code, os.strerror(code), source, None, target)
     # A file system without the flag (NFS, some FUSE). The caller holds the id's stripe, so only a person with a mouse
     # could get between the two calls. Not link and unlink: a crash between those leaves the job in two places.
-    if os.path.lexists(target):
+    if sig_of(target, at=at) is not None:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), source, None, target)
-    os.rename(source, target)
+    os.rename(source, target, src_dir_fd=at, dst_dir_fd=at)
 
 
-def replace(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S) -> None:
-    """Rename over `target`: only for a fresh copy of the same job, and for files of our own machinery."""
-    _patiently(os.replace, source, target, patience_s=patience_s)
+def replace(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S, at: int | None = None) -> None:
+    """Rename over `target`: only for a fresh copy of the same job, and for files of our own machinery.
+
+    With `at` both names are in that folder.
+    """
+    call = functools.partial(os.replace, src_dir_fd=at, dst_dir_fd=at)
+    _patiently(call, source, target, patience_s=patience_s)
 
 
 def publish(source: str, target: str) -> None:
@@ -565,22 +557,22 @@ def publish(source: str, target: str) -> None:
         os.unlink(source)
 
 
-def unlink(path: str) -> bool:
+def unlink(path: str, *, at: int | None = None) -> bool:
     """Delete a file; False where it was gone already."""
     try:
-        _patiently(os.unlink, path)
+        _patiently(functools.partial(os.unlink, dir_fd=at), path)
     except FileNotFoundError:
         return False
     return True
 
 
-def unlink_dropped(path: str) -> bool:
+def unlink_dropped(path: str, *, at: int | None = None) -> bool:
     """As `unlink`, also for a file that is marked read-only: Windows keeps such a file, copied from wherever it was."""
     if sys.platform == "win32":
         with contextlib.suppress(OSError):
             if not os.lstat(path).st_mode & stat.S_IWRITE:
                 os.chmod(path, stat.S_IWRITE)
-    return unlink(path)
+    return unlink(path, at=at)
 
 
 def unlink_if_free(path: str) -> None:
@@ -607,15 +599,6 @@ def make_folder(path: str) -> None:
 def open_lock_file(path: str) -> int:
     """Open a lock file for locking, making it if it is missing."""
     return _patiently(os.open, path, _READ_WRITE | os.O_CREAT | _NOFOLLOW, PRIVATE_MODE)
-
-
-def mark_lock_file(path: str, data: bytes) -> None:
-    """Write into a lock file that somebody else holds (POSIX: its lock is no lock on its bytes)."""
-    fd = open_lock_file(path)
-    try:
-        os.write(fd, data)
-    finally:
-        os.close(fd)
 
 
 def is_same_file(fd: int, path: str) -> bool:

@@ -2,7 +2,7 @@
 
 | # | step | a crash after it leaves, and what then follows |
 |---|---|---|
-| 1 | read NAME, judge it | nothing |
+| 1 | read NAME, judge it, note TOKEN (`tokens`) | nothing |
 | 2 | rename NAME to `.queuectl-S-TOKEN-NAME`, read it again | a claimed file alone: it gets its name back |
 | 3 | write the record to handover/OWNER/TOKEN.json (synced) | both: the same goes on with 4 |
 | 4 | delete the claimed file (the folder synced) | a record alone: it goes on with 5 |
@@ -13,6 +13,8 @@ made. Until step 4 is known to be done nothing is published.
 
 A claimed file that is not there to be deleted was taken away by its owner, or its share is away and comes back with
 it. So TOKEN.spent is left then: it says of a claimed file that appears later that it has had its turn.
+
+A file that is named as if it was claimed, with a token that is not noted, is somebody else's and left alone.
 
 One process does this for an inbox, the one that holds the inbox's lock (`receiver`); all of it may be done again.
 """
@@ -28,10 +30,11 @@ from queuectl import fsops, names, record, rejects
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError, InvalidJobError
-from queuectl.inboxdir import TOKEN_CHARS, InboxDir
+from queuectl.inboxdir import InboxDir
 from queuectl.lifecycle import PENDING
 from queuectl.producer import Prepared
 from queuectl.spool import RECORD_MAX_BYTES, SpoolDir, name_for
+from queuectl.tokens import Tokens
 
 BY = "inbox"
 """Who took in a job of an inbox, by its `enqueued` event."""
@@ -63,6 +66,9 @@ class Handover:
         self._rng = rng
         self._promise = promise
         self._sync = settings.durability != "off"
+        self.tokens = Tokens(spool, owner, rng=rng, sync=self._sync)
+        self.strange: list[str] = []
+        """Files that are named as if this spool had claimed them, and that it has not: by the last `recover`."""
 
     def hand_over(self, box: InboxDir, name: str, content: fsops.Content, prepared: Prepared) -> str:
         """Take the file `name`, which held `content` when it was read; the job's name in pending/.
@@ -74,20 +80,23 @@ class Handover:
             OSError: the machine's trouble; where it got further than step 2, `recover` goes on.
         """
         fsops.make_folder(self._folder)
-        token = names.new_token(self._rng, TOKEN_CHARS)
+        token = self.tokens.take()
         try:
             claimed = box.claim(name, token)
-        except FileNotFoundError:
-            return ""
+        except OSError as error:
+            self.tokens.done(token)
+            if isinstance(error, FileNotFoundError):
+                return ""
+            raise
         try:
             again = box.read(claimed, len(content.data))
             if again.oversize or again.data != content.data:
-                box.give_back(claimed)
+                self._give_back(box, token, claimed)
                 return ""
             self._write(token, prepared)
         except OSError:
             if fsops.sig_of(self._path(token)) is None:
-                box.give_back(claimed)
+                self._give_back(box, token, claimed)
             raise
         return self._finish(box, token, claimed)
 
@@ -108,14 +117,21 @@ class Handover:
                 with contextlib.suppress(InvalidJobError):  # its file is judged again
                     if name := self._finish(box, token, left.pop(token, "")):
                         published.append(name)
+        self.strange = []
         for token, name in left.items():
             if f"{token}{_SPENT}" in listed:
                 box.remove(name)
                 box.sync()
                 fsops.unlink(self._path(token, _SPENT))
+            elif self.tokens.is_ours(token):
+                self._give_back(box, token, name)
             else:
-                box.give_back(name)
+                self.strange.append(name)
         return published
+
+    def _give_back(self, box: InboxDir, token: str, claimed: str) -> None:
+        box.give_back(claimed)
+        self.tokens.done(token)
 
     def sweep(self) -> None:
         """Forget the turns of claimed files that have not come back for months."""
@@ -154,13 +170,14 @@ class Handover:
         except InvalidJobError:
             fsops.unlink(path)
             if box is not None and claimed:
-                box.give_back(claimed)
+                self._give_back(box, token, claimed)
             raise
         if box is not None and claimed and box.remove(claimed):
             if self._sync:
                 box.sync()
         else:
             self._mark_spent(token)
+        self.tokens.done(token)
         return self._publish(path, item)
 
     def _publish(self, path: str, item: record.Record) -> str:
@@ -191,7 +208,7 @@ class Handover:
             rejects.keep_copy(self._spool, f"{token}.json", data, why, hint, clock=self._clock, rng=self._rng)
         fsops.unlink(self._path(token))
         if box is not None and claimed:
-            box.give_back(claimed)
+            self._give_back(box, token, claimed)
 
     def _path(self, token: str, ending: str = _RECORD) -> str:
         return os.path.join(self._folder, token + ending)

@@ -6,24 +6,28 @@
     NAME.json.rejected             what could not be a job, its text beside it as NAME.json.rejected.txt
     NAME.json.failed.txt, NAME.json.done.txt    what became of the job that NAME.json was
 
-The folder may belong to somebody who means harm. So no link is followed, nothing but a regular file is opened, a text
-is made under a new name and put in its place by a rename, and what was read counts only as bytes in memory. The owner
-of the folder can hide, change and bring back files of the folder at any time, and harms only its own jobs by that.
+Whoever writes there may mean harm. So the folder is opened once and everything is done through that handle, by names
+in it (POSIX): wherever its path leads by now, nothing outside is touched. No link is followed, nothing but a regular
+file is opened, a text is made under a new name and put in its place by a rename, and what was read counts only as bytes
+in memory. Whoever writes there can hide, change and bring back files of the folder at any time, and harms only the jobs
+of that folder by that.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import re
+import sys
 import zlib
 from typing import NamedTuple
 
 from queuectl import fsops, names, times
 from queuectl.printable import safe
+from queuectl.tokens import TOKEN_CHARS, Tokens
 
-TOKEN_CHARS = 12
 _REJECTED = ".rejected"
 _TEXT = ".txt"
 FAILED, DONE_WELL = ".failed.txt", ".done.txt"
@@ -43,34 +47,61 @@ class Listing(NamedTuple):
     texts: list[str]
     """Texts about rejected files."""
     claimed: dict[str, str]
-    """Files that this spool claimed, by token."""
+    """Files that are named as if this spool had claimed them, by token (`handover` tells which it has)."""
     unfinished: list[str]
     """Texts of this spool that a kill cut short."""
     foreign: list[str]
 
 
 class InboxDir:
-    """One folder, for the spool with this identity."""
+    """One folder, for the spool with this identity. To be closed.
 
-    def __init__(self, path: str, identity: str, *, rng: random.Random) -> None:
+    Args:
+        path: of the folder; used for texts, and on Windows.
+        identity: of the spool.
+        rng: for names.
+        tokens: of the receiver.
+        fd: the handle of the folder, which is this object's from now on (`trust.open_inbox`). Without one the path is
+            opened, and nothing is judged.
+    """
+
+    def __init__(self, path: str, identity: str, *, rng: random.Random, tokens: Tokens, fd: int = -1) -> None:
         self.path = path
         self._rng = rng
+        self._tokens = tokens
+        self._fd = fd
+        if fd < 0 and sys.platform != "win32":
+            self._fd = fsops.open_folder_in(path, at=None, to_list=True)
+        self._at = self._fd if self._fd >= 0 else None
         self._mark = f".queuectl-{identity}-"
         self._claimed = re.compile(re.escape(self._mark) + rf"([0-9a-z]{{{TOKEN_CHARS}}})-(.+)", re.DOTALL)
 
+    def close(self) -> None:
+        """Close the handle."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> InboxDir:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def at(self, name: str) -> str:
-        """The path of a file in the folder."""
-        return f"{self.path}{os.sep}{name}"
+        """The path of a file in the folder, as `fsops` takes it together with the handle."""
+        return name if self._at is not None else f"{self.path}{os.sep}{name}"
 
     def look(self) -> Listing:
         """What is there: names only, however many there are. Raises OSError."""
         found = Listing([], [], [], {}, [], [])
-        for name in fsops.names(self.path):
+        for name in fsops.names(self.path if self._at is None else self._at):
             if name.startswith("."):
                 if match := self._claimed.fullmatch(name):
                     found.claimed[match[1]] = name
-                elif name.startswith(f"{self._mark}tmp-"):
-                    found.unfinished.append(name)
+                elif name.startswith(tmp := f"{self._mark}tmp-"):
+                    ours = self._tokens.is_ours(name.removeprefix(tmp))
+                    (found.unfinished if ours else found.foreign).append(name)
             elif name.endswith((".json", ".jsonl")) and not names.is_temporary(name):
                 found.jobs.append(name)
             elif name.endswith(_REJECTED):
@@ -85,7 +116,7 @@ class InboxDir:
 
     def read(self, name: str, max_bytes: int) -> fsops.Content:
         """A file's bytes. Raises OSError as `fsops.read`."""
-        return fsops.read(self.at(name), max_bytes, patience_s=fsops.GLANCE_S)
+        return fsops.read(self.at(name), max_bytes, patience_s=fsops.GLANCE_S, at=self._at)
 
     # ------------------------------------------------------------------------------------------------ handing over
 
@@ -93,8 +124,11 @@ class InboxDir:
         """Rename a file to a name that says whose it is now; that name. Raises OSError; nothing is replaced."""
         claimed = f"{self._mark}{token}-{names.beside(name, room=_ROOM)}"
         fsops.check_free(self.at(name))
-        fsops.move(self.at(name), self.at(claimed), patience_s=fsops.GLANCE_S)
+        self._move(name, claimed)
         return claimed
+
+    def _move(self, name: str, target: str) -> None:
+        fsops.move(self.at(name), self.at(target), patience_s=fsops.GLANCE_S, at=self._at)
 
     def give_back(self, claimed: str) -> str:
         """Give a claimed file its own name again, or one like it where that is taken; "" where it is gone.
@@ -106,7 +140,7 @@ class InboxDir:
         name = wanted = match[2] if match is not None else claimed
         while True:
             try:
-                fsops.move(self.at(claimed), self.at(wanted))
+                fsops.move(self.at(claimed), self.at(wanted), at=self._at)
             except FileExistsError:
                 wanted = names.beside(name, f"-{names.new_token(self._rng)}", room=_ROOM)
                 continue
@@ -115,13 +149,24 @@ class InboxDir:
             return wanted
 
     def remove(self, name: str) -> bool:
-        """Delete a file; False where it is gone. Raises OSError."""
-        return fsops.unlink_dropped(self.at(name))
+        """Delete a file; False where it is gone, or where a folder has its name. Raises OSError."""
+        try:
+            return fsops.unlink_dropped(self.at(name), at=self._at)
+        except OSError:
+            if self._is_folder(name):
+                return False
+            raise
+
+    def _is_folder(self, name: str) -> bool:
+        return fsops.is_folder(self.at(name), at=self._at)
 
     def sync(self) -> None:
         """Force the folder's names to disk, as far as its file system can do that."""
         with contextlib.suppress(OSError):
-            fsops.sync_folder(self.path)
+            if self._at is None:
+                fsops.sync_folder(self.path)
+            else:
+                fsops.sync_open_folder(self._at)
 
     # --------------------------------------------------------------------------------------------- what is refused
 
@@ -135,14 +180,14 @@ class InboxDir:
             OSError: it stays as it is.
         """
         target = names.beside(name, room=_ROOM) + _REJECTED
-        while fsops.sig_of(self.at(target)) is not None:
+        while self.sig_of(target) is not None or self._is_folder(target + _TEXT):
             target = names.beside(name, f"-{names.new_token(self._rng)}", room=_ROOM) + _REJECTED
         fsops.check_free(self.at(name))
-        if fsops.sig_of(self.at(name)) != sig:
+        if self.sig_of(name) != sig:
             return ""
         self.put_text(target + _TEXT, _rejected_text(name, target, why, hint, _version(sig), now_at))
         try:
-            fsops.move(self.at(name), self.at(target), patience_s=fsops.GLANCE_S)
+            self._move(name, target)
         except OSError:
             with contextlib.suppress(OSError):
                 self.remove(target + _TEXT)
@@ -152,7 +197,7 @@ class InboxDir:
     def rejected_version(self, rejected: str) -> str:
         """Of which version of a rejected file the text beside it tells, "" where there is none that says so."""
         try:
-            data = fsops.read(self.at(rejected + _TEXT), _TEXT_MAX_BYTES).data
+            data = fsops.read(self.at(rejected + _TEXT), _TEXT_MAX_BYTES, at=self._at).data
         except OSError:
             return ""
         found = re.search(rb", version (\d+-\d+-\d+)\n", data)
@@ -160,13 +205,13 @@ class InboxDir:
 
     def sig_of(self, name: str) -> fsops.FileSig | None:
         """The signature of a file, None where there is none."""
-        return fsops.sig_of(self.at(name))
+        return fsops.sig_of(self.at(name), at=self._at)
 
     def take_back(self, rejected: str) -> str:
         """A rejected file is a job now: give it its name again, and take its text away; "" where that cannot be."""
         name = rejected.removesuffix(_REJECTED)
         try:
-            fsops.move(self.at(rejected), self.at(name), patience_s=fsops.GLANCE_S)
+            self._move(rejected, name)
         except (FileExistsError, FileNotFoundError):
             return ""
         self.forget(rejected + _TEXT)
@@ -183,22 +228,30 @@ class InboxDir:
         """Put a text there in one step; whatever has its name, a link too, is replaced and not followed.
 
         Raises:
+            NotRegularError: a folder has its name, and cannot be replaced.
             OSError: nothing of it is left.
         """
         data = text.encode("utf-8", "replace")
-        temporary = self.at(f"{self._mark}tmp-{names.new_token(self._rng, TOKEN_CHARS)}")
-        fsops.create(temporary, data + _SEAL % zlib.crc32(data), sync=False, mode=fsops.FILE_MODE)
+        while True:
+            temporary = self.at(f"{self._mark}tmp-{self._tokens.for_texts()}")
+            try:
+                fsops.create(temporary, data + _SEAL % zlib.crc32(data), sync=False, at=self._at)
+                break
+            except FileExistsError:  # not ours: those of ours are deleted before a look begins
+                self._tokens.renew_for_texts()
         try:
-            fsops.replace(temporary, self.at(name), patience_s=fsops.GLANCE_S)
-        except OSError:
+            fsops.replace(temporary, self.at(name), patience_s=fsops.GLANCE_S, at=self._at)
+        except OSError as error:
             with contextlib.suppress(OSError):
-                fsops.unlink(temporary)
+                fsops.unlink(temporary, at=self._at)
+            if self._is_folder(name):
+                raise fsops.NotRegularError(errno.EISDIR, "a folder has this name", name) from error
             raise
 
     def forget(self, name: str) -> None:
         """Take a text away, if it is exactly as we wrote it."""
         with contextlib.suppress(OSError):
-            data = fsops.read(self.at(name), _TEXT_MAX_BYTES).data
+            data = fsops.read(self.at(name), _TEXT_MAX_BYTES, at=self._at).data
             size = len(_SEAL % 0)
             if data[-size:] == _SEAL % zlib.crc32(data[:-size]):
                 self.remove(name)

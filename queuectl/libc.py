@@ -1,7 +1,7 @@
 """The C library, for what Python has no function for: a rename that refuses to replace, and syncfs.
 
-Renames that never replace (promise P7) are renameat2 on Linux and renamex_np on macOS. What calls these is in `fsops`,
-which loads this module only where it is needed: ctypes takes 10 ms.
+Renames that never replace (promise P7) are renameat2 on Linux and renameatx_np on macOS. What calls these is in
+`fsops`, which loads this module only where it is needed: ctypes takes 10 ms.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-_AT_FDCWD = -100
+_AT_FDCWD = -100  # linux/fcntl.h
+_AT_FDCWD_MACOS = -2
 _RENAME_NOREPLACE = 1  # linux/fs.h
 _RENAME_EXCL = 4  # macOS sys/stdio.h
 
@@ -32,28 +33,39 @@ handle: Any = _load()
 """The C library through ctypes, or None where there is none."""
 
 
-def _find_no_replace() -> Callable[[bytes, bytes], int]:
+def _find_no_replace() -> Callable[..., int]:
     import ctypes
 
     text, integer, unsigned = ctypes.c_char_p, ctypes.c_int, ctypes.c_uint
     if sys.platform.startswith("linux") and hasattr(handle, "renameat2"):
         handle.renameat2.argtypes = (integer, text, integer, text, unsigned)
         renameat2: Callable[..., int] = handle.renameat2
-        return lambda source, target: renameat2(_AT_FDCWD, source, _AT_FDCWD, target, _RENAME_NOREPLACE)
-    if sys.platform == "darwin" and hasattr(handle, "renamex_np"):
-        handle.renamex_np.argtypes = (text, text, unsigned)
-        renamex_np: Callable[..., int] = handle.renamex_np
-        return lambda source, target: renamex_np(source, target, _RENAME_EXCL)
 
-    def unsupported(_source: bytes, _target: bytes) -> int:
+        def rename_on_linux(source: bytes, target: bytes, folder: int = _AT_FDCWD) -> int:
+            return renameat2(folder, source, folder, target, _RENAME_NOREPLACE)
+
+        return rename_on_linux
+    if sys.platform == "darwin" and hasattr(handle, "renameatx_np"):
+        handle.renameatx_np.argtypes = (integer, text, integer, text, unsigned)
+        renameatx_np: Callable[..., int] = handle.renameatx_np
+
+        def rename_on_macos(source: bytes, target: bytes, folder: int = _AT_FDCWD_MACOS) -> int:
+            return renameatx_np(folder, source, folder, target, _RENAME_EXCL)
+
+        return rename_on_macos
+
+    def unsupported(_source: bytes, _target: bytes, _folder: int = 0) -> int:
         ctypes.set_errno(errno.ENOSYS)
         return -1
 
     return unsupported
 
 
-rename_no_replace: Callable[[bytes, bytes], int] | None = None if os.name == "nt" else _find_no_replace()
-"""The system's rename that refuses to replace; None where plain rename already refuses (Windows)."""
+rename_no_replace: Callable[..., int] | None = None if os.name == "nt" else _find_no_replace()
+"""The system's rename that refuses to replace: from, to, and the handle of the folder that both names are in, if any.
+
+None where plain rename already refuses (Windows).
+"""
 
 
 def last_errno() -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import random
 from collections import deque
 from typing import NamedTuple
@@ -68,12 +69,15 @@ class Reception:
     ) -> None:
         self._spool = spool
         self._settings = settings
-        self._inbox = inbox
+        self._inbox = msgspec.structs.replace(inbox, path=path)
         self._path = path
         self._clock = clock
         self._rng = rng
         self._keys = Keys(trust.keys_path(spool, inbox)) if inbox.keys else None
-        self._box: InboxDir | None = None
+        self._folder: tuple[int, int] | None = None
+        """Which folder the last look was at, by device and inode."""
+        self._has_looked = False
+        self._strange: set[str] = set()
         self._owed = Owed(spool, inbox, clock=clock)
         self._producer = Producer(spool, settings, clock=clock, rng=rng)
         self._handover = Handover(spool, settings, inbox.owner, clock=clock, rng=rng, promise=self._promise)
@@ -104,8 +108,6 @@ class Reception:
     def step(self) -> list[str]:
         """One look, whatever comes of it; the names in pending/ of the jobs that were taken in."""
         try:
-            # Each time: when the pool started it may not have been there, and modes change.
-            trust.check_inbox(self._spool, self._inbox)
             if self._keys is not None:
                 trust.check_keys(self._spool, self._settings)
             published = self.look()
@@ -121,14 +123,41 @@ class Reception:
         return published
 
     def look(self) -> list[str]:
-        """As `step`. Raises OSError: the folder or the spool cannot be used now."""
-        if self._box is None:
-            self._box = InboxDir(self._path, self._spool.identity(self._rng), rng=self._rng)
-        box = self._box
+        """As `step`.
+
+        Raises:
+            UntrustedSpoolError, InvalidSettingsError: others can do more to the folder than the settings say.
+            OSError: the folder or the spool cannot be used now.
+        """
+        with self._opened() as box:
+            self._has_looked = True
+            return self._look(box)
+
+    def _opened(self) -> InboxDir:
+        """The folder, judged and opened anew: modes change, and between two looks a share can be unmounted."""
+        opened = trust.open_inbox(self._spool, self._inbox)
+        try:
+            identity = self._spool.identity(self._rng)
+            if self._folder not in (None, opened.identity):
+                what = "another folder is there now: it was renamed, made or mounted anew"
+                self.told.append(("warning", f"{self._path}: {what}; files are taken from this one"))
+            self._folder = opened.identity
+            return InboxDir(self._path, identity, rng=self._rng, tokens=self._handover.tokens, fd=opened.fd)
+        except BaseException:
+            if opened.fd >= 0:
+                os.close(opened.fd)
+            raise
+
+    def _look(self, box: InboxDir) -> list[str]:
         found = box.look()
         for name in found.unfinished:
             box.remove(name)
         published = self._handover.recover(box, found.claimed)
+        found.foreign.extend(self._handover.strange)
+        if new := sorted(set(self._handover.strange) - self._strange):
+            more = f" ({len(new) - 1} more)" if new[1:] else ""
+            self.told.append(("warning", f"{new[0]}{more} is left alone: its name says that this spool claimed it"))
+        self._strange = set(self._handover.strange)
         jobs = [*found.jobs, *self._heal(box, found)]
         for name in box.orphan_texts(found):
             box.forget(name)
@@ -142,9 +171,10 @@ class Reception:
 
     def finish(self) -> None:
         """The last receipts, when the pool has ended its jobs."""
-        if self._box is not None:
-            with contextlib.suppress(OSError):
-                self._owed.settle(self._box)
+        if self._has_looked:
+            with contextlib.suppress(OSError, UntrustedSpoolError, InvalidSettingsError), self._opened() as box:
+                self._owed.settle(box)
+                self._handover.tokens.settle()
 
     def show(self, *, every_s: float) -> None:
         """Publish the state where it tells something new, and every `every_s` in any case."""
@@ -386,7 +416,7 @@ class Reception:
         )
 
     def _words(self, error: OSError) -> str:
-        where = error.filename or self._path
+        where = os.path.join(self._path, error.filename) if error.filename else self._path
         if isinstance(error, FileNotFoundError) and where == self._path:
             return f"there is no folder {self._path}; make it, or take it out of {self._spool.settings_path}"
         return f"{error.strerror or error}: {where}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from queuectl import fsops, intake, job, names
+from queuectl import fsops, intake, job, names, trust
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import InvalidJobError
@@ -72,8 +72,7 @@ def _keep(
     while True:
         text = intake.reason_text(wanted, why, hint, now_at=clock.now(), version=_version(sig))
         try:
-            data = text.encode("utf-8", "replace")
-            fsops.create(spool.reason_path(wanted), data, sync=False, mode=spool.file_mode)
+            fsops.create(spool.reason_path(wanted), text.encode("utf-8", "replace"), sync=False)
         except FileExistsError:
             wanted = names.beside(name, f"-{names.new_token(rng)}", room=len(REASON_ENDING))
             continue
@@ -140,7 +139,8 @@ class RejectedFiles:
             content = fsops.read(self._spool.path(REJECTED, name), limit)
         except OSError:
             return False
-        if content.oversize:
+        owners = trust.owners(self._spool, self._settings)
+        if content.oversize or (owners is not None and content.owner not in owners):
             return False
         parsed = intake.parse(content.data, lines=names.is_batch(name))
         if isinstance(parsed, intake.Many):

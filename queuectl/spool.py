@@ -78,7 +78,6 @@ class SpoolDir:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = os.path.abspath(os.fspath(root))
-        self.file_mode = fsops.PRIVATE_MODE
         self._folders = {state: os.path.join(self.root, state) for state in (*STATES, REJECTED, LOGS)}
         self.machinery = os.path.join(self.root, MACHINERY)
         self.tmp_dir = os.path.join(self.machinery, "tmp")
@@ -178,7 +177,7 @@ class SpoolDir:
         return self.path(DLQ, name.removesuffix(".json") + ERROR_ENDING)
 
     def inbox_path(self, owner: str, kind: str) -> str:
-        """What the receiver of an inbox keeps: `json`, its state; `lock`, its lock."""
+        """What the receiver of an inbox keeps: `json`, its state; `lock`, its lock; `tokens`, of its claims."""
         return os.path.join(self.inbox_dir, f"{owner}.{kind}")
 
     def has_inbox_traces(self) -> bool:
@@ -306,17 +305,12 @@ class SpoolDir:
             raise DamagedRecordError(f"{path} is not a record of queuectl", path=path)
         return Stored(record.decode(content.data, path=path), content.data, content.sig)
 
-    def write_temporary(
-        self, hint: str, data: bytes, *, rng: random.Random, sync: bool, mode: int | None = None
-    ) -> str:
-        """Write an unfinished file in tmp/ under a name nobody has; return its path.
-
-        It gets the mode of files of jobs, `file_mode`, unless another is given.
-        """
+    def write_temporary(self, hint: str, data: bytes, *, rng: random.Random, sync: bool) -> str:
+        """Write an unfinished file in tmp/ under a name nobody has; return its path."""
         while True:
             path = self.tmp_path(f"{hint}.{os.getpid()}-{names.new_token(rng, 8)}")
             try:
-                fsops.create(path, data, sync=sync, mode=self.file_mode if mode is None else mode)
+                fsops.create(path, data, sync=sync)
             except FileExistsError:
                 continue
             return path
@@ -360,36 +354,27 @@ class SpoolDir:
 
     # ------------------------------------------------------------------------------------------------ settings
 
-    def use(self, settings: config.Settings) -> None:
-        """Write files of jobs from now on as these settings say."""
-        self.file_mode = fsops.GROUP_MODE if settings.group_access == config.READ else fsops.PRIVATE_MODE
-
     def settings(self) -> config.Settings:
-        """The settings of this spool, which are `use`d from now on.
+        """The settings of this spool.
 
         Raises:
             InvalidSettingsError: names the file, the key and what is allowed.
             SpoolUnavailableError: the file is there and cannot be read.
         """
         try:
-            found = config.load(self.settings_path)
+            return config.load(self.settings_path)
         except OSError as error:
             raise SpoolUnavailableError(
                 f"cannot read {self.settings_path}", path=self.settings_path, cause=str(error)
             ) from error
-        self.use(found)
-        return found
 
-    def write_board(self, name: str, text: str, *, has_texts: bool, rng: random.Random) -> None:
+    def write_board(self, name: str, text: str, *, rng: random.Random) -> None:
         """Put PAGE, FACTS or METRICS there in one step; a link or a read-only file in its place is replaced.
-
-        One that `has_texts` of jobs is as private as their files; others are for everybody.
 
         Raises:
             OSError: it cannot be written (full, read-only, a folder of that name); nothing is left behind.
         """
-        mode = None if has_texts else fsops.FILE_MODE
-        temporary = self.write_temporary(name, text.encode("utf-8", "replace"), rng=rng, sync=False, mode=mode)
+        temporary = self.write_temporary(name, text.encode("utf-8", "replace"), rng=rng, sync=False)
         try:
             fsops.replace(temporary, os.path.join(self.root, name), patience_s=fsops.GLANCE_S)
         except OSError:
@@ -398,9 +383,8 @@ class SpoolDir:
             raise
 
     def write_settings(self, text: str, *, rng: random.Random) -> None:
-        """Replace queuectl.toml by `text` in one step. It keeps its mode: its owner may have closed it to others."""
-        mode = fsops.mode_of(self.settings_path, otherwise=fsops.FILE_MODE)
-        temporary = self.write_temporary("settings", text.encode(), rng=rng, sync=True, mode=mode)
+        """Replace queuectl.toml by `text` in one step."""
+        temporary = self.write_temporary("settings", text.encode(), rng=rng, sync=True)
         fsops.replace(temporary, self.settings_path)
 
     def is_paused(self) -> bool:
@@ -413,8 +397,7 @@ class SpoolDir:
         if until_at is not None:
             text += f"{_UNTIL}{times.to_text(until_at)}\n"
         fsops.replace(
-            self.write_temporary("paused", text.encode("utf-8", "replace"), rng=rng, sync=False, mode=fsops.FILE_MODE),
-            self.paused_path,
+            self.write_temporary("paused", text.encode("utf-8", "replace"), rng=rng, sync=False), self.paused_path
         )
 
     def paused_until(self) -> float | None:

@@ -133,14 +133,21 @@ class _Os:
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
 
-    def open(self, path: str, flags: int, *rest: Any) -> int:
+    def open(self, path: str, flags: int, *rest: Any, dir_fd: int | None = None) -> int:
         """An open that makes a file is a change."""
-        kind = "create" if flags & os.O_CREAT and not os.path.lexists(path) else "open"
-        fd: int = self._plan.make(kind, os.open, (path, flags, *rest), {})
+        kind = "create" if flags & os.O_CREAT and not _is_there(path, dir_fd) else "open"
+        fd: int = self._plan.make(kind, os.open, (path, flags, *rest), {"dir_fd": dir_fd})
         return fd
 
     def _asking(self, kind: str, real: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *args, **options: self._plan.make(kind, real, args, options)
+
+
+def _is_there(path: str, dir_fd: int | None) -> bool:
+    with contextlib.suppress(OSError):
+        os.lstat(path, dir_fd=dir_fd)
+        return True
+    return False
 
 
 @contextlib.contextmanager
@@ -149,9 +156,9 @@ def injected(plan: Plan) -> Iterator[Plan]:
     rename = libc.rename_no_replace
     assert rename is not None, "POSIX only"
 
-    def asking_rename(source: bytes, target: bytes) -> int:
+    def asking_rename(source: bytes, target: bytes, *folder: int) -> int:
         try:
-            return int(plan.make("rename", rename, (source, target), {}))
+            return int(plan.make("rename", rename, (source, target, *folder), {}))
         except OSError as error:
             ctypes.set_errno(error.errno or errno.EIO)
             return -1

@@ -40,9 +40,10 @@ _DELETE = """\
                 box.sync()
         else:
             self._mark_spent(token)
+        self.tokens.done(token)
 """
 _WHY = "        self.put_text(target + _TEXT, _rejected_text(name, target, why, hint, _version(sig), now_at))\n"
-_REJECT = "            fsops.move(self.at(name), self.at(target), patience_s=fsops.GLANCE_S)\n"
+_REJECT = "            self._move(name, target)\n"
 
 BUGS = (
     Bug(
@@ -78,8 +79,8 @@ BUGS = (
     Bug(
         "moving replaces what is there",
         "fsops",
-        "    libc = _libc()\n    if libc.rename_no_replace(os.fsencode(source), os.fsencode(target)) == 0:\n        return\n",
-        "    os.rename(source, target)\n    return\n",
+        "    if libc.rename_no_replace(os.fsencode(source), os.fsencode(target), *folder) == 0:\n        return\n",
+        "    os.rename(source, target, src_dir_fd=at, dst_dir_fd=at)\n    return\n",
     ),
     Bug(
         "an append that the disk refuses does not put the old end back",
@@ -216,8 +217,8 @@ BUGS = (
     Bug(
         "a claimed file that is away leaves no mark of its turn",
         "handover",
-        "            self._mark_spent(token)\n        return",
-        "            pass\n        return",
+        "            self._mark_spent(token)\n        self.tokens",
+        "            pass\n        self.tokens",
     ),
     Bug(
         "an inbox rejects a file before it has written why",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from queuectl import fsops
 from queuectl.handover import BY, Handover
-from queuectl.inboxdir import TOKEN_CHARS, InboxDir
+from queuectl.inboxdir import InboxDir
 from queuectl.spool import SpoolDir
+from queuectl.tokens import TOKEN_CHARS, Tokens
 from tests.helpers import Desk, FakeClock, names_in, write_drop
 
 JOB = b'{"command": "true"}'
@@ -24,8 +26,9 @@ class Hands:
         self.spool = spool
         folder.mkdir()
         self.folder = folder
-        self.box = InboxDir(str(folder), spool.identity(self.desk.rng), rng=self.desk.rng)
         self.handover = Handover(spool, self.desk.settings, "anna", clock=FakeClock(), rng=self.desk.rng)
+        self.tokens = self.handover.tokens
+        self.box = InboxDir(str(folder), spool.identity(self.desk.rng), rng=self.desk.rng, tokens=self.tokens)
 
     def send(self, name: str, data: bytes = JOB) -> fsops.Content:
         """A file in the inbox, as it is read."""
@@ -47,9 +50,11 @@ class Hands:
 
 
 @pytest.fixture
-def hands(spool: SpoolDir, tmp_path: Path) -> Hands:
+def hands(spool: SpoolDir, tmp_path: Path) -> Iterator[Hands]:
     """An empty inbox."""
-    return Hands(spool, tmp_path / "inbox")
+    made = Hands(spool, tmp_path / "inbox")
+    yield made
+    made.box.close()
 
 
 def test_a_file_becomes_a_job_and_leaves_nothing(hands: Hands) -> None:
@@ -72,7 +77,7 @@ def test_a_file_that_changes_while_it_is_taken_stays(hands: Hands) -> None:
 def test_a_claimed_file_gets_its_name_back_or_one_like_it(hands: Hands) -> None:
     """P7: what a kill left claimed goes back, and replaces nothing that has come since."""
     hands.send("job.json")
-    claimed = hands.box.claim("job.json", "a" * TOKEN_CHARS)
+    claimed = hands.box.claim("job.json", hands.tokens.take())
     (hands.folder / "job.json").write_bytes(b"new")
     assert hands.recover() == []
     names = sorted(path.name for path in hands.folder.iterdir())
@@ -93,9 +98,33 @@ def test_a_claimed_file_that_comes_back_with_its_share_is_not_run_again(hands: H
     assert list(hands.folder.iterdir()) == [] and hands.leftovers() == []
 
 
+def test_a_name_that_a_producer_copied_from_a_claim_is_left_alone(hands: Hands) -> None:
+    """P10, P11: a name proves nothing; a token counts only while this spool has it in use."""
+    claimed = hands.send("job.json") and hands.box.claim("job.json", hands.tokens.take())
+    assert hands.recover() == [] and [path.name for path in hands.folder.iterdir()] == ["job.json"]
+    mark = claimed.split("-")[1]
+    copies = [claimed, f".queuectl-{mark}-{'a' * TOKEN_CHARS}-evil.json"]
+    for name in copies:
+        (hands.folder / name).write_bytes(JOB)
+    assert hands.recover() == [] and sorted(hands.handover.strange) == sorted(copies)
+    assert sorted(path.name for path in hands.folder.iterdir()) == sorted([*copies, "job.json"])
+
+
+def test_a_token_is_on_disk_before_a_file_has_it_and_only_its_user_can_read_it(hands: Hands) -> None:
+    """P10: another process, started later, knows the claim; a receiver that ends forgets what it has not used."""
+    token = hands.tokens.take()
+    path = Path(hands.spool.inbox_path("anna", "tokens"))
+    assert token in path.read_text().split()
+    assert os.name == "nt" or path.stat().st_mode & 0o777 == 0o600
+    later = Tokens(hands.spool, "anna", rng=hands.desk.rng, sync=True)
+    assert later.is_ours(token) and not later.is_ours("a" * TOKEN_CHARS)
+    hands.tokens.settle()
+    assert path.read_text().split() == [token]
+
+
 def test_a_file_claimed_by_another_spool_is_left_alone(hands: Hands) -> None:
     """Two spools may share an inbox: each sees its own claims only."""
-    other = InboxDir(str(hands.folder), "zzzzzz", rng=hands.desk.rng)
+    other = InboxDir(str(hands.folder), "zzzzzz", rng=hands.desk.rng, tokens=hands.tokens)
     hands.send("job.json")
     claimed = other.claim("job.json", "a" * TOKEN_CHARS)
     assert hands.recover() == [] and (hands.folder / claimed).exists()

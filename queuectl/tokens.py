@@ -1,0 +1,93 @@
+"""The tokens in the names that a receiver gives to files of an inbox, on disk before they are used (promise P10).
+
+Whoever writes to an inbox sees these names and can make more like them. So a name proves nothing: a claimed file is
+this spool's only if its token is noted in `.queuectl/inboxes/OWNER.tokens`, which nobody but the workers' user can
+read or write. Some tokens are noted at once, because each note costs a sync.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+
+from queuectl import fsops, names
+from queuectl.spool import SpoolDir
+
+TOKEN_CHARS = 12
+_AT_ONCE = 32
+# Tokens of earlier processes that are kept: a share that was away may bring their files back.
+_KEPT_MOST = 2000
+_MAX_BYTES = 1024 * 1024
+
+
+class Tokens:
+    """The tokens of one inbox, for the one process that receives from it."""
+
+    def __init__(self, spool: SpoolDir, owner: str, *, rng: random.Random, sync: bool) -> None:
+        self._spool = spool
+        self._path = spool.inbox_path(owner, "tokens")
+        self._rng = rng
+        self._sync = sync
+        self._open: dict[str, None] | None = None
+        """Tokens that files in the inbox may have, oldest first; None until the note is read."""
+        self._fresh: list[str] = []
+        self._text = ""
+
+    def take(self) -> str:
+        """Return a token that is on disk. Raises OSError."""
+        in_use = self._in_use()
+        if not self._fresh:
+            made = [names.new_token(self._rng, TOKEN_CHARS) for _ in range(_AT_ONCE)]
+            self._write([*in_use, *made])
+            self._fresh = made
+        token = self._fresh.pop()
+        in_use[token] = None
+        return token
+
+    def for_texts(self) -> str:
+        """Return the token for texts that are being written: one after the other, so one is enough. Raises OSError."""
+        if not self._text:
+            self._text = self.take()
+        return self._text
+
+    def renew_for_texts(self) -> None:
+        """Take another token for texts: somebody has made a file of that name."""
+        self.done(self._text)
+        self._text = ""
+
+    def done(self, token: str) -> None:
+        """Forget a token: no file of this spool has it any more."""
+        self._in_use().pop(token, None)
+
+    def is_ours(self, token: str) -> bool:
+        """Return True if this spool has given that token to a file, and is not done with it."""
+        return token in self._in_use()
+
+    def settle(self) -> None:
+        """Forget the tokens that were noted and not used, when the receiver ends. Raises OSError."""
+        if self._fresh:
+            self._fresh = []
+            self._write([*self._in_use()])
+
+    def _in_use(self) -> dict[str, None]:
+        if self._open is None:
+            found: list[str] = []
+            with contextlib.suppress(FileNotFoundError):
+                found = fsops.read(self._path, _MAX_BYTES).data.decode("ascii", "replace").split()
+            self._open = dict.fromkeys(found[-_KEPT_MOST:])
+        return self._open
+
+    def _write(self, tokens: list[str]) -> None:
+        folder = os.path.dirname(self._path)
+        fsops.make_folder(folder)
+        temporary = self._spool.tmp_path(f"tokens.{os.getpid()}-{names.new_token(self._rng, 8)}")
+        data = "".join(f"{each}\n" for each in tokens).encode()
+        fsops.create(temporary, data, sync=self._sync, mode=fsops.PRIVATE_MODE)
+        try:
+            fsops.replace(temporary, self._path, patience_s=fsops.GLANCE_S)
+        except OSError:
+            fsops.unlink(temporary)
+            raise
+        if self._sync:
+            fsops.sync_folder(folder)
