@@ -68,6 +68,8 @@ class Job(NamedTuple):
     """What went wrong last, in words, or ""."""
     spec: dict[str, Any]
     history: list[dict[str, Any]]
+    meta: dict[str, Any]
+    """The producer's own data, as it was given; {} where there is none."""
 
 
 class Counts(NamedTuple):
@@ -136,6 +138,7 @@ class Spool:
         retry_exit_codes: Sequence[int] | None = None,
         output_max: int | str | None = None,
         minimal_env: bool | None = None,
+        meta: Mapping[str, Any] | None = None,
     ) -> str:
         """Put one job into the spool and return its id; see the job's schema for what each argument means.
 
@@ -163,6 +166,7 @@ class Spool:
             "retry_exit_codes": None if retry_exit_codes is None else list(retry_exit_codes),
             "output_max": output_max,
             "minimal_env": minimal_env,
+            "meta": None if meta is None else dict(meta),
         }
         return self.enqueue_many([{key: value for key, value in given.items() if value is not None}])[0]
 
@@ -535,6 +539,7 @@ def _job(item: record.Record, state: str, path: str, document: dict[str, Any], h
         error=standing.error,
         spec=spec,
         history=history,
+        meta=dict(meta) if isinstance(meta := spec.get("meta"), dict) else {},
     )
 
 

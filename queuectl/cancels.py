@@ -37,7 +37,9 @@ def put(spool: SpoolDir, request: Request) -> None:
     """Ask; asking again changes nothing. Raises OSError."""
     body = {"by": request.by, "reason": request.reason[:_REASON_CHARS]}
     with contextlib.suppress(FileExistsError):
-        fsops.create(_path(spool, request.job_id, request.attempt), json.dumps(body).encode(), sync=False)
+        fsops.create(
+            _path(spool, request.job_id, request.attempt), json.dumps(body).encode(), sync=False, mode=fsops.FILE_MODE
+        )
 
 
 def find(spool: SpoolDir, job_id: str, attempt: int) -> Request | None:

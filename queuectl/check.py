@@ -95,6 +95,8 @@ def run(
     around.error_texts()
     around.foreign()
     around.logs(looked.knows)
+    if not names_only:
+        around.open_files()
     return Checked(findings.found, looked.counts, looked.skipped)
 
 

@@ -30,7 +30,7 @@ from queuectl import batch, errortext, fsops, intake, job, names, record, reject
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError, InvalidJobError
-from queuectl.lease import is_alive
+from queuectl.lease import is_alive, outlives
 from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
 from queuectl.settle import Claimed, Settlements, Stripes
 from queuectl.spool import Located, SpoolDir, name_for, record_name
@@ -48,7 +48,8 @@ class Declined(NamedTuple):
     `name` is its new name, `due_at` when), arriving (not whole yet: `sig` tells this version from the next, `text`
     what is wrong), open (whole, and its writer is at it), unreadable (tried again later, never refused), foreign (left
     alone), rejected (`text` says why), dead (moved to dlq/), split (`made` jobs came of it), mended (its torn end was
-    repaired in place), paused and returned (by the worker: not now), held (by a person).
+    repaired in place), paused and returned (by the worker: not now), held (by a person), alive (something of its last
+    run still runs: `text` says what).
     """
 
     why: str
@@ -266,8 +267,7 @@ class Claims(Settlements):
         if last is not None and last.event == "started":
             # Dragged out of running/ by hand. Alive: never twice at once (P3). Dead: that run counts.
             if is_alive(self._spool, last.lease):
-                self._put_back(here, name)
-                return Declined("busy")
+                return self._still_alive(here, name, standing)
             return self._abandon(here, item, data, standing)
         if standing.ended_to in (DONE, DLQ):
             events.append(record.event("requeued", now_at, by="move"))
@@ -276,6 +276,8 @@ class Claims(Settlements):
             wanted = name_for(item, standing, now_at)
             new_name = self._spool.move(here, PENDING, wanted, self._rng)
             return Declined("later", new_name, due_at=standing.due_at)
+        if standing.starts and outlives(self._spool, item, mine=lease):
+            return self._still_alive(here, name, standing)
         attempt = standing.starts + 1
         events.append(record.event("started", now_at, attempt=attempt, worker=self._worker, lease=lease))
         offset, text = record.append(len(data), events, empty=not item.history)
@@ -283,6 +285,14 @@ class Claims(Settlements):
         if len(events) > 1:
             errortext.forget(self._spool, here.name)
         return Claimed(item, data[:offset] + text, attempt=attempt, failures=standing.failures, lease=lease)
+
+    def _still_alive(self, here: Located, name: str, standing: record.Standing) -> Declined:
+        """Put a job back whose last run has left something that holds its lease: two runs never overlap (P3)."""
+        self._put_back(here, name)
+        last, start = standing.last, standing.last_start
+        left = ", ".join(map(str, last.left)) if last is not None and last.left else ""
+        what = f"a process that its last run left ({left})" if left else "something of its last run"
+        return Declined("alive", name, f"{what} still holds the lease {start.lease if start is not None else ''}")
 
     def _abandon(self, here: Located, item: record.Record, data: bytes, standing: record.Standing) -> Declined:
         claimed = Claimed(item, data, attempt=standing.starts, failures=standing.failures, lease="")
@@ -400,6 +410,7 @@ class Claims(Settlements):
         standing = record.standing(item)
         waits = (
             (standing.last is not None and standing.last.event == "started")  # judged as a record, next time
+            or (standing.starts and outlives(self._spool, item, mine=lease))  # as well
             or (standing.ended_to not in (DONE, DLQ) and not record.is_due(standing.due_at, standing.delay_s, now_at))
             or item.priority < priority
         )
@@ -415,7 +426,7 @@ class Claims(Settlements):
         is_new = standing.last is not None and standing.last.event == "enqueued"  # of others the history says a run
         if not waits and final.path == here.path and is_new and self._start_first:
             copy = self._spool.start_path(item.id, lease)
-            fsops.create(copy, data, sync=False)
+            fsops.create(copy, data, sync=False, mode=self._spool.file_mode)
             return Claimed(item, data, attempt=1, failures=0, lease=lease, copy=copy)
         temporary = self._spool.write_temporary(spec["id"], data, rng=self._rng, sync=self._sync_accepted)
         try:

@@ -27,6 +27,8 @@ DURABILITIES = ("queue", "full", "off")
 SHELLS = ("auto", "sh", "bash", "zsh", "cmd", "powershell", "pwsh")
 FULL, COUNTS, OFF = "full", "counts", "off"
 DASHBOARDS = (FULL, COUNTS, OFF)
+NONE, READ = "none", "read"
+GROUP_ACCESS = (NONE, READ)
 
 
 class Setting(NamedTuple):
@@ -208,6 +210,13 @@ SETTINGS: tuple[Setting, ...] = (
         "How long dead jobs and their logs are kept.",
     ),
     Setting(
+        "group_access",
+        NONE,
+        "one of " + ", ".join(GROUP_ACCESS),
+        _one_of(*GROUP_ACCESS),
+        "Who else may read new job files and logs: none = only the workers' user; read = the files' group (POSIX).",
+    ),
+    Setting(
         "dashboard",
         FULL,
         "one of " + ", ".join(DASHBOARDS),
@@ -287,6 +296,7 @@ class Settings(NamedTuple):
     durability: str
     keep_done: float | None
     keep_dlq: float | None
+    group_access: str
     dashboard: str
     metrics: bool
     run_files_of_others: bool

@@ -155,7 +155,8 @@ class Dashboard:
         trouble: OSError | None = None
         for name in self._files:
             try:
-                self._spool.write_board(name, _text(name, found, advice), rng=self._rng)
+                has_texts = self._is_full and name != METRICS
+                self._spool.write_board(name, _text(name, found, advice), has_texts=has_texts, rng=self._rng)
             except OSError as error:
                 trouble = trouble or error
         if trouble is not None:

@@ -26,17 +26,16 @@ _PACE_SHARE = 0.2
 SHARE_AFTER_S = 0.02
 # With a job that has run for this long known of, nothing stays at its worker.
 LONG_S = 0.05
-# A busy name is suggested again after 20 ms, then 40, 80 ... up to this.
-_BUSY_LONGEST_S = 1.0
-# One whose writer has it open after 2 ms, as most writers close at once, then 4, 8 ... up to this.
-_OPEN_LONGEST_S = 0.05
+# When a name is suggested again, by why it could not be claimed: after twice the first, then 4 times, 8 ... up to the
+# last. A writer that has its file open mostly closes it at once; what a run has left mostly lasts.
+_AGAIN_S = {"busy": (0.01, 1.0), "open": (0.001, 0.05), "alive": (0.05, 2.0)}
 
 
 class Dispatch:
     """The names of one pool on their way to its workers and back.
 
     `tell(kind, text)` is called for what a person should know: kinds `foreign`, `unreadable`, `rejected`, `mended`,
-    `dead`, `batch`.
+    `dead`, `batch`, `alive`.
     """
 
     def __init__(
@@ -184,6 +183,7 @@ class Dispatch:
         self._feeder.forget(name)
         self._arrivals.drop(name)
         self._busy_tries.pop(name, None)
+        self._told.discard(name)
         if counts and self._jobs_left is not None:
             self._jobs_left -= 1
 
@@ -203,11 +203,13 @@ class Dispatch:
         why = declined.why
         if why in ("paused", "returned"):
             self._feeder.put_first(name)
-        elif why in ("busy", "open"):
+        elif why in _AGAIN_S:
             tries = self._busy_tries[name] = self._busy_tries.get(name, 0) + 1
-            first_s, longest_s = (0.01, _BUSY_LONGEST_S) if why == "busy" else (0.001, _OPEN_LONGEST_S)
+            first_s, longest_s = _AGAIN_S[why]
             wait_s = min(first_s * 2 ** min(tries, 8), longest_s)
             heapq.heappush(self._again, (self._clock.monotonic() + wait_s, name))
+            if why == "alive":
+                self._tell_once("alive", name, f"{name} waits: {declined.text}")
         elif why in ("arriving", "unreadable"):
             self._feeder.skip(name)
             self._arrivals.add(name, declined)

@@ -31,6 +31,8 @@ class Editing:
         self._spool = spool
         self._rng = rng
         self._now_at = now_at
+        self.warnings: list[str] = []
+        """What was put back with a key that is ignored, and was not there before."""
 
     def draft(self, job_id: str) -> Draft:
         """What can be edited of a job.
@@ -59,9 +61,12 @@ class Editing:
             InvalidJobError: what is wrong in it, and where.
             QueuectlError: the job has changed since it was read: it runs, or somebody else edited it.
         """
-        spec = self._checked(draft, text)
-        old = json.loads(draft.stored.data)
-        data = record.frame(spec, old["history"])
+        spec, warnings = self._checked(draft, text)
+        history = json.loads(draft.stored.data)["history"]
+        known = {event.get("text") for event in history if event.get("event") == "warning"}
+        self.warnings = [text for text in warnings if text not in known]
+        history += [record.event("warning", self._now_at, text=text) for text in self.warnings]
+        data = record.frame(spec, history)
         item = record.decode(data)
         folder = self._spool.folder
         with self._spool.held(item.id):
@@ -81,7 +86,7 @@ class Editing:
                 name = folder.move(draft.where, PENDING, wanted, self._rng)
             return self._spool.load(draft.where.state, name)
 
-    def _checked(self, draft: Draft, text: str) -> dict[str, Any]:
+    def _checked(self, draft: Draft, text: str) -> tuple[dict[str, Any], list[str]]:
         parsed = intake.parse(text.encode(), lines=False)
         if isinstance(parsed, intake.Incomplete | intake.Refused):
             raise InvalidJobError(parsed.why)
@@ -96,4 +101,4 @@ class Editing:
             )
         run_at = {key: document.pop(key) for key in ("run_at",) if key in document}
         taken = intake.accept(document, defaults=self._spool.settings.retry_defaults, now_at=self._now_at)
-        return {**taken.spec, **run_at}
+        return {**taken.spec, **run_at}, taken.warnings

@@ -40,10 +40,14 @@ class CannotStartError(Exception):
 
 
 class Ended(NamedTuple):
-    """How a command ended: its exit code (128 + n for signal n on POSIX) and what that means, where it means more."""
+    """How a command ended: its exit code (128 + n for signal n on POSIX) and what that means, where it means more.
+
+    `is_shutdown`: as commands end that a system ends when it stops (SIGTERM, SIGHUP, SIGINT, a console that closes).
+    """
 
     exit_code: int
     reason: str
+    is_shutdown: bool = False
 
 
 class Spec(NamedTuple):

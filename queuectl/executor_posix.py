@@ -28,6 +28,8 @@ _RESET_SIGNALS = [
     for name in ("SIGPIPE", "SIGXFSZ", "SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD")
     if hasattr(signal, name)
 ]
+# As a command ends that a system ends when it stops: by such a signal, or, a shell whose command did, with 128 + n.
+_SHUTDOWN_CODES = frozenset(128 + number for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT))
 # In thousandths of the memory (proc(5)).
 _OOM_SCORE_ADJ = 300
 # Handles that a process has at its start have low numbers.
@@ -140,9 +142,9 @@ class PosixExecutor:
             return None
         code = os.waitstatus_to_exitcode(status)
         if code >= 0:
-            return Ended(code, "command not found" if code == EXIT_NOT_FOUND else "")
+            return Ended(code, "command not found" if code == EXIT_NOT_FOUND else "", code in _SHUTDOWN_CODES)
         with contextlib.suppress(ValueError):
-            return Ended(128 - code, f"ended by {signal.Signals(-code).name}")
+            return Ended(128 - code, f"ended by {signal.Signals(-code).name}", 128 - code in _SHUTDOWN_CODES)
         return Ended(128 - code, f"ended by signal {-code}")
 
     def terminate(self, grace_s: float) -> Ended:

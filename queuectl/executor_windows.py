@@ -56,8 +56,9 @@ _TROUBLE_ERRORS = (4, 8, 14, 1359, 1450, 1451, 1452, 1453, 1454, 1455, 1816)
 
 # The exit code of what is killed, as by Popen.kill and taskkill.
 _EXIT_KILLED = 1
+_INTERRUPTED = 0xC000013A  # also by Ctrl-Break, and by a console that closes
 _REASONS = {
-    0xC000013A: "interrupted by Ctrl-C",
+    _INTERRUPTED: "interrupted by Ctrl-C",
     0xC0000005: "crashed: access violation",
     0xC00000FD: "crashed: stack overflow",
     0xC0000409: "crashed: aborted itself",
@@ -323,7 +324,7 @@ class WindowsExecutor:
         _kernel32.CloseHandle(self._process)
         _kernel32.CloseHandle(self._job)
         self._process = self._job = self._pid = 0
-        return Ended(code.value, _reason(code.value))
+        return Ended(code.value, _reason(code.value), code.value == _INTERRUPTED)
 
 
 def _bounded(timeout_s: float | None) -> float:

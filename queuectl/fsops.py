@@ -29,10 +29,13 @@ from typing import Any, NamedTuple, TypeVar
 
 CAN_UNLINK_OPEN_FILES = os.name != "nt"
 
-# Ours to write, everybody's to read; what the umask takes away is taken away. Never writable by others (P10).
+# What holds a text of a job (records, logs) is its owner's alone, whatever the umask: `env` may name secrets. The
+# settings can open it to a group. Never writable by others (P10). On Windows the folder's access list decides.
+PRIVATE_MODE = 0o600
+GROUP_MODE = 0o640
+# What holds none is everybody's to read; the umask may take that away.
 FILE_MODE = 0o644
 FOLDER_MODE = 0o755
-PRIVATE_MODE = 0o600
 
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0)
 # No link is followed, no FIFO and no terminal is waited for: what it is, is checked on the handle.
@@ -345,11 +348,29 @@ def changes(folder: str, ending: str, *, at_most: int) -> list[tuple[int, str]]:
     return found
 
 
+def open_to_others(folder: str, bits: int) -> list[str]:
+    """The names of regular files in a folder whose mode has one of `bits`, sorted; a stat a file. None on Windows."""
+    if sys.platform == "win32":
+        return []
+    found = []
+    with os.scandir(folder) as listed:
+        for each in listed:
+            try:
+                mode = each.stat(follow_symlinks=False).st_mode
+            except FileNotFoundError:
+                continue  # it moved on
+            if stat.S_ISREG(mode) and mode & bits:
+                found.append(each.name)
+    return sorted(found)
+
+
 # ---------------------------------------------------------------------------------------------------------- writing
 
 
-def create(path: str, data: bytes, *, sync: bool, mode: int = FILE_MODE, at: int | None = None) -> None:
+def create(path: str, data: bytes, *, sync: bool, mode: int = PRIVATE_MODE, at: int | None = None) -> None:
     """Make a new file with this content, forced to disk where `sync`. On an error nothing is left behind.
+
+    `mode` is PRIVATE_MODE, GROUP_MODE (both whatever the umask) or FILE_MODE.
 
     Raises:
         FileExistsError: the name is taken; the file there is not touched.
@@ -357,6 +378,7 @@ def create(path: str, data: bytes, *, sync: bool, mode: int = FILE_MODE, at: int
     fd = _patiently(functools.partial(os.open, dir_fd=at), path, _WRITE | os.O_CREAT | os.O_EXCL, mode)
     try:
         try:
+            _open_to_group(fd, mode)
             _write_all(fd, data)
             if sync:
                 # A failed fsync is never tried again on the same file: the kernel may have dropped the pages.
@@ -486,9 +508,29 @@ def open_folder_in(name: str, *, at: int | None, to_list: bool) -> int:
     return os.open(name, flags, dir_fd=at)
 
 
-def open_output(path: str) -> int:
-    """Open a new, empty file for a command to print to; every write goes to its end."""
-    return _patiently(os.open, path, _READ_WRITE | os.O_CREAT | os.O_TRUNC | os.O_APPEND, FILE_MODE)
+def open_output(path: str, *, mode: int = PRIVATE_MODE) -> int:
+    """Open a new, empty file for a command to print to; every write goes to its end. `mode` as in `create`."""
+    fd: int = _patiently(os.open, path, _READ_WRITE | os.O_CREAT | os.O_TRUNC | os.O_APPEND, mode)
+    try:
+        _open_to_group(fd, mode)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _open_to_group(fd: int, mode: int) -> None:
+    """Give a new file the mode that the umask may have cut: a call only where the settings open files to a group."""
+    if sys.platform != "win32" and mode == GROUP_MODE:
+        os.fchmod(fd, mode)
+
+
+def mode_of(path: str, *, otherwise: int) -> int:
+    """The permissions of the file at `path`, or `otherwise` where there is none."""
+    try:
+        return stat.S_IMODE(os.lstat(path).st_mode)
+    except OSError:
+        return otherwise
 
 
 # ----------------------------------------------------------------------------------------------------------- moving
@@ -599,6 +641,15 @@ def make_folder(path: str) -> None:
 def open_lock_file(path: str) -> int:
     """Open a lock file for locking, making it if it is missing."""
     return _patiently(os.open, path, _READ_WRITE | os.O_CREAT | _NOFOLLOW, PRIVATE_MODE)
+
+
+def mark_lock_file(path: str, data: bytes) -> None:
+    """Write into a lock file that somebody else holds (POSIX: its lock is no lock on its bytes)."""
+    fd = open_lock_file(path)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
 
 
 def is_same_file(fd: int, path: str) -> bool:

@@ -235,7 +235,8 @@ class InboxDir:
         while True:
             temporary = self.at(f"{self._mark}tmp-{self._tokens.for_texts()}")
             try:
-                fsops.create(temporary, data + _SEAL % zlib.crc32(data), sync=False, at=self._at)
+                sealed = data + _SEAL % zlib.crc32(data)
+                fsops.create(temporary, sealed, sync=False, mode=fsops.FILE_MODE, at=self._at)
                 break
             except FileExistsError:  # not ours: those of ours are deleted before a look begins
                 self._tokens.renew_for_texts()

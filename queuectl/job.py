@@ -30,12 +30,14 @@ OWNER_MAX_CHARS = names.OWNER_MAX_CHARS
 # Keys that are compared with the known ones for a warning: a file of nothing but strange keys must not take seconds.
 _WARN_AT_MOST = 50
 _WARN_CHARS = 40
+# Of the other keys that are ignored, so many are named.
+_NAMED_AT_MOST = 5
 
 Duration = float | str
 
 
 class JobSpec(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """The keys that a producer may give. Only `command` is required; other keys are kept and not obeyed."""
+    """The keys that a producer may give. Only `command` is required; other keys are kept and ignored."""
 
     command: Annotated[
         Annotated[str, Meta(min_length=1)] | Annotated[list[str], Meta(min_length=1)],
@@ -113,6 +115,10 @@ class JobSpec(msgspec.Struct, kw_only=True, omit_defaults=True):
         bool,
         Meta(description="Whether the command sees only what every program needs of the worker's variables, and env."),
     ] = False
+    meta: Annotated[
+        dict[str, Any] | None,
+        Meta(description="Data of your own: kept and shown.", examples=[{"customer": 4711}]),
+    ] = None
 
 
 class RetryDefaults(NamedTuple):
@@ -134,11 +140,36 @@ class Normalised(NamedTuple):
 
 
 KNOWN_KEYS = tuple(field.encode_name for field in msgspec.structs.fields(JobSpec))
-# Keys that other queues' files carry. They are kept, never obeyed, and not worth a warning.
+_KNOWN = frozenset(KNOWN_KEYS)
+# Keys of other queues' files, notes, and what an inbox adds. They are kept, ignored, and not worth a warning.
 _IGNORED_KEYS = frozenset(
     """state status attempts attempt created_at updated_at started_at finished_at completed_at next_run_at last_error
-    error exit_code worker worker_id locked_by result name description comment notes version $schema""".split()  # noqa: SIM905 (a list is 24 lines)
+    error exit_code worker worker_id locked_by result name description comment note notes version $schema template
+    params signed_by""".split()  # noqa: SIM905 (a list is 24 lines)
 )
+
+
+# What other queues and tools call a key.
+_SYNONYMS = {
+    "max_retries": "retries retry attempts_max max_attempts tries max_tries retry_limit retry_count",
+    "command": "cmd run exec script shell argv args program",
+    "cwd": "dir directory folder workdir working_dir working_directory chdir",
+    "env": "environment envs environ variables vars",
+    "tags": "labels label keywords",
+    "run_at": "at when start_at schedule_at scheduled_at scheduled_for not_before eta execute_at",
+    "priority": "prio importance weight rank",
+    "delay": "wait countdown defer start_in",
+    "timeout": "time_limit max_runtime max_duration ttl deadline max_time",
+    "backoff_base": "backoff backoff_factor retry_backoff",
+    "backoff_max": "max_backoff backoff_limit retry_delay_max",
+    "no_retry_exit_codes": "no_retry no_retry_on stop_codes fatal_exit_codes",
+    "retry_exit_codes": "retry_on retry_codes",
+    "output_max": "max_output output_limit log_max",
+    "owner": "user username author",
+    "id": "job_id jobid uuid key",
+    "meta": "metadata data extra extras custom info payload",
+}
+_MEANT = {synonym.replace("_", ""): known for known, words in _SYNONYMS.items() for synonym in words.split()}
 
 
 def normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: float) -> Normalised:
@@ -186,18 +217,16 @@ def normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: f
         out["priority"] = spec.priority
     if spec.run_at is not None:
         out["run_at"] = times.to_text(times.from_text(spec.run_at))
-    for key in ("cwd", "env", "tags", "no_retry_exit_codes", "retry_exit_codes", "owner"):
+    for key in ("cwd", "env", "tags", "no_retry_exit_codes", "retry_exit_codes", "owner", "meta"):
         if (value := getattr(spec, key)) is not None:
             out[key] = value
     if spec.minimal_env:
         out["minimal_env"] = True
     if output_max is not None:
         out["output_max"] = output_max
-    unknown = {
-        key: value for key, value in document.items() if key not in KNOWN_KEYS and key not in ("format", "history")
-    }
+    unknown = {key: value for key, value in document.items() if key not in _KNOWN and key not in ("format", "history")}
     out.update(unknown)
-    return Normalised(out, due_at, delay_s, [text for key in _first_keys(unknown) if (text := _near_miss(key))])
+    return Normalised(out, due_at, delay_s, _warnings(unknown) if unknown else [])
 
 
 def why_bad_owner(owner: str) -> str:
@@ -307,19 +336,37 @@ def _tidy(number: float) -> float | int:
     return int(number) if number == int(number) else number
 
 
-def _near_miss(key: str) -> str:
-    """A warning where an unknown key looks like a known one written wrong, or ""."""
-    if key in _IGNORED_KEYS:
-        return ""
+def _warnings(unknown: Mapping[str, Any]) -> list[str]:
+    """What to say of keys that are ignored: one text for each that looks like a known one, one for all others."""
+    found: list[str] = []
+    others: list[str] = []
+    for number, key in enumerate(unknown):
+        if key in _IGNORED_KEYS or key[:2].lower() == "x-":
+            continue
+        meant = _meant(key) if number < _WARN_AT_MOST and len(key) <= _WARN_CHARS else ""
+        if meant:
+            found.append(f"the key {key!r} is ignored; did you mean {meant!r}?")
+        else:
+            others.append(key)
+    if others:
+        named = ", ".join(repr(key[:_WARN_CHARS]) for key in others[:_NAMED_AT_MOST])
+        more = f" and {len(others) - _NAMED_AT_MOST} more" if len(others) > _NAMED_AT_MOST else ""
+        keys = "the key" if len(others) == 1 else "the keys"
+        are = "is" if len(others) == 1 else "are"
+        found.append(f'{keys} {named}{more} {are} unknown and ignored; put data of your own into "meta"')
+    return found
 
-    def fold(text: str) -> str:
-        return text.lower().replace("-", "").replace("_", "").replace(" ", "")
 
+def _meant(key: str) -> str:
+    """Return the known key that an unknown one looks like, or ""."""
+    folded = "".join(letter for letter in key.lower() if letter not in "-_ ")
     for known in KNOWN_KEYS:
-        if fold(known) == fold(key):
-            return f"the key {key!r} is not obeyed; did you mean {known!r}?"
-    near = difflib.get_close_matches(key.lower(), KNOWN_KEYS, n=1, cutoff=0.8)
-    return f"the key {key!r} is not obeyed; did you mean {near[0]!r}?" if near else ""
+        if known.replace("_", "") == folded:
+            return known
+    if folded in _MEANT:
+        return _MEANT[folded]
+    near = difflib.get_close_matches(key.lower(), KNOWN_KEYS, n=1, cutoff=0.75)
+    return near[0] if near else ""
 
 
 def schema() -> dict[str, Any]:

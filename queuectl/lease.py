@@ -4,12 +4,23 @@ On POSIX the command inherits the lock, so the lease is held for as long as anyt
 worker was killed. After each job the file is closed and locked again through a new handle: if a process that the
 command left behind still holds it, that lease is left to it and the worker goes on with the next number, because
 otherwise the worker's next job would look alive for as long as that process.
+
+A name is used again only after a run that succeeded and left nothing, so a held lease tells of the run that names it
+(promise P3): `outlives`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import sys
+
+from queuectl import fsops, lifecycle
 from queuectl.locks import NamedLock, is_held
+from queuectl.record import Record
 from queuectl.spool import SpoolDir
+
+# Written into a lease that is left to a process, so that nobody takes it for the lease of a worker that goes on.
+_LEFT = b"left to a process that outlived its run\n"
 
 
 class Lease:
@@ -39,6 +50,8 @@ class Lease:
         self._lock.close()
         if self._lock.try_acquire():
             return True
+        with contextlib.suppress(OSError):
+            fsops.mark_lock_file(self._lock.path, _LEFT)
         self._next()
         return False
 
@@ -75,3 +88,25 @@ class Lease:
 def is_alive(spool: SpoolDir, lease: str) -> bool:
     """True where something that ran under this lease may still be running."""
     return bool(lease) and is_held(spool.lease_path(lease))
+
+
+def outlives(spool: SpoolDir, item: Record, *, mine: str = "") -> bool:
+    """True where something of the job's last run may still be running, whatever the history says of that run.
+
+    `mine` is the lease of the worker that asks: it runs nothing, so nothing runs under it. After a run that succeeded
+    and left nothing the worker goes on under the same lease, so a held one tells nothing then, unless it is marked.
+    """
+    history = item.history
+    at = next((at for at in reversed(range(len(history))) if history[at].event == "started"), None)
+    if at is None or history[at].lease == mine or not is_alive(spool, history[at].lease):
+        return False
+    end = next((event for event in history[at:] if event.event in lifecycle.OUTCOMES), None)
+    return end is None or end.event != "succeeded" or bool(end.left) or _is_left(spool, history[at].lease)
+
+
+def _is_left(spool: SpoolDir, lease: str) -> bool:
+    """True where a worker has left the lease to a process. (On Windows no lock outlives its process.)"""
+    if sys.platform == "win32":
+        return False
+    sig = fsops.sig_of(spool.lease_path(lease))
+    return sig is not None and sig.size > 0

@@ -23,7 +23,8 @@ from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
 from queuectl.locks import NamedLock
 from queuectl.output import keep_output
 from queuectl.settle import Stripes
-from queuectl.spool import BOARD, LOGS, REASON_ENDING, RECORD_MAX_BYTES, START, Located, SpoolDir
+from queuectl.spool import BOARD, LOGS, README_TXT, REASON_ENDING, RECORD_MAX_BYTES, START, Located, SpoolDir
+from queuectl.trust import quoted
 
 # No write takes as long as this; a producer that was stopped for longer fails when it goes on, and says so.
 UNFINISHED_S = 3600.0
@@ -301,7 +302,8 @@ class Leftovers:
             why = "nobody said: it was put here by hand, or the text beside it was deleted"
             hint = f"move it to {PENDING}/ to have it judged"
             text = intake.reason_text(name, why, hint, now_at=self._clock.now(), version="new")
-            fsops.create(self._spool.reason_path(name), text.encode("utf-8", "replace"), sync=False)
+            data = text.encode("utf-8", "replace")
+            fsops.create(self._spool.reason_path(name), data, sync=False, mode=self._spool.file_mode)
 
         return act
 
@@ -321,6 +323,33 @@ class Leftovers:
             some = ", ".join(sorted(strangers)[:_NAMED]) + (", ..." if len(strangers) > _NAMED else "")
             text = f"holds logs of jobs that are gone, {len(strangers)} of them; kept: {some}"
             self._findings.info("log", LOGS, text)
+
+    def open_files(self) -> None:
+        """Files of jobs that more users can read than the settings say, in one finding; waiting drops are not ours."""
+        bits = 0o044 & ~self._spool.file_mode
+        at = self._spool.root
+        while True:  # who cannot enter a folder on the way reads nothing in it
+            bits &= (fsops.mode_of(at, otherwise=0) & 0o011) << 2
+            if os.path.dirname(at) == at:
+                break
+            at = os.path.dirname(at)
+        if not bits:
+            return
+        found = {
+            folder: [name for name in fsops.open_to_others(self._spool.folder(folder), bits) if name != README_TXT]
+            for folder in (RUNNING, DONE, DLQ, LOGS)
+        }
+        count = sum(map(len, found.values()))
+        if count:
+            some = ", ".join(folder for folder, listed in found.items() if listed)
+            paths = " ".join(quoted(self._spool.folder(folder)) for folder, listed in found.items() if listed)
+            self._findings.info(
+                "open-files",
+                ".",
+                f"{count} file{'s' * (count != 1)} of jobs in {some} can be read by other users, because an older"
+                f" queuectl or a person made them so; to close them: "
+                f"find {paths} -type f ! -name {README_TXT} -exec chmod go-r {{}} +",
+            )
 
     # ------------------------------------------------------------------------------------------------------ parts
 

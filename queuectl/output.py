@@ -33,7 +33,7 @@ class OutputSlot:
             return self._fd
         self.close()
         path = self._spool.output_path(lease)
-        self._fd = fsops.open_output(path)
+        self._fd = fsops.open_output(path, mode=self._spool.file_mode)
         self._lease, self._path = lease, path
         return self._fd
 

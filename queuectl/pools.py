@@ -4,7 +4,7 @@ A pool is one start of one supervisor. Its name is made anew each time, so an ol
 
     .queuectl/pools/POOL.json      who it is, for people and for `worker list`
     .queuectl/pools/POOL.lock      held while it lives: the only proof of life; a pid proves nothing
-    .queuectl/pools/POOL.stop      a request to stop; its text is `stop` or `now`
+    .queuectl/pools/POOL.stop      a request to stop; its lines are `now`, `wait`, `stop` or `stop SECONDS`
     .queuectl/pools/POOL.stopped   what the stop did, written just before the lock is freed
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import random
 import re
@@ -24,12 +25,16 @@ from queuectl import fsops, names, times
 from queuectl.locks import NamedLock, is_held
 from queuectl.spool import SpoolDir
 
-STOP, NOW = "stop", "now"
+STOP, NOW, WAIT = "stop", "now", "wait"
+_SECONDS = re.compile(STOP + r" \d+(\.\d+)?(e[+-]?\d+)?")
 _MAX_BYTES = 64 * 1024
 
 
 class PoolInfo(msgspec.Struct, frozen=True):
-    """What a pool says about itself. `log` is the file it writes to where it was started detached, or ""."""
+    """What a pool says about itself. `log` is the file it writes to where it was started detached, or "".
+
+    `grace_s` is how long its running jobs may go on after a stop, `kill_grace_s` how long they may then take to end.
+    """
 
     pool: str
     host: str
@@ -38,6 +43,8 @@ class PoolInfo(msgspec.Struct, frozen=True):
     count: int
     cwd: str
     log: str
+    grace_s: float = 10.0
+    kill_grace_s: float = 5.0
 
 
 class StopSummary(NamedTuple):
@@ -50,12 +57,22 @@ class StopSummary(NamedTuple):
 class Pool:
     """This process's own pool."""
 
-    def __init__(self, spool: SpoolDir, *, count: int, cwd: str, now_at: float, rng: random.Random) -> None:
+    def __init__(
+        self,
+        spool: SpoolDir,
+        *,
+        count: int,
+        cwd: str,
+        now_at: float,
+        rng: random.Random,
+        graces_s: tuple[float, float] = (10.0, 5.0),
+    ) -> None:
         host = re.sub(r"[^A-Za-z0-9-]+", "-", socket.gethostname())[:30].strip("-") or "host"
         self.name = f"{host}-{os.getpid()}-{names.new_token(rng)}"
         self._spool = spool
         self._lock = NamedLock(_path(spool, self.name, "lock"))
-        self._info = PoolInfo(self.name, host, os.getpid(), now_at, count, cwd, os.environ.get("QUEUECTL_POOL_LOG", ""))
+        log = os.environ.get("QUEUECTL_POOL_LOG", "")
+        self._info = PoolInfo(self.name, host, os.getpid(), now_at, count, cwd, log, *graces_s)
 
     def enter(self) -> None:
         """Take the lock and tell the world. Raises OSError."""
@@ -63,22 +80,28 @@ class Pool:
             raise OSError(f"cannot lock {self._lock.path}")
         body = {**msgspec.structs.asdict(self._info), "started_at": times.to_text(self._info.started_at)}
         # Synced: after a power cut this record without its lock tells the next pool to look for torn records.
-        fsops.create(_path(self._spool, self.name, "json"), json.dumps(body, indent=1).encode() + b"\n", sync=True)
+        fsops.create(
+            _path(self._spool, self.name, "json"),
+            json.dumps(body, indent=1).encode() + b"\n",
+            sync=True,
+            mode=fsops.FILE_MODE,
+        )
         fsops.sync_folder(self._spool.pool_dir)
 
     def let_go(self) -> None:
         """Close the lock's handle, in a process that was forked and is not the pool's supervisor."""
         self._lock.close()
 
-    def stop_request(self) -> str:
-        """`stop`, `now`, or "" where nobody asked."""
+    def stop_request(self) -> float | None:
+        """Return the grace in seconds that was asked for (0: end all now; inf: wait), or None where nobody asked."""
         path = _path(self._spool, self.name, "stop")
         if not os.path.exists(path):
-            return ""
+            return None
         try:
-            return NOW if fsops.read_tail(path, 100).strip() == NOW.encode() else STOP
+            graces = [_grace_s(line, self._info.grace_s) for line in _lines(path)]
         except OSError:
-            return STOP
+            graces = []
+        return min(graces, default=self._info.grace_s)
 
     def leave(self, summary: StopSummary, *, clean: bool) -> None:
         """Say what became of the work, then free the lock and take the traces away.
@@ -86,9 +109,9 @@ class Pool:
         `clean` False leaves the record, so that the next pool does what this one did not get to (see `aftermath`).
         """
         with contextlib.suppress(OSError):
-            if self.stop_request():
+            if self.stop_request() is not None:
                 data = json.dumps(summary._asdict()).encode()
-                fsops.create(_path(self._spool, self.name, "stopped"), data, sync=False)
+                fsops.create(_path(self._spool, self.name, "stopped"), data, sync=False, mode=fsops.FILE_MODE)
             for kind in ("json", "stop") if clean else ("stop",):
                 fsops.unlink(_path(self._spool, self.name, kind))
         self._lock.remove()
@@ -105,16 +128,28 @@ def is_live(spool: SpoolDir, pool: str) -> bool:
     return is_held(_path(spool, pool, "lock"))
 
 
-def request_stop(spool: SpoolDir, pool: str, *, now: bool) -> None:
-    """Ask a pool to stop; asking again with `now` makes it hurry. Raises OSError."""
+def request_stop(spool: SpoolDir, pool: str, *, now: bool = False, grace_s: float | None = None) -> None:
+    """Ask a pool to stop `now`, or when its jobs have ended: they get `grace_s` (None: the pool's own; inf: no limit).
+
+    Of all requests the one counts that ends the pool first: a stop gets harder, never softer. Where two processes ask
+    at the same instant, one request may get lost; so ask again while you wait. Raises OSError.
+    """
     path = _path(spool, pool, "stop")
-    text = (NOW if now else STOP).encode()
+    asked = NOW if now or grace_s == 0 else STOP if grace_s is None else f"{STOP} {grace_s}"
     try:
-        fsops.create(path, text, sync=False)
-    except FileExistsError:
-        if now:
-            fsops.create(path + ".now", text, sync=False)
-            fsops.replace(path + ".now", path)
+        before = _lines(path)
+    except FileNotFoundError:
+        before = []
+    lines = _hardest([*before, WAIT if asked == f"{STOP} {math.inf}" else asked])
+    if lines == before:
+        return
+    # Whole at once: a request that is read half would be another one.
+    temporary = spool.write_temporary("stop", "\n".join(lines).encode(), rng=random.Random(), sync=False)
+    try:
+        fsops.replace(temporary, path)
+    except OSError:
+        fsops.unlink(temporary)
+        raise
 
 
 def take_summary(spool: SpoolDir, pool: str) -> StopSummary | None:
@@ -146,6 +181,29 @@ def sweep(spool: SpoolDir) -> int:
     return unclean
 
 
+def _lines(path: str) -> list[str]:
+    return fsops.read(path, _MAX_BYTES).data.decode("utf-8", "replace").split("\n")
+
+
+def _hardest(lines: list[str]) -> list[str]:
+    """Return the lines of which one may end the pool first; which of the last two does, only the pool knows."""
+    graces = [float(line.partition(" ")[2]) for line in lines if _SECONDS.fullmatch(line)]
+    if NOW in lines or not (graces or STOP in lines):
+        return [NOW if NOW in lines else WAIT]
+    return [*([STOP] if STOP in lines else []), *([f"{STOP} {min(graces)}"] if graces else [])]
+
+
+def _grace_s(line: str, own_s: float) -> float:
+    """Return the grace that a line of a request asks for; a line that says nothing known asks for an ordinary stop."""
+    word, _, seconds = line.strip().partition(" ")
+    if word in (NOW, WAIT):
+        return 0.0 if word == NOW else math.inf
+    try:
+        return max(0.0, float(seconds)) if seconds else own_s
+    except ValueError:
+        return own_s
+
+
 def _all(spool: SpoolDir) -> list[PoolInfo]:
     found = []
     for name in fsops.names(spool.pool_dir):
@@ -164,6 +222,8 @@ def _info(body: dict[str, Any]) -> PoolInfo:
         int(body["count"]),
         str(body.get("cwd", "")),
         str(body.get("log", "")),
+        float(body.get("grace_s", 10.0)),
+        float(body.get("kill_grace_s", 5.0)),
     )
 
 

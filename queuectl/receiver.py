@@ -55,6 +55,7 @@ def main(conn: Connection, root: str, owner: str, settings: tuple[object, ...]) 
     if sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
     spool, made = SpoolDir(root), Settings(*settings)  # type: ignore[arg-type]
+    spool.use(made)
     inbox = next(inbox for inbox in made.inboxes if inbox.owner == owner)
     with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):  # the supervisor is gone
         _Loop(conn, spool, made, inbox).run()

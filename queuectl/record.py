@@ -74,6 +74,8 @@ class Event(msgspec.Struct, omit_defaults=True, gc=False):
     text: str = ""
     batch: str = ""
     file: str = ""
+    left: tuple[int, ...] = ()
+    killed: tuple[int, ...] = ()
 
 
 class Record(msgspec.Struct):

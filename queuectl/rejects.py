@@ -72,7 +72,8 @@ def _keep(
     while True:
         text = intake.reason_text(wanted, why, hint, now_at=clock.now(), version=_version(sig))
         try:
-            fsops.create(spool.reason_path(wanted), text.encode("utf-8", "replace"), sync=False)
+            data = text.encode("utf-8", "replace")
+            fsops.create(spool.reason_path(wanted), data, sync=False, mode=spool.file_mode)
         except FileExistsError:
             wanted = names.beside(name, f"-{names.new_token(rng)}", room=len(REASON_ENDING))
             continue

@@ -47,7 +47,7 @@ def create(spool: SpoolDir, *, rng: random.Random) -> bool:
 
 
 def _make(spool: SpoolDir, path: str, text: str, rng: random.Random) -> None:
-    temporary = spool.write_temporary("setup", text.encode(), rng=rng, sync=False)
+    temporary = spool.write_temporary("setup", text.encode(), rng=rng, sync=False, mode=fsops.FILE_MODE)
     try:
         fsops.publish(temporary, path)
     except FileExistsError:

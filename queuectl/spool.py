@@ -78,6 +78,7 @@ class SpoolDir:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = os.path.abspath(os.fspath(root))
+        self.file_mode = fsops.PRIVATE_MODE
         self._folders = {state: os.path.join(self.root, state) for state in (*STATES, REJECTED, LOGS)}
         self.machinery = os.path.join(self.root, MACHINERY)
         self.tmp_dir = os.path.join(self.machinery, "tmp")
@@ -305,12 +306,17 @@ class SpoolDir:
             raise DamagedRecordError(f"{path} is not a record of queuectl", path=path)
         return Stored(record.decode(content.data, path=path), content.data, content.sig)
 
-    def write_temporary(self, hint: str, data: bytes, *, rng: random.Random, sync: bool) -> str:
-        """Write an unfinished file in tmp/ under a name nobody has; return its path."""
+    def write_temporary(
+        self, hint: str, data: bytes, *, rng: random.Random, sync: bool, mode: int | None = None
+    ) -> str:
+        """Write an unfinished file in tmp/ under a name nobody has; return its path.
+
+        It gets the mode of files of jobs, `file_mode`, unless another is given.
+        """
         while True:
             path = self.tmp_path(f"{hint}.{os.getpid()}-{names.new_token(rng, 8)}")
             try:
-                fsops.create(path, data, sync=sync)
+                fsops.create(path, data, sync=sync, mode=self.file_mode if mode is None else mode)
             except FileExistsError:
                 continue
             return path
@@ -354,27 +360,36 @@ class SpoolDir:
 
     # ------------------------------------------------------------------------------------------------ settings
 
+    def use(self, settings: config.Settings) -> None:
+        """Write files of jobs from now on as these settings say."""
+        self.file_mode = fsops.GROUP_MODE if settings.group_access == config.READ else fsops.PRIVATE_MODE
+
     def settings(self) -> config.Settings:
-        """The settings of this spool.
+        """The settings of this spool, which are `use`d from now on.
 
         Raises:
             InvalidSettingsError: names the file, the key and what is allowed.
             SpoolUnavailableError: the file is there and cannot be read.
         """
         try:
-            return config.load(self.settings_path)
+            found = config.load(self.settings_path)
         except OSError as error:
             raise SpoolUnavailableError(
                 f"cannot read {self.settings_path}", path=self.settings_path, cause=str(error)
             ) from error
+        self.use(found)
+        return found
 
-    def write_board(self, name: str, text: str, *, rng: random.Random) -> None:
+    def write_board(self, name: str, text: str, *, has_texts: bool, rng: random.Random) -> None:
         """Put PAGE, FACTS or METRICS there in one step; a link or a read-only file in its place is replaced.
+
+        One that `has_texts` of jobs is as private as their files; others are for everybody.
 
         Raises:
             OSError: it cannot be written (full, read-only, a folder of that name); nothing is left behind.
         """
-        temporary = self.write_temporary(name, text.encode("utf-8", "replace"), rng=rng, sync=False)
+        mode = None if has_texts else fsops.FILE_MODE
+        temporary = self.write_temporary(name, text.encode("utf-8", "replace"), rng=rng, sync=False, mode=mode)
         try:
             fsops.replace(temporary, os.path.join(self.root, name), patience_s=fsops.GLANCE_S)
         except OSError:
@@ -383,8 +398,9 @@ class SpoolDir:
             raise
 
     def write_settings(self, text: str, *, rng: random.Random) -> None:
-        """Replace queuectl.toml by `text` in one step."""
-        temporary = self.write_temporary("settings", text.encode(), rng=rng, sync=True)
+        """Replace queuectl.toml by `text` in one step. It keeps its mode: its owner may have closed it to others."""
+        mode = fsops.mode_of(self.settings_path, otherwise=fsops.FILE_MODE)
+        temporary = self.write_temporary("settings", text.encode(), rng=rng, sync=True, mode=mode)
         fsops.replace(temporary, self.settings_path)
 
     def is_paused(self) -> bool:
@@ -397,7 +413,8 @@ class SpoolDir:
         if until_at is not None:
             text += f"{_UNTIL}{times.to_text(until_at)}\n"
         fsops.replace(
-            self.write_temporary("paused", text.encode("utf-8", "replace"), rng=rng, sync=False), self.paused_path
+            self.write_temporary("paused", text.encode("utf-8", "replace"), rng=rng, sync=False, mode=fsops.FILE_MODE),
+            self.paused_path,
         )
 
     def paused_until(self) -> float | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from queuectl.config import Settings
 from queuectl.slots import Slot
 
@@ -16,7 +18,8 @@ class Stopping:
         self._slots = slots
         self._settings = settings
         self._stage = 0
-        self._until_s = 0.0
+        self._until_s = math.inf
+        self._grace_s = math.inf
 
     @property
     def begun(self) -> bool:
@@ -28,16 +31,25 @@ class Stopping:
         """True where every worker is gone."""
         return self.begun and not any(slot.alive for slot in self._slots)
 
-    def begin(self, now_s: float) -> None:
-        """Tell the workers to end after the job they run."""
-        self._stage = 1
-        self._until_s = now_s + self._settings.stop_grace_s
-        for slot in self._slots:
-            slot.send("stop")
+    def ask(self, now_s: float, grace_s: float) -> bool:
+        """Have the workers end after the job they run, which may take `grace_s` from now (0: end it; inf: as it takes).
 
-    def advance(self, now_s: float, *, hurry: bool) -> None:
-        """Go on to the next stage where its time has come, or where somebody is in a hurry."""
-        if self._stage == 1 and (hurry or now_s >= self._until_s):
+        Asked again, only a shorter grace counts: a stop gets harder, never softer. Returns False for one that does not
+        count, so that the same request may be asked at every look.
+        """
+        if self.begun and grace_s >= self._grace_s:
+            return False
+        self._grace_s = grace_s
+        self._until_s = min(self._until_s, now_s + grace_s)
+        if not self.begun:
+            self._stage = 1
+            for slot in self._slots:
+                slot.send("stop")
+        return True
+
+    def advance(self, now_s: float) -> None:
+        """Go on to the next stage where its time has come."""
+        if self._stage == 1 and now_s >= self._until_s:
             self._stage = 2
             self._until_s = now_s + self._settings.kill_grace_s + _LAST_GRACE_S
             for slot in self._slots:

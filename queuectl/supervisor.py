@@ -8,6 +8,7 @@ never hurt. It never prints: what has happened is handed to `tell` after each ro
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import signal
 from collections import deque
@@ -27,7 +28,7 @@ from queuectl.feeder import Feeder
 from queuectl.hooks import Hooks
 from queuectl.housekeeping import Housekeeping
 from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
-from queuectl.pools import NOW, Pool, StopSummary
+from queuectl.pools import Pool, StopSummary
 from queuectl.readiness import Readiness
 from queuectl.record import is_due, standing
 from queuectl.rejects import RejectedFiles
@@ -100,7 +101,14 @@ class Supervisor:
         self._clock = Clock()
         self._rng = random.Random()
         self._stripes = Stripes(spool)
-        self._pool = Pool(spool, count=options.workers, cwd=options.cwd, now_at=self._clock.now(), rng=self._rng)
+        self._pool = Pool(
+            spool,
+            count=options.workers,
+            cwd=options.cwd,
+            now_at=self._clock.now(),
+            rng=self._rng,
+            graces_s=(settings.stop_grace_s, settings.kill_grace_s),
+        )
         clock, rng = self._clock, self._rng
         self._claims = Claims(spool, settings, self._stripes, worker=self._pool.name, clock=clock, rng=rng)
         self._rescue = Rescue(spool, settings, self._claims, self._stripes, clock=clock, rng=rng)
@@ -228,7 +236,7 @@ class Supervisor:
         if not self._stopping.begun and not self._paused and not self._troubles.waiting:
             self._arm(self._dispatch.feed(careful=self._troubles.lasting))
         if self._signalled > 0:
-            self._advance_stop(now_s, self._signalled > 1)
+            self._advance_stop(now_s, 0.0 if self._signalled > 1 else self._settings.stop_grace_s)
 
     def _timeout_s(self) -> float:
         now_s = self._clock.monotonic()
@@ -267,9 +275,9 @@ class Supervisor:
                 self._lost(slot)
 
     def _tick(self, now_s: float) -> None:
-        request = self._pool.stop_request()
-        if request or self._stopping.begun:
-            self._advance_stop(now_s, request == NOW)
+        request_s = self._pool.stop_request()
+        if request_s is not None or self._stopping.begun:
+            self._advance_stop(now_s, request_s)
         if self._receivers is not None:
             self._receivers.step(fork=self._may_fork(), let_go=self._let_go)
         self._check_paused()
@@ -415,10 +423,10 @@ class Supervisor:
 
     def _finish_hooks(self) -> None:
         """What the last jobs asked for is done before the pool ends; a second request to stop cuts it short."""
-        stopped = self._signalled > 0 or bool(self._pool.stop_request())
+        stopped = self._signalled > 0 or self._pool.stop_request() is not None
         self._tell_idle()
         within_s = _HOOKS_STOPPED_WITHIN_S if stopped else _HOOKS_WITHIN_S
-        self._hooks.finish(within_s, hurry=lambda: self._signalled > 1 or self._pool.stop_request() == NOW)
+        self._hooks.finish(within_s, hurry=lambda: self._signalled > 1 or self._pool.stop_request() == 0)
 
     # ------------------------------------------------------------------------------------------------ pause, clock
 
@@ -529,13 +537,13 @@ class Supervisor:
             how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
             self._tell(Notice("warning", "worker_lost", f"worker {slot.worker} ended {how}; starting another"))
 
-    def _advance_stop(self, now_s: float, hurry: bool) -> None:
-        if not self._stopping.begun:
+    def _advance_stop(self, now_s: float, grace_s: float | None) -> None:
+        if grace_s is not None and self._stopping.ask(now_s, grace_s):
             running = sum(len(slot.running) for slot in self._slots)
-            waits = f"waiting up to {self._settings.stop_grace_s:g} s for {running} running" if running else "asked to"
+            longest = "however long they take" if math.isinf(grace_s) else f"up to {grace_s:g} s"
+            waits = f"waiting for {running} running, {longest}" if running and grace_s else "asked to"
             self._tell(Notice("info", "stopping", waits))
-            self._stopping.begin(now_s)
-        self._stopping.advance(now_s, hurry=hurry)
+        self._stopping.advance(now_s)
 
     def _is_over(self) -> bool:
         if self._stopping.begun:
@@ -545,7 +553,7 @@ class Supervisor:
         maximum = self._options.max_jobs
         enough = maximum is not None and self._finished >= maximum
         if enough or (self._options.drain and self._is_drained()):
-            self._stopping.begin(self._clock.monotonic())
+            self._stopping.ask(self._clock.monotonic(), self._settings.stop_grace_s)
         return False
 
     def _is_drained(self) -> bool:

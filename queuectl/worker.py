@@ -8,6 +8,7 @@ machine is reported and nothing of it is held against a job (promise P9).
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import random
 import signal
@@ -38,6 +39,8 @@ _LOOK_EVERY_S = 0.75
 _LOOK_AGAIN_S = 0.25
 # How long a worker may take to see the file PAUSED: short jobs share a look.
 _PAUSED_WITHIN_S = 0.005
+# A command that ends by a signal so soon before or after a request to stop was ended by whoever asked.
+_STOP_WITHIN_S = 1.0
 _RETRY_SETTLE_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 # A run that prints too much may go on printing while it is asked to end, so it gets less time for that.
 _PRINTING_GRACE_S = 1.0
@@ -72,6 +75,8 @@ class Worker:
         """When PAUSED was last looked for and not there (monotonic)."""
         self._stopping = False
         self._killing = False
+        self._stop_asked_s = -math.inf
+        """When somebody asked to stop, last (monotonic)."""
         self._deaf = False
         self._cancel: tuple[str, int, str] | None = None
         """A run that is to end: job id, attempt and why."""
@@ -94,6 +99,11 @@ class Worker:
     def stop(self) -> None:
         """Claim nothing more; end after the job that runs."""
         self._stopping = True
+        self.note_stop()
+
+    def note_stop(self) -> None:
+        """Somebody has asked this pool, or all that runs on this machine, to stop."""
+        self._stop_asked_s = self._clock.monotonic()
 
     # ---------------------------------------------------------------------------------------------------- talk
 
@@ -113,14 +123,16 @@ class Worker:
                     self._quiet.add(rest[0])
                     self._names.append(rest[0])
                 elif kind == "stop":
-                    self._stopping = True
+                    self.stop()
                 elif kind == "cancel":
                     self._cancel = rest[0], rest[1], rest[2]
                 elif kind == "kill":
-                    self._stopping = self._killing = True
+                    self._killing = True
+                    self.stop()
         except (EOFError, OSError):
-            self._deaf = self._stopping = True
+            self._deaf = True
             self._executor.deafen()
+            self.stop()
 
     def _flush(self, *, force: bool) -> None:
         """Report what was done; unless forced, only if the last report was a while ago."""
@@ -251,7 +263,26 @@ class Worker:
                 next_look_s = clock.monotonic() + look_in_s
             look_in_s = min(look_in_s, max(0.0, printed.next_look_s - clock.monotonic()))
             ended = self._executor.wait(look_in_s if left_s is None else min(left_s, look_in_s))
-        return _outcome(ended, clock.monotonic() - started_s)
+        duration_s = clock.monotonic() - started_s
+        if ended.is_shutdown and self._is_asked_to_stop():
+            reason = f"{ended.reason or 'its command was ended'} as the pool was asked to stop"
+            return Outcome("released", ended.exit_code, reason, duration_s)
+        return _outcome(ended, duration_s)
+
+    def _is_asked_to_stop(self) -> bool:
+        """True where a request to stop came within the last second, or comes within the next.
+
+        A system that stops signals everything at once: this worker, its supervisor and the command, which may be the
+        first that is hit (P9).
+        """
+        ended_s = self._clock.monotonic()
+        while self._stop_asked_s < ended_s - _STOP_WITHIN_S:
+            left_s = ended_s + _STOP_WITHIN_S - self._clock.monotonic()
+            if left_s <= 0:
+                return False
+            self._executor.heard(left_s)
+            self._listen(block=False)
+        return True
 
     def _is_taken_away(self, claimed: Claimed) -> bool:
         """True where running/ is there and the job's file is not: somebody wants this run to end.
@@ -296,10 +327,10 @@ class Worker:
             begun = self._reports.pop() if self._reports and isinstance(self._reports[-1], Started) else None
             command = begun.command if isinstance(begun, Started) else ""
             self._reports.append(Finished(name, claimed.job_id, claimed.attempt, outcome, settled, runs_left, command))
-        # The record of a job that goes on names this lease. Held for this worker's next jobs, it would make what a
-        # killed claimer leaves of that job look like our run, for as long as we live (P5).
-        goes_on = settled is None or settled.to == lifecycle.PENDING
-        if not (self._lease.change() if goes_on else self._lease.renew()):
+        # A job that may run again names this lease. Held for this worker's next jobs, it would make that job look
+        # alive for as long as we live (P5). Only a plain success, the usual case, keeps it: see `lease.outlives`.
+        is_plain = outcome.kind == "succeeded" and settled is not None
+        if not (self._lease.renew() if is_plain else self._lease.change()):
             self._output.leave()
 
     def _keep_output(self, claimed: Claimed) -> None:
@@ -324,9 +355,13 @@ def main(conn: Connection, root: str, worker: str, settings: tuple[object, ...],
         # Ctrl-C and a hang-up reach the whole foreground group; the supervisor hears them and decides.
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    spool = SpoolDir(root)
-    made = Worker(conn, spool, Settings(*settings), worker=worker, cwd=cwd)  # type: ignore[arg-type]
+    spool, given = SpoolDir(root), Settings(*settings)  # type: ignore[arg-type]
+    spool.use(given)
+    made = Worker(conn, spool, given, worker=worker, cwd=cwd)
     signal.signal(signal.SIGTERM, lambda _number, _frame: made.stop())
+    if sys.platform != "win32":  # there the return of a handler interrupts a wait
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda _number, _frame: made.note_stop())
     if sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
     with contextlib.suppress(KeyboardInterrupt):

@@ -65,6 +65,8 @@ def edit(
         except QueuectlError:
             _keep(draft, changed)
             raise
+    for warning in editing.warnings:
+        output.warning(warning)
     hint = f"; to run it again: queuectl retry {job.id}" if job.state == DLQ else ""
     output.line(f"changed {job.id}{hint}" if output.is_terminal() else job.id)
 

@@ -56,6 +56,7 @@ class Overrides(NamedTuple):
     retry_on: list[int]
     output_max: str | None
     minimal_env: bool
+    meta: list[str]
 
 
 class EnqueueCommand(TyperCommand):
@@ -119,6 +120,9 @@ def enqueue(
     minimal_env: Annotated[
         bool, typer.Option("--minimal-env", help="Give the command only the most necessary variables.")
     ] = False,
+    meta: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Keep this text with the job (repeatable).")
+    ] = None,
 ) -> None:
     """Example: queuectl enqueue --command "echo hello"
 
@@ -139,7 +143,7 @@ def enqueue(
     argv: list[str] | None = ctx.meta.get(_ARGV)
     overrides = Overrides(
         job_id, max_retries, backoff_base, backoff_max, timeout, priority, delay, at, cwd, env or [], tag or [], owner,
-        jitter, no_retry_on or [], retry_on or [], output_max, minimal_env,
+        jitter, no_retry_on or [], retry_on or [], output_max, minimal_env, meta or [],
     )  # fmt: skip
     documents = _documents(words or [], command, argv)
     if job_id is not None and len(documents) > 1:
@@ -236,6 +240,10 @@ def _apply(document: dict[str, Any], given: Overrides) -> dict[str, Any]:
     if given.env:
         before = made.get("env")
         made["env"] = {**(before if isinstance(before, dict) else {}), **dict(map(sources.pair, given.env))}
+    if given.meta:
+        before = made.get("meta")
+        typed = dict(sources.pair(text, "--meta") for text in given.meta)
+        made["meta"] = {**(before if isinstance(before, dict) else {}), **typed}
     if given.tag:
         tags = made.get("tags")
         made["tags"] = list(dict.fromkeys([*(tags if isinstance(tags, list) else []), *given.tag]))

@@ -97,6 +97,7 @@ def as_json(job: Job) -> dict[str, Any]:
         "max_retries": job.max_retries,
         "priority": job.priority,
         "tags": job.tags,
+        "meta": job.meta,
         "owner": job.owner,
         "command": job.command,
         "enqueued_at": text(job.enqueued_at),

@@ -216,7 +216,7 @@ def _write(path: str, data: bytes, made: Service) -> None:
     temporary = f"{path}.{names.new_token(random.Random(), 8)}.tmp"
     try:
         fsops.make_folder(os.path.dirname(path))
-        fsops.create(temporary, data, sync=True)
+        fsops.create(temporary, data, sync=True, mode=fsops.FILE_MODE)
         fsops.replace(temporary, path)
     except PermissionError as error:
         raise _not_allowed(path, error, made, "install") from error

@@ -116,7 +116,7 @@ def _write(path: str, text: str) -> None:
 
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{names.new_token(random.SystemRandom(), 8)}.tmp")
-    fsops.create(temporary, text.encode("ascii"), sync=True)
+    fsops.create(temporary, text.encode("ascii"), sync=True, mode=fsops.FILE_MODE)
     try:
         fsops.move(temporary, path)
     except OSError as error:

@@ -101,11 +101,12 @@ def _encoded(word: str) -> bytes:
         raise InvalidJobError("the job is not UTF-8 text", hint=QUOTING) from error
 
 
-def pair(text: str) -> tuple[str, str]:
+def pair(text: str, option: str = "--env") -> tuple[str, str]:
     """NAME=VALUE, taken apart."""
     name, found, value = text.partition("=")
     if not found or not name:
-        raise WrongUsageError(f"--env takes NAME=VALUE, not {text[:60]!r}", hint="queuectl enqueue --env LEVEL=3 ...")
+        hint = f"queuectl enqueue {option} LEVEL=3 ..."
+        raise WrongUsageError(f"{option} takes NAME=VALUE, not {text[:60]!r}", hint=hint)
     return name, value
 
 

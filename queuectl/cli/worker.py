@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -12,9 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from queuectl.cli import context, group, output
+from queuectl.cli import context, group, jobs, output
+from queuectl.cli.exit_codes import WrongUsageError
 
 if TYPE_CHECKING:
+    from queuectl.cli.progress import Progress
+    from queuectl.pools import PoolInfo, StopSummary
     from queuectl.spool import SpoolDir
 
 app = group.new_app(
@@ -22,9 +26,11 @@ app = group.new_app(
     no_args_is_help=True,
 )
 
-# `worker stop` looks this often whether the pools are gone, and asks again how far they are.
-_POLL_S = 0.05
-# Beyond the graces in the settings a stop takes no longer than this, or something is wrong.
+# `worker stop` looks this often whether the pools are gone, and asks them again this often (see `pools.request_stop`).
+_POLL_S, _ASK_AGAIN_S = 0.05, 1.0
+# So many of the jobs that a stop waits for are named.
+_NAMED = 3
+# Beyond the graces of the pool a stop takes no longer than this, or something is wrong.
 _STOP_MARGIN_S = 20.0
 
 
@@ -38,6 +44,10 @@ def start(
     max_jobs: Annotated[
         int | None, typer.Option("--max-jobs", metavar="K", min=1, help="End after this many runs.")
     ] = None,
+    grace: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="How long jobs may go on after a stop. Default: the setting stop_grace_s."),
+    ] = None,
     log_format: Annotated[
         str, typer.Option("--log-format", metavar="FORM", help="text, or json for one JSON object a line.")
     ] = "text",
@@ -45,19 +55,20 @@ def start(
     """Example: queuectl worker start --count 2
 
     Run the jobs of the spool until Ctrl-C or `queuectl worker stop`. One line an event goes to standard output.
-    Ctrl-C once lets running jobs end (up to stop_grace_s); twice ends them now and puts them back.
+    Ctrl-C once lets running jobs end (for as long as --grace says); twice ends them now and puts them back.
     """
     if log_format not in ("text", "json"):
         raise typer.BadParameter("text or json", param_hint="--log-format")
     from queuectl import trust
 
+    grace_s = None if grace is None else jobs.duration(grace, "--grace")
     spool = context.open_spool()
     trust.check(spool.folder)
     trust.check_all(spool.folder, spool.settings)
     _check_one_file_system(spool.path)
     _check_file_system(spool.folder)
     if detach:
-        _detach(spool.path, count=count, drain=drain, max_jobs=max_jobs)
+        _detach(spool.path, count=count, drain=drain, max_jobs=max_jobs, grace_s=grace_s)
         return
     from queuectl.cli.events import Printer
     from queuectl.supervisor import Options, run_pool
@@ -66,7 +77,8 @@ def start(
         output.message("warning: running as root, so every job runs as root")
     printer = Printer(as_json=log_format == "json", workers=count, spool=spool.path)
     options = Options(workers=count, cwd=os.getcwd(), drain=drain, max_jobs=max_jobs)
-    summary = run_pool(spool.folder, spool.settings, options, printer.tell)
+    settings = spool.settings if grace_s is None else spool.settings._replace(stop_grace_s=grace_s)
+    summary = run_pool(spool.folder, settings, options, printer.tell)
     printer.end(summary)
 
 
@@ -109,7 +121,7 @@ def _check_one_file_system(root: str) -> None:
             )
 
 
-def _detach(root: str, *, count: int, drain: bool, max_jobs: int | None) -> None:
+def _detach(root: str, *, count: int, drain: bool, max_jobs: int | None, grace_s: float | None) -> None:
     """Start the same command as a process of its own and wait until its pool is there."""
     from queuectl import pools
     from queuectl.errors import QueuectlError
@@ -119,6 +131,7 @@ def _detach(root: str, *, count: int, drain: bool, max_jobs: int | None) -> None
     argv = [sys.executable, "-m", "queuectl", "--spool", root, "worker", "start", "--count", str(count)]
     argv += ["--drain"] if drain else []
     argv += ["--max-jobs", str(max_jobs)] if max_jobs is not None else []
+    argv += ["--grace", f"{grace_s:.3f}"] if grace_s is not None else []
     log_path = os.path.join(folder.folder("logs"), f"pool-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log")
     environment = {**os.environ, "QUEUECTL_POOL_LOG": log_path, "PYTHONUNBUFFERED": "1"}
     with open(log_path, "ab") as log:
@@ -163,42 +176,99 @@ def _tail(path: str) -> str:
 
 @app.command(short_help="Stop every pool of the spool, from any terminal.")
 def stop(
+    wait: Annotated[bool, typer.Option("--wait", help="Let all running jobs end, however long they take.")] = False,
+    grace: Annotated[
+        str | None, typer.Option(metavar="TIME", help="How long running jobs may go on. Default: as the pool was told.")
+    ] = None,
     now: Annotated[
         bool, typer.Option("--now", help="Do not wait for running jobs: end them and put them back.")
     ] = False,
 ) -> None:
-    """Example: queuectl worker stop
+    """Example: queuectl worker stop --wait
 
-    Stop every pool of this spool, from any terminal, and wait until they are gone. Running jobs may end within
-    stop_grace_s; later ones are ended and put back uncounted.
+    Stop every pool of this spool, from any terminal, and wait until they are gone. No pool starts another job.
+    Running jobs may go on for the grace (`worker start --grace`, else the setting stop_grace_s); jobs that take longer
+    are ended and put back uncounted. A second stop can shorten the first, and not prolong it. Ctrl-C ends only the
+    waiting; the pools go on stopping. More examples:
+
+    \b
+    queuectl worker stop --grace 5m
+    queuectl worker stop --now
     """
     from queuectl import pools
-    from queuectl.errors import SpoolUnavailableError
+    from queuectl.cli.progress import Progress
 
-    spool = context.open_spool()
-    found = pools.live(spool.folder)
+    if wait + now + (grace is not None) > 1:
+        raise WrongUsageError("--wait, --grace and --now exclude each other", hint="leave all but one out")
+    grace_s = math.inf if wait else None if grace is None else jobs.duration(grace, "--grace")
+    spool = context.open_dir()
+    found = pools.live(spool)
     if not found:
         typer.echo("no workers are running on this spool")
         return
-    for pool in found:
-        pools.request_stop(spool.folder, pool.pool, now=now)
-    patience_s = spool.settings.stop_grace_s + spool.settings.kill_grace_s + _STOP_MARGIN_S
-    deadline = time.monotonic() + patience_s
-    for pool in found:
-        while pools.is_live(spool.folder, pool.pool):
-            if time.monotonic() > deadline:
-                raise SpoolUnavailableError(
-                    f"pool {pool.pool} does not stop", hint=f"it is process {pool.pid} on {pool.host}; end it there"
-                )
-            time.sleep(_POLL_S)
-        summary = pools.take_summary(spool.folder, pool.pool)
-        workers = f"{pool.count} worker{'s' * (pool.count > 1)}"
-        if summary is None:
-            typer.echo(f"stopped {pool.pool} ({workers})")
-            continue
-        typer.echo(f"stopped {pool.pool} ({workers}), which ran {summary.finished} job{'s' * (summary.finished != 1)}")
-        for job_id in summary.released:
-            typer.echo(f"cut off {output.safe(job_id)}: put back to pending/, not counted")
+    try:
+        with Progress() as progress:
+            for pool in found:
+                pools.request_stop(spool, pool.pool, now=now, grace_s=grace_s)
+            for pool in found:
+                own_s = 0.0 if now else pool.grace_s if grace_s is None else grace_s
+                deadline_s = own_s + pool.kill_grace_s + _STOP_MARGIN_S
+                _wait_for_end(spool, pool, found, progress, deadline_s, now=now, grace_s=grace_s)
+                progress.clear()
+                _tell_end(pool, pools.take_summary(spool, pool.pool))
+    except KeyboardInterrupt:
+        output.message("the pools go on stopping; to end their jobs too: queuectl worker stop --now")
+        raise
+
+
+def _wait_for_end(
+    spool: SpoolDir,
+    pool: PoolInfo,
+    found: list[PoolInfo],
+    progress: Progress,
+    deadline_s: float,
+    *,
+    now: bool,
+    grace_s: float | None,
+) -> None:
+    from queuectl import pools
+    from queuectl.errors import SpoolUnavailableError
+
+    asked_s = 0.0
+    while pools.is_live(spool, pool.pool):
+        if progress.passed_s > deadline_s:
+            raise SpoolUnavailableError(
+                f"pool {pool.pool} does not stop", hint=f"it is process {pool.pid} on {pool.host}; end it there"
+            )
+        if progress.passed_s - asked_s > _ASK_AGAIN_S:
+            asked_s = progress.passed_s
+            for each in found:
+                if pools.is_live(spool, each.pool):
+                    pools.request_stop(spool, each.pool, now=now, grace_s=grace_s)
+        progress.tell(lambda: _waited_for(spool, found))
+        time.sleep(_POLL_S)
+
+
+def _waited_for(spool: SpoolDir, found: list[PoolInfo]) -> str:
+    """Return what a stop waits for, as a line."""
+    from queuectl import pools
+    from queuectl.lifecycle import RUNNING
+
+    left = [pool for pool in found if pools.is_live(spool, pool.pool)]
+    ids = [name.removesuffix(".json") for name in spool.job_names(RUNNING)]
+    named = ", ".join(map(output.safe, ids[:_NAMED])) + (f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "")
+    running = f"{output.count_of(len(ids), 'running job')}: {named}" if ids else "the end of their processes"
+    return f"{output.count_of(len(left), 'pool')} to stop, waiting for {running}"
+
+
+def _tell_end(pool: PoolInfo, summary: StopSummary | None) -> None:
+    workers = f"{pool.count} worker{'s' * (pool.count > 1)}"
+    if summary is None:
+        typer.echo(f"stopped {pool.pool} ({workers})")
+        return
+    typer.echo(f"stopped {pool.pool} ({workers}), which ran {summary.finished} job{'s' * (summary.finished != 1)}")
+    for job_id in summary.released:
+        typer.echo(f"cut off {output.safe(job_id)}: put back to pending/, not counted")
 
 
 @app.command("list", short_help="Show the pools that are alive and what they run.")

@@ -312,11 +312,30 @@ def test_every_key_of_a_job_has_an_option(queuectl: Commands, spool: SpoolDir) -
         "priority": ["--priority", "9"], "run_at": ["--at", "2999-01-01T00:00:00Z"], "cwd": ["--cwd", "/"],
         "env": ["--env", "A=1"], "tags": ["--tag", "x"], "owner": ["--owner", "anna"],
         "no_retry_exit_codes": ["--no-retry-on", "2", "--no-retry-on", "3"], "minimal_env": ["--minimal-env"],
-        "output_max": ["--output-max", "1K"],
+        "output_max": ["--output-max", "1K"], "meta": ["--meta", "customer=4711", "--meta", "note=a=b"],
     }  # fmt: skip
     made = spec(spool, queuectl("enqueue", *(word for words in typed.values() for word in words), "--", "true"))
     assert made["no_retry_exit_codes"] == [2, 3] and made["minimal_env"] is True and made["output_max"] == 1024
+    assert made["meta"] == {"customer": "4711", "note": "a=b"}
     assert (made["jitter"], made["priority"], made["timeout"]) == (0.5, 9, 300)
     other = spec(spool, queuectl("enqueue", "--retry-on", "75", "--delay", "1h", "--", "true"))
     assert other["retry_exit_codes"] == [75]
     assert set(job.KNOWN_KEYS) - {*made, *other, "delay"} == set(), "a key has no option"
+
+
+def test_a_key_that_is_ignored_is_warned_of_and_on_record(queuectl: Commands, spool: SpoolDir) -> None:
+    """The person who typed it sees it at once, and whoever looks at the job later sees it too."""
+    result = queuectl("enqueue", '{"id": "a", "command": "true", "retries": 2, "foo": 1, "x-mine": 1}')
+    assert "'retries' is ignored; did you mean 'max_retries'?" in result.err
+    assert "'foo' is unknown and ignored" in result.err and "x-mine" not in result.err
+    shown = queuectl("show", "a").out
+    assert "did you mean 'max_retries'?" in shown and "'foo' is unknown" in shown
+
+
+def test_meta_is_shown_and_listed(queuectl: Commands, spool: SpoolDir) -> None:
+    """What a producer keeps with a job is there for people, for programs and in the library."""
+    queuectl("enqueue", '{"id": "a", "command": "true", "meta": {"customer": 4711}}')
+    assert '{"customer": 4711}' in queuectl("show", "a").out
+    assert queuectl("show", "a", "--json").json["job"]["meta"] == {"customer": 4711}
+    assert queuectl("list", "--json").json["jobs"][0]["meta"] == {"customer": 4711}
+    assert Spool(spool.root).get("a").meta == {"customer": 4711}

@@ -128,3 +128,24 @@ def test_a_process_left_behind_does_not_hold_up_the_next_job(spool: SpoolDir, tm
             kill(daemon)
     assert witness.starts("job")[1] - witness.ends("job")[0] < 1e9
     ends_with(spool, {"done": 2}, 0)
+
+
+@pytest.mark.skipif(WINDOWS, reason="on Windows what a command leaves running ends with it")
+def test_a_retry_waits_for_what_the_failed_run_has_left(spool: SpoolDir, tmp_path: Path) -> None:
+    """P3: a command that fails and leaves a process in a session of its own is not started beside it; others are."""
+    witness, go = tmp_path / "witness", tmp_path / "go"
+    left = f"echo S >>{witness}; until test -e {go}; do sleep 0.02; done; echo E >>{witness}"
+    queuectl(
+        spool,
+        *("enqueue", "--id", "job", "--max-retries", "1", "--backoff-base", "0"),
+        *("--command", f"setsid sh -c '{left}' </dev/null >/dev/null 2>&1 & exit 1"),
+    )
+    with Pool(spool, "--drain", count=1) as pool:
+        pool.event("alive")
+        queuectl(spool, "enqueue", "--id", "other", "--command", SUCCEED)
+        pool.event("succeeded", "other")
+        assert witness.read_text().split() == ["S"]
+        go.touch()
+        assert pool.wait() == 0
+    wait_until(lambda: witness.read_text().split() == ["S", "E", "S", "E"])
+    assert spool.job_names("dlq") == ["job.json"]

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from queuectl import pools
 from queuectl.spool import SpoolDir
 from tests.helpers import wait_until
-from tests.pool import SLEEP, SUCCEED, Pool, Witness, ends_with, is_running, queuectl, tree
+from tests.pool import (
+    PYTHON,
+    SLEEP,
+    SUCCEED,
+    Pool,
+    Witness,
+    children,
+    command_of,
+    ends_with,
+    is_running,
+    parent,
+    queuectl,
+    tree,
+)
 
+linux = pytest.mark.skipif(sys.platform != "linux", reason="finds processes through /proc")
 signals = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals; Windows stops pools by their file")
 
 
@@ -65,6 +83,47 @@ def test_stop_ends_every_pool_of_the_spool(spool: SpoolDir) -> None:
     assert pools.live(spool) == []
 
 
+def _descendants(pid: int) -> list[int]:
+    """A process's children, their children and so on (Linux)."""
+    found = [pid]
+    for each in found:
+        found += children(each)
+    return found[1:]
+
+
+@linux
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("order", list(itertools.permutations(["supervisor", "worker", "command"])), ids="-".join)
+def test_a_system_that_stops_costs_no_run(spool: SpoolDir, order: tuple[str, ...], number: signal.Signals) -> None:
+    """P9: a signal to all processes at once, whichever is hit first: the job goes back uncounted, and is not dead."""
+    if signal.getsignal(number) is signal.SIG_IGN:
+        pytest.skip("under nohup a pool goes on after a hang-up")
+    queuectl(spool, "enqueue", "--id", "job", "--max-retries", "0", "--command", "sleep 60; true")
+    with Pool(spool, count=1) as pool:
+        command = wait_until(lambda: command_of(pool, "job"))
+        wait_until(lambda: children(command))  # the shell's: it has its own signals back
+        hit = {"supervisor": [pool.pid], "worker": [parent(command)], "command": [*_descendants(command), command]}
+        for who in order:
+            for pid in hit[who]:
+                os.kill(pid, number)
+        assert pool.wait() == 0
+    last = spool.read("pending", "job.json").record.history[-1]
+    assert (last.event, last.exit_code) == ("released", 128 + number)
+    assert "asked to stop" in last.reason
+
+
+@linux
+def test_a_signal_of_somebody_else_is_a_failure(spool: SpoolDir) -> None:
+    """A command that is ended by a signal while nobody asks the pool to stop has failed, as ever."""
+    queuectl(spool, "enqueue", "--id", "job", "--max-retries", "0", "--command", "kill -TERM $$")
+    queuectl(spool, "enqueue", "--id", "next", "--command", SUCCEED)
+    with Pool(spool, "--drain", count=1) as pool:
+        assert pool.wait() == 0
+    last = spool.read("dlq", "job.json").record.history[-1]
+    assert (last.event, last.exit_code) == ("failed", 143)
+    assert spool.job_names("done") == ["next.json"]
+
+
 @signals
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_gracefully(spool: SpoolDir, tmp_path: Path, number: signal.Signals) -> None:
@@ -109,3 +168,141 @@ def test_nothing_starts_while_the_spool_is_paused(spool: SpoolDir) -> None:
         assert not [event for event in pool.events if event["event"] == "started"]
         Path(spool.paused_path).unlink()
         pool.event("succeeded", "job")
+
+
+def _gate(tmp_path: Path) -> tuple[list[str], Path]:
+    """A command that ends when a file is there, and that file."""
+    gate = tmp_path / "gate"
+    code = "import os, sys, time\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.02)"
+    return [*PYTHON, code, str(gate)], gate
+
+
+def test_a_stop_that_waits_lets_every_pool_end_its_jobs(spool: SpoolDir, tmp_path: Path) -> None:
+    """`worker stop --wait` outlasts the grace of the pools, starts nothing new, and returns when all have ended."""
+    queuectl(spool, "config", "set", "stop_grace_s", "0")
+    command, gate = _gate(tmp_path)
+    for number in range(3):
+        queuectl(spool, "enqueue", "--id", f"long{number}", "--", *command)
+    assert queuectl(spool, "worker", "start", "--detach").startswith("started ")
+    wait_until(lambda: len(spool.job_names("running")) == 1)
+    with Pool(spool, count=1) as pool:
+        pool.event("started")
+        stop = start(spool, "worker", "stop", "--wait")
+        pool.event("stopping")
+        log = Path(next(info.log for info in pools.live(spool) if info.log))
+        wait_until(lambda: "however long they take" in log.read_text())
+        assert stop.poll() is None and pool.process.poll() is None
+        gate.touch()
+        out, _ = stop.communicate(timeout=30)
+        assert (stop.returncode, pool.process.wait(5)) == (0, 0)
+    assert out.count("which ran 1 job") == 2 and "cut off" not in out
+    assert (len(spool.job_names("done")), spool.job_names("pending")) == (2, ["long2.json"])
+
+
+@pytest.mark.parametrize("harder", [["--now"], ["--grace", "0.2"], []])
+def test_a_second_stop_can_be_harder(spool: SpoolDir, harder: list[str]) -> None:
+    """A stop that waits for ever gives way to `--now`, to a grace and to an ordinary stop; both commands return."""
+    queuectl(spool, "enqueue", "--id", "long", "--", *SLEEP)
+    with Pool(spool, "--grace", "0.3", count=1) as pool:
+        pool.event("started", "long")
+        first = start(spool, "worker", "stop", "--wait")
+        pool.event("stopping")
+        queuectl(spool, "worker", "stop", *harder)
+        first.communicate(timeout=30)
+        assert (first.returncode, pool.process.wait(5)) == (0, 0)
+    assert spool.job_names("pending") == ["long.json"]
+
+
+def test_a_second_stop_cannot_be_softer(spool: SpoolDir) -> None:
+    """Whoever asks for an end within a second gets it, whatever is asked for after that."""
+    queuectl(spool, "enqueue", "--id", "long", "--", *SLEEP)
+    with Pool(spool, "--grace", "1h", count=1) as pool:
+        pool.event("started", "long")
+        first = start(spool, "worker", "stop", "--grace", "1")
+        pool.event("stopping")
+        queuectl(spool, "worker", "stop", "--wait")
+        first.communicate(timeout=30)
+        assert (first.returncode, pool.process.wait(5)) == (0, 0)
+    assert spool.job_names("pending") == ["long.json"]
+
+
+def test_a_detached_pool_has_the_grace_that_it_was_started_with(spool: SpoolDir, tmp_path: Path) -> None:
+    """`worker start --detach --grace` hands the grace on, and `worker stop` waits for as long."""
+    queuectl(spool, "config", "set", "stop_grace_s", "0")
+    command, gate = _gate(tmp_path)
+    queuectl(spool, "enqueue", "--id", "long", "--", *command)
+    queuectl(spool, "worker", "start", "--detach", "--grace", "1h")
+    wait_until(lambda: spool.job_names("running"))
+    assert pools.live(spool)[0].grace_s == 3600
+    stop = start(spool, "worker", "stop")
+    wait_until(lambda: requested(spool, pools.live(spool)[0].pool) == "stop")
+    gate.touch()
+    assert "ran 1 job" in stop.communicate(timeout=30)[0]
+    assert spool.job_names("done") == ["long.json"]
+
+
+@signals
+def test_ctrl_c_ends_the_waiting_and_not_the_stop(spool: SpoolDir, tmp_path: Path) -> None:
+    """Who waits for a stop may go; the pool ends its job and then itself."""
+    command, gate = _gate(tmp_path)
+    queuectl(spool, "enqueue", "--id", "long", "--", *command)
+    with Pool(spool, count=1) as pool:
+        pool.event("started", "long")
+        stop = start(spool, "worker", "stop", "--wait")
+        pool.event("stopping")
+        stop.send_signal(signal.SIGINT)
+        _, err = stop.communicate(timeout=30)
+        assert stop.returncode == 130 and "go on stopping" in err
+        assert pool.process.poll() is None
+        gate.touch()
+        assert pool.process.wait(10) == 0
+    assert spool.job_names("done") == ["long.json"]
+
+
+@signals
+def test_a_signal_is_harder_than_a_stop_that_waits(spool: SpoolDir) -> None:
+    """Ctrl-C at a pool that somebody waits for is an ordinary stop, and a second one ends its jobs."""
+    queuectl(spool, "enqueue", "--id", "long", "--", *SLEEP)
+    with Pool(spool, "--grace", "1h", count=1) as pool:
+        pool.event("started", "long")
+        first = start(spool, "worker", "stop", "--wait")
+        pool.event("stopping")
+        pool.process.send_signal(signal.SIGINT)
+        wait_until(lambda: [item for item in pool.events if "up to 3600 s" in item.get("text", "")])
+        pool.process.send_signal(signal.SIGINT)
+        first.communicate(timeout=30)
+        assert (first.returncode, pool.process.wait(5)) == (0, 0)
+    assert spool.job_names("pending") == ["long.json"]
+
+
+def test_a_stop_needs_no_settings(spool: SpoolDir) -> None:
+    """A mistake in queuectl.toml keeps nobody from stopping the pools."""
+    with Pool(spool, count=1).ready() as pool:
+        Path(spool.root, "queuectl.toml").write_text("stop_grace_s = = 5")
+        assert "stopped " in queuectl(spool, "worker", "stop")
+        assert pool.process.wait(5) == 0
+
+
+def test_ways_to_stop_exclude_each_other(spool: SpoolDir) -> None:
+    """Nobody could say which of two graces was meant."""
+    done = start(spool, "worker", "stop", "--wait", "--now")
+    assert "exclude each other" in done.communicate(timeout=30)[1]
+    assert done.returncode == 2
+
+
+def start(spool: SpoolDir, *words: str) -> subprocess.Popen[str]:
+    """Start one command of queuectl."""
+    argv = [sys.executable, "-m", "queuectl", "--spool", spool.root, *words]
+    # Where this test itself runs in the background, SIGINT is ignored; the command is to hear it.
+    hears: dict[str, Any] = {"preexec_fn": _hear_ctrl_c} if sys.platform != "win32" else {}
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **hears)
+
+
+def _hear_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def requested(spool: SpoolDir, pool: str) -> str:
+    """What a pool was asked for by its file, "" where it was not."""
+    path = Path(spool.pool_dir, f"{pool}.stop")
+    return path.read_text() if path.exists() else ""

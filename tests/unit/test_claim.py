@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import random
+import subprocess
 import sys
 from collections import Counter
 from multiprocessing.synchronize import Barrier
@@ -42,6 +43,72 @@ def test_enqueued_job_is_started(desk: Desk) -> None:
     started = desk.record(RUNNING, "job1.json").history[-1]
     assert (started.event, started.attempt, started.worker, started.lease) == ("started", 1, "w1", "w1.0")
     assert claimed.data == Path(desk.spool.path(RUNNING, "job1.json")).read_bytes()
+
+
+def _leftover(desk: Desk) -> subprocess.Popen[bytes]:
+    """A process that has inherited the desk's lease, as what a command started has."""
+    return subprocess.Popen(["sleep", "60"], pass_fds=[desk.lease.fd])
+
+
+@posix_only
+@pytest.mark.parametrize("kind", ["released", "timed_out", "failed", "cancelled", "vanished"])
+def test_no_run_begins_while_something_of_the_last_one_lives(desk: Desk, other_desk: Desk, kind: str) -> None:
+    """P3: whatever the history says of the last run, its lease decides; the job waits where it was, unchanged."""
+    claimed = desk.start(desk.enqueue(id="a", max_retries=9, backoff_base=0))
+    with _leftover(desk) as left:
+        if kind == "vanished":
+            os.rename(desk.spool.path(RUNNING, "a.json"), desk.spool.path(PENDING, "a.json"))
+        else:
+            settled = desk.claims.settle(claimed, Outcome(kind, 143, "", 0.1))
+            if settled.to == DLQ:
+                os.rename(desk.spool.path(DLQ, "a.json"), desk.spool.path(PENDING, "a.json"))
+        assert not desk.lease.change()
+        before = Path(desk.spool.path(PENDING, "a.json")).read_bytes()
+        for tried in (other_desk, desk):
+            declined = tried.decline("a.json")
+            assert (declined.why, "lease w1.0" in declined.text) == ("alive", True)
+        assert listing(desk.spool) == {"pending": ["a.json"]}
+        assert Path(desk.spool.path(PENDING, "a.json")).read_bytes() == before
+        left.kill()
+        left.wait()
+    assert other_desk.begin("a.json").__class__ is (Declined if kind == "vanished" else Claimed)
+
+
+@posix_only
+def test_a_job_that_is_run_again_by_hand_waits_for_what_its_success_left(desk: Desk, other_desk: Desk) -> None:
+    """P3: a daemon of a run that succeeded keeps the next run from starting, until it ends."""
+    desk.run(desk.enqueue(id="a"), OK)
+    with _leftover(desk) as left:
+        assert not desk.lease.renew()
+        os.rename(desk.spool.path(DONE, "a.json"), desk.spool.path(PENDING, "a.json"))
+        assert other_desk.decline("a.json").why == "alive"
+        left.kill()
+        left.wait()
+    other_desk.start("a.json")
+
+
+def test_a_lease_that_its_worker_uses_again_holds_back_no_job(desk: Desk, other_desk: Desk) -> None:
+    """P5: after a plain success a worker goes on under its lease, for hours maybe; the first job may run meanwhile."""
+    desk.run(desk.enqueue(id="a"), OK)
+    assert desk.lease.renew()
+    desk.start(desk.enqueue(id="b"))
+    os.rename(desk.spool.path(DONE, "a.json"), desk.spool.path(PENDING, "a.json"))
+    assert other_desk.start("a.json").attempt == 2
+
+
+@posix_only
+def test_a_record_that_was_edited_waits_for_its_last_run_as_well(desk: Desk, other_desk: Desk) -> None:
+    """P3: a job saved by an editor in another form is taken in like a drop, but not started beside its last run."""
+    claimed = desk.start(desk.enqueue(id="a"))
+    desk.claims.settle(claimed, Outcome("released"))
+    with _leftover(desk) as left:
+        assert not desk.lease.change()
+        write_drop(desk.spool, "a.json", json.dumps(desk.document(PENDING, "a.json"), indent=7))
+        assert other_desk.decline("a.json").why == "later"
+        assert other_desk.decline("a.json").why == "alive"
+        left.kill()
+        left.wait()
+    assert other_desk.start("a.json").attempt == 2
 
 
 def test_claim_keeps_the_inode_of_an_enqueued_job(desk: Desk) -> None:
@@ -267,9 +334,10 @@ def test_unknown_keys_of_a_drop_are_kept(desk: Desk) -> None:
 
 def test_near_miss_of_a_key_is_a_warning_in_the_history(desk: Desk) -> None:
     """A typing error is named where a person looks at the job."""
-    claimed = desk.start(desk.drop("x.json", {**JOB, "max_retires": 9}))
-    assert desk.events(RUNNING, "x.json") == ["enqueued", "warning", "started"]
+    claimed = desk.start(desk.drop("x.json", {**JOB, "retries": 9, "foo": 1, "x-foo": 1}))
+    assert desk.events(RUNNING, "x.json") == ["enqueued", "warning", "warning", "started"]
     assert "max_retries" in claimed.record.history[1].text
+    assert "'foo' is unknown" in claimed.record.history[2].text
     assert claimed.record.max_retries == 3
 
 
@@ -765,7 +833,7 @@ def test_running_record_that_is_dragged_to_pending_waits_for_its_run(
         path = Path(desk.spool.path(PENDING, "a.json"))
         path.write_text(json.dumps(json.loads(path.read_text()), indent=2))
         assert other_desk.decline("a.json").why == "later"
-    assert other_desk.decline("a.json").why == "busy"
+    assert other_desk.decline("a.json").why == "alive"
     assert listing(desk.spool) == {"pending": ["a.json"]}
     desk.die()
     declined = other_desk.decline("a.json")

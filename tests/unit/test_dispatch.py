@@ -156,3 +156,32 @@ def test_a_name_whose_writer_is_at_it_comes_again_soon(spool: SpoolDir, clock: F
     assert waits_ms == [2, 4, 8, 16, 32, 50, 50, 50]
     dispatch.feed(careful=False)
     assert list(slot.outstanding) == ["a.json"]
+
+
+def test_a_job_whose_last_run_lives_on_is_asked_for_more_seldom_and_told_of_once(
+    spool: SpoolDir, clock: FakeClock
+) -> None:
+    """P3: it waits in ever longer steps, 2 s at most, and the others run meanwhile, with one worker too."""
+    slot = Slot(0)
+    slot.ready = True
+    told: list[str] = []
+    arrivals = Arrivals(spool, settle_s=30, clock=clock)
+    dispatch = Dispatch(
+        [slot], Feeder(), arrivals, clock=clock, max_jobs=None, tell=lambda kind, text: told.append(f"{kind}: {text}")
+    )
+    dispatch.add(["a.json"])
+    waits_ms = []
+    for number in range(8):
+        dispatch.feed(careful=True)
+        assert list(slot.outstanding) == ["a.json"]
+        dispatch.passed(slot, "a.json", Declined("alive", "a.json", "process 7 still runs"))
+        dispatch.add([f"b{number}.json"])
+        dispatch.feed(careful=True)
+        assert list(slot.outstanding) == [f"b{number}.json"]
+        dispatch.settled(slot, f"b{number}.json", counts=True, took_s=0.001)
+        again_s = dispatch.next_s()
+        assert again_s is not None
+        waits_ms.append(round((again_s - clock.monotonic()) * 1000))
+        clock.advance(again_s - clock.monotonic())
+    assert waits_ms == [100, 200, 400, 800, 1600, 2000, 2000, 2000]
+    assert told == ["alive: a.json waits: process 7 still runs"]

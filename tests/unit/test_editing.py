@@ -35,3 +35,11 @@ def test_a_held_job_stays_held(desk: Desk) -> None:
     Spool(desk.spool.root).hold("job")
     edit(desk, priority=5)
     assert listing(desk.spool)["pending"] == ["job,prio=5,hold.json"]
+
+
+def test_a_key_that_is_ignored_is_warned_of_once(desk: Desk) -> None:
+    """What an edit brings in by mistake is on record and handed to the command, and not again by the next edit."""
+    desk.enqueue(id="job")
+    edit(desk, retries=5)
+    edit(desk, tags=["x"])
+    assert desk.events(PENDING, "job.json") == ["enqueued", "warning"]

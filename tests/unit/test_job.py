@@ -81,9 +81,11 @@ def test_unknown_keys_are_kept() -> None:
     assert {key: spec[key] for key in extra} == extra
 
 
-@pytest.mark.parametrize("key", ["state", "status", "attempts", "created_at", "last_error", "worker", "result"])
+@pytest.mark.parametrize(
+    "key", ["state", "status", "attempts", "created_at", "last_error", "worker", "result", "x-trace", "X-Y", "$schema"]
+)
 def test_other_queues_keys_are_kept_without_a_warning(key: str) -> None:
-    """State and counters that a producer writes are accepted, not obeyed, and not worth a word."""
+    """State and counters that a producer writes, and keys with x-, are accepted, ignored, and not worth a word."""
     made = _normalise({"command": "true", key: "done"})
     assert made.spec[key] == "done"
     assert made.warnings == []
@@ -98,6 +100,14 @@ def test_other_queues_keys_are_kept_without_a_warning(key: str) -> None:
         ("timout", "timeout"),
         ("backoffbase", "backoff_base"),
         ("TAGS", "tags"),
+        ("retries", "max_retries"),
+        ("max-attempts", "max_retries"),
+        ("cmd", "command"),
+        ("prio", "priority"),
+        ("workingDirectory", "cwd"),
+        ("scheduled_at", "run_at"),
+        ("metadata", "meta"),
+        ("outputmax", "output_max"),
     ],
 )
 def test_near_miss_of_a_key_is_warned_of(key: str, meant: str) -> None:
@@ -106,9 +116,19 @@ def test_near_miss_of_a_key_is_warned_of(key: str, meant: str) -> None:
     assert repr(key) in text and repr(meant) in text
 
 
-def test_key_that_is_like_none_is_no_warning() -> None:
-    """A producer's own key is its own business."""
-    assert _normalise({"command": "true", "customer_number": 5}).warnings == []
+def test_keys_that_are_like_none_share_a_warning() -> None:
+    """A key that is ignored does not go by unseen, and a thousand of them are one text."""
+    (text,) = _normalise({"command": "true", "foo": 5}).warnings
+    assert text == "the key 'foo' is unknown and ignored; put data of your own into \"meta\""
+    (text,) = _normalise({"command": "true"} | {f"qqq{number}": 5 for number in range(1000)}).warnings
+    assert "'qqq4' and 995 more are unknown" in text and len(text) < 200
+    assert _normalise({"command": "true", "meta": {"retries": 5, "foo": {"a": [1]}}}).warnings == []
+
+
+def test_meta_is_an_object_that_is_kept() -> None:
+    """A producer's own data comes back as it was given."""
+    meta = {"customer": {"name": "Ann", "rows": [1, 2.5, None]}}
+    assert _spec(meta=meta)["meta"] == meta
 
 
 @pytest.mark.parametrize(
@@ -167,6 +187,8 @@ def test_key_that_is_like_none_is_no_warning() -> None:
         ({"retry_exit_codes": []}, "retry_exit_codes"),
         ({"retry_exit_codes": ["1"]}, "retry_exit_codes"),
         ({"retry_exit_codes": [1], "no_retry_exit_codes": [2]}, "retry_exit_codes"),
+        ({"meta": "x"}, "meta"),
+        ({"meta": [1]}, "meta"),
         ({"output_max": 0}, "output_max"),
         ({"output_max": "1 lot"}, "output_max"),
         ({"output_max": True}, "output_max"),

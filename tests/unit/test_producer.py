@@ -22,10 +22,10 @@ def _prepare(desk: Desk, **keys: Any) -> Prepared:
 
 def test_published_job_is_a_whole_record_in_pending(desk: Desk) -> None:
     """An enqueued job stands complete in pending/, and nothing is left in tmp/ (P1)."""
-    assert desk.producer.publish([_prepare(desk, id="job1", customer=5)]) == ["job1"]
+    assert desk.producer.publish([_prepare(desk, id="job1", meta={"customer": 5})]) == ["job1"]
     assert listing(desk.spool) == {"pending": ["job1.json"]}
     assert record.is_framed(Path(desk.spool.path(PENDING, "job1.json")).read_bytes())
-    assert desk.document(PENDING, "job1.json")["customer"] == 5
+    assert desk.document(PENDING, "job1.json")["meta"] == {"customer": 5}
     assert desk.document(PENDING, "job1.json")["history"] == [
         {"at": "2027-01-15T08:00:00.000Z", "event": "enqueued", "by": "enqueue"}
     ]

@@ -23,6 +23,8 @@ class FakeExecutor:
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.lasts_s = 10.0
+        self.ended = Ended(0, "")
+        self.waited_after_s = 0.0
         self.at: list[tuple[float, Callable[[], object]]] = []
         self.terminated_s: float | None = None
         self._began_s = 0.0
@@ -41,10 +43,19 @@ class FakeExecutor:
             self.clock.advance(max(0.0, self._began_s + after_s - self.clock.monotonic()))
             act()
         self.clock.advance(max(0.0, min(until_s, end_s) - self.clock.monotonic()))
-        return Ended(0, "") if self.clock.monotonic() >= end_s else None
+        return self.ended if self.clock.monotonic() >= end_s else None
 
-    def heard(self, _timeout_s: float | None) -> bool:
-        """The supervisor is silent."""
+    def heard(self, timeout_s: float | None) -> bool:
+        """The supervisor is silent. Once the command has ended time passes, up to the next thing that happens."""
+        now_s = self.clock.monotonic()
+        if timeout_s and now_s >= self._began_s + self.lasts_s:
+            if self.at and self._began_s + self.at[0][0] <= now_s + timeout_s:
+                after_s, act = self.at.pop(0)
+                self.clock.advance(self._began_s + after_s - now_s)
+                act()
+            else:
+                self.clock.advance(timeout_s)
+            self.waited_after_s += self.clock.monotonic() - now_s
         return False
 
     def deafen(self) -> None:
@@ -208,3 +219,28 @@ def test_the_timeout_of_the_settings_is_for_jobs_without_one(
     ended = rig.run()
     assert isinstance(ended, Finished) and ended.outcome.kind == "timed_out"
     assert rig.command.terminated_s == pytest.approx(ends_at_s, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "kind", "waited_s"),
+    [(8.9, "failed", 1.0), (9.1, "released", 0.0), (10.4, "released", 0.4), (None, "failed", 1.0)],
+)
+def test_a_command_that_ends_by_a_signal_around_a_stop_is_released(
+    rig: Rig, asked_s: float | None, kind: str, waited_s: float
+) -> None:
+    """P9: a second before a request to stop or after it; else it has failed, a second later."""
+    rig.command.ended = Ended(143, "ended by SIGTERM", is_shutdown=True)
+    rig.command.at = [] if asked_s is None else [(asked_s, rig.worker.note_stop)]
+    ended = rig.run()
+    assert isinstance(ended, Finished)
+    assert (ended.outcome.kind, ended.outcome.exit_code) == (kind, 143)
+    assert rig.command.waited_after_s == pytest.approx(waited_s)
+
+
+def test_a_failure_by_exit_code_waits_for_no_stop(rig: Rig) -> None:
+    """An ordinary failure costs no time, and a stop makes no other end uncounted."""
+    rig.command.ended = Ended(1, "")
+    rig.command.at = [(9.9, rig.worker.note_stop)]
+    ended = rig.run()
+    assert isinstance(ended, Finished) and ended.outcome.kind == "failed"
+    assert rig.command.waited_after_s == 0

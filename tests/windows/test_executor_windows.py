@@ -107,7 +107,7 @@ def test_exit_code_is_unsigned(bench: Bench) -> None:
 def test_ctrl_c_is_named(bench: Bench) -> None:
     """The code of an interrupted program is told in words."""
     ended, _ = bench.run([sys.executable, "-c", "import ctypes; ctypes.windll.kernel32.ExitProcess(0xC000013A)"])
-    assert ended == Ended(0xC000013A, "interrupted by Ctrl-C (0xC000013A)")
+    assert ended == Ended(0xC000013A, "interrupted by Ctrl-C (0xC000013A)", is_shutdown=True)
 
 
 # -------------------------------------------------------------------------------------------------- command lines
