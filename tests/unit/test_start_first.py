@@ -99,7 +99,7 @@ def test_a_drop_that_is_dragged_back_at_once_is_known_to_run(desk: Desk, startin
     running(desk).rename(desk.spool.path(PENDING, "a.json"))
     desk.claims.secure(starting)
     assert desk.events(PENDING, "a.json") == ["enqueued", "started"]
-    assert desk.decline("a.json").why == "busy"
+    assert desk.decline("a.json").why == "alive"
     assert os.listdir(desk.spool.tmp_dir) == []
 
 
