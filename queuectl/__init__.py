@@ -4,27 +4,65 @@ from queuectl import Spool
 
 spool = Spool("spool")
 job_id = spool.enqueue("echo Hello World")
-print(spool.get(job_id).state)
+[ending] = spool.wait(job_id)
+print(ending.succeeded)
+
+How instants, paths and durations are written: see `queuectl.api`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
-__all__ = ["Counts", "Job", "QueuectlError", "Spool", "__version__"]
-
 if TYPE_CHECKING:
     from queuectl.api import Counts, Job, Spool
-    from queuectl.errors import QueuectlError
+    from queuectl.endings import Ending
+    from queuectl.errors import (
+        AmbiguousIdError,
+        DamagedRecordError,
+        DuplicateJobError,
+        InvalidJobError,
+        InvalidSettingsError,
+        NotASpoolError,
+        QueuectlError,
+        SpoolUnavailableError,
+        UnknownJobError,
+        UntrustedSpoolError,
+        WaitTimeoutError,
+    )
 
-_HOMES = {"Spool": "api", "Job": "api", "Counts": "api", "QueuectlError": "errors"}
+__version__ = "0.1.0"
+__all__ = [
+    "AmbiguousIdError",
+    "Counts",
+    "DamagedRecordError",
+    "DuplicateJobError",
+    "Ending",
+    "InvalidJobError",
+    "InvalidSettingsError",
+    "Job",
+    "NotASpoolError",
+    "QueuectlError",
+    "Spool",
+    "SpoolUnavailableError",
+    "UnknownJobError",
+    "UntrustedSpoolError",
+    "WaitTimeoutError",
+    "__version__",
+]
+
+_HOMES = {"Spool": "api", "Job": "api", "Counts": "api", "Ending": "endings"}
 
 
 def __getattr__(name: str) -> object:
     """Import the library's names when first asked for: worker processes and commands load only what they use."""
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"queuectl.{_HOMES[name]}"), name)
+    return getattr(import_module(f"queuectl.{_HOMES.get(name, 'errors')}"), name)
+
+
+def __dir__() -> list[str]:
+    """The public names. Modules are importable (`import queuectl.times`) and no part of the library."""
+    return list(__all__)

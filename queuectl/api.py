@@ -1,10 +1,22 @@
 """The library: `from queuectl import Spool`. The commands call the same code.
 
     spool = Spool("spool")                                   # or Spool.create("spool")
-    job_id = spool.enqueue(["convert", "a.png", "a.jpg"], max_retries=1)
+    job_id = spool.enqueue(["convert", Path("a.png"), Path("a.jpg")], max_retries=1)
     spool.get(job_id).state                                  # "pending", "running", "done" or "dlq"
+    [ending] = spool.wait(job_id, timeout="10m")
+    ending.succeeded, ending.exit_code
 
 Every method that writes returns once the change is on disk as the setting `durability` says.
+
+Instants: the library returns each one as a float, seconds since 1970 UTC, and names it `..._at`;
+`datetime.fromtimestamp(job.due_at, UTC)` makes a `datetime` of it. Where the library takes an instant (`run_at`,
+`until_at`), it takes such a number or a `datetime` with a time zone. `Job.spec` and `Job.history` are what the job's
+file holds, so instants there are RFC 3339 texts in UTC, as in every output of the commands' `--json`.
+
+Paths: a `str` or any `os.PathLike`. Durations: a number of seconds, or a text such as `30s`, `5m`, `2h`.
+
+A value that a job cannot have raises InvalidJobError, which says which key and why. A wrong type of any other argument
+raises TypeError.
 """
 
 from __future__ import annotations
@@ -16,9 +28,10 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from queuectl import fsops, names, record, times
+from queuectl import arguments, fsops, names, record, times
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import (
@@ -28,11 +41,15 @@ from queuectl.errors import (
     QueuectlError,
     SpoolUnavailableError,
     UnknownJobError,
+    WaitTimeoutError,
 )
 from queuectl.job import JOB_MAX_BYTES, is_deep
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATE_ALIASES, STATES
 from queuectl.producer import CHUNK, Producer
 from queuectl.spool import RECORD_MAX_BYTES, Located, SpoolDir, Stored
+
+if TYPE_CHECKING:
+    from queuectl.endings import Ending
 
 # How long a change by hand waits for a worker that is just claiming the same id.
 _STRIPE_PATIENCE_S = 10.0
@@ -90,13 +107,14 @@ class Spool:
         path: the folder.
 
     Raises:
+        TypeError: `path` is neither a string nor a path.
         NotASpoolError: it is not a spool; `Spool.create` makes one.
         InvalidSettingsError: its queuectl.toml has a mistake.
         SpoolUnavailableError: it cannot be read.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.folder = SpoolDir.open(path)
+        self.folder = SpoolDir.open(arguments.folder("path", path))
         self.settings: Settings = self.folder.settings()
         self._rng = random.Random()
         self._clock = Clock()
@@ -104,10 +122,15 @@ class Spool:
 
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> Spool:
-        """The spool at `path`, made if there is none yet (settings and README included)."""
+        """The spool at `path`, made if there is none yet (settings and README included).
+
+        Raises:
+            TypeError: `path` is neither a string nor a path.
+            SpoolUnavailableError: it cannot be made there.
+        """
         from queuectl import setup
 
-        setup.create(SpoolDir(path), rng=random.Random())
+        setup.create(SpoolDir(arguments.folder("path", path)), rng=random.Random())
         return cls(path)
 
     @property
@@ -119,7 +142,7 @@ class Spool:
 
     def enqueue(
         self,
-        command: str | Sequence[str],
+        command: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         *,
         id: str | None = None,
         max_retries: int | None = None,
@@ -128,10 +151,10 @@ class Spool:
         jitter: float | None = None,
         timeout: float | str | None = None,
         priority: int | None = None,
-        run_at: str | None = None,
+        run_at: str | float | datetime | None = None,
         delay: float | str | None = None,
-        cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str | os.PathLike[str]] | None = None,
         tags: Sequence[str] | None = None,
         no_retry_exit_codes: Sequence[int] | None = None,
         owner: str | None = None,
@@ -142,6 +165,10 @@ class Spool:
     ) -> str:
         """Put one job into the spool and return its id; see the job's schema for what each argument means.
 
+        A string is a command for the shell. A list is a program and its arguments, started without a shell, and so is
+        a path alone. The command runs in `cwd`, else in the folder that this process works in now, as after
+        `queuectl enqueue --command` and `--`. (A job of `enqueue_many` without "cwd" runs where the pool was started.)
+
         Raises:
             InvalidJobError: an argument that cannot be; says which and why.
             DuplicateJobError: the spool holds a job with this id.
@@ -149,7 +176,7 @@ class Spool:
         """
         given = {
             "id": id,
-            "command": command if isinstance(command, str) else list(command),
+            "command": command,
             "max_retries": max_retries,
             "backoff_base": backoff_base,
             "backoff_max": backoff_max,
@@ -158,37 +185,43 @@ class Spool:
             "priority": priority,
             "run_at": run_at,
             "delay": delay,
-            "cwd": cwd,
-            "env": None if env is None else dict(env),
-            "tags": tags if tags is None or isinstance(tags, str) else list(tags),  # a text alone is refused by name
-            "no_retry_exit_codes": None if no_retry_exit_codes is None else list(no_retry_exit_codes),
+            "cwd": _working_folder(cwd),
+            "env": env,
+            "tags": tags,
+            "no_retry_exit_codes": no_retry_exit_codes,
             "owner": owner,
-            "retry_exit_codes": None if retry_exit_codes is None else list(retry_exit_codes),
+            "retry_exit_codes": retry_exit_codes,
             "output_max": output_max,
             "minimal_env": minimal_env,
-            "meta": None if meta is None else dict(meta),
+            "meta": meta,
         }
-        return self.enqueue_many([{key: value for key, value in given.items() if value is not None}])[0]
+        document = {key: value for key, value in given.items() if value is not None}
+        document.setdefault("command", command)  # None is refused by its type, not as a key that is missing
+        return self.enqueue_many([document])[0]
 
     def enqueue_many(
         self, documents: Iterable[Mapping[str, Any]], *, told: Callable[[str, int], None] = lambda _what, _number: None
     ) -> list[str]:
         """Put many jobs into the spool, each a mapping with the keys of a job file; return their ids in order.
 
-        All are checked first: on an invalid or duplicate one nothing is written. Of more than a thousand, `told` hears
-        now and then how many are `checked` and then `put in`.
+        Values may be those that `enqueue` takes. All are checked first: on an invalid or duplicate one nothing is
+        written. Of more than a thousand, `told` hears now and then how many are `checked` and then `put in`.
 
         Raises:
             As `enqueue`; an InvalidJobError says which document when there are several.
+            TypeError: `documents` is one job or a text instead of several jobs.
         """
+        if isinstance(documents, str | bytes | Mapping) or not isinstance(documents, Iterable):
+            raise TypeError(f"documents: expected a list of mappings, not {type(documents).__name__}")
         prepared = []
         wanted = []
         for number, document in enumerate(documents, 1):
             if number % CHUNK == 0:
                 told("checked", number)
-            if "history" in document:
-                document = {key: value for key, value in document.items() if key != "history"}
             try:
+                document = arguments.document(document)
+                if "history" in document:
+                    document = {key: value for key, value in document.items() if key != "history"}
                 prepared.append(self._producer.prepare(document, by="enqueue"))
             except InvalidJobError as error:
                 if number == 1 and len(prepared) == 0 and not isinstance(documents, list):
@@ -207,6 +240,32 @@ class Spool:
         except OSError as error:
             raise unavailable(self.folder, error) from error
 
+    # ---------------------------------------------------------------------------------------------------- wait
+
+    def wait(self, *job_ids: str, first: bool = False, timeout: float | str | None = None) -> list[Ending]:
+        """Wait until jobs have ended and return how, in the order in which their ends were seen.
+
+        A job has ended when it is in done/ or dlq/; one that waits for a retry has not. With `first` one end is enough,
+        and the list holds each that was seen by then. The beginning of an id is enough, as for `resolve`. A wait costs
+        two calls of stat a job and look: 50 looks in the first second, fewer the longer it takes, one each second at
+        last.
+
+        Raises:
+            UnknownJobError, AmbiguousIdError: no such job, or it was deleted meanwhile.
+            QueuectlError: a file was refused as a job.
+            DamagedRecordError: the record of a job that ended is torn.
+            WaitTimeoutError: the time is up; `ended` and `left` say what has ended and what has not.
+        """
+        from queuectl import endings
+
+        limit_s = None if timeout is None else arguments.duration("timeout", timeout)
+        ids = [endings.id_at_end(self, self.resolve(arguments.text("job_ids", job_id))) for job_id in job_ids]
+        waiting = endings.Wait(self, ids, clock=self._clock)
+        if not waiting.until_ended(first=first, limit_s=limit_s):
+            ended = list(waiting.ended.values())
+            raise WaitTimeoutError(waiting.left, ended=ended)
+        return list(waiting.ended.values())
+
     # ---------------------------------------------------------------------------------------------------- look
 
     def get(self, job_id: str) -> Job:
@@ -216,6 +275,7 @@ class Spool:
             UnknownJobError: there is none.
             DamagedRecordError: its file is not whole.
         """
+        arguments.text("job_id", job_id)
         for _ in range(5):
             found = self.folder.find(job_id)
             if found is None:
@@ -236,6 +296,7 @@ class Spool:
             AmbiguousIdError: several begin so.
             UnknownJobError: none does; the hint names ids that are near.
         """
+        arguments.text("prefix", prefix)
         if prefix and self.folder.find(prefix) is not None:
             return prefix
         found = sorted(self.folder.ids(prefix)) if prefix else []
@@ -311,11 +372,14 @@ class Spool:
         Files that are no jobs (yet), and those that move on meanwhile, are passed over.
 
         Raises:
-            ValueError: no such state.
+            ValueError: no such state (at once, not at the first job).
         """
-        folder_state = STATE_ALIASES.get(state, state)
+        folder_state = STATE_ALIASES.get(arguments.text("state", state), state)
         if folder_state not in STATES:
             raise ValueError(f"no state {state!r}; the states are {', '.join(STATES)}")
+        return self._jobs(folder_state)
+
+    def _jobs(self, folder_state: str) -> Iterator[Job]:
         for name in self.folder.job_names(folder_state):
             try:
                 yield self.load(folder_state, name)
@@ -349,6 +413,7 @@ class Spool:
             QueuectlError: it is waiting or running already.
             SpoolUnavailableError: a worker holds it for too long, or the disk refuses.
         """
+        arguments.text("by", by)
         with self.held(job_id):
             return self._requeue(job_id, by)
 
@@ -357,6 +422,7 @@ class Spool:
         """Hold the stripe of an id, so that nobody claims, rescues or deletes the job meanwhile."""
         from queuectl.settle import Stripes
 
+        arguments.text("job_id", job_id)
         stripes = Stripes(self.folder)
         try:
             stripe = stripes.of(job_id)
@@ -412,6 +478,8 @@ class Spool:
         """
         from queuectl.cancelling import Cancelling
 
+        for name, value in (("job_id", job_id), ("by", by), ("reason", reason)):
+            arguments.text(name, value)
         return Cancelling(self, clock=self._clock, rng=self._rng).cancel(job_id, by=by, reason=reason)
 
     def _forget_error(self, found: Located) -> None:
@@ -455,14 +523,17 @@ class Spool:
             name = found.name if wanted == found.name else self.folder.move(found, PENDING, wanted, self._rng)
             return self.load(PENDING, name)
 
-    def pause(self, reason: str = "", *, until_at: float | None = None) -> None:
+    def pause(self, reason: str = "", *, until_at: float | datetime | None = None) -> None:
         """Start nothing new until `resume`, or until an instant; what runs is not touched.
 
         Raises:
+            ValueError: `until_at` is a `datetime` without a time zone, or outside the years 1970 to 9999.
             SpoolUnavailableError: the disk refuses.
         """
+        arguments.text("reason", reason)
+        end_at = None if until_at is None else arguments.instant("until_at", until_at)
         try:
-            self.folder.pause(reason, until_at=until_at, rng=self._rng)
+            self.folder.pause(reason, until_at=end_at, rng=self._rng)
         except OSError as error:
             raise unavailable(self.folder, error) from error
 
@@ -508,6 +579,7 @@ class Spool:
 
     def logs(self, job_id: str) -> list[str]:
         """The paths of a job's logs, first attempt first."""
+        arguments.text("job_id", job_id)
         listed = []
         for name in fsops.names(self.folder.folder("logs")):
             stem, _, ending = name.rpartition(".")
@@ -541,6 +613,20 @@ def _job(item: record.Record, state: str, path: str, document: dict[str, Any], h
         history=history,
         meta=dict(meta) if isinstance(meta := spec.get("meta"), dict) else {},
     )
+
+
+def _working_folder(given: str | os.PathLike[str] | None) -> str | os.PathLike[str]:
+    """The folder that a job of `enqueue` runs in, absolute."""
+    try:
+        if given is None:
+            return os.getcwd()
+        # A value that cannot be a folder is refused where all arguments are.
+        return os.path.abspath(os.fspath(given)) if isinstance(given, str | os.PathLike) and given else given
+    except FileNotFoundError as error:
+        hint = "name one: cwd=..."
+        raise InvalidJobError(
+            "the folder this process works in does not exist any more", key="cwd", hint=hint
+        ) from error
 
 
 def _instant(text: str) -> float | None:

@@ -6,6 +6,8 @@ pending/, so that is asked every few seconds only.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from queuectl import exits, record, report
@@ -17,6 +19,8 @@ from queuectl.spool import record_name
 
 # How often it is made sure that a job that has not ended is still there.
 _THERE_EVERY_S = 5.0
+# A job that ends at once is seen at once; beside one that takes a minute, a second is nothing.
+_LOOK_FIRST_S, _LOOK_LAST_S, _LOOK_SHARE = 0.02, 1.0, 0.02
 
 
 class Ending(NamedTuple):
@@ -107,6 +111,27 @@ class Wait:
             for job_id in self.left:
                 self._make_sure(job_id)
         return list(found.values())
+
+    def until_ended(
+        self, *, first: bool, limit_s: float | None, told: Callable[[float], None] = lambda _passed_s: None
+    ) -> bool:
+        """Look until all (with `first`: any) have ended; False where the time was up before. Raises as `look`.
+
+        `told` is called before each pause, with the seconds that have passed.
+        """
+        begun_s = self._clock.monotonic()
+        while True:
+            self.look()
+            if not self.left or (first and self.ended):
+                return True
+            passed_s = self._clock.monotonic() - begun_s
+            pause_s = min(_LOOK_LAST_S, max(_LOOK_FIRST_S, passed_s * _LOOK_SHARE))
+            if limit_s is not None:
+                if passed_s >= limit_s:
+                    return False
+                pause_s = min(pause_s, limit_s - passed_s)
+            told(passed_s)
+            time.sleep(pause_s)
 
     def _make_sure(self, job_id: str) -> None:
         """Raise where a job is nowhere any more: no look would ever find its end."""

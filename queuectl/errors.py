@@ -9,6 +9,7 @@
     ├── NotASpoolError                       the folder is not a spool
     ├── SpoolUnavailableError                the spool cannot be read or written now (full, gone, busy)
     ├── UntrustedSpoolError                  others could make us run commands (promise P10)
+    ├── WaitTimeoutError (TimeoutError)      jobs that have not ended in time
     ├── DamagedRecordError                   a record that is not what its framing says
     └── IllegalMoveError (RuntimeError)      a move that the state table does not have: a bug
 
@@ -17,6 +18,8 @@ error but an outcome (`lifecycle.Outcome`).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class QueuectlError(Exception):
@@ -110,6 +113,18 @@ class UntrustedSpoolError(QueuectlError):
     def __init__(self, path: str, *, cause: str, hint: str, what: str = "") -> None:
         super().__init__(what or f"refusing to run commands from {path}", cause=cause, hint=hint)
         self.path = path
+
+
+class WaitTimeoutError(QueuectlError, TimeoutError):
+    """The time of a wait is up. `left` are the ids of the jobs that have not ended, `ended` how the others ended."""
+
+    SHOWN = 3
+
+    def __init__(self, left: list[str], *, ended: Sequence[object] = ()) -> None:
+        more = f" and {len(left) - self.SHOWN} more" if len(left) > self.SHOWN else ""
+        super().__init__(f"the time is up: {', '.join(left[: self.SHOWN])}{more} not ended")
+        self.left = left
+        self.ended = ended
 
 
 class DamagedRecordError(QueuectlError):

@@ -151,7 +151,7 @@ def frame(spec: dict[str, Any], events: list[dict[str, Any]]) -> bytes:
     """A new record: `spec` with its id, and what has happened so far.
 
     Raises:
-        InvalidJobError: a value that JSON in UTF-8 cannot hold (a lone surrogate, an infinite number).
+        InvalidJobError: a value that JSON in UTF-8 cannot hold (a lone surrogate, an infinite number, an object).
     """
     try:
         lines = [f' "format": {FORMAT_VERSION}', f' "id": {_encode(spec["id"])}']
@@ -161,10 +161,25 @@ def frame(spec: dict[str, Any], events: list[dict[str, Any]]) -> bytes:
         return f'{{\n{body},\n "history": [{history}'.encode() + CLOSING
     except UnicodeEncodeError as error:
         raise InvalidJobError("a text in it holds half of a surrogate pair, which is no character") from error
+    except TypeError as error:
+        key = next(key for key, value in spec.items() if not _has_form(value))
+        raise InvalidJobError(
+            f"{key}: holds a value that JSON has no form for",
+            key=key,
+            hint="use strings, numbers, true, false, null, lists and mappings with strings as names",
+        ) from error
     except ValueError as error:
         raise InvalidJobError("a number in it is too large for JSON readers") from error
     except RecursionError as error:
         raise InvalidJobError("it is nested too deep") from error
+
+
+def _has_form(value: object) -> bool:
+    try:
+        _encode(value)
+    except TypeError:
+        return False
+    return True
 
 
 def is_framed(data: bytes) -> bool:

@@ -25,7 +25,7 @@ LAYERS = (
     cancels tokens inboxdir inboxstate""",
     """intake producer signing replays admission rejects errortext batch settle claim arrivals handover owed
     reception""",
-    """api cancelling editing incoming report survey endings tail reasons chronicle figures findings leftovers
+    """arguments api cancelling editing incoming report survey endings tail reasons chronicle figures findings leftovers
     faults mending examine check probes doctor""",
     """worker turns feeder rescue retention dashboard forked slots dispatch stopping aftermath hooks stale receiver
     receivers troubles housekeeping readiness reports""",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any
 
 import typer
@@ -14,8 +13,6 @@ from queuectl.endings import Ending, Wait, id_at_end
 
 app = group.new_app()
 
-# A job that ends at once is seen at once; beside one that takes a minute, a second is nothing.
-_LOOK_FIRST_S, _LOOK_LAST_S, _LOOK_SHARE = 0.1, 1.0, 0.02
 _NAMED = 3
 
 
@@ -43,7 +40,11 @@ def wait(
     spool = context.open_spool()
     waiting = Wait(spool, [id_at_end(spool, spool.resolve(job_id)) for job_id in ids], clock=Clock())
     with Progress() as progress:
-        in_time = _until_ended(waiting, progress, first=first, limit_s=limit_s)
+        in_time = waiting.until_ended(
+            first=first,
+            limit_s=limit_s,
+            told=lambda passed_s: progress.tell(lambda: _so_far(waiting, passed_s)),
+        )
     ended = list(waiting.ended.values())
     if as_json:
         output.print_json(_as_json(ended, waiting.left, timed_out=not in_time))
@@ -54,22 +55,6 @@ def wait(
         output.message(f"the time is up: {_named(waiting.left)} not ended")
         raise typer.Exit(exit_codes.WAIT_TIMED_OUT)
     raise typer.Exit(_code(ended[:1] if first else ended))
-
-
-def _until_ended(waiting: Wait, progress: Progress, *, first: bool, limit_s: float | None) -> bool:
-    """Look until all (with `first`: any) have ended; False where the time was up before."""
-    while True:
-        waiting.look()
-        if not waiting.left or (first and waiting.ended):
-            return True
-        passed_s = progress.passed_s
-        pause_s = min(_LOOK_LAST_S, max(_LOOK_FIRST_S, passed_s * _LOOK_SHARE))
-        if limit_s is not None:
-            if passed_s >= limit_s:
-                return False
-            pause_s = min(pause_s, limit_s - passed_s)
-        progress.tell(lambda: _so_far(waiting, progress.passed_s))
-        time.sleep(pause_s)
 
 
 def _so_far(waiting: Wait, passed_s: float) -> str:

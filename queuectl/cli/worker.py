@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from queuectl import times
 from queuectl.cli import context, group, jobs, output
 from queuectl.cli.exit_codes import WrongUsageError
 
@@ -292,7 +293,7 @@ def list_(
                 "host": pool.host,
                 "pid": pool.pid,
                 "workers": pool.count,
-                "started_at": pool.started_at,
+                "started_at": times.to_text(pool.started_at),
                 "cwd": pool.cwd,
                 "log": pool.log,
                 "running": [job.id for job in running if job.worker.startswith(pool.pool + "-")],

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
 
+from queuectl import pools
 from queuectl.clock import Clock
 from queuectl.lifecycle import REJECTED, Outcome
 from queuectl.spool import SpoolDir
@@ -34,6 +37,7 @@ WITH_JSON = [
     "worker list",
 ]
 READING = [*WITH_JSON, "top", "config get kill_grace_s"]
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -75,6 +79,29 @@ def test_pipe_gets_no_escape_codes(queuectl: Commands, words: str) -> None:
     result = queuectl(*words.split())
     assert "\x1b" not in result.out + result.err
     assert "…" not in result.out
+
+
+@pytest.mark.parametrize("words", WITH_JSON)
+def test_instants_in_json_are_rfc_3339_in_utc(queuectl: Commands, spool: SpoolDir, words: str) -> None:
+    """Every output writes an instant in one way, the times of pools included."""
+    pool = pools.Pool(spool, count=1, cwd=spool.root, now_at=Clock().now(), rng=random.Random(1))
+    pool.enter()
+    try:
+        found = dict(_instants(queuectl(*words.split(), "--json").json))
+    finally:
+        pool.leave(pools.StopSummary([], 0), clean=True)
+    assert {key: value for key, value in found.items() if not _INSTANT.fullmatch(str(value))} == {}
+    assert found or words in ("why dead", "why later", "stats", "config list")
+
+
+def _instants(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Return the places of a document that hold an instant, by their key or by their value."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inner:
+        is_one = str(key) == "at" or str(key).endswith("_at") or (isinstance(item, int | float) and 1e9 < item < 1e10)
+        if is_one and item is not None:
+            yield f"{path}/{key}", item
+        yield from _instants(item, f"{path}/{key}")
 
 
 @pytest.mark.parametrize("words", WITH_JSON)

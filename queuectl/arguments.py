@@ -1,0 +1,153 @@
+"""What a Python program may hand to the library, made into what a job file holds. Computes only.
+
+A path may be any `os.PathLike`. An instant may be seconds since 1970 UTC or a `datetime` with a time zone. A value of
+the wrong type is refused in words: in a job as InvalidJobError, elsewhere as TypeError.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from queuectl import times
+from queuectl.errors import InvalidJobError
+
+
+def text(name: str, value: object) -> str:
+    """Return a value that is to be a string, as it is.
+
+    Raises:
+        TypeError: any other type; `name` says which argument it is.
+    """
+    if isinstance(value, str):
+        return value
+    raise TypeError(f"{name}: expected a string, not {_kind(value)}")
+
+
+def folder(name: str, value: object) -> str | os.PathLike[str]:
+    """Return a value that is to be a path, as it is.
+
+    Raises:
+        TypeError: neither a string nor an `os.PathLike` of one.
+    """
+    if isinstance(value, str | os.PathLike) and isinstance(os.fspath(value), str):
+        return value
+    raise TypeError(f"{name}: expected a string or a path, not {_kind(value)}")
+
+
+def instant(name: str, value: object) -> float:
+    """Return an instant in seconds since 1970 UTC.
+
+    Raises:
+        TypeError: neither a number nor a `datetime`.
+        ValueError: a `datetime` without a time zone, or an instant outside the years 1970 to 9999.
+    """
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError(f"{name}: the datetime has no time zone; use datetime.now(UTC) or .astimezone()")
+        value = value.timestamp()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name}: expected a datetime or seconds since 1970 UTC, not {_kind(value)}")
+    if not math.isfinite(value) or not 0 <= value <= times.LATEST_AT:
+        raise ValueError(f"{name}: it is outside the years 1970 to 9999")
+    return float(value)
+
+
+def duration(name: str, value: object) -> float:
+    """Return the seconds of a duration: a number of them, or a text such as `30s` or `10m`.
+
+    Raises:
+        TypeError: neither a number nor a string.
+        ValueError: no duration.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise TypeError(f"{name}: expected a number of seconds or a text such as 10m, not {_kind(value)}")
+    try:
+        return times.parse_duration(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def document(given: object) -> Mapping[str, Any]:
+    """Return the document of one job with its paths and instants as a job file has them. `given` is not changed.
+
+    Raises:
+        InvalidJobError: a value of a type that no job file can hold in that place; says which key.
+    """
+    if not isinstance(given, Mapping):
+        raise InvalidJobError(f"expected a mapping with the keys of a job, not {_kind(given)}")
+    changed: dict[str, Any] = {}
+    for key, value in given.items():
+        if type(value) is str or (value is None and key != "command"):
+            continue  # the usual case: a thousand jobs in a call are looked at key by key
+        if not isinstance(key, str):
+            raise InvalidJobError(f"expected strings as the keys of a job, not {_kind(key)}")
+        convert = _CONVERTERS.get(key)
+        if convert is not None and (made := convert(key, value)) is not value:
+            changed[key] = made
+    return {**given, **changed} if changed else given
+
+
+def _command(key: str, value: object) -> object:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, os.PathLike):
+        return [_path(key, value)]  # a path is a program, never a text for the shell
+    if not isinstance(value, Iterable) or isinstance(value, Mapping | bytes | bytearray | set | frozenset):
+        raise InvalidJobError(f"command: expected a string, a path or a list of these, not {_kind(value)}", key=key)
+    return [_path(key, word) for word in value]
+
+
+def _path(key: str, value: object) -> str:
+    if type(value) is str:
+        return value
+    if isinstance(value, str | os.PathLike):
+        made = os.fspath(value)
+        return made if isinstance(made, str) else os.fsdecode(made)
+    raise InvalidJobError(f"{key}: expected strings and paths, not {_kind(value)}", key=key)
+
+
+def _variables(key: str, value: object) -> object:
+    return {name: _path(key, item) for name, item in _mapping(key, value).items()}
+
+
+def _mapping(key: str, value: object) -> dict[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise InvalidJobError(f"{key}: expected a mapping, not {_kind(value)}", key=key)
+    if not all(isinstance(name, str) for name in value):
+        raise InvalidJobError(f"{key}: expected strings as names", key=key)
+    return value if isinstance(value, dict) else dict(value)
+
+
+def _list(key: str, value: object) -> object:
+    if not isinstance(value, Iterable) or isinstance(value, str | bytes | bytearray | Mapping):
+        raise InvalidJobError(f"{key}: expected a list, not {_kind(value)}", key=key)
+    return value if isinstance(value, list) else list(value)
+
+
+def _run_at(key: str, value: object) -> object:
+    if isinstance(value, str):
+        return value
+    try:
+        return times.to_text(times.round_up(instant(key, value)))
+    except (TypeError, ValueError) as error:
+        raise InvalidJobError(str(error), key=key) from error
+
+
+_CONVERTERS = {
+    "command": _command,
+    "cwd": _path,
+    "env": _variables,
+    "meta": _mapping,
+    "run_at": _run_at,
+    "tags": _list,
+    "no_retry_exit_codes": _list,
+    "retry_exit_codes": _list,
+}
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else type(value).__name__
