@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl import fsops
 from queuectl.errors import InvalidSettingsError, UntrustedSpoolError
+from queuectl.lifecycle import PENDING
 from queuectl.spool import FOLDERS, LOGS, SpoolDir
 
 if TYPE_CHECKING:
@@ -48,6 +49,19 @@ def check(spool: SpoolDir) -> None:
                 if info.st_uid in (os.geteuid(), 0)
                 else f"chown -R {user_name(os.geteuid())} {quoted(spool.root)}",
             )
+
+
+def stranger(root: str) -> int | None:
+    """Who else owns the spool at `root`, or a part of it that says what the spool is; None if it is all this user's."""
+    if sys.platform == "win32":
+        return None
+    spool = SpoolDir(root)
+    for path in (root, spool.root, spool.settings_path, spool.machinery, spool.tmp_dir, spool.folder(PENDING)):
+        for look in (os.lstat, os.stat):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                if (owner := look(path).st_uid) != os.geteuid():
+                    return owner
+    return None
 
 
 def owners(spool: SpoolDir, settings: Settings) -> frozenset[int] | None:

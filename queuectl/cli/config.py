@@ -10,7 +10,7 @@ import typer
 
 from queuectl import config as settings
 from queuectl.api import unavailable
-from queuectl.cli import context, group, output
+from queuectl.cli import completion, context, group, output
 from queuectl.errors import InvalidSettingsError
 from queuectl.spool import SpoolDir
 
@@ -23,7 +23,15 @@ app = group.new_app(
     "They lie in queuectl.toml in the spool; workers read them when they start.",
 )
 
-Key = Annotated[str, typer.Argument(metavar="KEY", show_default=False, help="Such as max-retries or max_retries.")]
+Key = Annotated[
+    str,
+    typer.Argument(
+        metavar="KEY",
+        show_default=False,
+        help="Such as max-retries or max_retries.",
+        autocompletion=completion.setting_names(),
+    ),
+]
 
 
 @app.command(short_help="Print one setting.")
@@ -40,7 +48,13 @@ def get(key: Key) -> None:
 # An unknown option would be a negative number: it is told what the setting takes, as any other value.
 @app.command("set", short_help="Change a setting.", context_settings={"ignore_unknown_options": True})
 def set_(
-    key: Key, value: Annotated[str, typer.Argument(metavar="VALUE", show_default=False, help="5, 10m, full.")]
+    key: Key,
+    value: Annotated[
+        str,
+        typer.Argument(
+            metavar="VALUE", show_default=False, help="5, 10m, full.", autocompletion=completion.setting_values()
+        ),
+    ],
 ) -> None:
     """Example: queuectl config set max-retries 5
 

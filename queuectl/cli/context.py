@@ -1,12 +1,14 @@
 """Which spool a command means, and the options that hold for every command.
 
 --spool  >  QUEUECTL_SPOOL  >  the nearest folder upward that is a spool or has a spool/  >  the user's own, which is
-made on first use.
+made on first use. A spool that nobody named is used only if it belongs to the user who runs the command: else root in
+somebody's folder would write where that user says.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from queuectl.cli import output
@@ -38,23 +40,55 @@ def reset() -> None:
 
 def spool_path() -> str:
     """The folder that is meant, absolute; the user's own spool is made if it is missing."""
+    found = found_path()
+    if found:
+        return found
+    import random
+
+    from queuectl import setup
+    from queuectl.spool import SpoolDir
+
+    own = own_path()
+    setup.create(SpoolDir(own), rng=random.Random())
+    output.message(f"made your own spool, because none is near this folder: {output.safe(own)}")
+    return own
+
+
+def found_path() -> str:
+    """The folder that is meant, absolute, or "" if the user's own spool is meant and does not exist yet.
+
+    Raises:
+        UntrustedSpoolError: nobody named that folder, and it belongs to another user.
+    """
     given = options.spool or os.environ.get(VARIABLE, "")
     if given:
         return os.path.abspath(given)
     found = nearest(working_folder())
+    if not found:
+        from queuectl.spool import is_spool
+
+        own = own_path()
+        found = own if is_spool(own) else ""
     if found:
-        return found
-    from queuectl.spool import SpoolDir, is_spool
+        _check_owner(found)
+    return found
 
-    own = own_path()
-    if not is_spool(own):
-        import random
 
-        from queuectl import setup
+def _check_owner(path: str) -> None:
+    if sys.platform == "win32":
+        return
+    from queuectl import trust
+    from queuectl.errors import UntrustedSpoolError
 
-        setup.create(SpoolDir(own), rng=random.Random())
-        output.message(f"made your own spool, because none is near this folder: {output.safe(own)}")
-    return own
+    owner = trust.stranger(path)
+    if owner is not None:
+        me, other, where = trust.user_name(os.geteuid()), trust.user_name(owner), output.safe(path)
+        raise UntrustedSpoolError(
+            path,
+            what=f"refusing to use {where}, because nobody named it",
+            cause=f"it belongs to user {other}, and this command runs as user {me}",
+            hint=f"name it if you mean it: --spool {trust.quoted(where)}; or run the command as user {other}",
+        )
 
 
 def nearest(start: str) -> str:

@@ -19,7 +19,7 @@ hold_app, release_app = group.new_app(), group.new_app()
 
 
 @cancel_app.command()
-@chooses("Every job that waits or runs.", states="For filters: only pending, or only running.")
+@chooses("Every job that waits or runs.", of=(PENDING, RUNNING), states="For filters: only pending, or only running.")
 def cancel(
     chosen: Chosen,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it goes on record.")] = "",
@@ -46,7 +46,7 @@ def cancel(
 
 
 @retry_app.command()
-@chooses("Every dead job.", states="For filters: dlq (which it is without), or done.")
+@chooses("Every dead job.", of=(DLQ, DONE), states="For filters: dlq (which it is without), or done.")
 def retry(
     chosen: Chosen,
     done: Annotated[bool, typer.Option("--done", help="For filters: finished jobs too.")] = False,
@@ -65,7 +65,7 @@ def retry(
 
 
 @purge_app.command()
-@chooses("Every finished or dead job.", states="For filters: done or dlq. Alone: all of it.")
+@chooses("Every finished or dead job.", of=(DONE, DLQ), states="For filters: done or dlq. Alone: all of it.")
 def purge(chosen: Chosen) -> None:
     """Example: queuectl purge --state done --older-than 30d
 
@@ -120,7 +120,7 @@ def _check_state(spool: Spool, job_id: str, known: tuple[str, ...]) -> None:
 
 
 @hold_app.command()
-@chooses("Every job that waits.")
+@chooses("Every job that waits.", of=(PENDING,), held=False)
 def hold(chosen: Chosen) -> None:
     """Example: queuectl hold job1
 
@@ -131,7 +131,7 @@ def hold(chosen: Chosen) -> None:
 
 
 @release_app.command()
-@chooses("Every job that is held.")
+@chooses("Every job that is held.", of=(PENDING,), held=True)
 def release(chosen: Chosen) -> None:
     """Example: queuectl release job1
 

@@ -18,8 +18,8 @@ app = group.new_app(
 
 @app.command("list", short_help="List the dead jobs, newest first.")
 def list_(
-    tag: Annotated[str | None, typer.Option(metavar="WORD", help="Only jobs with this tag; opens every file.")] = None,
-    owner: Annotated[str | None, typer.Option(metavar="NAME", help="Only jobs of this owner; the same.")] = None,
+    tag: listing.Tag = None,
+    owner: listing.Owner = None,
     limit: Annotated[int, typer.Option(metavar="N", min=0, help="At most this many; 0 is all.")] = listing.LIMIT,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
@@ -31,7 +31,7 @@ def list_(
 
 
 @app.command(short_help="Run dead jobs again, with fresh retries.")
-@chooses("Every dead job.")
+@chooses("Every dead job.", of=(DLQ,))
 def retry(chosen: Chosen) -> None:
     """Example: queuectl dlq retry job1
 
@@ -46,7 +46,7 @@ def retry(chosen: Chosen) -> None:
 
 
 @app.command(short_help="Delete dead jobs and their logs for good.")
-@chooses("Every dead job.")
+@chooses("Every dead job.", of=(DLQ,))
 def purge(chosen: Chosen) -> None:
     """Example: queuectl dlq purge --older-than 30d
 

@@ -16,7 +16,7 @@ import typer
 
 from queuectl import fsops, names
 from queuectl.api import Spool
-from queuectl.cli import context, exit_codes, group, jobs, output
+from queuectl.cli import completion, context, exit_codes, group, jobs, output
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.output import count_of
 from queuectl.cli.progress import Progress
@@ -35,7 +35,10 @@ def edit(
     job_id: Annotated[
         str,
         typer.Argument(
-            metavar="ID", show_default=False, help="A job that waits or is dead.", autocompletion=jobs.complete
+            metavar="ID",
+            show_default=False,
+            help="A job that waits or is dead.",
+            autocompletion=completion.ids(PENDING, DLQ),
         ),
     ],
 ) -> None:

@@ -9,16 +9,15 @@ import typer
 
 from queuectl import names, times
 from queuectl.api import Job
-from queuectl.cli import output
+from queuectl.cli import completion, output
 from queuectl.cli.exit_codes import WrongUsageError
-from queuectl.lifecycle import DONE, PENDING
+from queuectl.lifecycle import DONE, PENDING, RUNNING
 
 if TYPE_CHECKING:
     from queuectl.endings import Ending
 
 HEADERS = ("ID", "STATE", "RUNS", "WHEN", "TAGS", "COMMAND", "ERROR")
 _COMMAND_CHARS = 200
-_COMPLETED = 50
 
 
 def row(job: Job, now_at: float) -> tuple[str, ...]:
@@ -37,37 +36,22 @@ def row(job: Job, now_at: float) -> tuple[str, ...]:
     )
 
 
-def complete(incomplete: str) -> list[tuple[str, str]]:
-    """The ids that a shell offers for what was typed so far, each with its state and command; newest first."""
-    from queuectl.api import Spool
-    from queuectl.cli import context
-    from queuectl.errors import QueuectlError
-
-    try:
-        spool = Spool(context.spool_path())
-        found = sorted(spool.folder.ids(incomplete), reverse=True)[:_COMPLETED]
-    except (QueuectlError, OSError):
-        return []  # a shell that waits for words is no place for an error
-    offered = []
-    for job_id in found:
-        try:
-            job = spool.get(job_id)
-        except (QueuectlError, OSError):
-            continue
-        offered.append((job.id, output.safe(f"{job.state}: {output.command_text(job.command)}")[:_COMMAND_CHARS]))
-    return offered
-
-
 JobId = Annotated[
     str,
     typer.Argument(
-        metavar="ID", show_default=False, help="The job; the beginning of its id is enough.", autocompletion=complete
+        metavar="ID",
+        show_default=False,
+        help="The job; the beginning of its id is enough.",
+        autocompletion=completion.ids(*completion.ANY_STATE),
     ),
 ]
 JobIds = Annotated[
     list[str],
     typer.Argument(
-        metavar="ID...", show_default=False, help="The jobs; the beginning of an id is enough.", autocompletion=complete
+        metavar="ID...",
+        show_default=False,
+        help="The jobs; the beginning of an id is enough.",
+        autocompletion=completion.ids(PENDING, RUNNING),
     ),
 ]
 

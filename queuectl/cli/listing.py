@@ -10,7 +10,7 @@ import typer
 
 from queuectl import names, report
 from queuectl.api import Job, Spool
-from queuectl.cli import context, group, jobs, output
+from queuectl.cli import completion, context, group, jobs, output
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATE_ALIASES, STATES
@@ -20,6 +20,14 @@ app = group.new_app()
 LIMIT = 50
 _ORDER = (RUNNING, PENDING, DLQ, DONE)
 _NAMED = 3
+Tag = Annotated[
+    str | None,
+    typer.Option(metavar="WORD", help="Only jobs with this tag; opens every file.", autocompletion=completion.tags()),
+]
+Owner = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Only jobs of this owner; the same.", autocompletion=completion.owners()),
+]
 
 
 class Shown(NamedTuple):
@@ -34,10 +42,14 @@ class Shown(NamedTuple):
 def list_(
     state: Annotated[
         str | None,
-        typer.Option(metavar="STATE", help="pending, running, done (or completed), dlq (or dead), rejected."),
+        typer.Option(
+            metavar="STATE",
+            help="pending, running, done (or completed), dlq (or dead), rejected.",
+            autocompletion=completion.states(*STATES, REJECTED),
+        ),
     ] = None,
-    tag: Annotated[str | None, typer.Option(metavar="WORD", help="Only jobs with this tag; opens every file.")] = None,
-    owner: Annotated[str | None, typer.Option(metavar="NAME", help="Only jobs of this owner; the same.")] = None,
+    tag: Tag = None,
+    owner: Owner = None,
     limit: Annotated[int, typer.Option(metavar="N", min=0, help="At most this many jobs; 0 is all.")] = LIMIT,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:

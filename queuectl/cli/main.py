@@ -48,9 +48,9 @@ def main(args: list[str]) -> int:
     """Run one command; its exit code. Errors are printed, never raised, except for bugs."""
     context.reset()
     if COMPLETION_VARIABLE in os.environ:
-        from typer._completion_classes import completion_init
+        from queuectl.cli import completion
 
-        completion_init()
+        completion.prepare()
     try:
         result = get_command(app).main(args=args, prog_name="queuectl", standalone_mode=False)
     except QueuectlError as error:

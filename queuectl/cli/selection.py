@@ -16,25 +16,23 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from queuectl.api import Job, Spool
-from queuectl.cli import exit_codes, jobs, output
+from queuectl.cli import completion, exit_codes, jobs, output
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.output import count_of, safe
 from queuectl.cli.progress import Progress
 from queuectl.errors import QueuectlError
 from queuectl.lifecycle import STATE_ALIASES
 
-Ids = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[ID]...",
-        show_default=False,
-        help="The jobs; the beginning of an id is enough. - reads them from stdin.",
-        autocompletion=jobs.complete,
-    ),
-]
+_IDS_HELP = "The jobs; the beginning of an id is enough. - reads them from stdin."
 _FILTERS: dict[str, Any] = {
-    "tag": Annotated[str | None, typer.Option(metavar="WORD", help="Only jobs with this tag.")],
-    "owner": Annotated[str | None, typer.Option(metavar="NAME", help="Only jobs of this owner.")],
+    "tag": Annotated[
+        str | None,
+        typer.Option(metavar="WORD", help="Only jobs with this tag.", autocompletion=completion.tags()),
+    ],
+    "owner": Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Only jobs of this owner.", autocompletion=completion.owners()),
+    ],
     "since": Annotated[
         str | None, typer.Option(metavar="TIME", help="Only jobs that last changed within: 30m, 12h, 7d.")
     ],
@@ -77,21 +75,33 @@ class Chosen(NamedTuple):
         return self.everything or bool(self.state) or any(value is not None for value in filters)
 
 
-def chooses(every: str, *, states: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
+def chooses(
+    every: str, *, of: tuple[str, ...], held: bool | None = None, states: str = ""
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options that choose jobs: they are the same for all that change some.
 
     The command gets them as its first argument, a `Chosen`; its own options follow.
 
     Args:
         every: which jobs --all means, for its help.
+        of: the states whose jobs the command can act on: a shell offers their ids.
+        held: whether those in pending/ are to be held, or not to be; None for both.
         states: the help of --state; "" for a command that knows only one.
     """
 
     def wrap(command: Callable[..., None]) -> Callable[..., None]:
         shared: dict[str, Any] = {
-            "ids": Ids,
+            "ids": Annotated[
+                list[str] | None,
+                typer.Argument(
+                    metavar="[ID]...",
+                    show_default=False,
+                    help=_IDS_HELP,
+                    autocompletion=completion.ids(*of, held=held),
+                ),
+            ],
             "everything": Annotated[bool, typer.Option("--all", help=every)],
-            "state": Annotated[str, typer.Option(metavar="STATE", help=states)],
+            "state": Annotated[str, typer.Option(metavar="STATE", help=states, autocompletion=completion.states(*of))],
             **_FILTERS,
             "dry_run": DryRun,
             "yes": Yes,

@@ -62,11 +62,36 @@ def test_bash_completes_ids_and_options(jobs: SpoolDir, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_zsh_completes_and_tells(jobs: SpoolDir, tmp_path: Path) -> None:
-    """zsh shows beside each id its state and command, and beside each option its help."""
+    """zsh shows beside each id its state, and beside each option its help."""
     with shell("zsh", jobs, tmp_path) as made:
         made.type("queuectl show be" + TAB)
         made.wait_for("queuectl show beta")
         made.type("\x15queuectl show alpha" + TAB + TAB)
-        made.wait_for("alpha-one", "-- pending: echo alpha-one", "-- pending: echo alpha-two")
+        made.wait_for("alpha-one", "-- pending", "alpha-two")
         made.type("\x15\x0cqueuectl list --" + TAB + TAB)
         made.wait_for("--limit", "-- At most this many jobs")
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh"])
+def test_nothing_that_a_producer_wrote_is_run_at_tab(spool: SpoolDir, tmp_path: Path, name: str) -> None:
+    """P10: ids, commands, tags and owners of producers reach no shell, whatever signs they hold."""
+    ran = tmp_path / "ran"
+    evil = [
+        f"{quote}{mark}"
+        for quote in ("", "\\", "'", '"', "\\\\", "'\\")
+        for mark in (f"$(touch {ran})", f"`touch {ran}`")
+    ]
+    made = Spool(spool.root)
+    for number, text in enumerate(evil):
+        made.enqueue(f"echo {text}", id=f"alpha-{number}", tags=[text, f"alpha{text}", "alpha-tag"])
+        stem = text.replace(str(ran), "ran")  # no slash in a file's name
+        (Path(spool.folder("pending")) / f"alpha{stem}.json").write_text('{"command": "true"}')
+    with shell(name, spool, tmp_path) as opened:
+        opened.type(f"cd {tmp_path}; clear\r")
+        for line in ("show al", "cancel al", "list --tag al"):
+            opened.type(f"\x15\x0cqueuectl {line}{TAB}")
+            opened.wait_for("alpha-")
+            opened.type(TAB + TAB)
+        opened.type('\x15\x0cecho rea""dy\r')
+        opened.wait_for("ready\n")
+    assert not ran.exists()

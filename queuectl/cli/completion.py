@@ -1,0 +1,186 @@
+"""What a shell offers at Tab: names of states, settings, tags, and of jobs that the command can act on.
+
+A shell may evaluate what it is offered: zsh's script passes it to `eval`, and every shell puts the chosen word on the
+command line. Names of files, tags and commands are texts of producers. So everything that is offered goes through
+`Plain`, which leaves out each word that is more than letters, digits and `._-`. No text of a job is offered as a help.
+
+Nothing here makes a folder or changes one, and an error means that nothing is offered.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from queuectl import names
+from queuectl.errors import QueuectlError
+from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING, STATE_ALIASES
+
+if TYPE_CHECKING:
+    from queuectl.record import Record
+    from queuectl.spool import SpoolDir
+
+Offer = Callable[[typer.Context, str], list[tuple[str, str]]]
+_WORD = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9 .,:;=/()<>+_-]")
+# Jobs that are offered, and records that are read for their tags, at most.
+_JOBS_MOST = 50
+_READ_MOST = 200
+_READ_S = 0.3
+ANY_STATE = (RUNNING, PENDING, DLQ, DONE)
+
+
+class Plain:
+    """Mixed into what prints completions for a shell: keeps back everything that a shell could evaluate."""
+
+    def get_completions(self, args: list[str], incomplete: str) -> list[Any]:
+        """Return only plain words, with plain helps."""
+        found: list[Any] = super().get_completions(args, incomplete)  # type: ignore[misc]
+        kept = [item for item in found if _WORD.fullmatch(item.value)]
+        for item in kept:
+            item.help = _NOT_PLAIN.sub("", item.help or "") or None
+        return kept
+
+
+def prepare() -> None:
+    """Let Typer print completions, for each shell through `Plain`."""
+    from typer import _completion_classes as shells
+    from typer._click.shell_completion import add_completion_class
+
+    for made in (shells.BashComplete, shells.ZshComplete, shells.FishComplete, shells.PowerShellComplete):
+        plain = type(f"Plain{made.__name__}", (Plain, made), {})
+        for name in ("powershell", "pwsh") if made is shells.PowerShellComplete else (made.name,):
+            add_completion_class(plain, name)
+
+
+def ids(*states: str, held: bool | None = None) -> Offer:
+    """Offer the jobs of some states by their ids, the last names first: one listing per state, no file is opened.
+
+    `held` says whether jobs in pending/ are to be held, or not to be.
+    """
+
+    def offer(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+        found: dict[str, str] = {}
+        spool = _spool(ctx)
+        for state in states if spool is not None else ():
+            assert spool is not None
+            for job_id in _ids(spool, state, incomplete, held):
+                found.setdefault(job_id, state)
+        return [(job_id, found[job_id]) for job_id in heapq.nlargest(_JOBS_MOST, found)]
+
+    return _quiet(offer)
+
+
+def _ids(spool: SpoolDir, state: str, prefix: str, held: bool | None) -> Iterator[str]:
+    listed = [name for name in os.listdir(spool.folder(state)) if name.startswith(prefix)]
+    if state == PENDING and held is not None:
+        listed = [name for name in listed if names.is_held(name) == held]
+    for name in heapq.nlargest(2 * _JOBS_MOST, listed):
+        parts = names.parse(name)
+        if parts is not None and not names.why_bad_id(parts.stem):
+            yield parts.stem
+
+
+def words(*known: str) -> Offer:
+    """Offer fixed words."""
+    return _quiet(lambda _ctx, incomplete: [(word, "") for word in known if word.startswith(incomplete.lower())])
+
+
+def states(*known: str) -> Offer:
+    """Offer states, and their other names once the beginning of one of those is typed."""
+
+    def offer(_ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+        typed = incomplete.lower()
+        others = [word for word, state in STATE_ALIASES.items() if typed and state in known]
+        return [(word, STATE_ALIASES.get(word, "")) for word in (*known, *others) if word.startswith(typed)]
+
+    return _quiet(offer)
+
+
+def tags() -> Offer:
+    """Offer the tags of jobs: of some records, and for a moment only."""
+    return _quiet(lambda ctx, incomplete: _counted((tag for item in _records(ctx) for tag in item.tags), incomplete))
+
+
+def owners() -> Offer:
+    """Offer the owners of jobs, in the same way."""
+    return _quiet(lambda ctx, incomplete: _counted((item.owner for item in _records(ctx)), incomplete))
+
+
+def _counted(found: Iterable[str], incomplete: str) -> list[tuple[str, str]]:
+    return [(word, "") for word in sorted({word for word in found if word and word.startswith(incomplete)})]
+
+
+def _records(ctx: typer.Context) -> Iterator[Record]:
+    spool, until_s = _spool(ctx), time.monotonic() + _READ_S
+    for state in ANY_STATE if spool is not None else ():
+        assert spool is not None
+        for name in heapq.nlargest(_READ_MOST, os.listdir(spool.folder(state))):
+            if time.monotonic() > until_s:
+                return
+            if name.endswith(".json"):
+                try:
+                    yield spool.read(state, name).record
+                except (OSError, QueuectlError):
+                    continue
+
+
+def setting_names() -> Offer:
+    """Offer the names of settings."""
+
+    def offer(_ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+        from queuectl import config
+
+        typed = incomplete.lower().replace("_", "-")
+        shown = [(each.name.replace("_", "-"), each.allowed) for each in config.SETTINGS]
+        return [(name, allowed) for name, allowed in shown if name.startswith(typed)]
+
+    return _quiet(offer)
+
+
+def setting_values() -> Offer:
+    """Offer the words that the setting takes whose name was typed before: those of its description that it accepts."""
+
+    def offer(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+        from queuectl import config
+
+        known = config.setting(str(ctx.params.get("key") or ""))
+        found = dict.fromkeys(re.findall(r"[a-z]{2,}", known.allowed))
+        return [(word, "") for word in found if word.startswith(incomplete.lower()) and _takes(known.name, word)]
+
+    return _quiet(offer)
+
+
+def _takes(name: str, word: str) -> bool:
+    from queuectl import config
+
+    try:
+        config.from_word(name, word)
+    except QueuectlError:
+        return False
+    return True
+
+
+def _spool(ctx: typer.Context) -> SpoolDir | None:
+    """The spool that the command would use; None where there is none yet: Tab makes no folder."""
+    from queuectl.cli import context
+    from queuectl.spool import SpoolDir, is_spool
+
+    path = context.options.spool or str(ctx.find_root().params.get("spool") or "") or context.found_path()
+    return SpoolDir(path) if path and is_spool(path) else None
+
+
+def _quiet(offer: Offer) -> Offer:
+    def call(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+        try:
+            return offer(ctx, incomplete)
+        except (QueuectlError, OSError, ValueError):
+            return []  # a shell that waits for words is no place for an error
+
+    return call
