@@ -95,3 +95,33 @@ def test_init_where_a_file_is_fails_clearly(typed: Commands, home: Path) -> None
     """init cannot make a folder where a file lies."""
     (home / "x").write_text("")
     assert typed("init", "x", code=75).err.startswith("error: ")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="two users: only root can be both of them")
+@pytest.mark.parametrize("theirs", [".", "queuectl.toml", ".queuectl", ".queuectl/tmp", "pending"])
+def test_a_spool_of_another_user_that_nobody_named_is_not_used(
+    typed: Commands, home: Path, monkeypatch: pytest.MonkeyPatch, theirs: str
+) -> None:
+    """P10: root in somebody's folder writes nothing where that user says; --spool and the variable still name it."""
+    spool = make_spool(home / "spool")
+    (home / "elsewhere").mkdir()
+    settings, folders = Path(spool.settings_path).read_text(), sorted(os.walk(home))
+    os.chown(home / "spool" / theirs, 12302, 12302)
+    for words in (["list"], ["status"], ["pause"], ["config", "set", "max-retries", "9"], ["enqueue", "--", "true"]):
+        error = typed(*words, code=1).err
+        assert "belongs to user 12302, and this command runs as user root" in error
+        assert f"--spool {spool.root}" in error
+    assert Path(spool.settings_path).read_text() == settings and sorted(os.walk(home)) == folders
+    typed("--spool", spool.root, "pause")
+    monkeypatch.setenv("QUEUECTL_SPOOL", spool.root)
+    typed("resume")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="two users: only root can be both of them")
+def test_a_link_of_another_user_leads_to_no_spool(typed: Commands, home: Path, tmp_path: Path) -> None:
+    """P10: where the link of a stranger leads decides nothing, even if that is a spool of the caller."""
+    mine = make_spool(tmp_path / "mine")
+    (home / "spool").symlink_to(mine.root)
+    assert spool_of(typed) == str(home / "spool")
+    os.chown(home / "spool", 12302, 12302, follow_symlinks=False)
+    assert "belongs to user 12302" in typed("list", code=1).err
