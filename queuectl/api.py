@@ -489,11 +489,12 @@ class Spool:
             errortext.forget(self.folder, found.name)
 
     def mended(self, found: Located) -> Stored:
-        """A record whose end was torn (a requeue that was cut short by a power cut), cut back to its last event."""
-        whole = record.repair(fsops.read(found.path, RECORD_MAX_BYTES).data)
-        if whole is not None:
-            temporary = self.folder.write_temporary("mended", whole, rng=self._rng, sync=True)
-            fsops.replace(temporary, found.path)
+        """Return a damaged record, cut back to its last whole event; what that costs is kept (see `repair.mend`)."""
+        from queuectl import repair
+
+        data = fsops.read(found.path, RECORD_MAX_BYTES).data
+        sync = self.settings.durability != "off"
+        repair.mend(self.folder, found.path, found.name, data, sync=sync, clock=self._clock, rng=self._rng)
         return self.folder.read(found.state, found.name)
 
     def hold(self, job_id: str) -> Job:

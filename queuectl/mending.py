@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 
-from queuectl import fsops, names, record, rejects
+from queuectl import fsops, names, record, rejects, repair
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError
@@ -47,28 +47,25 @@ class Mending:
     def rewrite(self, view: View, fault: Fault) -> str:
         """Give a file other bytes; those it had are kept."""
         stem = view.where.name.removesuffix(".json").partition(",")[0]
-        kept = rejects.keep_copy(
-            self._spool,
+        keep = repair.Kept(
             f"{stem}.{fault.code}.json",
-            view.data,
             f"{view.shown}, as it was before `check --repair`: {fault.text}",
             "delete both files if nothing is missing in the repaired one",
+        )
+        return f"as it was it is {REJECTED}/{self._replace(view, fault.data, keep)}"
+
+    def _replace(self, view: View, data: bytes, keep: repair.Kept | None = None) -> str:
+        return repair.rewrite(
+            self._spool,
+            view.where.path,
+            view.data,
+            data,
+            keep,
+            sync=self._sync,
             clock=self._clock,
             rng=self._rng,
+            check=lambda: self._check_unchanged(view),
         )
-        if self._sync:
-            fsops.sync_files(self._spool.folder(REJECTED), [self._spool.path(REJECTED, kept)])
-        self._replace(view, fault.data)
-        return f"as it was it is {REJECTED}/{kept}"
-
-    def _replace(self, view: View, data: bytes) -> None:
-        temporary = self._spool.write_temporary("repaired", data, rng=self._rng, sync=self._sync)
-        try:
-            self._check_unchanged(view)
-            fsops.replace(temporary, view.where.path)
-        except BaseException:
-            fsops.unlink(temporary)
-            raise
 
     def move(self, view: View, target: Located) -> None:
         """Move a file to where it belongs. Raises FileExistsError where something is there."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 from typing import Any, NamedTuple
 
-from queuectl import cancels, fsops, intake, lifecycle, names, record, rejects, times
+from queuectl import cancels, fsops, intake, lifecycle, names, record, rejects, repair, times
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError, InvalidJobError
@@ -330,24 +330,8 @@ class Settlements:
             stripe.release()
 
     def _repair(self, path: str, name: str, data: bytes) -> bytes | None:
-        """Put the repair of a torn record in its place; None where there is nothing to repair.
-
-        Events that stand whole behind the damage are kept in a copy of the file as it was, for a person.
-        """
-        whole = record.repair(data)
-        if whole is None or whole == data:
-            return None
-        temporary = self._spool.write_temporary("mended", whole, rng=self._rng, sync=self._sync_accepted)
-        try:
-            if record.loses_events(data, whole):
-                why = "its history is damaged; the job goes on from the last event before the damage"
-                hint = "see whether what follows the damage matters"
-                rejects.keep_copy(self._spool, name, data, why, hint, clock=self._clock, rng=self._rng)
-            fsops.replace(temporary, path)
-        except OSError:
-            fsops.unlink(temporary)
-            raise
-        return whole
+        """Put the repair of a torn record in its place; None where there is nothing to repair (see `repair.mend`)."""
+        return repair.mend(self._spool, path, name, data, sync=self._sync_accepted, clock=self._clock, rng=self._rng)
 
     def _runs_all_the_same(self, data: bytes) -> bool:
         """True where what is no whole record names a lease that is held: an edit, or half of what is written just now.

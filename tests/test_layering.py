@@ -23,7 +23,7 @@ LAYERS = (
     "clock libc fsops locks volume",
     """enclosure keyfile doorbell spool setup trust executor executor_posix executor_windows watch output lease pools
     cancels tokens inboxdir inboxstate""",
-    """intake producer signing replays admission rejects errortext batch settle claim arrivals handover owed
+    """intake producer signing replays admission rejects errortext repair batch settle claim arrivals handover owed
     reception""",
     """arguments api cancelling editing incoming report survey endings tail reasons chronicle figures findings leftovers
     faults mending examine check probes doctor""",

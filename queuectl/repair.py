@@ -1,0 +1,84 @@
+"""Giving a record other bytes: the one place where a damaged or edited record is rewritten (P4, P6, P7).
+
+Every repair is the same: write the new record in tmp/, keep the old bytes in rejected/ where the new record lacks any
+of them, and rename the new record over the old one. A crash between two of these calls leaves the old record where it
+is, at worst beside a copy. The caller holds the stripe of the job's id.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import NamedTuple
+
+from queuectl import fsops, record, rejects
+from queuectl.clock import Clock
+from queuectl.lifecycle import REJECTED
+from queuectl.spool import SpoolDir
+
+_WHY = "its history is damaged; the job goes on from the last event before the damage"
+_HINT = "see whether what follows the damage matters; else delete both files"
+
+
+class Kept(NamedTuple):
+    """A copy of the old bytes for a person: its name in rejected/ and what the text beside it says."""
+
+    name: str
+    why: str
+    hint: str
+
+
+def rewrite(
+    spool: SpoolDir,
+    path: str,
+    before: bytes,
+    after: bytes,
+    keep: Kept | None,
+    *,
+    sync: bool,
+    clock: Clock,
+    rng: random.Random,
+    check: Callable[[], None] = lambda: None,
+) -> str:
+    """Replace the record at `path`, which holds `before`, by `after`; return the name of the copy, "" without one.
+
+    `check` runs last before the replacement and may raise to prevent it.
+
+    Raises:
+        OSError: the machine's trouble; the record is as it was.
+    """
+    temporary = spool.write_temporary("mended", after, rng=rng, sync=sync)
+    kept = ""
+    try:
+        if keep is not None:
+            kept = rejects.keep_copy(spool, keep.name, before, keep.why, keep.hint, clock=clock, rng=rng)
+            if sync:  # the old record is the only other place that has these bytes
+                fsops.sync_file(spool.path(REJECTED, kept))
+                fsops.sync_folder(spool.folder(REJECTED))
+        check()
+        fsops.replace(temporary, path)
+    except BaseException:
+        fsops.unlink(temporary)
+        raise
+    return kept
+
+
+def mend(
+    spool: SpoolDir, path: str, name: str, data: bytes, *, sync: bool, clock: Clock, rng: random.Random
+) -> bytes | None:
+    """Cut a torn record back to its last whole event; return its bytes, or None where nothing was to be mended.
+
+    `name` is the name of the job's file. Where whole events follow the damage, the old bytes stay in rejected/ as
+    ID.torn.json beside a reason.
+
+    Raises:
+        OSError: the machine's trouble; the record is as it was.
+    """
+    whole = record.repair(data)
+    if whole is None or whole == data:
+        return None
+    keep = None
+    if record.loses_events(data, whole):
+        keep = Kept(f"{name.removesuffix('.json').partition(',')[0]}.torn.json", _WHY, _HINT)
+    rewrite(spool, path, data, whole, keep, sync=sync, clock=clock, rng=rng)
+    return whole
