@@ -3,7 +3,8 @@
 With `durability = "queue"` a power cut may keep the move of a finished job and lose the end of its record, which then
 is no JSON for whoever opens it. Records in pending/ and running/ are mended when they are met; nobody meets those that
 have ended, so they are gone through once. The sign is a pool's record without its lock (it is synced when a pool
-starts, so a power cut leaves it).
+starts, so a power cut leaves it). A record that cannot be mended now is tried again, and the pool leaves its own record
+where one is left, so that the next pool tries too.
 """
 
 from __future__ import annotations
@@ -20,19 +21,26 @@ _STEP = 1000
 
 
 class Aftermath:
-    """One walk through the records that have ended."""
+    """One walk through the records that have ended, and further tries at those that could not be mended."""
 
     def __init__(self, spool: SpoolDir, claims: Claims) -> None:
         self._spool = spool
         self._claims = claims
         self._walk = self._torn()
+        self._left: list[tuple[str, str]] = []
         self.over = False
+        """True once each record was looked at."""
+
+    @property
+    def left(self) -> int:
+        """How many records are still torn, as far as the walk has come: busy, or the file system refused."""
+        return len(self._left)
 
     def step(self) -> int:
         """Look at a thousand files at most, at the last bytes of each; how many were mended.
 
         Raises:
-            OSError: the machine's trouble; the walk goes on at the next step.
+            OSError: the machine's trouble; the walk goes on at the next step, and the file is tried again.
         """
         mended = 0
         for _ in range(_STEP):
@@ -42,13 +50,38 @@ class Aftermath:
                 break
             state, name, torn = found
             if torn:
-                mended += self._claims.mend_ended(state, name)
+                mended += self._mend(state, name)
         return mended
+
+    def again(self) -> int:
+        """Try the records that are left once more, a thousand at most; how many were mended. Raises as `step`."""
+        return sum(self._mend(*self._left[0]) for _ in range(min(len(self._left), _STEP)))
+
+    def _mend(self, state: str, name: str) -> bool:
+        """Try one record, which goes to the end of those that are left until it is whole."""
+        with contextlib.suppress(ValueError):
+            self._left.remove((state, name))
+        self._left.append((state, name))
+        try:
+            mended = self._claims.mend_ended(state, name)
+        except OSError as error:
+            if fsops.is_trouble(error):
+                raise
+            return False  # this file's own trouble: a mode, a flag, an open handle
+        if mended is not None:
+            self._left.pop()
+        return bool(mended)
 
     def _torn(self) -> Iterator[tuple[str, str, bool]]:
         for state in (DONE, DLQ):
             for name in self._spool.job_names(state):
-                end = record.CLOSING
-                with contextlib.suppress(OSError):
-                    end = fsops.read_tail(self._spool.path(state, name), len(record.CLOSING))
-                yield state, name, end != record.CLOSING
+                yield state, name, self._is_torn(self._spool.path(state, name))
+
+    @staticmethod
+    def _is_torn(path: str) -> bool:
+        try:
+            return fsops.read_tail(path, len(record.CLOSING)) != record.CLOSING
+        except (FileNotFoundError, fsops.NotRegularError):
+            return False
+        except OSError:
+            return True  # or it may be: the repair reads it once more

@@ -20,6 +20,8 @@ from queuectl.spool import SpoolDir
 from queuectl.troubles import Troubles
 
 _SWEEP_EVERY_S = 30.0
+# How often the records are tried again that could not be mended: mostly their ids were busy for an instant.
+_MEND_AGAIN_S = 1.0
 
 
 class Housekeeping:
@@ -47,11 +49,17 @@ class Housekeeping:
         self._orphan_texts = OrphanTexts(spool, clock=clock)
         self._aftermath: Aftermath | None = None
         self._next_sweep_s = 0.0
+        self._next_mend_s = 0.0
 
     @property
     def is_mending(self) -> bool:
-        """True while there may be torn records of a pool that did not end cleanly."""
-        return self._aftermath is not None
+        """True until each record was looked at that a pool without a clean end may have left torn."""
+        return self._aftermath is not None and not self._aftermath.over
+
+    @property
+    def is_clean(self) -> bool:
+        """False where the next pool has to look for torn records once more."""
+        return self._aftermath is None
 
     def mend(self) -> None:
         """A pool did not end cleanly: look for what it left torn, from now on, step by step."""
@@ -73,7 +81,14 @@ class Housekeeping:
     def _mend(self) -> None:
         if self._aftermath is None:
             return
-        if mended := self._aftermath.step():
+        if not self._aftermath.over:
+            mended = self._aftermath.step()
+        elif (now_s := self._clock.monotonic()) >= self._next_mend_s:
+            self._next_mend_s = now_s + _MEND_AGAIN_S
+            mended = self._aftermath.again()
+        else:
+            return
+        if mended:
             self._tell("warning", "mended", f"repaired the torn end of {mended} finished records")
-        if self._aftermath.over:
+        if self._aftermath.over and not self._aftermath.left:
             self._aftermath = None

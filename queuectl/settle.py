@@ -311,15 +311,15 @@ class Settlements:
         finally:
             stripe.release()
 
-    def mend_ended(self, state: str, name: str) -> bool:
-        """Repair a record in done/ or dlq/ that lost its end; True where there was something to repair.
+    def mend_ended(self, state: str, name: str) -> bool | None:
+        """Repair a record in done/ or dlq/ that lost its end; False if it needs no repair, None if its id is busy.
 
         Raises:
             OSError: the machine's trouble; the file is as it was.
         """
         stripe = self._stripes.of(name.removesuffix(".json"))
         if not stripe.try_acquire():
-            return False
+            return None
         path = self._spool.path(state, name)
         try:
             content = self._spool.read_document(path)

@@ -587,7 +587,7 @@ class Supervisor:
             # The record that tells the next pool to look for torn ends goes; so first there are to be none.
             if self._finished and self._settings.durability != "off":
                 fsops.sync_files(self._spool.root, [])
-        self._pool.leave(StopSummary(self._released, self._finished), clean=not self._housekeeping.is_mending)
+        self._pool.leave(StopSummary(self._released, self._finished), clean=self._housekeeping.is_clean)
         self._dashboard.close()
         self._stale.let_go()
         self._stripes.close()

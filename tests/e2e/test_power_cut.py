@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
-from queuectl import pools, record
+import pytest
+
+from queuectl import names, pools, record
+from queuectl.locks import FileLock
 from queuectl.spool import SpoolDir
 from tests.helpers import wait_until
 from tests.pool import SUCCEED, Pool, queuectl
@@ -30,4 +34,26 @@ def test_torn_records_in_done_are_mended_by_the_next_pool(spool: SpoolDir) -> No
     document = json.loads(path.read_bytes())
     assert [event["event"] for event in document["history"]] == ["enqueued", "started"]
     assert sorted(spool.job_names("done")) == ["job0.json", "job1.json", "job2.json"]
+    assert os.listdir(spool.pool_dir) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a lock from outside")
+def test_record_that_could_not_be_mended_is_left_to_the_next_pool(spool: SpoolDir) -> None:
+    """P4: a pool that ends while a finished record is still torn leaves the sign of it, so the next one mends it."""
+    queuectl(spool, "enqueue", "--id", "job1", "--command", SUCCEED)
+    pool = Pool(spool)
+    wait_until(lambda: spool.job_names("done"))
+    pool.kill_everything()
+    path = Path(spool.path("done", "job1.json"))
+    path.write_bytes(path.read_bytes()[:-4])
+    stripe = FileLock(spool.stripe_path(names.stripe_of("job1")))
+    assert stripe.try_acquire()
+    with Pool(spool, "--drain") as again:
+        assert again.wait() == 0
+    stripe.close()
+    assert not record.is_record(path.read_bytes())
+    assert os.listdir(spool.pool_dir) != []
+    with Pool(spool, "--drain") as last:
+        assert last.wait() == 0
+    assert record.is_record(path.read_bytes())
     assert os.listdir(spool.pool_dir) == []

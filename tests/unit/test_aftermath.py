@@ -1,0 +1,87 @@
+"""aftermath: torn finished records are mended, and tried again where that fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from queuectl import fsops, record
+from queuectl.aftermath import Aftermath
+from queuectl.lifecycle import DONE, Outcome
+from tests.helpers import Desk
+
+OK = Outcome("succeeded", 0, "", 0.01)
+
+
+@pytest.fixture
+def torn(desk: Desk) -> Path:
+    """A finished job whose record lost its end."""
+    desk.run(desk.enqueue(id="a"), OK)
+    path = Path(desk.spool.path(DONE, "a.json"))
+    path.write_bytes(path.read_bytes()[:-4])
+    return path
+
+
+def _refusing(code: int) -> Callable[..., None]:
+    def refuse(*_facts: object, **_options: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return refuse
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EACCES])
+def test_record_that_the_system_refuses_stays_on_the_list(
+    desk: Desk, torn: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """P4: one file that cannot be replaced now is no trouble of the machine, and is tried again."""
+    aftermath = Aftermath(desk.spool, desk.claims)
+    with monkeypatch.context() as patch:
+        patch.setattr(fsops, "replace", _refusing(code))
+        assert aftermath.step() == 0
+        assert (aftermath.over, aftermath.left, aftermath.again(), aftermath.left) == (True, 1, 0, 1)
+    assert (aftermath.again(), aftermath.left) == (1, 0)
+    assert record.is_record(torn.read_bytes())
+
+
+def test_machine_that_is_in_trouble_loses_no_record(desk: Desk, torn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P9: a full disk is reported, and the record that it hit is tried again afterwards."""
+    aftermath = Aftermath(desk.spool, desk.claims)
+    with monkeypatch.context() as patch:
+        patch.setattr(fsops, "create", _refusing(errno.ENOSPC))
+        with pytest.raises(OSError, match="No space"):
+            aftermath.step()
+        assert aftermath.step() == 0
+        with pytest.raises(OSError, match="No space"):
+            aftermath.again()
+    assert (aftermath.over, aftermath.left) == (True, 1)
+    assert (aftermath.again(), aftermath.left) == (1, 0)
+    assert record.is_record(torn.read_bytes())
+
+
+def test_record_whose_id_is_busy_is_tried_again(desk: Desk, other_desk: Desk, torn: Path) -> None:
+    """P4: a stripe that somebody holds for an instant leaves no record torn."""
+    aftermath = Aftermath(desk.spool, desk.claims)
+    stripe = other_desk.stripes.of("a")
+    assert stripe.try_acquire()
+    assert aftermath.step() == 0
+    assert (aftermath.over, aftermath.left) == (True, 1)
+    stripe.release()
+    assert (aftermath.again(), aftermath.left) == (1, 0)
+    assert record.is_record(torn.read_bytes())
+
+
+def test_record_that_cannot_be_read_is_not_taken_for_whole(
+    desk: Desk, torn: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P4: an error of the disk in the first look is no proof that a record is whole, and ends no walk."""
+    desk.run(desk.enqueue(id="b"), OK)
+    aftermath = Aftermath(desk.spool, desk.claims)
+    with monkeypatch.context() as patch:
+        patch.setattr(fsops, "read_tail", _refusing(errno.EIO))
+        assert aftermath.step() == 1
+    assert (aftermath.over, aftermath.left) == (True, 0)
+    assert record.is_record(torn.read_bytes())
