@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
-from queuectl import config, fsops, locks, names, pools, trust
+from queuectl import clocknote, config, fsops, locks, names, pools, trust
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import InvalidSettingsError, NotASpoolError, SpoolUnavailableError, UntrustedSpoolError
@@ -62,6 +63,7 @@ def run(
     settings = _check_settings(spool, findings)
     _check_trust(spool, findings)
     _check_stripes(spool, findings)
+    _check_clock(spool, findings, clock, rng)
     age = FileAge(spool, rng)
     pool_lives = bool(pools.live(spool))
     around = Leftovers(spool, findings, age, clock=clock, rng=rng)
@@ -154,6 +156,14 @@ def _check_trust(spool: SpoolDir, findings: Findings) -> None:
     except UntrustedSpoolError as error:
         path = os.path.relpath(error.path, spool.root).replace(os.sep, "/")
         findings.problem("trust", path, f"{error.cause} (P10): {error.hint}")
+
+
+def _check_clock(spool: SpoolDir, findings: Findings, clock: Clock, rng: random.Random) -> None:
+    """A repair takes the clock for right: somebody who runs it is there to look at a watch."""
+    if text := clocknote.waiting(spool, now_at=clock.now()):
+        path = os.path.relpath(spool.clock_path, spool.root).replace(os.sep, "/")
+        act = partial(clocknote.accept, spool, now_at=clock.now(), rng=rng)
+        findings.info("clock", path, f"retention {text}", "the clock is accepted", act)
 
 
 def _check_stripes(spool: SpoolDir, findings: Findings) -> None:

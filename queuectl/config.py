@@ -200,7 +200,7 @@ SETTINGS: tuple[Setting, ...] = (
         "30d",
         "a duration such as 12h or 30d, or forever",
         _duration(0, _CENTURY_S, forever=True),
-        "How long finished jobs and their logs are kept.",
+        "How long finished jobs and their logs are kept. After a jump of the clock nothing is deleted for a day.",
     ),
     Setting(
         "keep_dlq",

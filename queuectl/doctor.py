@@ -13,7 +13,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 
-from queuectl import config, fsops, inboxstate, names, probes, trust, volume
+from queuectl import clocknote, config, fsops, inboxstate, names, probes, trust, volume
 from queuectl.clock import Clock
 from queuectl.errors import InvalidSettingsError, SpoolUnavailableError, UntrustedSpoolError
 from queuectl.lifecycle import PENDING
@@ -74,6 +74,7 @@ def examine(spool: SpoolDir, *, clock: Clock, rng: random.Random, environment: M
     yield one_file_system_line(spool)
     yield _looked_up("space", lambda: space_line(volume.space(spool.root)))
     yield files_line(_open_files())
+    yield from retention_lines(spool, now_at=clock.now())
     yield from _tried_out(spool, clock, rng)
 
 
@@ -192,6 +193,12 @@ def settings_line(spool: SpoolDir) -> Line:
         text = f"there is no {config.SETTINGS_NAME}; the defaults count"
         return Line("settings", WARN, text, f'queuectl init "{spool.root}"  writes one')
     return Line("settings", OK, f"{config.SETTINGS_NAME} is valid")
+
+
+def retention_lines(spool: SpoolDir, *, now_at: float) -> Iterator[Line]:
+    """Whether old jobs are deleted as the settings say; no line where that does not wait for the clock."""
+    if text := clocknote.waiting(spool, now_at=now_at):
+        yield Line("retention", WARN, text, "set the clock right, or accept it: queuectl check --repair")
 
 
 def trust_line(spool: SpoolDir) -> Line:

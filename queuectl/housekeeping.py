@@ -5,6 +5,7 @@ All of it in small steps, and none of it in a hurry: a pool that does not get to
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 from queuectl import cancels
@@ -37,6 +38,7 @@ class Housekeeping:
         troubles: Troubles,
         *,
         clock: Clock,
+        rng: random.Random,
         tell: Callable[[str, str, str], None],
     ) -> None:
         self._spool = spool
@@ -45,7 +47,7 @@ class Housekeeping:
         self._troubles = troubles
         self._clock = clock
         self._tell = tell
-        self._retention = Retention(spool, settings, stripes, clock=clock)
+        self._retention = Retention(spool, settings, stripes, clock=clock, rng=rng, tell=tell)
         self._orphan_texts = OrphanTexts(spool, clock=clock)
         self._aftermath: Aftermath | None = None
         self._next_sweep_s = 0.0

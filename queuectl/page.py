@@ -77,6 +77,8 @@ def _notes(found: Snapshot, advice: tuple[str, str]) -> Iterator[str]:
     if found.paused is not None:
         reason = f": <bdi>{_said(found.paused)}</bdi>" if found.paused else ""
         yield f'<p class="note"><strong>Paused</strong>{reason}. Delete the file PAUSED to go on.</p>'
+    if found.retention_waits:
+        yield f'<p class="note"><strong>Retention</strong> {_said(found.retention_waits)}.</p>'
     if not found.pools:
         yield '<p class="note"><strong>No workers run.</strong> This page stays as it is until some do.</p>'
     if advice[0]:

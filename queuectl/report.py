@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl import fsops, inboxstate, incoming, names, record, times
+from queuectl import clocknote, fsops, inboxstate, incoming, names, record, times
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.snapshot import DueRow, Failure, PoolRow, RefusalRow, Run, Snapshot, Status
@@ -73,6 +73,7 @@ def collect(spool: SpoolDir, *, now_at: float) -> Status:
         foreign={state: found for state, found in foreign.items() if found},
         arriving=incoming.look(spool, ready, now_at),
         inboxes=[inboxstate.row(state) for state in inboxstate.read_all(spool)],
+        retention_waits=clocknote.waiting(spool, now_at=now_at),
     )
 
 

@@ -1,51 +1,74 @@
 """Retention: finished and dead jobs older than the settings say are deleted, with their logs (promise P6).
 
 A pass goes through a folder in small steps between other work. A file's mtime only sorts out what cannot be old
-enough; the record's last event decides. Each deletion happens under the id's stripe, so that a job that is being
-requeued is left.
+enough; the record's last event decides. Each deletion happens under the stripes of the file's name and of its id, so
+that a job that is being requeued is left. Other programs may delete files at the same time.
+
+Nothing is deleted by a clock that has jumped (see `clocknote`), and a jump in the middle of a pass does not count.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
 
-from queuectl import errortext, fsops, record, times
+from queuectl import clocknote, errortext, fsops, names, record, times
 from queuectl.batch import DONE_ENDING
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError
-from queuectl.lifecycle import DLQ, DONE
+from queuectl.lifecycle import DLQ, DONE, STATES
 from queuectl.settle import Stripes
-from queuectl.spool import SpoolDir
+from queuectl.spool import SpoolDir, record_name
 
 _STEP = 200
 _EVERY_S = 3600.0
 
 
 class Retention:
-    """Applies keep_done and keep_dlq."""
+    """Applies keep_done and keep_dlq. `tell(level, kind, text)` is called when a pass waits for the clock."""
 
-    def __init__(self, spool: SpoolDir, settings: Settings, stripes: Stripes, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        spool: SpoolDir,
+        settings: Settings,
+        stripes: Stripes,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        tell: Callable[[str, str, str], None],
+    ) -> None:
         self._spool = spool
         self._keep_s = {DONE: settings.keep_done, DLQ: settings.keep_dlq}
+        self._limit_s = clocknote.limit_s([keep_s for keep_s in self._keep_s.values() if keep_s is not None])
         self._stripes = stripes
         self._clock = clock
+        self._rng = rng
+        self._tell = tell
+        self._waits = False
         self._next_pass_s = 0.0
+        self._offset_s = 0.0
         self._walk: Iterator[tuple[str, str]] | None = None
 
     def step(self) -> int:
-        """Look at a few hundred files at most; how many jobs were deleted. A pass starts once an hour."""
+        """Look at a few hundred files at most; return how many jobs were deleted. A pass starts once an hour."""
         if self._walk is None:
             now_s = self._clock.monotonic()
             if now_s < self._next_pass_s:
                 return 0
             self._next_pass_s = now_s + _EVERY_S
+            if not self._may_start():
+                return 0
             self._walk = self._candidates()
         deleted = 0
         for _ in range(_STEP):
-            found = next(self._walk, None)
+            try:
+                found = next(self._walk, None)
+            except OSError:
+                self._walk = None  # a folder cannot be listed, and a generator that has raised is over: the next pass
+                raise
             if found is None:
                 self._walk = None
                 break
@@ -53,6 +76,23 @@ class Retention:
             with contextlib.suppress(OSError, DamagedRecordError, ValueError):
                 deleted += self._delete_if_old(*found)
         return deleted
+
+    def _may_start(self) -> bool:
+        """Compare the clock with its note; False if nothing is to be deleted now."""
+        if all(keep_s is None for keep_s in self._keep_s.values()):
+            return False
+        now_at = self._clock.now()
+        self._offset_s = now_at - self._clock.monotonic()
+        note = clocknote.look(self._spool, now_at=now_at, longest_s=self._limit_s, rng=self._rng)
+        until_at = note.waits_until(now_at)
+        if until_at is not None and not self._waits:
+            self._tell("warning", "retention", f"retention {clocknote.wait_text(note, until_at)}")
+        self._waits = until_at is not None
+        return not self._waits
+
+    def _now(self) -> float:
+        """The time of this pass: by the clock at its start, so a clock that jumps meanwhile deletes nothing."""
+        return self._clock.monotonic() + self._offset_s
 
     def _candidates(self) -> Iterator[tuple[str, str]]:
         for state, keep_s in self._keep_s.items():
@@ -62,8 +102,12 @@ class Retention:
                 for entry in entries:
                     if not entry.name.endswith(".json"):
                         continue
+                    try:
+                        changed_at = entry.stat(follow_symlinks=False).st_mtime
+                    except OSError:
+                        continue  # deleted or moved since the folder was listed
                     # Half the time kept, by a clock that clients may have set: only to leave the young ones alone.
-                    age_s = self._clock.now() - entry.stat(follow_symlinks=False).st_mtime
+                    age_s = self._now() - changed_at
                     if age_s >= keep_s / 2 or age_s < 0:
                         yield state, entry.name
         if self._keep_s[DONE] is not None:
@@ -75,28 +119,36 @@ class Retention:
         keep_s = self._keep_s[state]
         stored = self._spool.read(state, name)
         last = record.standing(stored.record).last
-        if keep_s is None or last is None or self._clock.now() - times.from_text(last.at) < keep_s:
+        if keep_s is None or last is None or self._now() - times.from_text(last.at) < keep_s:
             return 0
-        stripe = self._stripes.of(stored.record.id)
-        if not stripe.try_acquire():
-            return 0
-        path = self._spool.path(state, name)
-        try:
+        with contextlib.ExitStack() as held:
+            # A file with a longer name (P7) is requeued under the stripe of that name.
+            ids = (name.removesuffix(".json"), stored.record.id)
+            for stripe in {names.stripe_of(job_id): self._stripes.of(job_id) for job_id in ids}.values():
+                if not stripe.try_acquire():
+                    return 0
+                held.callback(stripe.release)
+            path = self._spool.path(state, name)
             if fsops.sig_of(path) != stored.sig:
                 return 0
             # The logs first: what a crash leaves is a job without them, which the next pass deletes.
-            for attempt in range(1, record.standing(stored.record).starts + 1):
-                fsops.unlink(self._spool.log_path(stored.record.id, attempt))
+            if self._owns_logs(state, name, stored.record):
+                for attempt in range(1, record.standing(stored.record).starts + 1):
+                    fsops.unlink(self._spool.log_path(stored.record.id, attempt))
             deleted = fsops.unlink(path)
             if state == DLQ:
                 errortext.forget(self._spool, name)
             return int(deleted)
-        finally:
-            stripe.release()
+
+    def _owns_logs(self, state: str, name: str, item: record.Record) -> bool:
+        """False if another file has the id that the logs are named after."""
+        if name != record_name(item.id):
+            return self._spool.find(item.id) is None
+        return not self._spool.holds(item.id, tuple(other for other in STATES if other != state))
 
     def _delete_batch_if_old(self, path: str) -> None:
         keep_s = self._keep_s[DONE]
         sig = fsops.sig_of(path)
-        if keep_s is not None and sig is not None and self._clock.now() - sig.mtime_ns / 1e9 >= keep_s:
+        if keep_s is not None and sig is not None and self._now() - sig.mtime_ns / 1e9 >= keep_s:
             with contextlib.suppress(IsADirectoryError, PermissionError):
                 fsops.unlink(path)

@@ -185,6 +185,8 @@ class Status(NamedTuple):
     """Files in pending/ that are not whole yet, by name: of a bounded number that was asked."""
     inboxes: list[InboxRow]
     """What the receivers of the inboxes told last."""
+    retention_waits: str = ""
+    """Why retention deletes nothing now, or ""."""
 
     @property
     def copies(self) -> dict[str, list[str]]:
@@ -242,6 +244,8 @@ class Snapshot(NamedTuple):
     nexts: tuple[NextRow, ...] = ()
     """What runs next, in that order; only where it was asked for."""
     inboxes: tuple[InboxRow, ...] = ()
+    retention_waits: str = ""
+    """Why retention deletes nothing now, or ""."""
 
     @property
     def workers(self) -> int:
@@ -305,6 +309,7 @@ def facts(found: Status | Snapshot, *, advice: tuple[str, str]) -> dict[str, Any
     return {
         "spool": found.path,
         "paused": found.paused,
+        "retention_waits": found.retention_waits or None,
         "counts": found.counts,
         "waiting": {
             "ready": found.ready,

@@ -11,7 +11,8 @@
                                    cancels/ (runs that are to end), signed/ (ids of signed jobs, each taken once);
                                    where the settings name inboxes also
                                    inboxes/ (OWNER.json, OWNER.lock), handover/OWNER/ (jobs between an inbox and
-                                   pending/), owed/OWNER/ (jobs that an inbox is to hear of), identity
+                                   pending/), owed/OWNER/ (jobs that an inbox is to hear of), identity;
+                                   clock (what time it was when a pool last looked)
 
 Nothing here decides anything: it finds, reads, names and moves.
 """
@@ -90,6 +91,7 @@ class SpoolDir:
         self.handover_dir = os.path.join(self.machinery, "handover")
         self.owed_dir = os.path.join(self.machinery, "owed")
         self.identity_path = os.path.join(self.machinery, "identity")
+        self.clock_path = os.path.join(self.machinery, "clock")
         self.signed_dir = os.path.join(self.machinery, "signed")
         self.settings_path = os.path.join(self.root, config.SETTINGS_NAME)
         self.paused_path = os.path.join(self.root, PAUSED)

@@ -122,6 +122,7 @@ class Supervisor:
             self._rescue,
             self._troubles,
             clock=clock,
+            rng=rng,
             tell=self._notice,
         )
         self._dashboard = Dashboard(spool, settings, clock=clock, rng=rng)

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple, TypeVar
 
-from queuectl import fsops, inboxstate, incoming, lease, names, record, report
+from queuectl import clocknote, fsops, inboxstate, incoming, lease, names, record, report
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import COUNTED, DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.printable import printed_lines
@@ -158,6 +158,7 @@ class Survey:
             ended_since=self._ended_since,
             nexts=nexts,
             inboxes=self._inboxes(),
+            retention_waits=clocknote.waiting(spool, now_at=now_at),
         )
 
     def _inboxes(self) -> tuple[InboxRow, ...]:

@@ -22,7 +22,7 @@ LAYERS = (
     snapshot chart theme page metrics""",
     "clock libc fsops locks volume",
     """enclosure keyfile doorbell spool setup trust executor executor_posix executor_windows watch output lease pools
-    cancels tokens inboxdir inboxstate""",
+    cancels tokens inboxdir inboxstate clocknote""",
     """intake producer signing replays admission rejects errortext repair batch settle claim arrivals handover owed
     reception""",
     """arguments api cancelling editing incoming report survey endings tail reasons chronicle figures findings leftovers

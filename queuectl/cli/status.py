@@ -61,6 +61,8 @@ def _print_counts(found: Status) -> None:
     line(f"spool     {safe(found.path)}")
     if found.paused is not None:
         line(f"{paint('paused', 'yellow')}    {safe(found.paused) or 'the file PAUSED exists'}")
+    if found.retention_waits:
+        line(f"{paint('retention', 'yellow')} {safe(found.retention_waits)}")
     line(f"workers   {found.workers or 'none'}")
     for pool in found.pools:
         since = ago(pool.started_at, found.now_at)

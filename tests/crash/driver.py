@@ -79,7 +79,7 @@ class Hands(Desk):
         self.name = worker
         self.rescue = Rescue(spool, settings, self.claims, self.stripes, clock=self.clock, rng=self.rng)
         self.rejected = RejectedFiles(spool, settings, clock=self.clock, rng=self.rng)
-        self.retention = Retention(spool, settings, self.stripes, clock=self.clock)
+        self.retention = Retention(spool, settings, self.stripes, clock=self.clock, rng=self.rng, tell=lambda *_: None)
         self.inbox = inbox_of(root)
         self.inbox_keys = keys = root / "keys"
         inbox = msgspec.structs.replace(INBOX, mode="signed", keys=str(keys)) if keys.exists() else INBOX

@@ -147,7 +147,7 @@ def test_retention_deletes_only_records(ground: Ground) -> None:
     """P6: retention passes over whatever is no finished job, however old its file is."""
     settings = Spool(ground.spool.root).settings._replace(keep_done=3600.0, keep_dlq=3600.0)
     stripes = Stripes(ground.spool)
-    retention = Retention(ground.spool, settings, stripes, clock=Clock())
+    retention = Retention(ground.spool, settings, stripes, clock=Clock(), rng=random.Random(1), tell=lambda *_: None)
     assert [retention.step() for _ in range(3)] == [0, 0, 0]
     stripes.close()
     assert changed(ground, AT_REST) == []

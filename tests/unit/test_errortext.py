@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import check, errortext, fsops
+from queuectl import check, clocknote, errortext, fsops
 from queuectl.api import Spool
 from queuectl.config import Settings
 from queuectl.errortext import OrphanTexts
@@ -159,8 +159,11 @@ def test_our_commands_take_the_text_away_with_the_job(desk: Desk, settings: Sett
     assert texts(desk.spool) == ["old.error.txt"]
     desk.clock.advance(7200)
     os.utime(desk.spool.path(DLQ, "old.json"), (0, 0))
+    clocknote.accept(desk.spool, now_at=desk.clock.now(), rng=desk.rng)
     stripes = Stripes(desk.spool)
-    assert Retention(desk.spool, settings._replace(keep_dlq=3600), stripes, clock=desk.clock).step() == 1
+    keeping = settings._replace(keep_dlq=3600)
+    retention = Retention(desk.spool, keeping, stripes, clock=desk.clock, rng=desk.rng, tell=lambda *_: None)
+    assert retention.step() == 1
     stripes.close()
     assert listing(desk.spool) == {PENDING: ["again.json"]}
 

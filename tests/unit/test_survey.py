@@ -113,13 +113,13 @@ def test_many_jobs_are_named_and_not_read(desk: Desk, monkeypatch: pytest.Monkey
     made = Survey(desk.spool, is_full=True)
     found = take(made)
     assert found.counts[DONE] == 701
-    assert len(found.finishes) == len(reads) == ROWS
+    assert len(found.finishes) == len(reads) - 1 == ROWS  # and the clock's note
     assert len(stats) == 250 + 1
     assert desk.spool.path(DONE, "job.json") in stats  # the first by name may be the oldest
     assert desk.spool.path(DONE, "job0699.json") in stats and desk.spool.path(DONE, "job0450.json") in stats
     reads.clear()
     assert take(made) == found
-    assert reads == []
+    assert [facts[0] for facts in reads] == [desk.spool.clock_path]
 
 
 def test_what_runs_next_is_told_where_it_is_asked_for(desk: Desk) -> None:
