@@ -190,7 +190,7 @@ def _due(spool: Spool, found: Located, now_at: float) -> Reason | None:
         return _due_drop(spool.load(PENDING, found.name), found.name, now_at)
     standing = record.standing(item)
     if standing.due_at is None or record.is_due(standing.due_at, standing.delay_s, now_at):
-        return None
+        return _named_later(found.name, now_at)
     if standing.failures:
         why = f"retry {standing.failures} of {item.max_retries}, after: {standing.error}"
     else:
@@ -198,6 +198,18 @@ def _due(spool: Spool, found: Located, now_at: float) -> Reason | None:
     # A job that was dead and is put back runs at once: its wait is over with its old budget.
     change = f"queuectl cancel {item.id}, then: queuectl retry {item.id}"
     return _due_at(standing.due_at, why, change, now_at)
+
+
+def _named_later(name: str, now_at: float) -> Reason | None:
+    """Of a job that may run, and whose name says a later time: pools go by names until they look at the record."""
+    parts = names.parse(name)
+    if parts is None or parts.due_at is None or parts.due_at <= now_at:
+        return None
+    text = (
+        f"it is due by its record, and its name says {times.to_text(parts.due_at)}: the clock was set back, or the "
+        "name was changed"
+    )
+    return Reason("clock", text, "a pool looks at the record when it starts, when the clock is set, and each hour")
 
 
 def _due_drop(job: Job, name: str, now_at: float) -> Reason | None:

@@ -12,7 +12,7 @@ import math
 import random
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl import cancels, check, fsops, hooks, pools, slots, volume
@@ -62,8 +62,10 @@ _FORK_UNTIL = 100_000
 # A pool that has nothing left to do waits for its hooks for as long as one may take; one that is stopped does not.
 _HOOKS_WITHIN_S = 30.0
 _HOOKS_STOPPED_WITHIN_S = 3.0
-# Records looked at, at most, when the clock was set back.
-_RECHECK_AT_MOST = 2000
+# After the clock was set back, so much of each tick goes to the records of waiting jobs, until all were looked at.
+_RECHECK_SHARE = 0.2
+# They are looked at this often in any case: another machine's clock may have been ahead.
+_RECHECK_EVERY_S = 3600.0
 
 
 class Notice(NamedTuple):
@@ -171,9 +173,12 @@ class Supervisor:
         self._finished = 0
         self._released: list[str] = []
         self._paused = False
-        self._next_scan_s = 0.0
+        self._next_scan_s = -math.inf  # at once
         self._next_tick_s = 0.0
         self._clock_offset_s = self._clock.now() - self._clock.monotonic()
+        self._next_recheck_s = math.inf  # until pending/ was listed
+        self._rechecked: Iterator[str] = iter(())
+        """Waiting names whose records are still to be looked at: is a job due by its own delay?"""
 
     @property
     def pool(self) -> str:
@@ -196,6 +201,7 @@ class Supervisor:
                 self._start(slot)
             self._tell(Notice("info", "pool_started", self._pool.name))
             self._check()
+            self._scan()
             self._recheck_clock()
             while not self._is_over():
                 self._tell_round()
@@ -331,6 +337,8 @@ class Supervisor:
         with self._troubles.taken():
             generated, others = self._spool.waiting()
             self._feeder.update(generated, others, self._clock.now())
+            if self._next_recheck_s == math.inf:
+                self._next_recheck_s = started_s
             self._stale.look(generated + others, paused=self._paused)
             for name in self._rejected.look():
                 self._tell(Notice("info", "healed", f"{name} is a valid job now: back from rejected/ to pending/"))
@@ -339,6 +347,10 @@ class Supervisor:
                 self._tell(Notice("info", "batch", f"finished splitting a file into {made} jobs"))
         took_s = self._clock.monotonic() - started_s
         self._next_scan_s = self._clock.monotonic() + max(self._scan_s, took_s / _SCAN_SHARE)
+
+    def _scan_soon(self) -> None:
+        """Have pending/ listed in this round of the loop."""
+        self._next_scan_s = -math.inf
 
     # -------------------------------------------------------------------------------------------------- events
 
@@ -355,7 +367,7 @@ class Supervisor:
             self._watch.disarm()
         elif idle and not self._watch.armed and (now_s := self._clock.monotonic()) >= self._next_arm_s:
             if self._watch.arm():
-                self._next_scan_s = 0.0
+                self._scan_soon()
             else:
                 self._next_arm_s = now_s + _ARM_AGAIN_S
 
@@ -366,7 +378,7 @@ class Supervisor:
         if isinstance(report, Passed):
             self._dispatch.passed(slot, report.name, report.declined)
             if report.declined.why == "split":
-                self._next_scan_s = 0.0
+                self._scan_soon()
             elif report.declined.why == "dead":
                 self._fire(DLQ, report.declined.name)
             return
@@ -447,20 +459,22 @@ class Supervisor:
             self._tell(Notice("info", "paused" if paused else "unpaused", text))
 
     def _recheck_clock(self) -> None:
-        """After the wall clock was set back, look whether waiting jobs are due by their own delay."""
+        """Look whether waiting jobs are due by their own delay, some at each tick: a clock may have been set back."""
         offset_s = self._clock.now() - self._clock.monotonic()
         moved_s, self._clock_offset_s = offset_s - self._clock_offset_s, offset_s
-        if moved_s > -1.0 and self._next_scan_s > 0:
-            return
-        if self._next_scan_s == 0:
-            self._scan()
-        now_at = self._clock.now()
+        now_at, now_s = self._clock.now(), self._clock.monotonic()
+        if moved_s <= -1.0 or now_s >= self._next_recheck_s:
+            self._next_recheck_s = now_s + _RECHECK_EVERY_S
+            self._rechecked = iter(self._feeder.recheck_waiting(now_at))
+        until_s = now_s + TICK_S * _RECHECK_SHARE
         due: set[str] = set()
-        for name in self._feeder.recheck_waiting(now_at)[:_RECHECK_AT_MOST]:
+        for name in self._rechecked:
             with contextlib.suppress(OSError, DamagedRecordError):
                 now = standing(self._spool.read(PENDING, name).record)
                 if is_due(now.due_at, now.delay_s, now_at):
                     due.add(name)
+            if self._clock.monotonic() >= until_s:
+                break
         if due:
             self._feeder.advance(due)
 

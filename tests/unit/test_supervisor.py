@@ -1,0 +1,140 @@
+"""The supervisor's own decisions, without a worker: when it lists, and what it does when a clock was wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from queuectl import fsops, record, times
+from queuectl.api import Spool
+from queuectl.claim import Declined
+from queuectl.config import Settings
+from queuectl.lifecycle import PENDING
+from queuectl.reasons import explain
+from queuectl.reports import Passed
+from queuectl.spool import SpoolDir
+from queuectl.supervisor import Event, Options, Supervisor
+from tests.helpers import NOON_AT, FakeClock
+
+YEAR_S = 365 * 86400.0
+MANY = 5000
+
+
+class Loop:
+    """A supervisor whose loop is turned by hand."""
+
+    def __init__(self, spool: SpoolDir, settings: Settings) -> None:
+        self.told: list[Event] = []
+        self.clock = FakeClock()
+        self.made = Supervisor(spool, settings, Options(workers=1, cwd=spool.root), self.told.extend)
+        self.made._clock = self.clock
+        self.made._clock_offset_s = self.clock.now() - self.clock.monotonic()
+
+    def rounds_until_all_run(self) -> int:
+        """Turn the loop, a tick each time, until no name waits for its time."""
+        for number in range(1, 100 * MANY):
+            self.made._recheck_clock()
+            if self.made._feeder.waiting == 0:
+                return number
+            self.clock.advance(0.2)
+        raise AssertionError(f"{self.made._feeder.waiting} names still wait")
+
+    def close(self) -> None:
+        self.made._watch.close()
+        self.made._stripes.close()
+        self.made._doorbell.close()
+
+
+@pytest.fixture
+def loop(spool: SpoolDir, settings: Settings) -> Iterator[Loop]:
+    """A supervisor that is not running."""
+    made = Loop(spool, settings)
+    yield made
+    made.close()
+
+
+def store_retries(spool: SpoolDir, count: int, *, at: float, delay_s: float = 8.0) -> None:
+    """Retries as a pool stores them whose clock says `at`."""
+    due_at = at + delay_s
+    failed = record.event(
+        "failed", at, attempt=1, exit_code=1, to=PENDING, due_at=times.to_text(due_at), delay_s=delay_s
+    )
+    history = [record.event("enqueued", at, by="enqueue"), record.event("started", at, attempt=1, lease="w.0"), failed]
+    for number in range(count):
+        spec = {"id": f"job{number}", "command": "true", "max_retries": 3, "backoff_base": 2.0, "backoff_max": 60.0}
+        path = spool.path(PENDING, f"job{number},due={times.to_name(due_at)}.json")
+        fsops.create(path, record.frame(spec, history), sync=False)
+
+
+def test_all_retries_of_a_clock_that_was_ahead_are_found(spool: SpoolDir, loop: Loop) -> None:
+    """P5: whatever waits by a clock that was a year ahead runs after its own delay, however many they are."""
+    store_retries(spool, MANY, at=NOON_AT + YEAR_S)
+    loop.made._scan()
+    assert loop.made._feeder.waiting == MANY
+    loop.rounds_until_all_run()
+    assert len(loop.made._feeder) == MANY
+
+
+def test_the_look_at_them_is_made_in_steps(spool: SpoolDir, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P9: a tick reads some of the records only, so the loop goes on with everything else."""
+    store_retries(spool, 50, at=NOON_AT + YEAR_S)
+    real = SpoolDir.read
+
+    def slow(self: SpoolDir, state: str, name: str) -> object:
+        """A disk that takes 10 ms for each."""
+        loop.clock.advance(0.01)
+        return real(self, state, name)
+
+    monkeypatch.setattr(SpoolDir, "read", slow)
+    loop.made._scan()
+    assert loop.rounds_until_all_run() >= 10
+
+
+def test_a_clock_that_is_set_back_later_is_seen_too(spool: SpoolDir, loop: Loop) -> None:
+    """P5: every jump back, and every hour, brings another look at what waits."""
+    store_retries(spool, 3, at=NOON_AT + YEAR_S)
+    loop.clock.now_at += YEAR_S
+    loop.made._clock_offset_s += YEAR_S
+    loop.made._scan()
+    loop.made._recheck_clock()
+    assert loop.made._feeder.waiting == 3  # they are due in 8 s
+    loop.clock.now_at -= YEAR_S
+    loop.made._recheck_clock()
+    assert loop.made._feeder.waiting == 0
+
+
+def test_jobs_that_another_machine_stored_ahead_are_found_within_an_hour(spool: SpoolDir, loop: Loop) -> None:
+    """P5: the clock of another host was ahead and ours never was: its retries run all the same."""
+    loop.made._scan()
+    loop.made._recheck_clock()
+    store_retries(spool, 3, at=NOON_AT + YEAR_S)
+    loop.made._scan()
+    loop.made._recheck_clock()
+    assert loop.made._feeder.waiting == 3
+    loop.clock.advance(3601)
+    loop.made._recheck_clock()
+    assert loop.made._feeder.waiting == 0
+
+
+def test_a_wish_to_list_again_is_no_reason_to_read_what_waits(
+    spool: SpoolDir, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A split asks for a listing at once; no record of a job that waits is read for it."""
+    store_retries(spool, 3, at=NOON_AT)
+    loop.made._scan()
+    loop.made._recheck_clock()
+    monkeypatch.setattr(SpoolDir, "read", None)
+    loop.made._take(loop.made._slots[0], Passed("many.jsonl", Declined("split", "x", made=2)))
+    loop.made._recheck_clock()
+    assert loop.made._next_scan_s < loop.clock.monotonic()
+
+
+def test_why_tells_of_a_clock_that_was_ahead(spool: SpoolDir) -> None:
+    """`why` says that the job is due by its own delay while its name still says next year."""
+    store_retries(spool, 1, at=NOON_AT + YEAR_S)
+    answer = explain(Spool(spool.root), "job0", now_at=NOON_AT)
+    assert [reason.kind for reason in answer.reasons] == ["no_workers", "clock"]
+    assert "the clock was set back" in answer.reasons[1].text
+    assert json.dumps(answer.reasons)
