@@ -229,7 +229,11 @@ class Spool:
                 if isinstance(documents, list) and len(documents) == 1:
                     raise
                 raise InvalidJobError(
-                    f"job {number}: {error}", key=error.key, cause=error.cause, hint=error.hint
+                    f"job {number}: {error}",
+                    key=error.key,
+                    cause=error.cause,
+                    hint=error.hint,
+                    mistakes=error.mistakes,
                 ) from error
             if document.get("id") is not None:
                 wanted.append(prepared[-1].job_id)

@@ -66,8 +66,7 @@ def split(
     parsed = intake.parse(content.data, lines=taken.endswith(".jsonl"))
     if isinstance(parsed, intake.Incomplete | intake.Refused):
         # It was whole when it was judged and was written to since: kept as it is, like any file that is no job.
-        hint = parsed.hint if isinstance(parsed, intake.Refused) else "write it again, whole"
-        rejects.reject(spool, Located(PENDING, taken, path), taken, parsed.why, hint, clock=clock, rng=rng)
+        rejects.reject(spool, Located(PENDING, taken, path), taken, parsed.why, parsed.hint, clock=clock, rng=rng)
         return 0
     documents = parsed.documents if isinstance(parsed, intake.Many) else [parsed.document]
     producer = Producer(spool, settings, clock=clock, rng=rng)

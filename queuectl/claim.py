@@ -162,7 +162,7 @@ class Claims(Settlements):
             return self._too_large(name, content, job.JOB_MAX_BYTES)
         parsed = intake.parse(content.data, lines=lines)
         if isinstance(parsed, intake.Incomplete):
-            return Declined("arriving", name, parsed.why, sig=content.sig, hint="write it again, whole")
+            return Declined("arriving", name, parsed.why, sig=content.sig, hint=parsed.hint)
         if isinstance(parsed, intake.Refused):
             return self._reject(Located(PENDING, name, path), name, parsed.why, parsed.hint)
         if isinstance(parsed, intake.Many):
@@ -352,7 +352,7 @@ class Claims(Settlements):
             return self._split(name, names.clean_id(parts.stem))
         if isinstance(parsed, intake.Incomplete):
             self._put_back(here, name)
-            return Declined("arriving", name, parsed.why, sig=content.sig, hint="write it again, whole")
+            return Declined("arriving", name, parsed.why, sig=content.sig, hint=parsed.hint)
         try:
             return intake.accept(parsed.document, defaults=self._settings.retry_defaults, now_at=self._clock.now())
         except InvalidJobError as error:

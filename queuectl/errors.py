@@ -28,27 +28,40 @@ class QueuectlError(Exception):
     Attributes:
         cause: why it happened, or "".
         hint: what to do about it, best a command to copy, or "".
+        mistakes: where a document or a command line has several mistakes, the sentences that name them.
     """
 
-    def __init__(self, what: str, *, cause: str = "", hint: str = "") -> None:
+    def __init__(self, what: str, *, cause: str = "", hint: str = "", mistakes: tuple[str, ...] = ()) -> None:
         super().__init__(what)
         self.cause = cause
         self.hint = hint
+        self.mistakes = mistakes
 
 
 class InvalidJobError(QueuectlError, ValueError):
-    """A document that cannot become a job. `key` is the key at fault, or ""."""
+    """A document that cannot become a job. `key` is the first key at fault, or ""."""
 
-    def __init__(self, what: str, *, key: str = "", cause: str = "", hint: str = "") -> None:
-        super().__init__(what, cause=cause, hint=hint)
+    def __init__(
+        self, what: str, *, key: str = "", cause: str = "", hint: str = "", mistakes: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(what, cause=cause, hint=hint, mistakes=mistakes)
         self.key = key
 
 
 class InvalidSettingsError(QueuectlError, ValueError):
-    """A setting that cannot be used. `path` is the file, `key` the setting at fault."""
+    """A setting that cannot be used. `path` is the file, `key` the first setting at fault."""
 
-    def __init__(self, what: str, *, path: str = "", key: str = "", cause: str = "", hint: str = "") -> None:
-        super().__init__(what, cause=cause, hint=hint)
+    def __init__(
+        self,
+        what: str,
+        *,
+        path: str = "",
+        key: str = "",
+        cause: str = "",
+        hint: str = "",
+        mistakes: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(what, cause=cause, hint=hint, mistakes=mistakes)
         self.path = path
         self.key = key
 

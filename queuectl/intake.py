@@ -29,13 +29,15 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_NO_JSON = " is not a number of JSON"
 _TOO_DEEP = (f"it is nested too deep, more than {job.DEPTH_LIMIT} levels", "a job needs no more than a few levels")
 
 
 class Incomplete(NamedTuple):
-    """It does not parse: still arriving, or broken. `why` says where."""
+    """It does not parse: still arriving, or broken. `why` says where, `hint` what to do if it stays so."""
 
     why: str
+    hint: str = "write it again, whole"
 
 
 class Refused(NamedTuple):
@@ -84,7 +86,7 @@ def parse(data: bytes, *, lines: bool) -> Document:
     try:
         text = _text(data)
     except UnicodeDecodeError as error:
-        return Incomplete(f"it is not {error.encoding} text from byte {error.start} on")
+        return Incomplete(f"it is not {error.encoding} text from byte {error.start} on", "save it as UTF-8")
     if lines:
         return _parse_lines(text)
     if not text.strip("\0 \t\r\n"):
@@ -92,13 +94,14 @@ def parse(data: bytes, *, lines: bool) -> Document:
     try:
         value = _loads(text)
     except _DuplicateKeyError as error:
-        return Refused(str(error), "say it once")
+        return Refused(str(error), "write it once")
     except json.JSONDecodeError as error:
-        return Incomplete(f"it is not whole JSON: {_message(error)} at line {error.lineno} column {error.colno}")
+        why, hint = _in_json(error)
+        return Incomplete(f"it is not whole JSON: {why} at line {error.lineno} column {error.colno}", hint)
     except RecursionError:
         return Refused(*_TOO_DEEP)
     except ValueError as error:
-        return Refused(f"it holds a number that is none: {error}", "write ordinary numbers")
+        return Refused(_not_a_number(error), "write ordinary numbers")
     if isinstance(value, list):
         if not value:
             return Refused("it is an empty array", "put jobs into it, or delete the file")
@@ -122,16 +125,23 @@ def _parse_lines(text: str) -> Document:
             continue
         try:
             documents.append(_element(_loads(row)))
-        except (ValueError, RecursionError) as error:
+        except RecursionError:
+            documents.append(Refused(f"line {number}: {_TOO_DEEP[0]}", _TOO_DEEP[1], row))
+        except ValueError as error:
             if number == len(rows):
-                return Incomplete(f"its last line, {number}, is not whole JSON")
-            why = _message(error) if isinstance(error, json.JSONDecodeError) else str(error)
-            documents.append(Refused(f"line {number} is not valid JSON: {why}", "correct the line", row))
+                return Incomplete(f"its last line, {number}, is not whole JSON", "write the rest of the line")
+            why, hint = str(error), "correct the line"
+            if isinstance(error, json.JSONDecodeError):
+                why, hint = _in_json(error)
+                why += f" at column {error.colno}"
+            documents.append(Refused(f"line {number} is not valid JSON: {why}", hint, row))
     return Many(documents) if documents else Incomplete("it is empty")
 
 
-def _message(error: json.JSONDecodeError) -> str:
-    return error.msg.removesuffix(" at")  # some of the parser's texts expect a place
+def _in_json(error: json.JSONDecodeError) -> tuple[str, str]:
+    from queuectl import mistakes  # only where there is one
+
+    return mistakes.in_json(error)
 
 
 def _element(value: object) -> dict[str, Any] | Refused:
@@ -159,8 +169,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
+def _not_a_number(error: ValueError) -> str:
+    """What is wrong with a number: the parser's own text would be about a limit of Python."""
+    return str(error) if str(error).endswith(_NO_JSON) else "it holds a number with too many digits"
+
+
 def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text} is not JSON")
+    raise ValueError(f"{text}{_NO_JSON}")
 
 
 def accept(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: float) -> Accepted:
@@ -193,9 +208,8 @@ def _history(value: object) -> list[dict[str, Any]]:
     try:
         msgspec.convert(value, list[record.Event])
     except msgspec.ValidationError as error:
-        raise InvalidJobError(
-            f"history: {error}", key="history", hint="it is written by queuectl; leave it out"
-        ) from error
+        hint = "it is written by queuectl; leave it out"
+        raise InvalidJobError("history: is not a list of events", key="history", hint=hint) from error
     return list(value) if isinstance(value, list) else []
 
 

@@ -33,7 +33,11 @@ _WARN_CHARS = 40
 # Of the other keys that are ignored, so many are named.
 _NAMED_AT_MOST = 5
 
+_SCHEMA_HINT = "queuectl schema job  shows what each key takes"
+
 Duration = float | str
+# What a key takes, in words for its error.
+_SECONDS = {"takes": "seconds or a text such as 30s, 5m, 2h, 1d"}
 
 
 class JobSpec(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -44,6 +48,7 @@ class JobSpec(msgspec.Struct, kw_only=True, omit_defaults=True):
         Meta(
             description="What to run: a string goes to the shell, a list of strings is started without one.",
             examples=["echo Hello World", ["python3", "resize.py", "my photo.jpg"]],
+            extra={"takes": "a text (for the shell) or a list of texts"},
         ),
     ]
     id: Annotated[
@@ -62,14 +67,15 @@ class JobSpec(msgspec.Struct, kw_only=True, omit_defaults=True):
         Meta(description="The n-th failure is followed by a wait of backoff_base ** n seconds."),
     ] = None
     backoff_max: Annotated[
-        Duration | None, Meta(description="Longest wait between two runs: seconds or 30s, 5m, 2h, 1d.")
+        Duration | None, Meta(description="Longest wait between two runs: seconds or 30s, 5m, 2h, 1d.", extra=_SECONDS)
     ] = None
     jitter: Annotated[
         Annotated[float, Meta(ge=0, le=1)] | None,
         Meta(description="Share of the wait (0 to 1) by which it is moved at random; 0 is exact."),
     ] = None
     timeout: Annotated[
-        Duration | None, Meta(description="Longest run; after it the whole process tree is ended. Seconds or 5m, 2h.")
+        Duration | None,
+        Meta(description="Longest run; after it the whole process tree is ended. Seconds or 5m, 2h.", extra=_SECONDS),
     ] = None
     priority: Annotated[
         Annotated[int, Meta(ge=-PRIORITY_LIMIT, le=PRIORITY_LIMIT)],
@@ -80,10 +86,12 @@ class JobSpec(msgspec.Struct, kw_only=True, omit_defaults=True):
         Meta(
             description="Not before this instant, RFC 3339 with a time zone.",
             examples=["2026-11-24T03:15:00Z"],
+            extra={"takes": "a text such as 2026-11-24T03:15:00Z"},
         ),
     ] = None
     delay: Annotated[
-        Duration | None, Meta(description="Not before this long after the job was taken in: seconds or 30s, 5m, 2h.")
+        Duration | None,
+        Meta(description="Not before this long after the job was taken in: seconds or 30s, 5m, 2h.", extra=_SECONDS),
     ] = None
     cwd: Annotated[
         str | None, Meta(description="Folder the command runs in. Left out: where the pool was started.")
@@ -101,7 +109,9 @@ class JobSpec(msgspec.Struct, kw_only=True, omit_defaults=True):
     output_max: Annotated[
         int | str | None,
         Meta(
-            description="Most that a run may print: bytes or 500K, 100M, 1G. A run that prints more is ended and fails."
+            description="Most that a run may print: bytes or 500K, 100M, 1G. "
+            "A run that prints more is ended and fails.",
+            extra={"takes": sizes.EXPECTED},
         ),
     ] = None
     owner: Annotated[
@@ -184,11 +194,46 @@ def normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: f
         The specification without `format`, `id` (may be missing) first among its keys where given.
 
     Raises:
-        InvalidJobError: the key and what is wrong with it.
+        InvalidJobError: every key that is wrong, and what is wrong with it.
     """
+    try:
+        return _normalise(document, defaults=defaults, now_at=now_at)
+    except InvalidJobError as error:
+        first = error
+    raise _all_mistakes(document, first, defaults=defaults, now_at=now_at)
+
+
+def _all_mistakes(
+    document: Mapping[str, Any], first: InvalidJobError, *, defaults: RetryDefaults, now_at: float
+) -> InvalidJobError:
+    """The error with all that is wrong with a document, of which the first mistake is known."""
+    from queuectl import mistakes  # only where there is one
+
+    def alone(keys: Mapping[str, Any]) -> InvalidJobError | None:
+        try:
+            _normalise({"command": "true", **keys}, defaults=defaults, now_at=now_at)
+        except InvalidJobError as error:
+            return error
+        return None
+
+    given = {key: document[key] for key in KNOWN_KEYS if key in document}
+    wrong = {key: error for key, value in given.items() if (error := alone({key: value})) is not None}
+    found = list(wrong.values()) if "command" in document else [first, *wrong.values()]
+    # What is right alone may be wrong together: two keys that exclude each other.
+    together = alone({key: value for key, value in given.items() if key not in wrong})
+    found += [] if together is None else [together]
+    if len(found) < 2:
+        return found[0] if found else first
+    texts = [text for error in found for text in error.mistakes or (str(error),)]
+    return InvalidJobError(
+        mistakes.in_words(texts), key=found[0].key, hint=_SCHEMA_HINT, mistakes=tuple(texts[: mistakes.NAMED_AT_MOST])
+    )
+
+
+def _normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: float) -> Normalised:
     spec = _convert(document)
     if spec.id is not None and (why := names.why_bad_id(spec.id)):
-        raise InvalidJobError(f"the id {spec.id[:120]!r} {why}", key="id", hint="leave it out to get one made")
+        raise InvalidJobError(f"id: {spec.id[:120]!r} {why}", key="id", hint="leave the id out to get a new one")
     if spec.owner is not None and (why := why_bad_owner(spec.owner)):
         raise InvalidJobError(f"owner: {spec.owner[:60]!r} {why}", key="owner")
     check_texts(spec.command, spec.cwd or "", spec.env or {})
@@ -261,20 +306,31 @@ def _convert(document: Mapping[str, Any]) -> JobSpec:
     if "command" not in document:
         hint = 'add "command": "what to run"'
         if near := difflib.get_close_matches("command", _first_keys(document), n=1, cutoff=0.6):
-            hint = f'did you mean "command" where it says {near[0]!r}?'
-        raise InvalidJobError("there is no command in it", key="command", hint=hint)
+            hint = f'did you mean "command" instead of "{near[0]}"?'
+        raise InvalidJobError("command: is missing", key="command", hint=hint)
     try:
         return msgspec.convert(document, JobSpec)
     except UnicodeEncodeError as error:
         raise InvalidJobError("a key in it holds half of a surrogate pair, which is no character") from error
-    except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at `$")
-        key = where.rstrip("`").lstrip(".")
-        raise InvalidJobError(
-            f"{key or 'the job'}: {what[:1].lower()}{what[1:]}",
-            key=key.split("[")[0].split(".")[0],
-            hint="queuectl schema job  shows what each key takes",
-        ) from error
+    except msgspec.ValidationError:
+        pass
+    from queuectl import mistakes  # only where there is one
+
+    found = [
+        mistake
+        for field in msgspec.structs.fields(JobSpec)
+        if field.encode_name in document
+        for mistake in mistakes.of_value(field.type, document[field.encode_name], field.encode_name)
+    ]
+    if not found:
+        raise InvalidJobError("it is no object with texts as keys", hint=_SCHEMA_HINT)
+    texts = [mistake.text for mistake in found]
+    raise InvalidJobError(
+        mistakes.in_words(texts),
+        key=found[0].place.split("[")[0].split(".")[0],
+        hint=found[0].hint if len(found) == 1 and found[0].hint else _SCHEMA_HINT,
+        mistakes=tuple(texts[: mistakes.NAMED_AT_MOST]),
+    )
 
 
 def check_texts(command: str | list[str], cwd: str, env: Mapping[str, str]) -> None:
@@ -285,7 +341,7 @@ def check_texts(command: str | list[str], cwd: str, env: Mapping[str, str]) -> N
     """
     words = [command] if isinstance(command, str) else command
     if not words[0].strip():
-        raise InvalidJobError("the command is empty", key="command")
+        raise InvalidJobError("command: is empty", key="command")
     for name in env:
         if not name or "=" in name:
             raise InvalidJobError(f"env: {name[:60]!r} cannot be the name of a variable", key="env")
@@ -302,7 +358,7 @@ def _duration(key: str, value: Duration | None) -> float | None:
     try:
         return times.parse_duration(value)
     except ValueError as error:
-        raise InvalidJobError(f"{key}: {error}", key=key, hint="write seconds or 30s, 5m, 2h, 1d") from error
+        raise InvalidJobError(f"{key}: {error}", key=key, hint=_SCHEMA_HINT) from error
 
 
 def _output_max(value: int | str | None) -> int | None:
@@ -311,7 +367,7 @@ def _output_max(value: int | str | None) -> int | None:
     try:
         return sizes.parse(value)
     except ValueError as error:
-        raise InvalidJobError(f"output_max: {error}", key="output_max", hint="write bytes or 500K, 100M, 1G") from error
+        raise InvalidJobError(f"output_max: {error}", key="output_max", hint=_SCHEMA_HINT) from error
 
 
 def _due(spec: JobSpec, now_at: float) -> tuple[float | None, float | None]:

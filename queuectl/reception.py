@@ -283,7 +283,7 @@ class Reception:
             raise _NotYetError("it has a second name somewhere (a hard link)", "copy it instead")
         parsed = intake.parse(content.data, lines=False)
         if isinstance(parsed, intake.Incomplete):
-            raise _NotYetError(parsed.why)
+            raise _NotYetError(parsed.why, parsed.hint)
         if isinstance(parsed, intake.Refused):
             raise InvalidJobError(parsed.why, hint=parsed.hint)
         if isinstance(parsed, intake.Many):

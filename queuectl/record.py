@@ -204,7 +204,10 @@ def decode(data: bytes, *, path: str = "") -> Record:
     try:
         item = _decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise DamagedRecordError(f"{path or 'the record'} cannot be read", path=path, cause=str(error)) from error
+        from queuectl import mistakes  # only where there is one
+
+        cause = mistakes.in_document(Record, data)
+        raise DamagedRecordError(f"{path or 'the record'} cannot be read", path=path, cause=cause) from error
     # Both become part of paths.
     if why := names.why_bad_id(item.id):
         raise DamagedRecordError(f"{path or 'the record'} cannot be read", path=path, cause=f"its id {why}")

@@ -78,7 +78,10 @@ def from_text(text: str) -> float:
     Raises:
         ValueError: no such text, no zone, or a year outside 1970 to 9999.
     """
-    moment = datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError("it is not written like 2026-11-24T03:15:00Z") from error
     if moment.tzinfo is None:
         raise ValueError("it names no time zone; end it in Z for UTC or in an offset such as +01:00")
     instant_at = moment.timestamp()
@@ -118,7 +121,7 @@ def _parse_duration_text(text: str) -> float:
         seconds += float(match.group(1)) * _UNITS[match.group(2)]
         position = match.end()
     if position != len(text) or not text:
-        raise ValueError(f"{text[:40]!r} is not a duration; write 30s, 5m, 2h, 1d or a number of seconds")
+        raise ValueError(f"{text[:40]!r} is not a duration such as 30s, 5m, 2h, 1d or a number of seconds")
     return seconds
 
 

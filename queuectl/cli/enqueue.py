@@ -14,6 +14,7 @@ from typer.core import TyperCommand
 
 from queuectl.cli import context, group, output, sources
 from queuectl.cli.exit_codes import WrongUsageError
+from queuectl.errors import InvalidJobError
 
 if TYPE_CHECKING:
     from typer._click import Context
@@ -30,6 +31,13 @@ queuectl enqueue -               (JSON on standard input)"""
 _ARGV = "queuectl.argv"
 # Options that are called as their keys and replace them.
 _PLAIN = ("id", "max_retries", "backoff_base", "backoff_max", "timeout", "priority", "owner", "jitter", "output_max")
+# Options that are called otherwise than their keys.
+_OPTIONS = {
+    "no_retry_exit_codes": "--no-retry-on",
+    "retry_exit_codes": "--retry-on",
+    "run_at": "--at",
+    "tags": "--tag",
+}
 # With more jobs than this a terminal is told their number instead of each id.
 _NAME_AT_MOST = 20
 # So many are put in within less than a second.
@@ -71,9 +79,13 @@ class EnqueueCommand(TyperCommand):
         try:
             return super().parse_args(ctx, own)
         except NoSuchOption as error:
+            from queuectl.cli.usage import near_option
+
+            near = near_option(ctx, error.option_name)
+            hint = f"did you mean {near}?\n" if near else ""
             raise WrongUsageError(
-                f"there is no option {error.option_name}",
-                hint="put -- before the command to be run: queuectl enqueue -- python x.py --fast\n"
+                f"there is no option {error.option_name[:60]}",
+                hint=f"{hint}put -- before the command to be run: queuectl enqueue -- python x.py --fast\n"
                 "queuectl enqueue --help  lists the options",
             ) from error
 
@@ -148,7 +160,9 @@ def enqueue(
     documents = _documents(words or [], command, argv)
     if job_id is not None and len(documents) > 1:
         raise WrongUsageError(f"--id names one job, and there are {len(documents)}", hint='put "id" into each of them')
-    documents = [_apply(document, overrides) for document in documents]
+    if typed := _typed(overrides):
+        _check(typed)
+        documents = [_apply(document, typed) for document in documents]
     spool = context.open_spool()
     from queuectl import trust
 
@@ -215,12 +229,9 @@ def _unclear(words: list[str]) -> WrongUsageError:
     return WrongUsageError("several words that are neither JSON nor files", hint=WAYS)
 
 
-def _apply(document: dict[str, Any], given: Overrides) -> dict[str, Any]:
-    """The document with what was typed as options."""
-    made = dict(document)
-    for key in _PLAIN:
-        if (value := getattr(given, key)) is not None:
-            made[key] = value
+def _typed(given: Overrides) -> dict[str, Any]:
+    """What was typed as options, as keys of a job."""
+    made: dict[str, Any] = {key: value for key in _PLAIN if (value := getattr(given, key)) is not None}
     if given.no_retry_on:
         made["no_retry_exit_codes"] = given.no_retry_on
     if given.retry_on:
@@ -229,24 +240,58 @@ def _apply(document: dict[str, Any], given: Overrides) -> dict[str, Any]:
         made["minimal_env"] = True
     if given.delay is not None and given.at is not None:
         raise WrongUsageError("--delay and --at are both given; which one counts?", hint="leave one out")
-    if given.delay is not None or given.at is not None:
-        made.pop("delay", None)
-        made.pop("run_at", None)
-        made |= {"delay": given.delay} if given.at is None else {"run_at": sources.instant(given.at)}
+    if given.delay is not None:
+        made["delay"] = given.delay
+    if given.at is not None:
+        made["run_at"] = sources.instant(given.at)
     if given.cwd is not None:
         made["cwd"] = os.path.abspath(given.cwd)
         if not os.path.isdir(made["cwd"]):
             output.warning(f"there is no folder {made['cwd']} now; the job fails unless there is one when it runs")
     if given.env:
-        before = made.get("env")
-        made["env"] = {**(before if isinstance(before, dict) else {}), **dict(map(sources.pair, given.env))}
+        made["env"] = dict(map(sources.pair, given.env))
     if given.meta:
-        before = made.get("meta")
-        typed = dict(sources.pair(text, "--meta") for text in given.meta)
-        made["meta"] = {**(before if isinstance(before, dict) else {}), **typed}
+        made["meta"] = dict(sources.pair(text, "--meta") for text in given.meta)
     if given.tag:
-        tags = made.get("tags")
-        made["tags"] = list(dict.fromkeys([*(tags if isinstance(tags, list) else []), *given.tag]))
+        made["tags"] = given.tag
+    return made
+
+
+def _check(typed: dict[str, Any]) -> None:
+    """Raise WrongUsageError for options with values that cannot be: not the job is wrong then, but the command line."""
+    from queuectl import job
+
+    try:
+        job.normalise({"command": "true", **typed}, defaults=job.RetryDefaults(0, 0, 0, 0), now_at=0)
+    except InvalidJobError as error:
+        texts = tuple(map(_as_option, error.mistakes or (str(error),)))
+        hint = "queuectl enqueue --help  lists the options"
+        raise WrongUsageError("; ".join(texts), hint=hint, mistakes=texts) from error
+
+
+def _as_option(text: str) -> str:
+    """What is wrong with a key, said of the option that was typed."""
+    for key in ("retry_exit_codes", "no_retry_exit_codes"):
+        if text.startswith(f"{key} and "):
+            return "--retry-on and --no-retry-on are both given; which one counts?"
+    key = text.partition(":")[0].partition(".")[0].partition("[")[0]
+    return f"{_OPTIONS.get(key, '--' + key.replace('_', '-'))}{text[len(key) :]}"
+
+
+def _apply(document: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
+    """The document with what was typed as options."""
+    made = dict(document)
+    if "delay" in typed or "run_at" in typed:
+        made.pop("delay", None)
+        made.pop("run_at", None)
+    for key, value in typed.items():
+        before = made.get(key)
+        if key in ("env", "meta"):
+            made[key] = {**(before if isinstance(before, dict) else {}), **value}
+        elif key == "tags":
+            made[key] = list(dict.fromkeys([*(before if isinstance(before, list) else []), *value]))
+        else:
+            made[key] = value
     return made
 
 

@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
 from queuectl.cli import context
+from queuectl.cli.exit_codes import WrongUsageError
 
 if TYPE_CHECKING:
     from typer._click import Command, Context, HelpFormatter
@@ -91,7 +92,10 @@ class LazyGroup(TyperGroup):
         name = args[0]
         if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
             near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.6)
-            ctx.fail(f"there is no command {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+            hint = f"did you mean queuectl {near[0]}?\n" if near else ""
+            raise WrongUsageError(
+                f"there is no command {name[:60]!r}", hint=f"{hint}queuectl --help  lists the commands"
+            )
         return super().resolve_command(ctx, args)
 
 

@@ -74,8 +74,13 @@ def state_named(word: str | None) -> str | None:
     folded = word.lower()
     state = STATE_ALIASES.get(folded, folded)
     if state not in (*STATES, REJECTED):
-        known = ", ".join((*STATES, REJECTED, *STATE_ALIASES))
-        raise WrongUsageError(f"there is no state {word[:60]!r}", hint=f"the states and their other names: {known}")
+        known = (*STATES, REJECTED, *STATE_ALIASES)
+        from queuectl import mistakes
+
+        hint = f"the states and their other names: {', '.join(known)}"
+        if near := mistakes.near(folded, known):
+            hint = f"did you mean {near}?\n{hint}"
+        raise WrongUsageError(f"there is no state {word[:60]!r}", hint=hint)
     return state
 
 

@@ -65,8 +65,8 @@ def main(args: list[str]) -> int:
         if output.is_cut_off():
             output.silence()
             return exit_codes.FAILURE
-        path = str(error.filename or "")
-        what = SpoolUnavailableError(error.strerror or str(error), path=path, cause=f"{path or 'no file'}: {error}")
+        path, why = str(error.filename or ""), error.strerror or str(error)
+        what = SpoolUnavailableError(f"{path}: {why}" if path else why, path=path)
         return _failed(what, exit_codes.UNAVAILABLE)
     if result == exit_codes.INTERRUPTED:
         output.message("interrupted")
@@ -88,6 +88,6 @@ def _show_usage_error(error: UsageError) -> None:
     if isinstance(error, NoArgsIsHelpError):
         output.message(error.format_message())
         return
-    where = error.ctx.command_path if error.ctx is not None else "queuectl"
-    text = error.format_message().replace("\n\t", " ")  # a list of choices
-    output.error(exit_codes.WrongUsageError(text[:1].lower() + text[1:].rstrip("."), hint=f"{where} --help"))
+    from queuectl.cli import usage
+
+    output.error(usage.in_words(error))

@@ -209,7 +209,15 @@ def warning(text: str) -> None:
 
 def error(problem: QueuectlError) -> None:
     """What happened, why, and what to do about it, to stderr."""
-    for label, text in (("error:", str(problem)), ("cause:", problem.cause), ("hint:", problem.hint)):
+    what, cause = str(problem), problem.cause
+    mistakes = problem.mistakes
+    if len(mistakes) > 1 and mistakes[0] in what:
+        # Each on a line of its own, behind what comes before all of them: the file, or which job.
+        head = what.partition(mistakes[0])[0]
+        what, cause = f"{head}{len(mistakes)} mistakes", "\n".join(mistakes)
+        if str(problem).endswith("; and more"):
+            what, cause = f"{head}more than {len(mistakes)} mistakes", f"{cause}\n..."
+    for label, text in (("error:", what), ("cause:", cause), ("hint:", problem.hint)):
         if text:
             # A cause may show a place in a text with a mark under it: further lines stand below the first.
             first, *rest = text.split("\n")

@@ -27,7 +27,8 @@ def from_words(words: list[str]) -> list[dict[str, Any]]:
         if not any(isinstance(item, intake.Incomplete) for item in parsed):
             return [document for item in parsed for document in _accepted(item, "the job", "", hint="")]
     text = " ".join(words)
-    return _accepted(intake.parse(_encoded(text), lines=False), "the job", text, hint=QUOTING)
+    is_torn = len(words) > 1 or not set(text) & set("\"'")
+    return _accepted(intake.parse(_encoded(text), lines=False), "the job", text, hint=QUOTING if is_torn else "")
 
 
 def from_file(path: str) -> list[dict[str, Any]]:
@@ -69,7 +70,7 @@ def _accepted(parsed: intake.Document, where: str, text: str, *, hint: str) -> l
         InvalidJobError: it does not parse, or something in it is no job; all of it is refused.
     """
     if isinstance(parsed, intake.Incomplete):
-        raise InvalidJobError(f"{where}: {parsed.why}", cause=_place(text, parsed.why), hint=hint)
+        raise InvalidJobError(f"{where}: {parsed.why}", cause=_place(text, parsed.why), hint=hint or parsed.hint)
     if isinstance(parsed, intake.Refused):
         raise InvalidJobError(f"{where}: {parsed.why}", hint=parsed.hint)
     if isinstance(parsed, intake.Single):
@@ -123,14 +124,13 @@ def instant(text: str) -> str:
         else:
             moment = datetime.fromisoformat(given)
         instant_at = moment.timestamp()
-        if not 0 <= instant_at <= times.LATEST_AT:
-            raise ValueError("it is outside the years 1970 to 9999")
-    except (ValueError, OverflowError, OSError) as error:
-        raise InvalidJobError(
-            f"--at: {text[:60]!r} is no time: {error}",
-            key="run_at",
+    except (ValueError, OverflowError, OSError):
+        instant_at = -1.0
+    if not 0 <= instant_at <= times.LATEST_AT:
+        raise WrongUsageError(
+            f"--at: {text[:60]!r} is not a time from 1970 to 9999",
             hint='write 03:15, "2026-11-24 03:15" (local time) or 2026-11-24T03:15:00Z',
-        ) from error
+        )
     if instant_at < now.timestamp():
         output.warning(f"{text} has passed; the job may run at once")
     return times.to_text(instant_at)

@@ -206,7 +206,7 @@ def test_missing_command_names_the_near_miss() -> None:
     """Who wrote `comand` is told so."""
     with pytest.raises(InvalidJobError) as caught:
         _normalise({"comand": "true"})
-    assert "'comand'" in caught.value.hint
+    assert '"comand"' in caught.value.hint
     with pytest.raises(InvalidJobError) as caught:
         _normalise({})
     assert '"command"' in caught.value.hint

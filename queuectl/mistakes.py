@@ -1,0 +1,250 @@
+"""What is wrong with a document, in words: every wrong key with its place. Computes only, after a check has failed.
+
+`msgspec` finds the first mistake and names it in the words of Python. Here the same types are walked through by hand,
+so the answer names all mistakes and says what each key takes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import json
+import re
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+
+import msgspec
+
+# More mistakes than this are not named, and more parts of a list or an object than this are not looked at one by one:
+# a file of nothing but mistakes must not take seconds.
+NAMED_AT_MOST = 10
+_PARTS_AT_MOST = 1000
+_SHOWN_CHARS = 40
+_KEY_CHARS = 60
+_QUOTES = "'`\u2018\u2019\u201c\u201d\u201e\xab\xbb"
+_ESCAPES = {"\n": r"\n", "\t": r"\t"}
+_WORD = re.compile(r"[A-Za-z_]\w*")
+_ONE = {str: "a text", bool: "true or false", int: "a whole number", float: "a number", type(None): "null"}
+_MANY = {str: "texts", int: "whole numbers", float: "numbers"}
+
+
+class Mistake(NamedTuple):
+    """One mistake: the key with the place in it (`env.LEVEL`, `tags[1]`), what is wrong, and what to write instead."""
+
+    place: str
+    what: str
+    hint: str = ""
+
+    @property
+    def text(self) -> str:
+        """The mistake as a sentence."""
+        return f"{self.place}: {self.what}" if self.place else self.what
+
+
+def of_value(kind: Any, value: object, place: str) -> list[Mistake]:
+    """Return what is wrong with a value of a type that `msgspec` converts; [] where nothing is."""
+    return list(itertools.islice(_of_value(kind, value, place), NAMED_AT_MOST + 1))
+
+
+def in_document(kind: Any, data: bytes) -> str:
+    """Return in words why bytes are not a JSON document of a type."""
+    try:
+        value = json.loads(data)
+    except json.JSONDecodeError as error:
+        return f"{in_json(error)[0]}, at line {error.lineno} column {error.colno}"
+    except (ValueError, RecursionError):
+        return "it is not JSON"
+    return in_words(mistake.text for mistake in of_value(kind, value, "")) or "it is not JSON"
+
+
+def in_words(found: Iterable[str]) -> str:
+    """Return several mistakes as one line."""
+    texts = list(found)
+    more = ["and more"] if len(texts) > NAMED_AT_MOST else []
+    return "; ".join([*texts[:NAMED_AT_MOST], *more])
+
+
+def shown(value: object) -> str:
+    """Return a wrong value as somebody who writes JSON or TOML calls it."""
+    if isinstance(value, str):
+        return f"the text {quoted(value)}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        if isinstance(value, int):
+            return "a number that is too large" if value.bit_length() > 128 else f"the number {value}"
+        return f"the number {value:.15g}"
+    if value is None:
+        return "null"
+    if isinstance(value, list | tuple):
+        return "a list" if value else "an empty list"
+    return "an object" if isinstance(value, Mapping) else f"a {type(value).__name__}"
+
+
+def quoted(text: str) -> str:
+    """Return a text in double quotes, cut to a length for messages."""
+    return json.dumps(text[:_SHOWN_CHARS] + ("..." if len(text) > _SHOWN_CHARS else ""), ensure_ascii=False)
+
+
+def near(key: str, known: Iterable[str]) -> str:
+    """Return the known key that an unknown one looks like, or ""."""
+    folded = key[:_KEY_CHARS].lower().replace("-", "_")
+    found = difflib.get_close_matches(folded, list(known), n=1, cutoff=0.6)
+    return found[0] if found else ""
+
+
+def takes(kind: Any) -> str:
+    """Return what a type takes, as the end of "takes ..."."""
+    told, kinds, low, high = _apart(kind)
+    if told:
+        return told
+    return " or ".join(dict.fromkeys(_one(each, low, high) for each in kinds))
+
+
+# ----------------------------------------------------------------------------------------------------------------- JSON
+
+
+def in_json(error: json.JSONDecodeError) -> tuple[str, str]:
+    """Return what is wrong with a text that is not JSON, and what to write instead; the error names the place."""
+    text, at = error.doc, error.pos
+    here, rest, before = text[at : at + 1], text[at + 1 :].lstrip()[:1], text[:at].rstrip()[-1:]
+    if error.msg.startswith("Unterminated string"):
+        return "the text that begins here does not end", "close it with a double quote, or write the rest of the file"
+    if not text[at:].strip():
+        return "it ends before it is whole", "write the rest of it"
+    if (before == "," and here in "}]") or (here == "," and rest and rest in "}]"):
+        closing = here if here != "," else rest
+        return f"a comma comes before the closing {closing}", "take out that comma"
+    if error.msg.startswith("Extra data"):
+        return "more follows after its end", "write several jobs as an array [...], or one a line in a .jsonl file"
+    if here in _QUOTES:
+        return f"{here} is not a quote of JSON", 'put texts and keys in double quotes: "..."'
+    if here == "#" or text.startswith(("//", "/*"), at):
+        return "JSON has no comments", 'take the comment out, or put it into "comment"'
+    if error.msg.startswith("Invalid control character"):
+        what = {"\n": "a line break", "\t": "a tab"}.get(here, "a control character")
+        return f"a text holds {what}", f"write {_ESCAPES.get(here, 'u and its four digits behind a backslash')} instead"
+    if error.msg.startswith("Invalid \\"):
+        return "a backslash in a text begins nothing that JSON knows", "write two backslashes for one"
+    if word := _WORD.match(text, at):
+        meant = {"true": "true", "false": "false", "none": "null", "null": "null"}.get(word[0].lower())
+        hint = "put it in double quotes" if meant is None else f"write {meant}"
+        return f"{word[0][:_SHOWN_CHARS]} is neither a text nor a number", hint
+    if "':'" in error.msg:
+        return "a colon is missing between a key and its value", "put a colon here"
+    if "','" in error.msg:
+        return "a comma is missing", "put a comma between two keys or two values"
+    return "this is not JSON", 'write a job like {"command": "echo hello"}'
+
+
+# ------------------------------------------------------------------------------------------------------------- the walk
+
+
+def _of_value(kind: Any, value: object, place: str) -> Iterator[Mistake]:
+    try:
+        msgspec.convert(value, kind)
+    except (msgspec.ValidationError, UnicodeEncodeError, RecursionError):
+        pass
+    else:
+        return
+    _, kinds, _, _ = _apart(kind)
+    for each in kinds:
+        if isinstance(value, Mapping) and _is_struct(each):
+            yield from _of_struct(each, value, place)
+            return
+        parts = _parts(each, value, place)
+        if parts is not None:
+            found = False
+            for element, part, where in itertools.islice(parts, _PARTS_AT_MOST):
+                for mistake in _of_value(element, part, where):
+                    found = True
+                    yield mistake
+            if found:
+                return
+    yield Mistake(place, f"takes {takes(kind)}, not {shown(value)}", _hint(kinds, value))
+
+
+def _of_struct(kind: Any, value: Mapping[str, Any], place: str) -> Iterator[Mistake]:
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    for key, field in fields.items():
+        if key in value:
+            yield from _of_value(field.type, value[key], _inside(place, key))
+        elif field.required:
+            yield Mistake(_inside(place, key), f"is missing; it takes {takes(field.type)}")
+    strangers = (key for key in value if key not in fields) if kind.__struct_config__.forbid_unknown_fields else ()
+    for key in itertools.islice(strangers, NAMED_AT_MOST + 1):
+        known = near(key, fields)
+        hint = f"did you mean {known}?" if known else f"the keys are {', '.join(fields)}"
+        yield Mistake(_inside(place, key), f"is an unknown key; {hint}")
+
+
+def _inside(place: str, key: object) -> str:
+    """The place of a key of an object."""
+    return f"{place}.{str(key)[:_KEY_CHARS]}" if place else str(key)[:_KEY_CHARS]
+
+
+def _parts(kind: Any, value: object, place: str) -> Iterator[tuple[Any, object, str]] | None:
+    """The parts of a list or an object with their types and places, or None for a value that has none of this type."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if isinstance(value, list | tuple) and origin in (list, tuple):
+        return ((inner[0], part, f"{place}[{number}]") for number, part in enumerate(value))
+    if isinstance(value, Mapping) and origin is dict:
+        return ((inner[1], part, _inside(place, key)) for key, part in value.items())
+    return None
+
+
+def _hint(kinds: list[Any], value: object) -> str:
+    """What to write instead, where the value is only written in the wrong way."""
+    plain = {get_origin(each) or each for each in kinds}
+    if isinstance(value, str) and plain & {int, float} and value.strip().lstrip("-").replace(".", "", 1).isdecimal():
+        return f"write {value.strip()[:_SHOWN_CHARS]} without quotes"
+    if isinstance(value, int | float) and not isinstance(value, bool) and plain == {str}:
+        return "put it in quotes"
+    if isinstance(value, str) and list in plain and str not in plain:
+        return "put it in brackets: [...]"
+    return ""
+
+
+# ------------------------------------------------------------------------------------------------------------ the types
+
+
+def _apart(kind: Any) -> tuple[str, list[Any], float | None, float | None]:
+    """A type as: its own words for what it takes, the types that it allows but for null, and their bounds."""
+    told, low, high = "", None, None
+    while get_origin(kind) is Annotated:
+        kind, *notes = get_args(kind)
+        for note in notes:
+            if isinstance(note, msgspec.Meta):
+                told = told or (note.extra or {}).get("takes", "")
+                low = note.ge if low is None else low
+                high = note.le if high is None else high
+    if get_origin(kind) not in (Union, types.UnionType):
+        return told, [kind], low, high
+    kinds: list[Any] = []
+    for each in get_args(kind):
+        if each is not type(None):
+            inner_told, inner, inner_low, inner_high = _apart(each)
+            told = told or inner_told
+            kinds += inner
+            low = inner_low if low is None else low
+            high = inner_high if high is None else high
+    return told, kinds, low, high
+
+
+def _one(kind: Any, low: float | None, high: float | None) -> str:
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return f"one of {', '.join(map(str, inner))}"
+    if origin in (list, tuple):
+        of = _apart(inner[0])[1]
+        return f"a list of {_MANY.get(of[0], 'values')}"
+    if origin is dict or kind is dict or _is_struct(kind):
+        return "an object of texts" if inner and inner[1] is str else "an object"
+    if kind in (int, float) and low is not None:
+        return f"{_ONE[kind]} of {low} or more" if high is None else f"{_ONE[kind]} from {low} to {high}"
+    return _ONE.get(kind, "another value")
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
