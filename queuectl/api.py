@@ -213,13 +213,26 @@ class Spool:
         """
         if isinstance(documents, str | bytes | Mapping) or not isinstance(documents, Iterable):
             raise TypeError(f"documents: expected a list of mappings, not {type(documents).__name__}")
+        return self.enqueue_documents(documents, told=told, made=arguments.document)
+
+    def enqueue_documents(
+        self,
+        documents: Iterable[Mapping[str, Any]],
+        *,
+        told: Callable[[str, int], None] = lambda _what, _number: None,
+        made: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda document: document,
+    ) -> list[str]:
+        """As `enqueue_many`, but a value counts as it stands: what a job file may not hold is refused here too.
+
+        `made` makes the document of a job from what was given.
+        """
         prepared = []
         wanted = []
         for number, document in enumerate(documents, 1):
             if number % CHUNK == 0:
                 told("checked", number)
             try:
-                document = arguments.document(document)
+                document = made(document)
                 if "history" in document:
                     document = {key: value for key, value in document.items() if key != "history"}
                 prepared.append(self._producer.prepare(document, by="enqueue"))

@@ -175,11 +175,11 @@ def enqueue(
 def _put_in(spool: "Spool", documents: list[dict[str, Any]]) -> list[str]:
     """Enqueue them all; of very many, say how far it is."""
     if len(documents) <= _TELL_FROM:
-        return spool.enqueue_many(documents)
+        return spool.enqueue_documents(documents)
     from queuectl.cli.progress import Progress
 
     with Progress() as progress:
-        return spool.enqueue_many(
+        return spool.enqueue_documents(
             documents,
             told=lambda what, number: progress.tell(lambda: f"{what} {number} of {len(documents)} jobs"),
         )

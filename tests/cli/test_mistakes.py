@@ -14,8 +14,8 @@ USAGE, NO_SUCH_JOB, INVALID = 2, 3, 5
 # Words of Python, msgspec, Typer and tomllib, which say nothing to somebody who types a command or writes a file.
 FOREIGN = re.compile(
     r"`|\bint\b|\bstr\b|\bfloat\b|\bbool\b|\barray\b \||isoformat|\brange\b|x>=|Errno|Traceback|codec|delimiter"
-    r"|enclosed|Expecting|Expected|parameter|Got unexpected|No such (?:option|command)|\w\[\.\.\.\]|'\['|'\[[A-Z]|object \|"
-    r"|datetime|statement|surrogate|Invalid"
+    r"|enclosed|Expecting|Expected|parameter|Got unexpected|No such (?:option|command)|\w\[\.\.\.\]|'\['|'\[[A-Z]"
+    r"|object \||datetime|statement|surrogate|Invalid"
 )
 
 COMMAND_LINES = [
@@ -76,6 +76,7 @@ JOBS = [
     ('{"command": "true", "timeout": []}', ["timeout: takes seconds or a text such as 30s", "not an empty list"]),
     ('{"command": "true", "output_max": 1.5}', ["output_max: takes a number of bytes or a text such as 500K"]),
     ('{"command": "true", "run_at": "tomorrow"}', ["run_at: 'tomorrow' is not an instant", "2026-11-24T03:15:00Z"]),
+    ('{"command": "true", "run_at": 5}', ["run_at: takes a text such as 2026-11-24T03:15:00Z, not the number 5"]),
     ('{"command": "true", "run_at": "2026-11-24T03:15:00"}', ["names no time zone"]),
     ('{"command": "true", "no_retry_exit_codes": ["a"]}', ["no_retry_exit_codes[0]: takes a whole number"]),
     (
