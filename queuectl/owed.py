@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 
 from queuectl import errortext, fsops, names, record
 from queuectl.clock import Clock
@@ -27,7 +28,8 @@ _SWEEP_S = 60.0
 class Owed:
     """The jobs of one inbox that it is to hear of."""
 
-    def __init__(self, spool: SpoolDir, inbox: Inbox, *, clock: Clock) -> None:
+    def __init__(self, spool: SpoolDir, inbox: Inbox, *, clock: Clock, beat: Callable[[], None] = lambda: None) -> None:
+        self._beat = beat
         self._spool = spool
         self._inbox = inbox
         self._clock = clock
@@ -61,6 +63,7 @@ class Owed:
         if not ids or (not is_time and (marks, len(ids)) == self._seen):
             return
         for job_id in ids:
+            self._beat()
             if state := self._spool.holds(job_id, (DLQ, DONE)):
                 self._settle(box, job_id, state)
         if is_time:

@@ -30,6 +30,8 @@ _PAUSE_S = 0.02
 _LOCK_S = 0.5
 # The state is written at least this often, so that its instant is worth something.
 _SHOW_EVERY_S = 10.0
+# Its supervisor gets a sign of life this often, also in the middle of a look. `receivers` says how long is too long.
+BEAT_S = 5.0
 STOP, NO_MORE = "stop", "no more"
 
 
@@ -39,8 +41,9 @@ class Report(NamedTuple):
     published: list[str]
     """Names in pending/."""
     told: list[tuple[str, str]]
-    is_drained: bool
-    """True where nothing is left in the inbox that will be taken, or where it cannot be reached, or another pool's."""
+    is_drained: bool | None
+    """True where nothing is left in the inbox that will be taken, or where it cannot be reached, or another pool's.
+    None: nothing new, only that the receiver goes on."""
 
 
 def main(conn: Connection, root: str, owner: str, settings: tuple[object, ...]) -> None:
@@ -66,7 +69,10 @@ class _Loop:
         self._conn = conn
         self._clock = Clock()
         path = trust.inbox_path(spool, inbox)
-        self._reception = Reception(spool, settings, inbox, path, clock=self._clock, rng=random.Random())
+        self._next_beat_s = 0.0
+        self._reception = Reception(
+            spool, settings, inbox, path, clock=self._clock, rng=random.Random(), beat=self._beat
+        )
         self._watch = None if self._reception.is_far() else Watch(path)
         fsops.make_folder(spool.inbox_dir)
         self._lock = FileLock(spool.inbox_path(inbox.owner, "lock"))
@@ -110,6 +116,11 @@ class _Loop:
             told.clear()
             self._told_drained = is_drained
 
+    def _beat(self) -> None:
+        if self._clock.monotonic() >= self._next_beat_s:
+            self._next_beat_s = self._clock.monotonic() + BEAT_S
+            self._conn.send(Report([], [], None))
+
     def _hear(self, wait_s: float) -> str:
         """Wait for the supervisor, an event or the time; what the supervisor says, or "".
 
@@ -118,13 +129,17 @@ class _Loop:
         """
         until_s = self._clock.monotonic() + wait_s
         while True:
+            self._beat()
             source = None if self._watch is None else self._watch.source
             ready = wait(
-                [self._conn, *([] if source is None else [source])], max(0.0, until_s - self._clock.monotonic())
+                [self._conn, *([] if source is None else [source])],
+                min(BEAT_S, max(0.0, until_s - self._clock.monotonic())),
             )
             if self._conn in ready:
                 return str(self._conn.recv())
             if not ready:
+                if self._clock.monotonic() < until_s:
+                    continue
                 return ""
             assert self._watch is not None
             found = self._watch.names()

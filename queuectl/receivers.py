@@ -18,8 +18,16 @@ from queuectl.handover import Handover
 from queuectl.receiver import NO_MORE, STOP, Report
 from queuectl.spool import SpoolDir
 
-# One that ends is followed by another this much later; one that has told nothing for so long hangs.
+# One that ends is followed by another this much later.
 _AGAIN_S = 1.0
+# One that gives no sign of life (`receiver.BEAT_S`) for so long hangs, and is killed. The next one gets twice the time,
+# and starts after twice the pause: a folder that takes minutes to list is listed in the end, and one that never answers
+# costs little. A time in which we did not look counts for little: a machine that slept, a pool that was stopped.
+_SILENT_S = 60.0
+_SILENT_MOST_S = 3600.0
+_PAUSE_MOST_S = 300.0
+_LOOKED_S = 2.0
+# What does not tell within this time whether its inbox is empty holds up no pool that ends when nothing is left.
 _HANGS_S = 10.0
 # How long the last receipts may take when a pool ends.
 _FINISH_S = 3.0
@@ -33,6 +41,14 @@ class _Child:
         self.started_s = 0.0
         self.next_s = 0.0
         self.is_drained: bool | None = None
+        self.silent_s = 0.0
+        self.hung = 0
+        """How many of them in a row have hung."""
+
+    @property
+    def patience_s(self) -> float:
+        """For how long it may give no sign of life."""
+        return float(min(_SILENT_MOST_S, _SILENT_S * 2**self.hung))
 
 
 class Receivers:
@@ -45,6 +61,7 @@ class Receivers:
         self._tell = tell
         self._children = [_Child(inbox.owner) for inbox in settings.inboxes]
         self._takes = True
+        self._looked_s = clock.monotonic()
 
     def clean_up(self) -> list[str]:
         """See to what inboxes have left that the settings do not name any more; names published in pending/."""
@@ -62,9 +79,13 @@ class Receivers:
         return published
 
     def step(self, *, fork: bool, let_go: Callable[[], None]) -> None:
-        """Start those that do not run. To be called again and again."""
+        """Start those that do not run, and kill those that hang. To be called again and again."""
         now_s = self._clock.monotonic()
+        passed_s, self._looked_s = min(_LOOKED_S, now_s - self._looked_s), now_s
         for child in self._children:
+            child.silent_s += passed_s
+            if child.conn is not None and child.silent_s >= child.patience_s and not self._has_word(child):
+                self._end_hanging(child)
             if child.conn is not None and child.process.exitcode is not None and not child.conn.poll(0):
                 self._lost(child)  # its pipe does not tell: on Windows it never fetched its end
             if child.conn is None and self._takes and now_s >= child.next_s:
@@ -73,7 +94,7 @@ class Receivers:
                     child.process, child.conn = slots.start_child(
                         receiver.main, facts, name=f"inbox-{child.owner}", fork=fork, let_go=let_go
                     )
-                    child.started_s = now_s
+                    child.started_s, child.silent_s = now_s, 0.0
                 except OSError as error:
                     child.next_s = now_s + _AGAIN_S
                     self._tell("warning", f"{child.owner}: cannot start its receiver: {error.strerror or error}")
@@ -92,7 +113,10 @@ class Receivers:
         except (EOFError, OSError):
             self._lost(child)
             return []
-        child.is_drained = report.is_drained
+        child.silent_s = 0.0
+        if report.is_drained is None:
+            return []
+        child.is_drained, child.hung = report.is_drained, 0
         for level, text in report.told:
             self._tell(level, f"{child.owner}: {text}")
         return report.published
@@ -139,6 +163,29 @@ class Receivers:
             if child.conn is not None:
                 with contextlib.suppress(OSError):
                     child.conn.send(word)
+
+    @staticmethod
+    def _has_word(child: _Child) -> bool:
+        """True if something of it waits to be heard, its end as well."""
+        try:
+            return child.conn is not None and child.conn.poll(0)
+        except OSError:
+            return True
+
+    def _end_hanging(self, child: _Child) -> None:
+        assert child.conn is not None
+        silent = f"its receiver has not answered for {child.patience_s:.0f} s"
+        child.hung += 1
+        pause_s = min(_PAUSE_MOST_S, _AGAIN_S * 2**child.hung)
+        with contextlib.suppress(OSError, AttributeError):
+            child.process.kill()
+        child.conn.close()
+        child.conn = None
+        child.process.join(0.5)
+        child.is_drained = None
+        child.started_s = self._clock.monotonic()
+        child.next_s = child.started_s + pause_s
+        self._tell("warning", f"{child.owner}: {silent} and is killed; another one starts in {pause_s:.0f} s")
 
     def _lost(self, child: _Child) -> None:
         if child.conn is not None:

@@ -12,6 +12,7 @@ import json
 import os
 import random
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -62,11 +63,23 @@ class _NotYetError(Exception):
 
 
 class Reception:
-    """Takes in what lies in one inbox. `told` gathers what people should hear: level and text."""
+    """Takes in what lies in one inbox. `told` gathers what people should hear: level and text.
+
+    `beat` is called between two steps of a look: whoever waits for the look sees that it goes on.
+    """
 
     def __init__(
-        self, spool: SpoolDir, settings: Settings, inbox: Inbox, path: str, *, clock: Clock, rng: random.Random
+        self,
+        spool: SpoolDir,
+        settings: Settings,
+        inbox: Inbox,
+        path: str,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
+        self._beat = beat
         self._spool = spool
         self._settings = settings
         self._inbox = msgspec.structs.replace(inbox, path=path)
@@ -78,7 +91,7 @@ class Reception:
         """Which folder the last look was at, by device and inode."""
         self._has_looked = False
         self._strange: set[str] = set()
-        self._owed = Owed(spool, inbox, clock=clock)
+        self._owed = Owed(spool, inbox, clock=clock, beat=beat)
         self._producer = Producer(spool, settings, clock=clock, rng=rng)
         self._handover = Handover(spool, settings, inbox.owner, clock=clock, rng=rng, promise=self._promise)
         self._settle_s = _NETWORK_SETTLE_S if self.is_far() else settings.settle_s
@@ -194,6 +207,7 @@ class Reception:
         room, limit = self._room() if jobs else (0, "")
         left: list[str] = []
         for name in jobs:
+            self._beat()
             if name in self._arriving and self._is_as_it_was(box, name):
                 continue
             if len(published) >= min(room, _AT_ONCE) or (
@@ -364,6 +378,7 @@ class Reception:
             self._heal_from = start + _HEALED_AT_MOST
         healed = []
         for rejected in listed:
+            self._beat()
             if (name := self._healed(box, rejected)) and name not in found.jobs:
                 healed.append(name)
                 self.told.append(("info", f"{name} is a valid job now"))

@@ -10,7 +10,6 @@ expects a program's text, and batch files, whose arguments cmd.exe reads once mo
 
 from __future__ import annotations
 
-import importlib
 import posixpath
 import re
 import sys
@@ -19,7 +18,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from queuectl import job, names, times
+from queuectl import job, names, patterns, times
 from queuectl.errors import InvalidJobError, InvalidSettingsError
 from queuectl.printable import safe
 
@@ -27,7 +26,6 @@ SECTION = "commands"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z0-9_-]+)\}")
 TEXT_MAX_CHARS = 4096
-# Python's regular expressions can take time that grows with a power of the text's length, or worse.
 MATCH_MAX_CHARS = 256
 _INT_LIMIT = 2**63
 BATCH_ENDINGS = (".bat", ".cmd")
@@ -65,7 +63,7 @@ class Param(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     exists: bool = False
     """path: whether there must be something there when the job is taken in."""
     pattern: str = ""
-    """match: a regular expression (Python's) that the whole text fits."""
+    """match: a regular expression (`patterns`) that the whole text fits."""
     of: tuple[str, ...] = ()
     """choice: the texts allowed."""
     min: int | None = None
@@ -167,12 +165,9 @@ def _check_param(path: str, key: str, param: Param) -> None:
         raise _error(path, f"{key}.under", f"{param.under!r:.60} is not absolute")
     if param.type == "match":
         try:
-            re.compile(param.pattern)
-        except (re.error, RecursionError, OverflowError) as error:
-            raise _error(path, f"{key}.pattern", f"is no regular expression: {error}") from error
-        if _is_explosive(param.pattern):
-            what = "repeats what is itself only a repetition, like (a+)+: a short text could keep it busy for years"
-            raise _error(path, f"{key}.pattern", what)
+            patterns.compiled(param.pattern)
+        except patterns.UnsupportedPatternError as error:
+            raise _error(path, f"{key}.pattern", str(error)) from error
     if param.min is not None and param.max is not None and param.min > param.max:
         raise _error(path, f"{key}.min", "is larger than max")
     if param.min is not None and param.min < 0 and not param.dash:
@@ -227,31 +222,6 @@ def _is_absolute(path: str) -> bool:
     return posixpath.isabs(path)
 
 
-def _is_explosive(pattern: str) -> bool:
-    """True where something is repeated without bound that is nothing but a repetition, in any number of groups."""
-    try:
-        parser: Any = importlib.import_module("re._parser")
-        return _has_explosion(parser.parse(pattern), parser)
-    except (ImportError, AttributeError, TypeError, ValueError):  # a Python whose parser is another one
-        return False
-
-
-def _has_explosion(items: Any, parser: Any) -> bool:
-    repeats = (parser.MAX_REPEAT, parser.MIN_REPEAT)
-    for kind, value in items:
-        if kind in repeats and value[1] == parser.MAXREPEAT:
-            inner = value[2]
-            while len(inner) == 1 and inner[0][0] is parser.SUBPATTERN:
-                inner = inner[0][1][-1]
-            if len(inner) == 1 and inner[0][0] in repeats and inner[0][1][0] != inner[0][1][1]:
-                return True
-        for part in value if isinstance(value, tuple | list) else ():
-            parts = part if isinstance(part, list) else [part]
-            if any(isinstance(each, parser.SubPattern) and _has_explosion(each, parser) for each in parts):
-                return True
-    return False
-
-
 def placeholders(words: tuple[str, ...]) -> set[str]:
     """The names of the placeholders in a list of words."""
     return {match[1] for word in words if (match := _PLACEHOLDER.fullmatch(word))}
@@ -292,7 +262,7 @@ def _word(name: str, param: Param, value: object, *, resolve: Resolve | None) ->
         text = _int_text(name, param, value)
     else:
         text = _text(name, value, most=MATCH_MAX_CHARS if param.type == "match" else TEXT_MAX_CHARS)
-        if param.type == "match" and not re.fullmatch(param.pattern, text):
+        if param.type == "match" and not patterns.compiled(param.pattern).fits(text):
             raise _refused(name, f"does not fit {param.pattern}")
         if param.type == "choice" and text not in param.of:
             raise _refused(name, f"is none of {', '.join(param.of)}")

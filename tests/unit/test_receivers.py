@@ -1,0 +1,90 @@
+"""The receivers of a pool: one that hangs is killed, reported and followed by another."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from queuectl import config, receiver, receivers
+from queuectl.clock import Clock
+from queuectl.inboxes import Inbox
+from queuectl.receivers import Receivers
+from queuectl.spool import SpoolDir
+from tests.helpers import names_in, wait_until
+
+if sys.platform == "win32":
+    pytest.skip("no process can be stopped and continued by a signal there", allow_module_level=True)
+
+
+class Line:
+    """A pool's receivers with one inbox, of anna's, and what they tell."""
+
+    def __init__(self, spool: SpoolDir, folder: Path) -> None:
+        settings = config.defaults()._replace(
+            inboxes=(Inbox(path=str(folder), mode="trusted", owner="anna"),), durability="off", scan_s=0.05
+        )
+        self.told: list[str] = []
+        self.receivers = Receivers(spool, settings, clock=Clock(), tell=lambda _level, text: self.told.append(text))
+
+    def step(self) -> int:
+        """One round of a supervisor; the receiver's process id, 0 where there is none."""
+        self.receivers.step(fork=sys.platform == "linux", let_go=lambda: None)
+        for conn in self.receivers.conns:
+            while conn.closed is False and conn.poll(0.01):
+                self.receivers.hear(conn)
+        (child,) = self.receivers._children
+        return child.process.pid if child.conn is not None and child.is_drained is not None else 0
+
+
+@pytest.fixture
+def line(spool: SpoolDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+    """See `Line`; a pause is short."""
+    monkeypatch.setattr(receivers, "_AGAIN_S", 0.1)
+    (tmp_path / "anna").mkdir()
+    made = Line(spool, tmp_path / "anna")
+    yield made
+    made.receivers.close()
+
+
+def test_a_receiver_that_hangs_is_killed_and_followed_by_another(
+    spool: SpoolDir, line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P6: whatever it hangs on: it is killed and reported, and the next one takes in what lies there."""
+    old = wait_until(line.step, 30)
+    os.kill(old, signal.SIGSTOP)
+    (tmp_path / "anna" / "job.json").write_text('{"command": "true"}')
+    monkeypatch.setattr(receivers, "_SILENT_S", 0.5)
+    wait_until(lambda: line.step() != old, 30)
+    monkeypatch.setattr(receivers, "_SILENT_S", 60.0)
+    wait_until(lambda: line.step() not in (0, old), 30)
+    wait_until(lambda: line.step() and names_in(spool, "pending"), 30)
+    assert [text for text in line.told if "killed" in text] == [
+        "anna: its receiver has not answered for 0 s and is killed; another one starts in 0 s"
+    ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only a forked process has the shorter interval of this test")
+def test_a_receiver_that_goes_on_gives_signs_of_life(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They come while nothing happens, and far more often than one would be taken for hanging."""
+    assert receiver.BEAT_S * 4 < receivers._SILENT_S
+    monkeypatch.setattr(receiver, "BEAT_S", 0.1)
+    pid = wait_until(line.step, 30)
+    (child,) = line.receivers._children
+    for _ in range(3):
+        child.silent_s = 50.0
+        wait_until(lambda: line.step() == pid and child.silent_s < 10, 30)
+    assert line.told == []
+
+
+def test_each_hang_in_a_row_doubles_patience_and_pause(line: Line) -> None:
+    """A folder that takes minutes to list is listed in the end, and one that never answers costs little."""
+    (child,) = line.receivers._children
+    patience = []
+    for child.hung in (0, 1, 2, 30):
+        patience.append(child.patience_s)
+    assert patience == [60.0, 120.0, 240.0, receivers._SILENT_MOST_S]
