@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import getpass
+import os
 import random
+import signal
+import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +19,20 @@ from queuectl import config
 from queuectl.config import Settings
 from queuectl.spool import SpoolDir
 from tests.helpers import Desk, FakeClock, make_spool
+
+# A shell starts what runs in the background with SIGINT ignored, and all that is started from there inherits this. Some
+# tests press Ctrl-C in what they start.
+if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _leave_no_folder() -> None:
+    """Remove the folder of pytest's temporary folders if it is empty: no run has failed, and none is under way."""
+    with contextlib.suppress(OSError):
+        os.rmdir(os.path.join(tempfile.gettempdir(), f"pytest-of-{getpass.getuser()}"))
+
+
+atexit.register(_leave_no_folder)  # before pytest registers its own cleaning, so it is called after that
 
 
 @pytest.fixture

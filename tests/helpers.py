@@ -44,7 +44,7 @@ class FakeClock(Clock):
         self.monotonic_s += seconds
 
 
-def wait_until(condition: Callable[[], Any], timeout: float = 10.0) -> Any:
+def wait_until(condition: Callable[[], Any], timeout: float = 60.0) -> Any:
     """Wait until `condition` is true and return what it gave; fail after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):

@@ -90,11 +90,11 @@ class Pool:
         if self.process.poll() is None:
             self.ask_to_stop()
             try:
-                self.process.wait(30)
+                self.process.wait(60)
             except subprocess.TimeoutExpired:
                 print("the pool did not stop")
                 self.kill_everything()
-        self.wait(30)
+        self.wait()
 
     def ask_to_stop(self) -> None:
         """Ask for a graceful stop, as a service manager does."""
@@ -120,7 +120,7 @@ class Pool:
         """Wait until the pool has ended; its exit code."""
         code = self.process.wait(timeout)
         for reader in self._readers:
-            reader.join(10)
+            reader.join(60)
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
@@ -131,7 +131,7 @@ class Pool:
         self.event("pool_started")
         return self
 
-    def event(self, kind: str, job_id: str = "", timeout: float = 20) -> dict[str, Any]:
+    def event(self, kind: str, job_id: str = "", timeout: float = 60) -> dict[str, Any]:
         """The first event of this kind (of this job), waited for."""
 
         def find() -> dict[str, Any] | None:

@@ -182,7 +182,7 @@ def test_the_samba_share_of_the_document_is_the_one_that_is_tested(tmp_path: Pat
         ["testparm", "-s", config_path],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
         stdin=subprocess.DEVNULL,
     )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from queuectl.spool import SpoolDir
 from tests.cli.commands import run
 from tests.helpers import listing, names_in
 
 
-def test_demo_shows_the_whole_life(tmp_path: Path) -> None:
+def test_demo_shows_the_whole_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A success, a failure into the DLQ, a retry from there and the listing, with real workers, twice in one spool."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     root = str(tmp_path / "demo")
     result = run("--spool", root, "demo")
     for part in ("Hello World", "to dlq/", "dlq retry", "needy\tdone\t1/3", "hello\tdone\t1/3", root, "Next:"):

@@ -19,6 +19,8 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     if not os.access(_MEMORY, os.W_OK):
         yield tmp_path
         return
-    made = tempfile.mkdtemp(prefix="queuectl-crash-", dir=_MEMORY)
-    yield Path(made)
-    shutil.rmtree(made, ignore_errors=True)
+    made = Path(tempfile.mkdtemp(prefix="queuectl-crash-", dir=_MEMORY))
+    yield made
+    inboxes = Path(tempfile.gettempdir()).glob(f"queuectl-inbox-{made.name}-*")  # see `driver.inbox_of`
+    for each in (made, *inboxes):
+        shutil.rmtree(each, ignore_errors=True)

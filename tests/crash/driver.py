@@ -21,7 +21,6 @@ import tempfile
 import threading
 import time
 import traceback
-import zlib
 from collections.abc import Callable
 from multiprocessing import Pipe
 from pathlib import Path
@@ -147,7 +146,7 @@ def inbox_of(root: Path) -> Path:
     if not os.access(_MEMORY, os.W_OK):
         return root.parent / f"{root.name}-inbox"
     other = tempfile.gettempdir() if str(root).startswith(_MEMORY) else _MEMORY
-    return Path(other, f"queuectl-inbox-{zlib.crc32(str(root).encode()):08x}-{root.name}")
+    return Path(other, f"queuectl-inbox-{root.parent.name}-{root.name}")
 
 
 Endings = dict[str, set[str]]

@@ -87,7 +87,7 @@ def test_deleting_the_file_of_a_running_job_ends_its_command(spool: SpoolDir, tm
         began = time.monotonic()
         os.remove(spool.path("running", "job.json"))
         wait_until(lambda: not is_running(pid))
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 40  # of the 60 s that it would run
         assert pool.event("vanished", "job")["outcome"] == "cancelled"
         Spool(spool.root).enqueue(SUCCEED, id="next")
         pool.event("succeeded", "next")

@@ -78,8 +78,8 @@ def test_an_inbox_takes_what_is_whole_and_answers_for_the_rest(spool: SpoolDir, 
         drop(inbox, "no job.json", {"comand": "x"})
         (inbox / "notes.txt").write_text("somebody's")
         (inbox / "half.json").write_text(HALF)
-        wait_until(lambda: (inbox / "half.json.rejected").exists() and (inbox / "bad.json.failed.txt").exists(), 30)
-        wait_until(lambda: (inbox / "good.json.done.txt").exists() and (inbox / "no job.json.rejected").exists(), 30)
+        wait_until(lambda: (inbox / "half.json.rejected").exists() and (inbox / "bad.json.failed.txt").exists())
+        wait_until(lambda: (inbox / "good.json.done.txt").exists() and (inbox / "no job.json.rejected").exists())
         failed = (inbox / "bad.json.failed.txt").read_text()
         assert "exit code 3" in failed and "queuectl dlq retry bad" in failed
         assert 'did you mean "command"' in (inbox / "no job.json.rejected.txt").read_text()

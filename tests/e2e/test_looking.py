@@ -36,7 +36,7 @@ def start(spool: SpoolDir, *words: str) -> subprocess.Popen[str]:
 def exit_code(spool: SpoolDir, *words: str) -> int:
     """How a command of queuectl ends."""
     process = start(spool, *words)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     return process.returncode
 
 
@@ -194,7 +194,7 @@ def test_logs_are_followed_from_run_to_run(spool: SpoolDir, tmp_path: Path) -> N
             printed.append(follower.stdout.readline().strip())  # while the command waits at its gate
             Path(f"{gate}{run}").touch()
             printed.append(follower.stdout.readline().strip())
-        rest, told = follower.communicate(timeout=20)
+        rest, told = follower.communicate(timeout=60)
     assert printed == ["one 1", "two 1", "one 2", "two 2"]
     assert (rest, follower.returncode) == ("", 7)
     assert "run 2 of talks:" in told
@@ -212,7 +212,7 @@ def test_following_ends_by_ctrl_c(spool: SpoolDir) -> None:
         with start(spool, "logs", "-f", "long") as follower:
             assert follower.stdout is not None and follower.stdout.readline() == "here\n"
             follower.send_signal(signal.SIGINT)
-            assert follower.wait(10) == 130
+            assert follower.wait(60) == 130
         assert spool.job_names("running") == ["long.json"]
         pool.kill_everything()
 
@@ -236,7 +236,7 @@ def test_wait_ends_when_the_jobs_have(spool: SpoolDir, tmp_path: Path) -> None:
         "late": start(spool, "wait", "slow", "--timeout", "0.3"),
     }
     with Pool(spool, count=2) as pool:
-        ended = {name: waiters[name].communicate(timeout=30) for name in ("any", "bad", "both", "late")}
+        ended = {name: waiters[name].communicate(timeout=60) for name in ("any", "bad", "both", "late")}
         codes = {name: waiters[name].returncode for name in ended}
         assert codes == {"any": 0, "bad": 7, "both": 4, "late": 124}
         assert ended["bad"][0] == "bad\tdlq\t7\texit 7, 2 runs, retries used up\n"
@@ -244,5 +244,5 @@ def test_wait_ends_when_the_jobs_have(spool: SpoolDir, tmp_path: Path) -> None:
         assert waiters["all"].poll() is None
         gate.touch()
         pool.event("succeeded", "slow")
-        waiters["all"].communicate(timeout=30)
+        waiters["all"].communicate(timeout=60)
         assert waiters["all"].returncode == 0

@@ -49,7 +49,7 @@ def test_a_killed_supervisor_s_workers_end_after_their_job(spool: SpoolDir, tmp_
     kill(pool.pid)
     pool.wait()
     queuectl(spool, "enqueue", "--id", "next", "--", *witness.command())
-    wait_until(lambda: not any(is_running(pid) for pid in workers), 10)
+    wait_until(lambda: not any(is_running(pid) for pid in workers))
     assert spool.job_names("done") == ["run0.json", "run1.json"]
     with Pool(spool, "--drain") as again:
         assert again.wait() == 0
@@ -81,7 +81,7 @@ def test_a_pool_whose_reader_is_gone_works_on_and_replaces_its_workers(spool: Sp
         queuectl(spool, "enqueue", "--id", "one", "--command", SUCCEED)
         wait_until(lambda: spool.holds("one", ("done",)))
         kill(first[0])
-        wait_until(lambda: len(pool.worker_pids()) == 2 and first[0] not in pool.worker_pids(), 20)
+        wait_until(lambda: len(pool.worker_pids()) == 2 and first[0] not in pool.worker_pids())
         queuectl(spool, "enqueue", "--id", "two", "--command", SUCCEED)
         wait_until(lambda: spool.holds("two", ("done",)))
 

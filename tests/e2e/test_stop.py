@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -35,16 +34,16 @@ signals = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals; Win
 
 
 def test_stop_lets_a_running_job_end_and_records_it(spool: SpoolDir, tmp_path: Path) -> None:
-    """`worker stop` from a second process waits for a 2-second job, which ends and is recorded."""
+    """`worker stop` from a second process waits for a job of a second, which ends and is recorded."""
     witness = Witness(tmp_path / "witness")
-    queuectl(spool, "enqueue", "--id", "two", "--", *witness.command(seconds=2))
+    queuectl(spool, "enqueue", "--id", "one", "--", *witness.command(seconds=1))
     with Pool(spool) as pool:
-        pool.event("started", "two")
+        pool.event("started", "one")
         said = queuectl(spool, "worker", "stop")
-        assert pool.process.wait(5) == 0
+        assert pool.process.wait(60) == 0
     assert "stopped" in said and "ran 1 job" in said
-    assert spool.job_names("done") == ["two.json"]
-    assert len(witness.ends("two")) == 1
+    assert spool.job_names("done") == ["one.json"]
+    assert len(witness.ends("one")) == 1
 
 
 @pytest.mark.slow
@@ -57,7 +56,7 @@ def test_a_job_longer_than_the_grace_is_put_back_uncounted(spool: SpoolDir, tmp_
         pool.event("started", "long")
         child_pid = int(wait_until(lambda: child.exists() and child.read_text()))
         said = queuectl(spool, "worker", "stop")
-        assert pool.process.wait(10) == 0
+        assert pool.process.wait(60) == 0
     assert "cut off long" in said
     record = spool.read("pending", "long.json").record
     assert [event.event for event in record.history] == ["enqueued", "started", "released"]
@@ -79,7 +78,7 @@ def test_stop_ends_every_pool_of_the_spool(spool: SpoolDir) -> None:
     with Pool(spool, count=1).ready() as pool:
         assert len(pools.live(spool)) == 2
         assert queuectl(spool, "worker", "stop").count("stopped ") == 2
-        assert pool.process.wait(5) == 0
+        assert pool.process.wait(60) == 0
     assert pools.live(spool) == []
 
 
@@ -133,7 +132,7 @@ def test_a_signal_stops_gracefully(spool: SpoolDir, tmp_path: Path, number: sign
     with Pool(spool) as pool:
         pool.event("started", "job")
         pool.process.send_signal(number)
-        assert pool.process.wait(10) == 0
+        assert pool.process.wait(60) == 0
     ends_with(spool, {"done": 1}, 0)
 
 
@@ -146,7 +145,7 @@ def test_a_second_ctrl_c_stops_at_once(spool: SpoolDir, tmp_path: Path) -> None:
         pool.process.send_signal(signal.SIGINT)
         pool.event("stopping")
         pool.process.send_signal(signal.SIGINT)
-        assert pool.process.wait(10) == 0
+        assert pool.process.wait(60) == 0
     assert spool.job_names("pending") == ["job.json"]
 
 
@@ -193,8 +192,8 @@ def test_a_stop_that_waits_lets_every_pool_end_its_jobs(spool: SpoolDir, tmp_pat
         wait_until(lambda: "however long they take" in log.read_text())
         assert stop.poll() is None and pool.process.poll() is None
         gate.touch()
-        out, _ = stop.communicate(timeout=30)
-        assert (stop.returncode, pool.process.wait(5)) == (0, 0)
+        out, _ = stop.communicate(timeout=60)
+        assert (stop.returncode, pool.process.wait(60)) == (0, 0)
     assert out.count("which ran 1 job") == 2 and "cut off" not in out
     assert (len(spool.job_names("done")), spool.job_names("pending")) == (2, ["long2.json"])
 
@@ -208,8 +207,8 @@ def test_a_second_stop_can_be_harder(spool: SpoolDir, harder: list[str]) -> None
         first = start(spool, "worker", "stop", "--wait")
         pool.event("stopping")
         queuectl(spool, "worker", "stop", *harder)
-        first.communicate(timeout=30)
-        assert (first.returncode, pool.process.wait(5)) == (0, 0)
+        first.communicate(timeout=60)
+        assert (first.returncode, pool.process.wait(60)) == (0, 0)
     assert spool.job_names("pending") == ["long.json"]
 
 
@@ -221,8 +220,8 @@ def test_a_second_stop_cannot_be_softer(spool: SpoolDir) -> None:
         first = start(spool, "worker", "stop", "--grace", "1")
         pool.event("stopping")
         queuectl(spool, "worker", "stop", "--wait")
-        first.communicate(timeout=30)
-        assert (first.returncode, pool.process.wait(5)) == (0, 0)
+        first.communicate(timeout=60)
+        assert (first.returncode, pool.process.wait(60)) == (0, 0)
     assert spool.job_names("pending") == ["long.json"]
 
 
@@ -237,7 +236,7 @@ def test_a_detached_pool_has_the_grace_that_it_was_started_with(spool: SpoolDir,
     stop = start(spool, "worker", "stop")
     wait_until(lambda: requested(spool, pools.live(spool)[0].pool) == "stop")
     gate.touch()
-    assert "ran 1 job" in stop.communicate(timeout=30)[0]
+    assert "ran 1 job" in stop.communicate(timeout=60)[0]
     assert spool.job_names("done") == ["long.json"]
 
 
@@ -251,11 +250,11 @@ def test_ctrl_c_ends_the_waiting_and_not_the_stop(spool: SpoolDir, tmp_path: Pat
         stop = start(spool, "worker", "stop", "--wait")
         pool.event("stopping")
         stop.send_signal(signal.SIGINT)
-        _, err = stop.communicate(timeout=30)
+        _, err = stop.communicate(timeout=60)
         assert stop.returncode == 130 and "go on stopping" in err
         assert pool.process.poll() is None
         gate.touch()
-        assert pool.process.wait(10) == 0
+        assert pool.process.wait(60) == 0
     assert spool.job_names("done") == ["long.json"]
 
 
@@ -270,8 +269,8 @@ def test_a_signal_is_harder_than_a_stop_that_waits(spool: SpoolDir) -> None:
         pool.process.send_signal(signal.SIGINT)
         wait_until(lambda: [item for item in pool.events if "up to 3600 s" in item.get("text", "")])
         pool.process.send_signal(signal.SIGINT)
-        first.communicate(timeout=30)
-        assert (first.returncode, pool.process.wait(5)) == (0, 0)
+        first.communicate(timeout=60)
+        assert (first.returncode, pool.process.wait(60)) == (0, 0)
     assert spool.job_names("pending") == ["long.json"]
 
 
@@ -280,26 +279,20 @@ def test_a_stop_needs_no_settings(spool: SpoolDir) -> None:
     with Pool(spool, count=1).ready() as pool:
         Path(spool.root, "queuectl.toml").write_text("stop_grace_s = = 5")
         assert "stopped " in queuectl(spool, "worker", "stop")
-        assert pool.process.wait(5) == 0
+        assert pool.process.wait(60) == 0
 
 
 def test_ways_to_stop_exclude_each_other(spool: SpoolDir) -> None:
     """Nobody could say which of two graces was meant."""
     done = start(spool, "worker", "stop", "--wait", "--now")
-    assert "exclude each other" in done.communicate(timeout=30)[1]
+    assert "exclude each other" in done.communicate(timeout=60)[1]
     assert done.returncode == 2
 
 
 def start(spool: SpoolDir, *words: str) -> subprocess.Popen[str]:
     """Start one command of queuectl."""
     argv = [sys.executable, "-m", "queuectl", "--spool", spool.root, *words]
-    # Where this test itself runs in the background, SIGINT is ignored; the command is to hear it.
-    hears: dict[str, Any] = {"preexec_fn": _hear_ctrl_c} if sys.platform != "win32" else {}
-    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **hears)
-
-
-def _hear_ctrl_c() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def requested(spool: SpoolDir, pool: str) -> str:

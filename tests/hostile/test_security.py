@@ -305,7 +305,7 @@ def run(ground: Ground, admitted: Admitted) -> str:
     """Start what was admitted, as a worker would; what it printed."""
     command = admitted.document["command"]
     done = subprocess.run(
-        command, shell=isinstance(command, str), cwd=ground.root, capture_output=True, timeout=30, check=False
+        command, shell=isinstance(command, str), cwd=ground.root, capture_output=True, timeout=60, check=False
     )
     return done.stdout.decode("utf-8")
 

@@ -57,7 +57,7 @@ class Terminal:
         """What is on the screen."""
         return "\n".join(line.rstrip() for line in self.screen.display)
 
-    def wait_for(self, *texts: str, gone: str = "", timeout: float = 20.0) -> str:
+    def wait_for(self, *texts: str, gone: str = "", timeout: float = 60.0) -> str:
         """Read until the screen shows all of `texts`, and `gone` no more; returns it."""
         deadline = time.monotonic() + timeout
         while not all(text in self.text for text in texts) or (gone and gone in self.text):
@@ -65,14 +65,14 @@ class Terminal:
             assert left_s > 0 and self._read(left_s), f"no {texts} (gone: {gone!r}) on the screen:\n{self.text}"
         return self.text
 
-    def wait_for_bytes(self, data: bytes, since: int = 0, timeout: float = 20.0) -> None:
+    def wait_for_bytes(self, data: bytes, since: int = 0, timeout: float = 60.0) -> None:
         """Read until the program has sent `data`, counted from byte `since`."""
         deadline = time.monotonic() + timeout
         while data not in self.raw[since:]:
             left_s = deadline - time.monotonic()
             assert left_s > 0 and self._read(left_s), f"{data!r} was not sent:\n{self.text}"
 
-    def end(self, timeout: float = 20.0) -> int:
+    def end(self, timeout: float = 60.0) -> int:
         """Wait for the program's end; its exit code, negative for a signal."""
         deadline = time.monotonic() + timeout
         while self._read(max(0.0, deadline - time.monotonic())):
@@ -89,7 +89,7 @@ class Terminal:
                 os.kill(self.pid, signal.SIGKILL)
             self._wait()
 
-    def close_window(self, timeout: float = 20.0) -> int:
+    def close_window(self, timeout: float = 60.0) -> int:
         """Close the window, and wait for the program's end; its exit code, negative for a signal."""
         os.close(self.fd)
         self.fd = -1

@@ -481,7 +481,7 @@ def test_requeue_waits_for_a_claim_in_progress(api: Spool, hands: Desk) -> None:
     assert caller.is_alive()
     assert listing(hands.spool) == {"dlq": ["a.json"]}
     stripe.release()
-    caller.join(10)
+    caller.join(60)
     assert done == [PENDING]
 
 

@@ -51,13 +51,13 @@ def test_a_writer_that_comes_while_we_ask_costs_neither_of_us_anything(tmp_path:
     """The signal that a broken lease sends ends nobody, and the writer's open goes through."""
     path = tmp_path / "x"
     path.write_bytes(b"")
-    code = f"for _ in range(3000): open({str(path)!r}, 'ab').close()"
+    code = f"for _ in range(1500): open({str(path)!r}, 'ab').close()"
     started = time.monotonic()
     with subprocess.Popen([sys.executable, "-S", "-c", code]) as writer:
         while writer.poll() is None:
             fsops.written_at(str(path))
     assert writer.returncode == 0
-    assert time.monotonic() - started < 20  # a lease that was kept holds a writer up for 45 s
+    assert time.monotonic() - started < 40  # a lease that was kept holds a writer up for 45 s
 
 
 def test_read_of_a_large_file_reads_nothing(tmp_path: Path) -> None:

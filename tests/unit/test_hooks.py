@@ -87,7 +87,7 @@ def test_two_run_at_once_a_hundred_wait_and_no_call_waits_for_them(make: Make, t
     began = time.monotonic()
     for number in range(110):
         made.fire(DONE, f"job{number}.json")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 40  # of the 60 s that one takes
     assert told == ["100 hooks wait already: until some have ended, others are not started"]
     wait_until(lambda: len(list(tmp_path.glob("runs-*"))) == 2)
     made.step()
@@ -153,7 +153,7 @@ def test_a_pool_that_is_in_a_hurry_does_not_wait(make: Make, tmp_path: Path) -> 
         made.fire(DONE, "job.json")
     began = time.monotonic()
     made.finish(60, hurry=lambda: True)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 40  # of the 60 s that one takes
     assert made._running == []
 
 

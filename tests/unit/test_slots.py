@@ -88,7 +88,7 @@ def test_a_process_tells_how_it_ended() -> None:
         if code == -9:
             assert process.exitcode is None
             process.kill()
-        process.join(10)
+        process.join(60)
         assert process.exitcode == code
         process.kill()  # nothing any more
 
@@ -99,7 +99,7 @@ def test_a_join_ends_with_its_time() -> None:
     process.join(0.05)
     assert process.exitcode is None
     process.kill()
-    process.join(10)
+    process.join(60)
     assert process.exitcode == -9
 
 
@@ -114,7 +114,7 @@ def test_a_pool_with_a_thousand_handles_can_wait_for_its_workers() -> None:
     handles = [os.dup(null) for _ in range(1030)]
     try:
         process = ForkedProcess(lambda: None)
-        process.join(10)
+        process.join(60)
         assert process.exitcode == 0
     finally:
         for fd in (null, *handles):
