@@ -17,7 +17,7 @@ from queuectl import fsops, record
 from queuectl.clock import Clock
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import COUNTED, DLQ, PENDING
-from queuectl.printable import safe
+from queuectl.printable import command_text, safe
 from queuectl.spool import ERROR_ENDING, LOGS, SpoolDir
 
 # How much of what others wrote is shown: of a command or reason, of a log, of one of its lines, of the runs.
@@ -158,8 +158,7 @@ def _text(spool: SpoolDir, name: str, item: record.Record) -> str:
     shown = safe(name)
     job_id = name.removesuffix(".json")
     lines = [f"{safe(job_id)} is dead: it is not tried again by itself.", "", *_ending(item)]
-    command = item.command if isinstance(item.command, str) else " ".join(item.command)
-    lines.append(f"Command:      {_fact(command)}")
+    lines.append(f"Command:      {_fact(command_text(item.command))}")
     lines += _earlier(item)
     lines += ["", *_printed(spool, item), ""]
     lines += [

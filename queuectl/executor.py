@@ -31,12 +31,16 @@ EXIT_NOT_RUNNABLE = 126
 
 
 class CannotStartError(Exception):
-    """The command cannot be started, and that is the job's fault: an attempt that failed with `exit_code`."""
+    """The command cannot be started, and that is the job's fault: an attempt that failed with `exit_code`.
 
-    def __init__(self, exit_code: int, reason: str) -> None:
+    `is_final`: nothing outside the job could change that, so the job is not retried.
+    """
+
+    def __init__(self, exit_code: int, reason: str, *, is_final: bool = False) -> None:
         super().__init__(reason)
         self.exit_code = exit_code
         self.reason = reason
+        self.is_final = is_final
 
 
 class Ended(NamedTuple):

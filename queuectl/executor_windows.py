@@ -260,7 +260,9 @@ class WindowsExecutor:
         command = spec.command.rstrip("\r\n")
         if "\n" in command or "\r" in command:
             raise CannotStartError(
-                EXIT_NOT_RUNNABLE, "cmd runs one line only: join the lines with && or set the shell to powershell"
+                EXIT_NOT_RUNNABLE,
+                "cmd runs one line only: join the lines with && or set the shell to powershell",
+                is_final=True,
             )
         # With /s cmd takes away the outermost quotes and nothing else, so the text needs no quoting of its own.
         shell = _cmd_path()
@@ -367,6 +369,7 @@ def _list_line(words: Sequence[str], spec: Spec) -> tuple[str, str]:
             raise CannotStartError(
                 EXIT_NOT_RUNNABLE,
                 f"refusing to give {min(found)!r} to the batch file {words[0]}: cmd could take it as a command",
+                is_final=True,
             )
     shell = _cmd_path()
     quoted = " ".join(_quoted_for_batch(word) for word in (program, *words[1:]))

@@ -626,6 +626,8 @@ def unlink_if_free(path: str) -> None:
 def make_folder(path: str) -> None:
     """Make a folder, and those above it, that others cannot write to (`os.makedirs` gives its mode to the last)."""
     above = os.path.dirname(path)
+    if above == path:  # nothing is above it, and it is not there: Windows has drives and shares that can be missing
+        raise FileNotFoundError(errno.ENOENT, "there is no such drive or share", path)
     if above and not os.path.isdir(above):
         make_folder(above)
     try:

@@ -70,13 +70,15 @@ class Outcome(NamedTuple):
     """How a run ended.
 
     `kind` is one of OUTCOMES; `exit_code` the command's (128 + n for one ended by signal n, None where there is
-    none); `reason` says more for a person; `duration_s` is None where nobody measured.
+    none); `reason` says more for a person; `duration_s` is None where nobody measured; `is_final` says that no later
+    run of this command could end in another way.
     """
 
     kind: str
     exit_code: int | None = None
     reason: str = ""
     duration_s: float | None = None
+    is_final: bool = False
 
 
 class Decision(NamedTuple):
@@ -110,6 +112,8 @@ def decide(outcome: Outcome, *, failures: int, policy: Policy, rng: random.Rando
         return Decision(DLQ, None, "cancelled")
     if kind == "failed" and outcome.exit_code is not None and not policy.retries(outcome.exit_code):
         return Decision(DLQ, None, f"exit code {outcome.exit_code} is not to be retried")
+    if outcome.is_final:
+        return Decision(DLQ, None, "not to be retried")
     if failures >= policy.max_retries:
         tried = f"{failures + 1} run{'s' if failures else ''}, retries used up"
         return Decision(DLQ, None, f"abandoned; {tried}" if kind == "abandoned" else tried)

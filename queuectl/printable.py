@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
+from collections.abc import Sequence
 
 # C0 and C1 controls, DEL, soft hyphen, marks that join, hide or turn text around, line separators, lone surrogates,
 # tags and variation selectors. Compiled when first needed: most texts are plain.
@@ -29,6 +32,20 @@ def printed_lines(data: bytes, *, is_cut: bool) -> list[str]:
     if is_cut and len(lines) > 1:
         del lines[0]
     return lines
+
+
+def command_text(command: str | Sequence[str]) -> str:
+    """A command on one line, as a person would type it on this system. Not yet safe."""
+    if isinstance(command, str):
+        return command
+    return " ".join(map(windows_word, command)) if sys.platform == "win32" else shlex.join(command)
+
+
+def windows_word(value: str) -> str:
+    """One argument of a Windows command line, by the rules of CommandLineToArgvW."""
+    # Backslashes count only before a quote, where each is doubled.
+    inner = re.sub(r'(\\*)"', r'\1\1\\"', value)
+    return inner if inner and not re.search("[ \t]", inner) else '"' + re.sub(r"(\\+)$", r"\1\1", inner) + '"'
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import NamedTuple
 
 from queuectl import fsops, inboxstate, intake, names, record, report, times, trust
@@ -10,6 +9,7 @@ from queuectl.api import Job, Spool
 from queuectl.endings import refused, why_dead
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, UnknownJobError, UntrustedSpoolError
 from queuectl.lifecycle import DONE, PENDING, REJECTED, RUNNING
+from queuectl.printable import command_text
 from queuectl.spool import Located, may_be_job
 
 _NAMED = 3
@@ -292,8 +292,8 @@ def _runs(spool: Spool) -> list[_Busy]:
         except (OSError, DamagedRecordError):
             continue
         start = record.standing(item).last_start
-        command = item.command if isinstance(item.command, str) else shlex.join(item.command)
-        found.append(_Busy(item.id, None if start is None else report.instant(start.at), command))
+        since_at = None if start is None else report.instant(start.at)
+        found.append(_Busy(item.id, since_at, command_text(item.command)))
     return found
 
 

@@ -7,7 +7,6 @@ are worth a look.
 from __future__ import annotations
 
 import heapq
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from queuectl import clocknote, fsops, inboxstate, incoming, names, record, times
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.printable import command_text
 from queuectl.snapshot import DueRow, Failure, PoolRow, RefusalRow, Run, Snapshot, Status
 from queuectl.spool import REASON_ENDING, SpoolDir
 
@@ -270,11 +270,6 @@ def live_pools(spool: SpoolDir) -> list[PoolInfo]:
     from queuectl import pools  # brings portalocker
 
     return pools.live(spool)
-
-
-def command_text(command: str | list[str]) -> str:
-    """A command on one line."""
-    return command if isinstance(command, str) else shlex.join(command)
 
 
 def instant(text: str) -> float | None:

@@ -19,7 +19,7 @@ from xml.sax.saxutils import escape
 
 from queuectl.config import Settings
 from queuectl.errors import QueuectlError
-from queuectl.printable import safe
+from queuectl.printable import safe, windows_word
 
 SYSTEMD, LAUNCHD, TASK = "systemd", "launchd", "task"
 KINDS = (SYSTEMD, LAUNCHD, TASK)
@@ -378,10 +378,3 @@ def _literal(value: str) -> str:
 
 def _xml(value: str) -> str:
     return escape(_checked(value, TASK)).encode("ascii", "xmlcharrefreplace").decode()
-
-
-def windows_word(value: str) -> str:
-    """One argument of a Windows command line, by the rules of CommandLineToArgvW."""
-    # Backslashes count only before a quote, where each is doubled.
-    inner = re.sub(r'(\\*)"', r'\1\1\\"', value)
-    return inner if inner and not re.search("[ \t]", inner) else '"' + re.sub(r"(\\+)$", r"\1\1", inner) + '"'

@@ -10,9 +10,8 @@ import random
 from importlib import resources
 
 from queuectl import config, fsops, job
-from queuectl.errors import SpoolUnavailableError
 from queuectl.lifecycle import REJECTED, STATES
-from queuectl.spool import EXAMPLES, SpoolDir
+from queuectl.spool import EXAMPLES, SpoolDir, cannot_make
 
 
 def create(spool: SpoolDir, *, rng: random.Random) -> bool:
@@ -23,9 +22,9 @@ def create(spool: SpoolDir, *, rng: random.Random) -> bool:
     Raises:
         SpoolUnavailableError: a folder or file cannot be made.
     """
-    new = fsops.sig_of(spool.settings_path) is None
-    spool.make_folders()
     try:
+        new = fsops.sig_of(spool.settings_path) is None
+        spool.make_folders()
         if new and fsops.sig_of(spool.examples_dir) is None:
             fsops.make_folder(spool.examples_dir)
             for name in _names(EXAMPLES):
@@ -42,7 +41,7 @@ def create(spool: SpoolDir, *, rng: random.Random) -> bool:
             if fsops.sig_of(path) is None:
                 _make(spool, path, text(), rng)
     except OSError as error:
-        raise SpoolUnavailableError(f"cannot make the spool {spool.root}", path=spool.root, cause=str(error)) from error
+        raise cannot_make(spool.root, error) from error
     return new
 
 

@@ -124,9 +124,7 @@ class SpoolDir:
                 if not os.path.isdir(path):
                     fsops.make_folder(path)
         except OSError as error:
-            raise SpoolUnavailableError(
-                f"cannot make the spool's folders in {self.root}", path=self.root, cause=str(error)
-            ) from error
+            raise cannot_make(self.root, error) from error
 
     # ---------------------------------------------------------------------------------------------------- paths
 
@@ -448,6 +446,16 @@ def is_spool(root: str) -> bool:
     return os.path.isfile(os.path.join(root, config.SETTINGS_NAME)) or (
         os.path.isdir(os.path.join(root, PENDING)) and os.path.isdir(os.path.join(root, MACHINERY))
     )
+
+
+def cannot_make(root: str, error: OSError) -> SpoolUnavailableError:
+    """Return the error for a spool at `root` that cannot be made, or completed, because of `error`."""
+    parts = re.split(r"[\\/]", root) if os.name == "nt" else []
+    if device := next(filter(names.is_device, parts), ""):
+        cause, hint = f"{device} is the name of a device on Windows", "choose another name"
+    else:
+        cause, hint = f"{error.filename or root}: {error.strerror or error}", ""
+    return SpoolUnavailableError(f"cannot make the spool {root}", path=root, cause=cause, hint=hint)
 
 
 def may_be_job(name: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from queuectl import clocknote, fsops, inboxstate, incoming, lease, names, record, report
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import COUNTED, DLQ, DONE, PENDING, REJECTED, RUNNING
-from queuectl.printable import printed_lines
+from queuectl.printable import command_text, printed_lines
 from queuectl.snapshot import (
     ROWS,
     ArrivingRow,
@@ -301,7 +301,7 @@ class Survey:
         start = record.standing(item).last_start if item is not None else None
         if item is None or start is None:
             return None  # claimed this instant
-        command = _cut(report.command_text(item.command))
+        command = _cut(command_text(item.command))
         since = report.instant(start.at)
         timeout_s = self._default_timeout_s if item.timeout is None else item.timeout
         return RunRow(item.id, start.attempt, _cut(start.worker), since, timeout_s, command, True), start.lease
@@ -334,7 +334,7 @@ class Survey:
         attempt = standing.last_start.attempt if standing.last_start is not None else 0
         error = standing.error or (last.event if last is not None else "")
         output = self._output(item.id, attempt)
-        command = _cut(report.command_text(item.command))
+        command = _cut(command_text(item.command))
         return Ended(finish, FailureRow(item.id, ended_at, attempt, _cut(error), command, output))
 
     def _output(self, job_id: str, attempt: int) -> tuple[str, ...]:
@@ -379,7 +379,7 @@ class Survey:
         item = None if names.is_batch(name) else self._read(PENDING, name, sig)
         if item is None:
             return NextRow(_cut(name if parts is None else parts.stem), 0, 0, "")
-        command = _cut(report.command_text(item.command))
+        command = _cut(command_text(item.command))
         return NextRow(item.id, record.standing(item).failures, item.priority, command)
 
     def _refusals(self, listed: list[str]) -> Steps[tuple[RefusalRow, ...]]:

@@ -25,6 +25,7 @@ from queuectl.executor import CannotStartError, Ended, Spec
 from queuectl.lease import Lease
 from queuectl.lifecycle import Outcome
 from queuectl.output import OutputLimit, OutputSlot
+from queuectl.printable import command_text
 from queuectl.reports import Finished, Passed, Report, Started, Trouble, Vanished, pack
 from queuectl.settle import Claimed, Stripes
 from queuectl.spool import SpoolDir
@@ -219,7 +220,8 @@ class Worker:
         try:
             self._executor.start(Spec(item.command, cwd, env, output_fd, self._lease.fd))
         except CannotStartError as error:
-            return Outcome("failed", error.exit_code, error.reason, self._clock.monotonic() - started_s)
+            duration_s = self._clock.monotonic() - started_s
+            return Outcome("failed", error.exit_code, error.reason, duration_s, error.is_final)
         if claimed.copy:
             with contextlib.suppress(OSError):  # tried again, and told of, when it settles
                 self._claims.secure(claimed)
@@ -345,7 +347,7 @@ def _outcome(ended: Ended, duration_s: float) -> Outcome:
 
 def _preview(command: str | list[str]) -> str:
     """The command for a line on a screen."""
-    text = command if isinstance(command, str) else " ".join(command)
+    text = command_text(command)
     return text if len(text) <= 200 else text[:199] + "…"
 
 

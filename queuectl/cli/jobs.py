@@ -12,6 +12,7 @@ from queuectl.api import Job
 from queuectl.cli import completion, output
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.lifecycle import DONE, PENDING, RUNNING
+from queuectl.printable import command_text
 
 if TYPE_CHECKING:
     from queuectl.endings import Ending
@@ -22,7 +23,7 @@ _COMMAND_CHARS = 200
 
 def row(job: Job, now_at: float) -> tuple[str, ...]:
     """A job as a row under HEADERS; in a pipe WHEN is UTC and the command is whole."""
-    command = output.command_text(job.command)
+    command = command_text(job.command)
     if output.is_terminal():
         command = command[:_COMMAND_CHARS]
     return (

@@ -12,7 +12,6 @@ import io
 import json
 import os
 import re
-import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -115,11 +114,6 @@ def paint(text: str, style: str, stream: TextIO | None = None) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------------ words
-
-
-def command_text(command: str | Sequence[str]) -> str:
-    """A command as a person would type it."""
-    return command if isinstance(command, str) else shlex.join(command)
 
 
 def count_of(number: int, noun: str, plural: str = "") -> str:

@@ -22,6 +22,7 @@ from queuectl.cli.output import count_of, safe
 from queuectl.cli.progress import Progress
 from queuectl.errors import QueuectlError
 from queuectl.lifecycle import STATE_ALIASES
+from queuectl.printable import command_text
 
 _IDS_HELP = "The jobs; the beginning of an id is enough. - reads them from stdin."
 _FILTERS: dict[str, Any] = {
@@ -192,7 +193,7 @@ def _test_of(filters: Chosen) -> Callable[[Job], bool]:
             and (after_at is None or changed_at >= after_at)
             and (before_at is None or changed_at < before_at)
             and (filters.exit_code is None or _last_exit_code(job) == filters.exit_code)
-            and (filters.match is None or _matches(filters.match, (job.id, output.command_text(job.command))))
+            and (filters.match is None or _matches(filters.match, (job.id, command_text(job.command))))
         )
 
     return passes

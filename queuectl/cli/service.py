@@ -16,6 +16,7 @@ from queuectl.cli import context, exit_codes, group, output
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.config import Settings
 from queuectl.errors import QueuectlError
+from queuectl.printable import command_text
 from queuectl.service import KINDS, LAUNCHD, SYSTEMD, TASK, Service
 from queuectl.spool import SpoolDir
 
@@ -235,11 +236,7 @@ def _show(heading: str, commands: list[list[str]]) -> None:
     if commands:
         output.message(heading)
         for command in commands:
-            output.message(f"    {output.safe(_typed(command))}")
-
-
-def _typed(command: list[str]) -> str:
-    return " ".join(service.windows_word(word) for word in command) if os.name == "nt" else shlex.join(command)
+            output.message(f"    {output.safe(command_text(command))}")
 
 
 def _confirm(yes: bool, question: str) -> None:
@@ -256,10 +253,10 @@ def _run(command: list[str]) -> None:
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     except OSError as error:
-        raise QueuectlError(f"{_typed(command)} cannot be run", cause=str(error)) from error
+        raise QueuectlError(f"{command_text(command)} cannot be run", cause=str(error)) from error
     if done.returncode != 0:
         told = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
-        raise QueuectlError(f"{_typed(command)} ended with {done.returncode}", cause=told)
+        raise QueuectlError(f"{command_text(command)} ended with {done.returncode}", cause=told)
 
 
 def _run_all(commands: list[list[str]]) -> list[QueuectlError]:

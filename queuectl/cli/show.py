@@ -14,6 +14,7 @@ from queuectl.cli import context, group, jobs, output
 from queuectl.cli.output import line, paint, safe
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
+from queuectl.printable import command_text
 
 app = group.new_app()
 
@@ -103,7 +104,7 @@ def _why_dead(spool: Spool, job: Job) -> str:
 
 def _value(key: str, value: Any) -> str:
     if key == "command" and isinstance(value, list):
-        return f"{safe(output.command_text([str(word) for word in value]))}   (started without a shell)"
+        return f"{safe(command_text([str(word) for word in value]))}   (started without a shell)"
     if key in _DURATIONS and isinstance(value, int | float):
         return times.format_duration(value)
     if isinstance(value, str):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, BinaryIO
 
 from queuectl import intake, times
 from queuectl.cli import output
@@ -16,6 +16,7 @@ QUOTING = """shells take quotes away: write the job into a file (queuectl enqueu
 (queuectl enqueue -), or do without JSON: queuectl enqueue --command "echo hello"
 or queuectl enqueue -- python x.py"""
 _AROUND = 30
+_PART_BYTES = 1 << 20
 _PLACE = re.compile(r"line (\d+) column (\d+)")
 _CLOCK = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?")
 
@@ -47,10 +48,21 @@ def from_stdin() -> list[dict[str, Any]]:
     """The jobs on standard input: an object, an array, or one object a line."""
     if output.is_terminal(sys.stdin):
         output.message("reading jobs as JSON from the keyboard; Ctrl-D (Windows: Ctrl-Z, Enter) ends")
-    data = sys.stdin.buffer.read(intake.BATCH_MAX_BYTES + 1)
+    data = _all_of(sys.stdin.buffer, intake.BATCH_MAX_BYTES + 1)
     if len(data) > intake.BATCH_MAX_BYTES:
         raise InvalidJobError(f"standard input holds more than {intake.BATCH_MAX_BYTES} bytes", hint="split it")
     return _from_bytes(data, "standard input", lines=False)
+
+
+def _all_of(stream: BinaryIO, limit: int) -> bytes:
+    """What comes until the stream ends, `limit` bytes at most. In parts: a console of Windows refuses a large read."""
+    parts = []
+    while limit > 0:
+        parts.append(stream.read(min(limit, _PART_BYTES)))
+        limit -= len(parts[-1])
+        if len(parts[-1]) < _PART_BYTES:  # the end; a terminal that is asked once more would wait for a second one
+            break
+    return b"".join(parts)
 
 
 def _from_bytes(data: bytes, where: str, *, lines: bool) -> list[dict[str, Any]]:

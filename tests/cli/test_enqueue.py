@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -30,6 +31,26 @@ def test_inline_json_is_enqueued(queuectl: Commands, spool: SpoolDir) -> None:
     result = queuectl("enqueue", '{"id": "job1", "command": "echo hi", "note": 1}')
     assert (result.out, result.err) == ("job1\n", "")
     assert spec(spool, result)["note"] == 1
+
+
+class Console(io.BytesIO):
+    """Standard input as a console of Windows is: it refuses large reads, and each end of it is typed."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        assert size is not None and 0 <= size <= 32 << 20, "ValueError: cannot read more than 33554432 bytes"
+        data = super().read(size)
+        assert data or self.ended is False, "it would wait for a second Ctrl-Z"
+        self.ended = len(data) < size
+        return data
+
+    ended = False
+
+
+@pytest.mark.parametrize("length", [0, 100, 1 << 20, (3 << 20) + 5, 65 << 20])
+def test_a_console_is_read_in_parts_and_until_its_first_end(length: int) -> None:
+    """All that is typed is read, up to the limit, and nothing is asked for after the end."""
+    data = b"x" * length
+    assert sources._all_of(Console(data), (64 << 20) + 1) == data[: (64 << 20) + 1]
 
 
 def test_inline_array_is_many_jobs(queuectl: Commands) -> None:

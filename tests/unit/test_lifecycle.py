@@ -68,6 +68,13 @@ def test_no_retry_exit_codes_are_dead_at_once() -> None:
     assert _decide("timed_out", exit_code=7).to == PENDING
 
 
+def test_a_run_that_can_never_end_otherwise_is_dead_at_once() -> None:
+    """A final outcome is not retried, whatever the job's rules say."""
+    final = Outcome("failed", 126, "cmd runs one line only", is_final=True)
+    policy = POLICY._replace(max_retries=5, no_retry_exit_codes=(), retry_exit_codes=(126,))
+    assert lifecycle.decide(final, failures=0, policy=policy, rng=random.Random(1)) == (DLQ, None, "not to be retried")
+
+
 def test_only_the_named_exit_codes_are_retried() -> None:
     """With retry_exit_codes every other code is final; a run without a code of its own is tried again all the same."""
     policy = POLICY._replace(no_retry_exit_codes=(), retry_exit_codes=(75,))

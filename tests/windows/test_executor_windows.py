@@ -139,7 +139,7 @@ def test_text_of_several_lines_is_refused(bench: Bench) -> None:
     """cmd would run the first line and forget the rest."""
     with pytest.raises(CannotStartError, match="one line") as caught:
         bench.start("echo one\necho two")
-    assert caught.value.exit_code == 126
+    assert (caught.value.exit_code, caught.value.is_final) == (126, True)
 
 
 def test_line_break_at_the_end_is_dropped(bench: Bench) -> None:

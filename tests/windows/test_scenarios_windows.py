@@ -121,6 +121,44 @@ def test_a_job_retried_from_the_dead_letter_queue_succeeds(prompt: Prompt) -> No
     assert prompt.type("logs", "later") == "Hello World"
 
 
+def test_a_command_of_two_lines_is_dead_after_one_run(prompt: Prompt) -> None:
+    """cmd would run the first line only, now and later: the job is not retried, and its error says what to do."""
+    prompt.type("enqueue", "--id", "two", "--max-retries", "3", "--command", "echo one\necho two")
+    prompt.type("worker", "start", "--drain")
+    last = prompt.spool.read("dlq", "two.json").record.history[-1]
+    assert (last.attempt, last.exit_code) == (1, 126)
+    assert "cmd runs one line only" in last.reason and "powershell" in last.reason
+
+
+def test_commands_are_shown_as_they_are_typed_here(prompt: Prompt) -> None:
+    """A list is shown in the quoting of Windows, wherever it is shown."""
+    words = ["no such program", "it's", 'say "hi"', "C:\\a b\\"]
+    prompt.type("enqueue", "--id", "list", "--max-retries", "0", "--", *words)
+    shown = subprocess.list2cmdline(words)
+    assert shown in prompt.type("list") and shown in prompt.type("show", "list")
+    prompt.type("worker", "start", "--drain")
+    text = (prompt.folder / "spool" / "dlq" / "list.error.txt").read_text(encoding="utf-8")
+    assert shown in text
+    assert shown in prompt.type("dlq", "list") and shown in prompt.type("list")
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("Q:\\spool", "no such drive or share"),
+        ("\\\\no-server\\share\\spool", "no such drive or share"),
+        ("con", "con is the name of a device"),
+        ("new\\nul", "nul is the name of a device"),
+    ],
+)
+def test_a_spool_that_cannot_be_there_is_refused_in_words(prompt: Prompt, path: str, why: str) -> None:
+    """A missing drive, a server that does not answer and a device are named; nothing of Python is shown."""
+    assert not os.path.exists("Q:\\")
+    said = prompt.type("init", path, code=75)
+    assert said.startswith("error: cannot make the spool ") and why in said
+    assert "Errno" not in said and "WinError" not in said
+
+
 def test_jobs_survive_a_restart_of_everything(prompt: Prompt) -> None:
     """Scenario 4 (P1, P3): all processes killed at once; a new pool runs what waited and what was cut off."""
     for number in range(4):
@@ -152,7 +190,7 @@ def test_a_killed_worker_s_tree_is_gone_and_its_job_runs_again(spool: SpoolDir, 
         killed_s = time.monotonic()
         wait_until(lambda: not any(is_running(pid) for pid in tree_pids))
         gone_s = time.monotonic() - killed_s
-        wait_until(child.exists, 30)
+        wait_until(child.exists)
         print(f"the tree was gone {gone_s:.3f} s after the kill")
         print(f"and ran again {time.monotonic() - killed_s:.3f} s after it")
         assert events(spool, "running", "tree") == ["enqueued", "started", "abandoned", "started"]
@@ -165,7 +203,7 @@ def test_a_killed_worker_s_job_never_overlaps_itself(spool: SpoolDir, tmp_path: 
     queuectl(spool, "enqueue", "--id", "job", "--max-retries", "9", "--", *witness.command(seconds="60,60,60,60,60,0"))
     with Pool(spool, count=1) as pool:
         for runs in range(1, 6):
-            wait_until(lambda runs=runs: len(witness.starts("job")) == runs, 30)
+            wait_until(lambda runs=runs: len(witness.starts("job")) == runs)
             pool.kill_worker_of("job")
         pool.event("succeeded", "job", 30)
     assert (len(witness.starts("job")), len(witness.ends("job")), witness.overlapping()) == (6, 1, [])
@@ -179,7 +217,7 @@ def test_a_timeout_ends_child_and_grandchild(spool: SpoolDir, tmp_path: Path) ->
     text = f'"{sys.executable}" -S "{inner}"'
     queuectl(spool, "enqueue", "--id", "slow", "--max-retries", "0", "--timeout", "3s", "--command", text)
     with Pool(spool, "--drain", count=1) as pool:
-        pid = int(wait_until(lambda: child.exists() and child.read_text(), 30))
+        pid = int(wait_until(lambda: child.exists() and child.read_text()))
         line = [pid, procs.parent(pid), procs.parent(procs.parent(pid))]
         assert all(is_running(each) for each in line)
         assert pool.wait() == 0
@@ -213,7 +251,7 @@ def claim_all(folder: Path, count: int, *options: str) -> tuple[Counter[str], li
     go = str(folder / "go")
     words = [[spool.root, str(number), ready, go, report, *options] for number, (ready, report) in enumerate(files)]
     claimers = [subprocess.Popen([sys.executable, str(CLAIMER), *each]) for each in words]
-    wait_until(lambda: all(os.path.exists(ready) for ready, _ in files), 30)
+    wait_until(lambda: all(os.path.exists(ready) for ready, _ in files))
     Path(go).touch()
     for claimer in claimers:
         assert claimer.wait(90) == 0
