@@ -49,7 +49,9 @@ class Declined(NamedTuple):
     what is wrong), open (whole, and its writer is at it), unreadable (tried again later, never refused), foreign (left
     alone), rejected (`text` says why), dead (moved to dlq/), split (`made` jobs came of it), mended (its torn end was
     repaired in place), paused and returned (by the worker: not now), held (by a person), alive (something of its last
-    run still runs: `text` says what).
+    run still runs: `text` says what), stuck (this file, or its lock, is in trouble: `name` is the path at fault, `text`
+    what is wrong and `hint` the cure; tried again later), unsettled (it has run, and its worker cannot record how that
+    ended; otherwise as stuck).
     """
 
     why: str
@@ -59,7 +61,7 @@ class Declined(NamedTuple):
     sig: fsops.FileSig | None = None
     made: int = 0
     hint: str = ""
-    """For an arriving file: what to do about `text`, should it stay like this."""
+    """What to do about `text`: for an arriving file, should it stay like this."""
 
 
 class _Looked(NamedTuple):
@@ -86,8 +88,8 @@ class Claims(Settlements):
         """Try to make the file pending/`name` this worker's job.
 
         Raises:
-            OSError: the machine's trouble (full disk ...); the file is back in pending/, or in running/ without
-                `started`, from where rescue puts it back.
+            OSError: trouble of the machine (full disk ...) or of this file, see `stuck`; the file is back in pending/,
+                or in running/ without `started`, from where rescue puts it back.
         """
         if names.is_held(name):
             return Declined("held")
@@ -136,6 +138,15 @@ class Claims(Settlements):
             if not (isinstance(made, Claimed) and made.copy):
                 stripe.release()
 
+    def stuck(self, name: str, error: OSError) -> Declined | None:
+        """Return what keeps this one file from being claimed, after `claim` or `split` raised; None: the machine."""
+        fault = self.blame.fault(error, self._spool.path(PENDING, name))
+        if fault is None:
+            return None
+        return Declined(
+            "stuck", fault.path, fault.text, sig=self._sig(self._spool.path(PENDING, name)), hint=fault.cure
+        )
+
     def _look(self, name: str, job_id: str) -> Declined | _Looked:
         """Judge a file where it lies, before touching it; what it is where it is a job as it stands."""
         path = self._spool.path(PENDING, name)
@@ -149,7 +160,7 @@ class Claims(Settlements):
         except FileNotFoundError:
             return Declined("gone")
         except fsops.NotRegularError:
-            return Declined("foreign", text="it is no regular file", sig=fsops.sig_of(path))
+            return Declined("foreign", text="it is no regular file", sig=self._sig(path))
         except OSError as error:
             return self._unreadable(name, path, error)
         if self._owners is not None and content.owner not in self._owners:
@@ -187,12 +198,21 @@ class Claims(Settlements):
         text = f"it is larger than {limit} bytes"
         return Declined("arriving", name, text, sig=content.sig, hint="put the data into a file and name it")
 
-    @staticmethod
-    def _unreadable(name: str, path: str, error: OSError) -> Declined:
-        """A writer that shares nothing, a mode nobody may read, a share that hiccups: "later", never "bad"."""
-        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+    def _unreadable(self, name: str, path: str, error: OSError) -> Declined:
+        """A writer that shares nothing, a mode nobody may read: "later", never "bad"."""
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM) or (
+            fsops.may_be_of_one_file(error) and self.blame.fault(error, path) is None
+        ):
             raise error
-        return Declined("unreadable", name, f"it cannot be read: {error.strerror}", sig=fsops.sig_of(path))
+        return Declined("unreadable", name, f"it cannot be read: {error.strerror}", sig=self._sig(path))
+
+    @staticmethod
+    def _sig(path: str) -> fsops.FileSig | None:
+        """The signature of a file that is in trouble; None where it is gone, or cannot even be looked at."""
+        try:
+            return fsops.sig_of(path)
+        except OSError:
+            return None
 
     def _claimed(
         self, here: Located, name: str, parts: names.NameParts, looked: _Looked | None, lease: str
@@ -205,7 +225,7 @@ class Claims(Settlements):
         try:
             fd, content = self._spool.open_document(here.path)
         except fsops.NotRegularError:
-            sig = fsops.sig_of(here.path)
+            sig = self._sig(here.path)
             self._put_back(here, name)
             return Declined("foreign", text="it is no regular file", sig=sig)
         except FileNotFoundError:

@@ -29,13 +29,16 @@ LONG_S = 0.05
 # When a name is suggested again, by why it could not be claimed: after twice the first, then 4 times, 8 ... up to the
 # last. A writer that has its file open mostly closes it at once; what a run has left mostly lasts.
 _AGAIN_S = {"busy": (0.01, 1.0), "open": (0.001, 0.05), "alive": (0.05, 2.0)}
+# What is reported once is remembered for so many files; more are reported as one, and looked through this often.
+TOLD_AT_MOST = 1000
+_FORGET_EVERY_S = 60.0
 
 
 class Dispatch:
     """The names of one pool on their way to its workers and back.
 
-    `tell(kind, text)` is called for what a person should know: kinds `foreign`, `unreadable`, `rejected`, `mended`,
-    `dead`, `batch`, `alive`.
+    `tell(kind, text)` is called for what a person should know: kinds `foreign`, `unreadable`, `stuck`, `rejected`,
+    `mended`, `dead`, `batch`, `alive`.
     """
 
     def __init__(
@@ -57,7 +60,12 @@ class Dispatch:
         self._pace_s = AHEAD_S
         self._again: list[tuple[float, str]] = []
         self._busy_tries: dict[str, int] = {}
-        self._told: set[str] = set()
+        self._unsettled: dict[str, Slot] = {}
+        """Names whose runs have ended at a worker that cannot record how."""
+        self._told: dict[str, str] = {}
+        """What was reported once (a file's name, or the path of a lock), and the file that it was for."""
+        self._next_forget_s = 0.0
+        self._too_many = False
 
     @property
     def empty(self) -> bool:
@@ -67,6 +75,7 @@ class Dispatch:
             or self._feeder.waiting
             or self._again
             or len(self._arrivals)
+            or self._unsettled
             or any(slot.outstanding for slot in self._slots)
         )
 
@@ -119,7 +128,7 @@ class Dispatch:
         if self._jobs_left is None:
             return True
         # A shared name is gone for one worker while it still runs at the other: it counts until both have answered.
-        started: set[str] = set().union(*given.values())
+        started: set[str] = set(self._unsettled).union(*given.values())
         for slot in self._slots:
             started.update(slot.outstanding, slot.unanswered)
         return len(started) < self._jobs_left
@@ -172,6 +181,9 @@ class Dispatch:
         """A worker is gone: what it had goes to others."""
         for name in reversed(slot.lose()):
             self._feeder.put_first(name)
+        for name in [name for name, keeper in self._unsettled.items() if keeper is slot]:
+            del self._unsettled[name]
+            self._feeder.forget(name)
 
     def settled(self, slot: Slot, name: str, *, counts: bool, took_s: float | None = None) -> None:
         """A run has ended, after `took_s`; `counts` is False for one that was put back."""
@@ -183,7 +195,8 @@ class Dispatch:
         self._feeder.forget(name)
         self._arrivals.drop(name)
         self._busy_tries.pop(name, None)
-        self._told.discard(name)
+        self._told.pop(name, None)
+        self._unsettled.pop(name, None)
         if counts and self._jobs_left is not None:
             self._jobs_left -= 1
 
@@ -210,11 +223,18 @@ class Dispatch:
             heapq.heappush(self._again, (self._clock.monotonic() + wait_s, name))
             if why == "alive":
                 self._tell_once("alive", name, f"{name} waits: {declined.text}")
-        elif why in ("arriving", "unreadable"):
+        elif why in ("arriving", "unreadable", "stuck"):
             self._feeder.skip(name)
             self._arrivals.add(name, declined)
             if why == "unreadable":
                 self._tell_once("unreadable", name, f"{name}: {declined.text}; it is tried again")
+            elif why == "stuck":
+                self._tell_stuck(name, declined)
+        elif why == "unsettled":
+            if slot is not None:
+                slot.running.pop(name, None)
+                self._unsettled[name] = slot
+            self._tell_stuck(name, declined)
         elif why == "held":
             self._feeder.skip(name)
         elif why == "foreign":
@@ -226,6 +246,7 @@ class Dispatch:
             self._feeder.forget(name)
             self._arrivals.drop(name)
             self._busy_tries.pop(name, None)
+            self._unsettled.pop(name, None)
             self._gone(name, declined)
 
     def _gone(self, name: str, declined: Declined) -> None:
@@ -243,7 +264,33 @@ class Dispatch:
         elif why == "split":
             self._tell("batch", f"{name} was split into {declined.made} jobs")
 
-    def _tell_once(self, kind: str, name: str, text: str) -> None:
-        if name not in self._told:
-            self._told.add(name)
-            self._tell(kind, text)
+    def _tell_stuck(self, name: str, declined: Declined) -> None:
+        cure = f"; to cure it: {declined.hint}" if declined.hint else ""
+        waits = "" if declined.why == "unsettled" else f"{name} waits: "
+        text = f"{waits}{declined.text}; this is tried again, and other jobs go on{cure}"
+        self._tell_once("stuck", declined.name, text, name=name)
+
+    def _tell_once(self, kind: str, what: str, text: str, *, name: str = "") -> None:
+        """Report once what is wrong with a file, or with a lock (`what`) that a file (`name`) needs."""
+        if what in self._told:
+            return
+        if len(self._told) >= TOLD_AT_MOST and not self._forget_told():
+            if not self._too_many:
+                self._too_many = True
+                self._tell(kind, f"{text} (more files are in trouble, and are not named here: queuectl check)")
+            return
+        self._too_many = False
+        self._told[what] = name or what
+        self._tell(kind, text)
+
+    def _forget_told(self) -> bool:
+        """Forget reports of files that are in no trouble any more; False while there is no room for another."""
+        now_s = self._clock.monotonic()
+        if now_s >= self._next_forget_s:
+            self._next_forget_s = now_s + _FORGET_EVERY_S
+            lasting = {what: name for what, name in self._told.items() if self._is_in_trouble(name)}
+            self._told = lasting
+        return len(self._told) < TOLD_AT_MOST
+
+    def _is_in_trouble(self, name: str) -> bool:
+        return name in self._arrivals or name in self._busy_tries

@@ -21,6 +21,7 @@ import functools
 import os
 import random
 import stat
+import struct
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -53,6 +54,8 @@ GLANCE_S = 0.1
 _SHARING_PAUSE_S = 0.02
 _FILE_SHARE_ALL = 7  # FILE_SHARE_READ | _WRITE | _DELETE
 _DELETE = 0x00010000  # the right to delete and to rename
+_FS_IOC_GETFLAGS = 2 << 30 | struct.calcsize("l") << 16 | ord("f") << 8 | 1  # ioctl_iflags(2)
+_KEPT_AS_IT_IS = 0x30  # FS_IMMUTABLE_FL | FS_APPEND_FL
 
 # Errors that are the machine's trouble and not a job's (promise P9): nothing is counted, the pool waits.
 TROUBLE_ERRNOS = frozenset(
@@ -60,6 +63,9 @@ TROUBLE_ERRNOS = frozenset(
     for name in ("ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EROFS", "EIO", "ESTALE", "ENOLCK")
     if hasattr(errno, name)
 )
+
+# Of these: what a dying disk or a server that is away says of every file, and a bad sector or a stale name of its own.
+_EITHER_ERRNOS = frozenset(getattr(errno, name) for name in ("EIO", "ESTALE") if hasattr(errno, name))
 
 T = TypeVar("T")
 
@@ -90,6 +96,11 @@ class NotRegularError(OSError):
 def is_trouble(error: OSError) -> bool:
     """True where the error is the machine's trouble (full disk, no handles, no memory), not a job's (P9)."""
     return error.errno in TROUBLE_ERRNOS or getattr(error, "winerror", None) in (8, 14, 39, 112, 1295, 1450, 1455)
+
+
+def may_be_of_one_file(error: OSError) -> bool:
+    """True for trouble that a damaged file has alone, and a dying disk with every file."""
+    return error.errno in _EITHER_ERRNOS
 
 
 def is_held(error: OSError) -> bool:
@@ -134,6 +145,15 @@ def sig_of(path: str, *, at: int | None = None) -> FileSig | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return FileSig(info.st_ino, info.st_size, info.st_mtime_ns)
+
+
+def sig_and_change(path: str) -> tuple[FileSig, int] | None:
+    """As `sig_of`, and when the file or what is known of it (mode, owner) last changed, in nanoseconds (POSIX)."""
+    try:
+        info = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return FileSig(info.st_ino, info.st_size, info.st_mtime_ns), info.st_ctime_ns
 
 
 def is_regular(path: str, *, at: int | None = None) -> bool:
@@ -523,6 +543,45 @@ def _open_to_group(fd: int, mode: int) -> None:
     """Give a new file the mode that the umask may have cut: a call only where the settings open files to a group."""
     if sys.platform != "win32" and mode == GROUP_MODE:
         os.fchmod(fd, mode)
+
+
+def may_change(folder: str) -> bool:
+    """True where this user may make and delete names in a folder (on Windows: where it is there)."""
+    return os.access(folder, os.R_OK | os.W_OK | os.X_OK)
+
+
+def user() -> int:
+    """The user that this process works as (POSIX; else 0)."""
+    return 0 if sys.platform == "win32" else os.geteuid()
+
+
+def owner_of(path: str) -> int | None:
+    """The user that a file belongs to; None on Windows, and where it cannot be seen."""
+    if sys.platform == "win32":
+        return None
+    try:
+        return os.lstat(path).st_uid
+    except OSError:
+        return None
+
+
+def is_immutable(path: str) -> bool:
+    """True where a file's attributes say that nobody may change it (Linux: `chattr +i`, `+a`)."""
+    if sys.platform != "linux":
+        return False
+    import fcntl
+
+    try:
+        fd = _open_regular(path)[0]
+    except OSError:
+        return False
+    try:
+        found = fcntl.ioctl(fd, _FS_IOC_GETFLAGS, bytes(struct.calcsize("l")))
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return bool(struct.unpack("l", found)[0] & _KEPT_AS_IT_IS)
 
 
 def mode_of(path: str, *, otherwise: int) -> int:

@@ -71,6 +71,13 @@ class Lease:
         self._lock.close()
         self._next()
 
+    def part(self) -> NamedLock:
+        """Go on with another lease and hand over this one, locked: see `end`."""
+        assert self._lock is not None
+        parted = self._lock
+        self._next()
+        return parted
+
     def _next(self) -> None:
         while True:
             self._number += 1
@@ -83,6 +90,15 @@ class Lease:
         if self._lock is not None:
             self._lock.remove()
             self._lock = None
+
+
+def end(lock: NamedLock) -> None:
+    """Give up a lease that was handed over by `Lease.part`; its file goes unless something that ran still holds it."""
+    lock.close()
+    with contextlib.suppress(OSError):
+        if lock.try_acquire():
+            lock.remove()
+    lock.close()
 
 
 def is_alive(spool: SpoolDir, lease: str) -> bool:

@@ -6,6 +6,7 @@ corrects in place, returns to pending/ by itself once it is a valid job.
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable
 
@@ -160,7 +161,10 @@ class RejectedFiles:
             fsops.move(self._spool.path(REJECTED, name), self._spool.path(PENDING, name))
         except (FileExistsError, FileNotFoundError):
             return False
-        fsops.unlink(self._spool.reason_path(name))
+        except PermissionError:
+            return False  # this one cannot be moved: no trouble of the others, nor of the pool
+        with contextlib.suppress(PermissionError):
+            fsops.unlink(self._spool.reason_path(name))
         return True
 
 

@@ -3,7 +3,8 @@
 For each file in running/ that none of this pool's own live workers is known to run: if its claimer died before the
 start it goes back to pending/; if its outcome is on record only the move is made; if its lease is free the run is
 recorded as abandoned and the job moves on by the state table. A held lease means alive, however long it takes: slow
-is not dead. The work itself is `Claims.rescue`, under the id's stripe.
+is not dead. The work itself is `Claims.rescue`, under the id's stripe. A file that cannot be rescued because of itself
+or its lock is looked at more and more seldom, and holds up no other (P6).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+from collections.abc import Callable
 from typing import NamedTuple
 
 from queuectl import batch, errortext, fsops
@@ -22,6 +24,10 @@ from queuectl.lifecycle import DLQ, RUNNING
 from queuectl.locks import NamedLock
 from queuectl.settle import Settled, Stripes
 from queuectl.spool import SpoolDir
+
+# A file in trouble is looked at after this long, then twice, 4 times ...; the trouble is reported if it lasts.
+_AGAIN_FIRST_S, _AGAIN_MOST_S = 0.2, 30.0
+_REPORT_AFTER_TRIES = 3
 
 
 class Rescued(NamedTuple):
@@ -43,6 +49,7 @@ class Rescue:
         *,
         clock: Clock,
         rng: random.Random,
+        tell: Callable[[str, str, str], None] = lambda _level, _kind, _text: None,
     ) -> None:
         self._spool = spool
         self._settings = settings
@@ -52,6 +59,14 @@ class Rescue:
         self._rng = rng
         self.foreign: set[str] = set()
         """Names in running/ that are no files, as the last look found them: left alone, never waited for (P11)."""
+        self._tell = tell
+        self._stuck: dict[str, tuple[int, float]] = {}
+        """Files in trouble: how often they were tried, and when they are to be tried again (monotonic)."""
+
+    @property
+    def left_alone(self) -> set[str]:
+        """Names in running/ that a pool does not wait for: no files, and files whose trouble lasts."""
+        return self.foreign | {name for name, (tries, _) in self._stuck.items() if tries >= _REPORT_AFTER_TRIES}
 
     def look(self, mine: set[str]) -> list[Rescued]:
         """One pass over running/; `mine` are the ids that live workers of this pool run.
@@ -61,23 +76,41 @@ class Rescue:
         """
         found = []
         foreign: set[str] = set()
-        for name in self._spool.job_names(RUNNING):
+        listed = self._spool.job_names(RUNNING)
+        if self._stuck:
+            self._stuck = {name: self._stuck[name] for name in listed if name in self._stuck}
+        for name in listed:
             job_id = name.removesuffix(".json")
-            if job_id in mine:
+            if job_id in mine or (name in self._stuck and self._clock.monotonic() < self._stuck[name][1]):
                 continue
             try:
                 settled = self._claims.rescue(name)
             except (DamagedRecordError, fsops.NotRegularError):
                 foreign.add(name)
                 continue
-            except PermissionError:
-                continue  # a mode that nobody may read, or a handle that shares nothing: seen at a later pass
+            except OSError as error:
+                self._put_off(name, error)
+                continue
+            self._stuck.pop(name, None)
             if settled is not None:
                 if settled.to == DLQ:
                     errortext.write(self._spool, settled.name, rng=self._rng)
                 found.append(Rescued(job_id, settled))
         self.foreign = foreign
         return found
+
+    def _put_off(self, name: str, error: OSError) -> None:
+        """Look at a file later that is in trouble; raises the error again if the machine is."""
+        fault = self._claims.blame.fault(error, self._spool.path(RUNNING, name))
+        if fault is None:
+            raise error
+        tries = self._stuck.get(name, (0, 0.0))[0] + 1
+        pause_s = min(_AGAIN_FIRST_S * 2.0 ** min(tries, 20), _AGAIN_MOST_S)
+        self._stuck[name] = tries, self._clock.monotonic() + pause_s
+        if tries == _REPORT_AFTER_TRIES:
+            cure = f"; to cure it: {fault.cure}" if fault.cure else ""
+            text = f"{RUNNING}/{name} has no worker and cannot be put right: {fault.text}; this is tried again{cure}"
+            self._tell("warning", "stuck", text)
 
     def finish_batches(self) -> int:
         """Finish the splits that a crash cut short; how many jobs came of them."""
@@ -117,5 +150,8 @@ class Rescue:
                     lock.remove()
             lock.close()
         for name in self._spool.starts():
-            with contextlib.suppress(FileNotFoundError, fsops.NotRegularError, PermissionError):
+            try:
                 self._claims.sweep_start(name)
+            except OSError as error:
+                if self._claims.blame.fault(error, self._spool.tmp_path(name)) is None:
+                    raise

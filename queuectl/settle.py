@@ -13,6 +13,7 @@ import random
 from typing import Any, NamedTuple
 
 from queuectl import cancels, fsops, intake, lifecycle, names, record, rejects, repair, times
+from queuectl.blame import Blame
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError, InvalidJobError
@@ -29,7 +30,7 @@ class Claimed:
     `name` is its file's name in running/: its id's, but for a job whose claimer died while it gave it that name.
     `recorded` is where the outcome leads once it is on record: settling again only makes the move. `moved` is where
     the job lies once that is made. `copy` is where its record lies until it takes the place of the drop it was made
-    from (`Settlements.secure`); until then the stripe is held.
+    from (`Settlements.secure`); until then the stripe is held: `stripe`, if it was parted from the worker's own.
     """
 
     __slots__ = (
@@ -44,6 +45,7 @@ class Claimed:
         "record",
         "recorded",
         "size",
+        "stripe",
     )
 
     def __init__(
@@ -68,6 +70,7 @@ class Claimed:
         self.copy = copy
         self.recorded: Settled | None = None
         self.moved: Settled | None = None
+        self.stripe: FileLock | None = None
 
 
 class Settled(NamedTuple):
@@ -90,6 +93,12 @@ class Stripes:
         """The lock that guards an id."""
         return self._locks[names.stripe_of(job_id)]
 
+    def part(self, job_id: str) -> FileLock:
+        """Hand over the lock of an id, as it is; `of` is another handle from now on, which finds it busy while held."""
+        number = names.stripe_of(job_id)
+        parted, self._locks[number] = self._locks[number], FileLock(self._locks[number].path)
+        return parted
+
     def close(self) -> None:
         """Close all files."""
         for lock in self._locks:
@@ -109,6 +118,7 @@ class Settlements:
         self._rng = rng
         self._sync_accepted = settings.durability != "off"
         self._sync_all = settings.durability == "full"
+        self.blame = Blame(spool, clock=clock, rng=rng)
 
     # --------------------------------------------------------------------------------------------------- settle
 
@@ -134,7 +144,15 @@ class Settlements:
         if copy != claimed.copy:
             fsops.unlink(claimed.copy)
         claimed.copy = ""
-        self._stripes.of(claimed.job_id).release()
+        if claimed.stripe is None:
+            self._stripes.of(claimed.job_id).release()
+        else:
+            claimed.stripe.close()
+
+    def part(self, claimed: Claimed) -> None:
+        """Hold the stripe that a run still needs apart from the worker's own, which goes on with other jobs."""
+        if claimed.copy and claimed.stripe is None:
+            claimed.stripe = self._stripes.part(claimed.job_id)
 
     def settle(self, claimed: Claimed, outcome: Outcome) -> Settled:
         """Record how a run ended, then move the job to where that leads.

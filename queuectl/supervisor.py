@@ -113,7 +113,7 @@ class Supervisor:
         )
         clock, rng = self._clock, self._rng
         self._claims = Claims(spool, settings, self._stripes, worker=self._pool.name, clock=clock, rng=rng)
-        self._rescue = Rescue(spool, settings, self._claims, self._stripes, clock=clock, rng=rng)
+        self._rescue = Rescue(spool, settings, self._claims, self._stripes, clock=clock, rng=rng, tell=self._notice)
         self._rejected = RejectedFiles(spool, settings, clock=clock, rng=rng)
         self._troubles = Troubles(spool.root, clock=clock, tell=self._notice)
         self._housekeeping = Housekeeping(
@@ -319,7 +319,16 @@ class Supervisor:
                 slot = next((slot for slot in self._slots if job_id in slot.running.values()), None)
                 if slot is None or (job_id, attempt) in self._cancelled:
                     continue
-                request = cancels.find(self._spool, job_id, attempt)
+                try:
+                    request = cancels.find(self._spool, job_id, attempt)
+                except OSError as error:
+                    fault = self._claims.blame.fault(error, self._spool.cancel_dir)
+                    if fault is None:
+                        raise
+                    self._cancelled.add((job_id, attempt))  # and so it is reported once
+                    cure = f"; to cure it: {fault.cure}, then cancel once more" if fault.cure else ""
+                    self._notice("warning", "stuck", f"cannot read a request to cancel {job_id}: {fault.text}{cure}")
+                    continue
                 if request is not None:
                     self._cancelled.add((job_id, attempt))
                     slot.send("cancel", job_id, attempt, request.text)
@@ -417,7 +426,13 @@ class Supervisor:
             self._dispatch.split(name)
         elif declined.sig is not None:
             with self._troubles.taken():
-                verdict = self._claims.reject_quiet(name, declined.sig, declined.text, declined.hint)
+                try:
+                    verdict = self._claims.reject_quiet(name, declined.sig, declined.text, declined.hint)
+                except OSError as error:
+                    stuck = self._claims.stuck(name, error)
+                    if stuck is None:
+                        raise
+                    verdict = stuck
                 if verdict.why not in ("arriving", "busy"):  # else it changed just now, or is looked at: next time
                     self._dispatch.passed(None, name, verdict)
 
@@ -582,7 +597,7 @@ class Supervisor:
             # What the memory says is not enough to go home on.
             return (
                 self._feeder.update(*self._spool.waiting(), self._clock.now()) == 0
-                and self._rescue.foreign.issuperset(self._spool.job_names(RUNNING))
+                and self._rescue.left_alone.issuperset(self._spool.job_names(RUNNING))
                 and not self._rescue.finish_batches()
             )
         return False

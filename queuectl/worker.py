@@ -17,6 +17,7 @@ from collections import deque
 from multiprocessing.connection import Connection
 
 from queuectl import errortext, executor, fsops, lifecycle, sizes
+from queuectl.blame import Fault
 from queuectl.claim import Claims, Declined
 from queuectl.clock import Clock
 from queuectl.config import Settings
@@ -27,8 +28,10 @@ from queuectl.lifecycle import Outcome
 from queuectl.output import OutputLimit, OutputSlot
 from queuectl.printable import command_text
 from queuectl.reports import Finished, Passed, Report, Started, Trouble, Vanished, pack
-from queuectl.settle import Claimed, Stripes
+from queuectl.settle import Claimed, Settled, Stripes
 from queuectl.spool import SpoolDir
+from queuectl.unsettled import Ended as EndedRun
+from queuectl.unsettled import Unsettled
 
 # A report waits for others for this long at most.
 _REPORT_WITHIN_S = 0.04
@@ -43,6 +46,8 @@ _PAUSED_WITHIN_S = 0.005
 # A command that ends by a signal so soon before or after a request to stop was ended by whoever asked.
 _STOP_WITHIN_S = 1.0
 _RETRY_SETTLE_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
+# After so many tries a worker keeps an outcome that one file does not take, and goes on with other jobs.
+_KEEP_AFTER_TRIES = 2
 # A run that prints too much may go on printing while it is asked to end, so it gets less time for that.
 _PRINTING_GRACE_S = 1.0
 _TAKEN_AWAY = "its file was taken out of running/ while it ran"
@@ -59,6 +64,7 @@ class Worker:
         self._rng = random.Random()
         self._stripes = Stripes(spool)
         self._claims = Claims(spool, settings, self._stripes, worker=worker, clock=self._clock, rng=self._rng)
+        self._unsettled = Unsettled(spool, self._claims, clock=self._clock, rng=self._rng)
         self._lease = Lease(spool, worker)
         self._output = OutputSlot(spool, self._rng)
         self._executor = executor.make(conn, settings.shell)
@@ -93,6 +99,9 @@ class Worker:
             if self._names and not self._stopping:
                 self._work(self._names.popleft())
                 self._flush(force=len(self._names) <= self._few)
+            if self._unsettled:
+                self._settle_again()
+        self._settle_last()
         self._flush(force=True)
         self._output.close()
         self._lease.close()
@@ -114,7 +123,7 @@ class Worker:
             self._stopping = True
             return
         try:
-            while self._executor.heard(None if block and not self._stopping else 0):
+            while self._executor.heard(self._unsettled.wait_s() if block and not self._stopping else 0):
                 block = False
                 kind, *rest = self._conn.recv()
                 if kind == "feed":
@@ -162,7 +171,13 @@ class Worker:
             else:
                 claimed = self._claims.claim(name, self._lease.name)
         except OSError as error:
-            self._give_up(name, error)
+            stuck = self._claims.stuck(name, error)
+            if stuck is None:
+                self._give_up(name, error)
+            else:
+                self._reports.append(Passed(name, stuck))
+                if not self._lease.change():  # what may be on record under this one is to count as dead
+                    self._output.leave()
             return
         except (QueuectlError, ValueError, RecursionError) as error:
             # A file that we misjudge must not end one worker after the other (P6): it is left alone, and told of.
@@ -309,11 +324,14 @@ class Worker:
                 settled = self._claims.settle(claimed, outcome)
                 break
             except (FileNotFoundError, fsops.NotRegularError):
-                self._reports.append(Vanished(claimed.job_id, outcome))
                 settled = None
                 break
             except OSError as error:
-                if tries == 0:
+                fault = self._claims.blame.fault(error, self._spool.path(lifecycle.RUNNING, claimed.name))
+                if fault is not None and tries >= _KEEP_AFTER_TRIES and not self._unsettled.is_full:
+                    self._keep(EndedRun(name, claimed, outcome), fault)
+                    return
+                if tries == 0 and fault is None:
                     self._reports.append(Trouble(f"cannot record how {claimed.job_id} ended: {error.strerror}"))
                     self._flush(force=True)
                 if self._killing:
@@ -322,18 +340,48 @@ class Worker:
                 tries += 1
                 if self._executor.heard(wait_s):
                     self._listen(block=False)
-        if settled is not None:
-            if settled.to == lifecycle.DLQ:
-                errortext.write(self._spool, settled.name, rng=self._rng)
-            runs_left = max(0, claimed.record.max_retries - claimed.failures - (outcome.kind in lifecycle.COUNTED))
-            begun = self._reports.pop() if self._reports and isinstance(self._reports[-1], Started) else None
-            command = begun.command if isinstance(begun, Started) else ""
-            self._reports.append(Finished(name, claimed.job_id, claimed.attempt, outcome, settled, runs_left, command))
+        self._report_end(name, claimed, outcome, settled)
         # A job that may run again names this lease. Held for this worker's next jobs, it would make that job look
         # alive for as long as we live (P5). Only a plain success, the usual case, keeps it: see `lease.outlives`.
         is_plain = outcome.kind == "succeeded" and settled is not None
         if not (self._lease.renew() if is_plain else self._lease.change()):
             self._output.leave()
+
+    def _report_end(self, name: str, claimed: Claimed, outcome: Outcome, settled: Settled | None) -> None:
+        """Report how a run ended and where that led; `settled` is None where its file was taken away."""
+        if settled is None:
+            self._reports.append(Vanished(claimed.job_id, outcome))
+            return
+        if settled.to == lifecycle.DLQ:
+            errortext.write(self._spool, settled.name, rng=self._rng)
+        runs_left = max(0, claimed.record.max_retries - claimed.failures - (outcome.kind in lifecycle.COUNTED))
+        begun = self._reports.pop() if self._reports and isinstance(self._reports[-1], Started) else None
+        command = begun.command if isinstance(begun, Started) else ""
+        self._reports.append(Finished(name, claimed.job_id, claimed.attempt, outcome, settled, runs_left, command))
+
+    def _keep(self, run: EndedRun, fault: Fault) -> None:
+        """Keep an outcome that the job's file does not take, and go on under another lease."""
+        self._output.leave()
+        self._unsettled.keep(run, self._lease.part())
+        text = f"cannot record how {run.claimed.job_id} ended: {fault.text}"
+        self._reports.append(Passed(run.name, Declined("unsettled", fault.path, text, hint=fault.cure)))
+
+    def _settle_again(self, *, at_once: bool = False) -> None:
+        """Try the outcomes again that files did not take."""
+        for run, settled in self._unsettled.step(at_once=at_once):
+            self._report_end(*run, settled)
+            if settled is None:
+                self._reports.append(Passed(run.name, Declined("gone")))
+            self._flush(force=True)
+
+    def _settle_last(self) -> None:
+        """Before the end: go on trying, until the supervisor wants an end at once or is gone."""
+        self._settle_again(at_once=True)
+        while (wait_s := self._unsettled.wait_s()) is not None and not (self._killing or self._deaf):
+            if self._executor.heard(wait_s):
+                self._listen(block=False)
+            self._settle_again()
+        self._unsettled.close()
 
     def _keep_output(self, claimed: Claimed) -> None:
         with contextlib.suppress(FileNotFoundError):

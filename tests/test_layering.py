@@ -22,14 +22,15 @@ LAYERS = (
     environment config
     service snapshot chart theme page metrics""",
     "clock libc fsops locks volume",
-    """enclosure keyfile doorbell spool setup trust executor executor_posix executor_windows watch output lease pools
+    """enclosure keyfile doorbell spool setup trust
+    blame executor executor_posix executor_windows watch output lease pools
     cancels tokens inboxdir inboxstate clocknote""",
     """intake producer signing replays admission rejects errortext repair batch settle claim arrivals handover owed
     reception""",
     """arguments api cancelling editing incoming report survey endings tail reasons chronicle figures findings leftovers
     faults mending examine check probes doctor""",
-    """worker turns feeder rescue retention dashboard forked slots dispatch stopping aftermath hooks stale receiver
-    receivers troubles housekeeping readiness reports""",
+    """worker unsettled turns feeder rescue retention dashboard forked slots dispatch stopping aftermath hooks stale
+    receiver receivers troubles housekeeping readiness reports""",
     "supervisor",
     "cli",
 )

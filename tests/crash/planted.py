@@ -145,8 +145,8 @@ BUGS = (
     Bug(
         "a worker drops the outcome that it cannot record",
         "worker",
-        "                if tries == 0:\n",
-        "                self._reports.append(Vanished(claimed.job_id, outcome))\n                settled = None\n                break\n                if tries == 0:\n",
+        "                if tries == 0 and fault is None:\n",
+        "                settled = None\n                break\n                if tries == 0 and fault is None:\n",
     ),
     Bug(
         "a worker keeps the lease that a job names which went on",

@@ -6,7 +6,7 @@ import pytest
 
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Declined
-from queuectl.dispatch import AHEAD_AT_MOST, LONG_S, SHARE_AFTER_S, Dispatch
+from queuectl.dispatch import AHEAD_AT_MOST, LONG_S, SHARE_AFTER_S, TOLD_AT_MOST, Dispatch
 from queuectl.feeder import Feeder
 from queuectl.slots import Slot
 from queuectl.spool import SpoolDir
@@ -185,3 +185,51 @@ def test_a_job_whose_last_run_lives_on_is_asked_for_more_seldom_and_told_of_once
         clock.advance(again_s - clock.monotonic())
     assert waits_ms == [100, 200, 400, 800, 1600, 2000, 2000, 2000]
     assert told == ["alive: a.json waits: process 7 still runs"]
+
+
+def _telling(spool: SpoolDir, clock: FakeClock) -> tuple[Slot, Dispatch, list[str]]:
+    told: list[str] = []
+    slot = Slot(0)
+    slot.ready = True
+    arrivals = Arrivals(spool, settle_s=30, clock=clock)
+    made = Dispatch([slot], Feeder(), arrivals, clock=clock, max_jobs=1, tell=lambda kind, text: told.append(text))
+    return slot, made, told
+
+
+def test_what_was_reported_is_remembered_for_a_bounded_number_of_files(spool: SpoolDir, clock: FakeClock) -> None:
+    """However many files are in trouble, so many are named, one line says that there are more, and no more is kept."""
+    slot, dispatch, told = _telling(spool, clock)
+    for _ in range(2):
+        for number in range(TOLD_AT_MOST + 50):
+            dispatch.passed(slot, f"{number}.json", Declined("unreadable", text="it cannot be read"))
+    assert len(told) == TOLD_AT_MOST + 1
+    assert len(dispatch._told) == TOLD_AT_MOST
+    for number in range(TOLD_AT_MOST + 50):
+        dispatch.passed(slot, f"{number}.json", Declined("gone"))
+    clock.advance(61)
+    dispatch.passed(slot, "another.json", Declined("unreadable", text="it cannot be read"))
+    assert "another.json" in told[-1] and len(dispatch._told) == 1
+
+
+def test_a_lock_in_trouble_is_reported_once_for_all_its_jobs(spool: SpoolDir, clock: FakeClock) -> None:
+    """P9: a thousand jobs of one stripe are one line, with the cure."""
+    slot, dispatch, told = _telling(spool, clock)
+    for number in range(1000):
+        dispatch.passed(slot, f"{number}.json", Declined("stuck", "/spool/40.lock", "40.lock: denied", hint="chown it"))
+    (line,) = told
+    assert "40.lock: denied" in line and line.endswith("to cure it: chown it")
+
+
+def test_a_run_that_cannot_be_settled_counts_and_leaves_its_worker_free(spool: SpoolDir, clock: FakeClock) -> None:
+    """P4: with `max_jobs` 1 nothing else starts, and a pool does not drain, until its outcome is on record."""
+    slot, dispatch, _ = _telling(spool, clock)
+    dispatch.add(["a.json", "b.json"])
+    dispatch.feed(careful=False)
+    slot.running["a.json"] = "a"
+    dispatch.passed(slot, "a.json", Declined("unsettled", "/spool/a.json", "cannot record"))
+    assert not slot.outstanding and not slot.running and not dispatch.empty
+    dispatch.feed(careful=False)
+    assert not slot.outstanding
+    dispatch.settled(slot, "a.json", counts=True)
+    dispatch.feed(careful=False)
+    assert not slot.outstanding  # it was the one job

@@ -1,0 +1,92 @@
+"""Whose trouble an error is: one file's, which then waits alone, or the machine's (promises P6, P9).
+
+A full disk or a lack of handles says so by its error. "Not permitted" and "I/O error" do not: an immutable file, a lock
+file of another user or a bad sector give the same errors as a closed folder or a dying disk. So there a proof decides:
+where the folders that every job needs can be changed, and a new file can be written, read and deleted, the machine
+works and the trouble is the file's.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+from typing import NamedTuple
+
+from queuectl import fsops
+from queuectl.clock import Clock
+from queuectl.lifecycle import STATES
+from queuectl.spool import LOGS, SpoolDir
+from queuectl.trust import quoted, user_name
+
+# For so long a proof that the machine works is believed: thousands of files may be in trouble at once.
+_PROOF_S = 1.0
+_PROOF = b"a proof that files can be written here\n"
+
+
+class Fault(NamedTuple):
+    """What one file (or lock) cannot do now: its path, what is wrong with it, and how to cure it ("" if unknown)."""
+
+    path: str
+    text: str
+    cure: str
+
+
+class Blame:
+    """Tells the trouble of one file from the machine's, for one spool."""
+
+    def __init__(self, spool: SpoolDir, *, clock: Clock, rng: random.Random) -> None:
+        self._spool = spool
+        self._clock = clock
+        self._rng = rng
+        self._proved_s: float | None = None
+
+    def fault(self, error: OSError, path: str) -> Fault | None:
+        """Return what is wrong with one file, or None if the machine is in trouble.
+
+        `path` is the file that was worked on, for an error that names none.
+        """
+        if fsops.is_trouble(error) and not fsops.may_be_of_one_file(error):
+            return None
+        if not self._machine_works():
+            return None
+        if isinstance(error.filename, str):
+            path = os.path.abspath(error.filename)
+        why = error.strerror or str(error) or type(error).__name__
+        return Fault(path, f"{os.path.relpath(path, self._spool.root)}: {why}", _cure(error, path))
+
+    def _machine_works(self) -> bool:
+        now_s = self._clock.monotonic()
+        if self._proved_s is not None and 0 <= now_s - self._proved_s < _PROOF_S:
+            return True
+        spool = self._spool
+        folders = [spool.folder(name) for name in (*STATES, LOGS)] + [spool.tmp_dir, spool.lease_dir]
+        if not all(map(fsops.may_change, folders)):
+            return False
+        try:
+            path = spool.write_temporary("proof", _PROOF, rng=self._rng, sync=True)
+            try:
+                works = fsops.read(path, len(_PROOF)).data == _PROOF
+            finally:
+                fsops.unlink(path)
+        except OSError:
+            return False
+        if works:
+            self._proved_s = now_s
+        return works
+
+
+def _cure(error: OSError, path: str) -> str:
+    """What a person can do about a file that cannot be used, as far as it shows."""
+    if isinstance(error, IsADirectoryError) or error.errno == errno.ELOOP:
+        return f"move away what is in its place: mv {quoted(path)} {quoted(path + '.away')}"
+    if not isinstance(error, PermissionError):
+        return ""
+    owner = fsops.owner_of(path)
+    if owner is None:  # Windows
+        return "see its permissions, and which program has it open"
+    if owner != fsops.user():
+        return f"chown {user_name(fsops.user())} {quoted(path)}, as root"
+    if fsops.is_immutable(path):
+        return f"chattr -i {quoted(path)}, as root"
+    return f"see its permissions: ls -l {quoted(path)}"

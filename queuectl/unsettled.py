@@ -1,0 +1,101 @@
+"""Runs that have ended and whose outcome cannot be recorded, because of their own file: kept, and tried again (P4, P6).
+
+A worker goes on with other jobs meanwhile. Each such run keeps its lease, locked, so nobody takes it for abandoned. It
+also keeps the stripe of a drop whose record is not in its place yet. If the worker ends first, its lease is free and
+rescue records the run as abandoned.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import NamedTuple
+
+from queuectl import fsops, lease
+from queuectl.claim import Claims
+from queuectl.clock import Clock
+from queuectl.lifecycle import Outcome
+from queuectl.locks import NamedLock
+from queuectl.output import keep_output
+from queuectl.settle import Claimed, Settled
+from queuectl.spool import SpoolDir
+
+# A worker keeps so many; with more it waits for one of them, as it does for a full disk.
+_MOST = 8
+_FIRST_S, _LONGEST_S = 0.5, 30.0
+
+
+class Ended(NamedTuple):
+    """A run that has ended: the name it was suggested under, the job, and how it ended."""
+
+    name: str
+    claimed: Claimed
+    outcome: Outcome
+
+
+class _Kept(NamedTuple):
+    run: Ended
+    lock: NamedLock
+    tries: int
+    next_s: float
+
+
+class Unsettled:
+    """The runs of one worker that cannot be settled now."""
+
+    def __init__(self, spool: SpoolDir, claims: Claims, *, clock: Clock, rng: random.Random) -> None:
+        self._spool = spool
+        self._claims = claims
+        self._clock = clock
+        self._rng = rng
+        self._kept: list[_Kept] = []
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @property
+    def is_full(self) -> bool:
+        """True while no more can be kept."""
+        return len(self._kept) >= _MOST
+
+    def wait_s(self) -> float | None:
+        """In how many seconds one of them is to be tried again; None where there is none."""
+        if not self._kept:
+            return None
+        return max(0.0, min(kept.next_s for kept in self._kept) - self._clock.monotonic())
+
+    def keep(self, run: Ended, lock: NamedLock) -> None:
+        """Keep a run, and its lease."""
+        self._claims.part(run.claimed)
+        self._kept.append(_Kept(run, lock, 1, self._clock.monotonic() + _FIRST_S))
+
+    def step(self, *, at_once: bool = False) -> list[tuple[Ended, Settled | None]]:
+        """Try those again whose time has come (or all); return what was settled, None for a file that is gone."""
+        now_s = self._clock.monotonic()
+        ended: list[tuple[Ended, Settled | None]] = []
+        left = []
+        for kept in self._kept:
+            if not at_once and now_s < kept.next_s:
+                left.append(kept)
+                continue
+            claimed = kept.run.claimed
+            settled = None
+            try:
+                output = self._spool.output_path(claimed.lease)
+                keep_output(self._spool, output, claimed.job_id, claimed.attempt, self._rng)
+                settled = self._claims.settle(claimed, kept.run.outcome)
+            except (FileNotFoundError, fsops.NotRegularError):
+                pass
+            except OSError:
+                pause_s = min(_FIRST_S * 2.0 ** min(kept.tries, 20), _LONGEST_S)
+                left.append(kept._replace(tries=kept.tries + 1, next_s=now_s + pause_s))
+                continue
+            lease.end(kept.lock)
+            ended.append((kept.run, settled))
+        self._kept = left
+        return ended
+
+    def close(self) -> None:
+        """Give up the leases: what could not be settled is rescued by somebody else."""
+        for kept in self._kept:
+            kept.lock.close()
+        self._kept.clear()
