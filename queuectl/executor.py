@@ -47,11 +47,15 @@ class Ended(NamedTuple):
     """How a command ended: its exit code (128 + n for signal n on POSIX) and what that means, where it means more.
 
     `is_shutdown`: as commands end that a system ends when it stops (SIGTERM, SIGHUP, SIGINT, a console that closes).
+    `killed` are the pids of processes outside the command's group that were ended with it, `left` those of processes
+    of the run that live on; some of them, where there are many.
     """
 
     exit_code: int
     reason: str
     is_shutdown: bool = False
+    killed: tuple[int, ...] = ()
+    left: tuple[int, ...] = ()
 
 
 class Spec(NamedTuple):
@@ -62,6 +66,7 @@ class Spec(NamedTuple):
     env: dict[str, str]
     output_fd: int
     lease_fd: int
+    lease_path: str = ""
 
 
 class Executor(Protocol):

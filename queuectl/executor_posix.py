@@ -17,8 +17,9 @@ import sys
 import time
 from multiprocessing.connection import Connection
 
-from queuectl import fsops
+from queuectl import family, fsops, processes
 from queuectl.executor import EXIT_NOT_FOUND, EXIT_NOT_RUNNABLE, CannotStartError, Ended, Spec, shell_words
+from queuectl.family import NAMED_AT_MOST, Family, HeldFile
 
 assert sys.platform != "win32"  # tells mypy, too
 
@@ -36,8 +37,8 @@ _OOM_SCORE_ADJ = 300
 _FIRST_HANDLES = 256
 # poll takes milliseconds in a C int, which end after 24 days; whoever waits for longer asks again.
 _LONGEST_POLL_S = 86400.0
-# How often an ending process group is looked at; no event tells when the last of a group is gone.
-_GROUP_POLL_MS = 20
+# How often a run that is being ended is looked at; no event tells when the last of its processes is gone.
+_LOOK_EVERY_MS = 20
 
 
 class PosixExecutor:
@@ -66,6 +67,12 @@ class PosixExecutor:
         self._home_fd = _open_home()
         self._path = os.environ.get("PATH")
         self._pid = 0
+        self._spec: Spec | None = None
+        self._started = 0
+        """When the command was started (`processes.now`), where that matters."""
+        self._adopts = family.adopt()
+        self._earlier: frozenset[tuple[int, int]] = frozenset()
+        """What earlier commands have left, of our children (`Process.key`)."""
         self._woken = False
         self._noticed = False
 
@@ -73,6 +80,9 @@ class PosixExecutor:
         """See `executor.Executor`."""
         argv = (*self._shell, spec.command) if isinstance(spec.command, str) else tuple(spec.command)
         os.set_inheritable(spec.lease_fd, True)
+        self._spec = spec
+        if self._earlier:
+            self._started = processes.now()
         try:
             os.chdir(spec.cwd)
         except (OSError, ValueError) as error:  # ValueError: a NUL in it
@@ -119,6 +129,8 @@ class PosixExecutor:
                 continue
             self._woken = True
             os.read(self._wake_fd, 512)
+            if not self._pid:  # something that an earlier command has left has ended
+                self._reap_all()
         return self._noticed
 
     @property
@@ -137,38 +149,107 @@ class PosixExecutor:
         self._poll.unregister(self._conn_fd)
 
     def _reap(self) -> Ended | None:
-        pid, status = os.waitpid(self._pid, os.WNOHANG)
-        if pid == 0:
+        status, has_others = self._reap_all()
+        if status is None:
             return None
-        code = os.waitstatus_to_exitcode(status)
-        if code >= 0:
-            return Ended(code, "command not found" if code == EXIT_NOT_FOUND else "", code in _SHUTDOWN_CODES)
-        with contextlib.suppress(ValueError):
-            return Ended(128 - code, f"ended by {signal.Signals(-code).name}", 128 - code in _SHUTDOWN_CODES)
-        return Ended(128 - code, f"ended by signal {-code}")
+        left = self._take_stock(self._family()) if has_others else ()
+        if not has_others:
+            self._earlier = frozenset()
+        self._pid = 0
+        return _ended(status, left=left)
+
+    def _reap_all(self) -> tuple[int | None, bool]:
+        """Reap what has ended of our children, orphans too; how the command ended, and whether others live."""
+        status = None
+        while True:
+            try:
+                pid, found = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                if self._pid and status is None:
+                    raise
+                return status, False
+            if not pid:
+                return status, True
+            if pid == self._pid:
+                status = found
+
+    def _family(self) -> Family:
+        """The processes of the command that runs."""
+        spec = self._spec
+        assert spec is not None
+        file = 0, 0
+        with contextlib.suppress(OSError):
+            info = os.fstat(spec.lease_fd)
+            file = info.st_dev, info.st_ino
+        return Family(
+            self._pid,
+            lease=HeldFile(spec.lease_path, file, spec.lease_fd),
+            env=spec.env,
+            since=self._started,
+            earlier=self._earlier,
+            adopts=self._adopts,
+        )
+
+    def _take_stock(self, run: Family) -> tuple[int, ...]:
+        """The pids of what the command has left; from now on they are what an earlier command has left."""
+        left = tuple(each.pid for each in run.members())
+        self._earlier = frozenset(each.key for each in processes.children(os.getpid()) if not each.has_ended)
+        return left[:NAMED_AT_MOST]
 
     def terminate(self, grace_s: float) -> Ended:
-        """See `executor.Executor`."""
-        group = self._pid
-        self._signal(group, signal.SIGTERM)
-        self._signal(group, signal.SIGCONT)  # a stopped process hears TERM only when it goes on
+        """See `executor.Executor`.
+
+        The command is reaped last: until then its pid, and with it that of its group, is given to nobody else.
+        """
+        run = self._family()
+        self._signal_group(signal.SIGTERM)
+        self._signal_group(signal.SIGCONT)  # a stopped process hears TERM only when it goes on
         deadline = time.monotonic() + grace_s
-        ended = self._reap()
-        while time.monotonic() < deadline and (ended is None or _group_lives(group)):
-            self._signals.poll(_GROUP_POLL_MS)
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._wake_fd, 512)
-            ended = ended or self._reap()
-        self._signal(group, signal.SIGKILL)
-        while ended is None:
-            self._signals.poll(_GROUP_POLL_MS)
-            ended = self._reap()
-        return ended
+        while (run.ask() or not self._has_ended()) and time.monotonic() < deadline:
+            self._pause()
+        self._signal_group(signal.SIGKILL)
+        refusing = run.kill(self._pause)
+        while not self._has_ended():
+            self._pause()
+        _, status = os.waitpid(self._pid, 0)
+        if self._has_others() and not (refusing or self._earlier):
+            run.kill(self._pause)  # the looks have missed one
+        left = self._take_stock(run)
+        self._pid = 0
+        return _ended(status, killed=tuple(pid for pid in run.killed if pid not in left), left=left)
 
     @staticmethod
-    def _signal(group: int, number: signal.Signals) -> None:
+    def _has_others() -> bool:
+        """True where we have children, the command being reaped."""
+        try:
+            return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        except ChildProcessError:
+            return False
+
+    def _has_ended(self) -> bool:
+        """True where the command has ended; it is not reaped."""
+        return os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def _pause(self) -> None:
+        """Wait for a moment, or until a child has ended."""
+        self._signals.poll(_LOOK_EVERY_MS)
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake_fd, 512)
+
+    def _signal_group(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, number)
+            os.killpg(self._pid, number)
+
+
+def _ended(status: int, *, killed: tuple[int, ...] = (), left: tuple[int, ...] = ()) -> Ended:
+    """How a command ended, from what waitpid says."""
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        reason = "command not found" if code == EXIT_NOT_FOUND else ""
+        return Ended(code, reason, code in _SHUTDOWN_CODES, killed, left)
+    with contextlib.suppress(ValueError):
+        return Ended(128 - code, f"ended by {signal.Signals(-code).name}", 128 - code in _SHUTDOWN_CODES, killed, left)
+    return Ended(128 - code, f"ended by signal {-code}", False, killed, left)
 
 
 def _open_home() -> int:
@@ -191,16 +272,6 @@ def _be_killed_before_the_supervisor() -> None:
         if int(file.read()) < _OOM_SCORE_ADJ:
             file.seek(0)
             file.write(str(_OOM_SCORE_ADJ))
-
-
-def _group_lives(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _ignore(_number: int, _frame: object) -> None:

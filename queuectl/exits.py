@@ -5,6 +5,8 @@ A record may come from another machine, so nothing is asked of this one's signal
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 _WORDS = {
     126: "not executable",
     127: "command not found",
@@ -66,3 +68,13 @@ def told(code: int | None, reason: str = "") -> str:
     # What a worker notes as the reason often says it already.
     known = not meaning or meaning in reason or meaning.split(" ")[-1].strip("()") in reason
     return f"exit {text(code)}" + ("" if known else f" ({meaning})") + (f", {reason}" if reason else "")
+
+
+def others(killed: Sequence[int], left: Sequence[int]) -> str:
+    """What became of processes that the command of a run did not wait for, by their pids; "" where there were none."""
+    parts = []
+    for pids, what in ((killed, "was ended with the run"), (left, "was left running")):
+        if pids:
+            verb = what if len(pids) == 1 else what.replace("was", "were")
+            parts.append(f"process{'es' * (len(pids) > 1)} {', '.join(map(str, pids))} {verb}")
+    return "; ".join(parts)

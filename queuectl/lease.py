@@ -39,6 +39,11 @@ class Lease:
         return f"{self._worker}.{self._number}"
 
     @property
+    def path(self) -> str:
+        """The file that is locked."""
+        return self._spool.lease_path(self.name)
+
+    @property
     def fd(self) -> int:
         """The handle that a command inherits."""
         assert self._lock is not None

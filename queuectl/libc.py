@@ -1,4 +1,4 @@
-"""The C library, for what Python has no function for: a rename that refuses to replace, and syncfs.
+"""The C library, for what Python has no function for: a rename that refuses to replace, syncfs, and prctl.
 
 Renames that never replace (promise P7) are renameat2 on Linux and renameatx_np on macOS. What calls these is in
 `fsops`, which loads this module only where it is needed: ctypes takes 10 ms.
@@ -17,6 +17,7 @@ _AT_FDCWD = -100  # linux/fcntl.h
 _AT_FDCWD_MACOS = -2
 _RENAME_NOREPLACE = 1  # linux/fs.h
 _RENAME_EXCL = 4  # macOS sys/stdio.h
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
 def _load() -> Any:
@@ -73,3 +74,15 @@ def last_errno() -> int:
     import ctypes
 
     return ctypes.get_errno()
+
+
+def become_subreaper() -> bool:
+    """Have orphans among the descendants of this process become its children (Linux, prctl(2)); False where not."""
+    if handle is None or not sys.platform.startswith("linux"):
+        return False
+    import ctypes
+
+    # Each argument is a long in the kernel; a plain int would leave half of it undefined.
+    arguments = [ctypes.c_ulong(value) for value in (1, 0, 0, 0)]
+    done: int = handle.prctl(_PR_SET_CHILD_SUBREAPER, *arguments)
+    return done == 0

@@ -71,7 +71,8 @@ class Outcome(NamedTuple):
 
     `kind` is one of OUTCOMES; `exit_code` the command's (128 + n for one ended by signal n, None where there is
     none); `reason` says more for a person; `duration_s` is None where nobody measured; `is_final` says that no later
-    run of this command could end in another way.
+    run of this command could end in another way. `killed` and `left` are pids: what was ended with the command outside
+    of its group, and what of the run lives on.
     """
 
     kind: str
@@ -79,6 +80,8 @@ class Outcome(NamedTuple):
     reason: str = ""
     duration_s: float | None = None
     is_final: bool = False
+    killed: tuple[int, ...] = ()
+    left: tuple[int, ...] = ()
 
 
 class Decision(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from queuectl import fsops, inboxstate, intake, names, record, report, times, trust
+from queuectl import fsops, inboxstate, intake, names, printable, processes, record, report, times, trust
 from queuectl.api import Job, Spool
 from queuectl.endings import refused, why_dead
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, UnknownJobError, UntrustedSpoolError
@@ -128,6 +128,8 @@ def _waiting(spool: Spool, found: Located, now_at: float) -> list[Reason]:
     own = _arriving(spool, found) or _due(spool, found, now_at)
     if own is not None:
         return [*reasons, own]
+    if (outlived := _outlived(spool, found)) is not None:
+        reasons.append(outlived)
     before = report.in_run_order(spool.folder.waiting_names(), now_at)
     before = before[: before.index(found.name)] if found.name in before else []
     runs = _runs(spool)
@@ -226,6 +228,33 @@ def _due_at(due_at: float, why: str, change: str, now_at: float) -> Reason:
     return Reason("due", f"it is to run at {when} ({why})", change)
 
 
+def _outlived(spool: Spool, found: Located) -> Reason | None:
+    """What of the job's last run still holds its lease, or None where nothing does: until then it does not start."""
+    try:
+        item = spool.folder.read(PENDING, found.name).record
+    except DamagedRecordError:
+        return None  # a drop has not run yet
+    start = record.standing(item).last_start
+    if start is None:
+        return None
+    from queuectl import lease  # brings portalocker
+
+    if not lease.outlives(spool.folder, item):
+        return None
+    holding, change = _holders(spool, start.lease)
+    return Reason("alive", f"{holding} of run {start.attempt} still holds the lease {start.lease}", change)
+
+
+def _holders(spool: Spool, lease_name: str) -> tuple[str, str]:
+    """The processes that hold a lease, in words, and how to end them; others' processes may be hidden."""
+    pids = processes.holders(spool.folder.lease_path(lease_name))
+    if not pids:
+        return "a process that only its owner or root can see", "as root: queuectl why, which names it"
+    shown = [f"process {pid} ({_cut(printable.safe(processes.command_line(pid)))})" for pid in pids[:_NAMED]]
+    more = f" and {len(pids) - _NAMED} more" if len(pids) > _NAMED else ""
+    return f"{', '.join(shown)}{more}", f"kill {' '.join(map(str, pids))}   (or wait until it ends)"
+
+
 def _behind(name: str, before: list[str]) -> Reason:
     """The jobs that run first: those of higher priority, and those whose names come before."""
     mine = _priority(name)
@@ -264,11 +293,25 @@ def _running(spool: Spool, item: record.Record, now_at: float) -> Reason:
             "the next workers put it back" if not report.live_pools(spool.folder) else "it is put back within a second"
         )
         return Reason("left", f"its worker {start.worker} is gone; {kept}", "queuectl worker start")
+    if (orphaned := _orphaned(spool, start)) is not None:
+        return orphaned
     since = report.instant(start.at)
     ago = "" if since is None else f", started {_ago(since, now_at)}"
     return Reason(
         RUNNING, f"it runs already: run {start.attempt}{ago}, by {start.worker}", f"queuectl logs -f {item.id}"
     )
+
+
+def _orphaned(spool: Spool, start: record.Event) -> Reason | None:
+    """Of a run that lives without its pool: the processes that it waits for, or None where its pool lives."""
+    from queuectl import pools
+
+    pool = start.worker.rpartition("-")[0]
+    if not pool or pools.is_live(spool.folder, pool):
+        return None
+    holding, change = _holders(spool, start.lease)
+    text = f"its pool {pool} is gone, and {holding} still holds the lease {start.lease} of run {start.attempt}"
+    return Reason("alive", text, change)
 
 
 def _rejected(spool: Spool, name: str) -> Reason:

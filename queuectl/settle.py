@@ -192,6 +192,8 @@ class Settlements:
             to=decision.to,
             due_at="" if due_at is None else times.to_text(due_at),
             delay_s=None if decision.delay_s is None else round(decision.delay_s, 3),
+            killed=outcome.killed or None,
+            left=outcome.left or None,
         )
         self._append_outcome(here, claimed, event)
         return Settled(decision.to, here.name, due_at, decision.delay_s, reason)

@@ -233,7 +233,7 @@ class Worker:
         self._reports.append(Started(name, item.id, claimed.attempt, _preview(item.command)))
         output_fd = self._output.open(claimed.lease)
         try:
-            self._executor.start(Spec(item.command, cwd, env, output_fd, self._lease.fd))
+            self._executor.start(Spec(item.command, cwd, env, output_fd, self._lease.fd, self._lease.path))
         except CannotStartError as error:
             duration_s = self._clock.monotonic() - started_s
             return Outcome("failed", error.exit_code, error.reason, duration_s, error.is_final)
@@ -255,27 +255,21 @@ class Worker:
             self._flush(force=True)
             self._listen(block=False)
             if self._cancel is not None and self._cancel[:2] == (claimed.job_id, claimed.attempt):
-                ended = self._executor.terminate(self._settings.kill_grace_s)
-                return Outcome("cancelled", ended.exit_code, self._cancel[2], clock.monotonic() - started_s)
+                return self._end("cancelled", self._cancel[2], started_s)
             if self._killing:
-                ended = self._executor.terminate(self._settings.kill_grace_s)
-                duration_s = clock.monotonic() - started_s
-                return Outcome("released", ended.exit_code, "the worker was stopped", duration_s)
+                return self._end("released", "the worker was stopped", started_s)
             left_s = None if timeout_s is None else started_s + timeout_s - clock.monotonic()
             if left_s is not None and left_s <= 0:
-                ended = self._executor.terminate(self._settings.kill_grace_s)
-                reason = f"timed out after {timeout_s:g} s"
-                return Outcome("timed_out", ended.exit_code, reason, clock.monotonic() - started_s)
+                return self._end("timed_out", f"timed out after {timeout_s:g} s", started_s)
             if output_max is not None and printed.is_passed(clock.monotonic()):
-                self._executor.terminate(min(self._settings.kill_grace_s, _PRINTING_GRACE_S))
                 reason = f"printed more than output_max, {sizes.to_text(output_max)}, and was ended"
-                return Outcome("failed", None, reason, clock.monotonic() - started_s)
+                ended_by_us = self._end("failed", reason, started_s, grace_s=_PRINTING_GRACE_S)
+                return ended_by_us._replace(exit_code=None)
             look_in_s = next_look_s - clock.monotonic()
             if look_in_s <= 0:
                 was_missing, missing = missing, self._is_taken_away(claimed)
                 if missing and was_missing:
-                    ended = self._executor.terminate(self._settings.kill_grace_s)
-                    return Outcome("cancelled", ended.exit_code, _TAKEN_AWAY, clock.monotonic() - started_s)
+                    return self._end("cancelled", _TAKEN_AWAY, started_s)
                 look_in_s = _LOOK_AGAIN_S if missing else _LOOK_EVERY_S
                 next_look_s = clock.monotonic() + look_in_s
             look_in_s = min(look_in_s, max(0.0, printed.next_look_s - clock.monotonic()))
@@ -283,8 +277,14 @@ class Worker:
         duration_s = clock.monotonic() - started_s
         if ended.is_shutdown and self._is_asked_to_stop():
             reason = f"{ended.reason or 'its command was ended'} as the pool was asked to stop"
-            return Outcome("released", ended.exit_code, reason, duration_s)
+            return Outcome("released", ended.exit_code, reason, duration_s, killed=ended.killed, left=ended.left)
         return _outcome(ended, duration_s)
+
+    def _end(self, kind: str, reason: str, started_s: float, *, grace_s: float = math.inf) -> Outcome:
+        """End the command and everything it started; it gets `grace_s` for that, and no more than the setting says."""
+        ended = self._executor.terminate(min(self._settings.kill_grace_s, grace_s))
+        duration_s = self._clock.monotonic() - started_s
+        return Outcome(kind, ended.exit_code, reason, duration_s, killed=ended.killed, left=ended.left)
 
     def _is_asked_to_stop(self) -> bool:
         """True where a request to stop came within the last second, or comes within the next.
@@ -343,7 +343,7 @@ class Worker:
         self._report_end(name, claimed, outcome, settled)
         # A job that may run again names this lease. Held for this worker's next jobs, it would make that job look
         # alive for as long as we live (P5). Only a plain success, the usual case, keeps it: see `lease.outlives`.
-        is_plain = outcome.kind == "succeeded" and settled is not None
+        is_plain = outcome.kind == "succeeded" and settled is not None and not outcome.left
         if not (self._lease.renew() if is_plain else self._lease.change()):
             self._output.leave()
 
@@ -390,7 +390,7 @@ class Worker:
 
 def _outcome(ended: Ended, duration_s: float) -> Outcome:
     kind = "succeeded" if ended.exit_code == 0 else "failed"
-    return Outcome(kind, ended.exit_code, ended.reason, duration_s)
+    return Outcome(kind, ended.exit_code, ended.reason, duration_s, killed=ended.killed, left=ended.left)
 
 
 def _preview(command: str | list[str]) -> str:

@@ -21,9 +21,9 @@ LAYERS = (
     """errors exits printable times sizes mistakes names retry job record lifecycle inboxes patterns templates
     environment config
     service snapshot chart theme page metrics""",
-    "clock libc fsops locks volume",
+    "clock libc fsops locks volume processes",
     """enclosure keyfile doorbell spool setup trust
-    blame executor executor_posix executor_windows watch output lease pools
+    blame family executor executor_posix executor_windows watch output lease pools
     cancels tokens inboxdir inboxstate clocknote""",
     """intake producer signing replays admission rejects errortext repair batch settle claim arrivals handover owed
     reception""",
@@ -171,7 +171,7 @@ def test_package_itself_imports_nothing() -> None:
         ("fcntl", "fsops"),
         ("msvcrt", "fsops locks executor_windows cli"),
         # Commands are the executors'; `hooks` starts what the settings name, which no executor is to wait for.
-        ("subprocess", "executor_windows hooks pools supervisor cli"),
+        ("subprocess", "executor_windows hooks pools processes supervisor cli"),
     ],
 )
 def test_library_is_imported_in_its_own_module_only(library: str, home: str) -> None:

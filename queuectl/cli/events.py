@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from queuectl import times
+from queuectl import exits, times
 from queuectl.cli.output import safe, silence
 from queuectl.lifecycle import DLQ
 from queuectl.pools import StopSummary
@@ -104,13 +104,15 @@ class Printer:
             "reason": settled.reason,
             "delay_s": settled.delay_s,
         }
+        facts.update({key: pids for key, pids in (("killed", outcome.killed), ("left", outcome.left)) if pids})
         took = f" in {times.format_duration(outcome.duration_s)}" if outcome.duration_s is not None else ""
         word = outcome.kind.replace("_", " ")
         text = f"{word:<10} {event.job_id}{took}"
+        others = exits.others(outcome.killed, outcome.left)
         if outcome.kind == "succeeded":
-            return outcome.kind, text, facts
+            return outcome.kind, f"{text}  {others}" if others else text, facts
         code = f"exit {outcome.exit_code}" if outcome.exit_code is not None else ""
-        text += "  " + "; ".join(part for part in (code, settled.reason) if part)
+        text += "  " + "; ".join(part for part in (code, settled.reason, others) if part)
         if settled.to == DLQ:
             text += f"; to dlq/: queuectl dlq retry {event.job_id}"
         elif settled.delay_s is not None:

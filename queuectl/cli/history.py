@@ -57,9 +57,10 @@ def _outcome(each: Happened) -> str:
     """What came of an event: exit code, reason, and where it led."""
     event = each.event
     told = exits.told(event.exit_code, event.reason) or event.text
+    others = exits.others(event.killed, event.left)
     where = f"to {event.to}/" if event.to else ""
     due = f"due {event.due_at}" if event.due_at else ""
-    return "; ".join(part for part in (told, where, due) if part)
+    return "; ".join(part for part in (told, others, where, due) if part)
 
 
 def _as_json(each: Happened) -> dict[str, Any]:

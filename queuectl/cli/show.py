@@ -134,8 +134,15 @@ def _sentence(event: dict[str, Any]) -> str:
     took = event.get("duration_s")
     after = f" after {times.format_duration(took)}" if isinstance(took, int | float) else ""
     if kind == "cancelled":
-        return f"{run} was {endings.cancelled(str(event.get('reason', '')))}{after}{_to(event)}"
-    return f"{run} {_WORDS.get(kind, kind)}{after}{_how(event)}{_to(event)}"
+        return f"{run} was {endings.cancelled(str(event.get('reason', '')))}{after}{_to(event)}{_others(event)}"
+    return f"{run} {_WORDS.get(kind, kind)}{after}{_how(event)}{_to(event)}{_others(event)}"
+
+
+def _others(event: dict[str, Any]) -> str:
+    """The processes that outlived their parents: those that were ended with the run, and those that were not."""
+    pids = {key: found for key in ("killed", "left") if isinstance(found := event.get(key), list)}
+    told = exits.others(pids.get("killed", ()), pids.get("left", ()))
+    return f"; {told}" if told else ""
 
 
 def _how(event: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("POSIX commands", allow_module_level=True)
 
-from queuectl import executor, executor_posix
+from queuectl import executor
 from queuectl.executor import CannotStartError, Ended, Spec
 from queuectl.executor_posix import PosixExecutor
 from queuectl.locks import FileLock, is_held
@@ -44,7 +44,9 @@ class Bench:
     def start(self, command: str | list[str], *, cwd: str | None = None, env: dict[str, str] | None = None) -> None:
         """Start a command in the work folder."""
         environ = {"PATH": os.environ["PATH"], **(env or {})}
-        self.executor.start(Spec(command, cwd or str(self.folder), environ, self.output_fd, self.lease.fd))
+        self.executor.start(
+            Spec(command, cwd or str(self.folder), environ, self.output_fd, self.lease.fd, self.lease.path)
+        )
 
     def end(self, timeout: float = 60.0) -> Ended:
         """Wait for the end of the command."""
@@ -340,11 +342,3 @@ def test_terminate_of_a_command_that_ended_gives_its_end(bench: Bench) -> None:
 def test_every_shell_of_the_setting_has_its_words(shell: str) -> None:
     """The command follows as the last word."""
     assert executor.shell_words(shell)[-1] in ("-c", "/c", "-Command")
-
-
-def test_group_that_is_gone_does_not_live() -> None:
-    """A process group without processes is over."""
-    pid = os.posix_spawnp("true", ["true"], {}, setpgroup=0)
-    assert executor_posix._group_lives(pid)
-    os.waitpid(pid, 0)
-    assert not executor_posix._group_lives(pid)

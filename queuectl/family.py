@@ -1,0 +1,189 @@
+"""The processes of one run: which they are, and how all of them are ended (promise P3). For POSIX systems.
+
+A command may start processes that leave its group, its session and their parent. On Linux the worker is their
+subreaper: whatever loses its parent becomes the worker's child, so nothing of a run is ever outside of the worker's
+descendants. Elsewhere such processes are found by the lease, which they have inherited.
+
+A daemon that an earlier job left on purpose is the worker's child as well, and must live. A child of the worker is
+of this run where it descends from the command, holds the lease of this run, was started with the variables of this
+run, or is in the command's session or group. Where no earlier job has left anything, every child is of this run.
+Where neither is certain, the process is left alone and named.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from queuectl import processes
+from queuectl.processes import Process
+
+# After SIGKILL, how long the processes may take to be gone; less than a supervisor waits for its workers.
+_GONE_WITHIN_S = 2.0
+# A run may have left thousands of processes; a record names so many.
+NAMED_AT_MOST = 20
+_MARKS = ("QUEUECTL_JOB_ID", "QUEUECTL_ATTEMPT", "QUEUECTL_SPOOL")
+
+
+class HeldFile(NamedTuple):
+    """A file that a process has open: its path, its device and inode, and the number of the handle."""
+
+    path: str
+    file: tuple[int, int]
+    fd: int
+
+
+class Family:
+    """The processes of one run.
+
+    Args:
+        command: the pid of the command, which is not reaped before all of this is over.
+        lease: the lease that the run has inherited.
+        env: the variables that the command was started with.
+        since: when the command was started (`processes.now`).
+        earlier: children of this process that earlier jobs have left (`Process.key`).
+        adopts: True where this process is the subreaper of the run.
+    """
+
+    def __init__(
+        self,
+        command: int,
+        *,
+        lease: HeldFile,
+        env: Mapping[str, str],
+        since: int,
+        earlier: frozenset[tuple[int, int]],
+        adopts: bool,
+    ) -> None:
+        self._command = command
+        self._lease = lease
+        self._marks = [f"{name}={env[name]}".encode("utf-8", "surrogateescape") for name in _MARKS if name in env]
+        self._since = since
+        self._earlier = earlier
+        self._adopts = adopts
+        self._held: frozenset[int] = frozenset()
+        """The processes that had the lease open at the last look."""
+        self._judged: dict[tuple[int, int], bool] = {}
+        self._asked: set[tuple[int, int]] = set()
+        self._refusing: set[tuple[int, int]] = set()
+        self._outside: dict[tuple[int, int], int] = {}
+        """Processes outside the command's group that were sent a signal."""
+
+    @property
+    def killed(self) -> tuple[int, ...]:
+        """The pids of processes outside the command's group that were ended, some of them."""
+        return tuple(pid for key, pid in self._outside.items() if key not in self._refusing)[:NAMED_AT_MOST]
+
+    def members(self) -> list[Process]:
+        """The processes of the run that live. Orphans that have ended are reaped, the command itself never is."""
+        if not self._adopts:
+            return self._members_by_lease()
+        roots = []
+        for child in processes.children(os.getpid()):
+            if child.pid == self._command:
+                roots.append(child)
+            elif child.has_ended:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(child.pid, os.WNOHANG)
+            elif self._is_ours(child):
+                roots.append(child)
+        return [each for each in processes.below(roots) if not each.has_ended]
+
+    def _members_by_lease(self) -> list[Process]:
+        """Whoever looks whether the run lives has the lease open for an instant: those found twice in a row count."""
+        holding = frozenset(processes.holders(self._lease.path, fd=self._lease.fd))
+        found = [processes.look(pid) for pid in (self._command, *(holding & self._held))]
+        self._held = holding
+        everything = processes.below([each for each in found if each is not None])
+        return [each for each in everything if not each.has_ended]
+
+    def _is_ours(self, child: Process) -> bool:
+        """True where a child of the worker is of this run and was not left by an earlier one."""
+        if not self._earlier:
+            return True
+        if child.key not in self._judged:
+            self._judged[child.key] = self._judge(child)
+        return self._judged[child.key]
+
+    def _judge(self, child: Process) -> bool:
+        if child.key in self._earlier or child.started < self._since:
+            return False
+        if self._command in (child.group, child.session) or processes.holds(
+            child.pid, self._lease.path, self._lease.file
+        ):
+            return True
+        variables = processes.environment(child.pid).split(b"\0")
+        return bool(self._marks) and all(mark in variables for mark in self._marks)
+
+    # ----------------------------------------------------------------------------------------------------- end
+
+    def ask(self) -> bool:
+        """Send SIGTERM to those that were not sent it yet; False where none lives.
+
+        The caller has asked the command's group.
+        """
+        members = self.members()
+        for each in members:
+            if each.key not in self._asked:
+                self._asked.add(each.key)
+                if each.group != self._command:
+                    self._send(each, signal.SIGTERM)
+                    self._send(each, signal.SIGCONT)  # a stopped process hears TERM only when it goes on
+        return bool(members)
+
+    def kill(self, pause: Callable[[], None]) -> tuple[int, ...]:
+        """Kill all of them and wait until they are gone; the pids of those that do not go.
+
+        `pause` waits for a moment, or until a child has ended.
+        """
+        deadline = time.monotonic() + _GONE_WITHIN_S
+        while members := self._stopped(deadline):
+            for each in members:
+                self._send(each, signal.SIGKILL)
+            if time.monotonic() > deadline or all(each.key in self._refusing for each in members):
+                return tuple(each.pid for each in members)[:NAMED_AT_MOST]
+            pause()
+        return ()
+
+    def _stopped(self, deadline: float) -> list[Process]:
+        """Stop all of them, so that none starts another while the rest is killed; those that live.
+
+        A look that finds none is made twice: the list of children may skip one while another ends.
+        """
+        stopped: set[tuple[int, int]] = set()
+        found_none = False
+        while True:
+            members = self.members()
+            fresh = [each for each in members if each.key not in stopped]
+            if not fresh or time.monotonic() > deadline:
+                if members or found_none:
+                    return members
+                found_none = True
+            for each in fresh:
+                stopped.add(each.key)
+                self._send(each, signal.SIGSTOP)
+
+    def _send(self, process: Process, number: signal.Signals) -> None:
+        if process.key in self._refusing:
+            return
+        try:
+            sent = processes.send(process, number)
+        except PermissionError:
+            self._refusing.add(process.key)
+        else:
+            if sent and process.group != self._command:
+                self._outside[process.key] = process.pid
+
+
+def adopt() -> bool:
+    """Make this process the parent of all descendants that lose theirs; False where the system cannot."""
+    if sys.platform != "linux":
+        return False
+    from queuectl import libc
+
+    return libc.become_subreaper()

@@ -1,0 +1,140 @@
+"""A run that is ended is ended whole, and a run that is not over forbids the next one (P3). Real processes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from queuectl import record
+from queuectl.spool import SpoolDir
+from tests.helpers import wait_until
+from tests.pool import Pool, command_of, is_running, kill, queuectl
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes through /proc")
+
+# It leaves the command's session and process group, and writes its pid to a file.
+DAEMON = "setsid sh -c 'echo $$ > {0}.new; mv {0}.new {0}; exec sleep 60' & "
+
+
+def pid_in(path: Path) -> int:
+    """The pid that a daemon writes to a file, waited for."""
+    return int(wait_until(lambda: path.exists() and path.read_text().strip()))
+
+
+def enqueue(spool: SpoolDir, job_id: str, command: str, *options: str) -> None:
+    """Put in a job without a wait between its runs."""
+    queuectl(spool, "enqueue", "--id", job_id, "--backoff-base", "0", *options, "--command", command)
+
+
+def last_outcome(spool: SpoolDir, state: str, job_id: str) -> record.Event:
+    """The last event of a record."""
+    return spool.read(state, f"{job_id}.json").record.history[-1]
+
+
+@pytest.mark.parametrize("how", ["timeout", "cancel", "stop"])
+def test_a_run_that_is_ended_takes_its_daemons_with_it(spool: SpoolDir, tmp_path: Path, how: str) -> None:
+    """P3: what left the session and the group of the command ends with the run, and the record names it."""
+    daemon = tmp_path / "daemon"
+    options = ["--timeout", "0.5"] if how == "timeout" else []
+    enqueue(spool, "job", DAEMON.format(daemon) + "sleep 60", "--max-retries", "0", *options)
+    with Pool(spool, count=1):
+        pid = pid_in(daemon)
+        if how == "cancel":
+            queuectl(spool, "cancel", "job")
+        elif how == "stop":
+            queuectl(spool, "worker", "stop", "--now")
+        state = "pending" if how == "stop" else "dlq"
+        wait_until(lambda: spool.job_names(state), 20)
+        assert not is_running(pid)
+    outcome = last_outcome(spool, state, "job")
+    assert pid in outcome.killed and outcome.left == ()
+    assert str(pid) in queuectl(spool, "show", "job")
+
+
+# A command whose work is done by a process in a group of its own, which ends when there is a file.
+WORK = "timeout 60 setsid sh -c 'echo S >> {0}; while [ ! -e {0}.end ]; do sleep 0.05; done; echo E >> {0}' & "
+
+
+def lines(path: Path) -> str:
+    """What the runs of a job wrote: S at the start, E at the end."""
+    return path.read_text().replace("\n", "") if path.exists() else ""
+
+
+@pytest.mark.parametrize("how", ["timeout", "stop", "cancel", "failure"])
+def test_runs_never_overlap_whatever_outlived_the_last_one(spool: SpoolDir, tmp_path: Path, how: str) -> None:
+    """P3: after each outcome the next run starts when nothing of the last one lives: S1 S2 never stand together."""
+    path, end = tmp_path / "work", tmp_path / "work.end"
+    # The first run fails while its work goes on; or it is ended, and the work with it.
+    waits = f"[ -e {end} ]" if how == "failure" else "wait $!"
+    options = ["--timeout", "0.5"] if how == "timeout" else []
+    enqueue(spool, "job", f"cd /; {WORK.format(path)} {waits}", "--max-retries", "1", *options)
+    with Pool(spool, count=1) as pool:
+        wait_until(lambda: lines(path).startswith("S"), 20)
+        if how == "stop":
+            queuectl(spool, "worker", "stop", "--now")
+            end.touch()
+            pool = Pool(spool, count=1)
+        elif how == "cancel":
+            queuectl(spool, "cancel", "job")
+            wait_until(lambda: spool.job_names("dlq"), 20)
+            end.touch()
+            queuectl(spool, "retry", "job")
+        elif how == "failure":
+            assert "still holds the lease" in pool.event("alive")["text"]
+            end.touch()
+        with pool:
+            wait_until(lambda: spool.job_names("dlq" if how == "timeout" else "done"), 30)
+            expected = {"timeout": "SS", "stop": "SSE", "cancel": "SSE", "failure": "SESE"}
+            wait_until(lambda: lines(path) == expected[how], 20)
+
+
+def test_a_daemon_that_a_job_left_on_purpose_survives_the_end_of_later_runs(spool: SpoolDir, tmp_path: Path) -> None:
+    """Only what belongs to a run is ended with it; `show` and the pool's log name what was left."""
+    daemon = tmp_path / "daemon"
+    waits = f"while [ ! -e {daemon} ]; do sleep 0.01; done"
+    enqueue(spool, "leaves", DAEMON.format(daemon) + waits)
+    with Pool(spool, count=1) as pool:
+        left = pool.event("succeeded", "leaves")["left"]
+        pid = pid_in(daemon)
+        try:
+            assert left == [pid]
+            enqueue(spool, "slow", "sleep 60", "--timeout", "0.2", "--max-retries", "0")
+            assert "killed" not in pool.event("timed_out", "slow")
+            assert is_running(pid)
+        finally:
+            kill(pid)
+    assert f"process {pid} was left running" in queuectl(spool, "show", "leaves")
+
+
+def test_why_names_the_process_that_a_job_waits_for(spool: SpoolDir, tmp_path: Path) -> None:
+    """P3: while something of the last run lives the next one waits, and `why` says what and for how to end it."""
+    daemon = tmp_path / "daemon"
+    waits = f"while [ ! -e {daemon} ]; do sleep 0.01; done"
+    enqueue(spool, "leaves", DAEMON.format(daemon) + waits + "; exit 1", "--max-retries", "1")
+    with Pool(spool, count=1) as pool:
+        pid = pid_in(daemon)
+        pool.event("alive")
+        told = queuectl(spool, "why", "leaves")
+        assert f"process {pid}" in told and "sleep 60" in told and f"kill {pid}" in told
+        assert len(spool.read("pending", "leaves.json").record.history) == 3
+        kill(pid)
+        pool.event("failed", "leaves")
+        wait_until(lambda: spool.job_names("dlq"), 20)
+
+
+def test_why_names_what_lives_on_of_a_run_whose_pool_is_gone(spool: SpoolDir, tmp_path: Path) -> None:
+    """P3: a run whose pool was killed is waited for, and `why` names its processes."""
+    daemon = tmp_path / "daemon"
+    enqueue(spool, "orphan", DAEMON.format(daemon) + "wait")
+    with Pool(spool, count=1) as pool:
+        pid = pid_in(daemon)
+        for each in (pool.pid, *pool.worker_pids(), wait_until(lambda: command_of(pool, "orphan"))):
+            kill(each)
+    try:
+        told = queuectl(spool, "why", "orphan")
+        assert f"process {pid} (sleep 60)" in told and "is gone" in told
+    finally:
+        kill(pid)
+    assert "is put back" in queuectl(spool, "why", "orphan") or "put it back" in queuectl(spool, "why", "orphan")

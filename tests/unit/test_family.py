@@ -1,0 +1,224 @@
+"""family: the processes of one run, found and ended whatever they did to get away (P3). Linux, with real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("a subreaper finds them on Linux only", allow_module_level=True)
+
+from queuectl import processes
+from queuectl.locks import is_held
+from tests.helpers import wait_until
+from tests.pool import is_running, kill
+from tests.unit.test_executor_posix import Bench
+
+# A daemon as the books have it: it forks twice, has a session of its own, no handle of its parent's and no variable.
+# It writes its pid to a file and runs the command that follows the file.
+DAEMON = """
+import os, sys
+if os.fork():
+    os._exit(0)
+os.setsid()
+if os.fork():
+    os._exit(0)
+os.closerange(0, 256)
+with open(sys.argv[1] + ".new", "w") as file:
+    file.write(str(os.getpid()))
+os.rename(sys.argv[1] + ".new", sys.argv[1])
+os.execve("/bin/sleep", ["sleep", "60"], {})
+"""
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """An executor in this process, which is a subreaper meanwhile; what is left is killed."""
+    old = signal.getsignal(signal.SIGCHLD)
+    made = Bench(tmp_path)
+    yield made
+    for each in processes.below(processes.children(os.getpid())):
+        if each.parent == os.getpid():
+            kill(each.pid)
+    made.executor._reap_all()
+    os.close(signal.set_wakeup_fd(-1))
+    signal.signal(signal.SIGCHLD, old)
+    made.close()
+
+
+def daemon(path: Path) -> list[str]:
+    """A command that starts a daemon, which writes its pid to this file, and ends."""
+    return [sys.executable, "-S", "-c", DAEMON, str(path)]
+
+
+def pid_in(path: Path) -> int:
+    """The pid in a file, waited for."""
+    return int(wait_until(lambda: path.exists() and path.read_text().strip(), 20))
+
+
+def sh_daemon(path: Path) -> str:
+    """A text for a shell that starts a process in a session of its own, which keeps the lease."""
+    return f"setsid sh -c 'echo $$ > {path}.new; mv {path}.new {path}; exec sleep 60' & "
+
+
+def test_a_process_in_a_session_of_its_own_ends_with_the_run(bench: Bench, tmp_path: Path) -> None:
+    """P3: it is asked like the command, and named."""
+    bench.start(sh_daemon(tmp_path / "daemon") + "sleep 60")
+    pid = pid_in(tmp_path / "daemon")
+    ended = bench.executor.terminate(10)
+    assert (ended.exit_code, ended.left) == (143, ())
+    assert pid in ended.killed and not is_running(pid)
+    bench.lease.close()
+    assert not is_held(bench.lease.path)
+
+
+def test_a_daemon_without_handles_and_variables_ends_with_the_run(bench: Bench, tmp_path: Path) -> None:
+    """P3: where no earlier job has left anything, all that is below the worker is of this run."""
+    path = tmp_path / "daemon"
+    bench.start(f"{sys.executable} -S -c '{DAEMON}' {path}; sleep 60")
+    pid = pid_in(path)
+    ended = bench.executor.terminate(10)
+    assert ended.killed == (pid,) and not is_running(pid)
+
+
+def test_what_does_not_listen_is_killed(bench: Bench, tmp_path: Path) -> None:
+    """A process outside of the group that ignores SIGTERM gets the grace, then SIGKILL."""
+    path = tmp_path / "daemon"
+    bench.start(f"setsid sh -c 'trap \"\" TERM; echo $$ > {path}; while :; do sleep 0.05; done' & sleep 60")
+    pid = pid_in(path)
+    ended = bench.executor.terminate(0.2)
+    assert pid in ended.killed and ended.left == ()
+    assert not is_running(pid)
+
+
+def test_what_forks_on_and_on_is_ended(bench: Bench, tmp_path: Path) -> None:
+    """P3: processes that replace themselves by others in new sessions are stopped before they are killed."""
+    runner = tmp_path / "runner"
+    runner.write_text(f"#!/bin/sh\ntrap '' TERM\necho >> {tmp_path}/count\nsetsid {runner} &\nsetsid sleep 60 &\n")
+    runner.chmod(0o755)
+    bench.start(f"setsid {runner} & sleep 60")
+    wait_until(lambda: (tmp_path / "count").exists() and (tmp_path / "count").stat().st_size > 20, 20)
+    ended = bench.executor.terminate(0.1)
+    assert ended.left == () and ended.killed
+    size = (tmp_path / "count").stat().st_size
+    assert [each for each in processes.children(os.getpid()) if not each.has_ended] == []
+    assert (tmp_path / "count").stat().st_size == size
+
+
+@pytest.mark.parametrize("kind", ["keeps the lease", "keeps nothing"])
+def test_a_daemon_of_an_earlier_job_is_spared(bench: Bench, tmp_path: Path, kind: str) -> None:
+    """What a job left on purpose, by ending itself, lives on when a later run is ended, and so do its children."""
+    old = tmp_path / "old"
+    waits = f"while [ ! -e {old} ]; do sleep 0.01; done"
+    bench.start(sh_daemon(old) + waits if kind == "keeps the lease" else daemon(old))
+    ended = bench.end()
+    pid = pid_in(old)
+    if kind == "keeps the lease":
+        assert ended.left == (pid,)
+    bench.start(sh_daemon(tmp_path / "new") + "sleep 60", env={"QUEUECTL_JOB_ID": "second"})
+    wait_until(lambda: bench.executor._earlier)
+    new_pid = pid_in(tmp_path / "new")
+    ended = bench.executor.terminate(10)
+    assert ended.killed == (new_pid,) and not is_running(new_pid)
+    assert is_running(pid)
+
+
+def test_a_new_daemon_is_told_from_an_old_one_by_its_variables(bench: Bench, tmp_path: Path) -> None:
+    """Without the lease and the session of the run, the id of the job in its environment tells whose it is."""
+    bench.start(daemon(tmp_path / "old"))
+    bench.end()
+    old_pid = pid_in(tmp_path / "old")
+    keeps = DAEMON.replace('["sleep", "60"], {}', '["sleep", "60"], os.environ')
+    marks = {"QUEUECTL_JOB_ID": "second", "QUEUECTL_ATTEMPT": "1", "QUEUECTL_SPOOL": str(tmp_path)}
+    bench.start(f"{sys.executable} -S -c '{keeps}' {tmp_path / 'new'}; sleep 60", env=marks)
+    new_pid = pid_in(tmp_path / "new")
+    ended = bench.executor.terminate(10)
+    assert ended.killed == (new_pid,) and is_running(old_pid)
+
+
+def test_a_command_that_ends_by_itself_leaves_its_daemons(bench: Bench, tmp_path: Path) -> None:
+    """It may leave something on purpose; the end names what it left."""
+    path = tmp_path / "daemon"
+    bench.start(sh_daemon(path) + f"while [ ! -e {path} ]; do sleep 0.01; done")
+    ended = bench.end()
+    pid = pid_in(path)
+    assert (ended.exit_code, ended.killed, ended.left) == (0, (), (pid,))
+    assert is_running(pid)
+
+
+def zombies() -> list[int]:
+    """Our children that have ended and were not reaped."""
+    return [each.pid for each in processes.children(os.getpid()) if each.has_ended]
+
+
+def test_orphans_are_reaped(bench: Bench) -> None:
+    """What loses its parent becomes the worker's child; its end leaves no zombie, be the worker idle or busy."""
+    bench.run("sleep 0.05 & sleep 0.06 &")
+    wait_until(lambda: bench.executor.heard(0.01) or not processes.children(os.getpid()))
+    bench.start("sleep 0.05 & (sleep 0.05 & ) ; exec sleep 60")
+    wait_until(lambda: bench.executor.wait(0.01) or (not zombies() and len(processes.children(os.getpid())) == 1))
+    bench.executor.terminate(5)
+    assert processes.children(os.getpid()) == []
+
+
+def test_a_signal_reaches_nobody_who_has_the_pid_later() -> None:
+    """A process is its pid and when it started; another with that pid is left alone."""
+    pid = os.posix_spawnp("sleep", ["sleep", "60"], {})
+    found = processes.look(pid)
+    assert found is not None
+    assert not processes.send(found._replace(started=found.started - 1), signal.SIGKILL)
+    assert processes.look(pid) is not None
+    assert processes.send(found, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert processes.look(pid) is None and not processes.send(found, signal.SIGKILL)
+
+
+def test_a_program_can_be_named_anything() -> None:
+    """The name in /proc/PID/stat is chosen by the program, parentheses and spaces too."""
+    code = "import ctypes, time\nctypes.CDLL(None).prctl(15, b') Z 1 (', 0, 0, 0)\ntime.sleep(60)"
+    pid = os.posix_spawn(sys.executable, [sys.executable, "-S", "-c", code], {})
+    try:
+        wait_until(lambda: Path(f"/proc/{pid}/comm").read_text() == ") Z 1 (\n")
+        found = processes.look(pid)
+        assert found is not None and (found.parent, found.has_ended) == (os.getpid(), False)
+    finally:
+        kill(pid)
+        os.waitpid(pid, 0)
+
+
+@pytest.mark.skipif(not Path("/bin/ps").exists(), reason="no ps(1)")
+def test_processes_are_told_by_ps_as_well() -> None:
+    """What macOS has in the place of /proc tells the same."""
+    me = next(iter(processes._listed("-p", str(os.getpid()))))
+    assert (me.pid, me.parent, me.group) == (os.getpid(), os.getppid(), os.getpgid(0))
+    assert 1_000_000_000 < me.started <= processes.time.time()
+    assert os.getpid() in {each.pid for each in processes._listed("-A")}
+
+
+def test_a_run_is_found_by_its_lease_where_nothing_is_adopted(bench: Bench, tmp_path: Path) -> None:
+    """P3 on systems without a subreaper: what holds the lease under the handle that was inherited ends with the run."""
+    bench.executor._adopts = False
+    bench.start(sh_daemon(tmp_path / "daemon") + "sleep 60")
+    pid = pid_in(tmp_path / "daemon")
+    ended = bench.executor.terminate(10)
+    assert ended.killed == (pid,) and not is_running(pid)
+
+
+def test_whoever_only_looks_at_a_lease_is_spared(bench: Bench, tmp_path: Path) -> None:
+    """A process that opens the lease to see whether it is held has it as another handle."""
+    fd = os.open(bench.lease.path, os.O_RDWR)
+    try:
+        assert processes.holds(os.getpid(), bench.lease.path, (os.fstat(fd).st_dev, os.fstat(fd).st_ino), fd=fd)
+        code = f"import time\nkept = [open({bench.lease.path!r}) for _ in range(2)]\ntime.sleep(60)"
+        pid = os.posix_spawn(sys.executable, [sys.executable, "-S", "-c", code], {})
+    finally:
+        os.close(fd)
+    wait_until(lambda: processes.holders(bench.lease.path) == [pid])
+    assert processes.holders(bench.lease.path, fd=77) == []
+    kill(pid)
+    os.waitpid(pid, 0)
