@@ -115,7 +115,7 @@ class Spool:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.folder = SpoolDir.open(arguments.folder("path", path))
-        self.settings: Settings = self.folder.settings()
+        self.settings: Settings = self._load_settings()
         self._rng = random.Random()
         self._clock = Clock()
         self._producer = Producer(self.folder, self.settings, clock=self._clock, rng=self._rng)
@@ -132,6 +132,9 @@ class Spool:
 
         setup.create(SpoolDir(arguments.folder("path", path)), rng=random.Random())
         return cls(path)
+
+    def _load_settings(self) -> Settings:
+        return self.folder.settings()
 
     @property
     def path(self) -> str:
@@ -552,6 +555,9 @@ class Spool:
         end_at = None if until_at is None else arguments.instant("until_at", until_at)
         try:
             self.folder.pause(reason, until_at=end_at, rng=self._rng)
+        except IsADirectoryError as error:
+            what = "the spool is paused already, by a folder with the name PAUSED"
+            raise _paused_by_folder(self.folder, what) from error
         except OSError as error:
             raise unavailable(self.folder, error) from error
 
@@ -563,6 +569,9 @@ class Spool:
         """
         try:
             return self.folder.resume()
+        except IsADirectoryError as error:
+            what = "the spool stays paused, because a folder has the name PAUSED"
+            raise _paused_by_folder(self.folder, what) from error
         except OSError as error:
             raise unavailable(self.folder, error) from error
 
@@ -657,6 +666,12 @@ def _instant(text: str) -> float | None:
 def not_regular(path: str) -> DamagedRecordError:
     """The error for a link, a folder, a FIFO, a socket or a device where a job would be."""
     return DamagedRecordError(f"{path} is no job: it is no regular file", path=path, hint="it is left alone")
+
+
+def _paused_by_folder(spool: SpoolDir, what: str) -> SpoolUnavailableError:
+    path = spool.paused_path
+    cause = f"{path} is a folder: no reason can be written into it, and no program deletes a folder of yours"
+    return SpoolUnavailableError(what, path=path, cause=cause, hint=f"move that folder away: {path}")
 
 
 def unavailable(spool: SpoolDir, error: OSError) -> QueuectlError:

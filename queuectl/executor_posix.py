@@ -65,7 +65,7 @@ class PosixExecutor:
         self._signals = select.poll()  # not select, which takes no handle above 1023
         self._signals.register(self._wake_fd, select.POLLIN)
         self._home_fd = _open_home()
-        self._path = os.environ.get("PATH")
+        self._path = os.environb.get(b"PATH")
         self._pid = 0
         self._spec: Spec | None = None
         self._started = 0
@@ -78,21 +78,23 @@ class PosixExecutor:
 
     def start(self, spec: Spec) -> None:
         """See `executor.Executor`."""
-        argv = (*self._shell, spec.command) if isinstance(spec.command, str) else tuple(spec.command)
+        words = (*self._shell, spec.command) if isinstance(spec.command, str) else tuple(spec.command)
         os.set_inheritable(spec.lease_fd, True)
         self._spec = spec
         if self._earlier:
             self._started = processes.now()
         try:
-            os.chdir(spec.cwd)
+            os.chdir(_bytes(spec.cwd))
         except (OSError, ValueError) as error:  # ValueError: a NUL in it
             why = error.strerror if isinstance(error, OSError) else error
             raise CannotStartError(EXIT_NOT_RUNNABLE, f"cannot enter the folder {spec.cwd}: {why}") from error
         try:
+            argv = tuple(map(_bytes, words))
+            env = {_bytes(key): _bytes(text) for key, text in spec.env.items()}
             self._pid = os.posix_spawnp(
-                self._found(argv[0], spec.env),
+                self._found(argv[0], env),
                 argv,
-                spec.env,
+                env,
                 file_actions=(
                     (os.POSIX_SPAWN_DUP2, self._null_fd, 0),
                     (os.POSIX_SPAWN_DUP2, spec.output_fd, 1),
@@ -103,7 +105,7 @@ class PosixExecutor:
                 setsigdef=_RESET_SIGNALS,
             )
         except OSError as error:
-            raise _start_error(argv[0], error) from error
+            raise _start_error(words[0], error) from error
         except ValueError as error:
             raise CannotStartError(EXIT_NOT_RUNNABLE, str(error)) from error
         finally:
@@ -138,11 +140,11 @@ class PosixExecutor:
         """See `executor.Executor`."""
         return self._noticed
 
-    def _found(self, program: str, env: dict[str, str]) -> str:
+    def _found(self, program: bytes, env: dict[bytes, bytes]) -> bytes:
         """The program by the job's own PATH where it brings one: posix_spawnp searches the worker's."""
-        if os.sep in program or (path := env.get("PATH")) == self._path:
+        if b"/" in program or (path := env.get(b"PATH")) == self._path:
             return program
-        return shutil.which(program, path=path) or program
+        return shutil.which(program, path=path) or program  # type: ignore[arg-type]  # bytes are as good
 
     def deafen(self) -> None:
         """See `executor.Executor`."""
@@ -250,6 +252,15 @@ def _ended(status: int, *, killed: tuple[int, ...] = (), left: tuple[int, ...] =
     with contextlib.suppress(ValueError):
         return Ended(128 - code, f"ended by {signal.Signals(-code).name}", 128 - code in _SHUTDOWN_CODES, killed, left)
     return Ended(128 - code, f"ended by signal {-code}", False, killed, left)
+
+
+def _bytes(text: str) -> bytes:
+    """A text of a job as the bytes that its command gets: UTF-8 in every locale, and what was no UTF-8 as it was.
+
+    Raises:
+        ValueError: half of a surrogate pair.
+    """
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _open_home() -> int:

@@ -219,6 +219,9 @@ class Leftovers:
                 text = "was left by a pool that did not end cleanly; the next pool looks for torn records"
                 self._findings.info("pool", self._shown(path), text)
                 continue
+            if not fsops.is_regular(path):
+                self._findings.info("foreign", self._shown(path), "is no regular file; left alone")
+                continue
             act = _remove(path) if kind == "lock" else _unlink(path)
             self._note("pool", self._shown(path), "was left by a pool that is gone", "deleted", act)
 

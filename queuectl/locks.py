@@ -115,7 +115,7 @@ class NamedLock(FileLock):
 
 
 def is_held(path: str) -> bool:
-    """True where somebody holds the lock at `path`; False where nobody does or the file does not exist.
+    """True where somebody holds the lock at `path`; False where nobody does or no file is there (a folder, a link).
 
     The lock is taken for an instant to find out: callers must not mind that its owner, starting just then, could
     find it busy.
@@ -125,5 +125,9 @@ def is_held(path: str) -> bool:
     lock = NamedLock(path)
     try:
         return not lock.try_acquire()
+    except OSError:
+        if fsops.is_regular(path):
+            raise
+        return False
     finally:
         lock.close()

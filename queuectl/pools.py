@@ -170,6 +170,8 @@ def sweep(spool: SpoolDir) -> int:
         pool, _, kind = name.rpartition(".")
         if kind not in ("json", "stop", "lock", "stopped") or is_live(spool, pool):
             continue
+        if not fsops.is_regular(_path(spool, pool, kind)):
+            continue  # somebody else's (P11), or gone
         with contextlib.suppress(OSError):
             if kind == "lock":
                 lock = NamedLock(_path(spool, pool, "lock"))

@@ -408,7 +408,9 @@ class SpoolDir:
         return os.path.lexists(self.paused_path)
 
     def pause(self, reason: str, *, until_at: float | None, rng: random.Random) -> None:
-        """Make the file PAUSED, or replace it. Raises OSError."""
+        """Make the file PAUSED, or replace it. Raises OSError, IsADirectoryError if a folder has that name."""
+        if fsops.is_folder(self.paused_path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.paused_path)
         text = reason.replace("\n", " ") + "\n"
         if until_at is not None:
             text += f"{_UNTIL}{times.to_text(until_at)}\n"
@@ -430,7 +432,9 @@ class SpoolDir:
             return None
 
     def resume(self) -> bool:
-        """Delete PAUSED; False where there was none. Raises OSError."""
+        """Delete PAUSED; False where there was none. Raises OSError, IsADirectoryError if it is a folder."""
+        if fsops.is_folder(self.paused_path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.paused_path)
         return fsops.unlink(self.paused_path)
 
     def pause_reason(self) -> str:

@@ -134,3 +134,24 @@ def open_spool() -> Spool:
     from queuectl.api import Spool
 
     return Spool(spool_path())
+
+
+def open_anyway() -> Spool:
+    """The spool for commands that look or rescue: if its settings cannot be used, the defaults count, with a warning.
+
+    Raises:
+        NotASpoolError, SpoolUnavailableError: as `open_spool`, but for the settings.
+    """
+    from queuectl import config
+    from queuectl.api import Spool
+    from queuectl.errors import InvalidSettingsError, SpoolUnavailableError
+
+    class Lenient(Spool):
+        def _load_settings(self) -> config.Settings:
+            try:
+                return super()._load_settings()
+            except (InvalidSettingsError, SpoolUnavailableError) as error:
+                output.warning(f"{error}; this command goes on with the default settings")
+                return config.defaults()
+
+    return Lenient(spool_path())

@@ -34,7 +34,7 @@ def cancel(
     queuectl cancel --tag nightly --state pending
     queuectl cancel --match "*convert*" --dry-run
     """
-    spool = context.open_spool()
+    spool = context.open_anyway()
     choice = selection.choose(spool, chosen, states=(PENDING, RUNNING), known=(PENDING, RUNNING))
     if not selection.go_on(choice, chosen, what="cancel"):
         return
@@ -81,7 +81,7 @@ def purge(chosen: Chosen) -> None:
 
 def retry_jobs(chosen: Chosen, *, by: str, states: tuple[str, ...], known: tuple[str, ...]) -> None:
     """Run jobs of the `known` states again; filters look for them in `states`."""
-    spool = context.open_spool()
+    spool = context.open_anyway()
     choice = selection.choose(spool, chosen, states=states, known=known)
     if not selection.go_on(choice, chosen, what="run again"):
         return
@@ -95,7 +95,7 @@ def retry_jobs(chosen: Chosen, *, by: str, states: tuple[str, ...], known: tuple
 
 def purge_jobs(chosen: Chosen, *, known: tuple[str, ...]) -> None:
     """Delete jobs of the `known` states for good."""
-    spool = context.open_spool()
+    spool = context.open_anyway()
     choice = selection.choose(spool, chosen, states=known, known=known)
     if not selection.go_on(choice, chosen, what="delete", ask_always=True):
         return
@@ -141,7 +141,7 @@ def release(chosen: Chosen) -> None:
 
 
 def _hold_or_release(chosen: Chosen, *, hold: bool) -> None:
-    spool = context.open_spool()
+    spool = context.open_anyway()
     choice = selection.choose(spool, chosen, states=(PENDING,), test=lambda job: jobs.is_held(job) != hold)
     if not selection.go_on(choice, chosen, what="hold" if hold else "release"):
         return
@@ -163,7 +163,7 @@ def pause(
     Start nothing new until `resume`. Jobs that run are not touched. It makes the file PAUSED in the spool,
     which does the same when it is made by hand: its first line is the reason.
     """
-    spool = context.open_spool()
+    spool = context.open_anyway()
     until_at = None if span is None else time.time() + jobs.duration(span, "--for")
     spool.pause(reason or "by `queuectl pause`", until_at=until_at)
     when = f" until {output.moment(until_at)}" if until_at is not None else ""
@@ -176,5 +176,5 @@ def resume() -> None:
 
     Go on after `pause`. Deleting the file PAUSED does the same.
     """
-    spool = context.open_spool()
+    spool = context.open_anyway()
     output.line("working again" if spool.resume() else "it was not paused")

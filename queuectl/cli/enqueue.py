@@ -157,10 +157,10 @@ def enqueue(
         job_id, max_retries, backoff_base, backoff_max, timeout, priority, delay, at, cwd, env or [], tag or [], owner,
         jitter, no_retry_on or [], retry_on or [], output_max, minimal_env, meta or [],
     )  # fmt: skip
-    documents = _documents(words or [], command, argv)
+    documents = sources.as_utf8(_documents(words or [], command, argv))
     if job_id is not None and len(documents) > 1:
         raise WrongUsageError(f"--id names one job, and there are {len(documents)}", hint='put "id" into each of them')
-    if typed := _typed(overrides):
+    if typed := sources.as_utf8(_typed(overrides)):
         _check(typed)
         documents = [_apply(document, typed) for document in documents]
     spool = context.open_spool()

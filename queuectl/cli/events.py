@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from queuectl import exits, times
-from queuectl.cli.output import safe, silence
+from queuectl.cli.output import give_up_streams, safe, silence
 from queuectl.lifecycle import DLQ
 from queuectl.pools import StopSummary
 from queuectl.reports import Finished, Started, Trouble, Vanished
@@ -61,6 +61,7 @@ class Printer:
         if summary.released:
             text += f"; put back: {', '.join(summary.released)}"
         self.tell([Notice("info", "pool_ended", text)])
+        give_up_streams()  # the pool did its work, whoever read of it
 
     def _describe(self, event: Event) -> tuple[str, str, dict[str, Any]]:
         if isinstance(event, Started):

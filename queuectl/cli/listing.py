@@ -60,7 +60,7 @@ def list_(
     are id, state, runs, time in UTC, tags, command and error, separated by tabs, without a heading.
     """
     chosen = state_named(state)
-    spool = context.open_spool()
+    spool = context.open_anyway()
     if chosen == REJECTED:
         show_rejected(spool, limit, as_json=as_json)
         return

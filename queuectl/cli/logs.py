@@ -51,7 +51,7 @@ def logs(
     """
     if follow and attempt is not None:
         raise WrongUsageError("--attempt is one run, and --follow goes on over all of them", hint="leave one out")
-    spool = context.open_spool()
+    spool = context.open_anyway()
     job = spool.get(found := spool.resolve(job_id))
     if follow:
         raise typer.Exit(_follow(spool, job, id_at_end(spool, found), lines))

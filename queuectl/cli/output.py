@@ -47,11 +47,26 @@ def prepare_streams() -> None:
     Git Bash or an `ssh` from elsewhere reads would end in a carriage return. A pool that the Task Scheduler starts has
     no streams at all (pythonw.exe): it prints to nowhere.
     """
+    _fill_closed_handles()
     sys.stdout, sys.stderr = sys.stdout or _Nowhere(), sys.stderr or _Nowhere()
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace", newline=None if stream.isatty() else "\n")
+
+
+def _fill_closed_handles() -> None:
+    """Open the null device where a standard handle is closed (`2>&-`).
+
+    Else the next file gets its number, a lock among them, and a command's output takes the place of that file.
+    """
+    if os.name == "nt":
+        return
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 def close_streams(code: int) -> int:
@@ -194,6 +209,23 @@ def message(text: str) -> None:
     """One line for the person to stderr. Text from a job or from the disk is `safe` before it comes here."""
     if sys.stderr is not None:
         print(_folded(text) if is_terminal(sys.stderr) else text, file=sys.stderr)
+
+
+def remark(text: str) -> None:
+    """As `message`, from a command that goes on: where stderr takes nothing, this and all later text goes nowhere."""
+    try:
+        message(text)
+    except (OSError, ValueError):
+        give_up_streams()
+
+
+def give_up_streams() -> None:
+    """Send to nowhere what is printed to a stream that takes nothing (a full disk, a reader that has gone)."""
+    for stream, fd in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            silence(fd)
 
 
 def warning(text: str) -> None:

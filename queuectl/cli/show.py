@@ -42,7 +42,7 @@ def show(
     Tell the story of one job. Shown are its state, every key of its file, what happened to it, and where its file and
     its logs lie.
     """
-    spool = context.open_spool()
+    spool = context.open_anyway()
     job = spool.get(spool.resolve(job_id))
     logs = spool.logs(job.id)
     if as_json:

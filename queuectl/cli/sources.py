@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import sys
 from datetime import datetime, timedelta
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from queuectl import intake, times
 from queuectl.cli import output
@@ -17,6 +19,7 @@ QUOTING = """shells take quotes away: write the job into a file (queuectl enqueu
 or queuectl enqueue -- python x.py"""
 _AROUND = 30
 _PART_BYTES = 1 << 20
+_T = TypeVar("_T")
 _PLACE = re.compile(r"line (\d+) column (\d+)")
 _CLOCK = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?")
 
@@ -146,3 +149,19 @@ def instant(text: str) -> str:
     if instant_at < now.timestamp():
         output.warning(f"{text} has passed; the job may run at once")
     return times.to_text(instant_at)
+
+
+def as_utf8(value: _T) -> _T:
+    """A value whose texts were typed, in a locale that is not UTF-8 (`LANG=C`): its bytes are UTF-8 all the same."""
+    if sys.getfilesystemencoding() == "utf-8":
+        return value
+    made: Any = value
+    if isinstance(value, str):
+        with contextlib.suppress(UnicodeError):
+            made = os.fsencode(value).decode()
+    elif isinstance(value, dict):
+        made = {as_utf8(key): as_utf8(each) for key, each in value.items()}
+    elif isinstance(value, list):
+        made = list(map(as_utf8, value))
+    checked: _T = made
+    return checked

@@ -37,7 +37,7 @@ def wait(
     queuectl wait --any job1 job2
     """
     limit_s = None if timeout is None else jobs.duration(timeout, "--timeout")
-    spool = context.open_spool()
+    spool = context.open_anyway()
     waiting = Wait(spool, [id_at_end(spool, spool.resolve(job_id)) for job_id in ids], clock=Clock())
     with Progress() as progress:
         in_time = waiting.until_ended(

@@ -75,7 +75,7 @@ def start(
     from queuectl.supervisor import Options, run_pool
 
     if hasattr(os, "geteuid") and os.geteuid() == 0:
-        output.message("warning: running as root, so every job runs as root")
+        output.remark("warning: running as root, so every job runs as root")
     printer = Printer(as_json=log_format == "json", workers=count, spool=spool.path)
     options = Options(workers=count, cwd=os.getcwd(), drain=drain, max_jobs=max_jobs)
     settings = spool.settings if grace_s is None else spool.settings._replace(stop_grace_s=grace_s)
@@ -102,7 +102,7 @@ def _check_file_system(spool: SpoolDir) -> None:
                 f"workers cannot work in {spool.root}", path=spool.root, cause=found.text, hint=found.hint
             )
         if found.level == WARN:
-            output.message(f"warning: {found.text}: {found.hint}")
+            output.remark(f"warning: {found.text}: {found.hint}")
 
 
 def _check_one_file_system(root: str) -> None:
@@ -283,7 +283,7 @@ def list_(
     from queuectl import pools
     from queuectl.lifecycle import RUNNING
 
-    spool = context.open_spool()
+    spool = context.open_anyway()
     found = pools.live(spool.folder)
     running = list(spool.jobs(RUNNING))
     if as_json:

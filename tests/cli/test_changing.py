@@ -227,19 +227,57 @@ def test_config_set_mends_a_bad_value(queuectl: Commands, spool: SpoolDir) -> No
     """A setting that no worker would start on can be put right with the command."""
     Path(spool.settings_path).write_text('max_retries = "many"\n')
     queuectl("status")
-    queuectl("list", code=5)
+    queuectl("enqueue", "--command", "true", code=5)
     queuectl("config", "set", "max-retries", "4")
     assert queuectl("config", "get", "max-retries").out == "4\n"
 
 
 def test_broken_settings_are_named(queuectl: Commands, spool: SpoolDir) -> None:
-    """A file that is no TOML exits 5 everywhere, with its line, and is not touched."""
+    """A file that is no TOML exits 5 where settings count, with its line, and is not touched."""
     Path(spool.settings_path).write_text("max_retries = = 3\n")
     for words in (
-        ["list"],
+        ["worker", "start"],
         ["config", "set", "max-retries", "1"],
         ["config", "list"],
         ["enqueue", "--command", "true"],
     ):
         assert "line 1" in queuectl(*words, code=5).err
     assert Path(spool.settings_path).read_text() == "max_retries = = 3\n"
+
+
+@pytest.mark.parametrize("text", ["max_retries = = 3\n", 'max_retries = "many"\n'])
+def test_broken_settings_keep_nobody_from_looking_and_stopping(queuectl: Commands, spool: SpoolDir, text: str) -> None:
+    """Commands that look or stop work with broken settings: they say that the defaults count."""
+    queuectl("enqueue", "--id", "job1", "--command", "true")
+    queuectl("enqueue", "--id", "job2", "--command", "true")
+    Path(spool.settings_path).write_text(text)
+    for words in (
+        ["list"],
+        ["show", "job1"],
+        ["why", "job1"],
+        ["pause"],
+        ["resume"],
+        ["worker", "list"],
+        ["hold", "job1"],
+        ["release", "job1"],
+        ["cancel", "job1"],
+        ["dlq", "list"],
+        ["retry", "job1"],
+    ):
+        result = queuectl(*words)
+        assert "queuectl.toml" in result.err, words
+        assert "goes on with the default settings" in result.err, words
+    for words in (["status"], ["worker", "stop"]):
+        queuectl(*words)
+    assert Path(spool.settings_path).read_text() == text
+
+
+def test_pause_and_resume_say_what_is_wrong_with_a_folder(queuectl: Commands, spool: SpoolDir) -> None:
+    """A folder with the name PAUSED pauses the spool; both commands say so, and leave it and tmp/ alone (P11)."""
+    Path(spool.paused_path).mkdir()
+    assert "paused already, by a folder" in queuectl("pause", code=75).err
+    result = queuectl("resume", code=75)
+    assert "stays paused, because a folder" in result.err
+    assert f"hint: move that folder away: {spool.paused_path}" in result.err
+    assert os.listdir(spool.tmp_dir) == []
+    assert "PAUSED exists" in queuectl("status").out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -175,3 +176,45 @@ def test_completion_offers_the_ids_there_are(desk: Desk, spool: SpoolDir) -> Non
     text = run(env={**env, "QUEUECTL_SPOOL": spool.root, "_QUEUECTL_COMPLETE": "complete_fish"}).out
     assert "job1\tdone: echo one" in text
     assert "\x1b" not in text
+
+
+@posix
+@pytest.mark.parametrize("where", ["> /dev/full", "> /dev/full 2> /dev/full", "2>&-", ">&- 2>&- <&-"])
+def test_a_pool_needs_nobody_who_takes_its_lines(spool: SpoolDir, where: str) -> None:
+    """P9: a pool whose streams are full or closed runs its jobs and ends with 0, also as root, who gets a warning."""
+    if "full" in where and not os.path.exists("/dev/full"):
+        pytest.skip("this system has no /dev/full")
+    Spool(spool.root).enqueue("echo out; echo err >&2", id="a")
+    line = f'exec "{sys.executable}" -m queuectl --spool "$0" worker start --drain {where}'
+    done = subprocess.run(["/bin/sh", "-c", line, spool.root], timeout=60, check=False)
+    assert done.returncode == 0
+    assert Path(spool.log_path("a", 1)).read_text() == "out\nerr\n"
+
+
+@posix
+def test_closed_streams_leave_the_lease_to_the_command(spool: SpoolDir, tmp_path: Path) -> None:
+    """P3: the number of a closed stream is given to no lock, so a command still inherits the lease of its run."""
+    if not os.path.isdir("/proc/self/fd"):
+        pytest.skip("no /proc to look at")
+    Spool(spool.root).enqueue("ls -l /proc/$$/fd", id="a", cwd=tmp_path)
+    line = f'exec "{sys.executable}" -m queuectl --spool "$0" worker start --drain >&- 2>&- <&-'
+    subprocess.run(["/bin/sh", "-c", line, spool.root], timeout=60, check=True)
+    assert "/leases/" in Path(spool.log_path("a", 1)).read_text()
+
+
+@posix
+def test_a_locale_without_other_letters_changes_no_command(spool: SpoolDir, tmp_path: Path) -> None:
+    """What a job holds reaches its command as UTF-8, whatever the locale of workers and of `enqueue`."""
+    env = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    folder = tmp_path / "é"
+    folder.mkdir()
+    script = folder / "日.sh"
+    script.write_text('#!/bin/sh\nprintf "%s %s %s" "$1" "$X" "$PWD"\n')
+    script.chmod(0o755)
+    job = {"id": "dropped", "command": ["日.sh", "ü"], "cwd": str(folder)}
+    job |= {"env": {"X": "☃", "PATH": f"{folder}:/usr/bin:/bin"}}
+    Path(spool.path("pending", "dropped.json")).write_text(json.dumps(job, ensure_ascii=False), encoding="utf-8")
+    run("--spool", spool.root, "enqueue", "--id", "typed", "--command", "echo ü $X", "--env", "X=☃", env=env)
+    run("--spool", spool.root, "worker", "start", "--drain", env=env)
+    assert Path(spool.log_path("dropped", 1)).read_text(encoding="utf-8") == f"ü ☃ {folder}"
+    assert Path(spool.log_path("typed", 1)).read_text(encoding="utf-8") == "ü ☃\n"

@@ -674,6 +674,24 @@ def test_leases_and_pools_that_are_gone_are_taken_away(desk: Desk) -> None:
     assert os.listdir(desk.spool.pool_dir) == []
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
+def test_what_is_no_file_among_the_pools_stops_nobody(desk: Desk) -> None:
+    """P11: folders and dead links with the names of pools' files are noted and left; pools work beside them."""
+    folder = Path(desk.spool.pool_dir)
+    for kind in ("lock", "json", "stop", "stopped"):
+        (folder / f"folder.{kind}").mkdir()
+        (folder / f"link.{kind}").symlink_to("nothing")
+    assert pools.sweep(desk.spool) == 0
+    pool = Pool(desk.spool, count=1, cwd="/", now_at=0.0, rng=desk.rng)
+    pool.enter()
+    assert [info.pool for info in pools.live(desk.spool)] == [pool.name]
+    pool.leave(pools.StopSummary([], 0), clean=True)
+    for kind in ("lock", "json", "stop", "stopped"):
+        age(f"{folder}/folder.{kind}")
+    assert {code for code, _ in told(look(desk, repair=True), INFO)} == {"foreign"}
+    assert (folder / "folder.lock").is_dir()
+
+
 def test_sign_of_an_unclean_end_stays_for_the_next_pool(desk: Desk) -> None:
     """A dead pool's record makes the next pool look for torn records: only a check of all of them takes it away."""
     path = Path(f"{desk.spool.pool_dir}/gone.json")

@@ -112,3 +112,16 @@ def test_named_lock_that_is_busy_keeps_no_handle(tmp_path: Path) -> None:
     wait_until(two.try_acquire)
     two.remove()
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right there, and a folder cannot be opened")
+@pytest.mark.parametrize("kind", ["folder", "dead link", "link"])
+def test_what_is_no_file_is_a_lock_that_nobody_holds(tmp_path: Path, kind: str) -> None:
+    """P11: a folder or a link with the name of a lock is nobody's, and no error."""
+    path = tmp_path / "x.lock"
+    if kind == "folder":
+        path.mkdir()
+    else:
+        (tmp_path / "target").write_text("")
+        path.symlink_to(tmp_path / ("target" if kind == "link" else "nothing"))
+    assert not is_held(str(path))
