@@ -14,11 +14,12 @@ import posixpath
 import re
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
 
-from queuectl import job, names, patterns, times
+from queuectl import job, names, patterns, programs, times
 from queuectl.errors import InvalidJobError, InvalidSettingsError
 from queuectl.printable import safe
 
@@ -29,15 +30,6 @@ TEXT_MAX_CHARS = 4096
 MATCH_MAX_CHARS = 256
 _INT_LIMIT = 2**63
 BATCH_ENDINGS = (".bat", ".cmd")
-# Programs that take a text as a program, and the options after which they do. cmd reads its whole line as one.
-_INTERPRETERS = re.compile(
-    r"(sh|bash|dash|zsh|ksh|mksh|ash|fish|csh|tcsh|pwsh|powershell|cmd|pythonw?[0-9.]*|pypy[0-9.]*|perl[0-9.]*|ruby"
-    r"|node|nodejs|deno|php[0-9.]*|lua[0-9.]*|awk|gawk|mawk|osascript|wscript|cscript|mshta|rundll32)"
-)
-_EVALUATING = re.compile(
-    r"-[a-z]*[cer]|-p|--eval|--print|--command|/[ck]|-[a-z]*command|-enc[a-z]*|eval", re.IGNORECASE
-)
-_REST_IS_TEXT = frozenset(["pwsh", "powershell"])
 # What programs of Windows that read their command line in a code page may get as a quote, a dash or a separator.
 _BEST_FIT = frozenset(
     "\xad\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
@@ -189,26 +181,21 @@ def _check_program(path: str, key: str, command: Command) -> None:
     if is_batch(program):
         what = f"{program!r:.60} is a batch file: cmd.exe would read its arguments once more, as commands"
         raise _error(path, key, what + "; name the program that it starts")
-    for place, word in enumerate(command.argv):
-        name = re.split(r"[\\/]", word)[-1].lower().removesuffix(".exe")
-        if _INTERPRETERS.fullmatch(name) and _chooses_program(name, command.argv[place + 1 :], command.params):
-            what = f"{name} would run what a job puts there as a program; give it a script of your own to run"
-            raise _error(path, key, what)
+    if why := programs.why_unsafe(command.argv, partial(_kind, command)):
+        raise _error(path, key, why)
 
 
-def _chooses_program(name: str, rest: tuple[str, ...], params: Mapping[str, Param]) -> bool:
-    """True where a job would fill in a program's text, or name the file that it is in, for the interpreter `name`.
-
-    One of several scripts may be chosen (`choice`).
-    """
-    if name == "cmd":
-        return bool(placeholders(rest))
-    texts: tuple[str, ...] = ()
-    for at, option in enumerate(rest):
-        if _EVALUATING.fullmatch(option):
-            texts += rest[at + 1 :] if name in _REST_IS_TEXT else rest[at + 1 : at + 2]
-    texts += next(((word,) for word in rest if not word.startswith("-")), ())
-    return any(each not in params or params[each].type != "choice" for each in placeholders(texts))
+def _kind(command: Command, word: str) -> int:
+    """What a word is for `programs`: a `choice` is of the settings, whatever it says."""
+    match = _PLACEHOLDER.fullmatch(word)
+    param = command.params.get(match[1]) if match else None
+    if match is None or (param is not None and param.type == "choice"):
+        return programs.FIXED
+    if param is None or param.type == "path":
+        return programs.FREE
+    if param.dash:
+        return programs.DASH
+    return programs.NUMBER if param.type == "int" else programs.FREE
 
 
 def is_batch(program: str) -> bool:

@@ -18,7 +18,7 @@ PACKAGE = Path(queuectl.__file__).parent
 
 # Lowest first: a module imports from its own layer and those above it in this list only.
 LAYERS = (
-    """errors exits printable times sizes mistakes names retry job record lifecycle inboxes patterns templates
+    """errors exits printable times sizes mistakes names retry job record lifecycle inboxes patterns programs templates
     environment config
     service snapshot chart theme page metrics""",
     "clock libc fsops locks volume processes",
