@@ -225,7 +225,7 @@ SIGNED = [
         ("a history", lambda g: g.signed(job(history=[])), "history"),
         ("a format", lambda g: g.signed(job(format=1)), "format"),
         ("another's owner", lambda g: g.signed(job(owner="root")), "belong to"),
-        ("no command", lambda g: g.signed(job(command=None)), "no command"),
+        ("no command", lambda g: g.signed(job(command=None)), "command: is missing"),
         ("payload is an array", lambda g: g.signed("[" + json.dumps(job()) + "]"), "an array"),
         ("payload is no JSON", lambda g: g.signed("touch canary"), "payload"),
         ("payload with a key twice", lambda g: g.signed('{"id": "a", "id": "b"}'), "twice"),

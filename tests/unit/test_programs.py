@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -252,6 +253,8 @@ def test_a_version_in_a_program_s_name_hides_nothing(word: str, name: str) -> No
 )
 def test_what_is_refused_does_run_a_job_s_file(line: str, tmp_path: Path) -> None:
     """The table is no superstition: each of these runs what the word says."""
+    if shutil.which(line.split(" ")[0]) is None:
+        pytest.skip(f"{line.split(' ')[0]} is not installed")
     ran = tmp_path / "ran"
     code = {"python3": f"open({str(ran)!r}, 'w')", "awk": f'BEGIN {{ system("touch {ran}") }}', "sed": f"w {ran}"}
     evil = tmp_path / "evil"
