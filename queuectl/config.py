@@ -6,9 +6,10 @@ test that every setting is documented. Reads its one file; `edit` and `remove` o
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl import sizes, times
@@ -274,6 +275,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
 )
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
+_LIST_HINT = "queuectl config list  shows what each setting takes"
 # What is more than one line of the file: not to be set on a command line.
 _SECTIONS = ("inbox", "commands")
 _TABLES = frozenset(setting.name.partition(".")[0] for setting in SETTINGS if "." in setting.name)
@@ -327,7 +329,7 @@ def setting(name: str) -> Setting:
     raise InvalidSettingsError(
         f"there is no setting {name[:60]!r}",
         key=name,
-        hint=f"did you mean {near[0]}?" if near else "queuectl config list  shows all of them",
+        hint=f"did you mean {near[0]}?" if near else _LIST_HINT,
     )
 
 
@@ -340,15 +342,24 @@ def check(name: str, value: Any, *, path: str = "") -> Any:
     known = setting(name)
     try:
         return known.check(value)
-    except ValueError as error:
-        where = f"{path}: " if path else ""
-        raise InvalidSettingsError(
-            f"{where}{known.name} = {value!r:.60} is not allowed",
-            path=path,
-            key=known.name,
-            cause=str(error),
-            hint=f"{known.name} takes {known.allowed}",
-        ) from error
+    except ValueError:
+        pass
+    from queuectl import mistakes  # only where there is one
+
+    text = f"{known.name}: takes {known.allowed}, not {mistakes.shown(value)}"
+    where = f"{path}: " if path else ""
+    raise InvalidSettingsError(
+        where + text, path=path, key=known.name, hint=_unquoted(known, value) or _LIST_HINT, mistakes=(text,)
+    )
+
+
+def _unquoted(known: Setting, value: Any) -> str:
+    """What to write in place of a number or a word that is in quotes, or ""."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            known.check(json.loads(value))
+            return f"write {value} without quotes"
+    return ""
 
 
 def defaults() -> Settings:
@@ -362,19 +373,30 @@ def parse(text: str, *, path: str = "") -> Settings:
     Raises:
         InvalidSettingsError: no TOML, an unknown key or a value out of range; names file, key and what is allowed.
     """
-    table = _table(text, path)
-    values = {_BY_NAME[name].field: value for name, value in _checked(table, path).items()}
-    return defaults()._replace(**values, **_sections(table, path))
+    table = read_table(text, path=path)
+    found: list[dict[str, Any]] = []
+    _collect(found, path, lambda: _checked(table, path, text), *_sections(table, path))
+    values, *sections = found
+    made = defaults()._replace(**{_BY_NAME[name].field: value for name, value in values.items()})
+    for section in sections:
+        made = made._replace(**section)
+    return made
 
 
 def given(text: str, *, path: str = "") -> dict[str, Any]:
     """Only the settings that the text sets, checked; inboxes and commands are checked too. Raises as `parse`."""
-    table = _table(text, path)
-    _sections(table, path)
-    return _checked(table, path)
+    table = read_table(text, path=path)
+    found: list[dict[str, Any]] = []
+    _collect(found, path, lambda: _checked(table, path, text), *_sections(table, path))
+    return found[0]
 
 
-def _table(text: str, path: str) -> dict[str, Any]:
+def read_table(text: str, *, path: str = "") -> dict[str, Any]:
+    """The text as TOML; the values in it may still be wrong.
+
+    Raises:
+        InvalidSettingsError: no TOML; names the line, and shows it.
+    """
     if all(not line or line.startswith("#") for line in text.splitlines()):
         return {}  # the file as it is made: nothing to parse, and no parser to import (4 ms of every command)
     import tomllib
@@ -382,40 +404,90 @@ def _table(text: str, path: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
+        from queuectl import mistakes
+
+        why, cause, hint = mistakes.in_toml(error, text)
         raise InvalidSettingsError(
-            f"{path or SETTINGS_NAME} is not valid TOML", path=path, cause=str(error), hint="correct the line it names"
+            f"{path or SETTINGS_NAME} is not valid TOML: {why}", path=path, cause=cause, hint=hint
         ) from error
 
 
-def _checked(table: Mapping[str, Any], path: str) -> dict[str, Any]:
+def _collect(found: list[dict[str, Any]], path: str, *parts: Callable[[], dict[str, Any]]) -> None:
+    """Fill `found` with what each part gives. Raises one InvalidSettingsError with the mistakes of all."""
+    errors: list[InvalidSettingsError] = []
+    for part in parts:
+        try:
+            found.append(part())
+        except InvalidSettingsError as error:
+            errors.append(error)
+    if errors:
+        raise _together(errors, path)
+
+
+def _together(errors: Sequence[InvalidSettingsError], path: str) -> InvalidSettingsError:
+    """Several errors of one file as one."""
+    if len(errors) == 1:
+        return errors[0]
+    from queuectl import mistakes
+
+    texts = [text for error in errors for text in error.mistakes or (str(error),)]
+    return InvalidSettingsError(
+        f"{path or SETTINGS_NAME}: {mistakes.in_words(texts)}",
+        path=path,
+        key=errors[0].key,
+        hint=_LIST_HINT,
+        mistakes=tuple(texts[: mistakes.NAMED_AT_MOST]),
+    )
+
+
+def _checked(table: Mapping[str, Any], path: str, text: str) -> dict[str, Any]:
     values: dict[str, Any] = {}
+    errors: list[InvalidSettingsError] = []
     for key, value in flat(table).items():
         if key in _SECTIONS:
             continue
-        if key not in _BY_NAME:
-            near = difflib.get_close_matches(key.lower().replace("-", "_"), [*_BY_NAME, *_SECTIONS], n=1, cutoff=0.5)
-            raise InvalidSettingsError(
-                f"{path or SETTINGS_NAME}: unknown key {key[:60]!r}",
-                path=path,
-                key=key,
-                hint=f"did you mean {near[0]}?" if near else "queuectl config list  shows the keys there are",
+        try:
+            values[key] = check(key, value) if key in _BY_NAME else _unknown(key)
+        except InvalidSettingsError as error:
+            told = f"{_line_of(text, key)}{error}"
+            errors.append(
+                InvalidSettingsError(
+                    f"{path or SETTINGS_NAME}: {told}", path=path, key=key, hint=error.hint, mistakes=(told,)
+                )
             )
-        values[key] = check(key, value, path=path)
+    if errors:
+        raise _together(errors, path)
     return values
 
 
-def _sections(table: Mapping[str, Any], path: str) -> dict[str, Any]:
+def _unknown(key: str) -> Any:
+    """Raise the error for a key that is no setting."""
+    inner = [name.partition(".")[2] for name in _BY_NAME if name.startswith(f"{key}.")]
+    if inner:
+        raise InvalidSettingsError(f"{key}: takes a table: [{key}], and in it {', '.join(inner)}", hint=_LIST_HINT)
+    near = difflib.get_close_matches(key.lower().replace("-", "_"), [*_BY_NAME, *_SECTIONS], n=1, cutoff=0.5)
+    told = f"; did you mean {near[0]}?" if near else ""
+    raise InvalidSettingsError(f"{key[:60]}: is an unknown key{told}", key=key, hint=_LIST_HINT)
+
+
+def _line_of(text: str, key: str) -> str:
+    """`line 3: ` for a key that is on one line of a file only, or ""."""
+    last = key.rpartition(".")[2]
+    begins = (f"{last} ", f"{last}=", f'"{last}"', f"[{last}]", f"[[{last}]]")
+    found = [number for number, line in enumerate(text.split("\n"), 1) if line.lstrip().startswith(begins)]
+    return f"line {found[0]}: " if len(found) == 1 else ""
+
+
+def _sections(table: Mapping[str, Any], path: str) -> Iterator[Callable[[], dict[str, Any]]]:
     """The fields of `Settings` that are more than one line; their modules are loaded where the file has any."""
-    made: dict[str, Any] = {}
     if "inbox" in table:
         from queuectl import inboxes
 
-        made["inboxes"] = inboxes.parse(table["inbox"], path=path)
+        yield lambda: {"inboxes": inboxes.parse(table["inbox"], path=path)}
     if "commands" in table:
         from queuectl import templates
 
-        made["commands"] = templates.parse(table["commands"], path=path)
-    return made
+        yield lambda: {"commands": templates.parse(table["commands"], path=path)}
 
 
 def flat(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -447,7 +519,7 @@ def read(path: str) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidSettingsError(
-            f"{path} is not UTF-8", path=path, cause=str(error), hint="save it as UTF-8"
+            f"{path} is not UTF-8, from byte {error.start + 1} on", path=path, hint="save it as UTF-8"
         ) from error
 
 

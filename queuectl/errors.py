@@ -150,3 +150,9 @@ class DamagedRecordError(QueuectlError):
 
 class IllegalMoveError(QueuectlError, RuntimeError):
     """An event that the state table does not allow from this state: a bug in the caller."""
+
+
+def os_words(error: OSError) -> str:
+    """Return what the system said, with the path it is about: `/x/y: Permission denied`."""
+    why = error.strerror or str(error)
+    return f"{error.filename}: {why}" if error.filename else why

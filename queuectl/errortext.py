@@ -13,7 +13,7 @@ import os
 import random
 import zlib
 
-from queuectl import fsops, record
+from queuectl import exits, fsops, record
 from queuectl.clock import Clock
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import COUNTED, DLQ, PENDING
@@ -194,6 +194,8 @@ def _run(item: record.Event) -> str:
         return f"{head} was cancelled"
     if item.exit_code is None:
         return f"{head} {safe(item.event[:40])}"
+    if item.reason.startswith(exits.CANNOT_ENTER):
+        return f"{head} did not start, because its folder cannot be entered"
     words = exit_words(item.exit_code)
     return f"{head} ended with exit code {item.exit_code}{f': {words}' if words else ''}"
 

@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection
 
 from queuectl import family, fsops, processes
 from queuectl.executor import EXIT_NOT_FOUND, EXIT_NOT_RUNNABLE, CannotStartError, Ended, Spec, shell_words
+from queuectl.exits import CANNOT_ENTER
 from queuectl.family import NAMED_AT_MOST, Family, HeldFile
 
 assert sys.platform != "win32"  # tells mypy, too
@@ -87,7 +88,7 @@ class PosixExecutor:
             os.chdir(_bytes(spec.cwd))
         except (OSError, ValueError) as error:  # ValueError: a NUL in it
             why = error.strerror if isinstance(error, OSError) else error
-            raise CannotStartError(EXIT_NOT_RUNNABLE, f"cannot enter the folder {spec.cwd}: {why}") from error
+            raise CannotStartError(EXIT_NOT_RUNNABLE, f"{CANNOT_ENTER} {spec.cwd} (the job's cwd): {why}") from error
         try:
             argv = tuple(map(_bytes, words))
             env = {_bytes(key): _bytes(text) for key, text in spec.env.items()}
@@ -107,7 +108,8 @@ class PosixExecutor:
         except OSError as error:
             raise _start_error(words[0], error) from error
         except ValueError as error:
-            raise CannotStartError(EXIT_NOT_RUNNABLE, str(error)) from error
+            what = "its command or a variable holds what no system takes there"
+            raise CannotStartError(EXIT_NOT_RUNNABLE, what) from error
         finally:
             os.fchdir(self._home_fd)
 
@@ -292,6 +294,8 @@ def _ignore(_number: int, _frame: object) -> None:
 def _start_error(program: str, error: OSError) -> Exception:
     """Whose fault it is that a program did not start."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        if os.sep in program and os.path.isfile(program):  # looked for where the command was to run
+            return CannotStartError(EXIT_NOT_FOUND, f"the program that the first line of {program} names is not found")
         return CannotStartError(EXIT_NOT_FOUND, f"command not found: {program}")
     if error.errno == errno.EACCES:
         return CannotStartError(EXIT_NOT_RUNNABLE, f"not executable: {program}")

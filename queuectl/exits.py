@@ -21,6 +21,8 @@ _WORDS = {
     0xC0000374: "heap corruption",
     0xC0000409: "aborted",
 }
+# What the reason of a run begins with whose command did not start because its `cwd` is no folder: the code is 126 then.
+CANNOT_ENTER = "cannot enter the folder"
 # Those that have the same number on every system.
 _SIGNALS = {
     1: "SIGHUP",
@@ -66,7 +68,12 @@ def told(code: int | None, reason: str = "") -> str:
         return reason
     meaning = words(code)
     # What a worker notes as the reason often says it already.
-    known = not meaning or meaning in reason or meaning.split(" ")[-1].strip("()") in reason
+    known = (
+        not meaning
+        or reason.startswith(CANNOT_ENTER)
+        or meaning in reason
+        or meaning.split(" ")[-1].strip("()") in reason
+    )
     return f"exit {text(code)}" + ("" if known else f" ({meaning})") + (f", {reason}" if reason else "")
 
 

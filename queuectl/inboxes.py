@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import Literal
 
@@ -52,9 +51,20 @@ def parse(section: object, *, path: str) -> tuple[Inbox, ...]:
     try:
         listed = msgspec.convert(section, tuple[Inbox, ...])
     except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at `$")
-        raise _error(path, SECTION + where.rstrip("`"), _in_words(what)) from error
-    made = tuple(_checked(path, inbox) for inbox in listed)
+        from queuectl import mistakes  # only where there is one
+
+        found = mistakes.of_value(tuple[Inbox, ...], section, SECTION)
+        raise _errors(path, [_numbered(mistake.text) for mistake in found] or [f"{SECTION}: {error}"]) from error
+    inboxes: list[Inbox] = []
+    wrong: list[str] = []
+    for number, inbox in enumerate(listed, 1):
+        try:
+            inboxes.append(_checked(path, inbox))
+        except InvalidSettingsError as error:
+            wrong += [text.replace(f"{SECTION}.", f"[[{SECTION}]] {number}, ", 1) for text in error.mistakes]
+    if wrong:
+        raise _errors(path, wrong)
+    made = tuple(inboxes)
     for field in ("owner", "path"):
         values = [getattr(inbox, field).lower() for inbox in made]
         if twice := next((value for value in values if values.count(value) > 1), ""):
@@ -69,17 +79,9 @@ def parse(section: object, *, path: str) -> tuple[Inbox, ...]:
     return made
 
 
-def _in_words(what: str) -> str:
-    """What msgspec says, as somebody reads it who writes a settings file."""
-    if match := re.fullmatch(r"Object contains unknown field `(.*)`", what, re.DOTALL):
-        near = difflib.get_close_matches(match[1], Inbox.__struct_fields__, n=1, cutoff=0.5)
-        known = f"did you mean {near[0]}?" if near else f"there are {', '.join(Inbox.__struct_fields__)}"
-        return f"unknown key {match[1][:60]!r}; {known}"
-    if match := re.fullmatch(r"Object missing required field `(.*)`", what):
-        return f"{match[1]} is missing"
-    if what.startswith("Invalid enum value"):
-        return f"{what.removeprefix('Invalid enum value ')} is not one of {TRUSTED}, {TEMPLATES}, {SIGNED}"
-    return what
+def _numbered(text: str) -> str:
+    """`inbox[0].path: ...` as whoever writes the file counts."""
+    return re.sub(rf"^{SECTION}\[(\d+)\]\.?", lambda found: f"[[{SECTION}]] {int(found[1]) + 1}, ", text)
 
 
 def example() -> list[str]:
@@ -122,6 +124,14 @@ def _checked(path: str, inbox: Inbox) -> Inbox:
 
 
 def _error(path: str, key: str, what: str) -> InvalidSettingsError:
+    return _errors(path, [f"{key}: {what}"])
+
+
+def _errors(path: str, texts: list[str]) -> InvalidSettingsError:
     return InvalidSettingsError(
-        f"{path or 'queuectl.toml'}: {key}: {what}", path=path, key=key, hint="docs/shares.md shows a whole example"
+        f"{path or 'queuectl.toml'}: {'; '.join(texts)}",
+        path=path,
+        key=texts[0].partition(":")[0],
+        hint="docs/shares.md shows a whole example",
+        mistakes=tuple(texts),
     )

@@ -16,12 +16,16 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 import msgspec
 
+from queuectl.printable import safe
+
 # More mistakes than this are not named, and more parts of a list or an object than this are not looked at one by one:
 # a file of nothing but mistakes must not take seconds.
 NAMED_AT_MOST = 10
 _PARTS_AT_MOST = 1000
 _SHOWN_CHARS = 40
 _KEY_CHARS = 60
+# Characters shown on each side of a place in a text.
+_AROUND = 30
 _QUOTES = "'`\u2018\u2019\u201c\u201d\u201e\xab\xbb"
 _ESCAPES = {"\n": r"\n", "\t": r"\t"}
 _WORD = re.compile(r"[A-Za-z_]\w*")
@@ -79,6 +83,8 @@ def shown(value: object) -> str:
         return "null"
     if isinstance(value, list | tuple):
         return "a list" if value else "an empty list"
+    if hasattr(value, "isoformat"):  # of TOML
+        return "a date or a time"
     return "an object" if isinstance(value, Mapping) else f"a {type(value).__name__}"
 
 
@@ -136,6 +142,48 @@ def in_json(error: json.JSONDecodeError) -> tuple[str, str]:
     if "','" in error.msg:
         return "a comma is missing", "put a comma between two keys or two values"
     return "this is not JSON", 'write a job like {"command": "echo hello"}'
+
+
+# ----------------------------------------------------------------------------------------------------------------- TOML
+
+_TOML = (
+    ("Cannot overwrite a value", "this key is there twice", "leave one of the two out"),
+    ("Cannot declare", "this table is there twice", "put its keys under one heading"),
+    ("Expected '=' after a key", "an = is missing behind the key", "write NAME = VALUE"),
+    ("Expected newline", "something follows behind the value", "end the line there; put a text in double quotes"),
+    ("Illegal character '\\n'", "a text does not end on its line", "close it with a double quote"),
+    ("Unterminated string", "a text does not end", "close it with a double quote"),
+    ("Unclosed array", "a list does not end", "close it with ]"),
+    ("Unescaped '\\'", "a backslash in a text begins nothing that TOML knows", "use single quotes: 'C:\\dir'"),
+    ("Expected ']", "a ] is missing", "close the heading: [TABLE], or [[inbox]]"),
+    ("Invalid value", "this is neither a number, true, false nor a text in quotes", "put a text in double quotes"),
+)
+_TOML_PLACE = re.compile(r"\(at line (\d+), column (\d+)\)")
+
+
+def in_toml(error: Exception, text: str) -> tuple[str, str, str]:
+    """Return what is wrong with a text that is not TOML, the place in it with a mark below, and what to do."""
+    why, hint = "this is neither NAME = VALUE nor [TABLE]", "correct this line"
+    for begins, told, cure in _TOML:
+        if str(error).startswith(begins):
+            why, hint = told, cure
+            break
+    if found := _TOML_PLACE.search(str(error)):
+        return f"line {found[1]}: {why}", place(text, int(found[1]), int(found[2])), hint
+    if str(error).startswith(("Cannot", "Expected")):
+        return f"the last line: {why}", "", hint
+    return "it ends in the middle of a value", "", "write the rest of it"
+
+
+def place(text: str, line: int, column: int) -> str:
+    """Return the text around a place, both counted from 1, with a mark below; "" where there is no such line."""
+    rows = text.split("\n")
+    if not 1 <= line <= len(rows):
+        return ""
+    row, at = rows[line - 1], column - 1
+    start, end = max(0, at - _AROUND), at + _AROUND
+    before = ("..." if start else "") + safe(row[start:at])
+    return f"{before}{safe(row[at:end])}{'...' if end < len(row) else ''}\n{' ' * len(before)}^ here"
 
 
 # ------------------------------------------------------------------------------------------------------------- the walk

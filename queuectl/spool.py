@@ -27,7 +27,7 @@ import re
 from typing import NamedTuple
 
 from queuectl import config, fsops, names, record, times
-from queuectl.errors import DamagedRecordError, NotASpoolError, SpoolUnavailableError
+from queuectl.errors import DamagedRecordError, NotASpoolError, SpoolUnavailableError, os_words
 from queuectl.job import JOB_MAX_BYTES
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
 
@@ -375,7 +375,7 @@ class SpoolDir:
             found = config.load(self.settings_path)
         except OSError as error:
             raise SpoolUnavailableError(
-                f"cannot read {self.settings_path}", path=self.settings_path, cause=str(error)
+                f"cannot read {self.settings_path}", path=self.settings_path, cause=os_words(error)
             ) from error
         self.use(found)
         return found

@@ -86,10 +86,18 @@ def parse(section: object, *, path: str) -> dict[str, Command]:
     try:
         commands = msgspec.convert(section, dict[str, Command])
     except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at `$")
-        raise _error(path, SECTION + where.rstrip("`").replace("[...]", ""), what) from error
+        from queuectl import mistakes  # only where there is one
+
+        found = [mistake.text for mistake in mistakes.of_value(dict[str, Command], section, SECTION)]
+        raise _errors(path, found or [f"{SECTION}: {error}"]) from error
+    wrong: list[str] = []
     for name, command in commands.items():
-        _check(path, name, command)
+        try:
+            _check(path, name, command)
+        except InvalidSettingsError as error:
+            wrong += error.mistakes
+    if wrong:
+        raise _errors(path, wrong)
     return commands
 
 
@@ -320,6 +328,14 @@ def _refused(name: str, what: str, hint: str = "") -> InvalidJobError:
 
 
 def _error(path: str, key: str, what: str) -> InvalidSettingsError:
+    return _errors(path, [f"{key}: {what}"])
+
+
+def _errors(path: str, texts: list[str]) -> InvalidSettingsError:
     return InvalidSettingsError(
-        f"{path or 'queuectl.toml'}: {key}: {what}", path=path, key=key, hint="docs/security.md shows a whole example"
+        f"{path or 'queuectl.toml'}: {'; '.join(texts)}",
+        path=path,
+        key=texts[0].partition(":")[0],
+        hint="docs/security.md shows a whole example",
+        mistakes=tuple(texts),
     )

@@ -45,10 +45,18 @@ def check(spool: SpoolDir) -> None:
             raise UntrustedSpoolError(
                 path,
                 cause=f"{who} can write to it, and so could run commands as user {user_name(os.geteuid())}",
-                hint=f"chmod -R go-w {quoted(spool.root)}"
-                if info.st_uid in (os.geteuid(), 0)
-                else f"chown -R {user_name(os.geteuid())} {quoted(spool.root)}",
+                hint=_cure(spool, info.st_uid),
             )
+
+
+def _cure(spool: SpoolDir, owner: int) -> str:
+    """What makes a spool safe of which `owner` owns a part: never to take somebody else's spool away from them."""
+    ours = (os.geteuid(), 0)
+    if owner in ours:
+        return f"chmod -R go-w {quoted(spool.root)}"
+    if (whose := os.stat(spool.root).st_uid) in ours:
+        return f"chown -R {user_name(os.geteuid())} {quoted(spool.root)}"
+    return f"run this as user {user_name(whose)}, or make a spool of your own: queuectl init FOLDER"
 
 
 def stranger(root: str) -> int | None:

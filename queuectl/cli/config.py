@@ -151,15 +151,7 @@ def _row(each: settings.Setting, given: dict[str, Any]) -> tuple[str, ...]:
 def _text(spool: SpoolDir) -> str:
     """The file's text, which is TOML; the values in it may still be wrong, so that `set` can put them right."""
     text = settings.read(spool.settings_path)
-    try:
-        tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InvalidSettingsError(
-            f"{spool.settings_path} is not valid TOML",
-            path=spool.settings_path,
-            cause=str(error),
-            hint="correct the line it names with an editor",
-        ) from error
+    settings.read_table(text, path=spool.settings_path)
     return text
 
 
@@ -178,7 +170,7 @@ def _write(spool: SpoolDir, text: str) -> None:
     try:
         settings.given(text, path=spool.settings_path)
     except InvalidSettingsError as error:
-        output.warning(f"something else in it is wrong: {error}; {error.hint}")
+        output.warning(f"something else in it is wrong: {error}")
 
 
 def _told(spool: SpoolDir, name: str, before: Any, now: Any) -> None:

@@ -15,7 +15,7 @@ from queuectl import config, fsops, names, service, trust
 from queuectl.cli import context, exit_codes, group, output
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.config import Settings
-from queuectl.errors import QueuectlError
+from queuectl.errors import QueuectlError, os_words
 from queuectl.printable import command_text
 from queuectl.service import KINDS, LAUNCHD, SYSTEMD, TASK, Service
 from queuectl.spool import SpoolDir
@@ -253,7 +253,7 @@ def _run(command: list[str]) -> None:
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     except OSError as error:
-        raise QueuectlError(f"{command_text(command)} cannot be run", cause=str(error)) from error
+        raise QueuectlError(f"{command_text(command)} cannot be run", cause=os_words(error)) from error
     if done.returncode != 0:
         told = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
         raise QueuectlError(f"{command_text(command)} ended with {done.returncode}", cause=told)

@@ -17,7 +17,6 @@ from queuectl.errors import InvalidJobError
 QUOTING = """shells take quotes away: write the job into a file (queuectl enqueue job.json), pipe it in
 (queuectl enqueue -), or do without JSON: queuectl enqueue --command "echo hello"
 or queuectl enqueue -- python x.py"""
-_AROUND = 30
 _PART_BYTES = 1 << 20
 _T = TypeVar("_T")
 _PLACE = re.compile(r"line (\d+) column (\d+)")
@@ -100,14 +99,10 @@ def _accepted(parsed: intake.Document, where: str, text: str, *, hint: str) -> l
 
 def _place(text: str, why: str) -> str:
     """The text around the place that `why` names, with a mark under it; "" where it names none."""
+    from queuectl import mistakes  # only where there is one
+
     found = _PLACE.search(why)
-    rows = text.split("\n")
-    if found is None or int(found[1]) > len(rows):
-        return ""
-    row, at = rows[int(found[1]) - 1], int(found[2]) - 1
-    start, end = max(0, at - _AROUND), at + _AROUND
-    before = ("..." if start else "") + output.safe(row[start:at])
-    return f"{before}{output.safe(row[at:end])}{'...' if end < len(row) else ''}\n{' ' * len(before)}^ here"
+    return "" if found is None else mistakes.place(text, int(found[1]), int(found[2]))
 
 
 def _encoded(word: str) -> bytes:

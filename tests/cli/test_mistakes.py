@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from queuectl.spool import SpoolDir
-from tests.cli.commands import Commands
+from tests.cli.commands import Commands, run
 from tests.helpers import names_in
 
 USAGE, NO_SUCH_JOB, INVALID = 2, 3, 5
@@ -127,3 +128,56 @@ def test_a_wrong_job_exits_5_and_names_every_mistake_with_its_place(
     """All wrong keys are named at once, each with its place and what it takes; nothing is enqueued."""
     _judge(queuectl("enqueue", "-", stdin=text, code=INVALID).err, words)
     assert names_in(spool, "pending") == []
+
+
+SETTINGS = [
+    ('max_retries = "3"\n', ['line 1: max_retries: takes a whole number from 0 to 1000000, not the text "3"']),
+    ("max_retries = 3,\n", ["line 1: something follows behind the value", "^ here", "end the line there"]),
+    ('retries = 3\nshell = "fish"\n', ["2 mistakes", "line 1: retries", "did you mean max_retries?", "line 2: shell"]),
+    ("[hooks]\non_dead = 5\n", ["line 2: hooks.on_dead: takes a list"]),
+    ("hooks = 5\n", ["hooks: takes a table: [hooks]"]),
+    ("[[inbox]]\npath = 5\n", ["[[inbox]] 1, path: takes a text, not the number 5", "[[inbox]] 1, mode: is missing"]),
+    ("[commands.a]\ncommand = 5\n", ["commands.a.command: is an unknown key", "commands.a.argv: is missing"]),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), SETTINGS, ids=[line[0] for line in SETTINGS])
+def test_wrong_settings_exit_5_and_name_every_mistake_with_its_line(
+    queuectl: Commands, spool: SpoolDir, text: str, words: list[str]
+) -> None:
+    """Whoever corrects the file corrects it once."""
+    Path(spool.settings_path).write_text(text, encoding="utf-8")
+    _judge(queuectl("worker", "start", "--drain", code=INVALID).err, words)
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["max-retries", "abc"], ['max_retries: takes a whole number from 0 to 1000000, not the text "abc"']),
+        (["max-retrys", "3"], ["no setting 'max-retrys'", "did you mean max_retries?"]),
+        (["timeout", "abc"], ["timeout: takes a duration of 0.001 seconds or more", 'not the text "abc"']),
+    ],
+)
+def test_a_wrong_setting_on_the_command_line_exits_5(queuectl: Commands, typed: list[str], words: list[str]) -> None:
+    """A setting that is not valid has one exit code, in the file and typed."""
+    _judge(queuectl("config", "set", *typed, code=INVALID).err, words)
+
+
+def test_an_unknown_job_exits_3(queuectl: Commands) -> None:
+    """There is no such job: what was typed could be right in another spool."""
+    _judge(queuectl("show", "nosuch", code=NO_SUCH_JOB).err, ["no job 'nosuch'", "queuectl list"])
+
+
+def test_a_job_whose_folder_is_missing_says_so(queuectl: Commands, spool: SpoolDir) -> None:
+    """A bad cwd is called that everywhere, not a command that is not found or not executable."""
+    assert (
+        "there is no folder /no/such" in queuectl("enqueue", "--id", "x", "--cwd", "/no/such", "--command", "true").err
+    )
+    queuectl("config", "set", "max_retries", "0")
+    queuectl("enqueue", "--id", "y", "--cwd", "/no/such", "--command", "true")
+    run("--spool", spool.root, "worker", "start", "--drain")
+    told = [queuectl("show", "y").out, queuectl("dlq", "list").out, queuectl("why", "y").out]
+    told.append(Path(spool.path("dlq", "y.error.txt")).read_text(encoding="utf-8"))
+    for text in told:
+        assert "cannot enter the folder /no/such (the job's cwd)" in text
+        assert "not executable" not in text and "not found" not in text and "could not be started" not in text

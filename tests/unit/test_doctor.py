@@ -123,7 +123,8 @@ def test_wrong_settings_fail_and_missing_ones_warn(spool: SpoolDir) -> None:
     """Workers do not start on a mistake in the settings; without a file the defaults count."""
     Path(spool.settings_path).write_text("max_retrys = 5\n", encoding="utf-8")
     line = doctor.settings_line(spool)
-    assert (line.level, line.hint) == (FAIL, "did you mean max_retries?")
+    assert line.level == FAIL
+    assert "did you mean max_retries?" in line.text
     os.unlink(spool.settings_path)
     assert doctor.settings_line(spool).level == WARN
 

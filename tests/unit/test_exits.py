@@ -41,6 +41,7 @@ def test_codes_have_words(code: int, words: str) -> None:
         (3, "1 run", "exit 3, 1 run"),
         (127, "command not found", "exit 127, command not found"),
         (143, "ended by SIGTERM", "exit 143, ended by SIGTERM"),
+        (126, "cannot enter the folder /x", "exit 126, cannot enter the folder /x"),
         (137, "", "exit 137 (killed (SIGKILL))"),
         (0xC000013A, "", "exit 0xC000013A (ended by Ctrl-C)"),
         (-1073741510, "", "exit 0xC000013A (ended by Ctrl-C)"),
