@@ -360,7 +360,7 @@ class Spool:
         try:
             document = json.loads(stored.data)
         except (ValueError, RecursionError) as error:
-            raise DamagedRecordError(f"{path} cannot be read", path=path, cause=str(error)) from error
+            raise DamagedRecordError(f"{path} cannot be read", path=path, cause="it is not JSON") from error
         history = document.pop("history", [])
         if any(map(is_deep, (*document.values(), *history))):
             raise DamagedRecordError(f"{path} cannot be read", path=path, cause="it is nested too deep")
