@@ -98,11 +98,10 @@ class Cancelling:
         taken = intake.Accepted(job.spec, job.history, None, None, [])
         events = intake.first_events(taken, by="drop", now_at=self._clock.now())
         data = record.frame({**job.spec, "id": job.id}, [*events, event])
-        temporary = self._spool.folder.write_temporary(job.id, data, rng=self._rng, sync=True)
-        if fsops.sig_of(found.path) != content.sig:
-            fsops.unlink(temporary)
-            raise QueuectlError(f"{found.path} is just being written", hint="try again")
-        fsops.replace(temporary, found.path)
+        with self._spool.folder.temporary(job.id, data, rng=self._rng, sync=True) as temporary:
+            if fsops.sig_of(found.path) != content.sig:
+                raise QueuectlError(f"{found.path} is just being written", hint="try again")
+            fsops.replace(temporary, found.path)
         return job.id
 
     def _cancel_run(self, job_id: str, request: cancels.Request, deadline: float) -> api.Job | None:

@@ -448,12 +448,7 @@ class Claims(Settlements):
             copy = self._spool.start_path(item.id, lease)
             fsops.create(copy, data, sync=False, mode=self._spool.file_mode)
             return Claimed(item, data, attempt=1, failures=0, lease=lease, copy=copy)
-        temporary = self._spool.write_temporary(spec["id"], data, rng=self._rng, sync=self._sync_accepted)
-        try:
-            fsops.replace(temporary, here.path)
-        except OSError:
-            fsops.unlink(temporary)
-            raise
+        self._spool.replace_with(here.path, data, hint=spec["id"], rng=self._rng, sync=self._sync_accepted)
         if waits:
             wanted = name_for(item, standing, now_at)
             return Declined("later", self._spool.move(here, PENDING, wanted, self._rng), due_at=standing.due_at)

@@ -111,9 +111,4 @@ def _write(spool: SpoolDir, note: Note, rng: random.Random) -> None:
     if note.jump_s:
         body |= {"jump_s": round(note.jump_s), "jumped_at": times.to_text(note.jumped_at)}
     data = json.dumps(body).encode() + b"\n"
-    temporary = spool.write_temporary("clock", data, rng=rng, sync=False, mode=fsops.FILE_MODE)
-    try:
-        fsops.replace(temporary, spool.clock_path)
-    except OSError:
-        fsops.unlink(temporary)
-        raise
+    spool.replace_with(spool.clock_path, data, hint="clock", rng=rng, sync=False, mode=fsops.FILE_MODE)

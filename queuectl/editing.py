@@ -74,7 +74,7 @@ class Editing:
                 raise QueuectlError(
                     f"job {item.id!r} has changed since it was read", hint=f"queuectl edit {item.id}  once more"
                 )
-            fsops.replace(folder.write_temporary(item.id, data, rng=self._rng, sync=True), draft.where.path)
+            folder.replace_with(draft.where.path, data, hint=item.id, rng=self._rng, sync=True)
             name = draft.where.name
             # By the name: an edit that was cut short before this is made good by the next.
             parts = names.parse(name)

@@ -61,14 +61,10 @@ def write(spool: SpoolDir, name: str, *, rng: random.Random) -> bool:
     try:
         text = _text(spool, name, spool.read(DLQ, name).record)
         data = text.encode("utf-8", "replace")
-        temporary = spool.write_temporary("error", data + _SEAL % zlib.crc32(data), rng=rng, sync=False)
-        try:
+        with spool.temporary("error", data + _SEAL % zlib.crc32(data), rng=rng, sync=False) as temporary:
             placed = _place(temporary, spool.error_path(name))
-        except OSError:
-            fsops.unlink(temporary)
-            raise
-        if not placed:
-            fsops.unlink(temporary)
+            if not placed:
+                fsops.unlink(temporary)
         return placed
     except (OSError, DamagedRecordError):
         return False

@@ -147,12 +147,8 @@ class Handover:
         return [name for name in found if name]
 
     def _write(self, token: str, prepared: Prepared) -> None:
-        temporary = self._spool.write_temporary("handover", prepared.data, rng=self._rng, sync=self._sync)
-        try:
+        with self._spool.temporary("handover", prepared.data, rng=self._rng, sync=self._sync) as temporary:
             fsops.move(temporary, self._path(token))
-        except OSError:
-            fsops.unlink(temporary)
-            raise
         if self._sync:
             fsops.sync_folder(self._folder)
 

@@ -49,12 +49,8 @@ class InboxState(msgspec.Struct, frozen=True, kw_only=True):
 def publish(spool: SpoolDir, state: InboxState, *, rng: random.Random) -> None:
     """Put the state there in one step. Raises OSError."""
     data = msgspec.json.format(msgspec.json.encode(state), indent=1) + b"\n"
-    temporary = spool.write_temporary("inbox", data, rng=rng, sync=False)
-    try:
-        fsops.replace(temporary, spool.inbox_path(state.owner, "json"), patience_s=fsops.GLANCE_S)
-    except OSError:
-        fsops.unlink(temporary)
-        raise
+    path = spool.inbox_path(state.owner, "json")
+    spool.replace_with(path, data, hint="inbox", rng=rng, sync=False, patience_s=fsops.GLANCE_S)
 
 
 def read_all(spool: SpoolDir) -> list[InboxState]:

@@ -144,12 +144,7 @@ def request_stop(spool: SpoolDir, pool: str, *, now: bool = False, grace_s: floa
     if lines == before:
         return
     # Whole at once: a request that is read half would be another one.
-    temporary = spool.write_temporary("stop", "\n".join(lines).encode(), rng=random.Random(), sync=False)
-    try:
-        fsops.replace(temporary, path)
-    except OSError:
-        fsops.unlink(temporary)
-        raise
+    spool.replace_with(path, "\n".join(lines).encode(), hint="stop", rng=random.Random(), sync=False)
 
 
 def take_summary(spool: SpoolDir, pool: str) -> StopSummary | None:

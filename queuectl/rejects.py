@@ -48,12 +48,8 @@ def keep_copy(spool: SpoolDir, name: str, data: bytes, why: str, hint: str, *, c
     """Keep `data` in rejected/ beside a text that says why; return the name it has there."""
 
     def place(target: str) -> None:
-        temporary = spool.write_temporary("kept", data, rng=rng, sync=False)
-        try:
-            fsops.publish(temporary, target)  # a crash in the middle of a write must not leave half of a file there
-        except OSError:
-            fsops.unlink(temporary)
-            raise
+        # A crash in the middle of a write must not leave half of a file there.
+        spool.publish_as(target, data, hint="kept", rng=rng, sync=False)
 
     return _keep(spool, name, why, hint, None, place, clock=clock, rng=rng)
 

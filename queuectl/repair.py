@@ -47,9 +47,8 @@ def rewrite(
     Raises:
         OSError: the machine's trouble; the record is as it was.
     """
-    temporary = spool.write_temporary("mended", after, rng=rng, sync=sync)
     kept = ""
-    try:
+    with spool.temporary("mended", after, rng=rng, sync=sync) as temporary:
         if keep is not None:
             kept = rejects.keep_copy(spool, keep.name, before, keep.why, keep.hint, clock=clock, rng=rng)
             if sync:  # the old record is the only other place that has these bytes
@@ -57,9 +56,6 @@ def rewrite(
                 fsops.sync_folder(spool.folder(REJECTED))
         check()
         fsops.replace(temporary, path)
-    except BaseException:
-        fsops.unlink(temporary)
-        raise
     return kept
 
 

@@ -32,11 +32,9 @@ def remember(
     """
     path = spool.signed_path(key, job_id)
     data = json.dumps({"token": token, "expires_at": expires_at}).encode()
-    temporary = spool.write_temporary("signed", data, rng=rng, sync=sync)
     try:
-        fsops.publish(temporary, path)
+        spool.publish_as(path, data, hint="signed", rng=rng, sync=sync)
     except FileExistsError:
-        fsops.unlink(temporary)
         return _token(path) == token
     if sync:
         fsops.sync_folder(os.path.dirname(path))

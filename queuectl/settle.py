@@ -135,12 +135,17 @@ class Settlements:
             fsops.sync_file(copy)
         except OSError:  # the kernel may have dropped what it could not write, and then say that all is well
             copy = self._spool.write_temporary(claimed.job_id, claimed.data, rng=self._rng, sync=True)
-        if fsops.sig_of(path) is None and (found := self._spool.find(claimed.job_id)) is not None:
-            path = found.path  # dragged away: whoever claims it there has to see that it runs (P3)
-        if fsops.sig_of(path) is None:
-            fsops.unlink(copy)  # somebody has deleted the job: it is not to come back
-        else:
-            fsops.replace(copy, path)
+        try:
+            if fsops.sig_of(path) is None and (found := self._spool.find(claimed.job_id)) is not None:
+                path = found.path  # dragged away: whoever claims it there has to see that it runs (P3)
+            if fsops.sig_of(path) is None:
+                fsops.unlink(copy)  # somebody has deleted the job: it is not to come back
+            else:
+                fsops.replace(copy, path)
+        except OSError:
+            if copy != claimed.copy:
+                fsops.unlink(copy)
+            raise
         if copy != claimed.copy:
             fsops.unlink(claimed.copy)
         claimed.copy = ""
@@ -219,13 +224,9 @@ class Settlements:
         # Copied, then replaced: at no instant is there no file in running/.
         data = claimed.data[: -len(record.CLOSING)] + text
         why = "it was changed while the job ran; the job went on as it was started"
-        temporary = self._spool.write_temporary(claimed.job_id, data, rng=self._rng, sync=self._sync_accepted)
-        try:
+        with self._spool.temporary(claimed.job_id, data, rng=self._rng, sync=self._sync_accepted) as temporary:
             rejects.keep_copy(self._spool, claimed.name, edited.data, why, "", clock=self._clock, rng=self._rng)
             fsops.replace(temporary, here.path)
-        except OSError:
-            fsops.unlink(temporary)
-            raise
 
     def _finish_move(
         self,

@@ -5,6 +5,7 @@ What a new spool has in its folders lies in new_spool/, as it lies in a spool.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 from importlib import resources
@@ -46,11 +47,8 @@ def create(spool: SpoolDir, *, rng: random.Random) -> bool:
 
 
 def _make(spool: SpoolDir, path: str, text: str, rng: random.Random) -> None:
-    temporary = spool.write_temporary("setup", text.encode(), rng=rng, sync=False, mode=fsops.FILE_MODE)
-    try:
-        fsops.publish(temporary, path)
-    except FileExistsError:
-        fsops.unlink(temporary)
+    with contextlib.suppress(FileExistsError):
+        spool.publish_as(path, text.encode(), hint="setup", rng=rng, sync=False, mode=fsops.FILE_MODE)
 
 
 def _names(folder: str) -> list[str]:

@@ -24,6 +24,7 @@ import errno
 import os
 import random
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from queuectl import config, fsops, names, record, times
@@ -321,6 +322,50 @@ class SpoolDir:
                 continue
             return path
 
+    @contextlib.contextmanager
+    def temporary(
+        self, hint: str, data: bytes, *, rng: random.Random, sync: bool, mode: int | None = None
+    ) -> Iterator[str]:
+        """As `write_temporary`, for a block that gives the file its place; deleted if the block fails."""
+        path = self.write_temporary(hint, data, rng=rng, sync=sync, mode=mode)
+        try:
+            yield path
+        except BaseException:
+            with contextlib.suppress(OSError):
+                fsops.unlink(path)
+            raise
+
+    def replace_with(
+        self,
+        path: str,
+        data: bytes,
+        *,
+        hint: str,
+        rng: random.Random,
+        sync: bool,
+        mode: int | None = None,
+        patience_s: float = fsops.SHARING_DEADLINE_S,
+    ) -> None:
+        """Put a fresh file in the place of `path` in one step; arguments as of `write_temporary`.
+
+        Raises:
+            OSError: `path` is as it was, and nothing is left behind.
+        """
+        with self.temporary(hint, data, rng=rng, sync=sync, mode=mode) as temporary:
+            fsops.replace(temporary, path, patience_s=patience_s)
+
+    def publish_as(
+        self, path: str, data: bytes, *, hint: str, rng: random.Random, sync: bool, mode: int | None = None
+    ) -> None:
+        """Make a file that is whole from the instant that it is seen; arguments as of `write_temporary`.
+
+        Raises:
+            FileExistsError: the name is taken; nothing is left behind.
+            OSError: as the system says; nothing is left behind.
+        """
+        with self.temporary(hint, data, rng=rng, sync=sync, mode=mode) as temporary:
+            fsops.publish(temporary, path)
+
     def move(self, source: Located, state: str, name: str, rng: random.Random) -> str:
         """Move a job's file to `state` under `name`, or beside it under another name if that is taken (P7).
 
@@ -345,13 +390,9 @@ class SpoolDir:
             OSError: it cannot be read, or not made.
         """
         if fsops.sig_of(self.identity_path) is None:
-            temporary = self.write_temporary(
-                "identity", names.new_token(rng, IDENTITY_CHARS).encode(), rng=rng, sync=True
-            )
-            try:
-                fsops.publish(temporary, self.identity_path)
-            except FileExistsError:
-                fsops.unlink(temporary)
+            made = names.new_token(rng, IDENTITY_CHARS).encode()
+            with contextlib.suppress(FileExistsError):
+                self.publish_as(self.identity_path, made, hint="identity", rng=rng, sync=True)
             fsops.sync_folder(self.machinery)
         found = fsops.read_head(self.identity_path, IDENTITY_CHARS).decode("ascii", "replace")
         if not re.fullmatch(f"[0-9a-z]{{{IDENTITY_CHARS}}}", found):
@@ -389,19 +430,13 @@ class SpoolDir:
             OSError: it cannot be written (full, read-only, a folder of that name); nothing is left behind.
         """
         mode = None if has_texts else fsops.FILE_MODE
-        temporary = self.write_temporary(name, text.encode("utf-8", "replace"), rng=rng, sync=False, mode=mode)
-        try:
-            fsops.replace(temporary, os.path.join(self.root, name), patience_s=fsops.GLANCE_S)
-        except OSError:
-            with contextlib.suppress(OSError):
-                fsops.unlink(temporary)
-            raise
+        path, data = os.path.join(self.root, name), text.encode("utf-8", "replace")
+        self.replace_with(path, data, hint=name, rng=rng, sync=False, mode=mode, patience_s=fsops.GLANCE_S)
 
     def write_settings(self, text: str, *, rng: random.Random) -> None:
         """Replace queuectl.toml by `text` in one step. It keeps its mode: its owner may have closed it to others."""
         mode = fsops.mode_of(self.settings_path, otherwise=fsops.FILE_MODE)
-        temporary = self.write_temporary("settings", text.encode(), rng=rng, sync=True, mode=mode)
-        fsops.replace(temporary, self.settings_path)
+        self.replace_with(self.settings_path, text.encode(), hint="settings", rng=rng, sync=True, mode=mode)
 
     def is_paused(self) -> bool:
         """True while the file PAUSED exists."""
@@ -414,10 +449,8 @@ class SpoolDir:
         text = reason.replace("\n", " ") + "\n"
         if until_at is not None:
             text += f"{_UNTIL}{times.to_text(until_at)}\n"
-        fsops.replace(
-            self.write_temporary("paused", text.encode("utf-8", "replace"), rng=rng, sync=False, mode=fsops.FILE_MODE),
-            self.paused_path,
-        )
+        data = text.encode("utf-8", "replace")
+        self.replace_with(self.paused_path, data, hint="paused", rng=rng, sync=False, mode=fsops.FILE_MODE)
 
     def paused_until(self) -> float | None:
         """When a pause is to end by itself, by the file's second line; None where it says nothing of it."""

@@ -163,8 +163,8 @@ BUGS = (
     Bug(
         "the copy of a drop takes its place in two steps",
         "claim",
-        "            fsops.replace(temporary, here.path)\n        except OSError:\n            fsops.unlink(temporary)\n            raise\n",
-        "            fsops.unlink(here.path)\n            fsops.move(temporary, here.path)\n        except OSError:\n            fsops.unlink(temporary)\n            raise\n",
+        '        self._spool.replace_with(here.path, data, hint=spec["id"]',
+        '        fsops.unlink(here.path)\n        self._spool.publish_as(here.path, data, hint=spec["id"]',
     ),
     Bug(
         "a purge deletes the record before the logs",
@@ -175,8 +175,8 @@ BUGS = (
     Bug(
         "an edit takes the record away before the new one is in its place",
         "editing",
-        "            fsops.replace(folder.write_temporary(",
-        "            fsops.unlink(draft.where.path)\n            fsops.replace(folder.write_temporary(",
+        "            folder.replace_with(draft.where.path",
+        "            fsops.unlink(draft.where.path)\n            folder.replace_with(draft.where.path",
     ),
     Bug(
         "the stripe of a drop is given back before its record is in its place",

@@ -1,0 +1,97 @@
+"""What takes the place of a file: there whole or not at all, and nothing is left in tmp/ where that fails."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from queuectl import clocknote, errortext, pools, record
+from queuectl.api import Spool
+from queuectl.cancelling import Cancelling
+from queuectl.editing import Editing
+from queuectl.errors import QueuectlError
+from queuectl.lifecycle import Outcome
+from queuectl.spool import SpoolDir
+from tests.helpers import NOON_AT, Desk, write_drop
+from tests.hostile.flags import immutable
+
+RNG = random.Random(1)
+
+
+def _unlinked(path: str) -> str:
+    Path(path).unlink(missing_ok=True)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("place", "act"),
+    [
+        (lambda spool: spool.paused_path, lambda spool: spool.pause("because", until_at=None, rng=RNG)),
+        (lambda spool: _unlinked(spool.settings_path), lambda spool: spool.write_settings("", rng=RNG)),
+        (
+            lambda spool: os.path.join(spool.root, "status.html"),
+            lambda spool: spool.write_board("status.html", "x", has_texts=False, rng=RNG),
+        ),
+        (
+            lambda spool: os.path.join(spool.pool_dir, "p1.stop"),
+            lambda spool: pools.request_stop(spool, "p1", now=False),
+        ),
+        (
+            lambda spool: spool.clock_path,
+            lambda spool: clocknote._write(spool, clocknote.Note(NOON_AT, 0.0, 0.0), RNG),
+        ),
+    ],
+    ids=["pause", "settings", "page", "stop", "clock"],
+)
+def test_a_folder_in_the_place_leaves_nothing_behind(
+    spool: SpoolDir, place: Callable[[SpoolDir], str], act: Callable[[SpoolDir], object]
+) -> None:
+    """A file that cannot take its place is deleted; who asked for it hears why."""
+    os.mkdir(place(spool))
+    with pytest.raises(OSError):
+        act(spool)
+    assert os.listdir(spool.tmp_dir) == []
+
+
+def test_an_edit_that_cannot_take_its_place_leaves_nothing_behind(desk: Desk) -> None:
+    """The job is as it was (P7)."""
+    name = desk.enqueue(id="job")
+    path = desk.spool.path("pending", name)
+    before = Path(path).read_bytes()
+    editing = Editing(Spool(desk.spool.root), rng=RNG, now_at=NOON_AT)
+    draft = editing.draft("job")
+    with immutable(path), pytest.raises(QueuectlError):
+        editing.put_back(draft, draft.text.replace("true", "false"))
+    assert os.listdir(desk.spool.tmp_dir) == [] and Path(path).read_bytes() == before
+
+
+def test_a_cancel_that_cannot_take_its_place_leaves_nothing_behind(desk: Desk) -> None:
+    """The drop is as it was (P6)."""
+    path = write_drop(desk.spool, "job.json", {"command": "true"})
+    before = path.read_bytes()
+    with immutable(path), pytest.raises(QueuectlError):
+        Cancelling(Spool(desk.spool.root), clock=desk.clock, rng=RNG).cancel("job", by="test", reason="")
+    assert os.listdir(desk.spool.tmp_dir) == [] and path.read_bytes() == before
+
+
+def test_a_repair_that_cannot_take_its_place_leaves_nothing_behind(desk: Desk) -> None:
+    """A torn record that cannot be replaced stays as it was."""
+    path = Path(desk.spool.path("dlq", "job.json"))
+    whole = record.frame({"id": "job", "command": "true"}, [record.event("enqueued", NOON_AT, by="enqueue")])
+    path.write_bytes(whole[:-3])
+    with immutable(path), pytest.raises(QueuectlError):
+        Spool(desk.spool.root).requeue("job")
+    assert os.listdir(desk.spool.tmp_dir) == [] and path.read_bytes() == whole[:-3]
+
+
+def test_a_text_that_cannot_take_its_place_leaves_nothing_behind(desk: Desk) -> None:
+    """A folder where a dead job's text would be written costs only the text."""
+    name = desk.enqueue(id="job", max_retries=0)
+    os.mkdir(desk.spool.error_path("job.json"))
+    desk.claims.settle(desk.start(name), Outcome("failed", 1, "", 0.1))
+    assert not errortext.write(desk.spool, "job.json", rng=RNG)
+    assert os.listdir(desk.spool.tmp_dir) == []
