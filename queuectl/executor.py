@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple, Protocol
 
 from queuectl import environment
+from queuectl.exits import CANNOT_ENTER
 
 # How a shell is started, by the value of the setting `shell`; the command follows as the last word.
 SHELL_WORDS = {
@@ -41,6 +42,14 @@ class CannotStartError(Exception):
         self.exit_code = exit_code
         self.reason = reason
         self.is_final = is_final
+
+
+class CannotEnterError(CannotStartError):
+    """The folder of the command cannot be entered. Where the job did not name that folder, the pool is at fault."""
+
+    def __init__(self, folder: str, why: str = "") -> None:
+        text = f"{CANNOT_ENTER} {folder} (the job's cwd)"
+        super().__init__(EXIT_NOT_RUNNABLE, f"{text}: {why}" if why else text)
 
 
 class Ended(NamedTuple):

@@ -18,8 +18,15 @@ import time
 from multiprocessing.connection import Connection
 
 from queuectl import family, fsops, processes
-from queuectl.executor import EXIT_NOT_FOUND, EXIT_NOT_RUNNABLE, CannotStartError, Ended, Spec, shell_words
-from queuectl.exits import CANNOT_ENTER
+from queuectl.executor import (
+    EXIT_NOT_FOUND,
+    EXIT_NOT_RUNNABLE,
+    CannotEnterError,
+    CannotStartError,
+    Ended,
+    Spec,
+    shell_words,
+)
 from queuectl.family import NAMED_AT_MOST, Family, HeldFile
 
 assert sys.platform != "win32"  # tells mypy, too
@@ -87,8 +94,8 @@ class PosixExecutor:
         try:
             os.chdir(_bytes(spec.cwd))
         except (OSError, ValueError) as error:  # ValueError: a NUL in it
-            why = error.strerror if isinstance(error, OSError) else error
-            raise CannotStartError(EXIT_NOT_RUNNABLE, f"{CANNOT_ENTER} {spec.cwd} (the job's cwd): {why}") from error
+            why = str(error.strerror if isinstance(error, OSError) else error)
+            raise CannotEnterError(spec.cwd, why) from error
         try:
             argv = tuple(map(_bytes, words))
             env = {_bytes(key): _bytes(text) for key, text in spec.env.items()}
@@ -111,7 +118,7 @@ class PosixExecutor:
             what = "its command or a variable holds what no system takes there"
             raise CannotStartError(EXIT_NOT_RUNNABLE, what) from error
         finally:
-            os.fchdir(self._home_fd)
+            self._go_home()
 
     def wait(self, timeout_s: float | None) -> Ended | None:
         """See `executor.Executor`."""
@@ -141,6 +148,14 @@ class PosixExecutor:
     def noticed(self) -> bool:
         """See `executor.Executor`."""
         return self._noticed
+
+    def _go_home(self) -> None:
+        """Go back to a folder that no job has chosen. It never fails, because the command may run already (P3)."""
+        try:
+            os.fchdir(self._home_fd)
+        except OSError:  # its mode was changed
+            with contextlib.suppress(OSError):
+                os.chdir("/")
 
     def _found(self, program: bytes, env: dict[bytes, bytes]) -> bytes:
         """The program by the job's own PATH where it brings one: posix_spawnp searches the worker's."""

@@ -28,8 +28,15 @@ from collections.abc import Iterator, Sequence
 from ctypes import wintypes
 from multiprocessing.connection import Connection
 
-from queuectl.executor import EXIT_NOT_FOUND, EXIT_NOT_RUNNABLE, SHELL_WORDS, CannotStartError, Ended, Spec
-from queuectl.exits import CANNOT_ENTER
+from queuectl.executor import (
+    EXIT_NOT_FOUND,
+    EXIT_NOT_RUNNABLE,
+    SHELL_WORDS,
+    CannotEnterError,
+    CannotStartError,
+    Ended,
+    Spec,
+)
 
 assert sys.platform == "win32"
 
@@ -348,7 +355,7 @@ def _start_error(program: str, cwd: str, code: int) -> Exception:
     if code in _TROUBLE_ERRORS:
         return ctypes.WinError(code)
     if code == _ERROR_DIRECTORY or not os.path.isdir(cwd):
-        return CannotStartError(EXIT_NOT_RUNNABLE, f"{CANNOT_ENTER} {cwd} (the job's cwd)")
+        return CannotEnterError(cwd)
     if code in _NOT_FOUND_ERRORS:
         return CannotStartError(EXIT_NOT_FOUND, f"command not found: {program}")
     if code in _NOT_RUNNABLE_ERRORS:

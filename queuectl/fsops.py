@@ -172,6 +172,11 @@ def is_folder(path: str, *, at: int | None = None) -> bool:
         return False
 
 
+def may_enter(folder: str) -> bool:
+    """True for a folder that this process can make its working folder."""
+    return os.path.isdir(folder) and os.access(folder, os.X_OK)
+
+
 def read(path: str, max_bytes: int, *, patience_s: float = SHARING_DEADLINE_S, at: int | None = None) -> Content:
     """Read a regular file whole, without following links or waiting for anybody, and close it.
 

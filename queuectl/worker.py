@@ -8,6 +8,7 @@ machine is reported and nothing of it is held against a job (promise P9).
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 import random
@@ -22,7 +23,7 @@ from queuectl.claim import Claims, Declined
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import QueuectlError
-from queuectl.executor import CannotStartError, Ended, Spec
+from queuectl.executor import CannotEnterError, CannotStartError, Ended, Spec
 from queuectl.lease import Lease
 from queuectl.lifecycle import Outcome
 from queuectl.output import OutputLimit, OutputSlot
@@ -80,6 +81,8 @@ class Worker:
         self._reported_s = self._clock.monotonic()
         self._unpaused_s = -_PAUSED_WITHIN_S
         """When PAUSED was last looked for and not there (monotonic)."""
+        self._is_homeless = False
+        """True where the pool's own folder could not be entered when that was last tried."""
         self._stopping = False
         self._killing = False
         self._stop_asked_s = -math.inf
@@ -164,6 +167,10 @@ class Worker:
         if self._is_paused():
             self._hand_back(name, "paused")
             return
+        if self._is_homeless and (error := self._look_for_home()) is not None:
+            self._hand_back(name, "returned")
+            self._reports.append(Trouble(_told(error)))
+            return
         try:
             if name in self._quiet:
                 self._quiet.discard(name)
@@ -211,8 +218,7 @@ class Worker:
         self._lease.leave()
         self._output.leave()
         self._hand_back(name, "returned")
-        where = f": {error.filename}" if error.filename else ""
-        self._reports.append(Trouble(f"{error.strerror or error}{where}"))
+        self._reports.append(Trouble(_told(error)))
 
     def _hand_back(self, name: str, why: str) -> None:
         """Give back a name and all that lie ready, the last one first: each is put before what is there already."""
@@ -235,12 +241,28 @@ class Worker:
         try:
             self._executor.start(Spec(item.command, cwd, env, output_fd, self._lease.fd, self._lease.path))
         except CannotStartError as error:
+            if isinstance(error, CannotEnterError) and self._names_no_folder(item.cwd):
+                self._is_homeless = True
+                raise self._no_home() from error
             duration_s = self._clock.monotonic() - started_s
             return Outcome("failed", error.exit_code, error.reason, duration_s, error.is_final)
         if claimed.copy:
             with contextlib.suppress(OSError):  # tried again, and told of, when it settles
                 self._claims.secure(claimed)
         return self._attend(claimed, started_s)
+
+    def _names_no_folder(self, cwd: str) -> bool:
+        """True where a folder that cannot be entered is the pool's own: the job names none, or one below it."""
+        return not cwd or (not os.path.isabs(cwd) and not fsops.may_enter(self._cwd))
+
+    def _look_for_home(self) -> OSError | None:
+        """Look whether the pool's folder is back, before a job is claimed: each try would be on its record."""
+        self._is_homeless = not fsops.may_enter(self._cwd)
+        return self._no_home() if self._is_homeless else None
+
+    def _no_home(self) -> OSError:
+        text = "cannot enter the folder that this pool works in; make it again, or start the pool in another one"
+        return OSError(errno.ENOENT, text, self._cwd)
 
     def _attend(self, claimed: Claimed, started_s: float) -> Outcome:
         """Wait for the running command; see to its limits, its file and what the supervisor says meanwhile."""
@@ -386,6 +408,12 @@ class Worker:
     def _keep_output(self, claimed: Claimed) -> None:
         with contextlib.suppress(FileNotFoundError):
             self._output.keep(claimed.job_id, claimed.attempt)
+
+
+def _told(error: OSError) -> str:
+    """An error of the system in a line."""
+    where = f": {error.filename}" if error.filename else ""
+    return f"{error.strerror or error}{where}"
 
 
 def _outcome(ended: Ended, duration_s: float) -> Outcome:
