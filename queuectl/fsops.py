@@ -718,14 +718,24 @@ def mark_lock_file(path: str, data: bytes) -> None:
         os.close(fd)
 
 
-def is_same_file(fd: int, path: str) -> bool:
-    """True where the name `path` still belongs to the open file `fd`."""
+class FileId(NamedTuple):
+    """What tells a file from any other, also from one that gets its inode later."""
+
+    device: int
+    inode: int
+    ctime_ns: int
+
+
+def id_of_named(fd: int, path: str) -> FileId | None:
+    """The open file, if the name `path` still belongs to it; else None."""
     try:
         named = os.stat(path)
     except FileNotFoundError:
-        return False
+        return None
     opened = os.fstat(fd)
-    return (named.st_ino, named.st_dev) == (opened.st_ino, opened.st_dev)
+    if (named.st_ino, named.st_dev) != (opened.st_ino, opened.st_dev):
+        return None
+    return FileId(opened.st_dev, opened.st_ino, opened.st_ctime_ns)
 
 
 # --------------------------------------------------------------------------------- what this file system can (doctor)

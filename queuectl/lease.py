@@ -31,7 +31,12 @@ class Lease:
         self._worker = worker
         self._number = -1
         self._lock: NamedLock | None = None
-        self._next()
+        self._try_next()
+
+    @property
+    def is_held(self) -> bool:
+        """False where no new lease could be made when the last one was given up: see `hold`."""
+        return self._lock is not None
 
     @property
     def name(self) -> str:
@@ -49,45 +54,75 @@ class Lease:
         assert self._lock is not None
         return self._lock.fd
 
+    def hold(self) -> None:
+        """Take a lease where none is held.
+
+        Raises:
+            OSError: the machine's trouble (no inodes, a folder that is gone or closed).
+        """
+        if self._lock is None:
+            self._next()
+
     def renew(self) -> bool:
-        """Lock again through a new handle; False where the old lease had to be left to somebody."""
-        assert self._lock is not None
-        self._lock.close()
-        if self._lock.try_acquire():
-            return True
-        with contextlib.suppress(OSError):
-            fsops.mark_lock_file(self._lock.path, _LEFT)
-        self._next()
+        """Lock again through a new handle; False where the old lease had to be left to somebody.
+
+        Also False where somebody has swept it in between, as one of a dead worker: it has taken the file away and, with
+        it, the empty output of this worker.
+        """
+        before = self._lock.id if self._lock is not None else None
+        if self._is_free() and self._lock is not None:
+            if self._lock.id == before:
+                return True
+            self._lock.remove()
+        elif self._lock is not None:
+            with contextlib.suppress(OSError):
+                fsops.mark_lock_file(self._lock.path, _LEFT)
+        self._try_next()
         return False
 
     def change(self) -> bool:
         """Go on with another lease and delete this one; False where it had to be left to somebody."""
-        assert self._lock is not None
-        self._lock.close()
-        free = self._lock.try_acquire()
-        if free:
+        free = self._is_free()
+        if free and self._lock is not None:
             self._lock.remove()
-        self._next()
+        self._try_next()
         return free
 
     def leave(self) -> None:
         """Go on with another lease: what may be on record under this one counts as dead from now on."""
-        assert self._lock is not None
-        self._lock.close()
-        self._next()
+        if self._lock is not None:
+            self._lock.close()
+        self._try_next()
 
     def part(self) -> NamedLock:
         """Go on with another lease and hand over this one, locked: see `end`."""
         assert self._lock is not None
         parted = self._lock
-        self._next()
+        self._try_next()
         return parted
 
+    def _is_free(self) -> bool:
+        """Give the lock up and take it again through a new handle; False where somebody has it, or nobody can tell."""
+        if self._lock is None:
+            return False
+        self._lock.close()
+        try:
+            return self._lock.try_acquire()
+        except OSError:
+            return False
+
+    def _try_next(self) -> None:
+        """Take the next lease if the machine lets us: `hold` tries again."""
+        with contextlib.suppress(OSError):
+            self._next()
+
     def _next(self) -> None:
+        self._lock = None
         while True:
             self._number += 1
-            self._lock = NamedLock(self._spool.lease_path(self.name))
-            if self._lock.try_acquire():
+            lock = NamedLock(self._spool.lease_path(self.name))
+            if lock.try_acquire():
+                self._lock = lock
                 return
 
     def close(self) -> None:

@@ -96,12 +96,17 @@ class NamedLock(FileLock):
     deleted in between would exclude nobody.
     """
 
+    id: fsops.FileId | None = None
+    """The file that was locked last."""
+
     def try_acquire(self) -> bool:
         for _ in range(20):
             if not super().try_acquire():
                 self.close()
                 return False
-            if fsops.is_same_file(self._fd, self.path):
+            found = fsops.id_of_named(self._fd, self.path)
+            if found is not None:
+                self.id = found
                 return True
             self.close()
         return False

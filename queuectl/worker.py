@@ -172,6 +172,13 @@ class Worker:
             self._reports.append(Trouble(_told(error)))
             return
         try:
+            # Before the claim: a job would have each try on its record.
+            self._lease.hold()
+            self._output.open(self._lease.name)
+        except OSError as error:
+            self._give_up(name, error)
+            return
+        try:
             if name in self._quiet:
                 self._quiet.discard(name)
                 claimed: Claimed | Declined = self._claims.split(name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 
 from queuectl.spool import SpoolDir
 from tests.helpers import wait_until, write_drop
-from tests.pool import SUCCEED, Pool
+from tests.pool import SUCCEED, Pool, queuectl
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows deletes no folder that is in use")
 
@@ -41,3 +43,28 @@ def test_a_pool_whose_own_folder_is_gone_waits_for_it(spool: SpoolDir, tmp_path:
     assert all(set(each) <= {"enqueued", "started", "released", "succeeded"} for each in runs)
     # What is on record for each try is written once a worker, not at each look.
     assert sum(each.count("released") for each in runs) <= 2
+
+
+def immutable(path: str, on: bool) -> bool:
+    """Make a folder one that even root cannot change; False where that cannot be done here."""
+    done = subprocess.run(["chattr", "+i" if on else "-i", path], check=False, capture_output=True)
+    return done.returncode == 0
+
+
+def test_workers_that_cannot_make_a_lease_wait(spool: SpoolDir) -> None:
+    """P9: where leases/ takes no file the pool says so once, no worker dies, no job is touched, and it goes on."""
+    if shutil.which("chattr") is None or not immutable(spool.lease_dir, True):
+        pytest.skip("no immutable folders here (needs root, chattr and a file system that has them)")
+    try:
+        with Pool(spool, count=2) as pool:
+            pool.ready()
+            queuectl(spool, "enqueue", "--id", "job", "--command", SUCCEED)
+            (told,) = wait_until(lambda: troubles(pool))
+            assert "leases" in told
+            assert history(spool, "pending", "job") == ["enqueued"]
+            immutable(spool.lease_dir, False)
+            pool.event("succeeded", "job", timeout=30)
+            assert troubles(pool) == [told] and not troubles(pool, "worker_lost")
+            assert pool.errors == ["warning: running as root, so every job runs as root\n"]
+    finally:
+        immutable(spool.lease_dir, False)

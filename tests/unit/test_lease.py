@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 
 import pytest
 
 from queuectl.lease import Lease, is_alive
+from queuectl.locks import NamedLock
+from queuectl.output import OutputSlot
+from queuectl.rescue import Rescue
 from queuectl.spool import SpoolDir
+from tests.helpers import Desk
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows does not share locks with children")
 
@@ -81,3 +86,45 @@ def test_lease_name_out_of_a_strange_record_is_dead_and_touches_nothing(spool: S
     """A lease's name comes out of a file that others may write: it leads to no other folder (P10)."""
     assert not is_alive(spool, name)
     assert os.listdir(spool.lease_dir) == []
+
+
+def test_an_output_is_kept_although_the_lease_is_swept_while_it_is_renewed(
+    spool: SpoolDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P4: a sweep of dead workers' leases that meets one between its two locks costs no output of the next run."""
+    desk = Desk(spool)
+    rescue = Rescue(spool, desk.settings, desk.claims, desk.stripes, clock=desk.clock, rng=desk.rng)
+    lease, slot = Lease(spool, "w1"), OutputSlot(spool, random.Random(0))
+    slot.open(lease.name)
+    close = NamedLock.close
+
+    def close_and_lose(lock: NamedLock) -> None:
+        close(lock)
+        monkeypatch.setattr(NamedLock, "close", close)
+        rescue.sweep_leases()
+
+    monkeypatch.setattr(NamedLock, "close", close_and_lose)
+    if not lease.renew():
+        slot.leave()
+    assert is_alive(spool, lease.name)
+    os.write(slot.open(lease.name), b"printed\n")
+    slot.keep("job", 1)
+    assert "job.1.log" in os.listdir(spool.folder("logs"))
+    desk.close()
+    lease.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="takes the folder away under a lease")
+def test_a_lease_that_cannot_be_made_is_made_later(spool: SpoolDir) -> None:
+    """P9: a worker without a folder for leases, or without inodes, goes on once there is one."""
+    lease = Lease(spool, "w1")
+    os.rename(spool.lease_dir, spool.lease_dir + ".away")
+    assert not lease.change() and not lease.is_held
+    lease.leave()
+    with pytest.raises(FileNotFoundError):
+        lease.hold()
+    lease.close()
+    os.rename(spool.lease_dir + ".away", spool.lease_dir)
+    lease.hold()
+    assert is_alive(spool, lease.name)
+    lease.close()
