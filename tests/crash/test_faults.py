@@ -95,7 +95,8 @@ class Failing:
         recover(root, self.operation, cut=False)
         wrong += judge(root, self.template, endings, shorten=uncounted)
         name = errno.errorcode[code]
-        assert plan.happened, f"{self.operation.name} makes fewer calls than it did"
+        was, now = ([each.kind for each in calls] for calls in (self.calls, plan.calls))
+        assert plan.happened, f"{self.operation.name} makes fewer calls than it did: {now}, and before: {was}"
         assert not wrong, (
             f"{self.operation.name}, call {call.number}, {call.kind} {call.path}: {how} {name}{' that stays' if stays else ''}:\n"
             + "\n".join(wrong)
