@@ -39,6 +39,8 @@ def take(spool: SpoolDir, name: str, job_id: str, *, clock: Clock, rng: random.R
             fsops.move(spool.path(PENDING, name), f"{spool.taken_dir}/{taken}")
         except FileExistsError:
             continue
+        # The producer's file, and from now on a file of jobs of ours, which stays until retention deletes it.
+        fsops.set_mode(f"{spool.taken_dir}/{taken}", spool.file_mode)
         return taken
 
 

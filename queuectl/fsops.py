@@ -589,6 +589,20 @@ def is_immutable(path: str) -> bool:
     return bool(struct.unpack("l", found)[0] & _KEPT_AS_IT_IS)
 
 
+def set_mode(path: str, mode: int) -> None:
+    """Give a regular file of this user the mode of our own files; what is anybody else's keeps its mode."""
+    if sys.platform == "win32":
+        return
+    with contextlib.suppress(OSError):
+        fd = os.open(path, _READ | _NOFOLLOW | os.O_NONBLOCK)
+        try:
+            info = os.fstat(fd)
+            if stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid() and stat.S_IMODE(info.st_mode) != mode:
+                os.fchmod(fd, mode)
+        finally:
+            os.close(fd)
+
+
 def mode_of(path: str, *, otherwise: int) -> int:
     """The permissions of the file at `path`, or `otherwise` where there is none."""
     try:

@@ -69,7 +69,7 @@ def start(
     _check_one_file_system(spool.path)
     _check_file_system(spool.folder)
     if detach:
-        _detach(spool.path, count=count, drain=drain, max_jobs=max_jobs, grace_s=grace_s)
+        _detach(spool.folder, count=count, drain=drain, max_jobs=max_jobs, grace_s=grace_s)
         return
     from queuectl.cli.events import Printer
     from queuectl.supervisor import Options, run_pool
@@ -122,20 +122,19 @@ def _check_one_file_system(root: str) -> None:
             )
 
 
-def _detach(root: str, *, count: int, drain: bool, max_jobs: int | None, grace_s: float | None) -> None:
+def _detach(folder: SpoolDir, *, count: int, drain: bool, max_jobs: int | None, grace_s: float | None) -> None:
     """Start the same command as a process of its own and wait until its pool is there."""
-    from queuectl import pools
+    from queuectl import fsops, pools
     from queuectl.errors import QueuectlError
-    from queuectl.spool import SpoolDir
 
-    folder = SpoolDir(root)
-    argv = [sys.executable, "-m", "queuectl", "--spool", root, "worker", "start", "--count", str(count)]
+    argv = [sys.executable, "-m", "queuectl", "--spool", folder.root, "worker", "start", "--count", str(count)]
     argv += ["--drain"] if drain else []
     argv += ["--max-jobs", str(max_jobs)] if max_jobs is not None else []
     argv += ["--grace", f"{grace_s:.3f}"] if grace_s is not None else []
     log_path = os.path.join(folder.folder("logs"), f"pool-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log")
     environment = {**os.environ, "QUEUECTL_POOL_LOG": log_path, "PYTHONUNBUFFERED": "1"}
-    with open(log_path, "ab") as log:
+    # It names jobs and what they run, so it is a file of jobs.
+    with open(fsops.open_output(log_path, mode=folder.file_mode), "ab") as log:
         process = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,

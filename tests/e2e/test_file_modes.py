@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import config
+from queuectl import config, pools
 from queuectl.lifecycle import Outcome
 from queuectl.spool import FACTS, PAGE, SpoolDir
-from tests.helpers import Desk, write_drop
+from tests.helpers import Desk, wait_until, write_drop
 from tests.pool import Pool, queuectl
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="access lists decide on Windows")
 
 SECRET = {"TOKEN": "s3cret"}
 # What holds the texts of jobs, so that one of them open to others is a leak.
-PRIVATE = ("pending", "running", "done", "dlq", "rejected", "logs", ".queuectl/tmp")
+PRIVATE = ("pending", "running", "done", "dlq", "rejected", "logs", ".queuectl/tmp", ".queuectl/taken")
 
 
 def _modes(spool: SpoolDir) -> dict[str, int]:
@@ -48,10 +48,13 @@ def _use_every_file(spool: SpoolDir) -> None:
         queuectl(spool, "enqueue", json.dumps(document))
     write_drop(spool, "dropped.json", {"command": "echo $TOKEN", "env": SECRET})
     write_drop(spool, "wrong.json", {"command": "true", "env": SECRET, "timeout": -1})
+    write_drop(spool, "many.json", [{"id": "one", "command": "true", "env": SECRET}])
     os.chmod(spool.path("pending", "dropped.json"), 0o644)
     os.chmod(spool.path("pending", "wrong.json"), 0o644)
     with Pool(spool, "--drain", count=1) as pool:
         assert pool.wait() == 0
+    queuectl(spool, "worker", "start", "--count", "1", "--drain", "--detach")
+    wait_until(lambda: pools.live(spool) == [])
     queuectl(spool, "enqueue", json.dumps({"id": "later", "command": "true", "env": SECRET, "delay": "1h"}))
 
 
@@ -71,7 +74,8 @@ def test_nobody_else_reads_files_of_jobs(spool: SpoolDir, umask: int) -> None:
         *(f"logs/{name}.1.log" for name in ("good", "bad", "dropped")),
     }
     assert expected < set(modes)
-    assert any(name.startswith("pending/later,") for name in modes)
+    for start in (".queuectl/taken/many-", "logs/pool-", "pending/later,"):
+        assert any(name.startswith(start) for name in modes)
     assert {name: oct(mode) for name, mode in modes.items() if mode != 0o600} == {}
     assert {stat.S_IMODE(os.stat(os.path.join(spool.root, name)).st_mode) for name in (PAGE, FACTS)} == {0o600}
 
