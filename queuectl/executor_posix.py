@@ -113,7 +113,7 @@ class PosixExecutor:
                 setsigdef=_RESET_SIGNALS,
             )
         except OSError as error:
-            raise _start_error(words[0], error) from error
+            raise _start_error(words[0], error, spec.env.get("PATH")) from error
         except ValueError as error:
             what = "its command or a variable holds what no system takes there"
             raise CannotStartError(EXIT_NOT_RUNNABLE, what) from error
@@ -306,13 +306,16 @@ def _ignore(_number: int, _frame: object) -> None:
     """A handler must exist for a signal to arrive in the wake-up pipe."""
 
 
-def _start_error(program: str, error: OSError) -> Exception:
-    """Whose fault it is that a program did not start."""
+def _start_error(program: str, error: OSError, path: str | None) -> Exception:
+    """Whose fault it is that a program did not start; `path` is where it was looked for."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         if os.sep in program and os.path.isfile(program):  # looked for where the command was to run
             return CannotStartError(EXIT_NOT_FOUND, f"the program that the first line of {program} names is not found")
         return CannotStartError(EXIT_NOT_FOUND, f"command not found: {program}")
     if error.errno == errno.EACCES:
+        # A folder of PATH that may not be searched gives this as well, and so does a folder of the program's name.
+        if "/" not in program and shutil.which(program, os.F_OK, path) is None:
+            return CannotStartError(EXIT_NOT_FOUND, f"command not found: {program}")
         return CannotStartError(EXIT_NOT_RUNNABLE, f"not executable: {program}")
     if error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO):
         return error

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from queuectl import config
 from queuectl.config import Settings
@@ -24,6 +26,16 @@ from tests.helpers import Desk, FakeClock, make_spool
 # tests press Ctrl-C in what they start.
 if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Examples: no deadline for one and none for making it (machines are shared), and the same ones in each run.
+hypothesis_settings.register_profile(
+    "queuectl", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+# `pytest --hypothesis-profile=search -o addopts= tests/properties` looks for new examples, and longer.
+hypothesis_settings.register_profile(
+    "search", hypothesis_settings.get_profile("queuectl"), derandomize=False, max_examples=2000
+)
+hypothesis_settings.load_profile("queuectl")
 
 
 def _leave_no_folder() -> None:

@@ -164,17 +164,19 @@ def test_completion_completes(words: str, expected: str) -> None:
 
 
 def test_completion_offers_the_ids_there_are(desk: Desk, spool: SpoolDir) -> None:
-    """A shell is offered what begins as was typed, with state and command as its help where it shows one."""
+    """A shell is offered what begins as was typed and can be acted on, with the state as its help where it shows one."""
     desk.run(desk.enqueue(id="job1", command="echo one"), Outcome("succeeded", 0))
     desk.enqueue(id="job2", command="echo \x1b[31mtwo")
     desk.enqueue(id="other")
-    for words in ("show j", "cancel j", "logs j", "edit j", "wait other j"):
+    both, waiting = ["job2", "job1"], ["job2"]
+    offered = {"show j": both, "logs j": both, "cancel j": waiting, "edit j": waiting, "wait other j": waiting}
+    for words, expected in offered.items():
         typed = f"queuectl {words}"
         env = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" ")), "QUEUECTL_SPOOL": spool.root}
-        assert run(env={**env, "_QUEUECTL_COMPLETE": "complete_bash"}).out.split() == ["job2", "job1"]
+        assert run(env={**env, "_QUEUECTL_COMPLETE": "complete_bash"}).out.split() == expected
     env = {"_TYPER_COMPLETE_FISH_ACTION": "get-args", "_TYPER_COMPLETE_ARGS": "queuectl show "}
     text = run(env={**env, "QUEUECTL_SPOOL": spool.root, "_QUEUECTL_COMPLETE": "complete_fish"}).out
-    assert "job1\tdone: echo one" in text
+    assert "job1\tdone\n" in text and "echo" not in text, "no text of a producer goes to a shell"
     assert "\x1b" not in text
 
 

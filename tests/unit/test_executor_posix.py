@@ -176,6 +176,16 @@ def test_command_that_cannot_be_started_is_the_jobs_fault(
     assert bench.run("true").exit_code == 0
 
 
+def test_a_path_that_cannot_be_searched_has_no_such_command(bench: Bench, tmp_path: Path) -> None:
+    """A folder in the place of the program, or one in PATH that nobody may enter, makes no program."""
+    (tmp_path / "bin" / "tool").mkdir(parents=True)
+    (tmp_path / "closed").mkdir(mode=0)
+    for folder in ("bin", "closed"):
+        with pytest.raises(CannotStartError, match="command not found: tool") as caught:
+            bench.start(["tool"], env={"PATH": str(tmp_path / folder)})
+        assert caught.value.exit_code == executor.EXIT_NOT_FOUND
+
+
 @pytest.mark.parametrize("cwd", ["/no/such/folder", "/etc/passwd", "a\0b"])
 def test_folder_that_cannot_be_entered_is_the_jobs_fault(bench: Bench, cwd: str) -> None:
     """A folder that is gone, is none, or cannot be one fails the attempt and says which (P6)."""
