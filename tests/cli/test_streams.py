@@ -164,7 +164,7 @@ def test_completion_completes(words: str, expected: str) -> None:
 
 
 def test_completion_offers_the_ids_there_are(desk: Desk, spool: SpoolDir) -> None:
-    """A shell is offered what begins as was typed and can be acted on, with the state as its help where it shows one."""
+    """A shell is offered what begins as was typed and can be acted on, with the state as its help."""
     desk.run(desk.enqueue(id="job1", command="echo one"), Outcome("succeeded", 0))
     desk.enqueue(id="job2", command="echo \x1b[31mtwo")
     desk.enqueue(id="other")
