@@ -199,8 +199,9 @@ class Seen:
         if self.ran[job_id] != int(expect.ran):
             return f"ran {self.ran[job_id]} times"
         if expect.copied:
-            kept = Path(self.spool.path(REJECTED, f"{case.file}"))
-            if not kept.exists() or expect.copied not in Path(self.spool.reason_path(case.file)).read_text():
+            kept = case.file.removesuffix(".json") + ".torn.json"
+            reason = Path(self.spool.reason_path(kept))
+            if not Path(self.spool.path(REJECTED, kept)).exists() or expect.copied not in reason.read_text():
                 return "no copy of it was kept"
         return ""
 
