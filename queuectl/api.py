@@ -443,6 +443,7 @@ class Spool:
         from queuectl.settle import Stripes
 
         arguments.text("job_id", job_id)
+        self.folder.complete()
         stripes = Stripes(self.folder)
         try:
             stripe = stripes.of(job_id)
@@ -608,7 +609,7 @@ class Spool:
         """The paths of a job's logs, first attempt first."""
         arguments.text("job_id", job_id)
         listed = []
-        for name in fsops.names(self.folder.folder("logs")):
+        for name in self.folder.names(self.folder.folder("logs")):
             stem, _, ending = name.rpartition(".")
             head, _, number = stem.rpartition(".")
             if ending == "log" and head == job_id and number.isdecimal():

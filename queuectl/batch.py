@@ -46,7 +46,7 @@ def take(spool: SpoolDir, name: str, job_id: str, *, clock: Clock, rng: random.R
 
 def unfinished(spool: SpoolDir) -> list[str]:
     """The batches whose split was cut short, or is going on."""
-    return [name for name in fsops.names(spool.taken_dir) if not name.endswith(DONE_ENDING)]
+    return [name for name in spool.names(spool.taken_dir) if not name.endswith(DONE_ENDING)]
 
 
 def split(

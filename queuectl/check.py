@@ -120,13 +120,15 @@ def quick(spool: SpoolDir, *, clock: Clock, rng: random.Random) -> list[Finding]
 
 
 def _check_folders(spool: SpoolDir, findings: Findings) -> None:
-    """Missing folders are made, as every command makes them."""
-    for folder in FOLDERS:
-        if not os.path.lexists(os.path.join(spool.root, folder)):
-            findings.found.append(
-                Finding(INFO, "folder", folder.replace(os.sep, "/"), "was missing", "made", True, False)
-            )
-    spool.make_folders()
+    """Folders that are missing read as empty; a repair makes them, as whoever writes does."""
+    missing = [folder for folder in FOLDERS if not os.path.lexists(os.path.join(spool.root, folder))]
+    if findings.repair:
+        spool.make_folders()
+    spool.lacks_folders = not findings.repair and bool(missing)
+    for folder in missing:
+        findings.found.append(
+            Finding(INFO, "folder", folder.replace(os.sep, "/"), "is missing", "made", findings.repair, False)
+        )
     _check_file_systems(spool, findings)
 
 
@@ -134,6 +136,8 @@ def _check_file_systems(spool: SpoolDir, findings: Findings) -> None:
     home = os.stat(spool.root).st_dev
     for folder in FOLDERS:
         path = os.path.join(spool.root, folder)
+        if spool.lacks_folders and not os.path.isdir(path):
+            continue
         if os.stat(path).st_dev != home:
             text = "is on another file system than the spool, and jobs move by rename: put all of it on one"
             findings.problem("file-system", folder.replace(os.sep, "/"), text)

@@ -76,7 +76,13 @@ class Recent:
     def _changes(self) -> Iterator[tuple[int, str, str]]:
         """Time, name and state of every file that may be a record."""
         for state in self._states:
-            for changed_ns, name in fsops.changes(self._spool.folder(state), ".json", at_most=_STAT_AT_MOST):
+            try:
+                changed = fsops.changes(self._spool.folder(state), ".json", at_most=_STAT_AT_MOST)
+            except FileNotFoundError:
+                if not self._spool.lacks_folders:
+                    raise
+                continue
+            for changed_ns, name in changed:
                 yield changed_ns, name, state
 
 

@@ -170,7 +170,7 @@ def user_line() -> Line:
 
 
 def folders_line(spool: SpoolDir) -> Line:
-    """Whether all folders are there; missing ones are made, as every command does."""
+    """Whether all folders are there; missing ones are made, because the tests write."""
     missing = [folder for folder in FOLDERS if not os.path.isdir(os.path.join(spool.root, folder))]
     try:
         spool.make_folders()

@@ -91,7 +91,7 @@ def forget(spool: SpoolDir, name: str) -> bool:
 
 def orphans(spool: SpoolDir) -> list[str]:
     """The names of files in dlq/ that are called as texts are and stand beside no job; one listing."""
-    listed = set(fsops.names(spool.folder(DLQ)))
+    listed = set(spool.names(spool.folder(DLQ)))
     return sorted(name for name in listed if name.endswith(ERROR_ENDING) and job_file(name) not in listed)
 
 

@@ -211,7 +211,7 @@ class Examination:
         if view.item is not None:
             return False  # claimed under the stripe, which is ours now
         folder = self._spool.lease_dir
-        return any(is_held(f"{folder}/{name}") for name in fsops.names(folder))
+        return any(is_held(f"{folder}/{name}") for name in self._spool.names(folder))
 
     def _is_quiet(self, views: list[View]) -> bool:
         """False where a file moved or changed since it was read, or since the first look at what is no record."""

@@ -44,6 +44,8 @@ class FileAge:
         """True where a file has not changed for longer; False also where no file can be made to compare it with."""
         if self._now_ns is None:
             try:
+                if self._spool.lacks_folders:
+                    raise FileNotFoundError(self._spool.tmp_dir)  # who only looks makes no folder
                 path = self._spool.write_temporary("now", b"", rng=self._rng, sync=False)
                 found = fsops.sig_of(path)
                 fsops.unlink(path)
@@ -84,7 +86,9 @@ class Leftovers:
 
         A live worker gives its lease back for an instant after each job, and keeps its output open over that.
         """
-        found = [name.removesuffix(_OUTPUT) for name in fsops.names(self._spool.tmp_dir) if name.endswith(_OUTPUT)]
+        found = [
+            name.removesuffix(_OUTPUT) for name in self._spool.names(self._spool.tmp_dir) if name.endswith(_OUTPUT)
+        ]
         return [lease for lease in found if not is_alive(self._spool, lease)]
 
     def outputs(self, dead: list[str], runs: dict[str, tuple[str, str, int]]) -> None:
@@ -113,7 +117,7 @@ class Leftovers:
 
     def unfinished(self) -> None:
         """Writes that were never finished. Opens only files older than an hour."""
-        for name in sorted(fsops.names(self._spool.tmp_dir)):
+        for name in sorted(self._spool.names(self._spool.tmp_dir)):
             path = self._spool.tmp_path(name)
             sig = None if name.endswith(_OUTPUT) or self._is_starting(name) else fsops.sig_of(path)
             if sig is None or not self._age.is_over(sig, UNFINISHED_S):
@@ -195,7 +199,7 @@ class Leftovers:
                 named.update(event.lease for event in self._spool.read(RUNNING, name).record.history)
             except (DamagedRecordError, OSError):
                 return  # which lease it runs under cannot be told: none is taken away
-        for name in sorted(fsops.names(self._spool.lease_dir)):
+        for name in sorted(self._spool.names(self._spool.lease_dir)):
             lease = name.removesuffix(".lock")
             if lease not in named and not is_alive(self._spool, lease):
                 path = self._spool.lease_path(lease)
@@ -207,7 +211,7 @@ class Leftovers:
         A record without its lock tells the next pool to look for torn records (see `aftermath`): it is taken away only
         where `all_looked_at`, that is where this check has opened every job.
         """
-        for name in sorted(fsops.names(self._spool.pool_dir)):
+        for name in sorted(self._spool.names(self._spool.pool_dir)):
             pool, _, kind = name.rpartition(".")
             path = os.path.join(self._spool.pool_dir, name)
             if kind not in ("json", "stop", "lock", "stopped") or pools.is_live(self._spool, pool):
@@ -260,7 +264,7 @@ class Leftovers:
         for state in (*STATES, REJECTED):
             found = self._spool.foreign_names(state)
             if state in (RUNNING, DONE, DLQ):
-                found += [name for name in fsops.names(self._spool.folder(state)) if names.is_batch(name)]
+                found += [name for name in self._spool.names(self._spool.folder(state)) if names.is_batch(name)]
             for name in found:
                 self._findings.info("foreign", f"{state}/{name}", "is no file of queuectl; left alone")
         for name in BOARD:
@@ -270,7 +274,7 @@ class Leftovers:
 
     def reasons(self) -> None:
         """Texts without their file, and rejected files without a text (P6)."""
-        listed = set(fsops.names(self._spool.folder(REJECTED)))
+        listed = set(self._spool.names(self._spool.folder(REJECTED)))
         for name in sorted(listed):
             path = self._spool.path(REJECTED, name)
             if name.endswith(REASON_ENDING):
@@ -313,7 +317,7 @@ class Leftovers:
     def logs(self, knows: Callable[[str], bool]) -> None:
         """Logs whose job is gone, in one finding; `knows` says which ids were seen."""
         strangers: dict[str, str] = {}
-        for name in fsops.names(self._spool.folder(LOGS)):
+        for name in self._spool.names(self._spool.folder(LOGS)):
             head, _, number = name.removesuffix(".log").rpartition(".")
             if name.endswith(".log") and number.isdecimal() and not knows(head):
                 strangers[name] = head.lower()
@@ -341,6 +345,7 @@ class Leftovers:
         found = {
             folder: [name for name in fsops.open_to_others(self._spool.folder(folder), bits) if name != README_TXT]
             for folder in (RUNNING, DONE, DLQ, LOGS)
+            if os.path.isdir(self._spool.folder(folder))
         }
         count = sum(map(len, found.values()))
         if count:

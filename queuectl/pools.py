@@ -203,7 +203,7 @@ def _grace_s(line: str, own_s: float) -> float:
 
 def _all(spool: SpoolDir) -> list[PoolInfo]:
     found = []
-    for name in fsops.names(spool.pool_dir):
+    for name in spool.names(spool.pool_dir):
         if name.endswith(".json"):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
                 found.append(_info(json.loads(fsops.read(os.path.join(spool.pool_dir, name), _MAX_BYTES).data)))

@@ -61,7 +61,7 @@ def explain(spool: Spool, typed: str, *, now_at: float) -> Answer:
 
 def _left_alone(spool: Spool, name: str) -> Reason | None:
     """Why a file of pending/ is none of the queue's by its name, or None where there is no such file."""
-    if may_be_job(name) or name not in fsops.names(spool.folder.folder(PENDING)):
+    if may_be_job(name) or name not in spool.folder.names(spool.folder.folder(PENDING)):
         return None
     if names.is_copy(name):
         text = "it is left alone: its name is one of an unfinished or conflicting copy"

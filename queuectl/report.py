@@ -171,7 +171,7 @@ def rejected_names(spool: SpoolDir) -> list[str]:
     """The files in rejected/, their reasons left out."""
     return [
         name
-        for name in fsops.names(spool.folder(REJECTED))
+        for name in spool.names(spool.folder(REJECTED))
         if not name.endswith(REASON_ENDING) and not names.is_temporary(name) and name.endswith((".json", ".jsonl"))
     ]
 
@@ -265,7 +265,7 @@ def _failure(spool: SpoolDir, name: str) -> Failure | None:
 
 def live_pools(spool: SpoolDir) -> list[PoolInfo]:
     """The pools that work on the spool now; nothing is imported where none has left a trace."""
-    if not any(name.endswith(".json") for name in fsops.names(spool.pool_dir)):
+    if not any(name.endswith(".json") for name in spool.names(spool.pool_dir)):
         return []
     from queuectl import pools  # brings portalocker
 

@@ -81,6 +81,8 @@ class SpoolDir:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = os.path.abspath(os.fspath(root))
         self.file_mode = fsops.PRIVATE_MODE
+        self.lacks_folders = False
+        """True where folders were missing when the spool was opened for reading: they count as empty."""
         self._folders = {state: os.path.join(self.root, state) for state in (*STATES, REJECTED, LOGS)}
         self.machinery = os.path.join(self.root, MACHINERY)
         self.tmp_dir = os.path.join(self.machinery, "tmp")
@@ -104,18 +106,22 @@ class SpoolDir:
 
     @classmethod
     def open(cls, root: str | os.PathLike[str]) -> SpoolDir:
-        """The spool at `root`; missing folders in it (a clone keeps no empty ones) are made.
+        """The spool at `root`. Folders that are missing in it (a clone keeps no empty ones) read as empty.
 
         Raises:
             NotASpoolError: no such folder, or one that is no spool.
-            SpoolUnavailableError: it cannot be read or completed.
         """
         found = cls(root)
         if not is_spool(found.root):
             cause = "it holds neither queuectl.toml nor pending/" if os.path.isdir(found.root) else "no such folder"
             raise NotASpoolError(found.root, cause=cause)
-        found.make_folders()
+        found.lacks_folders = not all(os.path.isdir(os.path.join(found.root, folder)) for folder in FOLDERS)
         return found
+
+    def complete(self) -> None:
+        """Make what was missing when the spool was opened: whoever writes calls it. Raises SpoolUnavailableError."""
+        if self.lacks_folders:
+            self.make_folders()
 
     def make_folders(self) -> None:
         """Make the folders that are missing. Raises SpoolUnavailableError where that fails."""
@@ -126,6 +132,7 @@ class SpoolDir:
                     fsops.make_folder(path)
         except OSError as error:
             raise cannot_make(self.root, error) from error
+        self.lacks_folders = False
 
     # ---------------------------------------------------------------------------------------------------- paths
 
@@ -164,7 +171,7 @@ class SpoolDir:
     def starts(self, job_id: str = "") -> list[str]:
         """The names in tmp/ of such records, of one job or of all."""
         beginning = f"{START}{job_id}," if job_id else START
-        return [name for name in fsops.names(self.tmp_dir) if name.startswith(beginning)]
+        return [name for name in self.names(self.tmp_dir) if name.startswith(beginning)]
 
     def log_path(self, job_id: str, attempt: int) -> str:
         """Where the output of an attempt is kept."""
@@ -188,9 +195,18 @@ class SpoolDir:
 
     # ------------------------------------------------------------------------------------------------- listings
 
+    def names(self, folder: str) -> list[str]:
+        """The names in a folder of the spool, in no order. Raises OSError."""
+        try:
+            return fsops.names(folder)
+        except FileNotFoundError:
+            if self.lacks_folders:
+                return []
+            raise
+
     def waiting(self) -> tuple[list[str], list[str]]:
         """What may be jobs or batches in pending/, of one listing: names that are just a generated id, and others."""
-        generated, others = names.split_generated(fsops.names(self._folders[PENDING]))
+        generated, others = names.split_generated(self.names(self._folders[PENDING]))
         return generated, [name for name in others if may_be_job(name)]
 
     def waiting_names(self) -> list[str]:
@@ -210,7 +226,7 @@ class SpoolDir:
         """One listing of a state folder: `job_names` and `foreign_names`."""
         jobs: list[str] = []
         foreign: list[str] = []
-        for name in fsops.names(self._folders[state]):
+        for name in self.names(self._folders[state]):
             if may_be_job(name):
                 if name.endswith(".json"):
                     jobs.append(name)
@@ -228,7 +244,7 @@ class SpoolDir:
             if os.path.lexists(path):
                 return Located(state, plain, path)
         folded = job_id.lower()
-        for name in fsops.names(self._folders[PENDING]):
+        for name in self.names(self._folders[PENDING]):
             # A cheap test first: a listing may hold a million names.
             if name[: len(folded)].lower() == folded:
                 parts = names.parse(name)
@@ -250,7 +266,7 @@ class SpoolDir:
         found: set[str] = set()
         # In the direction that jobs move in: one that moves meanwhile is seen before or after its move.
         for state in (PENDING, RUNNING, DONE, DLQ):
-            for name in fsops.names(self._folders[state]):
+            for name in self.names(self._folders[state]):
                 if name[:length].lower() != folded or not name.endswith(".json") or names.is_temporary(name):
                     continue
                 if state != PENDING:
@@ -314,6 +330,7 @@ class SpoolDir:
 
         It gets the mode of files of jobs, `file_mode`, unless another is given.
         """
+        self.complete()
         while True:
             path = self.tmp_path(f"{hint}.{os.getpid()}-{names.new_token(rng, 8)}")
             try:

@@ -630,6 +630,7 @@ def run_pool(spool: SpoolDir, settings: Settings, options: Options, tell: Callab
     Raises:
         OSError: it cannot be started.
     """
+    spool.complete()
     made = Supervisor(spool, settings, options, tell)
     old = {}
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):

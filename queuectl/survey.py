@@ -169,7 +169,14 @@ class Survey:
 
     def _names(self, state: str) -> Iterator[list[str]]:
         """The names in a folder, some at a time."""
-        with os.scandir(self._spool.folder(state)) as entries:
+        try:
+            listed = os.scandir(self._spool.folder(state))
+        except FileNotFoundError:
+            if not self._spool.lacks_folders:
+                raise
+            yield []
+            return
+        with listed as entries:
             some: list[str] = []
             for entry in entries:
                 some.append(entry.name)

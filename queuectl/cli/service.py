@@ -83,6 +83,7 @@ def install(
     queuectl service uninstall
     """
     spool = context.open_spool()
+    spool.folder.complete()
     trust.check(spool.folder)
     trust.check_all(spool.folder, spool.settings)
     kind, made = _own_kind(), _made(spool.path, spool.settings, system=system, workers=count, name=name)

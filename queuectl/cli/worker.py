@@ -64,6 +64,7 @@ def start(
 
     grace_s = None if grace is None else jobs.duration(grace, "--grace")
     spool = context.open_spool()
+    spool.folder.complete()
     trust.check(spool.folder)
     trust.check_all(spool.folder, spool.settings)
     _check_one_file_system(spool.path)

@@ -125,3 +125,29 @@ def test_a_link_of_another_user_leads_to_no_spool(typed: Commands, home: Path, t
     assert spool_of(typed) == str(home / "spool")
     os.chown(home / "spool", 12302, 12302, follow_symlinks=False)
     assert "belongs to user 12302" in typed("list", code=1).err
+
+
+READING = [
+    "status", "status --json", "list", "list --state rejected", "list --tag word", "dlq list", "stats", "history",
+    "top", "worker list", "config list", "config get max_retries", "config path", "show x", "why x", "logs x", "wait x",
+    "check --quick", "check", "cancel --all --dry-run", "retry --all --dry-run", "service print", "resume",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", READING)
+def test_commands_that_read_make_no_folder(home: Path, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    """In a clone, which keeps no empty folders, the queue reads as empty and stays as it is."""
+    (home / "spool").mkdir()
+    (home / "spool" / "queuectl.toml").write_text("")
+    result = Commands(monkeypatch)(*words.split(), code=None)
+    assert result.code in ((3,) if words.endswith(" x") else (0,)), result
+    assert os.listdir(home / "spool") == ["queuectl.toml"]
+
+
+@pytest.mark.parametrize("words", ["enqueue --command true", "pause", "config set max_retries 5"])
+def test_commands_that_write_make_the_folders(home: Path, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    """What writes into a clone makes the folders that are missing first."""
+    (home / "spool").mkdir()
+    (home / "spool" / "queuectl.toml").write_text("")
+    Commands(monkeypatch)(*words.split())
+    assert (home / "spool" / "pending").is_dir() and (home / "spool" / ".queuectl" / "leases").is_dir()

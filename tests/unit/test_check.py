@@ -788,12 +788,14 @@ def test_clocks_that_were_wrong_are_told(desk: Desk) -> None:
 # ---------------------------------------------------------------------------------------------------------- the folder
 
 
-def test_missing_folders_are_made(desk: Desk) -> None:
-    """A clone keeps no empty folders: they are made, as by every command."""
+def test_missing_folders_are_made_by_a_repair(desk: Desk) -> None:
+    """A clone keeps no empty folders: whoever only looks makes none."""
     shutil.rmtree(desk.spool.folder(DLQ))
     os.rmdir(desk.spool.taken_dir)
-    found = look(desk)
-    assert told(found, INFO) == [("folder", ".queuectl/taken"), ("folder", "dlq")]
+    for repair in (False, True):
+        found = look(desk, repair=repair)
+        assert told(found, INFO) == [("folder", ".queuectl/taken"), ("folder", "dlq")]
+        assert os.path.isdir(desk.spool.folder(DLQ)) == repair
     assert look(desk).findings == []
 
 

@@ -64,12 +64,25 @@ def test_making_a_spool_again_changes_nothing(tmp_path: Path) -> None:
     assert not os.path.exists(made.examples_dir)
 
 
-def test_open_completes_a_clone(tmp_path: Path) -> None:
-    """A repository keeps no empty folders: they are made when the spool is opened."""
+def test_a_clone_reads_as_empty_until_somebody_writes(tmp_path: Path) -> None:
+    """A repository keeps no empty folders: they read as empty, and are made for the first write (P1)."""
     (tmp_path / "queuectl.toml").write_text("")
-    SpoolDir.open(tmp_path)
+    opened = SpoolDir.open(tmp_path)
+    assert opened.waiting_names() == opened.job_names(DONE) == []
+    assert opened.ids() == set() and opened.find("x") is None
+    assert os.listdir(tmp_path) == ["queuectl.toml"]
+    opened.write_temporary("x", b"", rng=random.Random(1), sync=False)
     assert (tmp_path / "pending").is_dir()
     assert (tmp_path / ".queuectl" / "leases").is_dir()
+    assert not opened.lacks_folders
+
+
+def test_a_folder_that_goes_away_later_is_an_error(spool: SpoolDir) -> None:
+    """Only what was missing from the start reads as empty: a pool must not take a lost disk for an empty queue (P9)."""
+    opened = SpoolDir.open(spool.root)
+    shutil.rmtree(opened.folder("pending"))
+    with pytest.raises(FileNotFoundError):
+        opened.waiting_names()
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "file"])
@@ -91,7 +104,7 @@ def test_file_in_the_place_of_a_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "queuectl.toml").write_text("")
     (tmp_path / "pending").write_text("")
     with pytest.raises(SpoolUnavailableError):
-        SpoolDir.open(tmp_path)
+        SpoolDir.open(tmp_path).complete()
 
 
 def test_root_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
