@@ -31,6 +31,8 @@ from queuectl.tokens import TOKEN_CHARS, Tokens
 _REJECTED = ".rejected"
 _TEXT = ".txt"
 FAILED, DONE_WELL = ".failed.txt", ".done.txt"
+SUMMARY = "queuectl-more-rejected.txt"
+"""Tells of rejected files that have no text of their own."""
 _OURS = (_REJECTED, _REJECTED + _TEXT, FAILED, DONE_WELL)
 # What we put before and behind a name, and the suffix of a name that is taken, at most.
 _ROOM = 50
@@ -51,6 +53,8 @@ class Listing(NamedTuple):
     unfinished: list[str]
     """Texts of this spool that a kill cut short."""
     foreign: list[str]
+    has_summary: bool = False
+    """Whether something has the name SUMMARY."""
 
 
 class InboxDir:
@@ -95,7 +99,12 @@ class InboxDir:
     def look(self) -> Listing:
         """What is there: names only, however many there are. Raises OSError."""
         found = Listing([], [], [], {}, [], [])
-        for name in fsops.names(self.path if self._at is None else self._at):
+        listed = fsops.names(self.path if self._at is None else self._at)
+        if SUMMARY in listed:
+            found = found._replace(has_summary=True)
+        for name in listed:
+            if name == SUMMARY:
+                continue
             if name.startswith("."):
                 if match := self._claimed.fullmatch(name):
                     found.claimed[match[1]] = name
@@ -170,8 +179,12 @@ class InboxDir:
 
     # --------------------------------------------------------------------------------------------- what is refused
 
-    def reject(self, name: str, sig: fsops.FileSig, why: str, hint: str, *, now_at: float) -> str:
+    def reject(
+        self, name: str, sig: fsops.FileSig, why: str, hint: str, *, now_at: float, has_text: bool = True
+    ) -> str:
         """Rename a file to NAME.rejected beside a text that says why; its name now, "" where it has just changed.
+
+        Without `has_text` the text is left out: there are many already, and SUMMARY tells of this file (`put_summary`).
 
         The text comes first: a crash in between leaves a text without its file (`orphan_texts`), never a file without
         a reason. Whoever has the file open goes on writing to it.
@@ -185,14 +198,33 @@ class InboxDir:
         fsops.check_free(self.at(name))
         if self.sig_of(name) != sig:
             return ""
-        self.put_text(target + _TEXT, _rejected_text(name, target, why, hint, _version(sig), now_at))
+        if has_text:
+            self.put_text(target + _TEXT, _rejected_text(name, target, why, hint, _version(sig), now_at))
         try:
             self._move(name, target)
         except OSError:
-            with contextlib.suppress(OSError):
-                self.remove(target + _TEXT)
+            if has_text:
+                with contextlib.suppress(OSError):
+                    self.remove(target + _TEXT)
             raise
         return target
+
+    def put_summary(self, count: int, some: list[str], most: int, *, now_at: float) -> None:
+        """Write SUMMARY: how many rejected files have no text, and why the last of them were. Raises as `put_text`."""
+        lines = [
+            f"{count} rejected files here have no text of their own: at most {most} get one (max_rejected).",
+            "Each is called NAME.rejected now, and nothing in it was changed.",
+            "",
+            f"The last ones, at {times.to_text(now_at)}:",
+            "",
+            *(f"  {safe(each)}" for each in some),
+            "",
+            "To do: correct the program that writes them, and delete the files that are not wanted. Rename a file to",
+            "NAME to have it judged again. This text goes when no such file is left.",
+            "",
+            "",
+        ]
+        self.put_text(SUMMARY, "\n".join(lines))
 
     def rejected_version(self, rejected: str) -> str:
         """Of which version of a rejected file the text beside it tells, "" where there is none that says so."""

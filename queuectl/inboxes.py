@@ -35,7 +35,9 @@ class Inbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_waiting: int = 1000
     """How many of its jobs may wait in the spool; more stay in the inbox until some have run."""
     max_per_minute: int = 0
-    """How many of its files are taken in within a minute; 0 is no limit."""
+    """How many of its files are taken in or rejected within a minute; 0 is no limit."""
+    max_rejected: int = 200
+    """How many rejected files in it have a text of their own; one text tells of the others."""
     keys: str = ""
     """signed: the folder with the keys, one file NAME.key each."""
 
@@ -96,7 +98,8 @@ def example() -> list[str]:
         "# receipts = true          # NAME.failed.txt for a job that is dead; done_receipts: NAME.done.txt as well",
         "# max_bytes = 65536        # the largest file",
         "# max_waiting = 1000       # so many of its jobs may wait in the spool; more files stay in the inbox",
-        "# max_per_minute = 60      # 0 is no limit",
+        "# max_per_minute = 60      # so many files are taken in or rejected within a minute; 0 is no limit",
+        "# max_rejected = 200       # so many rejected files have a text of their own; one text tells of the others",
     ]
 
 
@@ -112,7 +115,7 @@ def _checked(path: str, inbox: Inbox) -> Inbox:
         except ValueError as error:
             raise _error(path, f"{SECTION}.settle_s", str(error)) from error
         inbox = msgspec.structs.replace(inbox, settle_s=settle_s)
-    for key, low in (("max_bytes", 2), ("max_waiting", 1), ("max_per_minute", 0)):
+    for key, low in (("max_bytes", 2), ("max_waiting", 1), ("max_per_minute", 0), ("max_rejected", 0)):
         if getattr(inbox, key) < low:
             raise _error(path, f"{SECTION}.{key}", f"takes a whole number from {low} on")
     if inbox.max_bytes > job.JOB_MAX_BYTES:

@@ -8,6 +8,7 @@ done/ or dlq/ is the truth, and a job that was moved or deleted by hand leaves n
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable
 
@@ -21,6 +22,8 @@ from queuectl.lifecycle import DLQ, DONE
 from queuectl.printable import safe
 from queuectl.spool import SpoolDir, record_name
 
+# A name that this file system does not take, today or ever: too long, or with characters that it has not.
+_NO_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
 # How often it is asked which of these jobs the spool has nowhere any more.
 _SWEEP_S = 60.0
 
@@ -35,6 +38,8 @@ class Owed:
         self._clock = clock
         self._folder = os.path.join(spool.owed_dir, inbox.owner)
         self._seen: object = None
+        self.told: list[tuple[str, str]] = []
+        """What people should hear: level and text."""
         self._next_sweep_s = clock.monotonic() + _SWEEP_S
 
     def promise(self, item: record.Record) -> None:
@@ -44,28 +49,36 @@ class Owed:
             fsops.create(os.path.join(self._folder, item.id), b"", sync=False)
 
     def waiting(self) -> int:
-        """How many of them wait in pending/."""
+        """How many of them wait in pending/: jobs, and not files (a copy that somebody made has the same id)."""
         mine = {job_id.lower() for job_id in self._ids()}
         if not mine:
             return 0
         parsed = (names.parse(name) for name in self._spool.waiting_names())
-        return sum(parts is not None and parts.stem.lower() in mine for parts in parsed)
+        return len(mine.intersection(parts.stem.lower() for parts in parsed if parts is not None))
 
     def settle(self, box: InboxDir) -> None:
-        """Write the receipts of those that have ended since.
+        """Write the receipts of those that have ended since; one that cannot be written keeps no other one back.
 
         Raises:
-            OSError: one cannot be written; it is owed still.
+            OSError: one cannot be written now; it is owed still.
         """
         marks = tuple(fsops.sig_of(self._spool.folder(state)) for state in (DLQ, DONE))
         ids = self._ids()
         is_time = self._clock.monotonic() >= self._next_sweep_s
         if not ids or (not is_time and (marks, len(ids)) == self._seen):
             return
+        failed: OSError | None = None
         for job_id in ids:
             self._beat()
-            if state := self._spool.holds(job_id, (DLQ, DONE)):
-                self._settle(box, job_id, state)
+            try:
+                if state := self._spool.holds(job_id, (DLQ, DONE)):
+                    self._settle(box, job_id, state)
+            except OSError as error:
+                if fsops.is_trouble(error):
+                    raise
+                failed = failed or error
+        if failed is not None:
+            raise failed
         if is_time:
             self._next_sweep_s = self._clock.monotonic() + _SWEEP_S
             there = {job_id.lower() for job_id in self._spool.ids()}
@@ -86,13 +99,22 @@ class Owed:
         if name := dropped_as(item):
             failed, done = receipt_name(name, FAILED), receipt_name(name, DONE_WELL)
             if state == DLQ and self._inbox.receipts:
-                box.put_text(failed, _failed_text(self._spool, item, name))
+                self._put(box, failed, _failed_text(self._spool, item, name))
                 box.forget(done)
             elif state == DONE:
                 box.forget(failed)
                 if self._inbox.done_receipts:
-                    box.put_text(done, _done_text(item, name))
+                    self._put(box, done, _done_text(item, name))
         self._forget(job_id)
+
+    def _put(self, box: InboxDir, name: str, text: str) -> None:
+        """Write a receipt, but for one whose name can never be had: a folder has it, or the file system takes none."""
+        try:
+            box.put_text(name, text)
+        except OSError as error:
+            if not isinstance(error, fsops.NotRegularError) and error.errno not in _NO_NAME:
+                raise
+            self.told.append(("warning", f"{name} cannot be written: {error.strerror or error}; it is left out"))
 
     def _ids(self) -> list[str]:
         try:

@@ -107,6 +107,8 @@ class _Loop:
         self._report(published, is_drained=bool(state.trouble) or not (state.waiting or state.arriving))
         if state.waiting and published:
             return _PAUSE_S
+        if state.waiting and self._reception.refused:
+            return max(_PAUSE_S, took_s)  # good files may wait behind bad ones
         return max(self._scan_s, took_s / _LIST_SHARE)
 
     def _report(self, published: list[str], *, is_drained: bool) -> None:

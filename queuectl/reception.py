@@ -31,8 +31,10 @@ from queuectl.signing import Keys
 from queuectl.snapshot import InboxFile
 from queuectl.spool import SpoolDir
 
-# Files taken in by one look, and files watched while they arrive, at most.
+# Files taken in or refused by one look, and files watched while they arrive, at most.
 _AT_ONCE = 100
+# Rejected files that the summary names, at most.
+_NAMED_MOST = 20
 _WATCHED_AT_MOST = 1000
 # Rejected files that are asked for their time by one look.
 _HEALED_AT_MOST = 200
@@ -98,10 +100,18 @@ class Reception:
         if isinstance(inbox.settle_s, int | float):
             self._settle_s = inbox.settle_s
         self._arriving: dict[str, _File] = {}
+        self._tried_to = ""
+        """The last file that the last look tried of those that are too many to be watched."""
         self._rejected: dict[str, fsops.FileSig] = {}
         """How rejected files were when they were looked at last."""
         self._heal_from = 0
-        self._taken_s: deque[float] = deque()
+        self._acted_s: deque[float] = deque()
+        """When files were taken in or refused, within the last minute (`max_per_minute`)."""
+        self.refused = 0
+        """How many files the last look refused."""
+        self._texts = 0
+        self._untold: list[str] = []
+        """What was refused without a text of its own, by this look: names and reasons."""
         self._next_sweep_s = clock.monotonic()
         self._told_trouble = ""
         self._state = InboxState(owner=inbox.owner, path=path, mode=inbox.mode)
@@ -164,7 +174,14 @@ class Reception:
     def _look(self, box: InboxDir) -> list[str]:
         found = box.look()
         for name in found.unfinished:
-            box.remove(name)
+            try:
+                is_there = not box.remove(name)
+            except OSError as error:
+                if fsops.is_trouble(error):
+                    raise
+                is_there = True
+            if is_there:  # a folder, or what somebody else made of it: not worth an intake that stops
+                found.foreign.append(name)
         published = self._handover.recover(box, found.claimed)
         found.foreign.extend(self._handover.strange)
         if new := sorted(set(self._handover.strange) - self._strange):
@@ -174,8 +191,14 @@ class Reception:
         jobs = [*found.jobs, *self._heal(box, found)]
         for name in box.orphan_texts(found):
             box.forget(name)
+        self._texts = len(found.texts)
         left, held_back = self._take(box, jobs, published)
-        self._owed.settle(box)
+        self._summarise(box, found)
+        try:
+            self._owed.settle(box)
+        finally:
+            self.told += self._owed.told
+            self._owed.told.clear()
         if self._keys is not None and self._clock.monotonic() >= self._next_sweep_s:
             self._next_sweep_s = self._clock.monotonic() + _SWEEP_S
             replays.sweep(self._spool, self._clock.now())
@@ -204,41 +227,59 @@ class Reception:
         """Look at what lies there; those that are left for later, and which limit keeps them."""
         there = set(jobs)
         self._arriving = {name: item for name, item in self._arriving.items() if name in there}
-        room, limit = self._room() if jobs else (0, "")
+        before, self.refused = len(published), 0
+        room, rate = self._room() if jobs else (0, 0)
         left: list[str] = []
+        limit = last = ""
+        tried = 0
         for name in jobs:
             self._beat()
-            if name in self._arriving and self._is_as_it_was(box, name):
-                continue
-            if len(published) >= min(room, _AT_ONCE) or (
-                name not in self._arriving and len(self._arriving) >= _WATCHED_AT_MOST
-            ):
-                left.append(name)
-                continue
             try:
+                acted = len(published) - before + self.refused
+                may_refuse = acted < _AT_ONCE and not self._full(1, rate - acted)
+                if name in self._arriving and self._is_as_it_was(box, name, may_refuse=may_refuse):
+                    continue
+                if full := self._full(room - (len(published) - before), rate - acted):
+                    limit = full
+                    left.append(name)
+                    continue
+                if name not in self._arriving and len(self._arriving) >= _WATCHED_AT_MOST:
+                    # Some of the others at each look, in turn: what is never whole must not hold up what is.
+                    if name <= self._tried_to or tried >= _AT_ONCE:
+                        left.append(name)
+                        continue
+                    tried, last = tried + 1, name
+                if acted >= _AT_ONCE:
+                    left.append(name)
+                    continue
                 if taken := self._take_one(box, name):
                     published.append(taken)
-                    self._taken_s.append(self._clock.monotonic())
+                    self._acted_s.append(self._clock.monotonic())
             except OSError as error:
                 if fsops.is_trouble(error):
                     raise
                 self._watch(box, name, "unreadable", f"it cannot be taken: {error.strerror or error}")
-        return left, limit if left and len(published) >= room else ""
+        self._tried_to = last if tried >= _AT_ONCE else ""
+        return left, limit
 
-    def _room(self) -> tuple[int, str]:
-        """How many may be taken in now, and which limit says so."""
-        room, limit = self._inbox.max_waiting - self._owed.waiting(), f"max_waiting = {self._inbox.max_waiting}"
-        if self._inbox.max_per_minute:
-            now_s = self._clock.monotonic()
-            while self._taken_s and now_s - self._taken_s[0] >= _MINUTE_S:
-                self._taken_s.popleft()
-            if (rate := self._inbox.max_per_minute - len(self._taken_s)) < room:
-                room, limit = rate, f"max_per_minute = {self._inbox.max_per_minute}"
-        else:
-            self._taken_s.clear()
-        return max(0, room), limit
+    def _room(self) -> tuple[int, int]:
+        """How many may be taken in now, and how many may be taken in or refused."""
+        room = self._inbox.max_waiting - self._owed.waiting()
+        if not self._inbox.max_per_minute:
+            self._acted_s.clear()
+            return room, _AT_ONCE
+        now_s = self._clock.monotonic()
+        while self._acted_s and now_s - self._acted_s[0] >= _MINUTE_S:
+            self._acted_s.popleft()
+        return room, self._inbox.max_per_minute - len(self._acted_s)
 
-    def _is_as_it_was(self, box: InboxDir, name: str) -> bool:
+    def _full(self, room: int, rate: int) -> str:
+        """Which limit is reached, with these left of both."""
+        if self._inbox.max_per_minute and rate <= 0:
+            return f"max_per_minute = {self._inbox.max_per_minute}"
+        return f"max_waiting = {self._inbox.max_waiting}" if room <= 0 else ""
+
+    def _is_as_it_was(self, box: InboxDir, name: str, *, may_refuse: bool) -> bool:
         """True for a file that has not changed since it was looked at; one that is quiet for long is refused."""
         known = self._arriving[name]
         sig = box.sig_of(name)
@@ -246,7 +287,8 @@ class Reception:
             return False
         if known.kind == "unreadable":
             return False
-        if known.kind == "arriving" and sig and self._clock.monotonic() - known.since_s >= self._settle_s:
+        is_quiet = sig and self._clock.monotonic() - known.since_s >= self._settle_s
+        if known.kind == "arriving" and sig and is_quiet and may_refuse:
             with contextlib.suppress(PermissionError):  # its writer has it open (Windows)
                 self._reject(box, name, sig, known.why, known.hint)
         return True
@@ -267,7 +309,7 @@ class Reception:
         except _NotYetError as error:
             known = self._arriving.get(name)
             since_s = known.since_s if known is not None and known.sig == sig else self._clock.monotonic()
-            self._arriving[name] = _File(sig, since_s, "arriving", str(error), error.hint)
+            self._remember(name, _File(sig, since_s, "arriving", str(error), error.hint))
             return ""
         except InvalidJobError as error:
             if sig is not None:
@@ -354,18 +396,47 @@ class Reception:
 
     def _watch(self, box: InboxDir, name: str, kind: str, why: str) -> None:
         """Leave a file for later; told once."""
-        if name not in self._arriving:
+        is_new = name not in self._arriving
+        if self._remember(name, _File(box.sig_of(name), self._clock.monotonic(), kind, why)) and is_new:
             self.told.append(("warning", f"{name} is left for now: {why}"))
-        self._arriving[name] = _File(box.sig_of(name), self._clock.monotonic(), kind, why)
+
+    def _remember(self, name: str, item: _File) -> bool:
+        """Watch a file from now on; False where too many are watched."""
+        if name not in self._arriving and len(self._arriving) >= _WATCHED_AT_MOST:
+            return False
+        self._arriving[name] = item
+        return True
 
     # --------------------------------------------------------------------------------------------- what is refused
 
     def _reject(self, box: InboxDir, name: str, sig: fsops.FileSig, why: str, hint: str) -> None:
-        target = box.reject(name, sig, why, hint, now_at=self._clock.now())
+        has_text = self._texts < self._inbox.max_rejected
+        target = box.reject(name, sig, why, hint, now_at=self._clock.now(), has_text=has_text)
         self._arriving.pop(name, None)
-        if target:
-            self._rejected[target] = sig
+        if not target:
+            return
+        self._rejected[target] = sig
+        self.refused += 1
+        self._acted_s.append(self._clock.monotonic())
+        if has_text:
+            self._texts += 1
             self.told.append(("warning", f"{name} was rejected: {why}"))
+        else:
+            self._untold.append(f"{name}: {why}")
+
+    def _summarise(self, box: InboxDir, found: Listing) -> None:
+        """One text tells of all that were refused without a text of their own; it goes when they are gone."""
+        texts = set(found.texts)
+        count = len(self._untold) + sum(f"{name}.txt" not in texts for name in found.rejected)
+        if self._untold:
+            self.told.append(("warning", f"{len(self._untold)} more were rejected; {inboxdir.SUMMARY} says why"))
+            try:
+                box.put_summary(count, self._untold[-_NAMED_MOST:], self._inbox.max_rejected, now_at=self._clock.now())
+            except fsops.NotRegularError:
+                self.told.append(("warning", f"{inboxdir.SUMMARY} cannot be written: a folder has this name"))
+            self._untold = []
+        elif found.has_summary and not count:
+            box.forget(inboxdir.SUMMARY)
 
     def _heal(self, box: InboxDir, found: Listing) -> list[str]:
         """Rejected files that have become jobs have their own names again; those names."""

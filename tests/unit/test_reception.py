@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -11,8 +12,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from queuectl import inboxstate, keyfile, signing, times
+from queuectl import inboxdir, inboxstate, keyfile, reception, signing, times
 from queuectl.inboxes import Inbox
+from queuectl.lifecycle import Outcome
 from queuectl.reception import Reception
 from queuectl.spool import SpoolDir
 from tests.helpers import Desk, names_in
@@ -176,3 +178,163 @@ def test_a_signed_file_waits_while_a_key_is_open_to_others(spool: SpoolDir, tmp_
     assert "chmod 600" in post.reception.state.trouble
     (keys / "anna.key").chmod(0o600)
     assert post.reception.step() == ["a,by=anna.json"]
+
+
+def test_of_many_rejected_files_one_text_tells(spool: SpoolDir, tmp_path: Path) -> None:
+    """P6: bad files make max_rejected texts at most, and one that says how many more there are, and why."""
+    post = Post(spool, tmp_path / "inbox", max_rejected=3)
+    for number in range(250):
+        post.send(f"bad{number:03}.json", [number])
+    post.send("good.json", {"command": "true"})
+    looks = 0
+    while not names_in(spool, "pending"):
+        post.reception.look()
+        looks += 1
+        assert post.reception.refused <= 100
+    assert looks == 3
+    names = post.names()
+    assert sum(name.endswith(".json.rejected") for name in names) == 250
+    assert [name for name in names if name.endswith(".txt")] == [
+        *(f"bad{number:03}.json.rejected.txt" for number in range(3)),
+        inboxdir.SUMMARY,
+    ]
+    text = (post.folder / inboxdir.SUMMARY).read_text()
+    assert "247 rejected files" in text and "bad249.json: it holds many jobs" in text
+    assert len([text for _, text in post.reception.told if "rejected" in text]) == 3 + 3
+    post.start()
+    post.reception.look()
+    assert inboxdir.SUMMARY in post.names() and post.reception.state.left_alone == 0
+    for name in names:
+        if name.endswith(".rejected"):
+            (post.folder / name).unlink()
+    post.reception.look()
+    post.reception.look()
+    assert post.names() == []
+
+
+def test_max_per_minute_counts_what_was_rejected_too(spool: SpoolDir, tmp_path: Path) -> None:
+    """P6: half files that are quiet as well."""
+    post = Post(spool, tmp_path / "inbox", max_per_minute=3, settle_s=1.0)
+    for name in ("a.json", "b.json"):
+        post.send(name, [])
+    for name in ("c.json", "d.json"):
+        post.send(name, "{")
+    post.send("e.json", {"command": "true"})
+    post.send("f.json", {"command": "true"})
+    post.reception.look()
+    assert (post.reception.state.held_back, post.reception.state.waiting) == ("max_per_minute = 3", 1)
+    post.desk.clock.advance(2)
+    post.reception.look()
+    assert sum(name.endswith(".rejected") for name in post.names()) == 2
+    assert names_in(spool, "pending") == ["e,by=anna.json"]
+    post.desk.clock.advance(59)
+    post.reception.look()
+    assert sum(name.endswith(".rejected") for name in post.names()) == 4
+    assert len(names_in(spool, "pending")) == 2
+
+
+def test_what_never_becomes_a_job_holds_up_nothing(
+    spool: SpoolDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P6: more half files than are watched, and more folders with the names of jobs, stand before a good file."""
+    monkeypatch.setattr(reception, "_WATCHED_AT_MOST", 50)
+    monkeypatch.setattr(reception, "_AT_ONCE", 10)
+    post = Post(spool, tmp_path / "inbox", settle_s=1e6)
+    for number in range(50):
+        (post.folder / f"a{number:03}.json").mkdir()
+        post.send(f"b{number:03}.json", "{")
+    post.send("good.json", {"command": "true"})
+    for _ in range(8):
+        post.reception.look()
+    assert names_in(spool, "pending") == ["good,by=anna.json"]
+    assert len(post.reception.told) == 50
+
+
+def test_a_folder_with_the_name_of_a_receipt_holds_up_no_other(spool: SpoolDir, tmp_path: Path) -> None:
+    """P6: that receipt is left out, which is reported once; the others are written and the intake goes on."""
+    post = Post(spool, tmp_path / "inbox", max_rejected=0)
+    for name in ("x", "y"):
+        post.send(f"{name}.json", {"command": "false", "max_retries": 0})
+    post.reception.look()
+    for name in ("x", "y"):
+        post.desk.claims.settle(post.desk.start(f"{name},by=anna.json"), Outcome("failed", exit_code=1))
+    (post.folder / "x.json.failed.txt").mkdir()
+    (post.folder / inboxdir.SUMMARY).mkdir()
+    post.send("bad.json", [])
+    post.reception.told.clear()
+    for _ in range(3):
+        post.reception.step()
+    assert post.reception.state.trouble == ""
+    assert (post.folder / "y.json.failed.txt").is_file() and (post.folder / "x.json.failed.txt").is_dir()
+    assert [text for _, text in post.reception.told if "x.json.failed.txt" in text] == [
+        "x.json.failed.txt cannot be written: a folder has this name; it is left out"
+    ]
+
+
+def test_a_receipt_that_cannot_be_written_now_is_owed_and_holds_up_no_other(
+    spool: SpoolDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P6, P9: others are written first; then that one is tried again."""
+    post = Post(spool, tmp_path / "inbox")
+    for name in ("x", "y"):
+        post.send(f"{name}.json", {"command": "false", "max_retries": 0})
+    post.reception.look()
+    for name in ("x", "y"):
+        post.desk.claims.settle(post.desk.start(f"{name},by=anna.json"), Outcome("failed", exit_code=1))
+    real = inboxdir.InboxDir.put_text
+
+    def refusing(box: inboxdir.InboxDir, name: str, text: str) -> None:
+        if name.startswith(held):
+            raise PermissionError(errno.EACCES, "Permission denied", name)
+        real(box, name, text)
+
+    held = ("x", "y")
+    monkeypatch.setattr(inboxdir.InboxDir, "put_text", refusing)
+    post.reception.step()
+    assert "Permission denied" in post.reception.state.trouble
+    held = ("x",)
+    post.reception.step()
+    assert post.names() == ["y.json.failed.txt"]
+    held = ("-",)
+    post.reception.step()
+    assert post.names() == ["x.json.failed.txt", "y.json.failed.txt"] and post.reception.state.trouble == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder there cannot be read only")
+def test_an_unfinished_text_that_cannot_be_deleted_stops_no_intake(
+    spool: SpoolDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P6: what somebody made under a name that the receiver has used is left alone."""
+    post = Post(spool, tmp_path / "inbox")
+    post.send("bad.json", [])
+    post.reception.look()
+    with post.reception._opened() as box:
+        name = f"{box._mark}tmp-{box._tokens.for_texts()}"
+    (post.folder / name).mkdir()
+    post.send("one.json", {"command": "true"})
+    assert post.reception.look() == ["one,by=anna.json"]
+    real = inboxdir.InboxDir.remove
+
+    def refusing(box: inboxdir.InboxDir, wanted: str) -> bool:
+        if wanted == name:
+            raise PermissionError(errno.EPERM, "Operation not permitted", wanted)
+        return real(box, wanted)
+
+    monkeypatch.setattr(inboxdir.InboxDir, "remove", refusing)
+    post.send("two.json", {"command": "true"})
+    assert post.reception.look() == ["two,by=anna.json"]
+    assert post.reception.state.foreign == (name,)
+
+
+def test_max_waiting_counts_jobs(spool: SpoolDir, tmp_path: Path) -> None:
+    """A second file of a job's id in pending/, which somebody copied there, is no second job of the inbox."""
+    post = Post(spool, tmp_path / "inbox", max_waiting=2)
+    post.send("one.json", {"command": "true"})
+    post.reception.look()
+    waiting = Path(spool.path("pending", "one,by=anna.json"))
+    for copy in ("one.json", "one,prio=1.json", "ONE,by=anna,hold.json"):
+        waiting.with_name(copy).write_bytes(waiting.read_bytes())
+    post.send("two.json", {"command": "true"})
+    assert post.reception.look() == ["two,by=anna.json"]
+    post.send("three.json", {"command": "true"})
+    assert post.reception.look() == []
