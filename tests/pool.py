@@ -28,6 +28,8 @@ if sys.platform == "win32":
 
 WINDOWS = sys.platform == "win32"
 WITNESS = Path(__file__).with_name("witness.py")
+# What happens at once, which takes its time on a busy machine; waits that are not for a lock are longer by far.
+AT_ONCE_NS = 20e9
 # Commands for every system. A text goes to sh or to cmd; both know `exit`.
 SUCCEED = "exit 0"
 PYTHON = [sys.executable, "-S", "-c"]
@@ -280,6 +282,15 @@ class Witness:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    @property
+    def gate(self) -> str:
+        """A value of `seconds`: the run lasts until `open_gate`, so what is done meanwhile is never too late."""
+        return f"@{self.path}.gate"
+
+    def open_gate(self) -> None:
+        """Let all runs end that wait for it, and those that come."""
+        Path(f"{self.path}.gate").touch()
 
     def command(self, *, seconds: float | str = 0, code: int = 0, fail_first: int = 0) -> list[str]:
         """A command that notes its start and its end here, and fails where asked to; "60,0": the first run lasts."""

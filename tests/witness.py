@@ -4,7 +4,8 @@ usage: witness.py FILE SECONDS[,SECONDS...] EXIT_CODE FAIL_FIRST
 
 Appends `S ID PID NANOSECONDS` when it starts and `E ...` when it ends, each in one write, and `O ...` where it finds
 another run of the same job alive (a lock that only a live run holds). Fails while fewer than FAIL_FIRST runs of this
-job have ended before. Of several SECONDS the n-th counts for the n-th run, the last for those after it.
+job have ended before. Of several SECONDS the n-th counts for the n-th run, the last for those after it. In the place
+of SECONDS, `@PATH` has the run last until that file exists.
 """
 
 from __future__ import annotations
@@ -58,7 +59,12 @@ def main() -> int:
     if not try_lock(lock):
         note("O")
     note("S")
-    time.sleep(float(seconds[min(int(os.environ["QUEUECTL_ATTEMPT"]), len(seconds)) - 1]))
+    lasts = seconds[min(int(os.environ["QUEUECTL_ATTEMPT"]), len(seconds)) - 1]
+    if lasts.startswith("@"):
+        while not os.path.exists(lasts[1:]):
+            time.sleep(0.005)
+    else:
+        time.sleep(float(lasts))
     if fail_first:
         with open(path, "rb") as file:
             ended = sum(1 for line in file if line.startswith(f"E {job_id} ".encode()))

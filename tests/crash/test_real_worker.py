@@ -15,7 +15,7 @@ from queuectl.spool import SpoolDir
 from tests.crash.driver import OPERATIONS, Hands, Template
 from tests.crash.inject import Plan, injected
 from tests.helpers import wait_until
-from tests.pool import Pool, Witness, queuectl
+from tests.pool import AT_ONCE_NS, Pool, Witness, queuectl
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="stands in for POSIX calls")
 
@@ -43,11 +43,12 @@ def test_an_outcome_that_the_disk_refuses_is_kept_until_it_is_on_record(
 def test_a_job_dragged_out_of_running_runs_again_once_its_command_has_ended(spool: SpoolDir, tmp_path: Path) -> None:
     """P3, P5: while the command runs the file waits in pending/; then it need not wait for the worker to end too."""
     witness = Witness(tmp_path / "witness")
-    queuectl(spool, "enqueue", "--id", "job", "--", *witness.command(seconds=0.5))
+    queuectl(spool, "enqueue", "--id", "job", "--", *witness.command(seconds=witness.gate))
     with Pool(spool, count=1) as pool:
         wait_until(lambda: witness.starts("job"))
         os.rename(spool.path("running", "job.json"), spool.path("pending", "job.json"))
+        witness.open_gate()
         pool.event("succeeded", "job")
     assert witness.overlapping() == []
     first_end, second_start = witness.ends("job")[0], witness.starts("job")[1]
-    assert 0 < second_start - first_end < 3e9
+    assert 0 < second_start - first_end < AT_ONCE_NS

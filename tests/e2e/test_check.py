@@ -68,10 +68,11 @@ def test_repairs_beside_a_pool_touch_no_live_job(spool: SpoolDir, tmp_path: Path
 def test_what_a_power_cut_leaves_is_put_right_without_workers(spool: SpoolDir, tmp_path: Path) -> None:
     """After a kill of everything a check puts the runs back, but none whose command still runs (P3, P5)."""
     witness = Witness(tmp_path / "witness")
-    jobs = enqueue(spool, *({"command": witness.command(seconds=0.6)} for _ in range(4)))
+    jobs = enqueue(spool, *({"command": witness.command(seconds=witness.gate)} for _ in range(4)))
     pool = Pool(spool, count=2).ready()
     wait_until(lambda: len(witness.lines()) == 2)
     pool.kill_everything()
+    witness.open_gate()
     wait_until(lambda: not repair(spool).skipped and not spool.job_names(RUNNING))
     assert sorted(len(spool.read(PENDING, name).record.history) for name in spool.job_names(PENDING)) == [1, 1, 3, 3]
     assert repair(spool).findings == []
