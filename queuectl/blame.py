@@ -53,7 +53,7 @@ class Blame:
         if isinstance(error.filename, str):
             path = os.path.abspath(error.filename)
         why = error.strerror or str(error) or type(error).__name__
-        return Fault(path, f"{os.path.relpath(path, self._spool.root)}: {why}", _cure(error, path))
+        return Fault(path, f"{os.path.relpath(path, self._spool.root)}: {why}", cure(error, path))
 
     def _machine_works(self) -> bool:
         now_s = self._clock.monotonic()
@@ -76,7 +76,7 @@ class Blame:
         return works
 
 
-def _cure(error: OSError, path: str) -> str:
+def cure(error: OSError, path: str) -> str:
     """What a person can do about a file that cannot be used, as far as it shows."""
     if isinstance(error, IsADirectoryError) or error.errno == errno.ELOOP:
         return f"move away what is in its place: mv {quoted(path)} {quoted(path + '.away')}"
@@ -85,8 +85,9 @@ def _cure(error: OSError, path: str) -> str:
     owner = fsops.owner_of(path)
     if owner is None:  # Windows
         return "see its permissions, and which program has it open"
-    if owner != fsops.user():
-        return f"chown {user_name(fsops.user())} {quoted(path)}, as root"
+    user = fsops.user_at(path)
+    if owner != user:
+        return f"chown {user_name(user)} {quoted(path)}, as root"
     if fsops.is_immutable(path):
         return f"chattr -i {quoted(path)}, as root"
     return f"see its permissions: ls -l {quoted(path)}"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from queuectl import clocknote, config, fsops, locks, names, pools, trust
+from queuectl import blame, clocknote, config, fsops, ownership, pools, trust
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import InvalidSettingsError, NotASpoolError, SpoolUnavailableError, UntrustedSpoolError
@@ -62,7 +62,9 @@ def run(
     _check_folders(spool, findings)
     settings = _check_settings(spool, findings)
     _check_trust(spool, findings)
-    _check_stripes(spool, findings)
+    _check_stripes(spool, findings, rng)
+    if not names_only:
+        _check_owners(spool, findings)
     _check_clock(spool, findings, clock, rng)
     age = FileAge(spool, rng)
     pool_lives = bool(pools.live(spool))
@@ -113,7 +115,7 @@ def quick(spool: SpoolDir, *, clock: Clock, rng: random.Random) -> list[Finding]
     """
     findings = Findings(repair=True)
     _check_file_systems(spool, findings)
-    _check_stripes(spool, findings)
+    _check_stripes(spool, findings, None)
     around = Leftovers(spool, findings, FileAge(spool, rng), clock=clock, rng=rng, gentle=True)
     around.unfinished()
     return merged(findings.found)
@@ -170,18 +172,30 @@ def _check_clock(spool: SpoolDir, findings: Findings, clock: Clock, rng: random.
         findings.info("clock", path, f"retention {text}", "the clock is accepted", act)
 
 
-def _check_stripes(spool: SpoolDir, findings: Findings) -> None:
-    """Each of the 64 lock files can be opened; those that are missing are made when they are first used."""
-    for number in range(names.STRIPE_COUNT):
+def _check_stripes(spool: SpoolDir, findings: Findings, rng: random.Random | None) -> None:
+    """Each of the 64 lock files can be locked; those that are missing are made when they are first used.
+
+    Without `rng` nothing is repaired.
+    """
+    for number, error in ownership.closed_stripes(spool, lock=True):
         path = spool.stripe_path(number)
-        if fsops.sig_of(path) is None:
-            continue
-        lock = locks.FileLock(path)
-        try:
-            if lock.try_acquire():
-                lock.release()
-        except OSError as error:
-            shown = os.path.relpath(path, spool.root).replace(os.sep, "/")
-            findings.problem("stripe", shown, f"cannot be locked, so no job of its ids can run: {reason(error)}")
-        finally:
-            lock.close()
+        text = f"cannot be locked, so no job of its ids can run: {reason(error)}"
+        if hint := blame.cure(error, path):
+            text += f"; to cure it: {hint}"
+        act = None if rng is None else ownership.act_open(spool, number, rng)
+        findings.problem("stripe", _shown(spool, path), text, "given to the spool's owner" if act else "", act)
+
+
+def _check_owners(spool: SpoolDir, findings: Findings) -> None:
+    """Records that root made and the spool's owner cannot use."""
+    for state, name in ownership.strange_records(spool):
+        path = spool.path(state, name)
+        text = f"belongs to user {trust.user_name(fsops.owner_of(path) or 0)}, and the spool's owner cannot use it"
+        act = ownership.act_give_back(spool, state, name)
+        if act is None:
+            text += f"; to cure it, as root: queuectl --spool {trust.quoted(spool.root)} check --repair"
+        findings.problem("owner", f"{state}/{name}", text, "given to the spool's owner" if act else "", act)
+
+
+def _shown(spool: SpoolDir, path: str) -> str:
+    return os.path.relpath(path, spool.root).replace(os.sep, "/")

@@ -13,7 +13,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 
-from queuectl import clocknote, config, fsops, inboxstate, names, probes, trust, volume
+from queuectl import blame, clocknote, config, fsops, inboxstate, names, ownership, probes, trust, volume
 from queuectl.clock import Clock
 from queuectl.errors import InvalidSettingsError, SpoolUnavailableError, UntrustedSpoolError
 from queuectl.lifecycle import PENDING
@@ -67,6 +67,7 @@ def examine(spool: SpoolDir, *, clock: Clock, rng: random.Random, environment: M
     yield folders_line(spool)
     yield settings_line(spool)
     yield trust_line(spool)
+    yield stripes_line(spool)
     yield from inbox_lines(spool)
     yield from trusted_settings_lines(spool)
     yield volume_line(volume.of(spool.root))
@@ -213,6 +214,20 @@ def trust_line(spool: SpoolDir) -> Line:
     except OSError as error:
         return Line("trust", FAIL, f"{error.filename}: {error.strerror}", "run queuectl as the user who owns the spool")
     return Line("trust", OK, "nobody else can write to it")
+
+
+def stripes_line(spool: SpoolDir) -> Line:
+    """Whether every lock file of the stripes can be opened; none is locked."""
+    try:
+        closed = list(ownership.closed_stripes(spool, lock=False))
+    except OSError as error:
+        return Line("stripes", FAIL, f"{error.filename}: {error.strerror}", "run queuectl as the spool's owner")
+    if not closed:
+        return Line("stripes", OK, "every lock file of the jobs can be opened")
+    number, why = closed[0]
+    path = spool.stripe_path(number)
+    text = f"{len(closed)} of {names.STRIPE_COUNT} lock files cannot be opened, so their jobs do not run: {path}"
+    return Line("stripes", FAIL, f"{text}: {why.strerror or why}", blame.cure(why, path) or "queuectl check")
 
 
 def trusted_settings_lines(spool: SpoolDir) -> Iterator[Line]:

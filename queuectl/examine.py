@@ -195,8 +195,11 @@ class Examination:
         ids |= {names.clean_id(job_id) for job_id in ids}
         for _, job_id in sorted({names.stripe_of(job_id): job_id for job_id in ids}.items()):
             stripe = self._stripes.of(job_id)
-            if not stripe.try_acquire():
-                return False
+            try:
+                if not stripe.try_acquire():
+                    return False
+            except PermissionError:
+                return False  # a lock file of another user: a finding of its own
             held.callback(stripe.release)
         return True
 

@@ -9,6 +9,8 @@ operating systems about files lives here and nowhere else:
   call is tried again for up to 2.5 s on errors 5, 32 and 33; elsewhere each call is made once;
 - a folder can be synced on POSIX only.
 
+What root does here in the spool of another user it does as that user (`acting`).
+
 On POSIX a function that takes `at`, the handle of an open folder, works in that folder whatever its path leads to by
 now: the path is then a name in it (None: from the working folder, as ever).
 """
@@ -27,6 +29,9 @@ import time
 from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
+
+from queuectl.acting import as_owner
+from queuectl.acting import owner_of as owner_at
 
 CAN_UNLINK_OPEN_FILES = os.name != "nt"
 
@@ -66,6 +71,9 @@ TROUBLE_ERRNOS = frozenset(
 
 # Of these: what a dying disk or a server that is away says of every file, and a bad sector or a stale name of its own.
 _EITHER_ERRNOS = frozenset(getattr(errno, name) for name in ("EIO", "ESTALE") if hasattr(errno, name))
+
+# What `give_back` reads of a file, to judge it.
+_GIVEN_MOST_BYTES = 64 * 1024 * 1024
 
 T = TypeVar("T")
 
@@ -177,6 +185,7 @@ def may_enter(folder: str) -> bool:
     return os.path.isdir(folder) and os.access(folder, os.X_OK)
 
 
+@as_owner
 def read(path: str, max_bytes: int, *, patience_s: float = SHARING_DEADLINE_S, at: int | None = None) -> Content:
     """Read a regular file whole, without following links or waiting for anybody, and close it.
 
@@ -212,6 +221,7 @@ def _read_open(fd: int, info: os.stat_result, max_bytes: int, only_head: bool = 
     return Content(data, sig, info.st_nlink, False, info.st_uid)
 
 
+@as_owner
 def open_and_read(path: str, max_bytes: int) -> tuple[int, Content]:
     """A handle to a regular file that is ours alone, for `append`, and its content. To be closed by the caller.
 
@@ -234,6 +244,7 @@ def open_and_read(path: str, max_bytes: int) -> tuple[int, Content]:
         raise
 
 
+@as_owner
 def open_to_read(path: str) -> int:
     """A handle to read a regular file with, opened without following links or waiting for anybody.
 
@@ -287,11 +298,13 @@ def _open_handle(path: str, access: int) -> int:
         raise OSError(error.errno, error.strerror, path, error.winerror) from None
 
 
+@as_owner
 def read_head(path: str, max_bytes: int) -> bytes:
     """The first bytes of a regular file; checks and errors as `read`."""
     return _patiently(_read, path, max_bytes, True).data
 
 
+@as_owner
 def read_tail(path: str, max_bytes: int) -> bytes:
     """The last `max_bytes` bytes of a regular file."""
 
@@ -343,11 +356,13 @@ def written_at(path: str) -> float | None:
     return None
 
 
+@as_owner
 def names(folder: str | int) -> list[str]:
     """The names in a folder, in no order: one listing, no stat."""
     return os.listdir(folder)
 
 
+@as_owner
 def changes(folder: str, ending: str, *, at_most: int) -> list[tuple[int, str]]:
     """When files with this ending last changed (nanoseconds, for an order only) and their names, last names first.
 
@@ -389,9 +404,30 @@ def open_to_others(folder: str, bits: int) -> list[str]:
     return sorted(found)
 
 
+@as_owner
+def strange_files(folder: str, *, owner: int, needed: int) -> list[str]:
+    """The names of regular files in a folder that are not `owner`'s and whose mode lacks a bit of `needed`, sorted.
+
+    A stat a file; none on Windows.
+    """
+    if sys.platform == "win32":
+        return []
+    found = []
+    with os.scandir(folder) as listed:
+        for each in listed:
+            try:
+                info = each.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # it moved on
+            if info.st_uid != owner and info.st_mode & needed != needed and stat.S_ISREG(info.st_mode):
+                found.append(each.name)
+    return sorted(found)
+
+
 # ---------------------------------------------------------------------------------------------------------- writing
 
 
+@as_owner
 def create(path: str, data: bytes, *, sync: bool, mode: int = PRIVATE_MODE, at: int | None = None) -> None:
     """Make a new file with this content, forced to disk where `sync`. On an error nothing is left behind.
 
@@ -416,6 +452,7 @@ def create(path: str, data: bytes, *, sync: bool, mode: int = PRIVATE_MODE, at: 
         raise
 
 
+@as_owner
 def append(path: str, sig_size: int, offset: int, data: bytes, *, sync: bool, fd: int = -1) -> int:
     """Write `data` over the end of a record of `sig_size` bytes, from `offset` on; return the new size.
 
@@ -467,6 +504,7 @@ def _write_all(fd: int, data: bytes) -> None:
         written += os.write(fd, data[written:])
 
 
+@as_owner
 def sync_folder(path: str) -> None:
     """Force a folder's names to disk (POSIX; Windows and some shares cannot, and do it themselves)."""
     if os.name == "nt":
@@ -487,6 +525,7 @@ def sync_open_folder(fd: int) -> None:
             raise
 
 
+@as_owner
 def sync_file(path: str) -> None:
     """Force one file's content to disk. Raises OSError; once that failed, a later success proves nothing."""
     fd = os.open(path, _READ_WRITE | _SAFE)
@@ -496,6 +535,7 @@ def sync_file(path: str) -> None:
         os.close(fd)
 
 
+@as_owner
 def sync_files(folder: str, paths: Iterable[str]) -> None:
     """Force many files that were just written to disk: one syncfs of their file system on Linux, else one by one.
 
@@ -533,6 +573,7 @@ def open_folder_in(name: str, *, at: int | None, to_list: bool) -> int:
     return os.open(name, flags, dir_fd=at)
 
 
+@as_owner
 def open_output(path: str, *, mode: int = PRIVATE_MODE) -> int:
     """Open a new, empty file for a command to print to; every write goes to its end. `mode` as in `create`."""
     fd: int = _patiently(os.open, path, _READ_WRITE | os.O_CREAT | os.O_TRUNC | os.O_APPEND, mode)
@@ -550,14 +591,17 @@ def _open_to_group(fd: int, mode: int) -> None:
         os.fchmod(fd, mode)
 
 
+@as_owner
 def may_change(folder: str) -> bool:
     """True where this user may make and delete names in a folder (on Windows: where it is there)."""
-    return os.access(folder, os.R_OK | os.W_OK | os.X_OK)
+    can_ask = os.access in os.supports_effective_ids
+    return os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=can_ask)
 
 
-def user() -> int:
-    """The user that this process works as (POSIX; else 0)."""
-    return 0 if sys.platform == "win32" else os.geteuid()
+def user_at(path: str) -> int:
+    """The user that this process works as, at a path (POSIX; else 0)."""
+    owner = owner_at(path)
+    return owner.uid if owner is not None else 0 if sys.platform == "win32" else os.geteuid()
 
 
 def owner_of(path: str) -> int | None:
@@ -568,6 +612,37 @@ def owner_of(path: str) -> int | None:
         return os.lstat(path).st_uid
     except OSError:
         return None
+
+
+def give_back(folder: str, parts: tuple[str, ...], *, may_be: Callable[[Content], bool]) -> None:
+    """As root: give a file of root's in a folder to the owner of the folder (POSIX).
+
+    The owner decides what lies there, and may try to be given what is not theirs. So each of `parts`, the folders on
+    the way and the file, is opened in the one before, without following links, and everything is judged by handle: a
+    regular file of root's with one name only, whose content `may_be` what belongs there.
+
+    Raises:
+        PermissionError: it is something else.
+        OSError: as the system says.
+    """
+    if sys.platform == "win32":
+        raise NotImplementedError
+    shown = os.path.join(folder, *parts)
+    fd = os.open(folder, _READ | os.O_DIRECTORY)
+    try:
+        home = os.fstat(fd)
+        for part in parts[:-1]:
+            fd, above = os.open(part, _READ | os.O_DIRECTORY | _NOFOLLOW, dir_fd=fd), fd
+            os.close(above)
+        file_fd, info = _open_regular(parts[-1], fd)
+        try:
+            if info.st_uid != 0 or info.st_nlink != 1 or not may_be(_read_open(file_fd, info, _GIVEN_MOST_BYTES)):
+                raise PermissionError(errno.EPERM, "is not given away: it may be something else", shown)
+            os.fchown(file_fd, home.st_uid, home.st_gid)
+        finally:
+            os.close(file_fd)
+    finally:
+        os.close(fd)
 
 
 def is_immutable(path: str) -> bool:
@@ -622,6 +697,7 @@ def check_free(path: str) -> None:
         _winapi.CloseHandle(_open_handle(path, _DELETE))
 
 
+@as_owner
 def move(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S, at: int | None = None) -> None:
     """Rename within the file system; never replaces (promise P7). On Windows a file that is open is waited for.
 
@@ -648,6 +724,7 @@ def move(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S, at
     os.rename(source, target, src_dir_fd=at, dst_dir_fd=at)
 
 
+@as_owner
 def replace(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S, at: int | None = None) -> None:
     """Rename over `target`: only for a fresh copy of the same job, and for files of our own machinery.
 
@@ -657,6 +734,7 @@ def replace(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S,
     _patiently(call, source, target, patience_s=patience_s)
 
 
+@as_owner
 def publish(source: str, target: str) -> None:
     """Give a finished file its public name; never replaces. A crash in between leaves at worst a second name in tmp/.
 
@@ -677,6 +755,7 @@ def publish(source: str, target: str) -> None:
         os.unlink(source)
 
 
+@as_owner
 def unlink(path: str, *, at: int | None = None) -> bool:
     """Delete a file; False where it was gone already."""
     try:
@@ -686,6 +765,7 @@ def unlink(path: str, *, at: int | None = None) -> bool:
     return True
 
 
+@as_owner
 def unlink_dropped(path: str, *, at: int | None = None) -> bool:
     """As `unlink`, also for a file that is marked read-only: Windows keeps such a file, copied from wherever it was."""
     if sys.platform == "win32":
@@ -695,12 +775,14 @@ def unlink_dropped(path: str, *, at: int | None = None) -> bool:
     return unlink(path, at=at)
 
 
+@as_owner
 def unlink_if_free(path: str) -> None:
     """Delete a lock file unless somebody has it open or it is gone (one try)."""
     with contextlib.suppress(FileNotFoundError, PermissionError):
         os.unlink(path)
 
 
+@as_owner
 def make_folder(path: str) -> None:
     """Make a folder, and those above it, that others cannot write to (`os.makedirs` gives its mode to the last)."""
     above = os.path.dirname(path)
@@ -718,6 +800,7 @@ def make_folder(path: str) -> None:
 # ------------------------------------------------------------------------------------------------------------ locks
 
 
+@as_owner
 def open_lock_file(path: str) -> int:
     """Open a lock file for locking, making it if it is missing."""
     return _patiently(os.open, path, _READ_WRITE | os.O_CREAT | _NOFOLLOW, PRIVATE_MODE)
@@ -755,6 +838,7 @@ def id_of_named(fd: int, path: str) -> FileId | None:
 # --------------------------------------------------------------------------------- what this file system can (doctor)
 
 
+@as_owner
 def refuses_to_replace(source: str, target: str) -> bool:
     """True where the system itself refuses to move `source` onto `target`, which exists; else `move` looks first.
 
@@ -767,6 +851,7 @@ def refuses_to_replace(source: str, target: str) -> bool:
     return refused and libc.last_errno() == errno.EEXIST
 
 
+@as_owner
 def can_link(source: str, target: str) -> bool:
     """True where a file can be given a second name, `target`, which is taken away again."""
     try:
@@ -779,6 +864,7 @@ def can_link(source: str, target: str) -> bool:
     return True
 
 
+@as_owner
 def remove_tree(path: str) -> None:
     """Delete a scratch folder of ours and everything in it (links in it are not followed)."""
     import shutil

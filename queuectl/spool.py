@@ -27,7 +27,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from queuectl import config, fsops, names, record, times
+from queuectl import acting, config, fsops, names, record, times
 from queuectl.errors import DamagedRecordError, NotASpoolError, SpoolUnavailableError, os_words
 from queuectl.job import JOB_MAX_BYTES
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
@@ -80,6 +80,7 @@ class SpoolDir:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = os.path.abspath(os.fspath(root))
+        acting.note(self.root)
         self.file_mode = fsops.PRIVATE_MODE
         self.lacks_folders = False
         """True where folders were missing when the spool was opened for reading: they count as empty."""

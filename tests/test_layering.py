@@ -21,14 +21,14 @@ LAYERS = (
     """errors exits printable times sizes mistakes names retry job record lifecycle inboxes patterns programs templates
     environment config
     service snapshot chart theme page metrics""",
-    "clock libc fsops locks volume processes",
+    "clock libc acting fsops locks volume processes",
     """enclosure keyfile doorbell spool setup trust
     blame family executor executor_posix executor_windows watch output lease pools
     cancels tokens inboxdir inboxstate clocknote""",
     """intake producer signing replays admission rejects errortext repair batch settle claim arrivals handover owed
     reception""",
     """arguments api cancelling editing incoming report survey endings tail reasons chronicle figures findings leftovers
-    faults mending examine check probes doctor""",
+    faults mending examine ownership check probes doctor""",
     """worker unsettled turns feeder rescue retention dashboard forked slots dispatch stopping aftermath hooks stale
     receiver receivers troubles housekeeping readiness reports""",
     "supervisor",

@@ -1,0 +1,96 @@
+"""Lock files and records that the spool's owner cannot use, because root made them (an older queuectl, a copy).
+
+The lock files are the delicate part: two processes that hold one stripe through two different files would run a job
+twice (P3). Root gives the very file back, by its handle, and nothing changes for who has it open. The owner may not
+open the file and can only put a new one in its place. That is done if no pool and nothing that a pool started is alive,
+and if the file has been closed for so long that no command can have it open from the time before.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import stat
+from collections.abc import Iterator
+
+from queuectl import fsops, lease, names, pools, record
+from queuectl.acting import owner_of
+from queuectl.errors import QueuectlError
+from queuectl.findings import Act
+from queuectl.lifecycle import PENDING, STATES
+from queuectl.locks import FileLock
+from queuectl.spool import MACHINERY, SpoolDir
+
+# No command holds a lock file open for as long as this, but pools and what they started.
+CLOSED_FOR_S = 60.0
+
+
+def closed_stripes(spool: SpoolDir, *, lock: bool) -> Iterator[tuple[int, OSError]]:
+    """The stripes whose lock files are there and cannot be opened (or, where `lock`, not be locked), and why."""
+    for number in range(names.STRIPE_COUNT):
+        path = spool.stripe_path(number)
+        stripe = FileLock(path)
+        try:
+            if fsops.sig_of(path) is None:
+                continue
+            if not lock:
+                os.close(fsops.open_lock_file(path))
+            elif stripe.try_acquire():
+                stripe.release()
+        except OSError as error:
+            yield number, error
+        finally:
+            stripe.close()
+
+
+def act_open(spool: SpoolDir, number: int, rng: random.Random) -> Act | None:
+    """The repair of such a lock file, or None where only a person can do it."""
+    path = spool.stripe_path(number)
+    try:
+        if not fsops.is_regular(path) or fsops.owner_of(path) in (None, _home(spool)):
+            return None
+    except OSError:
+        return None
+    if owner_of(path) is None:
+        return lambda: _put_new(spool, path, rng)
+    parts = (MACHINERY, "locks", os.path.basename(path))
+    return lambda: fsops.give_back(spool.root, parts, may_be=lambda content: not content.data and not content.sig.size)
+
+
+def _put_new(spool: SpoolDir, path: str, rng: random.Random) -> None:
+    """Put a new lock file in the place of one that nobody can have open. Raises QueuectlError where somebody may."""
+    if pools.live(spool) or any(lease.is_alive(spool, name) for name in _leases(spool)):
+        raise QueuectlError("a pool is alive; stop it first: queuectl worker stop --wait")
+    with spool.temporary("lock", b"", rng=rng, sync=False) as temporary:
+        age_s = fsops.last_change(temporary)[1] - fsops.last_change(path)[1]
+        if age_s < CLOSED_FOR_S:
+            raise QueuectlError(f"a command may still have it open; try again in {CLOSED_FOR_S - age_s:.0f} s")
+        fsops.replace(temporary, path)
+
+
+def _leases(spool: SpoolDir) -> list[str]:
+    return [name.removesuffix(".lock") for name in fsops.names(spool.lease_dir) if name.endswith(".lock")]
+
+
+def strange_records(spool: SpoolDir) -> Iterator[tuple[str, str]]:
+    """State and name of records that are not the spool's owner's, and that the owner cannot use; a stat a file."""
+    home = _home(spool)
+    if home is None:
+        return
+    for state in STATES:
+        # A drop in pending/ is only read, and moved.
+        needed = stat.S_IROTH if state == PENDING else stat.S_IROTH | stat.S_IWOTH
+        for name in fsops.strange_files(spool.folder(state), owner=home, needed=needed):
+            if name.endswith(".json") and not names.is_temporary(name):
+                yield state, name
+
+
+def act_give_back(spool: SpoolDir, state: str, name: str) -> Act | None:
+    """The repair of such a record, as root; it is given away only if it is a record."""
+    if owner_of(spool.path(state, name)) is None:
+        return None
+    return lambda: fsops.give_back(spool.root, (state, name), may_be=lambda content: record.is_record(content.data))
+
+
+def _home(spool: SpoolDir) -> int | None:
+    return fsops.owner_of(spool.root)
