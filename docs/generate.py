@@ -67,7 +67,7 @@ mode = "trusted"
 | `max_bytes` | `1048576` | the largest file |
 | `max_waiting` | `1000` | so many of its jobs wait in the spool; more files stay in the inbox until some have run |
 | `max_per_minute` | `0` | so many files are taken in or rejected within a minute; 0 is no limit |
-| `max_rejected` | `200` | so many rejected files have a text; `queuectl-more-rejected.txt` tells of the others |
+| `max_rejected` | `1000` | so many rejected files have a text; `queuectl-more-rejected.txt` tells of the others |
 | `keys` | | `signed`: the folder with the keys |
 
 One job a file, `NAME.json`. What cannot be a job is renamed in the inbox to `NAME.json.rejected`, with a text beside it

@@ -1,18 +1,26 @@
 """The path that a producer names, kept inside the folder that the settings name. Looks at the disk, changes nothing.
 
-Links are followed first, then it is judged where that leads; the path so found is what the command gets, so that what
-was judged and what is used are one text. Whoever can change the folder `under` can still put a link there afterwards:
-that is told in docs/security.md.
+The walk goes name by name from that folder, follows links, and ends where a name or a link leads out: nothing outside
+is looked at, so a refusal tells a producer nothing about files there. The path so found is what the command gets, so
+that what was judged and what is used are one text. Whoever can change the folder `under` can still put a link there
+afterwards: docs/security.md says so.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import sys
 
 from queuectl.errors import InvalidJobError
 from queuectl.printable import safe
 from queuectl.templates import Param
+
+_LINKS_MOST = 40
+
+
+class _OutsideError(Exception):
+    """The path leads out of the folder."""
 
 
 def resolve(param: Param, text: str) -> str:
@@ -22,14 +30,21 @@ def resolve(param: Param, text: str) -> str:
         InvalidJobError: it is not below that folder, or not there although it must be.
     """
     shown = safe(text)[:120]
-    under = _real(param.under, shown)
+    under = os.path.realpath(param.under)
     if not os.path.isdir(under):
         what = f"the folder {param.under} is not there now"
         raise InvalidJobError(what, key="params", hint="tell who runs the queue; then send it again")
-    found = _real(os.path.join(under, text), shown)
-    if not _is_below(found, under):
+    try:
+        found = _walked(under, os.path.abspath(param.under), text)
+    except _OutsideError:
         what = f"{shown!r} is not in {param.under}"
-        raise InvalidJobError(what, key="params", hint="name a file in that folder; links out of it do not count")
+        raise InvalidJobError(
+            what, key="params", hint="name a file in that folder; links out of it do not count"
+        ) from None
+    except (OSError, ValueError) as error:
+        code = getattr(error, "errno", None)
+        why = "is a circle of links" if code == errno.ELOOP else getattr(error, "strerror", None) or error
+        raise InvalidJobError(f"{shown!r} cannot be looked up: {why}", key="params") from error
     if param.exists and not os.path.exists(found):
         raise InvalidJobError(
             f"{shown!r} is not there", key="params", hint=f"put it into {param.under}, then send this file again"
@@ -37,15 +52,76 @@ def resolve(param: Param, text: str) -> str:
     return found
 
 
-def _real(path: str, shown: str) -> str:
+def _walked(under: str, named: str, text: str) -> str:
+    """The path that a text leads to, in the folder `under`, which the settings may name in another way (`named`)."""
+    if sys.platform == "win32":
+        return _walked_by_the_system(under, named, text)
+    here: list[str] = []
+    left = _names_below(under, named, text)[::-1]
+    links = 0
+    while left:
+        name = left.pop()
+        if name in ("", "."):
+            continue
+        if name == "..":
+            if not here:
+                raise _OutsideError
+            here.pop()
+            continue
+        path = os.path.join(under, *here, name)
+        try:
+            target = os.readlink(path)
+        except FileNotFoundError:
+            target = ""  # what follows is not there either, and judged by its names
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # "is no link"
+                raise
+            target = ""
+            if left and not os.path.isdir(path):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
+        if not target:
+            here.append(name)
+            continue
+        links += 1
+        if links > _LINKS_MOST:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        if target.startswith("/"):
+            here = []
+            target = "/".join(_names_below(under, named, target))
+        left += target.split("/")[::-1]
+    if not here:
+        raise _OutsideError  # the folder itself is nothing in it
+    return os.path.join(under, *here)
+
+
+def _names_below(under: str, named: str, text: str) -> list[str]:
+    """The names of a path behind the folder; of a relative one all of them."""
+    if not text.startswith("/"):
+        return text.split("/")
+    names = [name for name in text.split("/") if name not in ("", ".")]
+    for folder in (under, named):
+        above = [name for name in folder.split("/") if name]
+        if names[: len(above)] == above:
+            return names[len(above) :]
+    raise _OutsideError
+
+
+def _walked_by_the_system(under: str, named: str, text: str) -> str:
+    """As `_walked`, where names have more forms than can be read off them: nothing is looked at that begins outside."""
+    path = os.path.normpath(os.path.join(under, text))
+    if not _is_below(path, under) and not _is_below(path, named):
+        raise _OutsideError
     try:
-        return os.path.realpath(path, strict=True)
+        found = os.path.realpath(path, strict=True)
     except FileNotFoundError:
-        return os.path.realpath(path)  # a link that leads nowhere yet is judged by where it leads
-    except (OSError, ValueError) as error:
-        code = getattr(error, "errno", None)
-        why = "is a circle of links" if code == errno.ELOOP else getattr(error, "strerror", None) or error
-        raise InvalidJobError(f"{shown!r} cannot be looked up: {why}", key="params") from error
+        found = os.path.realpath(path)  # a link that leads nowhere yet is judged by where it leads
+    except OSError:
+        found = os.path.realpath(path)
+        if _is_below(found, under):
+            raise
+    if not _is_below(found, under):
+        raise _OutsideError
+    return found
 
 
 def _is_below(path: str, under: str) -> bool:

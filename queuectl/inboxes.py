@@ -36,7 +36,7 @@ class Inbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """How many of its jobs may wait in the spool; more stay in the inbox until some have run."""
     max_per_minute: int = 0
     """How many of its files are taken in or rejected within a minute; 0 is no limit."""
-    max_rejected: int = 200
+    max_rejected: int = 1000
     """How many rejected files in it have a text of their own; one text tells of the others."""
     keys: str = ""
     """signed: the folder with the keys, one file NAME.key each."""
@@ -99,7 +99,7 @@ def example() -> list[str]:
         "# max_bytes = 65536        # the largest file",
         "# max_waiting = 1000       # so many of its jobs may wait in the spool; more files stay in the inbox",
         "# max_per_minute = 60      # so many files are taken in or rejected within a minute; 0 is no limit",
-        "# max_rejected = 200       # so many rejected files have a text of their own; one text tells of the others",
+        "# max_rejected = 1000      # so many rejected files have a text of their own; one text tells of the others",
     ]
 
 

@@ -73,6 +73,61 @@ def test_a_path_stays_in_its_folder(under: Path, parts: list[str], absolute: boo
     assert not exists or os.path.exists(found)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="makes links")
+def test_a_refusal_does_not_say_what_is_outside(under: Path) -> None:
+    """P10: a file, a folder, a link or nothing at the same place outside: the answer is one and the same."""
+    out = under.parent / "out"
+    (out / "file").write_text("")
+    (out / "folder").mkdir()
+    (out / "locked").mkdir(mode=0)
+    (out / "circle").symlink_to("circle")
+    (out / "back").symlink_to(under / "a")
+    (under / "away").symlink_to(out)
+    param = Param(type="path", under=str(under))
+    ways = [
+        f"{out}/{{}}",
+        "../out/{}",
+        "away/{}",
+        "a/up/{}",
+        f"{out}/{{}}/x",
+        f"{out}/{{}}/../../in/a",
+        "../out/{}/../../in/a",
+        "away/{}/../a",
+        f"{out}/{{}}/../..{under}/a",
+    ]
+    for way in ways:
+        answers = set()
+        for name in ("file", "folder", "locked", "circle", "back", "none", "x" * 300):
+            text = way.format(name)
+            with pytest.raises(InvalidJobError) as refused:
+                enclosure.resolve(param, text)
+            answers.add((str(refused.value).replace(repr(text[:120]), "IT"), refused.value.hint))
+        assert answers == {(f"IT is not in {under}", "name a file in that folder; links out of it do not count")}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="makes links")
+def test_links_in_the_folder_are_followed_in_it(under: Path, tmp_path: Path) -> None:
+    """Relative and absolute ones, by each name that the folder has; what is not there yet may be named."""
+    (under / "b").mkdir(exist_ok=True)
+    other = tmp_path / "alias"
+    other.symlink_to(under)
+    (under / "b" / "abs").symlink_to(under / "a")
+    (under / "b" / "rel").symlink_to("../a/./../a")
+    param = Param(type="path", under=str(other))
+    real = os.path.realpath(under)
+    for text, found in {
+        "b/abs/x": "a/x",
+        "b/rel/x": "a/x",
+        "b/../a": "a",
+        f"{other}/a": "a",
+        f"{under}/link/x": "a/x",
+        "none/../a//x": "a/x",
+        "none/none/x": "none/none/x",
+        "./b/abs/../b": "b",
+    }.items():
+        assert enclosure.resolve(param, text) == f"{real}/{found}", text
+
+
 @given(stem=st.text(max_size=150), owner=st.sampled_from(["anna", "a", "o" * 32, "x.y", "20261124"]))
 def test_an_id_begins_with_its_owner(stem: str, owner: str) -> None:
     """Every name of a file gives an id, and one that is its owner's."""
@@ -85,7 +140,7 @@ def test_these_rules_can_fail(under: Path, monkeypatch: pytest.MonkeyPatch) -> N
     """A comparison by text alone lets a link out of the folder pass, and this file would see it."""
     if os.name == "nt":
         pytest.skip("makes links")
-    monkeypatch.setattr(enclosure, "_real", lambda path, _shown: os.path.normpath(path))
+    monkeypatch.setattr(enclosure, "_walked", lambda under, _named, text: os.path.normpath(os.path.join(under, text)))
     wrong = 0
     for _ in range(200):
         rng = random.Random(_)
