@@ -265,7 +265,7 @@ def _failure(spool: SpoolDir, name: str) -> Failure | None:
 
 def live_pools(spool: SpoolDir) -> list[PoolInfo]:
     """The pools that work on the spool now; nothing is imported where none has left a trace."""
-    if not any(name.endswith(".json") for name in spool.names(spool.pool_dir)):
+    if not spool.has_pool_traces():
         return []
     from queuectl import pools  # brings portalocker
 

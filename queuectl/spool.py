@@ -190,6 +190,10 @@ class SpoolDir:
         """What the receiver of an inbox keeps: `json`, its state; `lock`, its lock; `tokens`, of its claims."""
         return os.path.join(self.inbox_dir, f"{owner}.{kind}")
 
+    def has_pool_traces(self) -> bool:
+        """False where no pool runs: one listing. True proves nothing, because a pool that was killed leaves traces."""
+        return any(name.endswith(".json") for name in self.names(self.pool_dir))
+
     def has_inbox_traces(self) -> bool:
         """True where an inbox was received from at some time: a stat."""
         return os.path.isdir(self.inbox_dir)

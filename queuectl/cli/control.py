@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from queuectl import report
 from queuectl.api import Spool
 from queuectl.cli import context, group, jobs, output, selection
 from queuectl.cli.selection import Chosen, chooses
@@ -178,3 +179,5 @@ def resume() -> None:
     """
     spool = context.open_anyway()
     output.line("working again" if spool.resume() else "it was not paused")
+    if not report.live_pools(spool.folder):
+        output.message(output.NO_WORKERS)

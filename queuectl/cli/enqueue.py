@@ -170,6 +170,8 @@ def enqueue(
     ids = _put_in(spool, documents)
     _warn(spool, documents)
     _tell(ids)
+    if not spool.folder.has_pool_traces():
+        output.message(output.NO_WORKERS)
 
 
 def _put_in(spool: "Spool", documents: list[dict[str, Any]]) -> list[str]:

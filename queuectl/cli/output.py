@@ -23,6 +23,7 @@ from queuectl.printable import safe as safe
 
 _RED, _YELLOW, _DIM, _BOLD, _GREEN, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[1m", "\x1b[32m", "\x1b[0m"
 STYLES = {"red": _RED, "yellow": _YELLOW, "dim": _DIM, "bold": _BOLD, "green": _GREEN}
+NO_WORKERS = "no workers run; to start some: queuectl worker start"
 _LONG = ("COMMAND", "ERROR", "OUTCOME", "RUNNING")
 _SEQUENCE = re.compile(r"\x1b\[[0-9;]*m")
 _LABEL = re.compile(r" *(?:\S+ {2,})?")

@@ -16,9 +16,10 @@ import pytest
 from queuectl import job, times
 from queuectl.api import Spool
 from queuectl.cli import sources
+from queuectl.pools import Pool, StopSummary
 from queuectl.spool import SpoolDir
 from tests.cli.commands import Commands, Result, run
-from tests.helpers import names_in
+from tests.helpers import Desk, names_in
 
 
 def spec(spool: SpoolDir, result: Result) -> dict[str, Any]:
@@ -29,8 +30,23 @@ def spec(spool: SpoolDir, result: Result) -> dict[str, Any]:
 def test_inline_json_is_enqueued(queuectl: Commands, spool: SpoolDir) -> None:
     """A JSON object as an argument becomes a job, and a pipe gets the bare id."""
     result = queuectl("enqueue", '{"id": "job1", "command": "echo hi", "note": 1}')
-    assert (result.out, result.err) == ("job1\n", "")
+    assert (result.out, result.err) == ("job1\n", "no workers run; to start some: queuectl worker start\n")
     assert spec(spool, result)["note"] == 1
+
+
+def test_enqueue_and_resume_say_when_no_workers_run(queuectl: Commands, spool: SpoolDir, desk: Desk) -> None:
+    """Whoever waits for a job that nobody runs is told at once, on stderr, and only then."""
+    spool.pause("", until_at=None, rng=desk.rng)
+    for on_terminal in (False, True):
+        queuectl.on_terminal = on_terminal
+        for words in (("enqueue", "--command", "true"), ("resume",)):
+            result = queuectl(*words)
+            assert "no workers run" in result.err and "no workers run" not in result.out
+    pool = Pool(spool, count=1, cwd="/", now_at=desk.clock.now(), rng=desk.rng)
+    pool.enter()
+    for words in (("enqueue", "--command", "true"), ("resume",)):
+        assert queuectl(*words).err == ""
+    pool.leave(StopSummary([], 0), clean=True)
 
 
 class Console(io.BytesIO):
