@@ -87,6 +87,8 @@ class Job(NamedTuple):
     history: list[dict[str, Any]]
     meta: dict[str, Any]
     """The producer's own data, as it was given; {} where there is none."""
+    cancelled: bool = False
+    """True in dlq/ for a job that somebody cancelled: it did not fail."""
 
 
 class Counts(NamedTuple):
@@ -640,6 +642,7 @@ def _job(item: record.Record, state: str, path: str, document: dict[str, Any], h
         spec=spec,
         history=history,
         meta=dict(meta) if isinstance(meta := spec.get("meta"), dict) else {},
+        cancelled=state == DLQ and standing.is_cancelled,
     )
 
 

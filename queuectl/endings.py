@@ -14,7 +14,7 @@ from queuectl import exits, record, report
 from queuectl.api import Spool
 from queuectl.clock import Clock
 from queuectl.errors import DamagedRecordError, QueuectlError, UnknownJobError
-from queuectl.lifecycle import DLQ, DONE, OUTCOMES, PENDING, REJECTED
+from queuectl.lifecycle import CANCELLED, DLQ, DONE, OUTCOMES, PENDING, REJECTED
 from queuectl.spool import record_name
 
 # How often it is made sure that a job that has not ended is still there.
@@ -24,13 +24,14 @@ _LOOK_FIRST_S, _LOOK_LAST_S, _LOOK_SHARE = 0.02, 1.0, 0.02
 
 
 class Ending(NamedTuple):
-    """The end of a job: its state, the last run's exit code (None where there is none), and why it is dead, or ""."""
+    """The end of a job: its state, the last run's exit code (None if there is none), and why it is in dlq/, or ""."""
 
     id: str
     state: str
     exit_code: int | None
     runs: int
     why: str
+    cancelled: bool = False
 
     @property
     def succeeded(self) -> bool:
@@ -55,7 +56,9 @@ def look(spool: Spool, job_id: str) -> Ending | None:
     standing = record.standing(item)
     last = next((event for event in reversed(item.history) if event.event in OUTCOMES), None)
     code = last.exit_code if last is not None else None
-    return Ending(item.id, state, code, standing.starts, "" if state == DONE else why_dead(item))
+    if state == DONE:
+        return Ending(item.id, state, code, standing.starts, "")
+    return Ending(item.id, state, code, standing.starts, why_dead(item), standing.is_cancelled)
 
 
 def id_at_end(spool: Spool, job_id: str) -> str:
@@ -68,21 +71,13 @@ def id_at_end(spool: Spool, job_id: str) -> str:
 
 
 def why_dead(item: record.Record) -> str:
-    """Why a job in dlq/ is dead, in words."""
+    """Why a job is in dlq/, in words; of one that was cancelled they begin with `cancelled`."""
     last = record.standing(item).last
     if last is None or (last.to != DLQ and last.event not in OUTCOMES):
         return "somebody moved it there"
-    if last.event == "cancelled":
-        return cancelled(last.reason)
+    if last.event == CANCELLED:
+        return record.cancelled_text(last.reason)
     return exits.told(last.exit_code, last.reason) or last.event.replace("_", " ")
-
-
-def cancelled(reason: str) -> str:
-    """`cancelled`, and why, where more is on record than that the command did it."""
-    why = reason.removesuffix("cancelled").rstrip("; ")  # which a worker's outcome ends with
-    if not why or why == "by cancel":
-        return "cancelled"
-    return f"cancelled {why}" if why.startswith("by ") else f"cancelled: {why}"
 
 
 class Wait:

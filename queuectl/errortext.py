@@ -1,9 +1,11 @@
 """ID.error.txt beside each dead job: why it is dead, what it printed last and what to do, for whoever opens dlq/.
 
+Beside a job that was cancelled it is ID.cancelled.txt, so that one listing tells how many of the jobs are dead.
+
 A comfort and never a fact: the record is the truth. So it is written after the job has moved, failing to write it
-changes nothing, and nothing reads it. Its last line holds a checksum of the lines above, so that only what is exactly
-as it was written is ever replaced or taken away (P6, P11): a text that a person wrote on, or one that only has such a
-name, stays.
+changes nothing but that count, and nothing reads it. Its last line holds a checksum of the lines above, so that only
+what is exactly as it was written is ever replaced or taken away (P6, P11): a text that a person wrote on, or one that
+only has such a name, stays.
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ import zlib
 from queuectl import exits, fsops, record
 from queuectl.clock import Clock
 from queuectl.errors import DamagedRecordError
-from queuectl.lifecycle import COUNTED, DLQ, PENDING
+from queuectl.lifecycle import CANCELLED, COUNTED, DLQ, PENDING
 from queuectl.printable import command_text, safe
-from queuectl.spool import ERROR_ENDING, LOGS, SpoolDir
+from queuectl.spool import CANCELLED_ENDING, ERROR_ENDING, LOGS, SpoolDir
 
 # How much of what others wrote is shown: of a command or reason, of a log, of one of its lines, of the runs.
 _FACT_CHARS = 300
@@ -28,6 +30,7 @@ _LINE_CHARS = 200
 _RUNS = 5
 # All of that together is far below this; a larger file is somebody else's.
 _MAX_BYTES = 64 * 1024
+_ENDINGS = (ERROR_ENDING, CANCELLED_ENDING)
 _SEAL = b"Written by queuectl, check %08x\n"
 
 # Exit codes that mean the same wherever they are seen; 128 + n is signal n, as shells have it.
@@ -59,12 +62,14 @@ def write(spool: SpoolDir, name: str, *, rng: random.Random) -> bool:
     Never raises for what the disk or the record says: a job is dead without its text, too.
     """
     try:
-        text = _text(spool, name, spool.read(DLQ, name).record)
+        item = spool.read(DLQ, name).record
+        text, is_cancelled = _text(spool, name, item), record.standing(item).is_cancelled
         data = text.encode("utf-8", "replace")
         with spool.temporary("error", data + _SEAL % zlib.crc32(data), rng=rng, sync=False) as temporary:
-            placed = _place(temporary, spool.error_path(name))
+            placed = _place(temporary, spool.error_path(name, cancelled=is_cancelled))
             if not placed:
                 fsops.unlink(temporary)
+        _forget_text(spool.error_path(name, cancelled=not is_cancelled))  # of an end before
         return placed
     except (OSError, DamagedRecordError):
         return False
@@ -82,22 +87,27 @@ def _place(temporary: str, path: str) -> bool:
 
 def forget(spool: SpoolDir, name: str) -> bool:
     """Take away the text of a job that is no more in dlq/; False where there is none, or it is not as we wrote it."""
-    path = spool.error_path(name)
+    if os.path.lexists(spool.path(DLQ, name)):
+        return False
+    gone = _forget_text(spool.error_path(name))
+    return _forget_text(spool.error_path(name, cancelled=True)) or gone
+
+
+def _forget_text(path: str) -> bool:
     with contextlib.suppress(OSError):
-        if not os.path.lexists(spool.path(DLQ, name)) and _is_ours(path):
-            return fsops.unlink(path)
+        return _is_ours(path) and fsops.unlink(path)
     return False
 
 
 def orphans(spool: SpoolDir) -> list[str]:
     """The names of files in dlq/ that are called as texts are and stand beside no job; one listing."""
     listed = set(spool.names(spool.folder(DLQ)))
-    return sorted(name for name in listed if name.endswith(ERROR_ENDING) and job_file(name) not in listed)
+    return sorted(name for name in listed if name.endswith(_ENDINGS) and job_file(name) not in listed)
 
 
 def job_file(name: str) -> str:
     """The name of the job's file that a text tells of."""
-    return f"{name.removesuffix(ERROR_ENDING)}.json"
+    return f"{name.removesuffix(CANCELLED_ENDING).removesuffix(ERROR_ENDING)}.json"
 
 
 def is_ours(spool: SpoolDir, name: str) -> bool:
@@ -153,12 +163,15 @@ class OrphanTexts:
 def _text(spool: SpoolDir, name: str, item: record.Record) -> str:
     shown = safe(name)
     job_id = name.removesuffix(".json")
-    lines = [f"{safe(job_id)} is dead: it is not tried again by itself.", "", *_ending(item)]
+    is_cancelled = record.standing(item).is_cancelled
+    end = "was cancelled" if is_cancelled else "is dead"
+    lines = [f"{safe(job_id)} {end}: nothing runs it again until somebody asks for that.", "", *_ending(item)]
     lines.append(f"Command:      {_fact(command_text(item.command))}")
     lines += _earlier(item)
     lines += ["", *_printed(spool, item), ""]
+    when = "To run it again" if is_cancelled else "When it is put right"
     lines += [
-        f"When it is put right: drag {shown} to {PENDING}/ to try again (or: queuectl dlq retry {safe(item.id)}).",
+        f"{when}: drag {shown} to {PENDING}/ to try again (or: queuectl dlq retry {safe(item.id)}).",
         f"To forget it, delete {shown}. This text is taken away when that file is gone.",
         "",
         "",
@@ -176,7 +189,8 @@ def _ending(item: record.Record) -> list[str]:
     if last is None:
         return []
     why = [f"Why:          {_fact(last.reason)}"] if last.reason else []
-    return [f"What failed:  {_run(last)}", f"When:         {safe(last.at[:40])}", *why]
+    label = "What was:    " if last.event == CANCELLED else "What failed: "
+    return [f"{label} {_run(last)}", f"When:         {safe(last.at[:40])}", *why]
 
 
 def _run(item: record.Event) -> str:
@@ -186,7 +200,7 @@ def _run(item: record.Event) -> str:
         return f"{head} took too long and was ended"
     if item.event == "abandoned":
         return f"{head} was cut off before it had ended"
-    if item.event == "cancelled":
+    if item.event == CANCELLED:
         return f"{head} was cancelled"
     if item.exit_code is None:
         return f"{head} {safe(item.event[:40])}"

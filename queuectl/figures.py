@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from queuectl import record, report
 from queuectl.chronicle import Recent
-from queuectl.lifecycle import COUNTED, DLQ, DONE, OUTCOMES, PENDING
+from queuectl.lifecycle import CANCELLED, COUNTED, DLQ, DONE, OUTCOMES, PENDING
 from queuectl.record import Record
 from queuectl.spool import SpoolDir
 
@@ -50,6 +50,8 @@ class Figures(NamedTuple):
     """From the start of a command to its end."""
     failures: dict[str, int]
     """Failed runs by exit code (or by the event's name, where there is none), most frequent first."""
+    cancelled: int
+    """Jobs that somebody ended: neither done nor dead."""
 
 
 class _Run(NamedTuple):
@@ -71,7 +73,7 @@ def collect(spool: SpoolDir, *, since_at: float, now_at: float, at_most: int) ->
         if ended_at is None or not since_at <= ended_at <= now_at:
             continue
         first_at = min(first_at, ended_at)
-        ended[state] += 1
+        ended[CANCELLED if state == DLQ and last is not None and last.event == CANCELLED else state] += 1
         runs += _runs(item, since_at)
     span_s = now_at - (first_at if recent.was_cut else since_at)
     failures = Counter(run.failure for run in runs if run.failure)
@@ -80,12 +82,13 @@ def collect(spool: SpoolDir, *, since_at: float, now_at: float, at_most: int) ->
         was_cut=recent.was_cut,
         done=ended[DONE],
         dead=ended[DLQ],
-        per_hour=ended.total() / span_s * 3600 if span_s > 0 else 0.0,
+        per_hour=(ended[DONE] + ended[DLQ]) / span_s * 3600 if span_s > 0 else 0.0,
         runs=len(runs),
         retries=sum(run.is_retried for run in runs),
         waited=_spread([run.waited_s for run in runs if run.waited_s is not None]),
         ran=_spread([run.ran_s for run in runs if run.ran_s is not None]),
         failures=dict(failures.most_common()),
+        cancelled=ended[CANCELLED],
     )
 
 

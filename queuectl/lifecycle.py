@@ -41,6 +41,8 @@ TABLE: dict[tuple[str, str], tuple[str, ...]] = {
     (PENDING, "rejected"): (REJECTED,),
 }
 
+# The outcome of a job that somebody ended: it is in dlq/, and no failure.
+CANCELLED = "cancelled"
 # Outcomes that use up one of the job's runs.
 COUNTED = frozenset({"failed", "timed_out", "abandoned"})
 OUTCOMES = frozenset(event for state, event in TABLE if state == RUNNING)

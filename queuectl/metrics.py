@@ -22,6 +22,8 @@ def _lines(found: Snapshot) -> Iterator[str]:
     yield from _gauge("queuectl_jobs", "Jobs (files) in a folder of the spool.")
     for state, count in found.counts.items():
         yield f'queuectl_jobs{{state="{state}"}} {count}'
+    yield from _gauge("queuectl_cancelled_jobs", "Cancelled jobs among those in dlq.")
+    yield f"queuectl_cancelled_jobs {found.cancelled}"
     yield from _gauge("queuectl_waiting_jobs", "Waiting jobs that could run now, and that wait for their time.")
     yield f'queuectl_waiting_jobs{{when="now"}} {found.ready}'
     yield f'queuectl_waiting_jobs{{when="later"}} {found.later}'

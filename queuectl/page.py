@@ -55,7 +55,7 @@ def _parts(found: Snapshot, advice: tuple[str, str]) -> Iterator[str]:
 
 def _title(found: Snapshot) -> str:
     counts = found.counts
-    dead = f"{counts[DLQ]} dead, " if counts[DLQ] else ""
+    dead = f"{found.dead} dead, " if found.dead else ""
     return f"{dead}{counts[RUNNING]} running, {counts[PENDING]} waiting"
 
 
@@ -97,12 +97,15 @@ def _counts(found: Snapshot) -> Iterator[str]:
     if found.later:
         waiting.append(f"{found.later} later")
     running = f"the longest for {_age(found.longest_since, found)}" if found.longest_since is not None else ""
-    dead = f"dead, the newest {_ago(found.failures[0].ended_at, found)}" if found.failures else "dead jobs"
+    newest = next((row for row in found.failures if not row.cancelled), None)
+    dead = f"dead, the newest {_ago(newest.ended_at, found)}" if newest is not None else "dead jobs"
+    if found.cancelled:
+        dead = f"{found.dead} {dead}; {found.cancelled} cancelled"
     yield '<ul class="counts">'
     yield _card(PENDING, counts[PENDING], ", ".join(waiting))
     yield _card(RUNNING, counts[RUNNING], running)
     yield _card(DONE, counts[DONE], "ended well")
-    yield _card(DLQ, counts[DLQ], dead, is_bad=counts[DLQ] > 0)
+    yield _card(DLQ, counts[DLQ], dead, is_bad=found.dead > 0)
     yield _card(REJECTED, counts[REJECTED], "files that are no jobs", is_bad=counts[REJECTED] > 0)
     yield _card("workers", found.workers, f"in {_count(len(found.pools), 'pool')}", is_bad=not found.workers)
     yield "</ul>"
@@ -123,14 +126,14 @@ def _section(name: str, title: str) -> str:
 def _failures(found: Snapshot) -> Iterator[str]:
     if not found.counts[DLQ]:
         return
-    yield _section(DLQ, "Failures")
+    yield _section(DLQ, "Failures and cancelled jobs" if found.cancelled else "Failures")
     yield (
-        f'<p class="soft">These are dead: their retries are used up. To run one again, drag its file from {DLQ}/ to '
-        f"{PENDING}/, or type what stands beside it.</p>"
+        f'<p class="soft">Nothing runs these jobs again by itself. To run one again, drag its file from {DLQ}/ to '
+        f"{PENDING}/, or type the command in its row.</p>"
     )
     rows = []
     for row in found.failures:
-        error = f'<bdi class="bad-text">{_said(row.error)}</bdi>'
+        error = f'<bdi class="{"" if row.cancelled else "bad-text"}">{_said(row.error)}</bdi>'
         if row.output:
             lines = "\n".join(_said(line) for line in row.output)
             error += f"<pre><bdi>{lines}</bdi></pre>"
@@ -143,7 +146,7 @@ def _failures(found: Snapshot) -> Iterator[str]:
                 f"<code>queuectl dlq retry {_said(row.id)}</code>",
             )
         )
-    yield from _table(("job", "died", "why, and what it printed last", "command", "to run it again"), rows)
+    yield from _table(("job", "ended", "why, and what it printed last", "command", "to run it again"), rows)
     yield _rest(found.counts[DLQ], len(rows), "queuectl dlq list")
     yield "</section>"
 

@@ -8,7 +8,7 @@ from queuectl import fsops, inboxstate, intake, names, printable, processes, rec
 from queuectl.api import Job, Spool
 from queuectl.endings import refused, why_dead
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, UnknownJobError, UntrustedSpoolError
-from queuectl.lifecycle import DONE, PENDING, REJECTED, RUNNING
+from queuectl.lifecycle import CANCELLED, DONE, PENDING, REJECTED, RUNNING
 from queuectl.printable import command_text
 from queuectl.spool import Located, may_be_job
 
@@ -110,6 +110,8 @@ def _reasons(spool: Spool, found: Located, now_at: float) -> list[Reason]:
         ended_at = report.instant(last.at) if (last := record.standing(item).last) is not None else None
         ago = f", {_ago(ended_at, now_at)}" if ended_at is not None else ""
         return [Reason(DONE, f"it has run and succeeded{ago}", again)]
+    if record.standing(item).is_cancelled:
+        return [Reason(CANCELLED, f"it was {why_dead(item)}", again)]
     return [Reason("dead", f"it is dead: {why_dead(item)}", again)]
 
 

@@ -137,6 +137,11 @@ class Standing(NamedTuple):
     """What went wrong last, in words, or ""."""
 
     @property
+    def is_cancelled(self) -> bool:
+        """True where somebody ended the job and nobody has requeued it since."""
+        return self.last is not None and self.last.event == lifecycle.CANCELLED
+
+    @property
     def ended_to(self) -> str:
         """The state that the last recorded outcome leads to, or "" where the last event is no outcome."""
         if self.last is not None and self.last.event in lifecycle.OUTCOMES:
@@ -389,6 +394,8 @@ def standing(record: Record) -> Standing:
             continue  # a warning, or an event of a later version: it moves nothing
         last = item
         due_at, delay_s = (_instant(item.due_at), item.delay_s) if item.due_at else (None, None)
+    if last is not None and last.event == lifecycle.CANCELLED:
+        error = cancelled_text(last.reason)
     return Standing(starts, failures, last, last_start, due_at, delay_s, error)
 
 
@@ -407,9 +414,19 @@ def describe(item: Event) -> str:
         return item.reason or "timed out"
     if item.event == "abandoned":
         return "abandoned: its worker died"
+    if item.event == lifecycle.CANCELLED:
+        return cancelled_text(item.reason)
     if item.reason and item.exit_code is not None:
         return f"exit {item.exit_code}: {item.reason}"
     return item.reason or (f"exit {item.exit_code}" if item.exit_code is not None else item.event)
+
+
+def cancelled_text(reason: str) -> str:
+    """`cancelled`, and why, where more is on record than that the command did it."""
+    why = reason.removesuffix(lifecycle.CANCELLED).rstrip("; ")  # which a worker's outcome ends with
+    if not why or why == "by cancel":
+        return lifecycle.CANCELLED
+    return f"{lifecycle.CANCELLED} {why}" if why.startswith("by ") else f"{lifecycle.CANCELLED}: {why}"
 
 
 def _instant(text: str) -> float | None:

@@ -74,6 +74,7 @@ def collect(spool: SpoolDir, *, now_at: float) -> Status:
         arriving=incoming.look(spool, ready, now_at),
         inboxes=[inboxstate.row(state) for state in inboxstate.read_all(spool)],
         retention_waits=clocknote.waiting(spool, now_at=now_at),
+        cancelled=spool.count_cancelled(listed[DLQ]) if listed[DLQ] else 0,
     )
 
 
@@ -86,8 +87,8 @@ def advise(status: Status | Snapshot) -> Advice:
         return Advice("queuectl worker start --count 2", "jobs are waiting and no workers run")
     if not status.pools and counts[RUNNING]:
         return Advice("queuectl worker start --count 2", "jobs were left by workers that are gone")
-    if counts[DLQ]:
-        return Advice("queuectl dlq list", "dead jobs: their retries are used up")
+    if status.dead:
+        return Advice("queuectl dlq list", "dead jobs: they failed, and nothing runs them again by itself")
     if counts[REJECTED]:
         return Advice("queuectl list --state rejected", "files that could not become jobs")
     if not any(counts.values()):
@@ -260,7 +261,7 @@ def _failure(spool: SpoolDir, name: str) -> Failure | None:
     standing = record.standing(item)
     ended_at = None if standing.last is None else instant(standing.last.at)
     error = standing.error or (standing.last.event if standing.last is not None else "")
-    return Failure(item.id, ended_at, error, command_text(item.command))
+    return Failure(item.id, ended_at, error, command_text(item.command), standing.is_cancelled)
 
 
 def live_pools(spool: SpoolDir) -> list[PoolInfo]:

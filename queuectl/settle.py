@@ -81,6 +81,8 @@ class Settled(NamedTuple):
     due_at: float | None
     delay_s: float | None
     reason: str
+    cancelled: bool = False
+    """It was cancelled, so it is no failure."""
 
 
 class Stripes:
@@ -173,7 +175,7 @@ class Settlements:
         if claimed.recorded is None:
             claimed.recorded = self._record_outcome(here, claimed, outcome)
         if claimed.moved is None:
-            to, _, due_at, delay_s, reason = claimed.recorded
+            to, _, due_at, delay_s, reason, _ = claimed.recorded
             claimed.moved = self._finish_move(here, claimed.record, to, due_at, delay_s, reason)
         if self._sync_all:
             fsops.sync_folder(self._spool.folder(claimed.moved.to))
@@ -298,7 +300,7 @@ class Settlements:
         keep_output(self._spool, self._spool.output_path(last.lease), item.id, standing.starts, self._rng)
         request = cancels.find(self._spool, item.id, standing.starts)
         if request is not None:
-            settled = self.settle(claimed, Outcome("cancelled", reason=request.text))
+            settled = self.settle(claimed, Outcome(lifecycle.CANCELLED, reason=request.text))._replace(cancelled=True)
             cancels.remove(self._spool, item.id, standing.starts)
             return settled
         return self.settle(claimed, Outcome("abandoned", reason="its worker died"))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from queuectl import names, times
-from queuectl.lifecycle import REJECTED, RUNNING
+from queuectl.lifecycle import DLQ, REJECTED, RUNNING
 
 # Raised when a key of status.json is renamed or taken away; a key more is no new version.
 VERSION = 1
@@ -47,7 +47,7 @@ class RunRow(NamedTuple):
 
 
 class FailureRow(NamedTuple):
-    """A dead job, and the last lines that its last run printed."""
+    """A job in dlq/, and the last lines that its last run printed."""
 
     id: str
     ended_at: float | None
@@ -55,6 +55,7 @@ class FailureRow(NamedTuple):
     error: str
     command: str
     output: tuple[str, ...]
+    cancelled: bool = False
 
 
 class DueRow(NamedTuple):
@@ -143,12 +144,13 @@ class Run(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """A dead job: when it died and of what."""
+    """A job in dlq/: when it died and of what, or when it was cancelled."""
 
     id: str
     ended_at: float | None
     error: str
     command: str
+    cancelled: bool = False
 
 
 class Status(NamedTuple):
@@ -174,7 +176,7 @@ class Status(NamedTuple):
     pools: list[PoolRow]
     runs: list[Run]
     failures: list[Failure]
-    """The newest dead jobs, newest first."""
+    """The newest jobs in dlq/, newest first."""
     dues: list[DueRow]
     """By due time."""
     refusals: list[RefusalRow]
@@ -187,12 +189,19 @@ class Status(NamedTuple):
     """What the receivers of the inboxes told last."""
     retention_waits: str = ""
     """Why retention deletes nothing now, or ""."""
+    cancelled: int = 0
+    """Those of the files in dlq/ that are cancelled jobs, by the texts beside them."""
 
     @property
     def copies(self) -> dict[str, list[str]]:
         """Those of the foreign files whose names are of unfinished or conflicting copies."""
         found = {state: [name for name in listed if names.is_copy(name)] for state, listed in self.foreign.items()}
         return {state: listed for state, listed in found.items() if listed}
+
+    @property
+    def dead(self) -> int:
+        """Jobs in dlq/ that failed."""
+        return self.counts[DLQ] - self.cancelled
 
     @property
     def workers(self) -> int:
@@ -226,7 +235,7 @@ class Snapshot(NamedTuple):
     pools: tuple[PoolRow, ...]
     runs: tuple[RunRow, ...]
     failures: tuple[FailureRow, ...]
-    """The newest dead jobs, newest first."""
+    """The newest jobs in dlq/, newest first."""
     dues: tuple[DueRow, ...]
     """By due time."""
     refusals: tuple[RefusalRow, ...]
@@ -246,6 +255,13 @@ class Snapshot(NamedTuple):
     inboxes: tuple[InboxRow, ...] = ()
     retention_waits: str = ""
     """Why retention deletes nothing now, or ""."""
+    cancelled: int = 0
+    """Those of the files in dlq/ that are cancelled jobs, by the texts beside them."""
+
+    @property
+    def dead(self) -> int:
+        """Jobs in dlq/ that failed."""
+        return self.counts[DLQ] - self.cancelled
 
     @property
     def workers(self) -> int:
@@ -311,6 +327,7 @@ def facts(found: Status | Snapshot, *, advice: tuple[str, str]) -> dict[str, Any
         "paused": found.paused,
         "retention_waits": found.retention_waits or None,
         "counts": found.counts,
+        "cancelled_jobs": found.cancelled,
         "waiting": {
             "ready": found.ready,
             "later": found.later,

@@ -1,7 +1,8 @@
 """The spool folder: where everything lies and what each file is called. The only module that knows these names.
 
     pending/ running/ done/ dlq/   the states; a job is one file in exactly one of them (promise P2)
-                                   (dlq/ID.error.txt says in words why the job beside it is dead)
+                                   (dlq/ID.error.txt says in words why the job beside it is dead, ID.cancelled.txt
+                                   who cancelled it)
     rejected/                      what could not become a job, each beside NAME.reason.txt (P6)
     logs/                          ID.ATTEMPT.log, what a command printed
     examples/                      jobs to copy; nothing in it is run
@@ -24,7 +25,7 @@ import errno
 import os
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from queuectl import acting, config, fsops, names, record, times
@@ -44,6 +45,7 @@ BOARD = (PAGE, FACTS, METRICS)
 START = "start,"
 REASON_ENDING = ".reason.txt"
 ERROR_ENDING = ".error.txt"
+CANCELLED_ENDING = ".cancelled.txt"
 IDENTITY_CHARS = 6
 FOLDERS = (
     *STATES,
@@ -182,9 +184,14 @@ class SpoolDir:
         """The text beside a rejected file."""
         return self.path(REJECTED, name + REASON_ENDING)
 
-    def error_path(self, name: str) -> str:
-        """The text beside a dead job's file."""
-        return self.path(DLQ, name.removesuffix(".json") + ERROR_ENDING)
+    def error_path(self, name: str, *, cancelled: bool = False) -> str:
+        """The text beside the file of a dead job, or of a cancelled one."""
+        return self.path(DLQ, name.removesuffix(".json") + (CANCELLED_ENDING if cancelled else ERROR_ENDING))
+
+    def count_cancelled(self, jobs: Iterable[str]) -> int:
+        """How many of these files in dlq/ are cancelled jobs, by the texts beside them: a listing, none is opened."""
+        found = {name for name in fsops.names(self._folders[DLQ]) if name.endswith(CANCELLED_ENDING)}
+        return sum(name.removesuffix(".json") + CANCELLED_ENDING in found for name in jobs) if found else 0
 
     def inbox_path(self, owner: str, kind: str) -> str:
         """What the receiver of an inbox keeps: `json`, its state; `lock`, its lock; `tokens`, of its claims."""
@@ -524,7 +531,7 @@ def may_be_job(name: str) -> bool:
 
 def is_foreign(name: str) -> bool:
     """True where a name that is no job's is not ours either (P11)."""
-    return not name.endswith((REASON_ENDING, ERROR_ENDING)) and name not in _KNOWN
+    return not name.endswith((REASON_ENDING, ERROR_ENDING, CANCELLED_ENDING)) and name not in _KNOWN
 
 
 def _lease_name(lease: str) -> str:

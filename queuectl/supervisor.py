@@ -27,7 +27,7 @@ from queuectl.errors import DamagedRecordError
 from queuectl.feeder import Feeder
 from queuectl.hooks import Hooks
 from queuectl.housekeeping import Housekeeping
-from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
+from queuectl.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
 from queuectl.pools import Pool, StopSummary
 from queuectl.readiness import Readiness
 from queuectl.record import is_due, standing
@@ -297,7 +297,8 @@ class Supervisor:
         with self._troubles.taken():
             for rescued in self._rescue.look(mine):
                 self._tell(rescued)
-                self._fire(rescued.settled.to, rescued.settled.name)
+                if not rescued.settled.cancelled:
+                    self._fire(rescued.settled.to, rescued.settled.name)
                 if rescued.settled.to == PENDING:
                     self._dispatch.add([rescued.settled.name])
         for slot in self._slots:
@@ -416,7 +417,8 @@ class Supervisor:
         else:
             self._finished += 1
             self._troubles.over()
-        self._fire(report.settled.to, report.settled.name)
+        if report.outcome.kind != CANCELLED:
+            self._fire(report.settled.to, report.settled.name)
         if report.settled.to == PENDING:
             self._dispatch.add([report.settled.name])
 

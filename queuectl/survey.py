@@ -29,7 +29,7 @@ from queuectl.snapshot import (
     RunRow,
     Snapshot,
 )
-from queuectl.spool import REASON_ENDING, SpoolDir, is_foreign, may_be_job
+from queuectl.spool import CANCELLED_ENDING, REASON_ENDING, SpoolDir, is_foreign, may_be_job
 
 # Names of a folder that are asked for their time, at most: those that come last, as generated ids do that are new.
 _KEPT = 5000
@@ -62,6 +62,7 @@ class _Listing(NamedTuple):
     """The first by name: where ids are generated, the oldest."""
     foreign: int
     copies: int
+    cancelled: int = 0
 
 
 class _Waiting(NamedTuple):
@@ -159,6 +160,7 @@ class Survey:
             nexts=nexts,
             inboxes=self._inboxes(),
             retention_waits=clocknote.waiting(spool, now_at=now_at),
+            cancelled=dead.cancelled,
         )
 
     def _inboxes(self) -> tuple[InboxRow, ...]:
@@ -186,7 +188,7 @@ class Survey:
             yield some
 
     def _list(self, state: str) -> Steps[_Listing]:
-        count = foreign = copies = 0
+        count = foreign = copies = cancelled = 0
         kept: list[str] = []
         first = ""
         for some in self._names(state):
@@ -196,6 +198,8 @@ class Survey:
                 found = [name for name in found if name.endswith(".json")]
             others = _foreign(some, found)
             foreign, copies = foreign + len(others), copies + sum(map(names.is_copy, others))
+            if state == DLQ and len(found) < len(some):
+                cancelled += sum(name.endswith(CANCELLED_ENDING) for name in some)
             count += len(found)
             kept += found
             first = min([first, *found] if first else found, default="")
@@ -204,7 +208,8 @@ class Survey:
                 del kept[_KEPT:]
             yield
         kept.sort(reverse=True)
-        return _Listing(count, kept[:_KEPT], first, foreign, copies)
+        # A text whose job has just gone is taken away soon.
+        return _Listing(count, kept[:_KEPT], first, foreign, copies, min(count, cancelled))
 
     def _look_at_waiting(self, now_at: float) -> Steps[_Waiting]:
         count = foreign = copies = ready = later = held = 0
@@ -342,7 +347,8 @@ class Survey:
         error = standing.error or (last.event if last is not None else "")
         output = self._output(item.id, attempt)
         command = _cut(command_text(item.command))
-        return Ended(finish, FailureRow(item.id, ended_at, attempt, _cut(error), command, output))
+        row = FailureRow(item.id, ended_at, attempt, _cut(error), command, output, standing.is_cancelled)
+        return Ended(finish, row)
 
     def _output(self, job_id: str, attempt: int) -> tuple[str, ...]:
         """The last lines that a run printed. Of a line that was written over (a progress bar) the last state."""

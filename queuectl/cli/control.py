@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from queuectl import report
-from queuectl.api import Spool
+from queuectl.api import Job, Spool
 from queuectl.cli import context, group, jobs, output, selection
 from queuectl.cli.selection import Chosen, chooses
 from queuectl.errors import QueuectlError
 from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
 
+Cancelled = Annotated[bool, typer.Option("--cancelled", help="For filters: cancelled jobs too.")]
 cancel_app, retry_app, purge_app = group.new_app(), group.new_app(), group.new_app()
 pause_app, resume_app = group.new_app(), group.new_app()
 hold_app, release_app = group.new_app(), group.new_app()
@@ -43,7 +44,7 @@ def cancel(
     def end(job_id: str) -> tuple[str, str]:
         return spool.cancel(job_id, by="cancel", reason=reason).id, "is cancelled: it lies in dlq/"
 
-    selection.each(spool, choice, end)
+    selection.each(spool, choice, end, did="cancelled")
 
 
 @retry_app.command()
@@ -51,18 +52,20 @@ def cancel(
 def retry(
     chosen: Chosen,
     done: Annotated[bool, typer.Option("--done", help="For filters: finished jobs too.")] = False,
+    cancelled: Cancelled = False,
 ) -> None:
     """Example: queuectl retry job1
 
-    Run dead or finished jobs again. Their retries are fresh, their history is kept. Dragging a file from dlq/ or done/
-    to pending/ does the same. More examples:
+    Run dead or finished jobs again. Their retries are fresh, their history is kept. Filters pass over jobs that were
+    cancelled, unless --cancelled is given. Dragging a file from dlq/ or done/ to pending/ does the same. More examples:
 
     \b
     queuectl retry --all --yes
     queuectl retry --exit-code 137 --since 2h
     queuectl list --state dlq --tag nightly | cut -f1 | queuectl retry -
     """
-    retry_jobs(chosen, by="retry", states=(DLQ, DONE) if done else (DLQ,), known=(DLQ, DONE))
+    states = (DLQ, DONE) if done else (DLQ,)
+    retry_jobs(chosen, by="retry", states=states, known=(DLQ, DONE), cancelled=cancelled)
 
 
 @purge_app.command()
@@ -80,10 +83,23 @@ def purge(chosen: Chosen) -> None:
     purge_jobs(chosen, known=(DONE, DLQ))
 
 
-def retry_jobs(chosen: Chosen, *, by: str, states: tuple[str, ...], known: tuple[str, ...]) -> None:
-    """Run jobs of the `known` states again; filters look for them in `states`."""
+def retry_jobs(chosen: Chosen, *, by: str, states: tuple[str, ...], known: tuple[str, ...], cancelled: bool) -> None:
+    """Run jobs of the `known` states again; filters look for them in `states`, and find no cancelled ones unless asked.
+
+    A job that is named is run again in any case.
+    """
     spool = context.open_anyway()
-    choice = selection.choose(spool, chosen, states=states, known=known)
+    passed_over: list[str] = []
+
+    def is_wanted(job: Job) -> bool:
+        if job.cancelled and not cancelled:
+            passed_over.append(job.id)
+        return cancelled or not job.cancelled
+
+    choice = selection.choose(spool, chosen, states=states, known=known, test=is_wanted)
+    if passed_over:
+        counted = output.count_of(len(passed_over), "cancelled job")
+        output.message(f"{counted} passed over (--cancelled takes them too)")
     if not selection.go_on(choice, chosen, what="run again"):
         return
 
@@ -91,7 +107,7 @@ def retry_jobs(chosen: Chosen, *, by: str, states: tuple[str, ...], known: tuple
         _check_state(spool, job_id, known)
         return spool.requeue(job_id, by=by).id, "waits in pending/ again"
 
-    selection.each(spool, choice, again)
+    selection.each(spool, choice, again, did="put back to pending/")
 
 
 def purge_jobs(chosen: Chosen, *, known: tuple[str, ...]) -> None:
@@ -106,7 +122,7 @@ def purge_jobs(chosen: Chosen, *, known: tuple[str, ...]) -> None:
         spool.purge(job_id)
         return job_id, "is deleted"
 
-    selection.each(spool, choice, end)
+    selection.each(spool, choice, end, did="deleted")
 
 
 def _check_state(spool: Spool, job_id: str, known: tuple[str, ...]) -> None:
@@ -151,7 +167,7 @@ def _hold_or_release(chosen: Chosen, *, hold: bool) -> None:
     def change(job_id: str) -> tuple[str, str]:
         return (spool.hold if hold else spool.release)(job_id).id, says
 
-    selection.each(spool, choice, change)
+    selection.each(spool, choice, change, did="held" if hold else "released")
 
 
 @pause_app.command()

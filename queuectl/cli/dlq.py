@@ -1,4 +1,4 @@
-"""`queuectl dlq`: the jobs that are dead, a second life for them, or their end."""
+"""`queuectl dlq`: the jobs that are dead or cancelled, a second life for them, or their end."""
 
 from __future__ import annotations
 
@@ -25,24 +25,25 @@ def list_(
 ) -> None:
     """Example: queuectl dlq list
 
-    List the dead jobs, newest first. The columns are those of `queuectl list`.
+    List the dead and the cancelled jobs, newest first. The columns are those of `queuectl list`.
     """
     listing.show(context.open_anyway(), (DLQ,), tag=tag, owner=owner, limit=limit, as_json=as_json)
 
 
 @app.command(short_help="Run dead jobs again, with fresh retries.")
 @chooses("Every dead job.", of=(DLQ,))
-def retry(chosen: Chosen) -> None:
+def retry(chosen: Chosen, cancelled: control.Cancelled = False) -> None:
     """Example: queuectl dlq retry job1
 
-    Run dead jobs again, with fresh retries. Their history is kept. It is `queuectl retry` for dead jobs only. Piped,
+    Run dead jobs again, with fresh retries. Their history is kept. Filters pass over jobs that were cancelled, unless
+    --cancelled is given. It is `queuectl retry` for dead jobs only. Piped,
     the command prints the bare ids. More examples:
 
     \b
     queuectl dlq retry job1 job2
     queuectl dlq retry --all --yes
     """
-    control.retry_jobs(chosen, by="dlq retry", states=(DLQ,), known=(DLQ,))
+    control.retry_jobs(chosen, by="dlq retry", states=(DLQ,), known=(DLQ,), cancelled=cancelled)
 
 
 @app.command(short_help="Delete dead jobs and their logs for good.")

@@ -11,7 +11,7 @@ from queuectl import names, times
 from queuectl.api import Job
 from queuectl.cli import completion, output
 from queuectl.cli.exit_codes import WrongUsageError
-from queuectl.lifecycle import DONE, PENDING, RUNNING
+from queuectl.lifecycle import CANCELLED, DONE, PENDING, RUNNING
 from queuectl.printable import command_text
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def row(job: Job, now_at: float) -> tuple[str, ...]:
         command = command[:_COMMAND_CHARS]
     return (
         job.id,
-        job.state,
+        CANCELLED if job.cancelled else job.state,
         f"{job.attempts}/{job.max_retries + 1}",
         "held" if output.is_terminal() and is_held(job) else output.ago(when(job), now_at),
         ",".join(job.tags),
@@ -78,6 +78,7 @@ def as_json(job: Job) -> dict[str, Any]:
     return {
         "id": job.id,
         "state": job.state,
+        "cancelled": job.cancelled,
         "attempts": job.attempts,
         "max_retries": job.max_retries,
         "priority": job.priority,
@@ -99,6 +100,8 @@ def ending_text(ending: Ending) -> str:
     runs = output.count_of(ending.runs, "run")
     if ending.succeeded:
         return f"{output.safe(ending.id)} succeeded after {runs}"
+    if ending.cancelled:
+        return f"{output.safe(ending.id)} was {output.safe(ending.why)} after {runs}"
     return f"{output.safe(ending.id)} is dead after {runs}: {output.safe(ending.why)}"
 
 

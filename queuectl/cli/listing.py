@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, NamedTuple
 
 import typer
@@ -13,7 +13,7 @@ from queuectl.api import Job, Spool
 from queuectl.cli import completion, context, group, jobs, output
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.errors import DamagedRecordError
-from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATE_ALIASES, STATES
+from queuectl.lifecycle import CANCELLED, DLQ, DONE, PENDING, REJECTED, RUNNING, STATE_ALIASES, STATES
 
 app = group.new_app()
 
@@ -44,8 +44,8 @@ def list_(
         str | None,
         typer.Option(
             metavar="STATE",
-            help="pending, running, done (or completed), dlq (or dead), rejected.",
-            autocompletion=completion.states(*STATES, REJECTED),
+            help="pending, running, done (or completed), dlq (or dead), cancelled, rejected.",
+            autocompletion=completion.states(*STATES, CANCELLED, REJECTED),
         ),
     ] = None,
     tag: Tag = None,
@@ -64,6 +64,9 @@ def list_(
     if chosen == REJECTED:
         show_rejected(spool, limit, as_json=as_json)
         return
+    if chosen == CANCELLED:
+        show(spool, (DLQ,), tag=tag, owner=owner, cancelled=True, limit=limit, as_json=as_json)
+        return
     show(spool, _ORDER if chosen is None else (chosen,), tag=tag, owner=owner, limit=limit, as_json=as_json)
 
 
@@ -73,8 +76,8 @@ def state_named(word: str | None) -> str | None:
         return None
     folded = word.lower()
     state = STATE_ALIASES.get(folded, folded)
-    if state not in (*STATES, REJECTED):
-        known = (*STATES, REJECTED, *STATE_ALIASES)
+    if state not in (*STATES, CANCELLED, REJECTED):
+        known = (*STATES, CANCELLED, REJECTED, *STATE_ALIASES)
         from queuectl import mistakes
 
         hint = f"the states and their other names: {', '.join(known)}"
@@ -90,16 +93,18 @@ def show(
     *,
     tag: str | None = None,
     owner: str | None = None,
+    cancelled: bool = False,
     limit: int,
     as_json: bool,
 ) -> None:
-    """Print the jobs of some states."""
-    seeks = tag is not None or owner is not None
+    """Print the jobs of some states; with `cancelled`, only cancelled ones."""
+    test = _test_of(tag, owner, cancelled=cancelled)
+    seeks = test is not None
     now_at = time.time()
     listed = {state: _names(spool, state) for state in states}
     shares = _shares({state: len(found) for state, found in listed.items()}, limit)
     shown = {
-        state: _look(spool, state, found, now_at, tag=tag, owner=owner, limit=limit if seeks else shares[state])
+        state: _look(spool, state, found, now_at, test=test, limit=limit if seeks else shares[state])
         for state, found in listed.items()
     }
     found_jobs = [job for part in shown.values() for job in part.jobs]
@@ -112,6 +117,15 @@ def show(
     else:
         output.message("no such jobs" if seeks or len(states) == 1 else "no jobs here")
     _note(shown, seeks=seeks)
+
+
+def _test_of(tag: str | None, owner: str | None, *, cancelled: bool) -> Callable[[Job], bool] | None:
+    """What a job has to pass, or None if all do, so that none has to be opened for it."""
+    if tag is None and owner is None and not cancelled:
+        return None
+    return lambda job: (
+        (tag is None or tag in job.tags) and owner in (None, job.owner) and (job.cancelled or not cancelled)
+    )
 
 
 def _names(spool: Spool, state: str) -> list[str]:
@@ -131,10 +145,10 @@ def _shares(counts: dict[str, int], limit: int) -> dict[str, int]:
 
 
 def _look(
-    spool: Spool, state: str, listed: list[str], now_at: float, *, tag: str | None, owner: str | None, limit: int
+    spool: Spool, state: str, listed: list[str], now_at: float, *, test: Callable[[Job], bool] | None, limit: int
 ) -> Shown:
-    """Open files of one state, in order, until `limit` jobs are found."""
-    seeks = tag is not None or owner is not None
+    """Open files of one state, in order, until `limit` jobs are found that pass."""
+    seeks = test is not None
     found: list[Job] = []
     others: list[str] = []
     looked = 0
@@ -151,7 +165,7 @@ def _look(
             except OSError:
                 continue  # it moved on, or cannot be read now
             else:
-                if (tag is None or tag in job.tags) and owner in (None, job.owner):
+                if test is None or test(job):
                     found.append(job)
             if limit and len(found) >= limit:
                 break

@@ -28,7 +28,7 @@ _LONG = ("COMMAND", "ERROR", "OUTCOME", "RUNNING")
 _SEQUENCE = re.compile(r"\x1b\[[0-9;]*m")
 _LABEL = re.compile(r" *(?:\S+ {2,})?")
 _LONG_AT_LEAST = 8
-_STATE_STYLES = {"running": "yellow", "done": "green", "dlq": "red", "rejected": "red"}
+_STATE_STYLES = {"running": "yellow", "done": "green", "dlq": "red", "rejected": "red", "cancelled": "yellow"}
 
 
 # ---------------------------------------------------------------------------------------------------------- streams

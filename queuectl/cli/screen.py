@@ -29,12 +29,13 @@ KEYS = (
 HELP = """\
 What queuectl top shows: how many jobs are in each state and how long ago the
 oldest of them came there; who works; what runs, and for how long of its
-timeout; what waits, in the order it will run; the newest dead jobs.
+timeout; what waits, in the order it will run; the newest dead and cancelled
+jobs.
 
   arrows, j, k   select a job; Page Up, Page Down, Home, End jump
   Enter, l       what the selected job prints, as it comes
   c              cancel the selected job: asks y or n
-  r              run the selected dead job again
+  r              run the selected dead or cancelled job again
   p              pause the spool, or resume it
   q, Ctrl-C      leave; nothing else stops
 
@@ -153,7 +154,8 @@ def _head(found: Snapshot, now_at: float, width: int, clock: str) -> Iterator[Te
     for state, count in found.counts.items():
         if state == REJECTED and not count:
             continue
-        text = Text(f"{state} {count}", _STYLES.get(state, "") if count else "")
+        is_plain = not count or (state == DLQ and not found.dead)
+        text = Text(f"{state} {count}", "" if is_plain else _STYLES.get(state, ""))
         if count and (oldest_at := since.get(state)) is not None:
             text.append(f" (oldest {age(now_at - oldest_at)})", "dim")
         parts.append(text)
@@ -206,8 +208,10 @@ def _window(rows: Sequence[Row], selected: str, size: int) -> Sequence[Row]:
 
 
 def _title(state: str, found: Snapshot) -> Text:
-    count = found.counts[state]
+    count = found.dead if state == DLQ else found.counts[state]
     title = Text.assemble((_TITLES[state], "bold"), f" {count}")
+    if state == DLQ and found.cancelled:
+        title.append(f", and {found.cancelled} cancelled", "dim")
     if state == PENDING and count:
         held = count - found.ready - found.later
         more = [f"{found.later} later"] if found.later else []
@@ -237,7 +241,7 @@ def _facts(item: Item, now_at: float) -> Text:
         why = f"retry {item.runs} of {item.max_retries}: {safe(item.error)}" if item.runs else "delayed"
         return Text(f"in {age(item.due_at - now_at + 0.999):<6}{why}")
     when = f"{age(now_at - item.ended_at)} ago" if item.ended_at is not None else ""
-    return Text.assemble(f"{when:<9}", (safe(item.error), "red"), f"  {safe(item.command)}")
+    return Text.assemble(f"{when:<9}", (safe(item.error), "" if item.cancelled else "red"), f"  {safe(item.command)}")
 
 
 def _run_facts(item: RunRow, now_at: float) -> Text:

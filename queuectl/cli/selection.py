@@ -241,11 +241,11 @@ def go_on(choice: Choice, chosen: Chosen, *, what: str, ask_always: bool = False
     return True
 
 
-def each(spool: Spool, choice: Choice, action: Callable[[str], tuple[str, str]]) -> None:
+def each(spool: Spool, choice: Choice, action: Callable[[str], tuple[str, str]], *, did: str) -> None:
     """Do it for each of them; one that fails does not keep the others from it. Ends with the first failure's code.
 
-    `action` returns the id and what became of it. A pipe gets the ids; a terminal a sentence each, of many their
-    number.
+    `action` returns the id and what became of it; `did` says it of many jobs ("cancelled"). A pipe gets the ids; a
+    terminal a sentence each, of many their number.
     """
     code, done = exit_codes.OK, 0
     is_terminal = output.is_terminal()
@@ -267,6 +267,6 @@ def each(spool: Spool, choice: Choice, action: Callable[[str], tuple[str, str]])
             elif says_each:
                 output.line(f"{safe(made_id)} {what}")
     if not says_each:
-        output.message(f"{done} of {len(choice.ids)} jobs are done" if code else f"all {done} jobs are done")
+        output.message(f"{done} of {len(choice.ids)} jobs are {did}" if code else f"all {done} jobs are {did}")
     if code:
         raise typer.Exit(code)

@@ -13,7 +13,7 @@ from queuectl.api import Job, Spool
 from queuectl.cli import context, group, jobs, output
 from queuectl.cli.output import line, paint, safe
 from queuectl.errors import DamagedRecordError
-from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
+from queuectl.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
 from queuectl.printable import command_text
 
 app = group.new_app()
@@ -48,7 +48,9 @@ def show(
     if as_json:
         output.print_json({"version": 1, "state": job.state, "path": job.path, "logs": logs, "job": _document(job)})
         return
-    line(f"{safe(job.id)} {paint(_STATE_WORDS[job.state], _STATE_STYLES[job.state])}{_standing(spool, job)}")
+    word = "is cancelled" if job.cancelled else _STATE_WORDS[job.state]
+    style = "yellow" if job.cancelled else _STATE_STYLES[job.state]
+    line(f"{safe(job.id)} {paint(word, style)}{_standing(spool, job)}")
     line()
     for key, value in job.spec.items():
         if key != "id":
@@ -99,6 +101,8 @@ def _why_dead(spool: Spool, job: Job) -> str:
     except DamagedRecordError:
         ending = None  # a drop that somebody put there
     why = job.error if ending is None else ending.why
+    if job.cancelled:
+        return safe(why.removeprefix(CANCELLED))
     return f": {safe(why)}" if why else ""
 
 
@@ -134,7 +138,7 @@ def _sentence(event: dict[str, Any]) -> str:
     took = event.get("duration_s")
     after = f" after {times.format_duration(took)}" if isinstance(took, int | float) else ""
     if kind == "cancelled":
-        return f"{run} was {endings.cancelled(str(event.get('reason', '')))}{after}{_to(event)}{_others(event)}"
+        return f"{run} was {record.cancelled_text(str(event.get('reason', '')))}{after}{_to(event)}{_others(event)}"
     return f"{run} {_WORDS.get(kind, kind)}{after}{_how(event)}{_to(event)}{_others(event)}"
 
 

@@ -22,9 +22,9 @@ def stats(
 ) -> None:
     """Example: queuectl stats --since 24h
 
-    Say how much was done, how long it took, and what failed. Counted are the jobs that ended in that time, done or
-    dead; of very many, the newest 5,000. Waiting is the time from when a run could have started to its start. Piped,
-    each figure is a line: its name and its value (seconds, bare), separated by a tab.
+    Say how much was done, how long it took, and what failed. Counted are the jobs that ended in that time, done,
+    dead or cancelled; of very many, the newest 5,000. Waiting is the time from when a run could have started to its
+    start. Piped, each figure is a line: its name and its value (seconds, bare), separated by a tab.
     """
     span_s = jobs.duration(since, "--since")
     now_at = time.time()
@@ -45,6 +45,7 @@ def _for_people(found: Figures) -> list[tuple[str, str]]:
         ("time looked at", times.format_duration(found.span_s)),
         ("done", str(found.done)),
         ("dead", str(found.dead)),
+        ("cancelled", str(found.cancelled)),
         ("ended an hour", f"{found.per_hour:.1f}"),
         ("runs", str(found.runs)),
         ("retries", str(found.retries)),
@@ -60,6 +61,7 @@ def _for_programs(found: Figures) -> list[tuple[str, str]]:
         ("cut", str(int(found.was_cut))),
         ("done", str(found.done)),
         ("dead", str(found.dead)),
+        ("cancelled", str(found.cancelled)),
         ("per_hour", f"{found.per_hour:.3f}"),
         ("runs", str(found.runs)),
         ("retries", str(found.retries)),

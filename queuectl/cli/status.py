@@ -70,7 +70,8 @@ def _print_counts(found: Status) -> None:
     line(f"pending   {counts[PENDING]:<6}  {_waiting(found)}".rstrip())
     line(f"running   {counts[RUNNING]}")
     line(f"done      {counts[DONE]}")
-    line(f"dlq       {paint(str(counts[DLQ]), 'red' if counts[DLQ] else '')}")
+    apart = f"      {found.dead} dead, {found.cancelled} cancelled" if found.cancelled else ""
+    line(f"dlq       {paint(str(counts[DLQ]), 'red' if found.dead else '')}{apart}")
     if found.refusals:
         newest = found.refusals[0]
         line(f"rejected  {counts[REJECTED]:<6}  newest: {safe(newest.name)}: {safe(newest.why)[:_TEXT_CHARS]}")
@@ -118,10 +119,11 @@ def _print_failures(found: Status) -> None:
     if not found.failures:
         return
     line()
-    line("last failures:")
+    line("last failures and cancelled jobs:" if any(row.cancelled for row in found.failures) else "last failures:")
     for failure in found.failures:
         when = ago(failure.ended_at, found.now_at)
-        line(f"  {safe(failure.id)}  {when}  {paint(_short(failure.error), 'red')}  {_short(failure.command)}")
+        why = paint(_short(failure.error), "" if failure.cancelled else "red")
+        line(f"  {safe(failure.id)}  {when}  {why}  {_short(failure.command)}")
     if (more := found.counts[DLQ] - len(found.failures)) > 0:
         line(f"  ... and {more} more: queuectl dlq list")
 

@@ -57,8 +57,9 @@ def top(
     """Example: queuectl top
 
     Watch the queue live, and act on it by single keys. Shown are the counts, the workers, what runs, what runs next,
-    and the newest dead jobs. Keys: arrows select a job, Enter shows what it prints, c cancels it, r runs a dead one
-    again, p pauses and resumes, ? is help, q quits. In a pipe it prints what `queuectl status` prints, once.
+    and the newest dead and cancelled jobs. Keys: arrows select a job, Enter shows what it prints, c cancels it, r runs
+    one that has ended again, p pauses and resumes, ? is help, q quits. In a pipe it prints what `queuectl status`
+    prints, once.
     """
     every_s = jobs.duration(every, "--every")
     if every_s < _LEAST_EVERY_S:
@@ -272,7 +273,7 @@ class _Top:
         from queuectl.api import Spool
 
         if row.state in (DLQ, DONE):
-            self._say("it is dead already; r runs it again")
+            self._say("it has ended already; r runs it again")
             return
 
         def end() -> str:
@@ -286,7 +287,7 @@ class _Top:
         from queuectl.api import Spool
 
         if row.state != DLQ:
-            self._say("only a dead job can be run again")
+            self._say("only a dead or cancelled job can be run again")
             return
 
         def again() -> str:

@@ -152,11 +152,11 @@ def test_many_are_counted_and_not_named_on_a_terminal(
     monkeypatch.setattr(time, "monotonic", lambda: next(passed) * 3.0)
     told = queuectl("hold", "--all", "--yes").err
     assert re.search(r"^looked at \d+ jobs, \d+ of them meant$", told, re.MULTILINE)
-    assert re.search(r"^\d+ of 30 jobs$", told, re.MULTILINE) and told.endswith("\nall 30 jobs are done\n")
+    assert re.search(r"^\d+ of 30 jobs$", told, re.MULTILINE) and told.endswith("\nall 30 jobs are held\n")
     queuectl.on_terminal = True
     result = queuectl("release", "--all", "--yes")
     assert result.out == "" and re.search(r"\r\d+ of 30 jobs", result.err)
-    assert result.err.endswith("\rall 30 jobs are done\n")
+    assert result.err.endswith("\rall 30 jobs are released\n")
 
 
 # -------------------------------------------------------------------------------------------------------------- config

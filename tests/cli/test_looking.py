@@ -256,7 +256,7 @@ def test_show_tells_what_else_may_happen(queuectl: Commands, desk: Desk) -> None
     assert "queuectl why a" in text
     Spool(desk.spool.root).cancel("a", reason="wrong input")
     text = queuectl("show", "a").out
-    assert "a is dead after 1 run: cancelled: wrong input\n" in text
+    assert "a is cancelled after 1 run: wrong input\n" in text
     assert "it was cancelled: wrong input; moved to dlq/" in text
 
 

@@ -32,7 +32,7 @@ from queuectl.claim import Declined
 from queuectl.errors import DuplicateJobError
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES, Outcome
 from queuectl.settle import Claimed
-from queuectl.spool import ERROR_ENDING
+from queuectl.spool import CANCELLED_ENDING, ERROR_ENDING
 from tests.crash.driver import Hands
 from tests.crash.inject import Crash, Plan, injected
 from tests.helpers import FakeClock, make_spool, names_in, write_drop
@@ -224,7 +224,7 @@ class SpoolModel(RuleBasedStateMachine):
         raw: set[str] = set()
         for where in STATES:
             for name in names_in(self.spool, where):
-                if where == DLQ and name.endswith(ERROR_ENDING):
+                if where == DLQ and name.endswith((CANCELLED_ENDING, ERROR_ENDING)):
                     continue  # a comfort; the model is of the jobs
                 path = os.path.join(self.spool.folder(where), name)
                 data = Path(path).read_bytes()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import endings, fsops
+from queuectl import endings, fsops, record
 from queuectl.api import Spool
 from queuectl.clock import Clock
 from queuectl.endings import Wait
@@ -41,7 +41,7 @@ def test_a_job_has_ended_when_it_is_done_or_dead(api: Spool, hands: Desk) -> Non
     hands.run(name, FAILED)
     assert endings.look(api, "a") is None
     hands.run(name, FAILED)
-    assert endings.look(api, "a") == ("a", "dlq", 3, 2, "exit 3, 2 runs, retries used up")
+    assert endings.look(api, "a") == ("a", "dlq", 3, 2, "exit 3, 2 runs, retries used up", False)
     hands.run(hands.enqueue(id="b"), OK)
     ended = endings.look(api, "b")
     assert ended is not None and ended.succeeded and ended.exit_code == 0
@@ -75,14 +75,14 @@ def test_why_a_job_is_dead(api: Spool, hands: Desk, outcome: Outcome, why: str) 
 )
 def test_a_cancel_is_told_once(reason: str, told: str) -> None:
     """Whatever of it is on record: the command's own name says nothing."""
-    assert endings.cancelled(reason) == told
+    assert record.cancelled_text(reason) == told
 
 
 def test_a_job_that_was_dragged_to_the_dead_says_so(api: Spool, hands: Desk) -> None:
     """The folder is the state: a job that somebody moved to dlq/ is dead, without an exit code."""
     name = hands.enqueue(id="a")
     fsops.move(api.folder.path("pending", name), api.folder.path("dlq", "a.json"))
-    assert endings.look(api, "a") == ("a", "dlq", None, 0, "somebody moved it there")
+    assert endings.look(api, "a") == ("a", "dlq", None, 0, "somebody moved it there", False)
 
 
 def test_wait_tells_each_end_once(api: Spool, hands: Desk, clock: FakeClock) -> None:

@@ -13,7 +13,7 @@ from queuectl import check, clocknote, errortext, fsops
 from queuectl.api import Spool
 from queuectl.config import Settings
 from queuectl.errortext import OrphanTexts
-from queuectl.lifecycle import DLQ, DONE, PENDING, Outcome
+from queuectl.lifecycle import CANCELLED, DLQ, DONE, PENDING, Outcome
 from queuectl.rescue import Rescue
 from queuectl.retention import Retention
 from queuectl.settle import Stripes
@@ -32,12 +32,13 @@ def kill_job(
         Path(desk.spool.log_path(job_id, 1)).write_bytes(printed)
     assert desk.claims.settle(claimed, outcome).to == DLQ
     assert errortext.write(desk.spool, f"{job_id}.json", rng=desk.rng)
-    return Path(desk.spool.error_path(f"{job_id}.json")).read_text(encoding="utf-8")
+    path = desk.spool.error_path(f"{job_id}.json", cancelled=outcome.kind == CANCELLED)
+    return Path(path).read_text(encoding="utf-8")
 
 
 def texts(spool: SpoolDir) -> list[str]:
     """What there is of texts in dlq/."""
-    return sorted(name for name in os.listdir(spool.folder(DLQ)) if name.endswith(".error.txt"))
+    return sorted(name for name in os.listdir(spool.folder(DLQ)) if name.endswith((".error.txt", ".cancelled.txt")))
 
 
 def test_the_text_says_what_failed_what_was_printed_and_what_to_do(desk: Desk) -> None:

@@ -90,8 +90,8 @@ def test_stopped_runs_are_no_failures(desk: Desk) -> None:
 
 
 def test_a_job_that_was_cancelled_while_it_waited_never_ran(desk: Desk) -> None:
-    """It is dead and counts as ended, but not as a run."""
+    """It is neither done nor dead, and no run: it is counted apart."""
     desk.enqueue(id="a")
     Spool(desk.spool.root).cancel("a")
     found = look(desk, since_s=desk.clock.now())
-    assert (found.dead, found.runs, found.failures) == (1, 0, {})
+    assert (found.dead, found.cancelled, found.runs, found.per_hour, found.failures) == (0, 1, 0, 0.0, {})

@@ -29,7 +29,7 @@ posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX: links, F
 def test_success_goes_to_done_with_its_outcome_on_record(desk: Desk) -> None:
     """A job that exits 0 lies in done/ and says how it went (P2, P4)."""
     settled = desk.run(desk.enqueue(id="job1"), Outcome("succeeded", 0, "", 1.23456))
-    assert settled == (DONE, "job1.json", None, None, "")
+    assert settled == (DONE, "job1.json", None, None, "", False)
     assert listing(desk.spool) == {"done": ["job1.json"]}
     last = desk.record(DONE, "job1.json").history[-1]
     assert (last.event, last.attempt, last.exit_code, last.duration_s, last.to) == ("succeeded", 1, 0, 1.235, "done")

@@ -163,7 +163,7 @@ def test_a_file_that_comes_back_after_the_end_is_a_cancelled_job(rig: Rig) -> No
         "dlq",
         "its file was taken out of running/ while it ran; cancelled",
     )
-    assert listing(rig.spool) == {"dlq": ["job.error.txt", "job.json"]}
+    assert listing(rig.spool) == {"dlq": ["job.cancelled.txt", "job.json"]}
 
 
 def test_a_short_command_costs_no_look(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
