@@ -823,6 +823,21 @@ class FileId(NamedTuple):
     ctime_ns: int
 
 
+def is_at(fd: int, path: str) -> bool:
+    """True where `path` leads to the open file or folder `fd`. Raises OSError where nobody can tell."""
+    try:
+        named = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    opened = os.fstat(fd)
+    return (named.st_ino, named.st_dev) == (opened.st_ino, opened.st_dev)
+
+
+def names_of(fd: int) -> int:
+    """How many names an open file has: none once it was deleted. (Some file systems say so of each.)"""
+    return os.fstat(fd).st_nlink
+
+
 def id_of_named(fd: int, path: str) -> FileId | None:
     """The open file, if the name `path` still belongs to it; else None."""
     try:

@@ -12,6 +12,7 @@ A name is used again only after a run that succeeded and left nothing, so a held
 from __future__ import annotations
 
 import contextlib
+import errno
 import sys
 
 from queuectl import fsops, lifecycle
@@ -62,6 +63,15 @@ class Lease:
         """
         if self._lock is None:
             self._next()
+
+    def check(self) -> None:
+        """Look whether the lock is still the file at its path: a lock on a file that was deleted excludes nobody.
+
+        Raises:
+            FileNotFoundError: somebody has deleted the file, or has put another spool in the place of this one.
+        """
+        if self._lock is not None and fsops.CAN_UNLINK_OPEN_FILES and not fsops.is_at(self._lock.fd, self.path):
+            raise FileNotFoundError(errno.ENOENT, "the lease of a worker was deleted", self.path)
 
     def renew(self) -> bool:
         """Lock again through a new handle; False where the old lease had to be left to somebody.

@@ -11,7 +11,7 @@ import os
 import random
 
 from queuectl import fsops, names
-from queuectl.spool import SpoolDir
+from queuectl.spool import LOGS, SpoolDir
 
 # A run that prints is looked at this often at most and at least; in between as soon as it could be near its limit.
 _LOOK_LAST_S, _LOOK_FIRST_S = 0.25, 0.02
@@ -119,5 +119,9 @@ def keep_output(spool: SpoolDir, path: str, job_id: str, attempt: int, rng: rand
             target = spool.log_path(f"{job_id}-{names.new_token(rng)}", attempt)
             continue
         except FileNotFoundError:
-            return
+            if fsops.sig_of(path) is None:
+                return
+            if not spool.restore(spool.folder(LOGS)):  # else somebody had deleted it
+                raise
+            continue
         return

@@ -88,6 +88,11 @@ class Pool:
         )
         fsops.sync_folder(self._spool.pool_dir)
 
+    @property
+    def lock(self) -> NamedLock:
+        """What proves that this pool lives."""
+        return self._lock
+
     def let_go(self) -> None:
         """Close the lock's handle, in a process that was forked and is not the pool's supervisor."""
         self._lock.close()

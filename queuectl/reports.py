@@ -60,9 +60,15 @@ class Vanished(NamedTuple):
     outcome: Outcome
 
 
-Report = Started | Finished | Passed | Trouble | Vanished
+class Restored(NamedTuple):
+    """A folder of the spool was missing and was made again."""
 
-_KINDS: tuple[type[Report], ...] = (Started, Finished, Passed, Trouble, Vanished)
+    folder: str
+
+
+Report = Started | Finished | Passed | Trouble | Vanished | Restored
+
+_KINDS: tuple[type[Report], ...] = (Started, Finished, Passed, Trouble, Vanished, Restored)
 
 
 def pack(reports: list[Report]) -> bytes:

@@ -86,9 +86,12 @@ class SpoolDir:
         self.file_mode = fsops.PRIVATE_MODE
         self.lacks_folders = False
         """True where folders were missing when the spool was opened for reading: they count as empty."""
+        self.restored: list[str] = []
+        """Folders that were missing and were made again since somebody last looked here."""
         self._folders = {state: os.path.join(self.root, state) for state in (*STATES, REJECTED, LOGS)}
         self.machinery = os.path.join(self.root, MACHINERY)
         self.tmp_dir = os.path.join(self.machinery, "tmp")
+        self.stripe_dir = os.path.join(self.machinery, "locks")
         self.lease_dir = os.path.join(self.machinery, "leases")
         self.pool_dir = os.path.join(self.machinery, "pools")
         self.taken_dir = os.path.join(self.machinery, "taken")
@@ -137,6 +140,40 @@ class SpoolDir:
             raise cannot_make(self.root, error) from error
         self.lacks_folders = False
 
+    def restore_folders(self) -> None:
+        """Make those folders again that are missing, but for the ones that hold locks.
+
+        To be called where the spool itself is known to be in its place. Raises OSError.
+        """
+        for folder in FOLDERS:
+            path = os.path.join(self.root, folder)
+            if path not in (self.stripe_dir, self.lease_dir, self.pool_dir):
+                self.restore(path)
+
+    def restore(self, path: str) -> bool:
+        """Make one folder again; False where it is there. `restored` tells of it. Raises OSError."""
+        if os.path.isdir(path):
+            return False
+        fsops.make_folder(path)
+        self.restored.append(os.path.relpath(path, self.root))
+        return True
+
+    def lacks(self, state: str, name: str) -> bool:
+        """True where a state folder is there and a file is not in it: somebody has taken that file away.
+
+        A spool that is out of reach (a share that is gone, a disk that fails) says nothing of that kind (P9).
+        """
+        try:
+            return fsops.sig_of(self.path(state, name)) is None and fsops.sig_of(self.folder(state)) is not None
+        except OSError:
+            return False
+
+    def is_taken_away(self, error: OSError, state: str, name: str) -> bool:
+        """True where an error says that somebody has taken a file away, or put what is no file in its place."""
+        if isinstance(error, fsops.NotRegularError):
+            return True
+        return isinstance(error, FileNotFoundError) and self.lacks(state, name)
+
     # ---------------------------------------------------------------------------------------------------- paths
 
     def folder(self, state: str) -> str:
@@ -149,7 +186,7 @@ class SpoolDir:
 
     def stripe_path(self, stripe: int) -> str:
         """The lock file of a stripe."""
-        return os.path.join(self.machinery, "locks", f"{stripe:02d}.lock")
+        return os.path.join(self.stripe_dir, f"{stripe:02d}.lock")
 
     def lease_path(self, lease: str) -> str:
         """The lock file of a lease, by the name that a `started` event gives it."""
@@ -398,7 +435,7 @@ class SpoolDir:
     def move(self, source: Located, state: str, name: str, rng: random.Random) -> str:
         """Move a job's file to `state` under `name`, or beside it under another name if that is taken (P7).
 
-        Returns the name it has now.
+        Returns the name it has now. A folder that is missing is made again.
 
         Raises:
             FileNotFoundError: the source is gone.
@@ -410,6 +447,10 @@ class SpoolDir:
             except FileExistsError:
                 wanted = names.beside(name, f"-{names.new_token(rng)}")
                 continue
+            except FileNotFoundError:
+                if fsops.sig_of(source.path) is not None and self.restore(self.folder(state)):
+                    continue  # somebody had deleted the folder
+                raise
             return wanted
 
     def identity(self, rng: random.Random) -> str:

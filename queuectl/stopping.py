@@ -47,6 +47,13 @@ class Stopping:
                 slot.send("stop")
         return True
 
+    def abandon(self, now_s: float) -> None:
+        """Have the workers end what they run, write nothing any more, and end."""
+        self._stage = 2
+        self._until_s = now_s + self._settings.kill_grace_s + _LAST_GRACE_S
+        for slot in self._slots:
+            slot.send("abandon")
+
     def advance(self, now_s: float) -> None:
         """Go on to the next stage where its time has come."""
         if self._stage == 1 and now_s >= self._until_s:

@@ -15,7 +15,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl import cancels, check, fsops, hooks, pools, slots, volume
+from queuectl import anchor, cancels, check, fsops, hooks, pools, slots, volume
+from queuectl.anchor import Anchor
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Claims, Declined
 from queuectl.clock import Clock
@@ -23,7 +24,7 @@ from queuectl.config import Settings
 from queuectl.dashboard import Dashboard
 from queuectl.dispatch import Dispatch
 from queuectl.doorbell import Doorbell
-from queuectl.errors import DamagedRecordError
+from queuectl.errors import DamagedRecordError, SpoolUnavailableError
 from queuectl.feeder import Feeder
 from queuectl.hooks import Hooks
 from queuectl.housekeeping import Housekeeping
@@ -32,7 +33,7 @@ from queuectl.pools import Pool, StopSummary
 from queuectl.readiness import Readiness
 from queuectl.record import is_due, standing
 from queuectl.rejects import RejectedFiles
-from queuectl.reports import Finished, Passed, Report, Started, Trouble, Vanished
+from queuectl.reports import Finished, Passed, Report, Restored, Started, Trouble, Vanished
 from queuectl.rescue import Rescue, Rescued
 from queuectl.settle import Stripes
 from queuectl.slots import Slot
@@ -173,6 +174,10 @@ class Supervisor:
         self._finished = 0
         self._released: list[str] = []
         self._paused = False
+        self._anchor: Anchor | None = None
+        self._displaced = ""
+        """How the spool was taken from under this pool, or ""."""
+        self._in_place = True
         self._next_scan_s = -math.inf  # at once
         self._next_tick_s = 0.0
         self._clock_offset_s = self._clock.now() - self._clock.monotonic()
@@ -190,9 +195,11 @@ class Supervisor:
 
         Raises:
             OSError: the pool cannot be started (full disk, too many processes).
+            SpoolUnavailableError: the spool was deleted, or another one put in its place; what ran was ended.
         """
         self._pool.enter()
         try:
+            self._anchor = Anchor(self._spool, self._pool.lock)
             if pools.sweep(self._spool):
                 self._housekeeping.mend()
             slots.prepare()
@@ -213,6 +220,13 @@ class Supervisor:
                 self._tell_round()
             finally:
                 self._close()
+        if self._displaced:
+            raise SpoolUnavailableError(
+                f"{self._spool.root} was {self._displaced} while this pool worked on it",
+                path=self._spool.root,
+                cause="its files are not those that this pool holds locks on; what ran was ended and is on no record",
+                hint="queuectl worker start, once the spool is as it should be",
+            )
         return StopSummary(self._released, self._finished)
 
     def stop(self, _signal_number: int = 0, _frame: object = None) -> None:
@@ -285,6 +299,12 @@ class Supervisor:
         request_s = self._pool.stop_request()
         if request_s is not None or self._stopping.begun:
             self._advance_stop(now_s, request_s)
+        self._in_place = self._is_in_place(now_s)
+        if not self._in_place:
+            for slot in self._slots:
+                if slot.is_silent:
+                    self._lost(slot)
+            return
         if self._receivers is not None:
             self._receivers.step(fork=self._may_fork(), let_go=self._let_go)
         self._check_paused()
@@ -312,6 +332,31 @@ class Supervisor:
         if trouble := self._dashboard.step():
             self._tell(Notice("warning", "dashboard", trouble))
         self._recheck_clock()
+
+    def _is_in_place(self, now_s: float) -> bool:
+        """True where the spool is the one that this pool began with; else the pool waits for it, or ends."""
+        where = self._anchor.look() if self._anchor is not None else anchor.IN_PLACE
+        if where == anchor.AWAY:
+            self._troubles.take(f"the spool is not at {self._spool.root}")
+            return False
+        if where != anchor.IN_PLACE:
+            if not self._displaced:
+                self._displaced = where
+                text = f"{self._spool.root} was {where} while this pool worked on it; ending the pool and what it runs"
+                self._notice("warning", "displaced", text)
+                self._stopping.abandon(now_s)
+            return False
+        with self._troubles.taken():
+            self._spool.restore_folders()
+        if self._spool.restored:
+            self._scan_soon()
+        while self._spool.restored:
+            self._tell_restored(self._spool.restored.pop())
+        return True
+
+    def _tell_restored(self, folder: str) -> None:
+        text = f"{folder}/ was missing and is made again; what was in it is gone"
+        self._notice("warning", "restored", text)
 
     def _cancel_runs(self) -> None:
         """Have the workers end the runs that somebody asked to cancel."""
@@ -344,6 +389,9 @@ class Supervisor:
     def _scan(self) -> None:
         """List pending/ (and what is beside it): the truth that events only hint at (promise P8)."""
         started_s = self._clock.monotonic()
+        if not self._in_place:
+            self._next_scan_s = started_s + TICK_S
+            return
         with self._troubles.taken():
             generated, others = self._spool.waiting()
             self._feeder.update(generated, others, self._clock.now())
@@ -394,6 +442,9 @@ class Supervisor:
             return
         if isinstance(report, Trouble):
             self._troubles.take(report.text)
+            return
+        if isinstance(report, Restored):
+            self._tell_restored(report.folder)
             return
         if isinstance(report, Started):
             slot.running[report.name] = report.job_id
@@ -552,6 +603,8 @@ class Supervisor:
         self._dashboard.let_go()
         self._stale.let_go()
         self._pool.let_go()
+        if self._anchor is not None:
+            self._anchor.close()
 
     def _may_start(self, now_s: float) -> bool:
         """False while workers die as fast as they are started, and for a while after one could not be started."""
@@ -613,6 +666,13 @@ class Supervisor:
                 slot.lose()
         if self._receivers is not None:
             self._receivers.close()
+        if self._anchor is not None:
+            self._anchor.close()
+        if self._displaced:  # nothing of it is this pool's any more
+            self._pool.let_go()
+            self._dashboard.let_go()
+            self._close_locks()
+            return
         with contextlib.suppress(OSError):
             self._rescue.sweep_leases()  # what workers left to others for an instant, while somebody looked at it
         with contextlib.suppress(OSError):
@@ -621,6 +681,9 @@ class Supervisor:
                 fsops.sync_files(self._spool.root, [])
         self._pool.leave(StopSummary(self._released, self._finished), clean=self._housekeeping.is_clean)
         self._dashboard.close()
+        self._close_locks()
+
+    def _close_locks(self) -> None:
         self._stale.let_go()
         self._stripes.close()
         self._doorbell.close()

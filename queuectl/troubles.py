@@ -38,7 +38,9 @@ class Troubles:
         return self._clock.monotonic() < self._until_s
 
     def take(self, text: str) -> None:
-        """There is trouble."""
+        """There is trouble. What comes while its wait lasts (of other workers, of a look) is the same trouble."""
+        if self._count and self.waiting:
+            return
         wait_s = _WAIT_S[min(self._count, len(_WAIT_S) - 1)]
         if self._count == 0:
             self._tell("warning", "trouble", f"paused: {text}; trying again by itself")

@@ -10,10 +10,10 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
-from queuectl import fsops, lease
+from queuectl import lease
 from queuectl.claim import Claims
 from queuectl.clock import Clock
-from queuectl.lifecycle import Outcome
+from queuectl.lifecycle import RUNNING, Outcome
 from queuectl.locks import NamedLock
 from queuectl.output import keep_output
 from queuectl.settle import Claimed, Settled
@@ -83,9 +83,11 @@ class Unsettled:
                 output = self._spool.output_path(claimed.lease)
                 keep_output(self._spool, output, claimed.job_id, claimed.attempt, self._rng)
                 settled = self._claims.settle(claimed, kept.run.outcome)
-            except (FileNotFoundError, fsops.NotRegularError):
-                pass
-            except OSError:
+            except OSError as error:
+                if self._spool.is_taken_away(error, RUNNING, claimed.name):
+                    lease.end(kept.lock)
+                    ended.append((kept.run, None))
+                    continue
                 pause_s = min(_FIRST_S * 2.0 ** min(kept.tries, 20), _LONGEST_S)
                 left.append(kept._replace(tries=kept.tries + 1, next_s=now_s + pause_s))
                 continue

@@ -28,7 +28,7 @@ from queuectl.lease import Lease
 from queuectl.lifecycle import Outcome
 from queuectl.output import OutputLimit, OutputSlot
 from queuectl.printable import command_text
-from queuectl.reports import Finished, Passed, Report, Started, Trouble, Vanished, pack
+from queuectl.reports import Finished, Passed, Report, Restored, Started, Trouble, Vanished, pack
 from queuectl.settle import Claimed, Settled, Stripes
 from queuectl.spool import SpoolDir
 from queuectl.unsettled import Ended as EndedRun
@@ -85,6 +85,8 @@ class Worker:
         """True where the pool's own folder could not be entered when that was last tried."""
         self._stopping = False
         self._killing = False
+        self._abandoning = False
+        """True where the spool is not the one that this worker began with: nothing is to be written there any more."""
         self._stop_asked_s = -math.inf
         """When somebody asked to stop, last (monotonic)."""
         self._deaf = False
@@ -142,6 +144,9 @@ class Worker:
                 elif kind == "kill":
                     self._killing = True
                     self.stop()
+                elif kind == "abandon":
+                    self._abandoning = self._killing = True
+                    self.stop()
         except (EOFError, OSError):
             self._deaf = True
             self._executor.deafen()
@@ -164,12 +169,16 @@ class Worker:
     # ---------------------------------------------------------------------------------------------------- work
 
     def _work(self, name: str) -> None:
-        if self._is_paused():
-            self._hand_back(name, "paused")
+        try:
+            if self._is_paused():
+                self._hand_back(name, "paused")
+                return
+        except OSError as error:
+            self._give_up(name, error)
             return
-        if self._is_homeless and (error := self._look_for_home()) is not None:
+        if self._is_homeless and (trouble := self._look_for_home()) is not None:
             self._hand_back(name, "returned")
-            self._reports.append(Trouble(_told(error)))
+            self._reports.append(Trouble(_told(trouble)))
             return
         try:
             # Before the claim: a job would have each try on its record.
@@ -212,12 +221,14 @@ class Worker:
             self._settle(name, claimed, outcome)
 
     def _is_paused(self) -> bool:
+        """True where nothing is to be started now. Raises OSError where the lease proves nothing any more."""
         now_s = self._clock.monotonic()
         if now_s - self._unpaused_s < _PAUSED_WITHIN_S:
             return False
         paused = self._spool.is_paused()
         if not paused:
             self._unpaused_s = now_s
+            self._lease.check()
         return paused
 
     def _give_up(self, name: str, error: OSError) -> None:
@@ -286,6 +297,8 @@ class Worker:
             if self._cancel is not None and self._cancel[:2] == (claimed.job_id, claimed.attempt):
                 return self._end("cancelled", self._cancel[2], started_s)
             if self._killing:
+                if self._abandoning:
+                    return self._end("cancelled", "the spool was taken away", started_s)
                 return self._end("released", "the worker was stopped", started_s)
             left_s = None if timeout_s is None else started_s + timeout_s - clock.monotonic()
             if left_s is not None and left_s <= 0:
@@ -296,7 +309,7 @@ class Worker:
                 return ended_by_us._replace(exit_code=None)
             look_in_s = next_look_s - clock.monotonic()
             if look_in_s <= 0:
-                was_missing, missing = missing, self._is_taken_away(claimed)
+                was_missing, missing = missing, self._spool.lacks(lifecycle.RUNNING, claimed.name)
                 if missing and was_missing:
                     return self._end("cancelled", _TAKEN_AWAY, started_s)
                 look_in_s = _LOOK_AGAIN_S if missing else _LOOK_EVERY_S
@@ -330,32 +343,19 @@ class Worker:
             self._listen(block=False)
         return True
 
-    def _is_taken_away(self, claimed: Claimed) -> bool:
-        """True where running/ is there and the job's file is not: somebody wants this run to end.
-
-        A spool that is out of reach (a share that is gone, a disk that fails) is no such wish (P9).
-        """
-        try:
-            return (
-                fsops.sig_of(self._spool.path(lifecycle.RUNNING, claimed.name)) is None
-                and fsops.sig_of(self._spool.folder(lifecycle.RUNNING)) is not None
-            )
-        except OSError:
-            return False
-
     def _settle(self, name: str, claimed: Claimed, outcome: Outcome) -> None:
         """Record the outcome and move the job; never drop an outcome because the disk cannot take it now (P9)."""
         tries = 0
-        while True:
+        while not self._abandoning:
             try:
                 if not self._output.is_empty:
                     self._keep_output(claimed)
                 settled = self._claims.settle(claimed, outcome)
                 break
-            except (FileNotFoundError, fsops.NotRegularError):
-                settled = None
-                break
             except OSError as error:
+                if self._spool.is_taken_away(error, lifecycle.RUNNING, claimed.name):
+                    settled = None
+                    break
                 fault = self._claims.blame.fault(error, self._spool.path(lifecycle.RUNNING, claimed.name))
                 if fault is not None and tries >= _KEEP_AFTER_TRIES and not self._unsettled.is_full:
                     self._keep(EndedRun(name, claimed, outcome), fault)
@@ -369,9 +369,13 @@ class Worker:
                 tries += 1
                 if self._executor.heard(wait_s):
                     self._listen(block=False)
+        else:
+            settled = None
         self._report_end(name, claimed, outcome, settled)
         # A job that may run again names this lease. Held for this worker's next jobs, it would make that job look
         # alive for as long as we live (P5). Only a plain success, the usual case, keeps it: see `lease.outlives`.
+        while self._spool.restored:
+            self._reports.append(Restored(self._spool.restored.pop()))
         is_plain = outcome.kind == "succeeded" and settled is not None and not outcome.left
         if not (self._lease.renew() if is_plain else self._lease.change()):
             self._output.leave()
@@ -397,6 +401,8 @@ class Worker:
 
     def _settle_again(self, *, at_once: bool = False) -> None:
         """Try the outcomes again that files did not take."""
+        if self._abandoning:
+            return
         for run, settled in self._unsettled.step(at_once=at_once):
             self._report_end(*run, settled)
             if settled is None:

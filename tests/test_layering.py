@@ -29,7 +29,8 @@ LAYERS = (
     reception""",
     """arguments api cancelling editing incoming report survey endings tail reasons chronicle figures findings leftovers
     faults mending examine ownership check probes doctor""",
-    """worker unsettled turns feeder rescue retention dashboard forked slots dispatch stopping aftermath hooks stale
+    """worker unsettled turns feeder rescue retention dashboard forked slots dispatch stopping anchor aftermath hooks
+    stale
     receiver receivers troubles housekeeping readiness reports""",
     "supervisor",
     "cli",

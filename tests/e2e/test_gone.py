@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from queuectl.spool import SpoolDir
 from tests.helpers import wait_until, write_drop
-from tests.pool import SUCCEED, Pool, queuectl
+from tests.pool import SUCCEED, Pool, is_running, queuectl
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows deletes no folder that is in use")
 
@@ -68,3 +69,92 @@ def test_workers_that_cannot_make_a_lease_wait(spool: SpoolDir) -> None:
             assert pool.errors == ["warning: running as root, so every job runs as root\n"]
     finally:
         immutable(spool.lease_dir, False)
+
+
+def gated(path: Path) -> str:
+    """A command that prints, then waits until there is a file."""
+    return f"echo printed; while [ ! -e {path} ]; do sleep 0.02; done"
+
+
+def test_a_folder_that_is_deleted_is_made_again(spool: SpoolDir, tmp_path: Path) -> None:
+    """P2, P4: an outcome and an output whose folders are gone have their places again, and the pool says so."""
+    gate = tmp_path / "gate"
+    queuectl(spool, "enqueue", "--id", "good", "--command", gated(gate))
+    queuectl(spool, "enqueue", "--id", "bad", "--max-retries", "0", "--command", gated(gate) + "; exit 1")
+    with Pool(spool, count=2) as pool:
+        pool.event("started", "good")
+        pool.event("started", "bad")
+        for folder in ("done", "dlq", "logs"):
+            shutil.rmtree(spool.folder(folder))
+        gate.touch()
+        pool.event("succeeded", "good")
+        pool.event("failed", "bad")
+        assert (spool.job_names("done"), spool.job_names("dlq")) == (["good.json"], ["bad.json"])
+        assert [Path(spool.log_path(each, 1)).read_text() for each in ("good", "bad")] == ["printed\n", "printed\n"]
+        wait_until(lambda: len(troubles(pool, "restored")) == 3)
+        for folder in ("pending", "tmp", "running"):
+            shutil.rmtree(spool.tmp_dir if folder == "tmp" else spool.folder(folder))
+        wait_until(lambda: len(troubles(pool, "restored")) == 6)
+        write_drop(spool, "after.json", {"command": "echo printed"})
+        pool.event("succeeded", "after")
+        assert Path(spool.log_path("after", 1)).read_text() == "printed\n"
+        assert not [event for event in pool.events if event["event"] in ("vanished", "worker_lost")]
+
+
+def test_a_run_whose_folder_is_deleted_ends(spool: SpoolDir, tmp_path: Path) -> None:
+    """Who deletes running/ deletes the jobs in it: their commands end, as where each file is deleted."""
+    queuectl(spool, "enqueue", "--id", "job", "--command", "sleep 60")
+    with Pool(spool, count=1) as pool:
+        pool.event("started", "job")
+        shutil.rmtree(spool.folder("running"))
+        assert pool.event("vanished", "job")["outcome"] == "cancelled"
+        queuectl(spool, "enqueue", "--id", "next", "--command", SUCCEED)
+        pool.event("succeeded", "next")
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced", "without its machinery"])
+def test_a_pool_ends_with_its_spool(spool: SpoolDir, tmp_path: Path, how: str) -> None:
+    """P3: a pool whose locks exclude nobody any more ends what it runs, then itself, and says why."""
+    daemon = tmp_path / "daemon"
+    text = f"setsid sh -c 'echo $$ > {daemon}.new; mv {daemon}.new {daemon}; exec sleep 60' & sleep 60"
+    queuectl(spool, "enqueue", "--id", "job", "--command", text)
+    with Pool(spool, count=2) as pool:
+        pool.event("started", "job")
+        pid = int(wait_until(lambda: daemon.exists() and daemon.read_text().strip()))
+        if how == "without its machinery":
+            shutil.rmtree(spool.lease_dir)
+        else:
+            # By a rename first: a worker that writes meanwhile would put a file where others are being deleted.
+            os.rename(spool.root, spool.root + ".old")
+            if how == "replaced":
+                subprocess.run([sys.executable, "-m", "queuectl", "init", spool.root], check=True, capture_output=True)
+                queuectl(spool, "enqueue", "--id", "job", "--command", f"! kill -0 {pid}", "--max-retries", "9")
+            shutil.rmtree(spool.root + ".old")
+        assert pool.wait(20) == 75
+        assert not is_running(pid)
+        last = "".join(pool.errors)
+        assert f"{spool.root} was {'replaced' if how == 'replaced' else 'deleted'}" in last and "Traceback" not in last
+        assert pool.event("vanished", "job")["outcome"] == "cancelled"
+    if how == "replaced":
+        assert history(spool, "pending", "job") == ["enqueued"]
+        with Pool(spool, "--drain", count=1) as second:
+            assert second.wait() == 0
+        assert history(spool, "done", "job") == ["enqueued", "started", "succeeded"]
+
+
+def test_a_spool_that_is_out_of_reach_is_waited_for(spool: SpoolDir, tmp_path: Path) -> None:
+    """P4, P9: while a spool is away nothing ends and nothing is lost; the pool says so once, and then goes on."""
+    gate = tmp_path / "gate"
+    queuectl(spool, "enqueue", "--id", "job", "--command", gated(gate))
+    queuectl(spool, "enqueue", "--id", "next", "--command", SUCCEED)
+    with Pool(spool, count=1) as pool:
+        pool.event("started", "job")
+        os.rename(spool.root, spool.root + ".away")
+        wait_until(lambda: troubles(pool))
+        gate.touch()
+        wait_until(lambda: [text for text in troubles(pool) if "cannot record" in text or "not at" in text])
+        os.rename(spool.root + ".away", spool.root)
+        pool.event("succeeded", "job", timeout=30)
+        pool.event("succeeded", "next", timeout=30)
+        assert Path(spool.log_path("job", 1)).read_text() == "printed\n"
+    assert history(spool, "done", "job") == ["enqueued", "started", "succeeded"]

@@ -170,7 +170,7 @@ def test_a_short_command_costs_no_look(rig: Rig, monkeypatch: pytest.MonkeyPatch
     """The way of a job that is over at once is as it was."""
     rig.command.lasts_s = 0.5
     looked: list[object] = []
-    monkeypatch.setattr(Worker, "_is_taken_away", lambda *_args: looked.append(1))
+    monkeypatch.setattr(SpoolDir, "lacks", lambda *_args: looked.append(1))
     assert isinstance(rig.run(), Finished)
     assert looked == []
 

@@ -1,0 +1,59 @@
+"""Whether the spool at its path is still the one that a pool began with (promises P3, P9).
+
+A pool keeps open handles: its own lock, and the folders of the stripes and of the leases. Where their paths lead to
+something else, its locks exclude nobody any more, so nothing may run under them. A spool that is only out of reach (a
+share that is away, a folder that was moved) may come back, so that is waited for.
+
+For a pool of one spool this costs three stats a look.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from queuectl import fsops
+from queuectl.locks import FileLock
+from queuectl.spool import SpoolDir
+
+# Windows has no handles of folders, and deletes no folder in which a file is open.
+_KEEPS = os.name != "nt"
+
+IN_PLACE, AWAY, REPLACED, DELETED = "in place", "away", "replaced", "deleted"
+
+
+class Anchor:
+    """The files of a spool that a pool keeps an eye on. To be made once the pool has its lock."""
+
+    def __init__(self, spool: SpoolDir, lock: FileLock) -> None:
+        self._lock = lock
+        self._pool_dir = spool.pool_dir
+        folders = (spool.stripe_dir, spool.lease_dir) if _KEEPS else ()
+        self._folders = {path: fsops.open_folder(path) for path in folders}
+        # Some file systems say of every file that it has no name.
+        self._has_names = fsops.names_of(lock.fd) > 0
+
+    def look(self) -> str:
+        """Return IN_PLACE, AWAY (for how long, nobody knows), REPLACED or DELETED."""
+        try:
+            if not fsops.is_at(self._lock.fd, self._lock.path):
+                return self._gone()
+            for path, fd in self._folders.items():
+                if not fsops.is_at(fd, path):
+                    return REPLACED if os.path.lexists(path) else DELETED
+        except OSError:  # a share that fails
+            return AWAY
+        return IN_PLACE
+
+    def _gone(self) -> str:
+        """What it means that the pool's lock is not at its path: a name that no other pool has."""
+        if self._has_names and not fsops.names_of(self._lock.fd):
+            return REPLACED if os.path.isdir(self._pool_dir) else DELETED
+        return REPLACED if os.path.lexists(self._lock.path) or os.path.isdir(self._pool_dir) else AWAY
+
+    def close(self) -> None:
+        """Close the handles of folders; the lock is the pool's."""
+        for fd in self._folders.values():
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        self._folders = {}

@@ -1,0 +1,26 @@
+"""troubles: what the machine cannot do is reported once and waited for (P9)."""
+
+from __future__ import annotations
+
+from queuectl.troubles import Troubles
+from tests.helpers import FakeClock
+
+
+def test_trouble_is_reported_once_and_waited_for_longer_each_time() -> None:
+    """Several reports of one trouble, of several workers, cost one wait; only a new try that fails makes it longer."""
+    clock = FakeClock()
+    told: list[tuple[str, str, str]] = []
+    troubles = Troubles("/spool", clock=clock, tell=lambda *facts: told.append(facts))
+    waits = []
+    for _ in range(3):
+        for _ in range(4):
+            troubles.take("no space: /spool/tmp")
+        before_s = clock.monotonic()
+        while troubles.waiting:
+            clock.advance(0.1)
+        waits.append(round(clock.monotonic() - before_s, 1))
+    assert waits == [0.5, 1.0, 2.0]
+    assert [kind for _, kind, _ in told] == ["trouble"]
+    troubles.over()
+    troubles.over()
+    assert [kind for _, kind, _ in told] == ["trouble", "resumed"]
