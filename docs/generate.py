@@ -69,6 +69,7 @@ mode = "trusted"
 | `max_per_minute` | `0` | so many files are taken in or rejected within a minute; 0 is no limit |
 | `max_rejected` | `1000` | so many rejected files have a text; `queuectl-more-rejected.txt` tells of the others |
 | `keys` | | `signed`: the folder with the keys |
+| `audience` | the spool's identity | `signed`: whom jobs have to be signed for (`queuectl sign --for NAME`) |
 
 One job a file, `NAME.json`. What cannot be a job is renamed in the inbox to `NAME.json.rejected`, with a text beside it
 that says why; corrected there, it is taken in by itself. `queuectl status` tells what waits in each inbox, what still

@@ -42,6 +42,7 @@ def admit(
     inbox: Inbox,
     commands: Mapping[str, Command],
     keys: Keys | None,
+    audience: str,
     stem: str,
     now_at: float,
 ) -> Admitted:
@@ -52,6 +53,7 @@ def admit(
         inbox: where it was dropped, and so what it may say.
         commands: the settings' `[commands]`.
         keys: the inbox's keys, for mode signed.
+        audience: whom a job of mode signed has to be signed for.
         stem: the dropped file's name without its ending.
         now_at: the wall clock.
 
@@ -65,7 +67,7 @@ def admit(
     elif inbox.mode == SIGNED:
         if keys is None:
             raise InvalidJobError("the keys of this inbox cannot be used now", hint="tell who runs the queue")
-        found = signing.verify(document, keys, now_at=now_at)
+        found = signing.verify(document, keys, audience=audience, now_at=now_at)
         made = Admitted(_signed(found.document, inbox, found.key), found.expires_at, found.key, found.job_id)
     else:
         made = Admitted(_trusted(document, inbox, stem))

@@ -40,6 +40,8 @@ class Inbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """How many rejected files in it have a text of their own; one text tells of the others."""
     keys: str = ""
     """signed: the folder with the keys, one file NAME.key each."""
+    audience: str = ""
+    """signed: whom jobs have to be signed for (`queuectl sign --for`); the spool's identity where it is left out."""
 
 
 def parse(section: object, *, path: str) -> tuple[Inbox, ...]:
@@ -123,7 +125,19 @@ def _checked(path: str, inbox: Inbox) -> Inbox:
     if (inbox.mode == SIGNED) != bool(inbox.keys):
         what = "is missing: the folder with the keys" if inbox.mode == SIGNED else f"is nothing for mode {inbox.mode}"
         raise _error(path, f"{SECTION}.keys", what)
+    if inbox.audience and inbox.mode != SIGNED:
+        raise _error(path, f"{SECTION}.audience", f"is nothing for mode {inbox.mode}")
+    if inbox.audience and not is_audience(inbox.audience):
+        raise _error(path, f"{SECTION}.audience", f"{inbox.audience[:70]!r} is no name: {AUDIENCE_TAKES}")
     return msgspec.structs.replace(inbox, owner=owner)
+
+
+AUDIENCE_TAKES = "it takes up to 64 letters, digits and . _ -, and begins with a letter or digit"
+
+
+def is_audience(text: str) -> bool:
+    """Return True for a name that jobs can be signed for."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text) is not None
 
 
 def _error(path: str, key: str, what: str) -> InvalidSettingsError:

@@ -91,6 +91,7 @@ class Reception:
         self._keys = Keys(trust.keys_path(spool, inbox)) if inbox.keys else None
         self._folder: tuple[int, int] | None = None
         """Which folder the last look was at, by device and inode."""
+        self._identity = ""
         self._has_looked = False
         self._strange: set[str] = set()
         self._owed = Owed(spool, inbox, clock=clock, beat=beat)
@@ -160,7 +161,7 @@ class Reception:
         """The folder, judged and opened anew: modes change, and between two looks a share can be unmounted."""
         opened = trust.open_inbox(self._spool, self._inbox)
         try:
-            identity = self._spool.identity(self._rng)
+            identity = self._identity = self._spool.identity(self._rng)
             if self._folder not in (None, opened.identity):
                 what = "another folder is there now: it was renamed, made or mounted anew"
                 self.told.append(("warning", f"{self._path}: {what}; files are taken from this one"))
@@ -350,6 +351,7 @@ class Reception:
             inbox=self._inbox,
             commands=self._settings.commands,
             keys=self._keys,
+            audience=self._inbox.audience or self._identity,
             stem=stem,
             now_at=self._clock.now(),
         )

@@ -5,8 +5,10 @@ A signed drop is one JSON object of three texts:
     {"payload": "<the job, as JSON>", "key": "anna", "hmac": "<64 hex digits>"}
 
 The proof is over the bytes of the payload as they stand, behind a text that says what they are for, so nothing has to
-be written in one canonical form, and a proof made for something else is none here. In the payload `id` and
-`expires_at` are mandatory: an id is taken once (`replays`) and is remembered until the payload has expired.
+be written in one canonical form, and a proof made for something else is none here. In the payload `for`, `id` and
+`expires_at` are mandatory. `for` names the queue: the inbox's `audience` in the settings, else the spool's identity. So
+whoever sees a signed job cannot have it run by another spool that has the same key. An id is taken once (`replays`) and
+is remembered until the payload has expired.
 
 Keys are files (`keyfile`); as with ssh, one that others can read, or in a folder that others can write to, is refused.
 """
@@ -26,6 +28,8 @@ from queuectl.errors import InvalidJobError, UntrustedSpoolError
 
 DOMAIN = b"queuectl job v1\n"
 LONGEST_S = 31 * 86400.0
+AUDIENCE = "for"
+"""The key of the payload that names the queue."""
 ENVELOPE = ("payload", "key", "hmac")
 _HMAC = re.compile(r"[0-9a-f]{64}")
 
@@ -72,11 +76,11 @@ def sign(document: Mapping[str, Any], key: str, secret: bytes) -> dict[str, str]
     return {"payload": payload, "key": key, "hmac": _proof(payload, secret)}
 
 
-def verify(envelope: Mapping[str, Any], keys: Keys, *, now_at: float) -> Verified:
+def verify(envelope: Mapping[str, Any], keys: Keys, *, audience: str, now_at: float) -> Verified:
     """The job in a signed drop.
 
     Raises:
-        InvalidJobError: what is wrong with it; never what would have been right.
+        InvalidJobError: what is wrong with it. Of a secret it never says what would have been right.
     """
     for name in ENVELOPE:
         if not isinstance(envelope.get(name), str):
@@ -95,6 +99,7 @@ def verify(envelope: Mapping[str, Any], keys: Keys, *, now_at: float) -> Verifie
     if not hmac.compare_digest(proof, given):
         raise _refused("hmac", "does not fit: the payload was changed, or signed with another key")
     document = _document(payload)
+    _check_audience(document.pop(AUDIENCE, None), audience)
     expires_at = _expiry(document.get("expires_at"), now_at)
     job_id = document.get("id")
     if not isinstance(job_id, str) or not job_id:
@@ -111,6 +116,16 @@ def _document(payload: str) -> dict[str, Any]:
         return parsed.document
     why = "it is an array; sign one job a file" if isinstance(parsed, intake.Many) else parsed.why
     raise _refused("payload", why)
+
+
+def _check_audience(value: object, audience: str) -> None:
+    """Refuse what was signed for another queue, or for none."""
+    if audience and value == audience:
+        return
+    what = "is missing in the payload, so nothing says which queue the job is for"
+    if value is not None:
+        what = f"the job is signed for {value!r:.80}, and this inbox takes what is signed for {audience!r}"
+    raise _refused(AUDIENCE, what, f"queuectl sign --for {audience}")
 
 
 def _expiry(value: object, now_at: float) -> float:

@@ -469,6 +469,14 @@ class SpoolDir:
             raise OSError(errno.EINVAL, "is damaged; delete it", self.identity_path)
         return found
 
+    def known_identity(self) -> str:
+        """`identity`, or "" if it cannot be read or is not made yet: workers make it."""
+        try:
+            found = fsops.read_head(self.identity_path, IDENTITY_CHARS).decode("ascii", "replace")
+        except OSError:
+            return ""
+        return found if re.fullmatch(f"[0-9a-z]{{{IDENTITY_CHARS}}}", found) else ""
+
     # ------------------------------------------------------------------------------------------------ settings
 
     def use(self, settings: config.Settings) -> None:

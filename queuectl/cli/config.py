@@ -113,7 +113,10 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="For programs.")]
             }
             for each in settings.SETTINGS
         ]
-        named = [{"owner": inbox.owner, "path": inbox.path, "mode": inbox.mode} for inbox in _inboxes(spool)]
+        named = [
+            {"owner": inbox.owner, "path": inbox.path, "mode": inbox.mode, "audience": _audience(spool, inbox)}
+            for inbox in _inboxes(spool)
+        ]
         output.print_json({"version": 1, "path": spool.settings_path, "settings": rows, "inboxes": named})
         return
     if not output.is_terminal():
@@ -127,6 +130,8 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="For programs.")]
         output.line(f"    Takes {allowed}.")
     for inbox in _inboxes(spool):
         output.line(f"{output.paint('[[inbox]]', 'bold')} {output.safe(inbox.path)}   ({inbox.mode}, of {inbox.owner})")
+        if audience := _audience(spool, inbox):
+            output.line(f"    Takes what is signed with: queuectl sign --for {audience}")
 
 
 @app.command(short_help="Print where the settings file lies.")
@@ -141,6 +146,11 @@ def path() -> None:
 
 def _inboxes(spool: SpoolDir) -> tuple[Inbox, ...]:
     return settings.parse(_text(spool), path=spool.settings_path).inboxes
+
+
+def _audience(spool: SpoolDir, inbox: Inbox) -> str:
+    """Whom jobs of an inbox have to be signed for; "" for other modes, and before a worker has made the identity."""
+    return (inbox.audience or spool.known_identity()) if inbox.mode == "signed" else ""
 
 
 def _row(each: settings.Setting, given: dict[str, Any]) -> tuple[str, ...]:

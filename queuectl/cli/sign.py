@@ -23,6 +23,12 @@ def sign(
         str, typer.Argument(metavar="JOB", show_default=False, help="A file with one job as JSON, or - to read one.")
     ] = "",
     key: Annotated[str, typer.Option(metavar="FILE", show_default=False, help="The key: a file NAME.key.")] = "",
+    audience: Annotated[
+        str,
+        typer.Option(
+            "--for", metavar="NAME", show_default=False, help="The queue that may run it; its inbox knows the name."
+        ),
+    ] = "",
     expires: Annotated[str, typer.Option(metavar="TIME", help="How long it may wait to be taken in.")] = "1h",
     out: Annotated[
         str, typer.Option(metavar="FILE", show_default=False, help="Write it there, whole at once. Default: print it.")
@@ -31,25 +37,28 @@ def sign(
         str, typer.Option("--new-key", metavar="FILE", show_default=False, help="Make a new key there, and end.")
     ] = "",
 ) -> None:
-    """Example: queuectl sign job.json --key anna.key --out drop/job.json
+    """Example: queuectl sign job.json --for farm --key anna.key --out drop/job.json
 
     Sign a job for an inbox that takes only signed ones. It gets an id where it has none, and "expires_at". A spool
-    takes an id once; what has expired it refuses. The key's name is its file's: anna.key is anna. More examples:
+    takes an id once; what has expired it refuses, and what is signed for another queue. --for is the inbox's "audience"
+    in the settings, else the spool's identity: `queuectl config list` shows it, and a refusal too. The key's name is
+    its file's: anna.key is anna. More examples:
 
     \b
     queuectl sign --new-key anna.key
-    echo '{"command": "backup.sh"}' | queuectl sign - --key anna.key --expires 10m > job.json
+    echo '{"command": "backup.sh"}' | queuectl sign - --for farm --key anna.key --expires 10m > job.json
 
     A new key can be read by its owner only; put a copy into the folder that the inbox names. --out replaces nothing.
     """
     if new_key:
-        if job or key or out:
+        if job or key or out or audience:
             raise WrongUsageError("--new-key makes a key and signs nothing", hint="queuectl sign --new-key anna.key")
         _make_key(new_key)
         return
-    if not job or not key:
-        raise WrongUsageError("a job and a key are needed", hint="queuectl sign job.json --key anna.key")
-    text = _signed(job, key, expires)
+    if not job or not key or not audience:
+        what = "a job, a key and the name of the queue are needed"
+        raise WrongUsageError(what, hint="queuectl sign job.json --for NAME --key anna.key; NAME: see --help")
+    text = _signed(job, key, audience, expires)
     if out:
         _write(out, text)
     else:
@@ -77,11 +86,13 @@ def _name_of(path: str) -> str:
     return name.removesuffix(keyfile.ENDING)
 
 
-def _signed(source: str, key: str, expires: str) -> str:
+def _signed(source: str, key: str, audience: str, expires: str) -> str:
     import json
 
-    from queuectl import config, intake, keyfile, names, signing, times, trust
+    from queuectl import config, inboxes, intake, keyfile, names, signing, times, trust
 
+    if not inboxes.is_audience(audience):
+        raise WrongUsageError(f"--for: {audience[:70]!r} is no name of a queue", hint=inboxes.AUDIENCE_TAKES)
     name, now_at = _name_of(key), time.time()
     try:
         trust.check_key(key)
@@ -103,10 +114,11 @@ def _signed(source: str, key: str, expires: str) -> str:
         raise InvalidJobError(f"{len(documents)} jobs are in it", hint="sign each in a file of its own")
     job = {"id": names.generate_id(now_at, random.SystemRandom()), **documents[0]}
     job["expires_at"] = times.to_text(now_at + expires_s)
-    for mine in ("history", "format"):
+    for mine in ("history", "format", signing.AUDIENCE):
         if mine in job:
-            raise InvalidJobError(f"{mine}: is written by queuectl, and is not to be signed", key=mine)
+            raise InvalidJobError(f"{mine}: is written by queuectl, and is not to be in the job", key=mine)
     intake.accept(job, defaults=config.defaults().retry_defaults, now_at=now_at)
+    job[signing.AUDIENCE] = audience
     return json.dumps(signing.sign(job, name, secret), indent=1, ensure_ascii=True) + "\n"
 
 

@@ -19,9 +19,9 @@ from tests.cli.commands import Commands, run
 DOCUMENT = Path(__file__).parents[2] / "docs" / "security.md"
 
 
-def verified(text: str, folder: Path) -> signing.Verified:
+def verified(text: str, folder: Path, audience: str = "farm") -> signing.Verified:
     """A signed job, judged as an inbox does."""
-    return signing.verify(json.loads(text), Keys(str(folder)), now_at=time.time())
+    return signing.verify(json.loads(text), Keys(str(folder)), audience=audience, now_at=time.time())
 
 
 def test_the_commands_of_the_document_sign_a_job(queuectl: Commands, home: Path) -> None:
@@ -42,7 +42,9 @@ def test_the_commands_of_the_document_sign_a_job(queuectl: Commands, home: Path)
 def test_it_needs_no_spool(home: Path, tmp_path: Path) -> None:
     """A producer's machine has only the program, a key and a job on standard input."""
     run("sign", "--new-key", "k.key")
-    text = run("sign", "-", "--key", "k.key", "--expires", "10m", stdin=b'{"id": "mine", "command": ["true"]}').out
+    text = run(
+        "sign", "-", "--for", "farm", "--key", "k.key", "--expires", "10m", stdin=b'{"id": "mine", "command": ["true"]}'
+    ).out
     assert verified(text, home).job_id == "mine"
     assert not (tmp_path / "data").exists()
 
@@ -54,7 +56,7 @@ def test_nothing_is_replaced(queuectl: Commands, home: Path) -> None:
     queuectl("sign", "--new-key", "k.key", code=2)
     assert (home / "k.key").read_bytes() == before
     (home / "out.json").write_text("x")
-    queuectl("sign", "-", "--key", "k.key", "--out", "out.json", stdin='{"command": "true"}', code=2)
+    queuectl("sign", "-", "--for", "farm", "--key", "k.key", "--out", "out.json", stdin='{"command": "true"}', code=2)
     assert sorted(os.listdir(home)) == ["k.key", "out.json"] and (home / "out.json").read_text() == "x"
 
 
@@ -63,15 +65,19 @@ def test_nothing_is_replaced(queuectl: Commands, home: Path) -> None:
     [
         ([], "", 2),
         (["-"], "{}", 2),
-        (["-", "--key", "none.key"], '{"command": "true"}', 2),
-        (["-", "--key", "bad--name.key"], '{"command": "true"}', 2),
-        (["-", "--key", "k.key", "--expires", "32d"], '{"command": "true"}', 2),
-        (["-", "--key", "k.key", "--expires", "0"], '{"command": "true"}', 2),
-        (["-", "--key", "k.key", "--expires", "soon"], '{"command": "true"}', 2),
-        (["-", "--key", "short.key"], '{"command": "true"}', 2),
-        (["-", "--key", "k.key"], '[{"command": "true"}, {"command": "true"}]', 5),
-        (["-", "--key", "k.key"], '{"cmd": "true"}', 5),
-        (["-", "--key", "k.key"], '{"command": "true", "history": []}', 5),
+        (["-", "--for", "farm", "--key", "none.key"], '{"command": "true"}', 2),
+        (["-", "--for", "farm", "--key", "bad--name.key"], '{"command": "true"}', 2),
+        (["-", "--for", "farm", "--key", "k.key", "--expires", "32d"], '{"command": "true"}', 2),
+        (["-", "--for", "farm", "--key", "k.key", "--expires", "0"], '{"command": "true"}', 2),
+        (["-", "--for", "farm", "--key", "k.key", "--expires", "soon"], '{"command": "true"}', 2),
+        (["-", "--for", "farm", "--key", "short.key"], '{"command": "true"}', 2),
+        (["-", "--for", "farm", "--key", "k.key"], '[{"command": "true"}, {"command": "true"}]', 5),
+        (["-", "--for", "farm", "--key", "k.key"], '{"cmd": "true"}', 5),
+        (["-", "--for", "farm", "--key", "k.key"], '{"command": "true", "history": []}', 5),
+        (["-", "--for", "farm", "--key", "k.key"], '{"command": "true", "for": "farm"}', 5),
+        (["-", "--key", "k.key"], '{"command": "true"}', 2),
+        (["-", "--for", "no name", "--key", "k.key"], '{"command": "true"}', 2),
+        (["--new-key", "x.key", "--for", "farm"], "", 2),
         (["--new-key", "no ending"], "", 2),
     ],
 )
@@ -89,14 +95,30 @@ def test_a_key_that_others_can_read_is_not_used(queuectl: Commands, home: Path) 
     """P10: as ssh does, with the command that closes it."""
     keyfile.create(str(home / "k.key"))
     (home / "k.key").chmod(0o644)
-    result = queuectl("sign", "-", "--key", "k.key", stdin='{"command": "true"}', code=1)
+    result = queuectl("sign", "-", "--for", "farm", "--key", "k.key", stdin='{"command": "true"}', code=1)
     assert "chmod 600 k.key" in result.err
 
 
 def test_an_expired_job_is_refused(queuectl: Commands, home: Path) -> None:
     """What was signed for a minute is nothing a minute later."""
     queuectl("sign", "--new-key", "k.key")
-    text = queuectl("sign", "-", "--key", "k.key", "--expires", "1m", stdin='{"command": "true"}').out
+    text = queuectl("sign", "-", "--for", "farm", "--key", "k.key", "--expires", "1m", stdin='{"command": "true"}').out
     later_at = times.from_text(json.loads(json.loads(text)["payload"])["expires_at"])
     with pytest.raises(InvalidJobError, match="has passed"):
-        signing.verify(json.loads(text), Keys(str(home)), now_at=later_at)
+        signing.verify(json.loads(text), Keys(str(home)), audience="farm", now_at=later_at)
+
+
+def test_a_job_is_signed_for_one_queue(queuectl: Commands, home: Path) -> None:
+    """P10: another queue with the same key does not take it, and the queue's name is under the signature."""
+    queuectl("sign", "--new-key", "k.key")
+    text = queuectl("sign", "-", "--for", "farm", "--key", "k.key", stdin='{"command": "true"}').out
+    assert signing.AUDIENCE not in verified(text, home).document
+    with pytest.raises(
+        InvalidJobError, match="signed for 'farm', and this inbox takes what is signed for 'mill'"
+    ) as no:
+        verified(text, home, "mill")
+    assert no.value.hint == "queuectl sign --for mill"
+    envelope = json.loads(text)
+    envelope["payload"] = envelope["payload"].replace('"farm"', '"mill"')
+    with pytest.raises(InvalidJobError, match="does not fit"):
+        verified(json.dumps(envelope), home, "mill")

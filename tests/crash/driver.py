@@ -81,7 +81,9 @@ class Hands(Desk):
         self.retention = Retention(spool, settings, self.stripes, clock=self.clock, rng=self.rng, tell=lambda *_: None)
         self.inbox = inbox_of(root)
         self.inbox_keys = keys = root / "keys"
-        inbox = msgspec.structs.replace(INBOX, mode="signed", keys=str(keys)) if keys.exists() else INBOX
+        inbox = (
+            msgspec.structs.replace(INBOX, mode="signed", keys=str(keys), audience="here") if keys.exists() else INBOX
+        )
         self.reception = Reception(
             spool, settings, inbox, str(self.inbox), clock=self.clock, rng=random.Random(os.getpid())
         )
@@ -306,7 +308,7 @@ def _made_a_key(hands: Hands) -> None:
 
 def _signed(hands: Hands) -> dict[str, str]:
     expires_at = times.to_text(hands.clock.now() + 10 * HOUR_S)
-    return signing.sign({"command": "true", "id": "job", "expires_at": expires_at}, "anna", SECRET)
+    return signing.sign({"command": "true", "id": "job", "for": "here", "expires_at": expires_at}, "anna", SECRET)
 
 
 def _sent_signed(hands: Hands) -> None:

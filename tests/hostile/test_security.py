@@ -76,7 +76,7 @@ def params(**given: Any) -> Make:
 
 def job(**keys: Any) -> dict[str, Any]:
     """What a signed job holds, changed: None takes a key away."""
-    made = {"id": "s1", "command": ["touch", CANARY], "expires_at": times.to_text(NOW_AT + 3600), **keys}
+    made = {"id": "s1", "for": "here", "command": ["touch", CANARY], "expires_at": times.to_text(NOW_AT + 3600), **keys}
     return {key: value for key, value in made.items() if value is not None}
 
 
@@ -222,6 +222,12 @@ SIGNED = [
         ("for ever", lambda g: g.signed(job(expires_at="9999-01-01T00:00:00Z")), "days ahead"),
         ("expiry without a zone", lambda g: g.signed(job(expires_at="2027-01-15T09:00:00")), "time zone"),
         ("expiry is a number", lambda g: g.signed(job(expires_at=NOW_AT + 60)), "expires_at"),
+        ("for nobody", lambda g: g.signed(job(**{"for": None})), "which queue the job is for"),
+        ("for another", lambda g: g.signed(job(**{"for": "there"})), "signed for"),
+        ("for here in capitals", lambda g: g.signed(job(**{"for": "HERE"})), "signed for"),
+        ("for a list", lambda g: g.signed(job(**{"for": ["here"]})), "signed for"),
+        ("for true", lambda g: g.signed(job(**{"for": True})), "signed for"),
+        ("for, changed afterwards", lambda g: g.signed(job(**{"for": "there"}), payload=json.dumps(job())), "does not fit"),
         ("a history", lambda g: g.signed(job(history=[])), "history"),
         ("a format", lambda g: g.signed(job(format=1)), "format"),
         ("another's owner", lambda g: g.signed(job(owner="root")), "belong to"),
@@ -295,7 +301,13 @@ def judge(ground: Ground, mode: str, content: Any) -> Admitted | str:
     keys = ground.keys if mode == "signed" else None
     try:
         return admission.admit(
-            parsed.document, inbox=inbox, commands=ground.settings.commands, keys=keys, stem="drop", now_at=NOW_AT
+            parsed.document,
+            inbox=inbox,
+            commands=ground.settings.commands,
+            keys=keys,
+            audience="here",
+            stem="drop",
+            now_at=NOW_AT,
         )
     except InvalidJobError as error:
         return str(error)
@@ -441,7 +453,7 @@ def test_the_corpus_in_a_real_inbox_beside_a_pool(tmp_path: Path, mode: str) -> 
     spool = make_spool(tmp_path / "spool")
     word, drop = json.dumps(sys.executable), ground.root / "drop" / mode
     lines = ["settle_s = 0.3", "[[inbox]]", f"path = {json.dumps(str(drop))}", f'mode = "{mode}"']
-    lines += [f"keys = {json.dumps(str(ground.root / 'keys'))}"] if mode == "signed" else []
+    lines += [f"keys = {json.dumps(str(ground.root / 'keys'))}", 'audience = "here"'] if mode == "signed" else []
     lines += ["[commands.show]", f'argv = [{word}, "-c", "", "{{in}}", "{{word}}"]', "[commands.show.params]"]
     lines += [f"in = {{type = 'path', under = {json.dumps(str(ground.root / 'in'))}, exists = true}}"]
     lines += ["word = {type = 'match', pattern = '.*'}"]

@@ -17,7 +17,7 @@ from queuectl.inboxes import Inbox
 from queuectl.lifecycle import Outcome
 from queuectl.reception import Reception
 from queuectl.spool import SpoolDir
-from tests.helpers import Desk, names_in
+from tests.helpers import Desk, make_spool, names_in
 
 
 class Post:
@@ -172,12 +172,35 @@ def test_a_signed_file_waits_while_a_key_is_open_to_others(spool: SpoolDir, tmp_
     post.inbox = msgspec.structs.replace(post.inbox, mode="signed")
     post.desk.settings = post.desk.settings._replace(inboxes=(post.inbox,))
     post.start()
-    document = {"command": "true", "id": "a", "expires_at": times.to_text(post.desk.clock.now() + 60)}
+    identity = spool.identity(post.desk.rng)
+    document = {"command": "true", "id": "a", "for": identity, "expires_at": times.to_text(post.desk.clock.now() + 60)}
     post.send("a.json", signing.sign(document, "anna", keyfile.read(str(keys / "anna.key"))))
     assert post.reception.step() == [] and post.names() == ["a.json"]
     assert "chmod 600" in post.reception.state.trouble
     (keys / "anna.key").chmod(0o600)
     assert post.reception.step() == ["a,by=anna.json"]
+
+
+def test_a_signed_job_runs_on_one_spool_only(spool: SpoolDir, tmp_path: Path) -> None:
+    """P10: whoever copies a signed file into another queue's inbox, with the same key, gets a refusal."""
+    keys = tmp_path / "keys"
+    keys.mkdir(mode=0o700)
+    keyfile.create(str(keys / "anna.key"))
+    taken = []
+    for number, each in enumerate((spool, make_spool(tmp_path / "other"))):
+        post = Post(each, tmp_path / f"inbox{number}", keys=str(keys))
+        post.inbox = msgspec.structs.replace(post.inbox, mode="signed")
+        post.desk.settings = post.desk.settings._replace(inboxes=(post.inbox,))
+        post.start()
+        post.reception.step()
+        expires_at = times.to_text(post.desk.clock.now() + 60)
+        document = {"command": "true", "id": "a", "for": spool.known_identity(), "expires_at": expires_at}
+        post.send("a.json", signing.sign(document, "anna", keyfile.read(str(keys / "anna.key"))))
+        taken.append(post.reception.step())
+    assert taken == [["a,by=anna.json"], []]
+    assert (
+        f"queuectl sign --for {post.desk.spool.known_identity()}" in (post.folder / "a.json.rejected.txt").read_text()
+    )
 
 
 def test_of_many_rejected_files_one_text_tells(spool: SpoolDir, tmp_path: Path) -> None:
