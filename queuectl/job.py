@@ -413,6 +413,10 @@ def _warnings(unknown: Mapping[str, Any]) -> list[str]:
     return found
 
 
+# A short word has another one of a wholly different meaning too near.
+_NEAR_FROM_CHARS = 6
+
+
 def _meant(key: str) -> str:
     """Return the known key that an unknown one looks like, or ""."""
     folded = "".join(letter for letter in key.lower() if letter not in "-_ ")
@@ -421,8 +425,10 @@ def _meant(key: str) -> str:
             return known
     if folded in _MEANT:
         return _MEANT[folded]
-    near = difflib.get_close_matches(key.lower(), KNOWN_KEYS, n=1, cutoff=0.75)
-    return near[0] if near else ""
+    if near := difflib.get_close_matches(key.lower(), KNOWN_KEYS, n=1, cutoff=0.75):
+        return near[0]
+    near = difflib.get_close_matches(folded, _MEANT, n=1, cutoff=0.85) if len(folded) >= _NEAR_FROM_CHARS else []
+    return _MEANT[near[0]] if near else ""
 
 
 def schema() -> dict[str, Any]:

@@ -101,6 +101,8 @@ def test_other_queues_keys_are_kept_without_a_warning(key: str) -> None:
         ("backoffbase", "backoff_base"),
         ("TAGS", "tags"),
         ("retries", "max_retries"),
+        ("retires", "max_retries"),
+        ("enviroment", "env"),
         ("max-attempts", "max_retries"),
         ("cmd", "command"),
         ("prio", "priority"),
