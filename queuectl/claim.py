@@ -293,7 +293,7 @@ class Claims(Settlements):
             events.append(record.event("requeued", now_at, by="move"))
             standing = standing._replace(failures=0, due_at=None)
         elif not record.is_due(standing.due_at, standing.delay_s, now_at) or item.priority < parts.priority:
-            wanted = name_for(item, standing, now_at)
+            wanted = name_for(item, standing, now_at, parts.arrived)
             new_name = self._spool.move(here, PENDING, wanted, self._rng)
             return Declined("later", new_name, due_at=standing.due_at)
         if standing.starts and outlives(self._spool, item, mine=lease):

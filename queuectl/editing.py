@@ -79,9 +79,9 @@ class Editing:
             # By the name: an edit that was cut short before this is made good by the next.
             parts = names.parse(name)
             said = None if parts is None else (parts.priority, parts.owner)
-            if draft.where.state == PENDING and said is not None and said != (item.priority, item.owner):
+            if draft.where.state == PENDING and parts is not None and said != (item.priority, item.owner):
                 due_at = record.standing(item).due_at
-                wanted = names.waiting_name(item.id, due_at, item.priority, item.owner)
+                wanted = names.waiting_name(item.id, due_at, item.priority, item.owner, parts.arrived)
                 wanted = names.held_name(wanted) if names.is_held(name) else wanted
                 name = folder.move(draft.where, PENDING, wanted, self._rng)
             return self._spool.load(draft.where.state, name)

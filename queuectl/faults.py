@@ -125,7 +125,7 @@ class Judge:
         parts = names.parse(view.where.name)
         if parts is None:
             return None
-        wanted = name_for(item, now, self._now_at)
+        wanted = name_for(item, now, self._now_at, parts.arrived)
         if names.is_held(view.where.name):
             wanted = names.held_name(wanted)
         target = self._located(PENDING, wanted)

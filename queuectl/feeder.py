@@ -1,34 +1,42 @@
 """What is to run next: names in run order. Knows nothing of files but their names; does no I/O.
 
 The feeder only suggests. A name may be gone, suggested twice or to two workers: the claim decides, so nothing here
-can lose or double a job. Order: priority (high first), then due time, then arrival; within one listing by name.
-At equal priority owners take turns, and that is the order within each owner.
+can lose or double a job. The order is that of `order`, and at equal priority owners take turns. Everybody who shows an
+order takes it from here: see `in_order`.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from queuectl import names
+from queuectl import names, order
+from queuectl.order import Line
 from queuectl.turns import Turns
+
+# Above every priority that a job can have.
+_AHEAD = 10**9
 
 
 class Feeder:
     """The waiting names of one spool, as far as they are known."""
 
     def __init__(self) -> None:
-        # Turns where names of an owner came with this priority; else a plain queue, which takes half the time.
-        self._ready: dict[int, deque[str] | Turns] = {}
+        # Turns where names of an owner came with this priority; else a plain line, which takes half the time.
+        self._ready: dict[int, Line | Turns] = {}
         self._priorities: list[int] = []  # of _ready, highest first
+        self._count = 0  # of the names in _ready
+        self._gone: set[str] = set()  # keys in _ready that count no more
         self._waiting: list[tuple[float, str]] = []  # heap by due time
         self._known: set[str] = set()
         self._skipped: set[str] = set()  # arriving files and foreign ones: not suggested until they change
+        self._untold: dict[str, str] = {}  # keys of ready names that tell no instant: drops, most of them
+        self._to_judge: dict[str, None] = {}  # those of them that nobody has looked at; the last one is the next
+        self._seen_us = 0
 
     def __len__(self) -> int:
         """Names that could run now."""
-        return sum(len(queue) for queue in self._ready.values())
+        return self._count
 
     @property
     def waiting(self) -> int:
@@ -39,30 +47,7 @@ class Feeder:
         """Take over a listing of pending/, split by `names.split_generated`; return how many names were new."""
         if self._skipped:
             self._skipped.intersection_update((*generated, *others))
-        # Names without flags are all of one kind and are taken at once, the generated ones among them unparsed.
-        plain, others = self._fresh(generated), self._fresh(others)
-        owned: dict[str, list[str]] = {}  # may run now, with priority 0, like the plain ones
-        flagged = set()
-        for name in others:
-            parts = names.parse(name)
-            if parts is None:
-                if not names.is_batch(name):
-                    flagged.add(name)
-            elif parts.due_at is not None or parts.priority or names.is_held(name):
-                flagged.add(name)
-            elif parts.owner:
-                owned.setdefault(parts.owner, []).append(name)
-        apart = flagged.union(*owned.values()) if owned else flagged
-        plain += [name for name in others if name not in apart]
-        plain.sort()
-        if plain:
-            self._known.update(plain)
-            self._extend(plain, 0, "")
-        for owner, theirs in sorted(owned.items()):
-            theirs.sort()
-            self._known.update(theirs)
-            self._extend(theirs, 0, owner)
-        return len(plain) + sum(map(len, owned.values())) + self.add(sorted(flagged), now_at)
+        return self._take_over(self._fresh(generated), self._fresh(others), now_at)
 
     def _fresh(self, listed: list[str]) -> list[str]:
         """Those that are neither known nor skipped, as a list of its own."""
@@ -72,60 +57,85 @@ class Feeder:
 
     def add(self, fresh: Iterable[str], now_at: float) -> int:
         """Take in names (of an event, a retry, a listing); ones that are known already change nothing."""
-        count = 0
-        overdue: list[tuple[float, str, names.NameParts]] = []
-        for name in fresh:
-            if name in self._known:
+        return self._take_over([], [name for name in dict.fromkeys(fresh) if name not in self._known], now_at)
+
+    def _take_over(self, generated: list[str], others: list[str], now_at: float) -> int:
+        """Take in new names; return how many of them are jobs, or may be. Generated ids are their own keys."""
+        lines: dict[tuple[int, str], list[str]] = {(0, ""): generated} if generated else {}
+        count = len(generated)
+        self._known.update(generated)
+        seen, untold = self._seen(now_at) if others else "", []
+        for name in others:
+            parts = names.parse(name)
+            if parts is None and not names.is_batch(name):
                 continue
             if names.is_held(name):
                 self._skipped.add(name)
                 continue
-            parts = names.parse(name)
-            if parts is None and not names.is_batch(name):
-                continue
             self._known.add(name)
             count += 1
-            if parts is None or parts.due_at is None:
-                self._append(name, parts)
-            elif parts.due_at <= now_at:
-                overdue.append((parts.due_at, name, parts))
-            else:
+            if parts is not None and parts.due_at is not None and parts.due_at > now_at:
                 heapq.heappush(self._waiting, (parts.due_at, name))
-        for _, name, parts in sorted(overdue):
-            self._append(name, parts)
+                continue
+            key = order.key_of(name, parts)
+            if not key:
+                key = self._untold[name] = order.key_at(seen, name)
+                if parts is not None:
+                    untold.append(name)
+            lines.setdefault((parts.priority, parts.owner) if parts is not None else (0, ""), []).append(key)
+        for keys in lines.values():
+            keys.sort()
+        for (priority, owner), keys in sorted(lines.items(), key=lambda item: item[1][0]):
+            self._extend(keys, priority, owner)
+        untold.sort(reverse=True)
+        self._to_judge.update(dict.fromkeys(untold))
         return count
 
-    def _append(self, name: str, parts: names.NameParts | None) -> None:
-        self._extend([name], parts.priority if parts else 0, parts.owner if parts else "")
+    def _seen(self, now_at: float) -> str:
+        """The stamp of a look: no two looks have the same, or an earlier one."""
+        self._seen_us = max(round(now_at * 1_000_000), self._seen_us + 1)
+        return names.stamp(self._seen_us / 1_000_000)
 
-    def _extend(self, fresh: list[str], priority: int, owner: str) -> None:
-        queue = self._queue(priority, owner)
-        if isinstance(queue, Turns):
-            queue.add(owner, fresh)
+    def _ripen(self, name: str) -> None:
+        """Make a name ready that has waited for its time."""
+        parts = names.parse(name)
+        self._extend([order.key_of(name, parts)], parts.priority if parts else 0, parts.owner if parts else "")
+
+    def _extend(self, keys: list[str], priority: int, owner: str) -> None:
+        line = self._line(priority, owner)
+        self._count += len(keys)
+        if isinstance(line, Turns):
+            line.add(owner, keys)
         else:
-            queue.extend(fresh)
+            line.add(keys)
 
-    def _queue(self, priority: int, owner: str) -> deque[str] | Turns:
-        queue = self._ready.get(priority)
-        if queue is None:
-            queue = self._ready[priority] = deque()
+    def _line(self, priority: int, owner: str) -> Line | Turns:
+        line = self._ready.get(priority)
+        if line is None:
+            line = self._ready[priority] = Line(self._gone)
             self._priorities = sorted(self._ready, reverse=True)
-        if owner and not isinstance(queue, Turns):
-            queue = self._ready[priority] = Turns(queue)
-        return queue
+        if owner and not isinstance(line, Turns):
+            line = self._ready[priority] = Turns(line, self._gone)
+        return line
 
     def promote(self, now_at: float) -> float | None:
         """Make names ready whose time has come; return the instant of the next one, or None."""
         while self._waiting and self._waiting[0][0] <= now_at:
-            _, name = heapq.heappop(self._waiting)
-            self._append(name, names.parse(name))
+            self._ripen(heapq.heappop(self._waiting)[1])
         return self._waiting[0][0] if self._waiting else None
 
     def take(self) -> str | None:
         """The next name to suggest, or None. It stays known until `forget`, so no listing brings it twice."""
+        if not self._count:
+            return None
         for priority in self._priorities:
-            if queue := self._ready[priority]:
-                return queue.popleft()
+            if (key := self._ready[priority].pop()) is not None:
+                self._count -= 1
+                name = order.name_of(key)
+                if name in self._untold:
+                    del self._untold[name]
+                    self._to_judge.pop(name, None)
+                return name
         return None
 
     def put_first(self, name: str) -> None:
@@ -133,11 +143,19 @@ class Feeder:
         parts = names.parse(name)
         self._known.add(name)
         owner = parts.owner if parts else ""
-        queue = self._queue(parts.priority if parts else 0, owner)
-        if isinstance(queue, Turns):
-            queue.add_first(owner, name)
+        key = order.key_before_all(name)
+        if parts is not None and not order.key_of(name, parts):
+            self._untold[name] = key
+            self._to_judge[name] = None
+        self._put_before(key, parts.priority if parts else 0, owner)
+
+    def _put_before(self, key: str, priority: int, owner: str) -> None:
+        line = self._line(priority, owner)
+        self._count += 1
+        if isinstance(line, Turns):
+            line.add_first(owner, key)
         else:
-            queue.appendleft(name)
+            line.add_first(key)
 
     def forget(self, name: str) -> None:
         """A taken name is settled, gone or has another name now."""
@@ -153,6 +171,38 @@ class Feeder:
         self._skipped.discard(name)
         self.add([name], now_at)
 
+    # ------------------------------------------------------------------------------------------------- judging
+
+    @property
+    def has_unjudged(self) -> bool:
+        """True where there are ready names of files that should be looked at before the order of runs is known."""
+        return bool(self._to_judge)
+
+    def next_unjudged(self) -> str | None:
+        """One of them; each is given once. Of the last listing first: among thousands of old files something urgent
+        that came now is found soon.
+        """
+        return self._to_judge.popitem()[0] if self._to_judge else None
+
+    def judge_again(self, name: str) -> None:
+        """Give a name once more that could not be judged, where it is still ready."""
+        if name in self._untold:
+            self._to_judge[name] = None
+
+    def pull(self, name: str) -> None:
+        """Take this very name, as `take` does the next one."""
+        if (key := self._untold.pop(name, None)) is not None:
+            self._to_judge.pop(name, None)
+            self._gone.add(key)
+            self._count -= 1
+
+    def put_ahead(self, name: str) -> None:
+        """Suggest a taken name before all others, whatever their priority."""
+        self._known.add(name)
+        self._extend([order.key_before_all(name)], _AHEAD, "")
+
+    # --------------------------------------------------------------------------------------------------- clock
+
     def recheck_waiting(self, now_at: float) -> list[str]:
         """All names that are due later, in order of their time, for a look at their records (a clock was set)."""
         return [name for due_at, name in sorted(self._waiting) if due_at > now_at]
@@ -161,6 +211,13 @@ class Feeder:
         """Make waiting names ready at once: their records say that they are due."""
         rest = [item for item in self._waiting if item[1] not in wanted]
         for _, name in sorted(item for item in self._waiting if item[1] in wanted):
-            self._append(name, names.parse(name))
+            self._ripen(name)
         heapq.heapify(rest)
         self._waiting = rest
+
+
+def in_order(ready: Iterable[str], now_at: float) -> Iterator[str]:
+    """Names in pending/ that could run now, in the order in which a pool that starts now suggests them."""
+    made = Feeder()
+    made.update(*names.split_generated(list(ready)), now_at)
+    return iter(made.take, None)

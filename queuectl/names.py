@@ -1,15 +1,15 @@
 """Job ids and the names of job files. Computes only.
 
 A job file is `ID.json` in every state folder. A waiting job that is not simply next says so in its name, as maildir
-does with its flags: `ID,due=20261124T031500Z.json`, `ID,prio=9.json`, and whose it is: `ID,by=anna.json`. The name is a
-hint that lets one listing give the order of runs; the record is the truth.
+does with its flags: `ID,due=20261124T031500Z.json`, `ID,prio=9.json`, and whose it is: `ID,by=anna.json`. If its id
+does not tell when it arrived, a flag does: `ID,in=20261125T001500.123456Z.json`. The name is a hint that lets one
+listing give the order of runs; the record is the truth.
 """
 
 from __future__ import annotations
 
 import random
 import re
-import time
 import zlib
 from typing import NamedTuple
 
@@ -29,6 +29,13 @@ _GENERATED_LINE = re.compile(rf"^{_GENERATED.pattern}\.json$", re.MULTILINE)
 # The names that a producer's jobs with an owner have: most there are, where owners are many. No dot and no underscore
 # in the owner, so that none of them reads like an unfinished file's; other owners go the longer way.
 _OWNED = re.compile(rf"({_GENERATED.pattern}),by=([A-Za-z0-9][A-Za-z0-9-]{{0,{OWNER_MAX_CHARS - 1}}})\.json")
+# The names that `enqueue` gives jobs with ids of their own; of the same letters, for the same reason.
+_TIMED = re.compile(
+    r"([A-Za-z0-9][A-Za-z0-9-]{0,99}),in=(\d{4}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))"
+    r"T((?:[01]\d|2[0-3])[0-5]\d[0-5]\d)\.(\d{6})Z\.json"
+)
+_ARRIVED = re.compile(r"(\d{4}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))T((?:[01]\d|2[0-3])[0-5]\d[0-5]\d)\.(\d{6})Z")
+_PRIORITY = re.compile(r"-?\d{1,6}")
 _OWNER = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{OWNER_MAX_CHARS - 1}}}")
 _HELD = ",hold.json"
 _MORE = re.compile(r"\.jsonl?[._~-]")
@@ -62,12 +69,16 @@ _TEMPORARY = re.compile(
 
 
 class NameParts(NamedTuple):
-    """What the name of a waiting file says: the stem, when it is due (None: now), its priority and its owner ("")."""
+    """What the name of a waiting file says: the stem, when it is due (None: now), its priority and its owner ("").
+
+    `arrived` is the stamp of the flag `in`, "" where there is none: see `stamp`.
+    """
 
     stem: str
     due_at: float | None
     priority: int
     owner: str = ""
+    arrived: str = ""
 
 
 def why_bad_id(job_id: str) -> str:
@@ -134,9 +145,13 @@ def new_token(rng: random.Random, length: int = 4) -> str:
 
 def generate_id(now_at: float, rng: random.Random) -> str:
     """A new id that sorts by time to the microsecond: `20261124-031500-120345-7f3k`."""
-    microseconds = round(now_at * 1_000_000)
-    whole, rest = divmod(microseconds, 1_000_000)
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(whole))}-{rest:06d}-{new_token(rng)}"
+    return f"{stamp(now_at)}-{new_token(rng)}"
+
+
+def stamp(instant_at: float) -> str:
+    """An instant in UTC to the microsecond, as generated ids begin: `20261124-031500-120345`. Stamps sort by time."""
+    whole, rest = divmod(round(min(max(instant_at, 0.0), times.LATEST_AT) * 1_000_000), 1_000_000)
+    return f"{times.second_to_stamp(whole)}-{rest:06d}"
 
 
 def is_generated(stem: str) -> bool:
@@ -177,7 +192,8 @@ def stripe_of(job_id: str) -> int:
 def parse(file_name: str) -> NameParts | None:
     """What the name of a file in `pending/` says, or None for a name that is not a job's.
 
-    Flags that cannot be read are taken as part of the stem: a name is never a reason to refuse a file.
+    Flags are read from the end on. One that cannot be read is part of the stem, with all that is before it: a name is
+    never a reason to refuse a file.
     """
     if not file_name.endswith(".json") or len(file_name) == 5:
         return None
@@ -186,27 +202,31 @@ def parse(file_name: str) -> NameParts | None:
         return NameParts(stem, None, 0)
     if (owned := _OWNED.fullmatch(file_name)) is not None:
         return NameParts(owned[1], None, 0, owned[2])
+    if ",in=" in stem and (timed := _TIMED.fullmatch(file_name)) is not None:
+        return NameParts(timed[1], None, 0, "", f"{timed[2]}-{timed[3]}-{timed[4]}")
     if is_temporary(file_name):
         return None
     if is_held(file_name):
         stem = file_name.removesuffix(_HELD)
     if "," not in stem:
         return NameParts(stem, None, 0)
-    head, *flags = stem.split(",")
     due_at: float | None = None
     priority = 0
-    owner = ""
-    for flag in flags:
-        key, _, value = flag.partition("=")
+    owner = arrived = ""
+    while (split := stem.rpartition(","))[0]:
+        key, _, value = split[2].partition("=")
         if key == "due" and (instant_at := times.from_name(value)) is not None:
             due_at = instant_at
-        elif key == "prio" and re.fullmatch(r"-?\d{1,6}", value):
+        elif key == "in" and (match := _ARRIVED.fullmatch(value)) is not None:
+            arrived = "-".join(match.groups())
+        elif key == "prio" and _PRIORITY.fullmatch(value):
             priority = int(value)
         elif key == "by" and _OWNER.fullmatch(value):
             owner = value
         else:
-            return NameParts(stem, None, 0)
-    return NameParts(head, due_at, priority, owner) if head else NameParts(stem, None, 0)
+            break
+        stem = split[0]
+    return NameParts(stem, due_at, priority, owner, arrived)
 
 
 def is_temporary(file_name: str) -> bool:
@@ -214,6 +234,8 @@ def is_temporary(file_name: str) -> bool:
     if is_generated(file_name[:-5]) and file_name.endswith(".json"):
         return False  # most names, by a tenth of the time: a listing asks for a million
     if ",by=" in file_name and _OWNED.fullmatch(file_name):
+        return False
+    if ",in=" in file_name and _TIMED.fullmatch(file_name):
         return False
     return _TEMPORARY.search(file_name) is not None
 
@@ -245,9 +267,24 @@ def released_name(file_name: str) -> str:
     return file_name.removesuffix(_HELD) + ".json" if is_held(file_name) else file_name
 
 
-def waiting_name(job_id: str, due_at: float | None, priority: int, owner: str = "") -> str:
-    """The name of a waiting job's file; `due_at` None means that it may run now, `owner` "" that it is nobody's."""
-    due = f",due={times.to_name(due_at)}" if due_at is not None else ""
+def waiting_name(job_id: str, due_at: float | None, priority: int, owner: str = "", arrived: str = "") -> str:
+    """The name of a waiting job's file; `due_at` None means that it may run now, `owner` "" that it is nobody's.
+
+    `arrived` is the stamp of its arrival. It is left out where the name tells an instant without it: a due time, or a
+    generated id.
+    """
+    if due_at is not None:
+        when = f",due={times.to_name(due_at)}"
+    elif arrived and not is_generated(job_id):
+        when = f",in={arrived[:8]}T{arrived[9:15]}.{arrived[16:]}Z"
+    else:
+        when = ""
     prio = f",prio={priority}" if priority else ""
     by = f",by={owner}" if owner else ""
-    return f"{job_id}{due}{prio}{by}.json"
+    return f"{job_id}{when}{prio}{by}.json"
+
+
+def as_dropped(file_name: str) -> str:
+    """The name that a drop came with: without the flags that it got when it was judged."""
+    parts = parse(file_name) if "," in file_name else None
+    return file_name if parts is None or not (parts.arrived or parts.due_at) else f"{parts.stem}.json"

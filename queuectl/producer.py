@@ -4,6 +4,10 @@ One job is: create tmp/X, fsync it, link it to pending/NAME, unlink tmp/X, fsync
 leaves a file in tmp/ that was never acknowledged; one after it leaves the job, at worst with a second name in tmp/.
 Many jobs are the same in chunks, with one sync for the files of a chunk and one for the folder.
 
+A job with an id of its own has its arrival in its name (see `order`), and two such names never meet. So it is published
+as pending/ID.json, which only one can do, and gets its name when nobody else has that id: two that enqueue one id at
+the same time do not both succeed. A worker that takes it before that takes the job.
+
 Takes no lock and imports none: starting `queuectl enqueue` must stay cheap.
 """
 
@@ -20,7 +24,7 @@ from queuectl.config import Settings
 from queuectl.errors import DuplicateJobError, InvalidJobError
 from queuectl.job import JOB_MAX_BYTES
 from queuectl.lifecycle import PENDING
-from queuectl.spool import SpoolDir
+from queuectl.spool import SpoolDir, record_name
 
 # Files in flight between two syncs: enough to share the cost, few enough to bound what a crash leaves in tmp/.
 CHUNK = 1000
@@ -42,7 +46,7 @@ class Producer:
         self._settings = settings
         self._clock = clock
         self._rng = rng
-        self._last_id_us = 0
+        self._last_us = 0
 
     def prepare(self, document: Mapping[str, Any], *, by: str, **facts: Any) -> Prepared:
         """Check a document and write its record (in memory). Makes an id where the document has none.
@@ -52,7 +56,8 @@ class Producer:
         """
         now_at = self._clock.now()
         taken = intake.accept(document, defaults=self._settings.retry_defaults, now_at=now_at)
-        job_id = taken.spec.get("id") or self._new_id(now_at)
+        instant_at = self._next_instant(now_at)
+        job_id = taken.spec.get("id") or names.generate_id(instant_at, self._rng)
         events = intake.first_events(taken, by=by, now_at=now_at, **facts)
         data = record.frame({"id": job_id, **taken.spec}, events)
         if len(data) > JOB_MAX_BYTES:
@@ -61,13 +66,14 @@ class Producer:
             )
         due_at = None if taken.due_at is None else taken.due_at
         priority, owner = int(taken.spec.get("priority", 0)), taken.spec.get("owner", "")
-        return Prepared(job_id, data, names.waiting_name(job_id, due_at, priority, owner))
+        arrived = names.stamp(instant_at)
+        return Prepared(job_id, data, names.waiting_name(job_id, due_at, priority, owner, arrived))
 
-    def _new_id(self, now_at: float) -> str:
-        # Ids sort in the order they were made, also within the clock's own step. Counted in whole microseconds: adding
+    def _next_instant(self, now_at: float) -> float:
+        # Jobs sort in the order they were made, also within the clock's own step. Counted in whole microseconds: adding
         # 1e-6 to a float of this size adds a little less.
-        self._last_id_us = max(int(now_at * 1e6), self._last_id_us + 1)
-        return names.generate_id(self._last_id_us / 1e6, self._rng)
+        self._last_us = max(int(now_at * 1e6), self._last_us + 1)
+        return self._last_us / 1e6
 
     def refuse_duplicates(self, wanted: Iterable[str]) -> None:
         """Raise DuplicateJobError for the first of these ids that the spool holds, or that is in the list twice."""
@@ -128,12 +134,17 @@ class Producer:
             if sync and not alone:
                 fsops.sync_files(self._spool.tmp_dir, written)
             for item, temporary in zip(chunk, written, strict=True):
-                sig, target = fsops.sig_of(temporary), self._spool.path(PENDING, item.name)
+                sig, name = fsops.sig_of(temporary), self._first_name(item)
+                target = self._spool.path(PENDING, name)
                 try:
                     fsops.publish(temporary, target)
                 except FileExistsError as error:
                     raise DuplicateJobError(item.job_id, PENDING) from error
                 published.append((target, sig))
+                if name != item.name:
+                    if alone and (state := self._state_of_another(item.job_id, target, sig)):
+                        raise DuplicateJobError(item.job_id, state)
+                    published[-1] = (self._give_name(target, item.name), sig)
             if sync:
                 fsops.sync_folder(self._spool.folder(PENDING))
         except BaseException:
@@ -141,3 +152,26 @@ class Producer:
                 with contextlib.suppress(OSError):
                     fsops.unlink(temporary)
             raise
+
+    @staticmethod
+    def _first_name(item: Prepared) -> str:
+        """The name that a job is published under: one that no other job of its id has."""
+        return record_name(item.job_id) if f"{item.job_id},in=" in item.name else item.name
+
+    def _state_of_another(self, job_id: str, path: str, sig: fsops.FileSig | None) -> str:
+        """The state of another job with this id than the one at `path`, "" where there is none.
+
+        Also "" where a worker has taken that: then it is a job, whatever else there is.
+        """
+        found = self._spool.find_named(job_id)
+        state = found.state if found is not None else self._spool.holds(job_id)
+        return state if state and fsops.sig_of(path) == sig else ""
+
+    def _give_name(self, path: str, name: str) -> str:
+        """Give a published job its name; its path then. Where that cannot be, it is a job under the one it has."""
+        wanted = self._spool.path(PENDING, name)
+        try:
+            fsops.move(path, wanted)
+        except OSError:
+            return path
+        return wanted

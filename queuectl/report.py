@@ -7,11 +7,11 @@ are worth a look.
 from __future__ import annotations
 
 import heapq
-from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl import clocknote, fsops, inboxstate, incoming, names, record, times
+from queuectl import clocknote, feeder, fsops, inboxstate, incoming, names, order, record, times
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.printable import command_text
@@ -118,35 +118,19 @@ def split_by_time(waiting: Iterable[str], now_at: float) -> tuple[list[str], lis
 
 
 def in_run_order(waiting: Iterable[str], now_at: float) -> list[str]:
-    """Names in pending/ as they will be run: those of now by priority and time, those of later, and those held.
+    """Names in pending/ as they will be run: those of now, those of later, and those held.
 
     At equal priority owners take turns; who has the first turn, only a pool knows.
     """
     waiting = list(waiting)
     ready, later = split_by_time(waiting, now_at)
     held = sorted(filter(names.is_held, waiting))
-    ready.sort(key=run_order)
-    if any(",by=" in name for name in ready):
-        ready = _by_turns(ready)
-    return [*ready, *(name for _, name in sorted(later)), *held]
+    return [*feeder.in_order(ready, now_at), *(name for _, name in sorted(later)), *held]
 
 
-def run_order(name: str) -> tuple[int, float, str]:
-    """What one owner's jobs that could run now are sorted by, from the name in pending/: priority, then due time."""
-    parts = names.parse(name) if "," in name else None
-    return (0, 0.0, name) if parts is None else (-parts.priority, parts.due_at or 0.0, name)
-
-
-def _by_turns(ordered: list[str]) -> list[str]:
-    """Names in order of priority and time, so that at equal priority each owner's n-th come together."""
-    places: Counter[tuple[int, str]] = Counter()
-    keys: dict[str, tuple[int, int]] = {}
-    for name in ordered:
-        parts = names.parse(name)
-        turn = (-parts.priority, parts.owner) if parts is not None else (0, "")
-        keys[name] = (turn[0], places[turn])
-        places[turn] += 1
-    return sorted(ordered, key=keys.__getitem__)
+def next_to_run(ready: Iterable[str], now_at: float, limit: int) -> list[str]:
+    """The first names of those that could run now. Those of a whole listing are among those of its parts."""
+    return list(islice(feeder.in_order(ready, now_at), limit))
 
 
 def newest_first(spool: SpoolDir, state: str, listed: Sequence[str], limit: int) -> list[str]:
@@ -213,17 +197,29 @@ def _due(spool: SpoolDir, name: str, due_at: float) -> DueRow | None:
 
 
 def _oldest(spool: SpoolDir, ready: list[str]) -> tuple[str, float | None]:
-    """Generated ids tell their time; of the other names a bounded number is opened."""
-    told: str | None = None
+    """Most names tell their time; of the others a bounded number is opened."""
+    told = ""
     others: list[str] = []
     for name in ready:
-        if names.is_generated(name.removesuffix(".json").partition(",")[0]):
-            told = name if told is None or name < told else told
+        if key := arrival_key(name):
+            told = key if not told or key < told else told
         elif len(others) < _LOOK_AT_MOST:
             others.append(name)
-    found = [pair for name in (*([told] if told else []), *others) if (pair := since(spool, name)) is not None]
+    found = [pair for name in oldest_names(told, others) if (pair := since(spool, name)) is not None]
     oldest_since, oldest_id = min(found, default=(None, ""))
     return oldest_id, oldest_since
+
+
+def arrival_key(name: str) -> str:
+    """The key of a name in pending/ that tells when its job arrived (see `order`), else ""."""
+    if names.is_generated(name.removesuffix(".json").partition(",")[0]):
+        return name
+    return order.key_of(name, names.parse(name)) if ",in=" in name else ""
+
+
+def oldest_names(told: str, others: Sequence[str]) -> list[str]:
+    """The names that may be the oldest: that of the smallest `arrival_key`, and those that have none."""
+    return [*([order.name_of(told)] if told else []), *others]
 
 
 def since(spool: SpoolDir, name: str) -> tuple[float, str] | None:

@@ -292,18 +292,24 @@ class SpoolDir:
             path = self.path(state, plain)
             if os.path.lexists(path):
                 return Located(state, plain, path)
-        folded = job_id.lower()
-        for name in self.names(self._folders[PENDING]):
-            # A cheap test first: a listing may hold a million names.
-            if name[: len(folded)].lower() == folded:
-                parts = names.parse(name)
-                if parts is not None and parts.stem.lower() == folded:
-                    return Located(PENDING, name, self.path(PENDING, name))
+        if (named := self.find_named(job_id)) is not None:
+            return named
         # Between the looks the job may have moved on: from pending/ into one of the states looked at first.
         for state in (RUNNING, DONE, DLQ):
             path = self.path(state, plain)
             if os.path.lexists(path):
                 return Located(state, plain, path)
+        return None
+
+    def find_named(self, job_id: str) -> Located | None:
+        """A waiting job with this id and flags in its name, or whose id differs in case: one listing of pending/."""
+        plain, folded = f"{job_id}.json", job_id.lower()
+        for name in self.names(self._folders[PENDING]):
+            # A cheap test first: a listing may hold a million names.
+            if name[: len(folded)].lower() == folded and name != plain:
+                parts = names.parse(name)
+                if parts is not None and parts.stem.lower() == folded:
+                    return Located(PENDING, name, self.path(PENDING, name))
         return None
 
     def ids(self, prefix: str = "") -> set[str]:
@@ -592,9 +598,9 @@ def record_name(job_id: str) -> str:
     return f"{job_id}.json"
 
 
-def name_for(item: record.Record, standing: record.Standing, now_at: float) -> str:
-    """The name of a waiting job's file by what its record says."""
+def name_for(item: record.Record, standing: record.Standing, now_at: float, arrived: str = "") -> str:
+    """The name of a waiting job's file by what its record says; `arrived` is what a name said of its arrival."""
     due_at = standing.due_at
     if due_at is not None and record.is_due(due_at, standing.delay_s, now_at):
         due_at = None
-    return names.waiting_name(item.id, due_at, item.priority, item.owner)
+    return names.waiting_name(item.id, due_at, item.priority, item.owner, arrived)

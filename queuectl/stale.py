@@ -96,14 +96,17 @@ def candidates(waiting: Iterable[str], *, before_at: float, now_at: float) -> li
     some 40 ms. Names that do not tell their time may all.
     """
     # Between these lie the generated ids of what came since (a name of a person's own that lies there too waits until
-    # it does not), and due times as they stand in names.
+    # it does not). Due times and arrivals are compared as they stand in names.
     oldest, newest = _stem(before_at), _stem(now_at + 1)
-    last_due = times.to_name(before_at)
+    last = times.to_name(before_at)
     return [
         name
         for name in waiting
         if not oldest <= name <= newest
-        and not ("," in name and (name.partition(",due=")[2] >= last_due or names.is_held(name)))
+        and not (
+            "," in name
+            and (name.partition(",due=")[2] >= last or name.partition(",in=")[2] >= last or names.is_held(name))
+        )
     ]
 
 

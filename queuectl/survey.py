@@ -215,7 +215,7 @@ class Survey:
         count = foreign = copies = ready = later = held = 0
         first: list[tuple[float, str]] = []
         last_due_at: float | None = None
-        told: str | None = None
+        told = ""
         others: list[str] = []
         nexts: list[str] = []
         for some in self._names(PENDING):
@@ -229,14 +229,14 @@ class Survey:
                 first = heapq.nsmallest(ROWS, [*first, *dues])
                 last_due_at = max(last_due_at or 0.0, max(dues)[0])
             if self._next_rows:
-                nexts = heapq.nsmallest(self._next_rows, [*nexts, *could_run], key=report.run_order)
+                nexts = report.next_to_run([*nexts, *could_run], now_at, self._next_rows)
             for name in could_run:
-                if names.is_generated(name.removesuffix(".json").partition(",")[0]):
-                    told = name if told is None or name < told else told
+                if key := report.arrival_key(name):
+                    told = key if not told or key < told else told
                 elif len(others) < _OPENED:
                     others.append(name)
             yield
-        candidates = [*([] if told is None else [told]), *others]
+        candidates = report.oldest_names(told, others)
         listing = _Listing(count, [], "", foreign, copies)
         return _Waiting(listing, ready, later, held, first, nexts, last_due_at, candidates)
 

@@ -50,6 +50,12 @@ def _second_to_text(whole: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", _calendar(whole))
 
 
+@functools.lru_cache(maxsize=16)
+def second_to_stamp(whole: int) -> str:
+    """A second since 1970 as generated ids begin: `20261124-031500`."""
+    return time.strftime("%Y%m%d-%H%M%S", _calendar(whole))
+
+
 def to_name(instant_at: float) -> str:
     """The instant as it stands in a file name, rounded up to the next millisecond (never early)."""
     milliseconds = math.ceil(min(max(instant_at, 0.0), LATEST_AT) * 1000 - _NOISE_MS)

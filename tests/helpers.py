@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import random
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -76,8 +77,8 @@ def names_in(spool: SpoolDir, state: str) -> list[str]:
 
 
 def listing(spool: SpoolDir) -> dict[str, list[str]]:
-    """The names in each state folder and in rejected/, empty folders left out."""
-    found = {state: sorted(names_in(spool, state)) for state in (*STATES, REJECTED)}
+    """The names in each state folder and in rejected/, empty folders left out, and when jobs arrived."""
+    found = {state: sorted(map(without_arrival, names_in(spool, state))) for state in (*STATES, REJECTED)}
     return {state: names for state, names in found.items() if names}
 
 
@@ -96,6 +97,17 @@ def rejected_name(spool: SpoolDir) -> str:
 def full_disk(*_args: object, **_options: object) -> int:
     """What every call of a full disk does."""
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def named(spool: SpoolDir, state: str, name: str) -> str:
+    """The name of the file that `name` stands for where it is left out of that when its job arrived."""
+    found = [other for other in names_in(spool, state) if name in (other, without_arrival(other))]
+    return name if name in found or not found else found[0]
+
+
+def without_arrival(name: str) -> str:
+    """The name of a waiting file as it would be had nobody noted when its job arrived."""
+    return re.sub(r",in=\d{8}T\d{6}\.\d{6}Z", "", name)
 
 
 class Desk:
@@ -130,14 +142,15 @@ class Desk:
         return name
 
     def enqueue(self, document: Mapping[str, Any] | None = None, **keys: Any) -> str:
-        """Enqueue one job; returns the name of its file in pending/."""
+        """Enqueue one job; returns the name of its file in pending/, which does not tell when it arrived."""
         prepared = self.producer.prepare({"command": "true", **(document or {}), **keys}, by="enqueue")
+        prepared = prepared._replace(name=without_arrival(prepared.name))
         self.producer.publish([prepared])
         return prepared.name
 
     def claim(self, name: str) -> Claimed | Declined:
         """Try to claim a file of pending/."""
-        return self.claims.claim(name, self.lease.name)
+        return self.claims.claim(named(self.spool, "pending", name), self.lease.name)
 
     def start(self, name: str) -> Claimed:
         """Begin the run of a file that can be claimed."""
@@ -169,7 +182,7 @@ class Desk:
 
     def record(self, state: str, name: str) -> record.Record:
         """The record in a state folder."""
-        return self.spool.read(state, name).record
+        return self.spool.read(state, named(self.spool, state, name)).record
 
     def events(self, state: str, name: str) -> list[str]:
         """The kinds of events in a record's history."""
@@ -177,5 +190,6 @@ class Desk:
 
     def document(self, state: str, name: str) -> dict[str, Any]:
         """A record as any JSON reader sees it."""
-        made: dict[str, Any] = json.loads(fsops.read(self.spool.path(state, name), 1 << 30).data)
+        path = self.spool.path(state, named(self.spool, state, name))
+        made: dict[str, Any] = json.loads(fsops.read(path, 1 << 30).data)
         return made

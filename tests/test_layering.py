@@ -20,7 +20,7 @@ PACKAGE = Path(queuectl.__file__).parent
 LAYERS = (
     """errors exits printable times sizes mistakes names retry job record lifecycle inboxes patterns programs templates
     environment config
-    service snapshot chart theme page metrics""",
+    service snapshot chart theme page metrics order turns feeder""",
     "clock libc acting fsops locks volume processes",
     """enclosure keyfile doorbell spool setup trust
     blame family executor executor_posix executor_windows watch output lease pools
@@ -29,7 +29,7 @@ LAYERS = (
     reception""",
     """arguments api cancelling editing incoming report survey endings tail reasons chronicle figures findings leftovers
     faults mending examine ownership check probes doctor""",
-    """worker unsettled turns feeder rescue retention dashboard forked slots dispatch stopping anchor aftermath hooks
+    """worker unsettled rescue retention dashboard forked slots dispatch stopping anchor aftermath hooks
     stale
     receiver receivers troubles housekeeping readiness reports""",
     "supervisor",

@@ -15,7 +15,7 @@ from queuectl import cancels
 from queuectl.api import Spool
 from queuectl.errors import QueuectlError, SpoolUnavailableError
 from queuectl.spool import SpoolDir
-from tests.helpers import wait_until
+from tests.helpers import listing, only, wait_until
 from tests.pool import SUCCEED, WINDOWS, Pool, Witness, is_running, kill, queuectl
 
 
@@ -123,7 +123,7 @@ def test_ids_come_on_standard_input(spool: SpoolDir) -> None:
     for number in range(3):
         queuectl(spool, "enqueue", "--id", f"job{number}", "--command", SUCCEED)
     assert queuectl(spool, "cancel", "-", stdin="job0\njob2\n").split() == ["job0", "job2"]
-    assert spool.waiting_names() == ["job1.json"]
+    assert listing(spool)["pending"] == ["job1.json"]
 
 
 def test_a_pause_ends_by_itself(spool: SpoolDir) -> None:
@@ -165,7 +165,7 @@ def test_a_waiting_job_is_edited_and_runs_as_it_was_saved(spool: SpoolDir, tmp_p
     queuectl(spool, "enqueue", '{"id": "job", "command": "exit 1", "note": "x"}')
     change = f"job['command'] = {SUCCEED!r}; job['priority'] = 5"
     assert _edit(spool, tmp_path, "job", change) == "job"
-    assert spool.waiting_names() == ["job,prio=5.json"]
+    assert listing(spool)["pending"] == ["job,prio=5.json"]
     with Pool(spool, "--drain", count=1) as pool:
         pool.wait()
     assert _events(spool, "done", "job") == ["enqueued", "started", "succeeded"]
@@ -185,15 +185,17 @@ def test_a_waiting_job_is_edited_and_runs_as_it_was_saved(spool: SpoolDir, tmp_p
 def test_what_cannot_be_a_job_is_not_put_back(spool: SpoolDir, tmp_path: Path, change: str, said: str) -> None:
     """The file is byte for byte what it was."""
     queuectl(spool, "enqueue", "--id", "job", "--command", SUCCEED)
-    before = Path(spool.path("pending", "job.json")).read_bytes()
+    path = Path(spool.path("pending", only(spool, "pending")))
+    before = path.read_bytes()
     assert said in _edit(spool, tmp_path, "job", change)
-    assert Path(spool.path("pending", "job.json")).read_bytes() == before
+    assert path.read_bytes() == before
 
 
 def test_a_job_that_was_started_meanwhile_is_not_edited(spool: SpoolDir, tmp_path: Path) -> None:
     """It runs as it was; what was typed is kept."""
     queuectl(spool, "enqueue", "--id", "job", "--command", SUCCEED)
-    move = f"import os; os.rename({spool.path('pending', 'job.json')!r}, {spool.path('done', 'job.json')!r})"
+    paths = spool.path("pending", only(spool, "pending")), spool.path("done", "job.json")
+    move = f"import os; os.rename({paths[0]!r}, {paths[1]!r})"
     said = _edit(spool, tmp_path, "job", f"{move}; job['priority'] = 1")
     assert "has changed since it was read" in said
     kept = Path(said.split("is kept in ")[1].split("\n")[0])
@@ -216,7 +218,7 @@ def test_a_held_job_is_passed_over_until_it_is_released(spool: SpoolDir) -> None
     for name in "abc":
         queuectl(spool, "enqueue", "--id", name, "--priority", "2", "--command", SUCCEED)
     assert queuectl(spool, "hold", "a", "b").split() == ["a", "b"]
-    assert "a,prio=2,hold.json" in spool.waiting_names()
+    assert "a,prio=2,hold.json" in listing(spool)["pending"]
     assert "2 held" in queuectl(spool, "status")
     listed = json.loads(queuectl(spool, "list", "--state", "pending", "--json"))["jobs"]
     assert [(job["id"], job["held"]) for job in listed] == [("c", False), ("a", True), ("b", True)]
@@ -228,5 +230,5 @@ def test_a_held_job_is_passed_over_until_it_is_released(spool: SpoolDir) -> None
     with Pool(spool, count=1).ready() as pool:
         assert queuectl(spool, "release", "--all", "--match", "a", "--yes") == "a"
         pool.event("succeeded", "a")
-        os.rename(spool.path("pending", "b,prio=2,hold.json"), spool.path("pending", "b.json"))
+        os.rename(spool.path("pending", only(spool, "pending")), spool.path("pending", "b.json"))
         pool.event("succeeded", "b")

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from queuectl.api import Spool
 from queuectl.spool import SpoolDir
-from tests.helpers import listing, names_in, wait_until, write_drop
+from tests.helpers import listing, named, names_in, wait_until, write_drop
 from tests.pool import PYTHON, SUCCEED, Pool, Witness, command_of, ends_with, is_running
 
 _WAIT = "import os, sys, time\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.01)"
@@ -55,13 +55,17 @@ def test_what_is_done_to_a_waiting_file_counts_before_it_starts(spool: SpoolDir,
             Spool(spool.root).enqueue(witness.command(), id=job_id)
         for name in ("dropped", "named"):
             write_drop(spool, f"{name}.json", {"command": witness.command()})
-        os.remove(path("pending", "deleted.json"))
-        os.rename(path("pending", "to-dlq.json"), path("dlq", "to-dlq.json"))
-        os.rename(path("pending", "to-done.json"), path("done", "to-done.json"))
-        shutil.copy(path("pending", "copied.json"), path("pending", "copied (copy).json"))
-        shutil.copy(path("pending", "dropped.json"), path("pending", "dropped 2.json"))
-        os.rename(path("pending", "renamed.json"), path("pending", "other.json"))
-        os.rename(path("pending", "named.json"), path("pending", "anew.json"))
+
+        def waiting(name: str) -> str:
+            return path("pending", named(spool, "pending", f"{name}.json"))
+
+        os.remove(waiting("deleted"))
+        os.rename(waiting("to-dlq"), path("dlq", "to-dlq.json"))
+        os.rename(waiting("to-done"), path("done", "to-done.json"))
+        shutil.copy(waiting("copied"), path("pending", "copied (copy).json"))
+        shutil.copy(waiting("dropped"), path("pending", "dropped 2.json"))
+        os.rename(waiting("renamed"), path("pending", "other.json"))
+        os.rename(waiting("named"), path("pending", "anew.json"))
         os.mkdir(path("pending", "folder"))
         os.mkdir(path("pending", "folder.json"))
         write_drop(spool, "folder/inside.json", {"command": witness.command()})

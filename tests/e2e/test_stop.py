@@ -13,7 +13,7 @@ import pytest
 
 from queuectl import pools
 from queuectl.spool import SpoolDir
-from tests.helpers import wait_until
+from tests.helpers import listing, wait_until
 from tests.pool import (
     PYTHON,
     SLEEP,
@@ -195,7 +195,7 @@ def test_a_stop_that_waits_lets_every_pool_end_its_jobs(spool: SpoolDir, tmp_pat
         out, _ = stop.communicate(timeout=60)
         assert (stop.returncode, pool.process.wait(60)) == (0, 0)
     assert out.count("which ran 1 job") == 2 and "cut off" not in out
-    assert (len(spool.job_names("done")), spool.job_names("pending")) == (2, ["long2.json"])
+    assert (len(spool.job_names("done")), listing(spool)["pending"]) == (2, ["long2.json"])
 
 
 @pytest.mark.parametrize("harder", [["--now"], ["--grace", "0.2"], []])

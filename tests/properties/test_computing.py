@@ -107,7 +107,7 @@ def test_any_stem_can_be_made_an_id(stem: str) -> None:
     assert names.why_bad_id(made) == ""
     assert names.clean_id(made) == made
     assert names.why_bad_id(names.with_suffix(made, "20270115T080000-ab")) == ""
-    assert names.parse(f"{made}.json") == (made, None, 0, "")
+    assert names.parse(f"{made}.json") == (made, None, 0, "", "")
 
 
 @given(st.text(max_size=60))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import NamedTuple
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -12,17 +13,27 @@ from queuectl import names
 from queuectl.feeder import Feeder
 from tests.helpers import NOON_AT
 
+_ARRIVALS = {names.stamp(NOON_AT + seconds): NOON_AT + seconds for seconds in range(-5, 30)}
 waiting_names = st.builds(
-    lambda number, due_s, priority: names.waiting_name(
-        f"job{number}", None if due_s is None else NOON_AT + due_s, priority
+    lambda number, due_s, arrived, priority: names.waiting_name(
+        f"job{number}", None if due_s is None else NOON_AT + due_s, priority, "", arrived
     ),
     st.integers(0, 12),
     st.none() | st.integers(-5, 30),
+    st.just("") | st.sampled_from(sorted(_ARRIVALS)),
     st.integers(-1, 2),
 )
 
 
 owners = st.sampled_from(["", "anna", "bob", "carl"])
+
+
+class Ready(NamedTuple):
+    """A name that could run: what was put first (the last one comes first), then by instant, then by name."""
+
+    first: int
+    instant_us: int
+    name: str
 
 
 class FeederMachine(RuleBasedStateMachine):
@@ -32,32 +43,40 @@ class FeederMachine(RuleBasedStateMachine):
         super().__init__()
         self.feeder = Feeder()
         self.now_at = NOON_AT
-        self.ready: list[str] = []  # in the order they became ready
+        self.ready: list[Ready] = []
         self.later: set[str] = set()
         self.taken: set[str] = set()
         self.skipped: set[str] = set()
+        self.seen_us = 0
+        self.put_first = 0
 
-    def _became_ready(self, fresh: list[str]) -> None:
-        self.ready += fresh
+    def _became_ready(self, name: str) -> None:
+        parts = names.parse(name)
+        assert parts is not None
+        if parts.due_at is not None:
+            instant_us = round(parts.due_at * 1e6)
+        elif parts.arrived:
+            instant_us = round(_ARRIVALS[parts.arrived] * 1e6)
+        else:
+            instant_us = self.seen_us
+        self.ready.append(Ready(0, instant_us, name))
 
     def _arrive(self, fresh: list[str]) -> None:
-        parsed = [(name, names.parse(name)) for name in fresh]
-        now = [name for name, parts in parsed if parts is not None and parts.due_at is None]
-        overdue = sorted(
-            (parts.due_at, name)
-            for name, parts in parsed
-            if parts is not None and parts.due_at is not None and parts.due_at <= self.now_at
-        )
-        self._became_ready(now)
-        self._became_ready([name for _, name in overdue])
-        self.later |= {name for name, parts in parsed if parts and parts.due_at and parts.due_at > self.now_at}
+        if fresh:
+            self.seen_us = max(round(self.now_at * 1e6), self.seen_us + 1)
+        for name in fresh:
+            parts = names.parse(name)
+            if parts is not None and parts.due_at is not None and parts.due_at > self.now_at:
+                self.later.add(name)
+            else:
+                self._became_ready(name)
 
     def _known(self) -> set[str]:
-        return {*self.ready, *self.later, *self.taken}
+        return {*(item.name for item in self.ready), *self.later, *self.taken}
 
     @rule(listing=st.lists(waiting_names, max_size=8, unique=True))
     def list_folder(self, listing: list[str]) -> None:
-        """A scan: what is not known yet comes in by name; what was skipped and is gone is forgotten."""
+        """A scan: what is not known yet comes in; what was skipped and is gone is forgotten."""
         fresh = sorted(set(listing) - self._known() - self.skipped)
         self.skipped &= set(listing)
         assert self.feeder.update(*names.split_generated(listing), self.now_at) == len(fresh)
@@ -72,24 +91,25 @@ class FeederMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.integers(0, 12))
     def time_passes(self, seconds: int) -> None:
-        """Names become ready at their time, in order of their time."""
+        """Names become ready at their time."""
         self.now_at += seconds
         following = self.feeder.promote(self.now_at)
         due = sorted((parts.due_at, name) for name in self.later if (parts := names.parse(name)) and parts.due_at)
-        ripe = [name for due_at, name in due if due_at is not None and due_at <= self.now_at]
-        self._became_ready(ripe)
+        ripe = [name for due_at, name in due if due_at <= self.now_at]
+        for name in ripe:
+            self._became_ready(name)
         self.later -= set(ripe)
         left = [due_at for due_at, name in due if name in self.later]
         assert following == (min(left) if left else None)
 
     @rule()
     def take(self) -> None:
-        """The next name is the first that became ready among those of the highest priority."""
-        expected = max(self.ready, key=_priority, default=None)  # max gives the first of equals
-        assert self.feeder.take() == expected
+        """The next name is the first by instant among those of the highest priority."""
+        expected = min(self.ready, key=lambda item: (-_priority(item.name), item), default=None)
+        assert self.feeder.take() == (expected.name if expected is not None else None)
         if expected is not None:
             self.ready.remove(expected)
-            self.taken.add(expected)
+            self.taken.add(expected.name)
 
     @rule(data=st.data(), how=st.sampled_from(["forget", "put_first", "skip"]))
     def give_back(self, data: st.DataObject, how: str) -> None:
@@ -100,9 +120,21 @@ class FeederMachine(RuleBasedStateMachine):
         self.taken.discard(name)
         getattr(self.feeder, how)(name)
         if how == "put_first":
-            self.ready.insert(0, name)
+            self.put_first -= 1
+            self.ready.append(Ready(self.put_first, 0, name))
         elif how == "skip":
             self.skipped.add(name)
+
+    @rule()
+    def judge(self) -> None:
+        """A drop that waits is judged, and gone: only what tells no instant, and each but once."""
+        name = self.feeder.next_unjudged()
+        if name is not None:
+            parts = names.parse(name)
+            assert parts is not None and parts.due_at is None and not parts.arrived
+            self.feeder.pull(name)
+            self.feeder.forget(name)
+            self.ready.remove(next(item for item in self.ready if item.name == name))
 
     @rule(data=st.data())
     def look_again(self, data: st.DataObject) -> None:

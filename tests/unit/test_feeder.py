@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from queuectl import names
 from queuectl.feeder import Feeder
+from queuectl.feeder import in_order as in_order_of
 from tests.helpers import NOON_AT
 
 
@@ -16,12 +17,90 @@ def _due(job_id: str, in_s: float, priority: int = 0) -> str:
 
 
 def test_order_is_priority_then_arrival() -> None:
-    """High priority first; what came first goes first; one listing goes by name."""
+    """High priority first; what came first goes first; what one listing finds, and tells no time, goes by name."""
     feeder = Feeder()
     assert feeder.update(*names.split_generated(["b.json", "a.json", "z,prio=9.json", "y,prio=-1.json"]), NOON_AT) == 4
     feeder.add(["0.json", "c,prio=9.json"], NOON_AT)
     assert len(feeder) == 6
     assert _drain(feeder) == ["z,prio=9.json", "c,prio=9.json", "a.json", "b.json", "0.json", "y,prio=-1.json"]
+
+
+def test_names_of_every_kind_go_by_their_instants() -> None:
+    """Ids of a person's own, generated ids and retries: first in, first out, whichever listing or event brings them."""
+    in_order = [
+        "zebra,in=20270115T075900.000001Z.json",
+        "20270115-075900-000002-7f3k.json",
+        "20270115-075900-000003-7f3k,by=anna.json",
+        "apple,due=20270115T075901Z.json",
+        "mango,in=20270115T075901.000001Z.json",
+        "20270115-080001-000000-0000.json",
+        "later,in=99991231T235959.000000Z.json",
+    ]
+    listed = Feeder()
+    listed.update(*names.split_generated(sorted(in_order)), NOON_AT)
+    heard = Feeder()
+    for name in reversed(in_order):
+        heard.add([name], NOON_AT)
+    unowned = [name for name in in_order if "anna" not in name]
+    for feeder in (listed, heard):
+        assert [name for name in _drain(feeder) if "anna" not in name] == unowned
+    assert list(in_order_of(unowned, NOON_AT)) == unowned
+
+
+def test_two_names_of_one_instant_go_by_name() -> None:
+    """Also where one of them begins with a generated id."""
+    generated = "20270115-080000-000000-7f3k.json"
+    same = ["1,in=20270115T080000.000000Z.json", generated, "a,in=20270115T080000.000000Z.json"]
+    assert list(in_order_of(reversed(same), NOON_AT)) == same
+
+
+def test_many_names_that_came_late_are_merged() -> None:
+    """A listing in the middle of what is known already is put where it belongs."""
+    made = [names.waiting_name(f"j{number}", None, 0, "", names.stamp(NOON_AT + number)) for number in range(1000)]
+    feeder = Feeder()
+    feeder.update(*names.split_generated(made[::2]), NOON_AT)
+    feeder.update(*names.split_generated(made[1:901:2]), NOON_AT)
+    feeder.add(made[901::2], NOON_AT)
+    assert _drain(feeder) == made
+
+
+def test_drop_is_judged_once_and_pulled_out_of_its_place() -> None:
+    """The last listing's drops are judged first; one that got another name is not suggested under the old one."""
+    feeder = Feeder()
+    told = "t,in=20270115T075900.000001Z.json"
+    feeder.update(*names.split_generated(["b.json", "a.json", "c,prio=2.json", "many.jsonl", told]), NOON_AT)
+    feeder.update(*names.split_generated(["d.json"]), NOON_AT)
+    assert [feeder.next_unjudged() for _ in range(5)] == ["d.json", "a.json", "b.json", "c,prio=2.json", None]
+    feeder.judge_again("a.json")
+    assert feeder.next_unjudged() == "a.json"
+    feeder.pull("a.json")
+    feeder.forget("a.json")
+    feeder.pull("a.json")
+    assert len(feeder) == 5
+    feeder.add(["a.json"], NOON_AT)
+    assert feeder.has_unjudged
+    assert _drain(feeder) == ["c,prio=2.json", told, "b.json", "many.jsonl", "d.json", "a.json"]
+    assert not feeder.has_unjudged
+    feeder.judge_again("b.json")
+    assert not feeder.has_unjudged
+    assert len(feeder) == 0
+
+
+def test_pulled_name_costs_its_owner_no_turn() -> None:
+    """What was taken out of the middle is passed over; the owner's next name comes in the same turn."""
+    feeder = Feeder()
+    feeder.update(*names.split_generated(["a1,by=a.json", "a2,by=a.json", "b1,by=b.json", "b2,by=b.json"]), NOON_AT)
+    feeder.pull("a1,by=a.json")
+    assert _drain(feeder) == ["a2,by=a.json", "b1,by=b.json", "b2,by=b.json"]
+
+
+def test_name_put_ahead_comes_before_every_priority() -> None:
+    """A file of many jobs is split before the order of what is in it can be known."""
+    feeder = Feeder()
+    feeder.update(*names.split_generated(["many.json", "z,prio=999999.json"]), NOON_AT)
+    feeder.pull("many.json")
+    feeder.put_ahead("many.json")
+    assert _drain(feeder) == ["many.json", "z,prio=999999.json"]
 
 
 def test_owners_take_turns_at_equal_priority() -> None:
@@ -33,7 +112,7 @@ def test_owners_take_turns_at_equal_priority() -> None:
         == 5
     )
     feeder.add(["b,by=bob.json"], NOON_AT)
-    first = ["z,prio=1,by=anna.json", "x.json", many[0], "b,by=bob.json"]
+    first = ["z,prio=1,by=anna.json", many[0], "x.json", "b,by=bob.json"]
     assert [feeder.take() for _ in first] == first
     feeder.put_first("b,by=bob.json")
     assert len(feeder) == 3

@@ -141,7 +141,58 @@ def test_stripes_are_used_evenly() -> None:
 )
 def test_name_is_read_and_never_a_reason_to_refuse(file_name: str, parts: tuple[str, float | None, int, str]) -> None:
     """Flags that cannot be read belong to the stem (P6)."""
-    assert names.parse(file_name) == parts
+    found = names.parse(file_name)
+    assert found is not None
+    assert found[:4] == parts
+    assert found.arrived == ""
+
+
+@pytest.mark.parametrize(
+    ("file_name", "stem", "priority", "arrived"),
+    [
+        ("apple,in=20261125T001500.123456Z.json", "apple", 0, "20261125-001500-123456"),
+        ("my file,in=20261125T001500.123456Z,prio=9,hold.json", "my file", 9, "20261125-001500-123456"),
+        ("a,b,in=99991231T235959.999999Z,prio=-3,by=anna.json", "a,b", -3, "99991231-235959-999999"),
+        ("a_b,in=20261125T001500.123456Z.json", "a_b", 0, "20261125-001500-123456"),
+        ("apple,in=20261125T001500.123Z.json", "apple,in=20261125T001500.123Z", 0, ""),
+        ("apple,in=20261325T001500.123456Z.json", "apple,in=20261325T001500.123456Z", 0, ""),
+        ("apple,in=20261125T241500.123456Z.json", "apple,in=20261125T241500.123456Z", 0, ""),
+        ("apple,in=garbage,prio=2.json", "apple,in=garbage", 2, ""),
+        ("apple,in=.json", "apple,in=", 0, ""),
+    ],
+)
+def test_name_tells_when_its_job_arrived(file_name: str, stem: str, priority: int, arrived: str) -> None:
+    """The arrival is read to the microsecond, or is part of the stem: a name is no reason to refuse a file (P6)."""
+    parts = names.parse(file_name)
+    assert parts is not None
+    assert (parts.stem, parts.priority, parts.arrived) == (stem, priority, arrived)
+    made = names.waiting_name(stem, None, priority, parts.owner, arrived)
+    assert not arrived or made == names.released_name(file_name)
+    assert not names.is_temporary(file_name)
+
+
+def test_a_name_tells_one_instant() -> None:
+    """A due time, and the time in a generated id, stand for the arrival: neither gets a flag for that beside it."""
+    arrived = "20261125-001500-123456"
+    assert names.waiting_name("a", NOON_AT, 0, "", arrived) == "a,due=20270115T080000Z.json"
+    generated = "20261124-031500-120345-7f3k"
+    assert names.waiting_name(generated, None, 0, "", arrived) == f"{generated}.json"
+    assert names.stamp(NOON_AT + 0.000001) == "20270115-080000-000001"
+
+
+@pytest.mark.parametrize(
+    ("file_name", "dropped"),
+    [
+        ("a.json", "a.json"),
+        ("a b,in=20261125T001500.123456Z,prio=3.json", "a b.json"),
+        ("a,due=20270115T080000Z.json", "a.json"),
+        ("a,prio=3.json", "a,prio=3.json"),
+        ("a,b.jsonl", "a,b.jsonl"),
+    ],
+)
+def test_name_of_a_judged_drop_leads_to_the_one_it_came_with(file_name: str, dropped: str) -> None:
+    """What the record keeps as the name of the file is what its producer called it."""
+    assert names.as_dropped(file_name) == dropped
 
 
 @pytest.mark.parametrize("file_name", [".json", "a.txt", "a.JSON", "a.jsonl", "a", "a.json.tmp", "~a.json", "#a.json"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def test_published_job_is_a_whole_record_in_pending(desk: Desk) -> None:
     """An enqueued job stands complete in pending/, and nothing is left in tmp/ (P1)."""
     assert desk.producer.publish([_prepare(desk, id="job1", meta={"customer": 5})]) == ["job1"]
     assert listing(desk.spool) == {"pending": ["job1.json"]}
-    assert record.is_framed(Path(desk.spool.path(PENDING, "job1.json")).read_bytes())
+    assert record.is_framed(Path(desk.spool.path(PENDING, "job1,in=20270115T080000.000000Z.json")).read_bytes())
     assert desk.document(PENDING, "job1.json")["meta"] == {"customer": 5}
     assert desk.document(PENDING, "job1.json")["history"] == [
         {"at": "2027-01-15T08:00:00.000Z", "event": "enqueued", "by": "enqueue"}
@@ -40,13 +41,14 @@ def test_generated_ids_are_in_order_and_different(desk: Desk) -> None:
 
 
 def test_waiting_job_says_so_in_its_name(desk: Desk) -> None:
-    """Delay and priority stand in the name, so that a listing gives the order of runs."""
+    """Arrival, due time and priority are in the name, so that a listing gives the order of runs."""
+    assert _prepare(desk, id="a", priority=3).name == "a,in=20270115T080000.000000Z,prio=3.json"
     assert _prepare(desk, id="a", delay=5, priority=3).name == "a,due=20270115T080005Z,prio=3.json"
     desk.clock.now_at = NOON_AT + 0.0004
     prepared = _prepare(desk, id="b", delay=5)
     assert prepared.name == "b,due=20270115T080005.001Z.json"
     assert b'"due_at": "2027-01-15T08:00:05.001Z"' in prepared.data
-    assert _prepare(desk, id="c", owner="anna").name == "c,by=anna.json"
+    assert _prepare(desk, id="c", owner="anna").name == "c,in=20270115T080000.000401Z,by=anna.json"
 
 
 def test_job_larger_than_the_limit_is_refused(desk: Desk) -> None:
@@ -94,6 +96,54 @@ def test_name_that_was_taken_meanwhile_is_not_overwritten(desk: Desk) -> None:
         desk.producer.publish(prepared)
     assert Path(desk.spool.path(PENDING, "b.json")).read_text() == "mine"
     assert os.listdir(desk.spool.tmp_dir) == []
+
+
+def _meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], *, at: str) -> None:
+    """Do something just before the first call of one of `fsops`."""
+    real = getattr(fsops, at)
+
+    def first(*args: Any, **options: Any) -> Any:
+        monkeypatch.setattr(fsops, at, real)
+        act()
+        return real(*args, **options)
+
+    monkeypatch.setattr(fsops, at, first)
+
+
+def test_two_that_enqueue_one_id_do_not_both_succeed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their names differ by the arrival; all the same one of them is refused, and the other's job stays (P7)."""
+    other = Desk(desk.spool, worker="w2")
+    prepared = [_prepare(desk, id="a"), _prepare(other, id="a", priority=3)]
+    _meanwhile(monkeypatch, lambda: other.producer.publish(prepared[1:]), at="publish")
+    with pytest.raises(DuplicateJobError):
+        desk.producer.publish(prepared[:1])
+    assert desk.spool.job_names(PENDING) == [prepared[1].name]
+    desk.claim(prepared[1].name)
+    with pytest.raises(DuplicateJobError) as caught:
+        desk.producer.publish(prepared[:1])
+    assert caught.value.state == RUNNING
+    assert desk.spool.job_names(PENDING) == []
+    other.close()
+
+
+def test_job_that_a_worker_takes_before_it_has_its_name_is_accepted(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker has it, so the producer is told that it is in (P1)."""
+    _meanwhile(monkeypatch, lambda: desk.claim("a.json"), at="move")
+    assert desk.producer.publish([_prepare(desk, id="a")]) == ["a"]
+    assert listing(desk.spool) == {"running": ["a.json"]}
+
+
+def test_job_keeps_the_name_it_has_where_it_can_get_no_other(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name is a hint: a rename that fails costs its place at most (P1)."""
+
+    def refused(*_args: object, **_options: object) -> None:
+        raise PermissionError(errno.EACCES, "somebody looks at it")
+
+    monkeypatch.setattr(fsops, "move", refused)
+    assert desk.producer.publish([_prepare(desk, id="a")]) == ["a"]
+    assert desk.spool.waiting_names() == ["a.json"]
 
 
 @pytest.mark.parametrize("count", [1, 7])
