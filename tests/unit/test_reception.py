@@ -191,6 +191,7 @@ def test_a_signed_job_runs_on_one_spool_only(spool: SpoolDir, tmp_path: Path) ->
         post = Post(each, tmp_path / f"inbox{number}", keys=str(keys))
         post.inbox = msgspec.structs.replace(post.inbox, mode="signed")
         post.desk.settings = post.desk.settings._replace(inboxes=(post.inbox,))
+        post.desk.rng.seed(number)
         post.start()
         post.reception.step()
         expires_at = times.to_text(post.desk.clock.now() + 60)
