@@ -56,7 +56,8 @@ def list_(
     """Example: queuectl list --state pending
 
     List jobs. Running ones come first, then the waiting ones in the order they will run, then dead and finished ones,
-    newest first. Each state gets a fair share of --limit. RUNS 2/4 is: two runs of at most four. Piped, the columns
+    newest first. Each state gets a fair share of --limit; --json says in "total" how many jobs there are (null where
+    nobody knows: --tag and --owner stop at the limit) and in "truncated" whether some are left out. RUNS 2/4 is: two runs of at most four. Piped, the columns
     are id, state, runs, time in UTC, tags, command and error, separated by tabs, without a heading.
     """
     chosen = state_named(state)
@@ -107,11 +108,15 @@ def show(
         state: _look(spool, state, found, now_at, test=test, limit=limit if seeks else shares[state])
         for state, found in listed.items()
     }
-    found_jobs = [job for part in shown.values() for job in part.jobs]
-    if limit:
-        found_jobs = found_jobs[:limit]
+    all_found = [job for part in shown.values() for job in part.jobs]
+    found_jobs = all_found[:limit] if limit else all_found
+    left = sum(part.left for part in shown.values())
     if as_json:
-        output.print_json({"version": 1, "jobs": [jobs.as_json(job) for job in found_jobs]})
+        # Files that were not looked at count as jobs; with --tag or --owner nobody knows how many of them are meant.
+        total = len(all_found) + left if not seeks else None if left else len(all_found)
+        truncated = left > 0 or len(found_jobs) < len(all_found)
+        rows = [jobs.as_json(job) for job in found_jobs]
+        output.print_json({"version": 1, "total": total, "truncated": truncated, "jobs": rows})
     elif found_jobs:
         output.table(jobs.HEADERS, [jobs.row(job, now_at) for job in found_jobs])
     else:
@@ -205,7 +210,8 @@ def show_rejected(spool: Spool, limit: int, *, as_json: bool) -> None:
     found = [report.refusal(spool.folder, name) for name in wanted]
     if as_json:
         rows = [{**each._asdict(), "rejected_at": jobs.text(each.rejected_at)} for each in found]
-        output.print_json({"version": 1, "rejected": rows})
+        truncated = len(found) < len(listed)
+        output.print_json({"version": 1, "total": len(listed), "truncated": truncated, "rejected": rows})
     elif found:
         output.table(
             ("FILE", "STATE", "WHEN", "ERROR"),

@@ -162,6 +162,34 @@ def test_list_as_json(queuectl: Commands, busy: SpoolDir) -> None:
     assert queuectl("list", "--state", "rejected", "--json").json["rejected"][0]["why"] == "it is broken"
 
 
+@pytest.mark.parametrize(
+    ("words", "total", "truncated", "rows"),
+    [
+        ("list", 6, False, 6),
+        ("list --limit 4", 6, True, 4),
+        ("list --limit 0", 6, False, 6),
+        ("list --state pending --limit 2", 3, True, 2),
+        ("list --tag x", 2, False, 2),
+        ("list --tag x --limit 1", None, True, 1),
+        ("dlq list", 1, False, 1),
+        ("list --state rejected", 1, False, 1),
+    ],
+)
+def test_json_of_a_list_says_whether_some_are_left_out(
+    queuectl: Commands, busy: SpoolDir, words: str, total: int | None, truncated: bool, rows: int
+) -> None:
+    """A program need not guess that a list is bounded: `total` and `truncated` are in the data."""
+    made = queuectl(*words.split(), "--json").json
+    listed = made["rejected"] if "rejected" in words else made["jobs"]
+    assert (made["total"], made["truncated"], len(listed)) == (total, truncated, rows)
+
+
+def test_json_of_the_history_says_whether_some_is_left_out(queuectl: Commands, busy: SpoolDir) -> None:
+    """The same for events."""
+    assert queuectl("history", "--json").json["truncated"] is False
+    assert queuectl("history", "--limit", "2", "--json").json["truncated"] is True
+
+
 # -------------------------------------------------------------------------------------------------------------- status
 
 
