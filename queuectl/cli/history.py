@@ -28,8 +28,8 @@ def history(
     """Example: queuectl history --since 1h
 
     List what happened lately, over all jobs. The newest comes last. Each line has the time, the job's id, the event,
-    the number of the run, and how it ended; piped, in UTC and separated by tabs. --json says in "truncated" whether there
-    are earlier ones.
+    the number of the run, and how it ended; piped, in UTC and separated by tabs. --json says in "truncated" whether
+    there are earlier ones.
     """
     since_at = None if since is None else time.time() - jobs.duration(since, "--since")
     found = chronicle.collect(context.open_dir(), since_at=since_at, limit=limit)

@@ -56,9 +56,10 @@ def list_(
     """Example: queuectl list --state pending
 
     List jobs. Running ones come first, then the waiting ones in the order they will run, then dead and finished ones,
-    newest first. Each state gets a fair share of --limit; --json says in "total" how many jobs there are (null where
-    nobody knows: --tag and --owner stop at the limit) and in "truncated" whether some are left out. RUNS 2/4 is: two runs of at most four. Piped, the columns
-    are id, state, runs, time in UTC, tags, command and error, separated by tabs, without a heading.
+    newest first. Each state gets a fair share of --limit. RUNS 2/4 is: two runs of at most four. Piped, the columns
+    are id, state, runs, time in UTC, tags, command and error, separated by tabs, without a heading. --json says in
+    "total" how many jobs there are (null if nobody knows: --tag and --owner stop at the limit), and in "truncated"
+    whether some are left out.
     """
     chosen = state_named(state)
     spool = context.open_anyway()
