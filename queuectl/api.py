@@ -178,6 +178,7 @@ class Spool:
             InvalidJobError: an argument that cannot be; says which and why.
             DuplicateJobError: the spool holds a job with this id.
             SpoolUnavailableError: full, read-only or gone; nothing was left behind.
+            UntrustedSpoolError: others can write to the spool; says what closes it.
         """
         given = {
             "id": id,
@@ -255,7 +256,10 @@ class Spool:
                 ) from error
             if document.get("id") is not None:
                 wanted.append(prepared[-1].job_id)
+        from queuectl import trust
+
         try:
+            trust.check(self.folder)  # a job for a spool that others can write to would be theirs to change (P10)
             if wanted:
                 self._producer.refuse_duplicates(wanted)
             return self._producer.publish(prepared, told=lambda number: told("put in", number))

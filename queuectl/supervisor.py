@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl import anchor, cancels, check, fsops, hooks, pools, slots, volume
+from queuectl import anchor, cancels, check, fsops, hooks, pools, slots, trust, volume
 from queuectl.anchor import Anchor
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Claims, Declined
@@ -693,8 +693,11 @@ def run_pool(spool: SpoolDir, settings: Settings, options: Options, tell: Callab
     """Run a pool in this process until it ends; SIGINT, SIGTERM, SIGHUP and SIGBREAK stop it gracefully, twice at once.
 
     Raises:
+        UntrustedSpoolError, InvalidSettingsError: others could have the pool run what they like (P10).
         OSError: it cannot be started.
     """
+    trust.check(spool)
+    trust.check_all(spool, settings)
     spool.complete()
     made = Supervisor(spool, settings, options, tell)
     old = {}

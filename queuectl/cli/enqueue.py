@@ -164,9 +164,6 @@ def enqueue(
         _check(typed)
         documents = [_apply(document, typed) for document in documents]
     spool = context.open_spool()
-    from queuectl import trust
-
-    trust.check(spool.folder)
     ids = _put_in(spool, documents)
     _warn(spool, documents)
     _tell(ids)

@@ -14,7 +14,8 @@ if sys.platform == "win32":
 
 import pwd
 
-from queuectl import config, doctor, keyfile, trust
+from queuectl import config, doctor, keyfile, supervisor, trust
+from queuectl.api import Spool
 from queuectl.errors import InvalidSettingsError, UntrustedSpoolError
 from queuectl.spool import SpoolDir
 
@@ -220,3 +221,24 @@ def test_doctor_has_a_line_for_each(drops: Drops) -> None:
     lines = {line.name: line for line in doctor.trusted_settings_lines(drops.spool)}
     assert {name: line.level for name, line in lines.items()} == {"inboxes": "ok", "keys": "fail", "commands": "fail"}
     assert lines["keys"].hint.startswith("chmod 600") and str(drops.bin) in lines["commands"].hint
+
+
+@pytest.mark.parametrize("theirs", [".", "pending", ".queuectl", "queuectl.toml"])
+def test_the_library_refuses_a_spool_that_others_can_write_to(spool: SpoolDir, theirs: str) -> None:
+    """P10: `Spool.enqueue` and `run_pool` from Python, as the command line does; nothing is put in and nothing runs."""
+    made = Spool(spool.root)
+    made.enqueue("true")
+    path = os.path.join(spool.root, theirs)
+    os.chmod(path, os.stat(path).st_mode | 0o002)
+    for act in (
+        lambda: made.enqueue("true"),
+        lambda: made.enqueue_many([{"command": "true"}]),
+        lambda: supervisor.run_pool(
+            spool, made.settings, supervisor.Options(workers=1, cwd=spool.root, drain=True), lambda _: None
+        ),
+    ):
+        with pytest.raises(UntrustedSpoolError, match="refusing to run commands from") as refused:
+            act()
+        assert "chmod" in refused.value.hint
+    assert len(os.listdir(spool.folder("pending"))) == 1 + 1  # README.txt
+    assert os.listdir(spool.folder("done")) == ["README.txt"]
