@@ -314,6 +314,21 @@ class Spool:
             return dropped
         raise UnknownJobError(job_id)
 
+    def pick(self, typed: str) -> Job:
+        """The job that is meant by its id, by the beginning of one, or by its file: `done/job1` or `done/job1.json`.
+
+        A file that is named tells two jobs apart that have one id.
+
+        Raises:
+            AmbiguousIdError, UnknownJobError: as `resolve`.
+            DamagedRecordError: its file is not whole.
+        """
+        located = self.folder.file(typed)
+        if located is not None:
+            with contextlib.suppress(FileNotFoundError):
+                return self.load(located.state, located.name)
+        return self.get(self.resolve(typed))
+
     def resolve(self, prefix: str) -> str:
         """The id that is meant by an id or by the beginning of one: the job with this very id, else the only one that
         begins so, ignoring case. No file of a job is opened where there is one.

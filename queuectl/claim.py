@@ -259,7 +259,7 @@ class Claims(Settlements):
             self._put_back(here, name)
             return Declined("arriving", name, "it changed while it was read", sig=content.sig)
         item = record.exact(content.data) if content.links == 1 else None
-        if item is not None and record_name(item.id) == here.name:
+        if item is not None and record_name(item.id) == here.name and not self._is_copy(item):
             try:
                 return self._start(here, name, parts, item, content.data, lease, fd)
             except PermissionError:  # then it is taken in like a drop
@@ -268,6 +268,16 @@ class Claims(Settlements):
                 self._put_back(here, name)
                 return Declined("arriving", name, "it changed while it was read", sig=content.sig)
         return self._take_in(here, name, parts, content, looked.taken if looked else None, lease)
+
+    def _is_copy(self, item: record.Record) -> bool:
+        """True for a record that has ended, and that another file still has in done/ or dlq/: it was copied from there.
+
+        It is a job of its own, so it goes on under an id of its own: no run, log or text of one is the other's.
+        """
+        last = item.history[-1] if item.history else None
+        if last is None or (last.to not in (DONE, DLQ) and last.event != "warning"):
+            return False
+        return record.standing(item).ended_to in (DONE, DLQ) and bool(self._spool.holds(item.id, (DONE, DLQ)))
 
     def _start(
         self,

@@ -258,7 +258,10 @@ class Examination:
         for view in group:
             if view is best:
                 continue
-            if view.sig.inode == best.sig.inode:
+            if _waits_to_run_again(view, best):
+                text = f"waits to run again and has the id of {best.shown}: a worker gives it an id of its own"
+                self._findings.info("copy", view.shown, text)
+            elif view.sig.inode == best.sig.inode:
                 text = f"is a second name of the same file as {best.shown}"
                 self._findings.problem("duplicate", view.shown, text, "unlinked", self._doing("drop", view))
             elif _is_earlier(view.data, best.data):
@@ -355,6 +358,17 @@ def listed(spool: SpoolDir, state: str) -> list[str]:
         return [name for name in spool.waiting_names() if names.parse(name) is not None]
     except OSError:
         return []
+
+
+def _waits_to_run_again(view: View, other: View) -> bool:
+    """True for what anybody may do: copy a job that has ended to pending/."""
+    assert view.item is not None
+    return (
+        view.where.state == PENDING
+        and other.where.state in (DONE, DLQ)
+        and view.sig.inode != other.sig.inode
+        and record.standing(view.item).ended_to in (DONE, DLQ)
+    )
 
 
 def _rank(view: View) -> tuple[int, bool, bool, int]:

@@ -8,7 +8,7 @@ from queuectl import fsops, inboxstate, intake, names, printable, processes, rec
 from queuectl.api import Job, Spool
 from queuectl.endings import refused, why_dead
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, UnknownJobError, UntrustedSpoolError
-from queuectl.lifecycle import CANCELLED, DONE, PENDING, REJECTED, RUNNING
+from queuectl.lifecycle import CANCELLED, DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.printable import command_text
 from queuectl.spool import Located, may_be_job
 
@@ -40,8 +40,9 @@ def explain(spool: Spool, typed: str, *, now_at: float) -> Answer:
         DamagedRecordError: it has ended, or runs, and its record is torn.
     """
     for _ in range(5):
+        named = spool.folder.file(typed)
         try:
-            job_id = spool.resolve(typed)
+            job_id = named.name.removesuffix(".json") if named is not None else spool.resolve(typed)
         except (UnknownJobError, AmbiguousIdError) as error:
             if name := refused(spool, typed, whole=isinstance(error, AmbiguousIdError)):
                 return Answer(name, REJECTED, [_rejected(spool, name)])
@@ -50,7 +51,7 @@ def explain(spool: Spool, typed: str, *, now_at: float) -> Answer:
             if (answer := _in_an_inbox(spool, typed)) is not None:
                 return answer
             raise
-        found = spool.folder.find(job_id) or _drop(spool, job_id)
+        found = named or spool.folder.find(job_id) or _drop(spool, job_id)
         try:
             if found is not None:
                 return Answer(job_id, found.state, _reasons(spool, found, now_at))
@@ -101,7 +102,7 @@ def _drop(spool: Spool, job_id: str) -> Located | None:
 
 def _reasons(spool: Spool, found: Located, now_at: float) -> list[Reason]:
     if found.state == PENDING:
-        return _waiting(spool, found, now_at)
+        return [*_waiting(spool, found, now_at), *_copied(spool, found)]
     item = spool.folder.read(found.state, found.name).record
     if found.state == RUNNING:
         return [_running(spool, item, now_at)]
@@ -140,6 +141,19 @@ def _waiting(spool: Spool, found: Located, now_at: float) -> list[Reason]:
     if before:
         reasons.append(_behind(found.name, before))
     return reasons or [Reason("next", "nothing keeps it: it is the next to run", "")]
+
+
+def _copied(spool: Spool, found: Located) -> list[Reason]:
+    """What becomes of a waiting file whose id a job has that has ended."""
+    try:
+        job_id = spool.folder.read(PENDING, found.name).record.id
+    except DamagedRecordError:
+        return []
+    state = spool.folder.holds(job_id, (DONE, DLQ))
+    if not state:
+        return []
+    text = f"another job has its id, in {state}/: this one gets an id of its own when a worker takes it"
+    return [Reason("copy", text, f"queuectl show {state}/{job_id}  shows the other")]
 
 
 def _untrusted(spool: Spool) -> Reason | None:

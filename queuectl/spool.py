@@ -312,6 +312,24 @@ class SpoolDir:
                     return Located(PENDING, name, self.path(PENDING, name))
         return None
 
+    def file(self, typed: str) -> Located | None:
+        """The job's file that is meant by FOLDER/NAME (`done/job1`, with or without .json), or None."""
+        state, slash, name = typed.partition("/")
+        if not slash or state not in STATES or not name or name.startswith(".") or "/" in name or os.sep in name:
+            return None
+        name = name if name.endswith(".json") else f"{name}.json"
+        path = self.path(state, name)
+        return Located(state, name, path) if os.path.lexists(path) else None
+
+    def others(self, job_id: str, path: str) -> list[str]:
+        """The files beside `path` that have the name of this id, as FOLDER/NAME: a stat a state."""
+        plain = f"{job_id}.json"
+        return [
+            f"{state}/{plain}"
+            for state in STATES
+            if self.path(state, plain) != path and os.path.lexists(self.path(state, plain))
+        ]
+
     def ids(self, prefix: str = "") -> set[str]:
         """The ids that begin with `prefix`, ignoring case, over all states: one listing a folder, no file is opened.
 

@@ -52,9 +52,9 @@ def logs(
     if follow and attempt is not None:
         raise WrongUsageError("--attempt is one run, and --follow goes on over all of them", hint="leave one out")
     spool = context.open_anyway()
-    job = spool.get(found := spool.resolve(job_id))
+    job = spool.pick(job_id)
     if follow:
-        raise typer.Exit(_follow(spool, job, id_at_end(spool, found), lines))
+        raise typer.Exit(_follow(spool, job, job.id if job.state != PENDING else id_at_end(spool, job.id), lines))
     kept = {_attempt_of(path): path for path in spool.logs(job.id)}
     running = _running_output(spool, job)
     if running is not None:

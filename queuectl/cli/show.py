@@ -40,10 +40,10 @@ def show(
     """Example: queuectl show job1
 
     Tell the story of one job. Shown are its state, every key of its file, what happened to it, and where its file and
-    its logs lie.
+    its logs lie. Of two files with one id, FOLDER/NAME means one: queuectl show done/job1.
     """
     spool = context.open_anyway()
-    job = spool.get(spool.resolve(job_id))
+    job = spool.pick(job_id)
     logs = spool.logs(job.id)
     if as_json:
         output.print_json({"version": 1, "state": job.state, "path": job.path, "logs": logs, "job": _document(job)})
@@ -51,6 +51,8 @@ def show(
     word = "is cancelled" if job.cancelled else _STATE_WORDS[job.state]
     style = "yellow" if job.cancelled else _STATE_STYLES[job.state]
     line(f"{safe(job.id)} {paint(word, style)}{_standing(spool, job)}")
+    for other in spool.folder.others(job.id, job.path):
+        line(f"another file has this id: {safe(other)}; queuectl show {safe(other.removesuffix('.json'))}")
     line()
     for key, value in job.spec.items():
         if key != "id":

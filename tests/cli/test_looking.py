@@ -409,3 +409,28 @@ def test_status_shows_what_arrives_and_what_is_left_alone(queuectl: Commands, sp
     assert 0 <= row["quiet_s"] < 3600
     assert "unfinished or conflicting" in queuectl("why", copies[0]).out
     assert "ends in .json" in queuectl("why", "notes.txt").out
+
+
+def test_two_files_of_one_id_are_told_apart(queuectl: Commands, desk: Desk) -> None:
+    """P7: a copy in pending/ of a finished job: list has both, show and why name the other, FOLDER/NAME means one."""
+    desk.run(desk.enqueue(id="job1"), Outcome("succeeded", 0))
+    Path(desk.spool.log_path("job1", 1)).write_text("printed\n")
+    data = Path(desk.spool.path("done", "job1.json")).read_bytes()
+    write_drop(desk.spool, "job1.json", data)
+    assert [row[:2] for row in queuectl("list").rows] == [["job1", "pending"], ["job1", "done"]]
+    told = queuectl("show", "job1").out
+    assert told.startswith("job1 is waiting")
+    assert "another file has this id: done/job1.json; queuectl show done/job1\n" in told
+    for typed in ("done/job1", "done/job1.json"):
+        told = queuectl("show", typed).out
+        assert told.startswith("job1 is done")
+        assert "another file has this id: pending/job1.json; queuectl show pending/job1\n" in told
+    assert queuectl("show", "done/job1", "--json").json["state"] == "done"
+    assert "it has run and succeeded" in queuectl("why", "done/job1").out
+    assert "gets an id of its own when a worker takes it" in queuectl("why", "pending/job1").out
+    assert queuectl("logs", "done/job1").out == "printed\n"
+    for typed in ("done/../done/job1", "logs/job1", "done/", "../x", "pending/nobody"):
+        queuectl("show", typed, code=3)
+    desk.run("job1.json", Outcome("succeeded", 0))
+    assert len({row[0] for row in queuectl("list").rows}) == 2
+    assert "another file" not in queuectl("show", "job1").out

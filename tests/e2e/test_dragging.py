@@ -147,8 +147,10 @@ def test_what_has_ended_runs_again_when_it_is_dragged_to_pending(spool: SpoolDir
         shutil.copyfile(spool.path("dlq", "dead.json"), spool.path("pending", "dead.json"))
         ends_with(spool, {"dlq": 2, "done": 1})
         (twin,) = set(spool.job_names("dlq")) - {"dead.json"}
-        assert len(witness.starts("dead")) == 6  # the copy has the id, and is kept beside the other under a longer name
-        assert len(events(spool, "dlq", twin)) == 15 and len(events(spool, "dlq", "dead.json")) == 10
+        assert len(witness.starts("dead")) == 4  # the copy runs, and its texts are kept, under an id of its own
+        assert len(witness.starts(twin.removesuffix(".json"))) == 2
+        assert len(events(spool, "dlq", twin)) == 16 and len(events(spool, "dlq", "dead.json")) == 10
+        assert spool.read("dlq", twin).record.id == twin.removesuffix(".json")
         os.remove(spool.path("dlq", twin))
         os.rename(spool.path("dlq", "dead.json"), spool.path("done", "dead.json"))
         Spool(spool.root).enqueue(SUCCEED, id="next")

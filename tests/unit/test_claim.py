@@ -981,3 +981,44 @@ def test_a_job_put_back_beside_a_drop_of_its_name_goes_on_under_another_id(desk:
     assert desk.events("running", f"{again.job_id}.json")[-2:] == ["warning", "started"]
     assert listing(desk.spool)["pending"] == ["report.json"]
     assert "rejected" not in listing(desk.spool)
+
+
+# ----------------------------------------------------------------------------------------- copies of what has ended
+
+
+@pytest.mark.parametrize("outcome", [Outcome("succeeded", 0), Outcome("failed", 3), Outcome("cancelled")])
+def test_a_copy_of_an_ended_job_runs_under_its_own_id(desk: Desk, outcome: Outcome) -> None:
+    """P7: the first file stays as it is, and the copy runs under another id, with all its history and a warning."""
+    state = desk.run(desk.enqueue(id="job1", max_retries=0), outcome).to
+    first = Path(desk.spool.path(state, "job1.json")).read_bytes()
+    claimed = desk.start(desk.drop("job1.json", first))
+    assert claimed.job_id.startswith("job1-")
+    assert Path(desk.spool.path(state, "job1.json")).read_bytes() == first
+    item = desk.record(RUNNING, f"{claimed.job_id}.json")
+    assert item.id == claimed.job_id
+    assert [event.event for event in item.history] == [
+        "enqueued", "started", outcome.kind, "warning", "requeued", "started",
+    ]  # fmt: skip
+    assert item.history[3].text == f"the id 'job1' is in use, so this job goes on as {claimed.job_id!r}"
+    assert (claimed.attempt, claimed.failures) == (2, 0)
+    settled = desk.claims.settle(claimed, Outcome("succeeded", 0))
+    assert (settled.to, settled.name) == (DONE, f"{claimed.job_id}.json")
+
+
+def test_a_job_that_is_moved_back_keeps_its_id(desk: Desk) -> None:
+    """Dragged from dlq/ or done/ to pending/ it is the same job, whatever other jobs there are."""
+    desk.run(desk.enqueue(id="job1", max_retries=0), Outcome("failed", 3))
+    os.rename(desk.spool.path(DLQ, "job1.json"), desk.spool.path(PENDING, "job1.json"))
+    assert desk.start("job1.json").job_id == "job1"
+
+
+def test_a_copy_whose_worker_dies_is_found_under_its_own_id(desk: Desk, other_desk: Desk) -> None:
+    """P5, P7: rescue moves the copy on, and the first file is not touched."""
+    desk.run(desk.enqueue(id="job1"), Outcome("succeeded", 0))
+    data = Path(desk.spool.path(DONE, "job1.json")).read_bytes()
+    claimed = desk.start(desk.drop("job1.json", data))
+    desk.die()
+    settled = other_desk.claims.rescue(f"{claimed.job_id}.json")
+    assert settled is not None
+    assert (settled.to, settled.name) == (PENDING, f"{claimed.job_id}.json")
+    assert Path(desk.spool.path(DONE, "job1.json")).read_bytes() == data
