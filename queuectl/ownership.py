@@ -69,7 +69,7 @@ def _put_new(spool: SpoolDir, path: str, rng: random.Random) -> None:
 
 
 def _leases(spool: SpoolDir) -> list[str]:
-    return [name.removesuffix(".lock") for name in fsops.names(spool.lease_dir) if name.endswith(".lock")]
+    return [name.removesuffix(".lock") for name in spool.names(spool.lease_dir) if name.endswith(".lock")]
 
 
 def strange_records(spool: SpoolDir) -> Iterator[tuple[str, str]]:
@@ -80,7 +80,13 @@ def strange_records(spool: SpoolDir) -> Iterator[tuple[str, str]]:
     for state in STATES:
         # A drop in pending/ is only read, and moved.
         needed = stat.S_IROTH if state == PENDING else stat.S_IROTH | stat.S_IWOTH
-        for name in fsops.strange_files(spool.folder(state), owner=home, needed=needed):
+        try:
+            found = fsops.strange_files(spool.folder(state), owner=home, needed=needed)
+        except FileNotFoundError:
+            if not spool.lacks_folders:
+                raise
+            continue
+        for name in found:
             if name.endswith(".json") and not names.is_temporary(name):
                 yield state, name
 

@@ -61,6 +61,14 @@ def make_spool(path: Path) -> SpoolDir:
     return spool
 
 
+def let_others_enter(spool: SpoolDir) -> None:
+    """Open the way to the spool: a tester's temporary folder is nobody else's (POSIX)."""
+    for above in (spool.root, *map(str, Path(spool.root).parents)):
+        info = os.stat(above)
+        if not info.st_mode & 0o001 and info.st_uid == os.geteuid():  # type: ignore[attr-defined,unused-ignore]
+            os.chmod(above, 0o711)
+
+
 def write_drop(spool: SpoolDir, name: str, content: object, state: str = "pending") -> Path:
     """Put a file into a state folder as any other program would: bytes and texts as they are, the rest as JSON."""
     path = Path(spool.path(state, name))

@@ -62,7 +62,7 @@ def test_states_tags_owners_settings_and_values_are_offered(spool: SpoolDir) -> 
     desk = Desk(spool)
     desk.enqueue(tags=["nightly", "two words", "$(x)"], owner="anna")
     desk.close()
-    assert offered("list --state ") == ["pending", "running", "done", "dlq", "rejected"]
+    assert offered("list --state ") == ["pending", "running", "done", "dlq", "cancelled", "rejected"]
     assert offered("list --state de") == ["dead"]
     assert offered("cancel --state ") == ["pending", "running"]
     assert offered("purge --state ") == ["done", "dlq"]

@@ -9,7 +9,7 @@ import pytest
 
 from queuectl.spool import SpoolDir, is_spool
 from tests.cli.commands import Commands
-from tests.helpers import make_spool
+from tests.helpers import let_others_enter, make_spool
 
 
 @pytest.fixture
@@ -104,8 +104,11 @@ def test_a_spool_of_another_user_that_nobody_named_is_not_used(
 ) -> None:
     """P10: root in somebody's folder writes nothing where that user says; --spool and the variable still name it."""
     spool = make_spool(home / "spool")
+    let_others_enter(spool)
     (home / "elsewhere").mkdir()
     settings, folders = Path(spool.settings_path).read_text(), sorted(os.walk(home))
+    for path in (home / "spool").rglob("*") if theirs == "." else ():  # or root could not work there as they could
+        os.chown(path, 12302, 12302)
     os.chown(home / "spool" / theirs, 12302, 12302)
     for words in (["list"], ["status"], ["pause"], ["config", "set", "max-retries", "9"], ["enqueue", "--", "true"]):
         error = typed(*words, code=1).err

@@ -80,6 +80,7 @@ def test_command_imports_only_itself(spool: SpoolDir) -> None:
     """`enqueue` loads none of the other commands, and nothing of the workers."""
     found = {name for name in imported(spool, "enqueue", "--command", "true") if name.startswith("queuectl.")}
     assert found - {"queuectl.__main__"} == {
+        "queuectl.acting",
         "queuectl.api",
         "queuectl.arguments",
         "queuectl.cli",

@@ -14,7 +14,7 @@ import pytest
 from queuectl import config, pools
 from queuectl.lifecycle import Outcome
 from queuectl.spool import FACTS, PAGE, SpoolDir
-from tests.helpers import Desk, wait_until, write_drop
+from tests.helpers import Desk, let_others_enter, wait_until, write_drop
 from tests.pool import Pool, queuectl
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="access lists decide on Windows")
@@ -31,14 +31,6 @@ def _modes(spool: SpoolDir) -> dict[str, int]:
             if path.is_file() and path.name != "README.txt":
                 found[f"{folder}/{path.name}"] = stat.S_IMODE(path.stat().st_mode)
     return found
-
-
-def _let_others_enter(spool: SpoolDir) -> None:
-    """Open the way to the spool: a tester's temporary folder is nobody else's."""
-    for above in (spool.root, *map(str, Path(spool.root).parents)):
-        info = os.stat(above)
-        if not info.st_mode & 0o001 and info.st_uid == os.geteuid():
-            os.chmod(above, 0o711)
 
 
 def _use_every_file(spool: SpoolDir) -> None:
@@ -99,7 +91,7 @@ def test_another_user_reads_no_secret(spool: SpoolDir) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root, to become a second user")
     _use_every_file(spool)
-    _let_others_enter(spool)
+    let_others_enter(spool)
     code = (
         "import os, sys\n"
         "os.setgroups([]); os.setgid(12345); os.setuid(12345)\n"
@@ -148,7 +140,7 @@ def test_check_tells_of_older_open_files_in_one_line(spool: SpoolDir, desk: Desk
         path = Path(spool.path("done", f"old{number}.json"))
         desk.run(desk.enqueue(id=f"old{number}"), Outcome("succeeded", 0, "", 0.1))
         path.chmod(0o644)
-    _let_others_enter(spool)
+    let_others_enter(spool)
     findings = json.loads(queuectl(spool, "check", "--json"))["findings"]
     (found,) = [item for item in findings if item["code"] == "open-files"]
     assert found["severity"] == "info"
