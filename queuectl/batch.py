@@ -30,7 +30,7 @@ def token_of(taken: str) -> str:
 
 def take(spool: SpoolDir, name: str, job_id: str, *, clock: Clock, rng: random.Random) -> str:
     """Move pending/`name` to taken/ under a name of its own; return that name. Raises FileNotFoundError."""
-    ending = ".jsonl" if name.endswith(".jsonl") else ".json"
+    ending = ".jsonl" if names.is_batch(name) else ".json"
     stem = job_id.replace(".", "-")[:60]
     while True:
         stamp = times.to_name(int(clock.now())).rstrip("Z")

@@ -253,7 +253,7 @@ class Dispatch:
         """A name that is not waiting any more."""
         why = declined.why
         if why == "later":
-            self._feeder.add([declined.name], self._clock.now())
+            self._feeder.add([declined.name], self._clock.now(), verified=True)
         elif why == "mended":
             self._tell("mended", f"{name}: its torn end was repaired")
             self._feeder.add([name], self._clock.now())

@@ -8,6 +8,7 @@ order takes it from here: see `in_order`.
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Iterable, Iterator
 
 from queuectl import names, order
@@ -16,6 +17,8 @@ from queuectl.turns import Turns
 
 # Above every priority that a job can have.
 _AHEAD = 10**9
+# A name that says a time further away than this is worth a look at its record.
+FAR_S = 60.0
 
 
 class Feeder:
@@ -28,6 +31,7 @@ class Feeder:
         self._count = 0  # of the names in _ready
         self._gone: set[str] = set()  # keys in _ready that count no more
         self._waiting: list[tuple[float, str]] = []  # heap by due time
+        self._unverified: deque[str] = deque()  # of _waiting: far away by their names alone
         self._known: set[str] = set()
         self._skipped: set[str] = set()  # arriving files and foreign ones: not suggested until they change
         self._untold: dict[str, str] = {}  # keys of ready names that tell no instant: drops, most of them
@@ -55,11 +59,15 @@ class Feeder:
             return listed.copy()
         return [name for name in listed if name not in self._known and name not in self._skipped]
 
-    def add(self, fresh: Iterable[str], now_at: float) -> int:
-        """Take in names (of an event, a retry, a listing); ones that are known already change nothing."""
-        return self._take_over([], [name for name in dict.fromkeys(fresh) if name not in self._known], now_at)
+    def add(self, fresh: Iterable[str], now_at: float, *, verified: bool = False) -> int:
+        """Take in names (of an event, a retry, a listing); ones that are known already change nothing.
 
-    def _take_over(self, generated: list[str], others: list[str], now_at: float) -> int:
+        `verified` says that the times in them are those of their records.
+        """
+        new = [name for name in dict.fromkeys(fresh) if name not in self._known]
+        return self._take_over([], new, now_at, verified=verified)
+
+    def _take_over(self, generated: list[str], others: list[str], now_at: float, *, verified: bool = False) -> int:
         """Take in new names; return how many of them are jobs, or may be. Generated ids are their own keys."""
         lines: dict[tuple[int, str], list[str]] = {(0, ""): generated} if generated else {}
         count = len(generated)
@@ -76,6 +84,8 @@ class Feeder:
             count += 1
             if parts is not None and parts.due_at is not None and parts.due_at > now_at:
                 heapq.heappush(self._waiting, (parts.due_at, name))
+                if not verified and parts.due_at - now_at > FAR_S:
+                    self._unverified.append(name)
                 continue
             key = order.key_of(name, parts)
             if not key:
@@ -203,15 +213,27 @@ class Feeder:
 
     # --------------------------------------------------------------------------------------------------- clock
 
+    def next_unverified(self) -> str | None:
+        """A name whose time is far away, and whose record nobody has looked at; each one once. None: there is none."""
+        while self._unverified:
+            name = self._unverified.popleft()
+            if name in self._known:
+                return name
+        return None
+
     def recheck_waiting(self, now_at: float) -> list[str]:
         """All names that are due later, in order of their time, for a look at their records (a clock was set)."""
+        self._unverified.clear()
+        self._unverified.clear()
         return [name for due_at, name in sorted(self._waiting) if due_at > now_at]
 
-    def advance(self, wanted: set[str]) -> None:
-        """Make waiting names ready at once: their records say that they are due."""
+    def advance(self, wanted: set[str], now_at: float) -> None:
+        """Make waiting names ready at once: their records say that they are due, so the times in them do not count."""
         rest = [item for item in self._waiting if item[1] not in wanted]
         for _, name in sorted(item for item in self._waiting if item[1] in wanted):
-            self._ripen(name)
+            parts = names.parse(name)
+            key = order.key_at(self._seen(now_at), name)  # one after the other, in the order of their times
+            self._extend([key], parts.priority if parts else 0, parts.owner if parts else "")
         heapq.heapify(rest)
         self._waiting = rest
 

@@ -363,6 +363,21 @@ def names(folder: str | int) -> list[str]:
 
 
 @as_owner
+def marked_names(folder: str) -> list[str]:
+    """As `names`, with a slash behind those of folders (links are not followed): the listing tells, so no stat."""
+    with os.scandir(folder) as listed:
+        return [listed_name(each) for each in listed]
+
+
+def listed_name(entry: os.DirEntry[str]) -> str:
+    """The name of an entry of a listing, with a slash behind it for a folder."""
+    try:
+        return f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
+    except OSError:  # a file system whose listing does not tell, and that does not let us ask
+        return entry.name
+
+
+@as_owner
 def changes(folder: str, ending: str, *, at_most: int) -> list[tuple[int, str]]:
     """When files with this ending last changed (nanoseconds, for an order only) and their names, last names first.
 
@@ -664,6 +679,7 @@ def is_immutable(path: str) -> bool:
     return bool(struct.unpack("l", found)[0] & _KEPT_AS_IT_IS)
 
 
+@as_owner
 def set_mode(path: str, mode: int) -> None:
     """Give a regular file of this user the mode of our own files; what is anybody else's keeps its mode."""
     if sys.platform == "win32":
@@ -672,7 +688,7 @@ def set_mode(path: str, mode: int) -> None:
         fd = os.open(path, _READ | _NOFOLLOW | os.O_NONBLOCK)
         try:
             info = os.fstat(fd)
-            if stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid() and stat.S_IMODE(info.st_mode) != mode:
+            if stat.S_ISREG(info.st_mode) and info.st_uid == user_at(path) and stat.S_IMODE(info.st_mode) != mode:
                 os.fchmod(fd, mode)
         finally:
             os.close(fd)

@@ -111,7 +111,7 @@ class InboxDir:
                 elif name.startswith(tmp := f"{self._mark}tmp-"):
                     ours = self._tokens.is_ours(name.removeprefix(tmp))
                     (found.unfinished if ours else found.foreign).append(name)
-            elif name.endswith((".json", ".jsonl")) and not names.is_temporary(name):
+            elif names.ends_as_job(name) and not names.is_temporary(name):
                 found.jobs.append(name)
             elif name.endswith(_REJECTED):
                 found.rejected.append(name)

@@ -282,7 +282,7 @@ class Leftovers:
                 if name.removesuffix(REASON_ENDING) not in listed and not os.path.lexists(path[: -len(REASON_ENDING)]):
                     text = "tells of a file that is no more here; delete it when it is not needed"
                     self._findings.info("reason", f"{REJECTED}/{name}", text)
-            elif name.endswith((".json", ".jsonl")) and not names.is_temporary(name):
+            elif names.ends_as_job(name) and not names.is_temporary(name):
                 if os.path.islink(path) or (os.path.exists(path) and not os.path.isfile(path)):
                     self._findings.info("foreign", f"{REJECTED}/{name}", "is no regular file; left alone")
                 elif name + REASON_ENDING not in listed and self._is_unexplained(name):

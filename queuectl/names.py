@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import re
+import sys
 import zlib
 from typing import NamedTuple
 
@@ -44,6 +45,8 @@ _DEVICES = frozenset(
     ["con", "prn", "aux", "nul", "conin$", "conout$", "clock$"]
     + [f"{kind}{digit}" for kind in ("com", "lpt") for digit in "0123456789¹²³"]
 )
+# There a file of such a name cannot be opened, looked at or deleted: the device is.
+_HAS_DEVICES = sys.platform == "win32"
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
 
 # Names that clients leave while they write, or instead of a file they could not: never jobs, never touched (P11).
@@ -79,6 +82,11 @@ class NameParts(NamedTuple):
     priority: int
     owner: str = ""
     arrived: str = ""
+
+
+def ends_as_job(file_name: str) -> bool:
+    """True for a name with the ending of a job's file or a batch's, in capitals or not (`JOB.JSON` from Windows)."""
+    return file_name.endswith((".json", ".jsonl")) or file_name[-6:].lower().endswith((".json", ".jsonl"))
 
 
 def why_bad_id(job_id: str) -> str:
@@ -195,7 +203,11 @@ def parse(file_name: str) -> NameParts | None:
     Flags are read from the end on. One that cannot be read is part of the stem, with all that is before it: a name is
     never a reason to refuse a file.
     """
-    if not file_name.endswith(".json") or len(file_name) == 5:
+    if not file_name.endswith(".json"):
+        if file_name[-5:].lower() != ".json":
+            return None
+        file_name = f"{file_name[:-5]}.json"
+    if len(file_name) == 5:
         return None
     stem = file_name[:-5]
     if is_generated(stem):
@@ -207,7 +219,7 @@ def parse(file_name: str) -> NameParts | None:
     if is_temporary(file_name):
         return None
     if is_held(file_name):
-        stem = file_name.removesuffix(_HELD)
+        stem = file_name[: -len(_HELD)]
     if "," not in stem:
         return NameParts(stem, None, 0)
     due_at: float | None = None
@@ -230,41 +242,44 @@ def parse(file_name: str) -> NameParts | None:
 
 
 def is_temporary(file_name: str) -> bool:
-    """True for names of files that some client is still writing, or left behind: they are left alone."""
+    """True for names that are left alone: some client still writes such a file, or left it behind.
+
+    On Windows also names of devices, which other systems can bring there: nothing may open or even look at them.
+    """
     if is_generated(file_name[:-5]) and file_name.endswith(".json"):
         return False  # most names, by a tenth of the time: a listing asks for a million
     if ",by=" in file_name and _OWNED.fullmatch(file_name):
         return False
     if ",in=" in file_name and _TIMED.fullmatch(file_name):
         return False
-    return _TEMPORARY.search(file_name) is not None
+    return _TEMPORARY.search(file_name) is not None or (_HAS_DEVICES and is_device(file_name))
 
 
 def is_copy(file_name: str) -> bool:
     """True for names of unfinished or conflicting copies: temporary ones, and a job's name with more behind it."""
-    if file_name.lower() in _DESKTOP:
+    if file_name.lower() in _DESKTOP or (_HAS_DEVICES and is_device(file_name)):
         return False
     return is_temporary(file_name) or _MORE.search(file_name) is not None
 
 
 def is_batch(file_name: str) -> bool:
     """True for a file with one job a line."""
-    return file_name.endswith(".jsonl") and len(file_name) > 6 and not is_temporary(file_name)
+    return file_name[-6:].lower() == ".jsonl" and len(file_name) > 6 and not is_temporary(file_name)
 
 
 def is_held(file_name: str) -> bool:
     """True for a waiting file that a person holds: it is not run until the flag is taken out of its name."""
-    return file_name.endswith(_HELD)
+    return file_name.endswith(_HELD) or file_name[-len(_HELD) :].lower() == _HELD
 
 
 def held_name(file_name: str) -> str:
     """The name of a waiting file while it is held."""
-    return file_name if is_held(file_name) else file_name.removesuffix(".json") + _HELD
+    return file_name if is_held(file_name) else file_name[: -len(".json")] + _HELD
 
 
 def released_name(file_name: str) -> str:
     """The name of a waiting file when it is not held any more."""
-    return file_name.removesuffix(_HELD) + ".json" if is_held(file_name) else file_name
+    return file_name[: -len(_HELD)] + ".json" if is_held(file_name) else file_name
 
 
 def waiting_name(job_id: str, due_at: float | None, priority: int, owner: str = "", arrived: str = "") -> str:

@@ -332,7 +332,7 @@ class Reception:
 
     def _judge(self, name: str, content: fsops.Content) -> Prepared:
         """The record of the job that a file holds. Raises _NotYetError, InvalidJobError."""
-        if name.endswith(".jsonl"):
+        if names.is_batch(name):
             raise InvalidJobError("it holds many jobs, and an inbox takes one a file", hint="write a file for each job")
         if content.oversize:
             raise _NotYetError(f"it is larger than {self._inbox.max_bytes} bytes", "put the data elsewhere and name it")
@@ -345,7 +345,7 @@ class Reception:
             raise InvalidJobError(parsed.why, hint=parsed.hint)
         if isinstance(parsed, intake.Many):
             raise InvalidJobError("it holds many jobs, and an inbox takes one a file", hint="write a file for each job")
-        stem = name.removesuffix(".json")
+        stem = name[: -len(".json")]
         admitted = admission.admit(
             parsed.document,
             inbox=self._inbox,

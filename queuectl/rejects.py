@@ -103,7 +103,7 @@ class RejectedFiles:
         listed = [
             name
             for name in fsops.names(self._spool.folder(REJECTED))
-            if name.endswith((".json", ".jsonl")) and not name.endswith(REASON_ENDING) and not names.is_temporary(name)
+            if names.ends_as_job(name) and not name.endswith(REASON_ENDING) and not names.is_temporary(name)
         ]
         healed: list[str] = []
         current: dict[str, fsops.FileSig] = {}

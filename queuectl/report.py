@@ -157,7 +157,7 @@ def rejected_names(spool: SpoolDir) -> list[str]:
     return [
         name
         for name in spool.names(spool.folder(REJECTED))
-        if not name.endswith(REASON_ENDING) and not names.is_temporary(name) and name.endswith((".json", ".jsonl"))
+        if not name.endswith(REASON_ENDING) and not names.is_temporary(name) and names.ends_as_job(name)
     ]
 
 

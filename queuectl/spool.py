@@ -259,9 +259,18 @@ class SpoolDir:
         return generated, [name for name in others if may_be_job(name)]
 
     def waiting_names(self) -> list[str]:
-        """All of `waiting`."""
-        generated, others = self.waiting()
-        return generated + others
+        """As `waiting`, in one list and without folders: what a person or a program asks for."""
+        generated, others = names.split_generated(self._marked(self._folders[PENDING]))
+        return generated + [name for name in others if may_be_job(name)]
+
+    def _marked(self, folder: str) -> list[str]:
+        """As `names`, with a slash behind those of folders."""
+        try:
+            return fsops.marked_names(folder)
+        except FileNotFoundError:
+            if self.lacks_folders:
+                return []
+            raise
 
     def job_names(self, state: str) -> list[str]:
         """The names of job files in a state folder, sorted (generated ids: oldest first)."""
@@ -275,12 +284,15 @@ class SpoolDir:
         """One listing of a state folder: `job_names` and `foreign_names`."""
         jobs: list[str] = []
         foreign: list[str] = []
-        for name in self.names(self._folders[state]):
+        for name in self._marked(self._folders[state]):
             if may_be_job(name):
-                if name.endswith(".json"):
+                # A record has this very ending; a drop, and a refused one, may have it in capitals.
+                if name.endswith(".json") or (state in (PENDING, REJECTED) and not names.is_batch(name)):
                     jobs.append(name)
+                elif not names.is_batch(name):
+                    foreign.append(name)
             elif is_foreign(name):
-                foreign.append(name)
+                foreign.append(name.removesuffix("/"))
         return sorted(jobs), sorted(foreign)
 
     def find(self, job_id: str) -> Located | None:
@@ -340,7 +352,7 @@ class SpoolDir:
         # In the direction that jobs move in: one that moves meanwhile is seen before or after its move.
         for state in (PENDING, RUNNING, DONE, DLQ):
             for name in self.names(self._folders[state]):
-                if name[:length].lower() != folded or not name.endswith(".json") or names.is_temporary(name):
+                if name[:length].lower() != folded or not may_be_job(name) or names.is_batch(name):
                     continue
                 if state != PENDING:
                     found.add(name.removesuffix(".json"))
@@ -599,7 +611,7 @@ def cannot_make(root: str, error: OSError) -> SpoolUnavailableError:
 
 def may_be_job(name: str) -> bool:
     """True for a name of a job or, in pending/ and rejected/, of a batch."""
-    return name.endswith((".json", ".jsonl")) and not names.is_temporary(name)
+    return names.ends_as_job(name) and not names.is_temporary(name)
 
 
 def is_foreign(name: str) -> bool:

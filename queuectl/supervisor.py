@@ -8,6 +8,7 @@ never hurt. It never prints: what has happened is handed to `tell` after each ro
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import random
 import signal
@@ -15,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl import anchor, cancels, check, fsops, hooks, pools, slots, trust, volume
+from queuectl import anchor, cancels, check, fsops, hooks, names, pools, slots, trust, volume
 from queuectl.anchor import Anchor
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Claims, Declined
@@ -67,6 +68,8 @@ _HOOKS_STOPPED_WITHIN_S = 3.0
 _RECHECK_SHARE = 0.2
 # They are looked at this often in any case: another machine's clock may have been ahead.
 _RECHECK_EVERY_S = 3600.0
+# A name that says so much later than its record is wrong.
+_NAMED_TOO_LATE_S = 1.0
 
 
 class Notice(NamedTuple):
@@ -475,7 +478,7 @@ class Supervisor:
 
     def _settle_arrival(self, name: str, declined: Declined) -> None:
         """A file that has been quiet for long enough: many jobs, or none."""
-        if name.endswith(".jsonl") and not declined.text:
+        if names.is_batch(name) and not declined.text:
             self._dispatch.split(name)
         elif declined.sig is not None:
             with self._troubles.taken():
@@ -527,7 +530,10 @@ class Supervisor:
             self._tell(Notice("info", "paused" if paused else "unpaused", text))
 
     def _recheck_clock(self) -> None:
-        """Look whether waiting jobs are due by their own delay, some at each tick: a clock may have been set back."""
+        """Look whether waiting jobs are due by their records, some at each tick.
+
+        A clock may have been set back, and whoever named a file may have been wrong.
+        """
         offset_s = self._clock.now() - self._clock.monotonic()
         moved_s, self._clock_offset_s = offset_s - self._clock_offset_s, offset_s
         now_at, now_s = self._clock.now(), self._clock.monotonic()
@@ -536,15 +542,25 @@ class Supervisor:
             self._rechecked = iter(self._feeder.recheck_waiting(now_at))
         until_s = now_s + TICK_S * _RECHECK_SHARE
         due: set[str] = set()
-        for name in self._rechecked:
-            with contextlib.suppress(OSError, DamagedRecordError):
-                now = standing(self._spool.read(PENDING, name).record)
-                if is_due(now.due_at, now.delay_s, now_at):
+        for name in itertools.chain(self._rechecked, iter(self._feeder.next_unverified, None)):
+            with contextlib.suppress(OSError):
+                if not self._waits_as_named(name, now_at):
                     due.add(name)
             if self._clock.monotonic() >= until_s:
                 break
         if due:
-            self._feeder.advance(due)
+            self._feeder.advance(due, now_at)
+
+    def _waits_as_named(self, name: str, now_at: float) -> bool:
+        """False where a record says another time than its name: a claim then runs it, or gives it the right name."""
+        try:
+            now = standing(self._spool.read(PENDING, name).record)
+        except DamagedRecordError:
+            return True  # a drop: nothing contradicts its name
+        if now.due_at is None or is_due(now.due_at, now.delay_s, now_at):
+            return False
+        parts = names.parse(name)
+        return parts is not None and parts.due_at is not None and parts.due_at - now.due_at <= _NAMED_TOO_LATE_S
 
     # --------------------------------------------------------------------------------------------- start, stop
 

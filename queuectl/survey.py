@@ -181,7 +181,7 @@ class Survey:
         with listed as entries:
             some: list[str] = []
             for entry in entries:
-                some.append(entry.name)
+                some.append(fsops.listed_name(entry))
                 if len(some) == _NAMES_A_STEP:
                     yield some
                     some = []
@@ -195,7 +195,7 @@ class Survey:
             # A batch is a job's file in rejected/ only: elsewhere it is neither counted nor ours to judge.
             found = [name for name in some if may_be_job(name)]
             if state != REJECTED:
-                found = [name for name in found if name.endswith(".json")]
+                found = [name for name in found if not names.is_batch(name)]
             others = _foreign(some, found)
             foreign, copies = foreign + len(others), copies + sum(map(names.is_copy, others))
             if state == DLQ and len(found) < len(some):

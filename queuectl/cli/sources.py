@@ -43,7 +43,7 @@ def from_file(path: str) -> list[dict[str, Any]]:
         raise WrongUsageError(f"cannot read {path}", cause=error.strerror or str(error)) from error
     if len(data) > intake.BATCH_MAX_BYTES:
         raise InvalidJobError(f"{path} is larger than {intake.BATCH_MAX_BYTES} bytes", hint="split it")
-    return _from_bytes(data, path, lines=path.endswith(".jsonl"))
+    return _from_bytes(data, path, lines=path.lower().endswith(".jsonl"))
 
 
 def from_stdin() -> list[dict[str, Any]]:

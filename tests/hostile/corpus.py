@@ -570,7 +570,6 @@ FOREIGN = [
     "x.json.tmp",
     "x.json.part",
     "x.json.crdownload",
-    "x.JSON",
     "x",
 ]
 FOREIGN += ["x (a's conflicted copy 2026-01-01).json", "x.sync-conflict-20260101-000000-ABC.json", "x.tmpAb1.json"]
@@ -588,6 +587,7 @@ def _names() -> Iterator[Case]:
     yield Case("name-longest-refused", "pending", f"{longest}.json", holds(b"{"), Rejected("not whole JSON"))
     wide = "\u00fc" * 124
     yield Case("name-wide-refused", "pending", f"{wide}.json", holds(b"{"), Rejected("not whole JSON"))
+    yield Case("name-capitals", "pending", "x.JSON", holds(doc(RUN)), Runs("?"))
     yield Case("name-far", "pending", "far,due=99991231T235959Z.json", holds(doc()), Alone())
     for number, name in enumerate(FOREIGN):
         yield Case(f"foreign-{number}", "pending", name, holds(doc()), Alone())

@@ -204,7 +204,7 @@ def test_waiting_names_can_be_advanced() -> None:
     waiting = [_due(job_id, in_s) for job_id, in_s in (("a", 10), ("b", 30), ("c", 20), ("d", 40))]
     feeder.update(*names.split_generated(waiting), NOON_AT)
     assert feeder.recheck_waiting(NOON_AT) == [_due("a", 10), _due("c", 20), _due("b", 30), _due("d", 40)]
-    feeder.advance({_due("a", 10), _due("b", 30), _due("c", 20)})
+    feeder.advance({_due("a", 10), _due("b", 30), _due("c", 20)}, NOON_AT)
     assert feeder.waiting == 1
     assert _drain(feeder) == [_due("a", 10), _due("c", 20), _due("b", 30)]
     assert feeder.promote(NOON_AT + 40) is None

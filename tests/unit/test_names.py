@@ -195,9 +195,9 @@ def test_name_of_a_judged_drop_leads_to_the_one_it_came_with(file_name: str, dro
     assert names.as_dropped(file_name) == dropped
 
 
-@pytest.mark.parametrize("file_name", [".json", "a.txt", "a.JSON", "a.jsonl", "a", "a.json.tmp", "~a.json", "#a.json"])
+@pytest.mark.parametrize("file_name", [".json", "a.txt", "a.JSONX", "a.jsonl", "a", "a.json.tmp", "~a.json", "#a.json"])
 def test_names_that_are_no_jobs(file_name: str) -> None:
-    """Only NAME.json is a job (P11)."""
+    """Only NAME.json, in capitals or not, is a job (P11)."""
     assert names.parse(file_name) is None
 
 
@@ -315,3 +315,35 @@ def test_generated_names_are_told_apart_in_one_go(broken: list[str]) -> None:
     assert names.split_generated([]) == ([], [])
     assert names.split_generated([""]) == ([], [""])
     assert names.split_generated(listed[1:2]) == (listed[1:2], [])
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("JOB.JSON", names.NameParts("JOB", None, 0)),
+        ("Job.Json", names.NameParts("Job", None, 0)),
+        ("job,prio=3.JSON", names.NameParts("job", None, 3)),
+        (".JSON", None),
+        ("x.TMP.JSON~", None),
+    ],
+)
+def test_an_ending_in_capitals_is_an_ending(name: str, parts: names.NameParts | None) -> None:
+    """Windows users drop `JOB.JSON`, and expect that it runs."""
+    assert names.parse(name) == parts
+    assert names.ends_as_job("LINES.JSONL") and names.is_batch("LINES.JSONL") and not names.is_batch("JOB.JSON")
+
+
+def test_a_job_with_an_ending_in_capitals_can_be_held() -> None:
+    """Held and released, it has the usual ending."""
+    assert names.held_name("JOB.JSON") == "JOB,hold.json"
+    assert names.is_held("JOB,HOLD.JSON") and names.released_name("JOB,HOLD.JSON") == "JOB.json"
+
+
+@pytest.mark.parametrize("name", ["con.json", "CONIN$.json", "nul.jsonl", "Com1.x.json", "aux .json", "lpt9.JSON"])
+def test_names_of_devices_are_left_alone_on_windows_only(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """P6: there nothing may open or look at them; elsewhere such a file is a drop like any other."""
+    for has_devices in (True, False):
+        monkeypatch.setattr(names, "_HAS_DEVICES", has_devices)
+        assert names.is_temporary(name) is has_devices
+        assert (names.parse(name) is None and not names.is_batch(name)) is has_devices
+        assert not names.is_copy(name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -16,7 +18,7 @@ from queuectl.reasons import explain
 from queuectl.reports import Passed
 from queuectl.spool import SpoolDir
 from queuectl.supervisor import Event, Options, Supervisor
-from tests.helpers import NOON_AT, FakeClock
+from tests.helpers import NOON_AT, Desk, FakeClock
 
 YEAR_S = 365 * 86400.0
 MANY = 5000
@@ -105,15 +107,12 @@ def test_a_clock_that_is_set_back_later_is_seen_too(spool: SpoolDir, loop: Loop)
     assert loop.made._feeder.waiting == 0
 
 
-def test_jobs_that_another_machine_stored_ahead_are_found_within_an_hour(spool: SpoolDir, loop: Loop) -> None:
+def test_jobs_that_another_machine_stored_ahead_are_found_at_once(spool: SpoolDir, loop: Loop) -> None:
     """P5: the clock of another host was ahead and ours never was: its retries run all the same."""
     loop.made._scan()
     loop.made._recheck_clock()
     store_retries(spool, 3, at=NOON_AT + YEAR_S)
     loop.made._scan()
-    loop.made._recheck_clock()
-    assert loop.made._feeder.waiting == 3
-    loop.clock.advance(3601)
     loop.made._recheck_clock()
     assert loop.made._feeder.waiting == 0
 
@@ -138,3 +137,41 @@ def test_why_tells_of_a_clock_that_was_ahead(spool: SpoolDir) -> None:
     assert [reason.kind for reason in answer.reasons] == ["no_workers", "clock"]
     assert "the clock was set back" in answer.reasons[1].text
     assert json.dumps(answer.reasons)
+
+
+@pytest.mark.parametrize(
+    ("keys", "waits"),
+    [({}, False), ({"delay": 7200}, False), ({"delay": 7_000_000}, False), ({"run_at": "9999-01-01T00:00:00Z"}, True)],
+    ids=["due", "in hours", "in months", "as named"],
+)
+def test_a_name_that_says_a_far_time_is_compared_with_its_record_once(
+    loop: Loop, desk: Desk, keys: dict[str, object], waits: bool
+) -> None:
+    """The record is the truth and the name a hint: a job named `due=9999...` does not wait for its name."""
+    made = desk.enqueue(id="job", **keys)
+    os.rename(desk.spool.path("pending", made), desk.spool.path("pending", "job,due=99990101T000000Z.json"))
+    loop.made._scan()
+    loop.made._next_recheck_s = math.inf  # what is looked at when a pool starts does not count here
+    loop.made._feeder.add(["job,due=99990101T000000Z.json"], loop.clock.now())
+    loop.made._recheck_clock()
+    assert (loop.made._feeder.waiting == 1) is waits
+    assert loop.made._feeder.next_unverified() is None
+
+
+def test_a_drop_waits_for_the_time_in_its_name(loop: Loop, desk: Desk) -> None:
+    """There is no record yet that could say another time: whoever named the file so wants it to wait."""
+    name = desk.drop("job,due=99990101T000000Z.json", {"command": "true"})
+    loop.made._next_recheck_s = math.inf
+    loop.made._feeder.add([name], loop.clock.now())
+    loop.made._recheck_clock()
+    assert loop.made._feeder.take() is None and loop.made._feeder.waiting == 1
+
+
+def test_a_retry_that_is_far_away_costs_no_look(loop: Loop, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a claim has just found to be due later is not read again."""
+    name = desk.enqueue(id="job", delay=7200)
+    loop.made._dispatch.passed(None, "job.json", Declined("later", name))
+    monkeypatch.setattr(fsops, "read", lambda *_: pytest.fail("it was read"))
+    loop.made._next_recheck_s = math.inf
+    loop.made._recheck_clock()
+    assert loop.made._feeder.waiting == 1

@@ -167,7 +167,8 @@ def test_what_is_no_record_is_counted_and_not_shown(spool: SpoolDir, state: str)
     os.mkdir(spool.path(state, "folder.json"))
     write_drop(spool, "huge.json", b" " * (survey._RECORD_BYTES + 1), state)
     found = take(Survey(spool, is_full=True))
-    assert found.counts[state] == 3
+    assert found.counts[state] == 2
+    assert found.foreign == {state: 1}  # the folder
     assert (found.runs, found.failures, found.finishes) == ((), (), ())
 
 
