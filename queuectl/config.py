@@ -211,6 +211,13 @@ SETTINGS: tuple[Setting, ...] = (
         "How long dead jobs and their logs are kept.",
     ),
     Setting(
+        "keep_rejected",
+        FOREVER,
+        "a duration such as 90d, or forever",
+        _duration(0, _CENTURY_S, forever=True),
+        "How long files in rejected/ are kept with their reasons, counted from when they were rejected.",
+    ),
+    Setting(
         "group_access",
         NONE,
         "one of " + ", ".join(GROUP_ACCESS),
@@ -298,6 +305,7 @@ class Settings(NamedTuple):
     durability: str
     keep_done: float | None
     keep_dlq: float | None
+    keep_rejected: float | None
     group_access: str
     dashboard: str
     metrics: bool

@@ -4,6 +4,7 @@
     ├── InvalidJobError (ValueError)         a job that cannot be one: the key and what is wrong
     ├── InvalidSettingsError (ValueError)    queuectl.toml: the file, the key and what is allowed
     ├── UnknownJobError (LookupError)        no file in the spool has this id
+    │   └── UnknownFileError                 no rejected file has this name
     ├── AmbiguousIdError (LookupError)       the beginning of several ids
     ├── DuplicateJobError                    the id is taken: by which state
     ├── NotASpoolError                       the folder is not a spool
@@ -72,6 +73,21 @@ class UnknownJobError(QueuectlError, LookupError):
     def __init__(self, job_id: str, *, hint: str = "") -> None:
         super().__init__(f"no job {job_id!r} in this spool", hint=hint or "queuectl list  shows the jobs there are")
         self.job_id = job_id
+
+
+class UnknownFileError(UnknownJobError):
+    """No rejected file is called `name`, or several are called so: `found`, sorted."""
+
+    def __init__(self, name: str, found: list[str]) -> None:
+        QueuectlError.__init__(
+            self,
+            f"{name[:60]!r} is the beginning of {len(found)} rejected files"
+            if found
+            else f"no rejected file {name[:60]!r}",
+            cause=f"it could be {', '.join(found[:5])}{' ...' if len(found) > 5 else ''}" if found else "",
+            hint="type more of its name" if found else "queuectl rejected list  shows the files there are",
+        )
+        self.job_id = name
 
 
 class AmbiguousIdError(QueuectlError, LookupError):

@@ -57,6 +57,14 @@ class Listing(NamedTuple):
     """Whether something has the name SUMMARY."""
 
 
+class Rejection(NamedTuple):
+    """What the text beside a rejected file says: of which version of the file, why, and since when; "" is unknown."""
+
+    version: str
+    why: str
+    at: str
+
+
 class InboxDir:
     """One folder, for the spool with this identity. To be closed.
 
@@ -226,14 +234,16 @@ class InboxDir:
         ]
         self.put_text(SUMMARY, "\n".join(lines))
 
-    def rejected_version(self, rejected: str) -> str:
-        """Of which version of a rejected file the text beside it tells, "" where there is none that says so."""
+    def rejection(self, rejected: str) -> Rejection:
+        """What the text beside a rejected file says, as far as there is one. Anybody may have written it."""
         try:
             data = fsops.read(self.at(rejected + _TEXT), _TEXT_MAX_BYTES, at=self._at).data
         except OSError:
-            return ""
-        found = re.search(rb", version (\d+-\d+-\d+)\n", data)
-        return found[1].decode() if found else ""
+            return Rejection("", "", "")
+        version = re.search(rb", version (\d+-\d+-\d+)\n", data)
+        why = re.search(rb"^Why: +(.*)$", data, re.MULTILINE)
+        at = re.search(rb"^Rejected ([0-9TZ:.-]{20,30}),", data, re.MULTILINE)
+        return Rejection(*(found[1].decode("utf-8", "replace") if found else "" for found in (version, why, at)))
 
     def sig_of(self, name: str) -> fsops.FileSig | None:
         """The signature of a file, None where there is none."""

@@ -11,7 +11,7 @@ import random
 import msgspec
 
 from queuectl import fsops
-from queuectl.snapshot import InboxFile, InboxRow
+from queuectl.snapshot import InboxFile, InboxRefusal, InboxRow
 from queuectl.spool import SpoolDir
 
 _ENDING = ".json"
@@ -38,6 +38,8 @@ class InboxState(msgspec.Struct, frozen=True, kw_only=True):
     held_back: str = ""
     """Which limit keeps files in the inbox, and why."""
     rejected: int = 0
+    refused: tuple[InboxRefusal, ...] = ()
+    """The newest of those, as far as it is known why."""
     left_alone: int = 0
     foreign: tuple[str, ...] = ()
     """Some of the files that are no jobs, by name."""
@@ -93,7 +95,7 @@ def sentence(state: InboxState) -> str:
 def without_texts(state: InboxState) -> InboxState:
     """The same without names of files; of trouble only that there is some."""
     trouble = "it cannot be used now" if state.trouble else ""
-    return msgspec.structs.replace(state, rows=(), next=(), foreign=(), trouble=trouble)
+    return msgspec.structs.replace(state, rows=(), refused=(), next=(), foreign=(), trouble=trouble)
 
 
 def row(state: InboxState) -> InboxRow:
@@ -112,4 +114,5 @@ def row(state: InboxState) -> InboxRow:
         trouble=state.trouble,
         text=sentence(state),
         files=state.rows,
+        refused=state.refused,
     )

@@ -80,6 +80,12 @@ def _in_an_inbox(spool: Spool, typed: str) -> Answer | None:
                 quiet = times.format_duration(round(row.quiet_s))
                 text = f"its file is still arriving in {where}, unchanged for {quiet}: {row.why}"
                 return Answer(row.name, state.path, [Reason("arriving", text, f"write the rest of {row.name}")])
+        for refused_row in state.refused:
+            name = refused_row.name
+            if typed in (name, name.removesuffix(".rejected"), name.removesuffix(".json.rejected")):
+                text = f"it was refused in {where}: {refused_row.why or 'the text beside it says why'}"
+                change = f"correct {state.path}/{name}: a valid job is taken in automatically; its text says what to do"
+                return Answer(name, state.path, [Reason(REJECTED, text, change)])
         for name in state.next:
             if typed in (name, name.removesuffix(".json")):
                 if state.held_back:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import heapq
 import json
 import os
 import random
@@ -28,7 +29,7 @@ from queuectl.inboxstate import InboxState
 from queuectl.owed import Owed
 from queuectl.producer import Prepared, Producer
 from queuectl.signing import Keys
-from queuectl.snapshot import InboxFile
+from queuectl.snapshot import InboxFile, InboxRefusal
 from queuectl.spool import SpoolDir
 
 # Files taken in or refused by one look, and files watched while they arrive, at most.
@@ -38,6 +39,8 @@ _NAMED_MOST = 20
 _WATCHED_AT_MOST = 1000
 # Rejected files that are asked for their time by one look.
 _HEALED_AT_MOST = 200
+# Why a file was rejected is kept to this length for whoever looks; the text beside it has all of it.
+_WHY_CHARS = 400
 _MINUTE_S = 60.0
 # Used signed ids that have expired are forgotten this often.
 _SWEEP_S = 3600.0
@@ -105,6 +108,8 @@ class Reception:
         """The last file that the last look tried of those that are too many to be watched."""
         self._rejected: dict[str, fsops.FileSig] = {}
         """How rejected files were when they were looked at last."""
+        self._refusals: dict[str, InboxRefusal] = {}
+        """Why they were rejected, as far as that is known."""
         self._heal_from = 0
         self._acted_s: deque[float] = deque()
         """When files were taken in or refused, within the last minute (`max_per_minute`)."""
@@ -418,6 +423,7 @@ class Reception:
         if not target:
             return
         self._rejected[target] = sig
+        self._refusals[target] = InboxRefusal(target, why[:_WHY_CHARS], times.to_text(self._clock.now()))
         self.refused += 1
         self._acted_s.append(self._clock.monotonic())
         if has_text:
@@ -444,6 +450,7 @@ class Reception:
         """Rejected files that have become jobs have their own names again; those names."""
         there = set(found.rejected)
         self._rejected = {name: sig for name, sig in self._rejected.items() if name in there}
+        self._refusals = {name: row for name, row in self._refusals.items() if name in there}
         listed = found.rejected
         if len(listed) > _HEALED_AT_MOST:
             start = self._heal_from % len(listed)
@@ -463,8 +470,9 @@ class Reception:
             return ""
         known = self._rejected.get(rejected)
         if known is None:
-            version = box.rejected_version(rejected)
-            changed = bool(version) and not inboxdir.is_version(sig, version)
+            told = box.rejection(rejected)
+            self._refusals[rejected] = InboxRefusal(rejected, told.why[:_WHY_CHARS], told.at)
+            changed = bool(told.version) and not inboxdir.is_version(sig, told.version)
         else:
             changed = known != sig
         self._rejected[rejected] = sig
@@ -498,6 +506,9 @@ class Reception:
             rows=rows,
             held_back=held_back,
             rejected=len(self._rejected) if len(found.rejected) <= _HEALED_AT_MOST else len(found.rejected),
+            refused=tuple(
+                heapq.nlargest(inboxstate.ROWS, self._refusals.values(), key=lambda row: (row.rejected_at, row.name))
+            ),
             left_alone=len(foreign),
             foreign=tuple(sorted(foreign)[:3]),
             taken=self._state.taken + published,
@@ -525,6 +536,7 @@ def _news(state: InboxState) -> object:
         rows,
         state.held_back,
         state.rejected,
+        state.refused,
         state.foreign,
         state.taken,
         state.trouble,

@@ -90,7 +90,7 @@ def advise(status: Status | Snapshot) -> Advice:
     if status.dead:
         return Advice("queuectl dlq list", "dead jobs: they failed, and nothing runs them again by itself")
     if counts[REJECTED]:
-        return Advice("queuectl list --state rejected", "files that could not become jobs")
+        return Advice("queuectl rejected list", "files that could not become jobs")
     if not any(counts.values()):
         return Advice('queuectl enqueue --command "echo hello"', "the queue is empty")
     return Advice("", "")

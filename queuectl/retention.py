@@ -1,4 +1,4 @@
-"""Retention: finished and dead jobs older than the settings say are deleted, with their logs (promise P6).
+"""Retention: finished and dead jobs and rejected files older than the settings say are deleted (promise P6).
 
 A pass goes through a folder in small steps between other work. A file's mtime only sorts out what cannot be old
 enough; the record's last event decides. Each deletion happens under the stripes of the file's name and of its id, so
@@ -14,21 +14,24 @@ import os
 import random
 from collections.abc import Callable, Iterator
 
-from queuectl import clocknote, errortext, fsops, names, record, times
+from queuectl import clocknote, errortext, fsops, names, record, report, times
 from queuectl.batch import DONE_ENDING
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError
-from queuectl.lifecycle import DLQ, DONE, STATES
+from queuectl.lifecycle import DLQ, DONE, REJECTED, STATES
 from queuectl.settle import Stripes
-from queuectl.spool import SpoolDir, record_name
+from queuectl.spool import REASON_ENDING, SpoolDir, record_name
 
 _STEP = 200
 _EVERY_S = 3600.0
 
 
 class Retention:
-    """Applies keep_done and keep_dlq. `tell(level, kind, text)` is called when a pass waits for the clock."""
+    """Applies `keep_done`, `keep_dlq` and `keep_rejected`.
+
+    `tell(level, kind, text)` is called when a pass waits for the clock.
+    """
 
     def __init__(
         self,
@@ -41,7 +44,7 @@ class Retention:
         tell: Callable[[str, str, str], None],
     ) -> None:
         self._spool = spool
-        self._keep_s = {DONE: settings.keep_done, DLQ: settings.keep_dlq}
+        self._keep_s = {DONE: settings.keep_done, DLQ: settings.keep_dlq, REJECTED: settings.keep_rejected}
         self._limit_s = clocknote.limit_s([keep_s for keep_s in self._keep_s.values() if keep_s is not None])
         self._stripes = stripes
         self._clock = clock
@@ -100,7 +103,8 @@ class Retention:
                 continue
             with os.scandir(self._spool.folder(state)) as entries:
                 for entry in entries:
-                    if not entry.name.endswith(".json"):
+                    # Of a rejected file the text beside it tells the time: the file's own may be any.
+                    if not entry.name.endswith(REASON_ENDING if state == REJECTED else ".json"):
                         continue
                     try:
                         changed_at = entry.stat(follow_symlinks=False).st_mtime
@@ -116,6 +120,8 @@ class Retention:
                     self._delete_batch_if_old(os.path.join(self._spool.taken_dir, name))
 
     def _delete_if_old(self, state: str, name: str) -> int:
+        if state == REJECTED:
+            return self._delete_rejected_if_old(name.removesuffix(REASON_ENDING))
         keep_s = self._keep_s[state]
         stored = self._spool.read(state, name)
         last = record.standing(stored.record).last
@@ -139,6 +145,26 @@ class Retention:
             if state == DLQ:
                 errortext.forget(self._spool, name)
             return int(deleted)
+
+    def _delete_rejected_if_old(self, name: str) -> int:
+        """Delete a rejected file and its reason; a reason without a file goes too. Its time is what the reason says."""
+        keep_s = self._keep_s[REJECTED]
+        refusal = report.refusal(self._spool, name)
+        if keep_s is None or refusal.rejected_at is None or self._now() - refusal.rejected_at < keep_s:
+            return 0
+        stripe = self._stripes.of(names.clean_id(name.rpartition(".")[0]))
+        if not stripe.try_acquire():
+            return 0
+        try:
+            sig = fsops.sig_of(self._spool.path(REJECTED, name))
+            if sig is not None and self._now() - sig.mtime_ns / 1e9 < keep_s:
+                return 0  # somebody corrects it
+            # The file first: what a crash leaves is a reason without a file, which the next pass deletes.
+            deleted = fsops.unlink(self._spool.path(REJECTED, name))
+            fsops.unlink(self._spool.reason_path(name))
+            return int(deleted)
+        finally:
+            stripe.release()
 
     def _owns_logs(self, state: str, name: str, item: record.Record) -> bool:
         """False if another file has the id that the logs are named after."""

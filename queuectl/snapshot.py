@@ -103,6 +103,14 @@ class InboxFile(NamedTuple):
     why: str
 
 
+class InboxRefusal(NamedTuple):
+    """A rejected file in an inbox: its name now, why, and since when ("": unknown)."""
+
+    name: str
+    why: str
+    rejected_at: str
+
+
 class InboxRow(NamedTuple):
     """An inbox as its receiver saw it when it listed it last: files by what is to become of them."""
 
@@ -122,6 +130,8 @@ class InboxRow(NamedTuple):
     """All of that in a sentence."""
     files: tuple[InboxFile, ...]
     """Some of those that arrive."""
+    refused: tuple[InboxRefusal, ...] = ()
+    """The newest of those that are rejected."""
 
 
 class Finish(NamedTuple):
@@ -347,7 +357,10 @@ def facts(found: Status | Snapshot, *, advice: tuple[str, str]) -> dict[str, Any
         "foreign": found.foreign,
         "copies": found.copies,
         "arriving": [arriving_document(row, now_at) for row in found.arriving],
-        "inboxes": [{**row._asdict(), "files": [file._asdict() for file in row.files]} for row in found.inboxes],
+        "inboxes": [
+            {**row._asdict(), **{key: [each._asdict() for each in getattr(row, key)] for key in ("files", "refused")}}
+            for row in found.inboxes
+        ],
         "next": {"command": advice[0], "why": advice[1]},
     }
 

@@ -50,6 +50,7 @@ COMMANDS = {
     "stats": Entry("stats", "app", "Say how much was done, how long it took, and what failed."),
     "history": Entry("history", "app", "List what happened lately, over all jobs."),
     "dlq": Entry("dlq", "app", "See, retry or delete the jobs that are dead."),
+    "rejected": Entry("rejected", "app", "See, retry or delete the files that could not become jobs."),
     "check": Entry("check", "app", "Find what is wrong in the spool, and put it right."),
     "config": Entry("config", "app", "Read and change the settings of the queue."),
     "sign": Entry("sign", "app", "Sign a job for an inbox that takes only signed ones."),

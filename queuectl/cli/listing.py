@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -14,6 +14,9 @@ from queuectl.cli import completion, context, group, jobs, output
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import CANCELLED, DLQ, DONE, PENDING, REJECTED, RUNNING, STATE_ALIASES, STATES
+
+if TYPE_CHECKING:
+    from queuectl.refusals import Refusal
 
 app = group.new_app()
 
@@ -204,21 +207,26 @@ def _note(shown: dict[str, Shown], *, seeks: bool) -> None:
 
 
 def show_rejected(spool: Spool, limit: int, *, as_json: bool) -> None:
-    """Print the files that could not become jobs, newest first, each with its reason."""
+    """Print the files that could not become jobs, newest first, each with its reason; those of inboxes too."""
+    from queuectl import refusals
+
     now_at = time.time()
-    listed = report.rejected_names(spool.folder)
-    wanted = report.newest_refused(spool.folder, listed, limit or len(listed))
-    found = [report.refusal(spool.folder, name) for name in wanted]
+    found, total = refusals.listed(spool, limit)
     if as_json:
-        rows = [{**each._asdict(), "rejected_at": jobs.text(each.rejected_at)} for each in found]
-        truncated = len(found) < len(listed)
-        output.print_json({"version": 1, "total": len(listed), "truncated": truncated, "rejected": rows})
+        rows = [rejected_as_json(each) for each in found]
+        output.print_json({"version": 1, "total": total, "truncated": len(found) < total, "rejected": rows})
     elif found:
-        output.table(
-            ("FILE", "STATE", "WHEN", "ERROR"),
-            [(each.name, REJECTED, output.ago(each.rejected_at, now_at), each.why) for each in found],
-        )
+        cells = [(each.name, REJECTED, output.ago(each.rejected_at, now_at), each.why, each.inbox) for each in found]
+        if output.is_terminal() and not any(each.inbox for each in found):
+            output.table(("FILE", "STATE", "WHEN", "ERROR"), [row[:4] for row in cells])
+        else:
+            output.table(("FILE", "STATE", "WHEN", "ERROR", "INBOX"), cells)
     else:
         output.message("nothing was rejected")
-    if len(listed) > len(found):
-        output.message(f"... and {len(listed) - len(found)} more")
+    if total > len(found):
+        output.message(f"... and {total - len(found)} more")
+
+
+def rejected_as_json(found: Refusal) -> dict[str, Any]:
+    """A rejected file for programs."""
+    return {**found._asdict(), "rejected_at": jobs.text(found.rejected_at), "inbox": found.inbox or None}

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import check, clocknote, doctor, page, report
+from queuectl import check, clocknote, doctor, page, rejects, report
 from queuectl.config import Settings
-from queuectl.lifecycle import DLQ, DONE, PENDING, Outcome
+from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, Outcome
 from queuectl.retention import Retention
 from queuectl.settle import Stripes
 from queuectl.snapshot import Snapshot
-from queuectl.spool import LOGS
+from queuectl.spool import LOGS, Located
 from queuectl.survey import Survey
-from tests.helpers import Desk, listing, names_in
+from tests.helpers import Desk, listing, names_in, write_drop
 
 HOUR_S, DAY_S = 3600.0, 86400.0
 
@@ -330,3 +330,30 @@ def _whole(steps: Generator[None, None, Snapshot]) -> Snapshot:
         except StopIteration as end:
             made: Snapshot = end.value
             return made
+
+
+def test_rejected_files_are_deleted_by_the_time_in_their_reasons(desk: Desk, keep: Callable[..., Keeper]) -> None:
+    """P6: keep_rejected deletes a file with its reason; the file's own time is its writer's, and counts if new."""
+    for name in ("old.json", "new.json", "mended.json"):
+        path = write_drop(desk.spool, name, "{")
+        where = Located(PENDING, name, str(path))
+        rejects.reject(desk.spool, where, name, "no JSON", "mend it", clock=desk.clock, rng=desk.rng)
+        for each in (desk.spool.path(REJECTED, name), desk.spool.reason_path(name)):
+            os.utime(each, (0, 0))
+        if name == "old.json":
+            desk.clock.now_at += DAY_S / 2
+            desk.clock.monotonic_s += DAY_S / 2
+    write_drop(desk.spool, "unexplained.json", "{", REJECTED)
+    assert keep().run() == 0
+    keeper = keep(keep_rejected=DAY_S)
+    desk.clock.advance(DAY_S * 3 / 4)
+    os.utime(desk.spool.path(REJECTED, "new.json"), (0, desk.clock.now_at - DAY_S / 2))
+    assert keeper.run() == 1
+    left = names_in(desk.spool, REJECTED)
+    assert "old.json" not in left and "old.json.reason.txt" not in left
+    assert {"new.json", "mended.json", "unexplained.json"} <= set(left)
+    desk.clock.advance(DAY_S / 2)
+    os.utime(desk.spool.path(REJECTED, "mended.json"), (0, desk.clock.now_at))
+    os.utime(desk.spool.path(REJECTED, "new.json"), (0, 0))
+    assert keeper.run() == 1
+    assert sorted(names_in(desk.spool, REJECTED)) == ["mended.json", "mended.json.reason.txt", "unexplained.json"]
