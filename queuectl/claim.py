@@ -351,7 +351,7 @@ class Claims(Settlements):
         job_id = here.name.removesuffix(".json")
         now_at = self._clock.now()
         try:
-            dropped_as = "" if name == f"{taken.spec.get('id') or job_id}.json" else _as_text(name)
+            dropped_as = "" if name == f"{taken.spec.get('id') or job_id}.json" else names.as_text(name)
             events = intake.first_events(taken, by="drop", now_at=now_at, file=dropped_as)
             wanted = taken.spec.get("id")
             with contextlib.ExitStack() as held:
@@ -569,8 +569,3 @@ class Claims(Settlements):
     def _put_back(self, here: Located, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             self._spool.move(here, PENDING, name, self._rng)
-
-
-def _as_text(name: str) -> str:
-    """A file's name as it can stand in a record: names may hold bytes that are no UTF-8."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")

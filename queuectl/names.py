@@ -124,6 +124,15 @@ def clean_id(stem: str) -> str:
     return f"job-{zlib.crc32(stem.encode('utf-8', 'replace')):08x}" if why_bad_id(cleaned) else cleaned
 
 
+def as_text(name: str) -> str:
+    """A file's name as it can stand in a JSON text: names may hold bytes that are no UTF-8, which show as `\\xff`."""
+    try:
+        data = name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a pair, which Windows has in names
+        data = name.encode("utf-8", "surrogatepass")
+    return data.decode("utf-8", "backslashreplace")
+
+
 def with_suffix(job_id: str, suffix: str) -> str:
     """A longer id for a name that is taken, never over the limit."""
     return f"{job_id[: ID_MAX_CHARS - 1 - len(suffix)].rstrip('.')}-{suffix}"

@@ -368,3 +368,21 @@ def test_max_waiting_counts_jobs(spool: SpoolDir, tmp_path: Path) -> None:
     assert post.reception.look() == ["two,by=anna.json"]
     post.send("three.json", {"command": "true"})
     assert post.reception.look() == []
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names there are Unicode")
+def test_names_that_are_no_text_stop_nothing(spool: SpoolDir, tmp_path: Path) -> None:
+    """P6: bytes that are no UTF-8 in the name of a half file, a foreign one, a refused one and a good one."""
+    post = Post(spool, tmp_path / "inbox", settle_s=60.0, max_per_minute=2)
+    folder = os.fsencode(post.folder)
+    contents = {b"a\xff.json": b"{", b"b\xfe.bin": b"", b"c\xfd.json": b"[]", b"e\xfc.json": b"[]"}
+    for name, content in {**contents, b"d\xfb.json": b'{"command": "false", "max_retries": 0}'}.items():
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(content)
+    (published,) = post.reception.step()
+    post.reception.show(every_s=0.0)
+    (state,) = inboxstate.read_all(spool)
+    assert (state.rows[0].name, state.foreign, state.next) == ("a\\xff.json", ("b\\xfe.bin",), ("e\\xfc.json",))
+    post.desk.claims.settle(post.desk.start(published), Outcome("failed", exit_code=1))
+    post.reception.step()
+    assert "d\\xfb.json.failed.txt" in post.names()
