@@ -19,6 +19,7 @@ from queuectl.config import Settings
 from queuectl.errors import InvalidSettingsError, NotASpoolError, SpoolUnavailableError, UntrustedSpoolError
 from queuectl.examine import Examination
 from queuectl.findings import INFO, Finding, Findings, merged, reason
+from queuectl.inboxtraces import InboxTraces
 from queuectl.leftovers import FileAge, Leftovers
 from queuectl.spool import FOLDERS, SpoolDir, is_spool
 
@@ -99,6 +100,10 @@ def run(
     around.error_texts()
     around.foreign()
     around.logs(looked.knows)
+    if spool.has_inbox_traces():
+        known = None if any(item.code == "settings" for item in findings.found) else settings
+        traces = InboxTraces(spool, known, findings, age, clock=clock, rng=rng, knows=looked.knows)
+        traces.look(pool_lives=pool_lives)
     if not names_only:
         around.open_files()
     return Checked(findings.found, looked.counts, looked.skipped)

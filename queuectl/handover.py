@@ -38,9 +38,9 @@ from queuectl.tokens import Tokens
 
 BY = "inbox"
 """Who took in a job of an inbox, by its `enqueued` event."""
-_RECORD, _SPENT = ".json", ".spent"
+RECORD, SPENT = ".json", ".spent"
 # A share that comes back after longer than this brings its claimed files back as new ones.
-_SPENT_KEPT_S = 90 * 86400.0
+SPENT_KEPT_S = 90 * 86400.0
 
 
 class Handover:
@@ -112,17 +112,17 @@ class Handover:
         if listed and self._sync:
             fsops.sync_folder(self._folder)  # what was cut short may have got as far as before that
         for file in sorted(listed):
-            if file.endswith(_RECORD):
-                token = file.removesuffix(_RECORD)
+            if file.endswith(RECORD):
+                token = file.removesuffix(RECORD)
                 with contextlib.suppress(InvalidJobError):  # its file is judged again
                     if name := self._finish(box, token, left.pop(token, "")):
                         published.append(name)
         self.strange = []
         for token, name in left.items():
-            if f"{token}{_SPENT}" in listed:
+            if f"{token}{SPENT}" in listed:
                 box.remove(name)
                 box.sync()
-                fsops.unlink(self._path(token, _SPENT))
+                fsops.unlink(self._path(token, SPENT))
             elif self.tokens.is_ours(token):
                 self._give_back(box, token, name)
             else:
@@ -136,14 +136,14 @@ class Handover:
     def sweep(self) -> None:
         """Forget the turns of claimed files that have not come back for months."""
         if os.path.isdir(self._folder):
-            for changed_ns, name in fsops.changes(self._folder, _SPENT, at_most=10_000):
-                if self._clock.now() - changed_ns / 1e9 > _SPENT_KEPT_S:
+            for changed_ns, name in fsops.changes(self._folder, SPENT, at_most=10_000):
+                if self._clock.now() - changed_ns / 1e9 > SPENT_KEPT_S:
                     fsops.unlink(os.path.join(self._folder, name))
 
     def publish_all(self) -> list[str]:
         """Publish what is left of an inbox that the settings do not name any more."""
         listed = fsops.names(self._folder) if os.path.isdir(self._folder) else []
-        found = [self._finish(None, name.removesuffix(_RECORD), "") for name in listed if name.endswith(_RECORD)]
+        found = [self._finish(None, name.removesuffix(RECORD), "") for name in listed if name.endswith(RECORD)]
         return [name for name in found if name]
 
     def _write(self, token: str, prepared: Prepared) -> None:
@@ -191,7 +191,7 @@ class Handover:
 
     def _mark_spent(self, token: str) -> None:
         try:
-            fsops.create(self._path(token, _SPENT), b"", sync=False)
+            fsops.create(self._path(token, SPENT), b"", sync=False)
         except FileExistsError:
             return
         if self._sync:
@@ -206,5 +206,5 @@ class Handover:
         if box is not None and claimed:
             self._give_back(box, token, claimed)
 
-    def _path(self, token: str, ending: str = _RECORD) -> str:
+    def _path(self, token: str, ending: str = RECORD) -> str:
         return os.path.join(self._folder, token + ending)

@@ -28,7 +28,7 @@ LAYERS = (
     """intake producer signing replays admission rejects errortext repair batch settle claim arrivals handover owed
     reception""",
     """arguments api cancelling editing incoming report survey endings tail reasons refusals chronicle figures findings
-    leftovers faults mending examine ownership check probes doctor""",
+    leftovers inboxtraces faults mending examine ownership check probes doctor""",
     """worker unsettled rescue retention dashboard forked slots dispatch stopping anchor aftermath hooks
     stale
     receiver receivers troubles housekeeping readiness reports""",

@@ -1,0 +1,208 @@
+"""What inboxes leave in the machinery: jobs on their way, claims that were spent, receipts that are owed. For `check`.
+
+A receiver sees to what is its own as soon as it runs, and so does a pool to an inbox that the settings do not name any
+more. So most of this is only noted. A repair does what they do, and only under the inbox's lock, which every receiver
+holds. It deletes no token and no receipt that somebody may still wait for: an inbox may be named again.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from collections.abc import Callable
+
+from queuectl import fsops, inboxstate
+from queuectl.clock import Clock
+from queuectl.config import Settings
+from queuectl.findings import Act, Findings, GoneError
+from queuectl.handover import RECORD, SPENT, SPENT_KEPT_S, Handover
+from queuectl.leftovers import FileAge
+from queuectl.locks import FileLock
+from queuectl.spool import SpoolDir
+from queuectl.tokens import TOKEN_CHARS
+
+_TOKEN = re.compile(rf"[0-9a-z]{{{TOKEN_CHARS}}}")
+_TOKENS_BYTES = 1024 * 1024
+
+
+class InboxTraces:
+    """Looks at handover/, owed/ and inboxes/ of one spool.
+
+    Args:
+        settings: the settings of the spool, or None if they cannot be read: then every inbox may be named in them.
+        knows: says of an id whether the check has seen a job of it.
+    """
+
+    def __init__(
+        self,
+        spool: SpoolDir,
+        settings: Settings | None,
+        findings: Findings,
+        age: FileAge,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        knows: Callable[[str], bool],
+    ) -> None:
+        self._spool = spool
+        self._settings = settings
+        self._findings = findings
+        self._age = age
+        self._clock = clock
+        self._rng = rng
+        self._knows = knows
+        self._named = None if settings is None else {inbox.owner for inbox in settings.inboxes}
+
+    def look(self, *, pool_lives: bool) -> None:
+        """Look at all of it; a living pool sees to it itself, and so does a receiver that outlived its pool."""
+        if pool_lives:
+            return
+        for owner in sorted(self._owners()):
+            path = self._spool.inbox_path(owner, "lock")
+            if not os.path.lexists(path):
+                self._look_at(owner)  # no receiver has ever been there
+                continue
+            if not fsops.is_regular(path):
+                self._foreign(path)
+                continue
+            lock = FileLock(path)
+            try:
+                if lock.try_acquire():
+                    self._look_at(owner)
+            finally:
+                lock.close()
+
+    def _owners(self) -> set[str]:
+        found: set[str] = set()
+        for folder in (self._spool.handover_dir, self._spool.owed_dir):
+            for name in _names(folder):
+                if fsops.is_folder(os.path.join(folder, name)):
+                    found.add(name)
+                else:
+                    self._foreign(os.path.join(folder, name))
+        for name in _names(self._spool.inbox_dir):
+            owner, _, kind = name.rpartition(".")
+            if kind in ("json", "tokens") and owner:
+                found.add(owner)
+        return found
+
+    def _look_at(self, owner: str) -> None:
+        is_gone = self._named is not None and owner not in self._named
+        under_way = self._handover(owner, is_gone=is_gone)
+        if not under_way:  # a job is owed from before it is published
+            self._owed(owner, is_gone=is_gone)
+        self._tokens(owner, is_gone=is_gone)
+        if is_gone and fsops.is_regular(path := self._spool.inbox_path(owner, "json")):
+            text = "is the state of an inbox that the settings do not name any more"
+            self._findings.info("inbox", self._shown(path), text, "deleted", lambda: self._remove_state(owner))
+
+    def _remove_state(self, owner: str) -> None:
+        inboxstate.remove(self._spool, owner)
+
+    def _handover(self, owner: str, *, is_gone: bool) -> int:
+        """Jobs between the inbox and pending/, and claims that had their turn; how many jobs."""
+        folder = os.path.join(self._spool.handover_dir, owner)
+        records = 0
+        for name in sorted(_names(folder)):
+            path = os.path.join(folder, name)
+            token, ending = os.path.splitext(name)
+            if not fsops.is_regular(path) or ending not in (RECORD, SPENT) or not _TOKEN.fullmatch(token):
+                self._foreign(path)
+            elif ending == RECORD:
+                records += 1
+            elif (sig := fsops.sig_of(path)) is not None and self._age.is_over(sig, SPENT_KEPT_S):
+                text = f"waits for a claimed file of {owner} that has not come back for 90 days"
+                self._findings.info("handover", self._shown(path), text, "deleted", _unlink(path))
+        if records:
+            text = f"holds {_count(records, 'job')} on the way from inbox {owner} to pending/; "
+            if is_gone:
+                text += "the settings do not name that inbox any more"
+                act: Act | None = lambda: self._publish(owner)  # noqa: E731
+                self._findings.problem("handover", self._shown(folder), text, "put into pending/", act)
+            else:
+                text += "its receiver goes on with it when workers start"
+                self._findings.info("handover", self._shown(folder), text)
+        return records
+
+    def _publish(self, owner: str) -> str:
+        assert self._settings is not None
+        hands = Handover(self._spool, self._settings, owner, clock=self._clock, rng=self._rng)
+        return ", ".join(hands.publish_all())
+
+    def _owed(self, owner: str, *, is_gone: bool) -> None:
+        """Receipts that are still to be written; those of jobs that the spool has nowhere never are."""
+        folder = os.path.join(self._spool.owed_dir, owner)
+        lost: list[str] = []
+        kept = 0
+        for name in sorted(_names(folder)):
+            path = os.path.join(folder, name)
+            if not fsops.is_regular(path):
+                self._foreign(path)
+            elif self._knows(name) or self._spool.find(name) is not None:
+                kept += 1
+            else:
+                lost.append(path)
+        if lost:
+            text = f"holds notes of {_count(len(lost), 'job')} that the spool has nowhere any more"
+            self._findings.info("owed", self._shown(folder), text, "deleted", lambda: self._forget(lost))
+        if kept and is_gone:
+            text = (
+                f"holds notes of {_count(kept, 'job')} whose inbox the settings do not name any more: it gets no "
+                "receipts, unless it is named again"
+            )
+            self._findings.info("owed", self._shown(folder), text)
+
+    def _forget(self, paths: list[str]) -> None:
+        for path in paths:
+            if self._spool.find(os.path.basename(path)) is None:
+                fsops.unlink(path)
+
+    def _tokens(self, owner: str, *, is_gone: bool) -> None:
+        """The note of claims: it must hold tokens and nothing else."""
+        path = self._spool.inbox_path(owner, "tokens")
+        try:
+            data = fsops.read(path, _TOKENS_BYTES).data
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._findings.problem("tokens", self._shown(path), f"cannot be read: {error.strerror or error}")
+            return
+        words = data.decode("ascii", "replace").split()
+        bad = sum(not _TOKEN.fullmatch(word) for word in words)
+        if bad:
+            text = (
+                f"holds {_count(bad, 'word')} that no receiver writes: a file that was claimed under a lost token "
+                "stays in the inbox until you rename it"
+            )
+            self._findings.problem("tokens", self._shown(path), text)
+        if is_gone and words:
+            text = (
+                "notes claims in an inbox that the settings do not name any more; kept, because it may be named again"
+            )
+            self._findings.info("tokens", self._shown(path), text)
+
+    def _foreign(self, path: str) -> None:
+        self._findings.info("foreign", self._shown(path), "is no file of queuectl; left alone")
+
+    def _shown(self, path: str) -> str:
+        return os.path.relpath(path, self._spool.root).replace(os.sep, "/")
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return fsops.names(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _unlink(path: str) -> Act:
+    def act() -> None:
+        if not fsops.unlink(path):
+            raise GoneError
+
+    return act
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"
