@@ -78,8 +78,8 @@ class Blame:
 
 def cure(error: OSError, path: str) -> str:
     """What a person can do about a file that cannot be used, as far as it shows."""
-    if isinstance(error, IsADirectoryError) or error.errno == errno.ELOOP:
-        return f"move away what is in its place: mv {quoted(path)} {quoted(path + '.away')}"
+    if isinstance(error, IsADirectoryError) or error.errno == errno.ELOOP or _is_folder(path):
+        return f"move away what is in the place of {path}"
     if not isinstance(error, PermissionError):
         return ""
     owner = fsops.owner_of(path)
@@ -91,3 +91,10 @@ def cure(error: OSError, path: str) -> str:
     if fsops.is_immutable(path):
         return f"chattr -i {quoted(path)}, as root"
     return f"see its permissions: ls -l {quoted(path)}"
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return fsops.is_folder(path)
+    except OSError:
+        return False

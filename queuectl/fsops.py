@@ -817,9 +817,9 @@ def make_folder(path: str) -> None:
 
 
 @as_owner
-def open_lock_file(path: str) -> int:
+def open_lock_file(path: str, *, patience_s: float = SHARING_DEADLINE_S) -> int:
     """Open a lock file for locking, making it if it is missing."""
-    return _patiently(os.open, path, _READ_WRITE | os.O_CREAT | _NOFOLLOW, PRIVATE_MODE)
+    return _patiently(os.open, path, _READ_WRITE | os.O_CREAT | _NOFOLLOW, PRIVATE_MODE, patience_s=patience_s)
 
 
 def mark_lock_file(path: str, data: bytes) -> None:

@@ -113,7 +113,9 @@ class InboxDir:
         for name in listed:
             if name == SUMMARY:
                 continue
-            if name.startswith("."):
+            if names.opens_a_device(name):  # whatever it ends in: nothing may look at it
+                found.foreign.append(name)
+            elif name.startswith("."):
                 if match := self._claimed.fullmatch(name):
                     found.claimed[match[1]] = name
                 elif name.startswith(tmp := f"{self._mark}tmp-"):

@@ -62,6 +62,7 @@ class FileLock:
     def __init__(self, path: str) -> None:
         self.path = path
         self._fd = -1
+        self._patience_s = fsops.SHARING_DEADLINE_S
 
     @property
     def fd(self) -> int:
@@ -75,7 +76,11 @@ class FileLock:
             OSError: the file cannot be opened, or the file system knows no locks.
         """
         if self._fd < 0:
-            self._fd = fsops.open_lock_file(self.path)
+            try:
+                self._fd = fsops.open_lock_file(self.path, patience_s=self._patience_s)
+            except OSError:
+                self._patience_s = fsops.GLANCE_S  # no holder of an instant: later tries do not wait as long for it
+                raise
         return _lock(self._fd)
 
     def release(self) -> None:

@@ -113,6 +113,11 @@ def is_device(stem: str) -> bool:
     return stem.split(".", 1)[0].rstrip(" ").lower() in _DEVICES
 
 
+def opens_a_device(file_name: str) -> bool:
+    """True for a name by which this system finds a device and no file: on Windows only."""
+    return _HAS_DEVICES and is_device(file_name)
+
+
 def clean_id(stem: str) -> str:
     """The id for a dropped file that names none: its stem, with what an id may not hold replaced by `-`."""
     if not why_bad_id(stem):
@@ -261,12 +266,12 @@ def is_temporary(file_name: str) -> bool:
         return False
     if ",in=" in file_name and _TIMED.fullmatch(file_name):
         return False
-    return _TEMPORARY.search(file_name) is not None or (_HAS_DEVICES and is_device(file_name))
+    return _TEMPORARY.search(file_name) is not None or opens_a_device(file_name)
 
 
 def is_copy(file_name: str) -> bool:
     """True for names of unfinished or conflicting copies: temporary ones, and a job's name with more behind it."""
-    if file_name.lower() in _DESKTOP or (_HAS_DEVICES and is_device(file_name)):
+    if file_name.lower() in _DESKTOP or opens_a_device(file_name):
         return False
     return is_temporary(file_name) or _MORE.search(file_name) is not None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import os
 import socket
@@ -403,3 +404,24 @@ def test_trouble_of_the_machine_is_known(name: str) -> None:
 def test_trouble_of_one_file_is_not_the_machines(name: str) -> None:
     """A pool does not pause because of one name."""
     assert not fsops.is_trouble(OSError(getattr(errno, name), "x"))
+
+
+# What only looks, or works through a handle or in a folder of root's: it needs no rights of a spool's owner.
+_NEED_NO_RIGHTS = """sig_of sig_and_change is_regular is_folder may_enter last_change written_at is_same_file mode_of
+owner_of user_at is_immutable check_free give_back open_to_others mark_lock_file id_of id_of_named open_folder
+open_folder_in"""
+
+
+def test_every_function_for_a_path_works_with_the_rights_of_the_spools_owner() -> None:
+    """P10: a function that is added gets `as_owner`, or its place in the list above on purpose."""
+    tree = ast.parse(Path(fsops.__file__).read_text(encoding="utf-8"))
+    bare = {
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+        and not node.name.startswith("_")
+        and node.args.args
+        and node.args.args[0].arg in ("path", "folder", "source")
+        and "as_owner" not in map(ast.unparse, node.decorator_list)
+    }
+    assert bare <= set(_NEED_NO_RIGHTS.split()), bare - set(_NEED_NO_RIGHTS.split())

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from queuectl import inboxdir, inboxstate, keyfile, reception, signing, times
+from queuectl import inboxdir, inboxstate, keyfile, names, reception, signing, times
 from queuectl.inboxes import Inbox
 from queuectl.lifecycle import Outcome
 from queuectl.reception import Reception
@@ -386,3 +386,30 @@ def test_names_that_are_no_text_stop_nothing(spool: SpoolDir, tmp_path: Path) ->
     post.desk.claims.settle(post.desk.start(published), Outcome("failed", exit_code=1))
     post.reception.step()
     assert "d\\xfb.json.failed.txt" in post.names()
+
+
+def test_an_ending_in_capitals_is_taken_in(spool: SpoolDir, tmp_path: Path) -> None:
+    """A producer on Windows may write JOB.JSON."""
+    post = Post(spool, tmp_path / "inbox")
+    post.send("JOB.JSON", {"command": "true"})
+    assert post.reception.look() == ["JOB,by=anna.json"] and post.names() == []
+
+
+def test_names_of_devices_are_passed_over_on_windows(
+    spool: SpoolDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P6: whatever such a name ends in, nobody looks at the file, and the others are taken in."""
+    post = Post(spool, tmp_path / "inbox")
+    bad = ["con.json", "conin$.json.rejected", "nul.json.rejected.txt", "aux.json.failed.txt", "com1.jsonl"]
+    for name in (*bad, "good.json"):
+        post.send(name, {"command": "true"})
+    monkeypatch.setattr(names, "_HAS_DEVICES", True)
+    lstat = os.lstat
+
+    def refuse(path: Any, **options: Any) -> os.stat_result:
+        assert os.path.basename(path) not in bad, "it was looked at"
+        return lstat(path, **options)
+
+    monkeypatch.setattr(os, "lstat", refuse)
+    assert post.reception.look() == ["good,by=anna.json"]
+    assert post.names() == sorted(bad)
