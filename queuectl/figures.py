@@ -39,8 +39,10 @@ class Figures(NamedTuple):
     was_cut: bool
     done: int
     dead: int
-    per_hour: float
-    """Jobs that ended, done or dead, an hour."""
+    covered_s: float
+    """From the first of these ends to the last."""
+    per_hour: float | None
+    """Jobs that ended, done or dead, an hour, over the time that they cover; None where that is no time."""
     runs: int
     retries: int
     """Runs that failed and were followed by another one."""
@@ -67,22 +69,29 @@ def collect(spool: SpoolDir, *, since_at: float, now_at: float, at_most: int) ->
     ended: Counter[str] = Counter()
     runs: list[_Run] = []
     first_at = now_at
+    ends_at: list[float] = []
     for state, item in recent:
         last = record.standing(item).last
         ended_at = None if last is None else report.instant(last.at)
         if ended_at is None or not since_at <= ended_at <= now_at:
             continue
         first_at = min(first_at, ended_at)
-        ended[CANCELLED if state == DLQ and last is not None and last.event == CANCELLED else state] += 1
+        kind = CANCELLED if state == DLQ and last is not None and last.event == CANCELLED else state
+        ended[kind] += 1
+        if kind != CANCELLED:
+            ends_at.append(ended_at)
         runs += _runs(item, since_at)
     span_s = now_at - (first_at if recent.was_cut else since_at)
+    covered_s = max(ends_at) - min(ends_at) if ends_at else 0.0
     failures = Counter(run.failure for run in runs if run.failure)
     return Figures(
         span_s=span_s,
         was_cut=recent.was_cut,
         done=ended[DONE],
         dead=ended[DLQ],
-        per_hour=(ended[DONE] + ended[DLQ]) / span_s * 3600 if span_s > 0 else 0.0,
+        covered_s=covered_s,
+        # The first one only opens the span, as in `snapshot.pace`.
+        per_hour=(len(ends_at) - 1) / covered_s * 3600 if covered_s > 0 else None,
         runs=len(runs),
         retries=sum(run.is_retried for run in runs),
         waited=_spread([run.waited_s for run in runs if run.waited_s is not None]),

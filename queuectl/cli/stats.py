@@ -23,7 +23,8 @@ def stats(
     """Example: queuectl stats --since 24h
 
     Say how much was done, how long it took, and what failed. Counted are the jobs that ended in that time, done,
-    dead or cancelled; of very many, the newest 5,000. Waiting is the time from when a run could have started to its
+    dead or cancelled; of very many, the newest 5,000. Jobs an hour are those of the time from the first of these ends
+    to the last. Waiting is the time from when a run could have started to its
     start. Piped, each figure is a line: its name and its value (seconds, bare), separated by a tab.
     """
     span_s = jobs.duration(since, "--since")
@@ -46,7 +47,8 @@ def _for_people(found: Figures) -> list[tuple[str, str]]:
         ("done", str(found.done)),
         ("dead", str(found.dead)),
         ("cancelled", str(found.cancelled)),
-        ("ended an hour", f"{found.per_hour:.1f}"),
+        ("ended within", times.format_duration(found.covered_s) if found.done + found.dead else "-"),
+        ("ended an hour", "-" if found.per_hour is None else f"{found.per_hour:.1f}"),
         ("runs", str(found.runs)),
         ("retries", str(found.retries)),
         ("waited", _spread(found.waited)),
@@ -62,7 +64,8 @@ def _for_programs(found: Figures) -> list[tuple[str, str]]:
         ("done", str(found.done)),
         ("dead", str(found.dead)),
         ("cancelled", str(found.cancelled)),
-        ("per_hour", f"{found.per_hour:.3f}"),
+        ("covered_s", f"{found.covered_s:.3f}"),
+        ("per_hour", "" if found.per_hour is None else f"{found.per_hour:.3f}"),
         ("runs", str(found.runs)),
         ("retries", str(found.retries)),
     ]
@@ -91,7 +94,9 @@ def _as_json(found: Figures) -> dict[str, Any]:
         "version": 1,
         **found._asdict(),
         "span_s": round(found.span_s, 3),
-        "per_hour": round(found.per_hour, 3),
+        "covered_s": round(found.covered_s, 3),
+        "per_hour": None if found.per_hour is None else round(found.per_hour, 3),
+        "truncated": found.was_cut,
         "waited": spread(found.waited),
         "ran": spread(found.ran),
     }
