@@ -45,15 +45,19 @@ def may_arrive(name: str) -> bool:
 
 
 def why_not_whole(spool: SpoolDir, name: str, sig: fsops.FileSig) -> str:
-    """What is missing of a file of pending/ with the signature `sig`, or "" for one that is whole, gone, or no file."""
+    """Why a file of pending/ with the signature `sig` cannot run now, or "" for one that is whole, or gone."""
     if names.is_batch(name):
         return "a file of lines is split once it is quiet"
     if sig.size > job.JOB_MAX_BYTES:
         return f"it is larger than {job.JOB_MAX_BYTES} bytes"
     try:
         content = spool.read_document(spool.path(PENDING, name), patience_s=fsops.GLANCE_S)
-    except OSError:
+    except FileNotFoundError:
         return ""
+    except fsops.NotRegularError:
+        return "it is no regular file"
+    except OSError as error:
+        return f"it cannot be read: {error.strerror or error}"
     parsed = intake.parse(content.data, lines=False)
     return parsed.why if isinstance(parsed, intake.Incomplete) else ""
 

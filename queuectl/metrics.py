@@ -24,9 +24,15 @@ def _lines(found: Snapshot) -> Iterator[str]:
         yield f'queuectl_jobs{{state="{state}"}} {count}'
     yield from _gauge("queuectl_cancelled_jobs", "Cancelled jobs among those in dlq.")
     yield f"queuectl_cancelled_jobs {found.cancelled}"
-    yield from _gauge("queuectl_waiting_jobs", "Waiting jobs that could run now, and that wait for their time.")
+    yield from _gauge(
+        "queuectl_waiting_jobs",
+        "Waiting jobs: they could run now, wait for their time, are paused, held, or not whole yet.",
+    )
     yield f'queuectl_waiting_jobs{{when="now"}} {found.ready}'
     yield f'queuectl_waiting_jobs{{when="later"}} {found.later}'
+    yield f'queuectl_waiting_jobs{{when="paused"}} {found.stopped}'
+    yield f'queuectl_waiting_jobs{{when="held"}} {found.held}'
+    yield f'queuectl_waiting_jobs{{when="blocked"}} {found.blocked}'
     yield from _gauge("queuectl_oldest_waiting_age_seconds", "How long the oldest job that could run now has waited.")
     yield f"queuectl_oldest_waiting_age_seconds {_age_s(found, found.oldest_since)}"
     yield from _gauge("queuectl_longest_run_age_seconds", "How long the longest of the running jobs has run.")

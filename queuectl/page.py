@@ -76,7 +76,9 @@ def _freshness(found: Snapshot) -> Iterator[str]:
 def _notes(found: Snapshot, advice: tuple[str, str]) -> Iterator[str]:
     if found.paused is not None:
         reason = f": <bdi>{_said(found.paused)}</bdi>" if found.paused else ""
-        yield f'<p class="note"><strong>Paused</strong>{reason}. Delete the file PAUSED to go on.</p>'
+        until = "" if found.paused_until is None else times.to_text(found.paused_until)
+        end = f" Work goes on at {until[:10]} {until[11:19]} UTC." if until else ""
+        yield f'<p class="note"><strong>Paused</strong>{reason}.{end} Delete the file PAUSED to go on.</p>'
     if found.retention_waits:
         yield f'<p class="note"><strong>Retention</strong> {_said(found.retention_waits)}.</p>'
     if not found.pools:
@@ -94,8 +96,14 @@ def _counts(found: Snapshot) -> Iterator[str]:
     waiting = [f"{found.ready} could run now"]
     if found.oldest_since is not None:
         waiting.append(f"the oldest has waited {_age(found.oldest_since, found)}")
+    if found.stopped:
+        waiting.append(f"{found.stopped} paused")
     if found.later:
         waiting.append(f"{found.later} later")
+    if found.held:
+        waiting.append(f"{found.held} held")
+    if found.blocked:
+        waiting.append(f"{found.blocked} not whole")
     running = f"the longest for {_age(found.longest_since, found)}" if found.longest_since is not None else ""
     newest = next((row for row in found.failures if not row.cancelled), None)
     dead = f"dead, the newest {_ago(newest.ended_at, found)}" if newest is not None else "dead jobs"

@@ -46,15 +46,21 @@ def collect(spool: SpoolDir, *, now_at: float) -> Status:
         listed[state], foreign[state] = spool.listing(state)
     foreign[REJECTED] = spool.foreign_names(REJECTED)
     refused = rejected_names(spool)
-    oldest_id, oldest_since = _oldest(spool, ready)
+    arriving = incoming.look(spool, ready, now_at)
+    blocked = {row.name for row in arriving}
+    could_run = [name for name in ready if name not in blocked]
+    paused = spool.pause_reason() if spool.is_paused() else None
+    oldest_id, oldest_since = _oldest(spool, could_run)
     pools = [PoolRow(each.pool, each.host, each.pid, each.count, each.started_at) for each in live_pools(spool)]
     counts = {state: len(found) for state, found in listed.items()}
     return Status(
         path=spool.root,
         now_at=now_at,
-        paused=spool.pause_reason() if spool.is_paused() else None,
+        paused=paused,
+        paused_until=None if paused is None else spool.paused_until(),
         counts={PENDING: len(waiting), **counts, REJECTED: len(refused)},
-        ready=len(ready),
+        ready=len(could_run) if paused is None else 0,
+        stopped=0 if paused is None else len(could_run),
         later=len(later),
         held=sum(map(names.is_held, waiting)),
         next_due_at=dues[0][0] if dues else None,
@@ -71,7 +77,8 @@ def collect(spool: SpoolDir, *, now_at: float) -> Status:
         ],
         refusals=[refusal(spool, name) for name in newest_refused(spool, refused, _SHOWN)],
         foreign={state: found for state, found in foreign.items() if found},
-        arriving=incoming.look(spool, ready, now_at),
+        arriving=arriving,
+        blocked=len(arriving),
         inboxes=[inboxstate.row(state) for state in inboxstate.read_all(spool)],
         retention_waits=clocknote.waiting(spool, now_at=now_at),
         cancelled=spool.count_cancelled(listed[DLQ]) if listed[DLQ] else 0,

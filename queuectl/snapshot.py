@@ -173,7 +173,7 @@ class Status(NamedTuple):
     counts: dict[str, int]
     """By folder, `rejected` included."""
     ready: int
-    """Waiting jobs that could run now."""
+    """Waiting jobs that could run now: none while the spool is paused."""
     later: int
     """Waiting jobs whose time is still to come."""
     held: int
@@ -194,13 +194,19 @@ class Status(NamedTuple):
     foreign: dict[str, list[str]]
     """Files that are no job's, by folder; left alone."""
     arriving: list[ArrivingRow]
-    """Files in pending/ that are not whole yet, by name: of a bounded number that was asked."""
+    """Files in pending/ that are not whole yet, or cannot be read, by name: of a bounded number that was asked."""
     inboxes: list[InboxRow]
     """What the receivers of the inboxes told last."""
     retention_waits: str = ""
     """Why retention deletes nothing now, or ""."""
     cancelled: int = 0
     """Those of the files in dlq/ that are cancelled jobs, by the texts beside them."""
+    paused_until: float | None = None
+    """When the pause ends by itself."""
+    stopped: int = 0
+    """Waiting jobs that could run now if the spool were not paused."""
+    blocked: int = 0
+    """Waiting files that cannot run now: those that are arriving, of a bounded number that was asked."""
 
     @property
     def copies(self) -> dict[str, list[str]]:
@@ -255,7 +261,7 @@ class Snapshot(NamedTuple):
     copies: dict[str, int]
     """Those of them whose names are of unfinished or conflicting copies."""
     arriving: tuple[ArrivingRow, ...]
-    """Files in pending/ that are not whole yet, by name: of a bounded number that was asked."""
+    """Files in pending/ that are not whole yet, or cannot be read, by name: of a bounded number that was asked."""
     finishes: tuple[Finish, ...]
     """The newest jobs in done/ and dlq/ that ran, oldest first."""
     ended_since: dict[str, float] = {}  # noqa: RUF012
@@ -267,6 +273,12 @@ class Snapshot(NamedTuple):
     """Why retention deletes nothing now, or ""."""
     cancelled: int = 0
     """Those of the files in dlq/ that are cancelled jobs, by the texts beside them."""
+    paused_until: float | None = None
+    """When the pause ends by itself."""
+    stopped: int = 0
+    """Waiting jobs that could run now if the spool were not paused."""
+    blocked: int = 0
+    """Waiting files that cannot run now: those that are arriving, of a bounded number that was asked."""
 
     @property
     def dead(self) -> int:
@@ -335,6 +347,7 @@ def facts(found: Status | Snapshot, *, advice: tuple[str, str]) -> dict[str, Any
     return {
         "spool": found.path,
         "paused": found.paused,
+        "paused_until": _text(found.paused_until),
         "retention_waits": found.retention_waits or None,
         "counts": found.counts,
         "cancelled_jobs": found.cancelled,
@@ -342,6 +355,8 @@ def facts(found: Status | Snapshot, *, advice: tuple[str, str]) -> dict[str, Any
             "ready": found.ready,
             "later": found.later,
             "held": found.held,
+            "paused": found.stopped,
+            "blocked": found.blocked,
             "next_due_at": _text(found.next_due_at),
             "last_due_at": _text(found.last_due_at),
             "soon": _rows(found.dues),
@@ -361,8 +376,22 @@ def facts(found: Status | Snapshot, *, advice: tuple[str, str]) -> dict[str, Any
             {**row._asdict(), **{key: [each._asdict() for each in getattr(row, key)] for key in ("files", "refused")}}
             for row in found.inboxes
         ],
+        "truncated": _truncated(found),
         "next": {"command": advice[0], "why": advice[1]},
     }
+
+
+def _truncated(found: Status | Snapshot) -> list[str]:
+    """The keys whose rows are fewer than there are."""
+    if isinstance(found, Snapshot) and not found.is_full:
+        return []
+    rows = {
+        RUNNING: (len(found.runs), found.counts[RUNNING]),
+        "failures": (len(found.failures), found.counts[DLQ]),
+        REJECTED: (len(found.refusals), found.counts[REJECTED]),
+        "soon": (len(found.dues), found.later),
+    }
+    return [key for key, (shown, total) in rows.items() if shown < total]
 
 
 def _rows(found: Sequence[Any]) -> list[dict[str, Any]]:

@@ -117,7 +117,10 @@ class Survey:
         done = yield from self._list(DONE)
         dead = yield from self._list(DLQ)
         refused = yield from self._list(REJECTED)
-        oldest_since, oldest_id = yield from self._oldest(waiting.candidates)
+        arriving = yield from self._arriving(waiting.candidates, now_at)
+        blocked = {row.name for row in arriving}
+        could_run = max(0, waiting.ready - len(arriving))
+        oldest_since, oldest_id = yield from self._oldest([name for name in waiting.candidates if name not in blocked])
         pools = tuple(
             PoolRow(each.pool, each.host, each.pid, each.count, each.started_at) for each in report.live_pools(spool)
         )
@@ -125,21 +128,24 @@ class Survey:
         runs = yield from self._runs(sorted(running.kept)[:ROWS], some_pool_lives=bool(pools))
         ended_well = yield from self._ended(DONE, done)
         ended_badly = yield from self._ended(DLQ, dead)
-        arriving = (yield from self._arriving(waiting.candidates, now_at)) if self._is_full else ()
         dues = (yield from self._dues(waiting.first)) if self._is_full else ()
         nexts = (yield from self._nexts(waiting.nexts)) if self._is_full else ()
         refusals = (yield from self._refusals(refused.kept)) if self._is_full else ()
         finishes = [each.finish for each in (*ended_well, *ended_badly) if each.finish is not None]
         finishes.sort(key=lambda each: each.ended_at)
         self._known, self._used = self._used, {}
+        paused = self._pause_reason()
         counted = ((PENDING, waiting.listing), (RUNNING, running), (DONE, done), (DLQ, dead), (REJECTED, refused))
         return Snapshot(
             path=spool.root,
             taken_at=now_at,
             is_full=self._is_full,
-            paused=self._pause_reason(),
+            paused=paused,
+            paused_until=None if paused is None else spool.paused_until(),
             counts={state: listing.total for state, listing in counted},
-            ready=waiting.ready,
+            ready=could_run if paused is None else 0,
+            stopped=0 if paused is None else could_run,
+            blocked=len(arriving),
             later=waiting.later,
             held=waiting.held,
             next_due_at=waiting.first[0][0] if waiting.first else None,
@@ -154,7 +160,9 @@ class Survey:
             refusals=refusals,
             foreign={state: listing.foreign for state, listing in counted if listing.foreign},
             copies={state: listing.copies for state, listing in counted if listing.copies},
-            arriving=arriving,
+            arriving=tuple(row._replace(name=_cut(row.name), why=_cut(row.why)) for row in arriving)
+            if self._is_full
+            else (),
             finishes=tuple(finishes[-ROWS:]),
             ended_since=self._ended_since,
             nexts=nexts,
@@ -291,7 +299,7 @@ class Survey:
                 why = self._remembered("arriving", name, sig, incoming.why_not_whole, self._spool, name, sig)
                 row = incoming.row_of(self._spool, name, why, now_at)
                 if row is not None:
-                    found.append(row._replace(name=_cut(name), why=_cut(why)))
+                    found.append(row)
             yield
         return tuple(sorted(found))
 

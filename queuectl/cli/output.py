@@ -162,6 +162,12 @@ def moment(instant_at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(instant_at))
 
 
+def pause_text(reason: str, until_at: float | None) -> str:
+    """Why the spool is paused, and until when, where that is known; safe to be printed."""
+    until = f" (until {moment(until_at)})" if until_at is not None else ""
+    return (safe(reason) or "the file PAUSED exists") + until
+
+
 # --------------------------------------------------------------------------------------------------------- printing
 
 

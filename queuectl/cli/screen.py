@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from queuectl import times
-from queuectl.cli.output import age, count_of, safe
+from queuectl.cli.output import age, count_of, pause_text, safe
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.snapshot import DueRow, FailureRow, NextRow, RunRow, Snapshot
 
@@ -143,7 +143,7 @@ def _head(found: Snapshot, now_at: float, width: int, clock: str) -> Iterator[Te
     path.pad_right(width - len(clock) - cell_len(path.plain))
     yield path.append(clock)
     if found.paused is not None:
-        yield Text(f"PAUSED    {safe(found.paused) or 'the file PAUSED exists'}", "yellow")
+        yield Text(f"PAUSED    {pause_text(found.paused, found.paused_until)}", "yellow")
     if found.pools:
         pools = (f"{pool.workers} on {safe(pool.host)} since {age(now_at - pool.started_at)}" for pool in found.pools)
         yield Text(f"workers   {found.workers}: {', '.join(pools)}")
@@ -213,9 +213,8 @@ def _title(state: str, found: Snapshot) -> Text:
     if state == DLQ and found.cancelled:
         title.append(f", and {found.cancelled} cancelled", "dim")
     if state == PENDING and count:
-        held = count - found.ready - found.later
-        more = [f"{found.later} later"] if found.later else []
-        more += [f"{held} held"] if held else []
+        kinds = ((found.later, "later"), (found.held, "held"), (found.blocked, "not whole"))
+        more = [f"{number} {kind}" for number, kind in kinds if number]
         title.append(f", of them {' and '.join(more)}" if more else "", "dim")
     return title
 

@@ -60,7 +60,7 @@ def _print_counts(found: Status) -> None:
     counts = found.counts
     line(f"spool     {safe(found.path)}")
     if found.paused is not None:
-        line(f"{paint('paused', 'yellow')}    {safe(found.paused) or 'the file PAUSED exists'}")
+        line(f"{paint('paused', 'yellow')}    {output.pause_text(found.paused, found.paused_until)}")
     if found.retention_waits:
         line(f"{paint('retention', 'yellow')} {safe(found.retention_waits)}")
     line(f"workers   {found.workers or 'none'}")
@@ -85,8 +85,12 @@ def _waiting(found: Status) -> str:
     if found.later:
         last = f", the last {ago(found.last_due_at, found.now_at)}" if found.later > 1 else ""
         parts.append(f"{found.later} wait for their time: the next {ago(found.next_due_at, found.now_at)}{last}")
+    if found.stopped:
+        parts.append(f"{found.stopped} wait until `queuectl resume`")
     if found.held:
         parts.append(f"{found.held} held: queuectl release")
+    if found.blocked:
+        parts.append(f"{found.blocked} not whole or not readable, see below")
     return "; ".join(parts)
 
 
@@ -132,7 +136,7 @@ def _print_arriving(found: Status) -> None:
     if not found.arriving:
         return
     line()
-    line("arriving, not whole yet:")
+    line("arriving, not to be run yet:")
     for row in found.arriving[:_ARRIVING_SHOWN]:
         quiet = "" if row.changed_at is None else f", last change {ago(row.changed_at, found.now_at)}"
         line(f"  {safe(row.name)}  {size_text(row.size)}{quiet}  {_short(row.why)}")

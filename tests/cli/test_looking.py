@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from queuectl import report
+from queuectl import page, report, snapshot
 from queuectl.api import Job, Spool
+from queuectl.cli.screen import queue_lines
 from queuectl.clock import Clock
 from queuectl.lifecycle import Outcome
 from queuectl.pools import Pool
+from queuectl.snapshot import Snapshot
 from queuectl.spool import SpoolDir
+from queuectl.survey import Survey
 from tests.cli.commands import Commands
 from tests.helpers import Desk, FakeClock, wait_until, write_drop
 
@@ -201,6 +206,64 @@ def test_status_counts_and_advises(queuectl: Commands, busy: SpoolDir) -> None:
     assert "retry 1 of 3, after exit 3" in text
     assert "dead1" in text
     assert "next: queuectl worker start" in text
+
+
+def test_status_counts_nothing_as_runnable_that_cannot_run(queuectl: Commands, spool: SpoolDir, desk: Desk) -> None:
+    """Held, due later, half written, a folder or a pipe with a job's name: none of them could run now (P6)."""
+    desk.enqueue(id="fine")
+    desk.enqueue(id="later", delay=5000)
+    desk.enqueue(id="mine")
+    Spool(spool.root).hold("mine")
+    write_drop(spool, "half.json", '{"comm')
+    write_drop(spool, "lines.jsonl", '{"command": "true"}')
+    os.mkdir(spool.path("pending", "folder.json"))
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(spool.path("pending", "pipe.json"))
+    others = 3 if hasattr(os, "mkfifo") else 2  # the folder is no file at all
+    for find in (lambda: queuectl("status", "--json").json, lambda: _surveyed(spool)):
+        waiting = find()["waiting"]
+        kinds = ("ready", "later", "held", "paused", "blocked")
+        assert [waiting[kind] for kind in kinds] == [1, 1, 1, 0, others]
+        assert waiting["oldest"]["id"] == "fine"
+    assert "1 could run now" in queuectl("status").out
+    spool.pause("backup", until_at=desk.clock.now() + 7200, rng=desk.rng)
+    for find in (lambda: queuectl("status", "--json").json, lambda: _surveyed(spool)):
+        found = find()
+        assert [found["waiting"][kind] for kind in kinds] == [0, 1, 1, 1, others]
+        assert (found["paused"], found["paused_until"][-1]) == ("backup", "Z")
+
+
+def _surveyed(spool: SpoolDir) -> Any:
+    """What status.json would say."""
+    return snapshot.document(_last(Survey(spool, is_full=True).look(Clock().now())), advice=("", ""))
+
+
+def test_pause_for_a_time_shows_its_end(queuectl: Commands, spool: SpoolDir) -> None:
+    """Where the pause is shown, its end is too: pause itself, status, top and the page."""
+    until = queuectl("pause", "--reason", "backup", "--for", "2h").out.partition("until ")[2].partition(";")[0]
+    assert f"backup (until {until})" in queuectl("status").out
+    assert f"backup (until {until})" in queuectl("top").out
+    found = _last(Survey(spool, is_full=True).look(Clock().now()))
+    lines = queue_lines(found, Clock().now(), selected="", message="", width=80, height=20, clock="")
+    assert any("backup (until " in line.plain for line in lines)
+    assert f"Work goes on at {until[:10]} {until[11:19]} UTC" in page.render(found, advice=("", ""))
+
+
+def _last(steps: Generator[None, None, Snapshot]) -> Snapshot:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            found: Snapshot = done.value
+            return found
+
+
+def test_status_json_names_the_lists_that_are_cut(queuectl: Commands, spool: SpoolDir, desk: Desk) -> None:
+    """A program need not compare rows with counts."""
+    assert queuectl("status", "--json").json["truncated"] == []
+    for _ in range(6):
+        desk.run(desk.enqueue(max_retries=0), FAILED)
+    assert queuectl("status", "--json").json["truncated"] == ["failures"]
 
 
 def test_status_as_json(queuectl: Commands, busy: SpoolDir) -> None:
