@@ -151,7 +151,7 @@ BUGS = (
     Bug(
         "a worker keeps the lease that a job names which went on",
         "lease",
-        "        self._lock.close()\n        free = self._lock.try_acquire()\n        if free:\n            self._lock.remove()\n        self._next()\n        return free\n",
+        "        free = self._is_free()\n        if free and self._lock is not None:\n            self._lock.remove()\n        self._try_next()\n        return free\n",
         "        return self.renew()\n",
     ),
     Bug(

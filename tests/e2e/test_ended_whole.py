@@ -46,7 +46,7 @@ def test_a_run_that_is_ended_takes_its_daemons_with_it(spool: SpoolDir, tmp_path
         elif how == "stop":
             queuectl(spool, "worker", "stop", "--now")
         state = "pending" if how == "stop" else "dlq"
-        wait_until(lambda: spool.job_names(state), 20)
+        wait_until(lambda: spool.job_names(state))
         assert not is_running(pid)
     outcome = last_outcome(spool, state, "job")
     assert pid in outcome.killed and outcome.left == ()
@@ -71,23 +71,23 @@ def test_runs_never_overlap_whatever_outlived_the_last_one(spool: SpoolDir, tmp_
     options = ["--timeout", "0.5"] if how == "timeout" else []
     enqueue(spool, "job", f"cd /; {WORK.format(path)} {waits}", "--max-retries", "1", *options)
     with Pool(spool, count=1) as pool:
-        wait_until(lambda: lines(path).startswith("S"), 20)
+        wait_until(lambda: lines(path).startswith("S"))
         if how == "stop":
             queuectl(spool, "worker", "stop", "--now")
             end.touch()
             pool = Pool(spool, count=1)
         elif how == "cancel":
             queuectl(spool, "cancel", "job")
-            wait_until(lambda: spool.job_names("dlq"), 20)
+            wait_until(lambda: spool.job_names("dlq"))
             end.touch()
             queuectl(spool, "retry", "job")
         elif how == "failure":
             assert "still holds the lease" in pool.event("alive")["text"]
             end.touch()
         with pool:
-            wait_until(lambda: spool.job_names("dlq" if how == "timeout" else "done"), 30)
+            wait_until(lambda: spool.job_names("dlq" if how == "timeout" else "done"))
             expected = {"timeout": "SS", "stop": "SSE", "cancel": "SSE", "failure": "SESE"}
-            wait_until(lambda: lines(path) == expected[how], 20)
+            wait_until(lambda: lines(path) == expected[how])
 
 
 def test_a_daemon_that_a_job_left_on_purpose_survives_the_end_of_later_runs(spool: SpoolDir, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_why_names_the_process_that_a_job_waits_for(spool: SpoolDir, tmp_path: P
         assert len(spool.read("pending", "leaves.json").record.history) == 3
         kill(pid)
         pool.event("failed", "leaves")
-        wait_until(lambda: spool.job_names("dlq"), 20)
+        wait_until(lambda: spool.job_names("dlq"))
 
 
 def test_why_names_what_lives_on_of_a_run_whose_pool_is_gone(spool: SpoolDir, tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ def troubles(pool: Pool, kind: str = "trouble") -> list[str]:
 
 def history(spool: SpoolDir, state: str, job_id: str) -> list[str]:
     """The events of a job."""
-    return [event.event for event in spool.read(state, f"{job_id}.json").record.history]
+    found = spool.find(job_id)
+    assert found is not None and found.state == state
+    return [event.event for event in spool.read(state, found.name).record.history]
 
 
 def test_a_pool_whose_own_folder_is_gone_waits_for_it(spool: SpoolDir, tmp_path: Path) -> None:
@@ -39,7 +41,7 @@ def test_a_pool_whose_own_folder_is_gone_waits_for_it(spool: SpoolDir, tmp_path:
         assert str(home) in told and "make it again" in told
         wait_until(lambda: len(spool.job_names("pending")) == 3)
         home.mkdir()
-        wait_until(lambda: len(spool.job_names("done")) == 3, 30)
+        wait_until(lambda: len(spool.job_names("done")) == 3)
     runs = [history(spool, "done", f"job{number}") for number in range(3)]
     assert all(set(each) <= {"enqueued", "started", "released", "succeeded"} for each in runs)
     # What is on record for each try is written once a worker, not at each look.
@@ -64,7 +66,7 @@ def test_workers_that_cannot_make_a_lease_wait(spool: SpoolDir) -> None:
             assert "leases" in told
             assert history(spool, "pending", "job") == ["enqueued"]
             immutable(spool.lease_dir, False)
-            pool.event("succeeded", "job", timeout=30)
+            pool.event("succeeded", "job")
             assert troubles(pool) == [told] and not troubles(pool, "worker_lost")
             assert pool.errors == ["warning: running as root, so every job runs as root\n"]
     finally:
@@ -130,7 +132,7 @@ def test_a_pool_ends_with_its_spool(spool: SpoolDir, tmp_path: Path, how: str) -
                 subprocess.run([sys.executable, "-m", "queuectl", "init", spool.root], check=True, capture_output=True)
                 queuectl(spool, "enqueue", "--id", "job", "--command", f"! kill -0 {pid}", "--max-retries", "9")
             shutil.rmtree(spool.root + ".old")
-        assert pool.wait(20) == 75
+        assert pool.wait() == 75
         assert not is_running(pid)
         last = "".join(pool.errors)
         assert f"{spool.root} was {'replaced' if how == 'replaced' else 'deleted'}" in last and "Traceback" not in last
@@ -154,7 +156,7 @@ def test_a_spool_that_is_out_of_reach_is_waited_for(spool: SpoolDir, tmp_path: P
         gate.touch()
         wait_until(lambda: [text for text in troubles(pool) if "cannot record" in text or "not at" in text])
         os.rename(spool.root + ".away", spool.root)
-        pool.event("succeeded", "job", timeout=30)
-        pool.event("succeeded", "next", timeout=30)
+        pool.event("succeeded", "job")
+        pool.event("succeeded", "next")
         assert Path(spool.log_path("job", 1)).read_text() == "printed\n"
     assert history(spool, "done", "job") == ["enqueued", "started", "succeeded"]

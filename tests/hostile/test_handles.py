@@ -178,7 +178,7 @@ def test_job_that_takes_the_place_of_a_foreign_file_runs(tmp_path: Path) -> None
         pool.event("foreign")
         path.with_name(".x").write_bytes(doc(RUN))
         path.with_name(".x").replace(path)
-        ends_with(ground.spool, {"done": 1}, 10)
+        ends_with(ground.spool, {"done": 1})
 
 
 def _without_override() -> None:
