@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import random
+from typing import Any
 
 import msgspec
 
-from queuectl import fsops
+from queuectl import fsops, names
 from queuectl.snapshot import InboxFile, InboxRefusal, InboxRow
 from queuectl.spool import SpoolDir
 
@@ -50,9 +51,18 @@ class InboxState(msgspec.Struct, frozen=True, kw_only=True):
 
 def publish(spool: SpoolDir, state: InboxState, *, rng: random.Random) -> None:
     """Put the state there in one step. Raises OSError."""
-    data = msgspec.json.format(msgspec.json.encode(state), indent=1) + b"\n"
+    data = msgspec.json.format(msgspec.json.encode(_as_texts(msgspec.to_builtins(state))), indent=1) + b"\n"
     path = spool.inbox_path(state.owner, "json")
     spool.replace_with(path, data, hint="inbox", rng=rng, sync=False, patience_s=fsops.GLANCE_S)
+
+
+def _as_texts(value: Any) -> Any:
+    """The same, with every text such as JSON can hold: names of files, and what quotes them, may be no UTF-8."""
+    if isinstance(value, str):
+        return names.as_text(value)
+    if isinstance(value, dict):
+        return {key: _as_texts(each) for key, each in value.items()}
+    return [_as_texts(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def read_all(spool: SpoolDir) -> list[InboxState]:

@@ -492,7 +492,7 @@ class Reception:
         open_files = [(name, item) for name, item in self._arriving.items() if item.kind != "foreign"]
         foreign = [*found.foreign, *(name for name, item in self._arriving.items() if item.kind == "foreign")]
         rows = tuple(
-            InboxFile(names.as_text(name), item.sig.size if item.sig else 0, round(now_s - item.since_s, 1), item.why)
+            InboxFile(name, item.sig.size if item.sig else 0, round(now_s - item.since_s, 1), item.why)
             for name, item in open_files[: inboxstate.ROWS]
         )
         return InboxState(
@@ -501,7 +501,7 @@ class Reception:
             mode=self._inbox.mode,
             listed_at=times.to_text(self._clock.now()),
             waiting=len(left),
-            next=tuple(names.as_text(name) for name in left[: inboxstate.ROWS]),
+            next=tuple(left[: inboxstate.ROWS]),
             arriving=len(open_files),
             rows=rows,
             held_back=held_back,
@@ -510,7 +510,7 @@ class Reception:
                 heapq.nlargest(inboxstate.ROWS, self._refusals.values(), key=lambda row: (row.rejected_at, row.name))
             ),
             left_alone=len(foreign),
-            foreign=tuple(names.as_text(name) for name in sorted(foreign)[:3]),
+            foreign=tuple(sorted(foreign)[:3]),
             taken=self._state.taken + published,
         )
 
@@ -524,7 +524,7 @@ class Reception:
         if text != self._told_trouble:
             self._told_trouble = text
             self.told.append(("warning", f"{text}; tried again by itself"))
-        self._state = msgspec.structs.replace(self._state, trouble=names.as_text(text))
+        self._state = msgspec.structs.replace(self._state, trouble=text)
 
 
 def _news(state: InboxState) -> object:
