@@ -95,6 +95,7 @@ class Reception:
         self._folder: tuple[int, int] | None = None
         """Which folder the last look was at, by device and inode."""
         self._identity = ""
+        self._owners = trust.owners(spool, settings) if inbox.mode == TRUSTED else None
         self._has_looked = False
         self._strange: set[str] = set()
         self._owed = Owed(spool, inbox, clock=clock, beat=beat)
@@ -341,6 +342,9 @@ class Reception:
             raise InvalidJobError("it holds many jobs, and an inbox takes one a file", hint="write a file for each job")
         if content.oversize:
             raise _NotYetError(f"it is larger than {self._inbox.max_bytes} bytes", "put the data elsewhere and name it")
+        if self._owners is not None and content.owner not in self._owners:
+            why, hint = trust.foreign_owner(content.owner)
+            raise InvalidJobError(why, hint=hint)
         if content.links != 1 and self._inbox.mode != TRUSTED:
             raise _NotYetError("it has a second name somewhere (a hard link)", "copy it instead")
         parsed = intake.parse(content.data, lines=False)

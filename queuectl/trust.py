@@ -200,6 +200,7 @@ def _walk(path: str, inbox: Inbox) -> tuple[int, list[tuple[int, int]]]:
             info, at = os.fstat(fd), here
             if info.st_dev != device:
                 device, hosts = info.st_dev, _hosts(here, info, inbox)
+                _judge_mount(here, inbox)
             _judge(here, info, inbox, hosts, is_last=not left)
             seen.append((info.st_dev, info.st_ino))
     except BaseException:
@@ -225,6 +226,23 @@ def _hosts(path: str, info: os.stat_result, inbox: Inbox) -> frozenset[int]:
     if inbox.mode == "trusted" or volume.of(path).nature not in (volume.NETWORK, volume.USERSPACE, volume.SHARED):
         return frozenset()
     return frozenset({info.st_uid})
+
+
+def _judge_mount(path: str, inbox: Inbox) -> None:
+    """Refuse a file system of a stranger's on the way to a trusted inbox: they say who owns the files there."""
+    from queuectl import volume
+
+    if inbox.mode != "trusted" or sys.platform == "win32":
+        return
+    who = volume.mounted_by(path)
+    if who not in (None, 0, os.geteuid()):
+        assert who is not None
+        raise UntrustedSpoolError(
+            path,
+            cause=f"user {user_name(who)} has mounted the file system there, and so could run commands",
+            hint=f"mount it as root or as user {_me()}, or use an inbox elsewhere",
+            what=_refusing(path, inbox),
+        )
 
 
 def _judge(path: str, info: os.stat_result, inbox: Inbox, hosts: frozenset[int], *, is_last: bool) -> None:

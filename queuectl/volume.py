@@ -82,6 +82,20 @@ def of(path: str) -> Volume:
     return Volume("", "", UNKNOWN)
 
 
+def mounted_by(path: str) -> int | None:
+    """Return the user who mounted the file system of `path`, where the system tells (FUSE on Linux, macOS); else None.
+
+    That user can say what they like about who owns the files there.
+    """
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        if sys.platform == "darwin":
+            return int(_statfs_of_macos(path).owner)
+        if sys.platform == "linux":
+            with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+                return parse_mounter(file.read(), os.path.realpath(path))
+    return None
+
+
 def space(path: str) -> Space:
     """What is left for us on the file system of `path`. Raises OSError."""
     usage = shutil.disk_usage(path)
@@ -156,6 +170,21 @@ def parse_mounts(text: str, path: str) -> tuple[str, str, str]:
     return found
 
 
+def parse_mounter(text: str, path: str) -> int | None:
+    """Return the user who mounted what `path` (no links in it) lies on, by a mountinfo text; None if none is named."""
+    found, longest = None, -1
+    for line in text.splitlines():
+        before, _, after = line.partition(" - ")
+        fields = before.split(" ")
+        if len(fields) < 5:
+            continue
+        point = _unescaped(fields[4])
+        if (path == point or path.startswith(point.rstrip("/") + "/")) and len(point) >= longest:
+            match = re.search(r"(?:^|,)user_id=(\d+)", after.split(" ")[-1])
+            found, longest = int(match[1]) if match else None, len(point)
+    return found
+
+
 def _unescaped(text: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), text)
 
@@ -183,7 +212,7 @@ def _is_removable(device: str) -> bool:
 # ------------------------------------------------------------------------------------------------------------ macOS
 
 
-def _of_macos(path: str) -> Volume:
+def _statfs_of_macos(path: str) -> Any:
     import ctypes
 
     class Statfs(ctypes.Structure):  # sys/mount.h, 64-bit inodes
@@ -201,12 +230,17 @@ def _of_macos(path: str) -> Volume:
             ("reserved", ctypes.c_uint32 * 8),
         )
 
-    local_flag, removable_flag = 0x1000, 0x200  # MNT_LOCAL, MNT_REMOVABLE
     libc = ctypes.CDLL(None, use_errno=True)
     call: Any = getattr(libc, "statfs$INODE64", None) or libc.statfs
     info = Statfs()
     if call(os.fsencode(path), ctypes.byref(info)) != 0:
         raise OSError(ctypes.get_errno(), "statfs", path)
+    return info
+
+
+def _of_macos(path: str) -> Volume:
+    local_flag, removable_flag = 0x1000, 0x200  # MNT_LOCAL, MNT_REMOVABLE
+    info = _statfs_of_macos(path)
     kind, where = os.fsdecode(info.kind), os.fsdecode(info.where)
     nature = nature_of(kind)
     if nature == LOCAL and not info.flags & local_flag:

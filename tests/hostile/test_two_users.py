@@ -394,3 +394,40 @@ def test_doctor_and_the_start_refuse_the_same_inbox(ground: Ground) -> None:
     with pytest.raises(UntrustedSpoolError) as caught:
         trust.check_inboxes(ground.spool, settings)
     assert caught.value.path == str(drop) and caught.value.hint.startswith("chown ")
+
+
+def test_a_stranger_s_file_in_a_trusted_inbox_is_not_run(ground: Ground) -> None:
+    """P10: moved there by the workers' user, it can still be changed by its owner: refused, as in pending/."""
+    drop = ground.make("drop", WORKER)
+    for name, owner in (("his", STRANGER), ("ours", WORKER), ("roots", 0)):
+        (drop / f"{name}.json").write_text('{"command": "true"}')
+        os.chown(drop / f"{name}.json", owner, owner)
+    assert ground.look(drop, "trusted") == ""
+    assert sorted(names_in(ground.spool, "pending")) == ["ours,by=anna.json", "roots,by=anna.json"]
+    assert f"belongs to user {STRANGER}" in (drop / "his.json.rejected.txt").read_text()
+
+
+def test_a_file_system_that_a_stranger_mounted_holds_no_trusted_inbox(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P10: who mounts a file system in user space says who owns its files, so that owner proves nothing."""
+    drop = ground.make("sticky", 0, 0o1777) / "mounted"
+    ground.make("sticky/mounted/drop", WORKER)
+    os.chown(drop, WORKER, WORKER)
+    if os.system(f"mount -t tmpfs -o uid={WORKER},mode=755 none {drop} 2>/dev/null") != 0:
+        pytest.skip("no mounts here")
+    try:
+        (drop / "drop").mkdir()
+        os.chown(drop / "drop", WORKER, WORKER)
+        for who, mode, is_safe in (
+            (STRANGER, "trusted", False),
+            (STRANGER, "templates", True),
+            (WORKER, "trusted", True),
+            (None, "trusted", True),
+        ):
+            monkeypatch.setattr(volume, "mounted_by", lambda path, who=who: who if path == str(drop) else None)
+            trouble = ground.look(drop / "drop", mode)
+            assert (trouble == "") == is_safe, trouble
+            assert is_safe or f"user {STRANGER} has mounted the file system there" in trouble
+    finally:
+        assert os.system(f"umount {drop}") == 0

@@ -118,3 +118,22 @@ def test_events_are_relied_on_where_no_other_machine_writes() -> None:
     """Changes by others of a network, a host or a user-space program make no events (P8)."""
     natures = (volume.LOCAL, volume.REMOVABLE, volume.MEMORY, volume.NETWORK, volume.USERSPACE, volume.SHARED)
     assert [volume.tells_events(nature) for nature in (*natures, volume.UNKNOWN)] == [True] * 3 + [False] * 4
+
+
+def test_who_mounted_a_file_system_is_read_off_its_options() -> None:
+    """FUSE names the user; the kernel's own file systems name none; of two mounts on one point the later one counts."""
+    text = """22 1 259:1 / / rw shared:1 - ext4 /dev/root rw,user_xattr
+40 22 0:41 / /home/anna/x rw - fuse.sshfs anna@h:/ rw,user_id=1000,group_id=1000
+41 22 0:42 / /mnt/a\\040b rw - fuse f rw,user_id=0,group_id=0,allow_other
+42 41 0:43 / /mnt/a\\040b/c rw - fuse f rw,user_id=7
+43 41 0:44 / /mnt/a\\040b/c rw - tmpfs t rw
+"""
+    for path, user in {
+        "/etc": None,
+        "/home/anna": None,
+        "/home/anna/x/y": 1000,
+        "/home/anna/xy": None,
+        "/mnt/a b/d": 0,
+        "/mnt/a b/c": None,
+    }.items():
+        assert volume.parse_mounter(text, path) == user, path
