@@ -1,26 +1,60 @@
-"""Files that hold many jobs: an array, or one job a line.
+"""Files that hold many jobs: what they are called while they are split, how far that has come, and what came of it.
 
-A batch is first moved to .queuectl/taken/TOKEN.json(l), where TOKEN is unique for this file, and then split. Every
-job made from it has an id made from TOKEN and its place, or says TOKEN#PLACE in its `enqueued` event, so that a split
-that was cut short can be finished without doubling: what is in the spool already is passed over. The end is a rename
-to NAME.done; the file itself is kept as long as finished jobs are.
+Such a file, an array or one job a line, is moved from pending/ to .queuectl/taken/TOKEN.json(l), where TOKEN is unique
+for this file, and split there (see `splitting`). The note .queuectl/splits/TOKEN.json says how far. At the end the file
+is renamed to NAME.done; it and its note are kept as long as finished jobs are.
 """
 
 from __future__ import annotations
 
-import json
 import random
+from typing import Annotated
 
-from queuectl import fsops, intake, names, rejects, times, trust
-from queuectl.clock import Clock
-from queuectl.config import Settings
-from queuectl.errors import DamagedRecordError, DuplicateJobError, InvalidJobError
+import msgspec
+from msgspec import Meta
+
+from queuectl import fsops
 from queuectl.lifecycle import PENDING, REJECTED
-from queuectl.producer import Prepared, Producer
-from queuectl.spool import Located, SpoolDir
+from queuectl.printable import safe
+from queuectl.spool import MACHINERY, SpoolDir
 
 DONE_ENDING = ".done"
-_NOBODY, _OURS, _ANOTHER = "", "ours", "another's"
+# Refused documents that the note and the text in rejected/ name with their reasons.
+NAMED_AT_MOST = 20
+_NOTE_MAX_BYTES = 64 * 1024
+_IN_TAKEN = "taken/"
+
+_Count = Annotated[int, Meta(ge=0)]
+
+
+class Named(msgspec.Struct, frozen=True):
+    """A refused document: its place, the line it was in (0 for an element of an array), and why."""
+
+    place: int
+    line: int
+    why: str
+
+
+class Note(msgspec.Struct, frozen=True):
+    """How far a split has come: all before `offset` and `place` is made or refused."""
+
+    file: str
+    """The name it was dropped under."""
+    by: str
+    """Who makes the steps: unique to a process."""
+    offset: _Count = 0
+    """Where the next line begins."""
+    line: _Count = 0
+    """Lines read, blank ones included."""
+    place: _Count = 0
+    """Documents read."""
+    made: _Count = 0
+    refused: _Count = 0
+    check_to: _Count = 0
+    """Up to this place there may be jobs that the note does not count."""
+    is_over: bool = False
+    named: tuple[Named, ...] = ()
+    """The first that were refused."""
 
 
 def token_of(taken: str) -> str:
@@ -28,141 +62,71 @@ def token_of(taken: str) -> str:
     return taken.partition(".")[0]
 
 
-def take(spool: SpoolDir, name: str, job_id: str, *, clock: Clock, rng: random.Random) -> str:
-    """Move pending/`name` to taken/ under a name of its own; return that name. Raises FileNotFoundError."""
-    ending = ".jsonl" if names.is_batch(name) else ".json"
-    stem = job_id.replace(".", "-")[:60]
-    while True:
-        stamp = times.to_name(int(clock.now())).rstrip("Z")
-        taken = f"{stem}-{stamp}-{names.new_token(rng)}{ending}"
-        try:
-            fsops.move(spool.path(PENDING, name), f"{spool.taken_dir}/{taken}")
-        except FileExistsError:
-            continue
-        # The producer's file, and from now on a file of jobs of ours, which stays until retention deletes it.
-        fsops.set_mode(f"{spool.taken_dir}/{taken}", spool.file_mode)
-        return taken
+def key_of(taken: str) -> str:
+    """What a file in taken/ is called among names of pending/, none of which holds a slash."""
+    return _IN_TAKEN + taken
+
+
+def taken_of(name: str) -> str:
+    """The name in taken/ that a `key_of` means, or "" for a name in pending/."""
+    return name[len(_IN_TAKEN) :] if name.startswith(_IN_TAKEN) else ""
 
 
 def unfinished(spool: SpoolDir) -> list[str]:
-    """The batches whose split was cut short, or is going on."""
-    return [name for name in spool.names(spool.taken_dir) if not name.endswith(DONE_ENDING)]
+    """The files of many jobs that are being split, or whose split was cut short."""
+    return [name for name in spool.names(spool.taken_dir) if name.endswith((".json", ".jsonl"))]
 
 
-def split(
-    spool: SpoolDir, settings: Settings, taken: str, *, may_be_there: bool, clock: Clock, rng: random.Random
-) -> int:
-    """Make a job of each document in a batch, or a rejected file; return how many jobs there are of it now.
-
-    The caller holds the stripe of the token. `may_be_there` says that an earlier split was cut short, so that jobs of
-    it may exist: only what is missing is made.
-    """
-    path = f"{spool.taken_dir}/{taken}"
-    token = token_of(taken)
-    content = fsops.read(path, intake.BATCH_MAX_BYTES)
-    owners = trust.owners(spool, settings)
-    if owners is not None and content.owner not in owners:
-        why, hint = trust.foreign_owner(content.owner)
-        rejects.reject(spool, Located(PENDING, taken, path), taken, why, hint, clock=clock, rng=rng)
-        return 0
-    parsed = intake.parse(content.data, lines=taken.endswith(".jsonl"))
-    if isinstance(parsed, intake.Incomplete | intake.Refused):
-        # It was whole when it was judged and was written to since: kept as it is, like any file that is no job.
-        rejects.reject(spool, Located(PENDING, taken, path), taken, parsed.why, parsed.hint, clock=clock, rng=rng)
-        return 0
-    documents = parsed.documents if isinstance(parsed, intake.Many) else [parsed.document]
-    producer = Producer(spool, settings, clock=clock, rng=rng)
-    ready: list[tuple[Prepared, str, object]] = []
-    seen: set[str] = set()
-    count = 0
-    for place, document in enumerate(documents, 1):
-        job_id, source = f"{token}-{place:04d}", f"{token}#{place}"
-        if isinstance(document, intake.Refused):
-            _reject(spool, job_id, document, document.why, document.hint, clock=clock, rng=rng)
-            continue
-        spec = {key: value for key, value in document.items() if key != "history"}
-        if spec.get("id") is None:
-            spec["id"] = job_id
-        try:
-            made = producer.prepare(spec, by="batch", batch=source)
-        except InvalidJobError as error:
-            _reject(spool, job_id, document, str(error), error.hint, clock=clock, rng=rng)
-            continue
-        if made.job_id.lower() in seen:
-            _reject(spool, job_id, document, f"the id {made.job_id!r} is in the batch twice", "", clock=clock, rng=rng)
-            continue
-        seen.add(made.job_id.lower())
-        there = _whose(spool, made.job_id, source) if may_be_there or made.job_id != job_id else _NOBODY
-        if there == _NOBODY:
-            ready.append((made, source, document))
-        elif there == _OURS:
-            count += 1
-        else:
-            _reject_duplicate(spool, job_id, made, document, clock=clock, rng=rng)
+def read_note(spool: SpoolDir, token: str) -> Note | None:
+    """The note of a split; None where there is none, or none that can be read as one."""
     try:
-        if ready:
-            producer.publish([made for made, _, _ in ready])
-        count += len(ready)
-    except DuplicateJobError:
-        # Somebody took one of the ids just now: see which, one by one.
-        for made, source, original in ready:
-            there = _whose(spool, made.job_id, source)
-            if there == _NOBODY:
-                producer.publish([made])
-            elif there != _OURS:
-                place_id = f"{token}-{source.partition('#')[2]:0>4}"
-                _reject_duplicate(spool, place_id, made, original, clock=clock, rng=rng)
-                continue
-            count += 1
-    fsops.replace(path, path + DONE_ENDING)
-    return count
+        content = fsops.read(spool.split_path(token), _NOTE_MAX_BYTES)
+        return msgspec.json.decode(content.data, type=Note)
+    except (FileNotFoundError, fsops.NotRegularError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
 
 
-def _reject_duplicate(
-    spool: SpoolDir, job_id: str, made: Prepared, document: object, *, clock: Clock, rng: random.Random
-) -> None:
-    why = f"a job with the id {made.job_id!r} exists already"
-    _reject(spool, job_id, document, why, "give it another id, or none", clock=clock, rng=rng)
+def write_note(spool: SpoolDir, token: str, note: Note, *, rng: random.Random, sync: bool) -> None:
+    """Replace the note of a split; with `sync` it is on disk when this returns. Raises OSError."""
+    spool.replace_with(spool.split_path(token), msgspec.json.encode(note), hint=token, rng=rng, sync=sync)
+    if sync:
+        fsops.sync_folder(spool.split_dir)
 
 
-def _whose(spool: SpoolDir, job_id: str, source: str) -> str:
-    """Whose the job with this id is: nobody's, of this place of this batch, or another's. Raises OSError (trouble)."""
-    while (found := spool.find(job_id)) is not None:
-        try:
-            stored = spool.read(found.state, found.name)
-        except FileNotFoundError:
-            continue  # it moved between the look and the read
-        except (DamagedRecordError, fsops.NotRegularError, PermissionError):
-            return _ANOTHER
-        ours = any(event.event == "enqueued" and event.batch == source for event in stored.record.history)
-        return _OURS if ours else _ANOTHER
-    return _NOBODY
+def outcome_text(note: Note) -> str:
+    """What a split made of its file, as the end of a sentence."""
+    return f"{_counted(note.made, 'job')}{'; ' if note.refused else ''}{refused_text(note)}"
 
 
-def _reject(
-    spool: SpoolDir,
-    job_id: str,
-    document: object,
-    why: str,
-    hint: str,
-    *,
-    clock: Clock,
-    rng: random.Random,
-) -> None:
-    """Keep one document of a batch in rejected/ beside its reason.
+def refused_text(note: Note) -> str:
+    """How many documents were refused and where they are, or ""."""
+    if not note.refused:
+        return ""
+    were = "was" if note.refused == 1 else "were"
+    return f"{_counted(note.refused, 'line' if note.line else 'element')} {were} refused: see {REJECTED}/"
 
-    Each is published whole: a split that is done again passes over what is there, so half a file would stay half.
-    """
-    name = f"{job_id}.json"
-    raw = document.raw if isinstance(document, intake.Refused) else json.dumps(document, ensure_ascii=True, indent=1)
-    data = raw.encode("utf-8", "surrogatepass") + b"\n"
-    text = intake.reason_text(name, why, hint, now_at=clock.now(), version="new")
-    for path, content in (
-        (spool.reason_path(name), text.encode("utf-8", "replace")),
-        (spool.path(REJECTED, name), data),
-    ):
-        temporary = spool.write_temporary(job_id, content, rng=rng, sync=False)
-        try:
-            fsops.publish(temporary, path)
-        except FileExistsError:  # rejected by the split that was cut short
-            fsops.unlink(temporary)
+
+def report_text(note: Note, taken: str) -> str:
+    """The text in rejected/ that says what became of a file of many jobs of which something was refused."""
+    token = token_of(taken)
+    rows = [
+        f"  {f'line {each.line}' if each.line else f'element {each.place}'}: {safe(each.why)}" for each in note.named
+    ]
+    if note.refused > len(rows):
+        rows.append(f"  and {note.refused - len(rows)} more")
+    return "\n".join(
+        [
+            f"{safe(note.file)} was split into {_counted(note.made, 'job')}; {note.refused} were refused:",
+            "",
+            *rows,
+            "",
+            f"Each is beside this text as {token}-PLACE.json, with its reason in {token}-PLACE.json.reason.txt.",
+            f"Correct such a file and move it to {PENDING}/: it becomes a job of its own.",
+            f"The whole file is kept, unchanged, as {MACHINERY}/taken/{taken}{DONE_ENDING}.",
+            "",
+        ]
+    )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -26,13 +26,15 @@ import os
 import random
 from typing import Any, NamedTuple
 
-from queuectl import batch, errortext, fsops, intake, job, names, record, rejects, times, trust
+from queuectl import batch, errortext, fsops, intake, job, lines, names, record, rejects, times, trust
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.lease import is_alive, outlives
 from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
+from queuectl.roster import Roster
 from queuectl.settle import Claimed, Settlements, Stripes
+from queuectl.splitting import Splitter
 from queuectl.spool import Located, SpoolDir, name_for, record_name
 
 # A whole drop is left to the program that still has it open for writing until it has been quiet for this long: the last
@@ -47,7 +49,8 @@ class Declined(NamedTuple):
     `why` is one of: gone (somebody else has it), busy (its stripe is taken, or the id is running), later (not due:
     `name` is its new name, `due_at` when), arriving (not whole yet: `sig` tells this version from the next, `text`
     what is wrong), open (whole, and its writer is at it), unreadable (tried again later, never refused), foreign (left
-    alone), rejected (`text` says why), dead (moved to dlq/), split (`made` jobs came of it), mended (its torn end was
+    alone), rejected (`text` says why), dead (moved to dlq/), splitting (a file of many jobs: `made` of them so far,
+    and more come of `name`), split (`made` jobs came of it, `text` says what was refused), mended (its torn end was
     repaired in place), paused and returned (by the worker: not now), held (by a person), alive (something of its last
     run still runs: `text` says what), stuck (this file, or its lock, is in trouble: `name` is the path at fault, `text`
     what is wrong and `hint` the cure; tried again later), unsettled (it has run, and its worker cannot record how that
@@ -62,6 +65,8 @@ class Declined(NamedTuple):
     made: int = 0
     hint: str = ""
     """What to do about `text`: for an arriving file, should it stay like this."""
+    names: tuple[str, ...] = ()
+    """Names of jobs that are in pending/ now."""
 
 
 class _Looked(NamedTuple):
@@ -81,6 +86,8 @@ class Claims(Settlements):
         self._worker = worker
         self._start_first = settings.durability == "queue" and os.name != "nt"
         self._owners = trust.owners(spool, settings)
+        self._roster = Roster(spool, clock=clock)
+        self._splitter = Splitter(spool, settings, self._roster, clock=clock, rng=rng)
 
     # ---------------------------------------------------------------------------------------------------- claim
 
@@ -150,13 +157,13 @@ class Claims(Settlements):
     def _look(self, name: str, job_id: str) -> Declined | _Looked:
         """Judge a file where it lies, before touching it; what it is where it is a job as it stands."""
         path = self._spool.path(PENDING, name)
-        lines = names.is_batch(name)
+        verdict = None
+        is_batch = names.is_batch(name)
         try:
-            content = (
-                fsops.read(path, intake.BATCH_MAX_BYTES, patience_s=fsops.GLANCE_S)
-                if lines
-                else self._spool.read_document(path, patience_s=fsops.GLANCE_S)
-            )
+            if is_batch:
+                content, verdict = lines.look(path, intake.BATCH_MAX_BYTES, patience_s=fsops.GLANCE_S)
+            else:
+                content = self._spool.read_document(path, patience_s=fsops.GLANCE_S)
         except FileNotFoundError:
             return Declined("gone")
         except fsops.NotRegularError:
@@ -166,21 +173,22 @@ class Claims(Settlements):
         if self._owners is not None and content.owner not in self._owners:
             return self._reject(Located(PENDING, name, path), name, *trust.foreign_owner(content.owner))
         if content.oversize:
-            return self._too_large(name, content, intake.BATCH_MAX_BYTES if lines else job.JOB_MAX_BYTES)
-        if not lines and record.exact(content.data) is not None:
+            return self._too_large(name, content, intake.BATCH_MAX_BYTES if is_batch else job.JOB_MAX_BYTES)
+        if is_batch:
+            # Every line is whole JSON at some moment of a slow copy, so lines prove nothing: whoever watches the file
+            # hands it to `split` once it has been quiet.
+            why, hint = (verdict.why, verdict.hint) if verdict is not None else ("", "")
+            return Declined("arriving", name, why, sig=content.sig, hint=hint)
+        if record.exact(content.data) is not None:
             return _Looked(content.data, None)
-        if not lines and len(content.data) > job.JOB_MAX_BYTES:
+        if len(content.data) > job.JOB_MAX_BYTES:
             return self._too_large(name, content, job.JOB_MAX_BYTES)
-        parsed = intake.parse(content.data, lines=lines)
+        parsed = intake.parse(content.data, lines=False)
         if isinstance(parsed, intake.Incomplete):
             return Declined("arriving", name, parsed.why, sig=content.sig, hint=parsed.hint)
         if isinstance(parsed, intake.Refused):
             return self._reject(Located(PENDING, name, path), name, parsed.why, parsed.hint)
         if isinstance(parsed, intake.Many):
-            if lines:
-                # Every line is whole JSON at some moment of a slow copy, so lines prove nothing: whoever watches the
-                # file hands it to `split` once it has been quiet.
-                return Declined("arriving", name, "", sig=content.sig)
             return Declined("open") if self._has_writer(name) else self._split(name, job_id)
         try:
             taken = intake.accept(parsed.document, defaults=self._settings.retry_defaults, now_at=self._clock.now())
@@ -403,8 +411,8 @@ class Claims(Settlements):
         def taken_by(some_id: str) -> str:
             if some_id == job_id and (state := self._spool.holds(some_id, (DONE, DLQ))):
                 return state
-            # Our own file is running/`job_id` now; a waiting job may have flags in its name, so this is one listing.
-            found = self._spool.find(some_id)
+            # Our own file is running/`job_id` now. A waiting job may have flags in its name.
+            found = self._roster.find(some_id)
             return "" if found is None or found.path == here.path else found.state
 
         if wanted is not None and (state := taken_by(wanted)) and not keep:
@@ -460,8 +468,9 @@ class Claims(Settlements):
             return Claimed(item, data, attempt=1, failures=0, lease=lease, copy=copy)
         self._spool.replace_with(here.path, data, hint=spec["id"], rng=self._rng, sync=self._sync_accepted)
         if waits:
-            wanted = name_for(item, standing, now_at)
-            return Declined("later", self._spool.move(here, PENDING, wanted, self._rng), due_at=standing.due_at)
+            new_name = self._spool.move(here, PENDING, name_for(item, standing, now_at), self._rng)
+            self._roster.add(new_name)
+            return Declined("later", new_name, due_at=standing.due_at)
         if final.path == here.path:
             return Claimed(item, data, attempt=standing.starts + 1, failures=standing.failures, lease=lease)
         # Given its own name first and started then: what fails or is refused in between was no run (P9).
@@ -489,24 +498,51 @@ class Claims(Settlements):
 
     def _split(self, name: str, job_id: str) -> Declined:
         try:
-            taken = batch.take(self._spool, name, job_id, clock=self._clock, rng=self._rng)
+            taken = self._splitter.take(name, job_id)
         except FileNotFoundError:
             return Declined("gone")
         except PermissionError as error:
             if not fsops.is_held(error):
                 raise
             return self._unreadable(name, self._spool.path(PENDING, name), error)
-        # The batch's own stripe says that it is being split, to those who finish what a crash left.
-        own = self._stripes.of(batch.token_of(taken))
-        mine = names.stripe_of(batch.token_of(taken)) == names.stripe_of(job_id)
-        if not mine and not own.try_acquire():
-            return Declined("split", taken, made=0)  # somebody is finishing it already
+        # The file's own stripe says that a step is being made. It may be the one of the id, which is held.
+        if names.stripe_of(batch.token_of(taken)) == names.stripe_of(job_id):
+            return self._step(taken)
+        return self.go_on(batch.key_of(taken))
+
+    def go_on(self, key: str) -> Declined:
+        """Make the next step of splitting a file of many jobs, which `batch.key_of` names.
+
+        Raises:
+            OSError: the machine's trouble; the step is to be made again.
+        """
+        taken = batch.taken_of(key)
+        stripe = self._stripes.of(batch.token_of(taken))
+        if not stripe.try_acquire():
+            return Declined("splitting", key)  # somebody else makes a step
         try:
-            made = batch.split(self._spool, self._settings, taken, may_be_there=False, clock=self._clock, rng=self._rng)
+            return self._step(taken)
         finally:
-            if not mine:
-                own.release()
-        return Declined("split", taken, made=made)
+            stripe.release()
+
+    def _step(self, taken: str) -> Declined:
+        key = batch.key_of(taken)
+        try:
+            step = self._splitter.step(taken)
+        except FileNotFoundError:
+            return Declined("gone")
+        except fsops.NotRegularError:
+            return Declined("foreign", text="it is no regular file")
+        except PermissionError as error:
+            if not fsops.is_held(error) and error.filename != os.path.join(self._spool.taken_dir, taken):
+                raise
+            return Declined("unreadable", key, f"it cannot be read: {error.strerror}")
+        if step.kept:
+            return Declined("rejected", step.kept, step.why, hint=step.hint)
+        if not step.note.is_over:
+            return Declined("splitting", key, made=step.note.made, names=step.names)
+        refused = batch.refused_text(step.note)
+        return Declined("split", step.note.file, refused, made=step.note.made, names=step.names)
 
     def reject_quiet(self, name: str, sig: fsops.FileSig, why: str, hint: str) -> Declined:
         """Reject a file that has not become whole, if it is still the version with the signature `sig`."""

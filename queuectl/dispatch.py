@@ -10,11 +10,13 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 
+from queuectl import batch
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Declined
 from queuectl.clock import Clock
 from queuectl.feeder import Feeder
 from queuectl.slots import Slot
+from queuectl.splits import Splits
 
 # So much work lies ready at a worker, beside the job that it runs: enough to hide the pipe's round trip behind short
 # jobs, too little to keep a job of high priority waiting behind long ones. Counted in jobs by how long they take.
@@ -66,6 +68,7 @@ class Dispatch:
         """What was reported once (a file's name, or the path of a lock), and the file that it was for."""
         self._next_forget_s = 0.0
         self._too_many = False
+        self._splits = Splits(clock=clock)
 
     @property
     def empty(self) -> bool:
@@ -76,12 +79,15 @@ class Dispatch:
             or self._again
             or len(self._arrivals)
             or self._unsettled
+            or not self._splits.empty
             or any(slot.outstanding for slot in self._slots)
         )
 
     def next_s(self) -> float | None:
         """When there is something to do without an event (monotonic), or None."""
         until = [self._again[0][0]] if self._again else []
+        if (split_s := self._splits.next_s()) is not None:
+            until.append(split_s)
         if any(slot.outstanding.keys() - slot.running.keys() for slot in self._slots):
             until.append(self._clock.monotonic() + SHARE_AFTER_S)
         return min(until, default=None)
@@ -102,6 +108,10 @@ class Dispatch:
         most = 1 if careful else self._most_at_once()
         given: dict[Slot, list[str]] = {}
         loads = {slot: len(slot.outstanding) for slot in self._slots if slot.willing}
+        if loads and (key := self._splits.take()) is not None:
+            slot = min(loads, key=loads.__getitem__)
+            slot.feed([key], now_s)
+            loads[slot] += 1
         loads = {slot: load for slot, load in loads.items() if 2 * load <= most}
         while loads and self._may_start_another(given):
             slot = min(loads, key=loads.__getitem__)
@@ -131,7 +141,7 @@ class Dispatch:
         started: set[str] = set(self._unsettled).union(*given.values())
         for slot in self._slots:
             started.update(slot.outstanding, slot.unanswered)
-        return len(started) < self._jobs_left
+        return sum(not batch.taken_of(name) for name in started) < self._jobs_left
 
     def _take_back(self, slot: Slot) -> None:
         """Queue the names again that lie behind a long job: another worker may be at them first."""
@@ -139,6 +149,13 @@ class Dispatch:
         for name in reversed(stuck):
             del slot.outstanding[name]
             slot.unanswered.add(name)
+            self._put_first(name)
+
+    def _put_first(self, name: str) -> None:
+        """No worker has a name now that one had."""
+        if batch.taken_of(name):
+            self._splits.put_back(name)
+        else:
             self._feeder.put_first(name)
 
     def _share(self, idle: list[Slot], now_s: float) -> None:
@@ -150,6 +167,8 @@ class Dispatch:
             for name, given_s in list(slot.outstanding.items()):
                 if not idle:
                     return
+                if batch.taken_of(name) and not slot.running:
+                    continue  # its step is being made
                 if name not in slot.running and now_s - given_s >= SHARE_AFTER_S:
                     other = idle.pop()
                     del slot.outstanding[name]
@@ -157,14 +176,19 @@ class Dispatch:
                     other.feed([name], now_s)
 
     def split(self, name: str) -> bool:
-        """Have an idle worker split a file of many jobs; False where none is idle."""
-        slot = next((slot for slot in self._slots if slot.willing and not slot.outstanding), None)
-        if slot is None:
+        """Have the worker that has least to do take in a file of many jobs; False where none can be given more."""
+        willing = [slot for slot in self._slots if slot.willing]
+        if not willing:
             return False
+        slot = min(willing, key=lambda slot: len(slot.outstanding))
         self._arrivals.drop(name)
         slot.outstanding[name] = self._clock.monotonic()
         slot.send("split", name)
         return True
+
+    def go_on_splitting(self, listed: list[str]) -> None:
+        """Have the splits go on that a listing of taken/ shows."""
+        self._splits.meet(listed)
 
     # ------------------------------------------------------------------------------------------------ and back
 
@@ -180,7 +204,7 @@ class Dispatch:
     def lose(self, slot: Slot) -> None:
         """A worker is gone: what it had goes to others."""
         for name in reversed(slot.lose()):
-            self._feeder.put_first(name)
+            self._put_first(name)
         for name in [name for name, keeper in self._unsettled.items() if keeper is slot]:
             del self._unsettled[name]
             self._feeder.forget(name)
@@ -207,15 +231,18 @@ class Dispatch:
 
     def passed(self, slot: Slot | None, name: str, declined: Declined) -> None:
         """A name that could not be claimed comes back."""
+        given_s = self._clock.monotonic()
         if slot is not None:
-            slot.outstanding.pop(name, None)
+            given_s = slot.outstanding.pop(name, given_s)
             if name in slot.unanswered:
                 slot.unanswered.discard(name)
                 if any(name in other.outstanding for other in self._slots):
                     return  # another worker has it now; its answer counts
         why = declined.why
         if why in ("paused", "returned"):
-            self._feeder.put_first(name)
+            self._put_first(name)
+        elif key := next((each for each in (name, declined.name) if batch.taken_of(each)), ""):
+            self._split_on(name, key, declined, self._clock.monotonic() - given_s)
         elif why in _AGAIN_S:
             tries = self._busy_tries[name] = self._busy_tries.get(name, 0) + 1
             first_s, longest_s = _AGAIN_S[why]
@@ -249,6 +276,23 @@ class Dispatch:
             self._unsettled.pop(name, None)
             self._gone(name, declined)
 
+    def _split_on(self, name: str, key: str, declined: Declined, took_s: float) -> None:
+        """A worker was at a file of many jobs, which is in taken/ by now."""
+        why = declined.why
+        if name != key:
+            self._feeder.forget(name)
+            self._arrivals.drop(name)
+        if why == "splitting":
+            self._feeder.add(declined.names, self._clock.now())
+            jobs_wait = len(self._feeder) > 0
+            self._splits.stepped(key, took_s=took_s, has_made=declined.made > 0, jobs_wait=jobs_wait)
+        elif why in ("split", "rejected", "gone"):
+            self._splits.drop(key)
+            self._gone(name, declined)
+        elif self._splits.cannot(key):
+            cure = f"; to cure it: {declined.hint}" if declined.hint else ""
+            self._tell("unreadable", f"{key}: {declined.text}; it is tried again{cure}")
+
     def _gone(self, name: str, declined: Declined) -> None:
         """A name that is not waiting any more."""
         why = declined.why
@@ -262,7 +306,10 @@ class Dispatch:
         elif why == "dead":
             self._tell("dead", f"{declined.name} moved to dlq/")
         elif why == "split":
-            self._tell("batch", f"{name} was split into {declined.made} jobs")
+            self._feeder.add(declined.names, self._clock.now())
+            refused = f"; {declined.text}" if declined.text else ""
+            jobs = "job" if declined.made == 1 else "jobs"
+            self._tell("batch", f"{declined.name} was split into {declined.made} {jobs}{refused}")
 
     def _tell_stuck(self, name: str, declined: Declined) -> None:
         cure = f"; to cure it: {declined.hint}" if declined.hint else ""

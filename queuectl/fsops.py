@@ -26,7 +26,7 @@ import stat
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
@@ -57,6 +57,7 @@ GLANCE_S = 0.1
 # The pauses stay short: others hold a file for an instant, again and again, and more tries find more gaps (beside two
 # programs that read one file in a loop without a pause, 3 of 1,000 tries succeed).
 _SHARING_PAUSE_S = 0.02
+_PIECE_BYTES = 256 * 1024
 _FILE_SHARE_ALL = 7  # FILE_SHARE_READ | _WRITE | _DELETE
 _DELETE = 0x00010000  # the right to delete and to rename
 _FS_IOC_GETFLAGS = 2 << 30 | struct.calcsize("l") << 16 | ord("f") << 8 | 1  # ioctl_iflags(2)
@@ -245,13 +246,30 @@ def open_and_read(path: str, max_bytes: int) -> tuple[int, Content]:
 
 
 @as_owner
-def open_to_read(path: str) -> int:
+def open_to_read(path: str, *, patience_s: float = SHARING_DEADLINE_S) -> int:
     """A handle to read a regular file with, opened without following links or waiting for anybody.
 
     Raises:
         OSError: as `read`.
     """
-    return _open_regular(path)[0]
+    return _patiently(_open_regular, path, patience_s=patience_s)[0]
+
+
+def facts(fd: int, max_bytes: int) -> Content:
+    """What `read` tells of an open file, without its data."""
+    info = os.fstat(fd)
+    sig = FileSig(info.st_ino, info.st_size, info.st_mtime_ns)
+    return Content(b"", sig, info.st_nlink, info.st_size > max_bytes, info.st_uid)
+
+
+def read_part(fd: int, start: int, end: int) -> Iterator[bytes]:
+    """The bytes of an open file from `start` to `end`, in pieces."""
+    while start < end:
+        os.lseek(fd, start, os.SEEK_SET)
+        if not (piece := os.read(fd, min(end - start, _PIECE_BYTES))):
+            return
+        start += len(piece)
+        yield piece
 
 
 def _open_regular(path: str, at: int | None = None) -> tuple[int, os.stat_result]:
@@ -465,6 +483,16 @@ def create(path: str, data: bytes, *, sync: bool, mode: int = PRIVATE_MODE, at: 
         with contextlib.suppress(OSError):
             os.unlink(path, dir_fd=at)
         raise
+
+
+@as_owner
+def extend(path: str, data: bytes) -> None:
+    """Write more to the end of a file of ours that is not published yet. Raises OSError."""
+    fd = _patiently(os.open, path, _READ_WRITE | os.O_APPEND | _SAFE)
+    try:
+        _write_all(fd, data)
+    finally:
+        os.close(fd)
 
 
 @as_owner

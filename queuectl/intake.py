@@ -30,6 +30,8 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _NO_JSON = " is not a number of JSON"
+# What a blank line may hold.
+BLANK = "\0 \t\r"
 _TOO_DEEP = (f"it is nested too deep, more than {job.DEPTH_LIMIT} levels", "a job needs no more than a few levels")
 
 
@@ -110,32 +112,61 @@ def parse(data: bytes, *, lines: bool) -> Document:
     return element if isinstance(element, Refused) else Single(element)
 
 
-def _text(data: bytes) -> str:
+def encoding_of(head: bytes) -> tuple[int, str]:
+    """The length of the byte order mark at the beginning of a file, 0 without one, and the encoding of its text."""
     for mark, encoding in _MARKS:
-        if data.startswith(mark):
-            return data[len(mark) :].decode(encoding)
-    return data.decode("utf-8")
+        if head.startswith(mark):
+            return len(mark), encoding
+    return 0, "utf-8"
+
+
+def _text(data: bytes) -> str:
+    mark, encoding = encoding_of(data)
+    return data[mark:].decode(encoding)
 
 
 def _parse_lines(text: str) -> Document:
     documents: list[dict[str, Any] | Refused] = []
     rows = text.split("\n")
+    if not is_whole_line(rows[-1]):
+        return torn_line(len(rows))
     for number, row in enumerate(rows, 1):
-        if not row.strip("\0 \t\r"):
-            continue
-        try:
-            documents.append(_element(_loads(row)))
-        except RecursionError:
-            documents.append(Refused(f"line {number}: {_TOO_DEEP[0]}", _TOO_DEEP[1], row))
-        except ValueError as error:
-            if number == len(rows):
-                return Incomplete(f"its last line, {number}, is not whole JSON", "write the rest of the line")
-            why, hint = str(error), "correct the line"
-            if isinstance(error, json.JSONDecodeError):
-                why, hint = _in_json(error)
-                why += f" at column {error.colno}"
-            documents.append(Refused(f"line {number} is not valid JSON: {why}", hint, row))
+        if (made := line(row, number)) is not None:
+            documents.append(made)
     return Many(documents) if documents else Incomplete("it is empty")
+
+
+def line(row: str, number: int) -> dict[str, Any] | Refused | None:
+    """The document in one line of a file of lines, why it is none, or None for a blank line."""
+    if not row.strip(BLANK):
+        return None
+    try:
+        return _element(_loads(row))
+    except RecursionError:
+        return Refused(f"line {number}: {_TOO_DEEP[0]}", _TOO_DEEP[1], row)
+    except ValueError as error:
+        why, hint = str(error), "correct the line"
+        if isinstance(error, json.JSONDecodeError):
+            why, hint = _in_json(error)
+            why += f" at column {error.colno}"
+        return Refused(f"line {number} is not valid JSON: {why}", hint, row)
+
+
+def is_whole_line(row: str) -> bool:
+    """True for a line that is blank or JSON: the last line of a file that nobody is writing."""
+    try:
+        if row.strip(BLANK):
+            _loads(row)
+    except RecursionError:
+        return True
+    except ValueError:
+        return False
+    return True
+
+
+def torn_line(number: int) -> Incomplete:
+    """The verdict on a file whose last line is not whole."""
+    return Incomplete(f"its last line, {number}, is not whole JSON", "write the rest of the line")
 
 
 def _in_json(error: json.JSONDecodeError) -> tuple[str, str]:

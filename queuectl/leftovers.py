@@ -22,7 +22,9 @@ from queuectl.lease import is_alive
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
 from queuectl.locks import NamedLock
 from queuectl.output import keep_output
+from queuectl.roster import Roster
 from queuectl.settle import Stripes
+from queuectl.splitting import Splitter
 from queuectl.spool import BOARD, LOGS, README_TXT, REASON_ENDING, RECORD_MAX_BYTES, START, Located, SpoolDir
 from queuectl.trust import quoted
 
@@ -247,13 +249,27 @@ class Leftovers:
                         self._findings.problem("batch", self._shown(path), text, "split to its end", act)
                 finally:
                     stripe.release()
+            self._notes()
         finally:
             stripes.close()
 
+    def _notes(self) -> None:
+        """Notes of splits whose file never came to taken/, or was deleted there."""
+        files = {batch.token_of(name) for name in fsops.names(self._spool.taken_dir)}
+        for name in sorted(fsops.names(self._spool.split_dir)):
+            path = os.path.join(self._spool.split_dir, name)
+            sig = fsops.sig_of(path)
+            if batch.token_of(name) not in files and sig is not None and self._age.is_over(sig, UNFINISHED_S):
+                self._note("note", self._shown(path), "tells of a file that is not there", "deleted", _unlink(path))
+
     def _act_split(self, settings: Settings, taken: str) -> Act:
         def act() -> str:
-            made = batch.split(self._spool, settings, taken, may_be_there=True, clock=self._clock, rng=self._rng)
-            return f"{made} jobs are there"
+            roster = Roster(self._spool, clock=self._clock)
+            splitter = Splitter(self._spool, settings, roster, clock=self._clock, rng=self._rng)
+            step = splitter.step(taken)
+            while not (step.note.is_over or step.kept):
+                step = splitter.step(taken)
+            return f"moved to {REJECTED}/{step.kept}: {step.why}" if step.kept else batch.outcome_text(step.note)
 
         return act
 

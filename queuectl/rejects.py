@@ -10,7 +10,7 @@ import contextlib
 import random
 from collections.abc import Callable
 
-from queuectl import fsops, intake, job, names, trust
+from queuectl import fsops, intake, job, lines, names, trust
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import InvalidJobError
@@ -132,15 +132,17 @@ class RejectedFiles:
         return bool(found) and version not in ("new", _version(sig))
 
     def _is_job(self, name: str) -> bool:
+        path = self._spool.path(REJECTED, name)
+        owners = trust.owners(self._spool, self._settings)
         try:
-            limit = intake.BATCH_MAX_BYTES if names.is_batch(name) else job.JOB_MAX_BYTES
-            content = fsops.read(self._spool.path(REJECTED, name), limit)
+            if names.is_batch(name):
+                return _holds_jobs(path, owners)
+            content = fsops.read(path, job.JOB_MAX_BYTES)
         except OSError:
             return False
-        owners = trust.owners(self._spool, self._settings)
         if content.oversize or (owners is not None and content.owner not in owners):
             return False
-        parsed = intake.parse(content.data, lines=names.is_batch(name))
+        parsed = intake.parse(content.data, lines=False)
         if isinstance(parsed, intake.Many):
             return not any(isinstance(item, intake.Refused) for item in parsed.documents)
         if not isinstance(parsed, intake.Single):
@@ -162,6 +164,18 @@ class RejectedFiles:
         with contextlib.suppress(PermissionError):
             fsops.unlink(self._spool.reason_path(name))
         return True
+
+
+def _holds_jobs(path: str, owners: frozenset[int] | None) -> bool:
+    """True for a file of lines that is whole; each line of a small one is looked at. Raises OSError."""
+    looked = lines.look(path, intake.BATCH_MAX_BYTES)
+    content = looked.content
+    if content.oversize or looked.verdict is not None or (owners is not None and content.owner not in owners):
+        return False
+    if content.sig.size > job.JOB_MAX_BYTES:
+        return True  # its bad lines are refused one by one
+    parsed = intake.parse(fsops.read(path, job.JOB_MAX_BYTES).data, lines=True)
+    return isinstance(parsed, intake.Many) and not any(isinstance(item, intake.Refused) for item in parsed.documents)
 
 
 def _version(sig: fsops.FileSig | None) -> str:

@@ -15,7 +15,7 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-from queuectl import batch, errortext, fsops
+from queuectl import errortext, fsops
 from queuectl.claim import Claims
 from queuectl.clock import Clock
 from queuectl.config import Settings
@@ -38,7 +38,7 @@ class Rescued(NamedTuple):
 
 
 class Rescue:
-    """Looks after running/ (and batches whose split was cut short) for a supervisor."""
+    """Looks after running/ for a supervisor."""
 
     def __init__(
         self,
@@ -111,23 +111,6 @@ class Rescue:
             cure = f"; to cure it: {fault.cure}" if fault.cure else ""
             text = f"{RUNNING}/{name} has no worker and cannot be put right: {fault.text}; this is tried again{cure}"
             self._tell("warning", "stuck", text)
-
-    def finish_batches(self) -> int:
-        """Finish the splits that a crash cut short; how many jobs came of them."""
-        made = 0
-        for taken in batch.unfinished(self._spool):
-            stripe = self._stripes.of(batch.token_of(taken))
-            if not stripe.try_acquire():
-                continue
-            try:
-                made += batch.split(
-                    self._spool, self._settings, taken, may_be_there=True, clock=self._clock, rng=self._rng
-                )
-            except (FileNotFoundError, fsops.NotRegularError, PermissionError):
-                continue
-            finally:
-                stripe.release()
-        return made
 
     def sweep_leases(self) -> None:
         """Delete lease files that nobody holds and no running record names, and what lies beside them in tmp/."""

@@ -15,7 +15,7 @@ import random
 from collections.abc import Callable, Iterator
 
 from queuectl import clocknote, errortext, fsops, names, record, report, times
-from queuectl.batch import DONE_ENDING
+from queuectl.batch import DONE_ENDING, token_of
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError
@@ -173,8 +173,11 @@ class Retention:
         return not self._spool.holds(item.id, tuple(other for other in STATES if other != state))
 
     def _delete_batch_if_old(self, path: str) -> None:
+        """Delete a file of many jobs that was split, and then its note; the note's time is that of the split."""
         keep_s = self._keep_s[DONE]
-        sig = fsops.sig_of(path)
-        if keep_s is not None and sig is not None and self._now() - sig.mtime_ns / 1e9 >= keep_s:
+        note_path = self._spool.split_path(token_of(os.path.basename(path)))
+        sigs = [sig for each in (path, note_path) if (sig := fsops.sig_of(each)) is not None]
+        if keep_s is not None and sigs and self._now() - max(sig.mtime_ns for sig in sigs) / 1e9 >= keep_s:
             with contextlib.suppress(IsADirectoryError, PermissionError):
                 fsops.unlink(path)
+                fsops.unlink(note_path)

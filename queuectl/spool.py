@@ -8,7 +8,8 @@
     examples/                      jobs to copy; nothing in it is run
     queuectl.toml, README.md, job.schema.json, PAUSED
     status.html, status.json, queuectl.prom   what a supervisor writes for people and programs to look at
-    .queuectl/                     tmp/ (unfinished writes), locks/ (stripes), leases/, pools/, taken/ (batch files),
+    .queuectl/                     tmp/ (unfinished writes), locks/ (stripes), leases/, pools/, taken/ (files of many
+                                   jobs), splits/ (how far each of those has been split),
                                    cancels/ (runs that are to end), signed/ (ids of signed jobs, each taken once);
                                    where the settings name inboxes also
                                    inboxes/ (OWNER.json, OWNER.lock), handover/OWNER/ (jobs between an inbox and
@@ -46,12 +47,16 @@ START = "start,"
 REASON_ENDING = ".reason.txt"
 ERROR_ENDING = ".error.txt"
 CANCELLED_ENDING = ".cancelled.txt"
+SPLIT_ENDING = ".split.txt"
 IDENTITY_CHARS = 6
 FOLDERS = (
     *STATES,
     REJECTED,
     LOGS,
-    *(os.path.join(MACHINERY, part) for part in ("tmp", "locks", "leases", "pools", "taken", "cancels", "signed")),
+    *(
+        os.path.join(MACHINERY, part)
+        for part in ("tmp", "locks", "leases", "pools", "taken", "splits", "cancels", "signed")
+    ),
 )
 _KNOWN = frozenset({".gitignore", ".gitkeep", README_TXT})
 # Far above what a history grows to; a larger file in a state folder is somebody else's.
@@ -95,6 +100,7 @@ class SpoolDir:
         self.lease_dir = os.path.join(self.machinery, "leases")
         self.pool_dir = os.path.join(self.machinery, "pools")
         self.taken_dir = os.path.join(self.machinery, "taken")
+        self.split_dir = os.path.join(self.machinery, "splits")
         self.cancel_dir = os.path.join(self.machinery, "cancels")
         self.inbox_dir = os.path.join(self.machinery, "inboxes")
         self.handover_dir = os.path.join(self.machinery, "handover")
@@ -220,6 +226,14 @@ class SpoolDir:
     def reason_path(self, name: str) -> str:
         """The text beside a rejected file."""
         return self.path(REJECTED, name + REASON_ENDING)
+
+    def split_path(self, token: str) -> str:
+        """The note of how far the split of a file of many jobs has come."""
+        return os.path.join(self.split_dir, f"{token}.json")
+
+    def split_text_path(self, token: str) -> str:
+        """The text in rejected/ that lists what was refused of a file of many jobs."""
+        return self.path(REJECTED, token + SPLIT_ENDING)
 
     def error_path(self, name: str, *, cancelled: bool = False) -> str:
         """The text beside the file of a dead job, or of a cancelled one."""
@@ -616,7 +630,7 @@ def may_be_job(name: str) -> bool:
 
 def is_foreign(name: str) -> bool:
     """True where a name that is no job's is not ours either (P11)."""
-    return not name.endswith((REASON_ENDING, ERROR_ENDING, CANCELLED_ENDING)) and name not in _KNOWN
+    return not name.endswith((REASON_ENDING, ERROR_ENDING, CANCELLED_ENDING, SPLIT_ENDING)) and name not in _KNOWN
 
 
 def _lease_name(lease: str) -> str:

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl import anchor, cancels, check, fsops, hooks, names, pools, slots, trust, volume
+from queuectl import anchor, batch, cancels, check, fsops, hooks, names, pools, slots, trust, volume
 from queuectl.anchor import Anchor
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Claims, Declined
@@ -404,8 +404,7 @@ class Supervisor:
             for name in self._rejected.look():
                 self._tell(Notice("info", "healed", f"{name} is a valid job now: back from rejected/ to pending/"))
                 self._dispatch.add([name])
-            if made := self._rescue.finish_batches():
-                self._tell(Notice("info", "batch", f"finished splitting a file into {made} jobs"))
+            self._dispatch.go_on_splitting(batch.unfinished(self._spool))
         took_s = self._clock.monotonic() - started_s
         self._next_scan_s = self._clock.monotonic() + max(self._scan_s, took_s / _SCAN_SHARE)
 
@@ -438,9 +437,7 @@ class Supervisor:
         """Take in what a worker reports."""
         if isinstance(report, Passed):
             self._dispatch.passed(slot, report.name, report.declined)
-            if report.declined.why == "split":
-                self._scan_soon()
-            elif report.declined.why == "dead":
+            if report.declined.why == "dead":
                 self._fire(DLQ, report.declined.name)
             return
         if isinstance(report, Trouble):
@@ -666,10 +663,11 @@ class Supervisor:
             return False
         with self._troubles.taken():
             # What the memory says is not enough to go home on.
+            self._dispatch.go_on_splitting(batch.unfinished(self._spool))
             return (
                 self._feeder.update(*self._spool.waiting(), self._clock.now()) == 0
                 and self._rescue.left_alone.issuperset(self._spool.job_names(RUNNING))
-                and not self._rescue.finish_batches()
+                and self._dispatch.empty
             )
         return False
 

@@ -17,7 +17,7 @@ import sys
 from collections import deque
 from multiprocessing.connection import Connection
 
-from queuectl import errortext, executor, fsops, lifecycle, sizes
+from queuectl import batch, errortext, executor, fsops, lifecycle, sizes
 from queuectl.blame import Fault
 from queuectl.claim import Claims, Declined
 from queuectl.clock import Clock
@@ -191,6 +191,8 @@ class Worker:
             if name in self._quiet:
                 self._quiet.discard(name)
                 claimed: Claimed | Declined = self._claims.split(name)
+            elif batch.taken_of(name):
+                claimed = self._claims.go_on(name)
             else:
                 claimed = self._claims.claim(name, self._lease.name)
         except OSError as error:

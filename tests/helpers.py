@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from queuectl import config, fsops, record, setup
+from queuectl import batch, config, fsops, record, setup
 from queuectl.claim import Claims, Declined
 from queuectl.clock import Clock
 from queuectl.config import Settings
@@ -182,6 +182,15 @@ class Desk:
     def run(self, name: str, outcome: Outcome) -> Settled:
         """Claim a file and end its run."""
         return self.claims.settle(self.start(name), outcome)
+
+    def finish_splits(self) -> int:
+        """Make the steps of all splits that are not over, as a pool does; how many jobs came of them."""
+        made = 0
+        for taken in batch.unfinished(self.spool):
+            while (declined := self.claims.go_on(batch.key_of(taken))).why == "splitting" and declined.made:
+                pass
+            made += declined.made
+        return made
 
     def die(self) -> None:
         """What is left of a worker that was killed: its lease is free, its file is still there."""

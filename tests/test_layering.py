@@ -22,14 +22,14 @@ LAYERS = (
     environment config
     service snapshot chart theme page metrics order turns feeder""",
     "clock libc acting fsops locks volume processes",
-    """enclosure keyfile doorbell spool setup trust
+    """enclosure keyfile doorbell spool roster setup trust
     blame family executor executor_posix executor_windows watch output lease pools
     cancels tokens inboxdir inboxstate clocknote""",
-    """intake producer signing replays admission rejects errortext repair batch settle claim arrivals handover owed
-    reception""",
+    """intake producer signing replays admission rejects errortext repair lines batch splitting settle claim arrivals
+    handover owed reception""",
     """arguments api cancelling editing incoming report survey endings tail reasons refusals chronicle figures findings
     leftovers inboxtraces faults mending examine ownership check probes doctor""",
-    """worker unsettled rescue retention dashboard forked slots dispatch stopping anchor aftermath hooks
+    """worker unsettled rescue retention dashboard forked slots splits dispatch stopping anchor aftermath hooks
     stale
     receiver receivers troubles housekeeping readiness reports""",
     "supervisor",

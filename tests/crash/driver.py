@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from queuectl import cancels, config, errortext, fsops, names, record, signing, times
+from queuectl import batch, cancels, config, errortext, fsops, names, record, signing, splitting, times
 from queuectl.api import Spool
 from queuectl.claim import Declined
 from queuectl.editing import Draft, Editing
@@ -41,7 +41,7 @@ from queuectl.reports import Finished, Passed, Trouble, Vanished, unpack
 from queuectl.rescue import Rescue
 from queuectl.retention import Retention
 from queuectl.settle import Claimed
-from queuectl.spool import SpoolDir
+from queuectl.spool import SPLIT_ENDING, SpoolDir
 from queuectl.worker import Worker
 from tests.crash.inject import Call, Plan, injected
 from tests.helpers import Desk, FakeClock, make_spool, write_drop
@@ -286,6 +286,22 @@ def _cut_batch(hands: Hands) -> None:
     hands.producer.publish([made])
     hands.run(made.name, OK)
     Path(hands.spool.taken_dir, "job-cut-tokn.json").write_text(json.dumps(BATCH))
+
+
+def _batch_of_another(hands: Hands) -> None:
+    """As `_cut_batch`, with the note of whoever made that job and did not get to count it."""
+    _cut_batch(hands)
+    batch.write_note(hands.spool, "job-cut-tokn", batch.Note("job.json", "somebody"), rng=hands.rng, sync=False)
+
+
+def _in_small_steps(hands: Hands, _: object) -> None:
+    """A split in steps of one line."""
+    most, splitting.STEP_LINES = splitting.STEP_LINES, 1
+    try:
+        hands.claims.split("job.jsonl")
+        hands.finish_splits()
+    finally:
+        splitting.STEP_LINES = most
 
 
 def _sent(name: str, content: object) -> Callable[[Hands], object]:
@@ -538,10 +554,26 @@ OPERATIONS = {
             kept=(b'"no"',),
         ),
         Operation(
+            "batch: steps",
+            _drop("job.jsonl", "\n".join(json.dumps(item) for item in BATCH)),
+            _nothing,
+            _in_small_steps,
+            _SPLIT,
+            kept=(b'"no"',),
+        ),
+        Operation(
+            "batch: take over",
+            _batch_of_another,
+            _nothing,
+            lambda hands, _: hands.finish_splits(),
+            _SPLIT,
+            kept=(b'"no"',),
+        ),
+        Operation(
             "batch: finish",
             _cut_batch,
             _nothing,
-            lambda hands, _: hands.rescue.finish_batches(),
+            lambda hands, _: hands.finish_splits(),
             _SPLIT,
             kept=(b'"no"',),
         ),
@@ -842,7 +874,7 @@ def recover(root: Path, operation: Operation, *, cut: bool, seconds: float = 15.
             with contextlib.suppress(QueuectlError):  # it had got so far that there is nothing to do
                 operation.act(hands, operation.begin(hands))
         while time.monotonic() < deadline:
-            worked = len(hands.rescue.look(set())) + hands.rescue.finish_batches() + len(hands.rejected.look())
+            worked = len(hands.rescue.look(set())) + hands.finish_splits() + len(hands.rejected.look())
             if operation.inbox is not None:
                 worked += len(hands.reception.look())
             worked += sum(_work_off(hands, name) for name in sorted(hands.spool.waiting_names()))
@@ -925,6 +957,12 @@ def judge(
         if not now.exists() or now.read_bytes() != data:
             wrong.append(f"{path} was touched (P7, P11)")
     wrong += [f"{name} in taken/ is not finished" for name in os.listdir(spool.taken_dir) if not name.endswith(".done")]
+    files = {batch.token_of(name) for name in os.listdir(spool.taken_dir)}
+    wrong += [
+        f"the text {name} tells of no file of many jobs"
+        for name in os.listdir(spool.folder(REJECTED))
+        if name.endswith(SPLIT_ENDING) and name.removesuffix(SPLIT_ENDING) not in files
+    ]
     wrong += [f"{name} tells of no job" for name in errortext.orphans(spool)]
     wrong += _judge_rejected(spool, operation)
     wrong += _judge_inbox(root, spool, operation)

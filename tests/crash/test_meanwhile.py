@@ -48,7 +48,7 @@ class Other:
                 self.accepted += [hands.api.enqueue("true", id="job")]
             return
         hands.rescue.look(set())
-        hands.rescue.finish_batches()
+        hands.finish_splits()
         hands.rejected.look()
         for name in sorted(hands.spool.waiting_names()):
             claimed: Claimed | Declined = hands.claim(name)

@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+from queuectl import batch
 from queuectl.spool import SpoolDir
 from tests.helpers import names_in, wait_until, write_drop
 from tests.pool import PYTHON, SLEEP, SUCCEED, Pool, Witness, is_running, queuectl, tree
@@ -108,12 +109,33 @@ def test_an_array_and_a_file_of_lines_are_many_jobs(spool: SpoolDir) -> None:
     queuectl(spool, "config", "set", "settle_s", "0.5")
     jobs = [{"id": f"array{number}", "command": SUCCEED} for number in range(20)]
     lines = "".join(json.dumps({"id": f"line{number}", "command": SUCCEED}) + "\n" for number in range(20))
-    with Pool(spool, count=2):
+    with Pool(spool, count=2) as pool:
         write_drop(spool, "many.json", jobs)
         write_drop(spool, "lines.jsonl", lines + "{broken}\n")
         wait_until(lambda: len(spool.job_names("done")) == 40)
-        wait_until(lambda: len(names_in(spool, "rejected")) == 2)
+        wait_until(lambda: len(names_in(spool, "rejected")) == 3)
+        told = wait_until(
+            lambda: [each["text"] for each in pool.events if each["event"] == "batch" and "line" in str(each)]
+        )
+    assert told == ["lines.jsonl was split into 20 jobs; 1 line was refused: see rejected/"]
     assert spool.waiting_names() == []
+
+
+def test_a_split_that_was_killed_goes_on_beside_other_jobs(spool: SpoolDir) -> None:
+    """P1, P5, P6: a pool that is killed in a split makes each job once, and the next pool runs jobs meanwhile."""
+    far = {"command": SUCCEED, "run_at": "2099-01-01T00:00:00Z"}
+    pool = Pool(spool, count=1)
+    write_drop(spool, "many.json", [{**far, "tags": [str(number)]} for number in range(2000)])
+    wait_until(lambda: len(spool.waiting_names()) > 100, 30)
+    pool.kill_everything()
+    cut = batch.unfinished(spool)
+    queuectl(spool, "enqueue", "--id", "now", "--command", SUCCEED)
+    with Pool(spool, count=1) as again:
+        again.event("succeeded", "now")
+        wait_until(lambda: not batch.unfinished(spool), 60)
+    assert len(cut) == 1
+    tags = [spool.read("pending", name).record.tags[0] for name in spool.waiting_names()]
+    assert sorted(tags, key=int) == [str(number) for number in range(2000)]
 
 
 def test_a_command_that_does_not_exist_is_a_failed_attempt(spool: SpoolDir) -> None:

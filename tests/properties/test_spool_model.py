@@ -197,7 +197,7 @@ class SpoolModel(RuleBasedStateMachine):
 
     def _look(self) -> None:
         self.supervisor.rescue.look(set())
-        self.supervisor.rescue.finish_batches()
+        self.supervisor.finish_splits()
 
     def _expect(self, allowed: dict[str, Allowed], *, looked: bool = False) -> None:
         """Read all jobs, and compare each with where it may be."""

@@ -1,34 +1,51 @@
-"""batch: files that hold many jobs."""
+"""batch and splitting: files that hold many jobs."""
 
 from __future__ import annotations
 
 import json
 import os
-import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from queuectl import batch, fsops
-from queuectl.lifecycle import DONE, PENDING, REJECTED
-from tests.helpers import Desk, listing, without_arrival
+from queuectl import batch, fsops, names, splitting
+from queuectl.job import JOB_MAX_BYTES
+from queuectl.lifecycle import DONE, PENDING, REJECTED, Outcome
+from queuectl.roster import Roster
+from queuectl.splitting import Splitter
+from tests.helpers import Desk, full_disk, listing, without_arrival
 
 JOBS: list[dict[str, Any]] = [{"command": f"echo {number}"} for number in range(3)]
 
 
 def _take(desk: Desk, name: str, content: object) -> str:
     desk.drop(name, content)
-    return batch.take(desk.spool, name, name.partition(".")[0], clock=desk.clock, rng=desk.rng)
+    return _splitter(desk).take(name, names.clean_id(name.partition(".")[0]))
 
 
-def _split(desk: Desk, taken: str, *, again: bool = False) -> int:
-    return batch.split(desk.spool, desk.settings, taken, may_be_there=again, clock=desk.clock, rng=desk.rng)
+def _splitter(desk: Desk) -> Splitter:
+    roster = Roster(desk.spool, clock=desk.clock)
+    return Splitter(desk.spool, desk.settings, roster, clock=desk.clock, rng=desk.rng)
 
 
-def _undo_end(desk: Desk, taken: str) -> None:
-    """As a crash just before the end of the split leaves it."""
+def _split(desk: Desk, taken: str) -> int:
+    """Split a file to its end, each step by a process of its own."""
+    while not (step := _splitter(desk).step(taken)).note.is_over and not step.kept:
+        pass
+    return step.note.made
+
+
+def _undo_end(desk: Desk, taken: str, *, note: str = "first") -> None:
+    """As a crash leaves a split: before the note of its `first` step is written, or with its `last` note, or `none`."""
     os.rename(f"{desk.spool.taken_dir}/{taken}.done", f"{desk.spool.taken_dir}/{taken}")
+    path = Path(desk.spool.split_path(batch.token_of(taken)))
+    if note == "none":
+        path.unlink()
+    elif note == "first":
+        path.write_bytes(msgspec.json.encode(batch.Note("jobs.json", "somebody")))
 
 
 def _commands(desk: Desk) -> list[str]:
@@ -60,9 +77,9 @@ def test_every_document_becomes_a_job(desk: Desk, name: str, content: object) ->
     taken = _take(desk, name, content)
     assert _split(desk, taken) == 3
     assert _commands(desk) == ["echo 0", "echo 1", "echo 2"]
-    names = desk.spool.job_names(PENDING)
-    assert list(map(without_arrival, names)) == [f"{batch.token_of(taken)}-{place:04d}.json" for place in (1, 2, 3)]
-    assert desk.record(PENDING, names[0]).history[0].batch == f"{batch.token_of(taken)}#1"
+    found = desk.spool.job_names(PENDING)
+    assert list(map(without_arrival, found)) == [f"{batch.token_of(taken)}-{place:04d}.json" for place in (1, 2, 3)]
+    assert desk.record(PENDING, found[0]).history[0].batch == f"{batch.token_of(taken)}#1"
     assert os.listdir(desk.spool.taken_dir) == [f"{taken}.done"]
 
 
@@ -73,7 +90,10 @@ def test_bad_documents_are_rejected_one_by_one(desk: Desk) -> None:
     assert _split(desk, taken) == 2
     token = batch.token_of(taken)
     assert listing(desk.spool)["rejected"] == sorted(
-        f"{token}-{place:04d}.json{ending}" for place in (2, 3, 5, 6) for ending in ("", ".reason.txt")
+        [
+            *(f"{token}-{place:04d}.json{ending}" for place in (2, 3, 5, 6) for ending in ("", ".reason.txt")),
+            f"{token}.split.txt",
+        ]
     )
     assert json.loads(Path(desk.spool.path(REJECTED, f"{token}-0003.json")).read_bytes()) == {"comand": "x"}
 
@@ -94,7 +114,7 @@ def test_ids_of_a_batch_are_kept_and_duplicates_rejected(desk: Desk) -> None:
     assert _split(desk, taken) == 2
     assert list(map(without_arrival, desk.spool.job_names(PENDING))) == ["mine.json", "other.json", "there.json"]
     assert desk.record(PENDING, "there.json").command == "true"
-    assert len(listing(desk.spool)["rejected"]) == 4
+    assert len(listing(desk.spool)["rejected"]) == 4 + 1
 
 
 @pytest.mark.parametrize(
@@ -102,16 +122,17 @@ def test_ids_of_a_batch_are_kept_and_duplicates_rejected(desk: Desk) -> None:
     [JOBS, [{**item, "id": f"id{place}"} for place, item in enumerate(JOBS)], [{**item, "id": None} for item in JOBS]],
 )
 @pytest.mark.parametrize("survivors", [0, 1, 3])
+@pytest.mark.parametrize("note", ["none", "first"])
 def test_split_that_was_cut_short_is_finished_without_doubling(
-    desk: Desk, documents: list[dict[str, Any]], survivors: int
+    desk: Desk, documents: list[dict[str, Any]], survivors: int, note: str
 ) -> None:
     """A crash anywhere in a split loses no job and makes none twice (P1)."""
     taken = _take(desk, "jobs.json", documents)
     _split(desk, taken)
-    _undo_end(desk, taken)
+    _undo_end(desk, taken, note=note)
     for name in desk.spool.job_names(PENDING)[survivors:]:
         os.unlink(desk.spool.path(PENDING, name))
-    assert _split(desk, taken, again=True) == 3
+    assert _split(desk, taken) == 3
     assert _commands(desk) == ["echo 0", "echo 1", "echo 2"]
     assert "rejected" not in listing(desk.spool)
 
@@ -123,7 +144,7 @@ def test_job_that_ran_before_the_split_was_finished_does_not_run_again(desk: Des
     _undo_end(desk, taken)
     name = desk.spool.job_names(PENDING)[0]
     os.rename(desk.spool.path(PENDING, name), desk.spool.path(DONE, without_arrival(name)))
-    assert _split(desk, taken, again=True) == 3
+    assert _split(desk, taken) == 3
     assert len(_commands(desk)) == 3
 
 
@@ -133,7 +154,7 @@ def test_rejects_of_a_split_that_was_cut_short_are_not_doubled(desk: Desk) -> No
     _split(desk, taken)
     before = listing(desk.spool)
     _undo_end(desk, taken)
-    _split(desk, taken, again=True)
+    _split(desk, taken)
     assert listing(desk.spool) == before
 
 
@@ -151,7 +172,7 @@ def test_id_that_is_taken_in_the_midst_of_a_split(desk: Desk, monkeypatch: pytes
     assert _split(desk, taken) == 2
     assert listing(desk.spool)["pending"] == ["a.json", "b.json", "c.json"]
     assert json.loads(Path(desk.spool.path(PENDING, "b.json")).read_text())["command"] == "theirs"
-    assert len(listing(desk.spool)["rejected"]) == 2
+    assert len(listing(desk.spool)["rejected"]) == 2 + 1
 
 
 @pytest.mark.parametrize(
@@ -179,7 +200,7 @@ def test_document_with_a_history_is_a_new_job(desk: Desk) -> None:
     assert _split(desk, taken) == 1
     assert desk.events(PENDING, "x.json") == ["enqueued"]
     _undo_end(desk, taken)
-    assert _split(desk, taken, again=True) == 1
+    assert _split(desk, taken) == 1
     assert "rejected" not in listing(desk.spool)
 
 
@@ -192,4 +213,185 @@ def test_single_document_in_a_file_of_many(desk: Desk) -> None:
 def test_take_of_what_is_gone_says_so(desk: Desk) -> None:
     """Somebody else was first."""
     with pytest.raises(FileNotFoundError):
-        batch.take(desk.spool, "x.json", "x", clock=desk.clock, rng=random.Random(1))
+        _splitter(desk).take("x.json", "x")
+    assert os.listdir(desk.spool.split_dir) == []
+
+
+# ----------------------------------------------------------------------------------------------------------- in steps
+
+
+def _lines(count: int, **keys: Any) -> str:
+    return "".join(json.dumps({"command": f"echo {number}", **keys}) + "\n" for number in range(count))
+
+
+def _note(desk: Desk, taken: str) -> batch.Note:
+    note = batch.read_note(desk.spool, batch.token_of(taken))
+    assert note is not None
+    return note
+
+
+@pytest.mark.parametrize("name", ["jobs.jsonl", "jobs.json"])
+def test_a_step_is_bounded_and_leaves_a_note(desk: Desk, name: str) -> None:
+    """P5: a large file is split in steps of at most 500 jobs, and the note tells how far that has come."""
+    content = _lines(1200) if name == "jobs.jsonl" else [{"command": f"echo {number}"} for number in range(1200)]
+    taken = _take(desk, name, content)
+    splitter = _splitter(desk)
+    made = []
+    while not (step := splitter.step(taken)).note.is_over:
+        assert _note(desk, taken) == step.note
+        assert len(desk.spool.job_names(PENDING)) == step.note.made
+        made.append(len(step.names))
+    assert made == [500, 500]
+    assert len(step.names) == 200
+    assert len(_commands(desk)) == len(set(_commands(desk))) == 1200
+
+
+def test_a_step_ends_when_its_time_is_over(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P5: where the disk is slow, or lines are blank, a step ends after a tenth of a second, and each one gets on."""
+    taken = _take(desk, "jobs.jsonl", "\n" * 50 + _lines(50))
+    prepare = splitting.lines.read
+
+    def slow(*facts: Any) -> Iterator[Any]:
+        for line in prepare(*facts):
+            desk.clock.advance(0.04)
+            yield line
+
+    monkeypatch.setattr(splitting.lines, "read", slow)
+    splitter = _splitter(desk)
+    steps = 1
+    while not splitter.step(taken).note.is_over:
+        steps += 1
+    assert 30 <= steps <= 60
+    assert len(_commands(desk)) == 50
+
+
+@pytest.mark.parametrize("keys", [{}, {"priority": 3}])
+def test_steps_of_one_worker_list_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch, keys: dict[str, Any]) -> None:
+    """P5: a split whose lines have no ids of their own costs no listing of pending/ and no look at any job."""
+    splitter = _splitter(desk)
+    taken = splitter.take(desk.drop("jobs.jsonl", _lines(1100, **keys)), "jobs")
+    monkeypatch.setattr(fsops, "names", None)
+    monkeypatch.setattr(desk.spool, "read", None)
+    while not splitter.step(taken).note.is_over:
+        pass
+    assert len(os.listdir(desk.spool.folder(PENDING))) == 1101
+
+
+def test_a_split_that_was_cut_short_lists_twice_a_step_at_most(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P5: what it costs to go on after a crash does not grow with the square of the lines."""
+    taken = _take(desk, "jobs.jsonl", _lines(1600))
+    _splitter(desk).step(taken)
+    before = _note(desk, taken)
+    _splitter(desk).step(taken)
+    batch.write_note(desk.spool, batch.token_of(taken), before, rng=desk.rng, sync=False)  # as before that step
+    listed = []
+    real = fsops.names
+    monkeypatch.setattr(fsops, "names", lambda folder: listed.append(folder) or real(folder))
+    splitter = _splitter(desk)
+    assert splitter.step(taken).names == ()
+    assert len(listed) <= 4
+    listed.clear()
+    while not splitter.step(taken).note.is_over:
+        pass
+    assert listed == []
+    assert len(_commands(desk)) == len(set(_commands(desk))) == 1600
+
+
+def test_workers_that_take_turns_at_one_file_make_each_job_once(desk: Desk) -> None:
+    """P1: each step is made by another worker, and one of them dies in each before its note is written."""
+    taken = _take(desk, "jobs.jsonl", _lines(2300))
+    splitters = [_splitter(desk) for _ in range(3)]
+    for number in range(30):
+        before = _note(desk, taken)
+        step = splitters[number % 3].step(taken)
+        if step.note.is_over:
+            break
+        if number % 3 == 1:
+            batch.write_note(desk.spool, batch.token_of(taken), before, rng=desk.rng, sync=False)
+            splitters[1] = _splitter(desk)
+    assert len(_commands(desk)) == len(set(_commands(desk))) == 2300
+
+
+def test_step_that_failed_is_made_again_without_doubling(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P1, P9: a full disk in the middle of a step, after a job of it has run, costs the step and no more."""
+    taken = _take(desk, "jobs.jsonl", _lines(20))
+    splitter = _splitter(desk)
+    real = fsops.publish
+    done = []
+
+    def failing(source: str, target: str) -> None:
+        if len(done) == 10:
+            desk.run(os.path.basename(done[3]), Outcome("succeeded", 0, "", 0.01))
+            done.append("")
+            full_disk()
+        real(source, target)
+        done.append(target)
+
+    monkeypatch.setattr(fsops, "publish", failing)
+    with pytest.raises(OSError, match="No space"):
+        splitter.step(taken)
+    assert splitter.step(taken).note.made == 20
+    assert len(_commands(desk)) == len(set(_commands(desk))) == 20
+
+
+def test_damaged_note_is_no_note(desk: Desk) -> None:
+    """P1: a note that a power cut emptied, or somebody edited, has every line looked for."""
+    taken = _take(desk, "jobs.jsonl", _lines(700))
+    splitter = _splitter(desk)
+    splitter.step(taken)
+    for damage in (b"", b"{}", b'{"file": "x", "by": "y", "place": -1}', b"\0" * 50):
+        Path(desk.spool.split_path(batch.token_of(taken))).write_bytes(damage)
+        assert splitter.step(taken).note.made == 500
+    assert _split(desk, taken) == 700
+    assert len(_commands(desk)) == len(set(_commands(desk))) == 700
+
+
+def test_file_of_many_says_what_became_of_every_line(desk: Desk) -> None:
+    """P6: a text in rejected/ names the lines that were refused and why, and where they and the file are."""
+    content = _lines(2) + "{broken\n\n" + '{"comand": "x"}\n' + "5\n" * 30
+    taken = _take(desk, "my jobs.jsonl", content)
+    assert _split(desk, taken) == 2
+    note = _note(desk, taken)
+    assert (note.file, note.made, note.refused) == ("my jobs.jsonl", 2, 32)
+    assert batch.refused_text(note) == "32 lines were refused: see rejected/"
+    text = Path(desk.spool.split_text_path(batch.token_of(taken))).read_text()
+    assert text.startswith("my jobs.jsonl was split into 2 jobs; 32 were refused:\n")
+    for part in ("line 3: line 3 is not valid JSON", "line 5: ", "and 12 more", f"taken/{taken}.done", "-PLACE.json"):
+        assert part in text
+    assert all(len(row) < 400 and row.isprintable() for row in text.splitlines())
+
+
+def test_file_of_good_jobs_leaves_no_text(desk: Desk) -> None:
+    """P6: there is nothing to say in rejected/ of a file whose lines all became jobs."""
+    taken = _take(desk, "jobs.jsonl", _lines(3))
+    _split(desk, taken)
+    assert "rejected" not in listing(desk.spool)
+    assert batch.outcome_text(_note(desk, taken)) == "3 jobs"
+
+
+def test_line_that_no_job_can_be_is_kept_byte_by_byte(desk: Desk) -> None:
+    """P6: a line larger than a job may be, and one that is changed into no text, are kept as they are."""
+    long = b'{"command": "' + b"x" * (3 * JOB_MAX_BYTES) + b'"}\n'
+    taken = _take(desk, "jobs.jsonl", long + b'{"command": "echo 0"}\n')
+    assert _split(desk, taken) == 1
+    assert Path(desk.spool.path(REJECTED, f"{batch.token_of(taken)}-0001.json")).read_bytes() == long
+
+
+@pytest.mark.parametrize("job_id", ["own", "20261124-031500-120345-7f3k"])
+def test_job_with_flags_that_was_made_before_a_crash_is_found(desk: Desk, job_id: str) -> None:
+    """P1, P7: its own id, of whatever form, and a name with flags hide no job from whoever takes the split over."""
+    taken = _take(desk, "jobs.json", [{"command": "true", "id": job_id, "priority": 3}, {"command": "true"}])
+    assert _split(desk, taken) == 2
+    _undo_end(desk, taken)
+    assert _split(desk, taken) == 2
+    assert len(desk.spool.job_names(PENDING)) == 2
+    assert "rejected" not in listing(desk.spool)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX: links")
+def test_name_that_something_else_has_refuses_one_line_only(desk: Desk) -> None:
+    """P6, P7: what is no job and has the name that a line's job would get costs only that line."""
+    os.symlink("nowhere", desk.spool.path(PENDING, "own,prio=3.json"))
+    taken = _take(desk, "jobs.json", [{"command": "a", "id": "own", "priority": 3}, {"command": "b"}])
+    assert _split(desk, taken) == 1
+    assert _note(desk, taken).refused == 1

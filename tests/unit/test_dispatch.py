@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from queuectl import batch
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Declined
 from queuectl.dispatch import AHEAD_AT_MOST, LONG_S, SHARE_AFTER_S, TOLD_AT_MOST, Dispatch
@@ -233,3 +234,116 @@ def test_a_run_that_cannot_be_settled_counts_and_leaves_its_worker_free(spool: S
     dispatch.settled(slot, "a.json", counts=True)
     dispatch.feed(careful=False)
     assert not slot.outstanding  # it was the one job
+
+
+# ----------------------------------------------------------------------------------------------- files of many jobs
+
+KEY = batch.key_of("x-1.jsonl")
+
+
+def _many(spool: SpoolDir, clock: FakeClock, told: list[str], workers: int = 2) -> tuple[list[Slot], Dispatch]:
+    slots = [Slot(number) for number in range(workers)]
+    for slot in slots:
+        slot.ready = True
+    arrivals = Arrivals(spool, settle_s=30, clock=clock)
+    dispatch = Dispatch(
+        slots, Feeder(), arrivals, clock=clock, max_jobs=None, tell=lambda _kind, text: told.append(text)
+    )
+    return slots, dispatch
+
+
+def _at_it(slots: list[Slot]) -> list[Slot]:
+    return [slot for slot in slots if KEY in slot.outstanding]
+
+
+def test_one_worker_at_a_time_makes_a_step(spool: SpoolDir, clock: FakeClock) -> None:
+    """P6: a step is given to one worker, is not shared with an idle one, and the others get jobs meanwhile."""
+    slots, dispatch = _many(spool, clock, [])
+    dispatch.go_on_splitting(["x-1.jsonl"])
+    dispatch.add(["a.json", "b.json"])
+    dispatch.feed(careful=False)
+    (first,) = _at_it(slots)
+    clock.advance(SHARE_AFTER_S * 5)
+    dispatch.go_on_splitting(["x-1.jsonl"])
+    dispatch.feed(careful=False)
+    assert _at_it(slots) == [first]
+    assert list(slots[1 - first.number].outstanding) == ["a.json"]
+
+
+def test_jobs_that_wait_get_as_much_time_as_a_step_took(spool: SpoolDir, clock: FakeClock) -> None:
+    """P6: a large file does not keep the only worker from the jobs that wait; where none waits it goes on at once."""
+    (slot,), dispatch = _many(spool, clock, [], workers=1)
+    dispatch.go_on_splitting(["x-1.jsonl"])
+    dispatch.add(["a.json"])
+    dispatch.feed(careful=True)
+    assert list(slot.outstanding) == [KEY]
+    clock.advance(0.3)
+    dispatch.passed(slot, KEY, Declined("splitting", KEY, made=500, names=("x-1-0001.json",)))
+    dispatch.feed(careful=True)
+    assert list(slot.outstanding) == ["a.json"]
+    assert dispatch.next_s() is not None
+    dispatch.settled(slot, "a.json", counts=True)
+    dispatch.feed(careful=True)
+    dispatch.settled(slot, "x-1-0001.json", counts=True)
+    clock.advance(0.31)
+    dispatch.feed(careful=True)
+    assert list(slot.outstanding) == [KEY]
+    dispatch.passed(slot, KEY, Declined("splitting", KEY, made=500))
+    dispatch.feed(careful=True)
+    assert list(slot.outstanding) == [KEY]
+
+
+@pytest.mark.parametrize("how", ["lost", "paused", "returned", "behind a long job"])
+def test_step_that_was_not_made_is_given_again(spool: SpoolDir, clock: FakeClock, how: str) -> None:
+    """P5: a worker that dies, hands the step back, or runs a long job first holds up no split."""
+    slots, dispatch = _many(spool, clock, [])
+    dispatch.go_on_splitting(["x-1.jsonl"])
+    dispatch.feed(careful=False)
+    (first,) = _at_it(slots)
+    if how == "lost":
+        dispatch.lose(first)
+        slots[1 - first.number].ready = True
+    elif how == "behind a long job":
+        first.running["long.json"] = "long"
+        first.running_since_s = clock.monotonic()
+        clock.advance(LONG_S)
+    else:
+        dispatch.passed(first, KEY, Declined(how))
+    assert not dispatch.empty
+    dispatch.feed(careful=False)
+    assert len(_at_it(slots)) == 1
+    assert how not in ("lost", "behind a long job") or _at_it(slots) != [first]
+
+
+def test_split_that_is_over_tells_what_came_of_it(spool: SpoolDir, clock: FakeClock) -> None:
+    """P6: the pool's line tells how many jobs and how many refused lines there are."""
+    told: list[str] = []
+    (slot, _), dispatch = _many(spool, clock, told)
+    dispatch.add(["x.json"])
+    dispatch.feed(careful=False)
+    text = "2 lines were refused: see rejected/"
+    dispatch.passed(slot, "x.json", Declined("split", "x.json", text, made=1, names=("x-1-0001.json",)))
+    assert told == ["x.json was split into 1 job; 2 lines were refused: see rejected/"]
+    dispatch.feed(careful=False)
+    assert [name for each in (slot, _) for name in each.outstanding] == ["x-1-0001.json"]
+
+
+def test_split_that_cannot_go_on_is_told_once_and_keeps_nobody_waiting(spool: SpoolDir, clock: FakeClock) -> None:
+    """P6: a file in taken/ that cannot be read is tried again now and then, and a pool that drains does not wait."""
+    told: list[str] = []
+    slots, dispatch = _many(spool, clock, told)
+    for _ in range(3):
+        dispatch.go_on_splitting(["x-1.jsonl"])
+        dispatch.feed(careful=False)
+        (slot,) = _at_it(slots)
+        dispatch.passed(slot, KEY, Declined("unreadable", KEY, "it cannot be read"))
+        assert dispatch.empty
+        dispatch.feed(careful=False)
+        assert not _at_it(slots)
+        clock.advance(10)
+    assert told == [f"{KEY}: it cannot be read; it is tried again"]
+    dispatch.feed(careful=False)
+    dispatch.passed(_at_it(slots)[0], KEY, Declined("gone"))
+    clock.advance(10)
+    dispatch.feed(careful=False)
+    assert not _at_it(slots)

@@ -1,0 +1,130 @@
+"""Files with one job a line, read a line at a time: memory and time of a look do not grow with the file's lines.
+
+Nothing here decides what becomes of a file. `look` says whether it is whole text whose last line is whole; `read` goes
+through its lines from any place on.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from queuectl import fsops, intake
+from queuectl.job import JOB_MAX_BYTES
+
+_CHUNK = 256 * 1024
+_MARK_BYTES = 4
+
+
+class Form(NamedTuple):
+    """How the text of a file is written: its encoding, the length of its byte order mark, and what ends a line."""
+
+    encoding: str
+    mark: int
+    feed: bytes
+
+
+class Line(NamedTuple):
+    """One line: its number from 1, its bytes without their end, and where the next line begins in the file."""
+
+    number: int
+    data: bytes
+    start: int
+    end: int
+    is_long: bool
+    """Longer than a job may be: `data` is empty."""
+
+
+class Look(NamedTuple):
+    """What `look` found: the facts of the file (without its bytes), and why it is not whole, or None."""
+
+    content: fsops.Content
+    verdict: intake.Incomplete | None
+
+
+def look(path: str, max_bytes: int, *, patience_s: float = fsops.SHARING_DEADLINE_S) -> Look:
+    """Go once through a file of lines, in pieces; one larger than `max_bytes` is not read.
+
+    Raises:
+        OSError: as `fsops.read`.
+    """
+    fd = fsops.open_to_read(path, patience_s=patience_s)
+    try:
+        content = fsops.facts(fd, max_bytes)
+        return Look(content, None if content.oversize else _judge(fd))
+    finally:
+        os.close(fd)
+
+
+def _judge(fd: int) -> intake.Incomplete | None:
+    """Why the text is not whole: bytes that are no text, a last line that is cut off, or nothing in it."""
+    form = form_of(fd)
+    decoder = codecs.getincrementaldecoder(form.encoding)()
+    os.lseek(fd, form.mark, os.SEEK_SET)
+    offset, number, last, is_blank, is_over = form.mark, 1, "", True, False
+    while not is_over:
+        chunk = os.read(fd, _CHUNK)
+        is_over = not chunk
+        before = len(decoder.getstate()[0])
+        try:
+            text = decoder.decode(chunk, is_over)
+        except UnicodeDecodeError as error:
+            place = offset - form.mark - before + error.start
+            return intake.Incomplete(f"it is not {error.encoding} text from byte {place} on", "save it as UTF-8")
+        offset += len(chunk)
+        is_blank = is_blank and not text.strip(intake.BLANK + "\n")
+        number += text.count("\n")
+        _, feed, rest = text.rpartition("\n")
+        last = rest if feed else last + text
+        if len(last) > JOB_MAX_BYTES:
+            last = last[: JOB_MAX_BYTES + 1]  # too long for a job, whole or not
+    if is_blank:
+        return intake.Incomplete("it is empty")
+    if len(last) <= JOB_MAX_BYTES and not intake.is_whole_line(last):
+        return intake.torn_line(number)
+    return None
+
+
+def form_of(fd: int) -> Form:
+    """How the text of an open file is written, by its first bytes."""
+    os.lseek(fd, 0, os.SEEK_SET)
+    mark, encoding = intake.encoding_of(os.read(fd, _MARK_BYTES))
+    return Form(encoding, mark, "\n".encode(encoding))
+
+
+def read(fd: int, form: Form, start: int, number: int) -> Iterator[Line]:
+    """The lines of an open file from the offset `start` on, which is where line `number` + 1 begins."""
+    limit = JOB_MAX_BYTES * len(form.feed)
+    buffer, is_long = b"", False
+    at = start  # of the first byte in `buffer`
+    while True:
+        os.lseek(fd, at + len(buffer), os.SEEK_SET)  # whoever takes the lines may read elsewhere in between
+        chunk = os.read(fd, _CHUNK)
+        searched = max(0, len(buffer) - len(form.feed) + 1)
+        buffer += chunk
+        begin = 0
+        while (found := _find(buffer, form.feed, max(begin, searched), begin)) >= 0:
+            number += 1
+            end = at + found + len(form.feed)
+            is_long = is_long or found - begin > limit
+            yield Line(number, b"" if is_long else buffer[begin:found], start, end, is_long)
+            start, is_long, begin = end, False, found + len(form.feed)
+        if not chunk:
+            break
+        if len(buffer) - begin > limit:
+            is_long = True
+            begin = len(buffer) - (len(buffer) - begin) % len(form.feed)
+        at, buffer = at + begin, buffer[begin:]
+    end = at + len(buffer)
+    if end > start:
+        yield Line(number + 1, b"" if is_long else buffer, start, end, is_long)
+
+
+def _find(buffer: bytes, feed: bytes, start: int, begin: int) -> int:
+    """Where the line that begins at `begin` ends, or -1; units of two bytes count from its beginning."""
+    found = buffer.find(feed, start)
+    while found >= 0 and (found - begin) % len(feed):
+        found = buffer.find(feed, found + 1)
+    return found

@@ -1,0 +1,98 @@
+"""Where the job with an id is, for many ids: one listing of pending/ answers many questions.
+
+A job whose name is its id is found by a stat. Only a waiting job with flags in its name, or with other letter case,
+takes a listing, and that costs as much as there are jobs. So a listing is kept, and made anew when it is older than
+twenty times the time that it took: it takes a twentieth of the time at most, however many jobs are asked for. What came
+since is not in it (FORMAT.md, "Names").
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+
+from queuectl import fsops, names
+from queuectl.clock import Clock
+from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
+from queuectl.spool import Located, SpoolDir, record_name
+
+LISTING_SHARE = 0.05
+
+
+class Roster:
+    """The waiting jobs of one spool that a stat does not find, as the last listing had them."""
+
+    def __init__(self, spool: SpoolDir, *, clock: Clock) -> None:
+        self._spool = spool
+        self._clock = clock
+        self._waiting: dict[str, str] = {}
+        """By folded id: the name of a waiting file."""
+        self._more: dict[str, list[str]] = {}
+        """Further names that begin alike."""
+        self._wants_generated = False
+        self._valid_until_s = -math.inf
+
+    def refresh(self, wanted: Iterable[str] = ()) -> None:
+        """List pending/ now, however old the last listing is, for the ids in `wanted` and for whatever else comes."""
+        self._wants_generated = self._wants_generated or any(map(names.is_generated, wanted))
+        started_s = self._clock.monotonic()
+        self._waiting.clear()
+        self._more.clear()
+        for name in fsops.names(self._spool.folder(PENDING)):
+            self.add(name)
+        now_s = self._clock.monotonic()
+        self._valid_until_s = now_s + (now_s - started_s) / LISTING_SHARE
+
+    def add(self, name: str) -> None:
+        """Remember the name of a waiting file that was published since the listing."""
+        head, comma, _ = name.partition(",")
+        if comma:
+            if not self._wants_generated and names.is_generated(head):
+                return  # there may be a million of them, and hardly anybody gives such an id himself
+        elif not name.endswith(".json") or name.islower():
+            return  # a stat finds it
+        else:
+            head = name[: -len(".json")]
+        folded = head.lower()
+        if folded in self._waiting:
+            self._more.setdefault(folded, []).append(name)
+        else:
+            self._waiting[folded] = name
+
+    def find(self, job_id: str, *, as_listed: bool = False) -> Located | None:
+        """Where the job with this id lies, as `SpoolDir.find` with a listing that may be a little old.
+
+        With `as_listed` no new listing is made: the caller had one made for this id (`refresh`).
+        """
+        if not (self._wants_generated or as_listed) and names.is_generated(job_id):
+            self._valid_until_s = -math.inf
+        folded = job_id.lower()
+        found = self._plain(job_id, (RUNNING, PENDING, DONE, DLQ))
+        if found is None and folded != job_id:
+            found = self._plain(folded, (PENDING,))
+        if found is not None:
+            return found
+        if not as_listed and self._clock.monotonic() >= self._valid_until_s:
+            self.refresh([job_id])
+        if folded in self._waiting:
+            if (found := self._flagged(folded)) is not None:
+                return found
+            return self._spool.find(job_id)  # it was there and has moved on, perhaps to another name
+        return self._plain(job_id, (RUNNING, DONE, DLQ))
+
+    def _plain(self, job_id: str, states: tuple[str, ...]) -> Located | None:
+        name = record_name(job_id)
+        for state in states:
+            path = self._spool.path(state, name)
+            if os.path.lexists(path):
+                return Located(state, name, path)
+        return None
+
+    def _flagged(self, folded: str) -> Located | None:
+        for name in (self._waiting[folded], *self._more.get(folded, ())):
+            parts = names.parse(name)
+            path = self._spool.path(PENDING, name)
+            if parts is not None and parts.stem.lower() == folded and os.path.lexists(path):
+                return Located(PENDING, name, path)
+        return None
