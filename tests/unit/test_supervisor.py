@@ -11,11 +11,9 @@ import pytest
 
 from queuectl import fsops, record, times
 from queuectl.api import Spool
-from queuectl.claim import Declined
 from queuectl.config import Settings
 from queuectl.lifecycle import PENDING
 from queuectl.reasons import explain
-from queuectl.reports import Passed
 from queuectl.spool import SpoolDir
 from queuectl.supervisor import Event, Options, Supervisor
 from tests.helpers import NOON_AT, Desk, FakeClock
@@ -120,12 +118,12 @@ def test_jobs_that_another_machine_stored_ahead_are_found_at_once(spool: SpoolDi
 def test_a_wish_to_list_again_is_no_reason_to_read_what_waits(
     spool: SpoolDir, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A split asks for a listing at once; no record of a job that waits is read for it."""
+    """A listing that is wanted at once is no clock that was set back: no record of a job that waits is read."""
     store_retries(spool, 3, at=NOON_AT)
     loop.made._scan()
     loop.made._recheck_clock()
     monkeypatch.setattr(SpoolDir, "read", None)
-    loop.made._take(loop.made._slots[0], Passed("many.jsonl", Declined("split", "x", made=2)))
+    loop.made._scan_soon()
     loop.made._recheck_clock()
     assert loop.made._next_scan_s < loop.clock.monotonic()
 
