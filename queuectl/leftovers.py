@@ -255,8 +255,8 @@ class Leftovers:
 
     def _notes(self) -> None:
         """Notes of splits whose file never came to taken/, or was deleted there."""
-        files = {batch.token_of(name) for name in fsops.names(self._spool.taken_dir)}
-        for name in sorted(fsops.names(self._spool.split_dir)):
+        files = {batch.token_of(name) for name in self._spool.names(self._spool.taken_dir)}
+        for name in sorted(self._spool.names(self._spool.split_dir)):
             path = os.path.join(self._spool.split_dir, name)
             sig = fsops.sig_of(path)
             if batch.token_of(name) not in files and sig is not None and self._age.is_over(sig, UNFINISHED_S):

@@ -11,6 +11,7 @@ import pytest
 
 from queuectl import fsops, record, times
 from queuectl.api import Spool
+from queuectl.claim import Declined
 from queuectl.config import Settings
 from queuectl.lifecycle import PENDING
 from queuectl.reasons import explain
