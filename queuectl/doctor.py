@@ -213,6 +213,9 @@ def trust_line(spool: SpoolDir) -> Line:
         return Line("trust", FAIL, f"{error.path}: {error.cause}", error.hint)
     except OSError as error:
         return Line("trust", FAIL, f"{error.filename}: {error.strerror}", "run queuectl as the user who owns the spool")
+    who, hint = trust.way_to(spool)
+    if who:
+        return Line("trust", WARN, who, f"move the spool to a folder of your own, or: {hint}")
     return Line("trust", OK, "nobody else can write to it")
 
 

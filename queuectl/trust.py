@@ -59,6 +59,18 @@ def _cure(spool: SpoolDir, owner: int) -> str:
     return f"run this as user {user_name(whose)}, or make a spool of your own: queuectl init FOLDER"
 
 
+def way_to(spool: SpoolDir) -> tuple[str, str]:
+    """Return who could put another folder in the place of the spool, as a sentence, and what to do; "" for nobody.
+
+    No reason to refuse: in a container the folder above often belongs to a user of the host, who may do that anyway.
+    """
+    try:
+        check_folders(spool.root, why="could put another spool in the place of this one")
+    except UntrustedSpoolError as error:
+        return f"{error.path}: {error.cause}", error.hint
+    return "", ""
+
+
 def stranger(root: str) -> int | None:
     """Who else owns the spool at `root`, or a part of it that says what the spool is; None if it is all this user's."""
     if sys.platform == "win32":

@@ -77,6 +77,9 @@ def start(
 
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         output.remark("warning: running as root, so every job runs as root")
+    who, _ = trust.way_to(spool.folder)
+    if who:
+        output.remark(f"warning: {output.safe(who)}")
     printer = Printer(as_json=log_format == "json", workers=count, spool=spool.path)
     options = Options(workers=count, cwd=os.getcwd(), drain=drain, max_jobs=max_jobs)
     settings = spool.settings if grace_s is None else spool.settings._replace(stop_grace_s=grace_s)

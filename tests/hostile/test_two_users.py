@@ -431,3 +431,19 @@ def test_a_file_system_that_a_stranger_mounted_holds_no_trusted_inbox(
             assert is_safe or f"user {STRANGER} has mounted the file system there" in trouble
     finally:
         assert os.system(f"umount {drop}") == 0
+
+
+@pytest.mark.parametrize(("owner", "bits", "is_safe"), [(0, 0o755, True), (0, 0o1777, True), (0, 0o777, False)])
+def test_a_folder_above_the_spool_that_others_can_change_is_named(
+    ground: Ground, owner: int, bits: int, is_safe: bool
+) -> None:
+    """P10: whoever can rename the spool can put another one in its place: a warning, with the folder."""
+    os.chown(ground.root, owner, owner)
+    ground.root.chmod(bits)
+    os.chown(ground.root / "queue", 0, 0)
+    os.chown(ground.spool.root, 0, 0)
+    who, hint = trust.way_to(ground.spool)
+    assert (who == "") == is_safe
+    assert is_safe or (who.startswith(f"{ground.root}: every user can write to it") and "chmod go-w" in hint)
+    os.chown(ground.root, STRANGER, STRANGER)
+    assert f"its owner, user {STRANGER}, can write to it" in trust.way_to(ground.spool)[0]
