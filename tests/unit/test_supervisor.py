@@ -6,17 +6,18 @@ import json
 import math
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from queuectl import fsops, record, times
+from queuectl import cancels, fsops, names, record, times
 from queuectl.api import Spool
 from queuectl.claim import Declined
 from queuectl.config import Settings
 from queuectl.lifecycle import PENDING
 from queuectl.reasons import explain
 from queuectl.spool import SpoolDir
-from queuectl.supervisor import Event, Options, Supervisor
+from queuectl.supervisor import Event, Notice, Options, Supervisor
 from tests.helpers import NOON_AT, Desk, FakeClock
 
 YEAR_S = 365 * 86400.0
@@ -174,3 +175,37 @@ def test_a_retry_that_is_far_away_costs_no_look(loop: Loop, desk: Desk, monkeypa
     loop.made._next_recheck_s = math.inf
     loop.made._recheck_clock()
     assert loop.made._feeder.waiting == 1
+
+
+def test_a_request_to_cancel_that_cannot_be_read_is_reported_once(
+    loop: Loop, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P9: it is no trouble of the machine, and other requests are seen to."""
+    sent: list[tuple[object, ...]] = []
+    for job_id in ("a", "b"):
+        cancels.put(desk.spool, cancels.Request(job_id, 1, "test", ""))
+        loop.made._slots[0].running[f"{job_id}.json"] = job_id
+    monkeypatch.setattr(loop.made._slots[0], "send", lambda *message: sent.append(message))
+    find = cancels.find
+
+    def refuse(spool: SpoolDir, job_id: str, attempt: int) -> cancels.Request | None:
+        if job_id == "a":
+            raise PermissionError(13, "Permission denied", os.path.join(spool.cancel_dir, "a.1"))
+        return find(spool, job_id, attempt)
+
+    monkeypatch.setattr(cancels, "find", refuse)
+    for _ in range(3):
+        loop.made._cancel_runs()
+    loop.made._tell_round()
+    (told,) = [event for event in loop.told if isinstance(event, Notice)]
+    assert told.kind == "stuck" and "a.1" in told.text
+    assert [message[:2] for message in sent] == [("cancel", "b")]
+
+
+def test_a_batch_whose_stripe_cannot_be_opened_pauses_no_pool(loop: Loop, desk: Desk) -> None:
+    """P9: a split that was cut short waits for its stripe, and the listing goes on."""
+    Path(desk.spool.taken_dir, "lines-1.jsonl").write_text('{"command": "true"}', encoding="utf-8")
+    os.mkdir(desk.spool.stripe_path(names.stripe_of("lines-1")))
+    desk.drop("job.json", {"command": "true"})
+    loop.made._scan()
+    assert loop.made._feeder.take() == "job.json" and not loop.made._troubles.waiting
