@@ -32,12 +32,13 @@ def history(
     there are earlier ones.
     """
     since_at = None if since is None else time.time() - jobs.duration(since, "--since")
-    found = chronicle.collect(context.open_dir(), since_at=since_at, limit=limit)
+    spool = context.open_dir()
+    found = chronicle.collect(spool, since_at=since_at, limit=limit)
     if as_json:
         rows = [_as_json(each) for each in found.events]
         output.print_json({"version": 1, "events": rows, "truncated": found.left, "more": found.left})
     elif found.events:
-        output.table(("TIME", "ID", "EVENT", "RUN", "OUTCOME"), [_row(each) for each in found.events])
+        output.table(("TIME", "ID", "EVENT", "RUN", "OUTCOME"), [_row(each) for each in found.events], known=spool.ids)
     else:
         output.message("nothing happened" + (" in this time" if since else " yet"))
     if found.left:

@@ -122,7 +122,7 @@ def show(
         rows = [jobs.as_json(job) for job in found_jobs]
         output.print_json({"version": 1, "total": total, "truncated": truncated, "jobs": rows})
     elif found_jobs:
-        output.table(jobs.HEADERS, [jobs.row(job, now_at) for job in found_jobs])
+        output.table(jobs.HEADERS, [jobs.row(job, now_at) for job in found_jobs], known=spool.folder.ids)
     else:
         output.message("no such jobs" if seeks or len(states) == 1 else "no jobs here")
     _note(shown, seeks=seeks)
@@ -216,11 +216,11 @@ def show_rejected(spool: Spool, limit: int, *, as_json: bool) -> None:
         rows = [rejected_as_json(each) for each in found]
         output.print_json({"version": 1, "total": total, "truncated": len(found) < total, "rejected": rows})
     elif found:
-        cells = [(each.name, REJECTED, output.ago(each.rejected_at, now_at), each.why, each.inbox) for each in found]
-        if output.is_terminal() and not any(each.inbox for each in found):
-            output.table(("FILE", "STATE", "WHEN", "ERROR"), [row[:4] for row in cells])
-        else:
-            output.table(("FILE", "STATE", "WHEN", "ERROR", "INBOX"), cells)
+        output.table(
+            ("FILE", "STATE", "WHEN", "ERROR", "INBOX"),
+            [(each.name, REJECTED, output.ago(each.rejected_at, now_at), each.why, each.inbox) for each in found],
+            known=lambda: report.rejected_names(spool.folder),
+        )
     else:
         output.message("nothing was rejected")
     if total > len(found):

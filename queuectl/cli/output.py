@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TextIO
 
 from queuectl import times
@@ -24,10 +24,8 @@ from queuectl.printable import safe as safe
 _RED, _YELLOW, _DIM, _BOLD, _GREEN, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[1m", "\x1b[32m", "\x1b[0m"
 STYLES = {"red": _RED, "yellow": _YELLOW, "dim": _DIM, "bold": _BOLD, "green": _GREEN}
 NO_WORKERS = "no workers run; to start some: queuectl worker start"
-_LONG = ("COMMAND", "ERROR", "OUTCOME", "RUNNING")
 _SEQUENCE = re.compile(r"\x1b\[[0-9;]*m")
 _LABEL = re.compile(r" *(?:\S+ {2,})?")
-_LONG_AT_LEAST = 8
 _STATE_STYLES = {"running": "yellow", "done": "green", "dlq": "red", "rejected": "red", "cancelled": "yellow"}
 
 
@@ -264,38 +262,45 @@ def print_json(value: Any) -> None:
     exact_line(json.dumps(value, indent=1, ensure_ascii=True))
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Rows of text: a table on a terminal, tab-separated lines without the heading in a pipe. Makes each cell safe."""
+def table(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], *, known: Callable[[], Iterable[str]] | None = None
+) -> None:
+    """Rows of text: a table on a terminal, tab-separated lines without the heading in a pipe. Makes each cell safe.
+
+    `known` gives all ids (or names) that there are; then those in the first column of their kind are shortened on a
+    narrow terminal to what is unique among them.
+    """
     if not is_terminal():
         for row in rows:
             line("\t".join(safe(cell) for cell in row))
         return
-    from rich.cells import cell_len
+    from rich.cells import cell_len, set_cell_size
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from queuectl.cli import columns
+
     cells = [[safe(cell) for cell in row] for row in rows]
-    longest = [max(cell_len(text) for text in column) for column in zip(headers, *cells, strict=True)]
     console = Console(highlight=False, emoji=False, markup=False, color_system="auto" if has_colour() else None)
-    widths = _fit(headers, longest, console.width)
-    console.width = max(console.width, sum(widths) + 2 * len(widths))
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for header, width in zip(headers, widths, strict=True):
-        made.add_column(header, no_wrap=True, overflow="ellipsis", width=width)
+    sizes = [[cell_len(cell) for cell in row] for row in cells]
+    widths = columns.fit(headers, sizes, console.width)
+    names_at = next((place for place, header in enumerate(headers) if header in ("ID", "FILE")), -1)
+    chars = 0
+    if known is not None and any(row[names_at] > widths[names_at] for row in sizes):
+        chars = columns.unique_chars((row[names_at] for row in rows), known())
+        widths = columns.fit(headers, sizes, console.width, name_chars=chars)
+    made = Table(box=None, pad_edge=False, padding=(0, columns.GAP, 0, 0), header_style="bold")
+    for place, width in widths.items():
+        made.add_column(headers[place], no_wrap=True, overflow="ellipsis", width=width)
     for row in cells:
-        made.add_row(*(Text(cell, style=_STATE_STYLES.get(cell, "")) for cell in row))
+        made.add_row(
+            *(
+                # The beginning of an id, as every command takes it: no mark behind it that would be copied too.
+                Text(set_cell_size(row[place], width))
+                if place == names_at and 0 < chars <= width
+                else Text(row[place], style=_STATE_STYLES.get(row[place], ""))
+                for place, width in widths.items()
+            )
+        )
     console.print(made)
-
-
-def _fit(headers: Sequence[str], longest: Sequence[int], room: int) -> list[int]:
-    """The width of each column: long texts give way where the terminal is narrow; ids, states and times stay whole."""
-    widths = list(longest)
-    places = sorted(
-        (place for place, header in enumerate(headers) if header in _LONG), key=lambda place: longest[place]
-    )
-    left = room - 2 * len(headers) - sum(widths) + sum(widths[place] for place in places)
-    for number, place in enumerate(places):
-        widths[place] = min(widths[place], max(_LONG_AT_LEAST, left // (len(places) - number)))
-        left -= widths[place]
-    return widths

@@ -73,6 +73,27 @@ def test_terminal_lines_have_eighty_columns(queuectl: Commands, words: str) -> N
     assert [line for line in lines if cell_len(line) > 80] == []
 
 
+@pytest.mark.parametrize("columns", [50, 80])
+@pytest.mark.parametrize("words", ["list", "dlq list", "list --state pending", "list --state rejected", "history"])
+def test_tables_fit_and_the_text_gets_the_room(
+    queuectl: Commands, spool: SpoolDir, monkeypatch: pytest.MonkeyPatch, words: str, columns: int
+) -> None:
+    """At 50 columns too nothing wraps, the command can be read, and a shortened id is one that commands take."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    queuectl.on_terminal = True
+    heading, *rows = _ESCAPES.sub("", queuectl(*words.split()).out).splitlines()
+    assert max(map(cell_len, (heading, *rows))) <= columns
+    text = "COMMAND" if "COMMAND" in heading else "ERROR" if "ERROR" in heading else "OUTCOME"
+    at = heading.index(text)
+    room = (heading.index("ERROR") if "ERROR" in heading[at + 1 :] else columns) - at - 2
+    assert room >= (12 if columns == 50 else 20)
+    queuectl.on_terminal = False
+    if "ID" in heading.split():
+        at = heading.index("ID")
+        for row in rows:
+            queuectl("show", row[at:].split()[0])
+
+
 @pytest.mark.parametrize("words", [*READING, "logs dead"])
 def test_pipe_gets_no_escape_codes(queuectl: Commands, words: str) -> None:
     """In a pipe there is text and nothing else, whole."""

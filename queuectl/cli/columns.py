@@ -1,0 +1,87 @@
+"""How the columns of a table share the width of a terminal: nothing wraps, and the long texts get the room.
+
+Columns with nothing in them are left out. Where the terminal is narrow, long texts are cut first, down to what is
+worth reading; then ids are shortened to a beginning that no other job has, which every command takes for the id; then
+columns that say least are left out. Computes only.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable, Sequence
+
+GAP = 2
+# What is cut, and how the room is shared among several of these: the command says most.
+_LONG = {"COMMAND": 2, "ERROR": 1, "OUTCOME": 2, "RUNNING": 2, "VALUE": 2}
+# For each share: the width for which ids are shortened, and the one for which columns are left out.
+_WANTED, _LEAST = 16, 10
+# For the state there is less: a list without it says too little.
+_LEAST_BESIDE_STATE = 6
+# What may be shortened.
+_NAMES = ("ID", "FILE", "POOL")
+_NAME_LEAST = 8
+# What is left out on a narrow terminal, first things first.
+_DROPPED = ("TAGS", "HOST", "INBOX", "RUNS", "RUN", "PID", "WHEN", "SINCE", "TIME", "WORKERS", "STATE")
+
+
+def fit(headers: Sequence[str], rows: Sequence[Sequence[int]], room: int, *, name_chars: int = 0) -> dict[int, int]:
+    """The places of the columns that are shown, from left to right, and their widths: with the gaps `room` at most.
+
+    Args:
+        headers: the headings.
+        rows: how wide each cell is.
+        room: the width of the terminal.
+        name_chars: to how many characters ids may be shortened; 0: to any number.
+    """
+    natural = [max([len(header), *(row[place] for row in rows)]) for place, header in enumerate(headers)]
+    shown = [place for place in range(len(headers)) if place == 0 or any(row[place] for row in rows)]
+    dropped = [place for name in _DROPPED for place in shown if headers[place] == name]
+    while True:
+        widths = _widths(headers, natural, shown, room, name_chars)
+        texts = [place for place in shown if headers[place] in _LONG]
+        least = _LEAST_BESIDE_STATE if dropped and headers[dropped[0]] == "STATE" else _LEAST
+        enough = all(widths[place] >= min(natural[place], least * _LONG[headers[place]]) for place in texts)
+        if not dropped or (enough and _total(widths) <= room):
+            break
+        shown.remove(dropped.pop(0))
+    while _total(widths) > room and max(widths.values()) > 1:
+        widths[max(widths, key=widths.__getitem__)] -= 1
+    return widths
+
+
+def _widths(
+    headers: Sequence[str], natural: Sequence[int], shown: Sequence[int], room: int, name_chars: int
+) -> dict[int, int]:
+    """The widths of the columns shown; the total may be too large."""
+    shares = {place: _LONG[headers[place]] for place in shown if headers[place] in _LONG}
+    texts = sorted(shares, key=lambda place: natural[place] / shares[place])
+    labels = [place for place in shown if headers[place] in _NAMES]
+    widths = {place: natural[place] for place in shown}
+    left = room - GAP * (len(shown) - 1) - sum(widths[place] for place in shown if place not in (*texts, *labels))
+    for number, place in enumerate(labels):
+        wanted = sum(min(natural[each], _WANTED * share) for each, share in shares.items())
+        rest = (left - wanted) // (len(labels) - number)
+        widths[place] = min(natural[place], max(name_chars, _NAME_LEAST, rest))
+        left -= widths[place]
+    for place in texts:
+        widths[place] = max(1, min(natural[place], left * shares[place] // sum(shares.values())))
+        left -= widths[place]
+        del shares[place]
+    return widths
+
+
+def _total(widths: dict[int, int]) -> int:
+    return sum(widths.values()) + GAP * (len(widths) - 1)
+
+
+def unique_chars(names: Iterable[str], known: Iterable[str]) -> int:
+    """How many characters tell each of some names from all that are known, ignoring case as ids do."""
+    shown = {name.lower() for name in names}
+    ordered = sorted({*shown, *(name.lower() for name in known)})
+    most = 0
+    for name in shown:
+        at = bisect.bisect_left(ordered, name)
+        for other in (*ordered[max(0, at - 1) : at], *ordered[at + 1 : at + 2]):
+            same = next((n for n, (a, b) in enumerate(zip(name, other, strict=False)) if a != b), len(name))
+            most = max(most, min(len(name), same + 1))
+    return most
