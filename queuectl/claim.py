@@ -26,7 +26,7 @@ import os
 import random
 from typing import Any, NamedTuple
 
-from queuectl import batch, errortext, fsops, intake, job, lines, names, record, rejects, times, trust
+from queuectl import batch, errortext, foresight, fsops, intake, job, lines, names, record, rejects, times, trust
 from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError, InvalidJobError
@@ -41,6 +41,8 @@ from queuectl.spool import Located, SpoolDir, name_for, record_name
 # step of a copy (the file's time) comes after its last byte. Judged by the file's change time, so no worker has to
 # remember anything, and one that is held open for good runs all the same.
 WRITER_S = 1.0
+# Instead of a lease: a job is taken in and not started. No lease has this name.
+_NO_LEASE = "-"
 
 
 class Declined(NamedTuple):
@@ -48,13 +50,13 @@ class Declined(NamedTuple):
 
     `why` is one of: gone (somebody else has it), busy (its stripe is taken, or the id is running), later (not due:
     `name` is its new name, `due_at` when), arriving (not whole yet: `sig` tells this version from the next, `text`
-    what is wrong), open (whole, and its writer is at it), unreadable (tried again later, never refused), foreign (left
-    alone), rejected (`text` says why), dead (moved to dlq/), splitting (a file of many jobs: `made` of them so far,
-    and more come of `name`), split (`made` jobs came of it, `text` says what was refused), mended (its torn end was
-    repaired in place), paused and returned (by the worker: not now), held (by a person), alive (something of its last
-    run still runs: `text` says what), stuck (this file, or its lock, is in trouble: `name` is the path at fault, `text`
-    what is wrong and `hint` the cure; tried again later), unsettled (it has run, and its worker cannot record how that
-    ended; otherwise as stuck).
+    what is wrong), open (whole, and its writer is at it), unreadable (tried again later, never refused), foreign
+    (left alone), rejected (`text` says why), dead (moved to dlq/), splitting (a file of many jobs: `made` of them so
+    far, and more come of `name`), split (`made` jobs came of it, `text` says what was refused), many (only of
+    `judge`: a claim splits it), mended (its torn end was repaired in place), paused and returned (by the worker: not
+    now), held (by a person), alive (something of its last run still runs: `text` says what), stuck (this file, or its
+    lock, is in trouble: `name` is the path at fault, `text` what is wrong and `hint` the cure; tried again later),
+    unsettled (it has run, and its worker cannot record how that ended; otherwise as stuck).
     """
 
     why: str
@@ -145,6 +147,80 @@ class Claims(Settlements):
             if not (isinstance(made, Claimed) and made.copy):
                 stripe.release()
 
+    def judge(self, name: str) -> Declined | None:
+        """Judge a drop in pending/ before its turn and give it its full name: one rename, under the stripe of its id.
+
+        A drop that is to wait is taken in, because its wait begins now. Returns `later` with the new name; what
+        `claim` returns of a file that cannot be claimed, but `many` of one that it would split; or None where the file
+        keeps its name.
+
+        Raises:
+            OSError: as `claim`.
+        """
+        parts = names.parse(name)
+        if parts is None or names.is_held(name):
+            return None
+        job_id = names.clean_id(parts.stem)
+        stripe = self._stripes.of(job_id)
+        if not stripe.try_acquire():
+            return Declined("busy")
+        try:
+            looked = self._look(name, job_id, splits=False)
+            if isinstance(looked, Declined):
+                return looked
+            if self._has_writer(name):
+                return Declined("open")
+            taken = looked.taken
+            if taken is not None and taken.due_at is not None and not taken.history:
+                return self._take_in_to_wait(name, job_id, parts, looked)
+            return self._give_full_name(name, parts, looked)
+        finally:
+            stripe.release()
+
+    def _give_full_name(self, name: str, parts: names.NameParts, looked: _Looked) -> Declined | None:
+        """Rename a drop in pending/ by what was read of it. The name is a hint: what changes now, the claim sees."""
+        path = self._spool.path(PENDING, name)
+        try:
+            wanted = foresight.full_name(
+                parts, looked.taken, looked.data, changed_at=fsops.last_change(path)[1], now_at=self._clock.now()
+            )
+            if wanted in ("", name):
+                return None
+            fsops.move(path, self._spool.path(PENDING, wanted), patience_s=fsops.GLANCE_S)
+        except FileNotFoundError:
+            return Declined("gone")
+        except FileExistsError:
+            return None
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:  # names are shorter there
+                return None
+            if isinstance(error, PermissionError) and fsops.is_held(error):
+                return Declined("busy")
+            raise
+        return Declined("later", wanted)
+
+    def _take_in_to_wait(self, name: str, job_id: str, parts: names.NameParts, looked: _Looked) -> Declined:
+        """Make a record of a drop that is to wait, as a claim does, and put it back to wait."""
+        own_name = record_name(job_id)
+        here = Located(RUNNING, own_name, self._spool.path(RUNNING, own_name))
+        try:
+            fsops.move(self._spool.path(PENDING, name), here.path, patience_s=fsops.GLANCE_S)
+        except FileNotFoundError:
+            return Declined("gone")
+        except FileExistsError:
+            return Declined("busy")
+        except PermissionError as error:
+            if not fsops.is_held(error):
+                raise
+            return Declined("busy")
+        try:
+            made = self._claimed(here, name, parts, looked, _NO_LEASE)
+        except OSError as error:
+            self._undo(here, name, _NO_LEASE, error)
+            raise
+        assert isinstance(made, Declined), "nothing is started without a lease"
+        return made
+
     def stuck(self, name: str, error: OSError) -> Declined | None:
         """Return what keeps this one file from being claimed, after `claim` or `split` raised; None: the machine."""
         fault = self.blame.fault(error, self._spool.path(PENDING, name))
@@ -154,7 +230,7 @@ class Claims(Settlements):
             "stuck", fault.path, fault.text, sig=self._sig(self._spool.path(PENDING, name)), hint=fault.cure
         )
 
-    def _look(self, name: str, job_id: str) -> Declined | _Looked:
+    def _look(self, name: str, job_id: str, *, splits: bool = True) -> Declined | _Looked:
         """Judge a file where it lies, before touching it; what it is where it is a job as it stands."""
         path = self._spool.path(PENDING, name)
         verdict = None
@@ -189,7 +265,9 @@ class Claims(Settlements):
         if isinstance(parsed, intake.Refused):
             return self._reject(Located(PENDING, name, path), name, parsed.why, parsed.hint)
         if isinstance(parsed, intake.Many):
-            return Declined("open") if self._has_writer(name) else self._split(name, job_id)
+            if self._has_writer(name):
+                return Declined("open")
+            return self._split(name, job_id) if splits else Declined("many")
         try:
             taken = intake.accept(parsed.document, defaults=self._settings.retry_defaults, now_at=self._clock.now())
         except InvalidJobError as error:
@@ -359,7 +437,8 @@ class Claims(Settlements):
         job_id = here.name.removesuffix(".json")
         now_at = self._clock.now()
         try:
-            dropped_as = "" if name == f"{taken.spec.get('id') or job_id}.json" else names.as_text(name)
+            dropped = names.as_dropped(name)
+            dropped_as = "" if dropped == f"{taken.spec.get('id') or job_id}.json" else names.as_text(dropped)
             events = intake.first_events(taken, by="drop", now_at=now_at, file=dropped_as)
             wanted = taken.spec.get("id")
             with contextlib.ExitStack() as held:
@@ -447,7 +526,8 @@ class Claims(Settlements):
         item = record.decode(record.frame(spec, events))
         standing = record.standing(item)
         waits = (
-            (standing.last is not None and standing.last.event == "started")  # judged as a record, next time
+            lease == _NO_LEASE
+            or (standing.last is not None and standing.last.event == "started")  # judged as a record, next time
             or (standing.starts and outlives(self._spool, item, mine=lease))  # as well
             or (standing.ended_to not in (DONE, DLQ) and not record.is_due(standing.due_at, standing.delay_s, now_at))
             or item.priority < priority

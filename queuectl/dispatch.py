@@ -83,6 +83,11 @@ class Dispatch:
             or any(slot.outstanding for slot in self._slots)
         )
 
+    @property
+    def free(self) -> int:
+        """How many workers have nothing to do."""
+        return sum(slot.willing and not slot.outstanding for slot in self._slots)
+
     def next_s(self) -> float | None:
         """When there is something to do without an event (monotonic), or None."""
         until = [self._again[0][0]] if self._again else []

@@ -314,6 +314,6 @@ def waiting_name(job_id: str, due_at: float | None, priority: int, owner: str = 
 
 
 def as_dropped(file_name: str) -> str:
-    """The name that a drop came with: without the flags that it got when it was judged."""
+    """The name that a drop came with: without the flags of one that was judged."""
     parts = parse(file_name) if "," in file_name else None
-    return file_name if parts is None or not (parts.arrived or parts.due_at) else f"{parts.stem}.json"
+    return file_name if parts is None or not parts.arrived else f"{parts.stem}.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from queuectl import fsops, inboxstate, intake, names, printable, processes, record, report, times, trust
+from queuectl import foresight, fsops, inboxstate, intake, names, printable, processes, record, report, times, trust
 from queuectl.api import Job, Spool
 from queuectl.endings import refused, why_dead
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, UnknownJobError, UntrustedSpoolError
@@ -139,7 +139,8 @@ def _waiting(spool: Spool, found: Located, now_at: float) -> list[Reason]:
         return [*reasons, own]
     if (outlived := _outlived(spool, found)) is not None:
         reasons.append(outlived)
-    before = report.in_run_order(spool.folder.waiting_names(), now_at)
+    waiting = spool.folder.waiting_names()
+    before = report.in_run_order(waiting, now_at, foresight.foresee_all(spool.folder, waiting, now_at))
     before = before[: before.index(found.name)] if found.name in before else []
     runs = _runs(spool)
     if workers and len(runs) >= workers:

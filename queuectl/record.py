@@ -399,6 +399,17 @@ def standing(record: Record) -> Standing:
     return Standing(starts, failures, last, last_start, due_at, delay_s, error)
 
 
+def arrived_at(item: Record, otherwise_at: float) -> float:
+    """When a job was enqueued by its history, or else another instant."""
+    for event_ in item.history:
+        if event_.event == "enqueued":
+            try:
+                return times.from_text(event_.at)
+            except ValueError:
+                break
+    return otherwise_at
+
+
 def is_due(due_at: float | None, delay_s: float | None, now_at: float) -> bool:
     """True where a job may run now.
 

@@ -7,7 +7,7 @@ are worth a look.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -124,15 +124,18 @@ def split_by_time(waiting: Iterable[str], now_at: float) -> tuple[list[str], lis
     return ready, later
 
 
-def in_run_order(waiting: Iterable[str], now_at: float) -> list[str]:
+def in_run_order(waiting: Iterable[str], now_at: float, full: Mapping[str, str] | None = None) -> list[str]:
     """Names in pending/ as they will be run: those of now, those of later, and those held.
 
-    At equal priority owners take turns; who has the first turn, only a pool knows.
+    `full` are the full names of drops (see `foresight`): they go where a pool puts them once it has judged them. At
+    equal priority owners take turns; who has the first turn, only a pool knows.
     """
-    waiting = list(waiting)
+    plain = {full_name: name for name, full_name in full.items()} if full else {}
+    waiting = [full.get(name, name) if full else name for name in waiting]
     ready, later = split_by_time(waiting, now_at)
     held = sorted(filter(names.is_held, waiting))
-    return [*feeder.in_order(ready, now_at), *(name for _, name in sorted(later)), *held]
+    in_order = [*feeder.in_order(ready, now_at), *(name for _, name in sorted(later)), *held]
+    return [plain.get(name, name) for name in in_order] if plain else in_order
 
 
 def next_to_run(ready: Iterable[str], now_at: float, limit: int) -> list[str]:

@@ -29,6 +29,7 @@ from queuectl.errors import DamagedRecordError, SpoolUnavailableError
 from queuectl.feeder import Feeder
 from queuectl.hooks import Hooks
 from queuectl.housekeeping import Housekeeping
+from queuectl.judging import Judging
 from queuectl.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
 from queuectl.pools import Pool, StopSummary
 from queuectl.readiness import Readiness
@@ -142,6 +143,9 @@ class Supervisor:
             clock=clock,
             max_jobs=options.max_jobs,
             tell=lambda kind, text: self._tell(Notice("info" if kind == "batch" else "warning", kind, text)),
+        )
+        self._judging = Judging(
+            self._claims, self._feeder, lambda name, verdict: self._dispatch.passed(None, name, verdict), clock=clock
         )
         self._serial = 0
         self._deaths: deque[float] = deque(maxlen=5)
@@ -257,10 +261,16 @@ class Supervisor:
             self._tick(now_s)
         if now_s >= self._next_scan_s:
             self._scan()
-        if not self._stopping.begun and not self._paused and not self._troubles.waiting:
+        if self._may_feed():
+            with self._troubles.taken():
+                self._judging.step(self._dispatch.free)
+        if self._may_feed():
             self._arm(self._dispatch.feed(careful=self._troubles.lasting))
         if self._signalled > 0:
             self._advance_stop(now_s, 0.0 if self._signalled > 1 else self._settings.stop_grace_s)
+
+    def _may_feed(self) -> bool:
+        return not self._stopping.begun and not self._paused and not self._troubles.waiting
 
     def _timeout_s(self) -> float:
         now_s = self._clock.monotonic()
@@ -271,6 +281,8 @@ class Supervisor:
         dispatch_s = self._dispatch.next_s()
         if dispatch_s is not None:
             until.append(dispatch_s - now_s)
+        if self._may_feed() and (judging_s := self._judging.next_s(self._dispatch.free)) is not None:
+            until.append(judging_s - now_s)
         return max(0.0, min(until))
 
     def _hear(self, timeout_s: float) -> None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import heapq
 import os
 from collections.abc import Callable, Generator, Iterator
+from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
-from queuectl import clocknote, fsops, inboxstate, incoming, lease, names, record, report
+from queuectl import clocknote, foresight, fsops, inboxstate, incoming, lease, names, record, report
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import COUNTED, DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.printable import command_text, printed_lines
@@ -226,6 +227,7 @@ class Survey:
         told = ""
         others: list[str] = []
         nexts: list[str] = []
+        untold: list[str] = []  # drops, whose names do not tell their priority
         for some in self._names(PENDING):
             found = [name for name in some if may_be_job(name)]
             strangers = _foreign(some, found)
@@ -238,15 +240,33 @@ class Survey:
                 last_due_at = max(last_due_at or 0.0, max(dues)[0])
             if self._next_rows:
                 nexts = report.next_to_run([*nexts, *could_run], now_at, self._next_rows)
+                if len(untold) < _OPENED:
+                    untold += islice(filter(foresight.is_untold, could_run), _OPENED - len(untold))
             for name in could_run:
                 if key := report.arrival_key(name):
                     told = key if not told or key < told else told
                 elif len(others) < _OPENED:
                     others.append(name)
             yield
+        if untold:
+            nexts = yield from self._with_drops(nexts, untold, now_at)
         candidates = report.oldest_names(told, others)
         listing = _Listing(count, [], "", foreign, copies)
         return _Waiting(listing, ready, later, held, first, nexts, last_due_at, candidates)
+
+    def _with_drops(self, nexts: list[str], untold: list[str], now_at: float) -> Steps[list[str]]:
+        """The names that run next when a pool has judged the drops in `untold` as well."""
+        plain: dict[str, str] = {}
+        for name in untold:
+            yield
+            sig = fsops.sig_of(self._spool.path(PENDING, name))
+            if sig is not None:
+                full_name = self._remembered("full_name", name, sig, foresight.foresee, self._spool, name, now_at)
+                plain[full_name] = name
+        ready, _ = report.split_by_time(plain, now_at)
+        dropped = set(plain.values())
+        others = [name for name in nexts if name not in dropped]
+        return [plain.get(name, name) for name in report.next_to_run([*others, *ready], now_at, self._next_rows)]
 
     def _newest(self, state: str, listed: list[str], limit: int) -> Steps[tuple[list[tuple[str, fsops.FileSig]], int]]:
         """The files that changed last of those listed (see `report.newest_first`), and when the first of all did."""

@@ -26,12 +26,13 @@ LAYERS = (
     blame family executor executor_posix executor_windows watch output lease pools
     cancels tokens inboxdir inboxstate clocknote""",
     """intake producer signing replays admission rejects errortext repair lines batch splitting settle claim arrivals
-    handover owed reception""",
+    handover owed reception
+    foresight""",
     """arguments api cancelling editing incoming report survey endings tail reasons refusals chronicle figures findings
     leftovers inboxtraces faults mending examine ownership check probes doctor""",
     """worker unsettled rescue retention dashboard forked slots splits dispatch stopping anchor aftermath hooks
     stale
-    receiver receivers troubles housekeeping readiness reports""",
+    receiver receivers troubles housekeeping readiness reports judging""",
     "supervisor",
     "cli",
 )

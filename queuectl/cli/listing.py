@@ -1,4 +1,7 @@
-"""`queuectl list`: jobs as rows. Opens only the files it shows, however many there are; --tag and --owner look."""
+"""`queuectl list`: jobs as rows. Opens only the files it shows, however many there are; --tag and --owner look.
+
+Drops that no pool has judged are opened as well, up to a thousand: they decide about the order.
+"""
 
 from __future__ import annotations
 
@@ -183,7 +186,10 @@ def _look(
 
 def _in_order(spool: Spool, state: str, listed: list[str], now_at: float, *, limit: int) -> Iterator[str]:
     if state == PENDING:
-        yield from report.in_run_order(listed, now_at)[:limit]
+        from queuectl import foresight
+
+        full = foresight.foresee_all(spool.folder, listed, now_at)
+        yield from report.in_run_order(listed, now_at, full)[:limit]
     elif state in (DONE, DLQ):
         yield from report.newest_first(spool.folder, state, listed, limit)
     else:

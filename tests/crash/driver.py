@@ -188,6 +188,10 @@ def _claim(name: str) -> Callable[[Hands, Any], object]:
     return lambda hands, _: hands.begin(name)
 
 
+def _judge(hands: Hands, _: object) -> Declined | None:
+    return hands.claims.judge("job.json")
+
+
 def _started(hands: Hands) -> Claimed:
     return hands.start("job.json")
 
@@ -543,6 +547,18 @@ OPERATIONS = {
             _claim("job.json"),
             {"job": {_TWICE}},
             {"job": {_ONCE}},
+        ),
+        Operation("judge", _drop("job.json", {"command": "true", "priority": 3}), _nothing, _judge, {"job": {_ONCE}}),
+        Operation(
+            "judge: delay", _drop("job.json", {"command": "true", "delay": 5}), _nothing, _judge, {"job": {_ONCE}}
+        ),
+        Operation("judge: no job", _drop("job.json", {"no": "job"}), _nothing, _judge, {}, kept=(b'"no"',)),
+        Operation(
+            "judge: dragged out of dlq/",
+            lambda hands: _dragged(_finished(hands, FAILED, max_retries=0), hands),
+            _nothing,
+            _judge,
+            {"job": {"enqueued started failed requeued started succeeded @done"}},
         ),
         Operation("batch: array", _drop("job.json", BATCH), _nothing, _claim("job.json"), _SPLIT, kept=(b'"no"',)),
         Operation(

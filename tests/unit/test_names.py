@@ -185,7 +185,7 @@ def test_a_name_tells_one_instant() -> None:
     [
         ("a.json", "a.json"),
         ("a b,in=20261125T001500.123456Z,prio=3.json", "a b.json"),
-        ("a,due=20270115T080000Z.json", "a.json"),
+        ("a,due=20270115T080000Z.json", "a,due=20270115T080000Z.json"),
         ("a,prio=3.json", "a,prio=3.json"),
         ("a,b.jsonl", "a,b.jsonl"),
     ],

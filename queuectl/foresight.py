@@ -1,0 +1,87 @@
+"""What the name of a drop will tell once a pool has judged it: the name that `claim.judge` gives, also for a look.
+
+A drop tells neither its priority nor its due time by its name. A pool renames it by `full_name`; whoever shows an order
+while no pool has done that yet reads a bounded number of drops and sorts them by the same names. Only looks.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections.abc import Iterable
+
+from queuectl import config, fsops, intake, job, names, order, record
+from queuectl.errors import DamagedRecordError, InvalidJobError
+from queuectl.lifecycle import DLQ, DONE, PENDING
+from queuectl.spool import SpoolDir
+
+# So many drops are read for a look at the order; the names that come first.
+LOOK_AT_MOST = 1000
+
+
+def full_name(
+    parts: names.NameParts, taken: intake.Accepted | None, data: bytes, *, changed_at: float, now_at: float
+) -> str:
+    """The name in pending/ that tells all of a job; "" where no name can: it would be too long, or be misread.
+
+    `parts` are of the name that it has, `taken` is what it was judged to be, None for a record of ours, which `data`
+    is then. `changed_at` is when its file changed last.
+    """
+    arrived_at, due_at = changed_at, None
+    if taken is not None and not taken.history:
+        due_at = taken.due_at
+        priority, owner = int(taken.spec.get("priority", 0)), str(taken.spec.get("owner", ""))
+    else:
+        item = record.decode(data if taken is None else record.frame({"id": "x", **taken.spec}, taken.history))
+        standing = record.standing(item)
+        priority, owner = item.priority, item.owner
+        arrived_at = record.arrived_at(item, changed_at)
+        if standing.due_at is not None and standing.ended_to not in (DONE, DLQ):
+            arrived_at = standing.due_at
+            if not record.is_due(standing.due_at, standing.delay_s, now_at):
+                due_at = standing.due_at
+    wanted = names.waiting_name(parts.stem, due_at, priority, owner, names.stamp(min(arrived_at, now_at)))
+    found = names.parse(wanted)
+    is_read = found is not None and found.stem == parts.stem and not names.is_temporary(wanted)
+    return wanted if is_read and len(os.fsencode(wanted)) <= names.NAME_MAX_BYTES else ""
+
+
+def is_untold(name: str) -> bool:
+    """True for a name in pending/ that does not tell when its job is to run: a drop that nobody has judged."""
+    if names.is_generated(name.removesuffix(".json")) or names.is_held(name):
+        return False
+    parts = names.parse(name)
+    return parts is not None and not order.key_of(name, parts)
+
+
+def foresee(spool: SpoolDir, name: str, now_at: float) -> str:
+    """The full name of a waiting drop; the name itself of a file that is gone, or is no job (yet)."""
+    parts = names.parse(name)
+    path = spool.path(PENDING, name)
+    if parts is None:
+        return name
+    try:
+        content = spool.read_document(path, patience_s=fsops.GLANCE_S)
+        changed_at = fsops.last_change(path)[1]
+    except OSError:
+        return name
+    if content.oversize:
+        return name
+    try:
+        if record.exact(content.data) is not None:
+            return full_name(parts, None, content.data, changed_at=changed_at, now_at=now_at) or name
+        parsed = intake.parse(content.data, lines=False)
+        if len(content.data) > job.JOB_MAX_BYTES or not isinstance(parsed, intake.Single):
+            return name
+        # The settings' defaults change nothing about when it runs.
+        taken = intake.accept(parsed.document, defaults=config.defaults().retry_defaults, now_at=now_at)
+        return full_name(parts, taken, content.data, changed_at=changed_at, now_at=now_at) or name
+    except (InvalidJobError, DamagedRecordError, ValueError, RecursionError):
+        return name
+
+
+def foresee_all(spool: SpoolDir, waiting: Iterable[str], now_at: float) -> dict[str, str]:
+    """The full names of the drops among names in pending/, of at most LOOK_AT_MOST, by the names they have."""
+    _, others = names.split_generated(list(waiting))
+    found = heapq.nsmallest(LOOK_AT_MOST, filter(is_untold, others))
+    return {name: foresee(spool, name, now_at) for name in found}

@@ -1,0 +1,98 @@
+"""Judging drops before their turn, so that priorities, due times and refusals do not wait for it.
+
+A drop tells nothing by its name. While more names are ready than workers are free, the order matters, so drops are
+looked at: each gets its full name, is refused, or is found to be arriving. A single drop on an idle pool is not looked
+at twice: a worker claims it. While workers are busy this takes 5 % of the time at most; what was not used of that is
+saved up, as far as a tenth of a second goes, so that a few drops, and the first of many, are judged at once.
+
+It is a look ahead and never a condition: what is not judged in time is claimed as it is.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+from queuectl.claim import Claims, Declined
+from queuectl.clock import Clock
+from queuectl.errors import QueuectlError
+from queuectl.feeder import Feeder
+
+# The share of the time that judging may take, and how much of it can be saved up.
+SHARE = 0.05
+SAVED_AT_MOST_S = 0.1
+# While no worker waits for it, so much at a time: reports of workers are not left waiting for longer. After all was
+# used that was saved up, so much is saved up first: waking up for each file would cost more than the look at it.
+SLICE_S = 0.005
+# A file that is held for an instant, or that its writer has open, is looked at again after this.
+AGAIN_S = 0.1
+
+
+class Judging:
+    """Judges the drops that a pool's feeder knows; what comes of them is handed to `passed`."""
+
+    def __init__(
+        self, claims: Claims, feeder: Feeder, passed: Callable[[str, Declined], None], *, clock: Clock
+    ) -> None:
+        self._claims = claims
+        self._feeder = feeder
+        self._passed = passed
+        self._clock = clock
+        self._saved_s = SAVED_AT_MOST_S
+        self._saved_at_s = clock.monotonic()
+        self._is_saving = False
+        self._again: list[tuple[float, str]] = []
+
+    def next_s(self, free: int) -> float | None:
+        """When there is something to do without an event (monotonic), or None; `free` workers have nothing to do."""
+        if self._matters(free):
+            missing_s = max(0.0, SLICE_S - self._saved_s) if self._is_saving else 0.0
+            return self._saved_at_s + missing_s / SHARE
+        return self._again[0][0] if self._again and len(self._feeder) > free else None
+
+    def _matters(self, free: int) -> bool:
+        return self._feeder.has_unjudged and len(self._feeder) > free
+
+    def step(self, free: int) -> None:
+        """Judge some, where it matters and there is time.
+
+        Raises:
+            OSError: the machine's trouble; nothing of it is held against a file.
+        """
+        now_s = self._clock.monotonic()
+        while self._again and self._again[0][0] <= now_s:
+            self._feeder.judge_again(heapq.heappop(self._again)[1])
+        self._saved_s = min(SAVED_AT_MOST_S, self._saved_s + (now_s - self._saved_at_s) * SHARE)
+        self._saved_at_s = now_s
+        if not self._matters(free) or (self._is_saving and self._saved_s < SLICE_S):
+            return
+        until_s = now_s + (self._saved_s if free else min(self._saved_s, SLICE_S))
+        try:
+            while self._matters(free) and self._clock.monotonic() < until_s:
+                if (name := self._feeder.next_unjudged()) is not None:
+                    self._judge(name)
+        finally:
+            self._saved_at_s = self._clock.monotonic()
+            self._saved_s -= self._saved_at_s - now_s
+            self._is_saving = self._saved_s <= 0
+
+    def _judge(self, name: str) -> None:
+        try:
+            verdict = self._claims.judge(name)
+        except OSError as error:
+            verdict = self._claims.stuck(name, error)
+            if verdict is None:
+                self._feeder.judge_again(name)
+                raise
+        except (QueuectlError, ValueError, RecursionError):
+            return  # a file that we misjudge: its claim says what is wrong (P6)
+        if verdict is None:
+            return
+        if verdict.why in ("busy", "open"):
+            heapq.heappush(self._again, (self._clock.monotonic() + AGAIN_S, name))
+            return
+        self._feeder.pull(name)
+        if verdict.why == "many":
+            self._feeder.put_ahead(name)
+        else:
+            self._passed(name, verdict)
