@@ -621,8 +621,9 @@ class Spool:
         except DamagedRecordError:
             logs = self.logs(job_id)
         # The logs first: what a crash leaves is a job without them, which can be purged again.
-        for log in logs:
-            fsops.unlink(log)
+        if not self.folder.others(job_id, found.path):
+            for log in logs:
+                fsops.unlink(log)
         fsops.unlink(found.path)
         self._forget_error(found)
 

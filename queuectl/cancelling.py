@@ -14,7 +14,10 @@ from typing import Any
 from queuectl import api, cancels, errortext, fsops, intake, names, record
 from queuectl.clock import Clock
 from queuectl.errors import DamagedRecordError, QueuectlError, SpoolUnavailableError, UnknownJobError
-from queuectl.lifecycle import DLQ, PENDING, RUNNING
+from queuectl.faults import View
+from queuectl.findings import GoneError
+from queuectl.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
+from queuectl.mending import Mending
 from queuectl.settle import Settlements, Stripes
 from queuectl.spool import Located, Stored, record_name
 
@@ -68,9 +71,11 @@ class Cancelling:
     def _cancel_waiting(self, found: Located, by: str, reason: str) -> api.Job:
         sync = self._spool.settings.durability != "off"
         now_at = self._clock.now()
-        event = record.event("cancelled", now_at, by=by, reason=reason or f"by {by}", to=DLQ)
+        event = record.event(CANCELLED, now_at, by=by, reason=reason or f"by {by}", to=DLQ)
         try:
             stored = self._read(found)
+            if record.standing(stored.record).ended_to and self._spool.folder.holds(stored.record.id, (DONE, DLQ)):
+                stored = self._give_own_id(found, stored)
             job_id = stored.record.id
             offset, text = record.append(len(stored.data), [event], empty=not stored.record.history)
             fsops.append(found.path, len(stored.data), offset, text, sync=sync)
@@ -81,6 +86,16 @@ class Cancelling:
             fsops.sync_folder(self._spool.folder.folder(DLQ))
         errortext.write(self._spool.folder, name, rng=self._rng)
         return self._spool.load(DLQ, name)
+
+    def _give_own_id(self, found: Located, stored: Stored) -> Stored:
+        """A copy of a job that has ended gets an id of its own here, too, as where it is claimed (P7)."""
+        settings = self._spool.settings
+        mending = Mending(self._spool.folder, settings, clock=self._clock, rng=self._rng)
+        try:
+            mending.give_own_id(View(found, stored.sig, stored.data, stored.record))
+        except GoneError as error:
+            raise QueuectlError(f"{found.path} is just being written", hint="try again") from error
+        return self._spool.folder.read(found.state, found.name)
 
     def _read(self, found: Located) -> Stored:
         """A waiting record; its torn end is repaired. Raises DamagedRecordError where it is none of ours."""
@@ -124,7 +139,7 @@ class Cancelling:
             )
         cancels.remove(self._spool.folder, job_id, request.attempt)
         last: dict[str, Any] = next((event for event in reversed(job.history) if event.get("event") != "warning"), {})
-        if last.get("event") == "cancelled":
+        if last.get("event") == CANCELLED:
             return job
         if job.state in (PENDING, RUNNING):
             return None

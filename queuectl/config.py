@@ -250,7 +250,8 @@ SETTINGS: tuple[Setting, ...] = (
         [],
         _HOOK,
         _command,
-        "Started by the pool, without a shell, when a job has moved to dlq/; the path of its file is added at the end.",
+        "Started by the pool, without a shell, when a job has moved to dlq/, but for a cancelled one; the path of its "
+        "file is added at the end.",
     ),
     Setting(
         "hooks.on_done",

@@ -132,8 +132,9 @@ def dropped_as(item: record.Record) -> str:
 
 
 def _failed_text(spool: SpoolDir, item: record.Record, name: str) -> str:
+    end = "was cancelled" if record.standing(item).is_cancelled else "has failed for good"
     lines = [
-        f"The job of {safe(name)} has failed for good: it is not tried again by itself.",
+        f"The job of {safe(name)} {end}: it is not tried again by itself.",
         "",
         *errortext.account(spool, item),
         "",

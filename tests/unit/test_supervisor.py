@@ -14,8 +14,10 @@ from queuectl import cancels, fsops, names, record, times
 from queuectl.api import Spool
 from queuectl.claim import Declined
 from queuectl.config import Settings
-from queuectl.lifecycle import PENDING
+from queuectl.lifecycle import DLQ, PENDING, Outcome
 from queuectl.reasons import explain
+from queuectl.reports import Finished
+from queuectl.settle import Settled
 from queuectl.spool import SpoolDir
 from queuectl.supervisor import Event, Notice, Options, Supervisor
 from tests.helpers import NOON_AT, Desk, FakeClock
@@ -209,3 +211,16 @@ def test_a_batch_whose_stripe_cannot_be_opened_pauses_no_pool(loop: Loop, desk: 
     desk.drop("job.json", {"command": "true"})
     loop.made._scan()
     assert loop.made._feeder.take() == "job.json" and not loop.made._troubles.waiting
+
+
+@pytest.mark.parametrize(("kind", "fired"), [("failed", ["dead"]), ("cancelled", [])])
+def test_a_cancelled_run_is_no_reason_for_on_dead(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, kind: str, fired: list[str]
+) -> None:
+    """`on_dead` is for jobs that failed: a job that somebody cancelled is not dead."""
+    started: list[str] = []
+    monkeypatch.setattr(loop.made._hooks, "fire", lambda what, *_: started.append(what))
+    settled = Settled(DLQ, "job1.json", None, None, "")
+    report = Finished("job1.json", "job1", 1, Outcome(kind, 1), settled, 0, "true")
+    loop.made._take_finished(loop.made._slots[0], report)
+    assert started == fired
