@@ -615,9 +615,8 @@ class Spool:
         if found.state not in (DLQ, DONE):
             raise QueuectlError(f"job {job_id!r} is {found.state}: only jobs in dlq/ and done/ can be purged")
         try:
-            # By their names: listing logs/ for every job of many would take minutes.
             starts = record.standing(self.folder.read(found.state, found.name).record).starts
-            logs = [self.folder.log_path(job_id, attempt) for attempt in range(1, starts + 1)]
+            logs = self.folder.log_paths(job_id, starts)
         except DamagedRecordError:
             logs = self.logs(job_id)
         # The logs first: what a crash leaves is a job without them, which can be purged again.

@@ -148,4 +148,4 @@ class Cancelling:
 
 def _runs(job: api.Job, attempt: int) -> bool:
     """True while a job's run of this number goes on."""
-    return job.state == RUNNING and sum(event.get("event") == "started" for event in job.history) == attempt
+    return job.state == RUNNING and record.starts_in(job.history) == attempt

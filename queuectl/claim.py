@@ -396,11 +396,30 @@ class Claims(Settlements):
             return self._still_alive(here, name, standing)
         attempt = standing.starts + 1
         events.append(record.event("started", now_at, attempt=attempt, worker=self._worker, lease=lease))
-        offset, text = record.append(len(data), events, empty=not item.history)
-        fsops.append(here.path, len(data), offset, text, sync=self._sync_all, fd=fd)
+        folded = record.fold(data, item)
+        offset, text = record.append(len(folded or data), events, empty=not item.history)
+        if folded is None:
+            fsops.append(here.path, len(data), offset, text, sync=self._sync_all, fd=fd)
+        else:
+            self._replace_folded(here, item.id, len(data), folded[:offset] + text)
+            data = folded
         if len(events) > 1:
             errortext.forget(self._spool, here.name)
         return Claimed(item, data[:offset] + text, attempt=attempt, failures=standing.failures, lease=lease)
+
+    def _replace_folded(self, here: Located, job_id: str, size: int, data: bytes) -> None:
+        """Put a record whose history was folded, with its start, in the place of the one that was read.
+
+        Nobody else writes to the old one: we hold the stripe, and nothing of the last run is left that could.
+
+        Raises:
+            BlockingIOError: it has another size by now: an editor saved it.
+        """
+        with self._spool.temporary(job_id, data, rng=self._rng, sync=self._sync_accepted) as temporary:
+            sig = fsops.sig_of(here.path)
+            if sig is None or sig.size != size:
+                raise BlockingIOError(errno.EWOULDBLOCK, "the record was changed by somebody else", here.path)
+            fsops.replace(temporary, here.path)
 
     def _still_alive(self, here: Located, name: str, standing: record.Standing) -> Declined:
         """Put a job back whose last run has left something that holds its lease: two runs never overlap (P3)."""

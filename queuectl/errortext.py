@@ -218,13 +218,19 @@ def exit_words(code: int) -> str:
 def _earlier(item: record.Record) -> list[str]:
     """The runs that failed before the last one, since the job was last put in."""
     failed: list[record.Event] = []
+    folded = 0
     for event in item.history:
         if event.event in ("enqueued", "requeued"):
             failed.clear()
+            folded = 0
+        elif event.event == record.FOLDED:
+            failed.clear()
+            folded = event.failures
         elif event.event in COUNTED:
             failed.append(event)
     before = failed[:-1]
-    more = f" (and {len(before) - _RUNS} before)" if len(before) > _RUNS else ""
+    left = folded + max(0, len(before) - _RUNS)
+    more = f" (and {left} before)" if left else ""
     rows = [f"              {_run(event)}, {safe(event.at[:40])}" for event in before[-_RUNS:]]
     return [f"Before that:{more}", *rows] if rows else []
 

@@ -264,7 +264,7 @@ class Examination:
             elif view.sig.inode == best.sig.inode:
                 text = f"is a second name of the same file as {best.shown}"
                 self._findings.problem("duplicate", view.shown, text, "unlinked", self._doing("drop", view))
-            elif _is_earlier(view.data, best.data):
+            elif record.is_earlier(view.data, best.data):
                 text = f"is {'a' if view.data == best.data else 'an earlier'} copy of {best.shown}"
                 act = self._doing("set_aside", view, f"it {text}", "delete both files: nothing is missing")
                 self._findings.problem("duplicate", view.shown, text, f"moved to {REJECTED}/", act)
@@ -375,10 +375,4 @@ def _rank(view: View) -> tuple[int, bool, bool, int]:
     """Which of several copies stays: the one with most history, that lies where its record leads, that is named so."""
     assert view.item is not None
     leads_here = record.standing(view.item).ended_to == view.where.state
-    return len(view.item.history), leads_here, view.stem == view.item.id, -_ORDER.index(view.where.state)
-
-
-def _is_earlier(data: bytes, later: bytes) -> bool:
-    """True where `data` is the same record as `later`, at the same or an earlier point of its life."""
-    head = data[: -len(record.CLOSING)]
-    return data == later or (later.startswith(head) and later[len(head) :].startswith((b",\n  {", b"\n  {")))
+    return record.length(view.item), leads_here, view.stem == view.item.id, -_ORDER.index(view.where.state)

@@ -16,6 +16,9 @@ An event is added by one write over the closing, which carries a new closing wit
 whole JSON whenever nobody is writing, one inode serves a job for life, and a write cut short shows: `repair` cuts
 back to the last event that is complete (promise P4). JSON texts hold no raw line feed, so lines can be trusted.
 
+The history of a job that runs a hundred thousand times does not grow without bound: `fold` makes one event of all but
+the first and the last ones, which counts them, and the record is rewritten once.
+
 To change the format: raise FORMAT_VERSION in `job`, keep reading the old one, add an old record to
 tests/compat/, edit FORMAT.md.
 """
@@ -26,6 +29,7 @@ import functools
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, NamedTuple
 
@@ -52,6 +56,18 @@ _PLAIN_EVENTS = re.compile(
     re.VERBOSE,
 )
 
+FOLDED = "folded"
+# A history of more bytes than this is folded when its job is claimed; of its events so many stay as they are, and those
+# before the first run, of which a few are kept.
+FOLD_BYTES = 256 * 1024
+FOLD_KEEPS = 100
+_FOLD_KEEPS_FIRST = 10
+# A fold that leaves more than this share of the record is not worth a rewrite.
+_FOLD_SHARE = 0.75
+_OTHER = "other"
+
+_Count = Annotated[int, Meta(ge=0, le=2**31)]
+
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _encode_text = json.encoder.encode_basestring
 
@@ -76,6 +92,9 @@ class Event(msgspec.Struct, omit_defaults=True, gc=False):
     file: str = ""
     left: tuple[int, ...] = ()
     killed: tuple[int, ...] = ()
+    counts: dict[str, _Count] = {}
+    failures: _Count = 0
+    first_at: str = ""
 
 
 class Record(msgspec.Struct):
@@ -372,15 +391,94 @@ def _is_event(text: bytes) -> bool:
     return True
 
 
+def fold(data: bytes, item: Record) -> bytes | None:
+    """The record with one event in the place of most of its history, or None where that is short enough.
+
+    `item` is what `data` holds. What `standing` reads off both is the same. The first events stay (the job as it was
+    put in), and the last ones from a `started` on.
+    """
+    start, end = data.rfind(_HISTORY) + len(_HISTORY), len(data) - len(CLOSING)
+    if end - start <= FOLD_BYTES:
+        return None
+    events = item.history
+    first = next((at for at, event in enumerate(events) if event.event in ("started", FOLDED)), 0)
+    first = min(first, _FOLD_KEEPS_FIRST)
+    cut = len(events) - FOLD_KEEPS
+    while cut > first and events[cut].event != "started":
+        cut -= 1
+    lines = [line.removesuffix(b",") for line in _lines_one_by_one(data, start, end)]
+    if cut - first < 2 or len(lines) != len(events):
+        return None
+    folded = _encode_event(_folded(events[:first], events[first:cut])).encode("utf-8", "replace")
+    kept = [*lines[:first], b"  " + folded, *lines[cut:]]
+    made = data[:start] + b",".join(b"\n" + line for line in kept) + CLOSING
+    return made if len(made) <= _FOLD_SHARE * len(data) and exact(made) is not None else None
+
+
+def _folded(before: list[Event], some: list[Event]) -> dict[str, Any]:
+    """The event that stands for `some`, which follow `before`."""
+    counts: Counter[str] = Counter()
+    for item in some:
+        counts.update(item.counts if item.event == FOLDED else {_kind_of(item): 1})
+    failed = next((item for item in reversed(some) if item.event in lifecycle.COUNTED or item.event == FOLDED), None)
+    facts = {
+        "counts": dict(counts),
+        "failures": _standing([*before, *some]).failures,
+        "first_at": some[0].first_at or some[0].at,
+    }
+    if failed is not None:  # how the last of the runs failed, for `Standing.error`
+        facts["reason"] = failed.reason if failed.event == FOLDED else describe(failed)
+    return {"at": some[-1].at, "event": FOLDED, **facts}
+
+
+def is_earlier(data: bytes, later: bytes) -> bool:
+    """True where `data` is the record `later` at the same or an earlier point of its life, before a fold as well."""
+    head = data[: -len(CLOSING)]
+    if data == later or (later.startswith(head) and later[len(head) :].startswith((b",\n  {", b"\n  {"))):
+        return True
+    try:
+        old, new = decode(data).history, decode(later).history
+    except DamagedRecordError:
+        return False
+    fold_at = next((event.at for event in new if event.event == FOLDED), "")
+    spec_end, later_end = data.rfind(_HISTORY), later.rfind(_HISTORY)
+    is_same_job = data[:spec_end] == later[:later_end] and old[:1] == new[:1]
+    return bool(fold_at and old) and is_same_job and (old[-1].at <= fold_at or old[-1] in new)
+
+
+def _kind_of(item: Event) -> str:
+    """What an event is counted as: its name, where that is one of ours."""
+    is_known = item.event in ("enqueued", "requeued", "warning", "started") or item.event in lifecycle.OUTCOMES
+    return item.event if is_known else _OTHER
+
+
+def starts_in(history: Iterable[dict[str, Any]]) -> int:
+    """How many runs a history counts, folded ones included, as `Standing.starts` of its record."""
+    return sum(
+        1 if event.get("event") == "started" else int(event.get("counts", {}).get("started", 0))
+        for event in history
+        if event.get("event") in ("started", FOLDED)
+    )
+
+
+def length(record: Record) -> int:
+    """How many events a record's history tells of, folded ones included."""
+    return sum(sum(event.counts.values()) if event.event == FOLDED else 1 for event in record.history)
+
+
 def standing(record: Record) -> Standing:
     """Read off the history what would otherwise have to be rewritten: attempts, last error, next due time."""
+    return _standing(record.history)
+
+
+def _standing(history: list[Event]) -> Standing:
     starts = failures = 0
     last: Event | None = None
     last_start: Event | None = None
     due_at: float | None = None
     delay_s: float | None = None
     error = ""
-    for item in record.history:
+    for item in history:
         kind = item.event
         if kind == "started":
             starts += 1
@@ -390,6 +488,9 @@ def standing(record: Record) -> Standing:
             error = describe(item)
         elif kind in ("enqueued", "requeued"):
             failures = 0
+        elif kind == FOLDED:
+            starts, failures, error = starts + item.counts.get("started", 0), item.failures, item.reason or error
+            continue
         elif kind not in lifecycle.OUTCOMES:
             continue  # a warning, or an event of a later version: it moves nothing
         last = item

@@ -139,8 +139,8 @@ class Retention:
                 return 0
             # The logs first: what a crash leaves is a job without them, which the next pass deletes.
             if self._owns_logs(state, name, stored.record):
-                for attempt in range(1, record.standing(stored.record).starts + 1):
-                    fsops.unlink(self._spool.log_path(stored.record.id, attempt))
+                for log in self._spool.log_paths(stored.record.id, record.standing(stored.record).starts):
+                    fsops.unlink(log)
             deleted = fsops.unlink(path)
             if state == DLQ:
                 errortext.forget(self._spool, name)

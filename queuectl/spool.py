@@ -64,6 +64,7 @@ RECORD_MAX_BYTES = 64 * 1024 * 1024
 # What a lease may be named. Its name stands in records, which others can write: it must not lead out of its folder.
 _NO_LEASE = re.compile(r"[^A-Za-z0-9._-]")
 _LEASE_CHARS = 120
+_NAMED_RUNS = 2000
 
 
 class Located(NamedTuple):
@@ -222,6 +223,20 @@ class SpoolDir:
     def log_path(self, job_id: str, attempt: int) -> str:
         """Where the output of an attempt is kept."""
         return os.path.join(self._folders[LOGS], f"{job_id}.{attempt}.log")
+
+    def log_paths(self, job_id: str, starts: int) -> list[str]:
+        """Where the outputs of a job's runs are, if they are: by their names, as a listing of logs/ may take minutes.
+
+        Of very many runs, which mostly printed nothing or were long ago, those that are listed.
+        """
+        if starts <= _NAMED_RUNS:
+            return [self.log_path(job_id, attempt) for attempt in range(1, starts + 1)]
+        found = []
+        for name in self.names(self._folders[LOGS]):
+            head, _, number = name.removesuffix(".log").rpartition(".")
+            if head == job_id and number.isdecimal() and name.endswith(".log"):
+                found.append(self.path(LOGS, name))
+        return found
 
     def reason_path(self, name: str) -> str:
         """The text beside a rejected file."""

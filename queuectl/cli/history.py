@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from queuectl import chronicle, exits
+from queuectl import chronicle, exits, record
 from queuectl.chronicle import Happened
 from queuectl.cli import context, group, jobs, output
 
@@ -59,6 +59,8 @@ def _row(each: Happened) -> tuple[str, ...]:
 def _outcome(each: Happened) -> str:
     """What came of an event: exit code, reason, and where it led."""
     event = each.event
+    if event.event == record.FOLDED:
+        return f"{sum(event.counts.values())} earlier events of this job are counted here"
     told = exits.told(event.exit_code, event.reason) or event.text
     others = exits.others(event.killed, event.left)
     where = f"to {event.to}/" if event.to else ""

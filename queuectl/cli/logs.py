@@ -61,7 +61,7 @@ def logs(
         kept[running[0]] = running[1]
     started = [event["attempt"] for event in job.history if event.get("event") == "started" and "attempt" in event]
     wanted = attempt if attempt is not None else max(running[0] if running else 0, *started, *kept, 0)
-    if attempt is not None and attempt not in kept and attempt not in started:
+    if attempt is not None and attempt not in kept and not 1 <= attempt <= max(started, default=0):
         raise QueuectlError(f"job {job.id!r} has no run {attempt}", hint=f"queuectl show {job.id}")
     path = kept.get(wanted, "")
     if not path or not _print(path, lines):

@@ -135,6 +135,8 @@ def _sentence(event: dict[str, Any]) -> str:
         return f"{word} by {event.get('by', '?')}{source}{_due(event)}"
     if kind == "started":
         return f"{run} started by {event.get('worker', '?')}"
+    if kind == record.FOLDED:
+        return f"{_folded(event)}: most of a long history is counted here"
     if kind == "warning":
         return f"warning: {event.get('text', '')}"
     took = event.get("duration_s")
@@ -142,6 +144,14 @@ def _sentence(event: dict[str, Any]) -> str:
     if kind == "cancelled":
         return f"{run} was {record.cancelled_text(str(event.get('reason', '')))}{after}{_to(event)}{_others(event)}"
     return f"{run} {_WORDS.get(kind, kind)}{after}{_how(event)}{_to(event)}{_others(event)}"
+
+
+def _folded(event: dict[str, Any]) -> str:
+    """What a fold counts: `9000 events since ..., 4500 started, 4500 failed`."""
+    counts = {str(kind): count for kind, count in dict(event.get("counts", {})).items() if isinstance(count, int)}
+    kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    at = report.instant(str(event.get("first_at", "")))
+    return f"{sum(counts.values())} events since {'?' if at is None else output.moment(at)} ({kinds})"
 
 
 def _others(event: dict[str, Any]) -> str:

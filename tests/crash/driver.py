@@ -298,6 +298,29 @@ def _batch_of_another(hands: Hands) -> None:
     batch.write_note(hands.spool, "job-cut-tokn", batch.Note("job.json", "somebody"), rng=hands.rng, sync=False)
 
 
+def _many_runs(hands: Hands) -> None:
+    """A waiting job that has run many times."""
+    name = hands.enqueue(id="job", max_retries=1000, backoff_base=0)
+    for _ in range(30):
+        name = hands.run(name, FAILED).name
+        hands.clock.advance(1)
+
+
+def _claim_and_fold(hands: Hands, name: str) -> Claimed | Declined:
+    most, record.FOLD_BYTES, record.FOLD_KEEPS = (record.FOLD_BYTES, record.FOLD_KEEPS), 2000, 6
+    try:
+        claimed = hands.begin(name)
+        assert isinstance(claimed, Declined) or b"folded" in claimed.data
+        return claimed
+    finally:
+        record.FOLD_BYTES, record.FOLD_KEEPS = most
+
+
+def _waiting(hands: Hands) -> str:
+    (name,) = hands.spool.waiting_names()
+    return name
+
+
 def _in_small_steps(hands: Hands, _: object) -> None:
     """A split in steps of one line."""
     most, splitting.STEP_LINES = splitting.STEP_LINES, 1
@@ -439,6 +462,19 @@ OPERATIONS = {
             {tag: {""} for tag in "abc"},
         ),
         Operation("claim", _enqueued(), _nothing, _claim("job.json"), {"job": {_TWICE}}, {"job": {_ONCE}}),
+        Operation(
+            "claim: a long history",
+            _many_runs,
+            _waiting,
+            _claim_and_fold,
+            {"job": {"enqueued folded" + 3 * " started failed" + " started abandoned started succeeded @done"}},
+            {
+                "job": {
+                    "enqueued" + 30 * " started failed" + " started succeeded @done",
+                    "enqueued folded" + 3 * " started failed" + " started succeeded @done",
+                }
+            },
+        ),
         Operation(
             "claim without an id",
             lambda hands: hands.enqueue(tags=["job"]),
@@ -953,7 +989,8 @@ def judge(
             found.setdefault((item.tags or [item.id])[0], []).append(f"{' '.join(kinds)} @{state}")
             places.setdefault(item.id.lower(), []).append(path)
             attempts = [event.attempt for event in item.history if event.event == "started"]
-            if attempts != list(range(1, len(attempts) + 1)):
+            before = sum(event.counts["started"] for event in item.history if event.event == record.FOLDED)
+            if attempts != list(range(before + 1, before + len(attempts) + 1)):
                 wrong.append(f"{path} has the attempts {attempts} (P4)")
             if state != PENDING and name != f"{item.id}.json":
                 wrong.append(f"{path} holds the job {item.id}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -165,3 +166,39 @@ def test_standing_counts_what_a_simple_reader_counts(history: list[dict[str, Any
     assert standing.starts == kinds.count("started")
     fresh = max((number for number, kind in enumerate(kinds) if kind in ("enqueued", "requeued")), default=-1)
     assert standing.failures == sum(kind in ("failed", "timed_out", "abandoned") for kind in kinds[fresh + 1 :])
+
+
+_moves = st.sampled_from(
+    ["started", "failed", "timed_out", "released", "abandoned", "succeeded", "cancelled", "requeued", "warning", "new"]
+)
+
+
+@given(
+    kinds=st.lists(_moves, min_size=20, max_size=120),
+    more=st.lists(_moves, max_size=60),
+    reason=texts,
+)
+def test_a_fold_changes_nothing_that_is_read_off_a_history(kinds: list[str], more: list[str], reason: str) -> None:
+    """P4: whatever happened to a job, its standing is the same after one fold and after a second one."""
+    spec = {"id": "job1", "command": "x", "max_retries": 3, "backoff_base": 2, "backoff_max": 3600}
+    made = [record.event("enqueued", NOON_AT, by="enqueue")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record, "FOLD_BYTES", 400)
+        patch.setattr(record, "FOLD_KEEPS", 6)
+        folded = plain = record.frame(spec, made)
+        for place, kind in enumerate((*kinds, *more)):
+            event = record.event(kind, NOON_AT + place, attempt=place, reason=reason, exit_code=place % 3)
+            plain = _appended(plain, event)
+            folded = _appended(folded, event)
+            if place in (len(kinds) - 1, len(kinds) + len(more) - 1):
+                folded = record.fold(folded, record.decode(folded)) or folded
+    old, new = record.decode(plain), record.decode(folded)
+    assert record.is_framed(folded) and record.exact(folded) is not None
+    assert record.standing(new) == record.standing(old)
+    assert record.length(new) == record.length(old)
+    assert record.starts_in(json.loads(folded)["history"]) == record.standing(old).starts
+
+
+def _appended(data: bytes, event: dict[str, Any]) -> bytes:
+    offset, text = record.append(len(data), [event])
+    return data[:offset] + text

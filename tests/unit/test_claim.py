@@ -1022,3 +1022,42 @@ def test_a_copy_whose_worker_dies_is_found_under_its_own_id(desk: Desk, other_de
     assert settled is not None
     assert (settled.to, settled.name) == (PENDING, f"{claimed.job_id}.json")
     assert Path(desk.spool.path(DONE, "job1.json")).read_bytes() == data
+
+
+def test_claim_folds_a_long_history_and_counts_on(desk: Desk) -> None:
+    """P4: a record of 300 KiB is rewritten when it is claimed; its run has the next number and ends as any other."""
+    spec = {"id": "a", "command": "true", "max_retries": 5000, "backoff_base": 0, "backoff_max": 0}
+    events = [record.event("enqueued", NOON_AT, by="enqueue")]
+    for attempt in range(1, 2001):
+        events.append(record.event("started", NOON_AT, attempt=attempt, worker="w9", lease="w9.0"))
+        events.append(record.event("failed", NOON_AT, attempt=attempt, exit_code=1, to=PENDING))
+    desk.drop("a.json", record.frame(spec, events))
+    claimed = desk.start("a.json")
+    assert (claimed.attempt, claimed.failures) == (2001, 2000)
+    path = Path(desk.spool.path(RUNNING, "a.json"))
+    assert path.read_bytes() == claimed.data
+    assert len(claimed.data) < 40_000
+    assert os.listdir(desk.spool.tmp_dir) == []
+    settled = desk.claims.settle(claimed, Outcome("failed", 1, "", 0.01))
+    item = desk.record(PENDING, settled.name)
+    assert (record.standing(item).starts, record.standing(item).failures) == (2001, 2001)
+    inode = os.stat(desk.spool.path(PENDING, settled.name)).st_ino
+    assert desk.start(settled.name).attempt == 2002
+    assert os.stat(path).st_ino == inode
+
+
+def test_fold_gives_way_to_an_editor(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P7: a record that somebody saves between the read and the rewrite is not replaced by what was read before."""
+    spec = {"id": "a", "command": "true", "max_retries": 5000, "backoff_base": 0, "backoff_max": 0}
+    runs = [record.event("started", NOON_AT, attempt=1), record.event("failed", NOON_AT, attempt=1, to=PENDING)]
+    desk.drop("a.json", record.frame(spec, [record.event("enqueued", NOON_AT, by="enqueue"), *(runs * 3000)]))
+    edited = record.frame({**spec, "command": "edited"}, [record.event("enqueued", NOON_AT, by="enqueue")])
+    real = record.fold
+
+    def fold(data: bytes, item: record.Record) -> bytes | None:
+        Path(desk.spool.path(RUNNING, "a.json")).write_bytes(edited)
+        return real(data, item)
+
+    monkeypatch.setattr(record, "fold", fold)
+    assert desk.decline("a.json").why == "arriving"
+    assert Path(desk.spool.path(PENDING, "a.json")).read_bytes() == edited
