@@ -32,7 +32,7 @@ def test_a_file_that_cannot_be_moved_holds_up_no_other(spool: SpoolDir, name: st
             desk.drop("c.json", {"command": SUCCEED})
             wait_until(lambda: _done(spool, "b", "c"))
             assert os.path.exists(path)
-        wait_until(lambda: not names_in(spool, "pending") and not names_in(spool, "running"), 30)
+        wait_until(lambda: not names_in(spool, "pending") and not names_in(spool, "running"))
     told = [event for event in pool.events if event["event"] == "stuck"]
     assert len(told) == 1 and f"chattr -i {path}" in told[0]["text"], told
     assert not [event for event in pool.events if event["event"] in ("trouble", "resumed")]
@@ -44,7 +44,7 @@ def test_a_file_that_cannot_be_moved_ends_no_drain_late(spool: SpoolDir) -> None
     for name in ("a.json", "b.json"):
         desk.drop(name, {"command": SUCCEED})
     with immutable(spool.path("pending", "a.json")), Pool(spool, "--drain", count=1) as pool:
-        assert pool.wait(30) == 0
+        assert pool.wait() == 0
     assert listing(spool) == {"pending": ["a.json"], "done": ["b.json"]}
 
 
@@ -59,7 +59,7 @@ def test_a_refused_file_that_cannot_be_moved_holds_up_no_other(spool: SpoolDir) 
             wait_until(lambda: len({e["text"] for e in pool.events if e["event"] == "stuck"}) == 2)
             desk.drop("c.json", {"command": SUCCEED})
             wait_until(lambda: _done(spool, "c"))
-        wait_until(lambda: {"a.json", "b.json"} <= set(names_in(spool, "rejected")), 30)
+        wait_until(lambda: {"a.json", "b.json"} <= set(names_in(spool, "rejected")))
     assert not [event for event in pool.events if event["event"] in ("trouble", "resumed")]
 
 

@@ -260,5 +260,5 @@ def test_what_is_refused_does_run_a_job_s_file(line: str, tmp_path: Path) -> Non
     evil = tmp_path / "evil"
     evil.write_text(code.get(line.split(" ")[0], f"touch {ran}"))
     words = [str(evil) if word == "{x}" else word for word in line.split(" ")]
-    subprocess.run(words, input=b"x\n", capture_output=True, check=False, timeout=30)
+    subprocess.run(words, input=b"x\n", capture_output=True, check=False, timeout=60)
     assert ran.exists()

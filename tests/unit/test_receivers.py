@@ -55,14 +55,14 @@ def test_a_receiver_that_hangs_is_killed_and_followed_by_another(
     spool: SpoolDir, line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P6: whatever it hangs on: it is killed and reported, and the next one takes in what lies there."""
-    old = wait_until(line.step, 30)
+    old = wait_until(line.step)
     os.kill(old, signal.SIGSTOP)
     (tmp_path / "anna" / "job.json").write_text('{"command": "true"}')
     monkeypatch.setattr(receivers, "_SILENT_S", 0.5)
-    wait_until(lambda: line.step() != old, 30)
+    wait_until(lambda: line.step() != old)
     monkeypatch.setattr(receivers, "_SILENT_S", 60.0)
-    wait_until(lambda: line.step() not in (0, old), 30)
-    wait_until(lambda: line.step() and names_in(spool, "pending"), 30)
+    wait_until(lambda: line.step() not in (0, old))
+    wait_until(lambda: line.step() and names_in(spool, "pending"))
     assert [text for text in line.told if "killed" in text] == [
         "anna: its receiver has not answered for 0 s and is killed; another one starts in 0 s"
     ]
@@ -73,11 +73,11 @@ def test_a_receiver_that_goes_on_gives_signs_of_life(line: Line, monkeypatch: py
     """They come while nothing happens, and far more often than one would be taken for hanging."""
     assert receiver.BEAT_S * 4 < receivers._SILENT_S
     monkeypatch.setattr(receiver, "BEAT_S", 0.1)
-    pid = wait_until(line.step, 30)
+    pid = wait_until(line.step)
     (child,) = line.receivers._children
     for _ in range(3):
         child.silent_s = 50.0
-        wait_until(lambda: line.step() == pid and child.silent_s < 10, 30)
+        wait_until(lambda: line.step() == pid and child.silent_s < 10)
     assert line.told == []
 
 
