@@ -268,7 +268,7 @@ def test_enqueued_job_can_be_looked_at(api: Spool, spool: SpoolDir) -> None:
         {"backoff_base": 3, "backoff_max": "10m", "jitter": 0.5},
         {"run_at": "2100-01-01T00:00:00Z"},
         {"delay": 60},
-        {"cwd": "/tmp", "no_retry_exit_codes": (2, 3)},
+        {"cwd": os.path.abspath("somewhere"), "no_retry_exit_codes": (2, 3)},
     ],
 )
 def test_every_argument_reaches_the_job(api: Spool, keys: dict[str, Any]) -> None:
