@@ -194,4 +194,4 @@ def test_piped_rows_cannot_be_faked(queuectl: Commands, ground: Ground) -> None:
     assert "fake" not in {row[0] for row in rows}
     assert {row[1] for row in rows} == {"done", "dlq"}
     rejected = queuectl("list", "--state", "rejected", "--limit", "0").rows
-    assert {len(row) for row in rejected} == {4}
+    assert {len(row) for row in rejected} == {5}
