@@ -208,14 +208,15 @@ class InboxDir:
         fsops.check_free(self.at(name))
         if self.sig_of(name) != sig:
             return ""
-        if has_text:
-            self.put_text(target + _TEXT, _rejected_text(name, target, why, hint, _version(sig), now_at))
+        if not has_text:
+            self._move(name, target)
+            return target
+        self.put_text(target + _TEXT, _rejected_text(name, target, why, hint, _version(sig), now_at))
         try:
             self._move(name, target)
         except OSError:
-            if has_text:
-                with contextlib.suppress(OSError):
-                    self.remove(target + _TEXT)
+            with contextlib.suppress(OSError):
+                self.remove(target + _TEXT)
             raise
         return target
 

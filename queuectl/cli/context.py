@@ -48,7 +48,12 @@ def spool_path() -> str:
     from queuectl import setup
     from queuectl.spool import SpoolDir
 
-    own = own_path()
+    own = above = own_path()
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        # Root with the home of somebody else (sudo on some systems): no folder is made where that user says.
+        while not os.path.lexists(above):
+            above = os.path.dirname(above)
+        _check_owner(own, at=above)
     setup.create(SpoolDir(own), rng=random.Random())
     output.message(f"made your own spool, because none is near this folder: {output.safe(own)}")
     return own
@@ -74,19 +79,20 @@ def found_path() -> str:
     return found
 
 
-def _check_owner(path: str) -> None:
+def _check_owner(path: str, *, at: str = "") -> None:
+    """Refuse a spool that belongs to another user, or that is to be made in a folder of theirs (`at`)."""
     if sys.platform == "win32":
         return
     from queuectl import trust
     from queuectl.errors import UntrustedSpoolError
 
-    owner = trust.stranger(path)
+    owner = trust.stranger(at or path)
     if owner is not None:
         me, other, where = trust.user_name(os.geteuid()), trust.user_name(owner), output.safe(path)
         raise UntrustedSpoolError(
             path,
             what=f"refusing to use {where}, because nobody named it",
-            cause=f"it belongs to user {other}, and this command runs as user {me}",
+            cause=f"{output.safe(at) if at else 'it'} belongs to user {other}, and this command runs as user {me}",
             hint=f"name it if you mean it: --spool {trust.quoted(where)}; or run the command as user {other}",
         )
 

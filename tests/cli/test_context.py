@@ -154,3 +154,13 @@ def test_commands_that_write_make_the_folders(home: Path, monkeypatch: pytest.Mo
     (home / "spool" / "queuectl.toml").write_text("")
     Commands(monkeypatch)(*words.split())
     assert (home / "spool" / "pending").is_dir() and (home / "spool" / ".queuectl" / "leases").is_dir()
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="two users: only root can be both of them")
+def test_root_makes_no_spool_in_the_home_of_another_user(typed: Commands, tmp_path: Path) -> None:
+    """P10: sudo keeps HOME on some systems, and a link there could lead anywhere."""
+    data = tmp_path / "data"
+    data.mkdir()
+    os.chown(data, 12302, 12302)
+    assert f"{data} belongs to user 12302" in typed("enqueue", "--", "true", code=1).err
+    assert os.listdir(data) == []

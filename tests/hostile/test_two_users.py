@@ -447,3 +447,69 @@ def test_a_folder_above_the_spool_that_others_can_change_is_named(
     assert is_safe or (who.startswith(f"{ground.root}: every user can write to it") and "chmod go-w" in hint)
     os.chown(ground.root, STRANGER, STRANGER)
     assert f"its owner, user {STRANGER}, can write to it" in trust.way_to(ground.spool)[0]
+
+
+def scramble_for_ever(folder: Path, targets: list[str]) -> None:
+    """Make, link, exchange and delete names in a folder, at random, until somebody ends this process."""
+    rng, renames = random.Random(os.getpid()), ctypes.CDLL(None, use_errno=True)
+    os.chdir(folder)
+    known = [
+        "x.json",
+        "y.json",
+        "x.json.rejected",
+        "x.json.rejected.txt",
+        "x.json.failed.txt",
+        "z.jsonl",
+        "w\udcff.json",
+    ]
+    contents = ['{"template": "greet"}', json.dumps(EVIL), "[]", "{", "", "\0" * 100]
+    while True:
+        listed = os.listdir(".")
+        name, other = rng.choice(known + listed), rng.choice(known + listed)
+        with contextlib.suppress(OSError):
+            act = rng.randrange(8)
+            if act < 2:
+                Path(name).write_text(rng.choice(contents))
+            elif act == 2:
+                os.symlink(rng.choice(targets), name)
+            elif act == 3:
+                os.mkdir(name) if rng.random() < 0.5 else os.mkfifo(name)
+            elif act == 4:
+                renames.renameat2(_AT_FDCWD, os.fsencode(name), _AT_FDCWD, os.fsencode(other), rng.choice([0, 1, 2]))
+            elif act == 5:
+                os.link(rng.choice([name, *targets]), other)
+            else:
+                (os.rmdir if os.path.isdir(name) and not os.path.islink(name) else os.unlink)(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["templates", "signed"])
+def test_whatever_is_done_in_an_inbox_nothing_outside_changes(ground: Ground, mode: str) -> None:
+    """P6, P10, P11: two strangers at random; other files stay, only the allowed command waits, and the intake goes on."""
+    drop, precious = ground.make("drop", WORKER, 0o777), ground.make("queue/precious", WORKER)
+    ground.make("keys", WORKER, 0o700)
+    for name in ("a.json", "b.json.rejected", "x.json.failed.txt"):
+        (precious / name).write_text(json.dumps(EVIL))
+        os.chown(precious / name, WORKER, WORKER)
+    before = {name: (precious / name).read_bytes() for name in os.listdir(precious)}
+    targets = [str(precious / "a.json"), str(precious), ground.spool.folder("pending"), "/etc/passwd", "x.json", "."]
+
+    def look_on() -> None:
+        reception, until_s = ground.reception(drop, mode), time.monotonic() + 4 * RACE_S
+        while time.monotonic() < until_s:
+            reception.step()
+            reception.show(every_s=0.0)
+            assert reception.state.trouble == ""
+            reception.told.clear()
+
+    with As(STRANGER, lambda: scramble_for_ever(drop, targets)), As(STRANGER, lambda: scramble_for_ever(drop, targets)):
+        done_as(WORKER, look_on)
+    assert {name: (precious / name).read_bytes() for name in os.listdir(precious)} == before
+    (drop / "good-one.json").write_text('{"template": "greet"}')
+    assert ground.look(drop, mode) == ""
+    waiting = {
+        name: json.loads(Path(ground.spool.path("pending", name)).read_text())
+        for name in names_in(ground.spool, "pending")
+    }
+    assert all(each["command"] == ["echo", "hello"] and each["owner"] == "anna" for each in waiting.values())
+    assert ("anna-good-one,by=anna.json" in waiting) == (mode == "templates")
