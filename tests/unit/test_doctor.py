@@ -252,3 +252,11 @@ def test_a_pool_on_a_share_is_told_and_what_it_needs_is_tried_out(
     assert contents(spool) == before
     refuse(monkeypatch, "create", errno.EROFS)
     assert doctor.worst(look()) == FAIL
+
+
+def test_a_lock_file_that_cannot_be_opened_is_a_line(spool: SpoolDir) -> None:
+    """P9: doctor says which one and what to do, and takes no lock."""
+    assert doctor.stripes_line(spool).level == OK
+    os.mkdir(spool.stripe_path(7))
+    line = doctor.stripes_line(spool)
+    assert line.level == FAIL and spool.stripe_path(7) in line.text and "move away" in line.hint
