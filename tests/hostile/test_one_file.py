@@ -116,3 +116,31 @@ def test_a_stripe_that_cannot_be_opened_holds_up_its_own_ids_only(spool: SpoolDi
     told = [event for event in pool.events if event["event"] == "stuck"]
     assert len(told) == 1 and spool.stripe_path(number) in told[0]["text"]
     assert not [event for event in pool.events if event["event"] in ("trouble", "resumed")]
+
+
+def test_a_record_in_running_that_cannot_be_changed_ends_no_drain_late(spool: SpoolDir) -> None:
+    """P6: `--drain` ends although a file in running/ can be put right by a person only."""
+    desk = Desk(spool, worker="dead")
+    desk.start(desk.enqueue(id="a", command=SUCCEED))
+    desk.enqueue(id="b", command=SUCCEED)
+    desk.close()
+    with immutable(spool.path("running", "a.json")), Pool(spool, "--drain", count=1) as pool:
+        assert pool.wait(30) == 0
+    assert listing(spool) == {"running": ["a.json"], "done": ["b.json"]}
+
+
+def test_a_stop_waits_for_an_outcome_no_longer_than_its_grace(spool: SpoolDir) -> None:
+    """P4: the job of an outcome that nobody could record until the end counts as abandoned, and is tried again."""
+    Path(spool.settings_path).write_text('stop_grace_s = "500ms"\nkill_grace_s = "500ms"\n', encoding="utf-8")
+    go = Path(spool.root, "go")
+    queuectl(spool, "enqueue", "--id", "a", "--", "sh", "-c", f"while [ ! -e '{go}' ]; do sleep 0.02; done")
+    with Pool(spool, count=1).ready() as pool:
+        pool.event("started", "a")
+        with immutable(spool.path("running", "a.json")):
+            go.touch()
+            pool.event("stuck")
+            pool.ask_to_stop()
+            pool.wait(30)
+    with Pool(spool, "--drain", count=1) as pool:
+        assert pool.wait(30) == 0
+    assert Desk(spool, worker="w2").events("done", "a.json")[-4:] == ["started", "abandoned", "started", "succeeded"]
