@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import runpy
 import shutil
 import subprocess
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -209,3 +211,68 @@ def test_the_example_of_the_library_runs_as_it_is(tmp_path: Path, monkeypatch: p
     (photo, make) = Spool(tmp_path / "spool").jobs("pending")
     assert photo.command[1] == "my photo.jpg"
     assert make.spec["cwd"] == str(tmp_path / "project")
+
+
+def readme_samples() -> list[tuple[str, str]]:
+    """Each block of code in the README with the line of text before it."""
+    found = re.findall(r"^(\S[^\n]*)\n\n((?:    [^\n]*\n|\n(?=    ))+)", README, re.MULTILINE)
+    return [(before, textwrap.dedent(block)) for before, block in found]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the README's samples for bash")
+def test_the_samples_of_the_readme_run_as_pasted(tmp_path: Path) -> None:
+    """In a fresh clone, without a file that nobody has; only the workers end by themselves here."""
+    bin_dir = Path(sys.executable).parent
+    if not (bin_dir / "queuectl").exists():
+        pytest.skip("the command queuectl is not installed beside this Python")
+    shutil.copytree(ROOT / "spool" / "examples", tmp_path / "spool" / "examples")
+    shutil.copy(ROOT / "spool" / "queuectl.toml", tmp_path / "spool")
+    env = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL")},
+        "PATH": f"{bin_dir}{os.pathsep}{os.environ['PATH']}",
+        "XDG_DATA_HOME": str(tmp_path / "home"),
+    }
+    ran = []
+    for before, block in readme_samples():
+        if "install" in block or before.startswith("PowerShell"):
+            continue  # what installs is run by .ci/run; what is for PowerShell is read below
+        if before == "From Python:":
+            # With workers beside it, as its reader has them.
+            script = f"queuectl worker start & pool=$!\npython - <<'END'\n{block}\nassert ending.succeeded\nEND\n"
+            script += "code=$?; queuectl worker stop >/dev/null; wait $pool; exit $code\n"
+        else:
+            script = block.replace("worker start --count 2 ", "worker start --count 2 --drain ")
+            assert "worker start" not in block or "--drain" in script
+        done = subprocess.run(
+            ["bash", "-ec" if before != "From Python:" else "-c", script],
+            cwd=tmp_path,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, (block, done.stdout, done.stderr)
+        ran.append(before)
+    assert len(ran) == 4, ran
+    assert list((tmp_path / "spool" / "dlq").glob("*.json")) == []
+    printed = {path.read_text() for path in (tmp_path / "spool" / "logs").glob("*.log")}
+    assert {"Hello World\n", "my photo.jpg\n", "hello\n"} <= printed
+
+
+def test_the_samples_for_powershell_name_only_what_there_is() -> None:
+    """Each file they name is in a new spool, and each command and option exists."""
+    known = dict(GENERATE["commands"]())
+    for before, block in readme_samples():
+        if not before.startswith("PowerShell") or "install" in block:
+            continue
+        for line in block.splitlines():
+            program, name, *words = line.split()
+            assert program == "queuectl"
+            options = {option for param in known[name].params for option in param.opts}
+            assert {
+                word for word in words[: words.index("--") if "--" in words else None] if word[:2] == "--"
+            } <= options
+            for path in [word for word in words if word.endswith(".json")]:
+                assert path.replace("\\", "/").removeprefix("spool/examples/") in setup.examples(), line
