@@ -619,10 +619,11 @@ class Spool:
             logs = self.folder.log_paths(job_id, starts)
         except DamagedRecordError:
             logs = self.logs(job_id)
+        if self.folder.others(job_id, found.path):
+            logs = []  # another file has the id that they are named after (P7)
         # The logs first: what a crash leaves is a job without them, which can be purged again.
-        if not self.folder.others(job_id, found.path):
-            for log in logs:
-                fsops.unlink(log)
+        for log in logs:
+            fsops.unlink(log)
         fsops.unlink(found.path)
         self._forget_error(found)
 
