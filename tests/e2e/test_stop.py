@@ -112,6 +112,31 @@ def test_a_system_that_stops_costs_no_run(spool: SpoolDir, order: tuple[str, ...
 
 
 @linux
+@pytest.mark.parametrize("first", ["supervisor", "worker", "command"])
+@pytest.mark.parametrize("started", ["nohup", "detach"])
+def test_a_system_that_stops_costs_no_run_of_a_pool_without_a_terminal(
+    spool: SpoolDir, started: str, first: str, tmp_path: Path
+) -> None:
+    """P9: the same for pools under nohup and with --detach: SIGTERM to all of their processes, in any order."""
+    queuectl(spool, "enqueue", "--id", "job", "--max-retries", "0", "--command", "sleep 60; true")
+    words = [sys.executable, "-m", "queuectl", "--spool", spool.root, "worker", "start", "--count", "1"]
+    if started == "nohup":
+        subprocess.Popen(["nohup", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path)
+    else:
+        subprocess.run([*words, "--detach"], check=True, capture_output=True)
+    supervisor = wait_until(lambda: [info.pid for info in pools.live(spool)], 20)[0]
+    found = wait_until(lambda: len(below := _descendants(supervisor)) == 3 and below, 20)  # worker, shell, sleep
+    worker, *command = found
+    hit = {"supervisor": [supervisor], "worker": [worker], "command": command[::-1]}
+    for who in (first, *sorted(hit.keys() - {first})):
+        for pid in hit[who]:
+            os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not pools.live(spool), 20)
+    last = spool.read("pending", "job.json").record.history[-1]
+    assert (last.event, last.exit_code) == ("released", 143)
+
+
+@linux
 def test_a_signal_of_somebody_else_is_a_failure(spool: SpoolDir) -> None:
     """A command that is ended by a signal while nobody asks the pool to stop has failed, as ever."""
     queuectl(spool, "enqueue", "--id", "job", "--max-retries", "0", "--command", "kill -TERM $$")
