@@ -13,7 +13,7 @@ import contextlib
 import os
 
 from queuectl import fsops
-from queuectl.locks import FileLock
+from queuectl.locks import FileLock, is_held
 from queuectl.spool import SpoolDir
 
 # Windows has no handles of folders, and deletes no folder in which a file is open.
@@ -23,12 +23,16 @@ IN_PLACE, AWAY, REPLACED, DELETED = "in place", "away", "replaced", "deleted"
 
 
 class Anchor:
-    """The files of a spool that a pool keeps an eye on. To be made once the pool has its lock."""
+    """The files of a spool that a pool keeps an eye on. To be made once the pool has its lock.
 
-    def __init__(self, spool: SpoolDir, lock: FileLock) -> None:
+    `is_local` says that the file system is this machine's own, where a folder keeps its inode. On others the lock alone
+    is looked at: who holds it can be asked.
+    """
+
+    def __init__(self, spool: SpoolDir, lock: FileLock, *, is_local: bool) -> None:
         self._lock = lock
         self._pool_dir = spool.pool_dir
-        folders = (spool.stripe_dir, spool.lease_dir) if _KEEPS else ()
+        folders = (spool.stripe_dir, spool.lease_dir) if _KEEPS and is_local else ()
         self._folders = {path: fsops.open_folder(path) for path in folders}
         # Some file systems say of every file that it has no name.
         self._has_names = fsops.names_of(lock.fd) > 0
@@ -36,7 +40,7 @@ class Anchor:
     def look(self) -> str:
         """Return IN_PLACE, AWAY (for how long, nobody knows), REPLACED or DELETED."""
         try:
-            if not fsops.is_at(self._lock.fd, self._lock.path):
+            if not fsops.is_at(self._lock.fd, self._lock.path) and not is_held(self._lock.path):
                 return self._gone()
             for path, fd in self._folders.items():
                 if not fsops.is_at(fd, path):

@@ -210,7 +210,15 @@ class PosixExecutor:
         )
 
     def _take_stock(self, run: Family) -> tuple[int, ...]:
-        """The pids of what the command has left; from now on they are what an earlier command has left."""
+        """The pids of what the command has left; from now on they are what an earlier command has left.
+
+        What a command leaves has us as its parent, or a process that it has left: without a new child it is nothing.
+        """
+        pids = processes.child_pids(os.getpid())
+        if not pids:
+            self._earlier = frozenset()
+        if pids <= {pid for pid, _ in self._earlier}:
+            return ()
         left = tuple(each.pid for each in run.members())
         self._earlier = frozenset(each.key for each in processes.children(os.getpid()) if not each.has_ended)
         return left[:NAMED_AT_MOST]

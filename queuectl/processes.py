@@ -65,18 +65,24 @@ def look(pid: int) -> Process | None:
 
 def children(pid: int) -> list[Process]:
     """The children of a process, of all its threads."""
-    if sys.platform != "linux":
+    if sys.platform != "linux" or not _tells_children():
         return [each for each in everything() if each.parent == pid]
-    try:
-        tasks = os.listdir(f"/proc/{pid}/task")
-    except OSError:
-        return []
-    if not _tells_children():
-        return [each for each in everything() if each.parent == pid]
-    found: list[Process] = []
-    for task in tasks:
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/children", "rb") as file:
-            found += [child for word in file.read().split() if (child := look(int(word))) is not None]
+    return [child for each in _listed_children(pid) if (child := look(each)) is not None]
+
+
+def child_pids(pid: int) -> set[int]:
+    """The pids of the children of a process, at less cost than `children`."""
+    if sys.platform != "linux" or not _tells_children():
+        return {each.pid for each in children(pid)}
+    return set(_listed_children(pid))
+
+
+def _listed_children(pid: int) -> list[int]:
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/children", "rb") as file:
+                found += map(int, file.read().split())
     return found
 
 

@@ -155,6 +155,7 @@ class Supervisor:
         self._doorbell = Doorbell()
         self._watch = Watch(spool.folder(PENDING))
         nature = volume.of(spool.folder(PENDING)).nature
+        self._is_local = volume.tells_events(nature)
         self._may_arm = volume.tells_events(nature) or nature == volume.UNKNOWN
         self._scan_s = settings.scan_s if volume.tells_events(nature) else min(settings.scan_s, BLIND_SCAN_S)
         self._signalled = 0
@@ -206,7 +207,7 @@ class Supervisor:
         """
         self._pool.enter()
         try:
-            self._anchor = Anchor(self._spool, self._pool.lock)
+            self._anchor = Anchor(self._spool, self._pool.lock, is_local=self._is_local)
             if pools.sweep(self._spool):
                 self._housekeeping.mend()
             slots.prepare()

@@ -21,8 +21,9 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 SWEEP, FAULTS, MEANWHILE = "crash/test_crash_sweep.py", "crash/test_faults.py", "crash/test_meanwhile.py"
 WORKER, MODEL, STORM = "crash/test_real_worker.py", "properties/test_spool_model.py", "stress/test_kill_storm.py"
-FSOPS, HANDOVER = "unit/test_fsops.py", "unit/test_handover.py"
-EVERY = (SWEEP, FAULTS, MEANWHILE, WORKER, MODEL, STORM, FSOPS, HANDOVER)
+FSOPS, HANDOVER, LEASE, FAMILY = (f"unit/test_{name}.py" for name in ("fsops", "handover", "lease", "family"))
+WHOLE, GONE = "e2e/test_ended_whole.py", "e2e/test_gone.py"
+EVERY = (SWEEP, FAULTS, MEANWHILE, WORKER, MODEL, STORM, FSOPS, HANDOVER, LEASE, FAMILY, WHOLE, GONE)
 
 
 class Bug(NamedTuple):
@@ -151,7 +152,8 @@ BUGS = (
     Bug(
         "a worker keeps the lease that a job names which went on",
         "lease",
-        "        free = self._is_free()\n        if free and self._lock is not None:\n            self._lock.remove()\n        self._try_next()\n        return free\n",
+        "        free = self._is_free()\n        if free and self._lock is not None:\n            self._lock.remove()\n"
+        "        self._try_next()\n        return free\n",
         "        return self.renew()\n",
     ),
     Bug(
@@ -225,6 +227,43 @@ BUGS = (
         "inboxdir",
         _WHY + "        try:\n" + _REJECT,
         "        try:\n" + _REJECT + "    " + _WHY,
+    ),
+    Bug(
+        "a run that is ended loses what left its group",
+        "family",
+        "            elif self._is_ours(child):\n                roots.append(child)\n",
+        "",
+    ),
+    Bug(
+        "a run that is ended takes the daemons of earlier jobs with it",
+        "family",
+        "        if not self._earlier:\n            return True\n",
+        "        return True\n",
+    ),
+    Bug(
+        "a lease that was swept between its two locks is kept",
+        "lease",
+        "            if self._lock.id == before:\n",
+        "            if True:\n",
+    ),
+    Bug(
+        "a pool does not see that another spool is in the place of its own",
+        "anchor",
+        "            if not fsops.is_at(self._lock.fd, self._lock.path) and not is_held(self._lock.path):\n"
+        "                return self._gone()\n",
+        "",
+    ),
+    Bug(
+        "a spool that is out of reach counts as a job that was taken away",
+        "spool",
+        "        return isinstance(error, FileNotFoundError) and self.lacks(state, name)\n",
+        "        return isinstance(error, FileNotFoundError)\n",
+    ),
+    Bug(
+        "a pool's own folder that is gone is the fault of each job",
+        "worker",
+        "            if isinstance(error, CannotEnterError) and self._names_no_folder(item.cwd):\n",
+        "            if False:\n",
     ),
 )
 

@@ -15,7 +15,7 @@ from tests.pool import Pool, command_of, is_running, kill, queuectl
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes through /proc")
 
 # It leaves the command's session and process group, and writes its pid to a file.
-DAEMON = "setsid sh -c 'echo $$ > {0}.new; mv {0}.new {0}; exec sleep 60' & "
+DAEMON = "setsid sh -c 'echo $$ > {0}; exec sleep 60' & "
 
 
 def pid_in(path: Path) -> int:
@@ -93,7 +93,7 @@ def test_runs_never_overlap_whatever_outlived_the_last_one(spool: SpoolDir, tmp_
 def test_a_daemon_that_a_job_left_on_purpose_survives_the_end_of_later_runs(spool: SpoolDir, tmp_path: Path) -> None:
     """Only what belongs to a run is ended with it; `show` and the pool's log name what was left."""
     daemon = tmp_path / "daemon"
-    waits = f"while [ ! -e {daemon} ]; do sleep 0.01; done"
+    waits = f"while [ ! -s {daemon} ]; do sleep 0.01; done"
     enqueue(spool, "leaves", DAEMON.format(daemon) + waits)
     with Pool(spool, count=1) as pool:
         left = pool.event("succeeded", "leaves")["left"]
@@ -111,7 +111,7 @@ def test_a_daemon_that_a_job_left_on_purpose_survives_the_end_of_later_runs(spoo
 def test_why_names_the_process_that_a_job_waits_for(spool: SpoolDir, tmp_path: Path) -> None:
     """P3: while something of the last run lives the next one waits, and `why` says what and for how to end it."""
     daemon = tmp_path / "daemon"
-    waits = f"while [ ! -e {daemon} ]; do sleep 0.01; done"
+    waits = f"while [ ! -s {daemon} ]; do sleep 0.01; done"
     enqueue(spool, "leaves", DAEMON.format(daemon) + waits + "; exit 1", "--max-retries", "1")
     with Pool(spool, count=1) as pool:
         pid = pid_in(daemon)

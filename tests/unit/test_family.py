@@ -115,7 +115,7 @@ def test_what_forks_on_and_on_is_ended(bench: Bench, tmp_path: Path) -> None:
 def test_a_daemon_of_an_earlier_job_is_spared(bench: Bench, tmp_path: Path, kind: str) -> None:
     """What a job left on purpose, by ending itself, lives on when a later run is ended, and so do its children."""
     old = tmp_path / "old"
-    waits = f"while [ ! -e {old} ]; do sleep 0.01; done"
+    waits = f"while [ ! -s {old} ]; do sleep 0.01; done"
     bench.start(sh_daemon(old) + waits if kind == "keeps the lease" else daemon(old))
     ended = bench.end()
     pid = pid_in(old)
@@ -126,7 +126,7 @@ def test_a_daemon_of_an_earlier_job_is_spared(bench: Bench, tmp_path: Path, kind
     new_pid = pid_in(tmp_path / "new")
     ended = bench.executor.terminate(10)
     assert new_pid in ended.killed and not is_running(new_pid)
-    assert is_running(pid)
+    assert pid not in ended.killed and is_running(pid)
 
 
 def test_a_new_daemon_is_told_from_an_old_one_by_its_variables(bench: Bench, tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_new_daemon_is_told_from_an_old_one_by_its_variables(bench: Bench, tmp
 def test_a_command_that_ends_by_itself_leaves_its_daemons(bench: Bench, tmp_path: Path) -> None:
     """It may leave something on purpose; the end names what it left."""
     path = tmp_path / "daemon"
-    bench.start(sh_daemon(path) + f"while [ ! -e {path} ]; do sleep 0.01; done")
+    bench.start(sh_daemon(path) + f"while [ ! -s {path} ]; do sleep 0.01; done")
     ended = bench.end()
     pid = pid_in(path)
     assert (ended.exit_code, ended.killed, ended.left) == (0, (), (pid,))

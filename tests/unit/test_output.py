@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +86,16 @@ def test_keeping_that_failed_can_be_tried_again(
             slot.keep("job1", 1)
     assert slot.keep("job1", 1)
     assert _logs(spool) == {"job1.1.log": b"hello"}
+
+
+def test_a_log_has_its_folder_made_again(spool: SpoolDir, slot: OutputSlot) -> None:
+    """P4: where somebody has deleted logs/, what was printed is not written over by the next run."""
+    os.write(slot.open("w1.0"), b"first")
+    shutil.rmtree(spool.folder("logs"))
+    assert slot.keep("a", 1)
+    os.write(slot.open("w1.0"), b"second")
+    assert slot.keep("b", 1)
+    assert Path(spool.log_path("a", 1)).read_bytes() == b"first"
 
 
 def test_another_lease_means_another_file(spool: SpoolDir, slot: OutputSlot) -> None:

@@ -184,6 +184,17 @@ def test_move_keeps_both_when_the_name_is_taken(spool: SpoolDir, rng: random.Ran
     assert Path(spool.path(DONE, "job1.json")).read_text() == "two"
 
 
+def test_move_makes_the_folder_again_that_somebody_has_deleted(spool: SpoolDir, rng: random.Random) -> None:
+    """P2: a job is not lost for that; a source that is gone stays an error, and makes no folder."""
+    path = write_drop(spool, "a.json", "{}")
+    os.remove(spool.folder("done") + "/README.txt")
+    os.rmdir(spool.folder("done"))
+    assert spool.move(Located("pending", "a.json", str(path)), "done", "a.json", rng) == "a.json"
+    assert (spool.restored, spool.job_names("done")) == (["done"], ["a.json"])
+    with pytest.raises(FileNotFoundError):
+        spool.move(Located("pending", "a.json", str(path)), "dlq", "a.json", rng)
+
+
 def test_temporary_files_have_names_of_their_own(spool: SpoolDir) -> None:
     """Two writers with the same luck do not meet in tmp/."""
     one = spool.write_temporary("x", b"one", rng=random.Random(1), sync=False)
