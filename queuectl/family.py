@@ -142,6 +142,11 @@ class Family:
         `pause` waits for a moment, or until a child has ended.
         """
         deadline = time.monotonic() + _GONE_WITHIN_S
+        # Almost always this is all. A worker that is killed between a stop and a kill would leave them stopped.
+        for each in (members := self.members()):
+            self._send(each, signal.SIGKILL)
+        if members:
+            pause()
         while members := self._stopped(deadline):
             for each in members:
                 self._send(each, signal.SIGKILL)
