@@ -28,6 +28,7 @@ _PACE_SHARE = 0.2
 SHARE_AFTER_S = 0.02
 # With a job that has run for this long known of, nothing stays at its worker.
 LONG_S = 0.05
+SLOW_S = 0.5
 # When a name is suggested again, by why it could not be claimed: after twice the first, then 4 times, 8 ... up to the
 # last. A writer that has its file open mostly closes it at once; what a run has left mostly lasts.
 _AGAIN_S = {"busy": (0.01, 1.0), "open": (0.001, 0.05), "alive": (0.05, 2.0)}
@@ -82,6 +83,12 @@ class Dispatch:
             or not self._splits.empty
             or any(slot.outstanding for slot in self._slots)
         )
+
+    @property
+    def is_slow(self) -> bool:
+        """True where every worker has been at one job for `SLOW_S`: names that come now are few beside the runs."""
+        until_s = self._clock.monotonic() - SLOW_S
+        return all(slot.running and slot.running_since_s <= until_s for slot in self._slots)
 
     @property
     def free(self) -> int:

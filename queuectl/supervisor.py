@@ -266,7 +266,8 @@ class Supervisor:
             with self._troubles.taken():
                 self._judging.step(self._dispatch.free)
         if self._may_feed():
-            self._arm(self._dispatch.feed(careful=self._troubles.lasting))
+            has_idle = self._dispatch.feed(careful=self._troubles.lasting)
+            self._arm(has_idle or self._dispatch.is_slow)
         if self._signalled > 0:
             self._advance_stop(now_s, 0.0 if self._signalled > 1 else self._settings.stop_grace_s)
 
@@ -427,8 +428,10 @@ class Supervisor:
 
     # -------------------------------------------------------------------------------------------------- events
 
-    def _arm(self, idle: bool) -> None:
+    def _arm(self, calm: bool) -> None:
         """Ask for events only while there is little to do; list once more after arming.
+
+        Also while all workers are at long jobs: a drop is judged then as soon as it comes.
 
         Not on network and user-space file systems: some events of ours would come there, and none of others'.
         """
@@ -438,7 +441,7 @@ class Supervisor:
             return  # it ends now: watchdog need not be loaded for that
         if len(self._feeder) > _DISARM_AT:
             self._watch.disarm()
-        elif idle and not self._watch.armed and (now_s := self._clock.monotonic()) >= self._next_arm_s:
+        elif calm and not self._watch.armed and (now_s := self._clock.monotonic()) >= self._next_arm_s:
             if self._watch.arm():
                 self._scan_soon()
             else:

@@ -104,3 +104,18 @@ def test_busy_pool_refuses_and_delays_drops_at_once(spool: SpoolDir, tmp_path: P
         go_on.touch()
         pool.event("succeeded", "soon")
     assert len(spool.job_names("done")) == 3
+
+
+def test_pool_that_was_never_idle_judges_a_drop_as_it_comes(spool: SpoolDir, tmp_path: Path) -> None:
+    """Behind long jobs events are asked for: no listing is waited for (P8 would allow a minute here)."""
+    go_on = tmp_path / "go-on"
+    queuectl(spool, "config", "set", "scan_s", "60")
+    queue = Spool(spool.root)
+    queue.enqueue([*HOLD_UP, str(go_on)], id="busy")
+    queue.enqueue(SUCCEED, id="next")
+    with Pool(spool, "--drain", count=1) as pool:
+        pool.event("started", "busy")
+        write_drop(spool, "wrong.json", {"comand": "x"})
+        pool.event("rejected", timeout=30)
+        go_on.touch()
+        pool.event("succeeded", "next")
