@@ -65,13 +65,15 @@ class Lease:
             self._next()
 
     def check(self) -> None:
-        """Look whether the lock is still the file at its path: a lock on a file that was deleted excludes nobody.
+        """Look whether the file that is locked is still there: a lock on a file that was deleted excludes nobody.
+
+        One stat. No other worker has the name, so a file of that name is this lease.
 
         Raises:
             FileNotFoundError: somebody has deleted the file, or has put another spool in the place of this one.
         """
-        if self._lock is not None and fsops.CAN_UNLINK_OPEN_FILES and not fsops.is_at(self._lock.fd, self.path):
-            raise FileNotFoundError(errno.ENOENT, "the lease of a worker was deleted", self.path)
+        if self._lock is not None and fsops.sig_of(self._lock.path) is None:
+            raise FileNotFoundError(errno.ENOENT, "the lease of a worker was deleted", self._lock.path)
 
     def renew(self) -> bool:
         """Lock again through a new handle; False where the old lease had to be left to somebody.

@@ -128,3 +128,17 @@ def test_a_lease_that_cannot_be_made_is_made_later(spool: SpoolDir) -> None:
     lease.hold()
     assert is_alive(spool, lease.name)
     lease.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows deletes no file that is open")
+def test_a_lease_that_was_deleted_is_seen(spool: SpoolDir) -> None:
+    """P3: a lock on a file without a name proves nothing to others, so nothing is started under it."""
+    lease = Lease(spool, "w1")
+    lease.check()
+    os.remove(lease.path)
+    with pytest.raises(FileNotFoundError):
+        lease.check()
+    lease.leave()
+    lease.check()
+    assert is_alive(spool, lease.name)
+    lease.close()
