@@ -395,6 +395,7 @@ def test_an_ending_in_capitals_is_taken_in(spool: SpoolDir, tmp_path: Path) -> N
     assert post.reception.look() == ["JOB,by=anna.json"] and post.names() == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the test itself would open the devices there")
 def test_names_of_devices_are_passed_over_on_windows(
     spool: SpoolDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
