@@ -27,6 +27,7 @@ _LOOK_AT_MOST = 200
 _STAT_AT_MOST = 20_000
 _SHOWN = 5
 _RUNNING_SHOWN = 256
+_CLOCKS_APART_S = 1.0
 
 
 class Advice(NamedTuple):
@@ -79,6 +80,7 @@ def collect(spool: SpoolDir, *, now_at: float) -> Status:
         foreign={state: found for state, found in foreign.items() if found},
         arriving=arriving,
         blocked=len(arriving),
+        settings_changed=settings_changed(spool, pools),
         inboxes=[inboxstate.row(state) for state in inboxstate.read_all(spool)],
         retention_waits=clocknote.waiting(spool, now_at=now_at),
         cancelled=spool.count_cancelled(listed[DLQ]) if listed[DLQ] else 0,
@@ -277,6 +279,15 @@ def live_pools(spool: SpoolDir) -> list[PoolInfo]:
     from queuectl import pools  # brings portalocker
 
     return pools.live(spool)
+
+
+def settings_changed(spool: SpoolDir, pools: Sequence[PoolRow]) -> bool:
+    """True where the settings file changed after one of these pools had read it."""
+    if not pools:
+        return False
+    sig = fsops.sig_of(spool.settings_path)
+    # The clock of the file system may be a moment behind ours.
+    return sig is not None and any(sig.mtime_ns / 1e9 > pool.started_at + _CLOCKS_APART_S for pool in pools)
 
 
 def instant(text: str) -> float | None:

@@ -207,6 +207,8 @@ class Status(NamedTuple):
     """Waiting jobs that could run now if the spool were not paused."""
     blocked: int = 0
     """Waiting files that cannot run now: those that are arriving, of a bounded number that was asked."""
+    settings_changed: bool = False
+    """Whether the settings changed after a live pool started: it works by the old ones."""
 
     @property
     def copies(self) -> dict[str, list[str]]:
@@ -279,6 +281,8 @@ class Snapshot(NamedTuple):
     """Waiting jobs that could run now if the spool were not paused."""
     blocked: int = 0
     """Waiting files that cannot run now: those that are arriving, of a bounded number that was asked."""
+    settings_changed: bool = False
+    """Whether the settings changed after a live pool started: it works by the old ones."""
 
     @property
     def dead(self) -> int:
@@ -366,6 +370,7 @@ def facts(found: Status | Snapshot, *, advice: tuple[str, str]) -> dict[str, Any
         },
         "workers": found.workers,
         "pools": _rows(found.pools),
+        "settings_changed": found.settings_changed,
         RUNNING: _rows(found.runs),
         "failures": _rows(found.failures),
         REJECTED: _rows(found.refusals),

@@ -147,6 +147,7 @@ class Survey:
             ready=could_run if paused is None else 0,
             stopped=0 if paused is None else could_run,
             blocked=len(arriving),
+            settings_changed=report.settings_changed(spool, pools),
             later=waiting.later,
             held=waiting.held,
             next_due_at=waiting.first[0][0] if waiting.first else None,

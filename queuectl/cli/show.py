@@ -60,6 +60,8 @@ def show(
     line()
     for event in job.history:
         line("  " + _event(event))
+    if job.state in (DONE, DLQ) and _last_to(job) != job.state:
+        line(f"  then somebody moved its file to {job.state}/: no event says how it came there")
     if not job.history:
         line("  dropped into pending/; no worker has looked at it yet")
     line()
@@ -95,6 +97,14 @@ def _standing(spool: Spool, job: Job) -> str:
     due = f", due {output.ago(job.due_at, now_at)}" if job.due_at is not None and job.due_at > now_at else ""
     done = f"; {output.count_of(job.attempts, 'run')} of at most {most} failed, last{last}" if job.attempts else ""
     return f"{due}{done}"
+
+
+def _last_to(job: Job) -> str:
+    """The folder that the last event leads to, or ""."""
+    for event in reversed(job.history):
+        if event.get("event") != "warning":
+            return str(event.get("to", ""))
+    return ""
 
 
 def _why_dead(spool: Spool, job: Job) -> str:

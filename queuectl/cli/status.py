@@ -67,6 +67,10 @@ def _print_counts(found: Status) -> None:
     for pool in found.pools:
         since = ago(pool.started_at, found.now_at)
         line(f"          {pool.workers} in pool {safe(pool.pool)} on {safe(pool.host)}, started {since}")
+    if found.settings_changed:
+        line(
+            f"{paint('settings', 'yellow')}  changed since workers started: queuectl worker stop, then start them again"
+        )
     line(f"pending   {counts[PENDING]:<6}  {_waiting(found)}".rstrip())
     line(f"running   {counts[RUNNING]}")
     line(f"done      {counts[DONE]}")

@@ -329,6 +329,30 @@ def test_show_tells_the_story(queuectl: Commands, busy: SpoolDir) -> None:
     assert busy.path("dlq", "dead1.json") in text
 
 
+def test_show_says_that_a_file_was_moved_by_hand(queuectl: Commands, spool: SpoolDir, desk: Desk) -> None:
+    """A job in done/ that never succeeded is explained; one that a worker put there is not."""
+    desk.run(desk.enqueue(id="fine"), Outcome("succeeded", 0))
+    desk.run(desk.enqueue(id="dead", max_retries=0), FAILED)
+    for job_id in ("fine", "dead"):
+        assert "somebody moved" not in queuectl("show", job_id).out
+    os.rename(spool.path("dlq", "dead.json"), spool.path("done", "dead.json"))
+    assert "then somebody moved its file to done/" in queuectl("show", "dead").out
+
+
+def test_status_says_that_the_settings_changed_since_workers_started(
+    queuectl: Commands, spool: SpoolDir, desk: Desk
+) -> None:
+    """Workers read the settings when they start: who changes one is told that they go on with the old."""
+    pool = Pool(spool, count=1, cwd="/", now_at=desk.clock.now() - 60, rng=desk.rng)
+    pool.enter()
+    os.utime(spool.settings_path, (1e9, 1e9))
+    assert queuectl("status", "--json").json["settings_changed"] is False
+    os.utime(spool.settings_path)
+    assert queuectl("status", "--json").json["settings_changed"] is True
+    assert _surveyed(spool)["settings_changed"] is True
+    assert "changed since workers started" in queuectl("status").out
+
+
 def test_show_tells_of_waiting_and_running(queuectl: Commands, busy: SpoolDir) -> None:
     """A waiting job says until when, a running one by whom."""
     assert "retry1 is waiting, due " in queuectl("show", "retry1").out
