@@ -26,6 +26,13 @@ def _take(desk: Desk, name: str, content: object) -> str:
     return _splitter(desk).take(name, names.clean_id(name.partition(".")[0]))
 
 
+@pytest.fixture
+def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the lines a step: what a step does is the same, and a tenth of the files is made."""
+    assert splitting.STEP_LINES == 500
+    monkeypatch.setattr(splitting, "STEP_LINES", 50)
+
+
 def _splitter(desk: Desk) -> Splitter:
     roster = Roster(desk.spool, clock=desk.clock)
     return Splitter(desk.spool, desk.settings, roster, clock=desk.clock, rng=desk.rng)
@@ -231,9 +238,10 @@ def _note(desk: Desk, taken: str) -> batch.Note:
 
 
 @pytest.mark.parametrize("name", ["jobs.jsonl", "jobs.json"])
+@pytest.mark.usefixtures("short_steps")
 def test_a_step_is_bounded_and_leaves_a_note(desk: Desk, name: str) -> None:
     """P5: a large file is split in steps of at most 500 jobs, and the note tells how far that has come."""
-    content = _lines(1200) if name == "jobs.jsonl" else [{"command": f"echo {number}"} for number in range(1200)]
+    content = _lines(120) if name == "jobs.jsonl" else [{"command": f"echo {number}"} for number in range(120)]
     taken = _take(desk, name, content)
     splitter = _splitter(desk)
     made = []
@@ -241,9 +249,9 @@ def test_a_step_is_bounded_and_leaves_a_note(desk: Desk, name: str) -> None:
         assert _note(desk, taken) == step.note
         assert len(desk.spool.job_names(PENDING)) == step.note.made
         made.append(len(step.names))
-    assert made == [500, 500]
-    assert len(step.names) == 200
-    assert len(_commands(desk)) == len(set(_commands(desk))) == 1200
+    assert made == [50, 50]
+    assert len(step.names) == 20
+    assert len(_commands(desk)) == len(set(_commands(desk))) == 120
 
 
 def test_a_step_ends_when_its_time_is_over(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,9 +285,10 @@ def test_steps_of_one_worker_list_nothing(desk: Desk, monkeypatch: pytest.Monkey
     assert len(os.listdir(desk.spool.folder(PENDING))) == 1101
 
 
+@pytest.mark.usefixtures("short_steps")
 def test_a_split_that_was_cut_short_lists_twice_a_step_at_most(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """P5: what it costs to go on after a crash does not grow with the square of the lines."""
-    taken = _take(desk, "jobs.jsonl", _lines(1600))
+    taken = _take(desk, "jobs.jsonl", _lines(160))
     _splitter(desk).step(taken)
     before = _note(desk, taken)
     _splitter(desk).step(taken)
@@ -294,12 +303,13 @@ def test_a_split_that_was_cut_short_lists_twice_a_step_at_most(desk: Desk, monke
     while not splitter.step(taken).note.is_over:
         pass
     assert listed == []
-    assert len(_commands(desk)) == len(set(_commands(desk))) == 1600
+    assert len(_commands(desk)) == len(set(_commands(desk))) == 160
 
 
+@pytest.mark.usefixtures("short_steps")
 def test_workers_that_take_turns_at_one_file_make_each_job_once(desk: Desk) -> None:
     """P1: each step is made by another worker, and one of them dies in each before its note is written."""
-    taken = _take(desk, "jobs.jsonl", _lines(2300))
+    taken = _take(desk, "jobs.jsonl", _lines(230))
     splitters = [_splitter(desk) for _ in range(3)]
     for number in range(30):
         before = _note(desk, taken)
@@ -309,7 +319,7 @@ def test_workers_that_take_turns_at_one_file_make_each_job_once(desk: Desk) -> N
         if number % 3 == 1:
             batch.write_note(desk.spool, batch.token_of(taken), before, rng=desk.rng, sync=False)
             splitters[1] = _splitter(desk)
-    assert len(_commands(desk)) == len(set(_commands(desk))) == 2300
+    assert len(_commands(desk)) == len(set(_commands(desk))) == 230
 
 
 def test_step_that_failed_is_made_again_without_doubling(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
