@@ -22,6 +22,7 @@ DONE_ENDING = ".done"
 # Refused documents that the note and the text in rejected/ name with their reasons.
 NAMED_AT_MOST = 20
 _NOTE_MAX_BYTES = 64 * 1024
+_NOTES_AT_MOST = 500
 _IN_TAKEN = "taken/"
 
 _Count = Annotated[int, Meta(ge=0)]
@@ -84,6 +85,15 @@ def read_note(spool: SpoolDir, token: str) -> Note | None:
         return msgspec.json.decode(content.data, type=Note)
     except (FileNotFoundError, fsops.NotRegularError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def newest_of(spool: SpoolDir, file: str) -> tuple[str, Note] | None:
+    """The token and the note of the last file of many that was dropped as `file`, among the newest few hundred."""
+    for _, name in sorted(fsops.changes(spool.split_dir, ".json", at_most=_NOTES_AT_MOST), reverse=True):
+        note = read_note(spool, token_of(name))
+        if note is not None and file in (note.file, note.file.rpartition(".")[0]):
+            return token_of(name), note
+    return None
 
 
 def write_note(spool: SpoolDir, token: str, note: Note, *, rng: random.Random, sync: bool) -> None:

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from queuectl import foresight, fsops, inboxstate, intake, names, printable, processes, record, report, times, trust
+from queuectl import (
+    batch,
+    foresight,
+    fsops,
+    inboxstate,
+    intake,
+    names,
+    printable,
+    processes,
+    record,
+    report,
+    times,
+    trust,
+)
 from queuectl.api import Job, Spool
 from queuectl.endings import refused, why_dead
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, UnknownJobError, UntrustedSpoolError
 from queuectl.lifecycle import CANCELLED, DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.printable import command_text
-from queuectl.spool import Located, may_be_job
+from queuectl.spool import MACHINERY, Located, may_be_job
 
 _NAMED = 3
 _COMMAND_CHARS = 60
@@ -46,6 +59,8 @@ def explain(spool: Spool, typed: str, *, now_at: float) -> Answer:
         except (UnknownJobError, AmbiguousIdError) as error:
             if name := refused(spool, typed, whole=isinstance(error, AmbiguousIdError)):
                 return Answer(name, REJECTED, [_rejected(spool, name)])
+            if (answer := _split(spool, typed)) is not None:
+                return answer
             if alone := _left_alone(spool, typed):
                 return Answer(typed, PENDING, [alone])
             if (answer := _in_an_inbox(spool, typed)) is not None:
@@ -58,6 +73,25 @@ def explain(spool: Spool, typed: str, *, now_at: float) -> Answer:
         except FileNotFoundError:
             continue  # it moved between the look and the read
     raise UnknownJobError(typed)
+
+
+def _split(spool: Spool, typed: str) -> Answer | None:
+    """What became of a file of many jobs, by the name that it was dropped under."""
+    try:
+        if fsops.sig_of(spool.folder.path(PENDING, typed)) is not None:
+            return None  # there is one of that name again
+        found = batch.newest_of(spool.folder, typed)
+    except (OSError, ValueError):  # ValueError: a name that no system has
+        return None
+    if found is None:
+        return None
+    token, note = found
+    if note.is_over:
+        text = f"it was split into {batch.outcome_text(note)}"
+    else:
+        text = f"it is being split: {batch.outcome_text(note)} so far"
+    change = spool.folder.split_text_path(token) if note.is_over and note.refused else ""
+    return Answer(note.file, f"{MACHINERY}/taken", [Reason("split", text, change)])
 
 
 def _left_alone(spool: Spool, name: str) -> Reason | None:

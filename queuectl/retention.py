@@ -173,11 +173,13 @@ class Retention:
         return not self._spool.holds(item.id, tuple(other for other in STATES if other != state))
 
     def _delete_batch_if_old(self, path: str) -> None:
-        """Delete a file of many jobs that was split, and then its note; the note's time is that of the split."""
+        """Delete a file of many jobs that was split, with its text and its note, whose time is that of the split."""
         keep_s = self._keep_s[DONE]
-        note_path = self._spool.split_path(token_of(os.path.basename(path)))
+        token = token_of(os.path.basename(path))
+        note_path = self._spool.split_path(token)
         sigs = [sig for each in (path, note_path) if (sig := fsops.sig_of(each)) is not None]
         if keep_s is not None and sigs and self._now() - max(sig.mtime_ns for sig in sigs) / 1e9 >= keep_s:
             with contextlib.suppress(IsADirectoryError, PermissionError):
                 fsops.unlink(path)
+                fsops.unlink(self._spool.split_text_path(token))
                 fsops.unlink(note_path)

@@ -12,8 +12,12 @@ import msgspec
 import pytest
 
 from queuectl import batch, fsops, names, splitting
+from queuectl.api import Spool
+from queuectl.errors import UnknownJobError
 from queuectl.job import JOB_MAX_BYTES
 from queuectl.lifecycle import DONE, PENDING, REJECTED, Outcome
+from queuectl.reasons import explain
+from queuectl.retention import Retention
 from queuectl.roster import Roster
 from queuectl.splitting import Splitter
 from tests.helpers import Desk, full_disk, listing, without_arrival
@@ -405,3 +409,40 @@ def test_name_that_something_else_has_refuses_one_line_only(desk: Desk) -> None:
     taken = _take(desk, "jobs.json", [{"command": "a", "id": "own", "priority": 3}, {"command": "b"}])
     assert _split(desk, taken) == 1
     assert _note(desk, taken).refused == 1
+
+
+def test_why_says_what_became_of_a_file_of_many(desk: Desk) -> None:
+    """P6: asked for the name that was dropped, `why` says how many jobs there are, what was refused, and where."""
+    api = Spool(desk.spool.root)
+    with pytest.raises(UnknownJobError):
+        explain(api, "jobs.jsonl", now_at=desk.clock.now())
+    taken = _take(desk, "jobs.jsonl", _lines(600) + "[]\n")
+    _splitter(desk).step(taken)
+    answer = explain(api, "jobs.jsonl", now_at=desk.clock.now())
+    assert [reason.text for reason in answer.reasons] == ["it is being split: 500 jobs so far"]
+    _split(desk, taken)
+    answer = explain(api, "jobs.jsonl", now_at=desk.clock.now())
+    text = "it was split into 600 jobs; 1 line was refused: see rejected/"
+    assert answer.reasons == [("split", text, desk.spool.split_text_path(batch.token_of(taken)))]
+    assert explain(api, "jobs.jsonl", now_at=desk.clock.now()) == answer
+
+
+def test_retention_deletes_a_split_file_with_its_text_and_its_note(desk: Desk) -> None:
+    """P6: what tells of a file of many goes with the file, counted from the split and not from the file's own time."""
+    settings = desk.settings._replace(keep_done=3600.0)
+    taken = _take(desk, "jobs.jsonl", "5\n")
+    os.utime(f"{desk.spool.taken_dir}/{taken}", (1, 1))
+    _split(desk, taken)
+    note = desk.spool.split_path(batch.token_of(taken))
+    os.utime(note, (desk.clock.now(), desk.clock.now()))
+
+    made = Retention(desk.spool, settings, desk.stripes, clock=desk.clock, rng=desk.rng, tell=lambda *_facts: None)
+
+    def passes() -> list[str]:
+        made.step()
+        return [*os.listdir(desk.spool.taken_dir), *os.listdir(desk.spool.split_dir)]
+
+    assert len(passes()) == 2
+    desk.clock.advance(3601)
+    assert passes() == []
+    assert not os.path.exists(desk.spool.split_text_path(batch.token_of(taken)))
