@@ -37,7 +37,7 @@ def last_outcome(spool: SpoolDir, state: str, job_id: str) -> record.Event:
 def test_a_run_that_is_ended_takes_its_daemons_with_it(spool: SpoolDir, tmp_path: Path, how: str) -> None:
     """P3: what left the session and the group of the command ends with the run, and the record names it."""
     daemon = tmp_path / "daemon"
-    options = ["--timeout", "0.5"] if how == "timeout" else []
+    options = ["--timeout", "2"] if how == "timeout" else []  # the daemon is to start in it
     enqueue(spool, "job", DAEMON.format(daemon) + "sleep 60", "--max-retries", "0", *options)
     with Pool(spool, count=1):
         pid = pid_in(daemon)
@@ -68,7 +68,7 @@ def test_runs_never_overlap_whatever_outlived_the_last_one(spool: SpoolDir, tmp_
     path, end = tmp_path / "work", tmp_path / "work.end"
     # The first run fails while its work goes on; or it is ended, and the work with it.
     waits = f"[ -e {end} ]" if how == "failure" else "wait $!"
-    options = ["--timeout", "0.5"] if how == "timeout" else []
+    options = ["--timeout", "2"] if how == "timeout" else []  # the daemon is to start in it
     enqueue(spool, "job", f"cd /; {WORK.format(path)} {waits}", "--max-retries", "1", *options)
     with Pool(spool, count=1) as pool:
         wait_until(lambda: lines(path).startswith("S"))
