@@ -443,8 +443,8 @@ class SpoolModel(RuleBasedStateMachine):
             after={claimed.job_id: {after}},
             crashed={claimed.job_id: {after, tried}},
         )
-        if worker.runs is not None and after.where == PENDING:
-            worker.hands.lease.change()
+        if worker.runs is not None and outcome.kind != "succeeded":
+            worker.hands.lease.change()  # as a worker does: the lease of a run that may be tried again names it alone
         worker.runs = None
 
     @rule(which=st.sampled_from([0, 1]))
