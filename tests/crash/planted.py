@@ -132,10 +132,10 @@ BUGS = (
         'self.settle(claimed, Outcome("failed", 1, reason=error.strerror or "trouble"))',
     ),
     Bug(
-        "a split that was cut short is done again from its beginning",
-        "rescue",
-        "may_be_there=True",
-        "may_be_there=False",
+        "a split that was cut short makes the jobs of its last step once more",
+        "splitting",
+        "        return item.place <= self.note.check_to\n",
+        "        return False\n",
     ),
     Bug(
         "an enqueue that fails leaves what it had published",
