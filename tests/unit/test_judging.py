@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from queuectl import names
+from queuectl import names, record
 from queuectl.claim import Claims, Declined
 from queuectl.feeder import Feeder
 from queuectl.judging import AGAIN_S, SAVED_AT_MOST_S, SHARE, SLICE_S, Judging
@@ -72,6 +72,14 @@ def test_delay_begins_when_a_drop_is_judged(desk: Desk) -> None:
     desk.clock.now_at += 300
     desk.start(name)
     assert desk.events(RUNNING, "a.json") == ["enqueued", "started"]
+
+
+def test_a_judgement_starts_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also a job whose time comes while it is taken in goes back to wait for a worker (P4)."""
+    name = desk.drop("a.json", {**JOB, "delay": 5})
+    monkeypatch.setattr(record, "is_due", lambda *_args: True)
+    assert _judged(desk, name) == "a.json"
+    assert desk.events(PENDING, "a.json") == ["enqueued"]
 
 
 def test_delayed_drop_whose_id_runs_is_left_for_later(desk: Desk) -> None:
