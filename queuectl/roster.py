@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterable
 
 from queuectl import fsops, names
@@ -18,6 +19,10 @@ from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.spool import Located, SpoolDir, record_name
 
 LISTING_SHARE = 0.05
+
+
+# The id of a job from a file of many that names none (`splitting`): TOKEN-PLACE.
+_OF_MANY = re.compile(r"-[0-9]{8}T[0-9]{6}-[0-9a-z]{4}-[0-9]{4,}\Z")
 
 
 class Roster:
@@ -30,31 +35,36 @@ class Roster:
         """By folded id: the name of a waiting file."""
         self._more: dict[str, list[str]] = {}
         """Further names that begin alike."""
-        self._wants_generated = False
+        self._wants_made = False
         self._valid_until_s = -math.inf
 
-    def refresh(self, wanted: Iterable[str] = ()) -> None:
-        """List pending/ now, however old the last listing is, for the ids in `wanted` and for whatever else comes."""
-        self._wants_generated = self._wants_generated or any(map(names.is_generated, wanted))
+    def refresh(self, wanted: Iterable[str] | None = None) -> None:
+        """List pending/ now, however old the last listing is; with `wanted` only these ids are remembered."""
+        only = None if wanted is None else {job_id.lower() for job_id in wanted}
         started_s = self._clock.monotonic()
         self._waiting.clear()
         self._more.clear()
         for name in fsops.names(self._spool.folder(PENDING)):
-            self.add(name)
+            if only is None:
+                self.add(name)
+            elif (folded := name.partition(",")[0].removesuffix(".json").lower()) in only:
+                self._remember(folded, name)
         now_s = self._clock.monotonic()
-        self._valid_until_s = now_s + (now_s - started_s) / LISTING_SHARE
+        self._valid_until_s = -math.inf if only is not None else now_s + (now_s - started_s) / LISTING_SHARE
 
     def add(self, name: str) -> None:
         """Remember the name of a waiting file that was published since the listing."""
         head, comma, _ = name.partition(",")
         if comma:
-            if not self._wants_generated and names.is_generated(head):
+            if not self._wants_made and _is_made(head):
                 return  # there may be a million of them, and hardly anybody gives such an id himself
         elif not name.endswith(".json") or name.islower():
             return  # a stat finds it
         else:
             head = name[: -len(".json")]
-        folded = head.lower()
+        self._remember(head.lower(), name)
+
+    def _remember(self, folded: str, name: str) -> None:
         if folded in self._waiting:
             self._more.setdefault(folded, []).append(name)
         else:
@@ -65,8 +75,8 @@ class Roster:
 
         With `as_listed` no new listing is made: the caller had one made for this id (`refresh`).
         """
-        if not (self._wants_generated or as_listed) and names.is_generated(job_id):
-            self._valid_until_s = -math.inf
+        if not (self._wants_made or as_listed) and _is_made(job_id):
+            self._wants_made, self._valid_until_s = True, -math.inf
         folded = job_id.lower()
         found = self._plain(job_id, (RUNNING, PENDING, DONE, DLQ))
         if found is None and folded != job_id:
@@ -74,7 +84,7 @@ class Roster:
         if found is not None:
             return found
         if not as_listed and self._clock.monotonic() >= self._valid_until_s:
-            self.refresh([job_id])
+            self.refresh()
         if folded in self._waiting:
             if (found := self._flagged(folded)) is not None:
                 return found
@@ -96,3 +106,8 @@ class Roster:
             if parts is not None and parts.stem.lower() == folded and os.path.lexists(path):
                 return Located(PENDING, name, path)
         return None
+
+
+def _is_made(job_id: str) -> bool:
+    """True for ids of the forms that queuectl makes."""
+    return names.is_generated(job_id) or _OF_MANY.search(job_id) is not None

@@ -301,7 +301,8 @@ class Splitter:
             work.made += len(some)
             for each in some:
                 work.names.append(each.made.name)
-                self._roster.add(each.made.name)
+                if each.made.job_id != work.own_id(each.item):
+                    self._roster.add(each.made.name)
             ready = ready[len(some) :]
 
     def _settle_found(self, work: _Work, some: list[_Ready], *, as_listed: bool = False) -> set[int]:

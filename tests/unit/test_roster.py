@@ -100,3 +100,17 @@ def test_drop_with_the_id_of_a_job_that_this_worker_put_back_is_refused(
     for name in ("a.json", "b.json"):
         desk.drop(name, {"command": "true", "id": "same", "delay": 86400})
     assert [desk.decline(name).why for name in ("a.json", "b.json")] == ["later", "rejected"]
+
+
+def test_ids_that_queuectl_made_are_remembered_only_when_they_are_asked_for(desk: Desk, clock: FakeClock) -> None:
+    """P6: a large file of jobs without ids makes no worker's memory grow, and a job of it is found all the same."""
+    for place in range(50):
+        write_drop(desk.spool, f"many-20270115T080000-4vr8-{place:04d},prio=1.json", {"command": "true"})
+    roster = Roster(desk.spool, clock=clock)
+    assert roster.find("other") is None
+    assert not roster._waiting
+    found = roster.find("many-20270115T080000-4vr8-0007")
+    assert found is not None and found.name == "many-20270115T080000-4vr8-0007,prio=1.json"
+    roster.refresh(["MANY-20270115T080000-4vr8-0008"])
+    assert len(roster._waiting) == 1
+    assert roster.find("many-20270115T080000-4vr8-0008", as_listed=True) is not None
