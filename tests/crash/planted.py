@@ -205,10 +205,10 @@ BUGS = (
         "        name = self._publish(path, item)\n" + _DELETE + "        return name\n",
     ),
     Bug(
-        "a hand-over that was cut short begins again although its record is written",
+        "a hand-over that was cut short gives the file back although its record is written",
         "handover",
-        'self._finish(box, token, left.pop(token, ""))',
-        'self._finish(box, token, "")',
+        "            if file.endswith(RECORD):\n                token",
+        "            if file.endswith(RECORD) and not left:\n                token",
     ),
     Bug(
         "a hand-over does not read the file again after the claim",
