@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,23 +43,24 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 @pytest.fixture
 def spool(monkeypatch: pytest.MonkeyPatch) -> Iterator[SpoolDir]:
     """A spool with a short path, and with a long text wherever one can be."""
-    folder = tempfile.mkdtemp(prefix="q")
-    monkeypatch.setenv("COLUMNS", "80")
-    made = make_spool(Path(folder) / "s")
-    desk = Desk(made, clock=Clock())
-    failed = Outcome("failed", 3, reason="it said: " + "no such file, " * 20, duration_s=1.5)
-    desk.run(desk.enqueue(id="dead", command=LONG, max_retries=0, tags=["nightly"]), failed)
-    desk.run(desk.enqueue(command=LONG), Outcome("succeeded", 0, duration_s=2.0))
-    desk.run(desk.enqueue(id="again", command=LONG), failed)
-    desk.start(desk.enqueue(id="now", command=LONG, timeout=60))
-    desk.enqueue(id="later", command=LONG.split(), delay=5000)
-    desk.enqueue(command=LONG)
-    write_drop(made, "bad.json", "{", REJECTED)
-    write_drop(made, "bad.json.reason.txt", "Rejected 2027-01-15T08:00:00Z\nWhy: no JSON " + "at all " * 40, REJECTED)
-    made.pause("disk full " * 20, until_at=None, rng=desk.rng)
-    yield made
-    desk.close()
-    shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="q", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("COLUMNS", "80")
+        made = make_spool(Path(folder) / "s")
+        desk = Desk(made, clock=Clock())
+        failed = Outcome("failed", 3, reason="it said: " + "no such file, " * 20, duration_s=1.5)
+        desk.run(desk.enqueue(id="dead", command=LONG, max_retries=0, tags=["nightly"]), failed)
+        desk.run(desk.enqueue(command=LONG), Outcome("succeeded", 0, duration_s=2.0))
+        desk.run(desk.enqueue(id="again", command=LONG), failed)
+        desk.start(desk.enqueue(id="now", command=LONG, timeout=60))
+        desk.enqueue(id="later", command=LONG.split(), delay=5000)
+        desk.enqueue(command=LONG)
+        write_drop(made, "bad.json", "{", REJECTED)
+        write_drop(
+            made, "bad.json.reason.txt", "Rejected 2027-01-15T08:00:00Z\nWhy: no JSON " + "at all " * 40, REJECTED
+        )
+        made.pause("disk full " * 20, until_at=None, rng=desk.rng)
+        yield made
+        desk.close()
 
 
 @pytest.mark.parametrize("words", READING)
