@@ -23,7 +23,7 @@ DONE_ENDING = ".done"
 NAMED_AT_MOST = 20
 _NOTE_MAX_BYTES = 64 * 1024
 _NOTES_AT_MOST = 500
-_IN_TAKEN = "taken/"
+IN_TAKEN = "taken/"
 
 _Count = Annotated[int, Meta(ge=0)]
 
@@ -65,12 +65,12 @@ def token_of(taken: str) -> str:
 
 def key_of(taken: str) -> str:
     """What a file in taken/ is called among names of pending/, none of which holds a slash."""
-    return _IN_TAKEN + taken
+    return IN_TAKEN + taken
 
 
 def taken_of(name: str) -> str:
     """The name in taken/ that a `key_of` means, or "" for a name in pending/."""
-    return name[len(_IN_TAKEN) :] if name.startswith(_IN_TAKEN) else ""
+    return name[len(IN_TAKEN) :] if name.startswith(IN_TAKEN) else ""
 
 
 def unfinished(spool: SpoolDir) -> list[str]:

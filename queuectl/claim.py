@@ -396,7 +396,7 @@ class Claims(Settlements):
             return self._still_alive(here, name, standing)
         attempt = standing.starts + 1
         events.append(record.event("started", now_at, attempt=attempt, worker=self._worker, lease=lease))
-        folded = record.fold(data, item)
+        folded = record.fold(data, item) if len(data) > record.FOLD_BYTES else None
         offset, text = record.append(len(folded or data), events, empty=not item.history)
         if folded is None:
             fsops.append(here.path, len(data), offset, text, sync=self._sync_all, fd=fd)

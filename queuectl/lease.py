@@ -32,6 +32,8 @@ class Lease:
         self._worker = worker
         self._number = -1
         self._lock: NamedLock | None = None
+        self.name = ""
+        """The name under which the lock can be found: see `SpoolDir.lease_path`."""
         self._try_next()
 
     @property
@@ -40,14 +42,10 @@ class Lease:
         return self._lock is not None
 
     @property
-    def name(self) -> str:
-        """The name under which the lock can be found: see `SpoolDir.lease_path`."""
-        return f"{self._worker}.{self._number}"
-
-    @property
     def path(self) -> str:
         """The file that is locked."""
-        return self._spool.lease_path(self.name)
+        assert self._lock is not None
+        return self._lock.path
 
     @property
     def fd(self) -> int:
@@ -132,6 +130,7 @@ class Lease:
         self._lock = None
         while True:
             self._number += 1
+            self.name = f"{self._worker}.{self._number}"
             lock = NamedLock(self._spool.lease_path(self.name))
             if lock.try_acquire():
                 self._lock = lock

@@ -283,7 +283,7 @@ def is_batch(file_name: str) -> bool:
 
 def is_held(file_name: str) -> bool:
     """True for a waiting file that a person holds: it is not run until the flag is taken out of its name."""
-    return file_name.endswith(_HELD) or file_name[-len(_HELD) :].lower() == _HELD
+    return "," in file_name and file_name[-len(_HELD) :].lower() == _HELD
 
 
 def held_name(file_name: str) -> str:

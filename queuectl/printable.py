@@ -13,6 +13,8 @@ _UNSAFE = (
     "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
 )
+# What needs no quotes in any shell, and the space between words.
+_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_@%+=:,./- ")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -38,6 +40,9 @@ def command_text(command: str | Sequence[str]) -> str:
     """A command on one line, as a person would type it on this system. Not yet safe."""
     if isinstance(command, str):
         return command
+    text = " ".join(command)
+    if _PLAIN.issuperset(text) and text.count(" ") == len(command) - 1 and "" not in command:
+        return text  # most commands: a worker asks for each that it starts
     return " ".join(map(windows_word, command)) if sys.platform == "win32" else shlex.join(command)
 
 

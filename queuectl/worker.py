@@ -183,7 +183,7 @@ class Worker:
         try:
             # Before the claim: a job would have each try on its record.
             self._lease.hold()
-            self._output.open(self._lease.name)
+            output_fd = self._output.open(self._lease.name)
         except OSError as error:
             self._give_up(name, error)
             return
@@ -191,7 +191,7 @@ class Worker:
             if name in self._quiet:
                 self._quiet.discard(name)
                 claimed: Claimed | Declined = self._claims.split(name)
-            elif batch.taken_of(name):
+            elif name.startswith(batch.IN_TAKEN):
                 claimed = self._claims.go_on(name)
             else:
                 claimed = self._claims.claim(name, self._lease.name)
@@ -214,7 +214,7 @@ class Worker:
             self._reports.append(Passed(name, claimed))
             return
         try:
-            outcome = self._run(name, claimed)
+            outcome = self._run(name, claimed, output_fd)
         except OSError as error:
             outcome = Outcome("released", reason=f"could not start: {error.strerror or error}")
             self._settle(name, claimed, outcome)
@@ -247,7 +247,7 @@ class Worker:
                 self._reports.append(Passed(other, Declined(why)))
         self._names.clear()
 
-    def _run(self, name: str, claimed: Claimed) -> Outcome:
+    def _run(self, name: str, claimed: Claimed, output_fd: int) -> Outcome:
         """Run the command of a claimed job to its end. Raises OSError where the machine cannot start it."""
         item = claimed.record
         env = self._minimal_env if item.minimal_env else self._env
@@ -257,7 +257,6 @@ class Worker:
         cwd = os.path.join(self._cwd, item.cwd) if item.cwd else self._cwd
         started_s = self._clock.monotonic()
         self._reports.append(Started(name, item.id, claimed.attempt, _preview(item.command)))
-        output_fd = self._output.open(claimed.lease)
         try:
             self._executor.start(Spec(item.command, cwd, env, output_fd, self._lease.fd, self._lease.path))
         except CannotStartError as error:
