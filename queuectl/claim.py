@@ -100,16 +100,19 @@ class Claims(Settlements):
             OSError: trouble of the machine (full disk ...) or of this file, see `stuck`; the file is back in pending/,
                 or in running/ without `started`, from where rescue puts it back.
         """
-        if names.is_held(name):
-            return Declined("held")
-        parts = names.parse(name)
-        is_batch = parts is None and names.is_batch(name)
-        if parts is None:
-            if not is_batch:
-                return Declined("foreign", text="not the name of a job")
-            parts = names.NameParts(name[: -len(".jsonl")], None, 0)
+        parts: names.NameParts | None
         # Published whole, so it needs no look before the claim.
-        is_whole = not is_batch and names.is_generated(parts.stem)
+        is_whole = names.is_generated(name[:-5]) and name.endswith(".json")
+        if is_whole:  # most names, and nothing else is in them
+            parts = names.NameParts(name[:-5], None, 0)
+        elif names.is_held(name):
+            return Declined("held")
+        elif (parts := names.parse(name)) is not None:
+            is_whole = names.is_generated(parts.stem)
+        elif names.is_batch(name):
+            parts = names.NameParts(name[: -len(".jsonl")], None, 0)
+        else:
+            return Declined("foreign", text="not the name of a job")
         job_id = parts.stem if is_whole else names.clean_id(parts.stem)
         stripe = self._stripes.of(job_id)
         if not stripe.try_acquire():

@@ -39,6 +39,7 @@ _RESET_SIGNALS = [
 ]
 # As a command ends that a system ends when it stops: by such a signal, or, a shell whose command did, with 128 + n.
 _SHUTDOWN_CODES = frozenset(128 + number for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT))
+_SUCCESS = Ended(0, "")
 # In thousandths of the memory (proc(5)).
 _OOM_SCORE_ADJ = 300
 # Handles that a process has at its start have low numbers.
@@ -123,7 +124,10 @@ class PosixExecutor:
             what = "its command or a variable holds what no system takes there"
             raise CannotStartError(EXIT_NOT_RUNNABLE, what) from error
         finally:
-            self._go_home()
+            try:
+                os.fchdir(self._home_fd)
+            except OSError:
+                self._leave()
 
     def wait(self, timeout_s: float | None) -> Ended | None:
         """See `executor.Executor`."""
@@ -154,13 +158,14 @@ class PosixExecutor:
         """See `executor.Executor`."""
         return self._noticed
 
-    def _go_home(self) -> None:
-        """Go back to a folder that no job has chosen. It never fails, because the command may run already (P3)."""
-        try:
-            os.fchdir(self._home_fd)
-        except OSError:  # its mode was changed
-            with contextlib.suppress(OSError):
-                os.chdir("/")
+    @staticmethod
+    def _leave() -> None:
+        """Go to a folder that no job has chosen, where the way home is closed: its mode was changed.
+
+        It never fails, because the command may run already (P3).
+        """
+        with contextlib.suppress(OSError):
+            os.chdir("/")
 
     def _found(self, program: bytes, path: str | None) -> bytes:
         """The program by the job's own PATH where it brings one: posix_spawnp searches the worker's."""
@@ -181,7 +186,7 @@ class PosixExecutor:
         if not has_others:
             self._earlier = frozenset()
         self._pid = 0
-        return _ended(status, left=left)
+        return _ended(status, left=left) if status or left else _SUCCESS
 
     def _reap_all(self) -> tuple[int | None, bool]:
         """Reap what has ended of our children, orphans too; how the command ended, and whether others live."""
