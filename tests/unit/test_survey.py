@@ -9,6 +9,7 @@ import pytest
 
 from queuectl import fsops, record, survey
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
+from queuectl.printable import command_text
 from queuectl.report import collect
 from queuectl.snapshot import ROWS, Snapshot
 from queuectl.spool import SpoolDir
@@ -72,7 +73,7 @@ def test_rows_tell_what_is_in_the_records(desk: Desk) -> None:
     found = take(Survey(desk.spool, is_full=True))
     (run,), (failure,), (due,), (refusal,) = found.runs, found.failures, found.dues, found.refusals
     assert run[:2] == ("now", 1) and (run.timeout_s, run.command, run.started_at) == (60, "true", NOON_AT)
-    assert (failure.id, failure.command, failure.attempt) == ("dead", "false 'a b'", 1)
+    assert (failure.id, failure.command, failure.attempt) == ("dead", command_text(["false", "a b"]), 1)
     assert failure.output == ("first", "broken", "last")
     assert (due.id, due.runs, due.max_retries, due.error) == ("again", 1, 3, "exit 3")
     assert refusal == ("bad.json", "no JSON", NOON_AT)
