@@ -32,6 +32,8 @@ SLOW_S = 0.5
 # When a name is suggested again, by why it could not be claimed: after twice the first, then 4 times, 8 ... up to the
 # last. A writer that has its file open mostly closes it at once; what a run has left mostly lasts.
 _AGAIN_S = {"busy": (0.01, 1.0), "open": (0.001, 0.05), "alive": (0.05, 2.0)}
+# Answers that say what became of a file. Where another worker was given its name too, that one only finds it gone.
+_ENDS = ("later", "mended", "rejected", "dead", "splitting", "split")
 # What is reported once is remembered for so many files; more are reported as one, and looked through this often.
 TOLD_AT_MOST = 1000
 _FORGET_EVERY_S = 60.0
@@ -248,7 +250,7 @@ class Dispatch:
             given_s = slot.outstanding.pop(name, given_s)
             if name in slot.unanswered:
                 slot.unanswered.discard(name)
-                if any(name in other.outstanding for other in self._slots):
+                if declined.why not in _ENDS and any(name in other.outstanding for other in self._slots):
                     return  # another worker has it now; its answer counts
         why = declined.why
         if why in ("paused", "returned"):

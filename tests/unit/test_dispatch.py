@@ -37,6 +37,27 @@ def test_a_name_at_two_workers_counts_until_both_have_answered(spool: SpoolDir, 
     assert sum(len(slot.outstanding) for slot in slots) == 1
 
 
+def test_what_became_of_a_name_at_two_workers_is_not_lost(spool: SpoolDir, clock: FakeClock) -> None:
+    """A slow worker splits the file that an idle one was given too: that it was split is reported, and only once."""
+    slots = [Slot(0), Slot(1)]
+    for slot in slots:
+        slot.ready = True
+    told: list[str] = []
+    arrivals = Arrivals(spool, settle_s=30, clock=clock)
+    dispatch = Dispatch(
+        slots, Feeder(), arrivals, clock=clock, max_jobs=None, tell=lambda _kind, text: told.append(text)
+    )
+    dispatch.add(["many.json"])
+    dispatch.feed(careful=False)
+    first, second = sorted(slots, key=lambda slot: not slot.outstanding)
+    clock.advance(SHARE_AFTER_S * 2)
+    dispatch.feed(careful=False)
+    assert list(second.outstanding) == ["many.json"]
+    dispatch.passed(first, "many.json", Declined("split", "many.json", made=3))
+    dispatch.passed(second, "many.json", Declined("gone"))
+    assert len(told) == 1 and "was split into 3 jobs" in told[0]
+
+
 def _one_worker(spool: SpoolDir, clock: FakeClock) -> tuple[Slot, Dispatch]:
     slot = Slot(0)
     slot.ready = True
