@@ -83,8 +83,9 @@ class PosixExecutor:
         self._started = 0
         """When the command was started (`processes.now`), where that matters."""
         self._adopts = family.adopt()
-        self._earlier: frozenset[tuple[int, int]] = frozenset()
-        """What earlier commands have left, of our children (`Process.key`)."""
+        before = processes.children(os.getpid()) if self._adopts else []
+        self._earlier = frozenset(each.key for each in before if not each.has_ended)
+        """What no command of ours is, or what earlier ones have left, of our children (`Process.key`)."""
         self._woken = False
         self._noticed = False
 
