@@ -115,7 +115,10 @@ class Leftovers:
                 self._findings.info("output", shown, text)
 
     def _act_keep(self, path: str, job_id: str, attempt: int) -> Act:
-        return lambda: keep_output(self._spool, path, job_id, attempt, self._rng)
+        def act() -> None:
+            keep_output(self._spool, path, job_id, attempt, self._rng)
+
+        return act
 
     def unfinished(self) -> None:
         """Writes that were never finished. Opens only files older than an hour."""

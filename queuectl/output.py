@@ -6,6 +6,7 @@ printed is renamed to logs/ID.ATTEMPT.log when the command has ended.
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import random
@@ -53,16 +54,12 @@ class OutputSlot:
         Raises:
             OSError: the log could not be made; to be tried again.
         """
-        if self._fd < 0:
-            if fsops.sig_of(self._path) is None:
-                return False
-        else:
+        if self._fd >= 0:
             if os.fstat(self._fd).st_size == 0:
                 return False
             os.close(self._fd)
             self._fd = -1
-        keep_output(self._spool, self._path, job_id, attempt, self._rng)
-        return True
+        return keep_output(self._spool, self._path, job_id, attempt, self._rng)
 
     def leave(self) -> None:
         """Use another file from now on: a process left behind may still write to this one."""
@@ -105,12 +102,20 @@ class OutputLimit:
         return size > self._most
 
 
-def keep_output(spool: SpoolDir, path: str, job_id: str, attempt: int, rng: random.Random) -> None:
-    """Move an output file to logs/, under another name if that one is taken; delete it if it is empty."""
+def keep_output(spool: SpoolDir, path: str, job_id: str, attempt: int, rng: random.Random) -> bool:
+    """Move an output file to logs/, under another name if that one is taken; delete it if it is empty.
+
+    Returns False where nothing was printed, or where there is no such file (any more).
+
+    Raises:
+        OSError: to be tried again; a FileNotFoundError where the spool is out of reach.
+    """
     sig = fsops.sig_of(path)
+    if sig is None and fsops.sig_of(spool.tmp_dir) is None:
+        raise FileNotFoundError(errno.ENOENT, "the folder of unfinished writes is away", spool.tmp_dir)
     if sig is None or sig.size == 0:
         fsops.unlink(path)
-        return
+        return False
     target = spool.log_path(job_id, attempt)
     while True:
         try:
@@ -119,9 +124,9 @@ def keep_output(spool: SpoolDir, path: str, job_id: str, attempt: int, rng: rand
             target = spool.log_path(f"{job_id}-{names.new_token(rng)}", attempt)
             continue
         except FileNotFoundError:
-            if fsops.sig_of(path) is None:
-                return
+            if fsops.sig_of(path) is None and fsops.sig_of(spool.tmp_dir) is not None:
+                return False
             if not spool.restore(spool.folder(LOGS)):  # else somebody had deleted it
                 raise
             continue
-        return
+        return True

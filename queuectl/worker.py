@@ -350,7 +350,7 @@ class Worker:
         while not self._abandoning:
             try:
                 if not self._output.is_empty:
-                    self._keep_output(claimed)
+                    self._output.keep(claimed.job_id, claimed.attempt)
                 settled = self._claims.settle(claimed, outcome)
                 break
             except OSError as error:
@@ -418,10 +418,6 @@ class Worker:
                 self._listen(block=False)
             self._settle_again()
         self._unsettled.close()
-
-    def _keep_output(self, claimed: Claimed) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            self._output.keep(claimed.job_id, claimed.attempt)
 
 
 def _told(error: OSError) -> str:
