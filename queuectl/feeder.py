@@ -168,8 +168,9 @@ class Feeder:
             line.add_first(key)
 
     def forget(self, name: str) -> None:
-        """A taken name is settled, gone or has another name now."""
+        """A taken name is settled, gone or has another name now: where it is listed again, it is a new one."""
         self._known.discard(name)
+        self._skipped.discard(name)
 
     def skip(self, name: str) -> None:
         """Do not suggest this file again while it stays listed; see `look_again`."""
@@ -223,7 +224,6 @@ class Feeder:
 
     def recheck_waiting(self, now_at: float) -> list[str]:
         """All names that are due later, in order of their time, for a look at their records (a clock was set)."""
-        self._unverified.clear()
         self._unverified.clear()
         return [name for due_at, name in sorted(self._waiting) if due_at > now_at]
 

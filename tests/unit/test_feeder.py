@@ -209,3 +209,16 @@ def test_waiting_names_can_be_advanced() -> None:
     assert _drain(feeder) == [_due("a", 10), _due("c", 20), _due("b", 30)]
     assert feeder.promote(NOON_AT + 40) is None
     assert feeder.take() == _due("d", 40)
+
+
+def test_a_name_that_was_skipped_once_is_suggested_when_it_is_listed_again() -> None:
+    """P5, P6: a torn record is passed over, repaired, and gone for an instant: the next listing brings it back."""
+    feeder = Feeder()
+    feeder.update([], ["torn.json"], 0.0)
+    assert feeder.take() == "torn.json"
+    feeder.skip("torn.json")
+    feeder.add(["torn.json"], 0.0)
+    assert feeder.take() == "torn.json"
+    feeder.forget("torn.json")
+    assert feeder.update([], ["torn.json"], 0.0) == 1
+    assert feeder.take() == "torn.json"
