@@ -93,9 +93,7 @@ def test_a_folder_that_is_deleted_is_made_again(spool: SpoolDir, tmp_path: Path)
         pool.event("failed", "bad")
         assert (spool.job_names("done"), spool.job_names("dlq")) == (["good.json"], ["bad.json"])
         assert [Path(spool.log_path(each, 1)).read_text() for each in ("good", "bad")] == ["printed\n", "printed\n"]
-        wait_until(
-            lambda: len({each["text"] for each in troubles(pool, "restored")}) == 3
-        )  # each by one worker or both
+        wait_until(lambda: len(set(troubles(pool, "restored"))) == 3)  # each is told by one worker or by both
         for folder in ("pending", "tmp", "running"):
             shutil.rmtree(spool.tmp_dir if folder == "tmp" else spool.folder(folder))
         wait_until(lambda: len(set(troubles(pool, "restored"))) == 6)

@@ -39,7 +39,7 @@ import pwd
 import shlex
 
 WORKER, STRANGER = 12301, 12302
-RACE_S = 4.0
+RACE_S = 2.0
 EVIL = {"command": "touch /nowhere", "id": "evil"}
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 COMMANDS = templates.parse({"greet": {"argv": ["echo", "hello"]}}, path="queuectl.toml")
