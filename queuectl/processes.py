@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 # `ps` and `lsof` may hang on a share that is away.
 _TOOL_WITHIN_S = 5.0
+# How long a process may be in the midst of execve(2), waiting for a processor or for the disk its program is on.
+_EXEC_WITHIN_S = 0.5
 _PS_FIELDS = "pid=,ppid=,pgid=,state=,lstart="
 _PS_TIME = "%a %b %d %H:%M:%S %Y"
 _DELETED = " (deleted)"
@@ -187,9 +189,25 @@ def command_line(pid: int) -> str:
 
 
 def environment(pid: int) -> bytes:
-    """The variables that a process was started with, each ended by a NUL; empty where they cannot be read. (Linux)"""
+    """The variables that a process was started with, each ended by a NUL; empty where they cannot be read. (Linux)
+
+    In the midst of execve(2) a process has neither variables nor arguments, for some microseconds or longer on a busy
+    machine. So a process has no variables only where two looks find none and find arguments.
+    """
+    confirmed = 0
+    deadline = time.monotonic() + _EXEC_WITHIN_S
+    while not (variables := _proc_file(pid, "environ")):
+        confirmed += bool(_proc_file(pid, "cmdline"))
+        if confirmed > 1 or time.monotonic() > deadline or (found := look(pid)) is None or found.has_ended:
+            break
+        time.sleep(0.001)
+    return variables
+
+
+def _proc_file(pid: int, name: str) -> bytes:
+    """A file of /proc/PID; empty where it cannot be read."""
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
+        with open(f"/proc/{pid}/{name}", "rb") as file:
             return file.read()
     except OSError:
         return b""

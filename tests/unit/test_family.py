@@ -142,6 +142,32 @@ def test_a_new_daemon_is_told_from_an_old_one_by_its_variables(bench: Bench, tmp
     assert new_pid in ended.killed and is_running(old_pid)
 
 
+def test_variables_are_found_in_the_midst_of_an_exec(tmp_path: Path) -> None:
+    """A process has no variables for an instant while its program is replaced; it must not be taken for a stranger."""
+    again = tmp_path / "again"
+    again.write_text('#!/bin/sh\nsleep 0.002\nexec "$0"\n')
+    again.chmod(0o755)
+    pid = os.posix_spawn(again, [str(again)], {"PATH": os.environ["PATH"], "MARK": "1"})
+    try:
+        wait_until(lambda: Path(f"/proc/{pid}/comm").read_text() == "again\n")
+        assert all(b"MARK=1" in processes.environment(pid).split(b"\0") for _ in range(20_000))
+    finally:
+        kill(pid)
+        os.waitpid(pid, 0)
+
+
+def test_a_process_without_variables_is_not_waited_for() -> None:
+    """A program that was started without any, or is no more, is told from one in the midst of an exec."""
+    pid = os.posix_spawnp("sleep", ["sleep", "60"], {})
+    try:
+        wait_until(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")
+        assert processes.environment(pid) == b""
+    finally:
+        kill(pid)
+        os.waitpid(pid, 0)
+    assert processes.environment(pid) == b""
+
+
 def test_a_command_that_ends_by_itself_leaves_its_daemons(bench: Bench, tmp_path: Path) -> None:
     """It may leave something on purpose; the end names what it left."""
     path = tmp_path / "daemon"
