@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -25,14 +26,16 @@ def test_a_file_that_cannot_be_moved_holds_up_no_other(spool: SpoolDir, name: st
     Path(spool.settings_path).write_text('settle_s = "100ms"\n', encoding="utf-8")
     desk.drop(name, {"command": SUCCEED} if name != "a.jsonl" else '{"command": "exit 0"}\n{"command": "exit 0"}\n')
     path = spool.path("pending", name)
-    with Pool(spool, count=1).ready() as pool:
-        with immutable(path):
+    with ExitStack() as until:
+        until.enter_context(immutable(path))
+        with Pool(spool, count=1).ready() as pool:
             desk.drop("b.json", {"command": SUCCEED})
             pool.event("stuck")
             desk.drop("c.json", {"command": SUCCEED})
             wait_until(lambda: _done(spool, "b", "c"))
             assert os.path.exists(path)
-        wait_until(lambda: not names_in(spool, "pending") and not names_in(spool, "running"))
+            until.close()
+            wait_until(lambda: not names_in(spool, "pending") and not names_in(spool, "running"))
     told = [event for event in pool.events if event["event"] == "stuck"]
     assert len(told) == 1 and f"chattr -i {path}" in told[0]["text"], told
     assert not [event for event in pool.events if event["event"] in ("trouble", "resumed")]
@@ -54,12 +57,14 @@ def test_a_refused_file_that_cannot_be_moved_holds_up_no_other(spool: SpoolDir) 
     Path(spool.settings_path).write_text('settle_s = "100ms"\n', encoding="utf-8")
     desk.drop("a.json", {"no": "command"})
     desk.drop("b.json", '{"command": ')
-    with Pool(spool, count=1).ready() as pool:
-        with immutable(spool.path("pending", "a.json"), spool.path("pending", "b.json")):
+    with ExitStack() as until:
+        until.enter_context(immutable(spool.path("pending", "a.json"), spool.path("pending", "b.json")))
+        with Pool(spool, count=1).ready() as pool:
             wait_until(lambda: len({e["text"] for e in pool.events if e["event"] == "stuck"}) == 2)
             desk.drop("c.json", {"command": SUCCEED})
             wait_until(lambda: _done(spool, "c"))
-        wait_until(lambda: {"a.json", "b.json"} <= set(names_in(spool, "rejected")))
+            until.close()
+            wait_until(lambda: {"a.json", "b.json"} <= set(names_in(spool, "rejected")))
     assert not [event for event in pool.events if event["event"] in ("trouble", "resumed")]
 
 
