@@ -21,7 +21,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 SWEEP, FAULTS, MEANWHILE = "crash/test_crash_sweep.py", "crash/test_faults.py", "crash/test_meanwhile.py"
 WORKER, MODEL, STORM = "crash/test_real_worker.py", "properties/test_spool_model.py", "stress/test_kill_storm.py"
-FSOPS, HANDOVER, LEASE, FAMILY = (f"unit/test_{name}.py" for name in ("fsops", "handover", "lease", "family"))
+FSOPS, HANDOVER = "unit/test_fsops.py", "unit/test_handover.py"
+LEASE, FAMILY = "unit/test_lease.py", "unit/test_family.py"
 WHOLE, GONE = "e2e/test_ended_whole.py", "e2e/test_gone.py"
 EVERY = (SWEEP, FAULTS, MEANWHILE, WORKER, MODEL, STORM, FSOPS, HANDOVER, LEASE, FAMILY, WHOLE, GONE)
 
