@@ -12,10 +12,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from queuectl import fsops, record
+from queuectl import record
 from queuectl.claim import Claims
 from queuectl.lifecycle import DLQ, DONE
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
 
 _STEP = 1000
 
@@ -65,7 +66,7 @@ class Aftermath:
         try:
             mended = self._claims.mend_ended(state, name)
         except OSError as error:
-            if fsops.is_trouble(error):
+            if disk.is_trouble(error):
                 raise
             return False  # this file's own trouble: a mode, a flag, an open handle
         if mended is not None:
@@ -80,8 +81,8 @@ class Aftermath:
     @staticmethod
     def _is_torn(path: str) -> bool:
         try:
-            return fsops.read_tail(path, len(record.CLOSING)) != record.CLOSING
-        except (FileNotFoundError, fsops.NotRegularError):
+            return disk.read_tail(path, len(record.CLOSING)) != record.CLOSING
+        except (FileNotFoundError, disk.NotRegularError):
             return False
         except OSError:
             return True  # or it may be: the repair reads it once more

@@ -31,8 +31,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from queuectl import arguments, fsops, names, record, times
-from queuectl.clock import Clock
+from queuectl import arguments, names, record, times
 from queuectl.config import Settings
 from queuectl.errors import (
     AmbiguousIdError,
@@ -47,6 +46,8 @@ from queuectl.job import JOB_MAX_BYTES, is_deep
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATE_ALIASES, STATES
 from queuectl.producer import CHUNK, Producer
 from queuectl.spool import RECORD_MAX_BYTES, Located, SpoolDir, Stored
+from queuectl.system import disk
+from queuectl.system.clock import Clock
 
 if TYPE_CHECKING:
     from queuectl.endings import Ending
@@ -376,7 +377,7 @@ class Spool:
             stored = self.folder.read(state, name)
         except DamagedRecordError:
             return self.load_drop(state, name, path)
-        except fsops.NotRegularError as error:
+        except disk.NotRegularError as error:
             raise not_regular(path) from error
         try:
             document = json.loads(stored.data)
@@ -498,13 +499,13 @@ class Spool:
         event = record.event("requeued", self._clock.now(), by=by)
         offset, text = record.append(len(stored.data), [event], empty=not stored.record.history)
         sync = self.settings.durability != "off"
-        fsops.append(found.path, len(stored.data), offset, text, sync=sync)
+        disk.append(found.path, len(stored.data), offset, text, sync=sync)
         item = stored.record
         name = names.waiting_name(item.id, None, item.priority, item.owner)
         name = self.folder.move(found, PENDING, name, self._rng)
         self._forget_error(found)
         if sync:
-            fsops.sync_folder(self.folder.folder(PENDING))
+            disk.sync_folder(self.folder.folder(PENDING))
         return self.load(PENDING, name)
 
     def cancel(self, job_id: str, *, by: str = "api", reason: str = "") -> Job:
@@ -534,7 +535,7 @@ class Spool:
         """Return a damaged record, cut back to its last whole event; what that costs is kept (see `repair.mend`)."""
         from queuectl import repair
 
-        data = fsops.read(found.path, RECORD_MAX_BYTES).data
+        data = disk.read(found.path, RECORD_MAX_BYTES).data
         sync = self.settings.durability != "off"
         repair.mend(self.folder, found.path, found.name, data, sync=sync, clock=self._clock, rng=self._rng)
         return self.folder.read(found.state, found.name)
@@ -623,8 +624,8 @@ class Spool:
             logs = []  # another file has the id that they are named after (P7)
         # The logs first: what a crash leaves is a job without them, which can be purged again.
         for log in logs:
-            fsops.unlink(log)
-        fsops.unlink(found.path)
+            disk.unlink(log)
+        disk.unlink(found.path)
         self._forget_error(found)
 
     def logs(self, job_id: str) -> list[str]:
@@ -700,7 +701,7 @@ def _paused_by_folder(spool: SpoolDir, what: str) -> SpoolUnavailableError:
 
 def unavailable(spool: SpoolDir, error: OSError) -> QueuectlError:
     """The error that a person is shown for an OSError of the spool."""
-    if isinstance(error, fsops.NotRegularError):
+    if isinstance(error, disk.NotRegularError):
         return not_regular(str(error.filename))
     hints = {
         "ENOSPC": "free some space on the disk, then try again",

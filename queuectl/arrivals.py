@@ -15,11 +15,11 @@ import heapq
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from queuectl import fsops
 from queuectl.claim import Declined
-from queuectl.clock import Clock
 from queuectl.lifecycle import PENDING
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
+from queuectl.system.clock import Clock
 
 # Looks take up to this share of the time, and what follows from them (a refusal moves the file) up to that one.
 _LOOK_SHARE = 0.05
@@ -39,7 +39,7 @@ _IN_TROUBLE = ("unreadable", "stuck")
 class Arrival(NamedTuple):
     """One file on its way."""
 
-    sig: fsops.FileSig | None
+    sig: disk.FileSig | None
     """The version last seen."""
     changed_ns: int
     """When something about the file (its mode, too) last changed, as last seen."""
@@ -150,10 +150,10 @@ class Arrivals:
             if self._clock.monotonic() > until_s:
                 return
 
-    def _seen(self, name: str, sig: fsops.FileSig | None) -> tuple[fsops.FileSig | None, int] | None:
+    def _seen(self, name: str, sig: disk.FileSig | None) -> tuple[disk.FileSig | None, int] | None:
         """The file's signature and last change now, or None if it is gone; `sig` if nobody can look."""
         try:
-            return fsops.sig_and_change(self._spool.path(PENDING, name))
+            return disk.sig_and_change(self._spool.path(PENDING, name))
         except OSError:
             return sig, 0  # the folder is closed just now: the file is none the worse for it
 

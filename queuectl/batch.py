@@ -13,10 +13,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from queuectl import fsops
 from queuectl.lifecycle import PENDING, REJECTED
 from queuectl.printable import safe
 from queuectl.spool import MACHINERY, SpoolDir
+from queuectl.system import disk
 
 DONE_ENDING = ".done"
 # Refused documents that the note and the text in rejected/ name with their reasons.
@@ -81,15 +81,15 @@ def unfinished(spool: SpoolDir) -> list[str]:
 def read_note(spool: SpoolDir, token: str) -> Note | None:
     """The note of a split; None where there is none, or none that can be read as one."""
     try:
-        content = fsops.read(spool.split_path(token), _NOTE_MAX_BYTES)
+        content = disk.read(spool.split_path(token), _NOTE_MAX_BYTES)
         return msgspec.json.decode(content.data, type=Note)
-    except (FileNotFoundError, fsops.NotRegularError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except (FileNotFoundError, disk.NotRegularError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 
 
 def newest_of(spool: SpoolDir, file: str) -> tuple[str, Note] | None:
     """The token and the note of the last file of many that was dropped as `file`, among the newest few hundred."""
-    for _, name in sorted(fsops.changes(spool.split_dir, ".json", at_most=_NOTES_AT_MOST), reverse=True):
+    for _, name in sorted(disk.changes(spool.split_dir, ".json", at_most=_NOTES_AT_MOST), reverse=True):
         note = read_note(spool, token_of(name))
         if note is not None and file in (note.file, note.file.rpartition(".")[0]):
             return token_of(name), note
@@ -100,7 +100,7 @@ def write_note(spool: SpoolDir, token: str, note: Note, *, rng: random.Random, s
     """Replace the note of a split; with `sync` it is on disk when this returns. Raises OSError."""
     spool.replace_with(spool.split_path(token), msgspec.json.encode(note), hint=token, rng=rng, sync=sync)
     if sync:
-        fsops.sync_folder(spool.split_dir)
+        disk.sync_folder(spool.split_dir)
 
 
 def outcome_text(note: Note) -> str:

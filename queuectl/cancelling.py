@@ -11,8 +11,7 @@ import random
 import time
 from typing import Any
 
-from queuectl import api, cancels, errortext, fsops, intake, names, record
-from queuectl.clock import Clock
+from queuectl import api, cancels, errortext, intake, names, record
 from queuectl.errors import DamagedRecordError, QueuectlError, SpoolUnavailableError, UnknownJobError
 from queuectl.faults import View
 from queuectl.findings import GoneError
@@ -20,6 +19,8 @@ from queuectl.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
 from queuectl.mending import Mending
 from queuectl.settle import Settlements, Stripes
 from queuectl.spool import Located, Stored, record_name
+from queuectl.system import disk
+from queuectl.system.clock import Clock
 
 # A running job has its grace, and this much longer to be out of running/.
 _PATIENCE_S = 10.0
@@ -78,12 +79,12 @@ class Cancelling:
                 stored = self._give_own_id(found, stored)
             job_id = stored.record.id
             offset, text = record.append(len(stored.data), [event], empty=not stored.record.history)
-            fsops.append(found.path, len(stored.data), offset, text, sync=sync)
+            disk.append(found.path, len(stored.data), offset, text, sync=sync)
         except DamagedRecordError:
             job_id = self._cancel_drop(found, event)
         name = self._spool.folder.move(found, DLQ, record_name(job_id), self._rng)
         if sync:
-            fsops.sync_folder(self._spool.folder.folder(DLQ))
+            disk.sync_folder(self._spool.folder.folder(DLQ))
         errortext.write(self._spool.folder, name, rng=self._rng)
         return self._spool.load(DLQ, name)
 
@@ -114,9 +115,9 @@ class Cancelling:
         events = intake.first_events(taken, by="drop", now_at=self._clock.now())
         data = record.frame({**job.spec, "id": job.id}, [*events, event])
         with self._spool.folder.temporary(job.id, data, rng=self._rng, sync=True) as temporary:
-            if fsops.sig_of(found.path) != content.sig:
+            if disk.sig_of(found.path) != content.sig:
                 raise QueuectlError(f"{found.path} is just being written", hint="try again")
-            fsops.replace(temporary, found.path)
+            disk.replace(temporary, found.path)
         return job.id
 
     def _cancel_run(self, job_id: str, request: cancels.Request, deadline: float) -> api.Job | None:
@@ -126,7 +127,7 @@ class Cancelling:
         try:
             cancels.put(self._spool.folder, request)
             while _runs(job := self._spool.get(job_id), request.attempt) and self._clock.monotonic() < deadline:
-                with contextlib.suppress(DamagedRecordError, fsops.NotRegularError):
+                with contextlib.suppress(DamagedRecordError, disk.NotRegularError):
                     orphans.rescue(record_name(job_id))  # where its worker is gone, nobody else may be there to do it
                 time.sleep(_POLL_S)
         except OSError as error:

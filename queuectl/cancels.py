@@ -11,9 +11,9 @@ import json
 import os
 from typing import NamedTuple
 
-from queuectl import fsops
 from queuectl.lifecycle import RUNNING
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
 
 _MAX_BYTES = 4096
 _REASON_CHARS = 500
@@ -37,8 +37,8 @@ def put(spool: SpoolDir, request: Request) -> None:
     """Ask; asking again changes nothing. Raises OSError."""
     body = {"by": request.by, "reason": request.reason[:_REASON_CHARS]}
     with contextlib.suppress(FileExistsError):
-        fsops.create(
-            _path(spool, request.job_id, request.attempt), json.dumps(body).encode(), sync=False, mode=fsops.FILE_MODE
+        disk.create(
+            _path(spool, request.job_id, request.attempt), json.dumps(body).encode(), sync=False, mode=disk.FILE_MODE
         )
 
 
@@ -49,16 +49,16 @@ def find(spool: SpoolDir, job_id: str, attempt: int) -> Request | None:
         OSError: the machine's trouble: whether there is one cannot be known now.
     """
     try:
-        body = json.loads(fsops.read(_path(spool, job_id, attempt), _MAX_BYTES).data)
+        body = json.loads(disk.read(_path(spool, job_id, attempt), _MAX_BYTES).data)
         return Request(job_id, attempt, str(body["by"]), str(body["reason"]))
-    except (FileNotFoundError, fsops.NotRegularError, ValueError, KeyError, TypeError, RecursionError):
+    except (FileNotFoundError, disk.NotRegularError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
 def waiting(spool: SpoolDir) -> list[tuple[str, int]]:
     """The runs that are to end: id and attempt. One listing."""
     found = []
-    for name in fsops.names(spool.cancel_dir):
+    for name in disk.names(spool.cancel_dir):
         job_id, _, attempt = name.rpartition(".")
         if job_id and attempt.isdecimal():
             found.append((job_id, int(attempt)))
@@ -68,7 +68,7 @@ def waiting(spool: SpoolDir) -> list[tuple[str, int]]:
 def remove(spool: SpoolDir, job_id: str, attempt: int) -> None:
     """Take a request away; nothing where there is none."""
     with contextlib.suppress(OSError):
-        fsops.unlink(_path(spool, job_id, attempt))
+        disk.unlink(_path(spool, job_id, attempt))
 
 
 def sweep(spool: SpoolDir) -> None:

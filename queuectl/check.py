@@ -13,8 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from queuectl import blame, clocknote, config, fsops, ownership, pools, trust
-from queuectl.clock import Clock
+from queuectl import blame, clocknote, config, ownership, pools, trust
 from queuectl.config import Settings
 from queuectl.errors import InvalidSettingsError, NotASpoolError, SpoolUnavailableError, UntrustedSpoolError
 from queuectl.examine import Examination
@@ -22,6 +21,8 @@ from queuectl.findings import INFO, Finding, Findings, merged, reason
 from queuectl.inboxtraces import InboxTraces
 from queuectl.leftovers import FileAge, Leftovers
 from queuectl.spool import FOLDERS, SpoolDir, is_spool
+from queuectl.system import disk
+from queuectl.system.clock import Clock
 
 # A repair may bring another fault to light: a torn record, once whole, may turn out to be a copy of another.
 _PASSES_AT_MOST = 4
@@ -195,7 +196,7 @@ def _check_owners(spool: SpoolDir, findings: Findings) -> None:
     """Records that root made and the spool's owner cannot use."""
     for state, name in ownership.strange_records(spool):
         path = spool.path(state, name)
-        text = f"belongs to user {trust.user_name(fsops.owner_of(path) or 0)}, and the spool's owner cannot use it"
+        text = f"belongs to user {trust.user_name(disk.owner_of(path) or 0)}, and the spool's owner cannot use it"
         act = ownership.act_give_back(spool, state, name)
         if act is None:
             text += f"; to cure it, as root: queuectl --spool {trust.quoted(spool.root)} check --repair"

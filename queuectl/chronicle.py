@@ -10,11 +10,12 @@ import heapq
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from queuectl import fsops, report
+from queuectl import report
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import STATES
 from queuectl.record import Event, Record
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
 
 # Of a folder with more files than this, those with the last names are asked for their time: generated ids sort by it.
 _STAT_AT_MOST = 50_000
@@ -77,7 +78,7 @@ class Recent:
         """Time, name and state of every file that may be a record."""
         for state in self._states:
             try:
-                changed = fsops.changes(self._spool.folder(state), ".json", at_most=_STAT_AT_MOST)
+                changed = disk.changes(self._spool.folder(state), ".json", at_most=_STAT_AT_MOST)
             except FileNotFoundError:
                 if not self._spool.lacks_folders:
                     raise

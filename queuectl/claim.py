@@ -26,8 +26,7 @@ import os
 import random
 from typing import Any, NamedTuple
 
-from queuectl import batch, errortext, foresight, fsops, intake, job, lines, names, record, rejects, times, trust
-from queuectl.clock import Clock
+from queuectl import batch, errortext, foresight, intake, job, lines, names, record, rejects, times, trust
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.lease import is_alive, outlives
@@ -36,6 +35,8 @@ from queuectl.roster import Roster
 from queuectl.settle import Claimed, Settlements, Stripes
 from queuectl.splitting import Splitter
 from queuectl.spool import Located, SpoolDir, name_for, record_name
+from queuectl.system import disk
+from queuectl.system.clock import Clock
 
 # A whole drop is left to the program that still has it open for writing until it has been quiet for this long: the last
 # step of a copy (the file's time) comes after its last byte. Judged by the file's change time, so no worker has to
@@ -63,7 +64,7 @@ class Declined(NamedTuple):
     name: str = ""
     text: str = ""
     due_at: float | None = None
-    sig: fsops.FileSig | None = None
+    sig: disk.FileSig | None = None
     made: int = 0
     hint: str = ""
     """What to do about `text`: for an arriving file, should it stay like this."""
@@ -131,13 +132,13 @@ class Claims(Settlements):
             own_name = record_name(job_id)
             target = Located(RUNNING, own_name, self._spool.path(RUNNING, own_name))
             try:
-                fsops.move(source, target.path, patience_s=fsops.GLANCE_S)
+                disk.move(source, target.path, patience_s=disk.GLANCE_S)
             except FileNotFoundError:
                 return Declined("gone")
             except FileExistsError:
                 return Declined("busy")
             except PermissionError as error:
-                if not fsops.is_held(error):
+                if not disk.is_held(error):
                     raise
                 return self._unreadable(name, source, error)
             try:
@@ -185,11 +186,11 @@ class Claims(Settlements):
         path = self._spool.path(PENDING, name)
         try:
             wanted = foresight.full_name(
-                parts, looked.taken, looked.data, changed_at=fsops.last_change(path)[1], now_at=self._clock.now()
+                parts, looked.taken, looked.data, changed_at=disk.last_change(path)[1], now_at=self._clock.now()
             )
             if wanted in ("", name):
                 return None
-            fsops.move(path, self._spool.path(PENDING, wanted), patience_s=fsops.GLANCE_S)
+            disk.move(path, self._spool.path(PENDING, wanted), patience_s=disk.GLANCE_S)
         except FileNotFoundError:
             return Declined("gone")
         except FileExistsError:
@@ -197,7 +198,7 @@ class Claims(Settlements):
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:  # names are shorter there
                 return None
-            if isinstance(error, PermissionError) and fsops.is_held(error):
+            if isinstance(error, PermissionError) and disk.is_held(error):
                 return Declined("busy")
             raise
         return Declined("later", wanted)
@@ -207,13 +208,13 @@ class Claims(Settlements):
         own_name = record_name(job_id)
         here = Located(RUNNING, own_name, self._spool.path(RUNNING, own_name))
         try:
-            fsops.move(self._spool.path(PENDING, name), here.path, patience_s=fsops.GLANCE_S)
+            disk.move(self._spool.path(PENDING, name), here.path, patience_s=disk.GLANCE_S)
         except FileNotFoundError:
             return Declined("gone")
         except FileExistsError:
             return Declined("busy")
         except PermissionError as error:
-            if not fsops.is_held(error):
+            if not disk.is_held(error):
                 raise
             return Declined("busy")
         try:
@@ -240,12 +241,12 @@ class Claims(Settlements):
         is_batch = names.is_batch(name)
         try:
             if is_batch:
-                content, verdict = lines.look(path, intake.BATCH_MAX_BYTES, patience_s=fsops.GLANCE_S)
+                content, verdict = lines.look(path, intake.BATCH_MAX_BYTES, patience_s=disk.GLANCE_S)
             else:
-                content = self._spool.read_document(path, patience_s=fsops.GLANCE_S)
+                content = self._spool.read_document(path, patience_s=disk.GLANCE_S)
         except FileNotFoundError:
             return Declined("gone")
-        except fsops.NotRegularError:
+        except disk.NotRegularError:
             return Declined("foreign", text="it is no regular file", sig=self._sig(path))
         except OSError as error:
             return self._unreadable(name, path, error)
@@ -279,27 +280,27 @@ class Claims(Settlements):
 
     def _has_writer(self, name: str) -> bool:
         """True where a program has the file open for writing and changed it less than `WRITER_S` ago."""
-        written_at = fsops.written_at(self._spool.path(PENDING, name))
+        written_at = disk.written_at(self._spool.path(PENDING, name))
         return written_at is not None and 0 <= self._clock.now() - written_at < WRITER_S
 
     @staticmethod
-    def _too_large(name: str, content: fsops.Content, limit: int) -> Declined:
+    def _too_large(name: str, content: disk.Content, limit: int) -> Declined:
         text = f"it is larger than {limit} bytes"
         return Declined("arriving", name, text, sig=content.sig, hint="put the data into a file and name it")
 
     def _unreadable(self, name: str, path: str, error: OSError) -> Declined:
         """A writer that shares nothing, a mode nobody may read: "later", never "bad"."""
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM) or (
-            fsops.may_be_of_one_file(error) and self.blame.fault(error, path) is None
+            disk.may_be_of_one_file(error) and self.blame.fault(error, path) is None
         ):
             raise error
         return Declined("unreadable", name, f"it cannot be read: {error.strerror}", sig=self._sig(path))
 
     @staticmethod
-    def _sig(path: str) -> fsops.FileSig | None:
+    def _sig(path: str) -> disk.FileSig | None:
         """The signature of a file that is in trouble; None where it is gone, or cannot even be looked at."""
         try:
-            return fsops.sig_of(path)
+            return disk.sig_of(path)
         except OSError:
             return None
 
@@ -313,7 +314,7 @@ class Claims(Settlements):
         """
         try:
             fd, content = self._spool.open_document(here.path)
-        except fsops.NotRegularError:
+        except disk.NotRegularError:
             sig = self._sig(here.path)
             self._put_back(here, name)
             return Declined("foreign", text="it is no regular file", sig=sig)
@@ -336,7 +337,7 @@ class Claims(Settlements):
         parts: names.NameParts,
         looked: _Looked | None,
         lease: str,
-        content: fsops.Content,
+        content: disk.Content,
         fd: int,
     ) -> Claimed | Declined:
         if self._owners is not None and content.owner not in self._owners:
@@ -402,7 +403,7 @@ class Claims(Settlements):
         folded = record.fold(data, item) if len(data) > record.FOLD_BYTES else None
         offset, text = record.append(len(folded or data), events, empty=not item.history)
         if folded is None:
-            fsops.append(here.path, len(data), offset, text, sync=self._sync_all, fd=fd)
+            disk.append(here.path, len(data), offset, text, sync=self._sync_all, fd=fd)
         else:
             self._replace_folded(here, item.id, len(data), folded[:offset] + text)
             data = folded
@@ -419,10 +420,10 @@ class Claims(Settlements):
             BlockingIOError: it has another size by now: an editor saved it.
         """
         with self._spool.temporary(job_id, data, rng=self._rng, sync=self._sync_accepted) as temporary:
-            sig = fsops.sig_of(here.path)
+            sig = disk.sig_of(here.path)
             if sig is None or sig.size != size:
                 raise BlockingIOError(errno.EWOULDBLOCK, "the record was changed by somebody else", here.path)
-            fsops.replace(temporary, here.path)
+            disk.replace(temporary, here.path)
 
     def _still_alive(self, here: Located, name: str, standing: record.Standing) -> Declined:
         """Put a job back whose last run has left something that holds its lease: two runs never overlap (P3)."""
@@ -446,7 +447,7 @@ class Claims(Settlements):
         here: Located,
         name: str,
         parts: names.NameParts,
-        content: fsops.Content,
+        content: disk.Content,
         taken: intake.Accepted | None,
         lease: str,
     ) -> Claimed | Declined:
@@ -476,7 +477,7 @@ class Claims(Settlements):
             return self._reject(here, name, str(error), error.hint)
 
     def _judge(
-        self, here: Located, name: str, parts: names.NameParts, content: fsops.Content
+        self, here: Located, name: str, parts: names.NameParts, content: disk.Content
     ) -> Declined | intake.Accepted:
         """What a file in running/ is that nobody looked at before, or that is no record of ours any more."""
         if len(content.data) > job.JOB_MAX_BYTES and record.exact(content.data) is None:
@@ -566,7 +567,7 @@ class Claims(Settlements):
         is_new = standing.last is not None and standing.last.event == "enqueued"  # of others the history says a run
         if not waits and final.path == here.path and is_new and self._start_first:
             copy = self._spool.start_path(item.id, lease)
-            fsops.create(copy, data, sync=False, mode=self._spool.file_mode)
+            disk.create(copy, data, sync=False, mode=self._spool.file_mode)
             return Claimed(item, data, attempt=1, failures=0, lease=lease, copy=copy)
         self._spool.replace_with(here.path, data, hint=spec["id"], rng=self._rng, sync=self._sync_accepted)
         if waits:
@@ -577,7 +578,7 @@ class Claims(Settlements):
             return Claimed(item, data, attempt=standing.starts + 1, failures=standing.failures, lease=lease)
         # Given its own name first and started then: what fails or is refused in between was no run (P9).
         try:
-            fsops.move(here.path, final.path)
+            disk.move(here.path, final.path)
         except FileExistsError:
             self._put_back(here, final.name)
             return Declined("busy")
@@ -604,7 +605,7 @@ class Claims(Settlements):
         except FileNotFoundError:
             return Declined("gone")
         except PermissionError as error:
-            if not fsops.is_held(error):
+            if not disk.is_held(error):
                 raise
             return self._unreadable(name, self._spool.path(PENDING, name), error)
         # The file's own stripe says that a step is being made. It may be the one of the id, which is held.
@@ -633,10 +634,10 @@ class Claims(Settlements):
             step = self._splitter.step(taken)
         except FileNotFoundError:
             return Declined("gone")
-        except fsops.NotRegularError:
+        except disk.NotRegularError:
             return Declined("foreign", text="it is no regular file")
         except PermissionError as error:
-            if not fsops.is_held(error) and error.filename != os.path.join(self._spool.taken_dir, taken):
+            if not disk.is_held(error) and error.filename != os.path.join(self._spool.taken_dir, taken):
                 raise
             return Declined("unreadable", key, f"it cannot be read: {error.strerror}")
         if step.kept:
@@ -646,7 +647,7 @@ class Claims(Settlements):
         refused = batch.refused_text(step.note)
         return Declined("split", step.note.file, refused, made=step.note.made, names=step.names)
 
-    def reject_quiet(self, name: str, sig: fsops.FileSig, why: str, hint: str) -> Declined:
+    def reject_quiet(self, name: str, sig: disk.FileSig, why: str, hint: str) -> Declined:
         """Reject a file that has not become whole, if it is still the version with the signature `sig`."""
         parts = names.parse(name)
         stripe = self._stripes.of(names.clean_id(parts.stem if parts else name.rpartition(".")[0]))
@@ -654,7 +655,7 @@ class Claims(Settlements):
             return Declined("busy")
         path = self._spool.path(PENDING, name)
         try:
-            if fsops.sig_of(path) != sig:
+            if disk.sig_of(path) != sig:
                 return Declined("arriving", name, why)
             if self._mend(path):
                 return Declined("mended", name)
@@ -666,7 +667,7 @@ class Claims(Settlements):
         """Repair a record of ours that lost its end (power cut, aborted copy); True where it is whole again."""
         try:
             content = self._spool.read_document(path)
-        except (FileNotFoundError, fsops.NotRegularError, PermissionError):
+        except (FileNotFoundError, disk.NotRegularError, PermissionError):
             return False  # any other error is the machine's trouble, and no reason to refuse a file (P9)
         return self._repair(path, os.path.basename(path), content.data) is not None
 
@@ -676,9 +677,9 @@ class Claims(Settlements):
         except FileNotFoundError:
             return Declined("gone")
         except PermissionError as error:
-            if not fsops.is_held(error):
+            if not disk.is_held(error):
                 raise
-            return Declined("arriving", name, why, sig=fsops.sig_of(source.path), hint=hint)
+            return Declined("arriving", name, why, sig=disk.sig_of(source.path), hint=hint)
         return Declined("rejected", kept, why, hint=hint)
 
     def _undo(self, here: Located, name: str, lease: str, error: OSError) -> None:

@@ -14,12 +14,13 @@ import contextlib
 import random
 from typing import TYPE_CHECKING
 
-from queuectl import config, fsops, snapshot
-from queuectl.clock import Clock
+from queuectl import config, snapshot
 from queuectl.config import Settings
-from queuectl.locks import FileLock
 from queuectl.snapshot import HEARTBEAT_S, Snapshot
 from queuectl.spool import FACTS, METRICS, PAGE, SpoolDir
+from queuectl.system import disk
+from queuectl.system.clock import Clock
+from queuectl.system.locks import FileLock
 
 if TYPE_CHECKING:
     from queuectl.survey import Steps, Survey
@@ -166,7 +167,7 @@ class Dashboard:
         self._stop_looking()
         self._taken = None
         self._next_s = now_s + HEARTBEAT_S
-        self._held = self._held + 1 if fsops.is_held(error) else _HELD_OFTEN
+        self._held = self._held + 1 if disk.is_held(error) else _HELD_OFTEN
         if self._told or self._held < _HELD_OFTEN:
             return ""
         self._told = True

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from queuectl import batch
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Declined
-from queuectl.clock import Clock
 from queuectl.feeder import Feeder
 from queuectl.slots import Slot
 from queuectl.splits import Splits
+from queuectl.system.clock import Clock
 
 # So much work lies ready at a worker, beside the job that it runs: enough to hide the pipe's round trip behind short
 # jobs, too little to keep a job of high priority waiting behind long ones. Counted in jobs by how long they take.

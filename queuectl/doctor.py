@@ -13,13 +13,14 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 
-from queuectl import blame, clocknote, config, fsops, inboxstate, names, ownership, probes, trust, volume
-from queuectl.clock import Clock
+from queuectl import blame, clocknote, config, inboxstate, names, ownership, probes, trust
 from queuectl.errors import InvalidSettingsError, SpoolUnavailableError, UntrustedSpoolError
 from queuectl.lifecycle import PENDING
 from queuectl.probes import FAIL, OK, WARN, Bench, Line, Probe
 from queuectl.spool import FOLDERS, SpoolDir
-from queuectl.volume import LOCAL, MEMORY, NETWORK, REMOVABLE, SHARED, UNKNOWN, USERSPACE, Space, Volume
+from queuectl.system import disk, volume
+from queuectl.system.clock import Clock
+from queuectl.system.volume import LOCAL, MEMORY, NETWORK, REMOVABLE, SHARED, UNKNOWN, USERSPACE, Space, Volume
 
 OLDEST_PYTHON = (3, 11)
 _MB, _GB = 1024**2, 1024**3
@@ -104,8 +105,8 @@ def _tried_out(
     folder = spool.tmp_path(f"doctor.{os.getpid()}-{names.new_token(rng, 8)}")
     try:
         try:
-            fsops.make_folder(folder)
-            fsops.create(os.path.join(folder, "write"), b"x", sync=False)
+            disk.make_folder(folder)
+            disk.create(os.path.join(folder, "write"), b"x", sync=False)
         except OSError as error:
             yield _not_writable(spool, error)
             return
@@ -119,7 +120,7 @@ def _tried_out(
 
 def _remove(folder: str) -> Line:
     try:
-        fsops.remove_tree(folder)
+        disk.remove_tree(folder)
     except FileNotFoundError:
         pass
     except OSError as error:
@@ -315,7 +316,7 @@ def one_file_system_line(spool: SpoolDir) -> Line:
                 return _apart(path)
             try:
                 # Of a file that is not there: Linux looks at the mounts first, so a bind mount shows and nothing moves.
-                fsops.move(nothing, os.path.join(path, "doctor.nothing"))
+                disk.move(nothing, os.path.join(path, "doctor.nothing"))
             except FileNotFoundError:
                 continue
             except OSError as error:

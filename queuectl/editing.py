@@ -10,10 +10,11 @@ import json
 import random
 from typing import Any, NamedTuple
 
-from queuectl import api, fsops, intake, names, record
+from queuectl import api, intake, names, record
 from queuectl.errors import InvalidJobError, QueuectlError, UnknownJobError
 from queuectl.lifecycle import DLQ, PENDING
 from queuectl.spool import Located, Stored
+from queuectl.system import disk
 
 
 class Draft(NamedTuple):
@@ -70,7 +71,7 @@ class Editing:
         item = record.decode(data)
         folder = self._spool.folder
         with self._spool.held(item.id):
-            if fsops.sig_of(draft.where.path) != draft.stored.sig:
+            if disk.sig_of(draft.where.path) != draft.stored.sig:
                 raise QueuectlError(
                     f"job {item.id!r} has changed since it was read", hint=f"queuectl edit {item.id}  once more"
                 )

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from queuectl import exits, record, report
 from queuectl.api import Spool
-from queuectl.clock import Clock
 from queuectl.errors import DamagedRecordError, QueuectlError, UnknownJobError
 from queuectl.lifecycle import CANCELLED, DLQ, DONE, OUTCOMES, PENDING, REJECTED
 from queuectl.spool import record_name
+from queuectl.system.clock import Clock
 
 # How often it is made sure that a job that has not ended is still there.
 _THERE_EVERY_S = 5.0

@@ -15,12 +15,13 @@ import os
 import random
 import zlib
 
-from queuectl import exits, fsops, record
-from queuectl.clock import Clock
+from queuectl import exits, record
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import CANCELLED, COUNTED, DLQ, PENDING
 from queuectl.printable import command_text, safe
 from queuectl.spool import CANCELLED_ENDING, ERROR_ENDING, LOGS, SpoolDir
+from queuectl.system import disk
+from queuectl.system.clock import Clock
 
 # How much of what others wrote is shown: of a command or reason, of a log, of one of its lines, of the runs.
 _FACT_CHARS = 300
@@ -68,7 +69,7 @@ def write(spool: SpoolDir, name: str, *, rng: random.Random) -> bool:
         with spool.temporary("error", data + _SEAL % zlib.crc32(data), rng=rng, sync=False) as temporary:
             placed = _place(temporary, spool.error_path(name, cancelled=is_cancelled))
             if not placed:
-                fsops.unlink(temporary)
+                disk.unlink(temporary)
         _forget_text(spool.error_path(name, cancelled=not is_cancelled))  # of an end before
         return placed
     except (OSError, DamagedRecordError):
@@ -77,11 +78,11 @@ def write(spool: SpoolDir, name: str, *, rng: random.Random) -> bool:
 
 def _place(temporary: str, path: str) -> bool:
     try:
-        fsops.publish(temporary, path)
+        disk.publish(temporary, path)
     except FileExistsError:
         if not _is_ours(path):
             return False
-        fsops.replace(temporary, path)  # of the death before
+        disk.replace(temporary, path)  # of the death before
     return True
 
 
@@ -95,7 +96,7 @@ def forget(spool: SpoolDir, name: str) -> bool:
 
 def _forget_text(path: str) -> bool:
     with contextlib.suppress(OSError):
-        return _is_ours(path) and fsops.unlink(path)
+        return _is_ours(path) and disk.unlink(path)
     return False
 
 
@@ -120,7 +121,7 @@ def is_ours(spool: SpoolDir, name: str) -> bool:
 
 def _is_ours(path: str) -> bool:
     try:
-        data = fsops.read(path, _MAX_BYTES).data
+        data = disk.read(path, _MAX_BYTES).data
     except FileNotFoundError:
         return False
     size = len(_SEAL % 0)
@@ -133,7 +134,7 @@ class OrphanTexts:
     def __init__(self, spool: SpoolDir, *, clock: Clock) -> None:
         self._spool = spool
         self._clock = clock
-        self._seen: fsops.FileSig | None = None
+        self._seen: disk.FileSig | None = None
         self._next_s = 0.0
 
     def sweep(self) -> int:
@@ -143,7 +144,7 @@ class OrphanTexts:
         """
         started_s = self._clock.monotonic()
         try:
-            now = fsops.sig_of(self._spool.folder(DLQ))
+            now = disk.sig_of(self._spool.folder(DLQ))
             if started_s < self._next_s or now == self._seen:
                 return 0
             found = orphans(self._spool)
@@ -239,7 +240,7 @@ def _printed(spool: SpoolDir, item: record.Record) -> list[str]:
     """The last lines that the last run printed, bounded and made safe to look at."""
     attempt = record.standing(item).starts
     try:
-        data = fsops.read_tail(spool.log_path(item.id, attempt), _TAIL_BYTES)
+        data = disk.read_tail(spool.log_path(item.id, attempt), _TAIL_BYTES)
     except OSError:
         return ["It printed nothing."]
     rows = data.decode("utf-8", "replace").rstrip().split("\n")

@@ -13,18 +13,19 @@ import random
 import time
 from collections.abc import Callable, Iterable
 
-from queuectl import errortext, fsops, names, record
-from queuectl.clock import Clock
+from queuectl import errortext, names, record
 from queuectl.config import Settings
 from queuectl.faults import Fault, Judge, View, stem_of
 from queuectl.findings import Findings, GoneError
 from queuectl.lease import is_alive
 from queuectl.leftovers import FileAge
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
-from queuectl.locks import is_held
 from queuectl.mending import Mending
 from queuectl.settle import Settlements, Stripes
 from queuectl.spool import Located, SpoolDir
+from queuectl.system import disk
+from queuectl.system.clock import Clock
+from queuectl.system.locks import is_held
 
 # How long the second look waits for what is busy or changing; a live pool rescues within a second (P5).
 _PATIENCE_S = 1.5
@@ -77,7 +78,7 @@ class Examination:
         self._first: dict[str, Place] = {}
         self._more: dict[str, set[Place]] = {}
         self._suspects: dict[str, set[Place]] = {}
-        self._seen: dict[Place, tuple[fsops.FileSig, float]] = {}
+        self._seen: dict[Place, tuple[disk.FileSig, float]] = {}
         self._clocks: dict[tuple[str, str], list[str]] = {}
         self.counts: dict[str, int] = dict.fromkeys(_ORDER, 0)
         self.skipped: list[str] = []
@@ -219,7 +220,7 @@ class Examination:
     def _is_quiet(self, views: list[View]) -> bool:
         """False where a file moved or changed since it was read, or since the first look at what is no record."""
         for view in views:
-            if fsops.sig_of(view.where.path) != view.sig:
+            if disk.sig_of(view.where.path) != view.sig:
                 return False  # also by a worker that settles, which needs no stripe
             if view.item is None and view.where.state in (DONE, DLQ):
                 place = (view.where.state, view.where.name)

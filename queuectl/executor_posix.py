@@ -17,7 +17,7 @@ import sys
 import time
 from multiprocessing.connection import Connection
 
-from queuectl import family, fsops, processes
+from queuectl import family
 from queuectl.executor import (
     EXIT_NOT_FOUND,
     EXIT_NOT_RUNNABLE,
@@ -28,6 +28,7 @@ from queuectl.executor import (
     shell_words,
 )
 from queuectl.family import NAMED_AT_MOST, Family, HeldFile
+from queuectl.system import disk, processes
 
 assert sys.platform != "win32"  # tells mypy, too
 
@@ -305,9 +306,9 @@ def _open_home() -> int:
     away, or a command would run whose start we report as failed. Where it cannot be entered by us, any other will do.
     """
     try:
-        return fsops.open_folder(".")
+        return disk.open_folder(".")
     except OSError:
-        return fsops.open_folder("/")
+        return disk.open_folder("/")
 
 
 def _be_killed_before_the_supervisor() -> None:

@@ -20,8 +20,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from queuectl import processes
-from queuectl.processes import Process
+from queuectl.system import processes
+from queuectl.system.processes import Process
 
 # After SIGKILL, how long the processes may take to be gone; less than a supervisor waits for its workers.
 _GONE_WITHIN_S = 2.0
@@ -189,6 +189,6 @@ def adopt() -> bool:
     """Make this process the parent of all descendants that lose theirs; False where the system cannot."""
     if sys.platform != "linux":
         return False
-    from queuectl import libc
+    from queuectl.system import libc
 
     return libc.become_subreaper()

@@ -11,13 +11,14 @@ import contextlib
 import math
 from typing import NamedTuple
 
-from queuectl import fsops, intake, job, lifecycle, names, record, times
+from queuectl import intake, job, lifecycle, names, record, times
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.lease import is_alive
 from queuectl.leftovers import FileAge
 from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.spool import RECORD_MAX_BYTES, Located, SpoolDir, name_for, record_name
+from queuectl.system import disk
 
 # A due time in a name and in a record are both whole milliseconds; one that is this near may come due meanwhile.
 _SAME_S = 0.002
@@ -31,7 +32,7 @@ class View(NamedTuple):
     """One file as it was read. `item` is None where it is no framed record; `error` where it could not be read."""
 
     where: Located
-    sig: fsops.FileSig
+    sig: disk.FileSig
     data: bytes
     item: record.Record | None
     error: str = ""
@@ -71,13 +72,13 @@ class Judge:
         """Read one file; None where it is gone."""
         where = Located(state, name, self._spool.path(state, name))
         try:
-            content = fsops.read(where.path, RECORD_MAX_BYTES)
+            content = disk.read(where.path, RECORD_MAX_BYTES)
         except FileNotFoundError:
             return None
         except OSError as error:
-            foreign = isinstance(error, fsops.NotRegularError)
+            foreign = isinstance(error, disk.NotRegularError)
             text = "is no regular file; left alone" if foreign else f"cannot be read: {error.strerror}"
-            sig = fsops.sig_of(where.path)
+            sig = disk.sig_of(where.path)
             return None if sig is None else View(where, sig, b"", None, text, "foreign" if foreign else "unreadable")
         if content.oversize:
             text = f"is larger than {RECORD_MAX_BYTES} bytes, which no record is; left alone"
@@ -208,7 +209,7 @@ class Judge:
         """True where `name` is this very file: a file system that does not tell upper from lower case."""
         if view.where.name.lower() != name.lower():
             return False
-        sig = fsops.sig_of(self._spool.path(view.where.state, name))
+        sig = disk.sig_of(self._spool.path(view.where.state, name))
         return sig is not None and sig.inode == view.sig.inode
 
 

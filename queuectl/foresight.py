@@ -10,10 +10,11 @@ import heapq
 import os
 from collections.abc import Iterable
 
-from queuectl import config, fsops, intake, job, names, order, record
+from queuectl import config, intake, job, names, order, record
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.lifecycle import DLQ, DONE, PENDING
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
 
 # So many drops are read for a look at the order; the names that come first.
 LOOK_AT_MOST = 1000
@@ -61,8 +62,8 @@ def foresee(spool: SpoolDir, name: str, now_at: float) -> str:
     if parts is None:
         return name
     try:
-        content = spool.read_document(path, patience_s=fsops.GLANCE_S)
-        changed_at = fsops.last_change(path)[1]
+        content = spool.read_document(path, patience_s=disk.GLANCE_S)
+        changed_at = disk.last_change(path)[1]
     except OSError:
         return name
     if content.oversize:

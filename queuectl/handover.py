@@ -26,14 +26,15 @@ import os
 import random
 from collections.abc import Callable
 
-from queuectl import fsops, names, record, rejects
-from queuectl.clock import Clock
+from queuectl import names, record, rejects
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.inboxdir import InboxDir
 from queuectl.lifecycle import PENDING
 from queuectl.producer import Prepared
 from queuectl.spool import RECORD_MAX_BYTES, SpoolDir, name_for
+from queuectl.system import disk
+from queuectl.system.clock import Clock
 from queuectl.tokens import Tokens
 
 BY = "inbox"
@@ -70,7 +71,7 @@ class Handover:
         self.strange: list[str] = []
         """Files that are named as if this spool had claimed them, and that it has not: by the last `recover`."""
 
-    def hand_over(self, box: InboxDir, name: str, content: fsops.Content, prepared: Prepared) -> str:
+    def hand_over(self, box: InboxDir, name: str, content: disk.Content, prepared: Prepared) -> str:
         """Take the file `name`, which held `content` when it was read; the job's name in pending/.
 
         "" where it is gone, or changed while it was read: it is left where it is.
@@ -79,7 +80,7 @@ class Handover:
             InvalidJobError: by `promise`; the file is where it was.
             OSError: the machine's trouble; where it got further than step 2, `recover` goes on.
         """
-        fsops.make_folder(self._folder)
+        disk.make_folder(self._folder)
         token = self.tokens.take()
         try:
             claimed = box.claim(name, token)
@@ -95,7 +96,7 @@ class Handover:
                 return ""
             self._write(token, prepared)
         except OSError:
-            if fsops.sig_of(self._path(token)) is None:
+            if disk.sig_of(self._path(token)) is None:
                 self._give_back(box, token, claimed)
             raise
         return self._finish(box, token, claimed)
@@ -108,9 +109,9 @@ class Handover:
         """
         published = []
         left = dict(claimed)
-        listed = set(fsops.names(self._folder)) if os.path.isdir(self._folder) else set()
+        listed = set(disk.names(self._folder)) if os.path.isdir(self._folder) else set()
         if listed and self._sync:
-            fsops.sync_folder(self._folder)  # what was cut short may have got as far as before that
+            disk.sync_folder(self._folder)  # what was cut short may have got as far as before that
         for file in sorted(listed):
             if file.endswith(RECORD):
                 token = file.removesuffix(RECORD)
@@ -122,7 +123,7 @@ class Handover:
             if f"{token}{SPENT}" in listed:
                 box.remove(name)
                 box.sync()
-                fsops.unlink(self._path(token, SPENT))
+                disk.unlink(self._path(token, SPENT))
             elif self.tokens.is_ours(token):
                 self._give_back(box, token, name)
             else:
@@ -136,26 +137,26 @@ class Handover:
     def sweep(self) -> None:
         """Forget the turns of claimed files that have not come back for months."""
         if os.path.isdir(self._folder):
-            for changed_ns, name in fsops.changes(self._folder, SPENT, at_most=10_000):
+            for changed_ns, name in disk.changes(self._folder, SPENT, at_most=10_000):
                 if self._clock.now() - changed_ns / 1e9 > SPENT_KEPT_S:
-                    fsops.unlink(os.path.join(self._folder, name))
+                    disk.unlink(os.path.join(self._folder, name))
 
     def publish_all(self) -> list[str]:
         """Publish what is left of an inbox that the settings do not name any more."""
-        listed = fsops.names(self._folder) if os.path.isdir(self._folder) else []
+        listed = disk.names(self._folder) if os.path.isdir(self._folder) else []
         found = [self._finish(None, name.removesuffix(RECORD), "") for name in listed if name.endswith(RECORD)]
         return [name for name in found if name]
 
     def _write(self, token: str, prepared: Prepared) -> None:
         with self._spool.temporary("handover", prepared.data, rng=self._rng, sync=self._sync) as temporary:
-            fsops.move(temporary, self._path(token))
+            disk.move(temporary, self._path(token))
         if self._sync:
-            fsops.sync_folder(self._folder)
+            disk.sync_folder(self._folder)
 
     def _finish(self, box: InboxDir | None, token: str, claimed: str) -> str:
         """Steps 4 and 5; "" for a record that the disk has lost, which its claimed file outlives."""
         path = self._path(token)
-        data = fsops.read(path, RECORD_MAX_BYTES).data
+        data = disk.read(path, RECORD_MAX_BYTES).data
         try:
             item = record.decode(data, path=path)
         except DamagedRecordError as error:
@@ -164,7 +165,7 @@ class Handover:
         try:
             self._promise(item, data, token)
         except InvalidJobError:
-            fsops.unlink(path)
+            disk.unlink(path)
             if box is not None and claimed:
                 self._give_back(box, token, claimed)
             raise
@@ -180,29 +181,29 @@ class Handover:
         plain = wanted = name_for(item, record.standing(item), self._clock.now())
         while True:
             try:
-                fsops.move(path, self._spool.path(PENDING, wanted))
+                disk.move(path, self._spool.path(PENDING, wanted))
                 break
             except FileExistsError:  # two of one id: both are kept, and the claim tells them apart (P7)
                 wanted = names.beside(plain, f"-{names.new_token(self._rng)}")
         if self._sync:
-            fsops.sync_folder(self._spool.folder(PENDING))
-            fsops.sync_folder(self._folder)
+            disk.sync_folder(self._spool.folder(PENDING))
+            disk.sync_folder(self._folder)
         return wanted
 
     def _mark_spent(self, token: str) -> None:
         try:
-            fsops.create(self._path(token, SPENT), b"", sync=False)
+            disk.create(self._path(token, SPENT), b"", sync=False)
         except FileExistsError:
             return
         if self._sync:
-            fsops.sync_folder(self._folder)
+            disk.sync_folder(self._folder)
 
     def _lost(self, box: InboxDir | None, token: str, claimed: str, data: bytes, why: str) -> None:
         """A record that is none: a power cut without syncs (`durability = "off"`). Its file is there, or nothing is."""
         if box is None or not claimed:
             hint = "drop it again"
             rejects.keep_copy(self._spool, f"{token}.json", data, why, hint, clock=self._clock, rng=self._rng)
-        fsops.unlink(self._path(token))
+        disk.unlink(self._path(token))
         if box is not None and claimed:
             self._give_back(box, token, claimed)
 

@@ -17,10 +17,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.lifecycle import DONE
 from queuectl.spool import SpoolDir
+from queuectl.system.clock import Clock
 
 DEAD, IDLE, STALE = "dead", "idle", "stale"
 

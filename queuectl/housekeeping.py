@@ -11,13 +11,13 @@ from collections.abc import Callable
 from queuectl import cancels
 from queuectl.aftermath import Aftermath
 from queuectl.claim import Claims
-from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errortext import OrphanTexts
 from queuectl.rescue import Rescue
 from queuectl.retention import Retention
 from queuectl.settle import Stripes
 from queuectl.spool import SpoolDir
+from queuectl.system.clock import Clock
 from queuectl.troubles import Troubles
 
 _SWEEP_EVERY_S = 30.0

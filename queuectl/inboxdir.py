@@ -24,8 +24,9 @@ import sys
 import zlib
 from typing import NamedTuple
 
-from queuectl import fsops, names, times
+from queuectl import names, times
 from queuectl.printable import safe
+from queuectl.system import disk
 from queuectl.tokens import TOKEN_CHARS, Tokens
 
 _REJECTED = ".rejected"
@@ -83,7 +84,7 @@ class InboxDir:
         self._tokens = tokens
         self._fd = fd
         if fd < 0 and sys.platform != "win32":
-            self._fd = fsops.open_folder_in(path, at=None, to_list=True)
+            self._fd = disk.open_folder_in(path, at=None, to_list=True)
         self._at = self._fd if self._fd >= 0 else None
         self._mark = f".queuectl-{identity}-"
         self._claimed = re.compile(re.escape(self._mark) + rf"([0-9a-z]{{{TOKEN_CHARS}}})-(.+)", re.DOTALL)
@@ -101,13 +102,13 @@ class InboxDir:
         self.close()
 
     def at(self, name: str) -> str:
-        """The path of a file in the folder, as `fsops` takes it together with the handle."""
+        """The path of a file in the folder, as `disk` takes it together with the handle."""
         return name if self._at is not None else f"{self.path}{os.sep}{name}"
 
     def look(self) -> Listing:
         """What is there: names only, however many there are. Raises OSError."""
         found = Listing([], [], [], {}, [], [])
-        listed = fsops.names(self.path if self._at is None else self._at)
+        listed = disk.names(self.path if self._at is None else self._at)
         if SUMMARY in listed:
             found = found._replace(has_summary=True)
         for name in listed:
@@ -133,21 +134,21 @@ class InboxDir:
         found.rejected.sort()
         return found
 
-    def read(self, name: str, max_bytes: int) -> fsops.Content:
-        """A file's bytes. Raises OSError as `fsops.read`."""
-        return fsops.read(self.at(name), max_bytes, patience_s=fsops.GLANCE_S, at=self._at)
+    def read(self, name: str, max_bytes: int) -> disk.Content:
+        """A file's bytes. Raises OSError as `disk.read`."""
+        return disk.read(self.at(name), max_bytes, patience_s=disk.GLANCE_S, at=self._at)
 
     # ------------------------------------------------------------------------------------------------ handing over
 
     def claim(self, name: str, token: str) -> str:
         """Rename a file to a name that says whose it is now; that name. Raises OSError; nothing is replaced."""
         claimed = f"{self._mark}{token}-{names.beside(name, room=_ROOM)}"
-        fsops.check_free(self.at(name))
+        disk.check_free(self.at(name))
         self._move(name, claimed)
         return claimed
 
     def _move(self, name: str, target: str) -> None:
-        fsops.move(self.at(name), self.at(target), patience_s=fsops.GLANCE_S, at=self._at)
+        disk.move(self.at(name), self.at(target), patience_s=disk.GLANCE_S, at=self._at)
 
     def give_back(self, claimed: str) -> str:
         """Give a claimed file its own name again, or one like it where that is taken; "" where it is gone.
@@ -159,7 +160,7 @@ class InboxDir:
         name = wanted = match[2] if match is not None else claimed
         while True:
             try:
-                fsops.move(self.at(claimed), self.at(wanted), at=self._at)
+                disk.move(self.at(claimed), self.at(wanted), at=self._at)
             except FileExistsError:
                 wanted = names.beside(name, f"-{names.new_token(self._rng)}", room=_ROOM)
                 continue
@@ -170,28 +171,26 @@ class InboxDir:
     def remove(self, name: str) -> bool:
         """Delete a file; False where it is gone, or where a folder has its name. Raises OSError."""
         try:
-            return fsops.unlink_dropped(self.at(name), at=self._at)
+            return disk.unlink_dropped(self.at(name), at=self._at)
         except OSError:
             if self._is_folder(name):
                 return False
             raise
 
     def _is_folder(self, name: str) -> bool:
-        return fsops.is_folder(self.at(name), at=self._at)
+        return disk.is_folder(self.at(name), at=self._at)
 
     def sync(self) -> None:
         """Force the folder's names to disk, as far as its file system can do that."""
         with contextlib.suppress(OSError):
             if self._at is None:
-                fsops.sync_folder(self.path)
+                disk.sync_folder(self.path)
             else:
-                fsops.sync_open_folder(self._at)
+                disk.sync_open_folder(self._at)
 
     # --------------------------------------------------------------------------------------------- what is refused
 
-    def reject(
-        self, name: str, sig: fsops.FileSig, why: str, hint: str, *, now_at: float, has_text: bool = True
-    ) -> str:
+    def reject(self, name: str, sig: disk.FileSig, why: str, hint: str, *, now_at: float, has_text: bool = True) -> str:
         """Rename a file to NAME.rejected beside a text that says why; its name now, "" where it has just changed.
 
         Without `has_text` the text is left out: there are many already, and SUMMARY tells of this file (`put_summary`).
@@ -205,7 +204,7 @@ class InboxDir:
         target = names.beside(name, room=_ROOM) + _REJECTED
         while self.sig_of(target) is not None or self._is_folder(target + _TEXT):
             target = names.beside(name, f"-{names.new_token(self._rng)}", room=_ROOM) + _REJECTED
-        fsops.check_free(self.at(name))
+        disk.check_free(self.at(name))
         if self.sig_of(name) != sig:
             return ""
         if not has_text:
@@ -240,7 +239,7 @@ class InboxDir:
     def rejection(self, rejected: str) -> Rejection:
         """What the text beside a rejected file says, as far as there is one. Anybody may have written it."""
         try:
-            data = fsops.read(self.at(rejected + _TEXT), _TEXT_MAX_BYTES, at=self._at).data
+            data = disk.read(self.at(rejected + _TEXT), _TEXT_MAX_BYTES, at=self._at).data
         except OSError:
             return Rejection("", "", "")
         version = re.search(rb", version (\d+-\d+-\d+)\n", data)
@@ -248,9 +247,9 @@ class InboxDir:
         at = re.search(rb"^Rejected ([0-9TZ:.-]{20,30}),", data, re.MULTILINE)
         return Rejection(*(found[1].decode("utf-8", "replace") if found else "" for found in (version, why, at)))
 
-    def sig_of(self, name: str) -> fsops.FileSig | None:
+    def sig_of(self, name: str) -> disk.FileSig | None:
         """The signature of a file, None where there is none."""
-        return fsops.sig_of(self.at(name), at=self._at)
+        return disk.sig_of(self.at(name), at=self._at)
 
     def take_back(self, rejected: str) -> str:
         """A rejected file is a job now: give it its name again, and take its text away; "" where that cannot be."""
@@ -281,23 +280,23 @@ class InboxDir:
             temporary = self.at(f"{self._mark}tmp-{self._tokens.for_texts()}")
             try:
                 sealed = data + _SEAL % zlib.crc32(data)
-                fsops.create(temporary, sealed, sync=False, mode=fsops.FILE_MODE, at=self._at)
+                disk.create(temporary, sealed, sync=False, mode=disk.FILE_MODE, at=self._at)
                 break
             except FileExistsError:  # not ours: those of ours are deleted before a look begins
                 self._tokens.renew_for_texts()
         try:
-            fsops.replace(temporary, self.at(name), patience_s=fsops.GLANCE_S, at=self._at)
+            disk.replace(temporary, self.at(name), patience_s=disk.GLANCE_S, at=self._at)
         except OSError as error:
             with contextlib.suppress(OSError):
-                fsops.unlink(temporary, at=self._at)
+                disk.unlink(temporary, at=self._at)
             if self._is_folder(name):
-                raise fsops.NotRegularError(errno.EISDIR, "a folder has this name", name) from error
+                raise disk.NotRegularError(errno.EISDIR, "a folder has this name", name) from error
             raise
 
     def forget(self, name: str) -> None:
         """Take a text away, if it is exactly as we wrote it."""
         with contextlib.suppress(OSError):
-            data = fsops.read(self.at(name), _TEXT_MAX_BYTES, at=self._at).data
+            data = disk.read(self.at(name), _TEXT_MAX_BYTES, at=self._at).data
             size = len(_SEAL % 0)
             if data[-size:] == _SEAL % zlib.crc32(data[:-size]):
                 self.remove(name)
@@ -308,12 +307,12 @@ def receipt_name(name: str, ending: str) -> str:
     return names.beside(name, room=_ROOM) + ending
 
 
-def is_version(sig: fsops.FileSig, version: str) -> bool:
+def is_version(sig: disk.FileSig, version: str) -> bool:
     """True where a text's version is that of a file."""
     return _version(sig) == version
 
 
-def _version(sig: fsops.FileSig) -> str:
+def _version(sig: disk.FileSig) -> str:
     """A signature as a text: a rename changes neither inode nor size nor time."""
     return f"{sig.inode}-{sig.size}-{sig.mtime_ns}"
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
-from queuectl import fsops, names
+from queuectl import names
 from queuectl.snapshot import InboxFile, InboxRefusal, InboxRow
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
 
 _ENDING = ".json"
 _MAX_BYTES = 256 * 1024
@@ -53,7 +54,7 @@ def publish(spool: SpoolDir, state: InboxState, *, rng: random.Random) -> None:
     """Put the state there in one step. Raises OSError."""
     data = msgspec.json.format(msgspec.json.encode(_as_texts(msgspec.to_builtins(state))), indent=1) + b"\n"
     path = spool.inbox_path(state.owner, "json")
-    spool.replace_with(path, data, hint="inbox", rng=rng, sync=False, patience_s=fsops.GLANCE_S)
+    spool.replace_with(path, data, hint="inbox", rng=rng, sync=False, patience_s=disk.GLANCE_S)
 
 
 def _as_texts(value: Any) -> Any:
@@ -68,14 +69,14 @@ def _as_texts(value: Any) -> Any:
 def read_all(spool: SpoolDir) -> list[InboxState]:
     """The states of all inboxes, by owner. What cannot be read is left out."""
     try:
-        listed = sorted(fsops.names(spool.inbox_dir))
+        listed = sorted(disk.names(spool.inbox_dir))
     except OSError:
         return []
     found = []
     for name in listed:
         if name.endswith(_ENDING):
             with contextlib.suppress(OSError, msgspec.MsgspecError):
-                data = fsops.read(spool.inbox_path(name.removesuffix(_ENDING), "json"), _MAX_BYTES).data
+                data = disk.read(spool.inbox_path(name.removesuffix(_ENDING), "json"), _MAX_BYTES).data
                 found.append(msgspec.json.decode(data, type=InboxState))
     return found
 
@@ -83,7 +84,7 @@ def read_all(spool: SpoolDir) -> list[InboxState]:
 def remove(spool: SpoolDir, owner: str) -> None:
     """Take the state of an inbox away that the settings do not name any more."""
     with contextlib.suppress(OSError):
-        fsops.unlink(spool.inbox_path(owner, "json"))
+        disk.unlink(spool.inbox_path(owner, "json"))
 
 
 def sentence(state: InboxState) -> str:

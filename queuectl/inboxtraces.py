@@ -12,14 +12,15 @@ import random
 import re
 from collections.abc import Callable
 
-from queuectl import fsops, inboxstate
-from queuectl.clock import Clock
+from queuectl import inboxstate
 from queuectl.config import Settings
 from queuectl.findings import Act, Findings, GoneError
 from queuectl.handover import RECORD, SPENT, SPENT_KEPT_S, Handover
 from queuectl.leftovers import FileAge
-from queuectl.locks import FileLock
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
+from queuectl.system.clock import Clock
+from queuectl.system.locks import FileLock
 from queuectl.tokens import TOKEN_CHARS
 
 _TOKEN = re.compile(rf"[0-9a-z]{{{TOKEN_CHARS}}}")
@@ -63,7 +64,7 @@ class InboxTraces:
             if not os.path.lexists(path):
                 self._look_at(owner)  # no receiver has ever been there
                 continue
-            if not fsops.is_regular(path):
+            if not disk.is_regular(path):
                 self._foreign(path)
                 continue
             lock = FileLock(path)
@@ -77,7 +78,7 @@ class InboxTraces:
         found: set[str] = set()
         for folder in (self._spool.handover_dir, self._spool.owed_dir):
             for name in _names(folder):
-                if fsops.is_folder(os.path.join(folder, name)):
+                if disk.is_folder(os.path.join(folder, name)):
                     found.add(name)
                 else:
                     self._foreign(os.path.join(folder, name))
@@ -93,7 +94,7 @@ class InboxTraces:
         if not under_way:  # a job is owed from before it is published
             self._owed(owner, is_gone=is_gone)
         self._tokens(owner, is_gone=is_gone)
-        if is_gone and fsops.is_regular(path := self._spool.inbox_path(owner, "json")):
+        if is_gone and disk.is_regular(path := self._spool.inbox_path(owner, "json")):
             text = "is the state of an inbox that the settings do not name any more"
             self._findings.info("inbox", self._shown(path), text, "deleted", lambda: self._remove_state(owner))
 
@@ -107,11 +108,11 @@ class InboxTraces:
         for name in sorted(_names(folder)):
             path = os.path.join(folder, name)
             token, ending = os.path.splitext(name)
-            if not fsops.is_regular(path) or ending not in (RECORD, SPENT) or not _TOKEN.fullmatch(token):
+            if not disk.is_regular(path) or ending not in (RECORD, SPENT) or not _TOKEN.fullmatch(token):
                 self._foreign(path)
             elif ending == RECORD:
                 records += 1
-            elif (sig := fsops.sig_of(path)) is not None and self._age.is_over(sig, SPENT_KEPT_S):
+            elif (sig := disk.sig_of(path)) is not None and self._age.is_over(sig, SPENT_KEPT_S):
                 text = f"waits for a claimed file of {owner} that has not come back for 90 days"
                 self._findings.info("handover", self._shown(path), text, "deleted", _unlink(path))
         if records:
@@ -137,7 +138,7 @@ class InboxTraces:
         kept = 0
         for name in sorted(_names(folder)):
             path = os.path.join(folder, name)
-            if not fsops.is_regular(path):
+            if not disk.is_regular(path):
                 self._foreign(path)
             elif self._knows(name) or self._spool.find(name) is not None:
                 kept += 1
@@ -156,13 +157,13 @@ class InboxTraces:
     def _forget(self, paths: list[str]) -> None:
         for path in paths:
             if self._spool.find(os.path.basename(path)) is None:
-                fsops.unlink(path)
+                disk.unlink(path)
 
     def _tokens(self, owner: str, *, is_gone: bool) -> None:
         """The note of claims: it must hold tokens and nothing else."""
         path = self._spool.inbox_path(owner, "tokens")
         try:
-            data = fsops.read(path, _TOKENS_BYTES).data
+            data = disk.read(path, _TOKENS_BYTES).data
         except FileNotFoundError:
             return
         except OSError as error:
@@ -191,14 +192,14 @@ class InboxTraces:
 
 def _names(folder: str) -> list[str]:
     try:
-        return fsops.names(folder)
+        return disk.names(folder)
     except (FileNotFoundError, NotADirectoryError):
         return []
 
 
 def _unlink(path: str) -> Act:
     def act() -> None:
-        if not fsops.unlink(path):
+        if not disk.unlink(path):
             raise GoneError
 
     return act

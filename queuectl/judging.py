@@ -14,9 +14,9 @@ import heapq
 from collections.abc import Callable
 
 from queuectl.claim import Claims, Declined
-from queuectl.clock import Clock
 from queuectl.errors import QueuectlError
 from queuectl.feeder import Feeder
+from queuectl.system.clock import Clock
 
 # The share of the time that judging may take, and how much of it can be saved up.
 SHARE = 0.05

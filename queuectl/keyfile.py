@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 
-from queuectl import fsops
+from queuectl.system import disk
 
 ENDING = ".key"
 # 32 bytes in base64 without padding; a word that a person made up is shorter or says the same letters.
@@ -30,9 +30,9 @@ def read(path: str) -> bytes:
 
     Raises:
         ValueError: it is no key, and why (never what it holds).
-        OSError: as the system says; `fsops.NotRegularError` for a link or a pipe.
+        OSError: as the system says; `disk.NotRegularError` for a link or a pipe.
     """
-    content = fsops.read(path, KEY_MAX_BYTES)
+    content = disk.read(path, KEY_MAX_BYTES)
     text = content.data.decode("ascii", "replace").strip()
     if content.oversize or not _KEY_TEXT.fullmatch(text):
         raise ValueError("a key is one line of printable characters, without spaces")
@@ -48,4 +48,4 @@ def create(path: str) -> None:
         FileExistsError: there is one; it is not touched.
         OSError: as the system says.
     """
-    fsops.create(path, secrets.token_urlsafe(32).encode() + b"\n", sync=True, mode=fsops.PRIVATE_MODE)
+    disk.create(path, secrets.token_urlsafe(32).encode() + b"\n", sync=True, mode=disk.PRIVATE_MODE)

@@ -15,10 +15,11 @@ import contextlib
 import errno
 import sys
 
-from queuectl import fsops, lifecycle
-from queuectl.locks import NamedLock, is_held
+from queuectl import lifecycle
 from queuectl.record import Record
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
+from queuectl.system.locks import NamedLock, is_held
 
 # Written into a lease that is left to a process, so that nobody takes it for the lease of a worker that goes on.
 _LEFT = b"left to a process that outlived its run\n"
@@ -70,7 +71,7 @@ class Lease:
         Raises:
             FileNotFoundError: somebody has deleted the file, or has put another spool in the place of this one.
         """
-        if self._lock is not None and fsops.sig_of(self._lock.path) is None:
+        if self._lock is not None and disk.sig_of(self._lock.path) is None:
             raise FileNotFoundError(errno.ENOENT, "the lease of a worker was deleted", self._lock.path)
 
     def renew(self) -> bool:
@@ -86,7 +87,7 @@ class Lease:
             self._lock.remove()
         elif self._lock is not None:
             with contextlib.suppress(OSError):
-                fsops.mark_lock_file(self._lock.path, _LEFT)
+                disk.mark_lock_file(self._lock.path, _LEFT)
         self._try_next()
         return False
 
@@ -175,5 +176,5 @@ def _is_left(spool: SpoolDir, lease: str) -> bool:
     """True where a worker has left the lease to a process. (On Windows no lock outlives its process.)"""
     if sys.platform == "win32":
         return False
-    sig = fsops.sig_of(spool.lease_path(lease))
+    sig = disk.sig_of(spool.lease_path(lease))
     return sig is not None and sig.size > 0

@@ -13,19 +13,20 @@ import os
 import random
 from collections.abc import Callable
 
-from queuectl import batch, errortext, fsops, intake, names, pools, record, rejects
-from queuectl.clock import Clock
+from queuectl import batch, errortext, intake, names, pools, record, rejects
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError
 from queuectl.findings import Act, Findings, GoneError
 from queuectl.lease import is_alive
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
-from queuectl.locks import NamedLock
 from queuectl.output import keep_output
 from queuectl.roster import Roster
 from queuectl.settle import Stripes
 from queuectl.splitting import Splitter
 from queuectl.spool import BOARD, LOGS, README_TXT, REASON_ENDING, RECORD_MAX_BYTES, START, Located, SpoolDir
+from queuectl.system import disk
+from queuectl.system.clock import Clock
+from queuectl.system.locks import NamedLock
 from queuectl.trust import quoted
 
 # No write takes as long as this; a producer that was stopped for longer fails when it goes on, and says so.
@@ -42,15 +43,15 @@ class FileAge:
         self._rng = rng
         self._now_ns: int | None = None
 
-    def is_over(self, sig: fsops.FileSig, seconds: float) -> bool:
+    def is_over(self, sig: disk.FileSig, seconds: float) -> bool:
         """True where a file has not changed for longer; False also where no file can be made to compare it with."""
         if self._now_ns is None:
             try:
                 if self._spool.lacks_folders:
                     raise FileNotFoundError(self._spool.tmp_dir)  # who only looks makes no folder
                 path = self._spool.write_temporary("now", b"", rng=self._rng, sync=False)
-                found = fsops.sig_of(path)
-                fsops.unlink(path)
+                found = disk.sig_of(path)
+                disk.unlink(path)
             except OSError:
                 found = None
             self._now_ns = 0 if found is None else found.mtime_ns
@@ -97,7 +98,7 @@ class Leftovers:
         """Outputs whose worker is gone; `runs` tells of which run each is, where a record does."""
         for lease in dead:
             path = self._spool.output_path(lease)
-            sig = fsops.sig_of(path)
+            sig = disk.sig_of(path)
             _, job_id, attempt = runs.get(lease, ("", "", 0))
             if sig is None or is_alive(self._spool, lease) or (job_id and self._spool.holds(job_id, (RUNNING,))):
                 continue  # kept as a log by whoever settles or rescues that job
@@ -124,15 +125,15 @@ class Leftovers:
         """Writes that were never finished. Opens only files older than an hour."""
         for name in sorted(self._spool.names(self._spool.tmp_dir)):
             path = self._spool.tmp_path(name)
-            sig = None if name.endswith(_OUTPUT) or self._is_starting(name) else fsops.sig_of(path)
+            sig = None if name.endswith(_OUTPUT) or self._is_starting(name) else disk.sig_of(path)
             if sig is None or not self._age.is_over(sig, UNFINISHED_S):
                 continue
             shown = self._shown(path)
             try:
-                content = fsops.read(path, RECORD_MAX_BYTES)
+                content = disk.read(path, RECORD_MAX_BYTES)
             except FileNotFoundError:
                 continue
-            except fsops.NotRegularError:
+            except disk.NotRegularError:
                 self._findings.info("foreign", shown, "is no regular file; left alone")
                 continue
             except OSError as error:
@@ -147,7 +148,7 @@ class Leftovers:
         job_id, _, lease = name.removeprefix(START).partition(",")
         return is_alive(self._spool, lease) or bool(self._spool.holds(job_id, (RUNNING,)))
 
-    def _judge_unfinished(self, name: str, path: str, content: fsops.Content) -> None:
+    def _judge_unfinished(self, name: str, path: str, content: disk.Content) -> None:
         shown = self._shown(path)
         item = None
         if record.is_framed(content.data):
@@ -179,12 +180,12 @@ class Leftovers:
 
     def _under_stripe(self, job_id: str, path: str, act: Act) -> Act:
         """Whoever takes a drop in writes to tmp/ with the id's stripe in hand, and may be stopped there for hours."""
-        before = fsops.sig_of(path)
+        before = disk.sig_of(path)
 
         def guarded() -> str | None:
             stripes = Stripes(self._spool)
             try:
-                if not stripes.of(job_id).try_acquire() or fsops.sig_of(path) != before:
+                if not stripes.of(job_id).try_acquire() or disk.sig_of(path) != before:
                     raise GoneError
                 return act()
             finally:
@@ -221,14 +222,14 @@ class Leftovers:
             path = os.path.join(self._spool.pool_dir, name)
             if kind not in ("json", "stop", "lock", "stopped") or pools.is_live(self._spool, pool):
                 continue
-            sig = fsops.sig_of(path)
+            sig = disk.sig_of(path)
             if sig is None or (kind == "stopped" and not self._age.is_over(sig, UNFINISHED_S)):
                 continue  # what a stop did, written for whoever waits for it
             if kind == "json" and not all_looked_at:
                 text = "was left by a pool that did not end cleanly; the next pool looks for torn records"
                 self._findings.info("pool", self._shown(path), text)
                 continue
-            if not fsops.is_regular(path):
+            if not disk.is_regular(path):
                 self._findings.info("foreign", self._shown(path), "is no regular file; left alone")
                 continue
             act = _remove(path) if kind == "lock" else _unlink(path)
@@ -246,7 +247,7 @@ class Leftovers:
                     continue  # a worker that outlived its pool is at it
                 try:
                     path = f"{self._spool.taken_dir}/{taken}"
-                    if fsops.sig_of(path) is not None:
+                    if disk.sig_of(path) is not None:
                         act = self._act_split(settings, taken)
                         text = "holds many jobs, and making them of it was cut short"
                         self._findings.problem("batch", self._shown(path), text, "split to its end", act)
@@ -261,7 +262,7 @@ class Leftovers:
         files = {batch.token_of(name) for name in self._spool.names(self._spool.taken_dir)}
         for name in sorted(self._spool.names(self._spool.split_dir)):
             path = os.path.join(self._spool.split_dir, name)
-            sig = fsops.sig_of(path)
+            sig = disk.sig_of(path)
             if batch.token_of(name) not in files and sig is not None and self._age.is_over(sig, UNFINISHED_S):
                 self._note("note", self._shown(path), "tells of a file that is not there", "deleted", _unlink(path))
 
@@ -329,7 +330,7 @@ class Leftovers:
             hint = f"move it to {PENDING}/ to have it judged"
             text = intake.reason_text(name, why, hint, now_at=self._clock.now(), version="new")
             data = text.encode("utf-8", "replace")
-            fsops.create(self._spool.reason_path(name), data, sync=False, mode=self._spool.file_mode)
+            disk.create(self._spool.reason_path(name), data, sync=False, mode=self._spool.file_mode)
 
         return act
 
@@ -355,14 +356,14 @@ class Leftovers:
         bits = 0o044 & ~self._spool.file_mode
         at = self._spool.root
         while True:  # who cannot enter a folder on the way reads nothing in it
-            bits &= (fsops.mode_of(at, otherwise=0) & 0o011) << 2
+            bits &= (disk.mode_of(at, otherwise=0) & 0o011) << 2
             if os.path.dirname(at) == at:
                 break
             at = os.path.dirname(at)
         if not bits:
             return
         found = {
-            folder: [name for name in fsops.open_to_others(self._spool.folder(folder), bits) if name != README_TXT]
+            folder: [name for name in disk.open_to_others(self._spool.folder(folder), bits) if name != README_TXT]
             for folder in (RUNNING, DONE, DLQ, LOGS)
             if os.path.isdir(self._spool.folder(folder))
         }
@@ -390,7 +391,7 @@ class Leftovers:
 
 def _unlink(path: str) -> Act:
     def act() -> None:
-        if not fsops.unlink(path):
+        if not disk.unlink(path):
             raise GoneError
 
     return act
@@ -412,5 +413,5 @@ def _remove(path: str) -> Act:
 
 
 def _inode(path: str) -> int:
-    sig = fsops.sig_of(path)
+    sig = disk.sig_of(path)
     return -1 if sig is None else sig.inode

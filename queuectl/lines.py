@@ -11,8 +11,9 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from queuectl import fsops, intake
+from queuectl import intake
 from queuectl.job import JOB_MAX_BYTES
+from queuectl.system import disk
 
 _CHUNK = 256 * 1024
 _MARK_BYTES = 4
@@ -40,19 +41,19 @@ class Line(NamedTuple):
 class Look(NamedTuple):
     """What `look` found: the facts of the file (without its bytes), and why it is not whole, or None."""
 
-    content: fsops.Content
+    content: disk.Content
     verdict: intake.Incomplete | None
 
 
-def look(path: str, max_bytes: int, *, patience_s: float = fsops.SHARING_DEADLINE_S) -> Look:
+def look(path: str, max_bytes: int, *, patience_s: float = disk.SHARING_DEADLINE_S) -> Look:
     """Go once through a file of lines, in pieces; one larger than `max_bytes` is not read.
 
     Raises:
-        OSError: as `fsops.read`.
+        OSError: as `disk.read`.
     """
-    fd = fsops.open_to_read(path, patience_s=patience_s)
+    fd = disk.open_to_read(path, patience_s=patience_s)
     try:
-        content = fsops.facts(fd, max_bytes)
+        content = disk.facts(fd, max_bytes)
         return Look(content, None if content.oversize else _judge(fd))
     finally:
         os.close(fd)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import random
 
-from queuectl import fsops, names, record, rejects, repair
-from queuectl.clock import Clock
+from queuectl import names, record, rejects, repair
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError
 from queuectl.faults import Fault, View
 from queuectl.findings import GoneError
 from queuectl.lifecycle import REJECTED
 from queuectl.spool import Located, SpoolDir
+from queuectl.system import disk
+from queuectl.system.clock import Clock
 
 
 class Mending:
@@ -70,7 +71,7 @@ class Mending:
     def move(self, view: View, target: Located) -> None:
         """Move a file to where it belongs. Raises FileExistsError where something is there."""
         self._check_unchanged(view)
-        fsops.move(view.where.path, target.path)
+        disk.move(view.where.path, target.path)
 
     def set_aside(self, view: View, why: str, hint: str) -> str:
         """Move a file to rejected/; its name there, where it is another."""
@@ -81,10 +82,10 @@ class Mending:
     def drop(self, view: View) -> None:
         """Take away one of two names of a file."""
         self._check_unchanged(view)
-        fsops.unlink(view.where.path)
+        disk.unlink(view.where.path)
 
     @staticmethod
     def _check_unchanged(view: View) -> None:
         """`purge` and people take no stripe."""
-        if fsops.sig_of(view.where.path) != view.sig:
+        if disk.sig_of(view.where.path) != view.sig:
             raise GoneError

@@ -11,8 +11,9 @@ import math
 import os
 import random
 
-from queuectl import fsops, names
+from queuectl import names
 from queuectl.spool import LOGS, SpoolDir
+from queuectl.system import disk
 
 # A run that prints is looked at this often at most and at least; in between as soon as it could be near its limit.
 _LOOK_LAST_S, _LOOK_FIRST_S = 0.25, 0.02
@@ -34,7 +35,7 @@ class OutputSlot:
             return self._fd
         self.close()
         path = self._spool.output_path(lease)
-        self._fd = fsops.open_output(path, mode=self._spool.file_mode)
+        self._fd = disk.open_output(path, mode=self._spool.file_mode)
         self._lease, self._path = lease, path
         return self._fd
 
@@ -75,7 +76,7 @@ class OutputSlot:
             os.close(self._fd)
             self._fd = -1
             if empty:
-                fsops.unlink(self._path)
+                disk.unlink(self._path)
 
 
 class OutputLimit:
@@ -110,21 +111,21 @@ def keep_output(spool: SpoolDir, path: str, job_id: str, attempt: int, rng: rand
     Raises:
         OSError: to be tried again; a FileNotFoundError where the spool is out of reach.
     """
-    sig = fsops.sig_of(path)
-    if sig is None and fsops.sig_of(spool.tmp_dir) is None:
+    sig = disk.sig_of(path)
+    if sig is None and disk.sig_of(spool.tmp_dir) is None:
         raise FileNotFoundError(errno.ENOENT, "the folder of unfinished writes is away", spool.tmp_dir)
     if sig is None or sig.size == 0:
-        fsops.unlink(path)
+        disk.unlink(path)
         return False
     target = spool.log_path(job_id, attempt)
     while True:
         try:
-            fsops.move(path, target)
+            disk.move(path, target)
         except FileExistsError:
             target = spool.log_path(f"{job_id}-{names.new_token(rng)}", attempt)
             continue
         except FileNotFoundError:
-            if fsops.sig_of(path) is None and fsops.sig_of(spool.tmp_dir) is not None:
+            if disk.sig_of(path) is None and disk.sig_of(spool.tmp_dir) is not None:
                 return False
             if not spool.restore(spool.folder(LOGS)):  # else somebody had deleted it
                 raise

@@ -12,8 +12,7 @@ import errno
 import os
 from collections.abc import Callable
 
-from queuectl import errortext, fsops, names, record
-from queuectl.clock import Clock
+from queuectl import errortext, names, record
 from queuectl.errors import DamagedRecordError
 from queuectl.handover import BY
 from queuectl.inboxdir import DONE_WELL, FAILED, InboxDir, receipt_name
@@ -21,6 +20,8 @@ from queuectl.inboxes import Inbox
 from queuectl.lifecycle import DLQ, DONE
 from queuectl.printable import safe
 from queuectl.spool import SpoolDir, record_name
+from queuectl.system import disk
+from queuectl.system.clock import Clock
 
 # A name that this file system does not take, today or ever: too long, or with characters that it has not.
 _NO_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
@@ -44,9 +45,9 @@ class Owed:
 
     def promise(self, item: record.Record) -> None:
         """Note a job that is about to be published. Raises OSError."""
-        fsops.make_folder(self._folder)
+        disk.make_folder(self._folder)
         with contextlib.suppress(FileExistsError):
-            fsops.create(os.path.join(self._folder, item.id), b"", sync=False)
+            disk.create(os.path.join(self._folder, item.id), b"", sync=False)
 
     def waiting(self) -> int:
         """How many of them wait in pending/: jobs, and not files (a copy that somebody made has the same id)."""
@@ -62,7 +63,7 @@ class Owed:
         Raises:
             OSError: one cannot be written now; it is owed still.
         """
-        marks = tuple(fsops.sig_of(self._spool.folder(state)) for state in (DLQ, DONE))
+        marks = tuple(disk.sig_of(self._spool.folder(state)) for state in (DLQ, DONE))
         ids = self._ids()
         is_time = self._clock.monotonic() >= self._next_sweep_s
         if not ids or (not is_time and (marks, len(ids)) == self._seen):
@@ -74,7 +75,7 @@ class Owed:
                 if state := self._spool.holds(job_id, (DLQ, DONE)):
                     self._settle(box, job_id, state)
             except OSError as error:
-                if fsops.is_trouble(error):
+                if disk.is_trouble(error):
                     raise
                 failed = failed or error
         if failed is not None:
@@ -112,18 +113,18 @@ class Owed:
         try:
             box.put_text(name, text)
         except OSError as error:
-            if not isinstance(error, fsops.NotRegularError) and error.errno not in _NO_NAME:
+            if not isinstance(error, disk.NotRegularError) and error.errno not in _NO_NAME:
                 raise
             self.told.append(("warning", f"{name} cannot be written: {error.strerror or error}; it is left out"))
 
     def _ids(self) -> list[str]:
         try:
-            return fsops.names(self._folder)
+            return disk.names(self._folder)
         except FileNotFoundError:
             return []
 
     def _forget(self, job_id: str) -> None:
-        fsops.unlink(os.path.join(self._folder, job_id))
+        disk.unlink(os.path.join(self._folder, job_id))
 
 
 def dropped_as(item: record.Record) -> str:

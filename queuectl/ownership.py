@@ -13,13 +13,14 @@ import random
 import stat
 from collections.abc import Iterator
 
-from queuectl import fsops, lease, names, pools, record
-from queuectl.acting import owner_of
+from queuectl import lease, names, pools, record
 from queuectl.errors import QueuectlError
 from queuectl.findings import Act
 from queuectl.lifecycle import PENDING, STATES
-from queuectl.locks import FileLock
 from queuectl.spool import MACHINERY, SpoolDir
+from queuectl.system import disk
+from queuectl.system.acting import owner_of
+from queuectl.system.locks import FileLock
 
 # No command holds a lock file open for as long as this, but pools and what they started.
 CLOSED_FOR_S = 60.0
@@ -31,10 +32,10 @@ def closed_stripes(spool: SpoolDir, *, lock: bool) -> Iterator[tuple[int, OSErro
         path = spool.stripe_path(number)
         stripe = FileLock(path)
         try:
-            if fsops.sig_of(path) is None:
+            if disk.sig_of(path) is None:
                 continue
             if not lock:
-                os.close(fsops.open_lock_file(path))
+                os.close(disk.open_lock_file(path))
             elif stripe.try_acquire():
                 stripe.release()
         except OSError as error:
@@ -47,14 +48,14 @@ def act_open(spool: SpoolDir, number: int, rng: random.Random) -> Act | None:
     """The repair of such a lock file, or None where only a person can do it."""
     path = spool.stripe_path(number)
     try:
-        if not fsops.is_regular(path) or fsops.owner_of(path) in (None, _home(spool)):
+        if not disk.is_regular(path) or disk.owner_of(path) in (None, _home(spool)):
             return None
     except OSError:
         return None
     if owner_of(path) is None:
         return lambda: _put_new(spool, path, rng)
     parts = (MACHINERY, "locks", os.path.basename(path))
-    return lambda: fsops.give_back(spool.root, parts, may_be=lambda content: not content.data and not content.sig.size)
+    return lambda: disk.give_back(spool.root, parts, may_be=lambda content: not content.data and not content.sig.size)
 
 
 def _put_new(spool: SpoolDir, path: str, rng: random.Random) -> None:
@@ -62,10 +63,10 @@ def _put_new(spool: SpoolDir, path: str, rng: random.Random) -> None:
     if pools.live(spool) or any(lease.is_alive(spool, name) for name in _leases(spool)):
         raise QueuectlError("a pool is alive; stop it first: queuectl worker stop --wait")
     with spool.temporary("lock", b"", rng=rng, sync=False) as temporary:
-        age_s = fsops.last_change(temporary)[1] - fsops.last_change(path)[1]
+        age_s = disk.last_change(temporary)[1] - disk.last_change(path)[1]
         if age_s < CLOSED_FOR_S:
             raise QueuectlError(f"a command may still have it open; try again in {CLOSED_FOR_S - age_s:.0f} s")
-        fsops.replace(temporary, path)
+        disk.replace(temporary, path)
 
 
 def _leases(spool: SpoolDir) -> list[str]:
@@ -81,7 +82,7 @@ def strange_records(spool: SpoolDir) -> Iterator[tuple[str, str]]:
         # A drop in pending/ is only read, and moved.
         needed = stat.S_IROTH if state == PENDING else stat.S_IROTH | stat.S_IWOTH
         try:
-            found = fsops.strange_files(spool.folder(state), owner=home, needed=needed)
+            found = disk.strange_files(spool.folder(state), owner=home, needed=needed)
         except FileNotFoundError:
             if not spool.lacks_folders:
                 raise
@@ -95,8 +96,8 @@ def act_give_back(spool: SpoolDir, state: str, name: str) -> Act | None:
     """The repair of such a record, as root; it is given away only if it is a record."""
     if owner_of(spool.path(state, name)) is None:
         return None
-    return lambda: fsops.give_back(spool.root, (state, name), may_be=lambda content: record.is_record(content.data))
+    return lambda: disk.give_back(spool.root, (state, name), may_be=lambda content: record.is_record(content.data))
 
 
 def _home(spool: SpoolDir) -> int | None:
-    return fsops.owner_of(spool.root)
+    return disk.owner_of(spool.root)

@@ -21,9 +21,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from queuectl import fsops, names, times
-from queuectl.locks import NamedLock, is_held
+from queuectl import names, times
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
+from queuectl.system.locks import NamedLock, is_held
 
 STOP, NOW, WAIT = "stop", "now", "wait"
 _SECONDS = re.compile(STOP + r" \d+(\.\d+)?(e[+-]?\d+)?")
@@ -80,13 +81,13 @@ class Pool:
             raise OSError(f"cannot lock {self._lock.path}")
         body = {**msgspec.structs.asdict(self._info), "started_at": times.to_text(self._info.started_at)}
         # Synced: after a power cut this record without its lock tells the next pool to look for torn records.
-        fsops.create(
+        disk.create(
             _path(self._spool, self.name, "json"),
             json.dumps(body, indent=1).encode() + b"\n",
             sync=True,
-            mode=fsops.FILE_MODE,
+            mode=disk.FILE_MODE,
         )
-        fsops.sync_folder(self._spool.pool_dir)
+        disk.sync_folder(self._spool.pool_dir)
 
     @property
     def lock(self) -> NamedLock:
@@ -116,9 +117,9 @@ class Pool:
         with contextlib.suppress(OSError):
             if self.stop_request() is not None:
                 data = json.dumps(summary._asdict()).encode()
-                fsops.create(_path(self._spool, self.name, "stopped"), data, sync=False, mode=fsops.FILE_MODE)
+                disk.create(_path(self._spool, self.name, "stopped"), data, sync=False, mode=disk.FILE_MODE)
             for kind in ("json", "stop") if clean else ("stop",):
-                fsops.unlink(_path(self._spool, self.name, kind))
+                disk.unlink(_path(self._spool, self.name, kind))
         self._lock.remove()
 
 
@@ -156,8 +157,8 @@ def take_summary(spool: SpoolDir, pool: str) -> StopSummary | None:
     """What a stopped pool left as its summary, once; None where it left none (killed)."""
     path = _path(spool, pool, "stopped")
     try:
-        body = json.loads(fsops.read(path, _MAX_BYTES * 16).data)
-        fsops.unlink(path)
+        body = json.loads(disk.read(path, _MAX_BYTES * 16).data)
+        disk.unlink(path)
         return StopSummary(list(body["released"]), int(body["finished"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -166,11 +167,11 @@ def take_summary(spool: SpoolDir, pool: str) -> StopSummary | None:
 def sweep(spool: SpoolDir) -> int:
     """Take away what dead pools left: records, requests, locks and summaries; how many had not ended cleanly."""
     unclean = 0
-    for name in fsops.names(spool.pool_dir):
+    for name in disk.names(spool.pool_dir):
         pool, _, kind = name.rpartition(".")
         if kind not in ("json", "stop", "lock", "stopped") or is_live(spool, pool):
             continue
-        if not fsops.is_regular(_path(spool, pool, kind)):
+        if not disk.is_regular(_path(spool, pool, kind)):
             continue  # somebody else's (P11), or gone
         with contextlib.suppress(OSError):
             if kind == "lock":
@@ -178,13 +179,13 @@ def sweep(spool: SpoolDir) -> int:
                 if lock.try_acquire():
                     lock.remove()
             else:
-                fsops.unlink(_path(spool, pool, kind))
+                disk.unlink(_path(spool, pool, kind))
                 unclean += kind == "json"
     return unclean
 
 
 def _lines(path: str) -> list[str]:
-    return fsops.read(path, _MAX_BYTES).data.decode("utf-8", "replace").split("\n")
+    return disk.read(path, _MAX_BYTES).data.decode("utf-8", "replace").split("\n")
 
 
 def _hardest(lines: list[str]) -> list[str]:
@@ -211,7 +212,7 @@ def _all(spool: SpoolDir) -> list[PoolInfo]:
     for name in spool.names(spool.pool_dir):
         if name.endswith(".json"):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-                found.append(_info(json.loads(fsops.read(os.path.join(spool.pool_dir, name), _MAX_BYTES).data)))
+                found.append(_info(json.loads(disk.read(os.path.join(spool.pool_dir, name), _MAX_BYTES).data)))
     return found
 
 

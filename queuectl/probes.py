@@ -16,9 +16,9 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
-from queuectl import fsops
-from queuectl.clock import Clock
-from queuectl.locks import FileLock
+from queuectl.system import disk
+from queuectl.system.clock import Clock
+from queuectl.system.locks import FileLock
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 
@@ -91,9 +91,9 @@ def run(probe: Probe, bench: Bench) -> Line:
 
 def _create(bench: Bench) -> Line:
     path = bench.path("create")
-    fsops.create(path, b"first", sync=False)
+    disk.create(path, b"first", sync=False)
     try:
-        fsops.create(path, b"second", sync=False)
+        disk.create(path, b"second", sync=False)
     except FileExistsError:
         if _content(path) == b"first":
             return Line("create", OK, "a new file is made only where its name is free")
@@ -102,23 +102,23 @@ def _create(bench: Bench) -> Line:
 
 def _rename(bench: Bench) -> Line:
     one, two, taken = bench.path("rename-1"), bench.path("rename-2"), bench.path("rename-3")
-    fsops.create(one, b"mine", sync=False)
-    fsops.create(taken, b"theirs", sync=False)
+    disk.create(one, b"mine", sync=False)
+    disk.create(taken, b"theirs", sync=False)
     started = time.perf_counter()
-    fsops.move(one, two)
+    disk.move(one, two)
     took_ms = _ms_since(started)
     if _content(two) != b"mine" or os.path.lexists(one):
         return Line("rename", FAIL, "a renamed file is not what it was, or is there twice", _OTHER_DISK)
     try:
-        fsops.move(two, taken)
+        disk.move(two, taken)
         refused = False
     except FileExistsError:
         refused = _content(taken) == b"theirs" and _content(two) == b"mine"
     if not refused:
         return Line("rename", FAIL, "a rename replaced a file that was there", _OTHER_DISK)
-    by_system = fsops.refuses_to_replace(two, taken)
-    fsops.create(bench.path("rename-4"), b"new", sync=False)
-    fsops.replace(bench.path("rename-4"), taken)
+    by_system = disk.refuses_to_replace(two, taken)
+    disk.create(bench.path("rename-4"), b"new", sync=False)
+    disk.replace(bench.path("rename-4"), taken)
     if _content(taken) != b"new":
         return Line("rename", FAIL, "a file cannot be replaced by a rename", _OTHER_DISK)
     measured = {"rename_ms": round(took_ms, 3), "refused_by_system": by_system}
@@ -130,8 +130,8 @@ def _rename(bench: Bench) -> Line:
 
 
 def _link(bench: Bench) -> Line:
-    fsops.create(bench.path("link-1"), b"", sync=False)
-    can = fsops.can_link(bench.path("link-1"), bench.path("link-2"))
+    disk.create(bench.path("link-1"), b"", sync=False)
+    can = disk.can_link(bench.path("link-1"), bench.path("link-2"))
     text = "a file can have two names" if can else "no second names for a file here; jobs are published by rename"
     return Line("link", OK, text, measured={"links": can})
 
@@ -140,8 +140,8 @@ def _fsync(bench: Bench) -> Line:
     took_ms = []
     for number in range(_SYNCS):
         started = time.perf_counter()
-        fsops.create(bench.path(f"fsync-{number}"), b"x" * 300, sync=True)
-        fsops.sync_folder(bench.folder)
+        disk.create(bench.path(f"fsync-{number}"), b"x" * 300, sync=True)
+        disk.sync_folder(bench.folder)
         took_ms.append(_ms_since(started))
     median_ms, worst_ms = statistics.median(took_ms), max(took_ms)
     measured = {"median_ms": round(median_ms, 3), "worst_ms": round(worst_ms, 3)}
@@ -153,7 +153,7 @@ def _fsync(bench: Bench) -> Line:
 
 
 def _case(bench: Bench) -> Line:
-    fsops.create(bench.path("Case.probe"), b"", sync=False)
+    disk.create(bench.path("Case.probe"), b"", sync=False)
     tells = not os.path.lexists(bench.path("case.PROBE"))
     text = "upper and lower case are told apart" if tells else "Job1 and job1 are one file name"
     return Line("case", OK, f"{text}; ids are unique without regard to it", measured={"case_sensitive": tells})
@@ -163,7 +163,7 @@ def _names(bench: Bench) -> Line:
     longest = 0
     for length in _NAME_CHARS:
         with contextlib.suppress(OSError):
-            fsops.create(bench.path("n" * length), b"", sync=False)
+            disk.create(bench.path("n" * length), b"", sync=False)
             longest = length
             break
     measured = {"longest_name": longest}
@@ -181,8 +181,8 @@ def _paths(bench: Bench) -> Line:
         folder = os.path.join(folder, "p" * 40)
     path = os.path.join(folder, "probe")
     try:
-        fsops.make_folder(folder)
-        fsops.create(path, b"", sync=False)
+        disk.make_folder(folder)
+        disk.create(path, b"", sync=False)
     except OSError as error:
         text = f"no path of {len(path)} characters: {error.strerror or error}"
         hint = "keep the spool's own path short"
@@ -261,10 +261,10 @@ def _freed(process: Any, lock: FileLock) -> Line:
 
 
 def _watch(bench: Bench) -> Line:
-    from queuectl.watch import Watch
+    from queuectl.system.watch import Watch
 
     folder = bench.path("watch")
-    fsops.make_folder(folder)
+    disk.make_folder(folder)
     watch = Watch(folder)
     try:
         if not watch.arm():
@@ -273,9 +273,9 @@ def _watch(bench: Bench) -> Line:
         for attempt in range(1, _WATCH_TRIES + 1):
             # The first rename may come before the system's watch is in place: armed is asked for, not there.
             wanted = f"watch-{attempt}"
-            fsops.create(bench.path(wanted), b"", sync=False)
+            disk.create(bench.path(wanted), b"", sync=False)
             started = time.perf_counter()
-            fsops.move(bench.path(wanted), os.path.join(folder, wanted))
+            disk.move(bench.path(wanted), os.path.join(folder, wanted))
             while watch.source is not None and (left_s := _WATCH_DEADLINE_S - _ms_since(started) / 1000) > 0:
                 if wait([watch.source], left_s) and wanted in watch.names():
                     return _seen(_ms_since(started))
@@ -303,9 +303,9 @@ def _clock(bench: Bench) -> Line:
     readings = [clock.now() for _ in range(_READINGS)]
     path = bench.path("clock")
     before_at = clock.now()
-    fsops.create(path, b"x", sync=False)
+    disk.create(path, b"x", sync=False)
     after_at = clock.now()
-    sig = fsops.sig_of(path)
+    sig = disk.sig_of(path)
     changed_at = after_at if sig is None else sig.mtime_ns / 1e9
     skew_s = min(changed_at - before_at, 0.0) + max(changed_at - after_at, 0.0)
     jumped_s = clock.now() - clock.monotonic() - offset_s
@@ -344,7 +344,7 @@ PROBES = (
 
 
 def _content(path: str) -> bytes:
-    return fsops.read(path, _MAX_BYTES).data
+    return disk.read(path, _MAX_BYTES).data
 
 
 def _ms_since(started: float) -> float:

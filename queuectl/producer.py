@@ -18,13 +18,14 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from queuectl import fsops, intake, names, record
-from queuectl.clock import Clock
+from queuectl import intake, names, record
 from queuectl.config import Settings
 from queuectl.errors import DuplicateJobError, InvalidJobError
 from queuectl.job import JOB_MAX_BYTES
 from queuectl.lifecycle import PENDING
 from queuectl.spool import SpoolDir, record_name
+from queuectl.system import disk
+from queuectl.system.clock import Clock
 
 # Files in flight between two syncs: enough to share the cost, few enough to bound what a crash leaves in tmp/.
 CHUNK = 1000
@@ -107,7 +108,7 @@ class Producer:
                 the disk did not let go.
         """
         sync = self._settings.durability != "off"
-        published: list[tuple[str, fsops.FileSig | None]] = []
+        published: list[tuple[str, disk.FileSig | None]] = []
         try:
             for start in range(0, len(prepared), CHUNK):
                 if start:
@@ -117,13 +118,13 @@ class Producer:
             # Whoever hears "no" gives the jobs again: those that did get there would run twice.
             for path, sig in published:
                 with contextlib.suppress(OSError):
-                    if fsops.sig_of(path) == sig:
-                        fsops.unlink(path)
+                    if disk.sig_of(path) == sig:
+                        disk.unlink(path)
             raise
         return [item.job_id for item in prepared]
 
     def _publish_chunk(
-        self, chunk: list[Prepared], published: list[tuple[str, fsops.FileSig | None]], *, sync: bool
+        self, chunk: list[Prepared], published: list[tuple[str, disk.FileSig | None]], *, sync: bool
     ) -> None:
         alone = len(chunk) == 1
         written: list[str] = []
@@ -132,12 +133,12 @@ class Producer:
                 path = self._spool.write_temporary(item.job_id, item.data, rng=self._rng, sync=sync and alone)
                 written.append(path)
             if sync and not alone:
-                fsops.sync_files(self._spool.tmp_dir, written)
+                disk.sync_files(self._spool.tmp_dir, written)
             for item, temporary in zip(chunk, written, strict=True):
-                sig, name = fsops.sig_of(temporary), self._first_name(item)
+                sig, name = disk.sig_of(temporary), self._first_name(item)
                 target = self._spool.path(PENDING, name)
                 try:
-                    fsops.publish(temporary, target)
+                    disk.publish(temporary, target)
                 except FileExistsError as error:
                     raise DuplicateJobError(item.job_id, PENDING) from error
                 published.append((target, sig))
@@ -146,11 +147,11 @@ class Producer:
                         raise DuplicateJobError(item.job_id, state)
                     published[-1] = (self._give_name(target, item.name), sig)
             if sync:
-                fsops.sync_folder(self._spool.folder(PENDING))
+                disk.sync_folder(self._spool.folder(PENDING))
         except BaseException:
             for temporary in written:
                 with contextlib.suppress(OSError):
-                    fsops.unlink(temporary)
+                    disk.unlink(temporary)
             raise
 
     @staticmethod
@@ -158,20 +159,20 @@ class Producer:
         """The name that a job is published under: one that no other job of its id has."""
         return record_name(item.job_id) if f"{item.job_id},in=" in item.name else item.name
 
-    def _state_of_another(self, job_id: str, path: str, sig: fsops.FileSig | None) -> str:
+    def _state_of_another(self, job_id: str, path: str, sig: disk.FileSig | None) -> str:
         """The state of another job with this id than the one at `path`, "" where there is none.
 
         Also "" where a worker has taken that: then it is a job, whatever else there is.
         """
         found = self._spool.find_named(job_id)
         state = found.state if found is not None else self._spool.holds(job_id)
-        return state if state and fsops.sig_of(path) == sig else ""
+        return state if state and disk.sig_of(path) == sig else ""
 
     def _give_name(self, path: str, name: str) -> str:
         """Give a published job its name; its path then. Where that cannot be, it is a job under the one it has."""
         wanted = self._spool.path(PENDING, name)
         try:
-            fsops.move(path, wanted)
+            disk.move(path, wanted)
         except OSError:
             return path
         return wanted

@@ -4,26 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from queuectl import (
-    batch,
-    foresight,
-    fsops,
-    inboxstate,
-    intake,
-    names,
-    printable,
-    processes,
-    record,
-    report,
-    times,
-    trust,
-)
+from queuectl import batch, foresight, inboxstate, intake, names, printable, record, report, times, trust
 from queuectl.api import Job, Spool
 from queuectl.endings import refused, why_dead
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, UnknownJobError, UntrustedSpoolError
 from queuectl.lifecycle import CANCELLED, DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.printable import command_text
 from queuectl.spool import MACHINERY, Located, may_be_job
+from queuectl.system import disk, processes
 
 _NAMED = 3
 _COMMAND_CHARS = 60
@@ -78,7 +66,7 @@ def explain(spool: Spool, typed: str, *, now_at: float) -> Answer:
 def _split(spool: Spool, typed: str) -> Answer | None:
     """What became of a file of many jobs, by the name that it was dropped under."""
     try:
-        if fsops.sig_of(spool.folder.path(PENDING, typed)) is not None:
+        if disk.sig_of(spool.folder.path(PENDING, typed)) is not None:
             return None  # there is one of that name again
         found = batch.newest_of(spool.folder, typed)
     except (OSError, ValueError):  # ValueError: a name that no system has
@@ -225,7 +213,7 @@ def _arriving(spool: Spool, found: Located) -> Reason | None:
         return None
     try:
         content = spool.folder.read_document(found.path)
-    except fsops.NotRegularError:
+    except disk.NotRegularError:
         content = None
     if content is not None and not content.oversize:
         parsed = intake.parse(content.data, lines=False)

@@ -13,14 +13,15 @@ import sys
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
-from queuectl import fsops, trust
-from queuectl.clock import Clock
+from queuectl import trust
 from queuectl.config import Settings
 from queuectl.inboxes import Inbox
-from queuectl.locks import FileLock
 from queuectl.reception import Reception
 from queuectl.spool import SpoolDir
-from queuectl.watch import Watch
+from queuectl.system import disk
+from queuectl.system.clock import Clock
+from queuectl.system.locks import FileLock
+from queuectl.system.watch import Watch
 
 # A listing may take up to this share of the time.
 _LIST_SHARE = 0.05
@@ -74,7 +75,7 @@ class _Loop:
             spool, settings, inbox, path, clock=self._clock, rng=random.Random(), beat=self._beat
         )
         self._watch = None if self._reception.is_far() else Watch(path)
-        fsops.make_folder(spool.inbox_dir)
+        disk.make_folder(spool.inbox_dir)
         self._lock = FileLock(spool.inbox_path(inbox.owner, "lock"))
         self._scan_s = settings.scan_s
         self._takes = True

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from queuectl import fsops, inboxstate, receiver, slots
-from queuectl.clock import Clock
+from queuectl import inboxstate, receiver, slots
 from queuectl.config import Settings
 from queuectl.handover import Handover
 from queuectl.receiver import NO_MORE, STOP, Report
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
+from queuectl.system.clock import Clock
 
 # One that ends is followed by another this much later.
 _AGAIN_S = 1.0
@@ -71,7 +72,7 @@ class Receivers:
                 inboxstate.remove(self._spool, state.owner)
         published = []
         with contextlib.suppress(FileNotFoundError):
-            for owner in fsops.names(self._spool.handover_dir):
+            for owner in disk.names(self._spool.handover_dir):
                 hands = Handover(self._spool, self._settings, owner, clock=self._clock, rng=random.Random())
                 hands.sweep()
                 if owner not in mine:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import heapq
 from typing import NamedTuple
 
-from queuectl import fsops, inboxstate, intake, job, names, report, trust
+from queuectl import inboxstate, intake, job, names, report, trust
 from queuectl.api import Spool, unavailable
 from queuectl.errors import InvalidJobError, QueuectlError, UnknownFileError
 from queuectl.lifecycle import PENDING, REJECTED
+from queuectl.system import disk
 
 INBOX_ENDING = ".rejected"
 
@@ -74,10 +75,10 @@ def retry(spool: Spool, typed: str) -> str:
                 raise InvalidJobError(
                     f"{found.name} is no job: {refused.why}", hint=f"correct {found.path}; {refused.hint}".rstrip("; ")
                 )
-            fsops.move(found.path, spool.folder.path(PENDING, found.name))
-            fsops.unlink(spool.folder.reason_path(found.name))
+            disk.move(found.path, spool.folder.path(PENDING, found.name))
+            disk.unlink(spool.folder.reason_path(found.name))
             if spool.settings.durability != "off":
-                fsops.sync_folder(spool.folder.folder(PENDING))
+                disk.sync_folder(spool.folder.folder(PENDING))
         except FileExistsError as error:
             hint = "rename one of the two"
             raise QueuectlError(f"{PENDING}/ already holds a file named {found.name}", hint=hint) from error
@@ -94,9 +95,9 @@ def purge(spool: Spool, typed: str) -> str:
     with spool.held(names.clean_id(_stem(found.name))):
         try:
             # The file first: what a crash leaves is a text without a file, and never a file without a reason.
-            if not fsops.unlink(found.path):
+            if not disk.unlink(found.path):
                 raise UnknownFileError(found.name, [])
-            fsops.unlink(spool.folder.reason_path(found.name))
+            disk.unlink(spool.folder.reason_path(found.name))
         except OSError as error:
             raise unavailable(spool.folder, error) from error
     return found.name
@@ -107,7 +108,7 @@ def text(spool: Spool, found: Refusal) -> str:
     if found.inbox:
         return ""
     try:
-        return fsops.read(spool.folder.reason_path(found.name), 64 * 1024).data.decode("utf-8", "replace")
+        return disk.read(spool.folder.reason_path(found.name), 64 * 1024).data.decode("utf-8", "replace")
     except OSError:
         return ""
 
@@ -137,7 +138,7 @@ def _ours(found: Refusal, verb: str) -> Refusal:
 def _verdict(spool: Spool, found: Refusal) -> intake.Refused | None:
     """Why a file is still no job, or None for one that may be tried again. Raises OSError."""
     lines = names.is_batch(found.name)
-    content = fsops.read(found.path, intake.BATCH_MAX_BYTES if lines else job.JOB_MAX_BYTES)
+    content = disk.read(found.path, intake.BATCH_MAX_BYTES if lines else job.JOB_MAX_BYTES)
     if content.oversize:
         return intake.Refused("it is too large", "split it, or put the data elsewhere and name it")
     owners = trust.owners(spool.folder, spool.settings)

@@ -10,12 +10,13 @@ import contextlib
 import random
 from collections.abc import Callable
 
-from queuectl import fsops, intake, job, lines, names, trust
-from queuectl.clock import Clock
+from queuectl import intake, job, lines, names, trust
 from queuectl.config import Settings
 from queuectl.errors import InvalidJobError
 from queuectl.lifecycle import PENDING, REJECTED
 from queuectl.spool import REASON_ENDING, Located, SpoolDir
+from queuectl.system import disk
+from queuectl.system.clock import Clock
 
 # Looking at more files than this in one pass would cost more than the way back is worth; the newest names win.
 _LOOK_AT_MOST = 500
@@ -33,13 +34,13 @@ def reject(
         FileNotFoundError: the file is gone.
         PermissionError: a program has it open (Windows), or it may not be moved.
     """
-    sig = fsops.sig_of(source.path)
+    sig = disk.sig_of(source.path)
     if sig is None:
         raise FileNotFoundError(source.path)
-    fsops.check_free(source.path)  # no text for a file that its writer holds: this is tried again and again
+    disk.check_free(source.path)  # no text for a file that its writer holds: this is tried again and again
 
     def place(target: str) -> None:
-        fsops.move(source.path, target, patience_s=fsops.GLANCE_S)
+        disk.move(source.path, target, patience_s=disk.GLANCE_S)
 
     return _keep(spool, name, why, hint, sig, place, clock=clock, rng=rng)
 
@@ -59,7 +60,7 @@ def _keep(
     name: str,
     why: str,
     hint: str,
-    sig: fsops.FileSig | None,
+    sig: disk.FileSig | None,
     place: Callable[[str], None],
     *,
     clock: Clock,
@@ -70,14 +71,14 @@ def _keep(
         text = intake.reason_text(wanted, why, hint, now_at=clock.now(), version=_version(sig))
         try:
             data = text.encode("utf-8", "replace")
-            fsops.create(spool.reason_path(wanted), data, sync=False, mode=spool.file_mode)
+            disk.create(spool.reason_path(wanted), data, sync=False, mode=spool.file_mode)
         except FileExistsError:
             wanted = names.beside(name, f"-{names.new_token(rng)}", room=len(REASON_ENDING))
             continue
         try:
             place(spool.path(REJECTED, wanted))
         except OSError as error:
-            fsops.unlink(spool.reason_path(wanted))
+            disk.unlink(spool.reason_path(wanted))
             if not isinstance(error, FileExistsError):
                 raise
             wanted = names.beside(name, f"-{names.new_token(rng)}", room=len(REASON_ENDING))
@@ -93,7 +94,7 @@ class RejectedFiles:
         self._settings = settings
         self._clock = clock
         self._rng = rng
-        self._seen: dict[str, fsops.FileSig] = {}
+        self._seen: dict[str, disk.FileSig] = {}
 
     def look(self) -> list[str]:
         """One pass over rejected/; returns the names that went back to pending/.
@@ -102,13 +103,13 @@ class RejectedFiles:
         """
         listed = [
             name
-            for name in fsops.names(self._spool.folder(REJECTED))
+            for name in disk.names(self._spool.folder(REJECTED))
             if names.ends_as_job(name) and not name.endswith(REASON_ENDING) and not names.is_temporary(name)
         ]
         healed: list[str] = []
-        current: dict[str, fsops.FileSig] = {}
+        current: dict[str, disk.FileSig] = {}
         for name in sorted(listed, reverse=True)[:_LOOK_AT_MOST]:
-            sig = fsops.sig_of(self._spool.path(REJECTED, name))
+            sig = disk.sig_of(self._spool.path(REJECTED, name))
             if sig is None:
                 continue
             current[name] = sig
@@ -122,10 +123,10 @@ class RejectedFiles:
         self._seen = current
         return healed
 
-    def _changed_since_rejected(self, name: str, sig: fsops.FileSig) -> bool:
+    def _changed_since_rejected(self, name: str, sig: disk.FileSig) -> bool:
         """At first sight: is it another version than the one that the text beside it was written for?"""
         try:
-            text = fsops.read_tail(self._spool.reason_path(name), 200).decode("utf-8", "replace")
+            text = disk.read_tail(self._spool.reason_path(name), 200).decode("utf-8", "replace")
         except OSError:
             return False
         _, found, version = text.strip().rpartition(", version ")
@@ -137,7 +138,7 @@ class RejectedFiles:
         try:
             if names.is_batch(name):
                 return _holds_jobs(path, owners)
-            content = fsops.read(path, job.JOB_MAX_BYTES)
+            content = disk.read(path, job.JOB_MAX_BYTES)
         except OSError:
             return False
         if content.oversize or (owners is not None and content.owner not in owners):
@@ -156,13 +157,13 @@ class RejectedFiles:
 
     def _return(self, name: str) -> bool:
         try:
-            fsops.move(self._spool.path(REJECTED, name), self._spool.path(PENDING, name))
+            disk.move(self._spool.path(REJECTED, name), self._spool.path(PENDING, name))
         except (FileExistsError, FileNotFoundError):
             return False
         except PermissionError:
             return False  # this one cannot be moved: no trouble of the others, nor of the pool
         with contextlib.suppress(PermissionError):
-            fsops.unlink(self._spool.reason_path(name))
+            disk.unlink(self._spool.reason_path(name))
         return True
 
 
@@ -174,10 +175,10 @@ def _holds_jobs(path: str, owners: frozenset[int] | None) -> bool:
         return False
     if content.sig.size > job.JOB_MAX_BYTES:
         return True  # its bad lines are refused one by one
-    parsed = intake.parse(fsops.read(path, job.JOB_MAX_BYTES).data, lines=True)
+    parsed = intake.parse(disk.read(path, job.JOB_MAX_BYTES).data, lines=True)
     return isinstance(parsed, intake.Many) and not any(isinstance(item, intake.Refused) for item in parsed.documents)
 
 
-def _version(sig: fsops.FileSig | None) -> str:
+def _version(sig: disk.FileSig | None) -> str:
     """A signature as a text: the move to rejected/ changes neither inode nor size nor time."""
     return "new" if sig is None else f"{sig.inode}-{sig.size}-{sig.mtime_ns}"

@@ -11,10 +11,11 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-from queuectl import fsops, record, rejects
-from queuectl.clock import Clock
+from queuectl import record, rejects
 from queuectl.lifecycle import REJECTED
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
+from queuectl.system.clock import Clock
 
 _WHY = "its history is damaged; the job goes on from the last event before the damage"
 _HINT = "see whether what follows the damage matters; else delete both files"
@@ -52,10 +53,10 @@ def rewrite(
         if keep is not None:
             kept = rejects.keep_copy(spool, keep.name, before, keep.why, keep.hint, clock=clock, rng=rng)
             if sync:  # the old record is the only other place that has these bytes
-                fsops.sync_file(spool.path(REJECTED, kept))
-                fsops.sync_folder(spool.folder(REJECTED))
+                disk.sync_file(spool.path(REJECTED, kept))
+                disk.sync_folder(spool.folder(REJECTED))
         check()
-        fsops.replace(temporary, path)
+        disk.replace(temporary, path)
     return kept
 
 

@@ -14,8 +14,8 @@ import json
 import os
 import random
 
-from queuectl import fsops
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
 
 # How long an id is remembered past its expiry: clocks are set.
 MARGIN_S = 86400.0
@@ -37,20 +37,20 @@ def remember(
     except FileExistsError:
         return _token(path) == token
     if sync:
-        fsops.sync_folder(os.path.dirname(path))
+        disk.sync_folder(os.path.dirname(path))
     return True
 
 
 def sweep(spool: SpoolDir, now_at: float) -> int:
     """Forget the ids whose payloads have expired for a day; how many."""
     gone = 0
-    for name in fsops.names(spool.signed_dir):
+    for name in disk.names(spool.signed_dir):
         path = os.path.join(spool.signed_dir, name)
         try:
             expires_at = float(str(_read(path)["expires_at"]))
         except (OSError, ValueError, KeyError, TypeError):
             continue  # what cannot be read stays: a job too few rather than one twice
-        if expires_at + MARGIN_S < now_at and fsops.unlink(path):
+        if expires_at + MARGIN_S < now_at and disk.unlink(path):
             gone += 1
     return gone
 
@@ -63,5 +63,5 @@ def _token(path: str) -> str:
 
 
 def _read(path: str) -> dict[str, object]:
-    made: dict[str, object] = json.loads(fsops.read(path, _MAX_BYTES).data)
+    made: dict[str, object] = json.loads(disk.read(path, _MAX_BYTES).data)
     return made

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl import clocknote, feeder, fsops, inboxstate, incoming, names, order, record, times
+from queuectl import clocknote, feeder, inboxstate, incoming, names, order, record, times
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.printable import command_text
 from queuectl.snapshot import DueRow, Failure, PoolRow, RefusalRow, Run, Snapshot, Status
 from queuectl.spool import REASON_ENDING, SpoolDir
+from queuectl.system import disk
 
 if TYPE_CHECKING:
     from queuectl.pools import PoolInfo
@@ -155,7 +156,7 @@ def newest_first(spool: SpoolDir, state: str, listed: Sequence[str], limit: int)
         return sorted(listed, reverse=True)[:limit]
 
     def changed_ns(name: str) -> tuple[int, str]:
-        sig = fsops.sig_of(spool.path(state, name))
+        sig = disk.sig_of(spool.path(state, name))
         return (0 if sig is None else sig.mtime_ns, name)
 
     return [name for _, name in heapq.nlargest(limit, map(changed_ns, listed))]
@@ -182,7 +183,7 @@ def newest_refused(spool: SpoolDir, listed: Sequence[str], limit: int) -> list[s
 def refusal(spool: SpoolDir, name: str) -> RefusalRow:
     """A file in rejected/ and the reason beside it."""
     try:
-        text = fsops.read(spool.reason_path(name), 64 * 1024).data.decode("utf-8", "replace")
+        text = disk.read(spool.reason_path(name), 64 * 1024).data.decode("utf-8", "replace")
     except OSError:
         return RefusalRow(name, "no reason lies beside it", None)
     found = {line.partition(" ")[0]: line.partition(" ")[2].strip() for line in reversed(text.split("\n"))}
@@ -238,7 +239,7 @@ def since(spool: SpoolDir, name: str) -> tuple[float, str] | None:
     """Since when a job waits: its last return to pending/, or for a drop the time of its file."""
     item = _read(spool, PENDING, name)
     if item is None:
-        sig = fsops.sig_of(spool.path(PENDING, name))
+        sig = disk.sig_of(spool.path(PENDING, name))
         parts = names.parse(name)
         return None if sig is None else (sig.mtime_ns / 1e9, parts.stem if parts else name)
     last = record.standing(item).last
@@ -285,7 +286,7 @@ def settings_changed(spool: SpoolDir, pools: Sequence[PoolRow]) -> bool:
     """True where the settings file changed after one of these pools had read it."""
     if not pools:
         return False
-    sig = fsops.sig_of(spool.settings_path)
+    sig = disk.sig_of(spool.settings_path)
     # The clock of the file system may be a moment behind ours.
     return sig is not None and any(sig.mtime_ns / 1e9 > pool.started_at + _CLOCKS_APART_S for pool in pools)
 

@@ -10,9 +10,9 @@ import marshal
 from typing import Any, NamedTuple
 
 from queuectl.claim import Declined
-from queuectl.fsops import FileSig
 from queuectl.lifecycle import Outcome
 from queuectl.settle import Settled
+from queuectl.system.disk import FileSig
 
 
 class Started(NamedTuple):

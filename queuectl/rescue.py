@@ -15,15 +15,16 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-from queuectl import errortext, fsops
+from queuectl import errortext
 from queuectl.claim import Claims
-from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import DLQ, RUNNING
-from queuectl.locks import NamedLock
 from queuectl.settle import Settled, Stripes
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
+from queuectl.system.clock import Clock
+from queuectl.system.locks import NamedLock
 
 # A file in trouble is looked at after this long, then twice, 4 times ...; the trouble is reported if it lasts.
 _AGAIN_FIRST_S, _AGAIN_MOST_S = 0.2, 30.0
@@ -85,7 +86,7 @@ class Rescue:
                 continue
             try:
                 settled = self._claims.rescue(name)
-            except (DamagedRecordError, fsops.NotRegularError):
+            except (DamagedRecordError, disk.NotRegularError):
                 foreign.add(name)
                 continue
             except OSError as error:
@@ -119,7 +120,7 @@ class Rescue:
             with contextlib.suppress(DamagedRecordError, OSError):
                 stored = self._spool.read(RUNNING, name)
                 named.update(event.lease for event in stored.record.history if event.lease)
-        for name in fsops.names(self._spool.lease_dir):
+        for name in disk.names(self._spool.lease_dir):
             lease = name.removesuffix(".lock")
             if lease in named:
                 continue
@@ -127,9 +128,9 @@ class Rescue:
             with contextlib.suppress(OSError):
                 if lock.try_acquire():
                     output = self._spool.output_path(lease)
-                    sig = fsops.sig_of(output)
+                    sig = disk.sig_of(output)
                     if sig is not None and sig.size == 0:
-                        fsops.unlink(output)
+                        disk.unlink(output)
                     lock.remove()
             lock.close()
         for name in self._spool.starts():

@@ -14,14 +14,15 @@ import os
 import random
 from collections.abc import Callable, Iterator
 
-from queuectl import clocknote, errortext, fsops, names, record, report, times
+from queuectl import clocknote, errortext, names, record, report, times
 from queuectl.batch import DONE_ENDING, token_of
-from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import DLQ, DONE, REJECTED, STATES
 from queuectl.settle import Stripes
 from queuectl.spool import REASON_ENDING, SpoolDir, record_name
+from queuectl.system import disk
+from queuectl.system.clock import Clock
 
 _STEP = 200
 _EVERY_S = 3600.0
@@ -115,7 +116,7 @@ class Retention:
                     if age_s >= keep_s / 2 or age_s < 0:
                         yield state, entry.name
         if self._keep_s[DONE] is not None:
-            for name in fsops.names(self._spool.taken_dir):
+            for name in disk.names(self._spool.taken_dir):
                 if name.endswith(DONE_ENDING):
                     self._delete_batch_if_old(os.path.join(self._spool.taken_dir, name))
 
@@ -135,13 +136,13 @@ class Retention:
                     return 0
                 held.callback(stripe.release)
             path = self._spool.path(state, name)
-            if fsops.sig_of(path) != stored.sig:
+            if disk.sig_of(path) != stored.sig:
                 return 0
             # The logs first: what a crash leaves is a job without them, which the next pass deletes.
             if self._owns_logs(state, name, stored.record):
                 for log in self._spool.log_paths(stored.record.id, record.standing(stored.record).starts):
-                    fsops.unlink(log)
-            deleted = fsops.unlink(path)
+                    disk.unlink(log)
+            deleted = disk.unlink(path)
             if state == DLQ:
                 errortext.forget(self._spool, name)
             return int(deleted)
@@ -156,12 +157,12 @@ class Retention:
         if not stripe.try_acquire():
             return 0
         try:
-            sig = fsops.sig_of(self._spool.path(REJECTED, name))
+            sig = disk.sig_of(self._spool.path(REJECTED, name))
             if sig is not None and self._now() - sig.mtime_ns / 1e9 < keep_s:
                 return 0  # somebody corrects it
             # The file first: what a crash leaves is a reason without a file, which the next pass deletes.
-            deleted = fsops.unlink(self._spool.path(REJECTED, name))
-            fsops.unlink(self._spool.reason_path(name))
+            deleted = disk.unlink(self._spool.path(REJECTED, name))
+            disk.unlink(self._spool.reason_path(name))
             return int(deleted)
         finally:
             stripe.release()
@@ -177,9 +178,9 @@ class Retention:
         keep_s = self._keep_s[DONE]
         token = token_of(os.path.basename(path))
         note_path = self._spool.split_path(token)
-        sigs = [sig for each in (path, note_path) if (sig := fsops.sig_of(each)) is not None]
+        sigs = [sig for each in (path, note_path) if (sig := disk.sig_of(each)) is not None]
         if keep_s is not None and sigs and self._now() - max(sig.mtime_ns for sig in sigs) / 1e9 >= keep_s:
             with contextlib.suppress(IsADirectoryError, PermissionError):
-                fsops.unlink(path)
-                fsops.unlink(self._spool.split_text_path(token))
-                fsops.unlink(note_path)
+                disk.unlink(path)
+                disk.unlink(self._spool.split_text_path(token))
+                disk.unlink(note_path)

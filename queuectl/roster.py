@@ -13,10 +13,11 @@ import os
 import re
 from collections.abc import Iterable
 
-from queuectl import fsops, names
-from queuectl.clock import Clock
+from queuectl import names
 from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.spool import Located, SpoolDir, record_name
+from queuectl.system import disk
+from queuectl.system.clock import Clock
 
 LISTING_SHARE = 0.05
 
@@ -44,7 +45,7 @@ class Roster:
         started_s = self._clock.monotonic()
         self._waiting.clear()
         self._more.clear()
-        for name in fsops.names(self._spool.folder(PENDING)):
+        for name in disk.names(self._spool.folder(PENDING)):
             if only is None:
                 self.add(name)
             elif (folded := name.partition(",")[0].removesuffix(".json").lower()) in only:

@@ -12,16 +12,17 @@ from __future__ import annotations
 import random
 from typing import Any, NamedTuple
 
-from queuectl import cancels, fsops, intake, lifecycle, names, record, rejects, repair, times
+from queuectl import cancels, intake, lifecycle, names, record, rejects, repair, times
 from queuectl.blame import Blame
-from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.lease import is_alive
 from queuectl.lifecycle import PENDING, RUNNING, Outcome
-from queuectl.locks import FileLock
 from queuectl.output import keep_output
 from queuectl.spool import RECORD_MAX_BYTES, START, Located, SpoolDir, name_for, record_name
+from queuectl.system import disk
+from queuectl.system.clock import Clock
+from queuectl.system.locks import FileLock
 
 
 class Claimed:
@@ -134,22 +135,22 @@ class Settlements:
             return
         path, copy = self._spool.path(RUNNING, claimed.name), claimed.copy
         try:
-            fsops.sync_file(copy)
+            disk.sync_file(copy)
         except OSError:  # the kernel may have dropped what it could not write, and then say that all is well
             copy = self._spool.write_temporary(claimed.job_id, claimed.data, rng=self._rng, sync=True)
         try:
-            if fsops.sig_of(path) is None and (found := self._spool.find(claimed.job_id)) is not None:
+            if disk.sig_of(path) is None and (found := self._spool.find(claimed.job_id)) is not None:
                 path = found.path  # dragged away: whoever claims it there has to see that it runs (P3)
-            if fsops.sig_of(path) is None:
-                fsops.unlink(copy)  # somebody has deleted the job: it is not to come back
+            if disk.sig_of(path) is None:
+                disk.unlink(copy)  # somebody has deleted the job: it is not to come back
             else:
-                fsops.replace(copy, path)
+                disk.replace(copy, path)
         except OSError:
             if copy != claimed.copy:
-                fsops.unlink(copy)
+                disk.unlink(copy)
             raise
         if copy != claimed.copy:
-            fsops.unlink(claimed.copy)
+            disk.unlink(claimed.copy)
         claimed.copy = ""
         if claimed.stripe is None:
             self._stripes.of(claimed.job_id).release()
@@ -178,7 +179,7 @@ class Settlements:
             to, _, due_at, delay_s, reason, _ = claimed.recorded
             claimed.moved = self._finish_move(here, claimed.record, to, due_at, delay_s, reason)
         if self._sync_all:
-            fsops.sync_folder(self._spool.folder(claimed.moved.to))
+            disk.sync_folder(self._spool.folder(claimed.moved.to))
         return claimed.moved
 
     def _record_outcome(self, here: Located, claimed: Claimed, outcome: Outcome) -> Settled:
@@ -208,18 +209,18 @@ class Settlements:
     def _append_outcome(self, here: Located, claimed: Claimed, event: dict[str, Any]) -> None:
         offset, text = record.append(claimed.size, [event])
         try:
-            claimed.size = fsops.append(here.path, claimed.size, offset, text, sync=self._sync_all)
+            claimed.size = disk.append(here.path, claimed.size, offset, text, sync=self._sync_all)
             return
         except BlockingIOError:
             pass
-        edited = fsops.read(here.path, RECORD_MAX_BYTES)
+        edited = disk.read(here.path, RECORD_MAX_BYTES)
         if record.is_record(edited.data):
             item = record.decode(edited.data)
             last = record.standing(item).last
             if last is not None and last.event in lifecycle.OUTCOMES and last.attempt == claimed.attempt:
                 return  # the try before got it there and failed to sync it
             offset, text = record.append(len(edited.data), [event], empty=not item.history)
-            fsops.append(here.path, len(edited.data), offset, text, sync=self._sync_all)
+            disk.append(here.path, len(edited.data), offset, text, sync=self._sync_all)
             return
         # Somebody edited the record while it ran, and it is none any more. The run and its outcome are what we know:
         # they go on record in a fresh copy of what was run, and the edited text is kept beside the rejected files.
@@ -228,7 +229,7 @@ class Settlements:
         why = "it was changed while the job ran; the job went on as it was started"
         with self._spool.temporary(claimed.job_id, data, rng=self._rng, sync=self._sync_accepted) as temporary:
             rejects.keep_copy(self._spool, claimed.name, edited.data, why, "", clock=self._clock, rng=self._rng)
-            fsops.replace(temporary, here.path)
+            disk.replace(temporary, here.path)
 
     def _finish_move(
         self,
@@ -313,12 +314,12 @@ class Settlements:
         """
         for name in self._spool.starts(here.name.removesuffix(".json")):
             path = self._spool.tmp_path(name)
-            data = fsops.read(path, RECORD_MAX_BYTES).data
+            data = disk.read(path, RECORD_MAX_BYTES).data
             if record.is_record(data):
-                fsops.sync_file(path)
-                fsops.replace(path, here.path)
+                disk.sync_file(path)
+                disk.replace(path, here.path)
                 return data
-            fsops.unlink(path)
+            disk.unlink(path)
         return None
 
     def sweep_start(self, name: str) -> None:
@@ -329,8 +330,8 @@ class Settlements:
             return
         try:
             place = self._spool.path(RUNNING, record_name(job_id))
-            if fsops.sig_of(place) is None or _knows_a_run(self._spool.read_document(place).data):
-                fsops.unlink(self._spool.tmp_path(name))
+            if disk.sig_of(place) is None or _knows_a_run(self._spool.read_document(place).data):
+                disk.unlink(self._spool.tmp_path(name))
         finally:
             stripe.release()
 
@@ -347,7 +348,7 @@ class Settlements:
         try:
             content = self._spool.read_document(path)
             return self._repair(path, name, content.data) is not None
-        except (FileNotFoundError, fsops.NotRegularError):
+        except (FileNotFoundError, disk.NotRegularError):
             return False
         finally:
             stripe.release()

@@ -10,9 +10,10 @@ import os
 import random
 from importlib import resources
 
-from queuectl import config, fsops, job
+from queuectl import config, job
 from queuectl.lifecycle import REJECTED, STATES
 from queuectl.spool import EXAMPLES, SpoolDir, cannot_make
+from queuectl.system import disk
 
 
 def create(spool: SpoolDir, *, rng: random.Random) -> bool:
@@ -24,22 +25,22 @@ def create(spool: SpoolDir, *, rng: random.Random) -> bool:
         SpoolUnavailableError: a folder or file cannot be made.
     """
     try:
-        new = fsops.sig_of(spool.settings_path) is None
+        new = disk.sig_of(spool.settings_path) is None
         spool.make_folders()
-        if new and fsops.sig_of(spool.examples_dir) is None:
-            fsops.make_folder(spool.examples_dir)
+        if new and disk.sig_of(spool.examples_dir) is None:
+            disk.make_folder(spool.examples_dir)
             for name in _names(EXAMPLES):
                 _make(spool, os.path.join(spool.examples_dir, name), text_of(EXAMPLES, name), rng)
         for folder in (*STATES, REJECTED):
             for name in _names(folder):
-                if fsops.sig_of(path := spool.path(folder, name)) is None:
+                if disk.sig_of(path := spool.path(folder, name)) is None:
                     _make(spool, path, text_of(folder, name), rng)
         for path, text in (
             (spool.schema_path, job.schema_text),
             (spool.settings_path, config.default_text),
             (spool.readme_path, readme_text),
         ):
-            if fsops.sig_of(path) is None:
+            if disk.sig_of(path) is None:
                 _make(spool, path, text(), rng)
     except OSError as error:
         raise cannot_make(spool.root, error) from error
@@ -48,7 +49,7 @@ def create(spool: SpoolDir, *, rng: random.Random) -> bool:
 
 def _make(spool: SpoolDir, path: str, text: str, rng: random.Random) -> None:
     with contextlib.suppress(FileExistsError):
-        spool.publish_as(path, text.encode(), hint="setup", rng=rng, sync=False, mode=fsops.FILE_MODE)
+        spool.publish_as(path, text.encode(), hint="setup", rng=rng, sync=False, mode=disk.FILE_MODE)
 
 
 def _names(folder: str) -> list[str]:

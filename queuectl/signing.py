@@ -23,8 +23,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from queuectl import fsops, intake, keyfile, times, trust
+from queuectl import intake, keyfile, times, trust
 from queuectl.errors import InvalidJobError, UntrustedSpoolError
+from queuectl.system import disk
 
 DOMAIN = b"queuectl job v1\n"
 LONGEST_S = 31 * 86400.0
@@ -65,7 +66,7 @@ class Keys:
         except FileNotFoundError as error:
             raise _refused("key", f"no key {name!r} is known here", "ask who runs the queue") from error
         except (OSError, ValueError, UntrustedSpoolError) as error:
-            if isinstance(error, OSError) and fsops.is_trouble(error):
+            if isinstance(error, OSError) and disk.is_trouble(error):
                 raise  # the machine's trouble is not the job's (P9): it is tried again
             raise _refused("key", f"the key {name!r} cannot be used now", "tell who runs the queue") from error
 

@@ -177,7 +177,7 @@ def start_child(
     try:
         with _signals_held_back():
             if sys.platform == "linux" and fork:
-                from queuectl.forked import ForkedProcess
+                from queuectl.system.forked import ForkedProcess
 
                 process: Any = ForkedProcess(work)
             else:
@@ -199,8 +199,8 @@ def can_fork() -> bool:
 def prepare() -> None:
     """Load what every worker needs, before the first is forked."""
     if sys.platform == "linux" and can_fork():
-        import queuectl.forked
-        import queuectl.libc  # noqa: F401
+        import queuectl.system.forked
+        import queuectl.system.libc  # noqa: F401
 
         executor.load()
 

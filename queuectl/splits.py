@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 
 from queuectl import batch
-from queuectl.clock import Clock
+from queuectl.system.clock import Clock
 
 # A file that cannot be read, or at which a worker fails, is tried again so much later.
 _STUCK_AGAIN_S = 5.0

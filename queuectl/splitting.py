@@ -19,9 +19,8 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from queuectl import batch, fsops, intake, lines, names, rejects, times, trust
+from queuectl import batch, intake, lines, names, rejects, times, trust
 from queuectl.batch import Named, Note
-from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError, DuplicateJobError, InvalidJobError
 from queuectl.job import JOB_MAX_BYTES
@@ -29,6 +28,8 @@ from queuectl.lifecycle import PENDING, REJECTED
 from queuectl.producer import Prepared, Producer
 from queuectl.roster import Roster
 from queuectl.spool import Located, SpoolDir
+from queuectl.system import disk
+from queuectl.system.clock import Clock
 
 # A step makes no more jobs than this (FORMAT.md, section 4), and reads no more bytes and for no longer than these.
 STEP_LINES = 500
@@ -130,14 +131,14 @@ class Splitter:
             # Before the move: a file without a note may have been split in part by an older queuectl.
             self._write(taken, Note(_as_text(name), self._me))
             try:
-                fsops.move(self._spool.path(PENDING, name), self._path(taken))
+                disk.move(self._spool.path(PENDING, name), self._path(taken))
             except OSError as error:
-                fsops.unlink(self._spool.split_path(batch.token_of(taken)))
+                disk.unlink(self._spool.split_path(batch.token_of(taken)))
                 if not isinstance(error, FileExistsError):
                     raise
                 continue
             # The producer's file, and from now on a file of jobs of ours, which stays until retention deletes it.
-            fsops.set_mode(self._path(taken), self._spool.file_mode)
+            disk.set_mode(self._path(taken), self._spool.file_mode)
             return taken
 
     def step(self, taken: str) -> Step:
@@ -149,10 +150,10 @@ class Splitter:
             OSError: the machine's trouble; the step is to be made again.
         """
         path = self._path(taken)
-        fd = fsops.open_to_read(path)
+        fd = disk.open_to_read(path)
         try:
             note = self._resume(taken)
-            if (refused := self._refused(taken, path, fsops.facts(fd, 0).owner, note)) is not None:
+            if (refused := self._refused(taken, path, disk.facts(fd, 0).owner, note)) is not None:
                 return refused
             self._failed.add(taken)
             step = Step(note) if note.is_over else self._advance(taken, _Work(taken, fd, note))
@@ -198,7 +199,7 @@ class Splitter:
             why, hint = verdict.why, verdict.hint
         source = Located(PENDING, taken, path)
         kept = rejects.reject(self._spool, source, taken, why, hint, clock=self._clock, rng=self._rng)
-        fsops.unlink(self._spool.split_path(batch.token_of(taken)))
+        disk.unlink(self._spool.split_path(batch.token_of(taken)))
         return Step(note, (), kept, why, hint)
 
     def _verdict(self, taken: str, path: str) -> intake.Incomplete | intake.Refused | None:
@@ -206,7 +207,7 @@ class Splitter:
         if taken.endswith(".jsonl"):
             looked = lines.look(path, intake.BATCH_MAX_BYTES)
             return _too_large(intake.BATCH_MAX_BYTES) if looked.content.oversize else looked.verdict
-        content = fsops.read(path, JOB_MAX_BYTES)
+        content = disk.read(path, JOB_MAX_BYTES)
         if content.oversize:
             return _too_large(JOB_MAX_BYTES)
         parsed = intake.parse(content.data, lines=False)
@@ -330,7 +331,7 @@ class Splitter:
                 stored = self._spool.read(found.state, found.name)
             except FileNotFoundError:
                 continue  # it moved between the look and the read
-            except (DamagedRecordError, fsops.NotRegularError, PermissionError):
+            except (DamagedRecordError, disk.NotRegularError, PermissionError):
                 return _ANOTHER
             ours = any(event.event == "enqueued" and event.batch == source for event in stored.record.history)
             return _OURS if ours else _ANOTHER
@@ -346,7 +347,7 @@ class Splitter:
         text = intake.reason_text(name, why, hint, now_at=self._clock.now(), version="new")
         self._keep(work, self._spool.reason_path(name), [text.encode("utf-8", "replace")])
         if item.part is not None:
-            pieces: Iterator[bytes] | list[bytes] = fsops.read_part(work.fd, *item.part)
+            pieces: Iterator[bytes] | list[bytes] = disk.read_part(work.fd, *item.part)
         else:
             document = item.document
             if isinstance(document, intake.Refused):
@@ -357,7 +358,7 @@ class Splitter:
         self._keep(work, self._spool.path(REJECTED, name), pieces)
 
     def _keep(self, work: _Work, path: str, pieces: Iterator[bytes] | list[bytes]) -> None:
-        if fsops.sig_of(path) is not None:
+        if disk.sig_of(path) is not None:
             return  # by the step that was cut short
         rest = iter(pieces)
         first = next(rest, b"")
@@ -366,8 +367,8 @@ class Splitter:
             self._spool.temporary(work.token, first, rng=self._rng, sync=False) as temporary,
         ):
             for piece in rest:
-                fsops.extend(temporary, piece)
-            fsops.publish(temporary, path)
+                disk.extend(temporary, piece)
+            disk.publish(temporary, path)
 
     def _finish(self, taken: str, note: Note) -> None:
         """Say what became of the file, and give it the name of one that is done."""
@@ -377,7 +378,7 @@ class Splitter:
             path = self._spool.split_text_path(token)
             self._spool.replace_with(path, text, hint=token, rng=self._rng, sync=False)
         self._array = "", []
-        fsops.replace(self._path(taken), self._path(taken) + batch.DONE_ENDING)
+        disk.replace(self._path(taken), self._path(taken) + batch.DONE_ENDING)
 
 
 def _in_lines(fd: int, note: Note) -> Iterator[tuple[_Item | None, int, int]]:

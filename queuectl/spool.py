@@ -29,10 +29,11 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from queuectl import acting, config, fsops, names, record, times
+from queuectl import config, names, record, times
 from queuectl.errors import DamagedRecordError, NotASpoolError, SpoolUnavailableError, os_words
 from queuectl.job import JOB_MAX_BYTES
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
+from queuectl.system import acting, disk
 
 MACHINERY = ".queuectl"
 LOGS = "logs"
@@ -80,7 +81,7 @@ class Stored(NamedTuple):
 
     record: record.Record
     data: bytes
-    sig: fsops.FileSig
+    sig: disk.FileSig
 
 
 class SpoolDir:
@@ -89,7 +90,7 @@ class SpoolDir:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = os.path.abspath(os.fspath(root))
         acting.note(self.root)
-        self.file_mode = fsops.PRIVATE_MODE
+        self.file_mode = disk.PRIVATE_MODE
         self.lacks_folders = False
         """True where folders were missing when the spool was opened for reading: they count as empty."""
         self.restored: list[str] = []
@@ -142,7 +143,7 @@ class SpoolDir:
             for folder in FOLDERS:
                 path = os.path.join(self.root, folder)
                 if not os.path.isdir(path):
-                    fsops.make_folder(path)
+                    disk.make_folder(path)
         except OSError as error:
             raise cannot_make(self.root, error) from error
         self.lacks_folders = False
@@ -161,7 +162,7 @@ class SpoolDir:
         """Make one folder again; False where it is there. `restored` tells of it. Raises OSError."""
         if os.path.isdir(path):
             return False
-        fsops.make_folder(path)
+        disk.make_folder(path)
         self.restored.append(os.path.relpath(path, self.root))
         return True
 
@@ -171,13 +172,13 @@ class SpoolDir:
         A spool that is out of reach (a share that is gone, a disk that fails) says nothing of that kind (P9).
         """
         try:
-            return fsops.sig_of(self.path(state, name)) is None and fsops.sig_of(self.folder(state)) is not None
+            return disk.sig_of(self.path(state, name)) is None and disk.sig_of(self.folder(state)) is not None
         except OSError:
             return False
 
     def is_taken_away(self, error: OSError, state: str, name: str) -> bool:
         """True where an error says that somebody has taken a file away, or put what is no file in its place."""
-        if isinstance(error, fsops.NotRegularError):
+        if isinstance(error, disk.NotRegularError):
             return True
         return isinstance(error, FileNotFoundError) and self.lacks(state, name)
 
@@ -256,7 +257,7 @@ class SpoolDir:
 
     def count_cancelled(self, jobs: Iterable[str]) -> int:
         """How many of these files in dlq/ are cancelled jobs, by the texts beside them: a listing, none is opened."""
-        found = {name for name in fsops.names(self._folders[DLQ]) if name.endswith(CANCELLED_ENDING)}
+        found = {name for name in disk.names(self._folders[DLQ]) if name.endswith(CANCELLED_ENDING)}
         return sum(name.removesuffix(".json") + CANCELLED_ENDING in found for name in jobs) if found else 0
 
     def inbox_path(self, owner: str, kind: str) -> str:
@@ -276,7 +277,7 @@ class SpoolDir:
     def names(self, folder: str) -> list[str]:
         """The names in a folder of the spool, in no order. Raises OSError."""
         try:
-            return fsops.names(folder)
+            return disk.names(folder)
         except FileNotFoundError:
             if self.lacks_folders:
                 return []
@@ -295,7 +296,7 @@ class SpoolDir:
     def _marked(self, folder: str) -> list[str]:
         """As `names`, with a slash behind those of folders."""
         try:
-            return fsops.marked_names(folder)
+            return disk.marked_names(folder)
         except FileNotFoundError:
             if self.lacks_folders:
                 return []
@@ -396,27 +397,27 @@ class SpoolDir:
 
     # ------------------------------------------------------------------------------------------------- records
 
-    def read_document(self, path: str, *, patience_s: float = fsops.SHARING_DEADLINE_S) -> fsops.Content:
+    def read_document(self, path: str, *, patience_s: float = disk.SHARING_DEADLINE_S) -> disk.Content:
         """Read what may be a job: a drop of at most JOB_MAX_BYTES, or a record of ours, which grows. Else oversize.
 
         Raises:
-            OSError: as `fsops.read`.
+            OSError: as `disk.read`.
         """
-        content = fsops.read(path, JOB_MAX_BYTES, patience_s=patience_s)
+        content = disk.read(path, JOB_MAX_BYTES, patience_s=patience_s)
         # Nothing large is read before its first bytes say that it is ours: a gigabyte of zeros is looked at, not read.
         if not content.oversize or content.sig.size > RECORD_MAX_BYTES:
             return content
-        if fsops.read_head(path, len(record.OPENING)) != record.OPENING:
+        if disk.read_head(path, len(record.OPENING)) != record.OPENING:
             return content
-        return fsops.read(path, RECORD_MAX_BYTES, patience_s=patience_s)
+        return disk.read(path, RECORD_MAX_BYTES, patience_s=patience_s)
 
-    def open_document(self, path: str) -> tuple[int, fsops.Content]:
-        """As `read_document`, of a file that is ours alone, and a handle for `fsops.append`; -1 where there is none.
+    def open_document(self, path: str) -> tuple[int, disk.Content]:
+        """As `read_document`, of a file that is ours alone, and a handle for `disk.append`; -1 where there is none.
 
         The caller closes the handle.
         """
         try:
-            fd, content = fsops.open_and_read(path, JOB_MAX_BYTES)
+            fd, content = disk.open_and_read(path, JOB_MAX_BYTES)
         except PermissionError:
             return -1, self.read_document(path)
         if not content.oversize:
@@ -424,12 +425,12 @@ class SpoolDir:
         os.close(fd)
         return -1, self.read_document(path)
 
-    def read(self, state: str, name: str, *, patience_s: float = fsops.SHARING_DEADLINE_S) -> Stored:
+    def read(self, state: str, name: str, *, patience_s: float = disk.SHARING_DEADLINE_S) -> Stored:
         """Read and decode a framed record.
 
         Raises:
             DamagedRecordError: it is not framed, or not a record.
-            OSError: as `fsops.read`.
+            OSError: as `disk.read`.
         """
         path = self.path(state, name)
         content = self.read_document(path, patience_s=patience_s)
@@ -448,7 +449,7 @@ class SpoolDir:
         while True:
             path = self.tmp_path(f"{hint}.{os.getpid()}-{names.new_token(rng, 8)}")
             try:
-                fsops.create(path, data, sync=sync, mode=self.file_mode if mode is None else mode)
+                disk.create(path, data, sync=sync, mode=self.file_mode if mode is None else mode)
             except FileExistsError:
                 continue
             return path
@@ -463,7 +464,7 @@ class SpoolDir:
             yield path
         except BaseException:
             with contextlib.suppress(OSError):
-                fsops.unlink(path)
+                disk.unlink(path)
             raise
 
     def replace_with(
@@ -475,7 +476,7 @@ class SpoolDir:
         rng: random.Random,
         sync: bool,
         mode: int | None = None,
-        patience_s: float = fsops.SHARING_DEADLINE_S,
+        patience_s: float = disk.SHARING_DEADLINE_S,
     ) -> None:
         """Put a fresh file in the place of `path` in one step; arguments as of `write_temporary`.
 
@@ -483,7 +484,7 @@ class SpoolDir:
             OSError: `path` is as it was, and nothing is left behind.
         """
         with self.temporary(hint, data, rng=rng, sync=sync, mode=mode) as temporary:
-            fsops.replace(temporary, path, patience_s=patience_s)
+            disk.replace(temporary, path, patience_s=patience_s)
 
     def publish_as(
         self, path: str, data: bytes, *, hint: str, rng: random.Random, sync: bool, mode: int | None = None
@@ -495,7 +496,7 @@ class SpoolDir:
             OSError: as the system says; nothing is left behind.
         """
         with self.temporary(hint, data, rng=rng, sync=sync, mode=mode) as temporary:
-            fsops.publish(temporary, path)
+            disk.publish(temporary, path)
 
     def move(self, source: Located, state: str, name: str, rng: random.Random) -> str:
         """Move a job's file to `state` under `name`, or beside it under another name if that is taken (P7).
@@ -508,12 +509,12 @@ class SpoolDir:
         wanted = name
         while True:
             try:
-                fsops.move(source.path, self.path(state, wanted))
+                disk.move(source.path, self.path(state, wanted))
             except FileExistsError:
                 wanted = names.beside(name, f"-{names.new_token(rng)}")
                 continue
             except FileNotFoundError:
-                if fsops.sig_of(source.path) is not None and self.restore(self.folder(state)):
+                if disk.sig_of(source.path) is not None and self.restore(self.folder(state)):
                     continue  # somebody had deleted the folder
                 raise
             return wanted
@@ -524,12 +525,12 @@ class SpoolDir:
         Raises:
             OSError: it cannot be read, or not made.
         """
-        if fsops.sig_of(self.identity_path) is None:
+        if disk.sig_of(self.identity_path) is None:
             made = names.new_token(rng, IDENTITY_CHARS).encode()
             with contextlib.suppress(FileExistsError):
                 self.publish_as(self.identity_path, made, hint="identity", rng=rng, sync=True)
-            fsops.sync_folder(self.machinery)
-        found = fsops.read_head(self.identity_path, IDENTITY_CHARS).decode("ascii", "replace")
+            disk.sync_folder(self.machinery)
+        found = disk.read_head(self.identity_path, IDENTITY_CHARS).decode("ascii", "replace")
         if not re.fullmatch(f"[0-9a-z]{{{IDENTITY_CHARS}}}", found):
             raise OSError(errno.EINVAL, "is damaged; delete it", self.identity_path)
         return found
@@ -537,7 +538,7 @@ class SpoolDir:
     def known_identity(self) -> str:
         """`identity`, or "" if it cannot be read or is not made yet: workers make it."""
         try:
-            found = fsops.read_head(self.identity_path, IDENTITY_CHARS).decode("ascii", "replace")
+            found = disk.read_head(self.identity_path, IDENTITY_CHARS).decode("ascii", "replace")
         except OSError:
             return ""
         return found if re.fullmatch(f"[0-9a-z]{{{IDENTITY_CHARS}}}", found) else ""
@@ -546,7 +547,7 @@ class SpoolDir:
 
     def use(self, settings: config.Settings) -> None:
         """Write files of jobs from now on as these settings say."""
-        self.file_mode = fsops.GROUP_MODE if settings.group_access == config.READ else fsops.PRIVATE_MODE
+        self.file_mode = disk.GROUP_MODE if settings.group_access == config.READ else disk.PRIVATE_MODE
 
     def settings(self) -> config.Settings:
         """The settings of this spool, which are `use`d from now on.
@@ -572,13 +573,13 @@ class SpoolDir:
         Raises:
             OSError: it cannot be written (full, read-only, a folder of that name); nothing is left behind.
         """
-        mode = None if has_texts else fsops.FILE_MODE
+        mode = None if has_texts else disk.FILE_MODE
         path, data = os.path.join(self.root, name), text.encode("utf-8", "replace")
-        self.replace_with(path, data, hint=name, rng=rng, sync=False, mode=mode, patience_s=fsops.GLANCE_S)
+        self.replace_with(path, data, hint=name, rng=rng, sync=False, mode=mode, patience_s=disk.GLANCE_S)
 
     def write_settings(self, text: str, *, rng: random.Random) -> None:
         """Replace queuectl.toml by `text` in one step. It keeps its mode: its owner may have closed it to others."""
-        mode = fsops.mode_of(self.settings_path, otherwise=fsops.FILE_MODE)
+        mode = disk.mode_of(self.settings_path, otherwise=disk.FILE_MODE)
         self.replace_with(self.settings_path, text.encode(), hint="settings", rng=rng, sync=True, mode=mode)
 
     def is_paused(self) -> bool:
@@ -587,18 +588,18 @@ class SpoolDir:
 
     def pause(self, reason: str, *, until_at: float | None, rng: random.Random) -> None:
         """Make the file PAUSED, or replace it. Raises OSError, IsADirectoryError if a folder has that name."""
-        if fsops.is_folder(self.paused_path):
+        if disk.is_folder(self.paused_path):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.paused_path)
         text = reason.replace("\n", " ") + "\n"
         if until_at is not None:
             text += f"{_UNTIL}{times.to_text(until_at)}\n"
         data = text.encode("utf-8", "replace")
-        self.replace_with(self.paused_path, data, hint="paused", rng=rng, sync=False, mode=fsops.FILE_MODE)
+        self.replace_with(self.paused_path, data, hint="paused", rng=rng, sync=False, mode=disk.FILE_MODE)
 
     def paused_until(self) -> float | None:
         """When a pause is to end by itself, by the file's second line; None where it says nothing of it."""
         try:
-            lines = fsops.read_tail(self.paused_path, 4096).decode("utf-8", "replace").split("\n")
+            lines = disk.read_tail(self.paused_path, 4096).decode("utf-8", "replace").split("\n")
             return (
                 times.from_text(lines[1].removeprefix(_UNTIL))
                 if len(lines) > 1 and lines[1].startswith(_UNTIL)
@@ -609,14 +610,14 @@ class SpoolDir:
 
     def resume(self) -> bool:
         """Delete PAUSED; False where there was none. Raises OSError, IsADirectoryError if it is a folder."""
-        if fsops.is_folder(self.paused_path):
+        if disk.is_folder(self.paused_path):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.paused_path)
-        return fsops.unlink(self.paused_path)
+        return disk.unlink(self.paused_path)
 
     def pause_reason(self) -> str:
         """The first line of PAUSED, or ""."""
         try:
-            return fsops.read_tail(self.paused_path, 4096).decode("utf-8", "replace").strip().split("\n")[0]
+            return disk.read_tail(self.paused_path, 4096).decode("utf-8", "replace").strip().split("\n")[0]
         except OSError:
             return ""
 

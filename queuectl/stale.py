@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable
 from heapq import nsmallest
 
 from queuectl import names, report, times
-from queuectl.clock import Clock
 from queuectl.config import Settings
-from queuectl.locks import FileLock
 from queuectl.spool import SpoolDir
+from queuectl.system.clock import Clock
+from queuectl.system.locks import FileLock
 
 # Jobs told of in a span of `stale_after`: a hook for each of a million would be started for days.
 AT_MOST = 20

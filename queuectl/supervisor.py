@@ -16,15 +16,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl import anchor, batch, cancels, check, fsops, hooks, names, pools, slots, trust, volume
+from queuectl import anchor, batch, cancels, check, hooks, names, pools, slots, trust
 from queuectl.anchor import Anchor
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Claims, Declined
-from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.dashboard import Dashboard
 from queuectl.dispatch import Dispatch
-from queuectl.doorbell import Doorbell
 from queuectl.errors import DamagedRecordError, SpoolUnavailableError
 from queuectl.feeder import Feeder
 from queuectl.hooks import Hooks
@@ -32,7 +30,6 @@ from queuectl.housekeeping import Housekeeping
 from queuectl.judging import Judging
 from queuectl.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
 from queuectl.pools import Pool, StopSummary
-from queuectl.readiness import Readiness
 from queuectl.record import is_due, standing
 from queuectl.rejects import RejectedFiles
 from queuectl.reports import Finished, Passed, Report, Restored, Started, Trouble, Vanished
@@ -42,8 +39,12 @@ from queuectl.slots import Slot
 from queuectl.spool import SpoolDir
 from queuectl.stale import Stale
 from queuectl.stopping import Stopping
+from queuectl.system import disk, volume
+from queuectl.system.clock import Clock
+from queuectl.system.selector import Readiness
+from queuectl.system.wakeup import Doorbell
+from queuectl.system.watch import Watch
 from queuectl.troubles import Troubles
-from queuectl.watch import Watch
 
 if TYPE_CHECKING:
     from queuectl.receivers import Receivers
@@ -708,7 +709,7 @@ class Supervisor:
         with contextlib.suppress(OSError):
             # The record that tells the next pool to look for torn ends goes; so first there are to be none.
             if self._finished and self._settings.durability != "off":
-                fsops.sync_files(self._spool.root, [])
+                disk.sync_files(self._spool.root, [])
         self._pool.leave(StopSummary(self._released, self._finished), clean=self._housekeeping.is_clean)
         self._dashboard.close()
         self._close_locks()

@@ -12,12 +12,13 @@ import os
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from queuectl import fsops, record
+from queuectl import record
 from queuectl.api import Job, Spool
 from queuectl.endings import look
 from queuectl.errors import DamagedRecordError, QueuectlError
 from queuectl.lifecycle import RUNNING
 from queuectl.spool import record_name
+from queuectl.system import disk
 
 _CHUNK = 64 * 1024
 
@@ -98,7 +99,7 @@ class Tail:
     def _read(self, path: str) -> Iterator[bytes]:
         """The file from where we are, as far as it is written; nothing where there is none."""
         try:
-            with open(fsops.open_to_read(path), "rb") as file:
+            with open(disk.open_to_read(path), "rb") as file:
                 if self._lines is not None and self._at == 0:
                     self._at = start_of_last(file, self._lines)
                 file.seek(self._at)
@@ -106,7 +107,7 @@ class Tail:
                     yield data
         except FileNotFoundError:
             return
-        except fsops.NotRegularError as error:
+        except disk.NotRegularError as error:
             raise QueuectlError(f"{path} is no log: it is no regular file") from error
 
 
@@ -146,7 +147,7 @@ def _last_start(job: Job) -> Run | None:
 
 def _end_of(path: str, max_bytes: int) -> bytes:
     try:
-        return fsops.read_tail(path, max_bytes)
+        return disk.read_tail(path, max_bytes)
     except FileNotFoundError:
         return b""  # it printed nothing
 

@@ -11,8 +11,9 @@ import contextlib
 import os
 import random
 
-from queuectl import fsops, names
+from queuectl import names
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
 
 TOKEN_CHARS = 12
 _AT_ONCE = 32
@@ -74,20 +75,20 @@ class Tokens:
         if self._open is None:
             found: list[str] = []
             with contextlib.suppress(FileNotFoundError):
-                found = fsops.read(self._path, _MAX_BYTES).data.decode("ascii", "replace").split()
+                found = disk.read(self._path, _MAX_BYTES).data.decode("ascii", "replace").split()
             self._open = dict.fromkeys(found[-_KEPT_MOST:])
         return self._open
 
     def _write(self, tokens: list[str]) -> None:
         folder = os.path.dirname(self._path)
-        fsops.make_folder(folder)
+        disk.make_folder(folder)
         temporary = self._spool.tmp_path(f"tokens.{os.getpid()}-{names.new_token(self._rng, 8)}")
         data = "".join(f"{each}\n" for each in tokens).encode()
-        fsops.create(temporary, data, sync=self._sync, mode=fsops.PRIVATE_MODE)
+        disk.create(temporary, data, sync=self._sync, mode=disk.PRIVATE_MODE)
         try:
-            fsops.replace(temporary, self._path, patience_s=fsops.GLANCE_S)
+            disk.replace(temporary, self._path, patience_s=disk.GLANCE_S)
         except OSError:
-            fsops.unlink(temporary)
+            disk.unlink(temporary)
             raise
         if self._sync:
-            fsops.sync_folder(folder)
+            disk.sync_folder(folder)

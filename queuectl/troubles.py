@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-from queuectl.clock import Clock
+from queuectl.system.clock import Clock
 
 # How long nothing is started, after the first of it, the second ...
 _WAIT_S = (0.5, 1.0, 2.0, 5.0, 10.0)

@@ -13,10 +13,10 @@ import sys
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl import fsops
 from queuectl.errors import InvalidSettingsError, UntrustedSpoolError
 from queuectl.lifecycle import PENDING
 from queuectl.spool import FOLDERS, LOGS, SpoolDir
+from queuectl.system import disk
 
 if TYPE_CHECKING:
     from queuectl.config import Settings
@@ -177,7 +177,7 @@ def _walk(path: str, inbox: Inbox) -> tuple[int, list[tuple[int, int]]]:
     if sys.platform == "win32":
         raise NotImplementedError
     at, left = "/", [part for part in path.split("/") if part][::-1]
-    fd = fsops.open_folder_in(at, at=None, to_list=False)
+    fd = disk.open_folder_in(at, at=None, to_list=False)
     try:
         info = os.fstat(fd)
         device, hosts = info.st_dev, frozenset[int]()
@@ -202,11 +202,11 @@ def _walk(path: str, inbox: Inbox) -> tuple[int, list[tuple[int, int]]]:
                 _judge(here, info, inbox, hosts, is_last=False)
                 left += target.split("/")[::-1]
                 if target.startswith("/"):
-                    at, fd = "/", _instead(fd, fsops.open_folder_in("/", at=None, to_list=False))
+                    at, fd = "/", _instead(fd, disk.open_folder_in("/", at=None, to_list=False))
                     device, hosts = os.fstat(fd).st_dev, frozenset[int]()
                 continue
             try:
-                fd = _instead(fd, fsops.open_folder_in(name, at=fd, to_list=not left))
+                fd = _instead(fd, disk.open_folder_in(name, at=fd, to_list=not left))
             except OSError as error:
                 raise OSError(error.errno, error.strerror, here) from None
             info, at = os.fstat(fd), here
@@ -233,7 +233,7 @@ def _hosts(path: str, info: os.stat_result, inbox: Inbox) -> frozenset[int]:
     link is followed there, so nothing but a folder of that same file system can be put in the place of the inbox. A
     trusted inbox runs everything, and so it gets no such leave.
     """
-    from queuectl import volume
+    from queuectl.system import volume
 
     if inbox.mode == "trusted" or volume.of(path).nature not in (volume.NETWORK, volume.USERSPACE, volume.SHARED):
         return frozenset()
@@ -242,7 +242,7 @@ def _hosts(path: str, info: os.stat_result, inbox: Inbox) -> frozenset[int]:
 
 def _judge_mount(path: str, inbox: Inbox) -> None:
     """Refuse a file system of a stranger's on the way to a trusted inbox: they say who owns the files there."""
-    from queuectl import volume
+    from queuectl.system import volume
 
     if inbox.mode != "trusted" or sys.platform == "win32":
         return

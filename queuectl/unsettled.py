@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 from queuectl import lease
 from queuectl.claim import Claims
-from queuectl.clock import Clock
 from queuectl.lifecycle import RUNNING, Outcome
-from queuectl.locks import NamedLock
 from queuectl.output import keep_output
 from queuectl.settle import Claimed, Settled
 from queuectl.spool import SpoolDir
+from queuectl.system.clock import Clock
+from queuectl.system.locks import NamedLock
 
 # A worker keeps so many; with more it waits for one of them, as it does for a full disk.
 _MOST = 8

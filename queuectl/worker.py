@@ -17,10 +17,9 @@ import sys
 from collections import deque
 from multiprocessing.connection import Connection
 
-from queuectl import batch, errortext, executor, fsops, lifecycle, sizes
+from queuectl import batch, errortext, executor, lifecycle, sizes
 from queuectl.blame import Fault
 from queuectl.claim import Claims, Declined
-from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.errors import QueuectlError
 from queuectl.executor import CannotEnterError, CannotStartError, Ended, Spec
@@ -31,6 +30,8 @@ from queuectl.printable import command_text
 from queuectl.reports import Finished, Passed, Report, Restored, Started, Trouble, Vanished, pack
 from queuectl.settle import Claimed, Settled, Stripes
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
+from queuectl.system.clock import Clock
 from queuectl.unsettled import Ended as EndedRun
 from queuectl.unsettled import Unsettled
 
@@ -272,11 +273,11 @@ class Worker:
 
     def _names_no_folder(self, cwd: str) -> bool:
         """True where a folder that cannot be entered is the pool's own: the job names none, or one below it."""
-        return not cwd or (not os.path.isabs(cwd) and not fsops.may_enter(self._cwd))
+        return not cwd or (not os.path.isabs(cwd) and not disk.may_enter(self._cwd))
 
     def _look_for_home(self) -> OSError | None:
         """Look whether the pool's folder is back, before a job is claimed: each try would be on its record."""
-        self._is_homeless = not fsops.may_enter(self._cwd)
+        self._is_homeless = not disk.may_enter(self._cwd)
         return self._no_home() if self._is_homeless else None
 
     def _no_home(self) -> OSError:

@@ -12,15 +12,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from queuectl import batch, config, fsops, record, setup
+from queuectl import batch, config, record, setup
 from queuectl.claim import Claims, Declined
-from queuectl.clock import Clock
 from queuectl.config import Settings
 from queuectl.lease import Lease
 from queuectl.lifecycle import REJECTED, STATES, Outcome
 from queuectl.producer import Producer
 from queuectl.settle import Claimed, Settled, Stripes
 from queuectl.spool import README_TXT, SpoolDir
+from queuectl.system import disk
+from queuectl.system.clock import Clock
 
 # 2027-01-15T08:00:00Z: a round instant, so that names and texts in tests can be read.
 NOON_AT = 1_800_000_000.0
@@ -208,5 +209,5 @@ class Desk:
     def document(self, state: str, name: str) -> dict[str, Any]:
         """A record as any JSON reader sees it."""
         path = self.spool.path(state, named(self.spool, state, name))
-        made: dict[str, Any] = json.loads(fsops.read(path, 1 << 30).data)
+        made: dict[str, Any] = json.loads(disk.read(path, 1 << 30).data)
         return made

@@ -14,9 +14,9 @@ from queuectl import findings
 from queuectl.cli import context, exit_codes, group, output
 from queuectl.cli.output import count_of, line, paint, safe
 from queuectl.cli.progress import Progress
-from queuectl.clock import Clock
 from queuectl.findings import INFO, PROBLEM, Finding
 from queuectl.spool import SpoolDir
+from queuectl.system.clock import Clock
 
 app = group.new_app()
 

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from queuectl import fsops, names
+from queuectl import names
 from queuectl.api import Spool
 from queuectl.cli import completion, context, exit_codes, group, jobs, output
 from queuectl.cli.exit_codes import WrongUsageError
@@ -23,6 +23,7 @@ from queuectl.cli.progress import Progress
 from queuectl.editing import Draft, Editing
 from queuectl.errors import InvalidJobError, QueuectlError
 from queuectl.lifecycle import DLQ, PENDING, RUNNING
+from queuectl.system import disk
 
 app, drain_app = group.new_app(), group.new_app()
 
@@ -166,5 +167,5 @@ def _waiting(spool: Spool) -> int:
     """Jobs in pending/ that will run without anybody's doing. Of few, what is no file is left out: workers leave it."""
     found = [name for name in spool.folder.waiting_names() if not names.is_held(name)]
     if len(found) <= _ASKED_AT_MOST:
-        found = [name for name in found if fsops.is_regular(spool.folder.path(PENDING, name))]
+        found = [name for name in found if disk.is_regular(spool.folder.path(PENDING, name))]
     return len(found)

@@ -11,14 +11,14 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from queuectl import fsops
 from queuectl.api import Job, Spool
 from queuectl.cli import context, exit_codes, group, jobs, output
 from queuectl.cli.exit_codes import WrongUsageError
-from queuectl.clock import Clock
 from queuectl.endings import Wait, id_at_end
 from queuectl.errors import QueuectlError
 from queuectl.lifecycle import PENDING, RUNNING
+from queuectl.system import disk
+from queuectl.system.clock import Clock
 from queuectl.tail import Piece, Tail, start_of_last
 
 app = group.new_app()
@@ -152,7 +152,7 @@ def _print(path: str, lines: int | None) -> bool:
     """Print a file or its end; False where there is nothing in it."""
     try:
         # logs/ may be open to others: what lies there is not followed anywhere and not waited for.
-        with open(fsops.open_to_read(path), "rb") as file:
+        with open(disk.open_to_read(path), "rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 return False
             if lines is not None:
@@ -166,7 +166,7 @@ def _print(path: str, lines: int | None) -> bool:
                 sys.stdout.buffer.flush()
     except FileNotFoundError:
         return False
-    except fsops.NotRegularError as error:
+    except disk.NotRegularError as error:
         raise QueuectlError(f"{path} is no log: it is no regular file") from error
     return True
 

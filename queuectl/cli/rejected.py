@@ -10,12 +10,13 @@ from typing import Annotated
 
 import typer
 
-from queuectl import fsops, refusals
+from queuectl import refusals
 from queuectl.api import Spool
 from queuectl.cli import context, exit_codes, group, jobs, listing, output
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.output import count_of, safe
 from queuectl.errors import QueuectlError
+from queuectl.system import disk
 
 app = group.new_app(
     no_args_is_help=True,
@@ -76,7 +77,7 @@ def show(
 
 def _print_head(path: str) -> None:
     try:
-        data = fsops.read_head(path, _SHOWN_BYTES + 1)
+        data = disk.read_head(path, _SHOWN_BYTES + 1)
     except OSError as error:
         output.message(f"it cannot be read: {error.strerror or error}")
         return

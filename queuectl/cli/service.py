@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from queuectl import config, fsops, names, service, trust
+from queuectl import config, names, service, trust
 from queuectl.cli import context, exit_codes, group, output
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.config import Settings
@@ -19,6 +19,7 @@ from queuectl.errors import QueuectlError, os_words
 from queuectl.printable import command_text
 from queuectl.service import KINDS, LAUNCHD, SYSTEMD, TASK, Service
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
 
 app = group.new_app(
     no_args_is_help=True,
@@ -130,7 +131,7 @@ def uninstall(system: System = False, name: Name = "", yes: Yes = False) -> None
     # What was never started cannot be stopped: its file is deleted all the same.
     failed = _run_all(before)
     try:
-        fsops.unlink(path)
+        disk.unlink(path)
     except PermissionError as error:
         raise _not_allowed(path, error, made, "uninstall") from error
     for problem in (*failed, *_run_all(after)):
@@ -209,7 +210,7 @@ def _path(kind: str, made: Service) -> str:
 
 def _present(path: str) -> bytes | None:
     try:
-        return fsops.read(path, _MAX_BYTES).data
+        return disk.read(path, _MAX_BYTES).data
     except FileNotFoundError:
         return None
 
@@ -217,9 +218,9 @@ def _present(path: str) -> bytes | None:
 def _write(path: str, data: bytes, made: Service) -> None:
     temporary = f"{path}.{names.new_token(random.Random(), 8)}.tmp"
     try:
-        fsops.make_folder(os.path.dirname(path))
-        fsops.create(temporary, data, sync=True, mode=fsops.FILE_MODE)
-        fsops.replace(temporary, path)
+        disk.make_folder(os.path.dirname(path))
+        disk.create(temporary, data, sync=True, mode=disk.FILE_MODE)
+        disk.replace(temporary, path)
     except PermissionError as error:
         raise _not_allowed(path, error, made, "install") from error
 

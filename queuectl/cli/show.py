@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from queuectl import endings, exits, fsops, record, report, times
+from queuectl import endings, exits, record, report, times
 from queuectl.api import Job, Spool
 from queuectl.cli import context, group, jobs, output
 from queuectl.cli.output import line, paint, safe
 from queuectl.errors import DamagedRecordError
 from queuectl.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
 from queuectl.printable import command_text
+from queuectl.system import disk
 
 app = group.new_app()
 
@@ -78,7 +79,7 @@ def show(
 def _document(job: Job) -> Any:
     """The record as it is on disk; a drop that no worker has looked at yet as it would be taken in."""
     try:
-        return json.loads(fsops.read(job.path, 1 << 26).data)
+        return json.loads(disk.read(job.path, 1 << 26).data)
     except (OSError, ValueError):
         return {**job.spec, "history": job.history}
 

@@ -124,15 +124,16 @@ def _signed(source: str, key: str, audience: str, expires: str) -> str:
 
 def _write(path: str, text: str) -> None:
     """Under a hidden name first, then renamed: nobody sees half of it, and nothing is replaced."""
-    from queuectl import fsops, names
+    from queuectl import names
+    from queuectl.system import disk
 
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{names.new_token(random.SystemRandom(), 8)}.tmp")
-    fsops.create(temporary, text.encode("ascii"), sync=True, mode=fsops.FILE_MODE)
+    disk.create(temporary, text.encode("ascii"), sync=True, mode=disk.FILE_MODE)
     try:
-        fsops.move(temporary, path)
+        disk.move(temporary, path)
     except OSError as error:
-        fsops.unlink(temporary)
+        disk.unlink(temporary)
         if isinstance(error, FileExistsError):
             raise WrongUsageError(f"there is a {path} already", hint="take another name") from error
         raise

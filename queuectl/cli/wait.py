@@ -8,8 +8,8 @@ import typer
 
 from queuectl.cli import context, exit_codes, group, jobs, output
 from queuectl.cli.progress import Progress
-from queuectl.clock import Clock
 from queuectl.endings import Ending, Wait, id_at_end
+from queuectl.system.clock import Clock
 
 app = group.new_app()
 

@@ -89,16 +89,16 @@ def start(
 
 def _check_file_system(spool: SpoolDir) -> None:
     """Warn of a network or user-space file system, and refuse one on which workers would run a job twice."""
-    from queuectl import volume
+    from queuectl.system import volume
 
     if volume.of(spool.root).nature in (volume.LOCAL, volume.REMOVABLE, volume.MEMORY):
         return  # `doctor` need not be loaded
     import random
 
     from queuectl import doctor
-    from queuectl.clock import Clock
     from queuectl.errors import SpoolUnavailableError
     from queuectl.probes import FAIL, WARN
+    from queuectl.system.clock import Clock
 
     for found in doctor.before_start(spool, clock=Clock(), rng=random.Random()):
         if found.level == FAIL:
@@ -128,8 +128,9 @@ def _check_one_file_system(root: str) -> None:
 
 def _detach(folder: SpoolDir, *, count: int, drain: bool, max_jobs: int | None, grace_s: float | None) -> None:
     """Start the same command as a process of its own and wait until its pool is there."""
-    from queuectl import fsops, pools
+    from queuectl import pools
     from queuectl.errors import QueuectlError
+    from queuectl.system import disk
 
     argv = [sys.executable, "-m", "queuectl", "--spool", folder.root, "worker", "start", "--count", str(count)]
     argv += ["--drain"] if drain else []
@@ -138,7 +139,7 @@ def _detach(folder: SpoolDir, *, count: int, drain: bool, max_jobs: int | None, 
     log_path = os.path.join(folder.folder("logs"), f"pool-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log")
     environment = {**os.environ, "QUEUECTL_POOL_LOG": log_path, "PYTHONUNBUFFERED": "1"}
     # It names jobs and what they run, so it is a file of jobs.
-    with open(fsops.open_output(log_path, mode=folder.file_mode), "ab") as log:
+    with open(disk.open_output(log_path, mode=folder.file_mode), "ab") as log:
         process = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,

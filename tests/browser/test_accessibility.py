@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from queuectl import config, page, theme
-from queuectl.clock import Clock
 from queuectl.dashboard import Dashboard
 from queuectl.lifecycle import Outcome
 from queuectl.snapshot import DueRow, FailureRow, RefusalRow, RunRow
 from queuectl.spool import SpoolDir
+from queuectl.system.clock import Clock
 from tests.helpers import NOON_AT, Desk, write_drop
 from tests.unit.test_page import HOSTILE, snapshot_of
 

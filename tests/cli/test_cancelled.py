@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import check, errortext, fsops, metrics, page, report, snapshot
+from queuectl import check, errortext, metrics, page, report, snapshot
 from queuectl.api import Spool
 from queuectl.cli import screen
 from queuectl.lifecycle import DLQ, PENDING, Outcome
 from queuectl.snapshot import Snapshot
 from queuectl.spool import SpoolDir
 from queuectl.survey import Survey
+from queuectl.system import disk
 from tests.cli.commands import Commands
 from tests.helpers import NOON_AT, Desk, names_in
 
@@ -102,7 +103,7 @@ def test_page_figures_and_top_count_it_apart(two: SpoolDir) -> None:
 
 def test_a_count_opens_no_file(two: SpoolDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many jobs are in dlq/, they are counted by names."""
-    monkeypatch.setattr(fsops, "read", None)
+    monkeypatch.setattr(disk, "read", None)
     assert two.count_cancelled(two.job_names(DLQ)) == 1
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import fsops, volume
 from queuectl.api import Spool
 from queuectl.lifecycle import DONE
 from queuectl.spool import SpoolDir
+from queuectl.system import disk, volume
 from tests.cli.commands import Commands, run
 from tests.helpers import names_in, wait_until
 
@@ -97,7 +97,7 @@ def test_workers_are_refused_where_two_would_run_one_job(
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(volume, "of", lambda _path: volume.Volume("nfs4", "/mnt", volume.NETWORK))
-    monkeypatch.setattr(fsops, "create", broken)
+    monkeypatch.setattr(disk, "create", broken)
     result = queuectl("worker", "start", "--drain", code=None)
     assert result.code != 0
     assert "nfs4 at /mnt: a network file system" in result.err

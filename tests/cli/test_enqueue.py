@@ -310,7 +310,7 @@ def test_full_disk_is_unavailable(queuectl: Commands, spool: SpoolDir, monkeypat
     def full(*_args: object, **_more: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), spool.root)
 
-    monkeypatch.setattr("queuectl.fsops.create", full)
+    monkeypatch.setattr("queuectl.system.disk.create", full)
     assert "free some space" in queuectl("enqueue", "--command", "true", code=75).err
 
 

@@ -13,12 +13,12 @@ import pytest
 from queuectl import page, report, snapshot
 from queuectl.api import Job, Spool
 from queuectl.cli.screen import queue_lines
-from queuectl.clock import Clock
 from queuectl.lifecycle import Outcome
 from queuectl.pools import Pool
 from queuectl.snapshot import Snapshot
 from queuectl.spool import SpoolDir
 from queuectl.survey import Survey
+from queuectl.system.clock import Clock
 from tests.cli.commands import Commands
 from tests.helpers import Desk, FakeClock, wait_until, write_drop
 

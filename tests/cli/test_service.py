@@ -164,12 +164,12 @@ def test_the_folder_of_the_system_is_root_s(
     queuectl: Commands, units: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Who may not write there is told how to."""
-    from queuectl import fsops
+    from queuectl.system import disk
 
     def call(_path: str) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(fsops, "make_folder", call)
+    monkeypatch.setattr(disk, "make_folder", call)
     result = queuectl("service", "install", "--system", "--yes", code=1)
     assert "sudo " in result.err
     assert "/etc/systemd/system/" in result.err

@@ -14,9 +14,9 @@ import pytest
 from rich.cells import cell_len
 
 from queuectl import pools
-from queuectl.clock import Clock
 from queuectl.lifecycle import REJECTED, Outcome
 from queuectl.spool import SpoolDir
+from queuectl.system.clock import Clock
 from tests.cli.commands import Commands
 from tests.helpers import Desk, make_spool, write_drop
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from queuectl.clock import Clock
 from queuectl.lifecycle import Outcome
 from queuectl.spool import SpoolDir
+from queuectl.system.clock import Clock
 from tests.cli.commands import Commands
 from tests.helpers import Desk
 

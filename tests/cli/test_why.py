@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from queuectl import figures
-from queuectl.clock import Clock
 from queuectl.lifecycle import Outcome
 from queuectl.spool import SpoolDir
+from queuectl.system.clock import Clock
 from tests.cli.commands import Commands
 from tests.helpers import Desk, write_drop
 

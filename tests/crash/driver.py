@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from queuectl import batch, cancels, config, errortext, fsops, names, record, signing, splitting, times
+from queuectl import batch, cancels, config, errortext, names, record, signing, splitting, times
 from queuectl.api import Spool
 from queuectl.claim import Declined
 from queuectl.editing import Draft, Editing
@@ -42,6 +42,7 @@ from queuectl.rescue import Rescue
 from queuectl.retention import Retention
 from queuectl.settle import Claimed
 from queuectl.spool import SPLIT_ENDING, SpoolDir
+from queuectl.system import disk
 from queuectl.worker import Worker
 from tests.crash.inject import Call, Plan, injected
 from tests.helpers import Desk, FakeClock, make_spool, write_drop
@@ -841,7 +842,7 @@ class Template:
         # The ids of a batch's jobs tell the time, so that which of them share a stripe differs from run to run; with
         # all lock files there, each run makes the same calls.
         for stripe in range(names.STRIPE_COUNT if operation.name.startswith("batch") else 0):
-            os.close(fsops.open_lock_file(hands.spool.stripe_path(stripe)))
+            os.close(disk.open_lock_file(hands.spool.stripe_path(stripe)))
         operation.prepare(hands)
         hands.close()
 
@@ -980,7 +981,7 @@ def judge(
             path = os.path.join(state, name)
             if path in template.bystanders:
                 continue
-            data = fsops.read(spool.path(state, name), 1 << 26).data
+            data = disk.read(spool.path(state, name), 1 << 26).data
             if not record.is_record(data):
                 wrong.append(f"{path} is torn: {data[-80:]!r}")
                 continue

@@ -1,8 +1,8 @@
-"""A hand on every system call that `fsops` makes (and on the start of a command): count it, end there, or fail it.
+"""A hand on every system call that `disk` makes (and on the start of a command): count it, end there, or fail it.
 
-`fsops` is the only door to the disk, so its module global `os` is replaced by a stand-in that asks before and after
-each call. Below the functions of `fsops`, not around them: a publish can so be cut between its link and its unlink, a
-write in its middle, and what `fsops` itself does about a full disk is under test too.
+`disk` is the only door to the disk, so its module global `os` is replaced by a stand-in that asks before and after
+each call. Below the functions of `disk`, not around them: a publish can so be cut between its link and its unlink, a
+write in its middle, and what `disk` itself does about a full disk is under test too.
 
 What is not a change (an open for reading, a read, a listing) is counted only where calls are to fail. Syncs are not
 made: a killed process loses nothing that the kernel has.
@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from queuectl import fsops, libc
+from queuectl.system import disk, libc
 
 if sys.platform != "win32":  # where the tests are skipped, but read
     from queuectl import executor_posix
@@ -167,9 +167,9 @@ def injected(plan: Plan) -> Iterator[Plan]:
         plan.make("syncfs", lambda *_: None, (folder, paths), {})
 
     hands: list[tuple[Any, str, Any]] = [
-        (fsops, "os", _Os(plan)),
+        (disk, "os", _Os(plan)),
         (libc, "rename_no_replace", asking_rename),
-        (fsops, "sync_files", asking_sync),
+        (disk, "sync_files", asking_sync),
         (executor_posix, "os", _OnlySpawn(plan)),
     ]
     before = [getattr(module, name) for module, name, _ in hands]

@@ -21,10 +21,10 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 SWEEP, FAULTS, MEANWHILE = "crash/test_crash_sweep.py", "crash/test_faults.py", "crash/test_meanwhile.py"
 WORKER, MODEL, STORM = "crash/test_real_worker.py", "properties/test_spool_model.py", "stress/test_kill_storm.py"
-FSOPS, HANDOVER = "unit/test_fsops.py", "unit/test_handover.py"
+DISK, HANDOVER = "unit/system/test_disk.py", "unit/test_handover.py"
 LEASE, FAMILY = "unit/test_lease.py", "unit/test_family.py"
 WHOLE, GONE = "e2e/test_ended_whole.py", "e2e/test_gone.py"
-EVERY = (SWEEP, FAULTS, MEANWHILE, WORKER, MODEL, STORM, FSOPS, HANDOVER, LEASE, FAMILY, WHOLE, GONE)
+EVERY = (SWEEP, FAULTS, MEANWHILE, WORKER, MODEL, STORM, DISK, HANDOVER, LEASE, FAMILY, WHOLE, GONE)
 
 
 class Bug(NamedTuple):
@@ -66,7 +66,7 @@ BUGS = (
     ),
     Bug(
         "publishing gives up the name in tmp/ before it has the one in pending/",
-        "fsops",
+        "system/disk",
         "    try:\n        os.link(source, target)\n    except OSError as error:\n",
         "    try:\n        data = _read(source, 1 << 30).data\n        os.unlink(source)\n"
         "        create(target, data, sync=False)\n        return\n"
@@ -74,19 +74,19 @@ BUGS = (
     ),
     Bug(
         "publishing replaces what is there",
-        "fsops",
+        "system/disk",
         "        os.link(source, target)\n    except OSError as error:\n",
         "        os.rename(source, target)\n        return\n    except OSError as error:\n",
     ),
     Bug(
         "moving replaces what is there",
-        "fsops",
+        "system/disk",
         "    if libc.rename_no_replace(os.fsencode(source), os.fsencode(target), *folder) == 0:\n        return\n",
         "    os.rename(source, target, src_dir_fd=at, dst_dir_fd=at)\n    return\n",
     ),
     Bug(
         "an append that the disk refuses does not put the old end back",
-        "fsops",
+        "system/disk",
         "            _write_all(fd, data[offset - sig_size :])  # blocks that exist already: needs no space\n            os.ftruncate(fd, sig_size)\n",
         "            pass\n",
     ),
@@ -111,7 +111,7 @@ BUGS = (
     Bug(
         "`started` is not on record before the command starts",
         "claim",
-        "        fsops.append(here.path, len(data), offset, text, sync=self._sync_all, fd=fd)\n",
+        "        disk.append(here.path, len(data), offset, text, sync=self._sync_all, fd=fd)\n",
         "        offset, text = len(data), b''\n",
     ),
     Bug(
@@ -141,7 +141,7 @@ BUGS = (
     Bug(
         "an enqueue that fails leaves what it had published",
         "producer",
-        "                    if fsops.sig_of(path) == sig:\n",
+        "                    if disk.sig_of(path) == sig:\n",
         "                    if False:\n",
     ),
     Bug(
@@ -167,19 +167,19 @@ BUGS = (
         "the copy of a drop takes its place in two steps",
         "claim",
         '        self._spool.replace_with(here.path, data, hint=spec["id"]',
-        '        fsops.unlink(here.path)\n        self._spool.publish_as(here.path, data, hint=spec["id"]',
+        '        disk.unlink(here.path)\n        self._spool.publish_as(here.path, data, hint=spec["id"]',
     ),
     Bug(
         "a purge deletes the record before the logs",
         "api",
-        "        for log in logs:\n            fsops.unlink(log)\n        fsops.unlink(found.path)\n",
-        "        fsops.unlink(found.path)\n        for log in logs:\n            fsops.unlink(log)\n",
+        "        for log in logs:\n            disk.unlink(log)\n        disk.unlink(found.path)\n",
+        "        disk.unlink(found.path)\n        for log in logs:\n            disk.unlink(log)\n",
     ),
     Bug(
         "an edit takes the record away before the new one is in its place",
         "editing",
         "            folder.replace_with(draft.where.path",
-        "            fsops.unlink(draft.where.path)\n            folder.replace_with(draft.where.path",
+        "            disk.unlink(draft.where.path)\n            folder.replace_with(draft.where.path",
     ),
     Bug(
         "the stripe of a drop is given back before its record is in its place",
@@ -250,7 +250,7 @@ BUGS = (
     Bug(
         "a pool does not see that another spool is in the place of its own",
         "anchor",
-        "            if not fsops.is_at(self._lock.fd, self._lock.path) and not is_held(self._lock.path):\n"
+        "            if not disk.is_at(self._lock.fd, self._lock.path) and not is_held(self._lock.path):\n"
         "                return self._gone()\n",
         "",
     ),

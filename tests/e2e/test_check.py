@@ -11,11 +11,11 @@ import pytest
 
 from queuectl import check
 from queuectl.check import Checked
-from queuectl.clock import Clock
 from queuectl.findings import PROBLEM
 from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.producer import Producer
 from queuectl.spool import SpoolDir
+from queuectl.system.clock import Clock
 from tests.helpers import wait_until
 from tests.pool import Pool, Witness, command_of, ends_with, queuectl
 

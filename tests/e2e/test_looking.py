@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import fsops
 from queuectl.api import Spool
 from queuectl.reasons import Reason, explain
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
 from tests.helpers import wait_until, write_drop
 from tests.pool import PYTHON, SLEEP, SUCCEED, Pool, queuectl
 
@@ -59,7 +59,7 @@ def test_why_without_workers(spool: SpoolDir) -> None:
         "the spool is paused: backup runs",
         f"queuectl resume, or delete {spool.paused_path}",
     )
-    fsops.unlink(spool.paused_path)
+    disk.unlink(spool.paused_path)
     write_drop(spool, "half.json", '{"command": "ec')
     assert "not whole yet" in reasons(spool, "half")["arriving"].text
     write_drop(spool, "half.json", '{"command": "echo"}')

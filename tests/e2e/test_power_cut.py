@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from queuectl import names, pools, record
-from queuectl.locks import FileLock
 from queuectl.spool import SpoolDir
+from queuectl.system.locks import FileLock
 from tests.helpers import wait_until
 from tests.pool import SUCCEED, Pool, queuectl
 

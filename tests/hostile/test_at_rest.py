@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from queuectl.api import Spool
-from queuectl.clock import Clock
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.rejects import RejectedFiles
 from queuectl.retention import Retention
 from queuectl.settle import Stripes
+from queuectl.system.clock import Clock
 from tests.cli.commands import Commands, Result, run_on_terminal
 from tests.helpers import names_in
 from tests.hostile.corpus import CORPUS, PAYLOADS, Case

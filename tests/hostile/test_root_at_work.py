@@ -15,13 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import acting, check, names, pools, trust
+from queuectl import check, names, pools, trust
 from queuectl.api import Spool
-from queuectl.clock import Clock
 from queuectl.findings import Finding
 from queuectl.lifecycle import Outcome
 from queuectl.settle import Stripes
 from queuectl.spool import SpoolDir
+from queuectl.system import acting
+from queuectl.system.clock import Clock
 from tests.helpers import Desk, names_in
 from tests.hostile.test_two_users import WORKER, As, Ground, done_as, flip_for_ever
 from tests.hostile.test_two_users import ground as ground

@@ -23,12 +23,13 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import config, inboxes, keyfile, libc, setup, templates, trust, volume
+from queuectl import config, inboxes, keyfile, setup, templates, trust
 from queuectl.claim import Declined
 from queuectl.errors import UntrustedSpoolError
 from queuectl.inboxes import Inbox
 from queuectl.reception import Reception
 from queuectl.spool import SpoolDir
+from queuectl.system import libc, volume
 from tests.helpers import Desk, names_in, only, rejected_name
 
 if sys.platform == "win32" or os.geteuid() != 0:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.clock import Clock
 from queuectl.spool import SpoolDir
+from queuectl.system.clock import Clock
 from tests.helpers import Desk
 
 if sys.platform == "win32":

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import fsops, record
+from queuectl import record
 from queuectl.aftermath import Aftermath
 from queuectl.lifecycle import DONE, Outcome
+from queuectl.system import disk
 from tests.helpers import Desk
 
 OK = Outcome("succeeded", 0, "", 0.01)
@@ -40,7 +41,7 @@ def test_record_that_the_system_refuses_stays_on_the_list(
     """P4: one file that cannot be replaced now is no trouble of the machine, and is tried again."""
     aftermath = Aftermath(desk.spool, desk.claims)
     with monkeypatch.context() as patch:
-        patch.setattr(fsops, "replace", _refusing(code))
+        patch.setattr(disk, "replace", _refusing(code))
         assert aftermath.step() == 0
         assert (aftermath.over, aftermath.left, aftermath.again(), aftermath.left) == (True, 1, 0, 1)
     assert (aftermath.again(), aftermath.left) == (1, 0)
@@ -51,7 +52,7 @@ def test_machine_that_is_in_trouble_loses_no_record(desk: Desk, torn: Path, monk
     """P9: a full disk is reported, and the record that it hit is tried again afterwards."""
     aftermath = Aftermath(desk.spool, desk.claims)
     with monkeypatch.context() as patch:
-        patch.setattr(fsops, "create", _refusing(errno.ENOSPC))
+        patch.setattr(disk, "create", _refusing(errno.ENOSPC))
         with pytest.raises(OSError, match="No space"):
             aftermath.step()
         assert aftermath.step() == 0
@@ -81,7 +82,7 @@ def test_record_that_cannot_be_read_is_not_taken_for_whole(
     desk.run(desk.enqueue(id="b"), OK)
     aftermath = Aftermath(desk.spool, desk.claims)
     with monkeypatch.context() as patch:
-        patch.setattr(fsops, "read_tail", _refusing(errno.EIO))
+        patch.setattr(disk, "read_tail", _refusing(errno.EIO))
         assert aftermath.step() == 1
     assert (aftermath.over, aftermath.left) == (True, 0)
     assert record.is_record(torn.read_bytes())

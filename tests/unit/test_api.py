@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import queuectl
-from queuectl import errors, fsops, record
+from queuectl import errors, record
 from queuectl.api import Counts, Spool
 from queuectl.errors import (
     AmbiguousIdError,
@@ -33,6 +33,7 @@ from queuectl.errors import (
 )
 from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
 from tests.helpers import Desk, FakeClock, listing, without_arrival, write_drop
 
 OK = Outcome("succeeded", 0, "", 0.01)
@@ -342,7 +343,7 @@ def test_disk_that_refuses_is_said_in_words(
     def refuse(path: str, *_args: object, **_options: object) -> None:
         raise OSError(getattr(errno, code), os.strerror(getattr(errno, code)), path)
 
-    monkeypatch.setattr(fsops, "create", refuse)
+    monkeypatch.setattr(disk, "create", refuse)
     with pytest.raises(SpoolUnavailableError) as caught:
         api.enqueue("true")
     assert hint in caught.value.hint
@@ -461,7 +462,7 @@ def test_requeue_that_was_cut_short_can_be_done_again(api: Spool, hands: Desk, m
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as patch:
-        patch.setattr(fsops, "move", refuse)
+        patch.setattr(disk, "move", refuse)
         with pytest.raises(SpoolUnavailableError):
             api.requeue("a")
     assert listing(hands.spool) == {"dlq": ["a.json"]}

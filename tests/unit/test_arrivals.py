@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import fsops
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Declined
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
 from tests.helpers import FakeClock, wait_until, write_drop
 
 TICK_S = 0.2
@@ -24,7 +24,7 @@ def arrivals(spool: SpoolDir, clock: FakeClock) -> Arrivals:
 
 
 def _declined(path: Path, why: str) -> Declined:
-    return Declined(why, path.name, "no job so far", sig=fsops.sig_of(str(path)))
+    return Declined(why, path.name, "no job so far", sig=disk.sig_of(str(path)))
 
 
 def _tries(arrivals: Arrivals, clock: FakeClock, path: Path, seconds: float) -> list[float]:
@@ -54,11 +54,11 @@ def test_a_cured_file_is_tried_within_seconds(arrivals: Arrivals, spool: SpoolDi
     path = write_drop(spool, "a.json", "{}")
     for _ in range(9):
         arrivals.add("a.json", _declined(path, "stuck"))
-    before = fsops.sig_and_change(str(path))
+    before = disk.sig_and_change(str(path))
 
     def cured() -> bool:
         path.chmod(path.stat().st_mode ^ 0o004)
-        return fsops.sig_and_change(str(path)) != before
+        return disk.sig_and_change(str(path)) != before
 
     wait_until(cured)
     clock.advance(5.0)
@@ -91,17 +91,17 @@ def test_looks_take_a_twentieth_of_the_time(
     arrivals: Arrivals, spool: SpoolDir, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P6: with 5,000 files and 1 ms a look, a pass each 0.2 s takes 11 ms at most, and every file has its turn."""
-    sig = fsops.FileSig(1, 2, 3)
+    sig = disk.FileSig(1, 2, 3)
     for number in range(5000):
         arrivals.add(f"{number}.json", Declined("foreign", sig=sig))
     seen: list[str] = []
 
-    def look(path: str) -> tuple[fsops.FileSig, int]:
+    def look(path: str) -> tuple[disk.FileSig, int]:
         seen.append(os.path.basename(path))
         clock.advance(0.001)
         return sig, 0
 
-    monkeypatch.setattr(fsops, "sig_and_change", look)
+    monkeypatch.setattr(disk, "sig_and_change", look)
     for _ in range(600):
         clock.advance(TICK_S)
         before_s = clock.monotonic()
@@ -122,7 +122,7 @@ def test_a_closed_folder_ends_no_pool_and_makes_no_file_quiet(
 
     clock.advance(TICK_S)
     with monkeypatch.context() as patch:
-        patch.setattr(fsops, "sig_and_change", refuse)
+        patch.setattr(disk, "sig_and_change", refuse)
         assert list(arrivals.changed()) == []
     assert "a.json" in arrivals and len(arrivals) == 1
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from queuectl import batch, clocknote, fsops, names, splitting
+from queuectl import batch, clocknote, names, splitting
 from queuectl.api import Spool
 from queuectl.errors import UnknownJobError
 from queuectl.job import JOB_MAX_BYTES
@@ -20,6 +20,7 @@ from queuectl.reasons import explain
 from queuectl.retention import Retention
 from queuectl.roster import Roster
 from queuectl.splitting import Splitter
+from queuectl.system import disk
 from tests.helpers import Desk, full_disk, listing, without_arrival
 
 JOBS: list[dict[str, Any]] = [{"command": f"echo {number}"} for number in range(3)]
@@ -172,14 +173,14 @@ def test_rejects_of_a_split_that_was_cut_short_are_not_doubled(desk: Desk) -> No
 def test_id_that_is_taken_in_the_midst_of_a_split(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A producer that takes an id just then costs the batch only that one job (P7)."""
     taken = _take(desk, "jobs.json", [{"command": "batch", "id": job_id} for job_id in ("a", "b", "c")])
-    real = fsops.publish
+    real = disk.publish
 
     def racing(source: str, target: str) -> None:
         if target.endswith("b.json") and not os.path.exists(target):
             desk.drop("b.json", {"command": "theirs", "id": "b"})
         real(source, target)
 
-    monkeypatch.setattr(fsops, "publish", racing)
+    monkeypatch.setattr(disk, "publish", racing)
     assert _split(desk, taken) == 2
     assert listing(desk.spool)["pending"] == ["a.json", "b.json", "c.json"]
     assert json.loads(Path(desk.spool.path(PENDING, "b.json")).read_text())["command"] == "theirs"
@@ -282,7 +283,7 @@ def test_steps_of_one_worker_list_nothing(desk: Desk, monkeypatch: pytest.Monkey
     """P5: a split whose lines have no ids of their own costs no listing of pending/ and no look at any job."""
     splitter = _splitter(desk)
     taken = splitter.take(desk.drop("jobs.jsonl", _lines(1100, **keys)), "jobs")
-    monkeypatch.setattr(fsops, "names", None)
+    monkeypatch.setattr(disk, "names", None)
     monkeypatch.setattr(desk.spool, "read", None)
     while not splitter.step(taken).note.is_over:
         pass
@@ -298,8 +299,8 @@ def test_a_split_that_was_cut_short_lists_twice_a_step_at_most(desk: Desk, monke
     _splitter(desk).step(taken)
     batch.write_note(desk.spool, batch.token_of(taken), before, rng=desk.rng, sync=False)  # as before that step
     listed = []
-    real = fsops.names
-    monkeypatch.setattr(fsops, "names", lambda folder: listed.append(folder) or real(folder))
+    real = disk.names
+    monkeypatch.setattr(disk, "names", lambda folder: listed.append(folder) or real(folder))
     splitter = _splitter(desk)
     assert splitter.step(taken).names == ()
     assert len(listed) <= 4
@@ -330,7 +331,7 @@ def test_step_that_failed_is_made_again_without_doubling(desk: Desk, monkeypatch
     """P1, P9: a full disk in the middle of a step, after a job of it has run, costs the step and no more."""
     taken = _take(desk, "jobs.jsonl", _lines(20))
     splitter = _splitter(desk)
-    real = fsops.publish
+    real = disk.publish
     done = []
 
     def failing(source: str, target: str) -> None:
@@ -341,7 +342,7 @@ def test_step_that_failed_is_made_again_without_doubling(desk: Desk, monkeypatch
         real(source, target)
         done.append(target)
 
-    monkeypatch.setattr(fsops, "publish", failing)
+    monkeypatch.setattr(disk, "publish", failing)
     with pytest.raises(OSError, match="No space"):
         splitter.step(taken)
     assert splitter.step(taken).note.made == 20

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import fsops
 from queuectl.blame import Blame
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
 from tests.helpers import FakeClock, full_disk, names_in
 
 
@@ -45,7 +45,7 @@ def test_an_error_of_a_disk_that_takes_nothing_is_the_machines(
     blame: Blame, spool: SpoolDir, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     """P9: no file can be made, so it is not this one's fault."""
-    monkeypatch.setattr(fsops, "create", full_disk)
+    monkeypatch.setattr(disk, "create", full_disk)
     assert blame.fault(_error(code), spool.path("pending", "a.json")) is None
 
 
@@ -66,7 +66,7 @@ def test_a_proof_is_believed_for_a_second(
 ) -> None:
     """Thousands of files in trouble cost one written file a second."""
     assert blame.fault(_error(errno.EPERM), spool.path("pending", "a.json"))
-    monkeypatch.setattr(fsops, "create", full_disk)
+    monkeypatch.setattr(disk, "create", full_disk)
     assert blame.fault(_error(errno.EPERM), spool.path("pending", "b.json"))
     clock.advance(1.1)
     assert blame.fault(_error(errno.EPERM), spool.path("pending", "b.json")) is None

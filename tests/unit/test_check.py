@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from queuectl import check, config, examine, fsops, locks, names, pools, record
+from queuectl import check, config, examine, names, pools, record
 from queuectl.api import Spool
 from queuectl.check import Checked
 from queuectl.findings import CLEAN, INFO, PERSON, PROBLEM, REPAIRABLE, REPAIRED, verdict
@@ -21,6 +21,7 @@ from queuectl.lease import Lease
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES, Outcome
 from queuectl.pools import Pool
 from queuectl.spool import BOARD, PAGE, SpoolDir
+from queuectl.system import disk, locks
 from tests.helpers import Desk, full_disk, listing, make_spool, write_drop
 
 OK = Outcome("succeeded", 0, "", 0.01)
@@ -279,14 +280,14 @@ def test_what_is_not_ours_is_listed_and_left(desk: Desk) -> None:
 def test_unreadable_record_takes_a_person(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A record that cannot be read is told, with why."""
     path = str(dead(desk))
-    real = fsops.read
+    real = disk.read
 
-    def refuse(target: str, max_bytes: int, **options: Any) -> fsops.Content:
+    def refuse(target: str, max_bytes: int, **options: Any) -> disk.Content:
         if target == path:
             raise PermissionError(13, "Permission denied", target)
         return real(target, max_bytes, **options)
 
-    monkeypatch.setattr(fsops, "read", refuse)
+    monkeypatch.setattr(disk, "read", refuse)
     found = look(desk, repair=True)
     assert told(found) == [("unreadable", "dlq/job1.json")]
     assert "Permission denied" in found.findings[0].text
@@ -452,16 +453,16 @@ def test_run_that_is_settled_under_the_look_is_no_finding(desk: Desk, monkeypatc
     os.rename(desk.spool.path(DONE, "job1.json"), desk.spool.path(RUNNING, "job1.json"))  # on record, and not moved yet
     desk.die()
     reads = []
-    real = fsops.read
+    real = disk.read
 
-    def read(target: str, max_bytes: int, **options: Any) -> fsops.Content:
+    def read(target: str, max_bytes: int, **options: Any) -> disk.Content:
         content = real(target, max_bytes, **options)
         reads.append(target)
         if len(reads) == 2:
             os.rename(target, desk.spool.path(DONE, "job1.json"))
         return content
 
-    monkeypatch.setattr(fsops, "read", read)
+    monkeypatch.setattr(disk, "read", read)
     found = look(desk, repair=True)
     assert (told(found), found.skipped) == ([], [])
     assert Path(desk.spool.path(DONE, "job1.json")).read_bytes() == data
@@ -472,7 +473,7 @@ def test_repair_that_the_disk_refuses_is_told_and_changes_nothing(desk: Desk, mo
     path = dead(desk)
     path.write_bytes(path.read_bytes()[:-20])
     before = contents(desk.spool)
-    monkeypatch.setattr(fsops, "create", full_disk)
+    monkeypatch.setattr(disk, "create", full_disk)
     found = look(desk, repair=True)
     assert [(each.code, each.repaired, each.needs_person) for each in found.findings] == [("torn", False, True)]
     assert "No space left" in found.findings[0].text
@@ -871,13 +872,13 @@ def test_names_only_opens_no_finished_job(desk: Desk, monkeypatch: pytest.Monkey
     path = done(desk, "job3")
     write_drop(desk.spool, "job3.json", path.read_bytes(), DLQ)
     opened: list[str] = []
-    real = fsops.read
+    real = disk.read
 
-    def read(target: str, max_bytes: int, **options: Any) -> fsops.Content:
+    def read(target: str, max_bytes: int, **options: Any) -> disk.Content:
         opened.append(os.path.relpath(target, desk.spool.root).replace(os.sep, "/"))
         return real(target, max_bytes, **options)
 
-    monkeypatch.setattr(fsops, "read", read)
+    monkeypatch.setattr(disk, "read", read)
     assert told(look(desk, names_only=True)) == [("duplicate", "dlq/job3.json")]
     assert {name for name in opened if name.endswith(".json")} == {"dlq/job3.json", "done/job3.json"}
 
@@ -992,7 +993,7 @@ def killed_at(desk: Desk, step: int) -> bool:
 
         try:
             for name in ("create", "append", "move", "replace", "unlink", "publish"):
-                setattr(fsops, name, counted(getattr(fsops, name)))
+                setattr(disk, name, counted(getattr(disk, name)))
             look(desk, repair=True)
         finally:
             os._exit(0 if sys.exc_info()[0] is None else 1)

@@ -17,12 +17,13 @@ from typing import Any
 
 import pytest
 
-from queuectl import config, fsops, job, names, record
+from queuectl import config, job, names, record
 from queuectl.claim import WRITER_S, Declined
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.rejects import RejectedFiles
 from queuectl.settle import Claimed
 from queuectl.spool import Located, SpoolDir
+from queuectl.system import disk
 from tests.helpers import NOON_AT, Desk, FakeClock, full_disk, listing, only, rejected_name, write_drop
 
 JOB: dict[str, Any] = {"command": "echo hello"}
@@ -165,7 +166,7 @@ def test_busy_stripe_declines(desk: Desk, other_desk: Desk) -> None:
     assert names.stripe_of("job1") != names.stripe_of("job2")
     assert other_desk.stripes.of("job1").try_acquire()
     assert desk.decline(name).why == "busy"
-    assert desk.claims.reject_quiet(name, fsops.FileSig(0, 0, 0), "", "").why == "busy"
+    assert desk.claims.reject_quiet(name, disk.FileSig(0, 0, 0), "", "").why == "busy"
     assert isinstance(desk.claim(other), Claimed)
     other_desk.stripes.of("job1").release()
     assert isinstance(desk.claim(name), Claimed)
@@ -356,7 +357,7 @@ def test_lines_wait_until_they_are_quiet(desk: Desk) -> None:
     name = desk.drop("jobs.jsonl", '{"command": "a"}\n{"command": "b"}\n')
     declined = desk.decline(name)
     assert (declined.why, declined.text) == ("arriving", "")
-    assert declined.sig == fsops.sig_of(desk.spool.path(PENDING, name))
+    assert declined.sig == disk.sig_of(desk.spool.path(PENDING, name))
     assert listing(desk.spool) == {"pending": [name]}
     split = desk.claims.split(name)
     assert (split.why, split.made) == ("split", 2)
@@ -522,17 +523,17 @@ def test_file_that_cannot_be_read_now_is_looked_at_later(
     """A share that hiccups makes no job bad, and one file that cannot be read stops no pool (P6)."""
     name = f"{names.generate_id(NOON_AT, desk.rng) if generated else 'x'}.json"
     desk.drop(name, JOB)
-    read = fsops.read
+    read = disk.read
 
-    def refuse(path: str, max_bytes: int, **options: Any) -> fsops.Content:
+    def refuse(path: str, max_bytes: int, **options: Any) -> disk.Content:
         if name not in path:
             return read(path, max_bytes, **options)
         number = getattr(errno, code)
         raise OSError(number, os.strerror(number), path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fsops, "read", refuse)
-        patch.setattr(fsops, "open_and_read", refuse)
+        patch.setattr(disk, "read", refuse)
+        patch.setattr(disk, "open_and_read", refuse)
         assert desk.decline(name).why == "unreadable"
     assert listing(desk.spool) == {"pending": [name]}
     assert isinstance(desk.claim(name), Claimed)
@@ -547,13 +548,13 @@ def test_trouble_of_the_machine_is_raised_and_the_file_is_back(
     name = f"{names.generate_id(NOON_AT, desk.rng) if generated else 'x'}.json"
     desk.drop(name, JOB)
 
-    def refuse(path: str, _max_bytes: int, **_options: Any) -> fsops.Content:
+    def refuse(path: str, _max_bytes: int, **_options: Any) -> disk.Content:
         number = getattr(errno, code)
         raise OSError(number, os.strerror(number), path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fsops, "read", refuse)
-        patch.setattr(fsops, "open_and_read", refuse)
+        patch.setattr(disk, "read", refuse)
+        patch.setattr(disk, "open_and_read", refuse)
         with pytest.raises(OSError):
             desk.claim(name)
     assert listing(desk.spool) == {"pending": [name]}
@@ -597,7 +598,7 @@ def test_open_handle_cannot_change_a_drop_that_was_taken_in(desk: Desk) -> None:
 def test_drop_that_is_overwritten_while_it_is_read_waits(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file can be half old and half new and still parse: its bytes count when they are read twice the same."""
     name = desk.drop("x.json", {"command": "old"})
-    real = fsops.move
+    real = disk.move
 
     def overwritten(source: str, target: str, **options: Any) -> None:
         real(source, target, **options)
@@ -605,7 +606,7 @@ def test_drop_that_is_overwritten_while_it_is_read_waits(desk: Desk, monkeypatch
             Path(target).write_text('{"command": "new"}')
 
     with monkeypatch.context() as patch:
-        patch.setattr(fsops, "move", overwritten)
+        patch.setattr(disk, "move", overwritten)
         assert desk.decline(name).why == "arriving"
     assert listing(desk.spool) == {"pending": [name]}
     assert desk.start(name).record.command == "new"
@@ -717,7 +718,7 @@ def test_full_disk_at_the_start_puts_the_job_back_uncounted(
     name = desk.drop("x.json", JOB) if drop else desk.enqueue()
     before = Path(desk.spool.path(PENDING, name)).read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(fsops, "create" if drop else "append", full_disk)
+        patch.setattr(disk, "create" if drop else "append", full_disk)
         with pytest.raises(OSError):
             desk.claim(name)
     assert listing(desk.spool) == {"pending": [name]}
@@ -729,7 +730,7 @@ def test_full_disk_at_the_start_puts_the_job_back_uncounted(
 def test_start_that_may_be_on_disk_is_released_uncounted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A start whose sync failed is on record, so its release is too (P4, P9)."""
     name = desk.enqueue(id="a", max_retries=0)
-    real = fsops.append
+    real = disk.append
     calls = []
 
     def failing_once(*args: Any, **options: Any) -> int:
@@ -740,7 +741,7 @@ def test_start_that_may_be_on_disk_is_released_uncounted(desk: Desk, monkeypatch
         return size
 
     with monkeypatch.context() as patch:
-        patch.setattr(fsops, "append", failing_once)
+        patch.setattr(disk, "append", failing_once)
         with pytest.raises(OSError):
             desk.claim(name)
     assert listing(desk.spool) == {"pending": ["a.json"]}
@@ -765,7 +766,7 @@ def test_trouble_at_any_step_of_a_claim_loses_nothing(
         name = "a.json"
     else:
         name = desk.drop("a.json", content)
-    real, calls = getattr(fsops, call), []
+    real, calls = getattr(disk, call), []
 
     def failing(*args: Any, **options: Any) -> Any:
         calls.append(args)
@@ -774,7 +775,7 @@ def test_trouble_at_any_step_of_a_claim_loses_nothing(
         return real(*args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fsops, call, failing)
+        patch.setattr(disk, call, failing)
         try:
             claimed = desk.claim(name)
         except OSError:
@@ -894,13 +895,13 @@ def test_starts_and_outcomes_are_synced_where_asked(
     """`full` forces every start and outcome to disk before going on; the others do not wait for it (P4)."""
     desk = Desk(spool, settings=config.defaults()._replace(durability=durability))
     name = desk.enqueue(id="a")
-    real, seen = fsops.append, []
+    real, seen = disk.append, []
 
     def watched(*args: Any, sync: bool, **options: Any) -> int:
         seen.append(sync)
         return real(*args, sync=sync, **options)
 
-    monkeypatch.setattr(fsops, "append", watched)
+    monkeypatch.setattr(disk, "append", watched)
     desk.run(name, OK)
     assert seen == [synced, synced]
     desk.close()
@@ -914,7 +915,7 @@ def test_a_drop_is_replaced_only_by_what_is_on_disk(
     desk = Desk(spool, settings=config.defaults()._replace(durability=durability))
     path = Path(spool.path(RUNNING, "a.json"))
     synced: list[bytes] = []
-    create, sync_file, replace = fsops.create, fsops.sync_file, fsops.replace
+    create, sync_file, replace = disk.create, disk.sync_file, disk.replace
 
     def creating(name: str, data: bytes, *, sync: bool, **options: Any) -> None:
         create(name, data, sync=sync, **options)
@@ -929,9 +930,9 @@ def test_a_drop_is_replaced_only_by_what_is_on_disk(
         assert json.loads(path.read_bytes()) == JOB
         replace(source, target, **options)
 
-    monkeypatch.setattr(fsops, "create", creating)
-    monkeypatch.setattr(fsops, "sync_file", syncing)
-    monkeypatch.setattr(fsops, "replace", replacing)
+    monkeypatch.setattr(disk, "create", creating)
+    monkeypatch.setattr(disk, "sync_file", syncing)
+    monkeypatch.setattr(disk, "replace", replacing)
     claimed = desk.claim(desk.drop("a.json", JOB))
     assert isinstance(claimed, Claimed)
     assert bool(claimed.copy) == (durability == "queue" and sys.platform != "win32")
@@ -944,14 +945,14 @@ def test_a_drop_is_replaced_only_by_what_is_on_disk(
 def test_rejecting_by_another_worker_meanwhile_is_gone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that disappears between the look and the rejection is nobody's trouble."""
     name = desk.drop("x.json", "5")
-    real = fsops.sig_of
+    real = disk.sig_of
 
-    def vanished(path: str) -> fsops.FileSig | None:
+    def vanished(path: str) -> disk.FileSig | None:
         if path.endswith("x.json"):
             os.unlink(path)
         return real(path)
 
-    monkeypatch.setattr(fsops, "sig_of", vanished)
+    monkeypatch.setattr(disk, "sig_of", vanished)
     assert desk.decline(name).why == "gone"
     assert listing(desk.spool) == {}
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from queuectl import fsops
 from queuectl.config import Settings
 from queuectl.dashboard import EVERY_S, Dashboard
 from queuectl.lifecycle import Outcome
 from queuectl.pools import Pool
 from queuectl.snapshot import HEARTBEAT_S
 from queuectl.spool import FACTS, METRICS, PAGE, SpoolDir
+from queuectl.system import disk
 from tests.helpers import Desk, FakeClock, full_disk, wait_until
 
 Make = Callable[..., Dashboard]
@@ -179,7 +179,7 @@ def test_trouble_is_told_once_and_stops_nothing(
     """A full disk costs the dashboard and not the pool (P9); with room again it is written by itself."""
     board = make()
     with monkeypatch.context() as full:
-        full.setattr(fsops, "_write_all", full_disk)
+        full.setattr(disk, "_write_all", full_disk)
         told = []
         for _ in range(100):
             told.append(go_on(board))

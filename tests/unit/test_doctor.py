@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from queuectl import doctor, fsops, probes, volume
-from queuectl.clock import Clock
+from queuectl import doctor, probes
 from queuectl.doctor import FAIL, OK, WARN, Line
 from queuectl.lifecycle import DLQ
 from queuectl.settle import Stripes
 from queuectl.spool import FOLDERS, SpoolDir
-from queuectl.volume import LOCAL, MEMORY, NETWORK, REMOVABLE, SHARED, UNKNOWN, USERSPACE, Space, Volume
+from queuectl.system import disk, volume
+from queuectl.system.clock import Clock
+from queuectl.system.volume import LOCAL, MEMORY, NETWORK, REMOVABLE, SHARED, UNKNOWN, USERSPACE, Space, Volume
 
 GB = 1024**3
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no mode bits")
@@ -39,7 +40,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, name: str, code: int) -> None:
     def call(*_args: object, **_options: object) -> Any:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(fsops, name, call)
+    monkeypatch.setattr(disk, name, call)
 
 
 def test_a_good_spool_has_no_failure_and_is_left_as_it_was(spool: SpoolDir) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import endings, fsops, record
+from queuectl import endings, record
 from queuectl.api import Spool
-from queuectl.clock import Clock
 from queuectl.endings import Wait
 from queuectl.errors import QueuectlError, UnknownJobError
 from queuectl.lifecycle import PENDING, Outcome
 from queuectl.spool import Located, SpoolDir
+from queuectl.system import disk
+from queuectl.system.clock import Clock
 from tests.helpers import Desk, FakeClock, write_drop
 
 OK = Outcome("succeeded", 0, "", 0.01)
@@ -81,7 +82,7 @@ def test_a_cancel_is_told_once(reason: str, told: str) -> None:
 def test_a_job_that_was_dragged_to_the_dead_says_so(api: Spool, hands: Desk) -> None:
     """The folder is the state: a job that somebody moved to dlq/ is dead, without an exit code."""
     name = hands.enqueue(id="a")
-    fsops.move(api.folder.path("pending", name), api.folder.path("dlq", "a.json"))
+    disk.move(api.folder.path("pending", name), api.folder.path("dlq", "a.json"))
     assert endings.look(api, "a") == ("a", "dlq", None, 0, "somebody moved it there", False)
 
 
@@ -104,7 +105,7 @@ def test_wait_lists_no_folder_at_each_look(
     hands.enqueue(id="a", priority=3)
     waiting = Wait(api, ["a"], clock=clock)
     listed: list[str] = []
-    monkeypatch.setattr(fsops, "names", lambda folder: listed.append(folder) or ["a,prio=3.json"])
+    monkeypatch.setattr(disk, "names", lambda folder: listed.append(folder) or ["a,prio=3.json"])
     for _ in range(10):
         waiting.look()
     assert listed == []
@@ -119,10 +120,10 @@ def test_wait_ends_for_a_job_that_will_never_end(api: Spool, hands: Desk, clock:
     name = hands.drop("a.json", {"command": "true"})
     waiting = Wait(api, ["a"], clock=clock)
     if how == "refused":
-        fsops.move(api.folder.path(PENDING, name), write_target(api.folder, "a.json"))
+        disk.move(api.folder.path(PENDING, name), write_target(api.folder, "a.json"))
         Path(api.folder.reason_path("a.json")).write_text("a.json\n\nWhy:   it is broken\n")
     else:
-        fsops.unlink(api.folder.path(PENDING, name))
+        disk.unlink(api.folder.path(PENDING, name))
     if how.endswith("id"):
         hands.enqueue(id="ab")
     assert waiting.look() == []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import check, clocknote, errortext, fsops
+from queuectl import check, clocknote, errortext
 from queuectl.api import Spool
 from queuectl.config import Settings
 from queuectl.errortext import OrphanTexts
@@ -18,6 +18,7 @@ from queuectl.rescue import Rescue
 from queuectl.retention import Retention
 from queuectl.settle import Stripes
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
 from tests.helpers import Desk, FakeClock, full_disk, listing, write_drop
 
 FAILED = Outcome("failed", 127, "command not found", 0.5)
@@ -135,7 +136,7 @@ def test_a_disk_that_takes_no_text_changes_nothing(desk: Desk, monkeypatch: pyte
     """P9: a dead job without its text is dead all the same, and nothing is left behind."""
     claimed = desk.start(desk.enqueue(id="job1", max_retries=0))
     desk.claims.settle(claimed, FAILED)
-    monkeypatch.setattr(fsops, call, full_disk)
+    monkeypatch.setattr(disk, call, full_disk)
     assert not errortext.write(desk.spool, "job1.json", rng=desk.rng)
     assert listing(desk.spool) == {DLQ: ["job1.json"]}
     assert os.listdir(desk.spool.tmp_dir) == []
@@ -189,7 +190,7 @@ def test_sweeping_lists_only_what_has_changed(desk: Desk, monkeypatch: pytest.Mo
     orphan_texts = OrphanTexts(desk.spool, clock=desk.clock)
     orphan_texts.sweep()
     desk.clock.advance(60)
-    monkeypatch.setattr(fsops, "names", full_disk)
+    monkeypatch.setattr(disk, "names", full_disk)
     assert orphan_texts.sweep() == 0
 
 

@@ -21,7 +21,7 @@ if sys.platform == "win32":
 from queuectl import executor
 from queuectl.executor import CannotStartError, Ended, Spec
 from queuectl.executor_posix import PosixExecutor
-from queuectl.locks import FileLock, is_held
+from queuectl.system.locks import FileLock, is_held
 from tests.helpers import wait_until
 
 

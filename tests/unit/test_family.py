@@ -13,8 +13,8 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("a subreaper finds them on Linux only", allow_module_level=True)
 
-from queuectl import processes
-from queuectl.locks import is_held
+from queuectl.system import processes
+from queuectl.system.locks import is_held
 from tests.helpers import wait_until
 from tests.pool import is_running, kill
 from tests.unit.test_executor_posix import Bench

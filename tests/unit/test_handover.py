@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import fsops
 from queuectl.handover import BY, Handover
 from queuectl.inboxdir import InboxDir
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
 from queuectl.tokens import TOKEN_CHARS, Tokens
 from tests.helpers import Desk, FakeClock, names_in, write_drop
 
@@ -30,12 +30,12 @@ class Hands:
         self.tokens = self.handover.tokens
         self.box = InboxDir(str(folder), spool.identity(self.desk.rng), rng=self.desk.rng, tokens=self.tokens)
 
-    def send(self, name: str, data: bytes = JOB) -> fsops.Content:
+    def send(self, name: str, data: bytes = JOB) -> disk.Content:
         """A file in the inbox, as it is read."""
         (self.folder / name).write_bytes(data)
         return self.box.read(name, 1 << 20)
 
-    def take(self, name: str, content: fsops.Content) -> str:
+    def take(self, name: str, content: disk.Content) -> str:
         """Hand it over."""
         prepared = self.desk.producer.prepare({"command": "true", "id": "job"}, by=BY, file=name)
         return self.handover.hand_over(self.box, name, content, prepared)
@@ -89,7 +89,7 @@ def test_a_claimed_file_that_comes_back_with_its_share_is_not_run_again(hands: H
     """P2: published while the share was away, what the share brings back is known to have had its turn."""
     claimed = hands.send("job.json") and hands.box.claim("job.json", "a" * TOKEN_CHARS)
     prepared = hands.desk.producer.prepare({"command": "true", "id": "job"}, by=BY, file="job.json")
-    fsops.make_folder(os.path.join(hands.spool.handover_dir, "anna"))
+    disk.make_folder(os.path.join(hands.spool.handover_dir, "anna"))
     Path(hands.spool.handover_dir, "anna", f"{'a' * TOKEN_CHARS}.json").write_bytes(prepared.data)
     (hands.folder / claimed).rename(hands.folder.with_name("away"))
     assert hands.recover() == ["job.json"]
@@ -156,6 +156,6 @@ def test_a_text_replaces_a_planted_link_and_follows_none(hands: Hands, tmp_path:
 def test_what_an_inbox_has_left_that_is_no_more_is_published(hands: Hands) -> None:
     """P1: a record that was handed over is a job, whatever the settings say by now."""
     prepared = hands.desk.producer.prepare({"command": "true", "id": "job"}, by=BY, file="job.json")
-    fsops.make_folder(os.path.join(hands.spool.handover_dir, "anna"))
+    disk.make_folder(os.path.join(hands.spool.handover_dir, "anna"))
     Path(hands.spool.handover_dir, "anna", f"{'a' * TOKEN_CHARS}.json").write_bytes(prepared.data)
     assert hands.handover.publish_all() == ["job.json"]

@@ -13,10 +13,10 @@ import pytest
 
 from queuectl import config
 from queuectl.api import Spool
-from queuectl.clock import Clock
 from queuectl.hooks import DEAD, IDLE, Hooks
 from queuectl.lifecycle import DONE
 from queuectl.spool import SpoolDir
+from queuectl.system.clock import Clock
 from tests.helpers import FakeClock, wait_until, without_arrival
 from tests.pool import PYTHON, Pool, is_running, tree
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import check, fsops, inboxstate
+from queuectl import check, inboxstate
 from queuectl.findings import Finding
 from queuectl.handover import BY, Handover
 from queuectl.inboxstate import InboxState
 from queuectl.lifecycle import PENDING, Outcome
-from queuectl.locks import FileLock
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
+from queuectl.system.locks import FileLock
 from tests.helpers import Desk, names_in
 
 TOKEN = "0123456789ab"
@@ -50,8 +51,8 @@ class Traces:
     def put_job(self, job_id: str = "job1") -> None:
         """A job that a receiver left in the middle."""
         prepared = self.desk.producer.prepare({"command": "true", "id": job_id, "owner": "anna"}, by=BY, file="x.json")
-        fsops.create(os.path.join(self.handover, f"{TOKEN}.json"), prepared.data, sync=False)
-        fsops.create(os.path.join(self.owed, job_id), b"", sync=False)
+        disk.create(os.path.join(self.handover, f"{TOKEN}.json"), prepared.data, sync=False)
+        disk.create(os.path.join(self.owed, job_id), b"", sync=False)
 
     def look(self, *, repair: bool = False) -> list[Finding]:
         """Check the spool; what it says of inboxes."""
@@ -106,8 +107,8 @@ def test_broken_settings_name_no_inbox_away(traces: Traces) -> None:
 def test_claims_that_were_spent_long_ago_are_deleted(traces: Traces) -> None:
     """Of two marks the one stays whose share may still come back."""
     for token in (TOKEN, OLD_TOKEN):
-        fsops.create(os.path.join(traces.handover, f"{token}.spent"), b"", sync=False)
-    old_at = fsops.last_change(traces.handover)[1] - 100 * 86400
+        disk.create(os.path.join(traces.handover, f"{token}.spent"), b"", sync=False)
+    old_at = disk.last_change(traces.handover)[1] - 100 * 86400
     os.utime(os.path.join(traces.handover, f"{OLD_TOKEN}.spent"), (old_at, old_at))
     path = f".queuectl/handover/anna/{OLD_TOKEN}.spent"
     assert traces.told() == [("info", "handover", path, False)]
@@ -123,7 +124,7 @@ def test_notes_of_jobs_that_are_nowhere_are_deleted(traces: Traces) -> None:
     desk.enqueue(id="waits", priority=3)
     desk.run(desk.enqueue(id="ended"), Outcome("succeeded", 0))
     for job_id in ("waits", "ended", "gone"):
-        fsops.create(os.path.join(traces.owed, job_id), b"", sync=False)
+        disk.create(os.path.join(traces.owed, job_id), b"", sync=False)
     assert traces.told(repair=True) == [("info", "owed", ".queuectl/owed/anna", True)]
     assert sorted(os.listdir(traces.owed)) == ["ended", "waits"]
     assert traces.told() == []

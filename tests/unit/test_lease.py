@@ -10,10 +10,10 @@ import sys
 import pytest
 
 from queuectl.lease import Lease, is_alive
-from queuectl.locks import NamedLock
 from queuectl.output import OutputSlot
 from queuectl.rescue import Rescue
 from queuectl.spool import SpoolDir
+from queuectl.system.locks import NamedLock
 from tests.helpers import Desk
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows does not share locks with children")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import fsops
 from queuectl.output import OutputSlot, keep_output
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_keeping_that_failed_can_be_tried_again(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(fsops, "move", full)
+        patch.setattr(disk, "move", full)
         with pytest.raises(OSError):
             slot.keep("job1", 1)
     assert slot.keep("job1", 1)

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from queuectl import fsops, probes, watch
-from queuectl.clock import Clock
-from queuectl.locks import FileLock
+from queuectl import probes
 from queuectl.probes import FAIL, WARN, Bench, Line
+from queuectl.system import disk, watch
+from queuectl.system.clock import Clock
+from queuectl.system.locks import FileLock
 from tests.helpers import NOON_AT, FakeClock
 
 BY_NAME = {probe.name: probe for probe in probes.PROBES}
@@ -54,7 +55,7 @@ def test_probe_passes_on_a_real_folder(bench: Bench, name: str) -> None:
 def test_an_error_of_the_system_is_a_failing_line(bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """A probe that cannot even make its files says why, with a hint, and raises nothing."""
     for call in ("create", "open_lock_file"):
-        monkeypatch.setattr(fsops, call, refuse(errno.EIO))
+        monkeypatch.setattr(disk, call, refuse(errno.EIO))
     line = probe(name, bench)
     assert line.level == FAIL
     assert os.strerror(errno.EIO) in line.text
@@ -63,19 +64,19 @@ def test_an_error_of_the_system_is_a_failing_line(bench: Bench, monkeypatch: pyt
 
 def test_a_rename_that_replaces_is_found(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system whose rename overwrites would lose jobs (P7)."""
-    monkeypatch.setattr(fsops, "move", os.replace)
+    monkeypatch.setattr(disk, "move", os.replace)
     assert probe("rename", bench).level == FAIL
 
 
 def test_a_rename_that_copies_is_found(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that is in two places after a rename would run twice (P2)."""
-    monkeypatch.setattr(fsops, "move", lambda source, target: Path(target).write_bytes(Path(source).read_bytes()))
+    monkeypatch.setattr(disk, "move", lambda source, target: Path(target).write_bytes(Path(source).read_bytes()))
     assert probe("rename", bench).level == FAIL
 
 
 def test_a_rename_that_is_guarded_by_us_is_a_warning(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the system does not refuse by itself, that is told."""
-    monkeypatch.setattr(fsops, "refuses_to_replace", lambda *_: False)
+    monkeypatch.setattr(disk, "refuses_to_replace", lambda *_: False)
     line = probe("rename", bench)
     assert (line.level, line.measured["refused_by_system"]) == (WARN, False)
 
@@ -83,15 +84,15 @@ def test_a_rename_that_is_guarded_by_us_is_a_warning(bench: Bench, monkeypatch: 
 def test_this_system_refuses_to_replace(bench: Bench) -> None:
     """Asking leaves both files as they are."""
     one, two = bench.path("one"), bench.path("two")
-    fsops.create(one, b"1", sync=False)
-    fsops.create(two, b"2", sync=False)
-    assert fsops.refuses_to_replace(one, two)
+    disk.create(one, b"1", sync=False)
+    disk.create(two, b"2", sync=False)
+    assert disk.refuses_to_replace(one, two)
     assert (Path(one).read_bytes(), Path(two).read_bytes()) == (b"1", b"2")
 
 
 def test_a_name_that_is_not_exclusive_is_found(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system that makes a file twice would hand one job to two."""
-    monkeypatch.setattr(fsops, "create", lambda path, data, sync: Path(path).write_bytes(data))
+    monkeypatch.setattr(disk, "create", lambda path, data, sync: Path(path).write_bytes(data))
     assert probe("create", bench).level == FAIL
 
 
@@ -176,21 +177,21 @@ def test_events_that_never_come_are_a_warning(bench: Bench, monkeypatch: pytest.
 
 def test_short_names_are_measured(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """An encrypted home that allows 143 bytes is a warning with that number."""
-    real = fsops.create
+    real = disk.create
 
     def create(path: str, data: bytes, *, sync: bool) -> None:
         if len(os.path.basename(path)) > 143:
             raise OSError(errno.ENAMETOOLONG, "too long")
         real(path, data, sync=sync)
 
-    monkeypatch.setattr(fsops, "create", create)
+    monkeypatch.setattr(disk, "create", create)
     line = probe("names", bench)
     assert (line.level, line.measured) == (WARN, {"longest_name": 143})
 
 
 def test_no_long_paths_is_a_warning(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A system that ends paths at 260 characters is told."""
-    monkeypatch.setattr(fsops, "make_folder", refuse(errno.ENOENT))
+    monkeypatch.setattr(disk, "make_folder", refuse(errno.ENOENT))
     line = probe("paths", bench)
     assert (line.level, line.measured) == (WARN, {"long_paths": False})
 
@@ -198,7 +199,7 @@ def test_no_long_paths_is_a_warning(bench: Bench, monkeypatch: pytest.MonkeyPatc
 def test_case_is_as_it_is(bench: Bench) -> None:
     """What is told about upper and lower case is so."""
     told = probe("case", bench).measured["case_sensitive"]
-    fsops.create(bench.path("one"), b"", sync=False)
+    disk.create(bench.path("one"), b"", sync=False)
     assert os.path.exists(bench.path("ONE")) != told
 
 

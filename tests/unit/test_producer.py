@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from queuectl import fsops, producer, record
+from queuectl import producer, record
 from queuectl.errors import DuplicateJobError, InvalidJobError
 from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.producer import Prepared
+from queuectl.system import disk
 from tests.helpers import NOON_AT, Desk, listing, write_drop
 
 
@@ -99,15 +100,15 @@ def test_name_that_was_taken_meanwhile_is_not_overwritten(desk: Desk) -> None:
 
 
 def _meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], *, at: str) -> None:
-    """Do something just before the first call of one of `fsops`."""
-    real = getattr(fsops, at)
+    """Do something just before the first call of one of `disk`."""
+    real = getattr(disk, at)
 
     def first(*args: Any, **options: Any) -> Any:
-        monkeypatch.setattr(fsops, at, real)
+        monkeypatch.setattr(disk, at, real)
         act()
         return real(*args, **options)
 
-    monkeypatch.setattr(fsops, at, first)
+    monkeypatch.setattr(disk, at, first)
 
 
 def test_two_that_enqueue_one_id_do_not_both_succeed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +142,7 @@ def test_job_keeps_the_name_it_has_where_it_can_get_no_other(desk: Desk, monkeyp
     def refused(*_args: object, **_options: object) -> None:
         raise PermissionError(errno.EACCES, "somebody looks at it")
 
-    monkeypatch.setattr(fsops, "move", refused)
+    monkeypatch.setattr(disk, "move", refused)
     assert desk.producer.publish([_prepare(desk, id="a")]) == ["a"]
     assert desk.spool.waiting_names() == ["a.json"]
 
@@ -158,7 +159,7 @@ def test_disk_that_refuses_leaves_nothing_in_tmp(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(fsops, call, full)
+        patch.setattr(disk, call, full)
         with pytest.raises(OSError):
             desk.producer.publish(prepared)
     assert os.listdir(desk.spool.tmp_dir) == []
@@ -174,13 +175,13 @@ def test_accepted_jobs_are_forced_to_disk_before_they_are_acknowledged(
     calls: list[str] = []
 
     def watch(call: str) -> None:
-        real = getattr(fsops, call)
+        real = getattr(disk, call)
 
         def watched(*args: Any, **options: Any) -> Any:
             calls.append(f"{call}+sync" if options.get("sync") else call)
             return real(*args, **options)
 
-        monkeypatch.setattr(fsops, call, watched)
+        monkeypatch.setattr(disk, call, watched)
 
     for call in ("create", "sync_files", "publish", "sync_folder"):
         watch(call)

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from queuectl import config, receiver, receivers
-from queuectl.clock import Clock
 from queuectl.inboxes import Inbox
 from queuectl.receivers import Receivers
 from queuectl.spool import SpoolDir
+from queuectl.system.clock import Clock
 from tests.helpers import names_in, wait_until
 
 if sys.platform == "win32":

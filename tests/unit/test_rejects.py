@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import fsops, rejects
+from queuectl import rejects
 from queuectl.config import Settings
 from queuectl.lifecycle import PENDING, REJECTED
 from queuectl.rejects import RejectedFiles
 from queuectl.spool import Located, SpoolDir
+from queuectl.system import disk
 from tests.helpers import Desk, FakeClock, listing, names_in, write_drop
 
 JOB = json.dumps({"command": "true"})
@@ -98,7 +99,7 @@ def test_reason_is_taken_back_when_the_move_fails(spool: SpoolDir, monkeypatch: 
     def full(_source: str, _target: str, **_options: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(fsops, "move", full)
+    monkeypatch.setattr(disk, "move", full)
     with pytest.raises(OSError):
         _reject(spool, "x.json")
     assert listing(spool) == {"pending": ["x.json"]}

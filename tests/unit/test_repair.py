@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import fsops, record
+from queuectl import record
 from queuectl.api import Spool
 from queuectl.claim import Declined
 from queuectl.lifecycle import DLQ, PENDING, REJECTED, RUNNING, Outcome
+from queuectl.system import disk
 from tests.helpers import Desk, listing, names_in, only
 
 FAILED = Outcome("failed", 3, "", 0.01)
@@ -97,7 +98,7 @@ def test_repair_that_the_disk_refuses_changes_nothing(desk: Desk, monkeypatch: p
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(fsops, "publish", refuse)
+        patch.setattr(disk, "publish", refuse)
         with pytest.raises(OSError, match="No space"):
             desk.claims.mend_ended(DLQ, "a.json")
     assert path.read_bytes() == data

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from queuectl.claim import Declined
-from queuectl.fsops import FileSig
 from queuectl.lifecycle import Outcome
 from queuectl.reports import Finished, Passed, Report, Started, Trouble, Vanished, pack, unpack
 from queuectl.settle import Settled
+from queuectl.system.disk import FileSig
 
 NO_UTF8 = "caf\udce9.json"
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from queuectl import fsops
 from queuectl.lifecycle import DONE, PENDING, RUNNING, Outcome
 from queuectl.roster import Roster
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
 from tests.helpers import Desk, FakeClock, write_drop
 
 OK = Outcome("succeeded", 0, "", 0.01)
@@ -24,10 +24,10 @@ class Listings:
         self.took_s = 0.03
         self._pending = spool.folder(PENDING)
         self._clock = clock
-        self._names = fsops.names
+        self._names = disk.names
 
     def names(self, folder: str | int) -> list[str]:
-        """As `fsops.names`."""
+        """As `disk.names`."""
         if folder == self._pending:
             self.count += 1
             self._clock.advance(self.took_s)
@@ -38,7 +38,7 @@ class Listings:
 def listings(spool: SpoolDir, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listings]:
     """A count of the listings of pending/."""
     made = Listings(spool, clock)
-    monkeypatch.setattr(fsops, "names", made.names)
+    monkeypatch.setattr(disk, "names", made.names)
     yield made
 
 

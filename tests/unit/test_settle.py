@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from queuectl import fsops, names, record
+from queuectl import names, record
 from queuectl.claim import Declined
 from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.settle import Claimed
+from queuectl.system import disk
 from tests.helpers import NOON_AT, Desk, full_disk, listing, only, rejected_name, write_drop
 
 JOB: dict[str, Any] = {"command": "echo hello"}
@@ -171,7 +172,7 @@ def test_job_that_was_overwritten_is_never_gone_from_running(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(fsops, call, full)
+        patch.setattr(disk, call, full)
         try:
             desk.claims.settle(claimed, OK)
         except OSError:
@@ -195,7 +196,7 @@ def test_outcome_that_cannot_be_recorded_can_be_tried_again(desk: Desk, monkeypa
     """A full disk while settling moves nothing, and the second try records the outcome once (P4, P9)."""
     claimed = desk.start(desk.enqueue(id="a"))
     with monkeypatch.context() as patch:
-        patch.setattr(fsops, "append", full_disk)
+        patch.setattr(disk, "append", full_disk)
         with pytest.raises(OSError):
             desk.claims.settle(claimed, OK)
     assert listing(desk.spool) == {"running": ["a.json"]}
@@ -207,7 +208,7 @@ def test_move_that_failed_can_be_tried_again(desk: Desk, monkeypatch: pytest.Mon
     """An outcome on record whose move failed is not recorded twice, nor its failures counted twice (P4, P9)."""
     claimed = desk.start(desk.enqueue(id="a"))
     with monkeypatch.context() as patch:
-        patch.setattr(fsops, "move", full_disk)
+        patch.setattr(disk, "move", full_disk)
         with pytest.raises(OSError):
             desk.claims.settle(claimed, FAILED)
     settled = desk.claims.settle(claimed, FAILED)
@@ -222,7 +223,7 @@ def _in_running(desk: Desk, name: str) -> str:
     parts = names.parse(name)
     assert parts is not None
     target = f"{names.clean_id(parts.stem)}.json"
-    fsops.move(desk.spool.path(PENDING, name), desk.spool.path(RUNNING, target))
+    disk.move(desk.spool.path(PENDING, name), desk.spool.path(RUNNING, target))
     return target
 
 
@@ -331,7 +332,7 @@ def test_rescue_only_makes_the_move_of_an_outcome_on_record(
     """A finished run is never run again: only its move is made, where its outcome says (P4, P5)."""
     claimed = desk.start(desk.enqueue(id="a"))
     with monkeypatch.context() as patch:
-        patch.setattr(fsops, "move", full_disk)
+        patch.setattr(disk, "move", full_disk)
         with pytest.raises(OSError):
             desk.claims.settle(claimed, outcome)
     assert other_desk.claims.rescue("a.json") is None, "its worker lives and will try again"
@@ -383,7 +384,7 @@ def test_rescue_that_read_too_early_leaves_the_job_to_its_next_look(
     early = read(path)
     looks = []
 
-    def read_beside_the_owner(path: str, **options: Any) -> fsops.Content:
+    def read_beside_the_owner(path: str, **options: Any) -> disk.Content:
         looks.append(path)
         if len(looks) > 1:
             return read(path, **options)
@@ -401,7 +402,7 @@ def test_rescue_that_read_too_early_leaves_the_job_to_its_next_look(
 def test_rescue_of_a_job_between_its_two_names(desk: Desk, other_desk: Desk, held: bool) -> None:
     """A claimer that died between taking a drop in and giving it its id's name leaves no job stuck (P3, P5)."""
     claimed = desk.start(desk.drop("x.json", {**JOB, "id": "job1"}))
-    fsops.move(desk.spool.path(RUNNING, "job1.json"), desk.spool.path(RUNNING, "x.json"))
+    disk.move(desk.spool.path(RUNNING, "job1.json"), desk.spool.path(RUNNING, "x.json"))
     if held:
         assert other_desk.claims.rescue("x.json") is None
         return

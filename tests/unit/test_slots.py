@@ -16,9 +16,9 @@ if sys.platform != "linux":
     pytest.skip("forks", allow_module_level=True)
 
 from queuectl import slots, worker
-from queuectl.forked import ForkedProcess
 from queuectl.slots import Slot
 from queuectl.spool import SpoolDir
+from queuectl.system.forked import ForkedProcess
 from tests.helpers import wait_until
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import fsops
 from queuectl.claim import Claims
 from queuectl.lifecycle import DONE, PENDING, RUNNING, Outcome
 from queuectl.rescue import Rescue
 from queuectl.settle import Claimed, Stripes
+from queuectl.system import disk
 from tests.helpers import Desk, listing
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="on Windows the record is synced before the start")
@@ -119,7 +119,7 @@ def test_a_sync_that_failed_is_not_believed_later(
     def failing(path: str) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO), path)
 
-    monkeypatch.setattr(fsops, "sync_file", failing)
+    monkeypatch.setattr(disk, "sync_file", failing)
     old = os.stat(starting.copy).st_ino
     desk.claims.secure(starting)
     assert running(desk).stat().st_ino != old

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import cancels, fsops, names, record, times
+from queuectl import cancels, names, record, times
 from queuectl.api import Spool
 from queuectl.claim import Declined
 from queuectl.config import Settings
@@ -20,6 +20,7 @@ from queuectl.reports import Finished
 from queuectl.settle import Settled
 from queuectl.spool import SpoolDir
 from queuectl.supervisor import Event, Notice, Options, Supervisor
+from queuectl.system import disk
 from tests.helpers import NOON_AT, Desk, FakeClock
 
 YEAR_S = 365 * 86400.0
@@ -69,7 +70,7 @@ def store_retries(spool: SpoolDir, count: int, *, at: float, delay_s: float = 8.
     for number in range(count):
         spec = {"id": f"job{number}", "command": "true", "max_retries": 3, "backoff_base": 2.0, "backoff_max": 60.0}
         path = spool.path(PENDING, f"job{number},due={times.to_name(due_at)}.json")
-        fsops.create(path, record.frame(spec, history), sync=False)
+        disk.create(path, record.frame(spec, history), sync=False)
 
 
 def test_all_retries_of_a_clock_that_was_ahead_are_found(spool: SpoolDir, loop: Loop) -> None:
@@ -173,7 +174,7 @@ def test_a_retry_that_is_far_away_costs_no_look(loop: Loop, desk: Desk, monkeypa
     """What a claim has just found to be due later is not read again."""
     name = desk.enqueue(id="job", delay=7200)
     loop.made._dispatch.passed(None, "job.json", Declined("later", name))
-    monkeypatch.setattr(fsops, "read", lambda *_: pytest.fail("it was read"))
+    monkeypatch.setattr(disk, "read", lambda *_: pytest.fail("it was read"))
     loop.made._next_recheck_s = math.inf
     loop.made._recheck_clock()
     assert loop.made._feeder.waiting == 1

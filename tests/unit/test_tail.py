@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from queuectl.api import Spool
-from queuectl.clock import Clock
 from queuectl.errors import QueuectlError
 from queuectl.lifecycle import Outcome
 from queuectl.output import OutputSlot
 from queuectl.settle import Claimed
 from queuectl.spool import SpoolDir
+from queuectl.system.clock import Clock
 from queuectl.tail import Piece, Tail, start_of_last
 from tests.helpers import Desk
 

@@ -9,10 +9,11 @@ from multiprocessing.connection import Connection
 
 import pytest
 
-from queuectl import config, executor, fsops
+from queuectl import config, executor
 from queuectl.executor import Ended, Spec
 from queuectl.reports import Finished, Vanished
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
 from queuectl.worker import Worker
 from tests.helpers import Desk, FakeClock, listing
 
@@ -130,9 +131,9 @@ def test_an_editor_that_saves_by_taking_the_file_away_first_ends_nothing(rig: Ri
 def test_a_spool_that_is_out_of_reach_ends_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """P9: a share that is gone for a while, with or without an error, is no wish of a person."""
     folder = rig.spool.folder("running")
-    real = fsops.sig_of
+    real = disk.sig_of
 
-    def stale(path: str) -> fsops.FileSig | None:
+    def stale(path: str) -> disk.FileSig | None:
         if path == rig.running:
             raise OSError(116, "Stale file handle")
         return real(path)
@@ -140,8 +141,8 @@ def test_a_spool_that_is_out_of_reach_ends_nothing(rig: Rig, monkeypatch: pytest
     rig.command.at = [
         (0.5, lambda: os.rename(folder, folder + ".away")),
         (3.0, lambda: os.rename(folder + ".away", folder)),
-        (4.0, lambda: monkeypatch.setattr(fsops, "sig_of", stale)),
-        (8.0, lambda: monkeypatch.setattr(fsops, "sig_of", real)),
+        (4.0, lambda: monkeypatch.setattr(disk, "sig_of", stale)),
+        (8.0, lambda: monkeypatch.setattr(disk, "sig_of", real)),
     ]
     ended = rig.run()
     assert isinstance(ended, Finished) and ended.outcome.kind == "succeeded"

@@ -17,13 +17,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from queuectl import config, locks
+from queuectl import config
 from queuectl.claim import Claims
-from queuectl.clock import Clock
 from queuectl.lease import Lease
 from queuectl.lifecycle import Outcome
 from queuectl.settle import Claimed, Stripes
 from queuectl.spool import SpoolDir
+from queuectl.system import locks
+from queuectl.system.clock import Clock
 
 
 def main() -> None:

@@ -21,9 +21,9 @@ if sys.platform != "win32":
 
 import msvcrt
 
-from queuectl import fsops
 from queuectl.executor import CannotStartError, Ended, Spec
 from queuectl.executor_windows import WindowsExecutor
+from queuectl.system import disk
 
 UNDER_WINE = hasattr(ctypes.WinDLL("ntdll"), "wine_get_version")
 # Writes the time into a file every 20 ms, for as long as it lives.
@@ -41,7 +41,7 @@ class Bench:
         self.output_path = folder / "output.txt"
 
     def start(self, command: str | Sequence[str], cwd: str | None = None, **env: str) -> None:
-        fd = fsops.open_output(str(self.output_path))
+        fd = disk.open_output(str(self.output_path))
         try:
             self.executor.start(Spec(command, cwd or str(self.folder), {**os.environ, **env}, fd, -1))
         finally:
@@ -324,7 +324,7 @@ def test_terminate_ends_child_and_grandchild(bench: Bench) -> None:
     assert time.monotonic() - began_s < 5
     assert ended.exit_code != 0
     assert not beats(beat)
-    fsops.unlink(str(bench.output_path))  # nobody holds it any more
+    disk.unlink(str(bench.output_path))  # nobody holds it any more
 
 
 def test_what_a_command_leaves_behind_ends_with_it(bench: Bench) -> None:
@@ -344,7 +344,7 @@ def test_tree_dies_with_the_worker(tmp_path: Path) -> None:
         f"""
         import os, time
         from multiprocessing import Pipe
-        from queuectl import fsops
+        from queuectl.system import disk as fsops
         from queuectl.executor import Spec
         from queuectl.executor_windows import WindowsExecutor
 
@@ -361,7 +361,7 @@ def test_tree_dies_with_the_worker(tmp_path: Path) -> None:
         os.unlink(tmp_path / "out")
     process.kill()
     process.wait()
-    fsops.unlink(str(tmp_path / "out"))
+    disk.unlink(str(tmp_path / "out"))
     assert not beats(beat)
 
 

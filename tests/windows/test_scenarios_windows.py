@@ -18,11 +18,12 @@ import pytest
 if sys.platform != "win32":
     pytest.skip("Windows only", allow_module_level=True)
 
-from queuectl import config, fsops, times
-from queuectl.clock import Clock
+from queuectl import config, times
 from queuectl.names import why_bad_id
 from queuectl.producer import Producer
 from queuectl.spool import SpoolDir
+from queuectl.system import disk
+from queuectl.system.clock import Clock
 from tests.helpers import make_spool, names_in, wait_until, write_drop
 from tests.pool import PYTHON, SLEEP, SUCCEED, Pool, Witness, children, is_running, kill, queuectl, tree
 from tests.windows import procs
@@ -374,7 +375,7 @@ def test_names_that_differ_only_in_case_are_one(prompt: Prompt) -> None:
     write_drop(prompt.spool, "job1.json", {"command": SUCCEED})
     assert "exists already" in prompt.type("enqueue", "--id", "Job1", "--command", SUCCEED, code=5)
     with pytest.raises(FileExistsError):
-        fsops.create(prompt.spool.path("pending", "Job1.json"), b"x", sync=False)
+        disk.create(prompt.spool.path("pending", "Job1.json"), b"x", sync=False)
     prompt.type("worker", "start", "--drain")
     # Now the name is in done/: a drop of it runs beside it under a name that tells them apart.
     write_drop(prompt.spool, "JOB1.json", {"command": SUCCEED})

@@ -20,7 +20,7 @@ from collections import deque
 from multiprocessing.connection import wait
 from typing import Any, Protocol
 
-from queuectl.doorbell import Doorbell
+from queuectl.system.wakeup import Doorbell
 
 _WINDOWS_TIMEOUT_S = 0.05
 

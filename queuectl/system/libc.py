@@ -1,7 +1,7 @@
 """The C library, for what Python has no function for: a rename that refuses to replace, syncfs, and prctl.
 
 Renames that never replace (promise P7) are renameat2 on Linux and renameatx_np on macOS. What calls these is in
-`fsops`, which loads this module only where it is needed: ctypes takes 10 ms.
+`disk`, which loads this module only where it is needed: ctypes takes 10 ms.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from multiprocessing import Pipe
 
 import pytest
 
-from queuectl import environment
 from queuectl.spool import SpoolDir
+from queuectl.system import environment
 from queuectl.worker import Worker
 from tests.helpers import Desk, only
 

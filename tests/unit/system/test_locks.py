@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.locks import FileLock, NamedLock, is_held
+from queuectl.system.locks import FileLock, NamedLock, is_held
 from tests.helpers import wait_until
 
 _HOLD = """
 import sys
-from queuectl.locks import FileLock
+from queuectl.system.locks import FileLock
 lock = FileLock(sys.argv[1])
 assert lock.try_acquire()
 print("held", flush=True)

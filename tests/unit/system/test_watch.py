@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.watch import Watch
+from queuectl.system.watch import Watch
 from tests.helpers import wait_until
 
 if sys.platform != "win32":

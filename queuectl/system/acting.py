@@ -132,7 +132,7 @@ def _file_rights() -> Any:
     """The C library, where it can give a thread the rights of another user for files."""
     if sys.platform != "linux":
         return None
-    from queuectl import libc
+    from queuectl.system import libc
 
     return libc.handle if hasattr(libc.handle, "setfsuid") and hasattr(libc.handle, "setfsgid") else None
 

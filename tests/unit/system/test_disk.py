@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import fsops, libc
+from queuectl.system import disk, libc
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX: links, FIFOs, modes, limits, moves while open")
 
@@ -23,11 +23,11 @@ def test_read_gives_content_and_signature(tmp_path: Path) -> None:
     """A read tells what tells this version from the next."""
     path = tmp_path / "x"
     path.write_bytes(b"abc")
-    content = fsops.read(str(path), 10)
+    content = disk.read(str(path), 10)
     assert (content.data, content.links, content.oversize) == (b"abc", 1, False)
-    assert content.sig == fsops.sig_of(str(path))
+    assert content.sig == disk.sig_of(str(path))
     path.write_bytes(b"abcd")
-    assert content.sig != fsops.sig_of(str(path))
+    assert content.sig != disk.sig_of(str(path))
 
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who writes")
@@ -37,14 +37,14 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tell
 def test_a_writer_is_seen_for_as_long_as_it_has_the_file_open(tmp_path: Path) -> None:
     """Open for writing is told with the time of the last change; open for reading, closed and missing are nothing."""
     path = tmp_path / "x"
-    assert fsops.written_at(str(path)) is None
+    assert disk.written_at(str(path)) is None
     with path.open("wb", buffering=0) as file:
         file.write(b"abc")
-        assert fsops.written_at(str(path)) == os.stat(path).st_ctime
+        assert disk.written_at(str(path)) == os.stat(path).st_ctime
         os.utime(path, (0, 4_260_000_000))  # a time of 2105, as NFS clients leave for an instant
-        assert fsops.written_at(str(path)) == os.stat(path).st_ctime < 4_260_000_000
+        assert disk.written_at(str(path)) == os.stat(path).st_ctime < 4_260_000_000
     with path.open("rb"):
-        assert fsops.written_at(str(path)) is None
+        assert disk.written_at(str(path)) is None
 
 
 @linux_only
@@ -56,7 +56,7 @@ def test_a_writer_that_comes_while_we_ask_costs_neither_of_us_anything(tmp_path:
     started = time.monotonic()
     with subprocess.Popen([sys.executable, "-S", "-c", code]) as writer:
         while writer.poll() is None:
-            fsops.written_at(str(path))
+            disk.written_at(str(path))
     assert writer.returncode == 0
     assert time.monotonic() - started < 40  # a lease that was kept holds a writer up for 45 s
 
@@ -66,7 +66,7 @@ def test_read_of_a_large_file_reads_nothing(tmp_path: Path) -> None:
     path = tmp_path / "x"
     with path.open("wb") as file:
         file.truncate(8 << 30)
-    content = fsops.read(str(path), 1000)
+    content = disk.read(str(path), 1000)
     assert content.oversize
     assert content.data == b""
 
@@ -75,8 +75,8 @@ def test_read_up_to_the_limit(tmp_path: Path) -> None:
     """A file of exactly the limit is read."""
     path = tmp_path / "x"
     path.write_bytes(b"x" * 1000)
-    assert len(fsops.read(str(path), 1000).data) == 1000
-    assert fsops.read(str(path), 999).oversize
+    assert len(disk.read(str(path), 1000).data) == 1000
+    assert disk.read(str(path), 999).oversize
 
 
 @posix_only
@@ -99,33 +99,33 @@ def test_read_of_what_is_no_regular_file_raises_at_once(tmp_path: Path, kind: st
             listener.bind(str(path))
     else:
         path = Path(os.devnull)
-    with pytest.raises(fsops.NotRegularError):
-        fsops.read(str(path), 1000)
+    with pytest.raises(disk.NotRegularError):
+        disk.read(str(path), 1000)
 
 
 def test_read_of_a_missing_file_says_so(tmp_path: Path) -> None:
     """A file that is gone is told apart from one that cannot be read."""
     with pytest.raises(FileNotFoundError):
-        fsops.read(str(tmp_path / "x"), 10)
-    assert fsops.sig_of(str(tmp_path / "x")) is None
-    assert fsops.sig_of(str(tmp_path / "x" / "y")) is None
+        disk.read(str(tmp_path / "x"), 10)
+    assert disk.sig_of(str(tmp_path / "x")) is None
+    assert disk.sig_of(str(tmp_path / "x" / "y")) is None
 
 
 def test_tail_is_the_end_of_the_file(tmp_path: Path) -> None:
     """Only the end of a long file is read."""
     path = tmp_path / "x"
     path.write_bytes(b"0123456789")
-    assert fsops.read_tail(str(path), 4) == b"6789"
-    assert fsops.read_tail(str(path), 99) == b"0123456789"
+    assert disk.read_tail(str(path), 4) == b"6789"
+    assert disk.read_tail(str(path), 99) == b"0123456789"
 
 
 @pytest.mark.parametrize("sync", [True, False])
 def test_create_never_replaces(tmp_path: Path, sync: bool) -> None:
     """A new file is new (P7)."""
     path = tmp_path / "x"
-    fsops.create(str(path), b"one", sync=sync)
+    disk.create(str(path), b"one", sync=sync)
     with pytest.raises(FileExistsError):
-        fsops.create(str(path), b"two", sync=sync)
+        disk.create(str(path), b"two", sync=sync)
     assert path.read_bytes() == b"one"
 
 
@@ -134,10 +134,10 @@ def test_created_files_are_not_writable_by_others(tmp_path: Path) -> None:
     """Whatever the umask, nobody else may write our files (P10)."""
     old = os.umask(0)
     try:
-        fsops.create(str(tmp_path / "x"), b"", sync=False)
-        fsops.make_folder(str(tmp_path / "a" / "b"))
-        os.close(fsops.open_lock_file(str(tmp_path / "lock")))
-        os.close(fsops.open_output(str(tmp_path / "out")))
+        disk.create(str(tmp_path / "x"), b"", sync=False)
+        disk.make_folder(str(tmp_path / "a" / "b"))
+        os.close(disk.open_lock_file(str(tmp_path / "lock")))
+        os.close(disk.open_output(str(tmp_path / "out")))
     finally:
         os.umask(old)
     for name in ("x", "a", "a/b", "lock", "out"):
@@ -149,7 +149,7 @@ def test_append_writes_from_the_offset(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"head-END")
     inode = path.stat().st_ino
-    assert fsops.append(str(path), 8, 5, b"more-END", sync=True) == 13
+    assert disk.append(str(path), 8, 5, b"more-END", sync=True) == 13
     assert path.read_bytes() == b"head-more-END"
     assert path.stat().st_ino == inode
 
@@ -159,13 +159,13 @@ def test_append_to_a_file_that_changed_writes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"head-edited-END")
     with pytest.raises(BlockingIOError):
-        fsops.append(str(path), 8, 5, b"more-END", sync=False)
+        disk.append(str(path), 8, 5, b"more-END", sync=False)
     assert path.read_bytes() == b"head-edited-END"
 
 
 _FULL_DISK = """
 import resource, signal, sys
-from queuectl import fsops
+from queuectl.system import disk as fsops
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 path, call, limit = sys.argv[1], sys.argv[2], int(sys.argv[3])
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
@@ -210,10 +210,10 @@ def test_move_never_replaces(tmp_path: Path) -> None:
     source.write_bytes(b"a")
     target.write_bytes(b"b")
     with pytest.raises(FileExistsError):
-        fsops.move(str(source), str(target))
+        disk.move(str(source), str(target))
     assert (source.read_bytes(), target.read_bytes()) == (b"a", b"b")
     target.unlink()
-    fsops.move(str(source), str(target))
+    disk.move(str(source), str(target))
     assert target.read_bytes() == b"a"
     assert not source.exists()
 
@@ -224,7 +224,7 @@ def test_move_never_replaces_a_dangling_link(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"a")
     (tmp_path / "b").symlink_to(tmp_path / "nowhere")
     with pytest.raises(FileExistsError):
-        fsops.move(str(tmp_path / "a"), str(tmp_path / "b"))
+        disk.move(str(tmp_path / "a"), str(tmp_path / "b"))
 
 
 @posix_only
@@ -243,29 +243,29 @@ def test_move_on_a_file_system_without_the_flag(tmp_path: Path, monkeypatch: pyt
     if taken:
         target.write_bytes(b"b")
         with pytest.raises(FileExistsError):
-            fsops.move(str(source), str(target))
+            disk.move(str(source), str(target))
         assert target.read_bytes() == b"b"
     else:
-        fsops.move(str(source), str(target))
+        disk.move(str(source), str(target))
         assert target.read_bytes() == b"a"
 
 
 def test_move_of_what_is_gone_says_so(tmp_path: Path) -> None:
     """Who comes second to a rename is told."""
     with pytest.raises(FileNotFoundError):
-        fsops.move(str(tmp_path / "a"), str(tmp_path / "b"))
+        disk.move(str(tmp_path / "a"), str(tmp_path / "b"))
 
 
 def test_publish_never_replaces(tmp_path: Path) -> None:
     """A finished file takes a free name and no other (P7)."""
     source, target = tmp_path / "a", tmp_path / "b"
     source.write_bytes(b"a")
-    fsops.publish(str(source), str(target))
+    disk.publish(str(source), str(target))
     assert target.read_bytes() == b"a"
     assert not source.exists()
     source.write_bytes(b"c")
     with pytest.raises(FileExistsError):
-        fsops.publish(str(source), str(target))
+        disk.publish(str(source), str(target))
     assert (source.read_bytes(), target.read_bytes()) == (b"c", b"a")
 
 
@@ -277,33 +277,33 @@ def test_publish_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def no_links(_source: str, _target: str) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(fsops.os, "link", no_links)
+    monkeypatch.setattr(disk.os, "link", no_links)
     source, target = tmp_path / "a", tmp_path / "b"
     source.write_bytes(b"a")
-    fsops.publish(str(source), str(target))
+    disk.publish(str(source), str(target))
     assert target.read_bytes() == b"a"
     source.write_bytes(b"c")
     with pytest.raises(FileExistsError):
-        fsops.publish(str(source), str(target))
+        disk.publish(str(source), str(target))
 
 
 def test_unlink_tells_what_was_gone(tmp_path: Path) -> None:
     """Deleting twice is no error."""
     path = tmp_path / "x"
     path.write_bytes(b"")
-    assert fsops.unlink(str(path))
-    assert not fsops.unlink(str(path))
-    fsops.unlink_if_free(str(path))
+    assert disk.unlink(str(path))
+    assert not disk.unlink(str(path))
+    disk.unlink_if_free(str(path))
 
 
 def test_syncs_of_folders_and_files_raise_nothing(tmp_path: Path) -> None:
     """What can be synced is, on this file system too (P1)."""
     paths = []
     for name in "abc":
-        fsops.create(str(tmp_path / name), b"x", sync=False)
+        disk.create(str(tmp_path / name), b"x", sync=False)
         paths.append(str(tmp_path / name))
-    fsops.sync_files(str(tmp_path), paths)
-    fsops.sync_folder(str(tmp_path))
+    disk.sync_files(str(tmp_path), paths)
+    disk.sync_folder(str(tmp_path))
 
 
 @posix_only
@@ -311,13 +311,13 @@ def test_kept_handle_to_a_file_that_was_replaced_is_not_written_to(tmp_path: Pat
     """An editor saves by putting a new file in the place: what we would write to the old one, nobody would see (P2)."""
     path = tmp_path / "a"
     path.write_bytes(b"one\n ]\n}\n")
-    fd, content = fsops.open_and_read(str(path), 100)
+    fd, content = disk.open_and_read(str(path), 100)
     try:
         new = tmp_path / "b"
         new.write_bytes(b"two\n ]\n}\n")
         os.replace(new, path)
         with pytest.raises(BlockingIOError):
-            fsops.append(str(path), content.sig.size, 3, b",x\n ]\n}\n", sync=False, fd=fd)
+            disk.append(str(path), content.sig.size, 3, b",x\n ]\n}\n", sync=False, fd=fd)
         assert path.read_bytes() == b"two\n ]\n}\n"
     finally:
         os.close(fd)
@@ -331,10 +331,10 @@ def test_open_and_read_waits_for_nobody_and_takes_regular_files_only(tmp_path: P
     (tmp_path / "file").write_bytes(b"x")
     (tmp_path / "link").symlink_to("file")
     for name in ("fifo", "folder", "link"):
-        with pytest.raises(fsops.NotRegularError):
-            fsops.open_and_read(str(tmp_path / name), 100)
+        with pytest.raises(disk.NotRegularError):
+            disk.open_and_read(str(tmp_path / name), 100)
     before = len(os.listdir("/dev/fd"))
-    fd, content = fsops.open_and_read(str(tmp_path / "file"), 0)
+    fd, content = disk.open_and_read(str(tmp_path / "file"), 0)
     os.close(fd)
     assert content.oversize and content.data == b""
     assert len(os.listdir("/dev/fd")) == before
@@ -344,10 +344,10 @@ def test_syncs_one_by_one_where_there_is_no_syncfs(tmp_path: Path, monkeypatch: 
     """Without syncfs every single file is synced (P1)."""
     monkeypatch.setattr(libc, "handle", None)
     synced: list[int] = []
-    monkeypatch.setattr(fsops.os, "fsync", synced.append)
+    monkeypatch.setattr(disk.os, "fsync", synced.append)
     (tmp_path / "a").write_bytes(b"")
     (tmp_path / "b").write_bytes(b"")
-    fsops.sync_files(str(tmp_path), [str(tmp_path / "a"), str(tmp_path / "b")])
+    disk.sync_files(str(tmp_path), [str(tmp_path / "a"), str(tmp_path / "b")])
     assert len(synced) == 2
 
 
@@ -355,7 +355,7 @@ def test_output_is_appended_to(tmp_path: Path) -> None:
     """What a command and its children print never overwrites itself, and a new run starts empty."""
     path = tmp_path / "out"
     path.write_bytes(b"old")
-    fd = fsops.open_output(str(path))
+    fd = disk.open_output(str(path))
     other = os.open(path, os.O_WRONLY | os.O_APPEND)
     os.write(fd, b"one ")
     os.write(other, b"two ")
@@ -368,19 +368,19 @@ def test_output_is_appended_to(tmp_path: Path) -> None:
 def test_same_file_by_handle_and_name(tmp_path: Path) -> None:
     """A lock on a file that was deleted and made again is noticed (P3)."""
     path = tmp_path / "lock"
-    fd = fsops.open_lock_file(str(path))
+    fd = disk.open_lock_file(str(path))
     try:
-        assert fsops.id_of_named(fd, str(path)) is not None
+        assert disk.id_of_named(fd, str(path)) is not None
         if sys.platform == "win32":  # nobody can take an open lock file away
             with pytest.raises(PermissionError):
                 path.rename(tmp_path / "old")
             (tmp_path / "other").write_bytes(b"")
-            assert None is fsops.id_of_named(fd, str(tmp_path / "other"))
+            assert None is disk.id_of_named(fd, str(tmp_path / "other"))
             return
         path.rename(tmp_path / "old")
-        assert None is fsops.id_of_named(fd, str(path))
+        assert None is disk.id_of_named(fd, str(path))
         path.write_bytes(b"")
-        assert None is fsops.id_of_named(fd, str(path))
+        assert None is disk.id_of_named(fd, str(path))
     finally:
         os.close(fd)
 
@@ -390,20 +390,20 @@ def test_lock_file_is_not_made_through_a_link(tmp_path: Path) -> None:
     """A link in the place of a lock makes no file elsewhere (P10)."""
     (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError):
-        fsops.open_lock_file(str(tmp_path / "lock"))
+        disk.open_lock_file(str(tmp_path / "lock"))
     assert not (tmp_path / "elsewhere").exists()
 
 
 @pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EROFS", "EIO", "ESTALE"])
 def test_trouble_of_the_machine_is_known(name: str) -> None:
     """These are never held against a job (P9)."""
-    assert fsops.is_trouble(OSError(getattr(errno, name), "x"))
+    assert disk.is_trouble(OSError(getattr(errno, name), "x"))
 
 
 @pytest.mark.parametrize("name", ["ENOENT", "EACCES", "EEXIST", "EISDIR", "ENAMETOOLONG"])
 def test_trouble_of_one_file_is_not_the_machines(name: str) -> None:
     """A pool does not pause because of one name."""
-    assert not fsops.is_trouble(OSError(getattr(errno, name), "x"))
+    assert not disk.is_trouble(OSError(getattr(errno, name), "x"))
 
 
 # What only looks, or works through a handle or in a folder of root's: it needs no rights of a spool's owner.
@@ -414,7 +414,7 @@ open_folder_in"""
 
 def test_every_function_for_a_path_works_with_the_rights_of_the_spools_owner() -> None:
     """P10: a function that is added gets `as_owner`, or its place in the list above on purpose."""
-    tree = ast.parse(Path(fsops.__file__).read_text(encoding="utf-8"))
+    tree = ast.parse(Path(disk.__file__).read_text(encoding="utf-8"))
     bare = {
         node.name
         for node in tree.body

@@ -30,8 +30,8 @@ from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
-from queuectl.acting import as_owner
-from queuectl.acting import owner_of as owner_at
+from queuectl.system.acting import as_owner
+from queuectl.system.acting import owner_of as owner_at
 
 CAN_UNLINK_OPEN_FILES = os.name != "nt"
 
@@ -139,7 +139,7 @@ def _patiently(call: Callable[..., T], *facts: Any, patience_s: float = SHARING_
 @functools.cache
 def _libc() -> ModuleType:
     """Loaded when first used, which is not where a job is only put in."""
-    from queuectl import libc
+    from queuectl.system import libc
 
     return libc
 

@@ -11,7 +11,7 @@ from multiprocessing import Pipe
 
 import pytest
 
-from queuectl.readiness import Readiness
+from queuectl.system.selector import Readiness
 
 
 def test_what_has_something_or_has_ended_is_told() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import volume
+from queuectl.system import volume
 
 MOUNTS = r"""22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime - ext4 /dev/vda rw
