@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench import machine, spools, table
-from queuectl.lifecycle import DONE
+from queuectl.model.lifecycle import DONE
 
 
 def measure(parent: str, *, done: int, repetitions: int) -> None:

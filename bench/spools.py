@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from queuectl import names, record, setup, times
-from queuectl.lifecycle import DONE, PENDING
+from queuectl import setup
+from queuectl.model import names, record, times
+from queuectl.model.lifecycle import DONE, PENDING
 from queuectl.spool import SpoolDir
 
 

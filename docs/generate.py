@@ -13,8 +13,8 @@ from typing import Any
 
 from typer.core import TyperGroup
 
-from queuectl import config
 from queuectl.cli import group
+from queuectl.model import settings
 
 HERE = Path(__file__).parent
 HOOKS = """\
@@ -117,8 +117,8 @@ def settings_text() -> str:
         "|---|---|---|---|",
     ]
     lines += [
-        f"| `{setting.name}` | `{config.show(setting.default)}` | {setting.allowed} | {setting.meaning} |"
-        for setting in config.SETTINGS
+        f"| `{setting.name}` | `{settings.show(setting.default)}` | {setting.allowed} | {setting.meaning} |"
+        for setting in settings.SETTINGS
     ]
     lines += ["", *HOOKS, "", *INBOXES]
     return "\n".join(lines) + "\n"

@@ -66,5 +66,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """The public names. Modules are importable (`import queuectl.times`) and no part of the library."""
+    """The public names. Modules are importable (`import queuectl.model.times`) and no part of the library."""
     return list(__all__)

@@ -10,13 +10,16 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from queuectl import enclosure, intake, job, names, signing, templates
+from queuectl import enclosure, signing
 from queuectl.errors import InvalidJobError
-from queuectl.inboxes import SIGNED, TEMPLATES, Inbox
-from queuectl.job import RetryDefaults
-from queuectl.printable import safe
+from queuectl.model import command as templates
+from queuectl.model import document as intake
+from queuectl.model import job, names
+from queuectl.model.command import Command
+from queuectl.model.inbox import SIGNED, TEMPLATES, Inbox
+from queuectl.model.job import RetryDefaults
+from queuectl.model.text import safe
 from queuectl.signing import Keys
-from queuectl.templates import Command
 
 # Texts that a producer may leave for the reader; nobody obeys them.
 _TEXTS = ("description", "comment", "notes")
@@ -49,7 +52,7 @@ def admit(
     """What the document of one dropped file may be.
 
     Args:
-        document: parsed JSON of one job (`intake.Single`).
+        document: parsed JSON of one job (`document.Single`).
         inbox: where it was dropped, and so what it may say.
         commands: the settings' `[commands]`.
         keys: the inbox's keys, for mode signed.

@@ -12,9 +12,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from queuectl import record
 from queuectl.claim import Claims
-from queuectl.lifecycle import DLQ, DONE
+from queuectl.model import record
+from queuectl.model.lifecycle import DLQ, DONE
 from queuectl.spool import SpoolDir
 from queuectl.system import disk
 

@@ -31,8 +31,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from queuectl import arguments, names, record, times
-from queuectl.config import Settings
+from queuectl import arguments
 from queuectl.errors import (
     AmbiguousIdError,
     DamagedRecordError,
@@ -42,8 +41,10 @@ from queuectl.errors import (
     UnknownJobError,
     WaitTimeoutError,
 )
-from queuectl.job import JOB_MAX_BYTES, is_deep
-from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATE_ALIASES, STATES
+from queuectl.model import names, record, times
+from queuectl.model.job import JOB_MAX_BYTES, is_deep
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATE_ALIASES, STATES
+from queuectl.model.settings import Settings
 from queuectl.producer import CHUNK, Producer
 from queuectl.spool import RECORD_MAX_BYTES, Located, SpoolDir, Stored
 from queuectl.system import disk
@@ -390,7 +391,7 @@ class Spool:
 
     def load_drop(self, state: str, name: str, path: str) -> Job:
         """The job in a file that no worker has looked at yet; see `load`."""
-        from queuectl import intake
+        from queuectl.model import document as intake
 
         content = self.folder.read_document(path)
         if content.oversize:

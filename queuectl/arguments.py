@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from queuectl import times
 from queuectl.errors import InvalidJobError
+from queuectl.model import times
 
 
 def text(name: str, value: object) -> str:

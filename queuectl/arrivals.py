@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from queuectl.claim import Declined
-from queuectl.lifecycle import PENDING
+from queuectl.model.lifecycle import PENDING
 from queuectl.spool import SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock

@@ -13,8 +13,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from queuectl.lifecycle import PENDING, REJECTED
-from queuectl.printable import safe
+from queuectl.model.lifecycle import PENDING, REJECTED
+from queuectl.model.text import safe
 from queuectl.spool import MACHINERY, SpoolDir
 from queuectl.system import disk
 

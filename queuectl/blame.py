@@ -13,7 +13,7 @@ import os
 import random
 from typing import NamedTuple
 
-from queuectl.lifecycle import STATES
+from queuectl.model.lifecycle import STATES
 from queuectl.spool import LOGS, SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock

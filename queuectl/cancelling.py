@@ -11,12 +11,13 @@ import random
 import time
 from typing import Any
 
-from queuectl import api, cancels, errortext, intake, names, record
+from queuectl import api, cancels, errortext
 from queuectl.errors import DamagedRecordError, QueuectlError, SpoolUnavailableError, UnknownJobError
 from queuectl.faults import View
 from queuectl.findings import GoneError
-from queuectl.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
 from queuectl.mending import Mending
+from queuectl.model import document, names, record
+from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
 from queuectl.settle import Settlements, Stripes
 from queuectl.spool import Located, Stored, record_name
 from queuectl.system import disk
@@ -111,8 +112,8 @@ class Cancelling:
         job = self._spool.load_drop(PENDING, found.name, found.path)
         if self._spool.folder.find(job.id) not in (None, found):
             raise QueuectlError(f"another job has the id {job.id!r}", hint=f"delete {found.path}")
-        taken = intake.Accepted(job.spec, job.history, None, None, [])
-        events = intake.first_events(taken, by="drop", now_at=self._clock.now())
+        taken = document.Accepted(job.spec, job.history, None, None, [])
+        events = document.first_events(taken, by="drop", now_at=self._clock.now())
         data = record.frame({**job.spec, "id": job.id}, [*events, event])
         with self._spool.folder.temporary(job.id, data, rng=self._rng, sync=True) as temporary:
             if disk.sig_of(found.path) != content.sig:

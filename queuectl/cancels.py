@@ -11,7 +11,7 @@ import json
 import os
 from typing import NamedTuple
 
-from queuectl.lifecycle import RUNNING
+from queuectl.model.lifecycle import RUNNING
 from queuectl.spool import SpoolDir
 from queuectl.system import disk
 

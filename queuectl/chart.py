@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from queuectl import times
+from queuectl.model import times
 from queuectl.snapshot import Finish
 
 _WIDTH, _HEIGHT = 320, 84

@@ -13,13 +13,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from queuectl import blame, clocknote, config, ownership, pools, trust
-from queuectl.config import Settings
+from queuectl import blame, clocknote, ownership, pools, trust
 from queuectl.errors import InvalidSettingsError, NotASpoolError, SpoolUnavailableError, UntrustedSpoolError
 from queuectl.examine import Examination
 from queuectl.findings import INFO, Finding, Findings, merged, reason
 from queuectl.inboxtraces import InboxTraces
 from queuectl.leftovers import FileAge, Leftovers
+from queuectl.model import settings as config
+from queuectl.model.settings import Settings
 from queuectl.spool import FOLDERS, SpoolDir, is_spool
 from queuectl.system import disk
 from queuectl.system.clock import Clock

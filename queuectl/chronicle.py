@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from queuectl import report
 from queuectl.errors import DamagedRecordError
-from queuectl.lifecycle import STATES
-from queuectl.record import Event, Record
+from queuectl.model.lifecycle import STATES
+from queuectl.model.record import Event, Record
 from queuectl.spool import SpoolDir
 from queuectl.system import disk
 

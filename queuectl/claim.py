@@ -26,11 +26,12 @@ import os
 import random
 from typing import Any, NamedTuple
 
-from queuectl import batch, errortext, foresight, intake, job, lines, names, record, rejects, times, trust
-from queuectl.config import Settings
+from queuectl import batch, errortext, foresight, lines, rejects, trust
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.lease import is_alive, outlives
-from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
+from queuectl.model import document, job, names, record, times
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
+from queuectl.model.settings import Settings
 from queuectl.roster import Roster
 from queuectl.settle import Claimed, Settlements, Stripes
 from queuectl.splitting import Splitter
@@ -76,7 +77,7 @@ class _Looked(NamedTuple):
     """A job as it stood in pending/: its bytes, and what they were judged to be (None: a record of ours)."""
 
     data: bytes
-    taken: intake.Accepted | None
+    taken: document.Accepted | None
 
 
 class Claims(Settlements):
@@ -241,7 +242,7 @@ class Claims(Settlements):
         is_batch = names.is_batch(name)
         try:
             if is_batch:
-                content, verdict = lines.look(path, intake.BATCH_MAX_BYTES, patience_s=disk.GLANCE_S)
+                content, verdict = lines.look(path, document.BATCH_MAX_BYTES, patience_s=disk.GLANCE_S)
             else:
                 content = self._spool.read_document(path, patience_s=disk.GLANCE_S)
         except FileNotFoundError:
@@ -253,7 +254,7 @@ class Claims(Settlements):
         if self._owners is not None and content.owner not in self._owners:
             return self._reject(Located(PENDING, name, path), name, *trust.foreign_owner(content.owner))
         if content.oversize:
-            return self._too_large(name, content, intake.BATCH_MAX_BYTES if is_batch else job.JOB_MAX_BYTES)
+            return self._too_large(name, content, document.BATCH_MAX_BYTES if is_batch else job.JOB_MAX_BYTES)
         if is_batch:
             # Every line is whole JSON at some moment of a slow copy, so lines prove nothing: whoever watches the file
             # hands it to `split` once it has been quiet.
@@ -263,17 +264,17 @@ class Claims(Settlements):
             return _Looked(content.data, None)
         if len(content.data) > job.JOB_MAX_BYTES:
             return self._too_large(name, content, job.JOB_MAX_BYTES)
-        parsed = intake.parse(content.data, lines=False)
-        if isinstance(parsed, intake.Incomplete):
+        parsed = document.parse(content.data, lines=False)
+        if isinstance(parsed, document.Incomplete):
             return Declined("arriving", name, parsed.why, sig=content.sig, hint=parsed.hint)
-        if isinstance(parsed, intake.Refused):
+        if isinstance(parsed, document.Refused):
             return self._reject(Located(PENDING, name, path), name, parsed.why, parsed.hint)
-        if isinstance(parsed, intake.Many):
+        if isinstance(parsed, document.Many):
             if self._has_writer(name):
                 return Declined("open")
             return self._split(name, job_id) if splits else Declined("many")
         try:
-            taken = intake.accept(parsed.document, defaults=self._settings.retry_defaults, now_at=self._clock.now())
+            taken = document.accept(parsed.document, defaults=self._settings.retry_defaults, now_at=self._clock.now())
         except InvalidJobError as error:
             return self._reject(Located(PENDING, name, path), name, str(error), error.hint)
         return _Looked(content.data, taken)
@@ -448,7 +449,7 @@ class Claims(Settlements):
         name: str,
         parts: names.NameParts,
         content: disk.Content,
-        taken: intake.Accepted | None,
+        taken: document.Accepted | None,
         lease: str,
     ) -> Claimed | Declined:
         """Make a record of a dropped or edited file; `taken` is what it was judged to be before it was moved."""
@@ -462,7 +463,7 @@ class Claims(Settlements):
         try:
             dropped = names.as_dropped(name)
             dropped_as = "" if dropped == f"{taken.spec.get('id') or job_id}.json" else names.as_text(dropped)
-            events = intake.first_events(taken, by="drop", now_at=now_at, file=dropped_as)
+            events = document.first_events(taken, by="drop", now_at=now_at, file=dropped_as)
             wanted = taken.spec.get("id")
             with contextlib.ExitStack() as held:
                 final_id = self._final_id(here, wanted, job_id, held, keep=bool(taken.history))
@@ -478,23 +479,23 @@ class Claims(Settlements):
 
     def _judge(
         self, here: Located, name: str, parts: names.NameParts, content: disk.Content
-    ) -> Declined | intake.Accepted:
+    ) -> Declined | document.Accepted:
         """What a file in running/ is that nobody looked at before, or that is no record of ours any more."""
         if len(content.data) > job.JOB_MAX_BYTES and record.exact(content.data) is None:
             self._put_back(here, name)
             return self._too_large(name, content, job.JOB_MAX_BYTES)
-        parsed = intake.parse(content.data, lines=False)
-        if isinstance(parsed, intake.Refused):
+        parsed = document.parse(content.data, lines=False)
+        if isinstance(parsed, document.Refused):
             return self._reject(here, name, parsed.why, parsed.hint)
-        if isinstance(parsed, intake.Many):
+        if isinstance(parsed, document.Many):
             # Only under a generated name, which nobody looks at before the claim.
             self._put_back(here, name)
             return self._split(name, names.clean_id(parts.stem))
-        if isinstance(parsed, intake.Incomplete):
+        if isinstance(parsed, document.Incomplete):
             self._put_back(here, name)
             return Declined("arriving", name, parsed.why, sig=content.sig, hint=parsed.hint)
         try:
-            return intake.accept(parsed.document, defaults=self._settings.retry_defaults, now_at=self._clock.now())
+            return document.accept(parsed.document, defaults=self._settings.retry_defaults, now_at=self._clock.now())
         except InvalidJobError as error:
             return self._reject(here, name, str(error), error.hint)
 

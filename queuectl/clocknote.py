@@ -14,8 +14,8 @@ import math
 import random
 from typing import NamedTuple
 
-from queuectl import times
-from queuectl.lifecycle import STATES
+from queuectl.model import times
+from queuectl.model.lifecycle import STATES
 from queuectl.spool import SpoolDir
 from queuectl.system import disk
 

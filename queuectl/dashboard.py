@@ -14,8 +14,9 @@ import contextlib
 import random
 from typing import TYPE_CHECKING
 
-from queuectl import config, snapshot
-from queuectl.config import Settings
+from queuectl import snapshot
+from queuectl.model import settings as config
+from queuectl.model.settings import Settings
 from queuectl.snapshot import HEARTBEAT_S, Snapshot
 from queuectl.spool import FACTS, METRICS, PAGE, SpoolDir
 from queuectl.system import disk

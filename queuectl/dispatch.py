@@ -13,7 +13,7 @@ from collections.abc import Callable
 from queuectl import batch
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Declined
-from queuectl.feeder import Feeder
+from queuectl.model.run_queue import Feeder
 from queuectl.slots import Slot
 from queuectl.splits import Splits
 from queuectl.system.clock import Clock

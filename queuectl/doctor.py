@@ -13,9 +13,11 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 
-from queuectl import blame, clocknote, config, inboxstate, names, ownership, probes, trust
+from queuectl import blame, clocknote, inboxstate, ownership, probes, trust
 from queuectl.errors import InvalidSettingsError, SpoolUnavailableError, UntrustedSpoolError
-from queuectl.lifecycle import PENDING
+from queuectl.model import names
+from queuectl.model import settings as config
+from queuectl.model.lifecycle import PENDING
 from queuectl.probes import FAIL, OK, WARN, Bench, Line, Probe
 from queuectl.spool import FOLDERS, SpoolDir
 from queuectl.system import disk, volume

@@ -10,9 +10,11 @@ import json
 import random
 from typing import Any, NamedTuple
 
-from queuectl import api, intake, names, record
+from queuectl import api
 from queuectl.errors import InvalidJobError, QueuectlError, UnknownJobError
-from queuectl.lifecycle import DLQ, PENDING
+from queuectl.model import document as intake
+from queuectl.model import names, record
+from queuectl.model.lifecycle import DLQ, PENDING
 from queuectl.spool import Located, Stored
 from queuectl.system import disk
 

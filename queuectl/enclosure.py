@@ -13,8 +13,8 @@ import os
 import sys
 
 from queuectl.errors import InvalidJobError
-from queuectl.printable import safe
-from queuectl.templates import Param
+from queuectl.model.command import Param
+from queuectl.model.text import safe
 
 _LINKS_MOST = 40
 

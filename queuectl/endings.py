@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from queuectl import exits, record, report
+from queuectl import report
 from queuectl.api import Spool
 from queuectl.errors import DamagedRecordError, QueuectlError, UnknownJobError
-from queuectl.lifecycle import CANCELLED, DLQ, DONE, OUTCOMES, PENDING, REJECTED
+from queuectl.model import exit_status, record
+from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, OUTCOMES, PENDING, REJECTED
 from queuectl.spool import record_name
 from queuectl.system.clock import Clock
 
@@ -77,7 +78,7 @@ def why_dead(item: record.Record) -> str:
         return "somebody moved it there"
     if last.event == CANCELLED:
         return record.cancelled_text(last.reason)
-    return exits.told(last.exit_code, last.reason) or last.event.replace("_", " ")
+    return exit_status.told(last.exit_code, last.reason) or last.event.replace("_", " ")
 
 
 class Wait:

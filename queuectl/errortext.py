@@ -15,10 +15,10 @@ import os
 import random
 import zlib
 
-from queuectl import exits, record
 from queuectl.errors import DamagedRecordError
-from queuectl.lifecycle import CANCELLED, COUNTED, DLQ, PENDING
-from queuectl.printable import command_text, safe
+from queuectl.model import exit_status, record
+from queuectl.model.lifecycle import CANCELLED, COUNTED, DLQ, PENDING
+from queuectl.model.text import command_text, safe
 from queuectl.spool import CANCELLED_ENDING, ERROR_ENDING, LOGS, SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock
@@ -205,7 +205,7 @@ def _run(item: record.Event) -> str:
         return f"{head} was cancelled"
     if item.exit_code is None:
         return f"{head} {safe(item.event[:40])}"
-    if item.reason.startswith(exits.CANNOT_ENTER):
+    if item.reason.startswith(exit_status.CANNOT_ENTER):
         return f"{head} did not start, because its folder cannot be entered"
     words = exit_words(item.exit_code)
     return f"{head} ended with exit code {item.exit_code}{f': {words}' if words else ''}"

@@ -13,14 +13,15 @@ import random
 import time
 from collections.abc import Callable, Iterable
 
-from queuectl import errortext, names, record
-from queuectl.config import Settings
+from queuectl import errortext
 from queuectl.faults import Fault, Judge, View, stem_of
 from queuectl.findings import Findings, GoneError
 from queuectl.lease import is_alive
 from queuectl.leftovers import FileAge
-from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.mending import Mending
+from queuectl.model import names, record
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.model.settings import Settings
 from queuectl.settle import Settlements, Stripes
 from queuectl.spool import Located, SpoolDir
 from queuectl.system import disk

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import NamedTuple, Protocol
 
-from queuectl.exits import CANNOT_ENTER
+from queuectl.model.exit_status import CANNOT_ENTER
 from queuectl.system import environment
 
 # How a shell is started, by the value of the setting `shell`; the command follows as the last word.

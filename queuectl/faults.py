@@ -11,12 +11,13 @@ import contextlib
 import math
 from typing import NamedTuple
 
-from queuectl import intake, job, lifecycle, names, record, times
-from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.lease import is_alive
 from queuectl.leftovers import FileAge
-from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
+from queuectl.model import document as intake
+from queuectl.model import job, lifecycle, names, record, times
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
+from queuectl.model.settings import Settings
 from queuectl.spool import RECORD_MAX_BYTES, Located, SpoolDir, name_for, record_name
 from queuectl.system import disk
 

@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from queuectl import record, report
+from queuectl import report
 from queuectl.chronicle import Recent
-from queuectl.lifecycle import CANCELLED, COUNTED, DLQ, DONE, OUTCOMES, PENDING
-from queuectl.record import Record
+from queuectl.model import record
+from queuectl.model.lifecycle import CANCELLED, COUNTED, DLQ, DONE, OUTCOMES, PENDING
+from queuectl.model.record import Record
 from queuectl.spool import SpoolDir
 
 # With 100,000 jobs done a look at so many takes 0.7 s, half of it for the times of the files; 10,000 took 0.9 s.

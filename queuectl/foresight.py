@@ -10,9 +10,9 @@ import heapq
 import os
 from collections.abc import Iterable
 
-from queuectl import config, intake, job, names, order, record
 from queuectl.errors import DamagedRecordError, InvalidJobError
-from queuectl.lifecycle import DLQ, DONE, PENDING
+from queuectl.model import document, job, names, order, record, settings
+from queuectl.model.lifecycle import DLQ, DONE, PENDING
 from queuectl.spool import SpoolDir
 from queuectl.system import disk
 
@@ -21,7 +21,7 @@ LOOK_AT_MOST = 1000
 
 
 def full_name(
-    parts: names.NameParts, taken: intake.Accepted | None, data: bytes, *, changed_at: float, now_at: float
+    parts: names.NameParts, taken: document.Accepted | None, data: bytes, *, changed_at: float, now_at: float
 ) -> str:
     """The name in pending/ that tells all of a job; "" where no name can: it would be too long, or be misread.
 
@@ -71,11 +71,11 @@ def foresee(spool: SpoolDir, name: str, now_at: float) -> str:
     try:
         if record.exact(content.data) is not None:
             return full_name(parts, None, content.data, changed_at=changed_at, now_at=now_at) or name
-        parsed = intake.parse(content.data, lines=False)
-        if len(content.data) > job.JOB_MAX_BYTES or not isinstance(parsed, intake.Single):
+        parsed = document.parse(content.data, lines=False)
+        if len(content.data) > job.JOB_MAX_BYTES or not isinstance(parsed, document.Single):
             return name
         # The settings' defaults change nothing about when it runs.
-        taken = intake.accept(parsed.document, defaults=config.defaults().retry_defaults, now_at=now_at)
+        taken = document.accept(parsed.document, defaults=settings.defaults().retry_defaults, now_at=now_at)
         return full_name(parts, taken, content.data, changed_at=changed_at, now_at=now_at) or name
     except (InvalidJobError, DamagedRecordError, ValueError, RecursionError):
         return name

@@ -26,11 +26,12 @@ import os
 import random
 from collections.abc import Callable
 
-from queuectl import names, record, rejects
-from queuectl.config import Settings
+from queuectl import rejects
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.inboxdir import InboxDir
-from queuectl.lifecycle import PENDING
+from queuectl.model import names, record
+from queuectl.model.lifecycle import PENDING
+from queuectl.model.settings import Settings
 from queuectl.producer import Prepared
 from queuectl.spool import RECORD_MAX_BYTES, SpoolDir, name_for
 from queuectl.system import disk

@@ -17,8 +17,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from queuectl.config import Settings
-from queuectl.lifecycle import DONE
+from queuectl.model.lifecycle import DONE
+from queuectl.model.settings import Settings
 from queuectl.spool import SpoolDir
 from queuectl.system.clock import Clock
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from queuectl import cancels
 from queuectl.aftermath import Aftermath
 from queuectl.claim import Claims
-from queuectl.config import Settings
 from queuectl.errortext import OrphanTexts
+from queuectl.model.settings import Settings
 from queuectl.rescue import Rescue
 from queuectl.retention import Retention
 from queuectl.settle import Stripes

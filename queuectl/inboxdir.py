@@ -24,8 +24,8 @@ import sys
 import zlib
 from typing import NamedTuple
 
-from queuectl import names, times
-from queuectl.printable import safe
+from queuectl.model import names, times
+from queuectl.model.text import safe
 from queuectl.system import disk
 from queuectl.tokens import TOKEN_CHARS, Tokens
 

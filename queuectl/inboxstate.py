@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from queuectl import names
+from queuectl.model import names
 from queuectl.snapshot import InboxFile, InboxRefusal, InboxRow
 from queuectl.spool import SpoolDir
 from queuectl.system import disk

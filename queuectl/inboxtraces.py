@@ -13,10 +13,10 @@ import re
 from collections.abc import Callable
 
 from queuectl import inboxstate
-from queuectl.config import Settings
 from queuectl.findings import Act, Findings, GoneError
 from queuectl.handover import RECORD, SPENT, SPENT_KEPT_S, Handover
 from queuectl.leftovers import FileAge
+from queuectl.model.settings import Settings
 from queuectl.spool import SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from queuectl import intake, job, names
-from queuectl.lifecycle import PENDING
+from queuectl.model import document, job, names
+from queuectl.model.lifecycle import PENDING
 from queuectl.snapshot import ArrivingRow
 from queuectl.spool import SpoolDir
 from queuectl.system import disk
@@ -59,8 +59,8 @@ def why_not_whole(spool: SpoolDir, name: str, sig: disk.FileSig) -> str:
         return "it is no regular file"
     except OSError as error:
         return f"it cannot be read: {error.strerror or error}"
-    parsed = intake.parse(content.data, lines=False)
-    return parsed.why if isinstance(parsed, intake.Incomplete) else ""
+    parsed = document.parse(content.data, lines=False)
+    return parsed.why if isinstance(parsed, document.Incomplete) else ""
 
 
 def row_of(spool: SpoolDir, name: str, why: str, now_at: float) -> ArrivingRow | None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from queuectl.claim import Claims, Declined
 from queuectl.errors import QueuectlError
-from queuectl.feeder import Feeder
+from queuectl.model.run_queue import Feeder
 from queuectl.system.clock import Clock
 
 # The share of the time that judging may take, and how much of it can be saved up.

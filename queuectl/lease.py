@@ -15,8 +15,8 @@ import contextlib
 import errno
 import sys
 
-from queuectl import lifecycle
-from queuectl.record import Record
+from queuectl.model import lifecycle
+from queuectl.model.record import Record
 from queuectl.spool import SpoolDir
 from queuectl.system import disk
 from queuectl.system.locks import NamedLock, is_held

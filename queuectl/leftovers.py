@@ -13,12 +13,13 @@ import os
 import random
 from collections.abc import Callable
 
-from queuectl import batch, errortext, intake, names, pools, record, rejects
-from queuectl.config import Settings
+from queuectl import batch, errortext, pools, rejects
 from queuectl.errors import DamagedRecordError
 from queuectl.findings import Act, Findings, GoneError
 from queuectl.lease import is_alive
-from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
+from queuectl.model import document, names, record
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
+from queuectl.model.settings import Settings
 from queuectl.output import keep_output
 from queuectl.roster import Roster
 from queuectl.settle import Stripes
@@ -328,7 +329,7 @@ class Leftovers:
         def act() -> None:
             why = "nobody said: it was put here by hand, or the text beside it was deleted"
             hint = f"move it to {PENDING}/ to have it judged"
-            text = intake.reason_text(name, why, hint, now_at=self._clock.now(), version="new")
+            text = document.reason_text(name, why, hint, now_at=self._clock.now(), version="new")
             data = text.encode("utf-8", "replace")
             disk.create(self._spool.reason_path(name), data, sync=False, mode=self._spool.file_mode)
 

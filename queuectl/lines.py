@@ -11,8 +11,8 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from queuectl import intake
-from queuectl.job import JOB_MAX_BYTES
+from queuectl.model import document
+from queuectl.model.job import JOB_MAX_BYTES
 from queuectl.system import disk
 
 _CHUNK = 256 * 1024
@@ -42,7 +42,7 @@ class Look(NamedTuple):
     """What `look` found: the facts of the file (without its bytes), and why it is not whole, or None."""
 
     content: disk.Content
-    verdict: intake.Incomplete | None
+    verdict: document.Incomplete | None
 
 
 def look(path: str, max_bytes: int, *, patience_s: float = disk.SHARING_DEADLINE_S) -> Look:
@@ -59,7 +59,7 @@ def look(path: str, max_bytes: int, *, patience_s: float = disk.SHARING_DEADLINE
         os.close(fd)
 
 
-def _judge(fd: int) -> intake.Incomplete | None:
+def _judge(fd: int) -> document.Incomplete | None:
     """Why the text is not whole: bytes that are no text, a last line that is cut off, or nothing in it."""
     form = form_of(fd)
     decoder = codecs.getincrementaldecoder(form.encoding)()
@@ -73,25 +73,25 @@ def _judge(fd: int) -> intake.Incomplete | None:
             text = decoder.decode(chunk, is_over)
         except UnicodeDecodeError as error:
             place = offset - form.mark - before + error.start
-            return intake.Incomplete(f"it is not {error.encoding} text from byte {place} on", "save it as UTF-8")
+            return document.Incomplete(f"it is not {error.encoding} text from byte {place} on", "save it as UTF-8")
         offset += len(chunk)
-        is_blank = is_blank and not text.strip(intake.BLANK + "\n")
+        is_blank = is_blank and not text.strip(document.BLANK + "\n")
         number += text.count("\n")
         _, feed, rest = text.rpartition("\n")
         last = rest if feed else last + text
         if len(last) > JOB_MAX_BYTES:
             last = last[: JOB_MAX_BYTES + 1]  # too long for a job, whole or not
     if is_blank:
-        return intake.Incomplete("it is empty")
-    if len(last) <= JOB_MAX_BYTES and not intake.is_whole_line(last):
-        return intake.torn_line(number)
+        return document.Incomplete("it is empty")
+    if len(last) <= JOB_MAX_BYTES and not document.is_whole_line(last):
+        return document.torn_line(number)
     return None
 
 
 def form_of(fd: int) -> Form:
     """How the text of an open file is written, by its first bytes."""
     os.lseek(fd, 0, os.SEEK_SET)
-    mark, encoding = intake.encoding_of(os.read(fd, _MARK_BYTES))
+    mark, encoding = document.encoding_of(os.read(fd, _MARK_BYTES))
     return Form(encoding, mark, "\n".encode(encoding))
 
 

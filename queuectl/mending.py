@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import random
 
-from queuectl import names, record, rejects, repair
-from queuectl.config import Settings
+from queuectl import rejects, repair
 from queuectl.errors import DamagedRecordError
 from queuectl.faults import Fault, View
 from queuectl.findings import GoneError
-from queuectl.lifecycle import REJECTED
+from queuectl.model import names, record
+from queuectl.model.lifecycle import REJECTED
+from queuectl.model.settings import Settings
 from queuectl.spool import Located, SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock

@@ -12,13 +12,14 @@ import errno
 import os
 from collections.abc import Callable
 
-from queuectl import errortext, names, record
+from queuectl import errortext
 from queuectl.errors import DamagedRecordError
 from queuectl.handover import BY
 from queuectl.inboxdir import DONE_WELL, FAILED, InboxDir, receipt_name
-from queuectl.inboxes import Inbox
-from queuectl.lifecycle import DLQ, DONE
-from queuectl.printable import safe
+from queuectl.model import names, record
+from queuectl.model.inbox import Inbox
+from queuectl.model.lifecycle import DLQ, DONE
+from queuectl.model.text import safe
 from queuectl.spool import SpoolDir, record_name
 from queuectl.system import disk
 from queuectl.system.clock import Clock

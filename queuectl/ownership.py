@@ -13,10 +13,11 @@ import random
 import stat
 from collections.abc import Iterator
 
-from queuectl import lease, names, pools, record
+from queuectl import lease, pools
 from queuectl.errors import QueuectlError
 from queuectl.findings import Act
-from queuectl.lifecycle import PENDING, STATES
+from queuectl.model import names, record
+from queuectl.model.lifecycle import PENDING, STATES
 from queuectl.spool import MACHINERY, SpoolDir
 from queuectl.system import disk
 from queuectl.system.acting import owner_of

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from queuectl import names, times
+from queuectl.model import names, times
 from queuectl.spool import SpoolDir
 from queuectl.system import disk
 from queuectl.system.locks import NamedLock, is_held

@@ -18,11 +18,12 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from queuectl import intake, names, record
-from queuectl.config import Settings
 from queuectl.errors import DuplicateJobError, InvalidJobError
-from queuectl.job import JOB_MAX_BYTES
-from queuectl.lifecycle import PENDING
+from queuectl.model import document as intake
+from queuectl.model import names, record
+from queuectl.model.job import JOB_MAX_BYTES
+from queuectl.model.lifecycle import PENDING
+from queuectl.model.settings import Settings
 from queuectl.spool import SpoolDir, record_name
 from queuectl.system import disk
 from queuectl.system.clock import Clock

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from queuectl import batch, foresight, inboxstate, intake, names, printable, record, report, times, trust
+from queuectl import batch, foresight, inboxstate, report, trust
 from queuectl.api import Job, Spool
 from queuectl.endings import refused, why_dead
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, UnknownJobError, UntrustedSpoolError
-from queuectl.lifecycle import CANCELLED, DLQ, DONE, PENDING, REJECTED, RUNNING
-from queuectl.printable import command_text
+from queuectl.model import document, names, record, times
+from queuectl.model import text as printable
+from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.model.text import command_text
 from queuectl.spool import MACHINERY, Located, may_be_job
 from queuectl.system import disk, processes
 
@@ -216,10 +218,10 @@ def _arriving(spool: Spool, found: Located) -> Reason | None:
     except disk.NotRegularError:
         content = None
     if content is not None and not content.oversize:
-        parsed = intake.parse(content.data, lines=False)
-        if isinstance(parsed, intake.Many):
+        parsed = document.parse(content.data, lines=False)
+        if isinstance(parsed, document.Many):
             return Reason("many", f"the file holds {len(parsed.documents)} jobs, which get ids of their own", "")
-        if isinstance(parsed, intake.Incomplete):
+        if isinstance(parsed, document.Incomplete):
             settle = times.format_duration(spool.settings.settle_s)
             return Reason(
                 "arriving",

@@ -14,8 +14,8 @@ from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
 from queuectl import trust
-from queuectl.config import Settings
-from queuectl.inboxes import Inbox
+from queuectl.model.inbox import Inbox
+from queuectl.model.settings import Settings
 from queuectl.reception import Reception
 from queuectl.spool import SpoolDir
 from queuectl.system import disk

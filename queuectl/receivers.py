@@ -12,8 +12,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from queuectl import inboxstate, receiver, slots
-from queuectl.config import Settings
 from queuectl.handover import Handover
+from queuectl.model.settings import Settings
 from queuectl.receiver import NO_MORE, STOP, Report
 from queuectl.spool import SpoolDir
 from queuectl.system import disk

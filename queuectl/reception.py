@@ -18,13 +18,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from queuectl import admission, inboxdir, inboxstate, intake, names, record, replays, times, trust
-from queuectl.config import Settings
+from queuectl import admission, inboxdir, inboxstate, replays, trust
 from queuectl.errors import InvalidJobError, InvalidSettingsError, UntrustedSpoolError
 from queuectl.handover import BY, Handover
 from queuectl.inboxdir import InboxDir, Listing
-from queuectl.inboxes import SIGNED, TRUSTED, Inbox
 from queuectl.inboxstate import InboxState
+from queuectl.model import document as intake
+from queuectl.model import names, record, times
+from queuectl.model.inbox import SIGNED, TRUSTED, Inbox
+from queuectl.model.settings import Settings
 from queuectl.owed import Owed
 from queuectl.producer import Prepared, Producer
 from queuectl.signing import Keys

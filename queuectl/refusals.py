@@ -9,10 +9,11 @@ from __future__ import annotations
 import heapq
 from typing import NamedTuple
 
-from queuectl import inboxstate, intake, job, names, report, trust
+from queuectl import inboxstate, report, trust
 from queuectl.api import Spool, unavailable
 from queuectl.errors import InvalidJobError, QueuectlError, UnknownFileError
-from queuectl.lifecycle import PENDING, REJECTED
+from queuectl.model import document, job, names
+from queuectl.model.lifecycle import PENDING, REJECTED
 from queuectl.system import disk
 
 INBOX_ENDING = ".rejected"
@@ -135,29 +136,29 @@ def _ours(found: Refusal, verb: str) -> Refusal:
     )
 
 
-def _verdict(spool: Spool, found: Refusal) -> intake.Refused | None:
+def _verdict(spool: Spool, found: Refusal) -> document.Refused | None:
     """Why a file is still no job, or None for one that may be tried again. Raises OSError."""
     lines = names.is_batch(found.name)
-    content = disk.read(found.path, intake.BATCH_MAX_BYTES if lines else job.JOB_MAX_BYTES)
+    content = disk.read(found.path, document.BATCH_MAX_BYTES if lines else job.JOB_MAX_BYTES)
     if content.oversize:
-        return intake.Refused("it is too large", "split it, or put the data elsewhere and name it")
+        return document.Refused("it is too large", "split it, or put the data elsewhere and name it")
     owners = trust.owners(spool.folder, spool.settings)
     if owners is not None and content.owner not in owners:
-        return intake.Refused(*trust.foreign_owner(content.owner))
-    parsed = intake.parse(content.data, lines=lines)
-    if isinstance(parsed, intake.Incomplete):
-        return intake.Refused(parsed.why, parsed.hint)
-    if isinstance(parsed, intake.Refused):
+        return document.Refused(*trust.foreign_owner(content.owner))
+    parsed = document.parse(content.data, lines=lines)
+    if isinstance(parsed, document.Incomplete):
+        return document.Refused(parsed.why, parsed.hint)
+    if isinstance(parsed, document.Refused):
         return parsed
-    if isinstance(parsed, intake.Many):
+    if isinstance(parsed, document.Many):
         return None  # each job in it is judged by itself
     try:
-        taken = intake.accept(parsed.document, defaults=spool.settings.retry_defaults, now_at=0.0)
+        taken = document.accept(parsed.document, defaults=spool.settings.retry_defaults, now_at=0.0)
     except InvalidJobError as error:
-        return intake.Refused(str(error), error.hint)
+        return document.Refused(str(error), error.hint)
     wanted = taken.spec.get("id")
     if wanted is not None and not taken.history and (there := spool.folder.find(wanted)):
-        return intake.Refused(f"a job with the id {wanted!r} exists already, in {there.state}/", "give it another id")
+        return document.Refused(f"a job with the id {wanted!r} exists already, in {there.state}/", "give it another id")
     return None
 
 

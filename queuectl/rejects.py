@@ -10,10 +10,11 @@ import contextlib
 import random
 from collections.abc import Callable
 
-from queuectl import intake, job, lines, names, trust
-from queuectl.config import Settings
+from queuectl import lines, trust
 from queuectl.errors import InvalidJobError
-from queuectl.lifecycle import PENDING, REJECTED
+from queuectl.model import document, job, names
+from queuectl.model.lifecycle import PENDING, REJECTED
+from queuectl.model.settings import Settings
 from queuectl.spool import REASON_ENDING, Located, SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock
@@ -68,7 +69,7 @@ def _keep(
 ) -> str:
     wanted = names.beside(name, room=len(REASON_ENDING))
     while True:
-        text = intake.reason_text(wanted, why, hint, now_at=clock.now(), version=_version(sig))
+        text = document.reason_text(wanted, why, hint, now_at=clock.now(), version=_version(sig))
         try:
             data = text.encode("utf-8", "replace")
             disk.create(spool.reason_path(wanted), data, sync=False, mode=spool.file_mode)
@@ -143,13 +144,13 @@ class RejectedFiles:
             return False
         if content.oversize or (owners is not None and content.owner not in owners):
             return False
-        parsed = intake.parse(content.data, lines=False)
-        if isinstance(parsed, intake.Many):
-            return not any(isinstance(item, intake.Refused) for item in parsed.documents)
-        if not isinstance(parsed, intake.Single):
+        parsed = document.parse(content.data, lines=False)
+        if isinstance(parsed, document.Many):
+            return not any(isinstance(item, document.Refused) for item in parsed.documents)
+        if not isinstance(parsed, document.Single):
             return False
         try:
-            taken = intake.accept(parsed.document, defaults=self._settings.retry_defaults, now_at=self._clock.now())
+            taken = document.accept(parsed.document, defaults=self._settings.retry_defaults, now_at=self._clock.now())
         except InvalidJobError:
             return False
         wanted = taken.spec.get("id")
@@ -169,14 +170,16 @@ class RejectedFiles:
 
 def _holds_jobs(path: str, owners: frozenset[int] | None) -> bool:
     """True for a file of lines that is whole; each line of a small one is looked at. Raises OSError."""
-    looked = lines.look(path, intake.BATCH_MAX_BYTES)
+    looked = lines.look(path, document.BATCH_MAX_BYTES)
     content = looked.content
     if content.oversize or looked.verdict is not None or (owners is not None and content.owner not in owners):
         return False
     if content.sig.size > job.JOB_MAX_BYTES:
         return True  # its bad lines are refused one by one
-    parsed = intake.parse(disk.read(path, job.JOB_MAX_BYTES).data, lines=True)
-    return isinstance(parsed, intake.Many) and not any(isinstance(item, intake.Refused) for item in parsed.documents)
+    parsed = document.parse(disk.read(path, job.JOB_MAX_BYTES).data, lines=True)
+    return isinstance(parsed, document.Many) and not any(
+        isinstance(item, document.Refused) for item in parsed.documents
+    )
 
 
 def _version(sig: disk.FileSig | None) -> str:

@@ -11,8 +11,9 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-from queuectl import record, rejects
-from queuectl.lifecycle import REJECTED
+from queuectl import rejects
+from queuectl.model import record
+from queuectl.model.lifecycle import REJECTED
 from queuectl.spool import SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl import clocknote, feeder, inboxstate, incoming, names, order, record, times
+from queuectl import clocknote, inboxstate, incoming
 from queuectl.errors import DamagedRecordError
-from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
-from queuectl.printable import command_text
+from queuectl.model import names, order, record, run_queue, times
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.model.text import command_text
 from queuectl.snapshot import DueRow, Failure, PoolRow, RefusalRow, Run, Snapshot, Status
 from queuectl.spool import REASON_ENDING, SpoolDir
 from queuectl.system import disk
@@ -137,13 +138,13 @@ def in_run_order(waiting: Iterable[str], now_at: float, full: Mapping[str, str] 
     waiting = [full.get(name, name) if full else name for name in waiting]
     ready, later = split_by_time(waiting, now_at)
     held = sorted(filter(names.is_held, waiting))
-    in_order = [*feeder.in_order(ready, now_at), *(name for _, name in sorted(later)), *held]
+    in_order = [*run_queue.in_order(ready, now_at), *(name for _, name in sorted(later)), *held]
     return [plain.get(name, name) for name in in_order] if plain else in_order
 
 
 def next_to_run(ready: Iterable[str], now_at: float, limit: int) -> list[str]:
     """The first names of those that could run now. Those of a whole listing are among those of its parts."""
-    return list(islice(feeder.in_order(ready, now_at), limit))
+    return list(islice(run_queue.in_order(ready, now_at), limit))
 
 
 def newest_first(spool: SpoolDir, state: str, listed: Sequence[str], limit: int) -> list[str]:

@@ -10,7 +10,7 @@ import marshal
 from typing import Any, NamedTuple
 
 from queuectl.claim import Declined
-from queuectl.lifecycle import Outcome
+from queuectl.model.lifecycle import Outcome
 from queuectl.settle import Settled
 from queuectl.system.disk import FileSig
 

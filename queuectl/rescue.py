@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 from queuectl import errortext
 from queuectl.claim import Claims
-from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError
-from queuectl.lifecycle import DLQ, RUNNING
+from queuectl.model.lifecycle import DLQ, RUNNING
+from queuectl.model.settings import Settings
 from queuectl.settle import Settled, Stripes
 from queuectl.spool import SpoolDir
 from queuectl.system import disk

@@ -14,11 +14,12 @@ import os
 import random
 from collections.abc import Callable, Iterator
 
-from queuectl import clocknote, errortext, names, record, report, times
+from queuectl import clocknote, errortext, report
 from queuectl.batch import DONE_ENDING, token_of
-from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError
-from queuectl.lifecycle import DLQ, DONE, REJECTED, STATES
+from queuectl.model import names, record, times
+from queuectl.model.lifecycle import DLQ, DONE, REJECTED, STATES
+from queuectl.model.settings import Settings
 from queuectl.settle import Stripes
 from queuectl.spool import REASON_ENDING, SpoolDir, record_name
 from queuectl.system import disk

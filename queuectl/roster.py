@@ -13,8 +13,8 @@ import os
 import re
 from collections.abc import Iterable
 
-from queuectl import names
-from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
+from queuectl.model import names
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.spool import Located, SpoolDir, record_name
 from queuectl.system import disk
 from queuectl.system.clock import Clock

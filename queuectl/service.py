@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
-from queuectl.config import Settings
 from queuectl.errors import QueuectlError
-from queuectl.printable import safe, windows_word
+from queuectl.model.settings import Settings
+from queuectl.model.text import safe, windows_word
 
 SYSTEMD, LAUNCHD, TASK = "systemd", "launchd", "task"
 KINDS = (SYSTEMD, LAUNCHD, TASK)

@@ -12,12 +12,13 @@ from __future__ import annotations
 import random
 from typing import Any, NamedTuple
 
-from queuectl import cancels, intake, lifecycle, names, record, rejects, repair, times
+from queuectl import cancels, rejects, repair
 from queuectl.blame import Blame
-from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.lease import is_alive
-from queuectl.lifecycle import PENDING, RUNNING, Outcome
+from queuectl.model import document, lifecycle, names, record, times
+from queuectl.model.lifecycle import PENDING, RUNNING, Outcome
+from queuectl.model.settings import Settings
 from queuectl.output import keep_output
 from queuectl.spool import RECORD_MAX_BYTES, START, Located, SpoolDir, name_for, record_name
 from queuectl.system import disk
@@ -366,11 +367,13 @@ class Settlements:
         try:
             item = record.decode(record.repair(data) or b"")
         except DamagedRecordError:
-            parsed = intake.parse(data, lines=False)
-            if not isinstance(parsed, intake.Single):
+            parsed = document.parse(data, lines=False)
+            if not isinstance(parsed, document.Single):
                 return False
             try:
-                taken = intake.accept(parsed.document, defaults=self._settings.retry_defaults, now_at=self._clock.now())
+                taken = document.accept(
+                    parsed.document, defaults=self._settings.retry_defaults, now_at=self._clock.now()
+                )
                 item = record.decode(record.frame({"id": "", **taken.spec}, taken.history))
             except (InvalidJobError, DamagedRecordError):
                 return False

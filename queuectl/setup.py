@@ -10,8 +10,8 @@ import os
 import random
 from importlib import resources
 
-from queuectl import config, job
-from queuectl.lifecycle import REJECTED, STATES
+from queuectl.model import job, settings
+from queuectl.model.lifecycle import REJECTED, STATES
 from queuectl.spool import EXAMPLES, SpoolDir, cannot_make
 from queuectl.system import disk
 
@@ -37,7 +37,7 @@ def create(spool: SpoolDir, *, rng: random.Random) -> bool:
                     _make(spool, path, text_of(folder, name), rng)
         for path, text in (
             (spool.schema_path, job.schema_text),
-            (spool.settings_path, config.default_text),
+            (spool.settings_path, settings.default_text),
             (spool.readme_path, readme_text),
         ):
             if disk.sig_of(path) is None:

@@ -23,8 +23,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from queuectl import intake, keyfile, times, trust
+from queuectl import keyfile, trust
 from queuectl.errors import InvalidJobError, UntrustedSpoolError
+from queuectl.model import document as intake
+from queuectl.model import times
 from queuectl.system import disk
 
 DOMAIN = b"queuectl job v1\n"

@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from queuectl import executor, worker
-from queuectl.config import Settings
+from queuectl.model.settings import Settings
 from queuectl.reports import Report, unpack
 from queuectl.spool import SpoolDir
 

@@ -11,8 +11,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from queuectl import names, times
-from queuectl.lifecycle import DLQ, REJECTED, RUNNING
+from queuectl.model import names, times
+from queuectl.model.lifecycle import DLQ, REJECTED, RUNNING
 
 # Raised when a key of status.json is renamed or taken away; a key more is no new version.
 VERSION = 1

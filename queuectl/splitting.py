@@ -19,12 +19,14 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from queuectl import batch, intake, lines, names, rejects, times, trust
+from queuectl import batch, lines, rejects, trust
 from queuectl.batch import Named, Note
-from queuectl.config import Settings
 from queuectl.errors import DamagedRecordError, DuplicateJobError, InvalidJobError
-from queuectl.job import JOB_MAX_BYTES
-from queuectl.lifecycle import PENDING, REJECTED
+from queuectl.model import document as intake
+from queuectl.model import names, times
+from queuectl.model.job import JOB_MAX_BYTES
+from queuectl.model.lifecycle import PENDING, REJECTED
+from queuectl.model.settings import Settings
 from queuectl.producer import Prepared, Producer
 from queuectl.roster import Roster
 from queuectl.spool import Located, SpoolDir

@@ -29,10 +29,11 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from queuectl import config, names, record, times
 from queuectl.errors import DamagedRecordError, NotASpoolError, SpoolUnavailableError, os_words
-from queuectl.job import JOB_MAX_BYTES
-from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
+from queuectl.model import names, record, times
+from queuectl.model import settings as config
+from queuectl.model.job import JOB_MAX_BYTES
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
 from queuectl.system import acting, disk
 
 MACHINERY = ".queuectl"

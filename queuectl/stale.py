@@ -14,8 +14,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from heapq import nsmallest
 
-from queuectl import names, report, times
-from queuectl.config import Settings
+from queuectl import report
+from queuectl.model import names, times
+from queuectl.model.settings import Settings
 from queuectl.spool import SpoolDir
 from queuectl.system.clock import Clock
 from queuectl.system.locks import FileLock

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from queuectl.config import Settings
+from queuectl.model.settings import Settings
 from queuectl.slots import Slot
 
 # After the grace of a stop and of its kills, how long the processes themselves may take before they are ended.

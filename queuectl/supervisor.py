@@ -16,21 +16,22 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl import anchor, batch, cancels, check, hooks, names, pools, slots, trust
+from queuectl import anchor, batch, cancels, check, hooks, pools, slots, trust
 from queuectl.anchor import Anchor
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Claims, Declined
-from queuectl.config import Settings
 from queuectl.dashboard import Dashboard
 from queuectl.dispatch import Dispatch
 from queuectl.errors import DamagedRecordError, SpoolUnavailableError
-from queuectl.feeder import Feeder
 from queuectl.hooks import Hooks
 from queuectl.housekeeping import Housekeeping
 from queuectl.judging import Judging
-from queuectl.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
+from queuectl.model import names
+from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
+from queuectl.model.record import is_due, standing
+from queuectl.model.run_queue import Feeder
+from queuectl.model.settings import Settings
 from queuectl.pools import Pool, StopSummary
-from queuectl.record import is_due, standing
 from queuectl.rejects import RejectedFiles
 from queuectl.reports import Finished, Passed, Report, Restored, Started, Trouble, Vanished
 from queuectl.rescue import Rescue, Rescued

@@ -13,10 +13,11 @@ from collections.abc import Callable, Generator, Iterator
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
-from queuectl import clocknote, foresight, inboxstate, incoming, lease, names, record, report
+from queuectl import clocknote, foresight, inboxstate, incoming, lease, report
 from queuectl.errors import DamagedRecordError
-from queuectl.lifecycle import COUNTED, DLQ, DONE, PENDING, REJECTED, RUNNING
-from queuectl.printable import command_text, printed_lines
+from queuectl.model import names, record
+from queuectl.model.lifecycle import COUNTED, DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.model.text import command_text, printed_lines
 from queuectl.snapshot import (
     ROWS,
     ArrivingRow,

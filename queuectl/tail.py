@@ -12,11 +12,11 @@ import os
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from queuectl import record
 from queuectl.api import Job, Spool
 from queuectl.endings import look
 from queuectl.errors import DamagedRecordError, QueuectlError
-from queuectl.lifecycle import RUNNING
+from queuectl.model import record
+from queuectl.model.lifecycle import RUNNING
 from queuectl.spool import record_name
 from queuectl.system import disk
 

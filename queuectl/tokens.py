@@ -11,7 +11,7 @@ import contextlib
 import os
 import random
 
-from queuectl import names
+from queuectl.model import names
 from queuectl.spool import SpoolDir
 from queuectl.system import disk
 

@@ -14,14 +14,14 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl.errors import InvalidSettingsError, UntrustedSpoolError
-from queuectl.lifecycle import PENDING
+from queuectl.model.lifecycle import PENDING
 from queuectl.spool import FOLDERS, LOGS, SpoolDir
 from queuectl.system import disk
 
 if TYPE_CHECKING:
-    from queuectl.config import Settings
-    from queuectl.inboxes import Inbox
-    from queuectl.templates import Command
+    from queuectl.model.command import Command
+    from queuectl.model.inbox import Inbox
+    from queuectl.model.settings import Settings
 
 _LINKS_MOST = 40
 
@@ -352,7 +352,7 @@ def check_commands(spool: SpoolDir, settings: Settings) -> None:
 
     Raises as `check_inboxes`.
     """
-    from queuectl import templates
+    from queuectl.model import command as templates
 
     for name, command in settings.commands.items():
         key = f"commands.{name}.argv"

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from queuectl import lease
 from queuectl.claim import Claims
-from queuectl.lifecycle import RUNNING, Outcome
+from queuectl.model.lifecycle import RUNNING, Outcome
 from queuectl.output import keep_output
 from queuectl.settle import Claimed, Settled
 from queuectl.spool import SpoolDir

@@ -17,16 +17,17 @@ import sys
 from collections import deque
 from multiprocessing.connection import Connection
 
-from queuectl import batch, errortext, executor, lifecycle, sizes
+from queuectl import batch, errortext, executor
 from queuectl.blame import Fault
 from queuectl.claim import Claims, Declined
-from queuectl.config import Settings
 from queuectl.errors import QueuectlError
 from queuectl.executor import CannotEnterError, CannotStartError, Ended, Spec
 from queuectl.lease import Lease
-from queuectl.lifecycle import Outcome
+from queuectl.model import lifecycle, sizes
+from queuectl.model.lifecycle import Outcome
+from queuectl.model.settings import Settings
+from queuectl.model.text import command_text
 from queuectl.output import OutputLimit, OutputSlot
-from queuectl.printable import command_text
 from queuectl.reports import Finished, Passed, Report, Restored, Started, Trouble, Vanished, pack
 from queuectl.settle import Claimed, Settled, Stripes
 from queuectl.spool import SpoolDir

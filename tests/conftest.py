@@ -17,8 +17,8 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from queuectl import config
-from queuectl.config import Settings
+from queuectl.model import settings as config
+from queuectl.model.settings import Settings
 from queuectl.spool import SpoolDir
 from tests.helpers import Desk, FakeClock, make_spool
 

@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from queuectl import batch, config, record, setup
+from queuectl import batch, setup
 from queuectl.claim import Claims, Declined
-from queuectl.config import Settings
 from queuectl.lease import Lease
-from queuectl.lifecycle import REJECTED, STATES, Outcome
+from queuectl.model import record
+from queuectl.model import settings as config
+from queuectl.model.lifecycle import REJECTED, STATES, Outcome
+from queuectl.model.settings import Settings
 from queuectl.producer import Producer
 from queuectl.settle import Claimed, Settled, Stripes
 from queuectl.spool import README_TXT, SpoolDir

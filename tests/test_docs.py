@@ -16,9 +16,11 @@ from typing import Any
 import jsonschema
 import pytest
 
-from queuectl import config, intake, job, lifecycle, setup, snapshot
+from queuectl import setup, snapshot
 from queuectl.api import Spool
 from queuectl.cli import exit_codes
+from queuectl.model import document as intake
+from queuectl.model import job, lifecycle, settings
 from tests.share import rig
 from tests.unit.test_page import snapshot_of
 
@@ -57,10 +59,10 @@ def test_every_exit_code_is_in_the_readme() -> None:
 def test_every_setting_is_documented_and_in_the_default_file() -> None:
     """docs/settings.md and queuectl.toml explain every setting, and the default file is valid."""
     text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
-    for setting in config.SETTINGS:
+    for setting in settings.SETTINGS:
         assert f"`{setting.name}`" in text
-        assert f"# {setting.name} = " in config.default_text()
-    assert config.parse(config.default_text()) == config.defaults()
+        assert f"# {setting.name} = " in settings.default_text()
+    assert settings.parse(settings.default_text()) == settings.defaults()
 
 
 def test_every_key_of_a_job_is_in_the_format() -> None:
@@ -118,7 +120,7 @@ def test_every_example_is_valid_by_the_schema() -> None:
 def test_the_shipped_spool_is_as_init_makes_it() -> None:
     """spool/ has the texts, the settings and the examples of a new spool, and git ignores what runs there."""
     assert (ROOT / "spool" / "README.md").read_text(encoding="utf-8") == setup.readme_text()
-    assert (ROOT / "spool" / "queuectl.toml").read_text(encoding="utf-8") == config.default_text()
+    assert (ROOT / "spool" / "queuectl.toml").read_text(encoding="utf-8") == settings.default_text()
     assert (ROOT / "spool" / "job.schema.json").read_text(encoding="utf-8") == job.schema_text()
     for name, text in setup.examples().items():
         assert (ROOT / "spool" / "examples" / name).read_text(encoding="utf-8") == text, name
@@ -159,7 +161,7 @@ def test_every_example_of_a_new_spool_is_a_job_without_a_warning() -> None:
     for name, document in found.items():
         validator.validate(document)
         assert document["$schema"] == "../job.schema.json", name
-        taken = intake.accept(document, defaults=config.defaults().retry_defaults, now_at=0)
+        taken = intake.accept(document, defaults=settings.defaults().retry_defaults, now_at=0)
         assert taken.warnings == [], name
 
 

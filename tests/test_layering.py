@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 import queuectl
-from queuectl import lifecycle
+from queuectl.model import lifecycle
 
 PACKAGE = Path(queuectl.__file__).parent
 

@@ -25,7 +25,7 @@ def schema(
     Print the JSON Schema of a job file, for editors.
     They complete keys and mark mistakes in a file that says "$schema": "PATH/job.schema.json".
     """
-    from queuectl import job
+    from queuectl.model import job
 
     sys.stdout.write(job.schema_text())
 

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from queuectl import names
 from queuectl.errors import QueuectlError
-from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING, STATE_ALIASES
+from queuectl.model import names
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, STATE_ALIASES
 
 if TYPE_CHECKING:
-    from queuectl.record import Record
+    from queuectl.model.record import Record
     from queuectl.spool import SpoolDir
 
 Offer = Callable[[typer.Context, str], list[tuple[str, str]]]
@@ -135,10 +135,10 @@ def setting_names() -> Offer:
     """Offer the names of settings."""
 
     def offer(_ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-        from queuectl import config
+        from queuectl.model import settings
 
         typed = incomplete.lower().replace("_", "-")
-        shown = [(each.name.replace("_", "-"), each.allowed) for each in config.SETTINGS]
+        shown = [(each.name.replace("_", "-"), each.allowed) for each in settings.SETTINGS]
         return [(name, allowed) for name, allowed in shown if name.startswith(typed)]
 
     return _quiet(offer)
@@ -148,9 +148,9 @@ def setting_values() -> Offer:
     """Offer the words that the setting takes whose name was typed before: those of its description that it accepts."""
 
     def offer(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-        from queuectl import config
+        from queuectl.model import settings
 
-        known = config.setting(str(ctx.params.get("key") or ""))
+        known = settings.setting(str(ctx.params.get("key") or ""))
         found = dict.fromkeys(re.findall(r"[a-z]{2,}", known.allowed))
         return [(word, "") for word in found if word.startswith(incomplete.lower()) and _takes(known.name, word)]
 
@@ -158,10 +158,10 @@ def setting_values() -> Offer:
 
 
 def _takes(name: str, word: str) -> bool:
-    from queuectl import config
+    from queuectl.model import settings
 
     try:
-        config.from_word(name, word)
+        settings.from_word(name, word)
     except QueuectlError:
         return False
     return True

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from queuectl import config as settings
 from queuectl.api import unavailable
 from queuectl.cli import completion, context, group, output
 from queuectl.errors import InvalidSettingsError
+from queuectl.model import settings
 from queuectl.spool import SpoolDir
 
 if TYPE_CHECKING:
-    from queuectl.inboxes import Inbox
+    from queuectl.model.inbox import Inbox
 
 app = group.new_app(
     no_args_is_help=True,

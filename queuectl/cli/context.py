@@ -148,16 +148,16 @@ def open_anyway() -> Spool:
     Raises:
         NotASpoolError, SpoolUnavailableError: as `open_spool`, but for the settings.
     """
-    from queuectl import config
     from queuectl.api import Spool
     from queuectl.errors import InvalidSettingsError, SpoolUnavailableError
+    from queuectl.model import settings
 
     class Lenient(Spool):
-        def _load_settings(self) -> config.Settings:
+        def _load_settings(self) -> settings.Settings:
             try:
                 return super()._load_settings()
             except (InvalidSettingsError, SpoolUnavailableError) as error:
                 output.warning(f"{error}; this command goes on with the default settings")
-                return config.defaults()
+                return settings.defaults()
 
     return Lenient(spool_path())

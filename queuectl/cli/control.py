@@ -12,7 +12,7 @@ from queuectl.api import Job, Spool
 from queuectl.cli import context, group, jobs, output, selection
 from queuectl.cli.selection import Chosen, chooses
 from queuectl.errors import QueuectlError
-from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
 
 Cancelled = Annotated[bool, typer.Option("--cancelled", help="For filters: cancelled jobs too.")]
 cancel_app, retry_app, purge_app = group.new_app(), group.new_app(), group.new_app()

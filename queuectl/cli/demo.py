@@ -13,7 +13,7 @@ from queuectl import setup
 from queuectl.api import Spool
 from queuectl.cli import context, group, listing, output
 from queuectl.errors import QueuectlError
-from queuectl.lifecycle import DLQ, DONE
+from queuectl.model.lifecycle import DLQ, DONE
 from queuectl.spool import SpoolDir
 
 app = group.new_app()

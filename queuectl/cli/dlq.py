@@ -8,7 +8,7 @@ import typer
 
 from queuectl.cli import context, control, group, listing
 from queuectl.cli.selection import Chosen, chooses
-from queuectl.lifecycle import DLQ
+from queuectl.model.lifecycle import DLQ
 
 app = group.new_app(
     no_args_is_help=True,

@@ -14,7 +14,6 @@ from typing import Annotated
 
 import typer
 
-from queuectl import names
 from queuectl.api import Spool
 from queuectl.cli import completion, context, exit_codes, group, jobs, output
 from queuectl.cli.exit_codes import WrongUsageError
@@ -22,7 +21,8 @@ from queuectl.cli.output import count_of
 from queuectl.cli.progress import Progress
 from queuectl.editing import Draft, Editing
 from queuectl.errors import InvalidJobError, QueuectlError
-from queuectl.lifecycle import DLQ, PENDING, RUNNING
+from queuectl.model import names
+from queuectl.model.lifecycle import DLQ, PENDING, RUNNING
 from queuectl.system import disk
 
 app, drain_app = group.new_app(), group.new_app()

@@ -1,6 +1,6 @@
 """`queuectl enqueue`: one job or many, from an argument, a file, standard input, or a command line as it stands.
 
-What is JSON goes through `intake.parse`, as a dropped file does, so that both ways take and refuse the same.
+What is JSON goes through `document.parse`, as a dropped file does, so that both ways take and refuse the same.
 """
 
 # No `from __future__ import annotations`: Typer would compile the text of each option's type, 5 ms of every start.
@@ -258,7 +258,7 @@ def _typed(given: Overrides) -> dict[str, Any]:
 
 def _check(typed: dict[str, Any]) -> None:
     """Raise WrongUsageError for options with values that cannot be: not the job is wrong then, but the command line."""
-    from queuectl import job
+    from queuectl.model import job
 
     try:
         job.normalise({"command": "true", **typed}, defaults=job.RetryDefaults(0, 0, 0, 0), now_at=0)
@@ -296,7 +296,7 @@ def _apply(document: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
 
 def _warn(spool: "Spool", documents: list[dict[str, Any]]) -> None:
     """Name keys that look like known ones written wrong; the record's history says the same."""
-    from queuectl import job
+    from queuectl.model import job
 
     known = set(job.KNOWN_KEYS)
     seen: set[str] = set()

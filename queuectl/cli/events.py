@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from queuectl import exits, times
 from queuectl.cli.output import give_up_streams, safe, silence
-from queuectl.lifecycle import DLQ
+from queuectl.model import exit_status, times
+from queuectl.model.lifecycle import DLQ
 from queuectl.pools import StopSummary
 from queuectl.reports import Finished, Started, Trouble, Vanished
 from queuectl.rescue import Rescued
@@ -109,7 +109,7 @@ class Printer:
         took = f" in {times.format_duration(outcome.duration_s)}" if outcome.duration_s is not None else ""
         word = outcome.kind.replace("_", " ")
         text = f"{word:<10} {event.job_id}{took}"
-        others = exits.others(outcome.killed, outcome.left)
+        others = exit_status.others(outcome.killed, outcome.left)
         if outcome.kind == "succeeded":
             return outcome.kind, f"{text}  {others}" if others else text, facts
         code = f"exit {outcome.exit_code}" if outcome.exit_code is not None else ""

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from queuectl import chronicle, exits, record
+from queuectl import chronicle
 from queuectl.chronicle import Happened
 from queuectl.cli import context, group, jobs, output
+from queuectl.model import exit_status, record
 
 app = group.new_app()
 
@@ -61,8 +62,8 @@ def _outcome(each: Happened) -> str:
     event = each.event
     if event.event == record.FOLDED:
         return f"{sum(event.counts.values())} earlier events of this job are counted here"
-    told = exits.told(event.exit_code, event.reason) or event.text
-    others = exits.others(event.killed, event.left)
+    told = exit_status.told(event.exit_code, event.reason) or event.text
+    others = exit_status.others(event.killed, event.left)
     where = f"to {event.to}/" if event.to else ""
     due = f"due {event.due_at}" if event.due_at else ""
     return "; ".join(part for part in (told, others, where, due) if part)

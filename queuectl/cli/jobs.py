@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from queuectl import names, times
 from queuectl.api import Job
 from queuectl.cli import completion, output
 from queuectl.cli.exit_codes import WrongUsageError
-from queuectl.lifecycle import CANCELLED, DONE, PENDING, RUNNING
-from queuectl.printable import command_text
+from queuectl.model import names, times
+from queuectl.model.lifecycle import CANCELLED, DONE, PENDING, RUNNING
+from queuectl.model.text import command_text
 
 if TYPE_CHECKING:
     from queuectl.endings import Ending

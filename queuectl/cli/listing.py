@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from queuectl import names, report
+from queuectl import report
 from queuectl.api import Job, Spool
 from queuectl.cli import completion, context, group, jobs, output
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.errors import DamagedRecordError
-from queuectl.lifecycle import CANCELLED, DLQ, DONE, PENDING, REJECTED, RUNNING, STATE_ALIASES, STATES
+from queuectl.model import names
+from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, REJECTED, RUNNING, STATE_ALIASES, STATES
 
 if TYPE_CHECKING:
     from queuectl.refusals import Refusal
@@ -86,7 +87,7 @@ def state_named(word: str | None) -> str | None:
     state = STATE_ALIASES.get(folded, folded)
     if state not in (*STATES, CANCELLED, REJECTED):
         known = (*STATES, CANCELLED, REJECTED, *STATE_ALIASES)
-        from queuectl import mistakes
+        from queuectl.model import mistakes
 
         hint = f"the states and their other names: {', '.join(known)}"
         if near := mistakes.near(folded, known):

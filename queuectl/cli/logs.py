@@ -16,7 +16,7 @@ from queuectl.cli import context, exit_codes, group, jobs, output
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.endings import Wait, id_at_end
 from queuectl.errors import QueuectlError
-from queuectl.lifecycle import PENDING, RUNNING
+from queuectl.model.lifecycle import PENDING, RUNNING
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 from queuectl.tail import Piece, Tail, start_of_last

@@ -12,9 +12,9 @@ from typing import NamedTuple
 from rich.cells import cell_len
 from rich.text import Text
 
-from queuectl import times
 from queuectl.cli.output import age, count_of, pause_text, safe
-from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.model import times
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.snapshot import DueRow, FailureRow, NextRow, RunRow, Snapshot
 
 KEYS = (

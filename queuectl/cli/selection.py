@@ -21,8 +21,8 @@ from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.output import count_of, safe
 from queuectl.cli.progress import Progress
 from queuectl.errors import QueuectlError
-from queuectl.lifecycle import STATE_ALIASES
-from queuectl.printable import command_text
+from queuectl.model.lifecycle import STATE_ALIASES
+from queuectl.model.text import command_text
 
 _IDS_HELP = "The jobs; the beginning of an id is enough. - reads them from stdin."
 _FILTERS: dict[str, Any] = {

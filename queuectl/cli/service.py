@@ -11,12 +11,14 @@ from typing import Annotated
 
 import typer
 
-from queuectl import config, names, service, trust
+from queuectl import service, trust
 from queuectl.cli import context, exit_codes, group, output
 from queuectl.cli.exit_codes import WrongUsageError
-from queuectl.config import Settings
 from queuectl.errors import QueuectlError, os_words
-from queuectl.printable import command_text
+from queuectl.model import names
+from queuectl.model import settings as config
+from queuectl.model.settings import Settings
+from queuectl.model.text import command_text
 from queuectl.service import KINDS, LAUNCHD, SYSTEMD, TASK, Service
 from queuectl.spool import SpoolDir
 from queuectl.system import disk

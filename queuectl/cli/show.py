@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from queuectl import endings, exits, record, report, times
+from queuectl import endings, report
 from queuectl.api import Job, Spool
 from queuectl.cli import context, group, jobs, output
 from queuectl.cli.output import line, paint, safe
 from queuectl.errors import DamagedRecordError
-from queuectl.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
-from queuectl.printable import command_text
+from queuectl.model import exit_status, record, times
+from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
+from queuectl.model.text import command_text
 from queuectl.system import disk
 
 app = group.new_app()
@@ -168,14 +169,14 @@ def _folded(event: dict[str, Any]) -> str:
 def _others(event: dict[str, Any]) -> str:
     """The processes that outlived their parents: those that were ended with the run, and those that were not."""
     pids = {key: found for key in ("killed", "left") if isinstance(found := event.get(key), list)}
-    told = exits.others(pids.get("killed", ()), pids.get("left", ()))
+    told = exit_status.others(pids.get("killed", ()), pids.get("left", ()))
     return f"; {told}" if told else ""
 
 
 def _how(event: dict[str, Any]) -> str:
     """Exit code and reason."""
     code, reason = event.get("exit_code"), str(event.get("reason", ""))
-    told = exits.told(code if isinstance(code, int) else None, reason)
+    told = exit_status.told(code if isinstance(code, int) else None, reason)
     return f": {told}" if told else ""
 
 

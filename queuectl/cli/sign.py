@@ -89,10 +89,11 @@ def _name_of(path: str) -> str:
 def _signed(source: str, key: str, audience: str, expires: str) -> str:
     import json
 
-    from queuectl import config, inboxes, intake, keyfile, names, signing, times, trust
+    from queuectl import keyfile, signing, trust
+    from queuectl.model import document, inbox, names, settings, times
 
-    if not inboxes.is_audience(audience):
-        raise WrongUsageError(f"--for: {audience[:70]!r} is no name of a queue", hint=inboxes.AUDIENCE_TAKES)
+    if not inbox.is_audience(audience):
+        raise WrongUsageError(f"--for: {audience[:70]!r} is no name of a queue", hint=inbox.AUDIENCE_TAKES)
     name, now_at = _name_of(key), time.time()
     try:
         trust.check_key(key)
@@ -117,14 +118,14 @@ def _signed(source: str, key: str, audience: str, expires: str) -> str:
     for mine in ("history", "format", signing.AUDIENCE):
         if mine in job:
             raise InvalidJobError(f"{mine}: is written by queuectl, and is not to be in the job", key=mine)
-    intake.accept(job, defaults=config.defaults().retry_defaults, now_at=now_at)
+    document.accept(job, defaults=settings.defaults().retry_defaults, now_at=now_at)
     job[signing.AUDIENCE] = audience
     return json.dumps(signing.sign(job, name, secret), indent=1, ensure_ascii=True) + "\n"
 
 
 def _write(path: str, text: str) -> None:
     """Under a hidden name first, then renamed: nobody sees half of it, and nothing is replaced."""
-    from queuectl import names
+    from queuectl.model import names
     from queuectl.system import disk
 
     folder, name = os.path.split(path)

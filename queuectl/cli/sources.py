@@ -9,10 +9,11 @@ import sys
 from datetime import datetime, timedelta
 from typing import Any, BinaryIO, TypeVar
 
-from queuectl import intake, times
 from queuectl.cli import output
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.errors import InvalidJobError
+from queuectl.model import document as intake
+from queuectl.model import times
 
 QUOTING = """shells take quotes away: write the job into a file (queuectl enqueue job.json), pipe it in
 (queuectl enqueue -), or do without JSON: queuectl enqueue --command "echo hello"
@@ -99,7 +100,7 @@ def _accepted(parsed: intake.Document, where: str, text: str, *, hint: str) -> l
 
 def _place(text: str, why: str) -> str:
     """The text around the place that `why` names, with a mark under it; "" where it names none."""
-    from queuectl import mistakes  # only where there is one
+    from queuectl.model import mistakes  # only where there is one
 
     found = _PLACE.search(why)
     return "" if found is None else mistakes.place(text, int(found[1]), int(found[2]))

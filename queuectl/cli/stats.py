@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from queuectl import exits, figures, times
+from queuectl import figures
 from queuectl.cli import context, group, jobs, output
 from queuectl.cli.output import count_of
 from queuectl.figures import Figures, Spread
+from queuectl.model import exit_status, times
 
 app = group.new_app()
 
@@ -83,7 +84,7 @@ def _spread(spread: Spread) -> str:
 
 
 def _failure(code: str) -> str:
-    return exits.told(int(code)) if code.lstrip("-").isdecimal() else code.replace("_", " ")
+    return exit_status.told(int(code)) if code.lstrip("-").isdecimal() else code.replace("_", " ")
 
 
 def _as_json(found: Figures) -> dict[str, Any]:

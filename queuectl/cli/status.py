@@ -10,9 +10,9 @@ import typer
 from queuectl import report, snapshot
 from queuectl.cli import context, group, output
 from queuectl.cli.output import ago, count_of, line, paint, safe
-from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.model.times import format_duration
 from queuectl.snapshot import Status, size_text
-from queuectl.times import format_duration
 
 app = group.new_app()
 

@@ -22,7 +22,7 @@ from queuectl import report
 from queuectl.cli import context, exit_codes, group, jobs, output
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.errors import QueuectlError
-from queuectl.lifecycle import DLQ, DONE
+from queuectl.model.lifecycle import DLQ, DONE
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -170,7 +170,7 @@ class _Top:
         from queuectl import tail
         from queuectl.api import Spool
         from queuectl.cli.screen import Log
-        from queuectl.printable import printed_lines
+        from queuectl.model.text import printed_lines
 
         try:
             found = tail.glimpse(Spool(self._spool.root), self._log_id, _LOG_BYTES)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from queuectl import times
 from queuectl.cli import context, group, jobs, output
 from queuectl.cli.exit_codes import WrongUsageError
+from queuectl.model import times
 
 if TYPE_CHECKING:
     from queuectl.cli.progress import Progress
@@ -257,7 +257,7 @@ def _wait_for_end(
 def _waited_for(spool: SpoolDir, found: list[PoolInfo]) -> str:
     """Return what a stop waits for, as a line."""
     from queuectl import pools
-    from queuectl.lifecycle import RUNNING
+    from queuectl.model.lifecycle import RUNNING
 
     left = [pool for pool in found if pools.is_live(spool, pool.pool)]
     ids = [name.removesuffix(".json") for name in spool.job_names(RUNNING)]
@@ -285,7 +285,7 @@ def list_(
     The pools that are alive on this spool, and what their workers run.
     """
     from queuectl import pools
-    from queuectl.lifecycle import RUNNING
+    from queuectl.model.lifecycle import RUNNING
 
     spool = context.open_anyway()
     found = pools.live(spool.folder)

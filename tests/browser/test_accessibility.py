@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from queuectl import config, page, theme
+from queuectl import page, theme
 from queuectl.dashboard import Dashboard
-from queuectl.lifecycle import Outcome
+from queuectl.model import settings as config
+from queuectl.model.lifecycle import Outcome
 from queuectl.snapshot import DueRow, FailureRow, RefusalRow, RunRow
 from queuectl.spool import SpoolDir
 from queuectl.system.clock import Clock

@@ -11,7 +11,7 @@ import pytest
 from queuectl import check, errortext, metrics, page, report, snapshot
 from queuectl.api import Spool
 from queuectl.cli import screen
-from queuectl.lifecycle import DLQ, PENDING, Outcome
+from queuectl.model.lifecycle import DLQ, PENDING, Outcome
 from queuectl.snapshot import Snapshot
 from queuectl.spool import SpoolDir
 from queuectl.survey import Survey

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.lifecycle import DLQ, DONE, REJECTED, Outcome
+from queuectl.model.lifecycle import DLQ, DONE, REJECTED, Outcome
 from tests.cli.commands import Commands, run
 from tests.helpers import Desk, names_in, write_drop
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.api import Spool
-from queuectl.lifecycle import DONE
+from queuectl.model.lifecycle import DONE
 from queuectl.spool import SpoolDir
 from queuectl.system import disk, volume
 from tests.cli.commands import Commands, run

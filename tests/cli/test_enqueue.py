@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from queuectl import job, times
 from queuectl.api import Spool
 from queuectl.cli import sources
+from queuectl.model import job, times
 from queuectl.pools import Pool, StopSummary
 from queuectl.spool import SpoolDir
 from tests.cli.commands import Commands, Result, run

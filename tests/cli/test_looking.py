@@ -13,7 +13,7 @@ import pytest
 from queuectl import page, report, snapshot
 from queuectl.api import Job, Spool
 from queuectl.cli.screen import queue_lines
-from queuectl.lifecycle import Outcome
+from queuectl.model.lifecycle import Outcome
 from queuectl.pools import Pool
 from queuectl.snapshot import Snapshot
 from queuectl.spool import SpoolDir

@@ -11,7 +11,7 @@ import pytest
 
 from queuectl import examine
 from queuectl.cli import exit_codes
-from queuectl.lifecycle import PENDING, Outcome
+from queuectl.model.lifecycle import PENDING, Outcome
 from tests.cli.commands import Commands
 from tests.helpers import Desk
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import inboxstate, rejects, times
+from queuectl import inboxstate, rejects
 from queuectl.inboxstate import InboxState
-from queuectl.lifecycle import PENDING
+from queuectl.model import times
+from queuectl.model.lifecycle import PENDING
 from queuectl.snapshot import InboxRefusal
 from queuectl.spool import Located, SpoolDir
 from tests.cli.commands import Commands

@@ -14,7 +14,7 @@ import pytest
 from rich.cells import cell_len
 
 from queuectl import pools
-from queuectl.lifecycle import REJECTED, Outcome
+from queuectl.model.lifecycle import REJECTED, Outcome
 from queuectl.spool import SpoolDir
 from queuectl.system.clock import Clock
 from tests.cli.commands import Commands

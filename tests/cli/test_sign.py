@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import keyfile, signing, times
+from queuectl import keyfile, signing
 from queuectl.errors import InvalidJobError
+from queuectl.model import times
 from queuectl.signing import Keys
 from tests.cli.commands import Commands, run
 

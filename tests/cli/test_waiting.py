@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from queuectl.lifecycle import Outcome
+from queuectl.model.lifecycle import Outcome
 from queuectl.spool import SpoolDir
 from queuectl.system.clock import Clock
 from tests.cli.commands import Commands

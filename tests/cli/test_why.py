@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from queuectl import figures
-from queuectl.lifecycle import Outcome
+from queuectl.model.lifecycle import Outcome
 from queuectl.spool import SpoolDir
 from queuectl.system.clock import Clock
 from tests.cli.commands import Commands

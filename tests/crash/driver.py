@@ -28,13 +28,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from queuectl import batch, cancels, config, errortext, names, record, signing, splitting, times
+from queuectl import batch, cancels, errortext, signing, splitting
 from queuectl.api import Spool
 from queuectl.claim import Declined
 from queuectl.editing import Draft, Editing
 from queuectl.errors import QueuectlError
-from queuectl.inboxes import Inbox
-from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
+from queuectl.model import names, record, times
+from queuectl.model import settings as config
+from queuectl.model.inbox import Inbox
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.reception import Reception
 from queuectl.rejects import RejectedFiles
 from queuectl.reports import Finished, Passed, Trouble, Vanished, unpack

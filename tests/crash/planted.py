@@ -122,7 +122,7 @@ BUGS = (
     ),
     Bug(
         "a run that was put back is counted",
-        "lifecycle",
+        "model/lifecycle",
         'COUNTED = frozenset({"failed", "timed_out", "abandoned"})',
         'COUNTED = frozenset({"failed", "timed_out", "abandoned", "released"})',
     ),
@@ -159,7 +159,7 @@ BUGS = (
     ),
     Bug(
         "the due time is not looked at again when the clock was set back",
-        "record",
+        "model/record",
         "(delay_s is not None and due_at - now_at > delay_s + 0.002)",
         "False",
     ),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from queuectl import worker
-from queuectl.lifecycle import DONE
+from queuectl.model.lifecycle import DONE
 from queuectl.spool import SpoolDir
 from tests.crash.driver import OPERATIONS, Hands, Template
 from tests.crash.inject import Plan, injected

@@ -12,7 +12,7 @@ import pytest
 from queuectl import check
 from queuectl.check import Checked
 from queuectl.findings import PROBLEM
-from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.producer import Producer
 from queuectl.spool import SpoolDir
 from queuectl.system.clock import Clock

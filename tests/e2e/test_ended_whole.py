@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import record
+from queuectl.model import record
 from queuectl.spool import SpoolDir
 from tests.helpers import wait_until
 from tests.pool import Pool, command_of, is_running, kill, queuectl

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import config, pools
-from queuectl.lifecycle import Outcome
+from queuectl import pools
+from queuectl.model import settings
+from queuectl.model.lifecycle import Outcome
 from queuectl.spool import FACTS, PAGE, SpoolDir
 from tests.helpers import Desk, let_others_enter, wait_until, write_drop
 from tests.pool import Pool, queuectl
@@ -123,7 +124,7 @@ def test_texts_for_everybody_stay_readable(spool: SpoolDir) -> None:
 
 def test_figures_without_texts_are_for_everybody(spool: SpoolDir) -> None:
     """A page of counts and the figures for Prometheus hold no text of a job, so another user may read them."""
-    queuectl(spool, "config", "set", "dashboard", config.COUNTS)
+    queuectl(spool, "config", "set", "dashboard", settings.COUNTS)
     queuectl(spool, "config", "set", "metrics", "true")
     before = os.umask(0o022)
     try:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import names, pools, record
+from queuectl import pools
+from queuectl.model import names, record
 from queuectl.spool import SpoolDir
 from queuectl.system.locks import FileLock
 from tests.helpers import wait_until

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from queuectl import times
+from queuectl.model import times
 from queuectl.spool import SpoolDir
 from tests.helpers import wait_until
 from tests.pool import Pool, Witness, ends_with, queuectl

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from queuectl import record, times
+from queuectl.model import record, times
 
 CANARY = "touch canary"
 RUN = "echo $QUEUECTL_JOB_ID >> ran"

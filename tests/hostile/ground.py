@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from queuectl import batch, names, setup
-from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl import batch, setup
+from queuectl.model import names
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.spool import BOARD, README_TXT, REASON_ENDING, SpoolDir
 from tests.helpers import names_in
 from tests.hostile.corpus import Alone, Case, Rejected, Runs, Splits, Waits

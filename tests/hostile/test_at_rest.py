@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.api import Spool
-from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.rejects import RejectedFiles
 from queuectl.retention import Retention
 from queuectl.settle import Stripes

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import record
 from queuectl.claim import Declined
-from queuectl.lifecycle import PENDING, REJECTED, RUNNING
-from queuectl.printable import safe
+from queuectl.model import record
+from queuectl.model.lifecycle import PENDING, REJECTED, RUNNING
+from queuectl.model.text import safe
 from queuectl.settle import Claimed
 from tests.helpers import Desk, make_spool, names_in, write_drop
 from tests.hostile.corpus import CORPUS, Alone, Case, Rejected, Runs, Splits, Waits, doc

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import record
 from queuectl.errors import DamagedRecordError
-from queuectl.lifecycle import DONE, PENDING, RUNNING
+from queuectl.model import record
+from queuectl.model.lifecycle import DONE, PENDING, RUNNING
 from queuectl.spool import SpoolDir
 from tests.helpers import Desk, names_in, wait_until
 from tests.hostile.corpus import CANARY, RUN, doc, framed

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import names
+from queuectl.model import names
 from queuectl.spool import SpoolDir
 from tests.helpers import Desk, listing, names_in, wait_until
 from tests.hostile.flags import immutable

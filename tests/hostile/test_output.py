@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.api import Spool
-from queuectl.lifecycle import PENDING, REJECTED
+from queuectl.model.lifecycle import PENDING, REJECTED
 from tests.cli.commands import Commands, run_on_terminal
 from tests.hostile.corpus import CORPUS, ENQUEUED, PAYLOADS, STARTED, framed
 from tests.hostile.ground import Ground, make_ground

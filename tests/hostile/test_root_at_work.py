@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import check, names, pools, trust
+from queuectl import check, pools, trust
 from queuectl.api import Spool
 from queuectl.findings import Finding
-from queuectl.lifecycle import Outcome
+from queuectl.model import names
+from queuectl.model.lifecycle import Outcome
 from queuectl.settle import Stripes
 from queuectl.spool import SpoolDir
 from queuectl.system import acting

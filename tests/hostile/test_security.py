@@ -1,6 +1,6 @@
 """What producers who are not trusted try: every one is refused with a reason, and no canary is ever run (P10).
 
-A case is what somebody drops into an inbox. It is judged as a receiver judges it (`intake.parse`, `admission.admit`);
+A case is what somebody drops into an inbox. It is judged as a receiver judges it (`document.parse`, `admission.admit`);
 should it be admitted, its command is really started, so that an escape would leave the canary.
 """
 
@@ -21,11 +21,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from queuectl import admission, config, intake, keyfile, signing, templates, times
+from queuectl import admission, keyfile, signing
 from queuectl.admission import Admitted
-from queuectl.config import Settings
 from queuectl.errors import InvalidJobError, QueuectlError
-from queuectl.printable import safe
+from queuectl.model import command as templates
+from queuectl.model import document, times
+from queuectl.model import settings as config
+from queuectl.model.settings import Settings
+from queuectl.model.text import safe
 from queuectl.signing import Keys
 from tests.helpers import make_spool, wait_until
 from tests.pool import Pool
@@ -292,10 +295,10 @@ keys = {json.dumps(str(keys))}
 def judge(ground: Ground, mode: str, content: Any) -> Admitted | str:
     """What becomes of a drop: the admitted job, or why it is refused."""
     data = content if isinstance(content, bytes) else json.dumps(content).encode()
-    parsed = intake.parse(data, lines=False)
-    if isinstance(parsed, intake.Many):
+    parsed = document.parse(data, lines=False)
+    if isinstance(parsed, document.Many):
         return "it holds many jobs"
-    if not isinstance(parsed, intake.Single):
+    if not isinstance(parsed, document.Single):
         return parsed.why
     (inbox,) = [each for each in ground.settings.inboxes if each.mode == mode]
     keys = ground.keys if mode == "signed" else None

@@ -23,10 +23,13 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import config, inboxes, keyfile, setup, templates, trust
+from queuectl import keyfile, setup, trust
 from queuectl.claim import Declined
 from queuectl.errors import UntrustedSpoolError
-from queuectl.inboxes import Inbox
+from queuectl.model import command
+from queuectl.model import inbox as inboxes
+from queuectl.model import settings as config
+from queuectl.model.inbox import Inbox
 from queuectl.reception import Reception
 from queuectl.spool import SpoolDir
 from queuectl.system import libc, volume
@@ -43,7 +46,7 @@ WORKER, STRANGER = 12301, 12302
 RACE_S = 2.0
 EVIL = {"command": "touch /nowhere", "id": "evil"}
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
-COMMANDS = templates.parse({"greet": {"argv": ["echo", "hello"]}}, path="queuectl.toml")
+COMMANDS = command.parse({"greet": {"argv": ["echo", "hello"]}}, path="queuectl.toml")
 # Loaded before a child changes its user, who may not be let to Python's own files.
 LOADED = (grp, pwd, shlex, inboxes, keyfile, libc, volume.of("/tmp"), codecs.lookup("ascii"))
 

@@ -9,10 +9,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl import job, lifecycle, names, retry, times
 from queuectl.errors import InvalidJobError
-from queuectl.job import RetryDefaults
-from queuectl.lifecycle import Outcome, Policy
+from queuectl.model import job, lifecycle, names, retry, times
+from queuectl.model.job import RetryDefaults
+from queuectl.model.lifecycle import Outcome, Policy
 from tests.helpers import NOON_AT
 
 instants = st.floats(0, 9e9)  # to the year 2255; later a float no longer holds its milliseconds

@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from queuectl import names
-from queuectl.feeder import Feeder
+from queuectl.model import names
+from queuectl.model.run_queue import Feeder
 from tests.helpers import NOON_AT
 
 _ARRIVALS = {names.stamp(NOON_AT + seconds): NOON_AT + seconds for seconds in range(-5, 30)}

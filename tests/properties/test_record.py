@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from queuectl import intake, record
-from queuectl.job import RetryDefaults
+from queuectl.model import document as intake
+from queuectl.model import record
+from queuectl.model.job import RetryDefaults
 from tests.helpers import NOON_AT
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

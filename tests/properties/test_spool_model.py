@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 
 from queuectl.claim import Declined
 from queuectl.errors import DuplicateJobError
-from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES, Outcome
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES, Outcome
 from queuectl.settle import Claimed
 from queuectl.spool import CANCELLED_ENDING, ERROR_ENDING
 from tests.crash.driver import Hands

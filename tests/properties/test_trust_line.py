@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl import admission, enclosure, names
+from queuectl import admission, enclosure
 from queuectl.errors import InvalidJobError
-from queuectl.printable import safe
-from queuectl.templates import Command, Param, render
+from queuectl.model import names
+from queuectl.model.command import Command, Param, render
+from queuectl.model.text import safe
 
 PARTS = st.sampled_from(
     ["..", ".", "", "a", "link", "up", "loop", "out", "in", "-rf", "~", "b c", "\u202e", "\0", "/", "x" * 300]

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from queuectl import times
-from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING, STATES
+from queuectl.model import times
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, STATES
 from queuectl.spool import SpoolDir
 from tests.helpers import wait_until
 from tests.pool import Pool, Witness, children

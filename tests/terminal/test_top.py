@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.api import Spool
-from queuectl.lifecycle import Outcome
+from queuectl.model.lifecycle import Outcome
 from queuectl.spool import SpoolDir
 from tests.helpers import Desk, listing
 from tests.terminal.terminal import CTRL_C, CTRL_Z, DOWN, ENTER, ENTERED, HIDDEN, LEFT, SHOWN, UP, Terminal, queuectl

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import record
 from queuectl.aftermath import Aftermath
-from queuectl.lifecycle import DONE, Outcome
+from queuectl.model import record
+from queuectl.model.lifecycle import DONE, Outcome
 from queuectl.system import disk
 from tests.helpers import Desk
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import queuectl
-from queuectl import errors, record
+from queuectl import errors
 from queuectl.api import Counts, Spool
 from queuectl.errors import (
     AmbiguousIdError,
@@ -31,7 +31,8 @@ from queuectl.errors import (
     SpoolUnavailableError,
     UnknownJobError,
 )
-from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
+from queuectl.model import record
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
 from queuectl.spool import SpoolDir
 from queuectl.system import disk
 from tests.helpers import Desk, FakeClock, listing, without_arrival, write_drop
@@ -65,14 +66,15 @@ def test_package_gives_the_library_and_nothing_else_by_accident() -> None:
 def test_package_shows_its_public_names_and_no_others() -> None:
     """`dir(queuectl)` is `__all__`; each name is there, and modules are imported as before."""
     code = (
-        "import queuectl as q; print(*dir(q)); import queuectl.api; from queuectl import names; print(names.__name__)"
+        "import queuectl as q; print(*dir(q)); import queuectl.api; "
+        "from queuectl.model import names; print(names.__name__)"
     )
     printed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     ).stdout
     public, module = printed.splitlines()
     assert public.split() == sorted(queuectl.__all__)
-    assert module == "queuectl.names"
+    assert module == "queuectl.model.names"
     assert all(getattr(queuectl, name) for name in queuectl.__all__)
     raised = {name for name in dir(errors) if isinstance(getattr(errors, name), type) and name.endswith("Error")}
     assert raised - set(queuectl.__all__) == {"IllegalMoveError"}, "a bug in queuectl, not for callers to catch"

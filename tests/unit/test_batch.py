@@ -11,11 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from queuectl import batch, clocknote, names, splitting
+from queuectl import batch, clocknote, splitting
 from queuectl.api import Spool
 from queuectl.errors import UnknownJobError
-from queuectl.job import JOB_MAX_BYTES
-from queuectl.lifecycle import DONE, PENDING, REJECTED, Outcome
+from queuectl.model import names
+from queuectl.model.job import JOB_MAX_BYTES
+from queuectl.model.lifecycle import DONE, PENDING, REJECTED, Outcome
 from queuectl.reasons import explain
 from queuectl.retention import Retention
 from queuectl.roster import Roster

@@ -8,7 +8,7 @@ from pathlib import Path
 from queuectl import cancels, check
 from queuectl.api import Spool
 from queuectl.cancels import Request
-from queuectl.lifecycle import DLQ, DONE, Outcome
+from queuectl.model.lifecycle import DLQ, DONE, Outcome
 from tests.helpers import Desk, write_drop
 
 

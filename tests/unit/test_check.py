@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from queuectl import check, config, examine, names, pools, record
+from queuectl import check, examine, pools
 from queuectl.api import Spool
 from queuectl.check import Checked
 from queuectl.findings import CLEAN, INFO, PERSON, PROBLEM, REPAIRABLE, REPAIRED, verdict
 from queuectl.lease import Lease
-from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES, Outcome
+from queuectl.model import names, record, settings
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES, Outcome
 from queuectl.pools import Pool
 from queuectl.spool import BOARD, PAGE, SpoolDir
 from queuectl.system import disk, locks
@@ -823,7 +824,7 @@ def test_settings_that_are_wrong_take_a_person(desk: Desk) -> None:
     path = done(desk)
     path.rename(path.with_name("other.json"))
     found = look(desk)
-    assert told(found) == [("name", "done/other.json"), ("settings", config.SETTINGS_NAME)]
+    assert told(found) == [("name", "done/other.json"), ("settings", settings.SETTINGS_NAME)]
     assert "max_retries" in found.findings[0].text
     assert verdict(found.findings) == PERSON
 

@@ -8,7 +8,7 @@ import pytest
 
 from queuectl import chronicle
 from queuectl.chronicle import Recent
-from queuectl.lifecycle import Outcome
+from queuectl.model.lifecycle import Outcome
 from queuectl.spool import SpoolDir
 from tests.helpers import NOON_AT, Desk, write_drop
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from queuectl import config, job, names, record
 from queuectl.claim import WRITER_S, Declined
-from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
+from queuectl.model import job, names, record, settings
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.rejects import RejectedFiles
 from queuectl.settle import Claimed
 from queuectl.spool import Located, SpoolDir
@@ -893,7 +893,7 @@ def test_starts_and_outcomes_are_synced_where_asked(
     spool: SpoolDir, monkeypatch: pytest.MonkeyPatch, durability: str, synced: bool
 ) -> None:
     """`full` forces every start and outcome to disk before going on; the others do not wait for it (P4)."""
-    desk = Desk(spool, settings=config.defaults()._replace(durability=durability))
+    desk = Desk(spool, settings=settings.defaults()._replace(durability=durability))
     name = desk.enqueue(id="a")
     real, seen = disk.append, []
 
@@ -912,7 +912,7 @@ def test_a_drop_is_replaced_only_by_what_is_on_disk(
     spool: SpoolDir, monkeypatch: pytest.MonkeyPatch, durability: str
 ) -> None:
     """A power cut never leaves an empty file where a whole drop was (P1), whether its command starts first or not."""
-    desk = Desk(spool, settings=config.defaults()._replace(durability=durability))
+    desk = Desk(spool, settings=settings.defaults()._replace(durability=durability))
     path = Path(spool.path(RUNNING, "a.json"))
     synced: list[bytes] = []
     create, sync_file, replace = disk.create, disk.sync_file, disk.replace

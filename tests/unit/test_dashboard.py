@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from queuectl.config import Settings
 from queuectl.dashboard import EVERY_S, Dashboard
-from queuectl.lifecycle import Outcome
+from queuectl.model.lifecycle import Outcome
+from queuectl.model.settings import Settings
 from queuectl.pools import Pool
 from queuectl.snapshot import HEARTBEAT_S
 from queuectl.spool import FACTS, METRICS, PAGE, SpoolDir

@@ -8,7 +8,7 @@ from queuectl import batch
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Declined
 from queuectl.dispatch import AHEAD_AT_MOST, LONG_S, SHARE_AFTER_S, TOLD_AT_MOST, Dispatch
-from queuectl.feeder import Feeder
+from queuectl.model.run_queue import Feeder
 from queuectl.slots import Slot
 from queuectl.spool import SpoolDir
 from tests.helpers import FakeClock

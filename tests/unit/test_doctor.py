@@ -14,7 +14,7 @@ import pytest
 
 from queuectl import doctor, probes
 from queuectl.doctor import FAIL, OK, WARN, Line
-from queuectl.lifecycle import DLQ
+from queuectl.model.lifecycle import DLQ
 from queuectl.settle import Stripes
 from queuectl.spool import FOLDERS, SpoolDir
 from queuectl.system import disk, volume

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from queuectl.api import Spool
 from queuectl.editing import Editing
-from queuectl.lifecycle import PENDING
+from queuectl.model.lifecycle import PENDING
 from tests.helpers import Desk, listing
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import endings, record
+from queuectl import endings
 from queuectl.api import Spool
 from queuectl.endings import Wait
 from queuectl.errors import QueuectlError, UnknownJobError
-from queuectl.lifecycle import PENDING, Outcome
+from queuectl.model import record
+from queuectl.model.lifecycle import PENDING, Outcome
 from queuectl.spool import Located, SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock

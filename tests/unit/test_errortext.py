@@ -11,9 +11,9 @@ import pytest
 
 from queuectl import check, clocknote, errortext
 from queuectl.api import Spool
-from queuectl.config import Settings
 from queuectl.errortext import OrphanTexts
-from queuectl.lifecycle import CANCELLED, DLQ, DONE, PENDING, Outcome
+from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, Outcome
+from queuectl.model.settings import Settings
 from queuectl.rescue import Rescue
 from queuectl.retention import Retention
 from queuectl.settle import Stripes

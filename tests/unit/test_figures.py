@@ -6,7 +6,7 @@ import pytest
 
 from queuectl import figures
 from queuectl.api import Spool
-from queuectl.lifecycle import Outcome
+from queuectl.model.lifecycle import Outcome
 from queuectl.spool import SpoolDir
 from tests.helpers import NOON_AT, Desk
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import config
 from queuectl.api import Spool
 from queuectl.hooks import DEAD, IDLE, Hooks
-from queuectl.lifecycle import DONE
+from queuectl.model import settings as config
+from queuectl.model.lifecycle import DONE
 from queuectl.spool import SpoolDir
 from queuectl.system.clock import Clock
 from tests.helpers import FakeClock, wait_until, without_arrival

@@ -12,7 +12,7 @@ from queuectl import check, inboxstate
 from queuectl.findings import Finding
 from queuectl.handover import BY, Handover
 from queuectl.inboxstate import InboxState
-from queuectl.lifecycle import PENDING, Outcome
+from queuectl.model.lifecycle import PENDING, Outcome
 from queuectl.spool import SpoolDir
 from queuectl.system import disk
 from queuectl.system.locks import FileLock

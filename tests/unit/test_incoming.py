@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from queuectl import incoming
-from queuectl.lifecycle import PENDING
+from queuectl.model.lifecycle import PENDING
 from queuectl.spool import SpoolDir
 from tests.helpers import NOON_AT, write_drop
 

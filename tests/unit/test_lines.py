@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl import intake, lines
-from queuectl.job import JOB_MAX_BYTES
+from queuectl import lines
+from queuectl.model import document
+from queuectl.model.job import JOB_MAX_BYTES
 
 _MARKS = {
     "utf-8": b"",
@@ -65,14 +66,14 @@ def test_lines_are_those_of_the_whole_text(
 def test_look_agrees_with_a_parse_of_the_whole(
     data: bytes, mark: bytes, chunk: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """A look in pieces takes and refuses the same files, for the same reasons, as `intake.parse`."""
+    """A look in pieces takes and refuses the same files, for the same reasons, as `document.parse`."""
     path = tmp_path_factory.getbasetemp() / "look.jsonl"
     path.write_bytes(mark + data)
-    parsed = intake.parse(mark + data, lines=True)
+    parsed = document.parse(mark + data, lines=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines, "_CHUNK", chunk)
         looked = lines.look(str(path), 1 << 20)
-    assert looked.verdict == (parsed if isinstance(parsed, intake.Incomplete) else None)
+    assert looked.verdict == (parsed if isinstance(parsed, document.Incomplete) else None)
 
 
 def test_line_that_is_too_long_is_passed_over(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from queuectl import producer, record
+from queuectl import producer
 from queuectl.errors import DuplicateJobError, InvalidJobError
-from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING
+from queuectl.model import record
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.producer import Prepared
 from queuectl.system import disk
 from tests.helpers import NOON_AT, Desk, listing, write_drop

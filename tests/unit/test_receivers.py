@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import config, receiver, receivers
-from queuectl.inboxes import Inbox
+from queuectl import receiver, receivers
+from queuectl.model import settings as config
+from queuectl.model.inbox import Inbox
 from queuectl.receivers import Receivers
 from queuectl.spool import SpoolDir
 from queuectl.system.clock import Clock

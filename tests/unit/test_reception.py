@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from queuectl import inboxdir, inboxstate, keyfile, names, reception, signing, times
-from queuectl.inboxes import Inbox
-from queuectl.lifecycle import Outcome
+from queuectl import inboxdir, inboxstate, keyfile, reception, signing
+from queuectl.model import names, times
+from queuectl.model.inbox import Inbox
+from queuectl.model.lifecycle import Outcome
 from queuectl.reception import Reception
 from queuectl.spool import SpoolDir
 from tests.helpers import Desk, make_spool, names_in

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from queuectl import rejects
-from queuectl.config import Settings
-from queuectl.lifecycle import PENDING, REJECTED
+from queuectl.model.lifecycle import PENDING, REJECTED
+from queuectl.model.settings import Settings
 from queuectl.rejects import RejectedFiles
 from queuectl.spool import Located, SpoolDir
 from queuectl.system import disk

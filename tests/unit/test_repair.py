@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import record
 from queuectl.api import Spool
 from queuectl.claim import Declined
-from queuectl.lifecycle import DLQ, PENDING, REJECTED, RUNNING, Outcome
+from queuectl.model import record
+from queuectl.model.lifecycle import DLQ, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.system import disk
 from tests.helpers import Desk, listing, names_in, only
 

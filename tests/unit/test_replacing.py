@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import clocknote, errortext, pools, record
+from queuectl import clocknote, errortext, pools
 from queuectl.api import Spool
 from queuectl.cancelling import Cancelling
 from queuectl.editing import Editing
 from queuectl.errors import QueuectlError
-from queuectl.lifecycle import Outcome
+from queuectl.model import record
+from queuectl.model.lifecycle import Outcome
 from queuectl.spool import SpoolDir
 from tests.helpers import NOON_AT, Desk, write_drop
 from tests.hostile.flags import immutable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from queuectl.claim import Declined
-from queuectl.lifecycle import Outcome
+from queuectl.model.lifecycle import Outcome
 from queuectl.reports import Finished, Passed, Report, Started, Trouble, Vanished, pack, unpack
 from queuectl.settle import Settled
 from queuectl.system.disk import FileSig

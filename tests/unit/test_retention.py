@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from queuectl import check, clocknote, doctor, page, rejects, report
-from queuectl.config import Settings
-from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, Outcome
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, Outcome
+from queuectl.model.settings import Settings
 from queuectl.retention import Retention
 from queuectl.settle import Stripes
 from queuectl.snapshot import Snapshot

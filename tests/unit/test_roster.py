@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from queuectl.lifecycle import DONE, PENDING, RUNNING, Outcome
+from queuectl.model.lifecycle import DONE, PENDING, RUNNING, Outcome
 from queuectl.roster import Roster
 from queuectl.spool import SpoolDir
 from queuectl.system import disk

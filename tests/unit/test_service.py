@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl import config, service
+from queuectl import service
+from queuectl.model import settings as config
 from queuectl.service import KINDS, LAUNCHD, SYSTEMD, TASK, CannotSayError, Service
 
 PLAIN = Service(

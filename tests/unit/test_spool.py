@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import config, record, setup, spool
+from queuectl import setup, spool
 from queuectl.errors import DamagedRecordError, InvalidSettingsError, NotASpoolError, SpoolUnavailableError
-from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
+from queuectl.model import record, settings
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
 from queuectl.spool import Located, SpoolDir
 from tests.helpers import NOON_AT, Desk, make_spool, write_drop
 
@@ -24,7 +25,7 @@ def test_new_spool_has_the_tree_of_the_format(tmp_path: Path) -> None:
     made = make_spool(tmp_path / "deep" / "spool")
     for name in ("pending", "running", "done", "dlq", "rejected", "logs", ".queuectl/tmp", ".queuectl/locks"):
         assert (tmp_path / "deep" / "spool" / name).is_dir(), name
-    assert made.settings() == config.defaults()
+    assert made.settings() == settings.defaults()
     assert os.path.getsize(made.readme_path) > 500
     for name in ("README.txt", "shell.json", "retry.json"):
         assert (tmp_path / "deep" / "spool" / "examples" / name).is_file(), name

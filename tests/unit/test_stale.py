@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import config, names
-from queuectl.lifecycle import Outcome
+from queuectl.model import names
+from queuectl.model import settings as config
+from queuectl.model.lifecycle import Outcome
 from queuectl.spool import SpoolDir
 from queuectl.stale import AT_MOST, Stale, candidates
 from tests.helpers import NOON_AT, Desk

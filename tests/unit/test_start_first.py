@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.claim import Claims
-from queuectl.lifecycle import DONE, PENDING, RUNNING, Outcome
+from queuectl.model.lifecycle import DONE, PENDING, RUNNING, Outcome
 from queuectl.rescue import Rescue
 from queuectl.settle import Claimed, Stripes
 from queuectl.system import disk

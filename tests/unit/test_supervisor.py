@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import cancels, names, record, times
+from queuectl import cancels
 from queuectl.api import Spool
 from queuectl.claim import Declined
-from queuectl.config import Settings
-from queuectl.lifecycle import DLQ, PENDING, Outcome
+from queuectl.model import names, record, times
+from queuectl.model.lifecycle import DLQ, PENDING, Outcome
+from queuectl.model.settings import Settings
 from queuectl.reasons import explain
 from queuectl.reports import Finished
 from queuectl.settle import Settled

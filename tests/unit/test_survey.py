@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import record, survey
-from queuectl.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
-from queuectl.printable import command_text
+from queuectl import survey
+from queuectl.model import record
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
+from queuectl.model.text import command_text
 from queuectl.report import collect
 from queuectl.snapshot import ROWS, Snapshot
 from queuectl.spool import SpoolDir

@@ -11,7 +11,7 @@ import pytest
 
 from queuectl.api import Spool
 from queuectl.errors import QueuectlError
-from queuectl.lifecycle import Outcome
+from queuectl.model.lifecycle import Outcome
 from queuectl.output import OutputSlot
 from queuectl.settle import Claimed
 from queuectl.spool import SpoolDir

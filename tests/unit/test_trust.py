@@ -14,9 +14,10 @@ if sys.platform == "win32":
 
 import pwd
 
-from queuectl import config, doctor, keyfile, supervisor, trust
+from queuectl import doctor, keyfile, supervisor, trust
 from queuectl.api import Spool
 from queuectl.errors import InvalidSettingsError, UntrustedSpoolError
+from queuectl.model import settings as config
 from queuectl.spool import SpoolDir
 
 

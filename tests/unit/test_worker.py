@@ -9,8 +9,9 @@ from multiprocessing.connection import Connection
 
 import pytest
 
-from queuectl import config, executor
+from queuectl import executor
 from queuectl.executor import Ended, Spec
+from queuectl.model import settings
 from queuectl.reports import Finished, Vanished
 from queuectl.spool import SpoolDir
 from queuectl.system import disk
@@ -78,7 +79,7 @@ class Rig:
         self.name = desk.enqueue(id="job")
         self.running = self.spool.path("running", "job.json")
         self.aside = os.path.join(self.spool.root, "aside.json")
-        self.worker = Worker(conn, self.spool, config.defaults(), worker="w9", cwd=self.spool.root)
+        self.worker = Worker(conn, self.spool, settings.defaults(), worker="w9", cwd=self.spool.root)
         self.worker._clock = command.clock
 
     def run(self) -> Finished | Vanished:

@@ -17,10 +17,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from queuectl import config
 from queuectl.claim import Claims
 from queuectl.lease import Lease
-from queuectl.lifecycle import Outcome
+from queuectl.model import settings
+from queuectl.model.lifecycle import Outcome
 from queuectl.settle import Claimed, Stripes
 from queuectl.spool import SpoolDir
 from queuectl.system import locks
@@ -37,7 +37,7 @@ def main() -> None:
         locks.FileLock.try_acquire = lambda _self: True  # type: ignore[method-assign]
         locks.FileLock.release = lambda _self: None  # type: ignore[method-assign]
     rng = random.Random(int(number))
-    claims = Claims(spool, config.defaults(), Stripes(spool), worker=f"claimer{number}", clock=Clock(), rng=rng)
+    claims = Claims(spool, settings.defaults(), Stripes(spool), worker=f"claimer{number}", clock=Clock(), rng=rng)
     won: list[str] = []
     errors: list[str] = []
     Path(ready).touch()

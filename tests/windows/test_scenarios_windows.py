@@ -18,8 +18,8 @@ import pytest
 if sys.platform != "win32":
     pytest.skip("Windows only", allow_module_level=True)
 
-from queuectl import config, times
-from queuectl.names import why_bad_id
+from queuectl.model import settings, times
+from queuectl.model.names import why_bad_id
 from queuectl.producer import Producer
 from queuectl.spool import SpoolDir
 from queuectl.system import disk
@@ -246,7 +246,7 @@ def test_stop_ends_a_detached_pool(prompt: Prompt) -> None:
 def claim_all(folder: Path, count: int, *options: str) -> tuple[Counter[str], list[str]]:
     """`count` jobs and four claimers; how often each id was won, and the errors there were."""
     spool = make_spool(folder / "spool")
-    producer = Producer(spool, config.defaults(), clock=Clock(), rng=random.Random(2))
+    producer = Producer(spool, settings.defaults(), clock=Clock(), rng=random.Random(2))
     producer.publish([producer.prepare({"command": "x"}, by="enqueue") for _ in range(count)])
     files = [[str(folder / f"{kind}{number}") for kind in ("ready", "report")] for number in range(4)]
     go = str(folder / "go")

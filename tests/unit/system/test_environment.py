@@ -53,10 +53,10 @@ def test_worker_obeys_minimal_env(desk: Desk, monkeypatch: pytest.MonkeyPatch, m
 
 def run(spool: SpoolDir, name: str) -> dict[str, str]:
     """Have a real worker run one job; the environment that its command printed."""
-    from queuectl import config
+    from queuectl.model import settings
 
     ours, theirs = Pipe()
-    worker = Worker(theirs, spool, config.defaults(), worker="w9", cwd=spool.root)
+    worker = Worker(theirs, spool, settings.defaults(), worker="w9", cwd=spool.root)
     try:
         worker._work(name)
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from queuectl import exits
+from queuectl.model import exit_status
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from queuectl import exits
 )
 def test_codes_have_words(code: int, words: str) -> None:
     """A code that means something is told in words, the same on every system and whatever its sign is."""
-    assert exits.words(code) == words
+    assert exit_status.words(code) == words
 
 
 @pytest.mark.parametrize(
@@ -49,4 +49,4 @@ def test_codes_have_words(code: int, words: str) -> None:
 )
 def test_code_and_reason_say_it_once(code: int | None, reason: str, told: str) -> None:
     """What the reason says already is not said again in words; large statuses are hexadecimal."""
-    assert exits.told(code, reason) == told
+    assert exit_status.told(code, reason) == told

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from queuectl.order import Line
-from queuectl.turns import Turns
+from queuectl.model.order import Line
+from queuectl.model.round_robin import Turns
 
 
 def _turns(*unowned: str) -> Turns:

@@ -11,9 +11,9 @@ import heapq
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from queuectl import names, order
-from queuectl.order import Line
-from queuectl.turns import Turns
+from queuectl.model import names, order
+from queuectl.model.order import Line
+from queuectl.model.round_robin import Turns
 
 # Above every priority that a job can have.
 _AHEAD = 10**9

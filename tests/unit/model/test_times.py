@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from queuectl import times
+from queuectl.model import times
 from tests.helpers import NOON_AT
 
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from queuectl import names
+from queuectl.model import names
 from tests.helpers import NOON_AT
 
 

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from queuectl import patterns
-from queuectl.patterns import Pattern, UnsupportedPatternError
+from queuectl.model import patterns
+from queuectl.model.patterns import Pattern, UnsupportedPatternError
 
 EXPLOSIVE = [
     r"([a-z0-9_-]+,?)+",

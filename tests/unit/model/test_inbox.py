@@ -7,15 +7,15 @@ import sys
 
 import pytest
 
-from queuectl import config
 from queuectl.errors import InvalidSettingsError
+from queuectl.model import settings
 
 GOOD = '[[inbox]]\npath = "/srv/drop/anna"\nmode = "trusted"\n'
 
 
 def test_an_inbox_gets_its_owner_from_its_folder() -> None:
     """The defaults are those of docs/settings.md."""
-    (inbox,) = config.parse(GOOD).inboxes
+    (inbox,) = settings.parse(GOOD).inboxes
     assert (inbox.owner, inbox.receipts, inbox.done_receipts, inbox.max_waiting) == ("anna", True, False, 1000)
 
 
@@ -33,15 +33,15 @@ def test_an_inbox_gets_its_owner_from_its_folder() -> None:
 def test_a_mistake_names_the_file_and_what_is_allowed(text: str, told: str) -> None:
     """Workers do not start on a mistake, and it says what to write instead."""
     with pytest.raises(InvalidSettingsError) as caught:
-        config.parse(text, path="queuectl.toml")
+        settings.parse(text, path="queuectl.toml")
     assert "queuectl.toml" in str(caught.value) and told in str(caught.value)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="its paths are those of POSIX")
 def test_the_example_in_a_new_spool_is_one() -> None:
     """Without the # in front it is an inbox and a command."""
-    text = config.default_text()
+    text = settings.default_text()
     example = text[text.index("# [[inbox]]") :]
     lines = [line[2:] for line in example.splitlines() if re.match(r"# (\[|[a-z_]+ = )", line)]
-    made = config.parse("\n".join(lines))
+    made = settings.parse("\n".join(lines))
     assert made.inboxes[0].owner == "anna" and list(made.commands) == ["resize"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from queuectl import names
-from queuectl.feeder import Feeder
-from queuectl.feeder import in_order as in_order_of
+from queuectl.model import names
+from queuectl.model.run_queue import Feeder
+from queuectl.model.run_queue import in_order as in_order_of
 from tests.helpers import NOON_AT
 
 

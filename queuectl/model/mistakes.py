@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 import msgspec
 
-from queuectl.printable import safe
+from queuectl.model.text import safe
 
 # More mistakes than this are not named, and more parts of a list or an object than this are not looked at one by one:
 # a file of nothing but mistakes must not take seconds.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from queuectl import sizes
+from queuectl.model import sizes
 
 
 @pytest.mark.parametrize(

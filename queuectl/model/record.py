@@ -36,9 +36,9 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from queuectl import job, lifecycle, names, sizes, times
 from queuectl.errors import DamagedRecordError, InvalidJobError
-from queuectl.job import FORMAT_VERSION, PRIORITY_LIMIT, RETRIES_LIMIT
+from queuectl.model import job, lifecycle, names, sizes, times
+from queuectl.model.job import FORMAT_VERSION, PRIORITY_LIMIT, RETRIES_LIMIT
 
 CLOSING = b"\n ]\n}\n"
 OPENING = b'{\n "format": %d,\n "id": "' % FORMAT_VERSION
@@ -228,7 +228,7 @@ def decode(data: bytes, *, path: str = "") -> Record:
     try:
         item = _decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        from queuectl import mistakes  # only where there is one
+        from queuectl.model import mistakes  # only where there is one
 
         cause = mistakes.in_document(Record, data)
         raise DamagedRecordError(f"{path or 'the record'} cannot be read", path=path, cause=cause) from error

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import programs, templates
 from queuectl.errors import InvalidSettingsError
+from queuectl.model import command, programs
 
 # x: any text without a dash before it; p: a path; d: any text; n: a whole number; c: one of the settings' words.
 PARAMS = {
@@ -203,7 +203,7 @@ def parse(line: str) -> None:
     words = line.split(" ")
     used = {word[1:-1] for word in words if word.startswith("{")}
     words = [word for word in words if word.startswith("{") or "{" not in word]
-    templates.parse({"c": {"argv": words, "params": {name: PARAMS[name] for name in used}}}, path="queuectl.toml")
+    command.parse({"c": {"argv": words, "params": {name: PARAMS[name] for name in used}}}, path="queuectl.toml")
 
 
 @pytest.mark.parametrize("line", REFUSED.split("\n")[1:-1])

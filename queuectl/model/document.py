@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from queuectl import job, lifecycle, record, times
 from queuectl.errors import DamagedRecordError, InvalidJobError
-from queuectl.job import RetryDefaults
-from queuectl.printable import safe
+from queuectl.model import job, lifecycle, record, times
+from queuectl.model.job import RetryDefaults
+from queuectl.model.text import safe
 
 BATCH_MAX_BYTES = 64 * 1024 * 1024
 _MARKS = (
@@ -170,7 +170,7 @@ def torn_line(number: int) -> Incomplete:
 
 
 def _in_json(error: json.JSONDecodeError) -> tuple[str, str]:
-    from queuectl import mistakes  # only where there is one
+    from queuectl.model import mistakes  # only where there is one
 
     return mistakes.in_json(error)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
-from queuectl import retry
 from queuectl.errors import IllegalMoveError
+from queuectl.model import retry
 
 PENDING, RUNNING, DONE, DLQ = "pending", "running", "done", "dlq"
 REJECTED = "rejected"

@@ -8,9 +8,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from queuectl import job, record
 from queuectl.errors import InvalidJobError
-from queuectl.job import RetryDefaults
+from queuectl.model import job, record
+from queuectl.model.job import RetryDefaults
 from tests.helpers import NOON_AT
 
 DEFAULTS = RetryDefaults(max_retries=3, backoff_base=2, backoff_max_s=3600.0, jitter=0)

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from queuectl import retry
+from queuectl.model import retry
 
 RNG = random.Random(1)
 

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from queuectl import lifecycle
 from queuectl.errors import IllegalMoveError
-from queuectl.lifecycle import DLQ, DONE, PENDING, RUNNING, Decision, Outcome, Policy
+from queuectl.model import lifecycle
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Decision, Outcome, Policy
 
 POLICY = Policy(max_retries=3, backoff_base=2, backoff_max_s=3600, jitter=0, no_retry_exit_codes=(7, 8))
 

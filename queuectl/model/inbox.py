@@ -7,8 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from queuectl import job, names, times
 from queuectl.errors import InvalidSettingsError
+from queuectl.model import job, names, times
 
 SECTION = "inbox"
 TRUSTED, TEMPLATES, SIGNED = "trusted", "templates", "signed"
@@ -55,7 +55,7 @@ def parse(section: object, *, path: str) -> tuple[Inbox, ...]:
     try:
         listed = msgspec.convert(section, tuple[Inbox, ...])
     except msgspec.ValidationError as error:
-        from queuectl import mistakes  # only where there is one
+        from queuectl.model import mistakes  # only where there is one
 
         found = mistakes.of_value(tuple[Inbox, ...], section, SECTION)
         raise _errors(path, [_numbered(mistake.text) for mistake in found] or [f"{SECTION}: {error}"]) from error

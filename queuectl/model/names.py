@@ -14,7 +14,7 @@ import sys
 import zlib
 from typing import NamedTuple
 
-from queuectl import times
+from queuectl.model import times
 
 ID_MAX_CHARS = 100
 OWNER_MAX_CHARS = 32

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from queuectl import intake, record
 from queuectl.errors import InvalidJobError
-from queuectl.intake import Incomplete, Many, Refused, Single
-from queuectl.job import RetryDefaults
+from queuectl.model import document as intake
+from queuectl.model import record
+from queuectl.model.document import Incomplete, Many, Refused, Single
+from queuectl.model.job import RetryDefaults
 from tests.helpers import NOON_AT
 
 DEFAULTS = RetryDefaults(3, 2, 3600.0, 0)

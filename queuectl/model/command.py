@@ -19,9 +19,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from queuectl import job, names, patterns, programs, times
 from queuectl.errors import InvalidJobError, InvalidSettingsError
-from queuectl.printable import safe
+from queuectl.model import job, names, patterns, programs, times
+from queuectl.model.text import safe
 
 SECTION = "commands"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -86,7 +86,7 @@ def parse(section: object, *, path: str) -> dict[str, Command]:
     try:
         commands = msgspec.convert(section, dict[str, Command])
     except msgspec.ValidationError as error:
-        from queuectl import mistakes  # only where there is one
+        from queuectl.model import mistakes  # only where there is one
 
         found = [mistake.text for mistake in mistakes.of_value(dict[str, Command], section, SECTION)]
         raise _errors(path, found or [f"{SECTION}: {error}"]) from error

@@ -8,83 +8,83 @@ from typing import Any
 
 import pytest
 
-from queuectl import config
 from queuectl.errors import InvalidSettingsError
+from queuectl.model import settings
 
 
 def test_new_file_sets_nothing() -> None:
     """The file of a new spool is all comments: the defaults count."""
-    assert config.given(config.default_text()) == {}
-    assert config.parse(config.default_text()) == config.defaults() == config.parse("")
+    assert settings.given(settings.default_text()) == {}
+    assert settings.parse(settings.default_text()) == settings.defaults() == settings.parse("")
 
 
 def test_new_file_explains_every_setting() -> None:
     """Each setting stands in the file with its meaning, range and default."""
-    text = config.default_text()
-    for known in config.SETTINGS:
+    text = settings.default_text()
+    for known in settings.SETTINGS:
         assert known.meaning in text
         assert known.allowed in text
         assert f"\n# {known.name} = " in text
 
 
-@pytest.mark.parametrize("known", config.SETTINGS, ids=lambda known: known.name)
-def test_commented_default_is_the_default(known: config.Setting) -> None:
+@pytest.mark.parametrize("known", settings.SETTINGS, ids=lambda known: known.name)
+def test_commented_default_is_the_default(known: settings.Setting) -> None:
     """Taking away the # in front of a setting changes nothing."""
     text = "\n".join(
-        line[2:] if line.startswith(f"# {known.name} = ") else line for line in config.default_text().splitlines()
+        line[2:] if line.startswith(f"# {known.name} = ") else line for line in settings.default_text().splitlines()
     )
-    assert list(config.given(text)) == [known.name]
-    assert config.parse(text) == config.defaults()
+    assert list(settings.given(text)) == [known.name]
+    assert settings.parse(text) == settings.defaults()
 
 
 def test_settings_and_table_name_the_same() -> None:
     """No setting is without a field, no field without a setting."""
     sections = ("inboxes", "commands")
-    assert config.Settings._fields == tuple(known.field for known in config.SETTINGS) + sections
+    assert settings.Settings._fields == tuple(known.field for known in settings.SETTINGS) + sections
 
 
 def test_hooks_may_stand_in_a_table_or_under_names_with_a_dot() -> None:
     """Both are the same to TOML, and to a person who edits the file; a change keeps what is there."""
     table = '[hooks]\n# mine\non_dead = ["notify", "dead"]\n'
     dotted = 'hooks.on_dead = ["notify", "dead"]\n'
-    assert config.parse(table) == config.parse(dotted)
-    assert config.parse(table).on_dead == ("notify", "dead")
-    for text in (table, dotted, config.default_text()):
-        text = config.edit(text, "hooks.on_dead", ["a b", "ü"])
-        text = config.edit(text, "hooks.on_done", ["c"])
-        text = config.edit(text, "max_retries", 7)
-        made = config.parse(text)
+    assert settings.parse(table) == settings.parse(dotted)
+    assert settings.parse(table).on_dead == ("notify", "dead")
+    for text in (table, dotted, settings.default_text()):
+        text = settings.edit(text, "hooks.on_dead", ["a b", "ü"])
+        text = settings.edit(text, "hooks.on_done", ["c"])
+        text = settings.edit(text, "max_retries", 7)
+        made = settings.parse(text)
         assert (made.on_dead, made.on_done, made.on_idle, made.max_retries) == (("a b", "ü"), ("c",), (), 7)
-        text = config.remove(config.remove(text, "hooks.on_done"), "hooks.on_dead")
-        assert config.parse(text) == config.defaults()._replace(max_retries=7)
-    assert "# mine" in config.edit(table, "hooks.on_done", ["c"])
+        text = settings.remove(settings.remove(text, "hooks.on_done"), "hooks.on_dead")
+        assert settings.parse(text) == settings.defaults()._replace(max_retries=7)
+    assert "# mine" in settings.edit(table, "hooks.on_done", ["c"])
 
 
 def test_a_hook_is_typed_as_a_list() -> None:
     """`config set` takes what stands in the file."""
-    assert config.from_word("hooks.on-dead", '["notify-send", "A job is dead"]') == ["notify-send", "A job is dead"]
+    assert settings.from_word("hooks.on-dead", '["notify-send", "A job is dead"]') == ["notify-send", "A job is dead"]
     for word in ("notify", '["a"', '[""]', "[5]", '["a\\u0000"]'):
         with pytest.raises(InvalidSettingsError) as caught:
-            config.from_word("hooks.on_dead", word)
+            settings.from_word("hooks.on_dead", word)
         assert "notify-send" in str(caught.value)
     with pytest.raises(InvalidSettingsError, match="unknown key") as caught:
-        config.parse("[hooks]\non_deed = []")
+        settings.parse("[hooks]\non_deed = []")
     assert "did you mean hooks.on_dead?" in str(caught.value)
 
 
 def test_durations_are_seconds_and_forever_is_none() -> None:
     """A setting in use is a number, whatever way it was written."""
-    made = config.parse('backoff_max = "10m"\nkeep_done = "forever"\nkeep_dlq = "90d"\nscan_s = 0.5')
+    made = settings.parse('backoff_max = "10m"\nkeep_done = "forever"\nkeep_dlq = "90d"\nscan_s = 0.5')
     assert (made.backoff_max, made.keep_done, made.keep_dlq, made.scan_s) == (600, None, 90 * 86400, 0.5)
     assert made.retry_defaults == (3, 2, 600, 0)
 
 
 def test_limits_are_numbers_and_none_is_no_limit() -> None:
     """By default a run may last for ever and print 1 GiB; both can be set and taken away."""
-    assert (config.defaults().timeout, config.defaults().output_max) == (None, 1 << 30)
-    made = config.parse('timeout = "2h"\noutput_max = "10M"')
+    assert (settings.defaults().timeout, settings.defaults().output_max) == (None, 1 << 30)
+    made = settings.parse('timeout = "2h"\noutput_max = "10M"')
     assert (made.timeout, made.output_max) == (7200, 10 << 20)
-    made = config.parse('timeout = "forever"\noutput_max = "unlimited"')
+    made = settings.parse('timeout = "forever"\noutput_max = "unlimited"')
     assert (made.timeout, made.output_max) == (None, None)
 
 
@@ -128,16 +128,16 @@ def test_limits_are_numbers_and_none_is_no_limit() -> None:
 def test_value_out_of_range_names_file_key_and_what_is_allowed(name: str, value: Any) -> None:
     """A person who made a mistake is told where and what to write."""
     with pytest.raises(InvalidSettingsError) as caught:
-        config.check(name, value, path="/spool/queuectl.toml")
+        settings.check(name, value, path="/spool/queuectl.toml")
     assert "/spool/queuectl.toml" in str(caught.value)
     assert caught.value.key == name
-    assert f"{name}: takes {config.setting(name).allowed}, not " in str(caught.value)
+    assert f"{name}: takes {settings.setting(name).allowed}, not " in str(caught.value)
 
 
 def test_long_value_is_not_repeated_at_length() -> None:
     """An error stays readable, whatever was written."""
     with pytest.raises(InvalidSettingsError) as caught:
-        config.check("shell", "x" * 10_000)
+        settings.check("shell", "x" * 10_000)
     assert len(str(caught.value)) < 200
 
 
@@ -147,13 +147,13 @@ def test_long_value_is_not_repeated_at_length() -> None:
 def test_unknown_key_or_shape_is_an_error(text: str) -> None:
     """A setting that is not obeyed is never silently passed over."""
     with pytest.raises(InvalidSettingsError):
-        config.parse(text, path="q.toml")
+        settings.parse(text, path="q.toml")
 
 
 def test_unknown_key_names_the_nearest() -> None:
     """A typing error is found at once."""
     with pytest.raises(InvalidSettingsError) as caught:
-        config.parse("max_retires = 3", path="q.toml")
+        settings.parse("max_retires = 3", path="q.toml")
     assert str(caught.value) == "q.toml: line 1: max_retires: is an unknown key; did you mean max_retries?"
 
 
@@ -177,12 +177,12 @@ argv = "x"
 type = "text"
 """
     with pytest.raises(InvalidSettingsError) as caught:
-        config.parse(text, path="q.toml")
+        settings.parse(text, path="q.toml")
     assert caught.value.mistakes == (
         'line 1: max_retries: takes a whole number from 0 to 1000000, not the text "3"',
         "line 2: keep_done: takes a duration such as 12h or 30d, or forever, not a date or a time",
         "line 3: max_retires: is an unknown key; did you mean max_retries?",
-        f'hooks.on_dead: takes {config.setting("hooks.on_dead").allowed}, not the text "x"',
+        f'hooks.on_dead: takes {settings.setting("hooks.on_dead").allowed}, not the text "x"',
         '[[inbox]] 1, mode: takes one of trusted, templates, signed, not the text "open"',
         "[[inbox]] 1, onwer: is an unknown key; did you mean owner?",
         "[[inbox]] 2, path: takes a text, not the number 5",
@@ -209,7 +209,7 @@ type = "text"
 def test_broken_toml_is_explained_in_plain_words(text: str, why: str, hint: str) -> None:
     """The parser's words are of its grammar: here are the line, a mark in it, and what to write."""
     with pytest.raises(InvalidSettingsError) as caught:
-        config.parse(text, path="q.toml")
+        settings.parse(text, path="q.toml")
     assert why in str(caught.value)
     assert hint in caught.value.hint
     assert caught.value.cause == "" or "^ here" in caught.value.cause
@@ -219,23 +219,23 @@ def test_broken_toml_is_explained_in_plain_words(text: str, why: str, hint: str)
 def test_broken_toml_is_one_error(text: str) -> None:
     """Whatever is wrong with the text, the worker gets one kind of error that names the file."""
     with pytest.raises(InvalidSettingsError) as caught:
-        config.parse(text, path="q.toml")
+        settings.parse(text, path="q.toml")
     assert "q.toml" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["max_retries", "max-retries", "Max-Retries", " MAX_RETRIES "])
 def test_setting_is_found_by_any_spelling(name: str) -> None:
     """Dash and underscore are the same on a command line."""
-    assert config.setting(name).name == "max_retries"
+    assert settings.setting(name).name == "max_retries"
 
 
 def test_setting_that_does_not_exist_names_the_nearest() -> None:
     """`config set` with a typing error says what was meant."""
     with pytest.raises(InvalidSettingsError) as caught:
-        config.setting("max-retry")
+        settings.setting("max-retry")
     assert "max_retries" in caught.value.hint
     with pytest.raises(InvalidSettingsError) as caught:
-        config.setting("qqqq")
+        settings.setting("qqqq")
     assert "config list" in caught.value.hint
 
 
@@ -255,7 +255,7 @@ def test_setting_that_does_not_exist_names_the_nearest() -> None:
 )
 def test_word_of_a_command_line_becomes_a_toml_value(name: str, word: str, value: Any) -> None:
     """What is typed is stored as a number where it is one."""
-    made = config.from_word(name, word)
+    made = settings.from_word(name, word)
     assert made == value
     assert type(made) is type(value)
 
@@ -267,76 +267,76 @@ def test_word_of_a_command_line_becomes_a_toml_value(name: str, word: str, value
 def test_word_that_is_not_allowed_is_an_error(name: str, word: str) -> None:
     """Nothing wrong gets into the file."""
     with pytest.raises(InvalidSettingsError):
-        config.from_word(name, word)
+        settings.from_word(name, word)
 
 
-@pytest.mark.parametrize("known", config.SETTINGS, ids=lambda known: known.name)
-def test_setting_a_value_in_a_new_file_puts_it_under_its_explanation(known: config.Setting) -> None:
+@pytest.mark.parametrize("known", settings.SETTINGS, ids=lambda known: known.name)
+def test_setting_a_value_in_a_new_file_puts_it_under_its_explanation(known: settings.Setting) -> None:
     """`config set` keeps every comment, and the value stands below its own."""
-    before = config.default_text()
-    after = config.edit(before, known.name, known.default)
+    before = settings.default_text()
+    after = settings.edit(before, known.name, known.default)
     lines = after.splitlines()
     at = next(number for number, line in enumerate(lines) if line.startswith(f"{known.name} = "))
     assert lines[at - 1].startswith(f"# {known.name} = ")
     assert [line for line in lines if line.startswith("#")] == [
         line for line in before.splitlines() if line.startswith("#")
     ]
-    assert config.given(after) == {known.name: config.check(known.name, known.default)}
+    assert settings.given(after) == {known.name: settings.check(known.name, known.default)}
 
 
 def test_comments_survive_a_change() -> None:
     """What a person wrote beside a setting stays."""
     before = "# mine\nmax_retries = 3  # as agreed with Ann\n\njitter = 0.5\n"
-    after = config.edit(before, "max_retries", 7)
+    after = settings.edit(before, "max_retries", 7)
     assert after == "# mine\nmax_retries = 7  # as agreed with Ann\n\njitter = 0.5\n"
 
 
 def test_new_setting_is_added_to_a_file_without_comments() -> None:
     """A file that a person wrote from scratch can be changed too."""
-    assert config.given(config.edit("jitter = 0.5", "max_retries", 7)) == {"jitter": 0.5, "max_retries": 7}
+    assert settings.given(settings.edit("jitter = 0.5", "max_retries", 7)) == {"jitter": 0.5, "max_retries": 7}
 
 
 def test_removed_setting_falls_back_to_its_default() -> None:
     """`config unset` takes out the one line; removing what is not there changes nothing."""
     text = "# mine\nmax_retries = 7\njitter = 0.5\n"
-    assert config.remove(text, "max_retries") == "# mine\njitter = 0.5\n"
-    assert config.remove(text, "scan_s") == text
+    assert settings.remove(text, "max_retries") == "# mine\njitter = 0.5\n"
+    assert settings.remove(text, "scan_s") == text
 
 
 def test_set_and_unset_of_a_new_file_come_back_to_it() -> None:
     """Trying a setting out leaves no trace."""
-    text = config.default_text()
-    assert config.remove(config.edit(text, "max_retries", 7), "max_retries") == text
+    text = settings.default_text()
+    assert settings.remove(settings.edit(text, "max_retries", 7), "max_retries") == text
 
 
 @pytest.mark.parametrize(("value", "text"), [("10m", "10m"), (3, "3"), (0.5, "0.5"), (True, "true")])
 def test_value_is_shown_as_it_is_written(value: object, text: str) -> None:
     """`config get` prints what could be typed again."""
-    assert config.show(value) == text
+    assert settings.show(value) == text
 
 
 def test_missing_file_gives_the_defaults(tmp_path: Path) -> None:
     """A spool without settings works."""
-    assert config.load(str(tmp_path / "none.toml")) == config.defaults()
+    assert settings.load(str(tmp_path / "none.toml")) == settings.defaults()
 
 
 def test_byte_order_mark_is_skipped(tmp_path: Path) -> None:
     """Notepad's mark at the start of the file does no harm."""
     path = tmp_path / "q.toml"
     path.write_bytes(b"\xef\xbb\xbfmax_retries = 7\r\n")
-    assert config.load(str(path)).max_retries == 7
+    assert settings.load(str(path)).max_retries == 7
 
 
-@pytest.mark.parametrize("data", [b"\xff\xfe", b"#" * (config.SETTINGS_MAX_BYTES + 1)])
+@pytest.mark.parametrize("data", [b"\xff\xfe", b"#" * (settings.SETTINGS_MAX_BYTES + 1)])
 def test_file_that_is_no_text_or_too_large_is_an_error(tmp_path: Path, data: bytes) -> None:
     """A settings file that cannot be one names itself."""
     path = tmp_path / "q.toml"
     path.write_bytes(data)
     with pytest.raises(InvalidSettingsError) as caught:
-        config.load(str(path))
+        settings.load(str(path))
     assert str(path) in str(caught.value)
 
 
 def test_default_text_is_toml() -> None:
     """The file of a new spool parses."""
-    assert tomllib.loads(config.default_text()) == {}
+    assert tomllib.loads(settings.default_text()) == {}

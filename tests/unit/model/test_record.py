@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from queuectl import record, times
 from queuectl.errors import DamagedRecordError, InvalidJobError
+from queuectl.model import record, times
 from tests.helpers import NOON_AT
 
 SPEC: dict[str, Any] = {"id": "job1", "command": "true", "max_retries": 3, "backoff_base": 2, "backoff_max": 3600}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from queuectl.order import Line
+from queuectl.model.order import Line
 
 
 class Turns:

@@ -15,8 +15,8 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from queuectl import names, sizes, times
 from queuectl.errors import InvalidJobError
+from queuectl.model import names, sizes, times
 
 FORMAT_VERSION = 1
 JOB_MAX_BYTES = 1024 * 1024
@@ -207,7 +207,7 @@ def _all_mistakes(
     document: Mapping[str, Any], first: InvalidJobError, *, defaults: RetryDefaults, now_at: float
 ) -> InvalidJobError:
     """The error with all that is wrong with a document, of which the first mistake is known."""
-    from queuectl import mistakes  # only where there is one
+    from queuectl.model import mistakes  # only where there is one
 
     def alone(keys: Mapping[str, Any]) -> InvalidJobError | None:
         try:
@@ -314,7 +314,7 @@ def _convert(document: Mapping[str, Any]) -> JobSpec:
         raise InvalidJobError("a key in it holds half of a surrogate pair, which is no character") from error
     except msgspec.ValidationError:
         pass
-    from queuectl import mistakes  # only where there is one
+    from queuectl.model import mistakes  # only where there is one
 
     found = [
         mistake

@@ -12,13 +12,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from queuectl import sizes, times
 from queuectl.errors import InvalidSettingsError
-from queuectl.job import RetryDefaults
+from queuectl.model import sizes, times
+from queuectl.model.job import RetryDefaults
 
 if TYPE_CHECKING:
-    from queuectl.inboxes import Inbox
-    from queuectl.templates import Command
+    from queuectl.model.command import Command
+    from queuectl.model.inbox import Inbox
 
 SETTINGS_NAME = "queuectl.toml"
 SETTINGS_MAX_BYTES = 1024 * 1024
@@ -353,7 +353,7 @@ def check(name: str, value: Any, *, path: str = "") -> Any:
         return known.check(value)
     except ValueError:
         pass
-    from queuectl import mistakes  # only where there is one
+    from queuectl.model import mistakes  # only where there is one
 
     text = f"{known.name}: takes {known.allowed}, not {mistakes.shown(value)}"
     where = f"{path}: " if path else ""
@@ -413,7 +413,7 @@ def read_table(text: str, *, path: str = "") -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        from queuectl import mistakes
+        from queuectl.model import mistakes
 
         why, cause, hint = mistakes.in_toml(error, text)
         raise InvalidSettingsError(
@@ -437,7 +437,7 @@ def _together(errors: Sequence[InvalidSettingsError], path: str) -> InvalidSetti
     """Several errors of one file as one."""
     if len(errors) == 1:
         return errors[0]
-    from queuectl import mistakes
+    from queuectl.model import mistakes
 
     texts = [text for error in errors for text in error.mistakes or (str(error),)]
     return InvalidSettingsError(
@@ -490,13 +490,13 @@ def _line_of(text: str, key: str) -> str:
 def _sections(table: Mapping[str, Any], path: str) -> Iterator[Callable[[], dict[str, Any]]]:
     """The fields of `Settings` that are more than one line; their modules are loaded where the file has any."""
     if "inbox" in table:
-        from queuectl import inboxes
+        from queuectl.model import inbox
 
-        yield lambda: {"inboxes": inboxes.parse(table["inbox"], path=path)}
+        yield lambda: {"inboxes": inbox.parse(table["inbox"], path=path)}
     if "commands" in table:
-        from queuectl import templates
+        from queuectl.model import command
 
-        yield lambda: {"commands": templates.parse(table["commands"], path=path)}
+        yield lambda: {"commands": command.parse(table["commands"], path=path)}
 
 
 def flat(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -610,7 +610,7 @@ def default_text() -> str:
     for known in SETTINGS:
         shown = f'"{known.default}"' if isinstance(known.default, str) else show(known.default)
         lines += ["", f"# {known.meaning}", f"# Takes {known.allowed}.", f"# {known.name} = {shown}"]
-    from queuectl import inboxes, templates
+    from queuectl.model import command, inbox
 
-    lines += ["", *inboxes.example(), "", *templates.example()]
+    lines += ["", *inbox.example(), "", *command.example()]
     return "\n".join(lines) + "\n"

@@ -14,7 +14,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 
-from queuectl import names
+from queuectl.model import names
 
 # A key that begins so comes before all stamps.
 _FIRST = "\0"

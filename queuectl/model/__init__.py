@@ -1,0 +1,26 @@
+"""What a job is and what may happen to it: texts in, values out (FORMAT.md, section 3).
+
+Pure: no disk, no clock, no process.
+"""
+
+__all__ = [
+    "command",
+    "document",
+    "exit_status",
+    "inbox",
+    "job",
+    "lifecycle",
+    "mistakes",
+    "names",
+    "order",
+    "patterns",
+    "programs",
+    "record",
+    "retry",
+    "round_robin",
+    "run_queue",
+    "settings",
+    "sizes",
+    "text",
+    "times",
+]
