@@ -7,7 +7,7 @@ import statistics
 from typing import NamedTuple
 
 from bench import machine, spools, table
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 
 # So many files take minutes to make and to delete, and what the disk still does for them is not ours: they are made
 # once, for several pools.

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from queuectl import setup
 from queuectl.model import names, record, times
 from queuectl.model.lifecycle import DONE, PENDING
-from queuectl.spool import SpoolDir
+from queuectl.spool import create
+from queuectl.spool.folder import SpoolDir
 
 
 class Run(NamedTuple):
@@ -48,7 +48,7 @@ def sweep() -> None:
 def make(parent: str, *, durability: str = "queue") -> SpoolDir:
     """A new spool in `parent`."""
     spool = SpoolDir(os.path.join(parent, f"spool{len(os.listdir(parent))}"))
-    setup.create(spool, rng=random.Random(0))
+    create.create(spool, rng=random.Random(0))
     if durability != "queue":
         spool.write_settings(f'durability = "{durability}"\n', rng=random.Random(0))
     return spool

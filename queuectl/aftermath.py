@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from queuectl.claim import Claims
 from queuectl.model import record
 from queuectl.model.lifecycle import DLQ, DONE
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 
 _STEP = 1000

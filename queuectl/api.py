@@ -46,7 +46,7 @@ from queuectl.model.job import JOB_MAX_BYTES, is_deep
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATE_ALIASES, STATES
 from queuectl.model.settings import Settings
 from queuectl.producer import CHUNK, Producer
-from queuectl.spool import RECORD_MAX_BYTES, Located, SpoolDir, Stored
+from queuectl.spool.folder import RECORD_MAX_BYTES, Located, SpoolDir, Stored
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 
@@ -132,7 +132,7 @@ class Spool:
             TypeError: `path` is neither a string nor a path.
             SpoolUnavailableError: it cannot be made there.
         """
-        from queuectl import setup
+        from queuectl.spool import create as setup
 
         setup.create(SpoolDir(arguments.folder("path", path)), rng=random.Random())
         return cls(path)
@@ -258,7 +258,7 @@ class Spool:
                 ) from error
             if document.get("id") is not None:
                 wanted.append(prepared[-1].job_id)
-        from queuectl import trust
+        from queuectl.spool import trust
 
         try:
             trust.check(self.folder)  # a job for a spool that others can write to would be theirs to change (P10)

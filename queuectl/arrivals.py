@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from queuectl.claim import Declined
 from queuectl.model.lifecycle import PENDING
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 

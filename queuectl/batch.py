@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from queuectl.model.lifecycle import PENDING, REJECTED
 from queuectl.model.text import safe
-from queuectl.spool import MACHINERY, SpoolDir
+from queuectl.spool.folder import MACHINERY, SpoolDir
 from queuectl.system import disk
 
 DONE_ENDING = ".done"

@@ -11,7 +11,7 @@ import random
 import time
 from typing import Any
 
-from queuectl import api, cancels, errortext
+from queuectl import api, errortext
 from queuectl.errors import DamagedRecordError, QueuectlError, SpoolUnavailableError, UnknownJobError
 from queuectl.faults import View
 from queuectl.findings import GoneError
@@ -19,7 +19,8 @@ from queuectl.mending import Mending
 from queuectl.model import document, names, record
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
 from queuectl.settle import Settlements, Stripes
-from queuectl.spool import Located, Stored, record_name
+from queuectl.spool import cancel_requests
+from queuectl.spool.folder import Located, Stored, record_name
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 
@@ -43,7 +44,7 @@ class Cancelling:
             attempt = self._cancel_unless_running(job_id, by, reason)
             if isinstance(attempt, api.Job):
                 return attempt
-            ended = self._cancel_run(job_id, cancels.Request(job_id, attempt, by, reason), deadline)
+            ended = self._cancel_run(job_id, cancel_requests.Request(job_id, attempt, by, reason), deadline)
             if ended is not None:
                 return ended
 
@@ -121,12 +122,12 @@ class Cancelling:
             disk.replace(temporary, found.path)
         return job.id
 
-    def _cancel_run(self, job_id: str, request: cancels.Request, deadline: float) -> api.Job | None:
+    def _cancel_run(self, job_id: str, request: cancel_requests.Request, deadline: float) -> api.Job | None:
         """Have a run ended, and wait for that; None where the job waits or runs again."""
         stripes = Stripes(self._spool.folder)
         orphans = Settlements(self._spool.folder, self._spool.settings, stripes, clock=self._clock, rng=self._rng)
         try:
-            cancels.put(self._spool.folder, request)
+            cancel_requests.put(self._spool.folder, request)
             while _runs(job := self._spool.get(job_id), request.attempt) and self._clock.monotonic() < deadline:
                 with contextlib.suppress(DamagedRecordError, disk.NotRegularError):
                     orphans.rescue(record_name(job_id))  # where its worker is gone, nobody else may be there to do it
@@ -139,7 +140,7 @@ class Cancelling:
             raise SpoolUnavailableError(
                 f"job {job_id!r} still runs; it ends as soon as its worker, or its command, lets it", path=job.path
             )
-        cancels.remove(self._spool.folder, job_id, request.attempt)
+        cancel_requests.remove(self._spool.folder, job_id, request.attempt)
         last: dict[str, Any] = next((event for event in reversed(job.history) if event.get("event") != "warning"), {})
         if last.get("event") == CANCELLED:
             return job

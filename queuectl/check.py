@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from queuectl import blame, clocknote, ownership, pools, trust
+from queuectl import ownership
 from queuectl.errors import InvalidSettingsError, NotASpoolError, SpoolUnavailableError, UntrustedSpoolError
 from queuectl.examine import Examination
 from queuectl.findings import INFO, Finding, Findings, merged, reason
@@ -21,7 +21,8 @@ from queuectl.inboxtraces import InboxTraces
 from queuectl.leftovers import FileAge, Leftovers
 from queuectl.model import settings as config
 from queuectl.model.settings import Settings
-from queuectl.spool import FOLDERS, SpoolDir, is_spool
+from queuectl.spool import blame, clock_note, pools, trust
+from queuectl.spool.folder import FOLDERS, SpoolDir, is_spool
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 
@@ -173,9 +174,9 @@ def _check_trust(spool: SpoolDir, findings: Findings) -> None:
 
 def _check_clock(spool: SpoolDir, findings: Findings, clock: Clock, rng: random.Random) -> None:
     """A repair takes the clock for right: somebody who runs it is there to look at a watch."""
-    if text := clocknote.waiting(spool, now_at=clock.now()):
+    if text := clock_note.waiting(spool, now_at=clock.now()):
         path = os.path.relpath(spool.clock_path, spool.root).replace(os.sep, "/")
-        act = partial(clocknote.accept, spool, now_at=clock.now(), rng=rng)
+        act = partial(clock_note.accept, spool, now_at=clock.now(), rng=rng)
         findings.info("clock", path, f"retention {text}", "the clock is accepted", act)
 
 

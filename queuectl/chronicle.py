@@ -14,7 +14,7 @@ from queuectl import report
 from queuectl.errors import DamagedRecordError
 from queuectl.model.lifecycle import STATES
 from queuectl.model.record import Event, Record
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 
 # Of a folder with more files than this, those with the last names are asked for their time: generated ids sort by it.

@@ -26,16 +26,17 @@ import os
 import random
 from typing import Any, NamedTuple
 
-from queuectl import batch, errortext, foresight, lines, rejects, trust
+from queuectl import batch, errortext, foresight, lines, rejects
 from queuectl.errors import DamagedRecordError, InvalidJobError
-from queuectl.lease import is_alive, outlives
 from queuectl.model import document, job, names, record, times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
 from queuectl.model.settings import Settings
-from queuectl.roster import Roster
 from queuectl.settle import Claimed, Settlements, Stripes
 from queuectl.splitting import Splitter
-from queuectl.spool import Located, SpoolDir, name_for, record_name
+from queuectl.spool import trust
+from queuectl.spool.folder import Located, SpoolDir, name_for, record_name
+from queuectl.spool.lease import is_alive, outlives
+from queuectl.spool.roster import Roster
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 

@@ -18,7 +18,7 @@ from queuectl import snapshot
 from queuectl.model import settings as config
 from queuectl.model.settings import Settings
 from queuectl.snapshot import HEARTBEAT_S, Snapshot
-from queuectl.spool import FACTS, METRICS, PAGE, SpoolDir
+from queuectl.spool.folder import FACTS, METRICS, PAGE, SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 from queuectl.system.locks import FileLock

@@ -13,13 +13,14 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 
-from queuectl import blame, clocknote, inboxstate, ownership, probes, trust
+from queuectl import inboxstate, ownership, probes
 from queuectl.errors import InvalidSettingsError, SpoolUnavailableError, UntrustedSpoolError
 from queuectl.model import names
 from queuectl.model import settings as config
 from queuectl.model.lifecycle import PENDING
 from queuectl.probes import FAIL, OK, WARN, Bench, Line, Probe
-from queuectl.spool import FOLDERS, SpoolDir
+from queuectl.spool import blame, clock_note, trust
+from queuectl.spool.folder import FOLDERS, SpoolDir
 from queuectl.system import disk, volume
 from queuectl.system.clock import Clock
 from queuectl.system.volume import LOCAL, MEMORY, NETWORK, REMOVABLE, SHARED, UNKNOWN, USERSPACE, Space, Volume
@@ -201,7 +202,7 @@ def settings_line(spool: SpoolDir) -> Line:
 
 def retention_lines(spool: SpoolDir, *, now_at: float) -> Iterator[Line]:
     """Whether old jobs are deleted as the settings say; no line where that does not wait for the clock."""
-    if text := clocknote.waiting(spool, now_at=now_at):
+    if text := clock_note.waiting(spool, now_at=now_at):
         yield Line("retention", WARN, text, "set the clock right, or accept it: queuectl check --repair")
 
 

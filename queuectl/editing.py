@@ -15,7 +15,7 @@ from queuectl.errors import InvalidJobError, QueuectlError, UnknownJobError
 from queuectl.model import document as intake
 from queuectl.model import names, record
 from queuectl.model.lifecycle import DLQ, PENDING
-from queuectl.spool import Located, Stored
+from queuectl.spool.folder import Located, Stored
 from queuectl.system import disk
 
 

@@ -15,7 +15,7 @@ from queuectl.api import Spool
 from queuectl.errors import DamagedRecordError, QueuectlError, UnknownJobError
 from queuectl.model import exit_status, record
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, OUTCOMES, PENDING, REJECTED
-from queuectl.spool import record_name
+from queuectl.spool.folder import record_name
 from queuectl.system.clock import Clock
 
 # How often it is made sure that a job that has not ended is still there.

@@ -19,7 +19,7 @@ from queuectl.errors import DamagedRecordError
 from queuectl.model import exit_status, record
 from queuectl.model.lifecycle import CANCELLED, COUNTED, DLQ, PENDING
 from queuectl.model.text import command_text, safe
-from queuectl.spool import CANCELLED_ENDING, ERROR_ENDING, LOGS, SpoolDir
+from queuectl.spool.folder import CANCELLED_ENDING, ERROR_ENDING, LOGS, SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 

@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterable
 from queuectl import errortext
 from queuectl.faults import Fault, Judge, View, stem_of
 from queuectl.findings import Findings, GoneError
-from queuectl.lease import is_alive
 from queuectl.leftovers import FileAge
 from queuectl.mending import Mending
 from queuectl.model import names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.settings import Settings
 from queuectl.settle import Settlements, Stripes
-from queuectl.spool import Located, SpoolDir
+from queuectl.spool.folder import Located, SpoolDir
+from queuectl.spool.lease import is_alive
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 from queuectl.system.locks import is_held

@@ -12,13 +12,13 @@ import math
 from typing import NamedTuple
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
-from queuectl.lease import is_alive
 from queuectl.leftovers import FileAge
 from queuectl.model import document as intake
 from queuectl.model import job, lifecycle, names, record, times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.model.settings import Settings
-from queuectl.spool import RECORD_MAX_BYTES, Located, SpoolDir, name_for, record_name
+from queuectl.spool.folder import RECORD_MAX_BYTES, Located, SpoolDir, name_for, record_name
+from queuectl.spool.lease import is_alive
 from queuectl.system import disk
 
 # A due time in a name and in a record are both whole milliseconds; one that is this near may come due meanwhile.

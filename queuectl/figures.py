@@ -16,7 +16,7 @@ from queuectl.chronicle import Recent
 from queuectl.model import record
 from queuectl.model.lifecycle import CANCELLED, COUNTED, DLQ, DONE, OUTCOMES, PENDING
 from queuectl.model.record import Record
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 
 # With 100,000 jobs done a look at so many takes 0.7 s, half of it for the times of the files; 10,000 took 0.9 s.
 AT_MOST = 5_000

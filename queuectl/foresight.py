@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.model import document, job, names, order, record, settings
 from queuectl.model.lifecycle import DLQ, DONE, PENDING
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 
 # So many drops are read for a look at the order; the names that come first.

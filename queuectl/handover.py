@@ -33,7 +33,7 @@ from queuectl.model import names, record
 from queuectl.model.lifecycle import PENDING
 from queuectl.model.settings import Settings
 from queuectl.producer import Prepared
-from queuectl.spool import RECORD_MAX_BYTES, SpoolDir, name_for
+from queuectl.spool.folder import RECORD_MAX_BYTES, SpoolDir, name_for
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 from queuectl.tokens import Tokens

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from queuectl.model.lifecycle import DONE
 from queuectl.model.settings import Settings
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 
 DEAD, IDLE, STALE = "dead", "idle", "stale"

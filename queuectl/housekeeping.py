@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from queuectl import cancels
 from queuectl.aftermath import Aftermath
 from queuectl.claim import Claims
 from queuectl.errortext import OrphanTexts
@@ -16,7 +15,8 @@ from queuectl.model.settings import Settings
 from queuectl.rescue import Rescue
 from queuectl.retention import Retention
 from queuectl.settle import Stripes
-from queuectl.spool import SpoolDir
+from queuectl.spool import cancel_requests
+from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 from queuectl.troubles import Troubles
 
@@ -74,7 +74,7 @@ class Housekeeping:
             self._next_sweep_s = now_s + _SWEEP_EVERY_S
             with self._troubles.taken():
                 self._rescue.sweep_leases()
-                cancels.sweep(self._spool)
+                cancel_requests.sweep(self._spool)
                 self._orphan_texts.sweep()
         with self._troubles.taken():
             self._retention.step()

@@ -13,7 +13,7 @@ import msgspec
 
 from queuectl.model import names
 from queuectl.snapshot import InboxFile, InboxRefusal, InboxRow
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 
 _ENDING = ".json"

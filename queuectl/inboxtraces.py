@@ -17,7 +17,7 @@ from queuectl.findings import Act, Findings, GoneError
 from queuectl.handover import RECORD, SPENT, SPENT_KEPT_S, Handover
 from queuectl.leftovers import FileAge
 from queuectl.model.settings import Settings
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 from queuectl.system.locks import FileLock

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from queuectl.model import document, job, names
 from queuectl.model.lifecycle import PENDING
 from queuectl.snapshot import ArrivingRow
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 
 # Files asked, and bytes read to find out, at most.

@@ -13,22 +13,23 @@ import os
 import random
 from collections.abc import Callable
 
-from queuectl import batch, errortext, pools, rejects
+from queuectl import batch, errortext, rejects
 from queuectl.errors import DamagedRecordError
 from queuectl.findings import Act, Findings, GoneError
-from queuectl.lease import is_alive
 from queuectl.model import document, names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
 from queuectl.model.settings import Settings
-from queuectl.output import keep_output
-from queuectl.roster import Roster
 from queuectl.settle import Stripes
 from queuectl.splitting import Splitter
-from queuectl.spool import BOARD, LOGS, README_TXT, REASON_ENDING, RECORD_MAX_BYTES, START, Located, SpoolDir
+from queuectl.spool import pools
+from queuectl.spool.folder import BOARD, LOGS, README_TXT, REASON_ENDING, RECORD_MAX_BYTES, START, Located, SpoolDir
+from queuectl.spool.lease import is_alive
+from queuectl.spool.output import keep_output
+from queuectl.spool.roster import Roster
+from queuectl.spool.trust import quoted
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 from queuectl.system.locks import NamedLock
-from queuectl.trust import quoted
 
 # No write takes as long as this; a producer that was stopped for longer fails when it goes on, and says so.
 UNFINISHED_S = 3600.0

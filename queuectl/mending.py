@@ -15,7 +15,7 @@ from queuectl.findings import GoneError
 from queuectl.model import names, record
 from queuectl.model.lifecycle import REJECTED
 from queuectl.model.settings import Settings
-from queuectl.spool import Located, SpoolDir
+from queuectl.spool.folder import Located, SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 

@@ -20,7 +20,7 @@ from queuectl.model import names, record
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import DLQ, DONE
 from queuectl.model.text import safe
-from queuectl.spool import SpoolDir, record_name
+from queuectl.spool.folder import SpoolDir, record_name
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 

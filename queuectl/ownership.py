@@ -13,12 +13,12 @@ import random
 import stat
 from collections.abc import Iterator
 
-from queuectl import lease, pools
 from queuectl.errors import QueuectlError
 from queuectl.findings import Act
 from queuectl.model import names, record
 from queuectl.model.lifecycle import PENDING, STATES
-from queuectl.spool import MACHINERY, SpoolDir
+from queuectl.spool import lease, pools
+from queuectl.spool.folder import MACHINERY, SpoolDir
 from queuectl.system import disk
 from queuectl.system.acting import owner_of
 from queuectl.system.locks import FileLock

@@ -24,7 +24,7 @@ from queuectl.model import names, record
 from queuectl.model.job import JOB_MAX_BYTES
 from queuectl.model.lifecycle import PENDING
 from queuectl.model.settings import Settings
-from queuectl.spool import SpoolDir, record_name
+from queuectl.spool.folder import SpoolDir, record_name
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from queuectl import batch, foresight, inboxstate, report, trust
+from queuectl import batch, foresight, inboxstate, report
 from queuectl.api import Job, Spool
 from queuectl.endings import refused, why_dead
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, UnknownJobError, UntrustedSpoolError
@@ -12,7 +12,8 @@ from queuectl.model import document, names, record, times
 from queuectl.model import text as printable
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.text import command_text
-from queuectl.spool import MACHINERY, Located, may_be_job
+from queuectl.spool import trust
+from queuectl.spool.folder import MACHINERY, Located, may_be_job
 from queuectl.system import disk, processes
 
 _NAMED = 3
@@ -284,7 +285,7 @@ def _outlived(spool: Spool, found: Located) -> Reason | None:
     start = record.standing(item).last_start
     if start is None:
         return None
-    from queuectl import lease  # brings portalocker
+    from queuectl.spool import lease  # brings portalocker
 
     if not lease.outlives(spool.folder, item):
         return None
@@ -333,7 +334,7 @@ def _running(spool: Spool, item: record.Record, now_at: float) -> Reason:
     start = record.standing(item).last_start
     if start is None:
         return Reason(RUNNING, "a worker is just taking it", "")
-    from queuectl import lease  # brings portalocker
+    from queuectl.spool import lease  # brings portalocker
 
     if not lease.is_alive(spool.folder, start.lease):
         kept = (
@@ -351,7 +352,7 @@ def _running(spool: Spool, item: record.Record, now_at: float) -> Reason:
 
 def _orphaned(spool: Spool, start: record.Event) -> Reason | None:
     """Of a run that lives without its pool: the processes that it waits for, or None where its pool lives."""
-    from queuectl import pools
+    from queuectl.spool import pools
 
     pool = start.worker.rpartition("-")[0]
     if not pool or pools.is_live(spool.folder, pool):

@@ -13,11 +13,11 @@ import sys
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
-from queuectl import trust
 from queuectl.model.inbox import Inbox
 from queuectl.model.settings import Settings
 from queuectl.reception import Reception
-from queuectl.spool import SpoolDir
+from queuectl.spool import trust
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 from queuectl.system.locks import FileLock

@@ -15,7 +15,7 @@ from queuectl import inboxstate, receiver, slots
 from queuectl.handover import Handover
 from queuectl.model.settings import Settings
 from queuectl.receiver import NO_MORE, STOP, Report
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from queuectl import admission, inboxdir, inboxstate, replays, trust
+from queuectl import admission, inboxdir, inboxstate, replays
 from queuectl.errors import InvalidJobError, InvalidSettingsError, UntrustedSpoolError
 from queuectl.handover import BY, Handover
 from queuectl.inboxdir import InboxDir, Listing
@@ -31,7 +31,8 @@ from queuectl.owed import Owed
 from queuectl.producer import Prepared, Producer
 from queuectl.signing import Keys
 from queuectl.snapshot import InboxFile, InboxRefusal
-from queuectl.spool import SpoolDir
+from queuectl.spool import trust
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk, volume
 from queuectl.system.clock import Clock
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import heapq
 from typing import NamedTuple
 
-from queuectl import inboxstate, report, trust
+from queuectl import inboxstate, report
 from queuectl.api import Spool, unavailable
 from queuectl.errors import InvalidJobError, QueuectlError, UnknownFileError
 from queuectl.model import document, job, names
 from queuectl.model.lifecycle import PENDING, REJECTED
+from queuectl.spool import trust
 from queuectl.system import disk
 
 INBOX_ENDING = ".rejected"

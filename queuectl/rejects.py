@@ -10,12 +10,13 @@ import contextlib
 import random
 from collections.abc import Callable
 
-from queuectl import lines, trust
+from queuectl import lines
 from queuectl.errors import InvalidJobError
 from queuectl.model import document, job, names
 from queuectl.model.lifecycle import PENDING, REJECTED
 from queuectl.model.settings import Settings
-from queuectl.spool import REASON_ENDING, Located, SpoolDir
+from queuectl.spool import trust
+from queuectl.spool.folder import REASON_ENDING, Located, SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from queuectl import rejects
 from queuectl.model import record
 from queuectl.model.lifecycle import REJECTED
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 

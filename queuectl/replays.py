@@ -14,7 +14,7 @@ import json
 import os
 import random
 
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 
 # How long an id is remembered past its expiry: clocks are set.

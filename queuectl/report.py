@@ -11,17 +11,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl import clocknote, inboxstate, incoming
+from queuectl import inboxstate, incoming
 from queuectl.errors import DamagedRecordError
 from queuectl.model import names, order, record, run_queue, times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.text import command_text
 from queuectl.snapshot import DueRow, Failure, PoolRow, RefusalRow, Run, Snapshot, Status
-from queuectl.spool import REASON_ENDING, SpoolDir
+from queuectl.spool import clock_note
+from queuectl.spool.folder import REASON_ENDING, SpoolDir
 from queuectl.system import disk
 
 if TYPE_CHECKING:
-    from queuectl.pools import PoolInfo
+    from queuectl.spool.pools import PoolInfo
 
 # Files looked at to find the oldest waiting one among names that do not tell their time.
 _LOOK_AT_MOST = 200
@@ -84,7 +85,7 @@ def collect(spool: SpoolDir, *, now_at: float) -> Status:
         blocked=len(arriving),
         settings_changed=settings_changed(spool, pools),
         inboxes=[inboxstate.row(state) for state in inboxstate.read_all(spool)],
-        retention_waits=clocknote.waiting(spool, now_at=now_at),
+        retention_waits=clock_note.waiting(spool, now_at=now_at),
         cancelled=spool.count_cancelled(listed[DLQ]) if listed[DLQ] else 0,
     )
 
@@ -257,7 +258,7 @@ def _runs(spool: SpoolDir, listed: Sequence[str], *, some_pool_lives: bool) -> l
             continue  # claimed this instant
         alive = some_pool_lives
         if not alive:
-            from queuectl import lease  # brings portalocker: only where there is something to ask
+            from queuectl.spool import lease  # brings portalocker: only where there is something to ask
 
             alive = lease.is_alive(spool, start.lease)
         found.append(Run(item.id, start.attempt, start.worker, instant(start.at), command_text(item.command), alive))
@@ -278,7 +279,7 @@ def live_pools(spool: SpoolDir) -> list[PoolInfo]:
     """The pools that work on the spool now; nothing is imported where none has left a trace."""
     if not spool.has_pool_traces():
         return []
-    from queuectl import pools  # brings portalocker
+    from queuectl.spool import pools  # brings portalocker
 
     return pools.live(spool)
 

@@ -21,7 +21,7 @@ from queuectl.errors import DamagedRecordError
 from queuectl.model.lifecycle import DLQ, RUNNING
 from queuectl.model.settings import Settings
 from queuectl.settle import Settled, Stripes
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 from queuectl.system.locks import NamedLock

@@ -4,7 +4,7 @@ A pass goes through a folder in small steps between other work. A file's mtime o
 enough; the record's last event decides. Each deletion happens under the stripes of the file's name and of its id, so
 that a job that is being requeued is left. Other programs may delete files at the same time.
 
-Nothing is deleted by a clock that has jumped (see `clocknote`), and a jump in the middle of a pass does not count.
+Nothing is deleted by a clock that has jumped (see `clock_note`), and a jump in the middle of a pass does not count.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import os
 import random
 from collections.abc import Callable, Iterator
 
-from queuectl import clocknote, errortext, report
+from queuectl import errortext, report
 from queuectl.batch import DONE_ENDING, token_of
 from queuectl.errors import DamagedRecordError
 from queuectl.model import names, record, times
 from queuectl.model.lifecycle import DLQ, DONE, REJECTED, STATES
 from queuectl.model.settings import Settings
 from queuectl.settle import Stripes
-from queuectl.spool import REASON_ENDING, SpoolDir, record_name
+from queuectl.spool import clock_note
+from queuectl.spool.folder import REASON_ENDING, SpoolDir, record_name
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 
@@ -47,7 +48,7 @@ class Retention:
     ) -> None:
         self._spool = spool
         self._keep_s = {DONE: settings.keep_done, DLQ: settings.keep_dlq, REJECTED: settings.keep_rejected}
-        self._limit_s = clocknote.limit_s([keep_s for keep_s in self._keep_s.values() if keep_s is not None])
+        self._limit_s = clock_note.limit_s([keep_s for keep_s in self._keep_s.values() if keep_s is not None])
         self._stripes = stripes
         self._clock = clock
         self._rng = rng
@@ -88,10 +89,10 @@ class Retention:
             return False
         now_at = self._clock.now()
         self._offset_s = now_at - self._clock.monotonic()
-        note = clocknote.look(self._spool, now_at=now_at, longest_s=self._limit_s, rng=self._rng)
+        note = clock_note.look(self._spool, now_at=now_at, longest_s=self._limit_s, rng=self._rng)
         until_at = note.waits_until(now_at)
         if until_at is not None and not self._waits:
-            self._tell("warning", "retention", f"retention {clocknote.wait_text(note, until_at)}")
+            self._tell("warning", "retention", f"retention {clock_note.wait_text(note, until_at)}")
         self._waits = until_at is not None
         return not self._waits
 

@@ -12,15 +12,16 @@ from __future__ import annotations
 import random
 from typing import Any, NamedTuple
 
-from queuectl import cancels, rejects, repair
-from queuectl.blame import Blame
+from queuectl import rejects, repair
 from queuectl.errors import DamagedRecordError, InvalidJobError
-from queuectl.lease import is_alive
 from queuectl.model import document, lifecycle, names, record, times
 from queuectl.model.lifecycle import PENDING, RUNNING, Outcome
 from queuectl.model.settings import Settings
-from queuectl.output import keep_output
-from queuectl.spool import RECORD_MAX_BYTES, START, Located, SpoolDir, name_for, record_name
+from queuectl.spool import cancel_requests
+from queuectl.spool.blame import Blame
+from queuectl.spool.folder import RECORD_MAX_BYTES, START, Located, SpoolDir, name_for, record_name
+from queuectl.spool.lease import is_alive
+from queuectl.spool.output import keep_output
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 from queuectl.system.locks import FileLock
@@ -300,10 +301,10 @@ class Settlements:
             item, data, attempt=standing.starts, failures=standing.failures, lease=last.lease, name=here.name
         )
         keep_output(self._spool, self._spool.output_path(last.lease), item.id, standing.starts, self._rng)
-        request = cancels.find(self._spool, item.id, standing.starts)
+        request = cancel_requests.find(self._spool, item.id, standing.starts)
         if request is not None:
             settled = self.settle(claimed, Outcome(lifecycle.CANCELLED, reason=request.text))._replace(cancelled=True)
-            cancels.remove(self._spool, item.id, standing.starts)
+            cancel_requests.remove(self._spool, item.id, standing.starts)
             return settled
         return self.settle(claimed, Outcome("abandoned", reason="its worker died"))
 

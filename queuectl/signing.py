@@ -23,10 +23,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from queuectl import keyfile, trust
+from queuectl import keyfile
 from queuectl.errors import InvalidJobError, UntrustedSpoolError
 from queuectl.model import document as intake
 from queuectl.model import times
+from queuectl.spool import trust
 from queuectl.system import disk
 
 DOMAIN = b"queuectl job v1\n"

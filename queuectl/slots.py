@@ -21,7 +21,7 @@ from typing import Any
 from queuectl import executor, worker
 from queuectl.model.settings import Settings
 from queuectl.reports import Report, unpack
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 
 _STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from queuectl import batch, lines, rejects, trust
+from queuectl import batch, lines, rejects
 from queuectl.batch import Named, Note
 from queuectl.errors import DamagedRecordError, DuplicateJobError, InvalidJobError
 from queuectl.model import document as intake
@@ -28,8 +28,9 @@ from queuectl.model.job import JOB_MAX_BYTES
 from queuectl.model.lifecycle import PENDING, REJECTED
 from queuectl.model.settings import Settings
 from queuectl.producer import Prepared, Producer
-from queuectl.roster import Roster
-from queuectl.spool import Located, SpoolDir
+from queuectl.spool import trust
+from queuectl.spool.folder import Located, SpoolDir
+from queuectl.spool.roster import Roster
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 

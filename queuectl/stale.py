@@ -17,7 +17,7 @@ from heapq import nsmallest
 from queuectl import report
 from queuectl.model import names, times
 from queuectl.model.settings import Settings
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 from queuectl.system.locks import FileLock
 

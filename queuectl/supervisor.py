@@ -16,8 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl import anchor, batch, cancels, check, hooks, pools, slots, trust
-from queuectl.anchor import Anchor
+from queuectl import batch, check, hooks, slots
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Claims, Declined
 from queuectl.dashboard import Dashboard
@@ -31,13 +30,15 @@ from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
 from queuectl.model.record import is_due, standing
 from queuectl.model.run_queue import Feeder
 from queuectl.model.settings import Settings
-from queuectl.pools import Pool, StopSummary
 from queuectl.rejects import RejectedFiles
 from queuectl.reports import Finished, Passed, Report, Restored, Started, Trouble, Vanished
 from queuectl.rescue import Rescue, Rescued
 from queuectl.settle import Stripes
 from queuectl.slots import Slot
-from queuectl.spool import SpoolDir
+from queuectl.spool import anchor, cancel_requests, pools, trust
+from queuectl.spool.anchor import Anchor
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.pools import Pool, StopSummary
 from queuectl.stale import Stale
 from queuectl.stopping import Stopping
 from queuectl.system import disk, volume
@@ -380,12 +381,12 @@ class Supervisor:
     def _cancel_runs(self) -> None:
         """Have the workers end the runs that somebody asked to cancel."""
         with self._troubles.taken():
-            for job_id, attempt in cancels.waiting(self._spool):
+            for job_id, attempt in cancel_requests.waiting(self._spool):
                 slot = next((slot for slot in self._slots if job_id in slot.running.values()), None)
                 if slot is None or (job_id, attempt) in self._cancelled:
                     continue
                 try:
-                    request = cancels.find(self._spool, job_id, attempt)
+                    request = cancel_requests.find(self._spool, job_id, attempt)
                 except OSError as error:
                     fault = self._claims.blame.fault(error, self._spool.cancel_dir)
                     if fault is None:
@@ -478,7 +479,7 @@ class Supervisor:
     def _take_finished(self, slot: Slot, report: Finished) -> None:
         if (run := (report.job_id, report.attempt)) in self._cancelled:
             self._cancelled.discard(run)
-            cancels.remove(self._spool, *run)
+            cancel_requests.remove(self._spool, *run)
         released = report.outcome.kind == "released"
         self._dispatch.settled(slot, report.name, counts=not released, took_s=report.outcome.duration_s)
         if released:

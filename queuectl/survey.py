@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
-from queuectl import clocknote, foresight, inboxstate, incoming, lease, report
+from queuectl import foresight, inboxstate, incoming, report
 from queuectl.errors import DamagedRecordError
 from queuectl.model import names, record
 from queuectl.model.lifecycle import COUNTED, DLQ, DONE, PENDING, REJECTED, RUNNING
@@ -31,7 +31,8 @@ from queuectl.snapshot import (
     RunRow,
     Snapshot,
 )
-from queuectl.spool import CANCELLED_ENDING, REASON_ENDING, SpoolDir, is_foreign, may_be_job
+from queuectl.spool import clock_note, lease
+from queuectl.spool.folder import CANCELLED_ENDING, REASON_ENDING, SpoolDir, is_foreign, may_be_job
 from queuectl.system import disk
 
 # Names of a folder that are asked for their time, at most: those that come last, as generated ids do that are new.
@@ -171,7 +172,7 @@ class Survey:
             ended_since=self._ended_since,
             nexts=nexts,
             inboxes=self._inboxes(),
-            retention_waits=clocknote.waiting(spool, now_at=now_at),
+            retention_waits=clock_note.waiting(spool, now_at=now_at),
             cancelled=dead.cancelled,
         )
 

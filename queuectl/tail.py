@@ -17,7 +17,7 @@ from queuectl.endings import look
 from queuectl.errors import DamagedRecordError, QueuectlError
 from queuectl.model import record
 from queuectl.model.lifecycle import RUNNING
-from queuectl.spool import record_name
+from queuectl.spool.folder import record_name
 from queuectl.system import disk
 
 _CHUNK = 64 * 1024

@@ -12,7 +12,7 @@ import os
 import random
 
 from queuectl.model import names
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 
 TOKEN_CHARS = 12

@@ -10,12 +10,12 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
-from queuectl import lease
 from queuectl.claim import Claims
 from queuectl.model.lifecycle import RUNNING, Outcome
-from queuectl.output import keep_output
 from queuectl.settle import Claimed, Settled
-from queuectl.spool import SpoolDir
+from queuectl.spool import lease
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.output import keep_output
 from queuectl.system.clock import Clock
 from queuectl.system.locks import NamedLock
 

@@ -18,19 +18,19 @@ from collections import deque
 from multiprocessing.connection import Connection
 
 from queuectl import batch, errortext, executor
-from queuectl.blame import Fault
 from queuectl.claim import Claims, Declined
 from queuectl.errors import QueuectlError
 from queuectl.executor import CannotEnterError, CannotStartError, Ended, Spec
-from queuectl.lease import Lease
 from queuectl.model import lifecycle, sizes
 from queuectl.model.lifecycle import Outcome
 from queuectl.model.settings import Settings
 from queuectl.model.text import command_text
-from queuectl.output import OutputLimit, OutputSlot
 from queuectl.reports import Finished, Passed, Report, Restored, Started, Trouble, Vanished, pack
 from queuectl.settle import Claimed, Settled, Stripes
-from queuectl.spool import SpoolDir
+from queuectl.spool.blame import Fault
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.lease import Lease
+from queuectl.spool.output import OutputLimit, OutputSlot
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 from queuectl.unsettled import Ended as EndedRun

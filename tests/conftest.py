@@ -19,7 +19,7 @@ from hypothesis import settings as hypothesis_settings
 
 from queuectl.model import settings as config
 from queuectl.model.settings import Settings
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import Desk, FakeClock, make_spool
 
 # A shell starts what runs in the background with SIGINT ignored, and all that is started from there inherits this. Some

@@ -12,16 +12,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from queuectl import batch, setup
+from queuectl import batch
 from queuectl.claim import Claims, Declined
-from queuectl.lease import Lease
 from queuectl.model import record
 from queuectl.model import settings as config
 from queuectl.model.lifecycle import REJECTED, STATES, Outcome
 from queuectl.model.settings import Settings
 from queuectl.producer import Producer
 from queuectl.settle import Claimed, Settled, Stripes
-from queuectl.spool import README_TXT, SpoolDir
+from queuectl.spool import create
+from queuectl.spool.folder import README_TXT, SpoolDir
+from queuectl.spool.lease import Lease
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 
@@ -60,7 +61,7 @@ def wait_until(condition: Callable[[], Any], timeout: float = 60.0) -> Any:
 def make_spool(path: Path) -> SpoolDir:
     """A new spool at `path`."""
     spool = SpoolDir(path)
-    setup.create(spool, rng=random.Random(0))
+    create.create(spool, rng=random.Random(0))
     return spool
 
 

@@ -19,10 +19,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from queuectl import pools
 from queuectl.cli import main, output
-from queuectl.lease import is_alive
-from queuectl.spool import SpoolDir
+from queuectl.spool import pools
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.lease import is_alive
 from tests.helpers import wait_until
 
 if sys.platform == "win32":

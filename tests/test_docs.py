@@ -16,17 +16,18 @@ from typing import Any
 import jsonschema
 import pytest
 
-from queuectl import setup, snapshot
+from queuectl import snapshot
 from queuectl.api import Spool
 from queuectl.cli import exit_codes
 from queuectl.model import document as intake
 from queuectl.model import job, lifecycle, settings
+from queuectl.spool import create
 from tests.share import rig
 from tests.unit.test_page import snapshot_of
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-FORMAT = setup.format_text()
+FORMAT = create.format_text()
 GENERATE: dict[str, Any] = runpy.run_path(str(ROOT / "docs" / "generate.py"))
 
 
@@ -106,7 +107,7 @@ def test_every_example_is_valid_by_the_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
     found = re.findall(r"'(\{\".*?\})'", README) + re.findall(r"`(\{\"command.*?\})`", README)
-    found += re.findall(r"^    (\{\"command.*\})$", setup.readme_text(), re.MULTILINE)
+    found += re.findall(r"^    (\{\"command.*\})$", create.readme_text(), re.MULTILINE)
     found += re.findall(r"```json\n(.*?)```", FORMAT, re.DOTALL)
     assert len(found) >= 4
     for text in found:
@@ -119,13 +120,13 @@ def test_every_example_is_valid_by_the_schema() -> None:
 
 def test_the_shipped_spool_is_as_init_makes_it() -> None:
     """spool/ has the texts, the settings and the examples of a new spool, and git ignores what runs there."""
-    assert (ROOT / "spool" / "README.md").read_text(encoding="utf-8") == setup.readme_text()
+    assert (ROOT / "spool" / "README.md").read_text(encoding="utf-8") == create.readme_text()
     assert (ROOT / "spool" / "queuectl.toml").read_text(encoding="utf-8") == settings.default_text()
     assert (ROOT / "spool" / "job.schema.json").read_text(encoding="utf-8") == job.schema_text()
-    for name, text in setup.examples().items():
+    for name, text in create.examples().items():
         assert (ROOT / "spool" / "examples" / name).read_text(encoding="utf-8") == text, name
     for state in (*lifecycle.STATES, lifecycle.REJECTED):
-        text = setup.text_of(state, "README.txt")
+        text = create.text_of(state, "README.txt")
         assert (ROOT / "spool" / state / "README.txt").read_text(encoding="utf-8") == text, state
     if shutil.which("git") is None:
         pytest.skip("git is not there to be asked what it ignores")
@@ -149,14 +150,14 @@ def test_the_shipped_spool_is_as_init_makes_it() -> None:
 def test_the_texts_in_the_folders_are_six_short_lines() -> None:
     """A README.txt is read at a glance, in any editor."""
     for folder in (*lifecycle.STATES, lifecycle.REJECTED, "examples"):
-        lines = setup.text_of(folder, "README.txt").splitlines()
+        lines = create.text_of(folder, "README.txt").splitlines()
         assert len(lines) == 6 and max(map(len, lines)) <= 120, folder
 
 
 def test_every_example_of_a_new_spool_is_a_job_without_a_warning() -> None:
     """What is there to be copied is valid by the schema that lies beside it, and taken in without a word."""
     validator = jsonschema.Draft202012Validator(json.loads(job.schema_text()))
-    found = {name: json.loads(text) for name, text in setup.examples().items() if name.endswith(".json")}
+    found = {name: json.loads(text) for name, text in create.examples().items() if name.endswith(".json")}
     assert {name.removesuffix(".json") for name in found} >= {"shell", "python", "powershell", "backup", "retry"}
     for name, document in found.items():
         validator.validate(document)
@@ -277,4 +278,4 @@ def test_the_samples_for_powershell_name_only_what_there_is() -> None:
                 word for word in words[: words.index("--") if "--" in words else None] if word[:2] == "--"
             } <= options
             for path in [word for word in words if word.endswith(".json")]:
-                assert path.replace("\\", "/").removeprefix("spool/examples/") in setup.examples(), line
+                assert path.replace("\\", "/").removeprefix("spool/examples/") in create.examples(), line

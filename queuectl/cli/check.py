@@ -15,7 +15,7 @@ from queuectl.cli import context, exit_codes, group, output
 from queuectl.cli.output import count_of, line, paint, safe
 from queuectl.cli.progress import Progress
 from queuectl.findings import INFO, PROBLEM, Finding
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 
 app = group.new_app()

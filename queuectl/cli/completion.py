@@ -24,7 +24,7 @@ from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, STATE_ALIASES
 
 if TYPE_CHECKING:
     from queuectl.model.record import Record
-    from queuectl.spool import SpoolDir
+    from queuectl.spool.folder import SpoolDir
 
 Offer = Callable[[typer.Context, str], list[tuple[str, str]]]
 _WORD = re.compile(r"[A-Za-z0-9._-]{1,100}")
@@ -170,7 +170,7 @@ def _takes(name: str, word: str) -> bool:
 def _spool(ctx: typer.Context) -> SpoolDir | None:
     """The spool that the command would use; None where there is none yet: Tab makes no folder."""
     from queuectl.cli import context
-    from queuectl.spool import SpoolDir, is_spool
+    from queuectl.spool.folder import SpoolDir, is_spool
 
     path = context.options.spool or str(ctx.find_root().params.get("spool") or "") or context.found_path()
     return SpoolDir(path) if path and is_spool(path) else None

@@ -12,7 +12,7 @@ from queuectl.api import unavailable
 from queuectl.cli import completion, context, group, output
 from queuectl.errors import InvalidSettingsError
 from queuectl.model import settings
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 
 if TYPE_CHECKING:
     from queuectl.model.inbox import Inbox

@@ -15,7 +15,7 @@ from queuectl.cli import output
 
 if TYPE_CHECKING:
     from queuectl.api import Spool
-    from queuectl.spool import SpoolDir
+    from queuectl.spool.folder import SpoolDir
 
 VARIABLE = "QUEUECTL_SPOOL"
 OWN_NAME = "spool"
@@ -45,8 +45,8 @@ def spool_path() -> str:
         return found
     import random
 
-    from queuectl import setup
-    from queuectl.spool import SpoolDir
+    from queuectl.spool import create
+    from queuectl.spool.folder import SpoolDir
 
     own = above = own_path()
     if hasattr(os, "geteuid") and os.geteuid() == 0:
@@ -54,7 +54,7 @@ def spool_path() -> str:
         while not os.path.lexists(above):
             above = os.path.dirname(above)
         _check_owner(own, at=above)
-    setup.create(SpoolDir(own), rng=random.Random())
+    create.create(SpoolDir(own), rng=random.Random())
     output.message(f"made your own spool, because none is near this folder: {output.safe(own)}")
     return own
 
@@ -70,7 +70,7 @@ def found_path() -> str:
         return os.path.abspath(given)
     found = nearest(working_folder())
     if not found:
-        from queuectl.spool import is_spool
+        from queuectl.spool.folder import is_spool
 
         own = own_path()
         found = own if is_spool(own) else ""
@@ -83,8 +83,8 @@ def _check_owner(path: str, *, at: str = "") -> None:
     """Refuse a spool that belongs to another user, or that is to be made in a folder of theirs (`at`)."""
     if sys.platform == "win32":
         return
-    from queuectl import trust
     from queuectl.errors import UntrustedSpoolError
+    from queuectl.spool import trust
 
     owner = trust.stranger(at or path)
     if owner is not None:
@@ -99,7 +99,7 @@ def _check_owner(path: str, *, at: str = "") -> None:
 
 def nearest(start: str) -> str:
     """The nearest folder from `start` upward that is a spool or holds one named spool/, or ""."""
-    from queuectl.spool import is_spool
+    from queuectl.spool.folder import is_spool
 
     folder = start
     while folder:
@@ -130,7 +130,7 @@ def working_folder() -> str:
 
 def open_dir() -> SpoolDir:
     """The spool's folder without its settings. Raises NotASpoolError, SpoolUnavailableError."""
-    from queuectl.spool import SpoolDir
+    from queuectl.spool.folder import SpoolDir
 
     return SpoolDir.open(spool_path())
 

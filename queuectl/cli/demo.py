@@ -9,12 +9,12 @@ import sys
 import tempfile
 import time
 
-from queuectl import setup
 from queuectl.api import Spool
 from queuectl.cli import context, group, listing, output
 from queuectl.errors import QueuectlError
 from queuectl.model.lifecycle import DLQ, DONE
-from queuectl.spool import SpoolDir
+from queuectl.spool import create
+from queuectl.spool.folder import SpoolDir
 
 app = group.new_app()
 
@@ -35,7 +35,7 @@ def demo() -> None:
     before_s = time.monotonic()
     work_dir = tempfile.mkdtemp(prefix="queuectl-demo-")
     root = os.path.abspath(context.options.spool or os.path.join(work_dir, context.OWN_NAME))
-    setup.create(SpoolDir(root), rng=random.Random())
+    create.create(SpoolDir(root), rng=random.Random())
     spool = Spool(root)
     reader = "type" if os.name == "nt" else "cat"
 

@@ -12,7 +12,7 @@ from queuectl import doctor as examination
 from queuectl.cli import context, exit_codes, group, output
 from queuectl.errors import NotASpoolError
 from queuectl.probes import FAIL, OK, WARN, Line
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 
 app = group.new_app()

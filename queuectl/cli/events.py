@@ -12,9 +12,9 @@ from typing import Any
 from queuectl.cli.output import give_up_streams, safe, silence
 from queuectl.model import exit_status, times
 from queuectl.model.lifecycle import DLQ
-from queuectl.pools import StopSummary
 from queuectl.reports import Finished, Started, Trouble, Vanished
 from queuectl.rescue import Rescued
+from queuectl.spool.pools import StopSummary
 from queuectl.supervisor import Event, Notice
 
 

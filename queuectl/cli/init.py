@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from queuectl import setup
 from queuectl.cli import context, group, output
-from queuectl.spool import SpoolDir
+from queuectl.spool import create
+from queuectl.spool.folder import SpoolDir
 
 app = group.new_app()
 
@@ -27,7 +27,7 @@ def init(
     """
     wanted = path or context.options.spool or context.OWN_NAME
     folder = SpoolDir(wanted)
-    made = setup.create(folder, rng=random.Random())
+    made = create.create(folder, rng=random.Random())
     if not output.is_terminal():
         output.line(folder.root)
         return

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from queuectl import service, trust
+from queuectl import service
 from queuectl.cli import context, exit_codes, group, output
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.errors import QueuectlError, os_words
@@ -20,7 +20,8 @@ from queuectl.model import settings as config
 from queuectl.model.settings import Settings
 from queuectl.model.text import command_text
 from queuectl.service import KINDS, LAUNCHD, SYSTEMD, TASK, Service
-from queuectl.spool import SpoolDir
+from queuectl.spool import trust
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 
 app = group.new_app(

@@ -89,8 +89,9 @@ def _name_of(path: str) -> str:
 def _signed(source: str, key: str, audience: str, expires: str) -> str:
     import json
 
-    from queuectl import keyfile, signing, trust
+    from queuectl import keyfile, signing
     from queuectl.model import document, inbox, names, settings, times
+    from queuectl.spool import trust
 
     if not inbox.is_audience(audience):
         raise WrongUsageError(f"--for: {audience[:70]!r} is no name of a queue", hint=inbox.AUDIENCE_TAKES)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from queuectl.cli.screen import Log, Row
     from queuectl.cli.stage import Stage
     from queuectl.snapshot import Snapshot
-    from queuectl.spool import SpoolDir
+    from queuectl.spool.folder import SpoolDir
     from queuectl.survey import Steps
 
 app = group.new_app()

@@ -19,8 +19,8 @@ from queuectl.model import times
 
 if TYPE_CHECKING:
     from queuectl.cli.progress import Progress
-    from queuectl.pools import PoolInfo, StopSummary
-    from queuectl.spool import SpoolDir
+    from queuectl.spool.folder import SpoolDir
+    from queuectl.spool.pools import PoolInfo, StopSummary
 
 app = group.new_app(
     help="Example: queuectl worker start --count 2\n\nStart, stop and list the workers that run jobs.",
@@ -60,7 +60,7 @@ def start(
     """
     if log_format not in ("text", "json"):
         raise typer.BadParameter("text or json", param_hint="--log-format")
-    from queuectl import trust
+    from queuectl.spool import trust
 
     grace_s = None if grace is None else jobs.duration(grace, "--grace")
     spool = context.open_spool()
@@ -112,7 +112,7 @@ def _check_file_system(spool: SpoolDir) -> None:
 def _check_one_file_system(root: str) -> None:
     """Every move is a rename, which exists only within one file system."""
     from queuectl.errors import SpoolUnavailableError
-    from queuectl.spool import FOLDERS
+    from queuectl.spool.folder import FOLDERS
 
     home = os.stat(root).st_dev
     for folder in FOLDERS:
@@ -128,8 +128,8 @@ def _check_one_file_system(root: str) -> None:
 
 def _detach(folder: SpoolDir, *, count: int, drain: bool, max_jobs: int | None, grace_s: float | None) -> None:
     """Start the same command as a process of its own and wait until its pool is there."""
-    from queuectl import pools
     from queuectl.errors import QueuectlError
+    from queuectl.spool import pools
     from queuectl.system import disk
 
     argv = [sys.executable, "-m", "queuectl", "--spool", folder.root, "worker", "start", "--count", str(count)]
@@ -200,8 +200,8 @@ def stop(
     queuectl worker stop --grace 5m
     queuectl worker stop --now
     """
-    from queuectl import pools
     from queuectl.cli.progress import Progress
+    from queuectl.spool import pools
 
     if wait + now + (grace is not None) > 1:
         raise WrongUsageError("--wait, --grace and --now exclude each other", hint="leave all but one out")
@@ -236,8 +236,8 @@ def _wait_for_end(
     now: bool,
     grace_s: float | None,
 ) -> None:
-    from queuectl import pools
     from queuectl.errors import SpoolUnavailableError
+    from queuectl.spool import pools
 
     asked_s = 0.0
     while pools.is_live(spool, pool.pool):
@@ -256,8 +256,8 @@ def _wait_for_end(
 
 def _waited_for(spool: SpoolDir, found: list[PoolInfo]) -> str:
     """Return what a stop waits for, as a line."""
-    from queuectl import pools
     from queuectl.model.lifecycle import RUNNING
+    from queuectl.spool import pools
 
     left = [pool for pool in found if pools.is_live(spool, pool.pool)]
     ids = [name.removesuffix(".json") for name in spool.job_names(RUNNING)]
@@ -284,8 +284,8 @@ def list_(
 
     The pools that are alive on this spool, and what their workers run.
     """
-    from queuectl import pools
     from queuectl.model.lifecycle import RUNNING
+    from queuectl.spool import pools
 
     spool = context.open_anyway()
     found = pools.live(spool.folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import wait_until
 from tests.pool import Pool
 

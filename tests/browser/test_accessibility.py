@@ -21,7 +21,7 @@ from queuectl.dashboard import Dashboard
 from queuectl.model import settings as config
 from queuectl.model.lifecycle import Outcome
 from queuectl.snapshot import DueRow, FailureRow, RefusalRow, RunRow
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 from tests.helpers import NOON_AT, Desk, write_drop
 from tests.unit.test_page import HOSTILE, snapshot_of

@@ -13,7 +13,7 @@ from queuectl.api import Spool
 from queuectl.cli import screen
 from queuectl.model.lifecycle import DLQ, PENDING, Outcome
 from queuectl.snapshot import Snapshot
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.survey import Survey
 from queuectl.system import disk
 from tests.cli.commands import Commands

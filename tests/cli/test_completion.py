@@ -10,7 +10,7 @@ from typer._click.shell_completion import get_completion_class
 from typer.main import get_command
 
 from queuectl.cli import completion, context, main
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import Desk, write_drop
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.spool import SpoolDir, is_spool
+from queuectl.spool.folder import SpoolDir, is_spool
 from tests.cli.commands import Commands
 from tests.helpers import let_others_enter, make_spool
 

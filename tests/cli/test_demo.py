@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.cli.commands import run
 from tests.helpers import listing, names_in
 

@@ -10,7 +10,7 @@ import pytest
 
 from queuectl.api import Spool
 from queuectl.model.lifecycle import DONE
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk, volume
 from tests.cli.commands import Commands, run
 from tests.helpers import names_in, wait_until

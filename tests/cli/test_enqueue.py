@@ -16,8 +16,8 @@ import pytest
 from queuectl.api import Spool
 from queuectl.cli import sources
 from queuectl.model import job, times
-from queuectl.pools import Pool, StopSummary
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.pools import Pool, StopSummary
 from tests.cli.commands import Commands, Result, run
 from tests.helpers import Desk, names_in
 

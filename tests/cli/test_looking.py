@@ -14,9 +14,9 @@ from queuectl import page, report, snapshot
 from queuectl.api import Job, Spool
 from queuectl.cli.screen import queue_lines
 from queuectl.model.lifecycle import Outcome
-from queuectl.pools import Pool
 from queuectl.snapshot import Snapshot
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.pools import Pool
 from queuectl.survey import Survey
 from queuectl.system.clock import Clock
 from tests.cli.commands import Commands

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.cli.commands import Commands, run
 from tests.helpers import names_in
 

@@ -13,7 +13,7 @@ from queuectl.inboxstate import InboxState
 from queuectl.model import times
 from queuectl.model.lifecycle import PENDING
 from queuectl.snapshot import InboxRefusal
-from queuectl.spool import Located, SpoolDir
+from queuectl.spool.folder import Located, SpoolDir
 from tests.cli.commands import Commands
 from tests.helpers import NOON_AT, Desk, listing, write_drop
 

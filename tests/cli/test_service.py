@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.api import Spool
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.cli.commands import Commands
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="systemd is Linux's")

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from queuectl import pools
 from queuectl.model.lifecycle import REJECTED, Outcome
-from queuectl.spool import SpoolDir
+from queuectl.spool import pools
+from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 from tests.cli.commands import Commands
 from tests.helpers import Desk, make_spool, write_drop

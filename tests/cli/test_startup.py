@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import queuectl
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 
 HEAVY = {
     "portalocker",
@@ -104,11 +104,12 @@ def test_command_imports_only_itself(spool: SpoolDir) -> None:
         "queuectl.model.times",
         "queuectl.producer",
         "queuectl.spool",
+        "queuectl.spool.folder",
+        "queuectl.spool.trust",
         "queuectl.system",
         "queuectl.system.acting",
         "queuectl.system.clock",
         "queuectl.system.disk",
-        "queuectl.trust",
     }
 
 

@@ -15,7 +15,7 @@ from queuectl.api import Spool
 from queuectl.cli import exit_codes, output
 from queuectl.errors import QueuectlError, SpoolUnavailableError, UnknownJobError
 from queuectl.model.lifecycle import Outcome
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.cli.commands import Commands, run, run_on_terminal
 from tests.helpers import Desk
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from queuectl.model.lifecycle import Outcome
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 from tests.cli.commands import Commands
 from tests.helpers import Desk

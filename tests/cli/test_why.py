@@ -10,7 +10,7 @@ import pytest
 
 from queuectl import figures
 from queuectl.model.lifecycle import Outcome
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 from tests.cli.commands import Commands
 from tests.helpers import Desk, write_drop

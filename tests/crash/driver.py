@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from queuectl import batch, cancels, errortext, signing, splitting
+from queuectl import batch, errortext, signing, splitting
 from queuectl.api import Spool
 from queuectl.claim import Declined
 from queuectl.editing import Draft, Editing
@@ -43,7 +43,8 @@ from queuectl.reports import Finished, Passed, Trouble, Vanished, unpack
 from queuectl.rescue import Rescue
 from queuectl.retention import Retention
 from queuectl.settle import Claimed
-from queuectl.spool import SPLIT_ENDING, SpoolDir
+from queuectl.spool import cancel_requests
+from queuectl.spool.folder import SPLIT_ENDING, SpoolDir
 from queuectl.system import disk
 from queuectl.worker import Worker
 from tests.crash.inject import Call, Plan, injected
@@ -216,7 +217,7 @@ def _abandoned(hands: Hands, **keys: Any) -> Path:
 
 def _abandoned_and_cancelled(hands: Hands) -> None:
     _abandoned(hands)
-    cancels.put(hands.spool, cancels.Request("job", 1, "somebody", ""))
+    cancel_requests.put(hands.spool, cancel_requests.Request("job", 1, "somebody", ""))
 
 
 def _finished(hands: Hands, outcome: Outcome = OK, **keys: Any) -> Path:

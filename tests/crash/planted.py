@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 SWEEP, FAULTS, MEANWHILE = "crash/test_crash_sweep.py", "crash/test_faults.py", "crash/test_meanwhile.py"
 WORKER, MODEL, STORM = "crash/test_real_worker.py", "properties/test_spool_model.py", "stress/test_kill_storm.py"
 DISK, HANDOVER = "unit/system/test_disk.py", "unit/test_handover.py"
-LEASE, FAMILY = "unit/test_lease.py", "unit/test_family.py"
+LEASE, FAMILY = "unit/spool/test_lease.py", "unit/test_family.py"
 WHOLE, GONE = "e2e/test_ended_whole.py", "e2e/test_gone.py"
 EVERY = (SWEEP, FAULTS, MEANWHILE, WORKER, MODEL, STORM, DISK, HANDOVER, LEASE, FAMILY, WHOLE, GONE)
 
@@ -152,7 +152,7 @@ BUGS = (
     ),
     Bug(
         "a worker keeps the lease that a job names which went on",
-        "lease",
+        "spool/lease",
         "        free = self._is_free()\n        if free and self._lock is not None:\n            self._lock.remove()\n"
         "        self._try_next()\n        return free\n",
         "        return self.renew()\n",
@@ -243,20 +243,20 @@ BUGS = (
     ),
     Bug(
         "a lease that was swept between its two locks is kept",
-        "lease",
+        "spool/lease",
         "            if self._lock.id == before:\n",
         "            if True:\n",
     ),
     Bug(
         "a pool does not see that another spool is in the place of its own",
-        "anchor",
+        "spool/anchor",
         "            if not disk.is_at(self._lock.fd, self._lock.path) and not is_held(self._lock.path):\n"
         "                return self._gone()\n",
         "",
     ),
     Bug(
         "a spool that is out of reach counts as a job that was taken away",
-        "spool",
+        "spool/folder",
         "        return isinstance(error, FileNotFoundError) and self.lacks(state, name)\n",
         "        return isinstance(error, FileNotFoundError)\n",
     ),

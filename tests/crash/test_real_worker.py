@@ -11,7 +11,7 @@ import pytest
 
 from queuectl import worker
 from queuectl.model.lifecycle import DONE
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.crash.driver import OPERATIONS, Hands, Template
 from tests.crash.inject import Plan, injected
 from tests.helpers import wait_until

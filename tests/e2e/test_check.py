@@ -14,7 +14,7 @@ from queuectl.check import Checked
 from queuectl.findings import PROBLEM
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.producer import Producer
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 from tests.helpers import wait_until
 from tests.pool import Pool, Witness, command_of, ends_with, queuectl

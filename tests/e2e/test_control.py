@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import cancels
 from queuectl.api import Spool
 from queuectl.errors import QueuectlError, SpoolUnavailableError
-from queuectl.spool import SpoolDir
+from queuectl.spool import cancel_requests
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import listing, only, wait_until
 from tests.pool import SUCCEED, WINDOWS, Pool, Witness, is_running, kill, queuectl
 
@@ -43,7 +43,7 @@ def test_a_running_job_is_ended_with_what_it_started(spool: SpoolDir, tmp_path: 
         assert last.reason == "wrong input; cancelled"
         queuectl(spool, "enqueue", "--id", "next", "--command", SUCCEED)
         pool.event("succeeded", "next")
-    assert cancels.waiting(spool) == []
+    assert cancel_requests.waiting(spool) == []
 
 
 def test_a_cancelled_job_runs_again_by_retry(spool: SpoolDir, tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_cancelled_job_runs_again_by_retry(spool: SpoolDir, tmp_path: Path) ->
     witness = Witness(tmp_path / "witness")
     queuectl(spool, "enqueue", "--id", "job", "--", *witness.command(seconds=0.1))
     assert queuectl(spool, "cancel", "job") == "job"
-    cancels.put(spool, cancels.Request("job", 0, "somebody", ""))
+    cancel_requests.put(spool, cancel_requests.Request("job", 0, "somebody", ""))
     queuectl(spool, "retry", "job")
     with Pool(spool, "--drain", count=1) as pool:
         assert pool.wait() == 0
@@ -78,7 +78,7 @@ def test_the_run_of_a_dead_worker_is_cancelled_once_its_command_has_ended(spool:
         assert again.wait() == 0
     assert _events(spool, "dlq", "job") == ["enqueued", "started", "cancelled"]
     assert len(witness.starts("job")) == 1
-    assert cancels.waiting(spool) == []
+    assert cancel_requests.waiting(spool) == []
 
 
 def test_a_drop_is_cancelled_where_it_lies(spool: SpoolDir) -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from queuectl.spool import FACTS, METRICS, PAGE, SpoolDir
+from queuectl.spool.folder import FACTS, METRICS, PAGE, SpoolDir
 from tests.helpers import wait_until, write_drop
 from tests.pool import SLEEP, SUCCEED, Pool, command_of, kill, queuectl
 

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from queuectl.api import Spool
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import listing, named, names_in, wait_until, write_drop
 from tests.pool import PYTHON, SUCCEED, Pool, Witness, command_of, ends_with, is_running
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from queuectl import batch
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import names_in, wait_until, write_drop
 from tests.pool import PYTHON, SLEEP, SUCCEED, Pool, Witness, is_running, queuectl, tree
 

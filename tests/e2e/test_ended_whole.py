@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.model import record
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import wait_until
 from tests.pool import Pool, command_of, is_running, kill, queuectl
 

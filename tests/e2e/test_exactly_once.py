@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from queuectl.api import Spool
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.pool import Marks, Pool
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import pools
 from queuectl.model import settings
 from queuectl.model.lifecycle import Outcome
-from queuectl.spool import FACTS, PAGE, SpoolDir
+from queuectl.spool import pools
+from queuectl.spool.folder import FACTS, PAGE, SpoolDir
 from tests.helpers import Desk, let_others_enter, wait_until, write_drop
 from tests.pool import Pool, queuectl
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import wait_until, write_drop
 from tests.pool import SUCCEED, Pool, command_of, is_running, queuectl
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from queuectl import inboxstate
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import names_in, wait_until
 from tests.pool import SUCCEED, Marks, Pool, children, command_line, ends_with, kill, queuectl
 

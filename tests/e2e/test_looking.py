@@ -13,7 +13,7 @@ import pytest
 
 from queuectl.api import Spool
 from queuectl.reasons import Reason, explain
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 from tests.helpers import wait_until, write_drop
 from tests.pool import PYTHON, SLEEP, SUCCEED, Pool, queuectl

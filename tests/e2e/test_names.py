@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.api import Spool
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import Desk, listing, names_in
 from tests.pool import SUCCEED, Pool, queuectl
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.api import Spool
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import listing, wait_until, write_drop
 from tests.pool import PYTHON, SUCCEED, Pool, queuectl
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import pools
 from queuectl.model import names, record
-from queuectl.spool import SpoolDir
+from queuectl.spool import pools
+from queuectl.spool.folder import SpoolDir
 from queuectl.system.locks import FileLock
 from tests.helpers import wait_until
 from tests.pool import SUCCEED, Pool, queuectl

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import wait_until
 from tests.pool import AT_ONCE_NS, PYTHON, SUCCEED, WINDOWS, Pool, Witness, ends_with, is_running, kill, queuectl
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from queuectl.model import times
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import wait_until
 from tests.pool import Pool, Witness, ends_with, queuectl
 

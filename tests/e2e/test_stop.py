@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import pools
-from queuectl.spool import SpoolDir
+from queuectl.spool import pools
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import listing, wait_until
 from tests.pool import (
     PYTHON,

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from queuectl.api import Spool
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import wait_until, write_drop
 from tests.pool import Pool, Witness, queuectl
 

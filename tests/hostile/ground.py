@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from queuectl import batch, setup
+from queuectl import batch
 from queuectl.model import names
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
-from queuectl.spool import BOARD, README_TXT, REASON_ENDING, SpoolDir
+from queuectl.spool import create
+from queuectl.spool.folder import BOARD, README_TXT, REASON_ENDING, SpoolDir
 from tests.helpers import names_in
 from tests.hostile.corpus import Alone, Case, Rejected, Runs, Splits, Waits
 
@@ -232,7 +233,7 @@ def make_ground(root: Path, **settings: str) -> Ground:
     import random
 
     spool = SpoolDir(root / "spool")
-    setup.create(spool, rng=random.Random(0))
+    create.create(spool, rng=random.Random(0))
     path = Path(spool.settings_path)
     lines = [line for line in path.read_text().split("\n") if line.partition(" ")[0] not in settings]
     path.write_text("\n".join(lines + [f"{key} = {value}" for key, value in settings.items()]) + "\n")

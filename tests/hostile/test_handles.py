@@ -18,7 +18,7 @@ import pytest
 from queuectl.errors import DamagedRecordError
 from queuectl.model import record
 from queuectl.model.lifecycle import DONE, PENDING, RUNNING
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import Desk, names_in, wait_until
 from tests.hostile.corpus import CANARY, RUN, doc, framed
 from tests.hostile.ground import make_ground

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.model import names
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import Desk, listing, names_in, wait_until
 from tests.hostile.flags import immutable
 from tests.pool import SUCCEED, Pool, queuectl

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import check, pools, trust
+from queuectl import check
 from queuectl.api import Spool
 from queuectl.findings import Finding
 from queuectl.model import names
 from queuectl.model.lifecycle import Outcome
 from queuectl.settle import Stripes
-from queuectl.spool import SpoolDir
+from queuectl.spool import pools, trust
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import acting
 from queuectl.system.clock import Clock
 from tests.helpers import Desk, names_in

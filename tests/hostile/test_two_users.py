@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import keyfile, setup, trust
+from queuectl import keyfile
 from queuectl.claim import Declined
 from queuectl.errors import UntrustedSpoolError
 from queuectl.model import command
@@ -31,7 +31,8 @@ from queuectl.model import inbox as inboxes
 from queuectl.model import settings as config
 from queuectl.model.inbox import Inbox
 from queuectl.reception import Reception
-from queuectl.spool import SpoolDir
+from queuectl.spool import create, trust
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import libc, volume
 from tests.helpers import Desk, names_in, only, rejected_name
 
@@ -98,7 +99,7 @@ class Ground:
         self.root = root
         self.spool = SpoolDir(root / "queue" / "spool")
         self.make("queue", WORKER)
-        setup.create(self.spool, rng=random.Random(0))
+        create.create(self.spool, rng=random.Random(0))
         for folder, _, files in os.walk(self.spool.root):
             for path in (folder, *(os.path.join(folder, name) for name in files)):
                 os.chown(path, WORKER, WORKER)

@@ -32,7 +32,7 @@ from queuectl.claim import Declined
 from queuectl.errors import DuplicateJobError
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES, Outcome
 from queuectl.settle import Claimed
-from queuectl.spool import CANCELLED_ENDING, ERROR_ENDING
+from queuectl.spool.folder import CANCELLED_ENDING, ERROR_ENDING
 from tests.crash.driver import Hands
 from tests.crash.inject import Crash, Plan, injected
 from tests.helpers import FakeClock, make_spool, names_in, write_drop

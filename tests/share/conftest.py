@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import make_spool, names_in, wait_until
 from tests.pool import Witness, queuectl
 from tests.share.rig import Samba, Sshd

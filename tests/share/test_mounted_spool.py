@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.pool import Pool, queuectl
 from tests.share.conftest import Queue
 from tests.share.rig import Sshd, mount_sshfs

@@ -23,7 +23,7 @@ import pytest
 
 from queuectl.model import times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, STATES
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import wait_until
 from tests.pool import Pool, Witness, children
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 from tests.helpers import Desk
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.api import Spool
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.terminal.terminal import TAB, Terminal, terminal
 
 SHELLS = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.api import Spool
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.terminal.terminal import ENTER, queuectl
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from queuectl.api import Spool
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.terminal.terminal import CTRL_C, queuectl
 
 

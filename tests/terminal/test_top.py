@@ -14,7 +14,7 @@ import pytest
 
 from queuectl.api import Spool
 from queuectl.model.lifecycle import Outcome
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import Desk, listing
 from tests.terminal.terminal import CTRL_C, CTRL_Z, DOWN, ENTER, ENTERED, HIDDEN, LEFT, SHOWN, UP, Terminal, queuectl
 from tests.terminal.terminal import terminal as shell

@@ -33,7 +33,7 @@ from queuectl.errors import (
 )
 from queuectl.model import record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 from tests.helpers import Desk, FakeClock, listing, without_arrival, write_drop
 

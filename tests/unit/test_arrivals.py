@@ -10,7 +10,7 @@ import pytest
 
 from queuectl.arrivals import Arrivals
 from queuectl.claim import Declined
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 from tests.helpers import FakeClock, wait_until, write_drop
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from queuectl import batch, clocknote, splitting
+from queuectl import batch, splitting
 from queuectl.api import Spool
 from queuectl.errors import UnknownJobError
 from queuectl.model import names
@@ -19,8 +19,9 @@ from queuectl.model.job import JOB_MAX_BYTES
 from queuectl.model.lifecycle import DONE, PENDING, REJECTED, Outcome
 from queuectl.reasons import explain
 from queuectl.retention import Retention
-from queuectl.roster import Roster
 from queuectl.splitting import Splitter
+from queuectl.spool import clock_note
+from queuectl.spool.roster import Roster
 from queuectl.system import disk
 from tests.helpers import Desk, full_disk, listing, without_arrival
 
@@ -437,7 +438,7 @@ def test_retention_deletes_a_split_file_with_its_text_and_its_note(desk: Desk) -
     _split(desk, taken)
     note = desk.spool.split_path(batch.token_of(taken))
     os.utime(note, (desk.clock.now(), desk.clock.now()))
-    clocknote.accept(desk.spool, now_at=desk.clock.now(), rng=desk.rng)
+    clock_note.accept(desk.spool, now_at=desk.clock.now(), rng=desk.rng)
     made = Retention(desk.spool, settings, desk.stripes, clock=desk.clock, rng=desk.rng, tell=lambda *_facts: None)
 
     def passes() -> list[str]:

@@ -13,15 +13,16 @@ from typing import Any
 
 import pytest
 
-from queuectl import check, examine, pools
+from queuectl import check, examine
 from queuectl.api import Spool
 from queuectl.check import Checked
 from queuectl.findings import CLEAN, INFO, PERSON, PROBLEM, REPAIRABLE, REPAIRED, verdict
-from queuectl.lease import Lease
 from queuectl.model import names, record, settings
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES, Outcome
-from queuectl.pools import Pool
-from queuectl.spool import BOARD, PAGE, SpoolDir
+from queuectl.spool import pools
+from queuectl.spool.folder import BOARD, PAGE, SpoolDir
+from queuectl.spool.lease import Lease
+from queuectl.spool.pools import Pool
 from queuectl.system import disk, locks
 from tests.helpers import Desk, full_disk, listing, make_spool, write_drop
 

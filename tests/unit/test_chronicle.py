@@ -9,7 +9,7 @@ import pytest
 from queuectl import chronicle
 from queuectl.chronicle import Recent
 from queuectl.model.lifecycle import Outcome
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import NOON_AT, Desk, write_drop
 
 OK = Outcome("succeeded", 0, "", 0.01)

@@ -15,9 +15,9 @@ import pytest
 from queuectl.dashboard import EVERY_S, Dashboard
 from queuectl.model.lifecycle import Outcome
 from queuectl.model.settings import Settings
-from queuectl.pools import Pool
 from queuectl.snapshot import HEARTBEAT_S
-from queuectl.spool import FACTS, METRICS, PAGE, SpoolDir
+from queuectl.spool.folder import FACTS, METRICS, PAGE, SpoolDir
+from queuectl.spool.pools import Pool
 from queuectl.system import disk
 from tests.helpers import Desk, FakeClock, full_disk, wait_until
 

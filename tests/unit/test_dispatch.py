@@ -10,7 +10,7 @@ from queuectl.claim import Declined
 from queuectl.dispatch import AHEAD_AT_MOST, LONG_S, SHARE_AFTER_S, TOLD_AT_MOST, Dispatch
 from queuectl.model.run_queue import Feeder
 from queuectl.slots import Slot
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import FakeClock
 
 

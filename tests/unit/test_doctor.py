@@ -16,7 +16,7 @@ from queuectl import doctor, probes
 from queuectl.doctor import FAIL, OK, WARN, Line
 from queuectl.model.lifecycle import DLQ
 from queuectl.settle import Stripes
-from queuectl.spool import FOLDERS, SpoolDir
+from queuectl.spool.folder import FOLDERS, SpoolDir
 from queuectl.system import disk, volume
 from queuectl.system.clock import Clock
 from queuectl.system.volume import LOCAL, MEMORY, NETWORK, REMOVABLE, SHARED, UNKNOWN, USERSPACE, Space, Volume

@@ -13,7 +13,7 @@ from queuectl.endings import Wait
 from queuectl.errors import QueuectlError, UnknownJobError
 from queuectl.model import record
 from queuectl.model.lifecycle import PENDING, Outcome
-from queuectl.spool import Located, SpoolDir
+from queuectl.spool.folder import Located, SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 from tests.helpers import Desk, FakeClock, write_drop

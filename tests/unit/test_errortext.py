@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import check, clocknote, errortext
+from queuectl import check, errortext
 from queuectl.api import Spool
 from queuectl.errortext import OrphanTexts
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, Outcome
@@ -17,7 +17,8 @@ from queuectl.model.settings import Settings
 from queuectl.rescue import Rescue
 from queuectl.retention import Retention
 from queuectl.settle import Stripes
-from queuectl.spool import SpoolDir
+from queuectl.spool import clock_note
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 from tests.helpers import Desk, FakeClock, full_disk, listing, write_drop
 
@@ -161,7 +162,7 @@ def test_our_commands_take_the_text_away_with_the_job(desk: Desk, settings: Sett
     assert texts(desk.spool) == ["old.error.txt"]
     desk.clock.advance(7200)
     os.utime(desk.spool.path(DLQ, "old.json"), (0, 0))
-    clocknote.accept(desk.spool, now_at=desk.clock.now(), rng=desk.rng)
+    clock_note.accept(desk.spool, now_at=desk.clock.now(), rng=desk.rng)
     stripes = Stripes(desk.spool)
     keeping = settings._replace(keep_dlq=3600)
     retention = Retention(desk.spool, keeping, stripes, clock=desk.clock, rng=desk.rng, tell=lambda *_: None)

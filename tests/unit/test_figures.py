@@ -7,7 +7,7 @@ import pytest
 from queuectl import figures
 from queuectl.api import Spool
 from queuectl.model.lifecycle import Outcome
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import NOON_AT, Desk
 
 OK = Outcome("succeeded", 0, "", 2.0)

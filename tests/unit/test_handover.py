@@ -10,7 +10,7 @@ import pytest
 
 from queuectl.handover import BY, Handover
 from queuectl.inboxdir import InboxDir
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 from queuectl.tokens import TOKEN_CHARS, Tokens
 from tests.helpers import Desk, FakeClock, names_in, write_drop

@@ -15,7 +15,7 @@ from queuectl.api import Spool
 from queuectl.hooks import DEAD, IDLE, Hooks
 from queuectl.model import settings as config
 from queuectl.model.lifecycle import DONE
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 from tests.helpers import FakeClock, wait_until, without_arrival
 from tests.pool import PYTHON, Pool, is_running, tree

@@ -13,7 +13,7 @@ from queuectl.findings import Finding
 from queuectl.handover import BY, Handover
 from queuectl.inboxstate import InboxState
 from queuectl.model.lifecycle import PENDING, Outcome
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 from queuectl.system.locks import FileLock
 from tests.helpers import Desk, names_in

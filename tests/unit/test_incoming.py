@@ -10,7 +10,7 @@ import pytest
 
 from queuectl import incoming
 from queuectl.model.lifecycle import PENDING
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import NOON_AT, write_drop
 
 HALF = '{"command": "tr'

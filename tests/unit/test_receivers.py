@@ -14,7 +14,7 @@ from queuectl import receiver, receivers
 from queuectl.model import settings as config
 from queuectl.model.inbox import Inbox
 from queuectl.receivers import Receivers
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 from tests.helpers import names_in, wait_until
 

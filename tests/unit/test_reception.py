@@ -17,7 +17,7 @@ from queuectl.model import names, times
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import Outcome
 from queuectl.reception import Reception
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import Desk, make_spool, names_in
 
 

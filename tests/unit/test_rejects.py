@@ -13,7 +13,7 @@ from queuectl import rejects
 from queuectl.model.lifecycle import PENDING, REJECTED
 from queuectl.model.settings import Settings
 from queuectl.rejects import RejectedFiles
-from queuectl.spool import Located, SpoolDir
+from queuectl.spool.folder import Located, SpoolDir
 from queuectl.system import disk
 from tests.helpers import Desk, FakeClock, listing, names_in, write_drop
 

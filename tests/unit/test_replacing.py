@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import clocknote, errortext, pools
+from queuectl import errortext
 from queuectl.api import Spool
 from queuectl.cancelling import Cancelling
 from queuectl.editing import Editing
 from queuectl.errors import QueuectlError
 from queuectl.model import record
 from queuectl.model.lifecycle import Outcome
-from queuectl.spool import SpoolDir
+from queuectl.spool import clock_note, pools
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import NOON_AT, Desk, write_drop
 from tests.hostile.flags import immutable
 
@@ -43,7 +44,7 @@ def _unlinked(path: str) -> str:
         ),
         (
             lambda spool: spool.clock_path,
-            lambda spool: clocknote._write(spool, clocknote.Note(NOON_AT, 0.0, 0.0), RNG),
+            lambda spool: clock_note._write(spool, clock_note.Note(NOON_AT, 0.0, 0.0), RNG),
         ),
     ],
     ids=["pause", "settings", "page", "stop", "clock"],

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 from queuectl import replays
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import NOON_AT
 
 HOUR_S = 3600.0

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import check, clocknote, doctor, page, rejects, report
+from queuectl import check, doctor, page, rejects, report
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, Outcome
 from queuectl.model.settings import Settings
 from queuectl.retention import Retention
 from queuectl.settle import Stripes
 from queuectl.snapshot import Snapshot
-from queuectl.spool import LOGS, Located
+from queuectl.spool import clock_note
+from queuectl.spool.folder import LOGS, Located
 from queuectl.survey import Survey
 from tests.helpers import Desk, listing, names_in, write_drop
 
@@ -46,7 +47,7 @@ class Keeper:
 @pytest.fixture
 def keep(desk: Desk, settings: Settings) -> Iterator[Callable[..., Keeper]]:
     """A pool's retention, for settings; the clock's note stands at the time of the test."""
-    clocknote.accept(desk.spool, now_at=desk.clock.now(), rng=desk.rng)
+    clock_note.accept(desk.spool, now_at=desk.clock.now(), rng=desk.rng)
     made: list[Keeper] = []
 
     def start(**keys: float) -> Keeper:
@@ -103,7 +104,7 @@ def test_files_that_others_delete_under_the_walk_stop_nothing(
     for number in range(20):
         finish(desk, f"job{number}")
     desk.clock.advance(40 * DAY_S)
-    clocknote.accept(desk.spool, now_at=desk.clock.now(), rng=desk.rng)
+    clock_note.accept(desk.spool, now_at=desk.clock.now(), rng=desk.rng)
     real = os.scandir
 
     def scandir(path: str) -> Iterator[os.DirEntry[str]]:
@@ -275,7 +276,7 @@ def test_a_note_that_somebody_broke_is_no_note(desk: Desk, keep: Callable[..., K
     os.utime(desk.spool.folder(DONE), (desk.clock.now(), desk.clock.now()))
     desk.clock.now_at += 400 * DAY_S
     assert keeper.run() == 0
-    note = clocknote.read(desk.spool)
+    note = clock_note.read(desk.spool)
     assert note is not None
     assert note.at == desk.clock.now()
 

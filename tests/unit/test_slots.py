@@ -17,7 +17,7 @@ if sys.platform != "linux":
 
 from queuectl import slots, worker
 from queuectl.slots import Slot
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system.forked import ForkedProcess
 from tests.helpers import wait_until
 

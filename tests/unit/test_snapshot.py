@@ -7,7 +7,7 @@ import json
 from queuectl import snapshot
 from queuectl.report import collect
 from queuectl.snapshot import Finish
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import NOON_AT
 from tests.unit.test_page import snapshot_of
 

@@ -10,7 +10,7 @@ import pytest
 from queuectl.model import names
 from queuectl.model import settings as config
 from queuectl.model.lifecycle import Outcome
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.stale import AT_MOST, Stale, candidates
 from tests.helpers import NOON_AT, Desk
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import cancels
 from queuectl.api import Spool
 from queuectl.claim import Declined
 from queuectl.model import names, record, times
@@ -19,7 +18,8 @@ from queuectl.model.settings import Settings
 from queuectl.reasons import explain
 from queuectl.reports import Finished
 from queuectl.settle import Settled
-from queuectl.spool import SpoolDir
+from queuectl.spool import cancel_requests
+from queuectl.spool.folder import SpoolDir
 from queuectl.supervisor import Event, Notice, Options, Supervisor
 from queuectl.system import disk
 from tests.helpers import NOON_AT, Desk, FakeClock
@@ -187,17 +187,17 @@ def test_a_request_to_cancel_that_cannot_be_read_is_reported_once(
     """P9: it is no trouble of the machine, and other requests are seen to."""
     sent: list[tuple[object, ...]] = []
     for job_id in ("a", "b"):
-        cancels.put(desk.spool, cancels.Request(job_id, 1, "test", ""))
+        cancel_requests.put(desk.spool, cancel_requests.Request(job_id, 1, "test", ""))
         loop.made._slots[0].running[f"{job_id}.json"] = job_id
     monkeypatch.setattr(loop.made._slots[0], "send", lambda *message: sent.append(message))
-    find = cancels.find
+    find = cancel_requests.find
 
-    def refuse(spool: SpoolDir, job_id: str, attempt: int) -> cancels.Request | None:
+    def refuse(spool: SpoolDir, job_id: str, attempt: int) -> cancel_requests.Request | None:
         if job_id == "a":
             raise PermissionError(13, "Permission denied", os.path.join(spool.cancel_dir, "a.1"))
         return find(spool, job_id, attempt)
 
-    monkeypatch.setattr(cancels, "find", refuse)
+    monkeypatch.setattr(cancel_requests, "find", refuse)
     for _ in range(3):
         loop.made._cancel_runs()
     loop.made._tell_round()

@@ -13,7 +13,7 @@ from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outc
 from queuectl.model.text import command_text
 from queuectl.report import collect
 from queuectl.snapshot import ROWS, Snapshot
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.survey import Survey
 from queuectl.system import disk
 from tests.helpers import NOON_AT, Desk, write_drop

@@ -12,9 +12,9 @@ import pytest
 from queuectl.api import Spool
 from queuectl.errors import QueuectlError
 from queuectl.model.lifecycle import Outcome
-from queuectl.output import OutputSlot
 from queuectl.settle import Claimed
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.output import OutputSlot
 from queuectl.system.clock import Clock
 from queuectl.tail import Piece, Tail, start_of_last
 from tests.helpers import Desk

@@ -13,7 +13,7 @@ from queuectl import executor
 from queuectl.executor import Ended, Spec
 from queuectl.model import settings
 from queuectl.reports import Finished, Vanished
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 from queuectl.worker import Worker
 from tests.helpers import Desk, FakeClock, listing

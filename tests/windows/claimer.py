@@ -18,11 +18,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from queuectl.claim import Claims
-from queuectl.lease import Lease
 from queuectl.model import settings
 from queuectl.model.lifecycle import Outcome
 from queuectl.settle import Claimed, Stripes
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.lease import Lease
 from queuectl.system import locks
 from queuectl.system.clock import Clock
 

@@ -11,7 +11,7 @@ import pytest
 if sys.platform != "win32":
     pytest.skip("Windows only", allow_module_level=True)
 
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import listing
 from tests.pool import SLEEP, Witness, queuectl
 

@@ -21,7 +21,7 @@ if sys.platform != "win32":
 from queuectl.model import settings, times
 from queuectl.model.names import why_bad_id
 from queuectl.producer import Producer
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 from tests.helpers import make_spool, names_in, wait_until, write_drop

@@ -9,7 +9,7 @@ from multiprocessing import Pipe
 
 import pytest
 
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import environment
 from queuectl.worker import Worker
 from tests.helpers import Desk, only

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 from queuectl.system.locks import FileLock, is_held
 

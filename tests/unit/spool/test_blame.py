@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.blame import Blame
-from queuectl.spool import SpoolDir
+from queuectl.spool.blame import Blame
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 from tests.helpers import FakeClock, full_disk, names_in
 

@@ -12,7 +12,7 @@ import os
 import random
 
 from queuectl.model import names
-from queuectl.spool import LOGS, SpoolDir
+from queuectl.spool.folder import LOGS, SpoolDir
 from queuectl.system import disk
 
 # A run that prints is looked at this often at most and at least; in between as soon as it could be near its limit.

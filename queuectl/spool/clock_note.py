@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from queuectl.model import times
 from queuectl.model.lifecycle import STATES
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 
 DAY_S = 86400.0

@@ -14,11 +14,12 @@ if sys.platform == "win32":
 
 import pwd
 
-from queuectl import doctor, keyfile, supervisor, trust
+from queuectl import doctor, keyfile, supervisor
 from queuectl.api import Spool
 from queuectl.errors import InvalidSettingsError, UntrustedSpoolError
 from queuectl.model import settings as config
-from queuectl.spool import SpoolDir
+from queuectl.spool import trust
+from queuectl.spool.folder import SpoolDir
 
 
 def test_new_spool_is_trusted(spool: SpoolDir) -> None:

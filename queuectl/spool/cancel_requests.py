@@ -12,7 +12,7 @@ import os
 from typing import NamedTuple
 
 from queuectl.model.lifecycle import RUNNING
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 
 _MAX_BYTES = 4096

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from queuectl import cancels, check
+from queuectl import check
 from queuectl.api import Spool
-from queuectl.cancels import Request
 from queuectl.model.lifecycle import DLQ, DONE, Outcome
+from queuectl.spool import cancel_requests
+from queuectl.spool.cancel_requests import Request
 from tests.helpers import Desk, write_drop
 
 
@@ -17,9 +18,9 @@ def test_sweep_leaves_the_requests_for_what_runs(desk: Desk) -> None:
     desk.start(desk.enqueue(id="runs"))
     desk.run(desk.enqueue(id="ended"), Outcome("succeeded", 0))
     for job_id in ("runs", "ended", "unknown"):
-        cancels.put(desk.spool, Request(job_id, 1, "somebody", ""))
-    cancels.sweep(desk.spool)
-    assert cancels.waiting(desk.spool) == [("runs", 1)]
+        cancel_requests.put(desk.spool, Request(job_id, 1, "somebody", ""))
+    cancel_requests.sweep(desk.spool)
+    assert cancel_requests.waiting(desk.spool) == [("runs", 1)]
 
 
 def test_a_copy_of_an_ended_job_is_cancelled_under_its_own_id(desk: Desk) -> None:

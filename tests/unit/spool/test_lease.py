@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from queuectl.lease import Lease, is_alive
-from queuectl.output import OutputSlot
 from queuectl.rescue import Rescue
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.lease import Lease, is_alive
+from queuectl.spool.output import OutputSlot
 from queuectl.system.locks import NamedLock
 from tests.helpers import Desk
 

@@ -14,10 +14,10 @@ import random
 from typing import NamedTuple
 
 from queuectl.model.lifecycle import STATES
-from queuectl.spool import LOGS, SpoolDir
+from queuectl.spool.folder import LOGS, SpoolDir
+from queuectl.spool.trust import quoted, user_name
 from queuectl.system import disk
 from queuectl.system.clock import Clock
-from queuectl.trust import quoted, user_name
 
 # For so long a proof that the machine works is believed: thousands of files may be in trouble at once.
 _PROOF_S = 1.0

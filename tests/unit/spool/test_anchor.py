@@ -14,10 +14,10 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("Windows deletes no folder in which a file is open", allow_module_level=True)
 
-from queuectl import anchor
-from queuectl.anchor import Anchor
-from queuectl.pools import Pool
-from queuectl.spool import SpoolDir
+from queuectl.spool import anchor
+from queuectl.spool.anchor import Anchor
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.pools import Pool
 from tests.helpers import NOON_AT, make_spool
 
 

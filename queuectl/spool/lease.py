@@ -17,7 +17,7 @@ import sys
 
 from queuectl.model import lifecycle
 from queuectl.model.record import Record
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 from queuectl.system.locks import NamedLock, is_held
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import setup, spool
 from queuectl.errors import DamagedRecordError, InvalidSettingsError, NotASpoolError, SpoolUnavailableError
 from queuectl.model import record, settings
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
-from queuectl.spool import Located, SpoolDir
+from queuectl.spool import create
+from queuectl.spool import folder as spool
+from queuectl.spool.folder import Located, SpoolDir
 from tests.helpers import NOON_AT, Desk, make_spool, write_drop
 
 
@@ -57,7 +58,7 @@ def test_making_a_spool_again_changes_nothing(tmp_path: Path) -> None:
     Path(made.path(DLQ, "README.txt")).write_text("mine too")
     os.remove(made.path(DONE, "README.txt"))
     shutil.rmtree(made.examples_dir)
-    assert not setup.create(made, rng=random.Random(1))
+    assert not create.create(made, rng=random.Random(1))
     assert made.settings().max_retries == 7
     assert Path(made.readme_path).read_text() == "mine"
     assert Path(made.path(DLQ, "README.txt")).read_text() == "mine too"

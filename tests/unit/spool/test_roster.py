@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from queuectl.model.lifecycle import DONE, PENDING, RUNNING, Outcome
-from queuectl.roster import Roster
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.roster import Roster
 from queuectl.system import disk
 from tests.helpers import Desk, FakeClock, write_drop
 

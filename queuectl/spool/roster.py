@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 from queuectl.model import names
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
-from queuectl.spool import Located, SpoolDir, record_name
+from queuectl.spool.folder import Located, SpoolDir, record_name
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from queuectl.model import names, times
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 from queuectl.system.locks import NamedLock, is_held
 

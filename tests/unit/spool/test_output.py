@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.output import OutputSlot, keep_output
-from queuectl.spool import SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.output import OutputSlot, keep_output
 from queuectl.system import disk
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl.errors import InvalidSettingsError, UntrustedSpoolError
 from queuectl.model.lifecycle import PENDING
-from queuectl.spool import FOLDERS, LOGS, SpoolDir
+from queuectl.spool.folder import FOLDERS, LOGS, SpoolDir
 from queuectl.system import disk
 
 if TYPE_CHECKING:

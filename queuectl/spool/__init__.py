@@ -1,0 +1,15 @@
+"""The folder: where everything is, who holds it, how it is read and changed (FORMAT.md, section 2)."""
+
+__all__ = [
+    "anchor",
+    "blame",
+    "cancel_requests",
+    "clock_note",
+    "create",
+    "folder",
+    "lease",
+    "output",
+    "pools",
+    "roster",
+    "trust",
+]
