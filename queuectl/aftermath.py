@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from queuectl.claim import Claims
+from queuectl.jobs.claim import Claims
 from queuectl.model import record
 from queuectl.model.lifecycle import DLQ, DONE
 from queuectl.spool.folder import SpoolDir

@@ -31,7 +31,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from queuectl import arguments
 from queuectl.errors import (
     AmbiguousIdError,
     DamagedRecordError,
@@ -41,11 +40,12 @@ from queuectl.errors import (
     UnknownJobError,
     WaitTimeoutError,
 )
+from queuectl.jobs import arguments
+from queuectl.jobs.enqueue import CHUNK, Producer
 from queuectl.model import names, record, times
 from queuectl.model.job import JOB_MAX_BYTES, is_deep
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATE_ALIASES, STATES
 from queuectl.model.settings import Settings
-from queuectl.producer import CHUNK, Producer
 from queuectl.spool.folder import RECORD_MAX_BYTES, Located, SpoolDir, Stored
 from queuectl.system import disk
 from queuectl.system.clock import Clock
@@ -463,7 +463,7 @@ class Spool:
     @contextlib.contextmanager
     def held(self, job_id: str) -> Iterator[None]:
         """Hold the stripe of an id, so that nobody claims, rescues or deletes the job meanwhile."""
-        from queuectl.settle import Stripes
+        from queuectl.jobs.settle import Stripes
 
         arguments.text("job_id", job_id)
         self.folder.complete()
@@ -520,7 +520,7 @@ class Spool:
             SpoolUnavailableError: its command has not ended in time (it is ended as soon as that can be), or the disk
                 refuses.
         """
-        from queuectl.cancelling import Cancelling
+        from queuectl.jobs.cancel import Cancelling
 
         for name, value in (("job_id", job_id), ("by", by), ("reason", reason)):
             arguments.text(name, value)
@@ -528,13 +528,13 @@ class Spool:
 
     def _forget_error(self, found: Located) -> None:
         if found.state == DLQ:
-            from queuectl import errortext
+            from queuectl.jobs import error_text
 
-            errortext.forget(self.folder, found.name)
+            error_text.forget(self.folder, found.name)
 
     def mended(self, found: Located) -> Stored:
         """Return a damaged record, cut back to its last whole event; what that costs is kept (see `repair.mend`)."""
-        from queuectl import repair
+        from queuectl.jobs import repair
 
         data = disk.read(found.path, RECORD_MAX_BYTES).data
         sync = self.settings.durability != "off"

@@ -15,7 +15,7 @@ import heapq
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from queuectl.claim import Declined
+from queuectl.jobs.claim import Declined
 from queuectl.model.lifecycle import PENDING
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk

@@ -10,9 +10,9 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 
-from queuectl import batch
 from queuectl.arrivals import Arrivals
-from queuectl.claim import Declined
+from queuectl.jobs import batch
+from queuectl.jobs.claim import Declined
 from queuectl.model.run_queue import Feeder
 from queuectl.slots import Slot
 from queuectl.splits import Splits

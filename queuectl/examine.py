@@ -13,15 +13,15 @@ import random
 import time
 from collections.abc import Callable, Iterable
 
-from queuectl import errortext
 from queuectl.faults import Fault, Judge, View, stem_of
 from queuectl.findings import Findings, GoneError
+from queuectl.jobs import error_text
+from queuectl.jobs.settle import Settlements, Stripes
 from queuectl.leftovers import FileAge
 from queuectl.mending import Mending
 from queuectl.model import names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.settings import Settings
-from queuectl.settle import Settlements, Stripes
 from queuectl.spool.folder import Located, SpoolDir
 from queuectl.spool.lease import is_alive
 from queuectl.system import disk
@@ -348,7 +348,7 @@ class Examination:
         if settled is None:
             raise GoneError
         if settled.to == DLQ:
-            errortext.write(self._spool, settled.name, rng=self._rng)
+            error_text.write(self._spool, settled.name, rng=self._rng)
         return f"it is {settled.to}/{settled.name} now"
 
 

@@ -26,13 +26,13 @@ import os
 import random
 from collections.abc import Callable
 
-from queuectl import rejects
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.inboxdir import InboxDir
+from queuectl.jobs import reject
+from queuectl.jobs.enqueue import Prepared
 from queuectl.model import names, record
 from queuectl.model.lifecycle import PENDING
 from queuectl.model.settings import Settings
-from queuectl.producer import Prepared
 from queuectl.spool.folder import RECORD_MAX_BYTES, SpoolDir, name_for
 from queuectl.system import disk
 from queuectl.system.clock import Clock
@@ -203,7 +203,7 @@ class Handover:
         """A record that is none: a power cut without syncs (`durability = "off"`). Its file is there, or nothing is."""
         if box is None or not claimed:
             hint = "drop it again"
-            rejects.keep_copy(self._spool, f"{token}.json", data, why, hint, clock=self._clock, rng=self._rng)
+            reject.keep_copy(self._spool, f"{token}.json", data, why, hint, clock=self._clock, rng=self._rng)
         disk.unlink(self._path(token))
         if box is not None and claimed:
             self._give_back(box, token, claimed)

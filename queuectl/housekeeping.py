@@ -9,12 +9,12 @@ import random
 from collections.abc import Callable
 
 from queuectl.aftermath import Aftermath
-from queuectl.claim import Claims
-from queuectl.errortext import OrphanTexts
+from queuectl.jobs.claim import Claims
+from queuectl.jobs.error_text import OrphanTexts
+from queuectl.jobs.settle import Stripes
 from queuectl.model.settings import Settings
 from queuectl.rescue import Rescue
 from queuectl.retention import Retention
-from queuectl.settle import Stripes
 from queuectl.spool import cancel_requests
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock

@@ -13,8 +13,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 
-from queuectl.claim import Claims, Declined
 from queuectl.errors import QueuectlError
+from queuectl.jobs.claim import Claims, Declined
 from queuectl.model.run_queue import Feeder
 from queuectl.system.clock import Clock
 

@@ -13,14 +13,14 @@ import os
 import random
 from collections.abc import Callable
 
-from queuectl import batch, errortext, rejects
 from queuectl.errors import DamagedRecordError
 from queuectl.findings import Act, Findings, GoneError
+from queuectl.jobs import batch, error_text, reject
+from queuectl.jobs.settle import Stripes
+from queuectl.jobs.split import Splitter
 from queuectl.model import document, names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
 from queuectl.model.settings import Settings
-from queuectl.settle import Stripes
-from queuectl.splitting import Splitter
 from queuectl.spool import pools
 from queuectl.spool.folder import BOARD, LOGS, README_TXT, REASON_ENDING, RECORD_MAX_BYTES, START, Located, SpoolDir
 from queuectl.spool.lease import is_alive
@@ -176,7 +176,7 @@ class Leftovers:
         def act() -> str:
             source = Located(PENDING, name, path)
             hint = f"move it to {PENDING}/ if the job is still wanted"
-            return rejects.reject(self._spool, source, name, why, hint, clock=self._clock, rng=self._rng)
+            return reject.reject(self._spool, source, name, why, hint, clock=self._clock, rng=self._rng)
 
         return act
 
@@ -314,10 +314,10 @@ class Leftovers:
 
     def error_texts(self) -> None:
         """Texts in dlq/ whose job is no more there; those that somebody changed are somebody's."""
-        for name in errortext.orphans(self._spool):
-            if os.path.lexists(self._spool.path(DLQ, errortext.job_file(name))):
+        for name in error_text.orphans(self._spool):
+            if os.path.lexists(self._spool.path(DLQ, error_text.job_file(name))):
                 continue
-            if errortext.is_ours(self._spool, name):
+            if error_text.is_ours(self._spool, name):
                 text = f"tells of a job that is no more in {DLQ}/"
                 self._note("error-text", f"{DLQ}/{name}", text, "deleted", _unlink(self._spool.path(DLQ, name)))
             else:

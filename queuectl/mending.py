@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import random
 
-from queuectl import rejects, repair
 from queuectl.errors import DamagedRecordError
 from queuectl.faults import Fault, View
 from queuectl.findings import GoneError
+from queuectl.jobs import reject, repair
 from queuectl.model import names, record
 from queuectl.model.lifecycle import REJECTED
 from queuectl.model.settings import Settings
@@ -77,7 +77,7 @@ class Mending:
     def set_aside(self, view: View, why: str, hint: str) -> str:
         """Move a file to rejected/; its name there, where it is another."""
         self._check_unchanged(view)
-        name = rejects.reject(self._spool, view.where, view.where.name, why, hint, clock=self._clock, rng=self._rng)
+        name = reject.reject(self._spool, view.where, view.where.name, why, hint, clock=self._clock, rng=self._rng)
         return name if name != view.where.name else ""
 
     def drop(self, view: View) -> None:

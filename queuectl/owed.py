@@ -12,10 +12,10 @@ import errno
 import os
 from collections.abc import Callable
 
-from queuectl import errortext
 from queuectl.errors import DamagedRecordError
 from queuectl.handover import BY
 from queuectl.inboxdir import DONE_WELL, FAILED, InboxDir, receipt_name
+from queuectl.jobs import error_text
 from queuectl.model import names, record
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import DLQ, DONE
@@ -138,7 +138,7 @@ def _failed_text(spool: SpoolDir, item: record.Record, name: str) -> str:
     lines = [
         f"The job of {safe(name)} {end}: it is not tried again by itself.",
         "",
-        *errortext.account(spool, item),
+        *error_text.account(spool, item),
         "",
         f"Its id is {safe(item.id)}. To try again, put {safe(name)} here once more, corrected where that is needed,",
         f"or ask whoever looks after the queue for: queuectl dlq retry {safe(item.id)}",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from queuectl import batch, foresight, inboxstate, report
+from queuectl import inboxstate, report
 from queuectl.api import Job, Spool
 from queuectl.endings import refused, why_dead
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, UnknownJobError, UntrustedSpoolError
+from queuectl.jobs import batch, foresight
 from queuectl.model import document, names, record, times
 from queuectl.model import text as printable
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, REJECTED, RUNNING

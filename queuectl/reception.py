@@ -23,12 +23,12 @@ from queuectl.errors import InvalidJobError, InvalidSettingsError, UntrustedSpoo
 from queuectl.handover import BY, Handover
 from queuectl.inboxdir import InboxDir, Listing
 from queuectl.inboxstate import InboxState
+from queuectl.jobs.enqueue import Prepared, Producer
 from queuectl.model import document as intake
 from queuectl.model import names, record, times
 from queuectl.model.inbox import SIGNED, TRUSTED, Inbox
 from queuectl.model.settings import Settings
 from queuectl.owed import Owed
-from queuectl.producer import Prepared, Producer
 from queuectl.signing import Keys
 from queuectl.snapshot import InboxFile, InboxRefusal
 from queuectl.spool import trust

@@ -9,9 +9,9 @@ from __future__ import annotations
 import marshal
 from typing import Any, NamedTuple
 
-from queuectl.claim import Declined
+from queuectl.jobs.claim import Declined
+from queuectl.jobs.settle import Settled
 from queuectl.model.lifecycle import Outcome
-from queuectl.settle import Settled
 from queuectl.system.disk import FileSig
 
 

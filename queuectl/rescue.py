@@ -15,12 +15,12 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-from queuectl import errortext
-from queuectl.claim import Claims
 from queuectl.errors import DamagedRecordError
+from queuectl.jobs import error_text
+from queuectl.jobs.claim import Claims
+from queuectl.jobs.settle import Settled, Stripes
 from queuectl.model.lifecycle import DLQ, RUNNING
 from queuectl.model.settings import Settings
-from queuectl.settle import Settled, Stripes
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock
@@ -95,7 +95,7 @@ class Rescue:
             self._stuck.pop(name, None)
             if settled is not None:
                 if settled.to == DLQ:
-                    errortext.write(self._spool, settled.name, rng=self._rng)
+                    error_text.write(self._spool, settled.name, rng=self._rng)
                 found.append(Rescued(job_id, settled))
         self.foreign = foreign
         return found

@@ -14,13 +14,14 @@ import os
 import random
 from collections.abc import Callable, Iterator
 
-from queuectl import errortext, report
-from queuectl.batch import DONE_ENDING, token_of
+from queuectl import report
 from queuectl.errors import DamagedRecordError
+from queuectl.jobs import error_text
+from queuectl.jobs.batch import DONE_ENDING, token_of
+from queuectl.jobs.settle import Stripes
 from queuectl.model import names, record, times
 from queuectl.model.lifecycle import DLQ, DONE, REJECTED, STATES
 from queuectl.model.settings import Settings
-from queuectl.settle import Stripes
 from queuectl.spool import clock_note
 from queuectl.spool.folder import REASON_ENDING, SpoolDir, record_name
 from queuectl.system import disk
@@ -146,7 +147,7 @@ class Retention:
                     disk.unlink(log)
             deleted = disk.unlink(path)
             if state == DLQ:
-                errortext.forget(self._spool, name)
+                error_text.forget(self._spool, name)
             return int(deleted)
 
     def _delete_rejected_if_old(self, name: str) -> int:

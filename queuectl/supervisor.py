@@ -16,24 +16,25 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl import batch, check, hooks, slots
+from queuectl import check, hooks, slots
 from queuectl.arrivals import Arrivals
-from queuectl.claim import Claims, Declined
 from queuectl.dashboard import Dashboard
 from queuectl.dispatch import Dispatch
 from queuectl.errors import DamagedRecordError, SpoolUnavailableError
 from queuectl.hooks import Hooks
 from queuectl.housekeeping import Housekeeping
+from queuectl.jobs import batch
+from queuectl.jobs.claim import Claims, Declined
+from queuectl.jobs.reject import RejectedFiles
+from queuectl.jobs.settle import Stripes
 from queuectl.judging import Judging
 from queuectl.model import names
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
 from queuectl.model.record import is_due, standing
 from queuectl.model.run_queue import Feeder
 from queuectl.model.settings import Settings
-from queuectl.rejects import RejectedFiles
 from queuectl.reports import Finished, Passed, Report, Restored, Started, Trouble, Vanished
 from queuectl.rescue import Rescue, Rescued
-from queuectl.settle import Stripes
 from queuectl.slots import Slot
 from queuectl.spool import anchor, cancel_requests, pools, trust
 from queuectl.spool.anchor import Anchor

@@ -10,9 +10,9 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
-from queuectl.claim import Claims
+from queuectl.jobs.claim import Claims
+from queuectl.jobs.settle import Claimed, Settled
 from queuectl.model.lifecycle import RUNNING, Outcome
-from queuectl.settle import Claimed, Settled
 from queuectl.spool import lease
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.output import keep_output

@@ -17,16 +17,17 @@ import sys
 from collections import deque
 from multiprocessing.connection import Connection
 
-from queuectl import batch, errortext, executor
-from queuectl.claim import Claims, Declined
+from queuectl import executor
 from queuectl.errors import QueuectlError
 from queuectl.executor import CannotEnterError, CannotStartError, Ended, Spec
+from queuectl.jobs import batch, error_text
+from queuectl.jobs.claim import Claims, Declined
+from queuectl.jobs.settle import Claimed, Settled, Stripes
 from queuectl.model import lifecycle, sizes
 from queuectl.model.lifecycle import Outcome
 from queuectl.model.settings import Settings
 from queuectl.model.text import command_text
 from queuectl.reports import Finished, Passed, Report, Restored, Started, Trouble, Vanished, pack
-from queuectl.settle import Claimed, Settled, Stripes
 from queuectl.spool.blame import Fault
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.lease import Lease
@@ -212,7 +213,7 @@ class Worker:
             return
         if isinstance(claimed, Declined):
             if claimed.why == "dead":
-                errortext.write(self._spool, claimed.name, rng=self._rng)
+                error_text.write(self._spool, claimed.name, rng=self._rng)
             self._reports.append(Passed(name, claimed))
             return
         try:
@@ -389,7 +390,7 @@ class Worker:
             self._reports.append(Vanished(claimed.job_id, outcome))
             return
         if settled.to == lifecycle.DLQ:
-            errortext.write(self._spool, settled.name, rng=self._rng)
+            error_text.write(self._spool, settled.name, rng=self._rng)
         runs_left = max(0, claimed.record.max_retries - claimed.failures - (outcome.kind in lifecycle.COUNTED))
         begun = self._reports.pop() if self._reports and isinstance(self._reports[-1], Started) else None
         command = begun.command if isinstance(begun, Started) else ""

@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from queuectl import batch
-from queuectl.claim import Claims, Declined
+from queuectl.jobs import batch
+from queuectl.jobs.claim import Claims, Declined
+from queuectl.jobs.enqueue import Producer
+from queuectl.jobs.settle import Claimed, Settled, Stripes
 from queuectl.model import record
 from queuectl.model import settings as config
 from queuectl.model.lifecycle import REJECTED, STATES, Outcome
 from queuectl.model.settings import Settings
-from queuectl.producer import Producer
-from queuectl.settle import Claimed, Settled, Stripes
 from queuectl.spool import create
 from queuectl.spool.folder import README_TXT, SpoolDir
 from queuectl.spool.lease import Lease

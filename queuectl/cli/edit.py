@@ -19,8 +19,8 @@ from queuectl.cli import completion, context, exit_codes, group, jobs, output
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.output import count_of
 from queuectl.cli.progress import Progress
-from queuectl.editing import Draft, Editing
 from queuectl.errors import InvalidJobError, QueuectlError
+from queuectl.jobs.edit import Draft, Editing
 from queuectl.model import names
 from queuectl.model.lifecycle import DLQ, PENDING, RUNNING
 from queuectl.system import disk

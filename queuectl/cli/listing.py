@@ -187,7 +187,7 @@ def _look(
 
 def _in_order(spool: Spool, state: str, listed: list[str], now_at: float, *, limit: int) -> Iterator[str]:
     if state == PENDING:
-        from queuectl import foresight
+        from queuectl.jobs import foresight
 
         full = foresight.foresee_all(spool.folder, listed, now_at)
         yield from report.in_run_order(listed, now_at, full)[:limit]

@@ -262,7 +262,7 @@ def reason_text(name: str, why: str, hint: str, *, now_at: float, version: str) 
     """The text beside a rejected file: what is wrong, and what the person who finds it can do.
 
     Whatever of it was written by others is made safe to be looked at, and stays on its line. `version` tells this
-    version of the file from a later one (`rejects` compares it).
+    version of the file from a later one (`reject` compares it).
     """
     lines = [
         f"{safe(name)} was put aside here; nothing in this folder is run.",

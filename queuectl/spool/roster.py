@@ -22,7 +22,7 @@ from queuectl.system.clock import Clock
 LISTING_SHARE = 0.05
 
 
-# The id of a job from a file of many that names none (`splitting`): TOKEN-PLACE.
+# The id of a job from a file of many that names none (`split`): TOKEN-PLACE.
 _OF_MANY = re.compile(r"-[0-9]{8}T[0-9]{6}-[0-9a-z]{4}-[0-9]{4,}\Z")
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import inboxstate, rejects
+from queuectl import inboxstate
 from queuectl.inboxstate import InboxState
+from queuectl.jobs import reject
 from queuectl.model import times
 from queuectl.model.lifecycle import PENDING
 from queuectl.snapshot import InboxRefusal
@@ -21,7 +22,7 @@ from tests.helpers import NOON_AT, Desk, listing, write_drop
 def refuse(desk: Desk, name: str, content: object, why: str = "command: takes a text", hint: str = "mend it") -> Path:
     """A file in rejected/, as a worker puts one there."""
     path = write_drop(desk.spool, name, content)
-    rejects.reject(
+    reject.reject(
         desk.spool, Located(PENDING, name, str(path)), name, why, hint, clock=desk.clock, rng=random.Random(1)
     )
     return Path(desk.spool.path("rejected", name))

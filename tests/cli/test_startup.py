@@ -81,7 +81,6 @@ def test_command_imports_only_itself(spool: SpoolDir) -> None:
     found = {name for name in imported(spool, "enqueue", "--command", "true") if name.startswith("queuectl.")}
     assert found - {"queuectl.__main__"} == {
         "queuectl.api",
-        "queuectl.arguments",
         "queuectl.cli",
         "queuectl.cli.context",
         "queuectl.cli.enqueue",
@@ -91,6 +90,9 @@ def test_command_imports_only_itself(spool: SpoolDir) -> None:
         "queuectl.cli.output",
         "queuectl.cli.sources",
         "queuectl.errors",
+        "queuectl.jobs",
+        "queuectl.jobs.arguments",
+        "queuectl.jobs.enqueue",
         "queuectl.model",
         "queuectl.model.document",
         "queuectl.model.job",
@@ -102,7 +104,6 @@ def test_command_imports_only_itself(spool: SpoolDir) -> None:
         "queuectl.model.sizes",
         "queuectl.model.text",
         "queuectl.model.times",
-        "queuectl.producer",
         "queuectl.spool",
         "queuectl.spool.folder",
         "queuectl.spool.trust",

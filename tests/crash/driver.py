@@ -28,21 +28,22 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from queuectl import batch, errortext, signing, splitting
+from queuectl import signing
 from queuectl.api import Spool
-from queuectl.claim import Declined
-from queuectl.editing import Draft, Editing
 from queuectl.errors import QueuectlError
+from queuectl.jobs import batch, error_text, split
+from queuectl.jobs.claim import Declined
+from queuectl.jobs.edit import Draft, Editing
+from queuectl.jobs.reject import RejectedFiles
+from queuectl.jobs.settle import Claimed
 from queuectl.model import names, record, times
 from queuectl.model import settings as config
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.reception import Reception
-from queuectl.rejects import RejectedFiles
 from queuectl.reports import Finished, Passed, Trouble, Vanished, unpack
 from queuectl.rescue import Rescue
 from queuectl.retention import Retention
-from queuectl.settle import Claimed
 from queuectl.spool import cancel_requests
 from queuectl.spool.folder import SPLIT_ENDING, SpoolDir
 from queuectl.system import disk
@@ -327,12 +328,12 @@ def _waiting(hands: Hands) -> str:
 
 def _in_small_steps(hands: Hands, _: object) -> None:
     """A split in steps of one line."""
-    most, splitting.STEP_LINES = splitting.STEP_LINES, 1
+    most, split.STEP_LINES = split.STEP_LINES, 1
     try:
         hands.claims.split("job.jsonl")
         hands.finish_splits()
     finally:
-        splitting.STEP_LINES = most
+        split.STEP_LINES = most
 
 
 def _sent(name: str, content: object) -> Callable[[Hands], object]:
@@ -415,7 +416,7 @@ def _purge(hands: Hands, _: object) -> None:
 def _dead(hands: Hands) -> None:
     """A dead job with all that it leaves: what it printed, and the text that says why it is dead."""
     path = _finished(hands, FAILED, max_retries=0)
-    assert errortext.write(hands.spool, path.name, rng=hands.rng)
+    assert error_text.write(hands.spool, path.name, rng=hands.rng)
 
 
 def _hold_and_release(hands: Hands, _: object) -> None:
@@ -940,7 +941,7 @@ def recover(root: Path, operation: Operation, *, cut: bool, seconds: float = 15.
                 if operation.inbox is not None and (quiet := quiet + 1) < 3:
                     hands.clock.advance(HOUR_S)  # what is not whole is refused, and receipts are written
                     continue
-                errortext.OrphanTexts(hands.spool, clock=hands.clock).sweep()
+                error_text.OrphanTexts(hands.spool, clock=hands.clock).sweep()
                 return
             elif not worked:
                 hands.clock.advance(HOUR_S)
@@ -1020,7 +1021,7 @@ def judge(
         for name in os.listdir(spool.folder(REJECTED))
         if name.endswith(SPLIT_ENDING) and name.removesuffix(SPLIT_ENDING) not in files
     ]
-    wrong += [f"{name} tells of no job" for name in errortext.orphans(spool)]
+    wrong += [f"{name} tells of no job" for name in error_text.orphans(spool)]
     wrong += _judge_rejected(spool, operation)
     wrong += _judge_inbox(root, spool, operation)
     wrong += _judge_runs(root, spool)

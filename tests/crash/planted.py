@@ -50,13 +50,13 @@ _REJECT = "            self._move(name, target)\n"
 BUGS = (
     Bug(
         "the claim takes no stripe",
-        "claim",
+        "jobs/claim",
         '        if not stripe.try_acquire():\n            return Declined("busy")\n        made: Claimed',
         "        stripe.try_acquire()\n        stripe.release()\n        made: Claimed",
     ),
     Bug(
         "settle moves the job before it appends the outcome",
-        "settle",
+        "jobs/settle",
         "        self._append_outcome(here, claimed, event)\n        return Settled(",
         "        moved = self._finish_move(here, claimed.record, decision.to, due_at, decision.delay_s, reason)\n"
         "        there = Located(moved.to, moved.name, self._spool.path(moved.to, moved.name))\n"
@@ -92,25 +92,25 @@ BUGS = (
     ),
     Bug(
         "rescue does not try the lease",
-        "settle",
+        "jobs/settle",
         "        return start is not None and is_alive(self._spool, start.lease)",
         "        return False",
     ),
     Bug(
         "rescue repairs a record that is being written",
-        "settle",
+        "jobs/settle",
         "            if self._runs_all_the_same(data) or self._has_changed(here, data):\n                return None\n",
         "",
     ),
     Bug(
         "rescue counts a run whose outcome is on record",
-        "settle",
+        "jobs/settle",
         "        if last.event in lifecycle.OUTCOMES:\n            allowed =",
         "        if last.event in ():\n            allowed =",
     ),
     Bug(
         "`started` is not on record before the command starts",
-        "claim",
+        "jobs/claim",
         "        disk.append(here.path, len(data), offset, text, sync=self._sync_all, fd=fd)\n",
         "        offset, text = len(data), b''\n",
     ),
@@ -128,19 +128,19 @@ BUGS = (
     ),
     Bug(
         "trouble at a claim is counted against the job",
-        "claim",
+        "jobs/claim",
         'self.settle(claimed, Outcome("released", reason=error.strerror or "trouble"))',
         'self.settle(claimed, Outcome("failed", 1, reason=error.strerror or "trouble"))',
     ),
     Bug(
         "a split that was cut short makes the jobs of its last step once more",
-        "splitting",
+        "jobs/split",
         "        return item.place <= self.note.check_to\n",
         "        return False\n",
     ),
     Bug(
         "an enqueue that fails leaves what it had published",
-        "producer",
+        "jobs/enqueue",
         "                    if disk.sig_of(path) == sig:\n",
         "                    if False:\n",
     ),
@@ -165,7 +165,7 @@ BUGS = (
     ),
     Bug(
         "the copy of a drop takes its place in two steps",
-        "claim",
+        "jobs/claim",
         '        self._spool.replace_with(here.path, data, hint=spec["id"]',
         '        disk.unlink(here.path)\n        self._spool.publish_as(here.path, data, hint=spec["id"]',
     ),
@@ -177,19 +177,19 @@ BUGS = (
     ),
     Bug(
         "an edit takes the record away before the new one is in its place",
-        "editing",
+        "jobs/edit",
         "            folder.replace_with(draft.where.path",
         "            disk.unlink(draft.where.path)\n            folder.replace_with(draft.where.path",
     ),
     Bug(
         "the stripe of a drop is given back before its record is in its place",
-        "claim",
+        "jobs/claim",
         "            if not (isinstance(made, Claimed) and made.copy):\n                stripe.release()\n",
         "            stripe.release()\n",
     ),
     Bug(
         "rescue does not look for the record of a drop whose command was started",
-        "settle",
+        "jobs/settle",
         "        if not _knows_a_run(data) and (started := self._put_start_in_place(here)) is not None:\n            data = started\n",
         "",
     ),

@@ -15,7 +15,7 @@ import pytest
 
 from queuectl import worker
 from queuectl.errors import QueuectlError, SpoolUnavailableError
-from queuectl.settle import Claimed
+from queuectl.jobs.settle import Claimed
 from tests.crash.driver import OK, OPERATIONS, Endings, Hands, Operation, Template, judge, recover
 from tests.crash.inject import CHANGES, Call, Plan, injected
 

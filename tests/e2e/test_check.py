@@ -12,8 +12,8 @@ import pytest
 from queuectl import check
 from queuectl.check import Checked
 from queuectl.findings import PROBLEM
+from queuectl.jobs.enqueue import Producer
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
-from queuectl.producer import Producer
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 from tests.helpers import wait_until

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from queuectl.api import Spool
+from queuectl.jobs.reject import RejectedFiles
+from queuectl.jobs.settle import Stripes
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
-from queuectl.rejects import RejectedFiles
 from queuectl.retention import Retention
-from queuectl.settle import Stripes
 from queuectl.system.clock import Clock
 from tests.cli.commands import Commands, Result, run_on_terminal
 from tests.helpers import names_in

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.claim import Declined
+from queuectl.jobs.claim import Declined
+from queuectl.jobs.settle import Claimed
 from queuectl.model import record
 from queuectl.model.lifecycle import PENDING, REJECTED, RUNNING
 from queuectl.model.text import safe
-from queuectl.settle import Claimed
 from tests.helpers import Desk, make_spool, names_in, write_drop
 from tests.hostile.corpus import CORPUS, Alone, Case, Rejected, Runs, Splits, Waits, doc
 from tests.hostile.ground import Ground, fingerprint

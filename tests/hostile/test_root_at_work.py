@@ -18,9 +18,9 @@ import pytest
 from queuectl import check
 from queuectl.api import Spool
 from queuectl.findings import Finding
+from queuectl.jobs.settle import Stripes
 from queuectl.model import names
 from queuectl.model.lifecycle import Outcome
-from queuectl.settle import Stripes
 from queuectl.spool import pools, trust
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import acting

@@ -24,8 +24,8 @@ from pathlib import Path
 import pytest
 
 from queuectl import keyfile
-from queuectl.claim import Declined
 from queuectl.errors import UntrustedSpoolError
+from queuectl.jobs.claim import Declined
 from queuectl.model import command
 from queuectl.model import inbox as inboxes
 from queuectl.model import settings as config
@@ -312,7 +312,7 @@ def test_a_file_of_a_stranger_in_pending_is_not_run(spool: SpoolDir, name: str) 
     assert f"belongs to user {STRANGER}" in Path(f"{kept}.reason.txt").read_text()
     assert names_in(spool, "pending") == names_in(spool, "running") == []
     kept.write_text(json.dumps(EVIL) + " \n")
-    from queuectl.rejects import RejectedFiles
+    from queuectl.jobs.reject import RejectedFiles
 
     assert RejectedFiles(spool, desk.settings, clock=desk.clock, rng=desk.rng).look() == []
 

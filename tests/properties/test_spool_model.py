@@ -28,10 +28,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from queuectl.claim import Declined
 from queuectl.errors import DuplicateJobError
+from queuectl.jobs.claim import Declined
+from queuectl.jobs.settle import Claimed
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES, Outcome
-from queuectl.settle import Claimed
 from queuectl.spool.folder import CANCELLED_ENDING, ERROR_ENDING
 from tests.crash.driver import Hands
 from tests.crash.inject import Crash, Plan, injected

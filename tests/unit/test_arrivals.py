@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.arrivals import Arrivals
-from queuectl.claim import Declined
+from queuectl.jobs.claim import Declined
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 from tests.helpers import FakeClock, wait_until, write_drop

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from queuectl import batch
 from queuectl.arrivals import Arrivals
-from queuectl.claim import Declined
 from queuectl.dispatch import AHEAD_AT_MOST, LONG_S, SHARE_AFTER_S, TOLD_AT_MOST, Dispatch
+from queuectl.jobs import batch
+from queuectl.jobs.claim import Declined
 from queuectl.model.run_queue import Feeder
 from queuectl.slots import Slot
 from queuectl.spool.folder import SpoolDir

@@ -14,8 +14,8 @@ import pytest
 
 from queuectl import doctor, probes
 from queuectl.doctor import FAIL, OK, WARN, Line
+from queuectl.jobs.settle import Stripes
 from queuectl.model.lifecycle import DLQ
-from queuectl.settle import Stripes
 from queuectl.spool.folder import FOLDERS, SpoolDir
 from queuectl.system import disk, volume
 from queuectl.system.clock import Clock

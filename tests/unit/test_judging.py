@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from queuectl.claim import Claims, Declined
+from queuectl.jobs.claim import Claims, Declined
 from queuectl.judging import AGAIN_S, SAVED_AT_MOST_S, SHARE, SLICE_S, Judging
 from queuectl.model import names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import errortext
 from queuectl.api import Spool
-from queuectl.cancelling import Cancelling
-from queuectl.editing import Editing
 from queuectl.errors import QueuectlError
+from queuectl.jobs import error_text
+from queuectl.jobs.cancel import Cancelling
+from queuectl.jobs.edit import Editing
 from queuectl.model import record
 from queuectl.model.lifecycle import Outcome
 from queuectl.spool import clock_note, pools
@@ -95,5 +95,5 @@ def test_a_text_that_cannot_take_its_place_leaves_nothing_behind(desk: Desk) -> 
     name = desk.enqueue(id="job", max_retries=0)
     os.mkdir(desk.spool.error_path("job.json"))
     desk.claims.settle(desk.start(name), Outcome("failed", 1, "", 0.1))
-    assert not errortext.write(desk.spool, "job.json", rng=RNG)
+    assert not error_text.write(desk.spool, "job.json", rng=RNG)
     assert os.listdir(desk.spool.tmp_dir) == []

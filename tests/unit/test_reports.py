@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from queuectl.claim import Declined
+from queuectl.jobs.claim import Declined
+from queuectl.jobs.settle import Settled
 from queuectl.model.lifecycle import Outcome
 from queuectl.reports import Finished, Passed, Report, Started, Trouble, Vanished, pack, unpack
-from queuectl.settle import Settled
 from queuectl.system.disk import FileSig
 
 NO_UTF8 = "caf\udce9.json"

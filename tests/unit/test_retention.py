@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import check, doctor, page, rejects, report
+from queuectl import check, doctor, page, report
+from queuectl.jobs import reject
+from queuectl.jobs.settle import Stripes
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, Outcome
 from queuectl.model.settings import Settings
 from queuectl.retention import Retention
-from queuectl.settle import Stripes
 from queuectl.snapshot import Snapshot
 from queuectl.spool import clock_note
 from queuectl.spool.folder import LOGS, Located
@@ -338,7 +339,7 @@ def test_rejected_files_are_deleted_by_the_time_in_their_reasons(desk: Desk, kee
     for name in ("old.json", "new.json", "mended.json"):
         path = write_drop(desk.spool, name, "{")
         where = Located(PENDING, name, str(path))
-        rejects.reject(desk.spool, where, name, "no JSON", "mend it", clock=desk.clock, rng=desk.rng)
+        reject.reject(desk.spool, where, name, "no JSON", "mend it", clock=desk.clock, rng=desk.rng)
         for each in (desk.spool.path(REJECTED, name), desk.spool.reason_path(name)):
             os.utime(each, (0, 0))
         if name == "old.json":

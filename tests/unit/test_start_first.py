@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.claim import Claims
+from queuectl.jobs.claim import Claims
+from queuectl.jobs.settle import Claimed, Stripes
 from queuectl.model.lifecycle import DONE, PENDING, RUNNING, Outcome
 from queuectl.rescue import Rescue
-from queuectl.settle import Claimed, Stripes
 from queuectl.system import disk
 from tests.helpers import Desk, listing
 

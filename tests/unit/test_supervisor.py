@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from queuectl.api import Spool
-from queuectl.claim import Declined
+from queuectl.jobs.claim import Declined
+from queuectl.jobs.settle import Settled
 from queuectl.model import names, record, times
 from queuectl.model.lifecycle import DLQ, PENDING, Outcome
 from queuectl.model.settings import Settings
 from queuectl.reasons import explain
 from queuectl.reports import Finished
-from queuectl.settle import Settled
 from queuectl.spool import cancel_requests
 from queuectl.spool.folder import SpoolDir
 from queuectl.supervisor import Event, Notice, Options, Supervisor

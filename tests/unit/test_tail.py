@@ -11,8 +11,8 @@ import pytest
 
 from queuectl.api import Spool
 from queuectl.errors import QueuectlError
+from queuectl.jobs.settle import Claimed
 from queuectl.model.lifecycle import Outcome
-from queuectl.settle import Claimed
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.output import OutputSlot
 from queuectl.system.clock import Clock

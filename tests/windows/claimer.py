@@ -17,10 +17,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from queuectl.claim import Claims
+from queuectl.jobs.claim import Claims
+from queuectl.jobs.settle import Claimed, Stripes
 from queuectl.model import settings
 from queuectl.model.lifecycle import Outcome
-from queuectl.settle import Claimed, Stripes
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.lease import Lease
 from queuectl.system import locks

@@ -18,9 +18,9 @@ import pytest
 if sys.platform != "win32":
     pytest.skip("Windows only", allow_module_level=True)
 
+from queuectl.jobs.enqueue import Producer
 from queuectl.model import settings, times
 from queuectl.model.names import why_bad_id
-from queuectl.producer import Producer
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock

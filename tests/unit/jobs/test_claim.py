@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from queuectl.claim import WRITER_S, Declined
+from queuectl.jobs.claim import WRITER_S, Declined
+from queuectl.jobs.reject import RejectedFiles
+from queuectl.jobs.settle import Claimed
 from queuectl.model import job, names, record, settings
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
-from queuectl.rejects import RejectedFiles
-from queuectl.settle import Claimed
 from queuectl.spool.folder import Located, SpoolDir
 from queuectl.system import disk
 from tests.helpers import NOON_AT, Desk, FakeClock, full_disk, listing, only, rejected_name, write_drop

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import check, errortext
+from queuectl import check
 from queuectl.api import Spool
-from queuectl.errortext import OrphanTexts
+from queuectl.jobs import error_text
+from queuectl.jobs.error_text import OrphanTexts
+from queuectl.jobs.settle import Stripes
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, Outcome
 from queuectl.model.settings import Settings
 from queuectl.rescue import Rescue
 from queuectl.retention import Retention
-from queuectl.settle import Stripes
 from queuectl.spool import clock_note
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
@@ -33,7 +34,7 @@ def kill_job(
     if printed:
         Path(desk.spool.log_path(job_id, 1)).write_bytes(printed)
     assert desk.claims.settle(claimed, outcome).to == DLQ
-    assert errortext.write(desk.spool, f"{job_id}.json", rng=desk.rng)
+    assert error_text.write(desk.spool, f"{job_id}.json", rng=desk.rng)
     path = desk.spool.error_path(f"{job_id}.json", cancelled=outcome.kind == CANCELLED)
     return Path(path).read_text(encoding="utf-8")
 
@@ -81,7 +82,7 @@ def test_the_runs_before_are_told_but_not_all_of_many(desk: Desk) -> None:
     for _ in range(8):
         settled = desk.run(name, FAILED)
         name = settled.name
-    assert errortext.write(desk.spool, name, rng=desk.rng)
+    assert error_text.write(desk.spool, name, rng=desk.rng)
     text = Path(desk.spool.error_path(name)).read_text()
     assert "What failed:  run 8 " in text
     assert "Before that: (and 2 before)" in text
@@ -111,7 +112,7 @@ def test_a_second_death_replaces_the_text_of_the_first(desk: Desk) -> None:
     assert texts(desk.spool) == []  # whoever claims a job that was dragged takes its text away
     Path(desk.spool.error_path("job1.json")).write_bytes(before)
     desk.claims.settle(claimed, FAILED)
-    assert errortext.write(desk.spool, "job1.json", rng=desk.rng)
+    assert error_text.write(desk.spool, "job1.json", rng=desk.rng)
     assert b"run 2 ended" in Path(desk.spool.error_path("job1.json")).read_bytes()
     assert os.listdir(desk.spool.tmp_dir) == []
 
@@ -122,7 +123,7 @@ def test_a_text_that_somebody_wrote_on_is_never_touched(desk: Desk) -> None:
     path = Path(desk.spool.error_path("job1.json"))
     path.write_text(path.read_text() + "ask Ada about this\n")
     mine = path.read_bytes()
-    assert not errortext.write(desk.spool, "job1.json", rng=desk.rng)
+    assert not error_text.write(desk.spool, "job1.json", rng=desk.rng)
     Spool(desk.spool.root).purge("job1")
     OrphanTexts(desk.spool, clock=desk.clock).sweep()
     found = check.run(desk.spool, repair=True, names_only=False, clock=desk.clock, rng=desk.rng)
@@ -138,16 +139,16 @@ def test_a_disk_that_takes_no_text_changes_nothing(desk: Desk, monkeypatch: pyte
     claimed = desk.start(desk.enqueue(id="job1", max_retries=0))
     desk.claims.settle(claimed, FAILED)
     monkeypatch.setattr(disk, call, full_disk)
-    assert not errortext.write(desk.spool, "job1.json", rng=desk.rng)
+    assert not error_text.write(desk.spool, "job1.json", rng=desk.rng)
     assert listing(desk.spool) == {DLQ: ["job1.json"]}
     assert os.listdir(desk.spool.tmp_dir) == []
 
 
 def test_a_job_that_is_gone_by_then_gets_no_text(desk: Desk) -> None:
     """Somebody may drag it away at once."""
-    assert not errortext.write(desk.spool, "job1.json", rng=desk.rng)
+    assert not error_text.write(desk.spool, "job1.json", rng=desk.rng)
     write_drop(desk.spool, "job2.json", "{}", DLQ)
-    assert not errortext.write(desk.spool, "job2.json", rng=desk.rng)
+    assert not error_text.write(desk.spool, "job2.json", rng=desk.rng)
     assert texts(desk.spool) == []
 
 

@@ -11,14 +11,15 @@ import random
 import time
 from typing import Any
 
-from queuectl import api, errortext
+from queuectl import api
 from queuectl.errors import DamagedRecordError, QueuectlError, SpoolUnavailableError, UnknownJobError
 from queuectl.faults import View
 from queuectl.findings import GoneError
+from queuectl.jobs import error_text
+from queuectl.jobs.settle import Settlements, Stripes
 from queuectl.mending import Mending
 from queuectl.model import document, names, record
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
-from queuectl.settle import Settlements, Stripes
 from queuectl.spool import cancel_requests
 from queuectl.spool.folder import Located, Stored, record_name
 from queuectl.system import disk
@@ -87,7 +88,7 @@ class Cancelling:
         name = self._spool.folder.move(found, DLQ, record_name(job_id), self._rng)
         if sync:
             disk.sync_folder(self._spool.folder.folder(DLQ))
-        errortext.write(self._spool.folder, name, rng=self._rng)
+        error_text.write(self._spool.folder, name, rng=self._rng)
         return self._spool.load(DLQ, name)
 
     def _give_own_id(self, found: Located, stored: Stored) -> Stored:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from queuectl.claim import Declined
+from queuectl.jobs.claim import Declined
+from queuectl.jobs.settle import Claimed
 from queuectl.model import names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
-from queuectl.settle import Claimed
 from queuectl.system import disk
 from tests.helpers import NOON_AT, Desk, full_disk, listing, only, rejected_name, write_drop
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from queuectl import producer
 from queuectl.errors import DuplicateJobError, InvalidJobError
+from queuectl.jobs import enqueue
+from queuectl.jobs.enqueue import Prepared
 from queuectl.model import record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
-from queuectl.producer import Prepared
 from queuectl.system import disk
 from tests.helpers import NOON_AT, Desk, listing, write_drop
 
@@ -199,7 +199,7 @@ def test_accepted_jobs_are_forced_to_disk_before_they_are_acknowledged(
 
 def test_many_jobs_are_published_in_chunks(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """More jobs than fit one chunk are all there, in order."""
-    monkeypatch.setattr(producer, "CHUNK", 4)
+    monkeypatch.setattr(enqueue, "CHUNK", 4)
     prepared = [_prepare(desk) for _ in range(10)]
     assert desk.producer.publish(prepared) == [item.job_id for item in prepared]
     assert desk.spool.job_names(PENDING) == [item.name for item in prepared]

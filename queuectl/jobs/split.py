@@ -19,15 +19,15 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from queuectl import batch, lines, rejects
-from queuectl.batch import Named, Note
 from queuectl.errors import DamagedRecordError, DuplicateJobError, InvalidJobError
+from queuectl.jobs import batch, lines, reject
+from queuectl.jobs.batch import Named, Note
+from queuectl.jobs.enqueue import Prepared, Producer
 from queuectl.model import document as intake
 from queuectl.model import names, times
 from queuectl.model.job import JOB_MAX_BYTES
 from queuectl.model.lifecycle import PENDING, REJECTED
 from queuectl.model.settings import Settings
-from queuectl.producer import Prepared, Producer
 from queuectl.spool import trust
 from queuectl.spool.folder import Located, SpoolDir
 from queuectl.spool.roster import Roster
@@ -201,7 +201,7 @@ class Splitter:
             # It was whole when it was judged and was written to since: kept as it is, like any file that is no job.
             why, hint = verdict.why, verdict.hint
         source = Located(PENDING, taken, path)
-        kept = rejects.reject(self._spool, source, taken, why, hint, clock=self._clock, rng=self._rng)
+        kept = reject.reject(self._spool, source, taken, why, hint, clock=self._clock, rng=self._rng)
         disk.unlink(self._spool.split_path(batch.token_of(taken)))
         return Step(note, (), kept, why, hint)
 

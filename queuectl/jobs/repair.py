@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-from queuectl import rejects
+from queuectl.jobs import reject
 from queuectl.model import record
 from queuectl.model.lifecycle import REJECTED
 from queuectl.spool.folder import SpoolDir
@@ -52,7 +52,7 @@ def rewrite(
     kept = ""
     with spool.temporary("mended", after, rng=rng, sync=sync) as temporary:
         if keep is not None:
-            kept = rejects.keep_copy(spool, keep.name, before, keep.why, keep.hint, clock=clock, rng=rng)
+            kept = reject.keep_copy(spool, keep.name, before, keep.why, keep.hint, clock=clock, rng=rng)
             if sync:  # the old record is the only other place that has these bytes
                 disk.sync_file(spool.path(REJECTED, kept))
                 disk.sync_folder(spool.folder(REJECTED))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.api import Spool
-from queuectl.claim import Declined
+from queuectl.jobs.claim import Declined
 from queuectl.model import record
 from queuectl.model.lifecycle import DLQ, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.system import disk

@@ -10,8 +10,8 @@ import contextlib
 import random
 from collections.abc import Callable
 
-from queuectl import lines
 from queuectl.errors import InvalidJobError
+from queuectl.jobs import lines
 from queuectl.model import document, job, names
 from queuectl.model.lifecycle import PENDING, REJECTED
 from queuectl.model.settings import Settings

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import rejects
+from queuectl.jobs import reject
+from queuectl.jobs.reject import RejectedFiles
 from queuectl.model.lifecycle import PENDING, REJECTED
 from queuectl.model.settings import Settings
-from queuectl.rejects import RejectedFiles
 from queuectl.spool.folder import Located, SpoolDir
 from queuectl.system import disk
 from tests.helpers import Desk, FakeClock, listing, names_in, write_drop
@@ -28,7 +28,7 @@ def rejected(spool: SpoolDir, settings: Settings, clock: FakeClock, rng: random.
 
 def _reject(spool: SpoolDir, name: str, content: bytes = b"{bad", clock: FakeClock | None = None) -> str:
     path = write_drop(spool, name, content)
-    return rejects.reject(
+    return reject.reject(
         spool,
         Located(PENDING, name, str(path)),
         name,
@@ -81,7 +81,7 @@ def test_longest_names_can_be_rejected(spool: SpoolDir, name: str) -> None:
 def test_rejecting_what_is_gone_says_so_and_leaves_nothing(spool: SpoolDir) -> None:
     """No reason is written for a file that somebody took away."""
     with pytest.raises(FileNotFoundError):
-        rejects.reject(
+        reject.reject(
             spool,
             Located(PENDING, "x.json", spool.path(PENDING, "x.json")),
             "x.json",
@@ -136,7 +136,7 @@ def test_file_without_a_reason_is_no_change(spool: SpoolDir, rejected: RejectedF
 def test_copy_is_kept_beside_a_reason(spool: SpoolDir) -> None:
     """A text that is kept without its file gets a name and a reason of its own each time (P6, P7)."""
     for _ in range(2):
-        rejects.keep_copy(spool, "x.json", b"edited", "why", "", clock=FakeClock(), rng=random.Random(1))
+        reject.keep_copy(spool, "x.json", b"edited", "why", "", clock=FakeClock(), rng=random.Random(1))
     assert len(listing(spool)["rejected"]) == 4
     assert Path(spool.path(REJECTED, "x.json")).read_bytes() == b"edited"
 

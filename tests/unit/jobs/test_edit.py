@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 from queuectl.api import Spool
-from queuectl.editing import Editing
+from queuectl.jobs.edit import Editing
 from queuectl.model.lifecycle import PENDING
 from tests.helpers import Desk, listing
 

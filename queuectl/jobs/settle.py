@@ -12,8 +12,8 @@ from __future__ import annotations
 import random
 from typing import Any, NamedTuple
 
-from queuectl import rejects, repair
 from queuectl.errors import DamagedRecordError, InvalidJobError
+from queuectl.jobs import reject, repair
 from queuectl.model import document, lifecycle, names, record, times
 from queuectl.model.lifecycle import PENDING, RUNNING, Outcome
 from queuectl.model.settings import Settings
@@ -230,7 +230,7 @@ class Settlements:
         data = claimed.data[: -len(record.CLOSING)] + text
         why = "it was changed while the job ran; the job went on as it was started"
         with self._spool.temporary(claimed.job_id, data, rng=self._rng, sync=self._sync_accepted) as temporary:
-            rejects.keep_copy(self._spool, claimed.name, edited.data, why, "", clock=self._clock, rng=self._rng)
+            reject.keep_copy(self._spool, claimed.name, edited.data, why, "", clock=self._clock, rng=self._rng)
             disk.replace(temporary, here.path)
 
     def _finish_move(

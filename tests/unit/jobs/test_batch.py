@@ -11,15 +11,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from queuectl import batch, splitting
 from queuectl.api import Spool
 from queuectl.errors import UnknownJobError
+from queuectl.jobs import batch, split
+from queuectl.jobs.split import Splitter
 from queuectl.model import names
 from queuectl.model.job import JOB_MAX_BYTES
 from queuectl.model.lifecycle import DONE, PENDING, REJECTED, Outcome
 from queuectl.reasons import explain
 from queuectl.retention import Retention
-from queuectl.splitting import Splitter
 from queuectl.spool import clock_note
 from queuectl.spool.roster import Roster
 from queuectl.system import disk
@@ -36,8 +36,8 @@ def _take(desk: Desk, name: str, content: object) -> str:
 @pytest.fixture
 def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth of the lines a step: what a step does is the same, and a tenth of the files is made."""
-    assert splitting.STEP_LINES == 500
-    monkeypatch.setattr(splitting, "STEP_LINES", 50)
+    assert split.STEP_LINES == 500
+    monkeypatch.setattr(split, "STEP_LINES", 50)
 
 
 def _splitter(desk: Desk) -> Splitter:
@@ -264,14 +264,14 @@ def test_a_step_is_bounded_and_leaves_a_note(desk: Desk, name: str) -> None:
 def test_a_step_ends_when_its_time_is_over(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """P5: where the disk is slow, or lines are blank, a step ends after a tenth of a second, and each one gets on."""
     taken = _take(desk, "jobs.jsonl", "\n" * 50 + _lines(50))
-    prepare = splitting.lines.read
+    prepare = split.lines.read
 
     def slow(*facts: Any) -> Iterator[Any]:
         for line in prepare(*facts):
             desk.clock.advance(0.04)
             yield line
 
-    monkeypatch.setattr(splitting.lines, "read", slow)
+    monkeypatch.setattr(split.lines, "read", slow)
     splitter = _splitter(desk)
     steps = 1
     while not splitter.step(taken).note.is_over:

@@ -1,7 +1,7 @@
 """Files that hold many jobs: what they are called while they are split, how far that has come, and what came of it.
 
 Such a file, an array or one job a line, is moved from pending/ to .queuectl/taken/TOKEN.json(l), where TOKEN is unique
-for this file, and split there (see `splitting`). The note .queuectl/splits/TOKEN.json says how far. At the end the file
+for this file, and split there (see `split`). The note .queuectl/splits/TOKEN.json says how far. At the end the file
 is renamed to NAME.done; it and its note are kept as long as finished jobs are.
 """
 

@@ -26,13 +26,13 @@ import os
 import random
 from typing import Any, NamedTuple
 
-from queuectl import batch, errortext, foresight, lines, rejects
 from queuectl.errors import DamagedRecordError, InvalidJobError
+from queuectl.jobs import batch, error_text, foresight, lines, reject
+from queuectl.jobs.settle import Claimed, Settlements, Stripes
+from queuectl.jobs.split import Splitter
 from queuectl.model import document, job, names, record, times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
 from queuectl.model.settings import Settings
-from queuectl.settle import Claimed, Settlements, Stripes
-from queuectl.splitting import Splitter
 from queuectl.spool import trust
 from queuectl.spool.folder import Located, SpoolDir, name_for, record_name
 from queuectl.spool.lease import is_alive, outlives
@@ -410,7 +410,7 @@ class Claims(Settlements):
             self._replace_folded(here, item.id, len(data), folded[:offset] + text)
             data = folded
         if len(events) > 1:
-            errortext.forget(self._spool, here.name)
+            error_text.forget(self._spool, here.name)
         return Claimed(item, data[:offset] + text, attempt=attempt, failures=standing.failures, lease=lease)
 
     def _replace_folded(self, here: Located, job_id: str, size: int, data: bytes) -> None:
@@ -675,7 +675,7 @@ class Claims(Settlements):
 
     def _reject(self, source: Located, name: str, why: str, hint: str) -> Declined:
         try:
-            kept = rejects.reject(self._spool, source, name, why, hint, clock=self._clock, rng=self._rng)
+            kept = reject.reject(self._spool, source, name, why, hint, clock=self._clock, rng=self._rng)
         except FileNotFoundError:
             return Declined("gone")
         except PermissionError as error:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl import lines
+from queuectl.jobs import lines
 from queuectl.model import document
 from queuectl.model.job import JOB_MAX_BYTES
 

@@ -1,0 +1,17 @@
+"""Every move of the state table as steps on disk, one file a move (FORMAT.md, sections 4 and 5)."""
+
+__all__ = [
+    "arguments",
+    "batch",
+    "cancel",
+    "claim",
+    "edit",
+    "enqueue",
+    "error_text",
+    "foresight",
+    "lines",
+    "reject",
+    "repair",
+    "settle",
+    "split",
+]
