@@ -13,8 +13,9 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 
-from queuectl import inboxstate, ownership, probes
+from queuectl import ownership, probes
 from queuectl.errors import InvalidSettingsError, SpoolUnavailableError, UntrustedSpoolError
+from queuectl.inbox import state as inboxstate
 from queuectl.model import names
 from queuectl.model import settings as config
 from queuectl.model.lifecycle import PENDING

@@ -12,16 +12,16 @@ import random
 import re
 from collections.abc import Callable
 
-from queuectl import inboxstate
 from queuectl.findings import Act, Findings, GoneError
-from queuectl.handover import RECORD, SPENT, SPENT_KEPT_S, Handover
+from queuectl.inbox import state
+from queuectl.inbox.handover import RECORD, SPENT, SPENT_KEPT_S, Handover
+from queuectl.inbox.tokens import TOKEN_CHARS
 from queuectl.leftovers import FileAge
 from queuectl.model.settings import Settings
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 from queuectl.system.locks import FileLock
-from queuectl.tokens import TOKEN_CHARS
 
 _TOKEN = re.compile(rf"[0-9a-z]{{{TOKEN_CHARS}}}")
 _TOKENS_BYTES = 1024 * 1024
@@ -99,7 +99,7 @@ class InboxTraces:
             self._findings.info("inbox", self._shown(path), text, "deleted", lambda: self._remove_state(owner))
 
     def _remove_state(self, owner: str) -> None:
-        inboxstate.remove(self._spool, owner)
+        state.remove(self._spool, owner)
 
     def _handover(self, owner: str, *, is_gone: bool) -> int:
         """Jobs between the inbox and pending/, and claims that had their turn; how many jobs."""

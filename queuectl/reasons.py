@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from queuectl import inboxstate, report
+from queuectl import report
 from queuectl.api import Job, Spool
 from queuectl.endings import refused, why_dead
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, UnknownJobError, UntrustedSpoolError
+from queuectl.inbox import state as inboxstate
 from queuectl.jobs import batch, foresight
 from queuectl.model import document, names, record, times
 from queuectl.model import text as printable

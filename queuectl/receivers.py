@@ -11,10 +11,12 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from queuectl import inboxstate, receiver, slots
-from queuectl.handover import Handover
+from queuectl import slots
+from queuectl.inbox import process
+from queuectl.inbox import state as inboxstate
+from queuectl.inbox.handover import Handover
+from queuectl.inbox.process import NO_MORE, STOP, Report
 from queuectl.model.settings import Settings
-from queuectl.receiver import NO_MORE, STOP, Report
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock
@@ -93,7 +95,7 @@ class Receivers:
                 try:
                     facts = (self._spool.root, child.owner, tuple(self._settings))
                     child.process, child.conn = slots.start_child(
-                        receiver.main, facts, name=f"inbox-{child.owner}", fork=fork, let_go=let_go
+                        process.main, facts, name=f"inbox-{child.owner}", fork=fork, let_go=let_go
                     )
                     child.started_s, child.silent_s = now_s, 0.0
                 except OSError as error:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import heapq
 from typing import NamedTuple
 
-from queuectl import inboxstate, report
+from queuectl import report
 from queuectl.api import Spool, unavailable
 from queuectl.errors import InvalidJobError, QueuectlError, UnknownFileError
+from queuectl.inbox import state as inboxstate
 from queuectl.model import document, job, names
 from queuectl.model.lifecycle import PENDING, REJECTED
 from queuectl.spool import trust

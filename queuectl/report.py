@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl import inboxstate, incoming
+from queuectl import incoming
 from queuectl.errors import DamagedRecordError
+from queuectl.inbox import state as inboxstate
 from queuectl.model import names, order, record, run_queue, times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.text import command_text

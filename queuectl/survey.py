@@ -13,8 +13,9 @@ from collections.abc import Callable, Generator, Iterator
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
-from queuectl import inboxstate, incoming, report
+from queuectl import incoming, report
 from queuectl.errors import DamagedRecordError
+from queuectl.inbox import state as inboxstate
 from queuectl.jobs import foresight
 from queuectl.model import names, record
 from queuectl.model.lifecycle import COUNTED, DLQ, DONE, PENDING, REJECTED, RUNNING

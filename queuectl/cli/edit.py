@@ -150,7 +150,8 @@ def _in_inboxes(spool: Spool, since_at: float) -> int:
 
     An inbox that was not listed since counts as one file, unless it cannot be reached or seems to hang.
     """
-    from queuectl import inboxstate, report
+    from queuectl import report
+    from queuectl.inbox import state as inboxstate
 
     states = inboxstate.read_all(spool.folder)
     if not states or not report.live_pools(spool.folder):

@@ -66,7 +66,7 @@ def sign(
 
 
 def _make_key(path: str) -> None:
-    from queuectl import keyfile
+    from queuectl.inbox import keyfile
 
     _name_of(path)
     try:
@@ -77,7 +77,7 @@ def _make_key(path: str) -> None:
 
 
 def _name_of(path: str) -> str:
-    from queuectl import keyfile
+    from queuectl.inbox import keyfile
 
     name = os.path.basename(path)
     if not name.endswith(keyfile.ENDING) or not keyfile.is_name(name.removesuffix(keyfile.ENDING)):
@@ -89,7 +89,7 @@ def _name_of(path: str) -> str:
 def _signed(source: str, key: str, audience: str, expires: str) -> str:
     import json
 
-    from queuectl import keyfile, signing
+    from queuectl.inbox import keyfile, signing
     from queuectl.model import document, inbox, names, settings, times
     from queuectl.spool import trust
 

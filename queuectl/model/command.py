@@ -232,7 +232,7 @@ def render(command: Command, params: Mapping[str, Any], resolve: Resolve) -> lis
         command: of the settings.
         params: as the producer sent them.
         resolve: gives the path that a text names to a parameter of the type path, or raises InvalidJobError
-            (`enclosure.resolve`).
+            (`confinement.resolve`).
 
     Raises:
         InvalidJobError: the parameter and what is wrong with it.

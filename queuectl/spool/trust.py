@@ -302,7 +302,7 @@ def _is_the_spools(spool: SpoolDir, path: str) -> InvalidSettingsError:
 
 def check_keys(spool: SpoolDir, settings: Settings) -> None:
     """Refuse keys that others can read or replace. Raises as `check_inboxes`."""
-    from queuectl import keyfile
+    from queuectl.inbox import keyfile
 
     for inbox in settings.inboxes:
         if not inbox.keys:

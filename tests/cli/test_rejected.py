@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import inboxstate
-from queuectl.inboxstate import InboxState
+from queuectl.inbox import state as inboxstate
+from queuectl.inbox.state import InboxState
 from queuectl.jobs import reject
 from queuectl.model import times
 from queuectl.model.lifecycle import PENDING

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import keyfile, signing
 from queuectl.errors import InvalidJobError
+from queuectl.inbox import keyfile, signing
+from queuectl.inbox.signing import Keys
 from queuectl.model import times
-from queuectl.signing import Keys
 from tests.cli.commands import Commands, run
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "security.md"

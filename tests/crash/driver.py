@@ -28,9 +28,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from queuectl import signing
 from queuectl.api import Spool
 from queuectl.errors import QueuectlError
+from queuectl.inbox import signing
+from queuectl.inbox.poller import Reception
 from queuectl.jobs import batch, error_text, split
 from queuectl.jobs.claim import Declined
 from queuectl.jobs.edit import Draft, Editing
@@ -40,7 +41,6 @@ from queuectl.model import names, record, times
 from queuectl.model import settings as config
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
-from queuectl.reception import Reception
 from queuectl.reports import Finished, Passed, Trouble, Vanished, unpack
 from queuectl.rescue import Rescue
 from queuectl.retention import Retention

@@ -21,7 +21,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 SWEEP, FAULTS, MEANWHILE = "crash/test_crash_sweep.py", "crash/test_faults.py", "crash/test_meanwhile.py"
 WORKER, MODEL, STORM = "crash/test_real_worker.py", "properties/test_spool_model.py", "stress/test_kill_storm.py"
-DISK, HANDOVER = "unit/system/test_disk.py", "unit/test_handover.py"
+DISK, HANDOVER = "unit/system/test_disk.py", "unit/inbox/test_handover.py"
 LEASE, FAMILY = "unit/spool/test_lease.py", "unit/test_family.py"
 WHOLE, GONE = "e2e/test_ended_whole.py", "e2e/test_gone.py"
 EVERY = (SWEEP, FAULTS, MEANWHILE, WORKER, MODEL, STORM, DISK, HANDOVER, LEASE, FAMILY, WHOLE, GONE)
@@ -195,37 +195,37 @@ BUGS = (
     ),
     Bug(
         "a hand-over deletes the dropped file before it has written the record",
-        "handover",
+        "inbox/handover",
         "            self._write(token, prepared)\n        except OSError:\n",
         "            box.remove(claimed)\n            self._write(token, prepared)\n        except OSError:\n",
     ),
     Bug(
         "a hand-over publishes the job before it deletes the dropped file",
-        "handover",
+        "inbox/handover",
         _DELETE + "        return self._publish(path, item)\n",
         "        name = self._publish(path, item)\n" + _DELETE + "        return name\n",
     ),
     Bug(
         "a hand-over that was cut short gives the file back although its record is written",
-        "handover",
+        "inbox/handover",
         "            if file.endswith(RECORD):\n                token",
         "            if file.endswith(RECORD) and not left:\n                token",
     ),
     Bug(
         "a hand-over does not read the file again after the claim",
-        "handover",
+        "inbox/handover",
         "            if again.oversize or again.data != content.data:\n",
         "            if False:\n",
     ),
     Bug(
         "a claimed file that is away leaves no mark of its turn",
-        "handover",
+        "inbox/handover",
         "            self._mark_spent(token)\n        self.tokens",
         "            pass\n        self.tokens",
     ),
     Bug(
         "an inbox rejects a file before it has written why",
-        "inboxdir",
+        "inbox/folder",
         _WHY + "        try:\n" + _REJECT,
         "        try:\n" + _REJECT + "    " + _WHY,
     ),

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from queuectl import inboxstate
+from queuectl.inbox import state as inboxstate
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import names_in, wait_until
 from tests.pool import SUCCEED, Marks, Pool, children, command_line, ends_with, kill, queuectl

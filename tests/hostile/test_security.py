@@ -21,15 +21,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from queuectl import admission, keyfile, signing
-from queuectl.admission import Admitted
 from queuectl.errors import InvalidJobError, QueuectlError
+from queuectl.inbox import admission, keyfile, signing
+from queuectl.inbox.admission import Admitted
+from queuectl.inbox.signing import Keys
 from queuectl.model import command as templates
 from queuectl.model import document, times
 from queuectl.model import settings as config
 from queuectl.model.settings import Settings
 from queuectl.model.text import safe
-from queuectl.signing import Keys
 from tests.helpers import make_spool, wait_until
 from tests.pool import Pool
 
@@ -444,7 +444,7 @@ def test_settings_that_no_check_could_make_safe_are_refused(name: str) -> None:
 
 
 @pytest.mark.skipif(
-    importlib.util.find_spec("queuectl.receiver") is None, reason="nothing takes in what lies in an inbox yet"
+    importlib.util.find_spec("queuectl.inbox.process") is None, reason="nothing takes in what lies in an inbox yet"
 )
 @pytest.mark.parametrize("mode", ["templates", "signed"])
 def test_the_corpus_in_a_real_inbox_beside_a_pool(tmp_path: Path, mode: str) -> None:

@@ -23,14 +23,14 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import keyfile
 from queuectl.errors import UntrustedSpoolError
+from queuectl.inbox import keyfile
+from queuectl.inbox.poller import Reception
 from queuectl.jobs.claim import Declined
 from queuectl.model import command
 from queuectl.model import inbox as inboxes
 from queuectl.model import settings as config
 from queuectl.model.inbox import Inbox
-from queuectl.reception import Reception
 from queuectl.spool import create, trust
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import libc, volume

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl import admission, enclosure
 from queuectl.errors import InvalidJobError
+from queuectl.inbox import admission, confinement
 from queuectl.model import names
 from queuectl.model.command import Command, Param, render
 from queuectl.model.text import safe
@@ -38,7 +38,7 @@ COMMAND = Command(
 def test_a_parameter_is_one_word_or_refused(given_: dict[str, object]) -> None:
     """Five words in, five out; fixed ones stay, filled ones are plain texts that begin with no dash."""
     try:
-        words = render(COMMAND, given_, enclosure.resolve)
+        words = render(COMMAND, given_, confinement.resolve)
     except InvalidJobError as error:
         assert str(error)
         return
@@ -66,7 +66,7 @@ def test_a_path_stays_in_its_folder(under: Path, parts: list[str], absolute: boo
     text = ("/" if absolute else "") + "/".join(parts)
     param = Param(type="path", under=str(under), exists=exists)
     try:
-        (found,) = render(Command(argv=("{p}",), params={"p": param}), {"p": text}, enclosure.resolve)
+        (found,) = render(Command(argv=("{p}",), params={"p": param}), {"p": text}, confinement.resolve)
     except InvalidJobError:
         return
     assert found.startswith(os.path.realpath(under) + os.sep)
@@ -101,7 +101,7 @@ def test_a_refusal_does_not_say_what_is_outside(under: Path) -> None:
         for name in ("file", "folder", "locked", "circle", "back", "none", "x" * 300):
             text = way.format(name)
             with pytest.raises(InvalidJobError) as refused:
-                enclosure.resolve(param, text)
+                confinement.resolve(param, text)
             answers.add((str(refused.value).replace(repr(text[:120]), "IT"), refused.value.hint))
         assert answers == {(f"IT is not in {under}", "name a file in that folder; links out of it do not count")}
 
@@ -126,7 +126,7 @@ def test_links_in_the_folder_are_followed_in_it(under: Path, tmp_path: Path) -> 
         "none/none/x": "none/none/x",
         "./b/abs/../b": "b",
     }.items():
-        assert enclosure.resolve(param, text) == f"{real}/{found}", text
+        assert confinement.resolve(param, text) == f"{real}/{found}", text
 
 
 @given(stem=st.text(max_size=150), owner=st.sampled_from(["anna", "a", "o" * 32, "x.y", "20261124"]))
@@ -141,7 +141,7 @@ def test_these_rules_can_fail(under: Path, monkeypatch: pytest.MonkeyPatch) -> N
     """A comparison by text alone lets a link out of the folder pass, and this file would see it."""
     if os.name == "nt":
         pytest.skip("makes links")
-    monkeypatch.setattr(enclosure, "_walked", lambda under, _named, text: os.path.normpath(os.path.join(under, text)))
+    monkeypatch.setattr(confinement, "_walked", lambda under, _named, text: os.path.normpath(os.path.join(under, text)))
     wrong = 0
     for _ in range(200):
         rng = random.Random(_)

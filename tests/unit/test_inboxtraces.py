@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import check, inboxstate
+from queuectl import check
 from queuectl.findings import Finding
-from queuectl.handover import BY, Handover
-from queuectl.inboxstate import InboxState
+from queuectl.inbox import state
+from queuectl.inbox.handover import BY, Handover
+from queuectl.inbox.state import InboxState
 from queuectl.model.lifecycle import PENDING, Outcome
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
@@ -156,7 +157,7 @@ def test_foreign_files_and_damaged_tokens_are_told_and_stay(traces: Traces) -> N
 
 def test_the_state_of_an_inbox_that_is_named_no_more_is_deleted(traces: Traces) -> None:
     """Its state is for looking only, and its tokens are kept: it may be named again."""
-    inboxstate.publish(traces.spool, InboxState(owner="anna", path="/x", mode="trusted"), rng=traces.desk.rng)
+    state.publish(traces.spool, InboxState(owner="anna", path="/x", mode="trusted"), rng=traces.desk.rng)
     Path(traces.spool.inbox_path("anna", "tokens")).write_text(f"{TOKEN}\n")
     assert traces.told(repair=True) == [
         ("info", "tokens", ".queuectl/inboxes/anna.tokens", False),

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import receiver, receivers
+from queuectl import receivers
+from queuectl.inbox import process
 from queuectl.model import settings as config
 from queuectl.model.inbox import Inbox
 from queuectl.receivers import Receivers
@@ -72,8 +73,8 @@ def test_a_receiver_that_hangs_is_killed_and_followed_by_another(
 @pytest.mark.skipif(sys.platform != "linux", reason="only a forked process has the shorter interval of this test")
 def test_a_receiver_that_goes_on_gives_signs_of_life(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """They come while nothing happens, and far more often than one would be taken for hanging."""
-    assert receiver.BEAT_S * 4 < receivers._SILENT_S
-    monkeypatch.setattr(receiver, "BEAT_S", 0.1)
+    assert process.BEAT_S * 4 < receivers._SILENT_S
+    monkeypatch.setattr(process, "BEAT_S", 0.1)
     pid = wait_until(line.step)
     (child,) = line.receivers._children
     for _ in range(3):

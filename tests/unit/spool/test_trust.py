@@ -14,9 +14,10 @@ if sys.platform == "win32":
 
 import pwd
 
-from queuectl import doctor, keyfile, supervisor
+from queuectl import doctor, supervisor
 from queuectl.api import Spool
 from queuectl.errors import InvalidSettingsError, UntrustedSpoolError
+from queuectl.inbox import keyfile
 from queuectl.model import settings as config
 from queuectl.spool import trust
 from queuectl.spool.folder import SpoolDir

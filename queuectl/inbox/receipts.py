@@ -13,8 +13,8 @@ import os
 from collections.abc import Callable
 
 from queuectl.errors import DamagedRecordError
-from queuectl.handover import BY
-from queuectl.inboxdir import DONE_WELL, FAILED, InboxDir, receipt_name
+from queuectl.inbox.folder import DONE_WELL, FAILED, InboxDir, receipt_name
+from queuectl.inbox.handover import BY
 from queuectl.jobs import error_text
 from queuectl.model import names, record
 from queuectl.model.inbox import Inbox

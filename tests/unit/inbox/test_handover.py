@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.handover import BY, Handover
-from queuectl.inboxdir import InboxDir
+from queuectl.inbox.folder import InboxDir
+from queuectl.inbox.handover import BY, Handover
+from queuectl.inbox.tokens import TOKEN_CHARS, Tokens
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
-from queuectl.tokens import TOKEN_CHARS, Tokens
 from tests.helpers import Desk, FakeClock, names_in, write_drop
 
 JOB = b'{"command": "true"}'

@@ -27,7 +27,8 @@ import random
 from collections.abc import Callable
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
-from queuectl.inboxdir import InboxDir
+from queuectl.inbox.folder import InboxDir
+from queuectl.inbox.tokens import Tokens
 from queuectl.jobs import reject
 from queuectl.jobs.enqueue import Prepared
 from queuectl.model import names, record
@@ -36,7 +37,6 @@ from queuectl.model.settings import Settings
 from queuectl.spool.folder import RECORD_MAX_BYTES, SpoolDir, name_for
 from queuectl.system import disk
 from queuectl.system.clock import Clock
-from queuectl.tokens import Tokens
 
 BY = "inbox"
 """Who took in a job of an inbox, by its `enqueued` event."""

@@ -12,11 +12,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from queuectl import inboxdir, inboxstate, keyfile, reception, signing
+from queuectl.inbox import folder as inboxdir
+from queuectl.inbox import keyfile, poller, signing
+from queuectl.inbox import state as inboxstate
+from queuectl.inbox.poller import Reception
 from queuectl.model import names, times
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import Outcome
-from queuectl.reception import Reception
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import Desk, make_spool, names_in
 
@@ -268,8 +270,8 @@ def test_what_never_becomes_a_job_holds_up_nothing(
     spool: SpoolDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P6: more half files than are watched, and more folders with the names of jobs, stand before a good file."""
-    monkeypatch.setattr(reception, "_WATCHED_AT_MOST", 50)
-    monkeypatch.setattr(reception, "_AT_ONCE", 10)
+    monkeypatch.setattr(poller, "_WATCHED_AT_MOST", 50)
+    monkeypatch.setattr(poller, "_AT_ONCE", 10)
     post = Post(spool, tmp_path / "inbox", settle_s=1e6)
     for number in range(50):
         (post.folder / f"a{number:03}.json").mkdir()

@@ -13,9 +13,9 @@ import sys
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
+from queuectl.inbox.poller import Reception
 from queuectl.model.inbox import Inbox
 from queuectl.model.settings import Settings
-from queuectl.reception import Reception
 from queuectl.spool import trust
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk

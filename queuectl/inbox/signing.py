@@ -7,7 +7,7 @@ A signed drop is one JSON object of three texts:
 The proof is over the bytes of the payload as they stand, behind a text that says what they are for, so nothing has to
 be written in one canonical form, and a proof made for something else is none here. In the payload `for`, `id` and
 `expires_at` are mandatory. `for` names the queue: the inbox's `audience` in the settings, else the spool's identity. So
-whoever sees a signed job cannot have it run by another spool that has the same key. An id is taken once (`replays`) and
+whoever sees a signed job cannot have it run by another spool that has the same key. An id is taken once (`replay`) and
 is remembered until the payload has expired.
 
 Keys are files (`keyfile`); as with ssh, one that others can read, or in a folder that others can write to, is refused.
@@ -23,8 +23,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from queuectl import keyfile
 from queuectl.errors import InvalidJobError, UntrustedSpoolError
+from queuectl.inbox import keyfile
 from queuectl.model import document as intake
 from queuectl.model import times
 from queuectl.spool import trust

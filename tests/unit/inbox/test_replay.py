@@ -6,7 +6,7 @@ import os
 import random
 from pathlib import Path
 
-from queuectl import replays
+from queuectl.inbox import replay
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import NOON_AT
 
@@ -15,7 +15,7 @@ HOUR_S = 3600.0
 
 def remember(spool: SpoolDir, token: str, *, key: str = "anna", job_id: str = "j1") -> bool:
     """Take an id that counts for an hour."""
-    return replays.remember(
+    return replay.remember(
         spool, key=key, job_id=job_id, expires_at=NOON_AT + HOUR_S, token=token, rng=random.Random(token)
     )
 
@@ -40,8 +40,8 @@ def test_ids_are_forgotten_only_a_day_after_they_have_expired(spool: SpoolDir) -
     """What is forgotten could not be taken again anyway; what cannot be read stays."""
     remember(spool, "t1")
     Path(spool.signed_path("anna", "torn")).write_bytes(b"{")
-    assert replays.sweep(spool, NOON_AT + HOUR_S + replays.MARGIN_S - 1) == 0
+    assert replay.sweep(spool, NOON_AT + HOUR_S + replay.MARGIN_S - 1) == 0
     assert not remember(spool, "t2")
-    assert replays.sweep(spool, NOON_AT + HOUR_S + replays.MARGIN_S + 1) == 1
+    assert replay.sweep(spool, NOON_AT + HOUR_S + replay.MARGIN_S + 1) == 1
     assert os.listdir(spool.signed_dir) == ["anna--torn"]
     assert not remember(spool, "t3", job_id="torn")

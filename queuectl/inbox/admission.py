@@ -10,8 +10,9 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from queuectl import enclosure, signing
 from queuectl.errors import InvalidJobError
+from queuectl.inbox import confinement, signing
+from queuectl.inbox.signing import Keys
 from queuectl.model import command as templates
 from queuectl.model import document as intake
 from queuectl.model import job, names
@@ -19,7 +20,6 @@ from queuectl.model.command import Command
 from queuectl.model.inbox import SIGNED, TEMPLATES, Inbox
 from queuectl.model.job import RetryDefaults
 from queuectl.model.text import safe
-from queuectl.signing import Keys
 
 # Texts that a producer may leave for the reader; nobody obeys them.
 _TEXTS = ("description", "comment", "notes")
@@ -112,7 +112,7 @@ def _filled_in(document: Mapping[str, Any], inbox: Inbox, commands: Mapping[str,
         raise InvalidJobError("params: takes an object", key="params", hint='"params": {"NAME": VALUE}')
     made: dict[str, Any] = {
         "id": id_for(inbox.owner, stem),
-        "command": templates.render(command, params, enclosure.resolve),
+        "command": templates.render(command, params, confinement.resolve),
         "minimal_env": True,
         "owner": inbox.owner,
         "tags": [*inbox.tags, *_tags(document.get("tags", []))],

@@ -24,10 +24,10 @@ import sys
 import zlib
 from typing import NamedTuple
 
+from queuectl.inbox.tokens import TOKEN_CHARS, Tokens
 from queuectl.model import names, times
 from queuectl.model.text import safe
 from queuectl.system import disk
-from queuectl.tokens import TOKEN_CHARS, Tokens
 
 _REJECTED = ".rejected"
 _TEXT = ".txt"

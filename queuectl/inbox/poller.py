@@ -18,18 +18,19 @@ from typing import NamedTuple
 
 import msgspec
 
-from queuectl import admission, inboxdir, inboxstate, replays
 from queuectl.errors import InvalidJobError, InvalidSettingsError, UntrustedSpoolError
-from queuectl.handover import BY, Handover
-from queuectl.inboxdir import InboxDir, Listing
-from queuectl.inboxstate import InboxState
+from queuectl.inbox import admission, folder, replay
+from queuectl.inbox import state as inboxstate
+from queuectl.inbox.folder import InboxDir, Listing
+from queuectl.inbox.handover import BY, Handover
+from queuectl.inbox.receipts import Owed
+from queuectl.inbox.signing import Keys
+from queuectl.inbox.state import InboxState
 from queuectl.jobs.enqueue import Prepared, Producer
 from queuectl.model import document as intake
 from queuectl.model import names, record, times
 from queuectl.model.inbox import SIGNED, TRUSTED, Inbox
 from queuectl.model.settings import Settings
-from queuectl.owed import Owed
-from queuectl.signing import Keys
 from queuectl.snapshot import InboxFile, InboxRefusal
 from queuectl.spool import trust
 from queuectl.spool.folder import SpoolDir
@@ -212,7 +213,7 @@ class Reception:
             self._owed.told.clear()
         if self._keys is not None and self._clock.monotonic() >= self._next_sweep_s:
             self._next_sweep_s = self._clock.monotonic() + _SWEEP_S
-            replays.sweep(self._spool, self._clock.now())
+            replay.sweep(self._spool, self._clock.now())
         self._state = self._as_seen(found, left, held_back, len(published))
         return published
 
@@ -386,7 +387,7 @@ class Reception:
         """Before a job is published: a signed one is the first of its id, and it is noted who is to hear of it."""
         if self._inbox.mode == SIGNED:
             facts = json.loads(data)
-            is_first = replays.remember(
+            is_first = replay.remember(
                 self._spool,
                 key=str(facts["signed_by"]),
                 job_id=item.id,
@@ -445,14 +446,14 @@ class Reception:
         texts = set(found.texts)
         count = len(self._untold) + sum(f"{name}.txt" not in texts for name in found.rejected)
         if self._untold:
-            self.told.append(("warning", f"{len(self._untold)} more were rejected; {inboxdir.SUMMARY} says why"))
+            self.told.append(("warning", f"{len(self._untold)} more were rejected; {folder.SUMMARY} says why"))
             try:
                 box.put_summary(count, self._untold[-_NAMED_MOST:], self._inbox.max_rejected, now_at=self._clock.now())
             except disk.NotRegularError:
-                self.told.append(("warning", f"{inboxdir.SUMMARY} cannot be written: a folder has this name"))
+                self.told.append(("warning", f"{folder.SUMMARY} cannot be written: a folder has this name"))
             self._untold = []
         elif found.has_summary and not count:
-            box.forget(inboxdir.SUMMARY)
+            box.forget(folder.SUMMARY)
 
     def _heal(self, box: InboxDir, found: Listing) -> list[str]:
         """Rejected files that have become jobs have their own names again; those names."""
@@ -480,7 +481,7 @@ class Reception:
         if known is None:
             told = box.rejection(rejected)
             self._refusals[rejected] = InboxRefusal(rejected, told.why[:_WHY_CHARS], told.at)
-            changed = bool(told.version) and not inboxdir.is_version(sig, told.version)
+            changed = bool(told.version) and not folder.is_version(sig, told.version)
         else:
             changed = known != sig
         self._rejected[rejected] = sig

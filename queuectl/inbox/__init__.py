@@ -1,0 +1,16 @@
+"""Drop folders of other users: what may come in, and how it is handed over (FORMAT.md, section 9)."""
+
+__all__ = [
+    "admission",
+    "confinement",
+    "folder",
+    "handover",
+    "keyfile",
+    "poller",
+    "process",
+    "receipts",
+    "replay",
+    "signing",
+    "state",
+    "tokens",
+]
