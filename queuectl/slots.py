@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
-from queuectl import executor, worker
 from queuectl.model.settings import Settings
-from queuectl.reports import Report, unpack
 from queuectl.spool.folder import SpoolDir
+from queuectl.worker import worker
+from queuectl.worker.executors import base
+from queuectl.worker.messages import Report, unpack
 
 _STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -202,7 +203,7 @@ def prepare() -> None:
         import queuectl.system.forked
         import queuectl.system.libc  # noqa: F401
 
-        executor.load()
+        base.load()
 
 
 @contextlib.contextmanager

@@ -33,7 +33,6 @@ from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
 from queuectl.model.record import is_due, standing
 from queuectl.model.run_queue import Feeder
 from queuectl.model.settings import Settings
-from queuectl.reports import Finished, Passed, Report, Restored, Started, Trouble, Vanished
 from queuectl.rescue import Rescue, Rescued
 from queuectl.slots import Slot
 from queuectl.spool import anchor, cancel_requests, pools, trust
@@ -48,6 +47,7 @@ from queuectl.system.selector import Readiness
 from queuectl.system.wakeup import Doorbell
 from queuectl.system.watch import Watch
 from queuectl.troubles import Troubles
+from queuectl.worker.messages import Finished, Passed, Report, Restored, Started, Trouble, Vanished
 
 if TYPE_CHECKING:
     from queuectl.receivers import Receivers

@@ -12,10 +12,10 @@ from typing import Any
 from queuectl.cli.output import give_up_streams, safe, silence
 from queuectl.model import exit_status, times
 from queuectl.model.lifecycle import DLQ
-from queuectl.reports import Finished, Started, Trouble, Vanished
 from queuectl.rescue import Rescued
 from queuectl.spool.pools import StopSummary
 from queuectl.supervisor import Event, Notice
+from queuectl.worker.messages import Finished, Started, Trouble, Vanished
 
 
 def _unfolded(events: list[Event]) -> Iterator[Event]:

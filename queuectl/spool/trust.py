@@ -372,9 +372,9 @@ def find_program(command: Command) -> str:
     """The file that a command starts, by the PATH that it will have; "" where there is none."""
     import shutil
 
-    from queuectl import executor
+    from queuectl.worker.executors import base
 
-    path = command.env.get("PATH", executor.minimal_env()["PATH"])
+    path = command.env.get("PATH", base.minimal_env()["PATH"])
     return shutil.which(command.argv[0], path=path) or ""
 
 

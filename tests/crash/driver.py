@@ -41,13 +41,13 @@ from queuectl.model import names, record, times
 from queuectl.model import settings as config
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
-from queuectl.reports import Finished, Passed, Trouble, Vanished, unpack
 from queuectl.rescue import Rescue
 from queuectl.retention import Retention
 from queuectl.spool import cancel_requests
 from queuectl.spool.folder import SPLIT_ENDING, SpoolDir
 from queuectl.system import disk
-from queuectl.worker import Worker
+from queuectl.worker.messages import Finished, Passed, Trouble, Vanished, unpack
+from queuectl.worker.worker import Worker
 from tests.crash.inject import Call, Plan, injected
 from tests.helpers import Desk, FakeClock, make_spool, write_drop
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from queuectl.system import disk, libc
 
 if sys.platform != "win32":  # where the tests are skipped, but read
-    from queuectl import executor_posix
+    from queuectl.worker.executors import posix
 
 # Calls that change what is on disk. A kill elsewhere is the same as one after the change before it.
 CHANGES = ("create", "write", "ftruncate", "unlink", "link", "rename", "replace", "mkdir", "spawn")
@@ -170,7 +170,7 @@ def injected(plan: Plan) -> Iterator[Plan]:
         (disk, "os", _Os(plan)),
         (libc, "rename_no_replace", asking_rename),
         (disk, "sync_files", asking_sync),
-        (executor_posix, "os", _OnlySpawn(plan)),
+        (posix, "os", _OnlySpawn(plan)),
     ]
     before = [getattr(module, name) for module, name, _ in hands]
     for module, name, hand in hands:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 SWEEP, FAULTS, MEANWHILE = "crash/test_crash_sweep.py", "crash/test_faults.py", "crash/test_meanwhile.py"
 WORKER, MODEL, STORM = "crash/test_real_worker.py", "properties/test_spool_model.py", "stress/test_kill_storm.py"
 DISK, HANDOVER = "unit/system/test_disk.py", "unit/inbox/test_handover.py"
-LEASE, FAMILY = "unit/spool/test_lease.py", "unit/test_family.py"
+LEASE, FAMILY = "unit/spool/test_lease.py", "unit/worker/executors/test_family.py"
 WHOLE, GONE = "e2e/test_ended_whole.py", "e2e/test_gone.py"
 EVERY = (SWEEP, FAULTS, MEANWHILE, WORKER, MODEL, STORM, DISK, HANDOVER, LEASE, FAMILY, WHOLE, GONE)
 
@@ -116,7 +116,7 @@ BUGS = (
     ),
     Bug(
         "commands do not inherit the lease",
-        "executor_posix",
+        "worker/executors/posix",
         "os.set_inheritable(spec.lease_fd, True)",
         "os.set_inheritable(spec.lease_fd, False)",
     ),
@@ -146,7 +146,7 @@ BUGS = (
     ),
     Bug(
         "a worker drops the outcome that it cannot record",
-        "worker",
+        "worker/worker",
         "                if tries == 0 and fault is None:\n",
         "                settled = None\n                break\n                if tries == 0 and fault is None:\n",
     ),
@@ -231,13 +231,13 @@ BUGS = (
     ),
     Bug(
         "a run that is ended loses what left its group",
-        "family",
+        "worker/executors/family",
         "            elif self._is_ours(child):\n                roots.append(child)\n",
         "",
     ),
     Bug(
         "a run that is ended takes the daemons of earlier jobs with it",
-        "family",
+        "worker/executors/family",
         "        if not self._earlier:\n            return True\n",
         "        return True\n",
     ),
@@ -262,7 +262,7 @@ BUGS = (
     ),
     Bug(
         "a pool's own folder that is gone is the fault of each job",
-        "worker",
+        "worker/worker",
         "            if isinstance(error, CannotEnterError) and self._names_no_folder(item.cwd):\n",
         "            if False:\n",
     ),

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import worker
 from queuectl.errors import QueuectlError, SpoolUnavailableError
 from queuectl.jobs.settle import Claimed
+from queuectl.worker import worker
 from tests.crash.driver import OK, OPERATIONS, Endings, Hands, Operation, Template, judge, recover
 from tests.crash.inject import CHANGES, Call, Plan, injected
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import worker
 from queuectl.model.lifecycle import DONE
 from queuectl.spool.folder import SpoolDir
+from queuectl.worker import worker
 from tests.crash.driver import OPERATIONS, Hands, Template
 from tests.crash.inject import Plan, injected
 from tests.helpers import wait_until

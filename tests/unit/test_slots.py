@@ -15,10 +15,11 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("forks", allow_module_level=True)
 
-from queuectl import slots, worker
+from queuectl import slots
 from queuectl.slots import Slot
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.forked import ForkedProcess
+from queuectl.worker import worker
 from tests.helpers import wait_until
 
 

@@ -17,11 +17,11 @@ from queuectl.model import names, record, times
 from queuectl.model.lifecycle import DLQ, PENDING, Outcome
 from queuectl.model.settings import Settings
 from queuectl.reasons import explain
-from queuectl.reports import Finished
 from queuectl.spool import cancel_requests
 from queuectl.spool.folder import SpoolDir
 from queuectl.supervisor import Event, Notice, Options, Supervisor
 from queuectl.system import disk
+from queuectl.worker.messages import Finished
 from tests.helpers import NOON_AT, Desk, FakeClock
 
 YEAR_S = 365 * 86400.0

@@ -21,9 +21,9 @@ if sys.platform != "win32":
 
 import msvcrt
 
-from queuectl.executor import CannotStartError, Ended, Spec
-from queuectl.executor_windows import WindowsExecutor
 from queuectl.system import disk
+from queuectl.worker.executors.base import CannotStartError, Ended, Spec
+from queuectl.worker.executors.windows import WindowsExecutor
 
 UNDER_WINE = hasattr(ctypes.WinDLL("ntdll"), "wine_get_version")
 # Writes the time into a file every 20 ms, for as long as it lives.
@@ -345,8 +345,8 @@ def test_tree_dies_with_the_worker(tmp_path: Path) -> None:
         import os, time
         from multiprocessing import Pipe
         from queuectl.system import disk as fsops
-        from queuectl.executor import Spec
-        from queuectl.executor_windows import WindowsExecutor
+        from queuectl.worker.executors.base import Spec
+        from queuectl.worker.executors.windows import WindowsExecutor
 
         near, far = Pipe()
         executor = WindowsExecutor(near, "auto")

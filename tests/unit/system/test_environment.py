@@ -11,7 +11,7 @@ import pytest
 
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import environment
-from queuectl.worker import Worker
+from queuectl.worker.worker import Worker
 from tests.helpers import Desk, only
 
 SECRETS = {"AWS_SECRET_ACCESS_KEY": "x", "LD_PRELOAD": "x", "PYTHONPATH": "x", "SSH_AUTH_SOCK": "x", "BASH_ENV": "x"}

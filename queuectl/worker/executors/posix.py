@@ -17,8 +17,9 @@ import sys
 import time
 from multiprocessing.connection import Connection
 
-from queuectl import family
-from queuectl.executor import (
+from queuectl.system import disk, processes
+from queuectl.worker.executors import family
+from queuectl.worker.executors.base import (
     EXIT_NOT_FOUND,
     EXIT_NOT_RUNNABLE,
     CannotEnterError,
@@ -27,8 +28,7 @@ from queuectl.executor import (
     Spec,
     shell_words,
 )
-from queuectl.family import NAMED_AT_MOST, Family, HeldFile
-from queuectl.system import disk, processes
+from queuectl.worker.executors.family import NAMED_AT_MOST, Family, HeldFile
 
 assert sys.platform != "win32"  # tells mypy, too
 

@@ -28,7 +28,7 @@ from collections.abc import Iterator, Sequence
 from ctypes import wintypes
 from multiprocessing.connection import Connection
 
-from queuectl.executor import (
+from queuectl.worker.executors.base import (
     EXIT_NOT_FOUND,
     EXIT_NOT_RUNNABLE,
     SHELL_WORDS,

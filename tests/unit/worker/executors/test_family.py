@@ -17,7 +17,7 @@ from queuectl.system import processes
 from queuectl.system.locks import is_held
 from tests.helpers import wait_until
 from tests.pool import is_running, kill
-from tests.unit.test_executor_posix import Bench
+from tests.unit.worker.executors.test_posix import Bench
 
 # A daemon as the books have it: it forks twice, has a session of its own, no handle of its parent's and no variable.
 # It writes its pid to a file and runs the command that follows the file.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from queuectl.jobs.claim import Declined
 from queuectl.jobs.settle import Settled
 from queuectl.model.lifecycle import Outcome
-from queuectl.reports import Finished, Passed, Report, Started, Trouble, Vanished, pack, unpack
 from queuectl.system.disk import FileSig
+from queuectl.worker.messages import Finished, Passed, Report, Started, Trouble, Vanished, pack, unpack
 
 NO_UTF8 = "caf\udce9.json"
 

@@ -9,13 +9,13 @@ from multiprocessing.connection import Connection
 
 import pytest
 
-from queuectl import executor
-from queuectl.executor import Ended, Spec
 from queuectl.model import settings
-from queuectl.reports import Finished, Vanished
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
-from queuectl.worker import Worker
+from queuectl.worker.executors import base
+from queuectl.worker.executors.base import Ended, Spec
+from queuectl.worker.messages import Finished, Vanished
+from queuectl.worker.worker import Worker
 from tests.helpers import Desk, FakeClock, listing
 
 
@@ -93,7 +93,7 @@ class Rig:
 def rig(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     """See `Rig`."""
     command = FakeExecutor(desk.clock)
-    monkeypatch.setattr(executor, "make", lambda _conn, _shell: command)
+    monkeypatch.setattr(base, "make", lambda _conn, _shell: command)
     ours, theirs = Pipe()
     made = Rig(desk, command, theirs)
     made.worker._flush = lambda *, force: None  # type: ignore[method-assign]

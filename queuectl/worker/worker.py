@@ -17,9 +17,7 @@ import sys
 from collections import deque
 from multiprocessing.connection import Connection
 
-from queuectl import executor
 from queuectl.errors import QueuectlError
-from queuectl.executor import CannotEnterError, CannotStartError, Ended, Spec
 from queuectl.jobs import batch, error_text
 from queuectl.jobs.claim import Claims, Declined
 from queuectl.jobs.settle import Claimed, Settled, Stripes
@@ -27,15 +25,17 @@ from queuectl.model import lifecycle, sizes
 from queuectl.model.lifecycle import Outcome
 from queuectl.model.settings import Settings
 from queuectl.model.text import command_text
-from queuectl.reports import Finished, Passed, Report, Restored, Started, Trouble, Vanished, pack
 from queuectl.spool.blame import Fault
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.lease import Lease
 from queuectl.spool.output import OutputLimit, OutputSlot
 from queuectl.system import disk
 from queuectl.system.clock import Clock
-from queuectl.unsettled import Ended as EndedRun
-from queuectl.unsettled import Unsettled
+from queuectl.worker.executors import base
+from queuectl.worker.executors.base import CannotEnterError, CannotStartError, Ended, Spec
+from queuectl.worker.messages import Finished, Passed, Report, Restored, Started, Trouble, Vanished, pack
+from queuectl.worker.unsettled import Ended as EndedRun
+from queuectl.worker.unsettled import Unsettled
 
 # A report waits for others for this long at most.
 _REPORT_WITHIN_S = 0.04
@@ -71,11 +71,11 @@ class Worker:
         self._unsettled = Unsettled(spool, self._claims, clock=self._clock, rng=self._rng)
         self._lease = Lease(spool, worker)
         self._output = OutputSlot(spool, self._rng)
-        self._executor = executor.make(conn, settings.shell)
+        self._executor = base.make(conn, settings.shell)
         self._cwd = cwd
         self._env = dict(os.environ)
         self._env["QUEUECTL_SPOOL"] = spool.root
-        self._minimal_env = {**executor.minimal_env(), "QUEUECTL_SPOOL": spool.root}
+        self._minimal_env = {**base.minimal_env(), "QUEUECTL_SPOOL": spool.root}
         self._names: deque[str] = deque()
         self._quiet: set[str] = set()
         self._few = 0

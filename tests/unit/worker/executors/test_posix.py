@@ -18,10 +18,10 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("POSIX commands", allow_module_level=True)
 
-from queuectl import executor
-from queuectl.executor import CannotStartError, Ended, Spec
-from queuectl.executor_posix import PosixExecutor
 from queuectl.system.locks import FileLock, is_held
+from queuectl.worker.executors import base
+from queuectl.worker.executors.base import CannotStartError, Ended, Spec
+from queuectl.worker.executors.posix import PosixExecutor
 from tests.helpers import wait_until
 
 
@@ -37,7 +37,7 @@ class Bench:
         assert self.lease.try_acquire()
         self.supervisor: Connection
         self.supervisor, self.conn = multiprocessing.Pipe()
-        made = executor.make(self.conn, shell)
+        made = base.make(self.conn, shell)
         assert isinstance(made, PosixExecutor)
         self.executor = made
 
@@ -183,7 +183,7 @@ def test_a_path_that_cannot_be_searched_has_no_such_command(bench: Bench, tmp_pa
     for folder in ("bin", "closed"):
         with pytest.raises(CannotStartError, match="command not found: tool") as caught:
             bench.start(["tool"], env={"PATH": str(tmp_path / folder)})
-        assert caught.value.exit_code == executor.EXIT_NOT_FOUND
+        assert caught.value.exit_code == base.EXIT_NOT_FOUND
 
 
 @pytest.mark.parametrize("cwd", ["/no/such/folder", "/etc/passwd", "a\0b"])
@@ -191,7 +191,7 @@ def test_folder_that_cannot_be_entered_is_the_jobs_fault(bench: Bench, cwd: str)
     """A folder that is gone, is none, or cannot be one fails the attempt and says which (P6)."""
     with pytest.raises(CannotStartError) as caught:
         bench.start("true", cwd=cwd)
-    assert caught.value.exit_code == executor.EXIT_NOT_RUNNABLE
+    assert caught.value.exit_code == base.EXIT_NOT_RUNNABLE
     assert caught.value.reason.startswith(f"cannot enter the folder {cwd} (the job's cwd)")
 
 
@@ -351,4 +351,4 @@ def test_terminate_of_a_command_that_ended_gives_its_end(bench: Bench) -> None:
 @pytest.mark.parametrize("shell", ["auto", "sh", "bash", "zsh", "powershell", "pwsh", "cmd"])
 def test_every_shell_of_the_setting_has_its_words(shell: str) -> None:
     """The command follows as the last word."""
-    assert executor.shell_words(shell)[-1] in ("-c", "/c", "-Command")
+    assert base.shell_words(shell)[-1] in ("-c", "/c", "-Command")

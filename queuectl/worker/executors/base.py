@@ -1,4 +1,4 @@
-"""Running commands: what is the same on every system. The rest is in `executor_posix` and `executor_windows`.
+"""Running commands: what is the same on every system. The rest is in `posix` and `windows`.
 
 A string goes to the shell, a list is started without one. Output goes straight to a file, standard input is empty.
 The command gets the worker's environment (or, with `minimal_env`, little of it), the job's `env`, and
@@ -109,11 +109,11 @@ class Executor(Protocol):
 def make(conn: Connection, shell: str) -> Executor:
     """The executor of this system. `conn` is the supervisor's pipe, `shell` the setting."""
     if sys.platform == "win32":  # written like this, a type checker follows the branch of its own system only
-        from queuectl.executor_windows import WindowsExecutor
+        from queuectl.worker.executors.windows import WindowsExecutor
 
         return WindowsExecutor(conn, shell)
     else:  # noqa: RET505 - and only so
-        from queuectl.executor_posix import PosixExecutor
+        from queuectl.worker.executors.posix import PosixExecutor
 
         return PosixExecutor(conn, shell)
 
@@ -121,9 +121,9 @@ def make(conn: Connection, shell: str) -> Executor:
 def load() -> None:
     """Load the executor of this system (`make` does it else)."""
     if sys.platform == "win32":
-        import queuectl.executor_windows
+        import queuectl.worker.executors.windows
     else:
-        import queuectl.executor_posix  # noqa: F401
+        import queuectl.worker.executors.posix  # noqa: F401
 
 
 def shell_words(shell: str) -> tuple[str, ...]:
