@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from queuectl.api import Counts, Job, Spool
-    from queuectl.endings import Ending
     from queuectl.errors import (
         AmbiguousIdError,
         DamagedRecordError,
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
         UntrustedSpoolError,
         WaitTimeoutError,
     )
+    from queuectl.monitor.results import Ending
 
 __version__ = "0.1.0"
 __all__ = [
@@ -53,7 +53,7 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = {"Spool": "api", "Job": "api", "Counts": "api", "Ending": "endings"}
+_HOMES = {"Spool": "api", "Job": "api", "Counts": "api", "Ending": "monitor.results"}
 
 
 def __getattr__(name: str) -> object:

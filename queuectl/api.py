@@ -51,7 +51,7 @@ from queuectl.system import disk
 from queuectl.system.clock import Clock
 
 if TYPE_CHECKING:
-    from queuectl.endings import Ending
+    from queuectl.monitor.results import Ending
 
 # How long a change by hand waits for a worker that is just claiming the same id.
 _STRIPE_PATIENCE_S = 10.0
@@ -284,11 +284,11 @@ class Spool:
             DamagedRecordError: the record of a job that ended is torn.
             WaitTimeoutError: the time is up; `ended` and `left` say what has ended and what has not.
         """
-        from queuectl import endings
+        from queuectl.monitor import results
 
         limit_s = None if timeout is None else arguments.duration("timeout", timeout)
-        ids = [endings.id_at_end(self, self.resolve(arguments.text("job_ids", job_id))) for job_id in job_ids]
-        waiting = endings.Wait(self, ids, clock=self._clock)
+        ids = [results.id_at_end(self, self.resolve(arguments.text("job_ids", job_id))) for job_id in job_ids]
+        waiting = results.Wait(self, ids, clock=self._clock)
         if not waiting.until_ended(first=first, limit_s=limit_s):
             ended = list(waiting.ended.values())
             raise WaitTimeoutError(waiting.left, ended=ended)

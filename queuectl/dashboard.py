@@ -14,17 +14,17 @@ import contextlib
 import random
 from typing import TYPE_CHECKING
 
-from queuectl import snapshot
 from queuectl.model import settings as config
 from queuectl.model.settings import Settings
-from queuectl.snapshot import HEARTBEAT_S, Snapshot
+from queuectl.monitor import snapshot
+from queuectl.monitor.snapshot import HEARTBEAT_S, Snapshot
 from queuectl.spool.folder import FACTS, METRICS, PAGE, SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 from queuectl.system.locks import FileLock
 
 if TYPE_CHECKING:
-    from queuectl.survey import Steps, Survey
+    from queuectl.monitor.survey import Steps, Survey
 
 # What a dashboard is made with is imported this long after the start, when the first jobs run.
 _FIRST_S = 0.5
@@ -122,7 +122,7 @@ class Dashboard:
 
     def _surveyor(self) -> Survey:
         if self._survey is None:
-            from queuectl.survey import Survey
+            from queuectl.monitor.survey import Survey
 
             self._survey = Survey(self._spool, is_full=self._is_full, default_timeout_s=self._timeout_s)
         return self._survey
@@ -151,9 +151,9 @@ class Dashboard:
 
     def _write(self, found: Snapshot) -> None:
         """Write each of the files, also where another one cannot be. Raises the first OSError."""
-        from queuectl import report
+        from queuectl.monitor import status
 
-        advice = report.advise(found)
+        advice = status.advise(found)
         trouble: OSError | None = None
         for name in self._files:
             try:
@@ -188,11 +188,11 @@ def _files(settings: Settings) -> tuple[str, ...]:
 
 def _text(name: str, found: Snapshot, advice: tuple[str, str]) -> str:
     if name == PAGE:
-        from queuectl import page
+        from queuectl.monitor import page
 
         return page.render(found, advice=advice)
     if name == METRICS:
-        from queuectl import metrics
+        from queuectl.monitor import metrics
 
         return metrics.text(found)
     import json

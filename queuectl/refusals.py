@@ -9,12 +9,12 @@ from __future__ import annotations
 import heapq
 from typing import NamedTuple
 
-from queuectl import report
 from queuectl.api import Spool, unavailable
 from queuectl.errors import InvalidJobError, QueuectlError, UnknownFileError
 from queuectl.inbox import state as inboxstate
 from queuectl.model import document, job, names
 from queuectl.model.lifecycle import PENDING, REJECTED
+from queuectl.monitor import status
 from queuectl.spool import trust
 from queuectl.system import disk
 
@@ -36,8 +36,8 @@ def listed(spool: Spool, limit: int) -> tuple[list[Refusal], int]:
 
     Of an inbox only those are known that its receiver named.
     """
-    own = report.rejected_names(spool.folder)
-    wanted = report.newest_refused(spool.folder, own, limit or len(own))
+    own = status.rejected_names(spool.folder)
+    wanted = status.newest_refused(spool.folder, own, limit or len(own))
     found = [_own(spool, name) for name in wanted]
     states = inboxstate.read_all(spool.folder)
     found += [refusal for state in states for refusal in _in_inbox(state)]
@@ -51,7 +51,7 @@ def find(spool: Spool, typed: str) -> Refusal:
     Raises:
         UnknownFileError: there is none, or several begin so.
     """
-    known = set(own := sorted(report.rejected_names(spool.folder)))
+    known = set(own := sorted(status.rejected_names(spool.folder)))
     inboxes = {each.name: each for state in inboxstate.read_all(spool.folder) for each in _in_inbox(state)}
     every = [*own, *(name for name in inboxes if name not in known)]
     same = [name for name in every if typed in (name, name.removesuffix(INBOX_ENDING), _stem(name))]
@@ -117,13 +117,13 @@ def text(spool: Spool, found: Refusal) -> str:
 
 
 def _own(spool: Spool, name: str) -> Refusal:
-    row = report.refusal(spool.folder, name)
+    row = status.refusal(spool.folder, name)
     return Refusal(name, row.why, row.rejected_at, "", spool.folder.path(REJECTED, name))
 
 
 def _in_inbox(state: inboxstate.InboxState) -> list[Refusal]:
     return [
-        Refusal(row.name, row.why, report.instant(row.rejected_at), state.owner, f"{state.path}/{row.name}")
+        Refusal(row.name, row.why, status.instant(row.rejected_at), state.owner, f"{state.path}/{row.name}")
         for row in state.refused
     ]
 

@@ -14,7 +14,6 @@ import os
 import random
 from collections.abc import Callable, Iterator
 
-from queuectl import report
 from queuectl.errors import DamagedRecordError
 from queuectl.jobs import error_text
 from queuectl.jobs.batch import DONE_ENDING, token_of
@@ -22,6 +21,7 @@ from queuectl.jobs.settle import Stripes
 from queuectl.model import names, record, times
 from queuectl.model.lifecycle import DLQ, DONE, REJECTED, STATES
 from queuectl.model.settings import Settings
+from queuectl.monitor import status
 from queuectl.spool import clock_note
 from queuectl.spool.folder import REASON_ENDING, SpoolDir, record_name
 from queuectl.system import disk
@@ -153,7 +153,7 @@ class Retention:
     def _delete_rejected_if_old(self, name: str) -> int:
         """Delete a rejected file and its reason; a reason without a file goes too. Its time is what the reason says."""
         keep_s = self._keep_s[REJECTED]
-        refusal = report.refusal(self._spool, name)
+        refusal = status.refusal(self._spool, name)
         if keep_s is None or refusal.rejected_at is None or self._now() - refusal.rejected_at < keep_s:
             return 0
         stripe = self._stripes.of(names.clean_id(name.rpartition(".")[0]))

@@ -16,14 +16,14 @@ from typing import Any
 import jsonschema
 import pytest
 
-from queuectl import snapshot
 from queuectl.api import Spool
 from queuectl.cli import exit_codes
 from queuectl.model import document as intake
 from queuectl.model import job, lifecycle, settings
+from queuectl.monitor import snapshot
 from queuectl.spool import create
 from tests.share import rig
-from tests.unit.test_page import snapshot_of
+from tests.unit.monitor.test_page import snapshot_of
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -185,7 +185,7 @@ def _write(spool: SpoolDir, text: str) -> None:
 
 def _told(spool: SpoolDir, name: str, before: Any, now: Any) -> None:
     output.message(f"{name} = {settings.show(now)} (was {output.safe(settings.show(before))})")
-    from queuectl import report
+    from queuectl.monitor import status
 
-    if report.live_pools(spool):
+    if status.live_pools(spool):
         output.message("workers that run go on with the old value: queuectl worker stop, then start them again")

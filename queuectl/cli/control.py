@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from queuectl import report
 from queuectl.api import Job, Spool
 from queuectl.cli import context, group, jobs, output, selection
 from queuectl.cli.selection import Chosen, chooses
 from queuectl.errors import QueuectlError
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
+from queuectl.monitor import status
 
 Cancelled = Annotated[bool, typer.Option("--cancelled", help="For filters: cancelled jobs too.")]
 cancel_app, retry_app, purge_app = group.new_app(), group.new_app(), group.new_app()
@@ -195,5 +195,5 @@ def resume() -> None:
     """
     spool = context.open_anyway()
     output.line("working again" if spool.resume() else "it was not paused")
-    if not report.live_pools(spool.folder):
+    if not status.live_pools(spool.folder):
         output.message(output.NO_WORKERS)

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from queuectl import chronicle
-from queuectl.chronicle import Happened
 from queuectl.cli import context, group, jobs, output
 from queuectl.model import exit_status, record
+from queuectl.monitor import history as chronicle
+from queuectl.monitor.history import Happened
 
 app = group.new_app()
 

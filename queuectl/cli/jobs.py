@@ -15,7 +15,7 @@ from queuectl.model.lifecycle import CANCELLED, DONE, PENDING, RUNNING
 from queuectl.model.text import command_text
 
 if TYPE_CHECKING:
-    from queuectl.endings import Ending
+    from queuectl.monitor.results import Ending
 
 HEADERS = ("ID", "STATE", "RUNS", "WHEN", "TAGS", "COMMAND", "ERROR")
 _COMMAND_CHARS = 200

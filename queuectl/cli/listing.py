@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from queuectl import report
 from queuectl.api import Job, Spool
 from queuectl.cli import completion, context, group, jobs, output
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.errors import DamagedRecordError
 from queuectl.model import names
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, REJECTED, RUNNING, STATE_ALIASES, STATES
+from queuectl.monitor import status
 
 if TYPE_CHECKING:
     from queuectl.refusals import Refusal
@@ -190,9 +190,9 @@ def _in_order(spool: Spool, state: str, listed: list[str], now_at: float, *, lim
         from queuectl.jobs import foresight
 
         full = foresight.foresee_all(spool.folder, listed, now_at)
-        yield from report.in_run_order(listed, now_at, full)[:limit]
+        yield from status.in_run_order(listed, now_at, full)[:limit]
     elif state in (DONE, DLQ):
-        yield from report.newest_first(spool.folder, state, listed, limit)
+        yield from status.newest_first(spool.folder, state, listed, limit)
     else:
         yield from listed[:limit]
 
@@ -226,7 +226,7 @@ def show_rejected(spool: Spool, limit: int, *, as_json: bool) -> None:
         output.table(
             ("FILE", "STATE", "WHEN", "ERROR", "INBOX"),
             [(each.name, REJECTED, output.ago(each.rejected_at, now_at), each.why, each.inbox) for each in found],
-            known=lambda: report.rejected_names(spool.folder),
+            known=lambda: status.rejected_names(spool.folder),
         )
     else:
         output.message("nothing was rejected")

@@ -14,12 +14,12 @@ import typer
 from queuectl.api import Job, Spool
 from queuectl.cli import context, exit_codes, group, jobs, output
 from queuectl.cli.exit_codes import WrongUsageError
-from queuectl.endings import Wait, id_at_end
 from queuectl.errors import QueuectlError
 from queuectl.model.lifecycle import PENDING, RUNNING
+from queuectl.monitor.logs import Piece, Tail, start_of_last
+from queuectl.monitor.results import Wait, id_at_end
 from queuectl.system import disk
 from queuectl.system.clock import Clock
-from queuectl.tail import Piece, Tail, start_of_last
 
 app = group.new_app()
 

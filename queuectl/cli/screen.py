@@ -15,7 +15,7 @@ from rich.text import Text
 from queuectl.cli.output import age, count_of, pause_text, safe
 from queuectl.model import times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
-from queuectl.snapshot import DueRow, FailureRow, NextRow, RunRow, Snapshot
+from queuectl.monitor.snapshot import DueRow, FailureRow, NextRow, RunRow, Snapshot
 
 KEYS = (
     ("q", "quit"),

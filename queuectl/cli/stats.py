@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from queuectl import figures
 from queuectl.cli import context, group, jobs, output
 from queuectl.cli.output import count_of
-from queuectl.figures import Figures, Spread
 from queuectl.model import exit_status, times
+from queuectl.monitor import stats as figures
+from queuectl.monitor.stats import Figures, Spread
 
 app = group.new_app()
 

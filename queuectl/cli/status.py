@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from queuectl import report, snapshot
 from queuectl.cli import context, group, output
 from queuectl.cli.output import ago, count_of, line, paint, safe
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.times import format_duration
-from queuectl.snapshot import Status, size_text
+from queuectl.monitor import snapshot
+from queuectl.monitor import status as report
+from queuectl.monitor.snapshot import Status, size_text
 
 app = group.new_app()
 

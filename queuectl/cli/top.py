@@ -18,20 +18,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from queuectl import report
 from queuectl.cli import context, exit_codes, group, jobs, output
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.errors import QueuectlError
 from queuectl.model.lifecycle import DLQ, DONE
+from queuectl.monitor import status as report
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from queuectl.cli.screen import Log, Row
     from queuectl.cli.stage import Stage
-    from queuectl.snapshot import Snapshot
+    from queuectl.monitor.snapshot import Snapshot
+    from queuectl.monitor.survey import Steps
     from queuectl.spool.folder import SpoolDir
-    from queuectl.survey import Steps
 
 app = group.new_app()
 
@@ -93,7 +93,7 @@ class _Top:
     """What is shown and selected, and what a key does."""
 
     def __init__(self, spool: SpoolDir, stage: Stage, every_s: float) -> None:
-        from queuectl.survey import Survey
+        from queuectl.monitor.survey import Survey
 
         self._spool = spool
         self._stage = stage
@@ -167,13 +167,13 @@ class _Top:
         self._select(place)
 
     def _read_log(self) -> Log:
-        from queuectl import tail
         from queuectl.api import Spool
         from queuectl.cli.screen import Log
         from queuectl.model.text import printed_lines
+        from queuectl.monitor import logs
 
         try:
-            found = tail.glimpse(Spool(self._spool.root), self._log_id, _LOG_BYTES)
+            found = logs.glimpse(Spool(self._spool.root), self._log_id, _LOG_BYTES)
         except (QueuectlError, OSError) as error:
             return Log(self._log_id, str(error), [])
         if not found.attempt:

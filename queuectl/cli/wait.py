@@ -8,7 +8,7 @@ import typer
 
 from queuectl.cli import context, exit_codes, group, jobs, output
 from queuectl.cli.progress import Progress
-from queuectl.endings import Ending, Wait, id_at_end
+from queuectl.monitor.results import Ending, Wait, id_at_end
 from queuectl.system.clock import Clock
 
 app = group.new_app()

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from queuectl import reasons
 from queuectl.cli import context, group, jobs, output
 from queuectl.cli.output import line, paint, safe
+from queuectl.monitor import why as reasons
 
 app = group.new_app()
 

@@ -31,7 +31,7 @@ from queuectl.model import document as intake
 from queuectl.model import names, record, times
 from queuectl.model.inbox import SIGNED, TRUSTED, Inbox
 from queuectl.model.settings import Settings
-from queuectl.snapshot import InboxFile, InboxRefusal
+from queuectl.monitor.snapshot import InboxFile, InboxRefusal
 from queuectl.spool import trust
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk, volume

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from queuectl.model import names
-from queuectl.snapshot import InboxFile, InboxRefusal, InboxRow
+from queuectl.monitor.snapshot import InboxFile, InboxRefusal, InboxRow
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 

@@ -16,15 +16,15 @@ from typing import Any
 
 import pytest
 
-from queuectl import page, theme
 from queuectl.dashboard import Dashboard
 from queuectl.model import settings as config
 from queuectl.model.lifecycle import Outcome
-from queuectl.snapshot import DueRow, FailureRow, RefusalRow, RunRow
+from queuectl.monitor import page, theme
+from queuectl.monitor.snapshot import DueRow, FailureRow, RefusalRow, RunRow
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 from tests.helpers import NOON_AT, Desk, write_drop
-from tests.unit.test_page import HOSTILE, snapshot_of
+from tests.unit.monitor.test_page import HOSTILE, snapshot_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import check, metrics, page, report, snapshot
+from queuectl import check
 from queuectl.api import Spool
 from queuectl.cli import screen
 from queuectl.jobs import error_text
 from queuectl.model.lifecycle import DLQ, PENDING, Outcome
-from queuectl.snapshot import Snapshot
+from queuectl.monitor import metrics, page, snapshot, status
+from queuectl.monitor.snapshot import Snapshot
+from queuectl.monitor.survey import Survey
 from queuectl.spool.folder import SpoolDir
-from queuectl.survey import Survey
 from queuectl.system import disk
 from tests.cli.commands import Commands
 from tests.helpers import NOON_AT, Desk, names_in
@@ -158,4 +159,4 @@ def test_texts_of_both_kinds_come_and_go_with_their_jobs(desk: Desk, two: SpoolD
     assert [(item.path, item.repaired) for item in found if item.code == "error-text"] == [
         ("dlq/ended.cancelled.txt", True)
     ]
-    assert report.collect(two, now_at=NOON_AT).cancelled == 0
+    assert status.collect(two, now_at=NOON_AT).cancelled == 0

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from queuectl import page, report, snapshot
 from queuectl.api import Job, Spool
 from queuectl.cli.screen import queue_lines
 from queuectl.model.lifecycle import Outcome
-from queuectl.snapshot import Snapshot
+from queuectl.monitor import page, snapshot, status
+from queuectl.monitor.snapshot import Snapshot
+from queuectl.monitor.survey import Survey
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.pools import Pool
-from queuectl.survey import Survey
 from queuectl.system.clock import Clock
 from tests.cli.commands import Commands
 from tests.helpers import Desk, FakeClock, wait_until, write_drop
@@ -143,7 +143,7 @@ def test_list_shows_the_newest_dead_first(queuectl: Commands, spool: SpoolDir) -
 
 def test_list_of_very_many_goes_by_name(queuectl: Commands, spool: SpoolDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """Above a bound the newest are those with the last names: generated ids sort by time, and no file is asked."""
-    monkeypatch.setattr(report, "_STAT_AT_MOST", 2)
+    monkeypatch.setattr(status, "_STAT_AT_MOST", 2)
     for name in ("a", "b", "c"):
         write_drop(spool, f"{name}.json", {"command": "true"}, state="done")
     assert [row[0] for row in queuectl("list", "--limit", "2").rows] == ["c", "b"]
@@ -305,7 +305,7 @@ def test_status_shows_pause_and_foreign_files(queuectl: Commands, spool: SpoolDi
 
 def test_advice_of_an_empty_spool_is_to_enqueue(spool: SpoolDir, clock: FakeClock) -> None:
     """Whoever has just made a spool is told how to put a job in."""
-    assert report.advise(report.collect(spool, now_at=clock.now())).command.startswith("queuectl enqueue")
+    assert status.advise(status.collect(spool, now_at=clock.now())).command.startswith("queuectl enqueue")
 
 
 def test_oldest_waiting_is_found_among_any_names(spool: SpoolDir, desk: Desk) -> None:
@@ -313,7 +313,7 @@ def test_oldest_waiting_is_found_among_any_names(spool: SpoolDir, desk: Desk) ->
     desk.enqueue()
     path = write_drop(spool, "old.json", {"command": "true"})
     os.utime(path, (1e9, 1e9))
-    found = report.collect(spool, now_at=desk.clock.now())
+    found = status.collect(spool, now_at=desk.clock.now())
     assert (found.oldest_id, found.oldest_since) == ("old", 1e9)
 
 

@@ -13,7 +13,7 @@ from queuectl.inbox.state import InboxState
 from queuectl.jobs import reject
 from queuectl.model import times
 from queuectl.model.lifecycle import PENDING
-from queuectl.snapshot import InboxRefusal
+from queuectl.monitor.snapshot import InboxRefusal
 from queuectl.spool.folder import Located, SpoolDir
 from tests.cli.commands import Commands
 from tests.helpers import NOON_AT, Desk, listing, write_drop

@@ -6,11 +6,11 @@ import pytest
 from rich.cells import cell_len
 
 from queuectl.cli import keys, screen
-from queuectl.snapshot import DueRow, FailureRow, NextRow, RunRow
+from queuectl.monitor.snapshot import DueRow, FailureRow, NextRow, RunRow
 from queuectl.spool.folder import SpoolDir
 from tests.cli.commands import Commands
 from tests.helpers import NOON_AT, Desk
-from tests.unit.test_page import snapshot_of
+from tests.unit.monitor.test_page import snapshot_of
 
 
 @pytest.mark.parametrize(

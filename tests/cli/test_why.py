@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import figures
 from queuectl.model.lifecycle import Outcome
+from queuectl.monitor import stats
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 from tests.cli.commands import Commands
@@ -104,7 +104,7 @@ def test_stats_in_each_form(queuectl: Commands, busy: SpoolDir) -> None:
 
 def test_stats_say_when_they_were_cut(queuectl: Commands, busy: SpoolDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of more jobs than are opened, the newest are counted, and that is said."""
-    monkeypatch.setattr(figures, "AT_MOST", 1)
+    monkeypatch.setattr(stats, "AT_MOST", 1)
     result = queuectl("stats")
     assert ["cut", "1"] in result.rows
     assert "the newest 1 jobs" in result.err

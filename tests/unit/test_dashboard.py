@@ -15,7 +15,7 @@ import pytest
 from queuectl.dashboard import EVERY_S, Dashboard
 from queuectl.model.lifecycle import Outcome
 from queuectl.model.settings import Settings
-from queuectl.snapshot import HEARTBEAT_S
+from queuectl.monitor.snapshot import HEARTBEAT_S
 from queuectl.spool.folder import FACTS, METRICS, PAGE, SpoolDir
 from queuectl.spool.pools import Pool
 from queuectl.system import disk

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import check, doctor, page, report
+from queuectl import check, doctor
 from queuectl.jobs import reject
 from queuectl.jobs.settle import Stripes
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, Outcome
 from queuectl.model.settings import Settings
+from queuectl.monitor import page, status
+from queuectl.monitor.snapshot import Snapshot
+from queuectl.monitor.survey import Survey
 from queuectl.retention import Retention
-from queuectl.snapshot import Snapshot
 from queuectl.spool import clock_note
 from queuectl.spool.folder import LOGS, Located
-from queuectl.survey import Survey
 from tests.helpers import Desk, listing, names_in, write_drop
 
 HOUR_S, DAY_S = 3600.0, 86400.0
@@ -312,7 +313,7 @@ def test_the_wait_is_shown_and_a_repair_ends_it(
     keeper = keep()
     keeper.run()
     now_at = desk.clock.now()
-    assert "deletes nothing until" in report.collect(desk.spool, now_at=now_at).retention_waits
+    assert "deletes nothing until" in status.collect(desk.spool, now_at=now_at).retention_waits
     snapshot = _whole(Survey(desk.spool, is_full=False).look(now_at))
     assert "<strong>Retention</strong> deletes nothing until" in page.render(snapshot, advice=("", ""))
     assert [line.level for line in doctor.retention_lines(desk.spool, now_at=now_at)] == [doctor.WARN]
@@ -320,7 +321,7 @@ def test_the_wait_is_shown_and_a_repair_ends_it(
     assert [item.code for item in check.run(desk.spool, repair=False, **looks).findings] == ["clock"]
     assert [item.repaired for item in check.run(desk.spool, repair=True, **looks).findings] == [True]
     assert check.run(desk.spool, repair=True, **looks).findings == []
-    assert report.collect(desk.spool, now_at=now_at).retention_waits == ""
+    assert status.collect(desk.spool, now_at=now_at).retention_waits == ""
     assert keeper.run() == 1
 
 

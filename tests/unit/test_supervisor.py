@@ -16,7 +16,7 @@ from queuectl.jobs.settle import Settled
 from queuectl.model import names, record, times
 from queuectl.model.lifecycle import DLQ, PENDING, Outcome
 from queuectl.model.settings import Settings
-from queuectl.reasons import explain
+from queuectl.monitor.why import explain
 from queuectl.spool import cancel_requests
 from queuectl.spool.folder import SpoolDir
 from queuectl.supervisor import Event, Notice, Options, Supervisor

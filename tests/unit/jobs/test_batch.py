@@ -18,7 +18,7 @@ from queuectl.jobs.split import Splitter
 from queuectl.model import names
 from queuectl.model.job import JOB_MAX_BYTES
 from queuectl.model.lifecycle import DONE, PENDING, REJECTED, Outcome
-from queuectl.reasons import explain
+from queuectl.monitor.why import explain
 from queuectl.retention import Retention
 from queuectl.spool import clock_note
 from queuectl.spool.roster import Roster

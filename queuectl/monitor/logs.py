@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from queuectl.api import Job, Spool
-from queuectl.endings import look
 from queuectl.errors import DamagedRecordError, QueuectlError
 from queuectl.model import record
 from queuectl.model.lifecycle import RUNNING
+from queuectl.monitor.results import look
 from queuectl.spool.folder import record_name
 from queuectl.system import disk
 

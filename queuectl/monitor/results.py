@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from queuectl import report
 from queuectl.api import Spool
 from queuectl.errors import DamagedRecordError, QueuectlError, UnknownJobError
 from queuectl.model import exit_status, record
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, OUTCOMES, PENDING, REJECTED
+from queuectl.monitor import status
 from queuectl.spool.folder import record_name
 from queuectl.system.clock import Clock
 
@@ -137,14 +137,14 @@ class Wait:
             self._spool.get(job_id)
         except UnknownJobError as error:
             if name := refused(self._spool, job_id, whole=True):
-                why = report.refusal(self._spool.folder, name).why
+                why = status.refusal(self._spool.folder, name).why
                 raise QueuectlError(f"{job_id} was refused: {why}", hint=f"see {REJECTED}/{name}") from error
             raise UnknownJobError(job_id, hint="it was there before: somebody deleted it") from error
 
 
 def refused(spool: Spool, typed: str, *, whole: bool = False) -> str:
     """The file in rejected/ of this name or stem, else (not with `whole`) the only one that begins so, or ""."""
-    listed = report.rejected_names(spool.folder)
+    listed = status.rejected_names(spool.folder)
     same = [name for name in listed if typed in (name, name.rpartition(".")[0])]
     begun = [name for name in listed if typed and name.lower().startswith(typed.lower())]
     return same[0] if same else begun[0] if len(begun) == 1 and not whole else ""

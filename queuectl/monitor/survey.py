@@ -13,14 +13,15 @@ from collections.abc import Callable, Generator, Iterator
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
-from queuectl import incoming, report
 from queuectl.errors import DamagedRecordError
 from queuectl.inbox import state as inboxstate
 from queuectl.jobs import foresight
 from queuectl.model import names, record
 from queuectl.model.lifecycle import COUNTED, DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.text import command_text, printed_lines
-from queuectl.snapshot import (
+from queuectl.monitor import arriving as incoming
+from queuectl.monitor import status
+from queuectl.monitor.snapshot import (
     ROWS,
     ArrivingRow,
     DueRow,
@@ -128,7 +129,7 @@ class Survey:
         could_run = max(0, waiting.ready - len(arriving))
         oldest_since, oldest_id = yield from self._oldest([name for name in waiting.candidates if name not in blocked])
         pools = tuple(
-            PoolRow(each.pool, each.host, each.pid, each.count, each.started_at) for each in report.live_pools(spool)
+            PoolRow(each.pool, each.host, each.pid, each.count, each.started_at) for each in status.live_pools(spool)
         )
         yield
         runs = yield from self._runs(sorted(running.kept)[:ROWS], some_pool_lives=bool(pools))
@@ -152,7 +153,7 @@ class Survey:
             ready=could_run if paused is None else 0,
             stopped=0 if paused is None else could_run,
             blocked=len(arriving),
-            settings_changed=report.settings_changed(spool, pools),
+            settings_changed=status.settings_changed(spool, pools),
             later=waiting.later,
             held=waiting.held,
             next_due_at=waiting.first[0][0] if waiting.first else None,
@@ -238,25 +239,25 @@ class Survey:
             found = [name for name in some if may_be_job(name)]
             strangers = _foreign(some, found)
             foreign, copies = foreign + len(strangers), copies + sum(map(names.is_copy, strangers))
-            could_run, dues = report.split_by_time(found, now_at)
+            could_run, dues = status.split_by_time(found, now_at)
             count, ready, later = count + len(found), ready + len(could_run), later + len(dues)
             held += len(found) - len(could_run) - len(dues)
             if dues:
                 first = heapq.nsmallest(ROWS, [*first, *dues])
                 last_due_at = max(last_due_at or 0.0, max(dues)[0])
             if self._next_rows:
-                nexts = report.next_to_run([*nexts, *could_run], now_at, self._next_rows)
+                nexts = status.next_to_run([*nexts, *could_run], now_at, self._next_rows)
                 if len(untold) < _OPENED:
                     untold += islice(filter(foresight.is_untold, could_run), _OPENED - len(untold))
             for name in could_run:
-                if key := report.arrival_key(name):
+                if key := status.arrival_key(name):
                     told = key if not told or key < told else told
                 elif len(others) < _OPENED:
                     others.append(name)
             yield
         if untold:
             nexts = yield from self._with_drops(nexts, untold, now_at)
-        candidates = report.oldest_names(told, others)
+        candidates = status.oldest_names(told, others)
         listing = _Listing(count, [], "", foreign, copies)
         return _Waiting(listing, ready, later, held, first, nexts, last_due_at, candidates)
 
@@ -269,10 +270,10 @@ class Survey:
             if sig is not None:
                 full_name = self._remembered("full_name", name, sig, foresight.foresee, self._spool, name, now_at)
                 plain[full_name] = name
-        ready, _ = report.split_by_time(plain, now_at)
+        ready, _ = status.split_by_time(plain, now_at)
         dropped = set(plain.values())
         others = [name for name in nexts if name not in dropped]
-        return [plain.get(name, name) for name in report.next_to_run([*others, *ready], now_at, self._next_rows)]
+        return [plain.get(name, name) for name in status.next_to_run([*others, *ready], now_at, self._next_rows)]
 
     def _newest(self, state: str, listed: list[str], limit: int) -> Steps[tuple[list[tuple[str, disk.FileSig]], int]]:
         """The files that changed last of those listed (see `report.newest_first`), and when the first of all did."""
@@ -311,7 +312,7 @@ class Survey:
         for name in candidates:
             sig = disk.sig_of(self._spool.path(PENDING, name))
             if sig is not None:
-                pair = self._remembered("oldest", name, sig, report.since, self._spool, name)
+                pair = self._remembered("oldest", name, sig, status.since, self._spool, name)
                 if pair is not None:
                     found.append(pair)
             yield
@@ -348,7 +349,7 @@ class Survey:
         if item is None or start is None:
             return None  # claimed this instant
         command = _cut(command_text(item.command))
-        since = report.instant(start.at)
+        since = status.instant(start.at)
         timeout_s = self._default_timeout_s if item.timeout is None else item.timeout
         return RunRow(item.id, start.attempt, _cut(start.worker), since, timeout_s, command, True), start.lease
 
@@ -371,7 +372,7 @@ class Survey:
             return Ended(None, None)
         standing = record.standing(item)
         last = standing.last
-        ended_at = None if last is None else report.instant(last.at)
+        ended_at = None if last is None else status.instant(last.at)
         finish = None
         if last is not None and ended_at is not None and (last.event in COUNTED or last.event == "succeeded"):
             finish = Finish(ended_at, last.duration_s, state == DONE)
@@ -439,7 +440,7 @@ class Survey:
         return tuple(found)
 
     def _refusal(self, name: str) -> RefusalRow:
-        found = report.refusal(self._spool, name)
+        found = status.refusal(self._spool, name)
         return RefusalRow(_cut(found.name), _cut(found.why), found.rejected_at)
 
     def _pause_reason(self) -> str | None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 
-from queuectl import snapshot
-from queuectl.report import collect
-from queuectl.snapshot import Finish
+from queuectl.monitor import snapshot
+from queuectl.monitor.snapshot import Finish
+from queuectl.monitor.status import collect
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import NOON_AT
-from tests.unit.test_page import snapshot_of
+from tests.unit.monitor.test_page import snapshot_of
 
 
 def test_same_facts_at_another_time_are_no_news() -> None:

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl import incoming
 from queuectl.errors import DamagedRecordError
 from queuectl.inbox import state as inboxstate
 from queuectl.model import names, order, record, run_queue, times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.text import command_text
-from queuectl.snapshot import DueRow, Failure, PoolRow, RefusalRow, Run, Snapshot, Status
+from queuectl.monitor import arriving as incoming
+from queuectl.monitor.snapshot import DueRow, Failure, PoolRow, RefusalRow, Run, Snapshot, Status
 from queuectl.spool import clock_note
 from queuectl.spool.folder import REASON_ENDING, SpoolDir
 from queuectl.system import disk

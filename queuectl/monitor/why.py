@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from queuectl import report
 from queuectl.api import Job, Spool
-from queuectl.endings import refused, why_dead
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, UnknownJobError, UntrustedSpoolError
 from queuectl.inbox import state as inboxstate
 from queuectl.jobs import batch, foresight
@@ -14,6 +12,8 @@ from queuectl.model import document, names, record, times
 from queuectl.model import text as printable
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.text import command_text
+from queuectl.monitor import status
+from queuectl.monitor.results import refused, why_dead
 from queuectl.spool import trust
 from queuectl.spool.folder import MACHINERY, Located, may_be_job
 from queuectl.system import disk, processes
@@ -141,7 +141,7 @@ def _reasons(spool: Spool, found: Located, now_at: float) -> list[Reason]:
         return [_running(spool, item, now_at)]
     again = f"queuectl retry {item.id}"
     if found.state == DONE:
-        ended_at = report.instant(last.at) if (last := record.standing(item).last) is not None else None
+        ended_at = status.instant(last.at) if (last := record.standing(item).last) is not None else None
         ago = f", {_ago(ended_at, now_at)}" if ended_at is not None else ""
         return [Reason(DONE, f"it has run and succeeded{ago}", again)]
     if record.standing(item).is_cancelled:
@@ -154,7 +154,7 @@ def _reasons(spool: Spool, found: Located, now_at: float) -> list[Reason]:
 
 def _waiting(spool: Spool, found: Located, now_at: float) -> list[Reason]:
     """What keeps a waiting job from being started."""
-    pools = report.live_pools(spool.folder)
+    pools = status.live_pools(spool.folder)
     workers = sum(pool.count for pool in pools)
     reasons = [made for made in (_untrusted(spool), _paused(spool)) if made is not None]
     if not workers:
@@ -167,7 +167,7 @@ def _waiting(spool: Spool, found: Located, now_at: float) -> list[Reason]:
     if (outlived := _outlived(spool, found)) is not None:
         reasons.append(outlived)
     waiting = spool.folder.waiting_names()
-    before = report.in_run_order(waiting, now_at, foresight.foresee_all(spool.folder, waiting, now_at))
+    before = status.in_run_order(waiting, now_at, foresight.foresee_all(spool.folder, waiting, now_at))
     before = before[: before.index(found.name)] if found.name in before else []
     runs = _runs(spool)
     if workers and len(runs) >= workers:
@@ -267,7 +267,7 @@ def _named_later(name: str, now_at: float) -> Reason | None:
 def _due_drop(job: Job, name: str, now_at: float) -> Reason | None:
     """Of a drop that no worker has looked at. (A delay counts from when one does.)"""
     run_at = str(job.spec.get("run_at", ""))
-    due_at = report.instant(run_at)
+    due_at = status.instant(run_at)
     if due_at is None or due_at <= now_at:
         return None
     return _due_at(due_at, f"run_at {run_at}", f"change run_at in {PENDING}/{name}", now_at)
@@ -340,12 +340,12 @@ def _running(spool: Spool, item: record.Record, now_at: float) -> Reason:
 
     if not lease.is_alive(spool.folder, start.lease):
         kept = (
-            "the next workers put it back" if not report.live_pools(spool.folder) else "it is put back within a second"
+            "the next workers put it back" if not status.live_pools(spool.folder) else "it is put back within a second"
         )
         return Reason("left", f"its worker {start.worker} is gone; {kept}", "queuectl worker start")
     if (orphaned := _orphaned(spool, start)) is not None:
         return orphaned
-    since = report.instant(start.at)
+    since = status.instant(start.at)
     ago = "" if since is None else f", started {_ago(since, now_at)}"
     return Reason(
         RUNNING, f"it runs already: run {start.attempt}{ago}, by {start.worker}", f"queuectl logs -f {item.id}"
@@ -365,7 +365,7 @@ def _orphaned(spool: Spool, start: record.Event) -> Reason | None:
 
 
 def _rejected(spool: Spool, name: str) -> Reason:
-    why = report.refusal(spool.folder, name).why
+    why = status.refusal(spool.folder, name).why
     change = f"mend {REJECTED}/{name}: a valid job goes back by itself. What to do stands in {name}.reason.txt"
     return Reason(REJECTED, f"it was refused: {why}", change)
 
@@ -385,7 +385,7 @@ def _runs(spool: Spool) -> list[_Busy]:
         except (OSError, DamagedRecordError):
             continue
         start = record.standing(item).last_start
-        since_at = None if start is None else report.instant(start.at)
+        since_at = None if start is None else status.instant(start.at)
         found.append(_Busy(item.id, since_at, command_text(item.command)))
     return found
 

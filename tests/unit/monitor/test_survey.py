@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import survey
 from queuectl.model import record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.model.text import command_text
-from queuectl.report import collect
-from queuectl.snapshot import ROWS, Snapshot
+from queuectl.monitor import survey
+from queuectl.monitor.snapshot import ROWS, Snapshot
+from queuectl.monitor.status import collect
+from queuectl.monitor.survey import Survey
 from queuectl.spool.folder import SpoolDir
-from queuectl.survey import Survey
 from queuectl.system import disk
 from tests.helpers import NOON_AT, Desk, write_drop
 

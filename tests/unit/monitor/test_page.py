@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from queuectl import metrics, page, theme
-from queuectl.snapshot import (
+from queuectl.monitor import metrics, page, theme
+from queuectl.monitor.snapshot import (
     ArrivingRow,
     DueRow,
     FailureRow,

@@ -11,11 +11,11 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Sequence
 
-from queuectl import chart, theme
 from queuectl.model import times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.text import safe
-from queuectl.snapshot import HEARTBEAT_S, ROWS, STALE_S, Snapshot, pace, size_text
+from queuectl.monitor import chart, theme
+from queuectl.monitor.snapshot import HEARTBEAT_S, ROWS, STALE_S, Snapshot, pace, size_text
 
 # The page loads itself anew this often; it is small, and most of the time it comes from the system's cache.
 RELOAD_S = 10

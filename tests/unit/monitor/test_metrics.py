@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from queuectl import metrics
-from tests.unit.test_page import snapshot_of
+from queuectl.monitor import metrics
+from tests.unit.monitor.test_page import snapshot_of
 
 _SAMPLE = re.compile(r'[a-z_]+(\{[a-z]+="[a-z0-9.]+"\})? -?[0-9.e+-]+')
 

@@ -13,10 +13,10 @@ from queuectl.api import Spool
 from queuectl.errors import QueuectlError
 from queuectl.jobs.settle import Claimed
 from queuectl.model.lifecycle import Outcome
+from queuectl.monitor.logs import Piece, Tail, start_of_last
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.output import OutputSlot
 from queuectl.system.clock import Clock
-from queuectl.tail import Piece, Tail, start_of_last
 from tests.helpers import Desk
 
 OK = Outcome("succeeded", 0, "", 0.01)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from queuectl import figures
 from queuectl.api import Spool
 from queuectl.model.lifecycle import Outcome
+from queuectl.monitor import stats
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import NOON_AT, Desk
 
 OK = Outcome("succeeded", 0, "", 2.0)
 
 
-def look(desk: Desk, *, since_s: float = 3600, at_most: int = 100) -> figures.Figures:
+def look(desk: Desk, *, since_s: float = 3600, at_most: int = 100) -> stats.Figures:
     """The figures of the last hour."""
     now_at = desk.clock.now()
-    return figures.collect(desk.spool, since_at=now_at - since_s, now_at=now_at, at_most=at_most)
+    return stats.collect(desk.spool, since_at=now_at - since_s, now_at=now_at, at_most=at_most)
 
 
 def test_jobs_runs_and_retries_are_counted(desk: Desk) -> None:

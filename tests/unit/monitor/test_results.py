@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import endings
 from queuectl.api import Spool
-from queuectl.endings import Wait
 from queuectl.errors import QueuectlError, UnknownJobError
 from queuectl.model import record
 from queuectl.model.lifecycle import PENDING, Outcome
+from queuectl.monitor import results
+from queuectl.monitor.results import Wait
 from queuectl.spool.folder import Located, SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock
@@ -39,13 +39,13 @@ def hands(spool: SpoolDir) -> Iterator[Desk]:
 def test_a_job_has_ended_when_it_is_done_or_dead(api: Spool, hands: Desk) -> None:
     """Waiting for a retry is no end; the end tells state, exit code, runs and why."""
     name = hands.enqueue(id="a", max_retries=1, backoff_base=0)
-    assert endings.look(api, "a") is None
+    assert results.look(api, "a") is None
     hands.run(name, FAILED)
-    assert endings.look(api, "a") is None
+    assert results.look(api, "a") is None
     hands.run(name, FAILED)
-    assert endings.look(api, "a") == ("a", "dlq", 3, 2, "exit 3, 2 runs, retries used up", False)
+    assert results.look(api, "a") == ("a", "dlq", 3, 2, "exit 3, 2 runs, retries used up", False)
     hands.run(hands.enqueue(id="b"), OK)
-    ended = endings.look(api, "b")
+    ended = results.look(api, "b")
     assert ended is not None and ended.succeeded and ended.exit_code == 0
 
 
@@ -61,7 +61,7 @@ def test_a_job_has_ended_when_it_is_done_or_dead(api: Spool, hands: Desk) -> Non
 def test_why_a_job_is_dead(api: Spool, hands: Desk, outcome: Outcome, why: str) -> None:
     """Each kind of end is told in words."""
     hands.run(hands.enqueue(id="a", max_retries=0), outcome)
-    ended = endings.look(api, "a")
+    ended = results.look(api, "a")
     assert ended is not None and ended.why.startswith(why)
 
 
@@ -84,7 +84,7 @@ def test_a_job_that_was_dragged_to_the_dead_says_so(api: Spool, hands: Desk) -> 
     """The folder is the state: a job that somebody moved to dlq/ is dead, without an exit code."""
     name = hands.enqueue(id="a")
     disk.move(api.folder.path("pending", name), api.folder.path("dlq", "a.json"))
-    assert endings.look(api, "a") == ("a", "dlq", None, 0, "somebody moved it there", False)
+    assert results.look(api, "a") == ("a", "dlq", None, 0, "somebody moved it there", False)
 
 
 def test_wait_tells_each_end_once(api: Spool, hands: Desk, clock: FakeClock) -> None:
@@ -143,7 +143,7 @@ def test_refused_files_are_found_by_name_stem_and_beginning(api: Spool, spool: S
     """As for ids, the whole name counts before a beginning, and nothing is guessed."""
     for name in ("bad.json", "bad2.json", "other.jsonl"):
         write_drop(spool, name, "{", state="rejected")
-    assert [endings.refused(api, typed) for typed in ("bad", "bad2.json", "OTH", "b", "", "x")] == [
+    assert [results.refused(api, typed) for typed in ("bad", "bad2.json", "OTH", "b", "", "x")] == [
         "bad.json",
         "bad2.json",
         "other.jsonl",
@@ -151,4 +151,4 @@ def test_refused_files_are_found_by_name_stem_and_beginning(api: Spool, spool: S
         "",
         "",
     ]
-    assert endings.refused(api, "oth", whole=True) == ""
+    assert results.refused(api, "oth", whole=True) == ""

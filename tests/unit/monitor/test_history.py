@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from queuectl import chronicle
-from queuectl.chronicle import Recent
 from queuectl.model.lifecycle import Outcome
+from queuectl.monitor import history
+from queuectl.monitor.history import Recent
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import NOON_AT, Desk, write_drop
 
@@ -34,7 +34,7 @@ def test_events_of_all_jobs_are_in_the_order_of_time(spool: SpoolDir, desk: Desk
     desk.clock.advance(1)
     desk.start(first)
     write_drop(spool, "drop.json", {"command": "true"})
-    found = chronicle.collect(spool, since_at=None, limit=100)
+    found = history.collect(spool, since_at=None, limit=100)
     assert [(each.id, each.state, each.event.event) for each in found.events] == [
         ("z", "running", "enqueued"),
         ("a", "dlq", "enqueued"),
@@ -49,7 +49,7 @@ def test_only_the_last_events_are_shown(spool: SpoolDir, desk: Desk) -> None:
     """`limit` bounds events and the records that are opened; it is said that there are more."""
     for job_id in ("c", "b", "a"):
         ran(desk, job_id)
-    found = chronicle.collect(spool, since_at=None, limit=2)
+    found = history.collect(spool, since_at=None, limit=2)
     assert [(each.id, each.event.event) for each in found.events] == [("a", "started"), ("a", "succeeded")]
     assert found.left
 
@@ -60,13 +60,13 @@ def test_since_is_by_the_record_not_by_the_file(spool: SpoolDir, desk: Desk) -> 
     os.utime(spool.path("done", "old.json"), (NOON_AT + 9e6, NOON_AT + 9e6))
     desk.clock.advance(100)
     ran(desk, "new")
-    found = chronicle.collect(spool, since_at=desk.clock.now() - 2.5, limit=100)
+    found = history.collect(spool, since_at=desk.clock.now() - 2.5, limit=100)
     assert [(each.id, each.event.event) for each in found.events] == [("new", "started"), ("new", "succeeded")]
 
 
 def test_the_look_ends_where_all_is_old(spool: SpoolDir, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a time given, no more old records are opened than tell that the rest is old too."""
-    monkeypatch.setattr(chronicle, "_OLD_IN_A_ROW", 3)
+    monkeypatch.setattr(history, "_OLD_IN_A_ROW", 3)
     for number in range(10):
         ran(desk, f"old{number}")
     desk.clock.advance(100)
@@ -83,7 +83,7 @@ def test_of_very_many_files_the_last_names_are_asked(
     spool: SpoolDir, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Above a bound it goes by name first: generated ids sort by time."""
-    monkeypatch.setattr(chronicle, "_STAT_AT_MOST", 2)
+    monkeypatch.setattr(history, "_STAT_AT_MOST", 2)
     for job_id in ("c", "a", "b"):
         ran(desk, job_id)
     assert [item.id for _, item in Recent(spool, since_at=None, at_most=9)] == ["b", "c"]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import incoming
 from queuectl.model.lifecycle import PENDING
+from queuectl.monitor import arriving
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import NOON_AT, write_drop
 
@@ -25,7 +25,7 @@ def test_what_is_not_whole_is_found_among_what_is(spool: SpoolDir) -> None:
     write_drop(spool, "large.json", b" " * (1 << 20) + b"{}")
     write_drop(spool, "20270115-080000-000000-aaaa.json", HALF)
     Path(spool.path(PENDING, "folder.json")).mkdir()
-    found = incoming.look(spool, [*spool.waiting_names(), "gone.json"], NOON_AT)
+    found = arriving.look(spool, [*spool.waiting_names(), "gone.json"], NOON_AT)
     assert [(row.name, row.size) for row in found] == [
         ("half.json", 15),
         ("large.json", (1 << 20) + 2),
@@ -41,10 +41,10 @@ def test_quiet_time_is_by_the_time_that_nobody_can_set(spool: SpoolDir) -> None:
     for set_at in (YEAR_2105_AT, 0):
         os.utime(path, (set_at, set_at))
         changed_at = path.stat().st_ctime
-        (row,) = incoming.look(spool, ["half.json"], changed_at + 7)
+        (row,) = arriving.look(spool, ["half.json"], changed_at + 7)
         assert row.changed_at == changed_at
     for ahead_s, told_at in ((1.0, changed_at - 1), (60.0, None)):
-        (row,) = incoming.look(spool, ["half.json"], changed_at - ahead_s)
+        (row,) = arriving.look(spool, ["half.json"], changed_at - ahead_s)
         assert row.changed_at == told_at
 
 
@@ -53,7 +53,7 @@ def test_a_bounded_number_is_asked(spool: SpoolDir, monkeypatch: pytest.MonkeyPa
     for number in range(5):
         write_drop(spool, f"half-{number}.json", HALF)
     waiting = sorted(os.listdir(spool.folder(PENDING)))
-    monkeypatch.setattr(incoming, "LOOK_AT_MOST", 3)
-    assert len(incoming.look(spool, [name for name in waiting if name.startswith("half")], NOON_AT)) == 3
-    monkeypatch.setattr(incoming, "_READ_AT_MOST", 2 * len(HALF))
-    assert len(incoming.look(spool, [name for name in waiting if name.startswith("half")], NOON_AT)) == 2
+    monkeypatch.setattr(arriving, "LOOK_AT_MOST", 3)
+    assert len(arriving.look(spool, [name for name in waiting if name.startswith("half")], NOON_AT)) == 3
+    monkeypatch.setattr(arriving, "_READ_AT_MOST", 2 * len(HALF))
+    assert len(arriving.look(spool, [name for name in waiting if name.startswith("half")], NOON_AT)) == 2

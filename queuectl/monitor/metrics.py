@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from queuectl.snapshot import Snapshot, pace
+from queuectl.monitor.snapshot import Snapshot, pace
 
 _QUANTILES = (("0.5", "median_s"), ("0.95", "p95_s"), ("1", "longest_s"))
 

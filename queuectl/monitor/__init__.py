@@ -1,0 +1,17 @@
+"""How the queue is doing, a file for each command that looks (FORMAT.md, section 8). Only looks: changes nothing."""
+
+__all__ = [
+    "arriving",
+    "chart",
+    "history",
+    "logs",
+    "metrics",
+    "page",
+    "results",
+    "snapshot",
+    "stats",
+    "status",
+    "survey",
+    "theme",
+    "why",
+]
