@@ -8,13 +8,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from queuectl.aftermath import Aftermath
 from queuectl.jobs.claim import Claims
 from queuectl.jobs.error_text import OrphanTexts
 from queuectl.jobs.settle import Stripes
+from queuectl.maintenance.recovery import Aftermath
+from queuectl.maintenance.rescuer import Rescue
+from queuectl.maintenance.retention import Retention
 from queuectl.model.settings import Settings
-from queuectl.rescue import Rescue
-from queuectl.retention import Retention
 from queuectl.spool import cancel_requests
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl import check, hooks, slots
+from queuectl import hooks, slots
 from queuectl.arrivals import Arrivals
 from queuectl.dashboard import Dashboard
 from queuectl.dispatch import Dispatch
@@ -28,18 +28,19 @@ from queuectl.jobs.claim import Claims, Declined
 from queuectl.jobs.reject import RejectedFiles
 from queuectl.jobs.settle import Stripes
 from queuectl.judging import Judging
+from queuectl.maintenance import check
+from queuectl.maintenance.rescuer import Rescue, Rescued
+from queuectl.maintenance.stale import Stale
 from queuectl.model import names
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
 from queuectl.model.record import is_due, standing
 from queuectl.model.run_queue import Feeder
 from queuectl.model.settings import Settings
-from queuectl.rescue import Rescue, Rescued
 from queuectl.slots import Slot
 from queuectl.spool import anchor, cancel_requests, pools, trust
 from queuectl.spool.anchor import Anchor
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.pools import Pool, StopSummary
-from queuectl.stale import Stale
 from queuectl.stopping import Stopping
 from queuectl.system import disk, volume
 from queuectl.system.clock import Clock

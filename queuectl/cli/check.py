@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from queuectl import check as checking
-from queuectl import findings
 from queuectl.cli import context, exit_codes, group, output
 from queuectl.cli.output import count_of, line, paint, safe
 from queuectl.cli.progress import Progress
-from queuectl.findings import INFO, PROBLEM, Finding
+from queuectl.maintenance import check as checking
+from queuectl.maintenance import findings
+from queuectl.maintenance.findings import INFO, PROBLEM, Finding
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from queuectl import doctor as examination
 from queuectl.cli import context, exit_codes, group, output
 from queuectl.errors import NotASpoolError
-from queuectl.probes import FAIL, OK, WARN, Line
+from queuectl.maintenance import doctor as examination
+from queuectl.maintenance.probes import FAIL, OK, WARN, Line
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 

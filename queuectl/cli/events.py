@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from queuectl.cli.output import give_up_streams, safe, silence
+from queuectl.maintenance.rescuer import Rescued
 from queuectl.model import exit_status, times
 from queuectl.model.lifecycle import DLQ
-from queuectl.rescue import Rescued
 from queuectl.spool.pools import StopSummary
 from queuectl.supervisor import Event, Notice
 from queuectl.worker.messages import Finished, Started, Trouble, Vanished

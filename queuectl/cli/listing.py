@@ -20,7 +20,7 @@ from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, REJECTED, RU
 from queuectl.monitor import status
 
 if TYPE_CHECKING:
-    from queuectl.refusals import Refusal
+    from queuectl.maintenance.refusals import Refusal
 
 app = group.new_app()
 
@@ -215,7 +215,7 @@ def _note(shown: dict[str, Shown], *, seeks: bool) -> None:
 
 def show_rejected(spool: Spool, limit: int, *, as_json: bool) -> None:
     """Print the files that could not become jobs, newest first, each with its reason; those of inboxes too."""
-    from queuectl import refusals
+    from queuectl.maintenance import refusals
 
     now_at = time.time()
     found, total = refusals.listed(spool, limit)

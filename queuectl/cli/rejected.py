@@ -10,12 +10,12 @@ from typing import Annotated
 
 import typer
 
-from queuectl import refusals
 from queuectl.api import Spool
 from queuectl.cli import context, exit_codes, group, jobs, listing, output
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.output import count_of, safe
 from queuectl.errors import QueuectlError
+from queuectl.maintenance import refusals
 from queuectl.system import disk
 
 app = group.new_app(

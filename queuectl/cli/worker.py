@@ -95,9 +95,9 @@ def _check_file_system(spool: SpoolDir) -> None:
         return  # `doctor` need not be loaded
     import random
 
-    from queuectl import doctor
     from queuectl.errors import SpoolUnavailableError
-    from queuectl.probes import FAIL, WARN
+    from queuectl.maintenance import doctor
+    from queuectl.maintenance.probes import FAIL, WARN
     from queuectl.system.clock import Clock
 
     for found in doctor.before_start(spool, clock=Clock(), rng=random.Random()):

@@ -13,11 +13,11 @@ from typing import Any
 
 from queuectl import api
 from queuectl.errors import DamagedRecordError, QueuectlError, SpoolUnavailableError, UnknownJobError
-from queuectl.faults import View
-from queuectl.findings import GoneError
 from queuectl.jobs import error_text
 from queuectl.jobs.settle import Settlements, Stripes
-from queuectl.mending import Mending
+from queuectl.maintenance.faults import View
+from queuectl.maintenance.findings import GoneError
+from queuectl.maintenance.repairs import Mending
 from queuectl.model import document, names, record
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
 from queuectl.spool import cancel_requests

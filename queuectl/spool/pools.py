@@ -112,7 +112,7 @@ class Pool:
     def leave(self, summary: StopSummary, *, clean: bool) -> None:
         """Say what became of the work, then free the lock and take the traces away.
 
-        `clean` False leaves the record, so that the next pool does what this one did not get to (see `aftermath`).
+        `clean` False leaves the record, so that the next pool does what this one did not get to (see `recovery`).
         """
         with contextlib.suppress(OSError):
             if self.stop_request() is not None:

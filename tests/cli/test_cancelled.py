@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import check
 from queuectl.api import Spool
 from queuectl.cli import screen
 from queuectl.jobs import error_text
+from queuectl.maintenance import check
 from queuectl.model.lifecycle import DLQ, PENDING, Outcome
 from queuectl.monitor import metrics, page, snapshot, status
 from queuectl.monitor.snapshot import Snapshot

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from queuectl import examine
 from queuectl.cli import exit_codes
+from queuectl.maintenance import examination
 from queuectl.model.lifecycle import PENDING, Outcome
 from tests.cli.commands import Commands
 from tests.helpers import Desk
@@ -44,7 +44,7 @@ def test_check_says_how_many_it_has_looked_at(
     """On a terminal the line is taken away before the findings."""
     for _ in range(3):
         desk.run(desk.enqueue(), Outcome("succeeded", 0, "", 0.1))
-    monkeypatch.setattr(examine, "_TELL_EVERY", 2)
+    monkeypatch.setattr(examination, "_TELL_EVERY", 2)
     hurry(3)
     queuectl.on_terminal = True
     result = queuectl("check")

@@ -37,12 +37,12 @@ from queuectl.jobs.claim import Declined
 from queuectl.jobs.edit import Draft, Editing
 from queuectl.jobs.reject import RejectedFiles
 from queuectl.jobs.settle import Claimed
+from queuectl.maintenance.rescuer import Rescue
+from queuectl.maintenance.retention import Retention
 from queuectl.model import names, record, times
 from queuectl.model import settings as config
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
-from queuectl.rescue import Rescue
-from queuectl.retention import Retention
 from queuectl.spool import cancel_requests
 from queuectl.spool.folder import SPLIT_ENDING, SpoolDir
 from queuectl.system import disk

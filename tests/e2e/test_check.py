@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import check
-from queuectl.check import Checked
-from queuectl.findings import PROBLEM
 from queuectl.jobs.enqueue import Producer
+from queuectl.maintenance import check
+from queuectl.maintenance.check import Checked
+from queuectl.maintenance.findings import PROBLEM
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock

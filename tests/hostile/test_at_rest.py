@@ -13,8 +13,8 @@ import pytest
 from queuectl.api import Spool
 from queuectl.jobs.reject import RejectedFiles
 from queuectl.jobs.settle import Stripes
+from queuectl.maintenance.retention import Retention
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
-from queuectl.retention import Retention
 from queuectl.system.clock import Clock
 from tests.cli.commands import Commands, Result, run_on_terminal
 from tests.helpers import names_in

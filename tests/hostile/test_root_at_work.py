@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import check
 from queuectl.api import Spool
-from queuectl.findings import Finding
 from queuectl.jobs.settle import Stripes
+from queuectl.maintenance import check
+from queuectl.maintenance.findings import Finding
 from queuectl.model import names
 from queuectl.model.lifecycle import Outcome
 from queuectl.spool import pools, trust
@@ -228,7 +228,7 @@ def test_the_owner_puts_a_new_lock_file_in_the_place_only_without_a_pool(
         return told.read_text(encoding="utf-8")
 
     assert "a command may still have it open" in look()
-    monkeypatch.setattr("queuectl.ownership.CLOSED_FOR_S", -1.0)
+    monkeypatch.setattr("queuectl.maintenance.ownership.CLOSED_FOR_S", -1.0)
     desk = Desk(ground.spool, worker="alive")
     os.chown(ground.spool.lease_path(desk.lease.name), WORKER, WORKER)
     assert "a pool is alive" in look() and path.stat().st_uid == 0

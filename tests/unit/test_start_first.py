@@ -13,8 +13,8 @@ import pytest
 
 from queuectl.jobs.claim import Claims
 from queuectl.jobs.settle import Claimed, Stripes
+from queuectl.maintenance.rescuer import Rescue
 from queuectl.model.lifecycle import DONE, PENDING, RUNNING, Outcome
-from queuectl.rescue import Rescue
 from queuectl.system import disk
 from tests.helpers import Desk, listing
 

@@ -15,11 +15,11 @@ from queuectl.api import Spool
 from queuectl.errors import UnknownJobError
 from queuectl.jobs import batch, split
 from queuectl.jobs.split import Splitter
+from queuectl.maintenance.retention import Retention
 from queuectl.model import names
 from queuectl.model.job import JOB_MAX_BYTES
 from queuectl.model.lifecycle import DONE, PENDING, REJECTED, Outcome
 from queuectl.monitor.why import explain
-from queuectl.retention import Retention
 from queuectl.spool import clock_note
 from queuectl.spool.roster import Roster
 from queuectl.system import disk

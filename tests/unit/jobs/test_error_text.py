@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import check
 from queuectl.api import Spool
 from queuectl.jobs import error_text
 from queuectl.jobs.error_text import OrphanTexts
 from queuectl.jobs.settle import Stripes
+from queuectl.maintenance import check
+from queuectl.maintenance.rescuer import Rescue
+from queuectl.maintenance.retention import Retention
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, Outcome
 from queuectl.model.settings import Settings
-from queuectl.rescue import Rescue
-from queuectl.retention import Retention
 from queuectl.spool import clock_note
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk

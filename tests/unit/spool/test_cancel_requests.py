@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from queuectl import check
 from queuectl.api import Spool
+from queuectl.maintenance import check
 from queuectl.model.lifecycle import DLQ, DONE, Outcome
 from queuectl.spool import cancel_requests
 from queuectl.spool.cancel_requests import Request

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from queuectl.rescue import Rescue
+from queuectl.maintenance.rescuer import Rescue
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.lease import Lease, is_alive
 from queuectl.spool.output import OutputSlot

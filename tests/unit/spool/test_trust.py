@@ -14,10 +14,11 @@ if sys.platform == "win32":
 
 import pwd
 
-from queuectl import doctor, supervisor
+from queuectl import supervisor
 from queuectl.api import Spool
 from queuectl.errors import InvalidSettingsError, UntrustedSpoolError
 from queuectl.inbox import keyfile
+from queuectl.maintenance import doctor
 from queuectl.model import settings as config
 from queuectl.spool import trust
 from queuectl.spool.folder import SpoolDir

@@ -13,13 +13,13 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 
-from queuectl import ownership, probes
 from queuectl.errors import InvalidSettingsError, SpoolUnavailableError, UntrustedSpoolError
 from queuectl.inbox import state as inboxstate
+from queuectl.maintenance import ownership, probes
+from queuectl.maintenance.probes import FAIL, OK, WARN, Bench, Line, Probe
 from queuectl.model import names
 from queuectl.model import settings as config
 from queuectl.model.lifecycle import PENDING
-from queuectl.probes import FAIL, OK, WARN, Bench, Line, Probe
 from queuectl.spool import blame, clock_note, trust
 from queuectl.spool.folder import FOLDERS, SpoolDir
 from queuectl.system import disk, volume

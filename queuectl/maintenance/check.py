@@ -2,7 +2,7 @@
 
 `run` looks at everything, on an idle spool or beside workers; `quick` only at what costs next to nothing, for a pool
 that starts. What is found is told as `Finding`s; what a fault of a job is stands in `faults`, of anything else in
-`leftovers`, and the repairs in `mending`. After a repair a second check finds nothing, unless it takes a person.
+`leftovers`, and the repairs in `repairs`. After a repair a second check finds nothing, unless it takes a person.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from queuectl import ownership
 from queuectl.errors import InvalidSettingsError, NotASpoolError, SpoolUnavailableError, UntrustedSpoolError
-from queuectl.examine import Examination
-from queuectl.findings import INFO, Finding, Findings, merged, reason
-from queuectl.inboxtraces import InboxTraces
-from queuectl.leftovers import FileAge, Leftovers
+from queuectl.maintenance import ownership
+from queuectl.maintenance.examination import Examination
+from queuectl.maintenance.findings import INFO, Finding, Findings, merged, reason
+from queuectl.maintenance.inbox_leftovers import InboxTraces
+from queuectl.maintenance.leftovers import FileAge, Leftovers
 from queuectl.model import settings as config
 from queuectl.model.settings import Settings
 from queuectl.spool import blame, clock_note, pools, trust

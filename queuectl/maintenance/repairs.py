@@ -9,9 +9,9 @@ from __future__ import annotations
 import random
 
 from queuectl.errors import DamagedRecordError
-from queuectl.faults import Fault, View
-from queuectl.findings import GoneError
 from queuectl.jobs import reject, repair
+from queuectl.maintenance.faults import Fault, View
+from queuectl.maintenance.findings import GoneError
 from queuectl.model import names, record
 from queuectl.model.lifecycle import REJECTED
 from queuectl.model.settings import Settings

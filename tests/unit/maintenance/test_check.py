@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from queuectl import check, examine
 from queuectl.api import Spool
-from queuectl.check import Checked
-from queuectl.findings import CLEAN, INFO, PERSON, PROBLEM, REPAIRABLE, REPAIRED, verdict
+from queuectl.maintenance import check, examination
+from queuectl.maintenance.check import Checked
+from queuectl.maintenance.findings import CLEAN, INFO, PERSON, PROBLEM, REPAIRABLE, REPAIRED, verdict
 from queuectl.model import names, record, settings
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES, Outcome
 from queuectl.spool import pools
@@ -35,7 +35,7 @@ HOURS_S = 2 * 3600
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is busy is given up soon."""
-    monkeypatch.setattr(examine, "_PATIENCE_S", 0.4)
+    monkeypatch.setattr(examination, "_PATIENCE_S", 0.4)
 
 
 def look(desk: Desk, *, repair: bool = False, names_only: bool = False) -> Checked:
@@ -754,7 +754,7 @@ def test_orphan_is_a_live_pool_s_to_rescue_first(desk: Desk, monkeypatch: pytest
     desk.start(desk.enqueue(id="job1", max_retries=0))
     desk.die()
     assert told(look(desk)) == [("orphan", "running/job1.json")]
-    monkeypatch.setattr(examine.time, "sleep", lambda _: desk.claims.rescue("job1.json"))
+    monkeypatch.setattr(examination.time, "sleep", lambda _: desk.claims.rescue("job1.json"))
     assert look(desk, repair=True).findings == []
     assert listing(desk.spool) == {"dlq": ["job1.json"]}
     pool.leave(pools.StopSummary([], 0), clean=True)
@@ -935,7 +935,7 @@ def test_a_check_that_is_killed_between_any_two_steps_loses_nothing(
 
     All but those of an id that another job has, which a warning in the history tells.
     """
-    monkeypatch.setattr(examine, "_LOOK_AGAIN_S", 0.0)
+    monkeypatch.setattr(examination, "_LOOK_AGAIN_S", 0.0)
     for step in range(1, 200):
         desk = Desk(make_spool(tmp_path / str(step)))
         make_faults(desk)

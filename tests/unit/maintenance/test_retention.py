@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import check, doctor
 from queuectl.jobs import reject
 from queuectl.jobs.settle import Stripes
+from queuectl.maintenance import check, doctor
+from queuectl.maintenance.retention import Retention
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, Outcome
 from queuectl.model.settings import Settings
 from queuectl.monitor import page, status
 from queuectl.monitor.snapshot import Snapshot
 from queuectl.monitor.survey import Survey
-from queuectl.retention import Retention
 from queuectl.spool import clock_note
 from queuectl.spool.folder import LOGS, Located
 from tests.helpers import Desk, listing, names_in, write_drop

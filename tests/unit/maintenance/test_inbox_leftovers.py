@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import check
-from queuectl.findings import Finding
 from queuectl.inbox import state
 from queuectl.inbox.handover import BY, Handover
 from queuectl.inbox.state import InboxState
+from queuectl.maintenance import check
+from queuectl.maintenance.findings import Finding
 from queuectl.model.lifecycle import PENDING, Outcome
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk

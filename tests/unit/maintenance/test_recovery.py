@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.aftermath import Aftermath
+from queuectl.maintenance.recovery import Aftermath
 from queuectl.model import record
 from queuectl.model.lifecycle import DONE, Outcome
 from queuectl.system import disk

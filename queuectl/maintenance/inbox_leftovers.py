@@ -12,11 +12,11 @@ import random
 import re
 from collections.abc import Callable
 
-from queuectl.findings import Act, Findings, GoneError
 from queuectl.inbox import state
 from queuectl.inbox.handover import RECORD, SPENT, SPENT_KEPT_S, Handover
 from queuectl.inbox.tokens import TOKEN_CHARS
-from queuectl.leftovers import FileAge
+from queuectl.maintenance.findings import Act, Findings, GoneError
+from queuectl.maintenance.leftovers import FileAge
 from queuectl.model.settings import Settings
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from queuectl.maintenance.stale import AT_MOST, Stale, candidates
 from queuectl.model import names
 from queuectl.model import settings as config
 from queuectl.model.lifecycle import Outcome
 from queuectl.spool.folder import SpoolDir
-from queuectl.stale import AT_MOST, Stale, candidates
 from tests.helpers import NOON_AT, Desk
 
 HOUR_S = 3600.0

@@ -13,12 +13,12 @@ import random
 import time
 from collections.abc import Callable, Iterable
 
-from queuectl.faults import Fault, Judge, View, stem_of
-from queuectl.findings import Findings, GoneError
 from queuectl.jobs import error_text
 from queuectl.jobs.settle import Settlements, Stripes
-from queuectl.leftovers import FileAge
-from queuectl.mending import Mending
+from queuectl.maintenance.faults import Fault, Judge, View, stem_of
+from queuectl.maintenance.findings import Findings, GoneError
+from queuectl.maintenance.leftovers import FileAge
+from queuectl.maintenance.repairs import Mending
 from queuectl.model import names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.settings import Settings

@@ -14,10 +14,10 @@ import random
 from collections.abc import Callable
 
 from queuectl.errors import DamagedRecordError
-from queuectl.findings import Act, Findings, GoneError
 from queuectl.jobs import batch, error_text, reject
 from queuectl.jobs.settle import Stripes
 from queuectl.jobs.split import Splitter
+from queuectl.maintenance.findings import Act, Findings, GoneError
 from queuectl.model import document, names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
 from queuectl.model.settings import Settings
@@ -216,7 +216,7 @@ class Leftovers:
     def old_pools(self, *, all_looked_at: bool) -> None:
         """Records, requests and locks of pools that are gone.
 
-        A record without its lock tells the next pool to look for torn records (see `aftermath`): it is taken away only
+        A record without its lock tells the next pool to look for torn records (see `recovery`): it is taken away only
         where `all_looked_at`, that is where this check has opened every job.
         """
         for name in sorted(self._spool.names(self._spool.pool_dir)):

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from queuectl import probes
-from queuectl.probes import FAIL, WARN, Bench, Line
+from queuectl.maintenance import probes
+from queuectl.maintenance.probes import FAIL, WARN, Bench, Line
 from queuectl.system import disk, watch
 from queuectl.system.clock import Clock
 from queuectl.system.locks import FileLock

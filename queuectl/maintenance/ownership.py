@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterator
 
 from queuectl.errors import QueuectlError
-from queuectl.findings import Act
+from queuectl.maintenance.findings import Act
 from queuectl.model import names, record
 from queuectl.model.lifecycle import PENDING, STATES
 from queuectl.spool import lease, pools

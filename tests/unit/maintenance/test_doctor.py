@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from queuectl import doctor, probes
-from queuectl.doctor import FAIL, OK, WARN, Line
 from queuectl.jobs.settle import Stripes
+from queuectl.maintenance import doctor, probes
+from queuectl.maintenance.doctor import FAIL, OK, WARN, Line
 from queuectl.model.lifecycle import DLQ
 from queuectl.spool.folder import FOLDERS, SpoolDir
 from queuectl.system import disk, volume

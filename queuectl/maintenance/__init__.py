@@ -1,0 +1,22 @@
+"""What keeps a spool in order: `check` and `doctor` on demand, rescue, retention and repair while a pool runs.
+
+FORMAT.md, section 6.
+"""
+
+__all__ = [
+    "check",
+    "doctor",
+    "examination",
+    "faults",
+    "findings",
+    "inbox_leftovers",
+    "leftovers",
+    "ownership",
+    "probes",
+    "recovery",
+    "refusals",
+    "repairs",
+    "rescuer",
+    "retention",
+    "stale",
+]
