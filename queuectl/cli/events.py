@@ -13,8 +13,8 @@ from queuectl.cli.output import give_up_streams, safe, silence
 from queuectl.maintenance.rescuer import Rescued
 from queuectl.model import exit_status, times
 from queuectl.model.lifecycle import DLQ
+from queuectl.pool.supervisor import Event, Notice
 from queuectl.spool.pools import StopSummary
-from queuectl.supervisor import Event, Notice
 from queuectl.worker.messages import Finished, Started, Trouble, Vanished
 
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from queuectl.dashboard import Dashboard
 from queuectl.model import settings as config
 from queuectl.model.lifecycle import Outcome
 from queuectl.monitor import page, theme
 from queuectl.monitor.snapshot import DueRow, FailureRow, RefusalRow, RunRow
+from queuectl.pool.dashboard import Dashboard
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 from tests.helpers import NOON_AT, Desk, write_drop

@@ -14,12 +14,12 @@ if sys.platform == "win32":
 
 import pwd
 
-from queuectl import supervisor
 from queuectl.api import Spool
 from queuectl.errors import InvalidSettingsError, UntrustedSpoolError
 from queuectl.inbox import keyfile
 from queuectl.maintenance import doctor
 from queuectl.model import settings as config
+from queuectl.pool import supervisor
 from queuectl.spool import trust
 from queuectl.spool.folder import SpoolDir
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 import pytest
 
 from queuectl.jobs.claim import Claims, Declined
-from queuectl.judging import AGAIN_S, SAVED_AT_MOST_S, SHARE, SLICE_S, Judging
 from queuectl.model import names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
 from queuectl.model.run_queue import Feeder
+from queuectl.pool.judging import AGAIN_S, SAVED_AT_MOST_S, SHARE, SLICE_S, Judging
 from tests.helpers import Desk, FakeClock, listing, names_in, only, write_drop
 
 JOB = {"command": "true"}

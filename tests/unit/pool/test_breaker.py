@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from queuectl.troubles import Troubles
+from queuectl.pool.breaker import Troubles
 from tests.helpers import FakeClock
 
 

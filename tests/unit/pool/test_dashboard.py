@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from queuectl.dashboard import EVERY_S, Dashboard
 from queuectl.model.lifecycle import Outcome
 from queuectl.model.settings import Settings
 from queuectl.monitor.snapshot import HEARTBEAT_S
+from queuectl.pool.dashboard import EVERY_S, Dashboard
 from queuectl.spool.folder import FACTS, METRICS, PAGE, SpoolDir
 from queuectl.spool.pools import Pool
 from queuectl.system import disk

@@ -10,12 +10,12 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 
-from queuectl.arrivals import Arrivals
 from queuectl.jobs import batch
 from queuectl.jobs.claim import Declined
 from queuectl.model.run_queue import Feeder
-from queuectl.slots import Slot
-from queuectl.splits import Splits
+from queuectl.pool.arrivals import Arrivals
+from queuectl.pool.split_turns import Splits
+from queuectl.pool.worker_process import Slot
 from queuectl.system.clock import Clock
 
 # So much work lies ready at a worker, beside the job that it runs: enough to hide the pipe's round trip behind short

@@ -15,8 +15,8 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("forks", allow_module_level=True)
 
-from queuectl import slots
-from queuectl.slots import Slot
+from queuectl.pool import worker_process
+from queuectl.pool.worker_process import Slot
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.forked import ForkedProcess
 from queuectl.worker import worker
@@ -124,8 +124,8 @@ def test_a_pool_with_a_thousand_handles_can_wait_for_its_workers() -> None:
 
 def test_a_process_with_threads_is_not_forked(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock that another thread holds would stay locked in the copy for ever."""
-    monkeypatch.setattr(slots.threading, "active_count", lambda: 2)
-    assert not slots.can_fork()
+    monkeypatch.setattr(worker_process.threading, "active_count", lambda: 2)
+    assert not worker_process.can_fork()
 
 
 def test_a_message_that_ctrl_c_cuts_short_is_sent_again() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from queuectl.arrivals import Arrivals
-from queuectl.dispatch import AHEAD_AT_MOST, LONG_S, SHARE_AFTER_S, TOLD_AT_MOST, Dispatch
 from queuectl.jobs import batch
 from queuectl.jobs.claim import Declined
 from queuectl.model.run_queue import Feeder
-from queuectl.slots import Slot
+from queuectl.pool.arrivals import Arrivals
+from queuectl.pool.dispatcher import AHEAD_AT_MOST, LONG_S, SHARE_AFTER_S, TOLD_AT_MOST, Dispatch
+from queuectl.pool.worker_process import Slot
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import FakeClock
 

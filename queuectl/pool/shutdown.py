@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from queuectl.model.settings import Settings
-from queuectl.slots import Slot
+from queuectl.pool.worker_process import Slot
 
 # After the grace of a stop and of its kills, how long the processes themselves may take before they are ended.
 _LAST_GRACE_S = 5.0

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from queuectl.api import Spool
-from queuectl.hooks import DEAD, IDLE, Hooks
 from queuectl.model import settings as config
 from queuectl.model.lifecycle import DONE
+from queuectl.pool.hooks import DEAD, IDLE, Hooks
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 from tests.helpers import FakeClock, wait_until, without_arrival

@@ -17,9 +17,9 @@ from queuectl.model import names, record, times
 from queuectl.model.lifecycle import DLQ, PENDING, Outcome
 from queuectl.model.settings import Settings
 from queuectl.monitor.why import explain
+from queuectl.pool.supervisor import Event, Notice, Options, Supervisor
 from queuectl.spool import cancel_requests
 from queuectl.spool.folder import SpoolDir
-from queuectl.supervisor import Event, Notice, Options, Supervisor
 from queuectl.system import disk
 from queuectl.worker.messages import Finished
 from tests.helpers import NOON_AT, Desk, FakeClock

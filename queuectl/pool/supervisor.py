@@ -16,18 +16,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl import hooks, slots
-from queuectl.arrivals import Arrivals
-from queuectl.dashboard import Dashboard
-from queuectl.dispatch import Dispatch
 from queuectl.errors import DamagedRecordError, SpoolUnavailableError
-from queuectl.hooks import Hooks
-from queuectl.housekeeping import Housekeeping
 from queuectl.jobs import batch
 from queuectl.jobs.claim import Claims, Declined
 from queuectl.jobs.reject import RejectedFiles
 from queuectl.jobs.settle import Stripes
-from queuectl.judging import Judging
 from queuectl.maintenance import check
 from queuectl.maintenance.rescuer import Rescue, Rescued
 from queuectl.maintenance.stale import Stale
@@ -36,22 +29,29 @@ from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
 from queuectl.model.record import is_due, standing
 from queuectl.model.run_queue import Feeder
 from queuectl.model.settings import Settings
-from queuectl.slots import Slot
+from queuectl.pool import hooks, worker_process
+from queuectl.pool.arrivals import Arrivals
+from queuectl.pool.breaker import Troubles
+from queuectl.pool.dashboard import Dashboard
+from queuectl.pool.dispatcher import Dispatch
+from queuectl.pool.hooks import Hooks
+from queuectl.pool.housekeeping import Housekeeping
+from queuectl.pool.judging import Judging
+from queuectl.pool.shutdown import Stopping
+from queuectl.pool.worker_process import Slot
 from queuectl.spool import anchor, cancel_requests, pools, trust
 from queuectl.spool.anchor import Anchor
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.pools import Pool, StopSummary
-from queuectl.stopping import Stopping
 from queuectl.system import disk, volume
 from queuectl.system.clock import Clock
 from queuectl.system.selector import Readiness
 from queuectl.system.wakeup import Doorbell
 from queuectl.system.watch import Watch
-from queuectl.troubles import Troubles
 from queuectl.worker.messages import Finished, Passed, Report, Restored, Started, Trouble, Vanished
 
 if TYPE_CHECKING:
-    from queuectl.receivers import Receivers
+    from queuectl.pool.inbox_processes import Receivers
 
 # Stop files, PAUSED, arriving files and orphans are looked at this often; recovery within a second needs no less.
 TICK_S = 0.2
@@ -215,7 +215,7 @@ class Supervisor:
             self._anchor = Anchor(self._spool, self._pool.lock, is_local=self._is_local)
             if pools.sweep(self._spool):
                 self._housekeeping.mend()
-            slots.prepare()
+            worker_process.prepare()
             self._prepare_inboxes()
             for slot in self._slots:
                 self._start(slot)
@@ -586,7 +586,7 @@ class Supervisor:
         """Have the inboxes of the settings received from, where there are any or where one has left something."""
         if not self._settings.inboxes and not self._spool.has_inbox_traces():
             return
-        from queuectl.receivers import Receivers
+        from queuectl.pool.inbox_processes import Receivers
 
         self._receivers = Receivers(
             self._spool,
@@ -610,7 +610,7 @@ class Supervisor:
         )
 
     def _may_fork(self) -> bool:
-        return slots.can_fork() and len(self._feeder) + self._feeder.waiting < _FORK_UNTIL
+        return worker_process.can_fork() and len(self._feeder) + self._feeder.waiting < _FORK_UNTIL
 
     def _start_again(self, slot: Slot, now_s: float) -> None:
         """Start a worker in the place of one that is gone. Where that cannot be, the others go on."""

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import receivers
 from queuectl.inbox import process
 from queuectl.model import settings as config
 from queuectl.model.inbox import Inbox
-from queuectl.receivers import Receivers
+from queuectl.pool import inbox_processes
+from queuectl.pool.inbox_processes import Receivers
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 from tests.helpers import names_in, wait_until
@@ -46,7 +46,7 @@ class Line:
 @pytest.fixture
 def line(spool: SpoolDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
     """See `Line`; a pause is short."""
-    monkeypatch.setattr(receivers, "_AGAIN_S", 0.1)
+    monkeypatch.setattr(inbox_processes, "_AGAIN_S", 0.1)
     (tmp_path / "anna").mkdir()
     made = Line(spool, tmp_path / "anna")
     yield made
@@ -60,9 +60,9 @@ def test_a_receiver_that_hangs_is_killed_and_followed_by_another(
     old = wait_until(line.step)
     os.kill(old, signal.SIGSTOP)
     (tmp_path / "anna" / "job.json").write_text('{"command": "true"}')
-    monkeypatch.setattr(receivers, "_SILENT_S", 0.5)
+    monkeypatch.setattr(inbox_processes, "_SILENT_S", 0.5)
     wait_until(lambda: line.step() != old)
-    monkeypatch.setattr(receivers, "_SILENT_S", 60.0)
+    monkeypatch.setattr(inbox_processes, "_SILENT_S", 60.0)
     wait_until(lambda: line.step() not in (0, old))
     wait_until(lambda: line.step() and names_in(spool, "pending"))
     assert [text for text in line.told if "killed" in text] == [
@@ -73,7 +73,7 @@ def test_a_receiver_that_hangs_is_killed_and_followed_by_another(
 @pytest.mark.skipif(sys.platform != "linux", reason="only a forked process has the shorter interval of this test")
 def test_a_receiver_that_goes_on_gives_signs_of_life(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """They come while nothing happens, and far more often than one would be taken for hanging."""
-    assert process.BEAT_S * 4 < receivers._SILENT_S
+    assert process.BEAT_S * 4 < inbox_processes._SILENT_S
     monkeypatch.setattr(process, "BEAT_S", 0.1)
     pid = wait_until(line.step)
     (child,) = line.receivers._children
@@ -89,4 +89,4 @@ def test_each_hang_in_a_row_doubles_patience_and_pause(line: Line) -> None:
     patience = []
     for child.hung in (0, 1, 2, 30):
         patience.append(child.patience_s)
-    assert patience == [60.0, 120.0, 240.0, receivers._SILENT_MOST_S]
+    assert patience == [60.0, 120.0, 240.0, inbox_processes._SILENT_MOST_S]

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from queuectl import slots
 from queuectl.inbox import process
 from queuectl.inbox import state as inboxstate
 from queuectl.inbox.handover import Handover
 from queuectl.inbox.process import NO_MORE, STOP, Report
 from queuectl.model.settings import Settings
+from queuectl.pool import worker_process
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 from queuectl.system.clock import Clock
@@ -94,7 +94,7 @@ class Receivers:
             if child.conn is None and self._takes and now_s >= child.next_s:
                 try:
                     facts = (self._spool.root, child.owner, tuple(self._settings))
-                    child.process, child.conn = slots.start_child(
+                    child.process, child.conn = worker_process.start_child(
                         process.main, facts, name=f"inbox-{child.owner}", fork=fork, let_go=let_go
                     )
                     child.started_s, child.silent_s = now_s, 0.0

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.arrivals import Arrivals
 from queuectl.jobs.claim import Declined
+from queuectl.pool.arrivals import Arrivals
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 from tests.helpers import FakeClock, wait_until, write_drop

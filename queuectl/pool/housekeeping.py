@@ -15,10 +15,10 @@ from queuectl.maintenance.recovery import Aftermath
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.maintenance.retention import Retention
 from queuectl.model.settings import Settings
+from queuectl.pool.breaker import Troubles
 from queuectl.spool import cancel_requests
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
-from queuectl.troubles import Troubles
 
 _SWEEP_EVERY_S = 30.0
 # How often the records are tried again that could not be mended: mostly their ids were busy for an instant.
