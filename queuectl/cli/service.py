@@ -11,15 +11,14 @@ from typing import Annotated
 
 import typer
 
-from queuectl import service
-from queuectl.cli import context, exit_codes, group, output
+from queuectl.cli import context, exit_codes, group, output, service_units
 from queuectl.cli.exit_codes import WrongUsageError
+from queuectl.cli.service_units import KINDS, LAUNCHD, SYSTEMD, TASK, Service
 from queuectl.errors import QueuectlError, os_words
 from queuectl.model import names
 from queuectl.model import settings as config
 from queuectl.model.settings import Settings
 from queuectl.model.text import command_text
-from queuectl.service import KINDS, LAUNCHD, SYSTEMD, TASK, Service
 from queuectl.spool import trust
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
@@ -65,7 +64,7 @@ def print_(
         raise WrongUsageError(f"there is no kind {kind!r}", hint="systemd, launchd or task")
     spool = context.open_spool()
     made = _made(spool.path, spool.settings, system=system, workers=count, name=name)
-    for each in service.text(kind or _own_kind(), made).splitlines():
+    for each in service_units.text(kind or _own_kind(), made).splitlines():
         output.line(output.safe(each) if output.is_terminal() else each)
 
 
@@ -93,11 +92,11 @@ def install(
     kind, made = _own_kind(), _made(spool.path, spool.settings, system=system, workers=count, name=name)
     _check_installed(made)
     path = _path(kind, made)
-    data, before = service.data(kind, made), _present(path)
-    commands = service.activation(kind, made, path, again=before is not None)
+    data, before = service_units.data(kind, made), _present(path)
+    commands = service_units.activation(kind, made, path, again=before is not None)
     output.message(f"{'replaces' if before is not None else 'writes'} {output.safe(path)}:")
     output.message("")
-    for each in service.text(kind, made).splitlines():
+    for each in service_units.text(kind, made).splitlines():
         output.message(f"    {output.safe(each)}")
     output.message("")
     _show("and runs:" if now else "to be started by:", commands)
@@ -126,7 +125,7 @@ def uninstall(system: System = False, name: Name = "", yes: Yes = False) -> None
         raise QueuectlError(
             "it is not installed", cause=f"there is no {path}", hint=f"{hint}  looks in the other place"
         )
-    before, after = service.deactivation(kind, made)
+    before, after = service_units.deactivation(kind, made)
     _show("runs:", before)
     output.message(f"deletes {output.safe(path)}")
     _show("runs:", after)
@@ -155,16 +154,16 @@ def _made(root: str, settings: Settings, *, system: bool, workers: int, name: st
         raise WrongUsageError(f"--name {name!r} is no name for a service", hint="letters, digits, - and _")
     spool = SpoolDir(root)
     return Service(
-        name=(name if name.startswith("queuectl-") else f"queuectl-{name}") if name else service.name_for(root),
+        name=(name if name.startswith("queuectl-") else f"queuectl-{name}") if name else service_units.name_for(root),
         spool=root,
         python=_python(),
         cwd=os.path.dirname(root),
         user=_user(root),
         uid=getattr(os, "getuid", int)(),
         path_variable="" if os.name == "nt" else _path_variable(),
-        log=os.path.join(spool.folder("logs"), f"pool-{service.name_for(root)}.log"),
+        log=os.path.join(spool.folder("logs"), f"pool-{service_units.name_for(root)}.log"),
         workers=workers,
-        stop_s=service.stop_seconds(settings),
+        stop_s=service_units.stop_seconds(settings),
         system=system,
     )
 
@@ -205,7 +204,7 @@ def _path(kind: str, made: Service) -> str:
         folder = "/Library/LaunchDaemons" if made.system else os.path.join(home, "Library", "LaunchAgents")
     else:
         folder = os.path.join(os.environ.get("LOCALAPPDATA") or home, "queuectl", "services")
-    return os.path.join(folder, service.file_name(kind, made))
+    return os.path.join(folder, service_units.file_name(kind, made))
 
 
 # ------------------------------------------------------------------------------------------------------- what is done

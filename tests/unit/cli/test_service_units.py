@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl import service
+from queuectl.cli import service_units
+from queuectl.cli.service_units import KINDS, LAUNCHD, SYSTEMD, TASK, CannotSayError, Service
 from queuectl.model import settings as config
-from queuectl.service import KINDS, LAUNCHD, SYSTEMD, TASK, CannotSayError, Service
 
 PLAIN = Service(
     name="queuectl-x-123456",
@@ -114,20 +114,20 @@ def values(unit: str) -> dict[str, str]:
 def test_systemd_starts_what_was_meant(python: str, spool: str, cwd: str) -> None:
     """By systemd's own rules every path arrives as it is, in the command and around it."""
     made = PLAIN._replace(python=python, spool=spool, cwd=cwd, path_variable=f"{cwd}:/bin", system=True)
-    found = values(service.unit(made))
+    found = values(service_units.unit(made))
     assert systemd_argv(found["ExecStart"]) == list(made.argv)
     assert systemd_words(found["RequiresMountsFor"]) == [spool]
     assert systemd_words(found["Environment"]) == ["PYTHONUNBUFFERED=1", f"PATH={cwd}:/bin"]
     folder = unspecified(found["WorkingDirectory"])
     assert folder in (cwd, f"{cwd}/")
-    assert re.findall(r"^#ReadWritePaths=(.*)$", service.unit(made), re.MULTILINE) == [found["RequiresMountsFor"]]
+    assert re.findall(r"^#ReadWritePaths=(.*)$", service_units.unit(made), re.MULTILINE) == [found["RequiresMountsFor"]]
 
 
 @given(PATHS, PATHS)
 def test_launchd_starts_what_was_meant(python: str, spool: str) -> None:
     """A property list gives back every path as it is."""
     made = PLAIN._replace(python=python, spool=spool, cwd=spool, log=f"{spool}/x.log")
-    body = plistlib.loads(service.data(LAUNCHD, made))
+    body = plistlib.loads(service_units.data(LAUNCHD, made))
     assert body["ProgramArguments"] == list(made.argv)
     assert body["WorkingDirectory"] == spool
     assert body["StandardOutPath"] == f"{spool}/x.log"
@@ -139,9 +139,9 @@ def test_the_task_scheduler_starts_what_was_meant(text: str) -> None:
     made = PLAIN._replace(spool="C:\\" + text, python="C:\\py & co\\pythonw.exe", cwd="C:\\" + text)
     if re.search(r"%[^%]+%|\$\(", made.spool):
         with pytest.raises(CannotSayError):
-            service.task(made)
+            service_units.task(made)
         return
-    for root in (ET.fromstring(service.task(made)), ET.fromstring(service.data(TASK, made))):
+    for root in (ET.fromstring(service_units.task(made)), ET.fromstring(service_units.data(TASK, made))):
         execute = {child.tag.removeprefix(TASK_SPACE): child.text for child in root.iter() if len(child) == 0}
         assert execute["Command"] == made.python
         assert execute["WorkingDirectory"] == made.cwd
@@ -151,7 +151,7 @@ def test_the_task_scheduler_starts_what_was_meant(text: str) -> None:
 @given(st.text(st.sampled_from('ab \t\\"')))
 def test_windows_words_are_quoted_as_the_library_does(word: str) -> None:
     """The quoting is the one of subprocess, which may not be imported where it is needed."""
-    assert service.windows_word(word) == subprocess.list2cmdline([word])
+    assert service_units.windows_word(word) == subprocess.list2cmdline([word])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -160,7 +160,7 @@ def test_what_cannot_be_said_is_refused(kind: str, bad: str) -> None:
     """A path with a line break or a byte that is no text makes no definition, on no system."""
     for made in (PLAIN._replace(spool=bad), PLAIN._replace(cwd=bad), PLAIN._replace(python=bad)):
         with pytest.raises(CannotSayError) as caught:
-            service.text(kind, made)
+            service_units.text(kind, made)
         assert str(caught.value).isprintable()
 
 
@@ -170,15 +170,15 @@ def test_what_cannot_be_said_is_refused(kind: str, bad: str) -> None:
 def test_a_stop_has_the_time_that_the_settings_give() -> None:
     """A pool is not killed while its jobs may still end: both graces and a margin."""
     settings = config.parse('stop_grace_s = "2m"\nkill_grace_s = 7.5\n')
-    stop_s = service.stop_seconds(settings)
+    stop_s = service_units.stop_seconds(settings)
     assert 128 < stop_s < 180
-    assert values(service.unit(PLAIN._replace(stop_s=stop_s)))["TimeoutStopSec"] == str(stop_s)
-    assert plistlib.loads(service.data(LAUNCHD, PLAIN._replace(stop_s=stop_s)))["ExitTimeOut"] == stop_s
+    assert values(service_units.unit(PLAIN._replace(stop_s=stop_s)))["TimeoutStopSec"] == str(stop_s)
+    assert plistlib.loads(service_units.data(LAUNCHD, PLAIN._replace(stop_s=stop_s)))["ExitTimeOut"] == stop_s
 
 
 def test_the_unit_stops_gently_and_restarts_after_failures() -> None:
     """SIGTERM goes to the pool alone; wrong settings are not tried again; one job's memory is not the pool's end."""
-    found = values(service.unit(PLAIN))
+    found = values(service_units.unit(PLAIN))
     wanted = {
         "KillMode": "mixed",
         "KillSignal": "SIGTERM",
@@ -194,7 +194,7 @@ def test_the_unit_stops_gently_and_restarts_after_failures() -> None:
 def test_hardening_leaves_the_jobs_their_files_and_devices() -> None:
     """What would keep jobs from files, devices or the network is there as a comment only."""
     for system in (False, True):
-        unit = service.unit(PLAIN._replace(system=system))
+        unit = service_units.unit(PLAIN._replace(system=system))
         for name in ("ProtectSystem", "ReadWritePaths", "PrivateTmp"):
             assert name not in values(unit)
             assert f"#{name}=" in unit
@@ -204,21 +204,21 @@ def test_hardening_leaves_the_jobs_their_files_and_devices() -> None:
 def test_a_service_of_the_system_runs_as_the_user() -> None:
     """Of the system is when it starts, not as whom it runs."""
     made = PLAIN._replace(system=True)
-    assert values(service.unit(made))["User"] == "me"
-    assert values(service.unit(made))["WantedBy"] == "multi-user.target"
-    assert plistlib.loads(service.data(LAUNCHD, made))["UserName"] == "me"
-    assert "BootTrigger" in service.task(made)
-    assert "S4U" in service.task(made)
-    assert "User" not in values(service.unit(PLAIN))
+    assert values(service_units.unit(made))["User"] == "me"
+    assert values(service_units.unit(made))["WantedBy"] == "multi-user.target"
+    assert plistlib.loads(service_units.data(LAUNCHD, made))["UserName"] == "me"
+    assert "BootTrigger" in service_units.task(made)
+    assert "S4U" in service_units.task(made)
+    assert "User" not in values(service_units.unit(PLAIN))
 
 
 def test_the_task_is_what_the_scheduler_reads() -> None:
     """UTF-16 with its mark, no time limit, on batteries too, restarted, once at a time."""
     made = PLAIN._replace(spool="C:\\Büro\\spool", user="HOST\\me")
-    data = service.data(TASK, made)
+    data = service_units.data(TASK, made)
     assert data.startswith("\ufeff".encode("utf-16-le"))
     assert data.decode("utf-16").startswith('<?xml version="1.0" encoding="UTF-16"?>\r\n')
-    assert service.task(made).isascii()
+    assert service_units.task(made).isascii()
     root = ET.fromstring(data)
     found = {child.tag.removeprefix(TASK_SPACE): child.text for child in root.iter() if len(child) == 0}
     wanted = {
@@ -247,26 +247,26 @@ def test_the_task_is_what_the_scheduler_reads() -> None:
 )
 def test_a_name_is_readable_and_nobody_else_s(path: str, name: str) -> None:
     """Two spools called `spool` are two services."""
-    made = service.name_for(path)
+    made = service_units.name_for(path)
     assert made.startswith(name)
     assert re.fullmatch(r"[a-z0-9-]{1,60}", made)
-    assert made != service.name_for(path + "2")
-    assert made == service.name_for(path)
+    assert made != service_units.name_for(path + "2")
+    assert made == service_units.name_for(path)
 
 
 def test_commands_go_to_the_right_manager() -> None:
     """The user's own manager for the user's own, the system's for the system's."""
     for system, word in ((False, "--user"), (True, "enable")):
-        commands = service.activation(SYSTEMD, PLAIN._replace(system=system), "/x", again=False)
+        commands = service_units.activation(SYSTEMD, PLAIN._replace(system=system), "/x", again=False)
         assert ("--user" in commands[0]) == (not system)
         assert word in commands[1]
-    assert service.activation(LAUNCHD, PLAIN, "/x", again=False) == [["launchctl", "bootstrap", "gui/1000", "/x"]]
-    assert service.activation(LAUNCHD, PLAIN, "/x", again=True)[0][1] == "bootout"
-    assert service.activation(TASK, PLAIN, "/x", again=False)[0][:2] == ["schtasks", "/Create"]
-    before, after = service.deactivation(SYSTEMD, PLAIN)
+    assert service_units.activation(LAUNCHD, PLAIN, "/x", again=False) == [["launchctl", "bootstrap", "gui/1000", "/x"]]
+    assert service_units.activation(LAUNCHD, PLAIN, "/x", again=True)[0][1] == "bootout"
+    assert service_units.activation(TASK, PLAIN, "/x", again=False)[0][:2] == ["schtasks", "/Create"]
+    before, after = service_units.deactivation(SYSTEMD, PLAIN)
     assert before == [["systemctl", "--user", "disable", "--now", "queuectl-x-123456.service"]]
     assert after == [["systemctl", "--user", "daemon-reload"]]
-    assert service.deactivation(TASK, PLAIN)[0][0][-2:] == ["worker", "stop"]
+    assert service_units.deactivation(TASK, PLAIN)[0][0][-2:] == ["worker", "stop"]
 
 
 # ------------------------------------------------------------------------------------------------------ systemd itself
@@ -290,7 +290,7 @@ def verify(folder: Path, unit: str) -> str:
 def test_systemd_accepts_the_unit_with_everything_in_it(tmp_path: Path, system: bool) -> None:
     """systemd-analyze has nothing against a unit, nor against one with all the stricter options taken in."""
     made = PLAIN._replace(python=shutil.which("true") or "/bin/true", user="root", system=system)
-    unit = service.unit(made)
+    unit = service_units.unit(made)
     assert verify(tmp_path, unit) == ""
     assert verify(tmp_path, re.sub(r"^#(\w+=)", r"\1", unit, flags=re.MULTILINE)) == ""
 
@@ -306,11 +306,11 @@ def test_systemd_accepts_strange_paths(tmp_path: Path, name: str) -> None:
     program.parent.mkdir()
     shutil.copy(shutil.which("true") or "/bin/true", program)
     made = PLAIN._replace(python=str(program), spool=str(tmp_path / name), cwd=str(tmp_path / name))
-    assert verify(tmp_path, service.unit(made._replace(user="root", system=True))) == ""
+    assert verify(tmp_path, service_units.unit(made._replace(user="root", system=True))) == ""
     if name in STRANGE[:4]:
         # It looks for the program, and so has read the very path that was meant.
         program.unlink()
-        assert "is not executable" in verify(tmp_path, service.unit(made._replace(user="root", system=True)))
+        assert "is not executable" in verify(tmp_path, service_units.unit(made._replace(user="root", system=True)))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs sh")
@@ -321,5 +321,5 @@ def test_a_program_that_sh_starts_is_told_its_own_path(tmp_path: Path, name: str
     program.parent.mkdir()
     program.symlink_to("/bin/echo")
     argv = (str(program), "-P", "a b", "$HOME", "'")
-    done = subprocess.run(systemd_argv_raw(service.exec_start(argv)), capture_output=True, text=True, check=True)
+    done = subprocess.run(systemd_argv_raw(service_units.exec_start(argv)), capture_output=True, text=True, check=True)
     assert done.stdout == "-P a b $HOME '\n"
