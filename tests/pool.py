@@ -19,7 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from queuectl.cli import main, output
+from queuectl.cli import main
+from queuectl.cli.terminal import output
 from queuectl.spool import pools
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.lease import is_alive

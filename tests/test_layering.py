@@ -50,155 +50,6 @@ UPWARD: frozenset[tuple[str, str]] = frozenset(
 # Imports that close a circle, still: `make` belongs into a module of its own.
 CIRCLES = frozenset({("worker.executors.base", f"worker.executors.{system}") for system in ("posix", "windows")})
 
-# Where the modules that are not in their room yet belong.
-FLAT = {
-    "acting": "system.acting",
-    "admission": "inbox.admission",
-    "aftermath": "maintenance.recovery",
-    "anchor": "spool.anchor",
-    "arguments": "jobs.arguments",
-    "arrivals": "pool.arrivals",
-    "batch": "jobs.batch",
-    "blame": "spool.blame",
-    "cancelling": "jobs.cancel",
-    "cancels": "spool.cancel_requests",
-    "chart": "monitor.chart",
-    "check": "maintenance.check",
-    "chronicle": "monitor.history",
-    "claim": "jobs.claim",
-    "cli.about": "cli.commands.about",
-    "cli.check": "cli.commands.check",
-    "cli.columns": "cli.terminal.columns",
-    "cli.config": "cli.commands.config",
-    "cli.control": "cli.commands.control",
-    "cli.demo": "cli.commands.demo",
-    "cli.dlq": "cli.commands.dlq",
-    "cli.doctor": "cli.commands.doctor",
-    "cli.edit": "cli.commands.edit",
-    "cli.enqueue": "cli.commands.enqueue",
-    "cli.history": "cli.commands.history",
-    "cli.init": "cli.commands.init",
-    "cli.jobs": "cli.rows",
-    "cli.keys": "cli.terminal.keys",
-    "cli.listing": "cli.commands.listing",
-    "cli.logs": "cli.commands.logs",
-    "cli.output": "cli.terminal.output",
-    "cli.progress": "cli.terminal.progress",
-    "cli.rejected": "cli.commands.rejected",
-    "cli.screen": "cli.commands.top_screen",
-    "cli.service": "cli.commands.service",
-    "cli.show": "cli.commands.show",
-    "cli.sign": "cli.commands.sign",
-    "cli.stage": "cli.terminal.stage",
-    "cli.stats": "cli.commands.stats",
-    "cli.status": "cli.commands.status",
-    "cli.top": "cli.commands.top",
-    "cli.wait": "cli.commands.wait",
-    "cli.why": "cli.commands.why",
-    "cli.worker": "cli.commands.worker",
-    "clock": "system.clock",
-    "clocknote": "spool.clock_note",
-    "config": "model.settings",
-    "dashboard": "pool.dashboard",
-    "dispatch": "pool.dispatcher",
-    "doctor": "maintenance.doctor",
-    "doorbell": "system.wakeup",
-    "editing": "jobs.edit",
-    "enclosure": "inbox.confinement",
-    "endings": "monitor.results",
-    "environment": "system.environment",
-    "errortext": "jobs.error_text",
-    "examine": "maintenance.examination",
-    "executor": "worker.executors.base",
-    "executor_posix": "worker.executors.posix",
-    "executor_windows": "worker.executors.windows",
-    "exits": "model.exit_status",
-    "family": "worker.executors.family",
-    "faults": "maintenance.faults",
-    "feeder": "model.run_queue",
-    "figures": "monitor.stats",
-    "findings": "maintenance.findings",
-    "foresight": "jobs.foresight",
-    "forked": "system.forked",
-    "fsops": "system.disk",
-    "handover": "inbox.handover",
-    "hooks": "pool.hooks",
-    "housekeeping": "pool.housekeeping",
-    "inboxdir": "inbox.folder",
-    "inboxes": "model.inbox",
-    "inboxstate": "inbox.state",
-    "inboxtraces": "maintenance.inbox_leftovers",
-    "incoming": "monitor.arriving",
-    "intake": "model.document",
-    "job": "model.job",
-    "judging": "pool.judging",
-    "keyfile": "inbox.keyfile",
-    "lease": "spool.lease",
-    "leftovers": "maintenance.leftovers",
-    "libc": "system.libc",
-    "lifecycle": "model.lifecycle",
-    "lines": "jobs.lines",
-    "locks": "system.locks",
-    "mending": "maintenance.repairs",
-    "metrics": "monitor.metrics",
-    "mistakes": "model.mistakes",
-    "names": "model.names",
-    "order": "model.order",
-    "output": "spool.output",
-    "owed": "inbox.receipts",
-    "ownership": "maintenance.ownership",
-    "page": "monitor.page",
-    "patterns": "model.patterns",
-    "pools": "spool.pools",
-    "printable": "model.text",
-    "probes": "maintenance.probes",
-    "processes": "system.processes",
-    "producer": "jobs.enqueue",
-    "programs": "model.programs",
-    "readiness": "system.selector",
-    "reasons": "monitor.why",
-    "receiver": "inbox.process",
-    "receivers": "pool.inbox_processes",
-    "reception": "inbox.poller",
-    "record": "model.record",
-    "refusals": "maintenance.refusals",
-    "rejects": "jobs.reject",
-    "repair": "jobs.repair",
-    "replays": "inbox.replay",
-    "report": "monitor.status",
-    "reports": "worker.messages",
-    "rescue": "maintenance.rescuer",
-    "retention": "maintenance.retention",
-    "retry": "model.retry",
-    "roster": "spool.roster",
-    "service": "cli.service_units",
-    "settle": "jobs.settle",
-    "setup": "spool.create",
-    "signing": "inbox.signing",
-    "sizes": "model.sizes",
-    "slots": "pool.worker_process",
-    "snapshot": "monitor.snapshot",
-    "splits": "pool.split_turns",
-    "splitting": "jobs.split",
-    "spool": "spool.folder",
-    "stale": "maintenance.stale",
-    "stopping": "pool.shutdown",
-    "supervisor": "pool.supervisor",
-    "survey": "monitor.survey",
-    "tail": "monitor.logs",
-    "templates": "model.command",
-    "theme": "monitor.theme",
-    "times": "model.times",
-    "tokens": "inbox.tokens",
-    "troubles": "pool.breaker",
-    "trust": "spool.trust",
-    "turns": "model.round_robin",
-    "unsettled": "worker.unsettled",
-    "volume": "system.volume",
-    "watch": "system.watch",
-    "worker": "worker.worker",
-}
-
 _OS_CALLS = """rename renames replace link symlink unlink remove rmdir removedirs mkdir makedirs mkfifo write writev
 pwrite fsync fdatasync ftruncate truncate chmod chown utime"""
 _SHUTIL_CALLS = "move copy copyfile copy2 copytree rmtree"
@@ -225,8 +76,7 @@ def _files() -> list[Path]:
 def _module(path: Path) -> str:
     """`jobs.claim` for queuectl/jobs/claim.py, `jobs` for its `__init__`."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
-    name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-    return FLAT.get(name, name)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def _room(module: str) -> str:
@@ -263,9 +113,7 @@ def _own(path: Path) -> Iterator[tuple[str, int]]:
             continue
         module = item.module.partition(".")[2]
         inner = f"{module}.{item.name}".strip(".")
-        found = next(
-            (FLAT.get(name, name) for name in (inner, module) if FLAT.get(name, name) in _modules(PACKAGE)), ""
-        )
+        found = next((name for name in (inner, module) if name in _modules(PACKAGE)), "")
         if found and (_room(found) in FLOOR):
             yield found, item.line
 
@@ -344,11 +192,7 @@ def test_a_room_is_entered_by_its_face() -> None:
     for path in _files():
         for target, line in _own(path):
             room, _, inner = target.partition(".")
-            if (
-                room != _room(_module(path))
-                and inner
-                and inner.partition(".")[0] not in faces.get(room, [inner.partition(".")[0]])
-            ):
+            if room != _room(_module(path)) and inner and inner.partition(".")[0] not in faces[room]:
                 wrong.append(f"{_where(path, line)}: {target} is the business of {room}")
     wrong += [
         f"{room} lists {name}, which is not there"
@@ -436,7 +280,7 @@ def test_only_disk_changes_the_disk() -> None:
                 call in DISK_CALLS
                 or (call in ("open", "io.open") and _writes(node) and _module(path) not in OTHER_FILES)
                 or (call == "os.open" and "devnull" not in ast.unparse(node))
-                or (method in PATH_CALLS and not call.startswith(("disk.", "fsops.", "os.", "self.", "super().")))
+                or (method in PATH_CALLS and not call.startswith(("disk.", "os.", "self.", "super().")))
             ):
                 wrong.append(f"{_where(path, node.lineno)}: {call}")
     assert wrong == []

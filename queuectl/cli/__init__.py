@@ -19,7 +19,8 @@ def run() -> None:
     """The program `queuectl`: never returns."""
     gc.set_threshold(_GC_THRESHOLD)
     try:
-        from queuectl.cli import main, output
+        from queuectl.cli import main
+        from queuectl.cli.terminal import output
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "queuectl":
             raise

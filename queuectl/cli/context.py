@@ -11,7 +11,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from queuectl.cli import output
+from queuectl.cli.terminal import output
 
 if TYPE_CHECKING:
     from queuectl.api import Spool

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """A command: its module in this package, the name of the Typer in it, and what it does in a line."""
+    """A command: its module in `commands`, the name of the Typer in it, and what it does in a line."""
 
     module: str
     app: str
@@ -103,7 +103,7 @@ class LazyGroup(TyperGroup):
 def load(name: str) -> Command:
     """The command of this name, ready to be called, with the options that all commands take."""
     entry = COMMANDS[name]
-    command: Any = get_command(getattr(import_module(f"queuectl.cli.{entry.module}"), entry.app))
+    command: Any = get_command(getattr(import_module(f"queuectl.cli.commands.{entry.module}"), entry.app))
     command.name = name
     command.short_help = entry.summary
     for each in command.commands.values() if isinstance(command, TyperGroup) else [command]:

@@ -11,7 +11,8 @@ from typer._click.exceptions import UsageError
 from typer.main import get_command
 
 from queuectl import __version__
-from queuectl.cli import context, exit_codes, group, output
+from queuectl.cli import context, exit_codes, group
+from queuectl.cli.terminal import output
 from queuectl.errors import QueuectlError, SpoolUnavailableError
 
 COMPLETION_VARIABLE = "_QUEUECTL_COMPLETE"

@@ -16,10 +16,11 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from queuectl.api import Job, Spool
-from queuectl.cli import completion, exit_codes, jobs, output
+from queuectl.cli import completion, exit_codes, rows
 from queuectl.cli.exit_codes import WrongUsageError
-from queuectl.cli.output import count_of, safe
-from queuectl.cli.progress import Progress
+from queuectl.cli.terminal import output
+from queuectl.cli.terminal.output import count_of, safe
+from queuectl.cli.terminal.progress import Progress
 from queuectl.errors import QueuectlError
 from queuectl.model.lifecycle import STATE_ALIASES
 from queuectl.model.text import command_text
@@ -182,11 +183,11 @@ def choose(
 
 def _test_of(filters: Chosen) -> Callable[[Job], bool]:
     now_at = time.time()
-    after_at = now_at - jobs.duration(filters.since, "--since") if filters.since is not None else None
-    before_at = now_at - jobs.duration(filters.older_than, "--older-than") if filters.older_than is not None else None
+    after_at = now_at - rows.duration(filters.since, "--since") if filters.since is not None else None
+    before_at = now_at - rows.duration(filters.older_than, "--older-than") if filters.older_than is not None else None
 
     def passes(job: Job) -> bool:
-        changed_at = jobs.when(job) or 0.0
+        changed_at = rows.when(job) or 0.0
         return (
             (filters.tag is None or filters.tag in job.tags)
             and (filters.owner is None or filters.owner == job.owner)

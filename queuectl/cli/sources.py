@@ -9,8 +9,8 @@ import sys
 from datetime import datetime, timedelta
 from typing import Any, BinaryIO, TypeVar
 
-from queuectl.cli import output
 from queuectl.cli.exit_codes import WrongUsageError
+from queuectl.cli.terminal import output
 from queuectl.errors import InvalidJobError
 from queuectl.model import document as intake
 from queuectl.model import times

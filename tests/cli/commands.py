@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from queuectl.cli import main, output
+from queuectl.cli import main
+from queuectl.cli.terminal import output
 
 
 class Result(NamedTuple):

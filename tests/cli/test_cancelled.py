@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.api import Spool
-from queuectl.cli import screen
+from queuectl.cli.commands import top_screen
 from queuectl.jobs import error_text
 from queuectl.maintenance import check
 from queuectl.model.lifecycle import DLQ, PENDING, Outcome
@@ -99,7 +99,7 @@ def test_page_figures_and_top_count_it_apart(two: SpoolDir) -> None:
     assert document["cancelled_jobs"] == 1
     assert {row["id"]: row["cancelled"] for row in document["failures"]} == {"dead": False, "ended": True}
     assert "\nqueuectl_cancelled_jobs 1\n" in metrics.text(found)
-    lines = screen.queue_lines(found, NOON_AT, selected="", message="", width=100, height=20, clock="")
+    lines = top_screen.queue_lines(found, NOON_AT, selected="", message="", width=100, height=20, clock="")
     assert any("DEAD 1, and 1 cancelled" in line.plain for line in lines)
 
 

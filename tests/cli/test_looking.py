@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from queuectl.api import Job, Spool
-from queuectl.cli.screen import queue_lines
+from queuectl.cli.commands.top_screen import queue_lines
 from queuectl.model.lifecycle import Outcome
 from queuectl.monitor import page, snapshot, status
 from queuectl.monitor.snapshot import Snapshot

@@ -12,7 +12,8 @@ import pytest
 
 from queuectl import __version__
 from queuectl.api import Spool
-from queuectl.cli import exit_codes, output
+from queuectl.cli import exit_codes
+from queuectl.cli.terminal import output
 from queuectl.errors import QueuectlError, SpoolUnavailableError, UnknownJobError
 from queuectl.model.lifecycle import Outcome
 from queuectl.spool.folder import SpoolDir

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
-from queuectl.cli import keys, screen
+from queuectl.cli.commands import top_screen
+from queuectl.cli.terminal import keys
 from queuectl.monitor.snapshot import DueRow, FailureRow, NextRow, RunRow
 from queuectl.spool.folder import SpoolDir
 from tests.cli.commands import Commands
@@ -38,7 +39,7 @@ def lines_of(width: int, height: int, **facts: object) -> list[str]:
     text = str(facts.pop("text", "plain"))
     options = {"selected": text, "message": "", "clock": "12:00:00"}
     found = snapshot_of(text, **{"nexts": (NextRow(text, 1, 5, text),), **facts})
-    made = screen.queue_lines(found, NOON_AT, width=width, height=height, **options)  # type: ignore[arg-type]
+    made = top_screen.queue_lines(found, NOON_AT, width=width, height=height, **options)  # type: ignore[arg-type]
     return [line.plain for line in made]
 
 
@@ -48,11 +49,11 @@ def lines_of(width: int, height: int, **facts: object) -> list[str]:
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (40, 12), (20, 5), (200, 60), (3, 1)])
 def test_screen_is_as_large_as_the_terminal(text: str, width: int, height: int) -> None:
     """Whatever jobs are called and say, the screen has its size, and nothing that could act gets on it."""
-    logged = screen.log_lines(screen.Log(text, text, [text] * 100), width=width, height=height)
+    logged = top_screen.log_lines(top_screen.Log(text, text, [text] * 100), width=width, height=height)
     for made in (
         lines_of(width, height, text=text),
         [line.plain for line in logged],
-        [line.plain for line in screen.help_lines(width=width, height=height)],
+        [line.plain for line in top_screen.help_lines(width=width, height=height)],
     ):
         assert len(made) == height
         assert max(map(cell_len, made)) <= width
@@ -81,7 +82,7 @@ def test_selected_job_is_always_on_the_screen() -> None:
     runs = tuple(RunRow(f"run{number:03d}", 1, "w", NOON_AT - number, None, "true", True) for number in range(200))
     for chosen in ("run000", "run100", "run199"):
         found = snapshot_of(runs=runs)
-        made = screen.queue_lines(found, NOON_AT, selected=chosen, message="", width=80, height=24, clock="")
+        made = top_screen.queue_lines(found, NOON_AT, selected=chosen, message="", width=80, height=24, clock="")
         shown = [line.plain for line in made]
         assert next(line for line in shown if line.startswith("> ")).startswith(f"> {chosen}")
         assert sum(line[2:].startswith("run") for line in shown) == 14
@@ -97,7 +98,7 @@ def test_rows_come_from_top_to_bottom() -> None:
         dues=(DueRow("d", NOON_AT + 1, 0, 3, ""),),
         failures=(FailureRow("e", None, 1, "", "", ()),),
     )
-    assert [row.id for row in screen.rows_of(found)] == ["a", "b", "c", "d", "e"]
+    assert [row.id for row in top_screen.rows_of(found)] == ["a", "b", "c", "d", "e"]
 
 
 def test_top_in_a_pipe_is_status(queuectl: Commands, desk: Desk) -> None:

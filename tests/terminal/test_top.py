@@ -110,7 +110,10 @@ def test_signal_puts_the_terminal_back(busy: SpoolDir, signum: signal.Signals) -
 @pytest.mark.slow
 def test_error_puts_the_terminal_back(busy: SpoolDir, tmp_path: Path) -> None:
     """A bug in the middle leaves the terminal as it was, and its traceback to be read."""
-    broken = "from queuectl.cli import screen; screen.queue_lines = None; from queuectl.__main__ import main; main()"
+    broken = (
+        "from queuectl.cli.commands import top_screen; top_screen.queue_lines = None; "
+        "from queuectl.__main__ import main; main()"
+    )
     argv = [sys.executable, "-c", broken, "--spool", busy.root, "top"]
     terminal = Terminal(argv)
     try:

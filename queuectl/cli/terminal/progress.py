@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from queuectl.cli import output
+from queuectl.cli.terminal import output
 
 _LIVE_EVERY_S = 1.0
 _TELL_EVERY_S = 10.0

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from queuectl.cli import columns
-from queuectl.cli.jobs import HEADERS
+from queuectl.cli.rows import HEADERS
+from queuectl.cli.terminal import columns
 
 
 @pytest.mark.parametrize("seed", range(200))

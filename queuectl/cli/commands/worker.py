@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from queuectl.cli import context, group, jobs, output
+from queuectl.cli import context, group
+from queuectl.cli import rows as jobs
 from queuectl.cli.exit_codes import WrongUsageError
+from queuectl.cli.terminal import output
 from queuectl.model import times
 
 if TYPE_CHECKING:
-    from queuectl.cli.progress import Progress
+    from queuectl.cli.terminal.progress import Progress
     from queuectl.spool.folder import SpoolDir
     from queuectl.spool.pools import PoolInfo, StopSummary
 
@@ -200,7 +202,7 @@ def stop(
     queuectl worker stop --grace 5m
     queuectl worker stop --now
     """
-    from queuectl.cli.progress import Progress
+    from queuectl.cli.terminal.progress import Progress
     from queuectl.spool import pools
 
     if wait + now + (grace is not None) > 1:

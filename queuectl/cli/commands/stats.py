@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from queuectl.cli import context, group, jobs, output
-from queuectl.cli.output import count_of
+from queuectl.cli import context, group
+from queuectl.cli import rows as jobs
+from queuectl.cli.terminal import output
+from queuectl.cli.terminal.output import count_of
 from queuectl.model import exit_status, times
 from queuectl.monitor import stats as figures
 from queuectl.monitor.stats import Figures, Spread

@@ -12,8 +12,9 @@ from typing import Annotated, BinaryIO
 import typer
 
 from queuectl.api import Job, Spool
-from queuectl.cli import context, exit_codes, group, jobs, output
+from queuectl.cli import context, exit_codes, group, rows
 from queuectl.cli.exit_codes import WrongUsageError
+from queuectl.cli.terminal import output
 from queuectl.errors import QueuectlError
 from queuectl.model.lifecycle import PENDING, RUNNING
 from queuectl.monitor.logs import Piece, Tail, start_of_last
@@ -31,7 +32,7 @@ _LINE_BYTES = 1024 * 1024
 
 @app.command()
 def logs(
-    job_id: jobs.JobId,
+    job_id: rows.JobId,
     lines: Annotated[
         int | None, typer.Option("-n", "--lines", metavar="N", min=0, help="Only the last N lines.")
     ] = None,
@@ -86,7 +87,7 @@ def _follow(spool: Spool, job: Job, id_in_the_end: str, lines: int | None) -> in
         time.sleep(_LOOK_EVERY_S)
     screen.close()
     (ending,) = found
-    output.message(jobs.ending_text(ending))
+    output.message(rows.ending_text(ending))
     return exit_codes.of_job(ending.exit_code, succeeded=ending.succeeded)
 
 

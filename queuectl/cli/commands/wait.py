@@ -6,8 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from queuectl.cli import context, exit_codes, group, jobs, output
-from queuectl.cli.progress import Progress
+from queuectl.cli import context, exit_codes, group
+from queuectl.cli import rows as jobs
+from queuectl.cli.terminal import output
+from queuectl.cli.terminal.progress import Progress
 from queuectl.monitor.results import Ending, Wait, id_at_end
 from queuectl.system.clock import Clock
 

@@ -279,7 +279,7 @@ def table(
     from rich.table import Table
     from rich.text import Text
 
-    from queuectl.cli import columns
+    from queuectl.cli.terminal import columns
 
     cells = [[safe(cell) for cell in row] for row in rows]
     console = Console(highlight=False, emoji=False, markup=False, color_system="auto" if has_colour() else None)

@@ -15,10 +15,11 @@ from typing import Annotated
 import typer
 
 from queuectl.api import Spool
-from queuectl.cli import completion, context, exit_codes, group, jobs, output
+from queuectl.cli import completion, context, exit_codes, group, rows
 from queuectl.cli.exit_codes import WrongUsageError
-from queuectl.cli.output import count_of
-from queuectl.cli.progress import Progress
+from queuectl.cli.terminal import output
+from queuectl.cli.terminal.output import count_of
+from queuectl.cli.terminal.progress import Progress
 from queuectl.errors import InvalidJobError, QueuectlError
 from queuectl.jobs.edit import Draft, Editing
 from queuectl.model import names
@@ -124,7 +125,7 @@ def drain(
     """
     spool = context.open_spool()
     began_at = time.time()
-    limit_s = None if timeout is None else jobs.duration(timeout, "--timeout")
+    limit_s = None if timeout is None else rows.duration(timeout, "--timeout")
     with Progress() as progress:
         while any(left := (_waiting(spool) + _in_inboxes(spool, began_at), len(spool.folder.job_names(RUNNING)))):
             if limit_s is not None and progress.passed_s >= limit_s:

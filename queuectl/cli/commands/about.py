@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 import typer
 
 from queuectl import __version__
-from queuectl.cli import group, output
+from queuectl.cli import group
+from queuectl.cli.terminal import output
 
 schema_app = group.new_app()
 completion_app = group.new_app()

@@ -10,7 +10,9 @@ import tempfile
 import time
 
 from queuectl.api import Spool
-from queuectl.cli import context, group, listing, output
+from queuectl.cli import context, group
+from queuectl.cli.commands import listing
+from queuectl.cli.terminal import output
 from queuectl.errors import QueuectlError
 from queuectl.model.lifecycle import DLQ, DONE
 from queuectl.spool import create

@@ -12,8 +12,9 @@ import typer
 from typer._click.exceptions import NoSuchOption
 from typer.core import TyperCommand
 
-from queuectl.cli import context, group, output, sources
+from queuectl.cli import context, group, sources
 from queuectl.cli.exit_codes import WrongUsageError
+from queuectl.cli.terminal import output
 from queuectl.errors import InvalidJobError
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def _put_in(spool: "Spool", documents: list[dict[str, Any]]) -> list[str]:
     """Enqueue them all; of very many, say how far it is."""
     if len(documents) <= _TELL_FROM:
         return spool.enqueue_documents(documents)
-    from queuectl.cli.progress import Progress
+    from queuectl.cli.terminal.progress import Progress
 
     with Progress() as progress:
         return spool.enqueue_documents(

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from queuectl.cli import context, group, output
+from queuectl.cli import context, group
+from queuectl.cli.terminal import output
 from queuectl.spool import create
 from queuectl.spool.folder import SpoolDir
 

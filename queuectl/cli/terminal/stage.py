@@ -17,7 +17,7 @@ from rich.console import Console, ConsoleDimensions, Group
 from rich.live import Live
 from rich.text import Text
 
-from queuectl.cli.keys import Keyboard
+from queuectl.cli.terminal.keys import Keyboard
 
 
 class Killed(BaseException):

@@ -11,9 +11,11 @@ from typing import Annotated
 import typer
 
 from queuectl.api import Spool
-from queuectl.cli import context, exit_codes, group, jobs, listing, output
+from queuectl.cli import context, exit_codes, group, rows
+from queuectl.cli.commands import listing
 from queuectl.cli.exit_codes import WrongUsageError
-from queuectl.cli.output import count_of, safe
+from queuectl.cli.terminal import output
+from queuectl.cli.terminal.output import count_of, safe
 from queuectl.errors import QueuectlError
 from queuectl.maintenance import refusals
 from queuectl.system import disk
@@ -140,7 +142,7 @@ def _choose(
     if names:
         typed = [word for name in names for word in (sys.stdin.read().split("\n") if name == "-" else [name]) if word]
         return list(dict.fromkeys(typed))
-    before_at = None if older_than is None else time.time() - jobs.duration(older_than, "--older-than")
+    before_at = None if older_than is None else time.time() - rows.duration(older_than, "--older-than")
     pattern = (match or "*").lower()
     if not any(mark in pattern for mark in "*?["):
         pattern = f"*{pattern}*"

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from queuectl.api import Job, Spool
-from queuectl.cli import completion, context, group, jobs, output
+from queuectl.cli import completion, context, group
+from queuectl.cli import rows as jobs
 from queuectl.cli.exit_codes import WrongUsageError
+from queuectl.cli.terminal import output
 from queuectl.errors import DamagedRecordError
 from queuectl.model import names
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, REJECTED, RUNNING, STATE_ALIASES, STATES

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-from queuectl.cli import context, group, jobs, output
-from queuectl.cli.output import line, paint, safe
+from queuectl.cli import context, group
+from queuectl.cli import rows as jobs
+from queuectl.cli.terminal import output
+from queuectl.cli.terminal.output import line, paint, safe
 from queuectl.monitor import why as reasons
 
 app = group.new_app()

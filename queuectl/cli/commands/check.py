@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from queuectl.cli import context, exit_codes, group, output
-from queuectl.cli.output import count_of, line, paint, safe
-from queuectl.cli.progress import Progress
+from queuectl.cli import context, exit_codes, group
+from queuectl.cli.terminal import output
+from queuectl.cli.terminal.output import count_of, line, paint, safe
+from queuectl.cli.terminal.progress import Progress
 from queuectl.maintenance import check as checking
 from queuectl.maintenance import findings
 from queuectl.maintenance.findings import INFO, PROBLEM, Finding

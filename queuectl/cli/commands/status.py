@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from queuectl.cli import context, group, output
-from queuectl.cli.output import ago, count_of, line, paint, safe
+from queuectl.cli import context, group
+from queuectl.cli.terminal import output
+from queuectl.cli.terminal.output import ago, count_of, line, paint, safe
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.times import format_duration
 from queuectl.monitor import snapshot

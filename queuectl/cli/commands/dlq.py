@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from queuectl.cli import context, control, group, listing
+from queuectl.cli import context, group
+from queuectl.cli.commands import control, listing
 from queuectl.cli.selection import Chosen, chooses
 from queuectl.model.lifecycle import DLQ
 

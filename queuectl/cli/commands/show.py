@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from queuectl.api import Job, Spool
-from queuectl.cli import context, group, jobs, output
-from queuectl.cli.output import line, paint, safe
+from queuectl.cli import context, group, rows
+from queuectl.cli.terminal import output
+from queuectl.cli.terminal.output import line, paint, safe
 from queuectl.errors import DamagedRecordError
 from queuectl.model import exit_status, record, times
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
@@ -36,7 +37,7 @@ _WORDS = {
 
 @app.command()
 def show(
-    job_id: jobs.JobId,
+    job_id: rows.JobId,
     as_json: Annotated[bool, typer.Option("--json", help="The record as it is, with its state and path.")] = False,
 ) -> None:
     """Example: queuectl show job1

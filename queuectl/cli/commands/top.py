@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from queuectl.cli import context, exit_codes, group, jobs, output
+from queuectl.cli import context, exit_codes, group, rows
 from queuectl.cli.exit_codes import WrongUsageError
+from queuectl.cli.terminal import output
 from queuectl.errors import QueuectlError
 from queuectl.model.lifecycle import DLQ, DONE
 from queuectl.monitor import status as report
@@ -27,8 +28,8 @@ from queuectl.monitor import status as report
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from queuectl.cli.screen import Log, Row
-    from queuectl.cli.stage import Stage
+    from queuectl.cli.commands.top_screen import Log, Row
+    from queuectl.cli.terminal.stage import Stage
     from queuectl.monitor.snapshot import Snapshot
     from queuectl.monitor.survey import Steps
     from queuectl.spool.folder import SpoolDir
@@ -61,17 +62,17 @@ def top(
     one that has ended again, p pauses and resumes, ? is help, q quits. In a pipe it prints what `queuectl status`
     prints, once.
     """
-    every_s = jobs.duration(every, "--every")
+    every_s = rows.duration(every, "--every")
     if every_s < _LEAST_EVERY_S:
         raise WrongUsageError(f"--every: {every} is too often", hint="write 1s, or 100ms at least")
     spool = context.open_dir()
     if not _is_screen():
-        from queuectl.cli import status
+        from queuectl.cli.commands import status
 
         status.print_text(report.collect(spool, now_at=time.time()))
         return
-    from queuectl.cli.keys import TerminalGoneError
-    from queuectl.cli.stage import Killed, Stage
+    from queuectl.cli.terminal.keys import TerminalGoneError
+    from queuectl.cli.terminal.stage import Killed, Stage
 
     try:
         with Stage() as stage:
@@ -157,7 +158,7 @@ class _Top:
         return self._looked_s == 0.0 or now_s - self._looked_s >= max(self._every_s, parts * self._took_s)
 
     def _take(self, found: Snapshot) -> None:
-        from queuectl.cli.screen import rows_of
+        from queuectl.cli.commands.top_screen import rows_of
 
         self._steps, self._found = None, found
         self._looked_s = time.monotonic()
@@ -168,7 +169,7 @@ class _Top:
 
     def _read_log(self) -> Log:
         from queuectl.api import Spool
-        from queuectl.cli.screen import Log
+        from queuectl.cli.commands.top_screen import Log
         from queuectl.model.text import printed_lines
         from queuectl.monitor import logs
 
@@ -187,18 +188,18 @@ class _Top:
     def _lines(self) -> list[Text]:
         from rich.text import Text
 
-        from queuectl.cli import screen
+        from queuectl.cli.commands import top_screen
 
         width, height = self._stage.size()
         if self._is_help:
-            return screen.help_lines(width=width, height=height)
+            return top_screen.help_lines(width=width, height=height)
         if self._log is not None and self._log_id:
-            return screen.log_lines(self._log, width=width, height=height)
+            return top_screen.log_lines(self._log, width=width, height=height)
         if self._found is None:
             return [Text("looking ...")]
         if self._message and time.monotonic() >= self._message_until_s:
             self._message = ""
-        return screen.queue_lines(
+        return top_screen.queue_lines(
             self._found,
             time.time(),
             selected=self._selected,

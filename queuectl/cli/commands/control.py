@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from queuectl.api import Job, Spool
-from queuectl.cli import context, group, jobs, output, selection
+from queuectl.cli import context, group, rows, selection
 from queuectl.cli.selection import Chosen, chooses
+from queuectl.cli.terminal import output
 from queuectl.errors import QueuectlError
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.monitor import status
@@ -159,7 +160,7 @@ def release(chosen: Chosen) -> None:
 
 def _hold_or_release(chosen: Chosen, *, hold: bool) -> None:
     spool = context.open_anyway()
-    choice = selection.choose(spool, chosen, states=(PENDING,), test=lambda job: jobs.is_held(job) != hold)
+    choice = selection.choose(spool, chosen, states=(PENDING,), test=lambda job: rows.is_held(job) != hold)
     if not selection.go_on(choice, chosen, what="hold" if hold else "release"):
         return
     says = "is held; to let it go: queuectl release" if hold else "is not held any more"
@@ -181,7 +182,7 @@ def pause(
     which does the same when it is made by hand: its first line is the reason.
     """
     spool = context.open_anyway()
-    until_at = None if span is None else time.time() + jobs.duration(span, "--for")
+    until_at = None if span is None else time.time() + rows.duration(span, "--for")
     spool.pause(reason or "by `queuectl pause`", until_at=until_at)
     when = f" until {output.moment(until_at)}" if until_at is not None else ""
     output.line(f"paused{when}; to go on: queuectl resume, or delete {spool.folder.paused_path}")

@@ -8,7 +8,9 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from queuectl.cli import context, group, jobs, output
+from queuectl.cli import context, group
+from queuectl.cli import rows as jobs
+from queuectl.cli.terminal import output
 from queuectl.model import exit_status, record
 from queuectl.monitor import history as chronicle
 from queuectl.monitor.history import Happened

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from queuectl.cli import context, exit_codes, group, output
+from queuectl.cli import context, exit_codes, group
+from queuectl.cli.terminal import output
 from queuectl.errors import NotASpoolError
 from queuectl.maintenance import doctor as examination
 from queuectl.maintenance.probes import FAIL, OK, WARN, Line

@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from queuectl.cli import group, output, sources
+from queuectl.cli import group, sources
 from queuectl.cli.exit_codes import WrongUsageError
+from queuectl.cli.terminal import output
 from queuectl.errors import InvalidJobError
 
 app = group.new_app()

@@ -11,9 +11,10 @@ from typing import Annotated
 
 import typer
 
-from queuectl.cli import context, exit_codes, group, output, service_units
+from queuectl.cli import context, exit_codes, group, service_units
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.service_units import KINDS, LAUNCHD, SYSTEMD, TASK, Service
+from queuectl.cli.terminal import output
 from queuectl.errors import QueuectlError, os_words
 from queuectl.model import names
 from queuectl.model import settings as config
