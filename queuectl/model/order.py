@@ -39,9 +39,9 @@ def key_at(stamp: str, name: str) -> str:
     return f"{stamp}{_NAME}{name}" if name < stamp else f"{stamp}\x7f{_NAME}{name}"
 
 
-def key_before_all(name: str) -> str:
-    """A key that comes before those of all instants."""
-    return _FIRST + name
+def key_before_all(name: str, number: int) -> str:
+    """A key that comes before those of all instants. With another number it is another key of the same name."""
+    return f"{_FIRST}{number:08x}{_NAME}{name}"
 
 
 def name_of(key: str) -> str:
@@ -53,7 +53,7 @@ class Line:
     """Keys in order; what is put first comes before them. Adding a sorted list that lies behind costs only its length.
 
     `gone` are keys that are passed over: whoever adds to it takes a key out of the middle. The line takes a key out of
-    `gone` when it comes to it.
+    `gone` when it comes to it. So each key is put in once: of two that are equal only one could be taken out.
     """
 
     __slots__ = ("_first", "_gone", "_late", "_sorted")

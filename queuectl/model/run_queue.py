@@ -37,6 +37,7 @@ class Feeder:
         self._untold: dict[str, str] = {}  # keys of ready names that tell no instant: drops, most of them
         self._to_judge: dict[str, None] = {}  # those of them that nobody has looked at; the last one is the next
         self._seen_us = 0
+        self._puts = 0  # numbers the keys of names that are put first: a name may be there twice
 
     def __len__(self) -> int:
         """Names that could run now."""
@@ -153,7 +154,7 @@ class Feeder:
         parts = names.parse(name)
         self._known.add(name)
         owner = parts.owner if parts else ""
-        key = order.key_before_all(name)
+        key = self._key_before_all(name)
         if parts is not None and not order.key_of(name, parts):
             self._untold[name] = key
             self._to_judge[name] = None
@@ -210,7 +211,11 @@ class Feeder:
     def put_ahead(self, name: str) -> None:
         """Suggest a taken name before all others, whatever their priority."""
         self._known.add(name)
-        self._extend([order.key_before_all(name)], _AHEAD, "")
+        self._extend([self._key_before_all(name)], _AHEAD, "")
+
+    def _key_before_all(self, name: str) -> str:
+        self._puts += 1
+        return order.key_before_all(name, self._puts)
 
     # --------------------------------------------------------------------------------------------------- clock
 

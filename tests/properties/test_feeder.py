@@ -44,6 +44,7 @@ class FeederMachine(RuleBasedStateMachine):
         self.feeder = Feeder()
         self.now_at = NOON_AT
         self.ready: list[Ready] = []
+        self.latest: dict[str, Ready] = {}  # a name can be ready more than once
         self.later: set[str] = set()
         self.taken: set[str] = set()
         self.skipped: set[str] = set()
@@ -59,7 +60,11 @@ class FeederMachine(RuleBasedStateMachine):
             instant_us = round(_ARRIVALS[parts.arrived] * 1e6)
         else:
             instant_us = self.seen_us
-        self.ready.append(Ready(0, instant_us, name))
+        self._put(Ready(0, instant_us, name))
+
+    def _put(self, item: Ready) -> None:
+        self.ready.append(item)
+        self.latest[item.name] = item
 
     def _arrive(self, fresh: list[str]) -> None:
         if fresh:
@@ -121,7 +126,7 @@ class FeederMachine(RuleBasedStateMachine):
         getattr(self.feeder, how)(name)
         if how == "put_first":
             self.put_first -= 1
-            self.ready.append(Ready(self.put_first, 0, name))
+            self._put(Ready(self.put_first, 0, name))
         elif how == "skip":
             self.skipped.add(name)
 
@@ -134,7 +139,16 @@ class FeederMachine(RuleBasedStateMachine):
             assert parts is not None and parts.due_at is None and not parts.arrived
             self.feeder.pull(name)
             self.feeder.forget(name)
-            self.ready.remove(next(item for item in self.ready if item.name == name))
+            self.ready.remove(self.latest[name])
+
+    @rule(name=waiting_names)
+    def put_first_late(self, name: str) -> None:
+        """A second worker hands back a name that others have got since: it may be ready already, and be so twice."""
+        if name not in self.later and name not in self.skipped:
+            self.feeder.put_first(name)
+            self.taken.discard(name)
+            self.put_first -= 1
+            self._put(Ready(self.put_first, 0, name))
 
     @rule(data=st.data())
     def look_again(self, data: st.DataObject) -> None:

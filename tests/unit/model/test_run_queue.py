@@ -86,6 +86,19 @@ def test_drop_is_judged_once_and_pulled_out_of_its_place() -> None:
     assert len(feeder) == 0
 
 
+def test_no_name_is_left_behind_where_one_was_put_first_and_pulled_twice() -> None:
+    """P5: a drop that two workers hand back is judged after each; the count of what is ready stays right."""
+    feeder = Feeder()
+    feeder.update(*names.split_generated(["a.json", "z.json"]), NOON_AT)
+    assert feeder.take() == "a.json"
+    for _ in range(2):
+        feeder.put_first("a.json")
+        feeder.pull("a.json")
+        feeder.forget("a.json")
+    assert len(feeder) == 1
+    assert _drain(feeder) == ["z.json"]
+
+
 def test_pulled_name_costs_its_owner_no_turn() -> None:
     """What was taken out of the middle is passed over; the owner's next name comes in the same turn."""
     feeder = Feeder()
