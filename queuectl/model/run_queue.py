@@ -173,6 +173,17 @@ class Feeder:
         self._known.discard(name)
         self._skipped.discard(name)
 
+    def forget_taken(self) -> None:
+        """Nobody has a name any more that was taken, and none is ready: a listing may bring all but the waiting ones.
+
+        So a name that was lost by mistake is found by the next listing (P5).
+        """
+        assert not self._count
+        if len(self._known) != len(self._waiting):
+            self._known.intersection_update([name for _, name in self._waiting])
+        for memory in (self._ready, self._priorities, self._gone, self._untold, self._to_judge):
+            memory.clear()
+
     def skip(self, name: str) -> None:
         """Do not suggest this file again while it stays listed; see `look_again`."""
         self._known.discard(name)

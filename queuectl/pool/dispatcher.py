@@ -86,6 +86,19 @@ class Dispatch:
             or any(slot.outstanding for slot in self._slots)
         )
 
+    def trust_listing(self) -> None:
+        """Where nothing is on its way, remember no names but those whose time has not come: the listing decides.
+
+        To be called before a listing is taken over.
+        """
+        if (
+            not len(self._feeder)
+            and not self._again
+            and not self._unsettled
+            and not any(slot.outstanding or slot.unanswered for slot in self._slots)
+        ):
+            self._feeder.forget_taken()
+
     @property
     def is_slow(self) -> bool:
         """True where every worker has been at one job for `SLOW_S`: names that come now are few beside the runs."""

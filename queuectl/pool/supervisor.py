@@ -416,6 +416,7 @@ class Supervisor:
             return
         with self._troubles.taken():
             generated, others = self._spool.waiting()
+            self._dispatch.trust_listing()
             self._feeder.update(generated, others, self._clock.now())
             if self._next_recheck_s == math.inf:
                 self._next_recheck_s = started_s
@@ -685,6 +686,7 @@ class Supervisor:
         with self._troubles.taken():
             # What the memory says is not enough to go home on.
             self._dispatch.go_on_splitting(batch.unfinished(self._spool))
+            self._dispatch.trust_listing()
             return (
                 self._feeder.update(*self._spool.waiting(), self._clock.now()) == 0
                 and self._rescue.left_alone.issuperset(self._spool.job_names(RUNNING))

@@ -6,6 +6,7 @@ import pytest
 
 from queuectl.jobs import batch
 from queuectl.jobs.claim import Declined
+from queuectl.model import names
 from queuectl.model.run_queue import Feeder
 from queuectl.pool.arrivals import Arrivals
 from queuectl.pool.dispatcher import AHEAD_AT_MOST, LONG_S, SHARE_AFTER_S, TOLD_AT_MOST, Dispatch
@@ -63,6 +64,26 @@ def _one_worker(spool: SpoolDir, clock: FakeClock) -> tuple[Slot, Dispatch]:
     slot.ready = True
     arrivals = Arrivals(spool, settle_s=30, clock=clock)
     return slot, Dispatch([slot], Feeder(), arrivals, clock=clock, max_jobs=None, tell=lambda _kind, _text: None)
+
+
+def test_a_name_that_was_lost_is_found_by_the_next_listing(spool: SpoolDir, clock: FakeClock) -> None:
+    """P5: where nothing is on its way, what is listed is new, whatever the memory says."""
+    slot, feeder = Slot(0), Feeder()
+    slot.ready = True
+    arrivals = Arrivals(spool, settle_s=30, clock=clock)
+    dispatch = Dispatch([slot], feeder, arrivals, clock=clock, max_jobs=None, tell=lambda _kind, _text: None)
+    later = names.waiting_name("later", clock.now() + 60, 0)
+    assert feeder.update([], ["lost.json", later], clock.now()) == 2
+    assert feeder.take() == "lost.json"  # and nobody is given it
+    dispatch.trust_listing()
+    assert feeder.update([], ["lost.json", later], clock.now()) == 1
+    dispatch.feed(careful=False)
+    dispatch.trust_listing()
+    assert feeder.update([], ["lost.json", later], clock.now()) == 0, "its worker has it"
+    dispatch.passed(slot, "lost.json", Declined("busy"))
+    dispatch.trust_listing()
+    assert feeder.update([], ["lost.json", later], clock.now()) == 0, "it is tried again by itself"
+    assert feeder.waiting == 1
 
 
 def test_short_jobs_are_suggested_many_at_a_time(spool: SpoolDir, clock: FakeClock) -> None:
