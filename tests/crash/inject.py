@@ -74,6 +74,15 @@ class Plan:
         """From now on every call is made as it is."""
         self._armed = False
 
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Calls in the block are made as they are, and are not counted."""
+        armed, self._armed = self._armed, False
+        try:
+            yield
+        finally:
+            self._armed = armed
+
     @staticmethod
     def _crash() -> None:
         raise Crash
@@ -150,6 +159,18 @@ def _is_there(path: str, dir_fd: int | None) -> bool:
     return False
 
 
+_under_way: list[Plan] = []
+
+
+@contextlib.contextmanager
+def aside() -> Iterator[None]:
+    """Make the calls in the block as if no plan were under way."""
+    with contextlib.ExitStack() as stack:
+        for plan in _under_way:
+            stack.enter_context(plan.aside())
+        yield
+
+
 @contextlib.contextmanager
 def injected(plan: Plan) -> Iterator[Plan]:
     """Put the plan's hand on the calls of this process, for as long as the block lasts."""
@@ -175,9 +196,11 @@ def injected(plan: Plan) -> Iterator[Plan]:
     before = [getattr(module, name) for module, name, _ in hands]
     for module, name, hand in hands:
         setattr(module, name, hand)
+    _under_way.append(plan)
     try:
         yield plan
     finally:
+        _under_way.remove(plan)
         for (module, name, _), real in zip(hands, before, strict=True):
             setattr(module, name, real)
 
