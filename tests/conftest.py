@@ -8,6 +8,7 @@ import getpass
 import os
 import random
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -27,6 +28,21 @@ from tests.helpers import Desk, FakeClock, make_spool
 if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# The tests start more than a thousand interpreters, and each would compile the whole package anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+
+def _take_as_synced(fd: int) -> None:
+    """Find a wrong descriptor, as a sync does, and wait for no disk."""
+    os.fstat(fd)
+
+
+# No test cuts the power, so what is written here need not be on the disk. That it is synced, and when, the tests show
+# that stand in for the calls; what runs in a process of its own syncs in earnest, and so does who asks for that.
+_sync_in_earnest = os.fsync
+os.fsync = _take_as_synced
+
 # Examples: no deadline for one and none for making it (machines are shared), and the same ones in each run.
 hypothesis_settings.register_profile(
     "queuectl", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], print_blob=True
@@ -45,6 +61,12 @@ def _leave_no_folder() -> None:
 
 
 atexit.register(_leave_no_folder)  # before pytest registers its own cleaning, so it is called after that
+
+
+@pytest.fixture
+def earnest_syncs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Syncs wait for the disk."""
+    monkeypatch.setattr(os, "fsync", _sync_in_earnest)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pytest
 
 from queuectl.system import disk, libc
 
+pytestmark = pytest.mark.usefixtures("earnest_syncs")
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX: links, FIFOs, modes, limits, moves while open")
 
 
