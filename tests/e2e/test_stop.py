@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
@@ -90,6 +91,17 @@ def _descendants(pid: int) -> list[int]:
     return found[1:]
 
 
+def _send(number: int, pids: list[int]) -> None:
+    """Send a signal to processes at once: a shell whose child has ended does not get to its next command before that.
+
+    One that has gone meanwhile was ended by whoever had the signal first.
+    """
+    for each in (signal.SIGSTOP, number, signal.SIGCONT):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, each)
+
+
 @linux
 @pytest.mark.parametrize("number", [getattr(signal, name, 0) for name in ("SIGTERM", "SIGHUP")])
 @pytest.mark.parametrize("order", list(itertools.permutations(["supervisor", "worker", "command"])), ids="-".join)
@@ -103,8 +115,7 @@ def test_a_system_that_stops_costs_no_run(spool: SpoolDir, order: tuple[str, ...
         wait_until(lambda: children(command))  # the shell's: it has its own signals back
         hit = {"supervisor": [pool.pid], "worker": [parent(command)], "command": [*_descendants(command), command]}
         for who in order:
-            for pid in hit[who]:
-                os.kill(pid, number)
+            _send(number, hit[who])
         assert pool.wait() == 0
     last = spool.read("pending", "job.json").record.history[-1]
     assert (last.event, last.exit_code) == ("released", 128 + number)
@@ -129,8 +140,7 @@ def test_a_system_that_stops_costs_no_run_of_a_pool_without_a_terminal(
     worker, *command = found
     hit = {"supervisor": [supervisor], "worker": [worker], "command": command[::-1]}
     for who in (first, *sorted(hit.keys() - {first})):
-        for pid in hit[who]:
-            os.kill(pid, signal.SIGTERM)
+        _send(signal.SIGTERM, hit[who])
     wait_until(lambda: not pools.live(spool), 20)
     last = spool.read("pending", "job.json").record.history[-1]
     assert (last.event, last.exit_code) == ("released", 143)
