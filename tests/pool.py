@@ -42,9 +42,9 @@ SLEEP = [*PYTHON, "import time; time.sleep(60)"]
 def queuectl(spool: SpoolDir, *words: str, stdin: str | None = None, check: bool = True) -> str:
     """Run one command of queuectl; return what it printed to standard output.
 
-    It is a process, but for what only writes a file and ends: starting a Python for it costs more than all the rest.
+    It runs in this process, but for what starts and stops pools: a Python for it costs more than all the rest.
     """
-    if words[0] in ("enqueue", "config") and stdin is None:
+    if words[0] != "worker" and stdin is None:
         return _run_here(spool, *words, check=check)
     done = subprocess.run(
         [sys.executable, "-m", "queuectl", "--spool", spool.root, *words],
@@ -60,8 +60,12 @@ def queuectl(spool: SpoolDir, *words: str, stdin: str | None = None, check: bool
 
 def _run_here(spool: SpoolDir, *words: str, check: bool) -> str:
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="\n") for _ in range(2))
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = output.close_streams(main.main(["--spool", spool.root, *words]))
+    before, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO())  # nobody is there to be asked
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = output.close_streams(main.main(["--spool", spool.root, *words]))
+    finally:
+        sys.stdin = before
     printed, errors = (stream.buffer.getvalue().decode() for stream in (out, err))  # type: ignore[attr-defined]
     assert not check or code == 0, (words, code, printed, errors)
     return str(printed).strip()
@@ -96,7 +100,6 @@ class Pool:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self.errors.append(line)
-            print(f"pool {self.process.pid}: {line}", end="")  # shown by pytest where the test fails
 
     def __enter__(self) -> Self:
         return self
@@ -140,6 +143,8 @@ class Pool:
         code = self.process.wait(timeout)
         for reader in self._readers:
             reader.join(60)
+        for line in self.errors:
+            print(f"pool {self.process.pid}: {line}", end="")  # shown by pytest where the test fails
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()

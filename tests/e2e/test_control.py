@@ -63,7 +63,7 @@ def test_a_cancelled_job_runs_again_by_retry(spool: SpoolDir, tmp_path: Path) ->
 def test_the_run_of_a_dead_worker_is_cancelled_once_its_command_has_ended(spool: SpoolDir, tmp_path: Path) -> None:
     """P3, P5: nobody is left to end it; it is not run again, and until then it is said that it still runs."""
     witness = Witness(tmp_path / "witness")
-    queuectl(spool, "enqueue", "--id", "job", "--", *witness.command(seconds=3))
+    queuectl(spool, "enqueue", "--id", "job", "--", *witness.command(seconds=witness.gate))
     pool = Pool(spool, count=1)
     wait_until(lambda: witness.starts("job"))
     pool.kill_worker_of("job")
@@ -73,6 +73,7 @@ def test_the_run_of_a_dead_worker_is_cancelled_once_its_command_has_ended(spool:
     api.settings = api.settings._replace(kill_grace_s=-10.0)
     with pytest.raises(SpoolUnavailableError, match="still runs"):
         api.cancel("job")
+    witness.open_gate()
     wait_until(lambda: witness.ends("job"))
     with Pool(spool, "--drain", count=1) as again:
         assert again.wait() == 0
