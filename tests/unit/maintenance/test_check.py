@@ -34,8 +34,10 @@ HOURS_S = 2 * 3600
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is busy is given up soon."""
+    """What is busy is given up soon, and what may be half written is looked at again soon."""
     monkeypatch.setattr(examination, "_PATIENCE_S", 0.4)
+    monkeypatch.setattr(examination, "_PAUSE_S", 0.005)
+    monkeypatch.setattr(examination, "_LOOK_AGAIN_S", 0.02)
 
 
 def look(desk: Desk, *, repair: bool = False, names_only: bool = False) -> Checked:
