@@ -26,10 +26,8 @@ from queuectl.spool.folder import SpoolDir
 from queuectl.system import acting
 from queuectl.system.clock import Clock
 from tests.helpers import Desk, names_in
-from tests.hostile.test_two_users import WORKER, As, Ground, done_as, flip_for_ever
+from tests.hostile.test_two_users import RACES, WORKER, As, Ground, done_as, flip_for_ever
 from tests.hostile.test_two_users import ground as ground
-
-_RACE_S = 2.0
 
 
 @pytest.fixture(autouse=True)
@@ -132,7 +130,8 @@ def _tried(act: Callable[[], object]) -> None:
         print(f"{type(error).__name__}: {error}")
 
 
-def test_flipping_a_folder_with_a_link_leads_root_nowhere(ground: Ground) -> None:
+@pytest.mark.parametrize("race_s", RACES)
+def test_flipping_a_folder_with_a_link_leads_root_nowhere(ground: Ground, race_s: float) -> None:
     """P10: the same, however fast the owner swaps the folder with a link to root's."""
     precious = ground.make("precious", 0)
     tmp, link = Path(ground.spool.tmp_dir), Path(ground.spool.machinery, "link")
@@ -141,7 +140,7 @@ def test_flipping_a_folder_with_a_link_leads_root_nowhere(ground: Ground) -> Non
     spool = Spool(ground.spool.root)
     made = 0
     with As(WORKER, lambda: flip_for_ever(tmp, link)):
-        until_s = time.monotonic() + _RACE_S
+        until_s = time.monotonic() + race_s
         while time.monotonic() < until_s:
             _tried(lambda: spool.enqueue("true"))
             made += 1
