@@ -93,8 +93,13 @@ def _modules(package: Path) -> frozenset[str]:
     return frozenset(map(_module, _files()))
 
 
-def _imports(path: Path) -> Iterator[Import]:
+@cache
+def _imports(path: Path) -> tuple[Import, ...]:
     """All imports of a file: inside functions and under TYPE_CHECKING as well."""
+    return tuple(_found_imports(path))
+
+
+def _found_imports(path: Path) -> Iterator[Import]:
     for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -118,10 +123,9 @@ def _own(path: Path) -> Iterator[tuple[str, int]]:
             yield found, item.line
 
 
-def _calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
-    for node in ast.walk(_tree(path)):
-        if isinstance(node, ast.Call):
-            yield ast.unparse(node.func), node
+@cache
+def _calls(path: Path) -> tuple[tuple[str, ast.Call], ...]:
+    return tuple((ast.unparse(node.func), node) for node in ast.walk(_tree(path)) if isinstance(node, ast.Call))
 
 
 def _where(path: Path, line: int) -> str:

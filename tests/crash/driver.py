@@ -16,7 +16,6 @@ import os
 import random
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import tempfile
@@ -51,7 +50,7 @@ from queuectl.system import disk
 from queuectl.worker.messages import Finished, Passed, Trouble, Vanished, unpack
 from queuectl.worker.worker import Worker
 from tests.crash.inject import Call, Plan, aside, injected
-from tests.helpers import Desk, FakeClock, make_spool, write_drop
+from tests.helpers import Desk, FakeClock, Tree, make_spool, write_drop
 
 OK = Outcome("succeeded", 0, "", 0.01)
 FAILED = Outcome("failed", 1, "", 0.01)
@@ -880,7 +879,7 @@ class Template:
             os.close(disk.open_lock_file(hands.spool.stripe_path(stripe)))
         operation.prepare(hands)
         hands.close()
-        self._kept = _Kept(root)
+        self._tree = Tree(root)
 
     @staticmethod
     def _make_bystanders(hands: Hands) -> dict[str, bytes]:
@@ -901,42 +900,8 @@ class Template:
         shutil.rmtree(self._folder / f"copy{self._copies}", ignore_errors=True)
         self._copies += 1
         made = self._folder / f"copy{self._copies}"
-        self._kept.write(str(made))
+        self._tree.write(made, with_times=True)
         return made
-
-
-class _Kept:
-    """The folders and files of a tree, read once: writing them takes a third of the time of `shutil.copytree`."""
-
-    def __init__(self, root: Path) -> None:
-        self._folders: list[tuple[str, os.stat_result]] = []
-        self._files: list[tuple[str, os.stat_result, bytes]] = []
-        for folder, folders, files in os.walk(root):
-            assert not any(os.path.islink(os.path.join(folder, name)) for name in folders)
-            below = folder[len(str(root)) :]
-            self._folders.append((below, os.stat(folder)))
-            for name in files:
-                path = os.path.join(folder, name)
-                info = os.lstat(path)
-                assert stat.S_ISREG(info.st_mode), f"{path} is no file: it would be left out"
-                self._files.append((f"{below}/{name}", info, Path(path).read_bytes()))
-
-    def write(self, root: str) -> None:
-        """Make them anew, with their modes and times."""
-        for below, _ in self._folders:
-            os.mkdir(root + below, 0o700)
-        for below, info, data in self._files:
-            fd = os.open(root + below, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            try:
-                if data:
-                    os.write(fd, data)
-                os.fchmod(fd, stat.S_IMODE(info.st_mode))
-                os.utime(fd, ns=(info.st_atime_ns, info.st_mtime_ns))
-            finally:
-                os.close(fd)
-        for below, info in reversed(self._folders):
-            os.chmod(root + below, stat.S_IMODE(info.st_mode))
-            os.utime(root + below, ns=(info.st_atime_ns, info.st_mtime_ns))
 
 
 class Ran(NamedTuple):
