@@ -114,7 +114,9 @@ def framed(job_id: str, *events: dict[str, Any], command: str = CANARY, **keys: 
     """A record with our framing, whatever it says."""
     spec = {"id": job_id, "command": command, "max_retries": 3, "backoff_base": 0, "backoff_max": 3600, **keys}
     lines = [' "format": 1', *(f' "{key}": {json.dumps(value)}' for key, value in spec.items())]
-    history = ",".join(f"\n  {json.dumps(item)}" for item in (events or (ENQUEUED,)))
+    events = events or (ENQUEUED,)
+    texts = {number: f"\n  {json.dumps(item)}" for number, item in {id(item): item for item in events}.items()}
+    history = ",".join(texts[id(item)] for item in events)
     return ("{\n" + ",\n".join(lines) + ',\n "history": [' + history).encode() + record.CLOSING
 
 

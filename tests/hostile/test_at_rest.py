@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from queuectl import endings
 from queuectl.api import Spool
 from queuectl.jobs.reject import RejectedFiles
 from queuectl.jobs.settle import Stripes
@@ -41,7 +42,8 @@ def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ground:
 
 @pytest.fixture
 def queuectl(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Commands:
-    """Commands on that spool."""
+    """Commands on that spool. Who waits for a job looks soon whether it is there at all."""
+    monkeypatch.setattr(endings, "_THERE_EVERY_S", 0.1)
     return Commands(monkeypatch)
 
 
