@@ -137,4 +137,6 @@ def test_why_names_what_lives_on_of_a_run_whose_pool_is_gone(spool: SpoolDir, tm
         assert f"process {pid} (sleep 60)" in told and "is gone" in told
     finally:
         kill(pid)
-    assert "is put back" in queuectl(spool, "why", "orphan") or "put it back" in queuectl(spool, "why", "orphan")
+    wait_until(lambda: not is_running(pid))
+    told = queuectl(spool, "why", "orphan")
+    assert "is put back" in told or "put it back" in told

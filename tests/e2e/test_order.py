@@ -82,6 +82,7 @@ def test_idle_pool_judges_drops_that_come_together(spool: SpoolDir) -> None:
     """With a worker that is free, and no other job, the more urgent of two drops is first all the same."""
     with Pool(spool, count=1).ready() as pool:
         queuectl(spool, "pause")
+        pool.event("paused")
         for number in range(5):
             write_drop(spool, f"a{number}.json", {"command": SUCCEED, "priority": number})
         queuectl(spool, "resume")
