@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import endings
 from queuectl.api import Spool
 from queuectl.jobs.reject import RejectedFiles
 from queuectl.jobs.settle import Stripes
 from queuectl.maintenance.retention import Retention
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.monitor import results
 from queuectl.system.clock import Clock
 from tests.cli.commands import Commands, Result, run_on_terminal
 from tests.helpers import names_in
@@ -43,7 +43,7 @@ def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ground:
 @pytest.fixture
 def queuectl(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Commands:
     """Commands on that spool. Who waits for a job looks soon whether it is there at all."""
-    monkeypatch.setattr(endings, "_THERE_EVERY_S", 0.1)
+    monkeypatch.setattr(results, "_THERE_EVERY_S", 0.1)
     return Commands(monkeypatch)
 
 
