@@ -11,5 +11,6 @@ __all__ = [
     "output",
     "pools",
     "roster",
+    "session",
     "trust",
 ]
