@@ -33,11 +33,11 @@ from queuectl.worker.executors.family import NAMED_AT_MOST, Family, HeldFile
 assert sys.platform != "win32"  # tells mypy, too
 
 # Python ignores SIGPIPE and the worker ignores Ctrl-C; a command gets what it would get from a shell.
-_RESET_SIGNALS = [
-    int(getattr(signal, name))
+_RESET_SIGNALS = frozenset(
+    getattr(signal, name)
     for name in ("SIGPIPE", "SIGXFSZ", "SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD")
     if hasattr(signal, name)
-]
+)
 # As a command ends that a system ends when it stops: by such a signal, or, a shell whose command did, with 128 + n.
 _SHUTDOWN_CODES = frozenset(128 + number for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT))
 _SUCCESS = Ended(0, "")
@@ -79,6 +79,7 @@ class PosixExecutor:
         self._signals.register(self._wake_fd, select.POLLIN)
         self._home_fd = _open_home()
         self._path = os.environ.get("PATH")
+        self._reset = _signals_to_reset()
         self._pid = 0
         self._spec: Spec | None = None
         self._started = 0
@@ -118,7 +119,7 @@ class PosixExecutor:
                 ),
                 setpgroup=0,
                 setsigmask=(),
-                setsigdef=_RESET_SIGNALS,
+                setsigdef=self._reset,
             )
         except OSError as error:
             raise _start_error(words[0], error, spec.env.get("PATH")) from error
@@ -299,6 +300,18 @@ def _bytes(text: str) -> bytes:
         ValueError: half of a surrogate pair.
     """
     return text.encode("utf-8", "surrogateescape")
+
+
+def _signals_to_reset() -> list[int]:
+    """The signals that do in a command what they do by default: all but those that were ignored before our own start.
+
+    The default is what most have anyway, but glibc makes two system calls in each command for a signal that is not
+    named, to find that out: 15 us of CPU for a job.
+    """
+    settable = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+    return sorted(
+        int(each) for each in settable if each in _RESET_SIGNALS or signal.getsignal(each) is not signal.SIG_IGN
+    )
 
 
 def _open_home() -> int:

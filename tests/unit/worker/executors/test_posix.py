@@ -255,6 +255,31 @@ def test_commands_get_the_signals_that_a_shell_would_give(bench: Bench) -> None:
     assert bench.printed == "False\n"
 
 
+def test_a_signal_that_the_pool_was_started_to_ignore_is_ignored_by_its_commands(tmp_path: Path) -> None:
+    """As with a shell: what is ignored before its start, it hands on (POSIX, sh: trap)."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGUSR2, signal.SIGUSR1, signal.SIGCHLD)}
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, lambda _number, _frame: None)
+    made = Bench(tmp_path)
+    try:
+        look = "import signal; print([signal.getsignal(s).name for s in (signal.SIGUSR2, signal.SIGUSR1)])"
+        made.run([sys.executable, "-c", look])
+    finally:
+        wake_fd = signal.set_wakeup_fd(-1)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(wake_fd)
+        made.close()
+    assert made.printed == "['SIG_IGN', 'SIG_DFL']\n"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at what glibc does")
+def test_every_signal_is_named_that_a_command_has_by_default(bench: Bench) -> None:
+    """A signal that is not named costs two system calls in each command."""
+    missing = signal.valid_signals() - set(bench.executor._reset) - {signal.SIGKILL, signal.SIGSTOP}
+    assert all(signal.getsignal(number) is signal.SIG_IGN for number in missing)
+
+
 def test_command_leads_a_group_of_its_own(bench: Bench) -> None:
     """Ending a command never ends its worker."""
     bench.run([sys.executable, "-c", "import os; print(os.getpgid(0) == os.getpid())"])
