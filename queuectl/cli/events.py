@@ -93,23 +93,13 @@ class Printer:
             return event.kind, text, {"pool": event.text, "workers": self._workers, "spool": self._spool}
         return event.kind, f"{event.kind.replace('_', ' '):<10} {text}", {"level": event.level, "text": text}
 
-    @staticmethod
-    def _finished(event: Finished) -> tuple[str, str, dict[str, Any]]:
+    def _finished(self, event: Finished) -> tuple[str, str, dict[str, Any]]:
         outcome, settled = event.outcome, event.settled
-        facts = {
-            "id": event.job_id,
-            "attempt": event.attempt,
-            "exit_code": outcome.exit_code,
-            "duration_s": outcome.duration_s,
-            "to": settled.to,
-            "reason": settled.reason,
-            "delay_s": settled.delay_s,
-        }
-        facts.update({key: pids for key, pids in (("killed", outcome.killed), ("left", outcome.left)) if pids})
+        facts = _facts_of_end(event) if self._as_json else {}
         took = f" in {times.format_duration(outcome.duration_s)}" if outcome.duration_s is not None else ""
         word = outcome.kind.replace("_", " ")
         text = f"{word:<10} {event.job_id}{took}"
-        others = exit_status.others(outcome.killed, outcome.left)
+        others = exit_status.others(outcome.killed, outcome.left) if outcome.killed or outcome.left else ""
         if outcome.kind == "succeeded":
             return outcome.kind, f"{text}  {others}" if others else text, facts
         code = f"exit {outcome.exit_code}" if outcome.exit_code is not None else ""
@@ -121,3 +111,18 @@ class Printer:
         elif outcome.kind == "released":
             text += "; put back, not counted"
         return outcome.kind, text, {key: value for key, value in facts.items() if value is not None}
+
+
+def _facts_of_end(event: Finished) -> dict[str, Any]:
+    """What the JSON of an end says."""
+    outcome, settled = event.outcome, event.settled
+    facts = {
+        "id": event.job_id,
+        "attempt": event.attempt,
+        "exit_code": outcome.exit_code,
+        "duration_s": outcome.duration_s,
+        "to": settled.to,
+        "reason": settled.reason,
+        "delay_s": settled.delay_s,
+    }
+    return facts | {key: pids for key, pids in (("killed", outcome.killed), ("left", outcome.left)) if pids}

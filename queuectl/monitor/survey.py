@@ -208,14 +208,16 @@ class Survey:
         kept: list[str] = []
         first = ""
         for some in self._names(state):
+            generated, others = names.split_generated(some)
             # A batch is a job's file in rejected/ only: elsewhere it is neither counted nor ours to judge.
-            found = [name for name in some if may_be_job(name)]
+            found = [name for name in others if may_be_job(name)]
             if state != REJECTED:
                 found = [name for name in found if not names.is_batch(name)]
-            others = _foreign(some, found)
-            foreign, copies = foreign + len(others), copies + sum(map(names.is_copy, others))
-            if state == DLQ and len(found) < len(some):
-                cancelled += sum(name.endswith(CANCELLED_ENDING) for name in some)
+            strangers = _foreign(others, found)
+            foreign, copies = foreign + len(strangers), copies + sum(map(names.is_copy, strangers))
+            if state == DLQ and len(found) < len(others):
+                cancelled += sum(name.endswith(CANCELLED_ENDING) for name in others)
+            found += generated
             count += len(found)
             kept += found
             first = min([first, *found] if first else found, default="")
@@ -236,19 +238,23 @@ class Survey:
         nexts: list[str] = []
         untold: list[str] = []  # drops, whose names do not tell their priority
         for some in self._names(PENDING):
-            found = [name for name in some if may_be_job(name)]
-            strangers = _foreign(some, found)
+            generated, rest = names.split_generated(some)
+            found = [name for name in rest if may_be_job(name)]
+            strangers = _foreign(rest, found)
             foreign, copies = foreign + len(strangers), copies + sum(map(names.is_copy, strangers))
             could_run, dues = status.split_by_time(found, now_at)
-            count, ready, later = count + len(found), ready + len(could_run), later + len(dues)
             held += len(found) - len(could_run) - len(dues)
+            count += len(generated) + len(found)
+            ready, later = ready + len(generated) + len(could_run), later + len(dues)
             if dues:
                 first = heapq.nsmallest(ROWS, [*first, *dues])
                 last_due_at = max(last_due_at or 0.0, max(dues)[0])
             if self._next_rows:
-                nexts = status.next_to_run([*nexts, *could_run], now_at, self._next_rows)
+                nexts = status.next_to_run([*nexts, *generated, *could_run], now_at, self._next_rows)
                 if len(untold) < _OPENED:
                     untold += islice(filter(foresight.is_untold, could_run), _OPENED - len(untold))
+            if generated:  # each is its own `report.arrival_key`
+                told = min([told, *generated] if told else generated)
             for name in could_run:
                 if key := status.arrival_key(name):
                     told = key if not told or key < told else told
