@@ -43,6 +43,11 @@ class Judging:
         self._is_saving = False
         self._again: list[tuple[float, str]] = []
 
+    @property
+    def has_any(self) -> bool:
+        """True where there is a file to judge, now or later; else nothing has to be asked for."""
+        return bool(self._again) or self._feeder.has_unjudged
+
     def next_s(self, free: int) -> float | None:
         """When there is something to do without an event (monotonic), or None; `free` workers have nothing to do."""
         if self._matters(free):

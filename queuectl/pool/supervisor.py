@@ -267,7 +267,7 @@ class Supervisor:
             self._tick(now_s)
         if now_s >= self._next_scan_s:
             self._scan()
-        if self._may_feed():
+        if self._judging.has_any and self._may_feed():
             with self._troubles.taken():
                 self._judging.step(self._dispatch.free)
         if self._may_feed():
@@ -288,8 +288,10 @@ class Supervisor:
         dispatch_s = self._dispatch.next_s()
         if dispatch_s is not None:
             until.append(dispatch_s - now_s)
-        if self._may_feed() and (judging_s := self._judging.next_s(self._dispatch.free)) is not None:
-            until.append(judging_s - now_s)
+        if self._judging.has_any and self._may_feed():
+            judging_s = self._judging.next_s(self._dispatch.free)
+            if judging_s is not None:
+                until.append(judging_s - now_s)
         return max(0.0, min(until))
 
     def _hear(self, timeout_s: float) -> None:

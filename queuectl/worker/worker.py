@@ -45,7 +45,7 @@ _REPORT_AFTER_S = 0.012
 # editor may save by taking the old file away first. Together they are what "within about a second" means.
 _LOOK_EVERY_S = 0.75
 _LOOK_AGAIN_S = 0.25
-# How long a worker may take to see the file PAUSED: short jobs share a look.
+# How long a worker may take to see the file PAUSED, or that its lease was deleted: short jobs share a look.
 _PAUSED_WITHIN_S = 0.005
 # A command that ends by a signal so soon before or after a request to stop was ended by whoever asked.
 _STOP_WITHIN_S = 1.0
@@ -84,6 +84,8 @@ class Worker:
         self._reported_s = self._clock.monotonic()
         self._unpaused_s = -_PAUSED_WITHIN_S
         """When PAUSED was last looked for and not there (monotonic)."""
+        self._renewed_s = -_PAUSED_WITHIN_S
+        """When the lease was last locked through a new handle, which looks for its file as well (monotonic)."""
         self._is_homeless = False
         """True where the pool's own folder could not be entered when that was last tried."""
         self._stopping = False
@@ -233,7 +235,8 @@ class Worker:
         paused = self._spool.is_paused()
         if not paused:
             self._unpaused_s = now_s
-            self._lease.check()
+            if now_s - self._renewed_s >= _PAUSED_WITHIN_S:
+                self._lease.check()
         return paused
 
     def _give_up(self, name: str, error: OSError) -> None:
@@ -383,6 +386,7 @@ class Worker:
         is_plain = outcome.kind == "succeeded" and settled is not None and not outcome.left
         if not (self._lease.renew() if is_plain else self._lease.change()):
             self._output.leave()
+        self._renewed_s = self._clock.monotonic()
 
     def _report_end(self, name: str, claimed: Claimed, outcome: Outcome, settled: Settled | None) -> None:
         """Report how a run ended and where that led; `settled` is None where its file was taken away."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import sys
 from collections.abc import Callable, Iterator
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -11,10 +13,11 @@ import pytest
 
 from queuectl.model import settings
 from queuectl.spool.folder import SpoolDir
+from queuectl.spool.lease import Lease
 from queuectl.system import disk
 from queuectl.worker.executors import base
 from queuectl.worker.executors.base import Ended, Spec
-from queuectl.worker.messages import Finished, Vanished
+from queuectl.worker.messages import Finished, Passed, Trouble, Vanished
 from queuectl.worker.worker import Worker
 from tests.helpers import Desk, FakeClock, listing
 
@@ -175,6 +178,27 @@ def test_a_short_command_costs_no_look(rig: Rig, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(SpoolDir, "lacks", lambda *_args: looked.append(1))
     assert isinstance(rig.run(), Finished)
     assert looked == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows deletes no file that is open")
+def test_nothing_is_started_under_a_lease_that_was_deleted(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P3: it is looked for before a claim, but not again just after a run, whose end has looked for it already."""
+    looked: list[object] = []
+    check = Lease.check
+    monkeypatch.setattr(Lease, "check", lambda lease: (looked.append(1), check(lease)))
+    rig.run()
+    assert looked == [1]
+    next_name = rig.desk.enqueue(id="next")
+    rig.worker._unpaused_s = -math.inf
+    rig.worker._is_paused()
+    assert looked == [1]
+    rig.command.clock.advance(0.02)
+    os.remove(rig.worker._lease.path)
+    rig.worker._reports.clear()
+    rig.worker._work(next_name)
+    assert looked == [1, 1]
+    assert [type(each) for each in rig.worker._reports] == [Passed, Trouble]
+    assert listing(rig.spool)["pending"] == [next_name]
 
 
 def _prints(rig: Rig, size: int) -> None:
