@@ -302,11 +302,12 @@ def _is_the_spools(spool: SpoolDir, path: str) -> InvalidSettingsError:
 
 def check_keys(spool: SpoolDir, settings: Settings) -> None:
     """Refuse keys that others can read or replace. Raises as `check_inboxes`."""
-    from queuectl.inbox import keyfile
+    signed = [inbox for inbox in settings.inboxes if inbox.keys]
+    if not signed:
+        return
+    from queuectl.inbox import keyfile  # and with it the machinery of random numbers
 
-    for inbox in settings.inboxes:
-        if not inbox.keys:
-            continue
+    for inbox in signed:
         folder = keys_path(spool, inbox)
         try:
             listed = sorted(name for name in os.listdir(folder) if name.endswith(keyfile.ENDING))
@@ -352,6 +353,8 @@ def check_commands(spool: SpoolDir, settings: Settings) -> None:
 
     Raises as `check_inboxes`.
     """
+    if not settings.commands:
+        return
     from queuectl.model import command as templates
 
     for name, command in settings.commands.items():
