@@ -290,14 +290,30 @@ class Worker:
         return OSError(errno.ENOENT, text, self._cwd)
 
     def _attend(self, claimed: Claimed, started_s: float) -> Outcome:
-        """Wait for the running command; see to its limits, its file and what the supervisor says meanwhile."""
+        """Wait for the running command. Most are over before there is anything to see to."""
+        over: Ended | Outcome | None = self._executor.wait(_REPORT_AFTER_S)
+        if over is None:
+            over = self._look_after(claimed, started_s)
+        if isinstance(over, Outcome):
+            return over
+        duration_s = self._clock.monotonic() - started_s
+        if over.is_shutdown and self._is_asked_to_stop():
+            reason = f"{over.reason or 'its command was ended'} as the pool was asked to stop"
+            return Outcome("released", over.exit_code, reason, duration_s, killed=over.killed, left=over.left)
+        return _outcome(over, duration_s)
+
+    def _look_after(self, claimed: Claimed, started_s: float) -> Ended | Outcome:
+        """See to a command that lasts: its limits, its file and what the supervisor says meanwhile.
+
+        Returns its end, or the outcome where the run was ended.
+        """
         clock = self._clock
         timeout_s = self._settings.timeout if claimed.record.timeout is None else claimed.record.timeout
         output_max = self._settings.output_max if claimed.record.output_max is None else claimed.record.output_max
         printed = OutputLimit(self._output, output_max, now_s=started_s)
         next_look_s = started_s + _LOOK_EVERY_S
         missing = False
-        ended = self._executor.wait(_REPORT_AFTER_S)
+        ended: Ended | None = None
         while ended is None:
             self._flush(force=True)
             self._listen(block=False)
@@ -323,11 +339,7 @@ class Worker:
                 next_look_s = clock.monotonic() + look_in_s
             look_in_s = min(look_in_s, max(0.0, printed.next_look_s - clock.monotonic()))
             ended = self._executor.wait(look_in_s if left_s is None else min(left_s, look_in_s))
-        duration_s = clock.monotonic() - started_s
-        if ended.is_shutdown and self._is_asked_to_stop():
-            reason = f"{ended.reason or 'its command was ended'} as the pool was asked to stop"
-            return Outcome("released", ended.exit_code, reason, duration_s, killed=ended.killed, left=ended.left)
-        return _outcome(ended, duration_s)
+        return ended
 
     def _end(self, kind: str, reason: str, started_s: float, *, grace_s: float = math.inf) -> Outcome:
         """End the command and everything it started; it gets `grace_s` for that, and no more than the setting says."""
