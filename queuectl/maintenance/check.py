@@ -15,9 +15,7 @@ from typing import NamedTuple
 
 from queuectl.errors import InvalidSettingsError, NotASpoolError, SpoolUnavailableError, UntrustedSpoolError
 from queuectl.maintenance import ownership
-from queuectl.maintenance.examination import Examination
 from queuectl.maintenance.findings import INFO, Finding, Findings, merged, reason
-from queuectl.maintenance.inbox_leftovers import InboxTraces
 from queuectl.maintenance.leftovers import FileAge, Leftovers
 from queuectl.model import settings as config
 from queuectl.model.settings import Settings
@@ -57,6 +55,9 @@ def run(
         NotASpoolError: it is none.
         SpoolUnavailableError, OSError: it cannot be read, or no lock can be taken.
     """
+    from queuectl.maintenance.examination import Examination  # not for `quick`, which is what a pool takes
+    from queuectl.maintenance.inbox_leftovers import InboxTraces
+
     if not is_spool(spool.root):
         cause = (
             "it holds neither queuectl.toml nor a queue's folders" if os.path.isdir(spool.root) else "no such folder"
