@@ -238,7 +238,7 @@ BUGS = (
     Bug(
         "a run that is ended takes the daemons of earlier jobs with it",
         "worker/executors/family",
-        "        if not self._earlier:\n            return True\n",
+        "        if self._earlier is None:\n            return True\n",
         "        return True\n",
     ),
     Bug(

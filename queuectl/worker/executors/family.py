@@ -6,7 +6,8 @@ descendants. Elsewhere such processes are found by the lease, which they have in
 
 A daemon that an earlier job left on purpose is the worker's child as well, and must live. A child of the worker is
 of this run where it descends from the command, holds the lease of this run, was started with the variables of this
-run, or is in the command's session or group. Where no earlier job has left anything, every child is of this run.
+run, or is in the command's session or group. If there was no child when the command was started, every child is of
+this run.
 Where neither is certain, the process is left alone and named.
 """
 
@@ -46,7 +47,8 @@ class Family:
         lease: the lease that the run has inherited.
         env: the variables that the command was started with.
         since: when the command was started (`processes.now`).
-        earlier: children of this process that earlier jobs have left (`Process.key`).
+        earlier: children of this process that earlier jobs have left (`Process.key`), as far as they are known; None
+            if there was no child at all when the command was started.
         adopts: True where this process is the subreaper of the run.
     """
 
@@ -57,7 +59,7 @@ class Family:
         lease: HeldFile,
         env: Mapping[str, str],
         since: int,
-        earlier: frozenset[tuple[int, int]],
+        earlier: frozenset[tuple[int, int]] | None,
         adopts: bool,
     ) -> None:
         self._command = command
@@ -104,14 +106,14 @@ class Family:
 
     def _is_ours(self, child: Process) -> bool:
         """True where a child of the worker is of this run and was not left by an earlier one."""
-        if not self._earlier:
+        if self._earlier is None:
             return True
         if child.key not in self._judged:
             self._judged[child.key] = self._judge(child)
         return self._judged[child.key]
 
     def _judge(self, child: Process) -> bool:
-        if child.key in self._earlier or child.started < self._since:
+        if child.key in (self._earlier or ()) or child.started < self._since:
             return False
         if self._command in (child.group, child.session) or processes.holds(
             child.pid, self._lease.path, self._lease.file

@@ -87,7 +87,9 @@ class PosixExecutor:
         self._adopts = family.adopt()
         before = processes.children(os.getpid()) if self._adopts else []
         self._earlier = frozenset(each.key for each in before if not each.has_ended)
-        """What no command of ours is, or what earlier ones have left, of our children (`Process.key`)."""
+        """Children of ours (`Process.key`) that are no command's, or that earlier commands have left."""
+        self._has_left = bool(before)
+        """False only if the system said so: we had no child beside the last command. A look can miss one."""
         self._woken = False
         self._noticed = False
 
@@ -96,7 +98,9 @@ class PosixExecutor:
         words = (*self._shell, spec.command) if isinstance(spec.command, str) else tuple(spec.command)
         os.set_inheritable(spec.lease_fd, True)
         self._spec = spec
-        if self._earlier:
+        if self._has_left:
+            # Anew, because what was left may have started others and ended since.
+            self._earlier = frozenset(each.key for each in processes.children(os.getpid()) if not each.has_ended)
             self._started = processes.now()
         try:
             os.chdir(_bytes(spec.cwd))
@@ -186,8 +190,7 @@ class PosixExecutor:
         if status is None:
             return None
         left = self._take_stock(self._family()) if has_others else ()
-        if not has_others:
-            self._earlier = frozenset()
+        self._has_left = has_others
         self._pid = 0
         return _ended(status, left=left) if status or left else _SUCCESS
 
@@ -219,7 +222,7 @@ class PosixExecutor:
             lease=HeldFile(spec.lease_path, file, spec.lease_fd),
             env=spec.env,
             since=self._started,
-            earlier=self._earlier,
+            earlier=self._earlier if self._has_left else None,
             adopts=self._adopts,
         )
 
@@ -229,8 +232,6 @@ class PosixExecutor:
         What a command leaves has us as its parent, or a process that it has left: without a new child it is nothing.
         """
         pids = processes.child_pids(os.getpid())
-        if not pids:
-            self._earlier = frozenset()
         if pids <= {pid for pid, _ in self._earlier}:
             return ()
         left = tuple(each.pid for each in run.members())
@@ -253,9 +254,10 @@ class PosixExecutor:
         while not self._has_ended():
             self._pause()
         _, status = os.waitpid(self._pid, 0)
-        if self._has_others() and not (refusing or self._earlier):
+        if self._has_others() and not (refusing or self._has_left):
             run.kill(self._pause)  # the looks have missed one
         left = self._take_stock(run)
+        self._has_left = self._has_others()
         self._pid = 0
         return _ended(status, killed=tuple(pid for pid in run.killed if pid not in left), left=left)
 

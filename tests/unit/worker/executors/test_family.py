@@ -142,6 +142,22 @@ def test_a_new_daemon_is_told_from_an_old_one_by_its_variables(bench: Bench, tmp
     assert new_pid in ended.killed and is_running(old_pid)
 
 
+def test_a_daemon_that_a_look_has_missed_is_spared(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list of children may skip one that is just getting another parent; what lives on is no later run's for that."""
+    bench.start(daemon(tmp_path / "old"))
+    with monkeypatch.context() as patched:
+        patched.setattr(processes, "children", lambda _pid: [])
+        bench.end()
+    old_pid = pid_in(tmp_path / "old")
+    bench.start(sh_daemon(tmp_path / "new") + "sleep 60", env={"QUEUECTL_JOB_ID": "second"})
+    new_pid = pid_in(tmp_path / "new")
+    ended = bench.executor.terminate(10)
+    assert new_pid in ended.killed and not is_running(new_pid)
+    assert is_running(old_pid)
+
+
 def test_variables_are_found_in_the_midst_of_an_exec() -> None:
     """A process has no variables for an instant while its program is replaced; it must not be taken for a stranger."""
     for _ in range(40):
