@@ -24,6 +24,7 @@ from queuectl.model.settings import Settings
 from queuectl.spool import create
 from queuectl.spool.folder import README_TXT, SpoolDir
 from queuectl.spool.lease import Lease
+from queuectl.spool.session import Session
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 
@@ -193,6 +194,7 @@ class Desk:
         self.settings = settings or config.defaults()
         self.clock: Any = clock or FakeClock()
         self.rng = random.Random(seed)
+        self.session = Session(spool, self.settings, self.clock, self.rng)
         self.stripes = Stripes(spool)
         self.lease = Lease(spool, worker)
         self.claims = Claims(spool, self.settings, self.stripes, worker=worker, clock=self.clock, rng=self.rng)

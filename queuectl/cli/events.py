@@ -13,7 +13,8 @@ from queuectl.cli.terminal.output import give_up_streams, safe, silence
 from queuectl.maintenance.rescuer import Rescued
 from queuectl.model import exit_status, times
 from queuectl.model.lifecycle import DLQ
-from queuectl.pool.supervisor import Event, Notice
+from queuectl.model.notice import INFO, Notice
+from queuectl.pool.supervisor import Event
 from queuectl.spool.pools import StopSummary
 from queuectl.worker.messages import Finished, Started, Trouble, Vanished
 
@@ -60,7 +61,7 @@ class Printer:
         text = f"ended after {summary.finished} run{'s' * (summary.finished != 1)}"
         if summary.released:
             text += f"; put back: {', '.join(summary.released)}"
-        self.tell([Notice("info", "pool_ended", text)])
+        self.tell([Notice(INFO, "pool_ended", text)])
         give_up_streams()  # the pool did its work, whoever read of it
 
     def _describe(self, event: Event) -> tuple[str, str, dict[str, Any]]:

@@ -14,9 +14,9 @@ from queuectl.errors import InvalidJobError
 from queuectl.jobs import lines
 from queuectl.model import document, job, names
 from queuectl.model.lifecycle import PENDING, REJECTED
-from queuectl.model.settings import Settings
 from queuectl.spool import trust
 from queuectl.spool.folder import REASON_ENDING, Located, SpoolDir
+from queuectl.spool.session import Session
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 
@@ -91,11 +91,10 @@ def _keep(
 class RejectedFiles:
     """Notices rejected files that have become valid jobs, and moves them back."""
 
-    def __init__(self, spool: SpoolDir, settings: Settings, *, clock: Clock, rng: random.Random) -> None:
-        self._spool = spool
-        self._settings = settings
-        self._clock = clock
-        self._rng = rng
+    def __init__(self, session: Session) -> None:
+        self._spool = session.spool
+        self._settings = session.settings
+        self._clock = session.clock
         self._seen: dict[str, disk.FileSig] = {}
 
     def look(self) -> list[str]:

@@ -11,19 +11,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
-from collections.abc import Callable
 from typing import NamedTuple
 
 from queuectl.errors import DamagedRecordError
 from queuectl.jobs import error_text
 from queuectl.jobs.claim import Claims
-from queuectl.jobs.settle import Settled, Stripes
+from queuectl.jobs.settle import Settled
 from queuectl.model.lifecycle import DLQ, RUNNING
-from queuectl.model.settings import Settings
-from queuectl.spool.folder import SpoolDir
+from queuectl.model.notice import WARNING, Notice, Notify
+from queuectl.spool.session import Session
 from queuectl.system import disk
-from queuectl.system.clock import Clock
 from queuectl.system.locks import NamedLock
 
 # A file in trouble is looked at after this long, then twice, 4 times ...; the trouble is reported if it lasts.
@@ -41,26 +38,14 @@ class Rescued(NamedTuple):
 class Rescue:
     """Looks after running/ for a supervisor."""
 
-    def __init__(
-        self,
-        spool: SpoolDir,
-        settings: Settings,
-        claims: Claims,
-        stripes: Stripes,
-        *,
-        clock: Clock,
-        rng: random.Random,
-        tell: Callable[[str, str, str], None] = lambda _level, _kind, _text: None,
-    ) -> None:
-        self._spool = spool
-        self._settings = settings
+    def __init__(self, session: Session, claims: Claims, *, notify: Notify = lambda _notice: None) -> None:
+        self._spool = session.spool
         self._claims = claims
-        self._stripes = stripes
-        self._clock = clock
-        self._rng = rng
+        self._clock = session.clock
+        self._rng = session.rng
         self.foreign: set[str] = set()
         """Names in running/ that are no files, as the last look found them: left alone, never waited for (P11)."""
-        self._tell = tell
+        self._notify = notify
         self._stuck: dict[str, tuple[int, float]] = {}
         """Files in trouble: how often they were tried, and when they are to be tried again (monotonic)."""
 
@@ -111,7 +96,7 @@ class Rescue:
         if tries == _REPORT_AFTER_TRIES:
             cure = f"; to cure it: {fault.cure}" if fault.cure else ""
             text = f"{RUNNING}/{name} has no worker and cannot be put right: {fault.text}; this is tried again{cure}"
-            self._tell("warning", "stuck", text)
+            self._notify(Notice(WARNING, "stuck", text))
 
     def sweep_leases(self) -> None:
         """Delete lease files that nobody holds and no running record names, and what lies beside them in tmp/."""

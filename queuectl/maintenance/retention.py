@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from queuectl.errors import DamagedRecordError
 from queuectl.jobs import error_text
@@ -20,12 +19,12 @@ from queuectl.jobs.batch import DONE_ENDING, token_of
 from queuectl.jobs.settle import Stripes
 from queuectl.model import names, record, times
 from queuectl.model.lifecycle import DLQ, DONE, REJECTED, STATES
-from queuectl.model.settings import Settings
+from queuectl.model.notice import WARNING, Notice, Notify
 from queuectl.monitor import status
 from queuectl.spool import clock_note
-from queuectl.spool.folder import REASON_ENDING, SpoolDir, record_name
+from queuectl.spool.folder import REASON_ENDING, record_name
+from queuectl.spool.session import Session
 from queuectl.system import disk
-from queuectl.system.clock import Clock
 
 _STEP = 200
 _EVERY_S = 3600.0
@@ -34,26 +33,18 @@ _EVERY_S = 3600.0
 class Retention:
     """Applies `keep_done`, `keep_dlq` and `keep_rejected`.
 
-    `tell(level, kind, text)` is called when a pass waits for the clock.
+    `notify` is called when a pass waits for the clock.
     """
 
-    def __init__(
-        self,
-        spool: SpoolDir,
-        settings: Settings,
-        stripes: Stripes,
-        *,
-        clock: Clock,
-        rng: random.Random,
-        tell: Callable[[str, str, str], None],
-    ) -> None:
-        self._spool = spool
+    def __init__(self, session: Session, stripes: Stripes, *, notify: Notify) -> None:
+        settings = session.settings
+        self._spool = session.spool
         self._keep_s = {DONE: settings.keep_done, DLQ: settings.keep_dlq, REJECTED: settings.keep_rejected}
         self._limit_s = clock_note.limit_s([keep_s for keep_s in self._keep_s.values() if keep_s is not None])
         self._stripes = stripes
-        self._clock = clock
-        self._rng = rng
-        self._tell = tell
+        self._clock = session.clock
+        self._rng = session.rng
+        self._notify = notify
         self._waits = False
         self._next_pass_s = 0.0
         self._offset_s = 0.0
@@ -93,7 +84,7 @@ class Retention:
         note = clock_note.look(self._spool, now_at=now_at, longest_s=self._limit_s, rng=self._rng)
         until_at = note.waits_until(now_at)
         if until_at is not None and not self._waits:
-            self._tell("warning", "retention", f"retention {clock_note.wait_text(note, until_at)}")
+            self._notify(Notice(WARNING, "retention", f"retention {clock_note.wait_text(note, until_at)}"))
         self._waits = until_at is not None
         return not self._waits
 

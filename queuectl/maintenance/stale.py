@@ -8,17 +8,14 @@ waits, and again by the next pool: what was told is not on disk.
 
 from __future__ import annotations
 
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from heapq import nsmallest
 
 from queuectl.model import names, times
-from queuectl.model.settings import Settings
 from queuectl.monitor import status
-from queuectl.spool.folder import SpoolDir
-from queuectl.system.clock import Clock
+from queuectl.spool.session import Session
 from queuectl.system.locks import FileLock
 
 # Jobs told of in a span of `stale_after`: a hook for each of a million would be started for days.
@@ -29,22 +26,20 @@ _LOOK_EVERY_S = 30.0
 
 
 class Stale:
-    """Finds the stale jobs of one spool; `tell(path)` is called for each."""
+    """Finds the stale jobs of one spool; `on_stale(name)` is called for each."""
 
-    def __init__(
-        self, spool: SpoolDir, settings: Settings, *, clock: Clock, rng: random.Random, tell: Callable[[str], None]
-    ) -> None:
-        self._spool = spool
-        self._stale_s = settings.stale_after
-        self._is_wanted = bool(settings.on_stale)
-        self._clock = clock
-        self._rng = rng
-        self._tell = tell
-        self._lock = FileLock(spool.stale_lock_path)
+    def __init__(self, session: Session, *, on_stale: Callable[[str], None]) -> None:
+        self._spool = session.spool
+        self._stale_s = session.settings.stale_after
+        self._is_wanted = bool(session.settings.on_stale)
+        self._clock = session.clock
+        self._rng = session.rng
+        self._on_stale = on_stale
+        self._lock = FileLock(session.spool.stale_lock_path)
         self._leads = False
         self._every_s = min(_LOOK_EVERY_S, self._stale_s)
         # What waited while no pool ran is about to run: that is seen first.
-        self._next_s = clock.monotonic() + self._every_s
+        self._next_s = self._clock.monotonic() + self._every_s
         self._since_at = 0.0
         self._told: dict[str, float] = {}
         self._told_s: deque[float] = deque(maxlen=AT_MOST)
@@ -79,7 +74,7 @@ class Stale:
                 return
             self._told_s.append(now_s)
             self._told[name] = since_at
-            self._tell(name)
+            self._on_stale(name)
 
     def _some(self, found: list[str]) -> list[str]:
         if len(found) <= _OPENED:

@@ -12,6 +12,7 @@ __all__ = [
     "lifecycle",
     "mistakes",
     "names",
+    "notice",
     "order",
     "patterns",
     "programs",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
+from queuectl.model.notice import INFO, WARNING, Notice, Notify
 from queuectl.system.clock import Clock
 
 # How long nothing is started, after the first of it, the second ...
@@ -17,13 +18,13 @@ class Troubles:
     Args:
         where: what to name where an error names no file.
         clock: for the waits.
-        tell: called with the level, the kind and the text of what people should hear.
+        notify: called for what people should know.
     """
 
-    def __init__(self, where: str, *, clock: Clock, tell: Callable[[str, str, str], None]) -> None:
+    def __init__(self, where: str, *, clock: Clock, notify: Notify) -> None:
         self._where = where
         self._clock = clock
-        self._tell = tell
+        self._notify = notify
         self._count = 0
         self._until_s = 0.0
 
@@ -43,7 +44,7 @@ class Troubles:
             return
         wait_s = _WAIT_S[min(self._count, len(_WAIT_S) - 1)]
         if self._count == 0:
-            self._tell("warning", "trouble", f"paused: {text}; trying again by itself")
+            self._notify(Notice(WARNING, "trouble", f"paused: {text}; trying again by itself"))
         self._count += 1
         self._until_s = self._clock.monotonic() + wait_s
 
@@ -51,7 +52,7 @@ class Troubles:
         """Something has worked."""
         if self._count:
             self._count = 0
-            self._tell("info", "resumed", "working again")
+            self._notify(Notice(INFO, "resumed", "working again"))
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[None]:

@@ -11,16 +11,15 @@ there. Trouble with these files is told once and never holds anything up: they a
 from __future__ import annotations
 
 import contextlib
-import random
 from typing import TYPE_CHECKING
 
 from queuectl.model import settings as config
 from queuectl.model.settings import Settings
 from queuectl.monitor import snapshot
 from queuectl.monitor.snapshot import HEARTBEAT_S, Snapshot
-from queuectl.spool.folder import FACTS, METRICS, PAGE, SpoolDir
+from queuectl.spool.folder import FACTS, METRICS, PAGE
+from queuectl.spool.session import Session
 from queuectl.system import disk
-from queuectl.system.clock import Clock
 from queuectl.system.locks import FileLock
 
 if TYPE_CHECKING:
@@ -43,12 +42,13 @@ _HELD_OFTEN = 3
 class Dashboard:
     """This supervisor's part in writing the dashboard: to be called again and again, for a few milliseconds."""
 
-    def __init__(self, spool: SpoolDir, settings: Settings, *, clock: Clock, rng: random.Random) -> None:
-        self._spool = spool
-        self._clock = clock
-        self._rng = rng
+    def __init__(self, session: Session) -> None:
+        settings = session.settings
+        self._spool = session.spool
+        self._clock = session.clock
+        self._rng = session.rng
         self._files = _files(settings)
-        self._lock = FileLock(spool.dashboard_lock_path)
+        self._lock = FileLock(session.spool.dashboard_lock_path)
         self._leads = False
         self._is_full = settings.dashboard == config.FULL
         self._timeout_s = settings.timeout
@@ -59,7 +59,7 @@ class Dashboard:
         self._is_settled = False
         self._written: Snapshot | None = None
         self._written_s = 0.0
-        self._next_s = clock.monotonic() + _FIRST_S
+        self._next_s = self._clock.monotonic() + _FIRST_S
         self._held = 0
         self._told = False
 

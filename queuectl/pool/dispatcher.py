@@ -8,10 +8,10 @@ is left until it changes.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
 
 from queuectl.jobs import batch
 from queuectl.jobs.claim import Declined
+from queuectl.model.notice import INFO, WARNING, Notice, Notify
 from queuectl.model.run_queue import Feeder
 from queuectl.pool.arrivals import Arrivals
 from queuectl.pool.split_turns import Splits
@@ -42,8 +42,8 @@ _FORGET_EVERY_S = 60.0
 class Dispatch:
     """The names of one pool on their way to its workers and back.
 
-    `tell(kind, text)` is called for what a person should know: kinds `foreign`, `unreadable`, `stuck`, `rejected`,
-    `mended`, `dead`, `batch`, `alive`.
+    `notify` is called for what a person should know: kinds `foreign`, `unreadable`, `stuck`, `rejected`, `mended`,
+    `dead`, `batch`, `alive`.
     """
 
     def __init__(
@@ -54,14 +54,14 @@ class Dispatch:
         *,
         clock: Clock,
         max_jobs: int | None,
-        tell: Callable[[str, str], None],
+        notify: Notify,
     ) -> None:
         self._slots = slots
         self._feeder = feeder
         self._arrivals = arrivals
         self._clock = clock
         self._jobs_left = max_jobs
-        self._tell = tell
+        self._notify = notify
         self._pace_s = AHEAD_S
         self._again: list[tuple[float, str]] = []
         self._busy_tries: dict[str, int] = {}
@@ -318,7 +318,7 @@ class Dispatch:
             self._gone(name, declined)
         elif self._splits.cannot(key):
             cure = f"; to cure it: {declined.hint}" if declined.hint else ""
-            self._tell("unreadable", f"{key}: {declined.text}; it is tried again{cure}")
+            self._notify(Notice(WARNING, "unreadable", f"{key}: {declined.text}; it is tried again{cure}"))
 
     def _gone(self, name: str, declined: Declined) -> None:
         """A name that is not waiting any more."""
@@ -326,17 +326,17 @@ class Dispatch:
         if why == "later":
             self._feeder.add([declined.name], self._clock.now(), verified=True)
         elif why == "mended":
-            self._tell("mended", f"{name}: its torn end was repaired")
+            self._notify(Notice(WARNING, "mended", f"{name}: its torn end was repaired"))
             self._feeder.add([name], self._clock.now())
         elif why == "rejected":
-            self._tell("rejected", f"{name} was rejected: {declined.text}")
+            self._notify(Notice(WARNING, "rejected", f"{name} was rejected: {declined.text}"))
         elif why == "dead":
-            self._tell("dead", f"{declined.name} moved to dlq/")
+            self._notify(Notice(WARNING, "dead", f"{declined.name} moved to dlq/"))
         elif why == "split":
             self._feeder.add(declined.names, self._clock.now())
             refused = f"; {declined.text}" if declined.text else ""
             jobs = "job" if declined.made == 1 else "jobs"
-            self._tell("batch", f"{declined.name} was split into {declined.made} {jobs}{refused}")
+            self._notify(Notice(INFO, "batch", f"{declined.name} was split into {declined.made} {jobs}{refused}"))
 
     def _tell_stuck(self, name: str, declined: Declined) -> None:
         cure = f"; to cure it: {declined.hint}" if declined.hint else ""
@@ -351,11 +351,13 @@ class Dispatch:
         if len(self._told) >= TOLD_AT_MOST and not self._forget_told():
             if not self._too_many:
                 self._too_many = True
-                self._tell(kind, f"{text} (more files are in trouble, and are not named here: queuectl check)")
+                self._notify(
+                    Notice(WARNING, kind, f"{text} (more files are in trouble, and are not named here: queuectl check)")
+                )
             return
         self._too_many = False
         self._told[what] = name or what
-        self._tell(kind, text)
+        self._notify(Notice(WARNING, kind, text))
 
     def _forget_told(self) -> bool:
         """Forget reports of files that are in no trouble any more; False while there is no room for another."""

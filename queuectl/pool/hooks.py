@@ -18,9 +18,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from queuectl.model.lifecycle import DONE
-from queuectl.model.settings import Settings
-from queuectl.spool.folder import SpoolDir
-from queuectl.system.clock import Clock
+from queuectl.model.notice import WARNING, Notice, Notify
+from queuectl.spool.session import Session
 
 DEAD, IDLE, STALE = "dead", "idle", "stale"
 
@@ -51,14 +50,13 @@ class _Running:
 class Hooks:
     """The hooks of one pool.
 
-    `tell(text)` is called for what a person should know: a hook that fails (once, until it works again), hooks that
+    `notify` is called for what a person should know: a hook that fails (once, until it works again), hooks that
     were passed over because too many waited (once, until none waits).
     """
 
-    def __init__(
-        self, spool: SpoolDir, settings: Settings, *, cwd: str, clock: Clock, tell: Callable[[str], None]
-    ) -> None:
-        self._spool = spool
+    def __init__(self, session: Session, *, cwd: str, notify: Notify) -> None:
+        settings = session.settings
+        self._spool = session.spool
         self._commands = {
             DEAD: settings.on_dead,
             DONE: settings.on_done,
@@ -66,8 +64,8 @@ class Hooks:
             STALE: settings.on_stale,
         }
         self._cwd = cwd
-        self._clock = clock
-        self._tell = tell
+        self._clock = session.clock
+        self._notify = notify
         self._waiting: deque[_Call] = deque()
         self._running: list[_Running] = []
         self._failing: set[str] = set()
@@ -81,7 +79,7 @@ class Hooks:
             self._waiting.append(_Call(event, record_path))
         elif not self._passing_over:
             self._passing_over = True
-            self._tell(f"{_WAITING_AT_MOST} hooks wait already: until some have ended, others are not started")
+            self._warn(f"{_WAITING_AT_MOST} hooks wait already: until some have ended, others are not started")
         self.step()
 
     def step(self) -> None:
@@ -153,7 +151,10 @@ class Hooks:
         if call.event not in self._failing:
             self._failing.add(call.event)
             about = f" for {os.path.basename(call.record_path)}" if call.record_path else ""
-            self._tell(f"the hook on_{call.event}{about} {how}; told once, until it works again")
+            self._warn(f"the hook on_{call.event}{about} {how}; told once, until it works again")
+
+    def _warn(self, text: str) -> None:
+        self._notify(Notice(WARNING, "hook", text))
 
     @staticmethod
     def _kill(item: _Running) -> None:

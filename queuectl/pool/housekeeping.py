@@ -5,20 +5,16 @@ All of it in small steps, and none of it in a hurry: a pool that does not get to
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
-
 from queuectl.jobs.claim import Claims
 from queuectl.jobs.error_text import OrphanTexts
 from queuectl.jobs.settle import Stripes
 from queuectl.maintenance.recovery import Aftermath
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.maintenance.retention import Retention
-from queuectl.model.settings import Settings
+from queuectl.model.notice import WARNING, Notice, Notify
 from queuectl.pool.breaker import Troubles
 from queuectl.spool import cancel_requests
-from queuectl.spool.folder import SpoolDir
-from queuectl.system.clock import Clock
+from queuectl.spool.session import Session
 
 _SWEEP_EVERY_S = 30.0
 # How often the records are tried again that could not be mended: mostly their ids were busy for an instant.
@@ -26,29 +22,26 @@ _MEND_AGAIN_S = 1.0
 
 
 class Housekeeping:
-    """The housekeeping of one pool. `tell(level, kind, text)` is called for what people should hear."""
+    """The housekeeping of one pool. `notify` is called for what people should know."""
 
     def __init__(
         self,
-        spool: SpoolDir,
-        settings: Settings,
+        session: Session,
         claims: Claims,
         stripes: Stripes,
         rescue: Rescue,
         troubles: Troubles,
         *,
-        clock: Clock,
-        rng: random.Random,
-        tell: Callable[[str, str, str], None],
+        notify: Notify,
     ) -> None:
-        self._spool = spool
+        self._spool = session.spool
         self._claims = claims
         self._rescue = rescue
         self._troubles = troubles
-        self._clock = clock
-        self._tell = tell
-        self._retention = Retention(spool, settings, stripes, clock=clock, rng=rng, tell=tell)
-        self._orphan_texts = OrphanTexts(spool, clock=clock)
+        self._clock = session.clock
+        self._notify = notify
+        self._retention = Retention(session, stripes, notify=notify)
+        self._orphan_texts = OrphanTexts(session.spool, clock=session.clock)
         self._aftermath: Aftermath | None = None
         self._next_sweep_s = 0.0
         self._next_mend_s = 0.0
@@ -91,6 +84,6 @@ class Housekeeping:
         else:
             return
         if mended:
-            self._tell("warning", "mended", f"repaired the torn end of {mended} finished records")
+            self._notify(Notice(WARNING, "mended", f"repaired the torn end of {mended} finished records"))
         if self._aftermath.over and not self._aftermath.left:
             self._aftermath = None

@@ -6,7 +6,6 @@ Loaded only where the settings name an inbox, or where one that they do not name
 from __future__ import annotations
 
 import contextlib
-import random
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
@@ -15,11 +14,10 @@ from queuectl.inbox import process
 from queuectl.inbox import state as inboxstate
 from queuectl.inbox.handover import Handover
 from queuectl.inbox.process import NO_MORE, STOP, Report
-from queuectl.model.settings import Settings
+from queuectl.model.notice import WARNING, Notice, Notify
 from queuectl.pool import worker_process
-from queuectl.spool.folder import SpoolDir
+from queuectl.spool.session import Session
 from queuectl.system import disk
-from queuectl.system.clock import Clock
 
 # One that ends is followed by another this much later.
 _AGAIN_S = 1.0
@@ -55,16 +53,17 @@ class _Child:
 
 
 class Receivers:
-    """The receiver processes of one pool. `tell(level, text)` is called for what people should hear."""
+    """The receiver processes of one pool. `notify` is called for what people should know."""
 
-    def __init__(self, spool: SpoolDir, settings: Settings, *, clock: Clock, tell: Callable[[str, str], None]) -> None:
-        self._spool = spool
-        self._settings = settings
-        self._clock = clock
-        self._tell = tell
-        self._children = [_Child(inbox.owner) for inbox in settings.inboxes]
+    def __init__(self, session: Session, *, notify: Notify) -> None:
+        self._spool = session.spool
+        self._settings = session.settings
+        self._clock = session.clock
+        self._rng = session.rng
+        self._notify = notify
+        self._children = [_Child(inbox.owner) for inbox in session.settings.inboxes]
         self._takes = True
-        self._looked_s = clock.monotonic()
+        self._looked_s = self._clock.monotonic()
 
     def clean_up(self) -> list[str]:
         """See to what inboxes have left that the settings do not name any more; names published in pending/."""
@@ -75,7 +74,7 @@ class Receivers:
         published = []
         with contextlib.suppress(FileNotFoundError):
             for owner in disk.names(self._spool.handover_dir):
-                hands = Handover(self._spool, self._settings, owner, clock=self._clock, rng=random.Random())
+                hands = Handover(self._spool, self._settings, owner, clock=self._clock, rng=self._rng)
                 hands.sweep()
                 if owner not in mine:
                     published += hands.publish_all()
@@ -100,7 +99,7 @@ class Receivers:
                     child.started_s, child.silent_s = now_s, 0.0
                 except OSError as error:
                     child.next_s = now_s + _AGAIN_S
-                    self._tell("warning", f"{child.owner}: cannot start its receiver: {error.strerror or error}")
+                    self._warn(f"{child.owner}: cannot start its receiver: {error.strerror or error}")
 
     @property
     def conns(self) -> list[Connection]:
@@ -121,7 +120,7 @@ class Receivers:
             return []
         child.is_drained, child.hung = report.is_drained, 0
         for level, text in report.told:
-            self._tell(level, f"{child.owner}: {text}")
+            self._notify(Notice(level, "inbox", f"{child.owner}: {text}"))
         return report.published
 
     @property
@@ -188,7 +187,10 @@ class Receivers:
         child.is_drained = None
         child.started_s = self._clock.monotonic()
         child.next_s = child.started_s + pause_s
-        self._tell("warning", f"{child.owner}: {silent} and is killed; another one starts in {pause_s:.0f} s")
+        self._warn(f"{child.owner}: {silent} and is killed; another one starts in {pause_s:.0f} s")
+
+    def _warn(self, text: str) -> None:
+        self._notify(Notice(WARNING, "inbox", text))
 
     def _lost(self, child: _Child) -> None:
         if child.conn is not None:
@@ -200,4 +202,4 @@ class Receivers:
         child.started_s = self._clock.monotonic()
         if self._takes:
             code = child.process.exitcode
-            self._tell("warning", f"{child.owner}: its receiver ended with {code}; starting another")
+            self._warn(f"{child.owner}: its receiver ended with {code}; starting another")

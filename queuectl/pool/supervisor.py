@@ -26,6 +26,7 @@ from queuectl.maintenance.rescuer import Rescue, Rescued
 from queuectl.maintenance.stale import Stale
 from queuectl.model import names
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
+from queuectl.model.notice import INFO, WARNING, Notice
 from queuectl.model.record import is_due, standing
 from queuectl.model.run_queue import Feeder
 from queuectl.model.settings import Settings
@@ -43,6 +44,7 @@ from queuectl.spool import anchor, cancel_requests, pools, trust
 from queuectl.spool.anchor import Anchor
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.pools import Pool, StopSummary
+from queuectl.spool.session import Session
 from queuectl.system import disk, volume
 from queuectl.system.clock import Clock
 from queuectl.system.selector import Readiness
@@ -78,14 +80,6 @@ _RECHECK_EVERY_S = 3600.0
 _NAMED_TOO_LATE_S = 1.0
 
 
-class Notice(NamedTuple):
-    """Something to tell that is not about one run. `level` is `info` or `warning`; `kind` names it for programs."""
-
-    level: str
-    kind: str
-    text: str
-
-
 Event = Report | Rescued | Notice
 
 
@@ -101,17 +95,17 @@ class Options(NamedTuple):
 class Supervisor:
     """Runs one pool until it is stopped, drained, or has run `max_jobs`."""
 
-    def __init__(
-        self, spool: SpoolDir, settings: Settings, options: Options, tell: Callable[[list[Event]], None]
-    ) -> None:
+    def __init__(self, session: Session, options: Options, tell: Callable[[list[Event]], None]) -> None:
+        spool, settings, clock, rng = session
+        self._session = session
         self._spool = spool
         self._settings = settings
         self._options = options
         self._hand_on = tell
         self._untold: list[Event] = []
         self._tell = self._untold.append
-        self._clock = Clock()
-        self._rng = random.Random()
+        self._clock = clock
+        self._rng = rng
         self._stripes = Stripes(spool)
         self._pool = Pool(
             spool,
@@ -121,23 +115,14 @@ class Supervisor:
             rng=self._rng,
             graces_s=(settings.stop_grace_s, settings.kill_grace_s),
         )
-        clock, rng = self._clock, self._rng
         self._claims = Claims(spool, settings, self._stripes, worker=self._pool.name, clock=clock, rng=rng)
-        self._rescue = Rescue(spool, settings, self._claims, self._stripes, clock=clock, rng=rng, tell=self._notice)
-        self._rejected = RejectedFiles(spool, settings, clock=clock, rng=rng)
-        self._troubles = Troubles(spool.root, clock=clock, tell=self._notice)
+        self._rescue = Rescue(session, self._claims, notify=self._tell)
+        self._rejected = RejectedFiles(session)
+        self._troubles = Troubles(spool.root, clock=clock, notify=self._tell)
         self._housekeeping = Housekeeping(
-            spool,
-            settings,
-            self._claims,
-            self._stripes,
-            self._rescue,
-            self._troubles,
-            clock=clock,
-            rng=rng,
-            tell=self._notice,
+            session, self._claims, self._stripes, self._rescue, self._troubles, notify=self._tell
         )
-        self._dashboard = Dashboard(spool, settings, clock=clock, rng=rng)
+        self._dashboard = Dashboard(session)
         self._arrivals = Arrivals(spool, settle_s=settings.settle_s, clock=self._clock)
         self._feeder = Feeder()
         self._slots = [Slot(number) for number in range(options.workers)]
@@ -147,7 +132,7 @@ class Supervisor:
             self._arrivals,
             clock=clock,
             max_jobs=options.max_jobs,
-            tell=lambda kind, text: self._tell(Notice("info" if kind == "batch" else "warning", kind, text)),
+            notify=self._tell,
         )
         self._judging = Judging(
             self._claims, self._feeder, lambda name, verdict: self._dispatch.passed(None, name, verdict), clock=clock
@@ -167,19 +152,10 @@ class Supervisor:
         self._stopping = Stopping(self._slots, settings)
         self._cancelled: set[tuple[str, int]] = set()
         """Runs whose workers were told to end them."""
-        self._hooks = Hooks(
-            spool,
-            settings,
-            cwd=options.cwd,
-            clock=clock,
-            tell=lambda text: self._tell(Notice("warning", "hook", text)),
-        )
+        self._hooks = Hooks(session, cwd=options.cwd, notify=self._tell)
         self._stale = Stale(
-            spool,
-            settings,
-            clock=clock,
-            rng=rng,
-            tell=lambda name: self._hooks.fire(hooks.STALE, spool.path(PENDING, name)),
+            session,
+            on_stale=lambda name: self._hooks.fire(hooks.STALE, spool.path(PENDING, name)),
         )
         self._receivers: Receivers | None = None
         self._readiness = Readiness()
@@ -219,7 +195,7 @@ class Supervisor:
             self._prepare_inboxes()
             for slot in self._slots:
                 self._start(slot)
-            self._tell(Notice("info", "pool_started", self._pool.name))
+            self._tell(Notice(INFO, "pool_started", self._pool.name))
             self._check()
             self._scan()
             self._recheck_clock()
@@ -248,9 +224,6 @@ class Supervisor:
         self._doorbell.ring()
 
     # ----------------------------------------------------------------------------------------------------- loop
-
-    def _notice(self, level: str, kind: str, text: str) -> None:
-        self._tell(Notice(level, kind, text))
 
     def _tell_round(self) -> None:
         """Hand on what has happened, all of a round at once."""
@@ -354,7 +327,7 @@ class Supervisor:
         self._tell_idle()
         self._housekeeping.step()
         if trouble := self._dashboard.step():
-            self._tell(Notice("warning", "dashboard", trouble))
+            self._tell(Notice(WARNING, "dashboard", trouble))
         self._recheck_clock()
 
     def _is_in_place(self, now_s: float) -> bool:
@@ -367,7 +340,7 @@ class Supervisor:
             if not self._displaced:
                 self._displaced = where
                 text = f"{self._spool.root} was {where} while this pool worked on it; ending the pool and what it runs"
-                self._notice("warning", "displaced", text)
+                self._tell(Notice(WARNING, "displaced", text))
                 self._stopping.abandon(now_s)
             return False
         with self._troubles.taken():
@@ -380,7 +353,7 @@ class Supervisor:
 
     def _tell_restored(self, folder: str) -> None:
         text = f"{folder}/ was missing and is made again; what was in it is gone"
-        self._notice("warning", "restored", text)
+        self._tell(Notice(WARNING, "restored", text))
 
     def _cancel_runs(self) -> None:
         """Have the workers end the runs that somebody asked to cancel."""
@@ -397,7 +370,9 @@ class Supervisor:
                         raise
                     self._cancelled.add((job_id, attempt))  # and so it is reported once
                     cure = f"; to cure it: {fault.cure}, then cancel once more" if fault.cure else ""
-                    self._notice("warning", "stuck", f"cannot read a request to cancel {job_id}: {fault.text}{cure}")
+                    self._tell(
+                        Notice(WARNING, "stuck", f"cannot read a request to cancel {job_id}: {fault.text}{cure}")
+                    )
                     continue
                 if request is not None:
                     self._cancelled.add((job_id, attempt))
@@ -407,7 +382,7 @@ class Supervisor:
         """Tell what a cheap look at the spool finds (see `check.quick`)."""
         with self._troubles.taken():
             for found in check.quick(self._spool, clock=self._clock, rng=self._rng):
-                level = "warning" if found.severity == "problem" else "info"
+                level = WARNING if found.severity == "problem" else INFO
                 self._tell(Notice(level, "check", f"{found.path}: {found.text}"))
 
     def _scan(self) -> None:
@@ -424,7 +399,7 @@ class Supervisor:
                 self._next_recheck_s = started_s
             self._stale.look(generated + others, paused=self._paused)
             for name in self._rejected.look():
-                self._tell(Notice("info", "healed", f"{name} is a valid job now: back from rejected/ to pending/"))
+                self._tell(Notice(INFO, "healed", f"{name} is a valid job now: back from rejected/ to pending/"))
                 self._dispatch.add([name])
             self._dispatch.go_on_splitting(batch.unfinished(self._spool))
         took_s = self._clock.monotonic() - started_s
@@ -548,7 +523,7 @@ class Supervisor:
                 if paused
                 else "no longer paused"
             )
-            self._tell(Notice("info", "paused" if paused else "unpaused", text))
+            self._tell(Notice(INFO, "paused" if paused else "unpaused", text))
 
     def _recheck_clock(self) -> None:
         """Look whether waiting jobs are due by their records, some at each tick.
@@ -591,12 +566,7 @@ class Supervisor:
             return
         from queuectl.pool.inbox_processes import Receivers
 
-        self._receivers = Receivers(
-            self._spool,
-            self._settings,
-            clock=self._clock,
-            tell=lambda level, text: self._tell(Notice(level, "inbox", text)),
-        )
+        self._receivers = Receivers(self._session, notify=self._tell)
         with self._troubles.taken():
             self._receivers.clean_up()
 
@@ -624,7 +594,7 @@ class Supervisor:
             if not self._cannot_start:
                 self._cannot_start = True
                 text = f"cannot start a worker: {error.strerror or error}; trying again by itself"
-                self._tell(Notice("warning", "trouble", text))
+                self._tell(Notice(WARNING, "trouble", text))
         else:
             self._cannot_start = False
 
@@ -657,14 +627,14 @@ class Supervisor:
             self._deaths.append(self._clock.monotonic())
             code = slot.exit_code
             how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
-            self._tell(Notice("warning", "worker_lost", f"worker {slot.worker} ended {how}; starting another"))
+            self._tell(Notice(WARNING, "worker_lost", f"worker {slot.worker} ended {how}; starting another"))
 
     def _advance_stop(self, now_s: float, grace_s: float | None) -> None:
         if grace_s is not None and self._stopping.ask(now_s, grace_s):
             running = sum(len(slot.running) for slot in self._slots)
             longest = "however long they take" if math.isinf(grace_s) else f"up to {grace_s:g} s"
             waits = f"waiting for {running} running, {longest}" if running and grace_s else "asked to"
-            self._tell(Notice("info", "stopping", waits))
+            self._tell(Notice(INFO, "stopping", waits))
         self._stopping.advance(now_s)
 
     def _is_over(self) -> bool:
@@ -738,7 +708,7 @@ def run_pool(spool: SpoolDir, settings: Settings, options: Options, tell: Callab
     trust.check(spool)
     trust.check_all(spool, settings)
     spool.complete()
-    made = Supervisor(spool, settings, options, tell)
+    made = Supervisor(Session(spool, settings, Clock(), random.Random()), options, tell)
     old = {}
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
         number = getattr(signal, name, None)

@@ -7,7 +7,6 @@ axe-core; the browser is a Chromium of the system's. Skipped, with the reason, w
 from __future__ import annotations
 
 import os
-import random
 import re
 import shutil
 from collections.abc import Iterator
@@ -127,7 +126,7 @@ def test_a_page_as_it_is_written_has_no_grave_fault(
         write_drop(spool, "odd.json", {"no": "job"}, "rejected")
         desk.start(desk.enqueue(id="runs"))
     settings = config.defaults()._replace(dashboard="counts" if kind == "counts" else "full")
-    Dashboard(spool, settings, clock=desk.clock, rng=random.Random(0)).close()
+    Dashboard(desk.session._replace(settings=settings)).close()
     path = Path(spool.root, "status.html")
     path.write_text(without_reload(path.read_text(encoding="utf-8")), encoding="utf-8")
     for scheme in ("light", "dark"):

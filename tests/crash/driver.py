@@ -95,19 +95,17 @@ class Hands(Desk):
     @functools.cached_property
     def rescue(self) -> Rescue:
         with aside():
-            return Rescue(self.spool, self.settings, self.claims, self.stripes, clock=self.clock, rng=self.rng)
+            return Rescue(self.session, self.claims)
 
     @functools.cached_property
     def rejected(self) -> RejectedFiles:
         with aside():
-            return RejectedFiles(self.spool, self.settings, clock=self.clock, rng=self.rng)
+            return RejectedFiles(self.session)
 
     @functools.cached_property
     def retention(self) -> Retention:
         with aside():
-            return Retention(
-                self.spool, self.settings, self.stripes, clock=self.clock, rng=self.rng, tell=lambda *_: None
-            )
+            return Retention(self.session, self.stripes, notify=lambda _: None)
 
     @functools.cached_property
     def reception(self) -> Reception:

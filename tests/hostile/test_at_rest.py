@@ -16,6 +16,7 @@ from queuectl.jobs.settle import Stripes
 from queuectl.maintenance.retention import Retention
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.monitor import results
+from queuectl.spool.session import Session
 from queuectl.system.clock import Clock
 from tests.cli.commands import Commands, Result, run_on_terminal
 from tests.helpers import names_in
@@ -156,7 +157,7 @@ def test_retention_deletes_only_records(ground: Ground) -> None:
     """P6: retention passes over whatever is no finished job, however old its file is."""
     settings = Spool(ground.spool.root).settings._replace(keep_done=3600.0, keep_dlq=3600.0)
     stripes = Stripes(ground.spool)
-    retention = Retention(ground.spool, settings, stripes, clock=Clock(), rng=random.Random(1), tell=lambda *_: None)
+    retention = Retention(Session(ground.spool, settings, Clock(), random.Random(1)), stripes, notify=lambda _: None)
     assert [retention.step() for _ in range(3)] == [0, 0, 0]
     stripes.close()
     assert changed(ground, AT_REST) == []
@@ -165,7 +166,7 @@ def test_retention_deletes_only_records(ground: Ground) -> None:
 def test_rejected_files_are_looked_at_again_and_left(ground: Ground) -> None:
     """P6, P11: the way back from rejected/ is open to jobs only, also where a file is new, linked, huge or torn."""
     settings = Spool(ground.spool.root).settings
-    rejected = RejectedFiles(ground.spool, settings, clock=Clock(), rng=random.Random(1))
+    rejected = RejectedFiles(Session(ground.spool, settings, Clock(), random.Random(1)))
     assert rejected.look() == []
     for case in AT_REST:
         if case.folder == REJECTED:

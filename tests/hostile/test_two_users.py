@@ -319,7 +319,7 @@ def test_a_file_of_a_stranger_in_pending_is_not_run(spool: SpoolDir, name: str) 
     kept.write_text(json.dumps(EVIL) + " \n")
     from queuectl.jobs.reject import RejectedFiles
 
-    assert RejectedFiles(spool, desk.settings, clock=desk.clock, rng=desk.rng).look() == []
+    assert RejectedFiles(desk.session._replace(spool=spool)).look() == []
 
 
 def test_a_setting_runs_files_of_others(spool: SpoolDir) -> None:

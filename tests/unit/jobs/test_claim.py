@@ -400,7 +400,7 @@ def test_unfinished_file_that_changed_is_not_rejected(desk: Desk) -> None:
 
 def test_rejected_file_that_becomes_whole_runs(desk: Desk) -> None:
     """A writer that was slower than our patience loses nothing (P6)."""
-    watch = RejectedFiles(desk.spool, desk.settings, clock=desk.clock, rng=desk.rng)
+    watch = RejectedFiles(desk.session)
     with open(desk.spool.path(PENDING, "x.json"), "w") as slow:
         slow.write('{"command": ')
         slow.flush()

@@ -20,6 +20,7 @@ from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, Outcome
 from queuectl.model.settings import Settings
 from queuectl.spool import clock_note
 from queuectl.spool.folder import SpoolDir
+from queuectl.spool.session import Session
 from queuectl.system import disk
 from tests.helpers import Desk, FakeClock, full_disk, listing, write_drop
 
@@ -166,7 +167,7 @@ def test_our_commands_take_the_text_away_with_the_job(desk: Desk, settings: Sett
     clock_note.accept(desk.spool, now_at=desk.clock.now(), rng=desk.rng)
     stripes = Stripes(desk.spool)
     keeping = settings._replace(keep_dlq=3600)
-    retention = Retention(desk.spool, keeping, stripes, clock=desk.clock, rng=desk.rng, tell=lambda *_: None)
+    retention = Retention(desk.session._replace(settings=keeping), stripes, notify=lambda _: None)
     assert retention.step() == 1
     stripes.close()
     assert listing(desk.spool) == {PENDING: ["again.json"]}
@@ -216,8 +217,6 @@ def test_a_rescued_job_that_is_dead_gets_its_text(desk: Desk, other_desk: Desk, 
     """P5: who dies with its worker is told of as well."""
     desk.start(desk.enqueue(id="job1", max_retries=0))
     desk.die()
-    rescue = Rescue(
-        desk.spool, settings, other_desk.claims, other_desk.stripes, clock=FakeClock(), rng=random.Random(3)
-    )
+    rescue = Rescue(Session(desk.spool, settings, FakeClock(), random.Random(3)), other_desk.claims)
     assert [item.job_id for item in rescue.look(set())] == ["job1"]
     assert "its worker died" in Path(desk.spool.error_path("job1.json")).read_text()

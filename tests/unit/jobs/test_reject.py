@@ -14,6 +14,7 @@ from queuectl.jobs.reject import RejectedFiles
 from queuectl.model.lifecycle import PENDING, REJECTED
 from queuectl.model.settings import Settings
 from queuectl.spool.folder import Located, SpoolDir
+from queuectl.spool.session import Session
 from queuectl.system import disk
 from tests.helpers import Desk, FakeClock, listing, names_in, write_drop
 
@@ -23,7 +24,7 @@ JOB = json.dumps({"command": "true"})
 @pytest.fixture
 def rejected(spool: SpoolDir, settings: Settings, clock: FakeClock, rng: random.Random) -> RejectedFiles:
     """The watch over rejected/."""
-    return RejectedFiles(spool, settings, clock=clock, rng=rng)
+    return RejectedFiles(Session(spool, settings, clock, rng))
 
 
 def _reject(spool: SpoolDir, name: str, content: bytes = b"{bad", clock: FakeClock | None = None) -> str:

@@ -13,6 +13,7 @@ from queuectl.jobs.settle import Stripes
 from queuectl.maintenance import check, doctor
 from queuectl.maintenance.retention import Retention
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, Outcome
+from queuectl.model.notice import Notice
 from queuectl.model.settings import Settings
 from queuectl.monitor import page, status
 from queuectl.monitor.snapshot import Snapshot
@@ -29,16 +30,9 @@ class Keeper:
 
     def __init__(self, desk: Desk, settings: Settings) -> None:
         self.desk = desk
-        self.told: list[tuple[str, str, str]] = []
+        self.told: list[Notice] = []
         self.stripes = Stripes(desk.spool)
-        self.retention = Retention(
-            desk.spool,
-            settings,
-            self.stripes,
-            clock=desk.clock,
-            rng=desk.rng,
-            tell=lambda *said: self.told.append(said),
-        )
+        self.retention = Retention(desk.session._replace(settings=settings), self.stripes, notify=self.told.append)
 
     def run(self) -> int:
         """One pass, an hour after the last."""

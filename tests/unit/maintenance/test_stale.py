@@ -30,7 +30,7 @@ def told() -> Told:
 def make(desk: Desk, told: Told) -> Stale:
     """An hour is too long; the first look is due at once."""
     settings = config.defaults()._replace(on_stale=("true",))
-    made = Stale(desk.spool, settings, clock=desk.clock, rng=random.Random(0), tell=told.append)
+    made = Stale(desk.session._replace(settings=settings), on_stale=told.append)
     desk.clock.advance(30)
     return made
 
@@ -101,7 +101,7 @@ def test_of_very_many_a_few_are_told_the_oldest_first(desk: Desk, told: Told) ->
 
 def test_one_pool_tells_and_without_the_hook_none_looks(desk: Desk, told: Told) -> None:
     """Another one goes on where the first has ended; without the setting there is not even the lock's file."""
-    off = Stale(desk.spool, config.defaults(), clock=desk.clock, rng=random.Random(0), tell=told.append)
+    off = Stale(desk.session._replace(settings=config.defaults()), on_stale=told.append)
     one, other = make(desk, told), make(desk, told)
     desk.enqueue(id="job")
     desk.clock.advance(2 * HOUR_S)

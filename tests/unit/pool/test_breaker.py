@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from queuectl.model.notice import Notice
 from queuectl.pool.breaker import Troubles
 from tests.helpers import FakeClock
 
@@ -9,8 +10,8 @@ from tests.helpers import FakeClock
 def test_trouble_is_reported_once_and_waited_for_longer_each_time() -> None:
     """Several reports of one trouble, of several workers, cost one wait; only a new try that fails makes it longer."""
     clock = FakeClock()
-    told: list[tuple[str, str, str]] = []
-    troubles = Troubles("/spool", clock=clock, tell=lambda *facts: told.append(facts))
+    told: list[Notice] = []
+    troubles = Troubles("/spool", clock=clock, notify=told.append)
     waits = []
     for _ in range(3):
         for _ in range(4):

@@ -18,6 +18,7 @@ from queuectl.monitor.snapshot import HEARTBEAT_S
 from queuectl.pool.dashboard import EVERY_S, Dashboard
 from queuectl.spool.folder import FACTS, METRICS, PAGE, SpoolDir
 from queuectl.spool.pools import Pool
+from queuectl.spool.session import Session
 from queuectl.system import disk
 from tests.helpers import Desk, FakeClock, full_disk, wait_until
 
@@ -30,7 +31,7 @@ def make(spool: SpoolDir, settings: Settings, clock: FakeClock) -> Iterator[Make
     made: list[Dashboard] = []
 
     def new(**changed: Any) -> Dashboard:
-        made.append(Dashboard(spool, settings._replace(**changed), clock=clock, rng=random.Random(len(made))))
+        made.append(Dashboard(Session(spool, settings._replace(**changed), clock, random.Random(len(made)))))
         clock.advance(1.0)  # it lets the first jobs start before it begins
         return made[-1]
 
@@ -229,7 +230,7 @@ def test_long_look_is_taken_in_short_steps(spool: SpoolDir, settings: Settings) 
             return self.monotonic_s
 
     clock = Ticking()
-    board = Dashboard(spool, settings, clock=clock, rng=random.Random(1))
+    board = Dashboard(Session(spool, settings, clock, random.Random(1)))
     clock.advance(1.0)
     steps = 0
 

@@ -22,7 +22,7 @@ def test_a_name_at_two_workers_counts_until_both_have_answered(spool: SpoolDir, 
         slot.ready = True
     feeder = Feeder()
     arrivals = Arrivals(spool, settle_s=30, clock=clock)
-    dispatch = Dispatch(slots, feeder, arrivals, clock=clock, max_jobs=1, tell=lambda _kind, _text: None)
+    dispatch = Dispatch(slots, feeder, arrivals, clock=clock, max_jobs=1, notify=lambda _: None)
     dispatch.add(["a.json", "b.json"])
     dispatch.feed(careful=False)
     first, second = sorted(slots, key=lambda slot: not slot.outstanding)
@@ -46,7 +46,7 @@ def test_what_became_of_a_name_at_two_workers_is_not_lost(spool: SpoolDir, clock
     told: list[str] = []
     arrivals = Arrivals(spool, settle_s=30, clock=clock)
     dispatch = Dispatch(
-        slots, Feeder(), arrivals, clock=clock, max_jobs=None, tell=lambda _kind, text: told.append(text)
+        slots, Feeder(), arrivals, clock=clock, max_jobs=None, notify=lambda notice: told.append(notice.text)
     )
     dispatch.add(["many.json"])
     dispatch.feed(careful=False)
@@ -63,7 +63,7 @@ def _one_worker(spool: SpoolDir, clock: FakeClock) -> tuple[Slot, Dispatch]:
     slot = Slot(0)
     slot.ready = True
     arrivals = Arrivals(spool, settle_s=30, clock=clock)
-    return slot, Dispatch([slot], Feeder(), arrivals, clock=clock, max_jobs=None, tell=lambda _kind, _text: None)
+    return slot, Dispatch([slot], Feeder(), arrivals, clock=clock, max_jobs=None, notify=lambda _: None)
 
 
 def test_a_name_that_was_lost_is_found_by_the_next_listing(spool: SpoolDir, clock: FakeClock) -> None:
@@ -71,7 +71,7 @@ def test_a_name_that_was_lost_is_found_by_the_next_listing(spool: SpoolDir, cloc
     slot, feeder = Slot(0), Feeder()
     slot.ready = True
     arrivals = Arrivals(spool, settle_s=30, clock=clock)
-    dispatch = Dispatch([slot], feeder, arrivals, clock=clock, max_jobs=None, tell=lambda _kind, _text: None)
+    dispatch = Dispatch([slot], feeder, arrivals, clock=clock, max_jobs=None, notify=lambda _: None)
     later = names.waiting_name("later", clock.now() + 60, 0)
     assert feeder.update([], ["lost.json", later], clock.now()) == 2
     assert feeder.take() == "lost.json"  # and nobody is given it
@@ -150,7 +150,7 @@ def test_names_behind_a_long_job_are_queued_again(spool: SpoolDir, clock: FakeCl
     for slot in slots:
         slot.ready = True
     arrivals = Arrivals(spool, settle_s=30, clock=clock)
-    dispatch = Dispatch(slots, Feeder(), arrivals, clock=clock, max_jobs=None, tell=lambda _kind, _text: None)
+    dispatch = Dispatch(slots, Feeder(), arrivals, clock=clock, max_jobs=None, notify=lambda _: None)
     dispatch.add([f"job{number:03d}.json" for number in range(200)])
     for _ in range(40):
         dispatch.feed(careful=False)
@@ -210,7 +210,12 @@ def test_a_job_whose_last_run_lives_on_is_asked_for_more_seldom_and_told_of_once
     told: list[str] = []
     arrivals = Arrivals(spool, settle_s=30, clock=clock)
     dispatch = Dispatch(
-        [slot], Feeder(), arrivals, clock=clock, max_jobs=None, tell=lambda kind, text: told.append(f"{kind}: {text}")
+        [slot],
+        Feeder(),
+        arrivals,
+        clock=clock,
+        max_jobs=None,
+        notify=lambda notice: told.append(f"{notice.kind}: {notice.text}"),
     )
     dispatch.add(["a.json"])
     waits_ms = []
@@ -235,7 +240,7 @@ def _telling(spool: SpoolDir, clock: FakeClock) -> tuple[Slot, Dispatch, list[st
     slot = Slot(0)
     slot.ready = True
     arrivals = Arrivals(spool, settle_s=30, clock=clock)
-    made = Dispatch([slot], Feeder(), arrivals, clock=clock, max_jobs=1, tell=lambda kind, text: told.append(text))
+    made = Dispatch([slot], Feeder(), arrivals, clock=clock, max_jobs=1, notify=lambda notice: told.append(notice.text))
     return slot, made, told
 
 
@@ -289,7 +294,7 @@ def _many(spool: SpoolDir, clock: FakeClock, told: list[str], workers: int = 2) 
         slot.ready = True
     arrivals = Arrivals(spool, settle_s=30, clock=clock)
     dispatch = Dispatch(
-        slots, Feeder(), arrivals, clock=clock, max_jobs=None, tell=lambda _kind, text: told.append(text)
+        slots, Feeder(), arrivals, clock=clock, max_jobs=None, notify=lambda notice: told.append(notice.text)
     )
     return slots, dispatch
 

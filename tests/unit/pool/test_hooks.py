@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,8 +15,10 @@ import pytest
 from queuectl.api import Spool
 from queuectl.model import settings as config
 from queuectl.model.lifecycle import DONE
+from queuectl.model.notice import Notice
 from queuectl.pool.hooks import DEAD, IDLE, Hooks
 from queuectl.spool.folder import SpoolDir
+from queuectl.spool.session import Session
 from queuectl.system.clock import Clock
 from tests.helpers import FakeClock, wait_until, without_arrival
 from tests.pool import PYTHON, Pool, is_running, tree
@@ -35,6 +38,10 @@ Make = Callable[..., Hooks]
 class Told(list[str]):
     """What was told."""
 
+    def take(self, notice: Notice) -> None:
+        """Keep the text."""
+        self.append(notice.text)
+
 
 @pytest.fixture
 def told() -> Told:
@@ -49,7 +56,7 @@ def make(spool: SpoolDir, tmp_path: Path, told: Told) -> Iterator[Make]:
 
     def make_one(**commands: list[str]) -> Hooks:
         settings = config.defaults()._replace(**{key: tuple(words) for key, words in commands.items()})
-        made.append(Hooks(spool, settings, cwd=str(tmp_path), clock=Clock(), tell=told.append))
+        made.append(Hooks(Session(spool, settings, Clock(), random.Random()), cwd=str(tmp_path), notify=told.take))
         return made[-1]
 
     yield make_one
@@ -103,7 +110,7 @@ def test_a_hook_that_takes_too_long_is_killed_with_what_it_started(spool: SpoolD
     child = tmp_path / "child"
     clock = FakeClock()
     settings = config.defaults()._replace(on_done=tuple(tree(child)))
-    made = Hooks(spool, settings, cwd=str(tmp_path), clock=clock, tell=told.append)
+    made = Hooks(Session(spool, settings, clock, random.Random()), cwd=str(tmp_path), notify=told.take)
     made.fire(DONE, "job.json")
     pid = int(wait_until(lambda: child.exists() and child.read_text()))
     clock.advance(29)

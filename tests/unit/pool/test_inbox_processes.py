@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from queuectl.model.inbox import Inbox
 from queuectl.pool import inbox_processes
 from queuectl.pool.inbox_processes import Receivers
 from queuectl.spool.folder import SpoolDir
+from queuectl.spool.session import Session
 from queuectl.system.clock import Clock
 from tests.helpers import names_in, wait_until
 
@@ -31,7 +33,9 @@ class Line:
             inboxes=(Inbox(path=str(folder), mode="trusted", owner="anna"),), durability="off", scan_s=0.05
         )
         self.told: list[str] = []
-        self.receivers = Receivers(spool, settings, clock=Clock(), tell=lambda _level, text: self.told.append(text))
+        self.receivers = Receivers(
+            Session(spool, settings, Clock(), random.Random()), notify=lambda notice: self.told.append(notice.text)
+        )
 
     def step(self) -> int:
         """One round of a supervisor; the receiver's process id, 0 where there is none."""

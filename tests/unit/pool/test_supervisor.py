@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,11 +16,13 @@ from queuectl.jobs.claim import Declined
 from queuectl.jobs.settle import Settled
 from queuectl.model import names, record, times
 from queuectl.model.lifecycle import DLQ, PENDING, Outcome
+from queuectl.model.notice import Notice
 from queuectl.model.settings import Settings
 from queuectl.monitor.why import explain
-from queuectl.pool.supervisor import Event, Notice, Options, Supervisor
+from queuectl.pool.supervisor import Event, Options, Supervisor
 from queuectl.spool import cancel_requests
 from queuectl.spool.folder import SpoolDir
+from queuectl.spool.session import Session
 from queuectl.system import disk
 from queuectl.worker.messages import Finished
 from tests.helpers import NOON_AT, Desk, FakeClock
@@ -34,9 +37,8 @@ class Loop:
     def __init__(self, spool: SpoolDir, settings: Settings) -> None:
         self.told: list[Event] = []
         self.clock = FakeClock()
-        self.made = Supervisor(spool, settings, Options(workers=1, cwd=spool.root), self.told.extend)
-        self.made._clock = self.clock
-        self.made._clock_offset_s = self.clock.now() - self.clock.monotonic()
+        session = Session(spool, settings, self.clock, random.Random())
+        self.made = Supervisor(session, Options(workers=1, cwd=spool.root), self.told.extend)
 
     def rounds_until_all_run(self) -> int:
         """Turn the loop, a tick each time, until no name waits for its time."""
