@@ -41,8 +41,6 @@ UPWARD: frozenset[tuple[str, str]] = frozenset(
         ("monitor.logs", "api"),
         ("monitor.results", "api"),
         ("monitor.why", "api"),
-        ("inbox.state", "monitor.snapshot"),
-        ("inbox.poller", "monitor.snapshot"),
         ("spool.trust", "inbox.keyfile"),
         ("spool.trust", "worker.executors.base"),
     }

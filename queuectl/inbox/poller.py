@@ -25,13 +25,12 @@ from queuectl.inbox.folder import InboxDir, Listing
 from queuectl.inbox.handover import BY, Handover
 from queuectl.inbox.receipts import Owed
 from queuectl.inbox.signing import Keys
-from queuectl.inbox.state import InboxState
+from queuectl.inbox.state import InboxFile, InboxRefusal, InboxState
 from queuectl.jobs.enqueue import Prepared, Producer
 from queuectl.model import document as intake
 from queuectl.model import names, record, times
 from queuectl.model.inbox import SIGNED, TRUSTED, Inbox
 from queuectl.model.settings import Settings
-from queuectl.monitor.snapshot import InboxFile, InboxRefusal
 from queuectl.spool import trust
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk, volume

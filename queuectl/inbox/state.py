@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import random
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from queuectl.model import names
-from queuectl.monitor.snapshot import InboxFile, InboxRefusal, InboxRow
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 
@@ -20,6 +19,23 @@ _ENDING = ".json"
 _MAX_BYTES = 256 * 1024
 # Rows of files, at most.
 ROWS = 20
+
+
+class InboxFile(NamedTuple):
+    """A file in an inbox that is not whole yet: for how long it has not changed (seconds), and what is missing."""
+
+    name: str
+    size: int
+    quiet_s: float
+    why: str
+
+
+class InboxRefusal(NamedTuple):
+    """A rejected file in an inbox: its name now, why, and since when ("": unknown)."""
+
+    name: str
+    why: str
+    rejected_at: str
 
 
 class InboxState(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,45 +101,3 @@ def remove(spool: SpoolDir, owner: str) -> None:
     """Take the state of an inbox away that the settings do not name any more."""
     with contextlib.suppress(OSError):
         disk.unlink(spool.inbox_path(owner, "json"))
-
-
-def sentence(state: InboxState) -> str:
-    """What to say of an inbox in one line."""
-    if state.trouble:
-        return state.trouble
-    parts = []
-    if state.waiting:
-        parts.append(f"{state.waiting} to be taken in" + (f", held back: {state.held_back}" if state.held_back else ""))
-    if state.arriving:
-        parts.append(f"{state.arriving} still arriving")
-    if state.rejected:
-        parts.append(f"{state.rejected} rejected")
-    if state.left_alone:
-        parts.append(f"{state.left_alone} left alone")
-    return "; ".join(parts) or "nothing waits in it"
-
-
-def without_texts(state: InboxState) -> InboxState:
-    """The same without names of files; of trouble only that there is some."""
-    trouble = "it cannot be used now" if state.trouble else ""
-    return msgspec.structs.replace(state, rows=(), refused=(), next=(), foreign=(), trouble=trouble)
-
-
-def row(state: InboxState) -> InboxRow:
-    """The state as it is shown."""
-    return InboxRow(
-        owner=state.owner,
-        path=state.path,
-        mode=state.mode,
-        listed_at=state.listed_at,
-        waiting=state.waiting,
-        arriving=state.arriving,
-        held_back=state.held_back,
-        rejected=state.rejected,
-        left_alone=state.left_alone,
-        taken=state.taken,
-        trouble=state.trouble,
-        text=sentence(state),
-        files=state.rows,
-        refused=state.refused,
-    )

@@ -20,6 +20,7 @@ from queuectl.maintenance.probes import FAIL, OK, WARN, Bench, Line, Probe
 from queuectl.model import names
 from queuectl.model import settings as config
 from queuectl.model.lifecycle import PENDING
+from queuectl.monitor import inboxes
 from queuectl.spool import blame, clock_note, trust
 from queuectl.spool.folder import FOLDERS, SpoolDir
 from queuectl.system import disk, volume
@@ -277,7 +278,7 @@ def inbox_lines(spool: SpoolDir) -> Iterator[Line]:
     """A line for each inbox, by what its receiver told last: the inbox itself may hang, so it is not looked at."""
     for state in inboxstate.read_all(spool):
         seen = f"; listed {state.listed_at}" if state.listed_at else ""
-        text = f"inbox {state.owner}, {state.path}: {inboxstate.sentence(state)}{seen}"
+        text = f"inbox {state.owner}, {state.path}: {inboxes.sentence(state)}{seen}"
         if state.trouble:
             yield Line(
                 f"inbox {state.owner}", WARN, text, "make the folder, or mount it; the receiver goes on by itself"

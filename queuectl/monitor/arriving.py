@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from queuectl.model import document, job, names
 from queuectl.model.lifecycle import PENDING
-from queuectl.monitor.snapshot import ArrivingRow
+from queuectl.monitor.rows import ArrivingRow
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from queuectl.model import times
-from queuectl.monitor.snapshot import Finish
+from queuectl.monitor.rows import Finish
 
 _WIDTH, _HEIGHT = 320, 84
 _SLOTS = 32

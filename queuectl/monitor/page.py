@@ -15,7 +15,8 @@ from queuectl.model import times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.text import safe
 from queuectl.monitor import chart, theme
-from queuectl.monitor.snapshot import HEARTBEAT_S, ROWS, STALE_S, Snapshot, pace, size_text
+from queuectl.monitor.rows import ROWS
+from queuectl.monitor.snapshot import HEARTBEAT_S, STALE_S, Snapshot, pace, size_text
 
 # The page loads itself anew this often; it is small, and most of the time it comes from the system's cache.
 RELOAD_S = 10

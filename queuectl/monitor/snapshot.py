@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 from queuectl.model import names, times
 from queuectl.model.lifecycle import DLQ, REJECTED, RUNNING
+from queuectl.monitor.inboxes import InboxRow
+from queuectl.monitor.rows import ArrivingRow, DueRow, FailureRow, Finish, NextRow, PoolRow, RefusalRow, RunRow
 
 # Raised when a key of status.json is renamed or taken away; a key more is no new version.
 VERSION = 1
@@ -20,126 +22,6 @@ VERSION = 1
 HEARTBEAT_S = 30.0
 # ... so whoever finds them older than this knows that nobody writes them: three were missed.
 STALE_S = 3 * HEARTBEAT_S
-# Rows a table, at most.
-ROWS = 200
-
-
-class PoolRow(NamedTuple):
-    """A live pool."""
-
-    pool: str
-    host: str
-    pid: int
-    workers: int
-    started_at: float
-
-
-class RunRow(NamedTuple):
-    """A running job. `is_alive` is False where no workers run that could be its own."""
-
-    id: str
-    attempt: int
-    worker: str
-    started_at: float | None
-    timeout_s: float | None
-    command: str
-    is_alive: bool
-
-
-class FailureRow(NamedTuple):
-    """A job in dlq/, and the last lines that its last run printed."""
-
-    id: str
-    ended_at: float | None
-    attempt: int
-    error: str
-    command: str
-    output: tuple[str, ...]
-    cancelled: bool = False
-
-
-class DueRow(NamedTuple):
-    """A job that waits for its time: a retry where `runs` is above 0, else a delay."""
-
-    id: str
-    due_at: float
-    runs: int
-    max_retries: int
-    error: str
-
-
-class NextRow(NamedTuple):
-    """A job that could run now. `command` is "" for a drop that no worker has looked at."""
-
-    id: str
-    runs: int
-    priority: int
-    command: str
-
-
-class RefusalRow(NamedTuple):
-    """A file in rejected/, why it is there, and since when."""
-
-    name: str
-    why: str
-    rejected_at: float | None
-
-
-class ArrivingRow(NamedTuple):
-    """A file in pending/ that is not whole yet: its bytes so far, its last change (None: unknown), what is missing."""
-
-    name: str
-    size: int
-    changed_at: float | None
-    why: str
-
-
-class InboxFile(NamedTuple):
-    """A file in an inbox that is not whole yet: for how long it has not changed (seconds), and what is missing."""
-
-    name: str
-    size: int
-    quiet_s: float
-    why: str
-
-
-class InboxRefusal(NamedTuple):
-    """A rejected file in an inbox: its name now, why, and since when ("": unknown)."""
-
-    name: str
-    why: str
-    rejected_at: str
-
-
-class InboxRow(NamedTuple):
-    """An inbox as its receiver saw it when it listed it last: files by what is to become of them."""
-
-    owner: str
-    path: str
-    mode: str
-    listed_at: str
-    waiting: int
-    arriving: int
-    held_back: str
-    rejected: int
-    left_alone: int
-    taken: int
-    """Files taken in since the receiver started."""
-    trouble: str
-    text: str
-    """All of that in a sentence."""
-    files: tuple[InboxFile, ...]
-    """Some of those that arrive."""
-    refused: tuple[InboxRefusal, ...] = ()
-    """The newest of those that are rejected."""
-
-
-class Finish(NamedTuple):
-    """A job that ended: when, how long its last run took, and whether it ended well."""
-
-    ended_at: float
-    duration_s: float | None
-    is_good: bool
 
 
 class Run(NamedTuple):

@@ -17,7 +17,9 @@ from queuectl.model import names, order, record, run_queue, times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.text import command_text
 from queuectl.monitor import arriving as incoming
-from queuectl.monitor.snapshot import DueRow, Failure, PoolRow, RefusalRow, Run, Snapshot, Status
+from queuectl.monitor import inboxes
+from queuectl.monitor.rows import DueRow, PoolRow, RefusalRow
+from queuectl.monitor.snapshot import Failure, Run, Snapshot, Status
 from queuectl.spool import clock_note
 from queuectl.spool.folder import REASON_ENDING, SpoolDir
 from queuectl.system import disk
@@ -85,7 +87,7 @@ def collect(spool: SpoolDir, *, now_at: float) -> Status:
         arriving=arriving,
         blocked=len(arriving),
         settings_changed=settings_changed(spool, pools),
-        inboxes=[inboxstate.row(state) for state in inboxstate.read_all(spool)],
+        inboxes=[inboxes.row(state) for state in inboxstate.read_all(spool)],
         retention_waits=clock_note.waiting(spool, now_at=now_at),
         cancelled=spool.count_cancelled(listed[DLQ]) if listed[DLQ] else 0,
     )

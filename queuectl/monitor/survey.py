@@ -20,20 +20,10 @@ from queuectl.model import names, record
 from queuectl.model.lifecycle import COUNTED, DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.text import command_text, printed_lines
 from queuectl.monitor import arriving as incoming
-from queuectl.monitor import status
-from queuectl.monitor.snapshot import (
-    ROWS,
-    ArrivingRow,
-    DueRow,
-    FailureRow,
-    Finish,
-    InboxRow,
-    NextRow,
-    PoolRow,
-    RefusalRow,
-    RunRow,
-    Snapshot,
-)
+from queuectl.monitor import inboxes, status
+from queuectl.monitor.inboxes import InboxRow
+from queuectl.monitor.rows import ROWS, ArrivingRow, DueRow, FailureRow, Finish, NextRow, PoolRow, RefusalRow, RunRow
+from queuectl.monitor.snapshot import Snapshot
 from queuectl.spool import clock_note, lease
 from queuectl.spool.folder import CANCELLED_ENDING, REASON_ENDING, SpoolDir, is_foreign, may_be_job
 from queuectl.system import disk
@@ -181,7 +171,7 @@ class Survey:
 
     def _inboxes(self) -> tuple[InboxRow, ...]:
         states = inboxstate.read_all(self._spool)[:ROWS]
-        return tuple(inboxstate.row(state if self._is_full else inboxstate.without_texts(state)) for state in states)
+        return tuple(inboxes.row(state if self._is_full else inboxes.without_texts(state)) for state in states)
 
     # ---------------------------------------------------------------------------------------------------- listings
 

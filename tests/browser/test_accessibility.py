@@ -18,7 +18,7 @@ import pytest
 from queuectl.model import settings as config
 from queuectl.model.lifecycle import Outcome
 from queuectl.monitor import page, theme
-from queuectl.monitor.snapshot import DueRow, FailureRow, RefusalRow, RunRow
+from queuectl.monitor.rows import DueRow, FailureRow, RefusalRow, RunRow
 from queuectl.pool.dashboard import Dashboard
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from queuectl.inbox import state as inboxstate
-from queuectl.inbox.state import InboxState
+from queuectl.inbox.state import InboxRefusal, InboxState
 from queuectl.jobs import reject
 from queuectl.model import times
 from queuectl.model.lifecycle import PENDING
-from queuectl.monitor.snapshot import InboxRefusal
 from queuectl.spool.folder import Located, SpoolDir
 from tests.cli.commands import Commands
 from tests.helpers import NOON_AT, Desk, listing, write_drop

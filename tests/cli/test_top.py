@@ -7,7 +7,7 @@ from rich.cells import cell_len
 
 from queuectl.cli.commands import top_screen
 from queuectl.cli.terminal import keys
-from queuectl.monitor.snapshot import DueRow, FailureRow, NextRow, RunRow
+from queuectl.monitor.rows import DueRow, FailureRow, NextRow, RunRow
 from queuectl.spool.folder import SpoolDir
 from tests.cli.commands import Commands
 from tests.helpers import NOON_AT, Desk

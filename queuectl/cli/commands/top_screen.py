@@ -15,7 +15,8 @@ from rich.text import Text
 from queuectl.cli.terminal.output import age, count_of, pause_text, safe
 from queuectl.model import times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
-from queuectl.monitor.snapshot import DueRow, FailureRow, NextRow, RunRow, Snapshot
+from queuectl.monitor.rows import DueRow, FailureRow, NextRow, RunRow
+from queuectl.monitor.snapshot import Snapshot
 
 KEYS = (
     ("q", "quit"),

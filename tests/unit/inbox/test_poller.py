@@ -19,6 +19,7 @@ from queuectl.inbox.poller import Reception
 from queuectl.model import names, times
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import Outcome
+from queuectl.monitor import inboxes
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import Desk, make_spool, names_in
 
@@ -154,7 +155,7 @@ def test_the_state_is_what_was_published(spool: SpoolDir, tmp_path: Path) -> Non
     assert inboxstate.read_all(spool) == [post.reception.state]
     Path(spool.inbox_path("other", "json")).write_text("{")
     assert [state.owner for state in inboxstate.read_all(spool)] == ["anna"]
-    assert inboxstate.sentence(post.reception.state) == "1 still arriving"
+    assert inboxes.sentence(post.reception.state) == "1 still arriving"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 
 from queuectl.monitor import chart
-from queuectl.monitor.snapshot import Finish
+from queuectl.monitor.rows import Finish
 from tests.helpers import NOON_AT
 
 SOME = [Finish(NOON_AT + number, 10.0 ** (number % 9 - 3), number % 4 != 0) for number in range(200)]

@@ -7,19 +7,11 @@ from html.parser import HTMLParser
 
 import pytest
 
+from queuectl.inbox.state import InboxFile
 from queuectl.monitor import metrics, page, theme
-from queuectl.monitor.snapshot import (
-    ArrivingRow,
-    DueRow,
-    FailureRow,
-    Finish,
-    InboxFile,
-    InboxRow,
-    PoolRow,
-    RefusalRow,
-    RunRow,
-    Snapshot,
-)
+from queuectl.monitor.inboxes import InboxRow
+from queuectl.monitor.rows import ArrivingRow, DueRow, FailureRow, Finish, PoolRow, RefusalRow, RunRow
+from queuectl.monitor.snapshot import Snapshot
 from tests.helpers import NOON_AT
 
 HOSTILE = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from queuectl.monitor import snapshot
-from queuectl.monitor.snapshot import Finish
+from queuectl.monitor.rows import Finish
 from queuectl.monitor.status import collect
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import NOON_AT

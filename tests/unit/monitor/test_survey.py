@@ -11,7 +11,8 @@ from queuectl.model import record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.model.text import command_text
 from queuectl.monitor import survey
-from queuectl.monitor.snapshot import ROWS, Snapshot
+from queuectl.monitor.rows import ROWS
+from queuectl.monitor.snapshot import Snapshot
 from queuectl.monitor.status import collect
 from queuectl.monitor.survey import Survey
 from queuectl.spool.folder import SpoolDir

@@ -1,0 +1,74 @@
+"""The inboxes as they are shown, made from what their processes published last (`inbox.state`). Computes only."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from queuectl.inbox.state import InboxFile, InboxRefusal, InboxState
+
+
+class InboxRow(NamedTuple):
+    """An inbox as its receiver saw it when it listed it last: files by what is to become of them."""
+
+    owner: str
+    path: str
+    mode: str
+    listed_at: str
+    waiting: int
+    arriving: int
+    held_back: str
+    rejected: int
+    left_alone: int
+    taken: int
+    """Files taken in since the receiver started."""
+    trouble: str
+    text: str
+    """All of that in a sentence."""
+    files: tuple[InboxFile, ...]
+    """Some of those that arrive."""
+    refused: tuple[InboxRefusal, ...] = ()
+    """The newest of those that are rejected."""
+
+
+def sentence(state: InboxState) -> str:
+    """What to say of an inbox in one line."""
+    if state.trouble:
+        return state.trouble
+    parts = []
+    if state.waiting:
+        parts.append(f"{state.waiting} to be taken in" + (f", held back: {state.held_back}" if state.held_back else ""))
+    if state.arriving:
+        parts.append(f"{state.arriving} still arriving")
+    if state.rejected:
+        parts.append(f"{state.rejected} rejected")
+    if state.left_alone:
+        parts.append(f"{state.left_alone} left alone")
+    return "; ".join(parts) or "nothing waits in it"
+
+
+def without_texts(state: InboxState) -> InboxState:
+    """The same without names of files; of trouble only that there is some."""
+    trouble = "it cannot be used now" if state.trouble else ""
+    return msgspec.structs.replace(state, rows=(), refused=(), next=(), foreign=(), trouble=trouble)
+
+
+def row(state: InboxState) -> InboxRow:
+    """The state as it is shown."""
+    return InboxRow(
+        owner=state.owner,
+        path=state.path,
+        mode=state.mode,
+        listed_at=state.listed_at,
+        waiting=state.waiting,
+        arriving=state.arriving,
+        held_back=state.held_back,
+        rejected=state.rejected,
+        left_alone=state.left_alone,
+        taken=state.taken,
+        trouble=state.trouble,
+        text=sentence(state),
+        files=state.rows,
+        refused=state.refused,
+    )
