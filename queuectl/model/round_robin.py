@@ -12,7 +12,7 @@ from collections import OrderedDict
 from queuectl.model.order import Line
 
 
-class Turns:
+class RoundRobin:
     """The ready names of several owners, by their keys; each call takes the same time, however many owners there are.
 
     `gone` is as in `order.Line`.

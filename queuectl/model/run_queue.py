@@ -1,6 +1,6 @@
 """What is to run next: names in run order. Knows nothing of files but their names; does no I/O.
 
-The feeder only suggests. A name may be gone, suggested twice or to two workers: the claim decides, so nothing here
+The run queue only suggests. A name may be gone, suggested twice or to two workers: the claim decides, so nothing here
 can lose or double a job. The order is that of `order`, and at equal priority owners take turns. Everybody who shows an
 order takes it from here: see `in_order`.
 """
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from queuectl.model import names, order
 from queuectl.model.order import Line
-from queuectl.model.round_robin import Turns
+from queuectl.model.round_robin import RoundRobin
 
 # Above every priority that a job can have.
 _AHEAD = 10**9
@@ -21,12 +21,12 @@ _AHEAD = 10**9
 FAR_S = 60.0
 
 
-class Feeder:
+class RunQueue:
     """The waiting names of one spool, as far as they are known."""
 
     def __init__(self) -> None:
-        # Turns where names of an owner came with this priority; else a plain line, which takes half the time.
-        self._ready: dict[int, Line | Turns] = {}
+        # RoundRobin where names of an owner came with this priority; else a plain line, which takes half the time.
+        self._ready: dict[int, Line | RoundRobin] = {}
         self._priorities: list[int] = []  # of _ready, highest first
         self._count = 0  # of the names in _ready
         self._gone: set[str] = set()  # keys in _ready that count no more
@@ -115,18 +115,18 @@ class Feeder:
     def _extend(self, keys: list[str], priority: int, owner: str) -> None:
         line = self._line(priority, owner)
         self._count += len(keys)
-        if isinstance(line, Turns):
+        if isinstance(line, RoundRobin):
             line.add(owner, keys)
         else:
             line.add(keys)
 
-    def _line(self, priority: int, owner: str) -> Line | Turns:
+    def _line(self, priority: int, owner: str) -> Line | RoundRobin:
         line = self._ready.get(priority)
         if line is None:
             line = self._ready[priority] = Line(self._gone)
             self._priorities = sorted(self._ready, reverse=True)
-        if owner and not isinstance(line, Turns):
-            line = self._ready[priority] = Turns(line, self._gone)
+        if owner and not isinstance(line, RoundRobin):
+            line = self._ready[priority] = RoundRobin(line, self._gone)
         return line
 
     def promote(self, now_at: float) -> float | None:
@@ -163,7 +163,7 @@ class Feeder:
     def _put_before(self, key: str, priority: int, owner: str) -> None:
         line = self._line(priority, owner)
         self._count += 1
-        if isinstance(line, Turns):
+        if isinstance(line, RoundRobin):
             line.add_first(owner, key)
         else:
             line.add_first(key)
@@ -256,6 +256,6 @@ class Feeder:
 
 def in_order(ready: Iterable[str], now_at: float) -> Iterator[str]:
     """Names in pending/ that could run now, in the order in which a pool that starts now suggests them."""
-    made = Feeder()
+    made = RunQueue()
     made.update(*names.split_generated(list(ready)), now_at)
     return iter(made.take, None)

@@ -1,4 +1,4 @@
-"""Who is to try which name: the feeder's names handed to the workers, and what comes back of them.
+"""Who is to try which name: the run queue's names handed to the workers, and what comes back of them.
 
 Suggests, never decides. A name lies ready at a busy worker for 20 ms at most before an idle one gets it too; a name
 whose stripe was busy, or whose writer is still at it, is suggested again a little later; a file that is still arriving
@@ -12,7 +12,7 @@ import heapq
 from queuectl.jobs import batch
 from queuectl.jobs.claim import Declined
 from queuectl.model.notice import INFO, WARNING, Notice, Notify
-from queuectl.model.run_queue import Feeder
+from queuectl.model.run_queue import RunQueue
 from queuectl.pool.arrivals import Arrivals
 from queuectl.pool.split_turns import Splits
 from queuectl.pool.worker_process import Slot
@@ -49,7 +49,7 @@ class Dispatch:
     def __init__(
         self,
         slots: list[Slot],
-        feeder: Feeder,
+        queue: RunQueue,
         arrivals: Arrivals,
         *,
         clock: Clock,
@@ -57,7 +57,7 @@ class Dispatch:
         notify: Notify,
     ) -> None:
         self._slots = slots
-        self._feeder = feeder
+        self._queue = queue
         self._arrivals = arrivals
         self._clock = clock
         self._jobs_left = max_jobs
@@ -77,8 +77,8 @@ class Dispatch:
     def empty(self) -> bool:
         """True where no name is waiting, at a worker, or to be tried again."""
         return not (
-            len(self._feeder)
-            or self._feeder.waiting
+            len(self._queue)
+            or self._queue.waiting
             or self._again
             or len(self._arrivals)
             or self._unsettled
@@ -92,12 +92,12 @@ class Dispatch:
         To be called before a listing is taken over.
         """
         if (
-            not len(self._feeder)
+            not len(self._queue)
             and not self._again
             and not self._unsettled
             and not any(slot.outstanding or slot.unanswered for slot in self._slots)
         ):
-            self._feeder.forget_taken()
+            self._queue.forget_taken()
 
     @property
     def is_slow(self) -> bool:
@@ -128,7 +128,7 @@ class Dispatch:
         """
         now_s = self._clock.monotonic()
         while self._again and self._again[0][0] <= now_s:
-            self._feeder.put_first(heapq.heappop(self._again)[1])
+            self._queue.put_first(heapq.heappop(self._again)[1])
         for slot in self._slots:
             if slot.running and now_s - slot.running_since_s >= LONG_S:
                 self._take_back(slot)
@@ -142,7 +142,7 @@ class Dispatch:
         loads = {slot: load for slot, load in loads.items() if 2 * load <= most}
         while loads and self._may_start_another(given):
             slot = min(loads, key=loads.__getitem__)
-            if loads[slot] >= most or (name := self._feeder.take()) is None:
+            if loads[slot] >= most or (name := self._queue.take()) is None:
                 break
             given.setdefault(slot, []).append(name)
             loads[slot] += 1
@@ -183,7 +183,7 @@ class Dispatch:
         if batch.taken_of(name):
             self._splits.put_back(name)
         else:
-            self._feeder.put_first(name)
+            self._queue.put_first(name)
 
     def _share(self, idle: list[Slot], now_s: float) -> None:
         """Suggest to idle workers what lies behind a long job, or at a worker that is stopped.
@@ -224,9 +224,9 @@ class Dispatch:
         now_at = self._clock.now()
         for name in names:
             if name in self._arrivals:
-                self._feeder.look_again(name, now_at)
+                self._queue.look_again(name, now_at)
             else:
-                self._feeder.add([name], now_at)
+                self._queue.add([name], now_at)
 
     def lose(self, slot: Slot) -> None:
         """A worker is gone: what it had goes to others."""
@@ -234,7 +234,7 @@ class Dispatch:
             self._put_first(name)
         for name in [name for name, keeper in self._unsettled.items() if keeper is slot]:
             del self._unsettled[name]
-            self._feeder.forget(name)
+            self._queue.forget(name)
 
     def settled(self, slot: Slot, name: str, *, counts: bool, took_s: float | None = None) -> None:
         """A run has ended, after `took_s`; `counts` is False for one that was put back."""
@@ -243,7 +243,7 @@ class Dispatch:
         slot.outstanding.pop(name, None)
         slot.unanswered.discard(name)
         slot.running.pop(name, None)
-        self._feeder.forget(name)
+        self._queue.forget(name)
         self._arrivals.drop(name)
         self._busy_tries.pop(name, None)
         self._told.pop(name, None)
@@ -278,7 +278,7 @@ class Dispatch:
             if why == "alive":
                 self._tell_once("alive", name, f"{name} waits: {declined.text}")
         elif why in ("arriving", "unreadable", "stuck"):
-            self._feeder.skip(name)
+            self._queue.skip(name)
             self._arrivals.add(name, declined)
             if why == "unreadable":
                 self._tell_once("unreadable", name, f"{name}: {declined.text}; it is tried again")
@@ -290,14 +290,14 @@ class Dispatch:
                 self._unsettled[name] = slot
             self._tell_stuck(name, declined)
         elif why == "held":
-            self._feeder.skip(name)
+            self._queue.skip(name)
         elif why == "foreign":
-            self._feeder.skip(name)
+            self._queue.skip(name)
             if declined.sig is not None:
                 self._arrivals.add(name, declined)  # a job may take its place under the same name
             self._tell_once("foreign", name, f"{name} is left alone: {declined.text}")
         else:
-            self._feeder.forget(name)
+            self._queue.forget(name)
             self._arrivals.drop(name)
             self._busy_tries.pop(name, None)
             self._unsettled.pop(name, None)
@@ -307,11 +307,11 @@ class Dispatch:
         """A worker was at a file of many jobs, which is in taken/ by now."""
         why = declined.why
         if name != key:
-            self._feeder.forget(name)
+            self._queue.forget(name)
             self._arrivals.drop(name)
         if why == "splitting":
-            self._feeder.add(declined.names, self._clock.now())
-            jobs_wait = len(self._feeder) > 0
+            self._queue.add(declined.names, self._clock.now())
+            jobs_wait = len(self._queue) > 0
             self._splits.stepped(key, took_s=took_s, has_made=declined.made > 0, jobs_wait=jobs_wait)
         elif why in ("split", "rejected", "gone"):
             self._splits.drop(key)
@@ -324,16 +324,16 @@ class Dispatch:
         """A name that is not waiting any more."""
         why = declined.why
         if why == "later":
-            self._feeder.add([declined.name], self._clock.now(), verified=True)
+            self._queue.add([declined.name], self._clock.now(), verified=True)
         elif why == "mended":
             self._notify(Notice(WARNING, "mended", f"{name}: its torn end was repaired"))
-            self._feeder.add([name], self._clock.now())
+            self._queue.add([name], self._clock.now())
         elif why == "rejected":
             self._notify(Notice(WARNING, "rejected", f"{name} was rejected: {declined.text}"))
         elif why == "dead":
             self._notify(Notice(WARNING, "dead", f"{declined.name} moved to dlq/"))
         elif why == "split":
-            self._feeder.add(declined.names, self._clock.now())
+            self._queue.add(declined.names, self._clock.now())
             refused = f"; {declined.text}" if declined.text else ""
             jobs = "job" if declined.made == 1 else "jobs"
             self._notify(Notice(INFO, "batch", f"{declined.name} was split into {declined.made} {jobs}{refused}"))

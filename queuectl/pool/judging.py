@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from queuectl.errors import QueuectlError
 from queuectl.jobs.claim import Claims, Declined
-from queuectl.model.run_queue import Feeder
+from queuectl.model.run_queue import RunQueue
 from queuectl.system.clock import Clock
 
 # The share of the time that judging may take, and how much of it can be saved up.
@@ -29,13 +29,13 @@ AGAIN_S = 0.1
 
 
 class Judging:
-    """Judges the drops that a pool's feeder knows; what comes of them is handed to `passed`."""
+    """Judges the drops that a pool's run queue knows; what comes of them is handed to `passed`."""
 
     def __init__(
-        self, claims: Claims, feeder: Feeder, passed: Callable[[str, Declined], None], *, clock: Clock
+        self, claims: Claims, queue: RunQueue, passed: Callable[[str, Declined], None], *, clock: Clock
     ) -> None:
         self._claims = claims
-        self._feeder = feeder
+        self._queue = queue
         self._passed = passed
         self._clock = clock
         self._saved_s = SAVED_AT_MOST_S
@@ -46,17 +46,17 @@ class Judging:
     @property
     def has_any(self) -> bool:
         """True where there is a file to judge, now or later; else nothing has to be asked for."""
-        return bool(self._again) or self._feeder.has_unjudged
+        return bool(self._again) or self._queue.has_unjudged
 
     def next_s(self, free: int) -> float | None:
         """When there is something to do without an event (monotonic), or None; `free` workers have nothing to do."""
         if self._matters(free):
             missing_s = max(0.0, SLICE_S - self._saved_s) if self._is_saving else 0.0
             return self._saved_at_s + missing_s / SHARE
-        return self._again[0][0] if self._again and len(self._feeder) > free else None
+        return self._again[0][0] if self._again and len(self._queue) > free else None
 
     def _matters(self, free: int) -> bool:
-        return self._feeder.has_unjudged and len(self._feeder) > free
+        return self._queue.has_unjudged and len(self._queue) > free
 
     def step(self, free: int) -> None:
         """Judge some, where it matters and there is time.
@@ -66,7 +66,7 @@ class Judging:
         """
         now_s = self._clock.monotonic()
         while self._again and self._again[0][0] <= now_s:
-            self._feeder.judge_again(heapq.heappop(self._again)[1])
+            self._queue.judge_again(heapq.heappop(self._again)[1])
         self._saved_s = min(SAVED_AT_MOST_S, self._saved_s + (now_s - self._saved_at_s) * SHARE)
         self._saved_at_s = now_s
         if not self._matters(free) or (self._is_saving and self._saved_s < SLICE_S):
@@ -74,7 +74,7 @@ class Judging:
         until_s = now_s + (self._saved_s if free else min(self._saved_s, SLICE_S))
         try:
             while self._matters(free) and self._clock.monotonic() < until_s:
-                if (name := self._feeder.next_unjudged()) is not None:
+                if (name := self._queue.next_unjudged()) is not None:
                     self._judge(name)
         finally:
             self._saved_at_s = self._clock.monotonic()
@@ -87,7 +87,7 @@ class Judging:
         except OSError as error:
             verdict = self._claims.stuck(name, error)
             if verdict is None:
-                self._feeder.judge_again(name)
+                self._queue.judge_again(name)
                 raise
         except (QueuectlError, ValueError, RecursionError):
             return  # a file that we misjudge: its claim says what is wrong (P6)
@@ -96,8 +96,8 @@ class Judging:
         if verdict.why in ("busy", "open"):
             heapq.heappush(self._again, (self._clock.monotonic() + AGAIN_S, name))
             return
-        self._feeder.pull(name)
+        self._queue.pull(name)
         if verdict.why == "many":
-            self._feeder.put_ahead(name)
+            self._queue.put_ahead(name)
         else:
             self._passed(name, verdict)

@@ -28,7 +28,7 @@ from queuectl.model import names
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
 from queuectl.model.notice import INFO, WARNING, Notice
 from queuectl.model.record import is_due, standing
-from queuectl.model.run_queue import Feeder
+from queuectl.model.run_queue import RunQueue
 from queuectl.model.settings import Settings
 from queuectl.pool import hooks, worker_process
 from queuectl.pool.arrivals import Arrivals
@@ -47,8 +47,8 @@ from queuectl.spool.pools import Pool, StopSummary
 from queuectl.spool.session import Session
 from queuectl.system import disk, volume
 from queuectl.system.clock import Clock
-from queuectl.system.selector import Readiness
-from queuectl.system.wakeup import Doorbell
+from queuectl.system.selector import Selector
+from queuectl.system.wakeup import Wakeup
 from queuectl.system.watch import Watch
 from queuectl.worker.messages import Finished, Passed, Report, Restored, Started, Trouble, Vanished
 
@@ -124,25 +124,25 @@ class Supervisor:
         )
         self._dashboard = Dashboard(session)
         self._arrivals = Arrivals(spool, settle_s=settings.settle_s, clock=self._clock)
-        self._feeder = Feeder()
+        self._queue = RunQueue()
         self._slots = [Slot(number) for number in range(options.workers)]
         self._dispatch = Dispatch(
             self._slots,
-            self._feeder,
+            self._queue,
             self._arrivals,
             clock=clock,
             max_jobs=options.max_jobs,
             notify=self._tell,
         )
         self._judging = Judging(
-            self._claims, self._feeder, lambda name, verdict: self._dispatch.passed(None, name, verdict), clock=clock
+            self._claims, self._queue, lambda name, verdict: self._dispatch.passed(None, name, verdict), clock=clock
         )
         self._serial = 0
         self._deaths: deque[float] = deque(maxlen=5)
         self._next_start_s = 0.0
         self._cannot_start = False
         self._next_arm_s = 0.0
-        self._doorbell = Doorbell()
+        self._wakeup = Wakeup()
         self._watch = Watch(spool.folder(PENDING))
         nature = volume.of(spool.folder(PENDING)).nature
         self._is_local = volume.tells_events(nature)
@@ -158,7 +158,7 @@ class Supervisor:
             on_stale=lambda name: self._hooks.fire(hooks.STALE, spool.path(PENDING, name)),
         )
         self._receivers: Receivers | None = None
-        self._readiness = Readiness()
+        self._selector = Selector()
         self._idle_told = True
         self._finished = 0
         self._released: list[str] = []
@@ -221,7 +221,7 @@ class Supervisor:
     def stop(self, _signal_number: int = 0, _frame: object = None) -> None:
         """Stop gracefully; called a second time, at once. Safe in a signal handler."""
         self._signalled += 1
-        self._doorbell.ring()
+        self._wakeup.wake()
 
     # ----------------------------------------------------------------------------------------------------- loop
 
@@ -234,7 +234,7 @@ class Supervisor:
 
     def _work(self) -> None:
         now_s = self._clock.monotonic()
-        self._feeder.promote(self._clock.now())
+        self._queue.promote(self._clock.now())
         if now_s >= self._next_tick_s:
             self._next_tick_s = now_s + TICK_S
             self._tick(now_s)
@@ -255,7 +255,7 @@ class Supervisor:
     def _timeout_s(self) -> float:
         now_s = self._clock.monotonic()
         until = [self._next_tick_s - now_s, self._next_scan_s - now_s]
-        due_at = self._feeder.promote(self._clock.now())
+        due_at = self._queue.promote(self._clock.now())
         if due_at is not None:
             until.append(due_at - self._clock.now())
         dispatch_s = self._dispatch.next_s()
@@ -270,16 +270,16 @@ class Supervisor:
     def _hear(self, timeout_s: float) -> None:
         """Wait for a worker, an event of the file system, or the time; take in what the workers report."""
         sources: dict[object, Slot | None] = {slot.conn: slot for slot in self._slots if slot.alive}
-        sources[self._doorbell.conn] = None
+        sources[self._wakeup.conn] = None
         receiving = self._receivers.conns if self._receivers is not None else []
         sources.update(dict.fromkeys(receiving))
         if (watched := self._watch.source) is not None:
             sources[watched] = None
-        for source in self._readiness.wait(list(sources), timeout_s):
+        for source in self._selector.wait(list(sources), timeout_s):
             slot = sources[source]
             if slot is None:
-                if source is self._doorbell.conn:
-                    self._doorbell.answer()
+                if source is self._wakeup.conn:
+                    self._wakeup.clear()
                 elif self._receivers is not None and source in receiving:
                     self._dispatch.add(self._receivers.hear(source))
                 else:
@@ -306,7 +306,7 @@ class Supervisor:
             self._receivers.step(fork=self._may_fork(), let_go=self._let_go)
         self._check_paused()
         for name in self._arrivals.changed():
-            self._feeder.look_again(name, self._clock.now())
+            self._queue.look_again(name, self._clock.now())
         for name, arrival in self._arrivals.quiet():
             self._settle_arrival(name, arrival.declined)
         self._cancel_runs()
@@ -394,7 +394,7 @@ class Supervisor:
         with self._troubles.taken():
             generated, others = self._spool.waiting()
             self._dispatch.trust_listing()
-            self._feeder.update(generated, others, self._clock.now())
+            self._queue.update(generated, others, self._clock.now())
             if self._next_recheck_s == math.inf:
                 self._next_recheck_s = started_s
             self._stale.look(generated + others, paused=self._paused)
@@ -422,7 +422,7 @@ class Supervisor:
             return
         if self._options.drain and self._dispatch.empty:
             return  # it ends now: watchdog need not be loaded for that
-        if len(self._feeder) > _DISARM_AT:
+        if len(self._queue) > _DISARM_AT:
             self._watch.disarm()
         elif calm and not self._watch.armed and (now_s := self._clock.monotonic()) >= self._next_arm_s:
             if self._watch.arm():
@@ -535,17 +535,17 @@ class Supervisor:
         now_at, now_s = self._clock.now(), self._clock.monotonic()
         if moved_s <= -1.0 or now_s >= self._next_recheck_s:
             self._next_recheck_s = now_s + _RECHECK_EVERY_S
-            self._rechecked = iter(self._feeder.recheck_waiting(now_at))
+            self._rechecked = iter(self._queue.recheck_waiting(now_at))
         until_s = now_s + TICK_S * _RECHECK_SHARE
         due: set[str] = set()
-        for name in itertools.chain(self._rechecked, iter(self._feeder.next_unverified, None)):
+        for name in itertools.chain(self._rechecked, iter(self._queue.next_unverified, None)):
             with contextlib.suppress(OSError):
                 if not self._waits_as_named(name, now_at):
                     due.add(name)
             if self._clock.monotonic() >= until_s:
                 break
         if due:
-            self._feeder.advance(due, now_at)
+            self._queue.advance(due, now_at)
 
     def _waits_as_named(self, name: str, now_at: float) -> bool:
         """False where a record says another time than its name: a claim then runs it, or gives it the right name."""
@@ -583,7 +583,7 @@ class Supervisor:
         )
 
     def _may_fork(self) -> bool:
-        return worker_process.can_fork() and len(self._feeder) + self._feeder.waiting < _FORK_UNTIL
+        return worker_process.can_fork() and len(self._queue) + self._queue.waiting < _FORK_UNTIL
 
     def _start_again(self, slot: Slot, now_s: float) -> None:
         """Start a worker in the place of one that is gone. Where that cannot be, the others go on."""
@@ -605,7 +605,7 @@ class Supervisor:
         if self._receivers is not None:
             self._receivers.let_go()
         self._watch.let_go()
-        self._doorbell.close()
+        self._wakeup.close()
         self._stripes.close()
         self._dashboard.let_go()
         self._stale.let_go()
@@ -660,7 +660,7 @@ class Supervisor:
             self._dispatch.go_on_splitting(batch.unfinished(self._spool))
             self._dispatch.trust_listing()
             return (
-                self._feeder.update(*self._spool.waiting(), self._clock.now()) == 0
+                self._queue.update(*self._spool.waiting(), self._clock.now()) == 0
                 and self._rescue.left_alone.issuperset(self._spool.job_names(RUNNING))
                 and self._dispatch.empty
             )
@@ -695,7 +695,7 @@ class Supervisor:
     def _close_locks(self) -> None:
         self._stale.let_go()
         self._stripes.close()
-        self._doorbell.close()
+        self._wakeup.close()
 
 
 def run_pool(spool: SpoolDir, settings: Settings, options: Options, tell: Callable[[list[Event]], None]) -> StopSummary:

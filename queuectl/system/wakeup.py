@@ -1,4 +1,4 @@
-"""Waking a loop that waits for pipes, from another thread or from a signal handler."""
+"""Wake a loop that waits for pipes, from another thread or from a signal handler."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import threading
 from multiprocessing.connection import Pipe
 
 
-class Doorbell:
-    """`ring` wakes whoever waits for `conn` in `multiprocessing.connection.wait`; `answer` makes it quiet again."""
+class Wakeup:
+    """A pipe that a loop waits for with its others: `wake` makes `conn` readable, `clear` empties it again."""
 
     def __init__(self) -> None:
         self.conn, self._send = Pipe(duplex=False)
-        self._rung = threading.Lock()
+        self._pending = threading.Lock()
 
-    def ring(self) -> None:
-        """Wake the loop; rung many times before the answer is as good as once, so the pipe never fills."""
-        if self._rung.acquire(blocking=False):
+    def wake(self) -> None:
+        """Wake the loop. Several calls before the next `clear` send one byte, so the pipe never fills."""
+        if self._pending.acquire(blocking=False):
             with contextlib.suppress(OSError):
                 self._send.send_bytes(b".")
 
-    def answer(self) -> None:
-        """Take the ring in."""
+    def clear(self) -> None:
+        """Empty the pipe: the loop is awake."""
         with contextlib.suppress(OSError, EOFError):
             self.conn.recv_bytes()
         with contextlib.suppress(RuntimeError):
-            self._rung.release()
+            self._pending.release()
 
     def close(self) -> None:
         """Close both ends."""

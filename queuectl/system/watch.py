@@ -7,7 +7,7 @@ a wake-up is not handed on once more, and the process can be forked. Asked for i
 to, created, closed after writing. (watchdog's own emitter asks for renames out of the folder too and then waits up to
 0.5 s to pair each with a rename into it; a queue renames out with every claim, so each drop behind a claim would wait.)
 
-Elsewhere watchdog's thread rings a doorbell. On Windows watchdog hands events on when none came for `timeout`, hence a
+Elsewhere watchdog's thread wakes the loop. On Windows watchdog hands events on when none came for `timeout`, hence a
 short one there.
 """
 
@@ -20,7 +20,7 @@ from collections import deque
 from multiprocessing.connection import wait
 from typing import Any, Protocol
 
-from queuectl.system.wakeup import Doorbell
+from queuectl.system.wakeup import Wakeup
 
 _WINDOWS_TIMEOUT_S = 0.05
 
@@ -185,7 +185,7 @@ class _ObserverEvents:
         from watchdog.observers import Observer
 
         names: deque[str] = deque()
-        doorbell = Doorbell()
+        wakeup = Wakeup()
 
         class Handler(FileSystemEventHandler):
             def on_any_event(self, event: FileSystemEvent) -> None:
@@ -194,10 +194,10 @@ class _ObserverEvents:
                     if event.is_directory or event.event_type in ("opened", "closed_no_write", "deleted"):
                         return
                     names.append(os.path.basename(os.fsdecode(event.dest_path or event.src_path)))
-                    doorbell.ring()
+                    wakeup.wake()
 
-        self._names, self._doorbell, self._handler = names, doorbell, Handler()
-        self.source = doorbell.conn
+        self._names, self._wakeup, self._handler = names, wakeup, Handler()
+        self.source = wakeup.conn
         self._observer = Observer(timeout=_WINDOWS_TIMEOUT_S) if os.name == "nt" else Observer()
         self._observer.start()
         self._watch: Any = None
@@ -206,8 +206,8 @@ class _ObserverEvents:
         self._watch = self._observer.schedule(self._handler, folder, recursive=False)
 
     def collect(self, found: list[str]) -> bool:
-        if self._doorbell.conn.poll(0):
-            self._doorbell.answer()
+        if self._wakeup.conn.poll(0):
+            self._wakeup.clear()
         while self._names:
             found.append(self._names.popleft())
         return True
@@ -219,7 +219,7 @@ class _ObserverEvents:
         self._observer.stop()
         with contextlib.suppress(RuntimeError):
             self._observer.join(2)
-        self._doorbell.close()
+        self._wakeup.close()
 
     def let_go(self) -> None:
         """Nothing is forked beside a thread."""

@@ -17,7 +17,7 @@ from tests.helpers import Desk, make_spool, names_in, write_drop
 from tests.hostile.corpus import CORPUS, Alone, Case, Rejected, Runs, Splits, Waits, doc
 from tests.hostile.ground import Ground, fingerprint
 
-# The name of `name-far` says that it is not due, which the feeder obeys and a claim does not look at.
+# The name of `name-far` says that it is not due, which the run queue obeys and a claim does not look at.
 CASES = [case for case in CORPUS if case.folder in (PENDING, RUNNING) and case.name != "name-far"]
 
 

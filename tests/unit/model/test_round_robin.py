@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from queuectl.model.order import Line
-from queuectl.model.round_robin import Turns
+from queuectl.model.round_robin import RoundRobin
 
 
-def _turns(*unowned: str) -> Turns:
+def _turns(*unowned: str) -> RoundRobin:
     gone: set[str] = set()
     line = Line(gone)
     line.add(list(unowned))
-    return Turns(line, gone)
+    return RoundRobin(line, gone)
 
 
-def _drain(turns: Turns) -> list[str]:
+def _drain(turns: RoundRobin) -> list[str]:
     return list(iter(turns.pop, None))
 
 

@@ -1,15 +1,15 @@
-"""feeder: what is to run next."""
+"""run_queue: what is to run next."""
 
 from __future__ import annotations
 
 from queuectl.model import names
-from queuectl.model.run_queue import Feeder
+from queuectl.model.run_queue import RunQueue
 from queuectl.model.run_queue import in_order as in_order_of
 from tests.helpers import NOON_AT
 
 
-def _drain(feeder: Feeder) -> list[str]:
-    return list(iter(feeder.take, None))
+def _drain(queue: RunQueue) -> list[str]:
+    return list(iter(queue.take, None))
 
 
 def _due(job_id: str, in_s: float, priority: int = 0) -> str:
@@ -18,11 +18,11 @@ def _due(job_id: str, in_s: float, priority: int = 0) -> str:
 
 def test_order_is_priority_then_arrival() -> None:
     """High priority first; what came first goes first; what one listing finds, and tells no time, goes by name."""
-    feeder = Feeder()
-    assert feeder.update(*names.split_generated(["b.json", "a.json", "z,prio=9.json", "y,prio=-1.json"]), NOON_AT) == 4
-    feeder.add(["0.json", "c,prio=9.json"], NOON_AT)
-    assert len(feeder) == 6
-    assert _drain(feeder) == ["z,prio=9.json", "c,prio=9.json", "a.json", "b.json", "0.json", "y,prio=-1.json"]
+    queue = RunQueue()
+    assert queue.update(*names.split_generated(["b.json", "a.json", "z,prio=9.json", "y,prio=-1.json"]), NOON_AT) == 4
+    queue.add(["0.json", "c,prio=9.json"], NOON_AT)
+    assert len(queue) == 6
+    assert _drain(queue) == ["z,prio=9.json", "c,prio=9.json", "a.json", "b.json", "0.json", "y,prio=-1.json"]
 
 
 def test_names_of_every_kind_go_by_their_instants() -> None:
@@ -36,14 +36,14 @@ def test_names_of_every_kind_go_by_their_instants() -> None:
         "20270115-080001-000000-0000.json",
         "later,in=99991231T235959.000000Z.json",
     ]
-    listed = Feeder()
+    listed = RunQueue()
     listed.update(*names.split_generated(sorted(in_order)), NOON_AT)
-    heard = Feeder()
+    heard = RunQueue()
     for name in reversed(in_order):
         heard.add([name], NOON_AT)
     unowned = [name for name in in_order if "anna" not in name]
-    for feeder in (listed, heard):
-        assert [name for name in _drain(feeder) if "anna" not in name] == unowned
+    for queue in (listed, heard):
+        assert [name for name in _drain(queue) if "anna" not in name] == unowned
     assert list(in_order_of(unowned, NOON_AT)) == unowned
 
 
@@ -57,181 +57,181 @@ def test_two_names_of_one_instant_go_by_name() -> None:
 def test_many_names_that_came_late_are_merged() -> None:
     """A listing in the middle of what is known already is put where it belongs."""
     made = [names.waiting_name(f"j{number}", None, 0, "", names.stamp(NOON_AT + number)) for number in range(1000)]
-    feeder = Feeder()
-    feeder.update(*names.split_generated(made[::2]), NOON_AT)
-    feeder.update(*names.split_generated(made[1:901:2]), NOON_AT)
-    feeder.add(made[901::2], NOON_AT)
-    assert _drain(feeder) == made
+    queue = RunQueue()
+    queue.update(*names.split_generated(made[::2]), NOON_AT)
+    queue.update(*names.split_generated(made[1:901:2]), NOON_AT)
+    queue.add(made[901::2], NOON_AT)
+    assert _drain(queue) == made
 
 
 def test_drop_is_judged_once_and_pulled_out_of_its_place() -> None:
     """The last listing's drops are judged first; one that got another name is not suggested under the old one."""
-    feeder = Feeder()
+    queue = RunQueue()
     told = "t,in=20270115T075900.000001Z.json"
-    feeder.update(*names.split_generated(["b.json", "a.json", "c,prio=2.json", "many.jsonl", told]), NOON_AT)
-    feeder.update(*names.split_generated(["d.json"]), NOON_AT)
-    assert [feeder.next_unjudged() for _ in range(5)] == ["d.json", "a.json", "b.json", "c,prio=2.json", None]
-    feeder.judge_again("a.json")
-    assert feeder.next_unjudged() == "a.json"
-    feeder.pull("a.json")
-    feeder.forget("a.json")
-    feeder.pull("a.json")
-    assert len(feeder) == 5
-    feeder.add(["a.json"], NOON_AT)
-    assert feeder.has_unjudged
-    assert _drain(feeder) == ["c,prio=2.json", told, "b.json", "many.jsonl", "d.json", "a.json"]
-    assert not feeder.has_unjudged
-    feeder.judge_again("b.json")
-    assert not feeder.has_unjudged
-    assert len(feeder) == 0
+    queue.update(*names.split_generated(["b.json", "a.json", "c,prio=2.json", "many.jsonl", told]), NOON_AT)
+    queue.update(*names.split_generated(["d.json"]), NOON_AT)
+    assert [queue.next_unjudged() for _ in range(5)] == ["d.json", "a.json", "b.json", "c,prio=2.json", None]
+    queue.judge_again("a.json")
+    assert queue.next_unjudged() == "a.json"
+    queue.pull("a.json")
+    queue.forget("a.json")
+    queue.pull("a.json")
+    assert len(queue) == 5
+    queue.add(["a.json"], NOON_AT)
+    assert queue.has_unjudged
+    assert _drain(queue) == ["c,prio=2.json", told, "b.json", "many.jsonl", "d.json", "a.json"]
+    assert not queue.has_unjudged
+    queue.judge_again("b.json")
+    assert not queue.has_unjudged
+    assert len(queue) == 0
 
 
 def test_no_name_is_left_behind_where_one_was_put_first_and_pulled_twice() -> None:
     """P5: a drop that two workers hand back is judged after each; the count of what is ready stays right."""
-    feeder = Feeder()
-    feeder.update(*names.split_generated(["a.json", "z.json"]), NOON_AT)
-    assert feeder.take() == "a.json"
+    queue = RunQueue()
+    queue.update(*names.split_generated(["a.json", "z.json"]), NOON_AT)
+    assert queue.take() == "a.json"
     for _ in range(2):
-        feeder.put_first("a.json")
-        feeder.pull("a.json")
-        feeder.forget("a.json")
-    assert len(feeder) == 1
-    assert _drain(feeder) == ["z.json"]
+        queue.put_first("a.json")
+        queue.pull("a.json")
+        queue.forget("a.json")
+    assert len(queue) == 1
+    assert _drain(queue) == ["z.json"]
 
 
 def test_pulled_name_costs_its_owner_no_turn() -> None:
     """What was taken out of the middle is passed over; the owner's next name comes in the same turn."""
-    feeder = Feeder()
-    feeder.update(*names.split_generated(["a1,by=a.json", "a2,by=a.json", "b1,by=b.json", "b2,by=b.json"]), NOON_AT)
-    feeder.pull("a1,by=a.json")
-    assert _drain(feeder) == ["a2,by=a.json", "b1,by=b.json", "b2,by=b.json"]
+    queue = RunQueue()
+    queue.update(*names.split_generated(["a1,by=a.json", "a2,by=a.json", "b1,by=b.json", "b2,by=b.json"]), NOON_AT)
+    queue.pull("a1,by=a.json")
+    assert _drain(queue) == ["a2,by=a.json", "b1,by=b.json", "b2,by=b.json"]
 
 
 def test_name_put_ahead_comes_before_every_priority() -> None:
     """A file of many jobs is split before the order of what is in it can be known."""
-    feeder = Feeder()
-    feeder.update(*names.split_generated(["many.json", "z,prio=999999.json"]), NOON_AT)
-    feeder.pull("many.json")
-    feeder.put_ahead("many.json")
-    assert _drain(feeder) == ["many.json", "z,prio=999999.json"]
+    queue = RunQueue()
+    queue.update(*names.split_generated(["many.json", "z,prio=999999.json"]), NOON_AT)
+    queue.pull("many.json")
+    queue.put_ahead("many.json")
+    assert _drain(queue) == ["many.json", "z,prio=999999.json"]
 
 
 def test_owners_take_turns_at_equal_priority() -> None:
     """One with many jobs does not hold up another's one; priority counts before that, arrival within an owner."""
-    feeder = Feeder()
+    queue = RunQueue()
     many = [f"a{number},by=anna.json" for number in range(3)]
     assert (
-        feeder.update(*names.split_generated([*many, "x.json", "z,prio=1,by=anna.json", "h,by=bob,hold.json"]), NOON_AT)
+        queue.update(*names.split_generated([*many, "x.json", "z,prio=1,by=anna.json", "h,by=bob,hold.json"]), NOON_AT)
         == 5
     )
-    feeder.add(["b,by=bob.json"], NOON_AT)
+    queue.add(["b,by=bob.json"], NOON_AT)
     first = ["z,prio=1,by=anna.json", many[0], "x.json", "b,by=bob.json"]
-    assert [feeder.take() for _ in first] == first
-    feeder.put_first("b,by=bob.json")
-    assert len(feeder) == 3
-    assert _drain(feeder) == ["b,by=bob.json", *many[1:]]
+    assert [queue.take() for _ in first] == first
+    queue.put_first("b,by=bob.json")
+    assert len(queue) == 3
+    assert _drain(queue) == ["b,by=bob.json", *many[1:]]
 
 
 def test_delayed_names_come_into_their_owner_s_turn() -> None:
     """A retry does not lose its owner."""
-    feeder = Feeder()
+    queue = RunQueue()
     later = [names.waiting_name(job_id, NOON_AT + 10, 0, owner) for job_id, owner in (("a", "anna"), ("b", "bob"))]
-    feeder.update(*names.split_generated([*later, *(f"c{number},by=anna.json" for number in range(2))]), NOON_AT)
-    feeder.promote(NOON_AT + 10)
-    assert _drain(feeder) == ["c0,by=anna.json", later[1], "c1,by=anna.json", later[0]]
+    queue.update(*names.split_generated([*later, *(f"c{number},by=anna.json" for number in range(2))]), NOON_AT)
+    queue.promote(NOON_AT + 10)
+    assert _drain(queue) == ["c0,by=anna.json", later[1], "c1,by=anna.json", later[0]]
 
 
 def test_overdue_names_go_by_their_time() -> None:
     """After a night without workers the oldest retry is first."""
-    feeder = Feeder()
-    feeder.update(*names.split_generated([_due("a", -10), _due("b", -30), _due("c", -20)]), NOON_AT)
-    assert _drain(feeder) == [_due("b", -30), _due("c", -20), _due("a", -10)]
+    queue = RunQueue()
+    queue.update(*names.split_generated([_due("a", -10), _due("b", -30), _due("c", -20)]), NOON_AT)
+    assert _drain(queue) == [_due("b", -30), _due("c", -20), _due("a", -10)]
 
 
 def test_name_is_not_suggested_before_its_time() -> None:
-    """A delayed job waits, and the feeder says until when."""
-    feeder = Feeder()
-    feeder.update(*names.split_generated([_due("a", 20), _due("b", 10, 5)]), NOON_AT)
-    assert feeder.take() is None
-    assert feeder.waiting == 2
-    assert feeder.promote(NOON_AT + 9.9) == NOON_AT + 10
-    assert feeder.take() is None
-    assert feeder.promote(NOON_AT + 10) == NOON_AT + 20
-    assert feeder.take() == _due("b", 10, 5)
-    assert feeder.promote(NOON_AT + 20) is None
-    assert feeder.take() == _due("a", 20)
+    """A delayed job waits, and the run queue says until when."""
+    queue = RunQueue()
+    queue.update(*names.split_generated([_due("a", 20), _due("b", 10, 5)]), NOON_AT)
+    assert queue.take() is None
+    assert queue.waiting == 2
+    assert queue.promote(NOON_AT + 9.9) == NOON_AT + 10
+    assert queue.take() is None
+    assert queue.promote(NOON_AT + 10) == NOON_AT + 20
+    assert queue.take() == _due("b", 10, 5)
+    assert queue.promote(NOON_AT + 20) is None
+    assert queue.take() == _due("a", 20)
 
 
 def test_known_name_is_not_suggested_twice_by_listings() -> None:
     """A name that a worker has is not given to another by the next scan."""
-    feeder = Feeder()
-    feeder.update(*names.split_generated(["a.json"]), NOON_AT)
-    assert feeder.take() == "a.json"
-    assert feeder.update(*names.split_generated(["a.json"]), NOON_AT) == 0
-    assert feeder.add(["a.json"], NOON_AT) == 0
-    assert feeder.take() is None
-    feeder.forget("a.json")
-    assert feeder.update(*names.split_generated(["a.json"]), NOON_AT) == 1
+    queue = RunQueue()
+    queue.update(*names.split_generated(["a.json"]), NOON_AT)
+    assert queue.take() == "a.json"
+    assert queue.update(*names.split_generated(["a.json"]), NOON_AT) == 0
+    assert queue.add(["a.json"], NOON_AT) == 0
+    assert queue.take() is None
+    queue.forget("a.json")
+    assert queue.update(*names.split_generated(["a.json"]), NOON_AT) == 1
 
 
 def test_names_that_are_no_jobs_are_not_suggested() -> None:
     """Temporary and foreign names cost no claim (P11)."""
-    feeder = Feeder()
-    assert feeder.update(*names.split_generated(["a.txt", ".x.json", "b.json.part", "c.jsonl"]), NOON_AT) == 1
-    assert _drain(feeder) == ["c.jsonl"]
+    queue = RunQueue()
+    assert queue.update(*names.split_generated(["a.txt", ".x.json", "b.json.part", "c.jsonl"]), NOON_AT) == 1
+    assert _drain(queue) == ["c.jsonl"]
 
 
 def test_skipped_name_waits_for_a_change() -> None:
     """A file that is still arriving is not looked at again with every scan."""
-    feeder = Feeder()
-    feeder.update(*names.split_generated(["a.json"]), NOON_AT)
-    assert feeder.take() == "a.json"
-    feeder.skip("a.json")
-    assert feeder.update(*names.split_generated(["a.json"]), NOON_AT) == 0
-    feeder.look_again("a.json", NOON_AT)
-    assert feeder.take() == "a.json"
+    queue = RunQueue()
+    queue.update(*names.split_generated(["a.json"]), NOON_AT)
+    assert queue.take() == "a.json"
+    queue.skip("a.json")
+    assert queue.update(*names.split_generated(["a.json"]), NOON_AT) == 0
+    queue.look_again("a.json", NOON_AT)
+    assert queue.take() == "a.json"
 
 
 def test_skipped_name_that_left_is_new_when_it_comes_back() -> None:
     """A file that was taken away and dropped again is a new file."""
-    feeder = Feeder()
-    feeder.update(*names.split_generated(["a.json"]), NOON_AT)
-    feeder.take()
-    feeder.skip("a.json")
-    feeder.update(*names.split_generated([]), NOON_AT)
-    assert feeder.update(*names.split_generated(["a.json"]), NOON_AT) == 1
+    queue = RunQueue()
+    queue.update(*names.split_generated(["a.json"]), NOON_AT)
+    queue.take()
+    queue.skip("a.json")
+    queue.update(*names.split_generated([]), NOON_AT)
+    assert queue.update(*names.split_generated(["a.json"]), NOON_AT) == 1
 
 
 def test_name_put_first_comes_before_its_equals_only() -> None:
     """A name that was busy is tried again soon, but not before a higher priority."""
-    feeder = Feeder()
-    feeder.update(*names.split_generated(["a.json", "b.json", "z,prio=1.json"]), NOON_AT)
-    feeder.put_first("b0.json")
-    assert _drain(feeder) == ["z,prio=1.json", "b0.json", "a.json", "b.json"]
-    assert feeder.add(["b0.json"], NOON_AT) == 0
+    queue = RunQueue()
+    queue.update(*names.split_generated(["a.json", "b.json", "z,prio=1.json"]), NOON_AT)
+    queue.put_first("b0.json")
+    assert _drain(queue) == ["z,prio=1.json", "b0.json", "a.json", "b.json"]
+    assert queue.add(["b0.json"], NOON_AT) == 0
 
 
 def test_waiting_names_can_be_advanced() -> None:
     """After a clock was set, what its record says is due runs now, by due time (P5)."""
-    feeder = Feeder()
+    queue = RunQueue()
     waiting = [_due(job_id, in_s) for job_id, in_s in (("a", 10), ("b", 30), ("c", 20), ("d", 40))]
-    feeder.update(*names.split_generated(waiting), NOON_AT)
-    assert feeder.recheck_waiting(NOON_AT) == [_due("a", 10), _due("c", 20), _due("b", 30), _due("d", 40)]
-    feeder.advance({_due("a", 10), _due("b", 30), _due("c", 20)}, NOON_AT)
-    assert feeder.waiting == 1
-    assert _drain(feeder) == [_due("a", 10), _due("c", 20), _due("b", 30)]
-    assert feeder.promote(NOON_AT + 40) is None
-    assert feeder.take() == _due("d", 40)
+    queue.update(*names.split_generated(waiting), NOON_AT)
+    assert queue.recheck_waiting(NOON_AT) == [_due("a", 10), _due("c", 20), _due("b", 30), _due("d", 40)]
+    queue.advance({_due("a", 10), _due("b", 30), _due("c", 20)}, NOON_AT)
+    assert queue.waiting == 1
+    assert _drain(queue) == [_due("a", 10), _due("c", 20), _due("b", 30)]
+    assert queue.promote(NOON_AT + 40) is None
+    assert queue.take() == _due("d", 40)
 
 
 def test_a_name_that_was_skipped_once_is_suggested_when_it_is_listed_again() -> None:
     """P5, P6: a torn record is passed over, repaired, and gone for an instant: the next listing brings it back."""
-    feeder = Feeder()
-    feeder.update([], ["torn.json"], 0.0)
-    assert feeder.take() == "torn.json"
-    feeder.skip("torn.json")
-    feeder.add(["torn.json"], 0.0)
-    assert feeder.take() == "torn.json"
-    feeder.forget("torn.json")
-    assert feeder.update([], ["torn.json"], 0.0) == 1
-    assert feeder.take() == "torn.json"
+    queue = RunQueue()
+    queue.update([], ["torn.json"], 0.0)
+    assert queue.take() == "torn.json"
+    queue.skip("torn.json")
+    queue.add(["torn.json"], 0.0)
+    assert queue.take() == "torn.json"
+    queue.forget("torn.json")
+    assert queue.update([], ["torn.json"], 0.0) == 1
+    assert queue.take() == "torn.json"

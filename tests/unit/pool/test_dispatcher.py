@@ -7,7 +7,7 @@ import pytest
 from queuectl.jobs import batch
 from queuectl.jobs.claim import Declined
 from queuectl.model import names
-from queuectl.model.run_queue import Feeder
+from queuectl.model.run_queue import RunQueue
 from queuectl.pool.arrivals import Arrivals
 from queuectl.pool.dispatcher import AHEAD_AT_MOST, LONG_S, SHARE_AFTER_S, TOLD_AT_MOST, Dispatch
 from queuectl.pool.worker_process import Slot
@@ -20,9 +20,9 @@ def test_a_name_at_two_workers_counts_until_both_have_answered(spool: SpoolDir, 
     slots = [Slot(0), Slot(1)]
     for slot in slots:
         slot.ready = True
-    feeder = Feeder()
+    queue = RunQueue()
     arrivals = Arrivals(spool, settle_s=30, clock=clock)
-    dispatch = Dispatch(slots, feeder, arrivals, clock=clock, max_jobs=1, notify=lambda _: None)
+    dispatch = Dispatch(slots, queue, arrivals, clock=clock, max_jobs=1, notify=lambda _: None)
     dispatch.add(["a.json", "b.json"])
     dispatch.feed(careful=False)
     first, second = sorted(slots, key=lambda slot: not slot.outstanding)
@@ -46,7 +46,7 @@ def test_what_became_of_a_name_at_two_workers_is_not_lost(spool: SpoolDir, clock
     told: list[str] = []
     arrivals = Arrivals(spool, settle_s=30, clock=clock)
     dispatch = Dispatch(
-        slots, Feeder(), arrivals, clock=clock, max_jobs=None, notify=lambda notice: told.append(notice.text)
+        slots, RunQueue(), arrivals, clock=clock, max_jobs=None, notify=lambda notice: told.append(notice.text)
     )
     dispatch.add(["many.json"])
     dispatch.feed(careful=False)
@@ -63,27 +63,27 @@ def _one_worker(spool: SpoolDir, clock: FakeClock) -> tuple[Slot, Dispatch]:
     slot = Slot(0)
     slot.ready = True
     arrivals = Arrivals(spool, settle_s=30, clock=clock)
-    return slot, Dispatch([slot], Feeder(), arrivals, clock=clock, max_jobs=None, notify=lambda _: None)
+    return slot, Dispatch([slot], RunQueue(), arrivals, clock=clock, max_jobs=None, notify=lambda _: None)
 
 
 def test_a_name_that_was_lost_is_found_by_the_next_listing(spool: SpoolDir, clock: FakeClock) -> None:
     """P5: where nothing is on its way, what is listed is new, whatever the memory says."""
-    slot, feeder = Slot(0), Feeder()
+    slot, queue = Slot(0), RunQueue()
     slot.ready = True
     arrivals = Arrivals(spool, settle_s=30, clock=clock)
-    dispatch = Dispatch([slot], feeder, arrivals, clock=clock, max_jobs=None, notify=lambda _: None)
+    dispatch = Dispatch([slot], queue, arrivals, clock=clock, max_jobs=None, notify=lambda _: None)
     later = names.waiting_name("later", clock.now() + 60, 0)
-    assert feeder.update([], ["lost.json", later], clock.now()) == 2
-    assert feeder.take() == "lost.json"  # and nobody is given it
+    assert queue.update([], ["lost.json", later], clock.now()) == 2
+    assert queue.take() == "lost.json"  # and nobody is given it
     dispatch.trust_listing()
-    assert feeder.update([], ["lost.json", later], clock.now()) == 1
+    assert queue.update([], ["lost.json", later], clock.now()) == 1
     dispatch.feed(careful=False)
     dispatch.trust_listing()
-    assert feeder.update([], ["lost.json", later], clock.now()) == 0, "its worker has it"
+    assert queue.update([], ["lost.json", later], clock.now()) == 0, "its worker has it"
     dispatch.passed(slot, "lost.json", Declined("busy"))
     dispatch.trust_listing()
-    assert feeder.update([], ["lost.json", later], clock.now()) == 0, "it is tried again by itself"
-    assert feeder.waiting == 1
+    assert queue.update([], ["lost.json", later], clock.now()) == 0, "it is tried again by itself"
+    assert queue.waiting == 1
 
 
 def test_short_jobs_are_suggested_many_at_a_time(spool: SpoolDir, clock: FakeClock) -> None:
@@ -150,7 +150,7 @@ def test_names_behind_a_long_job_are_queued_again(spool: SpoolDir, clock: FakeCl
     for slot in slots:
         slot.ready = True
     arrivals = Arrivals(spool, settle_s=30, clock=clock)
-    dispatch = Dispatch(slots, Feeder(), arrivals, clock=clock, max_jobs=None, notify=lambda _: None)
+    dispatch = Dispatch(slots, RunQueue(), arrivals, clock=clock, max_jobs=None, notify=lambda _: None)
     dispatch.add([f"job{number:03d}.json" for number in range(200)])
     for _ in range(40):
         dispatch.feed(careful=False)
@@ -176,11 +176,11 @@ def test_names_of_a_worker_that_is_gone_keep_their_order(spool: SpoolDir, clock:
     dispatch.add([f"job{number}.json" for number in range(9)])
     for name in ("job0.json", "job1.json", "job2.json"):
         slot.outstanding[name] = clock.monotonic()
-    feeder = dispatch._feeder
-    taken = [feeder.take() for _ in range(3)]
+    queue = dispatch._queue
+    taken = [queue.take() for _ in range(3)]
     assert taken == ["job0.json", "job1.json", "job2.json"]
     dispatch.lose(slot)
-    assert [feeder.take() for _ in range(4)] == ["job0.json", "job1.json", "job2.json", "job3.json"]
+    assert [queue.take() for _ in range(4)] == ["job0.json", "job1.json", "job2.json", "job3.json"]
 
 
 def test_a_name_whose_writer_is_at_it_comes_again_soon(spool: SpoolDir, clock: FakeClock) -> None:
@@ -211,7 +211,7 @@ def test_a_job_whose_last_run_lives_on_is_asked_for_more_seldom_and_told_of_once
     arrivals = Arrivals(spool, settle_s=30, clock=clock)
     dispatch = Dispatch(
         [slot],
-        Feeder(),
+        RunQueue(),
         arrivals,
         clock=clock,
         max_jobs=None,
@@ -240,7 +240,9 @@ def _telling(spool: SpoolDir, clock: FakeClock) -> tuple[Slot, Dispatch, list[st
     slot = Slot(0)
     slot.ready = True
     arrivals = Arrivals(spool, settle_s=30, clock=clock)
-    made = Dispatch([slot], Feeder(), arrivals, clock=clock, max_jobs=1, notify=lambda notice: told.append(notice.text))
+    made = Dispatch(
+        [slot], RunQueue(), arrivals, clock=clock, max_jobs=1, notify=lambda notice: told.append(notice.text)
+    )
     return slot, made, told
 
 
@@ -294,7 +296,7 @@ def _many(spool: SpoolDir, clock: FakeClock, told: list[str], workers: int = 2) 
         slot.ready = True
     arrivals = Arrivals(spool, settle_s=30, clock=clock)
     dispatch = Dispatch(
-        slots, Feeder(), arrivals, clock=clock, max_jobs=None, notify=lambda notice: told.append(notice.text)
+        slots, RunQueue(), arrivals, clock=clock, max_jobs=None, notify=lambda notice: told.append(notice.text)
     )
     return slots, dispatch
 

@@ -12,7 +12,7 @@ import pytest
 from queuectl.jobs.claim import Claims, Declined
 from queuectl.model import names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
-from queuectl.model.run_queue import Feeder
+from queuectl.model.run_queue import RunQueue
 from queuectl.pool.judging import AGAIN_S, SAVED_AT_MOST_S, SHARE, SLICE_S, Judging
 from tests.helpers import Desk, FakeClock, listing, names_in, only, write_drop
 
@@ -174,8 +174,8 @@ class _Told:
     """A pool's judging, with a claim of its own that takes time."""
 
     def __init__(self, clock: FakeClock, *, count: int, each_s: float) -> None:
-        self.feeder = Feeder()
-        self.feeder.add([f"a{number:05}.json" for number in range(count)], clock.now())
+        self.queue = RunQueue()
+        self.queue.add([f"a{number:05}.json" for number in range(count)], clock.now())
         self.clock = clock
         self.each_s = each_s
         self.verdict: Callable[[str], Declined | None] = lambda name: Declined("rejected", name)
@@ -183,7 +183,7 @@ class _Told:
         self.passed: list[str] = []
         self.judging = Judging(
             self,  # type: ignore[arg-type]
-            self.feeder,
+            self.queue,
             lambda name, _verdict: self.passed.append(name),
             clock=clock,
         )
@@ -243,12 +243,12 @@ def test_drop_that_somebody_has_just_now_is_judged_a_little_later(clock: FakeClo
     told.verdict = lambda _name: Declined(why)
     told.judging.step(0)
     told.judging.step(0)
-    assert (len(told.judged), len(told.feeder)) == (1, 1)
+    assert (len(told.judged), len(told.queue)) == (1, 1)
     assert told.judging.next_s(0) == pytest.approx(clock.monotonic() + AGAIN_S)
     clock.advance(AGAIN_S)
     told.judging.step(0)
     assert len(told.judged) == 2
-    assert told.feeder.take() == "a00000.json"
+    assert told.queue.take() == "a00000.json"
     clock.advance(AGAIN_S)
     told.judging.step(0)
     assert len(told.judged) == 2, "a worker has it now"
@@ -259,8 +259,8 @@ def test_file_of_many_jobs_is_split_before_all_others(clock: FakeClock) -> None:
     told = _Told(clock, count=2, each_s=0.0)
     told.verdict = lambda name: Declined("many") if name == "a00001.json" else None
     told.judging.step(0)
-    told.feeder.add(["z,prio=9.json"], clock.now())
-    assert told.feeder.take() == "a00001.json"
+    told.queue.add(["z,prio=9.json"], clock.now())
+    assert told.queue.take() == "a00001.json"
     assert told.passed == []
 
 
@@ -274,7 +274,7 @@ def test_file_that_is_misjudged_is_left_to_its_claim(clock: FakeClock) -> None:
     told.verdict = fails
     told.judging.step(0)
     assert len(told.judged) == 2
-    assert len(told.feeder) == 2
+    assert len(told.queue) == 2
 
 
 def test_trouble_of_the_machine_is_not_the_file_s(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:

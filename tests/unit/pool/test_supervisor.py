@@ -44,15 +44,15 @@ class Loop:
         """Turn the loop, a tick each time, until no name waits for its time."""
         for number in range(1, 100 * MANY):
             self.made._recheck_clock()
-            if self.made._feeder.waiting == 0:
+            if self.made._queue.waiting == 0:
                 return number
             self.clock.advance(0.2)
-        raise AssertionError(f"{self.made._feeder.waiting} names still wait")
+        raise AssertionError(f"{self.made._queue.waiting} names still wait")
 
     def close(self) -> None:
         self.made._watch.close()
         self.made._stripes.close()
-        self.made._doorbell.close()
+        self.made._wakeup.close()
 
 
 @pytest.fixture
@@ -80,9 +80,9 @@ def test_all_retries_of_a_clock_that_was_ahead_are_found(spool: SpoolDir, loop: 
     """P5: whatever waits by a clock that was a year ahead runs after its own delay, however many they are."""
     store_retries(spool, MANY, at=NOON_AT + YEAR_S)
     loop.made._scan()
-    assert loop.made._feeder.waiting == MANY
+    assert loop.made._queue.waiting == MANY
     loop.rounds_until_all_run()
-    assert len(loop.made._feeder) == MANY
+    assert len(loop.made._queue) == MANY
 
 
 def test_the_look_at_them_is_made_in_steps(spool: SpoolDir, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,10 +107,10 @@ def test_a_clock_that_is_set_back_later_is_seen_too(spool: SpoolDir, loop: Loop)
     loop.made._clock_offset_s += YEAR_S
     loop.made._scan()
     loop.made._recheck_clock()
-    assert loop.made._feeder.waiting == 3  # they are due in 8 s
+    assert loop.made._queue.waiting == 3  # they are due in 8 s
     loop.clock.now_at -= YEAR_S
     loop.made._recheck_clock()
-    assert loop.made._feeder.waiting == 0
+    assert loop.made._queue.waiting == 0
 
 
 def test_jobs_that_another_machine_stored_ahead_are_found_at_once(spool: SpoolDir, loop: Loop) -> None:
@@ -120,7 +120,7 @@ def test_jobs_that_another_machine_stored_ahead_are_found_at_once(spool: SpoolDi
     store_retries(spool, 3, at=NOON_AT + YEAR_S)
     loop.made._scan()
     loop.made._recheck_clock()
-    assert loop.made._feeder.waiting == 0
+    assert loop.made._queue.waiting == 0
 
 
 def test_a_wish_to_list_again_is_no_reason_to_read_what_waits(
@@ -158,19 +158,19 @@ def test_a_name_that_says_a_far_time_is_compared_with_its_record_once(
     os.rename(desk.spool.path("pending", made), desk.spool.path("pending", "job,due=99990101T000000Z.json"))
     loop.made._scan()
     loop.made._next_recheck_s = math.inf  # what is looked at when a pool starts does not count here
-    loop.made._feeder.add(["job,due=99990101T000000Z.json"], loop.clock.now())
+    loop.made._queue.add(["job,due=99990101T000000Z.json"], loop.clock.now())
     loop.made._recheck_clock()
-    assert (loop.made._feeder.waiting == 1) is waits
-    assert loop.made._feeder.next_unverified() is None
+    assert (loop.made._queue.waiting == 1) is waits
+    assert loop.made._queue.next_unverified() is None
 
 
 def test_a_drop_waits_for_the_time_in_its_name(loop: Loop, desk: Desk) -> None:
     """There is no record yet that could say another time: whoever named the file so wants it to wait."""
     name = desk.drop("job,due=99990101T000000Z.json", {"command": "true"})
     loop.made._next_recheck_s = math.inf
-    loop.made._feeder.add([name], loop.clock.now())
+    loop.made._queue.add([name], loop.clock.now())
     loop.made._recheck_clock()
-    assert loop.made._feeder.take() is None and loop.made._feeder.waiting == 1
+    assert loop.made._queue.take() is None and loop.made._queue.waiting == 1
 
 
 def test_a_retry_that_is_far_away_costs_no_look(loop: Loop, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +180,7 @@ def test_a_retry_that_is_far_away_costs_no_look(loop: Loop, desk: Desk, monkeypa
     monkeypatch.setattr(disk, "read", lambda *_: pytest.fail("it was read"))
     loop.made._next_recheck_s = math.inf
     loop.made._recheck_clock()
-    assert loop.made._feeder.waiting == 1
+    assert loop.made._queue.waiting == 1
 
 
 def test_a_request_to_cancel_that_cannot_be_read_is_reported_once(
@@ -214,7 +214,7 @@ def test_a_batch_whose_stripe_cannot_be_opened_pauses_no_pool(loop: Loop, desk: 
     os.mkdir(desk.spool.stripe_path(names.stripe_of("lines-1")))
     desk.drop("job.json", {"command": "true"})
     loop.made._scan()
-    assert loop.made._feeder.take() == "job.json" and not loop.made._troubles.waiting
+    assert loop.made._queue.take() == "job.json" and not loop.made._troubles.waiting
 
 
 @pytest.mark.parametrize(("kind", "fired"), [("failed", ["dead"]), ("cancelled", [])])

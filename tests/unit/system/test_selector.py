@@ -1,4 +1,4 @@
-"""readiness: which of many pipes can be read."""
+"""selector: which of many pipes can be read."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ from multiprocessing import Pipe
 
 import pytest
 
-from queuectl.system.selector import Readiness
+from queuectl.system.selector import Selector
 
 
 def test_what_has_something_or_has_ended_is_told() -> None:
     """Also an end without a word, which is how a dead worker is heard of; and nothing where the time is up."""
-    readiness = Readiness()
+    selector = Selector()
     (near, far), (near2, far2) = Pipe(), Pipe()
-    assert readiness.wait([near, near2], 0) == []
+    assert selector.wait([near, near2], 0) == []
     far2.send("x")
-    assert readiness.wait([near, near2], 5) == [near2]
-    assert readiness.wait([near, near2], 5) == [near2]  # until it is read
+    assert selector.wait([near, near2], 5) == [near2]
+    assert selector.wait([near, near2], 5) == [near2]  # until it is read
     near2.recv()
     far.close()
-    assert readiness.wait([near, near2], 5) == [near]
+    assert selector.wait([near, near2], 5) == [near]
     near.close()
-    assert readiness.wait([near2], 0) == []
+    assert selector.wait([near2], 0) == []
     far2.close()
-    assert readiness.wait([near2], 5) == [near2]
+    assert selector.wait([near2], 5) == [near2]
     near2.close()
 
 
 def test_another_pipe_with_the_same_number_is_another_source() -> None:
     """A worker that died and the one in its place may have the same descriptor."""
-    readiness = Readiness()
+    selector = Selector()
     first, far = Pipe()
     number = first.fileno()
-    assert readiness.wait([first], 0) == []
+    assert selector.wait([first], 0) == []
     first.close()
     far.close()
     second, far = Pipe()
     far.send("x")
-    assert readiness.wait([second], 5) == [second], (number, second.fileno())
+    assert selector.wait([second], 5) == [second], (number, second.fileno())
     second.close()
     far.close()
 
 
 def test_ctrl_c_ends_a_wait_without_an_error() -> None:
     """P9: a signal whose handler returns is no failure of the wait, on Windows too, where it cuts the wait short."""
-    readiness = Readiness()
+    selector = Selector()
     near, far = Pipe()
     caught: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _frame: caught.append(number))
@@ -58,7 +58,7 @@ def test_ctrl_c_ends_a_wait_without_an_error() -> None:
         press.start()
         deadline = time.monotonic() + 30
         while not caught:
-            assert readiness.wait([near], 0.2) == []
+            assert selector.wait([near], 0.2) == []
             assert time.monotonic() < deadline
     finally:
         press.join()
@@ -77,7 +77,7 @@ def test_what_windows_does_at_ctrl_c_is_no_error(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(multiprocessing.connection, "wait", interrupted)
     with monkeypatch.context() as windows:
         windows.setattr(sys, "platform", "win32")
-        found = Readiness().wait([near], 5)
+        found = Selector().wait([near], 5)
     assert found == []
     near.close()
     far.close()

@@ -1,4 +1,4 @@
-"""feeder: the order of suggestions, compared with a simple model; and that no owner starves."""
+"""run_queue: the order of suggestions, compared with a simple model; and that no owner starves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from queuectl.model import names
-from queuectl.model.run_queue import Feeder
+from queuectl.model.run_queue import RunQueue
 from tests.helpers import NOON_AT
 
 _ARRIVALS = {names.stamp(NOON_AT + seconds): NOON_AT + seconds for seconds in range(-5, 30)}
@@ -41,7 +41,7 @@ class FeederMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.feeder = Feeder()
+        self.queue = RunQueue()
         self.now_at = NOON_AT
         self.ready: list[Ready] = []
         self.latest: dict[str, Ready] = {}  # a name can be ready more than once
@@ -84,21 +84,21 @@ class FeederMachine(RuleBasedStateMachine):
         """A scan: what is not known yet comes in; what was skipped and is gone is forgotten."""
         fresh = sorted(set(listing) - self._known() - self.skipped)
         self.skipped &= set(listing)
-        assert self.feeder.update(*names.split_generated(listing), self.now_at) == len(fresh)
+        assert self.queue.update(*names.split_generated(listing), self.now_at) == len(fresh)
         self._arrive(fresh)
 
     @rule(name=waiting_names)
     def event(self, name: str) -> None:
         """One name that an event brings."""
         fresh = [name] if name not in self._known() else []
-        assert self.feeder.add([name], self.now_at) == len(fresh)
+        assert self.queue.add([name], self.now_at) == len(fresh)
         self._arrive(fresh)
 
     @rule(seconds=st.integers(0, 12))
     def time_passes(self, seconds: int) -> None:
         """Names become ready at their time."""
         self.now_at += seconds
-        following = self.feeder.promote(self.now_at)
+        following = self.queue.promote(self.now_at)
         due = sorted((parts.due_at, name) for name in self.later if (parts := names.parse(name)) and parts.due_at)
         ripe = [name for due_at, name in due if due_at <= self.now_at]
         for name in ripe:
@@ -111,7 +111,7 @@ class FeederMachine(RuleBasedStateMachine):
     def take(self) -> None:
         """The next name is the first by instant among those of the highest priority."""
         expected = min(self.ready, key=lambda item: (-_priority(item.name), item), default=None)
-        assert self.feeder.take() == (expected.name if expected is not None else None)
+        assert self.queue.take() == (expected.name if expected is not None else None)
         if expected is not None:
             self.ready.remove(expected)
             self.taken.add(expected.name)
@@ -123,7 +123,7 @@ class FeederMachine(RuleBasedStateMachine):
             return
         name = data.draw(st.sampled_from(sorted(self.taken)))
         self.taken.discard(name)
-        getattr(self.feeder, how)(name)
+        getattr(self.queue, how)(name)
         if how == "put_first":
             self.put_first -= 1
             self._put(Ready(self.put_first, 0, name))
@@ -133,19 +133,19 @@ class FeederMachine(RuleBasedStateMachine):
     @rule()
     def judge(self) -> None:
         """A drop that waits is judged, and gone: only what tells no instant, and each but once."""
-        name = self.feeder.next_unjudged()
+        name = self.queue.next_unjudged()
         if name is not None:
             parts = names.parse(name)
             assert parts is not None and parts.due_at is None and not parts.arrived
-            self.feeder.pull(name)
-            self.feeder.forget(name)
+            self.queue.pull(name)
+            self.queue.forget(name)
             self.ready.remove(self.latest[name])
 
     @rule(name=waiting_names)
     def put_first_late(self, name: str) -> None:
         """A second worker hands back a name that others have got since: it may be ready already, and be so twice."""
         if name not in self.later and name not in self.skipped:
-            self.feeder.put_first(name)
+            self.queue.put_first(name)
             self.taken.discard(name)
             self.put_first -= 1
             self._put(Ready(self.put_first, 0, name))
@@ -158,14 +158,14 @@ class FeederMachine(RuleBasedStateMachine):
         name = data.draw(st.sampled_from(sorted(self.skipped)))
         self.skipped.discard(name)
         fresh = [name] if name not in self._known() else []
-        self.feeder.look_again(name, self.now_at)
+        self.queue.look_again(name, self.now_at)
         self._arrive(fresh)
 
     @invariant()
     def counts_agree(self) -> None:
-        """The feeder knows how much it has."""
-        assert len(self.feeder) == len(self.ready)
-        assert self.feeder.waiting == len(self.later)
+        """The run queue knows how much it has."""
+        assert len(self.queue) == len(self.ready)
+        assert self.queue.waiting == len(self.later)
 
 
 class TurnsMachine(RuleBasedStateMachine):
@@ -173,7 +173,7 @@ class TurnsMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.feeder = Feeder()
+        self.queue = RunQueue()
         self.count = 0
         self.ready: dict[tuple[int, str], list[str]] = {}  # by priority and owner, in the order of their arrival
         self.taken: list[str] = []
@@ -195,16 +195,16 @@ class TurnsMachine(RuleBasedStateMachine):
         """An owner brings work: one listing, or events."""
         fresh = [self._new(owner, priority) for _ in range(count)]
         if listed:
-            assert self.feeder.update(*names.split_generated(fresh), NOON_AT) == count
+            assert self.queue.update(*names.split_generated(fresh), NOON_AT) == count
         else:
-            assert self.feeder.add(fresh, NOON_AT) == count
+            assert self.queue.add(fresh, NOON_AT) == count
         for name in fresh:
             self._arrived(name)
 
     @rule()
     def take(self) -> None:
         """The owner's first, of the highest priority; and nobody goes twice while another waits."""
-        name = self.feeder.take()
+        name = self.queue.take()
         if name is None:
             assert not any(self.ready.values())
             return
@@ -226,7 +226,7 @@ class TurnsMachine(RuleBasedStateMachine):
         if self.taken:
             name = data.draw(st.sampled_from(self.taken))
             self.taken.remove(name)
-            self.feeder.put_first(name)
+            self.queue.put_first(name)
             priority, owner = _turn_of(name)
             self._arrived(name, first=True)
             for (level, other), passed in self.passed_by.items():
@@ -235,8 +235,8 @@ class TurnsMachine(RuleBasedStateMachine):
 
     @invariant()
     def counts_agree(self) -> None:
-        """The feeder knows how much it has."""
-        assert len(self.feeder) == sum(map(len, self.ready.values()))
+        """The run queue knows how much it has."""
+        assert len(self.queue) == sum(map(len, self.ready.values()))
 
 
 def _turn_of(name: str) -> tuple[int, str]:
