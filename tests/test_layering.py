@@ -42,11 +42,10 @@ UPWARD: frozenset[tuple[str, str]] = frozenset(
         ("monitor.results", "api"),
         ("monitor.why", "api"),
         ("spool.trust", "inbox.keyfile"),
-        ("spool.trust", "worker.executors.base"),
     }
 )
-# Imports that close a circle, still: `make` belongs into a module of its own.
-CIRCLES = frozenset({("worker.executors.base", f"worker.executors.{system}") for system in ("posix", "windows")})
+# Imports that close a circle: none.
+CIRCLES: frozenset[tuple[str, str]] = frozenset()
 
 _OS_CALLS = """rename renames replace link symlink unlink remove rmdir removedirs mkdir makedirs mkfifo write writev
 pwrite fsync fdatasync ftruncate truncate chmod chown utime"""

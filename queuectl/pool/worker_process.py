@@ -20,8 +20,7 @@ from typing import Any
 
 from queuectl.model.settings import Settings
 from queuectl.spool.folder import SpoolDir
-from queuectl.worker import worker
-from queuectl.worker.executors import base
+from queuectl.worker import process as worker
 from queuectl.worker.messages import Report, unpack
 
 _STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -203,12 +202,12 @@ def prepare() -> None:
         import queuectl.system.forked
         import queuectl.system.libc  # noqa: F401
 
-        base.load()
+        worker.preload()
 
 
 @contextlib.contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """No signal reaches a forked worker before it has handlers of its own (`worker.main` lets them in again)."""
+    """No signal reaches a forked worker before it has handlers of its own (`process.main` lets them in again)."""
     if sys.platform == "win32":
         yield
         return

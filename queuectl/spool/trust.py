@@ -375,9 +375,9 @@ def find_program(command: Command) -> str:
     """The file that a command starts, by the PATH that it will have; "" where there is none."""
     import shutil
 
-    from queuectl.worker.executors import base
+    from queuectl.system import environment
 
-    path = command.env.get("PATH", base.minimal_env()["PATH"])
+    path = command.env.get("PATH", environment.minimal_here()["PATH"])
     return shutil.which(command.argv[0], path=path) or ""
 
 

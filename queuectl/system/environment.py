@@ -1,4 +1,4 @@
-"""The variables of a command that is to see little of the worker's own (`minimal_env`). Computes only.
+"""The variables of a command that is to see little of the worker's own (the record's `minimal_env`).
 
 What a pool was started with may hold what no producer is meant to get at: tokens, agents' sockets, LD_PRELOAD,
 PYTHONPATH. Such a command gets what every program needs, by name; the job's `env` comes on top.
@@ -6,6 +6,8 @@ PYTHONPATH. Such a command gets what every program needs, by name; the job's `en
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 
 _POSIX = frozenset(["HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR"])
@@ -16,6 +18,14 @@ _WINDOWS = frozenset(
     PROGRAMFILES PROGRAMFILES(X86) PROGRAMW6432 COMMONPROGRAMFILES COMMONPROGRAMFILES(X86) COMMONPROGRAMW6432
     LANG TZ TEMP TMP""".split()  # noqa: SIM905 (a list is 30 lines)
 )
+
+
+def minimal_here() -> dict[str, str]:
+    """Return the variables of this process that a command with `minimal_env` sees, and PATH."""
+    path = os.defpath
+    if sys.platform != "win32":
+        path = os.confstr("CS_PATH") or path
+    return minimal(os.environ, windows=sys.platform == "win32", default_path=path)
 
 
 def minimal(environment: Mapping[str, str], *, windows: bool, default_path: str) -> dict[str, str]:

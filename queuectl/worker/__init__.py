@@ -1,3 +1,3 @@
 """A worker process: claims the names that it is handed, runs commands, settles, reports (FORMAT.md, section 4)."""
 
-__all__ = ["executors", "messages", "unsettled", "worker"]
+__all__ = ["messages", "process"]

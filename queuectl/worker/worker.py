@@ -12,8 +12,6 @@ import errno
 import math
 import os
 import random
-import signal
-import sys
 from collections import deque
 from multiprocessing.connection import Connection
 
@@ -29,9 +27,9 @@ from queuectl.spool.blame import Fault
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.lease import Lease
 from queuectl.spool.output import OutputLimit, OutputSlot
-from queuectl.system import disk
+from queuectl.system import disk, environment
 from queuectl.system.clock import Clock
-from queuectl.worker.executors import base
+from queuectl.worker.executors import choose
 from queuectl.worker.executors.base import CannotEnterError, CannotStartError, Ended, Spec
 from queuectl.worker.messages import Finished, Passed, Report, Restored, Started, Trouble, Vanished, pack
 from queuectl.worker.unsettled import Ended as EndedRun
@@ -71,11 +69,11 @@ class Worker:
         self._unsettled = Unsettled(spool, self._claims, clock=self._clock, rng=self._rng)
         self._lease = Lease(spool, worker)
         self._output = OutputSlot(spool, self._rng)
-        self._executor = base.make(conn, settings.shell)
+        self._executor = choose.make(conn, settings.shell)
         self._cwd = cwd
         self._env = dict(os.environ)
         self._env["QUEUECTL_SPOOL"] = spool.root
-        self._minimal_env = {**base.minimal_env(), "QUEUECTL_SPOOL": spool.root}
+        self._minimal_env = {**environment.minimal_here(), "QUEUECTL_SPOOL": spool.root}
         self._names: deque[str] = deque()
         self._quiet: set[str] = set()
         self._few = 0
@@ -454,22 +452,3 @@ def _preview(command: str | list[str]) -> str:
     """The command for a line on a screen."""
     text = command_text(command)
     return text if len(text) <= 200 else text[:199] + "…"
-
-
-def main(conn: Connection, root: str, worker: str, settings: tuple[object, ...], cwd: str) -> None:
-    """The entry of a worker process (which may be spawned, so everything comes as plain values)."""
-    for name in ("SIGINT", "SIGBREAK", "SIGHUP"):
-        # Ctrl-C and a hang-up reach the whole foreground group; the supervisor hears them and decides.
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-    spool, given = SpoolDir(root), Settings(*settings)  # type: ignore[arg-type]
-    spool.use(given)
-    made = Worker(conn, spool, given, worker=worker, cwd=cwd)
-    signal.signal(signal.SIGTERM, lambda _number, _frame: made.stop())
-    if sys.platform != "win32":  # there the return of a handler interrupts a wait
-        for number in (signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda _number, _frame: made.note_stop())
-    if sys.platform != "win32":
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    with contextlib.suppress(KeyboardInterrupt):
-        made.run()

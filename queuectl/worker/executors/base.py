@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Sequence
-from multiprocessing.connection import Connection
 from typing import NamedTuple, Protocol
 
 from queuectl.model.exit_status import CANNOT_ENTER
-from queuectl.system import environment
 
 # How a shell is started, by the value of the setting `shell`; the command follows as the last word.
 SHELL_WORDS = {
@@ -106,36 +103,8 @@ class Executor(Protocol):
         """End the command and everything it started: ask, wait for `grace_s`, kill; return how it ended."""
 
 
-def make(conn: Connection, shell: str) -> Executor:
-    """The executor of this system. `conn` is the supervisor's pipe, `shell` the setting."""
-    if sys.platform == "win32":  # written like this, a type checker follows the branch of its own system only
-        from queuectl.worker.executors.windows import WindowsExecutor
-
-        return WindowsExecutor(conn, shell)
-    else:  # noqa: RET505 - and only so
-        from queuectl.worker.executors.posix import PosixExecutor
-
-        return PosixExecutor(conn, shell)
-
-
-def load() -> None:
-    """Load the executor of this system (`make` does it else)."""
-    if sys.platform == "win32":
-        import queuectl.worker.executors.windows
-    else:
-        import queuectl.worker.executors.posix  # noqa: F401
-
-
 def shell_words(shell: str) -> tuple[str, ...]:
     """The words that start a shell, with its full path where it can be found."""
     name = ("cmd" if os.name == "nt" else "sh") if shell == "auto" else shell
     first, *rest = SHELL_WORDS[name]
     return (shutil.which(first) or first, *rest)
-
-
-def minimal_env() -> dict[str, str]:
-    """What a command with `minimal_env` sees of this process's variables."""
-    path = os.defpath
-    if sys.platform != "win32":
-        path = os.confstr("CS_PATH") or path
-    return environment.minimal(os.environ, windows=sys.platform == "win32", default_path=path)

@@ -24,6 +24,8 @@ from typing import NamedTuple
 from queuectl.system import processes
 from queuectl.system.processes import Process
 
+assert sys.platform != "win32"  # tells mypy, too
+
 # After SIGKILL, how long the processes may take to be gone; less than a supervisor waits for its workers.
 _GONE_WITHIN_S = 2.0
 # A run may have left thousands of processes; a record names so many.

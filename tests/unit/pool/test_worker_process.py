@@ -19,7 +19,7 @@ from queuectl.pool import worker_process
 from queuectl.pool.worker_process import Slot
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.forked import ForkedProcess
-from queuectl.worker import worker
+from queuectl.worker import process as worker
 from tests.helpers import wait_until
 
 

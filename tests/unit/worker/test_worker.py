@@ -15,7 +15,7 @@ from queuectl.model import settings
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.lease import Lease
 from queuectl.system import disk
-from queuectl.worker.executors import base
+from queuectl.worker.executors import choose
 from queuectl.worker.executors.base import Ended, Spec
 from queuectl.worker.messages import Finished, Passed, Trouble, Vanished
 from queuectl.worker.worker import Worker
@@ -96,7 +96,7 @@ class Rig:
 def rig(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     """See `Rig`."""
     command = FakeExecutor(desk.clock)
-    monkeypatch.setattr(base, "make", lambda _conn, _shell: command)
+    monkeypatch.setattr(choose, "make", lambda _conn, _shell: command)
     ours, theirs = Pipe()
     made = Rig(desk, command, theirs)
     made.worker._flush = lambda *, force: None  # type: ignore[method-assign]

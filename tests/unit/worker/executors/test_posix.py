@@ -19,7 +19,7 @@ if sys.platform == "win32":
     pytest.skip("POSIX commands", allow_module_level=True)
 
 from queuectl.system.locks import FileLock, is_held
-from queuectl.worker.executors import base
+from queuectl.worker.executors import base, choose
 from queuectl.worker.executors.base import CannotStartError, Ended, Spec
 from queuectl.worker.executors.posix import PosixExecutor
 from tests.helpers import wait_until
@@ -37,7 +37,7 @@ class Bench:
         assert self.lease.try_acquire()
         self.supervisor: Connection
         self.supervisor, self.conn = multiprocessing.Pipe()
-        made = base.make(self.conn, shell)
+        made = choose.make(self.conn, shell)
         assert isinstance(made, PosixExecutor)
         self.executor = made
 

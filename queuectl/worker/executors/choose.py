@@ -1,0 +1,28 @@
+"""Chooses how commands are run: the module of this system."""
+
+from __future__ import annotations
+
+import sys
+from multiprocessing.connection import Connection
+
+from queuectl.worker.executors.base import Executor
+
+
+def make(conn: Connection, shell: str) -> Executor:
+    """Return the executor of this system. `conn` is the supervisor's pipe, `shell` the setting."""
+    if sys.platform == "win32":  # written like this, a type checker follows the branch of its own system only
+        from queuectl.worker.executors.windows import WindowsExecutor
+
+        return WindowsExecutor(conn, shell)
+    else:  # noqa: RET505 - and only so
+        from queuectl.worker.executors.posix import PosixExecutor
+
+        return PosixExecutor(conn, shell)
+
+
+def load() -> None:
+    """Load the executor of this system ahead of time; otherwise `make` loads it."""
+    if sys.platform == "win32":
+        import queuectl.worker.executors.windows
+    else:
+        import queuectl.worker.executors.posix  # noqa: F401

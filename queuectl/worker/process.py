@@ -1,0 +1,37 @@
+"""The entry of a worker process: its signals, its spool, its `Worker`."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from multiprocessing.connection import Connection
+
+from queuectl.model.settings import Settings
+from queuectl.spool.folder import SpoolDir
+from queuectl.worker.executors import choose
+from queuectl.worker.worker import Worker
+
+
+def preload() -> None:
+    """Load what every worker needs. A pool that forks its workers calls this once, before the first fork."""
+    choose.load()
+
+
+def main(conn: Connection, root: str, worker: str, settings: tuple[object, ...], cwd: str) -> None:
+    """Run a worker process to its end. It may be spawned, so every argument is a plain value."""
+    for name in ("SIGINT", "SIGBREAK", "SIGHUP"):
+        # Ctrl-C and a hang-up reach the whole foreground group; the supervisor gets them too and decides.
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    spool, given = SpoolDir(root), Settings(*settings)  # type: ignore[arg-type]
+    spool.use(given)
+    made = Worker(conn, spool, given, worker=worker, cwd=cwd)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: made.stop())
+    if sys.platform != "win32":  # there the return of a handler interrupts a wait
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda _number, _frame: made.note_stop())
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    with contextlib.suppress(KeyboardInterrupt):
+        made.run()
