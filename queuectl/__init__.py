@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from queuectl.api import Counts, Job, Spool
+    from queuectl.api import Spool
     from queuectl.errors import (
         AmbiguousIdError,
         DamagedRecordError,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         WaitTimeoutError,
     )
     from queuectl.monitor.results import Ending
+    from queuectl.spool.lookup import Counts, Job
 
 __version__ = "0.1.0"
 __all__ = [
@@ -53,7 +54,7 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = {"Spool": "api", "Job": "api", "Counts": "api", "Ending": "monitor.results"}
+_HOMES = {"Spool": "api", "Job": "spool.lookup", "Counts": "spool.lookup", "Ending": "monitor.results"}
 
 
 def __getattr__(name: str) -> object:

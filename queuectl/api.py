@@ -22,86 +22,28 @@ raises TypeError.
 from __future__ import annotations
 
 import contextlib
-import difflib
-import json
 import os
 import random
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from queuectl.errors import (
-    AmbiguousIdError,
-    DamagedRecordError,
-    InvalidJobError,
-    QueuectlError,
-    SpoolUnavailableError,
-    UnknownJobError,
-    WaitTimeoutError,
-)
+from queuectl.errors import DamagedRecordError, InvalidJobError, SpoolUnavailableError, WaitTimeoutError
 from queuectl.jobs import arguments
 from queuectl.jobs.enqueue import CHUNK, Producer
-from queuectl.model import names, record, times
-from queuectl.model.job import JOB_MAX_BYTES, is_deep
-from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATE_ALIASES, STATES
+from queuectl.model import names, record
+from queuectl.model.lifecycle import DLQ, DONE, PENDING
 from queuectl.model.settings import Settings
-from queuectl.spool.folder import RECORD_MAX_BYTES, Located, SpoolDir, Stored
+from queuectl.spool.folder import Located, SpoolDir
+from queuectl.spool.session import Session
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 
 if TYPE_CHECKING:
     from queuectl.monitor.results import Ending
-
-# How long a change by hand waits for a worker that is just claiming the same id.
-_STRIPE_PATIENCE_S = 10.0
-# Ids among which one is looked for that was mistyped: a tenth of a second.
-_NEAR_AT_MOST = 5000
-# Drops that are opened to find an id that no file's name has.
-_DROPS_AT_MOST = 1000
-
-
-class Job(NamedTuple):
-    """A job as it lies in the spool.
-
-    `attempts` are the runs started since it was last enqueued or requeued that count against `max_retries + 1`, the
-    one that succeeded or is running included. `spec` holds every key of its file but `history`, unknown ones too;
-    `history` is one dict an event. Instants are seconds since 1970 UTC.
-    """
-
-    id: str
-    state: str
-    path: str
-    command: str | list[str]
-    attempts: int
-    max_retries: int
-    priority: int
-    tags: list[str]
-    owner: str
-    """Whose it is, or ""."""
-    enqueued_at: float | None
-    due_at: float | None
-    worker: str
-    """Who runs it, while it runs; else ""."""
-    error: str
-    """What went wrong last, in words, or ""."""
-    spec: dict[str, Any]
-    history: list[dict[str, Any]]
-    meta: dict[str, Any]
-    """The producer's own data, as it was given; {} where there is none."""
-    cancelled: bool = False
-    """True in dlq/ for a job that somebody cancelled: it did not fail."""
-
-
-class Counts(NamedTuple):
-    """Files in each folder; `waiting_for_time` are those of `pending` whose name says a later time."""
-
-    pending: int
-    running: int
-    done: int
-    dlq: int
-    rejected: int
-    waiting_for_time: int
+    from queuectl.spool.lookup import Counts, Job
 
 
 class Spool:
@@ -118,11 +60,8 @@ class Spool:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.folder = SpoolDir.open(arguments.folder("path", path))
-        self.settings: Settings = self._load_settings()
-        self._rng = random.Random()
-        self._clock = Clock()
-        self._producer = Producer(self.folder, self.settings, clock=self._clock, rng=self._rng)
+        folder = SpoolDir.open(arguments.folder("path", path))
+        self.session = Session(folder, self._load_settings(folder), Clock(), random.Random())
 
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> Spool:
@@ -137,8 +76,24 @@ class Spool:
         setup.create(SpoolDir(arguments.folder("path", path)), rng=random.Random())
         return cls(path)
 
-    def _load_settings(self) -> Settings:
-        return self.folder.settings()
+    @staticmethod
+    def _load_settings(folder: SpoolDir) -> Settings:
+        return folder.settings()
+
+    @property
+    def folder(self) -> SpoolDir:
+        """The files and folders of the spool."""
+        return self.session.spool
+
+    @property
+    def settings(self) -> Settings:
+        """The spool's settings, as they were when it was opened."""
+        return self.session.settings
+
+    @cached_property
+    def _producer(self) -> Producer:
+        spool, settings, clock, rng = self.session
+        return Producer(spool, settings, clock=clock, rng=rng)
 
     @property
     def path(self) -> str:
@@ -260,13 +215,11 @@ class Spool:
                 wanted.append(prepared[-1].job_id)
         from queuectl.spool import trust
 
-        try:
+        with self._translated():
             trust.check(self.folder)  # a job for a spool that others can write to would be theirs to change (P10)
             if wanted:
                 self._producer.refuse_duplicates(wanted)
             return self._producer.publish(prepared, told=lambda number: told("put in", number))
-        except OSError as error:
-            raise unavailable(self.folder, error) from error
 
     # ---------------------------------------------------------------------------------------------------- wait
 
@@ -287,8 +240,8 @@ class Spool:
         from queuectl.monitor import results
 
         limit_s = None if timeout is None else arguments.duration("timeout", timeout)
-        ids = [results.id_at_end(self, self.resolve(arguments.text("job_ids", job_id))) for job_id in job_ids]
-        waiting = results.Wait(self, ids, clock=self._clock)
+        ids = [self.resolve(arguments.text("job_ids", job_id)) for job_id in job_ids]
+        waiting = results.Wait(self.session, [results.id_at_end(self.session, job_id) for job_id in ids])
         if not waiting.until_ended(first=first, limit_s=limit_s):
             ended = list(waiting.ended.values())
             raise WaitTimeoutError(waiting.left, ended=ended)
@@ -303,18 +256,9 @@ class Spool:
             UnknownJobError: there is none.
             DamagedRecordError: its file is not whole.
         """
-        arguments.text("job_id", job_id)
-        for _ in range(5):
-            found = self.folder.find(job_id)
-            if found is None:
-                break
-            try:
-                return self.load(found.state, found.name)
-            except FileNotFoundError:
-                continue  # it moved between the look and the read
-        if (dropped := self.find_drop(job_id)) is not None:
-            return dropped
-        raise UnknownJobError(job_id)
+        from queuectl.spool import lookup
+
+        return lookup.get(self.session, arguments.text("job_id", job_id))
 
     def pick(self, typed: str) -> Job:
         """The job that is meant by its id, by the beginning of one, or by its file: `done/job1` or `done/job1.json`.
@@ -325,11 +269,9 @@ class Spool:
             AmbiguousIdError, UnknownJobError: as `resolve`.
             DamagedRecordError: its file is not whole.
         """
-        located = self.folder.file(typed)
-        if located is not None:
-            with contextlib.suppress(FileNotFoundError):
-                return self.load(located.state, located.name)
-        return self.get(self.resolve(typed))
+        from queuectl.spool import lookup
+
+        return lookup.pick(self.session, arguments.text("typed", typed))
 
     def resolve(self, prefix: str) -> str:
         """The id that is meant by an id or by the beginning of one: the job with this very id, else the only one that
@@ -339,32 +281,9 @@ class Spool:
             AmbiguousIdError: several begin so.
             UnknownJobError: none does; the hint names ids that are near.
         """
-        arguments.text("prefix", prefix)
-        if prefix and self.folder.find(prefix) is not None:
-            return prefix
-        found = sorted(self.folder.ids(prefix)) if prefix else []
-        if len(found) == 1:
-            return found[0]
-        if (dropped := self.find_drop(prefix)) is not None:
-            return dropped.id
-        if found:
-            raise AmbiguousIdError(prefix, found)
-        known = self.folder.ids()
-        near = difflib.get_close_matches(prefix, sorted(known), n=3, cutoff=0.7) if len(known) <= _NEAR_AT_MOST else []
-        raise UnknownJobError(prefix, hint=f"near it: {', '.join(near)}" if near else "")
+        from queuectl.spool import lookup
 
-    def find_drop(self, job_id: str) -> Job | None:
-        """A drop that no worker has looked at lies under its file's name, whatever id it gives itself."""
-        waiting = self.folder.waiting_names()
-        drops = [name for name in waiting if not names.is_generated(name.removesuffix(".json").partition(",")[0])]
-        for name in drops[:_DROPS_AT_MOST]:
-            try:
-                job = self.load(PENDING, name)
-            except (DamagedRecordError, OSError):
-                continue
-            if job.id.lower() == job_id.lower():
-                return job
-        return None
+        return lookup.resolve(self.session, arguments.text("prefix", prefix))
 
     def load(self, state: str, name: str) -> Job:
         """The job in the file `name` of a state's folder; also a drop that no worker has looked at yet.
@@ -373,41 +292,9 @@ class Spool:
             DamagedRecordError: the file is no job.
             FileNotFoundError: it is gone.
         """
-        path = self.folder.path(state, name)
-        try:
-            stored = self.folder.read(state, name)
-        except DamagedRecordError:
-            return self.load_drop(state, name, path)
-        except disk.NotRegularError as error:
-            raise not_regular(path) from error
-        try:
-            document = json.loads(stored.data)
-        except (ValueError, RecursionError) as error:
-            raise DamagedRecordError(f"{path} cannot be read", path=path, cause="it is not JSON") from error
-        history = document.pop("history", [])
-        if any(map(is_deep, (*document.values(), *history))):
-            raise DamagedRecordError(f"{path} cannot be read", path=path, cause="it is nested too deep")
-        return _job(stored.record, state, path, document, history)
+        from queuectl.spool import lookup
 
-    def load_drop(self, state: str, name: str, path: str) -> Job:
-        """The job in a file that no worker has looked at yet; see `load`."""
-        from queuectl.model import document as intake
-
-        content = self.folder.read_document(path)
-        if content.oversize:
-            raise DamagedRecordError(f"{path} is no job: it is larger than {JOB_MAX_BYTES} bytes", path=path)
-        parsed = intake.parse(content.data, lines=False)
-        parts = names.parse(name)
-        if not isinstance(parsed, intake.Single) or parts is None:
-            why = parsed.why if isinstance(parsed, intake.Incomplete | intake.Refused) else "it holds many jobs"
-            raise DamagedRecordError(f"{path} is no job (yet): {why}", path=path)
-        try:
-            taken = intake.accept(parsed.document, defaults=self.settings.retry_defaults, now_at=self._clock.now())
-        except InvalidJobError as error:
-            raise DamagedRecordError(f"{path} is no job: {error}", path=path, hint=error.hint) from error
-        spec = {"id": names.clean_id(parts.stem), **taken.spec}
-        item = record.decode(record.frame(spec, taken.history))
-        return _job(item, state, path, spec, taken.history)
+        return lookup.load(self.session, state, name)
 
     def jobs(self, state: str) -> Iterator[Job]:
         """The jobs in a state, in the order of their files' names (generated ids: oldest first).
@@ -417,34 +304,16 @@ class Spool:
         Raises:
             ValueError: no such state (at once, not at the first job).
         """
-        folder_state = STATE_ALIASES.get(arguments.text("state", state), state)
-        if folder_state not in STATES:
-            raise ValueError(f"no state {state!r}; the states are {', '.join(STATES)}")
-        return self._jobs(folder_state)
+        from queuectl.spool import lookup
 
-    def _jobs(self, folder_state: str) -> Iterator[Job]:
-        for name in self.folder.job_names(folder_state):
-            try:
-                yield self.load(folder_state, name)
-            except (DamagedRecordError, OSError):
-                continue
+        return lookup.jobs(self.session, arguments.text("state", state))
 
     def counts(self) -> Counts:
         """How many jobs are where: one listing a folder, no file is opened."""
-        try:
-            waiting = self.folder.waiting_names()
-            now_at = self._clock.now()
-            later = sum(
-                1
-                for name in waiting
-                if ",due=" in name and (parts := names.parse(name)) and parts.due_at and parts.due_at > now_at
-            )
-            running, done, dlq, rejected = (
-                len(self.folder.job_names(state)) for state in (RUNNING, DONE, DLQ, REJECTED)
-            )
-            return Counts(len(waiting), running, done, dlq, rejected, later)
-        except OSError as error:
-            raise unavailable(self.folder, error) from error
+        from queuectl.spool import lookup
+
+        with self._translated():
+            return lookup.counts(self.session)
 
     # -------------------------------------------------------------------------------------------------- change
 
@@ -460,54 +329,32 @@ class Spool:
         with self.held(job_id):
             return self._requeue(job_id, by)
 
-    @contextlib.contextmanager
-    def held(self, job_id: str) -> Iterator[None]:
+    def held(self, job_id: str) -> AbstractContextManager[None]:
         """Hold the stripe of an id, so that nobody claims, rescues or deletes the job meanwhile."""
-        from queuectl.jobs.settle import Stripes
+        from queuectl.spool import stripes
 
-        arguments.text("job_id", job_id)
-        self.folder.complete()
-        stripes = Stripes(self.folder)
-        try:
-            stripe = stripes.of(job_id)
-            deadline = self._clock.monotonic() + _STRIPE_PATIENCE_S
-            while not stripe.try_acquire():
-                if self._clock.monotonic() > deadline:
-                    raise SpoolUnavailableError(f"job {job_id!r} is held by another process", path=self.path)
-                time.sleep(0.01)
-            try:
-                yield
-            finally:
-                stripe.release()
-        except OSError as error:
-            raise unavailable(self.folder, error) from error
-        finally:
-            stripes.close()
+        return stripes.held(self.session, arguments.text("job_id", job_id))
 
     def _requeue(self, job_id: str, by: str) -> Job:
-        found = self.folder.find(job_id)
-        if found is None:
-            raise UnknownJobError(job_id)
-        if found.state not in (DLQ, DONE):
-            raise QueuectlError(
-                f"job {job_id!r} is {found.state}: only jobs in dlq/ and done/ can be run again",
-                hint=f"queuectl show {job_id}",
-            )
+        from queuectl.jobs import repair
+        from queuectl.spool.lookup import find_in, load
+
+        found = find_in(self.session, job_id, (DLQ, DONE), "run again")
         try:
             stored = self.folder.read(found.state, found.name)
         except DamagedRecordError:
-            stored = self.mended(found)
-        event = record.event("requeued", self._clock.now(), by=by)
+            stored = repair.mended(self.session, found)
+        event = record.event("requeued", self.session.clock.now(), by=by)
         offset, text = record.append(len(stored.data), [event], empty=not stored.record.history)
-        sync = self.settings.durability != "off"
+        sync = self.session.syncs_accepted
         disk.append(found.path, len(stored.data), offset, text, sync=sync)
         item = stored.record
         name = names.waiting_name(item.id, None, item.priority, item.owner)
-        name = self.folder.move(found, PENDING, name, self._rng)
+        name = self.folder.move(found, PENDING, name, self.session.rng)
         self._forget_error(found)
         if sync:
             disk.sync_folder(self.folder.folder(PENDING))
-        return self.load(PENDING, name)
+        return load(self.session, PENDING, name)
 
     def cancel(self, job_id: str, *, by: str = "api", reason: str = "") -> Job:
         """End a job for good: one that waits at once, one that runs with everything its command started.
@@ -524,22 +371,13 @@ class Spool:
 
         for name, value in (("job_id", job_id), ("by", by), ("reason", reason)):
             arguments.text(name, value)
-        return Cancelling(self, clock=self._clock, rng=self._rng).cancel(job_id, by=by, reason=reason)
+        return Cancelling(self.session).cancel(job_id, by=by, reason=reason)
 
     def _forget_error(self, found: Located) -> None:
         if found.state == DLQ:
             from queuectl.jobs import error_text
 
             error_text.forget(self.folder, found.name)
-
-    def mended(self, found: Located) -> Stored:
-        """Return a damaged record, cut back to its last whole event; what that costs is kept (see `repair.mend`)."""
-        from queuectl.jobs import repair
-
-        data = disk.read(found.path, RECORD_MAX_BYTES).data
-        sync = self.settings.durability != "off"
-        repair.mend(self.folder, found.path, found.name, data, sync=sync, clock=self._clock, rng=self._rng)
-        return self.folder.read(found.state, found.name)
 
     def hold(self, job_id: str) -> Job:
         """Keep a waiting job from being run until `release`; its file's name says so.
@@ -549,24 +387,20 @@ class Spool:
             QueuectlError: it does not wait.
             SpoolUnavailableError: a worker holds it for too long, or the disk refuses.
         """
-        return self._rename_waiting(job_id, names.held_name)
+        return self._rename_waiting(job_id, names.held_name, "held")
 
     def release(self, job_id: str) -> Job:
         """Let a job that is held be run when it is due. Raises as `hold`."""
-        return self._rename_waiting(job_id, names.released_name)
+        return self._rename_waiting(job_id, names.released_name, "released")
 
-    def _rename_waiting(self, job_id: str, new_name: Callable[[str], str]) -> Job:
+    def _rename_waiting(self, job_id: str, new_name: Callable[[str], str], verb: str) -> Job:
+        from queuectl.spool.lookup import find_in, load
+
         with self.held(job_id):
-            found = self.folder.find(job_id)
-            if found is None:
-                raise UnknownJobError(job_id)
-            if found.state != PENDING:
-                raise QueuectlError(
-                    f"job {job_id!r} does not wait: it is {found.state}", hint=f"queuectl show {job_id}"
-                )
+            found = find_in(self.session, job_id, (PENDING,), verb)
             wanted = new_name(found.name)
-            name = found.name if wanted == found.name else self.folder.move(found, PENDING, wanted, self._rng)
-            return self.load(PENDING, name)
+            name = found.name if wanted == found.name else self.folder.move(found, PENDING, wanted, self.session.rng)
+            return load(self.session, PENDING, name)
 
     def pause(self, reason: str = "", *, until_at: float | datetime | None = None) -> None:
         """Start nothing new until `resume`, or until an instant; what runs is not touched.
@@ -577,13 +411,12 @@ class Spool:
         """
         arguments.text("reason", reason)
         end_at = None if until_at is None else arguments.instant("until_at", until_at)
-        try:
-            self.folder.pause(reason, until_at=end_at, rng=self._rng)
-        except IsADirectoryError as error:
-            what = "the spool is paused already, by a folder with the name PAUSED"
-            raise _paused_by_folder(self.folder, what) from error
-        except OSError as error:
-            raise unavailable(self.folder, error) from error
+        with self._translated():
+            try:
+                self.folder.pause(reason, until_at=end_at, rng=self.session.rng)
+            except IsADirectoryError as error:
+                what = "the spool is paused already, by a folder with the name PAUSED"
+                raise _paused_by_folder(self.folder, what) from error
 
     def resume(self) -> bool:
         """Go on after `pause`; False where the spool was not paused.
@@ -591,13 +424,12 @@ class Spool:
         Raises:
             SpoolUnavailableError: the disk refuses.
         """
-        try:
-            return self.folder.resume()
-        except IsADirectoryError as error:
-            what = "the spool stays paused, because a folder has the name PAUSED"
-            raise _paused_by_folder(self.folder, what) from error
-        except OSError as error:
-            raise unavailable(self.folder, error) from error
+        with self._translated():
+            try:
+                return self.folder.resume()
+            except IsADirectoryError as error:
+                what = "the spool stays paused, because a folder has the name PAUSED"
+                raise _paused_by_folder(self.folder, what) from error
 
     def purge(self, job_id: str) -> None:
         """Delete a dead or finished job and its logs for good.
@@ -611,11 +443,9 @@ class Spool:
             self._purge(job_id)
 
     def _purge(self, job_id: str) -> None:
-        found = self.folder.find(job_id)
-        if found is None:
-            raise UnknownJobError(job_id)
-        if found.state not in (DLQ, DONE):
-            raise QueuectlError(f"job {job_id!r} is {found.state}: only jobs in dlq/ and done/ can be purged")
+        from queuectl.spool.lookup import find_in
+
+        found = find_in(self.session, job_id, (DLQ, DONE), "purged")
         try:
             starts = record.standing(self.folder.read(found.state, found.name).record).starts
             logs = self.folder.log_paths(job_id, starts)
@@ -631,41 +461,19 @@ class Spool:
 
     def logs(self, job_id: str) -> list[str]:
         """The paths of a job's logs, first attempt first."""
-        arguments.text("job_id", job_id)
-        listed = []
-        for name in self.folder.names(self.folder.folder("logs")):
-            stem, _, ending = name.rpartition(".")
-            head, _, number = stem.rpartition(".")
-            if ending == "log" and head == job_id and number.isdecimal():
-                listed.append((int(number), self.folder.path("logs", name)))
-        return [path for _, path in sorted(listed)]
+        from queuectl.spool import lookup
 
+        return lookup.logs(self.session, arguments.text("job_id", job_id))
 
-def _job(item: record.Record, state: str, path: str, document: dict[str, Any], history: list[dict[str, Any]]) -> Job:
-    standing = record.standing(item)
-    enqueued = next((event for event in item.history if event.event == "enqueued"), None)
-    running = standing.last is not None and standing.last.event == "started"
-    succeeded = standing.last is not None and standing.last.event == "succeeded"
-    spec = {key: value for key, value in document.items() if key not in ("format", "history")}
-    return Job(
-        id=item.id,
-        state=state,
-        path=path,
-        command=item.command,
-        attempts=standing.failures + (1 if running or succeeded else 0),
-        max_retries=item.max_retries,
-        priority=item.priority,
-        tags=list(item.tags),
-        owner=item.owner,
-        enqueued_at=None if enqueued is None else _instant(enqueued.at),
-        due_at=standing.due_at if state == PENDING else None,
-        worker=standing.last.worker if running and standing.last is not None else "",
-        error=standing.error,
-        spec=spec,
-        history=history,
-        meta=dict(meta) if isinstance(meta := spec.get("meta"), dict) else {},
-        cancelled=state == DLQ and standing.is_cancelled,
-    )
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Raise SpoolUnavailableError in the place of an OSError of the spool."""
+        try:
+            yield
+        except OSError as error:
+            from queuectl.spool.access import unavailable
+
+            raise unavailable(self.folder, error) from error
 
 
 def _working_folder(given: str | os.PathLike[str] | None) -> str | os.PathLike[str]:
@@ -682,41 +490,7 @@ def _working_folder(given: str | os.PathLike[str] | None) -> str | os.PathLike[s
         ) from error
 
 
-def _instant(text: str) -> float | None:
-    try:
-        return times.from_text(text)
-    except ValueError:
-        return None
-
-
-def not_regular(path: str) -> DamagedRecordError:
-    """The error for a link, a folder, a FIFO, a socket or a device where a job would be."""
-    return DamagedRecordError(f"{path} is no job: it is no regular file", path=path, hint="it is left alone")
-
-
 def _paused_by_folder(spool: SpoolDir, what: str) -> SpoolUnavailableError:
     path = spool.paused_path
     cause = f"{path} is a folder: no reason can be written into it, and no program deletes a folder of yours"
     return SpoolUnavailableError(what, path=path, cause=cause, hint=f"move that folder away: {path}")
-
-
-def unavailable(spool: SpoolDir, error: OSError) -> QueuectlError:
-    """The error that a person is shown for an OSError of the spool."""
-    if isinstance(error, disk.NotRegularError):
-        return not_regular(str(error.filename))
-    hints = {
-        "ENOSPC": "free some space on the disk, then try again",
-        "EDQUOT": "your quota on this disk is used up",
-        "EROFS": "the disk is mounted read-only",
-        "EACCES": f"you may not write there: see the permissions of {spool.root}",
-        "EPERM": f"you may not write there: see the permissions of {spool.root}",
-    }
-    import errno
-
-    return SpoolUnavailableError(
-        f"the spool {spool.root} cannot be used now: {error.strerror or error}",
-        path=spool.root,
-        cause=f"{error.filename or spool.root}: {error.strerror or error}",
-        # Windows has some of the names with a prefix: WSAEDQUOT.
-        hint=hints.get(errno.errorcode.get(error.errno or 0, "").removeprefix("WSA"), ""),
-    )

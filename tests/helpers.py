@@ -16,7 +16,7 @@ from typing import Any
 from queuectl.jobs import batch
 from queuectl.jobs.claim import Claims, Declined
 from queuectl.jobs.enqueue import Producer
-from queuectl.jobs.settle import Claimed, Settled, Stripes
+from queuectl.jobs.settle import Claimed, Settled
 from queuectl.model import record
 from queuectl.model import settings as config
 from queuectl.model.lifecycle import REJECTED, STATES, Outcome
@@ -25,6 +25,7 @@ from queuectl.spool import create
 from queuectl.spool.folder import README_TXT, SpoolDir
 from queuectl.spool.lease import Lease
 from queuectl.spool.session import Session
+from queuectl.spool.stripes import Stripes
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 

@@ -153,9 +153,10 @@ def open_anyway() -> Spool:
     from queuectl.model import settings
 
     class Lenient(Spool):
-        def _load_settings(self) -> settings.Settings:
+        @staticmethod
+        def _load_settings(folder: SpoolDir) -> settings.Settings:
             try:
-                return super()._load_settings()
+                return Spool._load_settings(folder)
             except (InvalidSettingsError, SpoolUnavailableError) as error:
                 output.warning(f"{error}; this command goes on with the default settings")
                 return settings.defaults()

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from queuectl.api import Job
 from queuectl.cli import completion
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.terminal import output
 from queuectl.model import names, times
 from queuectl.model.lifecycle import CANCELLED, DONE, PENDING, RUNNING
 from queuectl.model.text import command_text
+from queuectl.spool.lookup import Job
 
 if TYPE_CHECKING:
     from queuectl.monitor.results import Ending

@@ -15,7 +15,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from queuectl.api import Job, Spool
+from queuectl.api import Spool
 from queuectl.cli import completion, exit_codes, rows
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.terminal import output
@@ -24,6 +24,7 @@ from queuectl.cli.terminal.progress import Progress
 from queuectl.errors import QueuectlError
 from queuectl.model.lifecycle import STATE_ALIASES
 from queuectl.model.text import command_text
+from queuectl.spool.lookup import Job
 
 _IDS_HELP = "The jobs; the beginning of an id is enough. - reads them from stdin."
 _FILTERS: dict[str, Any] = {

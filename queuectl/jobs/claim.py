@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.jobs import batch, error_text, foresight, lines, reject
-from queuectl.jobs.settle import Claimed, Settlements, Stripes
+from queuectl.jobs.settle import Claimed, Settlements
 from queuectl.jobs.split import Splitter
 from queuectl.model import document, job, names, record, times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
@@ -37,6 +37,7 @@ from queuectl.spool import trust
 from queuectl.spool.folder import Located, SpoolDir, name_for, record_name
 from queuectl.spool.lease import is_alive, outlives
 from queuectl.spool.roster import Roster
+from queuectl.spool.stripes import Stripes
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 

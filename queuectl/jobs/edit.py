@@ -7,15 +7,16 @@ if nobody has changed it since it was read: a job that has started meanwhile run
 from __future__ import annotations
 
 import json
-import random
 from typing import Any, NamedTuple
 
-from queuectl import api
-from queuectl.errors import InvalidJobError, QueuectlError, UnknownJobError
+from queuectl.errors import InvalidJobError, QueuectlError
 from queuectl.model import document as intake
 from queuectl.model import names, record
 from queuectl.model.lifecycle import DLQ, PENDING
 from queuectl.spool.folder import Located, Stored
+from queuectl.spool.lookup import Job, find_in, load
+from queuectl.spool.session import Session
+from queuectl.spool.stripes import held
 from queuectl.system import disk
 
 
@@ -30,10 +31,11 @@ class Draft(NamedTuple):
 class Editing:
     """Edits jobs of one spool."""
 
-    def __init__(self, spool: api.Spool, *, rng: random.Random, now_at: float) -> None:
-        self._spool = spool
-        self._rng = rng
-        self._now_at = now_at
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._spool = session.spool
+        self._rng = session.rng
+        self._now_at = session.clock.now()
         self.warnings: list[str] = []
         """What was put back with a key that is ignored, and was not there before."""
 
@@ -45,19 +47,12 @@ class Editing:
             QueuectlError: it runs or is done.
             DamagedRecordError: it is a drop that no worker has looked at, or damaged: its file can be edited itself.
         """
-        found = self._spool.folder.find(job_id)
-        if found is None:
-            raise UnknownJobError(job_id)
-        if found.state not in (PENDING, DLQ):
-            raise QueuectlError(
-                f"job {job_id!r} is {found.state}: only jobs in pending/ and dlq/ can be edited",
-                hint=f"queuectl show {job_id}",
-            )
-        stored = self._spool.folder.read(found.state, found.name)
+        found = find_in(self._session, job_id, (PENDING, DLQ), "edited")
+        stored = self._spool.read(found.state, found.name)
         document = {key: value for key, value in json.loads(stored.data).items() if key not in ("format", "history")}
         return Draft(found, stored, json.dumps(document, ensure_ascii=False, indent=1) + "\n")
 
-    def put_back(self, draft: Draft, text: str) -> api.Job:
+    def put_back(self, draft: Draft, text: str) -> Job:
         """Check an edited text and put it in the record's place.
 
         Raises:
@@ -71,13 +66,12 @@ class Editing:
         history += [record.event("warning", self._now_at, text=text) for text in self.warnings]
         data = record.frame(spec, history)
         item = record.decode(data)
-        folder = self._spool.folder
-        with self._spool.held(item.id):
+        with held(self._session, item.id):
             if disk.sig_of(draft.where.path) != draft.stored.sig:
                 raise QueuectlError(
                     f"job {item.id!r} has changed since it was read", hint=f"queuectl edit {item.id}  once more"
                 )
-            folder.replace_with(draft.where.path, data, hint=item.id, rng=self._rng, sync=True)
+            self._spool.replace_with(draft.where.path, data, hint=item.id, rng=self._rng, sync=True)
             name = draft.where.name
             # By the name: an edit that was cut short before this is made good by the next.
             parts = names.parse(name)
@@ -86,8 +80,8 @@ class Editing:
                 due_at = record.standing(item).due_at
                 wanted = names.waiting_name(item.id, due_at, item.priority, item.owner, parts.arrived)
                 wanted = names.held_name(wanted) if names.is_held(name) else wanted
-                name = folder.move(draft.where, PENDING, wanted, self._rng)
-            return self._spool.load(draft.where.state, name)
+                name = self._spool.move(draft.where, PENDING, wanted, self._rng)
+            return load(self._session, draft.where.state, name)
 
     def _checked(self, draft: Draft, text: str) -> tuple[dict[str, Any], list[str]]:
         parsed = intake.parse(text.encode(), lines=False)
@@ -103,5 +97,5 @@ class Editing:
                 "when it runs cannot be changed here", key="run_at", hint="enqueue a new job, and cancel this one"
             )
         run_at = {key: document.pop(key) for key in ("run_at",) if key in document}
-        taken = intake.accept(document, defaults=self._spool.settings.retry_defaults, now_at=self._now_at)
+        taken = intake.accept(document, defaults=self._session.settings.retry_defaults, now_at=self._now_at)
         return {**taken.spec, **run_at}, taken.warnings

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from queuectl.jobs import reject
 from queuectl.model import record
 from queuectl.model.lifecycle import REJECTED
-from queuectl.spool.folder import SpoolDir
+from queuectl.spool.folder import RECORD_MAX_BYTES, Located, SpoolDir, Stored
+from queuectl.spool.session import Session
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 
@@ -80,3 +81,16 @@ def mend(
         keep = Kept(f"{name.removesuffix('.json').partition(',')[0]}.torn.json", _WHY, _HINT)
     rewrite(spool, path, data, whole, keep, sync=sync, clock=clock, rng=rng)
     return whole
+
+
+def mended(session: Session, found: Located) -> Stored:
+    """Mend a damaged record and read it again.
+
+    Raises:
+        DamagedRecordError: it cannot be mended.
+        OSError: the machine's trouble; the record is as it was.
+    """
+    spool, _, clock, rng = session
+    data = disk.read(found.path, RECORD_MAX_BYTES).data
+    mend(spool, found.path, found.name, data, sync=session.syncs_accepted, clock=clock, rng=rng)
+    return spool.read(found.state, found.name)

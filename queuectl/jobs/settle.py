@@ -22,6 +22,7 @@ from queuectl.spool.blame import Blame
 from queuectl.spool.folder import RECORD_MAX_BYTES, START, Located, SpoolDir, name_for, record_name
 from queuectl.spool.lease import is_alive
 from queuectl.spool.output import keep_output
+from queuectl.spool.stripes import Stripes
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 from queuectl.system.locks import FileLock
@@ -86,28 +87,6 @@ class Settled(NamedTuple):
     reason: str
     cancelled: bool = False
     """It was cancelled, so it is no failure."""
-
-
-class Stripes:
-    """The 64 lock files, opened when first used and kept open."""
-
-    def __init__(self, spool: SpoolDir) -> None:
-        self._locks = [FileLock(spool.stripe_path(number)) for number in range(names.STRIPE_COUNT)]
-
-    def of(self, job_id: str) -> FileLock:
-        """The lock that guards an id."""
-        return self._locks[names.stripe_of(job_id)]
-
-    def part(self, job_id: str) -> FileLock:
-        """Hand over the lock of an id, as it is; `of` is another handle from now on, which finds it busy while held."""
-        number = names.stripe_of(job_id)
-        parted, self._locks[number] = self._locks[number], FileLock(self._locks[number].path)
-        return parted
-
-    def close(self) -> None:
-        """Close all files."""
-        for lock in self._locks:
-            lock.close()
 
 
 class Settlements:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from queuectl.jobs import error_text
-from queuectl.jobs.settle import Settlements, Stripes
+from queuectl.jobs.settle import Settlements
 from queuectl.maintenance.faults import Fault, Judge, View, stem_of
 from queuectl.maintenance.findings import Findings, GoneError
 from queuectl.maintenance.leftovers import FileAge
@@ -24,6 +24,7 @@ from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.settings import Settings
 from queuectl.spool.folder import Located, SpoolDir
 from queuectl.spool.lease import is_alive
+from queuectl.spool.stripes import Stripes
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 from queuectl.system.locks import is_held

@@ -15,7 +15,6 @@ from collections.abc import Callable
 
 from queuectl.errors import DamagedRecordError
 from queuectl.jobs import batch, error_text, reject
-from queuectl.jobs.settle import Stripes
 from queuectl.jobs.split import Splitter
 from queuectl.maintenance.findings import Act, Findings, GoneError
 from queuectl.model import document, names, record
@@ -26,6 +25,7 @@ from queuectl.spool.folder import BOARD, LOGS, README_TXT, REASON_ENDING, RECORD
 from queuectl.spool.lease import is_alive
 from queuectl.spool.output import keep_output
 from queuectl.spool.roster import Roster
+from queuectl.spool.stripes import Stripes
 from queuectl.spool.trust import quoted
 from queuectl.system import disk
 from queuectl.system.clock import Clock

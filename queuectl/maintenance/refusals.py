@@ -9,13 +9,14 @@ from __future__ import annotations
 import heapq
 from typing import NamedTuple
 
-from queuectl.api import Spool, unavailable
+from queuectl.api import Spool
 from queuectl.errors import InvalidJobError, QueuectlError, UnknownFileError
 from queuectl.inbox import state as inboxstate
 from queuectl.model import document, job, names
 from queuectl.model.lifecycle import PENDING, REJECTED
 from queuectl.monitor import status
 from queuectl.spool import trust
+from queuectl.spool.access import unavailable
 from queuectl.system import disk
 
 INBOX_ENDING = ".rejected"

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from queuectl.errors import DamagedRecordError
 from queuectl.jobs import error_text
 from queuectl.jobs.batch import DONE_ENDING, token_of
-from queuectl.jobs.settle import Stripes
 from queuectl.model import names, record, times
 from queuectl.model.lifecycle import DLQ, DONE, REJECTED, STATES
 from queuectl.model.notice import WARNING, Notice, Notify
@@ -24,6 +23,7 @@ from queuectl.monitor import status
 from queuectl.spool import clock_note
 from queuectl.spool.folder import REASON_ENDING, record_name
 from queuectl.spool.session import Session
+from queuectl.spool.stripes import Stripes
 from queuectl.system import disk
 
 _STEP = 200

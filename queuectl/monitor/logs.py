@@ -12,12 +12,14 @@ import os
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from queuectl.api import Job, Spool
 from queuectl.errors import DamagedRecordError, QueuectlError
 from queuectl.model import record
 from queuectl.model.lifecycle import RUNNING
 from queuectl.monitor.results import look
+from queuectl.spool import lookup
 from queuectl.spool.folder import record_name
+from queuectl.spool.lookup import Job
+from queuectl.spool.session import Session
 from queuectl.system import disk
 
 _CHUNK = 64 * 1024
@@ -40,8 +42,9 @@ class Run(NamedTuple):
 class Tail:
     """The output of one job, from its newest run on (of that only the last `lines` lines, where they are given)."""
 
-    def __init__(self, spool: Spool, job: Job, *, lines: int | None = None) -> None:
-        self._spool = spool
+    def __init__(self, session: Session, job: Job, *, lines: int | None = None) -> None:
+        self._session = session
+        self._spool = session.spool
         self._id = job.id
         starts = [event.get("attempt") for event in job.history if event.get("event") == "started"]
         self._attempt = max((number for number in starts if isinstance(number, int)), default=1)
@@ -57,7 +60,7 @@ class Tail:
         """
         run = self._run()
         if run is None:
-            ending = look(self._spool, self._id)
+            ending = look(self._session, self._id)
             self._newest = max(self._newest, 0 if ending is None else ending.runs)
             yield from self._take_logs(self._newest)
         else:
@@ -70,7 +73,7 @@ class Tail:
 
     def _run(self) -> Run | None:
         try:
-            item = self._spool.folder.read(RUNNING, record_name(self._id)).record
+            item = self._spool.read(RUNNING, record_name(self._id)).record
         except (OSError, DamagedRecordError):
             return None  # not there, or read in the middle of a write: the next look sees it
         last = record.standing(item).last
@@ -82,7 +85,7 @@ class Tail:
     def _take_logs(self, end: int) -> Iterator[Piece]:
         """The rest of this run and all after it, to run number `end`, where we stay."""
         while True:
-            for data in self._read(self._spool.folder.log_path(self._id, self._attempt)):
+            for data in self._read(self._spool.log_path(self._id, self._attempt)):
                 self._at += len(data)
                 yield Piece(self._attempt, data)
             if self._attempt >= end:
@@ -90,7 +93,7 @@ class Tail:
             self._go_to(self._attempt + 1)
 
     def _take_live(self, run: Run) -> Iterator[Piece]:
-        for data in self._read(self._spool.folder.output_path(run.lease)):
+        for data in self._read(self._spool.output_path(run.lease)):
             if self._run() != run:
                 return  # it may be another job's by now; what was ours is in the log
             self._at += len(data)
@@ -119,23 +122,23 @@ class Glimpse(NamedTuple):
     data: bytes
 
 
-def glimpse(spool: Spool, job_id: str, max_bytes: int) -> Glimpse:
+def glimpse(session: Session, job_id: str, max_bytes: int) -> Glimpse:
     """The last bytes of a job's output, however much it printed.
 
     Raises:
         QueuectlError: there is no such job (any more), or its record is damaged.
         OSError: what it printed cannot be read.
     """
-    job = spool.get(job_id)
+    job = lookup.get(session, job_id)
     start = _last_start(job)
     if start is None:
         return Glimpse(job.state, 0, b"")
     if job.state == RUNNING:
-        data = _end_of(spool.folder.output_path(start.lease), max_bytes)
-        job = spool.get(job_id)
+        data = _end_of(session.spool.output_path(start.lease), max_bytes)
+        job = lookup.get(session, job_id)
         if job.state == RUNNING and _last_start(job) == start:
             return Glimpse(job.state, start.attempt, data)
-    return Glimpse(job.state, start.attempt, _end_of(spool.folder.log_path(job.id, start.attempt), max_bytes))
+    return Glimpse(job.state, start.attempt, _end_of(session.spool.log_path(job.id, start.attempt), max_bytes))
 
 
 def _last_start(job: Job) -> Run | None:

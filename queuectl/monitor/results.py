@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from queuectl.api import Spool
 from queuectl.errors import DamagedRecordError, QueuectlError, UnknownJobError
 from queuectl.model import exit_status, record
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, OUTCOMES, PENDING, REJECTED
 from queuectl.monitor import status
-from queuectl.spool.folder import record_name
-from queuectl.system.clock import Clock
+from queuectl.spool import lookup
+from queuectl.spool.folder import SpoolDir, record_name
+from queuectl.spool.session import Session
 
 # How often it is made sure that a job that has not ended is still there.
 _THERE_EVERY_S = 5.0
@@ -40,13 +40,13 @@ class Ending(NamedTuple):
         return self.state == DONE
 
 
-def look(spool: Spool, job_id: str) -> Ending | None:
+def look(session: Session, job_id: str) -> Ending | None:
     """How a job ended, or None where it is neither in done/ nor in dlq/.
 
     Raises:
         DamagedRecordError: its record is torn.
     """
-    folder = spool.folder
+    folder = session.spool
     state = folder.holds(job_id, (DONE, DLQ))
     if not state:
         return None
@@ -62,10 +62,10 @@ def look(spool: Spool, job_id: str) -> Ending | None:
     return Ending(item.id, state, code, standing.starts, why_dead(item), standing.is_cancelled)
 
 
-def id_at_end(spool: Spool, job_id: str) -> str:
+def id_at_end(session: Session, job_id: str) -> str:
     """The id under which a job will lie when it has ended: a drop may have another name until it is taken in."""
     try:
-        job = spool.get(job_id)
+        job = lookup.get(session, job_id)
     except DamagedRecordError:
         return job_id  # still arriving, or whoever looks at it is told
     return job.id if job.state == PENDING else job_id
@@ -84,12 +84,12 @@ def why_dead(item: record.Record) -> str:
 class Wait:
     """Some jobs that are waited for: `ended` has those that have ended, `left` the others, as they were named."""
 
-    def __init__(self, spool: Spool, ids: list[str], *, clock: Clock) -> None:
+    def __init__(self, session: Session, ids: list[str]) -> None:
         self.ended: dict[str, Ending] = {}
         self.left = list(dict.fromkeys(ids))
-        self._spool = spool
-        self._clock = clock
-        self._asked_s = clock.monotonic()
+        self._session = session
+        self._clock = session.clock
+        self._asked_s = session.clock.monotonic()
 
     def look(self) -> list[Ending]:
         """Those that have ended since the last look, in the order they were named.
@@ -99,7 +99,7 @@ class Wait:
             QueuectlError: one was refused as a job.
             DamagedRecordError: the record of one that ended is torn.
         """
-        found = {job_id: ending for job_id in self.left if (ending := look(self._spool, job_id)) is not None}
+        found = {job_id: ending for job_id in self.left if (ending := look(self._session, job_id)) is not None}
         self.ended |= found
         self.left = [job_id for job_id in self.left if job_id not in self.ended]
         if self.left and self._clock.monotonic() - self._asked_s >= _THERE_EVERY_S:
@@ -131,20 +131,20 @@ class Wait:
 
     def _make_sure(self, job_id: str) -> None:
         """Raise where a job is nowhere any more: no look would ever find its end."""
-        if self._spool.folder.find(job_id) is not None:
+        if self._session.spool.find(job_id) is not None:
             return
         try:
-            self._spool.get(job_id)
+            lookup.get(self._session, job_id)
         except UnknownJobError as error:
-            if name := refused(self._spool, job_id, whole=True):
-                why = status.refusal(self._spool.folder, name).why
+            if name := refused(self._session.spool, job_id, whole=True):
+                why = status.refusal(self._session.spool, name).why
                 raise QueuectlError(f"{job_id} was refused: {why}", hint=f"see {REJECTED}/{name}") from error
             raise UnknownJobError(job_id, hint="it was there before: somebody deleted it") from error
 
 
-def refused(spool: Spool, typed: str, *, whole: bool = False) -> str:
+def refused(spool: SpoolDir, typed: str, *, whole: bool = False) -> str:
     """The file in rejected/ of this name or stem, else (not with `whole`) the only one that begins so, or ""."""
-    listed = status.rejected_names(spool.folder)
+    listed = status.rejected_names(spool)
     same = [name for name in listed if typed in (name, name.rpartition(".")[0])]
     begun = [name for name in listed if typed and name.lower().startswith(typed.lower())]
     return same[0] if same else begun[0] if len(begun) == 1 and not whole else ""

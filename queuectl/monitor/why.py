@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from queuectl.api import Job, Spool
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, UnknownJobError, UntrustedSpoolError
 from queuectl.inbox import state as inboxstate
 from queuectl.jobs import batch, foresight
@@ -14,8 +13,10 @@ from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, REJECTED, RU
 from queuectl.model.text import command_text
 from queuectl.monitor import status
 from queuectl.monitor.results import refused, why_dead
-from queuectl.spool import trust
-from queuectl.spool.folder import MACHINERY, Located, may_be_job
+from queuectl.spool import lookup, trust
+from queuectl.spool.folder import MACHINERY, Located, SpoolDir, may_be_job
+from queuectl.spool.lookup import Job
+from queuectl.spool.session import Session
 from queuectl.system import disk, processes
 
 _NAMED = 3
@@ -38,7 +39,7 @@ class Answer(NamedTuple):
     reasons: list[Reason]
 
 
-def explain(spool: Spool, typed: str, *, now_at: float) -> Answer:
+def explain(session: Session, typed: str, *, now_at: float) -> Answer:
     """Why the job that is meant by an id, or by its beginning, is not running.
 
     Raises:
@@ -46,34 +47,34 @@ def explain(spool: Spool, typed: str, *, now_at: float) -> Answer:
         DamagedRecordError: it has ended, or runs, and its record is torn.
     """
     for _ in range(5):
-        named = spool.folder.file(typed)
+        named = session.spool.file(typed)
         try:
-            job_id = named.name.removesuffix(".json") if named is not None else spool.resolve(typed)
+            job_id = named.name.removesuffix(".json") if named is not None else lookup.resolve(session, typed)
         except (UnknownJobError, AmbiguousIdError) as error:
-            if name := refused(spool, typed, whole=isinstance(error, AmbiguousIdError)):
-                return Answer(name, REJECTED, [_rejected(spool, name)])
-            if (answer := _split(spool, typed)) is not None:
+            if name := refused(session.spool, typed, whole=isinstance(error, AmbiguousIdError)):
+                return Answer(name, REJECTED, [_rejected(session.spool, name)])
+            if (answer := _split(session.spool, typed)) is not None:
                 return answer
-            if alone := _left_alone(spool, typed):
+            if alone := _left_alone(session.spool, typed):
                 return Answer(typed, PENDING, [alone])
-            if (answer := _in_an_inbox(spool, typed)) is not None:
+            if (answer := _in_an_inbox(session.spool, typed)) is not None:
                 return answer
             raise
-        found = named or spool.folder.find(job_id) or _drop(spool, job_id)
+        found = named or session.spool.find(job_id) or _drop(session, job_id)
         try:
             if found is not None:
-                return Answer(job_id, found.state, _reasons(spool, found, now_at))
+                return Answer(job_id, found.state, _reasons(session, found, now_at))
         except FileNotFoundError:
             continue  # it moved between the look and the read
     raise UnknownJobError(typed)
 
 
-def _split(spool: Spool, typed: str) -> Answer | None:
+def _split(spool: SpoolDir, typed: str) -> Answer | None:
     """What became of a file of many jobs, by the name that it was dropped under."""
     try:
-        if disk.sig_of(spool.folder.path(PENDING, typed)) is not None:
+        if disk.sig_of(spool.path(PENDING, typed)) is not None:
             return None  # there is one of that name again
-        found = batch.newest_of(spool.folder, typed)
+        found = batch.newest_of(spool, typed)
     except (OSError, ValueError):  # ValueError: a name that no system has
         return None
     if found is None:
@@ -83,13 +84,13 @@ def _split(spool: Spool, typed: str) -> Answer | None:
         text = f"it was split into {batch.outcome_text(note)}"
     else:
         text = f"it is being split: {batch.outcome_text(note)} so far"
-    change = spool.folder.split_text_path(token) if note.is_over and note.refused else ""
+    change = spool.split_text_path(token) if note.is_over and note.refused else ""
     return Answer(note.file, f"{MACHINERY}/taken", [Reason("split", text, change)])
 
 
-def _left_alone(spool: Spool, name: str) -> Reason | None:
+def _left_alone(spool: SpoolDir, name: str) -> Reason | None:
     """Why a file of pending/ is none of the queue's by its name, or None where there is no such file."""
-    if may_be_job(name) or name not in spool.folder.names(spool.folder.folder(PENDING)):
+    if may_be_job(name) or name not in spool.names(spool.folder(PENDING)):
         return None
     if names.is_copy(name):
         text = "it is left alone: its name is one of an unfinished or conflicting copy"
@@ -98,9 +99,9 @@ def _left_alone(spool: Spool, name: str) -> Reason | None:
     return Reason("left_alone", text, f"rename it to NAME.json in {PENDING}/ if it is a job; else delete it")
 
 
-def _in_an_inbox(spool: Spool, typed: str) -> Answer | None:
+def _in_an_inbox(spool: SpoolDir, typed: str) -> Answer | None:
     """A file that is no job yet, by what the receivers said last; the inbox itself may hang and is not looked at."""
-    for state in inboxstate.read_all(spool.folder):
+    for state in inboxstate.read_all(spool):
         where = f"inbox {state.owner}"
         for row in state.rows:
             if typed in (row.name, row.name.removesuffix(".json")):
@@ -123,22 +124,22 @@ def _in_an_inbox(spool: Spool, typed: str) -> Answer | None:
     return None
 
 
-def _drop(spool: Spool, job_id: str) -> Located | None:
+def _drop(session: Session, job_id: str) -> Located | None:
     """A drop that lies under another name than its id."""
     try:
-        job = spool.get(job_id)
+        job = lookup.get(session, job_id)
     except (UnknownJobError, DamagedRecordError):
         return None
-    name = next((name for name in spool.folder.waiting_names() if spool.folder.path(PENDING, name) == job.path), "")
+    name = next((name for name in session.spool.waiting_names() if session.spool.path(PENDING, name) == job.path), "")
     return Located(PENDING, name, job.path) if name else None
 
 
-def _reasons(spool: Spool, found: Located, now_at: float) -> list[Reason]:
+def _reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
     if found.state == PENDING:
-        return [*_waiting(spool, found, now_at), *_copied(spool, found)]
-    item = spool.folder.read(found.state, found.name).record
+        return [*_waiting(session, found, now_at), *_copied(session.spool, found)]
+    item = session.spool.read(found.state, found.name).record
     if found.state == RUNNING:
-        return [_running(spool, item, now_at)]
+        return [_running(session.spool, item, now_at)]
     again = f"queuectl retry {item.id}"
     if found.state == DONE:
         ended_at = status.instant(last.at) if (last := record.standing(item).last) is not None else None
@@ -152,24 +153,24 @@ def _reasons(spool: Spool, found: Located, now_at: float) -> list[Reason]:
 # ------------------------------------------------------------------------------------------------------------- waiting
 
 
-def _waiting(spool: Spool, found: Located, now_at: float) -> list[Reason]:
+def _waiting(session: Session, found: Located, now_at: float) -> list[Reason]:
     """What keeps a waiting job from being started."""
-    pools = status.live_pools(spool.folder)
+    pools = status.live_pools(session.spool)
     workers = sum(pool.count for pool in pools)
-    reasons = [made for made in (_untrusted(spool), _paused(spool)) if made is not None]
+    reasons = [made for made in (_untrusted(session.spool), _paused(session.spool)) if made is not None]
     if not workers:
         reasons.append(Reason("no_workers", "no workers run", "queuectl worker start"))
     if names.is_held(found.name):
         return [*reasons, Reason("held", "somebody holds it", f"queuectl release {_stem(found.name)}")]
-    own = _arriving(spool, found) or _due(spool, found, now_at)
+    own = _arriving(session, found) or _due(session, found, now_at)
     if own is not None:
         return [*reasons, own]
-    if (outlived := _outlived(spool, found)) is not None:
+    if (outlived := _outlived(session.spool, found)) is not None:
         reasons.append(outlived)
-    waiting = spool.folder.waiting_names()
-    before = status.in_run_order(waiting, now_at, foresight.foresee_all(spool.folder, waiting, now_at))
+    waiting = session.spool.waiting_names()
+    before = status.in_run_order(waiting, now_at, foresight.foresee_all(session.spool, waiting, now_at))
     before = before[: before.index(found.name)] if found.name in before else []
-    runs = _runs(spool)
+    runs = _runs(session.spool)
     if workers and len(runs) >= workers:
         reasons.append(_busy(workers, runs, now_at))
     if before:
@@ -177,47 +178,47 @@ def _waiting(spool: Spool, found: Located, now_at: float) -> list[Reason]:
     return reasons or [Reason("next", "nothing keeps it: it is the next to run", "")]
 
 
-def _copied(spool: Spool, found: Located) -> list[Reason]:
+def _copied(spool: SpoolDir, found: Located) -> list[Reason]:
     """What becomes of a waiting file whose id a job has that has ended."""
     try:
-        job_id = spool.folder.read(PENDING, found.name).record.id
+        job_id = spool.read(PENDING, found.name).record.id
     except DamagedRecordError:
         return []
-    state = spool.folder.holds(job_id, (DONE, DLQ))
+    state = spool.holds(job_id, (DONE, DLQ))
     if not state:
         return []
     text = f"another job has its id, in {state}/: this one gets an id of its own when a worker takes it"
     return [Reason("copy", text, f"queuectl show {state}/{job_id}  shows the other")]
 
 
-def _untrusted(spool: Spool) -> Reason | None:
+def _untrusted(spool: SpoolDir) -> Reason | None:
     try:
-        trust.check(spool.folder)
+        trust.check(spool)
     except UntrustedSpoolError as error:
         return Reason("untrusted", f"workers refuse this spool: {error.path}: {error.cause}", error.hint)
     return None
 
 
-def _paused(spool: Spool) -> Reason | None:
-    if not spool.folder.is_paused():
+def _paused(spool: SpoolDir) -> Reason | None:
+    if not spool.is_paused():
         return None
-    why = spool.folder.pause_reason()
+    why = spool.pause_reason()
     text = "the spool is paused" + (f": {why}" if why else "")
-    if (until_at := spool.folder.paused_until()) is not None:
+    if (until_at := spool.paused_until()) is not None:
         text += f" (until {times.to_text(until_at)})"
-    return Reason("paused", text, f"queuectl resume, or delete {spool.folder.paused_path}")
+    return Reason("paused", text, f"queuectl resume, or delete {spool.paused_path}")
 
 
-def _arriving(spool: Spool, found: Located) -> Reason | None:
+def _arriving(session: Session, found: Located) -> Reason | None:
     """Why a file in pending/ is no job (yet), or None for one that is."""
     try:
-        spool.load(PENDING, found.name)
+        lookup.load(session, PENDING, found.name)
     except DamagedRecordError as error:
         why = str(error)
     else:
         return None
     try:
-        content = spool.folder.read_document(found.path)
+        content = session.spool.read_document(found.path)
     except disk.NotRegularError:
         content = None
     if content is not None and not content.oversize:
@@ -225,7 +226,7 @@ def _arriving(spool: Spool, found: Located) -> Reason | None:
         if isinstance(parsed, document.Many):
             return Reason("many", f"the file holds {len(parsed.documents)} jobs, which get ids of their own", "")
         if isinstance(parsed, document.Incomplete):
-            settle = times.format_duration(spool.settings.settle_s)
+            settle = times.format_duration(session.settings.settle_s)
             return Reason(
                 "arriving",
                 f"its file is not whole yet: {parsed.why}",
@@ -234,12 +235,12 @@ def _arriving(spool: Spool, found: Located) -> Reason | None:
     return Reason("no_job", why, f"mend {PENDING}/{found.name}; workers move it to {REJECTED}/")
 
 
-def _due(spool: Spool, found: Located, now_at: float) -> Reason | None:
+def _due(session: Session, found: Located, now_at: float) -> Reason | None:
     """The time that a job waits for, or None where it may run now."""
     try:
-        item = spool.folder.read(PENDING, found.name).record
+        item = session.spool.read(PENDING, found.name).record
     except DamagedRecordError:
-        return _due_drop(spool.load(PENDING, found.name), found.name, now_at)
+        return _due_drop(lookup.load(session, PENDING, found.name), found.name, now_at)
     standing = record.standing(item)
     if standing.due_at is None or record.is_due(standing.due_at, standing.delay_s, now_at):
         return _named_later(found.name, now_at)
@@ -278,10 +279,10 @@ def _due_at(due_at: float, why: str, change: str, now_at: float) -> Reason:
     return Reason("due", f"it is to run at {when} ({why})", change)
 
 
-def _outlived(spool: Spool, found: Located) -> Reason | None:
+def _outlived(spool: SpoolDir, found: Located) -> Reason | None:
     """What of the job's last run still holds its lease, or None where nothing does: until then it does not start."""
     try:
-        item = spool.folder.read(PENDING, found.name).record
+        item = spool.read(PENDING, found.name).record
     except DamagedRecordError:
         return None  # a drop has not run yet
     start = record.standing(item).last_start
@@ -289,15 +290,15 @@ def _outlived(spool: Spool, found: Located) -> Reason | None:
         return None
     from queuectl.spool import lease  # brings portalocker
 
-    if not lease.outlives(spool.folder, item):
+    if not lease.outlives(spool, item):
         return None
     holding, change = _holders(spool, start.lease)
     return Reason("alive", f"{holding} of run {start.attempt} still holds the lease {start.lease}", change)
 
 
-def _holders(spool: Spool, lease_name: str) -> tuple[str, str]:
+def _holders(spool: SpoolDir, lease_name: str) -> tuple[str, str]:
     """The processes that hold a lease, in words, and how to end them; others' processes may be hidden."""
-    pids = processes.holders(spool.folder.lease_path(lease_name))
+    pids = processes.holders(spool.lease_path(lease_name))
     if not pids:
         return "a process that only its owner or root can see", "as root: queuectl why, which names it"
     shown = [f"process {pid} ({_cut(printable.safe(processes.command_line(pid)))})" for pid in pids[:_NAMED]]
@@ -332,16 +333,14 @@ def _stem(name: str) -> str:
 # -------------------------------------------------------------------------------------------------- running, rejected
 
 
-def _running(spool: Spool, item: record.Record, now_at: float) -> Reason:
+def _running(spool: SpoolDir, item: record.Record, now_at: float) -> Reason:
     start = record.standing(item).last_start
     if start is None:
         return Reason(RUNNING, "a worker is just taking it", "")
     from queuectl.spool import lease  # brings portalocker
 
-    if not lease.is_alive(spool.folder, start.lease):
-        kept = (
-            "the next workers put it back" if not status.live_pools(spool.folder) else "it is put back within a second"
-        )
+    if not lease.is_alive(spool, start.lease):
+        kept = "the next workers put it back" if not status.live_pools(spool) else "it is put back within a second"
         return Reason("left", f"its worker {start.worker} is gone; {kept}", "queuectl worker start")
     if (orphaned := _orphaned(spool, start)) is not None:
         return orphaned
@@ -352,20 +351,20 @@ def _running(spool: Spool, item: record.Record, now_at: float) -> Reason:
     )
 
 
-def _orphaned(spool: Spool, start: record.Event) -> Reason | None:
+def _orphaned(spool: SpoolDir, start: record.Event) -> Reason | None:
     """Of a run that lives without its pool: the processes that it waits for, or None where its pool lives."""
     from queuectl.spool import pools
 
     pool = start.worker.rpartition("-")[0]
-    if not pool or pools.is_live(spool.folder, pool):
+    if not pool or pools.is_live(spool, pool):
         return None
     holding, change = _holders(spool, start.lease)
     text = f"its pool {pool} is gone, and {holding} still holds the lease {start.lease} of run {start.attempt}"
     return Reason("alive", text, change)
 
 
-def _rejected(spool: Spool, name: str) -> Reason:
-    why = status.refusal(spool.folder, name).why
+def _rejected(spool: SpoolDir, name: str) -> Reason:
+    why = status.refusal(spool, name).why
     change = f"mend {REJECTED}/{name}: a valid job goes back by itself. What to do stands in {name}.reason.txt"
     return Reason(REJECTED, f"it was refused: {why}", change)
 
@@ -376,12 +375,12 @@ class _Busy(NamedTuple):
     command: str
 
 
-def _runs(spool: Spool) -> list[_Busy]:
+def _runs(spool: SpoolDir) -> list[_Busy]:
     """The jobs that run."""
     found = []
-    for name in spool.folder.job_names(RUNNING):
+    for name in spool.job_names(RUNNING):
         try:
-            item = spool.folder.read(RUNNING, name).record
+            item = spool.read(RUNNING, name).record
         except (OSError, DamagedRecordError):
             continue
         start = record.standing(item).last_start

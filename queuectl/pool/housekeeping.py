@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from queuectl.jobs.claim import Claims
 from queuectl.jobs.error_text import OrphanTexts
-from queuectl.jobs.settle import Stripes
 from queuectl.maintenance.recovery import Aftermath
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.maintenance.retention import Retention
@@ -15,6 +14,7 @@ from queuectl.model.notice import WARNING, Notice, Notify
 from queuectl.pool.breaker import Troubles
 from queuectl.spool import cancel_requests
 from queuectl.spool.session import Session
+from queuectl.spool.stripes import Stripes
 
 _SWEEP_EVERY_S = 30.0
 # How often the records are tried again that could not be mended: mostly their ids were busy for an instant.

@@ -20,7 +20,6 @@ from queuectl.errors import DamagedRecordError, SpoolUnavailableError
 from queuectl.jobs import batch
 from queuectl.jobs.claim import Claims, Declined
 from queuectl.jobs.reject import RejectedFiles
-from queuectl.jobs.settle import Stripes
 from queuectl.maintenance import check
 from queuectl.maintenance.rescuer import Rescue, Rescued
 from queuectl.maintenance.stale import Stale
@@ -45,6 +44,7 @@ from queuectl.spool.anchor import Anchor
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.pools import Pool, StopSummary
 from queuectl.spool.session import Session
+from queuectl.spool.stripes import Stripes
 from queuectl.system import disk, volume
 from queuectl.system.clock import Clock
 from queuectl.system.selector import Selector

@@ -1,6 +1,7 @@
 """The folder: where everything is, who holds it, how it is read and changed (FORMAT.md, section 2)."""
 
 __all__ = [
+    "access",
     "anchor",
     "blame",
     "cancel_requests",
@@ -8,9 +9,11 @@ __all__ = [
     "create",
     "folder",
     "lease",
+    "lookup",
     "output",
     "pools",
     "roster",
     "session",
+    "stripes",
     "trust",
 ]

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from queuectl.errors import QueuectlError
 from queuectl.jobs import batch, error_text
 from queuectl.jobs.claim import Claims, Declined
-from queuectl.jobs.settle import Claimed, Settled, Stripes
+from queuectl.jobs.settle import Claimed, Settled
 from queuectl.model import lifecycle, sizes
 from queuectl.model.lifecycle import Outcome
 from queuectl.model.settings import Settings
@@ -27,6 +27,7 @@ from queuectl.spool.blame import Fault
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.lease import Lease
 from queuectl.spool.output import OutputLimit, OutputSlot
+from queuectl.spool.stripes import Stripes
 from queuectl.system import disk, environment
 from queuectl.system.clock import Clock
 from queuectl.worker.executors import choose

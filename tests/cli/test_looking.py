@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from queuectl.api import Job, Spool
+from queuectl.api import Spool
 from queuectl.cli.commands.top_screen import queue_lines
 from queuectl.model.lifecycle import Outcome
 from queuectl.monitor import page, snapshot, status
 from queuectl.monitor.snapshot import Snapshot
 from queuectl.monitor.survey import Survey
 from queuectl.spool.folder import SpoolDir
+from queuectl.spool.lookup import Job
 from queuectl.spool.pools import Pool
 from queuectl.system.clock import Clock
 from tests.cli.commands import Commands

@@ -108,6 +108,7 @@ def test_command_imports_only_itself(spool: SpoolDir) -> None:
         "queuectl.model.times",
         "queuectl.spool",
         "queuectl.spool.folder",
+        "queuectl.spool.session",
         "queuectl.spool.trust",
         "queuectl.system",
         "queuectl.system.acting",

@@ -120,7 +120,8 @@ class Hands(Desk):
     def api(self) -> Spool:
         with aside():
             made = Spool(self.spool.root)
-        made.settings, made._clock, made._producer = self.settings, self.clock, self.producer
+        made.session = made.session._replace(settings=self.settings, clock=self.clock)
+        made._producer = self.producer
         return made
 
     def open_stripes(self, operation: str) -> None:
@@ -453,7 +454,7 @@ def _hold_and_release(hands: Hands, _: object) -> None:
 
 
 def _draft(hands: Hands) -> tuple[Editing, Draft]:
-    editing = Editing(hands.api, rng=hands.rng, now_at=hands.clock.now())
+    editing = Editing(hands.api.session)
     return editing, editing.draft("job")
 
 

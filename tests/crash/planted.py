@@ -178,8 +178,8 @@ BUGS = (
     Bug(
         "an edit takes the record away before the new one is in its place",
         "jobs/edit",
-        "            folder.replace_with(draft.where.path",
-        "            disk.unlink(draft.where.path)\n            folder.replace_with(draft.where.path",
+        "            self._spool.replace_with(draft.where.path",
+        "            disk.unlink(draft.where.path)\n            self._spool.replace_with(draft.where.path",
     ),
     Bug(
         "the stripe of a drop is given back before its record is in its place",

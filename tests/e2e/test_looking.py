@@ -23,7 +23,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes and sign
 
 def reasons(spool: SpoolDir, job_id: str) -> dict[str, Reason]:
     """Why a job is not running, by kind, the most pressing reason first."""
-    found = explain(Spool(spool.root), job_id, now_at=time.time()).reasons
+    found = explain(Spool(spool.root).session, job_id, now_at=time.time()).reasons
     return {reason.kind: reason for reason in found}
 
 

@@ -12,11 +12,11 @@ import pytest
 
 from queuectl.api import Spool
 from queuectl.jobs.reject import RejectedFiles
-from queuectl.jobs.settle import Stripes
 from queuectl.maintenance.retention import Retention
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.monitor import results
 from queuectl.spool.session import Session
+from queuectl.spool.stripes import Stripes
 from queuectl.system.clock import Clock
 from tests.cli.commands import Commands, Result, run_on_terminal
 from tests.helpers import names_in

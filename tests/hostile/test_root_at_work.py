@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from queuectl.api import Spool
-from queuectl.jobs.settle import Stripes
 from queuectl.maintenance import check
 from queuectl.maintenance.findings import Finding
 from queuectl.model import names
 from queuectl.model.lifecycle import Outcome
 from queuectl.spool import pools, trust
 from queuectl.spool.folder import SpoolDir
+from queuectl.spool.stripes import Stripes
 from queuectl.system import acting
 from queuectl.system.clock import Clock
 from tests.helpers import Desk, names_in

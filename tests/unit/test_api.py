@@ -19,7 +19,7 @@ import pytest
 
 import queuectl
 from queuectl import errors
-from queuectl.api import Counts, Spool
+from queuectl.api import Spool
 from queuectl.errors import (
     AmbiguousIdError,
     DamagedRecordError,
@@ -33,7 +33,9 @@ from queuectl.errors import (
 )
 from queuectl.model import record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
+from queuectl.spool import stripes
 from queuectl.spool.folder import SpoolDir
+from queuectl.spool.lookup import Counts
 from queuectl.system import disk
 from tests.helpers import Desk, FakeClock, listing, without_arrival, write_drop
 
@@ -490,7 +492,7 @@ def test_requeue_waits_for_a_claim_in_progress(api: Spool, hands: Desk) -> None:
 
 def test_requeue_gives_up_on_a_stripe_that_stays_busy(api: Spool, hands: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stopped process does not hang a command for ever."""
-    monkeypatch.setattr(queuectl.api, "_STRIPE_PATIENCE_S", 0.05)
+    monkeypatch.setattr(stripes, "_PATIENCE_S", 0.05)
     hands.run(hands.enqueue(id="a", max_retries=0), FAILED)
     assert hands.stripes.of("a").try_acquire()
     with pytest.raises(SpoolUnavailableError):

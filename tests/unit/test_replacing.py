@@ -64,7 +64,7 @@ def test_an_edit_that_cannot_take_its_place_leaves_nothing_behind(desk: Desk) ->
     name = desk.enqueue(id="job")
     path = desk.spool.path("pending", name)
     before = Path(path).read_bytes()
-    editing = Editing(Spool(desk.spool.root), rng=RNG, now_at=NOON_AT)
+    editing = Editing(desk.session)
     draft = editing.draft("job")
     with immutable(path), pytest.raises(QueuectlError):
         editing.put_back(draft, draft.text.replace("true", "false"))
@@ -76,7 +76,7 @@ def test_a_cancel_that_cannot_take_its_place_leaves_nothing_behind(desk: Desk) -
     path = write_drop(desk.spool, "job.json", {"command": "true"})
     before = path.read_bytes()
     with immutable(path), pytest.raises(QueuectlError):
-        Cancelling(Spool(desk.spool.root), clock=desk.clock, rng=RNG).cancel("job", by="test", reason="")
+        Cancelling(desk.session).cancel("job", by="test", reason="")
     assert os.listdir(desk.spool.tmp_dir) == [] and path.read_bytes() == before
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from queuectl.jobs.claim import Claims
-from queuectl.jobs.settle import Claimed, Stripes
+from queuectl.jobs.settle import Claimed
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.model.lifecycle import DONE, PENDING, RUNNING, Outcome
+from queuectl.spool.stripes import Stripes
 from queuectl.system import disk
 from tests.helpers import Desk, listing
 

@@ -18,11 +18,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from queuectl.jobs.claim import Claims
-from queuectl.jobs.settle import Claimed, Stripes
+from queuectl.jobs.settle import Claimed
 from queuectl.model import settings
 from queuectl.model.lifecycle import Outcome
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.lease import Lease
+from queuectl.spool.stripes import Stripes
 from queuectl.system import locks
 from queuectl.system.clock import Clock
 

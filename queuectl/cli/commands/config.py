@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from queuectl.api import unavailable
 from queuectl.cli import completion, context, group
 from queuectl.cli.terminal import output
 from queuectl.errors import InvalidSettingsError
 from queuectl.model import settings
+from queuectl.spool.access import unavailable
 from queuectl.spool.folder import SpoolDir
 
 if TYPE_CHECKING:

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from queuectl.api import Job, Spool
+from queuectl.api import Spool
 from queuectl.cli import context, group, rows, selection
 from queuectl.cli.selection import Chosen, chooses
 from queuectl.cli.terminal import output
 from queuectl.errors import QueuectlError
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.monitor import status
+from queuectl.spool.lookup import Job
 
 Cancelled = Annotated[bool, typer.Option("--cancelled", help="For filters: cancelled jobs too.")]
 cancel_app, retry_app, purge_app = group.new_app(), group.new_app(), group.new_app()

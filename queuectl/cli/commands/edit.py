@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shlex
 import subprocess
 import tempfile
@@ -51,7 +50,7 @@ def edit(
     job has started meanwhile.
     """
     spool = context.open_spool()
-    editing = Editing(spool, rng=random.Random(), now_at=time.time())
+    editing = Editing(spool.session)
     draft = editing.draft(spool.resolve(job_id))
     text = draft.text
     while True:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from queuectl.api import Job, Spool
+from queuectl.api import Spool
 from queuectl.cli import completion, context, group
 from queuectl.cli import rows as jobs
 from queuectl.cli.exit_codes import WrongUsageError
@@ -20,6 +20,7 @@ from queuectl.errors import DamagedRecordError
 from queuectl.model import names
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, REJECTED, RUNNING, STATE_ALIASES, STATES
 from queuectl.monitor import status
+from queuectl.spool.lookup import Job
 
 if TYPE_CHECKING:
     from queuectl.maintenance.refusals import Refusal

@@ -11,7 +11,7 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from queuectl.api import Job, Spool
+from queuectl.api import Spool
 from queuectl.cli import context, exit_codes, group, rows
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.terminal import output
@@ -19,8 +19,8 @@ from queuectl.errors import QueuectlError
 from queuectl.model.lifecycle import PENDING, RUNNING
 from queuectl.monitor.logs import Piece, Tail, start_of_last
 from queuectl.monitor.results import Wait, id_at_end
+from queuectl.spool.lookup import Job
 from queuectl.system import disk
-from queuectl.system.clock import Clock
 
 app = group.new_app()
 
@@ -55,7 +55,9 @@ def logs(
     spool = context.open_anyway()
     job = spool.pick(job_id)
     if follow:
-        raise typer.Exit(_follow(spool, job, job.id if job.state != PENDING else id_at_end(spool, job.id), lines))
+        raise typer.Exit(
+            _follow(spool, job, job.id if job.state != PENDING else id_at_end(spool.session, job.id), lines)
+        )
     kept = {_attempt_of(path): path for path in spool.logs(job.id)}
     running = _running_output(spool, job)
     if running is not None:
@@ -75,7 +77,7 @@ def logs(
 
 def _follow(spool: Spool, job: Job, id_in_the_end: str, lines: int | None) -> int:
     """Print what a job prints until it has ended for good; the exit code for how it did."""
-    screen, tail, ends = _Screen(job.id), Tail(spool, job, lines=lines), Wait(spool, [id_in_the_end], clock=Clock())
+    screen, tail, ends = _Screen(job.id), Tail(spool.session, job, lines=lines), Wait(spool.session, [id_in_the_end])
     if job.state == PENDING:
         output.message(f"{output.safe(job.id)} waits;  queuectl why {output.safe(job.id)}  tells what for")
     while True:

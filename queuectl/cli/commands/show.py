@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from queuectl.api import Job, Spool
+from queuectl.api import Spool
 from queuectl.cli import context, group, rows
 from queuectl.cli.terminal import output
 from queuectl.cli.terminal.output import line, paint, safe
@@ -17,6 +17,7 @@ from queuectl.model import exit_status, record, times
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
 from queuectl.model.text import command_text
 from queuectl.monitor import results, status
+from queuectl.spool.lookup import Job
 from queuectl.system import disk
 
 app = group.new_app()
@@ -112,7 +113,7 @@ def _last_to(job: Job) -> str:
 
 def _why_dead(spool: Spool, job: Job) -> str:
     try:
-        ending = results.look(spool, job.id)
+        ending = results.look(spool.session, job.id)
     except DamagedRecordError:
         ending = None  # a drop that somebody put there
     why = job.error if ending is None else ending.why

@@ -174,7 +174,7 @@ class _Top:
         from queuectl.monitor import logs
 
         try:
-            found = logs.glimpse(Spool(self._spool.root), self._log_id, _LOG_BYTES)
+            found = logs.glimpse(Spool(self._spool.root).session, self._log_id, _LOG_BYTES)
         except (QueuectlError, OSError) as error:
             return Log(self._log_id, str(error), [])
         if not found.attempt:

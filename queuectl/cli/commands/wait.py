@@ -11,7 +11,6 @@ from queuectl.cli import rows as jobs
 from queuectl.cli.terminal import output
 from queuectl.cli.terminal.progress import Progress
 from queuectl.monitor.results import Ending, Wait, id_at_end
-from queuectl.system.clock import Clock
 
 app = group.new_app()
 
@@ -40,7 +39,7 @@ def wait(
     """
     limit_s = None if timeout is None else jobs.duration(timeout, "--timeout")
     spool = context.open_anyway()
-    waiting = Wait(spool, [id_at_end(spool, spool.resolve(job_id)) for job_id in ids], clock=Clock())
+    waiting = Wait(spool.session, [id_at_end(spool.session, spool.resolve(job_id)) for job_id in ids])
     with Progress() as progress:
         in_time = waiting.until_ended(
             first=first,

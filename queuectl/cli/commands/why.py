@@ -26,7 +26,7 @@ def why(
     Say why a job is not running, and what changes that. Several reasons may hold at once; the most pressing one comes
     first. Piped, each is a line: its name, the reason, and the command or the drag that changes it, separated by tabs.
     """
-    answer = reasons.explain(context.open_anyway(), job_id, now_at=time.time())
+    answer = reasons.explain(context.open_anyway().session, job_id, now_at=time.time())
     if as_json:
         rows = [reason._asdict() for reason in answer.reasons]
         output.print_json({"version": 1, "id": answer.id, "state": answer.state, "reasons": rows})

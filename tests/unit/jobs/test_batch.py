@@ -418,16 +418,16 @@ def test_why_says_what_became_of_a_file_of_many(desk: Desk) -> None:
     """P6: asked for the name that was dropped, `why` says how many jobs there are, what was refused, and where."""
     api = Spool(desk.spool.root)
     with pytest.raises(UnknownJobError):
-        explain(api, "jobs.jsonl", now_at=desk.clock.now())
+        explain(api.session, "jobs.jsonl", now_at=desk.clock.now())
     taken = _take(desk, "jobs.jsonl", _lines(600) + "[]\n")
     _splitter(desk).step(taken)
-    answer = explain(api, "jobs.jsonl", now_at=desk.clock.now())
+    answer = explain(api.session, "jobs.jsonl", now_at=desk.clock.now())
     assert [reason.text for reason in answer.reasons] == ["it is being split: 500 jobs so far"]
     _split(desk, taken)
-    answer = explain(api, "jobs.jsonl", now_at=desk.clock.now())
+    answer = explain(api.session, "jobs.jsonl", now_at=desk.clock.now())
     text = "it was split into 600 jobs; 1 line was refused: see rejected/"
     assert answer.reasons == [("split", text, desk.spool.split_text_path(batch.token_of(taken)))]
-    assert explain(api, "jobs.jsonl", now_at=desk.clock.now()) == answer
+    assert explain(api.session, "jobs.jsonl", now_at=desk.clock.now()) == answer
 
 
 def test_retention_deletes_a_split_file_with_its_text_and_its_note(desk: Desk) -> None:

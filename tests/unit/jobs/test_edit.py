@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 
 from queuectl.api import Spool
@@ -14,7 +13,7 @@ from tests.helpers import Desk, listing
 
 def edit(desk: Desk, **keys: object) -> None:
     """Edit the job `job`."""
-    made = Editing(Spool(desk.spool.root), rng=random.Random(0), now_at=desk.clock.now())
+    made = Editing(desk.session)
     draft = made.draft("job")
     made.put_back(draft, json.dumps({**json.loads(draft.text), **keys}))
 

@@ -12,7 +12,6 @@ import pytest
 from queuectl.api import Spool
 from queuectl.jobs import error_text
 from queuectl.jobs.error_text import OrphanTexts
-from queuectl.jobs.settle import Stripes
 from queuectl.maintenance import check
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.maintenance.retention import Retention
@@ -21,6 +20,7 @@ from queuectl.model.settings import Settings
 from queuectl.spool import clock_note
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.session import Session
+from queuectl.spool.stripes import Stripes
 from queuectl.system import disk
 from tests.helpers import Desk, FakeClock, full_disk, listing, write_drop
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from queuectl.jobs.settle import Stripes
 from queuectl.maintenance import doctor, probes
 from queuectl.maintenance.doctor import FAIL, OK, WARN, Line
 from queuectl.model.lifecycle import DLQ
 from queuectl.spool.folder import FOLDERS, SpoolDir
+from queuectl.spool.stripes import Stripes
 from queuectl.system import disk, volume
 from queuectl.system.clock import Clock
 from queuectl.system.volume import LOCAL, MEMORY, NETWORK, REMOVABLE, SHARED, UNKNOWN, USERSPACE, Space, Volume

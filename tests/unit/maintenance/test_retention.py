@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from queuectl.jobs import reject
-from queuectl.jobs.settle import Stripes
 from queuectl.maintenance import check, doctor
 from queuectl.maintenance.retention import Retention
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, Outcome
@@ -20,6 +19,7 @@ from queuectl.monitor.snapshot import Snapshot
 from queuectl.monitor.survey import Survey
 from queuectl.spool import clock_note
 from queuectl.spool.folder import LOGS, Located
+from queuectl.spool.stripes import Stripes
 from tests.helpers import Desk, listing, names_in, write_drop
 
 HOUR_S, DAY_S = 3600.0, 86400.0

@@ -70,7 +70,7 @@ def taken(tail: Tail) -> list[tuple[int, bytes]]:
 def test_output_comes_as_it_is_written(api: Spool, hands: Hands) -> None:
     """Each look gives what is new, half lines too; what is printed after the last look comes from the log."""
     claimed = hands.prepare(hands.enqueue(id="a"))
-    tail = Tail(api, api.get("a"))
+    tail = Tail(api.session, api.get("a"))
     assert taken(tail) == []
     hands.print(b"one\ntw")
     assert taken(tail) == [(1, b"one\ntw")]
@@ -84,7 +84,7 @@ def test_output_comes_as_it_is_written(api: Spool, hands: Hands) -> None:
 def test_output_goes_on_over_all_runs(api: Spool, hands: Hands) -> None:
     """From run to run, also where whole runs passed between two looks or a run printed nothing."""
     name = hands.enqueue(id="a", max_retries=9, backoff_base=0)
-    tail = Tail(api, api.get("a"))
+    tail = Tail(api.session, api.get("a"))
     assert taken(tail) == []
     for text in (b"1", b"", b"3"):
         claimed = hands.prepare(name)
@@ -104,7 +104,7 @@ def test_output_goes_on_over_all_runs(api: Spool, hands: Hands) -> None:
 def test_another_job_s_output_is_never_taken_for_ours(api: Spool, hands: Hands) -> None:
     """A silent run leaves its file to the worker's next job: what that prints is not shown."""
     claimed = hands.prepare(hands.enqueue(id="a"))
-    tail = Tail(api, api.get("a"))
+    tail = Tail(api.session, api.get("a"))
     run = tail._run()
     assert run is not None and taken(tail) == []
     hands.end(claimed, OK)
@@ -120,7 +120,7 @@ def test_lines_bounds_only_what_is_there_at_first(api: Spool, hands: Hands) -> N
     """-n cuts the output so far; nothing of what follows is left out."""
     claimed = hands.prepare(hands.enqueue(id="a", max_retries=1, backoff_base=0))
     hands.print(b"1\n2\n3\n")
-    tail = Tail(api, api.get("a"), lines=2)
+    tail = Tail(api.session, api.get("a"), lines=2)
     assert taken(tail) == [(1, b"2\n3\n")]
     hands.print(b"4\n5\n6\n")
     assert taken(tail) == [(1, b"4\n5\n6\n")]
@@ -133,7 +133,7 @@ def test_lines_bounds_only_what_is_there_at_first(api: Spool, hands: Hands) -> N
 def test_lines_bounds_nothing_where_nothing_was_printed(api: Spool, hands: Hands) -> None:
     """What comes after the first look is shown in full."""
     hands.prepare(hands.enqueue(id="a"))
-    tail = Tail(api, api.get("a"), lines=2)
+    tail = Tail(api.session, api.get("a"), lines=2)
     assert taken(tail) == []
     hands.print(b"1\n2\n3\n")
     assert taken(tail) == [(1, b"1\n2\n3\n")]
@@ -146,7 +146,7 @@ def test_tail_begins_with_the_newest_run(api: Spool, hands: Hands) -> None:
         claimed = hands.prepare(name)
         hands.print(text)
         hands.end(claimed, FAILED)
-    assert taken(Tail(api, api.get("a"))) == [(2, b"2")]
+    assert taken(Tail(api.session, api.get("a"))) == [(2, b"2")]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs links")
@@ -156,7 +156,7 @@ def test_tail_follows_no_link(api: Spool, hands: Hands, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     Path(api.folder.log_path("a", 1)).symlink_to(tmp_path / "secret")
     with pytest.raises(QueuectlError, match="no regular file"):
-        taken(Tail(api, api.get("a")))
+        taken(Tail(api.session, api.get("a")))
 
 
 @pytest.mark.parametrize(("lines", "at"), [(0, 9), (1, 6), (2, 2), (3, 0), (9, 0)])

@@ -39,13 +39,13 @@ def hands(spool: SpoolDir) -> Iterator[Desk]:
 def test_a_job_has_ended_when_it_is_done_or_dead(api: Spool, hands: Desk) -> None:
     """Waiting for a retry is no end; the end tells state, exit code, runs and why."""
     name = hands.enqueue(id="a", max_retries=1, backoff_base=0)
-    assert results.look(api, "a") is None
+    assert results.look(api.session, "a") is None
     hands.run(name, FAILED)
-    assert results.look(api, "a") is None
+    assert results.look(api.session, "a") is None
     hands.run(name, FAILED)
-    assert results.look(api, "a") == ("a", "dlq", 3, 2, "exit 3, 2 runs, retries used up", False)
+    assert results.look(api.session, "a") == ("a", "dlq", 3, 2, "exit 3, 2 runs, retries used up", False)
     hands.run(hands.enqueue(id="b"), OK)
-    ended = results.look(api, "b")
+    ended = results.look(api.session, "b")
     assert ended is not None and ended.succeeded and ended.exit_code == 0
 
 
@@ -61,7 +61,7 @@ def test_a_job_has_ended_when_it_is_done_or_dead(api: Spool, hands: Desk) -> Non
 def test_why_a_job_is_dead(api: Spool, hands: Desk, outcome: Outcome, why: str) -> None:
     """Each kind of end is told in words."""
     hands.run(hands.enqueue(id="a", max_retries=0), outcome)
-    ended = results.look(api, "a")
+    ended = results.look(api.session, "a")
     assert ended is not None and ended.why.startswith(why)
 
 
@@ -84,13 +84,13 @@ def test_a_job_that_was_dragged_to_the_dead_says_so(api: Spool, hands: Desk) -> 
     """The folder is the state: a job that somebody moved to dlq/ is dead, without an exit code."""
     name = hands.enqueue(id="a")
     disk.move(api.folder.path("pending", name), api.folder.path("dlq", "a.json"))
-    assert results.look(api, "a") == ("a", "dlq", None, 0, "somebody moved it there", False)
+    assert results.look(api.session, "a") == ("a", "dlq", None, 0, "somebody moved it there", False)
 
 
 def test_wait_tells_each_end_once(api: Spool, hands: Desk, clock: FakeClock) -> None:
     """A look gives what ended since the look before."""
     names = {job_id: hands.enqueue(id=job_id, max_retries=0) for job_id in ("a", "b", "c")}
-    waiting = Wait(api, ["a", "b", "c", "a"], clock=clock)
+    waiting = Wait(api.session._replace(clock=clock), ["a", "b", "c", "a"])
     assert waiting.look() == []
     hands.run(names["b"], OK)
     assert [ending.id for ending in waiting.look()] == ["b"]
@@ -104,7 +104,7 @@ def test_wait_lists_no_folder_at_each_look(
 ) -> None:
     """However many jobs wait, a look is two stats a job; only every five seconds it is asked whether it is there."""
     hands.enqueue(id="a", priority=3)
-    waiting = Wait(api, ["a"], clock=clock)
+    waiting = Wait(api.session._replace(clock=clock), ["a"])
     listed: list[str] = []
     monkeypatch.setattr(disk, "names", lambda folder: listed.append(folder) or ["a,prio=3.json"])
     for _ in range(10):
@@ -119,7 +119,7 @@ def test_wait_lists_no_folder_at_each_look(
 def test_wait_ends_for_a_job_that_will_never_end(api: Spool, hands: Desk, clock: FakeClock, how: str) -> None:
     """A job that is deleted or refused while it is waited for is told, not waited for."""
     name = hands.drop("a.json", {"command": "true"})
-    waiting = Wait(api, ["a"], clock=clock)
+    waiting = Wait(api.session._replace(clock=clock), ["a"])
     if how == "refused":
         disk.move(api.folder.path(PENDING, name), write_target(api.folder, "a.json"))
         Path(api.folder.reason_path("a.json")).write_text("a.json\n\nWhy:   it is broken\n")
@@ -143,7 +143,7 @@ def test_refused_files_are_found_by_name_stem_and_beginning(api: Spool, spool: S
     """As for ids, the whole name counts before a beginning, and nothing is guessed."""
     for name in ("bad.json", "bad2.json", "other.jsonl"):
         write_drop(spool, name, "{", state="rejected")
-    assert [results.refused(api, typed) for typed in ("bad", "bad2.json", "OTH", "b", "", "x")] == [
+    assert [results.refused(api.folder, typed) for typed in ("bad", "bad2.json", "OTH", "b", "", "x")] == [
         "bad.json",
         "bad2.json",
         "other.jsonl",
@@ -151,4 +151,4 @@ def test_refused_files_are_found_by_name_stem_and_beginning(api: Spool, spool: S
         "",
         "",
     ]
-    assert results.refused(api, "oth", whole=True) == ""
+    assert results.refused(api.folder, "oth", whole=True) == ""

@@ -139,7 +139,7 @@ def test_a_wish_to_list_again_is_no_reason_to_read_what_waits(
 def test_why_tells_of_a_clock_that_was_ahead(spool: SpoolDir) -> None:
     """`why` says that the job is due by its own delay while its name still says next year."""
     store_retries(spool, 1, at=NOON_AT + YEAR_S)
-    answer = explain(Spool(spool.root), "job0", now_at=NOON_AT)
+    answer = explain(Spool(spool.root).session, "job0", now_at=NOON_AT)
     assert [reason.kind for reason in answer.reasons] == ["no_workers", "clock"]
     assert "the clock was set back" in answer.reasons[1].text
     assert json.dumps(answer.reasons)

@@ -1,0 +1,34 @@
+"""What a person is told when the spool cannot be read or written: the errors behind an OSError."""
+
+from __future__ import annotations
+
+import errno
+
+from queuectl.errors import DamagedRecordError, QueuectlError, SpoolUnavailableError
+from queuectl.spool.folder import SpoolDir
+from queuectl.system import disk
+
+
+def not_regular(path: str) -> DamagedRecordError:
+    """Return the error for a link, a folder, a FIFO, a socket or a device where a job would be."""
+    return DamagedRecordError(f"{path} is no job: it is no regular file", path=path, hint="it is left alone")
+
+
+def unavailable(spool: SpoolDir, error: OSError) -> QueuectlError:
+    """Return the error that a person is shown for an OSError of the spool."""
+    if isinstance(error, disk.NotRegularError):
+        return not_regular(str(error.filename))
+    hints = {
+        "ENOSPC": "free some space on the disk, then try again",
+        "EDQUOT": "your quota on this disk is used up",
+        "EROFS": "the disk is mounted read-only",
+        "EACCES": f"you may not write there: see the permissions of {spool.root}",
+        "EPERM": f"you may not write there: see the permissions of {spool.root}",
+    }
+    return SpoolUnavailableError(
+        f"the spool {spool.root} cannot be used now: {error.strerror or error}",
+        path=spool.root,
+        cause=f"{error.filename or spool.root}: {error.strerror or error}",
+        # Windows has some of the names with a prefix: WSAEDQUOT.
+        hint=hints.get(errno.errorcode.get(error.errno or 0, "").removeprefix("WSA"), ""),
+    )

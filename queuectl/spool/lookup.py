@@ -1,0 +1,295 @@
+"""Finding and reading a job: by its id, the beginning of one, its file or its state. Only looks (P7).
+
+A job is looked for by the names of files. Its record is opened only when it is returned, and a drop that no worker
+has looked at is opened only if no file is named after the wanted id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from queuectl.errors import AmbiguousIdError, DamagedRecordError, InvalidJobError, QueuectlError, UnknownJobError
+from queuectl.model import document, names, record, times
+from queuectl.model.job import JOB_MAX_BYTES, is_deep
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATE_ALIASES, STATES
+from queuectl.spool.access import not_regular
+from queuectl.spool.folder import LOGS, Located
+from queuectl.spool.session import Session
+from queuectl.system import disk
+
+# With more ids than this, an unknown id is reported without its neighbours: comparing these takes a tenth of a second.
+_NEAR_AT_MOST = 5000
+# How many drops are opened to find an id that no file is named after.
+_DROPS_AT_MOST = 1000
+# A job that moves on between the look and the read is looked for again, this often.
+_TRIES = 5
+
+
+class Job(NamedTuple):
+    """A job as it lies in the spool.
+
+    `attempts` are the runs started since it was last enqueued or requeued that count against `max_retries + 1`, the
+    one that succeeded or is running included. `spec` holds every key of its file but `history`, unknown ones too;
+    `history` is one dict an event. Instants are seconds since 1970 UTC.
+    """
+
+    id: str
+    state: str
+    path: str
+    command: str | list[str]
+    attempts: int
+    max_retries: int
+    priority: int
+    tags: list[str]
+    owner: str
+    """Whose it is, or ""."""
+    enqueued_at: float | None
+    due_at: float | None
+    worker: str
+    """Who runs it, while it runs; else ""."""
+    error: str
+    """What went wrong last, in words, or ""."""
+    spec: dict[str, Any]
+    history: list[dict[str, Any]]
+    meta: dict[str, Any]
+    """The producer's own data, as it was given; {} where there is none."""
+    cancelled: bool = False
+    """True in dlq/ for a job that somebody cancelled: it did not fail."""
+
+
+class Counts(NamedTuple):
+    """Files in each folder; `waiting_for_time` are those of `pending` whose name says a later time."""
+
+    pending: int
+    running: int
+    done: int
+    dlq: int
+    rejected: int
+    waiting_for_time: int
+
+
+def get(session: Session, job_id: str) -> Job:
+    """Return the job with this id.
+
+    Raises:
+        UnknownJobError: there is none.
+        DamagedRecordError: its file is not whole.
+    """
+    for _ in range(_TRIES):
+        found = session.spool.find(job_id)
+        if found is None:
+            break
+        try:
+            return load(session, found.state, found.name)
+        except FileNotFoundError:
+            continue  # it moved between the look and the read
+    if (dropped := find_drop(session, job_id)) is not None:
+        return dropped
+    raise UnknownJobError(job_id)
+
+
+def pick(session: Session, typed: str) -> Job:
+    """Return the job that is named by its id, by the beginning of one, or by its file (`done/job1`, `done/job1.json`).
+
+    If two jobs have one id, naming the file tells them apart.
+
+    Raises:
+        AmbiguousIdError, UnknownJobError: as `resolve`.
+        DamagedRecordError: its file is not whole.
+    """
+    located = session.spool.file(typed)
+    if located is not None:
+        with contextlib.suppress(FileNotFoundError):
+            return load(session, located.state, located.name)
+    return get(session, resolve(session, typed))
+
+
+def find_in(session: Session, job_id: str, states: tuple[str, ...], verb: str) -> Located:
+    """Find the file of a job that must be in one of `states`; `verb` says for what: "purged", "run again".
+
+    Raises:
+        UnknownJobError: there is no such job.
+        QueuectlError: it is in another state.
+    """
+    found = session.spool.find(job_id)
+    if found is None:
+        raise UnknownJobError(job_id)
+    if found.state not in states:
+        folders = " and ".join(f"{state}/" for state in states)
+        raise QueuectlError(
+            f"job {job_id!r} is {found.state}: only jobs in {folders} can be {verb}", hint=f"queuectl show {job_id}"
+        )
+    return found
+
+
+def resolve(session: Session, prefix: str) -> str:
+    """Return the id that an id or the beginning of one stands for.
+
+    A job with this very id comes first; else exactly one id must begin so, ignoring case.
+
+    Raises:
+        AmbiguousIdError: several begin so.
+        UnknownJobError: none does; the hint names similar ids.
+    """
+    if prefix and session.spool.find(prefix) is not None:
+        return prefix
+    found = sorted(session.spool.ids(prefix)) if prefix else []
+    if len(found) == 1:
+        return found[0]
+    if (dropped := find_drop(session, prefix)) is not None:
+        return dropped.id
+    if found:
+        raise AmbiguousIdError(prefix, found)
+    near = _similar(prefix, session.spool.ids())
+    raise UnknownJobError(prefix, hint=f"near it: {', '.join(near)}" if near else "")
+
+
+def _similar(prefix: str, known: set[str]) -> list[str]:
+    if len(known) > _NEAR_AT_MOST:
+        return []
+    import difflib
+
+    return difflib.get_close_matches(prefix, sorted(known), n=3, cutoff=0.7)
+
+
+def find_drop(session: Session, job_id: str) -> Job | None:
+    """Return the drop that gives itself this id, or None. Until a worker looks at it, it has its file's name."""
+    waiting = session.spool.waiting_names()
+    drops = [name for name in waiting if not names.is_generated(name.removesuffix(".json").partition(",")[0])]
+    for name in drops[:_DROPS_AT_MOST]:
+        try:
+            job = load(session, PENDING, name)
+        except (DamagedRecordError, OSError):
+            continue
+        if job.id.lower() == job_id.lower():
+            return job
+    return None
+
+
+def load(session: Session, state: str, name: str) -> Job:
+    """Return the job in the file `name` of a state's folder; also a drop that no worker has looked at yet.
+
+    Raises:
+        DamagedRecordError: the file is no job.
+        FileNotFoundError: it is gone.
+    """
+    path = session.spool.path(state, name)
+    try:
+        stored = session.spool.read(state, name)
+    except DamagedRecordError:
+        return load_drop(session, state, name)
+    except disk.NotRegularError as error:
+        raise not_regular(path) from error
+    try:
+        written = json.loads(stored.data)
+    except (ValueError, RecursionError) as error:
+        raise DamagedRecordError(f"{path} cannot be read", path=path, cause="it is not JSON") from error
+    history = written.pop("history", [])
+    if any(map(is_deep, (*written.values(), *history))):
+        raise DamagedRecordError(f"{path} cannot be read", path=path, cause="it is nested too deep")
+    return _job(stored.record, state, path, written, history)
+
+
+def load_drop(session: Session, state: str, name: str) -> Job:
+    """Return the job in a file that no worker has looked at yet. Raises as `load`."""
+    path = session.spool.path(state, name)
+    content = session.spool.read_document(path)
+    if content.oversize:
+        raise DamagedRecordError(f"{path} is no job: it is larger than {JOB_MAX_BYTES} bytes", path=path)
+    parsed = document.parse(content.data, lines=False)
+    parts = names.parse(name)
+    if not isinstance(parsed, document.Single) or parts is None:
+        why = parsed.why if isinstance(parsed, document.Incomplete | document.Refused) else "it holds many jobs"
+        raise DamagedRecordError(f"{path} is no job (yet): {why}", path=path)
+    try:
+        defaults, now_at = session.settings.retry_defaults, session.clock.now()
+        taken = document.accept(parsed.document, defaults=defaults, now_at=now_at)
+    except InvalidJobError as error:
+        raise DamagedRecordError(f"{path} is no job: {error}", path=path, hint=error.hint) from error
+    spec = {"id": names.clean_id(parts.stem), **taken.spec}
+    item = record.decode(record.frame(spec, taken.history))
+    return _job(item, state, path, spec, taken.history)
+
+
+def jobs(session: Session, state: str) -> Iterator[Job]:
+    """Return the jobs in a state, in the order of their files' names (generated ids: oldest first).
+
+    Files that are no jobs (yet), and those that move on meanwhile, are passed over.
+
+    Raises:
+        ValueError: no such state (at once, not at the first job).
+    """
+    folder_state = STATE_ALIASES.get(state, state)
+    if folder_state not in STATES:
+        raise ValueError(f"no state {state!r}; the states are {', '.join(STATES)}")
+    return _jobs(session, folder_state)
+
+
+def _jobs(session: Session, state: str) -> Iterator[Job]:
+    for name in session.spool.job_names(state):
+        try:
+            yield load(session, state, name)
+        except (DamagedRecordError, OSError):
+            continue
+
+
+def counts(session: Session) -> Counts:
+    """Count the files of each state: one listing a folder, no file is opened."""
+    spool = session.spool
+    waiting = spool.waiting_names()
+    now_at = session.clock.now()
+    later = sum(
+        1
+        for name in waiting
+        if ",due=" in name and (parts := names.parse(name)) and parts.due_at and parts.due_at > now_at
+    )
+    running, done, dlq, rejected = (len(spool.job_names(state)) for state in (RUNNING, DONE, DLQ, REJECTED))
+    return Counts(len(waiting), running, done, dlq, rejected, later)
+
+
+def logs(session: Session, job_id: str) -> list[str]:
+    """Return the paths of a job's logs, first attempt first."""
+    listed = []
+    for name in session.spool.names(session.spool.folder(LOGS)):
+        stem, _, ending = name.rpartition(".")
+        head, _, number = stem.rpartition(".")
+        if ending == "log" and head == job_id and number.isdecimal():
+            listed.append((int(number), session.spool.path(LOGS, name)))
+    return [path for _, path in sorted(listed)]
+
+
+def _job(item: record.Record, state: str, path: str, written: dict[str, Any], history: list[dict[str, Any]]) -> Job:
+    standing = record.standing(item)
+    enqueued = next((event for event in item.history if event.event == "enqueued"), None)
+    running = standing.last is not None and standing.last.event == "started"
+    succeeded = standing.last is not None and standing.last.event == "succeeded"
+    spec = {key: value for key, value in written.items() if key not in ("format", "history")}
+    return Job(
+        id=item.id,
+        state=state,
+        path=path,
+        command=item.command,
+        attempts=standing.failures + (1 if running or succeeded else 0),
+        max_retries=item.max_retries,
+        priority=item.priority,
+        tags=list(item.tags),
+        owner=item.owner,
+        enqueued_at=None if enqueued is None else _instant(enqueued.at),
+        due_at=standing.due_at if state == PENDING else None,
+        worker=standing.last.worker if running and standing.last is not None else "",
+        error=standing.error,
+        spec=spec,
+        history=history,
+        meta=dict(meta) if isinstance(meta := spec.get("meta"), dict) else {},
+        cancelled=state == DLQ and standing.is_cancelled,
+    )
+
+
+def _instant(text: str) -> float | None:
+    try:
+        return times.from_text(text)
+    except ValueError:
+        return None

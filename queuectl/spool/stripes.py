@@ -1,0 +1,70 @@
+"""The stripes: 64 lock files, each of which guards every 64th id (P3, P7).
+
+Whoever claims, rescues, changes or deletes a job holds the stripe of its id meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from queuectl.errors import SpoolUnavailableError
+from queuectl.model import names
+from queuectl.spool.access import unavailable
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.session import Session
+from queuectl.system.locks import FileLock
+
+# How long a change by a person waits for a worker that is just claiming the same id.
+_PATIENCE_S = 10.0
+_POLL_S = 0.01
+
+
+class Stripes:
+    """The 64 lock files, opened when first used and kept open."""
+
+    def __init__(self, spool: SpoolDir) -> None:
+        self._locks = [FileLock(spool.stripe_path(number)) for number in range(names.STRIPE_COUNT)]
+
+    def of(self, job_id: str) -> FileLock:
+        """The lock that guards an id."""
+        return self._locks[names.stripe_of(job_id)]
+
+    def part(self, job_id: str) -> FileLock:
+        """Hand over the lock of an id, as it is; `of` is another handle from now on, which finds it busy while held."""
+        number = names.stripe_of(job_id)
+        parted, self._locks[number] = self._locks[number], FileLock(self._locks[number].path)
+        return parted
+
+    def close(self) -> None:
+        """Close all files."""
+        for lock in self._locks:
+            lock.close()
+
+
+@contextlib.contextmanager
+def held(session: Session, job_id: str) -> Iterator[None]:
+    """Hold the stripe of an id, so that nobody else claims, rescues or deletes the job.
+
+    Raises:
+        SpoolUnavailableError: another process holds it for too long, or the disk refused what was done meanwhile.
+    """
+    spool, clock = session.spool, session.clock
+    spool.complete()
+    stripes = Stripes(spool)
+    try:
+        stripe = stripes.of(job_id)
+        deadline_s = clock.monotonic() + _PATIENCE_S
+        while not stripe.try_acquire():
+            if clock.monotonic() > deadline_s:
+                raise SpoolUnavailableError(f"job {job_id!r} is held by another process", path=spool.root)
+            time.sleep(_POLL_S)
+        try:
+            yield
+        finally:
+            stripe.release()
+    except OSError as error:
+        raise unavailable(spool, error) from error
+    finally:
+        stripes.close()
