@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from queuectl.jobs import batch
-from queuectl.jobs.claim import Claims, Declined
+from queuectl.jobs.claim import Claims
 from queuectl.jobs.enqueue import Producer
-from queuectl.jobs.settle import Claimed, Settled
+from queuectl.jobs.verdict import Claimed, Declined, Settled, Split, Splitting
 from queuectl.model import record
 from queuectl.model import settings as config
 from queuectl.model.lifecycle import REJECTED, STATES, Outcome
@@ -249,9 +249,9 @@ class Desk:
         """Make the steps of all splits that are not over, as a pool does; how many jobs came of them."""
         made = 0
         for taken in batch.unfinished(self.spool):
-            while (declined := self.claims.go_on(batch.key_of(taken))).why == "splitting" and declined.made:
+            while isinstance(declined := self.claims.go_on(batch.key_of(taken)), Splitting) and declined.jobs:
                 pass
-            made += declined.made
+            made += declined.jobs if isinstance(declined, Splitting | Split) else 0
         return made
 
     def die(self) -> None:

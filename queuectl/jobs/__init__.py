@@ -14,4 +14,5 @@ __all__ = [
     "repair",
     "settle",
     "split",
+    "verdict",
 ]

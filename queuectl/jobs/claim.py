@@ -28,8 +28,29 @@ from typing import Any, NamedTuple
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.jobs import batch, error_text, foresight, lines, reject
-from queuectl.jobs.settle import Claimed, Settlements
+from queuectl.jobs.settle import Settlements
 from queuectl.jobs.split import Splitter
+from queuectl.jobs.verdict import (
+    Alive,
+    Arriving,
+    Busy,
+    Claimed,
+    Dead,
+    Declined,
+    Foreign,
+    Gone,
+    Held,
+    Later,
+    Many,
+    Open,
+    Rejected,
+    Repaired,
+    Split,
+    SplitStuck,
+    Splitting,
+    Stuck,
+    Unreadable,
+)
 from queuectl.model import document, job, names, record, times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
 from queuectl.model.settings import Settings
@@ -47,32 +68,6 @@ from queuectl.system.clock import Clock
 WRITER_S = 1.0
 # Instead of a lease: a job is taken in and not started. No lease has this name.
 _NO_LEASE = "-"
-
-
-class Declined(NamedTuple):
-    """Why a name could not be claimed, and what follows.
-
-    `why` is one of: gone (somebody else has it), busy (its stripe is taken, or the id is running), later (not due:
-    `name` is its new name, `due_at` when), arriving (not whole yet: `sig` tells this version from the next, `text`
-    what is wrong), open (whole, and its writer is at it), unreadable (tried again later, never refused), foreign
-    (left alone), rejected (`text` says why), dead (moved to dlq/), splitting (a file of many jobs: `made` of them so
-    far, and more come of `name`), split (`made` jobs came of it, `text` says what was refused), many (only of
-    `judge`: a claim splits it), mended (its torn end was repaired in place), paused and returned (by the worker: not
-    now), held (by a person), alive (something of its last run still runs: `text` says what), stuck (this file, or its
-    lock, is in trouble: `name` is the path at fault, `text` what is wrong and `hint` the cure; tried again later),
-    unsettled (it has run, and its worker cannot record how that ended; otherwise as stuck).
-    """
-
-    why: str
-    name: str = ""
-    text: str = ""
-    due_at: float | None = None
-    sig: disk.FileSig | None = None
-    made: int = 0
-    hint: str = ""
-    """What to do about `text`: for an arriving file, should it stay like this."""
-    names: tuple[str, ...] = ()
-    """Names of jobs that are in pending/ now."""
 
 
 class _Looked(NamedTuple):
@@ -110,36 +105,36 @@ class Claims(Settlements):
         if is_whole:  # most names, and nothing else is in them
             parts = names.NameParts(name[:-5], None, 0)
         elif names.is_held(name):
-            return Declined("held")
+            return Held()
         elif (parts := names.parse(name)) is not None:
             is_whole = names.is_generated(parts.stem)
         elif names.is_batch(name):
             parts = names.NameParts(name[: -len(".jsonl")], None, 0)
         else:
-            return Declined("foreign", text="not the name of a job")
+            return Foreign(None, "not the name of a job")
         job_id = parts.stem if is_whole else names.clean_id(parts.stem)
         stripe = self._stripes.of(job_id)
         if not stripe.try_acquire():
-            return Declined("busy")
+            return Busy()
         made: Claimed | Declined | None = None
         try:
             looked: _Looked | None = None
             if not is_whole:
                 verdict = self._look(name, job_id)
-                if isinstance(verdict, Declined):
+                if not isinstance(verdict, _Looked):
                     return verdict
                 looked = verdict
                 if self._has_writer(name):
-                    return Declined("open")
+                    return Open()
             source = self._spool.path(PENDING, name)
             own_name = record_name(job_id)
             target = Located(RUNNING, own_name, self._spool.path(RUNNING, own_name))
             try:
                 disk.move(source, target.path, patience_s=disk.GLANCE_S)
             except FileNotFoundError:
-                return Declined("gone")
+                return Gone()
             except FileExistsError:
-                return Declined("busy")
+                return Busy()
             except PermissionError as error:
                 if not disk.is_held(error):
                     raise
@@ -157,8 +152,8 @@ class Claims(Settlements):
     def judge(self, name: str) -> Declined | None:
         """Judge a drop in pending/ before its turn and give it its full name: one rename, under the stripe of its id.
 
-        A drop that is to wait is taken in, because its wait begins now. Returns `later` with the new name; what
-        `claim` returns of a file that cannot be claimed, but `many` of one that it would split; or None where the file
+        A drop that is to wait is taken in, because its wait begins now. Returns `Later` with the new name; what
+        `claim` returns of a file that cannot be claimed, but `Many` of one that it would split; or None if the file
         keeps its name.
 
         Raises:
@@ -170,13 +165,13 @@ class Claims(Settlements):
         job_id = names.clean_id(parts.stem)
         stripe = self._stripes.of(job_id)
         if not stripe.try_acquire():
-            return Declined("busy")
+            return Busy()
         try:
             looked = self._look(name, job_id, splits=False)
-            if isinstance(looked, Declined):
+            if not isinstance(looked, _Looked):
                 return looked
             if self._has_writer(name):
-                return Declined("open")
+                return Open()
             taken = looked.taken
             if taken is not None and taken.due_at is not None and not taken.history:
                 return self._take_in_to_wait(name, job_id, parts, looked)
@@ -195,16 +190,16 @@ class Claims(Settlements):
                 return None
             disk.move(path, self._spool.path(PENDING, wanted), patience_s=disk.GLANCE_S)
         except FileNotFoundError:
-            return Declined("gone")
+            return Gone()
         except FileExistsError:
             return None
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:  # names are shorter there
                 return None
             if isinstance(error, PermissionError) and disk.is_held(error):
-                return Declined("busy")
+                return Busy()
             raise
-        return Declined("later", wanted)
+        return Later(wanted)
 
     def _take_in_to_wait(self, name: str, job_id: str, parts: names.NameParts, looked: _Looked) -> Declined:
         """Make a record of a drop that is to wait, as a claim does, and put it back to wait."""
@@ -213,19 +208,19 @@ class Claims(Settlements):
         try:
             disk.move(self._spool.path(PENDING, name), here.path, patience_s=disk.GLANCE_S)
         except FileNotFoundError:
-            return Declined("gone")
+            return Gone()
         except FileExistsError:
-            return Declined("busy")
+            return Busy()
         except PermissionError as error:
             if not disk.is_held(error):
                 raise
-            return Declined("busy")
+            return Busy()
         try:
             made = self._claimed(here, name, parts, looked, _NO_LEASE)
         except OSError as error:
             self._undo(here, name, _NO_LEASE, error)
             raise
-        assert isinstance(made, Declined), "nothing is started without a lease"
+        assert not isinstance(made, Claimed), "nothing is started without a lease"
         return made
 
     def stuck(self, name: str, error: OSError) -> Declined | None:
@@ -233,9 +228,7 @@ class Claims(Settlements):
         fault = self.blame.fault(error, self._spool.path(PENDING, name))
         if fault is None:
             return None
-        return Declined(
-            "stuck", fault.path, fault.text, sig=self._sig(self._spool.path(PENDING, name)), hint=fault.cure
-        )
+        return Stuck(self._sig(self._spool.path(PENDING, name)), fault.path, fault.text, fault.cure)
 
     def _look(self, name: str, job_id: str, *, splits: bool = True) -> Declined | _Looked:
         """Judge a file where it lies, before touching it; what it is where it is a job as it stands."""
@@ -248,9 +241,9 @@ class Claims(Settlements):
             else:
                 content = self._spool.read_document(path, patience_s=disk.GLANCE_S)
         except FileNotFoundError:
-            return Declined("gone")
+            return Gone()
         except disk.NotRegularError:
-            return Declined("foreign", text="it is no regular file", sig=self._sig(path))
+            return Foreign(self._sig(path), "it is no regular file")
         except OSError as error:
             return self._unreadable(name, path, error)
         if self._owners is not None and content.owner not in self._owners:
@@ -261,20 +254,20 @@ class Claims(Settlements):
             # Every line is whole JSON at some moment of a slow copy, so lines prove nothing: whoever watches the file
             # hands it to `split` once it has been quiet.
             why, hint = (verdict.why, verdict.hint) if verdict is not None else ("", "")
-            return Declined("arriving", name, why, sig=content.sig, hint=hint)
+            return Arriving(content.sig, why, hint)
         if record.exact(content.data) is not None:
             return _Looked(content.data, None)
         if len(content.data) > job.JOB_MAX_BYTES:
             return self._too_large(name, content, job.JOB_MAX_BYTES)
         parsed = document.parse(content.data, lines=False)
         if isinstance(parsed, document.Incomplete):
-            return Declined("arriving", name, parsed.why, sig=content.sig, hint=parsed.hint)
+            return Arriving(content.sig, parsed.why, parsed.hint)
         if isinstance(parsed, document.Refused):
             return self._reject(Located(PENDING, name, path), name, parsed.why, parsed.hint)
         if isinstance(parsed, document.Many):
             if self._has_writer(name):
-                return Declined("open")
-            return self._split(name, job_id) if splits else Declined("many")
+                return Open()
+            return self._split(name, job_id) if splits else Many()
         try:
             taken = document.accept(parsed.document, defaults=self._settings.retry_defaults, now_at=self._clock.now())
         except InvalidJobError as error:
@@ -289,7 +282,7 @@ class Claims(Settlements):
     @staticmethod
     def _too_large(name: str, content: disk.Content, limit: int) -> Declined:
         text = f"it is larger than {limit} bytes"
-        return Declined("arriving", name, text, sig=content.sig, hint="put the data into a file and name it")
+        return Arriving(content.sig, text, "put the data into a file and name it")
 
     def _unreadable(self, name: str, path: str, error: OSError) -> Declined:
         """A writer that shares nothing, a mode nobody may read: "later", never "bad"."""
@@ -297,7 +290,7 @@ class Claims(Settlements):
             disk.may_be_of_one_file(error) and self.blame.fault(error, path) is None
         ):
             raise error
-        return Declined("unreadable", name, f"it cannot be read: {error.strerror}", sig=self._sig(path))
+        return Unreadable(self._sig(path), f"it cannot be read: {error.strerror}")
 
     @staticmethod
     def _sig(path: str) -> disk.FileSig | None:
@@ -320,9 +313,9 @@ class Claims(Settlements):
         except disk.NotRegularError:
             sig = self._sig(here.path)
             self._put_back(here, name)
-            return Declined("foreign", text="it is no regular file", sig=sig)
+            return Foreign(sig, "it is no regular file")
         except FileNotFoundError:
-            return Declined("gone")
+            return Gone()
         except OSError as error:
             declined = self._unreadable(name, here.path, error)
             self._put_back(here, name)
@@ -350,7 +343,7 @@ class Claims(Settlements):
             return self._too_large(name, content, job.JOB_MAX_BYTES)
         if looked is not None and content.data != looked.data:
             self._put_back(here, name)
-            return Declined("arriving", name, "it changed while it was read", sig=content.sig)
+            return Arriving(content.sig, "it changed while it was read")
         item = record.exact(content.data) if content.links == 1 else None
         if item is not None and record_name(item.id) == here.name and not self._is_copy(item):
             try:
@@ -359,7 +352,7 @@ class Claims(Settlements):
                 pass
             except BlockingIOError:  # an editor saved it between the read and the append
                 self._put_back(here, name)
-                return Declined("arriving", name, "it changed while it was read", sig=content.sig)
+                return Arriving(content.sig, "it changed while it was read")
         return self._take_in(here, name, parts, content, looked.taken if looked else None, lease)
 
     def _is_copy(self, item: record.Record) -> bool:
@@ -398,7 +391,7 @@ class Claims(Settlements):
         elif not record.is_due(standing.due_at, standing.delay_s, now_at) or item.priority < parts.priority:
             wanted = name_for(item, standing, now_at, parts.arrived)
             new_name = self._spool.move(here, PENDING, wanted, self._rng)
-            return Declined("later", new_name, due_at=standing.due_at)
+            return Later(new_name, standing.due_at)
         if standing.starts and outlives(self._spool, item, mine=lease):
             return self._still_alive(here, name, standing)
         attempt = standing.starts + 1
@@ -434,14 +427,14 @@ class Claims(Settlements):
         last, start = standing.last, standing.last_start
         left = ", ".join(map(str, last.left)) if last is not None and last.left else ""
         what = f"a process that its last run left ({left})" if left else "something of its last run"
-        return Declined("alive", name, f"{what} still holds the lease {start.lease if start is not None else ''}")
+        return Alive(f"{what} still holds the lease {start.lease if start is not None else ''}")
 
     def _abandon(self, here: Located, item: record.Record, data: bytes, standing: record.Standing) -> Declined:
         claimed = Claimed(item, data, attempt=standing.starts, failures=standing.failures, lease="")
         settled = self.settle(
             claimed, Outcome("abandoned", reason="its worker died, or its file was moved while it ran")
         )
-        return Declined("dead" if settled.to == DLQ else "later", settled.name, due_at=settled.due_at)
+        return Dead(settled.name) if settled.to == DLQ else Later(settled.name, settled.due_at)
 
     # --------------------------------------------------------------------------------------------------- intake
 
@@ -457,7 +450,7 @@ class Claims(Settlements):
         """Make a record of a dropped or edited file; `taken` is what it was judged to be before it was moved."""
         if taken is None:
             judged = self._judge(here, name, parts, content)
-            if isinstance(judged, Declined):
+            if not isinstance(judged, document.Accepted):
                 return judged
             taken = judged
         job_id = here.name.removesuffix(".json")
@@ -471,7 +464,7 @@ class Claims(Settlements):
                 final_id = self._final_id(here, wanted, job_id, held, keep=bool(taken.history))
                 if final_id is None:
                     self._put_back(here, name)
-                    return Declined("busy")
+                    return Busy()
                 if wanted not in (None, final_id):
                     text = f"the id {wanted!r} is in use, so this job goes on as {final_id!r}"
                     events.append(record.event("warning", now_at, text=text))
@@ -495,7 +488,7 @@ class Claims(Settlements):
             return self._split(name, names.clean_id(parts.stem))
         if isinstance(parsed, document.Incomplete):
             self._put_back(here, name)
-            return Declined("arriving", name, parsed.why, sig=content.sig, hint=parsed.hint)
+            return Arriving(content.sig, parsed.why, parsed.hint)
         try:
             return document.accept(parsed.document, defaults=self._settings.retry_defaults, now_at=self._clock.now())
         except InvalidJobError as error:
@@ -576,7 +569,7 @@ class Claims(Settlements):
         if waits:
             new_name = self._spool.move(here, PENDING, name_for(item, standing, now_at), self._rng)
             self._roster.add(new_name)
-            return Declined("later", new_name, due_at=standing.due_at)
+            return Later(new_name, standing.due_at)
         if final.path == here.path:
             return Claimed(item, data, attempt=standing.starts + 1, failures=standing.failures, lease=lease)
         # Given its own name first and started then: what fails or is refused in between was no run (P9).
@@ -584,7 +577,7 @@ class Claims(Settlements):
             disk.move(here.path, final.path)
         except FileExistsError:
             self._put_back(here, final.name)
-            return Declined("busy")
+            return Busy()
         try:
             return self._start(final, final.name, names.NameParts(item.id, None, item.priority), item, data, lease)
         except OSError as error:
@@ -596,7 +589,7 @@ class Claims(Settlements):
         job_id = names.clean_id(name.rpartition(".")[0])
         stripe = self._stripes.of(job_id)
         if not stripe.try_acquire():
-            return Declined("busy")
+            return Busy()
         try:
             return self._split(name, job_id)
         finally:
@@ -606,7 +599,7 @@ class Claims(Settlements):
         try:
             taken = self._splitter.take(name, job_id)
         except FileNotFoundError:
-            return Declined("gone")
+            return Gone()
         except PermissionError as error:
             if not disk.is_held(error):
                 raise
@@ -625,7 +618,7 @@ class Claims(Settlements):
         taken = batch.taken_of(key)
         stripe = self._stripes.of(batch.token_of(taken))
         if not stripe.try_acquire():
-            return Declined("splitting", key)  # somebody else makes a step
+            return Splitting(key)  # somebody else makes a step
         try:
             return self._step(taken)
         finally:
@@ -636,32 +629,31 @@ class Claims(Settlements):
         try:
             step = self._splitter.step(taken)
         except FileNotFoundError:
-            return Declined("gone")
+            return Gone()
         except disk.NotRegularError:
-            return Declined("foreign", text="it is no regular file")
+            return Foreign(None, "it is no regular file")
         except PermissionError as error:
             if not disk.is_held(error) and error.filename != os.path.join(self._spool.taken_dir, taken):
                 raise
-            return Declined("unreadable", key, f"it cannot be read: {error.strerror}")
+            return SplitStuck(key, f"it cannot be read: {error.strerror}")
         if step.kept:
-            return Declined("rejected", step.kept, step.why, hint=step.hint)
+            return Rejected(step.kept, step.why)
         if not step.note.is_over:
-            return Declined("splitting", key, made=step.note.made, names=step.names)
-        refused = batch.refused_text(step.note)
-        return Declined("split", step.note.file, refused, made=step.note.made, names=step.names)
+            return Splitting(key, step.note.made, step.names)
+        return Split(step.note.file, step.note.made, step.names, batch.refused_text(step.note))
 
     def reject_quiet(self, name: str, sig: disk.FileSig, why: str, hint: str) -> Declined:
         """Reject a file that has not become whole, if it is still the version with the signature `sig`."""
         parts = names.parse(name)
         stripe = self._stripes.of(names.clean_id(parts.stem if parts else name.rpartition(".")[0]))
         if not stripe.try_acquire():
-            return Declined("busy")
+            return Busy()
         path = self._spool.path(PENDING, name)
         try:
             if disk.sig_of(path) != sig:
-                return Declined("arriving", name, why)
+                return Arriving(None, why)
             if self._mend(path):
-                return Declined("mended", name)
+                return Repaired()
             return self._reject(Located(PENDING, name, path), name, why, hint)
         finally:
             stripe.release()
@@ -678,12 +670,12 @@ class Claims(Settlements):
         try:
             kept = reject.reject(self._spool, source, name, why, hint, clock=self._clock, rng=self._rng)
         except FileNotFoundError:
-            return Declined("gone")
+            return Gone()
         except PermissionError as error:
             if not disk.is_held(error):
                 raise
-            return Declined("arriving", name, why, sig=disk.sig_of(source.path), hint=hint)
-        return Declined("rejected", kept, why, hint=hint)
+            return Arriving(disk.sig_of(source.path), why, hint)
+        return Rejected(kept, why)
 
     def _undo(self, here: Located, name: str, lease: str, error: OSError) -> None:
         """Put a file back after the machine's trouble, uncounted, also where `started` got on record (P9)."""

@@ -10,10 +10,11 @@ holds the lease that its `started` names. With both free nobody has it.
 from __future__ import annotations
 
 import random
-from typing import Any, NamedTuple
+from typing import Any
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.jobs import reject, repair
+from queuectl.jobs.verdict import Claimed, Settled
 from queuectl.model import document, lifecycle, names, record, times
 from queuectl.model.lifecycle import PENDING, RUNNING, Outcome
 from queuectl.model.settings import Settings
@@ -25,68 +26,6 @@ from queuectl.spool.output import keep_output
 from queuectl.spool.stripes import Stripes
 from queuectl.system import disk
 from queuectl.system.clock import Clock
-from queuectl.system.locks import FileLock
-
-
-class Claimed:
-    """A job that this worker runs: what to run, and what settling it needs.
-
-    `name` is its file's name in running/: its id's, but for a job whose claimer died while it gave it that name.
-    `recorded` is where the outcome leads once it is on record: settling again only makes the move. `moved` is where
-    the job lies once that is made. `copy` is where its record lies until it takes the place of the drop it was made
-    from (`Settlements.secure`); until then the stripe is held: `stripe`, if it was parted from the worker's own.
-    """
-
-    __slots__ = (
-        "attempt",
-        "copy",
-        "data",
-        "failures",
-        "job_id",
-        "lease",
-        "moved",
-        "name",
-        "record",
-        "recorded",
-        "size",
-        "stripe",
-    )
-
-    def __init__(
-        self,
-        item: record.Record,
-        data: bytes,
-        *,
-        attempt: int,
-        failures: int,
-        lease: str,
-        name: str = "",
-        copy: str = "",
-    ) -> None:
-        self.record = item
-        self.data = data
-        self.size = len(data)
-        self.job_id = item.id
-        self.attempt = attempt
-        self.failures = failures
-        self.lease = lease
-        self.name = name or record_name(item.id)
-        self.copy = copy
-        self.recorded: Settled | None = None
-        self.moved: Settled | None = None
-        self.stripe: FileLock | None = None
-
-
-class Settled(NamedTuple):
-    """Where an outcome led: the state, the file's name there, and the wait before the next run."""
-
-    to: str
-    name: str
-    due_at: float | None
-    delay_s: float | None
-    reason: str
-    cancelled: bool = False
-    """It was cancelled, so it is no failure."""
 
 
 class Settlements:

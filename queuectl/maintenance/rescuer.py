@@ -16,7 +16,7 @@ from typing import NamedTuple
 from queuectl.errors import DamagedRecordError
 from queuectl.jobs import error_text
 from queuectl.jobs.claim import Claims
-from queuectl.jobs.settle import Settled
+from queuectl.jobs.verdict import Settled
 from queuectl.model.lifecycle import DLQ, RUNNING
 from queuectl.model.notice import WARNING, Notice, Notify
 from queuectl.spool.session import Session

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
-from queuectl.jobs.claim import Declined
+from queuectl.jobs.verdict import Arriving, Foreign, Stuck, Unreadable, Watched
 from queuectl.model.lifecycle import PENDING
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
@@ -33,7 +33,6 @@ _TRY_FIRST_S, _TRY_MOST_S = 0.2, 30.0
 _TRIES_A_PASS = 20
 # A pool that drains waits for a file in trouble until it was tried so often: most trouble passes soon.
 _HOPEFUL_TRIES = 3
-_IN_TROUBLE = ("unreadable", "stuck")
 
 
 class Arrival(NamedTuple):
@@ -47,7 +46,7 @@ class Arrival(NamedTuple):
     """Since when it is this version (monotonic)."""
     looked_s: float
     """When that was last found to be so (monotonic)."""
-    declined: Declined
+    declined: Watched
     """What was wrong with it."""
     tries: int
     """How often this version was in trouble."""
@@ -78,7 +77,7 @@ class Arrivals:
     def __contains__(self, name: str) -> bool:
         return name in self._files
 
-    def add(self, name: str, declined: Declined) -> None:
+    def add(self, name: str, declined: Watched) -> None:
         """A file is not whole, or in trouble. The quiet time goes on if it is still the version seen before."""
         now_s = self._clock.monotonic()
         known = self._files.get(name)
@@ -86,7 +85,7 @@ class Arrivals:
         if known is not None and known.sig == declined.sig:
             tries, wait_until_s, quiet_since_s = known.tries, known.wait_until_s, known.quiet_since_s
         changed_ns = 0
-        if declined.why in _IN_TROUBLE:
+        if _is_in_trouble(declined):
             wait_until_s = now_s + _pause_s(tries)
             tries += 1
             # Seen here and not by the worker: a try may move the file there and back, which is a change of it.
@@ -99,15 +98,15 @@ class Arrivals:
         self._arriving.pop(name, None)
         self._hopeful.discard(name)
         pause_s = _LOOK_FIRST_S
-        if item.declined.why == "arriving":
+        if isinstance(item.declined, Arriving):
             self._arriving[name] = None
         else:
             pause_s = min(_LOOK_FIRST_S * 2.0 ** min(item.looks + item.tries, 20), _LOOK_MOST_S)
-            if item.declined.why in _IN_TROUBLE and item.tries < _HOPEFUL_TRIES:
+            if _is_in_trouble(item.declined) and item.tries < _HOPEFUL_TRIES:
                 self._hopeful.add(name)
         # Half of the pause less: a pass that comes a little early is not one too many.
         next_s = item.looked_s + pause_s - _LOOK_FIRST_S / 2
-        if item.declined.why in _IN_TROUBLE and item.looked_s < item.wait_until_s < next_s:
+        if _is_in_trouble(item.declined) and item.looked_s < item.wait_until_s < next_s:
             next_s = item.wait_until_s
         self._next_look_s[name] = next_s
         heapq.heappush(self._looks, (next_s, name))
@@ -140,7 +139,7 @@ class Arrivals:
             elif seen[0] != item.sig or seen[1] > item.changed_ns > 0:
                 self._put(name, Arrival(*seen, now_s, now_s, item.declined, 0, now_s, looks=0))
                 yield name
-            elif item.declined.why in _IN_TROUBLE and now_s >= item.wait_until_s and tries_left:
+            elif _is_in_trouble(item.declined) and now_s >= item.wait_until_s and tries_left:
                 tries_left -= 1
                 again_s = now_s + _pause_s(item.tries)  # where the try goes astray; `add` sets it anew
                 self._put(name, item._replace(looked_s=now_s, looks=item.looks + 1, wait_until_s=again_s))
@@ -157,16 +156,28 @@ class Arrivals:
         except OSError:
             return sig, 0  # the folder is closed just now: the file is none the worse for it
 
-    def quiet(self) -> Iterator[tuple[str, Arrival]]:
+    def quiet(self) -> Iterator[tuple[str, Arriving]]:
         """The files that have not changed for `settle_s`: to be refused, or split; as many as `_ACT_SHARE` allows."""
         now_s = self._clock.monotonic()
         until_s = now_s + _ACT_SHARE * _PASS_MOST_S
         for name in list(self._arriving):
             item = self._files[name]
-            if item.looked_s - item.quiet_since_s >= self._settle_s and now_s >= item.wait_until_s:
-                yield name, item
+            is_quiet = item.looked_s - item.quiet_since_s >= self._settle_s and now_s >= item.wait_until_s
+            if is_quiet and isinstance(item.declined, Arriving):
+                yield name, item.declined
                 if self._clock.monotonic() > until_s:
                     return
+
+
+def _is_in_trouble(declined: Watched) -> bool:
+    """Whether a file is tried again although nothing about it changes."""
+    match declined:
+        case Unreadable() | Stuck():
+            return True
+        case Arriving() | Foreign():
+            return False
+        case _:
+            assert_never(declined)
 
 
 def _pause_s(tries: int) -> float:

@@ -8,9 +8,32 @@ is left until it changes.
 from __future__ import annotations
 
 import heapq
+from typing import assert_never
 
 from queuectl.jobs import batch
-from queuectl.jobs.claim import Declined
+from queuectl.jobs.verdict import (
+    Alive,
+    Arriving,
+    Busy,
+    Dead,
+    Declined,
+    Foreign,
+    Gone,
+    Held,
+    Later,
+    Many,
+    Open,
+    Paused,
+    Rejected,
+    Repaired,
+    Returned,
+    Split,
+    SplitStuck,
+    Splitting,
+    Stuck,
+    Unreadable,
+    Unrecorded,
+)
 from queuectl.model.notice import INFO, WARNING, Notice, Notify
 from queuectl.model.run_queue import RunQueue
 from queuectl.pool.arrivals import Arrivals
@@ -31,9 +54,13 @@ LONG_S = 0.05
 SLOW_S = 0.5
 # When a name is suggested again, by why it could not be claimed: after twice the first, then 4 times, 8 ... up to the
 # last. A writer that has its file open mostly closes it at once; what a run has left mostly lasts.
-_AGAIN_S = {"busy": (0.01, 1.0), "open": (0.001, 0.05), "alive": (0.05, 2.0)}
+_AGAIN_S: dict[type[Busy | Open | Alive], tuple[float, float]] = {
+    Busy: (0.01, 1.0),
+    Open: (0.001, 0.05),
+    Alive: (0.05, 2.0),
+}
 # Answers that say what became of a file. Where another worker was given its name too, that one only finds it gone.
-_ENDS = ("later", "mended", "rejected", "dead", "splitting", "split")
+_ENDS = (Later, Repaired, Rejected, Dead, Splitting, Split)
 # What is reported once is remembered for so many files; more are reported as one, and looked through this often.
 TOLD_AT_MOST = 1000
 _FORGET_EVERY_S = 60.0
@@ -263,86 +290,115 @@ class Dispatch:
             given_s = slot.outstanding.pop(name, given_s)
             if name in slot.unanswered:
                 slot.unanswered.discard(name)
-                if declined.why not in _ENDS and any(name in other.outstanding for other in self._slots):
+                if not isinstance(declined, _ENDS) and any(name in other.outstanding for other in self._slots):
                     return  # another worker has it now; its answer counts
-        why = declined.why
-        if why in ("paused", "returned"):
-            self._put_first(name)
-        elif key := next((each for each in (name, declined.name) if batch.taken_of(each)), ""):
-            self._split_on(name, key, declined, self._clock.monotonic() - given_s)
-        elif why in _AGAIN_S:
-            tries = self._busy_tries[name] = self._busy_tries.get(name, 0) + 1
-            first_s, longest_s = _AGAIN_S[why]
-            wait_s = min(first_s * 2 ** min(tries, 8), longest_s)
-            heapq.heappush(self._again, (self._clock.monotonic() + wait_s, name))
-            if why == "alive":
-                self._tell_once("alive", name, f"{name} waits: {declined.text}")
-        elif why in ("arriving", "unreadable", "stuck"):
-            self._queue.skip(name)
+        key = name if batch.taken_of(name) else declined.key if isinstance(declined, Splitting | SplitStuck) else ""
+        match declined:
+            case Paused() | Returned():
+                self._put_first(name)
+            case _ if key:
+                self._split_on(name, key, declined, self._clock.monotonic() - given_s)
+            case Busy() | Open():
+                self._suggest_later(name, declined)
+            case Alive(why):
+                self._suggest_later(name, declined)
+                self._tell_once("alive", name, f"{name} waits: {why}")
+            case Arriving() | Unreadable() | Stuck() | Foreign():
+                self._wait_for_change(name, declined)
+            case Unrecorded(path, why, cure):
+                if slot is not None:
+                    slot.running.pop(name, None)
+                    self._unsettled[name] = slot
+                self._tell_stuck(path, why, cure, name=name)
+            case Held():
+                self._queue.skip(name)
+            case Gone() | Later() | Repaired() | Rejected() | Dead() | Split():
+                self._forget(name)
+                self._announce(name, declined)
+            case Many() | Splitting() | SplitStuck():  # the first is no worker's answer, the others have a key
+                self._forget(name)
+            case _:
+                assert_never(declined)
+
+    def _suggest_later(self, name: str, declined: Busy | Open | Alive) -> None:
+        tries = self._busy_tries[name] = self._busy_tries.get(name, 0) + 1
+        first_s, longest_s = _AGAIN_S[type(declined)]
+        wait_s = min(first_s * 2 ** min(tries, 8), longest_s)
+        heapq.heappush(self._again, (self._clock.monotonic() + wait_s, name))
+
+    def _wait_for_change(self, name: str, declined: Arriving | Unreadable | Stuck | Foreign) -> None:
+        """Leave a file until it changes, or until it is time to try it again."""
+        self._queue.skip(name)
+        if not (isinstance(declined, Foreign) and declined.sig is None):  # else a job may take its place by that name
             self._arrivals.add(name, declined)
-            if why == "unreadable":
-                self._tell_once("unreadable", name, f"{name}: {declined.text}; it is tried again")
-            elif why == "stuck":
-                self._tell_stuck(name, declined)
-        elif why == "unsettled":
-            if slot is not None:
-                slot.running.pop(name, None)
-                self._unsettled[name] = slot
-            self._tell_stuck(name, declined)
-        elif why == "held":
-            self._queue.skip(name)
-        elif why == "foreign":
-            self._queue.skip(name)
-            if declined.sig is not None:
-                self._arrivals.add(name, declined)  # a job may take its place under the same name
-            self._tell_once("foreign", name, f"{name} is left alone: {declined.text}")
-        else:
-            self._queue.forget(name)
-            self._arrivals.drop(name)
-            self._busy_tries.pop(name, None)
-            self._unsettled.pop(name, None)
-            self._gone(name, declined)
+        match declined:
+            case Arriving():
+                pass
+            case Unreadable(_, why):
+                self._tell_once("unreadable", name, f"{name}: {why}; it is tried again")
+            case Stuck(_, path, why, cure):
+                self._tell_stuck(path, f"{name} waits: {why}", cure, name=name)
+            case Foreign(_, why):
+                self._tell_once("foreign", name, f"{name} is left alone: {why}")
+            case _:
+                assert_never(declined)
+
+    def _forget(self, name: str) -> None:
+        """Forget a name that is not waiting any more, or not under this name."""
+        self._queue.forget(name)
+        self._arrivals.drop(name)
+        self._busy_tries.pop(name, None)
+        self._unsettled.pop(name, None)
 
     def _split_on(self, name: str, key: str, declined: Declined, took_s: float) -> None:
         """A worker was at a file of many jobs, which is in taken/ by now."""
-        why = declined.why
         if name != key:
             self._queue.forget(name)
             self._arrivals.drop(name)
-        if why == "splitting":
-            self._queue.add(declined.names, self._clock.now())
-            jobs_wait = len(self._queue) > 0
-            self._splits.stepped(key, took_s=took_s, has_made=declined.made > 0, jobs_wait=jobs_wait)
-        elif why in ("split", "rejected", "gone"):
-            self._splits.drop(key)
-            self._gone(name, declined)
-        elif self._splits.cannot(key):
-            cure = f"; to cure it: {declined.hint}" if declined.hint else ""
-            self._notify(Notice(WARNING, "unreadable", f"{key}: {declined.text}; it is tried again{cure}"))
+        match declined:
+            case Splitting(_, jobs, names):
+                self._queue.add(names, self._clock.now())
+                jobs_wait = len(self._queue) > 0
+                self._splits.stepped(key, took_s=took_s, has_made=jobs > 0, jobs_wait=jobs_wait)
+            case Split() | Rejected() | Gone():
+                self._splits.drop(key)
+                self._announce(name, declined)
+            case SplitStuck(_, why) | Foreign(_, why):
+                self._cannot_split(key, why)
+            case Stuck(_, _, why, cure):
+                self._cannot_split(key, why, cure)
+            case _:  # no answer about a split; it is tried again all the same
+                self._cannot_split(key, type(declined).__name__)
 
-    def _gone(self, name: str, declined: Declined) -> None:
-        """A name that is not waiting any more."""
-        why = declined.why
-        if why == "later":
-            self._queue.add([declined.name], self._clock.now(), verified=True)
-        elif why == "mended":
-            self._notify(Notice(WARNING, "mended", f"{name}: its torn end was repaired"))
-            self._queue.add([name], self._clock.now())
-        elif why == "rejected":
-            self._notify(Notice(WARNING, "rejected", f"{name} was rejected: {declined.text}"))
-        elif why == "dead":
-            self._notify(Notice(WARNING, "dead", f"{declined.name} moved to dlq/"))
-        elif why == "split":
-            self._queue.add(declined.names, self._clock.now())
-            refused = f"; {declined.text}" if declined.text else ""
-            jobs = "job" if declined.made == 1 else "jobs"
-            self._notify(Notice(INFO, "batch", f"{declined.name} was split into {declined.made} {jobs}{refused}"))
+    def _cannot_split(self, key: str, why: str, cure: str = "") -> None:
+        if self._splits.cannot(key):
+            self._notify(Notice(WARNING, "unreadable", f"{key}: {why}; it is tried again{_cure(cure)}"))
 
-    def _tell_stuck(self, name: str, declined: Declined) -> None:
-        cure = f"; to cure it: {declined.hint}" if declined.hint else ""
-        waits = "" if declined.why == "unsettled" else f"{name} waits: "
-        text = f"{waits}{declined.text}; this is tried again, and other jobs go on{cure}"
-        self._tell_once("stuck", declined.name, text, name=name)
+    def _announce(self, name: str, declined: Gone | Later | Repaired | Rejected | Dead | Split) -> None:
+        """Report what became of a file, and queue the names that its jobs have now."""
+        match declined:
+            case Gone():
+                pass
+            case Later(new_name):
+                self._queue.add([new_name], self._clock.now(), verified=True)
+            case Repaired():
+                self._notify(Notice(WARNING, "mended", f"{name}: its torn end was repaired"))
+                self._queue.add([name], self._clock.now())
+            case Rejected(_, why):
+                self._notify(Notice(WARNING, "rejected", f"{name} was rejected: {why}"))
+            case Dead(dead):
+                self._notify(Notice(WARNING, "dead", f"{dead} moved to dlq/"))
+            case Split(file, count, names, refused):
+                self._queue.add(names, self._clock.now())
+                jobs = "job" if count == 1 else "jobs"
+                self._notify(
+                    Notice(INFO, "batch", f"{file} was split into {count} {jobs}{f'; {refused}' if refused else ''}")
+                )
+            case _:
+                assert_never(declined)
+
+    def _tell_stuck(self, path: str, text: str, cure: str, *, name: str) -> None:
+        self._tell_once("stuck", path, f"{text}; this is tried again, and other jobs go on{_cure(cure)}", name=name)
 
     def _tell_once(self, kind: str, what: str, text: str, *, name: str = "") -> None:
         """Report once what is wrong with a file, or with a lock (`what`) that a file (`name`) needs."""
@@ -370,3 +426,7 @@ class Dispatch:
 
     def _is_in_trouble(self, name: str) -> bool:
         return name in self._arrivals or name in self._busy_tries
+
+
+def _cure(cure: str) -> str:
+    return f"; to cure it: {cure}" if cure else ""

@@ -14,7 +14,8 @@ import heapq
 from collections.abc import Callable
 
 from queuectl.errors import QueuectlError
-from queuectl.jobs.claim import Claims, Declined
+from queuectl.jobs.claim import Claims
+from queuectl.jobs.verdict import Busy, Declined, Many, Open
 from queuectl.model.run_queue import RunQueue
 from queuectl.system.clock import Clock
 
@@ -93,11 +94,11 @@ class Judging:
             return  # a file that we misjudge: its claim says what is wrong (P6)
         if verdict is None:
             return
-        if verdict.why in ("busy", "open"):
+        if isinstance(verdict, Busy | Open):
             heapq.heappush(self._again, (self._clock.monotonic() + AGAIN_S, name))
             return
         self._queue.pull(name)
-        if verdict.why == "many":
+        if isinstance(verdict, Many):
             self._queue.put_ahead(name)
         else:
             self._passed(name, verdict)

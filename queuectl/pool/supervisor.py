@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl.errors import DamagedRecordError, SpoolUnavailableError
 from queuectl.jobs import batch
-from queuectl.jobs.claim import Claims, Declined
+from queuectl.jobs.claim import Claims
 from queuectl.jobs.reject import RejectedFiles
+from queuectl.jobs.verdict import Arriving, Busy, Dead
 from queuectl.maintenance import check
 from queuectl.maintenance.rescuer import Rescue, Rescued
 from queuectl.maintenance.stale import Stale
@@ -307,8 +308,8 @@ class Supervisor:
         self._check_paused()
         for name in self._arrivals.changed():
             self._queue.look_again(name, self._clock.now())
-        for name, arrival in self._arrivals.quiet():
-            self._settle_arrival(name, arrival.declined)
+        for name, arriving in self._arrivals.quiet():
+            self._settle_arrival(name, arriving)
         self._cancel_runs()
         mine = {job_id for slot in self._slots for job_id in slot.running.values()}
         with self._troubles.taken():
@@ -436,7 +437,7 @@ class Supervisor:
         """Take in what a worker reports."""
         if isinstance(report, Passed):
             self._dispatch.passed(slot, report.name, report.declined)
-            if report.declined.why == "dead":
+            if isinstance(report.declined, Dead):
                 self._fire(DLQ, report.declined.name)
             return
         if isinstance(report, Trouble):
@@ -472,20 +473,20 @@ class Supervisor:
         if report.settled.to == PENDING:
             self._dispatch.add([report.settled.name])
 
-    def _settle_arrival(self, name: str, declined: Declined) -> None:
+    def _settle_arrival(self, name: str, declined: Arriving) -> None:
         """A file that has been quiet for long enough: many jobs, or none."""
-        if names.is_batch(name) and not declined.text:
+        if names.is_batch(name) and not declined.why:
             self._dispatch.split(name)
         elif declined.sig is not None:
             with self._troubles.taken():
                 try:
-                    verdict = self._claims.reject_quiet(name, declined.sig, declined.text, declined.hint)
+                    verdict = self._claims.reject_quiet(name, declined.sig, declined.why, declined.hint)
                 except OSError as error:
                     stuck = self._claims.stuck(name, error)
                     if stuck is None:
                         raise
                     verdict = stuck
-                if verdict.why not in ("arriving", "busy"):  # else it changed just now, or is looked at: next time
+                if not isinstance(verdict, Arriving | Busy):  # else it changed just now, or is looked at: next time
                     self._dispatch.passed(None, name, verdict)
 
     # --------------------------------------------------------------------------------------------------- hooks

@@ -7,10 +7,9 @@ five times as long for named ones. Both ends are the same program, so no version
 from __future__ import annotations
 
 import marshal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
-from queuectl.jobs.claim import Declined
-from queuectl.jobs.settle import Settled
+from queuectl.jobs.verdict import Declined, Settled
 from queuectl.model.lifecycle import Outcome
 from queuectl.system.disk import FileSig
 
@@ -69,6 +68,9 @@ class Restored(NamedTuple):
 Report = Started | Finished | Passed | Trouble | Vanished | Restored
 
 _KINDS: tuple[type[Report], ...] = (Started, Finished, Passed, Trouble, Vanished, Restored)
+_DECLINED: tuple[type[Declined], ...] = get_args(Declined)
+_WITH_SIG = frozenset(each for each in _DECLINED if "sig" in each._fields)
+"""Kinds whose first field is a file's signature."""
 
 
 def pack(reports: list[Report]) -> bytes:
@@ -87,6 +89,9 @@ def _plain_finished(report: Finished) -> tuple[Any, ...]:
 
 
 def _plain(report: Report) -> tuple[Any, ...]:
+    if type(report) is Passed:
+        name, declined = report
+        return 2, name, _DECLINED.index(type(declined)), *map(_without_names, declined)
     return _KINDS.index(type(report)), *map(_without_names, report)
 
 
@@ -99,8 +104,11 @@ def _report(kind: type[Report], fields: list[Any]) -> Report:
         name, job_id, attempt, outcome, settled, runs_left, command = fields
         return Finished(name, job_id, attempt, Outcome(*outcome), Settled(*settled), runs_left, command)
     if kind is Passed:
-        declined = Declined(*fields[1])
-        return Passed(fields[0], declined._replace(sig=declined.sig and FileSig(*declined.sig)))
+        name, number, *facts = fields
+        declined = _DECLINED[number]
+        if declined in _WITH_SIG and facts[0] is not None:
+            facts[0] = FileSig(*facts[0])
+        return Passed(name, declined(*facts))
     if kind is Vanished:
         return Vanished(fields[0], Outcome(*fields[1]))
     return kind(*fields)

@@ -11,7 +11,7 @@ import random
 from typing import NamedTuple
 
 from queuectl.jobs.claim import Claims
-from queuectl.jobs.settle import Claimed, Settled
+from queuectl.jobs.verdict import Claimed, Settled
 from queuectl.model.lifecycle import RUNNING, Outcome
 from queuectl.spool import lease
 from queuectl.spool.folder import SpoolDir

@@ -17,8 +17,8 @@ from multiprocessing.connection import Connection
 
 from queuectl.errors import QueuectlError
 from queuectl.jobs import batch, error_text
-from queuectl.jobs.claim import Claims, Declined
-from queuectl.jobs.settle import Claimed, Settled
+from queuectl.jobs.claim import Claims
+from queuectl.jobs.verdict import Claimed, Dead, Declined, Foreign, Gone, Paused, Returned, Settled, Unrecorded
 from queuectl.model import lifecycle, sizes
 from queuectl.model.lifecycle import Outcome
 from queuectl.model.settings import Settings
@@ -175,13 +175,13 @@ class Worker:
     def _work(self, name: str) -> None:
         try:
             if self._is_paused():
-                self._hand_back(name, "paused")
+                self._hand_back(name, Paused())
                 return
         except OSError as error:
             self._give_up(name, error)
             return
         if self._is_homeless and (trouble := self._look_for_home()) is not None:
-            self._hand_back(name, "returned")
+            self._hand_back(name, Returned())
             self._reports.append(Trouble(_told(trouble)))
             return
         try:
@@ -210,10 +210,10 @@ class Worker:
             return
         except (QueuectlError, ValueError, RecursionError) as error:
             # A file that we misjudge must not end one worker after the other (P6): it is left alone, and told of.
-            self._reports.append(Passed(name, Declined("foreign", text=f"{type(error).__name__}: {error}")))
+            self._reports.append(Passed(name, Foreign(None, f"{type(error).__name__}: {error}")))
             return
-        if isinstance(claimed, Declined):
-            if claimed.why == "dead":
+        if not isinstance(claimed, Claimed):
+            if isinstance(claimed, Dead):
                 error_text.write(self._spool, claimed.name, rng=self._rng)
             self._reports.append(Passed(name, claimed))
             return
@@ -242,14 +242,14 @@ class Worker:
         """Hand everything back: this machine cannot work just now."""
         self._lease.leave()
         self._output.leave()
-        self._hand_back(name, "returned")
+        self._hand_back(name, Returned())
         self._reports.append(Trouble(_told(error)))
 
-    def _hand_back(self, name: str, why: str) -> None:
+    def _hand_back(self, name: str, why: Paused | Returned) -> None:
         """Give back a name and all that lie ready, the last one first: each is put before what is there already."""
         for other in reversed([name, *self._names]):
             if other:
-                self._reports.append(Passed(other, Declined(why)))
+                self._reports.append(Passed(other, why))
         self._names.clear()
 
     def _run(self, name: str, claimed: Claimed, output_fd: int) -> Outcome:
@@ -416,7 +416,7 @@ class Worker:
         self._output.leave()
         self._unsettled.keep(run, self._lease.part())
         text = f"cannot record how {run.claimed.job_id} ended: {fault.text}"
-        self._reports.append(Passed(run.name, Declined("unsettled", fault.path, text, hint=fault.cure)))
+        self._reports.append(Passed(run.name, Unrecorded(fault.path, text, fault.cure)))
 
     def _settle_again(self, *, at_once: bool = False) -> None:
         """Try the outcomes again that files did not take."""
@@ -425,7 +425,7 @@ class Worker:
         for run, settled in self._unsettled.step(at_once=at_once):
             self._report_end(*run, settled)
             if settled is None:
-                self._reports.append(Passed(run.name, Declined("gone")))
+                self._reports.append(Passed(run.name, Gone()))
             self._flush(force=True)
 
     def _settle_last(self) -> None:

@@ -34,10 +34,9 @@ from queuectl.errors import QueuectlError
 from queuectl.inbox import signing
 from queuectl.inbox.poller import Reception
 from queuectl.jobs import batch, error_text, split
-from queuectl.jobs.claim import Declined
 from queuectl.jobs.edit import Draft, Editing
 from queuectl.jobs.reject import RejectedFiles
-from queuectl.jobs.settle import Claimed
+from queuectl.jobs.verdict import Arriving, Busy, Claimed, Declined, Later
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.maintenance.retention import Retention
 from queuectl.model import names, record, times
@@ -294,13 +293,13 @@ def _drop(name: str, content: object) -> Callable[[Hands], object]:
     return lambda hands: hands.drop(name, content)
 
 
-def _quiet(hands: Hands) -> Declined:
+def _quiet(hands: Hands) -> Arriving:
     return hands.decline("job.json")
 
 
-def _reject_quiet(hands: Hands, declined: Declined) -> object:
+def _reject_quiet(hands: Hands, declined: Arriving) -> object:
     assert declined.sig is not None
-    return hands.claims.reject_quiet("job.json", declined.sig, declined.text, declined.hint)
+    return hands.claims.reject_quiet("job.json", declined.sig, declined.why, declined.hint)
 
 
 def _corrected(hands: Hands) -> None:
@@ -986,13 +985,13 @@ def _work_off(hands: Hands, name: str) -> bool:
     if isinstance(claimed, Claimed):
         hands.claims.settle(claimed, _run(hands, claimed) if claimed.record.command == COMMAND else OK)
         return True
-    if claimed.why == "arriving" and claimed.sig is not None:
-        if name.endswith(".jsonl") and not claimed.text:
+    if isinstance(claimed, Arriving) and claimed.sig is not None:
+        if name.endswith(".jsonl") and not claimed.why:
             hands.claims.split(name)
         else:
-            hands.claims.reject_quiet(name, claimed.sig, claimed.text, claimed.hint)
+            hands.claims.reject_quiet(name, claimed.sig, claimed.why, claimed.hint)
         return True
-    return claimed.why not in ("later", "busy") or claimed.name != name
+    return not isinstance(claimed, Busy) and not (isinstance(claimed, Later) and claimed.name == name)
 
 
 def _run(hands: Hands, claimed: Claimed) -> Outcome:

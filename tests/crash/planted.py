@@ -51,7 +51,7 @@ BUGS = (
     Bug(
         "the claim takes no stripe",
         "jobs/claim",
-        '        if not stripe.try_acquire():\n            return Declined("busy")\n        made: Claimed',
+        "        if not stripe.try_acquire():\n            return Busy()\n        made: Claimed",
         "        stripe.try_acquire()\n        stripe.release()\n        made: Claimed",
     ),
     Bug(

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.errors import QueuectlError, SpoolUnavailableError
-from queuectl.jobs.settle import Claimed
+from queuectl.jobs.verdict import Claimed
 from queuectl.worker import worker
 from tests.crash.driver import OK, OPERATIONS, Endings, Hands, Operation, Template, judge, recover
 from tests.crash.inject import CHANGES, Call, Plan, injected

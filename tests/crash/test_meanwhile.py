@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.errors import DuplicateJobError, QueuectlError
-from queuectl.jobs.claim import Declined
-from queuectl.jobs.settle import Claimed
+from queuectl.jobs.verdict import Claimed, Declined
 from tests.crash.driver import OK, OPERATIONS, Hands, Operation, Template, judge, recover
 from tests.crash.inject import Plan, injected
 from tests.crash.test_faults import allowed, uncounted

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.jobs.claim import Declined
-from queuectl.jobs.settle import Claimed
+from queuectl.jobs import verdict
+from queuectl.jobs.verdict import Claimed, Declined
 from queuectl.model import record
 from queuectl.model.lifecycle import PENDING, REJECTED, RUNNING
 from queuectl.model.text import safe
@@ -57,19 +57,19 @@ def _judge(case: Case, desk: Desk, ground: Ground) -> None:
         return
     assert isinstance(result, Declined), result
     if isinstance(expect, Rejected):
-        assert result.why == "rejected", result
-        assert expect.why in result.text
+        assert isinstance(result, verdict.Rejected), result
+        assert expect.why in result.why
         kept = Path(desk.spool.path(REJECTED, result.name))
         assert fingerprint(kept) == ground.prints[case.name]
-        assert f"Why:   {safe(result.text)}" in Path(desk.spool.reason_path(result.name)).read_text(encoding="utf-8")
+        assert f"Why:   {safe(result.why)}" in Path(desk.spool.reason_path(result.name)).read_text(encoding="utf-8")
     elif isinstance(expect, Splits):
-        assert (result.why, result.made) == ("split", expect.jobs), result
+        assert isinstance(result, verdict.Split) and result.jobs == expect.jobs, result
     elif isinstance(expect, Waits):
-        assert result.why == "later", result
+        assert isinstance(result, verdict.Later), result
         assert result.name.startswith(f"{expect.job_id},due=")
     else:
         assert isinstance(expect, Alone)
-        assert result.why in ("foreign", "unreadable"), result
+        assert isinstance(result, verdict.Foreign | verdict.Unreadable), result
         assert fingerprint(ground.path(case)) == ground.prints[case.name]
 
 
@@ -80,7 +80,7 @@ def _claimed(case: Case, desk: Desk) -> Claimed | Declined | str:
         try:
             settled = desk.claims.rescue(name)
         except OSError as error:
-            return Declined("foreign", text=str(error))
+            return verdict.Foreign(None, str(error))
         assert settled is not None
         if settled.to != PENDING:
             return settled.to
@@ -89,18 +89,18 @@ def _claimed(case: Case, desk: Desk) -> Claimed | Declined | str:
         result = desk.begin(name)
         if isinstance(result, Claimed):
             return result
-        if result.why == "arriving":
-            lines = name.endswith(".jsonl") and not result.text
+        if isinstance(result, verdict.Arriving):
+            lines = name.endswith(".jsonl") and not result.why
             assert result.sig is not None
             result = (
                 desk.claims.split(name)
                 if lines
-                else desk.claims.reject_quiet(name, result.sig, result.text, result.hint)
+                else desk.claims.reject_quiet(name, result.sig, result.why, result.hint)
             )
-        if result.why == "later" and not isinstance(case.expect, Waits):
+        if isinstance(result, verdict.Later) and not isinstance(case.expect, Waits):
             name = result.name
             desk.clock.advance(2)
-        elif result.why != "mended":
+        elif not isinstance(result, verdict.Repaired):
             return result
     return result
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.errors import DamagedRecordError
+from queuectl.jobs.verdict import Foreign
 from queuectl.model import record
 from queuectl.model.lifecycle import DONE, PENDING, RUNNING
 from queuectl.spool.folder import SpoolDir
@@ -162,7 +163,7 @@ def test_writer_that_waits_at_a_fifo_is_not_disturbed(desk: Desk) -> None:
     writer.start()
     time.sleep(0.05)  # for the writer to be waiting; too short only makes the test easier
     for _ in range(20):
-        assert desk.decline("fifo.json").why == "foreign"
+        assert isinstance(desk.decline("fifo.json"), Foreign)
     assert not opened.is_set()
     with open(path, "rb") as file:
         assert file.read() == b"{}"

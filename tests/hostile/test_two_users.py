@@ -26,7 +26,7 @@ import pytest
 from queuectl.errors import UntrustedSpoolError
 from queuectl.inbox import keyfile
 from queuectl.inbox.poller import Reception
-from queuectl.jobs.claim import Declined
+from queuectl.jobs.verdict import Rejected
 from queuectl.model import command
 from queuectl.model import inbox as inboxes
 from queuectl.model import settings as config
@@ -312,7 +312,7 @@ def test_a_file_of_a_stranger_in_pending_is_not_run(spool: SpoolDir, name: str) 
     path.write_text(json.dumps(content) + "\n")
     os.chown(path, STRANGER, STRANGER)
     declined = desk.claims.split(name) if name.endswith(".jsonl") else desk.claim(name)
-    assert isinstance(declined, Declined) and declined.made == 0
+    assert isinstance(declined, Rejected)
     kept = Path(spool.path("rejected", rejected_name(spool)))
     assert f"belongs to user {STRANGER}" in Path(f"{kept}.reason.txt").read_text()
     assert names_in(spool, "pending") == names_in(spool, "running") == []

@@ -29,8 +29,7 @@ from hypothesis.stateful import (
 )
 
 from queuectl.errors import DuplicateJobError
-from queuectl.jobs.claim import Declined
-from queuectl.jobs.settle import Claimed
+from queuectl.jobs.verdict import Arriving, Claimed, Foreign, Unreadable
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES, Outcome
 from queuectl.spool.folder import CANCELLED_ENDING, ERROR_ENDING
 from tests.crash.driver import Hands
@@ -470,7 +469,7 @@ class SpoolModel(RuleBasedStateMachine):
         raw = self.raw[name]
         with injected(Plan()):
             declined = self.supervisor.claims.claim(name, "none")
-        assert isinstance(declined, Declined) and declined.sig is not None
+        assert isinstance(declined, Arriving | Foreign | Unreadable) and declined.sig is not None
         sig = declined.sig
         self._do(lambda: self.supervisor.claims.reject_quiet(name, sig, "broken", ""), cut, after={})
         if name not in self.raw:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.jobs.claim import Claims
-from queuectl.jobs.settle import Claimed
+from queuectl.jobs.verdict import Alive, Claimed
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.model.lifecycle import DONE, PENDING, RUNNING, Outcome
 from queuectl.spool.stripes import Stripes
@@ -100,7 +100,7 @@ def test_a_drop_that_is_dragged_back_at_once_is_known_to_run(desk: Desk, startin
     running(desk).rename(desk.spool.path(PENDING, "a.json"))
     desk.claims.secure(starting)
     assert desk.events(PENDING, "a.json") == ["enqueued", "started"]
-    assert desk.decline("a.json").why == "alive"
+    assert isinstance(desk.decline("a.json"), Alive)
     assert os.listdir(desk.spool.tmp_dir) == []
 
 

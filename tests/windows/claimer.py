@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from queuectl.jobs.claim import Claims
-from queuectl.jobs.settle import Claimed
+from queuectl.jobs.verdict import Claimed
 from queuectl.model import settings
 from queuectl.model.lifecycle import Outcome
 from queuectl.spool.folder import SpoolDir

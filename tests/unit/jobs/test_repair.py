@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.api import Spool
-from queuectl.jobs.claim import Declined
+from queuectl.jobs.verdict import Declined, Repaired
 from queuectl.model import record
 from queuectl.model.lifecycle import DLQ, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.system import disk
@@ -48,7 +48,7 @@ def _claim(desk: Desk) -> bytes:
     data = _damage(Path(desk.spool.path(PENDING, name)))
     declined = desk.decline(name)
     assert isinstance(declined, Declined) and declined.sig is not None
-    assert desk.claims.reject_quiet(name, declined.sig, declined.text, declined.hint).why == "mended"
+    assert isinstance(desk.claims.reject_quiet(name, declined.sig, declined.why, declined.hint), Repaired)
     return data
 
 

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from queuectl.jobs.claim import Declined
-from queuectl.jobs.settle import Claimed
+from queuectl.jobs.verdict import Claimed, Declined, Later, Rejected
 from queuectl.model import names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.system import disk
@@ -51,7 +50,7 @@ def test_failures_wait_exactly_the_power_of_the_base_and_then_die(desk: Desk) ->
         assert 0 <= settled.due_at - (now_at + 2**attempt) < 0.001
         name = settled.name
         assert names.parse(name) == ("job1", pytest.approx(settled.due_at, abs=1e-6), 0, "", "")
-        assert desk.decline(name).why == "later"
+        assert isinstance(desk.decline(name), Later)
     assert waits == [2, 4, 8]
     desk.clock.advance(100)
     settled = desk.run(name, FAILED)
@@ -64,7 +63,7 @@ def test_looking_too_early_does_not_move_the_due_time(desk: Desk) -> None:
     """A job that is suggested before its time keeps its time and its name."""
     settled = desk.run(desk.enqueue(id="job1"), FAILED)
     declined = desk.decline(settled.name)
-    assert (declined.why, declined.name, declined.due_at) == ("later", settled.name, settled.due_at)
+    assert declined == Later(settled.name, settled.due_at)
 
 
 def test_priority_and_owner_stay_in_the_name_of_a_retry(desk: Desk) -> None:
@@ -120,7 +119,7 @@ def test_retry_that_could_not_have_its_name_still_waits_and_runs(desk: Desk) -> 
     write_drop(desk.spool, "a,due=20270115T080002Z.json", "somebody's")
     settled = desk.claims.settle(claimed, FAILED)
     declined = desk.decline(settled.name)
-    assert declined.why == "later"
+    assert isinstance(declined, Later)
     parts = names.parse(declined.name)
     assert parts is not None
     assert parts.due_at == NOON_AT + 2
@@ -314,7 +313,7 @@ def test_rescue_puts_back_a_framed_file_that_is_no_record(desk: Desk, key: str) 
     }[key]
     desk.drop("a.json", data.replace(old, new))
     assert desk.claims.rescue(_in_running(desk, "a.json")) is not None
-    assert desk.decline("a.json").why == "rejected"
+    assert isinstance(desk.decline("a.json"), Rejected)
 
 
 @pytest.mark.parametrize(
@@ -412,7 +411,7 @@ def test_rescue_of_a_job_between_its_two_names(desk: Desk, other_desk: Desk, hel
     name = only(desk.spool, PENDING)
     declined = other_desk.claim(name)
     if isinstance(declined, Declined):
-        assert declined.why == "later"
+        assert isinstance(declined, Later)
         declined = other_desk.claim(declined.name)
     assert isinstance(declined, Claimed)
     assert (declined.job_id, declined.attempt) == ("job1", claimed.attempt + 1)

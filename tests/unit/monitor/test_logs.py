@@ -11,7 +11,7 @@ import pytest
 
 from queuectl.api import Spool
 from queuectl.errors import QueuectlError
-from queuectl.jobs.settle import Claimed
+from queuectl.jobs.verdict import Claimed
 from queuectl.model.lifecycle import Outcome
 from queuectl.monitor.logs import Piece, Tail, start_of_last
 from queuectl.spool.folder import SpoolDir

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.jobs.claim import Declined
+from queuectl.jobs.verdict import Arriving, Foreign, Stuck, Unreadable
 from queuectl.pool.arrivals import Arrivals
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
@@ -23,8 +23,16 @@ def arrivals(spool: SpoolDir, clock: FakeClock) -> Arrivals:
     return Arrivals(spool, settle_s=2.0, clock=clock)
 
 
-def _declined(path: Path, why: str) -> Declined:
-    return Declined(why, path.name, "no job so far", sig=disk.sig_of(str(path)))
+def _unreadable(path: Path) -> Unreadable:
+    return Unreadable(disk.sig_of(str(path)), "it cannot be read")
+
+
+def _arriving(path: Path) -> Arriving:
+    return Arriving(disk.sig_of(str(path)), "no job so far")
+
+
+def _stuck(path: Path) -> Stuck:
+    return Stuck(disk.sig_of(str(path)), str(path), "it cannot be moved")
 
 
 def _tries(arrivals: Arrivals, clock: FakeClock, path: Path, seconds: float) -> list[float]:
@@ -34,14 +42,14 @@ def _tries(arrivals: Arrivals, clock: FakeClock, path: Path, seconds: float) -> 
         clock.advance(TICK_S)
         for name in arrivals.changed():
             tried.append(round(clock.monotonic() - began_s, 1))
-            arrivals.add(name, _declined(path, "unreadable"))
+            arrivals.add(name, _unreadable(path))
     return tried
 
 
 def test_a_file_in_trouble_is_tried_more_and_more_seldom(arrivals: Arrivals, spool: SpoolDir, clock: FakeClock) -> None:
     """P6: the pauses double up to 30 s; within ten minutes there are some 25 tries and not 3,000."""
     path = write_drop(spool, "a.json", "{}")
-    arrivals.add("a.json", _declined(path, "unreadable"))
+    arrivals.add("a.json", _unreadable(path))
     tried = _tries(arrivals, clock, path, 600)
     pauses = [later - sooner for sooner, later in itertools.pairwise(tried)]
     assert tried[0] <= 0.4 and len(tried) <= 30
@@ -53,7 +61,7 @@ def test_a_cured_file_is_tried_within_seconds(arrivals: Arrivals, spool: SpoolDi
     """P6: a new mode or owner is a change, so a file that was cured does not wait for its next try."""
     path = write_drop(spool, "a.json", "{}")
     for _ in range(9):
-        arrivals.add("a.json", _declined(path, "stuck"))
+        arrivals.add("a.json", _stuck(path))
     before = disk.sig_and_change(str(path))
 
     def cured() -> bool:
@@ -68,7 +76,7 @@ def test_a_cured_file_is_tried_within_seconds(arrivals: Arrivals, spool: SpoolDi
 def test_an_arriving_file_is_looked_at_in_each_pass(arrivals: Arrivals, spool: SpoolDir, clock: FakeClock) -> None:
     """A change is seen at the next pass, however long the file has been arriving."""
     path = write_drop(spool, "a.json", '{"comm')
-    arrivals.add("a.json", _declined(path, "arriving"))
+    arrivals.add("a.json", _arriving(path))
     for _ in range(9):
         clock.advance(TICK_S)
         assert list(arrivals.changed()) == []
@@ -80,7 +88,7 @@ def test_an_arriving_file_is_looked_at_in_each_pass(arrivals: Arrivals, spool: S
 def test_a_file_is_quiet_only_if_it_was_looked_at(arrivals: Arrivals, spool: SpoolDir, clock: FakeClock) -> None:
     """A file that nobody had the time to look at is not refused for having been quiet."""
     path = write_drop(spool, "a.json", '{"comm')
-    arrivals.add("a.json", _declined(path, "arriving"))
+    arrivals.add("a.json", _arriving(path))
     clock.advance(60.0)
     assert list(arrivals.quiet()) == []
     assert list(arrivals.changed()) == []
@@ -93,7 +101,7 @@ def test_looks_take_a_twentieth_of_the_time(
     """P6: with 5,000 files and 1 ms a look, a pass each 0.2 s takes 11 ms at most, and every file has its turn."""
     sig = disk.FileSig(1, 2, 3)
     for number in range(5000):
-        arrivals.add(f"{number}.json", Declined("foreign", sig=sig))
+        arrivals.add(f"{number}.json", Foreign(sig, ""))
     seen: list[str] = []
 
     def look(path: str) -> tuple[disk.FileSig, int]:
@@ -115,7 +123,7 @@ def test_a_closed_folder_ends_no_pool_and_makes_no_file_quiet(
 ) -> None:
     """P9: while pending/ cannot be looked into, the files in it stay what they were."""
     path = write_drop(spool, "a.json", '{"comm')
-    arrivals.add("a.json", _declined(path, "arriving"))
+    arrivals.add("a.json", _arriving(path))
 
     def refuse(path: str) -> None:
         raise PermissionError(13, "Permission denied", path)
@@ -131,7 +139,8 @@ def test_a_drain_waits_for_trouble_that_may_pass(arrivals: Arrivals, spool: Spoo
     """A file in trouble is waited for until its third try in vain; a foreign one is not waited for."""
     path = write_drop(spool, "a.json", "{}")
     counts = []
-    for why in ("foreign", "stuck", "stuck", "stuck"):
-        arrivals.add("a.json", _declined(path, why))
+    stuck = _stuck(path)
+    for declined in (Foreign(stuck.sig, "no job"), stuck, stuck, stuck):
+        arrivals.add("a.json", declined)
         counts.append(len(arrivals))
     assert counts == [0, 1, 1, 0]

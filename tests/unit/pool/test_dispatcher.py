@@ -5,7 +5,20 @@ from __future__ import annotations
 import pytest
 
 from queuectl.jobs import batch
-from queuectl.jobs.claim import Declined
+from queuectl.jobs.verdict import (
+    Alive,
+    Busy,
+    Gone,
+    Open,
+    Paused,
+    Returned,
+    Split,
+    SplitStuck,
+    Splitting,
+    Stuck,
+    Unreadable,
+    Unrecorded,
+)
 from queuectl.model import names
 from queuectl.model.run_queue import RunQueue
 from queuectl.pool.arrivals import Arrivals
@@ -30,7 +43,7 @@ def test_a_name_at_two_workers_counts_until_both_have_answered(spool: SpoolDir, 
     clock.advance(SHARE_AFTER_S * 2)
     dispatch.feed(careful=False)
     assert list(second.outstanding) == ["a.json"]
-    dispatch.passed(second, "a.json", Declined("gone"))
+    dispatch.passed(second, "a.json", Gone())
     dispatch.feed(careful=False)
     assert not second.outstanding
     dispatch.settled(first, "a.json", counts=False)
@@ -54,8 +67,8 @@ def test_what_became_of_a_name_at_two_workers_is_not_lost(spool: SpoolDir, clock
     clock.advance(SHARE_AFTER_S * 2)
     dispatch.feed(careful=False)
     assert list(second.outstanding) == ["many.json"]
-    dispatch.passed(first, "many.json", Declined("split", "many.json", made=3))
-    dispatch.passed(second, "many.json", Declined("gone"))
+    dispatch.passed(first, "many.json", Split("many.json", 3))
+    dispatch.passed(second, "many.json", Gone())
     assert len(told) == 1 and "was split into 3 jobs" in told[0]
 
 
@@ -80,7 +93,7 @@ def test_a_name_that_was_lost_is_found_by_the_next_listing(spool: SpoolDir, cloc
     dispatch.feed(careful=False)
     dispatch.trust_listing()
     assert queue.update([], ["lost.json", later], clock.now()) == 0, "its worker has it"
-    dispatch.passed(slot, "lost.json", Declined("busy"))
+    dispatch.passed(slot, "lost.json", Busy())
     dispatch.trust_listing()
     assert queue.update([], ["lost.json", later], clock.now()) == 0, "it is tried again by itself"
     assert queue.waiting == 1
@@ -190,7 +203,7 @@ def test_a_name_whose_writer_is_at_it_comes_again_soon(spool: SpoolDir, clock: F
     waits_ms = []
     for _ in range(8):
         dispatch.feed(careful=False)
-        dispatch.passed(slot, "a.json", Declined("open"))
+        dispatch.passed(slot, "a.json", Open())
         again_s = dispatch.next_s()
         assert again_s is not None
         assert not dispatch.empty
@@ -222,7 +235,7 @@ def test_a_job_whose_last_run_lives_on_is_asked_for_more_seldom_and_told_of_once
     for number in range(8):
         dispatch.feed(careful=True)
         assert list(slot.outstanding) == ["a.json"]
-        dispatch.passed(slot, "a.json", Declined("alive", "a.json", "process 7 still runs"))
+        dispatch.passed(slot, "a.json", Alive("process 7 still runs"))
         dispatch.add([f"b{number}.json"])
         dispatch.feed(careful=True)
         assert list(slot.outstanding) == [f"b{number}.json"]
@@ -251,13 +264,13 @@ def test_what_was_reported_is_remembered_for_a_bounded_number_of_files(spool: Sp
     slot, dispatch, told = _telling(spool, clock)
     for _ in range(2):
         for number in range(TOLD_AT_MOST + 50):
-            dispatch.passed(slot, f"{number}.json", Declined("unreadable", text="it cannot be read"))
+            dispatch.passed(slot, f"{number}.json", Unreadable(None, "it cannot be read"))
     assert len(told) == TOLD_AT_MOST + 1
     assert len(dispatch._told) == TOLD_AT_MOST
     for number in range(TOLD_AT_MOST + 50):
-        dispatch.passed(slot, f"{number}.json", Declined("gone"))
+        dispatch.passed(slot, f"{number}.json", Gone())
     clock.advance(61)
-    dispatch.passed(slot, "another.json", Declined("unreadable", text="it cannot be read"))
+    dispatch.passed(slot, "another.json", Unreadable(None, "it cannot be read"))
     assert "another.json" in told[-1] and len(dispatch._told) == 1
 
 
@@ -265,7 +278,7 @@ def test_a_lock_in_trouble_is_reported_once_for_all_its_jobs(spool: SpoolDir, cl
     """P9: a thousand jobs of one stripe are one line, with the cure."""
     slot, dispatch, told = _telling(spool, clock)
     for number in range(1000):
-        dispatch.passed(slot, f"{number}.json", Declined("stuck", "/spool/40.lock", "40.lock: denied", hint="chown it"))
+        dispatch.passed(slot, f"{number}.json", Stuck(None, "/spool/40.lock", "40.lock: denied", "chown it"))
     (line,) = told
     assert "40.lock: denied" in line and line.endswith("to cure it: chown it")
 
@@ -276,7 +289,7 @@ def test_a_run_that_cannot_be_settled_counts_and_leaves_its_worker_free(spool: S
     dispatch.add(["a.json", "b.json"])
     dispatch.feed(careful=False)
     slot.running["a.json"] = "a"
-    dispatch.passed(slot, "a.json", Declined("unsettled", "/spool/a.json", "cannot record"))
+    dispatch.passed(slot, "a.json", Unrecorded("/spool/a.json", "cannot record"))
     assert not slot.outstanding and not slot.running and not dispatch.empty
     dispatch.feed(careful=False)
     assert not slot.outstanding
@@ -327,7 +340,7 @@ def test_jobs_that_wait_get_as_much_time_as_a_step_took(spool: SpoolDir, clock: 
     dispatch.feed(careful=True)
     assert list(slot.outstanding) == [KEY]
     clock.advance(0.3)
-    dispatch.passed(slot, KEY, Declined("splitting", KEY, made=500, names=("x-1-0001.json",)))
+    dispatch.passed(slot, KEY, Splitting(KEY, 500, ("x-1-0001.json",)))
     dispatch.feed(careful=True)
     assert list(slot.outstanding) == ["a.json"]
     assert dispatch.next_s() is not None
@@ -337,7 +350,7 @@ def test_jobs_that_wait_get_as_much_time_as_a_step_took(spool: SpoolDir, clock: 
     clock.advance(0.31)
     dispatch.feed(careful=True)
     assert list(slot.outstanding) == [KEY]
-    dispatch.passed(slot, KEY, Declined("splitting", KEY, made=500))
+    dispatch.passed(slot, KEY, Splitting(KEY, 500))
     dispatch.feed(careful=True)
     assert list(slot.outstanding) == [KEY]
 
@@ -357,7 +370,7 @@ def test_step_that_was_not_made_is_given_again(spool: SpoolDir, clock: FakeClock
         first.running_since_s = clock.monotonic()
         clock.advance(LONG_S)
     else:
-        dispatch.passed(first, KEY, Declined(how))
+        dispatch.passed(first, KEY, Paused() if how == "paused" else Returned())
     assert not dispatch.empty
     dispatch.feed(careful=False)
     assert len(_at_it(slots)) == 1
@@ -371,7 +384,7 @@ def test_split_that_is_over_tells_what_came_of_it(spool: SpoolDir, clock: FakeCl
     dispatch.add(["x.json"])
     dispatch.feed(careful=False)
     text = "2 lines were refused: see rejected/"
-    dispatch.passed(slot, "x.json", Declined("split", "x.json", text, made=1, names=("x-1-0001.json",)))
+    dispatch.passed(slot, "x.json", Split("x.json", 1, ("x-1-0001.json",), text))
     assert told == ["x.json was split into 1 job; 2 lines were refused: see rejected/"]
     dispatch.feed(careful=False)
     assert [name for each in (slot, _) for name in each.outstanding] == ["x-1-0001.json"]
@@ -385,14 +398,14 @@ def test_split_that_cannot_go_on_is_told_once_and_keeps_nobody_waiting(spool: Sp
         dispatch.go_on_splitting(["x-1.jsonl"])
         dispatch.feed(careful=False)
         (slot,) = _at_it(slots)
-        dispatch.passed(slot, KEY, Declined("unreadable", KEY, "it cannot be read"))
+        dispatch.passed(slot, KEY, SplitStuck(KEY, "it cannot be read"))
         assert dispatch.empty
         dispatch.feed(careful=False)
         assert not _at_it(slots)
         clock.advance(10)
     assert told == [f"{KEY}: it cannot be read; it is tried again"]
     dispatch.feed(careful=False)
-    dispatch.passed(_at_it(slots)[0], KEY, Declined("gone"))
+    dispatch.passed(_at_it(slots)[0], KEY, Gone())
     clock.advance(10)
     dispatch.feed(careful=False)
     assert not _at_it(slots)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from queuectl.jobs.claim import Claims, Declined
+from queuectl.jobs.claim import Claims
+from queuectl.jobs.verdict import Arriving, Busy, Declined, Foreign, Gone, Later, Many, Open, Rejected
 from queuectl.model import names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
 from queuectl.model.run_queue import RunQueue
@@ -25,7 +26,7 @@ JOB = {"command": "true"}
 def _judged(desk: Desk, name: str) -> str:
     """The name that a file gets."""
     verdict = desk.claims.judge(name)
-    assert verdict is not None and verdict.why == "later", verdict
+    assert isinstance(verdict, Later), verdict
     assert names_in(desk.spool, PENDING) == [verdict.name]
     return verdict.name
 
@@ -58,7 +59,7 @@ def test_drop_for_later_waits_under_its_due_time(desk: Desk) -> None:
     """`run_at` shows in the name at once, and the file runs at that time."""
     name = _judged(desk, desk.drop("a.json", {**JOB, "run_at": "2027-01-15T08:01:00Z"}))
     assert name == "a,due=20270115T080100Z.json"
-    assert desk.decline(name).why == "later"
+    assert isinstance(desk.decline(name), Later)
     desk.clock.now_at += 60
     desk.start(desk.spool.waiting_names()[0])
     assert "file" not in desk.document(RUNNING, "a.json")["history"][0]
@@ -86,7 +87,7 @@ def test_delayed_drop_whose_id_runs_is_left_for_later(desk: Desk) -> None:
     """Nothing is replaced in running/ (P7)."""
     desk.start(desk.enqueue(id="a"))
     verdict = desk.claims.judge(desk.drop("a.json", {**JOB, "delay": 5}))
-    assert verdict is not None and verdict.why == "busy"
+    assert isinstance(verdict, Busy)
     assert listing(desk.spool) == {"pending": ["a.json"], "running": ["a.json"]}
 
 
@@ -94,7 +95,7 @@ def test_delayed_drop_whose_id_runs_is_left_for_later(desk: Desk) -> None:
 def test_drop_that_is_no_job_is_refused_before_its_turn(desk: Desk, content: object) -> None:
     """It goes to rejected/, beside its reason (P6)."""
     verdict = desk.claims.judge(desk.drop("a.json", content))
-    assert verdict is not None and verdict.why == "rejected"
+    assert isinstance(verdict, Rejected)
     assert listing(desk.spool) == {"rejected": ["a.json", "a.json.reason.txt"]}
 
 
@@ -105,7 +106,7 @@ def test_file_that_is_not_whole_keeps_its_name(desk: Desk) -> None:
     os.mkdir(desk.spool.path(PENDING, "folder.json"))
     before = listing(desk.spool)
     verdicts = [desk.claims.judge(name) for name in ("half.json", "many.json", "folder.json", "gone.json")]
-    assert [verdict and verdict.why for verdict in verdicts] == ["arriving", "many", "foreign", "gone"]
+    assert [type(verdict) for verdict in verdicts] == [Arriving, Many, Foreign, Gone]
     assert listing(desk.spool) == before
 
 
@@ -116,7 +117,7 @@ def test_file_that_is_open_for_writing_keeps_its_name(desk: Desk) -> None:
     desk.clock.now_at = time.time()
     with open(desk.spool.path(PENDING, name), "ab"):
         verdict = desk.claims.judge(name)
-    assert verdict is not None and verdict.why == "open"
+    assert isinstance(verdict, Open)
     assert names_in(desk.spool, PENDING) == [name]
 
 
@@ -160,7 +161,7 @@ def test_file_dropped_again_under_its_old_name_is_another_job(desk: Desk) -> Non
     first = _judged(desk, desk.drop("a.json", {"command": "one"}))
     desk.drop("a.json", {"command": "two"})
     claimed = desk.start(first)
-    assert desk.decline("a.json").why == "busy"
+    assert isinstance(desk.decline("a.json"), Busy)
     desk.claims.settle(claimed, Outcome("succeeded", 0))
     desk.run("a.json", Outcome("succeeded", 0))
     done = [desk.document(DONE, name) for name in names_in(desk.spool, DONE)]
@@ -178,7 +179,7 @@ class _Told:
         self.queue.add([f"a{number:05}.json" for number in range(count)], clock.now())
         self.clock = clock
         self.each_s = each_s
-        self.verdict: Callable[[str], Declined | None] = lambda name: Declined("rejected", name)
+        self.verdict: Callable[[str], Declined | None] = lambda name: Rejected(name, "")
         self.judged: list[str] = []
         self.passed: list[str] = []
         self.judging = Judging(
@@ -236,11 +237,11 @@ def test_single_drop_for_a_free_worker_is_not_looked_at_twice(clock: FakeClock) 
     assert told.judged == ["a00000.json", "a00001.json"]
 
 
-@pytest.mark.parametrize("why", ["busy", "open"])
-def test_drop_that_somebody_has_just_now_is_judged_a_little_later(clock: FakeClock, why: str) -> None:
+@pytest.mark.parametrize("verdict", [Busy(), Open()], ids=["busy", "open"])
+def test_drop_that_somebody_has_just_now_is_judged_a_little_later(clock: FakeClock, verdict: Declined) -> None:
     """It keeps its place meanwhile."""
     told = _Told(clock, count=1, each_s=0.0)
-    told.verdict = lambda _name: Declined(why)
+    told.verdict = lambda _name: verdict
     told.judging.step(0)
     told.judging.step(0)
     assert (len(told.judged), len(told.queue)) == (1, 1)
@@ -257,7 +258,7 @@ def test_drop_that_somebody_has_just_now_is_judged_a_little_later(clock: FakeClo
 def test_file_of_many_jobs_is_split_before_all_others(clock: FakeClock) -> None:
     """What is in it may be urgent."""
     told = _Told(clock, count=2, each_s=0.0)
-    told.verdict = lambda name: Declined("many") if name == "a00001.json" else None
+    told.verdict = lambda name: Many() if name == "a00001.json" else None
     told.judging.step(0)
     told.queue.add(["z,prio=9.json"], clock.now())
     assert told.queue.take() == "a00001.json"
@@ -288,6 +289,6 @@ def test_trouble_of_the_machine_is_not_the_file_s(clock: FakeClock, monkeypatch:
     monkeypatch.setattr(_Told, "stuck", lambda _self, _name, _error: None)
     with pytest.raises(OSError):
         told.judging.step(0)
-    told.verdict = lambda name: Declined("rejected", name)
+    told.verdict = lambda name: Rejected(name, "")
     told.judging.step(0)
     assert told.passed == ["a00000.json"]

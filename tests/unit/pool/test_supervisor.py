@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.api import Spool
-from queuectl.jobs.claim import Declined
-from queuectl.jobs.settle import Settled
+from queuectl.jobs.verdict import Later, Settled
 from queuectl.model import names, record, times
 from queuectl.model.lifecycle import DLQ, PENDING, Outcome
 from queuectl.model.notice import Notice
@@ -176,7 +175,7 @@ def test_a_drop_waits_for_the_time_in_its_name(loop: Loop, desk: Desk) -> None:
 def test_a_retry_that_is_far_away_costs_no_look(loop: Loop, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a claim has just found to be due later is not read again."""
     name = desk.enqueue(id="job", delay=7200)
-    loop.made._dispatch.passed(None, "job.json", Declined("later", name))
+    loop.made._dispatch.passed(None, "job.json", Later(name))
     monkeypatch.setattr(disk, "read", lambda *_: pytest.fail("it was read"))
     loop.made._next_recheck_s = math.inf
     loop.made._recheck_clock()

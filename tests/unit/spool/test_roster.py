@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from queuectl.jobs.verdict import Later, Rejected
 from queuectl.model.lifecycle import DONE, PENDING, RUNNING, Outcome
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.roster import Roster
@@ -99,7 +100,7 @@ def test_drop_with_the_id_of_a_job_that_this_worker_put_back_is_refused(
     listings.took_s = 100.0
     for name in ("a.json", "b.json"):
         desk.drop(name, {"command": "true", "id": "same", "delay": 86400})
-    assert [desk.decline(name).why for name in ("a.json", "b.json")] == ["later", "rejected"]
+    assert [type(desk.decline(name)) for name in ("a.json", "b.json")] == [Later, Rejected]
 
 
 def test_ids_that_queuectl_made_are_remembered_only_when_they_are_asked_for(desk: Desk, clock: FakeClock) -> None:
