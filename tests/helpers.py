@@ -26,7 +26,7 @@ from queuectl.spool.folder import README_TXT, SpoolDir
 from queuectl.spool.lease import Lease
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
-from queuectl.system import disk
+from queuectl.system import files
 from queuectl.system.clock import Clock
 
 # 2027-01-15T08:00:00Z: a round instant, so that names and texts in tests can be read.
@@ -67,11 +67,11 @@ class Tree:
     def __init__(self, root: str | Path) -> None:
         self._folders: list[tuple[str, os.stat_result]] = []
         self._files: list[tuple[str, os.stat_result, bytes]] = []
-        for folder, folders, files in os.walk(root):
+        for folder, folders, names in os.walk(root):
             assert not any(os.path.islink(os.path.join(folder, name)) for name in folders)
             below = folder[len(str(root)) :]
             self._folders.append((below, os.stat(folder)))
-            for name in files:
+            for name in names:
                 path = os.path.join(folder, name)
                 info = os.lstat(path)
                 assert stat.S_ISREG(info.st_mode), f"{path} is no file: it would be left out"
@@ -270,5 +270,5 @@ class Desk:
     def document(self, state: str, name: str) -> dict[str, Any]:
         """A record as any JSON reader sees it."""
         path = self.spool.path(state, named(self.spool, state, name))
-        made: dict[str, Any] = json.loads(disk.read(path, 1 << 30).data)
+        made: dict[str, Any] = json.loads(files.read(path, 1 << 30).data)
         return made

@@ -27,7 +27,7 @@ from typing import NamedTuple
 from queuectl.inbox.tokens import TOKEN_CHARS, Tokens
 from queuectl.model import names, times
 from queuectl.model.text import safe
-from queuectl.system import disk
+from queuectl.system import disk, files, sharing
 
 _REJECTED = ".rejected"
 _TEXT = ".txt"
@@ -84,7 +84,7 @@ class InboxDir:
         self._tokens = tokens
         self._fd = fd
         if fd < 0 and sys.platform != "win32":
-            self._fd = disk.open_folder_in(path, at=None, to_list=True)
+            self._fd = files.open_folder_in(path, at=None, to_list=True)
         self._at = self._fd if self._fd >= 0 else None
         self._mark = f".queuectl-{identity}-"
         self._claimed = re.compile(re.escape(self._mark) + rf"([0-9a-z]{{{TOKEN_CHARS}}})-(.+)", re.DOTALL)
@@ -108,7 +108,7 @@ class InboxDir:
     def look(self) -> Listing:
         """What is there: names only, however many there are. Raises OSError."""
         found = Listing([], [], [], {}, [], [])
-        listed = disk.names(self.path if self._at is None else self._at)
+        listed = files.names(self.path if self._at is None else self._at)
         if SUMMARY in listed:
             found = found._replace(has_summary=True)
         for name in listed:
@@ -134,21 +134,21 @@ class InboxDir:
         found.rejected.sort()
         return found
 
-    def read(self, name: str, max_bytes: int) -> disk.Content:
-        """A file's bytes. Raises OSError as `disk.read`."""
-        return disk.read(self.at(name), max_bytes, patience_s=disk.GLANCE_S, at=self._at)
+    def read(self, name: str, max_bytes: int) -> files.Content:
+        """A file's bytes. Raises OSError as `files.read`."""
+        return files.read(self.at(name), max_bytes, patience_s=sharing.GLANCE_S, at=self._at)
 
     # ------------------------------------------------------------------------------------------------ handing over
 
     def claim(self, name: str, token: str) -> str:
         """Rename a file to a name that says whose it is now; that name. Raises OSError; nothing is replaced."""
         claimed = f"{self._mark}{token}-{names.beside(name, room=_ROOM)}"
-        disk.check_free(self.at(name))
+        sharing.check_free(self.at(name))
         self._move(name, claimed)
         return claimed
 
     def _move(self, name: str, target: str) -> None:
-        disk.move(self.at(name), self.at(target), patience_s=disk.GLANCE_S, at=self._at)
+        disk.move(self.at(name), self.at(target), patience_s=sharing.GLANCE_S, at=self._at)
 
     def give_back(self, claimed: str) -> str:
         """Give a claimed file its own name again, or one like it where that is taken; "" where it is gone.
@@ -178,7 +178,7 @@ class InboxDir:
             raise
 
     def _is_folder(self, name: str) -> bool:
-        return disk.is_folder(self.at(name), at=self._at)
+        return files.is_folder(self.at(name), at=self._at)
 
     def sync(self) -> None:
         """Force the folder's names to disk, as far as its file system can do that."""
@@ -190,7 +190,9 @@ class InboxDir:
 
     # --------------------------------------------------------------------------------------------- what is refused
 
-    def reject(self, name: str, sig: disk.FileSig, why: str, hint: str, *, now_at: float, has_text: bool = True) -> str:
+    def reject(
+        self, name: str, sig: files.FileSig, why: str, hint: str, *, now_at: float, has_text: bool = True
+    ) -> str:
         """Rename a file to NAME.rejected beside a text that says why; its name now, "" where it has just changed.
 
         Without `has_text` the text is left out: there are many already, and SUMMARY tells of this file (`put_summary`).
@@ -204,7 +206,7 @@ class InboxDir:
         target = names.beside(name, room=_ROOM) + _REJECTED
         while self.sig_of(target) is not None or self._is_folder(target + _TEXT):
             target = names.beside(name, f"-{names.new_token(self._rng)}", room=_ROOM) + _REJECTED
-        disk.check_free(self.at(name))
+        sharing.check_free(self.at(name))
         if self.sig_of(name) != sig:
             return ""
         if not has_text:
@@ -239,7 +241,7 @@ class InboxDir:
     def rejection(self, rejected: str) -> Rejection:
         """What the text beside a rejected file says, as far as there is one. Anybody may have written it."""
         try:
-            data = disk.read(self.at(rejected + _TEXT), _TEXT_MAX_BYTES, at=self._at).data
+            data = files.read(self.at(rejected + _TEXT), _TEXT_MAX_BYTES, at=self._at).data
         except OSError:
             return Rejection("", "", "")
         version = re.search(rb", version (\d+-\d+-\d+)\n", data)
@@ -247,9 +249,9 @@ class InboxDir:
         at = re.search(rb"^Rejected ([0-9TZ:.-]{20,30}),", data, re.MULTILINE)
         return Rejection(*(found[1].decode("utf-8", "replace") if found else "" for found in (version, why, at)))
 
-    def sig_of(self, name: str) -> disk.FileSig | None:
+    def sig_of(self, name: str) -> files.FileSig | None:
         """The signature of a file, None where there is none."""
-        return disk.sig_of(self.at(name), at=self._at)
+        return files.sig_of(self.at(name), at=self._at)
 
     def take_back(self, rejected: str) -> str:
         """A rejected file is a job now: give it its name again, and take its text away; "" where that cannot be."""
@@ -285,18 +287,18 @@ class InboxDir:
             except FileExistsError:  # not ours: those of ours are deleted before a look begins
                 self._tokens.renew_for_texts()
         try:
-            disk.replace(temporary, self.at(name), patience_s=disk.GLANCE_S, at=self._at)
+            disk.replace(temporary, self.at(name), patience_s=sharing.GLANCE_S, at=self._at)
         except OSError as error:
             with contextlib.suppress(OSError):
                 disk.unlink(temporary, at=self._at)
             if self._is_folder(name):
-                raise disk.NotRegularError(errno.EISDIR, "a folder has this name", name) from error
+                raise files.NotRegularError(errno.EISDIR, "a folder has this name", name) from error
             raise
 
     def forget(self, name: str) -> None:
         """Take a text away, if it is exactly as we wrote it."""
         with contextlib.suppress(OSError):
-            data = disk.read(self.at(name), _TEXT_MAX_BYTES, at=self._at).data
+            data = files.read(self.at(name), _TEXT_MAX_BYTES, at=self._at).data
             size = len(_SEAL % 0)
             if data[-size:] == _SEAL % zlib.crc32(data[:-size]):
                 self.remove(name)
@@ -307,12 +309,12 @@ def receipt_name(name: str, ending: str) -> str:
     return names.beside(name, room=_ROOM) + ending
 
 
-def is_version(sig: disk.FileSig, version: str) -> bool:
+def is_version(sig: files.FileSig, version: str) -> bool:
     """True where a text's version is that of a file."""
     return _version(sig) == version
 
 
-def _version(sig: disk.FileSig) -> str:
+def _version(sig: files.FileSig) -> str:
     """A signature as a text: a rename changes neither inode nor size nor time."""
     return f"{sig.inode}-{sig.size}-{sig.mtime_ns}"
 

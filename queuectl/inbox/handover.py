@@ -35,7 +35,7 @@ from queuectl.model import names, record
 from queuectl.model.lifecycle import PENDING
 from queuectl.model.settings import Settings
 from queuectl.spool.folder import RECORD_MAX_BYTES, SpoolDir, name_for
-from queuectl.system import disk
+from queuectl.system import disk, files
 from queuectl.system.clock import Clock
 
 BY = "inbox"
@@ -72,7 +72,7 @@ class Handover:
         self.strange: list[str] = []
         """Files that are named as if this spool had claimed them, and that it has not: by the last `recover`."""
 
-    def hand_over(self, box: InboxDir, name: str, content: disk.Content, prepared: Prepared) -> str:
+    def hand_over(self, box: InboxDir, name: str, content: files.Content, prepared: Prepared) -> str:
         """Take the file `name`, which held `content` when it was read; the job's name in pending/.
 
         "" where it is gone, or changed while it was read: it is left where it is.
@@ -97,7 +97,7 @@ class Handover:
                 return ""
             self._write(token, prepared)
         except OSError:
-            if disk.sig_of(self._path(token)) is None:
+            if files.sig_of(self._path(token)) is None:
                 self._give_back(box, token, claimed)
             raise
         return self._finish(box, token, claimed)
@@ -110,7 +110,7 @@ class Handover:
         """
         published = []
         left = dict(claimed)
-        listed = set(disk.names(self._folder)) if os.path.isdir(self._folder) else set()
+        listed = set(files.names(self._folder)) if os.path.isdir(self._folder) else set()
         if listed and self._sync:
             disk.sync_folder(self._folder)  # what was cut short may have got as far as before that
         for file in sorted(listed):
@@ -138,13 +138,13 @@ class Handover:
     def sweep(self) -> None:
         """Forget the turns of claimed files that have not come back for months."""
         if os.path.isdir(self._folder):
-            for changed_ns, name in disk.changes(self._folder, SPENT, at_most=10_000):
+            for changed_ns, name in files.changes(self._folder, SPENT, at_most=10_000):
                 if self._clock.now() - changed_ns / 1e9 > SPENT_KEPT_S:
                     disk.unlink(os.path.join(self._folder, name))
 
     def publish_all(self) -> list[str]:
         """Publish what is left of an inbox that the settings do not name any more."""
-        listed = disk.names(self._folder) if os.path.isdir(self._folder) else []
+        listed = files.names(self._folder) if os.path.isdir(self._folder) else []
         found = [self._finish(None, name.removesuffix(RECORD), "") for name in listed if name.endswith(RECORD)]
         return [name for name in found if name]
 
@@ -157,7 +157,7 @@ class Handover:
     def _finish(self, box: InboxDir | None, token: str, claimed: str) -> str:
         """Steps 4 and 5; "" for a record that the disk has lost, which its claimed file outlives."""
         path = self._path(token)
-        data = disk.read(path, RECORD_MAX_BYTES).data
+        data = files.read(path, RECORD_MAX_BYTES).data
         try:
             item = record.decode(data, path=path)
         except DamagedRecordError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 
-from queuectl.system import disk
+from queuectl.system import disk, files
 
 ENDING = ".key"
 # 32 bytes in base64 without padding; a word that a person made up is shorter or says the same letters.
@@ -32,7 +32,7 @@ def read(path: str) -> bytes:
         ValueError: it is no key, and why (never what it holds).
         OSError: as the system says; `disk.NotRegularError` for a link or a pipe.
     """
-    content = disk.read(path, KEY_MAX_BYTES)
+    content = files.read(path, KEY_MAX_BYTES)
     text = content.data.decode("ascii", "replace").strip()
     if content.oversize or not _KEY_TEXT.fullmatch(text):
         raise ValueError("a key is one line of printable characters, without spaces")

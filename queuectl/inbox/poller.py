@@ -33,7 +33,7 @@ from queuectl.model.inbox import SIGNED, TRUSTED, Inbox
 from queuectl.model.settings import Settings
 from queuectl.spool import trust
 from queuectl.spool.folder import SpoolDir
-from queuectl.system import disk, volume
+from queuectl.system import files, sharing, volume
 from queuectl.system.clock import Clock
 
 # Files taken in or refused by one look, and files watched while they arrive, at most.
@@ -56,7 +56,7 @@ _FAR = (volume.NETWORK, volume.USERSPACE, volume.REMOVABLE, volume.SHARED)
 class _File(NamedTuple):
     """A file that is no job so far. `kind`: arriving, unreadable (tried again) or foreign (no regular file)."""
 
-    sig: disk.FileSig | None
+    sig: files.FileSig | None
     since_s: float
     kind: str
     why: str
@@ -111,7 +111,7 @@ class Reception:
         self._arriving: dict[str, _File] = {}
         self._tried_to = ""
         """The last file that the last look tried of those that are too many to be watched."""
-        self._rejected: dict[str, disk.FileSig] = {}
+        self._rejected: dict[str, files.FileSig] = {}
         """How rejected files were when they were looked at last."""
         self._refusals: dict[str, InboxRefusal] = {}
         """Why they were rejected, as far as that is known."""
@@ -188,7 +188,7 @@ class Reception:
             try:
                 is_there = not box.remove(name)
             except OSError as error:
-                if disk.is_trouble(error):
+                if sharing.is_trouble(error):
                     raise
                 is_there = True
             if is_there:  # a folder, or what somebody else made of it: not worth an intake that stops
@@ -267,7 +267,7 @@ class Reception:
                     published.append(taken)
                     self._acted_s.append(self._clock.monotonic())
             except OSError as error:
-                if disk.is_trouble(error):
+                if sharing.is_trouble(error):
                     raise
                 self._watch(box, name, "unreadable", f"it cannot be taken: {error.strerror or error}")
         self._tried_to = last if tried >= _AT_ONCE else ""
@@ -306,7 +306,7 @@ class Reception:
 
     def _take_one(self, box: InboxDir, name: str) -> str:
         """Take one file in; the job's name in pending/, or "" where it is none, or none yet."""
-        sig: disk.FileSig | None = None
+        sig: files.FileSig | None = None
         try:
             content = box.read(name, self._inbox.max_bytes)
             sig = content.sig
@@ -314,7 +314,7 @@ class Reception:
         except FileNotFoundError:
             self._arriving.pop(name, None)
             return ""
-        except disk.NotRegularError:
+        except files.NotRegularError:
             self._watch(box, name, "foreign", "it is no regular file")
             return ""
         except _NotYetError as error:
@@ -340,7 +340,7 @@ class Reception:
             self._arriving.pop(name, None)
         return published
 
-    def _judge(self, name: str, content: disk.Content) -> Prepared:
+    def _judge(self, name: str, content: files.Content) -> Prepared:
         """The record of the job that a file holds. Raises _NotYetError, InvalidJobError."""
         if names.is_batch(name):
             raise InvalidJobError("it holds many jobs, and an inbox takes one a file", hint="write a file for each job")
@@ -424,7 +424,7 @@ class Reception:
 
     # --------------------------------------------------------------------------------------------- what is refused
 
-    def _reject(self, box: InboxDir, name: str, sig: disk.FileSig, why: str, hint: str) -> None:
+    def _reject(self, box: InboxDir, name: str, sig: files.FileSig, why: str, hint: str) -> None:
         has_text = self._texts < self._inbox.max_rejected
         target = box.reject(name, sig, why, hint, now_at=self._clock.now(), has_text=has_text)
         self._arriving.pop(name, None)
@@ -448,7 +448,7 @@ class Reception:
             self.told.append(("warning", f"{len(self._untold)} more were rejected; {folder.SUMMARY} says why"))
             try:
                 box.put_summary(count, self._untold[-_NAMED_MOST:], self._inbox.max_rejected, now_at=self._clock.now())
-            except disk.NotRegularError:
+            except files.NotRegularError:
                 self.told.append(("warning", f"{folder.SUMMARY} cannot be written: a folder has this name"))
             self._untold = []
         elif found.has_summary and not count:

@@ -21,7 +21,7 @@ from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import DLQ, DONE
 from queuectl.model.text import safe
 from queuectl.spool.folder import SpoolDir, record_name
-from queuectl.system import disk
+from queuectl.system import disk, files, sharing
 from queuectl.system.clock import Clock
 
 # A name that this file system does not take, today or ever: too long, or with characters that it has not.
@@ -64,7 +64,7 @@ class Owed:
         Raises:
             OSError: one cannot be written now; it is owed still.
         """
-        marks = tuple(disk.sig_of(self._spool.folder(state)) for state in (DLQ, DONE))
+        marks = tuple(files.sig_of(self._spool.folder(state)) for state in (DLQ, DONE))
         ids = self._ids()
         is_time = self._clock.monotonic() >= self._next_sweep_s
         if not ids or (not is_time and (marks, len(ids)) == self._seen):
@@ -76,7 +76,7 @@ class Owed:
                 if state := self._spool.holds(job_id, (DLQ, DONE)):
                     self._settle(box, job_id, state)
             except OSError as error:
-                if disk.is_trouble(error):
+                if sharing.is_trouble(error):
                     raise
                 failed = failed or error
         if failed is not None:
@@ -114,13 +114,13 @@ class Owed:
         try:
             box.put_text(name, text)
         except OSError as error:
-            if not isinstance(error, disk.NotRegularError) and error.errno not in _NO_NAME:
+            if not isinstance(error, files.NotRegularError) and error.errno not in _NO_NAME:
                 raise
             self.told.append(("warning", f"{name} cannot be written: {error.strerror or error}; it is left out"))
 
     def _ids(self) -> list[str]:
         try:
-            return disk.names(self._folder)
+            return files.names(self._folder)
         except FileNotFoundError:
             return []
 

@@ -15,7 +15,7 @@ import os
 import random
 
 from queuectl.spool.folder import SpoolDir
-from queuectl.system import disk
+from queuectl.system import disk, files
 
 # How long an id is remembered past its expiry: clocks are set.
 MARGIN_S = 86400.0
@@ -44,7 +44,7 @@ def remember(
 def sweep(spool: SpoolDir, now_at: float) -> int:
     """Forget the ids whose payloads have expired for a day; how many."""
     gone = 0
-    for name in disk.names(spool.signed_dir):
+    for name in files.names(spool.signed_dir):
         path = os.path.join(spool.signed_dir, name)
         try:
             expires_at = float(str(_read(path)["expires_at"]))
@@ -63,5 +63,5 @@ def _token(path: str) -> str:
 
 
 def _read(path: str) -> dict[str, object]:
-    made: dict[str, object] = json.loads(disk.read(path, _MAX_BYTES).data)
+    made: dict[str, object] = json.loads(files.read(path, _MAX_BYTES).data)
     return made

@@ -28,7 +28,7 @@ from queuectl.inbox import keyfile
 from queuectl.model import document as intake
 from queuectl.model import times
 from queuectl.spool import trust
-from queuectl.system import disk
+from queuectl.system import sharing
 
 DOMAIN = b"queuectl job v1\n"
 LONGEST_S = 31 * 86400.0
@@ -69,7 +69,7 @@ class Keys:
         except FileNotFoundError as error:
             raise _refused("key", f"no key {name!r} is known here", "ask who runs the queue") from error
         except (OSError, ValueError, UntrustedSpoolError) as error:
-            if isinstance(error, OSError) and disk.is_trouble(error):
+            if isinstance(error, OSError) and sharing.is_trouble(error):
                 raise  # the machine's trouble is not the job's (P9): it is tried again
             raise _refused("key", f"the key {name!r} cannot be used now", "tell who runs the queue") from error
 

@@ -13,7 +13,7 @@ import msgspec
 
 from queuectl.model import names
 from queuectl.spool.folder import SpoolDir
-from queuectl.system import disk
+from queuectl.system import disk, files, sharing
 
 _ENDING = ".json"
 _MAX_BYTES = 256 * 1024
@@ -70,7 +70,7 @@ def publish(spool: SpoolDir, state: InboxState, *, rng: random.Random) -> None:
     """Put the state there in one step. Raises OSError."""
     data = msgspec.json.format(msgspec.json.encode(_as_texts(msgspec.to_builtins(state))), indent=1) + b"\n"
     path = spool.inbox_path(state.owner, "json")
-    spool.replace_with(path, data, hint="inbox", rng=rng, sync=False, patience_s=disk.GLANCE_S)
+    spool.replace_with(path, data, hint="inbox", rng=rng, sync=False, patience_s=sharing.GLANCE_S)
 
 
 def _as_texts(value: Any) -> Any:
@@ -85,14 +85,14 @@ def _as_texts(value: Any) -> Any:
 def read_all(spool: SpoolDir) -> list[InboxState]:
     """The states of all inboxes, by owner. What cannot be read is left out."""
     try:
-        listed = sorted(disk.names(spool.inbox_dir))
+        listed = sorted(files.names(spool.inbox_dir))
     except OSError:
         return []
     found = []
     for name in listed:
         if name.endswith(_ENDING):
             with contextlib.suppress(OSError, msgspec.MsgspecError):
-                data = disk.read(spool.inbox_path(name.removesuffix(_ENDING), "json"), _MAX_BYTES).data
+                data = files.read(spool.inbox_path(name.removesuffix(_ENDING), "json"), _MAX_BYTES).data
                 found.append(msgspec.json.decode(data, type=InboxState))
     return found
 

@@ -13,7 +13,7 @@ import random
 
 from queuectl.model import names
 from queuectl.spool.folder import SpoolDir
-from queuectl.system import disk
+from queuectl.system import disk, files, sharing
 
 TOKEN_CHARS = 12
 _AT_ONCE = 32
@@ -75,7 +75,7 @@ class Tokens:
         if self._open is None:
             found: list[str] = []
             with contextlib.suppress(FileNotFoundError):
-                found = disk.read(self._path, _MAX_BYTES).data.decode("ascii", "replace").split()
+                found = files.read(self._path, _MAX_BYTES).data.decode("ascii", "replace").split()
             self._open = dict.fromkeys(found[-_KEPT_MOST:])
         return self._open
 
@@ -86,7 +86,7 @@ class Tokens:
         data = "".join(f"{each}\n" for each in tokens).encode()
         disk.create(temporary, data, sync=self._sync, mode=disk.PRIVATE_MODE)
         try:
-            disk.replace(temporary, self._path, patience_s=disk.GLANCE_S)
+            disk.replace(temporary, self._path, patience_s=sharing.GLANCE_S)
         except OSError:
             disk.unlink(temporary)
             raise

@@ -16,7 +16,7 @@ from msgspec import Meta
 from queuectl.model.lifecycle import PENDING, REJECTED
 from queuectl.model.text import safe
 from queuectl.spool.folder import MACHINERY, SpoolDir
-from queuectl.system import disk
+from queuectl.system import disk, files
 
 DONE_ENDING = ".done"
 # Refused documents that the note and the text in rejected/ name with their reasons.
@@ -81,15 +81,15 @@ def unfinished(spool: SpoolDir) -> list[str]:
 def read_note(spool: SpoolDir, token: str) -> Note | None:
     """The note of a split; None where there is none, or none that can be read as one."""
     try:
-        content = disk.read(spool.split_path(token), _NOTE_MAX_BYTES)
+        content = files.read(spool.split_path(token), _NOTE_MAX_BYTES)
         return msgspec.json.decode(content.data, type=Note)
-    except (FileNotFoundError, disk.NotRegularError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except (FileNotFoundError, files.NotRegularError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 
 
 def newest_of(spool: SpoolDir, file: str) -> tuple[str, Note] | None:
     """The token and the note of the last file of many that was dropped as `file`, among the newest few hundred."""
-    for _, name in sorted(disk.changes(spool.split_dir, ".json", at_most=_NOTES_AT_MOST), reverse=True):
+    for _, name in sorted(files.changes(spool.split_dir, ".json", at_most=_NOTES_AT_MOST), reverse=True):
         note = read_note(spool, token_of(name))
         if note is not None and file in (note.file, note.file.rpartition(".")[0]):
             return token_of(name), note

@@ -24,7 +24,7 @@ from queuectl.spool.folder import Located, Stored, record_name
 from queuectl.spool.lookup import Job
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes, held
-from queuectl.system import disk
+from queuectl.system import disk, files
 
 # A running job has its grace, and this much longer to be out of running/.
 _PATIENCE_S = 10.0
@@ -117,7 +117,7 @@ class Cancelling:
         events = document.first_events(taken, by="drop", now_at=self._clock.now())
         data = record.frame({**job.spec, "id": job.id}, [*events, event])
         with self._spool.temporary(job.id, data, rng=self._rng, sync=True) as temporary:
-            if disk.sig_of(found.path) != content.sig:
+            if files.sig_of(found.path) != content.sig:
                 raise QueuectlError(f"{found.path} is just being written", hint="try again")
             disk.replace(temporary, found.path)
         return job.id
@@ -131,7 +131,7 @@ class Cancelling:
             while (
                 _runs(job := lookup.get(self._session, job_id), request.attempt) and self._clock.monotonic() < deadline
             ):
-                with contextlib.suppress(DamagedRecordError, disk.NotRegularError):
+                with contextlib.suppress(DamagedRecordError, files.NotRegularError):
                     orphans.rescue(record_name(job_id))  # where its worker is gone, nobody else may be there to do it
                 time.sleep(_POLL_S)
         except OSError as error:

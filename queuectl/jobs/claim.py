@@ -59,7 +59,7 @@ from queuectl.spool.folder import Located, SpoolDir, name_for, record_name
 from queuectl.spool.lease import is_alive, outlives
 from queuectl.spool.roster import Roster
 from queuectl.spool.stripes import Stripes
-from queuectl.system import disk
+from queuectl.system import disk, files, sharing
 from queuectl.system.clock import Clock
 
 # A whole drop is left to the program that still has it open for writing until it has been quiet for this long: the last
@@ -130,13 +130,13 @@ class Claims(Settlements):
             own_name = record_name(job_id)
             target = Located(RUNNING, own_name, self._spool.path(RUNNING, own_name))
             try:
-                disk.move(source, target.path, patience_s=disk.GLANCE_S)
+                disk.move(source, target.path, patience_s=sharing.GLANCE_S)
             except FileNotFoundError:
                 return Gone()
             except FileExistsError:
                 return Busy()
             except PermissionError as error:
-                if not disk.is_held(error):
+                if not sharing.is_held(error):
                     raise
                 return self._unreadable(name, source, error)
             try:
@@ -184,11 +184,11 @@ class Claims(Settlements):
         path = self._spool.path(PENDING, name)
         try:
             wanted = foresight.full_name(
-                parts, looked.taken, looked.data, changed_at=disk.last_change(path)[1], now_at=self._clock.now()
+                parts, looked.taken, looked.data, changed_at=files.last_change(path)[1], now_at=self._clock.now()
             )
             if wanted in ("", name):
                 return None
-            disk.move(path, self._spool.path(PENDING, wanted), patience_s=disk.GLANCE_S)
+            disk.move(path, self._spool.path(PENDING, wanted), patience_s=sharing.GLANCE_S)
         except FileNotFoundError:
             return Gone()
         except FileExistsError:
@@ -196,7 +196,7 @@ class Claims(Settlements):
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:  # names are shorter there
                 return None
-            if isinstance(error, PermissionError) and disk.is_held(error):
+            if isinstance(error, PermissionError) and sharing.is_held(error):
                 return Busy()
             raise
         return Later(wanted)
@@ -206,13 +206,13 @@ class Claims(Settlements):
         own_name = record_name(job_id)
         here = Located(RUNNING, own_name, self._spool.path(RUNNING, own_name))
         try:
-            disk.move(self._spool.path(PENDING, name), here.path, patience_s=disk.GLANCE_S)
+            disk.move(self._spool.path(PENDING, name), here.path, patience_s=sharing.GLANCE_S)
         except FileNotFoundError:
             return Gone()
         except FileExistsError:
             return Busy()
         except PermissionError as error:
-            if not disk.is_held(error):
+            if not sharing.is_held(error):
                 raise
             return Busy()
         try:
@@ -237,12 +237,12 @@ class Claims(Settlements):
         is_batch = names.is_batch(name)
         try:
             if is_batch:
-                content, verdict = lines.look(path, document.BATCH_MAX_BYTES, patience_s=disk.GLANCE_S)
+                content, verdict = lines.look(path, document.BATCH_MAX_BYTES, patience_s=sharing.GLANCE_S)
             else:
-                content = self._spool.read_document(path, patience_s=disk.GLANCE_S)
+                content = self._spool.read_document(path, patience_s=sharing.GLANCE_S)
         except FileNotFoundError:
             return Gone()
-        except disk.NotRegularError:
+        except files.NotRegularError:
             return Foreign(self._sig(path), "it is no regular file")
         except OSError as error:
             return self._unreadable(name, path, error)
@@ -276,27 +276,27 @@ class Claims(Settlements):
 
     def _has_writer(self, name: str) -> bool:
         """True where a program has the file open for writing and changed it less than `WRITER_S` ago."""
-        written_at = disk.written_at(self._spool.path(PENDING, name))
+        written_at = files.written_at(self._spool.path(PENDING, name))
         return written_at is not None and 0 <= self._clock.now() - written_at < WRITER_S
 
     @staticmethod
-    def _too_large(name: str, content: disk.Content, limit: int) -> Declined:
+    def _too_large(name: str, content: files.Content, limit: int) -> Declined:
         text = f"it is larger than {limit} bytes"
         return Arriving(content.sig, text, "put the data into a file and name it")
 
     def _unreadable(self, name: str, path: str, error: OSError) -> Declined:
         """A writer that shares nothing, a mode nobody may read: "later", never "bad"."""
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM) or (
-            disk.may_be_of_one_file(error) and self.blame.fault(error, path) is None
+            sharing.may_be_of_one_file(error) and self.blame.fault(error, path) is None
         ):
             raise error
         return Unreadable(self._sig(path), f"it cannot be read: {error.strerror}")
 
     @staticmethod
-    def _sig(path: str) -> disk.FileSig | None:
+    def _sig(path: str) -> files.FileSig | None:
         """The signature of a file that is in trouble; None where it is gone, or cannot even be looked at."""
         try:
-            return disk.sig_of(path)
+            return files.sig_of(path)
         except OSError:
             return None
 
@@ -310,7 +310,7 @@ class Claims(Settlements):
         """
         try:
             fd, content = self._spool.open_document(here.path)
-        except disk.NotRegularError:
+        except files.NotRegularError:
             sig = self._sig(here.path)
             self._put_back(here, name)
             return Foreign(sig, "it is no regular file")
@@ -333,7 +333,7 @@ class Claims(Settlements):
         parts: names.NameParts,
         looked: _Looked | None,
         lease: str,
-        content: disk.Content,
+        content: files.Content,
         fd: int,
     ) -> Claimed | Declined:
         if self._owners is not None and content.owner not in self._owners:
@@ -416,7 +416,7 @@ class Claims(Settlements):
             BlockingIOError: it has another size by now: an editor saved it.
         """
         with self._spool.temporary(job_id, data, rng=self._rng, sync=self._sync_accepted) as temporary:
-            sig = disk.sig_of(here.path)
+            sig = files.sig_of(here.path)
             if sig is None or sig.size != size:
                 raise BlockingIOError(errno.EWOULDBLOCK, "the record was changed by somebody else", here.path)
             disk.replace(temporary, here.path)
@@ -443,7 +443,7 @@ class Claims(Settlements):
         here: Located,
         name: str,
         parts: names.NameParts,
-        content: disk.Content,
+        content: files.Content,
         taken: document.Accepted | None,
         lease: str,
     ) -> Claimed | Declined:
@@ -473,7 +473,7 @@ class Claims(Settlements):
             return self._reject(here, name, str(error), error.hint)
 
     def _judge(
-        self, here: Located, name: str, parts: names.NameParts, content: disk.Content
+        self, here: Located, name: str, parts: names.NameParts, content: files.Content
     ) -> Declined | document.Accepted:
         """What a file in running/ is that nobody looked at before, or that is no record of ours any more."""
         if len(content.data) > job.JOB_MAX_BYTES and record.exact(content.data) is None:
@@ -601,7 +601,7 @@ class Claims(Settlements):
         except FileNotFoundError:
             return Gone()
         except PermissionError as error:
-            if not disk.is_held(error):
+            if not sharing.is_held(error):
                 raise
             return self._unreadable(name, self._spool.path(PENDING, name), error)
         # The file's own stripe says that a step is being made. It may be the one of the id, which is held.
@@ -630,10 +630,10 @@ class Claims(Settlements):
             step = self._splitter.step(taken)
         except FileNotFoundError:
             return Gone()
-        except disk.NotRegularError:
+        except files.NotRegularError:
             return Foreign(None, "it is no regular file")
         except PermissionError as error:
-            if not disk.is_held(error) and error.filename != os.path.join(self._spool.taken_dir, taken):
+            if not sharing.is_held(error) and error.filename != os.path.join(self._spool.taken_dir, taken):
                 raise
             return SplitStuck(key, f"it cannot be read: {error.strerror}")
         if step.kept:
@@ -642,7 +642,7 @@ class Claims(Settlements):
             return Splitting(key, step.note.made, step.names)
         return Split(step.note.file, step.note.made, step.names, batch.refused_text(step.note))
 
-    def reject_quiet(self, name: str, sig: disk.FileSig, why: str, hint: str) -> Declined:
+    def reject_quiet(self, name: str, sig: files.FileSig, why: str, hint: str) -> Declined:
         """Reject a file that has not become whole, if it is still the version with the signature `sig`."""
         parts = names.parse(name)
         stripe = self._stripes.of(names.clean_id(parts.stem if parts else name.rpartition(".")[0]))
@@ -650,7 +650,7 @@ class Claims(Settlements):
             return Busy()
         path = self._spool.path(PENDING, name)
         try:
-            if disk.sig_of(path) != sig:
+            if files.sig_of(path) != sig:
                 return Arriving(None, why)
             if self._mend(path):
                 return Repaired()
@@ -662,7 +662,7 @@ class Claims(Settlements):
         """Repair a record of ours that lost its end (power cut, aborted copy); True where it is whole again."""
         try:
             content = self._spool.read_document(path)
-        except (FileNotFoundError, disk.NotRegularError, PermissionError):
+        except (FileNotFoundError, files.NotRegularError, PermissionError):
             return False  # any other error is the machine's trouble, and no reason to refuse a file (P9)
         return self._repair(path, os.path.basename(path), content.data) is not None
 
@@ -672,9 +672,9 @@ class Claims(Settlements):
         except FileNotFoundError:
             return Gone()
         except PermissionError as error:
-            if not disk.is_held(error):
+            if not sharing.is_held(error):
                 raise
-            return Arriving(disk.sig_of(source.path), why, hint)
+            return Arriving(files.sig_of(source.path), why, hint)
         return Rejected(kept, why)
 
     def _undo(self, here: Located, name: str, lease: str, error: OSError) -> None:

@@ -17,7 +17,7 @@ from queuectl.spool.folder import Located, Stored
 from queuectl.spool.lookup import Job, find_in, load
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import held
-from queuectl.system import disk
+from queuectl.system import files
 
 
 class Draft(NamedTuple):
@@ -67,7 +67,7 @@ class Editing:
         data = record.frame(spec, history)
         item = record.decode(data)
         with held(self._session, item.id):
-            if disk.sig_of(draft.where.path) != draft.stored.sig:
+            if files.sig_of(draft.where.path) != draft.stored.sig:
                 raise QueuectlError(
                     f"job {item.id!r} has changed since it was read", hint=f"queuectl edit {item.id}  once more"
                 )

@@ -25,7 +25,7 @@ from queuectl.model.job import JOB_MAX_BYTES
 from queuectl.model.lifecycle import PENDING
 from queuectl.model.settings import Settings
 from queuectl.spool.folder import SpoolDir, record_name
-from queuectl.system import disk
+from queuectl.system import disk, files
 from queuectl.system.clock import Clock
 
 # Files in flight between two syncs: enough to share the cost, few enough to bound what a crash leaves in tmp/.
@@ -109,7 +109,7 @@ class Producer:
                 the disk did not let go.
         """
         sync = self._settings.durability != "off"
-        published: list[tuple[str, disk.FileSig | None]] = []
+        published: list[tuple[str, files.FileSig | None]] = []
         try:
             for start in range(0, len(prepared), CHUNK):
                 if start:
@@ -119,13 +119,13 @@ class Producer:
             # Whoever hears "no" gives the jobs again: those that did get there would run twice.
             for path, sig in published:
                 with contextlib.suppress(OSError):
-                    if disk.sig_of(path) == sig:
+                    if files.sig_of(path) == sig:
                         disk.unlink(path)
             raise
         return [item.job_id for item in prepared]
 
     def _publish_chunk(
-        self, chunk: list[Prepared], published: list[tuple[str, disk.FileSig | None]], *, sync: bool
+        self, chunk: list[Prepared], published: list[tuple[str, files.FileSig | None]], *, sync: bool
     ) -> None:
         alone = len(chunk) == 1
         written: list[str] = []
@@ -136,7 +136,7 @@ class Producer:
             if sync and not alone:
                 disk.sync_files(self._spool.tmp_dir, written)
             for item, temporary in zip(chunk, written, strict=True):
-                sig, name = disk.sig_of(temporary), self._first_name(item)
+                sig, name = files.sig_of(temporary), self._first_name(item)
                 target = self._spool.path(PENDING, name)
                 try:
                     disk.publish(temporary, target)
@@ -160,14 +160,14 @@ class Producer:
         """The name that a job is published under: one that no other job of its id has."""
         return record_name(item.job_id) if f"{item.job_id},in=" in item.name else item.name
 
-    def _state_of_another(self, job_id: str, path: str, sig: disk.FileSig | None) -> str:
+    def _state_of_another(self, job_id: str, path: str, sig: files.FileSig | None) -> str:
         """The state of another job with this id than the one at `path`, "" where there is none.
 
         Also "" where a worker has taken that: then it is a job, whatever else there is.
         """
         found = self._spool.find_named(job_id)
         state = found.state if found is not None else self._spool.holds(job_id)
-        return state if state and disk.sig_of(path) == sig else ""
+        return state if state and files.sig_of(path) == sig else ""
 
     def _give_name(self, path: str, name: str) -> str:
         """Give a published job its name; its path then. Where that cannot be, it is a job under the one it has."""

@@ -20,7 +20,7 @@ from queuectl.model import exit_status, record
 from queuectl.model.lifecycle import CANCELLED, COUNTED, DLQ, PENDING
 from queuectl.model.text import command_text, safe
 from queuectl.spool.folder import CANCELLED_ENDING, ERROR_ENDING, LOGS, SpoolDir
-from queuectl.system import disk
+from queuectl.system import disk, files
 from queuectl.system.clock import Clock
 
 # How much of what others wrote is shown: of a command or reason, of a log, of one of its lines, of the runs.
@@ -121,7 +121,7 @@ def is_ours(spool: SpoolDir, name: str) -> bool:
 
 def _is_ours(path: str) -> bool:
     try:
-        data = disk.read(path, _MAX_BYTES).data
+        data = files.read(path, _MAX_BYTES).data
     except FileNotFoundError:
         return False
     size = len(_SEAL % 0)
@@ -134,7 +134,7 @@ class OrphanTexts:
     def __init__(self, spool: SpoolDir, *, clock: Clock) -> None:
         self._spool = spool
         self._clock = clock
-        self._seen: disk.FileSig | None = None
+        self._seen: files.FileSig | None = None
         self._next_s = 0.0
 
     def sweep(self) -> int:
@@ -144,7 +144,7 @@ class OrphanTexts:
         """
         started_s = self._clock.monotonic()
         try:
-            now = disk.sig_of(self._spool.folder(DLQ))
+            now = files.sig_of(self._spool.folder(DLQ))
             if started_s < self._next_s or now == self._seen:
                 return 0
             found = orphans(self._spool)
@@ -240,7 +240,7 @@ def _printed(spool: SpoolDir, item: record.Record) -> list[str]:
     """The last lines that the last run printed, bounded and made safe to look at."""
     attempt = record.standing(item).starts
     try:
-        data = disk.read_tail(spool.log_path(item.id, attempt), _TAIL_BYTES)
+        data = files.read_tail(spool.log_path(item.id, attempt), _TAIL_BYTES)
     except OSError:
         return ["It printed nothing."]
     rows = data.decode("utf-8", "replace").rstrip().split("\n")

@@ -14,7 +14,7 @@ from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.model import document, job, names, order, record, settings
 from queuectl.model.lifecycle import DLQ, DONE, PENDING
 from queuectl.spool.folder import SpoolDir
-from queuectl.system import disk
+from queuectl.system import files, sharing
 
 # So many drops are read for a look at the order; the names that come first.
 LOOK_AT_MOST = 1000
@@ -62,8 +62,8 @@ def foresee(spool: SpoolDir, name: str, now_at: float) -> str:
     if parts is None:
         return name
     try:
-        content = spool.read_document(path, patience_s=disk.GLANCE_S)
-        changed_at = disk.last_change(path)[1]
+        content = spool.read_document(path, patience_s=sharing.GLANCE_S)
+        changed_at = files.last_change(path)[1]
     except OSError:
         return name
     if content.oversize:

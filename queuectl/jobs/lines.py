@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from queuectl.model import document
 from queuectl.model.job import JOB_MAX_BYTES
-from queuectl.system import disk
+from queuectl.system import files, sharing
 
 _CHUNK = 256 * 1024
 _MARK_BYTES = 4
@@ -41,19 +41,19 @@ class Line(NamedTuple):
 class Look(NamedTuple):
     """What `look` found: the facts of the file (without its bytes), and why it is not whole, or None."""
 
-    content: disk.Content
+    content: files.Content
     verdict: document.Incomplete | None
 
 
-def look(path: str, max_bytes: int, *, patience_s: float = disk.SHARING_DEADLINE_S) -> Look:
+def look(path: str, max_bytes: int, *, patience_s: float = sharing.SHARING_DEADLINE_S) -> Look:
     """Go once through a file of lines, in pieces; one larger than `max_bytes` is not read.
 
     Raises:
-        OSError: as `disk.read`.
+        OSError: as `files.read`.
     """
-    fd = disk.open_to_read(path, patience_s=patience_s)
+    fd = files.open_to_read(path, patience_s=patience_s)
     try:
-        content = disk.facts(fd, max_bytes)
+        content = files.facts(fd, max_bytes)
         return Look(content, None if content.oversize else _judge(fd))
     finally:
         os.close(fd)

@@ -17,7 +17,7 @@ from queuectl.model.lifecycle import PENDING, REJECTED
 from queuectl.spool import trust
 from queuectl.spool.folder import REASON_ENDING, Located, SpoolDir
 from queuectl.spool.session import Session
-from queuectl.system import disk
+from queuectl.system import disk, files, sharing
 from queuectl.system.clock import Clock
 
 # Looking at more files than this in one pass would cost more than the way back is worth; the newest names win.
@@ -36,13 +36,13 @@ def reject(
         FileNotFoundError: the file is gone.
         PermissionError: a program has it open (Windows), or it may not be moved.
     """
-    sig = disk.sig_of(source.path)
+    sig = files.sig_of(source.path)
     if sig is None:
         raise FileNotFoundError(source.path)
-    disk.check_free(source.path)  # no text for a file that its writer holds: this is tried again and again
+    sharing.check_free(source.path)  # no text for a file that its writer holds: this is tried again and again
 
     def place(target: str) -> None:
-        disk.move(source.path, target, patience_s=disk.GLANCE_S)
+        disk.move(source.path, target, patience_s=sharing.GLANCE_S)
 
     return _keep(spool, name, why, hint, sig, place, clock=clock, rng=rng)
 
@@ -62,7 +62,7 @@ def _keep(
     name: str,
     why: str,
     hint: str,
-    sig: disk.FileSig | None,
+    sig: files.FileSig | None,
     place: Callable[[str], None],
     *,
     clock: Clock,
@@ -95,7 +95,7 @@ class RejectedFiles:
         self._spool = session.spool
         self._settings = session.settings
         self._clock = session.clock
-        self._seen: dict[str, disk.FileSig] = {}
+        self._seen: dict[str, files.FileSig] = {}
 
     def look(self) -> list[str]:
         """One pass over rejected/; returns the names that went back to pending/.
@@ -104,13 +104,13 @@ class RejectedFiles:
         """
         listed = [
             name
-            for name in disk.names(self._spool.folder(REJECTED))
+            for name in files.names(self._spool.folder(REJECTED))
             if names.ends_as_job(name) and not name.endswith(REASON_ENDING) and not names.is_temporary(name)
         ]
         healed: list[str] = []
-        current: dict[str, disk.FileSig] = {}
+        current: dict[str, files.FileSig] = {}
         for name in sorted(listed, reverse=True)[:_LOOK_AT_MOST]:
-            sig = disk.sig_of(self._spool.path(REJECTED, name))
+            sig = files.sig_of(self._spool.path(REJECTED, name))
             if sig is None:
                 continue
             current[name] = sig
@@ -124,10 +124,10 @@ class RejectedFiles:
         self._seen = current
         return healed
 
-    def _changed_since_rejected(self, name: str, sig: disk.FileSig) -> bool:
+    def _changed_since_rejected(self, name: str, sig: files.FileSig) -> bool:
         """At first sight: is it another version than the one that the text beside it was written for?"""
         try:
-            text = disk.read_tail(self._spool.reason_path(name), 200).decode("utf-8", "replace")
+            text = files.read_tail(self._spool.reason_path(name), 200).decode("utf-8", "replace")
         except OSError:
             return False
         _, found, version = text.strip().rpartition(", version ")
@@ -139,7 +139,7 @@ class RejectedFiles:
         try:
             if names.is_batch(name):
                 return _holds_jobs(path, owners)
-            content = disk.read(path, job.JOB_MAX_BYTES)
+            content = files.read(path, job.JOB_MAX_BYTES)
         except OSError:
             return False
         if content.oversize or (owners is not None and content.owner not in owners):
@@ -176,12 +176,12 @@ def _holds_jobs(path: str, owners: frozenset[int] | None) -> bool:
         return False
     if content.sig.size > job.JOB_MAX_BYTES:
         return True  # its bad lines are refused one by one
-    parsed = document.parse(disk.read(path, job.JOB_MAX_BYTES).data, lines=True)
+    parsed = document.parse(files.read(path, job.JOB_MAX_BYTES).data, lines=True)
     return isinstance(parsed, document.Many) and not any(
         isinstance(item, document.Refused) for item in parsed.documents
     )
 
 
-def _version(sig: disk.FileSig | None) -> str:
+def _version(sig: files.FileSig | None) -> str:
     """A signature as a text: the move to rejected/ changes neither inode nor size nor time."""
     return "new" if sig is None else f"{sig.inode}-{sig.size}-{sig.mtime_ns}"

@@ -16,7 +16,7 @@ from queuectl.model import record
 from queuectl.model.lifecycle import REJECTED
 from queuectl.spool.folder import RECORD_MAX_BYTES, Located, SpoolDir, Stored
 from queuectl.spool.session import Session
-from queuectl.system import disk
+from queuectl.system import disk, files
 from queuectl.system.clock import Clock
 
 _WHY = "its history is damaged; the job goes on from the last event before the damage"
@@ -91,6 +91,6 @@ def mended(session: Session, found: Located) -> Stored:
         OSError: the machine's trouble; the record is as it was.
     """
     spool, _, clock, rng = session
-    data = disk.read(found.path, RECORD_MAX_BYTES).data
+    data = files.read(found.path, RECORD_MAX_BYTES).data
     mend(spool, found.path, found.name, data, sync=session.syncs_accepted, clock=clock, rng=rng)
     return spool.read(found.state, found.name)

@@ -24,7 +24,7 @@ from queuectl.spool.folder import RECORD_MAX_BYTES, START, Located, SpoolDir, na
 from queuectl.spool.lease import is_alive
 from queuectl.spool.output import keep_output
 from queuectl.spool.stripes import Stripes
-from queuectl.system import disk
+from queuectl.system import disk, files
 from queuectl.system.clock import Clock
 
 
@@ -59,9 +59,9 @@ class Settlements:
         except OSError:  # the kernel may have dropped what it could not write, and then say that all is well
             copy = self._spool.write_temporary(claimed.job_id, claimed.data, rng=self._rng, sync=True)
         try:
-            if disk.sig_of(path) is None and (found := self._spool.find(claimed.job_id)) is not None:
+            if files.sig_of(path) is None and (found := self._spool.find(claimed.job_id)) is not None:
                 path = found.path  # dragged away: whoever claims it there has to see that it runs (P3)
-            if disk.sig_of(path) is None:
+            if files.sig_of(path) is None:
                 disk.unlink(copy)  # somebody has deleted the job: it is not to come back
             else:
                 disk.replace(copy, path)
@@ -133,7 +133,7 @@ class Settlements:
             return
         except BlockingIOError:
             pass
-        edited = disk.read(here.path, RECORD_MAX_BYTES)
+        edited = files.read(here.path, RECORD_MAX_BYTES)
         if record.is_record(edited.data):
             item = record.decode(edited.data)
             last = record.standing(item).last
@@ -234,7 +234,7 @@ class Settlements:
         """
         for name in self._spool.starts(here.name.removesuffix(".json")):
             path = self._spool.tmp_path(name)
-            data = disk.read(path, RECORD_MAX_BYTES).data
+            data = files.read(path, RECORD_MAX_BYTES).data
             if record.is_record(data):
                 disk.sync_file(path)
                 disk.replace(path, here.path)
@@ -250,7 +250,7 @@ class Settlements:
             return
         try:
             place = self._spool.path(RUNNING, record_name(job_id))
-            if disk.sig_of(place) is None or _knows_a_run(self._spool.read_document(place).data):
+            if files.sig_of(place) is None or _knows_a_run(self._spool.read_document(place).data):
                 disk.unlink(self._spool.tmp_path(name))
         finally:
             stripe.release()
@@ -268,7 +268,7 @@ class Settlements:
         try:
             content = self._spool.read_document(path)
             return self._repair(path, name, content.data) is not None
-        except (FileNotFoundError, disk.NotRegularError):
+        except (FileNotFoundError, files.NotRegularError):
             return False
         finally:
             stripe.release()

@@ -31,7 +31,7 @@ from queuectl.model.settings import Settings
 from queuectl.spool import trust
 from queuectl.spool.folder import Located, SpoolDir
 from queuectl.spool.roster import Roster
-from queuectl.system import disk
+from queuectl.system import disk, files, rights
 from queuectl.system.clock import Clock
 
 # A step makes no more jobs than this (FORMAT.md, section 4), and reads no more bytes and for no longer than these.
@@ -141,7 +141,7 @@ class Splitter:
                     raise
                 continue
             # The producer's file, and from now on a file of jobs of ours, which stays until retention deletes it.
-            disk.set_mode(self._path(taken), self._spool.file_mode)
+            rights.set_mode(self._path(taken), self._spool.file_mode)
             return taken
 
     def step(self, taken: str) -> Step:
@@ -153,10 +153,10 @@ class Splitter:
             OSError: the machine's trouble; the step is to be made again.
         """
         path = self._path(taken)
-        fd = disk.open_to_read(path)
+        fd = files.open_to_read(path)
         try:
             note = self._resume(taken)
-            if (refused := self._refused(taken, path, disk.facts(fd, 0).owner, note)) is not None:
+            if (refused := self._refused(taken, path, files.facts(fd, 0).owner, note)) is not None:
                 return refused
             self._failed.add(taken)
             step = Step(note) if note.is_over else self._advance(taken, _Work(taken, fd, note))
@@ -210,7 +210,7 @@ class Splitter:
         if taken.endswith(".jsonl"):
             looked = lines.look(path, intake.BATCH_MAX_BYTES)
             return _too_large(intake.BATCH_MAX_BYTES) if looked.content.oversize else looked.verdict
-        content = disk.read(path, JOB_MAX_BYTES)
+        content = files.read(path, JOB_MAX_BYTES)
         if content.oversize:
             return _too_large(JOB_MAX_BYTES)
         parsed = intake.parse(content.data, lines=False)
@@ -334,7 +334,7 @@ class Splitter:
                 stored = self._spool.read(found.state, found.name)
             except FileNotFoundError:
                 continue  # it moved between the look and the read
-            except (DamagedRecordError, disk.NotRegularError, PermissionError):
+            except (DamagedRecordError, files.NotRegularError, PermissionError):
                 return _ANOTHER
             ours = any(event.event == "enqueued" and event.batch == source for event in stored.record.history)
             return _OURS if ours else _ANOTHER
@@ -350,7 +350,7 @@ class Splitter:
         text = intake.reason_text(name, why, hint, now_at=self._clock.now(), version="new")
         self._keep(work, self._spool.reason_path(name), [text.encode("utf-8", "replace")])
         if item.part is not None:
-            pieces: Iterator[bytes] | list[bytes] = disk.read_part(work.fd, *item.part)
+            pieces: Iterator[bytes] | list[bytes] = files.read_part(work.fd, *item.part)
         else:
             document = item.document
             if isinstance(document, intake.Refused):
@@ -361,7 +361,7 @@ class Splitter:
         self._keep(work, self._spool.path(REJECTED, name), pieces)
 
     def _keep(self, work: _Work, path: str, pieces: Iterator[bytes] | list[bytes]) -> None:
-        if disk.sig_of(path) is not None:
+        if files.sig_of(path) is not None:
             return  # by the step that was cut short
         rest = iter(pieces)
         first = next(rest, b"")

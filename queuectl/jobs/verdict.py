@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from queuectl.model import record
 from queuectl.spool.folder import record_name
-from queuectl.system.disk import FileSig
+from queuectl.system.files import FileSig
 from queuectl.system.locks import FileLock
 
 

@@ -21,7 +21,7 @@ from queuectl.model import settings as config
 from queuectl.model.settings import Settings
 from queuectl.spool import blame, clock_note, pools, trust
 from queuectl.spool.folder import FOLDERS, SpoolDir, is_spool
-from queuectl.system import disk
+from queuectl.system import rights
 from queuectl.system.clock import Clock
 
 # A repair may bring another fault to light: a torn record, once whole, may turn out to be a copy of another.
@@ -199,7 +199,7 @@ def _check_owners(spool: SpoolDir, findings: Findings) -> None:
     """Records that root made and the spool's owner cannot use."""
     for state, name in ownership.strange_records(spool):
         path = spool.path(state, name)
-        text = f"belongs to user {trust.user_name(disk.owner_of(path) or 0)}, and the spool's owner cannot use it"
+        text = f"belongs to user {trust.user_name(rights.owner_of(path) or 0)}, and the spool's owner cannot use it"
         act = ownership.act_give_back(spool, state, name)
         if act is None:
             text += f"; to cure it, as root: queuectl --spool {trust.quoted(spool.root)} check --repair"

@@ -344,12 +344,12 @@ def space_line(found: Space) -> Line:
     if found.free_files is not None:
         text += f", room for {found.free_files:,} files"
     measured = {"free_bytes": found.free_bytes, "total_bytes": found.total_bytes, "free_files": found.free_files}
-    files = _WARN_FILES if found.free_files is None else found.free_files
+    room = _WARN_FILES if found.free_files is None else found.free_files
     hint = "make room: keep_done and keep_dlq say how long finished jobs stay, queuectl dlq purge deletes dead ones"
-    if found.free_bytes < _FAIL_BYTES or files < _FAIL_FILES:
+    if found.free_bytes < _FAIL_BYTES or room < _FAIL_FILES:
         return Line("space", FAIL, f"the disk is full: {text}", hint, measured)
     tight = found.free_bytes < _WARN_BYTES or (share < _WARN_SHARE and found.free_bytes < _WARN_SHARE_BYTES)
-    if tight or files < _WARN_FILES:
+    if tight or room < _WARN_FILES:
         return Line("space", WARN, f"the disk is nearly full: {text}", hint, measured)
     return Line("space", OK, text, measured=measured)
 

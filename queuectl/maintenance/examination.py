@@ -25,7 +25,7 @@ from queuectl.model.settings import Settings
 from queuectl.spool.folder import Located, SpoolDir
 from queuectl.spool.lease import is_alive
 from queuectl.spool.stripes import Stripes
-from queuectl.system import disk
+from queuectl.system import files
 from queuectl.system.clock import Clock
 from queuectl.system.locks import is_held
 
@@ -80,7 +80,7 @@ class Examination:
         self._first: dict[str, Place] = {}
         self._more: dict[str, set[Place]] = {}
         self._suspects: dict[str, set[Place]] = {}
-        self._seen: dict[Place, tuple[disk.FileSig, float]] = {}
+        self._seen: dict[Place, tuple[files.FileSig, float]] = {}
         self._clocks: dict[tuple[str, str], list[str]] = {}
         self.counts: dict[str, int] = dict.fromkeys(_ORDER, 0)
         self.skipped: list[str] = []
@@ -222,7 +222,7 @@ class Examination:
     def _is_quiet(self, views: list[View]) -> bool:
         """False where a file moved or changed since it was read, or since the first look at what is no record."""
         for view in views:
-            if disk.sig_of(view.where.path) != view.sig:
+            if files.sig_of(view.where.path) != view.sig:
                 return False  # also by a worker that settles, which needs no stripe
             if view.item is None and view.where.state in (DONE, DLQ):
                 place = (view.where.state, view.where.name)

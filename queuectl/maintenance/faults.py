@@ -19,7 +19,7 @@ from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.model.settings import Settings
 from queuectl.spool.folder import RECORD_MAX_BYTES, Located, SpoolDir, name_for, record_name
 from queuectl.spool.lease import is_alive
-from queuectl.system import disk
+from queuectl.system import files
 
 # A due time in a name and in a record are both whole milliseconds; one that is this near may come due meanwhile.
 _SAME_S = 0.002
@@ -33,7 +33,7 @@ class View(NamedTuple):
     """One file as it was read. `item` is None where it is no framed record; `error` where it could not be read."""
 
     where: Located
-    sig: disk.FileSig
+    sig: files.FileSig
     data: bytes
     item: record.Record | None
     error: str = ""
@@ -73,13 +73,13 @@ class Judge:
         """Read one file; None where it is gone."""
         where = Located(state, name, self._spool.path(state, name))
         try:
-            content = disk.read(where.path, RECORD_MAX_BYTES)
+            content = files.read(where.path, RECORD_MAX_BYTES)
         except FileNotFoundError:
             return None
         except OSError as error:
-            foreign = isinstance(error, disk.NotRegularError)
+            foreign = isinstance(error, files.NotRegularError)
             text = "is no regular file; left alone" if foreign else f"cannot be read: {error.strerror}"
-            sig = disk.sig_of(where.path)
+            sig = files.sig_of(where.path)
             return None if sig is None else View(where, sig, b"", None, text, "foreign" if foreign else "unreadable")
         if content.oversize:
             text = f"is larger than {RECORD_MAX_BYTES} bytes, which no record is; left alone"
@@ -210,7 +210,7 @@ class Judge:
         """True where `name` is this very file: a file system that does not tell upper from lower case."""
         if view.where.name.lower() != name.lower():
             return False
-        sig = disk.sig_of(self._spool.path(view.where.state, name))
+        sig = files.sig_of(self._spool.path(view.where.state, name))
         return sig is not None and sig.inode == view.sig.inode
 
 

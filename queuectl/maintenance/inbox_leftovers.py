@@ -19,7 +19,7 @@ from queuectl.maintenance.findings import Act, Findings, GoneError
 from queuectl.maintenance.leftovers import FileAge
 from queuectl.model.settings import Settings
 from queuectl.spool.folder import SpoolDir
-from queuectl.system import disk
+from queuectl.system import disk, files
 from queuectl.system.clock import Clock
 from queuectl.system.locks import FileLock
 
@@ -64,7 +64,7 @@ class InboxTraces:
             if not os.path.lexists(path):
                 self._look_at(owner)  # no receiver has ever been there
                 continue
-            if not disk.is_regular(path):
+            if not files.is_regular(path):
                 self._foreign(path)
                 continue
             lock = FileLock(path)
@@ -78,7 +78,7 @@ class InboxTraces:
         found: set[str] = set()
         for folder in (self._spool.handover_dir, self._spool.owed_dir):
             for name in _names(folder):
-                if disk.is_folder(os.path.join(folder, name)):
+                if files.is_folder(os.path.join(folder, name)):
                     found.add(name)
                 else:
                     self._foreign(os.path.join(folder, name))
@@ -94,7 +94,7 @@ class InboxTraces:
         if not under_way:  # a job is owed from before it is published
             self._owed(owner, is_gone=is_gone)
         self._tokens(owner, is_gone=is_gone)
-        if is_gone and disk.is_regular(path := self._spool.inbox_path(owner, "json")):
+        if is_gone and files.is_regular(path := self._spool.inbox_path(owner, "json")):
             text = "is the state of an inbox that the settings do not name any more"
             self._findings.info("inbox", self._shown(path), text, "deleted", lambda: self._remove_state(owner))
 
@@ -108,11 +108,11 @@ class InboxTraces:
         for name in sorted(_names(folder)):
             path = os.path.join(folder, name)
             token, ending = os.path.splitext(name)
-            if not disk.is_regular(path) or ending not in (RECORD, SPENT) or not _TOKEN.fullmatch(token):
+            if not files.is_regular(path) or ending not in (RECORD, SPENT) or not _TOKEN.fullmatch(token):
                 self._foreign(path)
             elif ending == RECORD:
                 records += 1
-            elif (sig := disk.sig_of(path)) is not None and self._age.is_over(sig, SPENT_KEPT_S):
+            elif (sig := files.sig_of(path)) is not None and self._age.is_over(sig, SPENT_KEPT_S):
                 text = f"waits for a claimed file of {owner} that has not come back for 90 days"
                 self._findings.info("handover", self._shown(path), text, "deleted", _unlink(path))
         if records:
@@ -138,7 +138,7 @@ class InboxTraces:
         kept = 0
         for name in sorted(_names(folder)):
             path = os.path.join(folder, name)
-            if not disk.is_regular(path):
+            if not files.is_regular(path):
                 self._foreign(path)
             elif self._knows(name) or self._spool.find(name) is not None:
                 kept += 1
@@ -163,7 +163,7 @@ class InboxTraces:
         """The note of claims: it must hold tokens and nothing else."""
         path = self._spool.inbox_path(owner, "tokens")
         try:
-            data = disk.read(path, _TOKENS_BYTES).data
+            data = files.read(path, _TOKENS_BYTES).data
         except FileNotFoundError:
             return
         except OSError as error:
@@ -192,7 +192,7 @@ class InboxTraces:
 
 def _names(folder: str) -> list[str]:
     try:
-        return disk.names(folder)
+        return files.names(folder)
     except (FileNotFoundError, NotADirectoryError):
         return []
 

@@ -27,7 +27,7 @@ from queuectl.spool.output import keep_output
 from queuectl.spool.roster import Roster
 from queuectl.spool.stripes import Stripes
 from queuectl.spool.trust import quoted
-from queuectl.system import disk
+from queuectl.system import disk, files, rights
 from queuectl.system.clock import Clock
 from queuectl.system.locks import NamedLock
 
@@ -45,14 +45,14 @@ class FileAge:
         self._rng = rng
         self._now_ns: int | None = None
 
-    def is_over(self, sig: disk.FileSig, seconds: float) -> bool:
+    def is_over(self, sig: files.FileSig, seconds: float) -> bool:
         """True where a file has not changed for longer; False also where no file can be made to compare it with."""
         if self._now_ns is None:
             try:
                 if self._spool.lacks_folders:
                     raise FileNotFoundError(self._spool.tmp_dir)  # who only looks makes no folder
                 path = self._spool.write_temporary("now", b"", rng=self._rng, sync=False)
-                found = disk.sig_of(path)
+                found = files.sig_of(path)
                 disk.unlink(path)
             except OSError:
                 found = None
@@ -100,7 +100,7 @@ class Leftovers:
         """Outputs whose worker is gone; `runs` tells of which run each is, where a record does."""
         for lease in dead:
             path = self._spool.output_path(lease)
-            sig = disk.sig_of(path)
+            sig = files.sig_of(path)
             _, job_id, attempt = runs.get(lease, ("", "", 0))
             if sig is None or is_alive(self._spool, lease) or (job_id and self._spool.holds(job_id, (RUNNING,))):
                 continue  # kept as a log by whoever settles or rescues that job
@@ -127,15 +127,15 @@ class Leftovers:
         """Writes that were never finished. Opens only files older than an hour."""
         for name in sorted(self._spool.names(self._spool.tmp_dir)):
             path = self._spool.tmp_path(name)
-            sig = None if name.endswith(_OUTPUT) or self._is_starting(name) else disk.sig_of(path)
+            sig = None if name.endswith(_OUTPUT) or self._is_starting(name) else files.sig_of(path)
             if sig is None or not self._age.is_over(sig, UNFINISHED_S):
                 continue
             shown = self._shown(path)
             try:
-                content = disk.read(path, RECORD_MAX_BYTES)
+                content = files.read(path, RECORD_MAX_BYTES)
             except FileNotFoundError:
                 continue
-            except disk.NotRegularError:
+            except files.NotRegularError:
                 self._findings.info("foreign", shown, "is no regular file; left alone")
                 continue
             except OSError as error:
@@ -150,7 +150,7 @@ class Leftovers:
         job_id, _, lease = name.removeprefix(START).partition(",")
         return is_alive(self._spool, lease) or bool(self._spool.holds(job_id, (RUNNING,)))
 
-    def _judge_unfinished(self, name: str, path: str, content: disk.Content) -> None:
+    def _judge_unfinished(self, name: str, path: str, content: files.Content) -> None:
         shown = self._shown(path)
         item = None
         if record.is_framed(content.data):
@@ -182,12 +182,12 @@ class Leftovers:
 
     def _under_stripe(self, job_id: str, path: str, act: Act) -> Act:
         """Whoever takes a drop in writes to tmp/ with the id's stripe in hand, and may be stopped there for hours."""
-        before = disk.sig_of(path)
+        before = files.sig_of(path)
 
         def guarded() -> str | None:
             stripes = Stripes(self._spool)
             try:
-                if not stripes.of(job_id).try_acquire() or disk.sig_of(path) != before:
+                if not stripes.of(job_id).try_acquire() or files.sig_of(path) != before:
                     raise GoneError
                 return act()
             finally:
@@ -224,14 +224,14 @@ class Leftovers:
             path = os.path.join(self._spool.pool_dir, name)
             if kind not in ("json", "stop", "lock", "stopped") or pools.is_live(self._spool, pool):
                 continue
-            sig = disk.sig_of(path)
+            sig = files.sig_of(path)
             if sig is None or (kind == "stopped" and not self._age.is_over(sig, UNFINISHED_S)):
                 continue  # what a stop did, written for whoever waits for it
             if kind == "json" and not all_looked_at:
                 text = "was left by a pool that did not end cleanly; the next pool looks for torn records"
                 self._findings.info("pool", self._shown(path), text)
                 continue
-            if not disk.is_regular(path):
+            if not files.is_regular(path):
                 self._findings.info("foreign", self._shown(path), "is no regular file; left alone")
                 continue
             act = _remove(path) if kind == "lock" else _unlink(path)
@@ -249,7 +249,7 @@ class Leftovers:
                     continue  # a worker that outlived its pool is at it
                 try:
                     path = f"{self._spool.taken_dir}/{taken}"
-                    if disk.sig_of(path) is not None:
+                    if files.sig_of(path) is not None:
                         act = self._act_split(settings, taken)
                         text = "holds many jobs, and making them of it was cut short"
                         self._findings.problem("batch", self._shown(path), text, "split to its end", act)
@@ -261,11 +261,11 @@ class Leftovers:
 
     def _notes(self) -> None:
         """Notes of splits whose file never came to taken/, or was deleted there."""
-        files = {batch.token_of(name) for name in self._spool.names(self._spool.taken_dir)}
+        tokens = {batch.token_of(name) for name in self._spool.names(self._spool.taken_dir)}
         for name in sorted(self._spool.names(self._spool.split_dir)):
             path = os.path.join(self._spool.split_dir, name)
-            sig = disk.sig_of(path)
-            if batch.token_of(name) not in files and sig is not None and self._age.is_over(sig, UNFINISHED_S):
+            sig = files.sig_of(path)
+            if batch.token_of(name) not in tokens and sig is not None and self._age.is_over(sig, UNFINISHED_S):
                 self._note("note", self._shown(path), "tells of a file that is not there", "deleted", _unlink(path))
 
     def _act_split(self, settings: Settings, taken: str) -> Act:
@@ -358,14 +358,14 @@ class Leftovers:
         bits = 0o044 & ~self._spool.file_mode
         at = self._spool.root
         while True:  # who cannot enter a folder on the way reads nothing in it
-            bits &= (disk.mode_of(at, otherwise=0) & 0o011) << 2
+            bits &= (rights.mode_of(at, otherwise=0) & 0o011) << 2
             if os.path.dirname(at) == at:
                 break
             at = os.path.dirname(at)
         if not bits:
             return
         found = {
-            folder: [name for name in disk.open_to_others(self._spool.folder(folder), bits) if name != README_TXT]
+            folder: [name for name in rights.open_to_others(self._spool.folder(folder), bits) if name != README_TXT]
             for folder in (RUNNING, DONE, DLQ, LOGS)
             if os.path.isdir(self._spool.folder(folder))
         }
@@ -415,5 +415,5 @@ def _remove(path: str) -> Act:
 
 
 def _inode(path: str) -> int:
-    sig = disk.sig_of(path)
+    sig = files.sig_of(path)
     return -1 if sig is None else sig.inode

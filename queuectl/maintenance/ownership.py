@@ -19,7 +19,7 @@ from queuectl.model import names, record
 from queuectl.model.lifecycle import PENDING, STATES
 from queuectl.spool import lease, pools
 from queuectl.spool.folder import MACHINERY, SpoolDir
-from queuectl.system import disk
+from queuectl.system import disk, files, rights
 from queuectl.system.acting import owner_of
 from queuectl.system.locks import FileLock
 
@@ -33,7 +33,7 @@ def closed_stripes(spool: SpoolDir, *, lock: bool) -> Iterator[tuple[int, OSErro
         path = spool.stripe_path(number)
         stripe = FileLock(path)
         try:
-            if disk.sig_of(path) is None:
+            if files.sig_of(path) is None:
                 continue
             if not lock:
                 os.close(disk.open_lock_file(path))
@@ -49,14 +49,14 @@ def act_open(spool: SpoolDir, number: int, rng: random.Random) -> Act | None:
     """The repair of such a lock file, or None where only a person can do it."""
     path = spool.stripe_path(number)
     try:
-        if not disk.is_regular(path) or disk.owner_of(path) in (None, _home(spool)):
+        if not files.is_regular(path) or rights.owner_of(path) in (None, _home(spool)):
             return None
     except OSError:
         return None
     if owner_of(path) is None:
         return lambda: _put_new(spool, path, rng)
     parts = (MACHINERY, "locks", os.path.basename(path))
-    return lambda: disk.give_back(spool.root, parts, may_be=lambda content: not content.data and not content.sig.size)
+    return lambda: rights.give_back(spool.root, parts, may_be=lambda content: not content.data and not content.sig.size)
 
 
 def _put_new(spool: SpoolDir, path: str, rng: random.Random) -> None:
@@ -64,7 +64,7 @@ def _put_new(spool: SpoolDir, path: str, rng: random.Random) -> None:
     if pools.live(spool) or any(lease.is_alive(spool, name) for name in _leases(spool)):
         raise QueuectlError("a pool is alive; stop it first: queuectl worker stop --wait")
     with spool.temporary("lock", b"", rng=rng, sync=False) as temporary:
-        age_s = disk.last_change(temporary)[1] - disk.last_change(path)[1]
+        age_s = files.last_change(temporary)[1] - files.last_change(path)[1]
         if age_s < CLOSED_FOR_S:
             raise QueuectlError(f"a command may still have it open; try again in {CLOSED_FOR_S - age_s:.0f} s")
         disk.replace(temporary, path)
@@ -83,7 +83,7 @@ def strange_records(spool: SpoolDir) -> Iterator[tuple[str, str]]:
         # A drop in pending/ is only read, and moved.
         needed = stat.S_IROTH if state == PENDING else stat.S_IROTH | stat.S_IWOTH
         try:
-            found = disk.strange_files(spool.folder(state), owner=home, needed=needed)
+            found = rights.strange_files(spool.folder(state), owner=home, needed=needed)
         except FileNotFoundError:
             if not spool.lacks_folders:
                 raise
@@ -97,8 +97,8 @@ def act_give_back(spool: SpoolDir, state: str, name: str) -> Act | None:
     """The repair of such a record, as root; it is given away only if it is a record."""
     if owner_of(spool.path(state, name)) is None:
         return None
-    return lambda: disk.give_back(spool.root, (state, name), may_be=lambda content: record.is_record(content.data))
+    return lambda: rights.give_back(spool.root, (state, name), may_be=lambda content: record.is_record(content.data))
 
 
 def _home(spool: SpoolDir) -> int | None:
-    return disk.owner_of(spool.root)
+    return rights.owner_of(spool.root)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
-from queuectl.system import disk
+from queuectl.system import disk, files
 from queuectl.system.clock import Clock
 from queuectl.system.locks import FileLock
 
@@ -305,7 +305,7 @@ def _clock(bench: Bench) -> Line:
     before_at = clock.now()
     disk.create(path, b"x", sync=False)
     after_at = clock.now()
-    sig = disk.sig_of(path)
+    sig = files.sig_of(path)
     changed_at = after_at if sig is None else sig.mtime_ns / 1e9
     skew_s = min(changed_at - before_at, 0.0) + max(changed_at - after_at, 0.0)
     jumped_s = clock.now() - clock.monotonic() - offset_s
@@ -344,7 +344,7 @@ PROBES = (
 
 
 def _content(path: str) -> bytes:
-    return disk.read(path, _MAX_BYTES).data
+    return files.read(path, _MAX_BYTES).data
 
 
 def _ms_since(started: float) -> float:

@@ -16,7 +16,7 @@ from queuectl.jobs.claim import Claims
 from queuectl.model import record
 from queuectl.model.lifecycle import DLQ, DONE
 from queuectl.spool.folder import SpoolDir
-from queuectl.system import disk
+from queuectl.system import files, sharing
 
 _STEP = 1000
 
@@ -66,7 +66,7 @@ class Aftermath:
         try:
             mended = self._claims.mend_ended(state, name)
         except OSError as error:
-            if disk.is_trouble(error):
+            if sharing.is_trouble(error):
                 raise
             return False  # this file's own trouble: a mode, a flag, an open handle
         if mended is not None:
@@ -81,8 +81,8 @@ class Aftermath:
     @staticmethod
     def _is_torn(path: str) -> bool:
         try:
-            return disk.read_tail(path, len(record.CLOSING)) != record.CLOSING
-        except (FileNotFoundError, disk.NotRegularError):
+            return files.read_tail(path, len(record.CLOSING)) != record.CLOSING
+        except (FileNotFoundError, files.NotRegularError):
             return False
         except OSError:
             return True  # or it may be: the repair reads it once more

@@ -17,7 +17,7 @@ from queuectl.model.lifecycle import PENDING, REJECTED
 from queuectl.monitor import status
 from queuectl.spool import trust
 from queuectl.spool.access import unavailable
-from queuectl.system import disk
+from queuectl.system import disk, files
 
 INBOX_ENDING = ".rejected"
 
@@ -112,7 +112,7 @@ def text(spool: Spool, found: Refusal) -> str:
     if found.inbox:
         return ""
     try:
-        return disk.read(spool.folder.reason_path(found.name), 64 * 1024).data.decode("utf-8", "replace")
+        return files.read(spool.folder.reason_path(found.name), 64 * 1024).data.decode("utf-8", "replace")
     except OSError:
         return ""
 
@@ -142,7 +142,7 @@ def _ours(found: Refusal, verb: str) -> Refusal:
 def _verdict(spool: Spool, found: Refusal) -> document.Refused | None:
     """Why a file is still no job, or None for one that may be tried again. Raises OSError."""
     lines = names.is_batch(found.name)
-    content = disk.read(found.path, document.BATCH_MAX_BYTES if lines else job.JOB_MAX_BYTES)
+    content = files.read(found.path, document.BATCH_MAX_BYTES if lines else job.JOB_MAX_BYTES)
     if content.oversize:
         return document.Refused("it is too large", "split it, or put the data elsewhere and name it")
     owners = trust.owners(spool.folder, spool.settings)

@@ -16,7 +16,7 @@ from queuectl.model import names, record
 from queuectl.model.lifecycle import REJECTED
 from queuectl.model.settings import Settings
 from queuectl.spool.folder import Located, SpoolDir
-from queuectl.system import disk
+from queuectl.system import disk, files
 from queuectl.system.clock import Clock
 
 
@@ -88,5 +88,5 @@ class Mending:
     @staticmethod
     def _check_unchanged(view: View) -> None:
         """`purge` and people take no stripe."""
-        if disk.sig_of(view.where.path) != view.sig:
+        if files.sig_of(view.where.path) != view.sig:
             raise GoneError

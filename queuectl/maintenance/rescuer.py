@@ -20,7 +20,7 @@ from queuectl.jobs.verdict import Settled
 from queuectl.model.lifecycle import DLQ, RUNNING
 from queuectl.model.notice import WARNING, Notice, Notify
 from queuectl.spool.session import Session
-from queuectl.system import disk
+from queuectl.system import disk, files
 from queuectl.system.locks import NamedLock
 
 # A file in trouble is looked at after this long, then twice, 4 times ...; the trouble is reported if it lasts.
@@ -71,7 +71,7 @@ class Rescue:
                 continue
             try:
                 settled = self._claims.rescue(name)
-            except (DamagedRecordError, disk.NotRegularError):
+            except (DamagedRecordError, files.NotRegularError):
                 foreign.add(name)
                 continue
             except OSError as error:
@@ -105,7 +105,7 @@ class Rescue:
             with contextlib.suppress(DamagedRecordError, OSError):
                 stored = self._spool.read(RUNNING, name)
                 named.update(event.lease for event in stored.record.history if event.lease)
-        for name in disk.names(self._spool.lease_dir):
+        for name in files.names(self._spool.lease_dir):
             lease = name.removesuffix(".lock")
             if lease in named:
                 continue
@@ -113,7 +113,7 @@ class Rescue:
             with contextlib.suppress(OSError):
                 if lock.try_acquire():
                     output = self._spool.output_path(lease)
-                    sig = disk.sig_of(output)
+                    sig = files.sig_of(output)
                     if sig is not None and sig.size == 0:
                         disk.unlink(output)
                     lock.remove()

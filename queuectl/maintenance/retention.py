@@ -24,7 +24,7 @@ from queuectl.spool import clock_note
 from queuectl.spool.folder import REASON_ENDING, record_name
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
-from queuectl.system import disk
+from queuectl.system import disk, files
 
 _STEP = 200
 _EVERY_S = 3600.0
@@ -110,7 +110,7 @@ class Retention:
                     if age_s >= keep_s / 2 or age_s < 0:
                         yield state, entry.name
         if self._keep_s[DONE] is not None:
-            for name in disk.names(self._spool.taken_dir):
+            for name in files.names(self._spool.taken_dir):
                 if name.endswith(DONE_ENDING):
                     self._delete_batch_if_old(os.path.join(self._spool.taken_dir, name))
 
@@ -130,7 +130,7 @@ class Retention:
                     return 0
                 held.callback(stripe.release)
             path = self._spool.path(state, name)
-            if disk.sig_of(path) != stored.sig:
+            if files.sig_of(path) != stored.sig:
                 return 0
             # The logs first: what a crash leaves is a job without them, which the next pass deletes.
             if self._owns_logs(state, name, stored.record):
@@ -151,7 +151,7 @@ class Retention:
         if not stripe.try_acquire():
             return 0
         try:
-            sig = disk.sig_of(self._spool.path(REJECTED, name))
+            sig = files.sig_of(self._spool.path(REJECTED, name))
             if sig is not None and self._now() - sig.mtime_ns / 1e9 < keep_s:
                 return 0  # somebody corrects it
             # The file first: what a crash leaves is a reason without a file, which the next pass deletes.
@@ -172,7 +172,7 @@ class Retention:
         keep_s = self._keep_s[DONE]
         token = token_of(os.path.basename(path))
         note_path = self._spool.split_path(token)
-        sigs = [sig for each in (path, note_path) if (sig := disk.sig_of(each)) is not None]
+        sigs = [sig for each in (path, note_path) if (sig := files.sig_of(each)) is not None]
         if keep_s is not None and sigs and self._now() - max(sig.mtime_ns for sig in sigs) / 1e9 >= keep_s:
             with contextlib.suppress(IsADirectoryError, PermissionError):
                 disk.unlink(path)

@@ -12,7 +12,7 @@ from queuectl.model import document, job, names
 from queuectl.model.lifecycle import PENDING
 from queuectl.monitor.rows import ArrivingRow
 from queuectl.spool.folder import SpoolDir
-from queuectl.system import disk
+from queuectl.system import files, sharing
 
 # Files asked, and bytes read to find out, at most.
 LOOK_AT_MOST = 200
@@ -29,7 +29,7 @@ def look(spool: SpoolDir, waiting: Iterable[str], now_at: float) -> list[Arrivin
         if not may_arrive(name):
             continue
         asked += 1
-        sig = disk.sig_of(spool.path(PENDING, name))
+        sig = files.sig_of(spool.path(PENDING, name))
         if asked > LOOK_AT_MOST:
             break
         if sig is None or (budget := budget + min(sig.size, job.JOB_MAX_BYTES)) > _READ_AT_MOST:
@@ -45,17 +45,17 @@ def may_arrive(name: str) -> bool:
     return not names.is_held(name) and not names.is_generated(name.removesuffix(".json").partition(",")[0])
 
 
-def why_not_whole(spool: SpoolDir, name: str, sig: disk.FileSig) -> str:
+def why_not_whole(spool: SpoolDir, name: str, sig: files.FileSig) -> str:
     """Why a file of pending/ with the signature `sig` cannot run now, or "" for one that is whole, or gone."""
     if names.is_batch(name):
         return "a file of lines is split once it is quiet"
     if sig.size > job.JOB_MAX_BYTES:
         return f"it is larger than {job.JOB_MAX_BYTES} bytes"
     try:
-        content = spool.read_document(spool.path(PENDING, name), patience_s=disk.GLANCE_S)
+        content = spool.read_document(spool.path(PENDING, name), patience_s=sharing.GLANCE_S)
     except FileNotFoundError:
         return ""
-    except disk.NotRegularError:
+    except files.NotRegularError:
         return "it is no regular file"
     except OSError as error:
         return f"it cannot be read: {error.strerror or error}"
@@ -68,7 +68,7 @@ def row_of(spool: SpoolDir, name: str, why: str, now_at: float) -> ArrivingRow |
     if not why:
         return None
     try:
-        size, changed_at = disk.last_change(spool.path(PENDING, name))
+        size, changed_at = files.last_change(spool.path(PENDING, name))
     except OSError:
         return None
     # A time ahead of the clock tells nothing: a client may have set the year 2105, or somebody the clock.

@@ -15,7 +15,7 @@ from queuectl.model.lifecycle import STATES
 from queuectl.model.record import Event, Record
 from queuectl.monitor import status
 from queuectl.spool.folder import SpoolDir
-from queuectl.system import disk
+from queuectl.system import files
 
 # Of a folder with more files than this, those with the last names are asked for their time: generated ids sort by it.
 _STAT_AT_MOST = 50_000
@@ -78,7 +78,7 @@ class Recent:
         """Time, name and state of every file that may be a record."""
         for state in self._states:
             try:
-                changed = disk.changes(self._spool.folder(state), ".json", at_most=_STAT_AT_MOST)
+                changed = files.changes(self._spool.folder(state), ".json", at_most=_STAT_AT_MOST)
             except FileNotFoundError:
                 if not self._spool.lacks_folders:
                     raise

@@ -20,7 +20,7 @@ from queuectl.spool import lookup
 from queuectl.spool.folder import record_name
 from queuectl.spool.lookup import Job
 from queuectl.spool.session import Session
-from queuectl.system import disk
+from queuectl.system import files
 
 _CHUNK = 64 * 1024
 
@@ -102,7 +102,7 @@ class Tail:
     def _read(self, path: str) -> Iterator[bytes]:
         """The file from where we are, as far as it is written; nothing where there is none."""
         try:
-            with open(disk.open_to_read(path), "rb") as file:
+            with open(files.open_to_read(path), "rb") as file:
                 if self._lines is not None and self._at == 0:
                     self._at = start_of_last(file, self._lines)
                 file.seek(self._at)
@@ -110,7 +110,7 @@ class Tail:
                     yield data
         except FileNotFoundError:
             return
-        except disk.NotRegularError as error:
+        except files.NotRegularError as error:
             raise QueuectlError(f"{path} is no log: it is no regular file") from error
 
 
@@ -150,7 +150,7 @@ def _last_start(job: Job) -> Run | None:
 
 def _end_of(path: str, max_bytes: int) -> bytes:
     try:
-        return disk.read_tail(path, max_bytes)
+        return files.read_tail(path, max_bytes)
     except FileNotFoundError:
         return b""  # it printed nothing
 

@@ -22,7 +22,7 @@ from queuectl.monitor.rows import DueRow, PoolRow, RefusalRow
 from queuectl.monitor.snapshot import Failure, Run, Snapshot, Status
 from queuectl.spool import clock_note
 from queuectl.spool.folder import REASON_ENDING, SpoolDir
-from queuectl.system import disk
+from queuectl.system import files
 
 if TYPE_CHECKING:
     from queuectl.spool.pools import PoolInfo
@@ -161,7 +161,7 @@ def newest_first(spool: SpoolDir, state: str, listed: Sequence[str], limit: int)
         return sorted(listed, reverse=True)[:limit]
 
     def changed_ns(name: str) -> tuple[int, str]:
-        sig = disk.sig_of(spool.path(state, name))
+        sig = files.sig_of(spool.path(state, name))
         return (0 if sig is None else sig.mtime_ns, name)
 
     return [name for _, name in heapq.nlargest(limit, map(changed_ns, listed))]
@@ -188,7 +188,7 @@ def newest_refused(spool: SpoolDir, listed: Sequence[str], limit: int) -> list[s
 def refusal(spool: SpoolDir, name: str) -> RefusalRow:
     """A file in rejected/ and the reason beside it."""
     try:
-        text = disk.read(spool.reason_path(name), 64 * 1024).data.decode("utf-8", "replace")
+        text = files.read(spool.reason_path(name), 64 * 1024).data.decode("utf-8", "replace")
     except OSError:
         return RefusalRow(name, "no reason lies beside it", None)
     found = {line.partition(" ")[0]: line.partition(" ")[2].strip() for line in reversed(text.split("\n"))}
@@ -244,7 +244,7 @@ def since(spool: SpoolDir, name: str) -> tuple[float, str] | None:
     """Since when a job waits: its last return to pending/, or for a drop the time of its file."""
     item = _read(spool, PENDING, name)
     if item is None:
-        sig = disk.sig_of(spool.path(PENDING, name))
+        sig = files.sig_of(spool.path(PENDING, name))
         parts = names.parse(name)
         return None if sig is None else (sig.mtime_ns / 1e9, parts.stem if parts else name)
     last = record.standing(item).last
@@ -291,7 +291,7 @@ def settings_changed(spool: SpoolDir, pools: Sequence[PoolRow]) -> bool:
     """True where the settings file changed after one of these pools had read it."""
     if not pools:
         return False
-    sig = disk.sig_of(spool.settings_path)
+    sig = files.sig_of(spool.settings_path)
     # The clock of the file system may be a moment behind ours.
     return sig is not None and any(sig.mtime_ns / 1e9 > pool.started_at + _CLOCKS_APART_S for pool in pools)
 

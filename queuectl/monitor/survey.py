@@ -26,7 +26,7 @@ from queuectl.monitor.rows import ROWS, ArrivingRow, DueRow, FailureRow, Finish,
 from queuectl.monitor.snapshot import Snapshot
 from queuectl.spool import clock_note, lease
 from queuectl.spool.folder import CANCELLED_ENDING, REASON_ENDING, SpoolDir, is_foreign, may_be_job
-from queuectl.system import disk
+from queuectl.system import files, sharing
 
 # Names of a folder that are asked for their time, at most: those that come last, as generated ids do that are new.
 _KEPT = 5000
@@ -91,14 +91,14 @@ class Survey:
         self._next_rows = next_rows
         self._default_timeout_s = default_timeout_s
         self._ended_since: dict[str, float] = {}
-        self._known: dict[tuple[str, str], tuple[disk.FileSig, Any]] = {}
-        self._used: dict[tuple[str, str], tuple[disk.FileSig, Any]] = {}
+        self._known: dict[tuple[str, str], tuple[files.FileSig, Any]] = {}
+        self._used: dict[tuple[str, str], tuple[files.FileSig, Any]] = {}
 
-    def marks(self) -> tuple[disk.FileSig | None, ...]:
+    def marks(self) -> tuple[files.FileSig | None, ...]:
         """What differs after a file came, went or was renamed: a few stats."""
         spool = self._spool
         folders = [spool.folder(state) for state in (PENDING, RUNNING, DONE, DLQ, REJECTED)]
-        return tuple(disk.sig_of(path) for path in (*folders, spool.pool_dir, spool.inbox_dir, spool.paused_path))
+        return tuple(files.sig_of(path) for path in (*folders, spool.pool_dir, spool.inbox_dir, spool.paused_path))
 
     def look(self, now_at: float) -> Steps[Snapshot]:
         """Take a snapshot; each step is a millisecond or few (of a local disk).
@@ -187,7 +187,7 @@ class Survey:
         with listed as entries:
             some: list[str] = []
             for entry in entries:
-                some.append(disk.listed_name(entry))
+                some.append(files.listed_name(entry))
                 if len(some) == _NAMES_A_STEP:
                     yield some
                     some = []
@@ -262,7 +262,7 @@ class Survey:
         plain: dict[str, str] = {}
         for name in untold:
             yield
-            sig = disk.sig_of(self._spool.path(PENDING, name))
+            sig = files.sig_of(self._spool.path(PENDING, name))
             if sig is not None:
                 full_name = self._remembered("full_name", name, sig, foresight.foresee, self._spool, name, now_at)
                 plain[full_name] = name
@@ -271,11 +271,11 @@ class Survey:
         others = [name for name in nexts if name not in dropped]
         return [plain.get(name, name) for name in status.next_to_run([*others, *ready], now_at, self._next_rows)]
 
-    def _newest(self, state: str, listed: list[str], limit: int) -> Steps[tuple[list[tuple[str, disk.FileSig]], int]]:
+    def _newest(self, state: str, listed: list[str], limit: int) -> Steps[tuple[list[tuple[str, files.FileSig]], int]]:
         """The files that changed last of those listed (see `report.newest_first`), and when the first of all did."""
-        found: list[tuple[int, str, disk.FileSig]] = []
+        found: list[tuple[int, str, files.FileSig]] = []
         for number, name in enumerate(listed):
-            sig = disk.sig_of(self._spool.path(state, name))
+            sig = files.sig_of(self._spool.path(state, name))
             if sig is not None:
                 found.append((sig.mtime_ns, name, sig))
             if number % _STATS_A_STEP == 0:
@@ -284,7 +284,7 @@ class Survey:
 
     # ------------------------------------------------------------------------------------------------------ details
 
-    def _remembered(self, kind: str, name: str, sig: disk.FileSig, find: Callable[..., T], *facts: Any) -> T:
+    def _remembered(self, kind: str, name: str, sig: files.FileSig, find: Callable[..., T], *facts: Any) -> T:
         """What `find(*facts)` finds in a file; asked again only when the file has changed."""
         key = (kind, name)
         known = self._known.get(key)
@@ -294,19 +294,19 @@ class Survey:
         made: T = known[1]
         return made
 
-    def _read(self, state: str, name: str, sig: disk.FileSig) -> record.Record | None:
+    def _read(self, state: str, name: str, sig: files.FileSig) -> record.Record | None:
         """A record, or None for one that moved on, is no record, or is not to be read now."""
         if sig.size > _RECORD_BYTES:
             return None
         try:
-            return self._spool.read(state, name, patience_s=disk.GLANCE_S).record
+            return self._spool.read(state, name, patience_s=sharing.GLANCE_S).record
         except (OSError, DamagedRecordError):
             return None
 
     def _oldest(self, candidates: list[str]) -> Steps[tuple[float | None, str]]:
         found: list[tuple[float, str]] = []
         for name in candidates:
-            sig = disk.sig_of(self._spool.path(PENDING, name))
+            sig = files.sig_of(self._spool.path(PENDING, name))
             if sig is not None:
                 pair = self._remembered("oldest", name, sig, status.since, self._spool, name)
                 if pair is not None:
@@ -317,7 +317,7 @@ class Survey:
     def _arriving(self, candidates: list[str], now_at: float) -> Steps[tuple[ArrivingRow, ...]]:
         found: list[ArrivingRow] = []
         for name in filter(incoming.may_arrive, candidates):
-            sig = disk.sig_of(self._spool.path(PENDING, name))
+            sig = files.sig_of(self._spool.path(PENDING, name))
             if sig is not None:
                 why = self._remembered("arriving", name, sig, incoming.why_not_whole, self._spool, name, sig)
                 row = incoming.row_of(self._spool, name, why, now_at)
@@ -330,7 +330,7 @@ class Survey:
         found: list[RunRow] = []
         for name in listed:
             yield
-            sig = disk.sig_of(self._spool.path(RUNNING, name))
+            sig = files.sig_of(self._spool.path(RUNNING, name))
             if sig is None:
                 continue
             known = self._remembered(RUNNING, name, sig, self._run, name, sig)
@@ -339,7 +339,7 @@ class Survey:
                 found.append(row._replace(is_alive=some_pool_lives or lease.is_alive(self._spool, held)))
         return tuple(found)
 
-    def _run(self, name: str, sig: disk.FileSig) -> tuple[RunRow, str] | None:
+    def _run(self, name: str, sig: files.FileSig) -> tuple[RunRow, str] | None:
         item = self._read(RUNNING, name, sig)
         start = record.standing(item).last_start if item is not None else None
         if item is None or start is None:
@@ -352,7 +352,7 @@ class Survey:
     def _ended(self, state: str, listing: _Listing) -> Steps[list[Ended]]:
         """What the newest records of done/ or dlq/ tell, newest first."""
         newest, oldest_ns = yield from self._newest(state, listing.kept, ROWS)
-        first = disk.sig_of(self._spool.path(state, listing.first)) if listing.total > len(listing.kept) else None
+        first = files.sig_of(self._spool.path(state, listing.first)) if listing.total > len(listing.kept) else None
         oldest_ns = min(oldest_ns, first.mtime_ns) if oldest_ns and first is not None else oldest_ns
         if oldest_ns:
             self._ended_since[state] = oldest_ns / 1e9
@@ -362,7 +362,7 @@ class Survey:
             yield
         return found
 
-    def _end(self, state: str, name: str, sig: disk.FileSig) -> Ended:
+    def _end(self, state: str, name: str, sig: files.FileSig) -> Ended:
         item = self._read(state, name, sig)
         if item is None:
             return Ended(None, None)
@@ -384,7 +384,7 @@ class Survey:
     def _output(self, job_id: str, attempt: int) -> tuple[str, ...]:
         """The last lines that a run printed. Of a line that was written over (a progress bar) the last state."""
         try:
-            data = disk.read_tail(self._spool.log_path(job_id, attempt), _OUTPUT_BYTES)
+            data = files.read_tail(self._spool.log_path(job_id, attempt), _OUTPUT_BYTES)
         except OSError:
             return ()
         lines = printed_lines(data, is_cut=len(data) == _OUTPUT_BYTES)
@@ -394,7 +394,7 @@ class Survey:
         found: list[DueRow] = []
         for due_at, name in first:
             yield
-            sig = disk.sig_of(self._spool.path(PENDING, name))
+            sig = files.sig_of(self._spool.path(PENDING, name))
             if sig is None:
                 continue
             row = self._remembered(PENDING, name, sig, self._due, name, due_at, sig)
@@ -402,7 +402,7 @@ class Survey:
                 found.append(row)
         return tuple(found)
 
-    def _due(self, name: str, due_at: float, sig: disk.FileSig) -> DueRow | None:
+    def _due(self, name: str, due_at: float, sig: files.FileSig) -> DueRow | None:
         item = self._read(PENDING, name, sig)
         if item is None:
             return None
@@ -413,12 +413,12 @@ class Survey:
         found: list[NextRow] = []
         for name in listed:
             yield
-            sig = disk.sig_of(self._spool.path(PENDING, name))
+            sig = files.sig_of(self._spool.path(PENDING, name))
             if sig is not None:
                 found.append(self._remembered("next", name, sig, self._next, name, sig))
         return tuple(found)
 
-    def _next(self, name: str, sig: disk.FileSig) -> NextRow:
+    def _next(self, name: str, sig: files.FileSig) -> NextRow:
         parts = names.parse(name)
         item = None if names.is_batch(name) else self._read(PENDING, name, sig)
         if item is None:

@@ -17,7 +17,7 @@ from queuectl.spool import lookup, trust
 from queuectl.spool.folder import MACHINERY, Located, SpoolDir, may_be_job
 from queuectl.spool.lookup import Job
 from queuectl.spool.session import Session
-from queuectl.system import disk, processes
+from queuectl.system import files, processes
 
 _NAMED = 3
 _COMMAND_CHARS = 60
@@ -72,7 +72,7 @@ def explain(session: Session, typed: str, *, now_at: float) -> Answer:
 def _split(spool: SpoolDir, typed: str) -> Answer | None:
     """What became of a file of many jobs, by the name that it was dropped under."""
     try:
-        if disk.sig_of(spool.path(PENDING, typed)) is not None:
+        if files.sig_of(spool.path(PENDING, typed)) is not None:
             return None  # there is one of that name again
         found = batch.newest_of(spool, typed)
     except (OSError, ValueError):  # ValueError: a name that no system has
@@ -219,7 +219,7 @@ def _arriving(session: Session, found: Located) -> Reason | None:
         return None
     try:
         content = session.spool.read_document(found.path)
-    except disk.NotRegularError:
+    except files.NotRegularError:
         content = None
     if content is not None and not content.oversize:
         parsed = document.parse(content.data, lines=False)

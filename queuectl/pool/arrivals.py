@@ -18,7 +18,7 @@ from typing import NamedTuple, assert_never
 from queuectl.jobs.verdict import Arriving, Foreign, Stuck, Unreadable, Watched
 from queuectl.model.lifecycle import PENDING
 from queuectl.spool.folder import SpoolDir
-from queuectl.system import disk
+from queuectl.system import files
 from queuectl.system.clock import Clock
 
 # Looks take up to this share of the time, and what follows from them (a refusal moves the file) up to that one.
@@ -38,7 +38,7 @@ _HOPEFUL_TRIES = 3
 class Arrival(NamedTuple):
     """One file on its way."""
 
-    sig: disk.FileSig | None
+    sig: files.FileSig | None
     """The version last seen."""
     changed_ns: int
     """When something about the file (its mode, too) last changed, as last seen."""
@@ -149,10 +149,10 @@ class Arrivals:
             if self._clock.monotonic() > until_s:
                 return
 
-    def _seen(self, name: str, sig: disk.FileSig | None) -> tuple[disk.FileSig | None, int] | None:
+    def _seen(self, name: str, sig: files.FileSig | None) -> tuple[files.FileSig | None, int] | None:
         """The file's signature and last change now, or None if it is gone; `sig` if nobody can look."""
         try:
-            return disk.sig_and_change(self._spool.path(PENDING, name))
+            return files.sig_and_change(self._spool.path(PENDING, name))
         except OSError:
             return sig, 0  # the folder is closed just now: the file is none the worse for it
 

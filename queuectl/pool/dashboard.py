@@ -19,7 +19,7 @@ from queuectl.monitor import snapshot
 from queuectl.monitor.snapshot import HEARTBEAT_S, Snapshot
 from queuectl.spool.folder import FACTS, METRICS, PAGE
 from queuectl.spool.session import Session
-from queuectl.system import disk
+from queuectl.system import sharing
 from queuectl.system.locks import FileLock
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class Dashboard:
         self._stop_looking()
         self._taken = None
         self._next_s = now_s + HEARTBEAT_S
-        self._held = self._held + 1 if disk.is_held(error) else _HELD_OFTEN
+        self._held = self._held + 1 if sharing.is_held(error) else _HELD_OFTEN
         if self._told or self._held < _HELD_OFTEN:
             return ""
         self._told = True

@@ -17,7 +17,7 @@ from queuectl.inbox.process import NO_MORE, STOP, Report
 from queuectl.model.notice import WARNING, Notice, Notify
 from queuectl.pool import worker_process
 from queuectl.spool.session import Session
-from queuectl.system import disk
+from queuectl.system import files
 
 # One that ends is followed by another this much later.
 _AGAIN_S = 1.0
@@ -73,7 +73,7 @@ class Receivers:
                 inboxstate.remove(self._spool, state.owner)
         published = []
         with contextlib.suppress(FileNotFoundError):
-            for owner in disk.names(self._spool.handover_dir):
+            for owner in files.names(self._spool.handover_dir):
                 hands = Handover(self._spool, self._settings, owner, clock=self._clock, rng=self._rng)
                 hands.sweep()
                 if owner not in mine:

@@ -6,7 +6,7 @@ import errno
 
 from queuectl.errors import DamagedRecordError, QueuectlError, SpoolUnavailableError
 from queuectl.spool.folder import SpoolDir
-from queuectl.system import disk
+from queuectl.system import files
 
 
 def not_regular(path: str) -> DamagedRecordError:
@@ -16,7 +16,7 @@ def not_regular(path: str) -> DamagedRecordError:
 
 def unavailable(spool: SpoolDir, error: OSError) -> QueuectlError:
     """Return the error that a person is shown for an OSError of the spool."""
-    if isinstance(error, disk.NotRegularError):
+    if isinstance(error, files.NotRegularError):
         return not_regular(str(error.filename))
     hints = {
         "ENOSPC": "free some space on the disk, then try again",

@@ -13,7 +13,7 @@ import contextlib
 import os
 
 from queuectl.spool.folder import SpoolDir
-from queuectl.system import disk
+from queuectl.system import files
 from queuectl.system.locks import FileLock, is_held
 
 # Windows has no handles of folders, and deletes no folder in which a file is open.
@@ -33,17 +33,17 @@ class Anchor:
         self._lock = lock
         self._pool_dir = spool.pool_dir
         folders = (spool.stripe_dir, spool.lease_dir) if _KEEPS and is_local else ()
-        self._folders = {path: disk.open_folder(path) for path in folders}
+        self._folders = {path: files.open_folder(path) for path in folders}
         # Some file systems say of every file that it has no name.
-        self._has_names = disk.names_of(lock.fd) > 0
+        self._has_names = files.names_of(lock.fd) > 0
 
     def look(self) -> str:
         """Return IN_PLACE, AWAY (for how long, nobody knows), REPLACED or DELETED."""
         try:
-            if not disk.is_at(self._lock.fd, self._lock.path) and not is_held(self._lock.path):
+            if not files.is_at(self._lock.fd, self._lock.path) and not is_held(self._lock.path):
                 return self._gone()
             for path, fd in self._folders.items():
-                if not disk.is_at(fd, path):
+                if not files.is_at(fd, path):
                     return REPLACED if os.path.lexists(path) else DELETED
         except OSError:  # a share that fails
             return AWAY
@@ -51,7 +51,7 @@ class Anchor:
 
     def _gone(self) -> str:
         """What it means that the pool's lock is not at its path: a name that no other pool has."""
-        if self._has_names and not disk.names_of(self._lock.fd):
+        if self._has_names and not files.names_of(self._lock.fd):
             return REPLACED if os.path.isdir(self._pool_dir) else DELETED
         return REPLACED if os.path.lexists(self._lock.path) or os.path.isdir(self._pool_dir) else AWAY
 

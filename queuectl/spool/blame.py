@@ -16,7 +16,7 @@ from typing import NamedTuple
 from queuectl.model.lifecycle import STATES
 from queuectl.spool.folder import LOGS, SpoolDir
 from queuectl.spool.trust import quoted, user_name
-from queuectl.system import disk
+from queuectl.system import disk, files, rights, sharing
 from queuectl.system.clock import Clock
 
 # For so long a proof that the machine works is believed: thousands of files may be in trouble at once.
@@ -46,7 +46,7 @@ class Blame:
 
         `path` is the file that was worked on, for an error that names none.
         """
-        if disk.is_trouble(error) and not disk.may_be_of_one_file(error):
+        if sharing.is_trouble(error) and not sharing.may_be_of_one_file(error):
             return None
         if not self._machine_works():
             return None
@@ -61,12 +61,12 @@ class Blame:
             return True
         spool = self._spool
         folders = [spool.folder(name) for name in (*STATES, LOGS)] + [spool.tmp_dir, spool.lease_dir]
-        if not all(map(disk.may_change, folders)):
+        if not all(map(rights.may_change, folders)):
             return False
         try:
             path = spool.write_temporary("proof", _PROOF, rng=self._rng, sync=True)
             try:
-                works = disk.read(path, len(_PROOF)).data == _PROOF
+                works = files.read(path, len(_PROOF)).data == _PROOF
             finally:
                 disk.unlink(path)
         except OSError:
@@ -82,19 +82,19 @@ def cure(error: OSError, path: str) -> str:
         return f"move away what is in the place of {path}"
     if not isinstance(error, PermissionError):
         return ""
-    owner = disk.owner_of(path)
+    owner = rights.owner_of(path)
     if owner is None:  # Windows
         return "see its permissions, and which program has it open"
-    user = disk.user_at(path)
+    user = rights.user_at(path)
     if owner != user:
         return f"chown {user_name(user)} {quoted(path)}, as root"
-    if disk.is_immutable(path):
+    if rights.is_immutable(path):
         return f"chattr -i {quoted(path)}, as root"
     return f"see its permissions: ls -l {quoted(path)}"
 
 
 def _is_folder(path: str) -> bool:
     try:
-        return disk.is_folder(path)
+        return files.is_folder(path)
     except OSError:
         return False

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from queuectl.model.lifecycle import RUNNING
 from queuectl.spool.folder import SpoolDir
-from queuectl.system import disk
+from queuectl.system import disk, files
 
 _MAX_BYTES = 4096
 _REASON_CHARS = 500
@@ -49,16 +49,16 @@ def find(spool: SpoolDir, job_id: str, attempt: int) -> Request | None:
         OSError: the machine's trouble: whether there is one cannot be known now.
     """
     try:
-        body = json.loads(disk.read(_path(spool, job_id, attempt), _MAX_BYTES).data)
+        body = json.loads(files.read(_path(spool, job_id, attempt), _MAX_BYTES).data)
         return Request(job_id, attempt, str(body["by"]), str(body["reason"]))
-    except (FileNotFoundError, disk.NotRegularError, ValueError, KeyError, TypeError, RecursionError):
+    except (FileNotFoundError, files.NotRegularError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
 def waiting(spool: SpoolDir) -> list[tuple[str, int]]:
     """The runs that are to end: id and attempt. One listing."""
     found = []
-    for name in disk.names(spool.cancel_dir):
+    for name in files.names(spool.cancel_dir):
         job_id, _, attempt = name.rpartition(".")
         if job_id and attempt.isdecimal():
             found.append((job_id, int(attempt)))

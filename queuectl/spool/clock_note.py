@@ -17,7 +17,7 @@ from typing import NamedTuple
 from queuectl.model import times
 from queuectl.model.lifecycle import STATES
 from queuectl.spool.folder import SpoolDir
-from queuectl.system import disk
+from queuectl.system import disk, files
 
 DAY_S = 86400.0
 # A spool that is used once in so long has such gaps each time: for some of them after a first one, a gap is usual.
@@ -61,7 +61,7 @@ def compare(before: Note, now_at: float, longest_s: float) -> Note:
 def read(spool: SpoolDir) -> Note | None:
     """Return what is noted, or None if there is no note that can be read."""
     try:
-        body = json.loads(disk.read(spool.clock_path, _MAX_BYTES).data)
+        body = json.loads(files.read(spool.clock_path, _MAX_BYTES).data)
         at, jump_s, jumped = body["at"], body.get("jump_s", 0), body.get("jumped_at", "")
         note = Note(times.from_text(at), float(jump_s), times.from_text(jumped) if jumped else 0.0)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -103,7 +103,7 @@ def wait_text(note: Note, until_at: float) -> str:
 
 def _last_used_at(spool: SpoolDir, now_at: float) -> float:
     """Return when a job last moved, by the times of the folders."""
-    found = [sig.mtime_ns / 1e9 for state in STATES if (sig := disk.sig_of(spool.folder(state))) is not None]
+    found = [sig.mtime_ns / 1e9 for state in STATES if (sig := files.sig_of(spool.folder(state))) is not None]
     return max(found, default=now_at)
 
 

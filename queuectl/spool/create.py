@@ -13,7 +13,7 @@ from importlib import resources
 from queuectl.model import job, settings
 from queuectl.model.lifecycle import REJECTED, STATES
 from queuectl.spool.folder import EXAMPLES, SpoolDir, cannot_make
-from queuectl.system import disk
+from queuectl.system import disk, files
 
 
 def create(spool: SpoolDir, *, rng: random.Random) -> bool:
@@ -25,22 +25,22 @@ def create(spool: SpoolDir, *, rng: random.Random) -> bool:
         SpoolUnavailableError: a folder or file cannot be made.
     """
     try:
-        new = disk.sig_of(spool.settings_path) is None
+        new = files.sig_of(spool.settings_path) is None
         spool.make_folders()
-        if new and disk.sig_of(spool.examples_dir) is None:
+        if new and files.sig_of(spool.examples_dir) is None:
             disk.make_folder(spool.examples_dir)
             for name in _names(EXAMPLES):
                 _make(spool, os.path.join(spool.examples_dir, name), text_of(EXAMPLES, name), rng)
         for folder in (*STATES, REJECTED):
             for name in _names(folder):
-                if disk.sig_of(path := spool.path(folder, name)) is None:
+                if files.sig_of(path := spool.path(folder, name)) is None:
                     _make(spool, path, text_of(folder, name), rng)
         for path, text in (
             (spool.schema_path, job.schema_text),
             (spool.settings_path, settings.default_text),
             (spool.readme_path, readme_text),
         ):
-            if disk.sig_of(path) is None:
+            if files.sig_of(path) is None:
                 _make(spool, path, text(), rng)
     except OSError as error:
         raise cannot_make(spool.root, error) from error

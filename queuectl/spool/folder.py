@@ -34,7 +34,7 @@ from queuectl.model import names, record, times
 from queuectl.model import settings as config
 from queuectl.model.job import JOB_MAX_BYTES
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
-from queuectl.system import acting, disk
+from queuectl.system import acting, disk, files, rights, sharing
 
 MACHINERY = ".queuectl"
 LOGS = "logs"
@@ -82,7 +82,7 @@ class Stored(NamedTuple):
 
     record: record.Record
     data: bytes
-    sig: disk.FileSig
+    sig: files.FileSig
 
 
 class SpoolDir:
@@ -173,13 +173,13 @@ class SpoolDir:
         A spool that is out of reach (a share that is gone, a disk that fails) says nothing of that kind (P9).
         """
         try:
-            return disk.sig_of(self.path(state, name)) is None and disk.sig_of(self.folder(state)) is not None
+            return files.sig_of(self.path(state, name)) is None and files.sig_of(self.folder(state)) is not None
         except OSError:
             return False
 
     def is_taken_away(self, error: OSError, state: str, name: str) -> bool:
         """True where an error says that somebody has taken a file away, or put what is no file in its place."""
-        if isinstance(error, disk.NotRegularError):
+        if isinstance(error, files.NotRegularError):
             return True
         return isinstance(error, FileNotFoundError) and self.lacks(state, name)
 
@@ -258,7 +258,7 @@ class SpoolDir:
 
     def count_cancelled(self, jobs: Iterable[str]) -> int:
         """How many of these files in dlq/ are cancelled jobs, by the texts beside them: a listing, none is opened."""
-        found = {name for name in disk.names(self._folders[DLQ]) if name.endswith(CANCELLED_ENDING)}
+        found = {name for name in files.names(self._folders[DLQ]) if name.endswith(CANCELLED_ENDING)}
         return sum(name.removesuffix(".json") + CANCELLED_ENDING in found for name in jobs) if found else 0
 
     def inbox_path(self, owner: str, kind: str) -> str:
@@ -278,7 +278,7 @@ class SpoolDir:
     def names(self, folder: str) -> list[str]:
         """The names in a folder of the spool, in no order. Raises OSError."""
         try:
-            return disk.names(folder)
+            return files.names(folder)
         except FileNotFoundError:
             if self.lacks_folders:
                 return []
@@ -297,7 +297,7 @@ class SpoolDir:
     def _marked(self, folder: str) -> list[str]:
         """As `names`, with a slash behind those of folders."""
         try:
-            return disk.marked_names(folder)
+            return files.marked_names(folder)
         except FileNotFoundError:
             if self.lacks_folders:
                 return []
@@ -398,27 +398,27 @@ class SpoolDir:
 
     # ------------------------------------------------------------------------------------------------- records
 
-    def read_document(self, path: str, *, patience_s: float = disk.SHARING_DEADLINE_S) -> disk.Content:
+    def read_document(self, path: str, *, patience_s: float = sharing.SHARING_DEADLINE_S) -> files.Content:
         """Read what may be a job: a drop of at most JOB_MAX_BYTES, or a record of ours, which grows. Else oversize.
 
         Raises:
-            OSError: as `disk.read`.
+            OSError: as `files.read`.
         """
-        content = disk.read(path, JOB_MAX_BYTES, patience_s=patience_s)
+        content = files.read(path, JOB_MAX_BYTES, patience_s=patience_s)
         # Nothing large is read before its first bytes say that it is ours: a gigabyte of zeros is looked at, not read.
         if not content.oversize or content.sig.size > RECORD_MAX_BYTES:
             return content
-        if disk.read_head(path, len(record.OPENING)) != record.OPENING:
+        if files.read_head(path, len(record.OPENING)) != record.OPENING:
             return content
-        return disk.read(path, RECORD_MAX_BYTES, patience_s=patience_s)
+        return files.read(path, RECORD_MAX_BYTES, patience_s=patience_s)
 
-    def open_document(self, path: str) -> tuple[int, disk.Content]:
+    def open_document(self, path: str) -> tuple[int, files.Content]:
         """As `read_document`, of a file that is ours alone, and a handle for `disk.append`; -1 where there is none.
 
         The caller closes the handle.
         """
         try:
-            fd, content = disk.open_and_read(path, JOB_MAX_BYTES)
+            fd, content = files.open_and_read(path, JOB_MAX_BYTES)
         except PermissionError:
             return -1, self.read_document(path)
         if not content.oversize:
@@ -426,12 +426,12 @@ class SpoolDir:
         os.close(fd)
         return -1, self.read_document(path)
 
-    def read(self, state: str, name: str, *, patience_s: float = disk.SHARING_DEADLINE_S) -> Stored:
+    def read(self, state: str, name: str, *, patience_s: float = sharing.SHARING_DEADLINE_S) -> Stored:
         """Read and decode a framed record.
 
         Raises:
             DamagedRecordError: it is not framed, or not a record.
-            OSError: as `disk.read`.
+            OSError: as `files.read`.
         """
         path = self.path(state, name)
         content = self.read_document(path, patience_s=patience_s)
@@ -477,7 +477,7 @@ class SpoolDir:
         rng: random.Random,
         sync: bool,
         mode: int | None = None,
-        patience_s: float = disk.SHARING_DEADLINE_S,
+        patience_s: float = sharing.SHARING_DEADLINE_S,
     ) -> None:
         """Put a fresh file in the place of `path` in one step; arguments as of `write_temporary`.
 
@@ -515,7 +515,7 @@ class SpoolDir:
                 wanted = names.beside(name, f"-{names.new_token(rng)}")
                 continue
             except FileNotFoundError:
-                if disk.sig_of(source.path) is not None and self.restore(self.folder(state)):
+                if files.sig_of(source.path) is not None and self.restore(self.folder(state)):
                     continue  # somebody had deleted the folder
                 raise
             return wanted
@@ -526,12 +526,12 @@ class SpoolDir:
         Raises:
             OSError: it cannot be read, or not made.
         """
-        if disk.sig_of(self.identity_path) is None:
+        if files.sig_of(self.identity_path) is None:
             made = names.new_token(rng, IDENTITY_CHARS).encode()
             with contextlib.suppress(FileExistsError):
                 self.publish_as(self.identity_path, made, hint="identity", rng=rng, sync=True)
             disk.sync_folder(self.machinery)
-        found = disk.read_head(self.identity_path, IDENTITY_CHARS).decode("ascii", "replace")
+        found = files.read_head(self.identity_path, IDENTITY_CHARS).decode("ascii", "replace")
         if not re.fullmatch(f"[0-9a-z]{{{IDENTITY_CHARS}}}", found):
             raise OSError(errno.EINVAL, "is damaged; delete it", self.identity_path)
         return found
@@ -539,7 +539,7 @@ class SpoolDir:
     def known_identity(self) -> str:
         """`identity`, or "" if it cannot be read or is not made yet: workers make it."""
         try:
-            found = disk.read_head(self.identity_path, IDENTITY_CHARS).decode("ascii", "replace")
+            found = files.read_head(self.identity_path, IDENTITY_CHARS).decode("ascii", "replace")
         except OSError:
             return ""
         return found if re.fullmatch(f"[0-9a-z]{{{IDENTITY_CHARS}}}", found) else ""
@@ -576,11 +576,11 @@ class SpoolDir:
         """
         mode = None if has_texts else disk.FILE_MODE
         path, data = os.path.join(self.root, name), text.encode("utf-8", "replace")
-        self.replace_with(path, data, hint=name, rng=rng, sync=False, mode=mode, patience_s=disk.GLANCE_S)
+        self.replace_with(path, data, hint=name, rng=rng, sync=False, mode=mode, patience_s=sharing.GLANCE_S)
 
     def write_settings(self, text: str, *, rng: random.Random) -> None:
         """Replace queuectl.toml by `text` in one step. It keeps its mode: its owner may have closed it to others."""
-        mode = disk.mode_of(self.settings_path, otherwise=disk.FILE_MODE)
+        mode = rights.mode_of(self.settings_path, otherwise=disk.FILE_MODE)
         self.replace_with(self.settings_path, text.encode(), hint="settings", rng=rng, sync=True, mode=mode)
 
     def is_paused(self) -> bool:
@@ -589,7 +589,7 @@ class SpoolDir:
 
     def pause(self, reason: str, *, until_at: float | None, rng: random.Random) -> None:
         """Make the file PAUSED, or replace it. Raises OSError, IsADirectoryError if a folder has that name."""
-        if disk.is_folder(self.paused_path):
+        if files.is_folder(self.paused_path):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.paused_path)
         text = reason.replace("\n", " ") + "\n"
         if until_at is not None:
@@ -600,7 +600,7 @@ class SpoolDir:
     def paused_until(self) -> float | None:
         """When a pause is to end by itself, by the file's second line; None where it says nothing of it."""
         try:
-            lines = disk.read_tail(self.paused_path, 4096).decode("utf-8", "replace").split("\n")
+            lines = files.read_tail(self.paused_path, 4096).decode("utf-8", "replace").split("\n")
             return (
                 times.from_text(lines[1].removeprefix(_UNTIL))
                 if len(lines) > 1 and lines[1].startswith(_UNTIL)
@@ -611,14 +611,14 @@ class SpoolDir:
 
     def resume(self) -> bool:
         """Delete PAUSED; False where there was none. Raises OSError, IsADirectoryError if it is a folder."""
-        if disk.is_folder(self.paused_path):
+        if files.is_folder(self.paused_path):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.paused_path)
         return disk.unlink(self.paused_path)
 
     def pause_reason(self) -> str:
         """The first line of PAUSED, or ""."""
         try:
-            return disk.read_tail(self.paused_path, 4096).decode("utf-8", "replace").strip().split("\n")[0]
+            return files.read_tail(self.paused_path, 4096).decode("utf-8", "replace").strip().split("\n")[0]
         except OSError:
             return ""
 

@@ -18,7 +18,7 @@ import sys
 from queuectl.model import lifecycle
 from queuectl.model.record import Record
 from queuectl.spool.folder import SpoolDir
-from queuectl.system import disk
+from queuectl.system import disk, files
 from queuectl.system.locks import NamedLock, is_held
 
 # Written into a lease that is left to a process, so that nobody takes it for the lease of a worker that goes on.
@@ -71,7 +71,7 @@ class Lease:
         Raises:
             FileNotFoundError: somebody has deleted the file, or has put another spool in the place of this one.
         """
-        if self._lock is not None and disk.sig_of(self._lock.path) is None:
+        if self._lock is not None and files.sig_of(self._lock.path) is None:
             raise FileNotFoundError(errno.ENOENT, "the lease of a worker was deleted", self._lock.path)
 
     def renew(self) -> bool:
@@ -176,5 +176,5 @@ def _is_left(spool: SpoolDir, lease: str) -> bool:
     """True where a worker has left the lease to a process. (On Windows no lock outlives its process.)"""
     if sys.platform == "win32":
         return False
-    sig = disk.sig_of(spool.lease_path(lease))
+    sig = files.sig_of(spool.lease_path(lease))
     return sig is not None and sig.size > 0

@@ -18,7 +18,7 @@ from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STAT
 from queuectl.spool.access import not_regular
 from queuectl.spool.folder import LOGS, Located
 from queuectl.spool.session import Session
-from queuectl.system import disk
+from queuectl.system import files
 
 # With more ids than this, an unknown id is reported without its neighbours: comparing these takes a tenth of a second.
 _NEAR_AT_MOST = 5000
@@ -181,7 +181,7 @@ def load(session: Session, state: str, name: str) -> Job:
         stored = session.spool.read(state, name)
     except DamagedRecordError:
         return load_drop(session, state, name)
-    except disk.NotRegularError as error:
+    except files.NotRegularError as error:
         raise not_regular(path) from error
     try:
         written = json.loads(stored.data)

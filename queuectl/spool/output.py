@@ -13,7 +13,7 @@ import random
 
 from queuectl.model import names
 from queuectl.spool.folder import LOGS, SpoolDir
-from queuectl.system import disk
+from queuectl.system import disk, files
 
 # A run that prints is looked at this often at most and at least; in between as soon as it could be near its limit.
 _LOOK_LAST_S, _LOOK_FIRST_S = 0.25, 0.02
@@ -111,8 +111,8 @@ def keep_output(spool: SpoolDir, path: str, job_id: str, attempt: int, rng: rand
     Raises:
         OSError: to be tried again; a FileNotFoundError where the spool is out of reach.
     """
-    sig = disk.sig_of(path)
-    if sig is None and disk.sig_of(spool.tmp_dir) is None:
+    sig = files.sig_of(path)
+    if sig is None and files.sig_of(spool.tmp_dir) is None:
         raise FileNotFoundError(errno.ENOENT, "the folder of unfinished writes is away", spool.tmp_dir)
     if sig is None or sig.size == 0:
         disk.unlink(path)
@@ -125,7 +125,7 @@ def keep_output(spool: SpoolDir, path: str, job_id: str, attempt: int, rng: rand
             target = spool.log_path(f"{job_id}-{names.new_token(rng)}", attempt)
             continue
         except FileNotFoundError:
-            if disk.sig_of(path) is None and disk.sig_of(spool.tmp_dir) is not None:
+            if files.sig_of(path) is None and files.sig_of(spool.tmp_dir) is not None:
                 return False
             if not spool.restore(spool.folder(LOGS)):  # else somebody had deleted it
                 raise

@@ -23,7 +23,7 @@ import msgspec
 
 from queuectl.model import names, times
 from queuectl.spool.folder import SpoolDir
-from queuectl.system import disk
+from queuectl.system import disk, files
 from queuectl.system.locks import NamedLock, is_held
 
 STOP, NOW, WAIT = "stop", "now", "wait"
@@ -157,7 +157,7 @@ def take_summary(spool: SpoolDir, pool: str) -> StopSummary | None:
     """What a stopped pool left as its summary, once; None where it left none (killed)."""
     path = _path(spool, pool, "stopped")
     try:
-        body = json.loads(disk.read(path, _MAX_BYTES * 16).data)
+        body = json.loads(files.read(path, _MAX_BYTES * 16).data)
         disk.unlink(path)
         return StopSummary(list(body["released"]), int(body["finished"]))
     except (OSError, ValueError, KeyError, TypeError):
@@ -167,11 +167,11 @@ def take_summary(spool: SpoolDir, pool: str) -> StopSummary | None:
 def sweep(spool: SpoolDir) -> int:
     """Take away what dead pools left: records, requests, locks and summaries; how many had not ended cleanly."""
     unclean = 0
-    for name in disk.names(spool.pool_dir):
+    for name in files.names(spool.pool_dir):
         pool, _, kind = name.rpartition(".")
         if kind not in ("json", "stop", "lock", "stopped") or is_live(spool, pool):
             continue
-        if not disk.is_regular(_path(spool, pool, kind)):
+        if not files.is_regular(_path(spool, pool, kind)):
             continue  # somebody else's (P11), or gone
         with contextlib.suppress(OSError):
             if kind == "lock":
@@ -185,7 +185,7 @@ def sweep(spool: SpoolDir) -> int:
 
 
 def _lines(path: str) -> list[str]:
-    return disk.read(path, _MAX_BYTES).data.decode("utf-8", "replace").split("\n")
+    return files.read(path, _MAX_BYTES).data.decode("utf-8", "replace").split("\n")
 
 
 def _hardest(lines: list[str]) -> list[str]:
@@ -212,7 +212,7 @@ def _all(spool: SpoolDir) -> list[PoolInfo]:
     for name in spool.names(spool.pool_dir):
         if name.endswith(".json"):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-                found.append(_info(json.loads(disk.read(os.path.join(spool.pool_dir, name), _MAX_BYTES).data)))
+                found.append(_info(json.loads(files.read(os.path.join(spool.pool_dir, name), _MAX_BYTES).data)))
     return found
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from queuectl.model import names
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.spool.folder import Located, SpoolDir, record_name
-from queuectl.system import disk
+from queuectl.system import files
 from queuectl.system.clock import Clock
 
 LISTING_SHARE = 0.05
@@ -45,7 +45,7 @@ class Roster:
         started_s = self._clock.monotonic()
         self._waiting.clear()
         self._more.clear()
-        for name in disk.names(self._spool.folder(PENDING)):
+        for name in files.names(self._spool.folder(PENDING)):
             if only is None:
                 self.add(name)
             elif (folded := name.partition(",")[0].removesuffix(".json").lower()) in only:

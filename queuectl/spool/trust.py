@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from queuectl.errors import InvalidSettingsError, UntrustedSpoolError
 from queuectl.model.lifecycle import PENDING
 from queuectl.spool.folder import FOLDERS, LOGS, SpoolDir
-from queuectl.system import disk
+from queuectl.system import files
 
 if TYPE_CHECKING:
     from queuectl.model.command import Command
@@ -177,7 +177,7 @@ def _walk(path: str, inbox: Inbox) -> tuple[int, list[tuple[int, int]]]:
     if sys.platform == "win32":
         raise NotImplementedError
     at, left = "/", [part for part in path.split("/") if part][::-1]
-    fd = disk.open_folder_in(at, at=None, to_list=False)
+    fd = files.open_folder_in(at, at=None, to_list=False)
     try:
         info = os.fstat(fd)
         device, hosts = info.st_dev, frozenset[int]()
@@ -202,11 +202,11 @@ def _walk(path: str, inbox: Inbox) -> tuple[int, list[tuple[int, int]]]:
                 _judge(here, info, inbox, hosts, is_last=False)
                 left += target.split("/")[::-1]
                 if target.startswith("/"):
-                    at, fd = "/", _instead(fd, disk.open_folder_in("/", at=None, to_list=False))
+                    at, fd = "/", _instead(fd, files.open_folder_in("/", at=None, to_list=False))
                     device, hosts = os.fstat(fd).st_dev, frozenset[int]()
                 continue
             try:
-                fd = _instead(fd, disk.open_folder_in(name, at=fd, to_list=not left))
+                fd = _instead(fd, files.open_folder_in(name, at=fd, to_list=not left))
             except OSError as error:
                 raise OSError(error.errno, error.strerror, here) from None
             info, at = os.fstat(fd), here

@@ -18,7 +18,7 @@ from typing import cast
 
 import portalocker
 
-from queuectl.system import disk
+from queuectl.system import disk, files, sharing
 
 _EXCLUSIVE = portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING
 
@@ -62,7 +62,7 @@ class FileLock:
     def __init__(self, path: str) -> None:
         self.path = path
         self._fd = -1
-        self._patience_s = disk.SHARING_DEADLINE_S
+        self._patience_s = sharing.SHARING_DEADLINE_S
 
     @property
     def fd(self) -> int:
@@ -79,7 +79,7 @@ class FileLock:
             try:
                 self._fd = disk.open_lock_file(self.path, patience_s=self._patience_s)
             except OSError:
-                self._patience_s = disk.GLANCE_S  # no holder of an instant: later tries do not wait as long for it
+                self._patience_s = sharing.GLANCE_S  # no holder of an instant: later tries do not wait as long for it
                 raise
         return _lock(self._fd)
 
@@ -101,7 +101,7 @@ class NamedLock(FileLock):
     deleted in between would exclude nobody.
     """
 
-    id: disk.FileId | None = None
+    id: files.FileId | None = None
     """The file that was locked last."""
 
     def try_acquire(self) -> bool:
@@ -109,7 +109,7 @@ class NamedLock(FileLock):
             if not super().try_acquire():
                 self.close()
                 return False
-            found = disk.id_of_named(self._fd, self.path)
+            found = files.id_of_named(self._fd, self.path)
             if found is not None:
                 self.id = found
                 return True
@@ -118,7 +118,7 @@ class NamedLock(FileLock):
 
     def remove(self) -> None:
         """Delete the file while holding its lock (on Windows just after closing it), and close."""
-        if not disk.CAN_UNLINK_OPEN_FILES:
+        if not sharing.CAN_UNLINK_OPEN_FILES:
             self.close()
         disk.unlink_if_free(self.path)
         self.close()
@@ -136,7 +136,7 @@ def is_held(path: str) -> bool:
     try:
         return not lock.try_acquire()
     except OSError:
-        if disk.is_regular(path):
+        if files.is_regular(path):
             raise
         return False
     finally:

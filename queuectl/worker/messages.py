@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, get_args
 
 from queuectl.jobs.verdict import Declined, Settled
 from queuectl.model.lifecycle import Outcome
-from queuectl.system.disk import FileSig
+from queuectl.system.files import FileSig
 
 
 class Started(NamedTuple):

@@ -28,7 +28,7 @@ from queuectl.spool.folder import SpoolDir
 from queuectl.spool.lease import Lease
 from queuectl.spool.output import OutputLimit, OutputSlot
 from queuectl.spool.stripes import Stripes
-from queuectl.system import disk, environment
+from queuectl.system import environment, rights
 from queuectl.system.clock import Clock
 from queuectl.worker.executors import choose
 from queuectl.worker.executors.base import CannotEnterError, CannotStartError, Ended, Spec
@@ -277,11 +277,11 @@ class Worker:
 
     def _names_no_folder(self, cwd: str) -> bool:
         """True where a folder that cannot be entered is the pool's own: the job names none, or one below it."""
-        return not cwd or (not os.path.isabs(cwd) and not disk.may_enter(self._cwd))
+        return not cwd or (not os.path.isabs(cwd) and not rights.may_enter(self._cwd))
 
     def _look_for_home(self) -> OSError | None:
         """Look whether the pool's folder is back, before a job is claimed: each try would be on its record."""
-        self._is_homeless = not disk.may_enter(self._cwd)
+        self._is_homeless = not rights.may_enter(self._cwd)
         return self._no_home() if self._is_homeless else None
 
     def _no_home(self) -> OSError:

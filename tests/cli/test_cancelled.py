@@ -17,7 +17,7 @@ from queuectl.monitor import metrics, page, snapshot, status
 from queuectl.monitor.snapshot import Snapshot
 from queuectl.monitor.survey import Survey
 from queuectl.spool.folder import SpoolDir
-from queuectl.system import disk
+from queuectl.system import files
 from tests.cli.commands import Commands
 from tests.helpers import NOON_AT, Desk, names_in
 
@@ -105,7 +105,7 @@ def test_page_figures_and_top_count_it_apart(two: SpoolDir) -> None:
 
 def test_a_count_opens_no_file(two: SpoolDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many jobs are in dlq/, they are counted by names."""
-    monkeypatch.setattr(disk, "read", None)
+    monkeypatch.setattr(files, "read", None)
     assert two.count_cancelled(two.job_names(DLQ)) == 1
 
 

@@ -114,6 +114,9 @@ def test_command_imports_only_itself(spool: SpoolDir) -> None:
         "queuectl.system.acting",
         "queuectl.system.clock",
         "queuectl.system.disk",
+        "queuectl.system.files",
+        "queuectl.system.rights",
+        "queuectl.system.sharing",
     }
 
 

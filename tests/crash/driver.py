@@ -45,7 +45,7 @@ from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.spool import cancel_requests
 from queuectl.spool.folder import SPLIT_ENDING, SpoolDir
-from queuectl.system import disk
+from queuectl.system import disk, files
 from queuectl.worker.messages import Finished, Passed, Trouble, Vanished, unpack
 from queuectl.worker.worker import Worker
 from tests.crash.inject import Call, Plan, aside, injected
@@ -1016,7 +1016,7 @@ def judge(
             path = os.path.join(state, name)
             if path in template.bystanders:
                 continue
-            data = disk.read(spool.path(state, name), 1 << 26).data
+            data = files.read(spool.path(state, name), 1 << 26).data
             if not record.is_record(data):
                 wrong.append(f"{path} is torn: {data[-80:]!r}")
                 continue
@@ -1046,11 +1046,11 @@ def judge(
         if not now.exists() or now.read_bytes() != data:
             wrong.append(f"{path} was touched (P7, P11)")
     wrong += [f"{name} in taken/ is not finished" for name in os.listdir(spool.taken_dir) if not name.endswith(".done")]
-    files = {batch.token_of(name) for name in os.listdir(spool.taken_dir)}
+    tokens = {batch.token_of(name) for name in os.listdir(spool.taken_dir)}
     wrong += [
         f"the text {name} tells of no file of many jobs"
         for name in os.listdir(spool.folder(REJECTED))
-        if name.endswith(SPLIT_ENDING) and name.removesuffix(SPLIT_ENDING) not in files
+        if name.endswith(SPLIT_ENDING) and name.removesuffix(SPLIT_ENDING) not in tokens
     ]
     wrong += [f"{name} tells of no job" for name in error_text.orphans(spool)]
     wrong += _judge_rejected(spool, operation)

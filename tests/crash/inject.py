@@ -1,8 +1,8 @@
-"""A hand on every system call that `disk` makes (and on the start of a command): count it, end there, or fail it.
+"""A hand on every call to the disk that `queuectl.system` makes (and on the start of a command): count, end, or fail.
 
-`disk` is the only door to the disk, so its module global `os` is replaced by a stand-in that asks before and after
-each call. Below the functions of `disk`, not around them: a publish can so be cut between its link and its unlink, a
-write in its middle, and what `disk` itself does about a full disk is under test too.
+`disk`, `files` and `rights` are the door to the disk, so their module global `os` is replaced by a stand-in that asks
+before and after each call. It works below the functions of `disk`, not around them: so a publish can be cut between
+its link and its unlink, a write in its middle, and what `disk` itself does about a full disk is tested too.
 
 What is not a change (an open for reading, a read, a listing) is counted only where calls are to fail. Syncs are not
 made: a killed process loses nothing that the kernel has.
@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from queuectl.system import disk, libc
+from queuectl.system import disk, files, libc, rights
 
 if sys.platform != "win32":  # where the tests are skipped, but read
     from queuectl.worker.executors import posix
@@ -187,8 +187,11 @@ def injected(plan: Plan) -> Iterator[Plan]:
     def asking_sync(folder: str, paths: Any) -> None:
         plan.make("syncfs", lambda *_: None, (folder, paths), {})
 
+    operating_system = _Os(plan)
     hands: list[tuple[Any, str, Any]] = [
-        (disk, "os", _Os(plan)),
+        (disk, "os", operating_system),
+        (files, "os", operating_system),
+        (rights, "os", operating_system),
         (libc, "rename_no_replace", asking_rename),
         (disk, "sync_files", asking_sync),
         (posix, "os", _OnlySpawn(plan)),

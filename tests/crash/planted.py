@@ -68,7 +68,7 @@ BUGS = (
         "publishing gives up the name in tmp/ before it has the one in pending/",
         "system/disk",
         "    try:\n        os.link(source, target)\n    except OSError as error:\n",
-        "    try:\n        data = _read(source, 1 << 30).data\n        os.unlink(source)\n"
+        '    try:\n        data = open(source, "rb").read()\n        os.unlink(source)\n'
         "        create(target, data, sync=False)\n        return\n"
         "    except OSError as error:\n",
     ),
@@ -141,7 +141,7 @@ BUGS = (
     Bug(
         "an enqueue that fails leaves what it had published",
         "jobs/enqueue",
-        "                    if disk.sig_of(path) == sig:\n",
+        "                    if files.sig_of(path) == sig:\n",
         "                    if False:\n",
     ),
     Bug(
@@ -250,7 +250,7 @@ BUGS = (
     Bug(
         "a pool does not see that another spool is in the place of its own",
         "spool/anchor",
-        "            if not disk.is_at(self._lock.fd, self._lock.path) and not is_held(self._lock.path):\n"
+        "            if not files.is_at(self._lock.fd, self._lock.path) and not is_held(self._lock.path):\n"
         "                return self._gone()\n",
         "",
     ),

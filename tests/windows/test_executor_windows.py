@@ -344,13 +344,13 @@ def test_tree_dies_with_the_worker(tmp_path: Path) -> None:
         f"""
         import os, time
         from multiprocessing import Pipe
-        from queuectl.system import disk as fsops
+        from queuectl.system import disk
         from queuectl.worker.executors.base import Spec
         from queuectl.worker.executors.windows import WindowsExecutor
 
         near, far = Pipe()
         executor = WindowsExecutor(near, "auto")
-        fd = fsops.open_output({str(tmp_path / "out")!r})
+        fd = disk.open_output({str(tmp_path / "out")!r})
         executor.start(Spec({grandchild(beat)!r}, {str(tmp_path)!r}, dict(os.environ), fd, -1))
         executor.wait(60)
         """

@@ -23,7 +23,7 @@ from queuectl.errors import InvalidJobError, QueuectlError
 from queuectl.jobs.edit import Draft, Editing
 from queuectl.model import names
 from queuectl.model.lifecycle import DLQ, PENDING, RUNNING
-from queuectl.system import disk
+from queuectl.system import files
 
 app, drain_app = group.new_app(), group.new_app()
 
@@ -168,5 +168,5 @@ def _waiting(spool: Spool) -> int:
     """Jobs in pending/ that will run without anybody's doing. Of few, what is no file is left out: workers leave it."""
     found = [name for name in spool.folder.waiting_names() if not names.is_held(name)]
     if len(found) <= _ASKED_AT_MOST:
-        found = [name for name in found if disk.is_regular(spool.folder.path(PENDING, name))]
+        found = [name for name in found if files.is_regular(spool.folder.path(PENDING, name))]
     return len(found)

@@ -20,7 +20,7 @@ from queuectl.model.lifecycle import PENDING, RUNNING
 from queuectl.monitor.logs import Piece, Tail, start_of_last
 from queuectl.monitor.results import Wait, id_at_end
 from queuectl.spool.lookup import Job
-from queuectl.system import disk
+from queuectl.system import files
 
 app = group.new_app()
 
@@ -155,7 +155,7 @@ def _print(path: str, lines: int | None) -> bool:
     """Print a file or its end; False where there is nothing in it."""
     try:
         # logs/ may be open to others: what lies there is not followed anywhere and not waited for.
-        with open(disk.open_to_read(path), "rb") as file:
+        with open(files.open_to_read(path), "rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 return False
             if lines is not None:
@@ -169,7 +169,7 @@ def _print(path: str, lines: int | None) -> bool:
                 sys.stdout.buffer.flush()
     except FileNotFoundError:
         return False
-    except disk.NotRegularError as error:
+    except files.NotRegularError as error:
         raise QueuectlError(f"{path} is no log: it is no regular file") from error
     return True
 

@@ -18,7 +18,7 @@ from queuectl.cli.terminal import output
 from queuectl.cli.terminal.output import count_of, safe
 from queuectl.errors import QueuectlError
 from queuectl.maintenance import refusals
-from queuectl.system import disk
+from queuectl.system import files
 
 app = group.new_app(
     no_args_is_help=True,
@@ -79,7 +79,7 @@ def show(
 
 def _print_head(path: str) -> None:
     try:
-        data = disk.read_head(path, _SHOWN_BYTES + 1)
+        data = files.read_head(path, _SHOWN_BYTES + 1)
     except OSError as error:
         output.message(f"it cannot be read: {error.strerror or error}")
         return

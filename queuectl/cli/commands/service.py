@@ -22,7 +22,7 @@ from queuectl.model.settings import Settings
 from queuectl.model.text import command_text
 from queuectl.spool import trust
 from queuectl.spool.folder import SpoolDir
-from queuectl.system import disk
+from queuectl.system import disk, files
 
 app = group.new_app(
     no_args_is_help=True,
@@ -213,7 +213,7 @@ def _path(kind: str, made: Service) -> str:
 
 def _present(path: str) -> bytes | None:
     try:
-        return disk.read(path, _MAX_BYTES).data
+        return files.read(path, _MAX_BYTES).data
     except FileNotFoundError:
         return None
 

@@ -18,7 +18,7 @@ from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
 from queuectl.model.text import command_text
 from queuectl.monitor import results, status
 from queuectl.spool.lookup import Job
-from queuectl.system import disk
+from queuectl.system import files
 
 app = group.new_app()
 
@@ -82,7 +82,7 @@ def show(
 def _document(job: Job) -> Any:
     """The record as it is on disk; a drop that no worker has looked at yet as it would be taken in."""
     try:
-        return json.loads(disk.read(job.path, 1 << 26).data)
+        return json.loads(files.read(job.path, 1 << 26).data)
     except (OSError, ValueError):
         return {**job.spec, "history": job.history}
 

@@ -17,7 +17,7 @@ import sys
 import time
 from multiprocessing.connection import Connection
 
-from queuectl.system import disk, processes
+from queuectl.system import files, processes
 from queuectl.worker.executors import family
 from queuectl.worker.executors.base import (
     EXIT_NOT_FOUND,
@@ -321,9 +321,9 @@ def _open_home() -> int:
     away, or a command would run whose start we report as failed. Where it cannot be entered by us, any other will do.
     """
     try:
-        return disk.open_folder(".")
+        return files.open_folder(".")
     except OSError:
-        return disk.open_folder("/")
+        return files.open_folder("/")
 
 
 def _be_killed_before_the_supervisor() -> None:

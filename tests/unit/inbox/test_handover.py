@@ -12,7 +12,7 @@ from queuectl.inbox.folder import InboxDir
 from queuectl.inbox.handover import BY, Handover
 from queuectl.inbox.tokens import TOKEN_CHARS, Tokens
 from queuectl.spool.folder import SpoolDir
-from queuectl.system import disk
+from queuectl.system import disk, files
 from tests.helpers import Desk, FakeClock, names_in, write_drop
 
 JOB = b'{"command": "true"}'
@@ -30,12 +30,12 @@ class Hands:
         self.tokens = self.handover.tokens
         self.box = InboxDir(str(folder), spool.identity(self.desk.rng), rng=self.desk.rng, tokens=self.tokens)
 
-    def send(self, name: str, data: bytes = JOB) -> disk.Content:
+    def send(self, name: str, data: bytes = JOB) -> files.Content:
         """A file in the inbox, as it is read."""
         (self.folder / name).write_bytes(data)
         return self.box.read(name, 1 << 20)
 
-    def take(self, name: str, content: disk.Content) -> str:
+    def take(self, name: str, content: files.Content) -> str:
         """Hand it over."""
         prepared = self.desk.producer.prepare({"command": "true", "id": "job"}, by=BY, file=name)
         return self.handover.hand_over(self.box, name, content, prepared)

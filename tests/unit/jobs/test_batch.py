@@ -22,7 +22,7 @@ from queuectl.model.lifecycle import DONE, PENDING, REJECTED, Outcome
 from queuectl.monitor.why import explain
 from queuectl.spool import clock_note
 from queuectl.spool.roster import Roster
-from queuectl.system import disk
+from queuectl.system import disk, files
 from tests.helpers import Desk, full_disk, listing, without_arrival
 
 JOBS: list[dict[str, Any]] = [{"command": f"echo {number}"} for number in range(3)]
@@ -285,7 +285,7 @@ def test_steps_of_one_worker_list_nothing(desk: Desk, monkeypatch: pytest.Monkey
     """P5: a split whose lines have no ids of their own costs no listing of pending/ and no look at any job."""
     splitter = _splitter(desk)
     taken = splitter.take(desk.drop("jobs.jsonl", _lines(1100, **keys)), "jobs")
-    monkeypatch.setattr(disk, "names", None)
+    monkeypatch.setattr(files, "names", None)
     monkeypatch.setattr(desk.spool, "read", None)
     while not splitter.step(taken).note.is_over:
         pass
@@ -301,8 +301,8 @@ def test_a_split_that_was_cut_short_lists_twice_a_step_at_most(desk: Desk, monke
     _splitter(desk).step(taken)
     batch.write_note(desk.spool, batch.token_of(taken), before, rng=desk.rng, sync=False)  # as before that step
     listed = []
-    real = disk.names
-    monkeypatch.setattr(disk, "names", lambda folder: listed.append(folder) or real(folder))
+    real = files.names
+    monkeypatch.setattr(files, "names", lambda folder: listed.append(folder) or real(folder))
     splitter = _splitter(desk)
     assert splitter.step(taken).names == ()
     assert len(listed) <= 4

@@ -39,7 +39,7 @@ from queuectl.jobs.verdict import (
 from queuectl.model import job, names, record, settings
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.spool.folder import Located, SpoolDir
-from queuectl.system import disk
+from queuectl.system import disk, files
 from tests.helpers import NOON_AT, Desk, FakeClock, full_disk, listing, only, rejected_name, write_drop
 
 JOB: dict[str, Any] = {"command": "echo hello"}
@@ -182,7 +182,7 @@ def test_busy_stripe_declines(desk: Desk, other_desk: Desk) -> None:
     assert names.stripe_of("job1") != names.stripe_of("job2")
     assert other_desk.stripes.of("job1").try_acquire()
     assert isinstance(desk.decline(name), Busy)
-    assert isinstance(desk.claims.reject_quiet(name, disk.FileSig(0, 0, 0), "", ""), Busy)
+    assert isinstance(desk.claims.reject_quiet(name, files.FileSig(0, 0, 0), "", ""), Busy)
     assert isinstance(desk.claim(other), Claimed)
     other_desk.stripes.of("job1").release()
     assert isinstance(desk.claim(name), Claimed)
@@ -373,7 +373,7 @@ def test_lines_wait_until_they_are_quiet(desk: Desk) -> None:
     name = desk.drop("jobs.jsonl", '{"command": "a"}\n{"command": "b"}\n')
     declined = desk.decline(name)
     assert isinstance(declined, Arriving) and declined.why == ""
-    assert declined.sig == disk.sig_of(desk.spool.path(PENDING, name))
+    assert declined.sig == files.sig_of(desk.spool.path(PENDING, name))
     assert listing(desk.spool) == {"pending": [name]}
     split = desk.claims.split(name)
     assert isinstance(split, Split) and split.jobs == 2
@@ -539,17 +539,17 @@ def test_file_that_cannot_be_read_now_is_looked_at_later(
     """A share that hiccups makes no job bad, and one file that cannot be read stops no pool (P6)."""
     name = f"{names.generate_id(NOON_AT, desk.rng) if generated else 'x'}.json"
     desk.drop(name, JOB)
-    read = disk.read
+    read = files.read
 
-    def refuse(path: str, max_bytes: int, **options: Any) -> disk.Content:
+    def refuse(path: str, max_bytes: int, **options: Any) -> files.Content:
         if name not in path:
             return read(path, max_bytes, **options)
         number = getattr(errno, code)
         raise OSError(number, os.strerror(number), path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(disk, "read", refuse)
-        patch.setattr(disk, "open_and_read", refuse)
+        patch.setattr(files, "read", refuse)
+        patch.setattr(files, "open_and_read", refuse)
         assert isinstance(desk.decline(name), Unreadable)
     assert listing(desk.spool) == {"pending": [name]}
     assert isinstance(desk.claim(name), Claimed)
@@ -564,13 +564,13 @@ def test_trouble_of_the_machine_is_raised_and_the_file_is_back(
     name = f"{names.generate_id(NOON_AT, desk.rng) if generated else 'x'}.json"
     desk.drop(name, JOB)
 
-    def refuse(path: str, _max_bytes: int, **_options: Any) -> disk.Content:
+    def refuse(path: str, _max_bytes: int, **_options: Any) -> files.Content:
         number = getattr(errno, code)
         raise OSError(number, os.strerror(number), path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(disk, "read", refuse)
-        patch.setattr(disk, "open_and_read", refuse)
+        patch.setattr(files, "read", refuse)
+        patch.setattr(files, "open_and_read", refuse)
         with pytest.raises(OSError):
             desk.claim(name)
     assert listing(desk.spool) == {"pending": [name]}
@@ -961,14 +961,14 @@ def test_a_drop_is_replaced_only_by_what_is_on_disk(
 def test_rejecting_by_another_worker_meanwhile_is_gone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that disappears between the look and the rejection is nobody's trouble."""
     name = desk.drop("x.json", "5")
-    real = disk.sig_of
+    real = files.sig_of
 
-    def vanished(path: str) -> disk.FileSig | None:
+    def vanished(path: str) -> files.FileSig | None:
         if path.endswith("x.json"):
             os.unlink(path)
         return real(path)
 
-    monkeypatch.setattr(disk, "sig_of", vanished)
+    monkeypatch.setattr(files, "sig_of", vanished)
     assert isinstance(desk.decline(name), Gone)
     assert listing(desk.spool) == {}
 

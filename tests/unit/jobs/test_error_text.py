@@ -21,7 +21,7 @@ from queuectl.spool import clock_note
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
-from queuectl.system import disk
+from queuectl.system import disk, files
 from tests.helpers import Desk, FakeClock, full_disk, listing, write_drop
 
 FAILED = Outcome("failed", 127, "command not found", 0.5)
@@ -193,7 +193,7 @@ def test_sweeping_lists_only_what_has_changed(desk: Desk, monkeypatch: pytest.Mo
     orphan_texts = OrphanTexts(desk.spool, clock=desk.clock)
     orphan_texts.sweep()
     desk.clock.advance(60)
-    monkeypatch.setattr(disk, "names", full_disk)
+    monkeypatch.setattr(files, "names", full_disk)
     assert orphan_texts.sweep() == 0
 
 

@@ -14,7 +14,7 @@ import pytest
 from queuectl.jobs.verdict import Claimed, Declined, Later, Rejected
 from queuectl.model import names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
-from queuectl.system import disk
+from queuectl.system import disk, files
 from tests.helpers import NOON_AT, Desk, full_disk, listing, only, rejected_name, write_drop
 
 JOB: dict[str, Any] = {"command": "echo hello"}
@@ -383,7 +383,7 @@ def test_rescue_that_read_too_early_leaves_the_job_to_its_next_look(
     early = read(path)
     looks = []
 
-    def read_beside_the_owner(path: str, **options: Any) -> disk.Content:
+    def read_beside_the_owner(path: str, **options: Any) -> files.Content:
         looks.append(path)
         if len(looks) > 1:
             return read(path, **options)

@@ -23,7 +23,7 @@ from queuectl.spool import pools
 from queuectl.spool.folder import BOARD, PAGE, SpoolDir
 from queuectl.spool.lease import Lease
 from queuectl.spool.pools import Pool
-from queuectl.system import disk, locks
+from queuectl.system import disk, files, locks
 from tests.helpers import Desk, full_disk, listing, make_spool, write_drop
 
 OK = Outcome("succeeded", 0, "", 0.01)
@@ -284,14 +284,14 @@ def test_what_is_not_ours_is_listed_and_left(desk: Desk) -> None:
 def test_unreadable_record_takes_a_person(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A record that cannot be read is told, with why."""
     path = str(dead(desk))
-    real = disk.read
+    real = files.read
 
-    def refuse(target: str, max_bytes: int, **options: Any) -> disk.Content:
+    def refuse(target: str, max_bytes: int, **options: Any) -> files.Content:
         if target == path:
             raise PermissionError(13, "Permission denied", target)
         return real(target, max_bytes, **options)
 
-    monkeypatch.setattr(disk, "read", refuse)
+    monkeypatch.setattr(files, "read", refuse)
     found = look(desk, repair=True)
     assert told(found) == [("unreadable", "dlq/job1.json")]
     assert "Permission denied" in found.findings[0].text
@@ -457,16 +457,16 @@ def test_run_that_is_settled_under_the_look_is_no_finding(desk: Desk, monkeypatc
     os.rename(desk.spool.path(DONE, "job1.json"), desk.spool.path(RUNNING, "job1.json"))  # on record, and not moved yet
     desk.die()
     reads = []
-    real = disk.read
+    real = files.read
 
-    def read(target: str, max_bytes: int, **options: Any) -> disk.Content:
+    def read(target: str, max_bytes: int, **options: Any) -> files.Content:
         content = real(target, max_bytes, **options)
         reads.append(target)
         if len(reads) == 2:
             os.rename(target, desk.spool.path(DONE, "job1.json"))
         return content
 
-    monkeypatch.setattr(disk, "read", read)
+    monkeypatch.setattr(files, "read", read)
     found = look(desk, repair=True)
     assert (told(found), found.skipped) == ([], [])
     assert Path(desk.spool.path(DONE, "job1.json")).read_bytes() == data
@@ -876,13 +876,13 @@ def test_names_only_opens_no_finished_job(desk: Desk, monkeypatch: pytest.Monkey
     path = done(desk, "job3")
     write_drop(desk.spool, "job3.json", path.read_bytes(), DLQ)
     opened: list[str] = []
-    real = disk.read
+    real = files.read
 
-    def read(target: str, max_bytes: int, **options: Any) -> disk.Content:
+    def read(target: str, max_bytes: int, **options: Any) -> files.Content:
         opened.append(os.path.relpath(target, desk.spool.root).replace(os.sep, "/"))
         return real(target, max_bytes, **options)
 
-    monkeypatch.setattr(disk, "read", read)
+    monkeypatch.setattr(files, "read", read)
     assert told(look(desk, names_only=True)) == [("duplicate", "dlq/job3.json")]
     assert {name for name in opened if name.endswith(".json")} == {"dlq/job3.json", "done/job3.json"}
 

@@ -15,7 +15,7 @@ from queuectl.maintenance import check
 from queuectl.maintenance.findings import Finding
 from queuectl.model.lifecycle import PENDING, Outcome
 from queuectl.spool.folder import SpoolDir
-from queuectl.system import disk
+from queuectl.system import disk, files
 from queuectl.system.locks import FileLock
 from tests.helpers import Desk, names_in
 
@@ -109,7 +109,7 @@ def test_claims_that_were_spent_long_ago_are_deleted(traces: Traces) -> None:
     """Of two marks the one stays whose share may still come back."""
     for token in (TOKEN, OLD_TOKEN):
         disk.create(os.path.join(traces.handover, f"{token}.spent"), b"", sync=False)
-    old_at = disk.last_change(traces.handover)[1] - 100 * 86400
+    old_at = files.last_change(traces.handover)[1] - 100 * 86400
     os.utime(os.path.join(traces.handover, f"{OLD_TOKEN}.spent"), (old_at, old_at))
     path = f".queuectl/handover/anna/{OLD_TOKEN}.spent"
     assert traces.told() == [("info", "handover", path, False)]

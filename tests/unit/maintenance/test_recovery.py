@@ -12,7 +12,7 @@ import pytest
 from queuectl.maintenance.recovery import Aftermath
 from queuectl.model import record
 from queuectl.model.lifecycle import DONE, Outcome
-from queuectl.system import disk
+from queuectl.system import disk, files
 from tests.helpers import Desk
 
 OK = Outcome("succeeded", 0, "", 0.01)
@@ -82,7 +82,7 @@ def test_record_that_cannot_be_read_is_not_taken_for_whole(
     desk.run(desk.enqueue(id="b"), OK)
     aftermath = Aftermath(desk.spool, desk.claims)
     with monkeypatch.context() as patch:
-        patch.setattr(disk, "read_tail", _refusing(errno.EIO))
+        patch.setattr(files, "read_tail", _refusing(errno.EIO))
         assert aftermath.step() == 1
     assert (aftermath.over, aftermath.left) == (True, 0)
     assert record.is_record(torn.read_bytes())

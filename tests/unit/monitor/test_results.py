@@ -14,7 +14,7 @@ from queuectl.model.lifecycle import PENDING, Outcome
 from queuectl.monitor import results
 from queuectl.monitor.results import Wait
 from queuectl.spool.folder import Located, SpoolDir
-from queuectl.system import disk
+from queuectl.system import disk, files
 from queuectl.system.clock import Clock
 from tests.helpers import Desk, FakeClock, write_drop
 
@@ -106,7 +106,7 @@ def test_wait_lists_no_folder_at_each_look(
     hands.enqueue(id="a", priority=3)
     waiting = Wait(api.session._replace(clock=clock), ["a"])
     listed: list[str] = []
-    monkeypatch.setattr(disk, "names", lambda folder: listed.append(folder) or ["a,prio=3.json"])
+    monkeypatch.setattr(files, "names", lambda folder: listed.append(folder) or ["a,prio=3.json"])
     for _ in range(10):
         waiting.look()
     assert listed == []

@@ -16,7 +16,7 @@ from queuectl.monitor.snapshot import Snapshot
 from queuectl.monitor.status import collect
 from queuectl.monitor.survey import Survey
 from queuectl.spool.folder import SpoolDir
-from queuectl.system import disk
+from queuectl.system import files
 from tests.helpers import NOON_AT, Desk, write_drop
 
 OK = Outcome("succeeded", 0, duration_s=0.5)
@@ -106,14 +106,14 @@ def test_many_jobs_are_named_and_not_read(desk: Desk, monkeypatch: pytest.Monkey
     """However many jobs are done, a bounded number of files is opened, and a second look opens none."""
     monkeypatch.setattr(survey, "_KEPT", 250)
     monkeypatch.setattr(survey, "_NAMES_A_STEP", 100)
-    data = disk.read(desk.spool.path(DONE, desk.run(desk.enqueue(id="job"), OK).name), 1 << 20).data
+    data = files.read(desk.spool.path(DONE, desk.run(desk.enqueue(id="job"), OK).name), 1 << 20).data
     for number in range(700):
         path = Path(desk.spool.path(DONE, f"job{number:04d}.json"))
         path.write_bytes(data.replace(b'"job"', b'"job%04d"' % number))
     reads, stats = [], []
-    read, sig_of = disk.read, disk.sig_of
-    monkeypatch.setattr(disk, "read", lambda *facts, **options: reads.append(facts) or read(*facts, **options))
-    monkeypatch.setattr(disk, "sig_of", lambda path: stats.append(path) or sig_of(path))
+    read, sig_of = files.read, files.sig_of
+    monkeypatch.setattr(files, "read", lambda *facts, **options: reads.append(facts) or read(*facts, **options))
+    monkeypatch.setattr(files, "sig_of", lambda path: stats.append(path) or sig_of(path))
     made = Survey(desk.spool, is_full=True)
     found = take(made)
     assert found.counts[DONE] == 701

@@ -11,7 +11,7 @@ import pytest
 from queuectl.jobs.verdict import Arriving, Foreign, Stuck, Unreadable
 from queuectl.pool.arrivals import Arrivals
 from queuectl.spool.folder import SpoolDir
-from queuectl.system import disk
+from queuectl.system import files
 from tests.helpers import FakeClock, wait_until, write_drop
 
 TICK_S = 0.2
@@ -24,15 +24,15 @@ def arrivals(spool: SpoolDir, clock: FakeClock) -> Arrivals:
 
 
 def _unreadable(path: Path) -> Unreadable:
-    return Unreadable(disk.sig_of(str(path)), "it cannot be read")
+    return Unreadable(files.sig_of(str(path)), "it cannot be read")
 
 
 def _arriving(path: Path) -> Arriving:
-    return Arriving(disk.sig_of(str(path)), "no job so far")
+    return Arriving(files.sig_of(str(path)), "no job so far")
 
 
 def _stuck(path: Path) -> Stuck:
-    return Stuck(disk.sig_of(str(path)), str(path), "it cannot be moved")
+    return Stuck(files.sig_of(str(path)), str(path), "it cannot be moved")
 
 
 def _tries(arrivals: Arrivals, clock: FakeClock, path: Path, seconds: float) -> list[float]:
@@ -62,11 +62,11 @@ def test_a_cured_file_is_tried_within_seconds(arrivals: Arrivals, spool: SpoolDi
     path = write_drop(spool, "a.json", "{}")
     for _ in range(9):
         arrivals.add("a.json", _stuck(path))
-    before = disk.sig_and_change(str(path))
+    before = files.sig_and_change(str(path))
 
     def cured() -> bool:
         path.chmod(path.stat().st_mode ^ 0o004)
-        return disk.sig_and_change(str(path)) != before
+        return files.sig_and_change(str(path)) != before
 
     wait_until(cured)
     clock.advance(5.0)
@@ -99,17 +99,17 @@ def test_looks_take_a_twentieth_of_the_time(
     arrivals: Arrivals, spool: SpoolDir, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P6: with 5,000 files and 1 ms a look, a pass each 0.2 s takes 11 ms at most, and every file has its turn."""
-    sig = disk.FileSig(1, 2, 3)
+    sig = files.FileSig(1, 2, 3)
     for number in range(5000):
         arrivals.add(f"{number}.json", Foreign(sig, ""))
     seen: list[str] = []
 
-    def look(path: str) -> tuple[disk.FileSig, int]:
+    def look(path: str) -> tuple[files.FileSig, int]:
         seen.append(os.path.basename(path))
         clock.advance(0.001)
         return sig, 0
 
-    monkeypatch.setattr(disk, "sig_and_change", look)
+    monkeypatch.setattr(files, "sig_and_change", look)
     for _ in range(600):
         clock.advance(TICK_S)
         before_s = clock.monotonic()
@@ -130,7 +130,7 @@ def test_a_closed_folder_ends_no_pool_and_makes_no_file_quiet(
 
     clock.advance(TICK_S)
     with monkeypatch.context() as patch:
-        patch.setattr(disk, "sig_and_change", refuse)
+        patch.setattr(files, "sig_and_change", refuse)
         assert list(arrivals.changed()) == []
     assert "a.json" in arrivals and len(arrivals) == 1
 

@@ -47,7 +47,7 @@ def go_on(board: Dashboard) -> str:
 
 def written(spool: SpoolDir) -> str:
     """Which writing this is, by the clock of the test; "" where there is none."""
-    return facts(spool)["written_at"] if files(spool) else ""
+    return facts(spool)["written_at"] if dashboard_files(spool) else ""
 
 
 def facts(spool: SpoolDir) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def facts(spool: SpoolDir) -> dict[str, Any]:
     return found
 
 
-def files(spool: SpoolDir) -> list[str]:
+def dashboard_files(spool: SpoolDir) -> list[str]:
     """The files of a dashboard that are there."""
     return [name for name in (PAGE, FACTS, METRICS) if os.path.exists(os.path.join(spool.root, name))]
 
@@ -75,9 +75,9 @@ def test_settings_say_what_is_written(spool: SpoolDir, make: Make, changed: Any,
     """Nothing is written that was not asked for, and no lock is taken where nothing is."""
     board = make(**changed)
     assert go_on(board) == ""
-    assert files(spool) == expected
+    assert dashboard_files(spool) == expected
     board.close()
-    assert files(spool) == expected
+    assert dashboard_files(spool) == expected
     assert os.path.exists(spool.dashboard_lock_path) == bool(expected)
     assert os.listdir(spool.tmp_dir) == []
 
@@ -188,12 +188,12 @@ def test_trouble_is_told_once_and_stops_nothing(
         assert [text for text in told if text] == [
             "cannot write the dashboard: No space left on device; the jobs go on without it"
         ]
-        assert files(spool) == os.listdir(spool.tmp_dir) == []
+        assert dashboard_files(spool) == os.listdir(spool.tmp_dir) == []
         board.close()
     again = make()
     clock.advance(HEARTBEAT_S)
     go_on(again)
-    assert files(spool) == [PAGE, FACTS]
+    assert dashboard_files(spool) == [PAGE, FACTS]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a privilege for links; read-only files stay on Windows")
@@ -238,7 +238,7 @@ def test_long_look_is_taken_in_short_steps(spool: SpoolDir, settings: Settings) 
         nonlocal steps
         steps += 1
         board.step()
-        return files(spool) == [PAGE, FACTS]
+        return dashboard_files(spool) == [PAGE, FACTS]
 
     wait_until(step)
     board.let_go()

@@ -22,7 +22,7 @@ from queuectl.pool.supervisor import Event, Options, Supervisor
 from queuectl.spool import cancel_requests
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.session import Session
-from queuectl.system import disk
+from queuectl.system import disk, files
 from queuectl.worker.messages import Finished
 from tests.helpers import NOON_AT, Desk, FakeClock
 
@@ -176,7 +176,7 @@ def test_a_retry_that_is_far_away_costs_no_look(loop: Loop, desk: Desk, monkeypa
     """What a claim has just found to be due later is not read again."""
     name = desk.enqueue(id="job", delay=7200)
     loop.made._dispatch.passed(None, "job.json", Later(name))
-    monkeypatch.setattr(disk, "read", lambda *_: pytest.fail("it was read"))
+    monkeypatch.setattr(files, "read", lambda *_: pytest.fail("it was read"))
     loop.made._next_recheck_s = math.inf
     loop.made._recheck_clock()
     assert loop.made._queue.waiting == 1

@@ -11,7 +11,7 @@ from queuectl.jobs.verdict import Later, Rejected
 from queuectl.model.lifecycle import DONE, PENDING, RUNNING, Outcome
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.roster import Roster
-from queuectl.system import disk
+from queuectl.system import files
 from tests.helpers import Desk, FakeClock, write_drop
 
 OK = Outcome("succeeded", 0, "", 0.01)
@@ -25,10 +25,10 @@ class Listings:
         self.took_s = 0.03
         self._pending = spool.folder(PENDING)
         self._clock = clock
-        self._names = disk.names
+        self._names = files.names
 
     def names(self, folder: str | int) -> list[str]:
-        """As `disk.names`."""
+        """As `files.names`."""
         if folder == self._pending:
             self.count += 1
             self._clock.advance(self.took_s)
@@ -39,7 +39,7 @@ class Listings:
 def listings(spool: SpoolDir, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listings]:
     """A count of the listings of pending/."""
     made = Listings(spool, clock)
-    monkeypatch.setattr(disk, "names", made.names)
+    monkeypatch.setattr(files, "names", made.names)
     yield made
 
 

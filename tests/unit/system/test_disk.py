@@ -1,123 +1,20 @@
-"""fsops: each step at the disk either happened or did not."""
+"""disk: each step at the disk either happened or did not."""
 
 from __future__ import annotations
 
-import ast
 import errno
 import os
-import socket
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from queuectl.system import disk, libc
+from queuectl.system import disk, files, libc
 
 pytestmark = pytest.mark.usefixtures("earnest_syncs")
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX: links, FIFOs, modes, limits, moves while open")
-
-
-def test_read_gives_content_and_signature(tmp_path: Path) -> None:
-    """A read tells what tells this version from the next."""
-    path = tmp_path / "x"
-    path.write_bytes(b"abc")
-    content = disk.read(str(path), 10)
-    assert (content.data, content.links, content.oversize) == (b"abc", 1, False)
-    assert content.sig == disk.sig_of(str(path))
-    path.write_bytes(b"abcd")
-    assert content.sig != disk.sig_of(str(path))
-
-
-linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who writes")
-
-
-@linux_only
-def test_a_writer_is_seen_for_as_long_as_it_has_the_file_open(tmp_path: Path) -> None:
-    """Open for writing is told with the time of the last change; open for reading, closed and missing are nothing."""
-    path = tmp_path / "x"
-    assert disk.written_at(str(path)) is None
-    with path.open("wb", buffering=0) as file:
-        file.write(b"abc")
-        assert disk.written_at(str(path)) == os.stat(path).st_ctime
-        os.utime(path, (0, 4_260_000_000))  # a time of 2105, as NFS clients leave for an instant
-        assert disk.written_at(str(path)) == os.stat(path).st_ctime < 4_260_000_000
-    with path.open("rb"):
-        assert disk.written_at(str(path)) is None
-
-
-@linux_only
-def test_a_writer_that_comes_while_we_ask_costs_neither_of_us_anything(tmp_path: Path) -> None:
-    """The signal that a broken lease sends ends nobody, and the writer's open goes through."""
-    path = tmp_path / "x"
-    path.write_bytes(b"")
-    code = f"for _ in range(1500): open({str(path)!r}, 'ab').close()"
-    started = time.monotonic()
-    with subprocess.Popen([sys.executable, "-S", "-c", code]) as writer:
-        while writer.poll() is None:
-            disk.written_at(str(path))
-    assert writer.returncode == 0
-    assert time.monotonic() - started < 40  # a lease that was kept holds a writer up for 45 s
-
-
-def test_read_of_a_large_file_reads_nothing(tmp_path: Path) -> None:
-    """A sparse file of many gigabytes costs no memory (P6)."""
-    path = tmp_path / "x"
-    with path.open("wb") as file:
-        file.truncate(8 << 30)
-    content = disk.read(str(path), 1000)
-    assert content.oversize
-    assert content.data == b""
-
-
-def test_read_up_to_the_limit(tmp_path: Path) -> None:
-    """A file of exactly the limit is read."""
-    path = tmp_path / "x"
-    path.write_bytes(b"x" * 1000)
-    assert len(disk.read(str(path), 1000).data) == 1000
-    assert disk.read(str(path), 999).oversize
-
-
-@posix_only
-@pytest.mark.parametrize("kind", ["folder", "link", "dangling", "fifo", "socket", "null"])
-def test_read_of_what_is_no_regular_file_raises_at_once(tmp_path: Path, kind: str) -> None:
-    """A link is not followed, a FIFO and a device are not waited for (P11)."""
-    path = tmp_path / "x.json"
-    target = tmp_path / "target"
-    target.write_bytes(b"secret")
-    if kind == "folder":
-        path.mkdir()
-    elif kind == "link":
-        path.symlink_to(target)
-    elif kind == "dangling":
-        path.symlink_to(tmp_path / "nowhere")
-    elif kind == "fifo":
-        os.mkfifo(path)
-    elif kind == "socket":
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(str(path))
-    else:
-        path = Path(os.devnull)
-    with pytest.raises(disk.NotRegularError):
-        disk.read(str(path), 1000)
-
-
-def test_read_of_a_missing_file_says_so(tmp_path: Path) -> None:
-    """A file that is gone is told apart from one that cannot be read."""
-    with pytest.raises(FileNotFoundError):
-        disk.read(str(tmp_path / "x"), 10)
-    assert disk.sig_of(str(tmp_path / "x")) is None
-    assert disk.sig_of(str(tmp_path / "x" / "y")) is None
-
-
-def test_tail_is_the_end_of_the_file(tmp_path: Path) -> None:
-    """Only the end of a long file is read."""
-    path = tmp_path / "x"
-    path.write_bytes(b"0123456789")
-    assert disk.read_tail(str(path), 4) == b"6789"
-    assert disk.read_tail(str(path), 99) == b"0123456789"
 
 
 @pytest.mark.parametrize("sync", [True, False])
@@ -166,7 +63,7 @@ def test_append_to_a_file_that_changed_writes_nothing(tmp_path: Path) -> None:
 
 _FULL_DISK = """
 import resource, signal, sys
-from queuectl.system import disk as fsops
+from queuectl.system import disk
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 path, call, limit = sys.argv[1], sys.argv[2], int(sys.argv[3])
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
@@ -174,9 +71,9 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
 code = 1
 try:
     if call == "append":
-        fsops.append(path, 1000, 990, b"y" * 490 + b"0123456789", sync=False)
+        disk.append(path, 1000, 990, b"y" * 490 + b"0123456789", sync=False)
     else:
-        fsops.create(path, b"y" * 500, sync=True)
+        disk.create(path, b"y" * 500, sync=True)
 except OSError as error:
     code = 0 if error.errno == 27 else 2
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))  # a coverage run writes its data at the end
@@ -312,7 +209,7 @@ def test_kept_handle_to_a_file_that_was_replaced_is_not_written_to(tmp_path: Pat
     """An editor saves by putting a new file in the place: what we would write to the old one, nobody would see (P2)."""
     path = tmp_path / "a"
     path.write_bytes(b"one\n ]\n}\n")
-    fd, content = disk.open_and_read(str(path), 100)
+    fd, content = files.open_and_read(str(path), 100)
     try:
         new = tmp_path / "b"
         new.write_bytes(b"two\n ]\n}\n")
@@ -322,23 +219,6 @@ def test_kept_handle_to_a_file_that_was_replaced_is_not_written_to(tmp_path: Pat
         assert path.read_bytes() == b"two\n ]\n}\n"
     finally:
         os.close(fd)
-
-
-@posix_only
-def test_open_and_read_waits_for_nobody_and_takes_regular_files_only(tmp_path: Path) -> None:
-    """A link, a folder or a FIFO in the place of a record is a foreign file (P11)."""
-    os.mkfifo(tmp_path / "fifo")
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "file").write_bytes(b"x")
-    (tmp_path / "link").symlink_to("file")
-    for name in ("fifo", "folder", "link"):
-        with pytest.raises(disk.NotRegularError):
-            disk.open_and_read(str(tmp_path / name), 100)
-    before = len(os.listdir("/dev/fd"))
-    fd, content = disk.open_and_read(str(tmp_path / "file"), 0)
-    os.close(fd)
-    assert content.oversize and content.data == b""
-    assert len(os.listdir("/dev/fd")) == before
 
 
 def test_syncs_one_by_one_where_there_is_no_syncfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -366,26 +246,6 @@ def test_output_is_appended_to(tmp_path: Path) -> None:
     assert path.read_bytes() == b"one two three"
 
 
-def test_same_file_by_handle_and_name(tmp_path: Path) -> None:
-    """A lock on a file that was deleted and made again is noticed (P3)."""
-    path = tmp_path / "lock"
-    fd = disk.open_lock_file(str(path))
-    try:
-        assert disk.id_of_named(fd, str(path)) is not None
-        if sys.platform == "win32":  # nobody can take an open lock file away
-            with pytest.raises(PermissionError):
-                path.rename(tmp_path / "old")
-            (tmp_path / "other").write_bytes(b"")
-            assert None is disk.id_of_named(fd, str(tmp_path / "other"))
-            return
-        path.rename(tmp_path / "old")
-        assert None is disk.id_of_named(fd, str(path))
-        path.write_bytes(b"")
-        assert None is disk.id_of_named(fd, str(path))
-    finally:
-        os.close(fd)
-
-
 @posix_only
 def test_lock_file_is_not_made_through_a_link(tmp_path: Path) -> None:
     """A link in the place of a lock makes no file elsewhere (P10)."""
@@ -393,36 +253,3 @@ def test_lock_file_is_not_made_through_a_link(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         disk.open_lock_file(str(tmp_path / "lock"))
     assert not (tmp_path / "elsewhere").exists()
-
-
-@pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EROFS", "EIO", "ESTALE"])
-def test_trouble_of_the_machine_is_known(name: str) -> None:
-    """These are never held against a job (P9)."""
-    assert disk.is_trouble(OSError(getattr(errno, name), "x"))
-
-
-@pytest.mark.parametrize("name", ["ENOENT", "EACCES", "EEXIST", "EISDIR", "ENAMETOOLONG"])
-def test_trouble_of_one_file_is_not_the_machines(name: str) -> None:
-    """A pool does not pause because of one name."""
-    assert not disk.is_trouble(OSError(getattr(errno, name), "x"))
-
-
-# What only looks, or works through a handle or in a folder of root's: it needs no rights of a spool's owner.
-_NEED_NO_RIGHTS = """sig_of sig_and_change is_regular is_folder may_enter last_change written_at is_same_file mode_of
-owner_of user_at is_immutable check_free give_back open_to_others mark_lock_file id_of id_of_named open_folder
-open_folder_in"""
-
-
-def test_every_function_for_a_path_works_with_the_rights_of_the_spools_owner() -> None:
-    """P10: a function that is added gets `as_owner`, or its place in the list above on purpose."""
-    tree = ast.parse(Path(disk.__file__).read_text(encoding="utf-8"))
-    bare = {
-        node.name
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef)
-        and not node.name.startswith("_")
-        and node.args.args
-        and node.args.args[0].arg in ("path", "folder", "source")
-        and "as_owner" not in map(ast.unparse, node.decorator_list)
-    }
-    assert bare <= set(_NEED_NO_RIGHTS.split()), bare - set(_NEED_NO_RIGHTS.split())

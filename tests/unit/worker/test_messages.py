@@ -8,7 +8,7 @@ import pytest
 
 from queuectl.jobs.verdict import Arriving, Declined, Later, Settled, Split
 from queuectl.model.lifecycle import Outcome
-from queuectl.system.disk import FileSig
+from queuectl.system.files import FileSig
 from queuectl.worker.messages import Finished, Passed, Report, Started, Trouble, Vanished, pack, unpack
 
 NO_UTF8 = "caf\udce9.json"

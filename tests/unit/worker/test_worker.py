@@ -14,7 +14,7 @@ import pytest
 from queuectl.model import settings
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.lease import Lease
-from queuectl.system import disk
+from queuectl.system import files
 from queuectl.worker.executors import choose
 from queuectl.worker.executors.base import Ended, Spec
 from queuectl.worker.messages import Finished, Passed, Trouble, Vanished
@@ -135,9 +135,9 @@ def test_an_editor_that_saves_by_taking_the_file_away_first_ends_nothing(rig: Ri
 def test_a_spool_that_is_out_of_reach_ends_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """P9: a share that is gone for a while, with or without an error, is no wish of a person."""
     folder = rig.spool.folder("running")
-    real = disk.sig_of
+    real = files.sig_of
 
-    def stale(path: str) -> disk.FileSig | None:
+    def stale(path: str) -> files.FileSig | None:
         if path == rig.running:
             raise OSError(116, "Stale file handle")
         return real(path)
@@ -145,8 +145,8 @@ def test_a_spool_that_is_out_of_reach_ends_nothing(rig: Rig, monkeypatch: pytest
     rig.command.at = [
         (0.5, lambda: os.rename(folder, folder + ".away")),
         (3.0, lambda: os.rename(folder + ".away", folder)),
-        (4.0, lambda: monkeypatch.setattr(disk, "sig_of", stale)),
-        (8.0, lambda: monkeypatch.setattr(disk, "sig_of", real)),
+        (4.0, lambda: monkeypatch.setattr(files, "sig_of", stale)),
+        (8.0, lambda: monkeypatch.setattr(files, "sig_of", real)),
     ]
     ended = rig.run()
     assert isinstance(ended, Finished) and ended.outcome.kind == "succeeded"

@@ -1,0 +1,160 @@
+"""Who owns a file, who may read and change it, and giving root's files back to the owner of a spool (POSIX mostly).
+
+The only module that changes the owner or the mode of a file that exists (but `disk` for a file that it has just made).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import struct
+import sys
+from collections.abc import Callable
+
+from queuectl.system.acting import as_owner
+from queuectl.system.acting import owner_of as owner_at
+from queuectl.system.files import NOFOLLOW, READ, Content, open_regular, read_open
+
+_FS_IOC_GETFLAGS = 2 << 30 | struct.calcsize("l") << 16 | ord("f") << 8 | 1  # ioctl_iflags(2)
+_KEPT_AS_IT_IS = 0x30  # FS_IMMUTABLE_FL | FS_APPEND_FL
+# `give_back` judges a file by at most this much of it.
+_GIVEN_MOST_BYTES = 64 * 1024 * 1024
+
+
+def may_enter(folder: str) -> bool:
+    """True for a folder that this process can make its working folder."""
+    return os.path.isdir(folder) and os.access(folder, os.X_OK)
+
+
+@as_owner
+def may_change(folder: str) -> bool:
+    """True where this user may make and delete names in a folder (on Windows: where it is there)."""
+    can_ask = os.access in os.supports_effective_ids
+    return os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=can_ask)
+
+
+def mode_of(path: str, *, otherwise: int) -> int:
+    """The permissions of the file at `path`, or `otherwise` where there is none."""
+    try:
+        return stat.S_IMODE(os.lstat(path).st_mode)
+    except OSError:
+        return otherwise
+
+
+def owner_of(path: str) -> int | None:
+    """The user that a file belongs to; None on Windows, and where it cannot be seen."""
+    if sys.platform == "win32":
+        return None
+    try:
+        return os.lstat(path).st_uid
+    except OSError:
+        return None
+
+
+def user_at(path: str) -> int:
+    """The user that this process works as, at a path (POSIX; else 0)."""
+    owner = owner_at(path)
+    return owner.uid if owner is not None else 0 if sys.platform == "win32" else os.geteuid()
+
+
+def is_immutable(path: str) -> bool:
+    """True where a file's attributes say that nobody may change it (Linux: `chattr +i`, `+a`)."""
+    if sys.platform != "linux":
+        return False
+    import fcntl
+
+    try:
+        fd = open_regular(path)[0]
+    except OSError:
+        return False
+    try:
+        found = fcntl.ioctl(fd, _FS_IOC_GETFLAGS, bytes(struct.calcsize("l")))
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return bool(struct.unpack("l", found)[0] & _KEPT_AS_IT_IS)
+
+
+def open_to_others(folder: str, bits: int) -> list[str]:
+    """The names of regular files in a folder whose mode has one of `bits`, sorted; a stat a file. None on Windows."""
+    if sys.platform == "win32":
+        return []
+    found = []
+    with os.scandir(folder) as listed:
+        for each in listed:
+            try:
+                mode = each.stat(follow_symlinks=False).st_mode
+            except FileNotFoundError:
+                continue  # it moved on
+            if stat.S_ISREG(mode) and mode & bits:
+                found.append(each.name)
+    return sorted(found)
+
+
+@as_owner
+def strange_files(folder: str, *, owner: int, needed: int) -> list[str]:
+    """The names of regular files in a folder that are not `owner`'s and whose mode lacks a bit of `needed`, sorted.
+
+    A stat a file; none on Windows.
+    """
+    if sys.platform == "win32":
+        return []
+    found = []
+    with os.scandir(folder) as listed:
+        for each in listed:
+            try:
+                info = each.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # it moved on
+            if info.st_uid != owner and info.st_mode & needed != needed and stat.S_ISREG(info.st_mode):
+                found.append(each.name)
+    return sorted(found)
+
+
+@as_owner
+def set_mode(path: str, mode: int) -> None:
+    """Give a regular file of this user the mode of our own files; what is anybody else's keeps its mode."""
+    if sys.platform == "win32":
+        return
+    with contextlib.suppress(OSError):
+        fd = os.open(path, READ | NOFOLLOW | os.O_NONBLOCK)
+        try:
+            info = os.fstat(fd)
+            if stat.S_ISREG(info.st_mode) and info.st_uid == user_at(path) and stat.S_IMODE(info.st_mode) != mode:
+                os.fchmod(fd, mode)
+        finally:
+            os.close(fd)
+
+
+def give_back(folder: str, parts: tuple[str, ...], *, may_be: Callable[[Content], bool]) -> None:
+    """As root: give a file of root's in a folder to the owner of the folder (POSIX).
+
+    The owner decides what lies there, and may try to be given what is not theirs. So each of `parts`, the folders on
+    the way and the file, is opened in the one before, without following links, and everything is judged by handle: a
+    regular file of root's with one name only, whose content `may_be` what belongs there.
+
+    Raises:
+        PermissionError: it is something else.
+        OSError: as the system says.
+    """
+    if sys.platform == "win32":
+        raise NotImplementedError
+    shown = os.path.join(folder, *parts)
+    fd = os.open(folder, READ | os.O_DIRECTORY)
+    try:
+        home = os.fstat(fd)
+        for part in parts[:-1]:
+            fd, above = os.open(part, READ | os.O_DIRECTORY | NOFOLLOW, dir_fd=fd), fd
+            os.close(above)
+        file_fd, info = open_regular(parts[-1], fd)
+        try:
+            if info.st_uid != 0 or info.st_nlink != 1 or not may_be(read_open(file_fd, info, _GIVEN_MOST_BYTES)):
+                raise PermissionError(errno.EPERM, "is not given away: it may be something else", shown)
+            os.fchown(file_fd, home.st_uid, home.st_gid)
+        finally:
+            os.close(file_fd)
+    finally:
+        os.close(fd)

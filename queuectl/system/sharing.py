@@ -1,0 +1,92 @@
+"""Windows' patience with files that other programs hold open, and what an error of the disk means.
+
+Windows refuses to touch a file that a reader, an editor or a virus scanner holds open for an instant. So there each
+call is retried for up to 2.5 s on errors 5, 32 and 33; elsewhere each call is made once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+CAN_UNLINK_OPEN_FILES = os.name != "nt"
+
+_SHARING_ERRORS = (5, 32, 33)  # ERROR_ACCESS_DENIED, _SHARING_VIOLATION, _LOCK_VIOLATION
+SHARING_DEADLINE_S = 2.5
+# Shorter patience with files that may not be ours yet: a handle of another program must not delay other jobs (P6).
+GLANCE_S = 0.1
+# The pauses stay short: others hold a file for an instant, again and again, and more tries find more gaps (beside two
+# programs that read one file in a loop without a pause, 3 of 1,000 tries succeed).
+_SHARING_PAUSE_S = 0.02
+_FILE_SHARE_ALL = 7  # FILE_SHARE_READ | _WRITE | _DELETE
+_DELETE = 0x00010000  # the right to delete and to rename
+
+# Errors that are the machine's trouble and not a job's (promise P9): nothing is counted, the pool waits.
+TROUBLE_ERRNOS = frozenset(
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EROFS", "EIO", "ESTALE", "ENOLCK")
+    if hasattr(errno, name)
+)
+# Of these, errors that mean either a failing disk or server (every file), or one bad sector or stale name (one file).
+_EITHER_ERRNOS = frozenset(getattr(errno, name) for name in ("EIO", "ESTALE") if hasattr(errno, name))
+
+T = TypeVar("T")
+
+
+def is_trouble(error: OSError) -> bool:
+    """True where the error is the machine's trouble (full disk, no handles, no memory), not a job's (P9)."""
+    return error.errno in TROUBLE_ERRNOS or getattr(error, "winerror", None) in (8, 14, 39, 112, 1295, 1450, 1455)
+
+
+def may_be_of_one_file(error: OSError) -> bool:
+    """True for trouble that a damaged file has alone, and a dying disk with every file."""
+    return error.errno in _EITHER_ERRNOS
+
+
+def is_held(error: OSError) -> bool:
+    """True where Windows refused because another program has the file open: "later", never "bad"."""
+    return getattr(error, "winerror", None) in _SHARING_ERRORS
+
+
+def patiently(call: Callable[..., T], *facts: Any, patience_s: float = SHARING_DEADLINE_S) -> T:
+    """`call(*facts)`; on Windows again and again while another program holds the file, for up to `patience_s`."""
+    if os.name != "nt":
+        return call(*facts)
+    deadline = time.monotonic() + patience_s
+    pause_s = 0.005
+    while True:
+        try:
+            return call(*facts)
+        except FileExistsError:
+            raise
+        except PermissionError as error:
+            # open() reports a sharing violation as EACCES without a winerror.
+            if getattr(error, "winerror", None) not in (*_SHARING_ERRORS, None) or time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.1, 1) * pause_s)
+            pause_s = min(pause_s * 2, _SHARING_PAUSE_S)
+
+
+def check_free(path: str) -> None:
+    """On Windows: raise what a move of this file would raise now, because a program has it open. Else nothing."""
+    if sys.platform == "win32":
+        import _winapi
+
+        _winapi.CloseHandle(open_handle(path, _DELETE))
+
+
+def open_handle(path: str, access: int) -> int:
+    """A handle of Windows to a file, which hinders nobody."""
+    if sys.platform != "win32":
+        raise NotImplementedError
+    import _winapi
+
+    try:
+        return _winapi.CreateFile(path, access, _FILE_SHARE_ALL, 0, _winapi.OPEN_EXISTING, 0, 0)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path, error.winerror) from None
