@@ -31,7 +31,7 @@ _PAUSE_S = 0.02
 _LOCK_S = 0.5
 # The state is written at least this often, so that its instant is worth something.
 _SHOW_EVERY_S = 10.0
-# Its supervisor gets a sign of life this often, also in the middle of a look. `receivers` says how long is too long.
+# The supervisor gets a sign of life this often, also in the middle of a look (see `pool.inbox_processes`).
 BEAT_S = 5.0
 STOP, NO_MORE = "stop", "no more"
 

@@ -81,7 +81,7 @@ class Stale:
             return found
         return list({*nsmallest(_OPENED // 2, found), *self._rng.sample(found, _OPENED // 2)})
 
-    def let_go(self) -> None:
+    def close_inherited(self) -> None:
         """Close what is open, also in a process that was forked and is not the supervisor."""
         self._lock.close()
         self._leads = False

@@ -1,4 +1,7 @@
-"""The machine's trouble: nothing is started for a while, it is told once, and is tried again by itself (promise P9)."""
+"""Circuit breaker for errors of the machine (disk full, no memory): no new runs for a while, then a try (promise P9).
+
+The first error is reported, and the first success after it. Errors in between make only the waits longer.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,15 @@ from collections.abc import Iterator
 from queuectl.model.notice import INFO, WARNING, Notice, Notify
 from queuectl.system.clock import Clock
 
-# How long nothing is started, after the first of it, the second ...
+# How long nothing is started after the first error in a row, the second ...
 _WAIT_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 
-class Troubles:
-    """What the machine cannot do now, for one pool.
+class Breaker:
+    """The circuit breaker of one pool.
 
     Args:
-        where: what to name where an error names no file.
+        where: names the place of an error that names no file.
         clock: for the waits.
         notify: called for what people should know.
     """
@@ -29,18 +32,18 @@ class Troubles:
         self._until_s = 0.0
 
     @property
-    def lasting(self) -> bool:
-        """True from the first trouble until something has worked again."""
+    def is_tripped(self) -> bool:
+        """True from the first error until something succeeds."""
         return self._count > 0
 
     @property
-    def waiting(self) -> bool:
-        """True while nothing is to be started."""
+    def is_open(self) -> bool:
+        """True while nothing may be started."""
         return self._clock.monotonic() < self._until_s
 
-    def take(self, text: str) -> None:
-        """There is trouble. What comes while its wait lasts (of other workers, of a look) is the same trouble."""
-        if self._count and self.waiting:
+    def trip(self, text: str) -> None:
+        """Stop new starts for a while. An error during a wait (of another worker, of a scan) counts as the same one."""
+        if self._count and self.is_open:
             return
         wait_s = _WAIT_S[min(self._count, len(_WAIT_S) - 1)]
         if self._count == 0:
@@ -48,16 +51,16 @@ class Troubles:
         self._count += 1
         self._until_s = self._clock.monotonic() + wait_s
 
-    def over(self) -> None:
-        """Something has worked."""
+    def reset(self) -> None:
+        """Close the circuit: something succeeded."""
         if self._count:
             self._count = 0
             self._notify(Notice(INFO, "resumed", "working again"))
 
     @contextlib.contextmanager
-    def taken(self) -> Iterator[None]:
-        """What the system refuses within is taken as trouble; what comes after the refusal is left out."""
+    def guard(self) -> Iterator[None]:
+        """Trip on an OSError within, and leave out the rest of the block."""
         try:
             yield
         except OSError as error:
-            self.take(f"{error.strerror or error}: {error.filename or self._where}")
+            self.trip(f"{error.strerror or error}: {error.filename or self._where}")

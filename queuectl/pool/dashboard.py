@@ -91,9 +91,9 @@ class Dashboard:
                 found = self._go_on(self._clock.monotonic() + _LAST_S)
                 if found is not None and not found.pools:
                     self._write(found)
-        self.let_go()
+        self.close_inherited()
 
-    def let_go(self) -> None:
+    def close_inherited(self) -> None:
         """Close what is open, also in a process that was forked and is not the supervisor."""
         with contextlib.suppress(OSError):
             self._stop_looking()

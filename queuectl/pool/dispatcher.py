@@ -37,8 +37,8 @@ from queuectl.jobs.verdict import (
 from queuectl.model.notice import INFO, WARNING, Notice, Notify
 from queuectl.model.run_queue import RunQueue
 from queuectl.pool.arrivals import Arrivals
-from queuectl.pool.split_turns import Splits
-from queuectl.pool.worker_process import Slot
+from queuectl.pool.split_turns import SplitTurns
+from queuectl.pool.worker_process import WorkerProcess
 from queuectl.system.clock import Clock
 
 # So much work lies ready at a worker, beside the job that it runs: enough to hide the pipe's round trip behind short
@@ -66,7 +66,7 @@ TOLD_AT_MOST = 1000
 _FORGET_EVERY_S = 60.0
 
 
-class Dispatch:
+class Dispatcher:
     """The names of one pool on their way to its workers and back.
 
     `notify` is called for what a person should know: kinds `foreign`, `unreadable`, `stuck`, `rejected`, `mended`,
@@ -75,7 +75,7 @@ class Dispatch:
 
     def __init__(
         self,
-        slots: list[Slot],
+        workers: list[WorkerProcess],
         queue: RunQueue,
         arrivals: Arrivals,
         *,
@@ -83,7 +83,7 @@ class Dispatch:
         max_jobs: int | None,
         notify: Notify,
     ) -> None:
-        self._slots = slots
+        self._workers = workers
         self._queue = queue
         self._arrivals = arrivals
         self._clock = clock
@@ -92,16 +92,16 @@ class Dispatch:
         self._pace_s = AHEAD_S
         self._again: list[tuple[float, str]] = []
         self._busy_tries: dict[str, int] = {}
-        self._unsettled: dict[str, Slot] = {}
+        self._unsettled: dict[str, WorkerProcess] = {}
         """Names whose runs have ended at a worker that cannot record how."""
         self._told: dict[str, str] = {}
         """What was reported once (a file's name, or the path of a lock), and the file that it was for."""
         self._next_forget_s = 0.0
         self._too_many = False
-        self._splits = Splits(clock=clock)
+        self._split_turns = SplitTurns(clock=clock)
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         """True where no name is waiting, at a worker, or to be tried again."""
         return not (
             len(self._queue)
@@ -109,8 +109,8 @@ class Dispatch:
             or self._again
             or len(self._arrivals)
             or self._unsettled
-            or not self._splits.empty
-            or any(slot.outstanding for slot in self._slots)
+            or not self._split_turns.is_empty
+            or any(worker.outstanding for worker in self._workers)
         )
 
     def trust_listing(self) -> None:
@@ -122,7 +122,7 @@ class Dispatch:
             not len(self._queue)
             and not self._again
             and not self._unsettled
-            and not any(slot.outstanding or slot.unanswered for slot in self._slots)
+            and not any(worker.outstanding or worker.unanswered for worker in self._workers)
         ):
             self._queue.forget_taken()
 
@@ -130,19 +130,19 @@ class Dispatch:
     def is_slow(self) -> bool:
         """True where every worker has been at one job for `SLOW_S`: names that come now are few beside the runs."""
         until_s = self._clock.monotonic() - SLOW_S
-        return all(slot.running and slot.running_since_s <= until_s for slot in self._slots)
+        return all(worker.running and worker.running_since_s <= until_s for worker in self._workers)
 
     @property
     def free(self) -> int:
         """How many workers have nothing to do."""
-        return sum(slot.willing and not slot.outstanding for slot in self._slots)
+        return sum(worker.may_get_names and not worker.outstanding for worker in self._workers)
 
     def next_s(self) -> float | None:
         """When there is something to do without an event (monotonic), or None."""
         until = [self._again[0][0]] if self._again else []
-        if (split_s := self._splits.next_s()) is not None:
+        if (split_s := self._split_turns.next_s()) is not None:
             until.append(split_s)
-        if any(slot.outstanding.keys() - slot.running.keys() for slot in self._slots):
+        if any(worker.outstanding.keys() - worker.running.keys() for worker in self._workers):
             until.append(self._clock.monotonic() + SHARE_AFTER_S)
         return min(until, default=None)
 
@@ -156,26 +156,26 @@ class Dispatch:
         now_s = self._clock.monotonic()
         while self._again and self._again[0][0] <= now_s:
             self._queue.put_first(heapq.heappop(self._again)[1])
-        for slot in self._slots:
-            if slot.running and now_s - slot.running_since_s >= LONG_S:
-                self._take_back(slot)
+        for worker in self._workers:
+            if worker.running and now_s - worker.running_since_s >= LONG_S:
+                self._take_back(worker)
         most = 1 if careful else self._most_at_once()
-        given: dict[Slot, list[str]] = {}
-        loads = {slot: len(slot.outstanding) for slot in self._slots if slot.willing}
-        if loads and (key := self._splits.take()) is not None:
-            slot = min(loads, key=loads.__getitem__)
-            slot.feed([key], now_s)
-            loads[slot] += 1
-        loads = {slot: load for slot, load in loads.items() if 2 * load <= most}
+        given: dict[WorkerProcess, list[str]] = {}
+        loads = {worker: len(worker.outstanding) for worker in self._workers if worker.may_get_names}
+        if loads and (key := self._split_turns.take()) is not None:
+            worker = min(loads, key=loads.__getitem__)
+            worker.feed([key], now_s)
+            loads[worker] += 1
+        loads = {worker: load for worker, load in loads.items() if 2 * load <= most}
         while loads and self._may_start_another(given):
-            slot = min(loads, key=loads.__getitem__)
-            if loads[slot] >= most or (name := self._queue.take()) is None:
+            worker = min(loads, key=loads.__getitem__)
+            if loads[worker] >= most or (name := self._queue.take()) is None:
                 break
-            given.setdefault(slot, []).append(name)
-            loads[slot] += 1
-        for slot, wanted in given.items():
-            slot.feed(wanted, now_s)
-        idle = [slot for slot, load in loads.items() if not load]
+            given.setdefault(worker, []).append(name)
+            loads[worker] += 1
+        for worker, wanted in given.items():
+            worker.feed(wanted, now_s)
+        idle = [worker for worker, load in loads.items() if not load]
         if idle:
             self._share(list(idle), now_s)
         return bool(idle)
@@ -188,61 +188,61 @@ class Dispatch:
         ahead = int(AHEAD_S / max(self._pace_s, 1e-3))
         return 1 + min(AHEAD_AT_MOST, ahead) if ahead > 1 else 1
 
-    def _may_start_another(self, given: dict[Slot, list[str]]) -> bool:
+    def _may_start_another(self, given: dict[WorkerProcess, list[str]]) -> bool:
         if self._jobs_left is None:
             return True
         # A shared name is gone for one worker while it still runs at the other: it counts until both have answered.
         started: set[str] = set(self._unsettled).union(*given.values())
-        for slot in self._slots:
-            started.update(slot.outstanding, slot.unanswered)
+        for worker in self._workers:
+            started.update(worker.outstanding, worker.unanswered)
         return sum(not batch.taken_of(name) for name in started) < self._jobs_left
 
-    def _take_back(self, slot: Slot) -> None:
+    def _take_back(self, worker: WorkerProcess) -> None:
         """Queue the names again that lie behind a long job: another worker may be at them first."""
-        stuck = [name for name in slot.outstanding if name not in slot.running]
+        stuck = [name for name in worker.outstanding if name not in worker.running]
         for name in reversed(stuck):
-            del slot.outstanding[name]
-            slot.unanswered.add(name)
+            del worker.outstanding[name]
+            worker.unanswered.add(name)
             self._put_first(name)
 
     def _put_first(self, name: str) -> None:
         """No worker has a name now that one had."""
         if batch.taken_of(name):
-            self._splits.put_back(name)
+            self._split_turns.put_back(name)
         else:
             self._queue.put_first(name)
 
-    def _share(self, idle: list[Slot], now_s: float) -> None:
+    def _share(self, idle: list[WorkerProcess], now_s: float) -> None:
         """Suggest to idle workers what lies behind a long job, or at a worker that is stopped.
 
         Suggested twice is harmless: one claim wins.
         """
-        for slot in self._slots:
-            for name, given_s in list(slot.outstanding.items()):
+        for worker in self._workers:
+            for name, given_s in list(worker.outstanding.items()):
                 if not idle:
                     return
-                if batch.taken_of(name) and not slot.running:
+                if batch.taken_of(name) and not worker.running:
                     continue  # its step is being made
-                if name not in slot.running and now_s - given_s >= SHARE_AFTER_S:
+                if name not in worker.running and now_s - given_s >= SHARE_AFTER_S:
                     other = idle.pop()
-                    del slot.outstanding[name]
-                    slot.unanswered.add(name)
+                    del worker.outstanding[name]
+                    worker.unanswered.add(name)
                     other.feed([name], now_s)
 
     def split(self, name: str) -> bool:
         """Have the worker that has least to do take in a file of many jobs; False where none can be given more."""
-        willing = [slot for slot in self._slots if slot.willing]
+        willing = [worker for worker in self._workers if worker.may_get_names]
         if not willing:
             return False
-        slot = min(willing, key=lambda slot: len(slot.outstanding))
+        worker = min(willing, key=lambda worker: len(worker.outstanding))
         self._arrivals.drop(name)
-        slot.outstanding[name] = self._clock.monotonic()
-        slot.send("split", name)
+        worker.outstanding[name] = self._clock.monotonic()
+        worker.send("split", name)
         return True
 
     def go_on_splitting(self, listed: list[str]) -> None:
         """Have the splits go on that a listing of taken/ shows."""
-        self._splits.meet(listed)
+        self._split_turns.add(listed)
 
     # ------------------------------------------------------------------------------------------------ and back
 
@@ -255,21 +255,21 @@ class Dispatch:
             else:
                 self._queue.add([name], now_at)
 
-    def lose(self, slot: Slot) -> None:
+    def reassign(self, worker: WorkerProcess) -> None:
         """A worker is gone: what it had goes to others."""
-        for name in reversed(slot.lose()):
+        for name in reversed(worker.take_names()):
             self._put_first(name)
-        for name in [name for name, keeper in self._unsettled.items() if keeper is slot]:
+        for name in [name for name, keeper in self._unsettled.items() if keeper is worker]:
             del self._unsettled[name]
             self._queue.forget(name)
 
-    def settled(self, slot: Slot, name: str, *, counts: bool, took_s: float | None = None) -> None:
+    def settled(self, worker: WorkerProcess, name: str, *, counts: bool, took_s: float | None = None) -> None:
         """A run has ended, after `took_s`; `counts` is False for one that was put back."""
         if took_s is not None:
             self._pace_s += (min(took_s, 1.0) - self._pace_s) * _PACE_SHARE
-        slot.outstanding.pop(name, None)
-        slot.unanswered.discard(name)
-        slot.running.pop(name, None)
+        worker.outstanding.pop(name, None)
+        worker.unanswered.discard(name)
+        worker.running.pop(name, None)
         self._queue.forget(name)
         self._arrivals.drop(name)
         self._busy_tries.pop(name, None)
@@ -278,19 +278,19 @@ class Dispatch:
         if counts and self._jobs_left is not None:
             self._jobs_left -= 1
 
-    def vanished(self, slot: Slot, job_id: str) -> None:
+    def vanished(self, worker: WorkerProcess, job_id: str) -> None:
         """The file of a running job was taken away."""
-        for name in [name for name, running in slot.running.items() if running == job_id]:
-            self.settled(slot, name, counts=True)
+        for name in [name for name, running in worker.running.items() if running == job_id]:
+            self.settled(worker, name, counts=True)
 
-    def passed(self, slot: Slot | None, name: str, declined: Declined) -> None:
+    def passed(self, worker: WorkerProcess | None, name: str, declined: Declined) -> None:
         """A name that could not be claimed comes back."""
         given_s = self._clock.monotonic()
-        if slot is not None:
-            given_s = slot.outstanding.pop(name, given_s)
-            if name in slot.unanswered:
-                slot.unanswered.discard(name)
-                if not isinstance(declined, _ENDS) and any(name in other.outstanding for other in self._slots):
+        if worker is not None:
+            given_s = worker.outstanding.pop(name, given_s)
+            if name in worker.unanswered:
+                worker.unanswered.discard(name)
+                if not isinstance(declined, _ENDS) and any(name in other.outstanding for other in self._workers):
                     return  # another worker has it now; its answer counts
         key = name if batch.taken_of(name) else declined.key if isinstance(declined, Splitting | SplitStuck) else ""
         match declined:
@@ -306,9 +306,9 @@ class Dispatch:
             case Arriving() | Unreadable() | Stuck() | Foreign():
                 self._wait_for_change(name, declined)
             case Unrecorded(path, why, cure):
-                if slot is not None:
-                    slot.running.pop(name, None)
-                    self._unsettled[name] = slot
+                if worker is not None:
+                    worker.running.pop(name, None)
+                    self._unsettled[name] = worker
                 self._tell_stuck(path, why, cure, name=name)
             case Held():
                 self._queue.skip(name)
@@ -359,9 +359,9 @@ class Dispatch:
             case Splitting(_, jobs, names):
                 self._queue.add(names, self._clock.now())
                 jobs_wait = len(self._queue) > 0
-                self._splits.stepped(key, took_s=took_s, has_made=jobs > 0, jobs_wait=jobs_wait)
+                self._split_turns.stepped(key, took_s=took_s, has_made=jobs > 0, jobs_wait=jobs_wait)
             case Split() | Rejected() | Gone():
-                self._splits.drop(key)
+                self._split_turns.drop(key)
                 self._announce(name, declined)
             case SplitStuck(_, why) | Foreign(_, why):
                 self._cannot_split(key, why)
@@ -371,7 +371,7 @@ class Dispatch:
                 self._cannot_split(key, type(declined).__name__)
 
     def _cannot_split(self, key: str, why: str, cure: str = "") -> None:
-        if self._splits.cannot(key):
+        if self._split_turns.set_stuck(key):
             self._notify(Notice(WARNING, "unreadable", f"{key}: {why}; it is tried again{_cure(cure)}"))
 
     def _announce(self, name: str, declined: Gone | Later | Repaired | Rejected | Dead | Split) -> None:

@@ -11,7 +11,7 @@ from queuectl.maintenance.recovery import Aftermath
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.maintenance.retention import Retention
 from queuectl.model.notice import WARNING, Notice, Notify
-from queuectl.pool.breaker import Troubles
+from queuectl.pool.breaker import Breaker
 from queuectl.spool import cancel_requests
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
@@ -30,14 +30,14 @@ class Housekeeping:
         claims: Claims,
         stripes: Stripes,
         rescue: Rescue,
-        troubles: Troubles,
+        breaker: Breaker,
         *,
         notify: Notify,
     ) -> None:
         self._spool = session.spool
         self._claims = claims
         self._rescue = rescue
-        self._troubles = troubles
+        self._breaker = breaker
         self._clock = session.clock
         self._notify = notify
         self._retention = Retention(session, stripes, notify=notify)
@@ -65,11 +65,11 @@ class Housekeeping:
         now_s = self._clock.monotonic()
         if now_s >= self._next_sweep_s:
             self._next_sweep_s = now_s + _SWEEP_EVERY_S
-            with self._troubles.taken():
+            with self._breaker.guard():
                 self._rescue.sweep_leases()
                 cancel_requests.sweep(self._spool)
                 self._orphan_texts.sweep()
-        with self._troubles.taken():
+        with self._breaker.guard():
             self._retention.step()
             self._mend()
 

@@ -52,7 +52,7 @@ class _Child:
         return float(min(_SILENT_MOST_S, _SILENT_S * 2**self.hung))
 
 
-class Receivers:
+class InboxProcesses:
     """The receiver processes of one pool. `notify` is called for what people should know."""
 
     def __init__(self, session: Session, *, notify: Notify) -> None:
@@ -80,7 +80,7 @@ class Receivers:
                     published += hands.publish_all()
         return published
 
-    def step(self, *, fork: bool, let_go: Callable[[], None]) -> None:
+    def step(self, *, fork: bool, close_inherited: Callable[[], None]) -> None:
         """Start those that do not run, and kill those that hang. To be called again and again."""
         now_s = self._clock.monotonic()
         passed_s, self._looked_s = min(_LOOKED_S, now_s - self._looked_s), now_s
@@ -94,7 +94,7 @@ class Receivers:
                 try:
                     facts = (self._spool.root, child.owner, tuple(self._settings))
                     child.process, child.conn = worker_process.start_child(
-                        process.main, facts, name=f"inbox-{child.owner}", fork=fork, let_go=let_go
+                        process.main, facts, name=f"inbox-{child.owner}", fork=fork, close_inherited=close_inherited
                     )
                     child.started_s, child.silent_s = now_s, 0.0
                 except OSError as error:
@@ -103,10 +103,10 @@ class Receivers:
 
     @property
     def conns(self) -> list[Connection]:
-        """What to wait for, to call `hear` then."""
+        """What to wait for, to call `receive` then."""
         return [child.conn for child in self._children if child.conn is not None]
 
-    def hear(self, conn: object) -> list[str]:
+    def receive(self, conn: object) -> list[str]:
         """Take in what a receiver reports; the names in pending/ that it published."""
         child = next(child for child in self._children if child.conn is conn)
         assert child.conn is not None
@@ -124,7 +124,7 @@ class Receivers:
         return report.published
 
     @property
-    def drained(self) -> bool:
+    def is_drained(self) -> bool:
         """True where each inbox that can be reached was listed, and all that was there is taken in."""
         now_s = self._clock.monotonic()
         return all(
@@ -151,9 +151,9 @@ class Receivers:
                 with contextlib.suppress(OSError, AttributeError):
                     child.process.kill()
                 child.process.join(0.5)
-        self.let_go()
+        self.close_inherited()
 
-    def let_go(self) -> None:
+    def close_inherited(self) -> None:
         """Close our ends of the pipes, also in a process that was forked and has no part in them."""
         for child in self._children:
             if child.conn is not None:

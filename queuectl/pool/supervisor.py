@@ -32,14 +32,14 @@ from queuectl.model.run_queue import RunQueue
 from queuectl.model.settings import Settings
 from queuectl.pool import hooks, worker_process
 from queuectl.pool.arrivals import Arrivals
-from queuectl.pool.breaker import Troubles
+from queuectl.pool.breaker import Breaker
 from queuectl.pool.dashboard import Dashboard
-from queuectl.pool.dispatcher import Dispatch
+from queuectl.pool.dispatcher import Dispatcher
+from queuectl.pool.early_judge import EarlyJudge
 from queuectl.pool.hooks import Hooks
 from queuectl.pool.housekeeping import Housekeeping
-from queuectl.pool.judging import Judging
-from queuectl.pool.shutdown import Stopping
-from queuectl.pool.worker_process import Slot
+from queuectl.pool.shutdown import Shutdown
+from queuectl.pool.worker_process import WorkerProcess
 from queuectl.spool import anchor, cancel_requests, pools, trust
 from queuectl.spool.anchor import Anchor
 from queuectl.spool.folder import SpoolDir
@@ -54,7 +54,7 @@ from queuectl.system.watch import Watch
 from queuectl.worker.messages import Finished, Passed, Report, Restored, Started, Trouble, Vanished
 
 if TYPE_CHECKING:
-    from queuectl.pool.inbox_processes import Receivers
+    from queuectl.pool.inbox_processes import InboxProcesses
 
 # Stop files, PAUSED, arriving files and orphans are looked at this often; recovery within a second needs no less.
 TICK_S = 0.2
@@ -119,24 +119,24 @@ class Supervisor:
         self._claims = Claims(spool, settings, self._stripes, worker=self._pool.name, clock=clock, rng=rng)
         self._rescue = Rescue(session, self._claims, notify=self._tell)
         self._rejected = RejectedFiles(session)
-        self._troubles = Troubles(spool.root, clock=clock, notify=self._tell)
+        self._breaker = Breaker(spool.root, clock=clock, notify=self._tell)
         self._housekeeping = Housekeeping(
-            session, self._claims, self._stripes, self._rescue, self._troubles, notify=self._tell
+            session, self._claims, self._stripes, self._rescue, self._breaker, notify=self._tell
         )
         self._dashboard = Dashboard(session)
         self._arrivals = Arrivals(spool, settle_s=settings.settle_s, clock=self._clock)
         self._queue = RunQueue()
-        self._slots = [Slot(number) for number in range(options.workers)]
-        self._dispatch = Dispatch(
-            self._slots,
+        self._workers = [WorkerProcess() for _ in range(options.workers)]
+        self._dispatcher = Dispatcher(
+            self._workers,
             self._queue,
             self._arrivals,
             clock=clock,
             max_jobs=options.max_jobs,
             notify=self._tell,
         )
-        self._judging = Judging(
-            self._claims, self._queue, lambda name, verdict: self._dispatch.passed(None, name, verdict), clock=clock
+        self._early_judge = EarlyJudge(
+            self._claims, self._queue, lambda name, verdict: self._dispatcher.passed(None, name, verdict), clock=clock
         )
         self._serial = 0
         self._deaths: deque[float] = deque(maxlen=5)
@@ -150,7 +150,7 @@ class Supervisor:
         self._may_arm = volume.tells_events(nature) or nature == volume.UNKNOWN
         self._scan_s = settings.scan_s if volume.tells_events(nature) else min(settings.scan_s, BLIND_SCAN_S)
         self._signalled = 0
-        self._stopping = Stopping(self._slots, settings)
+        self._shutdown = Shutdown(self._workers, settings)
         self._cancelled: set[tuple[str, int]] = set()
         """Runs whose workers were told to end them."""
         self._hooks = Hooks(session, cwd=options.cwd, notify=self._tell)
@@ -158,7 +158,7 @@ class Supervisor:
             session,
             on_stale=lambda name: self._hooks.fire(hooks.STALE, spool.path(PENDING, name)),
         )
-        self._receivers: Receivers | None = None
+        self._inboxes: InboxProcesses | None = None
         self._selector = Selector()
         self._idle_told = True
         self._finished = 0
@@ -194,8 +194,8 @@ class Supervisor:
                 self._housekeeping.mend()
             worker_process.prepare()
             self._prepare_inboxes()
-            for slot in self._slots:
-                self._start(slot)
+            for worker in self._workers:
+                self._start(worker)
             self._tell(Notice(INFO, "pool_started", self._pool.name))
             self._check()
             self._scan()
@@ -241,17 +241,17 @@ class Supervisor:
             self._tick(now_s)
         if now_s >= self._next_scan_s:
             self._scan()
-        if self._judging.has_any and self._may_feed():
-            with self._troubles.taken():
-                self._judging.step(self._dispatch.free)
+        if self._early_judge.has_any and self._may_feed():
+            with self._breaker.guard():
+                self._early_judge.step(self._dispatcher.free)
         if self._may_feed():
-            has_idle = self._dispatch.feed(careful=self._troubles.lasting)
-            self._arm(has_idle or self._dispatch.is_slow)
+            has_idle = self._dispatcher.feed(careful=self._breaker.is_tripped)
+            self._arm(has_idle or self._dispatcher.is_slow)
         if self._signalled > 0:
             self._advance_stop(now_s, 0.0 if self._signalled > 1 else self._settings.stop_grace_s)
 
     def _may_feed(self) -> bool:
-        return not self._stopping.begun and not self._paused and not self._troubles.waiting
+        return not self._shutdown.has_begun and not self._paused and not self._breaker.is_open
 
     def _timeout_s(self) -> float:
         now_s = self._clock.monotonic()
@@ -259,71 +259,73 @@ class Supervisor:
         due_at = self._queue.promote(self._clock.now())
         if due_at is not None:
             until.append(due_at - self._clock.now())
-        dispatch_s = self._dispatch.next_s()
+        dispatch_s = self._dispatcher.next_s()
         if dispatch_s is not None:
             until.append(dispatch_s - now_s)
-        if self._judging.has_any and self._may_feed():
-            judging_s = self._judging.next_s(self._dispatch.free)
+        if self._early_judge.has_any and self._may_feed():
+            judging_s = self._early_judge.next_s(self._dispatcher.free)
             if judging_s is not None:
                 until.append(judging_s - now_s)
         return max(0.0, min(until))
 
     def _hear(self, timeout_s: float) -> None:
         """Wait for a worker, an event of the file system, or the time; take in what the workers report."""
-        sources: dict[object, Slot | None] = {slot.conn: slot for slot in self._slots if slot.alive}
+        sources: dict[object, WorkerProcess | None] = {
+            worker.conn: worker for worker in self._workers if worker.is_alive
+        }
         sources[self._wakeup.conn] = None
-        receiving = self._receivers.conns if self._receivers is not None else []
+        receiving = self._inboxes.conns if self._inboxes is not None else []
         sources.update(dict.fromkeys(receiving))
         if (watched := self._watch.source) is not None:
             sources[watched] = None
         for source in self._selector.wait(list(sources), timeout_s):
-            slot = sources[source]
-            if slot is None:
+            worker = sources[source]
+            if worker is None:
                 if source is self._wakeup.conn:
                     self._wakeup.clear()
-                elif self._receivers is not None and source in receiving:
-                    self._dispatch.add(self._receivers.hear(source))
+                elif self._inboxes is not None and source in receiving:
+                    self._dispatcher.add(self._inboxes.receive(source))
                 else:
-                    self._dispatch.add(self._watch.names())
+                    self._dispatcher.add(self._watch.names())
                 continue
             try:
-                for report in slot.receive():
-                    self._take(slot, report)
-                slot.ready = True  # also by an empty report, its first
+                for report in worker.receive():
+                    self._take(worker, report)
+                worker.is_ready = True  # also by an empty report, its first
             except EOFError:
-                self._lost(slot)
+                self._lost(worker)
 
     def _tick(self, now_s: float) -> None:
         request_s = self._pool.stop_request()
-        if request_s is not None or self._stopping.begun:
+        if request_s is not None or self._shutdown.has_begun:
             self._advance_stop(now_s, request_s)
         self._in_place = self._is_in_place(now_s)
         if not self._in_place:
-            for slot in self._slots:
-                if slot.is_silent:
-                    self._lost(slot)
+            for worker in self._workers:
+                if worker.is_silent:
+                    self._lost(worker)
             return
-        if self._receivers is not None:
-            self._receivers.step(fork=self._may_fork(), let_go=self._let_go)
+        if self._inboxes is not None:
+            self._inboxes.step(fork=self._may_fork(), close_inherited=self._close_inherited)
         self._check_paused()
         for name in self._arrivals.changed():
             self._queue.look_again(name, self._clock.now())
         for name, arriving in self._arrivals.quiet():
             self._settle_arrival(name, arriving)
         self._cancel_runs()
-        mine = {job_id for slot in self._slots for job_id in slot.running.values()}
-        with self._troubles.taken():
+        mine = {job_id for worker in self._workers for job_id in worker.running.values()}
+        with self._breaker.guard():
             for rescued in self._rescue.look(mine):
                 self._tell(rescued)
                 if not rescued.settled.cancelled:
                     self._fire(rescued.settled.to, rescued.settled.name)
                 if rescued.settled.to == PENDING:
-                    self._dispatch.add([rescued.settled.name])
-        for slot in self._slots:
-            if slot.is_silent:
-                self._lost(slot)
-            if not slot.alive and not self._stopping.begun and self._may_start(now_s):
-                self._start_again(slot, now_s)
+                    self._dispatcher.add([rescued.settled.name])
+        for worker in self._workers:
+            if worker.is_silent:
+                self._lost(worker)
+            if not worker.is_alive and not self._shutdown.has_begun and self._may_start(now_s):
+                self._start_again(worker, now_s)
         self._hooks.step()
         self._tell_idle()
         self._housekeeping.step()
@@ -335,16 +337,16 @@ class Supervisor:
         """True where the spool is the one that this pool began with; else the pool waits for it, or ends."""
         where = self._anchor.look() if self._anchor is not None else anchor.IN_PLACE
         if where == anchor.AWAY:
-            self._troubles.take(f"the spool is not at {self._spool.root}")
+            self._breaker.trip(f"the spool is not at {self._spool.root}")
             return False
         if where != anchor.IN_PLACE:
             if not self._displaced:
                 self._displaced = where
                 text = f"{self._spool.root} was {where} while this pool worked on it; ending the pool and what it runs"
                 self._tell(Notice(WARNING, "displaced", text))
-                self._stopping.abandon(now_s)
+                self._shutdown.abandon(now_s)
             return False
-        with self._troubles.taken():
+        with self._breaker.guard():
             self._spool.restore_folders()
         if self._spool.restored:
             self._scan_soon()
@@ -358,10 +360,10 @@ class Supervisor:
 
     def _cancel_runs(self) -> None:
         """Have the workers end the runs that somebody asked to cancel."""
-        with self._troubles.taken():
+        with self._breaker.guard():
             for job_id, attempt in cancel_requests.waiting(self._spool):
-                slot = next((slot for slot in self._slots if job_id in slot.running.values()), None)
-                if slot is None or (job_id, attempt) in self._cancelled:
+                worker = next((worker for worker in self._workers if job_id in worker.running.values()), None)
+                if worker is None or (job_id, attempt) in self._cancelled:
                     continue
                 try:
                     request = cancel_requests.find(self._spool, job_id, attempt)
@@ -377,11 +379,11 @@ class Supervisor:
                     continue
                 if request is not None:
                     self._cancelled.add((job_id, attempt))
-                    slot.send("cancel", job_id, attempt, request.text)
+                    worker.send("cancel", job_id, attempt, request.text)
 
     def _check(self) -> None:
         """Tell what a cheap look at the spool finds (see `check.quick`)."""
-        with self._troubles.taken():
+        with self._breaker.guard():
             for found in check.quick(self._spool, clock=self._clock, rng=self._rng):
                 level = WARNING if found.severity == "problem" else INFO
                 self._tell(Notice(level, "check", f"{found.path}: {found.text}"))
@@ -392,17 +394,17 @@ class Supervisor:
         if not self._in_place:
             self._next_scan_s = started_s + TICK_S
             return
-        with self._troubles.taken():
+        with self._breaker.guard():
             generated, others = self._spool.waiting()
-            self._dispatch.trust_listing()
+            self._dispatcher.trust_listing()
             self._queue.update(generated, others, self._clock.now())
             if self._next_recheck_s == math.inf:
                 self._next_recheck_s = started_s
             self._stale.look(generated + others, paused=self._paused)
             for name in self._rejected.look():
                 self._tell(Notice(INFO, "healed", f"{name} is a valid job now: back from rejected/ to pending/"))
-                self._dispatch.add([name])
-            self._dispatch.go_on_splitting(batch.unfinished(self._spool))
+                self._dispatcher.add([name])
+            self._dispatcher.go_on_splitting(batch.unfinished(self._spool))
         took_s = self._clock.monotonic() - started_s
         self._next_scan_s = self._clock.monotonic() + max(self._scan_s, took_s / _SCAN_SHARE)
 
@@ -421,7 +423,7 @@ class Supervisor:
         """
         if not self._may_arm:
             return
-        if self._options.drain and self._dispatch.empty:
+        if self._options.drain and self._dispatcher.is_empty:
             return  # it ends now: watchdog need not be loaded for that
         if len(self._queue) > _DISARM_AT:
             self._watch.disarm()
@@ -433,52 +435,52 @@ class Supervisor:
 
     # ------------------------------------------------------------------------------------------------- reports
 
-    def _take(self, slot: Slot, report: Report) -> None:
+    def _take(self, worker: WorkerProcess, report: Report) -> None:
         """Take in what a worker reports."""
         if isinstance(report, Passed):
-            self._dispatch.passed(slot, report.name, report.declined)
+            self._dispatcher.passed(worker, report.name, report.declined)
             if isinstance(report.declined, Dead):
                 self._fire(DLQ, report.declined.name)
             return
         if isinstance(report, Trouble):
-            self._troubles.take(report.text)
+            self._breaker.trip(report.text)
             return
         if isinstance(report, Restored):
             self._tell_restored(report.folder)
             return
         if isinstance(report, Started):
-            slot.running[report.name] = report.job_id
-            slot.running_since_s = self._clock.monotonic()
+            worker.running[report.name] = report.job_id
+            worker.running_since_s = self._clock.monotonic()
         elif isinstance(report, Finished):
-            self._take_finished(slot, report)
+            self._take_finished(worker, report)
         elif isinstance(report, Vanished):
-            self._dispatch.vanished(slot, report.job_id)
+            self._dispatcher.vanished(worker, report.job_id)
             self._finished += 1  # a run, although nobody can look it up
             self._idle_told = False
         self._tell(report)
 
-    def _take_finished(self, slot: Slot, report: Finished) -> None:
+    def _take_finished(self, worker: WorkerProcess, report: Finished) -> None:
         if (run := (report.job_id, report.attempt)) in self._cancelled:
             self._cancelled.discard(run)
             cancel_requests.remove(self._spool, *run)
         released = report.outcome.kind == "released"
-        self._dispatch.settled(slot, report.name, counts=not released, took_s=report.outcome.duration_s)
+        self._dispatcher.settled(worker, report.name, counts=not released, took_s=report.outcome.duration_s)
         if released:
             self._released.append(report.job_id)
         else:
             self._finished += 1
-            self._troubles.over()
+            self._breaker.reset()
         if report.outcome.kind != CANCELLED:
             self._fire(report.settled.to, report.settled.name)
         if report.settled.to == PENDING:
-            self._dispatch.add([report.settled.name])
+            self._dispatcher.add([report.settled.name])
 
     def _settle_arrival(self, name: str, declined: Arriving) -> None:
         """A file that has been quiet for long enough: many jobs, or none."""
         if names.is_batch(name) and not declined.why:
-            self._dispatch.split(name)
+            self._dispatcher.split(name)
         elif declined.sig is not None:
-            with self._troubles.taken():
+            with self._breaker.guard():
                 try:
                     verdict = self._claims.reject_quiet(name, declined.sig, declined.why, declined.hint)
                 except OSError as error:
@@ -487,7 +489,7 @@ class Supervisor:
                         raise
                     verdict = stuck
                 if not isinstance(verdict, Arriving | Busy):  # else it changed just now, or is looked at: next time
-                    self._dispatch.passed(None, name, verdict)
+                    self._dispatcher.passed(None, name, verdict)
 
     # --------------------------------------------------------------------------------------------------- hooks
 
@@ -498,7 +500,7 @@ class Supervisor:
             self._hooks.fire(hooks.DEAD if state == DLQ else DONE, self._spool.path(state, name))
 
     def _tell_idle(self) -> None:
-        if not self._idle_told and self._dispatch.empty:
+        if not self._idle_told and self._dispatcher.is_empty:
             self._idle_told = True
             self._hooks.fire(hooks.IDLE)
 
@@ -514,7 +516,7 @@ class Supervisor:
     def _check_paused(self) -> None:
         paused = self._spool.is_paused()
         if paused and (until_at := self._spool.paused_until()) is not None and until_at <= self._clock.now():
-            with self._troubles.taken():
+            with self._breaker.guard():
                 paused = not self._spool.resume() and self._spool.is_paused()
         if paused != self._paused:
             self._paused = paused
@@ -565,31 +567,26 @@ class Supervisor:
         """Have the inboxes of the settings received from, where there are any or where one has left something."""
         if not self._settings.inboxes and not self._spool.has_inbox_traces():
             return
-        from queuectl.pool.inbox_processes import Receivers
+        from queuectl.pool.inbox_processes import InboxProcesses
 
-        self._receivers = Receivers(self._session, notify=self._tell)
-        with self._troubles.taken():
-            self._receivers.clean_up()
+        self._inboxes = InboxProcesses(self._session, notify=self._tell)
+        with self._breaker.guard():
+            self._inboxes.clean_up()
 
-    def _start(self, slot: Slot) -> None:
+    def _start(self, worker: WorkerProcess) -> None:
         self._serial += 1
         name = f"{self._pool.name}-{self._serial}"
-        slot.start(
-            self._spool,
-            self._settings,
-            worker_name=name,
-            cwd=self._options.cwd,
-            fork=self._may_fork(),
-            let_go=self._let_go,
+        worker.start(
+            self._session, name, cwd=self._options.cwd, fork=self._may_fork(), close_inherited=self._close_inherited
         )
 
     def _may_fork(self) -> bool:
         return worker_process.can_fork() and len(self._queue) + self._queue.waiting < _FORK_UNTIL
 
-    def _start_again(self, slot: Slot, now_s: float) -> None:
+    def _start_again(self, worker: WorkerProcess, now_s: float) -> None:
         """Start a worker in the place of one that is gone. Where that cannot be, the others go on."""
         try:
-            self._start(slot)
+            self._start(worker)
         except OSError as error:
             self._next_start_s = now_s + _START_AGAIN_S
             if not self._cannot_start:
@@ -599,18 +596,18 @@ class Supervisor:
         else:
             self._cannot_start = False
 
-    def _let_go(self) -> None:
+    def _close_inherited(self) -> None:
         """Close whatever this supervisor has open: called in a worker that was forked."""
-        for slot in self._slots:
-            slot.let_go()
-        if self._receivers is not None:
-            self._receivers.let_go()
-        self._watch.let_go()
+        for worker in self._workers:
+            worker.close_inherited()
+        if self._inboxes is not None:
+            self._inboxes.close_inherited()
+        self._watch.close_inherited()
         self._wakeup.close()
         self._stripes.close()
-        self._dashboard.let_go()
-        self._stale.let_go()
-        self._pool.let_go()
+        self._dashboard.close_inherited()
+        self._stale.close_inherited()
+        self._pool.close_inherited()
         if self._anchor is not None:
             self._anchor.close()
 
@@ -620,67 +617,67 @@ class Supervisor:
             return False
         return len(self._deaths) < 5 or now_s - self._deaths[0] > 5.0 or now_s - self._deaths[-1] > 1.0
 
-    def _lost(self, slot: Slot) -> None:
+    def _lost(self, worker: WorkerProcess) -> None:
         """A worker is gone: what it had is suggested to others; its job is found by its freed lease."""
-        self._dispatch.lose(slot)
+        self._dispatcher.reassign(worker)
         self._next_tick_s = 0.0
-        if not self._stopping.begun:
+        if not self._shutdown.has_begun:
             self._deaths.append(self._clock.monotonic())
-            code = slot.exit_code
+            code = worker.exit_code
             how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
-            self._tell(Notice(WARNING, "worker_lost", f"worker {slot.worker} ended {how}; starting another"))
+            self._tell(Notice(WARNING, "worker_lost", f"worker {worker.name} ended {how}; starting another"))
 
     def _advance_stop(self, now_s: float, grace_s: float | None) -> None:
-        if grace_s is not None and self._stopping.ask(now_s, grace_s):
-            running = sum(len(slot.running) for slot in self._slots)
+        if grace_s is not None and self._shutdown.begin(now_s, grace_s):
+            running = sum(len(worker.running) for worker in self._workers)
             longest = "however long they take" if math.isinf(grace_s) else f"up to {grace_s:g} s"
             waits = f"waiting for {running} running, {longest}" if running and grace_s else "asked to"
             self._tell(Notice(INFO, "stopping", waits))
-        self._stopping.advance(now_s)
+        self._shutdown.advance(now_s)
 
     def _is_over(self) -> bool:
-        if self._stopping.begun:
-            if self._receivers is not None:
-                self._receivers.pause()
-            return self._stopping.over
+        if self._shutdown.has_begun:
+            if self._inboxes is not None:
+                self._inboxes.pause()
+            return self._shutdown.is_over
         maximum = self._options.max_jobs
         enough = maximum is not None and self._finished >= maximum
         if enough or (self._options.drain and self._is_drained()):
-            self._stopping.ask(self._clock.monotonic(), self._settings.stop_grace_s)
+            self._shutdown.begin(self._clock.monotonic(), self._settings.stop_grace_s)
         return False
 
     def _is_drained(self) -> bool:
-        if not self._dispatch.empty or self._paused or self._housekeeping.is_mending:
+        if not self._dispatcher.is_empty or self._paused or self._housekeeping.is_mending:
             return False
-        if any(slot.alive and not slot.ready for slot in self._slots):
+        if any(worker.is_alive and not worker.is_ready for worker in self._workers):
             return False
-        if self._receivers is not None and not self._receivers.drained:
+        if self._inboxes is not None and not self._inboxes.is_drained:
             return False
-        with self._troubles.taken():
+        with self._breaker.guard():
             # What the memory says is not enough to go home on.
-            self._dispatch.go_on_splitting(batch.unfinished(self._spool))
-            self._dispatch.trust_listing()
+            self._dispatcher.go_on_splitting(batch.unfinished(self._spool))
+            self._dispatcher.trust_listing()
             return (
                 self._queue.update(*self._spool.waiting(), self._clock.now()) == 0
                 and self._rescue.left_alone.issuperset(self._spool.job_names(RUNNING))
-                and self._dispatch.empty
+                and self._dispatcher.is_empty
             )
         return False
 
     def _close(self) -> None:
         self._watch.close()
         self._hooks.close()
-        for slot in self._slots:
-            if slot.alive:
-                slot.kill()
-                slot.lose()
-        if self._receivers is not None:
-            self._receivers.close()
+        for worker in self._workers:
+            if worker.is_alive:
+                worker.kill()
+                worker.take_names()
+        if self._inboxes is not None:
+            self._inboxes.close()
         if self._anchor is not None:
             self._anchor.close()
         if self._displaced:  # nothing of it is this pool's any more
-            self._pool.let_go()
-            self._dashboard.let_go()
+            self._pool.close_inherited()
+            self._dashboard.close_inherited()
             self._close_locks()
             return
         with contextlib.suppress(OSError):
@@ -694,7 +691,7 @@ class Supervisor:
         self._close_locks()
 
     def _close_locks(self) -> None:
-        self._stale.let_go()
+        self._stale.close_inherited()
         self._stripes.close()
         self._wakeup.close()
 

@@ -1,10 +1,10 @@
-"""The worker processes of a pool: starting them, talking to them, noticing that one is gone.
+"""The worker processes of a pool: start them, send to them, receive from them, notice that one is gone.
 
-On Linux they are forked: 130 ms of CPU less for each (its imports), and most of its memory is the supervisor's. A fork
-copies whatever the supervisor holds, so it is made only while there is one thread (see `watch`), with signals held
-back, and the worker first gives back every handle that is not its own: a pool's lock or a pipe's end that lived on in
-it would make a killed supervisor look alive. Elsewhere they are spawned: forking is not safe on macOS, whose own
-libraries start threads, and Windows has none.
+On Linux a worker is forked: that saves 130 ms of CPU for each (its imports), and the worker shares most of its memory
+with the supervisor. A fork copies whatever the supervisor has open, so it is made only while there is one thread (see
+`watch`), with signals held back, and the worker first closes every handle that is not its own: a pool's lock or a
+pipe's end that lived on in it would make a killed supervisor look alive. Elsewhere workers are spawned: forking is not
+safe on macOS, whose own libraries start threads, and Windows has no fork.
 """
 
 from __future__ import annotations
@@ -18,59 +18,54 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
-from queuectl.model.settings import Settings
-from queuectl.spool.folder import SpoolDir
-from queuectl.worker import process as worker
+from queuectl.spool.session import Session
+from queuectl.worker import process
 from queuectl.worker.messages import Report, unpack
 
 _STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
-class Slot:
-    """A place for one worker process; a worker that dies is followed by another with a new name."""
+class WorkerProcess:
+    """A worker process and its pipe. A worker that dies is followed by another one with a new name."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.worker = ""
+    def __init__(self) -> None:
+        self.name = ""
         self.outstanding: dict[str, float] = {}
         """Names given to the worker and not answered yet, with when (monotonic)."""
         self.unanswered: set[str] = set()
-        """Names that it did not take in time and others have got since; while there are any, it gets no more."""
+        """Names reassigned to other workers because this one was slow. It gets no new names until it has answered for
+        these."""
         self.running: dict[str, str] = {}
         """What it runs: job id by the name it was suggested under."""
         self.running_since_s = 0.0
-        """When the last of that was heard of (monotonic)."""
-        self.ready = False
+        """When the worker last reported a start (monotonic)."""
+        self.is_ready = False
+        """True once the worker has reported for the first time."""
         self._process: Any = None
         self._conn: Connection | None = None
 
     @property
-    def alive(self) -> bool:
-        """True while there is a process to talk to."""
+    def is_alive(self) -> bool:
+        """True while there is a process to send to."""
         return self._conn is not None
 
     @property
-    def willing(self) -> bool:
-        """True where it may be given names: it has answered to all that it was given before."""
-        return self.ready and not self.unanswered
-
-    @property
-    def pid(self) -> int:
-        """The worker's process id, 0 where there is none."""
-        return int(self._process.pid or 0) if self._process is not None else 0
+    def may_get_names(self) -> bool:
+        """True if the worker has answered for all names that were reassigned."""
+        return self.is_ready and not self.unanswered
 
     @property
     def is_silent(self) -> bool:
-        """True where the process has ended and its pipe does not tell.
+        """True if the process has ended and its pipe does not show it.
 
-        On Windows a worker fetches its end of the pipe from us when it starts; one that dies before leaves it here,
-        open, so that the pipe never ends.
+        On Windows a worker fetches its end of the pipe from us when it starts; one that dies before leaves that end
+        open here, so the pipe never ends.
         """
         if self.exit_code is None or self._conn is None:
             return False
         try:
             return not self._conn.poll(0)
-        except OSError:  # on Windows also this tells of the end: it is heard of with the rest
+        except OSError:  # on Windows this, too, shows the end: `receive` meets it
             return False
 
     @property
@@ -84,29 +79,20 @@ class Slot:
         assert self._conn is not None
         return self._conn
 
-    def start(
-        self,
-        spool: SpoolDir,
-        settings: Settings,
-        *,
-        worker_name: str,
-        cwd: str,
-        fork: bool,
-        let_go: Callable[[], None],
-    ) -> None:
-        """Start a worker, as a copy of this process where `fork`.
+    def start(self, session: Session, name: str, *, cwd: str, fork: bool, close_inherited: Callable[[], None]) -> None:
+        """Start a worker; with `fork`, as a copy of this process.
 
-        `let_go` closes what this process has open: called in a worker that was forked.
+        `close_inherited` closes what this process has open; a forked worker calls it first.
 
         Raises:
             OSError: the system cannot start another process.
         """
-        process, ours = start_child(
-            worker.main, (spool.root, worker_name, tuple(settings), cwd), name=worker_name, fork=fork, let_go=let_go
+        facts = (session.spool.root, name, tuple(session.settings), cwd)
+        self._process, self._conn = start_child(
+            process.main, facts, name=name, fork=fork, close_inherited=close_inherited
         )
-        self._process, self._conn = process, ours
-        self.worker = worker_name
-        self.ready = False
+        self.name = name
+        self.is_ready = False
 
     def feed(self, names: list[str], now_s: float) -> None:
         """Suggest names to the worker."""
@@ -114,7 +100,7 @@ class Slot:
         self.send("feed", names)
 
     def send(self, *message: Any) -> None:
-        """Tell the worker something; a worker that is gone is noticed elsewhere."""
+        """Send the worker a message. Ignore that it is gone: `receive` finds that out."""
         while self._conn is not None:
             try:
                 self._conn.send(message)
@@ -125,14 +111,14 @@ class Slot:
             return
 
     def receive(self) -> list[Report]:
-        """The next reports, where the pipe has some; else waits for them. Raises EOFError when the worker is gone."""
+        """Return the next reports; wait for them if the pipe is empty. Raises EOFError if the worker is gone."""
         try:
             return unpack(self.conn.recv_bytes())
         except OSError as error:
             raise EOFError from error
 
-    def lose(self) -> list[str]:
-        """Forget a worker that is gone, once its process has ended; the names that come back."""
+    def take_names(self) -> list[str]:
+        """Forget a worker that is gone, after its process has ended; return the names that it had."""
         if self._conn is not None:
             self._conn.close()
             self._conn = None
@@ -142,11 +128,11 @@ class Slot:
         self.outstanding.clear()
         self.unanswered.clear()
         self.running.clear()
-        self.ready = False
+        self.is_ready = False
         return names
 
-    def let_go(self) -> None:
-        """Close our end of the pipe, in a process that was forked and has no part in it."""
+    def close_inherited(self) -> None:
+        """Close our end of the pipe in a forked process, which has no part in it."""
         if self._conn is not None:
             self._conn.close()
 
@@ -158,9 +144,10 @@ class Slot:
 
 
 def start_child(
-    entry: Callable[..., None], facts: tuple[object, ...], *, name: str, fork: bool, let_go: Callable[[], None]
+    entry: Callable[..., None], facts: tuple[object, ...], *, name: str, fork: bool, close_inherited: Callable[[], None]
 ) -> tuple[Any, Connection]:
-    """Start a process that runs `entry(conn, *facts)`, and our end of its pipe; a copy of this one where `fork`.
+    """Start a process that runs `entry(conn, *facts)`; with `fork`, as a copy of this one. Return it and our end of its
+    pipe.
 
     Raises:
         OSError: the system cannot start another process.
@@ -170,7 +157,7 @@ def start_child(
     ours, theirs = pair
 
     def work() -> None:
-        let_go()
+        close_inherited()
         ours.close()
         entry(theirs, *facts)
 
@@ -192,22 +179,22 @@ def start_child(
 
 
 def can_fork() -> bool:
-    """True where a worker is a copy of this process."""
+    """True if a worker may be started as a copy of this process."""
     return sys.platform == "linux" and threading.active_count() == 1
 
 
 def prepare() -> None:
-    """Load what every worker needs, before the first is forked."""
+    """Load what every worker needs before the first is forked."""
     if sys.platform == "linux" and can_fork():
         import queuectl.system.forked
         import queuectl.system.libc  # noqa: F401
 
-        worker.preload()
+        process.preload()
 
 
 @contextlib.contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """No signal reaches a forked worker before it has handlers of its own (`process.main` lets them in again)."""
+    """Keep signals from a forked worker until it has its own handlers (`process.main` lets them in again)."""
     if sys.platform == "win32":
         yield
         return

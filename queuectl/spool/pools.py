@@ -94,7 +94,7 @@ class Pool:
         """What proves that this pool lives."""
         return self._lock
 
-    def let_go(self) -> None:
+    def close_inherited(self) -> None:
         """Close the lock's handle, in a process that was forked and is not the pool's supervisor."""
         self._lock.close()
 

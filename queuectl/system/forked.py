@@ -1,6 +1,6 @@
 """A worker process that is a copy of its supervisor (Linux).
 
-As much of multiprocessing's Process as a slot needs. That one loses four handles each time that a fork fails, and
+As much of multiprocessing's Process as a pool needs. That one loses four handles each time that a fork fails, and
 flushes standard output first, which may be what cannot be written to.
 """
 

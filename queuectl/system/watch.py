@@ -82,10 +82,10 @@ class Watch:
                 self._events.close()
             self._events = None
 
-    def let_go(self) -> None:
+    def close_inherited(self) -> None:
         """Close the handles only: in a process that was forked (the watch is shared with the one that has it)."""
         if self._events is not None:
-            self._events.let_go()
+            self._events.close_inherited()
 
 
 class _Events(Protocol):
@@ -102,7 +102,7 @@ class _Events(Protocol):
 
     def close(self) -> None: ...
 
-    def let_go(self) -> None: ...
+    def close_inherited(self) -> None: ...
 
 
 def _make() -> _Events:
@@ -157,7 +157,7 @@ def _linux_events() -> _Events:
             if self._watched is not None:
                 self.remove_callbacks([(self._watched, only)])
 
-        def let_go(self) -> None:
+        def close_inherited(self) -> None:
             self._close_resources()
 
         # What watchdog calls.
@@ -221,5 +221,5 @@ class _ObserverEvents:
             self._observer.join(2)
         self._wakeup.close()
 
-    def let_go(self) -> None:
+    def close_inherited(self) -> None:
         """Nothing is forked beside a thread."""

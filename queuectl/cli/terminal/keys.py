@@ -69,12 +69,12 @@ if sys.platform == "win32":
         def __exit__(
             self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
         ) -> None:
-            self.let_go()
+            self.restore()
 
         def take(self) -> None:
             """Nothing is to be set."""
 
-        def let_go(self) -> None:
+        def restore(self) -> None:
             """Nothing is to be put back."""
 
         def read(self, patience_s: float) -> list[str]:
@@ -115,13 +115,13 @@ else:
         def __exit__(
             self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
         ) -> None:
-            self.let_go()
+            self.restore()
 
         def take(self) -> None:
             """Get each key as it is pressed, and show none of them."""
             tty.setcbreak(self._fd, termios.TCSADRAIN)
 
-        def let_go(self) -> None:
+        def restore(self) -> None:
             """Put the terminal back as it was. What was typed and not read is thrown away: it was meant for us."""
             try:
                 termios.tcsetattr(self._fd, termios.TCSAFLUSH, self._before)

@@ -92,7 +92,7 @@ class Stage:
         # Where the window is gone there is nothing to be put back, and nobody to be told.
         with contextlib.suppress(OSError):
             self._live.stop()
-        self._keyboard.let_go()
+        self._keyboard.restore()
 
     def _end(self, signum: int, _frame: FrameType | None) -> None:
         for each in _END_SIGNALS:

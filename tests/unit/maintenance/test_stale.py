@@ -110,7 +110,7 @@ def test_one_pool_tells_and_without_the_hook_none_looks(desk: Desk, told: Told) 
     look(one, desk)
     look(other, desk)
     assert told == ["job.json"]
-    one.let_go()
+    one.close_inherited()
     look(other, desk)
     assert len(told) == 2
-    other.let_go()
+    other.close_inherited()

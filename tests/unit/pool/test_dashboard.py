@@ -37,7 +37,7 @@ def make(spool: SpoolDir, settings: Settings, clock: FakeClock) -> Iterator[Make
 
     yield new
     for each in made:
-        each.let_go()
+        each.close_inherited()
 
 
 def go_on(board: Dashboard) -> str:
@@ -88,7 +88,7 @@ def test_counts_keep_names_out_of_every_file(desk: Desk, make: Make) -> None:
     for detail, is_there in (("counts", False), ("full", True)):
         board = make(dashboard=detail, metrics=True)
         go_on(board)
-        board.let_go()
+        board.close_inherited()
         for name in (PAGE, FACTS):
             assert ("secret" in Path(desk.spool.root, name).read_text()) is is_there
         assert "secret" not in Path(desk.spool.root, METRICS).read_text()
@@ -103,7 +103,7 @@ def test_one_supervisor_writes_and_another_takes_over(spool: SpoolDir, make: Mak
         clock.advance(HEARTBEAT_S)
         assert second.step() == ""
         assert written(spool) == before
-    first.let_go()  # all that the system does when a process is killed
+    first.close_inherited()  # all that the system does when a process is killed
     go_on(second)
     assert written(spool) != before
     clock.advance(HEARTBEAT_S)
@@ -168,7 +168,7 @@ def test_page_is_written_a_last_time_when_the_last_pool_ends(desk: Desk, make: M
     other.enter()
     board.close()
     assert facts(desk.spool)["counts"]["done"] == 0
-    other.let_go()
+    other.close_inherited()
     make().close()
     assert facts(desk.spool)["counts"]["done"] == 1
     assert "No workers run." in Path(desk.spool.root, PAGE).read_text()
@@ -241,5 +241,5 @@ def test_long_look_is_taken_in_short_steps(spool: SpoolDir, settings: Settings) 
         return dashboard_files(spool) == [PAGE, FACTS]
 
     wait_until(step)
-    board.let_go()
+    board.close_inherited()
     assert steps > 3

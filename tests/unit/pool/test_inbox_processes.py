@@ -15,7 +15,7 @@ from queuectl.inbox import process
 from queuectl.model import settings as config
 from queuectl.model.inbox import Inbox
 from queuectl.pool import inbox_processes
-from queuectl.pool.inbox_processes import Receivers
+from queuectl.pool.inbox_processes import InboxProcesses
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.session import Session
 from queuectl.system.clock import Clock
@@ -33,16 +33,16 @@ class Line:
             inboxes=(Inbox(path=str(folder), mode="trusted", owner="anna"),), durability="off", scan_s=0.05
         )
         self.told: list[str] = []
-        self.receivers = Receivers(
+        self.receivers = InboxProcesses(
             Session(spool, settings, Clock(), random.Random()), notify=lambda notice: self.told.append(notice.text)
         )
 
     def step(self) -> int:
         """One round of a supervisor; the receiver's process id, 0 where there is none."""
-        self.receivers.step(fork=sys.platform == "linux", let_go=lambda: None)
+        self.receivers.step(fork=sys.platform == "linux", close_inherited=lambda: None)
         for conn in self.receivers.conns:
             while conn.closed is False and conn.poll(0.01):
-                self.receivers.hear(conn)
+                self.receivers.receive(conn)
         (child,) = self.receivers._children
         return child.process.pid if child.conn is not None and child.is_drained is not None else 0
 

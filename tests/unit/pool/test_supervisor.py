@@ -175,7 +175,7 @@ def test_a_drop_waits_for_the_time_in_its_name(loop: Loop, desk: Desk) -> None:
 def test_a_retry_that_is_far_away_costs_no_look(loop: Loop, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a claim has just found to be due later is not read again."""
     name = desk.enqueue(id="job", delay=7200)
-    loop.made._dispatch.passed(None, "job.json", Later(name))
+    loop.made._dispatcher.passed(None, "job.json", Later(name))
     monkeypatch.setattr(files, "read", lambda *_: pytest.fail("it was read"))
     loop.made._next_recheck_s = math.inf
     loop.made._recheck_clock()
@@ -189,8 +189,8 @@ def test_a_request_to_cancel_that_cannot_be_read_is_reported_once(
     sent: list[tuple[object, ...]] = []
     for job_id in ("a", "b"):
         cancel_requests.put(desk.spool, cancel_requests.Request(job_id, 1, "test", ""))
-        loop.made._slots[0].running[f"{job_id}.json"] = job_id
-    monkeypatch.setattr(loop.made._slots[0], "send", lambda *message: sent.append(message))
+        loop.made._workers[0].running[f"{job_id}.json"] = job_id
+    monkeypatch.setattr(loop.made._workers[0], "send", lambda *message: sent.append(message))
     find = cancel_requests.find
 
     def refuse(spool: SpoolDir, job_id: str, attempt: int) -> cancel_requests.Request | None:
@@ -213,7 +213,7 @@ def test_a_batch_whose_stripe_cannot_be_opened_pauses_no_pool(loop: Loop, desk: 
     os.mkdir(desk.spool.stripe_path(names.stripe_of("lines-1")))
     desk.drop("job.json", {"command": "true"})
     loop.made._scan()
-    assert loop.made._queue.take() == "job.json" and not loop.made._troubles.waiting
+    assert loop.made._queue.take() == "job.json" and not loop.made._breaker.is_open
 
 
 @pytest.mark.parametrize(("kind", "fired"), [("failed", ["dead"]), ("cancelled", [])])
@@ -225,5 +225,5 @@ def test_a_cancelled_run_is_no_reason_for_on_dead(
     monkeypatch.setattr(loop.made._hooks, "fire", lambda what, *_: started.append(what))
     settled = Settled(DLQ, "job1.json", None, None, "")
     report = Finished("job1.json", "job1", 1, Outcome(kind, 1), settled, 0, "true")
-    loop.made._take_finished(loop.made._slots[0], report)
+    loop.made._take_finished(loop.made._workers[0], report)
     assert started == fired

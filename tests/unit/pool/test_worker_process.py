@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import random
 import sys
 import time
 from pathlib import Path
@@ -16,10 +17,12 @@ if sys.platform != "linux":
     pytest.skip("forks", allow_module_level=True)
 
 from queuectl.pool import worker_process
-from queuectl.pool.worker_process import Slot
+from queuectl.pool.worker_process import WorkerProcess
 from queuectl.spool.folder import SpoolDir
+from queuectl.spool.session import Session
+from queuectl.system.clock import Clock
 from queuectl.system.forked import ForkedProcess
-from queuectl.worker import process as worker
+from queuectl.worker import process
 from tests.helpers import wait_until
 
 
@@ -36,8 +39,12 @@ def _links() -> list[str]:
     return found
 
 
-def _start(spool: SpoolDir, slot: Slot) -> None:
-    slot.start(spool, spool.settings(), worker_name="w-1", cwd=spool.root, fork=True, let_go=lambda: None)
+def _session(spool: SpoolDir) -> Session:
+    return Session(spool, spool.settings(), Clock(), random.Random())
+
+
+def _start(spool: SpoolDir, worker: WorkerProcess) -> None:
+    worker.start(_session(spool), "w-1", cwd=spool.root, fork=True, close_inherited=lambda: None)
 
 
 def test_a_fork_that_fails_costs_no_handle(spool: SpoolDir, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +57,7 @@ def test_a_fork_that_fails_costs_no_handle(spool: SpoolDir, monkeypatch: pytest.
     before = _handles()
     for _ in range(5):
         with pytest.raises(BlockingIOError):
-            _start(spool, Slot(0))
+            _start(spool, WorkerProcess())
     assert _handles() == before
 
 
@@ -60,22 +67,22 @@ def test_a_forked_worker_has_no_handle_of_its_supervisor(
     """P5: with the supervisor gone, nothing holds its locks or its ends of pipes."""
     told = tmp_path / "told"
     reading, writing = os.pipe()
-    monkeypatch.setattr(worker, "main", lambda *_facts: told.write_text("\n".join(_links())))
+    monkeypatch.setattr(process, "main", lambda *_facts: told.write_text("\n".join(_links())))
 
-    def let_go() -> None:
+    def close_inherited() -> None:
         os.close(reading)
         os.close(writing)
 
     before = _links()
-    slot = Slot(0)
-    slot.start(spool, spool.settings(), worker_name="w-1", cwd=spool.root, fork=True, let_go=let_go)
-    wait_until(lambda: slot.exit_code is not None)
-    assert slot.exit_code == 0
+    worker = WorkerProcess()
+    worker.start(_session(spool), "w-1", cwd=spool.root, fork=True, close_inherited=close_inherited)
+    wait_until(lambda: worker.exit_code is not None)
+    assert worker.exit_code == 0
     in_worker = told.read_text().split("\n")
-    assert not {os.readlink(f"/proc/self/fd/{fd}") for fd in (slot.conn.fileno(), reading)} & set(in_worker)
+    assert not {os.readlink(f"/proc/self/fd/{fd}") for fd in (worker.conn.fileno(), reading)} & set(in_worker)
     assert len([link for link in in_worker if link.startswith("socket:") and link not in before]) == 1  # its own end
-    slot.lose()
-    let_go()
+    worker.take_names()
+    close_inherited()
 
 
 def test_a_process_tells_how_it_ended() -> None:
@@ -141,7 +148,7 @@ def test_a_message_that_ctrl_c_cuts_short_is_sent_again() -> None:
                 raise InterruptedError(errno.EINTR, os.strerror(errno.EINTR))
             self.sent.append(message)
 
-    slot = Slot(0)
-    slot._conn = Cut()  # type: ignore[assignment]
-    slot.send("stop")
+    worker = WorkerProcess()
+    worker._conn = Cut()  # type: ignore[assignment]
+    worker.send("stop")
     assert Cut.sent == [("stop",)]

@@ -27,7 +27,7 @@ def pool(spool: SpoolDir) -> Iterator[Pool]:
     made = Pool(spool, count=1, cwd=spool.root, now_at=NOON_AT, rng=random.Random(0))
     made.enter()
     yield made
-    made.let_go()
+    made.close_inherited()
 
 
 @pytest.fixture

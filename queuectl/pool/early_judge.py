@@ -29,7 +29,7 @@ SLICE_S = 0.005
 AGAIN_S = 0.1
 
 
-class Judging:
+class EarlyJudge:
     """Judges the drops that a pool's run queue knows; what comes of them is handed to `passed`."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""judging: drops are looked at before their turn, and that takes little of the time."""
+"""early_judge: drops are looked at before their turn, and that takes little of the time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from queuectl.jobs.verdict import Arriving, Busy, Declined, Foreign, Gone, Later
 from queuectl.model import names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
 from queuectl.model.run_queue import RunQueue
-from queuectl.pool.judging import AGAIN_S, SAVED_AT_MOST_S, SHARE, SLICE_S, Judging
+from queuectl.pool.early_judge import AGAIN_S, SAVED_AT_MOST_S, SHARE, SLICE_S, EarlyJudge
 from tests.helpers import Desk, FakeClock, listing, names_in, only, write_drop
 
 JOB = {"command": "true"}
@@ -182,7 +182,7 @@ class _Told:
         self.verdict: Callable[[str], Declined | None] = lambda name: Rejected(name, "")
         self.judged: list[str] = []
         self.passed: list[str] = []
-        self.judging = Judging(
+        self.judge_early = EarlyJudge(
             self,  # type: ignore[arg-type]
             self.queue,
             lambda name, _verdict: self.passed.append(name),
@@ -201,23 +201,23 @@ def test_first_of_many_drops_waits_for_a_tenth_of_a_second(clock: FakeClock) -> 
     """With 200,000 drops at the start the first job begins after 0.1 s, and judging goes on beside the runs."""
     told = _Told(clock, count=10_000, each_s=0.0005)
     began_s = clock.monotonic()
-    told.judging.step(1)
+    told.judge_early.step(1)
     assert clock.monotonic() - began_s == pytest.approx(SAVED_AT_MOST_S, abs=0.001)
     assert told.judged[0] == "a00000.json"
-    told.judging.step(1)
+    told.judge_early.step(1)
     assert len(told.judged) == pytest.approx(SAVED_AT_MOST_S / 0.0005, abs=2)
 
 
 def test_judging_takes_a_twentieth_of_a_busy_pool_s_time(clock: FakeClock) -> None:
     """Measured over a minute, whatever one file takes; and the pool wakes some ten times a second for it."""
     told = _Told(clock, count=100_000, each_s=0.0003)
-    told.judging.step(0)
+    told.judge_early.step(0)
     began_s, before, wakes = clock.monotonic(), len(told.judged), 0
     while clock.monotonic() - began_s < 60:
-        next_s = told.judging.next_s(0)
+        next_s = told.judge_early.next_s(0)
         assert next_s is not None
         clock.advance(max(0.0, next_s - clock.monotonic()) + 1e-6)
-        told.judging.step(0)
+        told.judge_early.step(0)
         wakes += 1
     took_s = (len(told.judged) - before) * told.each_s
     assert took_s <= 60 * SHARE + SAVED_AT_MOST_S + 0.01
@@ -228,12 +228,12 @@ def test_judging_takes_a_twentieth_of_a_busy_pool_s_time(clock: FakeClock) -> No
 def test_single_drop_for_a_free_worker_is_not_looked_at_twice(clock: FakeClock) -> None:
     """Judged only while more names wait than workers are free: the claim is the first look."""
     told = _Told(clock, count=2, each_s=0.001)
-    assert told.judging.next_s(2) is None
-    told.judging.step(2)
+    assert told.judge_early.next_s(2) is None
+    told.judge_early.step(2)
     assert told.judged == []
-    told.judging.step(1)
+    told.judge_early.step(1)
     assert told.judged == told.passed == ["a00000.json"], "the other one is for the free worker"
-    told.judging.step(0)
+    told.judge_early.step(0)
     assert told.judged == ["a00000.json", "a00001.json"]
 
 
@@ -242,16 +242,16 @@ def test_drop_that_somebody_has_just_now_is_judged_a_little_later(clock: FakeClo
     """It keeps its place meanwhile."""
     told = _Told(clock, count=1, each_s=0.0)
     told.verdict = lambda _name: verdict
-    told.judging.step(0)
-    told.judging.step(0)
+    told.judge_early.step(0)
+    told.judge_early.step(0)
     assert (len(told.judged), len(told.queue)) == (1, 1)
-    assert told.judging.next_s(0) == pytest.approx(clock.monotonic() + AGAIN_S)
+    assert told.judge_early.next_s(0) == pytest.approx(clock.monotonic() + AGAIN_S)
     clock.advance(AGAIN_S)
-    told.judging.step(0)
+    told.judge_early.step(0)
     assert len(told.judged) == 2
     assert told.queue.take() == "a00000.json"
     clock.advance(AGAIN_S)
-    told.judging.step(0)
+    told.judge_early.step(0)
     assert len(told.judged) == 2, "a worker has it now"
 
 
@@ -259,7 +259,7 @@ def test_file_of_many_jobs_is_split_before_all_others(clock: FakeClock) -> None:
     """What is in it may be urgent."""
     told = _Told(clock, count=2, each_s=0.0)
     told.verdict = lambda name: Many() if name == "a00001.json" else None
-    told.judging.step(0)
+    told.judge_early.step(0)
     told.queue.add(["z,prio=9.json"], clock.now())
     assert told.queue.take() == "a00001.json"
     assert told.passed == []
@@ -273,7 +273,7 @@ def test_file_that_is_misjudged_is_left_to_its_claim(clock: FakeClock) -> None:
         raise RecursionError
 
     told.verdict = fails
-    told.judging.step(0)
+    told.judge_early.step(0)
     assert len(told.judged) == 2
     assert len(told.queue) == 2
 
@@ -288,7 +288,7 @@ def test_trouble_of_the_machine_is_not_the_file_s(clock: FakeClock, monkeypatch:
     told.verdict = fails
     monkeypatch.setattr(_Told, "stuck", lambda _self, _name, _error: None)
     with pytest.raises(OSError):
-        told.judging.step(0)
+        told.judge_early.step(0)
     told.verdict = lambda name: Rejected(name, "")
-    told.judging.step(0)
+    told.judge_early.step(0)
     assert told.passed == ["a00000.json"]
