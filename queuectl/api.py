@@ -30,15 +30,12 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from queuectl.errors import DamagedRecordError, InvalidJobError, SpoolUnavailableError, WaitTimeoutError
+from queuectl.errors import InvalidJobError, SpoolUnavailableError, WaitTimeoutError
 from queuectl.jobs import arguments
-from queuectl.jobs.enqueue import CHUNK, Producer
-from queuectl.model import names, record
-from queuectl.model.lifecycle import DLQ, DONE, PENDING
+from queuectl.jobs.enqueue import Producer
 from queuectl.model.settings import Settings
-from queuectl.spool.folder import Located, SpoolDir
+from queuectl.spool.folder import SpoolDir
 from queuectl.spool.session import Session
-from queuectl.system import disk
 from queuectl.system.clock import Clock
 
 if TYPE_CHECKING:
@@ -189,32 +186,9 @@ class Spool:
 
         `made` makes the document of a job from what was given.
         """
-        prepared = []
-        wanted = []
-        for number, document in enumerate(documents, 1):
-            if number % CHUNK == 0:
-                told("checked", number)
-            try:
-                document = made(document)
-                if "history" in document:
-                    document = {key: value for key, value in document.items() if key != "history"}
-                prepared.append(self._producer.prepare(document, by="enqueue"))
-            except InvalidJobError as error:
-                if number == 1 and len(prepared) == 0 and not isinstance(documents, list):
-                    raise
-                if isinstance(documents, list) and len(documents) == 1:
-                    raise
-                raise InvalidJobError(
-                    f"job {number}: {error}",
-                    key=error.key,
-                    cause=error.cause,
-                    hint=error.hint,
-                    mistakes=error.mistakes,
-                ) from error
-            if document.get("id") is not None:
-                wanted.append(prepared[-1].job_id)
         from queuectl.spool import trust
 
+        prepared, wanted = self._producer.prepare_all(documents, made=made, told=lambda number: told("checked", number))
         with self._translated():
             trust.check(self.folder)  # a job for a spool that others can write to would be theirs to change (P10)
             if wanted:
@@ -325,36 +299,15 @@ class Spool:
             QueuectlError: it is waiting or running already.
             SpoolUnavailableError: a worker holds it for too long, or the disk refuses.
         """
-        arguments.text("by", by)
-        with self.held(job_id):
-            return self._requeue(job_id, by)
+        from queuectl.jobs.requeue import requeue
+
+        return requeue(self.session, arguments.text("job_id", job_id), by=arguments.text("by", by))
 
     def held(self, job_id: str) -> AbstractContextManager[None]:
         """Hold the stripe of an id, so that nobody claims, rescues or deletes the job meanwhile."""
         from queuectl.spool import stripes
 
         return stripes.held(self.session, arguments.text("job_id", job_id))
-
-    def _requeue(self, job_id: str, by: str) -> Job:
-        from queuectl.jobs import repair
-        from queuectl.spool.lookup import find_in, load
-
-        found = find_in(self.session, job_id, (DLQ, DONE), "run again")
-        try:
-            stored = self.folder.read(found.state, found.name)
-        except DamagedRecordError:
-            stored = repair.mended(self.session, found)
-        event = record.event("requeued", self.session.clock.now(), by=by)
-        offset, text = record.append(len(stored.data), [event], empty=not stored.record.history)
-        sync = self.session.syncs_accepted
-        disk.append(found.path, len(stored.data), offset, text, sync=sync)
-        item = stored.record
-        name = names.waiting_name(item.id, None, item.priority, item.owner)
-        name = self.folder.move(found, PENDING, name, self.session.rng)
-        self._forget_error(found)
-        if sync:
-            disk.sync_folder(self.folder.folder(PENDING))
-        return load(self.session, PENDING, name)
 
     def cancel(self, job_id: str, *, by: str = "api", reason: str = "") -> Job:
         """End a job for good: one that waits at once, one that runs with everything its command started.
@@ -373,12 +326,6 @@ class Spool:
             arguments.text(name, value)
         return Cancelling(self.session).cancel(job_id, by=by, reason=reason)
 
-    def _forget_error(self, found: Located) -> None:
-        if found.state == DLQ:
-            from queuectl.jobs import error_text
-
-            error_text.forget(self.folder, found.name)
-
     def hold(self, job_id: str) -> Job:
         """Keep a waiting job from being run until `release`; its file's name says so.
 
@@ -387,20 +334,15 @@ class Spool:
             QueuectlError: it does not wait.
             SpoolUnavailableError: a worker holds it for too long, or the disk refuses.
         """
-        return self._rename_waiting(job_id, names.held_name, "held")
+        from queuectl.jobs.hold import hold
+
+        return hold(self.session, arguments.text("job_id", job_id))
 
     def release(self, job_id: str) -> Job:
         """Let a job that is held be run when it is due. Raises as `hold`."""
-        return self._rename_waiting(job_id, names.released_name, "released")
+        from queuectl.jobs.hold import release
 
-    def _rename_waiting(self, job_id: str, new_name: Callable[[str], str], verb: str) -> Job:
-        from queuectl.spool.lookup import find_in, load
-
-        with self.held(job_id):
-            found = find_in(self.session, job_id, (PENDING,), verb)
-            wanted = new_name(found.name)
-            name = found.name if wanted == found.name else self.folder.move(found, PENDING, wanted, self.session.rng)
-            return load(self.session, PENDING, name)
+        return release(self.session, arguments.text("job_id", job_id))
 
     def pause(self, reason: str = "", *, until_at: float | datetime | None = None) -> None:
         """Start nothing new until `resume`, or until an instant; what runs is not touched.
@@ -439,25 +381,9 @@ class Spool:
             QueuectlError: it is waiting or running.
             SpoolUnavailableError: a worker holds it for too long, or the disk refuses.
         """
-        with self.held(job_id):
-            self._purge(job_id)
+        from queuectl.jobs.purge import purge
 
-    def _purge(self, job_id: str) -> None:
-        from queuectl.spool.lookup import find_in
-
-        found = find_in(self.session, job_id, (DLQ, DONE), "purged")
-        try:
-            starts = record.standing(self.folder.read(found.state, found.name).record).starts
-            logs = self.folder.log_paths(job_id, starts)
-        except DamagedRecordError:
-            logs = self.logs(job_id)
-        if self.folder.others(job_id, found.path):
-            logs = []  # another file has the id that they are named after (P7)
-        # The logs first: what a crash leaves is a job without them, which can be purged again.
-        for log in logs:
-            disk.unlink(log)
-        disk.unlink(found.path)
-        self._forget_error(found)
+        purge(self.session, arguments.text("job_id", job_id))
 
     def logs(self, job_id: str) -> list[str]:
         """The paths of a job's logs, first attempt first."""

@@ -71,6 +71,44 @@ class Producer:
         arrived = names.stamp(instant_at)
         return Prepared(job_id, data, names.waiting_name(job_id, due_at, priority, owner, arrived))
 
+    def prepare_all(
+        self,
+        documents: Iterable[Mapping[str, Any]],
+        *,
+        made: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        told: Callable[[int], None],
+    ) -> tuple[list[Prepared], list[str]]:
+        """Prepare many jobs, and return them with the ids that were given; an id that is made here is not among them.
+
+        `made` makes the document of a job from what was given. `told` hears now and then how many are prepared.
+
+        Raises:
+            InvalidJobError: as `prepare`; says which document when there are several.
+        """
+        prepared: list[Prepared] = []
+        wanted = []
+        for number, given in enumerate(documents, 1):
+            if number % CHUNK == 0:
+                told(number)
+            try:
+                document = made(given)
+                if "history" in document:
+                    document = {key: value for key, value in document.items() if key != "history"}
+                prepared.append(self.prepare(document, by="enqueue"))
+            except InvalidJobError as error:
+                if len(documents) == 1 if isinstance(documents, list) else number == 1:
+                    raise
+                raise InvalidJobError(
+                    f"job {number}: {error}",
+                    key=error.key,
+                    cause=error.cause,
+                    hint=error.hint,
+                    mistakes=error.mistakes,
+                ) from error
+            if document.get("id") is not None:
+                wanted.append(prepared[-1].job_id)
+        return prepared, wanted
+
     def _next_instant(self, now_at: float) -> float:
         # Jobs sort in the order they were made, also within the clock's own step. Counted in whole microseconds: adding
         # 1e-6 to a float of this size adds a little less.

@@ -171,9 +171,10 @@ BUGS = (
     ),
     Bug(
         "a purge deletes the record before the logs",
-        "api",
-        "        for log in logs:\n            disk.unlink(log)\n        disk.unlink(found.path)\n",
-        "        disk.unlink(found.path)\n        for log in logs:\n            disk.unlink(log)\n",
+        "jobs/purge",
+        "        for log in _own_logs(session, job_id, found):\n            disk.unlink(log)\n        disk.unlink(found.path)\n",
+        "        logs = _own_logs(session, job_id, found)\n        disk.unlink(found.path)\n"
+        "        for log in logs:\n            disk.unlink(log)\n",
     ),
     Bug(
         "an edit takes the record away before the new one is in its place",

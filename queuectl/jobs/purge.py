@@ -1,0 +1,45 @@
+"""Deleting a dead or finished job and its logs (P7).
+
+The logs go first. So a crash leaves a job without logs, which can be purged again, and never logs without a job.
+"""
+
+from __future__ import annotations
+
+from queuectl.errors import DamagedRecordError
+from queuectl.jobs import error_text
+from queuectl.model import record
+from queuectl.model.lifecycle import DLQ, DONE
+from queuectl.spool import lookup
+from queuectl.spool.folder import Located
+from queuectl.spool.session import Session
+from queuectl.spool.stripes import held
+from queuectl.system import disk
+
+
+def purge(session: Session, job_id: str) -> None:
+    """Delete a job in dlq/ or done/ permanently.
+
+    Raises:
+        UnknownJobError: there is no such job.
+        QueuectlError: it is waiting or running.
+        SpoolUnavailableError: a worker holds it for too long, or the disk refuses.
+    """
+    with held(session, job_id):
+        found = lookup.find_in(session, job_id, (DLQ, DONE), "purged")
+        for log in _own_logs(session, job_id, found):
+            disk.unlink(log)
+        disk.unlink(found.path)
+        if found.state == DLQ:
+            error_text.forget(session.spool, found.name)
+
+
+def _own_logs(session: Session, job_id: str, found: Located) -> list[str]:
+    spool = session.spool
+    try:
+        starts = record.standing(spool.read(found.state, found.name).record).starts
+        logs = spool.log_paths(job_id, starts)
+    except DamagedRecordError:
+        logs = lookup.logs(session, job_id)
+    if spool.others(job_id, found.path):
+        return []  # another file has the id that they are named after
+    return logs
