@@ -40,6 +40,7 @@ from queuectl.pool.arrivals import Arrivals
 from queuectl.pool.split_turns import SplitTurns
 from queuectl.pool.worker_process import WorkerProcess
 from queuectl.system.clock import Clock
+from queuectl.worker.messages import SplitFile
 
 # So much work lies ready at a worker, beside the job that it runs: enough to hide the pipe's round trip behind short
 # jobs, too little to keep a job of high priority waiting behind long ones. Counted in jobs by how long they take.
@@ -237,7 +238,7 @@ class Dispatcher:
         worker = min(willing, key=lambda worker: len(worker.outstanding))
         self._arrivals.drop(name)
         worker.outstanding[name] = self._clock.monotonic()
-        worker.send("split", name)
+        worker.send(SplitFile(name))
         return True
 
     def go_on_splitting(self, listed: list[str]) -> None:

@@ -6,6 +6,7 @@ import math
 
 from queuectl.model.settings import Settings
 from queuectl.pool.worker_process import WorkerProcess
+from queuectl.worker.messages import Abandon, Kill, Stop
 
 # After the grace of a stop and of its kills, how long the processes themselves may take before they are ended.
 _LAST_GRACE_S = 5.0
@@ -44,7 +45,7 @@ class Shutdown:
         if not self.has_begun:
             self._stage = 1
             for worker in self._workers:
-                worker.send("stop")
+                worker.send(Stop())
         return True
 
     def abandon(self, now_s: float) -> None:
@@ -52,7 +53,7 @@ class Shutdown:
         self._stage = 2
         self._until_s = now_s + self._settings.kill_grace_s + _LAST_GRACE_S
         for worker in self._workers:
-            worker.send("abandon")
+            worker.send(Abandon())
 
     def advance(self, now_s: float) -> None:
         """Go on to the next stage if its time has come."""
@@ -60,7 +61,7 @@ class Shutdown:
             self._stage = 2
             self._until_s = now_s + self._settings.kill_grace_s + _LAST_GRACE_S
             for worker in self._workers:
-                worker.send("kill")
+                worker.send(Kill())
         if self._stage == 2 and now_s >= self._until_s:
             for worker in self._workers:
                 worker.kill()

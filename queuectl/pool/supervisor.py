@@ -51,7 +51,7 @@ from queuectl.system.clock import Clock
 from queuectl.system.selector import Selector
 from queuectl.system.wakeup import Wakeup
 from queuectl.system.watch import Watch
-from queuectl.worker.messages import Finished, Passed, Report, Restored, Started, Trouble, Vanished
+from queuectl.worker.messages import Cancel, Finished, Passed, Report, Restored, Started, Trouble, Vanished
 
 if TYPE_CHECKING:
     from queuectl.pool.inbox_processes import InboxProcesses
@@ -379,7 +379,7 @@ class Supervisor:
                     continue
                 if request is not None:
                     self._cancelled.add((job_id, attempt))
-                    worker.send("cancel", job_id, attempt, request.text)
+                    worker.send(Cancel(job_id, attempt, request.text))
 
     def _check(self) -> None:
         """Tell what a cheap look at the spool finds (see `check.quick`)."""

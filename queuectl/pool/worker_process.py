@@ -20,7 +20,7 @@ from typing import Any
 
 from queuectl.spool.session import Session
 from queuectl.worker import process
-from queuectl.worker.messages import Report, unpack
+from queuectl.worker.messages import Feed, Order, Report, pack_order, unpack
 
 _STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -97,13 +97,14 @@ class WorkerProcess:
     def feed(self, names: list[str], now_s: float) -> None:
         """Suggest names to the worker."""
         self.outstanding.update(dict.fromkeys(names, now_s))
-        self.send("feed", names)
+        self.send(Feed(names))
 
-    def send(self, *message: Any) -> None:
+    def send(self, order: Order) -> None:
         """Send the worker a message. Ignore that it is gone: `receive` finds that out."""
+        message = pack_order(order)
         while self._conn is not None:
             try:
-                self._conn.send(message)
+                self._conn.send_bytes(message)
             except InterruptedError:
                 continue  # Ctrl-C on Windows, while the pipe was full: a message twice is harmless, a lost one is not
             except OSError:

@@ -1,7 +1,8 @@
-"""What a worker tells its supervisor, and how it stands in the pipe between them. Computes only.
+"""The messages between a worker and its supervisor, and how they are packed for the pipe. Computes only.
 
-The form is `marshal`'s, of plain tuples: some 20 reports go together, several hundred times a second, and pickle takes
-five times as long for named ones. Both ends are the same program, so no version has to be told from another.
+Orders go to the worker, one a message; reports come back, many a message. Both are packed by `marshal` as plain tuples
+with the number of their kind: some 20 reports go together, several hundred times a second, and pickle takes five times
+as long for named tuples. Both ends are the same program, so the format needs no version.
 """
 
 from __future__ import annotations
@@ -12,6 +13,41 @@ from typing import Any, NamedTuple, get_args
 from queuectl.jobs.verdict import Declined, Settled
 from queuectl.model.lifecycle import Outcome
 from queuectl.system.files import FileSig
+
+
+class Feed(NamedTuple):
+    """Try to claim these names, in this order, after those that you have."""
+
+    names: list[str]
+
+
+class SplitFile(NamedTuple):
+    """Begin to split this file of many jobs, without waiting for it to be complete any longer."""
+
+    name: str
+
+
+class Cancel(NamedTuple):
+    """End this run, if it is yours; the job is cancelled."""
+
+    job_id: str
+    attempt: int
+    reason: str
+
+
+class Stop(NamedTuple):
+    """Claim nothing more; end after the job that runs."""
+
+
+class Kill(NamedTuple):
+    """End the job that runs, put it back, and end."""
+
+
+class Abandon(NamedTuple):
+    """The spool was taken away: end the job that runs, write nothing any more, and end."""
+
+
+Order = Feed | SplitFile | Cancel | Stop | Kill | Abandon
 
 
 class Started(NamedTuple):
@@ -71,15 +107,28 @@ _KINDS: tuple[type[Report], ...] = (Started, Finished, Passed, Trouble, Vanished
 _DECLINED: tuple[type[Declined], ...] = get_args(Declined)
 _WITH_SIG = frozenset(each for each in _DECLINED if "sig" in each._fields)
 """Kinds whose first field is a file's signature."""
+_ORDERS: tuple[type[Order], ...] = (Feed, SplitFile, Cancel, Stop, Kill, Abandon)
+
+
+def pack_order(order: Order) -> bytes:
+    """Return the message for a worker that holds this order."""
+    return marshal.dumps((_ORDERS.index(type(order)), *order))
+
+
+def unpack_order(message: bytes) -> Order:
+    """Return the order in a message that `pack_order` made."""
+    kind, *fields = marshal.loads(message)
+    order: Order = _ORDERS[kind](*fields)
+    return order
 
 
 def pack(reports: list[Report]) -> bytes:
-    """The message that tells these reports."""
+    """Return the message for the supervisor that holds these reports."""
     return marshal.dumps([_plain_finished(each) if type(each) is Finished else _plain(each) for each in reports])
 
 
 def unpack(message: bytes) -> list[Report]:
-    """The reports in a message that `pack` made."""
+    """Return the reports in a message that `pack` made."""
     return [_report(_KINDS[kind], fields) for kind, *fields in marshal.loads(message)]
 
 

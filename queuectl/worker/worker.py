@@ -14,6 +14,7 @@ import os
 import random
 from collections import deque
 from multiprocessing.connection import Connection
+from typing import assert_never
 
 from queuectl.errors import QueuectlError
 from queuectl.jobs import batch, error_text
@@ -32,7 +33,24 @@ from queuectl.system import environment, rights
 from queuectl.system.clock import Clock
 from queuectl.worker.executors import choose
 from queuectl.worker.executors.base import CannotEnterError, CannotStartError, Ended, Spec
-from queuectl.worker.messages import Finished, Passed, Report, Restored, Started, Trouble, Vanished, pack
+from queuectl.worker.messages import (
+    Abandon,
+    Cancel,
+    Feed,
+    Finished,
+    Kill,
+    Order,
+    Passed,
+    Report,
+    Restored,
+    SplitFile,
+    Started,
+    Stop,
+    Trouble,
+    Vanished,
+    pack,
+    unpack_order,
+)
 from queuectl.worker.unsettled import Ended as EndedRun
 from queuectl.worker.unsettled import Unsettled
 
@@ -94,8 +112,8 @@ class Worker:
         self._stop_asked_s = -math.inf
         """When somebody asked to stop, last (monotonic)."""
         self._deaf = False
-        self._cancel: tuple[str, int, str] | None = None
-        """A run that is to end: job id, attempt and why."""
+        self._cancel: Cancel | None = None
+        """The last request to end a run."""
 
     def run(self) -> None:
         """Work until told to stop, or until the supervisor is gone."""
@@ -134,27 +152,32 @@ class Worker:
         try:
             while self._executor.heard(self._unsettled.wait_s() if block and not self._stopping else 0):
                 block = False
-                kind, *rest = self._conn.recv()
-                if kind == "feed":
-                    self._names.extend(rest[0])
-                    self._few = len(self._names) // 2
-                elif kind == "split":
-                    self._quiet.add(rest[0])
-                    self._names.append(rest[0])
-                elif kind == "stop":
-                    self.stop()
-                elif kind == "cancel":
-                    self._cancel = rest[0], rest[1], rest[2]
-                elif kind == "kill":
-                    self._killing = True
-                    self.stop()
-                elif kind == "abandon":
-                    self._abandoning = self._killing = True
-                    self.stop()
+                self._obey(unpack_order(self._conn.recv_bytes()))
         except (EOFError, OSError):
             self._deaf = True
             self._executor.deafen()
             self.stop()
+
+    def _obey(self, order: Order) -> None:
+        match order:
+            case Feed(names):
+                self._names.extend(names)
+                self._few = len(self._names) // 2
+            case SplitFile(name):
+                self._quiet.add(name)
+                self._names.append(name)
+            case Cancel():
+                self._cancel = order
+            case Stop():
+                self.stop()
+            case Kill():
+                self._killing = True
+                self.stop()
+            case Abandon():
+                self._abandoning = self._killing = True
+                self.stop()
+            case _:
+                assert_never(order)
 
     def _flush(self, *, force: bool) -> None:
         """Report what was done; unless forced, only if the last report was a while ago."""
@@ -317,7 +340,7 @@ class Worker:
             self._flush(force=True)
             self._listen(block=False)
             if self._cancel is not None and self._cancel[:2] == (claimed.job_id, claimed.attempt):
-                return self._end("cancelled", self._cancel[2], started_s)
+                return self._end("cancelled", self._cancel.reason, started_s)
             if self._killing:
                 if self._abandoning:
                     return self._end("cancelled", "the spool was taken away", started_s)

@@ -46,7 +46,7 @@ from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outc
 from queuectl.spool import cancel_requests
 from queuectl.spool.folder import SPLIT_ENDING, SpoolDir
 from queuectl.system import disk, files
-from queuectl.worker.messages import Finished, Passed, Trouble, Vanished, unpack
+from queuectl.worker.messages import Feed, Finished, Passed, Stop, Trouble, Vanished, pack_order, unpack
 from queuectl.worker.worker import Worker
 from tests.crash.inject import Call, Plan, aside, injected
 from tests.helpers import Desk, FakeClock, Tree, make_spool, write_drop
@@ -139,7 +139,7 @@ class Hands(Desk):
         troubles: list[str] = []
 
         def supervise() -> None:
-            ours.send(("feed", [name]))
+            ours.send_bytes(pack_order(Feed([name])))
             while True:
                 try:
                     reports = unpack(ours.recv_bytes())
@@ -151,7 +151,7 @@ class Hands(Desk):
                     elif isinstance(report, Vanished):
                         troubles.append("its file vanished")
                     if isinstance(report, Finished | Passed | Vanished):
-                        ours.send(("stop",))
+                        ours.send_bytes(pack_order(Stop()))
                         return
 
         thread = threading.Thread(target=supervise)

@@ -23,6 +23,7 @@ from queuectl.spool.session import Session
 from queuectl.system.clock import Clock
 from queuectl.system.forked import ForkedProcess
 from queuectl.worker import process
+from queuectl.worker.messages import Stop, pack_order
 from tests.helpers import wait_until
 
 
@@ -142,7 +143,7 @@ def test_a_message_that_ctrl_c_cuts_short_is_sent_again() -> None:
         sent: ClassVar[list[object]] = []
         tries = 0
 
-        def send(self, message: object) -> None:
+        def send_bytes(self, message: object) -> None:
             self.tries += 1
             if self.tries == 1:
                 raise InterruptedError(errno.EINTR, os.strerror(errno.EINTR))
@@ -150,5 +151,5 @@ def test_a_message_that_ctrl_c_cuts_short_is_sent_again() -> None:
 
     worker = WorkerProcess()
     worker._conn = Cut()  # type: ignore[assignment]
-    worker.send("stop")
-    assert Cut.sent == [("stop",)]
+    worker.send(Stop())
+    assert Cut.sent == [pack_order(Stop())]

@@ -1,4 +1,4 @@
-"""reports: what a worker says arrives as it was said."""
+"""messages: an order and a report arrive as they were sent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,25 @@ import pytest
 from queuectl.jobs.verdict import Arriving, Declined, Later, Settled, Split
 from queuectl.model.lifecycle import Outcome
 from queuectl.system.files import FileSig
-from queuectl.worker.messages import Finished, Passed, Report, Started, Trouble, Vanished, pack, unpack
+from queuectl.worker.messages import (
+    Abandon,
+    Cancel,
+    Feed,
+    Finished,
+    Kill,
+    Order,
+    Passed,
+    Report,
+    SplitFile,
+    Started,
+    Stop,
+    Trouble,
+    Vanished,
+    pack,
+    pack_order,
+    unpack,
+    unpack_order,
+)
 
 NO_UTF8 = "caf\udce9.json"
 
@@ -44,3 +62,13 @@ def test_every_verdict_arrives_as_the_kind_it_is(kind: type[Declined]) -> None:
         (heard,) = unpack(pack([Passed("a.json", declined)]))
         assert isinstance(heard, Passed) and heard == Passed("a.json", declined)
         assert type(heard.declined) is kind and list(map(type, heard.declined)) == list(map(type, declined))
+
+
+@pytest.mark.parametrize(
+    "order",
+    [Feed([NO_UTF8, "b.json"]), SplitFile(NO_UTF8), Cancel("job", 2, "a person asked"), Stop(), Kill(), Abandon()],
+)
+def test_every_order_arrives_as_it_was(order: Order) -> None:
+    """A worker gets the kind that was sent, also for the three kinds without fields, which equal each other."""
+    received = unpack_order(pack_order(order))
+    assert (type(received), received) == (type(order), order)
