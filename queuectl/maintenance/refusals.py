@@ -12,9 +12,9 @@ from typing import NamedTuple
 from queuectl.api import Spool
 from queuectl.errors import InvalidJobError, QueuectlError, UnknownFileError
 from queuectl.inbox import state as inboxstate
-from queuectl.model import document, job, names
+from queuectl.model import document, job, names, times
 from queuectl.model.lifecycle import PENDING, REJECTED
-from queuectl.monitor import status
+from queuectl.monitor import rejected
 from queuectl.spool import trust
 from queuectl.spool.access import unavailable
 from queuectl.system import disk, files
@@ -37,8 +37,8 @@ def listed(spool: Spool, limit: int) -> tuple[list[Refusal], int]:
 
     Of an inbox only those are known that its receiver named.
     """
-    own = status.rejected_names(spool.folder)
-    wanted = status.newest_refused(spool.folder, own, limit or len(own))
+    own = rejected.rejected_names(spool.folder)
+    wanted = rejected.newest_refused(spool.folder, own, limit or len(own))
     found = [_own(spool, name) for name in wanted]
     states = inboxstate.read_all(spool.folder)
     found += [refusal for state in states for refusal in _in_inbox(state)]
@@ -52,7 +52,7 @@ def find(spool: Spool, typed: str) -> Refusal:
     Raises:
         UnknownFileError: there is none, or several begin so.
     """
-    known = set(own := sorted(status.rejected_names(spool.folder)))
+    known = set(own := sorted(rejected.rejected_names(spool.folder)))
     inboxes = {each.name: each for state in inboxstate.read_all(spool.folder) for each in _in_inbox(state)}
     every = [*own, *(name for name in inboxes if name not in known)]
     same = [name for name in every if typed in (name, name.removesuffix(INBOX_ENDING), _stem(name))]
@@ -118,13 +118,13 @@ def text(spool: Spool, found: Refusal) -> str:
 
 
 def _own(spool: Spool, name: str) -> Refusal:
-    row = status.refusal(spool.folder, name)
+    row = rejected.refusal(spool.folder, name)
     return Refusal(name, row.why, row.rejected_at, "", spool.folder.path(REJECTED, name))
 
 
 def _in_inbox(state: inboxstate.InboxState) -> list[Refusal]:
     return [
-        Refusal(row.name, row.why, status.instant(row.rejected_at), state.owner, f"{state.path}/{row.name}")
+        Refusal(row.name, row.why, times.instant(row.rejected_at), state.owner, f"{state.path}/{row.name}")
         for row in state.refused
     ]
 

@@ -19,7 +19,7 @@ from queuectl.jobs.batch import DONE_ENDING, token_of
 from queuectl.model import names, record, times
 from queuectl.model.lifecycle import DLQ, DONE, REJECTED, STATES
 from queuectl.model.notice import WARNING, Notice, Notify
-from queuectl.monitor import status
+from queuectl.monitor import rejected
 from queuectl.spool import clock_note
 from queuectl.spool.folder import REASON_ENDING, record_name
 from queuectl.spool.session import Session
@@ -144,7 +144,7 @@ class Retention:
     def _delete_rejected_if_old(self, name: str) -> int:
         """Delete a rejected file and its reason; a reason without a file goes too. Its time is what the reason says."""
         keep_s = self._keep_s[REJECTED]
-        refusal = status.refusal(self._spool, name)
+        refusal = rejected.refusal(self._spool, name)
         if keep_s is None or refusal.rejected_at is None or self._now() - refusal.rejected_at < keep_s:
             return 0
         stripe = self._stripes.of(names.clean_id(name.rpartition(".")[0]))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from heapq import nsmallest
 
 from queuectl.model import names, times
-from queuectl.monitor import status
+from queuectl.monitor import order
 from queuectl.spool.session import Session
 from queuectl.system.locks import FileLock
 
@@ -65,7 +65,7 @@ class Stale:
         found = candidates(waiting, before_at=now_at - self._stale_s, now_at=now_at)
         self._told = {name: self._told[name] for name in found if name in self._told} if self._told else {}
         waits = sorted(
-            (since[0], name) for name in self._some(found) if (since := status.since(self._spool, name)) is not None
+            (since[0], name) for name in self._some(found) if (since := order.since(self._spool, name)) is not None
         )
         for since_at, name in waits:
             if since_at > now_at - self._stale_s or self._told.get(name) == since_at:

@@ -96,6 +96,14 @@ def from_text(text: str) -> float:
     return instant_at
 
 
+def instant(text: str) -> float | None:
+    """As `from_text`, or None if the text is no such instant."""
+    try:
+        return from_text(text)
+    except ValueError:
+        return None
+
+
 def parse_duration(value: object) -> float:
     """Seconds from a number of seconds or a text such as `30s`, `5m`, `1h30m`, `2d`, `1.5h`.
 

@@ -1,43 +1,45 @@
 """Dropped files that are not whole yet, for whoever looks at the queue: how large they are and since when quiet.
 
-Only looks, and decides nothing: workers judge such a file anew (`claim`), and a pool watches it (`arrivals`). Bounded:
-a generated id is published whole, so only other names are asked, a few hundred of them and some megabytes.
+Only looks, and decides nothing: workers judge such a file anew (`claim`), and a pool watches it (`arrivals`). A
+generated id is published whole, so only other names are asked (`may_arrive`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from queuectl.model import document, job, names
 from queuectl.model.lifecycle import PENDING
 from queuectl.monitor.rows import ArrivingRow
+from queuectl.monitor.steps import Steps
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import files, sharing
 
-# Files asked, and bytes read to find out, at most.
-LOOK_AT_MOST = 200
-_READ_AT_MOST = 16 * 1024 * 1024
 # A file system that is asked through the network may be a moment ahead of our clock.
 _AHEAD_S = 2.0
 
+Ask = Callable[[str, files.FileSig], str]
 
-def look(spool: SpoolDir, waiting: Iterable[str], now_at: float) -> list[ArrivingRow]:
-    """The files that are not whole yet among some names of pending/, by name."""
+
+def collect(
+    spool: SpoolDir, waiting: Iterable[str], now_at: float, *, at_most_bytes: float, ask: Ask | None = None
+) -> Steps[tuple[ArrivingRow, ...]]:
+    """Return the files that are not whole yet among some names of pending/, by name; each step looks at one.
+
+    `ask` is `why_not_whole`, or remembers what that said of a file as long as the file stays as it is.
+    """
+    ask = ask or partial(why_not_whole, spool)
     found: list[ArrivingRow] = []
-    asked = budget = 0
+    budget = 0
     for name in waiting:
-        if not may_arrive(name):
-            continue
-        asked += 1
         sig = files.sig_of(spool.path(PENDING, name))
-        if asked > LOOK_AT_MOST:
-            break
-        if sig is None or (budget := budget + min(sig.size, job.JOB_MAX_BYTES)) > _READ_AT_MOST:
-            continue
-        row = row_of(spool, name, why_not_whole(spool, name, sig), now_at)
-        if row is not None:
-            found.append(row)
-    return sorted(found)
+        if sig is not None and (budget := budget + min(sig.size, job.JOB_MAX_BYTES)) <= at_most_bytes:
+            row = row_of(spool, name, ask(name, sig), now_at)
+            if row is not None:
+                found.append(row)
+        yield
+    return tuple(sorted(found))
 
 
 def may_arrive(name: str) -> bool:

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from queuectl.errors import DamagedRecordError
+from queuectl.model import times
 from queuectl.model.lifecycle import STATES
 from queuectl.model.record import Event, Record
-from queuectl.monitor import status
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import files
 
@@ -64,7 +64,7 @@ class Recent:
             except (OSError, DamagedRecordError):
                 continue  # it moved on, or it is no record (yet)
             last_at = next(
-                (at for event in reversed(item.history) if (at := status.instant(event.at)) is not None), None
+                (at for event in reversed(item.history) if (at := times.instant(event.at)) is not None), None
             )
             if self._since_at is not None and (last_at is None or last_at < self._since_at):
                 old += 1
@@ -100,7 +100,7 @@ def collect(spool: SpoolDir, *, since_at: float | None, limit: int) -> Chronicle
     found: list[Happened] = []
     for state, item in reversed(list(recent)):  # of one millisecond, what was written first comes first
         for event in item.history:
-            at = status.instant(event.at)
+            at = times.instant(event.at)
             if at is not None and (since_at is None or at >= since_at):
                 found.append(Happened(at, item.id, state, event))
     found.sort(key=lambda happened: happened.at)

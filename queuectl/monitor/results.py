@@ -13,7 +13,7 @@ from typing import NamedTuple
 from queuectl.errors import DamagedRecordError, QueuectlError, UnknownJobError
 from queuectl.model import exit_status, record
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, OUTCOMES, PENDING, REJECTED
-from queuectl.monitor import status
+from queuectl.monitor import rejected
 from queuectl.spool import lookup
 from queuectl.spool.folder import SpoolDir, record_name
 from queuectl.spool.session import Session
@@ -137,14 +137,14 @@ class Wait:
             lookup.get(self._session, job_id)
         except UnknownJobError as error:
             if name := refused(self._session.spool, job_id, whole=True):
-                why = status.refusal(self._session.spool, name).why
+                why = rejected.refusal(self._session.spool, name).why
                 raise QueuectlError(f"{job_id} was refused: {why}", hint=f"see {REJECTED}/{name}") from error
             raise UnknownJobError(job_id, hint="it was there before: somebody deleted it") from error
 
 
 def refused(spool: SpoolDir, typed: str, *, whole: bool = False) -> str:
     """The file in rejected/ of this name or stem, else (not with `whole`) the only one that begins so, or ""."""
-    listed = status.rejected_names(spool)
+    listed = rejected.rejected_names(spool)
     same = [name for name in listed if typed in (name, name.rpartition(".")[0])]
     begun = [name for name in listed if typed and name.lower().startswith(typed.lower())]
     return same[0] if same else begun[0] if len(begun) == 1 and not whole else ""

@@ -1,8 +1,8 @@
 """A queue at one moment, as `queuectl status` and its dashboard show it: facts, not yet words. Computes only.
 
-`report` collects a status; `survey` takes a snapshot, and `page`, `metrics` and `document` here turn it into
-status.html, queuectl.prom and status.json; `facts` is what the two tell programs. Texts in them are cut to a bounded
-length and otherwise as they were found: whoever shows them makes them safe.
+`survey` takes a snapshot; `page`, `metrics` and `document` here make status.html, queuectl.prom and status.json of it.
+`facts` is what `queuectl status --json` and status.json have in common. Texts may be cut to a bounded length and are
+otherwise as they were found: whoever shows them makes them safe.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from queuectl.model import names, times
+from queuectl.model import times
 from queuectl.model.lifecycle import DLQ, REJECTED, RUNNING
 from queuectl.monitor.inboxes import InboxRow
 from queuectl.monitor.rows import ArrivingRow, DueRow, FailureRow, Finish, NextRow, PoolRow, RefusalRow, RunRow
@@ -24,93 +24,8 @@ HEARTBEAT_S = 30.0
 STALE_S = 3 * HEARTBEAT_S
 
 
-class Run(NamedTuple):
-    """A running job. `is_alive` is False where its worker is gone and nobody has put it right yet."""
-
-    id: str
-    attempt: int
-    worker: str
-    started_at: float | None
-    command: str
-    is_alive: bool
-
-
-class Failure(NamedTuple):
-    """A job in dlq/: when it died and of what, or when it was cancelled."""
-
-    id: str
-    ended_at: float | None
-    error: str
-    command: str
-    cancelled: bool = False
-
-
-class Status(NamedTuple):
-    """What `queuectl status` shows. Instants are seconds since 1970 UTC; counts are files."""
-
-    path: str
-    now_at: float
-    paused: str | None
-    """The reason in PAUSED, None where the spool is not paused."""
-    counts: dict[str, int]
-    """By folder, `rejected` included."""
-    ready: int
-    """Waiting jobs that could run now: none while the spool is paused."""
-    later: int
-    """Waiting jobs whose time is still to come."""
-    held: int
-    """Waiting jobs that a person holds."""
-    next_due_at: float | None
-    last_due_at: float | None
-    oldest_id: str
-    oldest_since: float | None
-    """The one that has waited longest of those that could run now."""
-    pools: list[PoolRow]
-    runs: list[Run]
-    failures: list[Failure]
-    """The newest jobs in dlq/, newest first."""
-    dues: list[DueRow]
-    """By due time."""
-    refusals: list[RefusalRow]
-    """The newest rejected files, newest first."""
-    foreign: dict[str, list[str]]
-    """Files that are no job's, by folder; left alone."""
-    arriving: list[ArrivingRow]
-    """Files in pending/ that are not whole yet, or cannot be read, by name: of a bounded number that was asked."""
-    inboxes: list[InboxRow]
-    """What the receivers of the inboxes told last."""
-    retention_waits: str = ""
-    """Why retention deletes nothing now, or ""."""
-    cancelled: int = 0
-    """Those of the files in dlq/ that are cancelled jobs, by the texts beside them."""
-    paused_until: float | None = None
-    """When the pause ends by itself."""
-    stopped: int = 0
-    """Waiting jobs that could run now if the spool were not paused."""
-    blocked: int = 0
-    """Waiting files that cannot run now: those that are arriving, of a bounded number that was asked."""
-    settings_changed: bool = False
-    """Whether the settings changed after a live pool started: it works by the old ones."""
-
-    @property
-    def copies(self) -> dict[str, list[str]]:
-        """Those of the foreign files whose names are of unfinished or conflicting copies."""
-        found = {state: [name for name in listed if names.is_copy(name)] for state, listed in self.foreign.items()}
-        return {state: listed for state, listed in found.items() if listed}
-
-    @property
-    def dead(self) -> int:
-        """Jobs in dlq/ that failed."""
-        return self.counts[DLQ] - self.cancelled
-
-    @property
-    def workers(self) -> int:
-        """Workers of all live pools."""
-        return sum(pool.workers for pool in self.pools)
-
-
 class Snapshot(NamedTuple):
-    """What the dashboard shows. Instants are seconds since 1970 UTC; counts are files.
+    """What is shown of a spool. Instants are seconds since 1970 UTC; counts are files.
 
     Where `is_full` is False there are no texts of jobs in it: the rows of jobs and files are empty.
     """
@@ -143,7 +58,7 @@ class Snapshot(NamedTuple):
     foreign: dict[str, int]
     """Files that are no job's, by folder."""
     copies: dict[str, int]
-    """Those of them whose names are of unfinished or conflicting copies."""
+    """How many of them have names of unfinished or conflicting copies."""
     arriving: tuple[ArrivingRow, ...]
     """Files in pending/ that are not whole yet, or cannot be read, by name: of a bounded number that was asked."""
     finishes: tuple[Finish, ...]
@@ -165,6 +80,8 @@ class Snapshot(NamedTuple):
     """Waiting files that cannot run now: those that are arriving, of a bounded number that was asked."""
     settings_changed: bool = False
     """Whether the settings changed after a live pool started: it works by the old ones."""
+    foreign_names: dict[str, list[str]] = {}  # noqa: RUF012
+    """The names of the foreign files, by folder and sorted; only if it was asked for."""
 
     @property
     def dead(self) -> int:
@@ -227,9 +144,8 @@ def document(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
     }
 
 
-def facts(found: Status | Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
+def facts(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
     """What `queuectl status --json` and status.json both have, under the same keys."""
-    now_at = found.now_at if isinstance(found, Status) else found.taken_at
     return {
         "spool": found.path,
         "paused": found.paused,
@@ -258,7 +174,7 @@ def facts(found: Status | Snapshot, *, advice: tuple[str, str]) -> dict[str, Any
         REJECTED: _rows(found.refusals),
         "foreign": found.foreign,
         "copies": found.copies,
-        "arriving": [arriving_document(row, now_at) for row in found.arriving],
+        "arriving": [arriving_document(row, found.taken_at) for row in found.arriving],
         "inboxes": [
             {**row._asdict(), **{key: [each._asdict() for each in getattr(row, key)] for key in ("files", "refused")}}
             for row in found.inboxes
@@ -268,9 +184,9 @@ def facts(found: Status | Snapshot, *, advice: tuple[str, str]) -> dict[str, Any
     }
 
 
-def _truncated(found: Status | Snapshot) -> list[str]:
+def _truncated(found: Snapshot) -> list[str]:
     """The keys whose rows are fewer than there are."""
-    if isinstance(found, Snapshot) and not found.is_full:
+    if not found.is_full:
         return []
     rows = {
         RUNNING: (len(found.runs), found.counts[RUNNING]),

@@ -11,10 +11,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from queuectl.model import record
+from queuectl.model import record, times
 from queuectl.model.lifecycle import CANCELLED, COUNTED, DLQ, DONE, OUTCOMES, PENDING
 from queuectl.model.record import Record
-from queuectl.monitor import status
 from queuectl.monitor.history import Recent
 from queuectl.spool.folder import SpoolDir
 
@@ -73,7 +72,7 @@ def collect(spool: SpoolDir, *, since_at: float, now_at: float, at_most: int) ->
     ends_at: list[float] = []
     for state, item in recent:
         last = record.standing(item).last
-        ended_at = None if last is None else status.instant(last.at)
+        ended_at = None if last is None else times.instant(last.at)
         if ended_at is None or not since_at <= ended_at <= now_at:
             continue
         first_at = min(first_at, ended_at)
@@ -106,7 +105,7 @@ def _runs(item: Record, since_at: float) -> Iterator[_Run]:
     """The runs of a job that ended since an instant."""
     ready_at = waited_s = None
     for event in item.history:
-        at = status.instant(event.at)
+        at = times.instant(event.at)
         if event.event == "started":
             waited_s = None if at is None or ready_at is None else max(0.0, at - ready_at)
         elif event.event in _RUN_ENDS and event.attempt and at is not None and at >= since_at:
@@ -115,7 +114,7 @@ def _runs(item: Record, since_at: float) -> Iterator[_Run]:
                 failure = event.event if event.exit_code is None else str(event.exit_code)
             yield _Run(waited_s, event.duration_s, failure, bool(failure) and event.to == PENDING)
         if event.event in ("enqueued", "requeued") or event.to == PENDING:
-            due_at = status.instant(event.due_at)
+            due_at = times.instant(event.due_at)
             ready_at = at if due_at is None or at is None else max(at, due_at)
 
 

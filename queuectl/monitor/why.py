@@ -11,7 +11,7 @@ from queuectl.model import document, names, record, times
 from queuectl.model import text as printable
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.text import command_text
-from queuectl.monitor import status
+from queuectl.monitor import live, order, rejected
 from queuectl.monitor.results import refused, why_dead
 from queuectl.spool import lookup, trust
 from queuectl.spool.folder import MACHINERY, Located, SpoolDir, may_be_job
@@ -142,7 +142,7 @@ def _reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
         return [_running(session.spool, item, now_at)]
     again = f"queuectl retry {item.id}"
     if found.state == DONE:
-        ended_at = status.instant(last.at) if (last := record.standing(item).last) is not None else None
+        ended_at = times.instant(last.at) if (last := record.standing(item).last) is not None else None
         ago = f", {_ago(ended_at, now_at)}" if ended_at is not None else ""
         return [Reason(DONE, f"it has run and succeeded{ago}", again)]
     if record.standing(item).is_cancelled:
@@ -155,7 +155,7 @@ def _reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
 
 def _waiting(session: Session, found: Located, now_at: float) -> list[Reason]:
     """What keeps a waiting job from being started."""
-    pools = status.live_pools(session.spool)
+    pools = live.pools(session.spool)
     workers = sum(pool.count for pool in pools)
     reasons = [made for made in (_untrusted(session.spool), _paused(session.spool)) if made is not None]
     if not workers:
@@ -168,7 +168,7 @@ def _waiting(session: Session, found: Located, now_at: float) -> list[Reason]:
     if (outlived := _outlived(session.spool, found)) is not None:
         reasons.append(outlived)
     waiting = session.spool.waiting_names()
-    before = status.in_run_order(waiting, now_at, foresight.foresee_all(session.spool, waiting, now_at))
+    before = order.in_run_order(waiting, now_at, foresight.foresee_all(session.spool, waiting, now_at))
     before = before[: before.index(found.name)] if found.name in before else []
     runs = _runs(session.spool)
     if workers and len(runs) >= workers:
@@ -268,7 +268,7 @@ def _named_later(name: str, now_at: float) -> Reason | None:
 def _due_drop(job: Job, name: str, now_at: float) -> Reason | None:
     """Of a drop that no worker has looked at. (A delay counts from when one does.)"""
     run_at = str(job.spec.get("run_at", ""))
-    due_at = status.instant(run_at)
+    due_at = times.instant(run_at)
     if due_at is None or due_at <= now_at:
         return None
     return _due_at(due_at, f"run_at {run_at}", f"change run_at in {PENDING}/{name}", now_at)
@@ -340,11 +340,11 @@ def _running(spool: SpoolDir, item: record.Record, now_at: float) -> Reason:
     from queuectl.spool import lease  # brings portalocker
 
     if not lease.is_alive(spool, start.lease):
-        kept = "the next workers put it back" if not status.live_pools(spool) else "it is put back within a second"
+        kept = "the next workers put it back" if not live.pools(spool) else "it is put back within a second"
         return Reason("left", f"its worker {start.worker} is gone; {kept}", "queuectl worker start")
     if (orphaned := _orphaned(spool, start)) is not None:
         return orphaned
-    since = status.instant(start.at)
+    since = times.instant(start.at)
     ago = "" if since is None else f", started {_ago(since, now_at)}"
     return Reason(
         RUNNING, f"it runs already: run {start.attempt}{ago}, by {start.worker}", f"queuectl logs -f {item.id}"
@@ -364,7 +364,7 @@ def _orphaned(spool: SpoolDir, start: record.Event) -> Reason | None:
 
 
 def _rejected(spool: SpoolDir, name: str) -> Reason:
-    why = status.refusal(spool, name).why
+    why = rejected.refusal(spool, name).why
     change = f"mend {REJECTED}/{name}: a valid job goes back by itself. What to do stands in {name}.reason.txt"
     return Reason(REJECTED, f"it was refused: {why}", change)
 
@@ -384,7 +384,7 @@ def _runs(spool: SpoolDir) -> list[_Busy]:
         except (OSError, DamagedRecordError):
             continue
         start = record.standing(item).last_start
-        since_at = None if start is None else status.instant(start.at)
+        since_at = None if start is None else times.instant(start.at)
         found.append(_Busy(item.id, since_at, command_text(item.command)))
     return found
 

@@ -23,7 +23,8 @@ from queuectl.system import sharing
 from queuectl.system.locks import FileLock
 
 if TYPE_CHECKING:
-    from queuectl.monitor.survey import Steps, Survey
+    from queuectl.monitor.steps import Steps
+    from queuectl.monitor.survey import Survey
 
 # What a dashboard is made with is imported this long after the start, when the first jobs run.
 _FIRST_S = 0.5

@@ -13,7 +13,7 @@ import pytest
 from queuectl.api import Spool
 from queuectl.cli.commands.top_screen import queue_lines
 from queuectl.model.lifecycle import Outcome
-from queuectl.monitor import page, snapshot, status
+from queuectl.monitor import order, page, snapshot, status
 from queuectl.monitor.snapshot import Snapshot
 from queuectl.monitor.survey import Survey
 from queuectl.spool.folder import SpoolDir
@@ -144,7 +144,7 @@ def test_list_shows_the_newest_dead_first(queuectl: Commands, spool: SpoolDir) -
 
 def test_list_of_very_many_goes_by_name(queuectl: Commands, spool: SpoolDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """Above a bound the newest are those with the last names: generated ids sort by time, and no file is asked."""
-    monkeypatch.setattr(status, "_STAT_AT_MOST", 2)
+    monkeypatch.setattr(order, "STAT_AT_MOST", 2)
     for name in ("a", "b", "c"):
         write_drop(spool, f"{name}.json", {"command": "true"}, state="done")
     assert [row[0] for row in queuectl("list", "--limit", "2").rows] == ["c", "b"]

@@ -186,7 +186,7 @@ def _write(spool: SpoolDir, text: str) -> None:
 
 def _told(spool: SpoolDir, name: str, before: Any, now: Any) -> None:
     output.message(f"{name} = {settings.show(now)} (was {output.safe(settings.show(before))})")
-    from queuectl.monitor import status
+    from queuectl.monitor import live
 
-    if status.live_pools(spool):
+    if live.pools(spool):
         output.message("workers that run go on with the old value: queuectl worker stop, then start them again")

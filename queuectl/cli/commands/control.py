@@ -13,7 +13,7 @@ from queuectl.cli.selection import Chosen, chooses
 from queuectl.cli.terminal import output
 from queuectl.errors import QueuectlError
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
-from queuectl.monitor import status
+from queuectl.monitor import live
 from queuectl.spool.lookup import Job
 
 Cancelled = Annotated[bool, typer.Option("--cancelled", help="For filters: cancelled jobs too.")]
@@ -197,5 +197,5 @@ def resume() -> None:
     """
     spool = context.open_anyway()
     output.line("working again" if spool.resume() else "it was not paused")
-    if not status.live_pools(spool.folder):
+    if not live.pools(spool.folder):
         output.message(output.NO_WORKERS)

@@ -151,14 +151,15 @@ def _in_inboxes(spool: Spool, since_at: float) -> int:
     An inbox that was not listed since counts as one file, unless it cannot be reached or seems to hang.
     """
     from queuectl.inbox import state as inboxstate
-    from queuectl.monitor import status
+    from queuectl.model import times
+    from queuectl.monitor import live
 
     states = inboxstate.read_all(spool.folder)
-    if not states or not status.live_pools(spool.folder):
+    if not states or not live.pools(spool.folder):
         return 0
     count = 0
     for state in states:
-        listed_at = status.instant(state.listed_at)
+        listed_at = times.instant(state.listed_at)
         is_old = (listed_at is None or listed_at < since_at) and time.time() < since_at + _HANGS_S
         count += 0 if state.trouble else state.waiting + state.arriving + is_old
     return count

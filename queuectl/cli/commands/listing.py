@@ -19,7 +19,7 @@ from queuectl.cli.terminal import output
 from queuectl.errors import DamagedRecordError
 from queuectl.model import names
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, REJECTED, RUNNING, STATE_ALIASES, STATES
-from queuectl.monitor import status
+from queuectl.monitor import order, rejected
 from queuectl.spool.lookup import Job
 
 if TYPE_CHECKING:
@@ -193,9 +193,9 @@ def _in_order(spool: Spool, state: str, listed: list[str], now_at: float, *, lim
         from queuectl.jobs import foresight
 
         full = foresight.foresee_all(spool.folder, listed, now_at)
-        yield from status.in_run_order(listed, now_at, full)[:limit]
+        yield from order.in_run_order(listed, now_at, full)[:limit]
     elif state in (DONE, DLQ):
-        yield from status.newest_first(spool.folder, state, listed, limit)
+        yield from order.newest_first(spool.folder, state, listed, limit)
     else:
         yield from listed[:limit]
 
@@ -229,7 +229,7 @@ def show_rejected(spool: Spool, limit: int, *, as_json: bool) -> None:
         output.table(
             ("FILE", "STATE", "WHEN", "ERROR", "INBOX"),
             [(each.name, REJECTED, output.ago(each.rejected_at, now_at), each.why, each.inbox) for each in found],
-            known=lambda: status.rejected_names(spool.folder),
+            known=lambda: rejected.rejected_names(spool.folder),
         )
     else:
         output.message("nothing was rejected")

@@ -16,7 +16,7 @@ from queuectl.errors import DamagedRecordError
 from queuectl.model import exit_status, record, times
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
 from queuectl.model.text import command_text
-from queuectl.monitor import results, status
+from queuectl.monitor import results
 from queuectl.spool.lookup import Job
 from queuectl.system import files
 
@@ -134,7 +134,7 @@ def _value(key: str, value: Any) -> str:
 
 def _event(event: dict[str, Any]) -> str:
     """One line of the history as a sentence."""
-    at = status.instant(str(event.get("at", "")))
+    at = times.instant(str(event.get("at", "")))
     when = safe(str(event.get("at", ""))) if at is None else output.moment(at)
     rest = ", ".join(f"{key}={value}" for key, value in event.items() if key not in _TOLD)
     return f"{when}  {safe(_sentence(event))}{safe(f'  ({rest})') if rest else ''}"
@@ -164,7 +164,7 @@ def _folded(event: dict[str, Any]) -> str:
     """What a fold counts: `9000 events since ..., 4500 started, 4500 failed`."""
     counts = {str(kind): count for kind, count in dict(event.get("counts", {})).items() if isinstance(count, int)}
     kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    at = status.instant(str(event.get("first_at", "")))
+    at = times.instant(str(event.get("first_at", "")))
     return f"{sum(counts.values())} events since {'?' if at is None else output.moment(at)} ({kinds})"
 
 
@@ -190,7 +190,7 @@ def _to(event: dict[str, Any]) -> str:
 
 
 def _due(event: dict[str, Any]) -> str:
-    due_at = status.instant(str(event.get("due_at", "")))
+    due_at = times.instant(str(event.get("due_at", "")))
     if due_at is None:
         return "; next run at once" if event.get("to") == PENDING else ""
     delay_s = event.get("delay_s")

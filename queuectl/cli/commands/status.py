@@ -10,11 +10,11 @@ import typer
 from queuectl.cli import context, group
 from queuectl.cli.terminal import output
 from queuectl.cli.terminal.output import ago, count_of, line, paint, safe
+from queuectl.model import times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.times import format_duration
-from queuectl.monitor import snapshot
-from queuectl.monitor import status as report
-from queuectl.monitor.snapshot import Status, size_text
+from queuectl.monitor.snapshot import Snapshot, size_text
+from queuectl.monitor.status import advise, collect, document
 
 app = group.new_app()
 
@@ -36,14 +36,14 @@ def status(
     size and how long they have been quiet, and files that are no jobs.
     """
     spool = context.open_dir()
-    found = report.collect(spool, now_at=time.time())
+    found = collect(spool, now_at=time.time())
     if as_json:
-        output.print_json({"version": snapshot.VERSION, **snapshot.facts(found, advice=report.advise(found))})
+        output.print_json(document(found))
         return
     print_text(found, everything=verbose)
 
 
-def print_text(found: Status, *, everything: bool = False) -> None:
+def print_text(found: Snapshot, *, everything: bool = False) -> None:
     """The queue at a glance, in words; with `everything`, all names of files that are left alone."""
     _print_counts(found)
     _print_runs(found)
@@ -52,13 +52,13 @@ def print_text(found: Status, *, everything: bool = False) -> None:
     _print_failures(found)
     _print_inboxes(found)
     _print_foreign(found, everything=everything)
-    advice = report.advise(found)
+    advice = advise(found)
     if advice.command:
         line()
         line(f"next: {paint(safe(advice.command), 'bold')}   ({advice.why})")
 
 
-def _print_counts(found: Status) -> None:
+def _print_counts(found: Snapshot) -> None:
     counts = found.counts
     line(f"spool     {safe(found.path)}")
     if found.paused is not None:
@@ -67,7 +67,7 @@ def _print_counts(found: Status) -> None:
         line(f"{paint('retention', 'yellow')} {safe(found.retention_waits)}")
     line(f"workers   {found.workers or 'none'}")
     for pool in found.pools:
-        since = ago(pool.started_at, found.now_at)
+        since = ago(pool.started_at, found.taken_at)
         line(f"          {pool.workers} in pool {safe(pool.pool)} on {safe(pool.host)}, started {since}")
     if found.settings_changed:
         line(
@@ -83,14 +83,14 @@ def _print_counts(found: Status) -> None:
         line(f"rejected  {counts[REJECTED]:<6}  newest: {safe(newest.name)}: {safe(newest.why)[:_TEXT_CHARS]}")
 
 
-def _waiting(found: Status) -> str:
+def _waiting(found: Snapshot) -> str:
     parts = []
     if found.ready:
-        oldest = f", the oldest, {safe(found.oldest_id)}, came {ago(found.oldest_since, found.now_at)}"
+        oldest = f", the oldest, {safe(found.oldest_id)}, came {ago(found.oldest_since, found.taken_at)}"
         parts.append(f"{found.ready} could run now" + (oldest if found.oldest_since is not None else ""))
     if found.later:
-        last = f", the last {ago(found.last_due_at, found.now_at)}" if found.later > 1 else ""
-        parts.append(f"{found.later} wait for their time: the next {ago(found.next_due_at, found.now_at)}{last}")
+        last = f", the last {ago(found.last_due_at, found.taken_at)}" if found.later > 1 else ""
+        parts.append(f"{found.later} wait for their time: the next {ago(found.next_due_at, found.taken_at)}{last}")
     if found.stopped:
         parts.append(f"{found.stopped} wait until `queuectl resume`")
     if found.held:
@@ -100,64 +100,64 @@ def _waiting(found: Status) -> str:
     return "; ".join(parts)
 
 
-def _print_runs(found: Status) -> None:
+def _print_runs(found: Snapshot) -> None:
     if not found.runs:
         return
     line()
     line("running now:")
     for run in found.runs:
         gone = "" if run.is_alive else paint("  its worker is gone; the next workers put it right", "yellow")
-        since = ago(run.started_at, found.now_at)
+        since = ago(run.started_at, found.taken_at)
         line(f"  {safe(run.id)}  run {run.attempt}, started {since}, {safe(run.worker)}  {_short(run.command)}{gone}")
     if (more := found.counts[RUNNING] - len(found.runs)) > 0:
         line(f"  ... and {more} more")
 
 
-def _print_soon(found: Status) -> None:
+def _print_soon(found: Snapshot) -> None:
     if not found.dues:
         return
     line()
     line("waiting for their time:")
     for due in found.dues:
         why = f"retry {due.runs} of {due.max_retries}, after {_short(due.error)}" if due.runs else "delayed"
-        line(f"  {safe(due.id)}  due {ago(due.due_at, found.now_at)}  {why}")
+        line(f"  {safe(due.id)}  due {ago(due.due_at, found.taken_at)}  {why}")
     if (more := found.later - len(found.dues)) > 0:
         line(f"  ... and {more} more")
 
 
-def _print_failures(found: Status) -> None:
+def _print_failures(found: Snapshot) -> None:
     if not found.failures:
         return
     line()
     line("last failures and cancelled jobs:" if any(row.cancelled for row in found.failures) else "last failures:")
     for failure in found.failures:
-        when = ago(failure.ended_at, found.now_at)
+        when = ago(failure.ended_at, found.taken_at)
         why = paint(_short(failure.error), "" if failure.cancelled else "red")
         line(f"  {safe(failure.id)}  {when}  {why}  {_short(failure.command)}")
     if (more := found.counts[DLQ] - len(found.failures)) > 0:
         line(f"  ... and {more} more: queuectl dlq list")
 
 
-def _print_arriving(found: Status) -> None:
+def _print_arriving(found: Snapshot) -> None:
     if not found.arriving:
         return
     line()
     line("arriving, not to be run yet:")
     for row in found.arriving[:_ARRIVING_SHOWN]:
-        quiet = "" if row.changed_at is None else f", last change {ago(row.changed_at, found.now_at)}"
+        quiet = "" if row.changed_at is None else f", last change {ago(row.changed_at, found.taken_at)}"
         line(f"  {safe(row.name)}  {size_text(row.size)}{quiet}  {_short(row.why)}")
     if (more := len(found.arriving) - _ARRIVING_SHOWN) > 0:
         line(f"  ... and {more} more")
 
 
-def _print_inboxes(found: Status) -> None:
+def _print_inboxes(found: Snapshot) -> None:
     if not found.inboxes:
         return
     line()
     line("inboxes:")
     for inbox in found.inboxes:
-        listed_at = report.instant(inbox.listed_at)
-        seen = f"listed {ago(listed_at, found.now_at)}" if listed_at is not None else "never listed"
+        listed_at = times.instant(inbox.listed_at)
+        seen = f"listed {ago(listed_at, found.taken_at)}" if listed_at is not None else "never listed"
         gone = "" if found.pools else "; no workers run, so nothing is taken in"
         words = safe(inbox.text)
         line(f"  {safe(inbox.owner)}  {paint(words, 'yellow') if inbox.trouble else words}  ({seen}{gone})")
@@ -166,12 +166,12 @@ def _print_inboxes(found: Status) -> None:
             line(f"    {safe(row.name)}  {row.size} bytes, unchanged for {quiet}: {_short(row.why)}")
 
 
-def _print_foreign(found: Status, *, everything: bool) -> None:
-    for state, listed in found.foreign.items():
+def _print_foreign(found: Snapshot, *, everything: bool) -> None:
+    for state, listed in found.foreign_names.items():
         shown = listed if everything else listed[:_FOREIGN_SHOWN]
         names = ", ".join(safe(name) for name in shown)
         rest = ", ... (all: queuectl status -v)" if len(shown) < len(listed) else ""
-        copies = len(found.copies.get(state, []))
+        copies = found.copies.get(state, 0)
         kind = f" ({copies} with names of unfinished or conflicting copies)" if copies else ""
         output.message(
             f"note: {state}/ also holds {count_of(len(listed), 'file')} of somebody else, left alone{kind}: "

@@ -23,7 +23,6 @@ from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.terminal import output
 from queuectl.errors import QueuectlError
 from queuectl.model.lifecycle import DLQ, DONE
-from queuectl.monitor import status as report
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from queuectl.cli.commands.top_screen import Log, Row
     from queuectl.cli.terminal.stage import Stage
     from queuectl.monitor.snapshot import Snapshot
-    from queuectl.monitor.survey import Steps
+    from queuectl.monitor.steps import Steps
     from queuectl.spool.folder import SpoolDir
 
 app = group.new_app()
@@ -67,9 +66,10 @@ def top(
         raise WrongUsageError(f"--every: {every} is too often", hint="write 1s, or 100ms at least")
     spool = context.open_dir()
     if not _is_screen():
-        from queuectl.cli.commands import status
+        from queuectl.cli.commands.status import print_text
+        from queuectl.monitor.status import collect
 
-        status.print_text(report.collect(spool, now_at=time.time()))
+        print_text(collect(spool, now_at=time.time()))
         return
     from queuectl.cli.terminal.keys import TerminalGoneError
     from queuectl.cli.terminal.stage import Killed, Stage

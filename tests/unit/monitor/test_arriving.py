@@ -10,11 +10,21 @@ import pytest
 
 from queuectl.model.lifecycle import PENDING
 from queuectl.monitor import arriving
+from queuectl.monitor.listing import scan_waiting
+from queuectl.monitor.rows import ArrivingRow
+from queuectl.monitor.steps import drain
+from queuectl.monitor.survey import PAGE, STATUS
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import NOON_AT, write_drop
 
 HALF = '{"command": "tr'
 YEAR_2105_AT = 4_260_000_000
+
+
+def look(spool: SpoolDir, waiting: list[str], now_at: float, *, at_most_bytes: float = 1e9) -> tuple[ArrivingRow, ...]:
+    """The rows of some names of pending/."""
+    some = filter(arriving.may_arrive, waiting)
+    return drain(arriving.collect(spool, some, now_at, at_most_bytes=at_most_bytes))
 
 
 def test_what_is_not_whole_is_found_among_what_is(spool: SpoolDir) -> None:
@@ -25,7 +35,7 @@ def test_what_is_not_whole_is_found_among_what_is(spool: SpoolDir) -> None:
     write_drop(spool, "large.json", b" " * (1 << 20) + b"{}")
     write_drop(spool, "20270115-080000-000000-aaaa.json", HALF)
     Path(spool.path(PENDING, "folder.json")).mkdir()
-    found = arriving.look(spool, [*spool.waiting_names(), "gone.json"], NOON_AT)
+    found = look(spool, [*spool.waiting_names(), "gone.json"], NOON_AT)
     assert [(row.name, row.size) for row in found] == [
         ("half.json", 15),
         ("large.json", (1 << 20) + 2),
@@ -41,19 +51,20 @@ def test_quiet_time_is_by_the_time_that_nobody_can_set(spool: SpoolDir) -> None:
     for set_at in (YEAR_2105_AT, 0):
         os.utime(path, (set_at, set_at))
         changed_at = path.stat().st_ctime
-        (row,) = arriving.look(spool, ["half.json"], changed_at + 7)
+        (row,) = look(spool, ["half.json"], changed_at + 7)
         assert row.changed_at == changed_at
     for ahead_s, told_at in ((1.0, changed_at - 1), (60.0, None)):
-        (row,) = arriving.look(spool, ["half.json"], changed_at - ahead_s)
+        (row,) = look(spool, ["half.json"], changed_at - ahead_s)
         assert row.changed_at == told_at
 
 
-def test_a_bounded_number_is_asked(spool: SpoolDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bounded_number_is_asked(spool: SpoolDir) -> None:
     """However many drops wait, some hundreds are looked at, and some megabytes read."""
     for number in range(5):
         write_drop(spool, f"half-{number}.json", HALF)
-    waiting = sorted(os.listdir(spool.folder(PENDING)))
-    monkeypatch.setattr(arriving, "LOOK_AT_MOST", 3)
-    assert len(arriving.look(spool, [name for name in waiting if name.startswith("half")], NOON_AT)) == 3
-    monkeypatch.setattr(arriving, "_READ_AT_MOST", 2 * len(HALF))
-    assert len(arriving.look(spool, [name for name in waiting if name.startswith("half")], NOON_AT)) == 2
+    waiting = sorted(name for name in os.listdir(spool.folder(PENDING)) if name.startswith("half"))
+    assert len(look(spool, waiting, NOON_AT)) == 5
+    assert len(look(spool, waiting, NOON_AT, at_most_bytes=2 * len(HALF))) == 2
+    for scope in (STATUS._replace(opened=3), PAGE._replace(opened=3)):
+        steps = scan_waiting(spool, scope, NOON_AT, next_rows=0)
+        assert len(drain(steps).drops) == 3

@@ -10,11 +10,12 @@ import pytest
 from queuectl.model import record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.model.text import command_text
-from queuectl.monitor import survey
+from queuectl.monitor import listing
 from queuectl.monitor.rows import ROWS
 from queuectl.monitor.snapshot import Snapshot
 from queuectl.monitor.status import collect
-from queuectl.monitor.survey import Survey
+from queuectl.monitor.steps import drain
+from queuectl.monitor.survey import PAGE, Survey
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import files
 from tests.helpers import NOON_AT, Desk, write_drop
@@ -25,13 +26,7 @@ FAILED = Outcome("failed", 3, duration_s=1.5)
 
 def take(made: Survey, now_at: float = NOON_AT) -> Snapshot:
     """A whole snapshot."""
-    steps = made.look(now_at)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: Snapshot = end.value
-            return found
+    return drain(made.look(now_at))
 
 
 def a_bit_of_everything(desk: Desk) -> None:
@@ -63,11 +58,15 @@ def test_snapshot_agrees_with_status(desk: Desk) -> None:
         "last_due_at",
         "oldest_id",
         "oldest_since",
+        "foreign",
+        "copies",
+        "arriving",
+        "refusals",
     ):
         assert getattr(found, name) == getattr(status, name), name
-    assert found.foreign == {state: len(listed) for state, listed in status.foreign.items()} == {PENDING: 2}
-    assert found.copies == {state: len(listed) for state, listed in status.copies.items()} == {PENDING: 1}
-    assert list(found.arriving) == status.arriving != []
+    assert (found.foreign, found.copies) == ({PENDING: 2}, {PENDING: 1})
+    assert {state: len(listed) for state, listed in status.foreign_names.items()} == found.foreign
+    assert found.arriving != ()
 
 
 def test_rows_tell_what_is_in_the_records(desk: Desk) -> None:
@@ -104,8 +103,8 @@ def test_counts_alone_hold_no_text_of_a_job(desk: Desk) -> None:
 
 def test_many_jobs_are_named_and_not_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many jobs are done, a bounded number of files is opened, and a second look opens none."""
-    monkeypatch.setattr(survey, "_KEPT", 250)
-    monkeypatch.setattr(survey, "_NAMES_A_STEP", 100)
+    scope = PAGE._replace(kept=250)
+    monkeypatch.setattr(listing, "NAMES_A_STEP", 100)
     data = files.read(desk.spool.path(DONE, desk.run(desk.enqueue(id="job"), OK).name), 1 << 20).data
     for number in range(700):
         path = Path(desk.spool.path(DONE, f"job{number:04d}.json"))
@@ -114,7 +113,7 @@ def test_many_jobs_are_named_and_not_read(desk: Desk, monkeypatch: pytest.Monkey
     read, sig_of = files.read, files.sig_of
     monkeypatch.setattr(files, "read", lambda *facts, **options: reads.append(facts) or read(*facts, **options))
     monkeypatch.setattr(files, "sig_of", lambda path: stats.append(path) or sig_of(path))
-    made = Survey(desk.spool, is_full=True)
+    made = Survey(desk.spool, is_full=True, scope=scope)
     found = take(made)
     assert found.counts[DONE] == 701
     assert len(found.finishes) == len(reads) - 1 == ROWS  # and the clock's note
@@ -169,7 +168,7 @@ def test_what_is_no_record_is_counted_and_not_shown(spool: SpoolDir, state: str)
     """A damaged file, a link, a folder and a record of many megabytes hold up nothing."""
     write_drop(spool, "torn.json", record.OPENING, state)
     os.mkdir(spool.path(state, "folder.json"))
-    write_drop(spool, "huge.json", b" " * (survey._RECORD_BYTES + 1), state)
+    write_drop(spool, "huge.json", b" " * (PAGE.record_bytes + 1), state)
     found = take(Survey(spool, is_full=True))
     assert found.counts[state] == 2
     assert found.foreign == {state: 1}  # the folder

@@ -1,0 +1,210 @@
+"""One pass over a folder of the spool: its jobs counted, the last of its names kept, other people's files set apart.
+
+In steps of some 1 ms (`steps`), so that a supervisor can go on with its work between them. No file is opened.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from queuectl.model import names
+from queuectl.model.lifecycle import DLQ, PENDING, REJECTED
+from queuectl.monitor import arriving, order
+from queuectl.monitor.steps import Steps
+from queuectl.spool.folder import CANCELLED_ENDING, SpoolDir, is_foreign, may_be_job
+from queuectl.system import files
+
+# Names gone through in a step, some 1 ms.
+NAMES_A_STEP = 1000
+
+
+class Scope(NamedTuple):
+    """How much is opened, kept and shown."""
+
+    rows: int
+    """Rows of a table, at most ..."""
+    runs: int
+    """... and of that of the running jobs."""
+    has_finishes: bool
+    """Whether the newest jobs in done/ and dlq/ are opened for how fast jobs end, and for what dead ones printed."""
+    names_foreign: bool
+    """Whether the files of others are named, and not only counted."""
+    asks_judged: bool
+    """Whether a drop that a pool has judged is looked at again: its writer may have begun anew."""
+    opened: int
+    """Waiting files whose names do not tell their time that are opened, at most, to find the oldest ..."""
+    opened_bytes: int
+    """... and so much of them is read to find those that are still arriving."""
+    kept: int
+    """Names of a folder that are kept, at most: those that come last, as generated ids do that are new."""
+    asked: int
+    """Of more kept names than this none is asked for its time: then "newest" goes by name."""
+    record_bytes: int
+    """A larger record is counted and not shown."""
+    text_chars: int
+    """A longer text is cut."""
+    patience_s: float
+    """For how long a record is tried again that another process holds (Windows)."""
+
+
+class Listing(NamedTuple):
+    """A folder, gone through once."""
+
+    total: int
+    kept: list[str]
+    first: str
+    """The first by name: where ids are generated, the oldest."""
+    foreign: int
+    copies: int
+    foreign_names: list[str]
+    """Empty unless the scope asks for them."""
+    cancelled: int = 0
+
+
+class Waiting(NamedTuple):
+    """pending/, gone through once."""
+
+    listing: Listing
+    ready: int
+    later: int
+    held: int
+    first: list[tuple[float, str]]
+    """Those that are due next, with when."""
+    nexts: list[str]
+    """Those that run next, in that order."""
+    untold: list[str]
+    """Some drops among those that could run: their names do not tell their priority."""
+    last_due_at: float | None
+    oldest: list[str]
+    """Names that may be the one that has waited longest."""
+    drops: list[str]
+    """Names of files that may still be arriving."""
+
+
+class _Others:
+    """The files in a folder that are no jobs."""
+
+    def __init__(self, state: str, *, is_named: bool) -> None:
+        self._state = state
+        self._is_named = is_named
+        self.count = self.copies = 0
+        self.names: list[str] = []
+
+    def take_out(self, listed: list[str]) -> list[str]:
+        """Note those among some names that are other people's and return the jobs'."""
+        found, foreign = _apart(self._state, listed)
+        self.count += len(foreign)
+        self.copies += sum(map(names.is_copy, foreign))
+        if self._is_named:
+            self.names += foreign
+        return found
+
+    def listing(self, total: int, kept: list[str], first: str, cancelled: int) -> Listing:
+        return Listing(total, kept, first, self.count, self.copies, sorted(self.names), cancelled)
+
+
+def scan(spool: SpoolDir, state: str, scope: Scope) -> Steps[Listing]:
+    """Go through a folder other than pending/. Raises OSError."""
+    count = 0
+    kept: list[str] = []
+    texts: list[str] = []
+    first = ""
+    others = _Others(state, is_named=scope.names_foreign)
+    for some in _names(spool, state):
+        generated, rest = names.split_generated(some)
+        found = others.take_out(rest)
+        if state == DLQ and len(found) < len(rest):
+            texts += [name for name in rest if name.endswith(CANCELLED_ENDING)]
+        found += generated
+        count += len(found)
+        kept += found
+        first = min([first, *found] if first else found, default="")
+        if len(kept) > 2 * scope.kept:
+            kept.sort(reverse=True)
+            del kept[scope.kept :]
+        yield
+    kept.sort(reverse=True)
+    cancelled = len(texts)
+    if texts and count == len(kept):  # a text may have outlived its job
+        jobs = {name.removesuffix(".json") for name in kept}
+        cancelled = sum(name.removesuffix(CANCELLED_ENDING) in jobs for name in texts)
+    return others.listing(count, kept[: scope.kept], first, min(count, cancelled))
+
+
+def scan_waiting(spool: SpoolDir, scope: Scope, now_at: float, *, next_rows: int) -> Steps[Waiting]:
+    """Go through pending/; the first `next_rows` that run next are found. Raises OSError."""
+    count = ready = later = held = 0
+    first: list[tuple[float, str]] = []
+    last_due_at: float | None = None
+    told = ""
+    nexts: list[str] = []
+    untold: list[str] = []
+    timeless: list[str] = []
+    judged: list[str] = []
+    others = _Others(PENDING, is_named=scope.names_foreign)
+    if next_rows:
+        from queuectl.jobs import foresight  # only `queuectl top` asks
+    for some in _names(spool, PENDING):
+        generated, rest = names.split_generated(some)
+        found = others.take_out(rest)
+        could_run, dues = order.split_by_time(found, now_at)
+        held += len(found) - len(could_run) - len(dues)
+        count += len(generated) + len(found)
+        ready, later = ready + len(generated) + len(could_run), later + len(dues)
+        if dues:
+            first = heapq.nsmallest(scope.rows, [*first, *dues])
+            last_due_at = max(last_due_at or 0.0, max(dues)[0])
+        if next_rows:
+            nexts = order.next_to_run([*nexts, *generated, *could_run], now_at, next_rows)
+            if len(untold) < scope.opened:
+                untold += islice(filter(foresight.is_untold, could_run), scope.opened - len(untold))
+        if generated:  # each is its own `order.arrival_key`
+            told = min([told, *generated] if told else generated)
+        for name in could_run:
+            if key := order.arrival_key(name):
+                told = key if not told or key < told else told
+            elif len(timeless) < scope.opened:
+                timeless.append(name)
+        if scope.asks_judged and len(judged) < scope.opened:
+            judged += islice(filter(arriving.may_arrive, could_run), scope.opened - len(judged))
+        yield
+    oldest = order.oldest_names(told, timeless)
+    drops = judged if scope.asks_judged else list(filter(arriving.may_arrive, oldest))
+    listing = others.listing(count, [], "", 0)
+    return Waiting(listing, ready, later, held, first, nexts, untold, last_due_at, oldest, drops)
+
+
+def _names(spool: SpoolDir, state: str) -> Iterator[list[str]]:
+    """The names in a folder, some at a time."""
+    try:
+        listed = os.scandir(spool.folder(state))
+    except FileNotFoundError:
+        if not spool.lacks_folders:
+            raise
+        yield []
+        return
+    with listed as entries:
+        some: list[str] = []
+        for entry in entries:
+            some.append(files.listed_name(entry))
+            if len(some) == NAMES_A_STEP:
+                yield some
+                some = []
+        yield some
+
+
+def _apart(state: str, listed: list[str]) -> tuple[list[str], list[str]]:
+    """The names of jobs and those that are other people's, by the rules of `SpoolDir.listing`."""
+    found = [name for name in listed if may_be_job(name)]
+    if len(found) == len(listed) and state in (PENDING, REJECTED):
+        return found, []
+    foreign = [name.removesuffix("/") for name in listed if is_foreign(name) and not may_be_job(name)]
+    if state in (PENDING, REJECTED):
+        return found, foreign
+    # A batch is a job's file in pending/ and rejected/ only, and a record never has its ending in capitals.
+    foreign += [name for name in found if not name.endswith(".json") and not names.is_batch(name)]
+    return [name for name in found if name.endswith(".json")], foreign

@@ -1,0 +1,95 @@
+"""What comes first: of waiting names, the order of runs and of arrival; of files, the newest. Only looks."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+
+from queuectl.errors import DamagedRecordError
+from queuectl.model import names, order, record, run_queue
+from queuectl.model.lifecycle import PENDING
+from queuectl.model.times import instant
+from queuectl.spool.folder import SpoolDir
+from queuectl.system import files
+
+# With more files than this in a folder, "newest" goes by name: asking each for its time takes too long.
+STAT_AT_MOST = 20_000
+
+
+def split_by_time(waiting: Iterable[str], now_at: float) -> tuple[list[str], list[tuple[float, str]]]:
+    """The names in pending/ that could run now, and those that are due later with their instant (in no order).
+
+    Neither has those that a person holds.
+    """
+    ready: list[str] = []
+    later: list[tuple[float, str]] = []
+    for name in waiting:
+        parts = names.parse(name) if "," in name else None
+        if names.is_held(name):
+            continue
+        if parts is not None and parts.due_at is not None and parts.due_at > now_at:
+            later.append((parts.due_at, name))
+        else:
+            ready.append(name)
+    return ready, later
+
+
+def in_run_order(waiting: Iterable[str], now_at: float, full: Mapping[str, str] | None = None) -> list[str]:
+    """Names in pending/ as they will be run: those of now, those of later, and those held.
+
+    `full` are the full names of drops (see `foresight`): they go where a pool puts them once it has judged them. At
+    equal priority owners take turns; who has the first turn, only a pool knows.
+    """
+    plain = {full_name: name for name, full_name in full.items()} if full else {}
+    waiting = [full.get(name, name) if full else name for name in waiting]
+    ready, later = split_by_time(waiting, now_at)
+    held = sorted(filter(names.is_held, waiting))
+    in_order = [*run_queue.in_order(ready, now_at), *(name for _, name in sorted(later)), *held]
+    return [plain.get(name, name) for name in in_order] if plain else in_order
+
+
+def next_to_run(ready: Iterable[str], now_at: float, limit: int) -> list[str]:
+    """The first names of those that could run now. Those of a whole listing are among those of its parts."""
+    return list(islice(run_queue.in_order(ready, now_at), limit))
+
+
+def newest_first(spool: SpoolDir, state: str, listed: Sequence[str], limit: int) -> list[str]:
+    """The names in a state's folder that changed last, at most `limit`.
+
+    A record's last change is the outcome that brought it there. Only `queuectl` writes there, so unlike in pending/
+    the files' times can be believed for an order.
+    """
+    if len(listed) > STAT_AT_MOST:
+        return sorted(listed, reverse=True)[:limit]
+
+    def changed_ns(name: str) -> tuple[int, str]:
+        sig = files.sig_of(spool.path(state, name))
+        return (0 if sig is None else sig.mtime_ns, name)
+
+    return [name for _, name in heapq.nlargest(limit, map(changed_ns, listed))]
+
+
+def arrival_key(name: str) -> str:
+    """The key of a name in pending/ that tells when its job arrived (see `order`), else ""."""
+    if names.is_generated(name.removesuffix(".json").partition(",")[0]):
+        return name
+    return order.key_of(name, names.parse(name)) if ",in=" in name else ""
+
+
+def oldest_names(told: str, others: Sequence[str]) -> list[str]:
+    """The names that may be the oldest: that of the smallest `arrival_key`, and those that have none."""
+    return [*([order.name_of(told)] if told else []), *others]
+
+
+def since(spool: SpoolDir, name: str) -> tuple[float, str] | None:
+    """Since when a job waits: its last return to pending/, or for a drop the time of its file."""
+    try:
+        item = spool.read(PENDING, name).record
+    except (OSError, DamagedRecordError):  # a drop, or a job that moved on
+        sig = files.sig_of(spool.path(PENDING, name))
+        parts = names.parse(name)
+        return None if sig is None else (sig.mtime_ns / 1e9, parts.stem if parts else name)
+    last = record.standing(item).last
+    since_at = instant(last.due_at or last.at) if last is not None else None
+    return None if since_at is None else (since_at, item.id)

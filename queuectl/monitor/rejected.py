@@ -1,0 +1,35 @@
+"""The files in rejected/ and why each is there. Only looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from queuectl.model.lifecycle import REJECTED
+from queuectl.model.times import instant
+from queuectl.monitor.order import newest_first
+from queuectl.monitor.rows import RefusalRow
+from queuectl.spool.folder import REASON_ENDING, SpoolDir, may_be_job
+from queuectl.system import files
+
+_REASON_BYTES = 64 * 1024
+
+
+def rejected_names(spool: SpoolDir) -> list[str]:
+    """Return the names of the rejected files, without those of their reasons."""
+    return [name for name in spool.names(spool.folder(REJECTED)) if may_be_job(name)]
+
+
+def newest_refused(spool: SpoolDir, listed: Sequence[str], limit: int) -> list[str]:
+    """Return the files that were rejected last, by the time of their reasons."""
+    reasons = newest_first(spool, REJECTED, [name + REASON_ENDING for name in listed], limit)
+    return [name.removesuffix(REASON_ENDING) for name in reasons]
+
+
+def refusal(spool: SpoolDir, name: str) -> RefusalRow:
+    """Return a file in rejected/ with the reason beside it."""
+    try:
+        text = files.read(spool.reason_path(name), _REASON_BYTES).data.decode("utf-8", "replace")
+    except OSError:
+        return RefusalRow(name, "no reason lies beside it", None)
+    found = {line.partition(" ")[0]: line.partition(" ")[2].strip() for line in reversed(text.split("\n"))}
+    return RefusalRow(name, found.get("Why:", ""), instant(found.get("Rejected", "").partition(",")[0]))
