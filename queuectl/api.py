@@ -89,8 +89,7 @@ class Spool:
 
     @cached_property
     def _producer(self) -> Producer:
-        spool, settings, clock, rng = self.session
-        return Producer(spool, settings, clock=clock, rng=rng)
+        return Producer(self.session)
 
     @property
     def path(self) -> str:

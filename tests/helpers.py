@@ -198,8 +198,8 @@ class Desk:
         self.session = Session(spool, self.settings, self.clock, self.rng)
         self.stripes = Stripes(spool)
         self.lease = Lease(spool, worker)
-        self.claims = Claims(spool, self.settings, self.stripes, worker=worker, clock=self.clock, rng=self.rng)
-        self.producer = Producer(spool, self.settings, clock=self.clock, rng=self.rng)
+        self.claims = Claims(self.session, self.stripes, worker=worker)
+        self.producer = Producer(self.session)
 
     def close(self) -> None:
         """End as a worker does: the lease is given up and its file deleted."""

@@ -35,6 +35,7 @@ from queuectl.model import names, record
 from queuectl.model.lifecycle import PENDING
 from queuectl.model.settings import Settings
 from queuectl.spool.folder import RECORD_MAX_BYTES, SpoolDir, name_for
+from queuectl.spool.session import Session
 from queuectl.system import disk, files
 from queuectl.system.clock import Clock
 
@@ -62,6 +63,7 @@ class Handover:
         rng: random.Random,
         promise: Callable[[record.Record, bytes, str], None] = lambda _item, _data, _token: None,
     ) -> None:
+        self._session = Session(spool, settings, clock, rng)
         self._spool = spool
         self._folder = os.path.join(spool.handover_dir, owner)
         self._clock = clock
@@ -203,7 +205,7 @@ class Handover:
         """A record that is none: a power cut without syncs (`durability = "off"`). Its file is there, or nothing is."""
         if box is None or not claimed:
             hint = "drop it again"
-            reject.keep_copy(self._spool, f"{token}.json", data, why, hint, clock=self._clock, rng=self._rng)
+            reject.keep_copy(self._session, f"{token}.json", data, why, hint)
         disk.unlink(self._path(token))
         if box is not None and claimed:
             self._give_back(box, token, claimed)

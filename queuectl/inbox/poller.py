@@ -33,6 +33,7 @@ from queuectl.model.inbox import SIGNED, TRUSTED, Inbox
 from queuectl.model.settings import Settings
 from queuectl.spool import trust
 from queuectl.spool.folder import SpoolDir
+from queuectl.spool.session import Session
 from queuectl.system import files, sharing, volume
 from queuectl.system.clock import Clock
 
@@ -103,7 +104,7 @@ class Reception:
         self._has_looked = False
         self._strange: set[str] = set()
         self._owed = Owed(spool, inbox, clock=clock, beat=beat)
-        self._producer = Producer(spool, settings, clock=clock, rng=rng)
+        self._producer = Producer(Session(spool, settings, clock, rng))
         self._handover = Handover(spool, settings, inbox.owner, clock=clock, rng=rng, promise=self._promise)
         self._settle_s = _NETWORK_SETTLE_S if self.is_far() else settings.settle_s
         if isinstance(inbox.settle_s, int | float):

@@ -7,7 +7,6 @@ is renamed to NAME.done; it and its note are kept as long as finished jobs are.
 
 from __future__ import annotations
 
-import random
 from typing import Annotated
 
 import msgspec
@@ -16,6 +15,7 @@ from msgspec import Meta
 from queuectl.model.lifecycle import PENDING, REJECTED
 from queuectl.model.text import safe
 from queuectl.spool.folder import MACHINERY, SpoolDir
+from queuectl.spool.session import Session
 from queuectl.system import disk, files
 
 DONE_ENDING = ".done"
@@ -96,9 +96,10 @@ def newest_of(spool: SpoolDir, file: str) -> tuple[str, Note] | None:
     return None
 
 
-def write_note(spool: SpoolDir, token: str, note: Note, *, rng: random.Random, sync: bool) -> None:
-    """Replace the note of a split; with `sync` it is on disk when this returns. Raises OSError."""
-    spool.replace_with(spool.split_path(token), msgspec.json.encode(note), hint=token, rng=rng, sync=sync)
+def write_note(session: Session, token: str, note: Note) -> None:
+    """Replace the note of a split; unless `durability` is off, it is on disk when this returns. Raises OSError."""
+    spool, sync = session.spool, session.syncs_accepted
+    spool.replace_with(spool.split_path(token), msgspec.json.encode(note), hint=token, rng=session.rng, sync=sync)
     if sync:
         disk.sync_folder(spool.split_dir)
 

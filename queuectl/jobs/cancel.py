@@ -88,12 +88,12 @@ class Cancelling:
         name = self._spool.move(found, DLQ, record_name(job_id), self._rng)
         if sync:
             disk.sync_folder(self._spool.folder(DLQ))
-        error_text.write(self._spool, name, rng=self._rng)
+        error_text.write(self._session, name)
         return lookup.load(self._session, DLQ, name)
 
     def _give_own_id(self, found: Located, stored: Stored) -> Stored:
         """A copy of a job that has ended gets an id of its own here, too, as where it is claimed (P7)."""
-        mending = Mending(self._spool, self._settings, clock=self._clock, rng=self._rng)
+        mending = Mending(self._session)
         try:
             mending.give_own_id(View(found, stored.sig, stored.data, stored.record))
         except GoneError as error:
@@ -125,7 +125,7 @@ class Cancelling:
     def _cancel_run(self, job_id: str, request: cancel_requests.Request, deadline: float) -> Job | None:
         """Have a run ended, and wait for that; None where the job waits or runs again."""
         stripes = Stripes(self._spool)
-        orphans = Settlements(self._spool, self._settings, stripes, clock=self._clock, rng=self._rng)
+        orphans = Settlements(self._session, stripes)
         try:
             cancel_requests.put(self._spool, request)
             while (

@@ -23,7 +23,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import random
 from typing import Any, NamedTuple
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
@@ -53,14 +52,13 @@ from queuectl.jobs.verdict import (
 )
 from queuectl.model import document, job, names, record, times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
-from queuectl.model.settings import Settings
 from queuectl.spool import trust
-from queuectl.spool.folder import Located, SpoolDir, name_for, record_name
+from queuectl.spool.folder import Located, name_for, record_name
 from queuectl.spool.lease import is_alive, outlives
 from queuectl.spool.roster import Roster
+from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.system import disk, files, sharing
-from queuectl.system.clock import Clock
 
 # A whole drop is left to the program that still has it open for writing until it has been quiet for this long: the last
 # step of a copy (the file's time) comes after its last byte. Judged by the file's change time, so no worker has to
@@ -80,15 +78,14 @@ class _Looked(NamedTuple):
 class Claims(Settlements):
     """Claims jobs of one spool for one worker, and settles them (see `settle.Settlements`)."""
 
-    def __init__(
-        self, spool: SpoolDir, settings: Settings, stripes: Stripes, *, worker: str, clock: Clock, rng: random.Random
-    ) -> None:
-        super().__init__(spool, settings, stripes, clock=clock, rng=rng)
+    def __init__(self, session: Session, stripes: Stripes, *, worker: str) -> None:
+        super().__init__(session, stripes)
+        spool, settings = session.spool, session.settings
         self._worker = worker
         self._start_first = settings.durability == "queue" and os.name != "nt"
         self._owners = trust.owners(spool, settings)
-        self._roster = Roster(spool, clock=clock)
-        self._splitter = Splitter(spool, settings, self._roster, clock=clock, rng=rng)
+        self._roster = Roster(spool, clock=session.clock)
+        self._splitter = Splitter(session, self._roster)
 
     # ---------------------------------------------------------------------------------------------------- claim
 
@@ -668,7 +665,7 @@ class Claims(Settlements):
 
     def _reject(self, source: Located, name: str, why: str, hint: str) -> Declined:
         try:
-            kept = reject.reject(self._spool, source, name, why, hint, clock=self._clock, rng=self._rng)
+            kept = reject.reject(self._session, source, name, why, hint)
         except FileNotFoundError:
             return Gone()
         except PermissionError as error:

@@ -14,7 +14,6 @@ Takes no lock and imports none: starting `queuectl enqueue` must stay cheap.
 from __future__ import annotations
 
 import contextlib
-import random
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -23,10 +22,9 @@ from queuectl.model import document as intake
 from queuectl.model import names, record
 from queuectl.model.job import JOB_MAX_BYTES
 from queuectl.model.lifecycle import PENDING
-from queuectl.model.settings import Settings
-from queuectl.spool.folder import SpoolDir, record_name
+from queuectl.spool.folder import record_name
+from queuectl.spool.session import Session
 from queuectl.system import disk, files
-from queuectl.system.clock import Clock
 
 # Files in flight between two syncs: enough to share the cost, few enough to bound what a crash leaves in tmp/.
 CHUNK = 1000
@@ -43,11 +41,9 @@ class Prepared(NamedTuple):
 class Producer:
     """Makes records and publishes them for one spool."""
 
-    def __init__(self, spool: SpoolDir, settings: Settings, *, clock: Clock, rng: random.Random) -> None:
-        self._spool = spool
-        self._settings = settings
-        self._clock = clock
-        self._rng = rng
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._spool, self._settings, self._clock, self._rng = session
         self._last_us = 0
 
     def prepare(self, document: Mapping[str, Any], *, by: str, **facts: Any) -> Prepared:
@@ -146,7 +142,7 @@ class Producer:
             OSError: as the system says; of the jobs, only those are there that a worker had taken by then, or that
                 the disk did not let go.
         """
-        sync = self._settings.durability != "off"
+        sync = self._session.syncs_accepted
         published: list[tuple[str, files.FileSig | None]] = []
         try:
             for start in range(0, len(prepared), CHUNK):

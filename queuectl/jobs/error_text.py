@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import zlib
 
 from queuectl.errors import DamagedRecordError
@@ -20,8 +19,8 @@ from queuectl.model import exit_status, record
 from queuectl.model.lifecycle import CANCELLED, COUNTED, DLQ, PENDING
 from queuectl.model.text import command_text, safe
 from queuectl.spool.folder import CANCELLED_ENDING, ERROR_ENDING, LOGS, SpoolDir
+from queuectl.spool.session import Session
 from queuectl.system import disk, files
-from queuectl.system.clock import Clock
 
 # How much of what others wrote is shown: of a command or reason, of a log, of one of its lines, of the runs.
 _FACT_CHARS = 300
@@ -57,16 +56,17 @@ _SWEEP_SHARE = 0.01
 _SWEEP_AT_MOST = 1000
 
 
-def write(spool: SpoolDir, name: str, *, rng: random.Random) -> bool:
+def write(session: Session, name: str) -> bool:
     """Write the text beside dlq/`name`, where a job has just died; False where that could not be done.
 
     Never raises for what the disk or the record says: a job is dead without its text, too.
     """
+    spool = session.spool
     try:
         item = spool.read(DLQ, name).record
         text, is_cancelled = _text(spool, name, item), record.standing(item).is_cancelled
         data = text.encode("utf-8", "replace")
-        with spool.temporary("error", data + _SEAL % zlib.crc32(data), rng=rng, sync=False) as temporary:
+        with spool.temporary("error", data + _SEAL % zlib.crc32(data), rng=session.rng, sync=False) as temporary:
             placed = _place(temporary, spool.error_path(name, cancelled=is_cancelled))
             if not placed:
                 disk.unlink(temporary)
@@ -131,9 +131,8 @@ def _is_ours(path: str) -> bool:
 class OrphanTexts:
     """Takes away, now and then, the texts of jobs that somebody dragged away or deleted."""
 
-    def __init__(self, spool: SpoolDir, *, clock: Clock) -> None:
-        self._spool = spool
-        self._clock = clock
+    def __init__(self, session: Session) -> None:
+        self._spool, self._clock = session.spool, session.clock
         self._seen: files.FileSig | None = None
         self._next_s = 0.0
 

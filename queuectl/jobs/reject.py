@@ -7,26 +7,31 @@ corrects in place, returns to pending/ by itself once it is a valid job.
 from __future__ import annotations
 
 import contextlib
-import random
 from collections.abc import Callable
+from typing import NamedTuple
 
 from queuectl.errors import InvalidJobError
 from queuectl.jobs import lines
 from queuectl.model import document, job, names
 from queuectl.model.lifecycle import PENDING, REJECTED
 from queuectl.spool import trust
-from queuectl.spool.folder import REASON_ENDING, Located, SpoolDir
+from queuectl.spool.folder import REASON_ENDING, Located
 from queuectl.spool.session import Session
 from queuectl.system import disk, files, sharing
-from queuectl.system.clock import Clock
 
 # Looking at more files than this in one pass would cost more than the way back is worth; the newest names win.
 _LOOK_AT_MOST = 500
 
 
-def reject(
-    spool: SpoolDir, source: Located, name: str, why: str, hint: str, *, clock: Clock, rng: random.Random
-) -> str:
+class _Reason(NamedTuple):
+    """Why a file is kept in rejected/, what to do about it, and which version of a file it was."""
+
+    why: str
+    hint: str
+    sig: files.FileSig | None
+
+
+def reject(session: Session, source: Located, name: str, why: str, hint: str) -> str:
     """Move a file to rejected/ beside a text that says why; return the name it has there.
 
     The text is written first: a crash between leaves a text without its file, never a file without a reason. The
@@ -44,33 +49,25 @@ def reject(
     def place(target: str) -> None:
         disk.move(source.path, target, patience_s=sharing.GLANCE_S)
 
-    return _keep(spool, name, why, hint, sig, place, clock=clock, rng=rng)
+    return _keep(session, name, _Reason(why, hint, sig), place)
 
 
-def keep_copy(spool: SpoolDir, name: str, data: bytes, why: str, hint: str, *, clock: Clock, rng: random.Random) -> str:
+def keep_copy(session: Session, name: str, data: bytes, why: str, hint: str) -> str:
     """Keep `data` in rejected/ beside a text that says why; return the name it has there."""
 
     def place(target: str) -> None:
         # A crash in the middle of a write must not leave half of a file there.
-        spool.publish_as(target, data, hint="kept", rng=rng, sync=False)
+        session.spool.publish_as(target, data, hint="kept", rng=session.rng, sync=False)
 
-    return _keep(spool, name, why, hint, None, place, clock=clock, rng=rng)
+    return _keep(session, name, _Reason(why, hint, None), place)
 
 
-def _keep(
-    spool: SpoolDir,
-    name: str,
-    why: str,
-    hint: str,
-    sig: files.FileSig | None,
-    place: Callable[[str], None],
-    *,
-    clock: Clock,
-    rng: random.Random,
-) -> str:
+def _keep(session: Session, name: str, reason: _Reason, place: Callable[[str], None]) -> str:
+    spool, _, clock, rng = session
+    version = _version(reason.sig)
     wanted = names.beside(name, room=len(REASON_ENDING))
     while True:
-        text = document.reason_text(wanted, why, hint, now_at=clock.now(), version=_version(sig))
+        text = document.reason_text(wanted, reason.why, reason.hint, now_at=clock.now(), version=version)
         try:
             data = text.encode("utf-8", "replace")
             disk.create(spool.reason_path(wanted), data, sync=False, mode=spool.file_mode)

@@ -7,17 +7,15 @@ is, at worst beside a copy. The caller holds the stripe of the job's id.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import NamedTuple
 
 from queuectl.jobs import reject
 from queuectl.model import record
 from queuectl.model.lifecycle import REJECTED
-from queuectl.spool.folder import RECORD_MAX_BYTES, Located, SpoolDir, Stored
+from queuectl.spool.folder import RECORD_MAX_BYTES, Located, Stored
 from queuectl.spool.session import Session
 from queuectl.system import disk, files
-from queuectl.system.clock import Clock
 
 _WHY = "its history is damaged; the job goes on from the last event before the damage"
 _HINT = "see whether what follows the damage matters; else delete both files"
@@ -32,15 +30,12 @@ class Kept(NamedTuple):
 
 
 def rewrite(
-    spool: SpoolDir,
+    session: Session,
     path: str,
     before: bytes,
     after: bytes,
     keep: Kept | None,
     *,
-    sync: bool,
-    clock: Clock,
-    rng: random.Random,
     check: Callable[[], None] = lambda: None,
 ) -> str:
     """Replace the record at `path`, which holds `before`, by `after`; return the name of the copy, "" without one.
@@ -50,10 +45,10 @@ def rewrite(
     Raises:
         OSError: the machine's trouble; the record is as it was.
     """
-    kept = ""
-    with spool.temporary("mended", after, rng=rng, sync=sync) as temporary:
+    spool, sync, kept = session.spool, session.syncs_accepted, ""
+    with spool.temporary("mended", after, rng=session.rng, sync=sync) as temporary:
         if keep is not None:
-            kept = reject.keep_copy(spool, keep.name, before, keep.why, keep.hint, clock=clock, rng=rng)
+            kept = reject.keep_copy(session, keep.name, before, keep.why, keep.hint)
             if sync:  # the old record is the only other place that has these bytes
                 disk.sync_file(spool.path(REJECTED, kept))
                 disk.sync_folder(spool.folder(REJECTED))
@@ -62,9 +57,7 @@ def rewrite(
     return kept
 
 
-def mend(
-    spool: SpoolDir, path: str, name: str, data: bytes, *, sync: bool, clock: Clock, rng: random.Random
-) -> bytes | None:
+def mend(session: Session, path: str, name: str, data: bytes) -> bytes | None:
     """Cut a torn record back to its last whole event; return its bytes, or None where nothing was to be mended.
 
     `name` is the name of the job's file. Where whole events follow the damage, the old bytes stay in rejected/ as
@@ -79,7 +72,7 @@ def mend(
     keep = None
     if record.loses_events(data, whole):
         keep = Kept(f"{name.removesuffix('.json').partition(',')[0]}.torn.json", _WHY, _HINT)
-    rewrite(spool, path, data, whole, keep, sync=sync, clock=clock, rng=rng)
+    rewrite(session, path, data, whole, keep)
     return whole
 
 
@@ -90,7 +83,6 @@ def mended(session: Session, found: Located) -> Stored:
         DamagedRecordError: it cannot be mended.
         OSError: the machine's trouble; the record is as it was.
     """
-    spool, _, clock, rng = session
     data = files.read(found.path, RECORD_MAX_BYTES).data
-    mend(spool, found.path, found.name, data, sync=session.syncs_accepted, clock=clock, rng=rng)
-    return spool.read(found.state, found.name)
+    mend(session, found.path, found.name, data)
+    return session.spool.read(found.state, found.name)

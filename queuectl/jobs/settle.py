@@ -9,7 +9,6 @@ holds the lease that its `started` names. With both free nobody has it.
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
@@ -17,31 +16,25 @@ from queuectl.jobs import reject, repair
 from queuectl.jobs.verdict import Claimed, Settled
 from queuectl.model import document, lifecycle, names, record, times
 from queuectl.model.lifecycle import PENDING, RUNNING, Outcome
-from queuectl.model.settings import Settings
 from queuectl.spool import cancel_requests
 from queuectl.spool.blame import Blame
-from queuectl.spool.folder import RECORD_MAX_BYTES, START, Located, SpoolDir, name_for, record_name
+from queuectl.spool.folder import RECORD_MAX_BYTES, START, Located, name_for, record_name
 from queuectl.spool.lease import is_alive
 from queuectl.spool.output import keep_output
+from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.system import disk, files
-from queuectl.system.clock import Clock
 
 
 class Settlements:
     """Settles and rescues the runs of one spool."""
 
-    def __init__(
-        self, spool: SpoolDir, settings: Settings, stripes: Stripes, *, clock: Clock, rng: random.Random
-    ) -> None:
-        self._spool = spool
-        self._settings = settings
+    def __init__(self, session: Session, stripes: Stripes) -> None:
+        self._session = session
+        self._spool, self._settings, self._clock, self._rng = session
+        self._sync_accepted, self._sync_all = session.syncs_accepted, session.syncs_all
         self._stripes = stripes
-        self._clock = clock
-        self._rng = rng
-        self._sync_accepted = settings.durability != "off"
-        self._sync_all = settings.durability == "full"
-        self.blame = Blame(spool, clock=clock, rng=rng)
+        self.blame = Blame(session.spool, clock=session.clock, rng=session.rng)
 
     # --------------------------------------------------------------------------------------------------- settle
 
@@ -148,7 +141,7 @@ class Settlements:
         data = claimed.data[: -len(record.CLOSING)] + text
         why = "it was changed while the job ran; the job went on as it was started"
         with self._spool.temporary(claimed.job_id, data, rng=self._rng, sync=self._sync_accepted) as temporary:
-            reject.keep_copy(self._spool, claimed.name, edited.data, why, "", clock=self._clock, rng=self._rng)
+            reject.keep_copy(self._session, claimed.name, edited.data, why, "")
             disk.replace(temporary, here.path)
 
     def _finish_move(
@@ -275,7 +268,7 @@ class Settlements:
 
     def _repair(self, path: str, name: str, data: bytes) -> bytes | None:
         """Put the repair of a torn record in its place; None where there is nothing to repair (see `repair.mend`)."""
-        return repair.mend(self._spool, path, name, data, sync=self._sync_accepted, clock=self._clock, rng=self._rng)
+        return repair.mend(self._session, path, name, data)
 
     def _runs_all_the_same(self, data: bytes) -> bool:
         """True where what is no whole record names a lease that is held: an edit, or half of what is written just now.

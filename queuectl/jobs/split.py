@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -27,12 +26,11 @@ from queuectl.model import document as intake
 from queuectl.model import names, times
 from queuectl.model.job import JOB_MAX_BYTES
 from queuectl.model.lifecycle import PENDING, REJECTED
-from queuectl.model.settings import Settings
 from queuectl.spool import trust
-from queuectl.spool.folder import Located, SpoolDir
+from queuectl.spool.folder import Located
 from queuectl.spool.roster import Roster
+from queuectl.spool.session import Session
 from queuectl.system import disk, files, rights
-from queuectl.system.clock import Clock
 
 # A step makes no more jobs than this (FORMAT.md, section 4), and reads no more bytes and for no longer than these.
 STEP_LINES = 500
@@ -104,16 +102,11 @@ class _Work:
 class Splitter:
     """Splits files of many jobs, a step at a time. The caller holds the stripe of the file's token."""
 
-    def __init__(
-        self, spool: SpoolDir, settings: Settings, roster: Roster, *, clock: Clock, rng: random.Random
-    ) -> None:
-        self._spool = spool
-        self._settings = settings
+    def __init__(self, session: Session, roster: Roster) -> None:
+        self._session = session
+        self._spool, self._settings, self._clock, self._rng = session
         self._roster = roster
-        self._clock = clock
-        self._rng = rng
-        self._producer = Producer(spool, settings, clock=clock, rng=rng)
-        self._sync = settings.durability != "off"
+        self._producer = Producer(session)
         # Not by `rng`: two processes that are alike to the last bit must not take each other's steps for their own.
         self._me = os.urandom(8).hex()
         self._failed: set[str] = set()
@@ -172,7 +165,7 @@ class Splitter:
 
     def _write(self, taken: str, note: Note) -> None:
         # On disk before any job of the next step is: an older note would not know of that step.
-        batch.write_note(self._spool, batch.token_of(taken), note, rng=self._rng, sync=self._sync)
+        batch.write_note(self._session, batch.token_of(taken), note)
 
     def _resume(self, taken: str) -> Note:
         """Read the note; take the split over where somebody else, or a step that failed, was at it last."""
@@ -201,7 +194,7 @@ class Splitter:
             # It was whole when it was judged and was written to since: kept as it is, like any file that is no job.
             why, hint = verdict.why, verdict.hint
         source = Located(PENDING, taken, path)
-        kept = reject.reject(self._spool, source, taken, why, hint, clock=self._clock, rng=self._rng)
+        kept = reject.reject(self._session, source, taken, why, hint)
         disk.unlink(self._spool.split_path(batch.token_of(taken)))
         return Step(note, (), kept, why, hint)
 

@@ -21,6 +21,7 @@ from queuectl.model import settings as config
 from queuectl.model.settings import Settings
 from queuectl.spool import blame, clock_note, pools, trust
 from queuectl.spool.folder import FOLDERS, SpoolDir, is_spool
+from queuectl.spool.session import Session
 from queuectl.system import rights
 from queuectl.system.clock import Clock
 
@@ -73,18 +74,16 @@ def run(
     _check_clock(spool, findings, clock, rng)
     age = FileAge(spool, rng)
     pool_lives = bool(pools.live(spool))
-    around = Leftovers(spool, findings, age, clock=clock, rng=rng)
+    session = Session(spool, settings, clock, rng)
+    around = Leftovers(session, findings, age)
     outputs = [] if pool_lives else around.dead_outputs()
-    around.batches(settings, pool_lives=pool_lives)
+    around.batches(pool_lives=pool_lives)
     for number in range(_PASSES_AT_MOST):
         before = len(findings.found)
         looked = Examination(
-            spool,
-            settings,
+            session,
             findings,
             age,
-            clock=clock,
-            rng=rng,
             names_only=names_only,
             pool_lives=pool_lives,
             outputs=outputs,
@@ -113,7 +112,7 @@ def run(
     return Checked(findings.found, looked.counts, looked.skipped)
 
 
-def quick(spool: SpoolDir, *, clock: Clock, rng: random.Random) -> list[Finding]:
+def quick(session: Session) -> list[Finding]:
     """What a pool should say when it starts: one finding a kind. Costs one look at each name in tmp/.
 
     Second names that dead producers left are unlinked; everything else is only told. Jobs that dead workers left are
@@ -122,10 +121,10 @@ def quick(spool: SpoolDir, *, clock: Clock, rng: random.Random) -> list[Finding]
     Raises:
         OSError: the machine's trouble.
     """
-    findings = Findings(repair=True)
+    spool, findings = session.spool, Findings(repair=True)
     _check_file_systems(spool, findings)
     _check_stripes(spool, findings, None)
-    around = Leftovers(spool, findings, FileAge(spool, rng), clock=clock, rng=rng, gentle=True)
+    around = Leftovers(session, findings, FileAge(spool, session.rng), gentle=True)
     around.unfinished()
     return merged(findings.found)
 

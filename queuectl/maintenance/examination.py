@@ -9,7 +9,6 @@ left alone. Only what is still wrong under the lock is a finding, and is repaire
 from __future__ import annotations
 
 import contextlib
-import random
 import time
 from collections.abc import Callable, Iterable
 
@@ -21,12 +20,11 @@ from queuectl.maintenance.leftovers import FileAge
 from queuectl.maintenance.repairs import Mending
 from queuectl.model import names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
-from queuectl.model.settings import Settings
 from queuectl.spool.folder import Located, SpoolDir
 from queuectl.spool.lease import is_alive
+from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.system import files
-from queuectl.system.clock import Clock
 from queuectl.system.locks import is_held
 
 # How long the second look waits for what is busy or changing; a live pool rescues within a second (P5).
@@ -56,27 +54,23 @@ class Examination:
 
     def __init__(
         self,
-        spool: SpoolDir,
-        settings: Settings,
+        session: Session,
         findings: Findings,
         age: FileAge,
         *,
-        clock: Clock,
-        rng: random.Random,
         names_only: bool,
         pool_lives: bool,
         outputs: Iterable[str] = (),
     ) -> None:
-        self._spool = spool
-        self._rng = rng
+        self._session, self._spool = session, session.spool
         self._findings = findings
         self._names_only = names_only
         self._pool_lives = pool_lives
         self._outputs = set(outputs)
-        self._judge = Judge(spool, settings, age, now_at=clock.now())
-        self._mending = Mending(spool, settings, clock=clock, rng=rng)
-        self._stripes = Stripes(spool)
-        self._settlements = Settlements(spool, settings, self._stripes, clock=clock, rng=rng)
+        self._judge = Judge(session.spool, session.settings, age, now_at=session.clock.now())
+        self._mending = Mending(session)
+        self._stripes = Stripes(session.spool)
+        self._settlements = Settlements(session, self._stripes)
         self._first: dict[str, Place] = {}
         self._more: dict[str, set[Place]] = {}
         self._suspects: dict[str, set[Place]] = {}
@@ -349,7 +343,7 @@ class Examination:
         if settled is None:
             raise GoneError
         if settled.to == DLQ:
-            error_text.write(self._spool, settled.name, rng=self._rng)
+            error_text.write(self._session, settled.name)
         return f"it is {settled.to}/{settled.name} now"
 
 

@@ -19,16 +19,15 @@ from queuectl.jobs.split import Splitter
 from queuectl.maintenance.findings import Act, Findings, GoneError
 from queuectl.model import document, names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
-from queuectl.model.settings import Settings
 from queuectl.spool import pools
 from queuectl.spool.folder import BOARD, LOGS, README_TXT, REASON_ENDING, RECORD_MAX_BYTES, START, Located, SpoolDir
 from queuectl.spool.lease import is_alive
 from queuectl.spool.output import keep_output
 from queuectl.spool.roster import Roster
+from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.spool.trust import quoted
 from queuectl.system import disk, files, rights
-from queuectl.system.clock import Clock
 from queuectl.system.locks import NamedLock
 
 # No write takes as long as this; a producer that was stopped for longer fails when it goes on, and says so.
@@ -69,19 +68,16 @@ class Leftovers:
 
     def __init__(
         self,
-        spool: SpoolDir,
+        session: Session,
         findings: Findings,
         age: FileAge,
         *,
-        clock: Clock,
-        rng: random.Random,
         gentle: bool = False,
     ) -> None:
-        self._spool = spool
+        self._session = session
+        self._spool, _, self._clock, self._rng = session
         self._findings = findings
         self._age = age
-        self._clock = clock
-        self._rng = rng
         self._gentle = gentle
 
     # ------------------------------------------------------------------------------------------------------ tmp/
@@ -176,7 +172,7 @@ class Leftovers:
         def act() -> str:
             source = Located(PENDING, name, path)
             hint = f"move it to {PENDING}/ if the job is still wanted"
-            return reject.reject(self._spool, source, name, why, hint, clock=self._clock, rng=self._rng)
+            return reject.reject(self._session, source, name, why, hint)
 
         return act
 
@@ -237,7 +233,7 @@ class Leftovers:
             act = _remove(path) if kind == "lock" else _unlink(path)
             self._note("pool", self._shown(path), "was left by a pool that is gone", "deleted", act)
 
-    def batches(self, settings: Settings, *, pool_lives: bool) -> None:
+    def batches(self, *, pool_lives: bool) -> None:
         """Files of many jobs whose split was cut short; a live pool finishes them itself."""
         if pool_lives:
             return
@@ -250,7 +246,7 @@ class Leftovers:
                 try:
                     path = f"{self._spool.taken_dir}/{taken}"
                     if files.sig_of(path) is not None:
-                        act = self._act_split(settings, taken)
+                        act = self._act_split(taken)
                         text = "holds many jobs, and making them of it was cut short"
                         self._findings.problem("batch", self._shown(path), text, "split to its end", act)
                 finally:
@@ -268,10 +264,10 @@ class Leftovers:
             if batch.token_of(name) not in tokens and sig is not None and self._age.is_over(sig, UNFINISHED_S):
                 self._note("note", self._shown(path), "tells of a file that is not there", "deleted", _unlink(path))
 
-    def _act_split(self, settings: Settings, taken: str) -> Act:
+    def _act_split(self, taken: str) -> Act:
         def act() -> str:
             roster = Roster(self._spool, clock=self._clock)
-            splitter = Splitter(self._spool, settings, roster, clock=self._clock, rng=self._rng)
+            splitter = Splitter(self._session, roster)
             step = splitter.step(taken)
             while not (step.note.is_over or step.kept):
                 step = splitter.step(taken)

@@ -6,28 +6,23 @@ Each is called under the stripe of the job's id, and looks once more whether the
 
 from __future__ import annotations
 
-import random
-
 from queuectl.errors import DamagedRecordError
 from queuectl.jobs import reject, repair
 from queuectl.maintenance.faults import Fault, View
 from queuectl.maintenance.findings import GoneError
 from queuectl.model import names, record
 from queuectl.model.lifecycle import REJECTED
-from queuectl.model.settings import Settings
-from queuectl.spool.folder import Located, SpoolDir
+from queuectl.spool.folder import Located
+from queuectl.spool.session import Session
 from queuectl.system import disk, files
-from queuectl.system.clock import Clock
 
 
 class Mending:
     """Repairs files of one spool. What each method returns is to be told beside what was done."""
 
-    def __init__(self, spool: SpoolDir, settings: Settings, *, clock: Clock, rng: random.Random) -> None:
-        self._spool = spool
-        self._clock = clock
-        self._rng = rng
-        self._sync = settings.durability != "off"
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._spool, _, self._clock, self._rng = session
 
     def give_own_id(self, view: View) -> str:
         """Another id for a job whose id is in use: its name's, where that is one and free. The history says so."""
@@ -58,14 +53,11 @@ class Mending:
 
     def _replace(self, view: View, data: bytes, keep: repair.Kept | None = None) -> str:
         return repair.rewrite(
-            self._spool,
+            self._session,
             view.where.path,
             view.data,
             data,
             keep,
-            sync=self._sync,
-            clock=self._clock,
-            rng=self._rng,
             check=lambda: self._check_unchanged(view),
         )
 
@@ -77,7 +69,7 @@ class Mending:
     def set_aside(self, view: View, why: str, hint: str) -> str:
         """Move a file to rejected/; its name there, where it is another."""
         self._check_unchanged(view)
-        name = reject.reject(self._spool, view.where, view.where.name, why, hint, clock=self._clock, rng=self._rng)
+        name = reject.reject(self._session, view.where, view.where.name, why, hint)
         return name if name != view.where.name else ""
 
     def drop(self, view: View) -> None:

@@ -39,10 +39,10 @@ class Rescue:
     """Looks after running/ for a supervisor."""
 
     def __init__(self, session: Session, claims: Claims, *, notify: Notify = lambda _notice: None) -> None:
+        self._session = session
         self._spool = session.spool
         self._claims = claims
         self._clock = session.clock
-        self._rng = session.rng
         self.foreign: set[str] = set()
         """Names in running/ that are no files, as the last look found them: left alone, never waited for (P11)."""
         self._notify = notify
@@ -80,7 +80,7 @@ class Rescue:
             self._stuck.pop(name, None)
             if settled is not None:
                 if settled.to == DLQ:
-                    error_text.write(self._spool, settled.name, rng=self._rng)
+                    error_text.write(self._session, settled.name)
                 found.append(Rescued(job_id, settled))
         self.foreign = foreign
         return found

@@ -41,7 +41,7 @@ class Housekeeping:
         self._clock = session.clock
         self._notify = notify
         self._retention = Retention(session, stripes, notify=notify)
-        self._orphan_texts = OrphanTexts(session.spool, clock=session.clock)
+        self._orphan_texts = OrphanTexts(session)
         self._aftermath: Aftermath | None = None
         self._next_sweep_s = 0.0
         self._next_mend_s = 0.0

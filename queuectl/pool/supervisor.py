@@ -116,7 +116,7 @@ class Supervisor:
             rng=self._rng,
             graces_s=(settings.stop_grace_s, settings.kill_grace_s),
         )
-        self._claims = Claims(spool, settings, self._stripes, worker=self._pool.name, clock=clock, rng=rng)
+        self._claims = Claims(session, self._stripes, worker=self._pool.name)
         self._rescue = Rescue(session, self._claims, notify=self._tell)
         self._rejected = RejectedFiles(session)
         self._breaker = Breaker(spool.root, clock=clock, notify=self._tell)
@@ -384,7 +384,7 @@ class Supervisor:
     def _check(self) -> None:
         """Tell what a cheap look at the spool finds (see `check.quick`)."""
         with self._breaker.guard():
-            for found in check.quick(self._spool, clock=self._clock, rng=self._rng):
+            for found in check.quick(self._session):
                 level = WARNING if found.severity == "problem" else INFO
                 self._tell(Notice(level, "check", f"{found.path}: {found.text}"))
 

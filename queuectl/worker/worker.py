@@ -28,6 +28,7 @@ from queuectl.spool.blame import Fault
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.lease import Lease
 from queuectl.spool.output import OutputLimit, OutputSlot
+from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.system import environment, rights
 from queuectl.system.clock import Clock
@@ -83,8 +84,9 @@ class Worker:
         self._settings = settings
         self._clock = Clock()
         self._rng = random.Random()
+        self._session = Session(spool, settings, self._clock, self._rng)
         self._stripes = Stripes(spool)
-        self._claims = Claims(spool, settings, self._stripes, worker=worker, clock=self._clock, rng=self._rng)
+        self._claims = Claims(self._session, self._stripes, worker=worker)
         self._unsettled = Unsettled(spool, self._claims, clock=self._clock, rng=self._rng)
         self._lease = Lease(spool, worker)
         self._output = OutputSlot(spool, self._rng)
@@ -237,7 +239,7 @@ class Worker:
             return
         if not isinstance(claimed, Claimed):
             if isinstance(claimed, Dead):
-                error_text.write(self._spool, claimed.name, rng=self._rng)
+                error_text.write(self._session, claimed.name)
             self._reports.append(Passed(name, claimed))
             return
         try:
@@ -428,7 +430,7 @@ class Worker:
             self._reports.append(Vanished(claimed.job_id, outcome))
             return
         if settled.to == lifecycle.DLQ:
-            error_text.write(self._spool, settled.name, rng=self._rng)
+            error_text.write(self._session, settled.name)
         runs_left = max(0, claimed.record.max_retries - claimed.failures - (outcome.kind in lifecycle.COUNTED))
         begun = self._reports.pop() if self._reports and isinstance(self._reports[-1], Started) else None
         command = begun.command if isinstance(begun, Started) else ""

@@ -28,7 +28,7 @@ NO_ADVICE = ("", "")
 def two(desk: Desk, spool: SpoolDir) -> SpoolDir:
     """A spool with a dead job, `dead`, and a cancelled one, `ended`."""
     desk.run(desk.enqueue(id="dead", max_retries=0), Outcome("failed", 3))
-    error_text.write(spool, "dead.json", rng=desk.rng)
+    error_text.write(desk.session, "dead.json")
     desk.enqueue(id="ended", command="echo wanted")
     Spool(spool.root).cancel("ended", by="cancel", reason="wrong input")
     return spool
@@ -139,7 +139,7 @@ def test_texts_of_both_kinds_come_and_go_with_their_jobs(desk: Desk, two: SpoolD
     assert "ended.cancelled.txt" not in names_in(two, DLQ)
     claimed = desk.start("ended.json")
     desk.claims.settle(claimed, Outcome("cancelled", reason="by ann"))
-    error_text.write(two, "ended.json", rng=desk.rng)
+    error_text.write(desk.session._replace(spool=two), "ended.json")
     api.requeue("ended")
     for _ in range(4):
         desk.run(next(name for name in names_in(two, PENDING) if name.startswith("ended")), Outcome("failed", 1))
@@ -147,7 +147,7 @@ def test_texts_of_both_kinds_come_and_go_with_their_jobs(desk: Desk, two: SpoolD
     Path(two.error_path("ended.json", cancelled=True)).write_bytes(
         Path(two.error_path("dead.json")).read_bytes()  # as a kill between the texts leaves it
     )
-    error_text.write(two, "ended.json", rng=desk.rng)
+    error_text.write(desk.session._replace(spool=two), "ended.json")
     assert [name for name in sorted(names_in(two, DLQ)) if name.startswith("ended")] == [
         "ended.error.txt",
         "ended.json",

@@ -21,9 +21,8 @@ from tests.helpers import NOON_AT, Desk, listing, write_drop
 def refuse(desk: Desk, name: str, content: object, why: str = "command: takes a text", hint: str = "mend it") -> Path:
     """A file in rejected/, as a worker puts one there."""
     path = write_drop(desk.spool, name, content)
-    reject.reject(
-        desk.spool, Located(PENDING, name, str(path)), name, why, hint, clock=desk.clock, rng=random.Random(1)
-    )
+    session = desk.session._replace(rng=random.Random(1))
+    reject.reject(session, Located(PENDING, name, str(path)), name, why, hint)
     return Path(desk.spool.path("rejected", name))
 
 

@@ -328,7 +328,7 @@ def _cut_batch(hands: Hands) -> None:
 def _batch_of_another(hands: Hands) -> None:
     """As `_cut_batch`, with the note of whoever made that job and did not get to count it."""
     _cut_batch(hands)
-    batch.write_note(hands.spool, "job-cut-tokn", batch.Note("job.json", "somebody"), rng=hands.rng, sync=False)
+    batch.write_note(hands.session, "job-cut-tokn", batch.Note("job.json", "somebody"))
 
 
 def _many_runs(hands: Hands) -> None:
@@ -444,7 +444,7 @@ def _purge(hands: Hands, _: object) -> None:
 def _dead(hands: Hands) -> None:
     """A dead job with all that it leaves: what it printed, and the text that says why it is dead."""
     path = _finished(hands, FAILED, max_retries=0)
-    assert error_text.write(hands.spool, path.name, rng=hands.rng)
+    assert error_text.write(hands.session, path.name)
 
 
 def _hold_and_release(hands: Hands, _: object) -> None:
@@ -972,7 +972,7 @@ def recover(root: Path, operation: Operation, *, cut: bool, seconds: float = 15.
                 if operation.inbox is not None and (quiet := quiet + 1) < 3:
                     hands.clock.advance(HOUR_S)  # what is not whole is refused, and receipts are written
                     continue
-                error_text.OrphanTexts(hands.spool, clock=hands.clock).sweep()
+                error_text.OrphanTexts(hands.session).sweep()
                 return
             elif not worked:
                 hands.clock.advance(HOUR_S)

@@ -15,6 +15,7 @@ from queuectl.maintenance.check import Checked
 from queuectl.maintenance.findings import PROBLEM
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.spool.folder import SpoolDir
+from queuectl.spool.session import Session
 from queuectl.system.clock import Clock
 from tests.helpers import wait_until
 from tests.pool import Pool, Witness, command_of, ends_with, queuectl
@@ -29,7 +30,7 @@ def repair(spool: SpoolDir) -> Checked:
 
 def enqueue(spool: SpoolDir, *documents: dict[str, object]) -> list[str]:
     """Put jobs into the spool."""
-    producer = Producer(spool, spool.settings(), clock=Clock(), rng=random.Random())
+    producer = Producer(Session(spool, spool.settings(), Clock(), random.Random()))
     return producer.publish([producer.prepare(document, by="enqueue") for document in documents])
 
 

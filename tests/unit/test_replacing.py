@@ -95,5 +95,5 @@ def test_a_text_that_cannot_take_its_place_leaves_nothing_behind(desk: Desk) -> 
     name = desk.enqueue(id="job", max_retries=0)
     os.mkdir(desk.spool.error_path("job.json"))
     desk.claims.settle(desk.start(name), Outcome("failed", 1, "", 0.1))
-    assert not error_text.write(desk.spool, "job.json", rng=RNG)
+    assert not error_text.write(desk.session, "job.json")
     assert os.listdir(desk.spool.tmp_dir) == []

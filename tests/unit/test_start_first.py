@@ -42,7 +42,7 @@ def running(desk: Desk) -> Path:
 def rescue(desk: Desk) -> list[str]:
     """What another pool's look at running/ brings back."""
     stripes = Stripes(desk.spool)
-    claims = Claims(desk.spool, desk.settings, stripes, worker="other", clock=desk.clock, rng=desk.rng)
+    claims = Claims(desk.session, stripes, worker="other")
     other = Rescue(desk.session, claims)
     found = [rescued.settled.to for rescued in other.look(set())]
     other.sweep_leases()

@@ -23,6 +23,7 @@ from queuectl.model import settings
 from queuectl.model.lifecycle import Outcome
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.lease import Lease
+from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.system import locks
 from queuectl.system.clock import Clock
@@ -38,7 +39,7 @@ def main() -> None:
         locks.FileLock.try_acquire = lambda _self: True  # type: ignore[method-assign]
         locks.FileLock.release = lambda _self: None  # type: ignore[method-assign]
     rng = random.Random(int(number))
-    claims = Claims(spool, settings.defaults(), Stripes(spool), worker=f"claimer{number}", clock=Clock(), rng=rng)
+    claims = Claims(Session(spool, settings.defaults(), Clock(), rng), Stripes(spool), worker=f"claimer{number}")
     won: list[str] = []
     errors: list[str] = []
     Path(ready).touch()

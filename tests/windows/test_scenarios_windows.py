@@ -22,6 +22,7 @@ from queuectl.jobs.enqueue import Producer
 from queuectl.model import settings, times
 from queuectl.model.names import why_bad_id
 from queuectl.spool.folder import SpoolDir
+from queuectl.spool.session import Session
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 from tests.helpers import make_spool, names_in, wait_until, write_drop
@@ -246,7 +247,7 @@ def test_stop_ends_a_detached_pool(prompt: Prompt) -> None:
 def claim_all(folder: Path, count: int, *options: str) -> tuple[Counter[str], list[str]]:
     """`count` jobs and four claimers; how often each id was won, and the errors there were."""
     spool = make_spool(folder / "spool")
-    producer = Producer(spool, settings.defaults(), clock=Clock(), rng=random.Random(2))
+    producer = Producer(Session(spool, settings.defaults(), Clock(), random.Random(2)))
     producer.publish([producer.prepare({"command": "x"}, by="enqueue") for _ in range(count)])
     files = [[str(folder / f"{kind}{number}") for kind in ("ready", "report")] for number in range(4)]
     go = str(folder / "go")

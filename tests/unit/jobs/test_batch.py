@@ -42,7 +42,7 @@ def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _splitter(desk: Desk) -> Splitter:
     roster = Roster(desk.spool, clock=desk.clock)
-    return Splitter(desk.spool, desk.settings, roster, clock=desk.clock, rng=desk.rng)
+    return Splitter(desk.session, roster)
 
 
 def _split(desk: Desk, taken: str) -> int:
@@ -299,7 +299,7 @@ def test_a_split_that_was_cut_short_lists_twice_a_step_at_most(desk: Desk, monke
     _splitter(desk).step(taken)
     before = _note(desk, taken)
     _splitter(desk).step(taken)
-    batch.write_note(desk.spool, batch.token_of(taken), before, rng=desk.rng, sync=False)  # as before that step
+    batch.write_note(desk.session, batch.token_of(taken), before)  # as before that step
     listed = []
     real = files.names
     monkeypatch.setattr(files, "names", lambda folder: listed.append(folder) or real(folder))
@@ -324,7 +324,7 @@ def test_workers_that_take_turns_at_one_file_make_each_job_once(desk: Desk) -> N
         if step.note.is_over:
             break
         if number % 3 == 1:
-            batch.write_note(desk.spool, batch.token_of(taken), before, rng=desk.rng, sync=False)
+            batch.write_note(desk.session, batch.token_of(taken), before)
             splitters[1] = _splitter(desk)
     assert len(_commands(desk)) == len(set(_commands(desk))) == 230
 

@@ -35,7 +35,7 @@ def kill_job(
     if printed:
         Path(desk.spool.log_path(job_id, 1)).write_bytes(printed)
     assert desk.claims.settle(claimed, outcome).to == DLQ
-    assert error_text.write(desk.spool, f"{job_id}.json", rng=desk.rng)
+    assert error_text.write(desk.session, f"{job_id}.json")
     path = desk.spool.error_path(f"{job_id}.json", cancelled=outcome.kind == CANCELLED)
     return Path(path).read_text(encoding="utf-8")
 
@@ -83,7 +83,7 @@ def test_the_runs_before_are_told_but_not_all_of_many(desk: Desk) -> None:
     for _ in range(8):
         settled = desk.run(name, FAILED)
         name = settled.name
-    assert error_text.write(desk.spool, name, rng=desk.rng)
+    assert error_text.write(desk.session, name)
     text = Path(desk.spool.error_path(name)).read_text()
     assert "What failed:  run 8 " in text
     assert "Before that: (and 2 before)" in text
@@ -113,7 +113,7 @@ def test_a_second_death_replaces_the_text_of_the_first(desk: Desk) -> None:
     assert texts(desk.spool) == []  # whoever claims a job that was dragged takes its text away
     Path(desk.spool.error_path("job1.json")).write_bytes(before)
     desk.claims.settle(claimed, FAILED)
-    assert error_text.write(desk.spool, "job1.json", rng=desk.rng)
+    assert error_text.write(desk.session, "job1.json")
     assert b"run 2 ended" in Path(desk.spool.error_path("job1.json")).read_bytes()
     assert os.listdir(desk.spool.tmp_dir) == []
 
@@ -124,9 +124,9 @@ def test_a_text_that_somebody_wrote_on_is_never_touched(desk: Desk) -> None:
     path = Path(desk.spool.error_path("job1.json"))
     path.write_text(path.read_text() + "ask Ada about this\n")
     mine = path.read_bytes()
-    assert not error_text.write(desk.spool, "job1.json", rng=desk.rng)
+    assert not error_text.write(desk.session, "job1.json")
     Spool(desk.spool.root).purge("job1")
-    OrphanTexts(desk.spool, clock=desk.clock).sweep()
+    OrphanTexts(desk.session).sweep()
     found = check.run(desk.spool, repair=True, names_only=False, clock=desk.clock, rng=desk.rng)
     assert [(item.code, item.path) for item in found.findings if item.path.startswith(DLQ)] == [
         ("foreign", "dlq/job1.error.txt")
@@ -140,16 +140,16 @@ def test_a_disk_that_takes_no_text_changes_nothing(desk: Desk, monkeypatch: pyte
     claimed = desk.start(desk.enqueue(id="job1", max_retries=0))
     desk.claims.settle(claimed, FAILED)
     monkeypatch.setattr(disk, call, full_disk)
-    assert not error_text.write(desk.spool, "job1.json", rng=desk.rng)
+    assert not error_text.write(desk.session, "job1.json")
     assert listing(desk.spool) == {DLQ: ["job1.json"]}
     assert os.listdir(desk.spool.tmp_dir) == []
 
 
 def test_a_job_that_is_gone_by_then_gets_no_text(desk: Desk) -> None:
     """Somebody may drag it away at once."""
-    assert not error_text.write(desk.spool, "job1.json", rng=desk.rng)
+    assert not error_text.write(desk.session, "job1.json")
     write_drop(desk.spool, "job2.json", "{}", DLQ)
-    assert not error_text.write(desk.spool, "job2.json", rng=desk.rng)
+    assert not error_text.write(desk.session, "job2.json")
     assert texts(desk.spool) == []
 
 
@@ -178,7 +178,7 @@ def test_the_text_of_a_job_that_was_dragged_away_is_swept(desk: Desk) -> None:
     for job_id in ("stays", "dragged", "deleted"):
         kill_job(desk, job_id)
     write_drop(desk.spool, "notes.error.txt", "mine", DLQ)
-    orphan_texts = OrphanTexts(desk.spool, clock=desk.clock)
+    orphan_texts = OrphanTexts(desk.session)
     assert orphan_texts.sweep() == 0
     shutil.move(desk.spool.path(DLQ, "dragged.json"), desk.spool.path(DONE, "dragged.json"))
     os.remove(desk.spool.path(DLQ, "deleted.json"))
@@ -190,7 +190,7 @@ def test_the_text_of_a_job_that_was_dragged_away_is_swept(desk: Desk) -> None:
 def test_sweeping_lists_only_what_has_changed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder of a million dead jobs costs one stat, as long as none comes or goes."""
     kill_job(desk)
-    orphan_texts = OrphanTexts(desk.spool, clock=desk.clock)
+    orphan_texts = OrphanTexts(desk.session)
     orphan_texts.sweep()
     desk.clock.advance(60)
     monkeypatch.setattr(files, "names", full_disk)

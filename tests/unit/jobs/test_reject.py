@@ -11,6 +11,7 @@ import pytest
 
 from queuectl.jobs import reject
 from queuectl.jobs.reject import RejectedFiles
+from queuectl.model import settings as config
 from queuectl.model.lifecycle import PENDING, REJECTED
 from queuectl.model.settings import Settings
 from queuectl.spool.folder import Located, SpoolDir
@@ -27,17 +28,13 @@ def rejected(spool: SpoolDir, settings: Settings, clock: FakeClock, rng: random.
     return RejectedFiles(Session(spool, settings, clock, rng))
 
 
+def _session(spool: SpoolDir, clock: FakeClock | None = None) -> Session:
+    return Session(spool, config.defaults(), clock or FakeClock(), random.Random(1))
+
+
 def _reject(spool: SpoolDir, name: str, content: bytes = b"{bad", clock: FakeClock | None = None) -> str:
     path = write_drop(spool, name, content)
-    return reject.reject(
-        spool,
-        Located(PENDING, name, str(path)),
-        name,
-        "it is bad",
-        "mend it",
-        clock=clock or FakeClock(),
-        rng=random.Random(1),
-    )
+    return reject.reject(_session(spool, clock), Located(PENDING, name, str(path)), name, "it is bad", "mend it")
 
 
 def test_rejected_file_keeps_its_bytes_and_gets_a_reason(spool: SpoolDir) -> None:
@@ -82,15 +79,7 @@ def test_longest_names_can_be_rejected(spool: SpoolDir, name: str) -> None:
 def test_rejecting_what_is_gone_says_so_and_leaves_nothing(spool: SpoolDir) -> None:
     """No reason is written for a file that somebody took away."""
     with pytest.raises(FileNotFoundError):
-        reject.reject(
-            spool,
-            Located(PENDING, "x.json", spool.path(PENDING, "x.json")),
-            "x.json",
-            "",
-            "",
-            clock=FakeClock(),
-            rng=random.Random(1),
-        )
+        reject.reject(_session(spool), Located(PENDING, "x.json", spool.path(PENDING, "x.json")), "x.json", "", "")
     assert listing(spool) == {}
 
 
@@ -137,7 +126,7 @@ def test_file_without_a_reason_is_no_change(spool: SpoolDir, rejected: RejectedF
 def test_copy_is_kept_beside_a_reason(spool: SpoolDir) -> None:
     """A text that is kept without its file gets a name and a reason of its own each time (P6, P7)."""
     for _ in range(2):
-        reject.keep_copy(spool, "x.json", b"edited", "why", "", clock=FakeClock(), rng=random.Random(1))
+        reject.keep_copy(_session(spool), "x.json", b"edited", "why", "")
     assert len(listing(spool)["rejected"]) == 4
     assert Path(spool.path(REJECTED, "x.json")).read_bytes() == b"edited"
 

@@ -633,7 +633,7 @@ def test_half_publication_is_finished(desk: Desk) -> None:
     age(path)
     assert "second name of pending/job1.json" in look(desk).findings[0].text
     assert os.path.exists(temporary)
-    assert [each.repaired for each in check.quick(desk.spool, clock=desk.clock, rng=desk.rng)] == [True]
+    assert [each.repaired for each in check.quick(desk.session)] == [True]
     assert not os.path.exists(temporary)
     assert look(desk).findings == []
 
@@ -848,7 +848,7 @@ def test_stripe_that_cannot_be_locked_takes_a_person(desk: Desk) -> None:
     os.mkdir(path)
     found = look(desk, repair=True)
     assert [code for code, _ in told(found)] == ["stripe"]
-    assert [each.code for each in check.quick(desk.spool, clock=desk.clock, rng=desk.rng)] == ["stripe"]
+    assert [each.code for each in check.quick(desk.session)] == ["stripe"]
 
 
 @posix_only
@@ -896,7 +896,7 @@ def test_quick_looks_at_no_job_and_repairs_nothing_that_is_not_twice_there(
         leave(desk, f"job{number}", b"half")
     before = contents(desk.spool)
     monkeypatch.setattr(SpoolDir, "job_names", lambda *_: pytest.fail("a folder of jobs was listed"))
-    (found,) = check.quick(desk.spool, clock=desk.clock, rng=desk.rng)
+    (found,) = check.quick(desk.session)
     assert (found.severity, found.code, found.repaired) == (INFO, "unfinished", False)
     assert "(and 2 more like it)" in found.text
     assert contents(desk.spool) == before

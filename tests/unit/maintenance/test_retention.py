@@ -334,7 +334,7 @@ def test_rejected_files_are_deleted_by_the_time_in_their_reasons(desk: Desk, kee
     for name in ("old.json", "new.json", "mended.json"):
         path = write_drop(desk.spool, name, "{")
         where = Located(PENDING, name, str(path))
-        reject.reject(desk.spool, where, name, "no JSON", "mend it", clock=desk.clock, rng=desk.rng)
+        reject.reject(desk.session, where, name, "no JSON", "mend it")
         for each in (desk.spool.path(REJECTED, name), desk.spool.reason_path(name)):
             os.utime(each, (0, 0))
         if name == "old.json":
