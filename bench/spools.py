@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from queuectl.model import names, record, times
 from queuectl.model.lifecycle import DONE, PENDING
-from queuectl.spool import create
+from queuectl.spool import create, settings_file
 from queuectl.spool.folder import SpoolDir
 
 
@@ -50,7 +50,7 @@ def make(parent: str, *, durability: str = "queue") -> SpoolDir:
     spool = SpoolDir(os.path.join(parent, f"spool{len(os.listdir(parent))}"))
     create.create(spool, rng=random.Random(0))
     if durability != "queue":
-        spool.write_settings(f'durability = "{durability}"\n', rng=random.Random(0))
+        settings_file.write(spool, f'durability = "{durability}"\n', rng=random.Random(0))
     return spool
 
 

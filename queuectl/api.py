@@ -34,6 +34,7 @@ from queuectl.errors import InvalidJobError, SpoolUnavailableError, WaitTimeoutE
 from queuectl.jobs import arguments
 from queuectl.jobs.enqueue import Producer
 from queuectl.model.settings import Settings
+from queuectl.spool import settings_file
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.session import Session
 from queuectl.system.clock import Clock
@@ -75,7 +76,7 @@ class Spool:
 
     @staticmethod
     def _load_settings(folder: SpoolDir) -> Settings:
-        return folder.settings()
+        return settings_file.load(folder)
 
     @property
     def folder(self) -> SpoolDir:

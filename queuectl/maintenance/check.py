@@ -19,7 +19,7 @@ from queuectl.maintenance.findings import INFO, Finding, Findings, merged, reaso
 from queuectl.maintenance.leftovers import FileAge, Leftovers
 from queuectl.model import settings as config
 from queuectl.model.settings import Settings
-from queuectl.spool import blame, clock_note, pools, trust
+from queuectl.spool import blame, clock_note, pools, settings_file, trust
 from queuectl.spool.folder import FOLDERS, SpoolDir, is_spool
 from queuectl.spool.session import Session
 from queuectl.system import rights
@@ -157,7 +157,7 @@ def _check_file_systems(spool: SpoolDir, findings: Findings) -> None:
 
 def _check_settings(spool: SpoolDir, findings: Findings) -> Settings:
     try:
-        return spool.settings()
+        return settings_file.load(spool)
     except (InvalidSettingsError, SpoolUnavailableError) as error:
         text = " ".join(str(part) for part in (error, error.cause) if str(part))
         findings.problem("settings", config.SETTINGS_NAME, f"is not valid: {text}; no worker starts with it")

@@ -21,7 +21,7 @@ from queuectl.model import names
 from queuectl.model import settings as config
 from queuectl.model.lifecycle import PENDING
 from queuectl.monitor import inboxes
-from queuectl.spool import blame, clock_note, trust
+from queuectl.spool import blame, clock_note, settings_file, trust
 from queuectl.spool.folder import FOLDERS, SpoolDir
 from queuectl.system import disk, volume
 from queuectl.system.clock import Clock
@@ -191,7 +191,7 @@ def folders_line(spool: SpoolDir) -> Line:
 def settings_line(spool: SpoolDir) -> Line:
     """Whether workers would start with the settings file."""
     try:
-        spool.settings()
+        settings_file.load(spool)
     except InvalidSettingsError as error:
         return Line("settings", FAIL, str(error), error.hint)
     except SpoolUnavailableError as error:
@@ -242,7 +242,7 @@ def stripes_line(spool: SpoolDir) -> Line:
 def trusted_settings_lines(spool: SpoolDir) -> Iterator[Line]:
     """Whether inboxes, keys and commands let nobody do more than the settings say; no line where there are none."""
     try:
-        settings = spool.settings()
+        settings = settings_file.load(spool)
     except (InvalidSettingsError, SpoolUnavailableError):
         return  # has a line of its own
     counts = {

@@ -1,7 +1,7 @@
 """The settings of a spool: their names, ranges, defaults and meanings, and queuectl.toml.
 
 One table (`SETTINGS`) is the source of the default file, of `queuectl config list`, of the error texts and of the
-test that every setting is documented. Reads its one file; `edit` and `remove` only turn one text into another.
+test that every setting is documented. Computes on text; `spool.settings_file` reads and changes the file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from queuectl.model.inbox import Inbox
 
 SETTINGS_NAME = "queuectl.toml"
-SETTINGS_MAX_BYTES = 1024 * 1024
 FOREVER = "forever"
 UNLIMITED = "unlimited"
 DURABILITIES = ("queue", "full", "off")
@@ -510,28 +509,6 @@ def flat(table: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def load(path: str) -> Settings:
-    """The settings in the file at `path`; a missing file gives the defaults. Raises as `parse`, and OSError."""
-    return parse(read(path), path=path)
-
-
-def read(path: str) -> str:
-    """The text of a settings file, "" where there is none (UTF-8, a byte order mark is skipped)."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read(SETTINGS_MAX_BYTES + 1)
-    except FileNotFoundError:
-        return ""
-    if len(data) > SETTINGS_MAX_BYTES:
-        raise InvalidSettingsError(f"{path} is larger than {SETTINGS_MAX_BYTES} bytes", path=path)
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidSettingsError(
-            f"{path} is not UTF-8, from byte {error.start + 1} on", path=path, hint="save it as UTF-8"
-        ) from error
-
-
 def show(value: Any) -> str:
     """A setting's value as it is written in the file and shown to a person."""
     if isinstance(value, list | tuple):
@@ -564,40 +541,6 @@ def from_word(name: str, word: str) -> Any:
         return value
     check(known.name, word)
     return word
-
-
-def edit(text: str, name: str, value: Any) -> str:
-    """`text` with the setting `name` set to `value`; comments, order and everything else stay."""
-    import tomlkit  # 57 ms: only where a file is changed
-
-    document = tomlkit.parse(text)
-    commented = f"# {name} = "
-    section, _, key = name.rpartition(".")
-    if section in document:
-        document[section][key] = value
-        return tomlkit.dumps(document)
-    if name not in document and any(line.startswith(commented) for line in text.splitlines()):
-        # The default file carries each setting commented out under its explanation: put the value there.
-        lines = text.splitlines()
-        at = next(i for i, line in enumerate(lines) if line.startswith(commented))
-        lines.insert(at + 1, f"{name} = {tomlkit.item(value).as_string()}")
-        return "\n".join(lines) + "\n"
-    if section:
-        document[section] = {key: value}
-    else:
-        document[name] = value
-    return tomlkit.dumps(document)
-
-
-def remove(text: str, name: str) -> str:
-    """`text` without the setting `name`, so that its default counts again."""
-    import tomlkit
-
-    document = tomlkit.parse(text)
-    section, _, key = name.rpartition(".")
-    table: Any = document.get(section, {}) if section else document
-    table.pop(key, None)
-    return tomlkit.dumps(document)
 
 
 def default_text() -> str:

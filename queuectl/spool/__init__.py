@@ -14,6 +14,7 @@ __all__ = [
     "pools",
     "roster",
     "session",
+    "settings_file",
     "stripes",
     "trust",
 ]

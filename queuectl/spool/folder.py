@@ -29,12 +29,12 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from queuectl.errors import DamagedRecordError, NotASpoolError, SpoolUnavailableError, os_words
+from queuectl.errors import DamagedRecordError, NotASpoolError, SpoolUnavailableError
 from queuectl.model import names, record, times
 from queuectl.model import settings as config
 from queuectl.model.job import JOB_MAX_BYTES
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
-from queuectl.system import acting, disk, files, rights, sharing
+from queuectl.system import acting, disk, files, sharing
 
 MACHINERY = ".queuectl"
 LOGS = "logs"
@@ -550,22 +550,6 @@ class SpoolDir:
         """Write files of jobs from now on as these settings say."""
         self.file_mode = disk.GROUP_MODE if settings.group_access == config.READ else disk.PRIVATE_MODE
 
-    def settings(self) -> config.Settings:
-        """The settings of this spool, which are `use`d from now on.
-
-        Raises:
-            InvalidSettingsError: names the file, the key and what is allowed.
-            SpoolUnavailableError: the file is there and cannot be read.
-        """
-        try:
-            found = config.load(self.settings_path)
-        except OSError as error:
-            raise SpoolUnavailableError(
-                f"cannot read {self.settings_path}", path=self.settings_path, cause=os_words(error)
-            ) from error
-        self.use(found)
-        return found
-
     def write_board(self, name: str, text: str, *, has_texts: bool, rng: random.Random) -> None:
         """Put PAGE, FACTS or METRICS there in one step; a link or a read-only file in its place is replaced.
 
@@ -577,11 +561,6 @@ class SpoolDir:
         mode = None if has_texts else disk.FILE_MODE
         path, data = os.path.join(self.root, name), text.encode("utf-8", "replace")
         self.replace_with(path, data, hint=name, rng=rng, sync=False, mode=mode, patience_s=sharing.GLANCE_S)
-
-    def write_settings(self, text: str, *, rng: random.Random) -> None:
-        """Replace queuectl.toml by `text` in one step. It keeps its mode: its owner may have closed it to others."""
-        mode = rights.mode_of(self.settings_path, otherwise=disk.FILE_MODE)
-        self.replace_with(self.settings_path, text.encode(), hint="settings", rng=rng, sync=True, mode=mode)
 
     def is_paused(self) -> bool:
         """True while the file PAUSED exists."""

@@ -109,6 +109,7 @@ def test_command_imports_only_itself(spool: SpoolDir) -> None:
         "queuectl.spool",
         "queuectl.spool.folder",
         "queuectl.spool.session",
+        "queuectl.spool.settings_file",
         "queuectl.spool.trust",
         "queuectl.system",
         "queuectl.system.acting",

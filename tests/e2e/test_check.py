@@ -14,6 +14,7 @@ from queuectl.maintenance import check
 from queuectl.maintenance.check import Checked
 from queuectl.maintenance.findings import PROBLEM
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
+from queuectl.spool import settings_file
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.session import Session
 from queuectl.system.clock import Clock
@@ -30,7 +31,7 @@ def repair(spool: SpoolDir) -> Checked:
 
 def enqueue(spool: SpoolDir, *documents: dict[str, object]) -> list[str]:
     """Put jobs into the spool."""
-    producer = Producer(Session(spool, spool.settings(), Clock(), random.Random()))
+    producer = Producer(Session(spool, settings_file.load(spool), Clock(), random.Random()))
     return producer.publish([producer.prepare(document, by="enqueue") for document in documents])
 
 

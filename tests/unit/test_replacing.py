@@ -16,7 +16,7 @@ from queuectl.jobs.cancel import Cancelling
 from queuectl.jobs.edit import Editing
 from queuectl.model import record
 from queuectl.model.lifecycle import Outcome
-from queuectl.spool import clock_note, pools
+from queuectl.spool import clock_note, pools, settings_file
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import NOON_AT, Desk, write_drop
 from tests.hostile.flags import immutable
@@ -33,7 +33,7 @@ def _unlinked(path: str) -> str:
     ("place", "act"),
     [
         (lambda spool: spool.paused_path, lambda spool: spool.pause("because", until_at=None, rng=RNG)),
-        (lambda spool: _unlinked(spool.settings_path), lambda spool: spool.write_settings("", rng=RNG)),
+        (lambda spool: _unlinked(spool.settings_path), lambda spool: settings_file.write(spool, "", rng=RNG)),
         (
             lambda spool: os.path.join(spool.root, "status.html"),
             lambda spool: spool.write_board("status.html", "x", has_texts=False, rng=RNG),

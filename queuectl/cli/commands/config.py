@@ -12,6 +12,7 @@ from queuectl.cli import completion, context, group
 from queuectl.cli.terminal import output
 from queuectl.errors import InvalidSettingsError
 from queuectl.model import settings
+from queuectl.spool import settings_file
 from queuectl.spool.access import unavailable
 from queuectl.spool.folder import SpoolDir
 
@@ -72,7 +73,7 @@ def set_(
     chosen = settings.from_word(known.name, value)
     text = _text(spool)
     before = settings.flat(tomllib.loads(text)).get(known.name, known.default)
-    _write(spool, settings.edit(text, known.name, chosen))
+    _write(spool, settings_file.edit(text, known.name, chosen))
     _told(spool, known.name, before, chosen)
 
 
@@ -90,7 +91,7 @@ def unset(key: Key) -> None:
         output.message(f"{known.name} is not set; the default counts: {settings.show(known.default)}")
         return
     before = set_here[known.name]
-    _write(spool, settings.remove(text, known.name))
+    _write(spool, settings_file.remove(text, known.name))
     _told(spool, known.name, before, known.default)
 
 
@@ -161,7 +162,7 @@ def _row(each: settings.Setting, given: dict[str, Any]) -> tuple[str, ...]:
 
 def _text(spool: SpoolDir) -> str:
     """The file's text, which is TOML; the values in it may still be wrong, so that `set` can put them right."""
-    text = settings.read(spool.settings_path)
+    text = settings_file.read(spool.settings_path)
     settings.read_table(text, path=spool.settings_path)
     return text
 
@@ -175,7 +176,7 @@ def _given(spool: SpoolDir) -> dict[str, Any]:
 
 def _write(spool: SpoolDir, text: str) -> None:
     try:
-        spool.write_settings(text, rng=random.Random())
+        settings_file.write(spool, text, rng=random.Random())
     except OSError as error:
         raise unavailable(spool, error) from error
     try:

@@ -38,6 +38,7 @@ from queuectl.jobs.verdict import (
 )
 from queuectl.model import job, names, record, settings
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
+from queuectl.spool import settings_file
 from queuectl.spool.folder import Located, SpoolDir
 from queuectl.system import disk, files
 from tests.helpers import NOON_AT, Desk, FakeClock, full_disk, listing, only, rejected_name, write_drop
@@ -211,7 +212,7 @@ def test_stripe_is_free_after_every_kind_of_claim(desk: Desk, other_desk: Desk) 
 def _claim_all(root: str, worker: str, seed: int, barrier: Barrier, out: str) -> None:
     """A process that claims whatever it can get, in an order of its own, until nothing is left."""
     spool = SpoolDir(root)
-    desk = Desk(spool, worker=worker, seed=seed, settings=spool.settings())
+    desk = Desk(spool, worker=worker, seed=seed, settings=settings_file.load(spool))
     won: list[str] = []
     barrier.wait(60)
     while left := spool.waiting_names():
@@ -227,7 +228,7 @@ def _claim_all(root: str, worker: str, seed: int, barrier: Barrier, out: str) ->
 def test_claims_of_many_processes_are_exclusive(spool: SpoolDir, tmp_path: Path) -> None:
     """Four processes on 200 files: each job is claimed once, by one of them (P2, P3)."""
     Path(spool.settings_path).write_text('durability = "off"\n')
-    desk = Desk(spool, worker="producer", settings=spool.settings())
+    desk = Desk(spool, worker="producer", settings=settings_file.load(spool))
     desk.producer.publish([desk.producer.prepare(JOB, by="enqueue") for _ in range(120)])
     for number in range(80):
         write_drop(spool, f"drop{number}.json", {**JOB, "id": f"id{number}"} if number % 2 else JOB)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,23 +40,6 @@ def test_settings_and_table_name_the_same() -> None:
     """No setting is without a field, no field without a setting."""
     sections = ("inboxes", "commands")
     assert settings.Settings._fields == tuple(known.field for known in settings.SETTINGS) + sections
-
-
-def test_hooks_may_stand_in_a_table_or_under_names_with_a_dot() -> None:
-    """Both are the same to TOML, and to a person who edits the file; a change keeps what is there."""
-    table = '[hooks]\n# mine\non_dead = ["notify", "dead"]\n'
-    dotted = 'hooks.on_dead = ["notify", "dead"]\n'
-    assert settings.parse(table) == settings.parse(dotted)
-    assert settings.parse(table).on_dead == ("notify", "dead")
-    for text in (table, dotted, settings.default_text()):
-        text = settings.edit(text, "hooks.on_dead", ["a b", "ü"])
-        text = settings.edit(text, "hooks.on_done", ["c"])
-        text = settings.edit(text, "max_retries", 7)
-        made = settings.parse(text)
-        assert (made.on_dead, made.on_done, made.on_idle, made.max_retries) == (("a b", "ü"), ("c",), (), 7)
-        text = settings.remove(settings.remove(text, "hooks.on_done"), "hooks.on_dead")
-        assert settings.parse(text) == settings.defaults()._replace(max_retries=7)
-    assert "# mine" in settings.edit(table, "hooks.on_done", ["c"])
 
 
 def test_a_hook_is_typed_as_a_list() -> None:
@@ -270,71 +252,10 @@ def test_word_that_is_not_allowed_is_an_error(name: str, word: str) -> None:
         settings.from_word(name, word)
 
 
-@pytest.mark.parametrize("known", settings.SETTINGS, ids=lambda known: known.name)
-def test_setting_a_value_in_a_new_file_puts_it_under_its_explanation(known: settings.Setting) -> None:
-    """`config set` keeps every comment, and the value stands below its own."""
-    before = settings.default_text()
-    after = settings.edit(before, known.name, known.default)
-    lines = after.splitlines()
-    at = next(number for number, line in enumerate(lines) if line.startswith(f"{known.name} = "))
-    assert lines[at - 1].startswith(f"# {known.name} = ")
-    assert [line for line in lines if line.startswith("#")] == [
-        line for line in before.splitlines() if line.startswith("#")
-    ]
-    assert settings.given(after) == {known.name: settings.check(known.name, known.default)}
-
-
-def test_comments_survive_a_change() -> None:
-    """What a person wrote beside a setting stays."""
-    before = "# mine\nmax_retries = 3  # as agreed with Ann\n\njitter = 0.5\n"
-    after = settings.edit(before, "max_retries", 7)
-    assert after == "# mine\nmax_retries = 7  # as agreed with Ann\n\njitter = 0.5\n"
-
-
-def test_new_setting_is_added_to_a_file_without_comments() -> None:
-    """A file that a person wrote from scratch can be changed too."""
-    assert settings.given(settings.edit("jitter = 0.5", "max_retries", 7)) == {"jitter": 0.5, "max_retries": 7}
-
-
-def test_removed_setting_falls_back_to_its_default() -> None:
-    """`config unset` takes out the one line; removing what is not there changes nothing."""
-    text = "# mine\nmax_retries = 7\njitter = 0.5\n"
-    assert settings.remove(text, "max_retries") == "# mine\njitter = 0.5\n"
-    assert settings.remove(text, "scan_s") == text
-
-
-def test_set_and_unset_of_a_new_file_come_back_to_it() -> None:
-    """Trying a setting out leaves no trace."""
-    text = settings.default_text()
-    assert settings.remove(settings.edit(text, "max_retries", 7), "max_retries") == text
-
-
 @pytest.mark.parametrize(("value", "text"), [("10m", "10m"), (3, "3"), (0.5, "0.5"), (True, "true")])
 def test_value_is_shown_as_it_is_written(value: object, text: str) -> None:
     """`config get` prints what could be typed again."""
     assert settings.show(value) == text
-
-
-def test_missing_file_gives_the_defaults(tmp_path: Path) -> None:
-    """A spool without settings works."""
-    assert settings.load(str(tmp_path / "none.toml")) == settings.defaults()
-
-
-def test_byte_order_mark_is_skipped(tmp_path: Path) -> None:
-    """Notepad's mark at the start of the file does no harm."""
-    path = tmp_path / "q.toml"
-    path.write_bytes(b"\xef\xbb\xbfmax_retries = 7\r\n")
-    assert settings.load(str(path)).max_retries == 7
-
-
-@pytest.mark.parametrize("data", [b"\xff\xfe", b"#" * (settings.SETTINGS_MAX_BYTES + 1)])
-def test_file_that_is_no_text_or_too_large_is_an_error(tmp_path: Path, data: bytes) -> None:
-    """A settings file that cannot be one names itself."""
-    path = tmp_path / "q.toml"
-    path.write_bytes(data)
-    with pytest.raises(InvalidSettingsError) as caught:
-        settings.load(str(path))
-    assert str(path) in str(caught.value)
 
 
 def test_default_text_is_toml() -> None:

@@ -18,6 +18,7 @@ if sys.platform != "linux":
 
 from queuectl.pool import worker_process
 from queuectl.pool.worker_process import WorkerProcess
+from queuectl.spool import settings_file
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.session import Session
 from queuectl.system.clock import Clock
@@ -41,7 +42,7 @@ def _links() -> list[str]:
 
 
 def _session(spool: SpoolDir) -> Session:
-    return Session(spool, spool.settings(), Clock(), random.Random())
+    return Session(spool, settings_file.load(spool), Clock(), random.Random())
 
 
 def _start(spool: SpoolDir, worker: WorkerProcess) -> None:

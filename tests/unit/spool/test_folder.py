@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.errors import DamagedRecordError, InvalidSettingsError, NotASpoolError, SpoolUnavailableError
+from queuectl.errors import DamagedRecordError, NotASpoolError, SpoolUnavailableError
 from queuectl.model import record, settings
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
-from queuectl.spool import create
+from queuectl.spool import create, settings_file
 from queuectl.spool import folder as spool
 from queuectl.spool.folder import Located, SpoolDir
 from tests.helpers import NOON_AT, Desk, make_spool, write_drop
@@ -26,7 +26,7 @@ def test_new_spool_has_the_tree_of_the_format(tmp_path: Path) -> None:
     made = make_spool(tmp_path / "deep" / "spool")
     for name in ("pending", "running", "done", "dlq", "rejected", "logs", ".queuectl/tmp", ".queuectl/locks"):
         assert (tmp_path / "deep" / "spool" / name).is_dir(), name
-    assert made.settings() == settings.defaults()
+    assert settings_file.load(made) == settings.defaults()
     assert os.path.getsize(made.readme_path) > 500
     for name in ("README.txt", "shell.json", "retry.json"):
         assert (tmp_path / "deep" / "spool" / "examples" / name).is_file(), name
@@ -59,7 +59,7 @@ def test_making_a_spool_again_changes_nothing(tmp_path: Path) -> None:
     os.remove(made.path(DONE, "README.txt"))
     shutil.rmtree(made.examples_dir)
     assert not create.create(made, rng=random.Random(1))
-    assert made.settings().max_retries == 7
+    assert settings_file.load(made).max_retries == 7
     assert Path(made.readme_path).read_text() == "mine"
     assert Path(made.path(DLQ, "README.txt")).read_text() == "mine too"
     assert Path(made.path(DONE, "README.txt")).read_text().startswith("Jobs that ran and ended well.")
@@ -203,29 +203,6 @@ def test_temporary_files_have_names_of_their_own(spool: SpoolDir) -> None:
     two = spool.write_temporary("x", b"two", rng=random.Random(1), sync=False)
     assert one != two
     assert Path(one).read_bytes() == b"one"
-
-
-def test_settings_with_a_mistake_name_the_file(spool: SpoolDir) -> None:
-    """A worker does not start on a mistake in the settings."""
-    Path(spool.settings_path).write_text("max_retries = -1")
-    with pytest.raises(InvalidSettingsError) as caught:
-        spool.settings()
-    assert spool.settings_path in str(caught.value)
-
-
-def test_settings_that_cannot_be_read_are_not_taken_for_none(spool: SpoolDir) -> None:
-    """A settings file that is there and cannot be read is trouble, not the defaults."""
-    os.unlink(spool.settings_path)
-    os.mkdir(spool.settings_path)
-    with pytest.raises(SpoolUnavailableError):
-        spool.settings()
-
-
-def test_settings_are_replaced_in_one_step(spool: SpoolDir, rng: random.Random) -> None:
-    """A reader sees the old or the new settings, and nothing is left in tmp/."""
-    spool.write_settings("max_retries = 7\n", rng=rng)
-    assert spool.settings().max_retries == 7
-    assert os.listdir(spool.tmp_dir) == []
 
 
 def test_paused_is_a_file_with_a_reason(spool: SpoolDir) -> None:

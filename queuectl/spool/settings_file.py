@@ -1,0 +1,96 @@
+"""queuectl.toml: the only module that reads and replaces it. What it may say is the table of `model.settings`."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from queuectl.errors import InvalidSettingsError, SpoolUnavailableError, os_words
+from queuectl.model import settings
+from queuectl.model.settings import Settings
+from queuectl.spool.folder import SpoolDir
+from queuectl.system import disk, rights
+
+MAX_BYTES = 1024 * 1024
+
+
+def load(spool: SpoolDir) -> Settings:
+    """Return the settings of a spool; from now on it writes files of jobs as these say. No file means the defaults.
+
+    Raises:
+        InvalidSettingsError: names the file, the key and what is allowed.
+        SpoolUnavailableError: the file is there and cannot be read.
+    """
+    path = spool.settings_path
+    try:
+        found = settings.parse(read(path), path=path)
+    except OSError as error:
+        raise SpoolUnavailableError(f"cannot read {path}", path=path, cause=os_words(error)) from error
+    spool.use(found)
+    return found
+
+
+def read(path: str) -> str:
+    """Return the text of a settings file, "" if there is none. A byte order mark is skipped.
+
+    Raises:
+        InvalidSettingsError: it is too large, or not UTF-8.
+        OSError: it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        return ""
+    if len(data) > MAX_BYTES:
+        raise InvalidSettingsError(f"{path} is larger than {MAX_BYTES} bytes", path=path)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidSettingsError(
+            f"{path} is not UTF-8, from byte {error.start + 1} on", path=path, hint="save it as UTF-8"
+        ) from error
+
+
+def write(spool: SpoolDir, text: str, *, rng: random.Random) -> None:
+    """Replace queuectl.toml by `text` in one step. It keeps its mode: its owner may have closed it to others.
+
+    Raises:
+        OSError: it is as it was.
+    """
+    mode = rights.mode_of(spool.settings_path, otherwise=disk.FILE_MODE)
+    spool.replace_with(spool.settings_path, text.encode(), hint="settings", rng=rng, sync=True, mode=mode)
+
+
+def edit(text: str, name: str, value: Any) -> str:
+    """Return `text` with the setting `name` set to `value`; comments, order and everything else stay."""
+    import tomlkit  # 57 ms: only where a file is changed
+
+    document = tomlkit.parse(text)
+    commented = f"# {name} = "
+    section, _, key = name.rpartition(".")
+    if section in document:
+        document[section][key] = value
+        return tomlkit.dumps(document)
+    if name not in document and any(line.startswith(commented) for line in text.splitlines()):
+        # The default file carries each setting commented out under its explanation: put the value there.
+        lines = text.splitlines()
+        at = next(i for i, line in enumerate(lines) if line.startswith(commented))
+        lines.insert(at + 1, f"{name} = {tomlkit.item(value).as_string()}")
+        return "\n".join(lines) + "\n"
+    if section:
+        document[section] = {key: value}
+    else:
+        document[name] = value
+    return tomlkit.dumps(document)
+
+
+def remove(text: str, name: str) -> str:
+    """Return `text` without the setting `name`, so that its default counts again."""
+    import tomlkit
+
+    document = tomlkit.parse(text)
+    section, _, key = name.rpartition(".")
+    table: Any = document.get(section, {}) if section else document
+    table.pop(key, None)
+    return tomlkit.dumps(document)
