@@ -17,7 +17,7 @@ from queuectl.maintenance.faults import View
 from queuectl.maintenance.findings import GoneError
 from queuectl.maintenance.repairs import Mending
 from queuectl.model import document, names, record
-from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
+from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING, cancel_note
 from queuectl.spool import cancel_requests, lookup
 from queuectl.spool.access import unavailable
 from queuectl.spool.folder import Located, Stored, record_name
@@ -75,7 +75,7 @@ class Cancelling:
     def _cancel_waiting(self, found: Located, by: str, reason: str) -> Job:
         sync = self._session.syncs_accepted
         now_at = self._clock.now()
-        event = record.event(CANCELLED, now_at, by=by, reason=reason or f"by {by}", to=DLQ)
+        event = record.event(CANCELLED, now_at, by=by, reason=cancel_note(by, reason), to=DLQ)
         try:
             stored = self._read(found)
             if record.standing(stored.record).ended_to and self._spool.holds(stored.record.id, (DONE, DLQ)):

@@ -100,9 +100,7 @@ class Settlements:
         lifecycle.check_move(RUNNING, outcome.kind, decision.to)
         now_at = self._clock.now()
         due_at = None if decision.delay_s is None else times.round_up(now_at + decision.delay_s)
-        reason = outcome.reason
-        if decision.reason:
-            reason = f"{reason}; {decision.reason}" if reason else decision.reason
+        reason = lifecycle.noted(outcome.reason, decision)
         event = record.event(
             outcome.kind,
             now_at,

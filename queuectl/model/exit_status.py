@@ -52,9 +52,7 @@ def words(code: int) -> str:
     number = code - 128
     if not 0 < number < _SIGNALS_END:
         return ""
-    if number not in _SIGNALS:
-        return f"ended by signal {number}"
-    return "killed (SIGKILL)" if number == 9 else f"ended by {_SIGNALS[number]}"
+    return "killed (SIGKILL)" if number == 9 else _signal_note(code)
 
 
 def text(code: int) -> str:
@@ -67,14 +65,14 @@ def told(code: int | None, reason: str = "") -> str:
     if code is None or code == 0:
         return reason
     meaning = words(code)
-    # What a worker notes as the reason often says it already.
-    known = (
-        not meaning
-        or reason.startswith(CANNOT_ENTER)
-        or meaning in reason
-        or meaning.split(" ")[-1].strip("()") in reason
-    )
-    return f"exit {text(code)}" + ("" if known else f" ({meaning})") + (f", {reason}" if reason else "")
+    # The reason on record begins with what the worker noted of the code, if it noted anything.
+    is_noted = not meaning or reason.startswith((meaning, _signal_note(code), CANNOT_ENTER))
+    return f"exit {text(code)}" + ("" if is_noted else f" ({meaning})") + (f", {reason}" if reason else "")
+
+
+def _signal_note(code: int) -> str:
+    """What a worker notes of a command that a signal ended (`executors.posix`)."""
+    return f"ended by {_SIGNALS.get(code - 128, f'signal {code - 128}')}"
 
 
 def others(killed: Sequence[int], left: Sequence[int]) -> str:

@@ -43,6 +43,8 @@ TABLE: dict[tuple[str, str], tuple[str, ...]] = {
 
 # The outcome of a job that somebody ended: it is in dlq/, and no failure.
 CANCELLED = "cancelled"
+# Between the parts of a reason.
+_JOINT = "; "
 # Outcomes that use up one of the job's runs.
 COUNTED = frozenset({"failed", "timed_out", "abandoned"})
 OUTCOMES = frozenset(event for state, event in TABLE if state == RUNNING)
@@ -128,6 +130,25 @@ def decide(outcome: Outcome, *, failures: int, policy: Policy, rng: random.Rando
         failures + 1, base=policy.backoff_base, longest_s=policy.backoff_max_s, jitter=policy.jitter, rng=rng
     )
     return Decision(PENDING, delay_s or None, "")
+
+
+def noted(reason: str, decision: Decision) -> str:
+    """Return the reason that goes on record: the outcome's, then the decision's."""
+    return f"{reason}{_JOINT}{decision.reason}" if reason and decision.reason else reason or decision.reason
+
+
+def cancel_note(by: str, reason: str = "") -> str:
+    """Return the reason of a cancellation: what a person gave, else who did it."""
+    return reason or f"by {by}"
+
+
+def why_cancelled(recorded: str) -> str:
+    """Return why a job was cancelled from the reason on record; "" if it says no more than that the command did it.
+
+    The inverse of `noted` and `cancel_note`.
+    """
+    why = recorded.removesuffix(CANCELLED).removesuffix(_JOINT)
+    return "" if why == cancel_note("cancel") else why
 
 
 def check_move(state: str, event: str, to: str) -> None:

@@ -535,8 +535,8 @@ def describe(item: Event) -> str:
 
 def cancelled_text(reason: str) -> str:
     """`cancelled`, and why, where more is on record than that the command did it."""
-    why = reason.removesuffix(lifecycle.CANCELLED).rstrip("; ")  # which a worker's outcome ends with
-    if not why or why == "by cancel":
+    why = lifecycle.why_cancelled(reason)
+    if not why:
         return lifecycle.CANCELLED
     return f"{lifecycle.CANCELLED} {why}" if why.startswith("by ") else f"{lifecycle.CANCELLED}: {why}"
 

@@ -11,7 +11,7 @@ import json
 import os
 from typing import NamedTuple
 
-from queuectl.model.lifecycle import RUNNING
+from queuectl.model.lifecycle import RUNNING, cancel_note
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk, files
 
@@ -30,7 +30,7 @@ class Request(NamedTuple):
     @property
     def text(self) -> str:
         """The reason as it stands in the record."""
-        return self.reason or f"by {self.by}"
+        return cancel_note(self.by, self.reason)
 
 
 def put(spool: SpoolDir, request: Request) -> None:
