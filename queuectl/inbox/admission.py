@@ -39,24 +39,24 @@ class Admitted(NamedTuple):
     job_id: str | None = None
 
 
-def admit(
-    document: Mapping[str, Any],
-    *,
-    inbox: Inbox,
-    commands: Mapping[str, Command],
-    keys: Keys | None,
-    audience: str,
-    stem: str,
-    now_at: float,
-) -> Admitted:
-    """What the document of one dropped file may be.
+class Rules(NamedTuple):
+    """What an inbox lets in."""
+
+    inbox: Inbox
+    commands: Mapping[str, Command]
+    """The settings' `[commands]`."""
+    keys: Keys | None
+    """The inbox's keys, for mode signed."""
+    audience: str
+    """Whom a job of mode signed has to be signed for."""
+
+
+def admit(document: Mapping[str, Any], rules: Rules, *, stem: str, now_at: float) -> Admitted:
+    """Make the document of a job from the document of a dropped file.
 
     Args:
         document: parsed JSON of one job (`document.Single`).
-        inbox: where it was dropped, and so what it may say.
-        commands: the settings' `[commands]`.
-        keys: the inbox's keys, for mode signed.
-        audience: whom a job of mode signed has to be signed for.
+        rules: of the inbox that the file was dropped into.
         stem: the dropped file's name without its ending.
         now_at: the wall clock.
 
@@ -65,12 +65,13 @@ def admit(
     """
     if any(isinstance(value, dict | list) and job.is_deep(value) for value in document.values()):
         raise InvalidJobError("it is nested too deep", hint="a job needs no more than a few levels")
+    inbox, keys = rules.inbox, rules.keys
     if inbox.mode == TEMPLATES:
-        made = Admitted(_filled_in(document, inbox, commands, stem))
+        made = Admitted(_filled_in(document, inbox, rules.commands, stem))
     elif inbox.mode == SIGNED:
         if keys is None:
             raise InvalidJobError("the keys of this inbox cannot be used now", hint="tell who runs the queue")
-        found = signing.verify(document, keys, audience=audience, now_at=now_at)
+        found = signing.verify(document, keys, audience=rules.audience, now_at=now_at)
         made = Admitted(_signed(found.document, inbox, found.key), found.expires_at, found.key, found.job_id)
     else:
         made = Admitted(_trusted(document, inbox, stem))

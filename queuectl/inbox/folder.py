@@ -1,4 +1,4 @@
-"""The folder of an inbox: what lies in it, and everything that is ever done to it. Others write there, too.
+"""The folder of an inbox: its files, and everything that queuectl ever does to them. Others write there, too.
 
     NAME.json                      a job, or what may become one
     .queuectl-S-TOKEN-NAME.json    claimed by the spool S (`SpoolDir.identity`), on its way to pending/ (`handover`)
@@ -66,7 +66,14 @@ class Rejection(NamedTuple):
     at: str
 
 
-class InboxDir:
+class Cause(NamedTuple):
+    """Why a file is not taken in, and what its producer can do."""
+
+    why: str
+    hint: str = ""
+
+
+class Folder:
     """One folder, for the spool with this identity. To be closed.
 
     Args:
@@ -80,6 +87,7 @@ class InboxDir:
 
     def __init__(self, path: str, identity: str, *, rng: random.Random, tokens: Tokens, fd: int = -1) -> None:
         self.path = path
+        self.identity = identity
         self._rng = rng
         self._tokens = tokens
         self._fd = fd
@@ -95,7 +103,7 @@ class InboxDir:
             os.close(self._fd)
             self._fd = -1
 
-    def __enter__(self) -> InboxDir:
+    def __enter__(self) -> Folder:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -105,8 +113,8 @@ class InboxDir:
         """The path of a file in the folder, as `disk` takes it together with the handle."""
         return name if self._at is not None else f"{self.path}{os.sep}{name}"
 
-    def look(self) -> Listing:
-        """What is there: names only, however many there are. Raises OSError."""
+    def scan(self) -> Listing:
+        """List what is there: names only, however many there are. Raises OSError."""
         found = Listing([], [], [], {}, [], [])
         listed = files.names(self.path if self._at is None else self._at)
         if SUMMARY in listed:
@@ -190,15 +198,13 @@ class InboxDir:
 
     # --------------------------------------------------------------------------------------------- what is refused
 
-    def reject(
-        self, name: str, sig: files.FileSig, why: str, hint: str, *, now_at: float, has_text: bool = True
-    ) -> str:
-        """Rename a file to NAME.rejected beside a text that says why; its name now, "" where it has just changed.
+    def reject(self, name: str, sig: files.FileSig, cause: Cause, *, now_at: float, has_text: bool = True) -> str:
+        """Rename a file to NAME.rejected and put a text beside it; return its new name, "" if it has just changed.
 
-        Without `has_text` the text is left out: there are many already, and SUMMARY tells of this file (`put_summary`).
+        Without `has_text` the text is left out: there are many already, and SUMMARY names this file (`put_summary`).
 
         The text comes first: a crash in between leaves a text without its file (`orphan_texts`), never a file without
-        a reason. Whoever has the file open goes on writing to it.
+        a reason. A writer that has the file open goes on writing to it.
 
         Raises:
             OSError: it stays as it is.
@@ -212,7 +218,7 @@ class InboxDir:
         if not has_text:
             self._move(name, target)
             return target
-        self.put_text(target + _TEXT, _rejected_text(name, target, why, hint, _version(sig), now_at))
+        self.put_text(target + _TEXT, _rejected_text(name, target, cause, sig, now_at))
         try:
             self._move(name, target)
         except OSError:
@@ -319,17 +325,17 @@ def _version(sig: files.FileSig) -> str:
     return f"{sig.inode}-{sig.size}-{sig.mtime_ns}"
 
 
-def _rejected_text(name: str, target: str, why: str, hint: str, version: str, now_at: float) -> str:
+def _rejected_text(name: str, target: str, cause: Cause, sig: files.FileSig, now_at: float) -> str:
     lines = [
         f"{safe(name)} could not be taken in as a job. Nothing in it is run.",
         "",
-        f"Why:   {safe(why)}",
-        *([f"To do: {safe(hint)}"] if hint else []),
+        f"Why:   {safe(cause.why)}",
+        *([f"To do: {safe(cause.hint)}"] if cause.hint else []),
         "",
         f"The file is called {safe(target)} now, and nothing in it was changed. Correct it there, and it is",
         "taken in by itself; or write a new file. If it is not wanted, delete it, and this text goes too.",
         "",
-        f"Rejected {times.to_text(now_at)}, version {version}",
+        f"Rejected {times.to_text(now_at)}, version {_version(sig)}",
         "",
     ]
     return "\n".join(lines)

@@ -16,28 +16,25 @@ it. So TOKEN.spent is left then: it says of a claimed file that appears later th
 
 A file that is named as if it was claimed, with a token that is not noted, is somebody else's and left alone.
 
-One process does this for an inbox, the one that holds the inbox's lock (`receiver`); all of it may be done again.
+One process does this for an inbox, the one that holds the inbox's lock (`process`); all of it may be done again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import random
 from collections.abc import Callable
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
-from queuectl.inbox.folder import InboxDir
+from queuectl.inbox.folder import Folder
 from queuectl.inbox.tokens import Tokens
 from queuectl.jobs import reject
 from queuectl.jobs.enqueue import Prepared
 from queuectl.model import names, record
 from queuectl.model.lifecycle import PENDING
-from queuectl.model.settings import Settings
-from queuectl.spool.folder import RECORD_MAX_BYTES, SpoolDir, name_for
+from queuectl.spool.folder import RECORD_MAX_BYTES, name_for
 from queuectl.spool.session import Session
 from queuectl.system import disk, files
-from queuectl.system.clock import Clock
 
 BY = "inbox"
 """Who took in a job of an inbox, by its `enqueued` event."""
@@ -49,38 +46,35 @@ SPENT_KEPT_S = 90 * 86400.0
 class Handover:
     """Hands jobs over from one inbox.
 
-    `promise(record, data, token)` is called for each job before it is published, once its hand-over is on disk under
-    that token. It may be called twice for one, and raises InvalidJobError where the job must not be published.
+    `expect(record, data, token)` is called for each job before it is published, once its hand-over is on disk under
+    that token. It may be called twice for one job, and raises InvalidJobError if the job must not be published.
     """
 
     def __init__(
         self,
-        spool: SpoolDir,
-        settings: Settings,
+        session: Session,
         owner: str,
         *,
-        clock: Clock,
-        rng: random.Random,
-        promise: Callable[[record.Record, bytes, str], None] = lambda _item, _data, _token: None,
+        expect: Callable[[record.Record, bytes, str], None] = lambda _item, _data, _token: None,
     ) -> None:
-        self._session = Session(spool, settings, clock, rng)
-        self._spool = spool
-        self._folder = os.path.join(spool.handover_dir, owner)
-        self._clock = clock
-        self._rng = rng
-        self._promise = promise
-        self._sync = settings.durability != "off"
-        self.tokens = Tokens(spool, owner, rng=rng, sync=self._sync)
+        self._session = session
+        self._spool = session.spool
+        self._folder = os.path.join(session.spool.handover_dir, owner)
+        self._clock = session.clock
+        self._rng = session.rng
+        self._expect = expect
+        self._sync = session.syncs_accepted
+        self.tokens = Tokens(session, owner)
         self.strange: list[str] = []
         """Files that are named as if this spool had claimed them, and that it has not: by the last `recover`."""
 
-    def hand_over(self, box: InboxDir, name: str, content: files.Content, prepared: Prepared) -> str:
+    def hand_over(self, box: Folder, name: str, content: files.Content, prepared: Prepared) -> str:
         """Take the file `name`, which held `content` when it was read; the job's name in pending/.
 
         "" where it is gone, or changed while it was read: it is left where it is.
 
         Raises:
-            InvalidJobError: by `promise`; the file is where it was.
+            InvalidJobError: by `expect`; the file is where it was.
             OSError: the machine's trouble; where it got further than step 2, `recover` goes on.
         """
         disk.make_folder(self._folder)
@@ -104,7 +98,7 @@ class Handover:
             raise
         return self._finish(box, token, claimed)
 
-    def recover(self, box: InboxDir, claimed: dict[str, str]) -> list[str]:
+    def recover(self, box: Folder, claimed: dict[str, str]) -> list[str]:
         """Go on with what was cut short; `claimed` is what this spool's claims in the folder are now, by token.
 
         To be called only with a listing that worked: where the folder cannot be reached, everything waits.
@@ -133,7 +127,7 @@ class Handover:
                 self.strange.append(name)
         return published
 
-    def _give_back(self, box: InboxDir, token: str, claimed: str) -> None:
+    def _give_back(self, box: Folder, token: str, claimed: str) -> None:
         box.give_back(claimed)
         self.tokens.done(token)
 
@@ -156,7 +150,7 @@ class Handover:
         if self._sync:
             disk.sync_folder(self._folder)
 
-    def _finish(self, box: InboxDir | None, token: str, claimed: str) -> str:
+    def _finish(self, box: Folder | None, token: str, claimed: str) -> str:
         """Steps 4 and 5; "" for a record that the disk has lost, which its claimed file outlives."""
         path = self._path(token)
         data = files.read(path, RECORD_MAX_BYTES).data
@@ -166,7 +160,7 @@ class Handover:
             self._lost(box, token, claimed, data, str(error))
             return ""
         try:
-            self._promise(item, data, token)
+            self._expect(item, data, token)
         except InvalidJobError:
             disk.unlink(path)
             if box is not None and claimed:
@@ -201,7 +195,7 @@ class Handover:
         if self._sync:
             disk.sync_folder(self._folder)
 
-    def _lost(self, box: InboxDir | None, token: str, claimed: str, data: bytes, why: str) -> None:
+    def _lost(self, box: Folder | None, token: str, claimed: str, data: bytes, why: str) -> None:
         """A record that is none: a power cut without syncs (`durability = "off"`). Its file is there, or nothing is."""
         if box is None or not claimed:
             hint = "drop it again"

@@ -1,7 +1,7 @@
-"""The receiver of one inbox: a process of its own, so that a share that hangs stops nothing but itself.
+"""The process of one inbox: it runs by itself, so that a share that hangs stops nothing else.
 
-It holds the inbox's lock for as long as it lives: of all pools one receives from an inbox, and where it dies another
-goes on at once. An event is a hint to look (P8); on a file system that is not this machine's own there are none.
+It holds the inbox's lock for as long as it lives, so one pool of all polls an inbox; if it dies, another pool goes on
+at once. An event is a hint to poll (P8); a file system that is not on this machine sends none.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import sys
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
-from queuectl.inbox.poller import Reception
+from queuectl.inbox.poller import Poller
 from queuectl.model.inbox import Inbox
+from queuectl.model.notice import Notice
 from queuectl.model.settings import Settings
 from queuectl.spool import trust
 from queuectl.spool.folder import SpoolDir
+from queuectl.spool.session import Session
 from queuectl.system import disk
 from queuectl.system.clock import Clock
 from queuectl.system.locks import FileLock
@@ -25,33 +27,33 @@ from queuectl.system.watch import Watch
 
 # A listing may take up to this share of the time.
 _LIST_SHARE = 0.05
-# From one look to the next, at least, however many events come.
+# The shortest pause between two polls, however many events come.
 _PAUSE_S = 0.02
-# The lock of another pool's receiver is tried this often.
+# How often to try the lock that another pool's inbox process holds.
 _LOCK_S = 0.5
-# The state is written at least this often, so that its instant is worth something.
+# The state is written at least this often, so that its time shows that the process lives.
 _SHOW_EVERY_S = 10.0
-# The supervisor gets a sign of life this often, also in the middle of a look (see `pool.inbox_processes`).
+# The supervisor gets a sign of life this often, also in the middle of a poll (`pool.inbox_processes` waits).
 BEAT_S = 5.0
 STOP, NO_MORE = "stop", "no more"
 
 
 class Report(NamedTuple):
-    """What a receiver tells its supervisor after a look."""
+    """What an inbox process reports to its supervisor after a poll."""
 
     published: list[str]
     """Names in pending/."""
-    told: list[tuple[str, str]]
+    notices: list[Notice]
     is_drained: bool | None
-    """True where nothing is left in the inbox that will be taken, or where it cannot be reached, or another pool's.
-    None: nothing new, only that the receiver goes on."""
+    """True if nothing that can be taken is left in the inbox, if it cannot be reached, or if another pool polls it.
+    None: a sign of life only."""
 
 
 def main(conn: Connection, root: str, owner: str, settings: tuple[object, ...]) -> None:
-    """The entry of a receiver's process (which may be spawned, so everything comes as plain values).
+    """Run an inbox process (which may be spawned, so everything comes as plain values).
 
-    It ends when it is told to, and when the other end of the pipe is gone, however its supervisor died. A kill at any
-    point harms nothing (see `handover`), so no signal but that one is needed.
+    It ends on STOP, and when the other end of the pipe is gone, however its supervisor died. A kill at any point harms
+    nothing (see `handover`), so no other signal is needed.
     """
     for name in ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP"):
         if hasattr(signal, name):
@@ -62,73 +64,71 @@ def main(conn: Connection, root: str, owner: str, settings: tuple[object, ...]) 
     spool.use(made)
     inbox = next(inbox for inbox in made.inboxes if inbox.owner == owner)
     with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):  # the supervisor is gone
-        _Loop(conn, spool, made, inbox).run()
+        _Loop(conn, Session(spool, made, Clock(), random.Random()), inbox).run()
 
 
 class _Loop:
-    def __init__(self, conn: Connection, spool: SpoolDir, settings: Settings, inbox: Inbox) -> None:
+    def __init__(self, conn: Connection, session: Session, inbox: Inbox) -> None:
         self._conn = conn
-        self._clock = Clock()
-        path = trust.inbox_path(spool, inbox)
+        self._clock = session.clock
+        path = trust.inbox_path(session.spool, inbox)
         self._next_beat_s = 0.0
-        self._reception = Reception(
-            spool, settings, inbox, path, clock=self._clock, rng=random.Random(), beat=self._beat
-        )
-        self._watch = None if self._reception.is_far() else Watch(path)
-        disk.make_folder(spool.inbox_dir)
-        self._lock = FileLock(spool.inbox_path(inbox.owner, "lock"))
-        self._scan_s = settings.scan_s
+        self._poller = Poller(session, inbox, path, beat=self._beat)
+        self._watch = None if self._poller.is_far() else Watch(path)
+        disk.make_folder(session.spool.inbox_dir)
+        self._lock = FileLock(session.spool.inbox_path(inbox.owner, "lock"))
+        self._scan_s = session.settings.scan_s
         self._takes = True
-        self._told_drained: bool | None = None
+        self._reported_drained: bool | None = None
 
     def run(self) -> None:
         while not self._lock.try_acquire():
-            self._report([], is_drained=True)  # another pool sees to it
-            if self._hear(_LOCK_S) == STOP:
+            self._report([], is_drained=True)  # another pool polls it
+            if self._receive(_LOCK_S) == STOP:
                 return
         while True:
-            wait_s = self._look() if self._takes else self._scan_s
-            word = self._hear(wait_s)
+            wait_s = self._poll() if self._takes else self._scan_s
+            word = self._receive(wait_s)
             if word == STOP:
-                self._reception.finish()
-                self._reception.show(every_s=0.0)
+                self._poller.finish()
+                self._poller.show(every_s=0.0)
                 return
             if word == NO_MORE:
                 self._takes = False
 
-    def _look(self) -> float:
-        """One look; for how long to wait before the next, where nothing happens."""
+    def _poll(self) -> float:
+        """Poll once; return how long to wait for the next poll if nothing happens."""
         if self._watch is not None and not self._watch.armed:
-            self._watch.arm()  # before the look: what comes in between is told
+            self._watch.arm()  # before the poll, so that no file in between is missed
         began_s = self._clock.monotonic()
-        published = self._reception.step()
-        state = self._reception.state
+        published = self._poller.step()
+        state = self._poller.state
         took_s = self._clock.monotonic() - began_s
-        self._reception.show(every_s=_SHOW_EVERY_S)
+        self._poller.show(every_s=_SHOW_EVERY_S)
         self._report(published, is_drained=bool(state.trouble) or not (state.waiting or state.arriving))
         if state.waiting and published:
             return _PAUSE_S
-        if state.waiting and self._reception.refused:
+        if state.waiting and self._poller.rejected:
             return max(_PAUSE_S, took_s)  # good files may wait behind bad ones
         return max(self._scan_s, took_s / _LIST_SHARE)
 
     def _report(self, published: list[str], *, is_drained: bool) -> None:
-        told = self._reception.told
-        if published or told or is_drained != self._told_drained:
-            self._conn.send(Report(published, list(told), is_drained))
-            told.clear()
-            self._told_drained = is_drained
+        notices = self._poller.notices
+        if published or notices or is_drained != self._reported_drained:
+            self._conn.send(Report(published, list(notices), is_drained))
+            notices.clear()
+            self._reported_drained = is_drained
 
     def _beat(self) -> None:
         if self._clock.monotonic() >= self._next_beat_s:
             self._next_beat_s = self._clock.monotonic() + BEAT_S
             self._conn.send(Report([], [], None))
 
-    def _hear(self, wait_s: float) -> str:
-        """Wait for the supervisor, an event or the time; what the supervisor says, or "".
+    def _receive(self, wait_s: float) -> str:
+        """Wait for the supervisor, an event or the time; return the supervisor's word, or "".
 
         Raises:
-            EOFError: it is gone.
+            EOFError: the supervisor is gone.
         """
         until_s = self._clock.monotonic() + wait_s
         while True:
@@ -147,7 +147,7 @@ class _Loop:
             assert self._watch is not None
             found = self._watch.names()
             if not self._watch.armed or any(not name.startswith(".") and not name.endswith(".txt") for name in found):
-                # Events come in crowds; one look sees to all that have come until then.
+                # Events come in crowds; one poll is enough for all of them.
                 until_s = min(until_s, self._clock.monotonic() + _PAUSE_S)
                 if self._conn.poll(_PAUSE_S):
                     continue

@@ -1,8 +1,8 @@
-"""Jobs that came from an inbox and have not ended yet: how many wait, and whom to tell how each ended.
+"""Receipts still to be written: one empty file for each inbox job that has not ended.
 
-One empty file a job in .queuectl/owed/OWNER/, named after its id, from before it is published until the inbox has its
-receipt. So a crash, or a share that is away, only delays a receipt. Receipts are a comfort and no fact: the record in
-done/ or dlq/ is the truth, and a job that was moved or deleted by hand leaves none.
+The file is .queuectl/owed/OWNER/ID. It is made before the job is published, and stays until the inbox has the receipt,
+so a crash or a share that is away only delays a receipt. A receipt is a courtesy: the record in done/ or dlq/ is the
+truth, and a job that was moved or deleted by hand gets no receipt.
 """
 
 from __future__ import annotations
@@ -13,56 +13,58 @@ import os
 from collections.abc import Callable
 
 from queuectl.errors import DamagedRecordError
-from queuectl.inbox.folder import DONE_WELL, FAILED, InboxDir, receipt_name
+from queuectl.inbox.folder import DONE_WELL, FAILED, Folder, receipt_name
 from queuectl.inbox.handover import BY
 from queuectl.jobs import error_text
 from queuectl.model import names, record
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import DLQ, DONE
+from queuectl.model.notice import WARNING, Notice, Notify
 from queuectl.model.text import safe
 from queuectl.spool.folder import SpoolDir, record_name
+from queuectl.spool.session import Session
 from queuectl.system import disk, files, sharing
-from queuectl.system.clock import Clock
 
-# A name that this file system does not take, today or ever: too long, or with characters that it has not.
+# A name that this file system never takes: too long, or with characters that it does not know.
 _NO_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
-# How often it is asked which of these jobs the spool has nowhere any more.
+# How often to look for jobs that are nowhere in the spool any more.
 _SWEEP_S = 60.0
 
 
-class Owed:
-    """The jobs of one inbox that it is to hear of."""
+class Receipts:
+    """The receipts of one inbox. `notify` is called for what people should know, `beat` between two jobs."""
 
-    def __init__(self, spool: SpoolDir, inbox: Inbox, *, clock: Clock, beat: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, session: Session, inbox: Inbox, *, notify: Notify, beat: Callable[[], None] = lambda: None
+    ) -> None:
+        self._notify = notify
         self._beat = beat
-        self._spool = spool
+        self._spool = session.spool
         self._inbox = inbox
-        self._clock = clock
-        self._folder = os.path.join(spool.owed_dir, inbox.owner)
+        self._clock = session.clock
+        self._folder = os.path.join(session.spool.owed_dir, inbox.owner)
         self._seen: object = None
-        self.told: list[tuple[str, str]] = []
-        """What people should hear: level and text."""
-        self._next_sweep_s = clock.monotonic() + _SWEEP_S
+        self._next_sweep_s = self._clock.monotonic() + _SWEEP_S
 
-    def promise(self, item: record.Record) -> None:
+    def expect(self, item: record.Record) -> None:
         """Note a job that is about to be published. Raises OSError."""
         disk.make_folder(self._folder)
         with contextlib.suppress(FileExistsError):
             disk.create(os.path.join(self._folder, item.id), b"", sync=False)
 
     def waiting(self) -> int:
-        """How many of them wait in pending/: jobs, and not files (a copy that somebody made has the same id)."""
+        """Return how many of the jobs are in pending/. A copy of a job's file is no second job."""
         mine = {job_id.lower() for job_id in self._ids()}
         if not mine:
             return 0
         parsed = (names.parse(name) for name in self._spool.waiting_names())
         return len(mine.intersection(parts.stem.lower() for parts in parsed if parts is not None))
 
-    def settle(self, box: InboxDir) -> None:
-        """Write the receipts of those that have ended since; one that cannot be written keeps no other one back.
+    def settle(self, box: Folder) -> None:
+        """Write the receipts of jobs that have ended; one that cannot be written keeps no other one back.
 
         Raises:
-            OSError: one cannot be written now; it is owed still.
+            OSError: a receipt cannot be written now; the next call tries again.
         """
         marks = tuple(files.sig_of(self._spool.folder(state)) for state in (DLQ, DONE))
         ids = self._ids()
@@ -89,7 +91,7 @@ class Owed:
                     self._forget(job_id)  # deleted by hand
         self._seen = (marks, len(self._ids()))
 
-    def _settle(self, box: InboxDir, job_id: str, state: str) -> None:
+    def _settle(self, box: Folder, job_id: str, state: str) -> None:
         try:
             item = self._spool.read(state, record_name(job_id)).record
         except FileNotFoundError:
@@ -109,14 +111,15 @@ class Owed:
                     self._put(box, done, _done_text(item, name))
         self._forget(job_id)
 
-    def _put(self, box: InboxDir, name: str, text: str) -> None:
-        """Write a receipt, but for one whose name can never be had: a folder has it, or the file system takes none."""
+    def _put(self, box: Folder, name: str, text: str) -> None:
+        """Write a receipt; leave it out if its name can never be used (a folder has it, or the file system refuses)."""
         try:
             box.put_text(name, text)
         except OSError as error:
             if not isinstance(error, files.NotRegularError) and error.errno not in _NO_NAME:
                 raise
-            self.told.append(("warning", f"{name} cannot be written: {error.strerror or error}; it is left out"))
+            text = f"{name} cannot be written: {error.strerror or error}; it is left out"
+            self._notify(Notice(WARNING, "inbox", text))
 
     def _ids(self) -> list[str]:
         try:
@@ -129,7 +132,7 @@ class Owed:
 
 
 def dropped_as(item: record.Record) -> str:
-    """The name of the file that a job was in its inbox, "" for one that came in another way."""
+    """Return the name of the file that a job was in its inbox, "" if it came in another way."""
     return next((event.file for event in item.history if event.event == "enqueued" and event.by == BY), "")
 
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import json
 import os
-import random
+from typing import NamedTuple
 
 from queuectl.spool.folder import SpoolDir
+from queuectl.spool.session import Session
 from queuectl.system import disk, files
 
 # How long an id is remembered past its expiry: clocks are set.
@@ -22,21 +23,27 @@ MARGIN_S = 86400.0
 _MAX_BYTES = 4096
 
 
-def remember(
-    spool: SpoolDir, *, key: str, job_id: str, expires_at: float, token: str, rng: random.Random, sync: bool = True
-) -> bool:
-    """Take an id; True where it is this token's (on disk when it returns), False where another one has used it.
+class Use(NamedTuple):
+    """A signed id: of which key, and until when the payload counts."""
+
+    key: str
+    job_id: str
+    expires_at: float
+
+
+def remember(session: Session, use: Use, token: str) -> bool:
+    """Take an id; return True if it is this token's (it is on disk then), False if another token has used it.
 
     Raises:
         OSError: as the system says; the id is not taken for sure, and the same token may ask again.
     """
-    path = spool.signed_path(key, job_id)
-    data = json.dumps({"token": token, "expires_at": expires_at}).encode()
+    path = session.spool.signed_path(use.key, use.job_id)
+    data = json.dumps({"token": token, "expires_at": use.expires_at}).encode()
     try:
-        spool.publish_as(path, data, hint="signed", rng=rng, sync=sync)
+        session.spool.publish_as(path, data, hint="signed", rng=session.rng, sync=session.syncs_accepted)
     except FileExistsError:
         return _token(path) == token
-    if sync:
+    if session.syncs_accepted:
         disk.sync_folder(os.path.dirname(path))
     return True
 

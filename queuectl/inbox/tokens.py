@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 
 from queuectl.model import names
-from queuectl.spool.folder import SpoolDir
+from queuectl.spool.session import Session
 from queuectl.system import disk, files, sharing
 
 TOKEN_CHARS = 12
@@ -25,11 +24,11 @@ _MAX_BYTES = 1024 * 1024
 class Tokens:
     """The tokens of one inbox, for the one process that receives from it."""
 
-    def __init__(self, spool: SpoolDir, owner: str, *, rng: random.Random, sync: bool) -> None:
-        self._spool = spool
-        self._path = spool.inbox_path(owner, "tokens")
-        self._rng = rng
-        self._sync = sync
+    def __init__(self, session: Session, owner: str) -> None:
+        self._spool = session.spool
+        self._path = session.spool.inbox_path(owner, "tokens")
+        self._rng = session.rng
+        self._sync = session.syncs_accepted
         self._open: dict[str, None] | None = None
         """Tokens that files in the inbox may have, oldest first; None until the note is read."""
         self._fresh: list[str] = []

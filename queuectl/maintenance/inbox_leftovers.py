@@ -19,6 +19,7 @@ from queuectl.maintenance.findings import Act, Findings, GoneError
 from queuectl.maintenance.leftovers import FileAge
 from queuectl.model.settings import Settings
 from queuectl.spool.folder import SpoolDir
+from queuectl.spool.session import Session
 from queuectl.system import disk, files
 from queuectl.system.clock import Clock
 from queuectl.system.locks import FileLock
@@ -128,7 +129,7 @@ class InboxTraces:
 
     def _publish(self, owner: str) -> str:
         assert self._settings is not None
-        hands = Handover(self._spool, self._settings, owner, clock=self._clock, rng=self._rng)
+        hands = Handover(Session(self._spool, self._settings, self._clock, self._rng), owner)
         return ", ".join(hands.publish_all())
 
     def _owed(self, owner: str, *, is_gone: bool) -> None:

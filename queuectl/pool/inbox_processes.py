@@ -56,6 +56,7 @@ class InboxProcesses:
     """The receiver processes of one pool. `notify` is called for what people should know."""
 
     def __init__(self, session: Session, *, notify: Notify) -> None:
+        self._session = session
         self._spool = session.spool
         self._settings = session.settings
         self._clock = session.clock
@@ -74,7 +75,7 @@ class InboxProcesses:
         published = []
         with contextlib.suppress(FileNotFoundError):
             for owner in files.names(self._spool.handover_dir):
-                hands = Handover(self._spool, self._settings, owner, clock=self._clock, rng=self._rng)
+                hands = Handover(self._session, owner)
                 hands.sweep()
                 if owner not in mine:
                     published += hands.publish_all()
@@ -119,8 +120,8 @@ class InboxProcesses:
         if report.is_drained is None:
             return []
         child.is_drained, child.hung = report.is_drained, 0
-        for level, text in report.told:
-            self._notify(Notice(level, "inbox", f"{child.owner}: {text}"))
+        for notice in report.notices:
+            self._notify(notice._replace(text=f"{child.owner}: {notice.text}"))
         return report.published
 
     @property

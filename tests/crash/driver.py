@@ -32,7 +32,7 @@ import msgspec
 from queuectl.api import Spool
 from queuectl.errors import QueuectlError
 from queuectl.inbox import signing
-from queuectl.inbox.poller import Reception
+from queuectl.inbox.poller import Poller
 from queuectl.jobs import batch, error_text, split
 from queuectl.jobs.edit import Draft, Editing
 from queuectl.jobs.reject import RejectedFiles
@@ -107,13 +107,13 @@ class Hands(Desk):
             return Retention(self.session, self.stripes, notify=lambda _: None)
 
     @functools.cached_property
-    def reception(self) -> Reception:
+    def poller(self) -> Poller:
         inbox, keys = INBOX, self.inbox_keys
         with aside():
             if keys.exists():
                 inbox = msgspec.structs.replace(INBOX, mode="signed", keys=str(keys), audience="here")
-            rng = random.Random(os.getpid())
-            return Reception(self.spool, self.settings, inbox, str(self.inbox), clock=self.clock, rng=rng)
+            session = self.session._replace(rng=random.Random(os.getpid()))
+            return Poller(session, inbox, str(self.inbox))
 
     @functools.cached_property
     def api(self) -> Spool:
@@ -395,16 +395,16 @@ def _sent_again(hands: Hands) -> None:
     """The same signed file once more, when its job has run."""
     _sent_signed(hands)
     again = (hands.inbox / "x.json").read_bytes()
-    for name in hands.reception.look():
+    for name in hands.poller.poll():
         hands.run(name, OK)
     hands.api.purge("job")
-    hands.reception.look()
+    hands.poller.poll()
     (hands.inbox / "again.json").write_bytes(again)
 
 
 def _refused(hands: Hands) -> None:
     _sent("job.json", {"command": 7})(hands)
-    hands.reception.look()
+    hands.poller.poll()
 
 
 def _corrected_in_place(hands: Hands) -> None:
@@ -414,21 +414,21 @@ def _corrected_in_place(hands: Hands) -> None:
 
 def _half_sent(hands: Hands) -> None:
     _sent("job.json", b'{"command')(hands)
-    hands.reception.look()
+    hands.poller.poll()
     hands.clock.advance(HOUR_S)
 
 
 def _taken(outcome: Outcome) -> Callable[[Hands], object]:
     def run(hands: Hands) -> None:
         _sent("job.json", {"command": "true", "max_retries": 0})(hands)
-        for name in hands.reception.look():
+        for name in hands.poller.poll():
             hands.run(name, outcome)
 
     return run
 
 
 def _receive(hands: Hands, _: object) -> None:
-    hands.reception.look()
+    hands.poller.poll()
 
 
 def _old(hands: Hands) -> None:
@@ -964,7 +964,7 @@ def recover(root: Path, operation: Operation, *, cut: bool, seconds: float = 15.
         while time.monotonic() < deadline:
             worked = len(hands.rescue.look(set())) + hands.finish_splits() + len(hands.rejected.look())
             if operation.inbox is not None:
-                worked += len(hands.reception.look())
+                worked += len(hands.poller.poll())
             worked += sum(_work_off(hands, name) for name in sorted(hands.spool.waiting_names()))
             if hands.spool.job_names(RUNNING):
                 time.sleep(0.002)  # a command of a killed worker holds the lease

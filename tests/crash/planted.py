@@ -44,7 +44,7 @@ _DELETE = """\
             self._mark_spent(token)
         self.tokens.done(token)
 """
-_WHY = "        self.put_text(target + _TEXT, _rejected_text(name, target, why, hint, _version(sig), now_at))\n"
+_WHY = "        self.put_text(target + _TEXT, _rejected_text(name, target, cause, sig, now_at))\n"
 _REJECT = "            self._move(name, target)\n"
 
 BUGS = (

@@ -305,10 +305,7 @@ def judge(ground: Ground, mode: str, content: Any) -> Admitted | str:
     try:
         return admission.admit(
             parsed.document,
-            inbox=inbox,
-            commands=ground.settings.commands,
-            keys=keys,
-            audience="here",
+            admission.Rules(inbox, ground.settings.commands, keys, "here"),
             stem="drop",
             now_at=NOW_AT,
         )

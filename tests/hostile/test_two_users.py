@@ -25,7 +25,7 @@ import pytest
 
 from queuectl.errors import UntrustedSpoolError
 from queuectl.inbox import keyfile
-from queuectl.inbox.poller import Reception
+from queuectl.inbox.poller import Poller
 from queuectl.jobs.verdict import Rejected
 from queuectl.model import command
 from queuectl.model import inbox as inboxes
@@ -118,21 +118,21 @@ class Ground:
         """An inbox of the settings."""
         return Inbox(path=str(path), mode=mode, owner="anna", keys=str(self.root / "keys") if mode == "signed" else "")  # type: ignore[arg-type]
 
-    def reception(self, path: Path, mode: str = "templates") -> Reception:
-        """Who receives from it."""
+    def poller(self, path: Path, mode: str = "templates") -> Poller:
+        """Polls it."""
         desk = Desk(self.spool)
         settings = config.defaults()._replace(commands=COMMANDS, durability="off")
-        return Reception(self.spool, settings, self.inbox(path, mode), str(path), clock=desk.clock, rng=desk.rng)
+        return Poller(desk.session._replace(settings=settings), self.inbox(path, mode), str(path))
 
     def look(self, path: Path, mode: str = "templates", times: int = 1) -> str:
         """Look at it as the workers' user; the trouble that its state tells."""
         told = self.root / "queue" / "told"
 
         def act() -> None:
-            reception = self.reception(path, mode)
+            poller = self.poller(path, mode)
             for _ in range(times):
-                reception.step()
-            told.write_text(json.dumps([reception.state.trouble, reception.told]))
+                poller.step()
+            told.write_text(json.dumps([poller.state.trouble, poller.notices]))
 
         done_as(WORKER, act)
         trouble, _ = json.loads(told.read_text())
@@ -190,9 +190,9 @@ def test_flipping_the_inbox_with_a_link_to_pending_puts_nothing_there(
         plant(drop, ready.read_text())
 
     def look_on() -> None:
-        reception, until_s = ground.reception(drop, mode), time.monotonic() + race_s
+        poller, until_s = ground.poller(drop, mode), time.monotonic() + race_s
         while time.monotonic() < until_s and not names_in(ground.spool, "pending"):
-            reception.step()
+            poller.step()
 
     done_as(STRANGER, prepare)
     with As(STRANGER, lambda: flip_for_ever(drop, link)):
@@ -263,21 +263,21 @@ def test_a_folder_that_is_swapped_after_the_check_is_not_the_one_that_is_used(
         exchange(drop, aside)
         return opened
 
-    reception = ground.reception(drop)
+    poller = ground.poller(drop)
     monkeypatch.setattr(trust, "open_inbox", swapping)
-    assert reception.step() == ["anna-job,by=anna.json"]
+    assert poller.step() == ["anna-job,by=anna.json"]
     assert sorted(os.listdir(aside)) == ["bad.json.rejected", "bad.json.rejected.txt"]
     assert sorted(names_in(ground.spool, "pending")) == ["anna-job,by=anna.json", "mine.json"]
     monkeypatch.setattr(trust, "open_inbox", real)
-    assert reception.step() == [] and "one of its own folders" in reception.state.trouble
+    assert poller.step() == [] and "one of its own folders" in poller.state.trouble
     drop.unlink()
     drop.symlink_to(aside)
-    assert reception.step() == [] and "is a link" in reception.state.trouble
+    assert poller.step() == [] and "is a link" in poller.state.trouble
     drop.unlink()
     drop.mkdir(mode=0o755)
-    reception.told.clear()
-    reception.step()
-    assert any("another folder is there now" in text for _, text in reception.told)
+    poller.notices.clear()
+    poller.step()
+    assert any("another folder is there now" in text for _, _, text in poller.notices)
 
 
 def test_links_of_the_workers_user_on_the_way_are_followed_and_those_of_others_are_not(ground: Ground) -> None:
@@ -505,12 +505,12 @@ def test_whatever_is_done_in_an_inbox_nothing_outside_changes(ground: Ground, mo
     targets = [str(precious / "a.json"), str(precious), ground.spool.folder("pending"), "/etc/passwd", "x.json", "."]
 
     def look_on() -> None:
-        reception, until_s = ground.reception(drop, mode), time.monotonic() + _SCRAMBLE_S
+        poller, until_s = ground.poller(drop, mode), time.monotonic() + _SCRAMBLE_S
         while time.monotonic() < until_s:
-            reception.step()
-            reception.show(every_s=0.0)
-            assert reception.state.trouble == ""
-            reception.told.clear()
+            poller.step()
+            poller.show(every_s=0.0)
+            assert poller.state.trouble == ""
+            poller.notices.clear()
 
     with As(STRANGER, lambda: scramble_for_ever(drop, targets)), As(STRANGER, lambda: scramble_for_ever(drop, targets)):
         done_as(WORKER, look_on)

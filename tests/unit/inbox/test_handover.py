@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.inbox.folder import InboxDir
+from queuectl.inbox.folder import Cause, Folder
 from queuectl.inbox.handover import BY, Handover
 from queuectl.inbox.tokens import TOKEN_CHARS, Tokens
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk, files
-from tests.helpers import Desk, FakeClock, names_in, write_drop
+from tests.helpers import Desk, names_in, write_drop
 
 JOB = b'{"command": "true"}'
 
@@ -26,9 +26,9 @@ class Hands:
         self.spool = spool
         folder.mkdir()
         self.folder = folder
-        self.handover = Handover(spool, self.desk.settings, "anna", clock=FakeClock(), rng=self.desk.rng)
+        self.handover = Handover(self.desk.session, "anna")
         self.tokens = self.handover.tokens
-        self.box = InboxDir(str(folder), spool.identity(self.desk.rng), rng=self.desk.rng, tokens=self.tokens)
+        self.box = Folder(str(folder), spool.identity(self.desk.rng), rng=self.desk.rng, tokens=self.tokens)
 
     def send(self, name: str, data: bytes = JOB) -> files.Content:
         """A file in the inbox, as it is read."""
@@ -41,8 +41,8 @@ class Hands:
         return self.handover.hand_over(self.box, name, content, prepared)
 
     def recover(self) -> list[str]:
-        """What a later look begins with."""
-        return self.handover.recover(self.box, self.box.look().claimed)
+        """What a later poll begins with."""
+        return self.handover.recover(self.box, self.box.scan().claimed)
 
     def leftovers(self) -> list[str]:
         """What the machinery holds of it."""
@@ -116,7 +116,7 @@ def test_a_token_is_on_disk_before_a_file_has_it_and_only_its_user_can_read_it(h
     path = Path(hands.spool.inbox_path("anna", "tokens"))
     assert token in path.read_text().split()
     assert os.name == "nt" or path.stat().st_mode & 0o777 == 0o600
-    later = Tokens(hands.spool, "anna", rng=hands.desk.rng, sync=True)
+    later = Tokens(hands.desk.session, "anna")
     assert later.is_ours(token) and not later.is_ours("a" * TOKEN_CHARS)
     hands.tokens.settle()
     assert path.read_text().split() == [token]
@@ -124,11 +124,11 @@ def test_a_token_is_on_disk_before_a_file_has_it_and_only_its_user_can_read_it(h
 
 def test_a_file_claimed_by_another_spool_is_left_alone(hands: Hands) -> None:
     """Two spools may share an inbox: each sees its own claims only."""
-    other = InboxDir(str(hands.folder), "zzzzzz", rng=hands.desk.rng, tokens=hands.tokens)
+    other = Folder(str(hands.folder), "zzzzzz", rng=hands.desk.rng, tokens=hands.tokens)
     hands.send("job.json")
     claimed = other.claim("job.json", "a" * TOKEN_CHARS)
     assert hands.recover() == [] and (hands.folder / claimed).exists()
-    found = hands.box.look()
+    found = hands.box.scan()
     assert found.jobs == [] and found.foreign == []
 
 
@@ -148,7 +148,7 @@ def test_a_text_replaces_a_planted_link_and_follows_none(hands: Hands, tmp_path:
         (hands.folder / "job.json.rejected.txt").symlink_to(secret)
     except OSError:
         pytest.skip("no links here")
-    assert hands.box.reject("job.json", content.sig, "why", "hint", now_at=0.0) == "job.json.rejected"
+    assert hands.box.reject("job.json", content.sig, Cause("why", "hint"), now_at=0.0) == "job.json.rejected"
     assert secret.read_text() == "mine"
     assert not (hands.folder / "job.json.rejected.txt").is_symlink()
 

@@ -1,4 +1,4 @@
-"""reception: one look at an inbox after the other, by a clock that is set by hand."""
+"""poller: one poll of an inbox after the other, by a clock that is set by hand."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from queuectl.inbox import folder as inboxdir
-from queuectl.inbox import keyfile, poller, signing
-from queuectl.inbox import state as inboxstate
-from queuectl.inbox.poller import Reception
+from queuectl.inbox import keyfile, limits, poller, signing
+from queuectl.inbox.folder import SUMMARY, Folder
+from queuectl.inbox.poller import Poller
+from queuectl.inbox.state import read_all
 from queuectl.model import names, times
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import Outcome
@@ -25,7 +25,7 @@ from tests.helpers import Desk, make_spool, names_in
 
 
 class Post:
-    """An inbox and its reception."""
+    """An inbox and its poller."""
 
     def __init__(self, spool: SpoolDir, folder: Path, **keys: Any) -> None:
         folder.mkdir(exist_ok=True)
@@ -37,9 +37,8 @@ class Post:
     def start(self) -> None:
         """As a new process."""
         desk = self.desk
-        self.reception = Reception(
-            desk.spool, desk.settings, self.inbox, str(self.folder), clock=desk.clock, rng=desk.rng
-        )
+        desk.session = desk.session._replace(settings=desk.settings)
+        self.poller = Poller(desk.session, self.inbox, str(self.folder))
 
     def send(self, name: str, content: object) -> None:
         """Drop a file."""
@@ -54,37 +53,37 @@ def test_a_file_is_refused_only_when_quiet_for_settle_s(spool: SpoolDir, tmp_pat
     """P6: by our own monotonic clock; each change begins anew."""
     post = Post(spool, tmp_path / "inbox", settle_s=30.0)
     post.send("half.json", '{"comm')
-    post.reception.look()
+    post.poller.poll()
     post.desk.clock.advance(29)
     post.send("half.json", '{"command"')
-    post.reception.look()
+    post.poller.poll()
     post.desk.clock.advance(29)
-    post.reception.look()
+    post.poller.poll()
     assert post.names() == ["half.json"]
-    (row,) = post.reception.state.rows
+    (row,) = post.poller.state.rows
     assert (row.name, row.size, row.quiet_s) == ("half.json", 10, 29.0)
     post.desk.clock.advance(2)
-    post.reception.look()
+    post.poller.poll()
     assert post.names() == ["half.json.rejected", "half.json.rejected.txt"]
     for _ in range(2):  # the second time as a new process, which knows only what the text says
-        (refused,) = post.reception.state.refused
+        (refused,) = post.poller.state.refused
         assert (refused.name, refused.why[:21]) == ("half.json.rejected", "it is not whole JSON:")
         assert times.from_text(refused.rejected_at) == pytest.approx(post.desk.clock.now(), abs=0.01)
         post.start()
-        post.reception.look()
+        post.poller.poll()
 
 
 def test_a_rejected_file_heals_also_for_a_new_process(spool: SpoolDir, tmp_path: Path) -> None:
     """P6: which version was refused stands in its text; the same version is not judged again."""
     post = Post(spool, tmp_path / "inbox")
     post.send("job.json", {"command": 7})
-    post.reception.look()
+    post.poller.poll()
     post.start()
-    post.reception.look()
+    post.poller.poll()
     assert post.names() == ["job.json.rejected", "job.json.rejected.txt"]
     post.send("job.json.rejected", {"command": "true", "note": "corrected"})
     post.start()
-    assert post.reception.look() == ["job,by=anna.json"] and post.names() == []
+    assert post.poller.poll() == ["job,by=anna.json"] and post.names() == []
 
 
 def test_max_per_minute_counts_what_was_taken_within_a_minute(spool: SpoolDir, tmp_path: Path) -> None:
@@ -92,12 +91,12 @@ def test_max_per_minute_counts_what_was_taken_within_a_minute(spool: SpoolDir, t
     post = Post(spool, tmp_path / "inbox", max_per_minute=2)
     for number in range(5):
         post.send(f"{number}.json", {"command": "true"})
-    assert len(post.reception.look()) == 2
-    assert (post.reception.state.held_back, post.reception.state.waiting) == ("max_per_minute = 2", 3)
+    assert len(post.poller.poll()) == 2
+    assert (post.poller.state.held_back, post.poller.state.waiting) == ("max_per_minute = 2", 3)
     post.desk.clock.advance(59)
-    assert post.reception.look() == []
+    assert post.poller.poll() == []
     post.desk.clock.advance(1)
-    assert len(post.reception.look()) == 2
+    assert len(post.poller.poll()) == 2
 
 
 @pytest.mark.parametrize(
@@ -116,7 +115,7 @@ def test_what_is_whole_and_no_job_is_refused_at_once(
     post = Post(spool, tmp_path / "inbox")
     post.desk.enqueue(id="there")
     post.send(name, content)
-    post.reception.look()
+    post.poller.poll()
     assert post.names() == [f"{name}.rejected", f"{name}.rejected.txt"]
     assert why in (post.folder / f"{name}.rejected.txt").read_text()
 
@@ -126,7 +125,7 @@ def test_a_name_that_is_used_again_gets_another_id(spool: SpoolDir, tmp_path: Pa
     post = Post(spool, tmp_path / "inbox")
     for _ in range(2):
         post.send("report.json", {"command": "true"})
-        post.reception.look()
+        post.poller.poll()
     assert len(names_in(spool, "pending")) == 2
 
 
@@ -140,8 +139,8 @@ def test_links_folders_and_foreign_names_are_left_alone(spool: SpoolDir, tmp_pat
     os.mkfifo(post.folder / "fifo.json")
     post.send("notes.txt", "x")
     for _ in range(2):
-        assert post.reception.look() == []
-    assert post.reception.state.left_alone == 4 and post.reception.state.arriving == 0
+        assert post.poller.poll() == []
+    assert post.poller.state.left_alone == 4 and post.poller.state.arriving == 0
     assert len(post.names()) == 4
 
 
@@ -150,12 +149,12 @@ def test_the_state_is_what_was_published(spool: SpoolDir, tmp_path: Path) -> Non
     post = Post(spool, tmp_path / "inbox")
     os.mkdir(spool.inbox_dir)
     post.send("half.json", "{")
-    post.reception.step()
-    post.reception.show(every_s=10)
-    assert inboxstate.read_all(spool) == [post.reception.state]
+    post.poller.step()
+    post.poller.show(every_s=10)
+    assert read_all(spool) == [post.poller.state]
     Path(spool.inbox_path("other", "json")).write_text("{")
-    assert [state.owner for state in inboxstate.read_all(spool)] == ["anna"]
-    assert inboxes.sentence(post.reception.state) == "1 still arriving"
+    assert [state.owner for state in read_all(spool)] == ["anna"]
+    assert inboxes.sentence(post.poller.state) == "1 still arriving"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")
@@ -164,11 +163,11 @@ def test_a_trusted_inbox_that_is_opened_to_others_later_is_left_alone(spool: Spo
     post = Post(spool, tmp_path / "inbox")
     post.folder.chmod(0o777)
     post.send("job.json", {"command": "true"})
-    assert post.reception.step() == [] and post.names() == ["job.json"]
-    assert "chmod" in post.reception.state.trouble
+    assert post.poller.step() == [] and post.names() == ["job.json"]
+    assert "chmod" in post.poller.state.trouble
     post.folder.chmod(0o755)
-    assert post.reception.step() == ["job,by=anna.json"]
-    assert [level for level, _ in post.reception.told] == ["warning", "info"]
+    assert post.poller.step() == ["job,by=anna.json"]
+    assert [level for level, _, _ in post.poller.notices] == ["warning", "info"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")
@@ -185,10 +184,10 @@ def test_a_signed_file_waits_while_a_key_is_open_to_others(spool: SpoolDir, tmp_
     identity = spool.identity(post.desk.rng)
     document = {"command": "true", "id": "a", "for": identity, "expires_at": times.to_text(post.desk.clock.now() + 60)}
     post.send("a.json", signing.sign(document, "anna", keyfile.read(str(keys / "anna.key"))))
-    assert post.reception.step() == [] and post.names() == ["a.json"]
-    assert "chmod 600" in post.reception.state.trouble
+    assert post.poller.step() == [] and post.names() == ["a.json"]
+    assert "chmod 600" in post.poller.state.trouble
     (keys / "anna.key").chmod(0o600)
-    assert post.reception.step() == ["a,by=anna.json"]
+    assert post.poller.step() == ["a,by=anna.json"]
 
 
 def test_a_signed_job_runs_on_one_spool_only(spool: SpoolDir, tmp_path: Path) -> None:
@@ -203,11 +202,11 @@ def test_a_signed_job_runs_on_one_spool_only(spool: SpoolDir, tmp_path: Path) ->
         post.desk.settings = post.desk.settings._replace(inboxes=(post.inbox,))
         post.desk.rng.seed(number)
         post.start()
-        post.reception.step()
+        post.poller.step()
         expires_at = times.to_text(post.desk.clock.now() + 60)
         document = {"command": "true", "id": "a", "for": spool.known_identity(), "expires_at": expires_at}
         post.send("a.json", signing.sign(document, "anna", keyfile.read(str(keys / "anna.key"))))
-        taken.append(post.reception.step())
+        taken.append(post.poller.step())
     assert taken == [["a,by=anna.json"], []]
     assert (
         f"queuectl sign --for {post.desk.spool.known_identity()}" in (post.folder / "a.json.rejected.txt").read_text()
@@ -220,29 +219,29 @@ def test_of_many_rejected_files_one_text_tells(spool: SpoolDir, tmp_path: Path) 
     for number in range(250):
         post.send(f"bad{number:03}.json", [number])
     post.send("good.json", {"command": "true"})
-    looks = 0
+    polls = 0
     while not names_in(spool, "pending"):
-        post.reception.look()
-        looks += 1
-        assert post.reception.refused <= 100
-    assert looks == 3
+        post.poller.poll()
+        polls += 1
+        assert post.poller.rejected <= 100
+    assert polls == 3
     names = post.names()
     assert sum(name.endswith(".json.rejected") for name in names) == 250
     assert [name for name in names if name.endswith(".txt")] == [
         *(f"bad{number:03}.json.rejected.txt" for number in range(3)),
-        inboxdir.SUMMARY,
+        SUMMARY,
     ]
-    text = (post.folder / inboxdir.SUMMARY).read_text()
+    text = (post.folder / SUMMARY).read_text()
     assert "247 rejected files" in text and "bad249.json: it holds many jobs" in text
-    assert len([text for _, text in post.reception.told if "rejected" in text]) == 3 + 3
+    assert len([text for _, _, text in post.poller.notices if "rejected" in text]) == 3 + 3
     post.start()
-    post.reception.look()
-    assert inboxdir.SUMMARY in post.names() and post.reception.state.left_alone == 0
+    post.poller.poll()
+    assert SUMMARY in post.names() and post.poller.state.left_alone == 0
     for name in names:
         if name.endswith(".rejected"):
             (post.folder / name).unlink()
-    post.reception.look()
-    post.reception.look()
+    post.poller.poll()
+    post.poller.poll()
     assert post.names() == []
 
 
@@ -255,14 +254,14 @@ def test_max_per_minute_counts_what_was_rejected_too(spool: SpoolDir, tmp_path: 
         post.send(name, "{")
     post.send("e.json", {"command": "true"})
     post.send("f.json", {"command": "true"})
-    post.reception.look()
-    assert (post.reception.state.held_back, post.reception.state.waiting) == ("max_per_minute = 3", 1)
+    post.poller.poll()
+    assert (post.poller.state.held_back, post.poller.state.waiting) == ("max_per_minute = 3", 1)
     post.desk.clock.advance(2)
-    post.reception.look()
+    post.poller.poll()
     assert sum(name.endswith(".rejected") for name in post.names()) == 2
     assert names_in(spool, "pending") == ["e,by=anna.json"]
     post.desk.clock.advance(59)
-    post.reception.look()
+    post.poller.poll()
     assert sum(name.endswith(".rejected") for name in post.names()) == 4
     assert len(names_in(spool, "pending")) == 2
 
@@ -272,16 +271,16 @@ def test_what_never_becomes_a_job_holds_up_nothing(
 ) -> None:
     """P6: more half files than are watched, and more folders with the names of jobs, stand before a good file."""
     monkeypatch.setattr(poller, "_WATCHED_AT_MOST", 50)
-    monkeypatch.setattr(poller, "_AT_ONCE", 10)
+    monkeypatch.setattr(limits, "AT_ONCE", 10)
     post = Post(spool, tmp_path / "inbox", settle_s=1e6)
     for number in range(50):
         (post.folder / f"a{number:03}.json").mkdir()
         post.send(f"b{number:03}.json", "{")
     post.send("good.json", {"command": "true"})
     for _ in range(8):
-        post.reception.look()
+        post.poller.poll()
     assert names_in(spool, "pending") == ["good,by=anna.json"]
-    assert len(post.reception.told) == 50
+    assert len(post.poller.notices) == 50
 
 
 def test_a_folder_with_the_name_of_a_receipt_holds_up_no_other(spool: SpoolDir, tmp_path: Path) -> None:
@@ -289,18 +288,18 @@ def test_a_folder_with_the_name_of_a_receipt_holds_up_no_other(spool: SpoolDir, 
     post = Post(spool, tmp_path / "inbox", max_rejected=0)
     for name in ("x", "y"):
         post.send(f"{name}.json", {"command": "false", "max_retries": 0})
-    post.reception.look()
+    post.poller.poll()
     for name in ("x", "y"):
         post.desk.claims.settle(post.desk.start(f"{name},by=anna.json"), Outcome("failed", exit_code=1))
     (post.folder / "x.json.failed.txt").mkdir()
-    (post.folder / inboxdir.SUMMARY).mkdir()
+    (post.folder / SUMMARY).mkdir()
     post.send("bad.json", [])
-    post.reception.told.clear()
+    post.poller.notices.clear()
     for _ in range(3):
-        post.reception.step()
-    assert post.reception.state.trouble == ""
+        post.poller.step()
+    assert post.poller.state.trouble == ""
     assert (post.folder / "y.json.failed.txt").is_file() and (post.folder / "x.json.failed.txt").is_dir()
-    assert [text for _, text in post.reception.told if "x.json.failed.txt" in text] == [
+    assert [text for _, _, text in post.poller.notices if "x.json.failed.txt" in text] == [
         "x.json.failed.txt cannot be written: a folder has this name; it is left out"
     ]
 
@@ -312,26 +311,26 @@ def test_a_receipt_that_cannot_be_written_now_is_owed_and_holds_up_no_other(
     post = Post(spool, tmp_path / "inbox")
     for name in ("x", "y"):
         post.send(f"{name}.json", {"command": "false", "max_retries": 0})
-    post.reception.look()
+    post.poller.poll()
     for name in ("x", "y"):
         post.desk.claims.settle(post.desk.start(f"{name},by=anna.json"), Outcome("failed", exit_code=1))
-    real = inboxdir.InboxDir.put_text
+    real = Folder.put_text
 
-    def refusing(box: inboxdir.InboxDir, name: str, text: str) -> None:
+    def refusing(box: Folder, name: str, text: str) -> None:
         if name.startswith(held):
             raise PermissionError(errno.EACCES, "Permission denied", name)
         real(box, name, text)
 
     held = ("x", "y")
-    monkeypatch.setattr(inboxdir.InboxDir, "put_text", refusing)
-    post.reception.step()
-    assert "Permission denied" in post.reception.state.trouble
+    monkeypatch.setattr(Folder, "put_text", refusing)
+    post.poller.step()
+    assert "Permission denied" in post.poller.state.trouble
     held = ("x",)
-    post.reception.step()
+    post.poller.step()
     assert post.names() == ["y.json.failed.txt"]
     held = ("-",)
-    post.reception.step()
-    assert post.names() == ["x.json.failed.txt", "y.json.failed.txt"] and post.reception.state.trouble == ""
+    post.poller.step()
+    assert post.names() == ["x.json.failed.txt", "y.json.failed.txt"] and post.poller.state.trouble == ""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a folder there cannot be read only")
@@ -341,37 +340,37 @@ def test_an_unfinished_text_that_cannot_be_deleted_stops_no_intake(
     """P6: what somebody made under a name that the receiver has used is left alone."""
     post = Post(spool, tmp_path / "inbox")
     post.send("bad.json", [])
-    post.reception.look()
-    with post.reception._opened() as box:
+    post.poller.poll()
+    with post.poller._opened() as box:
         name = f"{box._mark}tmp-{box._tokens.for_texts()}"
     (post.folder / name).mkdir()
     post.send("one.json", {"command": "true"})
-    assert post.reception.look() == ["one,by=anna.json"]
-    real = inboxdir.InboxDir.remove
+    assert post.poller.poll() == ["one,by=anna.json"]
+    real = Folder.remove
 
-    def refusing(box: inboxdir.InboxDir, wanted: str) -> bool:
+    def refusing(box: Folder, wanted: str) -> bool:
         if wanted == name:
             raise PermissionError(errno.EPERM, "Operation not permitted", wanted)
         return real(box, wanted)
 
-    monkeypatch.setattr(inboxdir.InboxDir, "remove", refusing)
+    monkeypatch.setattr(Folder, "remove", refusing)
     post.send("two.json", {"command": "true"})
-    assert post.reception.look() == ["two,by=anna.json"]
-    assert post.reception.state.foreign == (name,)
+    assert post.poller.poll() == ["two,by=anna.json"]
+    assert post.poller.state.foreign == (name,)
 
 
 def test_max_waiting_counts_jobs(spool: SpoolDir, tmp_path: Path) -> None:
     """A second file of a job's id in pending/, which somebody copied there, is no second job of the inbox."""
     post = Post(spool, tmp_path / "inbox", max_waiting=2)
     post.send("one.json", {"command": "true"})
-    post.reception.look()
+    post.poller.poll()
     waiting = Path(spool.path("pending", "one,by=anna.json"))
     for copy in ("one.json", "one,prio=1.json", "ONE,by=anna,hold.json"):
         waiting.with_name(copy).write_bytes(waiting.read_bytes())
     post.send("two.json", {"command": "true"})
-    assert post.reception.look() == ["two,by=anna.json"]
+    assert post.poller.poll() == ["two,by=anna.json"]
     post.send("three.json", {"command": "true"})
-    assert post.reception.look() == []
+    assert post.poller.poll() == []
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names there are Unicode")
@@ -383,12 +382,12 @@ def test_names_that_are_no_text_stop_nothing(spool: SpoolDir, tmp_path: Path) ->
     for name, content in {**contents, b"d\xfb.json": b'{"command": "false", "max_retries": 0}'}.items():
         with open(os.path.join(folder, name), "wb") as file:
             file.write(content)
-    (published,) = post.reception.step()
-    post.reception.show(every_s=0.0)
-    (state,) = inboxstate.read_all(spool)
+    (published,) = post.poller.step()
+    post.poller.show(every_s=0.0)
+    (state,) = read_all(spool)
     assert (state.rows[0].name, state.foreign, state.next) == ("a\\xff.json", ("b\\xfe.bin",), ("e\\xfc.json",))
     post.desk.claims.settle(post.desk.start(published), Outcome("failed", exit_code=1))
-    post.reception.step()
+    post.poller.step()
     assert "d\\xfb.json.failed.txt" in post.names()
 
 
@@ -396,7 +395,7 @@ def test_an_ending_in_capitals_is_taken_in(spool: SpoolDir, tmp_path: Path) -> N
     """A producer on Windows may write JOB.JSON."""
     post = Post(spool, tmp_path / "inbox")
     post.send("JOB.JSON", {"command": "true"})
-    assert post.reception.look() == ["JOB,by=anna.json"] and post.names() == []
+    assert post.poller.poll() == ["JOB,by=anna.json"] and post.names() == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the test itself would open the devices there")
@@ -416,5 +415,5 @@ def test_names_of_devices_are_passed_over_on_windows(
         return lstat(path, **options)
 
     monkeypatch.setattr(os, "lstat", refuse)
-    assert post.reception.look() == ["good,by=anna.json"]
+    assert post.poller.poll() == ["good,by=anna.json"]
     assert post.names() == sorted(bad)

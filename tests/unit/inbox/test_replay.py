@@ -1,4 +1,4 @@
-"""replays: a signed id is taken once."""
+"""replay: a signed id is taken once."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import random
 from pathlib import Path
 
 from queuectl.inbox import replay
+from queuectl.model import settings
 from queuectl.spool.folder import SpoolDir
-from tests.helpers import NOON_AT
+from queuectl.spool.session import Session
+from tests.helpers import NOON_AT, FakeClock
 
 HOUR_S = 3600.0
 
 
 def remember(spool: SpoolDir, token: str, *, key: str = "anna", job_id: str = "j1") -> bool:
     """Take an id that counts for an hour."""
-    return replay.remember(
-        spool, key=key, job_id=job_id, expires_at=NOON_AT + HOUR_S, token=token, rng=random.Random(token)
-    )
+    session = Session(spool, settings.defaults(), FakeClock(), random.Random(token))
+    return replay.remember(session, replay.Use(key, job_id, NOON_AT + HOUR_S), token)
 
 
 def test_an_id_is_taken_once_and_by_its_own_token_again(spool: SpoolDir) -> None:

@@ -171,4 +171,4 @@ def test_a_spool_that_never_had_an_inbox_costs_a_stat(spool: SpoolDir, desk: Des
     assert not spool.has_inbox_traces()
     assert check.run(spool, repair=True, names_only=False, clock=desk.clock, rng=desk.rng).findings == []
     assert not os.path.exists(spool.inbox_dir)
-    assert Handover(spool, desk.settings, "anna", clock=desk.clock, rng=desk.rng).publish_all() == []
+    assert Handover(desk.session, "anna").publish_all() == []
