@@ -294,6 +294,18 @@ def test_only_disk_changes_the_disk() -> None:
     assert wrong == []
 
 
+def test_who_only_looks_cannot_change_the_disk() -> None:
+    """The model computes and the monitor looks: neither can reach what changes a file."""
+    wrong = [
+        _where(path, line)
+        for path in _files()
+        if _room(_module(path)) in ("model", "monitor")
+        for target, line in _own(path)
+        if target == "system.disk"
+    ]
+    assert wrong == []
+
+
 def test_only_lifecycle_spells_the_states() -> None:
     """A state's name is written once; everybody else uses the constant.
 
@@ -356,7 +368,9 @@ def test_these_rules_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     files = {
         "model/__init__.py": '"""x"""\n__all__ = ["names", "gone"]\nfrom queuectl.model import names\n',
         "model/times.py": '"""x"""\nfrom queuectl.jobs.claim import Claims\nimport portalocker\nprint("pending")\n',
-        "model/names.py": '"""x"""\nimport os\n',
+        "model/names.py": '"""x"""\nimport os\nfrom queuectl.system import disk\n',
+        "system/__init__.py": '"""x"""\n__all__ = ["disk"]\n',
+        "system/disk.py": '"""x"""\n',
         "jobs/__init__.py": '"""x"""\n__all__ = ["claim"]\n',
         "jobs/claim.py": (
             '"""x"""\nimport os\ndef f():\n    from queuectl.jobs import settle\n    from queuectl import pool\n'
@@ -379,6 +393,7 @@ def test_these_rules_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         test_package_itself_imports_nothing,
         test_only_the_command_line_prints_and_exits,
         test_only_disk_changes_the_disk,
+        test_who_only_looks_cannot_change_the_disk,
         test_only_lifecycle_spells_the_states,
         test_only_spool_spells_the_machinery,
         test_the_model_does_no_input_or_output,

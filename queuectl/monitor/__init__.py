@@ -19,5 +19,6 @@ __all__ = [
     "steps",
     "survey",
     "theme",
+    "waiting",
     "why",
 ]

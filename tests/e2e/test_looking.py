@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from queuectl.api import Spool
-from queuectl.monitor.why import Reason, explain
+from queuectl.monitor.waiting import Reason
+from queuectl.monitor.why import explain
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
 from tests.helpers import wait_until, write_drop

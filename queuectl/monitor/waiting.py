@@ -1,0 +1,245 @@
+"""What keeps a waiting job from being started: every reason that holds, the most pressing first. Only looks."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from queuectl.errors import DamagedRecordError, UntrustedSpoolError
+from queuectl.jobs import foresight
+from queuectl.model import document, names, record, times
+from queuectl.model import text as printable
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.model.text import command_text
+from queuectl.monitor import live, order
+from queuectl.spool import lookup, trust
+from queuectl.spool.folder import Located, SpoolDir
+from queuectl.spool.lookup import Job
+from queuectl.spool.session import Session
+from queuectl.system import files, processes
+
+_NAMED = 3
+_COMMAND_CHARS = 60
+
+
+class Reason(NamedTuple):
+    """One reason: its name for programs, a sentence, and the command or the drag that changes it ("": nothing does)."""
+
+    kind: str
+    text: str
+    change: str
+
+
+def reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
+    """Return what keeps a waiting job from being started."""
+    pools = live.pools(session.spool)
+    workers = sum(pool.count for pool in pools)
+    made = [each for each in (_untrusted(session.spool), _paused(session.spool)) if each is not None]
+    if not workers:
+        made.append(Reason("no_workers", "no workers run", "queuectl worker start"))
+    if names.is_held(found.name):
+        return [*made, Reason("held", "somebody holds it", f"queuectl release {_stem(found.name)}")]
+    own = _arriving(session, found) or _due(session, found, now_at)
+    if own is not None:
+        return [*made, own]
+    if (outlived := _outlived(session.spool, found)) is not None:
+        made.append(outlived)
+    waiting = session.spool.waiting_names()
+    before = order.in_run_order(waiting, now_at, foresight.foresee_all(session.spool, waiting, now_at))
+    before = before[: before.index(found.name)] if found.name in before else []
+    runs = _runs(session.spool)
+    if workers and len(runs) >= workers:
+        made.append(_busy(workers, runs, now_at))
+    if before:
+        made.append(_behind(found.name, before))
+    return made or [Reason("next", "nothing keeps it: it is the next to run", "")]
+
+
+def copied(spool: SpoolDir, found: Located) -> list[Reason]:
+    """What becomes of a waiting file whose id a job has that has ended."""
+    try:
+        job_id = spool.read(PENDING, found.name).record.id
+    except DamagedRecordError:
+        return []
+    state = spool.holds(job_id, (DONE, DLQ))
+    if not state:
+        return []
+    text = f"another job has its id, in {state}/: this one gets an id of its own when a worker takes it"
+    return [Reason("copy", text, f"queuectl show {state}/{job_id}  shows the other")]
+
+
+def _untrusted(spool: SpoolDir) -> Reason | None:
+    try:
+        trust.check(spool)
+    except UntrustedSpoolError as error:
+        return Reason("untrusted", f"workers refuse this spool: {error.path}: {error.cause}", error.hint)
+    return None
+
+
+def _paused(spool: SpoolDir) -> Reason | None:
+    if not spool.is_paused():
+        return None
+    why = spool.pause_reason()
+    text = "the spool is paused" + (f": {why}" if why else "")
+    if (until_at := spool.paused_until()) is not None:
+        text += f" (until {times.to_text(until_at)})"
+    return Reason("paused", text, f"queuectl resume, or delete {spool.paused_path}")
+
+
+def _arriving(session: Session, found: Located) -> Reason | None:
+    """Why a file in pending/ is no job (yet), or None for one that is."""
+    try:
+        lookup.load(session, PENDING, found.name)
+    except DamagedRecordError as error:
+        why = str(error)
+    else:
+        return None
+    try:
+        content = session.spool.read_document(found.path)
+    except files.NotRegularError:
+        content = None
+    if content is not None and not content.oversize:
+        parsed = document.parse(content.data, lines=False)
+        if isinstance(parsed, document.Many):
+            return Reason("many", f"the file holds {len(parsed.documents)} jobs, which get ids of their own", "")
+        if isinstance(parsed, document.Incomplete):
+            settle = times.format_duration(session.settings.settle_s)
+            return Reason(
+                "arriving",
+                f"its file is not whole yet: {parsed.why}",
+                f"write the rest of {PENDING}/{found.name}; it is refused {settle} after the last change to it",
+            )
+    return Reason("no_job", why, f"mend {PENDING}/{found.name}; workers move it to {REJECTED}/")
+
+
+def _due(session: Session, found: Located, now_at: float) -> Reason | None:
+    """The time that a job waits for, or None where it may run now."""
+    try:
+        item = session.spool.read(PENDING, found.name).record
+    except DamagedRecordError:
+        return _due_drop(lookup.load(session, PENDING, found.name), found.name, now_at)
+    standing = record.standing(item)
+    if standing.due_at is None or record.is_due(standing.due_at, standing.delay_s, now_at):
+        return _named_later(found.name, now_at)
+    if standing.failures:
+        why = f"retry {standing.failures} of {item.max_retries}, after: {standing.error}"
+    else:
+        why = f"run_at {item.run_at}" if item.run_at else "a delay"
+    # A job that was dead and is put back runs at once: its wait is over with its old budget.
+    change = f"queuectl cancel {item.id}, then: queuectl retry {item.id}"
+    return _due_at(standing.due_at, why, change, now_at)
+
+
+def _named_later(name: str, now_at: float) -> Reason | None:
+    """Of a job that may run, and whose name says a later time: pools go by names until they look at the record."""
+    parts = names.parse(name)
+    if parts is None or parts.due_at is None or parts.due_at <= now_at:
+        return None
+    text = (
+        f"it is due by its record, and its name says {times.to_text(parts.due_at)}: the clock was set back, or the "
+        "name was changed"
+    )
+    return Reason("clock", text, "a pool looks at the record when it starts, when the clock is set, and each hour")
+
+
+def _due_drop(job: Job, name: str, now_at: float) -> Reason | None:
+    """Of a drop that no worker has looked at. (A delay counts from when one does.)"""
+    run_at = str(job.spec.get("run_at", ""))
+    due_at = times.instant(run_at)
+    if due_at is None or due_at <= now_at:
+        return None
+    return _due_at(due_at, f"run_at {run_at}", f"change run_at in {PENDING}/{name}", now_at)
+
+
+def _due_at(due_at: float, why: str, change: str, now_at: float) -> Reason:
+    when = f"{times.to_text(due_at)}, in {times.format_duration(due_at - now_at)}"
+    return Reason("due", f"it is to run at {when} ({why})", change)
+
+
+def _outlived(spool: SpoolDir, found: Located) -> Reason | None:
+    """What of the job's last run still holds its lease, or None where nothing does: until then it does not start."""
+    try:
+        item = spool.read(PENDING, found.name).record
+    except DamagedRecordError:
+        return None  # a drop has not run yet
+    start = record.standing(item).last_start
+    if start is None:
+        return None
+    from queuectl.spool import lease  # brings portalocker
+
+    if not lease.outlives(spool, item):
+        return None
+    holding, change = holders(spool, start.lease)
+    return Reason("alive", f"{holding} of run {start.attempt} still holds the lease {start.lease}", change)
+
+
+def holders(spool: SpoolDir, lease_name: str) -> tuple[str, str]:
+    """The processes that hold a lease, in words, and how to end them; others' processes may be hidden."""
+    pids = processes.holders(spool.lease_path(lease_name))
+    if not pids:
+        return "a process that only its owner or root can see", "as root: queuectl why, which names it"
+    shown = [f"process {pid} ({_cut(printable.safe(processes.command_line(pid)))})" for pid in pids[:_NAMED]]
+    more = f" and {len(pids) - _NAMED} more" if len(pids) > _NAMED else ""
+    return f"{', '.join(shown)}{more}", f"kill {' '.join(map(str, pids))}   (or wait until it ends)"
+
+
+def _behind(name: str, before: list[str]) -> Reason:
+    """The jobs that run first: those of higher priority, and those whose names come before."""
+    mine = _priority(name)
+    higher = sum(_priority(other) > mine for other in before)
+    parts = [f"it waits behind {len(before)} job{'s' * (len(before) != 1)}"]
+    if higher:
+        parts.append(f"{higher} of higher priority")
+    if any(",by=" in other for other in before) or ",by=" in name:
+        parts.append("owners take turns")
+    text = f"{', '.join(parts)}; the next is {_stem(before[0])}"
+    change = f"queuectl edit {_stem(name)}   (a higher priority runs first; or start more workers)"
+    return Reason("behind", text, change)
+
+
+def _priority(name: str) -> int:
+    parts = names.parse(name) if "," in name else None
+    return 0 if parts is None else parts.priority
+
+
+def _stem(name: str) -> str:
+    parts = names.parse(name)
+    return name if parts is None else parts.stem
+
+
+class _Busy(NamedTuple):
+    id: str
+    since_at: float | None
+    command: str
+
+
+def _runs(spool: SpoolDir) -> list[_Busy]:
+    """The jobs that run."""
+    found = []
+    for name in spool.job_names(RUNNING):
+        try:
+            item = spool.read(RUNNING, name).record
+        except (OSError, DamagedRecordError):
+            continue
+        start = record.standing(item).last_start
+        since_at = None if start is None else times.instant(start.at)
+        found.append(_Busy(item.id, since_at, command_text(item.command)))
+    return found
+
+
+def _busy(workers: int, runs: list[_Busy], now_at: float) -> Reason:
+    shown = [
+        f"{run.id} (started {ago(run.since_at, now_at)}: {_cut(run.command)})" if run.since_at is not None else run.id
+        for run in sorted(runs, key=lambda run: run.since_at or now_at)[:_NAMED]
+    ]
+    more = f" and {len(runs) - _NAMED} more" if len(runs) > _NAMED else ""
+    who = "the only worker is" if workers == 1 else f"all {workers} workers are"
+    text = f"{who} busy with {', '.join(shown)}{more}"
+    return Reason("busy", text, "queuectl worker start --count 2   (more workers beside those that run)")
+
+
+def _cut(command: str) -> str:
+    return command if len(command) <= _COMMAND_CHARS else command[: _COMMAND_CHARS - 3] + "..."
+
+
+def ago(instant_at: float, now_at: float) -> str:
+    return f"{times.format_duration(max(0.0, now_at - instant_at))} ago"
