@@ -16,6 +16,8 @@ from typing import Any
 from queuectl.jobs import batch
 from queuectl.jobs.claim import Claims
 from queuectl.jobs.enqueue import Producer
+from queuectl.jobs.rescue import Orphans
+from queuectl.jobs.settle import Settlements
 from queuectl.jobs.verdict import Claimed, Declined, Settled, Split, Splitting
 from queuectl.model import record
 from queuectl.model import settings as config
@@ -199,6 +201,8 @@ class Desk:
         self.stripes = Stripes(spool)
         self.lease = Lease(spool, worker)
         self.claims = Claims(self.session, self.stripes, worker=worker)
+        self.settlements = Settlements(self.session, self.stripes)
+        self.orphans = Orphans(self.session, self.stripes)
         self.producer = Producer(self.session)
 
     def close(self) -> None:
@@ -232,7 +236,7 @@ class Desk:
         """Claim a file and bring it to where its command runs."""
         claimed = self.claim(name)
         if isinstance(claimed, Claimed):
-            self.claims.secure(claimed)
+            self.settlements.secure(claimed)
         return claimed
 
     def decline(self, name: str) -> Declined:
@@ -243,7 +247,7 @@ class Desk:
 
     def run(self, name: str, outcome: Outcome) -> Settled:
         """Claim a file and end its run."""
-        return self.claims.settle(self.start(name), outcome)
+        return self.settlements.settle(self.start(name), outcome)
 
     def finish_splits(self) -> int:
         """Make the steps of all splits that are not over, as a pool does; how many jobs came of them."""

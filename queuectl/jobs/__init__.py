@@ -15,6 +15,7 @@ __all__ = [
     "reject",
     "repair",
     "requeue",
+    "rescue",
     "settle",
     "split",
     "verdict",

@@ -12,7 +12,7 @@ from typing import Any
 
 from queuectl.errors import DamagedRecordError, QueuectlError, SpoolUnavailableError, UnknownJobError
 from queuectl.jobs import error_text, repair
-from queuectl.jobs.settle import Settlements
+from queuectl.jobs.rescue import Orphans
 from queuectl.maintenance.faults import View
 from queuectl.maintenance.findings import GoneError
 from queuectl.maintenance.repairs import Mending
@@ -105,7 +105,7 @@ class Cancelling:
         try:
             return self._spool.read(found.state, found.name)
         except DamagedRecordError:
-            return repair.mended(self._session, found)
+            return repair.repaired(self._session, found)
 
     def _cancel_drop(self, found: Located, event: dict[str, Any]) -> str:
         """Make a record of a drop that no worker has looked at, with its end on record; its id."""
@@ -125,7 +125,7 @@ class Cancelling:
     def _cancel_run(self, job_id: str, request: cancel_requests.Request, deadline: float) -> Job | None:
         """Have a run ended, and wait for that; None where the job waits or runs again."""
         stripes = Stripes(self._spool)
-        orphans = Settlements(self._session, stripes)
+        orphans = Orphans(self._session, stripes)
         try:
             cancel_requests.put(self._spool, request)
             while (

@@ -26,7 +26,7 @@ import os
 from typing import Any, NamedTuple
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
-from queuectl.jobs import batch, error_text, foresight, lines, reject
+from queuectl.jobs import batch, error_text, foresight, lines, reject, repair
 from queuectl.jobs.settle import Settlements
 from queuectl.jobs.split import Splitter
 from queuectl.jobs.verdict import (
@@ -53,6 +53,7 @@ from queuectl.jobs.verdict import (
 from queuectl.model import document, job, names, record, times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
 from queuectl.spool import trust
+from queuectl.spool.blame import Blame
 from queuectl.spool.folder import Located, name_for, record_name
 from queuectl.spool.lease import is_alive, outlives
 from queuectl.spool.roster import Roster
@@ -75,12 +76,17 @@ class _Looked(NamedTuple):
     taken: document.Accepted | None
 
 
-class Claims(Settlements):
-    """Claims jobs of one spool for one worker, and settles them (see `settle.Settlements`)."""
+class Claims:
+    """Claims jobs of one spool for one worker."""
 
     def __init__(self, session: Session, stripes: Stripes, *, worker: str) -> None:
-        super().__init__(session, stripes)
+        self._session = session
         spool, settings = session.spool, session.settings
+        self._spool, self._settings, self._clock, self._rng = session
+        self._stripes = stripes
+        self._sync_accepted, self._sync_all = session.syncs_accepted, session.syncs_all
+        self._settlements = Settlements(session, stripes)
+        self.blame = Blame(spool, clock=session.clock, rng=session.rng)
         self._worker = worker
         self._start_first = settings.durability == "queue" and os.name != "nt"
         self._owners = trust.owners(spool, settings)
@@ -428,7 +434,7 @@ class Claims(Settlements):
 
     def _abandon(self, here: Located, item: record.Record, data: bytes, standing: record.Standing) -> Declined:
         claimed = Claimed(item, data, attempt=standing.starts, failures=standing.failures, lease="")
-        settled = self.settle(
+        settled = self._settlements.settle(
             claimed, Outcome("abandoned", reason="its worker died, or its file was moved while it ran")
         )
         return Dead(settled.name) if settled.to == DLQ else Later(settled.name, settled.due_at)
@@ -649,19 +655,20 @@ class Claims(Settlements):
         try:
             if files.sig_of(path) != sig:
                 return Arriving(None, why)
-            if self._mend(path):
+            where = Located(PENDING, name, path)
+            if self._mend(where):
                 return Repaired()
-            return self._reject(Located(PENDING, name, path), name, why, hint)
+            return self._reject(where, name, why, hint)
         finally:
             stripe.release()
 
-    def _mend(self, path: str) -> bool:
+    def _mend(self, where: Located) -> bool:
         """Repair a record of ours that lost its end (power cut, aborted copy); True where it is whole again."""
         try:
-            content = self._spool.read_document(path)
+            content = self._spool.read_document(where.path)
         except (FileNotFoundError, files.NotRegularError, PermissionError):
             return False  # any other error is the machine's trouble, and no reason to refuse a file (P9)
-        return self._repair(path, os.path.basename(path), content.data) is not None
+        return repair.repair(self._session, where, content.data) is not None
 
     def _reject(self, source: Located, name: str, why: str, hint: str) -> Declined:
         try:
@@ -695,7 +702,7 @@ class Claims(Settlements):
                 lease=lease,
                 name=here.name,
             )
-            self.settle(claimed, Outcome("released", reason=error.strerror or "trouble"))
+            self._settlements.settle(claimed, Outcome("released", reason=error.strerror or "trouble"))
 
     def _put_back(self, here: Located, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):

@@ -15,6 +15,7 @@ from queuectl.model import record
 from queuectl.model.lifecycle import REJECTED
 from queuectl.spool.folder import RECORD_MAX_BYTES, Located, Stored
 from queuectl.spool.session import Session
+from queuectl.spool.stripes import Stripes
 from queuectl.system import disk, files
 
 _WHY = "its history is damaged; the job goes on from the last event before the damage"
@@ -57,11 +58,11 @@ def rewrite(
     return kept
 
 
-def mend(session: Session, path: str, name: str, data: bytes) -> bytes | None:
-    """Cut a torn record back to its last whole event; return its bytes, or None where nothing was to be mended.
+def repair(session: Session, where: Located, data: bytes) -> bytes | None:
+    """Cut a torn record back to its last whole event; return its bytes, or None if it needs no repair.
 
-    `name` is the name of the job's file. Where whole events follow the damage, the old bytes stay in rejected/ as
-    ID.torn.json beside a reason.
+    `where` is the job's file, which holds `data`. If whole events follow the damage, the old bytes stay in rejected/
+    as ID.torn.json beside a reason.
 
     Raises:
         OSError: the machine's trouble; the record is as it was.
@@ -71,18 +72,35 @@ def mend(session: Session, path: str, name: str, data: bytes) -> bytes | None:
         return None
     keep = None
     if record.loses_events(data, whole):
-        keep = Kept(f"{name.removesuffix('.json').partition(',')[0]}.torn.json", _WHY, _HINT)
-    rewrite(session, path, data, whole, keep)
+        keep = Kept(f"{where.name.removesuffix('.json').partition(',')[0]}.torn.json", _WHY, _HINT)
+    rewrite(session, where.path, data, whole, keep)
     return whole
 
 
-def mended(session: Session, found: Located) -> Stored:
-    """Mend a damaged record and read it again.
+def repaired(session: Session, found: Located) -> Stored:
+    """Repair a damaged record and read it again.
 
     Raises:
-        DamagedRecordError: it cannot be mended.
+        DamagedRecordError: it cannot be repaired.
         OSError: the machine's trouble; the record is as it was.
     """
     data = files.read(found.path, RECORD_MAX_BYTES).data
-    mend(session, found.path, found.name, data)
+    repair(session, found, data)
     return session.spool.read(found.state, found.name)
+
+
+def repair_ended(session: Session, stripes: Stripes, where: Located) -> bool | None:
+    """Repair a record in done/ or dlq/ that lost its end; False if it needs no repair, None if its id is busy.
+
+    Raises:
+        OSError: the machine's trouble; the file is as it was.
+    """
+    stripe = stripes.of(where.name.removesuffix(".json"))
+    if not stripe.try_acquire():
+        return None
+    try:
+        return repair(session, where, session.spool.read_document(where.path).data) is not None
+    except (FileNotFoundError, files.NotRegularError):
+        return False
+    finally:
+        stripe.release()

@@ -34,7 +34,7 @@ def _requeue(session: Session, job_id: str, by: str) -> Job:
     try:
         stored = spool.read(found.state, found.name)
     except DamagedRecordError:
-        stored = repair.mended(session, found)
+        stored = repair.repaired(session, found)
     item = stored.record
     event = record.event("requeued", session.clock.now(), by=by)
     offset, text = record.append(len(stored.data), [event], empty=not item.history)

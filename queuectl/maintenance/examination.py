@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from queuectl.jobs import error_text
-from queuectl.jobs.settle import Settlements
+from queuectl.jobs.rescue import Orphans
 from queuectl.maintenance.faults import Fault, Judge, View, stem_of
 from queuectl.maintenance.findings import Findings, GoneError
 from queuectl.maintenance.leftovers import FileAge
@@ -70,7 +70,7 @@ class Examination:
         self._judge = Judge(session.spool, session.settings, age, now_at=session.clock.now())
         self._mending = Mending(session)
         self._stripes = Stripes(session.spool)
-        self._settlements = Settlements(session, self._stripes)
+        self._orphans = Orphans(session, self._stripes)
         self._first: dict[str, Place] = {}
         self._more: dict[str, set[Place]] = {}
         self._suspects: dict[str, set[Place]] = {}
@@ -339,7 +339,7 @@ class Examination:
             )
 
     def _rescued(self, name: str) -> str:
-        settled = self._settlements.rescue(name)
+        settled = self._orphans.rescue(name)
         if settled is None:
             raise GoneError
         if settled.to == DLQ:

@@ -12,10 +12,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from queuectl.jobs.claim import Claims
+from queuectl.jobs import repair
 from queuectl.model import record
 from queuectl.model.lifecycle import DLQ, DONE
-from queuectl.spool.folder import SpoolDir
+from queuectl.spool.folder import Located
+from queuectl.spool.session import Session
+from queuectl.spool.stripes import Stripes
 from queuectl.system import files, sharing
 
 _STEP = 1000
@@ -24,9 +26,9 @@ _STEP = 1000
 class Aftermath:
     """One walk through the records that have ended, and further tries at those that could not be mended."""
 
-    def __init__(self, spool: SpoolDir, claims: Claims) -> None:
-        self._spool = spool
-        self._claims = claims
+    def __init__(self, session: Session, stripes: Stripes) -> None:
+        self._session, self._stripes = session, stripes
+        self._spool = session.spool
         self._walk = self._torn()
         self._left: list[tuple[str, str]] = []
         self.over = False
@@ -63,8 +65,9 @@ class Aftermath:
         with contextlib.suppress(ValueError):
             self._left.remove((state, name))
         self._left.append((state, name))
+        where = Located(state, name, self._spool.path(state, name))
         try:
-            mended = self._claims.mend_ended(state, name)
+            mended = repair.repair_ended(self._session, self._stripes, where)
         except OSError as error:
             if sharing.is_trouble(error):
                 raise

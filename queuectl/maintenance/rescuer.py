@@ -3,7 +3,7 @@
 For each file in running/ that none of this pool's own live workers is known to run: if its claimer died before the
 start it goes back to pending/; if its outcome is on record only the move is made; if its lease is free the run is
 recorded as abandoned and the job moves on by the state table. A held lease means alive, however long it takes: slow
-is not dead. The work itself is `Claims.rescue`, under the id's stripe. A file that cannot be rescued because of itself
+is not dead. The work itself is `jobs.rescue`, under the id's stripe. A file that cannot be rescued because of itself
 or its lock is looked at more and more seldom, and holds up no other (P6).
 """
 
@@ -15,11 +15,13 @@ from typing import NamedTuple
 
 from queuectl.errors import DamagedRecordError
 from queuectl.jobs import error_text
-from queuectl.jobs.claim import Claims
+from queuectl.jobs.rescue import Orphans
 from queuectl.jobs.verdict import Settled
 from queuectl.model.lifecycle import DLQ, RUNNING
 from queuectl.model.notice import WARNING, Notice, Notify
+from queuectl.spool.blame import Blame
 from queuectl.spool.session import Session
+from queuectl.spool.stripes import Stripes
 from queuectl.system import disk, files
 from queuectl.system.locks import NamedLock
 
@@ -38,10 +40,11 @@ class Rescued(NamedTuple):
 class Rescue:
     """Looks after running/ for a supervisor."""
 
-    def __init__(self, session: Session, claims: Claims, *, notify: Notify = lambda _notice: None) -> None:
+    def __init__(self, session: Session, stripes: Stripes, *, notify: Notify = lambda _notice: None) -> None:
         self._session = session
         self._spool = session.spool
-        self._claims = claims
+        self._orphans = Orphans(session, stripes)
+        self._blame = Blame(session.spool, clock=session.clock, rng=session.rng)
         self._clock = session.clock
         self.foreign: set[str] = set()
         """Names in running/ that are no files, as the last look found them: left alone, never waited for (P11)."""
@@ -70,7 +73,7 @@ class Rescue:
             if job_id in mine or (name in self._stuck and self._clock.monotonic() < self._stuck[name][1]):
                 continue
             try:
-                settled = self._claims.rescue(name)
+                settled = self._orphans.rescue(name)
             except (DamagedRecordError, files.NotRegularError):
                 foreign.add(name)
                 continue
@@ -87,7 +90,7 @@ class Rescue:
 
     def _put_off(self, name: str, error: OSError) -> None:
         """Look at a file later that is in trouble; raises the error again if the machine is."""
-        fault = self._claims.blame.fault(error, self._spool.path(RUNNING, name))
+        fault = self._blame.fault(error, self._spool.path(RUNNING, name))
         if fault is None:
             raise error
         tries = self._stuck.get(name, (0, 0.0))[0] + 1
@@ -120,7 +123,7 @@ class Rescue:
             lock.close()
         for name in self._spool.starts():
             try:
-                self._claims.sweep_start(name)
+                self._orphans.sweep_start(name)
             except OSError as error:
-                if self._claims.blame.fault(error, self._spool.tmp_path(name)) is None:
+                if self._blame.fault(error, self._spool.tmp_path(name)) is None:
                     raise

@@ -5,7 +5,6 @@ All of it in small steps, and none of it in a hurry: a pool that does not get to
 
 from __future__ import annotations
 
-from queuectl.jobs.claim import Claims
 from queuectl.jobs.error_text import OrphanTexts
 from queuectl.maintenance.recovery import Aftermath
 from queuectl.maintenance.rescuer import Rescue
@@ -27,7 +26,6 @@ class Housekeeping:
     def __init__(
         self,
         session: Session,
-        claims: Claims,
         stripes: Stripes,
         rescue: Rescue,
         breaker: Breaker,
@@ -35,7 +33,7 @@ class Housekeeping:
         notify: Notify,
     ) -> None:
         self._spool = session.spool
-        self._claims = claims
+        self._session, self._stripes = session, stripes
         self._rescue = rescue
         self._breaker = breaker
         self._clock = session.clock
@@ -58,7 +56,7 @@ class Housekeeping:
 
     def mend(self) -> None:
         """A pool did not end cleanly: look for what it left torn, from now on, step by step."""
-        self._aftermath = Aftermath(self._spool, self._claims)
+        self._aftermath = Aftermath(self._session, self._stripes)
 
     def step(self) -> None:
         """A little of it. To be called again and again."""

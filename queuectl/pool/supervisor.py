@@ -117,12 +117,10 @@ class Supervisor:
             graces_s=(settings.stop_grace_s, settings.kill_grace_s),
         )
         self._claims = Claims(session, self._stripes, worker=self._pool.name)
-        self._rescue = Rescue(session, self._claims, notify=self._tell)
+        self._rescue = Rescue(session, self._stripes, notify=self._tell)
         self._rejected = RejectedFiles(session)
         self._breaker = Breaker(spool.root, clock=clock, notify=self._tell)
-        self._housekeeping = Housekeeping(
-            session, self._claims, self._stripes, self._rescue, self._breaker, notify=self._tell
-        )
+        self._housekeeping = Housekeeping(session, self._stripes, self._rescue, self._breaker, notify=self._tell)
         self._dashboard = Dashboard(session)
         self._arrivals = Arrivals(spool, settle_s=settings.settle_s, clock=self._clock)
         self._queue = RunQueue()

@@ -7,16 +7,14 @@ rescue records the run as abandoned.
 
 from __future__ import annotations
 
-import random
 from typing import NamedTuple
 
-from queuectl.jobs.claim import Claims
+from queuectl.jobs.settle import Settlements
 from queuectl.jobs.verdict import Claimed, Settled
 from queuectl.model.lifecycle import RUNNING, Outcome
 from queuectl.spool import lease
-from queuectl.spool.folder import SpoolDir
 from queuectl.spool.output import keep_output
-from queuectl.system.clock import Clock
+from queuectl.spool.session import Session
 from queuectl.system.locks import NamedLock
 
 # A worker keeps so many; with more it waits for one of them, as it does for a full disk.
@@ -42,11 +40,9 @@ class _Kept(NamedTuple):
 class Unsettled:
     """The runs of one worker that cannot be settled now."""
 
-    def __init__(self, spool: SpoolDir, claims: Claims, *, clock: Clock, rng: random.Random) -> None:
-        self._spool = spool
-        self._claims = claims
-        self._clock = clock
-        self._rng = rng
+    def __init__(self, session: Session, settlements: Settlements) -> None:
+        self._spool, _, self._clock, self._rng = session
+        self._settlements = settlements
         self._kept: list[_Kept] = []
 
     def __len__(self) -> int:
@@ -65,7 +61,7 @@ class Unsettled:
 
     def keep(self, run: Ended, lock: NamedLock) -> None:
         """Keep a run, and its lease."""
-        self._claims.part(run.claimed)
+        self._settlements.part(run.claimed)
         self._kept.append(_Kept(run, lock, 1, self._clock.monotonic() + _FIRST_S))
 
     def step(self, *, at_once: bool = False) -> list[tuple[Ended, Settled | None]]:
@@ -82,7 +78,7 @@ class Unsettled:
             try:
                 output = self._spool.output_path(claimed.lease)
                 keep_output(self._spool, output, claimed.job_id, claimed.attempt, self._rng)
-                settled = self._claims.settle(claimed, kept.run.outcome)
+                settled = self._settlements.settle(claimed, kept.run.outcome)
             except OSError as error:
                 if self._spool.is_taken_away(error, RUNNING, claimed.name):
                     lease.end(kept.lock)

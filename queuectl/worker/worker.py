@@ -19,6 +19,7 @@ from typing import assert_never
 from queuectl.errors import QueuectlError
 from queuectl.jobs import batch, error_text
 from queuectl.jobs.claim import Claims
+from queuectl.jobs.settle import Settlements
 from queuectl.jobs.verdict import Claimed, Dead, Declined, Foreign, Gone, Paused, Returned, Settled, Unrecorded
 from queuectl.model import lifecycle, sizes
 from queuectl.model.lifecycle import Outcome
@@ -87,7 +88,8 @@ class Worker:
         self._session = Session(spool, settings, self._clock, self._rng)
         self._stripes = Stripes(spool)
         self._claims = Claims(self._session, self._stripes, worker=worker)
-        self._unsettled = Unsettled(spool, self._claims, clock=self._clock, rng=self._rng)
+        self._settlements = Settlements(self._session, self._stripes)
+        self._unsettled = Unsettled(self._session, self._settlements)
         self._lease = Lease(spool, worker)
         self._output = OutputSlot(spool, self._rng)
         self._executor = choose.make(conn, settings.shell)
@@ -297,7 +299,7 @@ class Worker:
             return Outcome("failed", error.exit_code, error.reason, duration_s, error.is_final)
         if claimed.copy:
             with contextlib.suppress(OSError):  # tried again, and told of, when it settles
-                self._claims.secure(claimed)
+                self._settlements.secure(claimed)
         return self._attend(claimed, started_s)
 
     def _names_no_folder(self, cwd: str) -> bool:
@@ -393,7 +395,7 @@ class Worker:
             try:
                 if not self._output.is_empty:
                     self._output.keep(claimed.job_id, claimed.attempt)
-                settled = self._claims.settle(claimed, outcome)
+                settled = self._settlements.settle(claimed, outcome)
                 break
             except OSError as error:
                 if self._spool.is_taken_away(error, lifecycle.RUNNING, claimed.name):

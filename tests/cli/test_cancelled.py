@@ -138,7 +138,7 @@ def test_texts_of_both_kinds_come_and_go_with_their_jobs(desk: Desk, two: SpoolD
     api.requeue("ended")
     assert "ended.cancelled.txt" not in names_in(two, DLQ)
     claimed = desk.start("ended.json")
-    desk.claims.settle(claimed, Outcome("cancelled", reason="by ann"))
+    desk.settlements.settle(claimed, Outcome("cancelled", reason="by ann"))
     error_text.write(desk.session._replace(spool=two), "ended.json")
     api.requeue("ended")
     for _ in range(4):

@@ -169,7 +169,7 @@ def test_followed_logs_are_raw_in_a_pipe(queuectl: Commands, desk: Desk, meanwhi
     def end() -> None:
         path.write_bytes(b"\x1b[2J\xe2\x82\xac\r\n")
         os.rename(path, desk.spool.log_path("a", 1))
-        desk.claims.settle(claimed, Outcome("failed", 9, "", 0.1))
+        desk.settlements.settle(claimed, Outcome("failed", 9, "", 0.1))
 
     meanwhile(end)
     result = queuectl("logs", "--follow", "a", code=9)
@@ -190,7 +190,7 @@ def test_followed_logs_cannot_act_on_a_terminal(
 
     def end() -> None:
         os.rename(path, desk.spool.log_path("a", 1))
-        desk.claims.settle(claimed, OK)
+        desk.settlements.settle(claimed, OK)
 
     meanwhile(add(b"\xac\r"), add(b"\ntwo\r"), add(b"three\xff"), add(b"\xe2"), end)
     queuectl.on_terminal = True

@@ -94,7 +94,7 @@ class Hands(Desk):
     @functools.cached_property
     def rescue(self) -> Rescue:
         with aside():
-            return Rescue(self.session, self.claims)
+            return Rescue(self.session, self.stripes)
 
     @functools.cached_property
     def rejected(self) -> RejectedFiles:
@@ -230,7 +230,7 @@ def _started(hands: Hands) -> Claimed:
 
 
 def _settle(outcome: Outcome) -> Callable[[Hands, Any], object]:
-    return lambda hands, claimed: hands.claims.settle(claimed, outcome)
+    return lambda hands, claimed: hands.settlements.settle(claimed, outcome)
 
 
 def _enqueued(**keys: Any) -> Callable[[Hands], object]:
@@ -983,7 +983,7 @@ def recover(root: Path, operation: Operation, *, cut: bool, seconds: float = 15.
 def _work_off(hands: Hands, name: str) -> bool:
     claimed = hands.claim(name)
     if isinstance(claimed, Claimed):
-        hands.claims.settle(claimed, _run(hands, claimed) if claimed.record.command == COMMAND else OK)
+        hands.settlements.settle(claimed, _run(hands, claimed) if claimed.record.command == COMMAND else OK)
         return True
     if isinstance(claimed, Arriving) and claimed.sig is not None:
         if name.endswith(".jsonl") and not claimed.why:

@@ -58,7 +58,7 @@ BUGS = (
         "settle moves the job before it appends the outcome",
         "jobs/settle",
         "        self._append_outcome(here, claimed, event)\n        return Settled(",
-        "        moved = self._finish_move(here, claimed.record, decision.to, due_at, decision.delay_s, reason)\n"
+        "        moved = self.move(here, claimed.record, Settled(decision.to, here.name, due_at, decision.delay_s, reason))\n"
         "        there = Located(moved.to, moved.name, self._spool.path(moved.to, moved.name))\n"
         "        self._append_outcome(there, claimed, event)\n"
         "        claimed.moved = moved\n"
@@ -92,19 +92,19 @@ BUGS = (
     ),
     Bug(
         "rescue does not try the lease",
-        "jobs/settle",
+        "jobs/rescue",
         "        return start is not None and is_alive(self._spool, start.lease)",
         "        return False",
     ),
     Bug(
         "rescue repairs a record that is being written",
-        "jobs/settle",
+        "jobs/rescue",
         "            if self._runs_all_the_same(data) or self._has_changed(here, data):\n                return None\n",
         "",
     ),
     Bug(
         "rescue counts a run whose outcome is on record",
-        "jobs/settle",
+        "jobs/rescue",
         "        if last.event in lifecycle.OUTCOMES:\n            allowed =",
         "        if last.event in ():\n            allowed =",
     ),
@@ -129,8 +129,8 @@ BUGS = (
     Bug(
         "trouble at a claim is counted against the job",
         "jobs/claim",
-        'self.settle(claimed, Outcome("released", reason=error.strerror or "trouble"))',
-        'self.settle(claimed, Outcome("failed", 1, reason=error.strerror or "trouble"))',
+        'self._settlements.settle(claimed, Outcome("released", reason=error.strerror or "trouble"))',
+        'self._settlements.settle(claimed, Outcome("failed", 1, reason=error.strerror or "trouble"))',
     ),
     Bug(
         "a split that was cut short makes the jobs of its last step once more",
@@ -190,7 +190,7 @@ BUGS = (
     ),
     Bug(
         "rescue does not look for the record of a drop whose command was started",
-        "jobs/settle",
+        "jobs/rescue",
         "        if not _knows_a_run(data) and (started := self._put_start_in_place(here)) is not None:\n            data = started\n",
         "",
     ),

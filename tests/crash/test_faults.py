@@ -90,7 +90,7 @@ class Failing:
             if refused and not left and self._act(hands, begun):
                 wrong.append("does not work when it is tried again")
             if isinstance(self._made, Claimed):  # a worker that got its job in the end runs it
-                hands.claims.settle(self._made, OK)
+                hands.settlements.settle(self._made, OK)
         hands.end()
         recover(root, self.operation, cut=False)
         wrong += judge(root, self.template, endings, shorten=uncounted)

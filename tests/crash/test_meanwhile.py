@@ -58,7 +58,7 @@ class Other:
         """End what it runs: each of its jobs must be where it was put."""
         for claimed in self.runs:
             try:
-                self.hands.claims.settle(claimed, OK)
+                self.hands.settlements.settle(claimed, OK)
             except FileNotFoundError:
                 self.wrong.append(f"{claimed.job_id} was taken away while the other ran it (P3)")
         self.hands.end()
@@ -85,7 +85,7 @@ def _meet(template: Template, place: int, how: str) -> tuple[Plan, list[str]]:
     wrong += [f"both run {job.job_id} (P3)" for job in other.runs if job.job_id in mine]
     if isinstance(made, Claimed):
         try:
-            hands.claims.settle(made, OK)
+            hands.settlements.settle(made, OK)
         except FileNotFoundError:
             wrong.append(f"{made.job_id} was taken away from the run under way (P3)")
     other.finish()

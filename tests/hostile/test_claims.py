@@ -78,7 +78,7 @@ def _claimed(case: Case, desk: Desk) -> Claimed | Declined | str:
     name = case.file
     if case.folder == RUNNING:
         try:
-            settled = desk.claims.rescue(name)
+            settled = desk.orphans.rescue(name)
         except OSError as error:
             return verdict.Foreign(None, str(error))
         assert settled is not None

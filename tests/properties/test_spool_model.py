@@ -271,7 +271,7 @@ class SpoolModel(RuleBasedStateMachine):
         """P3: a job whose lease is held is left by every look at running/."""
         for worker in self.workers:
             if worker.runs is not None and self.jobs[worker.runs.job_id].state.where == RUNNING:
-                assert self.supervisor.claims.rescue(worker.runs.name) is None
+                assert self.supervisor.orphans.rescue(worker.runs.name) is None
 
     # ------------------------------------------------------------------------------------------------ putting in
 
@@ -428,7 +428,7 @@ class SpoolModel(RuleBasedStateMachine):
         seen = self.jobs.get(claimed.job_id)
         if seen is None or seen.state.where != RUNNING:  # dragged away
             with pytest.raises(FileNotFoundError), injected(Plan()):
-                worker.hands.claims.settle(claimed, outcome)
+                worker.hands.settlements.settle(claimed, outcome)
             worker.hands.lease.change()
             worker.runs = None
             self._expect({})
@@ -436,7 +436,7 @@ class SpoolModel(RuleBasedStateMachine):
         after = self._settled(seen, outcome.kind)
         tried = self._abandoned(claimed.job_id, seen.state, seen.max_retries)
         self._do(
-            lambda: worker.hands.claims.settle(claimed, outcome),
+            lambda: worker.hands.settlements.settle(claimed, outcome),
             cut,
             by=worker,
             after={claimed.job_id: {after}},

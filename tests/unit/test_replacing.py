@@ -94,6 +94,6 @@ def test_a_text_that_cannot_take_its_place_leaves_nothing_behind(desk: Desk) -> 
     """A folder where a dead job's text would be written costs only the text."""
     name = desk.enqueue(id="job", max_retries=0)
     os.mkdir(desk.spool.error_path("job.json"))
-    desk.claims.settle(desk.start(name), Outcome("failed", 1, "", 0.1))
+    desk.settlements.settle(desk.start(name), Outcome("failed", 1, "", 0.1))
     assert not error_text.write(desk.session, "job.json")
     assert os.listdir(desk.spool.tmp_dir) == []

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.jobs.claim import Claims
 from queuectl.jobs.verdict import Alive, Claimed
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.model.lifecycle import DONE, PENDING, RUNNING, Outcome
@@ -42,8 +41,7 @@ def running(desk: Desk) -> Path:
 def rescue(desk: Desk) -> list[str]:
     """What another pool's look at running/ brings back."""
     stripes = Stripes(desk.spool)
-    claims = Claims(desk.session, stripes, worker="other")
-    other = Rescue(desk.session, claims)
+    other = Rescue(desk.session, stripes)
     found = [rescued.settled.to for rescued in other.look(set())]
     other.sweep_leases()
     stripes.close()
@@ -54,9 +52,9 @@ def test_nobody_else_looks_at_it_meanwhile(desk: Desk, starting: Claimed) -> Non
     """P3: its stripe stays locked, so no pool takes the drop for one whose claimer died, or runs it elsewhere."""
     assert rescue(desk) == []
     assert json.loads(running(desk).read_bytes()) == JOB
-    desk.claims.secure(starting)
+    desk.settlements.secure(starting)
     assert desk.events(RUNNING, "a.json") == ["enqueued", "started"]
-    assert desk.claims.settle(starting, OK).to == DONE
+    assert desk.settlements.settle(starting, OK).to == DONE
     assert rescue(desk) == []
     assert os.listdir(desk.spool.tmp_dir) == []
 
@@ -88,9 +86,9 @@ def test_after_a_power_cut_the_drop_is_whole(desk: Desk, starting: Claimed, left
 def test_a_job_that_is_taken_away_does_not_come_back(desk: Desk, starting: Claimed) -> None:
     """Deleting the file of a running job ends it, in this instant too."""
     running(desk).unlink()
-    desk.claims.secure(starting)
+    desk.settlements.secure(starting)
     with pytest.raises(FileNotFoundError):
-        desk.claims.settle(starting, OK)
+        desk.settlements.settle(starting, OK)
     assert listing(desk.spool) == {}
     assert os.listdir(desk.spool.tmp_dir) == []
 
@@ -98,7 +96,7 @@ def test_a_job_that_is_taken_away_does_not_come_back(desk: Desk, starting: Claim
 def test_a_drop_that_is_dragged_back_at_once_is_known_to_run(desk: Desk, starting: Claimed) -> None:
     """P3: moved to pending/ in this instant, it is not run a second time beside its command."""
     running(desk).rename(desk.spool.path(PENDING, "a.json"))
-    desk.claims.secure(starting)
+    desk.settlements.secure(starting)
     assert desk.events(PENDING, "a.json") == ["enqueued", "started"]
     assert isinstance(desk.decline("a.json"), Alive)
     assert os.listdir(desk.spool.tmp_dir) == []
@@ -122,7 +120,7 @@ def test_a_sync_that_failed_is_not_believed_later(
 
     monkeypatch.setattr(disk, "sync_file", failing)
     old = os.stat(starting.copy).st_ino
-    desk.claims.secure(starting)
+    desk.settlements.secure(starting)
     assert running(desk).stat().st_ino != old
-    assert desk.claims.settle(starting, OK).to == DONE
+    assert desk.settlements.settle(starting, OK).to == DONE
     assert os.listdir(desk.spool.tmp_dir) == []

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from queuectl.jobs.claim import Claims
+from queuectl.jobs.settle import Settlements
 from queuectl.jobs.verdict import Claimed
 from queuectl.model import settings
 from queuectl.model.lifecycle import Outcome
@@ -39,7 +40,9 @@ def main() -> None:
         locks.FileLock.try_acquire = lambda _self: True  # type: ignore[method-assign]
         locks.FileLock.release = lambda _self: None  # type: ignore[method-assign]
     rng = random.Random(int(number))
-    claims = Claims(Session(spool, settings.defaults(), Clock(), rng), Stripes(spool), worker=f"claimer{number}")
+    session, stripes = Session(spool, settings.defaults(), Clock(), rng), Stripes(spool)
+    claims = Claims(session, stripes, worker=f"claimer{number}")
+    settlements = Settlements(session, stripes)
     won: list[str] = []
     errors: list[str] = []
     Path(ready).touch()
@@ -54,7 +57,7 @@ def main() -> None:
                 if isinstance(claimed, Claimed):
                     won.append(claimed.job_id)
                     last_win_s = time.monotonic()
-                    claims.settle(claimed, Outcome("succeeded", 0))
+                    settlements.settle(claimed, Outcome("succeeded", 0))
             except OSError as error:
                 errors.append(repr(error))
     Path(report).write_text(json.dumps({"won": won, "errors": errors}), encoding="utf-8")

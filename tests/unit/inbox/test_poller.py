@@ -290,7 +290,7 @@ def test_a_folder_with_the_name_of_a_receipt_holds_up_no_other(spool: SpoolDir, 
         post.send(f"{name}.json", {"command": "false", "max_retries": 0})
     post.poller.poll()
     for name in ("x", "y"):
-        post.desk.claims.settle(post.desk.start(f"{name},by=anna.json"), Outcome("failed", exit_code=1))
+        post.desk.settlements.settle(post.desk.start(f"{name},by=anna.json"), Outcome("failed", exit_code=1))
     (post.folder / "x.json.failed.txt").mkdir()
     (post.folder / SUMMARY).mkdir()
     post.send("bad.json", [])
@@ -313,7 +313,7 @@ def test_a_receipt_that_cannot_be_written_now_is_owed_and_holds_up_no_other(
         post.send(f"{name}.json", {"command": "false", "max_retries": 0})
     post.poller.poll()
     for name in ("x", "y"):
-        post.desk.claims.settle(post.desk.start(f"{name},by=anna.json"), Outcome("failed", exit_code=1))
+        post.desk.settlements.settle(post.desk.start(f"{name},by=anna.json"), Outcome("failed", exit_code=1))
     real = Folder.put_text
 
     def refusing(box: Folder, name: str, text: str) -> None:
@@ -386,7 +386,7 @@ def test_names_that_are_no_text_stop_nothing(spool: SpoolDir, tmp_path: Path) ->
     post.poller.show(every_s=0.0)
     (state,) = read_all(spool)
     assert (state.rows[0].name, state.foreign, state.next) == ("a\\xff.json", ("b\\xfe.bin",), ("e\\xfc.json",))
-    post.desk.claims.settle(post.desk.start(published), Outcome("failed", exit_code=1))
+    post.desk.settlements.settle(post.desk.start(published), Outcome("failed", exit_code=1))
     post.poller.step()
     assert "d\\xfb.json.failed.txt" in post.names()
 

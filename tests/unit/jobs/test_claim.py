@@ -77,7 +77,7 @@ def test_no_run_begins_while_something_of_the_last_one_lives(desk: Desk, other_d
         if kind == "vanished":
             os.rename(desk.spool.path(RUNNING, "a.json"), desk.spool.path(PENDING, "a.json"))
         else:
-            settled = desk.claims.settle(claimed, Outcome(kind, 143, "", 0.1))
+            settled = desk.settlements.settle(claimed, Outcome(kind, 143, "", 0.1))
             if settled.to == DLQ:
                 os.rename(desk.spool.path(DLQ, "a.json"), desk.spool.path(PENDING, "a.json"))
         assert not desk.lease.change()
@@ -118,7 +118,7 @@ def test_a_lease_that_its_worker_uses_again_holds_back_no_job(desk: Desk, other_
 def test_a_record_that_was_edited_waits_for_its_last_run_as_well(desk: Desk, other_desk: Desk) -> None:
     """P3: a job saved by an editor in another form is taken in like a drop, but not started beside its last run."""
     claimed = desk.start(desk.enqueue(id="a"))
-    desk.claims.settle(claimed, Outcome("released"))
+    desk.settlements.settle(claimed, Outcome("released"))
     with _leftover(desk) as left:
         assert not desk.lease.change()
         write_drop(desk.spool, "a.json", json.dumps(desk.document(PENDING, "a.json"), indent=7))
@@ -321,7 +321,7 @@ def test_same_name_every_night_is_a_new_job(desk: Desk) -> None:
     claimed = desk.start(desk.drop("report.json", JOB))
     assert claimed.job_id.startswith("report-20270115T080000-")
     assert listing(desk.spool) == {"done": ["report.json"], "running": [f"{claimed.job_id}.json"]}
-    desk.claims.settle(claimed, OK)
+    desk.settlements.settle(claimed, OK)
     assert desk.start(desk.drop("report.json", JOB)).job_id not in ("report", claimed.job_id)
 
 
@@ -591,7 +591,7 @@ def test_hard_link_cannot_change_a_job_that_was_taken_in(desk: Desk, tmp_path: P
         handle.write('{"command": "evil"}')
         handle.truncate()
     assert claimed.record.command == "echo hello"
-    settled = desk.claims.settle(claimed, FAILED)
+    settled = desk.settlements.settle(claimed, FAILED)
     assert desk.record(PENDING, settled.name).command == "echo hello"
     assert (tmp_path / "mine.json").read_text() == '{"command": "evil"}'
     assert "rejected" not in listing(desk.spool)
@@ -608,7 +608,7 @@ def test_open_handle_cannot_change_a_drop_that_was_taken_in(desk: Desk) -> None:
         claimed = desk.start("x.json")
         if not WINDOWS:
             handle.write("garbage" * 100)
-    assert desk.claims.settle(claimed, OK).to == DONE
+    assert desk.settlements.settle(claimed, OK).to == DONE
     assert desk.record(DONE, "x.json").command == "echo hello"
 
 
@@ -658,7 +658,7 @@ def test_edited_record_goes_on_where_it_stood(desk: Desk) -> None:
     claimed = desk.start(name)
     assert (claimed.job_id, claimed.attempt, claimed.failures) == ("job1", 2, 1)
     assert desk.events(RUNNING, "job1.json") == ["enqueued", "started", "failed", "started"]
-    assert desk.claims.settle(claimed, FAILED).to == DLQ
+    assert desk.settlements.settle(claimed, FAILED).to == DLQ
 
 
 # ------------------------------------------------------------------------------------------------------------ waiting
@@ -799,10 +799,10 @@ def test_trouble_at_any_step_of_a_claim_loses_nothing(
             claimed = Returned()
             desk.lease.leave()
     if isinstance(claimed, Claimed):
-        desk.claims.settle(claimed, OK)
+        desk.settlements.settle(claimed, OK)
     else:
         for running in desk.spool.job_names(RUNNING):
-            assert desk.claims.rescue(running) is not None
+            assert desk.orphans.rescue(running) is not None
         assert set(listing(desk.spool)) == {"pending"}
         desk.clock.advance(5)
         waiting = only(desk.spool, PENDING)
@@ -813,7 +813,7 @@ def test_trouble_at_any_step_of_a_claim_loses_nothing(
             again = desk.claim(again.name)
         assert isinstance(again, Claimed)
         assert again.failures <= 1
-        desk.claims.settle(again, OK)
+        desk.settlements.settle(again, OK)
     assert set(listing(desk.spool)) == {"done"}
     assert len(listing(desk.spool)["done"]) == 1
     assert os.listdir(desk.spool.tmp_dir) == []
@@ -953,7 +953,7 @@ def test_a_drop_is_replaced_only_by_what_is_on_disk(
     claimed = desk.claim(desk.drop("a.json", JOB))
     assert isinstance(claimed, Claimed)
     assert bool(claimed.copy) == (durability == "queue" and sys.platform != "win32")
-    desk.claims.secure(claimed)
+    desk.settlements.secure(claimed)
     assert record.is_record(path.read_bytes())
     assert os.listdir(spool.tmp_dir) == []
     desk.close()
@@ -992,7 +992,7 @@ def test_a_job_put_back_beside_a_drop_of_its_name_goes_on_under_another_id(desk:
     """P1, P7: a released job whose name was taken in pending/ meanwhile is not mistaken for a duplicate."""
     first = desk.start(desk.drop("report.json", {"command": "true"}))
     desk.drop("report.json", {"command": "true"})
-    back = desk.claims.settle(first, Outcome("released"))
+    back = desk.settlements.settle(first, Outcome("released"))
     assert back.name != "report.json"
     again = desk.start(back.name)
     assert again.job_id == back.name.removesuffix(".json")
@@ -1019,7 +1019,7 @@ def test_a_copy_of_an_ended_job_runs_under_its_own_id(desk: Desk, outcome: Outco
     ]  # fmt: skip
     assert item.history[3].text == f"the id 'job1' is in use, so this job goes on as {claimed.job_id!r}"
     assert (claimed.attempt, claimed.failures) == (2, 0)
-    settled = desk.claims.settle(claimed, Outcome("succeeded", 0))
+    settled = desk.settlements.settle(claimed, Outcome("succeeded", 0))
     assert (settled.to, settled.name) == (DONE, f"{claimed.job_id}.json")
 
 
@@ -1036,7 +1036,7 @@ def test_a_copy_whose_worker_dies_is_found_under_its_own_id(desk: Desk, other_de
     data = Path(desk.spool.path(DONE, "job1.json")).read_bytes()
     claimed = desk.start(desk.drop("job1.json", data))
     desk.die()
-    settled = other_desk.claims.rescue(f"{claimed.job_id}.json")
+    settled = other_desk.orphans.rescue(f"{claimed.job_id}.json")
     assert settled is not None
     assert (settled.to, settled.name) == (PENDING, f"{claimed.job_id}.json")
     assert Path(desk.spool.path(DONE, "job1.json")).read_bytes() == data
@@ -1056,7 +1056,7 @@ def test_claim_folds_a_long_history_and_counts_on(desk: Desk) -> None:
     assert path.read_bytes() == claimed.data
     assert len(claimed.data) < 40_000
     assert os.listdir(desk.spool.tmp_dir) == []
-    settled = desk.claims.settle(claimed, Outcome("failed", 1, "", 0.01))
+    settled = desk.settlements.settle(claimed, Outcome("failed", 1, "", 0.01))
     item = desk.record(PENDING, settled.name)
     assert (record.standing(item).starts, record.standing(item).failures) == (2001, 2001)
     inode = os.stat(desk.spool.path(PENDING, settled.name)).st_ino

@@ -34,7 +34,7 @@ def kill_job(
     claimed = desk.start(desk.enqueue(id=job_id, **{"max_retries": 0, **keys}))
     if printed:
         Path(desk.spool.log_path(job_id, 1)).write_bytes(printed)
-    assert desk.claims.settle(claimed, outcome).to == DLQ
+    assert desk.settlements.settle(claimed, outcome).to == DLQ
     assert error_text.write(desk.session, f"{job_id}.json")
     path = desk.spool.error_path(f"{job_id}.json", cancelled=outcome.kind == CANCELLED)
     return Path(path).read_text(encoding="utf-8")
@@ -112,7 +112,7 @@ def test_a_second_death_replaces_the_text_of_the_first(desk: Desk) -> None:
     claimed = desk.start("job1.json")
     assert texts(desk.spool) == []  # whoever claims a job that was dragged takes its text away
     Path(desk.spool.error_path("job1.json")).write_bytes(before)
-    desk.claims.settle(claimed, FAILED)
+    desk.settlements.settle(claimed, FAILED)
     assert error_text.write(desk.session, "job1.json")
     assert b"run 2 ended" in Path(desk.spool.error_path("job1.json")).read_bytes()
     assert os.listdir(desk.spool.tmp_dir) == []
@@ -138,7 +138,7 @@ def test_a_text_that_somebody_wrote_on_is_never_touched(desk: Desk) -> None:
 def test_a_disk_that_takes_no_text_changes_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     """P9: a dead job without its text is dead all the same, and nothing is left behind."""
     claimed = desk.start(desk.enqueue(id="job1", max_retries=0))
-    desk.claims.settle(claimed, FAILED)
+    desk.settlements.settle(claimed, FAILED)
     monkeypatch.setattr(disk, call, full_disk)
     assert not error_text.write(desk.session, "job1.json")
     assert listing(desk.spool) == {DLQ: ["job1.json"]}
@@ -217,6 +217,6 @@ def test_a_rescued_job_that_is_dead_gets_its_text(desk: Desk, other_desk: Desk, 
     """P5: who dies with its worker is told of as well."""
     desk.start(desk.enqueue(id="job1", max_retries=0))
     desk.die()
-    rescue = Rescue(Session(desk.spool, settings, FakeClock(), random.Random(3)), other_desk.claims)
+    rescue = Rescue(Session(desk.spool, settings, FakeClock(), random.Random(3)), other_desk.stripes)
     assert [item.job_id for item in rescue.look(set())] == ["job1"]
     assert "its worker died" in Path(desk.spool.error_path("job1.json")).read_text()

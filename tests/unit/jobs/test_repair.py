@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from queuectl.api import Spool
+from queuectl.jobs import repair
 from queuectl.jobs.verdict import Declined, Repaired
 from queuectl.model import record
 from queuectl.model.lifecycle import DLQ, PENDING, REJECTED, RUNNING, Outcome
+from queuectl.spool.folder import Located
 from queuectl.system import disk
 from tests.helpers import Desk, listing, names_in, only
 
@@ -38,7 +40,7 @@ def _rescue(desk: Desk) -> bytes:
     desk.start(only(desk.spool, PENDING))
     data = _damage(Path(desk.spool.path(RUNNING, "a.json")))
     desk.die()
-    desk.claims.rescue("a.json")
+    desk.orphans.rescue("a.json")
     return data
 
 
@@ -59,10 +61,14 @@ def _cancel(desk: Desk) -> bytes:
     return data
 
 
+def _dead(desk: Desk) -> Located:
+    return Located(DLQ, "a.json", desk.spool.path(DLQ, "a.json"))
+
+
 def _ended(desk: Desk) -> bytes:
     desk.run(desk.enqueue(id="a", max_retries=0), FAILED)
     data = _damage(Path(desk.spool.path(DLQ, "a.json")))
-    assert desk.claims.mend_ended(DLQ, "a.json")
+    assert repair.repair_ended(desk.session, desk.stripes, _dead(desk))
     return data
 
 
@@ -100,7 +106,7 @@ def test_repair_that_the_disk_refuses_changes_nothing(desk: Desk, monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setattr(disk, "publish", refuse)
         with pytest.raises(OSError, match="No space"):
-            desk.claims.mend_ended(DLQ, "a.json")
+            repair.repair_ended(desk.session, desk.stripes, _dead(desk))
     assert path.read_bytes() == data
     assert os.listdir(desk.spool.tmp_dir) == []
-    assert desk.claims.mend_ended(DLQ, "a.json")
+    assert repair.repair_ended(desk.session, desk.stripes, _dead(desk))

@@ -85,7 +85,7 @@ def test_released_job_is_back_at_once_uncounted(desk: Desk) -> None:
     assert (settled.to, settled.name, settled.due_at) == (PENDING, "a.json", None)
     claimed = desk.start("a.json")
     assert (claimed.attempt, claimed.failures) == (2, 0)
-    assert desk.claims.settle(claimed, OK).to == DONE
+    assert desk.settlements.settle(claimed, OK).to == DONE
 
 
 def test_cancelled_job_is_dead_with_its_reason(desk: Desk) -> None:
@@ -106,7 +106,7 @@ def test_settling_onto_a_name_that_is_taken_keeps_both(desk: Desk, outcome: Outc
     """A job never overwrites what lies where it goes (P7)."""
     claimed = desk.start(desk.enqueue(id="a"))
     write_drop(desk.spool, name, "somebody's", state)
-    settled = desk.claims.settle(claimed, outcome)
+    settled = desk.settlements.settle(claimed, outcome)
     assert settled.name != name
     assert sorted(listing(desk.spool)[state]) == sorted([name, settled.name])
     assert Path(desk.spool.path(state, name)).read_text() == "somebody's"
@@ -117,7 +117,7 @@ def test_retry_that_could_not_have_its_name_still_waits_and_runs(desk: Desk) -> 
     """A waiting job under a name with a token keeps its due time and is not looked at without end (P7)."""
     claimed = desk.start(desk.enqueue(id="a"))
     write_drop(desk.spool, "a,due=20270115T080002Z.json", "somebody's")
-    settled = desk.claims.settle(claimed, FAILED)
+    settled = desk.settlements.settle(claimed, FAILED)
     declined = desk.decline(settled.name)
     assert isinstance(declined, Later)
     parts = names.parse(declined.name)
@@ -132,7 +132,7 @@ def test_record_that_was_edited_while_it_ran_keeps_its_outcome(desk: Desk) -> No
     claimed = desk.start(desk.enqueue(id="a", tags=["x"]))
     path = Path(desk.spool.path(RUNNING, "a.json"))
     path.write_bytes(path.read_bytes().replace(b'["x"]', b'["x", "edited"]'))
-    desk.claims.settle(claimed, OK)
+    desk.settlements.settle(claimed, OK)
     assert desk.events(DONE, "a.json") == ["enqueued", "started", "succeeded"]
     assert desk.record(DONE, "a.json").tags == ["x", "edited"]
 
@@ -144,7 +144,7 @@ def test_record_whose_history_was_emptied_while_it_ran_stays_whole(desk: Desk) -
     data = path.read_bytes()
     path.write_bytes(data[: data.index(b'"history": [') + len(b'"history": [')] + record.CLOSING)
     assert record.is_framed(path.read_bytes())
-    desk.claims.settle(claimed, OK)
+    desk.settlements.settle(claimed, OK)
     assert desk.events(DONE, "a.json")[-1] == "succeeded"
 
 
@@ -153,7 +153,7 @@ def test_record_that_was_overwritten_while_it_ran_is_kept_beside_its_outcome(des
     """The run and its outcome are what we know; the other text is kept in rejected/ (P4, P6, P7)."""
     claimed = desk.start(desk.enqueue(id="a"))
     Path(desk.spool.path(RUNNING, "a.json")).write_bytes(content)
-    assert desk.claims.settle(claimed, OK).to == DONE
+    assert desk.settlements.settle(claimed, OK).to == DONE
     assert desk.events(DONE, "a.json") == ["enqueued", "started", "succeeded"]
     assert Path(desk.spool.path(REJECTED, rejected_name(desk.spool))).read_bytes() == content
     assert os.listdir(desk.spool.tmp_dir) == []
@@ -173,11 +173,11 @@ def test_job_that_was_overwritten_is_never_gone_from_running(
     with monkeypatch.context() as patch:
         patch.setattr(disk, call, full)
         try:
-            desk.claims.settle(claimed, OK)
+            desk.settlements.settle(claimed, OK)
         except OSError:
             assert listing(desk.spool).get("running") == ["a.json"]
     if "done" not in listing(desk.spool):
-        desk.claims.settle(claimed, OK)
+        desk.settlements.settle(claimed, OK)
     assert desk.events(DONE, "a.json")[-1] == "succeeded"
 
 
@@ -187,7 +187,7 @@ def test_settling_a_job_whose_file_vanished_says_so(desk: Desk, outcome: Outcome
     claimed = desk.start(desk.enqueue(id="a"))
     os.unlink(desk.spool.path(RUNNING, "a.json"))
     with pytest.raises(FileNotFoundError):
-        desk.claims.settle(claimed, outcome)
+        desk.settlements.settle(claimed, outcome)
     assert listing(desk.spool) == {}
 
 
@@ -197,9 +197,9 @@ def test_outcome_that_cannot_be_recorded_can_be_tried_again(desk: Desk, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(disk, "append", full_disk)
         with pytest.raises(OSError):
-            desk.claims.settle(claimed, OK)
+            desk.settlements.settle(claimed, OK)
     assert listing(desk.spool) == {"running": ["a.json"]}
-    desk.claims.settle(claimed, OK)
+    desk.settlements.settle(claimed, OK)
     assert desk.events(DONE, "a.json") == ["enqueued", "started", "succeeded"]
 
 
@@ -209,8 +209,8 @@ def test_move_that_failed_can_be_tried_again(desk: Desk, monkeypatch: pytest.Mon
     with monkeypatch.context() as patch:
         patch.setattr(disk, "move", full_disk)
         with pytest.raises(OSError):
-            desk.claims.settle(claimed, FAILED)
-    settled = desk.claims.settle(claimed, FAILED)
+            desk.settlements.settle(claimed, FAILED)
+    settled = desk.settlements.settle(claimed, FAILED)
     assert desk.events(PENDING, settled.name) == ["enqueued", "started", "failed"]
 
 
@@ -230,7 +230,7 @@ def test_rescue_leaves_a_live_run_alone(desk: Desk, other_desk: Desk) -> None:
     """Slow is not dead: while the lease is held nothing happens, however late it is (P5)."""
     desk.start(desk.enqueue(id="a"))
     desk.clock.advance(1e6)
-    assert other_desk.claims.rescue("a.json") is None
+    assert other_desk.orphans.rescue("a.json") is None
     assert listing(desk.spool) == {"running": ["a.json"]}
 
 
@@ -240,17 +240,17 @@ def test_rescue_leaves_a_run_alone_whose_worker_died_and_whose_command_lives(des
     desk.start(desk.enqueue(id="a"))
     with subprocess.Popen(["sleep", "60"], pass_fds=[desk.lease.fd]) as command:
         desk.die()
-        assert other_desk.claims.rescue("a.json") is None
+        assert other_desk.orphans.rescue("a.json") is None
         command.kill()
         command.wait()
-    assert other_desk.claims.rescue("a.json") is not None
+    assert other_desk.orphans.rescue("a.json") is not None
 
 
 def test_rescue_leaves_a_claim_in_progress_alone(desk: Desk, other_desk: Desk) -> None:
     """A file in running/ whose stripe is held is being claimed just now (P3)."""
     name = _in_running(desk, desk.enqueue(id="a"))
     assert desk.stripes.of("a").try_acquire()
-    assert other_desk.claims.rescue(name) is None
+    assert other_desk.orphans.rescue(name) is None
     desk.stripes.of("a").release()
     assert listing(desk.spool) == {"running": ["a.json"]}
 
@@ -259,14 +259,14 @@ def test_rescue_counts_an_abandoned_run_and_retries_at_once(desk: Desk, other_de
     """A run whose lease is free is over: on record, counted, due now (P4, P5)."""
     desk.start(desk.enqueue(id="a", max_retries=1))
     desk.die()
-    settled = other_desk.claims.rescue("a.json")
+    settled = other_desk.orphans.rescue("a.json")
     assert settled is not None
     assert (settled.to, settled.name, settled.due_at) == (PENDING, "a.json", None)
     last = desk.record(PENDING, "a.json").history[-1]
     assert (last.event, last.attempt, last.to) == ("abandoned", 1, "pending")
     other_desk.start("a.json")
     other_desk.die()
-    settled = desk.claims.rescue("a.json")
+    settled = desk.orphans.rescue("a.json")
     assert settled is not None
     assert settled.to == DLQ
     assert "abandoned" in desk.record(DLQ, "a.json").history[-1].reason
@@ -277,7 +277,7 @@ def test_rescue_keeps_the_last_words_of_a_dead_run(desk: Desk, other_desk: Desk)
     desk.start(desk.enqueue(id="a"))
     Path(desk.spool.output_path("w1.0")).write_text("last words")
     desk.die()
-    other_desk.claims.rescue("a.json")
+    other_desk.orphans.rescue("a.json")
     assert Path(desk.spool.log_path("a", 1)).read_text() == "last words"
 
 
@@ -286,7 +286,7 @@ def test_rescue_puts_back_a_record_that_was_not_started(desk: Desk, name: str) -
     """A claimer that died before the start leaves no trace: not counted, its name as before (P4, P5)."""
     keys: dict[str, Any] = {"priority": 3} if "prio" in name else {"delay": 60} if "due" in name else {}
     desk.enqueue(id="a", **keys)
-    settled = desk.claims.rescue(_in_running(desk, name))
+    settled = desk.orphans.rescue(_in_running(desk, name))
     assert settled is not None
     assert (settled.to, settled.name) == (PENDING, name)
     assert desk.events(PENDING, name) == ["enqueued"]
@@ -296,7 +296,7 @@ def test_rescue_puts_back_a_record_that_was_not_started(desk: Desk, name: str) -
 def test_rescue_puts_back_a_drop_that_was_not_taken_in(desk: Desk, content: object) -> None:
     """A drop that was moved and not yet read goes back unchanged, whatever is in it (P6)."""
     before = Path(write_drop(desk.spool, "a.json", content)).read_bytes()
-    settled = desk.claims.rescue(_in_running(desk, "a.json"))
+    settled = desk.orphans.rescue(_in_running(desk, "a.json"))
     assert settled is not None
     assert listing(desk.spool) == {"pending": ["a.json"]}
     assert Path(desk.spool.path(PENDING, "a.json")).read_bytes() == before
@@ -312,7 +312,7 @@ def test_rescue_puts_back_a_framed_file_that_is_no_record(desk: Desk, key: str) 
         "history": (b'"event": "enqueued"', b'"event": 5'),
     }[key]
     desk.drop("a.json", data.replace(old, new))
-    assert desk.claims.rescue(_in_running(desk, "a.json")) is not None
+    assert desk.orphans.rescue(_in_running(desk, "a.json")) is not None
     assert isinstance(desk.decline("a.json"), Rejected)
 
 
@@ -333,11 +333,11 @@ def test_rescue_only_makes_the_move_of_an_outcome_on_record(
     with monkeypatch.context() as patch:
         patch.setattr(disk, "move", full_disk)
         with pytest.raises(OSError):
-            desk.claims.settle(claimed, outcome)
-    assert other_desk.claims.rescue("a.json") is None, "its worker lives and will try again"
+            desk.settlements.settle(claimed, outcome)
+    assert other_desk.orphans.rescue("a.json") is None, "its worker lives and will try again"
     before = desk.events(RUNNING, "a.json")
     desk.die()
-    settled = other_desk.claims.rescue("a.json")
+    settled = other_desk.orphans.rescue("a.json")
     assert settled is not None
     assert (settled.to, settled.name) == (state, name)
     assert listing(desk.spool) == {state: [name]}
@@ -351,7 +351,7 @@ def test_rescue_survives_an_outcome_that_leads_nowhere(desk: Desk, kind: str, to
     spec = {"id": "a", "command": "true", "max_retries": 3, "backoff_base": 2, "backoff_max": 9}
     events = [record.event("started", NOON_AT, attempt=1, lease="w9.0"), record.event(kind, NOON_AT, to=to)]
     desk.drop("a.json", record.frame(spec, events), RUNNING)
-    settled = desk.claims.rescue("a.json")
+    settled = desk.orphans.rescue("a.json")
     assert settled is not None
     assert settled.to == {"succeeded": DONE, "failed": PENDING, "released": PENDING, "cancelled": DLQ}[kind]
     assert len(listing(desk.spool)) == 1
@@ -364,7 +364,7 @@ def test_rescue_mends_a_torn_record(desk: Desk, other_desk: Desk, cut: int) -> N
     path = Path(desk.spool.path(RUNNING, "a.json"))
     path.write_bytes(path.read_bytes()[:-cut])
     desk.die()
-    settled = other_desk.claims.rescue("a.json")
+    settled = other_desk.orphans.rescue("a.json")
     assert settled is not None
     assert settled.to == PENDING
     expected = ["enqueued", "started", "abandoned"] if cut < 7 else ["enqueued"]
@@ -387,12 +387,12 @@ def test_rescue_that_read_too_early_leaves_the_job_to_its_next_look(
         looks.append(path)
         if len(looks) > 1:
             return read(path, **options)
-        desk.claims.settle(claimed, FAILED)
+        desk.settlements.settle(claimed, FAILED)
         desk.lease.leave()
         return early._replace(data=early.data[:-5]) if half else early
 
     monkeypatch.setattr(other_desk.spool, "read_document", read_beside_the_owner)
-    assert other_desk.claims.rescue("a.json") is None
+    assert other_desk.orphans.rescue("a.json") is None
     assert list(listing(desk.spool)) == [PENDING]
     assert desk.events(PENDING, only(desk.spool, PENDING)) == ["enqueued", "started", "failed"]
 
@@ -403,10 +403,10 @@ def test_rescue_of_a_job_between_its_two_names(desk: Desk, other_desk: Desk, hel
     claimed = desk.start(desk.drop("x.json", {**JOB, "id": "job1"}))
     disk.move(desk.spool.path(RUNNING, "job1.json"), desk.spool.path(RUNNING, "x.json"))
     if held:
-        assert other_desk.claims.rescue("x.json") is None
+        assert other_desk.orphans.rescue("x.json") is None
         return
     desk.die()
-    assert other_desk.claims.rescue("x.json") is not None
+    assert other_desk.orphans.rescue("x.json") is not None
     assert "running" not in listing(desk.spool)
     name = only(desk.spool, PENDING)
     declined = other_desk.claim(name)
@@ -420,4 +420,4 @@ def test_rescue_of_a_job_between_its_two_names(desk: Desk, other_desk: Desk, hel
 
 def test_rescue_of_what_is_gone_is_nothing(desk: Desk) -> None:
     """A job that ended between the listing and the look is none of ours."""
-    assert desk.claims.rescue("a.json") is None
+    assert desk.orphans.rescue("a.json") is None

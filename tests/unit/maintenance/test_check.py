@@ -452,7 +452,7 @@ def test_file_that_moves_meanwhile_is_no_finding(desk: Desk, monkeypatch: pytest
 def test_run_that_is_settled_under_the_look_is_no_finding(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker settles without a stripe: what was read and has moved since is looked at again, and is well (P2)."""
     claimed = desk.start(desk.enqueue(id="job1"))
-    desk.claims.settle(claimed, OK)
+    desk.settlements.settle(claimed, OK)
     data = Path(desk.spool.path(DONE, "job1.json")).read_bytes()
     os.rename(desk.spool.path(DONE, "job1.json"), desk.spool.path(RUNNING, "job1.json"))  # on record, and not moved yet
     desk.die()
@@ -756,7 +756,7 @@ def test_orphan_is_a_live_pool_s_to_rescue_first(desk: Desk, monkeypatch: pytest
     desk.start(desk.enqueue(id="job1", max_retries=0))
     desk.die()
     assert told(look(desk)) == [("orphan", "running/job1.json")]
-    monkeypatch.setattr(examination.time, "sleep", lambda _: desk.claims.rescue("job1.json"))
+    monkeypatch.setattr(examination.time, "sleep", lambda _: desk.orphans.rescue("job1.json"))
     assert look(desk, repair=True).findings == []
     assert listing(desk.spool) == {"dlq": ["job1.json"]}
     pool.leave(pools.StopSummary([], 0), clean=True)

@@ -39,7 +39,7 @@ def test_record_that_the_system_refuses_stays_on_the_list(
     desk: Desk, torn: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     """P4: one file that cannot be replaced now is no trouble of the machine, and is tried again."""
-    aftermath = Aftermath(desk.spool, desk.claims)
+    aftermath = Aftermath(desk.session, desk.stripes)
     with monkeypatch.context() as patch:
         patch.setattr(disk, "replace", _refusing(code))
         assert aftermath.step() == 0
@@ -50,7 +50,7 @@ def test_record_that_the_system_refuses_stays_on_the_list(
 
 def test_machine_that_is_in_trouble_loses_no_record(desk: Desk, torn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """P9: a full disk is reported, and the record that it hit is tried again afterwards."""
-    aftermath = Aftermath(desk.spool, desk.claims)
+    aftermath = Aftermath(desk.session, desk.stripes)
     with monkeypatch.context() as patch:
         patch.setattr(disk, "create", _refusing(errno.ENOSPC))
         with pytest.raises(OSError, match="No space"):
@@ -65,7 +65,7 @@ def test_machine_that_is_in_trouble_loses_no_record(desk: Desk, torn: Path, monk
 
 def test_record_whose_id_is_busy_is_tried_again(desk: Desk, other_desk: Desk, torn: Path) -> None:
     """P4: a stripe that somebody holds for an instant leaves no record torn."""
-    aftermath = Aftermath(desk.spool, desk.claims)
+    aftermath = Aftermath(desk.session, desk.stripes)
     stripe = other_desk.stripes.of("a")
     assert stripe.try_acquire()
     assert aftermath.step() == 0
@@ -80,7 +80,7 @@ def test_record_that_cannot_be_read_is_not_taken_for_whole(
 ) -> None:
     """P4: an error of the disk in the first look is no proof that a record is whole, and ends no walk."""
     desk.run(desk.enqueue(id="b"), OK)
-    aftermath = Aftermath(desk.spool, desk.claims)
+    aftermath = Aftermath(desk.session, desk.stripes)
     with monkeypatch.context() as patch:
         patch.setattr(files, "read_tail", _refusing(errno.EIO))
         assert aftermath.step() == 1

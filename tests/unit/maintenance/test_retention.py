@@ -62,7 +62,9 @@ def finish(desk: Desk, job_id: str, *, runs: int = 1) -> None:
         name = next(name for name in names_in(desk.spool, PENDING) if name.startswith(job_id))
         claimed = desk.start(name)
         Path(desk.spool.log_path(job_id, number)).write_text("printed")
-        desk.claims.settle(claimed, Outcome("succeeded" if number == runs else "failed", exit_code=int(number != runs)))
+        desk.settlements.settle(
+            claimed, Outcome("succeeded" if number == runs else "failed", exit_code=int(number != runs))
+        )
     os.utime(desk.spool.path(DONE, f"{job_id}.json"), (0, 0))
 
 

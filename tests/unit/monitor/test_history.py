@@ -22,7 +22,7 @@ def ran(desk: Desk, job_id: str, outcome: Outcome = OK) -> None:
     desk.clock.advance(1)
     claimed = desk.start(name)
     desk.clock.advance(2)
-    settled = desk.claims.settle(claimed, outcome)
+    settled = desk.settlements.settle(claimed, outcome)
     os.utime(desk.spool.path(settled.to, settled.name), (desk.clock.now(), desk.clock.now()))
 
 

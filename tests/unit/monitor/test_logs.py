@@ -44,7 +44,7 @@ class Hands(Desk):
     def end(self, claimed: Claimed, outcome: Outcome) -> None:
         """Its end, in the worker's order: the log, then the outcome."""
         self.slot.keep(claimed.job_id, claimed.attempt)
-        self.claims.settle(claimed, outcome)
+        self.settlements.settle(claimed, outcome)
 
 
 @pytest.fixture

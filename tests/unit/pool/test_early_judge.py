@@ -162,7 +162,7 @@ def test_file_dropped_again_under_its_old_name_is_another_job(desk: Desk) -> Non
     desk.drop("a.json", {"command": "two"})
     claimed = desk.start(first)
     assert isinstance(desk.decline("a.json"), Busy)
-    desk.claims.settle(claimed, Outcome("succeeded", 0))
+    desk.settlements.settle(claimed, Outcome("succeeded", 0))
     desk.run("a.json", Outcome("succeeded", 0))
     done = [desk.document(DONE, name) for name in names_in(desk.spool, DONE)]
     assert sorted(item["command"] for item in done) == ["one", "two"]

@@ -1,0 +1,162 @@
+"""Rescue a job whose worker is gone: finish what is on record, or put back what was not started (P2, P3, P5, P7).
+
+Each file in running/ is looked at under the stripe of its id. Whoever is claiming the job holds that stripe, and
+whoever runs it holds the lease that its `started` event names. If both are free, the job has no owner.
+"""
+
+from __future__ import annotations
+
+from queuectl.errors import DamagedRecordError, InvalidJobError
+from queuectl.jobs import repair
+from queuectl.jobs.settle import Settlements
+from queuectl.jobs.verdict import Claimed, Settled
+from queuectl.model import document, lifecycle, record
+from queuectl.model.lifecycle import PENDING, RUNNING, Outcome
+from queuectl.spool import cancel_requests
+from queuectl.spool.folder import RECORD_MAX_BYTES, START, Located, name_for, record_name
+from queuectl.spool.lease import is_alive
+from queuectl.spool.output import keep_output
+from queuectl.spool.session import Session
+from queuectl.spool.stripes import Stripes
+from queuectl.system import disk, files
+
+
+class Orphans:
+    """The jobs of one spool whose worker is gone."""
+
+    def __init__(self, session: Session, stripes: Stripes) -> None:
+        self._session = session
+        self._spool, self._settings, self._clock, self._rng = session
+        self._stripes = stripes
+        self._settlements = Settlements(session, stripes)
+
+    def rescue(self, name: str) -> Settled | None:
+        """Finish or undo what the owner of one file in running/ could not; return what was done.
+
+        Returns None if the job is alive, just being claimed, or gone.
+        """
+        here = Located(RUNNING, name, self._spool.path(RUNNING, name))
+        stripe = self._stripes.of(name[: -len(".json")])
+        if not stripe.try_acquire():
+            return None
+        try:
+            return self._rescue(here)
+        except FileNotFoundError:
+            return None
+        finally:
+            stripe.release()
+
+    def _rescue(self, here: Located) -> Settled | None:
+        data = self._spool.read_document(here.path).data
+        if not _knows_a_run(data) and (started := self._put_start_in_place(here)) is not None:
+            data = started
+        if not record.is_framed(data):
+            if self._runs_all_the_same(data) or self._has_changed(here, data):
+                return None
+            whole = repair.repair(self._session, here, data)
+            if whole is None:
+                # Claimed and not taken in yet: it goes back as it was.
+                name = self._spool.move(here, PENDING, here.name, self._rng)
+                return Settled(PENDING, name, None, None, "not started")
+            data = whole
+        try:
+            item = record.decode(data, path=here.path)
+        except DamagedRecordError:
+            # Our framing around something else. If it runs (edited meanwhile), the next claim finds that out.
+            name = self._spool.move(here, PENDING, here.name, self._rng)
+            return Settled(PENDING, name, None, None, "not started")
+        standing = record.standing(item)
+        last = standing.last
+        if last is None or last.event not in ("started", *lifecycle.OUTCOMES):
+            # Its claimer died before the start; the stripe is free, so it is not on its way.
+            name = self._spool.move(here, PENDING, name_for(item, standing, self._clock.now()), self._rng)
+            return Settled(PENDING, name, standing.due_at, None, "not started")
+        if self._is_running(standing) or self._has_changed(here, data):
+            return None
+        if last.event in lifecycle.OUTCOMES:
+            allowed = lifecycle.TABLE[RUNNING, last.event]
+            to = last.to if last.to in allowed else allowed[0]
+            led = Settled(to, "", standing.due_at, standing.delay_s, "outcome was on record")
+            return self._settlements.move(here, item, led)
+        claimed = Claimed(
+            item, data, attempt=standing.starts, failures=standing.failures, lease=last.lease, name=here.name
+        )
+        keep_output(self._spool, self._spool.output_path(last.lease), item.id, standing.starts, self._rng)
+        request = cancel_requests.find(self._spool, item.id, standing.starts)
+        if request is not None:
+            settled = self._settlements.settle(claimed, Outcome(lifecycle.CANCELLED, reason=request.text))
+            cancel_requests.remove(self._spool, item.id, standing.starts)
+            return settled._replace(cancelled=True)
+        return self._settlements.settle(claimed, Outcome("abandoned", reason="its worker died"))
+
+    def _put_start_in_place(self, here: Located) -> bytes | None:
+        """Replace a drop by the record that its dead claimer wrote; return that record, or None if there is none.
+
+        The command may still run: the record names its lease. A record that a power cut left torn is no loss, because
+        nothing runs any more and the drop is whole.
+        """
+        for name in self._spool.starts(here.name.removesuffix(".json")):
+            path = self._spool.tmp_path(name)
+            data = files.read(path, RECORD_MAX_BYTES).data
+            if record.is_record(data):
+                disk.sync_file(path)
+                disk.replace(path, here.path)
+                return data
+            disk.unlink(path)
+        return None
+
+    def sweep_start(self, name: str) -> None:
+        """Delete tmp/`name`, the record of a drop, if its job has gone on without it or was taken away."""
+        job_id, _, lease = name.removeprefix(START).partition(",")
+        stripe = self._stripes.of(job_id)
+        if is_alive(self._spool, lease) or not stripe.try_acquire():
+            return
+        try:
+            place = self._spool.path(RUNNING, record_name(job_id))
+            if files.sig_of(place) is None or _knows_a_run(self._spool.read_document(place).data):
+                disk.unlink(self._spool.tmp_path(name))
+        finally:
+            stripe.release()
+
+    def _runs_all_the_same(self, data: bytes) -> bool:
+        """Whether an incomplete record still names a held lease: it is being edited, or was read during a write.
+
+        A repair would replace the file that the outcome is written to.
+        """
+        try:
+            item = record.decode(record.repair(data) or b"")
+        except DamagedRecordError:
+            parsed = document.parse(data, lines=False)
+            if not isinstance(parsed, document.Single):
+                return False
+            try:
+                taken = document.accept(
+                    parsed.document, defaults=self._settings.retry_defaults, now_at=self._clock.now()
+                )
+                item = record.decode(record.frame({"id": "", **taken.spec}, taken.history))
+            except (InvalidJobError, DamagedRecordError):
+                return False
+        return self._is_running(record.standing(item))
+
+    def _has_changed(self, here: Located, data: bytes) -> bool:
+        """Whether a file whose lease is free is not as it was read; the next look sees it as it is.
+
+        Its owner may have written after we read the file and before we tried the lease. Now that the lease is free,
+        nobody writes any more.
+        """
+        return self._spool.read_document(here.path).data != data
+
+    def _is_running(self, standing: record.Standing) -> bool:
+        start = standing.last_start
+        return start is not None and is_alive(self._spool, start.lease)
+
+
+def _knows_a_run(data: bytes) -> bool:
+    """Whether the last event of a record is a start or an outcome."""
+    if not record.is_framed(data):
+        return False
+    try:
+        last = record.standing(record.decode(data)).last
+    except DamagedRecordError:
+        return False
+    return last is not None and last.event in ("started", *lifecycle.OUTCOMES)
