@@ -351,11 +351,13 @@ class Spool:
             ValueError: `until_at` is a `datetime` without a time zone, or outside the years 1970 to 9999.
             SpoolUnavailableError: the disk refuses.
         """
+        from queuectl.spool import pause
+
         arguments.text("reason", reason)
         end_at = None if until_at is None else arguments.instant("until_at", until_at)
         with self._translated():
             try:
-                self.folder.pause(reason, until_at=end_at, rng=self.session.rng)
+                pause.pause(self.folder, reason, until_at=end_at, rng=self.session.rng)
             except IsADirectoryError as error:
                 what = "the spool is paused already, by a folder with the name PAUSED"
                 raise _paused_by_folder(self.folder, what) from error
@@ -366,9 +368,11 @@ class Spool:
         Raises:
             SpoolUnavailableError: the disk refuses.
         """
+        from queuectl.spool import pause
+
         with self._translated():
             try:
-                return self.folder.resume()
+                return pause.resume(self.folder)
             except IsADirectoryError as error:
                 what = "the spool stays paused, because a folder has the name PAUSED"
                 raise _paused_by_folder(self.folder, what) from error

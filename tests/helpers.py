@@ -24,7 +24,8 @@ from queuectl.model import settings as config
 from queuectl.model.lifecycle import REJECTED, STATES, Outcome
 from queuectl.model.settings import Settings
 from queuectl.spool import create
-from queuectl.spool.folder import README_TXT, SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import README_TXT
 from queuectl.spool.lease import Lease
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes

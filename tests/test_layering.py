@@ -329,7 +329,7 @@ def test_only_spool_spells_the_machinery() -> None:
     wrong = [
         f"{_where(path, node.lineno)}: {node.value!r}"
         for path in _files()
-        if not _is_in(_module(path), "spool.folder cli monitor.snapshot")
+        if not _is_in(_module(path), "spool.layout cli monitor.snapshot")
         for node in ast.walk(_tree(path))
         if isinstance(node, ast.Constant)
         and node.value in (".queuectl", "leases", "pools", "taken", "PAUSED")

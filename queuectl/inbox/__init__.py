@@ -5,6 +5,7 @@ __all__ = [
     "confinement",
     "folder",
     "handover",
+    "identity",
     "judge",
     "keyfile",
     "limits",

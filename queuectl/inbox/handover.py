@@ -32,7 +32,8 @@ from queuectl.jobs import reject
 from queuectl.jobs.enqueue import Prepared
 from queuectl.model import names, record
 from queuectl.model.lifecycle import PENDING
-from queuectl.spool.folder import RECORD_MAX_BYTES, name_for
+from queuectl.spool.folder import RECORD_MAX_BYTES
+from queuectl.spool.layout import name_for
 from queuectl.spool.session import Session
 from queuectl.system import disk, files
 

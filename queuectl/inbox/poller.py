@@ -18,6 +18,7 @@ from queuectl.errors import InvalidJobError, InvalidSettingsError, UntrustedSpoo
 from queuectl.inbox import limits, replay
 from queuectl.inbox.folder import Cause, Folder, Listing
 from queuectl.inbox.handover import Handover
+from queuectl.inbox.identity import identity_of
 from queuectl.inbox.judge import Judge, NotYetError
 from queuectl.inbox.limits import Limits
 from queuectl.inbox.receipts import Receipts
@@ -131,7 +132,7 @@ class Poller:
         """Judge and open the folder anew: modes change, and a share can be unmounted between two polls."""
         opened = trust.open_inbox(self._spool, self._inbox)
         try:
-            identity = self._spool.identity(self._session.rng)
+            identity = identity_of(self._spool, self._session.rng)
             if self._folder not in (None, opened.identity):
                 what = "another folder is there now: it was renamed, made or mounted anew"
                 self._say(WARNING, f"{self._path}: {what}; files are taken from this one")

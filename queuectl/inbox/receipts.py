@@ -21,7 +21,8 @@ from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import DLQ, DONE
 from queuectl.model.notice import WARNING, Notice, Notify
 from queuectl.model.text import safe
-from queuectl.spool.folder import SpoolDir, record_name
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import record_name
 from queuectl.spool.session import Session
 from queuectl.system import disk, files, sharing
 

@@ -14,7 +14,8 @@ from msgspec import Meta
 
 from queuectl.model.lifecycle import PENDING, REJECTED
 from queuectl.model.text import safe
-from queuectl.spool.folder import MACHINERY, SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import MACHINERY
 from queuectl.spool.session import Session
 from queuectl.system import disk, files
 

@@ -20,7 +20,8 @@ from queuectl.model import document, names, record
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING, cancel_note
 from queuectl.spool import cancel_requests, lookup
 from queuectl.spool.access import unavailable
-from queuectl.spool.folder import Located, Stored, record_name
+from queuectl.spool.folder import Stored
+from queuectl.spool.layout import Located, record_name
 from queuectl.spool.lookup import Job
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes, held

@@ -54,7 +54,7 @@ from queuectl.model import document, job, names, record, times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
 from queuectl.spool import trust
 from queuectl.spool.blame import Blame
-from queuectl.spool.folder import Located, name_for, record_name
+from queuectl.spool.layout import Located, name_for, record_name
 from queuectl.spool.lease import is_alive, outlives
 from queuectl.spool.roster import Roster
 from queuectl.spool.session import Session

@@ -13,7 +13,8 @@ from queuectl.errors import InvalidJobError, QueuectlError
 from queuectl.model import document as intake
 from queuectl.model import names, record
 from queuectl.model.lifecycle import DLQ, PENDING
-from queuectl.spool.folder import Located, Stored
+from queuectl.spool.folder import Stored
+from queuectl.spool.layout import Located
 from queuectl.spool.lookup import Job, find_in, load
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import held

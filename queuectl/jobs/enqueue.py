@@ -22,7 +22,7 @@ from queuectl.model import document as intake
 from queuectl.model import names, record
 from queuectl.model.job import JOB_MAX_BYTES
 from queuectl.model.lifecycle import PENDING
-from queuectl.spool.folder import record_name
+from queuectl.spool.layout import record_name
 from queuectl.spool.session import Session
 from queuectl.system import disk, files
 

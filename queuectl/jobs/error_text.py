@@ -18,7 +18,8 @@ from queuectl.errors import DamagedRecordError
 from queuectl.model import exit_status, record
 from queuectl.model.lifecycle import CANCELLED, COUNTED, DLQ, PENDING
 from queuectl.model.text import command_text, safe
-from queuectl.spool.folder import CANCELLED_ENDING, ERROR_ENDING, LOGS, SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import CANCELLED_ENDING, ERROR_ENDING, LOGS
 from queuectl.spool.session import Session
 from queuectl.system import disk, files
 

@@ -10,7 +10,7 @@ from queuectl.jobs import error_text
 from queuectl.model import record
 from queuectl.model.lifecycle import DLQ, DONE
 from queuectl.spool import lookup
-from queuectl.spool.folder import Located
+from queuectl.spool.layout import Located
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import held
 from queuectl.system import disk

@@ -15,7 +15,7 @@ from queuectl.jobs import lines
 from queuectl.model import document, job, names
 from queuectl.model.lifecycle import PENDING, REJECTED
 from queuectl.spool import trust
-from queuectl.spool.folder import REASON_ENDING, Located
+from queuectl.spool.layout import REASON_ENDING, Located
 from queuectl.spool.session import Session
 from queuectl.system import disk, files, sharing
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from queuectl.jobs import reject
 from queuectl.model import record
 from queuectl.model.lifecycle import REJECTED
-from queuectl.spool.folder import RECORD_MAX_BYTES, Located, Stored
+from queuectl.spool.folder import RECORD_MAX_BYTES, Stored
+from queuectl.spool.layout import Located
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.system import disk, files

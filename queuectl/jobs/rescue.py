@@ -13,7 +13,8 @@ from queuectl.jobs.verdict import Claimed, Settled
 from queuectl.model import document, lifecycle, record
 from queuectl.model.lifecycle import PENDING, RUNNING, Outcome
 from queuectl.spool import cancel_requests
-from queuectl.spool.folder import RECORD_MAX_BYTES, START, Located, name_for, record_name
+from queuectl.spool.folder import RECORD_MAX_BYTES
+from queuectl.spool.layout import START, Located, name_for, record_name
 from queuectl.spool.lease import is_alive
 from queuectl.spool.output import keep_output
 from queuectl.spool.session import Session

@@ -12,7 +12,8 @@ from queuectl.jobs import reject
 from queuectl.jobs.verdict import Claimed, Settled
 from queuectl.model import lifecycle, names, record, times
 from queuectl.model.lifecycle import PENDING, RUNNING, Outcome
-from queuectl.spool.folder import RECORD_MAX_BYTES, Located, record_name
+from queuectl.spool.folder import RECORD_MAX_BYTES
+from queuectl.spool.layout import Located, record_name
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.system import disk, files

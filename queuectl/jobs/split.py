@@ -27,7 +27,7 @@ from queuectl.model import names, times
 from queuectl.model.job import JOB_MAX_BYTES
 from queuectl.model.lifecycle import PENDING, REJECTED
 from queuectl.spool import trust
-from queuectl.spool.folder import Located
+from queuectl.spool.layout import Located
 from queuectl.spool.roster import Roster
 from queuectl.spool.session import Session
 from queuectl.system import disk, files, rights

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from queuectl.model import record
-from queuectl.spool.folder import record_name
+from queuectl.spool.layout import record_name
 from queuectl.system.files import FileSig
 from queuectl.system.locks import FileLock
 

@@ -20,7 +20,8 @@ from queuectl.maintenance.leftovers import FileAge, Leftovers
 from queuectl.model import settings as config
 from queuectl.model.settings import Settings
 from queuectl.spool import blame, clock_note, pools, settings_file, trust
-from queuectl.spool.folder import FOLDERS, SpoolDir, is_spool
+from queuectl.spool.folder import SpoolDir, is_spool
+from queuectl.spool.layout import FOLDERS
 from queuectl.spool.session import Session
 from queuectl.system import rights
 from queuectl.system.clock import Clock

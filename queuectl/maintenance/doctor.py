@@ -22,7 +22,8 @@ from queuectl.model import settings as config
 from queuectl.model.lifecycle import PENDING
 from queuectl.monitor import inboxes
 from queuectl.spool import blame, clock_note, settings_file, trust
-from queuectl.spool.folder import FOLDERS, SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import FOLDERS
 from queuectl.system import disk, volume
 from queuectl.system.clock import Clock
 from queuectl.system.volume import LOCAL, MEMORY, NETWORK, REMOVABLE, SHARED, UNKNOWN, USERSPACE, Space, Volume

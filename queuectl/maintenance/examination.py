@@ -20,7 +20,8 @@ from queuectl.maintenance.leftovers import FileAge
 from queuectl.maintenance.repairs import Mending
 from queuectl.model import names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
-from queuectl.spool.folder import Located, SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import Located
 from queuectl.spool.lease import is_alive
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes

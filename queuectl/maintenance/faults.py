@@ -17,7 +17,8 @@ from queuectl.model import document as intake
 from queuectl.model import job, lifecycle, names, record, times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.model.settings import Settings
-from queuectl.spool.folder import RECORD_MAX_BYTES, Located, SpoolDir, name_for, record_name
+from queuectl.spool.folder import RECORD_MAX_BYTES, SpoolDir
+from queuectl.spool.layout import Located, name_for, record_name
 from queuectl.spool.lease import is_alive
 from queuectl.system import files
 

@@ -20,7 +20,8 @@ from queuectl.maintenance.findings import Act, Findings, GoneError
 from queuectl.model import document, names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
 from queuectl.spool import pools
-from queuectl.spool.folder import BOARD, LOGS, README_TXT, REASON_ENDING, RECORD_MAX_BYTES, START, Located, SpoolDir
+from queuectl.spool.folder import RECORD_MAX_BYTES, SpoolDir
+from queuectl.spool.layout import BOARD, LOGS, README_TXT, REASON_ENDING, START, Located
 from queuectl.spool.lease import is_alive
 from queuectl.spool.output import keep_output
 from queuectl.spool.roster import Roster

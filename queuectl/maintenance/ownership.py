@@ -18,7 +18,8 @@ from queuectl.maintenance.findings import Act
 from queuectl.model import names, record
 from queuectl.model.lifecycle import PENDING, STATES
 from queuectl.spool import lease, pools
-from queuectl.spool.folder import MACHINERY, SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import MACHINERY
 from queuectl.system import disk, files, rights
 from queuectl.system.acting import owner_of
 from queuectl.system.locks import FileLock

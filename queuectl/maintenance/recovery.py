@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from queuectl.jobs import repair
 from queuectl.model import record
 from queuectl.model.lifecycle import DLQ, DONE
-from queuectl.spool.folder import Located
+from queuectl.spool.layout import Located
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.system import files, sharing

@@ -12,7 +12,7 @@ from queuectl.maintenance.faults import Fault, View
 from queuectl.maintenance.findings import GoneError
 from queuectl.model import names, record
 from queuectl.model.lifecycle import REJECTED
-from queuectl.spool.folder import Located
+from queuectl.spool.layout import Located
 from queuectl.spool.session import Session
 from queuectl.system import disk, files
 

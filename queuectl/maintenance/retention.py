@@ -21,7 +21,7 @@ from queuectl.model.lifecycle import DLQ, DONE, REJECTED, STATES
 from queuectl.model.notice import WARNING, Notice, Notify
 from queuectl.monitor import rejected
 from queuectl.spool import clock_note
-from queuectl.spool.folder import REASON_ENDING, record_name
+from queuectl.spool.layout import REASON_ENDING, record_name
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.system import disk, files

@@ -15,7 +15,9 @@ from queuectl.model import names
 from queuectl.model.lifecycle import DLQ, PENDING, REJECTED
 from queuectl.monitor import arriving, order
 from queuectl.monitor.steps import Steps
-from queuectl.spool.folder import CANCELLED_ENDING, SpoolDir, is_foreign, may_be_job
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import CANCELLED_ENDING
+from queuectl.spool.listing import is_foreign, may_be_job
 from queuectl.system import files
 
 # Names gone through in a step, some 1 ms.

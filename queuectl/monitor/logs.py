@@ -17,7 +17,7 @@ from queuectl.model import record
 from queuectl.model.lifecycle import RUNNING
 from queuectl.monitor.results import look
 from queuectl.spool import lookup
-from queuectl.spool.folder import record_name
+from queuectl.spool.layout import record_name
 from queuectl.spool.lookup import Job
 from queuectl.spool.session import Session
 from queuectl.system import files

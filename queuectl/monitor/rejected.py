@@ -8,7 +8,9 @@ from queuectl.model.lifecycle import REJECTED
 from queuectl.model.times import instant
 from queuectl.monitor.order import newest_first
 from queuectl.monitor.rows import RefusalRow
-from queuectl.spool.folder import REASON_ENDING, SpoolDir, may_be_job
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import REASON_ENDING
+from queuectl.spool.listing import may_be_job
 from queuectl.system import files
 
 _REASON_BYTES = 64 * 1024

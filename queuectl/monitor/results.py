@@ -15,7 +15,8 @@ from queuectl.model import exit_status, record
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, OUTCOMES, PENDING, REJECTED
 from queuectl.monitor import rejected
 from queuectl.spool import lookup
-from queuectl.spool.folder import SpoolDir, record_name
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import record_name
 from queuectl.spool.session import Session
 
 # How often it is made sure that a job that has not ended is still there.

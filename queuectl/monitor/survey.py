@@ -25,8 +25,9 @@ from queuectl.monitor.listing import Listing, Scope, Waiting
 from queuectl.monitor.rows import ROWS, DueRow, FailureRow, Finish, NextRow, RefusalRow, RunRow
 from queuectl.monitor.snapshot import Snapshot
 from queuectl.monitor.steps import Steps
-from queuectl.spool import clock_note
-from queuectl.spool.folder import REASON_ENDING, RECORD_MAX_BYTES, SpoolDir
+from queuectl.spool import clock_note, pause
+from queuectl.spool.folder import RECORD_MAX_BYTES, SpoolDir
+from queuectl.spool.layout import REASON_ENDING
 from queuectl.system import files, sharing
 
 _OPENED = 100
@@ -145,7 +146,7 @@ class Survey:
             taken_at=now_at,
             is_full=self._is_full,
             paused=paused,
-            paused_until=None if paused is None else spool.paused_until(),
+            paused_until=None if paused is None else pause.until(spool),
             counts={folder: listed.total for folder, listed in counted},
             ready=could_run if paused is None else 0,
             stopped=0 if paused is None else could_run,
@@ -375,9 +376,9 @@ class Survey:
         return RefusalRow(self._cut(found.name), self._cut(found.why), found.rejected_at)
 
     def _pause_reason(self) -> str | None:
-        if not self._spool.is_paused():
+        if not pause.is_paused(self._spool):
             return None
-        return self._cut(self._spool.pause_reason()) if self._is_full else ""
+        return self._cut(pause.reason(self._spool)) if self._is_full else ""
 
     def _cut(self, text: str) -> str:
         limit = self._scope.text_chars

@@ -11,8 +11,9 @@ from queuectl.model import text as printable
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.text import command_text
 from queuectl.monitor import live, order
-from queuectl.spool import lookup, trust
-from queuectl.spool.folder import Located, SpoolDir
+from queuectl.spool import lookup, pause, trust
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import Located
 from queuectl.spool.lookup import Job
 from queuectl.spool.session import Session
 from queuectl.system import files, processes
@@ -76,11 +77,11 @@ def _untrusted(spool: SpoolDir) -> Reason | None:
 
 
 def _paused(spool: SpoolDir) -> Reason | None:
-    if not spool.is_paused():
+    if not pause.is_paused(spool):
         return None
-    why = spool.pause_reason()
+    why = pause.reason(spool)
     text = "the spool is paused" + (f": {why}" if why else "")
-    if (until_at := spool.paused_until()) is not None:
+    if (until_at := pause.until(spool)) is not None:
         text += f" (until {times.to_text(until_at)})"
     return Reason("paused", text, f"queuectl resume, or delete {spool.paused_path}")
 

@@ -13,7 +13,9 @@ from queuectl.monitor import live, rejected, waiting
 from queuectl.monitor.results import refused, why_dead
 from queuectl.monitor.waiting import Reason
 from queuectl.spool import lookup
-from queuectl.spool.folder import MACHINERY, Located, SpoolDir, may_be_job
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import MACHINERY, Located
+from queuectl.spool.listing import may_be_job
 from queuectl.spool.session import Session
 from queuectl.system import files
 

@@ -11,15 +11,18 @@ there. Trouble with these files is told once and never holds anything up: they a
 from __future__ import annotations
 
 import contextlib
+import os
+import random
 from typing import TYPE_CHECKING
 
 from queuectl.model import settings as config
 from queuectl.model.settings import Settings
 from queuectl.monitor import snapshot
 from queuectl.monitor.snapshot import HEARTBEAT_S, Snapshot
-from queuectl.spool.folder import FACTS, METRICS, PAGE
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import FACTS, METRICS, PAGE
 from queuectl.spool.session import Session
-from queuectl.system import sharing
+from queuectl.system import disk, sharing
 from queuectl.system.locks import FileLock
 
 if TYPE_CHECKING:
@@ -159,7 +162,7 @@ class Dashboard:
         for name in self._files:
             try:
                 has_texts = self._is_full and name != METRICS
-                self._spool.write_board(name, _text(name, found, advice), has_texts=has_texts, rng=self._rng)
+                write_file(self._spool, name, _text(name, found, advice), has_texts=has_texts, rng=self._rng)
             except OSError as error:
                 trouble = trouble or error
         if trouble is not None:
@@ -179,6 +182,19 @@ class Dashboard:
         if self._under_way is not None:
             self._under_way.close()
             self._under_way = None
+
+
+def write_file(spool: SpoolDir, name: str, text: str, *, has_texts: bool, rng: random.Random) -> None:
+    """Put PAGE, FACTS or METRICS there in one step; a link or a read-only file in its place is replaced.
+
+    A file that `has_texts` of jobs is as private as their files; others are for everybody.
+
+    Raises:
+        OSError: it cannot be written (full, read-only, a folder of that name); nothing is left behind.
+    """
+    mode = None if has_texts else disk.FILE_MODE
+    path, data = os.path.join(spool.root, name), text.encode("utf-8", "replace")
+    spool.replace_with(path, data, hint=name, rng=rng, sync=False, mode=mode, patience_s=sharing.GLANCE_S)
 
 
 def _files(settings: Settings) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ from queuectl.pool.hooks import Hooks
 from queuectl.pool.housekeeping import Housekeeping
 from queuectl.pool.shutdown import Shutdown
 from queuectl.pool.worker_process import WorkerProcess
-from queuectl.spool import anchor, cancel_requests, pools, trust
+from queuectl.spool import anchor, cancel_requests, pause, pools, trust
 from queuectl.spool.anchor import Anchor
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.pools import Pool, StopSummary
@@ -512,13 +512,13 @@ class Supervisor:
     # ------------------------------------------------------------------------------------------------ pause, clock
 
     def _check_paused(self) -> None:
-        paused = self._spool.is_paused()
-        if paused and (until_at := self._spool.paused_until()) is not None and until_at <= self._clock.now():
+        paused = pause.is_paused(self._spool)
+        if paused and (until_at := pause.until(self._spool)) is not None and until_at <= self._clock.now():
             with self._breaker.guard():
-                paused = not self._spool.resume() and self._spool.is_paused()
+                paused = not pause.resume(self._spool) and pause.is_paused(self._spool)
         if paused != self._paused:
             self._paused = paused
-            reason = self._spool.pause_reason() if paused else ""
+            reason = pause.reason(self._spool) if paused else ""
             text = (
                 f"paused{': ' + reason if reason else ''}; to go on: queuectl resume, or delete PAUSED"
                 if paused

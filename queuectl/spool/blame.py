@@ -14,7 +14,8 @@ import random
 from typing import NamedTuple
 
 from queuectl.model.lifecycle import STATES
-from queuectl.spool.folder import LOGS, SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import LOGS
 from queuectl.spool.trust import quoted, user_name
 from queuectl.system import disk, files, rights, sharing
 from queuectl.system.clock import Clock

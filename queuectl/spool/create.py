@@ -12,7 +12,8 @@ from importlib import resources
 
 from queuectl.model import job, settings
 from queuectl.model.lifecycle import REJECTED, STATES
-from queuectl.spool.folder import EXAMPLES, SpoolDir, cannot_make
+from queuectl.spool.folder import SpoolDir, cannot_make
+from queuectl.spool.layout import EXAMPLES
 from queuectl.system import disk, files
 
 

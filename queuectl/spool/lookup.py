@@ -16,7 +16,7 @@ from queuectl.model import document, names, record, times
 from queuectl.model.job import JOB_MAX_BYTES, is_deep
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATE_ALIASES, STATES
 from queuectl.spool.access import not_regular
-from queuectl.spool.folder import LOGS, Located
+from queuectl.spool.layout import LOGS, Located
 from queuectl.spool.session import Session
 from queuectl.system import files
 

@@ -12,7 +12,8 @@ import os
 import random
 
 from queuectl.model import names
-from queuectl.spool.folder import LOGS, SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import LOGS
 from queuectl.system import disk, files
 
 # A run that prints is looked at this often at most and at least; in between as soon as it could be near its limit.

@@ -15,7 +15,8 @@ from collections.abc import Iterable
 
 from queuectl.model import names
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
-from queuectl.spool.folder import Located, SpoolDir, record_name
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import Located, record_name
 from queuectl.system import files
 from queuectl.system.clock import Clock
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl.errors import InvalidSettingsError, UntrustedSpoolError
 from queuectl.model.lifecycle import PENDING
-from queuectl.spool.folder import FOLDERS, LOGS, SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import FOLDERS, LOGS
 from queuectl.system import files
 
 if TYPE_CHECKING:

@@ -25,6 +25,7 @@ from queuectl.model import lifecycle, sizes
 from queuectl.model.lifecycle import Outcome
 from queuectl.model.settings import Settings
 from queuectl.model.text import command_text
+from queuectl.spool import pause
 from queuectl.spool.blame import Fault
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.lease import Lease
@@ -258,7 +259,7 @@ class Worker:
         now_s = self._clock.monotonic()
         if now_s - self._unpaused_s < _PAUSED_WITHIN_S:
             return False
-        paused = self._spool.is_paused()
+        paused = pause.is_paused(self._spool)
         if not paused:
             self._unpaused_s = now_s
             if now_s - self._renewed_s >= _PAUSED_WITHIN_S:

@@ -13,7 +13,8 @@ from queuectl.inbox.state import InboxRefusal, InboxState
 from queuectl.jobs import reject
 from queuectl.model import times
 from queuectl.model.lifecycle import PENDING
-from queuectl.spool.folder import Located, SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import Located
 from tests.cli.commands import Commands
 from tests.helpers import NOON_AT, Desk, listing, write_drop
 

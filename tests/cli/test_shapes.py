@@ -14,7 +14,7 @@ import pytest
 from rich.cells import cell_len
 
 from queuectl.model.lifecycle import REJECTED, Outcome
-from queuectl.spool import pools
+from queuectl.spool import pause, pools
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 from tests.cli.commands import Commands
@@ -58,7 +58,7 @@ def spool(monkeypatch: pytest.MonkeyPatch) -> Iterator[SpoolDir]:
         write_drop(
             made, "bad.json.reason.txt", "Rejected 2027-01-15T08:00:00Z\nWhy: no JSON " + "at all " * 40, REJECTED
         )
-        made.pause("disk full " * 20, until_at=None, rng=desk.rng)
+        pause.pause(made, "disk full " * 20, until_at=None, rng=desk.rng)
         yield made
         desk.close()
 

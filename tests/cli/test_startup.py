@@ -108,6 +108,8 @@ def test_command_imports_only_itself(spool: SpoolDir) -> None:
         "queuectl.model.times",
         "queuectl.spool",
         "queuectl.spool.folder",
+        "queuectl.spool.layout",
+        "queuectl.spool.listing",
         "queuectl.spool.session",
         "queuectl.spool.settings_file",
         "queuectl.spool.trust",

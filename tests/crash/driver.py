@@ -44,7 +44,8 @@ from queuectl.model import settings as config
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.spool import cancel_requests
-from queuectl.spool.folder import SPLIT_ENDING, SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import SPLIT_ENDING
 from queuectl.system import disk, files
 from queuectl.worker.messages import Feed, Finished, Passed, Stop, Trouble, Vanished, pack_order, unpack
 from queuectl.worker.worker import Worker

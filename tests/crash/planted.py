@@ -257,7 +257,7 @@ BUGS = (
     ),
     Bug(
         "a spool that is out of reach counts as a job that was taken away",
-        "spool/folder",
+        "spool/listing",
         "        return isinstance(error, FileNotFoundError) and self.lacks(state, name)\n",
         "        return isinstance(error, FileNotFoundError)\n",
     ),

@@ -13,7 +13,7 @@ import pytest
 
 from queuectl.api import Spool
 from queuectl.errors import QueuectlError, SpoolUnavailableError
-from queuectl.spool import cancel_requests
+from queuectl.spool import cancel_requests, pause
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import listing, only, wait_until
 from tests.pool import SUCCEED, WINDOWS, Pool, Witness, is_running, kill, queuectl
@@ -137,13 +137,13 @@ def test_a_pause_ends_by_itself(spool: SpoolDir) -> None:
         queuectl(spool, "pause", "--reason", "a moment", "--for", "1s")
         pool.event("succeeded", "job")
         assert time.monotonic() - began > 1.0
-        assert not spool.is_paused()
+        assert not pause.is_paused(spool)
 
 
 def test_resume_goes_on(spool: SpoolDir) -> None:
     """`resume` deletes PAUSED, whoever made it."""
     queuectl(spool, "pause")
-    assert spool.pause_reason() == "by `queuectl pause`"
+    assert pause.reason(spool) == "by `queuectl pause`"
     assert queuectl(spool, "resume") == "working again"
     assert queuectl(spool, "resume") == "it was not paused"
 

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from queuectl.spool.folder import FACTS, METRICS, PAGE, SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import FACTS, METRICS, PAGE
 from tests.helpers import wait_until, write_drop
 from tests.pool import SLEEP, SUCCEED, Pool, command_of, kill, queuectl
 

@@ -14,7 +14,8 @@ import pytest
 from queuectl.model import settings
 from queuectl.model.lifecycle import Outcome
 from queuectl.spool import pools
-from queuectl.spool.folder import FACTS, PAGE, SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import FACTS, PAGE
 from tests.helpers import Desk, let_others_enter, wait_until, write_drop
 from tests.pool import Pool, queuectl
 

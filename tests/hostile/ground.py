@@ -15,7 +15,8 @@ from queuectl.jobs import batch
 from queuectl.model import names
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.spool import create
-from queuectl.spool.folder import BOARD, README_TXT, REASON_ENDING, SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import BOARD, README_TXT, REASON_ENDING
 from tests.helpers import names_in
 from tests.hostile.corpus import Alone, Case, Rejected, Runs, Splits, Waits
 

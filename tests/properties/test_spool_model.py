@@ -31,7 +31,7 @@ from hypothesis.stateful import (
 from queuectl.errors import DuplicateJobError
 from queuectl.jobs.verdict import Arriving, Claimed, Foreign, Unreadable
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES, Outcome
-from queuectl.spool.folder import CANCELLED_ENDING, ERROR_ENDING
+from queuectl.spool.layout import CANCELLED_ENDING, ERROR_ENDING
 from tests.crash.driver import Hands
 from tests.crash.inject import Crash, Plan, injected
 from tests.helpers import FakeClock, make_spool, names_in, write_drop

@@ -16,7 +16,8 @@ from queuectl.jobs.cancel import Cancelling
 from queuectl.jobs.edit import Editing
 from queuectl.model import record
 from queuectl.model.lifecycle import Outcome
-from queuectl.spool import clock_note, pools, settings_file
+from queuectl.pool import dashboard
+from queuectl.spool import clock_note, pause, pools, settings_file
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import NOON_AT, Desk, write_drop
 from tests.hostile.flags import immutable
@@ -32,11 +33,11 @@ def _unlinked(path: str) -> str:
 @pytest.mark.parametrize(
     ("place", "act"),
     [
-        (lambda spool: spool.paused_path, lambda spool: spool.pause("because", until_at=None, rng=RNG)),
+        (lambda spool: spool.paused_path, lambda spool: pause.pause(spool, "because", until_at=None, rng=RNG)),
         (lambda spool: _unlinked(spool.settings_path), lambda spool: settings_file.write(spool, "", rng=RNG)),
         (
             lambda spool: os.path.join(spool.root, "status.html"),
-            lambda spool: spool.write_board("status.html", "x", has_texts=False, rng=RNG),
+            lambda spool: dashboard.write_file(spool, "status.html", "x", has_texts=False, rng=RNG),
         ),
         (
             lambda spool: os.path.join(spool.pool_dir, "p1.stop"),

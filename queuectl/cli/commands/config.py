@@ -11,6 +11,7 @@ import typer
 from queuectl.cli import completion, context, group
 from queuectl.cli.terminal import output
 from queuectl.errors import InvalidSettingsError
+from queuectl.inbox.identity import known_identity
 from queuectl.model import settings
 from queuectl.spool import settings_file
 from queuectl.spool.access import unavailable
@@ -152,7 +153,7 @@ def _inboxes(spool: SpoolDir) -> tuple[Inbox, ...]:
 
 def _audience(spool: SpoolDir, inbox: Inbox) -> str:
     """Whom jobs of an inbox have to be signed for; "" for other modes, and before a worker has made the identity."""
-    return (inbox.audience or spool.known_identity()) if inbox.mode == "signed" else ""
+    return (inbox.audience or known_identity(spool)) if inbox.mode == "signed" else ""
 
 
 def _row(each: settings.Setting, given: dict[str, Any]) -> tuple[str, ...]:

@@ -114,7 +114,7 @@ def _check_file_system(spool: SpoolDir) -> None:
 def _check_one_file_system(root: str) -> None:
     """Every move is a rename, which exists only within one file system."""
     from queuectl.errors import SpoolUnavailableError
-    from queuectl.spool.folder import FOLDERS
+    from queuectl.spool.layout import FOLDERS
 
     home = os.stat(root).st_dev
     for folder in FOLDERS:

@@ -10,6 +10,7 @@ import pytest
 
 from queuectl.inbox.folder import Cause, Folder
 from queuectl.inbox.handover import BY, Handover
+from queuectl.inbox.identity import identity_of
 from queuectl.inbox.tokens import TOKEN_CHARS, Tokens
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk, files
@@ -28,7 +29,7 @@ class Hands:
         self.folder = folder
         self.handover = Handover(self.desk.session, "anna")
         self.tokens = self.handover.tokens
-        self.box = Folder(str(folder), spool.identity(self.desk.rng), rng=self.desk.rng, tokens=self.tokens)
+        self.box = Folder(str(folder), identity_of(spool, self.desk.rng), rng=self.desk.rng, tokens=self.tokens)
 
     def send(self, name: str, data: bytes = JOB) -> files.Content:
         """A file in the inbox, as it is read."""

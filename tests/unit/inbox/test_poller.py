@@ -14,6 +14,7 @@ import pytest
 
 from queuectl.inbox import keyfile, limits, poller, signing
 from queuectl.inbox.folder import SUMMARY, Folder
+from queuectl.inbox.identity import identity_of, known_identity
 from queuectl.inbox.poller import Poller
 from queuectl.inbox.state import read_all
 from queuectl.model import names, times
@@ -181,7 +182,7 @@ def test_a_signed_file_waits_while_a_key_is_open_to_others(spool: SpoolDir, tmp_
     post.inbox = msgspec.structs.replace(post.inbox, mode="signed")
     post.desk.settings = post.desk.settings._replace(inboxes=(post.inbox,))
     post.start()
-    identity = spool.identity(post.desk.rng)
+    identity = identity_of(spool, post.desk.rng)
     document = {"command": "true", "id": "a", "for": identity, "expires_at": times.to_text(post.desk.clock.now() + 60)}
     post.send("a.json", signing.sign(document, "anna", keyfile.read(str(keys / "anna.key"))))
     assert post.poller.step() == [] and post.names() == ["a.json"]
@@ -204,13 +205,11 @@ def test_a_signed_job_runs_on_one_spool_only(spool: SpoolDir, tmp_path: Path) ->
         post.start()
         post.poller.step()
         expires_at = times.to_text(post.desk.clock.now() + 60)
-        document = {"command": "true", "id": "a", "for": spool.known_identity(), "expires_at": expires_at}
+        document = {"command": "true", "id": "a", "for": known_identity(spool), "expires_at": expires_at}
         post.send("a.json", signing.sign(document, "anna", keyfile.read(str(keys / "anna.key"))))
         taken.append(post.poller.step())
     assert taken == [["a,by=anna.json"], []]
-    assert (
-        f"queuectl sign --for {post.desk.spool.known_identity()}" in (post.folder / "a.json.rejected.txt").read_text()
-    )
+    assert f"queuectl sign --for {known_identity(post.desk.spool)}" in (post.folder / "a.json.rejected.txt").read_text()
 
 
 def test_of_many_rejected_files_one_text_tells(spool: SpoolDir, tmp_path: Path) -> None:

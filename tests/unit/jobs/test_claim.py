@@ -39,7 +39,8 @@ from queuectl.jobs.verdict import (
 from queuectl.model import job, names, record, settings
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.spool import settings_file
-from queuectl.spool.folder import Located, SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import Located
 from queuectl.system import disk, files
 from tests.helpers import NOON_AT, Desk, FakeClock, full_disk, listing, only, rejected_name, write_drop
 

@@ -14,7 +14,8 @@ from queuectl.jobs.reject import RejectedFiles
 from queuectl.model import settings as config
 from queuectl.model.lifecycle import PENDING, REJECTED
 from queuectl.model.settings import Settings
-from queuectl.spool.folder import Located, SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import Located
 from queuectl.spool.session import Session
 from queuectl.system import disk
 from tests.helpers import Desk, FakeClock, listing, names_in, write_drop

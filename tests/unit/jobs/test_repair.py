@@ -14,7 +14,7 @@ from queuectl.jobs import repair
 from queuectl.jobs.verdict import Declined, Repaired
 from queuectl.model import record
 from queuectl.model.lifecycle import DLQ, PENDING, REJECTED, RUNNING, Outcome
-from queuectl.spool.folder import Located
+from queuectl.spool.layout import Located
 from queuectl.system import disk
 from tests.helpers import Desk, listing, names_in, only
 

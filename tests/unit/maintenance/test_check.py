@@ -20,7 +20,8 @@ from queuectl.maintenance.findings import CLEAN, INFO, PERSON, PROBLEM, REPAIRAB
 from queuectl.model import names, record, settings
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES, Outcome
 from queuectl.spool import pools
-from queuectl.spool.folder import BOARD, PAGE, SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import BOARD, PAGE
 from queuectl.spool.lease import Lease
 from queuectl.spool.pools import Pool
 from queuectl.system import disk, files, locks

@@ -15,7 +15,8 @@ import pytest
 from queuectl.maintenance import doctor, probes
 from queuectl.maintenance.doctor import FAIL, OK, WARN, Line
 from queuectl.model.lifecycle import DLQ
-from queuectl.spool.folder import FOLDERS, SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import FOLDERS
 from queuectl.spool.stripes import Stripes
 from queuectl.system import disk, volume
 from queuectl.system.clock import Clock

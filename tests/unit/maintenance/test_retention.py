@@ -18,7 +18,7 @@ from queuectl.monitor import page, status
 from queuectl.monitor.snapshot import Snapshot
 from queuectl.monitor.survey import Survey
 from queuectl.spool import clock_note
-from queuectl.spool.folder import LOGS, Located
+from queuectl.spool.layout import LOGS, Located
 from queuectl.spool.stripes import Stripes
 from tests.helpers import Desk, listing, names_in, write_drop
 

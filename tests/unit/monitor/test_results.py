@@ -13,7 +13,8 @@ from queuectl.model import record
 from queuectl.model.lifecycle import PENDING, Outcome
 from queuectl.monitor import results
 from queuectl.monitor.results import Wait
-from queuectl.spool.folder import Located, SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import Located
 from queuectl.system import disk, files
 from queuectl.system.clock import Clock
 from tests.helpers import Desk, FakeClock, write_drop

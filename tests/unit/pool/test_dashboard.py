@@ -16,7 +16,8 @@ from queuectl.model.lifecycle import Outcome
 from queuectl.model.settings import Settings
 from queuectl.monitor.snapshot import HEARTBEAT_S
 from queuectl.pool.dashboard import EVERY_S, Dashboard
-from queuectl.spool.folder import FACTS, METRICS, PAGE, SpoolDir
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import FACTS, METRICS, PAGE
 from queuectl.spool.pools import Pool
 from queuectl.spool.session import Session
 from queuectl.system import disk

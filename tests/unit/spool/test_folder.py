@@ -1,4 +1,4 @@
-"""spool: where everything lies and what it is called."""
+"""folder: the spool is opened and completed, its files are read, written and moved."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from queuectl.errors import DamagedRecordError, NotASpoolError, SpoolUnavailableError
-from queuectl.model import record, settings
+from queuectl.model import settings
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
 from queuectl.spool import create, settings_file
-from queuectl.spool import folder as spool
-from queuectl.spool.folder import Located, SpoolDir
-from tests.helpers import NOON_AT, Desk, make_spool, write_drop
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import Located
+from tests.helpers import Desk, make_spool, write_drop
 
 
 def test_new_spool_has_the_tree_of_the_format(tmp_path: Path) -> None:
@@ -109,56 +109,6 @@ def test_file_in_the_place_of_a_folder_is_reported(tmp_path: Path) -> None:
         SpoolDir.open(tmp_path).complete()
 
 
-def test_root_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker changes its folder for each command; its own paths must not."""
-    monkeypatch.chdir(tmp_path)
-    assert SpoolDir("x").root == str(tmp_path / "x")
-
-
-def test_listings_pass_over_what_is_no_job(spool: SpoolDir) -> None:
-    """Temporary and foreign names are left alone, and can be reported (P11)."""
-    for name in ("b.json", "a.json", "c.jsonl", "a.json.part", ".hidden.json", "~x.json", "notes.txt", "README.txt"):
-        write_drop(spool, name, "")
-    assert sorted(spool.waiting_names()) == ["a.json", "b.json", "c.jsonl"]
-    assert spool.job_names(PENDING) == ["a.json", "b.json"]
-    assert spool.foreign_names(PENDING) == [".hidden.json", "a.json.part", "notes.txt", "~x.json"]
-
-
-@pytest.mark.parametrize("state", [PENDING, RUNNING, DONE, DLQ])
-def test_job_is_found_by_its_id_in_every_state(spool: SpoolDir, state: str) -> None:
-    """Finding a job is a stat a state (P2)."""
-    write_drop(spool, "job1.json", "", state)
-    assert spool.find("job1") == Located(state, "job1.json", spool.path(state, "job1.json"))
-    assert spool.find("job") is None
-    assert spool.find("job11") is None
-
-
-@pytest.mark.parametrize(
-    "name", ["job1,due=20270115T080000Z.json", "job1,prio=9.json", "JOB1.json", "job1,due=20270115T080000Z,prio=9.json"]
-)
-def test_waiting_job_is_found_under_a_name_with_flags(spool: SpoolDir, name: str) -> None:
-    """A job that waits is found by its id too, ignoring case."""
-    write_drop(spool, name, "")
-    found = spool.find("job1")
-    assert found is not None
-    assert os.path.normcase(found.name) == os.path.normcase(name)  # on Windows both are one name
-
-
-@pytest.mark.parametrize("job_id", ["../outside", "../pending/x", "x/../x", "..\\pending\\x", "", ".", "x\0"])
-def test_id_that_leads_elsewhere_finds_nothing(spool: SpoolDir, tmp_path: Path, job_id: str) -> None:
-    """An id is a name, never a path (P10)."""
-    write_drop(spool, "x.json", "")
-    (Path(spool.root) / "outside.json").write_text("")
-    assert spool.find(job_id) is None
-
-
-def test_holds_looks_only_where_it_is_asked_to(spool: SpoolDir) -> None:
-    """A few stats, no listing."""
-    write_drop(spool, "job1.json", "", DONE)
-    assert spool.holds("job1") == DONE
-    assert spool.holds("job1", (RUNNING, DLQ)) == ""
-
-
 def test_read_gives_record_and_bytes(desk: Desk) -> None:
     """A record is read as it stands."""
     name = desk.enqueue(id="job1")
@@ -203,26 +153,3 @@ def test_temporary_files_have_names_of_their_own(spool: SpoolDir) -> None:
     two = spool.write_temporary("x", b"two", rng=random.Random(1), sync=False)
     assert one != two
     assert Path(one).read_bytes() == b"one"
-
-
-def test_paused_is_a_file_with_a_reason(spool: SpoolDir) -> None:
-    """Anybody can pause a spool with any tool, and say why."""
-    assert not spool.is_paused()
-    assert spool.pause_reason() == ""
-    Path(spool.paused_path).write_bytes(b"disk is being moved\nby Ann\xff")
-    assert spool.is_paused()
-    assert spool.pause_reason() == "disk is being moved"
-
-
-def test_name_of_a_waiting_job_follows_its_record(desk: Desk) -> None:
-    """The record is the truth, the name a hint."""
-    item = record.decode(
-        record.frame(
-            {"id": "a", "command": "true", "max_retries": 1, "backoff_base": 2, "backoff_max": 9, "priority": 4},
-            [record.event("enqueued", NOON_AT, due_at="2027-01-15T08:00:05.000Z", delay_s=5.0)],
-        )
-    )
-    standing = record.standing(item)
-    assert spool.name_for(item, standing, NOON_AT) == "a,due=20270115T080005Z,prio=4.json"
-    assert spool.name_for(item, standing, NOON_AT + 5) == "a,prio=4.json"
-    assert spool.record_name("a") == "a.json"

@@ -1,0 +1,44 @@
+"""pause: the file PAUSED."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from queuectl.spool import pause
+from queuectl.spool.folder import SpoolDir
+from tests.helpers import NOON_AT
+
+
+def test_paused_is_a_file_with_a_reason(spool: SpoolDir) -> None:
+    """Anybody can pause a spool with any tool, and say why."""
+    assert not pause.is_paused(spool)
+    assert pause.reason(spool) == ""
+    Path(spool.paused_path).write_bytes(b"disk is being moved\nby Ann\xff")
+    assert pause.is_paused(spool)
+    assert pause.reason(spool) == "disk is being moved"
+
+
+def test_a_pause_says_when_it_ends(spool: SpoolDir, rng: random.Random) -> None:
+    """The second line is an instant; what is none, or is missing, means that the pause does not end by itself."""
+    assert pause.until(spool) is None
+    pause.pause(spool, "two\nlines", until_at=NOON_AT, rng=rng)
+    assert (pause.reason(spool), pause.until(spool)) == ("two lines", NOON_AT)
+    Path(spool.paused_path).write_text("why\nuntil noon\n")
+    assert (pause.is_paused(spool), pause.until(spool)) == (True, None)
+    assert pause.resume(spool)
+    assert not pause.resume(spool)
+
+
+def test_a_folder_named_paused_is_left_alone(spool: SpoolDir, rng: random.Random) -> None:
+    """A folder pauses the spool, and no program deletes it."""
+    os.mkdir(spool.paused_path)
+    assert (pause.is_paused(spool), pause.reason(spool), pause.until(spool)) == (True, "", None)
+    with pytest.raises(IsADirectoryError):
+        pause.resume(spool)
+    with pytest.raises(IsADirectoryError):
+        pause.pause(spool, "", until_at=None, rng=rng)
+    assert os.path.isdir(spool.paused_path)
