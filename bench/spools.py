@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from queuectl.model import names, record, times
+from queuectl.model import history, names, record, times
 from queuectl.model.lifecycle import DONE, PENDING
 from queuectl.spool import create, settings_file
 from queuectl.spool.folder import SpoolDir
@@ -61,10 +61,10 @@ def fill(spool: SpoolDir, count: int, command: str | list[str] = "true", *, stat
     """
     now_at = time.time() - count / 1e6 - 1
     spec = {"id": "ID", "command": command, "max_retries": 3, "backoff_base": 2, "backoff_max": 3600}
-    events = [record.event("enqueued", now_at, by="enqueue")]
+    events = [history.event("enqueued", now_at, by="enqueue")]
     if state == DONE:
-        events.append(record.event("started", now_at, attempt=1, worker="bench-1", lease="bench-1.0"))
-        events.append(record.event("succeeded", now_at, attempt=1, exit_code=0, duration_s=0.001, to=DONE))
+        events.append(history.event("started", now_at, attempt=1, worker="bench-1", lease="bench-1.0"))
+        events.append(history.event("succeeded", now_at, attempt=1, exit_code=0, duration_s=0.001, to=DONE))
     before, after = record.frame(spec, events).split(b'"ID"', 1)
     place = spool.folder(state)
     rng = random.Random(count)

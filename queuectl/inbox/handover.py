@@ -176,7 +176,7 @@ class Handover:
         return self._publish(path, item)
 
     def _publish(self, path: str, item: record.Record) -> str:
-        plain = wanted = name_for(item, record.standing(item), self._clock.now())
+        plain = wanted = name_for(item, item.standing(), self._clock.now())
         while True:
             try:
                 disk.move(path, self._spool.path(PENDING, wanted))

@@ -138,7 +138,7 @@ def dropped_as(item: record.Record) -> str:
 
 
 def _failed_text(spool: SpoolDir, item: record.Record, name: str) -> str:
-    end = "was cancelled" if record.standing(item).is_cancelled else "has failed for good"
+    end = "was cancelled" if item.standing().is_cancelled else "has failed for good"
     lines = [
         f"The job of {safe(name)} {end}: it is not tried again by itself.",
         "",
@@ -153,7 +153,7 @@ def _failed_text(spool: SpoolDir, item: record.Record, name: str) -> str:
 
 
 def _done_text(item: record.Record, name: str) -> str:
-    last = record.standing(item).last
+    last = item.standing().last
     when = f"When:  {safe(last.at[:40])}" if last is not None else ""
     took = "" if last is None or last.duration_s is None else f", after {last.duration_s:g} s"
     return "\n".join([f"The job of {safe(name)} is done{took}.", "", when, f"Its id was {safe(item.id)}.", "", ""])

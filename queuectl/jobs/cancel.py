@@ -16,7 +16,7 @@ from queuectl.jobs.rescue import Orphans
 from queuectl.maintenance.faults import View
 from queuectl.maintenance.findings import GoneError
 from queuectl.maintenance.repairs import Mending
-from queuectl.model import document, names, record
+from queuectl.model import document, history, names, record
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING, cancel_note
 from queuectl.spool import cancel_requests, lookup
 from queuectl.spool.access import unavailable
@@ -67,7 +67,7 @@ class Cancelling:
                 return self._cancel_waiting(found, by, reason)
             if found.state == RUNNING:
                 with contextlib.suppress(DamagedRecordError, FileNotFoundError):
-                    return record.standing(self._spool.read(RUNNING, found.name).record).starts
+                    return self._spool.read(RUNNING, found.name).record.standing().starts
                 return 0
             raise QueuectlError(
                 f"job {job_id!r} has ended already: it is in {found.state}/", hint=f"queuectl show {job_id}"
@@ -76,10 +76,10 @@ class Cancelling:
     def _cancel_waiting(self, found: Located, by: str, reason: str) -> Job:
         sync = self._session.syncs_accepted
         now_at = self._clock.now()
-        event = record.event(CANCELLED, now_at, by=by, reason=cancel_note(by, reason), to=DLQ)
+        event = history.event(CANCELLED, now_at, by=by, reason=cancel_note(by, reason), to=DLQ)
         try:
             stored = self._read(found)
-            if record.standing(stored.record).ended_to and self._spool.holds(stored.record.id, (DONE, DLQ)):
+            if stored.record.standing().ended_to and self._spool.holds(stored.record.id, (DONE, DLQ)):
                 stored = self._give_own_id(found, stored)
             job_id = stored.record.id
             offset, text = record.append(len(stored.data), [event], empty=not stored.record.history)
@@ -154,4 +154,4 @@ class Cancelling:
 
 def _runs(job: Job, attempt: int) -> bool:
     """True while a job's run of this number goes on."""
-    return job.state == RUNNING and record.starts_in(job.history) == attempt
+    return job.state == RUNNING and history.starts_in(job.history) == attempt

@@ -50,7 +50,7 @@ from queuectl.jobs.verdict import (
     Stuck,
     Unreadable,
 )
-from queuectl.model import document, job, names, record, times
+from queuectl.model import document, history, job, names, record, times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
 from queuectl.spool import trust
 from queuectl.spool.blame import Blame
@@ -366,7 +366,7 @@ class Claims:
         last = item.history[-1] if item.history else None
         if last is None or (last.to not in (DONE, DLQ) and last.event != "warning"):
             return False
-        return record.standing(item).ended_to in (DONE, DLQ) and bool(self._spool.holds(item.id, (DONE, DLQ)))
+        return item.standing().ended_to in (DONE, DLQ) and bool(self._spool.holds(item.id, (DONE, DLQ)))
 
     def _start(
         self,
@@ -380,7 +380,7 @@ class Claims:
     ) -> Claimed | Declined:
         """Append `started` to a record of ours, unless it must wait."""
         now_at = self._clock.now()
-        standing = record.standing(item)
+        standing = item.standing()
         events: list[dict[str, Any]] = []
         last = standing.last
         if last is not None and last.event == "started":
@@ -389,16 +389,16 @@ class Claims:
                 return self._still_alive(here, name, standing)
             return self._abandon(here, item, data, standing)
         if standing.ended_to in (DONE, DLQ):
-            events.append(record.event("requeued", now_at, by="move"))
+            events.append(history.event("requeued", now_at, by="move"))
             standing = standing._replace(failures=0, due_at=None)
-        elif not record.is_due(standing.due_at, standing.delay_s, now_at) or item.priority < parts.priority:
+        elif not history.is_due(standing.due_at, standing.delay_s, now_at) or item.priority < parts.priority:
             wanted = name_for(item, standing, now_at, parts.arrived)
             new_name = self._spool.move(here, PENDING, wanted, self._rng)
             return Later(new_name, standing.due_at)
         if standing.starts and outlives(self._spool, item, mine=lease):
             return self._still_alive(here, name, standing)
         attempt = standing.starts + 1
-        events.append(record.event("started", now_at, attempt=attempt, worker=self._worker, lease=lease))
+        events.append(history.event("started", now_at, attempt=attempt, worker=self._worker, lease=lease))
         folded = record.fold(data, item) if len(data) > record.FOLD_BYTES else None
         offset, text = record.append(len(folded or data), events, empty=not item.history)
         if folded is None:
@@ -424,7 +424,7 @@ class Claims:
                 raise BlockingIOError(errno.EWOULDBLOCK, "the record was changed by somebody else", here.path)
             disk.replace(temporary, here.path)
 
-    def _still_alive(self, here: Located, name: str, standing: record.Standing) -> Declined:
+    def _still_alive(self, here: Located, name: str, standing: history.Standing) -> Declined:
         """Put a job back whose last run has left something that holds its lease: two runs never overlap (P3)."""
         self._put_back(here, name)
         last, start = standing.last, standing.last_start
@@ -432,7 +432,7 @@ class Claims:
         what = f"a process that its last run left ({left})" if left else "something of its last run"
         return Alive(f"{what} still holds the lease {start.lease if start is not None else ''}")
 
-    def _abandon(self, here: Located, item: record.Record, data: bytes, standing: record.Standing) -> Declined:
+    def _abandon(self, here: Located, item: record.Record, data: bytes, standing: history.Standing) -> Declined:
         claimed = Claimed(item, data, attempt=standing.starts, failures=standing.failures, lease="")
         settled = self._settlements.settle(
             claimed, Outcome("abandoned", reason="its worker died, or its file was moved while it ran")
@@ -470,7 +470,7 @@ class Claims:
                     return Busy()
                 if wanted not in (None, final_id):
                     text = f"the id {wanted!r} is in use, so this job goes on as {final_id!r}"
-                    events.append(record.event("warning", now_at, text=text))
+                    events.append(history.event("warning", now_at, text=text))
                 return self._adopt(here, parts.priority, {**taken.spec, "id": final_id}, events, lease)
         except InvalidJobError as error:
             return self._reject(here, name, str(error), error.hint)
@@ -546,21 +546,21 @@ class Claims:
         """
         now_at = self._clock.now()
         item = record.decode(record.frame(spec, events))
-        standing = record.standing(item)
+        standing = item.standing()
         waits = (
             lease == _NO_LEASE
             or (standing.last is not None and standing.last.event == "started")  # judged as a record, next time
             or (standing.starts and outlives(self._spool, item, mine=lease))  # as well
-            or (standing.ended_to not in (DONE, DLQ) and not record.is_due(standing.due_at, standing.delay_s, now_at))
+            or (standing.ended_to not in (DONE, DLQ) and not history.is_due(standing.due_at, standing.delay_s, now_at))
             or item.priority < priority
         )
         final = Located(RUNNING, record_name(item.id), self._spool.path(RUNNING, record_name(item.id)))
         if not waits and final.path == here.path:
             if standing.ended_to in (DONE, DLQ):
-                events.append(record.event("requeued", now_at, by="move"))
+                events.append(history.event("requeued", now_at, by="move"))
                 standing = standing._replace(failures=0)
             events.append(
-                record.event("started", now_at, attempt=standing.starts + 1, worker=self._worker, lease=lease)
+                history.event("started", now_at, attempt=standing.starts + 1, worker=self._worker, lease=lease)
             )
         data = record.frame(spec, events)
         is_new = standing.last is not None and standing.last.event == "enqueued"  # of others the history says a run
@@ -689,7 +689,7 @@ class Claims:
             with contextlib.suppress(OSError):
                 self._put_back(here, name)
             return
-        standing = record.standing(stored.record)
+        standing = stored.record.standing()
         with contextlib.suppress(OSError):
             if standing.last is None or standing.last.lease != lease:
                 self._put_back(here, name)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from queuectl.errors import InvalidJobError, QueuectlError
 from queuectl.model import document as intake
-from queuectl.model import names, record
+from queuectl.model import history, names, record
 from queuectl.model.lifecycle import DLQ, PENDING
 from queuectl.spool.folder import Stored
 from queuectl.spool.layout import Located
@@ -61,11 +61,11 @@ class Editing:
             QueuectlError: the job has changed since it was read: it runs, or somebody else edited it.
         """
         spec, warnings = self._checked(draft, text)
-        history = json.loads(draft.stored.data)["history"]
-        known = {event.get("text") for event in history if event.get("event") == "warning"}
+        events = json.loads(draft.stored.data)["history"]
+        known = {event.get("text") for event in events if event.get("event") == "warning"}
         self.warnings = [text for text in warnings if text not in known]
-        history += [record.event("warning", self._now_at, text=text) for text in self.warnings]
-        data = record.frame(spec, history)
+        events += [history.event("warning", self._now_at, text=text) for text in self.warnings]
+        data = record.frame(spec, events)
         item = record.decode(data)
         with held(self._session, item.id):
             if files.sig_of(draft.where.path) != draft.stored.sig:
@@ -78,7 +78,7 @@ class Editing:
             parts = names.parse(name)
             said = None if parts is None else (parts.priority, parts.owner)
             if draft.where.state == PENDING and parts is not None and said != (item.priority, item.owner):
-                due_at = record.standing(item).due_at
+                due_at = item.standing().due_at
                 wanted = names.waiting_name(item.id, due_at, item.priority, item.owner, parts.arrived)
                 wanted = names.held_name(wanted) if names.is_held(name) else wanted
                 name = self._spool.move(draft.where, PENDING, wanted, self._rng)

@@ -15,7 +15,7 @@ import os
 import zlib
 
 from queuectl.errors import DamagedRecordError
-from queuectl.model import exit_status, record
+from queuectl.model import exit_status, history, record
 from queuectl.model.lifecycle import CANCELLED, COUNTED, DLQ, PENDING
 from queuectl.model.text import command_text, safe
 from queuectl.spool.folder import SpoolDir
@@ -65,7 +65,7 @@ def write(session: Session, name: str) -> bool:
     spool = session.spool
     try:
         item = spool.read(DLQ, name).record
-        text, is_cancelled = _text(spool, name, item), record.standing(item).is_cancelled
+        text, is_cancelled = _text(spool, name, item), item.standing().is_cancelled
         data = text.encode("utf-8", "replace")
         with spool.temporary("error", data + _SEAL % zlib.crc32(data), rng=session.rng, sync=False) as temporary:
             placed = _place(temporary, spool.error_path(name, cancelled=is_cancelled))
@@ -164,7 +164,7 @@ class OrphanTexts:
 def _text(spool: SpoolDir, name: str, item: record.Record) -> str:
     shown = safe(name)
     job_id = name.removesuffix(".json")
-    is_cancelled = record.standing(item).is_cancelled
+    is_cancelled = item.standing().is_cancelled
     end = "was cancelled" if is_cancelled else "is dead"
     lines = [f"{safe(job_id)} {end}: nothing runs it again until somebody asks for that.", "", *_ending(item)]
     lines.append(f"Command:      {_fact(command_text(item.command))}")
@@ -186,7 +186,7 @@ def account(spool: SpoolDir, item: record.Record) -> list[str]:
 
 
 def _ending(item: record.Record) -> list[str]:
-    last = record.standing(item).last
+    last = item.standing().last
     if last is None:
         return []
     why = [f"Why:          {_fact(last.reason)}"] if last.reason else []
@@ -194,7 +194,7 @@ def _ending(item: record.Record) -> list[str]:
     return [f"{label} {_run(last)}", f"When:         {safe(last.at[:40])}", *why]
 
 
-def _run(item: record.Event) -> str:
+def _run(item: history.Event) -> str:
     """How a run ended, in words."""
     head = f"run {item.attempt}" if item.attempt else "it"
     if item.event == "timed_out":
@@ -218,13 +218,13 @@ def exit_words(code: int) -> str:
 
 def _earlier(item: record.Record) -> list[str]:
     """The runs that failed before the last one, since the job was last put in."""
-    failed: list[record.Event] = []
+    failed: list[history.Event] = []
     folded = 0
     for event in item.history:
         if event.event in ("enqueued", "requeued"):
             failed.clear()
             folded = 0
-        elif event.event == record.FOLDED:
+        elif event.event == history.FOLDED:
             failed.clear()
             folded = event.failures
         elif event.event in COUNTED:
@@ -238,7 +238,7 @@ def _earlier(item: record.Record) -> list[str]:
 
 def _printed(spool: SpoolDir, item: record.Record) -> list[str]:
     """The last lines that the last run printed, bounded and made safe to look at."""
-    attempt = record.standing(item).starts
+    attempt = item.standing().starts
     try:
         data = files.read_tail(spool.log_path(item.id, attempt), _TAIL_BYTES)
     except OSError:

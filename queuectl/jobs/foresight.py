@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
-from queuectl.model import document, job, names, order, record, settings
+from queuectl.model import document, history, job, names, order, record, settings
 from queuectl.model.lifecycle import DLQ, DONE, PENDING
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import files, sharing
@@ -34,12 +34,12 @@ def full_name(
         priority, owner = int(taken.spec.get("priority", 0)), str(taken.spec.get("owner", ""))
     else:
         item = record.decode(data if taken is None else record.frame({"id": "x", **taken.spec}, taken.history))
-        standing = record.standing(item)
+        standing = item.standing()
         priority, owner = item.priority, item.owner
-        arrived_at = record.arrived_at(item, changed_at)
+        arrived_at = history.arrived_at(item.history, changed_at)
         if standing.due_at is not None and standing.ended_to not in (DONE, DLQ):
             arrived_at = standing.due_at
-            if not record.is_due(standing.due_at, standing.delay_s, now_at):
+            if not history.is_due(standing.due_at, standing.delay_s, now_at):
                 due_at = standing.due_at
     wanted = names.waiting_name(parts.stem, due_at, priority, owner, names.stamp(min(arrived_at, now_at)))
     found = names.parse(wanted)

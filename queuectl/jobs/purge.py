@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from queuectl.errors import DamagedRecordError
 from queuectl.jobs import error_text
-from queuectl.model import record
 from queuectl.model.lifecycle import DLQ, DONE
 from queuectl.spool import lookup
 from queuectl.spool.layout import Located
@@ -36,7 +35,7 @@ def purge(session: Session, job_id: str) -> None:
 def _own_logs(session: Session, job_id: str, found: Located) -> list[str]:
     spool = session.spool
     try:
-        starts = record.standing(spool.read(found.state, found.name).record).starts
+        starts = spool.read(found.state, found.name).record.standing().starts
         logs = spool.log_paths(job_id, starts)
     except DamagedRecordError:
         logs = lookup.logs(session, job_id)

@@ -10,7 +10,7 @@ from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.jobs import repair
 from queuectl.jobs.settle import Settlements
 from queuectl.jobs.verdict import Claimed, Settled
-from queuectl.model import document, lifecycle, record
+from queuectl.model import document, history, lifecycle, record
 from queuectl.model.lifecycle import PENDING, RUNNING, Outcome
 from queuectl.spool import cancel_requests
 from queuectl.spool.folder import RECORD_MAX_BYTES
@@ -66,7 +66,7 @@ class Orphans:
             # Our framing around something else. If it runs (edited meanwhile), the next claim finds that out.
             name = self._spool.move(here, PENDING, here.name, self._rng)
             return Settled(PENDING, name, None, None, "not started")
-        standing = record.standing(item)
+        standing = item.standing()
         last = standing.last
         if last is None or last.event not in ("started", *lifecycle.OUTCOMES):
             # Its claimer died before the start; the stripe is free, so it is not on its way.
@@ -137,7 +137,7 @@ class Orphans:
                 item = record.decode(record.frame({"id": "", **taken.spec}, taken.history))
             except (InvalidJobError, DamagedRecordError):
                 return False
-        return self._is_running(record.standing(item))
+        return self._is_running(item.standing())
 
     def _has_changed(self, here: Located, data: bytes) -> bool:
         """Whether a file whose lease is free is not as it was read; the next look sees it as it is.
@@ -147,7 +147,7 @@ class Orphans:
         """
         return self._spool.read_document(here.path).data != data
 
-    def _is_running(self, standing: record.Standing) -> bool:
+    def _is_running(self, standing: history.Standing) -> bool:
         start = standing.last_start
         return start is not None and is_alive(self._spool, start.lease)
 
@@ -157,7 +157,7 @@ def _knows_a_run(data: bytes) -> bool:
     if not record.is_framed(data):
         return False
     try:
-        last = record.standing(record.decode(data)).last
+        last = record.decode(data).standing().last
     except DamagedRecordError:
         return False
     return last is not None and last.event in ("started", *lifecycle.OUTCOMES)

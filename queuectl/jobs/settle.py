@@ -10,7 +10,7 @@ from typing import Any
 
 from queuectl.jobs import reject
 from queuectl.jobs.verdict import Claimed, Settled
-from queuectl.model import lifecycle, names, record, times
+from queuectl.model import history, lifecycle, names, record, times
 from queuectl.model.lifecycle import PENDING, RUNNING, Outcome
 from queuectl.spool.folder import RECORD_MAX_BYTES
 from queuectl.spool.layout import Located, record_name
@@ -92,7 +92,7 @@ class Settlements:
         now_at = self._clock.now()
         due_at = None if decision.delay_s is None else times.round_up(now_at + decision.delay_s)
         reason = lifecycle.noted(outcome.reason, decision)
-        event = record.event(
+        event = history.event(
             outcome.kind,
             now_at,
             attempt=claimed.attempt,
@@ -118,7 +118,7 @@ class Settlements:
         edited = files.read(here.path, RECORD_MAX_BYTES)
         if record.is_record(edited.data):
             item = record.decode(edited.data)
-            last = record.standing(item).last
+            last = item.standing().last
             if last is not None and last.event in lifecycle.OUTCOMES and last.attempt == claimed.attempt:
                 return  # the try before got it there and failed to sync it
             offset, text = record.append(len(edited.data), [event], empty=not item.history)

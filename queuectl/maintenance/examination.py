@@ -18,7 +18,7 @@ from queuectl.maintenance.faults import Fault, Judge, View, stem_of
 from queuectl.maintenance.findings import Findings, GoneError
 from queuectl.maintenance.leftovers import FileAge
 from queuectl.maintenance.repairs import Mending
-from queuectl.model import names, record
+from queuectl.model import history, names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import Located
@@ -206,7 +206,7 @@ class Examination:
         item = view.item
         if item is None and (whole := record.repair(view.data)) is not None:
             item = record.decode(whole)
-        start = None if item is None else record.standing(item).last_start
+        start = None if item is None else item.standing().last_start
         if start is not None:
             return is_alive(self._spool, start.lease)
         if view.item is not None:
@@ -365,12 +365,12 @@ def _waits_to_run_again(view: View, other: View) -> bool:
         view.where.state == PENDING
         and other.where.state in (DONE, DLQ)
         and view.sig.inode != other.sig.inode
-        and record.standing(view.item).ended_to in (DONE, DLQ)
+        and view.item.standing().ended_to in (DONE, DLQ)
     )
 
 
 def _rank(view: View) -> tuple[int, bool, bool, int]:
     """Which of several copies stays: the one with most history, that lies where its record leads, that is named so."""
     assert view.item is not None
-    leads_here = record.standing(view.item).ended_to == view.where.state
-    return record.length(view.item), leads_here, view.stem == view.item.id, -_ORDER.index(view.where.state)
+    leads_here = view.item.standing().ended_to == view.where.state
+    return history.length(view.item.history), leads_here, view.stem == view.item.id, -_ORDER.index(view.where.state)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.maintenance.leftovers import FileAge
 from queuectl.model import document as intake
-from queuectl.model import job, lifecycle, names, record, times
+from queuectl.model import history, job, lifecycle, names, record, times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.model.settings import Settings
 from queuectl.spool.folder import RECORD_MAX_BYTES, SpoolDir
@@ -99,7 +99,7 @@ class Judge:
         if view.item is None:
             return self._fault_of_other(view)
         state, item = view.where.state, view.item
-        now = record.standing(item)
+        now = item.standing()
         if state == RUNNING:
             return self._fault_of_run(view, now)
         if state == PENDING:
@@ -115,7 +115,7 @@ class Judge:
             return Fault("name", text, target=self._located(state, record_name(item.id)))
         return None
 
-    def _fault_of_run(self, view: View, now: record.Standing) -> Fault | None:
+    def _fault_of_run(self, view: View, now: history.Standing) -> Fault | None:
         last = now.last
         if last is None or last.event not in ("started", *lifecycle.OUTCOMES):
             return Fault("orphan", "its worker died before the start")
@@ -123,7 +123,7 @@ class Judge:
             return Fault("orphan", f"it has ended ({last.event}) and was not moved")
         return None if is_alive(self._spool, last.lease) else Fault("orphan", "its worker died")
 
-    def _fault_of_name(self, view: View, item: record.Record, now: record.Standing) -> Fault | None:
+    def _fault_of_name(self, view: View, item: record.Record, now: history.Standing) -> Fault | None:
         """In pending/ the name is a hint, but one that decides when and in which order files are opened."""
         parts = names.parse(view.where.name)
         if parts is None:
@@ -136,7 +136,7 @@ class Judge:
             if self._is_same(view, target.name):
                 return None
             return Fault("drop", f"its record has the id {item.id!r}; the next claim goes by that", target=target)
-        due_at = None if record.is_due(now.due_at, now.delay_s, self._now_at) else now.due_at
+        due_at = None if history.is_due(now.due_at, now.delay_s, self._now_at) else now.due_at
         named_at = parts.due_at if parts.due_at is not None and parts.due_at > self._now_at else None
         if any(at is not None and at - self._now_at < _SOON_S for at in (due_at, named_at)):
             named_at = due_at
@@ -229,13 +229,13 @@ def _torn(data: bytes, whole: bytes) -> str:
     return "its end is cut off"
 
 
-def _parked(state: str, item: record.Record, now: record.Standing) -> str:
+def _parked(state: str, item: record.Record, now: history.Standing) -> str:
     if state == DLQ and now.last is not None and now.last.event == "requeued":
         return f"was about to be run again when that was cut short; queuectl dlq retry {item.id}  does it"
     return f"its record does not say how it came here (last: {_last(now)}); the folder counts"
 
 
-def _last(now: record.Standing) -> str:
+def _last(now: history.Standing) -> str:
     return "nothing" if now.last is None else f"{now.last.event}"
 
 

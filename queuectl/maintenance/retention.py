@@ -119,7 +119,7 @@ class Retention:
             return self._delete_rejected_if_old(name.removesuffix(REASON_ENDING))
         keep_s = self._keep_s[state]
         stored = self._spool.read(state, name)
-        last = record.standing(stored.record).last
+        last = stored.record.standing().last
         if keep_s is None or last is None or self._now() - times.from_text(last.at) < keep_s:
             return 0
         with contextlib.ExitStack() as held:
@@ -134,7 +134,7 @@ class Retention:
                 return 0
             # The logs first: what a crash leaves is a job without them, which the next pass deletes.
             if self._owns_logs(state, name, stored.record):
-                for log in self._spool.log_paths(stored.record.id, record.standing(stored.record).starts):
+                for log in self._spool.log_paths(stored.record.id, stored.record.standing().starts):
                     disk.unlink(log)
             deleted = disk.unlink(path)
             if state == DLQ:

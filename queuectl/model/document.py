@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
-from queuectl.model import job, lifecycle, record, times
+from queuectl.model import history, job, lifecycle, record, times
 from queuectl.model.job import RetryDefaults
 from queuectl.model.text import safe
 
@@ -237,7 +237,7 @@ def accept(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: floa
 
 def _history(value: object) -> list[dict[str, Any]]:
     try:
-        msgspec.convert(value, list[record.Event])
+        msgspec.convert(value, list[history.Event])
     except msgspec.ValidationError as error:
         hint = "it is written by queuectl; leave it out"
         raise InvalidJobError("history: is not a list of events", key="history", hint=hint) from error
@@ -252,9 +252,9 @@ def first_events(taken: Accepted, *, by: str, now_at: float, **facts: Any) -> li
     events = list(taken.history)
     if not events:
         due = "" if taken.due_at is None else times.to_text(times.round_up(taken.due_at))
-        events.append(record.event("enqueued", now_at, by=by, due_at=due, delay_s=taken.delay_s, **facts))
+        events.append(history.event("enqueued", now_at, by=by, due_at=due, delay_s=taken.delay_s, **facts))
     known = {(item.get("event"), item.get("text")) for item in events}
-    events += [record.event("warning", now_at, text=text) for text in taken.warnings if ("warning", text) not in known]
+    events += [history.event("warning", now_at, text=text) for text in taken.warnings if ("warning", text) not in known]
     return events
 
 

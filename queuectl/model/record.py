@@ -31,13 +31,14 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
-from queuectl.model import job, lifecycle, names, sizes, times
+from queuectl.model import history, job, lifecycle, names, sizes, times
+from queuectl.model.history import FOLDED, Event, Standing, describe
 from queuectl.model.job import FORMAT_VERSION, PRIORITY_LIMIT, RETRIES_LIMIT
 
 CLOSING = b"\n ]\n}\n"
@@ -56,7 +57,6 @@ _PLAIN_EVENTS = re.compile(
     re.VERBOSE,
 )
 
-FOLDED = "folded"
 # A history of more bytes than this is folded when its job is claimed; of its events so many stay as they are, and those
 # before the first run, of which a few are kept.
 FOLD_BYTES = 256 * 1024
@@ -66,35 +66,8 @@ _FOLD_KEEPS_FIRST = 10
 _FOLD_SHARE = 0.75
 _OTHER = "other"
 
-_Count = Annotated[int, Meta(ge=0, le=2**31)]
-
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _encode_text = json.encoder.encode_basestring
-
-
-class Event(msgspec.Struct, omit_defaults=True, gc=False):
-    """One line of the history. Which keys an event has is told in FORMAT.md; absent ones have these defaults."""
-
-    at: str
-    event: str
-    by: str = ""
-    attempt: int = 0
-    worker: str = ""
-    lease: str = ""
-    exit_code: int | None = None
-    duration_s: float | None = None
-    reason: str = ""
-    to: str = ""
-    due_at: str = ""
-    delay_s: float | None = None
-    text: str = ""
-    batch: str = ""
-    file: str = ""
-    left: tuple[int, ...] = ()
-    killed: tuple[int, ...] = ()
-    counts: dict[str, _Count] = {}
-    failures: _Count = 0
-    first_at: str = ""
 
 
 class Record(msgspec.Struct):
@@ -136,36 +109,9 @@ class Record(msgspec.Struct):
             None if self.retry_exit_codes is None else tuple(self.retry_exit_codes),
         )
 
-
-class Standing(NamedTuple):
-    """What the history says about a job now."""
-
-    starts: int
-    """Runs ever started; the next attempt has the number after it."""
-    failures: int
-    """Counted failures since the job was last enqueued or requeued."""
-    last: Event | None
-    """The last event that moved the job (warnings left out)."""
-    last_start: Event | None
-    """The last `started`."""
-    due_at: float | None
-    """Not before this instant, or None for now."""
-    delay_s: float | None
-    """The wait that `due_at` was made from, where it was made from one."""
-    error: str
-    """What went wrong last, in words, or ""."""
-
-    @property
-    def is_cancelled(self) -> bool:
-        """True where somebody ended the job and nobody has requeued it since."""
-        return self.last is not None and self.last.event == lifecycle.CANCELLED
-
-    @property
-    def ended_to(self) -> str:
-        """The state that the last recorded outcome leads to, or "" where the last event is no outcome."""
-        if self.last is not None and self.last.event in lifecycle.OUTCOMES:
-            return self.last.to
-        return ""
+    def standing(self) -> Standing:
+        """Return what the history says about the job now."""
+        return history.standing(self.history)
 
 
 _decoder = msgspec.json.Decoder(Record)
@@ -319,12 +265,6 @@ def _lines_one_by_one(data: bytes, start: int, end: int) -> Iterator[bytes]:
         start = after
 
 
-def event(kind: str, now_at: float, **facts: Any) -> dict[str, Any]:
-    """An event as it goes into the history: instant and name first, then what is known (None and "" left out)."""
-    known = {key: value for key, value in facts.items() if value is not None and value != ""}
-    return {"at": times.to_text(now_at), "event": kind, **known}
-
-
 def append(size: int, events: list[dict[str, Any]], *, empty: bool = False) -> tuple[int, bytes]:
     """The write that adds events to a framed record of `size` bytes: its offset and its bytes.
 
@@ -392,10 +332,10 @@ def _is_event(text: bytes) -> bool:
 
 
 def fold(data: bytes, item: Record) -> bytes | None:
-    """The record with one event in the place of most of its history, or None where that is short enough.
+    """Return the record with one event in the place of most of its history, or None if that is short enough.
 
-    `item` is what `data` holds. What `standing` reads off both is the same. The first events stay (the job as it was
-    put in), and the last ones from a `started` on.
+    `item` is what `data` holds. `history.standing` says the same of both. The first events stay (the job as it was put
+    in), and the last ones from a `started` on.
     """
     start, end = data.rfind(_HISTORY) + len(_HISTORY), len(data) - len(CLOSING)
     if end - start <= FOLD_BYTES:
@@ -423,7 +363,7 @@ def _folded(before: list[Event], some: list[Event]) -> dict[str, Any]:
     failed = next((item for item in reversed(some) if item.event in lifecycle.COUNTED or item.event == FOLDED), None)
     facts = {
         "counts": dict(counts),
-        "failures": _standing([*before, *some]).failures,
+        "failures": history.standing([*before, *some]).failures,
         "first_at": some[0].first_at or some[0].at,
     }
     if failed is not None:  # how the last of the runs failed, for `Standing.error`
@@ -450,99 +390,3 @@ def _kind_of(item: Event) -> str:
     """What an event is counted as: its name, where that is one of ours."""
     is_known = item.event in ("enqueued", "requeued", "warning", "started") or item.event in lifecycle.OUTCOMES
     return item.event if is_known else _OTHER
-
-
-def starts_in(history: Iterable[dict[str, Any]]) -> int:
-    """How many runs a history counts, folded ones included, as `Standing.starts` of its record."""
-    return sum(
-        1 if event.get("event") == "started" else int(event.get("counts", {}).get("started", 0))
-        for event in history
-        if event.get("event") in ("started", FOLDED)
-    )
-
-
-def length(record: Record) -> int:
-    """How many events a record's history tells of, folded ones included."""
-    return sum(sum(event.counts.values()) if event.event == FOLDED else 1 for event in record.history)
-
-
-def standing(record: Record) -> Standing:
-    """Read off the history what would otherwise have to be rewritten: attempts, last error, next due time."""
-    return _standing(record.history)
-
-
-def _standing(history: list[Event]) -> Standing:
-    starts = failures = 0
-    last: Event | None = None
-    last_start: Event | None = None
-    due_at: float | None = None
-    delay_s: float | None = None
-    error = ""
-    for item in history:
-        kind = item.event
-        if kind == "started":
-            starts += 1
-            last_start = item
-        elif kind in lifecycle.COUNTED:
-            failures += 1
-            error = describe(item)
-        elif kind in ("enqueued", "requeued"):
-            failures = 0
-        elif kind == FOLDED:
-            starts, failures, error = starts + item.counts.get("started", 0), item.failures, item.reason or error
-            continue
-        elif kind not in lifecycle.OUTCOMES:
-            continue  # a warning, or an event of a later version: it moves nothing
-        last = item
-        due_at, delay_s = (_instant(item.due_at), item.delay_s) if item.due_at else (None, None)
-    if last is not None and last.event == lifecycle.CANCELLED:
-        error = cancelled_text(last.reason)
-    return Standing(starts, failures, last, last_start, due_at, delay_s, error)
-
-
-def arrived_at(item: Record, otherwise_at: float) -> float:
-    """When a job was enqueued by its history, or else another instant."""
-    for event_ in item.history:
-        if event_.event == "enqueued":
-            try:
-                return times.from_text(event_.at)
-            except ValueError:
-                break
-    return otherwise_at
-
-
-def is_due(due_at: float | None, delay_s: float | None, now_at: float) -> bool:
-    """True where a job may run now.
-
-    A due time further away than the delay it was made from is due: the clock was set back since, and a job must not
-    wait for longer than its own delay (promise P5's second half: nothing is stranded by a clock).
-    """
-    return due_at is None or due_at <= now_at or (delay_s is not None and due_at - now_at > delay_s + 0.002)
-
-
-def describe(item: Event) -> str:
-    """How a run ended, in a few words."""
-    if item.event == "timed_out":
-        return item.reason or "timed out"
-    if item.event == "abandoned":
-        return "abandoned: its worker died"
-    if item.event == lifecycle.CANCELLED:
-        return cancelled_text(item.reason)
-    if item.reason and item.exit_code is not None:
-        return f"exit {item.exit_code}: {item.reason}"
-    return item.reason or (f"exit {item.exit_code}" if item.exit_code is not None else item.event)
-
-
-def cancelled_text(reason: str) -> str:
-    """`cancelled`, and why, where more is on record than that the command did it."""
-    why = lifecycle.why_cancelled(reason)
-    if not why:
-        return lifecycle.CANCELLED
-    return f"{lifecycle.CANCELLED} {why}" if why.startswith("by ") else f"{lifecycle.CANCELLED}: {why}"
-
-
-def _instant(text: str) -> float | None:
-    try:
-        return times.from_text(text)
-    except ValueError:
-        return None

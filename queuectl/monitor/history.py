@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from queuectl.errors import DamagedRecordError
 from queuectl.model import times
+from queuectl.model.history import Event
 from queuectl.model.lifecycle import STATES
-from queuectl.model.record import Event, Record
+from queuectl.model.record import Record
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import files
 

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from queuectl.errors import DamagedRecordError, QueuectlError
-from queuectl.model import record
 from queuectl.model.lifecycle import RUNNING
 from queuectl.monitor.results import look
 from queuectl.spool import lookup
@@ -76,7 +75,7 @@ class Tail:
             item = self._spool.read(RUNNING, record_name(self._id)).record
         except (OSError, DamagedRecordError):
             return None  # not there, or read in the middle of a write: the next look sees it
-        last = record.standing(item).last
+        last = item.standing().last
         return Run(last.attempt, last.lease) if last is not None and last.event == "started" else None
 
     def _go_to(self, attempt: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 from queuectl.errors import DamagedRecordError
-from queuectl.model import names, order, record, run_queue
+from queuectl.model import names, order, run_queue
 from queuectl.model.lifecycle import PENDING
 from queuectl.model.times import instant
 from queuectl.spool.folder import SpoolDir
@@ -90,6 +90,6 @@ def since(spool: SpoolDir, name: str) -> tuple[float, str] | None:
         sig = files.sig_of(spool.path(PENDING, name))
         parts = names.parse(name)
         return None if sig is None else (sig.mtime_ns / 1e9, parts.stem if parts else name)
-    last = record.standing(item).last
+    last = item.standing().last
     since_at = instant(last.due_at or last.at) if last is not None else None
     return None if since_at is None else (since_at, item.id)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from queuectl.errors import DamagedRecordError, QueuectlError, UnknownJobError
-from queuectl.model import exit_status, record
+from queuectl.model import exit_status, history, record
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, OUTCOMES, PENDING, REJECTED
 from queuectl.monitor import rejected
 from queuectl.spool import lookup
@@ -55,7 +55,7 @@ def look(session: Session, job_id: str) -> Ending | None:
         item = folder.read(state, record_name(job_id)).record
     except FileNotFoundError:
         return None  # run again, this instant
-    standing = record.standing(item)
+    standing = item.standing()
     last = next((event for event in reversed(item.history) if event.event in OUTCOMES), None)
     code = last.exit_code if last is not None else None
     if state == DONE:
@@ -74,11 +74,11 @@ def id_at_end(session: Session, job_id: str) -> str:
 
 def why_dead(item: record.Record) -> str:
     """Why a job is in dlq/, in words; of one that was cancelled they begin with `cancelled`."""
-    last = record.standing(item).last
+    last = item.standing().last
     if last is None or (last.to != DLQ and last.event not in OUTCOMES):
         return "somebody moved it there"
     if last.event == CANCELLED:
-        return record.cancelled_text(last.reason)
+        return history.cancelled_text(last.reason)
     return exit_status.told(last.exit_code, last.reason) or last.event.replace("_", " ")
 
 

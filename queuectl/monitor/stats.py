@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from queuectl.model import record, times
+from queuectl.model import times
 from queuectl.model.lifecycle import CANCELLED, COUNTED, DLQ, DONE, OUTCOMES, PENDING
 from queuectl.model.record import Record
 from queuectl.monitor.history import Recent
@@ -71,7 +71,7 @@ def collect(spool: SpoolDir, *, since_at: float, now_at: float, at_most: int) ->
     first_at = now_at
     ends_at: list[float] = []
     for state, item in recent:
-        last = record.standing(item).last
+        last = item.standing().last
         ended_at = None if last is None else times.instant(last.at)
         if ended_at is None or not since_at <= ended_at <= now_at:
             continue

@@ -265,7 +265,7 @@ class Survey:
 
     def _run(self, name: str, sig: files.FileSig) -> tuple[RunRow, str] | None:
         item = self._read(RUNNING, name, sig)
-        start = record.standing(item).last_start if item is not None else None
+        start = item.standing().last_start if item is not None else None
         if item is None or start is None:
             return None  # claimed this instant
         command = self._cut(command_text(item.command))
@@ -296,7 +296,7 @@ class Survey:
         item = self._read(state, name, sig)
         if item is None:
             return Ended(None, None)
-        standing = record.standing(item)
+        standing = item.standing()
         last = standing.last
         ended_at = None if last is None else instant(last.at)
         finish = None
@@ -336,7 +336,7 @@ class Survey:
         item = self._read(PENDING, name, sig)
         if item is None:
             return None
-        standing = record.standing(item)
+        standing = item.standing()
         return DueRow(item.id, due_at, standing.failures, item.max_retries, self._cut(standing.error))
 
     def _nexts(self, waiting: Waiting, now_at: float) -> Steps[tuple[NextRow, ...]]:
@@ -357,7 +357,7 @@ class Survey:
         if item is None:
             return NextRow(self._cut(name if parts is None else parts.stem), 0, 0, "")
         command = self._cut(command_text(item.command))
-        return NextRow(item.id, record.standing(item).failures, item.priority, command)
+        return NextRow(item.id, item.standing().failures, item.priority, command)
 
     def _refusals(self, listed: list[str]) -> Steps[tuple[RefusalRow, ...]]:
         newest, _ = yield from self._newest(REJECTED, [name + REASON_ENDING for name in listed])

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from queuectl.errors import DamagedRecordError, UntrustedSpoolError
 from queuectl.jobs import foresight
-from queuectl.model import document, names, record, times
+from queuectl.model import document, history, names, times
 from queuectl.model import text as printable
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.text import command_text
@@ -118,8 +118,8 @@ def _due(session: Session, found: Located, now_at: float) -> Reason | None:
         item = session.spool.read(PENDING, found.name).record
     except DamagedRecordError:
         return _due_drop(lookup.load(session, PENDING, found.name), found.name, now_at)
-    standing = record.standing(item)
-    if standing.due_at is None or record.is_due(standing.due_at, standing.delay_s, now_at):
+    standing = item.standing()
+    if standing.due_at is None or history.is_due(standing.due_at, standing.delay_s, now_at):
         return _named_later(found.name, now_at)
     if standing.failures:
         why = f"retry {standing.failures} of {item.max_retries}, after: {standing.error}"
@@ -162,7 +162,7 @@ def _outlived(spool: SpoolDir, found: Located) -> Reason | None:
         item = spool.read(PENDING, found.name).record
     except DamagedRecordError:
         return None  # a drop has not run yet
-    start = record.standing(item).last_start
+    start = item.standing().last_start
     if start is None:
         return None
     from queuectl.spool import lease  # brings portalocker
@@ -221,7 +221,7 @@ def _runs(spool: SpoolDir) -> list[_Busy]:
             item = spool.read(RUNNING, name).record
         except (OSError, DamagedRecordError):
             continue
-        start = record.standing(item).last_start
+        start = item.standing().last_start
         since_at = None if start is None else times.instant(start.at)
         found.append(_Busy(item.id, since_at, command_text(item.command)))
     return found

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, UnknownJobError
 from queuectl.inbox import state as inboxstate
 from queuectl.jobs import batch
-from queuectl.model import names, record, times
+from queuectl.model import history, names, record, times
 from queuectl.model.lifecycle import CANCELLED, DONE, PENDING, REJECTED, RUNNING
 from queuectl.monitor import live, rejected, waiting
 from queuectl.monitor.results import refused, why_dead
@@ -131,10 +131,10 @@ def _reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
         return [_running(session.spool, item, now_at)]
     again = f"queuectl retry {item.id}"
     if found.state == DONE:
-        ended_at = times.instant(last.at) if (last := record.standing(item).last) is not None else None
+        ended_at = times.instant(last.at) if (last := item.standing().last) is not None else None
         ago = f", {waiting.ago(ended_at, now_at)}" if ended_at is not None else ""
         return [Reason(DONE, f"it has run and succeeded{ago}", again)]
-    if record.standing(item).is_cancelled:
+    if item.standing().is_cancelled:
         return [Reason(CANCELLED, f"it was {why_dead(item)}", again)]
     return [Reason("dead", f"it is dead: {why_dead(item)}", again)]
 
@@ -143,7 +143,7 @@ def _reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
 
 
 def _running(spool: SpoolDir, item: record.Record, now_at: float) -> Reason:
-    start = record.standing(item).last_start
+    start = item.standing().last_start
     if start is None:
         return Reason(RUNNING, "a worker is just taking it", "")
     from queuectl.spool import lease  # brings portalocker
@@ -160,7 +160,7 @@ def _running(spool: SpoolDir, item: record.Record, now_at: float) -> Reason:
     )
 
 
-def _orphaned(spool: SpoolDir, start: record.Event) -> Reason | None:
+def _orphaned(spool: SpoolDir, start: history.Event) -> Reason | None:
     """Of a run that lives without its pool: the processes that it waits for, or None where its pool lives."""
     from queuectl.spool import pools
 

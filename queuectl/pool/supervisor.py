@@ -25,9 +25,9 @@ from queuectl.maintenance import check
 from queuectl.maintenance.rescuer import Rescue, Rescued
 from queuectl.maintenance.stale import Stale
 from queuectl.model import names
+from queuectl.model.history import is_due
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
 from queuectl.model.notice import INFO, WARNING, Notice
-from queuectl.model.record import is_due, standing
 from queuectl.model.run_queue import RunQueue
 from queuectl.model.settings import Settings
 from queuectl.pool import hooks, worker_process
@@ -551,7 +551,7 @@ class Supervisor:
     def _waits_as_named(self, name: str, now_at: float) -> bool:
         """False where a record says another time than its name: a claim then runs it, or gives it the right name."""
         try:
-            now = standing(self._spool.read(PENDING, name).record)
+            now = self._spool.read(PENDING, name).record.standing()
         except DamagedRecordError:
             return True  # a drop: nothing contradicts its name
         if now.due_at is None or is_due(now.due_at, now.delay_s, now_at):

@@ -25,7 +25,7 @@ import os
 import re
 from typing import NamedTuple
 
-from queuectl.model import names, record
+from queuectl.model import history, names, record
 from queuectl.model.lifecycle import DLQ, REJECTED, STATES
 from queuectl.model.settings import SETTINGS_NAME
 
@@ -158,9 +158,9 @@ def record_name(job_id: str) -> str:
     return f"{job_id}.json"
 
 
-def name_for(item: record.Record, standing: record.Standing, now_at: float, arrived: str = "") -> str:
+def name_for(item: record.Record, standing: history.Standing, now_at: float, arrived: str = "") -> str:
     """The name of a waiting job's file by what its record says; `arrived` is what a name said of its arrival."""
     due_at = standing.due_at
-    if due_at is not None and record.is_due(due_at, standing.delay_s, now_at):
+    if due_at is not None and history.is_due(due_at, standing.delay_s, now_at):
         due_at = None
     return names.waiting_name(item.id, due_at, item.priority, item.owner, arrived)

@@ -262,7 +262,7 @@ def logs(session: Session, job_id: str) -> list[str]:
 
 
 def _job(item: record.Record, state: str, path: str, written: dict[str, Any], history: list[dict[str, Any]]) -> Job:
-    standing = record.standing(item)
+    standing = item.standing()
     enqueued = next((event for event in item.history if event.event == "enqueued"), None)
     running = standing.last is not None and standing.last.event == "started"
     succeeded = standing.last is not None and standing.last.event == "succeeded"

@@ -97,6 +97,7 @@ def test_command_imports_only_itself(spool: SpoolDir) -> None:
         "queuectl.jobs.enqueue",
         "queuectl.model",
         "queuectl.model.document",
+        "queuectl.model.history",
         "queuectl.model.job",
         "queuectl.model.lifecycle",
         "queuectl.model.names",

@@ -159,7 +159,7 @@ BUGS = (
     ),
     Bug(
         "the due time is not looked at again when the clock was set back",
-        "model/record",
+        "model/history",
         "(delay_s is not None and due_at - now_at > delay_s + 0.002)",
         "False",
     ),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.model import record
+from queuectl.model import history
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import wait_until
 from tests.pool import Pool, command_of, is_running, kill, queuectl
@@ -28,7 +28,7 @@ def enqueue(spool: SpoolDir, job_id: str, command: str, *options: str) -> None:
     queuectl(spool, "enqueue", "--id", job_id, "--backoff-base", "0", *options, "--command", command)
 
 
-def last_outcome(spool: SpoolDir, state: str, job_id: str) -> record.Event:
+def last_outcome(spool: SpoolDir, state: str, job_id: str) -> history.Event:
     """The last event of a record."""
     return spool.read(state, f"{job_id}.json").record.history[-1]
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from queuectl.model import document as intake
-from queuectl.model import record
+from queuectl.model import history, record
 from queuectl.model.job import RetryDefaults
 from tests.helpers import NOON_AT
 
@@ -36,7 +36,7 @@ specs = st.builds(
     st.integers(-999_999, 999_999),
 )
 events = st.builds(
-    lambda kind, attempt, text: record.event(kind, NOON_AT, attempt=attempt, reason=text),
+    lambda kind, attempt, text: history.event(kind, NOON_AT, attempt=attempt, reason=text),
     st.sampled_from(["enqueued", "started", "failed", "succeeded", "requeued", "warning", "somethingnew"]),
     st.integers(0, 10**6),
     texts,
@@ -162,7 +162,7 @@ def test_record_taken_in_from_any_layout_is_the_same_record(
 def test_standing_counts_what_a_simple_reader_counts(history: list[dict[str, Any]]) -> None:
     """Attempts and failures read off the history are what a person would count."""
     spec = {"id": "a", "command": "true", "max_retries": 3, "backoff_base": 2, "backoff_max": 9}
-    standing = record.standing(record.decode(record.frame(spec, history)))
+    standing = record.decode(record.frame(spec, history)).standing()
     kinds = [event["event"] for event in history]
     assert standing.starts == kinds.count("started")
     fresh = max((number for number, kind in enumerate(kinds) if kind in ("enqueued", "requeued")), default=-1)
@@ -182,22 +182,22 @@ _moves = st.sampled_from(
 def test_a_fold_changes_nothing_that_is_read_off_a_history(kinds: list[str], more: list[str], reason: str) -> None:
     """P4: whatever happened to a job, its standing is the same after one fold and after a second one."""
     spec = {"id": "job1", "command": "x", "max_retries": 3, "backoff_base": 2, "backoff_max": 3600}
-    made = [record.event("enqueued", NOON_AT, by="enqueue")]
+    made = [history.event("enqueued", NOON_AT, by="enqueue")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(record, "FOLD_BYTES", 400)
         patch.setattr(record, "FOLD_KEEPS", 6)
         folded = plain = record.frame(spec, made)
         for place, kind in enumerate((*kinds, *more)):
-            event = record.event(kind, NOON_AT + place, attempt=place, reason=reason, exit_code=place % 3)
+            event = history.event(kind, NOON_AT + place, attempt=place, reason=reason, exit_code=place % 3)
             plain = _appended(plain, event)
             folded = _appended(folded, event)
             if place in (len(kinds) - 1, len(kinds) + len(more) - 1):
                 folded = record.fold(folded, record.decode(folded)) or folded
     old, new = record.decode(plain), record.decode(folded)
     assert record.is_framed(folded) and record.exact(folded) is not None
-    assert record.standing(new) == record.standing(old)
-    assert record.length(new) == record.length(old)
-    assert record.starts_in(json.loads(folded)["history"]) == record.standing(old).starts
+    assert new.standing() == old.standing()
+    assert history.length(new.history) == history.length(old.history)
+    assert history.starts_in(json.loads(folded)["history"]) == old.standing().starts
 
 
 def _appended(data: bytes, event: dict[str, Any]) -> bytes:

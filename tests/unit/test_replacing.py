@@ -14,7 +14,7 @@ from queuectl.errors import QueuectlError
 from queuectl.jobs import error_text
 from queuectl.jobs.cancel import Cancelling
 from queuectl.jobs.edit import Editing
-from queuectl.model import record
+from queuectl.model import history, record
 from queuectl.model.lifecycle import Outcome
 from queuectl.pool import dashboard
 from queuectl.spool import clock_note, pause, pools, settings_file
@@ -84,7 +84,7 @@ def test_a_cancel_that_cannot_take_its_place_leaves_nothing_behind(desk: Desk) -
 def test_a_repair_that_cannot_take_its_place_leaves_nothing_behind(desk: Desk) -> None:
     """A torn record that cannot be replaced stays as it was."""
     path = Path(desk.spool.path("dlq", "job.json"))
-    whole = record.frame({"id": "job", "command": "true"}, [record.event("enqueued", NOON_AT, by="enqueue")])
+    whole = record.frame({"id": "job", "command": "true"}, [history.event("enqueued", NOON_AT, by="enqueue")])
     path.write_bytes(whole[:-3])
     with immutable(path), pytest.raises(QueuectlError):
         Spool(desk.spool.root).requeue("job")

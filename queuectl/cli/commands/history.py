@@ -11,7 +11,8 @@ import typer
 from queuectl.cli import context, group
 from queuectl.cli import rows as jobs
 from queuectl.cli.terminal import output
-from queuectl.model import exit_status, record
+from queuectl.model import exit_status
+from queuectl.model.history import FOLDED
 from queuectl.monitor import history as chronicle
 from queuectl.monitor.history import Happened
 
@@ -62,7 +63,7 @@ def _row(each: Happened) -> tuple[str, ...]:
 def _outcome(each: Happened) -> str:
     """What came of an event: exit code, reason, and where it led."""
     event = each.event
-    if event.event == record.FOLDED:
+    if event.event == FOLDED:
         return f"{sum(event.counts.values())} earlier events of this job are counted here"
     told = exit_status.told(event.exit_code, event.reason) or event.text
     others = exit_status.others(event.killed, event.left)

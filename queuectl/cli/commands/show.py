@@ -13,7 +13,7 @@ from queuectl.cli import context, group, rows
 from queuectl.cli.terminal import output
 from queuectl.cli.terminal.output import line, paint, safe
 from queuectl.errors import DamagedRecordError
-from queuectl.model import exit_status, record, times
+from queuectl.model import exit_status, history, times
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
 from queuectl.model.text import command_text
 from queuectl.monitor import results
@@ -27,7 +27,7 @@ _STATE_STYLES = {PENDING: "bold", RUNNING: "yellow", DONE: "green", DLQ: "red"}
 _NEXT = {PENDING: ("why not yet", "queuectl why"), RUNNING: ("output", "queuectl logs -f")}
 _DURATIONS = ("backoff_max", "timeout")
 # Keys of an event that its sentence tells; others are put behind it as they are.
-_TOLD = frozenset(record.Event.__struct_fields__)
+_TOLD = frozenset(history.Event.__struct_fields__)
 _LABEL_CHARS = 20
 _WORDS = {
     "timed_out": "timed out",
@@ -149,14 +149,14 @@ def _sentence(event: dict[str, Any]) -> str:
         return f"{word} by {event.get('by', '?')}{source}{_due(event)}"
     if kind == "started":
         return f"{run} started by {event.get('worker', '?')}"
-    if kind == record.FOLDED:
+    if kind == history.FOLDED:
         return f"{_folded(event)}: most of a long history is counted here"
     if kind == "warning":
         return f"warning: {event.get('text', '')}"
     took = event.get("duration_s")
     after = f" after {times.format_duration(took)}" if isinstance(took, int | float) else ""
     if kind == "cancelled":
-        return f"{run} was {record.cancelled_text(str(event.get('reason', '')))}{after}{_to(event)}{_others(event)}"
+        return f"{run} was {history.cancelled_text(str(event.get('reason', '')))}{after}{_to(event)}{_others(event)}"
     return f"{run} {_WORDS.get(kind, kind)}{after}{_how(event)}{_to(event)}{_others(event)}"
 
 

@@ -36,7 +36,7 @@ from queuectl.jobs.verdict import (
     Split,
     Unreadable,
 )
-from queuectl.model import job, names, record, settings
+from queuectl.model import history, job, names, record, settings
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.spool import settings_file
 from queuectl.spool.folder import SpoolDir
@@ -642,7 +642,7 @@ def test_framed_file_under_another_name_gets_its_own_name(desk: Desk) -> None:
 def test_record_with_a_value_that_no_drop_may_have_is_rejected(desk: Desk) -> None:
     """Our framing around nonsense (an empty command, say) does not kill a worker (P6)."""
     spec = {"id": "x", "command": [], "max_retries": 3, "backoff_base": 2, "backoff_max": 9}
-    declined = desk.decline(desk.drop("x.json", record.frame(spec, [record.event("enqueued", NOON_AT)])))
+    declined = desk.decline(desk.drop("x.json", record.frame(spec, [history.event("enqueued", NOON_AT)])))
     assert isinstance(declined, Rejected)
     assert "command" in declined.why
 
@@ -1046,10 +1046,10 @@ def test_a_copy_whose_worker_dies_is_found_under_its_own_id(desk: Desk, other_de
 def test_claim_folds_a_long_history_and_counts_on(desk: Desk) -> None:
     """P4: a record of 300 KiB is rewritten when it is claimed; its run has the next number and ends as any other."""
     spec = {"id": "a", "command": "true", "max_retries": 5000, "backoff_base": 0, "backoff_max": 0}
-    events = [record.event("enqueued", NOON_AT, by="enqueue")]
+    events = [history.event("enqueued", NOON_AT, by="enqueue")]
     for attempt in range(1, 2001):
-        events.append(record.event("started", NOON_AT, attempt=attempt, worker="w9", lease="w9.0"))
-        events.append(record.event("failed", NOON_AT, attempt=attempt, exit_code=1, to=PENDING))
+        events.append(history.event("started", NOON_AT, attempt=attempt, worker="w9", lease="w9.0"))
+        events.append(history.event("failed", NOON_AT, attempt=attempt, exit_code=1, to=PENDING))
     desk.drop("a.json", record.frame(spec, events))
     claimed = desk.start("a.json")
     assert (claimed.attempt, claimed.failures) == (2001, 2000)
@@ -1059,7 +1059,7 @@ def test_claim_folds_a_long_history_and_counts_on(desk: Desk) -> None:
     assert os.listdir(desk.spool.tmp_dir) == []
     settled = desk.settlements.settle(claimed, Outcome("failed", 1, "", 0.01))
     item = desk.record(PENDING, settled.name)
-    assert (record.standing(item).starts, record.standing(item).failures) == (2001, 2001)
+    assert (item.standing().starts, item.standing().failures) == (2001, 2001)
     inode = os.stat(desk.spool.path(PENDING, settled.name)).st_ino
     assert desk.start(settled.name).attempt == 2002
     assert os.stat(path).st_ino == inode
@@ -1068,9 +1068,9 @@ def test_claim_folds_a_long_history_and_counts_on(desk: Desk) -> None:
 def test_fold_gives_way_to_an_editor(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """P7: a record that somebody saves between the read and the rewrite is not replaced by what was read before."""
     spec = {"id": "a", "command": "true", "max_retries": 5000, "backoff_base": 0, "backoff_max": 0}
-    runs = [record.event("started", NOON_AT, attempt=1), record.event("failed", NOON_AT, attempt=1, to=PENDING)]
-    desk.drop("a.json", record.frame(spec, [record.event("enqueued", NOON_AT, by="enqueue"), *(runs * 3000)]))
-    edited = record.frame({**spec, "command": "edited"}, [record.event("enqueued", NOON_AT, by="enqueue")])
+    runs = [history.event("started", NOON_AT, attempt=1), history.event("failed", NOON_AT, attempt=1, to=PENDING)]
+    desk.drop("a.json", record.frame(spec, [history.event("enqueued", NOON_AT, by="enqueue"), *(runs * 3000)]))
+    edited = record.frame({**spec, "command": "edited"}, [history.event("enqueued", NOON_AT, by="enqueue")])
     real = record.fold
 
     def fold(data: bytes, item: record.Record) -> bytes | None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from queuectl.jobs.verdict import Claimed, Declined, Later, Rejected
-from queuectl.model import names, record
+from queuectl.model import history, names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.system import disk, files
 from tests.helpers import NOON_AT, Desk, full_disk, listing, only, rejected_name, write_drop
@@ -349,7 +349,7 @@ def test_rescue_only_makes_the_move_of_an_outcome_on_record(
 def test_rescue_survives_an_outcome_that_leads_nowhere(desk: Desk, kind: str, to: str) -> None:
     """A history that somebody wrote leads to a state of the table, never to an error or another folder (P2, P6)."""
     spec = {"id": "a", "command": "true", "max_retries": 3, "backoff_base": 2, "backoff_max": 9}
-    events = [record.event("started", NOON_AT, attempt=1, lease="w9.0"), record.event(kind, NOON_AT, to=to)]
+    events = [history.event("started", NOON_AT, attempt=1, lease="w9.0"), history.event(kind, NOON_AT, to=to)]
     desk.drop("a.json", record.frame(spec, events), RUNNING)
     settled = desk.orphans.rescue("a.json")
     assert settled is not None

@@ -17,7 +17,7 @@ from queuectl.api import Spool
 from queuectl.maintenance import check, examination
 from queuectl.maintenance.check import Checked
 from queuectl.maintenance.findings import CLEAN, INFO, PERSON, PROBLEM, REPAIRABLE, REPAIRED, verdict
-from queuectl.model import names, record, settings
+from queuectl.model import history, names, record, settings
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES, Outcome
 from queuectl.spool import pools
 from queuectl.spool.folder import SpoolDir
@@ -379,7 +379,7 @@ def test_requeue_that_was_cut_short_is_told(desk: Desk) -> None:
     """A crash between the two steps of a requeue leaves the job dead; the note says how to do it again."""
     path = dead(desk)
     data = path.read_bytes()
-    offset, text = record.append(len(data), [record.event("requeued", desk.clock.now(), by="dlq retry")])
+    offset, text = record.append(len(data), [history.event("requeued", desk.clock.now(), by="dlq retry")])
     path.write_bytes(data[:offset] + text)
     found = look(desk, repair=True)
     assert told(found, INFO) == [("parked", "dlq/job1.json")]
@@ -396,7 +396,7 @@ def test_what_dead_workers_left_in_running_goes_on(desk: Desk) -> None:
     desk.start(desk.enqueue(id="job2"))
     path = Path(desk.spool.path(RUNNING, "job2.json"))
     data = path.read_bytes()
-    event = record.event("succeeded", desk.clock.now(), attempt=1, exit_code=0, to=DONE)
+    event = history.event("succeeded", desk.clock.now(), attempt=1, exit_code=0, to=DONE)
     offset, text = record.append(len(data), [event])
     path.write_bytes(data[:offset] + text)
     name = desk.enqueue(id="job3")

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from queuectl.errors import InvalidJobError
-from queuectl.model import job, record
+from queuectl.model import history, job, record
 from queuectl.model.job import RetryDefaults
 from tests.helpers import NOON_AT
 
@@ -272,7 +272,7 @@ def test_schema_refuses_what_the_checks_refuse(document: object) -> None:
 
 def test_schema_knows_our_own_records() -> None:
     """A record that a person opens in an editor is not marked as wrong."""
-    data = record.frame({"id": "a", **_spec()}, [record.event("enqueued", NOON_AT, by="enqueue")])
+    data = record.frame({"id": "a", **_spec()}, [history.event("enqueued", NOON_AT, by="enqueue")])
     assert _is_valid(json.loads(data))
 
 

@@ -1,4 +1,4 @@
-"""record: the framing, its repair, and what is read off a history."""
+"""record: the framing, its repair and the fold of a long history."""
 
 from __future__ import annotations
 
@@ -8,22 +8,18 @@ from typing import Any
 import pytest
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
-from queuectl.model import record, times
+from queuectl.model import history, record, times
 from tests.helpers import NOON_AT
 
 SPEC: dict[str, Any] = {"id": "job1", "command": "true", "max_retries": 3, "backoff_base": 2, "backoff_max": 3600}
 
 
 def _event(kind: str, **facts: Any) -> dict[str, Any]:
-    return record.event(kind, NOON_AT, **facts)
+    return history.event(kind, NOON_AT, **facts)
 
 
 def _frame(*events: dict[str, Any], **spec: Any) -> bytes:
     return record.frame({**SPEC, **spec}, list(events))
-
-
-def _standing(*events: dict[str, Any]) -> record.Standing:
-    return record.standing(record.decode(_frame(*events)))
 
 
 def _append(data: bytes, *events: dict[str, Any], empty: bool = False) -> bytes:
@@ -74,16 +70,6 @@ def test_value_nested_too_deep_is_an_invalid_job() -> None:
         value = [value]
     with pytest.raises(InvalidJobError):
         _frame(customer=value)
-
-
-def test_empty_facts_are_left_out_of_an_event() -> None:
-    """An event says only what is known; zero is known."""
-    assert _event("failed", exit_code=0, reason="", worker=None, delay_s=0.0) == {
-        "at": "2027-01-15T08:00:00.000Z",
-        "event": "failed",
-        "exit_code": 0,
-        "delay_s": 0.0,
-    }
 
 
 def test_append_only_writes_over_the_closing() -> None:
@@ -197,96 +183,6 @@ def test_repair_of_what_was_no_record_is_none(data: bytes) -> None:
     assert record.repair(data) is None
 
 
-def test_standing_of_a_new_job() -> None:
-    """A job that never ran has no runs, no failures and is due."""
-    made = _standing(_event("enqueued", by="drop"))
-    assert (made.starts, made.failures, made.due_at, made.error, made.ended_to) == (0, 0, None, "", "")
-
-
-def test_standing_counts_only_what_uses_up_a_run() -> None:
-    """failed, timed_out and abandoned count; released does not (P9)."""
-    made = _standing(
-        _event("enqueued"),
-        _event("started"),
-        _event("failed", exit_code=1, to="pending"),
-        _event("started"),
-        _event("released", to="pending"),
-        _event("started"),
-        _event("timed_out", reason="timed out after 5 s", to="pending"),
-        _event("started"),
-        _event("abandoned", to="pending"),
-    )
-    assert (made.starts, made.failures) == (4, 3)
-    assert made.error == "abandoned: its worker died"
-
-
-def test_requeue_starts_a_fresh_budget_and_keeps_the_number_of_runs() -> None:
-    """A job that is run again has all its retries, and its next attempt a number of its own (P7: logs are kept)."""
-    made = _standing(
-        _event("enqueued"), _event("started"), _event("failed", exit_code=3, to="dlq"), _event("requeued", by="cli")
-    )
-    assert (made.starts, made.failures, made.ended_to) == (1, 0, "")
-    assert made.error == "exit 3"
-
-
-def test_warnings_and_unknown_events_move_nothing() -> None:
-    """An event of a later version, or a warning after the outcome, leaves the job where it is."""
-    made = _standing(
-        _event("enqueued"),
-        _event("started"),
-        _event("succeeded", to="done"),
-        _event("warning", text="x"),
-        _event("polished", attempt=9),
-    )
-    assert made.ended_to == "done"
-    assert made.last is not None
-    assert made.last.event == "succeeded"
-
-
-def test_due_time_counts_only_until_the_next_event() -> None:
-    """A retry's due time is gone once the job has started."""
-    due_at = times.to_text(NOON_AT + 8)
-    failed = _event("failed", exit_code=1, to="pending", due_at=due_at, delay_s=8.0)
-    waiting = _standing(_event("enqueued"), _event("started"), failed)
-    assert (waiting.due_at, waiting.delay_s) == (NOON_AT + 8, 8.0)
-    assert _standing(_event("enqueued"), _event("started"), failed, _event("started")).due_at is None
-
-
-def test_due_time_that_cannot_be_read_is_now() -> None:
-    """A history that somebody edited strands no job."""
-    assert _standing(_event("enqueued", due_at="soon")).due_at is None
-
-
-def test_job_is_due_at_its_time_and_not_before() -> None:
-    """A wait is neither cut short nor made longer."""
-    assert not record.is_due(NOON_AT + 2, 2.0, NOON_AT)
-    assert not record.is_due(NOON_AT + 2, 2.0, NOON_AT + 1.999)
-    assert record.is_due(NOON_AT + 2, 2.0, NOON_AT + 2)
-    assert record.is_due(None, None, NOON_AT)
-
-
-def test_due_time_further_away_than_its_delay_is_due() -> None:
-    """A clock that was set back a year strands nothing for longer than its own delay (P5)."""
-    assert record.is_due(NOON_AT + 2, 2.0, NOON_AT - 31_536_000)
-    assert not record.is_due(NOON_AT + 2, None, NOON_AT - 31_536_000)
-
-
-@pytest.mark.parametrize(
-    ("event", "text"),
-    [
-        (record.Event("", "failed", exit_code=3), "exit 3"),
-        (record.Event("", "failed", exit_code=143, reason="ended by SIGTERM"), "exit 143: ended by SIGTERM"),
-        (record.Event("", "timed_out", exit_code=143, reason="timed out after 5 s"), "timed out after 5 s"),
-        (record.Event("", "timed_out"), "timed out"),
-        (record.Event("", "abandoned", reason="x"), "abandoned: its worker died"),
-        (record.Event("", "failed"), "failed"),
-    ],
-)
-def test_end_of_a_run_is_told_in_a_few_words(event: record.Event, text: str) -> None:
-    """A list has room for a few words on what went wrong."""
-    assert record.describe(event) == text
-
-
 def test_exact_takes_what_frame_and_append_write() -> None:
     """What queuectl writes itself is never copied again, with every key, any text and any number of events (P4)."""
     spec = {
@@ -326,17 +222,17 @@ def _long(runs: int, *, first: int = 1, kind: str = "failed", **facts: Any) -> l
     found = []
     for attempt in range(first, first + runs):
         at = NOON_AT + attempt
-        found.append(record.event("started", at, attempt=attempt, worker="w1", lease="w1.0"))
-        found.append(record.event(kind, at + 0.5, attempt=attempt, exit_code=3, to="pending", **facts))
+        found.append(history.event("started", at, attempt=attempt, worker="w1", lease="w1.0"))
+        found.append(history.event(kind, at + 0.5, attempt=attempt, exit_code=3, to="pending", **facts))
     return found
 
 
-def _standings(data: bytes) -> record.Standing:
-    return record.standing(record.decode(data))
+def _standings(data: bytes) -> history.Standing:
+    return record.decode(data).standing()
 
 
 LONG_SPEC = {"id": "job1", "command": "x", "max_retries": 1000000, "backoff_base": 0, "backoff_max": 1}
-ENQUEUED = record.event("enqueued", NOON_AT, by="enqueue")
+ENQUEUED = history.event("enqueued", NOON_AT, by="enqueue")
 
 
 def test_long_history_is_folded_and_says_the_same() -> None:
@@ -347,12 +243,12 @@ def test_long_history_is_folded_and_says_the_same() -> None:
     assert len(folded) < 30_000
     item = record.exact(folded)
     assert item is not None
-    assert record.standing(item) == _standings(data)
+    assert item.standing() == _standings(data)
     assert (item.history[0].event, item.history[1].event, item.history[2].event) == ("enqueued", "folded", "started")
     fold = item.history[1]
     assert fold.counts == {"started": 1950, "failed": 1950}
     assert (fold.failures, fold.reason, fold.first_at) == (1950, "exit 3", times.to_text(NOON_AT + 1))
-    assert record.length(item) == record.length(record.decode(data)) == 4001
+    assert history.length(item.history) == history.length(record.decode(data).history) == 4001
     assert record.fold(folded, item) is None
 
 
@@ -367,7 +263,7 @@ def test_history_that_was_folded_is_folded_again() -> None:
     assert len(data) < record.FOLD_BYTES
     assert [event.event for event in item.history].count("folded") == 1
     assert (_standings(data).starts, _standings(data).failures) == (9000, 9000)
-    assert record.starts_in(json.loads(data)["history"]) == 9000
+    assert history.starts_in(json.loads(data)["history"]) == 9000
 
 
 def test_history_that_is_large_for_other_reasons_is_left() -> None:

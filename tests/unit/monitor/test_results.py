@@ -9,7 +9,7 @@ import pytest
 
 from queuectl.api import Spool
 from queuectl.errors import QueuectlError, UnknownJobError
-from queuectl.model import record
+from queuectl.model import history
 from queuectl.model.lifecycle import PENDING, Outcome
 from queuectl.monitor import results
 from queuectl.monitor.results import Wait
@@ -78,7 +78,7 @@ def test_why_a_job_is_dead(api: Spool, hands: Desk, outcome: Outcome, why: str) 
 )
 def test_a_cancel_is_told_once(reason: str, told: str) -> None:
     """Whatever of it is on record: the command's own name says nothing."""
-    assert record.cancelled_text(reason) == told
+    assert history.cancelled_text(reason) == told
 
 
 def test_a_job_that_was_dragged_to_the_dead_says_so(api: Spool, hands: Desk) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from queuectl.api import Spool
 from queuectl.jobs.verdict import Later, Settled
-from queuectl.model import names, record, times
+from queuectl.model import history, names, record, times
 from queuectl.model.lifecycle import DLQ, PENDING, Outcome
 from queuectl.model.notice import Notice
 from queuectl.model.settings import Settings
@@ -65,14 +65,18 @@ def loop(spool: SpoolDir, settings: Settings) -> Iterator[Loop]:
 def store_retries(spool: SpoolDir, count: int, *, at: float, delay_s: float = 8.0) -> None:
     """Retries as a pool stores them whose clock says `at`."""
     due_at = at + delay_s
-    failed = record.event(
+    failed = history.event(
         "failed", at, attempt=1, exit_code=1, to=PENDING, due_at=times.to_text(due_at), delay_s=delay_s
     )
-    history = [record.event("enqueued", at, by="enqueue"), record.event("started", at, attempt=1, lease="w.0"), failed]
+    events = [
+        history.event("enqueued", at, by="enqueue"),
+        history.event("started", at, attempt=1, lease="w.0"),
+        failed,
+    ]
     for number in range(count):
         spec = {"id": f"job{number}", "command": "true", "max_retries": 3, "backoff_base": 2.0, "backoff_max": 60.0}
         path = spool.path(PENDING, f"job{number},due={times.to_name(due_at)}.json")
-        disk.create(path, record.frame(spec, history), sync=False)
+        disk.create(path, record.frame(spec, events), sync=False)
 
 
 def test_all_retries_of_a_clock_that_was_ahead_are_found(spool: SpoolDir, loop: Loop) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.model import record
+from queuectl.model import history, record
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import name_for, record_name
 from tests.helpers import NOON_AT, Desk
@@ -23,10 +23,10 @@ def test_name_of_a_waiting_job_follows_its_record(desk: Desk) -> None:
     item = record.decode(
         record.frame(
             {"id": "a", "command": "true", "max_retries": 1, "backoff_base": 2, "backoff_max": 9, "priority": 4},
-            [record.event("enqueued", NOON_AT, due_at="2027-01-15T08:00:05.000Z", delay_s=5.0)],
+            [history.event("enqueued", NOON_AT, due_at="2027-01-15T08:00:05.000Z", delay_s=5.0)],
         )
     )
-    standing = record.standing(item)
+    standing = item.standing()
     assert name_for(item, standing, NOON_AT) == "a,due=20270115T080005Z,prio=4.json"
     assert name_for(item, standing, NOON_AT + 5) == "a,prio=4.json"
     assert record_name("a") == "a.json"

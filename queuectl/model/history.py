@@ -1,0 +1,168 @@
+"""The history of a job: its events, and what they say about the job now. Computes only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from queuectl.model import lifecycle, times
+
+FOLDED = "folded"
+_Count = Annotated[int, Meta(ge=0, le=2**31)]
+
+
+class Event(msgspec.Struct, omit_defaults=True, gc=False):
+    """One line of the history. Which keys an event has is told in FORMAT.md; absent ones have these defaults."""
+
+    at: str
+    event: str
+    by: str = ""
+    attempt: int = 0
+    worker: str = ""
+    lease: str = ""
+    exit_code: int | None = None
+    duration_s: float | None = None
+    reason: str = ""
+    to: str = ""
+    due_at: str = ""
+    delay_s: float | None = None
+    text: str = ""
+    batch: str = ""
+    file: str = ""
+    left: tuple[int, ...] = ()
+    killed: tuple[int, ...] = ()
+    counts: dict[str, _Count] = {}
+    failures: _Count = 0
+    first_at: str = ""
+
+
+class Standing(NamedTuple):
+    """What the history says about a job now."""
+
+    starts: int
+    """Runs ever started; the next attempt has the number after it."""
+    failures: int
+    """Counted failures since the job was last enqueued or requeued."""
+    last: Event | None
+    """The last event that moved the job (warnings left out)."""
+    last_start: Event | None
+    """The last `started`."""
+    due_at: float | None
+    """Not before this instant, or None for now."""
+    delay_s: float | None
+    """The wait that `due_at` was made from, where it was made from one."""
+    error: str
+    """What went wrong last, in words, or ""."""
+
+    @property
+    def is_cancelled(self) -> bool:
+        """True where somebody ended the job and nobody has requeued it since."""
+        return self.last is not None and self.last.event == lifecycle.CANCELLED
+
+    @property
+    def ended_to(self) -> str:
+        """The state that the last recorded outcome leads to, or "" where the last event is no outcome."""
+        if self.last is not None and self.last.event in lifecycle.OUTCOMES:
+            return self.last.to
+        return ""
+
+
+def event(kind: str, now_at: float, **facts: Any) -> dict[str, Any]:
+    """An event as it goes into the history: instant and name first, then what is known (None and "" left out)."""
+    known = {key: value for key, value in facts.items() if value is not None and value != ""}
+    return {"at": times.to_text(now_at), "event": kind, **known}
+
+
+def standing(history: list[Event]) -> Standing:
+    """Read off a history what would otherwise have to be rewritten: attempts, last error, next due time."""
+    starts = failures = 0
+    last: Event | None = None
+    last_start: Event | None = None
+    due_at: float | None = None
+    delay_s: float | None = None
+    error = ""
+    for item in history:
+        kind = item.event
+        if kind == "started":
+            starts += 1
+            last_start = item
+        elif kind in lifecycle.COUNTED:
+            failures += 1
+            error = describe(item)
+        elif kind in ("enqueued", "requeued"):
+            failures = 0
+        elif kind == FOLDED:
+            starts, failures, error = starts + item.counts.get("started", 0), item.failures, item.reason or error
+            continue
+        elif kind not in lifecycle.OUTCOMES:
+            continue  # a warning, or an event of a later version: it moves nothing
+        last = item
+        due_at, delay_s = (_instant(item.due_at), item.delay_s) if item.due_at else (None, None)
+    if last is not None and last.event == lifecycle.CANCELLED:
+        error = cancelled_text(last.reason)
+    return Standing(starts, failures, last, last_start, due_at, delay_s, error)
+
+
+def _instant(text: str) -> float | None:
+    try:
+        return times.from_text(text)
+    except ValueError:
+        return None
+
+
+def starts_in(history: Iterable[dict[str, Any]]) -> int:
+    """How many runs a history counts, folded ones included, as `Standing.starts` of its record."""
+    return sum(
+        1 if event.get("event") == "started" else int(event.get("counts", {}).get("started", 0))
+        for event in history
+        if event.get("event") in ("started", FOLDED)
+    )
+
+
+def length(history: list[Event]) -> int:
+    """Return how many events a history counts, folded ones included."""
+    return sum(sum(event.counts.values()) if event.event == FOLDED else 1 for event in history)
+
+
+def arrived_at(history: list[Event], otherwise_at: float) -> float:
+    """Return when a job was enqueued by its history, else `otherwise_at`."""
+    for event in history:
+        if event.event == "enqueued":
+            try:
+                return times.from_text(event.at)
+            except ValueError:
+                break
+    return otherwise_at
+
+
+def is_due(due_at: float | None, delay_s: float | None, now_at: float) -> bool:
+    """True where a job may run now.
+
+    A due time further away than the delay it was made from is due: the clock was set back since, and a job must not
+    wait for longer than its own delay (promise P5's second half: nothing is stranded by a clock).
+    """
+    return due_at is None or due_at <= now_at or (delay_s is not None and due_at - now_at > delay_s + 0.002)
+
+
+def describe(item: Event) -> str:
+    """How a run ended, in a few words."""
+    if item.event == "timed_out":
+        return item.reason or "timed out"
+    if item.event == "abandoned":
+        return "abandoned: its worker died"
+    if item.event == lifecycle.CANCELLED:
+        return cancelled_text(item.reason)
+    if item.reason and item.exit_code is not None:
+        return f"exit {item.exit_code}: {item.reason}"
+    return item.reason or (f"exit {item.exit_code}" if item.exit_code is not None else item.event)
+
+
+def cancelled_text(reason: str) -> str:
+    """`cancelled`, and why, where more is on record than that the command did it."""
+    why = lifecycle.why_cancelled(reason)
+    if not why:
+        return lifecycle.CANCELLED
+    return f"{lifecycle.CANCELLED} {why}" if why.startswith("by ") else f"{lifecycle.CANCELLED}: {why}"
