@@ -224,7 +224,7 @@ def _is_in(module: str, homes: str) -> bool:
         ("click", "cli"),
         ("rich", "cli"),
         ("tomlkit", "spool.settings_file"),
-        ("ctypes", "system.libc system.locks system.volume worker.executors.windows"),
+        ("ctypes", "system.libc system.locks system.volume system.win32"),
         ("fcntl", "system.files system.rights"),
         ("msvcrt", "system.files system.locks worker.executors.windows cli"),
         # Commands are the executors'; `hooks` starts what the settings name, which no executor is to wait for.

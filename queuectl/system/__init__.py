@@ -16,4 +16,5 @@ __all__ = [
     "volume",
     "wakeup",
     "watch",
+    "win32",
 ]

@@ -34,8 +34,9 @@ from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.system import environment, rights
 from queuectl.system.clock import Clock
+from queuectl.worker.channel import Channel
 from queuectl.worker.executors import choose
-from queuectl.worker.executors.base import CannotEnterError, CannotStartError, Ended, Spec
+from queuectl.worker.executors.base import CannotEnterError, CannotStartError, Ended, Process, Spec
 from queuectl.worker.messages import (
     Abandon,
     Cancel,
@@ -51,8 +52,6 @@ from queuectl.worker.messages import (
     Stop,
     Trouble,
     Vanished,
-    pack,
-    unpack_order,
 )
 from queuectl.worker.unsettled import Ended as EndedRun
 from queuectl.worker.unsettled import Unsettled
@@ -81,7 +80,6 @@ class Worker:
     """The loop of one worker process."""
 
     def __init__(self, conn: Connection, spool: SpoolDir, settings: Settings, *, worker: str, cwd: str) -> None:
-        self._conn = conn
         self._spool = spool
         self._settings = settings
         self._clock = Clock()
@@ -93,7 +91,8 @@ class Worker:
         self._unsettled = Unsettled(self._session, self._settlements)
         self._lease = Lease(spool, worker)
         self._output = OutputSlot(spool, self._rng)
-        self._executor = choose.make(conn, settings.shell)
+        self._executor = choose.make(settings.shell)
+        self._channel = Channel(conn, self._executor)
         self._cwd = cwd
         self._env = dict(os.environ)
         self._env["QUEUECTL_SPOOL"] = spool.root
@@ -116,7 +115,6 @@ class Worker:
         """True where the spool is not the one that this worker began with: nothing is to be written there any more."""
         self._stop_asked_s = -math.inf
         """When somebody asked to stop, last (monotonic)."""
-        self._deaf = False
         self._cancel: Cancel | None = None
         """The last request to end a run."""
 
@@ -126,7 +124,7 @@ class Worker:
         while not self._stopping:
             if not self._names:
                 self._listen(block=True)
-            elif self._executor.noticed:
+            elif self._channel.has_message:
                 self._listen(block=False)
             if self._names and not self._stopping:
                 self._work(self._names.popleft())
@@ -151,16 +149,15 @@ class Worker:
 
     def _listen(self, *, block: bool) -> None:
         """Hear what the supervisor says; with `block` wait until it says something."""
-        if self._deaf:
+        if not self._channel.is_connected:
             self._stopping = True
             return
         try:
-            while self._executor.heard(self._unsettled.wait_s() if block and not self._stopping else 0):
+            while self._channel.wait(self._unsettled.wait_s() if block and not self._stopping else 0):
                 block = False
-                self._obey(unpack_order(self._conn.recv_bytes()))
+                self._obey(self._channel.receive())
         except (EOFError, OSError):
-            self._deaf = True
-            self._executor.deafen()
+            self._channel.disconnect()
             self.stop()
 
     def _obey(self, order: Order) -> None:
@@ -187,16 +184,16 @@ class Worker:
     def _flush(self, *, force: bool) -> None:
         """Report what was done; unless forced, only if the last report was a while ago."""
         now_s = self._clock.monotonic()
-        if self._deaf or not (force or now_s - self._reported_s > _REPORT_WITHIN_S):
+        if not self._channel.is_connected or not (force or now_s - self._reported_s > _REPORT_WITHIN_S):
             return
         self._reported_s = now_s
         self._few = len(self._names) // 2
         reports, self._reports = self._reports, []
         try:
-            self._conn.send_bytes(pack(reports))
+            self._channel.send(reports)
         except OSError:
-            self._deaf = self._stopping = True
-            self._executor.deafen()
+            self._stopping = True
+            self._channel.disconnect()
 
     # ---------------------------------------------------------------------------------------------------- work
 
@@ -291,7 +288,7 @@ class Worker:
         started_s = self._clock.monotonic()
         self._reports.append(Started(name, item.id, claimed.attempt, _preview(item.command)))
         try:
-            self._executor.start(Spec(item.command, cwd, env, output_fd, self._lease.fd, self._lease.path))
+            process = self._executor.start(Spec(item.command, cwd, env, output_fd, self._lease.fd, self._lease.path))
         except CannotStartError as error:
             if isinstance(error, CannotEnterError) and self._names_no_folder(item.cwd):
                 self._is_homeless = True
@@ -301,7 +298,7 @@ class Worker:
         if claimed.copy:
             with contextlib.suppress(OSError):  # tried again, and told of, when it settles
                 self._settlements.secure(claimed)
-        return self._attend(claimed, started_s)
+        return self._attend(process, claimed, started_s)
 
     def _names_no_folder(self, cwd: str) -> bool:
         """True where a folder that cannot be entered is the pool's own: the job names none, or one below it."""
@@ -316,11 +313,11 @@ class Worker:
         text = "cannot enter the folder that this pool works in; make it again, or start the pool in another one"
         return OSError(errno.ENOENT, text, self._cwd)
 
-    def _attend(self, claimed: Claimed, started_s: float) -> Outcome:
+    def _attend(self, process: Process, claimed: Claimed, started_s: float) -> Outcome:
         """Wait for the running command. Most are over before there is anything to see to."""
-        over: Ended | Outcome | None = self._executor.wait(_REPORT_AFTER_S)
+        over: Ended | Outcome | None = self._channel.wait_for(process, _REPORT_AFTER_S)
         if over is None:
-            over = self._look_after(claimed, started_s)
+            over = self._look_after(process, claimed, started_s)
         if isinstance(over, Outcome):
             return over
         duration_s = self._clock.monotonic() - started_s
@@ -329,7 +326,7 @@ class Worker:
             return Outcome("released", over.exit_code, reason, duration_s, killed=over.killed, left=over.left)
         return _outcome(over, duration_s)
 
-    def _look_after(self, claimed: Claimed, started_s: float) -> Ended | Outcome:
+    def _look_after(self, process: Process, claimed: Claimed, started_s: float) -> Ended | Outcome:
         """See to a command that lasts: its limits, its file and what the supervisor says meanwhile.
 
         Returns its end, or the outcome where the run was ended.
@@ -345,32 +342,32 @@ class Worker:
             self._flush(force=True)
             self._listen(block=False)
             if self._cancel is not None and self._cancel[:2] == (claimed.job_id, claimed.attempt):
-                return self._end("cancelled", self._cancel.reason, started_s)
+                return self._end(process, "cancelled", self._cancel.reason, started_s)
             if self._killing:
                 if self._abandoning:
-                    return self._end("cancelled", "the spool was taken away", started_s)
-                return self._end("released", "the worker was stopped", started_s)
+                    return self._end(process, "cancelled", "the spool was taken away", started_s)
+                return self._end(process, "released", "the worker was stopped", started_s)
             left_s = None if timeout_s is None else started_s + timeout_s - clock.monotonic()
             if left_s is not None and left_s <= 0:
-                return self._end("timed_out", f"timed out after {timeout_s:g} s", started_s)
+                return self._end(process, "timed_out", f"timed out after {timeout_s:g} s", started_s)
             if output_max is not None and printed.is_passed(clock.monotonic()):
                 reason = f"printed more than output_max, {sizes.to_text(output_max)}, and was ended"
-                ended_by_us = self._end("failed", reason, started_s, grace_s=_PRINTING_GRACE_S)
+                ended_by_us = self._end(process, "failed", reason, started_s, grace_s=_PRINTING_GRACE_S)
                 return ended_by_us._replace(exit_code=None)
             look_in_s = next_look_s - clock.monotonic()
             if look_in_s <= 0:
                 was_missing, missing = missing, self._spool.lacks(lifecycle.RUNNING, claimed.name)
                 if missing and was_missing:
-                    return self._end("cancelled", _TAKEN_AWAY, started_s)
+                    return self._end(process, "cancelled", _TAKEN_AWAY, started_s)
                 look_in_s = _LOOK_AGAIN_S if missing else _LOOK_EVERY_S
                 next_look_s = clock.monotonic() + look_in_s
             look_in_s = min(look_in_s, max(0.0, printed.next_look_s - clock.monotonic()))
-            ended = self._executor.wait(look_in_s if left_s is None else min(left_s, look_in_s))
+            ended = self._channel.wait_for(process, look_in_s if left_s is None else min(left_s, look_in_s))
         return ended
 
-    def _end(self, kind: str, reason: str, started_s: float, *, grace_s: float = math.inf) -> Outcome:
+    def _end(self, process: Process, kind: str, reason: str, started_s: float, *, grace_s: float = math.inf) -> Outcome:
         """End the command and everything it started; it gets `grace_s` for that, and no more than the setting says."""
-        ended = self._executor.terminate(min(self._settings.kill_grace_s, grace_s))
+        ended = process.terminate(min(self._settings.kill_grace_s, grace_s))
         duration_s = self._clock.monotonic() - started_s
         return Outcome(kind, ended.exit_code, reason, duration_s, killed=ended.killed, left=ended.left)
 
@@ -385,7 +382,7 @@ class Worker:
             left_s = ended_s + _STOP_WITHIN_S - self._clock.monotonic()
             if left_s <= 0:
                 return False
-            self._executor.heard(left_s)
+            self._channel.wait(left_s)
             self._listen(block=False)
         return True
 
@@ -413,7 +410,7 @@ class Worker:
                     return  # the lease goes with us, so the run counts as abandoned and is tried again
                 wait_s = _RETRY_SETTLE_S[min(tries, len(_RETRY_SETTLE_S) - 1)]
                 tries += 1
-                if self._executor.heard(wait_s):
+                if self._channel.wait(wait_s):
                     self._listen(block=False)
         else:
             settled = None
@@ -459,8 +456,10 @@ class Worker:
     def _settle_last(self) -> None:
         """Before the end: go on trying, until the supervisor wants an end at once or is gone."""
         self._settle_again(at_once=True)
-        while (wait_s := self._unsettled.wait_s()) is not None and not (self._killing or self._deaf):
-            if self._executor.heard(wait_s):
+        while (wait_s := self._unsettled.wait_s()) is not None and not (
+            self._killing or not self._channel.is_connected
+        ):
+            if self._channel.wait(wait_s):
                 self._listen(block=False)
             self._settle_again()
         self._unsettled.close()

@@ -22,8 +22,10 @@ if sys.platform != "win32":
 import msvcrt
 
 from queuectl.system import disk
+from queuectl.worker.channel import Channel
 from queuectl.worker.executors.base import CannotStartError, Ended, Spec
-from queuectl.worker.executors.windows import WindowsExecutor
+from queuectl.worker.executors.windows import WindowsExecutor, WindowsProcess
+from queuectl.worker.messages import Stop, pack_order
 
 UNDER_WINE = hasattr(ctypes.WinDLL("ntdll"), "wine_get_version")
 # Writes the time into a file every 20 ms, for as long as it lives.
@@ -37,20 +39,22 @@ class Bench:
     def __init__(self, folder: Path, shell: str = "auto") -> None:
         self.folder = folder
         self.near, self.far = Pipe()
-        self.executor = WindowsExecutor(self.near, shell)
+        self.executor = WindowsExecutor(shell)
+        self.channel = Channel(self.near, self.executor)
+        self.process: WindowsProcess
         self.output_path = folder / "output.txt"
 
     def start(self, command: str | Sequence[str], cwd: str | None = None, **env: str) -> None:
         fd = disk.open_output(str(self.output_path))
         try:
-            self.executor.start(Spec(command, cwd or str(self.folder), {**os.environ, **env}, fd, -1))
+            self.process = self.executor.start(Spec(command, cwd or str(self.folder), {**os.environ, **env}, fd, -1))
         finally:
             os.close(fd)
 
     def run(self, command: str | Sequence[str], cwd: str | None = None, **env: str) -> tuple[Ended, str]:
         """Run to the end; how it ended and what it printed."""
         self.start(command, cwd, **env)
-        ended = self.executor.wait(30)
+        ended = self.channel.wait_for(self.process, 30)
         assert ended is not None
         return ended, self.output_path.read_text()
 
@@ -265,38 +269,38 @@ def test_only_output_and_null_are_inherited(bench: Bench) -> None:
     bench.start([sys.executable, "-c", "import time; time.sleep(30)"])
     os.close(fd)
     held.unlink()  # error 32 if the command had it
-    bench.executor.terminate(0)
+    bench.process.terminate(0)
 
 
 def test_wait_ends_for_a_message(bench: Bench) -> None:
     """A message of the supervisor ends the wait at once; the command goes on."""
     bench.start([sys.executable, "-c", "import time; time.sleep(30)"])
-    assert bench.executor.wait(0.05) is None
-    bench.far.send("stop")
+    assert bench.channel.wait_for(bench.process, 0.05) is None
+    bench.far.send_bytes(pack_order(Stop()))
     began_s = time.monotonic()
-    assert bench.executor.wait(20) is None
-    assert bench.executor.heard(0)
+    assert bench.channel.wait_for(bench.process, 20) is None
+    assert bench.channel.wait(0)
     assert time.monotonic() - began_s < 5
-    assert bench.near.recv() == "stop"
-    assert not bench.executor.heard(0.01)
-    bench.executor.terminate(0)
+    assert bench.channel.receive() == Stop()
+    assert not bench.channel.wait(0.01)
+    bench.process.terminate(0)
 
 
 def test_closed_pipe_is_heard_until_deaf(bench: Bench) -> None:
-    """The end of the supervisor is heard; after `deafen` only the command counts."""
+    """The end of the supervisor is heard; after `disconnect` only the command counts."""
     bench.start("exit 5")
     bench.far.close()
-    assert bench.executor.heard(5)
-    bench.executor.deafen()
-    assert not bench.executor.heard(0.01)
-    ended = bench.executor.wait(20)
+    assert bench.channel.wait(5)
+    bench.channel.disconnect()
+    assert not bench.channel.wait(0.01)
+    ended = bench.channel.wait_for(bench.process, 20)
     assert ended == Ended(5, "")
 
 
 def test_long_waits_are_possible(bench: Bench) -> None:
     """A job's limit may be a century: more milliseconds than 32 bits hold."""
     bench.start("exit 0")
-    assert bench.executor.wait(100 * 365 * 86400.0) == Ended(0, "")
+    assert bench.channel.wait_for(bench.process, 100 * 365 * 86400.0) == Ended(0, "")
 
 
 # --------------------------------------------------------------------------------------------------------- the tree
@@ -320,7 +324,7 @@ def test_terminate_ends_child_and_grandchild(bench: Bench) -> None:
     bench.start(grandchild(beat))
     until(beat.exists)
     began_s = time.monotonic()
-    ended = bench.executor.terminate(0.2)
+    ended = bench.process.terminate(0.2)
     assert time.monotonic() - began_s < 5
     assert ended.exit_code != 0
     assert not beats(beat)
@@ -343,16 +347,14 @@ def test_tree_dies_with_the_worker(tmp_path: Path) -> None:
     owner = textwrap.dedent(
         f"""
         import os, time
-        from multiprocessing import Pipe
         from queuectl.system import disk
         from queuectl.worker.executors.base import Spec
         from queuectl.worker.executors.windows import WindowsExecutor
 
-        near, far = Pipe()
-        executor = WindowsExecutor(near, "auto")
+        executor = WindowsExecutor("auto")
         fd = disk.open_output({str(tmp_path / "out")!r})
-        executor.start(Spec({grandchild(beat)!r}, {str(tmp_path)!r}, dict(os.environ), fd, -1))
-        executor.wait(60)
+        process = executor.start(Spec({grandchild(beat)!r}, {str(tmp_path)!r}, dict(os.environ), fd, -1))
+        while process.poll() is None: time.sleep(0.05)
         """
     )
     process = subprocess.Popen([sys.executable, "-c", owner])

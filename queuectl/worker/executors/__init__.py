@@ -1,3 +1,3 @@
 """How commands are run: one module for each system; `choose.make` picks it."""
 
-__all__ = ["base", "choose", "family", "posix", "windows"]
+__all__ = ["base", "children", "choose", "family", "posix", "windows"]

@@ -75,32 +75,33 @@ class Spec(NamedTuple):
     lease_path: str = ""
 
 
-class Executor(Protocol):
-    """Runs one command at a time for a worker, and listens to the supervisor meanwhile."""
+class Process(Protocol):
+    """A command that runs, with everything that it has started."""
 
-    def start(self, spec: Spec) -> None:
+    def poll(self) -> Ended | None:
+        """Return how the command has ended, or None if it runs. Does not wait. Once it has ended, do not ask again."""
+
+    def terminate(self, grace_s: float) -> Ended:
+        """End the command and everything it started: ask, wait for `grace_s`, kill; return how it ended."""
+
+
+class Executor(Protocol):
+    """Starts commands for a worker, one at a time. It knows nothing of the supervisor; the worker waits for both."""
+
+    @property
+    def sources(self) -> list[int]:
+        """What to wait for: descriptors, on Windows handles. If one is ready, the command may have ended."""
+
+    def wake(self) -> None:
+        """Take note that one of `sources` is ready, so that it is not ready any more if nothing else happens."""
+
+    def start(self, spec: Spec) -> Process:
         """Start a command.
 
         Raises:
             CannotStartError: not found, not executable, no such folder: the job's fault.
             OSError: the machine's trouble.
         """
-
-    def wait(self, timeout_s: float | None) -> Ended | None:
-        """Wait until the command has ended or a message is there or the time is up; None unless it has ended."""
-
-    def heard(self, timeout_s: float | None) -> bool:
-        """Wait until the supervisor has said something; False where the time was up or a signal came instead."""
-
-    @property
-    def noticed(self) -> bool:
-        """True where the supervisor had said something when `wait` or `heard` last looked."""
-
-    def deafen(self) -> None:
-        """Stop listening to the supervisor's pipe: it is closed."""
-
-    def terminate(self, grace_s: float) -> Ended:
-        """End the command and everything it started: ask, wait for `grace_s`, kill; return how it ended."""
 
 
 def shell_words(shell: str) -> tuple[str, ...]:

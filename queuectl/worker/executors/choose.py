@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import sys
-from multiprocessing.connection import Connection
 
 from queuectl.worker.executors.base import Executor
 
 
-def make(conn: Connection, shell: str) -> Executor:
-    """Return the executor of this system. `conn` is the supervisor's pipe, `shell` the setting."""
+def make(shell: str) -> Executor:
+    """Return the executor of this system. `shell` is the setting."""
     if sys.platform == "win32":  # written like this, a type checker follows the branch of its own system only
         from queuectl.worker.executors.windows import WindowsExecutor
 
-        return WindowsExecutor(conn, shell)
+        return WindowsExecutor(shell)
     else:  # noqa: RET505 - and only so
         from queuectl.worker.executors.posix import PosixExecutor
 
-        return PosixExecutor(conn, shell)
+        return PosixExecutor(shell)
 
 
 def load() -> None:

@@ -1,8 +1,7 @@
 """Commands on POSIX: posix_spawn (no fork: that costs 21 ms in a process of 300 MB), a process group each.
 
 The worker's folder is changed for the start, because posix_spawn cannot do it for the child; a worker starts one
-command at a time and names its own files absolutely. SIGCHLD arrives in a pipe, so that one poll waits for the
-command and for the supervisor.
+command at a time and names its own files absolutely.
 """
 
 from __future__ import annotations
@@ -10,15 +9,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import select
 import shutil
 import signal
 import sys
 import time
-from multiprocessing.connection import Connection
 
 from queuectl.system import files, processes
-from queuectl.worker.executors import family
+from queuectl.worker.executors import children, family
 from queuectl.worker.executors.base import (
     EXIT_NOT_FOUND,
     EXIT_NOT_RUNNABLE,
@@ -28,7 +25,6 @@ from queuectl.worker.executors.base import (
     Spec,
     shell_words,
 )
-from queuectl.worker.executors.family import NAMED_AT_MOST, Family, HeldFile
 
 assert sys.platform != "win32"  # tells mypy, too
 
@@ -48,16 +44,12 @@ _FIRST_HANDLES = 256
 # Then the system's own conversion gives a command the bytes that `_bytes` does, in a tenth of the time: a job has some
 # forty variables.
 _SYSTEM_IS_UTF8 = sys.getfilesystemencoding().replace("-", "").lower() == "utf8"
-# poll takes milliseconds in a C int, which end after 24 days; whoever waits for longer asks again.
-_LONGEST_POLL_S = 86400.0
-# How often a run that is being ended is looked at; no event tells when the last of its processes is gone.
-_LOOK_EVERY_MS = 20
 
 
 class PosixExecutor:
-    """See `executor.Executor`."""
+    """See `base.Executor`."""
 
-    def __init__(self, conn: Connection, shell: str) -> None:
+    def __init__(self, shell: str) -> None:
         # A spawned process is started with inheritable handles (our pipe to the supervisor among them); a daemon that
         # a command leaves would keep that pipe open, and nobody would notice the end of this worker.
         for fd in range(3, _FIRST_HANDLES):
@@ -65,43 +57,28 @@ class PosixExecutor:
                 os.set_inheritable(fd, False)
         _be_killed_before_the_supervisor()
         self._shell = shell_words(shell)
-        self._conn_fd = conn.fileno()
         self._null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        self._wake_fd, wake_write_fd = os.pipe()
-        os.set_blocking(self._wake_fd, False)
-        os.set_blocking(wake_write_fd, False)
-        signal.set_wakeup_fd(wake_write_fd, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, _ignore)
-        self._poll = select.poll()
-        self._poll.register(self._wake_fd, select.POLLIN)
-        self._poll.register(self._conn_fd, select.POLLIN)
-        self._signals = select.poll()  # not select, which takes no handle above 1023
-        self._signals.register(self._wake_fd, select.POLLIN)
+        self._children = children.Children()
+        self._sources = [self._children.wake_fd]
         self._home_fd = _open_home()
         self._path = os.environ.get("PATH")
         self._reset = _signals_to_reset()
-        self._pid = 0
-        self._spec: Spec | None = None
-        self._started = 0
-        """When the command was started (`processes.now`), where that matters."""
-        self._adopts = family.adopt()
-        before = processes.children(os.getpid()) if self._adopts else []
-        self._earlier = frozenset(each.key for each in before if not each.has_ended)
-        """Children of ours (`Process.key`) that are no command's, or that earlier commands have left."""
-        self._has_left = bool(before)
-        """False only if the system said so: we had no child beside the last command. A look can miss one."""
-        self._woken = False
-        self._noticed = False
 
-    def start(self, spec: Spec) -> None:
-        """See `executor.Executor`."""
+    @property
+    def sources(self) -> list[int]:
+        """See `base.Executor`."""
+        return self._sources
+
+    def wake(self) -> None:
+        """See `base.Executor`."""
+        self._children.drain()
+
+    def start(self, spec: Spec) -> PosixProcess:
+        """See `base.Executor`."""
         words = (*self._shell, spec.command) if isinstance(spec.command, str) else tuple(spec.command)
         os.set_inheritable(spec.lease_fd, True)
-        self._spec = spec
-        if self._has_left:
-            # Anew, because what was left may have started others and ended since.
-            self._earlier = frozenset(each.key for each in processes.children(os.getpid()) if not each.has_ended)
-            self._started = processes.now()
+        earlier = self._children.earlier()
+        since = 0 if earlier is None else processes.now()
         try:
             os.chdir(_bytes(spec.cwd))
         except (OSError, ValueError) as error:  # ValueError: a NUL in it
@@ -112,7 +89,7 @@ class PosixExecutor:
             env: dict[bytes, bytes] | dict[str, str] = spec.env
             if not _SYSTEM_IS_UTF8:
                 env = {_bytes(key): _bytes(text) for key, text in spec.env.items()}
-            self._pid = os.posix_spawnp(
+            pid = os.posix_spawnp(
                 self._found(argv[0], spec.env.get("PATH")),
                 argv,
                 env,
@@ -136,34 +113,8 @@ class PosixExecutor:
             except OSError:
                 self._leave()
 
-    def wait(self, timeout_s: float | None) -> Ended | None:
-        """See `executor.Executor`."""
-        if self._woken:  # a SIGCHLD was drained while only the supervisor was listened to
-            self._woken = False
-            ended = self._reap()
-            if ended is not None:
-                return ended
-        self.heard(timeout_s)
-        self._woken = False
-        return self._reap()
-
-    def heard(self, timeout_s: float | None) -> bool:
-        """See `executor.Executor`."""
-        self._noticed = False
-        for fd, _ in self._poll.poll(None if timeout_s is None else 1000 * min(max(0.0, timeout_s), _LONGEST_POLL_S)):
-            if fd == self._conn_fd:
-                self._noticed = True
-                continue
-            self._woken = True
-            os.read(self._wake_fd, 512)
-            if not self._pid:  # something that an earlier command has left has ended
-                self._reap_all()
-        return self._noticed
-
-    @property
-    def noticed(self) -> bool:
-        """See `executor.Executor`."""
-        return self._noticed
+        self._children.command = pid
+        return PosixProcess(self._children, pid, spec, earlier=earlier, since=since)
 
     @staticmethod
     def _leave() -> None:
@@ -181,107 +132,86 @@ class PosixExecutor:
         search = None if path is None else _bytes(path)
         return shutil.which(program, path=search) or program  # type: ignore[arg-type]  # bytes are as good
 
-    def deafen(self) -> None:
-        """See `executor.Executor`."""
-        self._poll.unregister(self._conn_fd)
 
-    def _reap(self) -> Ended | None:
-        status, has_others = self._reap_all()
+class PosixProcess:
+    """See `base.Process`.
+
+    Args:
+        earlier: the children that the worker had when the command was started; None if it had none.
+        since: when the command was started (`processes.now`), if that matters.
+    """
+
+    def __init__(
+        self, ours: children.Children, pid: int, spec: Spec, *, earlier: frozenset[tuple[int, int]] | None, since: int
+    ) -> None:
+        self.pid = pid
+        self._children = ours
+        self._spec = spec
+        self._earlier = earlier
+        self._since = since
+
+    def poll(self) -> Ended | None:
+        """See `base.Process`."""
+        status, has_others = self._children.reap()
         if status is None:
             return None
-        left = self._take_stock(self._family()) if has_others else ()
-        self._has_left = has_others
-        self._pid = 0
+        left = self._list_left(self._family()) if has_others else ()
+        self._children.forget_command(has_left=has_others)
         return _ended(status, left=left) if status or left else _SUCCESS
 
-    def _reap_all(self) -> tuple[int | None, bool]:
-        """Reap what has ended of our children, orphans too; how the command ended, and whether others live."""
-        status = None
-        while True:
-            try:
-                pid, found = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                if self._pid and status is None:
-                    raise
-                return status, False
-            if not pid:
-                return status, True
-            if pid == self._pid:
-                status = found
-
-    def _family(self) -> Family:
-        """The processes of the command that runs."""
-        spec = self._spec
-        assert spec is not None
-        file = 0, 0
-        with contextlib.suppress(OSError):
-            info = os.fstat(spec.lease_fd)
-            file = info.st_dev, info.st_ino
-        return Family(
-            self._pid,
-            lease=HeldFile(spec.lease_path, file, spec.lease_fd),
-            env=spec.env,
-            since=self._started,
-            earlier=self._earlier if self._has_left else None,
-            adopts=self._adopts,
-        )
-
-    def _take_stock(self, run: Family) -> tuple[int, ...]:
-        """The pids of what the command has left; from now on they are what an earlier command has left.
-
-        What a command leaves has us as its parent, or a process that it has left: without a new child it is nothing.
-        """
-        pids = processes.child_pids(os.getpid())
-        if pids <= {pid for pid, _ in self._earlier}:
-            return ()
-        left = tuple(each.pid for each in run.members())
-        self._earlier = frozenset(each.key for each in processes.children(os.getpid()) if not each.has_ended)
-        return left[:NAMED_AT_MOST]
-
     def terminate(self, grace_s: float) -> Ended:
-        """See `executor.Executor`.
+        """See `base.Process`.
 
         The command is reaped last: until then its pid, and with it that of its group, is given to nobody else.
         """
-        run = self._family()
+        run, ours = self._family(), self._children
         self._signal_group(signal.SIGTERM)
-        self._signal_group(signal.SIGCONT)  # a stopped process hears TERM only when it goes on
+        self._signal_group(signal.SIGCONT)  # a stopped process handles TERM only when it goes on
         deadline = time.monotonic() + grace_s
         while (run.ask() or not self._has_ended()) and time.monotonic() < deadline:
-            self._pause()
+            ours.pause()
         self._signal_group(signal.SIGKILL)
-        refusing = run.kill(self._pause)
+        refusing = run.kill(ours.pause)
         while not self._has_ended():
-            self._pause()
-        _, status = os.waitpid(self._pid, 0)
-        if self._has_others() and not (refusing or self._has_left):
-            run.kill(self._pause)  # the looks have missed one
-        left = self._take_stock(run)
-        self._has_left = self._has_others()
-        self._pid = 0
+            ours.pause()
+        _, status = os.waitpid(self.pid, 0)
+        if ours.has_any() and not (refusing or self._earlier is not None):
+            run.kill(ours.pause)  # the looks have missed one
+        left = self._list_left(run)
+        ours.forget_command(has_left=ours.has_any())
         return _ended(status, killed=tuple(pid for pid in run.killed if pid not in left), left=left)
 
-    @staticmethod
-    def _has_others() -> bool:
-        """True where we have children, the command being reaped."""
-        try:
-            return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
-        except ChildProcessError:
-            return False
+    def _family(self) -> family.Family:
+        """Return the processes of this command."""
+        file = 0, 0
+        with contextlib.suppress(OSError):
+            info = os.fstat(self._spec.lease_fd)
+            file = info.st_dev, info.st_ino
+        return family.Family(
+            self.pid,
+            lease=family.HeldFile(self._spec.lease_path, file, self._spec.lease_fd),
+            env=self._spec.env,
+            since=self._since,
+            earlier=self._earlier,
+            adopts=self._children.are_adopted,
+        )
+
+    def _list_left(self, run: family.Family) -> tuple[int, ...]:
+        """Return the pids of processes that the command has left, some of them if there are many.
+
+        What a command leaves is a child of ours, or descends from one that it left: without a new child it left none.
+        """
+        if processes.child_pids(os.getpid()) <= {pid for pid, _ in self._earlier or ()}:
+            return ()
+        return tuple(each.pid for each in run.members())[: family.NAMED_AT_MOST]
 
     def _has_ended(self) -> bool:
-        """True where the command has ended; it is not reaped."""
-        return os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-    def _pause(self) -> None:
-        """Wait for a moment, or until a child has ended."""
-        self._signals.poll(_LOOK_EVERY_MS)
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._wake_fd, 512)
+        """Return whether the command has ended; does not reap it."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def _signal_group(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._pid, number)
+            os.killpg(self.pid, number)
 
 
 def _ended(status: int, *, killed: tuple[int, ...] = (), left: tuple[int, ...] = ()) -> Ended:
@@ -336,10 +266,6 @@ def _be_killed_before_the_supervisor() -> None:
         if int(file.read()) < _OOM_SCORE_ADJ:
             file.seek(0)
             file.write(str(_OOM_SCORE_ADJ))
-
-
-def _ignore(_number: int, _frame: object) -> None:
-    """A handler must exist for a signal to arrive in the wake-up pipe."""
 
 
 def _start_error(program: str, error: OSError, path: str | None) -> Exception:

@@ -81,3 +81,19 @@ def test_what_windows_does_at_ctrl_c_is_no_error(monkeypatch: pytest.MonkeyPatch
     assert found == []
     near.close()
     far.close()
+
+
+def test_what_windows_cannot_wait_for_is_slept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows waits for no empty list, and counts milliseconds in 32 bits: a job's limit may be a century."""
+    waits: list[float] = []
+    monkeypatch.setattr(multiprocessing.connection, "wait", lambda _sources, timeout_s: waits.append(timeout_s) or [])
+    monkeypatch.setattr(time, "sleep", waits.append)
+    near, far = Pipe()
+    with monkeypatch.context() as windows:
+        windows.setattr(sys, "platform", "win32")
+        for sources in ([near], []):
+            for timeout_s in (None, 100 * 365 * 86400.0, 2.5, -1.0):
+                assert Selector().wait(sources, timeout_s) == []
+    assert waits == [86400.0, 86400.0, 2.5, 0.0] * 2
+    near.close()
+    far.close()

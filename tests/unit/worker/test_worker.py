@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from typing import ClassVar
 
 import pytest
 
@@ -34,37 +35,42 @@ class FakeExecutor:
         self.terminated_s: float | None = None
         self._began_s = 0.0
 
-    def start(self, _spec: Spec) -> None:
-        """Begin."""
+    sources: ClassVar[list[int]] = []
+
+    def start(self, _spec: Spec) -> FakeExecutor:
+        """Begin; this is the process as well."""
         self._began_s = self.clock.monotonic()
+        return self
 
-    def wait(self, timeout_s: float | None) -> Ended | None:
-        """Let time pass, at most up to the next thing that happens."""
-        assert timeout_s is not None, "it would not look again"
-        until_s = self.clock.monotonic() + timeout_s
-        end_s = self._began_s + self.lasts_s
-        while self.at and self._began_s + self.at[0][0] <= until_s:
-            after_s, act = self.at.pop(0)
-            self.clock.advance(max(0.0, self._began_s + after_s - self.clock.monotonic()))
-            act()
-        self.clock.advance(max(0.0, min(until_s, end_s) - self.clock.monotonic()))
-        return self.ended if self.clock.monotonic() >= end_s else None
-
-    def heard(self, timeout_s: float | None) -> bool:
-        """The supervisor is silent. Once the command has ended time passes, up to the next thing that happens."""
-        now_s = self.clock.monotonic()
-        if timeout_s and now_s >= self._began_s + self.lasts_s:
-            if self.at and self._began_s + self.at[0][0] <= now_s + timeout_s:
-                after_s, act = self.at.pop(0)
-                self.clock.advance(self._began_s + after_s - now_s)
-                act()
-            else:
-                self.clock.advance(timeout_s)
-            self.waited_after_s += self.clock.monotonic() - now_s
-        return False
-
-    def deafen(self) -> None:
+    def wake(self) -> None:
         """Nothing to do."""
+
+    def poll(self) -> Ended | None:
+        """Tell whether its time is over."""
+        return self.ended if self.clock.monotonic() >= self._began_s + self.lasts_s else None
+
+    def wait(self, timeout_s: float | None) -> bool:
+        """Let time pass, at most up to the end or the next thing that happens; the supervisor is silent."""
+        assert timeout_s is not None, "it would not look again"
+        now_s = self.clock.monotonic()
+        end_s = self._began_s + self.lasts_s
+        has_ended = now_s >= end_s
+        until_s = now_s + timeout_s
+        if not has_ended:
+            while self.at and timeout_s and self._began_s + self.at[0][0] <= until_s:
+                after_s, act = self.at.pop(0)
+                self.clock.advance(max(0.0, self._began_s + after_s - self.clock.monotonic()))
+                act()
+            self.clock.advance(max(0.0, min(until_s, end_s) - self.clock.monotonic()))
+            return False
+        if self.at and timeout_s and self._began_s + self.at[0][0] <= until_s:
+            after_s, act = self.at.pop(0)
+            self.clock.advance(self._began_s + after_s - now_s)
+            act()
+        else:
+            self.clock.advance(timeout_s)
+        self.waited_after_s += self.clock.monotonic() - now_s
+        return False
 
     def terminate(self, _grace_s: float) -> Ended:
         """End it now."""
@@ -84,6 +90,7 @@ class Rig:
         self.aside = os.path.join(self.spool.root, "aside.json")
         self.worker = Worker(conn, self.spool, settings.defaults(), worker="w9", cwd=self.spool.root)
         self.worker._clock = command.clock
+        self.worker._channel.wait = command.wait  # type: ignore[method-assign]
 
     def run(self) -> Finished | Vanished:
         """Run the job; the report of its end."""
@@ -96,7 +103,7 @@ class Rig:
 def rig(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     """See `Rig`."""
     command = FakeExecutor(desk.clock)
-    monkeypatch.setattr(choose, "make", lambda _conn, _shell: command)
+    monkeypatch.setattr(choose, "make", lambda _shell: command)
     ours, theirs = Pipe()
     made = Rig(desk, command, theirs)
     made.worker._flush = lambda *, force: None  # type: ignore[method-assign]

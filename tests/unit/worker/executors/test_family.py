@@ -45,7 +45,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     for each in processes.below(processes.children(os.getpid())):
         if each.parent == os.getpid():
             kill(each.pid)
-    made.executor._reap_all()
+    made.executor._children.reap()
     os.close(signal.set_wakeup_fd(-1))
     signal.signal(signal.SIGCHLD, old)
     made.close()
@@ -71,7 +71,7 @@ def test_a_process_in_a_session_of_its_own_ends_with_the_run(bench: Bench, tmp_p
     """P3: it is asked like the command, and named."""
     bench.start(sh_daemon(tmp_path / "daemon") + "sleep 60")
     pid = pid_in(tmp_path / "daemon")
-    ended = bench.executor.terminate(10)
+    ended = bench.process.terminate(10)
     assert (ended.exit_code, ended.left) == (143, ())
     assert pid in ended.killed and not is_running(pid)
     bench.lease.close()
@@ -83,7 +83,7 @@ def test_a_daemon_without_handles_and_variables_ends_with_the_run(bench: Bench, 
     path = tmp_path / "daemon"
     bench.start(f"{sys.executable} -S -c '{DAEMON}' {path}; sleep 60")
     pid = pid_in(path)
-    ended = bench.executor.terminate(10)
+    ended = bench.process.terminate(10)
     assert pid in ended.killed and not is_running(pid)
 
 
@@ -92,7 +92,7 @@ def test_what_does_not_listen_is_killed(bench: Bench, tmp_path: Path) -> None:
     path = tmp_path / "daemon"
     bench.start(f"setsid sh -c 'trap \"\" TERM; echo $$ > {path}; while :; do sleep 0.05; done' & sleep 60")
     pid = pid_in(path)
-    ended = bench.executor.terminate(0.2)
+    ended = bench.process.terminate(0.2)
     assert pid in ended.killed and ended.left == ()
     assert not is_running(pid)
 
@@ -104,7 +104,7 @@ def test_what_forks_on_and_on_is_ended(bench: Bench, tmp_path: Path) -> None:
     runner.chmod(0o755)
     bench.start(f"setsid {runner} & sleep 60")
     wait_until(lambda: (tmp_path / "count").exists() and (tmp_path / "count").stat().st_size > 20)
-    ended = bench.executor.terminate(0.1)
+    ended = bench.process.terminate(0.1)
     assert ended.left == () and ended.killed
     size = (tmp_path / "count").stat().st_size
     assert [each for each in processes.children(os.getpid()) if not each.has_ended] == []
@@ -122,9 +122,9 @@ def test_a_daemon_of_an_earlier_job_is_spared(bench: Bench, tmp_path: Path, kind
     if kind == "keeps the lease":
         assert ended.left == (pid,)
     bench.start(sh_daemon(tmp_path / "new") + "sleep 60", env={"QUEUECTL_JOB_ID": "second"})
-    wait_until(lambda: bench.executor._earlier)
+    wait_until(lambda: bench.process._earlier)
     new_pid = pid_in(tmp_path / "new")
-    ended = bench.executor.terminate(10)
+    ended = bench.process.terminate(10)
     assert new_pid in ended.killed and not is_running(new_pid)
     assert pid not in ended.killed and is_running(pid)
 
@@ -138,7 +138,7 @@ def test_a_new_daemon_is_told_from_an_old_one_by_its_variables(bench: Bench, tmp
     marks = {"QUEUECTL_JOB_ID": "second", "QUEUECTL_ATTEMPT": "1", "QUEUECTL_SPOOL": str(tmp_path)}
     bench.start(f"{sys.executable} -S -c '{keeps}' {tmp_path / 'new'}; sleep 60", env=marks)
     new_pid = pid_in(tmp_path / "new")
-    ended = bench.executor.terminate(10)
+    ended = bench.process.terminate(10)
     assert new_pid in ended.killed and is_running(old_pid)
 
 
@@ -153,7 +153,7 @@ def test_a_daemon_that_a_look_has_missed_is_spared(
     old_pid = pid_in(tmp_path / "old")
     bench.start(sh_daemon(tmp_path / "new") + "sleep 60", env={"QUEUECTL_JOB_ID": "second"})
     new_pid = pid_in(tmp_path / "new")
-    ended = bench.executor.terminate(10)
+    ended = bench.process.terminate(10)
     assert new_pid in ended.killed and not is_running(new_pid)
     assert is_running(old_pid)
 
@@ -201,10 +201,14 @@ def zombies() -> list[int]:
 def test_orphans_are_reaped(bench: Bench) -> None:
     """What loses its parent becomes the worker's child; its end leaves no zombie, be the worker idle or busy."""
     bench.run("sleep 0.05 & sleep 0.06 &")
-    wait_until(lambda: bench.executor.heard(0.01) or not processes.children(os.getpid()))
+    wait_until(lambda: bench.channel.wait(0.01) or not processes.children(os.getpid()))
     bench.start("sleep 0.05 & (sleep 0.05 & ) ; exec sleep 60")
-    wait_until(lambda: bench.executor.wait(0.01) or (not zombies() and len(processes.children(os.getpid())) == 1))
-    bench.executor.terminate(5)
+    wait_until(
+        lambda: (
+            bench.channel.wait_for(bench.process, 0.01) or (not zombies() and len(processes.children(os.getpid())) == 1)
+        )
+    )
+    bench.process.terminate(5)
     assert processes.children(os.getpid()) == []
 
 
@@ -244,10 +248,10 @@ def test_processes_are_told_by_ps_as_well() -> None:
 
 def test_a_run_is_found_by_its_lease_where_nothing_is_adopted(bench: Bench, tmp_path: Path) -> None:
     """P3 on systems without a subreaper: what holds the lease under the handle that was inherited ends with the run."""
-    bench.executor._adopts = False
+    bench.executor._children.are_adopted = False
     bench.start(sh_daemon(tmp_path / "daemon") + "sleep 60")
     pid = pid_in(tmp_path / "daemon")
-    ended = bench.executor.terminate(10)
+    ended = bench.process.terminate(10)
     assert pid in ended.killed and not is_running(pid)
 
 

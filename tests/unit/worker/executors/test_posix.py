@@ -1,4 +1,4 @@
-"""executor_posix: commands, their environment, their end."""
+"""posix: commands, their environment, their end."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ if sys.platform == "win32":
     pytest.skip("POSIX commands", allow_module_level=True)
 
 from queuectl.system.locks import FileLock, is_held
+from queuectl.worker.channel import Channel
 from queuectl.worker.executors import base, choose
 from queuectl.worker.executors.base import CannotStartError, Ended, Spec
-from queuectl.worker.executors.posix import PosixExecutor
+from queuectl.worker.executors.posix import PosixExecutor, PosixProcess
 from tests.helpers import wait_until
 
 
@@ -37,21 +38,23 @@ class Bench:
         assert self.lease.try_acquire()
         self.supervisor: Connection
         self.supervisor, self.conn = multiprocessing.Pipe()
-        made = choose.make(self.conn, shell)
+        made = choose.make(shell)
         assert isinstance(made, PosixExecutor)
         self.executor = made
+        self.channel = Channel(self.conn, made)
+        self.process: PosixProcess
 
     def start(self, command: str | list[str], *, cwd: str | None = None, env: dict[str, str] | None = None) -> None:
         """Start a command in the work folder."""
         environ = {"PATH": os.environ["PATH"], **(env or {})}
-        self.executor.start(
+        self.process = self.executor.start(
             Spec(command, cwd or str(self.folder), environ, self.output_fd, self.lease.fd, self.lease.path)
         )
 
     def end(self, timeout: float = 60.0) -> Ended:
         """Wait for the end of the command."""
         deadline = time.monotonic() + timeout
-        while (ended := self.executor.wait(1.0)) is None:
+        while (ended := self.channel.wait_for(self.process, 1.0)) is None:
             assert time.monotonic() < deadline
         return ended
 
@@ -72,19 +75,24 @@ class Bench:
         self.conn.close()
         self.supervisor.close()
         os.close(self.executor._null_fd)
-        os.close(self.executor._wake_fd)
+        os.close(self.executor.sources[0])
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    """An executor in this process; its signal handling is taken back afterwards."""
+def bench_in(folder: Path) -> Iterator[Bench]:
+    """Yield an executor in this process; its signal handling is taken back afterwards."""
     old = signal.getsignal(signal.SIGCHLD)
-    made = Bench(tmp_path)
+    made = Bench(folder)
     yield made
     wake_fd = signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, old)
     os.close(wake_fd)
     made.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """An executor in this process."""
+    yield from bench_in(tmp_path)
 
 
 def test_command_is_sent_every_signal(bench: Bench) -> None:
@@ -292,7 +300,7 @@ def test_command_holds_the_lease(bench: Bench) -> None:
     wait_until(lambda: bench.printed)
     bench.lease.close()
     assert is_held(bench.lease.path)
-    bench.executor.terminate(5)
+    bench.process.terminate(5)
     assert not is_held(bench.lease.path)
     assert bench.lease.try_acquire()
 
@@ -305,41 +313,14 @@ def test_command_gets_no_other_handle_of_the_worker(bench: Bench, tmp_path: Path
     stripe.close()
     # The kernel lets posix_spawn return an instant before it closes the child's other handles.
     wait_until(lambda: not is_held(stripe.path))
-    bench.executor.terminate(5)
-
-
-def test_wait_ends_with_the_time(bench: Bench) -> None:
-    """A wait without an end gives None and the command runs on."""
-    bench.start(["sleep", "60"])
-    assert bench.executor.wait(0.01) is None
-    bench.executor.terminate(5)
-
-
-def test_wait_ends_with_a_message(bench: Bench) -> None:
-    """A worker hears its supervisor while a command runs."""
-    bench.start(["sleep", "60"])
-    bench.supervisor.send(("stop",))
-    assert bench.executor.heard(60)
-    assert bench.executor.wait(50) is None
-    assert bench.conn.recv() == ("stop",)
-    assert not bench.executor.heard(0)
-    bench.executor.terminate(5)
-
-
-def test_deaf_executor_waits_for_its_command_only(bench: Bench) -> None:
-    """A supervisor that is gone does not keep a worker spinning."""
-    bench.supervisor.close()
-    assert bench.executor.heard(60)
-    bench.executor.deafen()
-    assert not bench.executor.heard(0.01)
-    assert bench.run("exit 3").exit_code == 3
+    bench.process.terminate(5)
 
 
 def test_terminate_asks_first(bench: Bench) -> None:
     """A command that ends when it is asked to is not killed, and its own exit code counts."""
     bench.start("trap 'echo bye; exit 5' TERM; echo ready; while :; do sleep 0.01; done")
     wait_until(lambda: "ready" in bench.printed)
-    assert bench.executor.terminate(10)[:2] == (5, "")
+    assert bench.process.terminate(10)[:2] == (5, "")
     assert "bye" in bench.printed
 
 
@@ -347,14 +328,14 @@ def test_terminate_kills_what_does_not_listen(bench: Bench) -> None:
     """After the grace a command is killed."""
     bench.start("trap '' TERM; echo ready; while :; do sleep 0.01; done")
     wait_until(lambda: "ready" in bench.printed)
-    assert bench.executor.terminate(0.1)[:2] == (137, "ended by SIGKILL")
+    assert bench.process.terminate(0.1)[:2] == (137, "ended by SIGKILL")
 
 
 def test_terminate_ends_the_whole_tree(bench: Bench) -> None:
     """What a command started ends with it, also what does not listen (P3)."""
     bench.start("(trap '' TERM; echo ready; while :; do sleep 0.01; done) & exec sleep 60")
     wait_until(lambda: "ready" in bench.printed)
-    bench.executor.terminate(0.2)
+    bench.process.terminate(0.2)
     bench.lease.close()
     wait_until(lambda: not is_held(bench.lease.path))
 
@@ -362,15 +343,15 @@ def test_terminate_ends_the_whole_tree(bench: Bench) -> None:
 def test_terminate_ends_a_stopped_command(bench: Bench) -> None:
     """A command that was stopped hears TERM as soon as it goes on."""
     bench.start(["sleep", "60"])
-    os.kill(bench.executor._pid, signal.SIGSTOP)
-    assert bench.executor.terminate(10)[:2] == (143, "ended by SIGTERM")
+    os.kill(bench.process.pid, signal.SIGSTOP)
+    assert bench.process.terminate(10)[:2] == (143, "ended by SIGTERM")
 
 
 def test_terminate_of_a_command_that_ended_gives_its_end(bench: Bench) -> None:
     """A command that ends while it is being ended keeps its exit code."""
     bench.start("exit 4")
-    wait_until(lambda: os.waitid(os.P_PID, bench.executor._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT))
-    assert bench.executor.terminate(5)[:2] == (4, "")
+    wait_until(lambda: os.waitid(os.P_PID, bench.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT))
+    assert bench.process.terminate(5)[:2] == (4, "")
 
 
 @pytest.mark.parametrize("shell", ["auto", "sh", "bash", "zsh", "powershell", "pwsh", "cmd"])

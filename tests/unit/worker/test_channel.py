@@ -1,0 +1,59 @@
+"""channel: how a worker waits for its command and its supervisor at once. POSIX; tests/windows has the same."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+if sys.platform == "win32":
+    pytest.skip("commands of sh", allow_module_level=True)
+
+from queuectl.worker.messages import Stop, pack_order
+from tests.unit.worker.executors.test_posix import Bench, bench_in
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """An executor with a pipe."""
+    yield from bench_in(tmp_path)
+
+
+def test_wait_ends_with_the_time(bench: Bench) -> None:
+    """A wait without an end gives None and the command runs on."""
+    bench.start(["sleep", "60"])
+    assert bench.channel.wait_for(bench.process, 0.01) is None
+    bench.process.terminate(5)
+
+
+def test_wait_ends_with_a_message(bench: Bench) -> None:
+    """A worker gets orders of its supervisor while a command runs."""
+    bench.start(["sleep", "60"])
+    bench.supervisor.send_bytes(pack_order(Stop()))
+    assert bench.channel.wait(60)
+    assert bench.channel.wait_for(bench.process, 50) is None and bench.channel.has_message
+    assert bench.channel.receive() == Stop()
+    assert not bench.channel.wait(0) and not bench.channel.has_message
+    bench.process.terminate(5)
+
+
+def test_an_end_that_came_with_a_wait_for_messages_is_seen_at_once(bench: Bench) -> None:
+    """The signal that a child has ended is taken in there; the next wait for the command must not need another."""
+    bench.start(["true"])
+    while not bench.channel._is_woken:
+        assert not bench.channel.wait(60)
+    ended = bench.channel.wait_for(bench.process, None)
+    assert ended is not None and ended.exit_code == 0
+
+
+def test_a_channel_without_a_supervisor_waits_for_its_command_only(bench: Bench) -> None:
+    """A supervisor that is gone does not keep a worker spinning."""
+    bench.supervisor.close()
+    assert bench.channel.wait(60)
+    with pytest.raises(EOFError):
+        bench.channel.receive()
+    bench.channel.disconnect()
+    assert not bench.channel.wait(0.01)
+    assert bench.run("exit 3").exit_code == 3
