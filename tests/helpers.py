@@ -199,6 +199,7 @@ class Desk:
         self.clock: Any = clock or FakeClock()
         self.rng = random.Random(seed)
         self.session = Session(spool, self.settings, self.clock, self.rng)
+        spool.rng = self.rng
         self.stripes = Stripes(spool)
         self.lease = Lease(spool, worker)
         self.claims = Claims(self.session, self.stripes, worker=worker)

@@ -146,7 +146,7 @@ class Handover:
         return [name for name in found if name]
 
     def _write(self, token: str, prepared: Prepared) -> None:
-        with self._spool.temporary("handover", prepared.data, rng=self._rng, sync=self._sync) as temporary:
+        with self._spool.temporary("handover", prepared.data, sync=self._sync) as temporary:
             disk.move(temporary, self._path(token))
         if self._sync:
             disk.sync_folder(self._folder)

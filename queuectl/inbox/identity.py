@@ -28,7 +28,7 @@ def identity_of(spool: SpoolDir, rng: random.Random) -> str:
     if files.sig_of(spool.identity_path) is None:
         made = names.new_token(rng, _CHARS).encode()
         with contextlib.suppress(FileExistsError):
-            spool.publish_as(spool.identity_path, made, hint="identity", rng=rng, sync=True)
+            spool.publish_file(spool.identity_path, made, hint="identity", sync=True)
         disk.sync_folder(spool.machinery)
     found = _read(spool)
     if not _IDENTITY.fullmatch(found):

@@ -40,7 +40,7 @@ def remember(session: Session, use: Use, token: str) -> bool:
     path = session.spool.signed_path(use.key, use.job_id)
     data = json.dumps({"token": token, "expires_at": use.expires_at}).encode()
     try:
-        session.spool.publish_as(path, data, hint="signed", rng=session.rng, sync=session.syncs_accepted)
+        session.spool.publish_file(path, data, hint="signed", sync=session.syncs_accepted)
     except FileExistsError:
         return _token(path) == token
     if session.syncs_accepted:

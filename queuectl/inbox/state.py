@@ -70,7 +70,7 @@ def publish(spool: SpoolDir, state: InboxState, *, rng: random.Random) -> None:
     """Put the state there in one step. Raises OSError."""
     data = msgspec.json.format(msgspec.json.encode(_as_texts(msgspec.to_builtins(state))), indent=1) + b"\n"
     path = spool.inbox_path(state.owner, "json")
-    spool.replace_with(path, data, hint="inbox", rng=rng, sync=False, patience_s=sharing.GLANCE_S)
+    spool.replace_file(path, data, hint="inbox", sync=False, patience_s=sharing.GLANCE_S)
 
 
 def _as_texts(value: Any) -> Any:

@@ -100,7 +100,7 @@ def newest_of(spool: SpoolDir, file: str) -> tuple[str, Note] | None:
 def write_note(session: Session, token: str, note: Note) -> None:
     """Replace the note of a split; unless `durability` is off, it is on disk when this returns. Raises OSError."""
     spool, sync = session.spool, session.syncs_accepted
-    spool.replace_with(spool.split_path(token), msgspec.json.encode(note), hint=token, rng=session.rng, sync=sync)
+    spool.replace_file(spool.split_path(token), msgspec.json.encode(note), hint=token, sync=sync)
     if sync:
         disk.sync_folder(spool.split_dir)
 

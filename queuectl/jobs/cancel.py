@@ -86,7 +86,7 @@ class Cancelling:
             disk.append(found.path, len(stored.data), offset, text, sync=sync)
         except DamagedRecordError:
             job_id = self._cancel_drop(found, event)
-        name = self._spool.move(found, DLQ, record_name(job_id), self._rng)
+        name = self._spool.move(found, DLQ, record_name(job_id))
         if sync:
             disk.sync_folder(self._spool.folder(DLQ))
         error_text.write(self._session, name)
@@ -117,7 +117,7 @@ class Cancelling:
         taken = document.Accepted(job.spec, job.history, None, None, [])
         events = document.first_events(taken, by="drop", now_at=self._clock.now())
         data = record.frame({**job.spec, "id": job.id}, [*events, event])
-        with self._spool.temporary(job.id, data, rng=self._rng, sync=True) as temporary:
+        with self._spool.temporary(job.id, data, sync=True) as temporary:
             if files.sig_of(found.path) != content.sig:
                 raise QueuectlError(f"{found.path} is just being written", hint="try again")
             disk.replace(temporary, found.path)

@@ -393,7 +393,7 @@ class Claims:
             standing = standing._replace(failures=0, due_at=None)
         elif not history.is_due(standing.due_at, standing.delay_s, now_at) or item.priority < parts.priority:
             wanted = name_for(item, standing, now_at, parts.arrived)
-            new_name = self._spool.move(here, PENDING, wanted, self._rng)
+            new_name = self._spool.move(here, PENDING, wanted)
             return Later(new_name, standing.due_at)
         if standing.starts and outlives(self._spool, item, mine=lease):
             return self._still_alive(here, name, standing)
@@ -418,7 +418,7 @@ class Claims:
         Raises:
             BlockingIOError: it has another size by now: an editor saved it.
         """
-        with self._spool.temporary(job_id, data, rng=self._rng, sync=self._sync_accepted) as temporary:
+        with self._spool.temporary(job_id, data, sync=self._sync_accepted) as temporary:
             sig = files.sig_of(here.path)
             if sig is None or sig.size != size:
                 raise BlockingIOError(errno.EWOULDBLOCK, "the record was changed by somebody else", here.path)
@@ -568,9 +568,9 @@ class Claims:
             copy = self._spool.start_path(item.id, lease)
             disk.create(copy, data, sync=False, mode=self._spool.file_mode)
             return Claimed(item, data, attempt=1, failures=0, lease=lease, copy=copy)
-        self._spool.replace_with(here.path, data, hint=spec["id"], rng=self._rng, sync=self._sync_accepted)
+        self._spool.replace_file(here.path, data, hint=spec["id"], sync=self._sync_accepted)
         if waits:
-            new_name = self._spool.move(here, PENDING, name_for(item, standing, now_at), self._rng)
+            new_name = self._spool.move(here, PENDING, name_for(item, standing, now_at))
             self._roster.add(new_name)
             return Later(new_name, standing.due_at)
         if final.path == here.path:
@@ -706,4 +706,4 @@ class Claims:
 
     def _put_back(self, here: Located, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
-            self._spool.move(here, PENDING, name, self._rng)
+            self._spool.move(here, PENDING, name)

@@ -72,7 +72,7 @@ class Editing:
                 raise QueuectlError(
                     f"job {item.id!r} has changed since it was read", hint=f"queuectl edit {item.id}  once more"
                 )
-            self._spool.replace_with(draft.where.path, data, hint=item.id, rng=self._rng, sync=True)
+            self._spool.replace_file(draft.where.path, data, hint=item.id, sync=True)
             name = draft.where.name
             # By the name: an edit that was cut short before this is made good by the next.
             parts = names.parse(name)
@@ -81,7 +81,7 @@ class Editing:
                 due_at = item.standing().due_at
                 wanted = names.waiting_name(item.id, due_at, item.priority, item.owner, parts.arrived)
                 wanted = names.held_name(wanted) if names.is_held(name) else wanted
-                name = self._spool.move(draft.where, PENDING, wanted, self._rng)
+                name = self._spool.move(draft.where, PENDING, wanted)
             return load(self._session, draft.where.state, name)
 
     def _checked(self, draft: Draft, text: str) -> tuple[dict[str, Any], list[str]]:

@@ -165,7 +165,7 @@ class Producer:
         written: list[str] = []
         try:
             for item in chunk:
-                path = self._spool.write_temporary(item.job_id, item.data, rng=self._rng, sync=sync and alone)
+                path = self._spool.write_temporary(item.job_id, item.data, sync=sync and alone)
                 written.append(path)
             if sync and not alone:
                 disk.sync_files(self._spool.tmp_dir, written)

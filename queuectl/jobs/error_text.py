@@ -67,7 +67,7 @@ def write(session: Session, name: str) -> bool:
         item = spool.read(DLQ, name).record
         text, is_cancelled = _text(spool, name, item), item.standing().is_cancelled
         data = text.encode("utf-8", "replace")
-        with spool.temporary("error", data + _SEAL % zlib.crc32(data), rng=session.rng, sync=False) as temporary:
+        with spool.temporary("error", data + _SEAL % zlib.crc32(data), sync=False) as temporary:
             placed = _place(temporary, spool.error_path(name, cancelled=is_cancelled))
             if not placed:
                 disk.unlink(temporary)

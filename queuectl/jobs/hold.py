@@ -32,5 +32,5 @@ def _rename(session: Session, job_id: str, new_name: Callable[[str], str], verb:
         found = find_in(session, job_id, (PENDING,), verb)
         name = new_name(found.name)
         if name != found.name:
-            name = session.spool.move(found, PENDING, name, session.rng)
+            name = session.spool.move(found, PENDING, name)
         return load(session, PENDING, name)

@@ -57,7 +57,7 @@ def keep_copy(session: Session, name: str, data: bytes, why: str, hint: str) -> 
 
     def place(target: str) -> None:
         # A crash in the middle of a write must not leave half of a file there.
-        session.spool.publish_as(target, data, hint="kept", rng=session.rng, sync=False)
+        session.spool.publish_file(target, data, hint="kept", sync=False)
 
     return _keep(session, name, _Reason(why, hint, None), place)
 

@@ -48,7 +48,7 @@ def rewrite(
         OSError: the machine's trouble; the record is as it was.
     """
     spool, sync, kept = session.spool, session.syncs_accepted, ""
-    with spool.temporary("mended", after, rng=session.rng, sync=sync) as temporary:
+    with spool.temporary("mended", after, sync=sync) as temporary:
         if keep is not None:
             kept = reject.keep_copy(session, keep.name, before, keep.why, keep.hint)
             if sync:  # the old record is the only other place that has these bytes

@@ -39,7 +39,7 @@ def _requeue(session: Session, job_id: str, by: str) -> Job:
     event = history.event("requeued", session.clock.now(), by=by)
     offset, text = record.append(len(stored.data), [event], empty=not item.history)
     disk.append(found.path, len(stored.data), offset, text, sync=sync)
-    name = spool.move(found, PENDING, names.waiting_name(item.id, None, item.priority, item.owner), session.rng)
+    name = spool.move(found, PENDING, names.waiting_name(item.id, None, item.priority, item.owner))
     if found.state == DLQ:
         error_text.forget(spool, found.name)
     if sync:

@@ -57,20 +57,20 @@ class Orphans:
             whole = repair.repair(self._session, here, data)
             if whole is None:
                 # Claimed and not taken in yet: it goes back as it was.
-                name = self._spool.move(here, PENDING, here.name, self._rng)
+                name = self._spool.move(here, PENDING, here.name)
                 return Settled(PENDING, name, None, None, "not started")
             data = whole
         try:
             item = record.decode(data, path=here.path)
         except DamagedRecordError:
             # Our framing around something else. If it runs (edited meanwhile), the next claim finds that out.
-            name = self._spool.move(here, PENDING, here.name, self._rng)
+            name = self._spool.move(here, PENDING, here.name)
             return Settled(PENDING, name, None, None, "not started")
         standing = item.standing()
         last = standing.last
         if last is None or last.event not in ("started", *lifecycle.OUTCOMES):
             # Its claimer died before the start; the stripe is free, so it is not on its way.
-            name = self._spool.move(here, PENDING, name_for(item, standing, self._clock.now()), self._rng)
+            name = self._spool.move(here, PENDING, name_for(item, standing, self._clock.now()))
             return Settled(PENDING, name, standing.due_at, None, "not started")
         if self._is_running(standing) or self._has_changed(here, data):
             return None

@@ -42,7 +42,7 @@ class Settlements:
         try:
             disk.sync_file(copy)
         except OSError:  # the kernel may have dropped what it could not write, and then say that all is well
-            copy = self._spool.write_temporary(claimed.job_id, claimed.data, rng=self._rng, sync=True)
+            copy = self._spool.write_temporary(claimed.job_id, claimed.data, sync=True)
         try:
             if files.sig_of(path) is None and (found := self._spool.find(claimed.job_id)) is not None:
                 path = found.path  # dragged away: whoever claims it there has to see that it runs (P3)
@@ -129,7 +129,7 @@ class Settlements:
         # Copied, then replaced: at no instant is there no file in running/.
         data = claimed.data[: -len(record.CLOSING)] + text
         why = "it was changed while the job ran; the job went on as it was started"
-        with self._spool.temporary(claimed.job_id, data, rng=self._rng, sync=self._sync_accepted) as temporary:
+        with self._spool.temporary(claimed.job_id, data, sync=self._sync_accepted) as temporary:
             reject.keep_copy(self._session, claimed.name, edited.data, why, "")
             disk.replace(temporary, here.path)
 
@@ -138,4 +138,4 @@ class Settlements:
         name = record_name(item.id)
         if led.to == PENDING:
             name = names.waiting_name(item.id, led.due_at, item.priority, item.owner)
-        return led._replace(name=self._spool.move(here, led.to, name, self._rng))
+        return led._replace(name=self._spool.move(here, led.to, name))

@@ -360,7 +360,7 @@ class Splitter:
         first = next(rest, b"")
         with (
             contextlib.suppress(FileExistsError),
-            self._spool.temporary(work.token, first, rng=self._rng, sync=False) as temporary,
+            self._spool.temporary(work.token, first, sync=False) as temporary,
         ):
             for piece in rest:
                 disk.extend(temporary, piece)
@@ -372,7 +372,7 @@ class Splitter:
             token = batch.token_of(taken)
             text = batch.report_text(note, taken).encode("utf-8", "replace")
             path = self._spool.split_text_path(token)
-            self._spool.replace_with(path, text, hint=token, rng=self._rng, sync=False)
+            self._spool.replace_file(path, text, hint=token, sync=False)
         self._array = "", []
         disk.replace(self._path(taken), self._path(taken) + batch.DONE_ENDING)
 

@@ -51,7 +51,7 @@ class FileAge:
             try:
                 if self._spool.lacks_folders:
                     raise FileNotFoundError(self._spool.tmp_dir)  # who only looks makes no folder
-                path = self._spool.write_temporary("now", b"", rng=self._rng, sync=False)
+                path = self._spool.write_temporary("now", b"", sync=False)
                 found = files.sig_of(path)
                 disk.unlink(path)
             except OSError:

@@ -64,7 +64,7 @@ def _put_new(spool: SpoolDir, path: str, rng: random.Random) -> None:
     """Put a new lock file in the place of one that nobody can have open. Raises QueuectlError where somebody may."""
     if pools.live(spool) or any(lease.is_alive(spool, name) for name in _leases(spool)):
         raise QueuectlError("a pool is alive; stop it first: queuectl worker stop --wait")
-    with spool.temporary("lock", b"", rng=rng, sync=False) as temporary:
+    with spool.temporary("lock", b"", sync=False) as temporary:
         age_s = files.last_change(temporary)[1] - files.last_change(path)[1]
         if age_s < CLOSED_FOR_S:
             raise QueuectlError(f"a command may still have it open; try again in {CLOSED_FOR_S - age_s:.0f} s")

@@ -194,7 +194,7 @@ def write_file(spool: SpoolDir, name: str, text: str, *, has_texts: bool, rng: r
     """
     mode = None if has_texts else disk.FILE_MODE
     path, data = os.path.join(spool.root, name), text.encode("utf-8", "replace")
-    spool.replace_with(path, data, hint=name, rng=rng, sync=False, mode=mode, patience_s=sharing.GLANCE_S)
+    spool.replace_file(path, data, hint=name, sync=False, mode=mode, patience_s=sharing.GLANCE_S)
 
 
 def _files(settings: Settings) -> tuple[str, ...]:

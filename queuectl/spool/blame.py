@@ -65,7 +65,7 @@ class Blame:
         if not all(map(rights.may_change, folders)):
             return False
         try:
-            path = spool.write_temporary("proof", _PROOF, rng=self._rng, sync=True)
+            path = spool.write_temporary("proof", _PROOF, sync=True)
             try:
                 works = files.read(path, len(_PROOF)).data == _PROOF
             finally:

@@ -112,4 +112,4 @@ def _write(spool: SpoolDir, note: Note, rng: random.Random) -> None:
     if note.jump_s:
         body |= {"jump_s": round(note.jump_s), "jumped_at": times.to_text(note.jumped_at)}
     data = json.dumps(body).encode() + b"\n"
-    spool.replace_with(spool.clock_path, data, hint="clock", rng=rng, sync=False, mode=disk.FILE_MODE)
+    spool.replace_file(spool.clock_path, data, hint="clock", sync=False, mode=disk.FILE_MODE)

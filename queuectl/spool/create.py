@@ -50,7 +50,7 @@ def create(spool: SpoolDir, *, rng: random.Random) -> bool:
 
 def _make(spool: SpoolDir, path: str, text: str, rng: random.Random) -> None:
     with contextlib.suppress(FileExistsError):
-        spool.publish_as(path, text.encode(), hint="setup", rng=rng, sync=False, mode=disk.FILE_MODE)
+        spool.publish_file(path, text.encode(), hint="setup", sync=False, mode=disk.FILE_MODE)
 
 
 def _names(folder: str) -> list[str]:

@@ -36,9 +36,11 @@ class Stored(NamedTuple):
 class SpoolDir(Listing):
     """One spool folder. Making the object touches nothing; see `open` and `create`."""
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
+    def __init__(self, root: str | os.PathLike[str], *, rng: random.Random | None = None) -> None:
         super().__init__(root)
         acting.note(self.root)
+        self.rng = rng or random.Random()
+        """Gives the names that nobody else has."""
         self.file_mode = disk.PRIVATE_MODE
         self.restored: list[str] = []
         """Folders that were missing and were made again since somebody last looked here."""
@@ -134,16 +136,14 @@ class SpoolDir(Listing):
             raise DamagedRecordError(f"{path} is not a record of queuectl", path=path)
         return Stored(record.decode(content.data, path=path), content.data, content.sig)
 
-    def write_temporary(
-        self, hint: str, data: bytes, *, rng: random.Random, sync: bool, mode: int | None = None
-    ) -> str:
-        """Write an unfinished file in tmp/ under a name nobody has; return its path.
+    def write_temporary(self, hint: str, data: bytes, *, sync: bool, mode: int | None = None) -> str:
+        """Write an unfinished file in tmp/ under a name that nobody else has; return its path.
 
-        It gets the mode of files of jobs, `file_mode`, unless another is given.
+        `hint` begins the name, for a person who finds it. The file gets `mode`, else the mode of files of jobs.
         """
         self.complete()
         while True:
-            path = self.tmp_path(f"{hint}.{os.getpid()}-{names.new_token(rng, 8)}")
+            path = self.tmp_path(f"{hint}.{os.getpid()}-{names.new_token(self.rng, 8)}")
             try:
                 disk.create(path, data, sync=sync, mode=self.file_mode if mode is None else mode)
             except FileExistsError:
@@ -151,11 +151,12 @@ class SpoolDir(Listing):
             return path
 
     @contextlib.contextmanager
-    def temporary(
-        self, hint: str, data: bytes, *, rng: random.Random, sync: bool, mode: int | None = None
-    ) -> Iterator[str]:
-        """As `write_temporary`, for a block that gives the file its place; deleted if the block fails."""
-        path = self.write_temporary(hint, data, rng=rng, sync=sync, mode=mode)
+    def temporary(self, hint: str, data: bytes, *, sync: bool, mode: int | None = None) -> Iterator[str]:
+        """Write an unfinished file, for a block that gives it its place; delete it if the block fails.
+
+        Arguments as of `write_temporary`.
+        """
+        path = self.write_temporary(hint, data, sync=sync, mode=mode)
         try:
             yield path
         except BaseException:
@@ -163,41 +164,38 @@ class SpoolDir(Listing):
                 disk.unlink(path)
             raise
 
-    def replace_with(
+    def replace_file(
         self,
         path: str,
         data: bytes,
         *,
         hint: str,
-        rng: random.Random,
         sync: bool,
         mode: int | None = None,
         patience_s: float = sharing.SHARING_DEADLINE_S,
     ) -> None:
-        """Put a fresh file in the place of `path` in one step; arguments as of `write_temporary`.
+        """Put a fresh file in the place of `path` in one step. Arguments as of `write_temporary`.
 
         Raises:
             OSError: `path` is as it was, and nothing is left behind.
         """
-        with self.temporary(hint, data, rng=rng, sync=sync, mode=mode) as temporary:
+        with self.temporary(hint, data, sync=sync, mode=mode) as temporary:
             disk.replace(temporary, path, patience_s=patience_s)
 
-    def publish_as(
-        self, path: str, data: bytes, *, hint: str, rng: random.Random, sync: bool, mode: int | None = None
-    ) -> None:
-        """Make a file that is whole from the instant that it is seen; arguments as of `write_temporary`.
+    def publish_file(self, path: str, data: bytes, *, hint: str, sync: bool, mode: int | None = None) -> None:
+        """Make a new file that is whole from the instant it is seen. Arguments as of `write_temporary`.
 
         Raises:
             FileExistsError: the name is taken; nothing is left behind.
             OSError: as the system says; nothing is left behind.
         """
-        with self.temporary(hint, data, rng=rng, sync=sync, mode=mode) as temporary:
+        with self.temporary(hint, data, sync=sync, mode=mode) as temporary:
             disk.publish(temporary, path)
 
-    def move(self, source: Located, state: str, name: str, rng: random.Random) -> str:
+    def move(self, source: Located, state: str, name: str) -> str:
         """Move a job's file to `state` under `name`, or beside it under another name if that is taken (P7).
 
-        Returns the name it has now. A folder that is missing is made again.
+        Return the name it has now. A folder that is missing is made again.
 
         Raises:
             FileNotFoundError: the source is gone.
@@ -207,7 +205,7 @@ class SpoolDir(Listing):
             try:
                 disk.move(source.path, self.path(state, wanted))
             except FileExistsError:
-                wanted = names.beside(name, f"-{names.new_token(rng)}")
+                wanted = names.beside(name, f"-{names.new_token(self.rng)}")
                 continue
             except FileNotFoundError:
                 if files.sig_of(source.path) is not None and self.restore(self.folder(state)):

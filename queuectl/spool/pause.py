@@ -35,7 +35,7 @@ def pause(spool: SpoolDir, reason: str, *, until_at: float | None, rng: random.R
     if until_at is not None:
         text += f"{_UNTIL}{times.to_text(until_at)}\n"
     data = text.encode("utf-8", "replace")
-    spool.replace_with(spool.paused_path, data, hint="paused", rng=rng, sync=False, mode=disk.FILE_MODE)
+    spool.replace_file(spool.paused_path, data, hint="paused", sync=False, mode=disk.FILE_MODE)
 
 
 def resume(spool: Layout) -> bool:

@@ -150,7 +150,7 @@ def request_stop(spool: SpoolDir, pool: str, *, now: bool = False, grace_s: floa
     if lines == before:
         return
     # Whole at once: a request that is read half would be another one.
-    spool.replace_with(path, "\n".join(lines).encode(), hint="stop", rng=random.Random(), sync=False)
+    spool.replace_file(path, "\n".join(lines).encode(), hint="stop", sync=False)
 
 
 def take_summary(spool: SpoolDir, pool: str) -> StopSummary | None:

@@ -59,7 +59,7 @@ def write(spool: SpoolDir, text: str, *, rng: random.Random) -> None:
         OSError: it is as it was.
     """
     mode = rights.mode_of(spool.settings_path, otherwise=disk.FILE_MODE)
-    spool.replace_with(spool.settings_path, text.encode(), hint="settings", rng=rng, sync=True, mode=mode)
+    spool.replace_file(spool.settings_path, text.encode(), hint="settings", sync=True, mode=mode)
 
 
 def edit(text: str, name: str, value: Any) -> str:

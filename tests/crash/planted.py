@@ -166,8 +166,8 @@ BUGS = (
     Bug(
         "the copy of a drop takes its place in two steps",
         "jobs/claim",
-        '        self._spool.replace_with(here.path, data, hint=spec["id"]',
-        '        disk.unlink(here.path)\n        self._spool.publish_as(here.path, data, hint=spec["id"]',
+        '        self._spool.replace_file(here.path, data, hint=spec["id"]',
+        '        disk.unlink(here.path)\n        self._spool.publish_file(here.path, data, hint=spec["id"]',
     ),
     Bug(
         "a purge deletes the record before the logs",
@@ -179,8 +179,8 @@ BUGS = (
     Bug(
         "an edit takes the record away before the new one is in its place",
         "jobs/edit",
-        "            self._spool.replace_with(draft.where.path",
-        "            disk.unlink(draft.where.path)\n            self._spool.replace_with(draft.where.path",
+        "            self._spool.replace_file(draft.where.path",
+        "            disk.unlink(draft.where.path)\n            self._spool.replace_file(draft.where.path",
     ),
     Bug(
         "the stripe of a drop is given back before its record is in its place",

@@ -586,7 +586,7 @@ def test_ids_that_differ_in_case_are_told(desk: Desk) -> None:
 
 def leave(desk: Desk, job_id: str, data: bytes, *, old: bool = True) -> Path:
     """A file in tmp/ as a dead producer leaves it."""
-    path = Path(desk.spool.write_temporary(job_id, data, rng=desk.rng, sync=False))
+    path = Path(desk.spool.write_temporary(job_id, data, sync=False))
     if old:
         age(path)
     return path

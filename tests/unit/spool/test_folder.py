@@ -73,7 +73,7 @@ def test_a_clone_reads_as_empty_until_somebody_writes(tmp_path: Path) -> None:
     assert opened.waiting_names() == opened.job_names(DONE) == []
     assert opened.ids() == set() and opened.find("x") is None
     assert os.listdir(tmp_path) == ["queuectl.toml"]
-    opened.write_temporary("x", b"", rng=random.Random(1), sync=False)
+    opened.write_temporary("x", b"", sync=False)
     assert (tmp_path / "pending").is_dir()
     assert (tmp_path / ".queuectl" / "leases").is_dir()
     assert not opened.lacks_folders
@@ -129,7 +129,7 @@ def test_move_keeps_both_when_the_name_is_taken(spool: SpoolDir, rng: random.Ran
     """Two jobs with one id are both kept, under different names (P7)."""
     write_drop(spool, "job1.json", "one", RUNNING)
     write_drop(spool, "job1.json", "two", DONE)
-    name = spool.move(Located(RUNNING, "job1.json", spool.path(RUNNING, "job1.json")), DONE, "job1.json", rng)
+    name = spool.move(Located(RUNNING, "job1.json", spool.path(RUNNING, "job1.json")), DONE, "job1.json")
     assert name != "job1.json"
     assert name.startswith("job1-") and name.endswith(".json")
     assert Path(spool.path(DONE, name)).read_text() == "one"
@@ -141,15 +141,15 @@ def test_move_makes_the_folder_again_that_somebody_has_deleted(spool: SpoolDir, 
     path = write_drop(spool, "a.json", "{}")
     os.remove(spool.folder("done") + "/README.txt")
     os.rmdir(spool.folder("done"))
-    assert spool.move(Located("pending", "a.json", str(path)), "done", "a.json", rng) == "a.json"
+    assert spool.move(Located("pending", "a.json", str(path)), "done", "a.json") == "a.json"
     assert (spool.restored, spool.job_names("done")) == (["done"], ["a.json"])
     with pytest.raises(FileNotFoundError):
-        spool.move(Located("pending", "a.json", str(path)), "dlq", "a.json", rng)
+        spool.move(Located("pending", "a.json", str(path)), "dlq", "a.json")
 
 
 def test_temporary_files_have_names_of_their_own(spool: SpoolDir) -> None:
     """Two writers with the same luck do not meet in tmp/."""
-    one = spool.write_temporary("x", b"one", rng=random.Random(1), sync=False)
-    two = spool.write_temporary("x", b"two", rng=random.Random(1), sync=False)
+    one = spool.write_temporary("x", b"one", sync=False)
+    two = spool.write_temporary("x", b"two", sync=False)
     assert one != two
     assert Path(one).read_bytes() == b"one"
