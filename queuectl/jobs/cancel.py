@@ -15,7 +15,7 @@ from queuectl.jobs import error_text, repair
 from queuectl.jobs.rescue import Orphans
 from queuectl.maintenance.faults import View
 from queuectl.maintenance.findings import GoneError
-from queuectl.maintenance.repairs import Mending
+from queuectl.maintenance.repairs import Repairs
 from queuectl.model import document, history, names, record
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING, cancel_note
 from queuectl.spool import cancel_requests, lookup
@@ -94,7 +94,7 @@ class Cancelling:
 
     def _give_own_id(self, found: Located, stored: Stored) -> Stored:
         """A copy of a job that has ended gets an id of its own here, too, as where it is claimed (P7)."""
-        mending = Mending(self._session)
+        mending = Repairs(self._session)
         try:
             mending.give_own_id(View(found, stored.sig, stored.data, stored.record))
         except GoneError as error:

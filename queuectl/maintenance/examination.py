@@ -11,14 +11,16 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from queuectl.jobs import error_text
 from queuectl.jobs.rescue import Orphans
 from queuectl.maintenance.faults import Fault, Judge, View, stem_of
 from queuectl.maintenance.findings import Findings, GoneError
 from queuectl.maintenance.leftovers import FileAge
-from queuectl.maintenance.repairs import Mending
-from queuectl.model import history, names, record
+from queuectl.maintenance.repairs import Repairs
+from queuectl.maintenance.twins import ORDER, Twins
+from queuectl.model import names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import Located
@@ -38,8 +40,6 @@ _LOOK_AGAIN_S = 0.25
 # A file can be torn, then rightly placed, then rightly named; one more look shows that it is well.
 _FAULTS_AT_MOST = 4
 _NAMED = 3
-# `SpoolDir.find` looks in this order.
-_ORDER = (RUNNING, PENDING, DONE, DLQ)
 
 Place = tuple[str, str]
 
@@ -69,7 +69,8 @@ class Examination:
         self._pool_lives = pool_lives
         self._outputs = set(outputs)
         self._judge = Judge(session.spool, session.settings, age, now_at=session.clock.now())
-        self._mending = Mending(session)
+        self._repairs = Repairs(session)
+        self._twins = Twins(findings, self._judge, self._repairs)
         self._stripes = Stripes(session.spool)
         self._orphans = Orphans(session, self._stripes)
         self._first: dict[str, Place] = {}
@@ -77,7 +78,7 @@ class Examination:
         self._suspects: dict[str, set[Place]] = {}
         self._seen: dict[Place, tuple[files.FileSig, float]] = {}
         self._clocks: dict[tuple[str, str], list[str]] = {}
-        self.counts: dict[str, int] = dict.fromkeys(_ORDER, 0)
+        self.counts: dict[str, int] = dict.fromkeys(ORDER, 0)
         self.skipped: list[str] = []
         """Ids that were busy for all of the time that was given to them."""
         self.runs: dict[str, tuple[str, str, int]] = {}
@@ -90,7 +91,7 @@ class Examination:
             OSError: a stripe cannot be opened.
         """
         try:
-            for state in _ORDER:
+            for state in ORDER:
                 for number, name in enumerate(listed(self._spool, state), sum(self.counts.values())):
                     if number % _TELL_EVERY == 0:
                         told(number)
@@ -181,7 +182,7 @@ class Examination:
                 return False
             if running and self._pool_lives and not final:
                 return False  # a second is what a live pool may take to see it (P5)
-            for view in self._part(key, views):
+            for view in self._twins.resolve(key, views):
                 self._treat(view)
         for view in running:
             self._rescue(view.where)
@@ -229,61 +230,6 @@ class Examination:
                     return False
         return True
 
-    # ---------------------------------------------------------------------------------------------- files of one id
-
-    def _part(self, key: str, views: list[View]) -> list[View]:
-        """See to files that have one id; return those that are left to be looked at by themselves."""
-        alone: list[View] = []
-        twins: dict[str, list[View]] = {}
-        for view in views:
-            item = view.item
-            if item is None or item.id.lower() != key or (view.where.state == PENDING and item.id != view.stem):
-                alone.append(view)
-            else:
-                twins.setdefault(item.id, []).append(view)
-        first = next(iter(twins.values()), [])
-        for group in twins.values():
-            if group is not first:
-                text = f"its id differs only in case from that of {first[0].shown}"
-                self._findings.info("case", group[0].shown, f"{text}; on Windows and macOS they would be one")
-            alone += self._part_group(group)
-        return alone
-
-    def _part_group(self, group: list[View]) -> list[View]:
-        """Copies of one job: the one with most history stays. Different jobs: each is kept."""
-        best = max(group, key=_rank)
-        different: list[View] = []
-        for view in group:
-            if view is best:
-                continue
-            if _waits_to_run_again(view, best):
-                text = f"waits to run again and has the id of {best.shown}: a worker gives it an id of its own"
-                self._findings.info("copy", view.shown, text)
-            elif view.sig.inode == best.sig.inode:
-                text = f"is a second name of the same file as {best.shown}"
-                self._findings.problem("duplicate", view.shown, text, "unlinked", self._doing("drop", view))
-            elif record.is_earlier(view.data, best.data):
-                text = f"is {'a' if view.data == best.data else 'an earlier'} copy of {best.shown}"
-                act = self._doing("set_aside", view, f"it {text}", "delete both files: nothing is missing")
-                self._findings.problem("duplicate", view.shown, text, f"moved to {REJECTED}/", act)
-            else:
-                different.append(view)
-        keeper = next((view for view in different if view.where.state == RUNNING), best)
-        left: list[View] = []
-        for view in [best, *different]:
-            if view is not keeper:
-                left += self._give_own_id(view, keeper)
-        return [*left, keeper]  # it may be one of the others that has the keeper's name
-
-    def _give_own_id(self, view: View, keeper: View) -> list[View]:
-        """Two jobs of one id, both kept (P7): one goes on under another id, as the claim of such a job does it."""
-        text = f"has the id of {keeper.shown}, which is another job"
-        act = self._doing("give_own_id", view)
-        if not self._findings.problem("duplicate", view.shown, text, "given an id of its own", act):
-            return []
-        new = self._judge.view(view.where.state, view.where.name)
-        return [] if new is None else [new]
-
     # ------------------------------------------------------------------------------------------------- one file
 
     def _treat(self, view: View) -> None:
@@ -308,25 +254,20 @@ class Examination:
         elif code in ("torn", "edited"):
             repair = "cut back to its last whole event" if code == "torn" else "laid out anew"
             lost = code == "torn" and record.loses_events(view.data, data)
-            act = self._doing("rewrite", view, fault)
+            act = partial(self._repairs.rewrite, view, fault)
             if self._findings.problem(code, view.shown, text, repair, act, needs_person=lost):
                 return view.where
         elif code == "damaged":
-            act = self._doing("set_aside", view, f"it {text}", "a backup may have it; else delete both files")
+            act = partial(self._repairs.set_aside, view, f"it {text}", "a backup may have it; else delete both files")
             self._findings.problem(code, view.shown, text, f"moved to {REJECTED}/", act, needs_person=True)
         elif target is not None:
             note = self._findings.info if code == "drop" else self._findings.problem
             repair = f"moved to {target.state}/{target.name}"
-            if note(code, view.shown, text, repair, self._doing("move", view, target)):
+            if note(code, view.shown, text, repair, partial(self._repairs.move, view, target)):
                 return target
         else:
             self._findings.problem(code, view.shown, text)
         return None
-
-    def _doing(self, repair: str, *facts: object) -> Callable[[], str | None]:
-        """A repair, ready to be made."""
-        made: Callable[..., str | None] = getattr(self._mending, repair)
-        return lambda: made(*facts)
 
     def _rescue(self, here: Located) -> None:
         """A run without a worker goes on as the workers do it; called without the stripe, which rescue takes."""
@@ -336,7 +277,7 @@ class Examination:
         fault = self._judge.fault(view)
         if fault is not None and fault.code == "orphan":
             self._findings.problem(
-                "orphan", view.shown, fault.text, "put right as workers do it", lambda: self._rescued(here.name)
+                "orphan", view.shown, fault.text, "put right as workers do it", partial(self._rescued, here.name)
             )
 
     def _rescued(self, name: str) -> str:
@@ -356,21 +297,3 @@ def listed(spool: SpoolDir, state: str) -> list[str]:
         return [name for name in spool.waiting_names() if names.parse(name) is not None]
     except OSError:
         return []
-
-
-def _waits_to_run_again(view: View, other: View) -> bool:
-    """True for what anybody may do: copy a job that has ended to pending/."""
-    assert view.item is not None
-    return (
-        view.where.state == PENDING
-        and other.where.state in (DONE, DLQ)
-        and view.sig.inode != other.sig.inode
-        and view.item.standing().ended_to in (DONE, DLQ)
-    )
-
-
-def _rank(view: View) -> tuple[int, bool, bool, int]:
-    """Which of several copies stays: the one with most history, that lies where its record leads, that is named so."""
-    assert view.item is not None
-    leads_here = view.item.standing().ended_to == view.where.state
-    return history.length(view.item.history), leads_here, view.stem == view.item.id, -_ORDER.index(view.where.state)

@@ -1,10 +1,10 @@
-"""After a pool that did not end cleanly: torn records in done/ and dlq/ are mended, in small steps beside the work.
+"""After a pool that did not end cleanly: repairs torn records in done/ and dlq/, in small steps beside the work.
 
 With `durability = "queue"` a power cut may keep the move of a finished job and lose the end of its record, which then
-is no JSON for whoever opens it. Records in pending/ and running/ are mended when they are met; nobody meets those that
-have ended, so they are gone through once. The sign is a pool's record without its lock (it is synced when a pool
-starts, so a power cut leaves it). A record that cannot be mended now is tried again, and the pool leaves its own record
-where one is left, so that the next pool tries too.
+is no JSON for whoever opens it. Records in pending/ and running/ are repaired when somebody reads them to act on them.
+Nobody does that with those that have ended, so this goes through them once. The sign is a pool's record without its
+lock (it is synced when a pool starts, so a power cut leaves it). A record that cannot be repaired now is tried again,
+and the pool leaves its own record as long as one is left, so that the next pool tries too.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from queuectl.system import files, sharing
 _STEP = 1000
 
 
-class Aftermath:
-    """One walk through the records that have ended, and further tries at those that could not be mended."""
+class Recovery:
+    """One walk through the records that have ended, and further tries at those that could not be repaired."""
 
     def __init__(self, session: Session, stripes: Stripes) -> None:
         self._session, self._stripes = session, stripes
         self._spool = session.spool
         self._walk = self._torn()
         self._left: list[tuple[str, str]] = []
-        self.over = False
+        self.is_over = False
         """True once each record was looked at."""
 
     @property
@@ -40,41 +40,41 @@ class Aftermath:
         return len(self._left)
 
     def step(self) -> int:
-        """Look at a thousand files at most, at the last bytes of each; how many were mended.
+        """Look at the last bytes of a thousand files at most; return how many were repaired.
 
         Raises:
             OSError: the machine's trouble; the walk goes on at the next step, and the file is tried again.
         """
-        mended = 0
+        repaired = 0
         for _ in range(_STEP):
             found = next(self._walk, None)
             if found is None:
-                self.over = True
+                self.is_over = True
                 break
             state, name, torn = found
             if torn:
-                mended += self._mend(state, name)
-        return mended
+                repaired += self._repair(state, name)
+        return repaired
 
     def again(self) -> int:
-        """Try the records that are left once more, a thousand at most; how many were mended. Raises as `step`."""
-        return sum(self._mend(*self._left[0]) for _ in range(min(len(self._left), _STEP)))
+        """Try a thousand at most of the records that are left; return how many were repaired. Raises as `step`."""
+        return sum(self._repair(*self._left[0]) for _ in range(min(len(self._left), _STEP)))
 
-    def _mend(self, state: str, name: str) -> bool:
+    def _repair(self, state: str, name: str) -> bool:
         """Try one record, which goes to the end of those that are left until it is whole."""
         with contextlib.suppress(ValueError):
             self._left.remove((state, name))
         self._left.append((state, name))
         where = Located(state, name, self._spool.path(state, name))
         try:
-            mended = repair.repair_ended(self._session, self._stripes, where)
+            repaired = repair.repair_ended(self._session, self._stripes, where)
         except OSError as error:
             if sharing.is_trouble(error):
                 raise
             return False  # this file's own trouble: a mode, a flag, an open handle
-        if mended is not None:
+        if repaired is not None:
             self._left.pop()
-        return bool(mended)
+        return bool(repaired)
 
     def _torn(self) -> Iterator[tuple[str, str, bool]]:
         for state in (DONE, DLQ):

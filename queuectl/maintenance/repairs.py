@@ -17,7 +17,7 @@ from queuectl.spool.session import Session
 from queuectl.system import disk, files
 
 
-class Mending:
+class Repairs:
     """Repairs files of one spool. What each method returns is to be told beside what was done."""
 
     def __init__(self, session: Session) -> None:

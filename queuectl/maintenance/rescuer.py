@@ -1,4 +1,4 @@
-"""Recovery: jobs whose worker died are found by a freed lock, continuously, and go on (promise P5).
+"""Rescue: finds jobs whose worker died by the lock that the system freed, and puts them right (promise P5).
 
 For each file in running/ that none of this pool's own live workers is known to run: if its claimer died before the
 start it goes back to pending/; if its outcome is on record only the move is made; if its lease is free the run is

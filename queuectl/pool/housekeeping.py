@@ -6,7 +6,7 @@ All of it in small steps, and none of it in a hurry: a pool that does not get to
 from __future__ import annotations
 
 from queuectl.jobs.error_text import OrphanTexts
-from queuectl.maintenance.recovery import Aftermath
+from queuectl.maintenance.recovery import Recovery
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.maintenance.retention import Retention
 from queuectl.model.notice import WARNING, Notice, Notify
@@ -40,23 +40,23 @@ class Housekeeping:
         self._notify = notify
         self._retention = Retention(session, stripes, notify=notify)
         self._orphan_texts = OrphanTexts(session)
-        self._aftermath: Aftermath | None = None
+        self._recovery: Recovery | None = None
         self._next_sweep_s = 0.0
         self._next_mend_s = 0.0
 
     @property
     def is_mending(self) -> bool:
         """True until each record was looked at that a pool without a clean end may have left torn."""
-        return self._aftermath is not None and not self._aftermath.over
+        return self._recovery is not None and not self._recovery.is_over
 
     @property
     def is_clean(self) -> bool:
         """False where the next pool has to look for torn records once more."""
-        return self._aftermath is None
+        return self._recovery is None
 
     def mend(self) -> None:
         """A pool did not end cleanly: look for what it left torn, from now on, step by step."""
-        self._aftermath = Aftermath(self._session, self._stripes)
+        self._recovery = Recovery(self._session, self._stripes)
 
     def step(self) -> None:
         """A little of it. To be called again and again."""
@@ -72,16 +72,16 @@ class Housekeeping:
             self._mend()
 
     def _mend(self) -> None:
-        if self._aftermath is None:
+        if self._recovery is None:
             return
-        if not self._aftermath.over:
-            mended = self._aftermath.step()
+        if not self._recovery.is_over:
+            mended = self._recovery.step()
         elif (now_s := self._clock.monotonic()) >= self._next_mend_s:
             self._next_mend_s = now_s + _MEND_AGAIN_S
-            mended = self._aftermath.again()
+            mended = self._recovery.again()
         else:
             return
         if mended:
             self._notify(Notice(WARNING, "mended", f"repaired the torn end of {mended} finished records"))
-        if self._aftermath.over and not self._aftermath.left:
-            self._aftermath = None
+        if self._recovery.is_over and not self._recovery.left:
+            self._recovery = None

@@ -1,4 +1,4 @@
-"""aftermath: torn finished records are mended, and tried again where that fails."""
+"""recovery: torn finished records are mended, and tried again where that fails."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.maintenance.recovery import Aftermath
+from queuectl.maintenance.recovery import Recovery
 from queuectl.model import record
 from queuectl.model.lifecycle import DONE, Outcome
 from queuectl.system import disk, files
@@ -39,39 +39,39 @@ def test_record_that_the_system_refuses_stays_on_the_list(
     desk: Desk, torn: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     """P4: one file that cannot be replaced now is no trouble of the machine, and is tried again."""
-    aftermath = Aftermath(desk.session, desk.stripes)
+    recovery = Recovery(desk.session, desk.stripes)
     with monkeypatch.context() as patch:
         patch.setattr(disk, "replace", _refusing(code))
-        assert aftermath.step() == 0
-        assert (aftermath.over, aftermath.left, aftermath.again(), aftermath.left) == (True, 1, 0, 1)
-    assert (aftermath.again(), aftermath.left) == (1, 0)
+        assert recovery.step() == 0
+        assert (recovery.is_over, recovery.left, recovery.again(), recovery.left) == (True, 1, 0, 1)
+    assert (recovery.again(), recovery.left) == (1, 0)
     assert record.is_record(torn.read_bytes())
 
 
 def test_machine_that_is_in_trouble_loses_no_record(desk: Desk, torn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """P9: a full disk is reported, and the record that it hit is tried again afterwards."""
-    aftermath = Aftermath(desk.session, desk.stripes)
+    recovery = Recovery(desk.session, desk.stripes)
     with monkeypatch.context() as patch:
         patch.setattr(disk, "create", _refusing(errno.ENOSPC))
         with pytest.raises(OSError, match="No space"):
-            aftermath.step()
-        assert aftermath.step() == 0
+            recovery.step()
+        assert recovery.step() == 0
         with pytest.raises(OSError, match="No space"):
-            aftermath.again()
-    assert (aftermath.over, aftermath.left) == (True, 1)
-    assert (aftermath.again(), aftermath.left) == (1, 0)
+            recovery.again()
+    assert (recovery.is_over, recovery.left) == (True, 1)
+    assert (recovery.again(), recovery.left) == (1, 0)
     assert record.is_record(torn.read_bytes())
 
 
 def test_record_whose_id_is_busy_is_tried_again(desk: Desk, other_desk: Desk, torn: Path) -> None:
     """P4: a stripe that somebody holds for an instant leaves no record torn."""
-    aftermath = Aftermath(desk.session, desk.stripes)
+    recovery = Recovery(desk.session, desk.stripes)
     stripe = other_desk.stripes.of("a")
     assert stripe.try_acquire()
-    assert aftermath.step() == 0
-    assert (aftermath.over, aftermath.left) == (True, 1)
+    assert recovery.step() == 0
+    assert (recovery.is_over, recovery.left) == (True, 1)
     stripe.release()
-    assert (aftermath.again(), aftermath.left) == (1, 0)
+    assert (recovery.again(), recovery.left) == (1, 0)
     assert record.is_record(torn.read_bytes())
 
 
@@ -80,9 +80,9 @@ def test_record_that_cannot_be_read_is_not_taken_for_whole(
 ) -> None:
     """P4: an error of the disk in the first look is no proof that a record is whole, and ends no walk."""
     desk.run(desk.enqueue(id="b"), OK)
-    aftermath = Aftermath(desk.session, desk.stripes)
+    recovery = Recovery(desk.session, desk.stripes)
     with monkeypatch.context() as patch:
         patch.setattr(files, "read_tail", _refusing(errno.EIO))
-        assert aftermath.step() == 1
-    assert (aftermath.over, aftermath.left) == (True, 0)
+        assert recovery.step() == 1
+    assert (recovery.is_over, recovery.left) == (True, 0)
     assert record.is_record(torn.read_bytes())
