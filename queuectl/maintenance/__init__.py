@@ -15,8 +15,10 @@ __all__ = [
     "probes",
     "recovery",
     "refusals",
+    "rejected_files",
     "repairs",
     "rescuer",
     "retention",
     "stale",
+    "twins",
 ]

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from queuectl.errors import DamagedRecordError, SpoolUnavailableError
 from queuectl.jobs import batch
 from queuectl.jobs.claim import Claims
-from queuectl.jobs.reject import RejectedFiles
 from queuectl.jobs.verdict import Arriving, Busy, Dead
 from queuectl.maintenance import check
+from queuectl.maintenance.rejected_files import RejectedFiles
 from queuectl.maintenance.rescuer import Rescue, Rescued
 from queuectl.maintenance.stale import Stale
 from queuectl.model import names
@@ -399,7 +399,7 @@ class Supervisor:
             if self._next_recheck_s == math.inf:
                 self._next_recheck_s = started_s
             self._stale.look(generated + others, paused=self._paused)
-            for name in self._rejected.look():
+            for name in self._rejected.readmit():
                 self._tell(Notice(INFO, "healed", f"{name} is a valid job now: back from rejected/ to pending/"))
                 self._dispatcher.add([name])
             self._dispatcher.go_on_splitting(batch.unfinished(self._spool))

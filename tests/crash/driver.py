@@ -35,8 +35,8 @@ from queuectl.inbox import signing
 from queuectl.inbox.poller import Poller
 from queuectl.jobs import batch, error_text, split
 from queuectl.jobs.edit import Draft, Editing
-from queuectl.jobs.reject import RejectedFiles
 from queuectl.jobs.verdict import Arriving, Busy, Claimed, Declined, Later
+from queuectl.maintenance.rejected_files import RejectedFiles
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.maintenance.retention import Retention
 from queuectl.model import history, names, record, times
@@ -772,7 +772,7 @@ OPERATIONS = {
             {"job": {""}},
             kept=(b'{"command": 7}',),
         ),
-        Operation("heal", _corrected, _nothing, lambda hands, _: hands.rejected.look(), {"job": {_ONCE}}),
+        Operation("heal", _corrected, _nothing, lambda hands, _: hands.rejected.readmit(), {"job": {_ONCE}}),
         Operation("mend", _torn_waiting, _quiet, _reject_quiet, {"job": {_ONCE}}),
         Operation(
             "inbox: take in",
@@ -963,7 +963,7 @@ def recover(root: Path, operation: Operation, *, cut: bool, seconds: float = 15.
             with contextlib.suppress(QueuectlError):  # it had got so far that there is nothing to do
                 operation.act(hands, operation.begin(hands))
         while time.monotonic() < deadline:
-            worked = len(hands.rescue.look(set())) + hands.finish_splits() + len(hands.rejected.look())
+            worked = len(hands.rescue.look(set())) + hands.finish_splits() + len(hands.rejected.readmit())
             if operation.inbox is not None:
                 worked += len(hands.poller.poll())
             worked += sum(_work_off(hands, name) for name in sorted(hands.spool.waiting_names()))

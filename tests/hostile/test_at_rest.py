@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.api import Spool
-from queuectl.jobs.reject import RejectedFiles
+from queuectl.maintenance.rejected_files import RejectedFiles
 from queuectl.maintenance.retention import Retention
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.monitor import results
@@ -167,11 +167,11 @@ def test_rejected_files_are_looked_at_again_and_left(ground: Ground) -> None:
     """P6, P11: the way back from rejected/ is open to jobs only, also where a file is new, linked, huge or torn."""
     settings = Spool(ground.spool.root).settings
     rejected = RejectedFiles(Session(ground.spool, settings, Clock(), random.Random(1)))
-    assert rejected.look() == []
+    assert rejected.readmit() == []
     for case in AT_REST:
         if case.folder == REJECTED:
             os.utime(ground.path(case), (1e9, 1e9), follow_symlinks=False)
-    healed = rejected.look()
+    healed = rejected.readmit()
     assert "r-drop.json" in healed  # it is a valid job, and it was touched
     gone = [case for case in AT_REST if case.file not in healed]
     ids = {case.file for case in AT_REST if not os.path.lexists(ground.path(case))}

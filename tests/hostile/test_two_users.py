@@ -318,9 +318,9 @@ def test_a_file_of_a_stranger_in_pending_is_not_run(spool: SpoolDir, name: str) 
     assert f"belongs to user {STRANGER}" in Path(f"{kept}.reason.txt").read_text()
     assert names_in(spool, "pending") == names_in(spool, "running") == []
     kept.write_text(json.dumps(EVIL) + " \n")
-    from queuectl.jobs.reject import RejectedFiles
+    from queuectl.maintenance.rejected_files import RejectedFiles
 
-    assert RejectedFiles(desk.session._replace(spool=spool)).look() == []
+    assert RejectedFiles(desk.session._replace(spool=spool)).readmit() == []
 
 
 def test_a_setting_runs_files_of_others(spool: SpoolDir) -> None:

@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from queuectl.jobs.claim import WRITER_S
-from queuectl.jobs.reject import RejectedFiles
 from queuectl.jobs.verdict import (
     Alive,
     Arriving,
@@ -36,6 +35,7 @@ from queuectl.jobs.verdict import (
     Split,
     Unreadable,
 )
+from queuectl.maintenance.rejected_files import RejectedFiles
 from queuectl.model import history, job, names, record, settings
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.spool import settings_file
@@ -427,9 +427,9 @@ def test_rejected_file_that_becomes_whole_runs(desk: Desk) -> None:
         verdict = desk.claims.reject_quiet("x.json", declined.sig, "", "")
         # Windows moves no file that its writer has open: there it is left where it is, to be judged when it changes.
         assert isinstance(verdict, Arriving if WINDOWS else Rejected)
-        watch.look()
+        watch.readmit()
         slow.write('"true"}')
-    assert watch.look() == ([] if WINDOWS else ["x.json"])
+    assert watch.readmit() == ([] if WINDOWS else ["x.json"])
     assert desk.start("x.json").record.command == "true"
     assert "rejected" not in listing(desk.spool)
 
