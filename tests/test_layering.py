@@ -228,7 +228,7 @@ def _is_in(module: str, homes: str) -> bool:
         ("fcntl", "system.files system.rights"),
         ("msvcrt", "system.files system.locks worker.executors.windows cli"),
         # Commands are the executors'; `hooks` starts what the settings name, which no executor is to wait for.
-        ("subprocess", "worker.executors.windows system.processes spool.pools pool.hooks pool.supervisor cli"),
+        ("subprocess", "worker.executors.windows system.processes spool.pools pool.hooks cli"),
     ],
 )
 def test_library_is_imported_in_its_own_module_only(library: str, home: str) -> None:

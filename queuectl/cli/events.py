@@ -14,7 +14,7 @@ from queuectl.maintenance.rescuer import Rescued
 from queuectl.model import exit_status, times
 from queuectl.model.lifecycle import DLQ
 from queuectl.model.notice import INFO, Notice
-from queuectl.pool.supervisor import Event
+from queuectl.pool.notices import Event
 from queuectl.spool.pools import StopSummary
 from queuectl.worker.messages import Finished, Started, Trouble, Vanished
 

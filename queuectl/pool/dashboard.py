@@ -35,7 +35,7 @@ _FIRST_S = 0.5
 EVERY_S = 5.0
 # Whether anything has changed is asked this often: a few stats.
 _ASK_S = 1.0
-# A call goes on for this long, at most, and one call is made each 0.2 s (`supervisor.TICK_S`): 5% of the time.
+# A call goes on for this long, at most, and one call is made each 0.2 s (`ticks.TICK_S`): 5% of the time.
 _STEP_S = 0.01
 # The last snapshot is taken while a pool ends: not one of more than some million jobs.
 _LAST_S = 2.0

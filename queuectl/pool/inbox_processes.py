@@ -102,14 +102,12 @@ class InboxProcesses:
                     child.next_s = now_s + _AGAIN_S
                     self._warn(f"{child.owner}: cannot start its receiver: {error.strerror or error}")
 
-    @property
-    def conns(self) -> list[Connection]:
-        """What to wait for, to call `receive` then."""
-        return [child.conn for child in self._children if child.conn is not None]
+    def sources(self, add: Callable[[list[str]], None]) -> list[InboxSource]:
+        """Return a source for each inbox; `add` gets the names in pending/ that its process publishes."""
+        return [InboxSource(child, self, add) for child in self._children]
 
-    def receive(self, conn: object) -> list[str]:
-        """Take in what a receiver reports; the names in pending/ that it published."""
-        child = next(child for child in self._children if child.conn is conn)
+    def receive(self, child: _Child) -> list[str]:
+        """Take in a report of an inbox process; return the names in pending/ that it published."""
         assert child.conn is not None
         try:
             report: Report = child.conn.recv()
@@ -204,3 +202,21 @@ class InboxProcesses:
         if self._takes:
             code = child.process.exitcode
             self._warn(f"{child.owner}: its receiver ended with {code}; starting another")
+
+
+class InboxSource:
+    """An inbox process as a source of the loop."""
+
+    def __init__(self, child: _Child, inboxes: InboxProcesses, add: Callable[[list[str]], None]) -> None:
+        self._child = child
+        self._inboxes = inboxes
+        self._add = add
+
+    @property
+    def conn(self) -> Connection | None:
+        """The pipe of the process, or None while there is no process."""
+        return self._child.conn
+
+    def receive(self) -> None:
+        """Take in the next report."""
+        self._add(self._inboxes.receive(self._child))

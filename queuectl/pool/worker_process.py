@@ -42,12 +42,13 @@ class WorkerProcess:
         self.is_ready = False
         """True once the worker has reported for the first time."""
         self._process: Any = None
-        self._conn: Connection | None = None
+        self.conn: Connection | None = None
+        """Our end of the pipe, or None if there is no process."""
 
     @property
     def is_alive(self) -> bool:
         """True while there is a process to send to."""
-        return self._conn is not None
+        return self.conn is not None
 
     @property
     def may_get_names(self) -> bool:
@@ -61,10 +62,10 @@ class WorkerProcess:
         On Windows a worker fetches its end of the pipe from us when it starts; one that dies before leaves that end
         open here, so the pipe never ends.
         """
-        if self.exit_code is None or self._conn is None:
+        if self.exit_code is None or self.conn is None:
             return False
         try:
-            return not self._conn.poll(0)
+            return not self.conn.poll(0)
         except OSError:  # on Windows this, too, shows the end: `receive` meets it
             return False
 
@@ -72,12 +73,6 @@ class WorkerProcess:
     def exit_code(self) -> int | None:
         """How the process ended (negative: by that signal)."""
         return None if self._process is None else self._process.exitcode
-
-    @property
-    def conn(self) -> Connection:
-        """Our end of the pipe."""
-        assert self._conn is not None
-        return self._conn
 
     def start(self, session: Session, name: str, *, cwd: str, fork: bool, close_inherited: Callable[[], None]) -> None:
         """Start a worker; with `fork`, as a copy of this process.
@@ -88,7 +83,7 @@ class WorkerProcess:
             OSError: the system cannot start another process.
         """
         facts = (session.spool.root, name, tuple(session.settings), cwd)
-        self._process, self._conn = start_child(
+        self._process, self.conn = start_child(
             process.main, facts, name=name, fork=fork, close_inherited=close_inherited
         )
         self.name = name
@@ -102,9 +97,9 @@ class WorkerProcess:
     def send(self, order: Order) -> None:
         """Send the worker a message. Ignore that it is gone: `receive` finds that out."""
         message = pack_order(order)
-        while self._conn is not None:
+        while self.conn is not None:
             try:
-                self._conn.send_bytes(message)
+                self.conn.send_bytes(message)
             except InterruptedError:
                 continue  # Ctrl-C on Windows, while the pipe was full: a message twice is harmless, a lost one is not
             except OSError:
@@ -114,15 +109,16 @@ class WorkerProcess:
     def receive(self) -> list[Report]:
         """Return the next reports; wait for them if the pipe is empty. Raises EOFError if the worker is gone."""
         try:
+            assert self.conn is not None
             return unpack(self.conn.recv_bytes())
         except OSError as error:
             raise EOFError from error
 
     def take_names(self) -> list[str]:
         """Forget a worker that is gone, after its process has ended; return the names that it had."""
-        if self._conn is not None:
-            self._conn.close()
-            self._conn = None
+        if self.conn is not None:
+            self.conn.close()
+            self.conn = None
         if self._process is not None:
             self._process.join(5)
         names = list(self.outstanding)
@@ -134,8 +130,8 @@ class WorkerProcess:
 
     def close_inherited(self) -> None:
         """Close our end of the pipe in a forked process, which has no part in it."""
-        if self._conn is not None:
-            self._conn.close()
+        if self.conn is not None:
+            self.conn.close()
 
     def kill(self) -> None:
         """End the worker process at once."""

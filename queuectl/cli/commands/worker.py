@@ -75,7 +75,8 @@ def start(
         _detach(spool.folder, count=count, drain=drain, max_jobs=max_jobs, grace_s=grace_s)
         return
     from queuectl.cli.events import Printer
-    from queuectl.pool.supervisor import Options, run_pool
+    from queuectl.pool.options import Options
+    from queuectl.pool.run import run_pool
 
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         output.remark("warning: running as root, so every job runs as root")

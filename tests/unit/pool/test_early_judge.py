@@ -11,7 +11,7 @@ import pytest
 
 from queuectl.jobs.claim import Claims
 from queuectl.jobs.verdict import Arriving, Busy, Declined, Foreign, Gone, Later, Many, Open, Rejected
-from queuectl.model import names, record
+from queuectl.model import history, names
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
 from queuectl.model.run_queue import RunQueue
 from queuectl.pool.early_judge import AGAIN_S, SAVED_AT_MOST_S, SHARE, SLICE_S, EarlyJudge
@@ -78,7 +78,7 @@ def test_delay_begins_when_a_drop_is_judged(desk: Desk) -> None:
 def test_a_judgement_starts_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also a job whose time comes while it is taken in goes back to wait for a worker (P4)."""
     name = desk.drop("a.json", {**JOB, "delay": 5})
-    monkeypatch.setattr(record, "is_due", lambda *_args: True)
+    monkeypatch.setattr(history, "is_due", lambda *_args: True)
     assert _judged(desk, name) == "a.json"
     assert desk.events(PENDING, "a.json") == ["enqueued"]
 

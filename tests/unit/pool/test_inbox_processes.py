@@ -40,10 +40,9 @@ class Line:
     def step(self) -> int:
         """One round of a supervisor; the receiver's process id, 0 where there is none."""
         self.receivers.step(fork=sys.platform == "linux", close_inherited=lambda: None)
-        for conn in self.receivers.conns:
-            while conn.closed is False and conn.poll(0.01):
-                self.receivers.receive(conn)
         (child,) = self.receivers._children
+        while child.conn is not None and child.conn.poll(0.01):
+            self.receivers.receive(child)
         return child.process.pid if child.conn is not None and child.is_drained is not None else 0
 
 

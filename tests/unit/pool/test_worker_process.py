@@ -151,6 +151,6 @@ def test_a_message_that_ctrl_c_cuts_short_is_sent_again() -> None:
             self.sent.append(message)
 
     worker = WorkerProcess()
-    worker._conn = Cut()  # type: ignore[assignment]
+    worker.conn = Cut()  # type: ignore[assignment]
     worker.send(Stop())
     assert Cut.sent == [pack_order(Stop())]

@@ -19,7 +19,8 @@ from queuectl.errors import InvalidSettingsError, UntrustedSpoolError
 from queuectl.inbox import keyfile
 from queuectl.maintenance import doctor
 from queuectl.model import settings as config
-from queuectl.pool import supervisor
+from queuectl.pool.options import Options
+from queuectl.pool.run import run_pool
 from queuectl.spool import trust
 from queuectl.spool.folder import SpoolDir
 
@@ -237,9 +238,7 @@ def test_the_library_refuses_a_spool_that_others_can_write_to(spool: SpoolDir, t
     for act in (
         lambda: made.enqueue("true"),
         lambda: made.enqueue_many([{"command": "true"}]),
-        lambda: supervisor.run_pool(
-            spool, made.settings, supervisor.Options(workers=1, cwd=spool.root, drain=True), lambda _: None
-        ),
+        lambda: run_pool(spool, made.settings, Options(workers=1, cwd=spool.root, drain=True), lambda _: None),
     ):
         with pytest.raises(UntrustedSpoolError, match="refusing to run commands from") as refused:
             act()

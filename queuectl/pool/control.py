@@ -1,0 +1,97 @@
+"""What people ask of a pool: to stop, by signal or by a file, and to pause, by PAUSED."""
+
+from __future__ import annotations
+
+import math
+from multiprocessing.connection import Connection
+
+from queuectl.model.notice import INFO, Notice
+from queuectl.pool.core import Core
+from queuectl.spool import pause
+from queuectl.spool.pools import Pool
+from queuectl.system.wakeup import Wakeup
+
+
+class Control:
+    """The requests to one pool. As a source of the loop it wakes the loop after a signal."""
+
+    def __init__(self, core: Core, pool: Pool) -> None:
+        self._core = core
+        self._clock = core.session.clock
+        self._spool = core.session.spool
+        self._pool = pool
+        self._wakeup = Wakeup()
+        self._signals = 0
+        self.is_paused = False
+
+    # --------------------------------------------------------------------------------------------------- source
+
+    @property
+    def conn(self) -> Connection:
+        """The pipe that `signal` writes to."""
+        return self._wakeup.conn
+
+    def receive(self) -> None:
+        """Empty the pipe: `step` acts on the signal."""
+        self._wakeup.clear()
+
+    def signal(self) -> None:
+        """Count a signal to stop, and wake the loop. Safe in a signal handler."""
+        self._signals += 1
+        self._wakeup.wake()
+
+    def close(self) -> None:
+        """Close the pipe."""
+        self._wakeup.close()
+
+    # ----------------------------------------------------------------------------------------------------- stop
+
+    @property
+    def is_stop_asked(self) -> bool:
+        """True if somebody asked this pool to stop."""
+        return self._signals > 0 or self._pool.stop_request() is not None
+
+    @property
+    def is_urgent(self) -> bool:
+        """True if somebody asked this pool to stop at once."""
+        return self._signals > 1 or self._pool.stop_request() == 0
+
+    def step(self, now_s: float) -> None:
+        """Begin the stop that a signal asks for, or go on with it."""
+        if self._signals > 0:
+            self._advance(now_s, 0.0 if self._signals > 1 else self._core.session.settings.stop_grace_s)
+
+    def due_s(self) -> None:
+        """Return None: a signal wakes the loop."""
+
+    def check_stop_file(self, now_s: float) -> None:
+        """Begin the stop that a file asks for, or go on with a stop."""
+        grace_s = self._pool.stop_request()
+        if grace_s is not None or self._core.shutdown.has_begun:
+            self._advance(now_s, grace_s)
+
+    def _advance(self, now_s: float, grace_s: float | None) -> None:
+        if grace_s is not None and self._core.shutdown.begin(now_s, grace_s):
+            running = sum(len(worker.running) for worker in self._core.workers)
+            longest = "however long they take" if math.isinf(grace_s) else f"up to {grace_s:g} s"
+            waits = f"waiting for {running} running, {longest}" if running and grace_s else "asked to"
+            self._core.notify(Notice(INFO, "stopping", waits))
+        self._core.shutdown.advance(now_s)
+
+    # ---------------------------------------------------------------------------------------------------- pause
+
+    def check_pause(self, _now_s: float) -> None:
+        """Look for PAUSED; end a pause whose time is over."""
+        paused = pause.is_paused(self._spool)
+        if paused and (until_at := pause.until(self._spool)) is not None and until_at <= self._clock.now():
+            with self._core.breaker.guard():
+                paused = not pause.resume(self._spool) and pause.is_paused(self._spool)
+        if paused == self.is_paused:
+            return
+        self.is_paused = paused
+        if not paused:
+            self._core.notify(Notice(INFO, "unpaused", "no longer paused"))
+            return
+        reason = pause.reason(self._spool)
+        text = f"paused{': ' + reason if reason else ''}; to go on: queuectl resume, or delete PAUSED"
+        self._core.notify(Notice(INFO, "paused", text))

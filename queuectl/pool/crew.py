@@ -1,0 +1,151 @@
+"""The worker processes of a pool: start them, restart those that died, hear what they report.
+
+A worker that is gone costs nothing but its time: other workers get the names that it had, and its freed lease shows
+that its job has no owner (promise P5).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+
+from queuectl.model.notice import WARNING, Notice
+from queuectl.pool import worker_process
+from queuectl.pool.core import Core
+from queuectl.pool.outcomes import Outcomes
+from queuectl.pool.worker_process import WorkerProcess
+
+# If a worker could not be started, the next try is this much later.
+_START_AGAIN_S = 1.0
+# If this many workers died within 5 s, a new one is started only 1 s after the last death.
+_MANY_DEATHS, _DEATHS_WITHIN_S, _DEATH_PAUSE_S = 5, 5.0, 1.0
+# With more names in memory than this a worker is spawned: a forked one would keep a copy of them.
+_FORK_UNTIL = 100_000
+
+
+class Crew:
+    """The workers of one pool.
+
+    Args:
+        core: what the parts of the pool share.
+        pool_name: the worker names begin with it.
+        close_inherited: closes everything that this process has open; a forked worker calls it first.
+    """
+
+    def __init__(self, core: Core, pool_name: str, *, close_inherited: Callable[[], None]) -> None:
+        self._core = core
+        self._clock = core.session.clock
+        self._workers = core.workers
+        self._pool_name = pool_name
+        self._close_inherited = close_inherited
+        self._serial = 0
+        self._deaths: deque[float] = deque(maxlen=_MANY_DEATHS)
+        self._next_start_s = 0.0
+        self._cannot_start = False
+        self.on_lost: Callable[[], None] = lambda: None
+        """Called when a worker is gone."""
+
+    def start(self) -> None:
+        """Start all workers. Raises OSError."""
+        for worker in self._workers:
+            self._start(worker)
+
+    def sources(self, outcomes: Outcomes) -> list[WorkerSource]:
+        """Return a source for each worker; `outcomes` takes what it reports."""
+        return [WorkerSource(worker, self, outcomes) for worker in self._workers]
+
+    def step(self, now_s: float) -> None:
+        """Find workers that ended without a word, and start a new one for each that is gone."""
+        for worker in self._workers:
+            if worker.is_silent:
+                self.lost(worker)
+            if not worker.is_alive and not self._core.shutdown.has_begun and self._may_start(now_s):
+                self._start_again(worker, now_s)
+
+    def find_silent(self) -> None:
+        """Find workers that ended without a word."""
+        for worker in self._workers:
+            if worker.is_silent:
+                self.lost(worker)
+
+    def lost(self, worker: WorkerProcess) -> None:
+        """Give the names of a worker that is gone to others."""
+        self._core.dispatcher.reassign(worker)
+        self.on_lost()
+        if not self._core.shutdown.has_begun:
+            self._deaths.append(self._clock.monotonic())
+            code = worker.exit_code
+            how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
+            self._core.notify(Notice(WARNING, "worker_lost", f"worker {worker.name} ended {how}; starting another"))
+
+    @property
+    def has_unready(self) -> bool:
+        """True if a worker has not reported yet."""
+        return any(worker.is_alive and not worker.is_ready for worker in self._workers)
+
+    @property
+    def may_fork(self) -> bool:
+        """True if a process may be started as a copy of this one."""
+        queue = self._core.queue
+        return worker_process.can_fork() and len(queue) + queue.waiting < _FORK_UNTIL
+
+    def kill(self) -> None:
+        """End all workers at once."""
+        for worker in self._workers:
+            if worker.is_alive:
+                worker.kill()
+                worker.take_names()
+
+    def _start(self, worker: WorkerProcess) -> None:
+        self._serial += 1
+        worker.start(
+            self._core.session,
+            f"{self._pool_name}-{self._serial}",
+            cwd=self._core.options.cwd,
+            fork=self.may_fork,
+            close_inherited=self._close_inherited,
+        )
+
+    def _start_again(self, worker: WorkerProcess, now_s: float) -> None:
+        """Start a worker in the place of one that is gone. If that fails, the others go on."""
+        try:
+            self._start(worker)
+        except OSError as error:
+            self._next_start_s = now_s + _START_AGAIN_S
+            if not self._cannot_start:
+                self._cannot_start = True
+                text = f"cannot start a worker: {error.strerror or error}; trying again by itself"
+                self._core.notify(Notice(WARNING, "trouble", text))
+        else:
+            self._cannot_start = False
+
+    def _may_start(self, now_s: float) -> bool:
+        """False while workers die as fast as they are started, and for a while after a failed start."""
+        if now_s < self._next_start_s:
+            return False
+        deaths = self._deaths
+        return len(deaths) < _MANY_DEATHS or now_s - deaths[0] > _DEATHS_WITHIN_S or now_s - deaths[-1] > _DEATH_PAUSE_S
+
+
+class WorkerSource:
+    """A worker as a source of the loop."""
+
+    def __init__(self, worker: WorkerProcess, crew: Crew, outcomes: Outcomes) -> None:
+        self._worker = worker
+        self._crew = crew
+        self._outcomes = outcomes
+
+    @property
+    def conn(self) -> Connection | None:
+        """The worker's pipe, or None while there is no worker."""
+        return self._worker.conn
+
+    def receive(self) -> None:
+        """Take in the worker's next reports."""
+        try:
+            for report in self._worker.receive():
+                self._outcomes.take(self._worker, report)
+            self._worker.is_ready = True  # an empty report, the first one, counts too
+        except EOFError:
+            self._crew.lost(self._worker)

@@ -1,0 +1,69 @@
+"""When a pool ends by itself: it has run `max_jobs`, or it drains and nothing is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from queuectl.jobs import batch
+from queuectl.maintenance.rescuer import Rescue
+from queuectl.model.lifecycle import RUNNING
+from queuectl.pool.core import Core
+from queuectl.pool.outcomes import Outcomes
+
+
+class Drain:
+    """A duty of the loop: begin the end of the pool if its work is done.
+
+    Args:
+        core: what the parts of the pool share.
+        outcomes: counts the runs.
+        rescuer: knows the files in running/ that no pool waits for.
+        busy: questions; if the answer to one is true, something is left to do.
+        on_end: called in each round once the end has begun.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        outcomes: Outcomes,
+        rescuer: Rescue,
+        *,
+        busy: list[Callable[[], bool]],
+        on_end: Callable[[], None],
+    ) -> None:
+        self._core = core
+        self._spool = core.session.spool
+        self._clock = core.session.clock
+        self._outcomes = outcomes
+        self._rescuer = rescuer
+        self._busy = busy
+        self._on_end = on_end
+
+    def step(self, _now_s: float) -> None:
+        """Begin the end if the work is done."""
+        if self._core.shutdown.has_begun:
+            self._on_end()
+            return
+        maximum = self._core.options.max_jobs
+        is_enough = maximum is not None and self._outcomes.finished >= maximum
+        if is_enough or (self._core.options.drain and self._find_nothing_left()):
+            self._core.shutdown.begin(self._clock.monotonic(), self._core.session.settings.stop_grace_s)
+
+    def due_s(self) -> None:
+        """Return None: the ticks bring what ends a drain."""
+
+    def _find_nothing_left(self) -> bool:
+        """List the spool once more and take the listing over; return True if nothing is left to do."""
+        dispatcher = self._core.dispatcher
+        if not dispatcher.is_empty or any(is_busy() for is_busy in self._busy):
+            return False
+        with self._core.breaker.guard():
+            # The memory alone is not proof enough: only a listing is.
+            dispatcher.go_on_splitting(batch.unfinished(self._spool))
+            dispatcher.trust_listing()
+            return (
+                self._core.queue.update(*self._spool.waiting(), self._clock.now()) == 0
+                and self._rescuer.left_alone.issuperset(self._spool.job_names(RUNNING))
+                and dispatcher.is_empty
+            )
+        return False

@@ -1,0 +1,41 @@
+"""Drops that are still arriving (see `arrivals`): changed ones are tried again, quiet ones are split or rejected."""
+
+from __future__ import annotations
+
+from queuectl.jobs.claim import Claims
+from queuectl.jobs.verdict import Arriving, Busy
+from queuectl.model import names
+from queuectl.pool.arrivals import Arrivals
+from queuectl.pool.core import Core
+
+
+class Drops:
+    """What one pool does about the files that are arriving."""
+
+    def __init__(self, core: Core, arrivals: Arrivals, claims: Claims) -> None:
+        self._core = core
+        self._arrivals = arrivals
+        self._claims = claims
+
+    def step(self, _now_s: float) -> None:
+        """Suggest changed files again, then settle the quiet ones."""
+        for name in self._arrivals.changed():
+            self._core.queue.look_again(name, self._core.session.clock.now())
+        for name, arriving in self._arrivals.quiet():
+            self._settle(name, arriving)
+
+    def _settle(self, name: str, arriving: Arriving) -> None:
+        """Split or reject a file that has been quiet for long enough."""
+        if names.is_batch(name) and not arriving.why:
+            self._core.dispatcher.split(name)
+        elif arriving.sig is not None:
+            with self._core.breaker.guard():
+                try:
+                    verdict = self._claims.reject_quiet(name, arriving.sig, arriving.why, arriving.hint)
+                except OSError as error:
+                    stuck = self._claims.stuck(name, error)
+                    if stuck is None:
+                        raise
+                    verdict = stuck
+                if not isinstance(verdict, Arriving | Busy):  # else it changed just now, or is looked at: next time
+                    self._core.dispatcher.passed(None, name, verdict)

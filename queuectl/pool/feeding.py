@@ -1,0 +1,58 @@
+"""Giving work to the workers: names become ready, drops are judged before their turn, names are suggested."""
+
+from __future__ import annotations
+
+from queuectl.pool.control import Control
+from queuectl.pool.core import Core
+from queuectl.pool.early_judge import EarlyJudge
+from queuectl.pool.scanner import Scanner
+
+
+class Promotion:
+    """A duty of the loop: make names ready whose time has come."""
+
+    def __init__(self, core: Core) -> None:
+        self._queue = core.queue
+        self._clock = core.session.clock
+
+    def step(self, _now_s: float) -> None:
+        """Make names ready."""
+        self._queue.promote(self._clock.now())
+
+    def due_s(self) -> float | None:
+        """Return when the next name becomes ready (monotonic), or None."""
+        now_at = self._clock.now()
+        due_at = self._queue.promote(now_at)
+        return None if due_at is None else self._clock.monotonic() + due_at - now_at
+
+
+class Feeding:
+    """A duty of the loop: suggest names to the workers, unless the pool ends, is paused or waits for the machine."""
+
+    def __init__(self, core: Core, early_judge: EarlyJudge, scanner: Scanner, control: Control) -> None:
+        self._core = core
+        self._dispatcher = core.dispatcher
+        self._early_judge = early_judge
+        self._scanner = scanner
+        self._control = control
+
+    def _may_feed(self) -> bool:
+        return not self._core.shutdown.has_begun and not self._control.is_paused and not self._core.breaker.is_open
+
+    def step(self, _now_s: float) -> None:
+        """Judge some drops if their order matters, then suggest names."""
+        if self._early_judge.has_any and self._may_feed():
+            with self._core.breaker.guard():
+                self._early_judge.step(self._dispatcher.free)
+        if self._may_feed():
+            has_idle = self._dispatcher.feed(careful=self._core.breaker.is_tripped)
+            self._scanner.arm(is_calm=has_idle or self._dispatcher.is_slow)
+
+    def due_s(self) -> float | None:
+        """Return when there is something to suggest or to judge without an event (monotonic), or None."""
+        due_s = self._dispatcher.next_s()
+        if self._early_judge.has_any and self._may_feed():
+            judge_s = self._early_judge.next_s(self._dispatcher.free)
+            if judge_s is not None:
+                return judge_s if due_s is None else min(due_s, judge_s)
+        return due_s

@@ -1,0 +1,109 @@
+"""What follows from a report of a worker and from a rescue: retries are queued, hooks fired, runs counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from queuectl.jobs.verdict import Dead
+from queuectl.maintenance.rescuer import Rescue
+from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING
+from queuectl.pool import hooks, notices
+from queuectl.pool.cancellations import Cancellations
+from queuectl.pool.core import Core
+from queuectl.pool.hooks import Hooks
+from queuectl.pool.worker_process import WorkerProcess
+from queuectl.spool.pools import StopSummary
+from queuectl.worker.messages import Finished, Passed, Report, Restored, Started, Trouble, Vanished
+
+# An ending pool waits this long for the hooks of its last jobs: as long as one may take. A stopped pool waits less.
+_HOOKS_WITHIN_S = 30.0
+_HOOKS_STOPPED_WITHIN_S = 3.0
+
+
+class Outcomes:
+    """Takes what the workers of one pool report, and what its rescuer finds."""
+
+    def __init__(self, core: Core, fired: Hooks, cancellations: Cancellations, rescuer: Rescue) -> None:
+        self._core = core
+        self._hooks = fired
+        self._cancellations = cancellations
+        self._rescuer = rescuer
+        self._is_idle_fired = True
+        self._released: list[str] = []
+        self.finished = 0
+        """How many runs have ended."""
+
+    @property
+    def summary(self) -> StopSummary:
+        """What the pool has done so far."""
+        return StopSummary(self._released, self.finished)
+
+    def take(self, worker: WorkerProcess, report: Report) -> None:
+        """Act on a report of a worker, and hand it on if it is for people."""
+        if isinstance(report, Passed):
+            self._core.dispatcher.passed(worker, report.name, report.declined)
+            if isinstance(report.declined, Dead):
+                self._fire(DLQ, report.declined.name)
+            return
+        if isinstance(report, Trouble):
+            self._core.breaker.trip(report.text)
+            return
+        if isinstance(report, Restored):
+            self._core.notify(notices.restored(report.folder))
+            return
+        if isinstance(report, Started):
+            worker.running[report.name] = report.job_id
+            worker.running_since_s = self._core.session.clock.monotonic()
+        elif isinstance(report, Finished):
+            self._take_finished(worker, report)
+        elif isinstance(report, Vanished):
+            self._core.dispatcher.vanished(worker, report.job_id)
+            self.finished += 1  # a run, although nobody can look it up
+            self._is_idle_fired = False
+        self._core.notify(report)
+
+    def _take_finished(self, worker: WorkerProcess, report: Finished) -> None:
+        dispatcher = self._core.dispatcher
+        self._cancellations.finished(report.job_id, report.attempt)
+        released = report.outcome.kind == "released"
+        dispatcher.settled(worker, report.name, counts=not released, took_s=report.outcome.duration_s)
+        if released:
+            self._released.append(report.job_id)
+        else:
+            self.finished += 1
+            self._core.breaker.reset()
+        if report.outcome.kind != CANCELLED:
+            self._fire(report.settled.to, report.settled.name)
+        if report.settled.to == PENDING:
+            dispatcher.add([report.settled.name])
+
+    def rescue(self, _now_s: float) -> None:
+        """Rescue jobs whose worker died (see `rescuer`)."""
+        mine = {job_id for worker in self._core.workers for job_id in worker.running.values()}
+        with self._core.breaker.guard():
+            for rescued in self._rescuer.look(mine):
+                self._core.notify(rescued)
+                if not rescued.settled.cancelled:
+                    self._fire(rescued.settled.to, rescued.settled.name)
+                if rescued.settled.to == PENDING:
+                    self._core.dispatcher.add([rescued.settled.name])
+
+    # --------------------------------------------------------------------------------------------------- hooks
+
+    def _fire(self, state: str, name: str) -> None:
+        """Fire the hook for a job that has moved to a final state."""
+        self._is_idle_fired = False
+        if state in (DLQ, DONE):
+            self._hooks.fire(hooks.DEAD if state == DLQ else DONE, self._core.session.spool.path(state, name))
+
+    def fire_if_idle(self, _now_s: float = 0.0) -> None:
+        """Fire the hook `on_idle` once after the last job."""
+        if not self._is_idle_fired and self._core.dispatcher.is_empty:
+            self._is_idle_fired = True
+            self._hooks.fire(hooks.IDLE)
+
+    def finish_hooks(self, *, is_stopped: bool, is_urgent: Callable[[], bool]) -> None:
+        """Wait for the hooks of the last jobs; a second request to stop (`is_urgent`) ends the wait."""
+        self.fire_if_idle()
+        within_s = _HOOKS_STOPPED_WITHIN_S if is_stopped else _HOOKS_WITHIN_S
+        self._hooks.finish(within_s, hurry=is_urgent)

@@ -1,0 +1,248 @@
+"""The parts of one pool: made and wired, begun, finished and closed. Which sources and duties there are stands here."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from queuectl.jobs.claim import Claims
+from queuectl.maintenance import check
+from queuectl.maintenance.rescuer import Rescue
+from queuectl.model.notice import INFO, WARNING, Notice
+from queuectl.model.run_queue import RunQueue
+from queuectl.pool import worker_process
+from queuectl.pool.arrivals import Arrivals
+from queuectl.pool.breaker import Breaker
+from queuectl.pool.cancellations import Cancellations
+from queuectl.pool.control import Control
+from queuectl.pool.core import Core
+from queuectl.pool.crew import Crew
+from queuectl.pool.dashboard import Dashboard
+from queuectl.pool.dispatcher import Dispatcher
+from queuectl.pool.drain import Drain
+from queuectl.pool.drops import Drops
+from queuectl.pool.early_judge import EarlyJudge
+from queuectl.pool.feeding import Feeding, Promotion
+from queuectl.pool.hooks import Hooks
+from queuectl.pool.housekeeping import Housekeeping
+from queuectl.pool.notices import Event
+from queuectl.pool.options import Options
+from queuectl.pool.outcomes import Outcomes
+from queuectl.pool.presence import Presence
+from queuectl.pool.scanner import Scanner
+from queuectl.pool.shutdown import Shutdown
+from queuectl.pool.ticks import Plan, Step, Ticks
+from queuectl.pool.worker_process import WorkerProcess
+from queuectl.spool import pools
+from queuectl.spool.pools import Pool, StopSummary
+from queuectl.spool.session import Session
+from queuectl.spool.stripes import Stripes
+from queuectl.system import disk
+
+if TYPE_CHECKING:
+    from queuectl.pool.inbox_processes import InboxProcesses
+    from queuectl.pool.supervisor import Duty, Source
+
+
+class Parts:
+    """Everything that one pool is made of."""
+
+    def __init__(self, session: Session, options: Options, notify: Callable[[Event], None]) -> None:
+        spool, settings, clock, rng = session
+        self.pool = Pool(
+            spool,
+            count=options.workers,
+            cwd=options.cwd,
+            now_at=clock.now(),
+            rng=rng,
+            graces_s=(settings.stop_grace_s, settings.kill_grace_s),
+        )
+        arrivals = Arrivals(spool, settle_s=settings.settle_s, clock=clock)
+        queue = RunQueue()
+        workers = [WorkerProcess() for _ in range(options.workers)]
+        dispatcher = Dispatcher(workers, queue, arrivals, clock=clock, max_jobs=options.max_jobs, notify=notify)
+        breaker = Breaker(spool.root, clock=clock, notify=notify)
+        shutdown = Shutdown(workers, settings)
+        self.core = core = Core(session, options, notify, queue, workers, dispatcher, breaker, shutdown)
+        self._stripes = Stripes(spool)
+        claims = Claims(session, self._stripes, worker=self.pool.name)
+        self._rescuer = Rescue(session, self._stripes, notify=notify)
+        self._housekeeping = Housekeeping(session, self._stripes, self._rescuer, breaker, notify=notify)
+        self._dashboard = Dashboard(session)
+        self.hooks = Hooks(session, cwd=options.cwd, notify=notify)
+        self.control = Control(core, self.pool)
+        self.presence = Presence(core)
+        self.scanner = Scanner(core, self.presence, self.control, self.hooks)
+        self.cancellations = Cancellations(core, claims)
+        self.outcomes = Outcomes(core, self.hooks, self.cancellations, self._rescuer)
+        self._drops = Drops(core, arrivals, claims)
+        self.crew = Crew(core, self.pool.name, close_inherited=self._close_inherited)
+        self._early_judge = EarlyJudge(
+            claims, queue, lambda name, verdict: dispatcher.passed(None, name, verdict), clock=clock
+        )
+        self._inboxes: InboxProcesses | None = None
+
+    # ------------------------------------------------------------------------------------------ sources and duties
+
+    def sources(self) -> list[Source]:
+        """Return what the loop waits for."""
+        inboxes = [] if self._inboxes is None else self._inboxes.sources(self.core.dispatcher.add)
+        return [*self.crew.sources(self.outcomes), self.control, *inboxes, self.scanner]
+
+    def duties(self) -> list[Duty]:
+        """Return what the loop does after each wait, in order."""
+        ticks = Ticks(
+            Plan(
+                first=self.control.check_stop_file,
+                is_in_place=self._check_presence,
+                steps=self._steps(),
+                without_spool=self.crew.find_silent,
+            )
+        )
+        self.crew.on_lost = ticks.soon
+        busy = [
+            lambda: self.control.is_paused,
+            lambda: self._housekeeping.is_mending,
+            lambda: self.crew.has_unready,
+            lambda: self._inboxes is not None and not self._inboxes.is_drained,
+        ]
+        return [
+            Promotion(self.core),
+            ticks,
+            self.scanner,
+            Feeding(self.core, self._early_judge, self.scanner, self.control),
+            self.control,
+            Drain(self.core, self.outcomes, self._rescuer, busy=busy, on_end=self._pause_inboxes),
+        ]
+
+    def _steps(self) -> list[Step]:
+        """Return what a tick does while the spool is in place, in order."""
+        return [
+            self._step_inboxes,
+            self.control.check_pause,
+            self._drops.step,
+            self.cancellations.step,
+            self.outcomes.rescue,
+            self.crew.step,
+            lambda _: self.hooks.step(),
+            self.outcomes.fire_if_idle,
+            lambda _: self._housekeeping.step(),
+            self._step_dashboard,
+            self.scanner.due_times.step,
+        ]
+
+    def _check_presence(self, now_s: float) -> bool:
+        is_in_place = self.presence.check(now_s)
+        if self.presence.has_restored:
+            self.scanner.scan_soon()
+        return is_in_place
+
+    def _pause_inboxes(self) -> None:
+        if self._inboxes is not None:
+            self._inboxes.pause()
+
+    def _step_inboxes(self, _now_s: float) -> None:
+        if self._inboxes is not None:
+            self._inboxes.step(fork=self.crew.may_fork, close_inherited=self._close_inherited)
+
+    def _step_dashboard(self, _now_s: float) -> None:
+        if trouble := self._dashboard.step():
+            self.core.notify(Notice(WARNING, "dashboard", trouble))
+
+    def is_over(self) -> bool:
+        """True once the end has begun and every worker is gone."""
+        return self.core.shutdown.is_over
+
+    # ---------------------------------------------------------------------------------------------- begin and end
+
+    def begin(self) -> None:
+        """Enter the spool as a pool, start the processes, and list the spool for the first time.
+
+        Raises:
+            OSError: the pool cannot be started.
+        """
+        self.presence.begin(self.pool.lock, is_local=self.scanner.is_local)
+        if pools.sweep(self.core.session.spool):
+            self._housekeeping.mend()
+        worker_process.prepare()
+        self._prepare_inboxes()
+        self.crew.start()
+        self.core.notify(Notice(INFO, "pool_started", self.pool.name))
+        self._check()
+        self.scanner.scan()
+        self.scanner.due_times.step()
+
+    def _prepare_inboxes(self) -> None:
+        """Make the inbox processes, if the settings name inboxes or one has left something."""
+        session = self.core.session
+        if not session.settings.inboxes and not session.spool.has_inbox_traces():
+            return
+        from queuectl.pool.inbox_processes import InboxProcesses
+
+        self._inboxes = InboxProcesses(session, notify=self.core.notify)
+        with self.core.breaker.guard():
+            self._inboxes.clean_up()
+
+    def _check(self) -> None:
+        """Report what a cheap check of the spool finds (see `check.quick`)."""
+        with self.core.breaker.guard():
+            for found in check.quick(self.core.session):
+                level = WARNING if found.severity == "problem" else INFO
+                self.core.notify(Notice(level, "check", f"{found.path}: {found.text}"))
+
+    def finish(self) -> None:
+        """Wait for the hooks of the last jobs."""
+        control = self.control
+        self.outcomes.finish_hooks(is_stopped=control.is_stop_asked, is_urgent=lambda: control.is_urgent)
+
+    def summary(self) -> StopSummary:
+        """Return what the pool has done.
+
+        Raises:
+            SpoolUnavailableError: the spool was taken from this pool.
+        """
+        self.presence.raise_if_displaced()
+        return self.outcomes.summary
+
+    def close(self) -> None:
+        """End what runs, leave the spool, and close everything."""
+        self.scanner.close()
+        self.hooks.close()
+        self.crew.kill()
+        if self._inboxes is not None:
+            self._inboxes.close()
+        self.presence.close()
+        if self.presence.is_displaced:  # nothing of the spool is this pool's any more
+            self.pool.close_inherited()
+            self._dashboard.close_inherited()
+            self._close_locks()
+            return
+        session = self.core.session
+        with contextlib.suppress(OSError):
+            self._rescuer.sweep_leases()  # what workers left for an instant, because somebody looked at it
+        with contextlib.suppress(OSError):
+            # After this, no record tells the next pool to look for torn ends; so first make sure that there are none.
+            if self.outcomes.finished and session.syncs_accepted:
+                disk.sync_files(session.spool.root, [])
+        self.pool.leave(self.outcomes.summary, clean=self._housekeeping.is_clean)
+        self._dashboard.close()
+        self._close_locks()
+
+    def _close_locks(self) -> None:
+        self.scanner.close_inherited()
+        self._stripes.close()
+        self.control.close()
+
+    def _close_inherited(self) -> None:
+        """Close whatever this process has open. A forked process calls this first."""
+        for worker in self.core.workers:
+            worker.close_inherited()
+        if self._inboxes is not None:
+            self._inboxes.close_inherited()
+        self.scanner.close_inherited()
+        self.control.close()
+        self._stripes.close()
+        self._dashboard.close_inherited()
+        self.pool.close_inherited()
+        self.presence.close()

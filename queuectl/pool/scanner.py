@@ -1,0 +1,131 @@
+"""The listing of pending/: the truth that events only hint at (promise P8).
+
+pending/ is listed every `scan_s`, and at once if something asks for it. In between, events of the file system bring
+names, as long as there is little to do: with many names in memory, the next listing brings all new ones at once.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from queuectl.jobs import batch
+from queuectl.maintenance.rejected_files import RejectedFiles
+from queuectl.maintenance.stale import Stale
+from queuectl.model.lifecycle import PENDING
+from queuectl.model.notice import INFO, Notice
+from queuectl.pool import hooks
+from queuectl.pool.control import Control
+from queuectl.pool.core import Core
+from queuectl.pool.due_times import DueTimes
+from queuectl.pool.hooks import Hooks
+from queuectl.pool.presence import Presence
+from queuectl.pool.ticks import TICK_S
+from queuectl.system import volume
+from queuectl.system.watch import Watch
+
+# A listing may take up to this share of the time: at a million names one listing is most of a second.
+_SCAN_SHARE = 0.05
+# With more names in memory than this, events would only bring what the next listing brings at once.
+_DISARM_AT = 200
+# If the system refuses events, the next try is this much later.
+_ARM_AGAIN_S = 5.0
+# If the file system reports no changes, pending/ is listed at least this often, by names alone. A slow listing is made
+# less often all the same (_SCAN_SHARE).
+BLIND_SCAN_S = 2.0
+
+
+class Scanner:
+    """Lists pending/ and rejected/ for one pool, and watches pending/ in between."""
+
+    def __init__(self, core: Core, presence: Presence, control: Control, fired: Hooks) -> None:
+        self._core = core
+        self._clock = core.session.clock
+        self._spool = spool = core.session.spool
+        self._presence = presence
+        self._control = control
+        self.due_times = DueTimes(core)
+        self._rejected = RejectedFiles(core.session)
+        self._stale = Stale(core.session, on_stale=lambda name: fired.fire(hooks.STALE, spool.path(PENDING, name)))
+        self._watch = Watch(spool.folder(PENDING))
+        nature = volume.of(spool.folder(PENDING)).nature
+        self.is_local = volume.tells_events(nature)
+        self._may_arm = self.is_local or nature == volume.UNKNOWN
+        scan_s = core.session.settings.scan_s
+        self._scan_s = scan_s if self.is_local else min(scan_s, BLIND_SCAN_S)
+        self._next_scan_s = -math.inf  # at once
+        self._next_arm_s = 0.0
+
+    # --------------------------------------------------------------------------------------------------- source
+
+    @property
+    def conn(self) -> Any:
+        """What events come from, or None while none are asked for."""
+        return self._watch.source
+
+    def receive(self) -> None:
+        """Take in the names that events bring."""
+        self._core.dispatcher.add(self._watch.names())
+
+    # ----------------------------------------------------------------------------------------------------- duty
+
+    def step(self, now_s: float) -> None:
+        """List pending/ if it is time."""
+        if now_s >= self._next_scan_s:
+            self.scan()
+
+    def due_s(self) -> float:
+        """Return when pending/ is listed next (monotonic)."""
+        return self._next_scan_s
+
+    def scan_soon(self) -> None:
+        """Have pending/ listed in this round of the loop."""
+        self._next_scan_s = -math.inf
+
+    def scan(self) -> None:
+        """List pending/, rejected/ and the unfinished splits."""
+        started_s = self._clock.monotonic()
+        if not self._presence.is_in_place:
+            self._next_scan_s = started_s + TICK_S
+            return
+        core = self._core
+        with core.breaker.guard():
+            generated, others = self._spool.waiting()
+            core.dispatcher.trust_listing()
+            core.queue.update(generated, others, self._clock.now())
+            self.due_times.begin(started_s)
+            self._stale.look(generated + others, paused=self._control.is_paused)
+            for name in self._rejected.readmit():
+                text = f"{name} is a valid job now: back from rejected/ to pending/"
+                core.notify(Notice(INFO, "healed", text))
+                core.dispatcher.add([name])
+            core.dispatcher.go_on_splitting(batch.unfinished(self._spool))
+        took_s = self._clock.monotonic() - started_s
+        self._next_scan_s = self._clock.monotonic() + max(self._scan_s, took_s / _SCAN_SHARE)
+
+    def arm(self, *, is_calm: bool) -> None:
+        """Ask for events while there is little to do (`is_calm`), and list once more after that.
+
+        This is so, too, while all workers run long jobs: a drop is then judged as soon as it comes. Network and
+        user-space file systems are not watched: they report some of our own changes, and none of others.
+        """
+        if not self._may_arm:
+            return
+        if self._core.options.drain and self._core.dispatcher.is_empty:
+            return  # the pool ends now: watchdog need not be loaded for that
+        if len(self._core.queue) > _DISARM_AT:
+            self._watch.disarm()
+        elif is_calm and not self._watch.armed and (now_s := self._clock.monotonic()) >= self._next_arm_s:
+            if self._watch.arm():
+                self.scan_soon()
+            else:
+                self._next_arm_s = now_s + _ARM_AGAIN_S
+
+    def close(self) -> None:
+        """End the watch."""
+        self._watch.close()
+
+    def close_inherited(self) -> None:
+        """Close what is open, also in a forked process."""
+        self._watch.close_inherited()
+        self._stale.close_inherited()
