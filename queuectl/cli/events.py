@@ -12,7 +12,7 @@ from typing import Any
 from queuectl.cli.terminal.output import give_up_streams, safe, silence
 from queuectl.maintenance.rescuer import Rescued
 from queuectl.model import exit_status, times
-from queuectl.model.lifecycle import DLQ
+from queuectl.model.lifecycle import CANCELLED, DLQ, RELEASED, SUCCEEDED
 from queuectl.model.notice import INFO, Notice
 from queuectl.pool.notices import Event
 from queuectl.spool.pools import StopSummary
@@ -77,7 +77,7 @@ class Printer:
             return "rescued", text, facts
         if isinstance(event, Vanished):
             how = event.outcome.kind
-            end = "was ended" if how == "cancelled" else how.replace("_", " ")
+            end = "was ended" if how == CANCELLED else how.replace("_", " ")
             text = f"vanished   {event.job_id}  its file was taken away while it ran; its command {end}"
             return "vanished", text, {"id": event.job_id, "outcome": how}
         if isinstance(event, Trouble):
@@ -101,7 +101,7 @@ class Printer:
         word = outcome.kind.replace("_", " ")
         text = f"{word:<10} {event.job_id}{took}"
         others = exit_status.others(outcome.killed, outcome.left) if outcome.killed or outcome.left else ""
-        if outcome.kind == "succeeded":
+        if outcome.kind == SUCCEEDED:
             return outcome.kind, f"{text}  {others}" if others else text, facts
         code = f"exit {outcome.exit_code}" if outcome.exit_code is not None else ""
         text += "  " + "; ".join(part for part in (code, settled.reason, others) if part)
@@ -109,7 +109,7 @@ class Printer:
             text += f"; to dlq/: queuectl dlq retry {event.job_id}"
         elif settled.delay_s is not None:
             text += f"; again in {times.format_duration(settled.delay_s)} ({event.runs_left} left)"
-        elif outcome.kind == "released":
+        elif outcome.kind == RELEASED:
             text += "; put back, not counted"
         return outcome.kind, text, {key: value for key, value in facts.items() if value is not None}
 

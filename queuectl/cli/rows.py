@@ -11,7 +11,7 @@ from queuectl.cli import completion
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.terminal import output
 from queuectl.model import names, times
-from queuectl.model.lifecycle import CANCELLED, DONE, PENDING, RUNNING
+from queuectl.model.lifecycle import CANCELLED, DONE, PENDING, RUNNING, WARNING
 from queuectl.model.text import command_text
 from queuectl.spool.lookup import Job
 
@@ -67,7 +67,7 @@ def when(job: Job) -> float | None:
     """The instant that says most about a job now: when it is due, started, ended, or came."""
     if job.due_at is not None:
         return job.due_at
-    moved = [event["at"] for event in job.history if event.get("event") != "warning" and "at" in event]
+    moved = [event["at"] for event in job.history if event.get("event") != WARNING and "at" in event]
     try:
         return times.from_text(moved[-1]) if moved else job.enqueued_at
     except (TypeError, ValueError):

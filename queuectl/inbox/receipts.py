@@ -18,7 +18,7 @@ from queuectl.inbox.handover import BY
 from queuectl.jobs import error_text
 from queuectl.model import names, record
 from queuectl.model.inbox import Inbox
-from queuectl.model.lifecycle import DLQ, DONE
+from queuectl.model.lifecycle import DLQ, DONE, ENQUEUED
 from queuectl.model.notice import WARNING, Notice, Notify
 from queuectl.model.text import safe
 from queuectl.spool.folder import SpoolDir
@@ -134,7 +134,7 @@ class Receipts:
 
 def dropped_as(item: record.Record) -> str:
     """Return the name of the file that a job was in its inbox, "" if it came in another way."""
-    return next((event.file for event in item.history if event.event == "enqueued" and event.by == BY), "")
+    return next((event.file for event in item.history if event.event == ENQUEUED and event.by == BY), "")
 
 
 def _failed_text(spool: SpoolDir, item: record.Record, name: str) -> str:

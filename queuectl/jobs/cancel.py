@@ -17,7 +17,7 @@ from queuectl.maintenance.faults import View
 from queuectl.maintenance.findings import GoneError
 from queuectl.maintenance.repairs import Repairs
 from queuectl.model import document, history, names, record
-from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING, cancel_note
+from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING, WARNING, cancel_note
 from queuectl.spool import cancel_requests, lookup
 from queuectl.spool.access import unavailable
 from queuectl.spool.folder import Stored
@@ -144,7 +144,7 @@ class Cancelling:
                 f"job {job_id!r} still runs; it ends as soon as its worker, or its command, lets it", path=job.path
             )
         cancel_requests.remove(self._spool, job_id, request.attempt)
-        last: dict[str, Any] = next((event for event in reversed(job.history) if event.get("event") != "warning"), {})
+        last: dict[str, Any] = next((event for event in reversed(job.history) if event.get("event") != WARNING), {})
         if last.get("event") == CANCELLED:
             return job
         if job.state in (PENDING, RUNNING):

@@ -51,7 +51,19 @@ from queuectl.jobs.verdict import (
     Unreadable,
 )
 from queuectl.model import document, history, job, names, record, times
-from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
+from queuectl.model.lifecycle import (
+    ABANDONED,
+    DLQ,
+    DONE,
+    ENQUEUED,
+    PENDING,
+    RELEASED,
+    REQUEUED,
+    RUNNING,
+    STARTED,
+    WARNING,
+    Outcome,
+)
 from queuectl.spool import trust
 from queuectl.spool.blame import Blame
 from queuectl.spool.layout import Located, name_for, record_name
@@ -364,7 +376,7 @@ class Claims:
         It is a job of its own, so it goes on under an id of its own: no run, log or text of one is the other's.
         """
         last = item.history[-1] if item.history else None
-        if last is None or (last.to not in (DONE, DLQ) and last.event != "warning"):
+        if last is None or (last.to not in (DONE, DLQ) and last.event != WARNING):
             return False
         return item.standing().ended_to in (DONE, DLQ) and bool(self._spool.holds(item.id, (DONE, DLQ)))
 
@@ -383,13 +395,13 @@ class Claims:
         standing = item.standing()
         events: list[dict[str, Any]] = []
         last = standing.last
-        if last is not None and last.event == "started":
+        if last is not None and last.event == STARTED:
             # Dragged out of running/ by hand. Alive: never twice at once (P3). Dead: that run counts.
             if is_alive(self._spool, last.lease):
                 return self._still_alive(here, name, standing)
             return self._abandon(here, item, data, standing)
         if standing.ended_to in (DONE, DLQ):
-            events.append(history.event("requeued", now_at, by="move"))
+            events.append(history.event(REQUEUED, now_at, by="move"))
             standing = standing._replace(failures=0, due_at=None)
         elif not history.is_due(standing.due_at, standing.delay_s, now_at) or item.priority < parts.priority:
             wanted = name_for(item, standing, now_at, parts.arrived)
@@ -398,7 +410,7 @@ class Claims:
         if standing.starts and outlives(self._spool, item, mine=lease):
             return self._still_alive(here, name, standing)
         attempt = standing.starts + 1
-        events.append(history.event("started", now_at, attempt=attempt, worker=self._worker, lease=lease))
+        events.append(history.event(STARTED, now_at, attempt=attempt, worker=self._worker, lease=lease))
         folded = record.fold(data, item) if len(data) > record.FOLD_BYTES else None
         offset, text = record.append(len(folded or data), events, empty=not item.history)
         if folded is None:
@@ -435,7 +447,7 @@ class Claims:
     def _abandon(self, here: Located, item: record.Record, data: bytes, standing: history.Standing) -> Declined:
         claimed = Claimed(item, data, attempt=standing.starts, failures=standing.failures, lease="")
         settled = self._settlements.settle(
-            claimed, Outcome("abandoned", reason="its worker died, or its file was moved while it ran")
+            claimed, Outcome(ABANDONED, reason="its worker died, or its file was moved while it ran")
         )
         return Dead(settled.name) if settled.to == DLQ else Later(settled.name, settled.due_at)
 
@@ -470,7 +482,7 @@ class Claims:
                     return Busy()
                 if wanted not in (None, final_id):
                     text = f"the id {wanted!r} is in use, so this job goes on as {final_id!r}"
-                    events.append(history.event("warning", now_at, text=text))
+                    events.append(history.event(WARNING, now_at, text=text))
                 return self._adopt(here, parts.priority, {**taken.spec, "id": final_id}, events, lease)
         except InvalidJobError as error:
             return self._reject(here, name, str(error), error.hint)
@@ -549,7 +561,7 @@ class Claims:
         standing = item.standing()
         waits = (
             lease == _NO_LEASE
-            or (standing.last is not None and standing.last.event == "started")  # judged as a record, next time
+            or (standing.last is not None and standing.last.event == STARTED)  # judged as a record, next time
             or (standing.starts and outlives(self._spool, item, mine=lease))  # as well
             or (standing.ended_to not in (DONE, DLQ) and not history.is_due(standing.due_at, standing.delay_s, now_at))
             or item.priority < priority
@@ -557,13 +569,11 @@ class Claims:
         final = Located(RUNNING, record_name(item.id), self._spool.path(RUNNING, record_name(item.id)))
         if not waits and final.path == here.path:
             if standing.ended_to in (DONE, DLQ):
-                events.append(history.event("requeued", now_at, by="move"))
+                events.append(history.event(REQUEUED, now_at, by="move"))
                 standing = standing._replace(failures=0)
-            events.append(
-                history.event("started", now_at, attempt=standing.starts + 1, worker=self._worker, lease=lease)
-            )
+            events.append(history.event(STARTED, now_at, attempt=standing.starts + 1, worker=self._worker, lease=lease))
         data = record.frame(spec, events)
-        is_new = standing.last is not None and standing.last.event == "enqueued"  # of others the history says a run
+        is_new = standing.last is not None and standing.last.event == ENQUEUED  # of others the history says a run
         if not waits and final.path == here.path and is_new and self._start_first:
             copy = self._spool.start_path(item.id, lease)
             disk.create(copy, data, sync=False, mode=self._spool.file_mode)
@@ -702,7 +712,7 @@ class Claims:
                 lease=lease,
                 name=here.name,
             )
-            self._settlements.settle(claimed, Outcome("released", reason=error.strerror or "trouble"))
+            self._settlements.settle(claimed, Outcome(RELEASED, reason=error.strerror or "trouble"))
 
     def _put_back(self, here: Located, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):

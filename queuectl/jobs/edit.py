@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from queuectl.errors import InvalidJobError, QueuectlError
 from queuectl.model import document as intake
 from queuectl.model import history, names, record
-from queuectl.model.lifecycle import DLQ, PENDING
+from queuectl.model.lifecycle import DLQ, PENDING, WARNING
 from queuectl.spool.folder import Stored
 from queuectl.spool.layout import Located
 from queuectl.spool.lookup import Job, find_in, load
@@ -62,9 +62,9 @@ class Editing:
         """
         spec, warnings = self._checked(draft, text)
         events = json.loads(draft.stored.data)["history"]
-        known = {event.get("text") for event in events if event.get("event") == "warning"}
+        known = {event.get("text") for event in events if event.get("event") == WARNING}
         self.warnings = [text for text in warnings if text not in known]
-        events += [history.event("warning", self._now_at, text=text) for text in self.warnings]
+        events += [history.event(WARNING, self._now_at, text=text) for text in self.warnings]
         data = record.frame(spec, events)
         item = record.decode(data)
         with held(self._session, item.id):

@@ -16,7 +16,7 @@ import zlib
 
 from queuectl.errors import DamagedRecordError
 from queuectl.model import exit_status, history, record
-from queuectl.model.lifecycle import CANCELLED, COUNTED, DLQ, PENDING
+from queuectl.model.lifecycle import ABANDONED, CANCELLED, COUNTED, DLQ, ENQUEUED, FOLDED, PENDING, REQUEUED, TIMED_OUT
 from queuectl.model.text import command_text, safe
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import CANCELLED_ENDING, ERROR_ENDING, LOGS
@@ -197,9 +197,9 @@ def _ending(item: record.Record) -> list[str]:
 def _run(item: history.Event) -> str:
     """How a run ended, in words."""
     head = f"run {item.attempt}" if item.attempt else "it"
-    if item.event == "timed_out":
+    if item.event == TIMED_OUT:
         return f"{head} took too long and was ended"
-    if item.event == "abandoned":
+    if item.event == ABANDONED:
         return f"{head} was cut off before it had ended"
     if item.event == CANCELLED:
         return f"{head} was cancelled"
@@ -221,10 +221,10 @@ def _earlier(item: record.Record) -> list[str]:
     failed: list[history.Event] = []
     folded = 0
     for event in item.history:
-        if event.event in ("enqueued", "requeued"):
+        if event.event in (ENQUEUED, REQUEUED):
             failed.clear()
             folded = 0
-        elif event.event == history.FOLDED:
+        elif event.event == FOLDED:
             failed.clear()
             folded = event.failures
         elif event.event in COUNTED:

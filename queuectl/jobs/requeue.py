@@ -9,7 +9,7 @@ from __future__ import annotations
 from queuectl.errors import DamagedRecordError
 from queuectl.jobs import error_text, repair
 from queuectl.model import history, names, record
-from queuectl.model.lifecycle import DLQ, DONE, PENDING
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, REQUEUED
 from queuectl.spool.lookup import Job, find_in, load
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import held
@@ -36,7 +36,7 @@ def _requeue(session: Session, job_id: str, by: str) -> Job:
     except DamagedRecordError:
         stored = repair.repaired(session, found)
     item = stored.record
-    event = history.event("requeued", session.clock.now(), by=by)
+    event = history.event(REQUEUED, session.clock.now(), by=by)
     offset, text = record.append(len(stored.data), [event], empty=not item.history)
     disk.append(found.path, len(stored.data), offset, text, sync=sync)
     name = spool.move(found, PENDING, names.waiting_name(item.id, None, item.priority, item.owner))

@@ -11,7 +11,7 @@ from queuectl.jobs import repair
 from queuectl.jobs.settle import Settlements
 from queuectl.jobs.verdict import Claimed, Settled
 from queuectl.model import document, history, lifecycle, record
-from queuectl.model.lifecycle import PENDING, RUNNING, Outcome
+from queuectl.model.lifecycle import ABANDONED, PENDING, RUNNING, STARTED, Outcome
 from queuectl.spool import cancel_requests
 from queuectl.spool.folder import RECORD_MAX_BYTES
 from queuectl.spool.layout import START, Located, name_for, record_name
@@ -68,7 +68,7 @@ class Orphans:
             return Settled(PENDING, name, None, None, "not started")
         standing = item.standing()
         last = standing.last
-        if last is None or last.event not in ("started", *lifecycle.OUTCOMES):
+        if last is None or last.event not in (STARTED, *lifecycle.OUTCOMES):
             # Its claimer died before the start; the stripe is free, so it is not on its way.
             name = self._spool.move(here, PENDING, name_for(item, standing, self._clock.now()))
             return Settled(PENDING, name, standing.due_at, None, "not started")
@@ -88,7 +88,7 @@ class Orphans:
             settled = self._settlements.settle(claimed, Outcome(lifecycle.CANCELLED, reason=request.text))
             cancel_requests.remove(self._spool, item.id, standing.starts)
             return settled._replace(cancelled=True)
-        return self._settlements.settle(claimed, Outcome("abandoned", reason="its worker died"))
+        return self._settlements.settle(claimed, Outcome(ABANDONED, reason="its worker died"))
 
     def _put_start_in_place(self, here: Located) -> bytes | None:
         """Replace a drop by the record that its dead claimer wrote; return that record, or None if there is none.
@@ -160,4 +160,4 @@ def _knows_a_run(data: bytes) -> bool:
         last = record.decode(data).standing().last
     except DamagedRecordError:
         return False
-    return last is not None and last.event in ("started", *lifecycle.OUTCOMES)
+    return last is not None and last.event in (STARTED, *lifecycle.OUTCOMES)

@@ -25,7 +25,7 @@ from queuectl.jobs.enqueue import Prepared, Producer
 from queuectl.model import document as intake
 from queuectl.model import names, times
 from queuectl.model.job import JOB_MAX_BYTES
-from queuectl.model.lifecycle import PENDING, REJECTED
+from queuectl.model.lifecycle import ENQUEUED, PENDING, REJECTED
 from queuectl.spool import trust
 from queuectl.spool.layout import Located
 from queuectl.spool.roster import Roster
@@ -329,7 +329,7 @@ class Splitter:
                 continue  # it moved between the look and the read
             except (DamagedRecordError, files.NotRegularError, PermissionError):
                 return _ANOTHER
-            ours = any(event.event == "enqueued" and event.batch == source for event in stored.record.history)
+            ours = any(event.event == ENQUEUED and event.batch == source for event in stored.record.history)
             return _OURS if ours else _ANOTHER
         return _NOBODY
 

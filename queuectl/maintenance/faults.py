@@ -15,7 +15,7 @@ from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.maintenance.leftovers import FileAge
 from queuectl.model import document as intake
 from queuectl.model import history, job, lifecycle, names, record, times
-from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, REQUEUED, RUNNING, STARTED
 from queuectl.model.settings import Settings
 from queuectl.spool.folder import RECORD_MAX_BYTES, SpoolDir
 from queuectl.spool.layout import Located, name_for, record_name
@@ -117,7 +117,7 @@ class Judge:
 
     def _fault_of_run(self, view: View, now: history.Standing) -> Fault | None:
         last = now.last
-        if last is None or last.event not in ("started", *lifecycle.OUTCOMES):
+        if last is None or last.event not in (STARTED, *lifecycle.OUTCOMES):
             return Fault("orphan", "its worker died before the start")
         if last.event in lifecycle.OUTCOMES:
             return Fault("orphan", f"it has ended ({last.event}) and was not moved")
@@ -230,7 +230,7 @@ def _torn(data: bytes, whole: bytes) -> str:
 
 
 def _parked(state: str, item: record.Record, now: history.Standing) -> str:
-    if state == DLQ and now.last is not None and now.last.event == "requeued":
+    if state == DLQ and now.last is not None and now.last.event == REQUEUED:
         return f"was about to be run again when that was cut short; queuectl dlq retry {item.id}  does it"
     return f"its record does not say how it came here (last: {_last(now)}); the folder counts"
 

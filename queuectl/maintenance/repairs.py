@@ -11,7 +11,7 @@ from queuectl.jobs import reject, repair
 from queuectl.maintenance.faults import Fault, View
 from queuectl.maintenance.findings import GoneError
 from queuectl.model import history, names, record
-from queuectl.model.lifecycle import REJECTED
+from queuectl.model.lifecycle import REJECTED, WARNING
 from queuectl.spool.layout import Located
 from queuectl.spool.session import Session
 from queuectl.system import disk, files
@@ -36,7 +36,7 @@ class Repairs:
             new = names.with_suffix(old, names.new_token(self._rng))
         data = record.OPENING + new.encode() + b'"' + view.data[len(head) :]
         said = f"the id {old!r} is in use, so this job goes on as {new!r}"
-        event = history.event("warning", self._clock.now(), text=said)
+        event = history.event(WARNING, self._clock.now(), text=said)
         offset, text = record.append(len(data), [event], empty=not view.item.history)
         self._replace(view, data[:offset] + text)
         return new

@@ -252,9 +252,13 @@ def first_events(taken: Accepted, *, by: str, now_at: float, **facts: Any) -> li
     events = list(taken.history)
     if not events:
         due = "" if taken.due_at is None else times.to_text(times.round_up(taken.due_at))
-        events.append(history.event("enqueued", now_at, by=by, due_at=due, delay_s=taken.delay_s, **facts))
+        events.append(history.event(lifecycle.ENQUEUED, now_at, by=by, due_at=due, delay_s=taken.delay_s, **facts))
     known = {(item.get("event"), item.get("text")) for item in events}
-    events += [history.event("warning", now_at, text=text) for text in taken.warnings if ("warning", text) not in known]
+    events += [
+        history.event(lifecycle.WARNING, now_at, text=text)
+        for text in taken.warnings
+        if (lifecycle.WARNING, text) not in known
+    ]
     return events
 
 

@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from queuectl.model import lifecycle, times
+from queuectl.model.lifecycle import ABANDONED, ENQUEUED, FOLDED, REQUEUED, STARTED, TIMED_OUT
 
-FOLDED = "folded"
 _Count = Annotated[int, Meta(ge=0, le=2**31)]
 
 
@@ -86,16 +86,16 @@ def standing(history: list[Event]) -> Standing:
     error = ""
     for item in history:
         kind = item.event
-        if kind == "started":
+        if kind == STARTED:
             starts += 1
             last_start = item
         elif kind in lifecycle.COUNTED:
             failures += 1
             error = describe(item)
-        elif kind in ("enqueued", "requeued"):
+        elif kind in (ENQUEUED, REQUEUED):
             failures = 0
         elif kind == FOLDED:
-            starts, failures, error = starts + item.counts.get("started", 0), item.failures, item.reason or error
+            starts, failures, error = starts + item.counts.get(STARTED, 0), item.failures, item.reason or error
             continue
         elif kind not in lifecycle.OUTCOMES:
             continue  # a warning, or an event of a later version: it moves nothing
@@ -116,9 +116,9 @@ def _instant(text: str) -> float | None:
 def starts_in(history: Iterable[dict[str, Any]]) -> int:
     """How many runs a history counts, folded ones included, as `Standing.starts` of its record."""
     return sum(
-        1 if event.get("event") == "started" else int(event.get("counts", {}).get("started", 0))
+        1 if event.get("event") == STARTED else int(event.get("counts", {}).get(STARTED, 0))
         for event in history
-        if event.get("event") in ("started", FOLDED)
+        if event.get("event") in (STARTED, FOLDED)
     )
 
 
@@ -130,7 +130,7 @@ def length(history: list[Event]) -> int:
 def arrived_at(history: list[Event], otherwise_at: float) -> float:
     """Return when a job was enqueued by its history, else `otherwise_at`."""
     for event in history:
-        if event.event == "enqueued":
+        if event.event == ENQUEUED:
             try:
                 return times.from_text(event.at)
             except ValueError:
@@ -149,9 +149,9 @@ def is_due(due_at: float | None, delay_s: float | None, now_at: float) -> bool:
 
 def describe(item: Event) -> str:
     """How a run ended, in a few words."""
-    if item.event == "timed_out":
+    if item.event == TIMED_OUT:
         return item.reason or "timed out"
-    if item.event == "abandoned":
+    if item.event == ABANDONED:
         return "abandoned: its worker died"
     if item.event == lifecycle.CANCELLED:
         return cancelled_text(item.reason)

@@ -1,7 +1,8 @@
 """What can happen to a job: the state table, and the decision after a run. Computes only.
 
-A state is the folder a job lies in; how a run ended is an outcome. `decide` is pure: it reads no clock and no disk.
-The table below and the one in FORMAT.md are compared by a test.
+A state is the folder that a job is in; an event is a line of its history; how a run ended is an outcome, which is an
+event. This module alone spells the names of states and events. `decide` is pure: it reads no clock and no disk.
+A test compares the table below with the one in FORMAT.md.
 """
 
 from __future__ import annotations
@@ -15,6 +16,14 @@ from queuectl.model import retry
 PENDING, RUNNING, DONE, DLQ = "pending", "running", "done", "dlq"
 REJECTED = "rejected"
 STATES = (PENDING, RUNNING, DONE, DLQ)
+# Events that move a job.
+ENQUEUED, STARTED, REQUEUED = "enqueued", "started", "requeued"
+SUCCEEDED, FAILED, TIMED_OUT = "succeeded", "failed", "timed_out"
+ABANDONED, RELEASED = "abandoned", "released"
+CANCELLED = "cancelled"
+"""Somebody ended the job: it is in dlq/, and no failure."""
+# Events that move nothing: something to tell a person, and one event in the place of many (`record.fold`).
+WARNING, FOLDED = "warning", "folded"
 # Other queues' words that people type; see also the commands' --state.
 STATE_ALIASES = {
     "completed": DONE,
@@ -27,27 +36,26 @@ STATE_ALIASES = {
 
 # (from, event) -> the states it may lead to. "" is: not in the spool yet.
 TABLE: dict[tuple[str, str], tuple[str, ...]] = {
-    ("", "enqueued"): (PENDING,),
-    (PENDING, "started"): (RUNNING,),
-    (RUNNING, "succeeded"): (DONE,),
-    (RUNNING, "failed"): (PENDING, DLQ),
-    (RUNNING, "timed_out"): (PENDING, DLQ),
-    (RUNNING, "abandoned"): (PENDING, DLQ),
-    (RUNNING, "released"): (PENDING,),
-    (PENDING, "cancelled"): (DLQ,),
-    (RUNNING, "cancelled"): (DLQ,),
-    (DLQ, "requeued"): (PENDING,),
-    (DONE, "requeued"): (PENDING,),
-    (PENDING, "rejected"): (REJECTED,),
+    ("", ENQUEUED): (PENDING,),
+    (PENDING, STARTED): (RUNNING,),
+    (RUNNING, SUCCEEDED): (DONE,),
+    (RUNNING, FAILED): (PENDING, DLQ),
+    (RUNNING, TIMED_OUT): (PENDING, DLQ),
+    (RUNNING, ABANDONED): (PENDING, DLQ),
+    (RUNNING, RELEASED): (PENDING,),
+    (PENDING, CANCELLED): (DLQ,),
+    (RUNNING, CANCELLED): (DLQ,),
+    (DLQ, REQUEUED): (PENDING,),
+    (DONE, REQUEUED): (PENDING,),
+    (PENDING, REJECTED): (REJECTED,),
 }
 
-# The outcome of a job that somebody ended: it is in dlq/, and no failure.
-CANCELLED = "cancelled"
 # Between the parts of a reason.
 _JOINT = "; "
 # Outcomes that use up one of the job's runs.
-COUNTED = frozenset({"failed", "timed_out", "abandoned"})
+COUNTED = frozenset({FAILED, TIMED_OUT, ABANDONED})
 OUTCOMES = frozenset(event for state, event in TABLE if state == RUNNING)
+EVENTS = frozenset({event for _, event in TABLE} | {WARNING, FOLDED})
 
 
 class Policy(NamedTuple):
@@ -111,20 +119,20 @@ def decide(outcome: Outcome, *, failures: int, policy: Policy, rng: random.Rando
     kind = outcome.kind
     if kind not in OUTCOMES:
         raise IllegalMoveError(f"{kind!r} is not an outcome of a running job")
-    if kind == "succeeded":
+    if kind == SUCCEEDED:
         return Decision(DONE, None, "")
-    if kind == "released":
+    if kind == RELEASED:
         return Decision(PENDING, None, "")
-    if kind == "cancelled":
-        return Decision(DLQ, None, "cancelled")
-    if kind == "failed" and outcome.exit_code is not None and not policy.retries(outcome.exit_code):
+    if kind == CANCELLED:
+        return Decision(DLQ, None, CANCELLED)
+    if kind == FAILED and outcome.exit_code is not None and not policy.retries(outcome.exit_code):
         return Decision(DLQ, None, f"exit code {outcome.exit_code} is not to be retried")
     if outcome.is_final:
         return Decision(DLQ, None, "not to be retried")
     if failures >= policy.max_retries:
         tried = f"{failures + 1} run{'s' if failures else ''}, retries used up"
-        return Decision(DLQ, None, f"abandoned; {tried}" if kind == "abandoned" else tried)
-    if kind == "abandoned":
+        return Decision(DLQ, None, f"abandoned; {tried}" if kind == ABANDONED else tried)
+    if kind == ABANDONED:
         return Decision(PENDING, None, "")
     delay_s = retry.backoff_s(
         failures + 1, base=policy.backoff_base, longest_s=policy.backoff_max_s, jitter=policy.jitter, rng=rng

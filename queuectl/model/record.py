@@ -38,8 +38,9 @@ from msgspec import Meta
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.model import history, job, lifecycle, names, sizes, times
-from queuectl.model.history import FOLDED, Event, Standing, describe
+from queuectl.model.history import Event, Standing, describe
 from queuectl.model.job import FORMAT_VERSION, PRIORITY_LIMIT, RETRIES_LIMIT
+from queuectl.model.lifecycle import FOLDED
 
 CLOSING = b"\n ]\n}\n"
 OPENING = b'{\n "format": %d,\n "id": "' % FORMAT_VERSION
@@ -341,10 +342,10 @@ def fold(data: bytes, item: Record) -> bytes | None:
     if end - start <= FOLD_BYTES:
         return None
     events = item.history
-    first = next((at for at, event in enumerate(events) if event.event in ("started", FOLDED)), 0)
+    first = next((at for at, event in enumerate(events) if event.event in (lifecycle.STARTED, FOLDED)), 0)
     first = min(first, _FOLD_KEEPS_FIRST)
     cut = len(events) - FOLD_KEEPS
-    while cut > first and events[cut].event != "started":
+    while cut > first and events[cut].event != lifecycle.STARTED:
         cut -= 1
     lines = [line.removesuffix(b",") for line in _lines_one_by_one(data, start, end)]
     if cut - first < 2 or len(lines) != len(events):
@@ -388,5 +389,8 @@ def is_earlier(data: bytes, later: bytes) -> bool:
 
 def _kind_of(item: Event) -> str:
     """What an event is counted as: its name, where that is one of ours."""
-    is_known = item.event in ("enqueued", "requeued", "warning", "started") or item.event in lifecycle.OUTCOMES
+    is_known = (
+        item.event in (lifecycle.ENQUEUED, lifecycle.REQUEUED, lifecycle.WARNING, lifecycle.STARTED)
+        or item.event in lifecycle.OUTCOMES
+    )
     return item.event if is_known else _OTHER

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from queuectl.errors import DamagedRecordError, QueuectlError
-from queuectl.model.lifecycle import RUNNING
+from queuectl.model.lifecycle import RUNNING, STARTED
 from queuectl.monitor.results import look
 from queuectl.spool import lookup
 from queuectl.spool.layout import record_name
@@ -45,7 +45,7 @@ class Tail:
         self._session = session
         self._spool = session.spool
         self._id = job.id
-        starts = [event.get("attempt") for event in job.history if event.get("event") == "started"]
+        starts = [event.get("attempt") for event in job.history if event.get("event") == STARTED]
         self._attempt = max((number for number in starts if isinstance(number, int)), default=1)
         self._newest = self._attempt
         self._at = 0
@@ -76,7 +76,7 @@ class Tail:
         except (OSError, DamagedRecordError):
             return None  # not there, or read in the middle of a write: the next look sees it
         last = item.standing().last
-        return Run(last.attempt, last.lease) if last is not None and last.event == "started" else None
+        return Run(last.attempt, last.lease) if last is not None and last.event == STARTED else None
 
     def _go_to(self, attempt: int) -> None:
         self._attempt, self._at, self._lines = attempt, 0, None
@@ -142,7 +142,7 @@ def glimpse(session: Session, job_id: str, max_bytes: int) -> Glimpse:
 
 def _last_start(job: Job) -> Run | None:
     for event in reversed(job.history):
-        if event.get("event") == "started" and isinstance(event.get("attempt"), int):
+        if event.get("event") == STARTED and isinstance(event.get("attempt"), int):
             return Run(event["attempt"], str(event.get("lease", "")))
     return None
 

@@ -12,7 +12,18 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from queuectl.model import times
-from queuectl.model.lifecycle import CANCELLED, COUNTED, DLQ, DONE, OUTCOMES, PENDING
+from queuectl.model.lifecycle import (
+    CANCELLED,
+    COUNTED,
+    DLQ,
+    DONE,
+    ENQUEUED,
+    OUTCOMES,
+    PENDING,
+    RELEASED,
+    REQUEUED,
+    STARTED,
+)
 from queuectl.model.record import Record
 from queuectl.monitor.history import Recent
 from queuectl.spool.folder import SpoolDir
@@ -20,7 +31,7 @@ from queuectl.spool.folder import SpoolDir
 # With 100,000 jobs done a look at so many takes 0.7 s, half of it for the times of the files; 10,000 took 0.9 s.
 AT_MOST = 5_000
 # What ends a run that counts here. One that was stopped is put back as if it had not been.
-_RUN_ENDS = OUTCOMES - {"released"}
+_RUN_ENDS = OUTCOMES - {RELEASED}
 
 
 class Spread(NamedTuple):
@@ -106,14 +117,14 @@ def _runs(item: Record, since_at: float) -> Iterator[_Run]:
     ready_at = waited_s = None
     for event in item.history:
         at = times.instant(event.at)
-        if event.event == "started":
+        if event.event == STARTED:
             waited_s = None if at is None or ready_at is None else max(0.0, at - ready_at)
         elif event.event in _RUN_ENDS and event.attempt and at is not None and at >= since_at:
             failure = ""
             if event.event in COUNTED:
                 failure = event.event if event.exit_code is None else str(event.exit_code)
             yield _Run(waited_s, event.duration_s, failure, bool(failure) and event.to == PENDING)
-        if event.event in ("enqueued", "requeued") or event.to == PENDING:
+        if event.event in (ENQUEUED, REQUEUED) or event.to == PENDING:
             due_at = times.instant(event.due_at)
             ready_at = at if due_at is None or at is None else max(at, due_at)
 

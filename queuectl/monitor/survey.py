@@ -16,7 +16,7 @@ from queuectl.errors import DamagedRecordError
 from queuectl.inbox import state
 from queuectl.model import names, record
 from queuectl.model.job import JOB_MAX_BYTES
-from queuectl.model.lifecycle import COUNTED, DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.model.lifecycle import COUNTED, DLQ, DONE, PENDING, REJECTED, RUNNING, SUCCEEDED
 from queuectl.model.text import command_text, printed_lines
 from queuectl.model.times import instant
 from queuectl.monitor import arriving, inboxes, listing, live, order, rejected
@@ -300,7 +300,7 @@ class Survey:
         last = standing.last
         ended_at = None if last is None else instant(last.at)
         finish = None
-        if last is not None and ended_at is not None and (last.event in COUNTED or last.event == "succeeded"):
+        if last is not None and ended_at is not None and (last.event in COUNTED or last.event == SUCCEEDED):
             finish = Finish(ended_at, last.duration_s, state == DONE)
         if state != DLQ or not self._is_full:
             return Ended(finish, None)

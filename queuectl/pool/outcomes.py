@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from queuectl.jobs.verdict import Dead
 from queuectl.maintenance.rescuer import Rescue
-from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING
+from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RELEASED
 from queuectl.pool import hooks, notices
 from queuectl.pool.cancellations import Cancellations
 from queuectl.pool.core import Core
@@ -65,7 +65,7 @@ class Outcomes:
     def _take_finished(self, worker: WorkerProcess, report: Finished) -> None:
         dispatcher = self._core.dispatcher
         self._cancellations.finished(report.job_id, report.attempt)
-        released = report.outcome.kind == "released"
+        released = report.outcome.kind == RELEASED
         dispatcher.settled(worker, report.name, counts=not released, took_s=report.outcome.duration_s)
         if released:
             self._released.append(report.job_id)

@@ -165,11 +165,11 @@ def outlives(spool: SpoolDir, item: Record, *, mine: str = "") -> bool:
     and left nothing the worker goes on under the same lease, so a held one tells nothing then, unless it is marked.
     """
     history = item.history
-    at = next((at for at in reversed(range(len(history))) if history[at].event == "started"), None)
+    at = next((at for at in reversed(range(len(history))) if history[at].event == lifecycle.STARTED), None)
     if at is None or history[at].lease == mine or not is_alive(spool, history[at].lease):
         return False
     end = next((event for event in history[at:] if event.event in lifecycle.OUTCOMES), None)
-    return end is None or end.event != "succeeded" or bool(end.left) or _is_left(spool, history[at].lease)
+    return end is None or end.event != lifecycle.SUCCEEDED or bool(end.left) or _is_left(spool, history[at].lease)
 
 
 def _is_left(spool: SpoolDir, lease: str) -> bool:

@@ -14,7 +14,18 @@ from typing import Any, NamedTuple
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, InvalidJobError, QueuectlError, UnknownJobError
 from queuectl.model import document, names, record, times
 from queuectl.model.job import JOB_MAX_BYTES, is_deep
-from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATE_ALIASES, STATES
+from queuectl.model.lifecycle import (
+    DLQ,
+    DONE,
+    ENQUEUED,
+    PENDING,
+    REJECTED,
+    RUNNING,
+    STARTED,
+    STATE_ALIASES,
+    STATES,
+    SUCCEEDED,
+)
 from queuectl.spool.access import not_regular
 from queuectl.spool.layout import LOGS, Located
 from queuectl.spool.session import Session
@@ -263,9 +274,9 @@ def logs(session: Session, job_id: str) -> list[str]:
 
 def _job(item: record.Record, state: str, path: str, written: dict[str, Any], history: list[dict[str, Any]]) -> Job:
     standing = item.standing()
-    enqueued = next((event for event in item.history if event.event == "enqueued"), None)
-    running = standing.last is not None and standing.last.event == "started"
-    succeeded = standing.last is not None and standing.last.event == "succeeded"
+    enqueued = next((event for event in item.history if event.event == ENQUEUED), None)
+    running = standing.last is not None and standing.last.event == STARTED
+    succeeded = standing.last is not None and standing.last.event == SUCCEEDED
     spec = {key: value for key, value in written.items() if key not in ("format", "history")}
     return Job(
         id=item.id,

@@ -22,7 +22,7 @@ from queuectl.jobs.claim import Claims
 from queuectl.jobs.settle import Settlements
 from queuectl.jobs.verdict import Claimed, Dead, Declined, Foreign, Gone, Paused, Returned, Settled, Unrecorded
 from queuectl.model import lifecycle, sizes
-from queuectl.model.lifecycle import Outcome
+from queuectl.model.lifecycle import CANCELLED, FAILED, RELEASED, SUCCEEDED, TIMED_OUT, Outcome
 from queuectl.model.settings import Settings
 from queuectl.model.text import command_text
 from queuectl.spool import pause
@@ -245,7 +245,7 @@ class Worker:
         try:
             outcome = self._run(name, claimed, output_fd)
         except OSError as error:
-            outcome = Outcome("released", reason=f"could not start: {error.strerror or error}")
+            outcome = Outcome(RELEASED, reason=f"could not start: {error.strerror or error}")
             self._settle(name, claimed, outcome)
             self._give_up("", error)
         else:
@@ -294,7 +294,7 @@ class Worker:
                 self._is_homeless = True
                 raise self._no_home() from error
             duration_s = self._clock.monotonic() - started_s
-            return Outcome("failed", error.exit_code, error.reason, duration_s, error.is_final)
+            return Outcome(FAILED, error.exit_code, error.reason, duration_s, error.is_final)
         if claimed.copy:
             with contextlib.suppress(OSError):  # tried again, and told of, when it settles
                 self._settlements.secure(claimed)
@@ -323,7 +323,7 @@ class Worker:
         duration_s = self._clock.monotonic() - started_s
         if over.is_shutdown and self._is_asked_to_stop():
             reason = f"{over.reason or 'its command was ended'} as the pool was asked to stop"
-            return Outcome("released", over.exit_code, reason, duration_s, killed=over.killed, left=over.left)
+            return Outcome(RELEASED, over.exit_code, reason, duration_s, killed=over.killed, left=over.left)
         return _outcome(over, duration_s)
 
     def _look_after(self, process: Process, claimed: Claimed, started_s: float) -> Ended | Outcome:
@@ -342,23 +342,23 @@ class Worker:
             self._flush(force=True)
             self._listen(block=False)
             if self._cancel is not None and self._cancel[:2] == (claimed.job_id, claimed.attempt):
-                return self._end(process, "cancelled", self._cancel.reason, started_s)
+                return self._end(process, CANCELLED, self._cancel.reason, started_s)
             if self._killing:
                 if self._abandoning:
-                    return self._end(process, "cancelled", "the spool was taken away", started_s)
-                return self._end(process, "released", "the worker was stopped", started_s)
+                    return self._end(process, CANCELLED, "the spool was taken away", started_s)
+                return self._end(process, RELEASED, "the worker was stopped", started_s)
             left_s = None if timeout_s is None else started_s + timeout_s - clock.monotonic()
             if left_s is not None and left_s <= 0:
-                return self._end(process, "timed_out", f"timed out after {timeout_s:g} s", started_s)
+                return self._end(process, TIMED_OUT, f"timed out after {timeout_s:g} s", started_s)
             if output_max is not None and printed.is_passed(clock.monotonic()):
                 reason = f"printed more than output_max, {sizes.to_text(output_max)}, and was ended"
-                ended_by_us = self._end(process, "failed", reason, started_s, grace_s=_PRINTING_GRACE_S)
+                ended_by_us = self._end(process, FAILED, reason, started_s, grace_s=_PRINTING_GRACE_S)
                 return ended_by_us._replace(exit_code=None)
             look_in_s = next_look_s - clock.monotonic()
             if look_in_s <= 0:
                 was_missing, missing = missing, self._spool.lacks(lifecycle.RUNNING, claimed.name)
                 if missing and was_missing:
-                    return self._end(process, "cancelled", _TAKEN_AWAY, started_s)
+                    return self._end(process, CANCELLED, _TAKEN_AWAY, started_s)
                 look_in_s = _LOOK_AGAIN_S if missing else _LOOK_EVERY_S
                 next_look_s = clock.monotonic() + look_in_s
             look_in_s = min(look_in_s, max(0.0, printed.next_look_s - clock.monotonic()))
@@ -419,7 +419,7 @@ class Worker:
         # alive for as long as we live (P5). Only a plain success, the usual case, keeps it: see `lease.outlives`.
         while self._spool.restored:
             self._reports.append(Restored(self._spool.restored.pop()))
-        is_plain = outcome.kind == "succeeded" and settled is not None and not outcome.left
+        is_plain = outcome.kind == SUCCEEDED and settled is not None and not outcome.left
         if not (self._lease.renew() if is_plain else self._lease.change()):
             self._output.leave()
         self._renewed_s = self._clock.monotonic()
@@ -472,7 +472,7 @@ def _told(error: OSError) -> str:
 
 
 def _outcome(ended: Ended, duration_s: float) -> Outcome:
-    kind = "succeeded" if ended.exit_code == 0 else "failed"
+    kind = SUCCEEDED if ended.exit_code == 0 else FAILED
     return Outcome(kind, ended.exit_code, ended.reason, duration_s, killed=ended.killed, left=ended.left)
 
 

@@ -39,7 +39,7 @@ from queuectl.jobs.verdict import Arriving, Busy, Claimed, Declined, Later
 from queuectl.maintenance.rejected_files import RejectedFiles
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.maintenance.retention import Retention
-from queuectl.model import history, names, record, times
+from queuectl.model import lifecycle, names, record, times
 from queuectl.model import settings as config
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
@@ -1026,7 +1026,7 @@ def judge(
             found.setdefault((item.tags or [item.id])[0], []).append(f"{' '.join(kinds)} @{state}")
             places.setdefault(item.id.lower(), []).append(path)
             attempts = [event.attempt for event in item.history if event.event == "started"]
-            before = sum(event.counts["started"] for event in item.history if event.event == history.FOLDED)
+            before = sum(event.counts["started"] for event in item.history if event.event == lifecycle.FOLDED)
             if attempts != list(range(before + 1, before + len(attempts) + 1)):
                 wrong.append(f"{path} has the attempts {attempts} (P4)")
             if state != PENDING and name != f"{item.id}.json":

@@ -123,13 +123,13 @@ BUGS = (
     Bug(
         "a run that was put back is counted",
         "model/lifecycle",
-        'COUNTED = frozenset({"failed", "timed_out", "abandoned"})',
-        'COUNTED = frozenset({"failed", "timed_out", "abandoned", "released"})',
+        "COUNTED = frozenset({FAILED, TIMED_OUT, ABANDONED})",
+        "COUNTED = frozenset({FAILED, TIMED_OUT, ABANDONED, RELEASED})",
     ),
     Bug(
         "trouble at a claim is counted against the job",
         "jobs/claim",
-        'self._settlements.settle(claimed, Outcome("released", reason=error.strerror or "trouble"))',
+        'self._settlements.settle(claimed, Outcome(RELEASED, reason=error.strerror or "trouble"))',
         'self._settlements.settle(claimed, Outcome("failed", 1, reason=error.strerror or "trouble"))',
     ),
     Bug(

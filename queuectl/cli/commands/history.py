@@ -12,7 +12,7 @@ from queuectl.cli import context, group
 from queuectl.cli import rows as jobs
 from queuectl.cli.terminal import output
 from queuectl.model import exit_status
-from queuectl.model.history import FOLDED
+from queuectl.model.lifecycle import FOLDED
 from queuectl.monitor import history as chronicle
 from queuectl.monitor.history import Happened
 

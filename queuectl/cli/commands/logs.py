@@ -16,7 +16,7 @@ from queuectl.cli import context, exit_codes, group, rows
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.terminal import output
 from queuectl.errors import QueuectlError
-from queuectl.model.lifecycle import PENDING, RUNNING
+from queuectl.model.lifecycle import PENDING, RUNNING, STARTED
 from queuectl.monitor.logs import Piece, Tail, start_of_last
 from queuectl.monitor.results import Wait, id_at_end
 from queuectl.spool.lookup import Job
@@ -62,7 +62,7 @@ def logs(
     running = _running_output(spool, job)
     if running is not None:
         kept[running[0]] = running[1]
-    started = [event["attempt"] for event in job.history if event.get("event") == "started" and "attempt" in event]
+    started = [event["attempt"] for event in job.history if event.get("event") == STARTED and "attempt" in event]
     wanted = attempt if attempt is not None else max(running[0] if running else 0, *started, *kept, 0)
     if attempt is not None and attempt not in kept and not 1 <= attempt <= max(started, default=0):
         raise QueuectlError(f"job {job.id!r} has no run {attempt}", hint=f"queuectl show {job.id}")
@@ -145,7 +145,7 @@ def _running_output(spool: Spool, job: Job) -> tuple[int, str] | None:
     """The run that is going on and the file it prints to."""
     if job.state != RUNNING:
         return None
-    start = next((event for event in reversed(job.history) if event.get("event") == "started"), None)
+    start = next((event for event in reversed(job.history) if event.get("event") == STARTED), None)
     if start is None or not isinstance(start.get("attempt"), int):
         return None
     return start["attempt"], spool.folder.output_path(str(start.get("lease", "")))

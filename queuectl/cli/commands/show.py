@@ -14,7 +14,21 @@ from queuectl.cli.terminal import output
 from queuectl.cli.terminal.output import line, paint, safe
 from queuectl.errors import DamagedRecordError
 from queuectl.model import exit_status, history, times
-from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING
+from queuectl.model.lifecycle import (
+    ABANDONED,
+    CANCELLED,
+    DLQ,
+    DONE,
+    ENQUEUED,
+    FOLDED,
+    PENDING,
+    RELEASED,
+    REQUEUED,
+    RUNNING,
+    STARTED,
+    TIMED_OUT,
+    WARNING,
+)
 from queuectl.model.text import command_text
 from queuectl.monitor import results
 from queuectl.spool.lookup import Job
@@ -30,9 +44,9 @@ _DURATIONS = ("backoff_max", "timeout")
 _TOLD = frozenset(history.Event.__struct_fields__)
 _LABEL_CHARS = 20
 _WORDS = {
-    "timed_out": "timed out",
-    "released": "was stopped and does not count",
-    "abandoned": "was abandoned, as its worker died",
+    TIMED_OUT: "timed out",
+    RELEASED: "was stopped and does not count",
+    ABANDONED: "was abandoned, as its worker died",
 }
 
 
@@ -106,7 +120,7 @@ def _standing(spool: Spool, job: Job) -> str:
 def _last_to(job: Job) -> str:
     """The folder that the last event leads to, or ""."""
     for event in reversed(job.history):
-        if event.get("event") != "warning":
+        if event.get("event") != WARNING:
             return str(event.get("to", ""))
     return ""
 
@@ -143,19 +157,19 @@ def _event(event: dict[str, Any]) -> str:
 def _sentence(event: dict[str, Any]) -> str:
     kind = str(event.get("event", ""))
     run = f"run {event['attempt']}" if "attempt" in event else "it"  # it may be cancelled while it waits
-    if kind in ("enqueued", "requeued"):
+    if kind in (ENQUEUED, REQUEUED):
         source = f" from {event['file']}" if event.get("file") else f" ({event['batch']})" if event.get("batch") else ""
-        word = "enqueued" if kind == "enqueued" else "put back into the queue with fresh retries"
+        word = "enqueued" if kind == ENQUEUED else "put back into the queue with fresh retries"
         return f"{word} by {event.get('by', '?')}{source}{_due(event)}"
-    if kind == "started":
+    if kind == STARTED:
         return f"{run} started by {event.get('worker', '?')}"
-    if kind == history.FOLDED:
+    if kind == FOLDED:
         return f"{_folded(event)}: most of a long history is counted here"
-    if kind == "warning":
+    if kind == WARNING:
         return f"warning: {event.get('text', '')}"
     took = event.get("duration_s")
     after = f" after {times.format_duration(took)}" if isinstance(took, int | float) else ""
-    if kind == "cancelled":
+    if kind == CANCELLED:
         return f"{run} was {history.cancelled_text(str(event.get('reason', '')))}{after}{_to(event)}{_others(event)}"
     return f"{run} {_WORDS.get(kind, kind)}{after}{_how(event)}{_to(event)}{_others(event)}"
 
