@@ -48,9 +48,9 @@ def sweep() -> None:
 def make(parent: str, *, durability: str = "queue") -> SpoolDir:
     """A new spool in `parent`."""
     spool = SpoolDir(os.path.join(parent, f"spool{len(os.listdir(parent))}"))
-    create.create(spool, rng=random.Random(0))
+    create.create(spool)
     if durability != "queue":
-        settings_file.write(spool, f'durability = "{durability}"\n', rng=random.Random(0))
+        settings_file.write(spool, f'durability = "{durability}"\n')
     return spool
 
 

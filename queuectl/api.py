@@ -71,7 +71,7 @@ class Spool:
         """
         from queuectl.spool import create as setup
 
-        setup.create(SpoolDir(arguments.folder("path", path)), rng=random.Random())
+        setup.create(SpoolDir(arguments.folder("path", path)))
         return cls(path)
 
     @staticmethod
@@ -357,7 +357,7 @@ class Spool:
         end_at = None if until_at is None else arguments.instant("until_at", until_at)
         with self._translated():
             try:
-                pause.pause(self.folder, reason, until_at=end_at, rng=self.session.rng)
+                pause.pause(self.folder, reason, until_at=end_at)
             except IsADirectoryError as error:
                 what = "the spool is paused already, by a folder with the name PAUSED"
                 raise _paused_by_folder(self.folder, what) from error

@@ -112,7 +112,7 @@ def make_spool(path: Path) -> SpoolDir:
     """A new spool at `path`: made once by the package, and then written as it was made, in a third of the time."""
     spool = SpoolDir(path)
     if os.name == "nt" or os.path.lexists(path):
-        create.create(spool, rng=random.Random(0))
+        create.create(spool)
         return spool
     os.umask(mask := os.umask(0))
     who = (os.geteuid(), mask)  # type: ignore[attr-defined,unused-ignore]
@@ -120,7 +120,7 @@ def make_spool(path: Path) -> SpoolDir:
         os.makedirs(os.path.dirname(spool.root), exist_ok=True)
         _new_spools[who].write(spool.root)
     else:
-        create.create(spool, rng=random.Random(0))
+        create.create(spool)
         _new_spools[who] = Tree(spool.root)
     return spool
 

@@ -43,7 +43,6 @@ def spool_path() -> str:
     found = found_path()
     if found:
         return found
-    import random
 
     from queuectl.spool import create
     from queuectl.spool.folder import SpoolDir
@@ -54,7 +53,7 @@ def spool_path() -> str:
         while not os.path.lexists(above):
             above = os.path.dirname(above)
         _check_owner(own, at=above)
-    create.create(SpoolDir(own), rng=random.Random())
+    create.create(SpoolDir(own))
     output.message(f"made your own spool, because none is near this folder: {output.safe(own)}")
     return own
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import random
 import re
 
 from queuectl.model import names
@@ -19,14 +18,14 @@ _CHARS = 6
 _IDENTITY = re.compile(f"[0-9a-z]{{{_CHARS}}}")
 
 
-def identity_of(spool: SpoolDir, rng: random.Random) -> str:
+def identity_of(spool: SpoolDir) -> str:
     """Return the identity of a spool, and make it if there is none yet.
 
     Raises:
         OSError: it cannot be read, or not made.
     """
     if files.sig_of(spool.identity_path) is None:
-        made = names.new_token(rng, _CHARS).encode()
+        made = names.new_token(spool.rng, _CHARS).encode()
         with contextlib.suppress(FileExistsError):
             spool.publish_file(spool.identity_path, made, hint="identity", sync=True)
         disk.sync_folder(spool.machinery)

@@ -132,7 +132,7 @@ class Poller:
         """Judge and open the folder anew: modes change, and a share can be unmounted between two polls."""
         opened = trust.open_inbox(self._spool, self._inbox)
         try:
-            identity = identity_of(self._spool, self._session.rng)
+            identity = identity_of(self._spool)
             if self._folder not in (None, opened.identity):
                 what = "another folder is there now: it was renamed, made or mounted anew"
                 self._say(WARNING, f"{self._path}: {what}; files are taken from this one")
@@ -190,7 +190,7 @@ class Poller:
         is_new = self._shown is None or _news(self._shown) != _news(self._state)
         if is_new or now_s >= self._shown_s + every_s:
             with contextlib.suppress(OSError):
-                publish(self._spool, self._state, rng=self._session.rng)
+                publish(self._spool, self._state)
                 self._shown, self._shown_s = self._state, now_s
 
     # ------------------------------------------------------------------------------------------------- taking in

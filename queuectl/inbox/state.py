@@ -6,7 +6,6 @@ Nobody else ever looks at the inbox itself: its share may hang. Nothing is decid
 from __future__ import annotations
 
 import contextlib
-import random
 from typing import Any, NamedTuple
 
 import msgspec
@@ -66,7 +65,7 @@ class InboxState(msgspec.Struct, frozen=True, kw_only=True):
     trouble: str = ""
 
 
-def publish(spool: SpoolDir, state: InboxState, *, rng: random.Random) -> None:
+def publish(spool: SpoolDir, state: InboxState) -> None:
     """Put the state there in one step. Raises OSError."""
     data = msgspec.json.format(msgspec.json.encode(_as_texts(msgspec.to_builtins(state))), indent=1) + b"\n"
     path = spool.inbox_path(state.owner, "json")

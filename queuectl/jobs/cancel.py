@@ -37,7 +37,7 @@ class Cancelling:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._spool, self._settings, self._clock, self._rng = session
+        self._spool, self._settings, self._clock, _ = session
 
     def cancel(self, job_id: str, *, by: str, reason: str) -> Job:
         """See `api.Spool.cancel`."""

@@ -98,7 +98,7 @@ class Claims:
         self._stripes = stripes
         self._sync_accepted, self._sync_all = session.syncs_accepted, session.syncs_all
         self._settlements = Settlements(session, stripes)
-        self.blame = Blame(spool, clock=session.clock, rng=session.rng)
+        self.blame = Blame(spool, clock=session.clock)
         self._worker = worker
         self._start_first = settings.durability == "queue" and os.name != "nt"
         self._owners = trust.owners(spool, settings)

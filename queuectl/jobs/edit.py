@@ -35,7 +35,6 @@ class Editing:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._spool = session.spool
-        self._rng = session.rng
         self._now_at = session.clock.now()
         self.warnings: list[str] = []
         """What was put back with a key that is ignored, and was not there before."""

@@ -27,7 +27,7 @@ class Orphans:
 
     def __init__(self, session: Session, stripes: Stripes) -> None:
         self._session = session
-        self._spool, self._settings, self._clock, self._rng = session
+        self._spool, self._settings, self._clock, _ = session
         self._stripes = stripes
         self._settlements = Settlements(session, stripes)
 
@@ -82,7 +82,7 @@ class Orphans:
         claimed = Claimed(
             item, data, attempt=standing.starts, failures=standing.failures, lease=last.lease, name=here.name
         )
-        keep_output(self._spool, self._spool.output_path(last.lease), item.id, standing.starts, self._rng)
+        keep_output(self._spool, self._spool.output_path(last.lease), item.id, standing.starts)
         request = cancel_requests.find(self._spool, item.id, standing.starts)
         if request is not None:
             settled = self._settlements.settle(claimed, Outcome(lifecycle.CANCELLED, reason=request.text))

@@ -72,7 +72,7 @@ def run(
     _check_stripes(spool, findings, rng)
     if not names_only:
         _check_owners(spool, findings)
-    _check_clock(spool, findings, clock, rng)
+    _check_clock(spool, findings, clock)
     age = FileAge(spool, rng)
     pool_lives = bool(pools.live(spool))
     session = Session(spool, settings, clock, rng)
@@ -173,11 +173,11 @@ def _check_trust(spool: SpoolDir, findings: Findings) -> None:
         findings.problem("trust", path, f"{error.cause} (P10): {error.hint}")
 
 
-def _check_clock(spool: SpoolDir, findings: Findings, clock: Clock, rng: random.Random) -> None:
+def _check_clock(spool: SpoolDir, findings: Findings, clock: Clock) -> None:
     """A repair takes the clock for right: somebody who runs it is there to look at a watch."""
     if text := clock_note.waiting(spool, now_at=clock.now()):
         path = os.path.relpath(spool.clock_path, spool.root).replace(os.sep, "/")
-        act = partial(clock_note.accept, spool, now_at=clock.now(), rng=rng)
+        act = partial(clock_note.accept, spool, now_at=clock.now())
         findings.info("clock", path, f"retention {text}", "the clock is accepted", act)
 
 
@@ -191,7 +191,7 @@ def _check_stripes(spool: SpoolDir, findings: Findings, rng: random.Random | Non
         text = f"cannot be locked, so no job of its ids can run: {reason(error)}"
         if hint := blame.cure(error, path):
             text += f"; to cure it: {hint}"
-        act = None if rng is None else ownership.act_open(spool, number, rng)
+        act = None if rng is None else ownership.act_open(spool, number)
         findings.problem("stripe", _shown(spool, path), text, "given to the spool's owner" if act else "", act)
 
 

@@ -116,7 +116,7 @@ class Leftovers:
 
     def _act_keep(self, path: str, job_id: str, attempt: int) -> Act:
         def act() -> None:
-            keep_output(self._spool, path, job_id, attempt, self._rng)
+            keep_output(self._spool, path, job_id, attempt)
 
         return act
 

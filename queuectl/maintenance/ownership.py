@@ -9,7 +9,6 @@ and if the file has been closed for so long that no command can have it open fro
 from __future__ import annotations
 
 import os
-import random
 import stat
 from collections.abc import Iterator
 
@@ -46,7 +45,7 @@ def closed_stripes(spool: SpoolDir, *, lock: bool) -> Iterator[tuple[int, OSErro
             stripe.close()
 
 
-def act_open(spool: SpoolDir, number: int, rng: random.Random) -> Act | None:
+def act_open(spool: SpoolDir, number: int) -> Act | None:
     """The repair of such a lock file, or None where only a person can do it."""
     path = spool.stripe_path(number)
     try:
@@ -55,12 +54,12 @@ def act_open(spool: SpoolDir, number: int, rng: random.Random) -> Act | None:
     except OSError:
         return None
     if owner_of(path) is None:
-        return lambda: _put_new(spool, path, rng)
+        return lambda: _put_new(spool, path)
     parts = (MACHINERY, "locks", os.path.basename(path))
     return lambda: rights.give_back(spool.root, parts, may_be=lambda content: not content.data and not content.sig.size)
 
 
-def _put_new(spool: SpoolDir, path: str, rng: random.Random) -> None:
+def _put_new(spool: SpoolDir, path: str) -> None:
     """Put a new lock file in the place of one that nobody can have open. Raises QueuectlError where somebody may."""
     if pools.live(spool) or any(lease.is_alive(spool, name) for name in _leases(spool)):
         raise QueuectlError("a pool is alive; stop it first: queuectl worker stop --wait")

@@ -44,7 +44,7 @@ class Rescue:
         self._session = session
         self._spool = session.spool
         self._orphans = Orphans(session, stripes)
-        self._blame = Blame(session.spool, clock=session.clock, rng=session.rng)
+        self._blame = Blame(session.spool, clock=session.clock)
         self._clock = session.clock
         self.foreign: set[str] = set()
         """Names in running/ that are no files, as the last look found them: left alone, never waited for (P11)."""

@@ -43,7 +43,6 @@ class Retention:
         self._limit_s = clock_note.limit_s([keep_s for keep_s in self._keep_s.values() if keep_s is not None])
         self._stripes = stripes
         self._clock = session.clock
-        self._rng = session.rng
         self._notify = notify
         self._waits = False
         self._next_pass_s = 0.0
@@ -81,7 +80,7 @@ class Retention:
             return False
         now_at = self._clock.now()
         self._offset_s = now_at - self._clock.monotonic()
-        note = clock_note.look(self._spool, now_at=now_at, longest_s=self._limit_s, rng=self._rng)
+        note = clock_note.look(self._spool, now_at=now_at, longest_s=self._limit_s)
         until_at = note.waits_until(now_at)
         if until_at is not None and not self._waits:
             self._notify(Notice(WARNING, "retention", f"retention {clock_note.wait_text(note, until_at)}"))

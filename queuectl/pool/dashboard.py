@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 from typing import TYPE_CHECKING
 
 from queuectl.model import settings as config
@@ -50,7 +49,6 @@ class Dashboard:
         settings = session.settings
         self._spool = session.spool
         self._clock = session.clock
-        self._rng = session.rng
         self._files = _files(settings)
         self._lock = FileLock(session.spool.dashboard_lock_path)
         self._leads = False
@@ -162,7 +160,7 @@ class Dashboard:
         for name in self._files:
             try:
                 has_texts = self._is_full and name != METRICS
-                write_file(self._spool, name, _text(name, found, advice), has_texts=has_texts, rng=self._rng)
+                write_file(self._spool, name, _text(name, found, advice), has_texts=has_texts)
             except OSError as error:
                 trouble = trouble or error
         if trouble is not None:
@@ -184,7 +182,7 @@ class Dashboard:
             self._under_way = None
 
 
-def write_file(spool: SpoolDir, name: str, text: str, *, has_texts: bool, rng: random.Random) -> None:
+def write_file(spool: SpoolDir, name: str, text: str, *, has_texts: bool) -> None:
     """Put PAGE, FACTS or METRICS there in one step; a link or a read-only file in its place is replaced.
 
     A file that `has_texts` of jobs is as private as their files; others are for everybody.

@@ -60,7 +60,6 @@ class InboxProcesses:
         self._spool = session.spool
         self._settings = session.settings
         self._clock = session.clock
-        self._rng = session.rng
         self._notify = notify
         self._children = [_Child(inbox.owner) for inbox in session.settings.inboxes]
         self._takes = True

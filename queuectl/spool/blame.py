@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 from typing import NamedTuple
 
 from queuectl.model.lifecycle import STATES
@@ -36,10 +35,9 @@ class Fault(NamedTuple):
 class Blame:
     """Tells the trouble of one file from the machine's, for one spool."""
 
-    def __init__(self, spool: SpoolDir, *, clock: Clock, rng: random.Random) -> None:
+    def __init__(self, spool: SpoolDir, *, clock: Clock) -> None:
         self._spool = spool
         self._clock = clock
-        self._rng = rng
         self._proved_s: float | None = None
 
     def fault(self, error: OSError, path: str) -> Fault | None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import random
 from typing import NamedTuple
 
 from queuectl.model import times
@@ -69,20 +68,20 @@ def read(spool: SpoolDir) -> Note | None:
     return note if math.isfinite(note.jump_s) else None
 
 
-def look(spool: SpoolDir, *, now_at: float, longest_s: float, rng: random.Random) -> Note:
+def look(spool: SpoolDir, *, now_at: float, longest_s: float) -> Note:
     """Compare the clock with the note, write the new note and return it.
 
     A disk that does not take the note changes nothing about the answer: on a full disk retention makes room.
     """
     made = compare(read(spool) or Note(_last_used_at(spool, now_at)), now_at, longest_s)
     with contextlib.suppress(OSError):
-        _write(spool, made, rng)
+        _write(spool, made)
     return made
 
 
-def accept(spool: SpoolDir, *, now_at: float, rng: random.Random) -> None:
+def accept(spool: SpoolDir, *, now_at: float) -> None:
     """Note that the clock is right as it is: nothing waits for it any more. Raises OSError."""
-    _write(spool, Note(now_at), rng)
+    _write(spool, Note(now_at))
 
 
 def waiting(spool: SpoolDir, *, now_at: float) -> str:
@@ -107,7 +106,7 @@ def _last_used_at(spool: SpoolDir, now_at: float) -> float:
     return max(found, default=now_at)
 
 
-def _write(spool: SpoolDir, note: Note, rng: random.Random) -> None:
+def _write(spool: SpoolDir, note: Note) -> None:
     body: dict[str, object] = {"at": times.to_text(note.at)}
     if note.jump_s:
         body |= {"jump_s": round(note.jump_s), "jumped_at": times.to_text(note.jumped_at)}

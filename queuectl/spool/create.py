@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 from importlib import resources
 
 from queuectl.model import job, settings
@@ -17,7 +16,7 @@ from queuectl.spool.layout import EXAMPLES
 from queuectl.system import disk, files
 
 
-def create(spool: SpoolDir, *, rng: random.Random) -> bool:
+def create(spool: SpoolDir) -> bool:
     """Make what is missing of a spool; True where there was none before. What is there is not touched.
 
     The examples come with a new spool only: they are for its owner to delete.
@@ -31,24 +30,24 @@ def create(spool: SpoolDir, *, rng: random.Random) -> bool:
         if new and files.sig_of(spool.examples_dir) is None:
             disk.make_folder(spool.examples_dir)
             for name in _names(EXAMPLES):
-                _make(spool, os.path.join(spool.examples_dir, name), text_of(EXAMPLES, name), rng)
+                _make(spool, os.path.join(spool.examples_dir, name), text_of(EXAMPLES, name))
         for folder in (*STATES, REJECTED):
             for name in _names(folder):
                 if files.sig_of(path := spool.path(folder, name)) is None:
-                    _make(spool, path, text_of(folder, name), rng)
+                    _make(spool, path, text_of(folder, name))
         for path, text in (
             (spool.schema_path, job.schema_text),
             (spool.settings_path, settings.default_text),
             (spool.readme_path, readme_text),
         ):
             if files.sig_of(path) is None:
-                _make(spool, path, text(), rng)
+                _make(spool, path, text())
     except OSError as error:
         raise cannot_make(spool.root, error) from error
     return new
 
 
-def _make(spool: SpoolDir, path: str, text: str, rng: random.Random) -> None:
+def _make(spool: SpoolDir, path: str, text: str) -> None:
     with contextlib.suppress(FileExistsError):
         spool.publish_file(path, text.encode(), hint="setup", sync=False, mode=disk.FILE_MODE)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import math
 import os
-import random
 
 from queuectl.model import names
 from queuectl.spool.folder import SpoolDir
@@ -23,9 +22,8 @@ _LOOK_LAST_S, _LOOK_FIRST_S = 0.25, 0.02
 class OutputSlot:
     """The output file of one worker."""
 
-    def __init__(self, spool: SpoolDir, rng: random.Random) -> None:
+    def __init__(self, spool: SpoolDir) -> None:
         self._spool = spool
-        self._rng = rng
         self._lease = ""
         self._path = ""
         self._fd = -1
@@ -61,7 +59,7 @@ class OutputSlot:
                 return False
             os.close(self._fd)
             self._fd = -1
-        return keep_output(self._spool, self._path, job_id, attempt, self._rng)
+        return keep_output(self._spool, self._path, job_id, attempt)
 
     def leave(self) -> None:
         """Use another file from now on: a process left behind may still write to this one."""
@@ -104,7 +102,7 @@ class OutputLimit:
         return size > self._most
 
 
-def keep_output(spool: SpoolDir, path: str, job_id: str, attempt: int, rng: random.Random) -> bool:
+def keep_output(spool: SpoolDir, path: str, job_id: str, attempt: int) -> bool:
     """Move an output file to logs/, under another name if that one is taken; delete it if it is empty.
 
     Returns False where nothing was printed, or where there is no such file (any more).
@@ -123,7 +121,7 @@ def keep_output(spool: SpoolDir, path: str, job_id: str, attempt: int, rng: rand
         try:
             disk.move(path, target)
         except FileExistsError:
-            target = spool.log_path(f"{job_id}-{names.new_token(rng)}", attempt)
+            target = spool.log_path(f"{job_id}-{names.new_token(spool.rng)}", attempt)
             continue
         except FileNotFoundError:
             if files.sig_of(path) is None and files.sig_of(spool.tmp_dir) is not None:

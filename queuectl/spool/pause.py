@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 
 from queuectl.model import times
 from queuectl.spool.folder import SpoolDir
@@ -23,7 +22,7 @@ def is_paused(spool: Layout) -> bool:
     return os.path.lexists(spool.paused_path)
 
 
-def pause(spool: SpoolDir, reason: str, *, until_at: float | None, rng: random.Random) -> None:
+def pause(spool: SpoolDir, reason: str, *, until_at: float | None) -> None:
     """Make the file PAUSED, or replace it.
 
     Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 from queuectl.errors import InvalidSettingsError, SpoolUnavailableError, os_words
@@ -52,7 +51,7 @@ def read(path: str) -> str:
         ) from error
 
 
-def write(spool: SpoolDir, text: str, *, rng: random.Random) -> None:
+def write(spool: SpoolDir, text: str) -> None:
     """Replace queuectl.toml by `text` in one step. It keeps its mode: its owner may have closed it to others.
 
     Raises:

@@ -41,7 +41,7 @@ class Unsettled:
     """The runs of one worker that cannot be settled now."""
 
     def __init__(self, session: Session, settlements: Settlements) -> None:
-        self._spool, _, self._clock, self._rng = session
+        self._spool, _, self._clock, _ = session
         self._settlements = settlements
         self._kept: list[_Kept] = []
 
@@ -77,7 +77,7 @@ class Unsettled:
             settled = None
             try:
                 output = self._spool.output_path(claimed.lease)
-                keep_output(self._spool, output, claimed.job_id, claimed.attempt, self._rng)
+                keep_output(self._spool, output, claimed.job_id, claimed.attempt)
                 settled = self._settlements.settle(claimed, kept.run.outcome)
             except OSError as error:
                 if self._spool.is_taken_away(error, RUNNING, claimed.name):

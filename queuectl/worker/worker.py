@@ -90,7 +90,7 @@ class Worker:
         self._settlements = Settlements(self._session, self._stripes)
         self._unsettled = Unsettled(self._session, self._settlements)
         self._lease = Lease(spool, worker)
-        self._output = OutputSlot(spool, self._rng)
+        self._output = OutputSlot(spool)
         self._executor = choose.make(settings.shell)
         self._channel = Channel(conn, self._executor)
         self._cwd = cwd

@@ -37,7 +37,7 @@ def test_inline_json_is_enqueued(queuectl: Commands, spool: SpoolDir) -> None:
 
 def test_enqueue_and_resume_say_when_no_workers_run(queuectl: Commands, spool: SpoolDir, desk: Desk) -> None:
     """Whoever waits for a job that nobody runs is told at once, on stderr, and only then."""
-    pause.pause(spool, "", until_at=None, rng=desk.rng)
+    pause.pause(spool, "", until_at=None)
     for on_terminal in (False, True):
         queuectl.on_terminal = on_terminal
         for words in (("enqueue", "--command", "true"), ("resume",)):

@@ -228,7 +228,7 @@ def test_status_counts_nothing_as_runnable_that_cannot_run(queuectl: Commands, s
         assert [waiting[kind] for kind in kinds] == [1, 1, 1, 0, others]
         assert waiting["oldest"]["id"] == "fine"
     assert "1 could run now" in queuectl("status").out
-    pause.pause(spool, "backup", until_at=desk.clock.now() + 7200, rng=desk.rng)
+    pause.pause(spool, "backup", until_at=desk.clock.now() + 7200)
     for find in (lambda: queuectl("status", "--json").json, lambda: _surveyed(spool)):
         found = find()
         assert [found["waiting"][kind] for kind in kinds] == [0, 1, 1, 1, others]

@@ -33,7 +33,7 @@ def inbox(spool: SpoolDir) -> InboxState:
     Path(spool.inbox_dir).mkdir()
     row = InboxRefusal("theirs.json.rejected", "owner: belongs to \x1b[31manna", times.to_text(NOON_AT + 5))
     state = InboxState(owner="anna", path="/srv/drop/anna", mode="trusted", rejected=3, refused=(row,))
-    inboxstate.publish(spool, state, rng=random.Random(1))
+    inboxstate.publish(spool, state)
     return state
 
 

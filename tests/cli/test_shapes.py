@@ -58,7 +58,7 @@ def spool(monkeypatch: pytest.MonkeyPatch) -> Iterator[SpoolDir]:
         write_drop(
             made, "bad.json.reason.txt", "Rejected 2027-01-15T08:00:00Z\nWhy: no JSON " + "at all " * 40, REJECTED
         )
-        pause.pause(made, "disk full " * 20, until_at=None, rng=desk.rng)
+        pause.pause(made, "disk full " * 20, until_at=None)
         yield made
         desk.close()
 

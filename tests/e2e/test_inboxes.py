@@ -115,7 +115,7 @@ def test_drain_takes_in_what_lies_in_the_inbox_first(spool: SpoolDir, inbox: Pat
 def test_max_waiting_holds_files_back_in_the_inbox(spool: SpoolDir, inbox: Path) -> None:
     """No more of an inbox's jobs wait in the spool than max_waiting says; the rest stay and are told of."""
     configure(spool, inbox, "max_waiting = 2\n")
-    pause.pause(spool, "for the test", until_at=None, rng=random.Random(1))
+    pause.pause(spool, "for the test", until_at=None)
     for number in range(5):
         drop(inbox, f"job{number}.json", {"command": SUCCEED})
     with Pool(spool):

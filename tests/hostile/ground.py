@@ -231,10 +231,9 @@ class Seen:
 
 def make_ground(root: Path, **settings: str) -> Ground:
     """A new spool under `root`, with these settings."""
-    import random
 
     spool = SpoolDir(root / "spool")
-    create.create(spool, rng=random.Random(0))
+    create.create(spool)
     path = Path(spool.settings_path)
     lines = [line for line in path.read_text().split("\n") if line.partition(" ")[0] not in settings]
     path.write_text("\n".join(lines + [f"{key} = {value}" for key, value in settings.items()]) + "\n")

@@ -102,7 +102,7 @@ class Ground:
         self.root = root
         self.spool = SpoolDir(root / "queue" / "spool")
         self.make("queue", WORKER)
-        create.create(self.spool, rng=random.Random(0))
+        create.create(self.spool)
         for folder, _, files in os.walk(self.spool.root):
             for path in (folder, *(os.path.join(folder, name) for name in files)):
                 os.chown(path, WORKER, WORKER)
@@ -181,7 +181,7 @@ def test_flipping_the_inbox_with_a_link_to_pending_puts_nothing_there(
     above = ground.make("home", STRANGER) if parent == "his" else ground.make("home", 0, 0o1777)
     ground.make("keys", WORKER, 0o700)
     ready = ground.root / "queue" / "identity"
-    done_as(WORKER, lambda: ready.write_text(identity_of(ground.spool, random.Random(1))))
+    done_as(WORKER, lambda: ready.write_text(identity_of(ground.spool)))
     drop, link = above / "drop", above / "link"
 
     def prepare() -> None:
@@ -349,7 +349,7 @@ def test_what_a_stranger_puts_into_an_inbox_harms_nothing_but_itself(ground: Gro
     secret = ground.root / "queue" / "secret.json"
     secret.write_text('{"template": "greet"}')
     ready = ground.root / "queue" / "identity"
-    done_as(WORKER, lambda: ready.write_text(identity_of(ground.spool, random.Random(1))))
+    done_as(WORKER, lambda: ready.write_text(identity_of(ground.spool)))
     mark = f".queuectl-{ready.read_text()}-"
     names = ["x.json", "x.json.rejected", "x.json.rejected.txt", f"{mark}tmp-{'a' * 12}", f"{mark}{'a' * 12}-x.json"]
     names += ["y.json.failed.txt", "y.json.done.txt", f"{mark}tmp-", mark]

@@ -33,11 +33,11 @@ def _unlinked(path: str) -> str:
 @pytest.mark.parametrize(
     ("place", "act"),
     [
-        (lambda spool: spool.paused_path, lambda spool: pause.pause(spool, "because", until_at=None, rng=RNG)),
-        (lambda spool: _unlinked(spool.settings_path), lambda spool: settings_file.write(spool, "", rng=RNG)),
+        (lambda spool: spool.paused_path, lambda spool: pause.pause(spool, "because", until_at=None)),
+        (lambda spool: _unlinked(spool.settings_path), lambda spool: settings_file.write(spool, "")),
         (
             lambda spool: os.path.join(spool.root, "status.html"),
-            lambda spool: dashboard.write_file(spool, "status.html", "x", has_texts=False, rng=RNG),
+            lambda spool: dashboard.write_file(spool, "status.html", "x", has_texts=False),
         ),
         (
             lambda spool: os.path.join(spool.pool_dir, "p1.stop"),
@@ -45,7 +45,7 @@ def _unlinked(path: str) -> str:
         ),
         (
             lambda spool: spool.clock_path,
-            lambda spool: clock_note._write(spool, clock_note.Note(NOON_AT, 0.0, 0.0), RNG),
+            lambda spool: clock_note._write(spool, clock_note.Note(NOON_AT, 0.0, 0.0)),
         ),
     ],
     ids=["pause", "settings", "page", "stop", "clock"],

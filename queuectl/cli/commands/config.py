@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import tomllib
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -177,7 +176,7 @@ def _given(spool: SpoolDir) -> dict[str, Any]:
 
 def _write(spool: SpoolDir, text: str) -> None:
     try:
-        settings_file.write(spool, text, rng=random.Random())
+        settings_file.write(spool, text)
     except OSError as error:
         raise unavailable(spool, error) from error
     try:

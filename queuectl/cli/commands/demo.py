@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import subprocess
 import sys
 import tempfile
@@ -37,7 +36,7 @@ def demo() -> None:
     before_s = time.monotonic()
     work_dir = tempfile.mkdtemp(prefix="queuectl-demo-")
     root = os.path.abspath(context.options.spool or os.path.join(work_dir, context.OWN_NAME))
-    create.create(SpoolDir(root), rng=random.Random())
+    create.create(SpoolDir(root))
     spool = Spool(root)
     reader = "type" if os.name == "nt" else "cat"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 from typing import Annotated
 
 import typer
@@ -28,7 +27,7 @@ def init(
     """
     wanted = path or context.options.spool or context.OWN_NAME
     folder = SpoolDir(wanted)
-    made = create.create(folder, rng=random.Random())
+    made = create.create(folder)
     if not output.is_terminal():
         output.line(folder.root)
         return

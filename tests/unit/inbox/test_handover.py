@@ -29,7 +29,7 @@ class Hands:
         self.folder = folder
         self.handover = Handover(self.desk.session, "anna")
         self.tokens = self.handover.tokens
-        self.box = Folder(str(folder), identity_of(spool, self.desk.rng), rng=self.desk.rng, tokens=self.tokens)
+        self.box = Folder(str(folder), identity_of(spool), rng=self.desk.rng, tokens=self.tokens)
 
     def send(self, name: str, data: bytes = JOB) -> files.Content:
         """A file in the inbox, as it is read."""

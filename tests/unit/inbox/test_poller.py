@@ -182,7 +182,7 @@ def test_a_signed_file_waits_while_a_key_is_open_to_others(spool: SpoolDir, tmp_
     post.inbox = msgspec.structs.replace(post.inbox, mode="signed")
     post.desk.settings = post.desk.settings._replace(inboxes=(post.inbox,))
     post.start()
-    identity = identity_of(spool, post.desk.rng)
+    identity = identity_of(spool)
     document = {"command": "true", "id": "a", "for": identity, "expires_at": times.to_text(post.desk.clock.now() + 60)}
     post.send("a.json", signing.sign(document, "anna", keyfile.read(str(keys / "anna.key"))))
     assert post.poller.step() == [] and post.names() == ["a.json"]

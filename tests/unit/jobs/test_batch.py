@@ -438,7 +438,7 @@ def test_retention_deletes_a_split_file_with_its_text_and_its_note(desk: Desk) -
     _split(desk, taken)
     note = desk.spool.split_path(batch.token_of(taken))
     os.utime(note, (desk.clock.now(), desk.clock.now()))
-    clock_note.accept(desk.spool, now_at=desk.clock.now(), rng=desk.rng)
+    clock_note.accept(desk.spool, now_at=desk.clock.now())
     made = Retention(desk.session._replace(settings=settings), desk.stripes, notify=lambda _: None)
 
     def passes() -> list[str]:

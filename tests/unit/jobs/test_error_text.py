@@ -164,7 +164,7 @@ def test_our_commands_take_the_text_away_with_the_job(desk: Desk, settings: Sett
     assert texts(desk.spool) == ["old.error.txt"]
     desk.clock.advance(7200)
     os.utime(desk.spool.path(DLQ, "old.json"), (0, 0))
-    clock_note.accept(desk.spool, now_at=desk.clock.now(), rng=desk.rng)
+    clock_note.accept(desk.spool, now_at=desk.clock.now())
     stripes = Stripes(desk.spool)
     keeping = settings._replace(keep_dlq=3600)
     retention = Retention(desk.session._replace(settings=keeping), stripes, notify=lambda _: None)

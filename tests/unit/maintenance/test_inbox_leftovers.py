@@ -157,7 +157,7 @@ def test_foreign_files_and_damaged_tokens_are_told_and_stay(traces: Traces) -> N
 
 def test_the_state_of_an_inbox_that_is_named_no_more_is_deleted(traces: Traces) -> None:
     """Its state is for looking only, and its tokens are kept: it may be named again."""
-    state.publish(traces.spool, InboxState(owner="anna", path="/x", mode="trusted"), rng=traces.desk.rng)
+    state.publish(traces.spool, InboxState(owner="anna", path="/x", mode="trusted"))
     Path(traces.spool.inbox_path("anna", "tokens")).write_text(f"{TOKEN}\n")
     assert traces.told(repair=True) == [
         ("info", "tokens", ".queuectl/inboxes/anna.tokens", False),

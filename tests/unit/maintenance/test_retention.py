@@ -43,7 +43,7 @@ class Keeper:
 @pytest.fixture
 def keep(desk: Desk, settings: Settings) -> Iterator[Callable[..., Keeper]]:
     """A pool's retention, for settings; the clock's note stands at the time of the test."""
-    clock_note.accept(desk.spool, now_at=desk.clock.now(), rng=desk.rng)
+    clock_note.accept(desk.spool, now_at=desk.clock.now())
     made: list[Keeper] = []
 
     def start(**keys: float) -> Keeper:
@@ -102,7 +102,7 @@ def test_files_that_others_delete_under_the_walk_stop_nothing(
     for number in range(20):
         finish(desk, f"job{number}")
     desk.clock.advance(40 * DAY_S)
-    clock_note.accept(desk.spool, now_at=desk.clock.now(), rng=desk.rng)
+    clock_note.accept(desk.spool, now_at=desk.clock.now())
     real = os.scandir
 
     def scandir(path: str) -> Iterator[os.DirEntry[str]]:

@@ -28,7 +28,7 @@ class Hands(Desk):
 
     def __init__(self, spool: SpoolDir) -> None:
         super().__init__(spool, clock=Clock())
-        self.slot = OutputSlot(spool, self.rng)
+        self.slot = OutputSlot(spool)
         self.fd = -1
 
     def prepare(self, name: str) -> Claimed:

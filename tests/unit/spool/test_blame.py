@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from tests.helpers import FakeClock, full_disk, names_in
 @pytest.fixture
 def blame(spool: SpoolDir, clock: FakeClock) -> Blame:
     """Who judges the errors of a spool."""
-    return Blame(spool, clock=clock, rng=random.Random(1))
+    return Blame(spool, clock=clock)
 
 
 def _error(code: int, path: str | None = None) -> OSError:

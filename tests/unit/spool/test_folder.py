@@ -58,7 +58,7 @@ def test_making_a_spool_again_changes_nothing(tmp_path: Path) -> None:
     Path(made.path(DLQ, "README.txt")).write_text("mine too")
     os.remove(made.path(DONE, "README.txt"))
     shutil.rmtree(made.examples_dir)
-    assert not create.create(made, rng=random.Random(1))
+    assert not create.create(made)
     assert settings_file.load(made).max_retries == 7
     assert Path(made.readme_path).read_text() == "mine"
     assert Path(made.path(DLQ, "README.txt")).read_text() == "mine too"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import subprocess
 import sys
 
@@ -94,7 +93,7 @@ def test_an_output_is_kept_although_the_lease_is_swept_while_it_is_renewed(
     """P4: a sweep of dead workers' leases that meets one between its two locks costs no output of the next run."""
     desk = Desk(spool)
     rescue = Rescue(desk.session, desk.stripes)
-    lease, slot = Lease(spool, "w1"), OutputSlot(spool, random.Random(0))
+    lease, slot = Lease(spool, "w1"), OutputSlot(spool)
     slot.open(lease.name)
     close = NamedLock.close
 

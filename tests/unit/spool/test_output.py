@@ -18,7 +18,7 @@ from queuectl.system import disk
 @pytest.fixture
 def slot(spool: SpoolDir, rng: random.Random) -> Iterator[OutputSlot]:
     """The output of one worker."""
-    made = OutputSlot(spool, rng)
+    made = OutputSlot(spool)
     yield made
     made.close()
 
@@ -115,11 +115,11 @@ def test_output_of_a_dead_worker_is_kept(spool: SpoolDir, rng: random.Random) ->
     """Rescue makes a log of what the abandoned run printed; an empty or missing file is nothing."""
     path = Path(spool.output_path("w9.0"))
     path.write_bytes(b"last words")
-    keep_output(spool, str(path), "job1", 1, rng)
+    keep_output(spool, str(path), "job1", 1)
     assert _logs(spool) == {"job1.1.log": b"last words"}
     path.write_bytes(b"")
-    keep_output(spool, str(path), "job1", 2, rng)
-    keep_output(spool, str(path), "job1", 3, rng)
+    keep_output(spool, str(path), "job1", 2)
+    keep_output(spool, str(path), "job1", 3)
     assert len(_logs(spool)) == 1
     assert os.listdir(spool.tmp_dir) == []
 

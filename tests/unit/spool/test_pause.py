@@ -25,7 +25,7 @@ def test_paused_is_a_file_with_a_reason(spool: SpoolDir) -> None:
 def test_a_pause_says_when_it_ends(spool: SpoolDir, rng: random.Random) -> None:
     """The second line is an instant; what is none, or is missing, means that the pause does not end by itself."""
     assert pause.until(spool) is None
-    pause.pause(spool, "two\nlines", until_at=NOON_AT, rng=rng)
+    pause.pause(spool, "two\nlines", until_at=NOON_AT)
     assert (pause.reason(spool), pause.until(spool)) == ("two lines", NOON_AT)
     Path(spool.paused_path).write_text("why\nuntil noon\n")
     assert (pause.is_paused(spool), pause.until(spool)) == (True, None)
@@ -40,5 +40,5 @@ def test_a_folder_named_paused_is_left_alone(spool: SpoolDir, rng: random.Random
     with pytest.raises(IsADirectoryError):
         pause.resume(spool)
     with pytest.raises(IsADirectoryError):
-        pause.pause(spool, "", until_at=None, rng=rng)
+        pause.pause(spool, "", until_at=None)
     assert os.path.isdir(spool.paused_path)

@@ -109,6 +109,6 @@ def test_settings_that_cannot_be_read_are_not_taken_for_none(spool: SpoolDir) ->
 
 def test_settings_are_replaced_in_one_step(spool: SpoolDir, rng: random.Random) -> None:
     """A reader sees the old or the new settings, and nothing is left in tmp/."""
-    settings_file.write(spool, "max_retries = 7\n", rng=rng)
+    settings_file.write(spool, "max_retries = 7\n")
     assert settings_file.load(spool).max_retries == 7
     assert os.listdir(spool.tmp_dir) == []
