@@ -1,3 +1,3 @@
 """One pool: which job is next, which worker gets it, what people ask of it, how it ends (FORMAT.md, 4, 7 and 8)."""
 
-__all__ = ["notices", "options", "run"]
+__all__ = ["notices", "options", "preflight", "run"]

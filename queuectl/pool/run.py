@@ -8,30 +8,33 @@ import signal
 from collections.abc import Callable, Iterator
 
 from queuectl.model.settings import Settings
+from queuectl.pool import preflight
 from queuectl.pool.notices import HandOn, Outbox
 from queuectl.pool.options import Options
 from queuectl.pool.parts import Parts
+from queuectl.pool.preflight import Warn
 from queuectl.pool.supervisor import Supervisor
-from queuectl.spool import trust
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.pools import StopSummary
 from queuectl.spool.session import Session
 from queuectl.system.clock import Clock
 
 
-def run_pool(spool: SpoolDir, settings: Settings, options: Options, hand_on: HandOn) -> StopSummary:
+def run_pool(
+    spool: SpoolDir, settings: Settings, options: Options, hand_on: HandOn, *, warn: Warn = lambda _text: None
+) -> StopSummary:
     """Run a pool in this process until it ends; SIGINT, SIGTERM, SIGHUP and SIGBREAK stop it gracefully, twice at once.
 
-    `hand_on` gets the events of each round of the pool's loop.
+    `hand_on` gets the events of each round of the pool's loop, `warn` the warnings of the checks of a start.
 
     Raises:
         UntrustedSpoolError, InvalidSettingsError: others could have the pool run what they like (P10).
+        SpoolUnavailableError: workers cannot work here (see `preflight`). Or the spool was deleted, or another one put
+            in its place; what ran was ended.
         OSError: the pool cannot be started (full disk, too many processes).
-        SpoolUnavailableError: the spool was deleted, or another one put in its place; what ran was ended.
     """
-    trust.check(spool)
-    trust.check_all(spool, settings)
-    spool.complete()
+    preflight.check(spool, settings, warn)
+    preflight.warn_of_power(spool, warn)
     outbox = Outbox(hand_on)
     parts = Parts(Session(spool, settings, Clock(), random.Random()), options, outbox.put)
     with _stop_signals(parts.control.signal):

@@ -62,71 +62,27 @@ def start(
     """
     if log_format not in ("text", "json"):
         raise typer.BadParameter("text or json", param_hint="--log-format")
-    from queuectl.spool import trust
-
     grace_s = None if grace is None else jobs.duration(grace, "--grace")
     spool = context.open_spool()
-    spool.folder.complete()
-    trust.check(spool.folder)
-    trust.check_all(spool.folder, spool.settings)
-    _check_one_file_system(spool.path)
-    _check_file_system(spool.folder)
     if detach:
+        from queuectl.pool import preflight
+
+        preflight.check(spool.folder, spool.settings, _warn)
         _detach(spool.folder, count=count, drain=drain, max_jobs=max_jobs, grace_s=grace_s)
         return
     from queuectl.cli.events import Printer
     from queuectl.pool.options import Options
     from queuectl.pool.run import run_pool
 
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        output.remark("warning: running as root, so every job runs as root")
-    who, _ = trust.way_to(spool.folder)
-    if who:
-        output.remark(f"warning: {output.safe(who)}")
     printer = Printer(as_json=log_format == "json", workers=count, spool=spool.path)
     options = Options(workers=count, cwd=os.getcwd(), drain=drain, max_jobs=max_jobs)
     settings = spool.settings if grace_s is None else spool.settings._replace(stop_grace_s=grace_s)
-    summary = run_pool(spool.folder, settings, options, printer.tell)
+    summary = run_pool(spool.folder, settings, options, printer.tell, warn=_warn)
     printer.end(summary)
 
 
-def _check_file_system(spool: SpoolDir) -> None:
-    """Warn of a network or user-space file system, and refuse one on which workers would run a job twice."""
-    from queuectl.system import volume
-
-    if volume.of(spool.root).nature in (volume.LOCAL, volume.REMOVABLE, volume.MEMORY):
-        return  # `doctor` need not be loaded
-    import random
-
-    from queuectl.errors import SpoolUnavailableError
-    from queuectl.maintenance import doctor
-    from queuectl.maintenance.probes import FAIL, WARN
-    from queuectl.system.clock import Clock
-
-    for found in doctor.before_start(spool, clock=Clock(), rng=random.Random()):
-        if found.level == FAIL:
-            raise SpoolUnavailableError(
-                f"workers cannot work in {spool.root}", path=spool.root, cause=found.text, hint=found.hint
-            )
-        if found.level == WARN:
-            output.remark(f"warning: {found.text}: {found.hint}")
-
-
-def _check_one_file_system(root: str) -> None:
-    """Every move is a rename, which exists only within one file system."""
-    from queuectl.errors import SpoolUnavailableError
-    from queuectl.spool.layout import FOLDERS
-
-    home = os.stat(root).st_dev
-    for folder in FOLDERS:
-        path = os.path.join(root, folder)
-        if os.stat(path).st_dev != home:
-            raise SpoolUnavailableError(
-                f"{path} is on another file system than {root}",
-                path=path,
-                cause="jobs move by rename, which works only within one file system",
-                hint="put the whole spool on one file system",
-            )
+def _warn(text: str) -> None:
+    output.remark(f"warning: {output.safe(text)}")
 
 
 def _detach(folder: SpoolDir, *, count: int, drain: bool, max_jobs: int | None, grace_s: float | None) -> None:

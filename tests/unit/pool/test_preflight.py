@@ -1,0 +1,74 @@
+"""preflight: on what a pool does not start, also one that is started from Python (P1, P10)."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from queuectl.errors import SpoolUnavailableError
+from queuectl.maintenance import doctor
+from queuectl.maintenance.probes import FAIL, WARN, Line
+from queuectl.model.settings import Settings
+from queuectl.pool import preflight
+from queuectl.pool.options import Options
+from queuectl.pool.run import run_pool
+from queuectl.spool import trust
+from queuectl.spool.folder import SpoolDir
+from queuectl.system import volume
+
+
+def start(spool: SpoolDir, settings: Settings) -> list[str]:
+    """Start a pool from Python that ends at once; return what it warns of."""
+    said: list[str] = []
+    run_pool(spool, settings, Options(workers=1, cwd=spool.root, drain=True), lambda _: None, warn=said.append)
+    return said
+
+
+def test_a_spool_on_two_file_systems_is_refused(
+    spool: SpoolDir, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P1: a job could not move from one folder to the other by rename."""
+    real = os.stat
+    done = spool.folder("done")
+
+    class Elsewhere:
+        st_dev = -1
+
+    def stat(path: object, *args: object, **keys: object) -> object:
+        return Elsewhere() if path == done else real(path, *args, **keys)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(trust, "check", lambda _spool: None)
+    monkeypatch.setattr(preflight.os, "stat", stat)
+    with pytest.raises(SpoolUnavailableError, match="is on another file system") as refused:
+        start(spool, settings)
+    assert refused.value.path == done
+
+
+@pytest.mark.parametrize("level", [FAIL, WARN])
+def test_a_file_system_of_a_network_is_tried_out(
+    spool: SpoolDir, settings: Settings, monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
+    """P1: a pool does not start where locks exclude nobody, and warns where it only cannot be sure."""
+    share = volume.of(spool.root)._replace(nature=volume.NETWORK)
+    monkeypatch.setattr(preflight.volume, "of", lambda _path: share)
+    monkeypatch.setattr(doctor, "before_start", lambda *_args, **_keys: [Line("lock", level, "no locks", "move it")])
+    said: list[str] = []
+    if level == FAIL:
+        with pytest.raises(SpoolUnavailableError, match="workers cannot work in") as refused:
+            preflight.check(spool, settings, said.append)
+        assert refused.value.cause == "no locks" and said == []
+    else:
+        preflight.check(spool, settings, said.append)
+        assert said == ["no locks: move it"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no root")
+def test_root_and_a_way_to_the_spool_are_warned_of(spool: SpoolDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P10: both are warnings, because in a container they are usual."""
+    said: list[str] = []
+    monkeypatch.setattr(preflight.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(trust, "way_to", lambda _spool: ("bob could do it", "chmod"))
+    preflight.warn_of_power(spool, said.append)
+    assert said == ["running as root, so every job runs as root", "bob could do it"]
