@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from queuectl.cli import group
 from queuectl.model import settings
+from queuectl.model.setting import SETTINGS
 
 HERE = Path(__file__).parent
 HOOKS = """\
@@ -118,7 +119,7 @@ def settings_text() -> str:
     ]
     lines += [
         f"| `{setting.name}` | `{settings.show(setting.default)}` | {setting.allowed} | {setting.meaning} |"
-        for setting in settings.SETTINGS
+        for setting in SETTINGS
     ]
     lines += ["", *HOOKS, "", *INBOXES]
     return "\n".join(lines) + "\n"

@@ -135,10 +135,10 @@ def setting_names() -> Offer:
     """Offer the names of settings."""
 
     def offer(_ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-        from queuectl.model import settings
+        from queuectl.model.setting import SETTINGS
 
         typed = incomplete.lower().replace("_", "-")
-        shown = [(each.name.replace("_", "-"), each.allowed) for each in settings.SETTINGS]
+        shown = [(each.name.replace("_", "-"), each.allowed) for each in SETTINGS]
         return [(name, allowed) for name, allowed in shown if name.startswith(typed)]
 
     return _quiet(offer)

@@ -21,8 +21,10 @@ __all__ = [
     "retry",
     "round_robin",
     "run_queue",
+    "setting",
     "settings",
     "sizes",
     "text",
     "times",
+    "unknown_keys",
 ]

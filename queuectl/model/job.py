@@ -6,8 +6,6 @@ seconds, retry settings filled in, unknown keys kept as they are.
 
 from __future__ import annotations
 
-import difflib
-import itertools
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple
@@ -26,12 +24,6 @@ RETRIES_LIMIT = 1_000_000
 # what was taken in once can always be shown.
 DEPTH_LIMIT = 64
 OWNER_MAX_CHARS = names.OWNER_MAX_CHARS
-
-# Keys that are compared with the known ones for a warning: a file of nothing but strange keys must not take seconds.
-_WARN_AT_MOST = 50
-_WARN_CHARS = 40
-# Of the other keys that are ignored, so many are named.
-_NAMED_AT_MOST = 5
 
 _SCHEMA_HINT = "queuectl schema job  shows what each key takes"
 
@@ -151,35 +143,6 @@ class Normalised(NamedTuple):
 
 KNOWN_KEYS = tuple(field.encode_name for field in msgspec.structs.fields(JobSpec))
 _KNOWN = frozenset(KNOWN_KEYS)
-# Keys of other queues' files, notes, and what an inbox adds. They are kept, ignored, and not worth a warning.
-_IGNORED_KEYS = frozenset(
-    """state status attempts attempt created_at updated_at started_at finished_at completed_at next_run_at last_error
-    error exit_code worker worker_id locked_by result name description comment note notes version $schema template
-    params signed_by""".split()  # noqa: SIM905 (a list is 24 lines)
-)
-
-
-# What other queues and tools call a key.
-_SYNONYMS = {
-    "max_retries": "retries retry attempts_max max_attempts tries max_tries retry_limit retry_count",
-    "command": "cmd run exec script shell argv args program",
-    "cwd": "dir directory folder workdir working_dir working_directory chdir",
-    "env": "environment envs environ variables vars",
-    "tags": "labels label keywords",
-    "run_at": "at when start_at schedule_at scheduled_at scheduled_for not_before eta execute_at",
-    "priority": "prio importance weight rank",
-    "delay": "wait countdown defer start_in",
-    "timeout": "time_limit max_runtime max_duration ttl deadline max_time",
-    "backoff_base": "backoff backoff_factor retry_backoff",
-    "backoff_max": "max_backoff backoff_limit retry_delay_max",
-    "no_retry_exit_codes": "no_retry no_retry_on stop_codes fatal_exit_codes",
-    "retry_exit_codes": "retry_on retry_codes",
-    "output_max": "max_output output_limit log_max",
-    "owner": "user username author",
-    "id": "job_id jobid uuid key",
-    "meta": "metadata data extra extras custom info payload",
-}
-_MEANT = {synonym.replace("_", ""): known for known, words in _SYNONYMS.items() for synonym in words.split()}
 
 
 def normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: float) -> Normalised:
@@ -271,7 +234,11 @@ def _normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: 
         out["output_max"] = output_max
     unknown = {key: value for key, value in document.items() if key not in _KNOWN and key not in ("format", "history")}
     out.update(unknown)
-    return Normalised(out, due_at, delay_s, _warnings(unknown) if unknown else [])
+    if not unknown:
+        return Normalised(out, due_at, delay_s, [])
+    from queuectl.model import unknown_keys  # only where there is one
+
+    return Normalised(out, due_at, delay_s, unknown_keys.warnings(unknown, KNOWN_KEYS))
 
 
 def why_bad_owner(owner: str) -> str:
@@ -297,16 +264,13 @@ def is_deep(value: object) -> bool:
     return True
 
 
-def _first_keys(document: Mapping[str, Any]) -> list[str]:
-    """The keys that are worth a comparison with the known ones."""
-    return [key for key in itertools.islice(document, _WARN_AT_MOST) if len(key) <= _WARN_CHARS]
-
-
 def _convert(document: Mapping[str, Any]) -> JobSpec:
     if "command" not in document:
         hint = 'add "command": "what to run"'
-        if near := difflib.get_close_matches("command", _first_keys(document), n=1, cutoff=0.6):
-            hint = f'did you mean "command" instead of "{near[0]}"?'
+        from queuectl.model import unknown_keys
+
+        if near := unknown_keys.nearest("command", document):
+            hint = f'did you mean "command" instead of "{near}"?'
         raise InvalidJobError("command: is missing", key="command", hint=hint)
     try:
         return msgspec.convert(document, JobSpec)
@@ -390,45 +354,6 @@ def _due(spec: JobSpec, now_at: float) -> tuple[float | None, float | None]:
 def _tidy(number: float) -> float | int:
     """2.0 is written as 2: what a person typed comes back as it was typed."""
     return int(number) if number == int(number) else number
-
-
-def _warnings(unknown: Mapping[str, Any]) -> list[str]:
-    """What to say of keys that are ignored: one text for each that looks like a known one, one for all others."""
-    found: list[str] = []
-    others: list[str] = []
-    for number, key in enumerate(unknown):
-        if key in _IGNORED_KEYS or key[:2].lower() == "x-":
-            continue
-        meant = _meant(key) if number < _WARN_AT_MOST and len(key) <= _WARN_CHARS else ""
-        if meant:
-            found.append(f"the key {key!r} is ignored; did you mean {meant!r}?")
-        else:
-            others.append(key)
-    if others:
-        named = ", ".join(repr(key[:_WARN_CHARS]) for key in others[:_NAMED_AT_MOST])
-        more = f" and {len(others) - _NAMED_AT_MOST} more" if len(others) > _NAMED_AT_MOST else ""
-        keys = "the key" if len(others) == 1 else "the keys"
-        are = "is" if len(others) == 1 else "are"
-        found.append(f'{keys} {named}{more} {are} unknown and ignored; put data of your own into "meta"')
-    return found
-
-
-# A short word has another one of a wholly different meaning too near.
-_NEAR_FROM_CHARS = 6
-
-
-def _meant(key: str) -> str:
-    """Return the known key that an unknown one looks like, or ""."""
-    folded = "".join(letter for letter in key.lower() if letter not in "-_ ")
-    for known in KNOWN_KEYS:
-        if known.replace("_", "") == folded:
-            return known
-    if folded in _MEANT:
-        return _MEANT[folded]
-    if near := difflib.get_close_matches(key.lower(), KNOWN_KEYS, n=1, cutoff=0.75):
-        return near[0]
-    near = difflib.get_close_matches(folded, _MEANT, n=1, cutoff=0.85) if len(folded) >= _NEAR_FROM_CHARS else []
-    return _MEANT[near[0]] if near else ""
 
 
 def schema() -> dict[str, Any]:

@@ -14,7 +14,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from queuectl.model import settings as config
+from queuectl.model.setting import FULL, OFF
 from queuectl.model.settings import Settings
 from queuectl.monitor import snapshot
 from queuectl.monitor.snapshot import HEARTBEAT_S, Snapshot
@@ -52,7 +52,7 @@ class Dashboard:
         self._files = _files(settings)
         self._lock = FileLock(session.spool.dashboard_lock_path)
         self._leads = False
-        self._is_full = settings.dashboard == config.FULL
+        self._is_full = settings.dashboard == FULL
         self._timeout_s = settings.timeout
         self._survey: Survey | None = None
         self._under_way: Steps[Snapshot] | None = None
@@ -197,7 +197,7 @@ def write_file(spool: SpoolDir, name: str, text: str, *, has_texts: bool) -> Non
 
 def _files(settings: Settings) -> tuple[str, ...]:
     """The files to write. The page comes last: whoever sees it anew finds the others anew too."""
-    board = () if settings.dashboard == config.OFF else (FACTS, PAGE)
+    board = () if settings.dashboard == OFF else (FACTS, PAGE)
     return (*((METRICS,) if settings.metrics else ()), *board)
 
 

@@ -17,6 +17,7 @@ from queuectl.model import names, record
 from queuectl.model import settings as config
 from queuectl.model.job import JOB_MAX_BYTES
 from queuectl.model.lifecycle import PENDING
+from queuectl.model.setting import READ
 from queuectl.spool.layout import FOLDERS, MACHINERY, Located
 from queuectl.spool.listing import Listing
 from queuectl.system import acting, disk, files, sharing
@@ -215,7 +216,7 @@ class SpoolDir(Listing):
 
     def use(self, settings: config.Settings) -> None:
         """Write files of jobs from now on as these settings say."""
-        self.file_mode = disk.GROUP_MODE if settings.group_access == config.READ else disk.PRIVATE_MODE
+        self.file_mode = disk.GROUP_MODE if settings.group_access == READ else disk.PRIVATE_MODE
 
 
 def is_spool(root: str) -> bool:

@@ -103,6 +103,7 @@ def test_command_imports_only_itself(spool: SpoolDir) -> None:
         "queuectl.model.names",
         "queuectl.model.record",
         "queuectl.model.retry",
+        "queuectl.model.setting",
         "queuectl.model.settings",
         "queuectl.model.sizes",
         "queuectl.model.text",

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.model import settings
 from queuectl.model.lifecycle import Outcome
+from queuectl.model.setting import COUNTS
 from queuectl.spool import pools
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import FACTS, PAGE
@@ -126,7 +126,7 @@ def test_texts_for_everybody_stay_readable(spool: SpoolDir) -> None:
 
 def test_figures_without_texts_are_for_everybody(spool: SpoolDir) -> None:
     """A page of counts and the figures for Prometheus hold no text of a job, so another user may read them."""
-    queuectl(spool, "config", "set", "dashboard", settings.COUNTS)
+    queuectl(spool, "config", "set", "dashboard", COUNTS)
     queuectl(spool, "config", "set", "metrics", "true")
     before = os.umask(0o022)
     try:

@@ -12,6 +12,7 @@ from queuectl.cli.terminal import output
 from queuectl.errors import InvalidSettingsError
 from queuectl.inbox.identity import known_identity
 from queuectl.model import settings
+from queuectl.model.setting import SETTINGS, Setting
 from queuectl.spool import settings_file
 from queuectl.spool.access import unavailable
 from queuectl.spool.folder import SpoolDir
@@ -113,7 +114,7 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="For programs.")]
                 "allowed": each.allowed,
                 "meaning": each.meaning,
             }
-            for each in settings.SETTINGS
+            for each in SETTINGS
         ]
         named = [
             {"owner": inbox.owner, "path": inbox.path, "mode": inbox.mode, "audience": _audience(spool, inbox)}
@@ -122,9 +123,9 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="For programs.")]
         output.print_json({"version": 1, "path": spool.settings_path, "settings": rows, "inboxes": named})
         return
     if not output.is_terminal():
-        output.table((), [_row(each, given) for each in settings.SETTINGS])
+        output.table((), [_row(each, given) for each in SETTINGS])
         return
-    for each in settings.SETTINGS:
+    for each in SETTINGS:
         name, value, default, allowed, meaning = _row(each, given)
         mark = "" if value == default else f"   (default: {default})"
         output.line(f"{output.paint(name, 'bold')} = {output.safe(value)}{mark}")
@@ -155,7 +156,7 @@ def _audience(spool: SpoolDir, inbox: Inbox) -> str:
     return (inbox.audience or known_identity(spool)) if inbox.mode == "signed" else ""
 
 
-def _row(each: settings.Setting, given: dict[str, Any]) -> tuple[str, ...]:
+def _row(each: Setting, given: dict[str, Any]) -> tuple[str, ...]:
     value = settings.show(given.get(each.name, each.default))
     return each.name, value, settings.show(each.default), each.allowed, each.meaning
 

@@ -9,6 +9,7 @@ import pytest
 
 from queuectl.errors import InvalidSettingsError
 from queuectl.model import settings
+from queuectl.model.setting import SETTINGS, Setting
 
 
 def test_new_file_sets_nothing() -> None:
@@ -20,14 +21,14 @@ def test_new_file_sets_nothing() -> None:
 def test_new_file_explains_every_setting() -> None:
     """Each setting stands in the file with its meaning, range and default."""
     text = settings.default_text()
-    for known in settings.SETTINGS:
+    for known in SETTINGS:
         assert known.meaning in text
         assert known.allowed in text
         assert f"\n# {known.name} = " in text
 
 
-@pytest.mark.parametrize("known", settings.SETTINGS, ids=lambda known: known.name)
-def test_commented_default_is_the_default(known: settings.Setting) -> None:
+@pytest.mark.parametrize("known", SETTINGS, ids=lambda known: known.name)
+def test_commented_default_is_the_default(known: Setting) -> None:
     """Taking away the # in front of a setting changes nothing."""
     text = "\n".join(
         line[2:] if line.startswith(f"# {known.name} = ") else line for line in settings.default_text().splitlines()
@@ -39,7 +40,7 @@ def test_commented_default_is_the_default(known: settings.Setting) -> None:
 def test_settings_and_table_name_the_same() -> None:
     """No setting is without a field, no field without a setting."""
     sections = ("inboxes", "commands")
-    assert settings.Settings._fields == tuple(known.field for known in settings.SETTINGS) + sections
+    assert settings.Settings._fields == tuple(known.field for known in SETTINGS) + sections
 
 
 def test_a_hook_is_typed_as_a_list() -> None:

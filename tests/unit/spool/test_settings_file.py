@@ -10,12 +10,13 @@ import pytest
 
 from queuectl.errors import InvalidSettingsError, SpoolUnavailableError
 from queuectl.model import settings
+from queuectl.model.setting import SETTINGS, Setting
 from queuectl.spool import settings_file
 from queuectl.spool.folder import SpoolDir
 
 
-@pytest.mark.parametrize("known", settings.SETTINGS, ids=lambda known: known.name)
-def test_setting_a_value_in_a_new_file_puts_it_under_its_explanation(known: settings.Setting) -> None:
+@pytest.mark.parametrize("known", SETTINGS, ids=lambda known: known.name)
+def test_setting_a_value_in_a_new_file_puts_it_under_its_explanation(known: Setting) -> None:
     """`config set` keeps every comment, and the value stands below its own."""
     before = settings.default_text()
     after = settings_file.edit(before, known.name, known.default)
