@@ -18,6 +18,7 @@ from queuectl.jobs.claim import Claims
 from queuectl.jobs.enqueue import Producer
 from queuectl.jobs.rescue import Orphans
 from queuectl.jobs.settle import Settlements
+from queuectl.jobs.triage import Triage
 from queuectl.jobs.verdict import Claimed, Declined, Settled, Split, Splitting
 from queuectl.model import record
 from queuectl.model import settings as config
@@ -205,6 +206,7 @@ class Desk:
         self.claims = Claims(self.session, self.stripes, worker=worker)
         self.settlements = Settlements(self.session, self.stripes)
         self.orphans = Orphans(self.session, self.stripes)
+        self.triage = Triage(self.session, self.stripes)
         self.producer = Producer(self.session)
 
     def close(self) -> None:
@@ -255,7 +257,7 @@ class Desk:
         """Make the steps of all splits that are not over, as a pool does; how many jobs came of them."""
         made = 0
         for taken in batch.unfinished(self.spool):
-            while isinstance(declined := self.claims.go_on(batch.key_of(taken)), Splitting) and declined.jobs:
+            while isinstance(declined := self.claims.splits.go_on(batch.key_of(taken)), Splitting) and declined.jobs:
                 pass
             made += declined.jobs if isinstance(declined, Splitting | Split) else 0
         return made

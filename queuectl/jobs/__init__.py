@@ -18,5 +18,7 @@ __all__ = [
     "rescue",
     "settle",
     "split",
+    "splitter",
+    "triage",
     "verdict",
 ]

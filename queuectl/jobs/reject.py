@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from queuectl.jobs.verdict import Arriving, Gone, Rejected
 from queuectl.model import document, names
 from queuectl.model.lifecycle import REJECTED
 from queuectl.spool.layout import REASON_ENDING, Located
@@ -42,6 +43,22 @@ def reject(session: Session, source: Located, name: str, why: str, hint: str) ->
         disk.move(source.path, target, patience_s=sharing.GLANCE_S)
 
     return _keep(session, name, _Reason(why, hint, sig), place)
+
+
+def refuse(session: Session, source: Located, name: str, refused: document.Refused) -> Gone | Arriving | Rejected:
+    """Reject a file that is no job; return `Arriving` if a program has it open just now.
+
+    Raises:
+        OSError: trouble of the machine, or of this file.
+    """
+    try:
+        return Rejected(reject(session, source, name, refused.why, refused.hint), refused.why)
+    except FileNotFoundError:
+        return Gone()
+    except PermissionError as error:
+        if not sharing.is_held(error):
+            raise
+        return Arriving(files.sig_of(source.path), refused.why, refused.hint)
 
 
 def keep_copy(session: Session, name: str, data: bytes, why: str, hint: str) -> str:

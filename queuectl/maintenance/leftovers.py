@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from queuectl.errors import DamagedRecordError
 from queuectl.jobs import batch, error_text, reject
-from queuectl.jobs.split import Splitter
+from queuectl.jobs.splitter import Splitter
 from queuectl.maintenance.findings import Act, Findings, GoneError
 from queuectl.model import document, names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from queuectl.jobs.claim import Claims
+from queuectl.jobs.triage import Triage
 from queuectl.model.notice import WARNING, Notice
 from queuectl.pool.core import Core
 from queuectl.spool import cancel_requests
@@ -12,10 +12,10 @@ from queuectl.worker.messages import Cancel
 class Cancellations:
     """Passes the requests in .queuectl/cancel/ on to the workers of one pool."""
 
-    def __init__(self, core: Core, claims: Claims) -> None:
+    def __init__(self, core: Core, triage: Triage) -> None:
         self._core = core
         self._spool = core.session.spool
-        self._claims = claims
+        self._triage = triage
         self._seen: set[tuple[str, int]] = set()
         """Runs whose request was passed on, or reported because it cannot be read."""
 
@@ -29,7 +29,7 @@ class Cancellations:
                 try:
                     request = cancel_requests.find(self._spool, job_id, attempt)
                 except OSError as error:
-                    fault = self._claims.blame.fault(error, self._spool.cancel_dir)
+                    fault = self._triage.blame.fault(error, self._spool.cancel_dir)
                     if fault is None:
                         raise
                     self._seen.add((job_id, attempt))

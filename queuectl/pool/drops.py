@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from queuectl.jobs.claim import Claims
-from queuectl.jobs.verdict import Arriving, Busy
+from queuectl.jobs.triage import Triage
+from queuectl.jobs.verdict import Arriving, Busy, Declined
 from queuectl.model import names
 from queuectl.pool.arrivals import Arrivals
 from queuectl.pool.core import Core
@@ -12,10 +12,10 @@ from queuectl.pool.core import Core
 class Drops:
     """What one pool does about the files that are arriving."""
 
-    def __init__(self, core: Core, arrivals: Arrivals, claims: Claims) -> None:
+    def __init__(self, core: Core, arrivals: Arrivals, triage: Triage) -> None:
         self._core = core
         self._arrivals = arrivals
-        self._claims = claims
+        self._triage = triage
 
     def step(self, _now_s: float) -> None:
         """Suggest changed files again, then settle the quiet ones."""
@@ -31,9 +31,9 @@ class Drops:
         elif arriving.sig is not None:
             with self._core.breaker.guard():
                 try:
-                    verdict = self._claims.reject_quiet(name, arriving.sig, arriving.why, arriving.hint)
+                    verdict: Declined = self._triage.reject_quiet(name, arriving)
                 except OSError as error:
-                    stuck = self._claims.stuck(name, error)
+                    stuck = self._triage.stuck(name, error)
                     if stuck is None:
                         raise
                     verdict = stuck

@@ -14,7 +14,7 @@ import heapq
 from collections.abc import Callable
 
 from queuectl.errors import QueuectlError
-from queuectl.jobs.claim import Claims
+from queuectl.jobs.triage import Triage
 from queuectl.jobs.verdict import Busy, Declined, Many, Open
 from queuectl.model.run_queue import RunQueue
 from queuectl.system.clock import Clock
@@ -33,9 +33,9 @@ class EarlyJudge:
     """Judges the drops that a pool's run queue knows; what comes of them is handed to `passed`."""
 
     def __init__(
-        self, claims: Claims, queue: RunQueue, passed: Callable[[str, Declined], None], *, clock: Clock
+        self, triage: Triage, queue: RunQueue, passed: Callable[[str, Declined], None], *, clock: Clock
     ) -> None:
-        self._claims = claims
+        self._triage = triage
         self._queue = queue
         self._passed = passed
         self._clock = clock
@@ -84,9 +84,9 @@ class EarlyJudge:
 
     def _judge(self, name: str) -> None:
         try:
-            verdict = self._claims.judge(name)
+            verdict = self._triage.judge(name)
         except OSError as error:
-            verdict = self._claims.stuck(name, error)
+            verdict = self._triage.stuck(name, error)
             if verdict is None:
                 self._queue.judge_again(name)
                 raise

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from queuectl.jobs.claim import Claims
+from queuectl.jobs.triage import Triage
 from queuectl.maintenance import check
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.model.notice import INFO, WARNING, Notice
@@ -66,7 +66,7 @@ class Parts:
         shutdown = Shutdown(workers, settings)
         self.core = core = Core(session, options, notify, queue, workers, dispatcher, breaker, shutdown)
         self._stripes = Stripes(spool)
-        claims = Claims(session, self._stripes, worker=self.pool.name)
+        triage = Triage(session, self._stripes)
         self._rescuer = Rescue(session, self._stripes, notify=notify)
         self._housekeeping = Housekeeping(session, self._stripes, self._rescuer, breaker, notify=notify)
         self._dashboard = Dashboard(session)
@@ -74,12 +74,12 @@ class Parts:
         self.control = Control(core, self.pool)
         self.presence = Presence(core)
         self.scanner = Scanner(core, self.presence, self.control, self.hooks)
-        self.cancellations = Cancellations(core, claims)
+        self.cancellations = Cancellations(core, triage)
         self.outcomes = Outcomes(core, self.hooks, self.cancellations, self._rescuer)
-        self._drops = Drops(core, arrivals, claims)
+        self._drops = Drops(core, arrivals, triage)
         self.crew = Crew(core, self.pool.name, close_inherited=self._close_inherited)
         self._early_judge = EarlyJudge(
-            claims, queue, lambda name, verdict: dispatcher.passed(None, name, verdict), clock=clock
+            triage, queue, lambda name, verdict: dispatcher.passed(None, name, verdict), clock=clock
         )
         self._inboxes: InboxProcesses | None = None
 

@@ -219,9 +219,9 @@ class Worker:
         try:
             if name in self._quiet:
                 self._quiet.discard(name)
-                claimed: Claimed | Declined = self._claims.split(name)
+                claimed: Claimed | Declined = self._claims.splits.split(name)
             elif name.startswith(batch.IN_TAKEN):
-                claimed = self._claims.go_on(name)
+                claimed = self._claims.splits.go_on(name)
             else:
                 claimed = self._claims.claim(name, self._lease.name)
         except OSError as error:

@@ -33,7 +33,7 @@ from queuectl.api import Spool
 from queuectl.errors import QueuectlError
 from queuectl.inbox import signing
 from queuectl.inbox.poller import Poller
-from queuectl.jobs import batch, error_text, split
+from queuectl.jobs import batch, error_text, splitter
 from queuectl.jobs.edit import Draft, Editing
 from queuectl.jobs.verdict import Arriving, Busy, Claimed, Declined, Later
 from queuectl.maintenance.rejected_files import RejectedFiles
@@ -223,7 +223,7 @@ def _claim(name: str) -> Callable[[Hands, Any], object]:
 
 
 def _judge(hands: Hands, _: object) -> Declined | None:
-    return hands.claims.judge("job.json")
+    return hands.triage.judge("job.json")
 
 
 def _started(hands: Hands) -> Claimed:
@@ -300,7 +300,7 @@ def _quiet(hands: Hands) -> Arriving:
 
 def _reject_quiet(hands: Hands, declined: Arriving) -> object:
     assert declined.sig is not None
-    return hands.claims.reject_quiet("job.json", declined.sig, declined.why, declined.hint)
+    return hands.triage.reject_quiet("job.json", declined)
 
 
 def _corrected(hands: Hands) -> None:
@@ -357,12 +357,12 @@ def _waiting(hands: Hands) -> str:
 
 def _in_small_steps(hands: Hands, _: object) -> None:
     """A split in steps of one line."""
-    most, split.STEP_LINES = split.STEP_LINES, 1
+    most, splitter.STEP_LINES = splitter.STEP_LINES, 1
     try:
-        hands.claims.split("job.jsonl")
+        hands.claims.splits.split("job.jsonl")
         hands.finish_splits()
     finally:
-        split.STEP_LINES = most
+        splitter.STEP_LINES = most
 
 
 def _sent(name: str, content: object) -> Callable[[Hands], object]:
@@ -635,7 +635,7 @@ OPERATIONS = {
             "batch: lines",
             _drop("job.jsonl", "\n".join(json.dumps(item) for item in BATCH)),
             _nothing,
-            lambda hands, _: hands.claims.split("job.jsonl"),
+            lambda hands, _: hands.claims.splits.split("job.jsonl"),
             _SPLIT,
             kept=(b'"no"',),
         ),
@@ -988,9 +988,9 @@ def _work_off(hands: Hands, name: str) -> bool:
         return True
     if isinstance(claimed, Arriving) and claimed.sig is not None:
         if name.endswith(".jsonl") and not claimed.why:
-            hands.claims.split(name)
+            hands.claims.splits.split(name)
         else:
-            hands.claims.reject_quiet(name, claimed.sig, claimed.why, claimed.hint)
+            hands.triage.reject_quiet(name, claimed)
         return True
     return not isinstance(claimed, Busy) and not (isinstance(claimed, Later) and claimed.name == name)
 

@@ -111,7 +111,7 @@ BUGS = (
     Bug(
         "`started` is not on record before the command starts",
         "jobs/claim",
-        "        disk.append(here.path, len(data), offset, text, sync=self._sync_all, fd=fd)\n",
+        "        disk.append(here.path, len(data), offset, text, sync=self._sync_all, fd=taken.fd)\n",
         "        offset, text = len(data), b''\n",
     ),
     Bug(
@@ -134,7 +134,7 @@ BUGS = (
     ),
     Bug(
         "a split that was cut short makes the jobs of its last step once more",
-        "jobs/split",
+        "jobs/splitter",
         "        return item.place <= self.note.check_to\n",
         "        return False\n",
     ),
@@ -165,9 +165,9 @@ BUGS = (
     ),
     Bug(
         "the copy of a drop takes its place in two steps",
-        "jobs/claim",
-        '        self._spool.replace_file(here.path, data, hint=spec["id"]',
-        '        disk.unlink(here.path)\n        self._spool.publish_file(here.path, data, hint=spec["id"]',
+        "jobs/adopt",
+        "        self._spool.replace_file(here.path, data, hint=job_id",
+        "        disk.unlink(here.path)\n        self._spool.publish_file(here.path, data, hint=job_id",
     ),
     Bug(
         "a purge deletes the record before the logs",

@@ -92,11 +92,7 @@ def _claimed(case: Case, desk: Desk) -> Claimed | Declined | str:
         if isinstance(result, verdict.Arriving):
             lines = name.endswith(".jsonl") and not result.why
             assert result.sig is not None
-            result = (
-                desk.claims.split(name)
-                if lines
-                else desk.claims.reject_quiet(name, result.sig, result.why, result.hint)
-            )
+            result = desk.claims.splits.split(name) if lines else desk.triage.reject_quiet(name, result)
         if isinstance(result, verdict.Later) and not isinstance(case.expect, Waits):
             name = result.name
             desk.clock.advance(2)

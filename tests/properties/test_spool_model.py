@@ -471,7 +471,7 @@ class SpoolModel(RuleBasedStateMachine):
             declined = self.supervisor.claims.claim(name, "none")
         assert isinstance(declined, Arriving | Foreign | Unreadable) and declined.sig is not None
         sig = declined.sig
-        self._do(lambda: self.supervisor.claims.reject_quiet(name, sig, "broken", ""), cut, after={})
+        self._do(lambda: self.supervisor.triage.reject_quiet(name, Arriving(sig, "broken")), cut, after={})
         if name not in self.raw:
             self.rejected.append(raw.data)
         else:

@@ -13,8 +13,8 @@ import pytest
 
 from queuectl.api import Spool
 from queuectl.errors import UnknownJobError
-from queuectl.jobs import batch, split
-from queuectl.jobs.split import Splitter
+from queuectl.jobs import batch, splitter
+from queuectl.jobs.splitter import Splitter
 from queuectl.maintenance.retention import Retention
 from queuectl.model import names
 from queuectl.model.job import JOB_MAX_BYTES
@@ -36,8 +36,8 @@ def _take(desk: Desk, name: str, content: object) -> str:
 @pytest.fixture
 def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth of the lines a step: what a step does is the same, and a tenth of the files is made."""
-    assert split.STEP_LINES == 500
-    monkeypatch.setattr(split, "STEP_LINES", 50)
+    assert splitter.STEP_LINES == 500
+    monkeypatch.setattr(splitter, "STEP_LINES", 50)
 
 
 def _splitter(desk: Desk) -> Splitter:
@@ -264,17 +264,17 @@ def test_a_step_is_bounded_and_leaves_a_note(desk: Desk, name: str) -> None:
 def test_a_step_ends_when_its_time_is_over(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """P5: where the disk is slow, or lines are blank, a step ends after a tenth of a second, and each one gets on."""
     taken = _take(desk, "jobs.jsonl", "\n" * 50 + _lines(50))
-    prepare = split.lines.read
+    prepare = splitter.lines.read
 
     def slow(*facts: Any) -> Iterator[Any]:
         for line in prepare(*facts):
             desk.clock.advance(0.04)
             yield line
 
-    monkeypatch.setattr(split.lines, "read", slow)
-    splitter = _splitter(desk)
+    monkeypatch.setattr(splitter.lines, "read", slow)
+    made = _splitter(desk)
     steps = 1
-    while not splitter.step(taken).note.is_over:
+    while not made.step(taken).note.is_over:
         steps += 1
     assert 30 <= steps <= 60
     assert len(_commands(desk)) == 50

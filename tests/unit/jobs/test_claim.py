@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from queuectl.jobs.claim import WRITER_S
+from queuectl.jobs.judge import WRITER_S
 from queuectl.jobs.verdict import (
     Alive,
     Arriving,
@@ -184,7 +184,7 @@ def test_busy_stripe_declines(desk: Desk, other_desk: Desk) -> None:
     assert names.stripe_of("job1") != names.stripe_of("job2")
     assert other_desk.stripes.of("job1").try_acquire()
     assert isinstance(desk.decline(name), Busy)
-    assert isinstance(desk.claims.reject_quiet(name, files.FileSig(0, 0, 0), "", ""), Busy)
+    assert isinstance(desk.triage.reject_quiet(name, Arriving(files.FileSig(0, 0, 0), "")), Busy)
     assert isinstance(desk.claim(other), Claimed)
     other_desk.stripes.of("job1").release()
     assert isinstance(desk.claim(name), Claimed)
@@ -377,10 +377,10 @@ def test_lines_wait_until_they_are_quiet(desk: Desk) -> None:
     assert isinstance(declined, Arriving) and declined.why == ""
     assert declined.sig == files.sig_of(desk.spool.path(PENDING, name))
     assert listing(desk.spool) == {"pending": [name]}
-    split = desk.claims.split(name)
+    split = desk.claims.splits.split(name)
     assert isinstance(split, Split) and split.jobs == 2
     assert len(listing(desk.spool)["pending"]) == 2
-    assert isinstance(desk.claims.split(name), Gone)
+    assert isinstance(desk.claims.splits.split(name), Gone)
 
 
 def test_file_of_lines_with_a_name_like_ours_is_no_single_job(desk: Desk) -> None:
@@ -398,7 +398,7 @@ def test_unfinished_file_is_waited_for_and_then_rejected_unchanged(desk: Desk) -
     assert isinstance(declined, Arriving)
     assert declined.sig is not None
     assert listing(desk.spool) == {"pending": [name]}
-    rejected = desk.claims.reject_quiet(name, declined.sig, declined.why, declined.hint)
+    rejected = desk.triage.reject_quiet(name, declined)
     assert isinstance(rejected, Rejected)
     assert listing(desk.spool) == {"rejected": ["x.json", "x.json.reason.txt"]}
     assert Path(desk.spool.path(REJECTED, "x.json")).read_bytes() == content
@@ -411,7 +411,7 @@ def test_unfinished_file_that_changed_is_not_rejected(desk: Desk) -> None:
     declined = desk.decline(name)
     assert declined.sig is not None
     desk.drop("x.json", '{"command": "true')
-    assert isinstance(desk.claims.reject_quiet(name, declined.sig, declined.why, ""), Arriving)
+    assert isinstance(desk.triage.reject_quiet(name, declined), Arriving)
     desk.drop("x.json", JOB)
     assert isinstance(desk.claim(name), Claimed)
 
@@ -424,7 +424,7 @@ def test_rejected_file_that_becomes_whole_runs(desk: Desk) -> None:
         slow.flush()
         declined = desk.decline("x.json")
         assert declined.sig is not None
-        verdict = desk.claims.reject_quiet("x.json", declined.sig, "", "")
+        verdict = desk.triage.reject_quiet("x.json", Arriving(declined.sig, ""))
         # Windows moves no file that its writer has open: there it is left where it is, to be judged when it changes.
         assert isinstance(verdict, Arriving if WINDOWS else Rejected)
         watch.readmit()
@@ -466,7 +466,7 @@ def test_what_can_never_be_a_job_is_rejected_at_once(desk: Desk, content: object
     declined = desk.decline(name)
     if generated and isinstance(declined, Arriving):
         assert declined.sig is not None
-        declined = desk.claims.reject_quiet(name, declined.sig, declined.why, declined.hint)
+        declined = desk.triage.reject_quiet(name, declined)
     assert isinstance(declined, Rejected)
     assert declined.why
     assert Path(desk.spool.path(REJECTED, rejected_name(desk.spool))).read_bytes() == before
@@ -491,7 +491,7 @@ def test_sparse_giant_costs_nothing(desk: Desk) -> None:
         assert isinstance(declined, Arriving)
         assert declined.sig is not None
         assert "larger" in declined.why
-        assert isinstance(desk.claims.reject_quiet(name, declined.sig, declined.why, ""), Rejected)
+        assert isinstance(desk.triage.reject_quiet(name, declined), Rejected)
 
 
 @posix_only
@@ -886,7 +886,7 @@ def test_torn_record_in_pending_is_mended_and_runs(desk: Desk) -> None:
     declined = desk.decline(name)
     assert isinstance(declined, Arriving)
     assert declined.sig is not None
-    assert isinstance(desk.claims.reject_quiet(name, declined.sig, declined.why, ""), Repaired)
+    assert isinstance(desk.triage.reject_quiet(name, declined), Repaired)
     assert path.read_bytes() == whole
     assert isinstance(desk.claim(name), Claimed)
 
@@ -899,7 +899,7 @@ def test_torn_record_with_a_name_of_ours_is_mended_too(desk: Desk) -> None:
     declined = desk.decline(name)
     assert isinstance(declined, Arriving)
     assert declined.sig is not None
-    assert isinstance(desk.claims.reject_quiet(name, declined.sig, declined.why, ""), Repaired)
+    assert isinstance(desk.triage.reject_quiet(name, declined), Repaired)
     assert isinstance(desk.claim(name), Claimed)
 
 

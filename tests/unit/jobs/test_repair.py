@@ -50,7 +50,7 @@ def _claim(desk: Desk) -> bytes:
     data = _damage(Path(desk.spool.path(PENDING, name)))
     declined = desk.decline(name)
     assert isinstance(declined, Declined) and declined.sig is not None
-    assert isinstance(desk.claims.reject_quiet(name, declined.sig, declined.why, declined.hint), Repaired)
+    assert isinstance(desk.triage.reject_quiet(name, declined), Repaired)
     return data
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from queuectl.jobs.claim import Claims
+from queuectl.jobs.triage import Triage
 from queuectl.jobs.verdict import Arriving, Busy, Declined, Foreign, Gone, Later, Many, Open, Rejected
 from queuectl.model import history, names
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
@@ -25,7 +25,7 @@ JOB = {"command": "true"}
 
 def _judged(desk: Desk, name: str) -> str:
     """The name that a file gets."""
-    verdict = desk.claims.judge(name)
+    verdict = desk.triage.judge(name)
     assert isinstance(verdict, Later), verdict
     assert names_in(desk.spool, PENDING) == [verdict.name]
     return verdict.name
@@ -86,7 +86,7 @@ def test_a_judgement_starts_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch)
 def test_delayed_drop_whose_id_runs_is_left_for_later(desk: Desk) -> None:
     """Nothing is replaced in running/ (P7)."""
     desk.start(desk.enqueue(id="a"))
-    verdict = desk.claims.judge(desk.drop("a.json", {**JOB, "delay": 5}))
+    verdict = desk.triage.judge(desk.drop("a.json", {**JOB, "delay": 5}))
     assert isinstance(verdict, Busy)
     assert listing(desk.spool) == {"pending": ["a.json"], "running": ["a.json"]}
 
@@ -94,7 +94,7 @@ def test_delayed_drop_whose_id_runs_is_left_for_later(desk: Desk) -> None:
 @pytest.mark.parametrize("content", [{"comand": "x"}, [], '{"command": "a", "command": "b"}'])
 def test_drop_that_is_no_job_is_refused_before_its_turn(desk: Desk, content: object) -> None:
     """It goes to rejected/, beside its reason (P6)."""
-    verdict = desk.claims.judge(desk.drop("a.json", content))
+    verdict = desk.triage.judge(desk.drop("a.json", content))
     assert isinstance(verdict, Rejected)
     assert listing(desk.spool) == {"rejected": ["a.json", "a.json.reason.txt"]}
 
@@ -105,7 +105,7 @@ def test_file_that_is_not_whole_keeps_its_name(desk: Desk) -> None:
     write_drop(desk.spool, "many.json", [JOB, JOB])
     os.mkdir(desk.spool.path(PENDING, "folder.json"))
     before = listing(desk.spool)
-    verdicts = [desk.claims.judge(name) for name in ("half.json", "many.json", "folder.json", "gone.json")]
+    verdicts = [desk.triage.judge(name) for name in ("half.json", "many.json", "folder.json", "gone.json")]
     assert [type(verdict) for verdict in verdicts] == [Arriving, Many, Foreign, Gone]
     assert listing(desk.spool) == before
 
@@ -116,7 +116,7 @@ def test_file_that_is_open_for_writing_keeps_its_name(desk: Desk) -> None:
     name = desk.drop("a.json", JOB)
     desk.clock.now_at = time.time()
     with open(desk.spool.path(PENDING, name), "ab"):
-        verdict = desk.claims.judge(name)
+        verdict = desk.triage.judge(name)
     assert isinstance(verdict, Open)
     assert names_in(desk.spool, PENDING) == [name]
 
@@ -125,7 +125,7 @@ def test_file_that_is_open_for_writing_keeps_its_name(desk: Desk) -> None:
 def test_names_that_stay(desk: Desk, name: str) -> None:
     """A held file, a file of lines, and one whose name has no room for more are left to their turn."""
     desk.drop(name, JOB)
-    assert desk.claims.judge(name) is None
+    assert desk.triage.judge(name) is None
     assert names_in(desk.spool, PENDING) == [name]
 
 
@@ -133,7 +133,7 @@ def test_no_file_is_replaced_by_a_judgement(desk: Desk) -> None:
     """Where the full name is taken the drop keeps the one it has (P7)."""
     desk.clock.now_at = 1_000_000_000.0
     write_drop(desk.spool, "a,in=20010909T014640.000000Z.json", {"command": "mine"})
-    assert desk.claims.judge(desk.drop("a.json", JOB)) is None
+    assert desk.triage.judge(desk.drop("a.json", JOB)) is None
     assert desk.document(PENDING, "a,in=20010909T014640.000000Z.json") == {"command": "mine"}
     assert desk.document(PENDING, "a.json") == JOB
 
@@ -194,7 +194,7 @@ class _Told:
         self.clock.advance(self.each_s)
         return self.verdict(name)
 
-    stuck = Claims.stuck
+    stuck = Triage.stuck
 
 
 def test_first_of_many_drops_waits_for_a_tenth_of_a_second(clock: FakeClock) -> None:

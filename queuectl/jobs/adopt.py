@@ -1,0 +1,171 @@
+"""Make a record of a dropped file: a fresh copy with an id and a history replaces it in running/ (P1, P7, P9).
+
+A drop that may run at once waits for no disk: its copy is made in tmp/ with `started`, the command is started, and then
+the copy is synced and replaces the drop (`Settlements.secure`). Until then the stripe of the id is held. Whoever finds
+the drop in running/ after a crash in between finds the copy, and by the lease that the copy names whether the command
+lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, NamedTuple
+
+from queuectl.errors import InvalidJobError
+from queuectl.jobs.take import Taken, put_back
+from queuectl.jobs.verdict import Busy, Claimed, Later
+from queuectl.model import document, history, names, record, times
+from queuectl.model.lifecycle import DLQ, DONE, ENQUEUED, PENDING, REQUEUED, RUNNING, STARTED, WARNING
+from queuectl.spool.layout import Located, name_for, record_name
+from queuectl.spool.lease import outlives
+from queuectl.spool.roster import Roster
+from queuectl.spool.session import Session
+from queuectl.spool.stripes import Stripes
+from queuectl.system import disk
+
+
+class Start(NamedTuple):
+    """Who starts a job once it is adopted."""
+
+    worker: str
+    lease: str
+    syncs_later: bool
+    """The command of a new job may start before its record is on disk."""
+
+
+class Named(NamedTuple):
+    """A drop that got another id than its file's name says: its record is in running/ and is to be started."""
+
+    where: Located
+    item: record.Record
+    data: bytes
+
+
+class Adopter:
+    """Makes records of the drops of one spool."""
+
+    def __init__(self, session: Session, stripes: Stripes, roster: Roster) -> None:
+        self._session = session
+        self._spool, _, self._clock, self._rng = session
+        self._stripes = stripes
+        self._roster = roster
+
+    def adopt(
+        self, taken: Taken, accepted: document.Accepted, start: Start | None, held: contextlib.ExitStack
+    ) -> Claimed | Named | Later | Busy:
+        """Make a record of a drop in running/, and start it; without `start`, or if it is not due, put it back to wait.
+
+        `held` keeps the stripe of the job's own id, if that is another than the one of the file.
+
+        Raises:
+            InvalidJobError: the drop names an id that the spool holds already.
+            OSError: trouble of the machine, or of this file.
+        """
+        candidate, here = taken.candidate, taken.here
+        job_id = candidate.job_id
+        wanted = accepted.spec.get("id")
+        dropped = names.as_dropped(candidate.name)
+        dropped_as = "" if dropped == f"{wanted or job_id}.json" else names.as_text(dropped)
+        now_at = self._clock.now()
+        events = document.first_events(accepted, by="drop", now_at=now_at, file=dropped_as)
+        final_id = self._final_id(taken, wanted, held, keep=bool(accepted.history))
+        if final_id is None:
+            put_back(self._session, here, candidate.name)
+            return Busy()
+        if wanted not in (None, final_id):
+            text = f"the id {wanted!r} is in use, so this job goes on as {final_id!r}"
+            events.append(history.event(WARNING, now_at, text=text))
+        return self._adopt(taken, {**accepted.spec, "id": final_id}, events, start)
+
+    def _final_id(self, taken: Taken, wanted: str | None, held: contextlib.ExitStack, *, keep: bool) -> str | None:
+        """Return the id of a dropped job, with its stripe held; None if that stripe is busy.
+
+        `keep` says that the drop has a history. Such a job was accepted once, so if its id is in use by now (two jobs
+        of one id were kept under different names, P7), it goes on under another one.
+
+        Raises:
+            InvalidJobError: the drop names an id that the spool holds already.
+        """
+        here, job_id = taken.here, taken.candidate.job_id
+
+        def taken_by(some_id: str) -> str:
+            if some_id == job_id and (state := self._spool.holds(some_id, (DONE, DLQ))):
+                return state
+            # Our own file is running/`job_id` now. A waiting job may have flags in its name.
+            found = self._roster.find(some_id)
+            return "" if found is None or found.path == here.path else found.state
+
+        if wanted is not None and (state := taken_by(wanted)) and not keep:
+            raise InvalidJobError(
+                f"a job with the id {wanted!r} exists already, in {state}/",
+                key="id",
+                hint="take the id out to have one made, or give another",
+            )
+        if wanted is None or taken_by(wanted):
+            wanted = job_id
+            while taken_by(wanted):
+                # Dropping report.json every night is normal: the day and time tell them apart.
+                stamp = times.to_name(int(self._clock.now())).rstrip("Z")
+                wanted = names.with_suffix(job_id, f"{stamp}-{names.new_token(self._rng, 2)}")
+        if names.stripe_of(wanted) != names.stripe_of(job_id):
+            other = self._stripes.of(wanted)
+            if not other.try_acquire():
+                return None
+            held.callback(other.release)
+        return wanted
+
+    def _adopt(
+        self, taken: Taken, spec: dict[str, Any], events: list[dict[str, Any]], start: Start | None
+    ) -> Claimed | Named | Later | Busy:
+        """Replace the file by a fresh copy and start it, or put it back to wait.
+
+        The copy cuts off a handle or a hard link that the producer kept. It is synced before it replaces the original,
+        or a power cut could leave an empty file where a whole one was: here, or in `secure` after the start (not on
+        Windows, where a program that opens the file meanwhile would be in the way).
+        """
+        here, now_at = taken.here, self._clock.now()
+        item = record.decode(record.frame(spec, events))
+        standing = item.standing()
+        waits = (
+            start is None
+            or (standing.last is not None and standing.last.event == STARTED)  # judged as a record, next time
+            or (standing.starts and outlives(self._spool, item, mine=start.lease))  # as well
+            or (standing.ended_to not in (DONE, DLQ) and not history.is_due(standing.due_at, standing.delay_s, now_at))
+            or item.priority < taken.candidate.parts.priority
+        )
+        if start is None or waits:
+            self._replace(here, item.id, record.frame(spec, events))
+            new_name = self._spool.move(here, PENDING, name_for(item, standing, now_at))
+            self._roster.add(new_name)
+            return Later(new_name, standing.due_at)
+        name = record_name(item.id)
+        if name != here.name:
+            return self._give_name(here, name, item, record.frame(spec, events))
+        if standing.ended_to in (DONE, DLQ):
+            events.append(history.event(REQUEUED, now_at, by="move"))
+            standing = standing._replace(failures=0)
+        attempt, lease = standing.starts + 1, start.lease
+        events.append(history.event(STARTED, now_at, attempt=attempt, worker=start.worker, lease=lease))
+        data = record.frame(spec, events)
+        is_new = standing.last is not None and standing.last.event == ENQUEUED  # of others the history says a run
+        if is_new and start.syncs_later:
+            copy = self._spool.start_path(item.id, lease)
+            disk.create(copy, data, sync=False, mode=self._spool.file_mode)
+            return Claimed(item, data, attempt=1, failures=0, lease=lease, copy=copy)
+        self._replace(here, item.id, data)
+        return Claimed(item, data, attempt=attempt, failures=standing.failures, lease=lease)
+
+    def _replace(self, here: Located, job_id: str, data: bytes) -> None:
+        sync = self._session.syncs_accepted
+        self._spool.replace_file(here.path, data, hint=job_id, sync=sync)
+
+    def _give_name(self, here: Located, name: str, item: record.Record, data: bytes) -> Named | Busy:
+        """Give a record its own name before its start: what fails or is refused in between was no run (P9)."""
+        self._replace(here, item.id, data)
+        where = Located(RUNNING, name, self._spool.path(RUNNING, name))
+        try:
+            disk.move(here.path, where.path)
+        except FileExistsError:
+            put_back(self._session, here, name)
+            return Busy()
+        return Named(where, item, data)

@@ -1,0 +1,178 @@
+"""Say what a file in pending/ is: a record, a drop, many jobs, or no job (so far). Moves and changes nothing (P6, P10).
+
+A file is judged where its producer put it, and once more after the move to running/ if nobody has looked at it before
+or if it has changed. What follows from a judgement is up to `claim` and `triage`.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import NamedTuple
+
+from queuectl.errors import InvalidJobError
+from queuectl.jobs import lines
+from queuectl.jobs.verdict import Arriving, Foreign, Gone, Held, Open, Stuck, Unreadable
+from queuectl.model import document, names, record
+from queuectl.model.job import JOB_MAX_BYTES
+from queuectl.model.lifecycle import PENDING
+from queuectl.spool import trust
+from queuectl.spool.blame import Blame
+from queuectl.spool.session import Session
+from queuectl.system import files, sharing
+
+# A whole drop is left to the program that still has it open for writing until it has been quiet for this long: the last
+# step of a copy (the file's time) comes after its last byte. Measured by the file's change time, so no worker has to
+# remember anything, and a file that is held open permanently runs all the same.
+WRITER_S = 1.0
+_LARGE_HINT = "put the data into a file and name it"
+_NO_FILE = "it is no regular file"
+
+
+class Candidate(NamedTuple):
+    """A file in pending/ that may be a job: its name, the parts of that, and the id whose stripe guards the file."""
+
+    name: str
+    parts: names.NameParts
+    job_id: str
+    is_published: bool = False
+    """It was published whole by queuectl, so it needs no look before the claim."""
+
+
+class Whole(NamedTuple):
+    """A record of ours: its bytes, when it was judged."""
+
+    data: bytes
+
+
+class Drop(NamedTuple):
+    """One whole document: its bytes, when it was judged, and the job in it.
+
+    The bytes matter because a file that is overwritten in place can be half old and half new and still parse. So they
+    count only if the file has the same bytes after the move.
+    """
+
+    data: bytes
+    accepted: document.Accepted
+
+
+Content = Drop | document.Many | document.Refused | Arriving
+"""What a whole text is."""
+Judged = Whole | Content | Gone | Open | Foreign | Unreadable
+"""What a file in pending/ is."""
+
+
+def candidate_of(name: str) -> Candidate | Held | Foreign:
+    """Return what a name in pending/ says, without looking at its file."""
+    stem = name[:-5]
+    if names.is_generated(stem) and name.endswith(".json"):  # most names, and nothing else is in them
+        return Candidate(name, names.NameParts(stem, None, 0), stem, True)
+    if names.is_held(name):
+        return Held()
+    if (parts := names.parse(name)) is not None:
+        if names.is_generated(parts.stem):
+            return Candidate(name, parts, parts.stem, True)
+    elif names.is_batch(name):
+        parts = names.NameParts(name[: -len(".jsonl")], None, 0)
+    else:
+        return Foreign(None, "not the name of a job")
+    return Candidate(name, parts, names.clean_id(parts.stem))
+
+
+class Judge:
+    """Judges the files in pending/ of one spool."""
+
+    def __init__(self, session: Session) -> None:
+        self._spool, self._settings, self._clock, _ = session
+        self._owners = trust.owners(session.spool, session.settings)
+        self.blame = Blame(session.spool, clock=session.clock)
+
+    def judge_file(self, name: str) -> Judged:
+        """Say what pending/`name` is.
+
+        Raises:
+            OSError: trouble of the machine, or of this file, see `stuck`.
+        """
+        path = self._spool.path(PENDING, name)
+        incomplete = None
+        is_batch = names.is_batch(name)
+        try:
+            if is_batch:
+                content, incomplete = lines.look(path, document.BATCH_MAX_BYTES, patience_s=sharing.GLANCE_S)
+            else:
+                content = self._spool.read_document(path, patience_s=sharing.GLANCE_S)
+        except FileNotFoundError:
+            return Gone()
+        except files.NotRegularError:
+            return Foreign(signature(path), _NO_FILE)
+        except OSError as error:
+            return self.unreadable(path, error)
+        if (refused := self.refuse_owner(content)) is not None:
+            return refused
+        if content.oversize:
+            return too_large(content.sig, document.BATCH_MAX_BYTES if is_batch else JOB_MAX_BYTES)
+        if is_batch:
+            # Every line is whole JSON at some moment of a slow copy, so lines prove nothing: whoever watches the file
+            # splits it once it has been quiet.
+            why, hint = (incomplete.why, incomplete.hint) if incomplete is not None else ("", "")
+            return Arriving(content.sig, why, hint)
+        is_record = record.exact(content.data) is not None
+        judged = Whole(content.data) if is_record else self.judge_content(content.data, content.sig)
+        if isinstance(judged, Whole | Drop | document.Many) and self._has_writer(path):
+            return Open()
+        return judged
+
+    def judge_content(self, data: bytes, sig: files.FileSig | None) -> Content:
+        """Say what a text is that is no record of ours, or is to be taken in like a drop all the same."""
+        if len(data) > JOB_MAX_BYTES and record.exact(data) is None:
+            return too_large(sig, JOB_MAX_BYTES)
+        parsed = document.parse(data, lines=False)
+        if isinstance(parsed, document.Incomplete):
+            return Arriving(sig, parsed.why, parsed.hint)
+        if not isinstance(parsed, document.Single):
+            return parsed
+        try:
+            defaults = self._settings.retry_defaults
+            return Drop(data, document.accept(parsed.document, defaults=defaults, now_at=self._clock.now()))
+        except InvalidJobError as error:
+            return document.Refused(str(error), error.hint)
+
+    def refuse_owner(self, content: files.Content) -> document.Refused | None:
+        """Return why a file is refused that belongs to somebody whose jobs are not run here (P10), else None."""
+        if self._owners is None or content.owner in self._owners:
+            return None
+        return document.Refused(*trust.foreign_owner(content.owner))
+
+    def unreadable(self, path: str, error: OSError) -> Unreadable:
+        """Return that a file cannot be read now: its writer shares nothing, or its mode lets nobody read it.
+
+        Such a file is tried again later and never rejected. Raises `error` again if the machine is in trouble.
+        """
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM) or (
+            sharing.may_be_of_one_file(error) and self.blame.fault(error, path) is None
+        ):
+            raise error
+        return Unreadable(signature(path), f"it cannot be read: {error.strerror}")
+
+    def stuck(self, name: str, error: OSError) -> Stuck | None:
+        """Return what keeps this one file from being claimed, after a move of it raised; None: the machine."""
+        path = self._spool.path(PENDING, name)
+        fault = self.blame.fault(error, path)
+        return None if fault is None else Stuck(signature(path), fault.path, fault.text, fault.cure)
+
+    def _has_writer(self, path: str) -> bool:
+        """Whether a program has the file open for writing and changed it less than `WRITER_S` ago."""
+        written_at = files.written_at(path)
+        return written_at is not None and 0 <= self._clock.now() - written_at < WRITER_S
+
+
+def too_large(sig: files.FileSig | None, limit: int) -> Arriving:
+    """Return that a file is too large to be a job; it is rejected if it stays like this."""
+    return Arriving(sig, f"it is larger than {limit} bytes", _LARGE_HINT)
+
+
+def signature(path: str) -> files.FileSig | None:
+    """Return the signature of a file that is in trouble; None if it is gone, or nobody may look at it."""
+    try:
+        return files.sig_of(path)
+    except OSError:
+        return None

@@ -1,0 +1,156 @@
+"""Look after drops before and without a claim: give them their full names, repair or reject those that stay broken.
+
+A pool does this beside its workers. A name is only a hint: what changes after a look, the claim sees (P6, P11).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+
+from queuectl.errors import InvalidJobError
+from queuectl.jobs import foresight, reject, repair
+from queuectl.jobs.adopt import Adopter
+from queuectl.jobs.judge import Candidate, Drop, Judge, Whole
+from queuectl.jobs.take import Take, Taken, put_back
+from queuectl.jobs.verdict import Arriving, Busy, Declined, Gone, Later, Many, Rejected, Repaired, Stuck
+from queuectl.model import document, names
+from queuectl.model.lifecycle import PENDING
+from queuectl.spool.layout import Located
+from queuectl.spool.roster import Roster
+from queuectl.spool.session import Session
+from queuectl.spool.stripes import Stripes
+from queuectl.system import disk, files, sharing
+
+
+class Triage:
+    """Judges, names, repairs and rejects the drops of one spool. Starts nothing."""
+
+    def __init__(self, session: Session, stripes: Stripes) -> None:
+        self._session = session
+        self._spool, self._clock = session.spool, session.clock
+        self._stripes = stripes
+        self._judge = Judge(session)
+        self.blame = self._judge.blame
+        self._take = Take(session, self._judge)
+        self._adopter = Adopter(session, stripes, Roster(session.spool, clock=session.clock))
+
+    def stuck(self, name: str, error: OSError) -> Stuck | None:
+        """Return what keeps this one file from being claimed, after a method here raised; None: the machine."""
+        return self._judge.stuck(name, error)
+
+    # ------------------------------------------------------------------------------------------- before its turn
+
+    def judge(self, name: str) -> Declined | None:
+        """Judge a drop in pending/ before its turn and give it its full name: one rename, under the stripe of its id.
+
+        A drop that is to wait is taken in, because its wait begins now. Returns `Later` with the new name; what
+        `claim` returns of a file that cannot be claimed, but `Many` of one that it would split; or None if the file
+        keeps its name.
+
+        Raises:
+            OSError: as `claim`.
+        """
+        parts = names.parse(name)
+        if parts is None or names.is_held(name):
+            return None
+        candidate = Candidate(name, parts, names.clean_id(parts.stem))
+        stripe = self._stripes.of(candidate.job_id)
+        if not stripe.try_acquire():
+            return Busy()
+        try:
+            judged = self._judge.judge_file(name)
+            if isinstance(judged, Drop) and judged.accepted.due_at is not None and not judged.accepted.history:
+                return self._take_in_to_wait(candidate, judged)
+            if isinstance(judged, Whole | Drop):
+                return self._give_full_name(candidate, judged)
+            if isinstance(judged, document.Refused):
+                here = Located(PENDING, name, self._spool.path(PENDING, name))
+                return reject.refuse(self._session, here, name, judged)
+            return Many() if isinstance(judged, document.Many) else judged
+        finally:
+            stripe.release()
+
+    def _give_full_name(self, candidate: Candidate, judged: Whole | Drop) -> Gone | Busy | Later | None:
+        """Rename a drop in pending/ by what was read of it."""
+        path = self._spool.path(PENDING, candidate.name)
+        accepted = judged.accepted if isinstance(judged, Drop) else None
+        try:
+            changed_at = files.last_change(path)[1]
+            now_at = self._clock.now()
+            wanted = foresight.full_name(candidate.parts, accepted, judged.data, changed_at=changed_at, now_at=now_at)
+            if wanted in ("", candidate.name):
+                return None
+            disk.move(path, self._spool.path(PENDING, wanted), patience_s=sharing.GLANCE_S)
+        except FileNotFoundError:
+            return Gone()
+        except FileExistsError:
+            return None
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:  # names are shorter there
+                return None
+            if isinstance(error, PermissionError) and sharing.is_held(error):
+                return Busy()
+            raise
+        return Later(wanted)
+
+    def _take_in_to_wait(self, candidate: Candidate, drop: Drop) -> Declined:
+        """Make a record of a drop that is to wait, as a claim does, and put it back to wait."""
+        try:
+            here = self._take.move(candidate)
+        except PermissionError as error:
+            if not sharing.is_held(error):
+                raise
+            return Busy()
+        if not isinstance(here, Located):
+            return here
+        try:
+            taken = self._take.open(candidate, here, drop)
+            return self._adopt(taken, drop.accepted) if isinstance(taken, Taken) else taken
+        except OSError:
+            with contextlib.suppress(OSError):
+                put_back(self._session, here, candidate.name)
+            raise
+
+    def _adopt(self, taken: Taken, accepted: document.Accepted) -> Declined:
+        try:
+            with contextlib.ExitStack() as held:
+                adopted = self._adopter.adopt(taken, accepted, None, held)
+        except InvalidJobError as error:
+            refused = document.Refused(str(error), error.hint)
+            return reject.refuse(self._session, taken.here, taken.candidate.name, refused)
+        finally:
+            taken.close()
+        assert isinstance(adopted, Later | Busy), "nothing is started without a lease"
+        return adopted
+
+    # -------------------------------------------------------------------------------------------- no job so far
+
+    def reject_quiet(self, name: str, arriving: Arriving) -> Busy | Arriving | Repaired | Gone | Rejected:
+        """Reject a file that has not become whole, if it is still the version that `arriving` was said of.
+
+        A record of ours that lost its end (power cut, aborted copy) is repaired instead.
+
+        Raises:
+            OSError: trouble of the machine, or of this file, see `stuck`.
+        """
+        parts = names.parse(name)
+        stripe = self._stripes.of(names.clean_id(parts.stem if parts else name.rpartition(".")[0]))
+        if not stripe.try_acquire():
+            return Busy()
+        where = Located(PENDING, name, self._spool.path(PENDING, name))
+        try:
+            if files.sig_of(where.path) != arriving.sig:
+                return Arriving(None, arriving.why)
+            if self._repair(where):
+                return Repaired()
+            return reject.refuse(self._session, where, name, document.Refused(arriving.why, arriving.hint))
+        finally:
+            stripe.release()
+
+    def _repair(self, where: Located) -> bool:
+        try:
+            content = self._spool.read_document(where.path)
+        except (FileNotFoundError, files.NotRegularError, PermissionError):
+            return False  # any other error is the machine's trouble, and no reason to refuse a file (P9)
+        return repair.repair(self._session, where, content.data) is not None
