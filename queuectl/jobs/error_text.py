@@ -52,10 +52,6 @@ _EXIT_WORDS = {
     0xC0000142: "a DLL that it needs could not be started",
 }
 
-# A pass over dlq/ takes this share of the time at most, and takes away so many texts.
-_SWEEP_SHARE = 0.01
-_SWEEP_AT_MOST = 1000
-
 
 def write(session: Session, name: str) -> bool:
     """Write the text beside dlq/`name`, where a job has just died; False where that could not be done.
@@ -127,35 +123,6 @@ def _is_ours(path: str) -> bool:
         return False
     size = len(_SEAL % 0)
     return data[-size:] == _SEAL % zlib.crc32(data[:-size])
-
-
-class OrphanTexts:
-    """Takes away, now and then, the texts of jobs that somebody dragged away or deleted."""
-
-    def __init__(self, session: Session) -> None:
-        self._spool, self._clock = session.spool, session.clock
-        self._seen: files.FileSig | None = None
-        self._next_s = 0.0
-
-    def sweep(self) -> int:
-        """One pass, where anything in dlq/ has changed since the last; how many were taken away.
-
-        A folder that cannot be listed is left for the next pass: no text is worth that a pool waits (P9).
-        """
-        started_s = self._clock.monotonic()
-        try:
-            now = files.sig_of(self._spool.folder(DLQ))
-            if started_s < self._next_s or now == self._seen:
-                return 0
-            found = orphans(self._spool)
-        except OSError:
-            return 0
-        taken = sum(forget(self._spool, job_file(name)) for name in found[:_SWEEP_AT_MOST])
-        # What was taken away has changed the folder, and what was left is for the next pass: both mean another look.
-        self._seen = None if len(found) > _SWEEP_AT_MOST else now
-        took_s = self._clock.monotonic() - started_s
-        self._next_s = self._clock.monotonic() + took_s / _SWEEP_SHARE
-        return taken
 
 
 # ------------------------------------------------------------------------------------------------------ what it says

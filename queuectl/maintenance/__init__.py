@@ -5,6 +5,7 @@ FORMAT.md, section 6.
 
 __all__ = [
     "check",
+    "debris",
     "doctor",
     "examination",
     "faults",
@@ -20,5 +21,6 @@ __all__ = [
     "rescuer",
     "retention",
     "stale",
+    "sweeper",
     "twins",
 ]

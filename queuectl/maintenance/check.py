@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from queuectl.errors import InvalidSettingsError, NotASpoolError, SpoolUnavailableError, UntrustedSpoolError
 from queuectl.maintenance import ownership
+from queuectl.maintenance.debris import FileAge, dead_outputs
 from queuectl.maintenance.findings import INFO, Finding, Findings, merged, reason
-from queuectl.maintenance.leftovers import FileAge, Leftovers
+from queuectl.maintenance.leftovers import Leftovers
 from queuectl.model import settings as config
 from queuectl.model.settings import Settings
 from queuectl.spool import blame, clock_note, pools, settings_file, trust
@@ -73,11 +74,11 @@ def run(
     if not names_only:
         _check_owners(spool, findings)
     _check_clock(spool, findings, clock)
-    age = FileAge(spool, rng)
+    age = FileAge(spool)
     pool_lives = bool(pools.live(spool))
     session = Session(spool, settings, clock, rng)
     around = Leftovers(session, findings, age)
-    outputs = [] if pool_lives else around.dead_outputs()
+    outputs = [] if pool_lives else dead_outputs(spool)
     around.batches(pool_lives=pool_lives)
     for number in range(_PASSES_AT_MOST):
         before = len(findings.found)
@@ -125,7 +126,7 @@ def quick(session: Session) -> list[Finding]:
     spool, findings = session.spool, Findings(repair=True)
     _check_file_systems(spool, findings)
     _check_stripes(spool, findings, None)
-    around = Leftovers(session, findings, FileAge(spool, session.rng), gentle=True)
+    around = Leftovers(session, findings, FileAge(spool), gentle=True)
     around.unfinished()
     return merged(findings.found)
 

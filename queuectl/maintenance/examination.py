@@ -15,9 +15,9 @@ from functools import partial
 
 from queuectl.jobs import error_text
 from queuectl.jobs.rescue import Orphans
+from queuectl.maintenance.debris import FileAge
 from queuectl.maintenance.faults import Fault, Judge, View, stem_of
 from queuectl.maintenance.findings import Findings, GoneError
-from queuectl.maintenance.leftovers import FileAge
 from queuectl.maintenance.repairs import Repairs
 from queuectl.maintenance.twins import ORDER, Twins
 from queuectl.model import names, record

@@ -12,7 +12,7 @@ import math
 from typing import NamedTuple
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
-from queuectl.maintenance.leftovers import FileAge
+from queuectl.maintenance.debris import FileAge
 from queuectl.model import document as intake
 from queuectl.model import history, job, lifecycle, names, record, times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REQUEUED, RUNNING, STARTED

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from queuectl.inbox import state
 from queuectl.inbox.handover import RECORD, SPENT, SPENT_KEPT_S, Handover
 from queuectl.inbox.tokens import TOKEN_CHARS
+from queuectl.maintenance.debris import FileAge
 from queuectl.maintenance.findings import Act, Findings, GoneError
-from queuectl.maintenance.leftovers import FileAge
 from queuectl.model.settings import Settings
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.session import Session

@@ -1,27 +1,25 @@
-"""What crashes and people leave around the jobs: unfinished writes, outputs, leases, pools, batches, reasons, logs.
+"""Reports what crashes and people leave around the jobs: unfinished writes, outputs, leases, pools, reasons, logs.
 
-None of it can be told from work that is going on by looking at it, so each kind needs a proof: a freed lock, or an age
-of an hour by the file system's own time (the mtime of a file that was made just now; no clock of ours is asked).
-
-A file in tmp/ was never acknowledged (P1), yet one that holds a whole job which the spool has nowhere is kept in
-rejected/. Logs are never deleted here, and neither is what nobody knows (P11).
+`debris` finds what the machinery holds and says by which proof. A file in tmp/ was never acknowledged (P1), yet one
+that holds a whole job which the spool has nowhere is kept in rejected/. Logs are never deleted here, and neither is
+what nobody knows (P11).
 """
 
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Callable
 
 from queuectl.errors import DamagedRecordError
 from queuectl.jobs import batch, error_text, reject
 from queuectl.jobs.splitter import Splitter
+from queuectl.maintenance import debris
+from queuectl.maintenance.debris import OUTPUT, UNFINISHED_S, FileAge, is_starting
 from queuectl.maintenance.findings import Act, Findings, GoneError
 from queuectl.model import document, names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
-from queuectl.spool import pools
-from queuectl.spool.folder import RECORD_MAX_BYTES, SpoolDir
-from queuectl.spool.layout import BOARD, LOGS, README_TXT, REASON_ENDING, START, Located
+from queuectl.spool.folder import RECORD_MAX_BYTES
+from queuectl.spool.layout import BOARD, LOGS, README_TXT, REASON_ENDING, Located
 from queuectl.spool.lease import is_alive
 from queuectl.spool.output import keep_output
 from queuectl.spool.roster import Roster
@@ -31,33 +29,7 @@ from queuectl.spool.trust import quoted
 from queuectl.system import disk, files, rights
 from queuectl.system.locks import NamedLock
 
-# No write takes as long as this; a producer that was stopped for longer fails when it goes on, and says so.
-UNFINISHED_S = 3600.0
-_OUTPUT = ".out"
 _NAMED = 3
-
-
-class FileAge:
-    """How old files are by the file system's own time."""
-
-    def __init__(self, spool: SpoolDir, rng: random.Random) -> None:
-        self._spool = spool
-        self._rng = rng
-        self._now_ns: int | None = None
-
-    def is_over(self, sig: files.FileSig, seconds: float) -> bool:
-        """True where a file has not changed for longer; False also where no file can be made to compare it with."""
-        if self._now_ns is None:
-            try:
-                if self._spool.lacks_folders:
-                    raise FileNotFoundError(self._spool.tmp_dir)  # who only looks makes no folder
-                path = self._spool.write_temporary("now", b"", sync=False)
-                found = files.sig_of(path)
-                disk.unlink(path)
-            except OSError:
-                found = None
-            self._now_ns = 0 if found is None else found.mtime_ns
-        return self._now_ns - sig.mtime_ns > seconds * 1e9
 
 
 class Leftovers:
@@ -76,22 +48,12 @@ class Leftovers:
         gentle: bool = False,
     ) -> None:
         self._session = session
-        self._spool, _, self._clock, self._rng = session
+        self._spool, self._clock = session.spool, session.clock
         self._findings = findings
         self._age = age
         self._gentle = gentle
 
     # ------------------------------------------------------------------------------------------------------ tmp/
-
-    def dead_outputs(self) -> list[str]:
-        """The leases whose output lies in tmp/ while nothing holds them any more; to be asked where no pool lives.
-
-        A live worker gives its lease back for an instant after each job, and keeps its output open over that.
-        """
-        found = [
-            name.removesuffix(_OUTPUT) for name in self._spool.names(self._spool.tmp_dir) if name.endswith(_OUTPUT)
-        ]
-        return [lease for lease in found if not is_alive(self._spool, lease)]
 
     def outputs(self, dead: list[str], runs: dict[str, tuple[str, str, int]]) -> None:
         """Outputs whose worker is gone; `runs` tells of which run each is, where a record does."""
@@ -124,7 +86,7 @@ class Leftovers:
         """Writes that were never finished. Opens only files older than an hour."""
         for name in sorted(self._spool.names(self._spool.tmp_dir)):
             path = self._spool.tmp_path(name)
-            sig = None if name.endswith(_OUTPUT) or self._is_starting(name) else files.sig_of(path)
+            sig = None if name.endswith(OUTPUT) or is_starting(self._spool, name) else files.sig_of(path)
             if sig is None or not self._age.is_over(sig, UNFINISHED_S):
                 continue
             shown = self._shown(path)
@@ -139,13 +101,6 @@ class Leftovers:
                 self._findings.info("unfinished", shown, f"cannot be read: {error.strerror}")
                 continue
             self._judge_unfinished(name, path, content)
-
-    def _is_starting(self, name: str) -> bool:
-        """True for the record of a drop whose worker lives, or whose drop still lies in running/."""
-        if not name.startswith(START):
-            return False
-        job_id, _, lease = name.removeprefix(START).partition(",")
-        return is_alive(self._spool, lease) or bool(self._spool.holds(job_id, (RUNNING,)))
 
     def _judge_unfinished(self, name: str, path: str, content: files.Content) -> None:
         shown = self._shown(path)
@@ -195,32 +150,24 @@ class Leftovers:
     # --------------------------------------------------------------------------------------------- other machinery
 
     def old_leases(self, *, pool_lives: bool) -> None:
-        """Lease files that nobody holds and no running record names; a live pool sees to them itself."""
+        """Report lease files that nobody holds and no running record names; a live pool sees to them itself."""
         if pool_lives:
             return
-        named: set[str] = set()
-        for name in self._spool.job_names(RUNNING):
-            try:
-                named.update(event.lease for event in self._spool.read(RUNNING, name).record.history)
-            except (DamagedRecordError, OSError):
-                return  # which lease it runs under cannot be told: none is taken away
-        for name in sorted(self._spool.names(self._spool.lease_dir)):
-            lease = name.removesuffix(".lock")
-            if lease not in named and not is_alive(self._spool, lease):
+        named = debris.named_leases(self._spool)
+        if not named.is_certain:
+            return  # an unread record may name any of them
+        for lease, _ in sorted(debris.unnamed_leases(self._spool, named)):
+            if not is_alive(self._spool, lease):
                 path = self._spool.lease_path(lease)
                 self._note("lease", self._shown(path), "was left by a worker that is gone", "deleted", _remove(path))
 
     def old_pools(self, *, all_looked_at: bool) -> None:
-        """Records, requests and locks of pools that are gone.
+        """Report records, requests and locks of pools that are gone.
 
         A record without its lock tells the next pool to look for torn records (see `recovery`): it is taken away only
-        where `all_looked_at`, that is where this check has opened every job.
+        if `all_looked_at`, that is if this check has opened every job.
         """
-        for name in sorted(self._spool.names(self._spool.pool_dir)):
-            pool, _, kind = name.rpartition(".")
-            path = os.path.join(self._spool.pool_dir, name)
-            if kind not in ("json", "stop", "lock", "stopped") or pools.is_live(self._spool, pool):
-                continue
+        for kind, path in sorted(debris.pool_files(self._spool), key=lambda found: found.path):
             sig = files.sig_of(path)
             if sig is None or (kind == "stopped" and not self._age.is_over(sig, UNFINISHED_S)):
                 continue  # what a stop did, written for whoever waits for it
@@ -257,12 +204,9 @@ class Leftovers:
             stripes.close()
 
     def _notes(self) -> None:
-        """Notes of splits whose file never came to taken/, or was deleted there."""
-        tokens = {batch.token_of(name) for name in self._spool.names(self._spool.taken_dir)}
-        for name in sorted(self._spool.names(self._spool.split_dir)):
-            path = os.path.join(self._spool.split_dir, name)
+        for path in debris.split_notes(self._spool):
             sig = files.sig_of(path)
-            if batch.token_of(name) not in tokens and sig is not None and self._age.is_over(sig, UNFINISHED_S):
+            if sig is not None and self._age.is_over(sig, UNFINISHED_S):
                 self._note("note", self._shown(path), "tells of a file that is not there", "deleted", _unlink(path))
 
     def _act_split(self, taken: str) -> Act:

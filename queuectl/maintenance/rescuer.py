@@ -9,8 +9,6 @@ or its lock is looked at more and more seldom, and holds up no other (P6).
 
 from __future__ import annotations
 
-import contextlib
-import os
 from typing import NamedTuple
 
 from queuectl.errors import DamagedRecordError
@@ -22,8 +20,7 @@ from queuectl.model.notice import WARNING, Notice, Notify
 from queuectl.spool.blame import Blame
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
-from queuectl.system import disk, files
-from queuectl.system.locks import NamedLock
+from queuectl.system import files
 
 # A file in trouble is looked at after this long, then twice, 4 times ...; the trouble is reported if it lasts.
 _AGAIN_FIRST_S, _AGAIN_MOST_S = 0.2, 30.0
@@ -100,30 +97,3 @@ class Rescue:
             cure = f"; to cure it: {fault.cure}" if fault.cure else ""
             text = f"{RUNNING}/{name} has no worker and cannot be put right: {fault.text}; this is tried again{cure}"
             self._notify(Notice(WARNING, "stuck", text))
-
-    def sweep_leases(self) -> None:
-        """Delete lease files that nobody holds and no running record names, and what lies beside them in tmp/."""
-        named: set[str] = set()
-        for name in self._spool.job_names(RUNNING):
-            with contextlib.suppress(DamagedRecordError, OSError):
-                stored = self._spool.read(RUNNING, name)
-                named.update(event.lease for event in stored.record.history if event.lease)
-        for name in files.names(self._spool.lease_dir):
-            lease = name.removesuffix(".lock")
-            if lease in named:
-                continue
-            lock = NamedLock(os.path.join(self._spool.lease_dir, name))
-            with contextlib.suppress(OSError):
-                if lock.try_acquire():
-                    output = self._spool.output_path(lease)
-                    sig = files.sig_of(output)
-                    if sig is not None and sig.size == 0:
-                        disk.unlink(output)
-                    lock.remove()
-            lock.close()
-        for name in self._spool.starts():
-            try:
-                self._orphans.sweep_start(name)
-            except OSError as error:
-                if self._blame.fault(error, self._spool.tmp_path(name)) is None:
-                    raise

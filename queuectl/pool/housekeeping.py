@@ -5,13 +5,11 @@ All of it in small steps, and none of it in a hurry: a pool that does not get to
 
 from __future__ import annotations
 
-from queuectl.jobs.error_text import OrphanTexts
 from queuectl.maintenance.recovery import Recovery
-from queuectl.maintenance.rescuer import Rescue
 from queuectl.maintenance.retention import Retention
+from queuectl.maintenance.sweeper import Sweeper
 from queuectl.model.notice import WARNING, Notice, Notify
 from queuectl.pool.breaker import Breaker
-from queuectl.spool import cancel_requests
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 
@@ -27,19 +25,16 @@ class Housekeeping:
         self,
         session: Session,
         stripes: Stripes,
-        rescue: Rescue,
         breaker: Breaker,
         *,
         notify: Notify,
     ) -> None:
-        self._spool = session.spool
         self._session, self._stripes = session, stripes
-        self._rescue = rescue
         self._breaker = breaker
         self._clock = session.clock
         self._notify = notify
         self._retention = Retention(session, stripes, notify=notify)
-        self._orphan_texts = OrphanTexts(session)
+        self._sweeper = Sweeper(session, stripes)
         self._recovery: Recovery | None = None
         self._next_sweep_s = 0.0
         self._next_mend_s = 0.0
@@ -58,15 +53,17 @@ class Housekeeping:
         """A pool did not end cleanly: look for what it left torn, from now on, step by step."""
         self._recovery = Recovery(self._session, self._stripes)
 
+    def sweep_leases(self) -> None:
+        """Delete the leases that dead workers left, once more. Raises OSError."""
+        self._sweeper.sweep_leases()
+
     def step(self) -> None:
         """A little of it. To be called again and again."""
         now_s = self._clock.monotonic()
         if now_s >= self._next_sweep_s:
             self._next_sweep_s = now_s + _SWEEP_EVERY_S
             with self._breaker.guard():
-                self._rescue.sweep_leases()
-                cancel_requests.sweep(self._spool)
-                self._orphan_texts.sweep()
+                self._sweeper.sweep()
         with self._breaker.guard():
             self._retention.step()
             self._mend()

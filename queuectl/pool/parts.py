@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from queuectl.jobs.triage import Triage
 from queuectl.maintenance import check
 from queuectl.maintenance.rescuer import Rescue
+from queuectl.maintenance.sweeper import sweep_pools
 from queuectl.model.notice import INFO, WARNING, Notice
 from queuectl.model.run_queue import RunQueue
 from queuectl.pool import worker_process
@@ -34,7 +35,6 @@ from queuectl.pool.scanner import Scanner
 from queuectl.pool.shutdown import Shutdown
 from queuectl.pool.ticks import Plan, Step, Ticks
 from queuectl.pool.worker_process import WorkerProcess
-from queuectl.spool import pools
 from queuectl.spool.pools import Pool, StopSummary
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
@@ -68,7 +68,7 @@ class Parts:
         self._stripes = Stripes(spool)
         triage = Triage(session, self._stripes)
         self._rescuer = Rescue(session, self._stripes, notify=notify)
-        self._housekeeping = Housekeeping(session, self._stripes, self._rescuer, breaker, notify=notify)
+        self._housekeeping = Housekeeping(session, self._stripes, breaker, notify=notify)
         self._dashboard = Dashboard(session)
         self.hooks = Hooks(session, cwd=options.cwd, notify=notify)
         self.control = Control(core, self.pool)
@@ -163,7 +163,7 @@ class Parts:
             OSError: the pool cannot be started.
         """
         self.presence.begin(self.pool.lock, is_local=self.scanner.is_local)
-        if pools.sweep(self.core.session.spool):
+        if sweep_pools(self.core.session.spool):
             self._housekeeping.mend()
         worker_process.prepare()
         self._prepare_inboxes()
@@ -220,7 +220,7 @@ class Parts:
             return
         session = self.core.session
         with contextlib.suppress(OSError):
-            self._rescuer.sweep_leases()  # what workers left for an instant, because somebody looked at it
+            self._housekeeping.sweep_leases()  # what workers left for an instant, because somebody looked at it
         with contextlib.suppress(OSError):
             # After this, no record tells the next pool to look for torn ends; so first make sure that there are none.
             if self.outcomes.finished and session.syncs_accepted:

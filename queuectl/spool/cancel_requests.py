@@ -11,7 +11,7 @@ import json
 import os
 from typing import NamedTuple
 
-from queuectl.model.lifecycle import RUNNING, cancel_note
+from queuectl.model.lifecycle import cancel_note
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk, files
 
@@ -69,13 +69,6 @@ def remove(spool: SpoolDir, job_id: str, attempt: int) -> None:
     """Take a request away; nothing where there is none."""
     with contextlib.suppress(OSError):
         disk.unlink(_path(spool, job_id, attempt))
-
-
-def sweep(spool: SpoolDir) -> None:
-    """Take away requests for jobs that do not run: left by a command that was killed. Raises OSError."""
-    for job_id, attempt in waiting(spool):
-        if not spool.holds(job_id, (RUNNING,)):
-            remove(spool, job_id, attempt)
 
 
 def _path(spool: SpoolDir, job_id: str, attempt: int) -> str:

@@ -164,26 +164,6 @@ def take_summary(spool: SpoolDir, pool: str) -> StopSummary | None:
         return None
 
 
-def sweep(spool: SpoolDir) -> int:
-    """Take away what dead pools left: records, requests, locks and summaries; how many had not ended cleanly."""
-    unclean = 0
-    for name in files.names(spool.pool_dir):
-        pool, _, kind = name.rpartition(".")
-        if kind not in ("json", "stop", "lock", "stopped") or is_live(spool, pool):
-            continue
-        if not files.is_regular(_path(spool, pool, kind)):
-            continue  # somebody else's (P11), or gone
-        with contextlib.suppress(OSError):
-            if kind == "lock":
-                lock = NamedLock(_path(spool, pool, "lock"))
-                if lock.try_acquire():
-                    lock.remove()
-            else:
-                disk.unlink(_path(spool, pool, kind))
-                unclean += kind == "json"
-    return unclean
-
-
 def _lines(path: str) -> list[str]:
     return files.read(path, _MAX_BYTES).data.decode("utf-8", "replace").split("\n")
 

@@ -36,6 +36,7 @@ from queuectl.inbox.poller import Poller
 from queuectl.jobs import batch, error_text, splitter
 from queuectl.jobs.edit import Draft, Editing
 from queuectl.jobs.verdict import Arriving, Busy, Claimed, Declined, Later
+from queuectl.maintenance import sweeper
 from queuectl.maintenance.rejected_files import RejectedFiles
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.maintenance.retention import Retention
@@ -973,7 +974,7 @@ def recover(root: Path, operation: Operation, *, cut: bool, seconds: float = 15.
                 if operation.inbox is not None and (quiet := quiet + 1) < 3:
                     hands.clock.advance(HOUR_S)  # what is not whole is refused, and receipts are written
                     continue
-                error_text.OrphanTexts(hands.session).sweep()
+                sweeper.OrphanTexts(hands.session).sweep()
                 return
             elif not worked:
                 hands.clock.advance(HOUR_S)

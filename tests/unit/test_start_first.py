@@ -13,6 +13,7 @@ import pytest
 
 from queuectl.jobs.verdict import Alive, Claimed
 from queuectl.maintenance.rescuer import Rescue
+from queuectl.maintenance.sweeper import Sweeper
 from queuectl.model.lifecycle import DONE, PENDING, RUNNING, Outcome
 from queuectl.spool.stripes import Stripes
 from queuectl.system import disk
@@ -43,7 +44,7 @@ def rescue(desk: Desk) -> list[str]:
     stripes = Stripes(desk.spool)
     other = Rescue(desk.session, stripes)
     found = [rescued.settled.to for rescued in other.look(set())]
-    other.sweep_leases()
+    Sweeper(desk.session, stripes).sweep_leases()
     stripes.close()
     return found
 

@@ -11,10 +11,10 @@ import pytest
 
 from queuectl.api import Spool
 from queuectl.jobs import error_text
-from queuectl.jobs.error_text import OrphanTexts
 from queuectl.maintenance import check
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.maintenance.retention import Retention
+from queuectl.maintenance.sweeper import OrphanTexts
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, Outcome
 from queuectl.model.settings import Settings
 from queuectl.spool import clock_note

@@ -17,6 +17,7 @@ from queuectl.api import Spool
 from queuectl.maintenance import check, examination
 from queuectl.maintenance.check import Checked
 from queuectl.maintenance.findings import CLEAN, INFO, PERSON, PROBLEM, REPAIRABLE, REPAIRED, verdict
+from queuectl.maintenance.sweeper import sweep_pools
 from queuectl.model import history, names, record, settings
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES, Outcome
 from queuectl.spool import pools
@@ -704,7 +705,7 @@ def test_what_is_no_file_among_the_pools_stops_nobody(desk: Desk) -> None:
     for kind in ("lock", "json", "stop", "stopped"):
         (folder / f"folder.{kind}").mkdir()
         (folder / f"link.{kind}").symlink_to("nothing")
-    assert pools.sweep(desk.spool) == 0
+    assert sweep_pools(desk.spool) == 0
     pool = Pool(desk.spool, count=1, cwd="/", now_at=0.0, rng=desk.rng)
     pool.enter()
     assert [info.pool for info in pools.live(desk.spool)] == [pool.name]

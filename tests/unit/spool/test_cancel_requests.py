@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from queuectl.api import Spool
-from queuectl.maintenance import check
+from queuectl.maintenance import check, sweeper
 from queuectl.model.lifecycle import DLQ, DONE, Outcome
 from queuectl.spool import cancel_requests
 from queuectl.spool.cancel_requests import Request
@@ -19,7 +19,7 @@ def test_sweep_leaves_the_requests_for_what_runs(desk: Desk) -> None:
     desk.run(desk.enqueue(id="ended"), Outcome("succeeded", 0))
     for job_id in ("runs", "ended", "unknown"):
         cancel_requests.put(desk.spool, Request(job_id, 1, "somebody", ""))
-    cancel_requests.sweep(desk.spool)
+    sweeper.sweep_requests(desk.spool)
     assert cancel_requests.waiting(desk.spool) == [("runs", 1)]
 
 

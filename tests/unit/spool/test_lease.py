@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from queuectl.maintenance.rescuer import Rescue
+from queuectl.maintenance.sweeper import Sweeper
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.lease import Lease, is_alive
 from queuectl.spool.output import OutputSlot
@@ -92,7 +92,7 @@ def test_an_output_is_kept_although_the_lease_is_swept_while_it_is_renewed(
 ) -> None:
     """P4: a sweep of dead workers' leases that meets one between its two locks costs no output of the next run."""
     desk = Desk(spool)
-    rescue = Rescue(desk.session, desk.stripes)
+    sweeper = Sweeper(desk.session, desk.stripes)
     lease, slot = Lease(spool, "w1"), OutputSlot(spool)
     slot.open(lease.name)
     close = NamedLock.close
@@ -100,7 +100,7 @@ def test_an_output_is_kept_although_the_lease_is_swept_while_it_is_renewed(
     def close_and_lose(lock: NamedLock) -> None:
         close(lock)
         monkeypatch.setattr(NamedLock, "close", close)
-        rescue.sweep_leases()
+        sweeper.sweep_leases()
 
     monkeypatch.setattr(NamedLock, "close", close_and_lose)
     if not lease.renew():

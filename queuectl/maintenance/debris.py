@@ -1,0 +1,121 @@
+"""Finds what crashes leave in the machinery of a spool. Deletes nothing: `leftovers` reports it, `sweeper` removes it.
+
+What is left cannot be told from work that is going on by looking at it, so each kind needs a proof: a freed lock, or
+an age of an hour by the file system's own time (the mtime of a file that was made just now; no clock of ours is asked).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from queuectl.errors import DamagedRecordError
+from queuectl.jobs import batch
+from queuectl.model.lifecycle import RUNNING
+from queuectl.spool import pools
+from queuectl.spool.cancel_requests import waiting
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import START
+from queuectl.spool.lease import is_alive
+from queuectl.system import disk, files
+
+# No write takes as long as this; a producer that was stopped for longer fails when it goes on, and says so.
+UNFINISHED_S = 3600.0
+OUTPUT = ".out"
+
+
+class FileAge:
+    """How old files are by the file system's own time."""
+
+    def __init__(self, spool: SpoolDir) -> None:
+        self._spool = spool
+        self._now_ns: int | None = None
+
+    def is_over(self, sig: files.FileSig, seconds: float) -> bool:
+        """True where a file has not changed for longer; False also where no file can be made to compare it with."""
+        if self._now_ns is None:
+            try:
+                if self._spool.lacks_folders:
+                    raise FileNotFoundError(self._spool.tmp_dir)  # who only looks makes no folder
+                path = self._spool.write_temporary("now", b"", sync=False)
+                found = files.sig_of(path)
+                disk.unlink(path)
+            except OSError:
+                found = None
+            self._now_ns = 0 if found is None else found.mtime_ns
+        return self._now_ns - sig.mtime_ns > seconds * 1e9
+
+
+class Named(NamedTuple):
+    """The leases that the records in running/ name; `is_certain` is False if some record could not be read."""
+
+    leases: set[str]
+    is_certain: bool
+
+
+class PoolFile(NamedTuple):
+    """A file of a pool that is gone: `json`, `stop`, `lock` or `stopped`."""
+
+    kind: str
+    path: str
+
+
+def named_leases(spool: SpoolDir) -> Named:
+    """Find the leases that running jobs have or had."""
+    found: set[str] = set()
+    is_certain = True
+    for name in spool.job_names(RUNNING):
+        try:
+            found.update(event.lease for event in spool.read(RUNNING, name).record.history if event.lease)
+        except (DamagedRecordError, OSError):
+            is_certain = False
+    return Named(found, is_certain)
+
+
+def unnamed_leases(spool: SpoolDir, named: Named) -> Iterator[tuple[str, str]]:
+    """Find the leases that no running job names, with the paths of their locks, which say whether somebody lives."""
+    for name in spool.names(spool.lease_dir):
+        lease = name.removesuffix(".lock")
+        if lease not in named.leases:
+            yield lease, os.path.join(spool.lease_dir, name)
+
+
+def dead_outputs(spool: SpoolDir) -> list[str]:
+    """Find the leases that nobody holds and whose output is in tmp/; to be asked if no pool lives.
+
+    A live worker gives its lease back for an instant after each job, and keeps its output open over that.
+    """
+    found = [name.removesuffix(OUTPUT) for name in spool.names(spool.tmp_dir) if name.endswith(OUTPUT)]
+    return [lease for lease in found if not is_alive(spool, lease)]
+
+
+def is_starting(spool: SpoolDir, name: str) -> bool:
+    """Whether a file in tmp/ is the record of a drop whose worker lives, or whose drop is still in running/."""
+    if not name.startswith(START):
+        return False
+    job_id, _, lease = name.removeprefix(START).partition(",")
+    return is_alive(spool, lease) or bool(spool.holds(job_id, (RUNNING,)))
+
+
+def pool_files(spool: SpoolDir) -> Iterator[PoolFile]:
+    """Find the records, requests, locks and summaries of pools that are gone."""
+    for name in spool.names(spool.pool_dir):
+        pool, _, kind = name.rpartition(".")
+        if kind in ("json", "stop", "lock", "stopped") and not pools.is_live(spool, pool):
+            yield PoolFile(kind, os.path.join(spool.pool_dir, name))
+
+
+def idle_requests(spool: SpoolDir) -> Iterator[tuple[str, int]]:
+    """Find requests to cancel a job that does not run: a command that was killed left them. Raises OSError."""
+    for job_id, attempt in waiting(spool):
+        if not spool.holds(job_id, (RUNNING,)):
+            yield job_id, attempt
+
+
+def split_notes(spool: SpoolDir) -> Iterator[str]:
+    """Find the notes of splits whose file never came to taken/, or was deleted there; any may be new."""
+    tokens = {batch.token_of(name) for name in spool.names(spool.taken_dir)}
+    for name in sorted(spool.names(spool.split_dir)):
+        if batch.token_of(name) not in tokens:
+            yield os.path.join(spool.split_dir, name)

@@ -1,0 +1,111 @@
+"""Removes what dead workers, pools and commands left in the machinery, and texts of jobs that are gone.
+
+`debris` finds it and says by which proof nobody needs it any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+from queuectl.jobs import error_text
+from queuectl.jobs.rescue import Orphans
+from queuectl.maintenance import debris
+from queuectl.model.lifecycle import DLQ
+from queuectl.spool import cancel_requests
+from queuectl.spool.blame import Blame
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.session import Session
+from queuectl.spool.stripes import Stripes
+from queuectl.system import disk, files
+from queuectl.system.locks import NamedLock
+
+# A pass over dlq/ takes this share of the time at most, and takes away so many texts.
+_SWEEP_SHARE = 0.01
+_SWEEP_AT_MOST = 1000
+
+
+class Sweeper:
+    """Sweeps one spool for a pool."""
+
+    def __init__(self, session: Session, stripes: Stripes) -> None:
+        self._spool = session.spool
+        self._orphans = Orphans(session, stripes)
+        self._blame = Blame(session.spool, clock=session.clock)
+        self._texts = OrphanTexts(session)
+
+    def sweep(self) -> None:
+        """Remove what nobody needs any more. Raises OSError for the machine's trouble."""
+        self.sweep_leases()
+        sweep_requests(self._spool)
+        self._texts.sweep()
+
+    def sweep_leases(self) -> None:
+        """Delete lease files that nobody holds and no running record names, and what is beside them in tmp/."""
+        for lease, path in debris.unnamed_leases(self._spool, debris.named_leases(self._spool)):
+            lock = NamedLock(path)
+            with contextlib.suppress(OSError):
+                if lock.try_acquire():
+                    output = self._spool.output_path(lease)
+                    sig = files.sig_of(output)
+                    if sig is not None and sig.size == 0:
+                        disk.unlink(output)
+                    lock.remove()
+            lock.close()
+        for name in self._spool.starts():
+            try:
+                self._orphans.sweep_start(name)
+            except OSError as error:
+                if self._blame.fault(error, self._spool.tmp_path(name)) is None:
+                    raise
+
+
+class OrphanTexts:
+    """Removes, now and then, the texts of jobs that somebody dragged away or deleted."""
+
+    def __init__(self, session: Session) -> None:
+        self._spool, self._clock = session.spool, session.clock
+        self._seen: files.FileSig | None = None
+        self._next_s = 0.0
+
+    def sweep(self) -> int:
+        """If anything in dlq/ has changed since the last pass, make another; return how many were removed.
+
+        A folder that cannot be listed is left for the next pass: no text is worth that a pool waits (P9).
+        """
+        started_s = self._clock.monotonic()
+        try:
+            now = files.sig_of(self._spool.folder(DLQ))
+            if started_s < self._next_s or now == self._seen:
+                return 0
+            found = error_text.orphans(self._spool)
+        except OSError:
+            return 0
+        taken = sum(error_text.forget(self._spool, error_text.job_file(name)) for name in found[:_SWEEP_AT_MOST])
+        # What was taken away has changed the folder, and what was left is for the next pass: both mean another look.
+        self._seen = None if len(found) > _SWEEP_AT_MOST else now
+        took_s = self._clock.monotonic() - started_s
+        self._next_s = self._clock.monotonic() + took_s / _SWEEP_SHARE
+        return taken
+
+
+def sweep_pools(spool: SpoolDir) -> int:
+    """Remove what dead pools left: records, requests, locks, summaries; return how many had not ended cleanly."""
+    unclean = 0
+    for kind, path in debris.pool_files(spool):
+        if not files.is_regular(path):
+            continue  # somebody else's (P11), or gone
+        with contextlib.suppress(OSError):
+            if kind == "lock":
+                lock = NamedLock(path)
+                if lock.try_acquire():
+                    lock.remove()
+            else:
+                disk.unlink(path)
+                unclean += kind == "json"
+    return unclean
+
+
+def sweep_requests(spool: SpoolDir) -> None:
+    """Remove requests to cancel a job that does not run. Raises OSError."""
+    for job_id, attempt in debris.idle_requests(spool):
+        cancel_requests.remove(spool, job_id, attempt)
