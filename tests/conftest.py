@@ -18,8 +18,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from queuectl.model import settings as config
-from queuectl.model.settings import Settings
+from queuectl.model.settings import Settings, defaults
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import Desk, FakeClock, make_spool
 
@@ -90,7 +89,7 @@ def rng() -> random.Random:
 @pytest.fixture
 def settings() -> Settings:
     """The settings of a new spool."""
-    return config.defaults()
+    return defaults()
 
 
 @pytest.fixture

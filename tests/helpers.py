@@ -21,9 +21,8 @@ from queuectl.jobs.settle import Settlements
 from queuectl.jobs.triage import Triage
 from queuectl.jobs.verdict import Claimed, Declined, Settled, Split, Splitting
 from queuectl.model import record
-from queuectl.model import settings as config
 from queuectl.model.lifecycle import REJECTED, STATES, Outcome
-from queuectl.model.settings import Settings
+from queuectl.model.settings import Settings, defaults
 from queuectl.spool import create
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import README_TXT
@@ -196,7 +195,7 @@ class Desk:
         seed: int = 1,
     ) -> None:
         self.spool = spool
-        self.settings = settings or config.defaults()
+        self.settings = settings or defaults()
         self.clock: Any = clock or FakeClock()
         self.rng = random.Random(seed)
         self.session = Session(spool, self.settings, self.clock, self.rng)

@@ -18,8 +18,8 @@ import pytest
 
 from queuectl.api import Spool
 from queuectl.cli import exit_codes
-from queuectl.model import document as intake
 from queuectl.model import job, lifecycle, settings
+from queuectl.model.document import accept
 from queuectl.model.setting import SETTINGS
 from queuectl.monitor import snapshot
 from queuectl.spool import create
@@ -163,7 +163,7 @@ def test_every_example_of_a_new_spool_is_a_job_without_a_warning() -> None:
     for name, document in found.items():
         validator.validate(document)
         assert document["$schema"] == "../job.schema.json", name
-        taken = intake.accept(document, defaults=settings.defaults().retry_defaults, now_at=0)
+        taken = accept(document, defaults=settings.defaults().retry_defaults, now_at=0)
         assert taken.warnings == [], name
 
 

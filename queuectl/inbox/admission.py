@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 from queuectl.errors import InvalidJobError
 from queuectl.inbox import confinement, signing
 from queuectl.inbox.signing import Keys
-from queuectl.model import command as templates
-from queuectl.model import document as intake
 from queuectl.model import job, names
-from queuectl.model.command import Command
+from queuectl.model.command import Command, render
+from queuectl.model.document import accept
 from queuectl.model.inbox import SIGNED, TEMPLATES, Inbox
 from queuectl.model.job import RetryDefaults
 from queuectl.model.text import safe
@@ -75,7 +74,7 @@ def admit(document: Mapping[str, Any], rules: Rules, *, stem: str, now_at: float
         made = Admitted(_signed(found.document, inbox, found.key), found.expires_at, found.key, found.job_id)
     else:
         made = Admitted(_trusted(document, inbox, stem))
-    intake.accept(made.document, defaults=_ANY, now_at=now_at)
+    accept(made.document, defaults=_ANY, now_at=now_at)
     return made
 
 
@@ -113,7 +112,7 @@ def _filled_in(document: Mapping[str, Any], inbox: Inbox, commands: Mapping[str,
         raise InvalidJobError("params: takes an object", key="params", hint='"params": {"NAME": VALUE}')
     made: dict[str, Any] = {
         "id": id_for(inbox.owner, stem),
-        "command": templates.render(command, params, confinement.resolve),
+        "command": render(command, params, confinement.resolve),
         "minimal_env": True,
         "owner": inbox.owner,
         "tags": [*inbox.tags, *_tags(document.get("tags", []))],

@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 
 from queuectl.errors import InvalidJobError, UntrustedSpoolError
 from queuectl.inbox import keyfile
-from queuectl.model import document as intake
 from queuectl.model import times
+from queuectl.model.document import Many, Single, parse
 from queuectl.spool import trust
 from queuectl.system import sharing
 
@@ -115,10 +115,10 @@ def verify(envelope: Mapping[str, Any], keys: Keys, *, audience: str, now_at: fl
 
 
 def _document(payload: str) -> dict[str, Any]:
-    parsed = intake.parse(payload.encode(), lines=False)
-    if isinstance(parsed, intake.Single):
+    parsed = parse(payload.encode(), lines=False)
+    if isinstance(parsed, Single):
         return parsed.document
-    why = "it is an array; sign one job a file" if isinstance(parsed, intake.Many) else parsed.why
+    why = "it is an array; sign one job a file" if isinstance(parsed, Many) else parsed.why
     raise _refused("payload", why)
 
 

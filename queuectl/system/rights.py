@@ -13,8 +13,8 @@ import struct
 import sys
 from collections.abc import Callable
 
+from queuectl.system import acting
 from queuectl.system.acting import as_owner
-from queuectl.system.acting import owner_of as owner_at
 from queuectl.system.files import NOFOLLOW, READ, Content, open_regular, read_open
 
 _FS_IOC_GETFLAGS = 2 << 30 | struct.calcsize("l") << 16 | ord("f") << 8 | 1  # ioctl_iflags(2)
@@ -55,7 +55,7 @@ def owner_of(path: str) -> int | None:
 
 def user_at(path: str) -> int:
     """The user that this process works as, at a path (POSIX; else 0)."""
-    owner = owner_at(path)
+    owner = acting.owner_of(path)
     return owner.uid if owner is not None else 0 if sys.platform == "win32" else os.geteuid()
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from queuectl.model import settings as config
 from queuectl.model.lifecycle import Outcome
+from queuectl.model.settings import defaults
 from queuectl.monitor import page, theme
 from queuectl.monitor.rows import DueRow, FailureRow, RefusalRow, RunRow
 from queuectl.pool.dashboard import Dashboard
@@ -125,7 +125,7 @@ def test_a_page_as_it_is_written_has_no_grave_fault(
         desk.run(desk.enqueue(id="again"), Outcome("failed", 3, "", 0.2))
         write_drop(spool, "odd.json", {"no": "job"}, "rejected")
         desk.start(desk.enqueue(id="runs"))
-    settings = config.defaults()._replace(dashboard="counts" if kind == "counts" else "full")
+    settings = defaults()._replace(dashboard="counts" if kind == "counts" else "full")
     Dashboard(desk.session._replace(settings=settings)).close()
     path = Path(spool.root, "status.html")
     path.write_text(without_reload(path.read_text(encoding="utf-8")), encoding="utf-8")

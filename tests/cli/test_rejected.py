@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.inbox import state as inboxstate
-from queuectl.inbox.state import InboxRefusal, InboxState
+from queuectl.inbox.state import InboxRefusal, InboxState, publish
 from queuectl.jobs import reject
 from queuectl.model import times
 from queuectl.model.lifecycle import PENDING
@@ -33,7 +32,7 @@ def inbox(spool: SpoolDir) -> InboxState:
     Path(spool.inbox_dir).mkdir()
     row = InboxRefusal("theirs.json.rejected", "owner: belongs to \x1b[31manna", times.to_text(NOON_AT + 5))
     state = InboxState(owner="anna", path="/srv/drop/anna", mode="trusted", rejected=3, refused=(row,))
-    inboxstate.publish(spool, state)
+    publish(spool, state)
     return state
 
 

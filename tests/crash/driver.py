@@ -41,9 +41,9 @@ from queuectl.maintenance.rejected_files import RejectedFiles
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.maintenance.retention import Retention
 from queuectl.model import lifecycle, names, record, times
-from queuectl.model import settings as config
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
+from queuectl.model.settings import defaults
 from queuectl.spool import cancel_requests
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import SPLIT_ENDING
@@ -75,7 +75,7 @@ rmdir "$WITNESS.live" 2>/dev/null
 
 
 # Reading the settings' rows again for each of some ten thousand processes takes a tenth of the time.
-_DEFAULTS = config.defaults()
+_DEFAULTS = defaults()
 
 
 class Hands(Desk):

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from queuectl.inbox import state as inboxstate
+from queuectl.inbox.state import InboxState, read_all
 from queuectl.spool import pause
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import names_in, wait_until
@@ -48,9 +48,9 @@ def drop(folder: Path, name: str, content: object) -> None:
     os.replace(temporary, folder / name)
 
 
-def state(spool: SpoolDir) -> inboxstate.InboxState:
+def state(spool: SpoolDir) -> InboxState:
     """What the one receiver says."""
-    (found,) = inboxstate.read_all(spool)
+    (found,) = read_all(spool)
     return found
 
 
@@ -119,7 +119,7 @@ def test_max_waiting_holds_files_back_in_the_inbox(spool: SpoolDir, inbox: Path)
     for number in range(5):
         drop(inbox, f"job{number}.json", {"command": SUCCEED})
     with Pool(spool):
-        wait_until(lambda: len(spool.waiting_names()) == 2 and inboxstate.read_all(spool) and state(spool).waiting == 3)
+        wait_until(lambda: len(spool.waiting_names()) == 2 and read_all(spool) and state(spool).waiting == 3)
         assert state(spool).held_back == "max_waiting = 2"
         assert "held back: max_waiting = 2" in queuectl(spool, "status")
         spool.resume()
@@ -131,7 +131,7 @@ def test_max_waiting_holds_files_back_in_the_inbox(spool: SpoolDir, inbox: Path)
 def test_an_inbox_that_goes_away_and_comes_back_is_received_from_again(spool: SpoolDir, inbox: Path) -> None:
     """P9: a folder that is not there is told once and looked for again; the pool works meanwhile."""
     with Pool(spool) as pool:
-        wait_until(lambda: inboxstate.read_all(spool))
+        wait_until(lambda: read_all(spool))
         inbox.rename(inbox.with_name("away"))
         wait_until(lambda: "there is no folder" in state(spool).trouble)
         queuectl(spool, "enqueue", "--id", "other", "--command", SUCCEED)

@@ -25,10 +25,8 @@ from queuectl.errors import InvalidJobError, QueuectlError
 from queuectl.inbox import admission, keyfile, signing
 from queuectl.inbox.admission import Admitted
 from queuectl.inbox.signing import Keys
-from queuectl.model import command as templates
-from queuectl.model import document, times
-from queuectl.model import settings as config
-from queuectl.model.settings import Settings
+from queuectl.model import command, document, times
+from queuectl.model.settings import Settings, parse
 from queuectl.model.text import safe
 from tests.helpers import make_spool, wait_until
 from tests.pool import Pool
@@ -289,7 +287,7 @@ mode = "signed"
 keys = {json.dumps(str(keys))}
 """
     secret = keyfile.read(str(keys / "anna.key"))
-    return Ground(root, config.parse(text.replace("\\n')", "\\\\n')")), Keys(str(keys)), secret)
+    return Ground(root, parse(text.replace("\\n')", "\\\\n')")), Keys(str(keys)), secret)
 
 
 def judge(ground: Ground, mode: str, content: Any) -> Admitted | str:
@@ -379,7 +377,7 @@ def test_a_signed_job_is_admitted(ground: Ground) -> None:
 
 def test_these_checks_can_fail(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     """A template that lets everything pass is found out, and so is a proof that always fits."""
-    monkeypatch.setattr(templates, "_word", lambda _name, _param, value, *, resolve: str(value))
+    monkeypatch.setattr(command, "_word", lambda _name, _param, value, *, resolve: str(value))
     assert len(complaints(ground, [*TRAVERSAL[:3], *ARGUMENTS[:3]])) == 6
     monkeypatch.setattr(signing.hmac, "compare_digest", lambda _a, _b: True)
     assert len(complaints(ground, [each for each in SIGNED if each.why == "does not fit"])) >= 7
@@ -387,7 +385,7 @@ def test_these_checks_can_fail(ground: Ground, monkeypatch: pytest.MonkeyPatch) 
 
 
 WINDOWS_PATHS = [
-    (text, templates.why_bad_path(text, windows=True))
+    (text, command.why_bad_path(text, windows=True))
     for text in (
         r"C:x", r"C:..\x", r"\\host\share\x", r"//host/share/x", r"\\?\C:\x", r"\\.\PhysicalDrive0", r"\??\C:\x", r"\x", "/x", r"a:b", r"a.png:stream",
         r"a.png::$DATA", r"C:\in\a.png:x", "con", "CON.png", "aux", r"sub\nul", "sub/com1.txt", "LPT9", "COM¹", "conin$", "a.png.", "a.png ", r"sub.\a", r"sub \a",
@@ -407,7 +405,7 @@ def test_windows_path_tricks_are_refused_before_anything_is_looked_up(text: str,
 )
 def test_ordinary_windows_paths_pass(text: str) -> None:
     """What the disk then decides."""
-    assert templates.why_bad_path(text, windows=True) == ""
+    assert command.why_bad_path(text, windows=True) == ""
 
 
 SETTINGS = {
@@ -437,7 +435,7 @@ SETTINGS = {
 def test_settings_that_no_check_could_make_safe_are_refused(name: str) -> None:
     """P10: a command that would run a producer's text as a program never gets as far as a job."""
     with pytest.raises(QueuectlError):
-        config.parse(f"[commands.c]\n{SETTINGS[name]}\n[commands.c.params]\nx = {{type = 'match', pattern = '.*'}}\n")
+        parse(f"[commands.c]\n{SETTINGS[name]}\n[commands.c.params]\nx = {{type = 'match', pattern = '.*'}}\n")
 
 
 @pytest.mark.skipif(

@@ -28,10 +28,9 @@ from queuectl.inbox import keyfile
 from queuectl.inbox.identity import identity_of
 from queuectl.inbox.poller import Poller
 from queuectl.jobs.verdict import Rejected
-from queuectl.model import command
-from queuectl.model import inbox as inboxes
-from queuectl.model import settings as config
+from queuectl.model import command, inbox
 from queuectl.model.inbox import Inbox
+from queuectl.model.settings import defaults
 from queuectl.spool import create, trust
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import libc, volume
@@ -52,7 +51,7 @@ EVIL = {"command": "touch /nowhere", "id": "evil"}
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 COMMANDS = command.parse({"greet": {"argv": ["echo", "hello"]}}, path="queuectl.toml")
 # Loaded before a child changes its user, who may not be let to Python's own files.
-LOADED = (grp, pwd, shlex, inboxes, keyfile, libc, volume.of("/tmp"), codecs.lookup("ascii"))
+LOADED = (grp, pwd, shlex, inbox, keyfile, libc, volume.of("/tmp"), codecs.lookup("ascii"))
 
 
 class As:
@@ -122,7 +121,7 @@ class Ground:
     def poller(self, path: Path, mode: str = "templates") -> Poller:
         """Polls it."""
         desk = Desk(self.spool)
-        settings = config.defaults()._replace(commands=COMMANDS, durability="off")
+        settings = defaults()._replace(commands=COMMANDS, durability="off")
         return Poller(desk.session._replace(settings=settings), self.inbox(path, mode), str(path))
 
     def look(self, path: Path, mode: str = "templates", times: int = 1) -> str:
@@ -325,7 +324,7 @@ def test_a_file_of_a_stranger_in_pending_is_not_run(spool: SpoolDir, name: str) 
 
 def test_a_setting_runs_files_of_others(spool: SpoolDir) -> None:
     """For a share whose server does not map users: the default is not to."""
-    desk = Desk(spool, settings=config.defaults()._replace(run_files_of_others=True))
+    desk = Desk(spool, settings=defaults()._replace(run_files_of_others=True))
     path = Path(spool.path("pending", "job.json"))
     path.write_text('{"command": "true"}')
     os.chown(path, STRANGER, STRANGER)
@@ -401,7 +400,7 @@ def test_files_that_move_about_while_they_are_received_run_nothing_else(ground: 
 def test_doctor_and_the_start_refuse_the_same_inbox(ground: Ground) -> None:
     """P10: told before the workers run, with the path and what to do."""
     drop = ground.make("drop", STRANGER, 0o777)
-    settings = config.defaults()._replace(inboxes=(ground.inbox(drop),))
+    settings = defaults()._replace(inboxes=(ground.inbox(drop),))
     with pytest.raises(UntrustedSpoolError) as caught:
         trust.check_inboxes(ground.spool, settings)
     assert caught.value.path == str(drop) and caught.value.hint.startswith("chown ")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from queuectl.model import document as intake
 from queuectl.model import history, record
+from queuectl.model.document import Incomplete, Many, Refused, Single, accept, parse
 from queuectl.model.job import RetryDefaults
 from tests.helpers import NOON_AT
 
@@ -136,10 +136,8 @@ def test_noise_is_never_a_record_and_never_an_error(noise: bytes) -> None:
     """No bytes crash the reader (P6)."""
     assert not record.is_framed(noise)
     assert record.repair(noise) is None
-    assert isinstance(
-        intake.parse(noise, lines=False), intake.Incomplete | intake.Refused | intake.Many | intake.Single
-    )
-    assert isinstance(intake.parse(noise, lines=True), intake.Incomplete | intake.Many)
+    assert isinstance(parse(noise, lines=False), Incomplete | Refused | Many | Single)
+    assert isinstance(parse(noise, lines=True), Incomplete | Many)
 
 
 @given(specs, histories)
@@ -150,9 +148,9 @@ def test_record_taken_in_from_any_layout_is_the_same_record(
     spec = {**spec, "command": "true"}
     document = json.loads(record.frame(spec, history))
     for text in (json.dumps(document), json.dumps(document, indent=4).replace("\n", "\r\n")):
-        parsed = intake.parse(b"\xef\xbb\xbf" + text.encode(), lines=False)
-        assert isinstance(parsed, intake.Single)
-        taken = intake.accept(parsed.document, defaults=RetryDefaults(9, 9, 9, 0), now_at=NOON_AT)
+        parsed = parse(b"\xef\xbb\xbf" + text.encode(), lines=False)
+        assert isinstance(parsed, Single)
+        taken = accept(parsed.document, defaults=RetryDefaults(9, 9, 9, 0), now_at=NOON_AT)
         assert taken.history == history
         expected = {key: value for key, value in spec.items() if key != "priority" or value}
         assert {key: taken.spec[key] for key in expected} == expected

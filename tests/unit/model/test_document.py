@@ -9,9 +9,19 @@ from typing import Any
 import pytest
 
 from queuectl.errors import InvalidJobError
-from queuectl.model import document as intake
 from queuectl.model import record
-from queuectl.model.document import Incomplete, Many, Refused, Single
+from queuectl.model.document import (
+    Accepted,
+    Document,
+    Incomplete,
+    Many,
+    Refused,
+    Single,
+    accept,
+    first_events,
+    parse,
+    reason_text,
+)
 from queuectl.model.job import RetryDefaults
 from tests.helpers import NOON_AT
 
@@ -20,12 +30,12 @@ JOB = {"command": "echo grüße"}
 TEXT = json.dumps(JOB, ensure_ascii=False)
 
 
-def _parse(data: bytes | str, *, lines: bool = False) -> intake.Document:
-    return intake.parse(data if isinstance(data, bytes) else data.encode(), lines=lines)
+def _parse(data: bytes | str, *, lines: bool = False) -> Document:
+    return parse(data if isinstance(data, bytes) else data.encode(), lines=lines)
 
 
-def _accept(document: dict[str, Any]) -> intake.Accepted:
-    return intake.accept(document, defaults=DEFAULTS, now_at=NOON_AT)
+def _accept(document: dict[str, Any]) -> Accepted:
+    return accept(document, defaults=DEFAULTS, now_at=NOON_AT)
 
 
 @pytest.mark.parametrize(
@@ -165,12 +175,12 @@ def test_history_of_an_edited_record_is_kept_with_unknown_keys() -> None:
     """A record that a person saved in another layout goes on where it stood (P7)."""
     history = [{"at": "2027-01-15T08:00:00.000Z", "event": "enqueued", "colour": "blue"}]
     taken = _accept({**JOB, "history": history})
-    assert intake.first_events(taken, by="drop", now_at=NOON_AT) == history
+    assert first_events(taken, by="drop", now_at=NOON_AT) == history
 
 
 def test_first_event_of_a_new_job_says_where_it_came_from() -> None:
     """The history begins with who put the job there, and when it may run."""
-    (event,) = intake.first_events(_accept({**JOB, "delay": 5}), by="drop", now_at=NOON_AT, file="x y.json")
+    (event,) = first_events(_accept({**JOB, "delay": 5}), by="drop", now_at=NOON_AT, file="x y.json")
     assert event == {
         "at": "2027-01-15T08:00:00.000Z",
         "event": "enqueued",
@@ -184,22 +194,22 @@ def test_first_event_of_a_new_job_says_where_it_came_from() -> None:
 def test_warning_is_written_once() -> None:
     """A near miss is told when the job is taken in, and not again when the record is taken in a second time."""
     document = {**JOB, "max_retires": 5}
-    events = intake.first_events(_accept(document), by="drop", now_at=NOON_AT)
+    events = first_events(_accept(document), by="drop", now_at=NOON_AT)
     assert [item["event"] for item in events] == ["enqueued", "warning"]
-    again = intake.first_events(_accept({**document, "history": events}), by="drop", now_at=NOON_AT)
+    again = first_events(_accept({**document, "history": events}), by="drop", now_at=NOON_AT)
     assert again == events
 
 
 def test_spec_of_a_record_taken_in_again_is_the_same() -> None:
     """Taking in a record that was only laid out differently changes none of its keys."""
     taken = _accept({**JOB, "id": "a", "timeout": "5m", "customer": {"x": 1}, "max_retries": 0, "priority": 5})
-    events = intake.first_events(taken, by="drop", now_at=NOON_AT)
+    events = first_events(taken, by="drop", now_at=NOON_AT)
     data = record.frame(taken.spec, events)
     assert _accept(json.loads(data)).spec == taken.spec
 
 
 def test_reason_text_says_why_what_to_do_and_that_nothing_changed() -> None:
     """Whoever finds a rejected file can act on the text beside it (P6)."""
-    text = intake.reason_text("x.json", "it is empty", "write it again", now_at=NOON_AT, version="1-0-1")
+    text = reason_text("x.json", "it is empty", "write it again", now_at=NOON_AT, version="1-0-1")
     for part in ("x.json", "it is empty", "write it again", "pending/", "2027-01-15T08:00:00.000Z"):
         assert part in text
