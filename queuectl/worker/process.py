@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import signal
 import sys
 from multiprocessing.connection import Connection
 
 from queuectl.model.settings import Settings
 from queuectl.spool.folder import SpoolDir
+from queuectl.spool.session import Session
+from queuectl.system.clock import Clock
 from queuectl.worker.executors import choose
 from queuectl.worker.worker import Worker
 
@@ -26,7 +29,7 @@ def main(conn: Connection, root: str, worker: str, settings: tuple[object, ...],
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     spool, given = SpoolDir(root), Settings(*settings)  # type: ignore[arg-type]
     spool.use(given)
-    made = Worker(conn, spool, given, worker=worker, cwd=cwd)
+    made = Worker(conn, Session(spool, given, Clock(), random.Random()), worker=worker, cwd=cwd)
     signal.signal(signal.SIGTERM, lambda _number, _frame: made.stop())
     if sys.platform != "win32":  # there the return of a handler interrupts a wait
         for number in (signal.SIGINT, signal.SIGHUP):

@@ -22,7 +22,7 @@ _MOST = 8
 _FIRST_S, _LONGEST_S = 0.5, 30.0
 
 
-class Ended(NamedTuple):
+class EndedRun(NamedTuple):
     """A run that has ended: the name it was suggested under, the job, and how it ended."""
 
     name: str
@@ -31,7 +31,7 @@ class Ended(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    run: Ended
+    run: EndedRun
     lock: NamedLock
     tries: int
     next_s: float
@@ -59,15 +59,15 @@ class Unsettled:
             return None
         return max(0.0, min(kept.next_s for kept in self._kept) - self._clock.monotonic())
 
-    def keep(self, run: Ended, lock: NamedLock) -> None:
+    def keep(self, run: EndedRun, lock: NamedLock) -> None:
         """Keep a run, and its lease."""
         self._settlements.part(run.claimed)
         self._kept.append(_Kept(run, lock, 1, self._clock.monotonic() + _FIRST_S))
 
-    def step(self, *, at_once: bool = False) -> list[tuple[Ended, Settled | None]]:
+    def step(self, *, at_once: bool = False) -> list[tuple[EndedRun, Settled | None]]:
         """Try those again whose time has come (or all); return what was settled, None for a file that is gone."""
         now_s = self._clock.monotonic()
-        ended: list[tuple[Ended, Settled | None]] = []
+        ended: list[tuple[EndedRun, Settled | None]] = []
         left = []
         for kept in self._kept:
             if not at_once and now_s < kept.next_s:

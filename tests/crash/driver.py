@@ -47,7 +47,9 @@ from queuectl.model.settings import defaults
 from queuectl.spool import cancel_requests
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import SPLIT_ENDING
+from queuectl.spool.session import Session
 from queuectl.system import disk, files
+from queuectl.system.clock import Clock
 from queuectl.worker.messages import Feed, Finished, Passed, Stop, Trouble, Vanished, pack_order, unpack
 from queuectl.worker.worker import Worker
 from tests.crash.inject import Call, Plan, aside, injected
@@ -137,7 +139,8 @@ class Hands(Desk):
         before = set(os.listdir("/dev/fd"))
         ours, theirs = Pipe()
         os.environ |= {"WITNESS": str(self.witness), "RUN_S": os.environ.get("RUN_S", "0.03")}
-        worker = Worker(theirs, self.spool, self.settings, worker=f"{self.name}-real", cwd=self.spool.root)
+        session = Session(self.spool, self.settings, Clock(), random.Random())
+        worker = Worker(theirs, session, worker=f"{self.name}-real", cwd=self.spool.root)
         troubles: list[str] = []
 
         def supervise() -> None:

@@ -146,7 +146,7 @@ BUGS = (
     ),
     Bug(
         "a worker drops the outcome that it cannot record",
-        "worker/worker",
+        "worker/recorder",
         "                if tries == 0 and fault is None:\n",
         "                settled = None\n                break\n                if tries == 0 and fault is None:\n",
     ),
@@ -263,9 +263,9 @@ BUGS = (
     ),
     Bug(
         "a pool's own folder that is gone is the fault of each job",
-        "worker/worker",
-        "            if isinstance(error, CannotEnterError) and self._names_no_folder(item.cwd):\n",
-        "            if False:\n",
+        "worker/run",
+        "            if not self._is_own_folder(item):\n",
+        "            if True:\n",
     ),
 )
 

@@ -11,7 +11,7 @@ import pytest
 
 from queuectl.model.lifecycle import DONE
 from queuectl.spool.folder import SpoolDir
-from queuectl.worker import worker
+from queuectl.worker import recorder
 from tests.crash.driver import OPERATIONS, Hands, Template
 from tests.crash.inject import Plan, injected
 from tests.helpers import wait_until
@@ -24,7 +24,7 @@ def test_an_outcome_that_the_disk_refuses_is_kept_until_it_is_on_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P4, P9: the append of the outcome fails with ENOSPC, twice more, and then the job is done after its one run."""
-    monkeypatch.setattr(worker, "_RETRY_SETTLE_S", (0.001,))
+    monkeypatch.setattr(recorder, "_RETRY_SETTLE_S", (0.001,))
     template = Template(OPERATIONS["work: success"], tmp_path)
     plan, hands = Plan(), Hands(template.copy(), "counting")
     with injected(plan):

@@ -15,8 +15,8 @@ from queuectl.jobs.verdict import Claimed
 from queuectl.model.lifecycle import Outcome
 from queuectl.monitor.logs import Piece, Tail, start_of_last
 from queuectl.spool.folder import SpoolDir
-from queuectl.spool.output import OutputSlot
 from queuectl.system.clock import Clock
+from queuectl.worker.output import OutputSlot
 from tests.helpers import Desk
 
 OK = Outcome("succeeded", 0, "", 0.01)

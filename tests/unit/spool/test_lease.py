@@ -11,8 +11,8 @@ import pytest
 from queuectl.maintenance.sweeper import Sweeper
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.lease import Lease, is_alive
-from queuectl.spool.output import OutputSlot
 from queuectl.system.locks import NamedLock
+from queuectl.worker.output import OutputSlot
 from tests.helpers import Desk
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows does not share locks with children")

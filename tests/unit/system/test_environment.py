@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sys
 from multiprocessing import Pipe
 
 import pytest
 
 from queuectl.spool.folder import SpoolDir
+from queuectl.spool.session import Session
 from queuectl.system import environment
+from queuectl.system.clock import Clock
 from queuectl.worker.worker import Worker
 from tests.helpers import Desk, only
 
@@ -56,12 +59,11 @@ def run(spool: SpoolDir, name: str) -> dict[str, str]:
     from queuectl.model import settings
 
     ours, theirs = Pipe()
-    worker = Worker(theirs, spool, settings.defaults(), worker="w9", cwd=spool.root)
+    worker = Worker(theirs, Session(spool, settings.defaults(), Clock(), random.Random()), worker="w9", cwd=spool.root)
     try:
         worker._work(name)
     finally:
-        worker._output.close()
-        worker._lease.close()
+        worker._slot.close()
         worker._stripes.close()
         ours.close()
         theirs.close()

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -88,14 +88,20 @@ class Rig:
         self.name = desk.enqueue(id="job")
         self.running = self.spool.path("running", "job.json")
         self.aside = os.path.join(self.spool.root, "aside.json")
-        self.worker = Worker(conn, self.spool, settings.defaults(), worker="w9", cwd=self.spool.root)
-        self.worker._clock = command.clock
-        self.worker._channel.wait = command.wait  # type: ignore[method-assign]
+        self.worker = Worker(
+            conn, desk.session._replace(settings=settings.defaults()), worker="w9", cwd=self.spool.root
+        )
+        self.worker._link.channel.wait = command.wait  # type: ignore[method-assign]
+
+    def set(self, **settings: Any) -> None:
+        """Change settings."""
+        session = self.worker._session
+        self.worker._session = session._replace(settings=session.settings._replace(**settings))
 
     def run(self) -> Finished | Vanished:
         """Run the job; the report of its end."""
         self.worker._work(self.name)
-        (ended,) = [item for item in self.worker._reports if isinstance(item, Finished | Vanished)]
+        (ended,) = [item for item in self.worker._link._reports if isinstance(item, Finished | Vanished)]
         return ended
 
 
@@ -106,10 +112,9 @@ def rig(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     monkeypatch.setattr(choose, "make", lambda _shell: command)
     ours, theirs = Pipe()
     made = Rig(desk, command, theirs)
-    made.worker._flush = lambda *, force: None  # type: ignore[method-assign]
+    made.worker._link.flush = lambda: None  # type: ignore[method-assign]
     yield made
-    made.worker._output.close()
-    made.worker._lease.close()
+    made.worker._slot.close()
     made.worker._stripes.close()
     ours.close()
     theirs.close()
@@ -200,17 +205,17 @@ def test_nothing_is_started_under_a_lease_that_was_deleted(rig: Rig, monkeypatch
     rig.worker._is_paused()
     assert looked == [1]
     rig.command.clock.advance(0.02)
-    os.remove(rig.worker._lease.path)
-    rig.worker._reports.clear()
+    os.remove(rig.worker._slot.lease.path)
+    rig.worker._link._reports.clear()
     rig.worker._work(next_name)
     assert looked == [1, 1]
-    assert [type(each) for each in rig.worker._reports] == [Passed, Trouble]
+    assert [type(each) for each in rig.worker._link._reports] == [Passed, Trouble]
     assert listing(rig.spool)["pending"] == [next_name]
 
 
 def _prints(rig: Rig, size: int) -> None:
     """Have the command print so many bytes more (the handle is where it writes)."""
-    os.write(rig.worker._output._fd, b"x" * size)
+    os.write(rig.worker._slot.output._fd, b"x" * size)
 
 
 def test_a_run_that_prints_too_much_is_ended_and_fails(rig: Rig) -> None:
@@ -226,7 +231,7 @@ def test_a_run_that_prints_too_much_is_ended_and_fails(rig: Rig) -> None:
 
 def test_a_run_that_prints_as_much_as_it_may_goes_on(rig: Rig) -> None:
     """The limit itself is allowed, and a job's own limit counts in place of the setting."""
-    rig.worker._settings = rig.worker._settings._replace(output_max=10)
+    rig.set(output_max=10)
     rig.name = rig.desk.enqueue(id="loud", output_max=1000)
     rig.command.at = [(0.3, lambda: _prints(rig, 1000))]
     ended = rig.run()
@@ -235,7 +240,7 @@ def test_a_run_that_prints_as_much_as_it_may_goes_on(rig: Rig) -> None:
 
 def test_the_faster_a_run_prints_the_sooner_it_is_looked_at(rig: Rig) -> None:
     """What goes over the limit is small beside the limit: 1000 bytes in 50 ms are noticed before 0.2 s."""
-    rig.worker._settings = rig.worker._settings._replace(output_max=1000)
+    rig.set(output_max=1000)
     rig.command.at = [(at_ms / 1000, lambda: _prints(rig, 20)) for at_ms in range(10, 400)]
     ended = rig.run()
     assert isinstance(ended, Finished) and ended.outcome.kind == "failed"
@@ -247,7 +252,7 @@ def test_the_timeout_of_the_settings_is_for_jobs_without_one(
     rig: Rig, own: float | None, setting: float | None, ends_at_s: float
 ) -> None:
     """A job's own timeout counts, whether it is longer or shorter."""
-    rig.worker._settings = rig.worker._settings._replace(timeout=setting)
+    rig.set(timeout=setting)
     rig.name = rig.desk.enqueue(id="slow", **({} if own is None else {"timeout": own}))
     ended = rig.run()
     assert isinstance(ended, Finished) and ended.outcome.kind == "timed_out"

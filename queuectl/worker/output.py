@@ -1,0 +1,99 @@
+"""The file that a worker's commands print to, and how much one of them may print.
+
+A command writes straight to .queuectl/tmp/LEASE.out, so that most jobs, which print nothing, cost no file.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.output import keep_output
+from queuectl.system import disk
+
+# A run that prints is looked at this often at most and at least; in between as soon as it could be near its limit.
+_LOOK_LAST_S, _LOOK_FIRST_S = 0.25, 0.02
+
+
+class OutputSlot:
+    """The output file of one worker."""
+
+    def __init__(self, spool: SpoolDir) -> None:
+        self._spool = spool
+        self._lease = ""
+        self._path = ""
+        self._fd = -1
+
+    def open(self, lease: str) -> int:
+        """The handle for the next command to write to, under the lease it runs with."""
+        if self._fd >= 0 and lease == self._lease:
+            return self._fd
+        self.close()
+        path = self._spool.output_path(lease)
+        self._fd = disk.open_output(path, mode=self._spool.file_mode)
+        self._lease, self._path = lease, path
+        return self._fd
+
+    @property
+    def size(self) -> int:
+        """How many bytes were printed; 0 where the file is not open."""
+        return os.fstat(self._fd).st_size if self._fd >= 0 else 0
+
+    @property
+    def is_empty(self) -> bool:
+        """True where the file is open and nothing was printed to it."""
+        return self._fd >= 0 and os.fstat(self._fd).st_size == 0
+
+    def keep(self, job_id: str, attempt: int) -> bool:
+        """Make a log of what was printed; False where nothing was, or where it is kept already.
+
+        Raises:
+            OSError: the log could not be made; to be tried again.
+        """
+        if self._fd >= 0:
+            if os.fstat(self._fd).st_size == 0:
+                return False
+            os.close(self._fd)
+            self._fd = -1
+        return keep_output(self._spool, self._path, job_id, attempt)
+
+    def leave(self) -> None:
+        """Use another file from now on: a process left behind may still write to this one."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        self._lease = self._path = ""
+
+    def close(self) -> None:
+        """Close the file and delete it if it is empty."""
+        if self._fd >= 0:
+            empty = os.fstat(self._fd).st_size == 0
+            os.close(self._fd)
+            self._fd = -1
+            if empty:
+                disk.unlink(self._path)
+
+
+class OutputLimit:
+    """Watches how much one run prints, for one fstat a look; `next_look_s` says when (monotonic)."""
+
+    def __init__(self, slot: OutputSlot, most: int | None, *, now_s: float) -> None:
+        self._slot = slot
+        self._most = most
+        self._size = 0
+        self._looked_s = now_s
+        self.next_look_s = now_s if most is not None else math.inf
+
+    def is_passed(self, now_s: float) -> bool:
+        """Return whether the run has printed more than it may; looks only where it is time to."""
+        if self._most is None or now_s < self.next_look_s:
+            return False
+        size = self._slot.size
+        grown, passed_s = size - self._size, now_s - self._looked_s
+        self._size, self._looked_s = size, now_s
+        pause_s = _LOOK_LAST_S
+        if grown > 0:  # half of the time that the rest lasts at this rate: what goes over is small beside the limit
+            pause_s = min(pause_s, max(_LOOK_FIRST_S, passed_s * (self._most - size) / grown / 2))
+        self.next_look_s = now_s + pause_s
+        return size > self._most

@@ -1,0 +1,108 @@
+"""Records how the runs of a worker ended, and reports it. No outcome is dropped because the disk is in trouble (P9)."""
+
+from __future__ import annotations
+
+from queuectl.jobs import error_text
+from queuectl.jobs.settle import Settlements
+from queuectl.jobs.verdict import Gone, Settled, Unrecorded
+from queuectl.model import lifecycle
+from queuectl.spool.blame import Blame, Fault
+from queuectl.spool.session import Session
+from queuectl.worker.link import Link
+from queuectl.worker.messages import Finished, Passed, Restored, Trouble, Vanished
+from queuectl.worker.slot import Slot
+from queuectl.worker.unsettled import EndedRun, Unsettled
+
+_RETRY_SETTLE_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
+# After so many tries a worker keeps an outcome that one file does not take, and goes on with other jobs.
+_KEEP_AFTER_TRIES = 2
+
+
+class Recorder:
+    """Settles the runs of one worker."""
+
+    def __init__(self, session: Session, settlements: Settlements, blame: Blame, *, slot: Slot, link: Link) -> None:
+        self._session = session
+        self._spool = session.spool
+        self._settlements = settlements
+        self._blame = blame
+        self._slot = slot
+        self._link = link
+        self._unsettled = Unsettled(session, settlements)
+
+    @property
+    def has_unsettled(self) -> bool:
+        """True if there are outcomes that could not be recorded yet."""
+        return len(self._unsettled) > 0
+
+    def wait_s(self) -> float | None:
+        """Return in how many seconds such an outcome is to be tried again; None if there is none."""
+        return self._unsettled.wait_s()
+
+    def record(self, run: EndedRun) -> None:
+        """Record an outcome and move the job; make the slot ready for the next one."""
+        claimed, outcome = run.claimed, run.outcome
+        tries = 0
+        settled: Settled | None = None
+        while not self._link.is_abandoning:
+            try:
+                if not self._slot.output.is_empty:
+                    self._slot.output.keep(claimed.job_id, claimed.attempt)
+                settled = self._settlements.settle(claimed, outcome)
+                break
+            except OSError as error:
+                if self._spool.is_taken_away(error, lifecycle.RUNNING, claimed.name):
+                    break
+                fault = self._blame.fault(error, self._spool.path(lifecycle.RUNNING, claimed.name))
+                if fault is not None and tries >= _KEEP_AFTER_TRIES and not self._unsettled.is_full:
+                    self._keep(run, fault)
+                    return
+                if tries == 0 and fault is None:
+                    self._link.report(Trouble(f"cannot record how {claimed.job_id} ended: {error.strerror}"))
+                    self._link.flush()
+                if self._link.is_killing:
+                    return  # the lease goes with us, so the run counts as abandoned and is tried again
+                wait_s = _RETRY_SETTLE_S[min(tries, len(_RETRY_SETTLE_S) - 1)]
+                tries += 1
+                self._link.pause(wait_s)
+        self._report_end(run, settled)
+        while self._spool.restored:
+            self._link.report(Restored(self._spool.restored.pop()))
+        self._slot.renew(is_plain=outcome.kind == lifecycle.SUCCEEDED and settled is not None and not outcome.left)
+
+    def try_again(self, *, at_once: bool = False) -> None:
+        """Try to record the outcomes that files did not take: those that are due, or all."""
+        if self._link.is_abandoning:
+            return
+        for run, settled in self._unsettled.step(at_once=at_once):
+            self._report_end(run, settled)
+            if settled is None:
+                self._link.report(Passed(run.name, Gone()))
+            self._link.flush()
+
+    def close(self) -> None:
+        """Before the worker ends: go on trying until the supervisor wants an end at once or is gone."""
+        link = self._link
+        self.try_again(at_once=True)
+        while (wait_s := self._unsettled.wait_s()) is not None and not link.is_killing and link.channel.is_connected:
+            link.pause(wait_s)
+            self.try_again()
+        self._unsettled.close()
+
+    def _report_end(self, run: EndedRun, settled: Settled | None) -> None:
+        """Report how a run ended and where that led; `settled` is None if its file was taken away."""
+        name, claimed, outcome = run
+        if settled is None:
+            self._link.report(Vanished(claimed.job_id, outcome))
+            return
+        if settled.to == lifecycle.DLQ:
+            error_text.write(self._session, settled.name)
+        runs_left = max(0, claimed.record.max_retries - claimed.failures - (outcome.kind in lifecycle.COUNTED))
+        command = self._link.take_started()
+        self._link.report(Finished(name, claimed.job_id, claimed.attempt, outcome, settled, runs_left, command))
+
+    def _keep(self, run: EndedRun, fault: Fault) -> None:
+        """Keep an outcome that the job's file does not take, and go on under another lease."""
+        self._unsettled.keep(run, self._slot.part())
+        text = f"cannot record how {run.claimed.job_id} ended: {fault.text}"
+        self._link.report(Passed(run.name, Unrecorded(fault.path, text, fault.cure)))

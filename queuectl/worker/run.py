@@ -1,0 +1,163 @@
+"""One running command: how it is started, what ends it, and the outcome."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+
+from queuectl.jobs.verdict import Claimed
+from queuectl.model import lifecycle, sizes
+from queuectl.model.lifecycle import CANCELLED, FAILED, RELEASED, SUCCEEDED, TIMED_OUT, Outcome
+from queuectl.model.record import Record
+from queuectl.spool.session import Session
+from queuectl.system import environment, rights
+from queuectl.worker.executors.base import CannotEnterError, CannotStartError, Ended, Executor, Process, Spec
+from queuectl.worker.output import OutputLimit
+from queuectl.worker.slot import Slot
+
+# How often a run that lasts looks whether its file is still there, and how soon it looks again if it is not: an editor
+# may save by taking the old file away first. Together they are what "within about a second" means.
+_LOOK_EVERY_S = 0.75
+_LOOK_AGAIN_S = 0.25
+# A run that prints too much may go on printing while it is asked to end, so it gets less time for that.
+_PRINTING_GRACE_S = 1.0
+_TAKEN_AWAY = "its file was taken out of running/ while it ran"
+
+
+class Starter:
+    """Starts the commands of claimed jobs: in which folder, and with which variables."""
+
+    def __init__(self, executor: Executor, spool_root: str, cwd: str) -> None:
+        self._executor = executor
+        self._cwd = cwd
+        self._env = {**os.environ, "QUEUECTL_SPOOL": spool_root}
+        self._minimal_env = {**environment.minimal_here(), "QUEUECTL_SPOOL": spool_root}
+        self._is_homeless = False
+        """True if the pool's own folder could not be entered when that was last tried."""
+
+    def start(self, claimed: Claimed, slot: Slot) -> Process:
+        """Start the command of a claimed job.
+
+        Raises:
+            CannotStartError: the job is at fault.
+            OSError: the machine is, or the pool's own folder is gone.
+        """
+        item = claimed.record
+        env = self._minimal_env if item.minimal_env else self._env
+        env = {**env, **item.env} if item.env else env
+        env["QUEUECTL_JOB_ID"] = item.id
+        env["QUEUECTL_ATTEMPT"] = str(claimed.attempt)
+        cwd = os.path.join(self._cwd, item.cwd) if item.cwd else self._cwd
+        spec = Spec(item.command, cwd, env, slot.output_fd, slot.lease.fd, slot.lease.path)
+        try:
+            return self._executor.start(spec)
+        except CannotEnterError as error:
+            if not self._is_own_folder(item):
+                raise
+            self._is_homeless = True
+            raise self._no_home() from error
+
+    def check_folder(self) -> None:
+        """Look whether the pool's own folder is back, if it was gone. To be called before a claim, which costs a try.
+
+        Raises:
+            OSError: it is not.
+        """
+        if self._is_homeless:
+            self._is_homeless = not rights.may_enter(self._cwd)
+            if self._is_homeless:
+                raise self._no_home()
+
+    def _is_own_folder(self, item: Record) -> bool:
+        """Return whether a folder that cannot be entered is the pool's own: the job names none, or one below it."""
+        return not item.cwd or (not os.path.isabs(item.cwd) and not rights.may_enter(self._cwd))
+
+    def _no_home(self) -> OSError:
+        text = "cannot enter the folder that this pool works in; make it again, or start the pool in another one"
+        return OSError(errno.ENOENT, text, self._cwd)
+
+
+class Run:
+    """A claimed job whose command runs: its limits, its file, its end."""
+
+    def __init__(self, session: Session, slot: Slot, claimed: Claimed, process: Process, *, started_s: float) -> None:
+        self.claimed = claimed
+        self.process = process
+        self._session = session
+        self._slot = slot
+        self._started_s = started_s
+        self._limits: _Limits | None = None
+        """Made at the first check: most commands are over before."""
+
+    def check(self) -> Outcome | None:
+        """End the run if it has taken too long or printed too much, or if its file is gone; return the outcome."""
+        now_s = self._session.clock.monotonic()
+        if self._limits is None:
+            self._limits = _Limits(self._session, self._slot, self.claimed, self._started_s)
+        limits = self._limits
+        if now_s >= limits.until_s:
+            return self.end(TIMED_OUT, f"timed out after {limits.timeout_s:g} s")
+        if limits.output_max is not None and limits.printed.is_passed(now_s):
+            reason = f"printed more than output_max, {sizes.to_text(limits.output_max)}, and was ended"
+            return self.end(FAILED, reason, grace_s=_PRINTING_GRACE_S)._replace(exit_code=None)
+        if limits.has_lost_file():
+            return self.end(CANCELLED, _TAKEN_AWAY)
+        return None
+
+    def wait_s(self) -> float:
+        """Return in how many seconds `check` is due again."""
+        assert self._limits is not None
+        return max(0.0, self._limits.due_s() - self._session.clock.monotonic())
+
+    def end(self, kind: str, reason: str, *, grace_s: float = math.inf) -> Outcome:
+        """End the command and everything it started.
+
+        It gets `grace_s` for that, and no more than the setting `kill_grace_s`. `kind` and `reason` are the outcome's.
+        """
+        ended = self.process.terminate(min(self._session.settings.kill_grace_s, grace_s))
+        return Outcome(kind, ended.exit_code, reason, self.duration_s(), killed=ended.killed, left=ended.left)
+
+    def outcome(self, ended: Ended, duration_s: float, *, is_stop: bool = False) -> Outcome:
+        """Return the outcome of a command that has ended by itself; with `is_stop`, it ended because all has to."""
+        kind, reason = SUCCEEDED if ended.exit_code == 0 else FAILED, ended.reason
+        if is_stop:
+            kind, reason = RELEASED, f"{reason or 'its command was ended'} as the pool was asked to stop"
+        return Outcome(kind, ended.exit_code, reason, duration_s, killed=ended.killed, left=ended.left)
+
+    def duration_s(self) -> float:
+        """Return for how long the command has run."""
+        return self._session.clock.monotonic() - self._started_s
+
+
+def not_started(error: CannotStartError, duration_s: float) -> Outcome:
+    """Return the outcome of a job whose command cannot be started."""
+    return Outcome(FAILED, error.exit_code, error.reason, duration_s, error.is_final)
+
+
+class _Limits:
+    """When a command that lasts has to be ended, and when to look again."""
+
+    def __init__(self, session: Session, slot: Slot, claimed: Claimed, started_s: float) -> None:
+        item, settings = claimed.record, session.settings
+        self._spool = session.spool
+        self._clock = session.clock
+        self._name = claimed.name
+        self.timeout_s = settings.timeout if item.timeout is None else item.timeout
+        self.until_s = math.inf if self.timeout_s is None else started_s + self.timeout_s
+        self.output_max = settings.output_max if item.output_max is None else item.output_max
+        self.printed = OutputLimit(slot.output, self.output_max, now_s=started_s)
+        self._next_look_s = started_s + _LOOK_EVERY_S
+        self._is_missing = False
+
+    def has_lost_file(self) -> bool:
+        """Return whether the job's file is gone at two looks in a row; look only if it is time to."""
+        if self._clock.monotonic() < self._next_look_s:
+            return False
+        was_missing, self._is_missing = self._is_missing, self._spool.lacks(lifecycle.RUNNING, self._name)
+        self._next_look_s = self._clock.monotonic() + (_LOOK_AGAIN_S if self._is_missing else _LOOK_EVERY_S)
+        return self._is_missing and was_missing
+
+    def due_s(self) -> float:
+        """Return when to look again (monotonic)."""
+        return min(self.until_s, self._next_look_s, self.printed.next_look_s)
