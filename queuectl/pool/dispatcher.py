@@ -1,8 +1,8 @@
-"""Who is to try which name: the run queue's names handed to the workers, and what comes back of them.
+"""Suggest the names of the run queue to the workers, and act on their answers.
 
-Suggests, never decides. A name lies ready at a busy worker for 20 ms at most before an idle one gets it too; a name
-whose stripe was busy, or whose writer is still at it, is suggested again a little later; a file that is still arriving
-is left until it changes.
+A suggestion decides nothing: the claim does. A busy worker keeps a name for at most 20 ms before an idle one gets it,
+too. A name whose stripe is busy, or whose writer has it open, is suggested again a little later. A file that is still
+arriving is left until it changes.
 """
 
 from __future__ import annotations
@@ -37,73 +37,58 @@ from queuectl.jobs.verdict import (
 from queuectl.model.notice import INFO, WARNING, Notice, Notify
 from queuectl.model.run_queue import RunQueue
 from queuectl.pool.arrivals import Arrivals
+from queuectl.pool.pace import Pace
+from queuectl.pool.reported import ReportedOnce
 from queuectl.pool.split_turns import SplitTurns
 from queuectl.pool.worker_process import WorkerProcess
 from queuectl.system.clock import Clock
 from queuectl.worker.messages import SplitFile
 
-# So much work lies ready at a worker, beside the job that it runs: enough to hide the pipe's round trip behind short
-# jobs, too little to keep a job of high priority waiting behind long ones. Counted in jobs by how long they take.
-AHEAD_S = 0.08
-AHEAD_AT_MOST = 31
-# How much of that guess a run changes.
-_PACE_SHARE = 0.2
 # A name that a busy worker has not taken for this long is suggested to an idle one.
 SHARE_AFTER_S = 0.02
-# With a job that has run for this long known of, nothing stays at its worker.
+# A worker that runs a job for this long gives back the names behind it.
 LONG_S = 0.05
+# Workers that all run jobs for this long are slow (see `is_slow`).
 SLOW_S = 0.5
-# When a name is suggested again, by why it could not be claimed: after twice the first, then 4 times, 8 ... up to the
-# last. A writer that has its file open mostly closes it at once; what a run has left mostly lasts.
+# When a name is suggested again, by why it could not be claimed: after 2, 4, 8 ... times the first value, up to the
+# second. A writer mostly closes its file at once; processes that a run has left mostly stay.
 _AGAIN_S: dict[type[Busy | Open | Alive], tuple[float, float]] = {
     Busy: (0.01, 1.0),
     Open: (0.001, 0.05),
     Alive: (0.05, 2.0),
 }
-# Answers that say what became of a file. Where another worker was given its name too, that one only finds it gone.
+# Answers that say what became of a file. If another worker got the name too, that one only finds that it is gone.
 _ENDS = (Later, Repaired, Rejected, Dead, Splitting, Split)
-# What is reported once is remembered for so many files; more are reported as one, and looked through this often.
-TOLD_AT_MOST = 1000
-_FORGET_EVERY_S = 60.0
 
 
 class Dispatcher:
-    """The names of one pool on their way to its workers and back.
+    """Hands the names of one pool to its workers and takes them back.
 
     `notify` is called for what a person should know: kinds `foreign`, `unreadable`, `stuck`, `rejected`, `mended`,
     `dead`, `batch`, `alive`.
     """
 
     def __init__(
-        self,
-        workers: list[WorkerProcess],
-        queue: RunQueue,
-        arrivals: Arrivals,
-        *,
-        clock: Clock,
-        max_jobs: int | None,
-        notify: Notify,
+        self, workers: list[WorkerProcess], queue: RunQueue, arrivals: Arrivals, *, clock: Clock, notify: Notify
     ) -> None:
         self._workers = workers
         self._queue = queue
         self._arrivals = arrivals
         self._clock = clock
-        self._jobs_left = max_jobs
+        self.jobs_left: int | None = None
+        """How many runs may still end, or None for any number."""
         self._notify = notify
-        self._pace_s = AHEAD_S
+        self._pace = Pace()
         self._again: list[tuple[float, str]] = []
         self._busy_tries: dict[str, int] = {}
         self._unsettled: dict[str, WorkerProcess] = {}
         """Names whose runs have ended at a worker that cannot record how."""
-        self._told: dict[str, str] = {}
-        """What was reported once (a file's name, or the path of a lock), and the file that it was for."""
-        self._next_forget_s = 0.0
-        self._too_many = False
+        self._reported = ReportedOnce(clock, notify, self._is_in_trouble)
         self._split_turns = SplitTurns(clock=clock)
 
     @property
     def is_empty(self) -> bool:
-        """True where no name is waiting, at a worker, or to be tried again."""
+        """True if no name waits, is at a worker, or is to be tried again."""
         return not (
             len(self._queue)
             or self._queue.waiting
@@ -115,9 +100,9 @@ class Dispatcher:
         )
 
     def trust_listing(self) -> None:
-        """Where nothing is on its way, remember no names but those whose time has not come: the listing decides.
+        """If no name is on its way, forget all names but those that are due later: the next listing brings the rest.
 
-        To be called before a listing is taken over.
+        Call this before a listing is taken over.
         """
         if (
             not len(self._queue)
@@ -129,7 +114,7 @@ class Dispatcher:
 
     @property
     def is_slow(self) -> bool:
-        """True where every worker has been at one job for `SLOW_S`: names that come now are few beside the runs."""
+        """True if every worker has run one job for `SLOW_S`: few names come for each run."""
         until_s = self._clock.monotonic() - SLOW_S
         return all(worker.running and worker.running_since_s <= until_s for worker in self._workers)
 
@@ -139,7 +124,7 @@ class Dispatcher:
         return sum(worker.may_get_names and not worker.outstanding for worker in self._workers)
 
     def next_s(self) -> float | None:
-        """When there is something to do without an event (monotonic), or None."""
+        """Return when there is something to do without an event (monotonic), or None."""
         until = [self._again[0][0]] if self._again else []
         if (split_s := self._split_turns.next_s()) is not None:
             until.append(split_s)
@@ -150,9 +135,9 @@ class Dispatcher:
     # ------------------------------------------------------------------------------------------------- to workers
 
     def feed(self, *, careful: bool) -> bool:
-        """Suggest names, to the worker that has least first; one each where `careful`. True where a worker is idle.
+        """Suggest names, first to the worker that has the fewest; with `careful`, one each. Return True if one is idle.
 
-        A worker that has more than half of what it may have gets none: few messages, of many names each.
+        A worker that has more than half of what it may have gets none. So messages are few, with many names each.
         """
         now_s = self._clock.monotonic()
         while self._again and self._again[0][0] <= now_s:
@@ -160,7 +145,7 @@ class Dispatcher:
         for worker in self._workers:
             if worker.running and now_s - worker.running_since_s >= LONG_S:
                 self._take_back(worker)
-        most = 1 if careful else self._most_at_once()
+        most = 1 if careful else self._pace.names_at_once()
         given: dict[WorkerProcess, list[str]] = {}
         loads = {worker: len(worker.outstanding) for worker in self._workers if worker.may_get_names}
         if loads and (key := self._split_turns.take()) is not None:
@@ -181,25 +166,17 @@ class Dispatcher:
             self._share(list(idle), now_s)
         return bool(idle)
 
-    def _most_at_once(self) -> int:
-        """How many names a worker may have, the one that it runs included.
-
-        None lies behind a job of more than half of `AHEAD_S`: it would soon be taken back (`LONG_S`).
-        """
-        ahead = int(AHEAD_S / max(self._pace_s, 1e-3))
-        return 1 + min(AHEAD_AT_MOST, ahead) if ahead > 1 else 1
-
     def _may_start_another(self, given: dict[WorkerProcess, list[str]]) -> bool:
-        if self._jobs_left is None:
+        if self.jobs_left is None:
             return True
-        # A shared name is gone for one worker while it still runs at the other: it counts until both have answered.
+        # One worker finds a shared name gone while the other still runs it: it counts until both have answered.
         started: set[str] = set(self._unsettled).union(*given.values())
         for worker in self._workers:
             started.update(worker.outstanding, worker.unanswered)
-        return sum(not batch.taken_of(name) for name in started) < self._jobs_left
+        return sum(not batch.taken_of(name) for name in started) < self.jobs_left
 
     def _take_back(self, worker: WorkerProcess) -> None:
-        """Queue the names again that lie behind a long job: another worker may be at them first."""
+        """Queue the names behind a long job again: another worker may claim them first."""
         stuck = [name for name in worker.outstanding if name not in worker.running]
         for name in reversed(stuck):
             del worker.outstanding[name]
@@ -207,23 +184,23 @@ class Dispatcher:
             self._put_first(name)
 
     def _put_first(self, name: str) -> None:
-        """No worker has a name now that one had."""
+        """Queue a name again that no worker has any more."""
         if batch.taken_of(name):
             self._split_turns.put_back(name)
         else:
             self._queue.put_first(name)
 
     def _share(self, idle: list[WorkerProcess], now_s: float) -> None:
-        """Suggest to idle workers what lies behind a long job, or at a worker that is stopped.
+        """Suggest to idle workers the names behind a long job, or at a worker that is suspended.
 
-        Suggested twice is harmless: one claim wins.
+        A second suggestion is harmless: one claim wins.
         """
         for worker in self._workers:
             for name, given_s in list(worker.outstanding.items()):
                 if not idle:
                     return
                 if batch.taken_of(name) and not worker.running:
-                    continue  # its step is being made
+                    continue  # the worker makes its step
                 if name not in worker.running and now_s - given_s >= SHARE_AFTER_S:
                     other = idle.pop()
                     del worker.outstanding[name]
@@ -231,7 +208,7 @@ class Dispatcher:
                     other.feed([name], now_s)
 
     def split(self, name: str) -> bool:
-        """Have the worker that has least to do take in a file of many jobs; False where none can be given more."""
+        """Have the worker with the fewest names split a file of many jobs; return False if no worker may get names."""
         willing = [worker for worker in self._workers if worker.may_get_names]
         if not willing:
             return False
@@ -242,13 +219,13 @@ class Dispatcher:
         return True
 
     def go_on_splitting(self, listed: list[str]) -> None:
-        """Have the splits go on that a listing of taken/ shows."""
+        """Go on with the splits that a listing of taken/ shows."""
         self._split_turns.add(listed)
 
-    # ------------------------------------------------------------------------------------------------ and back
+    # --------------------------------------------------------------------------------------------- from workers
 
     def add(self, names: list[str]) -> None:
-        """Names that may be new: of an event, a retry, a rescue. An arriving file among them has changed."""
+        """Take in names that may be new: of an event, a retry, a rescue. An arriving file among them has changed."""
         now_at = self._clock.now()
         for name in names:
             if name in self._arrivals:
@@ -257,7 +234,7 @@ class Dispatcher:
                 self._queue.add([name], now_at)
 
     def reassign(self, worker: WorkerProcess) -> None:
-        """A worker is gone: what it had goes to others."""
+        """Queue the names of a worker that is gone again."""
         for name in reversed(worker.take_names()):
             self._put_first(name)
         for name in [name for name, keeper in self._unsettled.items() if keeper is worker]:
@@ -265,34 +242,34 @@ class Dispatcher:
             self._queue.forget(name)
 
     def settled(self, worker: WorkerProcess, name: str, *, counts: bool, took_s: float | None = None) -> None:
-        """A run has ended, after `took_s`; `counts` is False for one that was put back."""
+        """Record that a run has ended after `took_s`; `counts` is False for a run that was put back."""
         if took_s is not None:
-            self._pace_s += (min(took_s, 1.0) - self._pace_s) * _PACE_SHARE
+            self._pace.record(took_s)
         worker.outstanding.pop(name, None)
         worker.unanswered.discard(name)
         worker.running.pop(name, None)
         self._queue.forget(name)
         self._arrivals.drop(name)
         self._busy_tries.pop(name, None)
-        self._told.pop(name, None)
+        self._reported.forget(name)
         self._unsettled.pop(name, None)
-        if counts and self._jobs_left is not None:
-            self._jobs_left -= 1
+        if counts and self.jobs_left is not None:
+            self.jobs_left -= 1
 
     def vanished(self, worker: WorkerProcess, job_id: str) -> None:
-        """The file of a running job was taken away."""
+        """Record that somebody took away the file of a running job."""
         for name in [name for name, running in worker.running.items() if running == job_id]:
             self.settled(worker, name, counts=True)
 
     def passed(self, worker: WorkerProcess | None, name: str, declined: Declined) -> None:
-        """A name that could not be claimed comes back."""
+        """Act on the answer that a name could not be claimed; `worker` is None for an answer of the pool itself."""
         given_s = self._clock.monotonic()
         if worker is not None:
             given_s = worker.outstanding.pop(name, given_s)
             if name in worker.unanswered:
                 worker.unanswered.discard(name)
                 if not isinstance(declined, _ENDS) and any(name in other.outstanding for other in self._workers):
-                    return  # another worker has it now; its answer counts
+                    return  # another worker has the name now, and its answer counts
         key = name if batch.taken_of(name) else declined.key if isinstance(declined, Splitting | SplitStuck) else ""
         match declined:
             case Paused() | Returned():
@@ -303,20 +280,20 @@ class Dispatcher:
                 self._suggest_later(name, declined)
             case Alive(why):
                 self._suggest_later(name, declined)
-                self._tell_once("alive", name, f"{name} waits: {why}")
+                self._reported.report("alive", name, f"{name} waits: {why}")
             case Arriving() | Unreadable() | Stuck() | Foreign():
                 self._wait_for_change(name, declined)
             case Unrecorded(path, why, cure):
                 if worker is not None:
                     worker.running.pop(name, None)
                     self._unsettled[name] = worker
-                self._tell_stuck(path, why, cure, name=name)
+                self._report_stuck(path, why, cure, name=name)
             case Held():
                 self._queue.skip(name)
             case Gone() | Later() | Repaired() | Rejected() | Dead() | Split():
                 self._forget(name)
                 self._announce(name, declined)
-            case Many() | Splitting() | SplitStuck():  # the first is no worker's answer, the others have a key
+            case Many() | Splitting() | SplitStuck():  # no worker answers with the first; the others have a key
                 self._forget(name)
             case _:
                 assert_never(declined)
@@ -328,31 +305,31 @@ class Dispatcher:
         heapq.heappush(self._again, (self._clock.monotonic() + wait_s, name))
 
     def _wait_for_change(self, name: str, declined: Arriving | Unreadable | Stuck | Foreign) -> None:
-        """Leave a file until it changes, or until it is time to try it again."""
+        """Leave a file until it changes, or until its next try is due."""
         self._queue.skip(name)
-        if not (isinstance(declined, Foreign) and declined.sig is None):  # else a job may take its place by that name
+        if not (isinstance(declined, Foreign) and declined.sig is None):  # a job may replace a file, not a folder
             self._arrivals.add(name, declined)
         match declined:
             case Arriving():
                 pass
             case Unreadable(_, why):
-                self._tell_once("unreadable", name, f"{name}: {why}; it is tried again")
+                self._reported.report("unreadable", name, f"{name}: {why}; it is tried again")
             case Stuck(_, path, why, cure):
-                self._tell_stuck(path, f"{name} waits: {why}", cure, name=name)
+                self._report_stuck(path, f"{name} waits: {why}", cure, name=name)
             case Foreign(_, why):
-                self._tell_once("foreign", name, f"{name} is left alone: {why}")
+                self._reported.report("foreign", name, f"{name} is left alone: {why}")
             case _:
                 assert_never(declined)
 
     def _forget(self, name: str) -> None:
-        """Forget a name that is not waiting any more, or not under this name."""
+        """Forget a name that does not wait any more, or has another name now."""
         self._queue.forget(name)
         self._arrivals.drop(name)
         self._busy_tries.pop(name, None)
         self._unsettled.pop(name, None)
 
     def _split_on(self, name: str, key: str, declined: Declined, took_s: float) -> None:
-        """A worker was at a file of many jobs, which is in taken/ by now."""
+        """Act on an answer about a file of many jobs, which is in taken/ by now."""
         if name != key:
             self._queue.forget(name)
             self._arrivals.drop(name)
@@ -368,7 +345,7 @@ class Dispatcher:
                 self._cannot_split(key, why)
             case Stuck(_, _, why, cure):
                 self._cannot_split(key, why, cure)
-            case _:  # no answer about a split; it is tried again all the same
+            case _:  # not an answer about a split; it is tried again all the same
                 self._cannot_split(key, type(declined).__name__)
 
     def _cannot_split(self, key: str, why: str, cure: str = "") -> None:
@@ -398,32 +375,10 @@ class Dispatcher:
             case _:
                 assert_never(declined)
 
-    def _tell_stuck(self, path: str, text: str, cure: str, *, name: str) -> None:
-        self._tell_once("stuck", path, f"{text}; this is tried again, and other jobs go on{_cure(cure)}", name=name)
-
-    def _tell_once(self, kind: str, what: str, text: str, *, name: str = "") -> None:
-        """Report once what is wrong with a file, or with a lock (`what`) that a file (`name`) needs."""
-        if what in self._told:
-            return
-        if len(self._told) >= TOLD_AT_MOST and not self._forget_told():
-            if not self._too_many:
-                self._too_many = True
-                self._notify(
-                    Notice(WARNING, kind, f"{text} (more files are in trouble, and are not named here: queuectl check)")
-                )
-            return
-        self._too_many = False
-        self._told[what] = name or what
-        self._notify(Notice(WARNING, kind, text))
-
-    def _forget_told(self) -> bool:
-        """Forget reports of files that are in no trouble any more; False while there is no room for another."""
-        now_s = self._clock.monotonic()
-        if now_s >= self._next_forget_s:
-            self._next_forget_s = now_s + _FORGET_EVERY_S
-            lasting = {what: name for what, name in self._told.items() if self._is_in_trouble(name)}
-            self._told = lasting
-        return len(self._told) < TOLD_AT_MOST
+    def _report_stuck(self, path: str, text: str, cure: str, *, name: str) -> None:
+        self._reported.report(
+            "stuck", path, f"{text}; this is tried again, and other jobs go on{_cure(cure)}", name=name
+        )
 
     def _is_in_trouble(self, name: str) -> bool:
         return name in self._arrivals or name in self._busy_tries

@@ -61,7 +61,8 @@ class Parts:
         arrivals = Arrivals(spool, settle_s=settings.settle_s, clock=clock)
         queue = RunQueue()
         workers = [WorkerProcess() for _ in range(options.workers)]
-        dispatcher = Dispatcher(workers, queue, arrivals, clock=clock, max_jobs=options.max_jobs, notify=notify)
+        dispatcher = Dispatcher(workers, queue, arrivals, clock=clock, notify=notify)
+        dispatcher.jobs_left = options.max_jobs
         breaker = Breaker(spool.root, clock=clock, notify=notify)
         shutdown = Shutdown(workers, settings)
         self.core = core = Core(session, options, notify, queue, workers, dispatcher, breaker, shutdown)

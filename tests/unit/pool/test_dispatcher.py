@@ -22,7 +22,9 @@ from queuectl.jobs.verdict import (
 from queuectl.model import names
 from queuectl.model.run_queue import RunQueue
 from queuectl.pool.arrivals import Arrivals
-from queuectl.pool.dispatcher import AHEAD_AT_MOST, LONG_S, SHARE_AFTER_S, TOLD_AT_MOST, Dispatcher
+from queuectl.pool.dispatcher import LONG_S, SHARE_AFTER_S, Dispatcher
+from queuectl.pool.pace import AHEAD_AT_MOST
+from queuectl.pool.reported import REMEMBERED_AT_MOST
 from queuectl.pool.worker_process import WorkerProcess
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import FakeClock
@@ -35,7 +37,8 @@ def test_a_name_at_two_workers_counts_until_both_have_answered(spool: SpoolDir, 
         worker.is_ready = True
     queue = RunQueue()
     arrivals = Arrivals(spool, settle_s=30, clock=clock)
-    dispatcher = Dispatcher(workers, queue, arrivals, clock=clock, max_jobs=1, notify=lambda _: None)
+    dispatcher = Dispatcher(workers, queue, arrivals, clock=clock, notify=lambda _: None)
+    dispatcher.jobs_left = 1
     dispatcher.add(["a.json", "b.json"])
     dispatcher.feed(careful=False)
     first, second = sorted(workers, key=lambda worker: not worker.outstanding)
@@ -58,9 +61,7 @@ def test_what_became_of_a_name_at_two_workers_is_not_lost(spool: SpoolDir, clock
         worker.is_ready = True
     told: list[str] = []
     arrivals = Arrivals(spool, settle_s=30, clock=clock)
-    dispatcher = Dispatcher(
-        workers, RunQueue(), arrivals, clock=clock, max_jobs=None, notify=lambda notice: told.append(notice.text)
-    )
+    dispatcher = Dispatcher(workers, RunQueue(), arrivals, clock=clock, notify=lambda notice: told.append(notice.text))
     dispatcher.add(["many.json"])
     dispatcher.feed(careful=False)
     first, second = sorted(workers, key=lambda worker: not worker.outstanding)
@@ -76,7 +77,7 @@ def _one_worker(spool: SpoolDir, clock: FakeClock) -> tuple[WorkerProcess, Dispa
     worker = WorkerProcess()
     worker.is_ready = True
     arrivals = Arrivals(spool, settle_s=30, clock=clock)
-    return worker, Dispatcher([worker], RunQueue(), arrivals, clock=clock, max_jobs=None, notify=lambda _: None)
+    return worker, Dispatcher([worker], RunQueue(), arrivals, clock=clock, notify=lambda _: None)
 
 
 def test_a_name_that_was_lost_is_found_by_the_next_listing(spool: SpoolDir, clock: FakeClock) -> None:
@@ -84,7 +85,7 @@ def test_a_name_that_was_lost_is_found_by_the_next_listing(spool: SpoolDir, cloc
     worker, queue = WorkerProcess(), RunQueue()
     worker.is_ready = True
     arrivals = Arrivals(spool, settle_s=30, clock=clock)
-    dispatcher = Dispatcher([worker], queue, arrivals, clock=clock, max_jobs=None, notify=lambda _: None)
+    dispatcher = Dispatcher([worker], queue, arrivals, clock=clock, notify=lambda _: None)
     later = names.waiting_name("later", clock.now() + 60, 0)
     assert queue.update([], ["lost.json", later], clock.now()) == 2
     assert queue.take() == "lost.json"  # and nobody is given it
@@ -163,7 +164,7 @@ def test_names_behind_a_long_job_are_queued_again(spool: SpoolDir, clock: FakeCl
     for worker in workers:
         worker.is_ready = True
     arrivals = Arrivals(spool, settle_s=30, clock=clock)
-    dispatcher = Dispatcher(workers, RunQueue(), arrivals, clock=clock, max_jobs=None, notify=lambda _: None)
+    dispatcher = Dispatcher(workers, RunQueue(), arrivals, clock=clock, notify=lambda _: None)
     dispatcher.add([f"job{number:03d}.json" for number in range(200)])
     for _ in range(40):
         dispatcher.feed(careful=False)
@@ -227,7 +228,6 @@ def test_a_job_whose_last_run_lives_on_is_asked_for_more_seldom_and_told_of_once
         RunQueue(),
         arrivals,
         clock=clock,
-        max_jobs=None,
         notify=lambda notice: told.append(f"{notice.kind}: {notice.text}"),
     )
     dispatcher.add(["a.json"])
@@ -253,9 +253,8 @@ def _telling(spool: SpoolDir, clock: FakeClock) -> tuple[WorkerProcess, Dispatch
     worker = WorkerProcess()
     worker.is_ready = True
     arrivals = Arrivals(spool, settle_s=30, clock=clock)
-    made = Dispatcher(
-        [worker], RunQueue(), arrivals, clock=clock, max_jobs=1, notify=lambda notice: told.append(notice.text)
-    )
+    made = Dispatcher([worker], RunQueue(), arrivals, clock=clock, notify=lambda notice: told.append(notice.text))
+    made.jobs_left = 1
     return worker, made, told
 
 
@@ -263,15 +262,15 @@ def test_what_was_reported_is_remembered_for_a_bounded_number_of_files(spool: Sp
     """However many files are in trouble, so many are named, one line says that there are more, and no more is kept."""
     worker, dispatcher, told = _telling(spool, clock)
     for _ in range(2):
-        for number in range(TOLD_AT_MOST + 50):
+        for number in range(REMEMBERED_AT_MOST + 50):
             dispatcher.passed(worker, f"{number}.json", Unreadable(None, "it cannot be read"))
-    assert len(told) == TOLD_AT_MOST + 1
-    assert len(dispatcher._told) == TOLD_AT_MOST
-    for number in range(TOLD_AT_MOST + 50):
+    assert len(told) == REMEMBERED_AT_MOST + 1
+    assert len(dispatcher._reported) == REMEMBERED_AT_MOST
+    for number in range(REMEMBERED_AT_MOST + 50):
         dispatcher.passed(worker, f"{number}.json", Gone())
     clock.advance(61)
     dispatcher.passed(worker, "another.json", Unreadable(None, "it cannot be read"))
-    assert "another.json" in told[-1] and len(dispatcher._told) == 1
+    assert "another.json" in told[-1] and len(dispatcher._reported) == 1
 
 
 def test_a_lock_in_trouble_is_reported_once_for_all_its_jobs(spool: SpoolDir, clock: FakeClock) -> None:
@@ -308,9 +307,7 @@ def _many(spool: SpoolDir, clock: FakeClock, told: list[str], count: int = 2) ->
     for worker in workers:
         worker.is_ready = True
     arrivals = Arrivals(spool, settle_s=30, clock=clock)
-    dispatcher = Dispatcher(
-        workers, RunQueue(), arrivals, clock=clock, max_jobs=None, notify=lambda notice: told.append(notice.text)
-    )
+    dispatcher = Dispatcher(workers, RunQueue(), arrivals, clock=clock, notify=lambda notice: told.append(notice.text))
     return workers, dispatcher
 
 

@@ -1,0 +1,61 @@
+"""What a pool has reported once, so that trouble that lasts is not reported at each try."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from queuectl.model.notice import WARNING, Notice, Notify
+from queuectl.system.clock import Clock
+
+# This many reports are remembered; more files in trouble are reported as one.
+REMEMBERED_AT_MOST = 1000
+# If there is no room for another report, the remembered ones are checked at most this often.
+_FORGET_EVERY_S = 60.0
+
+
+class ReportedOnce:
+    """Reports each trouble once.
+
+    Args:
+        clock: for the checks.
+        notify: called for each report.
+        is_lasting: tells if a file is still in trouble.
+    """
+
+    def __init__(self, clock: Clock, notify: Notify, is_lasting: Callable[[str], bool]) -> None:
+        self._clock = clock
+        self._notify = notify
+        self._is_lasting = is_lasting
+        self._reported: dict[str, str] = {}
+        """What is at fault (a file's name, or the path of a lock), and the file that needs it."""
+        self._next_forget_s = 0.0
+        self._too_many = False
+
+    def __len__(self) -> int:
+        return len(self._reported)
+
+    def report(self, kind: str, at_fault: str, text: str, *, name: str = "") -> None:
+        """Report once what is wrong with a file, or with a lock (`at_fault`) that the file `name` needs."""
+        if at_fault in self._reported:
+            return
+        if len(self._reported) >= REMEMBERED_AT_MOST and not self._make_room():
+            if not self._too_many:
+                self._too_many = True
+                more = "more files are in trouble, and are not named here: queuectl check"
+                self._notify(Notice(WARNING, kind, f"{text} ({more})"))
+            return
+        self._too_many = False
+        self._reported[at_fault] = name or at_fault
+        self._notify(Notice(WARNING, kind, text))
+
+    def forget(self, name: str) -> None:
+        """Forget a file that is in no trouble any more: the next trouble is reported again."""
+        self._reported.pop(name, None)
+
+    def _make_room(self) -> bool:
+        """Forget files that are in no trouble any more; return False if there is still no room."""
+        now_s = self._clock.monotonic()
+        if now_s >= self._next_forget_s:
+            self._next_forget_s = now_s + _FORGET_EVERY_S
+            self._reported = {what: name for what, name in self._reported.items() if self._is_lasting(name)}
+        return len(self._reported) < REMEMBERED_AT_MOST
