@@ -13,9 +13,6 @@ from typing import Any
 from queuectl.errors import DamagedRecordError, QueuectlError, SpoolUnavailableError, UnknownJobError
 from queuectl.jobs import error_text, repair
 from queuectl.jobs.rescue import Orphans
-from queuectl.maintenance.faults import View
-from queuectl.maintenance.findings import GoneError
-from queuectl.maintenance.repairs import Repairs
 from queuectl.model import document, history, names, record
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RUNNING, WARNING, cancel_note
 from queuectl.spool import cancel_requests, lookup
@@ -93,11 +90,11 @@ class Cancelling:
         return lookup.load(self._session, DLQ, name)
 
     def _give_own_id(self, found: Located, stored: Stored) -> Stored:
-        """A copy of a job that has ended gets an id of its own here, too, as where it is claimed (P7)."""
-        mending = Repairs(self._session)
+        """Give a copy of a job that has ended an id of its own, as a claim does (P7)."""
+        parts = names.parse(found.name)
         try:
-            mending.give_own_id(View(found, stored.sig, stored.data, stored.record))
-        except GoneError as error:
+            repair.give_own_id(self._session, found, stored, parts.stem if parts else found.name.removesuffix(".json"))
+        except repair.GoneError as error:
             raise QueuectlError(f"{found.path} is just being written", hint="try again") from error
         return self._spool.read(found.state, found.name)
 

@@ -7,12 +7,12 @@ is, at worst beside a copy. The caller holds the stripe of the job's id.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
+from queuectl.errors import DamagedRecordError
 from queuectl.jobs import reject
-from queuectl.model import record
-from queuectl.model.lifecycle import REJECTED
+from queuectl.model import history, names, record
+from queuectl.model.lifecycle import REJECTED, WARNING
 from queuectl.spool.folder import RECORD_MAX_BYTES, Stored
 from queuectl.spool.layout import Located
 from queuectl.spool.session import Session
@@ -23,6 +23,19 @@ _WHY = "its history is damaged; the job goes on from the last event before the d
 _HINT = "see whether what follows the damage matters; else delete both files"
 
 
+class GoneError(Exception):
+    """There is nothing to repair any more: the file has changed or moved since it was read."""
+
+
+class Old(NamedTuple):
+    """A record that is to be replaced: where it is, what it holds, and which version of the file that was."""
+
+    path: str
+    data: bytes
+    sig: files.FileSig | None = None
+    """None if nobody else can change the file."""
+
+
 class Kept(NamedTuple):
     """A copy of the old bytes for a person: its name in rejected/ and what the text beside it says."""
 
@@ -31,31 +44,23 @@ class Kept(NamedTuple):
     hint: str
 
 
-def rewrite(
-    session: Session,
-    path: str,
-    before: bytes,
-    after: bytes,
-    keep: Kept | None,
-    *,
-    check: Callable[[], None] = lambda: None,
-) -> str:
-    """Replace the record at `path`, which holds `before`, by `after`; return the name of the copy, "" without one.
-
-    `check` runs last before the replacement and may raise to prevent it.
+def rewrite(session: Session, old: Old, data: bytes, keep: Kept | None = None) -> str:
+    """Replace a record by `data`; return the name of the copy in rejected/, "" without `keep`.
 
     Raises:
+        GoneError: the file is not the version any more that `old` names; it is as it was.
         OSError: the machine's trouble; the record is as it was.
     """
     spool, sync, kept = session.spool, session.syncs_accepted, ""
-    with spool.temporary("mended", after, sync=sync) as temporary:
+    with spool.temporary("mended", data, sync=sync) as temporary:
         if keep is not None:
-            kept = reject.keep_copy(session, keep.name, before, keep.why, keep.hint)
+            kept = reject.keep_copy(session, keep.name, old.data, keep.why, keep.hint)
             if sync:  # the old record is the only other place that has these bytes
                 disk.sync_file(spool.path(REJECTED, kept))
                 disk.sync_folder(spool.folder(REJECTED))
-        check()
-        disk.replace(temporary, path)
+        if old.sig is not None and files.sig_of(old.path) != old.sig:
+            raise GoneError
+        disk.replace(temporary, old.path)
     return kept
 
 
@@ -74,7 +79,7 @@ def repair(session: Session, where: Located, data: bytes) -> bytes | None:
     keep = None
     if record.loses_events(data, whole):
         keep = Kept(f"{where.name.removesuffix('.json').partition(',')[0]}.torn.json", _WHY, _HINT)
-    rewrite(session, where.path, data, whole, keep)
+    rewrite(session, Old(where.path, data), whole, keep)
     return whole
 
 
@@ -105,3 +110,28 @@ def repair_ended(session: Session, stripes: Stripes, where: Located) -> bool | N
         return False
     finally:
         stripe.release()
+
+
+def give_own_id(session: Session, where: Located, stored: Stored, wanted: str) -> str:
+    """Give a job whose id is in use another one; return it. The history says so.
+
+    It is `wanted`, the id that the name of the file says, if that is a free id.
+
+    Raises:
+        DamagedRecordError: the id is written in another way than queuectl writes it.
+        GoneError: the file has changed since it was read.
+        OSError: the machine's trouble; the record is as it was.
+    """
+    old = stored.record.id
+    head = record.OPENING + old.encode() + b'"'
+    if not stored.data.startswith(head):
+        raise DamagedRecordError("its id is written in another way than queuectl writes it")
+    new = wanted
+    while names.why_bad_id(new) or session.spool.find(new) not in (None, where) or new.lower() == old.lower():
+        new = names.with_suffix(old, names.new_token(session.rng))
+    data = record.OPENING + new.encode() + b'"' + stored.data[len(head) :]
+    said = f"the id {old!r} is in use, so this job goes on as {new!r}"
+    event = history.event(WARNING, session.clock.now(), text=said)
+    offset, text = record.append(len(data), [event], empty=not stored.record.history)
+    rewrite(session, Old(where.path, stored.data, stored.sig), data[:offset] + text)
+    return new

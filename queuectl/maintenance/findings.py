@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from queuectl.errors import QueuectlError
+from queuectl.jobs.repair import GoneError as GoneError
 
 INFO, PROBLEM = "info", "problem"
 CLEAN, REPAIRABLE, REPAIRED, PERSON = "clean", "repairable", "repaired", "person"
@@ -32,10 +33,6 @@ class Finding(NamedTuple):
     """It was done."""
     needs_person: bool
     """A repair cannot, could not, or should not be all that is done about it."""
-
-
-class GoneError(Exception):
-    """The fault is not there any more: the file moved on between the look and the repair."""
 
 
 Act = Callable[[], str | None]

@@ -6,12 +6,11 @@ Each is called under the stripe of the job's id, and looks once more whether the
 
 from __future__ import annotations
 
-from queuectl.errors import DamagedRecordError
 from queuectl.jobs import reject, repair
 from queuectl.maintenance.faults import Fault, View
 from queuectl.maintenance.findings import GoneError
-from queuectl.model import history, names, record
-from queuectl.model.lifecycle import REJECTED, WARNING
+from queuectl.model.lifecycle import REJECTED
+from queuectl.spool.folder import Stored
 from queuectl.spool.layout import Located
 from queuectl.spool.session import Session
 from queuectl.system import disk, files
@@ -22,24 +21,12 @@ class Repairs:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._spool, _, self._clock, self._rng = session
 
     def give_own_id(self, view: View) -> str:
-        """Another id for a job whose id is in use: its name's, where that is one and free. The history says so."""
+        """Give a job whose id is in use another one, as `jobs.repair` does; return it."""
         assert view.item is not None
-        old = view.item.id
-        head = record.OPENING + old.encode() + b'"'
-        if not view.data.startswith(head):
-            raise DamagedRecordError("its id is written in another way than queuectl writes it")
-        new = view.stem
-        while names.why_bad_id(new) or self._spool.find(new) not in (None, view.where) or new.lower() == old.lower():
-            new = names.with_suffix(old, names.new_token(self._rng))
-        data = record.OPENING + new.encode() + b'"' + view.data[len(head) :]
-        said = f"the id {old!r} is in use, so this job goes on as {new!r}"
-        event = history.event(WARNING, self._clock.now(), text=said)
-        offset, text = record.append(len(data), [event], empty=not view.item.history)
-        self._replace(view, data[:offset] + text)
-        return new
+        stored = Stored(view.item, view.data, view.sig)
+        return repair.give_own_id(self._session, view.where, stored, view.stem)
 
     def rewrite(self, view: View, fault: Fault) -> str:
         """Give a file other bytes; those it had are kept."""
@@ -52,14 +39,7 @@ class Repairs:
         return f"as it was it is {REJECTED}/{self._replace(view, fault.data, keep)}"
 
     def _replace(self, view: View, data: bytes, keep: repair.Kept | None = None) -> str:
-        return repair.rewrite(
-            self._session,
-            view.where.path,
-            view.data,
-            data,
-            keep,
-            check=lambda: self._check_unchanged(view),
-        )
+        return repair.rewrite(self._session, repair.Old(view.where.path, view.data, view.sig), data, keep)
 
     def move(self, view: View, target: Located) -> None:
         """Move a file to where it belongs. Raises FileExistsError where something is there."""
