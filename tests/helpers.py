@@ -182,6 +182,21 @@ def without_arrival(name: str) -> str:
     return re.sub(r",in=\d{8}T\d{6}\.\d{6}Z", "", name)
 
 
+def foreign_group() -> int:
+    """A group that we may give files to and that is not ours alone: what only we are in is trusted."""
+    if os.geteuid() == 0:
+        return 65534
+    import pwd
+
+    import pytest
+
+    own = pwd.getpwuid(os.geteuid()).pw_gid
+    others = [gid for gid in os.getgroups() if gid != own]
+    if not others:
+        pytest.skip("needs root, or a user who is in a second group")
+    return others[0]
+
+
 class Desk:
     """One spool and what one worker needs to claim and settle in it."""
 

@@ -31,11 +31,7 @@ FLOORS = (
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
 # Imports that point up, still: the reason is that a module holds two nouns, and each is to be cut.
-UPWARD: frozenset[tuple[str, str]] = frozenset(
-    {
-        ("spool.trust", "inbox.keyfile"),
-    }
-)
+UPWARD: frozenset[tuple[str, str]] = frozenset({})
 # Imports that close a circle: none.
 CIRCLES: frozenset[tuple[str, str]] = frozenset()
 

@@ -9,6 +9,7 @@ __all__ = [
     "judge",
     "keyfile",
     "limits",
+    "opening",
     "poller",
     "process",
     "receipts",
@@ -17,4 +18,5 @@ __all__ = [
     "signing",
     "state",
     "tokens",
+    "trust",
 ]

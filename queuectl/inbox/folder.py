@@ -81,7 +81,7 @@ class Folder:
         identity: of the spool.
         rng: for names.
         tokens: of the receiver.
-        fd: the handle of the folder, which is this object's from now on (`trust.open_inbox`). Without one the path is
+        fd: the handle of the folder, which is this object's from now on (`opening.open_inbox`). Without one the path is
             opened, and nothing is judged.
     """
 

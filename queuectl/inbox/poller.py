@@ -15,7 +15,8 @@ from typing import NamedTuple
 import msgspec
 
 from queuectl.errors import InvalidJobError, InvalidSettingsError, UntrustedSpoolError
-from queuectl.inbox import limits, replay
+from queuectl.inbox import limits, opening, replay
+from queuectl.inbox import trust as inbox_trust
 from queuectl.inbox.folder import Cause, Folder, Listing
 from queuectl.inbox.handover import Handover
 from queuectl.inbox.identity import identity_of
@@ -28,7 +29,6 @@ from queuectl.model import times
 from queuectl.model.inbox import Inbox
 from queuectl.model.notice import INFO, WARNING, Notice
 from queuectl.model.record import Record
-from queuectl.spool import trust
 from queuectl.spool.session import Session
 from queuectl.system import files, sharing, volume
 
@@ -104,7 +104,7 @@ class Poller:
         """Poll once, and report trouble as a notice; return the names in pending/ of the jobs that were taken in."""
         try:
             if self._inbox.keys:
-                trust.check_keys(self._spool, self._session.settings)
+                inbox_trust.check_keys(self._spool, self._session.settings)
             published = self.poll()
         except OSError as error:
             self._trouble(self._words(error))
@@ -130,7 +130,7 @@ class Poller:
 
     def _opened(self) -> Folder:
         """Judge and open the folder anew: modes change, and a share can be unmounted between two polls."""
-        opened = trust.open_inbox(self._spool, self._inbox)
+        opened = opening.open_inbox(self._spool, self._inbox)
         try:
             identity = identity_of(self._spool)
             if self._folder not in (None, opened.identity):

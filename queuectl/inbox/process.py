@@ -13,11 +13,11 @@ import sys
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
+from queuectl.inbox import opening
 from queuectl.inbox.poller import Poller
 from queuectl.model.inbox import Inbox
 from queuectl.model.notice import Notice
 from queuectl.model.settings import Settings
-from queuectl.spool import trust
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.session import Session
 from queuectl.system import disk
@@ -71,7 +71,7 @@ class _Loop:
     def __init__(self, conn: Connection, session: Session, inbox: Inbox) -> None:
         self._conn = conn
         self._clock = session.clock
-        path = trust.inbox_path(session.spool, inbox)
+        path = opening.inbox_path(session.spool, inbox)
         self._next_beat_s = 0.0
         self._poller = Poller(session, inbox, path, beat=self._beat)
         self._watch = None if self._poller.is_far() else Watch(path)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from queuectl.errors import InvalidSettingsError, SpoolUnavailableError, UntrustedSpoolError
 from queuectl.inbox import state as inboxstate
+from queuectl.inbox import trust as inbox_trust
 from queuectl.maintenance import ownership, probes
 from queuectl.maintenance.probes import FAIL, OK, WARN, Bench, Line, Probe
 from queuectl.model import names
@@ -256,7 +257,7 @@ def trusted_settings_lines(spool: SpoolDir) -> Iterator[Line]:
         "keys": "only we can read them",
         "commands": "only we can change the programs that they start",
     }
-    for name, check_part in trust.PARTS.items():
+    for name, check_part in inbox_trust.PARTS.items():
         if not counts[name]:
             continue
         try:

@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 
 from queuectl.errors import SpoolUnavailableError
+from queuectl.inbox import trust as inbox_trust
 from queuectl.model.settings import Settings
 from queuectl.spool import trust
 from queuectl.spool.folder import SpoolDir
@@ -31,7 +32,7 @@ def check(spool: SpoolDir, settings: Settings, warn: Warn) -> None:
     """
     spool.complete()
     trust.check(spool)
-    trust.check_all(spool, settings)
+    inbox_trust.check_all(spool, settings)
     _check_one_file_system(spool.root)
     _check_nature(spool, warn)
 

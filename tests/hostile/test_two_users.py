@@ -24,7 +24,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.errors import UntrustedSpoolError
-from queuectl.inbox import keyfile
+from queuectl.inbox import keyfile, opening
 from queuectl.inbox.identity import identity_of
 from queuectl.inbox.poller import Poller
 from queuectl.jobs.verdict import Rejected
@@ -256,19 +256,19 @@ def test_a_folder_that_is_swapped_after_the_check_is_not_the_one_that_is_used(
     (drop / "bad.json").write_text("[]")
     aside.symlink_to(ground.spool.folder("pending"))
     (Path(ground.spool.folder("pending")) / "mine.json").write_text('{"command": "true"}')
-    real = trust.open_inbox
+    real = opening.open_inbox
 
-    def swapping(spool: SpoolDir, inbox: Inbox) -> trust.Opened:
+    def swapping(spool: SpoolDir, inbox: Inbox) -> opening.Opened:
         opened = real(spool, inbox)
         exchange(drop, aside)
         return opened
 
     poller = ground.poller(drop)
-    monkeypatch.setattr(trust, "open_inbox", swapping)
+    monkeypatch.setattr(opening, "open_inbox", swapping)
     assert poller.step() == ["anna-job,by=anna.json"]
     assert sorted(os.listdir(aside)) == ["bad.json.rejected", "bad.json.rejected.txt"]
     assert sorted(names_in(ground.spool, "pending")) == ["anna-job,by=anna.json", "mine.json"]
-    monkeypatch.setattr(trust, "open_inbox", real)
+    monkeypatch.setattr(opening, "open_inbox", real)
     assert poller.step() == [] and "one of its own folders" in poller.state.trouble
     drop.unlink()
     drop.symlink_to(aside)
@@ -402,7 +402,7 @@ def test_doctor_and_the_start_refuse_the_same_inbox(ground: Ground) -> None:
     drop = ground.make("drop", STRANGER, 0o777)
     settings = defaults()._replace(inboxes=(ground.inbox(drop),))
     with pytest.raises(UntrustedSpoolError) as caught:
-        trust.check_inboxes(ground.spool, settings)
+        opening.check_inboxes(ground.spool, settings)
     assert caught.value.path == str(drop) and caught.value.hint.startswith("chown ")
 
 

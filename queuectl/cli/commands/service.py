@@ -16,6 +16,7 @@ from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.service_units import KINDS, LAUNCHD, SYSTEMD, TASK, Service
 from queuectl.cli.terminal import output
 from queuectl.errors import QueuectlError, os_words
+from queuectl.inbox import trust as inbox_trust
 from queuectl.model import names
 from queuectl.model import settings as config
 from queuectl.model.settings import Settings
@@ -89,7 +90,7 @@ def install(
     spool = context.open_spool()
     spool.folder.complete()
     trust.check(spool.folder)
-    trust.check_all(spool.folder, spool.settings)
+    inbox_trust.check_all(spool.folder, spool.settings)
     kind, made = _own_kind(), _made(spool.path, spool.settings, system=system, workers=count, name=name)
     _check_installed(made)
     path = _path(kind, made)

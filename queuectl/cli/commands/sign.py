@@ -91,14 +91,14 @@ def _signed(source: str, key: str, audience: str, expires: str) -> str:
     import json
 
     from queuectl.inbox import keyfile, signing
+    from queuectl.inbox import trust as inbox_trust
     from queuectl.model import document, inbox, names, settings, times
-    from queuectl.spool import trust
 
     if not inbox.is_audience(audience):
         raise WrongUsageError(f"--for: {audience[:70]!r} is no name of a queue", hint=inbox.AUDIENCE_TAKES)
     name, now_at = _name_of(key), time.time()
     try:
-        trust.check_key(key)
+        inbox_trust.check_key(key)
         secret = keyfile.read(key)
     except ValueError as error:
         raise WrongUsageError(

@@ -1,0 +1,119 @@
+"""Inboxes, keys and commands: they must not let others do more than the settings say (P10)."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from typing import TYPE_CHECKING
+
+from queuectl.errors import InvalidSettingsError, UntrustedSpoolError
+from queuectl.inbox.opening import check_inboxes
+from queuectl.spool import trust
+from queuectl.spool.folder import SpoolDir
+
+if TYPE_CHECKING:
+    from queuectl.model.command import Command
+    from queuectl.model.inbox import Inbox
+    from queuectl.model.settings import Settings
+
+
+def check_all(spool: SpoolDir, settings: Settings) -> None:
+    """Refuse to start workers where an inbox, a key or a command lets others do more than the settings say.
+
+    Raises:
+        UntrustedSpoolError: the path at fault, why, and the command that closes it.
+        InvalidSettingsError: the key at fault and what to do.
+    """
+    for check_part in PARTS.values():
+        check_part(spool, settings)
+
+
+def check_keys(spool: SpoolDir, settings: Settings) -> None:
+    """Refuse keys that others can read or replace. Raises as `check_inboxes`."""
+    signed = [inbox for inbox in settings.inboxes if inbox.keys]
+    if not signed:
+        return
+    from queuectl.inbox import keyfile  # and with it the machinery of random numbers
+
+    for inbox in signed:
+        folder = keys_path(spool, inbox)
+        try:
+            listed = sorted(name for name in os.listdir(folder) if name.endswith(keyfile.ENDING))
+        except OSError as error:
+            what = f"{spool.settings_path}: inbox.keys: {folder}: {error.strerror}"
+            hint = "mkdir -m 700 there, then queuectl sign --new-key FOLDER/NAME.key"
+            raise InvalidSettingsError(what, path=spool.settings_path, key="inbox.keys", hint=hint) from error
+        trust.check_folders(folder, why="could put keys of their own there")
+        for name in listed:
+            path = os.path.join(folder, name)
+            check_key(path)
+            try:
+                keyfile.read(path)
+            except (ValueError, OSError) as error:
+                what = f"{spool.settings_path}: inbox.keys: {path}: {getattr(error, 'strerror', None) or error}"
+                hint = f"queuectl sign --new-key {trust.quoted(path)}  makes one, once this is gone"
+                raise InvalidSettingsError(what, path=spool.settings_path, key="inbox.keys", hint=hint) from error
+
+
+def check_key(path: str) -> None:
+    """Refuse a key that others can read or replace (POSIX; on Windows its access list decides).
+
+    Raises:
+        UntrustedSpoolError: the path at fault and the command that closes it.
+        FileNotFoundError, OSError: as the system says.
+    """
+    info = os.lstat(path)
+    if sys.platform == "win32":
+        return
+    if stat.S_ISREG(info.st_mode) and (info.st_uid not in (os.geteuid(), 0) or stat.S_IMODE(info.st_mode) & 0o077):
+        who = "its owner is another user" if info.st_uid not in (os.geteuid(), 0) else "others can read or write it"
+        hint = f"chmod 600 {trust.quoted(path)}"
+        if info.st_uid not in (os.geteuid(), 0):
+            hint = f"chown {trust.user_name(os.geteuid())} {trust.quoted(path)} && {hint}"
+        raise UntrustedSpoolError(
+            path, cause=f"{who}, and so could sign jobs", hint=hint, what=f"refusing the key {path}"
+        )
+    trust.check_folders(os.path.dirname(os.path.abspath(path)), why="could put keys of their own there")
+
+
+def check_commands(spool: SpoolDir, settings: Settings) -> None:
+    """Refuse commands whose program is not there, is a batch file, or can be replaced by others.
+
+    Raises as `check_inboxes`.
+    """
+    if not settings.commands:
+        return
+    from queuectl.model import command as templates
+
+    for name, command in settings.commands.items():
+        key = f"commands.{name}.argv"
+        program = find_program(command)
+        if not program:
+            what = f"{spool.settings_path}: {key}: there is no program {command.argv[0]!r}"
+            hint = "write its full path; the pool's own PATH does not count"
+            raise InvalidSettingsError(what, path=spool.settings_path, key=key, hint=hint)
+        if templates.is_batch(program):
+            what = f"{spool.settings_path}: {key}: {program} is a batch file, whose arguments cmd.exe reads as commands"
+            hint = "name the program that it starts"
+            raise InvalidSettingsError(what, path=spool.settings_path, key=key, hint=hint)
+        trust.check_folders(program, why=f"could have it run what they like as user {trust.me()}")
+
+
+def find_program(command: Command) -> str:
+    """The file that a command starts, by the PATH that it will have; "" where there is none."""
+    import shutil
+
+    from queuectl.system import environment
+
+    path = command.env.get("PATH", environment.minimal_here()["PATH"])
+    return shutil.which(command.argv[0], path=path) or ""
+
+
+def keys_path(spool: SpoolDir, inbox: Inbox) -> str:
+    """Where the keys of an inbox lie."""
+    return os.path.join(spool.root, inbox.keys)
+
+
+# What is checked beside the spool itself, by the name of its line in `doctor`.
+PARTS = {"inboxes": check_inboxes, "keys": check_keys, "commands": check_commands}
