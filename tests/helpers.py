@@ -279,7 +279,7 @@ class Desk:
     def die(self) -> None:
         """What is left of a worker that was killed: its lease is free, its file is still there."""
         self.stripes.close()
-        self.lease.leave()
+        self.lease.abandon()
 
     def record(self, state: str, name: str) -> record.Record:
         """The record in a state folder."""

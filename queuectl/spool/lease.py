@@ -99,7 +99,7 @@ class Lease:
         self._try_next()
         return free
 
-    def leave(self) -> None:
+    def abandon(self) -> None:
         """Go on with another lease: what may be on record under this one counts as dead from now on."""
         if self._lock is not None:
             self._lock.close()

@@ -51,7 +51,7 @@ class Process(NamedTuple):
         return self.pid, self.started
 
 
-def look(pid: int) -> Process | None:
+def find(pid: int) -> Process | None:
     """The process with this pid, or None where there is none."""
     if sys.platform != "linux":
         return next(iter(_listed("-p", str(pid))), None)
@@ -69,7 +69,7 @@ def children(pid: int) -> list[Process]:
     """The children of a process, of all its threads."""
     if sys.platform != "linux" or not _tells_children():
         return [each for each in everything() if each.parent == pid]
-    return [child for each in _listed_children(pid) if (child := look(each)) is not None]
+    return [child for each in _listed_children(pid) if (child := find(each)) is not None]
 
 
 def child_pids(pid: int) -> set[int]:
@@ -110,7 +110,7 @@ def everything() -> list[Process]:
     """All processes that this one may see."""
     if sys.platform != "linux":
         return list(_listed("-A"))
-    return [found for name in os.listdir("/proc") if name.isdigit() and (found := look(int(name))) is not None]
+    return [found for name in os.listdir("/proc") if name.isdigit() and (found := find(int(name))) is not None]
 
 
 def send(process: Process, number: int) -> bool:
@@ -124,7 +124,7 @@ def send(process: Process, number: int) -> bool:
         if sys.platform == "linux":
             with contextlib.suppress(OSError):  # an old kernel, or no handle left: then by its number
                 fd = os.pidfd_open(process.pid)
-        found = look(process.pid)
+        found = find(process.pid)
         if found is None or found.started != process.started:
             return False
         if sys.platform == "linux" and fd >= 0:
@@ -198,7 +198,7 @@ def environment(pid: int) -> bytes:
     deadline = time.monotonic() + _EXEC_WITHIN_S
     while not (variables := _proc_file(pid, "environ")):
         confirmed += bool(_proc_file(pid, "cmdline"))
-        if confirmed > 1 or time.monotonic() > deadline or (found := look(pid)) is None or found.has_ended:
+        if confirmed > 1 or time.monotonic() > deadline or (found := find(pid)) is None or found.has_ended:
             break
         time.sleep(0.001)
     return variables

@@ -58,7 +58,7 @@ class OutputSlot:
             self._fd = -1
         return keep_output(self._spool, self._path, job_id, attempt)
 
-    def leave(self) -> None:
+    def abandon(self) -> None:
         """Use another file from now on: a process left behind may still write to this one."""
         if self._fd >= 0:
             os.close(self._fd)

@@ -103,6 +103,6 @@ class Recorder:
 
     def _keep(self, run: EndedRun, fault: Fault) -> None:
         """Keep an outcome that the job's file does not take, and go on under another lease."""
-        self._unsettled.keep(run, self._slot.part())
+        self._unsettled.keep(run, self._slot.hand_over_lease())
         text = f"cannot record how {run.claimed.job_id} ended: {fault.text}"
         self._link.report(Passed(run.name, Unrecorded(fault.path, text, fault.cure)))

@@ -49,22 +49,22 @@ class Slot:
         `lease.outlives`.
         """
         if not (self.lease.renew() if is_plain else self.lease.change()):
-            self.output.leave()
+            self.output.abandon()
         self._renewed_s = self._clock.monotonic()
 
     def change(self) -> None:
         """Use another lease: what may be on record under this one is to count as dead."""
         if not self.lease.change():
-            self.output.leave()
+            self.output.abandon()
 
     def abandon(self) -> None:
         """Use another lease and another output file, after trouble of the machine."""
-        self.lease.leave()
-        self.output.leave()
+        self.lease.abandon()
+        self.output.abandon()
 
-    def part(self) -> NamedLock:
+    def hand_over_lease(self) -> NamedLock:
         """Use another lease and another output file; return the lock of this lease."""
-        self.output.leave()
+        self.output.abandon()
         return self.lease.part()
 
     def close(self) -> None:

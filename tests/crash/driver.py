@@ -176,7 +176,7 @@ class Hands(Desk):
 
     def end(self) -> None:
         """What a killed process leaves: no lock, and every file."""
-        self.lease.leave()
+        self.lease.abandon()
         self.lease.close()
         self.stripes.close()
 

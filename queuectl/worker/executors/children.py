@@ -34,7 +34,7 @@ class Children:
         self._signals.register(self.wake_fd, select.POLLIN)
         self.command = 0
         """The pid of the command that runs, 0 if none does."""
-        self.are_adopted = family.adopt()
+        self.are_adopted = family.become_subreaper()
         """True if descendants that lose their parent become children of this process."""
         self.has_left = bool(processes.children(os.getpid())) if self.are_adopted else False
         """False only if the system said so: we had no child beside the last command. A look can miss one."""

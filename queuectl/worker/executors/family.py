@@ -73,7 +73,7 @@ class Family:
         self._held: frozenset[int] = frozenset()
         """The processes that had the lease open at the last look."""
         self._judged: dict[tuple[int, int], bool] = {}
-        self._asked: set[tuple[int, int]] = set()
+        self._terminated: set[tuple[int, int]] = set()
         self._refusing: set[tuple[int, int]] = set()
         self._outside: dict[tuple[int, int], int] = {}
         """Processes outside the command's group that were sent a signal."""
@@ -101,7 +101,7 @@ class Family:
     def _members_by_lease(self) -> list[Process]:
         """Whoever looks whether the run lives has the lease open for an instant: those found twice in a row count."""
         holding = frozenset(processes.holders(self._lease.path, fd=self._lease.fd))
-        found = [processes.look(pid) for pid in (self._command, *(holding & self._held))]
+        found = [processes.find(pid) for pid in (self._command, *(holding & self._held))]
         self._held = holding
         everything = processes.below([each for each in found if each is not None])
         return [each for each in everything if not each.has_ended]
@@ -126,15 +126,15 @@ class Family:
 
     # ----------------------------------------------------------------------------------------------------- end
 
-    def ask(self) -> bool:
+    def terminate(self) -> bool:
         """Send SIGTERM to those that were not sent it yet; False where none lives.
 
         The caller has asked the command's group.
         """
         members = self.members()
         for each in members:
-            if each.key not in self._asked:
-                self._asked.add(each.key)
+            if each.key not in self._terminated:
+                self._terminated.add(each.key)
                 if each.group != self._command:
                     self._send(each, signal.SIGTERM)
                     self._send(each, signal.SIGCONT)  # a stopped process hears TERM only when it goes on
@@ -194,7 +194,7 @@ class Family:
                 self._outside[process.key] = process.pid
 
 
-def adopt() -> bool:
+def become_subreaper() -> bool:
     """Make this process the parent of all descendants that lose theirs; False where the system cannot."""
     if sys.platform != "linux":
         return False

@@ -90,7 +90,7 @@ class PosixExecutor:
             if not _SYSTEM_IS_UTF8:
                 env = {_bytes(key): _bytes(text) for key, text in spec.env.items()}
             pid = os.posix_spawnp(
-                self._found(argv[0], spec.env.get("PATH")),
+                self._resolve(argv[0], spec.env.get("PATH")),
                 argv,
                 env,
                 file_actions=(
@@ -111,13 +111,13 @@ class PosixExecutor:
             try:
                 os.fchdir(self._home_fd)
             except OSError:
-                self._leave()
+                self._enter_root()
 
         self._children.command = pid
         return PosixProcess(self._children, pid, spec, earlier=earlier, since=since)
 
     @staticmethod
-    def _leave() -> None:
+    def _enter_root() -> None:
         """Go to a folder that no job has chosen, where the way home is closed: its mode was changed.
 
         It never fails, because the command may run already (P3).
@@ -125,7 +125,7 @@ class PosixExecutor:
         with contextlib.suppress(OSError):
             os.chdir("/")
 
-    def _found(self, program: bytes, path: str | None) -> bytes:
+    def _resolve(self, program: bytes, path: str | None) -> bytes:
         """The program by the job's own PATH where it brings one: posix_spawnp searches the worker's."""
         if b"/" in program or path == self._path:
             return program
@@ -168,7 +168,7 @@ class PosixProcess:
         self._signal_group(signal.SIGTERM)
         self._signal_group(signal.SIGCONT)  # a stopped process handles TERM only when it goes on
         deadline = time.monotonic() + grace_s
-        while (run.ask() or not self._has_ended()) and time.monotonic() < deadline:
+        while (run.terminate() or not self._has_ended()) and time.monotonic() < deadline:
             ours.pause()
         self._signal_group(signal.SIGKILL)
         refusing = run.kill(ours.pause)

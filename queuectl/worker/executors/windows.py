@@ -139,13 +139,13 @@ class WindowsProcess:
 
     def terminate(self, grace_s: float) -> Ended:
         """See `base.Process`."""
-        if self._ask_to_end():
+        if self._send_break():
             deadline = time.monotonic() + grace_s
             while win32.count_processes(self._job) and time.monotonic() < deadline:
                 time.sleep(_JOB_POLL_S)
         return self._reap()
 
-    def _ask_to_end(self) -> bool:
+    def _send_break(self) -> bool:
         """Send CTRL_BREAK to the command's group; return False if that cannot be, so that waiting for it is no use."""
         if self._shares_console:
             return win32.send_break(self._pid)

@@ -798,7 +798,7 @@ def test_trouble_at_any_step_of_a_claim_loses_nothing(
             claimed = desk.claim(name)
         except OSError:
             claimed = Returned()
-            desk.lease.leave()
+            desk.lease.abandon()
     if isinstance(claimed, Claimed):
         desk.settlements.settle(claimed, OK)
     else:

@@ -63,7 +63,7 @@ def test_lease_that_a_process_left_behind_still_holds_is_left_to_it(spool: Spool
 def test_lease_that_is_left_counts_as_dead(spool: SpoolDir) -> None:
     """After trouble the worker goes on under another lease, and what is on record under the old one is rescued (P9)."""
     lease = Lease(spool, "w1")
-    lease.leave()
+    lease.abandon()
     assert lease.name == "w1.1"
     assert not is_alive(spool, "w1.0")
     assert is_alive(spool, "w1.1")
@@ -104,7 +104,7 @@ def test_an_output_is_kept_although_the_lease_is_swept_while_it_is_renewed(
 
     monkeypatch.setattr(NamedLock, "close", close_and_lose)
     if not lease.renew():
-        slot.leave()
+        slot.abandon()
     assert is_alive(spool, lease.name)
     os.write(slot.open(lease.name), b"printed\n")
     slot.keep("job", 1)
@@ -119,7 +119,7 @@ def test_a_lease_that_cannot_be_made_is_made_later(spool: SpoolDir) -> None:
     lease = Lease(spool, "w1")
     os.rename(spool.lease_dir, spool.lease_dir + ".away")
     assert not lease.change() and not lease.is_held
-    lease.leave()
+    lease.abandon()
     with pytest.raises(FileNotFoundError):
         lease.hold()
     lease.close()
@@ -137,7 +137,7 @@ def test_a_lease_that_was_deleted_is_seen(spool: SpoolDir) -> None:
     os.remove(lease.path)
     with pytest.raises(FileNotFoundError):
         lease.check()
-    lease.leave()
+    lease.abandon()
     lease.check()
     assert is_alive(spool, lease.name)
     lease.close()

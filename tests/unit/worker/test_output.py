@@ -100,7 +100,7 @@ def test_a_log_has_its_folder_made_again(spool: SpoolDir, slot: OutputSlot) -> N
 def test_another_lease_means_another_file(spool: SpoolDir, slot: OutputSlot) -> None:
     """A process left behind writes on into its own file."""
     left = os.dup(slot.open("w1.0"))
-    slot.leave()
+    slot.abandon()
     fd = slot.open("w1.1")
     os.write(left, b"late words")
     os.write(fd, b"mine")

@@ -215,13 +215,13 @@ def test_orphans_are_reaped(bench: Bench) -> None:
 def test_a_signal_reaches_nobody_who_has_the_pid_later() -> None:
     """A process is its pid and when it started; another with that pid is left alone."""
     pid = os.posix_spawnp("sleep", ["sleep", "60"], {})
-    found = processes.look(pid)
+    found = processes.find(pid)
     assert found is not None
     assert not processes.send(found._replace(started=found.started - 1), signal.SIGKILL)
-    assert processes.look(pid) is not None
+    assert processes.find(pid) is not None
     assert processes.send(found, signal.SIGKILL)
     os.waitpid(pid, 0)
-    assert processes.look(pid) is None and not processes.send(found, signal.SIGKILL)
+    assert processes.find(pid) is None and not processes.send(found, signal.SIGKILL)
 
 
 def test_a_program_can_be_named_anything() -> None:
@@ -230,7 +230,7 @@ def test_a_program_can_be_named_anything() -> None:
     pid = os.posix_spawn(sys.executable, [sys.executable, "-S", "-c", code], {})
     try:
         wait_until(lambda: Path(f"/proc/{pid}/comm").read_text() == ") Z 1 (\n")
-        found = processes.look(pid)
+        found = processes.find(pid)
         assert found is not None and (found.parent, found.has_ended) == (os.getpid(), False)
     finally:
         kill(pid)
