@@ -12,8 +12,8 @@ from typing import Any, BinaryIO, TypeVar
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.terminal import output
 from queuectl.errors import InvalidJobError
-from queuectl.model import document as intake
 from queuectl.model import times
+from queuectl.model.document import BATCH_MAX_BYTES, Document, Incomplete, Many, Refused, Single, parse
 
 QUOTING = """shells take quotes away: write the job into a file (queuectl enqueue job.json), pipe it in
 (queuectl enqueue -), or do without JSON: queuectl enqueue --command "echo hello"
@@ -27,23 +27,23 @@ _CLOCK = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?")
 def from_words(words: list[str]) -> list[dict[str, Any]]:
     """The jobs in JSON arguments. Words that a shell tore apart are shown together in the error."""
     if len(words) > 1:
-        parsed = [intake.parse(_encoded(word), lines=False) for word in words]
-        if not any(isinstance(item, intake.Incomplete) for item in parsed):
+        parsed = [parse(_encoded(word), lines=False) for word in words]
+        if not any(isinstance(item, Incomplete) for item in parsed):
             return [document for item in parsed for document in _accepted(item, "the job", "", hint="")]
     text = " ".join(words)
     is_torn = len(words) > 1 or not set(text) & set("\"'")
-    return _accepted(intake.parse(_encoded(text), lines=False), "the job", text, hint=QUOTING if is_torn else "")
+    return _accepted(parse(_encoded(text), lines=False), "the job", text, hint=QUOTING if is_torn else "")
 
 
 def from_file(path: str) -> list[dict[str, Any]]:
     """The jobs in a file: an object, an array, or one object a line (.jsonl)."""
     try:
         with open(path, "rb") as file:
-            data = file.read(intake.BATCH_MAX_BYTES + 1)
+            data = file.read(BATCH_MAX_BYTES + 1)
     except OSError as error:
         raise WrongUsageError(f"cannot read {path}", cause=error.strerror or str(error)) from error
-    if len(data) > intake.BATCH_MAX_BYTES:
-        raise InvalidJobError(f"{path} is larger than {intake.BATCH_MAX_BYTES} bytes", hint="split it")
+    if len(data) > BATCH_MAX_BYTES:
+        raise InvalidJobError(f"{path} is larger than {BATCH_MAX_BYTES} bytes", hint="split it")
     return _from_bytes(data, path, lines=path.lower().endswith(".jsonl"))
 
 
@@ -51,9 +51,9 @@ def from_stdin() -> list[dict[str, Any]]:
     """The jobs on standard input: an object, an array, or one object a line."""
     if output.is_terminal(sys.stdin):
         output.message("reading jobs as JSON from the keyboard; Ctrl-D (Windows: Ctrl-Z, Enter) ends")
-    data = _all_of(sys.stdin.buffer, intake.BATCH_MAX_BYTES + 1)
-    if len(data) > intake.BATCH_MAX_BYTES:
-        raise InvalidJobError(f"standard input holds more than {intake.BATCH_MAX_BYTES} bytes", hint="split it")
+    data = _all_of(sys.stdin.buffer, BATCH_MAX_BYTES + 1)
+    if len(data) > BATCH_MAX_BYTES:
+        raise InvalidJobError(f"standard input holds more than {BATCH_MAX_BYTES} bytes", hint="split it")
     return _from_bytes(data, "standard input", lines=False)
 
 
@@ -69,30 +69,30 @@ def _all_of(stream: BinaryIO, limit: int) -> bytes:
 
 
 def _from_bytes(data: bytes, where: str, *, lines: bool) -> list[dict[str, Any]]:
-    parsed = intake.parse(data, lines=lines)
-    if isinstance(parsed, intake.Incomplete) and not lines and data.count(b"\n") > 0:
+    parsed = parse(data, lines=lines)
+    if isinstance(parsed, Incomplete) and not lines and data.count(b"\n") > 0:
         # Several documents, one a line, are no JSON as a whole; if lines do no better, the first verdict says more.
-        by_line = intake.parse(data, lines=True)
-        if isinstance(by_line, intake.Many) and not any(isinstance(item, intake.Refused) for item in by_line.documents):
+        by_line = parse(data, lines=True)
+        if isinstance(by_line, Many) and not any(isinstance(item, Refused) for item in by_line.documents):
             parsed = by_line
     return _accepted(parsed, where, data.decode("utf-8", "replace") if not lines else "", hint="")
 
 
-def _accepted(parsed: intake.Document, where: str, text: str, *, hint: str) -> list[dict[str, Any]]:
+def _accepted(parsed: Document, where: str, text: str, *, hint: str) -> list[dict[str, Any]]:
     """The documents of what was parsed.
 
     Raises:
         InvalidJobError: it does not parse, or something in it is no job; all of it is refused.
     """
-    if isinstance(parsed, intake.Incomplete):
+    if isinstance(parsed, Incomplete):
         raise InvalidJobError(f"{where}: {parsed.why}", cause=_place(text, parsed.why), hint=hint or parsed.hint)
-    if isinstance(parsed, intake.Refused):
+    if isinstance(parsed, Refused):
         raise InvalidJobError(f"{where}: {parsed.why}", hint=parsed.hint)
-    if isinstance(parsed, intake.Single):
+    if isinstance(parsed, Single):
         return [parsed.document]
     documents = []
     for number, item in enumerate(parsed.documents, 1):
-        if isinstance(item, intake.Refused):
+        if isinstance(item, Refused):
             raise InvalidJobError(f"{where}, job {number}: {item.why}", hint=item.hint)
         documents.append(item)
     return documents

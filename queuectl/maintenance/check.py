@@ -18,8 +18,7 @@ from queuectl.maintenance import ownership
 from queuectl.maintenance.debris import FileAge, dead_outputs
 from queuectl.maintenance.findings import INFO, Finding, Findings, merged, reason
 from queuectl.maintenance.leftovers import Leftovers
-from queuectl.model import settings as config
-from queuectl.model.settings import Settings
+from queuectl.model.settings import SETTINGS_NAME, Settings, defaults
 from queuectl.spool import blame, clock_note, pools, settings_file, trust
 from queuectl.spool.folder import SpoolDir, is_spool
 from queuectl.spool.layout import FOLDERS
@@ -162,8 +161,8 @@ def _check_settings(spool: SpoolDir, findings: Findings) -> Settings:
         return settings_file.load(spool)
     except (InvalidSettingsError, SpoolUnavailableError) as error:
         text = " ".join(str(part) for part in (error, error.cause) if str(part))
-        findings.problem("settings", config.SETTINGS_NAME, f"is not valid: {text}; no worker starts with it")
-        return config.defaults()
+        findings.problem("settings", SETTINGS_NAME, f"is not valid: {text}; no worker starts with it")
+        return defaults()
 
 
 def _check_trust(spool: SpoolDir, findings: Findings) -> None:

@@ -14,13 +14,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 
 from queuectl.errors import InvalidSettingsError, SpoolUnavailableError, UntrustedSpoolError
-from queuectl.inbox import state as inboxstate
-from queuectl.inbox import trust as inbox_trust
+from queuectl.inbox.state import read_all
+from queuectl.inbox.trust import PARTS
 from queuectl.maintenance import ownership, probes
 from queuectl.maintenance.probes import FAIL, OK, WARN, Bench, Line, Probe
 from queuectl.model import names
-from queuectl.model import settings as config
 from queuectl.model.lifecycle import PENDING
+from queuectl.model.settings import SETTINGS_NAME
 from queuectl.monitor import inboxes
 from queuectl.spool import blame, clock_note, settings_file, trust
 from queuectl.spool.folder import SpoolDir
@@ -199,9 +199,9 @@ def settings_line(spool: SpoolDir) -> Line:
     except SpoolUnavailableError as error:
         return Line("settings", FAIL, f"{error}: {error.cause}", "let the workers' user read it")
     if not os.path.lexists(spool.settings_path):
-        text = f"there is no {config.SETTINGS_NAME}; the defaults count"
+        text = f"there is no {SETTINGS_NAME}; the defaults count"
         return Line("settings", WARN, text, f'queuectl init "{spool.root}"  writes one')
-    return Line("settings", OK, f"{config.SETTINGS_NAME} is valid")
+    return Line("settings", OK, f"{SETTINGS_NAME} is valid")
 
 
 def retention_lines(spool: SpoolDir, *, now_at: float) -> Iterator[Line]:
@@ -257,7 +257,7 @@ def trusted_settings_lines(spool: SpoolDir) -> Iterator[Line]:
         "keys": "only we can read them",
         "commands": "only we can change the programs that they start",
     }
-    for name, check_part in inbox_trust.PARTS.items():
+    for name, check_part in PARTS.items():
         if not counts[name]:
             continue
         try:
@@ -278,7 +278,7 @@ def trusted_settings_lines(spool: SpoolDir) -> Iterator[Line]:
 
 def inbox_lines(spool: SpoolDir) -> Iterator[Line]:
     """A line for each inbox, by what its receiver told last: the inbox itself may hang, so it is not looked at."""
-    for state in inboxstate.read_all(spool):
+    for state in read_all(spool):
         seen = f"; listed {state.listed_at}" if state.listed_at else ""
         text = f"inbox {state.owner}, {state.path}: {inboxes.sentence(state)}{seen}"
         if state.trouble:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.maintenance.debris import FileAge
-from queuectl.model import document as intake
 from queuectl.model import history, job, lifecycle, names, record, times
+from queuectl.model.document import Incomplete, Many, Refused, Single, accept, parse
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REQUEUED, RUNNING, STARTED
 from queuectl.model.settings import Settings
 from queuectl.spool.folder import RECORD_MAX_BYTES, SpoolDir
@@ -155,29 +155,29 @@ class Judge:
         """What lies in a state's folder and is no framed record."""
         state, data = view.where.state, view.data
         whole = record.repair(data)
-        parsed = intake.parse(data, lines=False)
+        parsed = parse(data, lines=False)
         # What parses was edited and is kept as it is edited, but for a record that only lacks the end of its closing.
-        if whole is not None and (isinstance(parsed, intake.Incomplete) or whole.startswith(data)):
+        if whole is not None and (isinstance(parsed, Incomplete) or whole.startswith(data)):
             if state == PENDING and not self._age.is_over(view.sig, self._settings.settle_s):
                 return None  # may be arriving
             return Fault("torn", _torn(data, whole), whole)
-        if isinstance(parsed, intake.Incomplete | intake.Refused):
+        if isinstance(parsed, Incomplete | Refused):
             if state == PENDING:
                 return None  # for the workers to judge
             if state == RUNNING:
                 return Fault("orphan", "it was claimed and not taken in")
-            if isinstance(parsed, intake.Refused):
+            if isinstance(parsed, Refused):
                 return Fault("invalid", f"is no record: {parsed.why}")
             return Fault("damaged", f"is no record, and nothing of one can be saved: {parsed.why}")
         if state == PENDING:
             return None
         if state == RUNNING:
             return Fault("orphan", "it was claimed and not taken in")
-        if isinstance(parsed, intake.Many):
+        if isinstance(parsed, Many):
             return Fault("foreign", "is no record; left alone")
         return self._fault_of_document(view, parsed)
 
-    def _fault_of_document(self, view: View, parsed: intake.Single) -> Fault:
+    def _fault_of_document(self, view: View, parsed: Single) -> Fault:
         document = parsed.document
         version = document.get("format")
         if isinstance(version, int) and version > job.FORMAT_VERSION:
@@ -185,7 +185,7 @@ class Judge:
         if not document.get("history"):
             return Fault("foreign", f"is no record: it has no history; move it to {PENDING}/ to run it")
         try:
-            taken = intake.accept(document, defaults=self._settings.retry_defaults, now_at=self._now_at)
+            taken = accept(document, defaults=self._settings.retry_defaults, now_at=self._now_at)
             spec = {**taken.spec, "id": taken.spec.get("id") or names.clean_id(view.stem)}
             whole = record.frame(spec, taken.history)
             record.decode(whole)

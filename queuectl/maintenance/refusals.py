@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from queuectl.api import Spool
 from queuectl.errors import InvalidJobError, QueuectlError, UnknownFileError
-from queuectl.inbox import state as inboxstate
+from queuectl.inbox.state import InboxState, read_all
 from queuectl.model import document, job, names, times
 from queuectl.model.lifecycle import PENDING, REJECTED
 from queuectl.monitor import rejected
@@ -40,7 +40,7 @@ def listed(spool: Spool, limit: int) -> tuple[list[Refusal], int]:
     own = rejected.rejected_names(spool.folder)
     wanted = rejected.newest_refused(spool.folder, own, limit or len(own))
     found = [_own(spool, name) for name in wanted]
-    states = inboxstate.read_all(spool.folder)
+    states = read_all(spool.folder)
     found += [refusal for state in states for refusal in _in_inbox(state)]
     found = heapq.nlargest(limit or len(found), found, key=lambda each: (each.rejected_at or 0.0, each.name))
     return found, len(own) + sum(state.rejected for state in states)
@@ -53,7 +53,7 @@ def find(spool: Spool, typed: str) -> Refusal:
         UnknownFileError: there is none, or several begin so.
     """
     known = set(own := sorted(rejected.rejected_names(spool.folder)))
-    inboxes = {each.name: each for state in inboxstate.read_all(spool.folder) for each in _in_inbox(state)}
+    inboxes = {each.name: each for state in read_all(spool.folder) for each in _in_inbox(state)}
     every = [*own, *(name for name in inboxes if name not in known)]
     same = [name for name in every if typed in (name, name.removesuffix(INBOX_ENDING), _stem(name))]
     begun = [name for name in every if typed and name.lower().startswith(typed.lower())]
@@ -122,7 +122,7 @@ def _own(spool: Spool, name: str) -> Refusal:
     return Refusal(name, row.why, row.rejected_at, "", spool.folder.path(REJECTED, name))
 
 
-def _in_inbox(state: inboxstate.InboxState) -> list[Refusal]:
+def _in_inbox(state: InboxState) -> list[Refusal]:
     return [
         Refusal(row.name, row.why, times.instant(row.rejected_at), state.owner, f"{state.path}/{row.name}")
         for row in state.refused

@@ -19,9 +19,9 @@ def pools(spool: SpoolDir) -> list[PoolInfo]:
     """Return the live pools; nothing is imported if no pool has left a trace."""
     if not spool.has_pool_traces():
         return []
-    from queuectl.spool import pools as traces  # brings portalocker
+    from queuectl.spool.pools import live  # brings portalocker
 
-    return traces.live(spool)
+    return live(spool)
 
 
 def rows(spool: SpoolDir) -> tuple[PoolRow, ...]:

@@ -7,9 +7,8 @@ from typing import NamedTuple
 from queuectl.errors import DamagedRecordError, UntrustedSpoolError
 from queuectl.jobs import foresight
 from queuectl.model import document, history, names, times
-from queuectl.model import text as printable
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
-from queuectl.model.text import command_text
+from queuectl.model.text import command_text, safe
 from queuectl.monitor import live, order
 from queuectl.spool import lookup, pause, trust
 from queuectl.spool.folder import SpoolDir
@@ -178,7 +177,7 @@ def holders(spool: SpoolDir, lease_name: str) -> tuple[str, str]:
     pids = processes.holders(spool.lease_path(lease_name))
     if not pids:
         return "a process that only its owner or root can see", "as root: queuectl why, which names it"
-    shown = [f"process {pid} ({_cut(printable.safe(processes.command_line(pid)))})" for pid in pids[:_NAMED]]
+    shown = [f"process {pid} ({_cut(safe(processes.command_line(pid)))})" for pid in pids[:_NAMED]]
     more = f" and {len(pids) - _NAMED} more" if len(pids) > _NAMED else ""
     return f"{', '.join(shown)}{more}", f"kill {' '.join(map(str, pids))}   (or wait until it ends)"
 

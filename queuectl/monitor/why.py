@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, UnknownJobError
-from queuectl.inbox import state as inboxstate
+from queuectl.inbox.state import read_all
 from queuectl.jobs import batch
 from queuectl.model import history, names, record, times
 from queuectl.model.lifecycle import CANCELLED, DONE, PENDING, REJECTED, RUNNING
@@ -90,7 +90,7 @@ def _left_alone(spool: SpoolDir, name: str) -> Reason | None:
 
 def _in_an_inbox(spool: SpoolDir, typed: str) -> Answer | None:
     """A file that is no job yet, by what the receivers said last; the inbox itself may hang and is not looked at."""
-    for state in inboxstate.read_all(spool):
+    for state in read_all(spool):
         where = f"inbox {state.owner}"
         for row in state.rows:
             if typed in (row.name, row.name.removesuffix(".json")):

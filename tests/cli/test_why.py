@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from queuectl.cli.commands import stats
 from queuectl.model.lifecycle import Outcome
-from queuectl.monitor import stats
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 from tests.cli.commands import Commands

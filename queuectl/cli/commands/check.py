@@ -13,8 +13,8 @@ from queuectl.cli import context, exit_codes, group
 from queuectl.cli.terminal import output
 from queuectl.cli.terminal.output import count_of, line, paint, safe
 from queuectl.cli.terminal.progress import Progress
-from queuectl.maintenance import check as checking
 from queuectl.maintenance import findings
+from queuectl.maintenance.check import Checked, run
 from queuectl.maintenance.findings import INFO, PROBLEM, Finding
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
@@ -48,7 +48,7 @@ def check(
     """
     spool = SpoolDir(context.spool_path())
     with Progress() as progress:
-        found = checking.run(
+        found = run(
             spool,
             repair=repair,
             names_only=quick,
@@ -98,7 +98,7 @@ def _repair(each: Finding) -> str:
     return f"--repair: {each.repair}" if each.repair else ""
 
 
-def _say_counts(found: checking.Checked, *, repair: bool) -> None:
+def _say_counts(found: Checked, *, repair: bool) -> None:
     problems = [each for each in found.findings if each.severity == PROBLEM]
     notes = len(found.findings) - len(problems)
     looked = f"looked at {count_of(sum(found.counts.values()), 'job')}: "
@@ -116,7 +116,7 @@ def _say_counts(found: checking.Checked, *, repair: bool) -> None:
         output.message("next: queuectl check --repair")
 
 
-def _as_json(spool: SpoolDir, found: checking.Checked) -> dict[str, Any]:
+def _as_json(spool: SpoolDir, found: Checked) -> dict[str, Any]:
     return {
         "version": 1,
         "spool": spool.root,

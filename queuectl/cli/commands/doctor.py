@@ -11,7 +11,7 @@ import typer
 from queuectl.cli import context, exit_codes, group
 from queuectl.cli.terminal import output
 from queuectl.errors import NotASpoolError
-from queuectl.maintenance import doctor as examination
+from queuectl.maintenance.doctor import examine, is_spool, worst
 from queuectl.maintenance.probes import FAIL, OK, WARN, Line
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
@@ -32,21 +32,21 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
     the columns are level, name, what was found and hint.
     """
     spool = SpoolDir(context.spool_path())
-    if not examination.is_spool(spool):
+    if not is_spool(spool):
         cause = "it holds neither queuectl.toml nor pending/" if os.path.isdir(spool.root) else "no such folder"
         raise NotASpoolError(spool.root, cause=cause)
     lines = []
-    for line in examination.examine(spool, clock=Clock(), rng=random.Random(), environment=os.environ):
+    for line in examine(spool, clock=Clock(), rng=random.Random(), environment=os.environ):
         lines.append(line)
         if not as_json:
             _show(line)
-    worst = examination.worst(lines)
+    verdict = worst(lines)
     if as_json:
         rows = [line._asdict() for line in lines]
-        output.print_json({"version": 1, "path": spool.root, "worst": worst, "lines": rows})
+        output.print_json({"version": 1, "path": spool.root, "worst": verdict, "lines": rows})
     else:
         _sum_up(lines)
-    if worst == FAIL:
+    if verdict == FAIL:
         raise typer.Exit(exit_codes.FAILURE)
 
 

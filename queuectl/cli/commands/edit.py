@@ -150,11 +150,11 @@ def _in_inboxes(spool: Spool, since_at: float) -> int:
 
     An inbox that was not listed since counts as one file, unless it cannot be reached or seems to hang.
     """
-    from queuectl.inbox import state as inboxstate
+    from queuectl.inbox.state import read_all
     from queuectl.model import times
     from queuectl.monitor import live
 
-    states = inboxstate.read_all(spool.folder)
+    states = read_all(spool.folder)
     if not states or not live.pools(spool.folder):
         return 0
     count = 0

@@ -9,12 +9,11 @@ import msgspec
 import typer
 
 from queuectl.cli import context, group
-from queuectl.cli import rows as jobs
+from queuectl.cli.rows import duration
 from queuectl.cli.terminal import output
 from queuectl.model import exit_status
 from queuectl.model.lifecycle import FOLDED
-from queuectl.monitor import history as chronicle
-from queuectl.monitor.history import Happened
+from queuectl.monitor.history import Happened, collect
 
 app = group.new_app()
 
@@ -35,9 +34,9 @@ def history(
     the number of the run, and how it ended; piped, in UTC and separated by tabs. --json says in "truncated" whether
     there are earlier ones.
     """
-    since_at = None if since is None else time.time() - jobs.duration(since, "--since")
+    since_at = None if since is None else time.time() - duration(since, "--since")
     spool = context.open_dir()
-    found = chronicle.collect(spool, since_at=since_at, limit=limit)
+    found = collect(spool, since_at=since_at, limit=limit)
     if as_json:
         rows = [_as_json(each) for each in found.events]
         output.print_json({"version": 1, "events": rows, "truncated": found.left, "more": found.left})

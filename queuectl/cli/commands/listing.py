@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from queuectl.api import Spool
-from queuectl.cli import completion, context, group
-from queuectl.cli import rows as jobs
+from queuectl.cli import completion, context, group, rows
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.terminal import output
 from queuectl.errors import DamagedRecordError
@@ -126,10 +125,10 @@ def show(
         # Files that were not looked at count as jobs; with --tag or --owner nobody knows how many of them are meant.
         total = len(all_found) + left if not seeks else None if left else len(all_found)
         truncated = left > 0 or len(found_jobs) < len(all_found)
-        rows = [jobs.as_json(job) for job in found_jobs]
-        output.print_json({"version": 1, "total": total, "truncated": truncated, "jobs": rows})
+        found_rows = [rows.as_json(job) for job in found_jobs]
+        output.print_json({"version": 1, "total": total, "truncated": truncated, "jobs": found_rows})
     elif found_jobs:
-        output.table(jobs.HEADERS, [jobs.row(job, now_at) for job in found_jobs], known=spool.folder.ids)
+        output.table(rows.HEADERS, [rows.row(job, now_at) for job in found_jobs], known=spool.folder.ids)
     else:
         output.message("no such jobs" if seeks or len(states) == 1 else "no jobs here")
     _note(shown, seeks=seeks)
@@ -239,4 +238,4 @@ def show_rejected(spool: Spool, limit: int, *, as_json: bool) -> None:
 
 def rejected_as_json(found: Refusal) -> dict[str, Any]:
     """A rejected file for programs."""
-    return {**found._asdict(), "rejected_at": jobs.text(found.rejected_at), "inbox": found.inbox or None}
+    return {**found._asdict(), "rejected_at": rows.text(found.rejected_at), "inbox": found.inbox or None}

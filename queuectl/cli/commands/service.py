@@ -16,10 +16,9 @@ from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.service_units import KINDS, LAUNCHD, SYSTEMD, TASK, Service
 from queuectl.cli.terminal import output
 from queuectl.errors import QueuectlError, os_words
-from queuectl.inbox import trust as inbox_trust
+from queuectl.inbox.trust import check_all
 from queuectl.model import names
-from queuectl.model import settings as config
-from queuectl.model.settings import Settings
+from queuectl.model.settings import Settings, defaults
 from queuectl.model.text import command_text
 from queuectl.spool import trust
 from queuectl.spool.folder import SpoolDir
@@ -90,7 +89,7 @@ def install(
     spool = context.open_spool()
     spool.folder.complete()
     trust.check(spool.folder)
-    inbox_trust.check_all(spool.folder, spool.settings)
+    check_all(spool.folder, spool.settings)
     kind, made = _own_kind(), _made(spool.path, spool.settings, system=system, workers=count, name=name)
     _check_installed(made)
     path = _path(kind, made)
@@ -120,7 +119,7 @@ def uninstall(system: System = False, name: Name = "", yes: Yes = False) -> None
     Stop it and delete its definition. Shows first what it does, and asks. The spool and the jobs stay as they are.
     """
     # The spool itself may be gone by now.
-    kind, made = _own_kind(), _made(context.spool_path(), config.defaults(), system=system, workers=1, name=name)
+    kind, made = _own_kind(), _made(context.spool_path(), defaults(), system=system, workers=1, name=name)
     path = _path(kind, made)
     if _present(path) is None:
         hint = "queuectl service uninstall" + ("" if system else " --system")

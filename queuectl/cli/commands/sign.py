@@ -90,15 +90,14 @@ def _name_of(path: str) -> str:
 def _signed(source: str, key: str, audience: str, expires: str) -> str:
     import json
 
-    from queuectl.inbox import keyfile, signing
-    from queuectl.inbox import trust as inbox_trust
+    from queuectl.inbox import keyfile, signing, trust
     from queuectl.model import document, inbox, names, settings, times
 
     if not inbox.is_audience(audience):
         raise WrongUsageError(f"--for: {audience[:70]!r} is no name of a queue", hint=inbox.AUDIENCE_TAKES)
     name, now_at = _name_of(key), time.time()
     try:
-        inbox_trust.check_key(key)
+        trust.check_key(key)
         secret = keyfile.read(key)
     except ValueError as error:
         raise WrongUsageError(

@@ -8,12 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from queuectl.cli import context, group
-from queuectl.cli import rows as jobs
+from queuectl.cli.rows import duration
 from queuectl.cli.terminal import output
 from queuectl.cli.terminal.output import count_of
 from queuectl.model import exit_status, times
-from queuectl.monitor import stats as figures
-from queuectl.monitor.stats import Figures, Spread
+from queuectl.monitor.stats import AT_MOST, Figures, Spread, collect
 
 app = group.new_app()
 
@@ -30,9 +29,9 @@ def stats(
     to the last. Waiting is the time from when a run could have started to its
     start. Piped, each figure is a line: its name and its value (seconds, bare), separated by a tab.
     """
-    span_s = jobs.duration(since, "--since")
+    span_s = duration(since, "--since")
     now_at = time.time()
-    found = figures.collect(context.open_dir(), since_at=now_at - span_s, now_at=now_at, at_most=figures.AT_MOST)
+    found = collect(context.open_dir(), since_at=now_at - span_s, now_at=now_at, at_most=AT_MOST)
     if as_json:
         output.print_json(_as_json(found))
     elif output.is_terminal():
@@ -41,7 +40,7 @@ def stats(
         output.table((), _for_programs(found))
     if found.was_cut:
         reach = times.format_duration(found.span_s)
-        output.message(f"note: the figures are of the newest {figures.AT_MOST} jobs, which ended in the last {reach}")
+        output.message(f"note: the figures are of the newest {AT_MOST} jobs, which ended in the last {reach}")
 
 
 def _for_people(found: Figures) -> list[tuple[str, str]]:

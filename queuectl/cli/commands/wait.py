@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from queuectl.cli import context, exit_codes, group
-from queuectl.cli import rows as jobs
+from queuectl.cli.rows import JobIds, duration, ending_text
 from queuectl.cli.terminal import output
 from queuectl.cli.terminal.progress import Progress
 from queuectl.monitor.results import Ending, Wait, id_at_end
@@ -19,7 +19,7 @@ _NAMED = 3
 
 @app.command()
 def wait(
-    ids: jobs.JobIds,
+    ids: JobIds,
     first: Annotated[bool, typer.Option("--any", help="Until one of them has ended, whichever.")] = False,
     timeout: Annotated[
         str | None, typer.Option(metavar="TIME", help="Give up after this long, with exit code 124: 30s, 10m.")
@@ -37,7 +37,7 @@ def wait(
     queuectl wait job1 job2 && echo both succeeded
     queuectl wait --any job1 job2
     """
-    limit_s = None if timeout is None else jobs.duration(timeout, "--timeout")
+    limit_s = None if timeout is None else duration(timeout, "--timeout")
     spool = context.open_anyway()
     waiting = Wait(spool.session, [id_at_end(spool.session, spool.resolve(job_id)) for job_id in ids])
     with Progress() as progress:
@@ -78,7 +78,7 @@ def _code(ended: list[Ending]) -> int:
 
 def _print(ending: Ending) -> None:
     if output.is_terminal():
-        output.line(output.paint(jobs.ending_text(ending), "green" if ending.succeeded else "red"))
+        output.line(output.paint(ending_text(ending), "green" if ending.succeeded else "red"))
         return
     code = "" if ending.exit_code is None else str(ending.exit_code)
     output.line("\t".join(output.safe(cell) for cell in (ending.id, ending.state, code, ending.why)))

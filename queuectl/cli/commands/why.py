@@ -8,17 +8,17 @@ from typing import Annotated
 import typer
 
 from queuectl.cli import context, group
-from queuectl.cli import rows as jobs
+from queuectl.cli.rows import JobId
 from queuectl.cli.terminal import output
 from queuectl.cli.terminal.output import line, paint, safe
-from queuectl.monitor import why as reasons
+from queuectl.monitor.why import explain
 
 app = group.new_app()
 
 
 @app.command()
 def why(
-    job_id: jobs.JobId,
+    job_id: JobId,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Example: queuectl why job1
@@ -26,7 +26,7 @@ def why(
     Say why a job is not running, and what changes that. Several reasons may hold at once; the most pressing one comes
     first. Piped, each is a line: its name, the reason, and the command or the drag that changes it, separated by tabs.
     """
-    answer = reasons.explain(context.open_anyway().session, job_id, now_at=time.time())
+    answer = explain(context.open_anyway().session, job_id, now_at=time.time())
     if as_json:
         rows = [reason._asdict() for reason in answer.reasons]
         output.print_json({"version": 1, "id": answer.id, "state": answer.state, "reasons": rows})

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from queuectl.cli import context, group
-from queuectl.cli import rows as jobs
 from queuectl.cli.exit_codes import WrongUsageError
+from queuectl.cli.rows import duration
 from queuectl.cli.terminal import output
 from queuectl.model import times
 
@@ -62,7 +62,7 @@ def start(
     """
     if log_format not in ("text", "json"):
         raise typer.BadParameter("text or json", param_hint="--log-format")
-    grace_s = None if grace is None else jobs.duration(grace, "--grace")
+    grace_s = None if grace is None else duration(grace, "--grace")
     spool = context.open_spool()
     if detach:
         from queuectl.pool import preflight
@@ -164,7 +164,7 @@ def stop(
 
     if wait + now + (grace is not None) > 1:
         raise WrongUsageError("--wait, --grace and --now exclude each other", hint="leave all but one out")
-    grace_s = math.inf if wait else None if grace is None else jobs.duration(grace, "--grace")
+    grace_s = math.inf if wait else None if grace is None else duration(grace, "--grace")
     spool = context.open_dir()
     found = pools.live(spool)
     if not found:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from queuectl.cli import service_units
 from queuectl.cli.service_units import KINDS, LAUNCHD, SYSTEMD, TASK, CannotSayError, Service
-from queuectl.model import settings as config
+from queuectl.model.settings import parse
 
 PLAIN = Service(
     name="queuectl-x-123456",
@@ -169,7 +169,7 @@ def test_what_cannot_be_said_is_refused(kind: str, bad: str) -> None:
 
 def test_a_stop_has_the_time_that_the_settings_give() -> None:
     """A pool is not killed while its jobs may still end: both graces and a margin."""
-    settings = config.parse('stop_grace_s = "2m"\nkill_grace_s = 7.5\n')
+    settings = parse('stop_grace_s = "2m"\nkill_grace_s = 7.5\n')
     stop_s = service_units.stop_seconds(settings)
     assert 128 < stop_s < 180
     assert values(service_units.unit(PLAIN._replace(stop_s=stop_s)))["TimeoutStopSec"] == str(stop_s)

@@ -11,9 +11,8 @@ import pytest
 
 from queuectl.jobs import reject
 from queuectl.maintenance.rejected_files import RejectedFiles
-from queuectl.model import settings as config
 from queuectl.model.lifecycle import PENDING, REJECTED
-from queuectl.model.settings import Settings
+from queuectl.model.settings import Settings, defaults
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import Located
 from queuectl.spool.session import Session
@@ -29,7 +28,7 @@ def rejected(spool: SpoolDir, settings: Settings, clock: FakeClock, rng: random.
 
 
 def _session(spool: SpoolDir, clock: FakeClock | None = None) -> Session:
-    return Session(spool, config.defaults(), clock or FakeClock(), random.Random(1))
+    return Session(spool, defaults(), clock or FakeClock(), random.Random(1))
 
 
 def _reject(spool: SpoolDir, name: str, content: bytes = b"{bad", clock: FakeClock | None = None) -> str:

@@ -9,8 +9,8 @@ import pytest
 
 from queuectl.maintenance.stale import AT_MOST, Stale, candidates
 from queuectl.model import names
-from queuectl.model import settings as config
 from queuectl.model.lifecycle import Outcome
+from queuectl.model.settings import defaults
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import NOON_AT, Desk
 
@@ -29,7 +29,7 @@ def told() -> Told:
 
 def make(desk: Desk, told: Told) -> Stale:
     """An hour is too long; the first look is due at once."""
-    settings = config.defaults()._replace(on_stale=("true",))
+    settings = defaults()._replace(on_stale=("true",))
     made = Stale(desk.session._replace(settings=settings), on_stale=told.append)
     desk.clock.advance(30)
     return made
@@ -101,7 +101,7 @@ def test_of_very_many_a_few_are_told_the_oldest_first(desk: Desk, told: Told) ->
 
 def test_one_pool_tells_and_without_the_hook_none_looks(desk: Desk, told: Told) -> None:
     """Another one goes on where the first has ended; without the setting there is not even the lock's file."""
-    off = Stale(desk.session._replace(settings=config.defaults()), on_stale=told.append)
+    off = Stale(desk.session._replace(settings=defaults()), on_stale=told.append)
     one, other = make(desk, told), make(desk, told)
     desk.enqueue(id="job")
     desk.clock.advance(2 * HOUR_S)
