@@ -2,30 +2,22 @@
 
 A step publishes at most STEP_LINES jobs and writes the note after them (`batch.Note`). Whoever makes a step and is not
 named in the note writes itself into it first, and looks for the jobs of one step's length: they may be there, made by
-whoever did not get to write the note. Each job has an id made from TOKEN and its place, or says TOKEN#PLACE in its
-`enqueued` event, so nothing is made twice, whatever is killed (P1).
-
-Memory does not grow with the file: lines are read one at a time, and an array is small (`job.JOB_MAX_BYTES`).
+whoever did not get to write the note (P1). What is read is in `batch_documents`, what is published in `batch_step`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from queuectl.errors import DamagedRecordError, DuplicateJobError, InvalidJobError
-from queuectl.jobs import batch, lines, reject
-from queuectl.jobs.batch import Named, Note
-from queuectl.jobs.enqueue import Prepared, Producer
-from queuectl.model import document as intake
+from queuectl.jobs import batch, reject
+from queuectl.jobs.batch import Note
+from queuectl.jobs.batch_documents import Documents
+from queuectl.jobs.batch_step import Publisher, Work
 from queuectl.model import names, times
-from queuectl.model.job import JOB_MAX_BYTES
-from queuectl.model.lifecycle import ENQUEUED, PENDING, REJECTED
+from queuectl.model.lifecycle import PENDING
 from queuectl.spool import trust
 from queuectl.spool.layout import Located
 from queuectl.spool.roster import Roster
@@ -36,12 +28,7 @@ from queuectl.system import disk, files, rights
 STEP_LINES = 500
 _STEP_BYTES = 4 * 1024 * 1024
 _STEP_S = 0.1
-_WHY_CHARS = 200
 _EVERYTHING = 1 << 53
-# Tries to publish the jobs of a step at once, while others take their ids.
-_PUBLISH_TRIES = 3
-_LARGE_HINT = "put the data into a file and name it"
-_NOBODY, _OURS, _ANOTHER = "", "ours", "another's"
 
 
 class Step(NamedTuple):
@@ -57,61 +44,18 @@ class Step(NamedTuple):
     hint: str = ""
 
 
-class _Item(NamedTuple):
-    """One document: the line it is in (0 in an array), its place, and the bytes of a line that is no text."""
-
-    document: dict[str, Any] | intake.Refused
-    line: int
-    place: int
-    part: tuple[int, int] | None = None
-
-
-class _Ready(NamedTuple):
-    """A job that is ready to be published, and what it was made of."""
-
-    made: Prepared
-    item: _Item
-
-
-class _Work:
-    """One step on its way."""
-
-    def __init__(self, taken: str, fd: int, note: Note) -> None:
-        self.token = batch.token_of(taken)
-        self.fd = fd
-        self.note = note
-        self.ready: list[_Ready] = []
-        self.seen: set[str] = set()
-        self.made = 0
-        self.refused: list[Named] = []
-        self.names: list[str] = []
-
-    def source(self, item: _Item) -> str:
-        """What the `enqueued` event says of where a job came from."""
-        return f"{self.token}#{item.place}"
-
-    def own_id(self, item: _Item) -> str:
-        """The id of a job that names none, and of a refused document."""
-        return f"{self.token}-{item.place:04d}"
-
-    def may_be_there(self, item: _Item) -> bool:
-        """True where the job may have been made by a step whose end nobody wrote down."""
-        return item.place <= self.note.check_to
-
-
 class Splitter:
     """Splits files of many jobs, a step at a time. The caller holds the stripe of the file's token."""
 
     def __init__(self, session: Session, roster: Roster) -> None:
         self._session = session
         self._spool, self._settings, self._clock, self._rng = session
-        self._roster = roster
-        self._producer = Producer(session)
+        self._publisher = Publisher(session, roster)
+        self._documents = Documents()
         # Not by `rng`: two processes that are alike to the last bit must not take each other's steps for their own.
         self._me = os.urandom(8).hex()
         self._failed: set[str] = set()
         """Files at which a step of ours began and did not end."""
-        self._array: tuple[str, list[dict[str, Any] | intake.Refused]] = "", []
 
     def take(self, name: str, job_id: str) -> str:
         """Move pending/`name` to taken/ under a name of its own; return that name.
@@ -152,7 +96,7 @@ class Splitter:
             if (refused := self._refused(taken, path, files.facts(fd, 0).owner, note)) is not None:
                 return refused
             self._failed.add(taken)
-            step = Step(note) if note.is_over else self._advance(taken, _Work(taken, fd, note))
+            step = Step(note) if note.is_over else self._advance(taken, Work(taken, fd, note))
             self._failed.discard(taken)
         finally:
             os.close(fd)
@@ -188,7 +132,7 @@ class Splitter:
         owners = trust.owners(self._spool, self._settings)
         if owners is not None and owner not in owners:
             why, hint = trust.foreign_owner(owner)
-        elif note.line or note.place or (verdict := self._verdict(taken, path)) is None:
+        elif note.line or note.place or (verdict := self._documents.refuse(path)) is None:
             return None
         else:
             # It was whole when it was judged and was written to since: kept as it is, like any file that is no job.
@@ -198,46 +142,22 @@ class Splitter:
         disk.unlink(self._spool.split_path(batch.token_of(taken)))
         return Step(note, (), kept, why, hint)
 
-    def _verdict(self, taken: str, path: str) -> intake.Incomplete | intake.Refused | None:
-        """Why a file holds no jobs, before the first of them is made."""
-        if taken.endswith(".jsonl"):
-            looked = lines.look(path, intake.BATCH_MAX_BYTES)
-            return _too_large(intake.BATCH_MAX_BYTES) if looked.content.oversize else looked.verdict
-        content = files.read(path, JOB_MAX_BYTES)
-        if content.oversize:
-            return _too_large(JOB_MAX_BYTES)
-        parsed = intake.parse(content.data, lines=False)
-        if isinstance(parsed, intake.Incomplete | intake.Refused):
-            return parsed
-        self._array = taken, parsed.documents if isinstance(parsed, intake.Many) else [parsed.document]
-        return None
-
-    def _items(self, taken: str, fd: int, note: Note) -> Iterator[tuple[_Item | None, int, int]]:
-        """What follows in a file, None for a blank line, each with the lines and the bytes read by then."""
-        if taken.endswith(".jsonl"):
-            yield from _in_lines(fd, note)
-            return
-        if self._array[0] != taken and self._verdict(taken, self._path(taken)) is not None:
-            return  # changed since its first step, so that it is an array no more: what was made is all
-        for place, document in enumerate(self._array[1][note.place :], note.place + 1):
-            yield _Item(document, 0, place), 0, 0
-
     # ------------------------------------------------------------------------------------------------------- a step
 
-    def _advance(self, taken: str, work: _Work) -> Step:
+    def _advance(self, taken: str, work: Work) -> Step:
         """Publish what follows the note, and write a new one."""
         until_s = self._clock.monotonic() + _STEP_S
         before = note = work.note
         is_over = True
-        for item, line, offset in self._items(taken, work.fd, note):
+        for item, line, offset in self._documents.after(self._path(taken), work.fd, note):
             if item is not None:
-                self._prepare(work, item)
+                self._publisher.prepare(work, item)
             note = replace(note, line=line, offset=offset, place=note.place if item is None else item.place)
             is_full = note.place - before.place >= STEP_LINES or offset - before.offset >= _STEP_BYTES
             if is_full or self._clock.monotonic() >= until_s:
                 is_over = False
                 break
-        self._publish(work)
+        self._publisher.publish(work)
         note = replace(
             note,
             made=note.made + work.made,
@@ -248,124 +168,6 @@ class Splitter:
         self._write(taken, note)
         return Step(note, tuple(work.names))
 
-    def _prepare(self, work: _Work, item: _Item) -> None:
-        """Make a document ready to be published, or refuse it."""
-        document = item.document
-        if isinstance(document, intake.Refused):
-            self._reject(work, item, document.why, document.hint)
-            return
-        spec = {key: value for key, value in document.items() if key != "history"}
-        if spec.get("id") is None:
-            spec["id"] = work.own_id(item)
-        try:
-            made = self._producer.prepare(spec, by="batch", batch=work.source(item))
-        except InvalidJobError as error:
-            self._reject(work, item, str(error), error.hint)
-            return
-        if made.job_id.lower() in work.seen:
-            self._reject(work, item, f"the id {made.job_id!r} is in the batch twice", "")
-            return
-        work.seen.add(made.job_id.lower())
-        work.ready.append(_Ready(made, item))
-
-    def _publish(self, work: _Work) -> None:
-        """Publish what is ready and not there yet; refuse what has the id of another job."""
-        unsure = [each for each in work.ready if work.may_be_there(each.item)]
-        # Two listings: a job that fails and runs again is in pending/ and running/ in turn.
-        for _ in range(2 if unsure else 0):
-            self._roster.refresh(each.made.job_id for each in unsure)
-            there = self._settle_found(work, unsure, as_listed=True)
-            work.ready = [each for each in work.ready if each.item.place not in there]
-            unsure = [each for each in unsure if each.item.place not in there]
-        named = [each for each in work.ready if each.made.job_id != work.own_id(each.item)]
-        there = self._settle_found(work, named)
-        ready = [each for each in work.ready if each.item.place not in there]
-        tries = 0
-        while ready:
-            some = ready if tries < _PUBLISH_TRIES else ready[:1]
-            try:
-                self._producer.publish([each.made for each in some])
-            except DuplicateJobError:
-                # Somebody took one of the ids just now, so that all were taken back, but for those that run already.
-                tries += 1
-                self._roster.refresh(each.made.job_id for each in some)
-                there = self._settle_found(work, some, as_listed=True)
-                if not there and len(some) == 1:
-                    self._reject_duplicate(work, some[0])  # what has its file's name is no job of this id
-                    there = {some[0].item.place}
-                ready = [each for each in ready if each.item.place not in there]
-                continue
-            work.made += len(some)
-            for each in some:
-                work.names.append(each.made.name)
-                if each.made.job_id != work.own_id(each.item):
-                    self._roster.add(each.made.name)
-            ready = ready[len(some) :]
-
-    def _settle_found(self, work: _Work, some: list[_Ready], *, as_listed: bool = False) -> set[int]:
-        """Count those that are there as made, refuse those whose id is another job's; return the places of both."""
-        there: set[int] = set()
-        for each in some:
-            whose = self._whose(each.made.job_id, work.source(each.item), as_listed=as_listed)
-            if whose == _NOBODY:
-                continue
-            there.add(each.item.place)
-            if whose == _OURS:
-                work.made += 1
-            else:
-                self._reject_duplicate(work, each)
-        return there
-
-    def _reject_duplicate(self, work: _Work, ready: _Ready) -> None:
-        why = f"a job with the id {ready.made.job_id!r} exists already"
-        self._reject(work, ready.item, why, "give it another id, or none")
-
-    def _whose(self, job_id: str, source: str, *, as_listed: bool) -> str:
-        """Whose the job with this id is: nobody's, of this place of this file, or another's. Raises OSError."""
-        while (found := self._roster.find(job_id, as_listed=as_listed)) is not None:
-            try:
-                stored = self._spool.read(found.state, found.name)
-            except FileNotFoundError:
-                continue  # it moved between the look and the read
-            except (DamagedRecordError, files.NotRegularError, PermissionError):
-                return _ANOTHER
-            ours = any(event.event == ENQUEUED and event.batch == source for event in stored.record.history)
-            return _OURS if ours else _ANOTHER
-        return _NOBODY
-
-    def _reject(self, work: _Work, item: _Item, why: str, hint: str) -> None:
-        """Keep one document in rejected/ beside its reason.
-
-        Each is published whole: a step that is made again passes over what is there, so half a file would stay half.
-        """
-        work.refused.append(Named(item.place, item.line, why[:_WHY_CHARS]))
-        name = f"{work.own_id(item)}.json"
-        text = intake.reason_text(name, why, hint, now_at=self._clock.now(), version="new")
-        self._keep(work, self._spool.reason_path(name), [text.encode("utf-8", "replace")])
-        if item.part is not None:
-            pieces: Iterator[bytes] | list[bytes] = files.read_part(work.fd, *item.part)
-        else:
-            document = item.document
-            if isinstance(document, intake.Refused):
-                raw = document.raw
-            else:
-                raw = json.dumps(document, ensure_ascii=True, indent=1)
-            pieces = [raw.encode("utf-8", "surrogatepass") + b"\n"]
-        self._keep(work, self._spool.path(REJECTED, name), pieces)
-
-    def _keep(self, work: _Work, path: str, pieces: Iterator[bytes] | list[bytes]) -> None:
-        if files.sig_of(path) is not None:
-            return  # by the step that was cut short
-        rest = iter(pieces)
-        first = next(rest, b"")
-        with (
-            contextlib.suppress(FileExistsError),
-            self._spool.temporary(work.token, first, sync=False) as temporary,
-        ):
-            for piece in rest:
-                disk.extend(temporary, piece)
-            disk.publish(temporary, path)
-
     def _finish(self, taken: str, note: Note) -> None:
         """Say what became of the file, and give it the name of one that is done."""
         if note.refused:
@@ -373,37 +175,8 @@ class Splitter:
             text = batch.report_text(note, taken).encode("utf-8", "replace")
             path = self._spool.split_text_path(token)
             self._spool.replace_file(path, text, hint=token, sync=False)
-        self._array = "", []
+        self._documents.forget()
         disk.replace(self._path(taken), self._path(taken) + batch.DONE_ENDING)
-
-
-def _in_lines(fd: int, note: Note) -> Iterator[tuple[_Item | None, int, int]]:
-    form = lines.form_of(fd)
-    place = note.place
-    for line in lines.read(fd, form, note.offset or form.mark, note.line):
-        item = _item(line, form, place + 1)
-        place += item is not None
-        yield item, line.number, line.end
-
-
-def _item(line: lines.Line, form: lines.Form, place: int) -> _Item | None:
-    """The document in a line, None where that is blank."""
-    document: dict[str, Any] | intake.Refused | None
-    part = None
-    if line.is_long:
-        part = line.start, line.end
-        document = intake.Refused(f"line {line.number} is longer than {JOB_MAX_BYTES} bytes", _LARGE_HINT)
-    else:
-        try:
-            document = intake.line(line.data.decode(form.encoding), line.number)
-        except UnicodeDecodeError:
-            part = line.start, line.end
-            document = intake.Refused(f"line {line.number} is not {form.encoding} text", "save it as UTF-8")
-    return None if document is None else _Item(document, line.number, place, part)
-
-
-def _too_large(limit: int) -> intake.Refused:
-    return intake.Refused(f"it is larger than {limit} bytes", _LARGE_HINT)
 
 
 def _as_text(name: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from queuectl.api import Spool
 from queuectl.errors import UnknownJobError
-from queuectl.jobs import batch, splitter
+from queuectl.jobs import batch, lines, splitter
 from queuectl.jobs.splitter import Splitter
 from queuectl.maintenance.retention import Retention
 from queuectl.model import names
@@ -264,14 +264,14 @@ def test_a_step_is_bounded_and_leaves_a_note(desk: Desk, name: str) -> None:
 def test_a_step_ends_when_its_time_is_over(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """P5: where the disk is slow, or lines are blank, a step ends after a tenth of a second, and each one gets on."""
     taken = _take(desk, "jobs.jsonl", "\n" * 50 + _lines(50))
-    prepare = splitter.lines.read
+    prepare = lines.read
 
     def slow(*facts: Any) -> Iterator[Any]:
         for line in prepare(*facts):
             desk.clock.advance(0.04)
             yield line
 
-    monkeypatch.setattr(splitter.lines, "read", slow)
+    monkeypatch.setattr(lines, "read", slow)
     made = _splitter(desk)
     steps = 1
     while not made.step(taken).note.is_over:

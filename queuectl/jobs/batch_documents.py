@@ -1,0 +1,90 @@
+"""Read the documents of a file of many jobs, from where its note says (P6).
+
+Memory does not grow with the file: lines are read one at a time, and an array is small (`job.JOB_MAX_BYTES`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from queuectl.jobs import lines
+from queuectl.jobs.batch import Note
+from queuectl.model import document
+from queuectl.model.job import JOB_MAX_BYTES
+from queuectl.system import files
+
+_LARGE_HINT = "put the data into a file and name it"
+
+
+class Item(NamedTuple):
+    """One document: the line it is in (0 in an array), its place, and the bytes of a line that is no text."""
+
+    content: dict[str, Any] | document.Refused
+    line: int
+    place: int
+    part: tuple[int, int] | None = None
+
+
+class Documents:
+    """Reads the documents of files in taken/. Keeps the last array, which is read once and not at each step."""
+
+    def __init__(self) -> None:
+        self._array: tuple[str, list[dict[str, Any] | document.Refused]] = "", []
+
+    def forget(self) -> None:
+        """Drop the array that was read last: its file is split."""
+        self._array = "", []
+
+    def refuse(self, path: str) -> document.Incomplete | document.Refused | None:
+        """Return why a file holds no jobs, before the first of them is made; None if it holds some."""
+        if path.endswith(".jsonl"):
+            looked = lines.look(path, document.BATCH_MAX_BYTES)
+            return _too_large(document.BATCH_MAX_BYTES) if looked.content.oversize else looked.verdict
+        content = files.read(path, JOB_MAX_BYTES)
+        if content.oversize:
+            return _too_large(JOB_MAX_BYTES)
+        parsed = document.parse(content.data, lines=False)
+        if isinstance(parsed, document.Incomplete | document.Refused):
+            return parsed
+        self._array = path, parsed.documents if isinstance(parsed, document.Many) else [parsed.document]
+        return None
+
+    def after(self, path: str, fd: int, note: Note) -> Iterator[tuple[Item | None, int, int]]:
+        """Yield what follows the note, None for a blank line, each with the lines and the bytes read by then."""
+        if path.endswith(".jsonl"):
+            yield from _in_lines(fd, note)
+            return
+        if self._array[0] != path and self.refuse(path) is not None:
+            return  # changed since its first step, so that it is an array no more: what was made is all
+        for place, each in enumerate(self._array[1][note.place :], note.place + 1):
+            yield Item(each, 0, place), 0, 0
+
+
+def _in_lines(fd: int, note: Note) -> Iterator[tuple[Item | None, int, int]]:
+    form = lines.form_of(fd)
+    place = note.place
+    for line in lines.read(fd, form, note.offset or form.mark, note.line):
+        item = _item(line, form, place + 1)
+        place += item is not None
+        yield item, line.number, line.end
+
+
+def _item(line: lines.Line, form: lines.Form, place: int) -> Item | None:
+    """Return the document in a line; None if the line is blank."""
+    found: dict[str, Any] | document.Refused | None
+    part = None
+    if line.is_long:
+        part = line.start, line.end
+        found = document.Refused(f"line {line.number} is longer than {JOB_MAX_BYTES} bytes", _LARGE_HINT)
+    else:
+        try:
+            found = document.line(line.data.decode(form.encoding), line.number)
+        except UnicodeDecodeError:
+            part = line.start, line.end
+            found = document.Refused(f"line {line.number} is not {form.encoding} text", "save it as UTF-8")
+    return None if found is None else Item(found, line.number, place, part)
+
+
+def _too_large(limit: int) -> document.Refused:
+    return document.Refused(f"it is larger than {limit} bytes", _LARGE_HINT)

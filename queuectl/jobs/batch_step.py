@@ -1,0 +1,185 @@
+"""One step of a split: make jobs of some documents, publish them once, and refuse the rest (P1, P6, P7).
+
+Each job has an id made from TOKEN and its place, or says TOKEN#PLACE in its `enqueued` event. So a step that is made
+again finds what the one before it has made, and nothing is made twice, wherever a crash was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from queuectl.errors import DamagedRecordError, DuplicateJobError, InvalidJobError
+from queuectl.jobs import batch
+from queuectl.jobs.batch import Named, Note
+from queuectl.jobs.batch_documents import Item
+from queuectl.jobs.enqueue import Prepared, Producer
+from queuectl.model import document
+from queuectl.model.lifecycle import ENQUEUED, REJECTED
+from queuectl.spool.roster import Roster
+from queuectl.spool.session import Session
+from queuectl.system import disk, files
+
+_WHY_CHARS = 200
+# Tries to publish the jobs of a step at once, while others take their ids.
+_PUBLISH_TRIES = 3
+_NOBODY, _OURS, _ANOTHER = "", "ours", "another's"
+
+
+class _Ready(NamedTuple):
+    """A job that is ready to be published, and what it was made of."""
+
+    made: Prepared
+    item: Item
+
+
+class Work:
+    """One step on its way."""
+
+    def __init__(self, taken: str, fd: int, note: Note) -> None:
+        self.token = batch.token_of(taken)
+        self.fd = fd
+        self.note = note
+        self.ready: list[_Ready] = []
+        self.seen: set[str] = set()
+        self.made = 0
+        self.refused: list[Named] = []
+        self.names: list[str] = []
+
+    def source(self, item: Item) -> str:
+        """What the `enqueued` event says of where a job came from."""
+        return f"{self.token}#{item.place}"
+
+    def own_id(self, item: Item) -> str:
+        """The id of a job that names none, and of a refused document."""
+        return f"{self.token}-{item.place:04d}"
+
+    def may_be_there(self, item: Item) -> bool:
+        """Whether the job may have been made by a step whose end nobody wrote down."""
+        return item.place <= self.note.check_to
+
+
+class Publisher:
+    """Publishes the jobs of a step. The caller holds the stripe of the file's token."""
+
+    def __init__(self, session: Session, roster: Roster) -> None:
+        self._spool, self._clock = session.spool, session.clock
+        self._roster = roster
+        self._producer = Producer(session)
+
+    def prepare(self, work: Work, item: Item) -> None:
+        """Make a document ready to be published, or refuse it."""
+        found = item.content
+        if isinstance(found, document.Refused):
+            self._reject(work, item, found.why, found.hint)
+            return
+        spec = {key: value for key, value in found.items() if key != "history"}
+        if spec.get("id") is None:
+            spec["id"] = work.own_id(item)
+        try:
+            made = self._producer.prepare(spec, by="batch", batch=work.source(item))
+        except InvalidJobError as error:
+            self._reject(work, item, str(error), error.hint)
+            return
+        if made.job_id.lower() in work.seen:
+            self._reject(work, item, f"the id {made.job_id!r} is in the batch twice", "")
+            return
+        work.seen.add(made.job_id.lower())
+        work.ready.append(_Ready(made, item))
+
+    def publish(self, work: Work) -> None:
+        """Publish what is ready and not there yet; refuse what has the id of another job."""
+        unsure = [each for each in work.ready if work.may_be_there(each.item)]
+        # Two listings: a job that fails and runs again is in pending/ and running/ in turn.
+        for _ in range(2 if unsure else 0):
+            self._roster.refresh(each.made.job_id for each in unsure)
+            there = self._settle_found(work, unsure, as_listed=True)
+            work.ready = [each for each in work.ready if each.item.place not in there]
+            unsure = [each for each in unsure if each.item.place not in there]
+        named = [each for each in work.ready if each.made.job_id != work.own_id(each.item)]
+        there = self._settle_found(work, named)
+        ready = [each for each in work.ready if each.item.place not in there]
+        tries = 0
+        while ready:
+            some = ready if tries < _PUBLISH_TRIES else ready[:1]
+            try:
+                self._producer.publish([each.made for each in some])
+            except DuplicateJobError:
+                # Somebody took one of the ids just now, so that all were taken back, but for those that run already.
+                tries += 1
+                self._roster.refresh(each.made.job_id for each in some)
+                there = self._settle_found(work, some, as_listed=True)
+                if not there and len(some) == 1:
+                    self._reject_duplicate(work, some[0])  # what has its file's name is no job of this id
+                    there = {some[0].item.place}
+                ready = [each for each in ready if each.item.place not in there]
+                continue
+            work.made += len(some)
+            for each in some:
+                work.names.append(each.made.name)
+                if each.made.job_id != work.own_id(each.item):
+                    self._roster.add(each.made.name)
+            ready = ready[len(some) :]
+
+    def _settle_found(self, work: Work, some: list[_Ready], *, as_listed: bool = False) -> set[int]:
+        """Count those that are there as made, refuse those whose id is another job's; return the places of both."""
+        there: set[int] = set()
+        for each in some:
+            whose = self._whose(each.made.job_id, work.source(each.item), as_listed=as_listed)
+            if whose == _NOBODY:
+                continue
+            there.add(each.item.place)
+            if whose == _OURS:
+                work.made += 1
+            else:
+                self._reject_duplicate(work, each)
+        return there
+
+    def _reject_duplicate(self, work: Work, ready: _Ready) -> None:
+        why = f"a job with the id {ready.made.job_id!r} exists already"
+        self._reject(work, ready.item, why, "give it another id, or none")
+
+    def _whose(self, job_id: str, source: str, *, as_listed: bool) -> str:
+        """Whose the job with this id is: nobody's, of this place of this file, or another's. Raises OSError."""
+        while (found := self._roster.find(job_id, as_listed=as_listed)) is not None:
+            try:
+                stored = self._spool.read(found.state, found.name)
+            except FileNotFoundError:
+                continue  # it moved between the look and the read
+            except (DamagedRecordError, files.NotRegularError, PermissionError):
+                return _ANOTHER
+            ours = any(event.event == ENQUEUED and event.batch == source for event in stored.record.history)
+            return _OURS if ours else _ANOTHER
+        return _NOBODY
+
+    def _reject(self, work: Work, item: Item, why: str, hint: str) -> None:
+        """Keep one document in rejected/ beside its reason.
+
+        Each is published whole: a step that is made again passes over what is there, so half a file would stay half.
+        """
+        work.refused.append(Named(item.place, item.line, why[:_WHY_CHARS]))
+        name = f"{work.own_id(item)}.json"
+        text = document.reason_text(name, why, hint, now_at=self._clock.now(), version="new")
+        self._keep(work, self._spool.reason_path(name), [text.encode("utf-8", "replace")])
+        if item.part is not None:
+            pieces: Iterator[bytes] | list[bytes] = files.read_part(work.fd, *item.part)
+        else:
+            found = item.content
+            raw = found.raw if isinstance(found, document.Refused) else json.dumps(found, ensure_ascii=True, indent=1)
+            pieces = [raw.encode("utf-8", "surrogatepass") + b"\n"]
+        self._keep(work, self._spool.path(REJECTED, name), pieces)
+
+    def _keep(self, work: Work, path: str, pieces: Iterator[bytes] | list[bytes]) -> None:
+        if files.sig_of(path) is not None:
+            return  # by the step that was cut short
+        rest = iter(pieces)
+        first = next(rest, b"")
+        with (
+            contextlib.suppress(FileExistsError),
+            self._spool.temporary(work.token, first, sync=False) as temporary,
+        ):
+            for piece in rest:
+                disk.extend(temporary, piece)
+            disk.publish(temporary, path)
