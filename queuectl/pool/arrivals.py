@@ -1,12 +1,12 @@
-"""Dropped files that are not whole yet: watched until they are, or until they have been quiet for `settle_s`.
+"""Watch dropped files that are not complete yet, until they are, or until they have been quiet for `settle_s`.
 
-A copy is visible long before it is complete, and neither its size nor its time nor a close event proves that it is
-done; only whole JSON does. So a file that does not parse is looked at again whenever it changes, and refused when
-nothing has changed for `settle_s` by our own monotonic clock. A file of lines is whole at every line end, so it is
-split only once it has been quiet for as long.
+A copy is visible long before it is complete. Neither its size nor its time nor a close event proves that it is
+complete; only whole JSON does. So a file that does not parse is tried again whenever it changes, and rejected if it has
+not changed for `settle_s` by our own monotonic clock. A file of lines is whole at every line end, so it is split only
+after it has been quiet for as long.
 
-Files that are in trouble (unreadable, stuck) are tried again, each after twice the time of its try before, and at once
-when something about them changes. However many files there are, looking at them takes a twentieth of the time.
+Files in trouble (unreadable, stuck) are tried again, each time after twice the wait, and at once if something about
+them changes. However many files there are, polling them takes at most a twentieth of the time.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ from queuectl.spool.folder import SpoolDir
 from queuectl.system import files
 from queuectl.system.clock import Clock
 
-# Looks take up to this share of the time, and what follows from them (a refusal moves the file) up to that one.
-_LOOK_SHARE = 0.05
+# Polls take up to the first share of the time, and what follows from them (a rejection moves the file) the second.
+_POLL_SHARE = 0.05
 _ACT_SHARE = 0.25
-# That share is of the time since the pass before, of so much of it: no pass holds up the jobs for longer than 10 ms.
+# The share is of the time since the last pass, at most of this much: no pass delays the jobs for more than 10 ms.
 _PASS_FIRST_S, _PASS_MOST_S = 0.2, 0.2
-# An arriving file is looked at in each pass, another one more and more seldom; a file in trouble is tried more seldom.
-_LOOK_FIRST_S, _LOOK_MOST_S = 0.2, 5.0
+# An arriving file is polled in each pass, another one less and less often. A file in trouble is tried less often.
+_POLL_FIRST_S, _POLL_MOST_S = 0.2, 5.0
 _TRY_FIRST_S, _TRY_MOST_S = 0.2, 30.0
-# So many files in trouble are tried in a pass: a try is work for a worker as well.
+# A pass tries at most this many files in trouble: a try is work for a worker, too.
 _TRIES_A_PASS = 20
-# A pool that drains waits for a file in trouble until it was tried so often: most trouble passes soon.
+# A pool that drains waits for a file in trouble until it was tried this often: most trouble passes soon.
 _HOPEFUL_TRIES = 3
 
 
 class Arrival(NamedTuple):
-    """One file on its way."""
+    """One file that is watched."""
 
     sig: files.FileSig | None
-    """The version last seen."""
+    """The version at the last poll."""
     changed_ns: int
-    """When something about the file (its mode, too) last changed, as last seen."""
+    """When something about the file (its mode, too) last changed."""
     quiet_since_s: float
-    """Since when it is this version (monotonic)."""
-    looked_s: float
-    """When that was last found to be so (monotonic)."""
+    """Since when the file has been this version (monotonic)."""
+    polled_s: float
+    """When it was last polled (monotonic)."""
     declined: Watched
     """What was wrong with it."""
     tries: int
-    """How often this version was in trouble."""
+    """How often this version was tried and in trouble."""
     wait_until_s: float
-    """It is not tried before (monotonic)."""
-    looks: int
-    """How often it was looked at since something about it changed."""
+    """When it may be tried again (monotonic)."""
+    polls: int
+    """How often it was polled since something about it changed."""
 
 
 class Arrivals:
-    """The files in pending/ that are still arriving, or are watched for a change because they are no jobs so far."""
+    """The files in pending/ that are still arriving, and those that are watched because a change may make them jobs."""
 
     def __init__(self, spool: SpoolDir, *, settle_s: float, clock: Clock) -> None:
         self._spool = spool
@@ -66,19 +66,19 @@ class Arrivals:
         self._files: dict[str, Arrival] = {}
         self._arriving: dict[str, None] = {}
         self._hopeful: set[str] = set()
-        self._looks: list[tuple[float, str]] = []  # heap; a name may be in it with an old time
-        self._next_look_s: dict[str, float] = {}
-        self._passed_s = clock.monotonic() - _PASS_FIRST_S
+        self._polls: list[tuple[float, str]] = []  # a heap; a name may be in it with an old time
+        self._next_poll_s: dict[str, float] = {}
+        self._last_pass_s = clock.monotonic() - _PASS_FIRST_S
 
     def __len__(self) -> int:
-        """How many there are to wait for: foreign files left out, and such as stay in trouble."""
+        """How many files a drain waits for: not for foreign ones, and not for those that stay in trouble."""
         return len(self._arriving) + len(self._hopeful)
 
     def __contains__(self, name: str) -> bool:
         return name in self._files
 
     def add(self, name: str, declined: Watched) -> None:
-        """A file is not whole, or in trouble. The quiet time goes on if it is still the version seen before."""
+        """Watch a file that is not complete, or in trouble. Its quiet time goes on if it is still the known version."""
         now_s = self._clock.monotonic()
         known = self._files.get(name)
         tries, wait_until_s, quiet_since_s = 0, now_s, now_s
@@ -88,81 +88,81 @@ class Arrivals:
         if _is_in_trouble(declined):
             wait_until_s = now_s + _pause_s(tries)
             tries += 1
-            # Seen here and not by the worker: a try may move the file there and back, which is a change of it.
-            changed_ns = (self._seen(name, declined.sig) or (None, 0))[1]
-        self._put(name, Arrival(declined.sig, changed_ns, quiet_since_s, now_s, declined, tries, wait_until_s, looks=0))
+            # Asked for here and not by the worker: a try may move the file there and back, and that changes it.
+            changed_ns = (self._poll(name, declined.sig) or (None, 0))[1]
+        self._put(name, Arrival(declined.sig, changed_ns, quiet_since_s, now_s, declined, tries, wait_until_s, polls=0))
 
     def _put(self, name: str, item: Arrival) -> None:
-        """Remember a file, and when to look at it again."""
+        """Remember a file, and when to poll it again."""
         self._files[name] = item
         self._arriving.pop(name, None)
         self._hopeful.discard(name)
-        pause_s = _LOOK_FIRST_S
+        pause_s = _POLL_FIRST_S
         if isinstance(item.declined, Arriving):
             self._arriving[name] = None
         else:
-            pause_s = min(_LOOK_FIRST_S * 2.0 ** min(item.looks + item.tries, 20), _LOOK_MOST_S)
+            pause_s = min(_POLL_FIRST_S * 2.0 ** min(item.polls + item.tries, 20), _POLL_MOST_S)
             if _is_in_trouble(item.declined) and item.tries < _HOPEFUL_TRIES:
                 self._hopeful.add(name)
-        # Half of the pause less: a pass that comes a little early is not one too many.
-        next_s = item.looked_s + pause_s - _LOOK_FIRST_S / 2
-        if _is_in_trouble(item.declined) and item.looked_s < item.wait_until_s < next_s:
+        # Half a pause earlier: a pass that comes a little early polls the file, too.
+        next_s = item.polled_s + pause_s - _POLL_FIRST_S / 2
+        if _is_in_trouble(item.declined) and item.polled_s < item.wait_until_s < next_s:
             next_s = item.wait_until_s
-        self._next_look_s[name] = next_s
-        heapq.heappush(self._looks, (next_s, name))
+        self._next_poll_s[name] = next_s
+        heapq.heappush(self._polls, (next_s, name))
 
     def drop(self, name: str) -> None:
-        """The file is a job by now, or gone."""
+        """Forget a file that has become a job, or is gone."""
         if self._files.pop(name, None) is not None:
             self._arriving.pop(name, None)
             self._hopeful.discard(name)
-            self._next_look_s.pop(name, None)
+            self._next_poll_s.pop(name, None)
 
     def changed(self) -> Iterator[str]:
-        """The names of files to be tried again: another version by now, or in trouble for long enough.
+        """Yield the names of files to be tried again: they have changed, or were in trouble for long enough.
 
-        A stat for each file whose time for a look has come, within `_LOOK_SHARE` of the time since the call before.
+        This makes a stat for each file whose poll is due, within `_POLL_SHARE` of the time since the last call.
         """
         began_s = self._clock.monotonic()
-        until_s = began_s + _LOOK_SHARE * min(began_s - self._passed_s, _PASS_MOST_S)
-        self._passed_s = began_s
+        until_s = began_s + _POLL_SHARE * min(began_s - self._last_pass_s, _PASS_MOST_S)
+        self._last_pass_s = began_s
         tries_left = _TRIES_A_PASS
-        while self._looks and self._looks[0][0] <= began_s:
-            look_s, name = heapq.heappop(self._looks)
-            if self._next_look_s.get(name) != look_s:
+        while self._polls and self._polls[0][0] <= began_s:
+            poll_s, name = heapq.heappop(self._polls)
+            if self._next_poll_s.get(name) != poll_s:
                 continue
             item = self._files[name]
-            seen = self._seen(name, item.sig)
+            seen = self._poll(name, item.sig)
             now_s = self._clock.monotonic()
             if seen is None:
                 self.drop(name)
             elif seen[0] != item.sig or seen[1] > item.changed_ns > 0:
-                self._put(name, Arrival(*seen, now_s, now_s, item.declined, 0, now_s, looks=0))
+                self._put(name, Arrival(*seen, now_s, now_s, item.declined, 0, now_s, polls=0))
                 yield name
             elif _is_in_trouble(item.declined) and now_s >= item.wait_until_s and tries_left:
                 tries_left -= 1
-                again_s = now_s + _pause_s(item.tries)  # where the try goes astray; `add` sets it anew
-                self._put(name, item._replace(looked_s=now_s, looks=item.looks + 1, wait_until_s=again_s))
+                again_s = now_s + _pause_s(item.tries)  # in case no answer comes; `add` sets it anew
+                self._put(name, item._replace(polled_s=now_s, polls=item.polls + 1, wait_until_s=again_s))
                 yield name
             else:
-                self._put(name, item._replace(looked_s=now_s, looks=item.looks + 1))
+                self._put(name, item._replace(polled_s=now_s, polls=item.polls + 1))
             if self._clock.monotonic() > until_s:
                 return
 
-    def _seen(self, name: str, sig: files.FileSig | None) -> tuple[files.FileSig | None, int] | None:
-        """The file's signature and last change now, or None if it is gone; `sig` if nobody can look."""
+    def _poll(self, name: str, sig: files.FileSig | None) -> tuple[files.FileSig | None, int] | None:
+        """Return the file's signature and last change, or None if it is gone; `sig` if the folder cannot be read."""
         try:
             return files.sig_and_change(self._spool.path(PENDING, name))
         except OSError:
-            return sig, 0  # the folder is closed just now: the file is none the worse for it
+            return sig, 0  # the folder is closed at the moment, which is no fault of the file
 
     def quiet(self) -> Iterator[tuple[str, Arriving]]:
-        """The files that have not changed for `settle_s`: to be refused, or split; as many as `_ACT_SHARE` allows."""
+        """Yield files that have not changed for `settle_s`, to be rejected or split; as many as `_ACT_SHARE` allows."""
         now_s = self._clock.monotonic()
         until_s = now_s + _ACT_SHARE * _PASS_MOST_S
         for name in list(self._arriving):
             item = self._files[name]
-            is_quiet = item.looked_s - item.quiet_since_s >= self._settle_s and now_s >= item.wait_until_s
+            is_quiet = item.polled_s - item.quiet_since_s >= self._settle_s and now_s >= item.wait_until_s
             if is_quiet and isinstance(item.declined, Arriving):
                 yield name, item.declined
                 if self._clock.monotonic() > until_s:
@@ -170,7 +170,7 @@ class Arrivals:
 
 
 def _is_in_trouble(declined: Watched) -> bool:
-    """Whether a file is tried again although nothing about it changes."""
+    """Return whether a file is tried again although nothing about it changes."""
     match declined:
         case Unreadable() | Stuck():
             return True
@@ -181,5 +181,5 @@ def _is_in_trouble(declined: Watched) -> bool:
 
 
 def _pause_s(tries: int) -> float:
-    """How long a file waits that was in trouble `tries` times before."""
+    """Return how long a file waits that was in trouble `tries` times before."""
     return min(_TRY_FIRST_S * 2.0 ** min(tries, 20), _TRY_MOST_S)

@@ -1,11 +1,11 @@
-"""The dashboard of a spool: status.html, status.json and queuectl.prom, written by one supervisor of all there are.
+"""The dashboard of a spool: status.html, status.json and queuectl.prom. One of all supervisors writes them.
 
-Who holds .queuectl/dashboard.lock writes; the lock of one that dies is free at once, and another goes on (promise
-P5's proof). Two writers would do no harm, as each file is put there in one step, complete.
+The one that holds .queuectl/dashboard.lock writes. If it dies, its lock is free at once, and another one goes on (this
+is P5's proof). Two writers would do no harm, because each file is replaced in one step.
 
-A snapshot is taken some milliseconds at a time, so that the supervisor's loop goes on, and is written where it tells
-something new, at most every 5 s; at least every 30 s it is written whatever it tells, which says that somebody is
-there. Trouble with these files is told once and never holds anything up: they are not the queue (promise P9).
+A snapshot is taken a few milliseconds at a time, so that the supervisor's loop goes on. It is written if it shows
+something new, at most every 5 s; and at least every 30 s in any case, as a sign of life. Trouble with these files is
+reported once and delays nothing: they are not the queue (promise P9).
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ if TYPE_CHECKING:
     from queuectl.monitor.steps import Steps
     from queuectl.monitor.survey import Survey
 
-# What a dashboard is made with is imported this long after the start, when the first jobs run.
+# The modules that make a dashboard are imported this long after the start, when the first jobs run.
 _FIRST_S = 0.5
 # From one snapshot to the next.
 EVERY_S = 5.0
-# Whether anything has changed is asked this often: a few stats.
+# This often a few stats show whether anything has changed.
 _ASK_S = 1.0
-# A call goes on for this long, at most, and one call is made each 0.2 s (`ticks.TICK_S`): 5% of the time.
+# One step takes at most this long, and one is made every 0.2 s (`ticks.TICK_S`): 5 % of the time.
 _STEP_S = 0.01
-# The last snapshot is taken while a pool ends: not one of more than some million jobs.
+# An ending pool takes a last snapshot in at most this time: of some million jobs, and not of more.
 _LAST_S = 2.0
-# On Windows a reader may have the page open for an instant: that is told only when it goes on.
+# On Windows a reader may have the page open for an instant: it is reported only if this often in a row.
 _HELD_OFTEN = 3
 
 
 class Dashboard:
-    """This supervisor's part in writing the dashboard: to be called again and again, for a few milliseconds."""
+    """Writes the dashboard if this supervisor leads, a few milliseconds at a time."""
 
     def __init__(self, session: Session) -> None:
         settings = session.settings
@@ -66,7 +66,7 @@ class Dashboard:
         self._told = False
 
     def step(self) -> str:
-        """Go on for some 10 ms at most; what a person should be told of the first trouble there is, else ""."""
+        """Go on for about 10 ms at most; return a sentence about the first trouble, else ""."""
         now_s = self._clock.monotonic()
         if not self._files or now_s < self._next_s:
             return ""
@@ -74,7 +74,7 @@ class Dashboard:
             self._leads = self._leads or self._lock.try_acquire()
             if not self._leads:
                 return ""
-            if self._taken is not None:  # in a step of its own: to make the texts takes as long as a step
+            if self._taken is not None:  # in a step of its own: making the texts takes as long as a step
                 self._write_news(self._taken, now_s)
                 self._taken = None
             elif self._under_way is not None or self._begin(now_s):
@@ -84,21 +84,21 @@ class Dashboard:
         return ""
 
     def close(self) -> None:
-        """Write a last time, where no other pool does from now on, and let another one lead."""
+        """Write a last time if no other pool will, and let another one lead."""
         with contextlib.suppress(OSError):
             self._leads = self._leads or (bool(self._files) and self._lock.try_acquire())
             if self._leads:
-                self._stop_looking()
-                self._under_way = self._look()
+                self._end_survey()
+                self._under_way = self._new_survey()
                 found = self._go_on(self._clock.monotonic() + _LAST_S)
                 if found is not None and not found.pools:
                     self._write(found)
         self.close_inherited()
 
     def close_inherited(self) -> None:
-        """Close what is open, also in a process that was forked and is not the supervisor."""
+        """Close what is open, also in a forked process, which is not the supervisor."""
         with contextlib.suppress(OSError):
-            self._stop_looking()
+            self._end_survey()
             self._lock.close()
         self._leads = False
 
@@ -107,8 +107,8 @@ class Dashboard:
     def _begin(self, now_s: float) -> bool:
         """Begin a snapshot, unless nothing can have changed since the last one.
 
-        The times of folders are as coarse as the file system's, and a job's file changes a moment after it was moved:
-        so what has changed is looked at once more.
+        The times of folders are as coarse as those of the file system, and a job's file changes a moment after it was
+        moved. So a snapshot follows every change, and one more.
         """
         marks = self._surveyor().marks()
         changed = marks != self._marks
@@ -116,10 +116,10 @@ class Dashboard:
             self._next_s = now_s + _ASK_S
             return False
         self._marks, self._is_settled = marks, not changed
-        self._under_way = self._look()
+        self._under_way = self._new_survey()
         return True
 
-    def _look(self) -> Steps[Snapshot]:
+    def _new_survey(self) -> Steps[Snapshot]:
         return self._surveyor().look(self._clock.now())
 
     def _surveyor(self) -> Survey:
@@ -130,7 +130,7 @@ class Dashboard:
         return self._survey
 
     def _go_on(self, until_s: float) -> Snapshot | None:
-        """Take steps until there is a snapshot, or until it is time for other work."""
+        """Take steps until the snapshot is complete, or until it is time for other work."""
         assert self._under_way is not None
         try:
             while True:
@@ -143,7 +143,7 @@ class Dashboard:
             return found
 
     def _write_news(self, found: Snapshot, now_s: float) -> None:
-        """Write a snapshot that tells something new, or that says that somebody is there."""
+        """Write a snapshot if it shows something new, or if a sign of life is due."""
         self._next_s = now_s + EVERY_S
         is_time = now_s >= self._written_s + HEARTBEAT_S - EVERY_S / 2
         if self._written is None or is_time or not snapshot.is_same(found, self._written):
@@ -152,7 +152,7 @@ class Dashboard:
             self._held = 0
 
     def _write(self, found: Snapshot) -> None:
-        """Write each of the files, also where another one cannot be. Raises the first OSError."""
+        """Write each of the files, even if another one cannot be written. Raises the first OSError."""
         from queuectl.monitor import status
 
         advice = status.advise(found)
@@ -167,7 +167,7 @@ class Dashboard:
             raise trouble
 
     def _failed(self, error: OSError, now_s: float) -> str:
-        self._stop_looking()
+        self._end_survey()
         self._taken = None
         self._next_s = now_s + HEARTBEAT_S
         self._held = self._held + 1 if sharing.is_held(error) else _HELD_OFTEN
@@ -176,14 +176,14 @@ class Dashboard:
         self._told = True
         return f"cannot write the dashboard: {error.strerror or error}; the jobs go on without it"
 
-    def _stop_looking(self) -> None:
+    def _end_survey(self) -> None:
         if self._under_way is not None:
             self._under_way.close()
             self._under_way = None
 
 
 def write_file(spool: SpoolDir, name: str, text: str, *, has_texts: bool) -> None:
-    """Put PAGE, FACTS or METRICS there in one step; a link or a read-only file in its place is replaced.
+    """Put PAGE, FACTS or METRICS in its place in one step; replace a link or a read-only file there.
 
     A file that `has_texts` of jobs is as private as their files; others are for everybody.
 
@@ -196,7 +196,7 @@ def write_file(spool: SpoolDir, name: str, text: str, *, has_texts: bool) -> Non
 
 
 def _files(settings: Settings) -> tuple[str, ...]:
-    """The files to write. The page comes last: whoever sees it anew finds the others anew too."""
+    """Return the files to write. The page comes last: whoever sees a new page finds the others new, too."""
     board = () if settings.dashboard == OFF else (FACTS, PAGE)
     return (*((METRICS,) if settings.metrics else ()), *board)
 

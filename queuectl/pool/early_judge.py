@@ -1,11 +1,11 @@
-"""Judging drops before their turn, so that priorities, due times and refusals do not wait for it.
+"""Judge drops before their turn, so that priorities, due times and rejections do not wait for it.
 
-A drop tells nothing by its name. While more names are ready than workers are free, the order matters, so drops are
-looked at: each gets its full name, is refused, or is found to be arriving. A single drop on an idle pool is not looked
-at twice: a worker claims it. While workers are busy this takes 5 % of the time at most; what was not used of that is
-saved up, as far as a tenth of a second goes, so that a few drops, and the first of many, are judged at once.
+The name of a drop says nothing about its job. While more names are ready than workers are free, the order matters, so
+each drop is read: it gets its full name, is rejected, or is found to be arriving. A single drop on an idle pool is not
+read twice: a worker claims it. While workers are busy, judging takes 5 % of the time at most. Time that is not used is
+saved up, to at most a tenth of a second, so that a few drops, and the first of many, are judged at once.
 
-It is a look ahead and never a condition: what is not judged in time is claimed as it is.
+No run depends on this: a drop that is not judged in time is claimed as it is.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from queuectl.system.clock import Clock
 # The share of the time that judging may take, and how much of it can be saved up.
 SHARE = 0.05
 SAVED_AT_MOST_S = 0.1
-# While no worker waits for it, so much at a time: reports of workers are not left waiting for longer. After all was
-# used that was saved up, so much is saved up first: waking up for each file would cost more than the look at it.
+# While no worker is free, judging goes on for this long at a time, so that reports of workers do not wait for longer.
+# When all saved time is used, this much is saved first: waking up for each file would cost more than to judge it.
 SLICE_S = 0.005
-# A file that is held for an instant, or that its writer has open, is looked at again after this.
+# A file whose stripe is busy, or that its writer has open, is judged again after this.
 AGAIN_S = 0.1
 
 
 class EarlyJudge:
-    """Judges the drops that a pool's run queue knows; what comes of them is handed to `passed`."""
+    """Judges the drops in a pool's run queue; `passed` gets each verdict."""
 
     def __init__(
         self, triage: Triage, queue: RunQueue, passed: Callable[[str, Declined], None], *, clock: Clock
@@ -46,11 +46,11 @@ class EarlyJudge:
 
     @property
     def has_any(self) -> bool:
-        """True where there is a file to judge, now or later; else nothing has to be asked for."""
+        """True if there is a file to judge, now or later. Otherwise there is nothing to ask this for."""
         return bool(self._again) or self._queue.has_unjudged
 
     def next_s(self, free: int) -> float | None:
-        """When there is something to do without an event (monotonic), or None; `free` workers have nothing to do."""
+        """Return when there is something to do without an event (monotonic), or None; `free` workers have no names."""
         if self._matters(free):
             missing_s = max(0.0, SLICE_S - self._saved_s) if self._is_saving else 0.0
             return self._saved_at_s + missing_s / SHARE
@@ -60,10 +60,10 @@ class EarlyJudge:
         return self._queue.has_unjudged and len(self._queue) > free
 
     def step(self, free: int) -> None:
-        """Judge some, where it matters and there is time.
+        """Judge some drops if their order matters and there is time.
 
         Raises:
-            OSError: the machine's trouble; nothing of it is held against a file.
+            OSError: an error of the machine, and of no file.
         """
         now_s = self._clock.monotonic()
         while self._again and self._again[0][0] <= now_s:
@@ -91,7 +91,7 @@ class EarlyJudge:
                 self._queue.judge_again(name)
                 raise
         except (QueuectlError, ValueError, RecursionError):
-            return  # a file that we misjudge: its claim says what is wrong (P6)
+            return  # judging failed: the claim of the file says what is wrong (P6)
         if verdict is None:
             return
         if isinstance(verdict, Busy | Open):

@@ -1,9 +1,9 @@
-"""Programs that a pool starts when a job has died, is done or waits too long, or when nothing is left to do.
+"""Hooks: programs that a pool starts when a job is dead, is done or waits too long, or when nothing is left to do.
 
-Only from `[hooks]` in queuectl.toml, which nobody may write to who may not run commands anyway (promise P10), and
-without a shell. A hook is told and never asked: no worker and no round of the supervisor's loop waits for one, two run
-at once, a hundred wait, and one that takes too long is killed. What goes wrong with them is told and changes nothing
-(P9). None is owed: what a killed pool had not started is not started by the next.
+Hooks come only from `[hooks]` in queuectl.toml (who may write to that may run commands anyway, promise P10), and run
+without a shell. No worker and no round of the supervisor's loop waits for a hook. Two run at once, up to a hundred
+wait, and one that takes too long is killed. A hook that fails is reported and changes nothing (P9). Hooks are not
+guaranteed: the next pool does not start what a killed pool had not started.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ DEAD, IDLE, STALE = "dead", "idle", "stale"
 _AT_ONCE = 2
 _WAITING_AT_MOST = 100
 _LONGEST_S = 30.0
-# How often an ending pool looks at the hooks that it waits for.
-_LOOK_S = 0.02
-# How long it waits for one that was killed: a program that hangs in the system is left to it.
+# An ending pool polls the hooks that it waits for this often.
+_POLL_S = 0.02
+# How long it waits for a killed hook: one that hangs in the kernel is left behind.
 _KILLED_S = 2.0
 
 
@@ -50,8 +50,8 @@ class _Running:
 class Hooks:
     """The hooks of one pool.
 
-    `notify` is called for what a person should know: a hook that fails (once, until it works again), hooks that
-    were passed over because too many waited (once, until none waits).
+    `notify` is called for what a person should know: a hook that fails (once, until it works again), and hooks that
+    are skipped because too many wait (once, until none waits).
     """
 
     def __init__(self, session: Session, *, cwd: str, notify: Notify) -> None:
@@ -69,21 +69,21 @@ class Hooks:
         self._waiting: deque[_Call] = deque()
         self._running: list[_Running] = []
         self._failing: set[str] = set()
-        self._passing_over = False
+        self._is_skipping = False
 
     def fire(self, event: str, record_path: str = "") -> None:
-        """Have the hook of an event started soon, where there is one; `record_path` is the job's file."""
+        """Start the hook of an event soon, if there is one; `record_path` is the job's file."""
         if not self._commands[event]:
             return
         if len(self._waiting) < _WAITING_AT_MOST:
             self._waiting.append(_Call(event, record_path))
-        elif not self._passing_over:
-            self._passing_over = True
+        elif not self._is_skipping:
+            self._is_skipping = True
             self._warn(f"{_WAITING_AT_MOST} hooks wait already: until some have ended, others are not started")
         self.step()
 
     def step(self) -> None:
-        """See to those that have ended or take too long, and start the next. Waits for nothing."""
+        """Find hooks that have ended, kill those that take too long, and start the next. Never wait."""
         for item in self._running.copy():
             code = item.process.poll()
             if code is not None:
@@ -94,20 +94,20 @@ class Hooks:
         while self._waiting and len(self._running) < _AT_ONCE:
             self._start(self._waiting.popleft())
         if not self._waiting:
-            self._passing_over = False
+            self._is_skipping = False
 
     def finish(self, within_s: float, *, hurry: Callable[[], bool]) -> None:
-        """Wait until all have run, for `within_s` at most and until `hurry()`, then end them: the pool ends."""
+        """Wait until all hooks have run, but at most for `within_s` and until `hurry()`; then end the rest."""
         until_s = self._clock.monotonic() + within_s
         self.step()
         while self._running and self._clock.monotonic() < until_s and not hurry():
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._running[0].process.wait(_LOOK_S)
+                self._running[0].process.wait(_POLL_S)
             self.step()
         self.close()
 
     def close(self) -> None:
-        """End what runs and start nothing more."""
+        """Kill the running hooks and start no more."""
         self._waiting.clear()
         for item in self._running:
             self._kill(item)
@@ -158,7 +158,7 @@ class Hooks:
 
     @staticmethod
     def _kill(item: _Running) -> None:
-        """End a hook; on POSIX with everything in its group."""
+        """Kill a hook; on POSIX with everything in its process group."""
         item.killed = True
         if sys.platform == "win32":
             item.process.kill()
@@ -168,7 +168,7 @@ class Hooks:
 
 
 def _own_group() -> dict[str, Any]:
-    """Ctrl-C in the pool's terminal does not reach it, no window opens, and it can be ended with what it started."""
+    """Return what keeps Ctrl-C in the pool's terminal and windows away from a hook, and lets its group be killed."""
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     return {"start_new_session": True}

@@ -1,6 +1,7 @@
-"""What a pool does for its spool beside the jobs: what died is swept, what is old goes, what was torn is mended.
+"""Periodic maintenance: sweep what dead workers left, delete expired jobs, repair torn records.
 
-All of it in small steps, and none of it in a hurry: a pool that does not get to it leaves only files that cost room.
+All of this is done in small steps, and nothing depends on it: a pool that does not get to it leaves only files that
+take up space.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 
 _SWEEP_EVERY_S = 30.0
-# How often the records are tried again that could not be mended: mostly their ids were busy for an instant.
-_MEND_AGAIN_S = 1.0
+# Records that could not be repaired are tried again this often: mostly their ids were busy for an instant.
+_REPAIR_AGAIN_S = 1.0
 
 
 class Housekeeping:
@@ -37,20 +38,20 @@ class Housekeeping:
         self._sweeper = Sweeper(session, stripes)
         self._recovery: Recovery | None = None
         self._next_sweep_s = 0.0
-        self._next_mend_s = 0.0
+        self._next_repair_s = 0.0
 
     @property
-    def is_mending(self) -> bool:
-        """True until each record was looked at that a pool without a clean end may have left torn."""
+    def is_repairing(self) -> bool:
+        """True until every record was examined that a pool without a clean end may have torn."""
         return self._recovery is not None and not self._recovery.is_over
 
     @property
     def is_clean(self) -> bool:
-        """False where the next pool has to look for torn records once more."""
+        """False if the next pool has to look for torn records once more."""
         return self._recovery is None
 
-    def mend(self) -> None:
-        """A pool did not end cleanly: look for what it left torn, from now on, step by step."""
+    def start_repair(self) -> None:
+        """Look for torn records from now on, step by step: a pool did not end cleanly."""
         self._recovery = Recovery(self._session, self._stripes)
 
     def sweep_leases(self) -> None:
@@ -58,7 +59,7 @@ class Housekeeping:
         self._sweeper.sweep_leases()
 
     def step(self) -> None:
-        """A little of it. To be called again and again."""
+        """Do a little. Call this again and again."""
         now_s = self._clock.monotonic()
         if now_s >= self._next_sweep_s:
             self._next_sweep_s = now_s + _SWEEP_EVERY_S
@@ -66,19 +67,19 @@ class Housekeeping:
                 self._sweeper.sweep()
         with self._breaker.guard():
             self._retention.step()
-            self._mend()
+            self._repair()
 
-    def _mend(self) -> None:
+    def _repair(self) -> None:
         if self._recovery is None:
             return
         if not self._recovery.is_over:
-            mended = self._recovery.step()
-        elif (now_s := self._clock.monotonic()) >= self._next_mend_s:
-            self._next_mend_s = now_s + _MEND_AGAIN_S
-            mended = self._recovery.again()
+            repaired = self._recovery.step()
+        elif (now_s := self._clock.monotonic()) >= self._next_repair_s:
+            self._next_repair_s = now_s + _REPAIR_AGAIN_S
+            repaired = self._recovery.again()
         else:
             return
-        if mended:
-            self._notify(Notice(WARNING, "mended", f"repaired the torn end of {mended} finished records"))
+        if repaired:
+            self._notify(Notice(WARNING, "mended", f"repaired the torn end of {repaired} finished records"))
         if self._recovery.is_over and not self._recovery.left:
             self._recovery = None

@@ -1,6 +1,6 @@
-"""The receivers of a pool: one process for each inbox of the settings, started, listened to, started again.
+"""The inbox processes of a pool, one for each inbox of the settings: start them, hear their reports, restart them.
 
-Loaded only where the settings name an inbox, or where one that they do not name any more has left something.
+This is loaded only if the settings name an inbox, or if an inbox that they no longer name has left something.
 """
 
 from __future__ import annotations
@@ -19,22 +19,25 @@ from queuectl.pool import worker_process
 from queuectl.spool.session import Session
 from queuectl.system import files
 
-# One that ends is followed by another this much later.
+# A process that has ended is followed by another one this much later.
 _AGAIN_S = 1.0
-# One that gives no sign of life (`receiver.BEAT_S`) for so long hangs, and is killed. The next one gets twice the time,
-# and starts after twice the pause: a folder that takes minutes to list is listed in the end, and one that never answers
-# costs little. A time in which we did not look counts for little: a machine that slept, a pool that was stopped.
+# A process that gives no sign of life (`inbox.process.BEAT_S`) for this long hangs, and is killed. The next one gets
+# twice the time, and starts after twice the pause: a folder that takes minutes to list is listed in the end, and one
+# that never answers costs little. From one step to the next at most _STEP_S counts: the machine may have slept, or the
+# pool may have been suspended.
 _SILENT_S = 60.0
 _SILENT_MOST_S = 3600.0
 _PAUSE_MOST_S = 300.0
-_LOOKED_S = 2.0
-# What does not tell within this time whether its inbox is empty holds up no pool that ends when nothing is left.
+_STEP_S = 2.0
+# A pool that drains does not wait for a process that has not reported on its inbox within this time.
 _HANGS_S = 10.0
 # How long the last receipts may take when a pool ends.
 _FINISH_S = 3.0
 
 
 class _Child:
+    """The process of one inbox."""
+
     def __init__(self, owner: str) -> None:
         self.owner = owner
         self.process: Any = None
@@ -44,16 +47,16 @@ class _Child:
         self.is_drained: bool | None = None
         self.silent_s = 0.0
         self.hung = 0
-        """How many of them in a row have hung."""
+        """How many processes in a row have hung."""
 
     @property
     def patience_s(self) -> float:
-        """For how long it may give no sign of life."""
+        """How long the process may give no sign of life."""
         return float(min(_SILENT_MOST_S, _SILENT_S * 2**self.hung))
 
 
 class InboxProcesses:
-    """The receiver processes of one pool. `notify` is called for what people should know."""
+    """The inbox processes of one pool. `notify` is called for what people should know."""
 
     def __init__(self, session: Session, *, notify: Notify) -> None:
         self._session = session
@@ -62,11 +65,11 @@ class InboxProcesses:
         self._clock = session.clock
         self._notify = notify
         self._children = [_Child(inbox.owner) for inbox in session.settings.inboxes]
-        self._takes = True
-        self._looked_s = self._clock.monotonic()
+        self._takes_files = True
+        self._stepped_s = self._clock.monotonic()
 
     def clean_up(self) -> list[str]:
-        """See to what inboxes have left that the settings do not name any more; names published in pending/."""
+        """Publish or remove what inboxes have left that the settings no longer name; return the names in pending/."""
         mine = {child.owner for child in self._children}
         for state in inboxstate.read_all(self._spool):
             if state.owner not in mine:
@@ -81,16 +84,16 @@ class InboxProcesses:
         return published
 
     def step(self, *, fork: bool, close_inherited: Callable[[], None]) -> None:
-        """Start those that do not run, and kill those that hang. To be called again and again."""
+        """Start the processes that do not run, and kill those that hang. Call this again and again."""
         now_s = self._clock.monotonic()
-        passed_s, self._looked_s = min(_LOOKED_S, now_s - self._looked_s), now_s
+        passed_s, self._stepped_s = min(_STEP_S, now_s - self._stepped_s), now_s
         for child in self._children:
             child.silent_s += passed_s
-            if child.conn is not None and child.silent_s >= child.patience_s and not self._has_word(child):
+            if child.conn is not None and child.silent_s >= child.patience_s and not self._has_report(child):
                 self._end_hanging(child)
             if child.conn is not None and child.process.exitcode is not None and not child.conn.poll(0):
-                self._lost(child)  # its pipe does not tell: on Windows it never fetched its end
-            if child.conn is None and self._takes and now_s >= child.next_s:
+                self._lost(child)  # its pipe does not show it: on Windows the process never fetched its end
+            if child.conn is None and self._takes_files and now_s >= child.next_s:
                 try:
                     facts = (self._spool.root, child.owner, tuple(self._settings))
                     child.process, child.conn = worker_process.start_child(
@@ -123,7 +126,7 @@ class InboxProcesses:
 
     @property
     def is_drained(self) -> bool:
-        """True where each inbox that can be reached was listed, and all that was there is taken in."""
+        """True if every inbox that can be reached was listed, and all its files are taken in."""
         now_s = self._clock.monotonic()
         return all(
             child.is_drained or (child.is_drained is None and child.conn and now_s - child.started_s >= _HANGS_S)
@@ -131,15 +134,15 @@ class InboxProcesses:
         )
 
     def pause(self) -> None:
-        """Take nothing more in: the pool ends."""
-        if self._takes:
-            self._takes = False
-            self._say(NO_MORE)
+        """Have the processes take in nothing more: the pool ends."""
+        if self._takes_files:
+            self._takes_files = False
+            self._send(NO_MORE)
 
     def close(self) -> None:
-        """Have the last receipts written, and end the processes; one that hangs is killed."""
+        """Have the last receipts written, then end the processes. Kill one that hangs."""
         self.pause()
-        self._say(STOP)
+        self._send(STOP)
         until_s = self._clock.monotonic() + _FINISH_S
         for child in self._children:
             if child.process is None:
@@ -152,21 +155,21 @@ class InboxProcesses:
         self.close_inherited()
 
     def close_inherited(self) -> None:
-        """Close our ends of the pipes, also in a process that was forked and has no part in them."""
+        """Close our ends of the pipes, also in a forked process, which has no part in them."""
         for child in self._children:
             if child.conn is not None:
                 child.conn.close()
                 child.conn = None
 
-    def _say(self, word: str) -> None:
+    def _send(self, word: str) -> None:
         for child in self._children:
             if child.conn is not None:
                 with contextlib.suppress(OSError):
                     child.conn.send(word)
 
     @staticmethod
-    def _has_word(child: _Child) -> bool:
-        """True if something of it waits to be heard, its end as well."""
+    def _has_report(child: _Child) -> bool:
+        """True if the pipe holds a report, or has ended."""
         try:
             return child.conn is not None and child.conn.poll(0)
         except OSError:
@@ -198,7 +201,7 @@ class InboxProcesses:
         child.next_s = self._clock.monotonic() + _AGAIN_S
         child.is_drained = None
         child.started_s = self._clock.monotonic()
-        if self._takes:
+        if self._takes_files:
             code = child.process.exitcode
             self._warn(f"{child.owner}: its receiver ended with {code}; starting another")
 

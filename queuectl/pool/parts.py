@@ -104,7 +104,7 @@ class Parts:
         self.crew.on_lost = ticks.soon
         busy = [
             lambda: self.control.is_paused,
-            lambda: self._housekeeping.is_mending,
+            lambda: self._housekeeping.is_repairing,
             lambda: self.crew.has_unready,
             lambda: self._inboxes is not None and not self._inboxes.is_drained,
         ]
@@ -165,7 +165,7 @@ class Parts:
         """
         self.presence.begin(self.pool.lock, is_local=self.scanner.is_local)
         if sweep_pools(self.core.session.spool):
-            self._housekeeping.mend()
+            self._housekeeping.start_repair()
         worker_process.prepare()
         self._prepare_inboxes()
         self.crew.start()

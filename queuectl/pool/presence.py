@@ -34,7 +34,7 @@ class Presence:
         If another one is in its place, or none for good, the pool ends. If it is only out of reach, the pool waits.
         """
         self.has_restored = False
-        where = self._anchor.look() if self._anchor is not None else anchor.IN_PLACE
+        where = self._anchor.check() if self._anchor is not None else anchor.IN_PLACE
         self.is_in_place = where == anchor.IN_PLACE
         if where == anchor.AWAY:
             self._core.breaker.trip(f"the spool is not at {self._spool.root}")

@@ -37,7 +37,7 @@ class Anchor:
         # Some file systems say of every file that it has no name.
         self._has_names = files.names_of(lock.fd) > 0
 
-    def look(self) -> str:
+    def check(self) -> str:
         """Return IN_PLACE, AWAY (for how long, nobody knows), REPLACED or DELETED."""
         try:
             if not files.is_at(self._lock.fd, self._lock.path) and not is_held(self._lock.path):

@@ -40,35 +40,35 @@ def place(spool: SpoolDir, pool: Pool) -> Iterator[Anchor]:
 
 def test_a_spool_in_its_place_is_told_from_one_that_is_away(spool: SpoolDir, place: Anchor) -> None:
     """A spool that was moved, or whose share is away, may come back."""
-    assert place.look() == anchor.IN_PLACE
+    assert place.check() == anchor.IN_PLACE
     os.rename(spool.root, spool.root + ".away")
-    assert place.look() == anchor.AWAY
+    assert place.check() == anchor.AWAY
     os.mkdir(spool.root)  # where a share would be mounted
-    assert place.look() == anchor.AWAY
+    assert place.check() == anchor.AWAY
     os.rmdir(spool.root)
     os.rename(spool.root + ".away", spool.root)
-    assert place.look() == anchor.IN_PLACE
+    assert place.check() == anchor.IN_PLACE
 
 
 def test_another_spool_in_its_place_is_seen(spool: SpoolDir, place: Anchor) -> None:
     """Whether the old one was deleted or moved, and also where the new one is a copy of it."""
     os.rename(spool.root, spool.root + ".old")
     make_spool(Path(spool.root))
-    assert place.look() == anchor.REPLACED
+    assert place.check() == anchor.REPLACED
     shutil.rmtree(spool.root)
     shutil.copytree(spool.root + ".old", spool.root)
-    assert place.look() == anchor.REPLACED
+    assert place.check() == anchor.REPLACED
     shutil.rmtree(spool.root + ".old")
-    assert place.look() == anchor.REPLACED
+    assert place.check() == anchor.REPLACED
 
 
 @pytest.mark.parametrize("part", ["root", "machinery", "stripe_dir", "lease_dir", "pool_dir"])
 def test_what_holds_locks_cannot_be_deleted_unseen(spool: SpoolDir, place: Anchor, part: str) -> None:
     """Locks on files that were deleted exclude nobody, also where the folders are there again."""
     shutil.rmtree(getattr(spool, part))
-    assert place.look() in (anchor.DELETED, anchor.REPLACED)
+    assert place.check() in (anchor.DELETED, anchor.REPLACED)
     spool.make_folders()
-    assert place.look() == anchor.REPLACED
+    assert place.check() == anchor.REPLACED
 
 
 def test_elsewhere_a_held_lock_is_proof_enough(
@@ -77,5 +77,5 @@ def test_elsewhere_a_held_lock_is_proof_enough(
     """A share may give a file another number at each look: who holds the lock at its path is the pool."""
     far = Anchor(spool, pool.lock, is_local=False)
     monkeypatch.setattr("queuectl.system.files.is_at", lambda _fd, _path: False)
-    assert far.look() == anchor.IN_PLACE
+    assert far.check() == anchor.IN_PLACE
     far.close()
