@@ -1,12 +1,12 @@
-"""The order of runs: what waiting names are sorted by, and lines of names that are sorted so. Computes only.
+"""The order of runs: the keys by which waiting names are sorted, and lines of sorted keys. Computes only.
 
-Higher priority first. Within a priority one instant decides, the earlier first: the due time of a job that waited for
-one, else its arrival. A name tells that instant: by its flag `due` or `in`, or by the generated id that it begins with.
-Two names of one instant go by name. A name that tells no instant (a drop that nobody has looked at) has that of the
-first look.
+A higher priority comes first. Within a priority an instant decides, the earlier first: the due time of a job that
+waited for one, else its arrival. The name holds that instant: in its flag `due` or `in`, or in the generated id that it
+begins with. Names of the same instant are sorted by name. A name without an instant (a drop that was not judged yet)
+has the instant at which it was first listed.
 
-A key is a text that sorts so within a priority. Names that begin with a generated id are their own keys, so that a
-million of them cost no memory and no parsing; the others' keys are the stamp of the instant and the name.
+A key is a text that sorts in this order within a priority. Names that begin with a generated id are their own keys, so
+that a million of them cost no memory and no parsing. The keys of other names are the stamp of the instant and the name.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from collections import deque
 
 from queuectl.model import names
 
-# A key that begins so comes before all stamps.
+# A key that begins with this comes before all stamps.
 _FIRST = "\0"
-# In a key the name comes after this; a name cannot hold it.
+# In a key, the name follows this character, which no name can hold.
 _NAME = "\0"
 _MERGE_FROM = 64
 
 
 def key_of(name: str, parts: names.NameParts | None) -> str:
-    """The key of a name that tells its instant, else ""."""
+    """Return the key of a name that holds its instant, else ""."""
     if parts is None:
         return ""
     if parts.due_at is not None:
@@ -35,40 +35,40 @@ def key_of(name: str, parts: names.NameParts | None) -> str:
 
 
 def key_at(stamp: str, name: str) -> str:
-    """The key of a name for the instant that a stamp tells. Of one instant, also generated ids go by name."""
+    """Return the key of a name for the instant of a stamp. Generated ids of one instant are sorted by name, too."""
     return f"{stamp}{_NAME}{name}" if name < stamp else f"{stamp}\x7f{_NAME}{name}"
 
 
 def key_before_all(name: str, number: int) -> str:
-    """A key that comes before those of all instants. With another number it is another key of the same name."""
+    """Return a key that comes before those of all instants. Another number makes another key of the same name."""
     return f"{_FIRST}{number:08x}{_NAME}{name}"
 
 
 def name_of(key: str) -> str:
-    """The name that a key was made of."""
+    """Return the name in a key."""
     return key.rpartition(_NAME)[2]
 
 
 class Line:
-    """Keys in order; what is put first comes before them. Adding a sorted list that lies behind costs only its length.
+    """Keys in order, after the keys that were put first. To add a sorted list of later keys costs only its length.
 
-    `gone` are keys that are passed over: whoever adds to it takes a key out of the middle. The line takes a key out of
-    `gone` when it comes to it. So each key is put in once: of two that are equal only one could be taken out.
+    `pop` skips the keys in `gone`, and removes them from it: whoever adds a key to `gone` takes it out of the middle.
+    So no key is added twice: of two equal keys only one could be taken out.
     """
 
     __slots__ = ("_first", "_gone", "_late", "_sorted")
 
     def __init__(self, gone: set[str]) -> None:
         self._gone = gone
-        self._first: list[str] = []  # the last one is the next
+        self._first: list[str] = []  # the last one comes next
         self._sorted: deque[str] = deque()
-        self._late: list[str] = []  # a heap of keys that came after later ones
+        self._late: list[str] = []  # a heap of keys that were added after later ones
 
     def __len__(self) -> int:
         return len(self._first) + len(self._sorted) + len(self._late)
 
     def add(self, keys: list[str]) -> None:
-        """Put in keys, in order already."""
+        """Add keys, which are in order."""
         if not keys:
             return
         if not self._sorted or self._sorted[-1] <= keys[0]:
@@ -77,14 +77,14 @@ class Line:
             for key in keys:
                 heapq.heappush(self._late, key)
         else:
-            self._sorted = deque(sorted([*self._sorted, *keys]))  # two runs that are sorted: merged, not sorted anew
+            self._sorted = deque(sorted([*self._sorted, *keys]))  # two sorted runs: this only merges them
 
     def add_first(self, key: str) -> None:
         """Put a key before all others."""
         self._first.append(key)
 
     def pop(self) -> str | None:
-        """The next key, or None where there is none."""
+        """Return the next key, or None."""
         while True:
             if self._first:
                 key = self._first.pop()

@@ -229,7 +229,7 @@ class Dispatcher:
         now_at = self._clock.now()
         for name in names:
             if name in self._arrivals:
-                self._queue.look_again(name, now_at)
+                self._queue.unskip(name, now_at)
             else:
                 self._queue.add([name], now_at)
 

@@ -20,7 +20,7 @@ class Drops:
     def step(self, _now_s: float) -> None:
         """Suggest changed files again, then settle the quiet ones."""
         for name in self._arrivals.changed():
-            self._core.queue.look_again(name, self._core.session.clock.now())
+            self._core.queue.unskip(name, self._core.session.clock.now())
         for name, arriving in self._arrivals.quiet():
             self._settle(name, arriving)
 

@@ -151,14 +151,14 @@ class FeederMachine(RuleBasedStateMachine):
             self._put(Ready(self.put_first, 0, name))
 
     @rule(data=st.data())
-    def look_again(self, data: st.DataObject) -> None:
+    def unskip(self, data: st.DataObject) -> None:
         """A skipped file changed."""
         if not self.skipped:
             return
         name = data.draw(st.sampled_from(sorted(self.skipped)))
         self.skipped.discard(name)
         fresh = [name] if name not in self._known() else []
-        self.queue.look_again(name, self.now_at)
+        self.queue.unskip(name, self.now_at)
         self._arrive(fresh)
 
     @invariant()

@@ -187,7 +187,7 @@ def test_skipped_name_waits_for_a_change() -> None:
     assert queue.take() == "a.json"
     queue.skip("a.json")
     assert queue.update(*names.split_generated(["a.json"]), NOON_AT) == 0
-    queue.look_again("a.json", NOON_AT)
+    queue.unskip("a.json", NOON_AT)
     assert queue.take() == "a.json"
 
 
