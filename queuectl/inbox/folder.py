@@ -21,12 +21,13 @@ import os
 import random
 import re
 import sys
-import zlib
 from typing import NamedTuple
 
 from queuectl.inbox.tokens import TOKEN_CHARS, Tokens
 from queuectl.model import names, times
+from queuectl.model.seal import is_sealed, seal
 from queuectl.model.text import safe
+from queuectl.spool.rejected import version_of
 from queuectl.system import disk, files, sharing
 
 _REJECTED = ".rejected"
@@ -38,7 +39,6 @@ _OURS = (_REJECTED, _REJECTED + _TEXT, FAILED, DONE_WELL)
 # What we put before and behind a name, and the suffix of a name that is taken, at most.
 _ROOM = 50
 _TEXT_MAX_BYTES = 64 * 1024
-_SEAL = b"Written by queuectl, check %08x\n"
 
 
 class Listing(NamedTuple):
@@ -283,12 +283,11 @@ class Folder:
             NotRegularError: a folder has its name, and cannot be replaced.
             OSError: nothing of it is left.
         """
-        data = text.encode("utf-8", "replace")
+        data = seal(text)
         while True:
             temporary = self.at(f"{self._mark}tmp-{self._tokens.for_texts()}")
             try:
-                sealed = data + _SEAL % zlib.crc32(data)
-                disk.create(temporary, sealed, sync=False, mode=disk.FILE_MODE, at=self._at)
+                disk.create(temporary, data, sync=False, mode=disk.FILE_MODE, at=self._at)
                 break
             except FileExistsError:  # not ours: those of ours are deleted before a look begins
                 self._tokens.renew_for_texts()
@@ -305,8 +304,7 @@ class Folder:
         """Take a text away, if it is exactly as we wrote it."""
         with contextlib.suppress(OSError):
             data = files.read(self.at(name), _TEXT_MAX_BYTES, at=self._at).data
-            size = len(_SEAL % 0)
-            if data[-size:] == _SEAL % zlib.crc32(data[:-size]):
+            if is_sealed(data):
                 self.remove(name)
 
 
@@ -317,12 +315,7 @@ def receipt_name(name: str, ending: str) -> str:
 
 def is_version(sig: files.FileSig, version: str) -> bool:
     """True where a text's version is that of a file."""
-    return _version(sig) == version
-
-
-def _version(sig: files.FileSig) -> str:
-    """A signature as a text: a rename changes neither inode nor size nor time."""
-    return f"{sig.inode}-{sig.size}-{sig.mtime_ns}"
+    return version_of(sig) == version
 
 
 def _rejected_text(name: str, target: str, cause: Cause, sig: files.FileSig, now_at: float) -> str:
@@ -335,7 +328,7 @@ def _rejected_text(name: str, target: str, cause: Cause, sig: files.FileSig, now
         f"The file is called {safe(target)} now, and nothing in it was changed. Correct it there, and it is",
         "taken in by itself; or write a new file. If it is not wanted, delete it, and this text goes too.",
         "",
-        f"Rejected {times.to_text(now_at)}, version {_version(sig)}",
+        f"Rejected {times.to_text(now_at)}, version {version_of(sig)}",
         "",
     ]
     return "\n".join(lines)

@@ -28,10 +28,10 @@ from collections.abc import Callable
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.inbox.folder import Folder
 from queuectl.inbox.tokens import Tokens
-from queuectl.jobs import reject
 from queuectl.jobs.enqueue import Prepared
 from queuectl.model import names, record
 from queuectl.model.lifecycle import PENDING
+from queuectl.spool import rejected
 from queuectl.spool.folder import RECORD_MAX_BYTES
 from queuectl.spool.layout import name_for
 from queuectl.spool.session import Session
@@ -200,7 +200,7 @@ class Handover:
         """A record that is none: a power cut without syncs (`durability = "off"`). Its file is there, or nothing is."""
         if box is None or not claimed:
             hint = "drop it again"
-            reject.keep_copy(self._session, f"{token}.json", data, why, hint)
+            rejected.keep_copy(self._session, f"{token}.json", data, rejected.Reason(why, hint))
         disk.unlink(self._path(token))
         if box is not None and claimed:
             self._give_back(box, token, claimed)

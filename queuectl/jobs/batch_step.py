@@ -18,6 +18,7 @@ from queuectl.jobs.batch_documents import Item
 from queuectl.jobs.enqueue import Prepared, Producer
 from queuectl.model import document
 from queuectl.model.lifecycle import ENQUEUED, REJECTED
+from queuectl.spool import rejected
 from queuectl.spool.roster import Roster
 from queuectl.spool.session import Session
 from queuectl.system import disk, files
@@ -161,7 +162,7 @@ class Publisher:
         """
         work.refused.append(Named(item.place, item.line, why[:_WHY_CHARS]))
         name = f"{work.own_id(item)}.json"
-        text = document.reason_text(name, why, hint, now_at=self._clock.now(), version="new")
+        text = rejected.text_of(name, rejected.Reason(why, hint), now_at=self._clock.now())
         self._keep(work, self._spool.reason_path(name), [text.encode("utf-8", "replace")])
         if item.part is not None:
             pieces: Iterator[bytes] | list[bytes] = files.read_part(work.fd, *item.part)

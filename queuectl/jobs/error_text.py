@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import zlib
 
 from queuectl.errors import DamagedRecordError
 from queuectl.model import exit_status, history, record
 from queuectl.model.lifecycle import ABANDONED, CANCELLED, COUNTED, DLQ, ENQUEUED, FOLDED, PENDING, REQUEUED, TIMED_OUT
+from queuectl.model.seal import is_sealed, seal
 from queuectl.model.text import command_text, safe
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import CANCELLED_ENDING, ERROR_ENDING, LOGS
@@ -32,7 +32,6 @@ _RUNS = 5
 # All of that together is far below this; a larger file is somebody else's.
 _MAX_BYTES = 64 * 1024
 _ENDINGS = (ERROR_ENDING, CANCELLED_ENDING)
-_SEAL = b"Written by queuectl, check %08x\n"
 
 # Exit codes that mean the same wherever they are seen; 128 + n is signal n, as shells have it.
 _EXIT_WORDS = {
@@ -62,8 +61,7 @@ def write(session: Session, name: str) -> bool:
     try:
         item = spool.read(DLQ, name).record
         text, is_cancelled = _text(spool, name, item), item.standing().is_cancelled
-        data = text.encode("utf-8", "replace")
-        with spool.temporary("error", data + _SEAL % zlib.crc32(data), sync=False) as temporary:
+        with spool.temporary("error", seal(text), sync=False) as temporary:
             placed = _place(temporary, spool.error_path(name, cancelled=is_cancelled))
             if not placed:
                 disk.unlink(temporary)
@@ -121,8 +119,7 @@ def _is_ours(path: str) -> bool:
         data = files.read(path, _MAX_BYTES).data
     except FileNotFoundError:
         return False
-    size = len(_SEAL % 0)
-    return data[-size:] == _SEAL % zlib.crc32(data[:-size])
+    return is_sealed(data)
 
 
 # ------------------------------------------------------------------------------------------------------ what it says

@@ -5,23 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 from queuectl.jobs.verdict import Arriving, Gone, Rejected
-from queuectl.model import document, names
-from queuectl.model.lifecycle import REJECTED
-from queuectl.spool.layout import REASON_ENDING, Located
+from queuectl.model import document
+from queuectl.spool import rejected
+from queuectl.spool.layout import Located
 from queuectl.spool.session import Session
 from queuectl.system import disk, files, sharing
-
-
-class _Reason(NamedTuple):
-    """Why a file is kept in rejected/, what to do about it, and which version of a file it was."""
-
-    why: str
-    hint: str
-    sig: files.FileSig | None
 
 
 def reject(session: Session, source: Located, name: str, why: str, hint: str) -> str:
@@ -42,7 +31,7 @@ def reject(session: Session, source: Located, name: str, why: str, hint: str) ->
     def place(target: str) -> None:
         disk.move(source.path, target, patience_s=sharing.GLANCE_S)
 
-    return _keep(session, name, _Reason(why, hint, sig), place)
+    return rejected.keep(session, name, rejected.Reason(why, hint, rejected.version_of(sig)), place)
 
 
 def refuse(session: Session, source: Located, name: str, refused: document.Refused) -> Gone | Arriving | Rejected:
@@ -59,41 +48,3 @@ def refuse(session: Session, source: Located, name: str, refused: document.Refus
         if not sharing.is_held(error):
             raise
         return Arriving(files.sig_of(source.path), refused.why, refused.hint)
-
-
-def keep_copy(session: Session, name: str, data: bytes, why: str, hint: str) -> str:
-    """Keep `data` in rejected/ beside a text that says why; return the name it has there."""
-
-    def place(target: str) -> None:
-        # A crash in the middle of a write must not leave half of a file there.
-        session.spool.publish_file(target, data, hint="kept", sync=False)
-
-    return _keep(session, name, _Reason(why, hint, None), place)
-
-
-def _keep(session: Session, name: str, reason: _Reason, place: Callable[[str], None]) -> str:
-    spool, _, clock, rng = session
-    version = version_of(reason.sig)
-    wanted = names.beside(name, room=len(REASON_ENDING))
-    while True:
-        text = document.reason_text(wanted, reason.why, reason.hint, now_at=clock.now(), version=version)
-        try:
-            data = text.encode("utf-8", "replace")
-            disk.create(spool.reason_path(wanted), data, sync=False, mode=spool.file_mode)
-        except FileExistsError:
-            wanted = names.beside(name, f"-{names.new_token(rng)}", room=len(REASON_ENDING))
-            continue
-        try:
-            place(spool.path(REJECTED, wanted))
-        except OSError as error:
-            disk.unlink(spool.reason_path(wanted))
-            if not isinstance(error, FileExistsError):
-                raise
-            wanted = names.beside(name, f"-{names.new_token(rng)}", room=len(REASON_ENDING))
-            continue
-        return wanted
-
-
-def version_of(sig: files.FileSig | None) -> str:
-    """A signature as a text: the move to rejected/ changes neither inode nor size nor time."""
-    return "new" if sig is None else f"{sig.inode}-{sig.size}-{sig.mtime_ns}"

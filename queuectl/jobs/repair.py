@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from queuectl.errors import DamagedRecordError
-from queuectl.jobs import reject
 from queuectl.model import history, names, record
 from queuectl.model.lifecycle import REJECTED, WARNING
+from queuectl.spool import rejected
 from queuectl.spool.folder import RECORD_MAX_BYTES, Stored
 from queuectl.spool.layout import Located
 from queuectl.spool.session import Session
@@ -54,7 +54,7 @@ def rewrite(session: Session, old: Old, data: bytes, keep: Kept | None = None) -
     spool, sync, kept = session.spool, session.syncs_accepted, ""
     with spool.temporary("mended", data, sync=sync) as temporary:
         if keep is not None:
-            kept = reject.keep_copy(session, keep.name, old.data, keep.why, keep.hint)
+            kept = rejected.keep_copy(session, keep.name, old.data, rejected.Reason(keep.why, keep.hint))
             if sync:  # the old record is the only other place that has these bytes
                 disk.sync_file(spool.path(REJECTED, kept))
                 disk.sync_folder(spool.folder(REJECTED))

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from queuectl.jobs import reject
 from queuectl.jobs.verdict import Claimed, Settled
 from queuectl.model import history, lifecycle, names, record, times
 from queuectl.model.lifecycle import PENDING, RUNNING, Outcome
+from queuectl.spool import rejected
 from queuectl.spool.folder import RECORD_MAX_BYTES
 from queuectl.spool.layout import Located, record_name
 from queuectl.spool.session import Session
@@ -130,7 +130,7 @@ class Settlements:
         data = claimed.data[: -len(record.CLOSING)] + text
         why = "it was changed while the job ran; the job went on as it was started"
         with self._spool.temporary(claimed.job_id, data, sync=self._sync_accepted) as temporary:
-            reject.keep_copy(self._session, claimed.name, edited.data, why, "")
+            rejected.keep_copy(self._session, claimed.name, edited.data, rejected.Reason(why))
             disk.replace(temporary, here.path)
 
     def move(self, here: Located, item: record.Record, led: Settled) -> Settled:

@@ -16,8 +16,9 @@ from queuectl.jobs.splitter import Splitter
 from queuectl.maintenance import debris
 from queuectl.maintenance.debris import OUTPUT, UNFINISHED_S, FileAge, is_starting
 from queuectl.maintenance.findings import Act, Findings, GoneError
-from queuectl.model import document, names, record
+from queuectl.model import names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
+from queuectl.spool import rejected
 from queuectl.spool.folder import RECORD_MAX_BYTES
 from queuectl.spool.layout import BOARD, LOGS, README_TXT, REASON_ENDING, Located
 from queuectl.spool.lease import is_alive
@@ -271,7 +272,7 @@ class Leftovers:
         def act() -> None:
             why = "nobody said: it was put here by hand, or the text beside it was deleted"
             hint = f"move it to {PENDING}/ to have it judged"
-            text = document.reason_text(name, why, hint, now_at=self._clock.now(), version="new")
+            text = rejected.text_of(name, rejected.Reason(why, hint), now_at=self._clock.now())
             data = text.encode("utf-8", "replace")
             disk.create(self._spool.reason_path(name), data, sync=False, mode=self._spool.file_mode)
 

@@ -9,10 +9,9 @@ import contextlib
 
 from queuectl.errors import InvalidJobError
 from queuectl.jobs import lines
-from queuectl.jobs.reject import version_of
 from queuectl.model import document, job, names
 from queuectl.model.lifecycle import PENDING, REJECTED
-from queuectl.spool import trust
+from queuectl.spool import rejected, trust
 from queuectl.spool.layout import REASON_ENDING
 from queuectl.spool.session import Session
 from queuectl.system import disk, files
@@ -60,11 +59,10 @@ class RejectedFiles:
     def _changed_since_rejected(self, name: str, sig: files.FileSig) -> bool:
         """Whether a file that is seen for the first time is another version than its reason was written for."""
         try:
-            text = files.read_tail(self._spool.reason_path(name), 200).decode("utf-8", "replace")
+            version = rejected.read_version(self._spool, name)
         except OSError:
             return False
-        _, found, version = text.strip().rpartition(", version ")
-        return bool(found) and version not in ("new", version_of(sig))
+        return version not in ("", rejected.NEW, rejected.version_of(sig))
 
     def _is_job(self, name: str) -> bool:
         path = self._spool.path(REJECTED, name)

@@ -21,6 +21,7 @@ __all__ = [
     "retry",
     "round_robin",
     "run_queue",
+    "seal",
     "setting",
     "settings",
     "sizes",

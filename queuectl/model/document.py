@@ -21,7 +21,6 @@ import msgspec
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.model import history, job, lifecycle, record, times
 from queuectl.model.job import RetryDefaults
-from queuectl.model.text import safe
 
 BATCH_MAX_BYTES = 64 * 1024 * 1024
 _MARKS = (
@@ -260,24 +259,3 @@ def first_events(taken: Accepted, *, by: str, now_at: float, **facts: Any) -> li
         if (lifecycle.WARNING, text) not in known
     ]
     return events
-
-
-def reason_text(name: str, why: str, hint: str, *, now_at: float, version: str) -> str:
-    """The text beside a rejected file: what is wrong, and what the person who finds it can do.
-
-    Whatever of it was written by others is made safe to be looked at, and stays on its line. `version` tells this
-    version of the file from a later one (`reject` compares it).
-    """
-    lines = [
-        f"{safe(name)} was put aside here; nothing in this folder is run.",
-        "",
-        f"Why:   {safe(why)}",
-        *([f"To do: {safe(hint)}"] if hint else []),
-        "",
-        f"Nothing was changed in the file. Correct it and move it back to {lifecycle.PENDING}/;",
-        "if it changes here into a valid job, it is moved back by itself. Delete both files if it is not wanted.",
-        "",
-        f"Rejected {times.to_text(now_at)}, version {version}",
-        "",
-    ]
-    return "\n".join(lines)

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from queuectl.model.lifecycle import REJECTED
-from queuectl.model.times import instant
 from queuectl.monitor.order import newest_first
 from queuectl.monitor.rows import RefusalRow
+from queuectl.spool import rejected
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import REASON_ENDING
 from queuectl.spool.listing import may_be_job
-from queuectl.system import files
-
-_REASON_BYTES = 64 * 1024
 
 
 def rejected_names(spool: SpoolDir) -> list[str]:
@@ -30,8 +27,6 @@ def newest_refused(spool: SpoolDir, listed: Sequence[str], limit: int) -> list[s
 def refusal(spool: SpoolDir, name: str) -> RefusalRow:
     """Return a file in rejected/ with the reason beside it."""
     try:
-        text = files.read(spool.reason_path(name), _REASON_BYTES).data.decode("utf-8", "replace")
+        return RefusalRow(name, *rejected.read(spool, name))
     except OSError:
         return RefusalRow(name, "no reason lies beside it", None)
-    found = {line.partition(" ")[0]: line.partition(" ")[2].strip() for line in reversed(text.split("\n"))}
-    return RefusalRow(name, found.get("Why:", ""), instant(found.get("Rejected", "").partition(",")[0]))

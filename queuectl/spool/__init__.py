@@ -15,6 +15,7 @@ __all__ = [
     "output",
     "pause",
     "pools",
+    "rejected",
     "roster",
     "session",
     "settings_file",

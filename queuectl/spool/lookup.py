@@ -288,7 +288,7 @@ def _job(item: record.Record, state: str, path: str, written: dict[str, Any], hi
         priority=item.priority,
         tags=list(item.tags),
         owner=item.owner,
-        enqueued_at=None if enqueued is None else _instant(enqueued.at),
+        enqueued_at=None if enqueued is None else times.instant(enqueued.at),
         due_at=standing.due_at if state == PENDING else None,
         worker=standing.last.worker if running and standing.last is not None else "",
         error=standing.error,
@@ -297,10 +297,3 @@ def _job(item: record.Record, state: str, path: str, written: dict[str, Any], hi
         meta=dict(meta) if isinstance(meta := spec.get("meta"), dict) else {},
         cancelled=state == DLQ and standing.is_cancelled,
     )
-
-
-def _instant(text: str) -> float | None:
-    try:
-        return times.from_text(text)
-    except ValueError:
-        return None

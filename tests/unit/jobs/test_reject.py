@@ -86,11 +86,3 @@ def test_reason_is_taken_back_when_the_move_fails(spool: SpoolDir, monkeypatch: 
     with pytest.raises(OSError):
         _reject(spool, "x.json")
     assert listing(spool) == {"pending": ["x.json"]}
-
-
-def test_copy_is_kept_beside_a_reason(spool: SpoolDir) -> None:
-    """A text that is kept without its file gets a name and a reason of its own each time (P6, P7)."""
-    for _ in range(2):
-        reject.keep_copy(_session(spool), "x.json", b"edited", "why", "")
-    assert len(listing(spool)["rejected"]) == 4
-    assert Path(spool.path(REJECTED, "x.json")).read_bytes() == b"edited"

@@ -20,7 +20,6 @@ from queuectl.model.document import (
     accept,
     first_events,
     parse,
-    reason_text,
 )
 from queuectl.model.job import RetryDefaults
 from tests.helpers import NOON_AT
@@ -206,10 +205,3 @@ def test_spec_of_a_record_taken_in_again_is_the_same() -> None:
     events = first_events(taken, by="drop", now_at=NOON_AT)
     data = record.frame(taken.spec, events)
     assert _accept(json.loads(data)).spec == taken.spec
-
-
-def test_reason_text_says_why_what_to_do_and_that_nothing_changed() -> None:
-    """Whoever finds a rejected file can act on the text beside it (P6)."""
-    text = reason_text("x.json", "it is empty", "write it again", now_at=NOON_AT, version="1-0-1")
-    for part in ("x.json", "it is empty", "write it again", "pending/", "2027-01-15T08:00:00.000Z"):
-        assert part in text
