@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import errno
 import json
 import multiprocessing
@@ -17,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from queuectl.jobs.judge import WRITER_S
 from queuectl.jobs.verdict import (
     Alive,
     Arriving,
@@ -25,24 +23,18 @@ from queuectl.jobs.verdict import (
     Claimed,
     Dead,
     Declined,
-    Foreign,
     Gone,
     Later,
-    Open,
-    Rejected,
-    Repaired,
     Returned,
     Split,
-    Unreadable,
 )
-from queuectl.maintenance.rejected_files import RejectedFiles
-from queuectl.model import history, job, names, record, settings
-from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
+from queuectl.model import history, names, record, settings
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
 from queuectl.spool import settings_file
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import Located
 from queuectl.system import disk, files
-from tests.helpers import NOON_AT, Desk, FakeClock, full_disk, listing, only, rejected_name, write_drop
+from tests.helpers import NOON_AT, Desk, FakeClock, full_disk, listing, only, write_drop
 
 JOB: dict[str, Any] = {"command": "echo hello"}
 OK = Outcome("succeeded", 0, "", 0.01)
@@ -152,31 +144,6 @@ def test_claim_is_exclusive(desk: Desk, other_desk: Desk) -> None:
     assert isinstance(other_desk.decline(name), Gone)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who writes")
-@pytest.mark.parametrize("document", [JOB, [JOB, JOB]], ids=["one", "many"])
-def test_whole_drop_is_left_to_its_writer_for_a_moment(desk: Desk, document: object) -> None:
-    """The last step of a copy finds its file: a drop is not taken from a writer that was at it within the second."""
-    desk.drop("job1.json", document)
-    path = Path(desk.spool.path(PENDING, "job1.json"))
-    with path.open("r+b"):
-        desk.clock.now_at = path.stat().st_ctime + WRITER_S - 0.01
-        assert isinstance(desk.decline("job1.json"), Open)
-        assert listing(desk.spool) == {"pending": ["job1.json"]}
-    assert isinstance(desk.claim("job1.json"), Claimed) == isinstance(document, dict)
-    assert listing(desk.spool) != {"pending": ["job1.json"]}
-
-
-@posix_only
-@pytest.mark.parametrize("since_s", [WRITER_S, -5])
-def test_drop_that_is_held_open_runs_all_the_same(desk: Desk, since_s: float) -> None:
-    """JSON proves itself: a handle that nobody closes, and a clock that was set back, hold up nothing (P1)."""
-    desk.drop("job1.json", JOB)
-    path = Path(desk.spool.path(PENDING, "job1.json"))
-    desk.clock.now_at = path.stat().st_ctime + since_s
-    with path.open("r+b"):
-        desk.start("job1.json")
-
-
 def test_busy_stripe_declines(desk: Desk, other_desk: Desk) -> None:
     """A process that is stopped in mid-claim blocks its stripe and nothing else (P3)."""
     name = desk.enqueue(id="job1")
@@ -265,101 +232,6 @@ def test_exactly_what_was_read_is_run(desk: Desk) -> None:
 # ---------------------------------------------------------------------------------------------------- taking in drops
 
 
-def test_drop_without_an_id_takes_its_stem(desk: Desk) -> None:
-    """The file's name is the job's id, and it gets our framing and the spool's retry settings."""
-    claimed = desk.start(desk.drop("report.json", JOB))
-    assert claimed.job_id == "report"
-    assert listing(desk.spool) == {"running": ["report.json"]}
-    assert desk.events(RUNNING, "report.json") == ["enqueued", "started"]
-    assert claimed.record.max_retries == 3
-    assert os.listdir(desk.spool.tmp_dir) == []
-
-
-def test_drop_whose_stem_is_no_id_gets_a_clean_one(desk: Desk) -> None:
-    """The name that the producer gave is kept in the history."""
-    claimed = desk.start(desk.drop("my report (2).json", JOB))
-    assert claimed.job_id == "my-report-2"
-    assert claimed.record.history[0].file == "my report (2).json"
-    assert listing(desk.spool) == {"running": ["my-report-2.json"]}
-
-
-def test_drop_with_another_id_than_its_stem_gets_its_id(desk: Desk) -> None:
-    """The id in the file counts, not the file's name."""
-    claimed = desk.start(desk.drop("x.json", {**JOB, "id": "job1"}))
-    assert claimed.job_id == "job1"
-    assert listing(desk.spool) == {"running": ["job1.json"]}
-    assert claimed.record.history[0].file == "x.json"
-
-
-@pytest.mark.parametrize(
-    ("state", "file_name"),
-    # Under the same name in pending/ it is the same file, and beside a running job it waits.
-    [
-        (PENDING, "x.json"),
-        (RUNNING, "x.json"),
-        *((state, name) for state in (DONE, DLQ) for name in ("x.json", "job1.json")),
-    ],
-)
-def test_drop_with_an_id_that_is_taken_is_rejected(desk: Desk, state: str, file_name: str) -> None:
-    """An explicit id that exists is a duplicate: kept with the reason, and the other job is not touched (P6, P7)."""
-    if state in (DONE, DLQ):
-        desk.run(desk.enqueue(id="job1"), OK if state == DONE else Outcome("cancelled"))
-    elif state == RUNNING:
-        desk.start(desk.enqueue(id="job1"))
-    else:
-        desk.enqueue(id="job1")
-    before = Path(desk.spool.path(state, "job1.json")).read_bytes()
-    declined = desk.decline(desk.drop(file_name, {**JOB, "id": "job1"}))
-    assert isinstance(declined, Rejected)
-    assert "job1" in declined.why and f"{state}/" in declined.why
-    assert listing(desk.spool) == {state: ["job1.json"], "rejected": [file_name, f"{file_name}.reason.txt"]}
-    assert Path(desk.spool.path(state, "job1.json")).read_bytes() == before
-
-
-def test_same_name_every_night_is_a_new_job(desk: Desk) -> None:
-    """Dropping report.json again is normal: a suffix makes its id new (P7)."""
-    desk.run(desk.drop("report.json", JOB), OK)
-    claimed = desk.start(desk.drop("report.json", JOB))
-    assert claimed.job_id.startswith("report-20270115T080000-")
-    assert listing(desk.spool) == {"done": ["report.json"], "running": [f"{claimed.job_id}.json"]}
-    desk.settlements.settle(claimed, OK)
-    assert desk.start(desk.drop("report.json", JOB)).job_id not in ("report", claimed.job_id)
-
-
-@pytest.mark.parametrize(
-    "encode",
-    [
-        lambda text: codecs.BOM_UTF8 + text.encode(),
-        lambda text: codecs.BOM_UTF16_LE + text.encode("utf-16-le"),
-        lambda text: codecs.BOM_UTF16_BE + text.encode("utf-16-be"),
-        lambda text: text.replace("\n", "\r\n").encode(),
-    ],
-)
-def test_drop_of_any_editor_is_a_job(desk: Desk, encode: Any) -> None:
-    """Byte order marks, UTF-16 and CRLF become plain UTF-8 when the job is taken in."""
-    claimed = desk.start(desk.drop("x.json", encode('{\n"command": "echo grüße 日本"\n}\n')))
-    assert claimed.record.command == "echo grüße 日本"
-    assert record.is_framed(Path(desk.spool.path(RUNNING, "x.json")).read_bytes())
-
-
-def test_unknown_keys_of_a_drop_are_kept(desk: Desk) -> None:
-    """What the producer wrote beside the known keys stays in the file."""
-    extra = {"customer": {"no": [1, 2.5, None]}, "$schema": "x", "state": "done", "attempts": 99, "created_at": "never"}
-    claimed = desk.start(desk.drop("x.json", {**JOB, **extra}))
-    assert (claimed.attempt, claimed.failures) == (1, 0)
-    document = desk.document(RUNNING, "x.json")
-    assert {key: document[key] for key in extra} == extra
-
-
-def test_near_miss_of_a_key_is_a_warning_in_the_history(desk: Desk) -> None:
-    """A typing error is named where a person looks at the job."""
-    claimed = desk.start(desk.drop("x.json", {**JOB, "retries": 9, "foo": 1, "x-foo": 1}))
-    assert desk.events(RUNNING, "x.json") == ["enqueued", "warning", "warning", "started"]
-    assert "max_retries" in claimed.record.history[1].text
-    assert "'foo' is unknown" in claimed.record.history[2].text
-    assert claimed.record.max_retries == 3
-
-
 def test_array_becomes_many_jobs(desk: Desk) -> None:
     """A file with an array is split into jobs of their own."""
     declined = desk.decline(desk.drop("jobs.json", [JOB, {**JOB, "id": "mine"}]))
@@ -368,193 +240,6 @@ def test_array_becomes_many_jobs(desk: Desk) -> None:
     assert "mine.json" in listing(desk.spool)["pending"]
     for name in desk.spool.job_names(PENDING):
         desk.run(name, OK)
-
-
-def test_lines_wait_until_they_are_quiet(desk: Desk) -> None:
-    """A file of lines is whole at every line end, so only quiet proves that it is (P6)."""
-    name = desk.drop("jobs.jsonl", '{"command": "a"}\n{"command": "b"}\n')
-    declined = desk.decline(name)
-    assert isinstance(declined, Arriving) and declined.why == ""
-    assert declined.sig == files.sig_of(desk.spool.path(PENDING, name))
-    assert listing(desk.spool) == {"pending": [name]}
-    split = desk.claims.splits.split(name)
-    assert isinstance(split, Split) and split.jobs == 2
-    assert len(listing(desk.spool)["pending"]) == 2
-    assert isinstance(desk.claims.splits.split(name), Gone)
-
-
-def test_file_of_lines_with_a_name_like_ours_is_no_single_job(desk: Desk) -> None:
-    """The ending says what is in a file, whatever its stem looks like."""
-    name = desk.drop(names.generate_id(NOON_AT, desk.rng) + ".jsonl", '{"command": "a"}\n')
-    assert isinstance(desk.decline(name), Arriving)
-    assert listing(desk.spool) == {"pending": [name]}
-
-
-def test_unfinished_file_is_waited_for_and_then_rejected_unchanged(desk: Desk) -> None:
-    """What does not parse stays in pending/ until it was quiet; then it is kept with its reason (P6)."""
-    content = b'{"command": "echo hel'
-    name = desk.drop("x.json", content)
-    declined = desk.decline(name)
-    assert isinstance(declined, Arriving)
-    assert declined.sig is not None
-    assert listing(desk.spool) == {"pending": [name]}
-    rejected = desk.triage.reject_quiet(name, declined)
-    assert isinstance(rejected, Rejected)
-    assert listing(desk.spool) == {"rejected": ["x.json", "x.json.reason.txt"]}
-    assert Path(desk.spool.path(REJECTED, "x.json")).read_bytes() == content
-    assert declined.why in Path(desk.spool.reason_path("x.json")).read_text()
-
-
-def test_unfinished_file_that_changed_is_not_rejected(desk: Desk) -> None:
-    """A version that nobody has judged is never refused (P6)."""
-    name = desk.drop("x.json", '{"command": ')
-    declined = desk.decline(name)
-    assert declined.sig is not None
-    desk.drop("x.json", '{"command": "true')
-    assert isinstance(desk.triage.reject_quiet(name, declined), Arriving)
-    desk.drop("x.json", JOB)
-    assert isinstance(desk.claim(name), Claimed)
-
-
-def test_rejected_file_that_becomes_whole_runs(desk: Desk) -> None:
-    """A writer that was slower than our patience loses nothing (P6)."""
-    watch = RejectedFiles(desk.session)
-    with open(desk.spool.path(PENDING, "x.json"), "w") as slow:
-        slow.write('{"command": ')
-        slow.flush()
-        declined = desk.decline("x.json")
-        assert declined.sig is not None
-        verdict = desk.triage.reject_quiet("x.json", Arriving(declined.sig, ""))
-        # Windows moves no file that its writer has open: there it is left where it is, to be judged when it changes.
-        assert isinstance(verdict, Arriving if WINDOWS else Rejected)
-        watch.readmit()
-        slow.write('"true"}')
-    assert watch.readmit() == ([] if WINDOWS else ["x.json"])
-    assert desk.start("x.json").record.command == "true"
-    assert "rejected" not in listing(desk.spool)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "5",
-        "[]",
-        '{"comand": "x"}',
-        '{"command": "x", "command": "y"}',
-        '{"command": "x", "a": NaN}',
-        {**JOB, "id": "../../x"},
-        {**JOB, "id": "NUL"},
-        {**JOB, "id": "a.tmp"},
-        {**JOB, "timeout": -1},
-        {**JOB, "max_retries": 10**400},
-        {**JOB, "history": [5]},
-        {**JOB, "format": 2},
-        {**JOB, "customer": "\ud800"},
-        "[" * 100_000 + "]" * 100_000,
-        '{"command": "x", "a": ' + "9" * 5000 + "}",
-        '{"command": "x", "a": 1e999}',
-        {"command": []},
-        {"command": "a\0b"},
-    ],
-)
-@pytest.mark.parametrize("generated", [False, True])
-def test_what_can_never_be_a_job_is_rejected_at_once(desk: Desk, content: object, generated: bool) -> None:
-    """Whole JSON that is no job goes to rejected/, or is refused when quiet: no crash, nothing else touched (P6)."""
-    name = f"{names.generate_id(NOON_AT, desk.rng)}.json" if generated else "x.json"
-    before = Path(write_drop(desk.spool, name, content)).read_bytes()
-    good = desk.enqueue()
-    declined = desk.decline(name)
-    if generated and isinstance(declined, Arriving):
-        assert declined.sig is not None
-        declined = desk.triage.reject_quiet(name, declined)
-    assert isinstance(declined, Rejected)
-    assert declined.why
-    assert Path(desk.spool.path(REJECTED, rejected_name(desk.spool))).read_bytes() == before
-    assert os.listdir(desk.spool.tmp_dir) == []
-    desk.run(good, OK)
-
-
-def test_job_larger_than_the_limit_is_refused_once_it_is_quiet(desk: Desk) -> None:
-    """A file over the limit is not read as a job, however well it parses (P6)."""
-    name = desk.drop("x.json", {**JOB, "customer": "x" * job.JOB_MAX_BYTES})
-    declined = desk.decline(name)
-    assert isinstance(declined, Arriving)
-    assert str(job.JOB_MAX_BYTES) in declined.why
-
-
-def test_sparse_giant_costs_nothing(desk: Desk) -> None:
-    """Eight gigabytes of nothing are neither read nor a job (P6)."""
-    for name in ("x.json", f"{names.generate_id(NOON_AT, desk.rng)}.json"):
-        with open(desk.spool.path(PENDING, name), "wb") as file:
-            file.truncate(8 << 30)
-        declined = desk.decline(name)
-        assert isinstance(declined, Arriving)
-        assert declined.sig is not None
-        assert "larger" in declined.why
-        assert isinstance(desk.triage.reject_quiet(name, declined), Rejected)
-
-
-@posix_only
-@pytest.mark.parametrize("generated", [False, True])
-@pytest.mark.parametrize("kind", ["folder", "link", "fifo", "dangling"])
-def test_strange_files_are_left_alone(desk: Desk, tmp_path: Path, kind: str, generated: bool) -> None:
-    """Links, folders and FIFOs are somebody else's: declined without trouble, where they are (P6, P11)."""
-    stem = names.generate_id(NOON_AT, desk.rng) if generated else "x"
-    path = Path(desk.spool.path(PENDING, f"{stem}.json"))
-    target = tmp_path / "target.json"
-    target.write_text(json.dumps(JOB))
-    if kind == "folder":
-        path.mkdir()
-    elif kind == "link":
-        path.symlink_to(target)
-    elif kind == "fifo":
-        os.mkfifo(path)
-    else:
-        path.symlink_to(tmp_path / "nowhere")
-    assert isinstance(desk.decline(path.name), Foreign)
-    assert listing(desk.spool) == {"pending": [path.name]}
-    assert target.read_text() == json.dumps(JOB)
-
-
-def test_name_that_is_no_jobs_is_foreign(desk: Desk) -> None:
-    """Only NAME.json and NAME.jsonl are looked at (P11)."""
-    for name in ("notes.txt", ".x.json", "x.json.part", "~x.json"):
-        assert isinstance(desk.decline(desk.drop(name, JOB)), Foreign)
-    assert len(listing(desk.spool)["pending"]) == 4
-
-
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs mode bits, and a user whom they bind")
-@pytest.mark.parametrize("generated", [False, True])
-def test_file_that_may_not_be_read_is_looked_at_later(desk: Desk, generated: bool) -> None:
-    """A mode that forbids reading means "later", never "bad", and no trouble for the pool (P6)."""
-    name = f"{names.generate_id(NOON_AT, desk.rng) if generated else 'x'}.json"
-    os.chmod(write_drop(desk.spool, name, JOB), 0)
-    assert isinstance(desk.decline(name), Unreadable)
-    assert listing(desk.spool) == {"pending": [name]}
-
-
-@pytest.mark.parametrize("code", ["EACCES", "EIO", "EPERM"])
-@pytest.mark.parametrize("generated", [False, True])
-def test_file_that_cannot_be_read_now_is_looked_at_later(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, code: str, generated: bool
-) -> None:
-    """A share that hiccups makes no job bad, and one file that cannot be read stops no pool (P6)."""
-    name = f"{names.generate_id(NOON_AT, desk.rng) if generated else 'x'}.json"
-    desk.drop(name, JOB)
-    read = files.read
-
-    def refuse(path: str, max_bytes: int, **options: Any) -> files.Content:
-        if name not in path:
-            return read(path, max_bytes, **options)
-        number = getattr(errno, code)
-        raise OSError(number, os.strerror(number), path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(files, "read", refuse)
-        patch.setattr(files, "open_and_read", refuse)
-        assert isinstance(desk.decline(name), Unreadable)
-    assert listing(desk.spool) == {"pending": [name]}
-    assert isinstance(desk.claim(name), Claimed)
 
 
 @pytest.mark.parametrize("code", ["EMFILE", "ENFILE", "ENOMEM", "EIO"])
@@ -579,40 +264,6 @@ def test_trouble_of_the_machine_is_raised_and_the_file_is_back(
     assert desk.start(name).attempt == 1
 
 
-@posix_only
-@pytest.mark.parametrize("content", [JOB, "framed"])
-def test_hard_link_cannot_change_a_job_that_was_taken_in(desk: Desk, tmp_path: Path, content: object) -> None:
-    """A second name for the file, or a handle kept open, reaches only what the producer wrote (P11)."""
-    data = content if content != "framed" else desk.producer.prepare({**JOB, "id": "x"}, by="x").data
-    path = write_drop(desk.spool, "x.json", data)
-    os.link(path, tmp_path / "mine.json")
-    with open(tmp_path / "mine.json", "r+") as handle:
-        claimed = desk.start("x.json")
-        assert os.stat(desk.spool.path(RUNNING, "x.json")).st_nlink == 1
-        handle.write('{"command": "evil"}')
-        handle.truncate()
-    assert claimed.record.command == "echo hello"
-    settled = desk.settlements.settle(claimed, FAILED)
-    assert desk.record(PENDING, settled.name).command == "echo hello"
-    assert (tmp_path / "mine.json").read_text() == '{"command": "evil"}'
-    assert "rejected" not in listing(desk.spool)
-
-
-def test_open_handle_cannot_change_a_drop_that_was_taken_in(desk: Desk) -> None:
-    """The copy cuts off the producer's handle."""
-    with open(desk.spool.path(PENDING, "x.json"), "w") as handle:
-        handle.write(json.dumps(JOB))
-        handle.flush()
-        if WINDOWS:  # it waits for the writer: a file that is open cannot be moved
-            assert isinstance(desk.decline("x.json"), Unreadable)
-            handle.close()
-        claimed = desk.start("x.json")
-        if not WINDOWS:
-            handle.write("garbage" * 100)
-    assert desk.settlements.settle(claimed, OK).to == DONE
-    assert desk.record(DONE, "x.json").command == "echo hello"
-
-
 def test_drop_that_is_overwritten_while_it_is_read_waits(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file can be half old and half new and still parse: its bytes count when they are read twice the same."""
     name = desk.drop("x.json", {"command": "old"})
@@ -630,38 +281,6 @@ def test_drop_that_is_overwritten_while_it_is_read_waits(desk: Desk, monkeypatch
     assert desk.start(name).record.command == "new"
 
 
-def test_framed_file_under_another_name_gets_its_own_name(desk: Desk) -> None:
-    """A record that a person copied under another name is taken in by the id in it."""
-    data = desk.producer.prepare({**JOB, "id": "job1"}, by="x").data
-    claimed = desk.start(desk.drop("copy of job1.json", data))
-    assert claimed.job_id == "job1"
-    assert listing(desk.spool) == {"running": ["job1.json"]}
-    assert desk.events(RUNNING, "job1.json") == ["enqueued", "started"]
-
-
-def test_record_with_a_value_that_no_drop_may_have_is_rejected(desk: Desk) -> None:
-    """Our framing around nonsense (an empty command, say) does not kill a worker (P6)."""
-    spec = {"id": "x", "command": [], "max_retries": 3, "backoff_base": 2, "backoff_max": 9}
-    declined = desk.decline(desk.drop("x.json", record.frame(spec, [history.event("enqueued", NOON_AT)])))
-    assert isinstance(declined, Rejected)
-    assert "command" in declined.why
-
-
-def test_edited_record_goes_on_where_it_stood(desk: Desk) -> None:
-    """A record saved by an editor in another layout keeps its history, failures included (P7)."""
-    name = desk.run(desk.enqueue(id="job1"), FAILED).name
-    desk.clock.advance(10)
-    path = Path(desk.spool.path(PENDING, name))
-    document = json.loads(path.read_text())
-    path.write_bytes(
-        codecs.BOM_UTF8 + json.dumps({**document, "max_retries": 1}, indent=4).replace("\n", "\r\n").encode()
-    )
-    claimed = desk.start(name)
-    assert (claimed.job_id, claimed.attempt, claimed.failures) == ("job1", 2, 1)
-    assert desk.events(RUNNING, "job1.json") == ["enqueued", "started", "failed", "started"]
-    assert desk.settlements.settle(claimed, FAILED).to == DLQ
-
-
 # ------------------------------------------------------------------------------------------------------------ waiting
 
 
@@ -677,18 +296,6 @@ def test_job_that_is_not_due_goes_back_under_its_name(desk: Desk) -> None:
     assert listing(desk.spool) == {"running": ["job1.json"]}
 
 
-@pytest.mark.parametrize("keys", [{"delay": 60}, {"run_at": "2027-01-15T08:01:00Z"}])
-def test_drop_with_a_delay_is_taken_in_and_waits(desk: Desk, keys: dict[str, Any]) -> None:
-    """A plain drop gets its due time in its name when it is first looked at, and its delay counts from then."""
-    declined = desk.decline(desk.drop("x.json", {**JOB, **keys}))
-    assert isinstance(declined, Later) and declined.due_at == NOON_AT + 60
-    assert listing(desk.spool) == {"pending": ["x,due=20270115T080100Z.json"]}
-    desk.clock.advance(59)
-    assert isinstance(desk.decline(declined.name), Later)
-    desk.clock.advance(1)
-    assert desk.start(declined.name).job_id == "x"
-
-
 def test_name_that_claims_a_higher_priority_is_put_right(desk: Desk) -> None:
     """The record is the truth: a name alone moves nobody to the front."""
     desk.enqueue(id="job1", priority=2)
@@ -696,26 +303,6 @@ def test_name_that_claims_a_higher_priority_is_put_right(desk: Desk) -> None:
     assert desk.decline("job1,prio=9.json").name == "job1,prio=2.json"
     assert desk.decline(desk.drop("x,prio=9.json", JOB)).name == "x.json"
     assert isinstance(desk.claim("job1,prio=2.json"), Claimed)
-
-
-def test_owner_comes_into_the_name_of_a_file_that_must_wait(desk: Desk) -> None:
-    """A drop that says whose it is waits under that name; nothing is renamed for an owner alone."""
-    assert desk.decline(desk.drop("x.json", {**JOB, "owner": "anna", "delay": 60})).name == (
-        "x,due=20270115T080100Z,by=anna.json"
-    )
-    assert desk.start(desk.drop("y.json", {**JOB, "owner": "anna"})).job_id == "y"
-    os.rename(desk.spool.path(PENDING, desk.enqueue(id="z", owner="anna")), desk.spool.path(PENDING, "z.json"))
-    assert desk.start("z.json").job_id == "z"
-
-
-@pytest.mark.parametrize("owner", ["a,hold", "../x", "o" * 33, "con", "a.tmp", 7])
-def test_owner_that_can_stand_in_no_name_is_refused(desk: Desk, owner: object) -> None:
-    """Neither a drop nor a record that was changed by hand brings an owner into a name that could do harm (P6)."""
-    declined = desk.decline(desk.drop("x.json", {**JOB, "owner": owner}))
-    assert isinstance(declined, Rejected) and "owner" in declined.why
-    path = Path(desk.spool.path(PENDING, desk.enqueue(id="y", owner="anna")))
-    path.write_bytes(path.read_bytes().replace(b'"anna"', json.dumps(owner).encode()))
-    assert isinstance(desk.decline(path.name), Rejected)
 
 
 def test_clock_that_was_set_back_strands_no_retry(desk: Desk) -> None:
@@ -834,16 +421,6 @@ def test_record_that_is_dragged_to_pending_runs_again_afresh(desk: Desk, state: 
     assert claimed.record.history[0].event == "enqueued"
 
 
-def test_edited_record_that_is_dragged_to_pending_runs_again_afresh(desk: Desk) -> None:
-    """Correcting a dead job in an editor and dragging it back is a requeue too."""
-    desk.run(desk.enqueue(id="a", max_retries=0), FAILED)
-    document = desk.document(DLQ, "a.json")
-    os.unlink(desk.spool.path(DLQ, "a.json"))
-    claimed = desk.start(desk.drop("a.json", json.dumps({**document, "command": "mended"}, indent=2)))
-    assert (claimed.record.command, claimed.attempt, claimed.failures) == ("mended", 2, 0)
-    assert desk.events(RUNNING, "a.json") == ["enqueued", "started", "failed", "requeued", "started"]
-
-
 @pytest.mark.parametrize("edited", [False, True])
 def test_running_record_that_is_dragged_to_pending_waits_for_its_run(
     desk: Desk, other_desk: Desk, edited: bool
@@ -874,35 +451,6 @@ def test_dead_run_that_is_dragged_to_pending_may_be_the_last(desk: Desk, other_d
     assert listing(desk.spool) == {"dlq": ["a.json"]}
 
 
-# ------------------------------------------------------------------------------------------------------------ mending
-
-
-def test_torn_record_in_pending_is_mended_and_runs(desk: Desk) -> None:
-    """A record of ours that lost its end is not refused but repaired, once it is quiet (P1, P6)."""
-    name = desk.enqueue(id="a")
-    path = Path(desk.spool.path(PENDING, name))
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-4] + b"\0\0\0\0")
-    declined = desk.decline(name)
-    assert isinstance(declined, Arriving)
-    assert declined.sig is not None
-    assert isinstance(desk.triage.reject_quiet(name, declined), Repaired)
-    assert path.read_bytes() == whole
-    assert isinstance(desk.claim(name), Claimed)
-
-
-def test_torn_record_with_a_name_of_ours_is_mended_too(desk: Desk) -> None:
-    """The same for ids that queuectl made."""
-    name = desk.enqueue()
-    path = Path(desk.spool.path(PENDING, name))
-    path.write_bytes(path.read_bytes()[:-4])
-    declined = desk.decline(name)
-    assert isinstance(declined, Arriving)
-    assert declined.sig is not None
-    assert isinstance(desk.triage.reject_quiet(name, declined), Repaired)
-    assert isinstance(desk.claim(name), Claimed)
-
-
 # --------------------------------------------------------------------------------------------------------- durability
 
 
@@ -925,56 +473,6 @@ def test_starts_and_outcomes_are_synced_where_asked(
     desk.close()
 
 
-@pytest.mark.parametrize("durability", ["queue", "full", "off"])
-def test_a_drop_is_replaced_only_by_what_is_on_disk(
-    spool: SpoolDir, monkeypatch: pytest.MonkeyPatch, durability: str
-) -> None:
-    """A power cut never leaves an empty file where a whole drop was (P1), whether its command starts first or not."""
-    desk = Desk(spool, settings=settings.defaults()._replace(durability=durability))
-    path = Path(spool.path(RUNNING, "a.json"))
-    synced: list[bytes] = []
-    create, sync_file, replace = disk.create, disk.sync_file, disk.replace
-
-    def creating(name: str, data: bytes, *, sync: bool, **options: Any) -> None:
-        create(name, data, sync=sync, **options)
-        synced.extend([data] if sync else [])
-
-    def syncing(name: str) -> None:
-        sync_file(name)
-        synced.append(Path(name).read_bytes())
-
-    def replacing(source: str, target: str, **options: Any) -> None:
-        assert durability == "off" or Path(source).read_bytes() in synced
-        assert json.loads(path.read_bytes()) == JOB
-        replace(source, target, **options)
-
-    monkeypatch.setattr(disk, "create", creating)
-    monkeypatch.setattr(disk, "sync_file", syncing)
-    monkeypatch.setattr(disk, "replace", replacing)
-    claimed = desk.claim(desk.drop("a.json", JOB))
-    assert isinstance(claimed, Claimed)
-    assert bool(claimed.copy) == (durability == "queue" and sys.platform != "win32")
-    desk.settlements.secure(claimed)
-    assert record.is_record(path.read_bytes())
-    assert os.listdir(spool.tmp_dir) == []
-    desk.close()
-
-
-def test_rejecting_by_another_worker_meanwhile_is_gone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that disappears between the look and the rejection is nobody's trouble."""
-    name = desk.drop("x.json", "5")
-    real = files.sig_of
-
-    def vanished(path: str) -> files.FileSig | None:
-        if path.endswith("x.json"):
-            os.unlink(path)
-        return real(path)
-
-    monkeypatch.setattr(files, "sig_of", vanished)
-    assert isinstance(desk.decline(name), Gone)
-    assert listing(desk.spool) == {}
-
-
 def test_located_paths_are_what_the_spool_says(desk: Desk) -> None:
     """A claim names files only through the spool."""
     name = desk.enqueue(id="a")
@@ -989,58 +487,7 @@ def test_clock_of_a_claim_is_the_one_given(desk: Desk) -> None:
     assert desk.record(RUNNING, "a.json").history[-1].at == "2001-09-09T01:46:40.000Z"
 
 
-def test_a_job_put_back_beside_a_drop_of_its_name_goes_on_under_another_id(desk: Desk) -> None:
-    """P1, P7: a released job whose name was taken in pending/ meanwhile is not mistaken for a duplicate."""
-    first = desk.start(desk.drop("report.json", {"command": "true"}))
-    desk.drop("report.json", {"command": "true"})
-    back = desk.settlements.settle(first, Outcome("released"))
-    assert back.name != "report.json"
-    again = desk.start(back.name)
-    assert again.job_id == back.name.removesuffix(".json")
-    assert desk.events("running", f"{again.job_id}.json")[-2:] == ["warning", "started"]
-    assert listing(desk.spool)["pending"] == ["report.json"]
-    assert "rejected" not in listing(desk.spool)
-
-
 # ----------------------------------------------------------------------------------------- copies of what has ended
-
-
-@pytest.mark.parametrize("outcome", [Outcome("succeeded", 0), Outcome("failed", 3), Outcome("cancelled")])
-def test_a_copy_of_an_ended_job_runs_under_its_own_id(desk: Desk, outcome: Outcome) -> None:
-    """P7: the first file stays as it is, and the copy runs under another id, with all its history and a warning."""
-    state = desk.run(desk.enqueue(id="job1", max_retries=0), outcome).to
-    first = Path(desk.spool.path(state, "job1.json")).read_bytes()
-    claimed = desk.start(desk.drop("job1.json", first))
-    assert claimed.job_id.startswith("job1-")
-    assert Path(desk.spool.path(state, "job1.json")).read_bytes() == first
-    item = desk.record(RUNNING, f"{claimed.job_id}.json")
-    assert item.id == claimed.job_id
-    assert [event.event for event in item.history] == [
-        "enqueued", "started", outcome.kind, "warning", "requeued", "started",
-    ]  # fmt: skip
-    assert item.history[3].text == f"the id 'job1' is in use, so this job goes on as {claimed.job_id!r}"
-    assert (claimed.attempt, claimed.failures) == (2, 0)
-    settled = desk.settlements.settle(claimed, Outcome("succeeded", 0))
-    assert (settled.to, settled.name) == (DONE, f"{claimed.job_id}.json")
-
-
-def test_a_job_that_is_moved_back_keeps_its_id(desk: Desk) -> None:
-    """Dragged from dlq/ or done/ to pending/ it is the same job, whatever other jobs there are."""
-    desk.run(desk.enqueue(id="job1", max_retries=0), Outcome("failed", 3))
-    os.rename(desk.spool.path(DLQ, "job1.json"), desk.spool.path(PENDING, "job1.json"))
-    assert desk.start("job1.json").job_id == "job1"
-
-
-def test_a_copy_whose_worker_dies_is_found_under_its_own_id(desk: Desk, other_desk: Desk) -> None:
-    """P5, P7: rescue moves the copy on, and the first file is not touched."""
-    desk.run(desk.enqueue(id="job1"), Outcome("succeeded", 0))
-    data = Path(desk.spool.path(DONE, "job1.json")).read_bytes()
-    claimed = desk.start(desk.drop("job1.json", data))
-    desk.die()
-    settled = other_desk.orphans.rescue(f"{claimed.job_id}.json")
-    assert settled is not None
-    assert (settled.to, settled.name) == (PENDING, f"{claimed.job_id}.json")
-    assert Path(desk.spool.path(DONE, "job1.json")).read_bytes() == data
 
 
 def test_claim_folds_a_long_history_and_counts_on(desk: Desk) -> None:
