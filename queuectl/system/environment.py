@@ -1,7 +1,7 @@
-"""The variables of a command that is to see little of the worker's own (the record's `minimal_env`).
+"""The variables of a command that sees few of the worker's own (the record's `minimal_env`).
 
-What a pool was started with may hold what no producer is meant to get at: tokens, agents' sockets, LD_PRELOAD,
-PYTHONPATH. Such a command gets what every program needs, by name; the job's `env` comes on top.
+A pool's own variables may hold things that no producer is meant to reach: tokens, agents' sockets, LD_PRELOAD,
+PYTHONPATH. Such a command gets only those that every program needs, by name; the job's `env` comes on top.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 
 _POSIX = frozenset(["HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR"])
-# Without these, programs of Windows do not find their libraries, their user or where to put a temporary file.
+# Without these, programs of Windows do not find their libraries, their user or the folder of temporary files.
 _WINDOWS = frozenset(
     """SYSTEMROOT SYSTEMDRIVE WINDIR COMSPEC PATHEXT OS NUMBER_OF_PROCESSORS PROCESSOR_ARCHITECTURE COMPUTERNAME
     USERPROFILE USERNAME USERDOMAIN HOMEDRIVE HOMEPATH APPDATA LOCALAPPDATA ALLUSERSPROFILE PROGRAMDATA PUBLIC
@@ -29,13 +29,13 @@ def minimal_here() -> dict[str, str]:
 
 
 def minimal(environment: Mapping[str, str], *, windows: bool, default_path: str) -> dict[str, str]:
-    """What of `environment` a command with `minimal_env` sees, and PATH.
+    """Return those variables of `environment` that a command with `minimal_env` sees, and PATH.
 
     Args:
         environment: the worker's variables.
-        windows: whose names count, without regard to case.
-        default_path: PATH on POSIX, as the system gives it (`os.confstr("CS_PATH")`); on Windows it is the system's
-            own folders.
+        windows: choose the names of Windows, without regard to case.
+        default_path: PATH on POSIX, from the system (`os.confstr("CS_PATH")`). On Windows PATH is the system's own
+            folders.
     """
     if not windows:
         made = {key: text for key, text in environment.items() if key in _POSIX or key.startswith("LC_")}

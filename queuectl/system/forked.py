@@ -1,7 +1,7 @@
 """A worker process that is a copy of its supervisor (Linux).
 
-As much of multiprocessing's Process as a pool needs. That one loses four handles each time that a fork fails, and
-flushes standard output first, which may be what cannot be written to.
+As much of multiprocessing's Process as a pool needs. That class leaks four handles each time that a fork fails, and it
+flushes standard output first, which may be unwritable.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ assert sys.platform == "linux"  # tells mypy, too
 
 
 class ForkedProcess:
-    """A process that does `work` and ends."""
+    """A process that calls `work` and ends."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         self.pid = os.fork()
@@ -30,7 +30,7 @@ class ForkedProcess:
 
     @property
     def exitcode(self) -> int | None:
-        """How it ended (negative: by that signal), or None while it runs."""
+        """The exit code (negative: ended by that signal), or None while it runs."""
         if self._code is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
@@ -38,7 +38,7 @@ class ForkedProcess:
         return self._code
 
     def join(self, timeout_s: float) -> None:
-        """Wait for its end, for `timeout_s` at most."""
+        """Wait for its end, at most for `timeout_s`."""
         with contextlib.suppress(OSError):
             if self.exitcode is None:
                 pidfd = os.pidfd_open(self.pid)
@@ -51,16 +51,16 @@ class ForkedProcess:
         _ = self.exitcode
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it."""
         if self.exitcode is None:
             os.kill(self.pid, signal.SIGKILL)
 
 
 def _work_and_end(work: Callable[[], None]) -> NoReturn:
-    """What a forked process does. It never goes back to what its parent was doing, and flushes nothing of it."""
+    """Call `work` in a forked process and end it. Never return to the parent's code, nor flush its files."""
     code = 1
     try:
-        # What was there before is never looked at again: a look would copy it, and that may be a million names.
+        # The collector must not visit what the parent had: a visit copies the page, and there may be a million names.
         gc.freeze()
         work()
         code = 0

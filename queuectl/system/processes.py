@@ -1,8 +1,8 @@
-"""The processes of this machine: what descends from one, which files they hold, and signals that hit nobody else.
+"""The processes of this machine: their descendants, the files they hold, and signals that reach no other process.
 
-A pid alone names nobody: it is given out again. A process is its pid together with when it started, and a signal goes
-through a handle to the process (Linux) that is compared with both. Linux tells all of this in /proc, macOS through `ps`
-and `lsof`. On Windows nothing here is needed: a Job Object holds all processes of a run.
+A pid alone does not identify a process, because the system reuses it. A process is its pid together with its start
+time. A signal goes through a handle to the process (Linux) after both were compared. Linux has all of this in /proc,
+macOS in `ps` and `lsof`. Windows needs nothing from here: a Job Object holds all processes of a run.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-# `ps` and `lsof` may hang on a share that is away.
+# `ps` and `lsof` may hang on a share that is out of reach.
 _TOOL_WITHIN_S = 5.0
-# How long a process may be in the midst of execve(2), waiting for a processor or for the disk its program is on.
+# How long execve(2) may take, which waits for a processor or for the disk of the program.
 _EXEC_WITHIN_S = 0.5
 _PS_FIELDS = "pid=,ppid=,pgid=,state=,lstart="
 _PS_TIME = "%a %b %d %H:%M:%S %Y"
@@ -29,7 +29,7 @@ class Process(NamedTuple):
     """One process.
 
     `state` is a letter of ps(1): Z has ended, T is stopped. `started` is in the system's own unit (`now`). `session` is
-    0 where the system does not tell.
+    0 if the system does not provide it.
     """
 
     pid: int
@@ -42,22 +42,22 @@ class Process(NamedTuple):
 
     @property
     def has_ended(self) -> bool:
-        """True for a process that only waits to be reaped. (Where only its first thread has ended, it lives.)"""
+        """True for a process that only waits to be reaped. (If only its first thread has ended, it lives.)"""
         return self.state in ("Z", "X") and self.threads < 2
 
     @property
     def key(self) -> tuple[int, int]:
-        """What tells this process from any other that has its pid later."""
+        """Identifies this process, also if another has its pid later."""
         return self.pid, self.started
 
 
 def find(pid: int) -> Process | None:
-    """The process with this pid, or None where there is none."""
+    """Return the process with this pid, or None if there is none."""
     if sys.platform != "linux":
         return next(iter(_listed("-p", str(pid))), None)
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            # The program's name stands in parentheses and may hold anything, so the last one counts (proc(5)).
+            # The program's name is in parentheses and may hold anything, so the last one counts (proc(5)).
             words = file.read().rpartition(b")")[2].split()
         state, parent, group, session = words[:4]
         return Process(pid, int(parent), int(group), int(session), state.decode(), int(words[19]), int(words[17]))
@@ -66,14 +66,14 @@ def find(pid: int) -> Process | None:
 
 
 def children(pid: int) -> list[Process]:
-    """The children of a process, of all its threads."""
+    """Return the children of a process, of all its threads."""
     if sys.platform != "linux" or not _tells_children():
         return [each for each in everything() if each.parent == pid]
     return [child for each in _listed_children(pid) if (child := find(each)) is not None]
 
 
 def child_pids(pid: int) -> set[int]:
-    """The pids of the children of a process, at less cost than `children`."""
+    """Return the pids of the children of a process, at less cost than `children`."""
     if sys.platform != "linux" or not _tells_children():
         return {each.pid for each in children(pid)}
     return set(_listed_children(pid))
@@ -90,12 +90,12 @@ def _listed_children(pid: int) -> list[int]:
 
 @functools.cache
 def _tells_children() -> bool:
-    """True where the kernel was built to list the children of a process."""
+    """Return whether the kernel was built to list the children of a process."""
     return os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 
 
 def below(roots: Iterable[Process]) -> list[Process]:
-    """Those processes and all that descend from them."""
+    """Return these processes and all their descendants."""
     found: dict[int, Process] = {each.pid: each for each in roots}
     todo = list(found)
     while todo:
@@ -107,14 +107,14 @@ def below(roots: Iterable[Process]) -> list[Process]:
 
 
 def everything() -> list[Process]:
-    """All processes that this one may see."""
+    """Return all processes that this one may see."""
     if sys.platform != "linux":
         return list(_listed("-A"))
     return [found for name in os.listdir("/proc") if name.isdigit() and (found := find(int(name))) is not None]
 
 
 def send(process: Process, number: int) -> bool:
-    """Send a signal to that process and to no other; False where it is gone.
+    """Send a signal to this process and to no other; return False if it is gone.
 
     Raises:
         PermissionError: it runs as somebody else.
@@ -140,9 +140,9 @@ def send(process: Process, number: int) -> bool:
 
 
 def holds(pid: int, path: str, file: tuple[int, int], *, fd: int | None = None) -> bool:
-    """True where a process has a file open (as its handle `fd`): its path, and its device and inode. (Linux)
+    """Return whether a process has a file open (as its handle `fd`): its path, and its device and inode. (Linux)
 
-    Names are compared first: a stat could wait for a share that is away.
+    Names are compared first: a stat could wait for a share that is out of reach.
     """
     name = os.path.basename(path)
     folder = f"/proc/{pid}/fd"
@@ -158,9 +158,9 @@ def holds(pid: int, path: str, file: tuple[int, int], *, fd: int | None = None) 
 
 
 def holders(path: str, *, fd: int | None = None) -> list[int]:
-    """The processes that have a file open (as their handle `fd`), of those that this one may look into; never this one.
+    """Return the pids of other processes that have a file open (as their handle `fd`), as far as this one may see.
 
-    Not on Windows.
+    Empty on Windows.
     """
     if sys.platform == "win32":
         return []
@@ -178,7 +178,7 @@ def holders(path: str, *, fd: int | None = None) -> list[int]:
 
 
 def command_line(pid: int) -> str:
-    """How a process was started, or "" where nobody tells. What is in it was chosen by whoever started it."""
+    """Return how a process was started, or "" if that is unknown. Whoever started it has chosen the text."""
     if sys.platform != "linux":
         return _output("ps", "-o", "command=", "-p", str(pid)).strip()
     try:
@@ -189,10 +189,10 @@ def command_line(pid: int) -> str:
 
 
 def environment(pid: int) -> bytes:
-    """The variables that a process was started with, each ended by a NUL; empty where they cannot be read. (Linux)
+    """Return the variables that a process was started with, each ended by a NUL; empty if unreadable. (Linux)
 
-    In the midst of execve(2) a process has neither variables nor arguments, for some microseconds or longer on a busy
-    machine. So a process has no variables only where two looks find none and find arguments.
+    During execve(2) a process has neither variables nor arguments, for some microseconds, or longer on a busy machine.
+    So a process has no variables only if two looks find none and find arguments.
     """
     confirmed = 0
     deadline = time.monotonic() + _EXEC_WITHIN_S
@@ -205,7 +205,7 @@ def environment(pid: int) -> bytes:
 
 
 def _proc_file(pid: int, name: str) -> bytes:
-    """A file of /proc/PID; empty where it cannot be read."""
+    """Return a file of /proc/PID; empty if it cannot be read."""
     try:
         with open(f"/proc/{pid}/{name}", "rb") as file:
             return file.read()
@@ -214,14 +214,14 @@ def _proc_file(pid: int, name: str) -> bytes:
 
 
 def now() -> int:
-    """Now, in the unit of `Process.started`."""
+    """Return the current time, in the unit of `Process.started`."""
     if sys.platform != "linux":
         return int(time.time())
     return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
 
 
 def _listed(*which: str) -> Iterator[Process]:
-    """Processes as `ps` lists them."""
+    """Yield processes as `ps` lists them."""
     for row in _output("ps", *which, "-o", _PS_FIELDS).splitlines():
         with contextlib.suppress(ValueError):
             pid, parent, group, state, at = row.split(None, 4)
@@ -230,7 +230,7 @@ def _listed(*which: str) -> Iterator[Process]:
 
 
 def _output(*words: str) -> str:
-    """What a tool of the system prints, "" where it cannot be run."""
+    """Return what a tool of the system prints, "" if it cannot be run."""
     import subprocess  # takes 10 ms, and Linux never gets here
 
     try:

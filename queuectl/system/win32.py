@@ -1,4 +1,4 @@
-"""Processes and Job Objects of Windows, through ctypes. Handles are plain numbers; whoever gets one closes it.
+"""Processes and Job Objects of Windows, through ctypes. Handles are plain numbers; the caller closes each.
 
 A process is born inside a Job Object by an attribute of CreateProcess (Windows 10 and later), so there is no instant
 in which it, or anything it starts, could be outside.
@@ -219,9 +219,9 @@ def make_job() -> int:
     limits = _JobExtendedLimits(LimitFlags=_JOB_LIMIT_KILL_ON_JOB_CLOSE)
     size = ctypes.sizeof(limits)
     if not _kernel32.SetInformationJobObject(job, _JOB_EXTENDED_LIMITS, ctypes.byref(limits), size):
-        error = ctypes.WinError(ctypes.get_last_error())
+        failure = ctypes.WinError(ctypes.get_last_error())
         _kernel32.CloseHandle(job)
-        raise error
+        raise failure
     return job
 
 

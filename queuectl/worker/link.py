@@ -1,4 +1,4 @@
-"""What a worker and its supervisor have said to each other: orders not yet carried out, reports not yet sent."""
+"""The supervisor as its worker sees it: orders that are not carried out yet, reports that are not sent yet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REPORT_WITHIN_S = 0.04
 
 
 class Link:
-    """The supervisor, as its worker sees it."""
+    """The supervisor of one worker."""
 
     def __init__(self, conn: Connection, executor: Executor, clock: Clock) -> None:
         self.channel = Channel(conn, executor)

@@ -60,7 +60,7 @@ class Started(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """A run has ended and the job is where `settled` says."""
+    """A run has ended, and its job was moved (`settled`)."""
 
     name: str
     job_id: str
@@ -69,7 +69,7 @@ class Finished(NamedTuple):
     settled: Settled
     runs_left: int
     command: str
-    """As in `Started`, where that was not reported before: a short run is told of once."""
+    """As in `Started`, if that was not sent before: a short run is reported once."""
 
 
 class Passed(NamedTuple):
@@ -80,15 +80,15 @@ class Passed(NamedTuple):
 
 
 class Trouble(NamedTuple):
-    """The machine's trouble; the names given to this worker come back."""
+    """The machine is in trouble; the worker returns the names that it has."""
 
     text: str
 
 
 class Vanished(NamedTuple):
-    """A job's file disappeared while it ran: somebody deleted or moved it; its outcome is only in this report.
+    """A job's file disappeared while the job ran: somebody deleted or moved it. Only this report has the outcome.
 
-    A run that lasted for long enough to notice was ended for that: `cancelled`.
+    If the run lasted long enough to see that, it was ended: `cancelled`.
     """
 
     job_id: str
@@ -96,7 +96,7 @@ class Vanished(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """A folder of the spool was missing and was made again."""
+    """A folder of the spool was missing; the worker has made it again."""
 
     folder: str
 

@@ -12,7 +12,8 @@ from queuectl.spool.folder import SpoolDir
 from queuectl.spool.output import keep_output
 from queuectl.system import disk
 
-# A run that prints is looked at this often at most and at least; in between as soon as it could be near its limit.
+# The longest and the shortest time between two looks at a run that prints. In between, look as soon as the run could
+# be near its limit.
 _LOOK_LAST_S, _LOOK_FIRST_S = 0.25, 0.02
 
 
@@ -26,7 +27,7 @@ class OutputSlot:
         self._fd = -1
 
     def open(self, lease: str) -> int:
-        """The handle for the next command to write to, under the lease it runs with."""
+        """Return the handle that the next command writes to, under the lease that it runs with."""
         if self._fd >= 0 and lease == self._lease:
             return self._fd
         self.close()
@@ -37,19 +38,19 @@ class OutputSlot:
 
     @property
     def size(self) -> int:
-        """How many bytes were printed; 0 where the file is not open."""
+        """How many bytes were printed; 0 if the file is not open."""
         return os.fstat(self._fd).st_size if self._fd >= 0 else 0
 
     @property
     def is_empty(self) -> bool:
-        """True where the file is open and nothing was printed to it."""
+        """True if the file is open and nothing was printed to it."""
         return self._fd >= 0 and os.fstat(self._fd).st_size == 0
 
     def keep(self, job_id: str, attempt: int) -> bool:
-        """Make a log of what was printed; False where nothing was, or where it is kept already.
+        """Turn the file into a log; return False if nothing was printed, or if that was done already.
 
         Raises:
-            OSError: the log could not be made; to be tried again.
+            OSError: the log could not be made; try again.
         """
         if self._fd >= 0:
             if os.fstat(self._fd).st_size == 0:
@@ -86,14 +87,14 @@ class OutputLimit:
         self.next_look_s = now_s if most is not None else math.inf
 
     def is_passed(self, now_s: float) -> bool:
-        """Return whether the run has printed more than it may; looks only where it is time to."""
+        """Return whether the run has printed more than it may; look only if it is time to."""
         if self._most is None or now_s < self.next_look_s:
             return False
         size = self._slot.size
         grown, passed_s = size - self._size, now_s - self._looked_s
         self._size, self._looked_s = size, now_s
         pause_s = _LOOK_LAST_S
-        if grown > 0:  # half of the time that the rest lasts at this rate: what goes over is small beside the limit
+        if grown > 0:  # half of the time that the rest lasts at this rate, so that it prints little over the limit
             pause_s = min(pause_s, max(_LOOK_FIRST_S, passed_s * (self._most - size) / grown / 2))
         self.next_look_s = now_s + pause_s
         return size > self._most

@@ -119,7 +119,10 @@ class Run:
         return Outcome(kind, ended.exit_code, reason, self.duration_s(), killed=ended.killed, left=ended.left)
 
     def outcome(self, ended: Ended, duration_s: float, *, is_stop: bool = False) -> Outcome:
-        """Return the outcome of a command that has ended by itself; with `is_stop`, it ended because all has to."""
+        """Return the outcome of a command that was not ended by this worker.
+
+        `is_stop`: a system that stops has ended it, so the job goes back.
+        """
         kind, reason = SUCCEEDED if ended.exit_code == 0 else FAILED, ended.reason
         if is_stop:
             kind, reason = RELEASED, f"{reason or 'its command was ended'} as the pool was asked to stop"

@@ -53,7 +53,7 @@ class Slot:
         self._renewed_s = self._clock.monotonic()
 
     def change(self) -> None:
-        """Use another lease: what may be on record under this one is to count as dead."""
+        """Use another lease: a run that may be on record under this one must count as dead."""
         if not self.lease.change():
             self.output.abandon()
 

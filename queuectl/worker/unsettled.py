@@ -1,8 +1,8 @@
-"""Runs that have ended and whose outcome cannot be recorded, because of their own file: kept, and tried again (P4, P6).
+"""Keeps runs whose outcome cannot be recorded because of their own file, and tries again (P4, P6).
 
-A worker goes on with other jobs meanwhile. Each such run keeps its lease, locked, so nobody takes it for abandoned. It
-also keeps the stripe of a drop whose record is not in its place yet. If the worker ends first, its lease is free and
-rescue records the run as abandoned.
+The worker goes on with other jobs meanwhile. Each such run keeps its lease, locked, so nobody takes it for abandoned.
+It also keeps the stripe of a drop whose record is not in its place yet. If the worker ends first, the lease is free
+and rescue records the run as abandoned.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from queuectl.spool.output import keep_output
 from queuectl.spool.session import Session
 from queuectl.system.locks import NamedLock
 
-# A worker keeps so many; with more it waits for one of them, as it does for a full disk.
+# A worker keeps at most so many. With more it waits for one of them, as it waits for a full disk.
 _MOST = 8
 _FIRST_S, _LONGEST_S = 0.5, 30.0
 
 
 class EndedRun(NamedTuple):
-    """A run that has ended: the name it was suggested under, the job, and how it ended."""
+    """A run that has ended: the name that the worker was given, the job, and how it ended."""
 
     name: str
     claimed: Claimed
@@ -54,7 +54,7 @@ class Unsettled:
         return len(self._kept) >= _MOST
 
     def wait_s(self) -> float | None:
-        """In how many seconds one of them is to be tried again; None where there is none."""
+        """Return in how many seconds one of them is to be tried again; None if there is none."""
         if not self._kept:
             return None
         return max(0.0, min(kept.next_s for kept in self._kept) - self._clock.monotonic())
@@ -65,7 +65,7 @@ class Unsettled:
         self._kept.append(_Kept(run, lock, 1, self._clock.monotonic() + _FIRST_S))
 
     def step(self, *, at_once: bool = False) -> list[tuple[EndedRun, Settled | None]]:
-        """Try those again whose time has come (or all); return what was settled, None for a file that is gone."""
+        """Try those again that are due (or all); return the settled ones, with None for a file that is gone."""
         now_s = self._clock.monotonic()
         ended: list[tuple[EndedRun, Settled | None]] = []
         left = []
@@ -93,7 +93,7 @@ class Unsettled:
         return ended
 
     def close(self) -> None:
-        """Give up the leases: what could not be settled is rescued by somebody else."""
+        """Release the leases: rescue records what could not be settled."""
         for kept in self._kept:
             kept.lock.close()
         self._kept.clear()

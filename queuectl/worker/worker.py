@@ -33,7 +33,7 @@ from queuectl.worker.unsettled import EndedRun
 _REPORT_AFTER_S = 0.012
 # How long a worker may take to see the file PAUSED, or that its lease was deleted: short jobs share a look.
 _PAUSED_WITHIN_S = 0.005
-# A command that ends by a signal so soon before or after a request to stop was ended by whoever asked.
+# A command that ends by a signal within this time of a request to stop was ended by the same event.
 _STOP_WITHIN_S = 1.0
 
 
@@ -224,12 +224,12 @@ class Worker:
 
 
 def _line(error: OSError) -> str:
-    """An error of the system in a line."""
+    """Return an error of the system as a line."""
     where = f": {error.filename}" if error.filename else ""
     return f"{error.strerror or error}{where}"
 
 
 def _preview(command: str | list[str]) -> str:
-    """The command for a line on a screen."""
+    """Return the command as a line for a screen."""
     text = command_text(command)
     return text if len(text) <= 200 else text[:199] + "…"

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import Pipe
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,8 @@ class Bench:
 
     def __init__(self, folder: Path, shell: str = "auto") -> None:
         self.folder = folder
-        self.near, self.far = Pipe()
+        pair: Any = Pipe()  # to a type checker, pipes of Windows are of another kind
+        self.near, self.far = pair
         self.executor = WindowsExecutor(shell)
         self.channel = Channel(self.near, self.executor)
         self.process: WindowsProcess

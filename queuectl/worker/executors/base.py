@@ -1,4 +1,4 @@
-"""Running commands: what is the same on every system. The rest is in `posix` and `windows`.
+"""Running commands: the part that is the same on every system. The rest is in `posix` and `windows`.
 
 A string goes to the shell, a list is started without one. Output goes straight to a file, standard input is empty.
 The command gets the worker's environment (or, with `minimal_env`, little of it), the job's `env`, and
@@ -42,7 +42,7 @@ class CannotStartError(Exception):
 
 
 class CannotEnterError(CannotStartError):
-    """The folder of the command cannot be entered. Where the job did not name that folder, the pool is at fault."""
+    """The folder of the command cannot be entered. If the job did not name that folder, the pool is at fault."""
 
     def __init__(self, folder: str, why: str = "") -> None:
         text = f"{CANNOT_ENTER} {folder} (the job's cwd)"
@@ -50,11 +50,11 @@ class CannotEnterError(CannotStartError):
 
 
 class Ended(NamedTuple):
-    """How a command ended: its exit code (128 + n for signal n on POSIX) and what that means, where it means more.
+    """How a command ended: its exit code (128 + n for signal n on POSIX), and a reason if the code needs one.
 
-    `is_shutdown`: as commands end that a system ends when it stops (SIGTERM, SIGHUP, SIGINT, a console that closes).
+    `is_shutdown`: it ended as commands do when a system stops (SIGTERM, SIGHUP, SIGINT, a console that closes).
     `killed` are the pids of processes outside the command's group that were ended with it, `left` those of processes
-    of the run that live on; some of them, where there are many.
+    of the run that live on. If there are many, some of them.
     """
 
     exit_code: int
@@ -65,7 +65,7 @@ class Ended(NamedTuple):
 
 
 class Spec(NamedTuple):
-    """What to start, and with what."""
+    """A command to start, its folder, its variables and the handles that it gets."""
 
     command: str | Sequence[str]
     cwd: str
@@ -90,7 +90,7 @@ class Executor(Protocol):
 
     @property
     def sources(self) -> list[int]:
-        """What to wait for: descriptors, on Windows handles. If one is ready, the command may have ended."""
+        """Return the descriptors (on Windows handles) to wait for. If one is ready, the command may have ended."""
 
     def wake(self) -> None:
         """Take note that one of `sources` is ready, so that it is not ready any more if nothing else happens."""
@@ -105,7 +105,7 @@ class Executor(Protocol):
 
 
 def shell_words(shell: str) -> tuple[str, ...]:
-    """The words that start a shell, with its full path where it can be found."""
+    """Return the words that start a shell, with its full path if it can be found."""
     name = ("cmd" if os.name == "nt" else "sh") if shell == "auto" else shell
     first, *rest = SHELL_WORDS[name]
     return (shutil.which(first) or first, *rest)

@@ -1,4 +1,4 @@
-"""The children of a worker (POSIX): what wakes it when one ends, reaping, and whether earlier commands left any.
+"""The children of a worker (POSIX): wakes the worker when one ends, reaps them, knows if earlier commands left any.
 
 SIGCHLD arrives in a pipe, so that one poll waits for commands and for the supervisor. On Linux the worker is the
 subreaper of its commands, so it has other children than the commands that it started.
@@ -37,19 +37,20 @@ class Children:
         self.are_adopted = family.become_subreaper()
         """True if descendants that lose their parent become children of this process."""
         self.has_left = bool(processes.children(os.getpid())) if self.are_adopted else False
-        """False only if the system said so: we had no child beside the last command. A look can miss one."""
+        """False only if the system said so: there was no child beside the last command. A listing can miss one."""
 
-    def earlier(self) -> frozenset[tuple[int, int]] | None:
-        """Return the children (`Process.key`) that live before a command is started, or None if there is none.
+    def before_start(self) -> family.AtStart:
+        """Return what tells a command that is started now from what earlier ones left.
 
-        They are listed anew, because what an earlier command left may have started others and ended since.
+        The children are listed anew, because what an earlier command left may have started others and ended since.
         """
         if not self.has_left:
-            return None
-        return frozenset(each.key for each in processes.children(os.getpid()) if not each.has_ended)
+            return family.AtStart(None, 0, self.are_adopted)
+        earlier = frozenset(each.key for each in processes.children(os.getpid()) if not each.has_ended)
+        return family.AtStart(earlier, processes.now(), self.are_adopted)
 
     def drain(self) -> None:
-        """Empty the wake-up pipe. Reap at once what has ended, unless a command runs, whose process does that."""
+        """Empty the wake-up pipe. If no command runs, reap; otherwise the command's process does that."""
         os.read(self.wake_fd, 512)
         if not self.command:  # something that an earlier command has left has ended
             self.reap()
@@ -74,7 +75,7 @@ class Children:
                 status = found
 
     def forget_command(self, *, has_left: bool) -> None:
-        """The command is reaped; `has_left` is True if there are other children."""
+        """Note that the command is reaped; `has_left` is True if there are other children."""
         self.command = 0
         self.has_left = has_left
 

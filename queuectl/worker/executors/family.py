@@ -1,14 +1,13 @@
-"""The processes of one run: which they are, and how all of them are ended (promise P3). For POSIX systems.
+"""The processes of one run: finds them, and ends all of them (promise P3). For POSIX systems.
 
 A command may start processes that leave its group, its session and their parent. On Linux the worker is their
-subreaper: whatever loses its parent becomes the worker's child, so nothing of a run is ever outside of the worker's
-descendants. Elsewhere such processes are found by the lease, which they have inherited.
+subreaper: a process that loses its parent becomes the worker's child, so no process of a run is ever outside of the
+worker's descendants. Elsewhere such processes are found by the lease, which they have inherited.
 
-A daemon that an earlier job left on purpose is the worker's child as well, and must live. A child of the worker is
-of this run where it descends from the command, holds the lease of this run, was started with the variables of this
-run, or is in the command's session or group. If there was no child when the command was started, every child is of
-this run.
-Where neither is certain, the process is left alone and named.
+A daemon that an earlier job left on purpose is the worker's child as well, and must live. A child of the worker
+belongs to this run if it descends from the command, holds the lease of this run, was started with the variables of
+this run, or is in the command's session or group. If the worker had no child when it started the command, every child
+belongs to this run. If nothing is certain, the process is left alone and named.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ assert sys.platform != "win32"  # tells mypy, too
 
 # After SIGKILL, how long the processes may take to be gone; less than a supervisor waits for its workers.
 _GONE_WITHIN_S = 2.0
-# A run may have left thousands of processes; a record names so many.
+# A run may have left thousands of processes; a record names at most so many.
 NAMED_AT_MOST = 20
 _MARKS = ("QUEUECTL_JOB_ID", "QUEUECTL_ATTEMPT", "QUEUECTL_SPOOL")
 
@@ -41,6 +40,18 @@ class HeldFile(NamedTuple):
     fd: int
 
 
+class AtStart(NamedTuple):
+    """What a worker knows when it starts a command."""
+
+    earlier: frozenset[tuple[int, int]] | None
+    """Children of the worker that earlier jobs have left (`Process.key`), as far as they are known; None if the worker
+    has no child at all."""
+    since: int
+    """The instant (`processes.now`), if that matters."""
+    adopts: bool
+    """True if the worker is the subreaper of the run."""
+
+
 class Family:
     """The processes of one run.
 
@@ -48,10 +59,7 @@ class Family:
         command: the pid of the command, which is not reaped before all of this is over.
         lease: the lease that the run has inherited.
         env: the variables that the command was started with.
-        since: when the command was started (`processes.now`).
-        earlier: children of this process that earlier jobs have left (`Process.key`), as far as they are known; None
-            if there was no child at all when the command was started.
-        adopts: True where this process is the subreaper of the run.
+        at_start: what the worker knew when it started the command.
     """
 
     def __init__(
@@ -60,18 +68,14 @@ class Family:
         *,
         lease: HeldFile,
         env: Mapping[str, str],
-        since: int,
-        earlier: frozenset[tuple[int, int]] | None,
-        adopts: bool,
+        at_start: AtStart,
     ) -> None:
         self._command = command
         self._lease = lease
         self._marks = [f"{name}={env[name]}".encode("utf-8", "surrogateescape") for name in _MARKS if name in env]
-        self._since = since
-        self._earlier = earlier
-        self._adopts = adopts
+        self._earlier, self._since, self._adopts = at_start
         self._held: frozenset[int] = frozenset()
-        """The processes that had the lease open at the last look."""
+        """The processes that had the lease open when they were last listed."""
         self._judged: dict[tuple[int, int], bool] = {}
         self._terminated: set[tuple[int, int]] = set()
         self._refusing: set[tuple[int, int]] = set()
@@ -80,11 +84,11 @@ class Family:
 
     @property
     def killed(self) -> tuple[int, ...]:
-        """The pids of processes outside the command's group that were ended, some of them."""
+        """Return the pids of processes outside the command's group that were ended; if there are many, some of them."""
         return tuple(pid for key, pid in self._outside.items() if key not in self._refusing)[:NAMED_AT_MOST]
 
     def members(self) -> list[Process]:
-        """The processes of the run that live. Orphans that have ended are reaped, the command itself never is."""
+        """Return the living processes of the run. Reap orphans that have ended, but never the command itself."""
         if not self._adopts:
             return self._members_by_lease()
         roots = []
@@ -99,7 +103,7 @@ class Family:
         return [each for each in processes.below(roots) if not each.has_ended]
 
     def _members_by_lease(self) -> list[Process]:
-        """Whoever looks whether the run lives has the lease open for an instant: those found twice in a row count."""
+        """Return those that hold the lease twice in a row: who only checks it has it open for an instant."""
         holding = frozenset(processes.holders(self._lease.path, fd=self._lease.fd))
         found = [processes.find(pid) for pid in (self._command, *(holding & self._held))]
         self._held = holding
@@ -107,7 +111,7 @@ class Family:
         return [each for each in everything if not each.has_ended]
 
     def _is_ours(self, child: Process) -> bool:
-        """True where a child of the worker is of this run and was not left by an earlier one."""
+        """Return whether a child of the worker belongs to this run and was not left by an earlier one."""
         if self._earlier is None:
             return True
         if child.key not in self._judged:
@@ -127,9 +131,9 @@ class Family:
     # ----------------------------------------------------------------------------------------------------- end
 
     def terminate(self) -> bool:
-        """Send SIGTERM to those that were not sent it yet; False where none lives.
+        """Send SIGTERM to those that were not sent it yet; return whether any lives.
 
-        The caller has asked the command's group.
+        The caller has sent it to the command's group.
         """
         members = self.members()
         for each in members:
@@ -137,11 +141,11 @@ class Family:
                 self._terminated.add(each.key)
                 if each.group != self._command:
                     self._send(each, signal.SIGTERM)
-                    self._send(each, signal.SIGCONT)  # a stopped process hears TERM only when it goes on
+                    self._send(each, signal.SIGCONT)  # a stopped process handles TERM only when it goes on
         return bool(members)
 
     def kill(self, pause: Callable[[], None]) -> tuple[int, ...]:
-        """Kill all of them and wait until they are gone; the pids of those that do not go.
+        """Kill all of them and wait until they are gone; return the pids of those that do not go.
 
         `pause` waits for a moment, or until a child has ended.
         """
@@ -160,13 +164,13 @@ class Family:
         return ()
 
     def _stopped(self, deadline: float) -> list[Process]:
-        """Stop all of them, so that none starts another while the rest is killed; those that live.
+        """Stop all of them, so that none starts another while the rest is killed; return those that live.
 
-        A look that finds none is made twice: the list of children may skip one while another ends.
+        If a listing finds none, list again: the list of children may skip one while another ends.
 
-        If all our children are of this run, they are killed instead: whoever loses its parent so is found as our
-        child, and the fewer live, the sooner the next look comes, which has to be faster than a process that does
-        nothing but start others.
+        If all children of the worker are of this run, kill them instead. A process that loses its parent becomes the
+        worker's child and is found again, and the fewer live, the sooner the next listing comes, which has to be
+        faster than a process that does nothing but start others.
         """
         number = signal.SIGKILL if self._adopts and self._earlier is None else signal.SIGSTOP
         stopped: set[tuple[int, int]] = set()
@@ -195,7 +199,7 @@ class Family:
 
 
 def become_subreaper() -> bool:
-    """Make this process the parent of all descendants that lose theirs; False where the system cannot."""
+    """Make this process the parent of all descendants that lose theirs; return False if the system cannot."""
     if sys.platform != "linux":
         return False
     from queuectl.system import libc

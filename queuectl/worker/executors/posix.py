@@ -34,15 +34,16 @@ _RESET_SIGNALS = frozenset(
     for name in ("SIGPIPE", "SIGXFSZ", "SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD")
     if hasattr(signal, name)
 )
-# As a command ends that a system ends when it stops: by such a signal, or, a shell whose command did, with 128 + n.
+# How a command ends that a system ends when it stops: by such a signal, or with 128 + n if it is a shell whose command
+# ended so.
 _SHUTDOWN_CODES = frozenset(128 + number for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT))
 _SUCCESS = Ended(0, "")
-# In thousandths of the memory (proc(5)).
+# In thousandths of the memory, see proc(5).
 _OOM_SCORE_ADJ = 300
 # Handles that a process has at its start have low numbers.
 _FIRST_HANDLES = 256
-# Then the system's own conversion gives a command the bytes that `_bytes` does, in a tenth of the time: a job has some
-# forty variables.
+# If True, the system's own conversion gives a command the same bytes as `_bytes`, in a tenth of the time: a job has
+# some forty variables.
 _SYSTEM_IS_UTF8 = sys.getfilesystemencoding().replace("-", "").lower() == "utf8"
 
 
@@ -77,8 +78,7 @@ class PosixExecutor:
         """See `base.Executor`."""
         words = (*self._shell, spec.command) if isinstance(spec.command, str) else tuple(spec.command)
         os.set_inheritable(spec.lease_fd, True)
-        earlier = self._children.earlier()
-        since = 0 if earlier is None else processes.now()
+        at_start = self._children.before_start()
         try:
             os.chdir(_bytes(spec.cwd))
         except (OSError, ValueError) as error:  # ValueError: a NUL in it
@@ -112,13 +112,12 @@ class PosixExecutor:
                 os.fchdir(self._home_fd)
             except OSError:
                 self._enter_root()
-
         self._children.command = pid
-        return PosixProcess(self._children, pid, spec, earlier=earlier, since=since)
+        return PosixProcess(self._children, pid, spec, at_start)
 
     @staticmethod
     def _enter_root() -> None:
-        """Go to a folder that no job has chosen, where the way home is closed: its mode was changed.
+        """Go to a folder that no job has chosen, if the mode of the worker's own folder was changed.
 
         It never fails, because the command may run already (P3).
         """
@@ -126,7 +125,7 @@ class PosixExecutor:
             os.chdir("/")
 
     def _resolve(self, program: bytes, path: str | None) -> bytes:
-        """The program by the job's own PATH where it brings one: posix_spawnp searches the worker's."""
+        """Return the program by the job's own PATH if it has one: posix_spawnp searches the worker's."""
         if b"/" in program or path == self._path:
             return program
         search = None if path is None else _bytes(path)
@@ -134,21 +133,13 @@ class PosixExecutor:
 
 
 class PosixProcess:
-    """See `base.Process`.
+    """See `base.Process`."""
 
-    Args:
-        earlier: the children that the worker had when the command was started; None if it had none.
-        since: when the command was started (`processes.now`), if that matters.
-    """
-
-    def __init__(
-        self, ours: children.Children, pid: int, spec: Spec, *, earlier: frozenset[tuple[int, int]] | None, since: int
-    ) -> None:
+    def __init__(self, ours: children.Children, pid: int, spec: Spec, at_start: family.AtStart) -> None:
         self.pid = pid
         self._children = ours
         self._spec = spec
-        self._earlier = earlier
-        self._since = since
+        self._at_start = at_start
 
     def poll(self) -> Ended | None:
         """See `base.Process`."""
@@ -175,8 +166,8 @@ class PosixProcess:
         while not self._has_ended():
             ours.pause()
         _, status = os.waitpid(self.pid, 0)
-        if ours.has_any() and not (refusing or self._earlier is not None):
-            run.kill(ours.pause)  # the looks have missed one
+        if ours.has_any() and not refusing and self._at_start.earlier is None:
+            run.kill(ours.pause)  # the listings have missed one
         left = self._list_left(run)
         ours.forget_command(has_left=ours.has_any())
         return _ended(status, killed=tuple(pid for pid in run.killed if pid not in left), left=left)
@@ -191,17 +182,16 @@ class PosixProcess:
             self.pid,
             lease=family.HeldFile(self._spec.lease_path, file, self._spec.lease_fd),
             env=self._spec.env,
-            since=self._since,
-            earlier=self._earlier,
-            adopts=self._children.are_adopted,
+            at_start=self._at_start,
         )
 
     def _list_left(self, run: family.Family) -> tuple[int, ...]:
         """Return the pids of processes that the command has left, some of them if there are many.
 
-        What a command leaves is a child of ours, or descends from one that it left: without a new child it left none.
+        A process that a command leaves is a child of the worker, or descends from one that the command left. So
+        without a new child it has left none.
         """
-        if processes.child_pids(os.getpid()) <= {pid for pid, _ in self._earlier or ()}:
+        if processes.child_pids(os.getpid()) <= {pid for pid, _ in self._at_start.earlier or ()}:
             return ()
         return tuple(each.pid for each in run.members())[: family.NAMED_AT_MOST]
 
@@ -215,7 +205,7 @@ class PosixProcess:
 
 
 def _ended(status: int, *, killed: tuple[int, ...] = (), left: tuple[int, ...] = ()) -> Ended:
-    """How a command ended, from what waitpid says."""
+    """Return how a command ended, from the status of waitpid."""
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         reason = "command not found" if code == EXIT_NOT_FOUND else ""
@@ -226,7 +216,7 @@ def _ended(status: int, *, killed: tuple[int, ...] = (), left: tuple[int, ...] =
 
 
 def _bytes(text: str) -> bytes:
-    """A text of a job as the bytes that its command gets: UTF-8 in every locale, and what was no UTF-8 as it was.
+    """Return a text of a job as the bytes that its command gets: UTF-8 in every locale; other bytes stay as they were.
 
     Raises:
         ValueError: half of a surrogate pair.
@@ -235,10 +225,10 @@ def _bytes(text: str) -> bytes:
 
 
 def _signals_to_reset() -> list[int]:
-    """The signals that do in a command what they do by default: all but those that were ignored before our own start.
+    """Return the signals that are reset to their default in a command: all but those ignored before our own start.
 
-    The default is what most have anyway, but glibc makes two system calls in each command for a signal that is not
-    named, to find that out: 15 us of CPU for a job.
+    Most have their default anyway. But for a signal that is not named, glibc makes two system calls in each command to
+    find that out: 15 us of CPU for a job.
     """
     settable = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
     return sorted(
@@ -247,8 +237,10 @@ def _signals_to_reset() -> list[int]:
 
 
 def _open_home() -> int:
-    """A handle to go back to after a start. Not a name: the way back must not fail when somebody has taken the folder
-    away, or a command would run whose start we report as failed. Where it cannot be entered by us, any other will do.
+    """Return a handle of the folder to go back to after a start.
+
+    A name would not do: the way back must not fail if somebody has taken the folder away, or a command would run whose
+    start is reported as failed. If this process may not enter the folder, any other will do.
     """
     try:
         return files.open_folder(".")
@@ -257,7 +249,7 @@ def _open_home() -> int:
 
 
 def _be_killed_before_the_supervisor() -> None:
-    """Where memory runs out, Linux is to end a command or its worker, whose job is then recovered, and not the pool.
+    """Let Linux end a command or its worker, and not the pool, if memory runs out: the job is recovered then.
 
     Inherited by the commands; only a rise, which needs no privilege.
     """
@@ -269,7 +261,7 @@ def _be_killed_before_the_supervisor() -> None:
 
 
 def _start_error(program: str, error: OSError, path: str | None) -> Exception:
-    """Whose fault it is that a program did not start; `path` is where it was looked for."""
+    """Return the exception for a program that did not start: the job's fault or the machine's. `path` was searched."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         if os.sep in program and os.path.isfile(program):  # looked for where the command was to run
             return CannotStartError(EXIT_NOT_FOUND, f"the program that the first line of {program} names is not found")

@@ -43,7 +43,7 @@ _NOT_RUNNABLE_ERRORS = (5, 193, 216)  # ERROR_ACCESS_DENIED, _BAD_EXE_FORMAT, _E
 # _INTERNAL_ERROR, _NO_SYSTEM_RESOURCES to _COMMITMENT_LIMIT, _NOT_ENOUGH_QUOTA. Not the job's fault (promise P9).
 _TROUBLE_ERRORS = (4, 8, 14, 1359, 1450, 1451, 1452, 1453, 1454, 1455, 1816)
 
-# The exit code of what is killed, as by Popen.kill and taskkill.
+# The exit code of a killed process, as with Popen.kill and taskkill.
 _EXIT_KILLED = 1
 _INTERRUPTED = 0xC000013A  # also by Ctrl-Break, and by a console that closes
 _REASONS = {
@@ -58,7 +58,8 @@ _CMD_NOT_FOUND = 9009
 # How often an ending Job Object is looked at.
 _JOB_POLL_S = 0.02
 _BATCH_ENDINGS = (".bat", ".cmd")
-# What cmd.exe acts on even inside quotes, or that ends them; no quoting makes these safe as arguments of a batch file.
+# Characters that cmd.exe acts on even inside quotes, or that end them. No quoting makes them safe as arguments of a
+# batch file.
 _BATCH_REFUSED = frozenset('"&|<>^%!\r\n')
 _PATHEXT = ".COM;.EXE;.BAT;.CMD"
 
@@ -103,7 +104,7 @@ class WindowsExecutor:
         return process
 
     def _program_and_line(self, spec: Spec) -> tuple[str, str]:
-        """The full path of what is started and the command line it gets."""
+        """Return the full path of the program and its command line."""
         if not isinstance(spec.command, str):
             return _list_line(spec.command, spec)
         first, *options = SHELL_WORDS[self._shell]
@@ -117,7 +118,7 @@ class WindowsExecutor:
                 "cmd runs one line only: join the lines with && or set the shell to powershell",
                 is_final=True,
             )
-        # With /s cmd takes away the outermost quotes and nothing else, so the text needs no quoting of its own.
+        # With /s cmd removes the outermost quotes and nothing else, so the text needs no quoting of its own.
         shell = _cmd_path()
         return shell, f'{subprocess.list2cmdline([shell, *options])} "{command}"'
 
@@ -146,10 +147,10 @@ class WindowsProcess:
         return self._reap()
 
     def _send_break(self) -> bool:
-        """Send CTRL_BREAK to the command's group; return False if that cannot be, so that waiting for it is no use."""
+        """Send CTRL_BREAK to the command's group; return False if that is impossible, so that waiting is no use."""
         if self._shares_console:
             return win32.send_break(self._pid)
-        # The event goes only to a group on the sender's console, and the sender has none: it joins the command's.
+        # The event reaches only a group on the sender's console. The sender has none, so it joins the command's.
         with win32.console_of(self._pid) as has_joined:
             return has_joined and win32.send_break(self._pid)
 
@@ -178,7 +179,7 @@ def _create(start: win32.Start, job: int) -> tuple[int, int]:
 
 
 def _reason(code: int) -> str:
-    """What an exit code means, where it means more than its number. Codes have 32 bits, without a sign."""
+    """Return the reason for an exit code, "" if the number says it all. Codes have 32 bits and no sign."""
     if code <= 255:
         return ""
     if code == _CMD_NOT_FOUND:
@@ -187,7 +188,7 @@ def _reason(code: int) -> str:
 
 
 def _start_error(program: str, cwd: str, code: int) -> Exception:
-    """Whose fault it is that CreateProcess failed."""
+    """Return the exception for an error of CreateProcess: the job's fault or the machine's."""
     if code in _TROUBLE_ERRORS:
         return win32.error(code)
     if code == _ERROR_DIRECTORY or not os.path.isdir(cwd):
@@ -203,7 +204,7 @@ def _start_error(program: str, cwd: str, code: int) -> Exception:
 
 
 def _list_line(words: Sequence[str], spec: Spec) -> tuple[str, str]:
-    """A command without a shell: its program's full path, and its line as C programs and Python read it."""
+    """Return a list's program with its full path, and its command line as C programs and Python read it."""
     program = _find(words[0], spec)
     if not _is_batch(program):
         return program, subprocess.list2cmdline([program, *words[1:]])
@@ -227,7 +228,7 @@ def _is_batch(program: str) -> bool:
 
 
 def _quoted_for_batch(word: str) -> str:
-    """In quotes always: a batch file's arguments end at , ; = and spaces. Backslashes before the last quote double."""
+    """Quote any word: a batch file's arguments end at , ; = and spaces. Double backslashes before the last quote."""
     last = len(word) - len(word.rstrip("\\"))
     return '"' + word + "\\" * last + '"'
 
@@ -237,9 +238,9 @@ def _cmd_path() -> str:
 
 
 def _find(name: str, spec: Spec) -> str:
-    """The program that a name means to the command: by its own PATH, or from its folder where it holds a separator.
+    """Return the program of that name: by the command's own PATH, or from its folder if the name holds a separator.
 
-    As on POSIX the current folder is not searched, or whoever may put a file there would choose what runs.
+    As on POSIX the current folder is not searched. Otherwise anyone who may put a file there would choose the program.
     """
     get = {key.upper(): value for key, value in spec.env.items()}.get
     endings = [ending for ending in get("PATHEXT", _PATHEXT).split(";") if ending]
@@ -260,7 +261,7 @@ def _find(name: str, spec: Spec) -> str:
 
 
 def _environment_block(env: dict[str, str]) -> str:
-    """NAME=value texts, each ended by NUL, sorted and unique without regard to case; the last one given counts."""
+    """Return NAME=value texts, each ended by NUL, sorted; of names that differ in case only, the last one counts."""
     chosen: dict[str, tuple[str, str]] = {}
     for name, value in env.items():
         chosen[name.upper()] = (name, value)

@@ -122,7 +122,7 @@ def test_a_daemon_of_an_earlier_job_is_spared(bench: Bench, tmp_path: Path, kind
     if kind == "keeps the lease":
         assert ended.left == (pid,)
     bench.start(sh_daemon(tmp_path / "new") + "sleep 60", env={"QUEUECTL_JOB_ID": "second"})
-    wait_until(lambda: bench.process._earlier)
+    wait_until(lambda: bench.process._at_start.earlier)
     new_pid = pid_in(tmp_path / "new")
     ended = bench.process.terminate(10)
     assert new_pid in ended.killed and not is_running(new_pid)
