@@ -8,7 +8,6 @@ that starts. What is found is told as `Finding`s; what a fault of a job is stand
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from typing import NamedTuple
 from queuectl.errors import InvalidSettingsError, NotASpoolError, SpoolUnavailableError, UntrustedSpoolError
 from queuectl.maintenance import ownership
 from queuectl.maintenance.debris import FileAge, dead_outputs
-from queuectl.maintenance.findings import INFO, Finding, Findings, merged, reason
+from queuectl.maintenance.findings import INFO, Finding, Findings, Inspection, Repair, merged, reason
 from queuectl.maintenance.leftovers import Leftovers
 from queuectl.model.settings import SETTINGS_NAME, Settings, defaults
 from queuectl.spool import blame, clock_note, pools, settings_file, trust
@@ -45,7 +44,6 @@ def run(
     repair: bool,
     names_only: bool,
     clock: Clock,
-    rng: random.Random,
     on_looked: Callable[[int], None] = lambda _: None,
 ) -> Checked:
     """Look at the whole spool; with `repair` put right what a program can.
@@ -69,22 +67,19 @@ def run(
     _check_folders(spool, findings)
     settings = _check_settings(spool, findings)
     _check_trust(spool, findings)
-    _check_stripes(spool, findings, rng)
+    _check_stripes(spool, findings)
     if not names_only:
         _check_owners(spool, findings)
     _check_clock(spool, findings, clock)
-    age = FileAge(spool)
     pool_lives = bool(pools.live(spool))
-    session = Session(spool, settings, clock, rng)
-    around = Leftovers(session, findings, age)
+    inspection = Inspection(Session(spool, settings, clock, spool.rng), findings, FileAge(spool))
+    around = Leftovers(inspection)
     outputs = [] if pool_lives else dead_outputs(spool)
     around.batches(pool_lives=pool_lives)
     for number in range(_PASSES_AT_MOST):
         before = len(findings.found)
         looked = Examination(
-            session,
-            findings,
-            age,
+            inspection,
             names_only=names_only,
             pool_lives=pool_lives,
             outputs=outputs,
@@ -106,7 +101,7 @@ def run(
     around.logs(looked.knows)
     if spool.has_inbox_traces():
         known = None if any(item.code == "settings" for item in findings.found) else settings
-        traces = InboxTraces(spool, known, findings, age, clock=clock, rng=rng, knows=looked.knows)
+        traces = InboxTraces(inspection, known, knows=looked.knows)
         traces.look(pool_lives=pool_lives)
     if not names_only:
         around.open_files()
@@ -124,8 +119,8 @@ def quick(session: Session) -> list[Finding]:
     """
     spool, findings = session.spool, Findings(repair=True)
     _check_file_systems(spool, findings)
-    _check_stripes(spool, findings, None)
-    around = Leftovers(session, findings, FileAge(spool), gentle=True)
+    _check_stripes(spool, findings, gentle=True)
+    around = Leftovers(Inspection(session, findings, FileAge(spool)), gentle=True)
     around.unfinished()
     return merged(findings.found)
 
@@ -178,21 +173,21 @@ def _check_clock(spool: SpoolDir, findings: Findings, clock: Clock) -> None:
     if text := clock_note.waiting(spool, now_at=clock.now()):
         path = os.path.relpath(spool.clock_path, spool.root).replace(os.sep, "/")
         act = partial(clock_note.accept, spool, now_at=clock.now())
-        findings.info("clock", path, f"retention {text}", "the clock is accepted", act)
+        findings.info("clock", path, f"retention {text}", Repair("the clock is accepted", act))
 
 
-def _check_stripes(spool: SpoolDir, findings: Findings, rng: random.Random | None) -> None:
+def _check_stripes(spool: SpoolDir, findings: Findings, *, gentle: bool = False) -> None:
     """Each of the 64 lock files can be locked; those that are missing are made when they are first used.
 
-    Without `rng` nothing is repaired.
+    With `gentle` nothing is repaired.
     """
     for number, error in ownership.closed_stripes(spool, lock=True):
         path = spool.stripe_path(number)
         text = f"cannot be locked, so no job of its ids can run: {reason(error)}"
         if hint := blame.cure(error, path):
             text += f"; to cure it: {hint}"
-        act = None if rng is None else ownership.act_open(spool, number)
-        findings.problem("stripe", _shown(spool, path), text, "given to the spool's owner" if act else "", act)
+        act = None if gentle else ownership.act_open(spool, number)
+        findings.problem("stripe", _shown(spool, path), text, Repair("given to the spool's owner" if act else "", act))
 
 
 def _check_owners(spool: SpoolDir, findings: Findings) -> None:
@@ -203,7 +198,7 @@ def _check_owners(spool: SpoolDir, findings: Findings) -> None:
         act = ownership.act_give_back(spool, state, name)
         if act is None:
             text += f"; to cure it, as root: queuectl --spool {trust.quoted(spool.root)} check --repair"
-        findings.problem("owner", f"{state}/{name}", text, "given to the spool's owner" if act else "", act)
+        findings.problem("owner", f"{state}/{name}", text, Repair("given to the spool's owner" if act else "", act))
 
 
 def _shown(spool: SpoolDir, path: str) -> str:

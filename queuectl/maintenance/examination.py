@@ -15,9 +15,8 @@ from functools import partial
 
 from queuectl.jobs import error_text
 from queuectl.jobs.rescue import Orphans
-from queuectl.maintenance.debris import FileAge
 from queuectl.maintenance.faults import Fault, Judge, View, stem_of
-from queuectl.maintenance.findings import Findings, GoneError
+from queuectl.maintenance.findings import GoneError, Inspection, Repair
 from queuectl.maintenance.repairs import Repairs
 from queuectl.maintenance.twins import ORDER, Twins
 from queuectl.model import names, record
@@ -25,7 +24,6 @@ from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import Located
 from queuectl.spool.lease import is_alive
-from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.system import files
 from queuectl.system.locks import is_held
@@ -54,15 +52,9 @@ class Examination:
     """
 
     def __init__(
-        self,
-        session: Session,
-        findings: Findings,
-        age: FileAge,
-        *,
-        names_only: bool,
-        pool_lives: bool,
-        outputs: Iterable[str] = (),
+        self, inspection: Inspection, *, names_only: bool, pool_lives: bool, outputs: Iterable[str] = ()
     ) -> None:
+        session, findings, age = inspection
         self._session, self._spool = session, session.spool
         self._findings = findings
         self._names_only = names_only
@@ -255,15 +247,15 @@ class Examination:
             repair = "cut back to its last whole event" if code == "torn" else "laid out anew"
             lost = code == "torn" and record.loses_events(view.data, data)
             act = partial(self._repairs.rewrite, view, fault)
-            if self._findings.problem(code, view.shown, text, repair, act, needs_person=lost):
+            if self._findings.problem(code, view.shown, text, Repair(repair, act), needs_person=lost):
                 return view.where
         elif code == "damaged":
             act = partial(self._repairs.set_aside, view, f"it {text}", "a backup may have it; else delete both files")
-            self._findings.problem(code, view.shown, text, f"moved to {REJECTED}/", act, needs_person=True)
+            self._findings.problem(code, view.shown, text, Repair(f"moved to {REJECTED}/", act), needs_person=True)
         elif target is not None:
             note = self._findings.info if code == "drop" else self._findings.problem
             repair = f"moved to {target.state}/{target.name}"
-            if note(code, view.shown, text, repair, partial(self._repairs.move, view, target)):
+            if note(code, view.shown, text, Repair(repair, partial(self._repairs.move, view, target))):
                 return target
         else:
             self._findings.problem(code, view.shown, text)
@@ -277,7 +269,10 @@ class Examination:
         fault = self._judge.fault(view)
         if fault is not None and fault.code == "orphan":
             self._findings.problem(
-                "orphan", view.shown, fault.text, "put right as workers do it", partial(self._rescued, here.name)
+                "orphan",
+                view.shown,
+                fault.text,
+                Repair("put right as workers do it", partial(self._rescued, here.name)),
             )
 
     def _rescued(self, name: str) -> str:

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from queuectl.errors import QueuectlError
 from queuectl.jobs.repair import GoneError as GoneError
+from queuectl.maintenance.debris import FileAge
+from queuectl.spool.session import Session
 
 INFO, PROBLEM = "info", "problem"
 CLEAN, REPAIRABLE, REPAIRED, PERSON = "clean", "repairable", "repaired", "person"
@@ -38,6 +40,20 @@ class Finding(NamedTuple):
 Act = Callable[[], str | None]
 
 
+class Repair(NamedTuple):
+    """How a fault is put right: what is done, as a participle ("moved to done/"), and what does it.
+
+    `act` may return more to say about it. It raises GoneError if there is nothing to repair any more, OSError or
+    QueuectlError if it cannot be done. None: a program can do nothing, or not now.
+    """
+
+    done: str
+    act: Act | None = None
+
+
+_NOTHING = Repair("")
+
+
 class Findings:
     """The findings of one check, in the order they were made."""
 
@@ -45,44 +61,47 @@ class Findings:
         self.repair = repair
         self.found: list[Finding] = []
 
-    def info(self, code: str, path: str, text: str, repair: str = "", act: Act | None = None) -> bool:
-        """Something harmless; see `problem`."""
-        return self._add(INFO, code, path, text, repair, act, needs_person=False)
+    def info(self, code: str, path: str, text: str, repair: Repair = _NOTHING) -> bool:
+        """Note something harmless; see `problem`."""
+        return self._add(Finding(INFO, code, path, text, repair.done, False, False), repair.act)
 
     def problem(
-        self, code: str, path: str, text: str, repair: str = "", act: Act | None = None, *, needs_person: bool = False
+        self, code: str, path: str, text: str, repair: Repair = _NOTHING, *, needs_person: bool = False
     ) -> bool:
-        """A fault, and the repair that is made now where repairs are wanted.
+        """Note a fault, and repair it now if repairs are wanted.
 
         Args:
-            code, path, text, repair: see `Finding`.
-            act: makes the repair; may return more to say about it. Raises GoneError where there is nothing to repair
-                any more, OSError or QueuectlError where it cannot be done.
-            needs_person: true where somebody has to look at it even after the repair.
+            code, path, text: see `Finding`.
+            repair: what puts it right.
+            needs_person: true if somebody has to look at it even after the repair.
 
         Returns:
-            True where a repair was made.
+            True if a repair was made.
         """
-        return self._add(PROBLEM, code, path, text, repair, act, needs_person=needs_person or act is None)
+        needs_person = needs_person or repair.act is None
+        return self._add(Finding(PROBLEM, code, path, text, repair.done, False, needs_person), repair.act)
 
-    def _add(
-        self, severity: str, code: str, path: str, text: str, repair: str, act: Act | None, *, needs_person: bool
-    ) -> bool:
-        repaired = False
+    def _add(self, found: Finding, act: Act | None) -> bool:
         if act is not None and self.repair:
             try:
-                if more := act():
-                    repair = f"{repair}: {more}"
-                repaired = True
-            except GoneError:
-                return False
-            except FileNotFoundError:
+                more = act()
+            except (GoneError, FileNotFoundError):
                 return False
             except (OSError, QueuectlError) as error:
-                text = f"{text}; it could not be {repair}: {reason(error)}"
-                needs_person = severity == PROBLEM
-        self.found.append(Finding(severity, code, path, text, repair, repaired, needs_person))
-        return repaired
+                text = f"{found.text}; it could not be {found.repair}: {reason(error)}"
+                found = found._replace(text=text, needs_person=found.severity == PROBLEM)
+            else:
+                found = found._replace(repair=f"{found.repair}: {more}" if more else found.repair, repaired=True)
+        self.found.append(found)
+        return found.repaired
+
+
+class Inspection(NamedTuple):
+    """What all parts of a check share: the session, what they have found, and how old files are."""
+
+    session: Session
+    findings: Findings
+    age: FileAge
 
 
 def reason(error: Exception) -> str:

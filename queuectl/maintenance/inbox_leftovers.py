@@ -8,20 +8,15 @@ holds. It deletes no token and no receipt that somebody may still wait for: an i
 from __future__ import annotations
 
 import os
-import random
 import re
 from collections.abc import Callable
 
 from queuectl.inbox import state
 from queuectl.inbox.handover import RECORD, SPENT, SPENT_KEPT_S, Handover
 from queuectl.inbox.tokens import TOKEN_CHARS
-from queuectl.maintenance.debris import FileAge
-from queuectl.maintenance.findings import Act, Findings, GoneError
+from queuectl.maintenance.findings import Act, GoneError, Inspection, Repair
 from queuectl.model.settings import Settings
-from queuectl.spool.folder import SpoolDir
-from queuectl.spool.session import Session
 from queuectl.system import disk, files
-from queuectl.system.clock import Clock
 from queuectl.system.locks import FileLock
 
 _TOKEN = re.compile(rf"[0-9a-z]{{{TOKEN_CHARS}}}")
@@ -36,23 +31,10 @@ class InboxTraces:
         knows: says of an id whether the check has seen a job of it.
     """
 
-    def __init__(
-        self,
-        spool: SpoolDir,
-        settings: Settings | None,
-        findings: Findings,
-        age: FileAge,
-        *,
-        clock: Clock,
-        rng: random.Random,
-        knows: Callable[[str], bool],
-    ) -> None:
-        self._spool = spool
+    def __init__(self, inspection: Inspection, settings: Settings | None, *, knows: Callable[[str], bool]) -> None:
+        self._session, self._findings, self._age = inspection
+        self._spool, self._clock = self._session.spool, self._session.clock
         self._settings = settings
-        self._findings = findings
-        self._age = age
-        self._clock = clock
-        self._rng = rng
         self._knows = knows
         self._named = None if settings is None else {inbox.owner for inbox in settings.inboxes}
 
@@ -97,7 +79,7 @@ class InboxTraces:
         self._tokens(owner, is_gone=is_gone)
         if is_gone and files.is_regular(path := self._spool.inbox_path(owner, "json")):
             text = "is the state of an inbox that the settings do not name any more"
-            self._findings.info("inbox", self._shown(path), text, "deleted", lambda: self._remove_state(owner))
+            self._findings.info("inbox", self._shown(path), text, Repair("deleted", lambda: self._remove_state(owner)))
 
     def _remove_state(self, owner: str) -> None:
         state.remove(self._spool, owner)
@@ -115,13 +97,13 @@ class InboxTraces:
                 records += 1
             elif (sig := files.sig_of(path)) is not None and self._age.is_over(sig, SPENT_KEPT_S):
                 text = f"waits for a claimed file of {owner} that has not come back for 90 days"
-                self._findings.info("handover", self._shown(path), text, "deleted", _unlink(path))
+                self._findings.info("handover", self._shown(path), text, Repair("deleted", _unlink(path)))
         if records:
             text = f"holds {_count(records, 'job')} on the way from inbox {owner} to pending/; "
             if is_gone:
                 text += "the settings do not name that inbox any more"
                 act: Act | None = lambda: self._publish(owner)  # noqa: E731
-                self._findings.problem("handover", self._shown(folder), text, "put into pending/", act)
+                self._findings.problem("handover", self._shown(folder), text, Repair("put into pending/", act))
             else:
                 text += "its receiver goes on with it when workers start"
                 self._findings.info("handover", self._shown(folder), text)
@@ -129,7 +111,7 @@ class InboxTraces:
 
     def _publish(self, owner: str) -> str:
         assert self._settings is not None
-        hands = Handover(Session(self._spool, self._settings, self._clock, self._rng), owner)
+        hands = Handover(self._session._replace(settings=self._settings), owner)
         return ", ".join(hands.publish_all())
 
     def _owed(self, owner: str, *, is_gone: bool) -> None:
@@ -147,7 +129,7 @@ class InboxTraces:
                 lost.append(path)
         if lost:
             text = f"holds notes of {_count(len(lost), 'job')} that the spool has nowhere any more"
-            self._findings.info("owed", self._shown(folder), text, "deleted", lambda: self._forget(lost))
+            self._findings.info("owed", self._shown(folder), text, Repair("deleted", lambda: self._forget(lost)))
         if kept and is_gone:
             text = (
                 f"holds notes of {_count(kept, 'job')} whose inbox the settings do not name any more: it gets no "

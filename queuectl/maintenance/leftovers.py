@@ -14,8 +14,8 @@ from queuectl.errors import DamagedRecordError
 from queuectl.jobs import batch, error_text, reject
 from queuectl.jobs.splitter import Splitter
 from queuectl.maintenance import debris
-from queuectl.maintenance.debris import OUTPUT, UNFINISHED_S, FileAge, is_starting
-from queuectl.maintenance.findings import Act, Findings, GoneError
+from queuectl.maintenance.debris import OUTPUT, UNFINISHED_S, is_starting
+from queuectl.maintenance.findings import Act, GoneError, Inspection, Repair
 from queuectl.model import names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
 from queuectl.spool import rejected
@@ -24,7 +24,6 @@ from queuectl.spool.layout import BOARD, LOGS, README_TXT, REASON_ENDING, Locate
 from queuectl.spool.lease import is_alive
 from queuectl.spool.output import keep_output
 from queuectl.spool.roster import Roster
-from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.spool.trust import quoted
 from queuectl.system import disk, files, rights
@@ -40,18 +39,9 @@ class Leftovers:
         gentle: repair only what is a second name of a file that is where it belongs.
     """
 
-    def __init__(
-        self,
-        session: Session,
-        findings: Findings,
-        age: FileAge,
-        *,
-        gentle: bool = False,
-    ) -> None:
-        self._session = session
-        self._spool, self._clock = session.spool, session.clock
-        self._findings = findings
-        self._age = age
+    def __init__(self, inspection: Inspection, *, gentle: bool = False) -> None:
+        self._session, self._findings, self._age = inspection
+        self._spool, self._clock = self._session.spool, self._session.clock
         self._gentle = gentle
 
     # ------------------------------------------------------------------------------------------------------ tmp/
@@ -66,11 +56,11 @@ class Leftovers:
                 continue  # kept as a log by whoever settles or rescues that job
             shown = self._shown(path)
             if sig.size == 0:
-                self._note("output", shown, "is the empty output of a worker that is gone", "deleted", _unlink(path))
+                self._note("output", shown, "is the empty output of a worker that is gone", _deletion(path))
             elif job_id:
                 text = f"is what run {attempt} of {job_id} printed; its worker is gone"
                 act = self._act_keep(path, job_id, attempt)
-                self._note("output", shown, text, f"moved to {LOGS}/", act)
+                self._note("output", shown, text, Repair(f"moved to {LOGS}/", act))
             else:
                 text = (
                     "is what a job printed whose worker is gone, no record tells which; delete it if it is not needed"
@@ -115,15 +105,19 @@ class Leftovers:
         found = self._spool.find(job_id)
         if content.links > 1 and found is not None and _inode(found.path) == content.sig.inode:
             text = f"is a second name of {found.state}/{found.name}, left by a producer that died"
-            self._findings.info("unfinished", shown, text, "unlinked", self._under_stripe(job_id, path, _unlink(path)))
+            self._findings.info(
+                "unfinished", shown, text, Repair("unlinked", self._under_stripe(job_id, path, _unlink(path)))
+            )
         elif item is not None and found is None and not content.oversize:
             text = f"is a job, {item.id}, that was never accepted: its producer died before it was in {PENDING}/"
             why = "its producer died before the job was accepted, and said nothing to whoever wanted it"
             act = self._act_reject(path, f"{item.id}.json", why)
-            self._note("unfinished", shown, text, f"moved to {REJECTED}/", self._under_stripe(job_id, path, act))
+            self._note(
+                "unfinished", shown, text, Repair(f"moved to {REJECTED}/", self._under_stripe(job_id, path, act))
+            )
         else:
             act = self._under_stripe(job_id, path, _unlink(path))
-            self._note("unfinished", shown, "is a write that was never finished", "deleted", act)
+            self._note("unfinished", shown, "is a write that was never finished", Repair("deleted", act))
 
     def _act_reject(self, path: str, name: str, why: str) -> Act:
         def act() -> str:
@@ -160,7 +154,7 @@ class Leftovers:
         for lease, _ in sorted(debris.unnamed_leases(self._spool, named)):
             if not is_alive(self._spool, lease):
                 path = self._spool.lease_path(lease)
-                self._note("lease", self._shown(path), "was left by a worker that is gone", "deleted", _remove(path))
+                self._note("lease", self._shown(path), "was left by a worker that is gone", _deletion_of_lock(path))
 
     def old_pools(self, *, all_looked_at: bool) -> None:
         """Report records, requests and locks of pools that are gone.
@@ -180,7 +174,7 @@ class Leftovers:
                 self._findings.info("foreign", self._shown(path), "is no regular file; left alone")
                 continue
             act = _remove(path) if kind == "lock" else _unlink(path)
-            self._note("pool", self._shown(path), "was left by a pool that is gone", "deleted", act)
+            self._note("pool", self._shown(path), "was left by a pool that is gone", Repair("deleted", act))
 
     def batches(self, *, pool_lives: bool) -> None:
         """Files of many jobs whose split was cut short; a live pool finishes them itself."""
@@ -197,7 +191,7 @@ class Leftovers:
                     if files.sig_of(path) is not None:
                         act = self._act_split(taken)
                         text = "holds many jobs, and making them of it was cut short"
-                        self._findings.problem("batch", self._shown(path), text, "split to its end", act)
+                        self._findings.problem("batch", self._shown(path), text, Repair("split to its end", act))
                 finally:
                     stripe.release()
             self._notes()
@@ -208,7 +202,7 @@ class Leftovers:
         for path in debris.split_notes(self._spool):
             sig = files.sig_of(path)
             if sig is not None and self._age.is_over(sig, UNFINISHED_S):
-                self._note("note", self._shown(path), "tells of a file that is not there", "deleted", _unlink(path))
+                self._note("note", self._shown(path), "tells of a file that is not there", _deletion(path))
 
     def _act_split(self, taken: str) -> Act:
         def act() -> str:
@@ -252,7 +246,7 @@ class Leftovers:
                 elif name + REASON_ENDING not in listed and self._is_unexplained(name):
                     text = "lies there without a reason"
                     act = self._act_explain(name)
-                    self._findings.problem("unexplained", f"{REJECTED}/{name}", text, "given one", act)
+                    self._findings.problem("unexplained", f"{REJECTED}/{name}", text, Repair("given one", act))
 
     def error_texts(self) -> None:
         """Texts in dlq/ whose job is no more there; those that somebody changed are somebody's."""
@@ -261,7 +255,7 @@ class Leftovers:
                 continue
             if error_text.is_ours(self._spool, name):
                 text = f"tells of a job that is no more in {DLQ}/"
-                self._note("error-text", f"{DLQ}/{name}", text, "deleted", _unlink(self._spool.path(DLQ, name)))
+                self._note("error-text", f"{DLQ}/{name}", text, _deletion(self._spool.path(DLQ, name)))
             else:
                 self._findings.info("foreign", f"{DLQ}/{name}", "is no file of queuectl; left alone")
 
@@ -325,12 +319,20 @@ class Leftovers:
 
     # ------------------------------------------------------------------------------------------------------ parts
 
-    def _note(self, code: str, path: str, text: str, repair: str, act: Act) -> None:
-        """Something harmless that is taken away, but never by a gentle look."""
-        self._findings.info(code, path, text, repair, None if self._gentle else act)
+    def _note(self, code: str, path: str, text: str, repair: Repair) -> None:
+        """Note something harmless that is removed, but never by a gentle look."""
+        self._findings.info(code, path, text, Repair(repair.done) if self._gentle else repair)
 
     def _shown(self, path: str) -> str:
         return os.path.relpath(path, self._spool.root).replace(os.sep, "/")
+
+
+def _deletion(path: str) -> Repair:
+    return Repair("deleted", _unlink(path))
+
+
+def _deletion_of_lock(path: str) -> Repair:
+    return Repair("deleted", _remove(path))
 
 
 def _unlink(path: str) -> Act:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 
 from queuectl.maintenance.faults import Judge, View
-from queuectl.maintenance.findings import Findings
+from queuectl.maintenance.findings import Findings, Repair
 from queuectl.maintenance.repairs import Repairs
 from queuectl.model import history, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
@@ -55,11 +55,13 @@ class Twins:
                 self._findings.info("copy", view.shown, text)
             elif view.sig.inode == best.sig.inode:
                 text = f"is a second name of the same file as {best.shown}"
-                self._findings.problem("duplicate", view.shown, text, "unlinked", partial(self._repairs.drop, view))
+                self._findings.problem(
+                    "duplicate", view.shown, text, Repair("unlinked", partial(self._repairs.drop, view))
+                )
             elif record.is_earlier(view.data, best.data):
                 text = f"is {'a' if view.data == best.data else 'an earlier'} copy of {best.shown}"
                 act = partial(self._repairs.set_aside, view, f"it {text}", "delete both files: nothing is missing")
-                self._findings.problem("duplicate", view.shown, text, f"moved to {REJECTED}/", act)
+                self._findings.problem("duplicate", view.shown, text, Repair(f"moved to {REJECTED}/", act))
             else:
                 different.append(view)
         keeper = next((view for view in different if view.where.state == RUNNING), best)
@@ -73,7 +75,7 @@ class Twins:
         """Keep two jobs of one id (P7): give one another id, as a claim of such a job does."""
         text = f"has the id of {keeper.shown}, which is another job"
         act = partial(self._repairs.give_own_id, view)
-        if not self._findings.problem("duplicate", view.shown, text, "given an id of its own", act):
+        if not self._findings.problem("duplicate", view.shown, text, Repair("given an id of its own", act)):
             return []
         new = self._judge.view(view.where.state, view.where.name)
         return [] if new is None else [new]

@@ -155,7 +155,7 @@ def test_texts_of_both_kinds_come_and_go_with_their_jobs(desk: Desk, two: SpoolD
     Spool(two.root).requeue("ended")
     Spool(two.root).cancel("ended")
     os.unlink(two.path(DLQ, "ended.json"))
-    found = check.run(two, repair=True, names_only=False, clock=desk.clock, rng=desk.rng).findings
+    found = check.run(two, repair=True, names_only=False, clock=desk.clock).findings
     assert [(item.path, item.repaired) for item in found if item.code == "error-text"] == [
         ("dlq/ended.cancelled.txt", True)
     ]

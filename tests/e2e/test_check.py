@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills by signal
 
 def repair(spool: SpoolDir) -> Checked:
     """One `check --repair`."""
-    return check.run(spool, repair=True, names_only=False, clock=Clock(), rng=random.Random())
+    return check.run(spool, repair=True, names_only=False, clock=Clock())
 
 
 def enqueue(spool: SpoolDir, *documents: dict[str, object]) -> list[str]:

@@ -62,7 +62,7 @@ def _work(root: str) -> None:
     spool.pause("because")
     Path(spool.folder.path("pending", "torn.json")).touch()
     os.chown(spool.folder.path("pending", "torn.json"), WORKER, WORKER)
-    check.run(spool.folder, repair=True, names_only=False, clock=Clock(), rng=random.Random(1))
+    check.run(spool.folder, repair=True, names_only=False, clock=Clock())
 
 
 def test_what_root_makes_belongs_to_the_owner(ground: Ground) -> None:
@@ -104,7 +104,7 @@ def test_a_link_in_the_place_of_a_folder_leads_root_nowhere(ground: Ground, fold
         lambda spool: spool.requeue("j1"),
         lambda spool: spool.purge("j1"),
         lambda spool: spool.pause("because"),
-        lambda spool: check.run(spool.folder, repair=True, names_only=False, clock=Clock(), rng=random.Random(1)),
+        lambda spool: check.run(spool.folder, repair=True, names_only=False, clock=Clock()),
     ]
     shutil.rmtree(place)
     place.symlink_to(precious)
@@ -157,7 +157,7 @@ def _stripe_of_root(ground: Ground, job_id: str) -> Path:
 
 
 def _checked(root: str, code: str, *, repair: bool) -> list[Finding]:
-    found = check.run(SpoolDir(root), repair=repair, names_only=False, clock=Clock(), rng=random.Random(1)).findings
+    found = check.run(SpoolDir(root), repair=repair, names_only=False, clock=Clock()).findings
     return [item for item in found if item.code == code]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Annotated, Any
@@ -53,7 +52,6 @@ def check(
             repair=repair,
             names_only=quick,
             clock=Clock(),
-            rng=random.Random(),
             on_looked=lambda number: progress.tell(lambda: f"looked at {count_of(number, 'file')}"),
         )
     if as_json:

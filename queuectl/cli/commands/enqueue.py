@@ -155,9 +155,25 @@ def enqueue(
     """
     argv: list[str] | None = ctx.meta.get(_ARGV)
     overrides = Overrides(
-        job_id, max_retries, backoff_base, backoff_max, timeout, priority, delay, at, cwd, env or [], tag or [], owner,
-        jitter, no_retry_on or [], retry_on or [], output_max, minimal_env, meta or [],
-    )  # fmt: skip
+        id=job_id,
+        max_retries=max_retries,
+        backoff_base=backoff_base,
+        backoff_max=backoff_max,
+        timeout=timeout,
+        priority=priority,
+        delay=delay,
+        at=at,
+        cwd=cwd,
+        env=env or [],
+        tag=tag or [],
+        owner=owner,
+        jitter=jitter,
+        no_retry_on=no_retry_on or [],
+        retry_on=retry_on or [],
+        output_max=output_max,
+        minimal_env=minimal_env,
+        meta=meta or [],
+    )
     documents = sources.as_utf8(_documents(words or [], command, argv))
     if job_id is not None and len(documents) > 1:
         raise WrongUsageError(f"--id names one job, and there are {len(documents)}", hint='put "id" into each of them')

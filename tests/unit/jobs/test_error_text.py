@@ -127,7 +127,7 @@ def test_a_text_that_somebody_wrote_on_is_never_touched(desk: Desk) -> None:
     assert not error_text.write(desk.session, "job1.json")
     Spool(desk.spool.root).purge("job1")
     OrphanTexts(desk.session).sweep()
-    found = check.run(desk.spool, repair=True, names_only=False, clock=desk.clock, rng=desk.rng)
+    found = check.run(desk.spool, repair=True, names_only=False, clock=desk.clock)
     assert [(item.code, item.path) for item in found.findings if item.path.startswith(DLQ)] == [
         ("foreign", "dlq/job1.error.txt")
     ]
@@ -203,10 +203,10 @@ def test_a_text_is_no_job_and_no_foreign_file(desk: Desk) -> None:
     assert desk.spool.listing(DLQ) == (["job1.json"], [])
     assert desk.spool.find("job1.error") is None
     assert Spool(desk.spool.root).counts().dlq == 1
-    found = check.run(desk.spool, repair=False, names_only=False, clock=desk.clock, rng=desk.rng)
+    found = check.run(desk.spool, repair=False, names_only=False, clock=desk.clock)
     assert [item for item in found.findings if item.path.startswith(DLQ)] == []
     os.remove(desk.spool.path(DLQ, "job1.json"))
-    found = check.run(desk.spool, repair=True, names_only=False, clock=desk.clock, rng=desk.rng)
+    found = check.run(desk.spool, repair=True, names_only=False, clock=desk.clock)
     assert [(item.code, item.severity, item.repaired) for item in found.findings if item.path.startswith(DLQ)] == [
         ("error-text", "info", True)
     ]

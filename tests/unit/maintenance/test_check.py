@@ -44,7 +44,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def look(desk: Desk, *, repair: bool = False, names_only: bool = False) -> Checked:
     """One check of the desk's spool."""
-    return check.run(desk.spool, repair=repair, names_only=names_only, clock=desk.clock, rng=desk.rng)
+    return check.run(desk.spool, repair=repair, names_only=names_only, clock=desk.clock)
 
 
 def told(found: Checked, severity: str = PROBLEM) -> list[tuple[str, str]]:

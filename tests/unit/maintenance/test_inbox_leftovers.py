@@ -57,9 +57,7 @@ class Traces:
 
     def look(self, *, repair: bool = False) -> list[Finding]:
         """Check the spool; what it says of inboxes."""
-        found = check.run(
-            self.spool, repair=repair, names_only=False, clock=self.desk.clock, rng=self.desk.rng
-        ).findings
+        found = check.run(self.spool, repair=repair, names_only=False, clock=self.desk.clock).findings
         return [item for item in found if item.path.startswith(".queuectl/")]
 
     def told(self, *, repair: bool = False) -> list[tuple[str, str, str, bool]]:
@@ -169,6 +167,6 @@ def test_the_state_of_an_inbox_that_is_named_no_more_is_deleted(traces: Traces) 
 def test_a_spool_that_never_had_an_inbox_costs_a_stat(spool: SpoolDir, desk: Desk) -> None:
     """Without traces of an inbox nothing is listed for it."""
     assert not spool.has_inbox_traces()
-    assert check.run(spool, repair=True, names_only=False, clock=desk.clock, rng=desk.rng).findings == []
+    assert check.run(spool, repair=True, names_only=False, clock=desk.clock).findings == []
     assert not os.path.exists(spool.inbox_dir)
     assert Handover(desk.session, "anna").publish_all() == []

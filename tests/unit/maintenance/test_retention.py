@@ -313,7 +313,7 @@ def test_the_wait_is_shown_and_a_repair_ends_it(
     snapshot = _whole(Survey(desk.spool, is_full=False).look(now_at))
     assert "<strong>Retention</strong> deletes nothing until" in page.render(snapshot, advice=("", ""))
     assert [line.level for line in doctor.retention_lines(desk.spool, now_at=now_at)] == [doctor.WARN]
-    looks = {"names_only": False, "clock": desk.clock, "rng": desk.rng}
+    looks = {"names_only": False, "clock": desk.clock}
     assert [item.code for item in check.run(desk.spool, repair=False, **looks).findings] == ["clock"]
     assert [item.repaired for item in check.run(desk.spool, repair=True, **looks).findings] == [True]
     assert check.run(desk.spool, repair=True, **looks).findings == []
