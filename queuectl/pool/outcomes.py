@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import assert_never
 
 from queuectl.jobs.verdict import Dead
 from queuectl.maintenance.rescuer import Rescue
@@ -40,27 +41,29 @@ class Outcomes:
 
     def take(self, worker: WorkerProcess, report: Report) -> None:
         """Act on a report of a worker, and hand it on if it is for people."""
-        if isinstance(report, Passed):
-            self._core.dispatcher.passed(worker, report.name, report.declined)
-            if isinstance(report.declined, Dead):
-                self._fire(DLQ, report.declined.name)
-            return
-        if isinstance(report, Trouble):
-            self._core.breaker.trip(report.text)
-            return
-        if isinstance(report, Restored):
-            self._core.notify(notices.restored(report.folder))
-            return
-        if isinstance(report, Started):
-            worker.running[report.name] = report.job_id
-            worker.running_since_s = self._core.session.clock.monotonic()
-        elif isinstance(report, Finished):
-            self._take_finished(worker, report)
-        elif isinstance(report, Vanished):
-            self._core.dispatcher.vanished(worker, report.job_id)
-            self.finished += 1  # a run, although nobody can look it up
-            self._is_idle_fired = False
-        self._core.notify(report)
+        match report:
+            case Finished():
+                self._take_finished(worker, report)
+                self._core.notify(report)
+            case Started():
+                worker.running[report.name] = report.job_id
+                worker.running_since_s = self._core.session.clock.monotonic()
+                self._core.notify(report)
+            case Passed():
+                self._core.dispatcher.passed(worker, report.name, report.declined)
+                if isinstance(report.declined, Dead):
+                    self._fire(DLQ, report.declined.name)
+            case Vanished():
+                self._core.dispatcher.vanished(worker, report.job_id)
+                self.finished += 1  # a run, although nobody can look it up
+                self._is_idle_fired = False
+                self._core.notify(report)
+            case Trouble():
+                self._core.breaker.trip(report.text)
+            case Restored():
+                self._core.notify(notices.restored(report.folder))
+            case _:
+                assert_never(report)
 
     def _take_finished(self, worker: WorkerProcess, report: Finished) -> None:
         dispatcher = self._core.dispatcher
