@@ -49,15 +49,8 @@ class Parts:
     """Everything that one pool is made of."""
 
     def __init__(self, session: Session, options: Options, notify: Callable[[Event], None]) -> None:
-        spool, settings, clock, rng = session
-        self.pool = Pool(
-            spool,
-            count=options.workers,
-            cwd=options.cwd,
-            now_at=clock.now(),
-            rng=rng,
-            graces_s=(settings.stop_grace_s, settings.kill_grace_s),
-        )
+        spool, settings, clock, _ = session
+        self.pool = Pool(session, count=options.workers, cwd=options.cwd)
         arrivals = Arrivals(spool, settle_s=settings.settle_s, clock=clock)
         queue = RunQueue()
         workers = [WorkerProcess() for _ in range(options.workers)]

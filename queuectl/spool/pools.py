@@ -14,7 +14,6 @@ import contextlib
 import json
 import math
 import os
-import random
 import re
 import socket
 from typing import Any, NamedTuple
@@ -23,6 +22,7 @@ import msgspec
 
 from queuectl.model import names, times
 from queuectl.spool.folder import SpoolDir
+from queuectl.spool.session import Session
 from queuectl.system import disk, files
 from queuectl.system.locks import NamedLock, is_held
 
@@ -58,22 +58,16 @@ class StopSummary(NamedTuple):
 class Pool:
     """This process's own pool."""
 
-    def __init__(
-        self,
-        spool: SpoolDir,
-        *,
-        count: int,
-        cwd: str,
-        now_at: float,
-        rng: random.Random,
-        graces_s: tuple[float, float] = (10.0, 5.0),
-    ) -> None:
+    def __init__(self, session: Session, *, count: int, cwd: str) -> None:
+        spool, settings, clock, rng = session
         host = re.sub(r"[^A-Za-z0-9-]+", "-", socket.gethostname())[:30].strip("-") or "host"
         self.name = f"{host}-{os.getpid()}-{names.new_token(rng)}"
         self._spool = spool
         self._lock = NamedLock(_path(spool, self.name, "lock"))
         log = os.environ.get("QUEUECTL_POOL_LOG", "")
-        self._info = PoolInfo(self.name, host, os.getpid(), now_at, count, cwd, log, *graces_s)
+        self._info = PoolInfo(
+            self.name, host, os.getpid(), clock.now(), count, cwd, log, settings.stop_grace_s, settings.kill_grace_s
+        )
 
     def enter(self) -> None:
         """Take the lock and tell the world. Raises OSError."""

@@ -43,7 +43,7 @@ def test_enqueue_and_resume_say_when_no_workers_run(queuectl: Commands, spool: S
         for words in (("enqueue", "--command", "true"), ("resume",)):
             result = queuectl(*words)
             assert "no workers run" in result.err and "no workers run" not in result.out
-    pool = Pool(spool, count=1, cwd="/", now_at=desk.clock.now(), rng=desk.rng)
+    pool = Pool(desk.session, count=1, cwd="/")
     pool.enter()
     for words in (("enqueue", "--command", "true"), ("resume",)):
         assert queuectl(*words).err == ""

@@ -288,7 +288,7 @@ def test_status_tells_dead_workers(queuectl: Commands, busy: SpoolDir, other_des
 
 def test_status_shows_live_pools(queuectl: Commands, spool: SpoolDir, desk: Desk) -> None:
     """Pools that are alive are named with their workers."""
-    pool = Pool(spool, count=3, cwd="/", now_at=desk.clock.now(), rng=desk.rng)
+    pool = Pool(desk.session, count=3, cwd="/")
     pool.enter()
     made = queuectl("status", "--json").json
     assert (made["workers"], made["pools"][0]["pool"]) == (3, pool.name)
@@ -345,7 +345,7 @@ def test_status_says_that_the_settings_changed_since_workers_started(
     queuectl: Commands, spool: SpoolDir, desk: Desk
 ) -> None:
     """Workers read the settings when they start: who changes one is told that they go on with the old."""
-    pool = Pool(spool, count=1, cwd="/", now_at=desk.clock.now() - 60, rng=desk.rng)
+    pool = Pool(desk.session._replace(clock=FakeClock(desk.clock.now() - 60)), count=1, cwd="/")
     pool.enter()
     os.utime(spool.settings_path, (1e9, 1e9))
     assert queuectl("status", "--json").json["settings_changed"] is False

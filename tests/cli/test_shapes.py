@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
+from queuectl.model import settings as config
 from queuectl.model.lifecycle import REJECTED, Outcome
 from queuectl.spool import pause, pools
 from queuectl.spool.folder import SpoolDir
+from queuectl.spool.session import Session
 from queuectl.system.clock import Clock
 from tests.cli.commands import Commands
 from tests.helpers import Desk, make_spool, write_drop
@@ -105,7 +107,7 @@ def test_pipe_gets_no_escape_codes(queuectl: Commands, words: str) -> None:
 @pytest.mark.parametrize("words", WITH_JSON)
 def test_instants_in_json_are_rfc_3339_in_utc(queuectl: Commands, spool: SpoolDir, words: str) -> None:
     """Every output writes an instant in one way, the times of pools included."""
-    pool = pools.Pool(spool, count=1, cwd=spool.root, now_at=Clock().now(), rng=random.Random(1))
+    pool = pools.Pool(Session(spool, config.defaults(), Clock(), random.Random(1)), count=1, cwd=spool.root)
     pool.enter()
     try:
         found = dict(_instants(queuectl(*words.split(), "--json").json))

@@ -19,9 +19,11 @@ from queuectl.api import Spool
 from queuectl.maintenance import check
 from queuectl.maintenance.findings import Finding
 from queuectl.model import names
+from queuectl.model import settings as config
 from queuectl.model.lifecycle import Outcome
 from queuectl.spool import pools, trust
 from queuectl.spool.folder import SpoolDir
+from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.system import acting
 from queuectl.system.clock import Clock
@@ -232,7 +234,8 @@ def test_the_owner_puts_a_new_lock_file_in_the_place_only_without_a_pool(
     os.chown(ground.spool.lease_path(desk.lease.name), WORKER, WORKER)
     assert "a pool is alive" in look() and path.stat().st_uid == 0
     desk.close()
-    pool = pools.Pool(ground.spool, count=1, cwd="/", now_at=time.time(), rng=random.Random(2), graces_s=(1.0, 1.0))
+    settings = config.defaults()._replace(stop_grace_s=1.0, kill_grace_s=1.0)
+    pool = pools.Pool(Session(ground.spool, settings, Clock(), random.Random(2)), count=1, cwd="/")
     pool.enter()
     for name in os.listdir(ground.spool.pool_dir):
         os.chown(os.path.join(ground.spool.pool_dir, name), WORKER, WORKER)
@@ -263,7 +266,7 @@ def test_a_lock_file_of_root_holds_up_its_own_ids_only(ground: Ground) -> None:
         except OSError as error:
             stuck = desk.claims.stuck("j1.json", error)
             assert stuck is not None
-            told.write_text(f"{stuck.name} {stuck.hint}", encoding="utf-8")
+            told.write_text(f"{stuck.path} {stuck.cure}", encoding="utf-8")
         desk.run(f"{other}.json", Outcome("succeeded", 0, "", 0.1))
 
     done_as(WORKER, act)

@@ -706,7 +706,7 @@ def test_what_is_no_file_among_the_pools_stops_nobody(desk: Desk) -> None:
         (folder / f"folder.{kind}").mkdir()
         (folder / f"link.{kind}").symlink_to("nothing")
     assert sweep_pools(desk.spool) == 0
-    pool = Pool(desk.spool, count=1, cwd="/", now_at=0.0, rng=desk.rng)
+    pool = Pool(desk.session, count=1, cwd="/")
     pool.enter()
     assert [info.pool for info in pools.live(desk.spool)] == [pool.name]
     pool.leave(pools.StopSummary([], 0), clean=True)
@@ -740,7 +740,7 @@ def test_lease_that_a_running_record_names_stays(desk: Desk) -> None:
 
 def test_live_pool_is_left_to_its_own_work(desk: Desk) -> None:
     """Beside a live pool its files, its leases and its unfinished batches are no findings (P5)."""
-    pool = Pool(desk.spool, count=1, cwd="/", now_at=0.0, rng=desk.rng)
+    pool = Pool(desk.session, count=1, cwd="/")
     pool.enter()
     pools.request_stop(desk.spool, pool.name, now=False)
     Path(desk.spool.lease_path("gone.0")).write_bytes(b"")
@@ -753,7 +753,7 @@ def test_live_pool_is_left_to_its_own_work(desk: Desk) -> None:
 
 def test_orphan_is_a_live_pool_s_to_rescue_first(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beside a live pool a dead worker's job is let be for the second that its rescue may take, and then told (P5)."""
-    pool = Pool(desk.spool, count=1, cwd="/", now_at=0.0, rng=desk.rng)
+    pool = Pool(desk.session, count=1, cwd="/")
     pool.enter()
     desk.start(desk.enqueue(id="job1", max_retries=0))
     desk.die()

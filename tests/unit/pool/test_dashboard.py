@@ -165,7 +165,7 @@ def test_page_is_written_a_last_time_when_the_last_pool_ends(desk: Desk, make: M
     board = make()
     go_on(board)
     desk.run(desk.enqueue(id="job"), Outcome("succeeded", 0))
-    other = Pool(desk.spool, count=1, cwd="/", now_at=0.0, rng=rng)
+    other = Pool(desk.session, count=1, cwd="/")
     other.enter()
     board.close()
     assert facts(desk.spool)["counts"]["done"] == 0

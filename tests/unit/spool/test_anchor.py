@@ -14,17 +14,19 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("Windows deletes no folder in which a file is open", allow_module_level=True)
 
+from queuectl.model import settings as config
 from queuectl.spool import anchor
 from queuectl.spool.anchor import Anchor
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.pools import Pool
-from tests.helpers import NOON_AT, make_spool
+from queuectl.spool.session import Session
+from tests.helpers import FakeClock, make_spool
 
 
 @pytest.fixture
 def pool(spool: SpoolDir) -> Iterator[Pool]:
     """A pool of the spool that has begun."""
-    made = Pool(spool, count=1, cwd=spool.root, now_at=NOON_AT, rng=random.Random(0))
+    made = Pool(Session(spool, config.defaults(), FakeClock(), random.Random(0)), count=1, cwd=spool.root)
     made.enter()
     yield made
     made.close_inherited()
