@@ -1,0 +1,127 @@
+"""run: how a command is started, and how it is ended. (The checks of one that lasts are in test_worker.)"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from queuectl.model.lifecycle import FAILED, RELEASED, SUCCEEDED, TIMED_OUT
+from queuectl.worker.executors.base import CannotEnterError, CannotStartError, Ended, Process, Spec
+from queuectl.worker.run import Run, Starter, not_started
+from queuectl.worker.slot import Slot
+from tests.helpers import Desk
+
+
+class OneProcess:
+    """An executor, and the process that it starts."""
+
+    def __init__(self) -> None:
+        self.specs: list[Spec] = []
+        self.error: Exception | None = None
+        self.grace_s = -1.0
+        self.sources: list[int] = []
+
+    def wake(self) -> None:
+        """Not called."""
+
+    def start(self, spec: Spec) -> Process:
+        """Start nothing."""
+        if self.error is not None:
+            raise self.error
+        self.specs.append(spec)
+        return self
+
+    def poll(self) -> Ended | None:
+        """It runs."""
+
+    def terminate(self, grace_s: float) -> Ended:
+        """End it."""
+        self.grace_s = grace_s
+        return Ended(143, "ended by SIGTERM", killed=(5,), left=(6,))
+
+
+@pytest.fixture
+def slot(desk: Desk) -> Iterator[Slot]:
+    """An open slot."""
+    made = Slot(desk.session, "w9")
+    made.open()
+    yield made
+    made.close()
+
+
+def test_a_command_gets_its_folder_its_variables_and_its_slot(
+    desk: Desk, slot: Slot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job's own variables come on top of the worker's, and the facts of the run on top of these."""
+    monkeypatch.setenv("OURS", "worker")
+    monkeypatch.setenv("BOTH", "worker")
+    executor = OneProcess()
+    starter = Starter(executor, desk.spool.root, os.path.join(desk.spool.root, "home"))
+    env = {"BOTH": "job", "QUEUECTL_ATTEMPT": "9"}
+    starter.start(desk.start(desk.enqueue(id="job", cwd="sub", env=env)), slot)
+    (spec,) = executor.specs
+    assert spec.cwd == os.path.join(desk.spool.root, "home", "sub")
+    wanted = {"OURS": "worker", "BOTH": "job", "QUEUECTL_JOB_ID": "job", "QUEUECTL_ATTEMPT": "1"}
+    assert wanted.items() <= spec.env.items() and spec.env["QUEUECTL_SPOOL"] == desk.spool.root
+    assert (spec.output_fd, spec.lease_fd, spec.lease_path) == (slot.output_fd, slot.lease.fd, slot.lease.path)
+
+
+def test_a_pool_without_its_folder_is_in_trouble_until_the_folder_is_back(
+    desk: Desk, slot: Slot, tmp_path: Path
+) -> None:
+    """P9: the job named no folder, so it is not at fault, and no other job is claimed before a look."""
+    home = tmp_path / "home"
+    executor = OneProcess()
+    starter = Starter(executor, desk.spool.root, str(home))
+    starter.check_folder()
+    executor.error = CannotEnterError(str(home))
+    claimed = desk.start(desk.enqueue(id="job"))
+    for act in (lambda: starter.start(claimed, slot), starter.check_folder):
+        with pytest.raises(OSError, match="the folder that this pool works in"):
+            act()
+    home.mkdir()
+    starter.check_folder()
+
+
+def test_a_folder_that_the_job_names_is_the_job_s_fault(desk: Desk, slot: Slot, tmp_path: Path) -> None:
+    """An absolute one, or one below the pool's folder while that is there."""
+    executor = OneProcess()
+    starter = Starter(executor, desk.spool.root, str(tmp_path))
+    executor.error = CannotEnterError("gone")
+    for number, cwd in enumerate((str(tmp_path / "gone"), "gone")):
+        with pytest.raises(CannotEnterError):
+            starter.start(desk.start(desk.enqueue(id=f"job{number}", cwd=cwd)), slot)
+    starter.check_folder()
+
+
+def test_the_outcome_of_an_end(desk: Desk, slot: Slot) -> None:
+    """By its exit code; released if everything had to stop."""
+    run = Run(desk.session, slot, desk.start(desk.enqueue(id="job")), OneProcess(), started_s=desk.clock.monotonic())
+    desk.clock.advance(2.5)
+    assert run.duration_s() == 2.5
+    assert run.outcome(Ended(0, ""), 2.5)[:4] == (SUCCEEDED, 0, "", 2.5)
+    assert run.outcome(Ended(7, "why", left=(8,)), 2.5)[:4] == (FAILED, 7, "why", 2.5)
+    assert run.outcome(Ended(7, "", left=(8,)), 2.5).left == (8,)
+    stopped = run.outcome(Ended(143, "ended by SIGTERM", is_shutdown=True), 2.5, is_stop=True)
+    assert stopped[:3] == (RELEASED, 143, "ended by SIGTERM as the pool was asked to stop")
+    assert run.outcome(Ended(143, ""), 1, is_stop=True).reason == "its command was ended as the pool was asked to stop"
+
+
+def test_an_end_is_given_the_time_of_the_setting_at_most(desk: Desk, slot: Slot) -> None:
+    """`kill_grace_s`, or less if the reason of the end wants less."""
+    process = OneProcess()
+    run = Run(desk.session, slot, desk.start(desk.enqueue(id="job")), process, started_s=0)
+    outcome = run.end(TIMED_OUT, "timed out after 1 s")
+    assert process.grace_s == desk.session.settings.kill_grace_s
+    assert outcome[:3] == (TIMED_OUT, 143, "timed out after 1 s") and (outcome.killed, outcome.left) == ((5,), (6,))
+    run.end(TIMED_OUT, "", grace_s=0.5)
+    assert process.grace_s == 0.5
+
+
+def test_a_command_that_cannot_be_started_is_a_failed_attempt() -> None:
+    """With the code of a shell; a final one is not tried again."""
+    outcome = not_started(CannotStartError(126, "one line only", is_final=True), 0.25)
+    assert outcome[:5] == (FAILED, 126, "one line only", 0.25, True)

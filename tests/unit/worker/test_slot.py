@@ -1,0 +1,69 @@
+"""slot: the lease and the output file of one run after the other."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from queuectl.system.locks import is_held
+from queuectl.worker.slot import Slot
+from tests.helpers import Desk
+
+
+@pytest.fixture
+def slot(desk: Desk) -> Iterator[Slot]:
+    """An open slot."""
+    made = Slot(desk.session, "w9")
+    made.open()
+    yield made
+    made.close()
+
+
+def test_a_plain_success_keeps_lease_and_output(slot: Slot) -> None:
+    """The usual case costs no new file."""
+    before = slot.lease.name, slot.output_fd
+    slot.renew(is_plain=True)
+    slot.open()
+    assert (slot.lease.name, slot.output_fd) == before
+
+
+def test_any_other_end_takes_another_lease(slot: Slot, desk: Desk) -> None:
+    """P5: a job that may run again must not look alive because this worker lives."""
+    before = slot.lease.name
+    slot.renew(is_plain=False)
+    slot.open()
+    assert slot.lease.name != before
+    assert not os.path.exists(desk.spool.lease_path(before))
+    assert is_held(slot.lease.path)
+
+
+def test_a_lease_that_is_handed_over_stays_held(slot: Slot) -> None:
+    """P5: an outcome that is not recorded yet keeps its lease, and the next run has one of its own."""
+    before = slot.lease.path
+    lock = slot.hand_over_lease()
+    slot.open()
+    assert slot.lease.path != before and is_held(before) and is_held(slot.lease.path)
+    lock.remove()
+
+
+def test_trouble_frees_the_lease(slot: Slot) -> None:
+    """What may be on record under it counts as dead from now on."""
+    before = slot.lease.path
+    slot.abandon()
+    slot.open()
+    assert slot.lease.path != before and not is_held(before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows deletes no file that is open")
+def test_a_lease_that_was_deleted_is_found_out(slot: Slot, desk: Desk) -> None:
+    """P3: not within 5 ms after a renewal, which looks itself."""
+    slot.check()
+    slot.renew(is_plain=True)
+    os.remove(slot.lease.path)
+    slot.check()
+    desk.clock.advance(0.01)
+    with pytest.raises(FileNotFoundError):
+        slot.check()
