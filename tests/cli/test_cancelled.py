@@ -99,7 +99,7 @@ def test_page_figures_and_top_count_it_apart(two: SpoolDir) -> None:
     assert document["cancelled_jobs"] == 1
     assert {row["id"]: row["cancelled"] for row in document["failures"]} == {"dead": False, "ended": True}
     assert "\nqueuectl_cancelled_jobs 1\n" in metrics.text(found)
-    lines = top_screen.queue_lines(found, NOON_AT, selected="", message="", width=100, height=20, clock="")
+    lines = top_screen.queue_lines(found, NOON_AT, top_screen.View(), width=100, height=20)
     assert any("DEAD 1, and 1 cancelled" in line.plain for line in lines)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from queuectl.api import Spool
-from queuectl.cli.commands.top_screen import queue_lines
+from queuectl.cli.commands.top_screen import View, queue_lines
 from queuectl.model.lifecycle import Outcome
 from queuectl.monitor import order, page, snapshot, status
 from queuectl.monitor.snapshot import Snapshot
@@ -246,7 +246,7 @@ def test_pause_for_a_time_shows_its_end(queuectl: Commands, spool: SpoolDir) -> 
     assert f"backup (until {until})" in queuectl("status").out
     assert f"backup (until {until})" in queuectl("top").out
     found = _last(Survey(spool, is_full=True).look(Clock().now()))
-    lines = queue_lines(found, Clock().now(), selected="", message="", width=80, height=20, clock="")
+    lines = queue_lines(found, Clock().now(), View(), width=80, height=20)
     assert any("backup (until " in line.plain for line in lines)
     assert f"Work goes on at {until[:10]} {until[11:19]} UTC" in page.render(found, advice=("", ""))
 

@@ -37,9 +37,9 @@ def test_keys_have_names(sent: str, named: list[str]) -> None:
 def lines_of(width: int, height: int, **facts: object) -> list[str]:
     """The lines of the screen for a queue with something in every list."""
     text = str(facts.pop("text", "plain"))
-    options = {"selected": text, "message": "", "clock": "12:00:00"}
+    view = top_screen.View(selected=text, clock="12:00:00")
     found = snapshot_of(text, **{"nexts": (NextRow(text, 1, 5, text),), **facts})
-    made = top_screen.queue_lines(found, NOON_AT, width=width, height=height, **options)  # type: ignore[arg-type]
+    made = top_screen.queue_lines(found, NOON_AT, view, width=width, height=height)
     return [line.plain for line in made]
 
 
@@ -82,7 +82,7 @@ def test_selected_job_is_always_on_the_screen() -> None:
     runs = tuple(RunRow(f"run{number:03d}", 1, "w", NOON_AT - number, None, "true", True) for number in range(200))
     for chosen in ("run000", "run100", "run199"):
         found = snapshot_of(runs=runs)
-        made = top_screen.queue_lines(found, NOON_AT, selected=chosen, message="", width=80, height=24, clock="")
+        made = top_screen.queue_lines(found, NOON_AT, top_screen.View(chosen), width=80, height=24)
         shown = [line.plain for line in made]
         assert next(line for line in shown if line.startswith("> ")).startswith(f"> {chosen}")
         assert sum(line[2:].startswith("run") for line in shown) == 14

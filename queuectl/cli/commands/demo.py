@@ -60,7 +60,7 @@ def demo() -> None:
     _expect(spool, bad, DONE)
 
     _say("5. Both are done:", "queuectl list")
-    listing.show(spool, (DONE,), tag="demo", limit=10, as_json=False)
+    listing.show(spool, (DONE,), wanted=listing.Wanted(tag="demo"), limit=10, as_json=False)
 
     here = f'queuectl --spool "{root}"'
     _say(f"That took {time.monotonic() - before_s:.0f} s. The queue is this folder; open it and look around:")

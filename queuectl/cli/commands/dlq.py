@@ -28,7 +28,7 @@ def list_(
 
     List the dead and the cancelled jobs, newest first. The columns are those of `queuectl list`.
     """
-    listing.show(context.open_anyway(), (DLQ,), tag=tag, owner=owner, limit=limit, as_json=as_json)
+    listing.show(context.open_anyway(), (DLQ,), wanted=listing.Wanted(tag, owner), limit=limit, as_json=as_json)
 
 
 @app.command(short_help="Run dead jobs again, with fresh retries.")

@@ -6,7 +6,7 @@ Drops that no pool has judged are opened as well, up to a thousand: they decide 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -47,6 +47,26 @@ class Shown(NamedTuple):
     left: int
 
 
+class Wanted(NamedTuple):
+    """Which jobs are to be shown; without any of these none has to be opened to know."""
+
+    tag: str | None = None
+    owner: str | None = None
+    cancelled: bool = False
+    """Only cancelled ones."""
+
+    def includes(self, job: Job) -> bool:
+        """Whether a job is one of them."""
+        return (
+            (self.tag is None or self.tag in job.tags)
+            and self.owner in (None, job.owner)
+            and (job.cancelled or not self.cancelled)
+        )
+
+
+_ALL = Wanted()
+
+
 @app.command("list")
 def list_(
     state: Annotated[
@@ -76,9 +96,10 @@ def list_(
         show_rejected(spool, limit, as_json=as_json)
         return
     if chosen == CANCELLED:
-        show(spool, (DLQ,), tag=tag, owner=owner, cancelled=True, limit=limit, as_json=as_json)
+        show(spool, (DLQ,), wanted=Wanted(tag, owner, cancelled=True), limit=limit, as_json=as_json)
         return
-    show(spool, _ORDER if chosen is None else (chosen,), tag=tag, owner=owner, limit=limit, as_json=as_json)
+    states = _ORDER if chosen is None else (chosen,)
+    show(spool, states, wanted=Wanted(tag, owner), limit=limit, as_json=as_json)
 
 
 def state_named(word: str | None) -> str | None:
@@ -98,26 +119,13 @@ def state_named(word: str | None) -> str | None:
     return state
 
 
-def show(
-    spool: Spool,
-    states: tuple[str, ...],
-    *,
-    tag: str | None = None,
-    owner: str | None = None,
-    cancelled: bool = False,
-    limit: int,
-    as_json: bool,
-) -> None:
-    """Print the jobs of some states; with `cancelled`, only cancelled ones."""
-    test = _test_of(tag, owner, cancelled=cancelled)
-    seeks = test is not None
-    now_at = time.time()
+def show(spool: Spool, states: tuple[str, ...], *, wanted: Wanted = Wanted(), limit: int, as_json: bool) -> None:
+    """Print the jobs of some states."""
+    look = _Look(spool, time.time(), wanted)
+    seeks = wanted != _ALL
     listed = {state: _names(spool, state) for state in states}
     shares = _shares({state: len(found) for state, found in listed.items()}, limit)
-    shown = {
-        state: _look(spool, state, found, now_at, test=test, limit=limit if seeks else shares[state])
-        for state, found in listed.items()
-    }
+    shown = {state: look.at(state, found, limit if seeks else shares[state]) for state, found in listed.items()}
     all_found = [job for part in shown.values() for job in part.jobs]
     found_jobs = all_found[:limit] if limit else all_found
     left = sum(part.left for part in shown.values())
@@ -128,19 +136,10 @@ def show(
         found_rows = [rows.as_json(job) for job in found_jobs]
         output.print_json({"version": 1, "total": total, "truncated": truncated, "jobs": found_rows})
     elif found_jobs:
-        output.table(rows.HEADERS, [rows.row(job, now_at) for job in found_jobs], known=spool.folder.ids)
+        output.table(rows.HEADERS, [rows.row(job, look.now_at) for job in found_jobs], known=spool.folder.ids)
     else:
         output.message("no such jobs" if seeks or len(states) == 1 else "no jobs here")
     _note(shown, seeks=seeks)
-
-
-def _test_of(tag: str | None, owner: str | None, *, cancelled: bool) -> Callable[[Job], bool] | None:
-    """What a job has to pass, or None if all do, so that none has to be opened for it."""
-    if tag is None and owner is None and not cancelled:
-        return None
-    return lambda job: (
-        (tag is None or tag in job.tags) and owner in (None, job.owner) and (job.cancelled or not cancelled)
-    )
 
 
 def _names(spool: Spool, state: str) -> list[str]:
@@ -159,44 +158,49 @@ def _shares(counts: dict[str, int], limit: int) -> dict[str, int]:
     return shares
 
 
-def _look(
-    spool: Spool, state: str, listed: list[str], now_at: float, *, test: Callable[[Job], bool] | None, limit: int
-) -> Shown:
-    """Open files of one state, in order, until `limit` jobs are found that pass."""
-    seeks = test is not None
-    found: list[Job] = []
-    others: list[str] = []
-    looked = 0
-    if limit or seeks:
-        for name in _in_order(spool, state, listed, now_at, limit=len(listed) if seeks else limit):
-            looked += 1
-            if names.is_batch(name):
-                others.append(name)
-                continue
-            try:
-                job = spool.load(state, name)
-            except DamagedRecordError:
-                others.append(name)
-            except OSError:
-                continue  # it moved on, or cannot be read now
-            else:
-                if test is None or test(job):
-                    found.append(job)
-            if limit and len(found) >= limit:
-                break
-    return Shown(found, others, len(listed) - looked)
+class _Look(NamedTuple):
+    """Goes through the folders of some states."""
 
+    spool: Spool
+    now_at: float
+    wanted: Wanted
 
-def _in_order(spool: Spool, state: str, listed: list[str], now_at: float, *, limit: int) -> Iterator[str]:
-    if state == PENDING:
-        from queuectl.jobs import foresight
+    def at(self, state: str, listed: list[str], limit: int) -> Shown:
+        """Open files of one state, in order, until `limit` jobs are found that are wanted; 0 is all."""
+        seeks = self.wanted != _ALL
+        found: list[Job] = []
+        others: list[str] = []
+        looked = 0
+        if limit or seeks:
+            for name in self._in_order(state, listed, len(listed) if seeks else limit):
+                looked += 1
+                if names.is_batch(name):
+                    others.append(name)
+                    continue
+                try:
+                    job = self.spool.load(state, name)
+                except DamagedRecordError:
+                    others.append(name)
+                except OSError:
+                    continue  # it moved on, or cannot be read now
+                else:
+                    if self.wanted.includes(job):
+                        found.append(job)
+                if limit and len(found) >= limit:
+                    break
+        return Shown(found, others, len(listed) - looked)
 
-        full = foresight.foresee_all(spool.folder, listed, now_at)
-        yield from order.in_run_order(listed, now_at, full)[:limit]
-    elif state in (DONE, DLQ):
-        yield from order.newest_first(spool.folder, state, listed, limit)
-    else:
-        yield from listed[:limit]
+    def _in_order(self, state: str, listed: list[str], limit: int) -> Iterator[str]:
+        folder = self.spool.folder
+        if state == PENDING:
+            from queuectl.jobs import foresight
+
+            full = foresight.foresee_all(folder, listed, self.now_at)
+            yield from order.in_run_order(listed, self.now_at, full)[:limit]
+        elif state in (DONE, DLQ):
+            yield from order.newest_first(folder, state, listed, limit)
+        else:
+            yield from listed[:limit]
 
 
 def _note(shown: dict[str, Shown], *, seeks: bool) -> None:

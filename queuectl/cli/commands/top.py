@@ -199,15 +199,12 @@ class _Top:
             return [Text("looking ...")]
         if self._message and time.monotonic() >= self._message_until_s:
             self._message = ""
-        return top_screen.queue_lines(
-            self._found,
-            time.time(),
+        view = top_screen.View(
             selected=self._selected,
             message=self._question[0] if self._question is not None else self._message,
-            width=width,
-            height=height,
             clock=time.strftime("%H:%M:%S"),
         )
+        return top_screen.queue_lines(self._found, time.time(), view, width=width, height=height)
 
     def _say(self, text: str) -> None:
         self._message, self._message_until_s = text, time.monotonic() + _MESSAGE_S

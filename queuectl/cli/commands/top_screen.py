@@ -82,33 +82,40 @@ def rows_of(found: Snapshot) -> list[Row]:
     ]
 
 
-def queue_lines(
-    found: Snapshot, now_at: float, *, selected: str, message: str, width: int, height: int, clock: str
-) -> list[Text]:
-    """The whole screen: exactly `height` lines, none wider than `width`.
+class View(NamedTuple):
+    """What of the screen is not the queue's."""
+
+    selected: str = ""
+    """The id of the job that is selected, or ""."""
+    message: str = ""
+    """What is at the bottom; "" shows the keys."""
+    clock: str = ""
+    """The time of day, for the corner."""
+
+
+def queue_lines(found: Snapshot, now_at: float, view: View, *, width: int, height: int) -> list[Text]:
+    """Return the whole screen: exactly `height` lines, none wider than `width`.
 
     Args:
         found: the queue.
-        now_at: ages are told as of then.
-        selected: the id of the job that is selected, or "".
-        message: what stands at the bottom; "" shows the keys.
+        now_at: ages are as of then.
+        view: what a person sees beside it.
         width: columns.
         height: lines.
-        clock: the time of day, for the corner.
     """
     columns, width = width, max(width, _LEAST_COLUMNS)
-    head = list(_head(found, now_at, width, clock))
-    foot = Text(safe(message), "bold") if message else _keys(width, is_paused=found.paused is not None)
+    head = list(_head(found, now_at, width, view.clock))
+    foot = Text(safe(view.message), "bold") if view.message else _keys(width, is_paused=found.paused is not None)
     listed = {state: [row for row in rows_of(found) if row.state == state] for state in _TITLES}
     room = height - len(head) - 1 - len(listed)
     shares = _shares({state: len(rows) for state, rows in listed.items()}, room)
-    shown = {state: _window(rows, selected, shares[state]) for state, rows in listed.items()}
+    shown = {state: _window(rows, view.selected, shares[state]) for state, rows in listed.items()}
     longest = max((cell_len(safe(row.id)) for rows in shown.values() for row in rows), default=0)
     id_room = max(8, min(longest, _ID_CHARS, int(width * _ID_SHARE)))
     body: list[Text] = []
     for state, rows in shown.items():
         body.append(_title(state, found))
-        body += [_line(row, now_at, is_selected=row.id == selected, id_room=id_room, width=width) for row in rows]
+        body += [_line(row, now_at, is_selected=row.id == view.selected, id_room=id_room, width=width) for row in rows]
     return _page(head, body, foot, columns, height)
 
 

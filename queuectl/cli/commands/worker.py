@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -170,14 +170,12 @@ def stop(
     if not found:
         typer.echo("no workers are running on this spool")
         return
+    asked = _Stop(spool, found, now, grace_s)
     try:
         with Progress() as progress:
+            asked.ask()
             for pool in found:
-                pools.request_stop(spool, pool.pool, now=now, grace_s=grace_s)
-            for pool in found:
-                own_s = 0.0 if now else pool.grace_s if grace_s is None else grace_s
-                deadline_s = own_s + pool.kill_grace_s + _STOP_MARGIN_S
-                _wait_for_end(spool, pool, found, progress, deadline_s, now=now, grace_s=grace_s)
+                asked.wait_for(pool, progress)
                 progress.clear()
                 _tell_end(pool, pools.take_summary(spool, pool.pool))
     except KeyboardInterrupt:
@@ -185,32 +183,40 @@ def stop(
         raise
 
 
-def _wait_for_end(
-    spool: SpoolDir,
-    pool: PoolInfo,
-    found: list[PoolInfo],
-    progress: Progress,
-    deadline_s: float,
-    *,
-    now: bool,
-    grace_s: float | None,
-) -> None:
-    from queuectl.errors import SpoolUnavailableError
-    from queuectl.spool import pools
+class _Stop(NamedTuple):
+    """A stop of some pools that is waited for."""
 
-    asked_s = 0.0
-    while pools.is_live(spool, pool.pool):
-        if progress.passed_s > deadline_s:
-            raise SpoolUnavailableError(
-                f"pool {pool.pool} does not stop", hint=f"it is process {pool.pid} on {pool.host}; end it there"
-            )
-        if progress.passed_s - asked_s > _ASK_AGAIN_S:
-            asked_s = progress.passed_s
-            for each in found:
-                if pools.is_live(spool, each.pool):
-                    pools.request_stop(spool, each.pool, now=now, grace_s=grace_s)
-        progress.tell(lambda: _waited_for(spool, found))
-        time.sleep(_POLL_S)
+    spool: SpoolDir
+    pools: list[PoolInfo]
+    now: bool
+    grace_s: float | None
+
+    def ask(self) -> None:
+        """Ask those that are still alive to stop."""
+        from queuectl.spool import pools
+
+        for pool in self.pools:
+            if pools.is_live(self.spool, pool.pool):
+                pools.request_stop(self.spool, pool.pool, now=self.now, grace_s=self.grace_s)
+
+    def wait_for(self, pool: PoolInfo, progress: Progress) -> None:
+        """Wait until a pool is gone. Raises SpoolUnavailableError if it takes much longer than it may."""
+        from queuectl.errors import SpoolUnavailableError
+        from queuectl.spool import pools
+
+        own_s = 0.0 if self.now else pool.grace_s if self.grace_s is None else self.grace_s
+        deadline_s = own_s + pool.kill_grace_s + _STOP_MARGIN_S
+        asked_s = 0.0
+        while pools.is_live(self.spool, pool.pool):
+            if progress.passed_s > deadline_s:
+                raise SpoolUnavailableError(
+                    f"pool {pool.pool} does not stop", hint=f"it is process {pool.pid} on {pool.host}; end it there"
+                )
+            if progress.passed_s - asked_s > _ASK_AGAIN_S:
+                asked_s = progress.passed_s
+                self.ask()
+            progress.tell(lambda: _waited_for(self.spool, self.pools))
+            time.sleep(_POLL_S)
 
 
 def _waited_for(spool: SpoolDir, found: list[PoolInfo]) -> str:
