@@ -188,12 +188,14 @@ class Spool:
         """
         from queuectl.spool import trust
 
-        prepared, wanted = self._producer.prepare_all(documents, made=made, told=lambda number: told("checked", number))
+        prepared, wanted = self._producer.prepare_all(
+            documents, made=made, on_progress=lambda number: told("checked", number)
+        )
         with self._translated():
             trust.check(self.folder)  # a job for a spool that others can write to would be theirs to change (P10)
             if wanted:
                 self._producer.refuse_duplicates(wanted)
-            return self._producer.publish(prepared, told=lambda number: told("put in", number))
+            return self._producer.publish(prepared, on_progress=lambda number: told("put in", number))
 
     # ---------------------------------------------------------------------------------------------------- wait
 
@@ -320,11 +322,11 @@ class Spool:
             SpoolUnavailableError: its command has not ended in time (it is ended as soon as that can be), or the disk
                 refuses.
         """
-        from queuectl.jobs.cancel import Cancelling
+        from queuectl.jobs.cancel import Canceller
 
         for name, value in (("job_id", job_id), ("by", by), ("reason", reason)):
             arguments.text(name, value)
-        return Cancelling(self.session).cancel(job_id, by=by, reason=reason)
+        return Canceller(self.session).cancel(job_id, by=by, reason=reason)
 
     def hold(self, job_id: str) -> Job:
         """Keep a waiting job from being run until `release`; its file's name says so.

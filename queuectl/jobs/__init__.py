@@ -8,7 +8,6 @@ __all__ = [
     "edit",
     "enqueue",
     "error_text",
-    "foresight",
     "hold",
     "lines",
     "purge",

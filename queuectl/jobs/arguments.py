@@ -1,4 +1,4 @@
-"""What a Python program may hand to the library, made into what a job file holds. Computes only.
+"""Turn the values that a Python program passes to the library into those of a job file. Computes only.
 
 A path may be any `os.PathLike`. An instant may be seconds since 1970 UTC or a `datetime` with a time zone. A value of
 the wrong type is refused in words: in a job as InvalidJobError, elsewhere as TypeError.

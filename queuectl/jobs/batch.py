@@ -1,4 +1,4 @@
-"""Files that hold many jobs: what they are called while they are split, how far that has come, and what came of it.
+"""Files that hold many jobs: their names while they are split, the note that says how far a split is, and the result.
 
 Such a file, an array or one job a line, is moved from pending/ to .queuectl/taken/TOKEN.json(l), where TOKEN is unique
 for this file, and split there (see `split`). The note .queuectl/splits/TOKEN.json says how far. At the end the file
@@ -38,12 +38,12 @@ class Named(msgspec.Struct, frozen=True):
 
 
 class Note(msgspec.Struct, frozen=True):
-    """How far a split has come: all before `offset` and `place` is made or refused."""
+    """How far a split is: everything before `offset` and `place` is made or refused."""
 
     file: str
     """The name it was dropped under."""
     by: str
-    """Who makes the steps: unique to a process."""
+    """The process that makes the steps."""
     offset: _Count = 0
     """Where the next line begins."""
     line: _Count = 0
@@ -60,27 +60,27 @@ class Note(msgspec.Struct, frozen=True):
 
 
 def token_of(taken: str) -> str:
-    """The token of a file in taken/: its stem."""
+    """Return the token of a file in taken/: its stem."""
     return taken.partition(".")[0]
 
 
 def key_of(taken: str) -> str:
-    """What a file in taken/ is called among names of pending/, none of which holds a slash."""
+    """Return the key of a file in taken/ among names of pending/, none of which holds a slash."""
     return IN_TAKEN + taken
 
 
 def taken_of(name: str) -> str:
-    """The name in taken/ that a `key_of` means, or "" for a name in pending/."""
+    """Return the name in taken/ of a key, or "" for a name in pending/."""
     return name[len(IN_TAKEN) :] if name.startswith(IN_TAKEN) else ""
 
 
 def unfinished(spool: SpoolDir) -> list[str]:
-    """The files of many jobs that are being split, or whose split was cut short."""
+    """Return the files of many jobs that are being split, or whose split was cut short."""
     return [name for name in spool.names(spool.taken_dir) if name.endswith((".json", ".jsonl"))]
 
 
 def read_note(spool: SpoolDir, token: str) -> Note | None:
-    """The note of a split; None where there is none, or none that can be read as one."""
+    """Return the note of a split; None if there is none that can be read."""
     try:
         content = files.read(spool.split_path(token), _NOTE_MAX_BYTES)
         return msgspec.json.decode(content.data, type=Note)
@@ -89,7 +89,7 @@ def read_note(spool: SpoolDir, token: str) -> Note | None:
 
 
 def newest_of(spool: SpoolDir, file: str) -> tuple[str, Note] | None:
-    """The token and the note of the last file of many that was dropped as `file`, among the newest few hundred."""
+    """Return the token and the note of the last file that was dropped as `file`, among the newest few hundred."""
     for _, name in sorted(files.changes(spool.split_dir, ".json", at_most=_NOTES_AT_MOST), reverse=True):
         note = read_note(spool, token_of(name))
         if note is not None and file in (note.file, note.file.rpartition(".")[0]):
@@ -106,12 +106,12 @@ def write_note(session: Session, token: str, note: Note) -> None:
 
 
 def outcome_text(note: Note) -> str:
-    """What a split made of its file, as the end of a sentence."""
+    """Return the result of a split as the end of a sentence."""
     return f"{_counted(note.made, 'job')}{'; ' if note.refused else ''}{refused_text(note)}"
 
 
 def refused_text(note: Note) -> str:
-    """How many documents were refused and where they are, or ""."""
+    """Return how many documents were refused and where they are, or ""."""
     if not note.refused:
         return ""
     were = "was" if note.refused == 1 else "were"
@@ -119,7 +119,7 @@ def refused_text(note: Note) -> str:
 
 
 def report_text(note: Note, taken: str) -> str:
-    """The text in rejected/ that says what became of a file of many jobs of which something was refused."""
+    """Return the text in rejected/ that explains the result of a split of which something was refused."""
     token = token_of(taken)
     rows = [
         f"  {f'line {each.line}' if each.line else f'element {each.place}'}: {safe(each.why)}" for each in note.named

@@ -39,8 +39,8 @@ class Documents:
     def refuse(self, path: str) -> document.Incomplete | document.Refused | None:
         """Return why a file holds no jobs, before the first of them is made; None if it holds some."""
         if path.endswith(".jsonl"):
-            looked = lines.look(path, document.BATCH_MAX_BYTES)
-            return _too_large(document.BATCH_MAX_BYTES) if looked.content.oversize else looked.verdict
+            looked = lines.examine(path, document.BATCH_MAX_BYTES)
+            return _too_large(document.BATCH_MAX_BYTES) if looked.content.oversize else looked.incomplete
         content = files.read(path, JOB_MAX_BYTES)
         if content.oversize:
             return _too_large(JOB_MAX_BYTES)

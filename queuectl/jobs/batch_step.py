@@ -37,7 +37,7 @@ class _Ready(NamedTuple):
 
 
 class Work:
-    """One step on its way."""
+    """A step that is being made."""
 
     def __init__(self, taken: str, fd: int, note: Note) -> None:
         self.token = batch.token_of(taken)
@@ -50,11 +50,11 @@ class Work:
         self.names: list[str] = []
 
     def source(self, item: Item) -> str:
-        """What the `enqueued` event says of where a job came from."""
+        """Return what the `enqueued` event says about the origin of a job."""
         return f"{self.token}#{item.place}"
 
     def own_id(self, item: Item) -> str:
-        """The id of a job that names none, and of a refused document."""
+        """Return the id of a job that names none, and of a refused document."""
         return f"{self.token}-{item.place:04d}"
 
     def may_be_there(self, item: Item) -> bool:
@@ -143,7 +143,7 @@ class Publisher:
         self._reject(work, ready.item, why, "give it another id, or none")
 
     def _whose(self, job_id: str, source: str, *, as_listed: bool) -> str:
-        """Whose the job with this id is: nobody's, of this place of this file, or another's. Raises OSError."""
+        """Return whose the job with this id is: nobody's, of this place of this file, or another's. Raises OSError."""
         while (found := self._roster.find(job_id, as_listed=as_listed)) is not None:
             try:
                 stored = self._spool.read(found.state, found.name)

@@ -1,6 +1,6 @@
-"""Cancelling a job: one that waits is moved to dlq/ at once, one that runs is ended by whoever has it (see `cancels`).
+"""Cancel a job: move a waiting one to dlq/ at once, have a running one ended by its worker (`spool.cancel_requests`).
 
-A job may go from one state to the other between the look and the act, so each is tried in turn until one holds.
+A job may change from one state to the other meanwhile, so each is tried in turn until one holds.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PATIENCE_S = 10.0
 _POLL_S = 0.02
 
 
-class Cancelling:
+class Canceller:
     """Cancels jobs of one spool; see `api.Spool.cancel`."""
 
     def __init__(self, session: Session) -> None:
@@ -48,7 +48,7 @@ class Cancelling:
                 return ended
 
     def _cancel_unless_running(self, job_id: str, by: str, reason: str) -> Job | int:
-        """Cancel a waiting job; of a running one the number of its attempt."""
+        """Cancel a waiting job; return the number of its attempt instead if it runs."""
         key, drop = job_id, None
         if self._spool.find(job_id) is None and (dropped := lookup.find_drop(self._session, job_id)) is not None:
             drop = Located(PENDING, os.path.basename(dropped.path), dropped.path)
@@ -99,14 +99,14 @@ class Cancelling:
         return self._spool.read(found.state, found.name)
 
     def _read(self, found: Located) -> Stored:
-        """A waiting record; its torn end is repaired. Raises DamagedRecordError where it is none of ours."""
+        """Read a waiting record and repair its torn end. Raises DamagedRecordError if it is none of ours."""
         try:
             return self._spool.read(found.state, found.name)
         except DamagedRecordError:
             return repair.repaired(self._session, found)
 
     def _cancel_drop(self, found: Located, event: dict[str, Any]) -> str:
-        """Make a record of a drop that no worker has looked at, with its end on record; its id."""
+        """Make a record of a drop that no worker has claimed, with its end on record; return its id."""
         content = self._spool.read_document(found.path)
         job = lookup.load_drop(self._session, PENDING, found.name)
         if self._spool.find(job.id) not in (None, found):
@@ -121,7 +121,7 @@ class Cancelling:
         return job.id
 
     def _cancel_run(self, job_id: str, request: cancel_requests.Request, deadline: float) -> Job | None:
-        """Have a run ended, and wait for that; None where the job waits or runs again."""
+        """Have a run ended, and wait for that; return None if the job waits or runs again."""
         stripes = Stripes(self._spool)
         orphans = Orphans(self._session, stripes)
         try:
@@ -130,7 +130,7 @@ class Cancelling:
                 _runs(job := lookup.get(self._session, job_id), request.attempt) and self._clock.monotonic() < deadline
             ):
                 with contextlib.suppress(DamagedRecordError, files.NotRegularError):
-                    orphans.rescue(record_name(job_id))  # where its worker is gone, nobody else may be there to do it
+                    orphans.rescue(record_name(job_id))  # if its worker is gone, nobody else may be there to do it
                 time.sleep(_POLL_S)
         except OSError as error:
             raise unavailable(self._spool, error) from error
@@ -150,5 +150,5 @@ class Cancelling:
 
 
 def _runs(job: Job, attempt: int) -> bool:
-    """True while a job's run of this number goes on."""
+    """Whether the run of a job with this number goes on."""
     return job.state == RUNNING and history.starts_in(job.history) == attempt

@@ -1,4 +1,4 @@
-"""Claim, start, settle: the heart of queuectl, where every order matters (promises P2, P3, P4, P7).
+"""Claim a job and start it: the heart of queuectl, where every order matters (promises P2, P3, P4, P7).
 
 A claim, under the stripe of the id (one of 64 permanent lock files; a process that is stopped in here blocks one
 64th of the ids, never everyone):
@@ -178,7 +178,7 @@ class Claims:
             raise
 
     def _is_copy(self, item: record.Record) -> bool:
-        """True for a record that has ended, and that another file still has in done/ or dlq/: it was copied from there.
+        """Whether a record has ended, and another file in done/ or dlq/ still has it: it was copied from there.
 
         It is a job of its own, so it goes on under an id of its own: no run, log or text of one is the other's.
         """
@@ -251,7 +251,7 @@ class Claims:
         return Dead(settled.name) if settled.to == DLQ else Later(settled.name, settled.due_at)
 
     def _undo(self, here: Located, name: str, lease: str, error: OSError) -> None:
-        """Put a file back after the machine's trouble, uncounted, also where `started` got on record (P9)."""
+        """Put a file back after the machine's trouble, uncounted, even if `started` got on record (P9)."""
         try:
             stored = self._spool.read(RUNNING, here.name)
         except (OSError, DamagedRecordError):

@@ -1,7 +1,7 @@
-"""A waiting or dead job changed by a person: its specification as a text to edit, checked, and put back.
+"""Edit a waiting or dead job: give a person its specification as a text, check the text, and put it back.
 
-The history is not for editing and stays as it is. What is put back takes the place of the record in one step, and only
-if nobody has changed it since it was read: a job that has started meanwhile runs as it was.
+The history is not edited. The new record replaces the old one in one step, and only if nobody has changed that since it
+was read: a job that has started meanwhile runs as it was.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Draft(NamedTuple):
     text: str
 
 
-class Editing:
+class Editor:
     """Edits jobs of one spool."""
 
     def __init__(self, session: Session) -> None:
@@ -37,15 +37,15 @@ class Editing:
         self._spool = session.spool
         self._now_at = session.clock.now()
         self.warnings: list[str] = []
-        """What was put back with a key that is ignored, and was not there before."""
+        """Warnings about keys of the last text that are ignored, without those the job had before."""
 
     def draft(self, job_id: str) -> Draft:
-        """What can be edited of a job.
+        """Return what can be edited of a job.
 
         Raises:
             UnknownJobError: there is no such job.
             QueuectlError: it runs or is done.
-            DamagedRecordError: it is a drop that no worker has looked at, or damaged: its file can be edited itself.
+            DamagedRecordError: it is a drop that no worker has claimed, or is damaged: edit its file itself.
         """
         found = find_in(self._session, job_id, (PENDING, DLQ), "edited")
         stored = self._spool.read(found.state, found.name)
@@ -53,7 +53,7 @@ class Editing:
         return Draft(found, stored, json.dumps(document, ensure_ascii=False, indent=1) + "\n")
 
     def put_back(self, draft: Draft, text: str) -> Job:
-        """Check an edited text and put it in the record's place.
+        """Check an edited text and replace the record by it.
 
         Raises:
             InvalidJobError: what is wrong in it, and where.
@@ -73,7 +73,7 @@ class Editing:
                 )
             self._spool.replace_file(draft.where.path, data, hint=item.id, sync=True)
             name = draft.where.name
-            # By the name: an edit that was cut short before this is made good by the next.
+            # Compared with the name: an edit that was cut short before this is completed by the next.
             parts = names.parse(name)
             said = None if parts is None else (parts.priority, parts.owner)
             if draft.where.state == PENDING and parts is not None and said != (item.priority, item.owner):

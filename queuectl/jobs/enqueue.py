@@ -1,4 +1,4 @@
-"""Putting new jobs into the spool: checked, written, forced to disk, published without replacing (P1, P7).
+"""Put new jobs into the spool: check, write, fsync, publish without replacing (P1, P7).
 
 One job is: create tmp/X, fsync it, link it to pending/NAME, unlink tmp/X, fsync pending/. A crash before the link
 leaves a file in tmp/ that was never acknowledged; one after it leaves the job, at worst with a second name in tmp/.
@@ -47,7 +47,7 @@ class Producer:
         self._last_us = 0
 
     def prepare(self, document: Mapping[str, Any], *, by: str, **facts: Any) -> Prepared:
-        """Check a document and write its record (in memory). Makes an id where the document has none.
+        """Check a document and write its record (in memory). Makes an id if the document has none.
 
         Raises:
             InvalidJobError: the key and what is wrong with it.
@@ -72,11 +72,12 @@ class Producer:
         documents: Iterable[Mapping[str, Any]],
         *,
         made: Callable[[Mapping[str, Any]], Mapping[str, Any]],
-        told: Callable[[int], None],
+        on_progress: Callable[[int], None],
     ) -> tuple[list[Prepared], list[str]]:
         """Prepare many jobs, and return them with the ids that were given; an id that is made here is not among them.
 
-        `made` makes the document of a job from what was given. `told` hears now and then how many are prepared.
+        `made` makes the document of a job from what was given. `on_progress` is called now and then with how many are
+        prepared.
 
         Raises:
             InvalidJobError: as `prepare`; says which document when there are several.
@@ -85,7 +86,7 @@ class Producer:
         wanted = []
         for number, given in enumerate(documents, 1):
             if number % CHUNK == 0:
-                told(number)
+                on_progress(number)
             try:
                 document = made(given)
                 if "history" in document:
@@ -132,10 +133,10 @@ class Producer:
                 raise InvalidJobError(f"the id {job_id!r} is given twice", key="id")
             seen.add(job_id.lower())
 
-    def publish(self, prepared: list[Prepared], *, told: Callable[[int], None] = lambda _: None) -> list[str]:
-        """Put jobs into pending/; their ids once they are safe. On an error all are taken back, as far as that goes.
+    def publish(self, prepared: list[Prepared], *, on_progress: Callable[[int], None] = lambda _: None) -> list[str]:
+        """Put jobs into pending/; return their ids once they are safe. On an error take all back, as far as possible.
 
-        `told` hears how many are safe, where that is not all of them.
+        `on_progress` is called with how many are safe, if that is not all of them.
 
         Raises:
             DuplicateJobError: the file's name is taken.
@@ -147,10 +148,10 @@ class Producer:
         try:
             for start in range(0, len(prepared), CHUNK):
                 if start:
-                    told(start)
+                    on_progress(start)
                 self._publish_chunk(prepared[start : start + CHUNK], published, sync=sync)
         except BaseException:
-            # Whoever hears "no" gives the jobs again: those that did get there would run twice.
+            # A caller that gets an error gives the jobs again: those that did get there would run twice.
             for path, sig in published:
                 with contextlib.suppress(OSError):
                     if files.sig_of(path) == sig:
@@ -191,20 +192,20 @@ class Producer:
 
     @staticmethod
     def _first_name(item: Prepared) -> str:
-        """The name that a job is published under: one that no other job of its id has."""
+        """Return the name that a job is published under: one that no other job of its id has."""
         return record_name(item.job_id) if f"{item.job_id},in=" in item.name else item.name
 
     def _state_of_another(self, job_id: str, path: str, sig: files.FileSig | None) -> str:
-        """The state of another job with this id than the one at `path`, "" where there is none.
+        """Return the state of another job with this id than the one at `path`, "" if there is none.
 
-        Also "" where a worker has taken that: then it is a job, whatever else there is.
+        Also "" if a worker has taken the one at `path`: then it is a job, whatever else there is.
         """
         found = self._spool.find_named(job_id)
         state = found.state if found is not None else self._spool.holds(job_id)
         return state if state and files.sig_of(path) == sig else ""
 
     def _give_name(self, path: str, name: str) -> str:
-        """Give a published job its name; its path then. Where that cannot be, it is a job under the one it has."""
+        """Give a published job its name; return its path then. If that fails, it is a job under the name it has."""
         wanted = self._spool.path(PENDING, name)
         try:
             disk.move(path, wanted)

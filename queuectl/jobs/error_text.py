@@ -1,11 +1,11 @@
-"""ID.error.txt beside each dead job: why it is dead, what it printed last and what to do, for whoever opens dlq/.
+"""Write ID.error.txt beside each dead job: why it is dead, what it printed last and what to do.
 
 Beside a job that was cancelled it is ID.cancelled.txt, so that one listing tells how many of the jobs are dead.
 
-A comfort and never a fact: the record is the truth. So it is written after the job has moved, failing to write it
-changes nothing but that count, and nothing reads it. Its last line holds a checksum of the lines above, so that only
-what is exactly as it was written is ever replaced or taken away (P6, P11): a text that a person wrote on, or one that
-only has such a name, stays.
+The text is a comfort and never a fact: the record is the truth. So it is written after the job has moved, a failure to
+write it changes nothing but that count, and nothing reads it. Its last line holds a checksum of the lines above, so
+only a text that is exactly as it was written is ever replaced or deleted (P6, P11): a text that a person changed, or a
+file that only has such a name, stays.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ _EXIT_WORDS = {
 
 
 def write(session: Session, name: str) -> bool:
-    """Write the text beside dlq/`name`, where a job has just died; False where that could not be done.
+    """Write the text beside dlq/`name`, a job that has just died; return False if that failed.
 
-    Never raises for what the disk or the record says: a job is dead without its text, too.
+    Never raises for a problem of the disk or the record: a job is dead without its text, too.
     """
     spool = session.spool
     try:
@@ -82,7 +82,7 @@ def _place(temporary: str, path: str) -> bool:
 
 
 def forget(spool: SpoolDir, name: str) -> bool:
-    """Take away the text of a job that is no more in dlq/; False where there is none, or it is not as we wrote it."""
+    """Delete the text of a job that is no longer in dlq/; return False if there is none, or if it was changed."""
     if os.path.lexists(spool.path(DLQ, name)):
         return False
     gone = _forget_text(spool.error_path(name))
@@ -96,18 +96,18 @@ def _forget_text(path: str) -> bool:
 
 
 def orphans(spool: SpoolDir) -> list[str]:
-    """The names of files in dlq/ that are called as texts are and stand beside no job; one listing."""
+    """Return the names of texts in dlq/ without a job; one listing."""
     listed = set(spool.names(spool.folder(DLQ)))
     return sorted(name for name in listed if name.endswith(_ENDINGS) and job_file(name) not in listed)
 
 
 def job_file(name: str) -> str:
-    """The name of the job's file that a text tells of."""
+    """Return the file name of the job that a text belongs to."""
     return f"{name.removesuffix(CANCELLED_ENDING).removesuffix(ERROR_ENDING)}.json"
 
 
 def is_ours(spool: SpoolDir, name: str) -> bool:
-    """True where the file dlq/`name` is a text exactly as it was written."""
+    """Whether the file dlq/`name` is a text exactly as it was written."""
     try:
         return _is_ours(spool.path(DLQ, name))
     except OSError:
@@ -145,7 +145,7 @@ def _text(spool: SpoolDir, name: str, item: record.Record) -> str:
 
 
 def account(spool: SpoolDir, item: record.Record) -> list[str]:
-    """How a job ended and what it printed last, as lines that are safe to look at; its command is not told."""
+    """Return how a job ended and what it printed last, as lines that are safe to show, without its command."""
     return [*_ending(item), *_earlier(item), "", *_printed(spool, item)]
 
 
@@ -159,7 +159,7 @@ def _ending(item: record.Record) -> list[str]:
 
 
 def _run(item: history.Event) -> str:
-    """How a run ended, in words."""
+    """Return how a run ended, in words."""
     head = f"run {item.attempt}" if item.attempt else "it"
     if item.event == TIMED_OUT:
         return f"{head} took too long and was ended"
@@ -176,12 +176,12 @@ def _run(item: history.Event) -> str:
 
 
 def exit_words(code: int) -> str:
-    """What an exit code means by custom, or "" where it means only what its program says."""
+    """Return what an exit code means by convention, or "" if it has no common meaning."""
     return _EXIT_WORDS.get(code, "")
 
 
 def _earlier(item: record.Record) -> list[str]:
-    """The runs that failed before the last one, since the job was last put in."""
+    """Return the runs that failed before the last one, since the job was last enqueued."""
     failed: list[history.Event] = []
     folded = 0
     for event in item.history:
@@ -201,7 +201,7 @@ def _earlier(item: record.Record) -> list[str]:
 
 
 def _printed(spool: SpoolDir, item: record.Record) -> list[str]:
-    """The last lines that the last run printed, bounded and made safe to look at."""
+    """Return the last lines that the last run printed, bounded and safe to show."""
     attempt = item.standing().starts
     try:
         data = files.read_tail(spool.log_path(item.id, attempt), _TAIL_BYTES)

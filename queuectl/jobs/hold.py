@@ -1,4 +1,4 @@
-"""Keeping a waiting job from being run: its file's name says so, and nothing else changes."""
+"""Hold a waiting job: the name of its file says that it must not run, and nothing else changes."""
 
 from __future__ import annotations
 

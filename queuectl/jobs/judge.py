@@ -97,7 +97,7 @@ class Judge:
         is_batch = names.is_batch(name)
         try:
             if is_batch:
-                content, incomplete = lines.look(path, document.BATCH_MAX_BYTES, patience_s=sharing.GLANCE_S)
+                content, incomplete = lines.examine(path, document.BATCH_MAX_BYTES, patience_s=sharing.GLANCE_S)
             else:
                 content = self._spool.read_document(path, patience_s=sharing.GLANCE_S)
         except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Files with one job a line, read a line at a time: memory and time of a look do not grow with the file's lines.
+"""Read files of one job per line, a line at a time: memory does not grow with the file.
 
-Nothing here decides what becomes of a file. `look` says whether it is whole text whose last line is whole; `read` goes
-through its lines from any place on.
+Nothing here decides what becomes of a file. `examine` says whether a file is whole text with a whole last line; `read`
+goes through the lines from any place on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MARK_BYTES = 4
 
 
 class Form(NamedTuple):
-    """How the text of a file is written: its encoding, the length of its byte order mark, and what ends a line."""
+    """How the text of a file is encoded: the encoding, the length of its byte order mark, and what ends a line."""
 
     encoding: str
     mark: int
@@ -38,15 +38,15 @@ class Line(NamedTuple):
     """Longer than a job may be: `data` is empty."""
 
 
-class Look(NamedTuple):
-    """What `look` found: the facts of the file (without its bytes), and why it is not whole, or None."""
+class Examined(NamedTuple):
+    """The facts of a file (without its bytes), and why it is not whole; None if it is."""
 
     content: files.Content
-    verdict: document.Incomplete | None
+    incomplete: document.Incomplete | None
 
 
-def look(path: str, max_bytes: int, *, patience_s: float = sharing.SHARING_DEADLINE_S) -> Look:
-    """Go once through a file of lines, in pieces; one larger than `max_bytes` is not read.
+def examine(path: str, max_bytes: int, *, patience_s: float = sharing.SHARING_DEADLINE_S) -> Examined:
+    """Go once through a file of lines, in pieces; do not read one that is larger than `max_bytes`.
 
     Raises:
         OSError: as `files.read`.
@@ -54,13 +54,13 @@ def look(path: str, max_bytes: int, *, patience_s: float = sharing.SHARING_DEADL
     fd = files.open_to_read(path, patience_s=patience_s)
     try:
         content = files.facts(fd, max_bytes)
-        return Look(content, None if content.oversize else _judge(fd))
+        return Examined(content, None if content.oversize else _judge(fd))
     finally:
         os.close(fd)
 
 
 def _judge(fd: int) -> document.Incomplete | None:
-    """Why the text is not whole: bytes that are no text, a last line that is cut off, or nothing in it."""
+    """Return why a text is not whole: bytes that are no text, a last line that is cut off, or nothing in it."""
     form = form_of(fd)
     decoder = codecs.getincrementaldecoder(form.encoding)()
     os.lseek(fd, form.mark, os.SEEK_SET)
@@ -89,14 +89,14 @@ def _judge(fd: int) -> document.Incomplete | None:
 
 
 def form_of(fd: int) -> Form:
-    """How the text of an open file is written, by its first bytes."""
+    """Return how the text of an open file is encoded, by its first bytes."""
     os.lseek(fd, 0, os.SEEK_SET)
     mark, encoding = document.encoding_of(os.read(fd, _MARK_BYTES))
     return Form(encoding, mark, "\n".encode(encoding))
 
 
 def read(fd: int, form: Form, start: int, number: int) -> Iterator[Line]:
-    """The lines of an open file from the offset `start` on, which is where line `number` + 1 begins."""
+    """Yield the lines of an open file from the offset `start` on, where line `number` + 1 begins."""
     limit = JOB_MAX_BYTES * len(form.feed)
     buffer, is_long = b"", False
     at = start  # of the first byte in `buffer`
@@ -124,7 +124,7 @@ def read(fd: int, form: Form, start: int, number: int) -> Iterator[Line]:
 
 
 def _find(buffer: bytes, feed: bytes, start: int, begin: int) -> int:
-    """Where the line that begins at `begin` ends, or -1; units of two bytes count from its beginning."""
+    """Return where the line that begins at `begin` ends, or -1; units of two bytes count from its beginning."""
     found = buffer.find(feed, start)
     while found >= 0 and (found - begin) % len(feed):
         found = buffer.find(feed, found + 1)

@@ -1,4 +1,4 @@
-"""Deleting a dead or finished job and its logs (P7).
+"""Delete a dead or finished job and its logs (P7).
 
 The logs go first. So a crash leaves a job without logs, which can be purged again, and never logs without a job.
 """

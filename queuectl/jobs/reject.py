@@ -1,4 +1,4 @@
-"""Files that could not become jobs: kept unchanged in rejected/, each beside a text that says why (promise P6).
+"""Keep files that could not become jobs in rejected/, unchanged, each beside a text that says why (promise P6).
 
 `maintenance.rejected_files` is the way back.
 """

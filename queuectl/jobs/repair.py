@@ -1,6 +1,6 @@
-"""Giving a record other bytes: the one place where a damaged or edited record is rewritten (P4, P6, P7).
+"""Rewrite a damaged or edited record: the one place where a record gets other bytes (P4, P6, P7).
 
-Every repair is the same: write the new record in tmp/, keep the old bytes in rejected/ where the new record lacks any
+Every repair is the same: write the new record in tmp/, keep the old bytes in rejected/ if the new record lacks any
 of them, and rename the new record over the old one. A crash between two of these calls leaves the old record where it
 is, at worst beside a copy. The caller holds the stripe of the job's id.
 """

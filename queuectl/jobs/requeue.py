@@ -1,4 +1,4 @@
-"""Running a dead or finished job again: from dlq/ or done/ back to pending/ (P2, P4).
+"""Run a dead or finished job again: move it from dlq/ or done/ back to pending/ (P2, P4).
 
 Append `requeued` to the record, then move it. A crash in between leaves the job where it was with the event on record,
 so it can be requeued again.

@@ -31,10 +31,10 @@ class Settlements:
     # --------------------------------------------------------------------------------------------------- settle
 
     def secure(self, claimed: Claimed) -> None:
-        """Force the record of a drop to disk and put it in the drop's place. To be called when its command runs.
+        """Sync the record of a drop and replace the drop by it. Call this when its command runs.
 
         Raises:
-            OSError: the disk does not take it; the drop is where it was, and this is to be called again.
+            OSError: the disk refuses; the drop is as it was. Call this again.
         """
         if not claimed.copy:
             return
@@ -63,7 +63,7 @@ class Settlements:
             claimed.stripe.close()
 
     def part(self, claimed: Claimed) -> None:
-        """Hold the stripe that a run still needs apart from the worker's own, which goes on with other jobs."""
+        """Hold the stripe that a run still needs apart from the worker's stripes, which the next jobs need."""
         if claimed.copy and claimed.stripe is None:
             claimed.stripe = self._stripes.part(claimed.job_id)
 
@@ -74,7 +74,7 @@ class Settlements:
 
         Raises:
             FileNotFoundError: the job's file is gone from running/: somebody deleted or moved it.
-            OSError: the outcome could not be recorded, or the file not moved. To be tried again with the same object.
+            OSError: the outcome could not be recorded, or the file not moved. Try again with the same object.
         """
         here = Located(RUNNING, claimed.name, self._spool.path(RUNNING, claimed.name))
         self.secure(claimed)
@@ -124,8 +124,8 @@ class Settlements:
             offset, text = record.append(len(edited.data), [event], empty=not item.history)
             disk.append(here.path, len(edited.data), offset, text, sync=self._sync_all)
             return
-        # Somebody edited the record while it ran, and it is none any more. The run and its outcome are what we know:
-        # they go on record in a fresh copy of what was run, and the edited text is kept beside the rejected files.
+        # Somebody edited the record while it ran, and it is none any more. We know the run and its outcome: they go
+        # on record in a fresh copy of what was run, and the edited text is kept in rejected/.
         # Copied, then replaced: at no instant is there no file in running/.
         data = claimed.data[: -len(record.CLOSING)] + text
         why = "it was changed while the job ran; the job went on as it was started"

@@ -1,4 +1,4 @@
-"""Splitting a file of many jobs, in steps: between two of them other jobs run, and a pool stops or pauses as ever.
+"""Split a file of many jobs in steps: between two steps other jobs run, and a pool can stop or pause.
 
 A step publishes at most STEP_LINES jobs and writes the note after them (`batch.Note`). Whoever makes a step and is not
 named in the note writes itself into it first, and looks for the jobs of one step's length: they may be there, made by
@@ -32,9 +32,9 @@ _EVERYTHING = 1 << 53
 
 
 class Step(NamedTuple):
-    """What came of one step: how far the split is now, and the names of the new jobs' files.
+    """The result of one step: how far the split is now, and the names of the new jobs' files.
 
-    Where the whole file was refused, `kept` is its name in rejected/ and `why` and `hint` say why.
+    If the whole file was refused, `kept` is its name in rejected/ and `why` and `hint` say why.
     """
 
     note: Note
@@ -82,7 +82,7 @@ class Splitter:
             return taken
 
     def step(self, taken: str) -> Step:
-        """Make the next jobs of a file, or refuse it as a whole before the first.
+        """Make the next jobs of a file, or refuse the whole file before the first.
 
         Raises:
             FileNotFoundError: it is gone, or done.
@@ -112,7 +112,7 @@ class Splitter:
         batch.write_note(self._session, batch.token_of(taken), note)
 
     def _resume(self, taken: str) -> Note:
-        """Read the note; take the split over where somebody else, or a step that failed, was at it last."""
+        """Read the note; take the split over if somebody else, or a step that failed, was at it last."""
         note = batch.read_note(self._spool, batch.token_of(taken))
         if note is None:
             # An older queuectl took the file, or somebody deleted the note: any job of it may be there.
@@ -128,7 +128,7 @@ class Splitter:
     # ------------------------------------------------------------------------------------------------ the documents
 
     def _refused(self, taken: str, path: str, owner: int, note: Note) -> Step | None:
-        """Keep a file that is not to be split in rejected/, unchanged; None where it is to be."""
+        """Keep a file that is not to be split in rejected/, unchanged; return None if it is to be split."""
         owners = trust.owners(self._spool, self._settings)
         if owners is not None and owner not in owners:
             why, hint = trust.foreign_owner(owner)
@@ -169,7 +169,7 @@ class Splitter:
         return Step(note, tuple(work.names))
 
     def _finish(self, taken: str, note: Note) -> None:
-        """Say what became of the file, and give it the name of one that is done."""
+        """Write what became of the file, and rename it as done."""
         if note.refused:
             token = batch.token_of(taken)
             text = batch.report_text(note, taken).encode("utf-8", "replace")
@@ -180,5 +180,5 @@ class Splitter:
 
 
 def _as_text(name: str) -> str:
-    """A file's name as it can stand in a note: names may hold bytes that are no UTF-8."""
+    """Return a file's name as text for a note: names may hold bytes that are no UTF-8."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")

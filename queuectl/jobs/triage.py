@@ -9,13 +9,14 @@ import contextlib
 import errno
 
 from queuectl.errors import InvalidJobError
-from queuectl.jobs import foresight, reject, repair
+from queuectl.jobs import reject, repair
 from queuectl.jobs.adopt import Adopter
 from queuectl.jobs.judge import Candidate, Drop, Judge, Whole
 from queuectl.jobs.take import Take, Taken, put_back
 from queuectl.jobs.verdict import Arriving, Busy, Declined, Gone, Later, Many, Rejected, Repaired, Stuck
 from queuectl.model import document, names
 from queuectl.model.lifecycle import PENDING
+from queuectl.spool import full_names
 from queuectl.spool.layout import Located
 from queuectl.spool.roster import Roster
 from queuectl.spool.session import Session
@@ -78,7 +79,7 @@ class Triage:
         try:
             changed_at = files.last_change(path)[1]
             now_at = self._clock.now()
-            wanted = foresight.full_name(candidate.parts, accepted, judged.data, changed_at=changed_at, now_at=now_at)
+            wanted = full_names.full_name(candidate.parts, accepted, judged.data, changed_at=changed_at, now_at=now_at)
             if wanted in ("", candidate.name):
                 return None
             disk.move(path, self._spool.path(PENDING, wanted), patience_s=sharing.GLANCE_S)

@@ -101,9 +101,9 @@ class RejectedFiles:
 
 def _holds_jobs(path: str, owners: frozenset[int] | None) -> bool:
     """Whether a file of lines is whole; of a small one each line is judged. Raises OSError."""
-    looked = lines.look(path, document.BATCH_MAX_BYTES)
+    looked = lines.examine(path, document.BATCH_MAX_BYTES)
     content = looked.content
-    if content.oversize or looked.verdict is not None or (owners is not None and content.owner not in owners):
+    if content.oversize or looked.incomplete is not None or (owners is not None and content.owner not in owners):
         return False
     if content.sig.size > job.JOB_MAX_BYTES:
         return True  # its bad lines are refused one by one

@@ -149,7 +149,7 @@ def scan_waiting(spool: SpoolDir, scope: Scope, now_at: float, *, next_rows: int
     judged: list[str] = []
     others = _Others(PENDING, is_named=scope.names_foreign)
     if next_rows:
-        from queuectl.jobs import foresight  # only `queuectl top` asks
+        from queuectl.spool import full_names  # only `queuectl top` asks
     for some in _names(spool, PENDING):
         generated, rest = names.split_generated(some)
         found = others.take_out(rest)
@@ -163,7 +163,7 @@ def scan_waiting(spool: SpoolDir, scope: Scope, now_at: float, *, next_rows: int
         if next_rows:
             nexts = order.next_to_run([*nexts, *generated, *could_run], now_at, next_rows)
             if len(untold) < scope.opened:
-                untold += islice(filter(foresight.is_untold, could_run), scope.opened - len(untold))
+                untold += islice(filter(full_names.is_unjudged, could_run), scope.opened - len(untold))
         if generated:  # each is its own `order.arrival_key`
             told = min([told, *generated] if told else generated)
         for name in could_run:

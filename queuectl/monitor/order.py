@@ -38,7 +38,7 @@ def split_by_time(waiting: Iterable[str], now_at: float) -> tuple[list[str], lis
 def in_run_order(waiting: Iterable[str], now_at: float, full: Mapping[str, str] | None = None) -> list[str]:
     """Names in pending/ as they will be run: those of now, those of later, and those held.
 
-    `full` are the full names of drops (see `foresight`): they go where a pool puts them once it has judged them. At
+    `full` are the full names of drops (see `full_names`): they go where a pool puts them once it has judged them. At
     equal priority owners take turns; who has the first turn, only a pool knows.
     """
     plain = {full_name: name for name, full_name in full.items()} if full else {}

@@ -187,14 +187,14 @@ class Survey:
 
     def _with_drops(self, nexts: list[str], untold: list[str], now_at: float) -> Steps[list[str]]:
         """The names that run next when a pool has judged the drops in `untold` as well."""
-        from queuectl.jobs import foresight  # only `queuectl top` asks
+        from queuectl.spool import full_names  # only `queuectl top` asks
 
         plain: dict[str, str] = {}
         for name in untold:
             yield
             sig = files.sig_of(self._spool.path(PENDING, name))
             if sig is not None:
-                full_name = self._remembered("full_name", name, sig, foresight.foresee, self._spool, name, now_at)
+                full_name = self._remembered("full_name", name, sig, full_names.read, self._spool, name, now_at)
                 plain[full_name] = name
         ready, _ = order.split_by_time(plain, now_at)
         dropped = set(plain.values())

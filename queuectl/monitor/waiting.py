@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from queuectl.errors import DamagedRecordError, UntrustedSpoolError
-from queuectl.jobs import foresight
 from queuectl.model import document, history, names, times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.text import command_text, safe
 from queuectl.monitor import live, order
-from queuectl.spool import lookup, pause, trust
+from queuectl.spool import full_names, lookup, pause, trust
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import Located
 from queuectl.spool.lookup import Job
@@ -44,7 +43,7 @@ def reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
     if (outlived := _outlived(session.spool, found)) is not None:
         made.append(outlived)
     waiting = session.spool.waiting_names()
-    before = order.in_run_order(waiting, now_at, foresight.foresee_all(session.spool, waiting, now_at))
+    before = order.in_run_order(waiting, now_at, full_names.read_all(session.spool, waiting, now_at))
     before = before[: before.index(found.name)] if found.name in before else []
     runs = _runs(session.spool)
     if workers and len(runs) >= workers:

@@ -8,6 +8,7 @@ __all__ = [
     "clock_note",
     "create",
     "folder",
+    "full_names",
     "layout",
     "lease",
     "listing",

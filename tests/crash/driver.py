@@ -34,7 +34,7 @@ from queuectl.errors import QueuectlError
 from queuectl.inbox import signing
 from queuectl.inbox.poller import Poller
 from queuectl.jobs import batch, error_text, splitter
-from queuectl.jobs.edit import Draft, Editing
+from queuectl.jobs.edit import Draft, Editor
 from queuectl.jobs.verdict import Arriving, Busy, Claimed, Declined, Later
 from queuectl.maintenance import sweeper
 from queuectl.maintenance.rejected_files import RejectedFiles
@@ -457,12 +457,12 @@ def _hold_and_release(hands: Hands, _: object) -> None:
     hands.api.release("job")
 
 
-def _draft(hands: Hands) -> tuple[Editing, Draft]:
-    editing = Editing(hands.api.session)
+def _draft(hands: Hands) -> tuple[Editor, Draft]:
+    editing = Editor(hands.api.session)
     return editing, editing.draft("job")
 
 
-def _put_back(hands: Hands, begun: tuple[Editing, Draft]) -> None:
+def _put_back(hands: Hands, begun: tuple[Editor, Draft]) -> None:
     """What makes a waiting job's file get another name too."""
     editing, draft = begun
     editing.put_back(draft, json.dumps({**json.loads(draft.text), "tags": ["edited"], "priority": 5}))

@@ -12,8 +12,8 @@ import pytest
 from queuectl.api import Spool
 from queuectl.errors import QueuectlError
 from queuectl.jobs import error_text
-from queuectl.jobs.cancel import Cancelling
-from queuectl.jobs.edit import Editing
+from queuectl.jobs.cancel import Canceller
+from queuectl.jobs.edit import Editor
 from queuectl.model import history, record
 from queuectl.model.lifecycle import Outcome
 from queuectl.pool import dashboard
@@ -65,7 +65,7 @@ def test_an_edit_that_cannot_take_its_place_leaves_nothing_behind(desk: Desk) ->
     name = desk.enqueue(id="job")
     path = desk.spool.path("pending", name)
     before = Path(path).read_bytes()
-    editing = Editing(desk.session)
+    editing = Editor(desk.session)
     draft = editing.draft("job")
     with immutable(path), pytest.raises(QueuectlError):
         editing.put_back(draft, draft.text.replace("true", "false"))
@@ -77,7 +77,7 @@ def test_a_cancel_that_cannot_take_its_place_leaves_nothing_behind(desk: Desk) -
     path = write_drop(desk.spool, "job.json", {"command": "true"})
     before = path.read_bytes()
     with immutable(path), pytest.raises(QueuectlError):
-        Cancelling(desk.session).cancel("job", by="test", reason="")
+        Canceller(desk.session).cancel("job", by="test", reason="")
     assert os.listdir(desk.spool.tmp_dir) == [] and path.read_bytes() == before
 
 

@@ -20,7 +20,7 @@ from queuectl.cli.terminal import output
 from queuectl.cli.terminal.output import count_of
 from queuectl.cli.terminal.progress import Progress
 from queuectl.errors import InvalidJobError, QueuectlError
-from queuectl.jobs.edit import Draft, Editing
+from queuectl.jobs.edit import Draft, Editor
 from queuectl.model import names
 from queuectl.model.lifecycle import DLQ, PENDING, RUNNING
 from queuectl.system import files
@@ -50,7 +50,7 @@ def edit(
     job has started meanwhile.
     """
     spool = context.open_spool()
-    editing = Editing(spool.session)
+    editing = Editor(spool.session)
     draft = editing.draft(spool.resolve(job_id))
     text = draft.text
     while True:

@@ -193,9 +193,9 @@ class _Look(NamedTuple):
     def _in_order(self, state: str, listed: list[str], limit: int) -> Iterator[str]:
         folder = self.spool.folder
         if state == PENDING:
-            from queuectl.jobs import foresight
+            from queuectl.spool import full_names
 
-            full = foresight.foresee_all(folder, listed, self.now_at)
+            full = full_names.read_all(folder, listed, self.now_at)
             yield from order.in_run_order(listed, self.now_at, full)[:limit]
         elif state in (DONE, DLQ):
             yield from order.newest_first(folder, state, listed, limit)

@@ -6,14 +6,14 @@ import json
 from pathlib import Path
 
 from queuectl.api import Spool
-from queuectl.jobs.edit import Editing
+from queuectl.jobs.edit import Editor
 from queuectl.model.lifecycle import PENDING
 from tests.helpers import Desk, listing
 
 
 def edit(desk: Desk, **keys: object) -> None:
     """Edit the job `job`."""
-    made = Editing(desk.session)
+    made = Editor(desk.session)
     draft = made.draft("job")
     made.put_back(draft, json.dumps({**json.loads(draft.text), **keys}))
 

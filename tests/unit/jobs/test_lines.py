@@ -72,8 +72,8 @@ def test_look_agrees_with_a_parse_of_the_whole(
     parsed = document.parse(mark + data, lines=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines, "_CHUNK", chunk)
-        looked = lines.look(str(path), 1 << 20)
-    assert looked.verdict == (parsed if isinstance(parsed, document.Incomplete) else None)
+        looked = lines.examine(str(path), 1 << 20)
+    assert looked.incomplete == (parsed if isinstance(parsed, document.Incomplete) else None)
 
 
 def test_line_that_is_too_long_is_passed_over(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     path.write_bytes(b'{"command": "true", "tags": ["many"]}\n' * (6 * 1024 * 1024 // 38))
     tracemalloc.start()
     try:
-        assert lines.look(str(path), 1 << 30).verdict is None
+        assert lines.examine(str(path), 1 << 30).incomplete is None
         fd = os.open(path, os.O_RDONLY)
         count = sum(1 for _ in lines.read(fd, lines.form_of(fd), 0, 0))
         os.close(fd)

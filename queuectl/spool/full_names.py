@@ -1,7 +1,8 @@
-"""What the name of a drop will tell once a pool has judged it: the name that `claim.judge` gives, also for a look.
+"""Compute the full name of a drop: the one that says its priority, owner and due time. Only reads.
 
-A drop tells neither its priority nor its due time by its name. A pool renames it by `full_name`; whoever shows an order
-while no pool has done that yet reads a bounded number of drops and sorts them by the same names. Only looks.
+The name that a producer gives says neither. A pool judges drops before their turn and renames each to its full name
+(`jobs.triage`). A command that shows the order before a pool has done that reads a bounded number of drops and sorts
+them by the same names.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from queuectl.model.lifecycle import DLQ, DONE, PENDING
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import files, sharing
 
-# So many drops are read for a look at the order; the names that come first.
+# How many drops are read to show an order: those whose names come first.
 LOOK_AT_MOST = 1000
 
 
 def full_name(
     parts: names.NameParts, taken: document.Accepted | None, data: bytes, *, changed_at: float, now_at: float
 ) -> str:
-    """The name in pending/ that tells all of a job; "" where no name can: it would be too long, or be misread.
+    """Return the full name of a job in pending/; "" if no name can say all: it would be too long, or be misread.
 
-    `parts` are of the name that it has, `taken` is what it was judged to be, None for a record of ours, which `data`
-    is then. `changed_at` is when its file changed last.
+    `parts` are the parts of its name, `taken` is what the file was judged to be; None for a record of ours, which is in
+    `data`. `changed_at` is when the file changed last.
     """
     arrived_at, due_at = changed_at, None
     if taken is not None and not taken.history:
@@ -47,16 +48,16 @@ def full_name(
     return wanted if is_read and len(os.fsencode(wanted)) <= names.NAME_MAX_BYTES else ""
 
 
-def is_untold(name: str) -> bool:
-    """True for a name in pending/ that does not tell when its job is to run: a drop that nobody has judged."""
+def is_unjudged(name: str) -> bool:
+    """Whether a name in pending/ does not say when its job is to run: a drop that nobody has judged."""
     if names.is_generated(name.removesuffix(".json")) or names.is_held(name):
         return False
     parts = names.parse(name)
     return parts is not None and not order.key_of(name, parts)
 
 
-def foresee(spool: SpoolDir, name: str, now_at: float) -> str:
-    """The full name of a waiting drop; the name itself of a file that is gone, or is no job (yet)."""
+def read(spool: SpoolDir, name: str, now_at: float) -> str:
+    """Return the full name of a waiting drop; the name itself if the file is gone, or is no job (yet)."""
     parts = names.parse(name)
     path = spool.path(PENDING, name)
     if parts is None:
@@ -81,8 +82,8 @@ def foresee(spool: SpoolDir, name: str, now_at: float) -> str:
         return name
 
 
-def foresee_all(spool: SpoolDir, waiting: Iterable[str], now_at: float) -> dict[str, str]:
-    """The full names of the drops among names in pending/, of at most LOOK_AT_MOST, by the names they have."""
+def read_all(spool: SpoolDir, waiting: Iterable[str], now_at: float) -> dict[str, str]:
+    """Return the full names of at most LOOK_AT_MOST drops among names in pending/, by their names."""
     _, others = names.split_generated(list(waiting))
-    found = heapq.nsmallest(LOOK_AT_MOST, filter(is_untold, others))
-    return {name: foresee(spool, name, now_at) for name in found}
+    found = heapq.nsmallest(LOOK_AT_MOST, filter(is_unjudged, others))
+    return {name: read(spool, name, now_at) for name in found}
