@@ -21,6 +21,15 @@ error but an outcome (`lifecycle.Outcome`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypedDict, Unpack
+
+
+class Words(TypedDict, total=False):
+    """What an error says beside what happened; see `QueuectlError`."""
+
+    cause: str
+    hint: str
+    mistakes: tuple[str, ...]
 
 
 class QueuectlError(Exception):
@@ -42,27 +51,16 @@ class QueuectlError(Exception):
 class InvalidJobError(QueuectlError, ValueError):
     """A document that cannot become a job. `key` is the first key at fault, or ""."""
 
-    def __init__(
-        self, what: str, *, key: str = "", cause: str = "", hint: str = "", mistakes: tuple[str, ...] = ()
-    ) -> None:
-        super().__init__(what, cause=cause, hint=hint, mistakes=mistakes)
+    def __init__(self, what: str, *, key: str = "", **words: Unpack[Words]) -> None:
+        super().__init__(what, **words)
         self.key = key
 
 
 class InvalidSettingsError(QueuectlError, ValueError):
     """A setting that cannot be used. `path` is the file, `key` the first setting at fault."""
 
-    def __init__(
-        self,
-        what: str,
-        *,
-        path: str = "",
-        key: str = "",
-        cause: str = "",
-        hint: str = "",
-        mistakes: tuple[str, ...] = (),
-    ) -> None:
-        super().__init__(what, cause=cause, hint=hint, mistakes=mistakes)
+    def __init__(self, what: str, *, path: str = "", key: str = "", **words: Unpack[Words]) -> None:
+        super().__init__(what, **words)
         self.path = path
         self.key = key
 

@@ -69,7 +69,8 @@ def publish(spool: SpoolDir, state: InboxState) -> None:
     """Put the state there in one step. Raises OSError."""
     data = msgspec.json.format(msgspec.json.encode(_as_texts(msgspec.to_builtins(state))), indent=1) + b"\n"
     path = spool.inbox_path(state.owner, "json")
-    spool.replace_file(path, data, hint="inbox", sync=False, patience_s=sharing.GLANCE_S)
+    with spool.temporary("inbox", data, sync=False) as temporary:
+        disk.replace(temporary, path, patience_s=sharing.GLANCE_S)
 
 
 def _as_texts(value: Any) -> Any:

@@ -192,7 +192,8 @@ def write_file(spool: SpoolDir, name: str, text: str, *, has_texts: bool) -> Non
     """
     mode = None if has_texts else disk.FILE_MODE
     path, data = os.path.join(spool.root, name), text.encode("utf-8", "replace")
-    spool.replace_file(path, data, hint=name, sync=False, mode=mode, patience_s=sharing.GLANCE_S)
+    with spool.temporary(name, data, sync=False, mode=mode) as temporary:
+        disk.replace(temporary, path, patience_s=sharing.GLANCE_S)
 
 
 def _files(settings: Settings) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from typing import NamedTuple
 
 from queuectl.model.lifecycle import cancel_note
@@ -37,9 +36,8 @@ def put(spool: SpoolDir, request: Request) -> None:
     """Ask; asking again changes nothing. Raises OSError."""
     body = {"by": request.by, "reason": request.reason[:_REASON_CHARS]}
     with contextlib.suppress(FileExistsError):
-        disk.create(
-            _path(spool, request.job_id, request.attempt), json.dumps(body).encode(), sync=False, mode=disk.FILE_MODE
-        )
+        path = spool.cancel_path(request.job_id, request.attempt)
+        disk.create(path, json.dumps(body).encode(), sync=False, mode=disk.FILE_MODE)
 
 
 def find(spool: SpoolDir, job_id: str, attempt: int) -> Request | None:
@@ -49,7 +47,7 @@ def find(spool: SpoolDir, job_id: str, attempt: int) -> Request | None:
         OSError: the machine's trouble: whether there is one cannot be known now.
     """
     try:
-        body = json.loads(files.read(_path(spool, job_id, attempt), _MAX_BYTES).data)
+        body = json.loads(files.read(spool.cancel_path(job_id, attempt), _MAX_BYTES).data)
         return Request(job_id, attempt, str(body["by"]), str(body["reason"]))
     except (FileNotFoundError, files.NotRegularError, ValueError, KeyError, TypeError, RecursionError):
         return None
@@ -68,8 +66,4 @@ def waiting(spool: SpoolDir) -> list[tuple[str, int]]:
 def remove(spool: SpoolDir, job_id: str, attempt: int) -> None:
     """Take a request away; nothing where there is none."""
     with contextlib.suppress(OSError):
-        disk.unlink(_path(spool, job_id, attempt))
-
-
-def _path(spool: SpoolDir, job_id: str, attempt: int) -> str:
-    return os.path.join(spool.cancel_dir, f"{job_id}.{attempt}")
+        disk.unlink(spool.cancel_path(job_id, attempt))

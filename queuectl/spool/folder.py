@@ -165,23 +165,14 @@ class SpoolDir(Listing):
                 disk.unlink(path)
             raise
 
-    def replace_file(
-        self,
-        path: str,
-        data: bytes,
-        *,
-        hint: str,
-        sync: bool,
-        mode: int | None = None,
-        patience_s: float = sharing.SHARING_DEADLINE_S,
-    ) -> None:
+    def replace_file(self, path: str, data: bytes, *, hint: str, sync: bool, mode: int | None = None) -> None:
         """Put a fresh file in the place of `path` in one step. Arguments as of `write_temporary`.
 
         Raises:
             OSError: `path` is as it was, and nothing is left behind.
         """
         with self.temporary(hint, data, sync=sync, mode=mode) as temporary:
-            disk.replace(temporary, path, patience_s=patience_s)
+            disk.replace(temporary, path)
 
     def publish_file(self, path: str, data: bytes, *, hint: str, sync: bool, mode: int | None = None) -> None:
         """Make a new file that is whole from the instant it is seen. Arguments as of `write_temporary`.

@@ -144,6 +144,14 @@ class Layout:
         """The text beside the file of a dead job, or of a cancelled one."""
         return self.path(DLQ, name.removesuffix(".json") + (CANCELLED_ENDING if cancelled else ERROR_ENDING))
 
+    def pool_path(self, pool: str, kind: str) -> str:
+        """A file of a pool: `json`, who it is; `lock`; `stop`, a request; `stopped`, what the stop did."""
+        return os.path.join(self.pool_dir, f"{os.path.basename(pool)}.{kind}")
+
+    def cancel_path(self, job_id: str, attempt: int) -> str:
+        """The request to cancel one run of a job."""
+        return os.path.join(self.cancel_dir, f"{job_id}.{attempt}")
+
     def inbox_path(self, owner: str, kind: str) -> str:
         """What the receiver of an inbox keeps: `json`, its state; `lock`, its lock; `tokens`, of its claims."""
         return os.path.join(self.inbox_dir, f"{owner}.{kind}")

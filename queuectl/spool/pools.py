@@ -63,7 +63,7 @@ class Pool:
         host = re.sub(r"[^A-Za-z0-9-]+", "-", socket.gethostname())[:30].strip("-") or "host"
         self.name = f"{host}-{os.getpid()}-{names.new_token(rng)}"
         self._spool = spool
-        self._lock = NamedLock(_path(spool, self.name, "lock"))
+        self._lock = NamedLock(spool.pool_path(self.name, "lock"))
         log = os.environ.get("QUEUECTL_POOL_LOG", "")
         self._info = PoolInfo(
             self.name, host, os.getpid(), clock.now(), count, cwd, log, settings.stop_grace_s, settings.kill_grace_s
@@ -76,7 +76,7 @@ class Pool:
         body = {**msgspec.structs.asdict(self._info), "started_at": times.to_text(self._info.started_at)}
         # Synced: after a power cut this record without its lock tells the next pool to look for torn records.
         disk.create(
-            _path(self._spool, self.name, "json"),
+            self._spool.pool_path(self.name, "json"),
             json.dumps(body, indent=1).encode() + b"\n",
             sync=True,
             mode=disk.FILE_MODE,
@@ -94,7 +94,7 @@ class Pool:
 
     def stop_request(self) -> float | None:
         """Return the grace in seconds that was asked for (0: end all now; inf: wait), or None where nobody asked."""
-        path = _path(self._spool, self.name, "stop")
+        path = self._spool.pool_path(self.name, "stop")
         if not os.path.exists(path):
             return None
         try:
@@ -111,21 +111,21 @@ class Pool:
         with contextlib.suppress(OSError):
             if self.stop_request() is not None:
                 data = json.dumps(summary._asdict()).encode()
-                disk.create(_path(self._spool, self.name, "stopped"), data, sync=False, mode=disk.FILE_MODE)
+                disk.create(self._spool.pool_path(self.name, "stopped"), data, sync=False, mode=disk.FILE_MODE)
             for kind in ("json", "stop") if clean else ("stop",):
-                disk.unlink(_path(self._spool, self.name, kind))
+                disk.unlink(self._spool.pool_path(self.name, kind))
         self._lock.remove()
 
 
 def live(spool: SpoolDir) -> list[PoolInfo]:
     """The pools that are alive, oldest first."""
-    found = [info for info in _all(spool) if is_held(_path(spool, info.pool, "lock"))]
+    found = [info for info in _all(spool) if is_held(spool.pool_path(info.pool, "lock"))]
     return sorted(found, key=lambda info: info.started_at)
 
 
 def is_live(spool: SpoolDir, pool: str) -> bool:
     """True while the pool's lock is held."""
-    return is_held(_path(spool, pool, "lock"))
+    return is_held(spool.pool_path(pool, "lock"))
 
 
 def request_stop(spool: SpoolDir, pool: str, *, now: bool = False, grace_s: float | None = None) -> None:
@@ -134,7 +134,7 @@ def request_stop(spool: SpoolDir, pool: str, *, now: bool = False, grace_s: floa
     Of all requests the one counts that ends the pool first: a stop gets harder, never softer. Where two processes ask
     at the same instant, one request may get lost; so ask again while you wait. Raises OSError.
     """
-    path = _path(spool, pool, "stop")
+    path = spool.pool_path(pool, "stop")
     asked = NOW if now or grace_s == 0 else STOP if grace_s is None else f"{STOP} {grace_s}"
     try:
         before = _lines(path)
@@ -149,7 +149,7 @@ def request_stop(spool: SpoolDir, pool: str, *, now: bool = False, grace_s: floa
 
 def take_summary(spool: SpoolDir, pool: str) -> StopSummary | None:
     """What a stopped pool left as its summary, once; None where it left none (killed)."""
-    path = _path(spool, pool, "stopped")
+    path = spool.pool_path(pool, "stopped")
     try:
         body = json.loads(files.read(path, _MAX_BYTES * 16).data)
         disk.unlink(path)
@@ -202,7 +202,3 @@ def _info(body: dict[str, Any]) -> PoolInfo:
         float(body.get("grace_s", 10.0)),
         float(body.get("kill_grace_s", 5.0)),
     )
-
-
-def _path(spool: SpoolDir, pool: str, kind: str) -> str:
-    return os.path.join(spool.pool_dir, f"{os.path.basename(pool)}.{kind}")
