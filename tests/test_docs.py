@@ -280,3 +280,17 @@ def test_the_samples_for_powershell_name_only_what_there_is() -> None:
             } <= options
             for path in [word for word in words if word.endswith(".json")]:
                 assert path.replace("\\", "/").removeprefix("spool/examples/") in create.examples(), line
+
+
+def test_what_contributing_names_is_there() -> None:
+    """Whoever follows a path of CONTRIBUTING.md finds the file, and in it what is named beside it."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([a-z_/]+/[a-z_]+\.py)`(?::\s+`(\w+)`)?", text)
+    assert len(named) > 30
+    for path, name in named:
+        file = next((place for place in (ROOT / "queuectl" / path, ROOT / path) if place.is_file()), None)
+        assert file is not None, path
+        assert re.search(rf"(?m)^ *(class |def |)({name})\b", file.read_text(encoding="utf-8")), f"{path}: {name}"
+    house = text.partition("```text")[2].partition("```")[0]
+    rooms = {path.parent.name for path in (ROOT / "queuectl").glob("*/__init__.py")}
+    assert rooms <= set(re.findall(r"\w+", house))
