@@ -79,8 +79,8 @@ class Canceller:
             if stored.record.standing().ended_to and self._spool.holds(stored.record.id, (DONE, DLQ)):
                 stored = self._give_own_id(found, stored)
             job_id = stored.record.id
-            offset, text = record.append(len(stored.data), [event], empty=not stored.record.history)
-            disk.append(found.path, len(stored.data), offset, text, sync=sync)
+            tail = record.append(len(stored.data), [event], empty=not stored.record.history)
+            disk.append(found.path, tail, sync=sync)
         except DamagedRecordError:
             job_id = self._cancel_drop(found, event)
         name = self._spool.move(found, DLQ, record_name(job_id))

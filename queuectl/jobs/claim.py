@@ -38,7 +38,7 @@ from queuectl.jobs.verdict import (
     Later,
     Stuck,
 )
-from queuectl.model import document, history, names, record
+from queuectl.model import document, folding, history, names, record
 from queuectl.model.lifecycle import (
     ABANDONED,
     DLQ,
@@ -210,16 +210,16 @@ class Claims:
             return self._still_alive(taken, standing)
         attempt = standing.starts + 1
         events.append(history.event(STARTED, now_at, attempt=attempt, worker=self._worker, lease=lease))
-        folded = record.fold(data, item) if len(data) > record.FOLD_BYTES else None
-        offset, text = record.append(len(folded or data), events, empty=not item.history)
+        folded = folding.fold(data, item) if len(data) > folding.FOLD_BYTES else None
+        tail = record.append(len(folded or data), events, empty=not item.history)
         if folded is None:
-            disk.append(here.path, len(data), offset, text, sync=self._sync_all, fd=taken.fd)
+            disk.append(here.path, tail, sync=self._sync_all, fd=taken.fd)
         else:
-            self._replace_folded(here, item.id, len(data), folded[:offset] + text)
+            self._replace_folded(here, item.id, len(data), tail.on(folded))
             data = folded
         if len(events) > 1:
             error_text.forget(self._spool, here.name)
-        return Claimed(item, data[:offset] + text, attempt=attempt, failures=standing.failures, lease=lease)
+        return Claimed(item, tail.on(data), attempt=attempt, failures=standing.failures, lease=lease)
 
     def _replace_folded(self, here: Located, job_id: str, size: int, data: bytes) -> None:
         """Put a record whose history was folded, with its start, in the place of the one that was read.

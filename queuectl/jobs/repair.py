@@ -132,6 +132,6 @@ def give_own_id(session: Session, where: Located, stored: Stored, wanted: str) -
     data = record.OPENING + new.encode() + b'"' + stored.data[len(head) :]
     said = f"the id {old!r} is in use, so this job goes on as {new!r}"
     event = history.event(WARNING, session.clock.now(), text=said)
-    offset, text = record.append(len(data), [event], empty=not stored.record.history)
-    rewrite(session, Old(where.path, stored.data, stored.sig), data[:offset] + text)
+    tail = record.append(len(data), [event], empty=not stored.record.history)
+    rewrite(session, Old(where.path, stored.data, stored.sig), tail.on(data))
     return new

@@ -37,8 +37,8 @@ def _requeue(session: Session, job_id: str, by: str) -> Job:
         stored = repair.repaired(session, found)
     item = stored.record
     event = history.event(REQUEUED, session.clock.now(), by=by)
-    offset, text = record.append(len(stored.data), [event], empty=not item.history)
-    disk.append(found.path, len(stored.data), offset, text, sync=sync)
+    tail = record.append(len(stored.data), [event], empty=not item.history)
+    disk.append(found.path, tail, sync=sync)
     name = spool.move(found, PENDING, names.waiting_name(item.id, None, item.priority, item.owner))
     if found.state == DLQ:
         error_text.forget(spool, found.name)

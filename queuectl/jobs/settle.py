@@ -109,9 +109,9 @@ class Settlements:
         return Settled(decision.to, here.name, due_at, decision.delay_s, reason)
 
     def _append_outcome(self, here: Located, claimed: Claimed, event: dict[str, Any]) -> None:
-        offset, text = record.append(claimed.size, [event])
+        tail = record.append(claimed.size, [event])
         try:
-            claimed.size = disk.append(here.path, claimed.size, offset, text, sync=self._sync_all)
+            claimed.size = disk.append(here.path, tail, sync=self._sync_all)
             return
         except BlockingIOError:
             pass
@@ -121,13 +121,13 @@ class Settlements:
             last = item.standing().last
             if last is not None and last.event in lifecycle.OUTCOMES and last.attempt == claimed.attempt:
                 return  # the try before got it there and failed to sync it
-            offset, text = record.append(len(edited.data), [event], empty=not item.history)
-            disk.append(here.path, len(edited.data), offset, text, sync=self._sync_all)
+            tail = record.append(len(edited.data), [event], empty=not item.history)
+            disk.append(here.path, tail, sync=self._sync_all)
             return
         # Somebody edited the record while it ran, and it is none any more. We know the run and its outcome: they go
         # on record in a fresh copy of what was run, and the edited text is kept in rejected/.
         # Copied, then replaced: at no instant is there no file in running/.
-        data = claimed.data[: -len(record.CLOSING)] + text
+        data = claimed.data[: -len(record.CLOSING)] + tail.data
         why = "it was changed while the job ran; the job went on as it was started"
         with self._spool.temporary(claimed.job_id, data, sync=self._sync_accepted) as temporary:
             rejected.keep_copy(self._session, claimed.name, edited.data, rejected.Reason(why))

@@ -22,7 +22,7 @@ SUCCEEDED, FAILED, TIMED_OUT = "succeeded", "failed", "timed_out"
 ABANDONED, RELEASED = "abandoned", "released"
 CANCELLED = "cancelled"
 """Somebody ended the job: it is in dlq/, and no failure."""
-# Events that move nothing: something to tell a person, and one event in the place of many (`record.fold`).
+# Events that move nothing: something to tell a person, and one event in the place of many (`folding.fold`).
 WARNING, FOLDED = "warning", "folded"
 # Other queues' words that people type; see also the commands' --state.
 STATE_ALIASES = {

@@ -16,8 +16,7 @@ An event is added by one write over the closing, which carries a new closing wit
 whole JSON whenever nobody is writing, one inode serves a job for life, and a write cut short shows: `repair` cuts
 back to the last event that is complete (promise P4). JSON texts hold no raw line feed, so lines can be trusted.
 
-The history of a job that runs a hundred thousand times does not grow without bound: `fold` makes one event of all but
-the first and the last ones, which counts them, and the record is rewritten once.
+`folding` keeps the history of a job that runs very often from growing without bound.
 
 To change the format: raise FORMAT_VERSION in `job`, keep reading the old one, add an old record to
 tests/compat/, edit FORMAT.md.
@@ -29,22 +28,21 @@ import functools
 import json
 import math
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.model import history, job, lifecycle, names, sizes, times
-from queuectl.model.history import Event, Standing, describe
+from queuectl.model.history import Event, Standing
 from queuectl.model.job import FORMAT_VERSION, PRIORITY_LIMIT, RETRIES_LIMIT
 from queuectl.model.lifecycle import FOLDED
 
 CLOSING = b"\n ]\n}\n"
 OPENING = b'{\n "format": %d,\n "id": "' % FORMAT_VERSION
-_HISTORY = b'\n "history": ['
+HISTORY = b'\n "history": ['
 _EVENT = b"\n  {"
 _KEY = re.compile(rb' ("(?:[^"\\]|\\.)*"): ')
 
@@ -57,15 +55,6 @@ _PLAIN_EVENTS = re.compile(
     \},?)*""",
     re.VERBOSE,
 )
-
-# A history of more bytes than this is folded when its job is claimed; of its events so many stay as they are, and those
-# before the first run, of which a few are kept.
-FOLD_BYTES = 256 * 1024
-FOLD_KEEPS = 100
-_FOLD_KEEPS_FIRST = 10
-# A fold that leaves more than this share of the record is not worth a rewrite.
-_FOLD_SHARE = 0.75
-_OTHER = "other"
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _encode_text = json.encoder.encode_basestring
@@ -115,6 +104,20 @@ class Record(msgspec.Struct):
         return history.standing(self.history)
 
 
+class Tail(NamedTuple):
+    """A write to the end of a record, over its closing."""
+
+    size: int
+    """The size of the record, in bytes."""
+    offset: int
+    """Where the write begins."""
+    data: bytes
+
+    def on(self, data: bytes) -> bytes:
+        """Return what the record `data` is after the write."""
+        return data[: self.offset] + self.data
+
+
 _decoder = msgspec.json.Decoder(Record)
 
 
@@ -157,10 +160,10 @@ def is_framed(data: bytes) -> bool:
     """True where `data` has our framing from end to end, so that events may be appended to it."""
     if not (data.startswith(OPENING) and data.endswith(CLOSING)):
         return False
-    history_at = data.rfind(_HISTORY)
+    history_at = data.rfind(HISTORY)
     if history_at < 0:
         return False
-    start, end = history_at + len(_HISTORY), len(data) - len(CLOSING)
+    start, end = history_at + len(HISTORY), len(data) - len(CLOSING)
     if start == end:
         return True
     return data.startswith(_EVENT, start) and data.count(b"\n", start, end) == data.count(_EVENT, start, end)
@@ -207,7 +210,7 @@ def exact(data: bytes) -> Record | None:
     """
     if not is_framed(data):
         return None
-    history_at = data.rfind(_HISTORY)
+    history_at = data.rfind(HISTORY)
     try:
         item = decode(data)
         job.check_texts(item.command, item.cwd, item.env)
@@ -222,7 +225,7 @@ def exact(data: bytes) -> Record | None:
             if key is None or key in keys:
                 return None
             keys.add(key)
-        start, end = history_at + len(_HISTORY), len(data) - len(CLOSING)
+        start, end = history_at + len(HISTORY), len(data) - len(CLOSING)
         is_plain = end - start <= _USUAL_PART_BYTES and _PLAIN_EVENTS.fullmatch(data, start, end)
         if not is_plain and any(
             job.is_deep(msgspec.json.decode(line.removesuffix(b","))) for line in _lines(data, start, end)
@@ -255,10 +258,11 @@ def _lines(data: bytes, start: int, end: int) -> Iterable[bytes]:
     """The lines of a part that begins with a line feed; of a large one without a copy of the whole."""
     if end - start <= _USUAL_PART_BYTES:
         return data[start + 1 : end].split(b"\n") if start < end else ()
-    return _lines_one_by_one(data, start, end)
+    return lines_between(data, start, end)
 
 
-def _lines_one_by_one(data: bytes, start: int, end: int) -> Iterator[bytes]:
+def lines_between(data: bytes, start: int, end: int) -> Iterator[bytes]:
+    """Yield the lines of a part that begins with a line feed, one by one."""
     while start < end:
         after = data.find(b"\n", start + 1, end)
         after = end if after < 0 else after
@@ -266,17 +270,18 @@ def _lines_one_by_one(data: bytes, start: int, end: int) -> Iterator[bytes]:
         start = after
 
 
-def append(size: int, events: list[dict[str, Any]], *, empty: bool = False) -> tuple[int, bytes]:
-    """The write that adds events to a framed record of `size` bytes: its offset and its bytes.
+def append(size: int, events: list[dict[str, Any]], *, empty: bool = False) -> Tail:
+    """Make the write that adds events to a framed record of `size` bytes.
 
     `empty` says that the history holds nothing yet, so that no comma goes before the first event.
     """
-    text = ",".join([f"\n  {_encode_event(item)}" for item in events])
-    return size - len(CLOSING), ("" if empty else ",").encode() + text.encode("utf-8", "replace") + CLOSING
+    text = ",".join([f"\n  {encode_event(item)}" for item in events])
+    data = ("" if empty else ",").encode() + text.encode("utf-8", "replace") + CLOSING
+    return Tail(size, size - len(CLOSING), data)
 
 
-def _encode_event(item: dict[str, Any]) -> str:
-    """What `_encode` makes of an event, in a third of the time."""
+def encode_event(item: dict[str, Any]) -> str:
+    """Return what `_encode` makes of an event, in a third of the time."""
     pairs = [
         f'"{key}": {_encode_text(value) if type(value) is str else _encode_value(value)}' for key, value in item.items()
     ]
@@ -297,10 +302,10 @@ def repair(data: bytes) -> bytes | None:
     """
     if not data.startswith(OPENING):
         return None
-    history_at = data.find(_HISTORY)
+    history_at = data.find(HISTORY)
     if history_at < 0:
         return None
-    head_end = history_at + len(_HISTORY)
+    head_end = history_at + len(HISTORY)
     kept: list[bytes] = []
     for line in data[head_end:].split(b"\n")[1:]:
         # What may follow an event on its line: the comma before the next one, or what a torn write left there.
@@ -332,46 +337,6 @@ def _is_event(text: bytes) -> bool:
     return True
 
 
-def fold(data: bytes, item: Record) -> bytes | None:
-    """Return the record with one event in the place of most of its history, or None if that is short enough.
-
-    `item` is what `data` holds. `history.standing` says the same of both. The first events stay (the job as it was put
-    in), and the last ones from a `started` on.
-    """
-    start, end = data.rfind(_HISTORY) + len(_HISTORY), len(data) - len(CLOSING)
-    if end - start <= FOLD_BYTES:
-        return None
-    events = item.history
-    first = next((at for at, event in enumerate(events) if event.event in (lifecycle.STARTED, FOLDED)), 0)
-    first = min(first, _FOLD_KEEPS_FIRST)
-    cut = len(events) - FOLD_KEEPS
-    while cut > first and events[cut].event != lifecycle.STARTED:
-        cut -= 1
-    lines = [line.removesuffix(b",") for line in _lines_one_by_one(data, start, end)]
-    if cut - first < 2 or len(lines) != len(events):
-        return None
-    folded = _encode_event(_folded(events[:first], events[first:cut])).encode("utf-8", "replace")
-    kept = [*lines[:first], b"  " + folded, *lines[cut:]]
-    made = data[:start] + b",".join(b"\n" + line for line in kept) + CLOSING
-    return made if len(made) <= _FOLD_SHARE * len(data) and exact(made) is not None else None
-
-
-def _folded(before: list[Event], some: list[Event]) -> dict[str, Any]:
-    """The event that stands for `some`, which follow `before`."""
-    counts: Counter[str] = Counter()
-    for item in some:
-        counts.update(item.counts if item.event == FOLDED else {_kind_of(item): 1})
-    failed = next((item for item in reversed(some) if item.event in lifecycle.COUNTED or item.event == FOLDED), None)
-    facts = {
-        "counts": dict(counts),
-        "failures": history.standing([*before, *some]).failures,
-        "first_at": some[0].first_at or some[0].at,
-    }
-    if failed is not None:  # how the last of the runs failed, for `Standing.error`
-        facts["reason"] = failed.reason if failed.event == FOLDED else describe(failed)
-    return {"at": some[-1].at, "event": FOLDED, **facts}
-
-
 def is_earlier(data: bytes, later: bytes) -> bool:
     """True where `data` is the record `later` at the same or an earlier point of its life, before a fold as well."""
     head = data[: -len(CLOSING)]
@@ -382,15 +347,6 @@ def is_earlier(data: bytes, later: bytes) -> bool:
     except DamagedRecordError:
         return False
     fold_at = next((event.at for event in new if event.event == FOLDED), "")
-    spec_end, later_end = data.rfind(_HISTORY), later.rfind(_HISTORY)
+    spec_end, later_end = data.rfind(HISTORY), later.rfind(HISTORY)
     is_same_job = data[:spec_end] == later[:later_end] and old[:1] == new[:1]
     return bool(fold_at and old) and is_same_job and (old[-1].at <= fold_at or old[-1] in new)
-
-
-def _kind_of(item: Event) -> str:
-    """What an event is counted as: its name, where that is one of ours."""
-    is_known = (
-        item.event in (lifecycle.ENQUEUED, lifecycle.REQUEUED, lifecycle.WARNING, lifecycle.STARTED)
-        or item.event in lifecycle.OUTCOMES
-    )
-    return item.event if is_known else _OTHER

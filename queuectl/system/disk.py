@@ -87,11 +87,17 @@ def extend(path: str, data: bytes) -> None:
 
 
 @as_owner
-def append(path: str, sig_size: int, offset: int, data: bytes, *, sync: bool, fd: int = -1) -> int:
-    """Write `data` over the end of a record of `sig_size` bytes, from `offset` on; return the new size.
+def append(path: str, tail: tuple[int, int, bytes], *, sync: bool, fd: int = -1) -> int:
+    """Write over the end of a record; return the new size.
 
-    `data` ends with the bytes that it writes over, a record's closing. On an error they are put back, so a full disk
-    leaves the record as it was. `fd` is a handle to the file, where the caller has one (`open_and_read`).
+    On an error the old end is put back, so a full disk leaves the record as it was.
+
+    Args:
+        path: of the record.
+        tail: the size that the record must have, where to begin, and the bytes. They end with the bytes that they are
+            written over, a record's closing (`record.Tail`).
+        sync: whether to force the file to disk.
+        fd: a handle to the file, if the caller has one (`files.open_and_read`).
 
     Raises:
         BlockingIOError: the file has another size by now, or (with `fd`) no name: somebody changed it, or put another
@@ -100,23 +106,24 @@ def append(path: str, sig_size: int, offset: int, data: bytes, *, sync: bool, fd
         OSError: as the system says.
     """
     if fd >= 0:
-        return _append(fd, path, sig_size, offset, data, sync, is_kept=True)
+        return _append(fd, path, tail, sync, is_kept=True)
     try:
         fd = patiently(os.open, path, READ_WRITE | SAFE)
     except OSError as error:
         raise as_not_regular(error, path) from error
     try:
-        return _append(fd, path, sig_size, offset, data, sync, is_kept=False)
+        return _append(fd, path, tail, sync, is_kept=False)
     finally:
         os.close(fd)
 
 
-def _append(fd: int, path: str, sig_size: int, offset: int, data: bytes, sync: bool, *, is_kept: bool) -> int:
+def _append(fd: int, path: str, tail: tuple[int, int, bytes], sync: bool, *, is_kept: bool) -> int:
+    size, offset, data = tail
     info = os.fstat(fd)
     if not stat.S_ISREG(info.st_mode):
         raise NotRegularError(errno.EINVAL, "not a regular file", path)
-    # What has just been opened by its name is not asked for names: some file systems always say that it has none.
-    if info.st_size != sig_size or (is_kept and not info.st_nlink):
+    # A file that was just opened by its name is not asked for names: some file systems always say that it has none.
+    if info.st_size != size or (is_kept and not info.st_nlink):
         raise BlockingIOError(errno.EWOULDBLOCK, "the record was changed by somebody else", path)
     os.lseek(fd, offset, os.SEEK_SET)
     try:
@@ -124,8 +131,8 @@ def _append(fd: int, path: str, sig_size: int, offset: int, data: bytes, sync: b
     except OSError:
         with contextlib.suppress(OSError):
             os.lseek(fd, offset, os.SEEK_SET)
-            _write_all(fd, data[offset - sig_size :])  # blocks that exist already: needs no space
-            os.ftruncate(fd, sig_size)
+            _write_all(fd, data[offset - size :])  # blocks that exist already: needs no space
+            os.ftruncate(fd, size)
         raise
     if sync:
         os.fsync(fd)

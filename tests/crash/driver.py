@@ -40,7 +40,7 @@ from queuectl.maintenance import sweeper
 from queuectl.maintenance.rejected_files import RejectedFiles
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.maintenance.retention import Retention
-from queuectl.model import lifecycle, names, record, times
+from queuectl.model import folding, lifecycle, names, record, times
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.model.settings import defaults
@@ -345,13 +345,13 @@ def _many_runs(hands: Hands) -> None:
 
 
 def _claim_and_fold(hands: Hands, name: str) -> Claimed | Declined:
-    most, record.FOLD_BYTES, record.FOLD_KEEPS = (record.FOLD_BYTES, record.FOLD_KEEPS), 2000, 6
+    most, folding.FOLD_BYTES, folding.FOLD_KEEPS = (folding.FOLD_BYTES, folding.FOLD_KEEPS), 2000, 6
     try:
         claimed = hands.begin(name)
         assert isinstance(claimed, Declined) or b"folded" in claimed.data
         return claimed
     finally:
-        record.FOLD_BYTES, record.FOLD_KEEPS = most
+        folding.FOLD_BYTES, folding.FOLD_KEEPS = most
 
 
 def _waiting(hands: Hands) -> str:

@@ -87,7 +87,7 @@ BUGS = (
     Bug(
         "an append that the disk refuses does not put the old end back",
         "system/disk",
-        "            _write_all(fd, data[offset - sig_size :])  # blocks that exist already: needs no space\n            os.ftruncate(fd, sig_size)\n",
+        "            _write_all(fd, data[offset - size :])  # blocks that exist already: needs no space\n            os.ftruncate(fd, size)\n",
         "            pass\n",
     ),
     Bug(
@@ -111,8 +111,8 @@ BUGS = (
     Bug(
         "`started` is not on record before the command starts",
         "jobs/claim",
-        "        disk.append(here.path, len(data), offset, text, sync=self._sync_all, fd=taken.fd)\n",
-        "        offset, text = len(data), b''\n",
+        "        disk.append(here.path, tail, sync=self._sync_all, fd=taken.fd)\n",
+        "        tail = record.Tail(len(data), len(data), b'')\n",
     ),
     Bug(
         "commands do not inherit the lease",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from queuectl.model import history, record
+from queuectl.model import folding, history, record
 from queuectl.model.document import Incomplete, Many, Refused, Single, accept, parse
 from queuectl.model.job import RetryDefaults
 from tests.helpers import NOON_AT
@@ -70,8 +70,8 @@ def test_append_gives_what_a_rewrite_would_give(
 ) -> None:
     """Adding events at the end is the same as writing the record anew (P4)."""
     data = record.frame(spec, history)
-    offset, text = record.append(len(data), more, empty=not history)
-    assert data[:offset] + text == record.frame(spec, history + more)
+    tail = record.append(len(data), more, empty=not history)
+    assert tail.on(data) == record.frame(spec, history + more)
 
 
 @given(specs, st.lists(events, min_size=1, max_size=3))
@@ -182,15 +182,15 @@ def test_a_fold_changes_nothing_that_is_read_off_a_history(kinds: list[str], mor
     spec = {"id": "job1", "command": "x", "max_retries": 3, "backoff_base": 2, "backoff_max": 3600}
     made = [history.event("enqueued", NOON_AT, by="enqueue")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(record, "FOLD_BYTES", 400)
-        patch.setattr(record, "FOLD_KEEPS", 6)
+        patch.setattr(folding, "FOLD_BYTES", 400)
+        patch.setattr(folding, "FOLD_KEEPS", 6)
         folded = plain = record.frame(spec, made)
         for place, kind in enumerate((*kinds, *more)):
             event = history.event(kind, NOON_AT + place, attempt=place, reason=reason, exit_code=place % 3)
             plain = _appended(plain, event)
             folded = _appended(folded, event)
             if place in (len(kinds) - 1, len(kinds) + len(more) - 1):
-                folded = record.fold(folded, record.decode(folded)) or folded
+                folded = folding.fold(folded, record.decode(folded)) or folded
     old, new = record.decode(plain), record.decode(folded)
     assert record.is_framed(folded) and record.exact(folded) is not None
     assert new.standing() == old.standing()
@@ -199,5 +199,5 @@ def test_a_fold_changes_nothing_that_is_read_off_a_history(kinds: list[str], mor
 
 
 def _appended(data: bytes, event: dict[str, Any]) -> bytes:
-    offset, text = record.append(len(data), [event])
-    return data[:offset] + text
+    tail = record.append(len(data), [event])
+    return tail.on(data)

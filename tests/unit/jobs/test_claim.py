@@ -28,7 +28,7 @@ from queuectl.jobs.verdict import (
     Returned,
     Split,
 )
-from queuectl.model import history, names, record, settings
+from queuectl.model import folding, history, names, record, settings
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
 from queuectl.spool import settings_file
 from queuectl.spool.folder import SpoolDir
@@ -518,12 +518,12 @@ def test_fold_gives_way_to_an_editor(desk: Desk, monkeypatch: pytest.MonkeyPatch
     runs = [history.event("started", NOON_AT, attempt=1), history.event("failed", NOON_AT, attempt=1, to=PENDING)]
     desk.drop("a.json", record.frame(spec, [history.event("enqueued", NOON_AT, by="enqueue"), *(runs * 3000)]))
     edited = record.frame({**spec, "command": "edited"}, [history.event("enqueued", NOON_AT, by="enqueue")])
-    real = record.fold
+    real = folding.fold
 
     def fold(data: bytes, item: record.Record) -> bytes | None:
         Path(desk.spool.path(RUNNING, "a.json")).write_bytes(edited)
         return real(data, item)
 
-    monkeypatch.setattr(record, "fold", fold)
+    monkeypatch.setattr(folding, "fold", fold)
     assert isinstance(desk.decline("a.json"), Arriving)
     assert Path(desk.spool.path(PENDING, "a.json")).read_bytes() == edited

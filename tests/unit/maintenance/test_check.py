@@ -380,8 +380,8 @@ def test_requeue_that_was_cut_short_is_told(desk: Desk) -> None:
     """A crash between the two steps of a requeue leaves the job dead; the note says how to do it again."""
     path = dead(desk)
     data = path.read_bytes()
-    offset, text = record.append(len(data), [history.event("requeued", desk.clock.now(), by="dlq retry")])
-    path.write_bytes(data[:offset] + text)
+    tail = record.append(len(data), [history.event("requeued", desk.clock.now(), by="dlq retry")])
+    path.write_bytes(tail.on(data))
     found = look(desk, repair=True)
     assert told(found, INFO) == [("parked", "dlq/job1.json")]
     assert "queuectl dlq retry job1" in found.findings[0].text
@@ -398,8 +398,8 @@ def test_what_dead_workers_left_in_running_goes_on(desk: Desk) -> None:
     path = Path(desk.spool.path(RUNNING, "job2.json"))
     data = path.read_bytes()
     event = history.event("succeeded", desk.clock.now(), attempt=1, exit_code=0, to=DONE)
-    offset, text = record.append(len(data), [event])
-    path.write_bytes(data[:offset] + text)
+    tail = record.append(len(data), [event])
+    path.write_bytes(tail.on(data))
     name = desk.enqueue(id="job3")
     os.rename(desk.spool.path(PENDING, name), desk.spool.path(RUNNING, name))
     write_drop(desk.spool, "job4.json", {"command": "true"}, RUNNING)

@@ -47,7 +47,7 @@ def test_append_writes_from_the_offset(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"head-END")
     inode = path.stat().st_ino
-    assert disk.append(str(path), 8, 5, b"more-END", sync=True) == 13
+    assert disk.append(str(path), (8, 5, b"more-END"), sync=True) == 13
     assert path.read_bytes() == b"head-more-END"
     assert path.stat().st_ino == inode
 
@@ -57,7 +57,7 @@ def test_append_to_a_file_that_changed_writes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"head-edited-END")
     with pytest.raises(BlockingIOError):
-        disk.append(str(path), 8, 5, b"more-END", sync=False)
+        disk.append(str(path), (8, 5, b"more-END"), sync=False)
     assert path.read_bytes() == b"head-edited-END"
 
 
@@ -71,7 +71,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
 code = 1
 try:
     if call == "append":
-        disk.append(path, 1000, 990, b"y" * 490 + b"0123456789", sync=False)
+        disk.append(path, (1000, 990, b"y" * 490 + b"0123456789"), sync=False)
     else:
         disk.create(path, b"y" * 500, sync=True)
 except OSError as error:
@@ -215,7 +215,7 @@ def test_kept_handle_to_a_file_that_was_replaced_is_not_written_to(tmp_path: Pat
         new.write_bytes(b"two\n ]\n}\n")
         os.replace(new, path)
         with pytest.raises(BlockingIOError):
-            disk.append(str(path), content.sig.size, 3, b",x\n ]\n}\n", sync=False, fd=fd)
+            disk.append(str(path), (content.sig.size, 3, b",x\n ]\n}\n"), sync=False, fd=fd)
         assert path.read_bytes() == b"two\n ]\n}\n"
     finally:
         os.close(fd)

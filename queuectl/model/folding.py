@@ -1,0 +1,72 @@
+"""Folding: a long history gets one event in the place of most of its events, which counts them.
+
+So the history of a job that runs a hundred thousand times does not grow without bound. The record is rewritten once,
+when its job is claimed (FORMAT.md, section 3). Computes only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from queuectl.model import history, lifecycle, record
+from queuectl.model.history import Event, describe
+from queuectl.model.lifecycle import FOLDED
+
+# A history of more bytes than this is folded when its job is claimed; of its events so many stay as they are, and those
+# before the first run, of which a few are kept.
+FOLD_BYTES = 256 * 1024
+FOLD_KEEPS = 100
+_FOLD_KEEPS_FIRST = 10
+# A fold that leaves more than this share of the record is not worth a rewrite.
+_FOLD_SHARE = 0.75
+_OTHER = "other"
+
+
+def fold(data: bytes, item: record.Record) -> bytes | None:
+    """Return the record with one event in the place of most of its history, or None if that is short enough.
+
+    `item` is what `data` holds. `history.standing` says the same of both. The first events stay (the job as it was put
+    in), and the last ones from a `started` on.
+    """
+    start, end = data.rfind(record.HISTORY) + len(record.HISTORY), len(data) - len(record.CLOSING)
+    if end - start <= FOLD_BYTES:
+        return None
+    events = item.history
+    first = next((at for at, event in enumerate(events) if event.event in (lifecycle.STARTED, FOLDED)), 0)
+    first = min(first, _FOLD_KEEPS_FIRST)
+    cut = len(events) - FOLD_KEEPS
+    while cut > first and events[cut].event != lifecycle.STARTED:
+        cut -= 1
+    lines = [line.removesuffix(b",") for line in record.lines_between(data, start, end)]
+    if cut - first < 2 or len(lines) != len(events):
+        return None
+    folded = record.encode_event(_folded(events[:first], events[first:cut])).encode("utf-8", "replace")
+    kept = [*lines[:first], b"  " + folded, *lines[cut:]]
+    made = data[:start] + b",".join(b"\n" + line for line in kept) + record.CLOSING
+    return made if len(made) <= _FOLD_SHARE * len(data) and record.exact(made) is not None else None
+
+
+def _folded(before: list[Event], some: list[Event]) -> dict[str, Any]:
+    """The event that stands for `some`, which follow `before`."""
+    counts: Counter[str] = Counter()
+    for item in some:
+        counts.update(item.counts if item.event == FOLDED else {_kind_of(item): 1})
+    failed = next((item for item in reversed(some) if item.event in lifecycle.COUNTED or item.event == FOLDED), None)
+    facts = {
+        "counts": dict(counts),
+        "failures": history.standing([*before, *some]).failures,
+        "first_at": some[0].first_at or some[0].at,
+    }
+    if failed is not None:  # how the last of the runs failed, for `Standing.error`
+        facts["reason"] = failed.reason if failed.event == FOLDED else describe(failed)
+    return {"at": some[-1].at, "event": FOLDED, **facts}
+
+
+def _kind_of(item: Event) -> str:
+    """What an event is counted as: its name, where that is one of ours."""
+    is_known = (
+        item.event in (lifecycle.ENQUEUED, lifecycle.REQUEUED, lifecycle.WARNING, lifecycle.STARTED)
+        or item.event in lifecycle.OUTCOMES
+    )
+    return item.event if is_known else _OTHER
