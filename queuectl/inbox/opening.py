@@ -172,7 +172,9 @@ def _judge_mount(path: str, inbox: Inbox) -> None:
 
 def _judge(path: str, info: os.stat_result, inbox: Inbox, hosts: frozenset[int], *, is_last: bool) -> None:
     """Refuse a folder or a link on the way to an inbox, or the inbox itself."""
-    mine = {0, os.geteuid()} if sys.platform != "win32" else {0}
+    mine = {0}
+    if sys.platform != "win32":
+        mine.add(os.geteuid())
     is_trusted = inbox.mode == "trusted"
     does = "could run commands" if is_trusted else "could put another folder in the place of the inbox"
     if info.st_uid not in mine and (info.st_uid not in hosts or stat.S_ISLNK(info.st_mode)):

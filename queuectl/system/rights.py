@@ -55,8 +55,10 @@ def owner_of(path: str) -> int | None:
 
 def user_at(path: str) -> int:
     """The user that this process works as, at a path (POSIX; else 0)."""
+    if sys.platform == "win32":
+        return 0
     owner = acting.owner_of(path)
-    return owner.uid if owner is not None else 0 if sys.platform == "win32" else os.geteuid()
+    return owner.uid if owner is not None else os.geteuid()
 
 
 def is_immutable(path: str) -> bool:

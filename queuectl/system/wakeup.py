@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from multiprocessing.connection import Pipe
+from multiprocessing.connection import Connection, Pipe
+from typing import Any
 
 
 class Wakeup:
     """A pipe that a loop waits for with its others: `wake` makes `conn` readable, `clear` empties it again."""
 
     def __init__(self) -> None:
-        self.conn, self._send = Pipe(duplex=False)
+        pair: Any = Pipe(duplex=False)  # to a type checker, pipes of Windows are of another kind
+        self.conn: Connection
+        self.conn, self._send = pair
         self._pending = threading.Lock()
 
     def wake(self) -> None:
