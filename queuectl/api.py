@@ -6,17 +6,17 @@
     [ending] = spool.wait(job_id, timeout="10m")
     ending.succeeded, ending.exit_code
 
-Every method that writes returns once the change is on disk as the setting `durability` says.
+A method that writes returns once the change is as safe on disk as the setting `durability` asks.
 
-Instants: the library returns each one as a float, seconds since 1970 UTC, and names it `..._at`;
-`datetime.fromtimestamp(job.due_at, UTC)` makes a `datetime` of it. Where the library takes an instant (`run_at`,
-`until_at`), it takes such a number or a `datetime` with a time zone. `Job.spec` and `Job.history` are what the job's
-file holds, so instants there are RFC 3339 texts in UTC, as in every output of the commands' `--json`.
+Instants: the library returns each instant as a float, seconds since 1970 UTC, and names it `..._at`;
+`datetime.fromtimestamp(job.due_at, UTC)` makes a `datetime` of it. An argument that is an instant (`run_at`,
+`until_at`) may be such a number or a `datetime` with a time zone. `Job.spec` and `Job.history` are what the job's
+file holds, so instants there are RFC 3339 texts in UTC, as in every `--json` output of the commands.
 
 Paths: a `str` or any `os.PathLike`. Durations: a number of seconds, or a text such as `30s`, `5m`, `2h`.
 
-A value that a job cannot have raises InvalidJobError, which says which key and why. A wrong type of any other argument
-raises TypeError.
+A value that a job cannot have raises InvalidJobError, which names the key and the reason. Any other argument of a
+wrong type raises TypeError.
 """
 
 from __future__ import annotations
@@ -25,12 +25,11 @@ import contextlib
 import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from queuectl.errors import InvalidJobError, SpoolUnavailableError, WaitTimeoutError
+from queuectl.errors import WaitTimeoutError
 from queuectl.jobs import arguments
 from queuectl.jobs.enqueue import Producer
 from queuectl.model.settings import Settings
@@ -63,11 +62,11 @@ class Spool:
 
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> Spool:
-        """The spool at `path`, made if there is none yet (settings and README included).
+        """Return the spool at `path`; make it if there is none yet, with its settings and README.
 
         Raises:
             TypeError: `path` is neither a string nor a path.
-            SpoolUnavailableError: it cannot be made there.
+            SpoolUnavailableError: a folder or file cannot be made there.
         """
         from queuectl.spool import create as setup
 
@@ -94,7 +93,7 @@ class Spool:
 
     @property
     def path(self) -> str:
-        """The folder, absolute."""
+        """The absolute path of the folder."""
         return self.folder.root
 
     # ------------------------------------------------------------------------------------------------- produce
@@ -122,17 +121,17 @@ class Spool:
         minimal_env: bool | None = None,
         meta: Mapping[str, Any] | None = None,
     ) -> str:
-        """Put one job into the spool and return its id; see the job's schema for what each argument means.
+        """Put one job into the spool and return its id. The job's schema explains each argument.
 
-        A string is a command for the shell. A list is a program and its arguments, started without a shell, and so is
-        a path alone. The command runs in `cwd`, else in the folder that this process works in now, as after
-        `queuectl enqueue --command` and `--`. (A job of `enqueue_many` without "cwd" runs where the pool was started.)
+        A string is a command for the shell. A list is a program and its arguments, and a single path is a program;
+        both are started without a shell. The command runs in `cwd`, by default in the current folder of this process,
+        as with `queuectl enqueue`. (A job of `enqueue_many` without "cwd" runs where the pool was started.)
 
         Raises:
-            InvalidJobError: an argument that cannot be; says which and why.
+            InvalidJobError: an argument is not allowed; names the argument and the reason.
             DuplicateJobError: the spool holds a job with this id.
-            SpoolUnavailableError: full, read-only or gone; nothing was left behind.
-            UntrustedSpoolError: others can write to the spool; says what closes it.
+            SpoolUnavailableError: the spool is full, read-only or gone; nothing was left behind.
+            UntrustedSpoolError: others can write to the spool; the hint is the command that prevents it.
         """
         given = {
             "id": id,
@@ -145,7 +144,7 @@ class Spool:
             "priority": priority,
             "run_at": run_at,
             "delay": delay,
-            "cwd": _working_folder(cwd),
+            "cwd": arguments.working_folder(cwd),
             "env": env,
             "tags": tags,
             "no_retry_exit_codes": no_retry_exit_codes,
@@ -164,11 +163,11 @@ class Spool:
     ) -> list[str]:
         """Put many jobs into the spool, each a mapping with the keys of a job file; return their ids in order.
 
-        Values may be those that `enqueue` takes. All are checked first: on an invalid or duplicate one nothing is
-        written. Of more than a thousand, `told` hears now and then how many are `checked` and then `put in`.
+        Values may be those that `enqueue` takes. All jobs are checked first: if one is invalid or a duplicate, nothing
+        is written. With more than a thousand, `told` is called now and then with `checked` or `put in` and a number.
 
         Raises:
-            As `enqueue`; an InvalidJobError says which document when there are several.
+            As `enqueue`; if there are several documents, an InvalidJobError says which one.
             TypeError: `documents` is one job or a text instead of several jobs.
         """
         if isinstance(documents, str | bytes | Mapping) or not isinstance(documents, Iterable):
@@ -182,9 +181,9 @@ class Spool:
         told: Callable[[str, int], None] = lambda _what, _number: None,
         made: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda document: document,
     ) -> list[str]:
-        """As `enqueue_many`, but a value counts as it stands: what a job file may not hold is refused here too.
+        """Put many jobs into the spool, as `enqueue_many`, but take only values that a job file may hold.
 
-        `made` makes the document of a job from what was given.
+        `made` turns what was given into the document of a job.
         """
         from queuectl.spool import trust
 
@@ -192,7 +191,7 @@ class Spool:
             documents, made=made, on_progress=lambda number: told("checked", number)
         )
         with self._translated():
-            trust.check(self.folder)  # a job for a spool that others can write to would be theirs to change (P10)
+            trust.check(self.folder)  # P10: others who can write to the spool could change the job
             if wanted:
                 self._producer.refuse_duplicates(wanted)
             return self._producer.publish(prepared, on_progress=lambda number: told("put in", number))
@@ -200,18 +199,17 @@ class Spool:
     # ---------------------------------------------------------------------------------------------------- wait
 
     def wait(self, *job_ids: str, first: bool = False, timeout: float | str | None = None) -> list[Ending]:
-        """Wait until jobs have ended and return how, in the order in which their ends were seen.
+        """Wait until jobs have ended and return how they ended, in the order in which that was seen.
 
-        A job has ended when it is in done/ or dlq/; one that waits for a retry has not. With `first` one end is enough,
-        and the list holds each that was seen by then. The beginning of an id is enough, as for `resolve`. A wait costs
-        two calls of stat a job and look: 50 looks in the first second, fewer the longer it takes, one each second at
-        last.
+        A job has ended when it is in done/ or dlq/; a job that waits for a retry has not. With `first`, wait for one
+        end only; the list holds every end seen by then. The beginning of an id is enough, as for `resolve`. Each look
+        costs two stats per job: 50 looks in the first second, then fewer, at last one per second.
 
         Raises:
-            UnknownJobError, AmbiguousIdError: no such job, or it was deleted meanwhile.
-            QueuectlError: a file was refused as a job.
+            UnknownJobError, AmbiguousIdError: there is no such job, or it was deleted meanwhile.
+            QueuectlError: a file was rejected: it is not a job.
             DamagedRecordError: the record of a job that ended is torn.
-            WaitTimeoutError: the time is up; `ended` and `left` say what has ended and what has not.
+            WaitTimeoutError: the time is up; `ended` and `left` list the jobs that have ended and those that have not.
         """
         from queuectl.monitor import results
 
@@ -219,14 +217,13 @@ class Spool:
         ids = [self.resolve(arguments.text("job_ids", job_id)) for job_id in job_ids]
         waiting = results.Wait(self.session, [results.id_at_end(self.session, job_id) for job_id in ids])
         if not waiting.until_ended(first=first, limit_s=limit_s):
-            ended = list(waiting.ended.values())
-            raise WaitTimeoutError(waiting.left, ended=ended)
+            raise WaitTimeoutError(waiting.left, ended=list(waiting.ended.values()))
         return list(waiting.ended.values())
 
     # ---------------------------------------------------------------------------------------------------- look
 
     def get(self, job_id: str) -> Job:
-        """The job with this id.
+        """Return the job with this id.
 
         Raises:
             UnknownJobError: there is none.
@@ -237,9 +234,9 @@ class Spool:
         return lookup.get(self.session, arguments.text("job_id", job_id))
 
     def pick(self, typed: str) -> Job:
-        """The job that is meant by its id, by the beginning of one, or by its file: `done/job1` or `done/job1.json`.
+        """Return a job by its id, by the beginning of its id, or by its file: `done/job1` or `done/job1.json`.
 
-        A file that is named tells two jobs apart that have one id.
+        If two jobs have the same id, name the file.
 
         Raises:
             AmbiguousIdError, UnknownJobError: as `resolve`.
@@ -250,19 +247,20 @@ class Spool:
         return lookup.pick(self.session, arguments.text("typed", typed))
 
     def resolve(self, prefix: str) -> str:
-        """The id that is meant by an id or by the beginning of one: the job with this very id, else the only one that
-        begins so, ignoring case. No file of a job is opened where there is one.
+        """Return the full id for an id or the beginning of one, ignoring case.
+
+        The exact id comes first; otherwise exactly one id must begin with `prefix`.
 
         Raises:
-            AmbiguousIdError: several begin so.
-            UnknownJobError: none does; the hint names ids that are near.
+            AmbiguousIdError: several ids begin with it.
+            UnknownJobError: no id does; the hint names similar ids.
         """
         from queuectl.spool import lookup
 
         return lookup.resolve(self.session, arguments.text("prefix", prefix))
 
     def load(self, state: str, name: str) -> Job:
-        """The job in the file `name` of a state's folder; also a drop that no worker has looked at yet.
+        """Return the job in the file `name` of a state's folder; also a drop that no worker has looked at yet.
 
         Raises:
             DamagedRecordError: the file is no job.
@@ -273,19 +271,19 @@ class Spool:
         return lookup.load(self.session, state, name)
 
     def jobs(self, state: str) -> Iterator[Job]:
-        """The jobs in a state, in the order of their files' names (generated ids: oldest first).
+        """Return the jobs in a state, ordered by file name (generated ids: oldest first).
 
-        Files that are no jobs (yet), and those that move on meanwhile, are passed over.
+        Skip files that are not jobs (yet) and jobs that move on meanwhile.
 
         Raises:
-            ValueError: no such state (at once, not at the first job).
+            ValueError: there is no such state. Raised at once, not at the first job.
         """
         from queuectl.spool import lookup
 
         return lookup.jobs(self.session, arguments.text("state", state))
 
     def counts(self) -> Counts:
-        """How many jobs are where: one listing a folder, no file is opened."""
+        """Count the jobs in each state. Lists each folder once and opens no file."""
         from queuectl.spool import lookup
 
         with self._translated():
@@ -294,7 +292,7 @@ class Spool:
     # -------------------------------------------------------------------------------------------------- change
 
     def requeue(self, job_id: str, *, by: str = "api") -> Job:
-        """Run a dead or finished job again: its retries are fresh, its history is kept.
+        """Run a dead or finished job again. Its retries start afresh, its history is kept.
 
         Raises:
             UnknownJobError: there is no such job.
@@ -305,21 +303,21 @@ class Spool:
 
         return requeue(self.session, arguments.text("job_id", job_id), by=arguments.text("by", by))
 
-    def held(self, job_id: str) -> AbstractContextManager[None]:
-        """Hold the stripe of an id, so that nobody claims, rescues or deletes the job meanwhile."""
+    def held(self, job_id: str) -> contextlib.AbstractContextManager[None]:
+        """Lock the stripe of an id, so that nobody else claims, rescues or deletes the job meanwhile."""
         from queuectl.spool import stripes
 
         return stripes.held(self.session, arguments.text("job_id", job_id))
 
     def cancel(self, job_id: str, *, by: str = "api", reason: str = "") -> Job:
-        """End a job for good: one that waits at once, one that runs with everything its command started.
+        """End a job: a waiting job at once, a running job together with everything that its command started.
 
-        It lies in dlq/ then, as `cancelled`, and can be requeued. Returns once it is there.
+        Returns once the job is in dlq/, marked as cancelled. It can be requeued.
 
         Raises:
             UnknownJobError: there is no such job.
-            QueuectlError: it has ended already, by now or before.
-            SpoolUnavailableError: its command has not ended in time (it is ended as soon as that can be), or the disk
+            QueuectlError: it has ended already.
+            SpoolUnavailableError: its command has not ended in time (it is ended as soon as possible), or the disk
                 refuses.
         """
         from queuectl.jobs.cancel import Canceller
@@ -329,11 +327,11 @@ class Spool:
         return Canceller(self.session).cancel(job_id, by=by, reason=reason)
 
     def hold(self, job_id: str) -> Job:
-        """Keep a waiting job from being run until `release`; its file's name says so.
+        """Keep a waiting job from running until `release`. The name of its file says so.
 
         Raises:
             UnknownJobError: there is no such job.
-            QueuectlError: it does not wait.
+            QueuectlError: it is not waiting.
             SpoolUnavailableError: a worker holds it for too long, or the disk refuses.
         """
         from queuectl.jobs.hold import hold
@@ -341,13 +339,13 @@ class Spool:
         return hold(self.session, arguments.text("job_id", job_id))
 
     def release(self, job_id: str) -> Job:
-        """Let a job that is held be run when it is due. Raises as `hold`."""
+        """Let a held job run when it is due. Raises as `hold`."""
         from queuectl.jobs.hold import release
 
         return release(self.session, arguments.text("job_id", job_id))
 
     def pause(self, reason: str = "", *, until_at: float | datetime | None = None) -> None:
-        """Start nothing new until `resume`, or until an instant; what runs is not touched.
+        """Start nothing new until `resume`, or until an instant. Running jobs are not touched.
 
         Raises:
             ValueError: `until_at` is a `datetime` without a time zone, or outside the years 1970 to 9999.
@@ -357,30 +355,22 @@ class Spool:
 
         arguments.text("reason", reason)
         end_at = None if until_at is None else arguments.instant("until_at", until_at)
-        with self._translated():
-            try:
-                pause.pause(self.folder, reason, until_at=end_at)
-            except IsADirectoryError as error:
-                what = "the spool is paused already, by a folder with the name PAUSED"
-                raise _paused_by_folder(self.folder, what) from error
+        with self._translated("the spool is paused already, by a folder with the name PAUSED"):
+            pause.pause(self.folder, reason, until_at=end_at)
 
     def resume(self) -> bool:
-        """Go on after `pause`; False where the spool was not paused.
+        """Go on after `pause`. Return False if the spool was not paused.
 
         Raises:
             SpoolUnavailableError: the disk refuses.
         """
         from queuectl.spool import pause
 
-        with self._translated():
-            try:
-                return pause.resume(self.folder)
-            except IsADirectoryError as error:
-                what = "the spool stays paused, because a folder has the name PAUSED"
-                raise _paused_by_folder(self.folder, what) from error
+        with self._translated("the spool stays paused, because a folder has the name PAUSED"):
+            return pause.resume(self.folder)
 
     def purge(self, job_id: str) -> None:
-        """Delete a dead or finished job and its logs for good.
+        """Delete a dead or finished job and its logs permanently.
 
         Raises:
             UnknownJobError: there is no such job.
@@ -392,37 +382,19 @@ class Spool:
         purge(self.session, arguments.text("job_id", job_id))
 
     def logs(self, job_id: str) -> list[str]:
-        """The paths of a job's logs, first attempt first."""
+        """Return the paths of a job's logs, first attempt first."""
         from queuectl.spool import lookup
 
         return lookup.logs(self.session, arguments.text("job_id", job_id))
 
     @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Raise SpoolUnavailableError in the place of an OSError of the spool."""
+    def _translated(self, if_folder: str = "") -> Iterator[None]:
+        """Raise SpoolUnavailableError in the place of an OSError; `if_folder` is what a folder named PAUSED means."""
         try:
             yield
         except OSError as error:
-            from queuectl.spool.access import unavailable
+            from queuectl.spool import access
 
-            raise unavailable(self.folder, error) from error
-
-
-def _working_folder(given: str | os.PathLike[str] | None) -> str | os.PathLike[str]:
-    """The folder that a job of `enqueue` runs in, absolute."""
-    try:
-        if given is None:
-            return os.getcwd()
-        # A value that cannot be a folder is refused where all arguments are.
-        return os.path.abspath(os.fspath(given)) if isinstance(given, str | os.PathLike) and given else given
-    except FileNotFoundError as error:
-        hint = "name one: cwd=..."
-        raise InvalidJobError(
-            "the folder this process works in does not exist any more", key="cwd", hint=hint
-        ) from error
-
-
-def _paused_by_folder(spool: SpoolDir, what: str) -> SpoolUnavailableError:
-    path = spool.paused_path
-    cause = f"{path} is a folder: no reason can be written into it, and no program deletes a folder of yours"
-    return SpoolUnavailableError(what, path=path, cause=cause, hint=f"move that folder away: {path}")
+            if if_folder and isinstance(error, IsADirectoryError):
+                raise access.paused_by_folder(self.folder, if_folder) from error
+            raise access.unavailable(self.folder, error) from error

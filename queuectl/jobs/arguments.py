@@ -1,4 +1,4 @@
-"""Turn the values that a Python program passes to the library into those of a job file. Computes only.
+"""Turn the values that a Python program passes to the library into those of a job file.
 
 A path may be any `os.PathLike`. An instant may be seconds since 1970 UTC or a `datetime` with a time zone. A value of
 the wrong type is refused in words: in a job as InvalidJobError, elsewhere as TypeError.
@@ -151,3 +151,17 @@ _CONVERTERS = {
 
 def _kind(value: object) -> str:
     return "None" if value is None else type(value).__name__
+
+
+def working_folder(given: str | os.PathLike[str] | None) -> str | os.PathLike[str]:
+    """Return the absolute folder that a job of `Spool.enqueue` runs in: `given`, else the current one."""
+    try:
+        if given is None:
+            return os.getcwd()
+        # A value that cannot be a folder is refused where all arguments are.
+        return os.path.abspath(os.fspath(given)) if isinstance(given, str | os.PathLike) and given else given
+    except FileNotFoundError as error:
+        hint = "name one: cwd=..."
+        raise InvalidJobError(
+            "the folder this process works in does not exist any more", key="cwd", hint=hint
+        ) from error

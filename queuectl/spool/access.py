@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from queuectl.errors import DamagedRecordError, QueuectlError, SpoolUnavailableError
-from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import Layout
 from queuectl.system import files
 
 
@@ -14,7 +14,14 @@ def not_regular(path: str) -> DamagedRecordError:
     return DamagedRecordError(f"{path} is no job: it is no regular file", path=path, hint="it is left alone")
 
 
-def unavailable(spool: SpoolDir, error: OSError) -> QueuectlError:
+def paused_by_folder(spool: Layout, what: str) -> SpoolUnavailableError:
+    """Return the error for a folder in the place of the file PAUSED; `what` says what that means."""
+    path = spool.paused_path
+    cause = f"{path} is a folder: no reason can be written into it, and no program deletes a folder of yours"
+    return SpoolUnavailableError(what, path=path, cause=cause, hint=f"move that folder away: {path}")
+
+
+def unavailable(spool: Layout, error: OSError) -> QueuectlError:
     """Return the error that a person is shown for an OSError of the spool."""
     if isinstance(error, files.NotRegularError):
         return not_regular(str(error.filename))
