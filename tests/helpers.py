@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -9,11 +10,10 @@ import random
 import re
 import stat
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from queuectl.jobs import batch
 from queuectl.jobs.claim import Claims
 from queuectl.jobs.enqueue import Producer
 from queuectl.jobs.rescue import Orphans
@@ -23,7 +23,7 @@ from queuectl.jobs.verdict import Claimed, Declined, Settled, Split, Splitting
 from queuectl.model import record
 from queuectl.model.lifecycle import REJECTED, STATES, Outcome
 from queuectl.model.settings import Settings, defaults
-from queuectl.spool import create
+from queuectl.spool import batch, create
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import README_TXT
 from queuectl.spool.lease import Lease
@@ -195,6 +195,23 @@ def foreign_group() -> int:
     if not others:
         pytest.skip("needs root, or a user who is in a second group")
     return others[0]
+
+
+@contextlib.contextmanager
+def unreadable(monkeypatch: Any, code: str, *, only: str = "") -> Iterator[None]:
+    """Let each read of a file fail with this error number, or of the files alone that have `only` in their path."""
+    read = files.read
+
+    def refuse(path: str, max_bytes: int, **options: Any) -> files.Content:
+        if only not in path:
+            return read(path, max_bytes, **options)
+        number = getattr(errno, code)
+        raise OSError(number, os.strerror(number), path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "read", refuse)
+        patch.setattr(files, "open_and_read", refuse)
+        yield
 
 
 class Desk:

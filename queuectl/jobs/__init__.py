@@ -2,7 +2,6 @@
 
 __all__ = [
     "arguments",
-    "batch",
     "cancel",
     "claim",
     "edit",

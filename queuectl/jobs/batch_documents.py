@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from queuectl.jobs import lines
-from queuectl.jobs.batch import Note
 from queuectl.model import document
 from queuectl.model.job import JOB_MAX_BYTES
+from queuectl.spool.batch import Note
 from queuectl.system import files
 
 _LARGE_HINT = "put the data into a file and name it"

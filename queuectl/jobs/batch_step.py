@@ -12,13 +12,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from queuectl.errors import DamagedRecordError, DuplicateJobError, InvalidJobError
-from queuectl.jobs import batch
-from queuectl.jobs.batch import Named, Note
 from queuectl.jobs.batch_documents import Item
 from queuectl.jobs.enqueue import Prepared, Producer
 from queuectl.model import document
 from queuectl.model.lifecycle import ENQUEUED, REJECTED
-from queuectl.spool import rejected
+from queuectl.spool import batch, rejected
+from queuectl.spool.batch import Named, Note
 from queuectl.spool.roster import Roster
 from queuectl.spool.session import Session
 from queuectl.system import disk, files

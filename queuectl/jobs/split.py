@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 
-from queuectl.jobs import batch
 from queuectl.jobs.judge import Judge
 from queuectl.jobs.splitter import Splitter
 from queuectl.jobs.verdict import Busy, Foreign, Gone, Rejected, Split, SplitStuck, Splitting, Unreadable
 from queuectl.model import names
 from queuectl.model.lifecycle import PENDING
+from queuectl.spool import batch
 from queuectl.spool.roster import Roster
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes

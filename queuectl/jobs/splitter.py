@@ -10,15 +10,16 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
-from queuectl.jobs import batch, reject
-from queuectl.jobs.batch import Note
+from queuectl.jobs import reject
 from queuectl.jobs.batch_documents import Documents
 from queuectl.jobs.batch_step import Publisher, Work
 from queuectl.model import names, times
 from queuectl.model.lifecycle import PENDING
-from queuectl.spool import trust
+from queuectl.spool import batch, trust
+from queuectl.spool.batch import Note
 from queuectl.spool.layout import Located
 from queuectl.spool.roster import Roster
 from queuectl.spool.session import Session
@@ -109,7 +110,7 @@ class Splitter:
 
     def _write(self, taken: str, note: Note) -> None:
         # On disk before any job of the next step is: an older note would not know of that step.
-        batch.write_note(self._session, batch.token_of(taken), note)
+        write_note(self._session, batch.token_of(taken), note)
 
     def _resume(self, taken: str) -> Note:
         """Read the note; take the split over if somebody else, or a step that failed, was at it last."""
@@ -177,6 +178,14 @@ class Splitter:
             self._spool.replace_file(path, text, hint=token, sync=False)
         self._documents.forget()
         disk.replace(self._path(taken), self._path(taken) + batch.DONE_ENDING)
+
+
+def write_note(session: Session, token: str, note: Note) -> None:
+    """Replace the note of a split; unless `durability` is off, it is on disk when this returns. Raises OSError."""
+    spool, sync = session.spool, session.syncs_accepted
+    spool.replace_file(spool.split_path(token), msgspec.json.encode(note), hint=token, sync=sync)
+    if sync:
+        disk.sync_folder(spool.split_dir)
 
 
 def _as_text(name: str) -> str:

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from queuectl.errors import DamagedRecordError
-from queuectl.jobs import batch
 from queuectl.model.lifecycle import RUNNING
-from queuectl.spool import pools
+from queuectl.spool import batch, pools
 from queuectl.spool.cancel_requests import waiting
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import START

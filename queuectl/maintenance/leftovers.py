@@ -11,14 +11,14 @@ import os
 from collections.abc import Callable
 
 from queuectl.errors import DamagedRecordError
-from queuectl.jobs import batch, error_text, reject
+from queuectl.jobs import error_text, reject
 from queuectl.jobs.splitter import Splitter
 from queuectl.maintenance import debris
 from queuectl.maintenance.debris import OUTPUT, UNFINISHED_S, is_starting
 from queuectl.maintenance.findings import Act, GoneError, Inspection, Repair
 from queuectl.model import names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
-from queuectl.spool import rejected
+from queuectl.spool import batch, rejected
 from queuectl.spool.folder import RECORD_MAX_BYTES
 from queuectl.spool.layout import BOARD, LOGS, README_TXT, REASON_ENDING, Located
 from queuectl.spool.lease import is_alive

@@ -15,12 +15,12 @@ from collections.abc import Iterator
 
 from queuectl.errors import DamagedRecordError
 from queuectl.jobs import error_text
-from queuectl.jobs.batch import DONE_ENDING, token_of
 from queuectl.model import names, record, times
 from queuectl.model.lifecycle import DLQ, DONE, REJECTED, STATES
 from queuectl.model.notice import WARNING, Notice, Notify
 from queuectl.monitor import rejected
 from queuectl.spool import clock_note
+from queuectl.spool.batch import DONE_ENDING, token_of
 from queuectl.spool.layout import REASON_ENDING, record_name
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes

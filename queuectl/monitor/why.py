@@ -6,13 +6,12 @@ from typing import NamedTuple
 
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, UnknownJobError
 from queuectl.inbox.state import read_all
-from queuectl.jobs import batch
 from queuectl.model import history, names, record, times
 from queuectl.model.lifecycle import CANCELLED, DONE, PENDING, REJECTED, RUNNING
 from queuectl.monitor import live, rejected, waiting
 from queuectl.monitor.results import refused, why_dead
 from queuectl.monitor.waiting import Reason
-from queuectl.spool import lookup
+from queuectl.spool import batch, lookup
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import MACHINERY, Located
 from queuectl.spool.listing import may_be_job

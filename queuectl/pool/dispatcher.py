@@ -10,7 +10,6 @@ from __future__ import annotations
 import heapq
 from typing import assert_never
 
-from queuectl.jobs import batch
 from queuectl.jobs.verdict import (
     Alive,
     Arriving,
@@ -41,6 +40,7 @@ from queuectl.pool.pace import Pace
 from queuectl.pool.reported import ReportedOnce
 from queuectl.pool.split_turns import SplitTurns
 from queuectl.pool.worker_process import WorkerProcess
+from queuectl.spool import batch
 from queuectl.system.clock import Clock
 from queuectl.worker.messages import SplitFile
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from queuectl.jobs import batch
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.model.lifecycle import RUNNING
 from queuectl.pool.core import Core
 from queuectl.pool.outcomes import Outcomes
+from queuectl.spool import batch
 
 
 class Drain:

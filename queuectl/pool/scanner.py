@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from queuectl.jobs import batch
 from queuectl.maintenance.rejected_files import RejectedFiles
 from queuectl.maintenance.stale import Stale
 from queuectl.model.lifecycle import PENDING
@@ -21,6 +20,7 @@ from queuectl.pool.due_times import DueTimes
 from queuectl.pool.hooks import Hooks
 from queuectl.pool.presence import Presence
 from queuectl.pool.ticks import TICK_S
+from queuectl.spool import batch
 from queuectl.system import volume
 from queuectl.system.watch import Watch
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from queuectl.jobs import batch
+from queuectl.spool import batch
 from queuectl.system.clock import Clock
 
 # A file that cannot be read, or at which a worker fails, is tried again this much later.

@@ -3,6 +3,7 @@
 __all__ = [
     "access",
     "anchor",
+    "batch",
     "blame",
     "cancel_requests",
     "clock_note",

@@ -11,13 +11,13 @@ import contextlib
 from multiprocessing.connection import Connection
 
 from queuectl.errors import QueuectlError
-from queuectl.jobs import batch, error_text
+from queuectl.jobs import error_text
 from queuectl.jobs.claim import Claims
 from queuectl.jobs.settle import Settlements
 from queuectl.jobs.verdict import Claimed, Dead, Declined, Foreign, Paused, Returned
 from queuectl.model.lifecycle import CANCELLED, RELEASED, Outcome
 from queuectl.model.text import command_text
-from queuectl.spool import pause
+from queuectl.spool import batch, pause
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.worker.executors import choose

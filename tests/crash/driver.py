@@ -33,7 +33,7 @@ from queuectl.api import Spool
 from queuectl.errors import QueuectlError
 from queuectl.inbox import signing
 from queuectl.inbox.poller import Poller
-from queuectl.jobs import batch, error_text, splitter
+from queuectl.jobs import error_text, splitter
 from queuectl.jobs.edit import Draft, Editor
 from queuectl.jobs.verdict import Arriving, Busy, Claimed, Declined, Later
 from queuectl.maintenance import sweeper
@@ -44,7 +44,7 @@ from queuectl.model import folding, lifecycle, names, record, times
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.model.settings import defaults
-from queuectl.spool import cancel_requests
+from queuectl.spool import batch, cancel_requests
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import SPLIT_ENDING
 from queuectl.spool.session import Session
@@ -333,7 +333,7 @@ def _cut_batch(hands: Hands) -> None:
 def _batch_of_another(hands: Hands) -> None:
     """As `_cut_batch`, with the note of whoever made that job and did not get to count it."""
     _cut_batch(hands)
-    batch.write_note(hands.session, "job-cut-tokn", batch.Note("job.json", "somebody"))
+    splitter.write_note(hands.session, "job-cut-tokn", batch.Note("job.json", "somebody"))
 
 
 def _many_runs(hands: Hands) -> None:
@@ -471,6 +471,14 @@ def _put_back(hands: Hands, begun: tuple[Editor, Draft]) -> None:
 _ONCE = "enqueued started succeeded @done"
 _TWICE = "enqueued started abandoned started succeeded @done"
 _REAL = {"command": COMMAND, "backoff_base": 0, "cwd": "/"}
+
+
+def _inbox_refuses(
+    name: str, prepare: Callable[[Hands], object], begin: Callable[[Hands], Any], file: str
+) -> Operation:
+    """A look of an inbox that refuses one file."""
+    return Operation(name, prepare, begin, _receive, {"job": {""}}, inbox=(f"{file}.rejected", f"{file}.rejected.txt"))
+
 
 OPERATIONS = {
     made.name: made
@@ -794,30 +802,9 @@ OPERATIONS = {
             {"job": {_ONCE}},
             inbox=("x.json.done.txt",),
         ),
-        Operation(
-            "inbox: refuse a signed job that was used",
-            _made_a_key,
-            _sent_again,
-            _receive,
-            {"job": {""}},
-            inbox=("again.json.rejected", "again.json.rejected.txt"),
-        ),
-        Operation(
-            "inbox: refuse",
-            _nothing,
-            _sent("job.json", {"command": 7}),
-            _receive,
-            {"job": {""}},
-            inbox=("job.json.rejected", "job.json.rejected.txt"),
-        ),
-        Operation(
-            "inbox: refuse what is quiet",
-            _nothing,
-            _half_sent,
-            _receive,
-            {"job": {""}},
-            inbox=("job.json.rejected", "job.json.rejected.txt"),
-        ),
+        _inbox_refuses("inbox: refuse a signed job that was used", _made_a_key, _sent_again, "again.json"),
+        _inbox_refuses("inbox: refuse", _nothing, _sent("job.json", {"command": 7}), "job.json"),
+        _inbox_refuses("inbox: refuse what is quiet", _nothing, _half_sent, "job.json"),
         Operation(
             "inbox: heal",
             _nothing,

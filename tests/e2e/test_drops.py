@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from queuectl.jobs import batch
+from queuectl.spool import batch
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import names_in, wait_until, write_drop
 from tests.pool import PYTHON, SLEEP, SUCCEED, Pool, Witness, is_running, queuectl, tree

@@ -11,10 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from queuectl.jobs import batch
 from queuectl.model import names
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
-from queuectl.spool import create
+from queuectl.spool import batch, create
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import BOARD, README_TXT, REASON_ENDING
 from tests.helpers import names_in

@@ -34,7 +34,7 @@ from queuectl.spool import settings_file
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import Located
 from queuectl.system import disk, files
-from tests.helpers import NOON_AT, Desk, FakeClock, full_disk, listing, only, write_drop
+from tests.helpers import NOON_AT, Desk, FakeClock, full_disk, listing, only, unreadable, write_drop
 
 JOB: dict[str, Any] = {"command": "echo hello"}
 OK = Outcome("succeeded", 0, "", 0.01)
@@ -251,15 +251,8 @@ def test_trouble_of_the_machine_is_raised_and_the_file_is_back(
     name = f"{names.generate_id(NOON_AT, desk.rng) if generated else 'x'}.json"
     desk.drop(name, JOB)
 
-    def refuse(path: str, _max_bytes: int, **_options: Any) -> files.Content:
-        number = getattr(errno, code)
-        raise OSError(number, os.strerror(number), path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(files, "read", refuse)
-        patch.setattr(files, "open_and_read", refuse)
-        with pytest.raises(OSError):
-            desk.claim(name)
+    with unreadable(monkeypatch, code), pytest.raises(OSError):
+        desk.claim(name)
     assert listing(desk.spool) == {"pending": [name]}
     assert desk.start(name).attempt == 1
 

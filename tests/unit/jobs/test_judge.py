@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import errno
 import json
 import os
 import sys
@@ -26,7 +25,7 @@ from queuectl.jobs.verdict import (
 from queuectl.model import names, record
 from queuectl.model.lifecycle import PENDING, REJECTED, RUNNING, Outcome
 from queuectl.system import files
-from tests.helpers import NOON_AT, Desk, listing, rejected_name, write_drop
+from tests.helpers import NOON_AT, Desk, listing, rejected_name, unreadable, write_drop
 
 JOB: dict[str, Any] = {"command": "echo hello"}
 OK = Outcome("succeeded", 0, "", 0.01)
@@ -194,17 +193,7 @@ def test_file_that_cannot_be_read_now_is_looked_at_later(
     """A share that hiccups makes no job bad, and one file that cannot be read stops no pool (P6)."""
     name = f"{names.generate_id(NOON_AT, desk.rng) if generated else 'x'}.json"
     desk.drop(name, JOB)
-    read = files.read
-
-    def refuse(path: str, max_bytes: int, **options: Any) -> files.Content:
-        if name not in path:
-            return read(path, max_bytes, **options)
-        number = getattr(errno, code)
-        raise OSError(number, os.strerror(number), path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(files, "read", refuse)
-        patch.setattr(files, "open_and_read", refuse)
+    with unreadable(monkeypatch, code, only=name):
         assert isinstance(desk.decline(name), Unreadable)
     assert listing(desk.spool) == {"pending": [name]}
     assert isinstance(desk.claim(name), Claimed)

@@ -13,14 +13,14 @@ import pytest
 
 from queuectl.api import Spool
 from queuectl.errors import UnknownJobError
-from queuectl.jobs import batch, lines, splitter
+from queuectl.jobs import lines, splitter
 from queuectl.jobs.splitter import Splitter
 from queuectl.maintenance.retention import Retention
 from queuectl.model import names
 from queuectl.model.job import JOB_MAX_BYTES
 from queuectl.model.lifecycle import DONE, PENDING, REJECTED, Outcome
 from queuectl.monitor.why import explain
-from queuectl.spool import clock_note
+from queuectl.spool import batch, clock_note
 from queuectl.spool.roster import Roster
 from queuectl.system import disk, files
 from tests.helpers import Desk, full_disk, listing, without_arrival
@@ -250,9 +250,9 @@ def test_a_step_is_bounded_and_leaves_a_note(desk: Desk, name: str) -> None:
     """P5: a large file is split in steps of at most 500 jobs, and the note tells how far that has come."""
     content = _lines(120) if name == "jobs.jsonl" else [{"command": f"echo {number}"} for number in range(120)]
     taken = _take(desk, name, content)
-    splitter = _splitter(desk)
+    worker = _splitter(desk)
     made = []
-    while not (step := splitter.step(taken)).note.is_over:
+    while not (step := worker.step(taken)).note.is_over:
         assert _note(desk, taken) == step.note
         assert len(desk.spool.job_names(PENDING)) == step.note.made
         made.append(len(step.names))
@@ -283,11 +283,11 @@ def test_a_step_ends_when_its_time_is_over(desk: Desk, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("keys", [{}, {"priority": 3}])
 def test_steps_of_one_worker_list_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch, keys: dict[str, Any]) -> None:
     """P5: a split whose lines have no ids of their own costs no listing of pending/ and no look at any job."""
-    splitter = _splitter(desk)
-    taken = splitter.take(desk.drop("jobs.jsonl", _lines(1100, **keys)), "jobs")
+    made = _splitter(desk)
+    taken = made.take(desk.drop("jobs.jsonl", _lines(1100, **keys)), "jobs")
     monkeypatch.setattr(files, "names", None)
     monkeypatch.setattr(desk.spool, "read", None)
-    while not splitter.step(taken).note.is_over:
+    while not made.step(taken).note.is_over:
         pass
     assert len(os.listdir(desk.spool.folder(PENDING))) == 1101
 
@@ -299,15 +299,15 @@ def test_a_split_that_was_cut_short_lists_twice_a_step_at_most(desk: Desk, monke
     _splitter(desk).step(taken)
     before = _note(desk, taken)
     _splitter(desk).step(taken)
-    batch.write_note(desk.session, batch.token_of(taken), before)  # as before that step
+    splitter.write_note(desk.session, batch.token_of(taken), before)  # as before that step
     listed = []
     real = files.names
     monkeypatch.setattr(files, "names", lambda folder: listed.append(folder) or real(folder))
-    splitter = _splitter(desk)
-    assert splitter.step(taken).names == ()
+    made = _splitter(desk)
+    assert made.step(taken).names == ()
     assert len(listed) <= 4
     listed.clear()
-    while not splitter.step(taken).note.is_over:
+    while not made.step(taken).note.is_over:
         pass
     assert listed == []
     assert len(_commands(desk)) == len(set(_commands(desk))) == 160
@@ -324,7 +324,7 @@ def test_workers_that_take_turns_at_one_file_make_each_job_once(desk: Desk) -> N
         if step.note.is_over:
             break
         if number % 3 == 1:
-            batch.write_note(desk.session, batch.token_of(taken), before)
+            splitter.write_note(desk.session, batch.token_of(taken), before)
             splitters[1] = _splitter(desk)
     assert len(_commands(desk)) == len(set(_commands(desk))) == 230
 
@@ -332,7 +332,7 @@ def test_workers_that_take_turns_at_one_file_make_each_job_once(desk: Desk) -> N
 def test_step_that_failed_is_made_again_without_doubling(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """P1, P9: a full disk in the middle of a step, after a job of it has run, costs the step and no more."""
     taken = _take(desk, "jobs.jsonl", _lines(20))
-    splitter = _splitter(desk)
+    made = _splitter(desk)
     real = disk.publish
     done = []
 
@@ -346,19 +346,19 @@ def test_step_that_failed_is_made_again_without_doubling(desk: Desk, monkeypatch
 
     monkeypatch.setattr(disk, "publish", failing)
     with pytest.raises(OSError, match="No space"):
-        splitter.step(taken)
-    assert splitter.step(taken).note.made == 20
+        made.step(taken)
+    assert made.step(taken).note.made == 20
     assert len(_commands(desk)) == len(set(_commands(desk))) == 20
 
 
 def test_damaged_note_is_no_note(desk: Desk) -> None:
     """P1: a note that a power cut emptied, or somebody edited, has every line looked for."""
     taken = _take(desk, "jobs.jsonl", _lines(700))
-    splitter = _splitter(desk)
-    splitter.step(taken)
+    made = _splitter(desk)
+    made.step(taken)
     for damage in (b"", b"{}", b'{"file": "x", "by": "y", "place": -1}', b"\0" * 50):
         Path(desk.spool.split_path(batch.token_of(taken))).write_bytes(damage)
-        assert splitter.step(taken).note.made == 500
+        assert made.step(taken).note.made == 500
     assert _split(desk, taken) == 700
     assert len(_commands(desk)) == len(set(_commands(desk))) == 700
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from queuectl.jobs import batch
 from queuectl.jobs.verdict import (
     Alive,
     Busy,
@@ -26,6 +25,7 @@ from queuectl.pool.dispatcher import LONG_S, SHARE_AFTER_S, Dispatcher
 from queuectl.pool.pace import AHEAD_AT_MOST
 from queuectl.pool.reported import REMEMBERED_AT_MOST
 from queuectl.pool.worker_process import WorkerProcess
+from queuectl.spool import batch
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import FakeClock
 

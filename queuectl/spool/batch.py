@@ -1,8 +1,8 @@
 """Files that hold many jobs: their names while they are split, the note that says how far a split is, and the result.
 
 Such a file, an array or one job a line, is moved from pending/ to .queuectl/taken/TOKEN.json(l), where TOKEN is unique
-for this file, and split there (see `split`). The note .queuectl/splits/TOKEN.json says how far. At the end the file
-is renamed to NAME.done; it and its note are kept as long as finished jobs are.
+for this file, and split there by `jobs.splitter`. The note .queuectl/splits/TOKEN.json says how far. At the end the
+file is renamed to NAME.done; it and its note are kept as long as finished jobs are.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from queuectl.model.lifecycle import PENDING, REJECTED
 from queuectl.model.text import safe
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import MACHINERY
-from queuectl.spool.session import Session
-from queuectl.system import disk, files
+from queuectl.system import files
 
 DONE_ENDING = ".done"
 # Refused documents that the note and the text in rejected/ name with their reasons.
@@ -95,14 +94,6 @@ def newest_of(spool: SpoolDir, file: str) -> tuple[str, Note] | None:
         if note is not None and file in (note.file, note.file.rpartition(".")[0]):
             return token_of(name), note
     return None
-
-
-def write_note(session: Session, token: str, note: Note) -> None:
-    """Replace the note of a split; unless `durability` is off, it is on disk when this returns. Raises OSError."""
-    spool, sync = session.spool, session.syncs_accepted
-    spool.replace_file(spool.split_path(token), msgspec.json.encode(note), hint=token, sync=sync)
-    if sync:
-        disk.sync_folder(spool.split_dir)
 
 
 def outcome_text(note: Note) -> str:
