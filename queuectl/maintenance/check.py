@@ -102,7 +102,7 @@ def run(
     if spool.has_inbox_traces():
         known = None if any(item.code == "settings" for item in findings.found) else settings
         traces = InboxTraces(inspection, known, knows=looked.knows)
-        traces.look(pool_lives=pool_lives)
+        traces.examine(pool_lives=pool_lives)
     if not names_only:
         around.open_files()
     return Checked(findings.found, looked.counts, looked.skipped)

@@ -76,8 +76,8 @@ class Examination:
         self.runs: dict[str, tuple[str, str, int]] = {}
         """By lease in `outputs`: when the last run under it started, of which job, which attempt."""
 
-    def run(self, told: Callable[[int], None] = lambda _: None) -> None:
-        """Look at every job, twice where needed; `told` hears how many it were so far.
+    def run(self, on_looked: Callable[[int], None] = lambda _: None) -> None:
+        """Look at every job, twice where needed; `on_looked` is called with their number so far.
 
         Raises:
             OSError: a stripe cannot be opened.
@@ -86,7 +86,7 @@ class Examination:
             for state in ORDER:
                 for number, name in enumerate(listed(self._spool, state), sum(self.counts.values())):
                     if number % _TELL_EVERY == 0:
-                        told(number)
+                        on_looked(number)
                     self._glance(state, name)
             for (state, text), named in self._clocks.items():
                 # In one finding: where a clock was wrong it was so for thousands.

@@ -38,7 +38,7 @@ class InboxTraces:
         self._knows = knows
         self._named = None if settings is None else {inbox.owner for inbox in settings.inboxes}
 
-    def look(self, *, pool_lives: bool) -> None:
+    def examine(self, *, pool_lives: bool) -> None:
         """Look at all of it; a living pool sees to it itself, and so does a receiver that outlived its pool."""
         if pool_lives:
             return

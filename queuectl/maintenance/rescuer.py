@@ -54,7 +54,7 @@ class Rescue:
         """Names in running/ that a pool does not wait for: no files, and files whose trouble lasts."""
         return self.foreign | {name for name, (tries, _) in self._stuck.items() if tries >= _REPORT_AFTER_TRIES}
 
-    def look(self, mine: set[str]) -> list[Rescued]:
+    def rescue_all(self, mine: set[str]) -> list[Rescued]:
         """One pass over running/; `mine` are the ids that live workers of this pool run.
 
         Raises:

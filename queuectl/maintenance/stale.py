@@ -44,7 +44,7 @@ class Stale:
         self._told: dict[str, float] = {}
         self._told_s: deque[float] = deque(maxlen=AT_MOST)
 
-    def look(self, waiting: list[str], *, paused: bool) -> None:
+    def check(self, waiting: list[str], *, paused: bool) -> None:
         """See whether a listing of pending/ has any. Nothing is stale while the spool is paused, and from then on the
         time counts afresh.
 

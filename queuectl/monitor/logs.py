@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 from queuectl.errors import DamagedRecordError, QueuectlError
 from queuectl.model.lifecycle import RUNNING, STARTED
-from queuectl.monitor.results import look
+from queuectl.monitor.results import ending_of
 from queuectl.spool import lookup
 from queuectl.spool.layout import record_name
 from queuectl.spool.lookup import Job
@@ -59,7 +59,7 @@ class Tail:
         """
         run = self._run()
         if run is None:
-            ending = look(self._session, self._id)
+            ending = ending_of(self._session, self._id)
             self._newest = max(self._newest, 0 if ending is None else ending.runs)
             yield from self._take_logs(self._newest)
         else:

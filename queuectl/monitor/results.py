@@ -41,7 +41,7 @@ class Ending(NamedTuple):
         return self.state == DONE
 
 
-def look(session: Session, job_id: str) -> Ending | None:
+def ending_of(session: Session, job_id: str) -> Ending | None:
     """How a job ended, or None where it is neither in done/ nor in dlq/.
 
     Raises:
@@ -92,7 +92,7 @@ class Wait:
         self._clock = session.clock
         self._asked_s = session.clock.monotonic()
 
-    def look(self) -> list[Ending]:
+    def poll(self) -> list[Ending]:
         """Those that have ended since the last look, in the order they were named.
 
         Raises:
@@ -100,7 +100,7 @@ class Wait:
             QueuectlError: one was refused as a job.
             DamagedRecordError: the record of one that ended is torn.
         """
-        found = {job_id: ending for job_id in self.left if (ending := look(self._session, job_id)) is not None}
+        found = {job_id: ending for job_id in self.left if (ending := ending_of(self._session, job_id)) is not None}
         self.ended |= found
         self.left = [job_id for job_id in self.left if job_id not in self.ended]
         if self.left and self._clock.monotonic() - self._asked_s >= _THERE_EVERY_S:
@@ -110,15 +110,15 @@ class Wait:
         return list(found.values())
 
     def until_ended(
-        self, *, first: bool, limit_s: float | None, told: Callable[[float], None] = lambda _passed_s: None
+        self, *, first: bool, limit_s: float | None, on_wait: Callable[[float], None] = lambda _passed_s: None
     ) -> bool:
-        """Look until all (with `first`: any) have ended; False where the time was up before. Raises as `look`.
+        """Look until all (with `first`: any) have ended; False where the time was up before. Raises as `poll`.
 
-        `told` is called before each pause, with the seconds that have passed.
+        `on_wait` is called before each pause, with the seconds that have passed.
         """
         begun_s = self._clock.monotonic()
         while True:
-            self.look()
+            self.poll()
             if not self.left or (first and self.ended):
                 return True
             passed_s = self._clock.monotonic() - begun_s
@@ -127,7 +127,7 @@ class Wait:
                 if passed_s >= limit_s:
                     return False
                 pause_s = min(pause_s, limit_s - passed_s)
-            told(passed_s)
+            on_wait(passed_s)
             time.sleep(pause_s)
 
     def _make_sure(self, job_id: str) -> None:

@@ -22,7 +22,7 @@ class Advice(NamedTuple):
 
 def collect(spool: SpoolDir, *, now_at: float) -> Snapshot:
     """Look at a spool, at once. Raises OSError if it cannot be listed."""
-    return drain(Survey(spool, is_full=True, scope=STATUS).look(now_at))
+    return drain(Survey(spool, is_full=True, scope=STATUS).take(now_at))
 
 
 def document(found: Snapshot) -> dict[str, Any]:

@@ -108,7 +108,7 @@ class Survey:
         folders = [spool.folder(state) for state in (PENDING, RUNNING, DONE, DLQ, REJECTED)]
         return tuple(files.sig_of(path) for path in (*folders, spool.pool_dir, spool.inbox_dir, spool.paused_path))
 
-    def look(self, now_at: float) -> Steps[Snapshot]:
+    def take(self, now_at: float) -> Steps[Snapshot]:
         """Take a snapshot; each step is a millisecond or few (of a local disk).
 
         Raises:

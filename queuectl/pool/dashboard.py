@@ -120,7 +120,7 @@ class Dashboard:
         return True
 
     def _new_survey(self) -> Steps[Snapshot]:
-        return self._surveyor().look(self._clock.now())
+        return self._surveyor().take(self._clock.now())
 
     def _surveyor(self) -> Survey:
         if self._survey is None:

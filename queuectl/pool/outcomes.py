@@ -84,7 +84,7 @@ class Outcomes:
         """Rescue jobs whose worker died (see `rescuer`)."""
         mine = {job_id for worker in self._core.workers for job_id in worker.running.values()}
         with self._core.breaker.guard():
-            for rescued in self._rescuer.look(mine):
+            for rescued in self._rescuer.rescue_all(mine):
                 self._core.notify(rescued)
                 if not rescued.settled.cancelled:
                     self._fire(rescued.settled.to, rescued.settled.name)

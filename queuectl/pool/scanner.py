@@ -94,7 +94,7 @@ class Scanner:
             core.dispatcher.trust_listing()
             core.queue.update(generated, others, self._clock.now())
             self.due_times.begin(started_s)
-            self._stale.look(generated + others, paused=self._control.is_paused)
+            self._stale.check(generated + others, paused=self._control.is_paused)
             for name in self._rejected.readmit():
                 text = f"{name} is a valid job now: back from rejected/ to pending/"
                 core.notify(Notice(INFO, "healed", text))

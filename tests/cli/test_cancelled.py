@@ -78,7 +78,7 @@ def test_status_counts_it_apart(queuectl: Commands, two: SpoolDir) -> None:
 
 def taken(spool: SpoolDir) -> Snapshot:
     """A snapshot, all steps at once."""
-    steps = Survey(spool, is_full=True).look(NOON_AT)
+    steps = Survey(spool, is_full=True).take(NOON_AT)
     while True:
         try:
             next(steps)

@@ -237,7 +237,7 @@ def test_status_counts_nothing_as_runnable_that_cannot_run(queuectl: Commands, s
 
 def _surveyed(spool: SpoolDir) -> Any:
     """What status.json would say."""
-    return snapshot.document(_last(Survey(spool, is_full=True).look(Clock().now())), advice=("", ""))
+    return snapshot.document(_last(Survey(spool, is_full=True).take(Clock().now())), advice=("", ""))
 
 
 def test_pause_for_a_time_shows_its_end(queuectl: Commands, spool: SpoolDir) -> None:
@@ -245,7 +245,7 @@ def test_pause_for_a_time_shows_its_end(queuectl: Commands, spool: SpoolDir) -> 
     until = queuectl("pause", "--reason", "backup", "--for", "2h").out.partition("until ")[2].partition(";")[0]
     assert f"backup (until {until})" in queuectl("status").out
     assert f"backup (until {until})" in queuectl("top").out
-    found = _last(Survey(spool, is_full=True).look(Clock().now()))
+    found = _last(Survey(spool, is_full=True).take(Clock().now()))
     lines = queue_lines(found, Clock().now(), View(), width=80, height=20)
     assert any("backup (until " in line.plain for line in lines)
     assert f"Work goes on at {until[:10]} {until[11:19]} UTC" in page.render(found, advice=("", ""))

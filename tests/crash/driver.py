@@ -706,7 +706,7 @@ OPERATIONS = {
             "cancel: a run whose worker is gone",
             _abandoned_and_cancelled,
             _nothing,
-            lambda hands, _: hands.rescue.look(set()),
+            lambda hands, _: hands.rescue.rescue_all(set()),
             {"job": {"enqueued started cancelled @dlq"}},
             logs=("job",),
         ),
@@ -739,7 +739,7 @@ OPERATIONS = {
             "rescue: abandoned",
             _abandoned,
             _nothing,
-            lambda hands, _: hands.rescue.look(set()),
+            lambda hands, _: hands.rescue.rescue_all(set()),
             {"job": {_TWICE}},
             logs=("job",),
         ),
@@ -747,7 +747,7 @@ OPERATIONS = {
             "rescue: abandoned for the last time",
             lambda hands: _abandoned(hands, max_retries=0),
             _nothing,
-            lambda hands, _: hands.rescue.look(set()),
+            lambda hands, _: hands.rescue.rescue_all(set()),
             {"job": {"enqueued started abandoned @dlq"}},
             logs=("job",),
         ),
@@ -755,17 +755,19 @@ OPERATIONS = {
             "rescue: outcome on record",
             _outcome_on_record,
             _nothing,
-            lambda hands, _: hands.rescue.look(set()),
+            lambda hands, _: hands.rescue.rescue_all(set()),
             {"job": {_ONCE}},
         ),
-        Operation("rescue: torn", _torn_start, _nothing, lambda hands, _: hands.rescue.look(set()), {"job": {_ONCE}}),
+        Operation(
+            "rescue: torn", _torn_start, _nothing, lambda hands, _: hands.rescue.rescue_all(set()), {"job": {_ONCE}}
+        ),
         Operation(
             "rescue: not started",
             lambda hands: Path(hands.spool.path(PENDING, hands.enqueue(id="job"))).rename(
                 hands.spool.path(RUNNING, "job.json")
             ),
             _nothing,
-            lambda hands, _: hands.rescue.look(set()),
+            lambda hands, _: hands.rescue.rescue_all(set()),
             {"job": {_ONCE}},
         ),
         Operation(
@@ -954,7 +956,7 @@ def recover(root: Path, operation: Operation, *, cut: bool, seconds: float = 15.
             with contextlib.suppress(QueuectlError):  # it had got so far that there is nothing to do
                 operation.act(hands, operation.begin(hands))
         while time.monotonic() < deadline:
-            worked = len(hands.rescue.look(set())) + hands.finish_splits() + len(hands.rejected.readmit())
+            worked = len(hands.rescue.rescue_all(set())) + hands.finish_splits() + len(hands.rejected.readmit())
             if operation.inbox is not None:
                 worked += len(hands.poller.poll())
             worked += sum(_work_off(hands, name) for name in sorted(hands.spool.waiting_names()))

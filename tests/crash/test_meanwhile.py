@@ -46,9 +46,9 @@ class Other:
             with contextlib.suppress(DuplicateJobError):
                 self.accepted += [hands.api.enqueue("true", id="job")]
             return
-        hands.rescue.look(set())
+        hands.rescue.rescue_all(set())
         hands.finish_splits()
-        hands.rejected.look()
+        hands.rejected.readmit()
         for name in sorted(hands.spool.waiting_names()):
             claimed: Claimed | Declined = hands.claim(name)
             if isinstance(claimed, Claimed):

@@ -195,7 +195,7 @@ class SpoolModel(RuleBasedStateMachine):
         return result
 
     def _look(self) -> None:
-        self.supervisor.rescue.look(set())
+        self.supervisor.rescue.rescue_all(set())
         self.supervisor.finish_splits()
 
     def _expect(self, allowed: dict[str, Allowed], *, looked: bool = False) -> None:

@@ -43,7 +43,7 @@ def rescue(desk: Desk) -> list[str]:
     """What another pool's look at running/ brings back."""
     stripes = Stripes(desk.spool)
     other = Rescue(desk.session, stripes)
-    found = [rescued.settled.to for rescued in other.look(set())]
+    found = [rescued.settled.to for rescued in other.rescue_all(set())]
     Sweeper(desk.session, stripes).sweep_leases()
     stripes.close()
     return found

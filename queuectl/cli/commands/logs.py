@@ -81,7 +81,7 @@ def _follow(spool: Spool, job: Job, id_in_the_end: str, lines: int | None) -> in
     if job.state == PENDING:
         output.message(f"{output.safe(job.id)} waits;  queuectl why {output.safe(job.id)}  tells what for")
     while True:
-        found = ends.look()
+        found = ends.poll()
         for piece in tail.take():
             screen.show(piece)
         if found:

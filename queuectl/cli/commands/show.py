@@ -127,7 +127,7 @@ def _last_to(job: Job) -> str:
 
 def _why_dead(spool: Spool, job: Job) -> str:
     try:
-        ending = results.look(spool.session, job.id)
+        ending = results.ending_of(spool.session, job.id)
     except DamagedRecordError:
         ending = None  # a drop that somebody put there
     why = job.error if ending is None else ending.why

@@ -142,7 +142,7 @@ class _Top:
                 if not self._is_due(now_s):
                     return
                 self._marks, self._began_s = self._survey.marks(), now_s
-                self._steps = self._survey.look(time.time())
+                self._steps = self._survey.take(time.time())
             while time.monotonic() < now_s + _LOOK_S:
                 next(self._steps)
         except StopIteration as end:

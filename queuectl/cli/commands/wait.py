@@ -44,7 +44,7 @@ def wait(
         in_time = waiting.until_ended(
             first=first,
             limit_s=limit_s,
-            told=lambda passed_s: progress.tell(lambda: _so_far(waiting, passed_s)),
+            on_wait=lambda passed_s: progress.tell(lambda: _so_far(waiting, passed_s)),
         )
     ended = list(waiting.ended.values())
     if as_json:

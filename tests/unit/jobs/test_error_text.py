@@ -218,5 +218,5 @@ def test_a_rescued_job_that_is_dead_gets_its_text(desk: Desk, other_desk: Desk, 
     desk.start(desk.enqueue(id="job1", max_retries=0))
     desk.die()
     rescue = Rescue(Session(desk.spool, settings, FakeClock(), random.Random(3)), other_desk.stripes)
-    assert [item.job_id for item in rescue.look(set())] == ["job1"]
+    assert [item.job_id for item in rescue.rescue_all(set())] == ["job1"]
     assert "its worker died" in Path(desk.spool.error_path("job1.json")).read_text()

@@ -310,7 +310,7 @@ def test_the_wait_is_shown_and_a_repair_ends_it(
     keeper.run()
     now_at = desk.clock.now()
     assert "deletes nothing until" in status.collect(desk.spool, now_at=now_at).retention_waits
-    snapshot = _whole(Survey(desk.spool, is_full=False).look(now_at))
+    snapshot = _whole(Survey(desk.spool, is_full=False).take(now_at))
     assert "<strong>Retention</strong> deletes nothing until" in page.render(snapshot, advice=("", ""))
     assert [line.level for line in doctor.retention_lines(desk.spool, now_at=now_at)] == [doctor.WARN]
     looks = {"names_only": False, "clock": desk.clock}

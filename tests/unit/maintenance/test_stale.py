@@ -37,7 +37,7 @@ def make(desk: Desk, told: Told) -> Stale:
 
 def look(stale: Stale, desk: Desk, *, paused: bool = False) -> None:
     """A look at what waits now, and the time until the next."""
-    stale.look(desk.spool.waiting_names(), paused=paused)
+    stale.check(desk.spool.waiting_names(), paused=paused)
     desk.clock.advance(30)
 
 
@@ -105,7 +105,7 @@ def test_one_pool_tells_and_without_the_hook_none_looks(desk: Desk, told: Told) 
     one, other = make(desk, told), make(desk, told)
     desk.enqueue(id="job")
     desk.clock.advance(2 * HOUR_S)
-    off.look(desk.spool.waiting_names(), paused=False)
+    off.check(desk.spool.waiting_names(), paused=False)
     assert not Path(desk.spool.stale_lock_path).exists()
     look(one, desk)
     look(other, desk)

@@ -40,13 +40,13 @@ def hands(spool: SpoolDir) -> Iterator[Desk]:
 def test_a_job_has_ended_when_it_is_done_or_dead(api: Spool, hands: Desk) -> None:
     """Waiting for a retry is no end; the end tells state, exit code, runs and why."""
     name = hands.enqueue(id="a", max_retries=1, backoff_base=0)
-    assert results.look(api.session, "a") is None
+    assert results.ending_of(api.session, "a") is None
     hands.run(name, FAILED)
-    assert results.look(api.session, "a") is None
+    assert results.ending_of(api.session, "a") is None
     hands.run(name, FAILED)
-    assert results.look(api.session, "a") == ("a", "dlq", 3, 2, "exit 3, 2 runs, retries used up", False)
+    assert results.ending_of(api.session, "a") == ("a", "dlq", 3, 2, "exit 3, 2 runs, retries used up", False)
     hands.run(hands.enqueue(id="b"), OK)
-    ended = results.look(api.session, "b")
+    ended = results.ending_of(api.session, "b")
     assert ended is not None and ended.succeeded and ended.exit_code == 0
 
 
@@ -62,7 +62,7 @@ def test_a_job_has_ended_when_it_is_done_or_dead(api: Spool, hands: Desk) -> Non
 def test_why_a_job_is_dead(api: Spool, hands: Desk, outcome: Outcome, why: str) -> None:
     """Each kind of end is told in words."""
     hands.run(hands.enqueue(id="a", max_retries=0), outcome)
-    ended = results.look(api.session, "a")
+    ended = results.ending_of(api.session, "a")
     assert ended is not None and ended.why.startswith(why)
 
 
@@ -85,18 +85,18 @@ def test_a_job_that_was_dragged_to_the_dead_says_so(api: Spool, hands: Desk) -> 
     """The folder is the state: a job that somebody moved to dlq/ is dead, without an exit code."""
     name = hands.enqueue(id="a")
     disk.move(api.folder.path("pending", name), api.folder.path("dlq", "a.json"))
-    assert results.look(api.session, "a") == ("a", "dlq", None, 0, "somebody moved it there", False)
+    assert results.ending_of(api.session, "a") == ("a", "dlq", None, 0, "somebody moved it there", False)
 
 
 def test_wait_tells_each_end_once(api: Spool, hands: Desk, clock: FakeClock) -> None:
     """A look gives what ended since the look before."""
     names = {job_id: hands.enqueue(id=job_id, max_retries=0) for job_id in ("a", "b", "c")}
     waiting = Wait(api.session._replace(clock=clock), ["a", "b", "c", "a"])
-    assert waiting.look() == []
+    assert waiting.poll() == []
     hands.run(names["b"], OK)
-    assert [ending.id for ending in waiting.look()] == ["b"]
+    assert [ending.id for ending in waiting.poll()] == ["b"]
     hands.run(names["a"], FAILED)
-    assert [ending.id for ending in waiting.look()] == ["a"]
+    assert [ending.id for ending in waiting.poll()] == ["a"]
     assert (waiting.left, list(waiting.ended)) == (["c"], ["b", "a"])
 
 
@@ -109,10 +109,10 @@ def test_wait_lists_no_folder_at_each_look(
     listed: list[str] = []
     monkeypatch.setattr(files, "names", lambda folder: listed.append(folder) or ["a,prio=3.json"])
     for _ in range(10):
-        waiting.look()
+        waiting.poll()
     assert listed == []
     clock.advance(6)
-    waiting.look()
+    waiting.poll()
     assert len(listed) == 1
 
 
@@ -128,10 +128,10 @@ def test_wait_ends_for_a_job_that_will_never_end(api: Spool, hands: Desk, clock:
         disk.unlink(api.folder.path(PENDING, name))
     if how.endswith("id"):
         hands.enqueue(id="ab")
-    assert waiting.look() == []
+    assert waiting.poll() == []
     clock.advance(6)
     with pytest.raises(QueuectlError, match="it is broken" if how == "refused" else "no job 'a'") as caught:
-        waiting.look()
+        waiting.poll()
     assert isinstance(caught.value, UnknownJobError) == (how != "refused")
 
 

@@ -26,7 +26,7 @@ FAILED = Outcome("failed", 3, duration_s=1.5)
 
 def take(made: Survey, now_at: float = NOON_AT) -> Snapshot:
     """A whole snapshot."""
-    return drain(made.look(now_at))
+    return drain(made.take(now_at))
 
 
 def a_bit_of_everything(desk: Desk) -> None:
