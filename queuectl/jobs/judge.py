@@ -84,6 +84,8 @@ class Judge:
     def __init__(self, session: Session) -> None:
         self._spool, self._settings, self._clock, _ = session
         self._owners = trust.owners(session.spool, session.settings)
+        self.asks_owner = self._owners is not None
+        """Files of others are refused (P10)."""
         self.blame = Blame(session.spool, clock=session.clock)
 
     def judge_file(self, name: str) -> Judged:

@@ -138,4 +138,5 @@ class Settlements:
         name = record_name(item.id)
         if led.to == PENDING:
             name = names.waiting_name(item.id, led.due_at, item.priority, item.owner)
-        return led._replace(name=self._spool.move(here, led.to, name))
+        name = self._spool.move(here, led.to, name)
+        return Settled(led.to, name, led.due_at, led.delay_s, led.reason)  # `_replace` takes five times as long

@@ -85,12 +85,13 @@ class Take:
             put_back(self._session, here, candidate.name)
             return unreadable
         try:
-            declined = self._decline(candidate, here, judged, content)
-            if declined is None:
-                taken = Taken(candidate, here, content.data, content.sig, content.links == 1, fd)
-                fd = -1
-                return taken
-            return declined
+            if judged is not None or content.oversize or self._judge.asks_owner:
+                declined = self._decline(candidate, here, judged, content)
+                if declined is not None:
+                    return declined
+            taken = Taken(candidate, here, content.data, content.sig, content.links == 1, fd)
+            fd = -1
+            return taken
         finally:
             if fd >= 0:
                 os.close(fd)
