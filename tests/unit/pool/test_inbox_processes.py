@@ -26,23 +26,23 @@ if sys.platform == "win32":
 
 
 class Line:
-    """A pool's receivers with one inbox, of anna's, and what they tell."""
+    """The inbox process of anna's inbox, and what a pool reports of it."""
 
     def __init__(self, spool: SpoolDir, folder: Path) -> None:
         settings = config.defaults()._replace(
             inboxes=(Inbox(path=str(folder), mode="trusted", owner="anna"),), durability="off", scan_s=0.05
         )
         self.told: list[str] = []
-        self.receivers = InboxProcesses(
+        self.inboxes = InboxProcesses(
             Session(spool, settings, Clock(), random.Random()), notify=lambda notice: self.told.append(notice.text)
         )
 
     def step(self) -> int:
-        """One round of a supervisor; the receiver's process id, 0 where there is none."""
-        self.receivers.step(fork=sys.platform == "linux", close_inherited=lambda: None)
-        (child,) = self.receivers._children
+        """One round of a supervisor; the process id, 0 if there is none."""
+        self.inboxes.step(fork=sys.platform == "linux", close_inherited=lambda: None)
+        (child,) = self.inboxes._children
         while child.conn is not None and child.conn.poll(0.01):
-            self.receivers.receive(child)
+            self.inboxes.receive(child)
         return child.process.pid if child.conn is not None and child.is_drained is not None else 0
 
 
@@ -53,10 +53,10 @@ def line(spool: SpoolDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     (tmp_path / "anna").mkdir()
     made = Line(spool, tmp_path / "anna")
     yield made
-    made.receivers.close()
+    made.inboxes.close()
 
 
-def test_a_receiver_that_hangs_is_killed_and_followed_by_another(
+def test_an_inbox_process_that_hangs_is_killed_and_followed_by_another(
     spool: SpoolDir, line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P6: whatever it hangs on: it is killed and reported, and the next one takes in what lies there."""
@@ -74,12 +74,12 @@ def test_a_receiver_that_hangs_is_killed_and_followed_by_another(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only a forked process has the shorter interval of this test")
-def test_a_receiver_that_goes_on_gives_signs_of_life(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_inbox_process_that_goes_on_gives_signs_of_life(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """They come while nothing happens, and far more often than one would be taken for hanging."""
     assert process.BEAT_S * 4 < inbox_processes._SILENT_S
     monkeypatch.setattr(process, "BEAT_S", 0.1)
     pid = wait_until(line.step)
-    (child,) = line.receivers._children
+    (child,) = line.inboxes._children
     for _ in range(3):
         child.silent_s = 50.0
         wait_until(lambda: line.step() == pid and child.silent_s < 10)
@@ -88,7 +88,7 @@ def test_a_receiver_that_goes_on_gives_signs_of_life(line: Line, monkeypatch: py
 
 def test_each_hang_in_a_row_doubles_patience_and_pause(line: Line) -> None:
     """A folder that takes minutes to list is listed in the end, and one that never answers costs little."""
-    (child,) = line.receivers._children
+    (child,) = line.inboxes._children
     patience = []
     for child.hung in (0, 1, 2, 30):
         patience.append(child.patience_s)
