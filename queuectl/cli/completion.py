@@ -168,7 +168,7 @@ def _takes(name: str, word: str) -> bool:
 
 
 def _spool(ctx: typer.Context) -> SpoolDir | None:
-    """The spool that the command would use; None where there is none yet: Tab makes no folder."""
+    """Return the spool that the command would use; None if there is none yet: Tab makes no folder."""
     from queuectl.cli import context
     from queuectl.spool.folder import SpoolDir, is_spool
 

@@ -39,7 +39,7 @@ def reset() -> None:
 
 
 def spool_path() -> str:
-    """The folder that is meant, absolute; the user's own spool is made if it is missing."""
+    """Return the folder that is meant, absolute; the user's own spool is made if it is missing."""
     found = found_path()
     if found:
         return found
@@ -59,7 +59,7 @@ def spool_path() -> str:
 
 
 def found_path() -> str:
-    """The folder that is meant, absolute, or "" if the user's own spool is meant and does not exist yet.
+    """Return the folder that is meant, absolute, or "" if the user's own spool is meant and does not exist yet.
 
     Raises:
         UntrustedSpoolError: nobody named that folder, and it belongs to another user.
@@ -97,7 +97,7 @@ def _check_owner(path: str, *, at: str = "") -> None:
 
 
 def nearest(start: str) -> str:
-    """The nearest folder from `start` upward that is a spool or holds one named spool/, or ""."""
+    """Return the nearest folder from `start` upward that is a spool or holds one named spool/, or ""."""
     from queuectl.spool.folder import is_spool
 
     folder = start
@@ -113,14 +113,14 @@ def nearest(start: str) -> str:
 
 
 def own_path() -> str:
-    """Where the user's own spool lies on this system."""
+    """Return where the user's own spool lies on this system."""
     import platformdirs
 
     return os.path.join(platformdirs.user_data_dir("queuectl", appauthor=False), OWN_NAME)
 
 
 def working_folder() -> str:
-    """The folder the command was typed in, or "" where it is gone."""
+    """Return the folder the command was typed in, or "" if it is gone."""
     try:
         return os.getcwd()
     except FileNotFoundError:
@@ -128,14 +128,14 @@ def working_folder() -> str:
 
 
 def open_dir() -> SpoolDir:
-    """The spool's folder without its settings. Raises NotASpoolError, SpoolUnavailableError."""
+    """Return the spool's folder without its settings. Raises NotASpoolError, SpoolUnavailableError."""
     from queuectl.spool.folder import SpoolDir
 
     return SpoolDir.open(spool_path())
 
 
 def open_spool() -> Spool:
-    """The spool. Raises NotASpoolError, InvalidSettingsError, SpoolUnavailableError."""
+    """Return the spool. Raises NotASpoolError, InvalidSettingsError, SpoolUnavailableError."""
     from queuectl.api import Spool
 
     return Spool(spool_path())

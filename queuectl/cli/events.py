@@ -20,7 +20,7 @@ from queuectl.worker.messages import Finished, Started, Trouble, Vanished
 
 
 def _unfolded(events: list[Event]) -> Iterator[Event]:
-    """The events, with the start of a run that was told of with its end."""
+    """Yield the events, with the start of a run that was told of with its end."""
     for event in events:
         if isinstance(event, Finished) and event.command:
             yield Started(event.name, event.job_id, event.attempt, event.command)
@@ -115,7 +115,7 @@ class Printer:
 
 
 def _facts_of_end(event: Finished) -> dict[str, Any]:
-    """What the JSON of an end says."""
+    """Return what the JSON of an end says."""
     outcome, settled = event.outcome, event.settled
     facts = {
         "id": event.job_id,

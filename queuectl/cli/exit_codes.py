@@ -58,12 +58,12 @@ TABLE: tuple[tuple[type[QueuectlError], int], ...] = (
 
 
 def of(error: QueuectlError) -> int:
-    """The exit code for an error."""
+    """Return the exit code for an error."""
     return next((code for kind, code in TABLE if isinstance(error, kind)), FAILURE)
 
 
 def of_job(exit_code: int | None, *, succeeded: bool) -> int:
-    """The exit code for how one job ended that was waited for: its own where it has one that every system passes on."""
+    """The exit code for how one job ended that was waited for: its own if it has one that every system passes on."""
     if succeeded:
         return OK
     return exit_code if exit_code is not None and 0 < exit_code < 256 else JOB_FAILED

@@ -68,7 +68,7 @@ DEBUG_HELP = "Show where in the program an error came from."
 
 
 def new_app(**settings: Any) -> typer.Typer:
-    """A Typer as all of ours are: plain help, our own errors, no change to anybody's shell."""
+    """Return a Typer as all of ours are: plain help, our own errors, no change to anybody's shell."""
     return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, **settings)
 
 
@@ -76,11 +76,11 @@ class LazyGroup(TyperGroup):
     """The commands of COMMANDS, imported when called."""
 
     def list_commands(self, ctx: Context) -> list[str]:
-        """The names, in the table's order."""
+        """Return the names, in the table's order."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
-        """Import one command; None where there is none of this name."""
+        """Import one command; None if there is none of this name."""
         return load(cmd_name) if cmd_name in COMMANDS else None
 
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
@@ -101,7 +101,7 @@ class LazyGroup(TyperGroup):
 
 
 def load(name: str) -> Command:
-    """The command of this name, ready to be called, with the options that all commands take."""
+    """Return the command of this name, ready to be called, with the options that all commands take."""
     entry = COMMANDS[name]
     command: Any = get_command(getattr(import_module(f"queuectl.cli.commands.{entry.module}"), entry.app))
     command.name = name

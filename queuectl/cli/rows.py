@@ -23,7 +23,7 @@ _COMMAND_CHARS = 200
 
 
 def row(job: Job, now_at: float) -> tuple[str, ...]:
-    """A job as a row under HEADERS; in a pipe WHEN is UTC and the command is whole."""
+    """Return a job as a row under HEADERS; in a pipe WHEN is UTC and the command is whole."""
     command = command_text(job.command)
     if output.is_terminal():
         command = command[:_COMMAND_CHARS]
@@ -64,7 +64,7 @@ def is_held(job: Job) -> bool:
 
 
 def when(job: Job) -> float | None:
-    """The instant that says most about a job now: when it is due, started, ended, or came."""
+    """Return the instant that says most about a job now: when it is due, started, ended, or came."""
     if job.due_at is not None:
         return job.due_at
     moved = [event["at"] for event in job.history if event.get("event") != WARNING and "at" in event]
@@ -75,7 +75,7 @@ def when(job: Job) -> float | None:
 
 
 def as_json(job: Job) -> dict[str, Any]:
-    """A job for programs; instants are RFC 3339 in UTC, None where there is none."""
+    """Return a job for programs; instants are RFC 3339 in UTC, None if there is none."""
     return {
         "id": job.id,
         "state": job.state,
@@ -97,7 +97,7 @@ def as_json(job: Job) -> dict[str, Any]:
 
 
 def ending_text(ending: Ending) -> str:
-    """How a job ended, as a sentence."""
+    """Return how a job ended, as a sentence."""
     runs = output.count_of(ending.runs, "run")
     if ending.succeeded:
         return f"{output.safe(ending.id)} succeeded after {runs}"
@@ -107,7 +107,7 @@ def ending_text(ending: Ending) -> str:
 
 
 def duration(text: str, option: str) -> float:
-    """The seconds of a duration that was typed for an option."""
+    """Return the seconds of a duration that was typed for an option."""
     try:
         return times.parse_duration(text)
     except ValueError as error:
@@ -115,5 +115,5 @@ def duration(text: str, option: str) -> float:
 
 
 def text(instant_at: float | None) -> str | None:
-    """An instant for programs."""
+    """Return an instant for programs."""
     return None if instant_at is None else times.to_text(instant_at)

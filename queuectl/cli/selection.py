@@ -148,7 +148,7 @@ def choose(
     known: Iterable[str] = (),
     test: Callable[[Job], bool] = lambda _: True,
 ) -> Choice:
-    """The jobs that are meant: those that were named (or came on stdin), else those of `states` that pass.
+    """Return the jobs that are meant: those that were named (or came on stdin), else those of `states` that pass.
 
     Args:
         spool: where they are.
@@ -213,7 +213,7 @@ def _matches(pattern: str, texts: Iterable[str]) -> bool:
 
 
 def go_on(choice: Choice, chosen: Chosen, *, what: str, ask_always: bool = False) -> bool:
-    """Say how many jobs it is for and ask, where filters chose them; False where nothing is to be done.
+    """Say how many jobs it is for and ask, where filters chose them; False if nothing is to be done.
 
     Args:
         choice: the jobs.

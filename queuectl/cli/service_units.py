@@ -83,17 +83,17 @@ def name_for(spool: str) -> str:
 
 
 def stop_seconds(settings: Settings) -> int:
-    """How long a pool may take to stop: both graces of its settings and a margin."""
+    """Return how long a pool may take to stop: both graces of its settings and a margin."""
     return math.ceil(settings.stop_grace_s + settings.kill_grace_s) + _STOP_MARGIN_S
 
 
 def text(kind: str, service: Service) -> str:
-    """The definition. Raises CannotSayError."""
+    """Return the definition. Raises CannotSayError."""
     return {SYSTEMD: unit, LAUNCHD: plist, TASK: task}[kind](service)
 
 
 def data(kind: str, service: Service) -> bytes:
-    """The definition as a file: UTF-8, but UTF-16 with a byte order mark for the Task Scheduler."""
+    """Return the definition as a file: UTF-8, but UTF-16 with a byte order mark for the Task Scheduler."""
     made = text(kind, service)
     if kind != TASK:
         return made.encode()
@@ -102,7 +102,7 @@ def data(kind: str, service: Service) -> bytes:
 
 
 def file_name(kind: str, service: Service) -> str:
-    """The name of its file."""
+    """Return the name of its file."""
     return service.name + {SYSTEMD: ".service", LAUNCHD: ".plist", TASK: ".xml"}[kind]
 
 
@@ -121,7 +121,7 @@ def activation(kind: str, service: Service, path: str, *, again: bool) -> list[l
 
 
 def deactivation(kind: str, service: Service) -> tuple[list[list[str]], list[list[str]]]:
-    """The commands that stop it for good, and those for after its file was deleted."""
+    """Return the commands that stop it for good, and those for after its file was deleted."""
     if kind == SYSTEMD:
         before = [_systemctl(service, "disable", "--now", file_name(kind, service))]
         return before, [_systemctl(service, "daemon-reload")]
@@ -143,7 +143,7 @@ def _worker_stop(service: Service) -> list[str]:
 
 
 def _checked(value: str, kind: str) -> str:
-    """A text that the formats can hold: no control characters, no bytes that are no UTF-8."""
+    """Return a text that the formats can hold: no control characters, no bytes that are no UTF-8."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -222,7 +222,7 @@ _OF_THE_USER = """\
 
 
 def unit(service: Service) -> str:
-    """A systemd unit (systemd.service(5), systemd.exec(5)). Raises CannotSayError."""
+    """Return a systemd unit (systemd.service(5), systemd.exec(5)). Raises CannotSayError."""
     variables = ["PYTHONUNBUFFERED=1", *([f"PATH={service.path_variable}"] if service.path_variable else [])]
     spool = _unit_word(service.spool)
     return _UNIT.format(
@@ -243,7 +243,7 @@ def unit(service: Service) -> str:
 
 
 def exec_start(argv: Sequence[str]) -> str:
-    """A command line for ExecStart= (systemd.service(5), "Command lines").
+    """Return a command line for ExecStart= (systemd.service(5), "Command lines").
 
     In arguments `$` begins a variable and `$$` is one `$`. A program's path may hold neither quote nor backslash,
     however escaped, and Python would be told a `$` in it filled in: such a one is started by sh, which becomes it.
@@ -253,7 +253,7 @@ def exec_start(argv: Sequence[str]) -> str:
 
 
 def _unit_word(value: str) -> str:
-    """One word in double quotes: backslash and quote escaped, `%` doubled, since it begins a specifier."""
+    """Return one word in double quotes: backslash and quote escaped, `%` doubled, since it begins a specifier."""
     return '"' + _unit_value(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
@@ -271,7 +271,7 @@ def _unit_folder(value: str) -> str:
 
 
 def plist(service: Service) -> str:
-    """A property list for launchd (launchd.plist(5)). Raises CannotSayError."""
+    """Return a property list for launchd (launchd.plist(5)). Raises CannotSayError."""
     import plistlib
 
     log = _checked(service.log, LAUNCHD)
@@ -345,7 +345,7 @@ _TASK = """\
 
 
 def task(service: Service) -> str:
-    """A task for the Task Scheduler (its schema, version 1.2), in ASCII so that no pipe can spoil it.
+    """Return a task for the Task Scheduler (its schema, version 1.2), in ASCII so that no pipe can spoil it.
 
     The user's own starts when they log in, on their desktop; the system's with the system, under the same user, without
     a password (S4U), and needs an administrator to be made. Priority 5 is that of a program started by hand.

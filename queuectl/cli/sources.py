@@ -25,7 +25,7 @@ _CLOCK = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?")
 
 
 def from_words(words: list[str]) -> list[dict[str, Any]]:
-    """The jobs in JSON arguments. Words that a shell tore apart are shown together in the error."""
+    """Return the jobs in JSON arguments. Words that a shell tore apart are shown together in the error."""
     if len(words) > 1:
         parsed = [parse(_encoded(word), lines=False) for word in words]
         if not any(isinstance(item, Incomplete) for item in parsed):
@@ -36,7 +36,7 @@ def from_words(words: list[str]) -> list[dict[str, Any]]:
 
 
 def from_file(path: str) -> list[dict[str, Any]]:
-    """The jobs in a file: an object, an array, or one object a line (.jsonl)."""
+    """Return the jobs in a file: an object, an array, or one object a line (.jsonl)."""
     try:
         with open(path, "rb") as file:
             data = file.read(BATCH_MAX_BYTES + 1)
@@ -48,7 +48,7 @@ def from_file(path: str) -> list[dict[str, Any]]:
 
 
 def from_stdin() -> list[dict[str, Any]]:
-    """The jobs on standard input: an object, an array, or one object a line."""
+    """Return the jobs on standard input: an object, an array, or one object a line."""
     if output.is_terminal(sys.stdin):
         output.message("reading jobs as JSON from the keyboard; Ctrl-D (Windows: Ctrl-Z, Enter) ends")
     data = _all_of(sys.stdin.buffer, BATCH_MAX_BYTES + 1)
@@ -79,7 +79,7 @@ def _from_bytes(data: bytes, where: str, *, lines: bool) -> list[dict[str, Any]]
 
 
 def _accepted(parsed: Document, where: str, text: str, *, hint: str) -> list[dict[str, Any]]:
-    """The documents of what was parsed.
+    """Return the documents of what was parsed.
 
     Raises:
         InvalidJobError: it does not parse, or something in it is no job; all of it is refused.
@@ -99,8 +99,8 @@ def _accepted(parsed: Document, where: str, text: str, *, hint: str) -> list[dic
 
 
 def _place(text: str, why: str) -> str:
-    """The text around the place that `why` names, with a mark under it; "" where it names none."""
-    from queuectl.model import mistakes  # only where there is one
+    """Return the text around the place that `why` names, with a mark under it; "" if it names none."""
+    from queuectl.model import mistakes  # only if there is one
 
     found = _PLACE.search(why)
     return "" if found is None else mistakes.place(text, int(found[1]), int(found[2]))

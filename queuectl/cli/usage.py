@@ -58,7 +58,7 @@ def _no_command(error: UsageError, typed: str, where: str) -> WrongUsageError:
 
 
 def _name(param: Any) -> str:
-    """An option as it is typed, or an argument as the help calls it."""
+    """Return an option as it is typed, or an argument as the help calls it."""
     if param is None:
         return "a value"
     if getattr(param, "param_type_name", "") == "argument":
@@ -67,7 +67,7 @@ def _name(param: Any) -> str:
 
 
 def _takes(error: BadParameter) -> str:
-    """What an option takes, and what was typed for it."""
+    """Return what an option takes, and what was typed for it."""
     typed, found, _ = error.message.partition(" is not ")
     kind: Any = getattr(error.param, "type", None)
     takes = _choices(error) or _TYPES.get(getattr(kind, "name", ""))
@@ -80,20 +80,20 @@ def _takes(error: BadParameter) -> str:
 
 
 def _choices(error: BadParameter) -> str:
-    """The words of which a parameter takes one, or ""."""
+    """Return the words of which a parameter takes one, or ""."""
     words = getattr(getattr(error.param, "type", None), "choices", None)
     return f"one of {', '.join(map(str, words))}" if words else ""
 
 
 def _about_value(error: BadOptionUsage) -> str:
-    """An option without the value that it takes, or with one that it does not take."""
+    """Return an option without the value that it takes, or with one that it does not take."""
     if "does not take a value" in error.message:
         return f"{error.option_name} takes no value"
     return f"{error.option_name} takes a value, and there is none"
 
 
 def _usage(ctx: Context | None, where: str) -> str:
-    """How the command is typed."""
+    """Return how the command is typed."""
     if ctx is None:
         return f"{where} --help"
     return " ".join([where, *(piece.strip("{}") for piece in ctx.command.collect_usage_pieces(ctx))])

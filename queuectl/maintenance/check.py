@@ -1,8 +1,8 @@
 """Is this spool what FORMAT.md says, and what can be put right without losing a byte?
 
-`run` looks at everything, on an idle spool or beside workers; `quick` only at what costs next to nothing, for a pool
-that starts. What is found is told as `Finding`s; what a fault of a job is stands in `faults`, of anything else in
-`leftovers`, and the repairs in `repairs`. After a repair a second check finds nothing, unless it takes a person.
+`run` checks everything, on an idle spool or beside workers; `quick` only what costs next to nothing, for a pool that
+starts. What they find is a list of `Finding`s. `faults` says what a fault of a job is, `leftovers` of anything else,
+and `repairs` repairs. After a repair a second check finds nothing, unless a person is needed.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def run(
 
 
 def quick(session: Session) -> list[Finding]:
-    """What a pool should say when it starts: one finding a kind. Costs one look at each name in tmp/.
+    """Return what a pool should say when it starts: one finding a kind. Costs one look at each name in tmp/.
 
     Second names that dead producers left are unlinked; everything else is only told. Jobs that dead workers left are
     not looked at: the pool itself is what rescues them.
@@ -126,7 +126,7 @@ def quick(session: Session) -> list[Finding]:
 
 
 def _check_folders(spool: SpoolDir, findings: Findings) -> None:
-    """Folders that are missing read as empty; a repair makes them, as whoever writes does."""
+    """Report missing folders, which read as empty; a repair makes them, as whoever writes does."""
     missing = [folder for folder in FOLDERS if not os.path.lexists(os.path.join(spool.root, folder))]
     if findings.repair:
         spool.make_folders()
@@ -169,7 +169,7 @@ def _check_trust(spool: SpoolDir, findings: Findings) -> None:
 
 
 def _check_clock(spool: SpoolDir, findings: Findings, clock: Clock) -> None:
-    """A repair takes the clock for right: somebody who runs it is there to look at a watch."""
+    """Report a clock that jumped. A repair accepts it: somebody who runs one can look at a watch."""
     if text := clock_note.waiting(spool, now_at=clock.now()):
         path = os.path.relpath(spool.clock_path, spool.root).replace(os.sep, "/")
         act = partial(clock_note.accept, spool, now_at=clock.now())
@@ -177,7 +177,7 @@ def _check_clock(spool: SpoolDir, findings: Findings, clock: Clock) -> None:
 
 
 def _check_stripes(spool: SpoolDir, findings: Findings, *, gentle: bool = False) -> None:
-    """Each of the 64 lock files can be locked; those that are missing are made when they are first used.
+    """Report which of the 64 lock files cannot be locked; missing ones are made when they are first used.
 
     With `gentle` nothing is repaired.
     """
@@ -191,7 +191,7 @@ def _check_stripes(spool: SpoolDir, findings: Findings, *, gentle: bool = False)
 
 
 def _check_owners(spool: SpoolDir, findings: Findings) -> None:
-    """Records that root made and the spool's owner cannot use."""
+    """Report records that root made and the spool's owner cannot use."""
     for state, name in ownership.strange_records(spool):
         path = spool.path(state, name)
         text = f"belongs to user {trust.user_name(rights.owner_of(path) or 0)}, and the spool's owner cannot use it"

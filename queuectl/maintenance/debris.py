@@ -32,7 +32,7 @@ class FileAge:
         self._now_ns: int | None = None
 
     def is_over(self, sig: files.FileSig, seconds: float) -> bool:
-        """True where a file has not changed for longer; False also where no file can be made to compare it with."""
+        """Whether a file has not changed for longer; False also where no file can be made to compare it with."""
         if self._now_ns is None:
             try:
                 if self._spool.lacks_folders:

@@ -1,7 +1,7 @@
-"""Whether queuectl can keep its promises on this very spool: looked up where it can be known, else tried out.
+"""Says whether queuectl can keep its promises on this spool: looks it up if that is known, else tries it out.
 
-Nothing of the queue is touched: the trials (`probes`) work in a scratch folder in tmp/ that is removed afterwards, and
-no lock of a running pool is taken. A spool that cannot be written, read or trusted is a line, not an error.
+It touches nothing of the queue: the trials (`probes`) work in a scratch folder in tmp/ that is removed afterwards, and
+take no lock of a running pool. A spool that cannot be written, read or trusted is a line, not an error.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _NATURES = {
 
 
 def examine(spool: SpoolDir, *, clock: Clock, rng: random.Random, environment: Mapping[str, str]) -> Iterator[Line]:
-    """Every line, as soon as it is known.
+    """Yield every line, as soon as it is known.
 
     Args:
         spool: is a spool; it may be damaged, read-only or somebody else's.
@@ -88,7 +88,7 @@ def examine(spool: SpoolDir, *, clock: Clock, rng: random.Random, environment: M
 
 
 def before_start(spool: SpoolDir, *, clock: Clock, rng: random.Random) -> list[Line]:
-    """What a pool must know before it starts: nothing on a local disk.
+    """Return what a pool must know before it starts: nothing on a local disk.
 
     On a file system of a network or in user space: that it is one, and whether what two workers rely on works there
     (a FAIL: they would run one job twice).
@@ -242,7 +242,7 @@ def stripes_line(spool: SpoolDir) -> Line:
 
 
 def trusted_settings_lines(spool: SpoolDir) -> Iterator[Line]:
-    """Whether inboxes, keys and commands let nobody do more than the settings say; no line where there are none."""
+    """Whether inboxes, keys and commands let nobody do more than the settings say; no line if there are none."""
     try:
         settings = settings_file.load(spool)
     except (InvalidSettingsError, SpoolUnavailableError):
@@ -290,7 +290,7 @@ def inbox_lines(spool: SpoolDir) -> Iterator[Line]:
 
 
 def volume_line(found: Volume) -> Line:
-    """The file system by name, and what is known to go wrong on one of its nature."""
+    """Return the file system by name, and what is known to go wrong on one of its nature."""
     measured = {"file_system": found.kind, "mounted_at": found.where, "nature": found.nature}
     name = f"{found.kind or 'a file system of unknown type'}{f' at {found.where}' if found.where else ''}"
     if found.nature in _NATURES:
@@ -387,5 +387,5 @@ def _open_files() -> int | None:
 
 
 def is_spool(spool: SpoolDir) -> bool:
-    """True where there is something to examine: a folder with settings, or with pending/."""
+    """Whether there is something to examine: a folder with settings, or with pending/."""
     return os.path.isfile(spool.settings_path) or os.path.isdir(spool.folder(PENDING))

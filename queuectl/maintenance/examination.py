@@ -1,9 +1,9 @@
-"""Looks at every job of a spool: one place, whole, rightly named, where its record leads (P2, P4, P6, P7).
+"""Examines every job of a spool: in one place, whole, rightly named, where its record leads (P2, P4, P6, P7).
 
-Workers may be at work, so there are two looks. The first reads every file once, takes no lock and only notes what may
-be wrong. The second takes the stripes of the ids, so that nobody claims, rescues or requeues them meanwhile, and reads
-again: what is held by a lease, has changed since, or is a live pool's to put right is left for a moment, and then
-left alone. Only what is still wrong under the lock is a finding, and is repaired there and then.
+Workers may be at work, so there are two passes. The first reads every file once, takes no lock, and only notes what
+may be wrong. The second takes the stripes of the ids, so that nobody claims, rescues or requeues them meanwhile, and
+reads again. It leaves a file for a moment, and then alone, if a lease holds it, if it has changed, or if a live pool
+has to put it right. Only what is still wrong under the lock is a finding, and is repaired at once.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Place = tuple[str, str]
 
 
 class Examination:
-    """One pass over the jobs of a spool.
+    """Examines the jobs of a spool once.
 
     Args:
         names_only: in pending/, done/ and dlq/ open only files whose names collide.
@@ -97,7 +97,7 @@ class Examination:
             self._stripes.close()
 
     def knows(self, job_id: str) -> bool:
-        """True where some file had this id, or a name that may become it."""
+        """Whether some file had this id, or a name that may become it."""
         return job_id.lower() in self._first
 
     # ----------------------------------------------------------------------------------------------- the first look
@@ -164,7 +164,7 @@ class Examination:
                 time.sleep(_PAUSE_S)
 
     def _resolve(self, key: str, places: set[Place], *, final: bool) -> bool:
-        """Judge the files of one id under its stripe; False where that cannot be done just now."""
+        """Judge the files of one id under its stripe; False if that cannot be done just now."""
         with contextlib.ExitStack() as held:
             if not self._lock(key, places, held):
                 return False
@@ -195,7 +195,7 @@ class Examination:
         return True
 
     def _may_run(self, view: View) -> bool:
-        """True where a file in running/ may be some worker's; without a record every held lease may be its."""
+        """Whether a file in running/ may be some worker's; without a record every held lease may be its."""
         item = view.item
         if item is None and (whole := record.repair(view.data)) is not None:
             item = record.decode(whole)
@@ -208,7 +208,7 @@ class Examination:
         return any(is_held(f"{folder}/{name}") for name in self._spool.names(folder))
 
     def _is_quiet(self, views: list[View]) -> bool:
-        """False where a file moved or changed since it was read, or since the first look at what is no record."""
+        """Whether no file moved or changed since it was read; of a file that is no record, since the first pass."""
         for view in views:
             if files.sig_of(view.where.path) != view.sig:
                 return False  # also by a worker that settles, which needs no stripe
@@ -239,7 +239,7 @@ class Examination:
             view = found
 
     def _report(self, view: View, fault: Fault) -> Located | None:
-        """One finding; where the file lies now if it was repaired."""
+        """Report a fault; return where the file is now if it was repaired."""
         code, text, data, target = fault
         if code in ("foreign", "later", "parked"):
             self._findings.info(code, view.shown, text)
@@ -262,7 +262,7 @@ class Examination:
         return None
 
     def _rescue(self, here: Located) -> None:
-        """A run without a worker goes on as the workers do it; called without the stripe, which rescue takes."""
+        """Rescue a run without a worker, as pools do. Called without the stripe, which the rescue takes."""
         view = self._judge.view(here.state, here.name)
         if view is None:
             return
@@ -285,7 +285,7 @@ class Examination:
 
 
 def listed(spool: SpoolDir, state: str) -> list[str]:
-    """The names of job files in a state's folder; none where it cannot be listed, which is a finding elsewhere."""
+    """Return the names of job files in a state's folder; none if it cannot be listed, which is a finding elsewhere."""
     try:
         if state != PENDING:
             return spool.job_names(state)

@@ -1,8 +1,8 @@
-"""What is wrong with one file in a state's folder, by what it holds and where it lies. Judges; changes nothing.
+"""Says what is wrong with one file in a state's folder, by its content and its place. Changes nothing.
 
-The folder a job lies in is its state, whatever its record says (P2): a power cut may take the end of a record and not
-the move that followed it. So a record that does not tell how it came where it is is only worth a note, and one whose
-outcome leads elsewhere is a fault.
+The folder of a job is its state, whatever its record says (P2): a power cut may take the end of a record and not the
+move that followed it. So a record that does not say how it came there is only worth a note, and one whose outcome leads
+elsewhere is a fault.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _BACK_S = 3600.0
 
 
 class View(NamedTuple):
-    """One file as it was read. `item` is None where it is no framed record; `error` where it could not be read."""
+    """One file as it was read. `item` is None if it is no framed record; `error` if it could not be read."""
 
     where: Located
     sig: files.FileSig
@@ -71,7 +71,7 @@ class Judge:
         self._ahead_text = times.to_text(now_at + _AHEAD_S)
 
     def view(self, state: str, name: str) -> View | None:
-        """Read one file; None where it is gone."""
+        """Read one file; None if it is gone."""
         where = Located(state, name, self._spool.path(state, name))
         try:
             content = files.read(where.path, RECORD_MAX_BYTES)
@@ -92,7 +92,7 @@ class Judge:
         return View(where, content.sig, content.data, item)
 
     def fault(self, view: View) -> Fault | None:
-        """The first thing that is wrong with a file, by what it holds."""
+        """Return the first thing that is wrong with a file, by what it holds."""
         if view.error:
             known = view.where.state == PENDING and view.code == "unreadable"  # tried again, never refused
             return None if known else Fault(view.code, view.error)
@@ -152,7 +152,7 @@ class Judge:
         return None
 
     def _fault_of_other(self, view: View) -> Fault | None:
-        """What lies in a state's folder and is no framed record."""
+        """Return what lies in a state's folder and is no framed record."""
         state, data = view.where.state, view.data
         whole = record.repair(data)
         parsed = parse(data, lines=False)
@@ -208,7 +208,7 @@ class Judge:
         return Located(state, name, self._spool.path(state, name))
 
     def _is_same(self, view: View, name: str) -> bool:
-        """True where `name` is this very file: a file system that does not tell upper from lower case."""
+        """Whether `name` is this very file: a file system that does not tell upper from lower case."""
         if view.where.name.lower() != name.lower():
             return False
         sig = files.sig_of(self._spool.path(view.where.state, name))
@@ -216,7 +216,7 @@ class Judge:
 
 
 def stem_of(state: str, name: str) -> str:
-    """The id that a file's name says."""
+    """Return the id that a file's name says."""
     parts = names.parse(name) if state == PENDING and "," in name else None
     return name.removesuffix(".json") if parts is None else parts.stem
 
@@ -244,7 +244,7 @@ def _instant(instant_at: float | None) -> str:
 
 
 def _seconds_between(early: str, late: str) -> float:
-    """Seconds between two instants as texts; 0 where one is none."""
+    """Return seconds between two instants as texts; 0 if one is none."""
     try:
         return times.from_text(late) - times.from_text(early)
     except ValueError:

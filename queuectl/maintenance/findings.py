@@ -1,7 +1,7 @@
 """What `check` finds: one finding a fault, what puts it right, and whether that was done.
 
-A repair is one function that is called here and nowhere else, and only where repairs were asked for. It may find that
-the fault is gone by now (the file moved on): then there is no finding either.
+A repair is one function, called here and nowhere else, and only if repairs were asked for. It may find that the fault
+is gone by now, because the file moved on: then there is no finding either.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Finding(NamedTuple):
     text: str
     """What is wrong."""
     repair: str
-    """What a repair does or did, as a participle ("moved to done/"), or "" where a program can do nothing."""
+    """What a repair does or did, as a participle ("moved to done/"), or "" if a program can do nothing."""
     repaired: bool
     """It was done."""
     needs_person: bool
@@ -105,7 +105,7 @@ class Inspection(NamedTuple):
 
 
 def reason(error: Exception) -> str:
-    """An error in a few words."""
+    """Return an error in a few words."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
@@ -120,7 +120,7 @@ def verdict(found: Iterable[Finding]) -> str:
 
 
 def merged(found: Iterable[Finding]) -> list[Finding]:
-    """One finding a code and severity: the first of its kind, which says how many more there are."""
+    """Return one finding per code and severity: the first of its kind, which says how many more there are."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for item in found:
         groups.setdefault((item.severity, item.code), []).append(item)

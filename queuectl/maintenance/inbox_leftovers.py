@@ -1,8 +1,8 @@
-"""What inboxes leave in the machinery: jobs on their way, claims that were spent, receipts that are owed. For `check`.
+"""Reports what inboxes leave in the machinery: jobs on their way, spent claims, receipts still to be written.
 
-A receiver sees to what is its own as soon as it runs, and so does a pool to an inbox that the settings do not name any
-more. So most of this is only noted. A repair does what they do, and only under the inbox's lock, which every receiver
-holds. It deletes no token and no receipt that somebody may still wait for: an inbox may be named again.
+An inbox process settles its own as soon as it runs, and a pool those of an inbox that the settings do not name any
+more. So most of this is only noted. A repair does what they do, and only under the inbox's lock, which every inbox
+process holds. It deletes no token and no receipt that somebody may still wait for: an inbox may be named again.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class InboxTraces:
         state.remove(self._spool, owner)
 
     def _handover(self, owner: str, *, is_gone: bool) -> int:
-        """Jobs between the inbox and pending/, and claims that had their turn; how many jobs."""
+        """Report jobs between the inbox and pending/, and claims that are over; return how many jobs."""
         folder = os.path.join(self._spool.handover_dir, owner)
         records = 0
         for name in sorted(_names(folder)):
@@ -115,7 +115,7 @@ class InboxTraces:
         return ", ".join(hands.publish_all())
 
     def _owed(self, owner: str, *, is_gone: bool) -> None:
-        """Receipts that are still to be written; those of jobs that the spool has nowhere never are."""
+        """Report receipts that are still to be written; those of jobs that the spool has nowhere never are."""
         folder = os.path.join(self._spool.owed_dir, owner)
         lost: list[str] = []
         kept = 0
@@ -143,7 +143,7 @@ class InboxTraces:
                 disk.unlink(path)
 
     def _tokens(self, owner: str, *, is_gone: bool) -> None:
-        """The note of claims: it must hold tokens and nothing else."""
+        """Report the note of claims: it must hold tokens and nothing else."""
         path = self._spool.inbox_path(owner, "tokens")
         try:
             data = files.read(path, _TOKENS_BYTES).data

@@ -1,8 +1,8 @@
 """Reports what crashes and people leave around the jobs: unfinished writes, outputs, leases, pools, reasons, logs.
 
 `debris` finds what the machinery holds and says by which proof. A file in tmp/ was never acknowledged (P1), yet one
-that holds a whole job which the spool has nowhere is kept in rejected/. Logs are never deleted here, and neither is
-what nobody knows (P11).
+that holds a whole job which the spool has nowhere is kept in rejected/. Logs are never deleted here, and neither are
+files that nobody knows (P11).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Leftovers:
     # ------------------------------------------------------------------------------------------------------ tmp/
 
     def outputs(self, dead: list[str], runs: dict[str, tuple[str, str, int]]) -> None:
-        """Outputs whose worker is gone; `runs` tells of which run each is, where a record does."""
+        """Report outputs whose worker is gone; `runs` tells of which run each is, where a record does."""
         for lease in dead:
             path = self._spool.output_path(lease)
             sig = files.sig_of(path)
@@ -74,7 +74,7 @@ class Leftovers:
         return act
 
     def unfinished(self) -> None:
-        """Writes that were never finished. Opens only files older than an hour."""
+        """Report writes that were never finished. Opens only files older than an hour."""
         for name in sorted(self._spool.names(self._spool.tmp_dir)):
             path = self._spool.tmp_path(name)
             sig = None if name.endswith(OUTPUT) or is_starting(self._spool, name) else files.sig_of(path)
@@ -177,7 +177,7 @@ class Leftovers:
             self._note("pool", self._shown(path), "was left by a pool that is gone", Repair("deleted", act))
 
     def batches(self, *, pool_lives: bool) -> None:
-        """Files of many jobs whose split was cut short; a live pool finishes them itself."""
+        """Report files of many jobs whose split was cut short; a live pool finishes them itself."""
         if pool_lives:
             return
         stripes = Stripes(self._spool)
@@ -218,7 +218,7 @@ class Leftovers:
     # ------------------------------------------------------------------------------------ what people get to see
 
     def foreign(self) -> None:
-        """Files that are no job's, in any folder: listed, left alone (P11)."""
+        """Report files that are no job's, in any folder: listed, left alone (P11)."""
         for state in (*STATES, REJECTED):
             found = self._spool.foreign_names(state)
             if state in (RUNNING, DONE, DLQ):
@@ -231,7 +231,7 @@ class Leftovers:
                 self._findings.info("foreign", name, "is a folder, where the dashboard would be written; left alone")
 
     def reasons(self) -> None:
-        """Texts without their file, and rejected files without a text (P6)."""
+        """Report texts without their file, and rejected files without a text (P6)."""
         listed = set(self._spool.names(self._spool.folder(REJECTED)))
         for name in sorted(listed):
             path = self._spool.path(REJECTED, name)
@@ -249,7 +249,7 @@ class Leftovers:
                     self._findings.problem("unexplained", f"{REJECTED}/{name}", text, Repair("given one", act))
 
     def error_texts(self) -> None:
-        """Texts in dlq/ whose job is no more there; those that somebody changed are somebody's."""
+        """Report texts in dlq/ whose job is no more there; those that somebody changed are somebody's."""
         for name in error_text.orphans(self._spool):
             if os.path.lexists(self._spool.path(DLQ, error_text.job_file(name))):
                 continue
@@ -273,7 +273,7 @@ class Leftovers:
         return act
 
     def logs(self, knows: Callable[[str], bool]) -> None:
-        """Logs whose job is gone, in one finding; `knows` says which ids were seen."""
+        """Report logs whose job is gone, in one finding; `knows` says which ids were seen."""
         strangers: dict[str, str] = {}
         for name in self._spool.names(self._spool.folder(LOGS)):
             head, _, number = name.removesuffix(".log").rpartition(".")

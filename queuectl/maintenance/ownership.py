@@ -28,7 +28,7 @@ CLOSED_FOR_S = 60.0
 
 
 def closed_stripes(spool: SpoolDir, *, lock: bool) -> Iterator[tuple[int, OSError]]:
-    """The stripes whose lock files are there and cannot be opened (or, where `lock`, not be locked), and why."""
+    """Yield the stripes whose lock files are there and cannot be opened (or, where `lock`, not be locked), and why."""
     for number in range(names.STRIPE_COUNT):
         path = spool.stripe_path(number)
         stripe = FileLock(path)
@@ -46,7 +46,7 @@ def closed_stripes(spool: SpoolDir, *, lock: bool) -> Iterator[tuple[int, OSErro
 
 
 def act_open(spool: SpoolDir, number: int) -> Act | None:
-    """The repair of such a lock file, or None where only a person can do it."""
+    """Return the repair of such a lock file, or None if only a person can do it."""
     path = spool.stripe_path(number)
     try:
         if not files.is_regular(path) or rights.owner_of(path) in (None, _home(spool)):
@@ -60,7 +60,7 @@ def act_open(spool: SpoolDir, number: int) -> Act | None:
 
 
 def _put_new(spool: SpoolDir, path: str) -> None:
-    """Put a new lock file in the place of one that nobody can have open. Raises QueuectlError where somebody may."""
+    """Put a new lock file in the place of one that nobody can have open. Raises QueuectlError if somebody may."""
     if pools.live(spool) or any(lease.is_alive(spool, name) for name in _leases(spool)):
         raise QueuectlError("a pool is alive; stop it first: queuectl worker stop --wait")
     with spool.temporary("lock", b"", sync=False) as temporary:
@@ -94,7 +94,7 @@ def strange_records(spool: SpoolDir) -> Iterator[tuple[str, str]]:
 
 
 def act_give_back(spool: SpoolDir, state: str, name: str) -> Act | None:
-    """The repair of such a record, as root; it is given away only if it is a record."""
+    """Return the repair of such a record, as root; it is given away only if it is a record."""
     if owner_of(spool.path(state, name)) is None:
         return None
     return lambda: rights.give_back(spool.root, (state, name), may_be=lambda content: record.is_record(content.data))

@@ -66,7 +66,7 @@ class Bench(NamedTuple):
     clock: Clock
 
     def path(self, name: str) -> str:
-        """A file in it."""
+        """Return a file in it."""
         return os.path.join(self.folder, name)
 
 
@@ -79,7 +79,7 @@ class Probe(NamedTuple):
 
 
 def run(probe: Probe, bench: Bench) -> Line:
-    """What a probe finds; an error of the system is a FAIL."""
+    """Return what a probe finds; an error of the system is a FAIL."""
     try:
         return probe.call(bench)
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Files that could not become jobs, looked at and acted on by a person: listed, explained, tried again, deleted.
+"""What a person can do about files that could not become jobs: list, explain, retry, delete them.
 
-Of an inbox the files stay where they are, because they belong to others and their share may hang: what is known of
-them is what the receiver published last.
+Files of an inbox stay where they are, because they belong to others and their share may hang. All that is known of them
+is what the inbox process published last.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def listed(spool: Spool, limit: int) -> tuple[list[Refusal], int]:
 
 
 def find(spool: Spool, typed: str) -> Refusal:
-    """The refused file that is meant by its name, its name without ending, or the beginning of it.
+    """Return the refused file that is meant by its name, its name without ending, or the beginning of it.
 
     Raises:
         UnknownFileError: there is none, or several begin so.
@@ -130,7 +130,7 @@ def _in_inbox(state: InboxState) -> list[Refusal]:
 
 
 def _ours(found: Refusal, verb: str) -> Refusal:
-    """The file, where it is ours to act on. Raises QueuectlError."""
+    """Return the file if it is ours to act on. Raises QueuectlError."""
     if not found.inbox:
         return found
     raise QueuectlError(
@@ -140,7 +140,7 @@ def _ours(found: Refusal, verb: str) -> Refusal:
 
 
 def _verdict(spool: Spool, found: Refusal) -> document.Refused | None:
-    """Why a file is still no job, or None for one that may be tried again. Raises OSError."""
+    """Return why a file is still no job, or None for one that may be tried again. Raises OSError."""
     lines = names.is_batch(found.name)
     content = files.read(found.path, document.BATCH_MAX_BYTES if lines else job.JOB_MAX_BYTES)
     if content.oversize:
@@ -166,5 +166,5 @@ def _verdict(spool: Spool, found: Refusal) -> document.Refused | None:
 
 
 def _stem(name: str) -> str:
-    """The name without its endings."""
+    """Return the name without its endings."""
     return name.removesuffix(INBOX_ENDING).rpartition(".")[0]

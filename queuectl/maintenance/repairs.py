@@ -1,7 +1,7 @@
-"""The repairs of `check`: nothing is lost by them, not a byte, and no job is started (P6, P7).
+"""The repairs of `check`: they lose no byte and start no job (P6, P7).
 
-Each is called under the stripe of the job's id, and looks once more whether the file is still the one that was judged:
-`purge` and people take no stripe. A file that is given other bytes is kept as it was in rejected/, beside a text.
+Each is called under the stripe of the job's id, and makes sure that the file is still the one that was judged, because
+`purge` and people take no stripe. A file whose bytes change is kept as it was in rejected/, beside a text.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Repairs:
         return repair.rewrite(self._session, repair.Old(view.where.path, view.data, view.sig), data, keep)
 
     def move(self, view: View, target: Located) -> None:
-        """Move a file to where it belongs. Raises FileExistsError where something is there."""
+        """Move a file to where it belongs. Raises FileExistsError if something is there."""
         self._check_unchanged(view)
         disk.move(view.where.path, target.path)
 

@@ -4,7 +4,7 @@ For each file in running/ that none of this pool's own live workers is known to 
 start it goes back to pending/; if its outcome is on record only the move is made; if its lease is free the run is
 recorded as abandoned and the job moves on by the state table. A held lease means alive, however long it takes: slow
 is not dead. The work itself is `jobs.rescue`, under the id's stripe. A file that cannot be rescued because of itself
-or its lock is looked at more and more seldom, and holds up no other (P6).
+or its lock is tried more and more seldom, and holds up no other (P6).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Rescue:
         return self.foreign | {name for name, (tries, _) in self._stuck.items() if tries >= _REPORT_AFTER_TRIES}
 
     def rescue_all(self, mine: set[str]) -> list[Rescued]:
-        """One pass over running/; `mine` are the ids that live workers of this pool run.
+        """Go through running/ once and return what was rescued; `mine` are the ids that this pool's live workers run.
 
         Raises:
             OSError: the machine's trouble; what could not be done is done at a later pass.

@@ -1,4 +1,4 @@
-"""Retention: finished and dead jobs and rejected files older than the settings say are deleted (promise P6).
+"""Retention: deletes finished and dead jobs and rejected files that are older than the settings say (promise P6).
 
 A pass goes through a folder in small steps between other work. A file's mtime only sorts out what cannot be old
 enough; the record's last event decides. Each deletion happens under the stripes of the file's name and of its id, so
@@ -88,7 +88,7 @@ class Retention:
         return not self._waits
 
     def _now(self) -> float:
-        """The time of this pass: by the clock at its start, so a clock that jumps meanwhile deletes nothing."""
+        """Return the time of this pass: by the clock at its start, so a clock that jumps meanwhile deletes nothing."""
         return self._clock.monotonic() + self._offset_s
 
     def _candidates(self) -> Iterator[tuple[str, str]]:

@@ -1,9 +1,9 @@
 """Jobs that have waited too long: could run for longer than `hooks.stale_after`, and nobody has run them.
 
-Looked for in the listings that a pool makes anyway. A generated id and a due time tell by the name how long a job has
-waited at most; records are opened only of a bounded number of those that may be stale, and a bounded number of jobs is
-told of. One pool of a spool tells: the one that holds .queuectl/stale.lock. Told is each job once for each time that it
-waits, and again by the next pool: what was told is not on disk.
+They are found in the listings that a pool makes anyway. A generated id and a due time tell by the name how long a job
+has waited at most, so only a bounded number of records is opened, and a bounded number of jobs is reported. One pool
+of a spool reports: the one that holds .queuectl/stale.lock. It reports each job once per wait. This is kept in memory,
+so the next pool reports it again.
 """
 
 from __future__ import annotations
@@ -107,5 +107,5 @@ def candidates(waiting: Iterable[str], *, before_at: float, now_at: float) -> li
 
 
 def _stem(instant_at: float) -> str:
-    """How the ids begin that are generated at an instant."""
+    """Return how the ids begin that are generated at an instant."""
     return time.strftime("%Y%m%d-%H%M%S", time.gmtime(instant_at))

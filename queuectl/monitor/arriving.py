@@ -48,7 +48,7 @@ def may_arrive(name: str) -> bool:
 
 
 def why_not_whole(spool: SpoolDir, name: str, sig: files.FileSig) -> str:
-    """Why a file of pending/ with the signature `sig` cannot run now, or "" for one that is whole, or gone."""
+    """Return why a file of pending/ with the signature `sig` cannot run now, or "" for one that is whole, or gone."""
     if names.is_batch(name):
         return "a file of lines is split once it is quiet"
     if sig.size > job.JOB_MAX_BYTES:
@@ -66,7 +66,7 @@ def why_not_whole(spool: SpoolDir, name: str, sig: files.FileSig) -> str:
 
 
 def row_of(spool: SpoolDir, name: str, why: str, now_at: float) -> ArrivingRow | None:
-    """The row of a file, or None where nothing is missing of it."""
+    """Return the row of a file, or None if nothing is missing of it."""
     if not why:
         return None
     try:

@@ -23,7 +23,7 @@ PATTERN = (
 
 
 def throughput(finishes: Sequence[Finish]) -> str:
-    """Jobs over time: equal parts of the span from the first to the last of them, side by side."""
+    """Draw jobs over time: equal parts of the span from the first to the last of them, side by side."""
     if not finishes:
         return ""
     first_at = finishes[0].ended_at
@@ -37,7 +37,7 @@ def throughput(finishes: Sequence[Finish]) -> str:
 
 
 def durations(finishes: Sequence[Finish]) -> str:
-    """Jobs by how long they ran, each step some ten times the one before."""
+    """Draw jobs by how long they ran, each step some ten times the one before."""
     measured = [each for each in finishes if each.duration_s is not None]
     if not measured:
         return ""

@@ -41,7 +41,7 @@ class Recent:
         since_at: only those with an event at this instant or later; None: all.
         at_most: how many records are opened.
 
-    When it has been gone through, `was_cut` is True where more than `at_most` could have had something to tell.
+    When it has been gone through, `was_cut` is True if more than `at_most` could have had something to tell.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Recent:
             yield state, item
 
     def _changes(self) -> Iterator[tuple[int, str, str]]:
-        """Time, name and state of every file that may be a record."""
+        """Yield time, name and state of every file that may be a record."""
         for state in self._states:
             try:
                 changed = files.changes(self._spool.folder(state), ".json", at_most=_STAT_AT_MOST)
@@ -89,7 +89,7 @@ class Recent:
 
 
 class Chronicle(NamedTuple):
-    """The last events, newest last; `left` is True where there are more than were asked for."""
+    """The last events, newest last; `left` is True if there are more than were asked for."""
 
     events: list[Happened]
     left: bool

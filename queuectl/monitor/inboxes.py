@@ -33,7 +33,7 @@ class InboxRow(NamedTuple):
 
 
 def sentence(state: InboxState) -> str:
-    """What to say of an inbox in one line."""
+    """Return what to say of an inbox in one line."""
     if state.trouble:
         return state.trouble
     parts = []
@@ -49,13 +49,13 @@ def sentence(state: InboxState) -> str:
 
 
 def without_texts(state: InboxState) -> InboxState:
-    """The same without names of files; of trouble only that there is some."""
+    """Return the same without names of files; of trouble only that there is some."""
     trouble = "it cannot be used now" if state.trouble else ""
     return msgspec.structs.replace(state, rows=(), refused=(), next=(), foreign=(), trouble=trouble)
 
 
 def row(state: InboxState) -> InboxRow:
-    """The state as it is shown."""
+    """Return the state as it is shown."""
     return InboxRow(
         owner=state.owner,
         path=state.path,

@@ -181,7 +181,7 @@ def scan_waiting(spool: SpoolDir, scope: Scope, now_at: float, *, next_rows: int
 
 
 def _names(spool: SpoolDir, state: str) -> Iterator[list[str]]:
-    """The names in a folder, some at a time."""
+    """Yield the names in a folder, some at a time."""
     try:
         listed = os.scandir(spool.folder(state))
     except FileNotFoundError:
@@ -200,7 +200,7 @@ def _names(spool: SpoolDir, state: str) -> Iterator[list[str]]:
 
 
 def _apart(state: str, listed: list[str]) -> tuple[list[str], list[str]]:
-    """The names of jobs and those that are other people's, by the rules of `SpoolDir.listing`."""
+    """Return the names of jobs and those that are other people's, by the rules of `SpoolDir.listing`."""
     found = [name for name in listed if may_be_job(name)]
     if len(found) == len(listed) and state in (PENDING, REJECTED):
         return found, []

@@ -39,7 +39,7 @@ class Run(NamedTuple):
 
 
 class Tail:
-    """The output of one job, from its newest run on (of that only the last `lines` lines, where they are given)."""
+    """The output of one job, from its newest run on (of that only the last `lines` lines, if they are given)."""
 
     def __init__(self, session: Session, job: Job, *, lines: int | None = None) -> None:
         self._session = session
@@ -52,7 +52,7 @@ class Tail:
         self._lines = lines
 
     def take(self) -> Iterator[Piece]:
-        """What was printed since the last time. Asked after the job has ended for good, it gives all of the rest.
+        """Yield what was printed since the last time. Called after the job has ended, it gives all of the rest.
 
         Raises:
             QueuectlError: what lies where the output would be is no regular file.
@@ -82,7 +82,7 @@ class Tail:
         self._attempt, self._at, self._lines = attempt, 0, None
 
     def _take_logs(self, end: int) -> Iterator[Piece]:
-        """The rest of this run and all after it, to run number `end`, where we stay."""
+        """Yield the rest of this run and all after it, to run number `end`, where we stay."""
         while True:
             for data in self._read(self._spool.log_path(self._id, self._attempt)):
                 self._at += len(data)
@@ -99,7 +99,7 @@ class Tail:
             yield Piece(run.attempt, data)
 
     def _read(self, path: str) -> Iterator[bytes]:
-        """The file from where we are, as far as it is written; nothing where there is none."""
+        """Yield the file from where we are, as far as it is written; nothing if there is none."""
         try:
             with open(files.open_to_read(path), "rb") as file:
                 if self._lines is not None and self._at == 0:
@@ -114,7 +114,7 @@ class Tail:
 
 
 class Glimpse(NamedTuple):
-    """The end of what a job's newest run printed; `attempt` is 0 where it has not run yet."""
+    """The end of what a job's newest run printed; `attempt` is 0 if it has not run yet."""
 
     state: str
     attempt: int
@@ -122,7 +122,7 @@ class Glimpse(NamedTuple):
 
 
 def glimpse(session: Session, job_id: str, max_bytes: int) -> Glimpse:
-    """The last bytes of a job's output, however much it printed.
+    """Return the last bytes of a job's output, however much it printed.
 
     Raises:
         QueuectlError: there is no such job (any more), or its record is damaged.
@@ -155,7 +155,7 @@ def _end_of(path: str, max_bytes: int) -> bytes:
 
 
 def start_of_last(file: BinaryIO, lines: int) -> int:
-    """Where the last `lines` lines begin; the file is read from its end, only as far as needed."""
+    """Return where the last `lines` lines begin; the file is read from its end, only as far as needed."""
     end = file.seek(0, os.SEEK_END)
     position, needed = end, lines
     if end:

@@ -14,7 +14,7 @@ _QUANTILES = (("0.5", "median_s"), ("0.95", "p95_s"), ("1", "longest_s"))
 
 
 def text(found: Snapshot) -> str:
-    """The whole file."""
+    """Return the whole file."""
     return "".join(f"{line}\n" for line in _lines(found))
 
 

@@ -18,7 +18,7 @@ STAT_AT_MOST = 20_000
 
 
 def split_by_time(waiting: Iterable[str], now_at: float) -> tuple[list[str], list[tuple[float, str]]]:
-    """The names in pending/ that could run now, and those that are due later with their instant (in no order).
+    """Return the names in pending/ that could run now, and those that are due later with their instant (in no order).
 
     Neither has those that a person holds.
     """
@@ -36,7 +36,7 @@ def split_by_time(waiting: Iterable[str], now_at: float) -> tuple[list[str], lis
 
 
 def in_run_order(waiting: Iterable[str], now_at: float, full: Mapping[str, str] | None = None) -> list[str]:
-    """Names in pending/ as they will be run: those of now, those of later, and those held.
+    """Return names in pending/ as they will be run: those of now, those of later, and those held.
 
     `full` are the full names of drops (see `full_names`): they go where a pool puts them once it has judged them. At
     equal priority owners take turns; who has the first turn, only a pool knows.
@@ -50,12 +50,12 @@ def in_run_order(waiting: Iterable[str], now_at: float, full: Mapping[str, str] 
 
 
 def next_to_run(ready: Iterable[str], now_at: float, limit: int) -> list[str]:
-    """The first names of those that could run now. Those of a whole listing are among those of its parts."""
+    """Return the first names of those that could run now. Those of a whole listing are among those of its parts."""
     return list(islice(run_queue.in_order(ready, now_at), limit))
 
 
 def newest_first(spool: SpoolDir, state: str, listed: Sequence[str], limit: int) -> list[str]:
-    """The names in a state's folder that changed last, at most `limit`.
+    """Return the names in a state's folder that changed last, at most `limit`.
 
     A record's last change is the outcome that brought it there. Only `queuectl` writes there, so unlike in pending/
     the files' times can be believed for an order.
@@ -71,19 +71,19 @@ def newest_first(spool: SpoolDir, state: str, listed: Sequence[str], limit: int)
 
 
 def arrival_key(name: str) -> str:
-    """The key of a name in pending/ that tells when its job arrived (see `order`), else ""."""
+    """Return the key of a name in pending/ that tells when its job arrived (see `order`), else ""."""
     if names.is_generated(name.removesuffix(".json").partition(",")[0]):
         return name
     return order.key_of(name, names.parse(name)) if ",in=" in name else ""
 
 
 def oldest_names(told: str, others: Sequence[str]) -> list[str]:
-    """The names that may be the oldest: that of the smallest `arrival_key`, and those that have none."""
+    """Return the names that may be the oldest: that of the smallest `arrival_key`, and those that have none."""
     return [*([order.name_of(told)] if told else []), *others]
 
 
 def since(spool: SpoolDir, name: str) -> tuple[float, str] | None:
-    """Since when a job waits: its last return to pending/, or for a drop the time of its file."""
+    """Return since when a job waits: its last return to pending/, or for a drop the time of its file."""
     try:
         item = spool.read(PENDING, name).record
     except (OSError, DamagedRecordError):  # a drop, or a job that moved on

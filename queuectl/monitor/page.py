@@ -23,7 +23,7 @@ RELOAD_S = 10
 
 
 def render(found: Snapshot, *, advice: tuple[str, str]) -> str:
-    """The whole page. `advice` is the next sensible command, or "", and why."""
+    """Return the whole page. `advice` is the next sensible command, or "", and why."""
     return "".join(_parts(found, advice))
 
 
@@ -304,7 +304,7 @@ def _rest(count: int, shown: int, command: str) -> str:
 
 
 def _said(text: str) -> str:
-    """A text of somebody else: nothing in it acts on the page or deceives who reads it."""
+    """Return a text of somebody else: nothing in it acts on the page or deceives who reads it."""
     return html.escape(safe(text), quote=True)
 
 
@@ -315,7 +315,7 @@ def _age(since: float | None, found: Snapshot, *, until: float | None = None) ->
 
 
 def _ago(instant_at: float | None, found: Snapshot) -> str:
-    """How long before the page's time; the instant itself for who points at it."""
+    """Return an instant as an age before the page's time, with the instant itself as its title."""
     if instant_at is None:
         return "?"
     text = times.to_text(instant_at)

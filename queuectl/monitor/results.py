@@ -1,6 +1,6 @@
-"""How a job has ended: looked at for a few calls of stat, and put into an exit code. Only looks.
+"""How a job has ended, for a few calls of stat. Only looks.
 
-A job that is waited for is looked for in done/ and dlq/ alone. Whether it is still in the spool costs a listing of
+A job that somebody waits for is looked for in done/ and dlq/ alone. Whether it is still in the spool costs a listing of
 pending/, so that is asked every few seconds only.
 """
 
@@ -42,7 +42,7 @@ class Ending(NamedTuple):
 
 
 def ending_of(session: Session, job_id: str) -> Ending | None:
-    """How a job ended, or None where it is neither in done/ nor in dlq/.
+    """Return how a job ended, or None if it is neither in done/ nor in dlq/.
 
     Raises:
         DamagedRecordError: its record is torn.
@@ -64,16 +64,16 @@ def ending_of(session: Session, job_id: str) -> Ending | None:
 
 
 def id_at_end(session: Session, job_id: str) -> str:
-    """The id under which a job will lie when it has ended: a drop may have another name until it is taken in."""
+    """Return the id under which a job will lie when it has ended: a drop may have another name until it is taken in."""
     try:
         job = lookup.get(session, job_id)
     except DamagedRecordError:
-        return job_id  # still arriving, or whoever looks at it is told
+        return job_id  # still arriving, or whoever reads it gets the error
     return job.id if job.state == PENDING else job_id
 
 
 def why_dead(item: record.Record) -> str:
-    """Why a job is in dlq/, in words; of one that was cancelled they begin with `cancelled`."""
+    """Return why a job is in dlq/, in words; of one that was cancelled they begin with `cancelled`."""
     last = item.standing().last
     if last is None or (last.to != DLQ and last.event not in OUTCOMES):
         return "somebody moved it there"
@@ -93,7 +93,7 @@ class Wait:
         self._asked_s = session.clock.monotonic()
 
     def poll(self) -> list[Ending]:
-        """Those that have ended since the last look, in the order they were named.
+        """Return those that have ended since the last poll, in the order they were named.
 
         Raises:
             UnknownJobError: one was deleted meanwhile.
@@ -112,7 +112,7 @@ class Wait:
     def until_ended(
         self, *, first: bool, limit_s: float | None, on_wait: Callable[[float], None] = lambda _passed_s: None
     ) -> bool:
-        """Look until all (with `first`: any) have ended; False where the time was up before. Raises as `poll`.
+        """Look until all (with `first`: any) have ended; False if the time was up before. Raises as `poll`.
 
         `on_wait` is called before each pause, with the seconds that have passed.
         """
@@ -131,7 +131,7 @@ class Wait:
             time.sleep(pause_s)
 
     def _make_sure(self, job_id: str) -> None:
-        """Raise where a job is nowhere any more: no look would ever find its end."""
+        """Raise if a job is nowhere any more: no poll would ever find its end."""
         if self._session.spool.find(job_id) is not None:
             return
         try:
@@ -144,7 +144,7 @@ class Wait:
 
 
 def refused(spool: SpoolDir, typed: str, *, whole: bool = False) -> str:
-    """The file in rejected/ of this name or stem, else (not with `whole`) the only one that begins so, or ""."""
+    """Return the file in rejected/ of this name or stem, else (not with `whole`) the only one that begins so, or ""."""
     listed = rejected.rejected_names(spool)
     same = [name for name in listed if typed in (name, name.rpartition(".")[0])]
     begun = [name for name in listed if typed and name.lower().startswith(typed.lower())]

@@ -23,7 +23,7 @@ class PoolRow(NamedTuple):
 
 
 class RunRow(NamedTuple):
-    """A running job. `is_alive` is False where no workers run that could be its own."""
+    """A running job. `is_alive` is False if no workers run that could be its own."""
 
     id: str
     attempt: int
@@ -47,7 +47,7 @@ class FailureRow(NamedTuple):
 
 
 class DueRow(NamedTuple):
-    """A job that waits for its time: a retry where `runs` is above 0, else a delay."""
+    """A job that waits for its time: a retry if `runs` is above 0, else a delay."""
 
     id: str
     due_at: float

@@ -34,7 +34,7 @@ class Snapshot(NamedTuple):
     taken_at: float
     is_full: bool
     paused: str | None
-    """The reason in PAUSED, None where the spool is not paused."""
+    """The reason in PAUSED, None if the spool is not paused."""
     counts: dict[str, int]
     """By folder, `rejected` included."""
     ready: int
@@ -66,7 +66,7 @@ class Snapshot(NamedTuple):
     ended_since: dict[str, float] = {}  # noqa: RUF012
     """When the oldest file in done/ and in dlq/ came there. With thousands of ids that tell no time: of those seen."""
     nexts: tuple[NextRow, ...] = ()
-    """What runs next, in that order; only where it was asked for."""
+    """What runs next, in that order; only if it was asked for."""
     inboxes: tuple[InboxRow, ...] = ()
     retention_waits: str = ""
     """Why retention deletes nothing now, or ""."""
@@ -95,7 +95,7 @@ class Snapshot(NamedTuple):
 
 
 class Pace(NamedTuple):
-    """What the newest finished jobs tell together; the durations are None where none was measured."""
+    """What the newest finished jobs have in common; the durations are None if none was measured."""
 
     jobs: int
     failed: int
@@ -108,7 +108,7 @@ class Pace(NamedTuple):
 
 
 def pace(finishes: Sequence[Finish]) -> Pace:
-    """How fast jobs finish and how long they take."""
+    """Return how fast jobs finish and how long they take."""
     took = sorted(each.duration_s for each in finishes if each.duration_s is not None)
     span_s = finishes[-1].ended_at - finishes[0].ended_at if finishes else 0.0
     return Pace(
@@ -124,7 +124,7 @@ def pace(finishes: Sequence[Finish]) -> Pace:
 
 
 def is_same(one: Snapshot, other: Snapshot) -> bool:
-    """True where two snapshots tell the same, whenever they were taken."""
+    """Whether two snapshots say the same, whenever they were taken."""
     return _timeless(one) == _timeless(other)
 
 
@@ -145,7 +145,7 @@ def document(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
 
 
 def facts(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
-    """What `queuectl status --json` and status.json both have, under the same keys."""
+    """Return what `queuectl status --json` and status.json both have, under the same keys."""
     return {
         "spool": found.path,
         "paused": found.paused,
@@ -185,7 +185,7 @@ def facts(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
 
 
 def _truncated(found: Snapshot) -> list[str]:
-    """The keys whose rows are fewer than there are."""
+    """Return the keys whose rows are fewer than there are."""
     if not found.is_full:
         return []
     rows = {
@@ -198,27 +198,27 @@ def _truncated(found: Snapshot) -> list[str]:
 
 
 def _rows(found: Sequence[Any]) -> list[dict[str, Any]]:
-    """Named tuples for programs: what is an instant by its name is RFC 3339."""
+    """Return named tuples for programs: a field that ends in `_at` becomes an RFC 3339 text."""
     return [
         {key: _text(value) if key.endswith("_at") else value for key, value in row._asdict().items()} for row in found
     ]
 
 
 def arriving_document(row: ArrivingRow, now_at: float) -> dict[str, Any]:
-    """An arriving file as `status --json` and status.json tell it."""
+    """Return an arriving file as `status --json` and status.json tell it."""
     quiet_s = None if row.changed_at is None else round(max(0.0, now_at - row.changed_at), 3)
     return {**row._asdict(), "changed_at": _text(row.changed_at), "quiet_s": quiet_s}
 
 
 def size_text(size: int) -> str:
-    """A number of bytes for people."""
+    """Return a number of bytes for people."""
     if size < 10_000:
         return f"{size} bytes"
     return f"{size / 1e3:.0f} KB" if size < 1_000_000 else f"{size / 1e6:.1f} MB"
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float | None:
-    """The value that a share of them does not exceed (nearest rank), None of nothing."""
+    """Return the value that a share of them does not exceed (nearest rank); None if there is none."""
     if not ordered:
         return None
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

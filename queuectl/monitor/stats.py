@@ -1,7 +1,6 @@
 """What the queue has done in a span of time: how much, how long it took, what failed. Only looks.
 
-Taken from the records in done/ and dlq/, newest first and a bounded number of them, so a job that goes on is not in it
-until it has ended.
+It reads a bounded number of records in done/ and dlq/, newest first, so a job counts only after it has ended.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ class Figures(NamedTuple):
     covered_s: float
     """From the first of these ends to the last."""
     per_hour: float | None
-    """Jobs that ended, done or dead, an hour, over the time that they cover; None where that is no time."""
+    """Jobs that ended, done or dead, an hour, over the time that they cover; None if that is no time."""
     runs: int
     retries: int
     """Runs that failed and were followed by another one."""
@@ -62,7 +61,7 @@ class Figures(NamedTuple):
     ran: Spread
     """From the start of a command to its end."""
     failures: dict[str, int]
-    """Failed runs by exit code (or by the event's name, where there is none), most frequent first."""
+    """Failed runs by exit code (or by the event's name, if there is none), most frequent first."""
     cancelled: int
     """Jobs that somebody ended: neither done nor dead."""
 
@@ -75,7 +74,7 @@ class _Run(NamedTuple):
 
 
 def collect(spool: SpoolDir, *, since_at: float, now_at: float, at_most: int) -> Figures:
-    """Look at what ended between two instants. Raises OSError where the folders cannot be listed."""
+    """Look at what ended between two instants. Raises OSError if the folders cannot be listed."""
     recent = Recent(spool, (DONE, DLQ), since_at=since_at, at_most=at_most)
     ended: Counter[str] = Counter()
     runs: list[_Run] = []
@@ -113,7 +112,7 @@ def collect(spool: SpoolDir, *, since_at: float, now_at: float, at_most: int) ->
 
 
 def _runs(item: Record, since_at: float) -> Iterator[_Run]:
-    """The runs of a job that ended since an instant."""
+    """Yield the runs of a job that ended since an instant."""
     ready_at = waited_s = None
     for event in item.history:
         at = times.instant(event.at)

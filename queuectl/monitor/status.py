@@ -14,7 +14,7 @@ from queuectl.spool.folder import SpoolDir
 
 
 class Advice(NamedTuple):
-    """The next sensible command and why; `command` is "" where there is nothing to do."""
+    """The next sensible command and why; `command` is "" if there is nothing to do."""
 
     command: str
     why: str

@@ -1,4 +1,4 @@
-"""Work in small steps: a generator that yields where other work may go on between, and returns what it has made."""
+"""Work in small steps: a generator that yields whenever other work may go on, and returns what it has made."""
 
 from __future__ import annotations
 

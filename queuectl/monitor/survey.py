@@ -71,7 +71,7 @@ T = TypeVar("T")
 
 
 class Ended(NamedTuple):
-    """What a record in done/ or dlq/ tells."""
+    """What a record in done/ or dlq/ says."""
 
     finish: Finish | None
     failure: FailureRow | None
@@ -103,7 +103,7 @@ class Survey:
         self._used: dict[tuple[str, str], tuple[files.FileSig, Any]] = {}
 
     def marks(self) -> tuple[files.FileSig | None, ...]:
-        """What differs after a file came, went or was renamed: a few stats."""
+        """Return what differs after a file came, went or was renamed: a few stats."""
         spool = self._spool
         folders = [spool.folder(state) for state in (PENDING, RUNNING, DONE, DLQ, REJECTED)]
         return tuple(files.sig_of(path) for path in (*folders, spool.pool_dir, spool.inbox_dir, spool.paused_path))
@@ -186,7 +186,7 @@ class Survey:
         return self._remembered("arriving", name, sig, arriving.why_not_whole, self._spool, name, sig)
 
     def _with_drops(self, nexts: list[str], untold: list[str], now_at: float) -> Steps[list[str]]:
-        """The names that run next when a pool has judged the drops in `untold` as well."""
+        """Return the names that run next when a pool has judged the drops in `untold` as well."""
         from queuectl.spool import full_names  # only `queuectl top` asks
 
         plain: dict[str, str] = {}
@@ -221,7 +221,7 @@ class Survey:
     # ------------------------------------------------------------------------------------------------------ details
 
     def _remembered(self, kind: str, name: str, sig: files.FileSig, find: Callable[..., T], *facts: Any) -> T:
-        """What `find(*facts)` finds in a file; asked again only when the file has changed."""
+        """Return what `find(*facts)` finds in a file; asked again only when the file has changed."""
         key = (kind, name)
         known = self._known.get(key)
         if known is None or known[0] != sig:
@@ -231,7 +231,7 @@ class Survey:
         return made
 
     def _read(self, state: str, name: str, sig: files.FileSig) -> record.Record | None:
-        """A record, or None for one that moved on, is no record, or is not to be read now."""
+        """Return a record, or None for one that moved on, is no record, or is not to be read now."""
         if sig.size > self._scope.record_bytes:
             return None
         try:
@@ -279,7 +279,7 @@ class Survey:
         return lease.is_alive(self._spool, held)
 
     def _ended(self, state: str, listed: Listing) -> Steps[list[Ended]]:
-        """What the newest records of done/ or dlq/ tell, newest first."""
+        """Return what the newest records of done/ or dlq/ tell, newest first."""
         newest, oldest_ns = yield from self._newest(state, listed.kept)
         first = files.sig_of(self._spool.path(state, listed.first)) if listed.total > len(listed.kept) else None
         oldest_ns = min(oldest_ns, first.mtime_ns) if oldest_ns and first is not None else oldest_ns
@@ -312,7 +312,7 @@ class Survey:
         return Ended(finish, row)
 
     def _output(self, job_id: str, attempt: int) -> tuple[str, ...]:
-        """The last lines that a run printed. Of a line that was written over (a progress bar) the last state."""
+        """Return the last lines that a run printed. Of a line that was written over (a progress bar) the last state."""
         try:
             data = files.read_tail(self._spool.log_path(job_id, attempt), _OUTPUT_BYTES)
         except OSError:

@@ -91,7 +91,7 @@ SCRIPT = """
 
 @functools.cache
 def policy() -> str:
-    """The content security policy: nothing but this page's own style sheet and script."""
+    """Return the content security policy: nothing but this page's own style sheet and script."""
     return (
         f"default-src 'none'; style-src '{_hash(STYLE)}'; script-src '{_hash(SCRIPT)}'; "
         "base-uri 'none'; form-action 'none'"

@@ -54,7 +54,7 @@ def reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
 
 
 def copied(spool: SpoolDir, found: Located) -> list[Reason]:
-    """What becomes of a waiting file whose id a job has that has ended."""
+    """Return what becomes of a waiting file whose id a job has that has ended."""
     try:
         job_id = spool.read(PENDING, found.name).record.id
     except DamagedRecordError:
@@ -85,7 +85,7 @@ def _paused(spool: SpoolDir) -> Reason | None:
 
 
 def _arriving(session: Session, found: Located) -> Reason | None:
-    """Why a file in pending/ is no job (yet), or None for one that is."""
+    """Return why a file in pending/ is no job (yet), or None for one that is."""
     try:
         lookup.load(session, PENDING, found.name)
     except DamagedRecordError as error:
@@ -111,7 +111,7 @@ def _arriving(session: Session, found: Located) -> Reason | None:
 
 
 def _due(session: Session, found: Located, now_at: float) -> Reason | None:
-    """The time that a job waits for, or None where it may run now."""
+    """Return the time that a job waits for, or None if it may run now."""
     try:
         item = session.spool.read(PENDING, found.name).record
     except DamagedRecordError:
@@ -129,7 +129,7 @@ def _due(session: Session, found: Located, now_at: float) -> Reason | None:
 
 
 def _named_later(name: str, now_at: float) -> Reason | None:
-    """Of a job that may run, and whose name says a later time: pools go by names until they look at the record."""
+    """Explain a job that may run although its name says later: pools go by names until they read the record."""
     parts = names.parse(name)
     if parts is None or parts.due_at is None or parts.due_at <= now_at:
         return None
@@ -141,7 +141,7 @@ def _named_later(name: str, now_at: float) -> Reason | None:
 
 
 def _due_drop(job: Job, name: str, now_at: float) -> Reason | None:
-    """Of a drop that no worker has looked at. (A delay counts from when one does.)"""
+    """As `_due`, of a drop that no worker has looked at. (A delay counts from when one does.)"""
     run_at = str(job.spec.get("run_at", ""))
     due_at = times.instant(run_at)
     if due_at is None or due_at <= now_at:
@@ -155,7 +155,7 @@ def _due_at(due_at: float, why: str, change: str, now_at: float) -> Reason:
 
 
 def _outlived(spool: SpoolDir, found: Located) -> Reason | None:
-    """What of the job's last run still holds its lease, or None where nothing does: until then it does not start."""
+    """What of the job's last run still holds its lease, or None if nothing does: until then it does not start."""
     try:
         item = spool.read(PENDING, found.name).record
     except DamagedRecordError:
@@ -172,7 +172,7 @@ def _outlived(spool: SpoolDir, found: Located) -> Reason | None:
 
 
 def holders(spool: SpoolDir, lease_name: str) -> tuple[str, str]:
-    """The processes that hold a lease, in words, and how to end them; others' processes may be hidden."""
+    """Return the processes that hold a lease, in words, and how to end them; others' processes may be hidden."""
     pids = processes.holders(spool.lease_path(lease_name))
     if not pids:
         return "a process that only its owner or root can see", "as root: queuectl why, which names it"
@@ -182,7 +182,7 @@ def holders(spool: SpoolDir, lease_name: str) -> tuple[str, str]:
 
 
 def _behind(name: str, before: list[str]) -> Reason:
-    """The jobs that run first: those of higher priority, and those whose names come before."""
+    """Return the jobs that run first: those of higher priority, and those whose names come before."""
     mine = _priority(name)
     higher = sum(_priority(other) > mine for other in before)
     parts = [f"it waits behind {len(before)} job{'s' * (len(before) != 1)}"]
@@ -212,7 +212,7 @@ class _Busy(NamedTuple):
 
 
 def _runs(spool: SpoolDir) -> list[_Busy]:
-    """The jobs that run."""
+    """Return the jobs that run."""
     found = []
     for name in spool.job_names(RUNNING):
         try:

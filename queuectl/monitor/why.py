@@ -28,7 +28,7 @@ class Answer(NamedTuple):
 
 
 def explain(session: Session, typed: str, *, now_at: float) -> Answer:
-    """Why the job that is meant by an id, or by its beginning, is not running.
+    """Return why the job that is meant by an id, or by its beginning, is not running.
 
     Raises:
         UnknownJobError, AmbiguousIdError: as `Spool.resolve`.
@@ -58,7 +58,7 @@ def explain(session: Session, typed: str, *, now_at: float) -> Answer:
 
 
 def _split(spool: SpoolDir, typed: str) -> Answer | None:
-    """What became of a file of many jobs, by the name that it was dropped under."""
+    """Return what became of a file of many jobs, by the name that it was dropped under."""
     try:
         if files.sig_of(spool.path(PENDING, typed)) is not None:
             return None  # there is one of that name again
@@ -77,7 +77,7 @@ def _split(spool: SpoolDir, typed: str) -> Answer | None:
 
 
 def _left_alone(spool: SpoolDir, name: str) -> Reason | None:
-    """Why a file of pending/ is none of the queue's by its name, or None where there is no such file."""
+    """Return why a file of pending/ is none of the queue's by its name, or None if there is no such file."""
     if may_be_job(name) or name not in spool.names(spool.folder(PENDING)):
         return None
     if names.is_copy(name):
@@ -113,7 +113,7 @@ def _in_an_inbox(spool: SpoolDir, typed: str) -> Answer | None:
 
 
 def _drop(session: Session, job_id: str) -> Located | None:
-    """A drop that lies under another name than its id."""
+    """Return a drop whose name is another than its id."""
     try:
         job = lookup.get(session, job_id)
     except (UnknownJobError, DamagedRecordError):
@@ -160,7 +160,7 @@ def _running(spool: SpoolDir, item: record.Record, now_at: float) -> Reason:
 
 
 def _orphaned(spool: SpoolDir, start: history.Event) -> Reason | None:
-    """Of a run that lives without its pool: the processes that it waits for, or None where its pool lives."""
+    """Explain a run that outlived its pool by the processes that it waits for; None if its pool lives."""
     from queuectl.spool import pools
 
     pool = start.worker.rpartition("-")[0]

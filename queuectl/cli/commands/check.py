@@ -88,7 +88,7 @@ def _lines(found: list[Finding]) -> Iterator[str]:
 
 
 def _repair(each: Finding) -> str:
-    """What was done or can be done about it."""
+    """Return what was done or can be done about it."""
     if each.repaired:
         return f"repaired: {each.repair}" + ("; look at it" if each.needs_person else "")
     if each.severity == PROBLEM and each.needs_person and not each.repair:

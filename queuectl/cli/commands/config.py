@@ -162,14 +162,14 @@ def _row(each: Setting, given: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _text(spool: SpoolDir) -> str:
-    """The file's text, which is TOML; the values in it may still be wrong, so that `set` can put them right."""
+    """Return the file's text, which is TOML; the values in it may still be wrong, so that `set` can put them right."""
     text = settings_file.read(spool.settings_path)
     settings.read_table(text, path=spool.settings_path)
     return text
 
 
 def _given(spool: SpoolDir) -> dict[str, Any]:
-    """What the file sets, as it is written there, checked."""
+    """Return what the file sets, as it is written there, checked."""
     text = _text(spool)
     settings.given(text, path=spool.settings_path)
     return settings.flat(tomllib.loads(text))

@@ -76,7 +76,7 @@ def edit(
 
 
 def _edited(text: str) -> str:
-    """What a person makes of a text in their editor."""
+    """Return what a person makes of a text in their editor."""
     program = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ("notepad" if os.name == "nt" else "vi")
     is_path = os.name == "nt" and os.path.exists(program)
     words = [program] if is_path else [word.strip('"') for word in shlex.split(program, posix=os.name != "nt")]
@@ -96,7 +96,7 @@ def _edited(text: str) -> str:
 
 
 def _is_same(text: str, other: str) -> bool:
-    """True where two texts say the same, whatever their white space."""
+    """Whether two texts say the same, whatever their white space."""
     try:
         same: bool = json.loads(text) == json.loads(other)
     except ValueError:
@@ -105,7 +105,7 @@ def _is_same(text: str, other: str) -> bool:
 
 
 def _keep(draft: Draft, text: str) -> None:
-    """Leave what was typed where it can be found again."""
+    """Leave what was typed if it can be found again."""
     fd, path = tempfile.mkstemp(prefix=f"{draft.stored.record.id}-", suffix=".json")
     with os.fdopen(fd, "w", encoding="utf-8") as file:
         file.write(text)
@@ -146,7 +146,7 @@ _HANGS_S = 30.0
 
 
 def _in_inboxes(spool: Spool, since_at: float) -> int:
-    """Files in inboxes that are to be taken in, by what their receivers told since then; 0 without workers.
+    """Return files in inboxes that are to be taken in, by what their receivers told since then; 0 without workers.
 
     An inbox that was not listed since counts as one file, unless it cannot be reached or seems to hang.
     """

@@ -91,7 +91,7 @@ class EnqueueCommand(TyperCommand):
             ) from error
 
     def collect_usage_pieces(self, ctx: "Context") -> list[str]:
-        """The usage line names the form with `--` too."""
+        """Name the form with `--` in the usage line, too."""
         return [*super().collect_usage_pieces(ctx), "[-- PROGRAM ARGUMENTS...]"]
 
 
@@ -202,7 +202,7 @@ def _put_in(spool: "Spool", documents: list[dict[str, Any]]) -> list[str]:
 
 
 def _documents(words: list[str], command: str | None, argv: list[str] | None) -> list[dict[str, Any]]:
-    """The jobs as they were given, by whichever of the ways was used."""
+    """Return the jobs as they were given, by whichever of the ways was used."""
     ways = [bool(words), command is not None, argv is not None]
     if sum(ways) != 1:
         what = "there is no job to put in" if not any(ways) else "the job is given in more than one way"
@@ -246,7 +246,7 @@ def _unclear(words: list[str]) -> WrongUsageError:
 
 
 def _typed(given: Overrides) -> dict[str, Any]:
-    """What was typed as options, as keys of a job."""
+    """Return what was typed as options, as keys of a job."""
     made: dict[str, Any] = {key: value for key in _PLAIN if (value := getattr(given, key)) is not None}
     if given.no_retry_on:
         made["no_retry_exit_codes"] = given.no_retry_on
@@ -286,7 +286,7 @@ def _check(typed: dict[str, Any]) -> None:
 
 
 def _as_option(text: str) -> str:
-    """What is wrong with a key, said of the option that was typed."""
+    """Return what is wrong with a key, said of the option that was typed."""
     for key in ("retry_exit_codes", "no_retry_exit_codes"):
         if text.startswith(f"{key} and "):
             return "--retry-on and --no-retry-on are both given; which one counts?"
@@ -295,7 +295,7 @@ def _as_option(text: str) -> str:
 
 
 def _apply(document: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
-    """The document with what was typed as options."""
+    """Return the document with what was typed as options."""
     made = dict(document)
     if "delay" in typed or "run_at" in typed:
         made.pop("delay", None)

@@ -60,7 +60,7 @@ def _row(each: Happened) -> tuple[str, ...]:
 
 
 def _outcome(each: Happened) -> str:
-    """What came of an event: exit code, reason, and where it led."""
+    """Return what came of an event: exit code, reason, and where it led."""
     event = each.event
     if event.event == FOLDED:
         return f"{sum(event.counts.values())} earlier events of this job are counted here"

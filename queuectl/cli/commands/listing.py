@@ -103,7 +103,7 @@ def list_(
 
 
 def state_named(word: str | None) -> str | None:
-    """The state that a word on the command line means; None for none."""
+    """Return the state that a word on the command line means; None for none."""
     if word is None:
         return None
     folded = word.lower()
@@ -147,7 +147,7 @@ def _names(spool: Spool, state: str) -> list[str]:
 
 
 def _shares(counts: dict[str, int], limit: int) -> dict[str, int]:
-    """How many of each state are shown so that all get a fair part of `limit` (0 is all)."""
+    """Return how many of each state are shown so that all get a fair part of `limit` (0 is all)."""
     if not limit:
         return dict(counts)
     shares: dict[str, int] = {}
@@ -241,5 +241,5 @@ def show_rejected(spool: Spool, limit: int, *, as_json: bool) -> None:
 
 
 def rejected_as_json(found: Refusal) -> dict[str, Any]:
-    """A rejected file for programs."""
+    """Return a rejected file for programs."""
     return {**found._asdict(), "rejected_at": rows.text(found.rejected_at), "inbox": found.inbox or None}

@@ -142,7 +142,7 @@ def _attempt_of(path: str) -> int:
 
 
 def _running_output(spool: Spool, job: Job) -> tuple[int, str] | None:
-    """The run that is going on and the file it prints to."""
+    """Return the run that is going on and the file it prints to."""
     if job.state != RUNNING:
         return None
     start = next((event for event in reversed(job.history) if event.get("event") == STARTED), None)
@@ -152,7 +152,7 @@ def _running_output(spool: Spool, job: Job) -> tuple[int, str] | None:
 
 
 def _print(path: str, lines: int | None) -> bool:
-    """Print a file or its end; False where there is nothing in it."""
+    """Print a file or its end; False if there is nothing in it."""
     try:
         # logs/ may be open to others: what lies there is not followed anywhere and not waited for.
         with open(files.open_to_read(path), "rb") as file:

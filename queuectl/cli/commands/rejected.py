@@ -134,7 +134,7 @@ def purge(
 def _choose(
     spool: Spool, names: list[str] | None, *, everything: bool, match: str | None, older_than: str | None
 ) -> list[str]:
-    """The names of the files that are meant. Raises WrongUsageError, UnknownFileError."""
+    """Return the names of the files that are meant. Raises WrongUsageError, UnknownFileError."""
     is_wide = everything or match is not None or older_than is not None
     if bool(names) == is_wide:
         what = "which files?" if not names else "names and filters are both given; which counts?"
@@ -156,7 +156,7 @@ def _choose(
 
 
 def _go_on(chosen: list[str], *, dry_run: bool, yes: bool, what: str) -> bool:
-    """True where it is to be done. Raises WrongUsageError where nobody can be asked."""
+    """Whether it is to be done. Raises WrongUsageError if nobody can be asked."""
     if not chosen:
         output.message("no such files")
         return False

@@ -150,7 +150,7 @@ def _own_kind() -> str:
 
 
 def _made(root: str, settings: Settings, *, system: bool, workers: int, name: str) -> Service:
-    """The service of a spool, for this interpreter and this user."""
+    """Return the service of a spool, for this interpreter and this user."""
     if name and any(not (letter.isascii() and (letter.isalnum() or letter in "-_")) for letter in name):
         raise WrongUsageError(f"--name {name!r} is no name for a service", hint="letters, digits, - and _")
     spool = SpoolDir(root)
@@ -196,7 +196,7 @@ def _user(root: str) -> str:
 
 
 def _path(kind: str, made: Service) -> str:
-    """Where the system looks for the definition (the Task Scheduler keeps its own copy)."""
+    """Return where the system looks for the definition (the Task Scheduler keeps its own copy)."""
     home = os.path.expanduser("~")
     if kind == SYSTEMD:
         own = os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config"), "systemd", "user")
@@ -254,7 +254,7 @@ def _confirm(yes: bool, question: str) -> None:
 
 
 def _run(command: list[str]) -> None:
-    """Run one command of the system, which may wait for jobs to end. Raises QueuectlError where it fails."""
+    """Run one command of the system, which may wait for jobs to end. Raises QueuectlError if it fails."""
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     except OSError as error:

@@ -94,7 +94,7 @@ def show(
 
 
 def _document(job: Job) -> Any:
-    """The record as it is on disk; a drop that no worker has looked at yet as it would be taken in."""
+    """Return the record as it is on disk; a drop that no worker has looked at yet as it would be taken in."""
     try:
         return json.loads(files.read(job.path, 1 << 26).data)
     except (OSError, ValueError):
@@ -102,7 +102,7 @@ def _document(job: Job) -> Any:
 
 
 def _standing(spool: Spool, job: Job) -> str:
-    """The sentence after the state: how far the job is."""
+    """Return the sentence after the state: how far the job is."""
     now_at = time.time()
     most = job.max_retries + 1
     last = f": {safe(job.error)}" if job.error else ""
@@ -118,7 +118,7 @@ def _standing(spool: Spool, job: Job) -> str:
 
 
 def _last_to(job: Job) -> str:
-    """The folder that the last event leads to, or ""."""
+    """Return the folder that the last event leads to, or ""."""
     for event in reversed(job.history):
         if event.get("event") != WARNING:
             return str(event.get("to", ""))
@@ -147,7 +147,7 @@ def _value(key: str, value: Any) -> str:
 
 
 def _event(event: dict[str, Any]) -> str:
-    """One line of the history as a sentence."""
+    """Return one line of the history as a sentence."""
     at = times.instant(str(event.get("at", "")))
     when = safe(str(event.get("at", ""))) if at is None else output.moment(at)
     rest = ", ".join(f"{key}={value}" for key, value in event.items() if key not in _TOLD)
@@ -175,7 +175,7 @@ def _sentence(event: dict[str, Any]) -> str:
 
 
 def _folded(event: dict[str, Any]) -> str:
-    """What a fold counts: `9000 events since ..., 4500 started, 4500 failed`."""
+    """Return what a fold counts: `9000 events since ..., 4500 started, 4500 failed`."""
     counts = {str(kind): count for kind, count in dict(event.get("counts", {})).items() if isinstance(count, int)}
     kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     at = times.instant(str(event.get("first_at", "")))
@@ -183,7 +183,7 @@ def _folded(event: dict[str, Any]) -> str:
 
 
 def _others(event: dict[str, Any]) -> str:
-    """The processes that outlived their parents: those that were ended with the run, and those that were not."""
+    """Return the processes that outlived their parents: those that were ended with the run, and those that were not."""
     pids = {key: found for key in ("killed", "left") if isinstance(found := event.get(key), list)}
     told = exit_status.others(pids.get("killed", ()), pids.get("left", ()))
     return f"; {told}" if told else ""

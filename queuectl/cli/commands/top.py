@@ -86,7 +86,7 @@ def top(
 
 
 def _is_screen() -> bool:
-    """True where there is a screen to draw on and a person with keys."""
+    """Whether there is a screen to draw on and a person with keys."""
     return output.is_terminal() and output.is_terminal(sys.stdin) and os.environ.get("TERM") != "dumb"
 
 
@@ -118,7 +118,7 @@ class _Top:
         self._told: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def run(self) -> None:
-        """Until q. Raises OSError where the spool cannot be read at all."""
+        """Until q. Raises OSError if the spool cannot be read at all."""
         while not self._is_over:
             self._look()
             with contextlib.suppress(queue.Empty):

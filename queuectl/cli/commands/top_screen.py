@@ -73,7 +73,7 @@ class Log(NamedTuple):
 
 
 def rows_of(found: Snapshot) -> list[Row]:
-    """The jobs that can be selected, from top to bottom."""
+    """Return the jobs that can be selected, from top to bottom."""
     waiting: list[Item] = [*found.nexts, *found.dues]
     return [
         *(Row(RUNNING, run) for run in sorted(found.runs, key=lambda run: run.started_at or 0.0)),
@@ -120,7 +120,7 @@ def queue_lines(found: Snapshot, now_at: float, view: View, *, width: int, heigh
 
 
 def log_lines(log: Log, *, width: int, height: int) -> list[Text]:
-    """The screen with the end of a log: its last lines, as many as there is room for."""
+    """Return the screen with the end of a log: its last lines, as many as there is room for."""
     room = max(0, height - 2)
     body = [Text(safe(line)) for line in log.lines[-room:]] if room else []
     head = [Text.assemble((safe(log.job_id), "bold"), "  ", safe(log.title))]
@@ -128,12 +128,12 @@ def log_lines(log: Log, *, width: int, height: int) -> list[Text]:
 
 
 def help_lines(*, width: int, height: int) -> list[Text]:
-    """The screen with the help."""
+    """Return the screen with the help."""
     return _page([], [Text(line) for line in HELP.split("\n")], Text("any key goes back", "dim"), width, height)
 
 
 def _page(head: Iterable[Text], body: Iterable[Text], foot: Text, width: int, height: int) -> list[Text]:
-    """Lines of exactly this many, the foot at the bottom whatever there is above it."""
+    """Return lines of exactly this many, the foot at the bottom whatever there is above it."""
     lines = [*head, *body][: max(0, height - 1)]
     lines += [Text() for _ in range(height - 1 - len(lines))]
     lines.append(foot)
@@ -185,7 +185,7 @@ def _flow(parts: Iterable[Text], width: int) -> Iterator[Text]:
 
 
 def _keys(width: int, *, is_paused: bool) -> Text:
-    """The keys, as many as there is room for."""
+    """Return the keys, as many as there is room for."""
     line = Text()
     for key, does in KEYS:
         word = "resume" if is_paused and key == "p" else does
@@ -199,7 +199,7 @@ def _keys(width: int, *, is_paused: bool) -> Text:
 
 
 def _shares(counts: dict[str, int], room: int) -> dict[str, int]:
-    """How many rows of each list are shown so that all get a fair part of `room`."""
+    """Return how many rows of each list are shown so that all get a fair part of `room`."""
     shares: dict[str, int] = {}
     left = max(0, room)
     for number, (state, count) in enumerate(sorted(counts.items(), key=lambda item: item[1])):

@@ -124,7 +124,7 @@ def _detach(folder: SpoolDir, *, count: int, drain: bool, max_jobs: int | None, 
 
 
 def _own_session() -> dict[str, object]:
-    """What lets a process outlive this terminal."""
+    """Return what lets a process outlive this terminal."""
     if sys.platform == "win32":
         flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
         return {"creationflags": flags}

@@ -52,7 +52,7 @@ def fit(headers: Sequence[str], rows: Sequence[Sequence[int]], room: int, *, nam
 def _widths(
     headers: Sequence[str], natural: Sequence[int], shown: Sequence[int], room: int, name_chars: int
 ) -> dict[int, int]:
-    """The widths of the columns shown; the total may be too large."""
+    """Return the widths of the columns shown; the total may be too large."""
     shares = {place: _LONG[headers[place]] for place in shown if headers[place] in _LONG}
     texts = sorted(shares, key=lambda place: natural[place] / shares[place])
     labels = [place for place in shown if headers[place] in _NAMES]
@@ -75,7 +75,7 @@ def _total(widths: dict[int, int]) -> int:
 
 
 def unique_chars(names: Iterable[str], known: Iterable[str]) -> int:
-    """How many characters tell each of some names from all that are known, ignoring case as ids do."""
+    """Return how many characters tell each of some names from all that are known, ignoring case as ids do."""
     shown = {name.lower() for name in names}
     ordered = sorted({*shown, *(name.lower() for name in known)})
     most = 0

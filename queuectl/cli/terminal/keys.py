@@ -37,7 +37,7 @@ class TerminalGoneError(OSError):
 
 
 def names_of(text: str) -> list[str]:
-    """The keys in what a POSIX terminal sent; a sequence that is not known is left out."""
+    """Return the keys in what a POSIX terminal sent; a sequence that is not known is left out."""
     found: list[str] = []
     at = 0
     while at < len(text):
@@ -78,7 +78,7 @@ if sys.platform == "win32":
             """Nothing is to be put back."""
 
         def read(self, patience_s: float) -> list[str]:
-            """The keys that were pressed, at the latest after `patience_s`.
+            """Return the keys that were pressed, at the latest after `patience_s`.
 
             Raises:
                 KeyboardInterrupt: Ctrl-C.
@@ -129,7 +129,7 @@ else:
                 return  # it is closed
 
         def read(self, patience_s: float) -> list[str]:
-            """The keys that were pressed, at the latest after `patience_s`.
+            """Return the keys that were pressed, at the latest after `patience_s`.
 
             Raises:
                 TerminalGoneError: there is no terminal any more.

@@ -83,7 +83,7 @@ def close_streams(code: int) -> int:
 
 
 def is_cut_off() -> bool:
-    """True where the reader of our output has gone: what was printed last is still there, and cannot be written.
+    """Whether the reader of our output has gone: what was printed last is still there, and cannot be written.
 
     Asked rather than told by the error: Windows reports it as EINVAL, as it does much else.
     """
@@ -104,18 +104,18 @@ def silence(*fds: int) -> None:
 
 
 def is_terminal(stream: TextIO | None = None) -> bool:
-    """True where `stream` (stdout) is looked at by a person."""
+    """Whether `stream` (stdout) is looked at by a person."""
     chosen = sys.stdout if stream is None else stream
     return chosen is not None and chosen.isatty()
 
 
 def is_interactive() -> bool:
-    """True where a question can be asked and answered."""
+    """Whether a question can be asked and answered."""
     return is_terminal(sys.stdin) and is_terminal(sys.stderr)
 
 
 def has_colour(stream: TextIO | None = None) -> bool:
-    """True where `stream` (stdout) shows colours: a terminal that is not dumb, and NO_COLOR is not set."""
+    """Whether `stream` (stdout) shows colours: a terminal that is not dumb, and NO_COLOR is not set."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not is_terminal(stream):
         return False
     # An old Windows console shows escape sequences as text; those that understand them say so.
@@ -136,7 +136,7 @@ def count_of(number: int, noun: str, plural: str = "") -> str:
 
 
 def age(seconds: float) -> str:
-    """A span for a glance, one unit: `3s`, `5m`, `2h`, `4d`."""
+    """Return a span for a glance, one unit: `3s`, `5m`, `2h`, `4d`."""
     whole = max(0, int(seconds))
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if whole >= size:
@@ -145,7 +145,7 @@ def age(seconds: float) -> str:
 
 
 def ago(instant_at: float | None, now_at: float) -> str:
-    """How long ago an instant was or how far off it is, on a terminal; the instant itself in UTC in a pipe."""
+    """Return how long ago an instant was or how far off it is, on a terminal; the instant itself in UTC in a pipe."""
     if instant_at is None:
         return ""
     if not is_terminal():
@@ -154,14 +154,14 @@ def ago(instant_at: float | None, now_at: float) -> str:
 
 
 def moment(instant_at: float) -> str:
-    """An instant: local time on a terminal, UTC in a pipe."""
+    """Return an instant: local time on a terminal, UTC in a pipe."""
     if not is_terminal():
         return times.to_text(instant_at)
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(instant_at))
 
 
 def pause_text(reason: str, until_at: float | None) -> str:
-    """Why the spool is paused, and until when, where that is known; safe to be printed."""
+    """Return why the spool is paused, and until when, if that is known; safe to be printed."""
     until = f" (until {moment(until_at)})" if until_at is not None else ""
     return (safe(reason) or "the file PAUSED exists") + until
 

@@ -64,7 +64,7 @@ class Stage:
             signal.signal(signum, handler)  # type: ignore[arg-type]
 
     def keys(self, patience_s: float) -> list[str]:
-        """The keys that were pressed, at the latest after `patience_s`."""
+        """Return the keys that were pressed, at the latest after `patience_s`."""
         return self._keyboard.read(patience_s)
 
     def size(self) -> tuple[int, int]:
