@@ -56,22 +56,18 @@ class Orphans:
                 return None
             whole = repair.repair(self._session, here, data)
             if whole is None:
-                # Claimed and not taken in yet: it goes back as it was.
-                name = self._spool.move(here, PENDING, here.name)
-                return Settled(PENDING, name, None, None, "not started")
+                return self._put_back(here, here.name)  # claimed and not taken in yet: it goes back as it was
             data = whole
         try:
             item = record.decode(data, path=here.path)
         except DamagedRecordError:
             # Our framing around something else. If it runs (edited meanwhile), the next claim finds that out.
-            name = self._spool.move(here, PENDING, here.name)
-            return Settled(PENDING, name, None, None, "not started")
+            return self._put_back(here, here.name)
         standing = item.standing()
         last = standing.last
         if last is None or last.event not in (STARTED, *lifecycle.OUTCOMES):
-            # Its claimer died before the start; the stripe is free, so it is not on its way.
-            name = self._spool.move(here, PENDING, name_for(item, standing, self._clock.now()))
-            return Settled(PENDING, name, standing.due_at, None, "not started")
+            # Its claimer died before the start; the stripe is free, so nobody is starting it.
+            return self._put_back(here, name_for(item, standing, self._clock.now()), standing.due_at)
         if self._is_running(standing) or self._has_changed(here, data):
             return None
         if last.event in lifecycle.OUTCOMES:
@@ -82,11 +78,20 @@ class Orphans:
         claimed = Claimed(
             item, data, attempt=standing.starts, failures=standing.failures, lease=last.lease, name=here.name
         )
-        keep_output(self._spool, self._spool.output_path(last.lease), item.id, standing.starts)
-        request = cancel_requests.find(self._spool, item.id, standing.starts)
+        return self._settle(claimed)
+
+    def _put_back(self, here: Located, name: str, due_at: float | None = None) -> Settled:
+        """Move a file that was not started back to pending/."""
+        return Settled(PENDING, self._spool.move(here, PENDING, name), due_at, None, "not started")
+
+    def _settle(self, claimed: Claimed) -> Settled:
+        """Settle a run whose worker died: as cancelled if that was asked for, else as abandoned."""
+        job_id, attempt = claimed.job_id, claimed.attempt
+        keep_output(self._spool, self._spool.output_path(claimed.lease), job_id, attempt)
+        request = cancel_requests.find(self._spool, job_id, attempt)
         if request is not None:
             settled = self._settlements.settle(claimed, Outcome(lifecycle.CANCELLED, reason=request.text))
-            cancel_requests.remove(self._spool, item.id, standing.starts)
+            cancel_requests.remove(self._spool, job_id, attempt)
             return settled._replace(cancelled=True)
         return self._settlements.settle(claimed, Outcome(ABANDONED, reason="its worker died"))
 
