@@ -1,18 +1,18 @@
 """Every error that queuectl raises on purpose.
 
     QueuectlError
-    ├── InvalidJobError (ValueError)         a job that cannot be one: the key and what is wrong
-    ├── InvalidSettingsError (ValueError)    queuectl.toml: the file, the key and what is allowed
+    ├── InvalidJobError (ValueError)         a document is not a valid job: the key and what is wrong
+    ├── InvalidSettingsError (ValueError)    a mistake in queuectl.toml: the file, the key and what is allowed
     ├── UnknownJobError (LookupError)        no file in the spool has this id
     │   └── UnknownFileError                 no rejected file has this name
-    ├── AmbiguousIdError (LookupError)       the beginning of several ids
-    ├── DuplicateJobError                    the id is taken: by which state
+    ├── AmbiguousIdError (LookupError)       several ids begin so
+    ├── DuplicateJobError                    the id is in use: in which state
     ├── NotASpoolError                       the folder is not a spool
     ├── SpoolUnavailableError                the spool cannot be read or written now (full, gone, busy)
     ├── UntrustedSpoolError                  others could make us run commands (promise P10)
-    ├── WaitTimeoutError (TimeoutError)      jobs that have not ended in time
-    ├── DamagedRecordError                   a record that is not what its framing says
-    └── IllegalMoveError (RuntimeError)      a move that the state table does not have: a bug
+    ├── WaitTimeoutError (TimeoutError)      jobs have not ended in time
+    ├── DamagedRecordError                   a file is not a whole record
+    └── IllegalMoveError (RuntimeError)      the state table has no such move: a bug
 
 An error says what happened (`str(error)`), why (`cause`) and what to do (`hint`). A command that fails is not an
 error but an outcome (`lifecycle.Outcome`).
@@ -33,12 +33,12 @@ class Words(TypedDict, total=False):
 
 
 class QueuectlError(Exception):
-    """Base of all errors meant for a person.
+    """Base of all errors that are shown to a person.
 
     Attributes:
         cause: why it happened, or "".
         hint: what to do about it, best a command to copy, or "".
-        mistakes: where a document or a command line has several mistakes, the sentences that name them.
+        mistakes: the sentences that name the mistakes, if a document or a command line has several.
     """
 
     def __init__(self, what: str, *, cause: str = "", hint: str = "", mistakes: tuple[str, ...] = ()) -> None:
@@ -49,7 +49,7 @@ class QueuectlError(Exception):
 
 
 class InvalidJobError(QueuectlError, ValueError):
-    """A document that cannot become a job. `key` is the first key at fault, or ""."""
+    """A document is not a valid job. `key` is the first key at fault, or ""."""
 
     def __init__(self, what: str, *, key: str = "", **words: Unpack[Words]) -> None:
         super().__init__(what, **words)
@@ -57,7 +57,7 @@ class InvalidJobError(QueuectlError, ValueError):
 
 
 class InvalidSettingsError(QueuectlError, ValueError):
-    """A setting that cannot be used. `path` is the file, `key` the first setting at fault."""
+    """A setting is not valid. `path` is the file, `key` the first setting at fault."""
 
     def __init__(self, what: str, *, path: str = "", key: str = "", **words: Unpack[Words]) -> None:
         super().__init__(what, **words)
@@ -74,7 +74,7 @@ class UnknownJobError(QueuectlError, LookupError):
 
 
 class UnknownFileError(UnknownJobError):
-    """No rejected file is called `name`, or several are called so: `found`, sorted."""
+    """No rejected file has the name `name`, or several (`found`, sorted) begin with it."""
 
     def __init__(self, name: str, found: list[str]) -> None:
         QueuectlError.__init__(
@@ -89,7 +89,7 @@ class UnknownFileError(UnknownJobError):
 
 
 class AmbiguousIdError(QueuectlError, LookupError):
-    """`prefix` is no id and begins several: `ids`, sorted."""
+    """`prefix` is not an id, and several ids (`ids`, sorted) begin with it."""
 
     SHOWN = 5
 
@@ -105,7 +105,7 @@ class AmbiguousIdError(QueuectlError, LookupError):
 
 
 class DuplicateJobError(QueuectlError):
-    """The id `job_id` is in use in `state`; nothing was written."""
+    """A job in `state` has the id `job_id` already; nothing was written."""
 
     def __init__(self, job_id: str, state: str) -> None:
         super().__init__(
@@ -135,7 +135,7 @@ class SpoolUnavailableError(QueuectlError):
 
 
 class UntrustedSpoolError(QueuectlError):
-    """Somebody else may write to `path`, so running what lies in it would let them in (promise P10)."""
+    """Others can write to `path`, so they could make us run commands (promise P10)."""
 
     def __init__(self, path: str, *, cause: str, hint: str, what: str = "") -> None:
         super().__init__(what or f"refusing to run commands from {path}", cause=cause, hint=hint)
@@ -143,7 +143,7 @@ class UntrustedSpoolError(QueuectlError):
 
 
 class WaitTimeoutError(QueuectlError, TimeoutError):
-    """The time of a wait is up. `left` are the ids of the jobs that have not ended, `ended` how the others ended."""
+    """The time of a wait is up. `left` has the ids of the jobs that have not ended, `ended` the ends of the others."""
 
     SHOWN = 3
 
@@ -155,7 +155,7 @@ class WaitTimeoutError(QueuectlError, TimeoutError):
 
 
 class DamagedRecordError(QueuectlError):
-    """The record at `path` is torn or was changed so that it is not a record any more."""
+    """The record at `path` is torn, or somebody changed it so that it is not a record any more."""
 
     def __init__(self, what: str, *, path: str = "", cause: str = "", hint: str = "") -> None:
         super().__init__(what, cause=cause, hint=hint or "queuectl check --repair")
@@ -163,7 +163,7 @@ class DamagedRecordError(QueuectlError):
 
 
 class IllegalMoveError(QueuectlError, RuntimeError):
-    """An event that the state table does not allow from this state: a bug in the caller."""
+    """The state table does not allow this event in this state: a bug in the caller."""
 
 
 def os_words(error: OSError) -> str:

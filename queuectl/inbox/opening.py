@@ -1,7 +1,7 @@
-"""Opening the folder of an inbox, once every folder on the way to it is judged (P10).
+"""Open the folder of an inbox after judging every folder on the way to it (P10).
 
-A stranger who could put another folder in the place of an inbox could have its files read, or its jobs run. So each
-folder is opened in the one above it, without following a link, and judged by that handle.
+A stranger who could replace an inbox by another folder could have other files read, or jobs run. So each folder is
+opened within the one above it, without following a link, and judged by that handle.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def check_inboxes(spool: SpoolDir, settings: Settings) -> None:
 
     Raises:
         UntrustedSpoolError: the path at fault, why, and the command that closes it.
-        InvalidSettingsError: an inbox that holds the spool, or lies in a folder of it.
+        InvalidSettingsError: an inbox contains the spool, or is in one of its folders.
     """
     for inbox in settings.inboxes:
         check_inbox(spool, inbox)
 
 
 def check_inbox(spool: SpoolDir, inbox: Inbox) -> None:
-    """Refuse one inbox, as `check_inboxes`. One that is not there (a share that is away) is judged when it is."""
+    """Refuse one inbox, as `check_inboxes`. A missing inbox (a share that is away) is judged when it is back."""
     with contextlib.suppress(OSError):
         fd = open_inbox(spool, inbox).fd
         if fd >= 0:
@@ -45,7 +45,7 @@ def check_inbox(spool: SpoolDir, inbox: Inbox) -> None:
 
 
 class Opened(NamedTuple):
-    """The folder of an inbox: its handle, to be closed by the caller, and which folder that is."""
+    """The open folder of an inbox: its handle, which the caller closes, and its identity."""
 
     fd: int
     """-1 on Windows, where a folder is used by its path."""
@@ -54,15 +54,15 @@ class Opened(NamedTuple):
 
 
 def open_inbox(spool: SpoolDir, inbox: Inbox) -> Opened:
-    """Open the folder of an inbox, once everything on the way to it is judged.
+    """Judge every folder on the way to an inbox and open the inbox.
 
-    Each folder is opened in the one above it, without following a link, and judged by that handle. So the folder that
-    was judged is the folder that is used, whatever is renamed meanwhile (POSIX).
+    The judged folder is the one that is used, whatever is renamed meanwhile (POSIX), because each is judged by its
+    handle.
 
     Raises:
-        UntrustedSpoolError: a stranger could put another folder in the place of the inbox, or of one above it.
-        InvalidSettingsError: the inbox holds the spool, or is in one of the spool's own folders.
-        OSError: the folder is not there, or cannot be opened.
+        UntrustedSpoolError: a stranger could replace the inbox, or a folder above it, by another folder.
+        InvalidSettingsError: the inbox contains the spool, or is in one of the spool's own folders.
+        OSError: the folder does not exist, or cannot be opened.
     """
     path = os.path.abspath(inbox_path(spool, inbox))
     home, real = os.path.realpath(spool.root), os.path.realpath(path)
@@ -86,7 +86,7 @@ def open_inbox(spool: SpoolDir, inbox: Inbox) -> Opened:
 
 
 def _walk(path: str, inbox: Inbox) -> tuple[int, list[tuple[int, int]]]:
-    """A handle to the folder `path`, and device and inode of each folder on the way. Raises as `open_inbox`."""
+    """Return a handle to the folder `path`, and device and inode of each folder on the way. Raises as `open_inbox`."""
     if sys.platform == "win32":
         raise NotImplementedError
     at, left = "/", [part for part in path.split("/") if part][::-1]
@@ -140,11 +140,11 @@ def _instead(old: int, new: int) -> int:
 
 
 def _hosts(path: str, info: os.stat_result, inbox: Inbox) -> frozenset[int]:
-    """Who else may own folders on a file system that is mounted at `path`: on another machine's, whoever has its root.
+    """Return who else may own folders on a file system mounted at `path`: on a network share the owner of its root.
 
-    A mount point cannot be renamed, and its root's owner is a user of the other machine, who decides there anyway. No
-    link is followed there, so nothing but a folder of that same file system can be put in the place of the inbox. A
-    trusted inbox runs everything, and so it gets no such leave.
+    A mount point cannot be renamed, and the owner of its root is a user of the other machine, who decides there anyway.
+    No link is followed there, so only a folder of the same file system can replace the inbox. A trusted inbox runs
+    everything, so it allows no other owner.
     """
     from queuectl.system import volume
 
@@ -154,7 +154,7 @@ def _hosts(path: str, info: os.stat_result, inbox: Inbox) -> frozenset[int]:
 
 
 def _judge_mount(path: str, inbox: Inbox) -> None:
-    """Refuse a file system of a stranger's on the way to a trusted inbox: they say who owns the files there."""
+    """Refuse a stranger's file system on the way to a trusted inbox: its owner decides who owns the files there."""
     from queuectl.system import volume
 
     if inbox.mode != "trusted" or sys.platform == "win32":
@@ -203,7 +203,7 @@ def _refusing(path: str, inbox: Inbox) -> str:
 
 
 def _identity(path: str) -> tuple[int, int]:
-    """Device and inode of a folder; (0, 0), which no folder has, where it is not there."""
+    """Return device and inode of a folder; (0, 0), which no folder has, if it does not exist."""
     try:
         info = os.stat(path)
     except OSError:
@@ -217,7 +217,7 @@ def _is_the_spools(spool: SpoolDir, path: str) -> InvalidSettingsError:
 
 
 def _is_in(path: str, folder: str) -> bool:
-    """True where `path` is `folder` or lies in it."""
+    """True if `path` is `folder` or is in it."""
     path, folder = os.path.normcase(path), os.path.normcase(folder)
     try:
         return os.path.commonpath([path, folder]) == folder
@@ -226,5 +226,5 @@ def _is_in(path: str, folder: str) -> bool:
 
 
 def inbox_path(spool: SpoolDir, inbox: Inbox) -> str:
-    """Where an inbox lies."""
+    """Return the path of an inbox."""
     return os.path.join(spool.root, inbox.path)

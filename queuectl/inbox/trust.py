@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def check_all(spool: SpoolDir, settings: Settings) -> None:
-    """Refuse to start workers where an inbox, a key or a command lets others do more than the settings say.
+    """Refuse to start workers if an inbox, a key or a command lets others do more than the settings say.
 
     Raises:
         UntrustedSpoolError: the path at fault, why, and the command that closes it.
@@ -30,7 +30,7 @@ def check_all(spool: SpoolDir, settings: Settings) -> None:
 
 
 def check_keys(spool: SpoolDir, settings: Settings) -> None:
-    """Refuse keys that others can read or replace. Raises as `check_inboxes`."""
+    """Refuse keys that others can read or replace. Raises as `check_all`."""
     signed = [inbox for inbox in settings.inboxes if inbox.keys]
     if not signed:
         return
@@ -78,10 +78,7 @@ def check_key(path: str) -> None:
 
 
 def check_commands(spool: SpoolDir, settings: Settings) -> None:
-    """Refuse commands whose program is not there, is a batch file, or can be replaced by others.
-
-    Raises as `check_inboxes`.
-    """
+    """Refuse commands whose program is missing, a batch file or replaceable by others. Raises as `check_all`."""
     if not settings.commands:
         return
     from queuectl.model import command as templates
@@ -101,7 +98,7 @@ def check_commands(spool: SpoolDir, settings: Settings) -> None:
 
 
 def find_program(command: Command) -> str:
-    """The file that a command starts, by the PATH that it will have; "" where there is none."""
+    """Return the file that a command starts, by the PATH that it will have; "" if there is none."""
     import shutil
 
     from queuectl.system import environment
@@ -111,9 +108,9 @@ def find_program(command: Command) -> str:
 
 
 def keys_path(spool: SpoolDir, inbox: Inbox) -> str:
-    """Where the keys of an inbox lie."""
+    """Return the folder with the keys of an inbox."""
     return os.path.join(spool.root, inbox.keys)
 
 
-# What is checked beside the spool itself, by the name of its line in `doctor`.
+# The checks other than that of the spool itself, by the name of their line in `doctor`.
 PARTS = {"inboxes": check_inboxes, "keys": check_keys, "commands": check_commands}

@@ -1,10 +1,10 @@
 """Whether the spool at its path is still the one that a pool began with (promises P3, P9).
 
-A pool keeps open handles: its own lock, and the folders of the stripes and of the leases. Where their paths lead to
-something else, its locks exclude nobody any more, so nothing may run under them. A spool that is only out of reach (a
-share that is away, a folder that was moved) may come back, so that is waited for.
+A pool keeps handles of its own lock and of the folders of the stripes and leases. If their paths lead to something
+else, the pool's locks exclude nobody any more, so nothing may run under them. A spool that is only out of reach (a
+share is away, a folder was moved) may come back, so the pool waits for it.
 
-For a pool of one spool this costs three stats a look.
+A check costs three stats.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ IN_PLACE, AWAY, REPLACED, DELETED = "in place", "away", "replaced", "deleted"
 
 
 class Anchor:
-    """The files of a spool that a pool keeps an eye on. To be made once the pool has its lock.
+    """The files that tell a pool whether its spool is in place. Make it once the pool has its lock.
 
-    `is_local` says that the file system is this machine's own, where a folder keeps its inode. On others the lock alone
-    is looked at: who holds it can be asked.
+    `is_local`: the file system is this machine's own, where a folder keeps its inode. On other file systems check only
+    the lock, because the system can say who holds it.
     """
 
     def __init__(self, spool: SpoolDir, lock: FileLock, *, is_local: bool) -> None:
@@ -38,7 +38,7 @@ class Anchor:
         self._has_names = files.names_of(lock.fd) > 0
 
     def check(self) -> str:
-        """Return IN_PLACE, AWAY (for how long, nobody knows), REPLACED or DELETED."""
+        """Return IN_PLACE, AWAY (it may come back), REPLACED or DELETED."""
         try:
             if not files.is_at(self._lock.fd, self._lock.path) and not is_held(self._lock.path):
                 return self._gone()
@@ -50,7 +50,7 @@ class Anchor:
         return IN_PLACE
 
     def _gone(self) -> str:
-        """What it means that the pool's lock is not at its path: a name that no other pool has."""
+        """Return what it means that the pool's lock, whose name no other pool has, is not at its path."""
         if self._has_names and not files.names_of(self._lock.fd):
             return REPLACED if os.path.isdir(self._pool_dir) else DELETED
         return REPLACED if os.path.lexists(self._lock.path) or os.path.isdir(self._pool_dir) else AWAY

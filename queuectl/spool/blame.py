@@ -1,9 +1,9 @@
-"""Whose trouble an error is: one file's, which then waits alone, or the machine's (promises P6, P9).
+"""Whether an error is one file's fault, which then waits alone, or the machine's (promises P6, P9).
 
-A full disk or a lack of handles says so by its error. "Not permitted" and "I/O error" do not: an immutable file, a lock
-file of another user or a bad sector give the same errors as a closed folder or a dying disk. So there a proof decides:
-where the folders that every job needs can be changed, and a new file can be written, read and deleted, the machine
-works and the trouble is the file's.
+A full disk or a lack of handles has an error of its own. "Not permitted" and "I/O error" are ambiguous: an immutable
+file, another user's lock file or a bad sector give the same errors as a closed folder or a dying disk. Then a proof
+decides: if the folders that every job needs are writable, and a new file can be written, read and deleted, the machine
+works and the error is the file's.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from queuectl.spool.trust import quoted, user_name
 from queuectl.system import disk, files, rights, sharing
 from queuectl.system.clock import Clock
 
-# For so long a proof that the machine works is believed: thousands of files may be in trouble at once.
+# How long a proof that the machine works counts: thousands of files may fail at once.
 _PROOF_S = 1.0
 _PROOF = b"a proof that files can be written here\n"
 
 
 class Fault(NamedTuple):
-    """What one file (or lock) cannot do now: its path, what is wrong with it, and how to cure it ("" if unknown)."""
+    """What is wrong with one file (or lock): its path, the error in words, and the cure ("" if unknown)."""
 
     path: str
     text: str
@@ -33,7 +33,7 @@ class Fault(NamedTuple):
 
 
 class Blame:
-    """Tells the trouble of one file from the machine's, for one spool."""
+    """Tells the fault of one file from one of the machine, for one spool."""
 
     def __init__(self, spool: SpoolDir, *, clock: Clock) -> None:
         self._spool = spool
@@ -41,9 +41,9 @@ class Blame:
         self._proved_s: float | None = None
 
     def fault(self, error: OSError, path: str) -> Fault | None:
-        """Return what is wrong with one file, or None if the machine is in trouble.
+        """Return what is wrong with one file, or None if the machine is at fault.
 
-        `path` is the file that was worked on, for an error that names none.
+        `path` is the file in use, for an error that names none.
         """
         if sharing.is_trouble(error) and not sharing.may_be_of_one_file(error):
             return None
@@ -76,7 +76,7 @@ class Blame:
 
 
 def cure(error: OSError, path: str) -> str:
-    """What a person can do about a file that cannot be used, as far as it shows."""
+    """Return what a person can do about a file that cannot be used, or "" if unknown."""
     if isinstance(error, IsADirectoryError) or error.errno == errno.ELOOP or _is_folder(path):
         return f"move away what is in the place of {path}"
     if not isinstance(error, PermissionError):

@@ -1,7 +1,7 @@
-"""Requests to cancel a running job: a small file each in .queuectl/cancels/, named after the run that is meant.
+"""Requests to cancel a running job: one small file per request in .queuectl/cancels/, named after the run.
 
-Whoever has the run sees to it: the supervisor of its worker, which has the worker end the command, or, where the worker
-is gone, rescue. The number of the attempt is in the name, so that what is left of a request can never end a later run.
+The supervisor of the job's worker has the worker end the command; if the worker is gone, rescue ends the job. The
+number of the attempt is in the name, so a forgotten request can never end a later run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _REASON_CHARS = 500
 
 
 class Request(NamedTuple):
-    """A run that is to end, who asked, and why ("" where nobody said)."""
+    """The run to end, who asked for it, and why ("" if unknown)."""
 
     job_id: str
     attempt: int
@@ -28,12 +28,12 @@ class Request(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The reason as it stands in the record."""
+        """The reason as the record says it."""
         return cancel_note(self.by, self.reason)
 
 
 def put(spool: SpoolDir, request: Request) -> None:
-    """Ask; asking again changes nothing. Raises OSError."""
+    """Write a request. A second request for the same run changes nothing. Raises OSError."""
     body = {"by": request.by, "reason": request.reason[:_REASON_CHARS]}
     with contextlib.suppress(FileExistsError):
         path = spool.cancel_path(request.job_id, request.attempt)
@@ -41,10 +41,10 @@ def put(spool: SpoolDir, request: Request) -> None:
 
 
 def find(spool: SpoolDir, job_id: str, attempt: int) -> Request | None:
-    """The request for this run, or None.
+    """Return the request for this run, or None.
 
     Raises:
-        OSError: the machine's trouble: whether there is one cannot be known now.
+        OSError: the disk failed, so it is unknown whether there is a request.
     """
     try:
         body = json.loads(files.read(spool.cancel_path(job_id, attempt), _MAX_BYTES).data)
@@ -54,7 +54,7 @@ def find(spool: SpoolDir, job_id: str, attempt: int) -> Request | None:
 
 
 def waiting(spool: SpoolDir) -> list[tuple[str, int]]:
-    """The runs that are to end: id and attempt. One listing."""
+    """Return the runs to end, as id and attempt: one listing."""
     found = []
     for name in files.names(spool.cancel_dir):
         job_id, _, attempt = name.rpartition(".")
@@ -64,6 +64,6 @@ def waiting(spool: SpoolDir) -> list[tuple[str, int]]:
 
 
 def remove(spool: SpoolDir, job_id: str, attempt: int) -> None:
-    """Take a request away; nothing where there is none."""
+    """Delete a request, if there is one."""
     with contextlib.suppress(OSError):
         disk.unlink(spool.cancel_path(job_id, attempt))

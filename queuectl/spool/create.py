@@ -1,6 +1,6 @@
-"""Making a spool: its folders, its commented settings, the texts for whoever opens it, and jobs to copy.
+"""Make a spool: its folders, its commented settings, the texts for whoever opens it, and jobs to copy.
 
-What a new spool has in its folders lies in new_spool/, as it lies in a spool.
+The package folder new_spool/ holds the files of a new spool, laid out as in a spool.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from queuectl.system import disk, files
 
 
 def create(spool: SpoolDir) -> bool:
-    """Make what is missing of a spool; True where there was none before. What is there is not touched.
+    """Make what is missing of a spool, and touch nothing that exists. Return True if there was none before.
 
-    The examples come with a new spool only: they are for its owner to delete.
+    Only a new spool gets the examples, because its owner may delete them.
 
     Raises:
         SpoolUnavailableError: a folder or file cannot be made.
@@ -57,20 +57,20 @@ def _names(folder: str) -> list[str]:
 
 
 def text_of(folder: str, name: str) -> str:
-    """A file of a new spool: the README.txt of a state's folder, or one of the examples."""
+    """Return a file of a new spool: the README.txt of a state's folder, or one of the examples."""
     return (resources.files("queuectl") / "new_spool" / folder / name).read_text(encoding="utf-8")
 
 
 def examples() -> dict[str, str]:
-    """The files in examples/ of a new spool, by name."""
+    """Return the files in examples/ of a new spool, by name."""
     return {name: text_of(EXAMPLES, name) for name in _names(EXAMPLES)}
 
 
 def readme_text() -> str:
-    """The README.md of a spool."""
+    """Return the README.md of a spool."""
     return (resources.files("queuectl") / "spool_readme.md").read_text(encoding="utf-8")
 
 
 def format_text() -> str:
-    """FORMAT.md: the promises and the on-disk format."""
+    """Return FORMAT.md: the promises and the on-disk format."""
     return (resources.files("queuectl") / "FORMAT.md").read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
-"""The spool folder as it is worked on: opened, completed, its files read, written and moved.
+"""The spool folder: open it, complete it, read, write and move its files.
 
-Nothing here decides anything. A file that is seen is whole: it is written in tmp/ and then renamed or linked.
+Nothing here decides anything. Every file is written in tmp/ and then renamed or linked, so readers see whole files.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from queuectl.spool.layout import FOLDERS, MACHINERY, Located
 from queuectl.spool.listing import Listing
 from queuectl.system import acting, disk, files, sharing
 
-# Far above what a history grows to; a larger file in a state folder is somebody else's.
+# No history grows to this size; a larger file in a state folder is not ours.
 RECORD_MAX_BYTES = 64 * 1024 * 1024
 
 
 class Stored(NamedTuple):
-    """A record as it was read from disk."""
+    """A record as it was read: decoded, its bytes, and the signature of the file."""
 
     record: record.Record
     data: bytes
@@ -35,23 +35,23 @@ class Stored(NamedTuple):
 
 
 class SpoolDir(Listing):
-    """One spool folder. Making the object touches nothing; see `open` and `create`."""
+    """One spool folder. Making the object touches nothing on disk; see `open` and `create.create`."""
 
     def __init__(self, root: str | os.PathLike[str], *, rng: random.Random | None = None) -> None:
         super().__init__(root)
         acting.note(self.root)
         self.rng = rng or random.Random()
-        """Gives the names that nobody else has."""
+        """Makes names that nobody else has."""
         self.file_mode = disk.PRIVATE_MODE
         self.restored: list[str] = []
-        """Folders that were missing and were made again since somebody last looked here."""
+        """Folders that were made again because they were missing; whoever reports them empties this list."""
 
     @classmethod
     def open(cls, root: str | os.PathLike[str]) -> SpoolDir:
-        """The spool at `root`. Folders that are missing in it (a clone keeps no empty ones) read as empty.
+        """Open the spool at `root`. Missing folders (a git clone keeps no empty ones) count as empty.
 
         Raises:
-            NotASpoolError: no such folder, or one that is no spool.
+            NotASpoolError: there is no such folder, or it is not a spool.
         """
         found = cls(root)
         if not is_spool(found.root):
@@ -61,12 +61,12 @@ class SpoolDir(Listing):
         return found
 
     def complete(self) -> None:
-        """Make what was missing when the spool was opened: whoever writes calls it. Raises SpoolUnavailableError."""
+        """Make the folders that `open` missed. Whoever writes calls it first. Raises SpoolUnavailableError."""
         if self.lacks_folders:
             self.make_folders()
 
     def make_folders(self) -> None:
-        """Make the folders that are missing. Raises SpoolUnavailableError where that fails."""
+        """Make the folders that are missing. Raises SpoolUnavailableError."""
         try:
             for folder in FOLDERS:
                 path = os.path.join(self.root, folder)
@@ -77,9 +77,9 @@ class SpoolDir(Listing):
         self.lacks_folders = False
 
     def restore_folders(self) -> None:
-        """Make those folders again that are missing, but for the ones that hold locks.
+        """Make the missing folders again, except those that hold locks.
 
-        To be called where the spool itself is known to be in its place. Raises OSError.
+        Call it only if the spool is known to be in its place. Raises OSError.
         """
         for folder in FOLDERS:
             path = os.path.join(self.root, folder)
@@ -87,7 +87,7 @@ class SpoolDir(Listing):
                 self.restore(path)
 
     def restore(self, path: str) -> bool:
-        """Make one folder again; False where it is there. `restored` tells of it. Raises OSError."""
+        """Make one folder again and note it in `restored`; return False if it exists. Raises OSError."""
         if os.path.isdir(path):
             return False
         disk.make_folder(path)
@@ -97,13 +97,13 @@ class SpoolDir(Listing):
     # ------------------------------------------------------------------------------------------------- records
 
     def read_document(self, path: str, *, patience_s: float = sharing.SHARING_DEADLINE_S) -> files.Content:
-        """Read what may be a job: a drop of at most JOB_MAX_BYTES, or a record of ours, which grows. Else oversize.
+        """Read a drop of at most JOB_MAX_BYTES, or a record, which may be larger. Anything else is `oversize`.
 
         Raises:
             OSError: as `files.read`.
         """
         content = files.read(path, JOB_MAX_BYTES, patience_s=patience_s)
-        # Nothing large is read before its first bytes say that it is ours: a gigabyte of zeros is looked at, not read.
+        # A large file is read only if its first bytes say that it is ours.
         if not content.oversize or content.sig.size > RECORD_MAX_BYTES:
             return content
         if files.read_head(path, len(record.OPENING)) != record.OPENING:
@@ -111,9 +111,9 @@ class SpoolDir(Listing):
         return files.read(path, RECORD_MAX_BYTES, patience_s=patience_s)
 
     def open_document(self, path: str) -> tuple[int, files.Content]:
-        """As `read_document`, of a file that is ours alone, and a handle for `disk.append`; -1 where there is none.
+        """Read as `read_document`, and return a handle for `disk.append` too, -1 if there is none.
 
-        The caller closes the handle.
+        The file is ours alone. The caller closes the handle.
         """
         try:
             fd, content = files.open_and_read(path, JOB_MAX_BYTES)
@@ -206,12 +206,12 @@ class SpoolDir(Listing):
             return wanted
 
     def use(self, settings: config.Settings) -> None:
-        """Write files of jobs from now on as these settings say."""
+        """From now on write files of jobs with the mode that these settings ask for."""
         self.file_mode = disk.GROUP_MODE if settings.group_access == READ else disk.PRIVATE_MODE
 
 
 def is_spool(root: str) -> bool:
-    """True where `root` is a spool: it has our settings file, or our machinery beside pending/."""
+    """True if `root` is a spool: it has queuectl.toml, or both .queuectl/ and pending/."""
     return os.path.isfile(os.path.join(root, config.SETTINGS_NAME)) or (
         os.path.isdir(os.path.join(root, PENDING)) and os.path.isdir(os.path.join(root, MACHINERY))
     )

@@ -1,22 +1,19 @@
-"""Where everything of a spool is, and what each file is called. Only this module spells these names.
+"""The paths of a spool: its folders and what each file is called. Only this module spells these names.
 
     pending/ running/ done/ dlq/   the states; a job is one file in exactly one of them (promise P2)
-                                   (dlq/ID.error.txt says in words why the job beside it is dead, ID.cancelled.txt
-                                   who cancelled it)
-    rejected/                      what could not become a job, each beside NAME.reason.txt (P6)
-    logs/                          ID.ATTEMPT.log, what a command printed
+                                   (dlq/ID.error.txt explains why a job is dead, ID.cancelled.txt who cancelled it)
+    rejected/                      files that could not become jobs, each with NAME.reason.txt (P6)
+    logs/                          ID.ATTEMPT.log, the output of a command
     examples/                      jobs to copy; nothing in it is run
     queuectl.toml, README.md, job.schema.json, PAUSED
-    status.html, status.json, queuectl.prom   what a supervisor writes for people and programs to look at
+    status.html, status.json, queuectl.prom   the dashboard, for people and programs
     .queuectl/                     tmp/ (unfinished writes), locks/ (stripes), leases/, pools/, taken/ (files of many
-                                   jobs), splits/ (how far each of those has been split),
-                                   cancels/ (runs that are to end), signed/ (ids of signed jobs, each taken once);
-                                   where the settings name inboxes also
-                                   inboxes/ (OWNER.json, OWNER.lock), handover/OWNER/ (jobs between an inbox and
-                                   pending/), owed/OWNER/ (jobs that an inbox is to hear of), identity;
-                                   clock (what time it was when a pool last looked)
+                                   jobs), splits/ (how far each of those files is split), cancels/ (requests to end a
+                                   run), signed/ (used ids of signed jobs), clock (the time of a pool's last look);
+                                   with inboxes also inboxes/ (OWNER.json, OWNER.lock), handover/OWNER/ (jobs between
+                                   an inbox and pending/), owed/OWNER/ (receipts to be written), identity
 
-Computes only: it looks at no disk.
+It only computes and never looks at the disk.
 """
 
 from __future__ import annotations
@@ -34,7 +31,7 @@ LOGS = "logs"
 EXAMPLES = "examples"
 PAUSED = "PAUSED"
 README_TXT = "README.txt"
-# The dashboard. They lie beside the folders, where no job ever is, and are for looking at only.
+# The dashboard, in the root of the spool, where no job ever is. Nothing reads these files back.
 PAGE, FACTS, METRICS = "status.html", "status.json", "queuectl.prom"
 BOARD = (PAGE, FACTS, METRICS)
 START = "start,"
@@ -51,13 +48,13 @@ FOLDERS = (
         for part in ("tmp", "locks", "leases", "pools", "taken", "splits", "cancels", "signed")
     ),
 )
-# What a lease may be named. Its name stands in records, which others can write: it must not lead out of its folder.
+# The name of a lease comes from records, which others can write. It must not lead out of its folder.
 _NO_LEASE = re.compile(r"[^A-Za-z0-9._-]")
 _LEASE_CHARS = 120
 
 
 class Located(NamedTuple):
-    """Where a job lies."""
+    """A job's file: its state, its name there, and its path."""
 
     state: str
     name: str
@@ -93,67 +90,67 @@ class Layout:
         self.stale_lock_path = os.path.join(self.machinery, "stale.lock")
 
     def folder(self, state: str) -> str:
-        """The folder of a state (or of `rejected`, `logs`)."""
+        """Return the folder of a state (or of `rejected`, `logs`)."""
         return self._folders[state]
 
     def path(self, state: str, name: str) -> str:
-        """The path of a file in a state folder."""
+        """Return the path of a file in a state folder."""
         return f"{self._folders[state]}{os.sep}{name}"
 
     def stripe_path(self, stripe: int) -> str:
-        """The lock file of a stripe."""
+        """Return the lock file of a stripe."""
         return os.path.join(self.stripe_dir, f"{stripe:02d}.lock")
 
     def lease_path(self, lease: str) -> str:
-        """The lock file of a lease, by the name that a `started` event gives it."""
+        """Return the lock file of a lease, by its name in a `started` event."""
         return os.path.join(self.lease_dir, f"{_lease_name(lease)}.lock")
 
     def signed_path(self, key: str, job_id: str) -> str:
-        """What says that a signed id was used; ids that differ only in case are one."""
+        """Return the file that marks a signed id as used. Ids that differ only in case are one."""
         return os.path.join(self.signed_dir, f"{key}--{job_id}".lower())
 
     def tmp_path(self, name: str) -> str:
-        """A path for an unfinished write."""
+        """Return a path for an unfinished write."""
         return os.path.join(self.tmp_dir, name)
 
     def output_path(self, lease: str) -> str:
-        """Where the command that runs under a lease writes what it prints, until it has ended."""
+        """Return the file for the output of the command that runs under a lease; see `log_path` for later."""
         return os.path.join(self.tmp_dir, f"{_lease_name(lease)}.out")
 
     def start_path(self, job_id: str, lease: str) -> str:
-        """The record of a drop whose command was started under a lease, until it is on disk and takes its place."""
+        """Return the file for the record of a started drop, until the record is on disk and replaces the drop."""
         return self.tmp_path(f"{START}{job_id},{lease}")
 
     def log_path(self, job_id: str, attempt: int) -> str:
-        """Where the output of an attempt is kept."""
+        """Return the log of one attempt."""
         return os.path.join(self._folders[LOGS], f"{job_id}.{attempt}.log")
 
     def reason_path(self, name: str) -> str:
-        """The text beside a rejected file."""
+        """Return the text beside a rejected file."""
         return self.path(REJECTED, name + REASON_ENDING)
 
     def split_path(self, token: str) -> str:
-        """The note of how far the split of a file of many jobs has come."""
+        """Return the note of how far a file of many jobs is split."""
         return os.path.join(self.split_dir, f"{token}.json")
 
     def split_text_path(self, token: str) -> str:
-        """The text in rejected/ that lists what was refused of a file of many jobs."""
+        """Return the text in rejected/ that lists the rejected jobs of a file of many."""
         return self.path(REJECTED, token + SPLIT_ENDING)
 
     def error_path(self, name: str, *, cancelled: bool = False) -> str:
-        """The text beside the file of a dead job, or of a cancelled one."""
+        """Return the text beside a dead job, or beside a cancelled one."""
         return self.path(DLQ, name.removesuffix(".json") + (CANCELLED_ENDING if cancelled else ERROR_ENDING))
 
     def pool_path(self, pool: str, kind: str) -> str:
-        """A file of a pool: `json`, who it is; `lock`; `stop`, a request; `stopped`, what the stop did."""
+        """Return a file of a pool: `json` (who it is), `lock`, `stop` (a request), `stopped` (what the stop did)."""
         return os.path.join(self.pool_dir, f"{os.path.basename(pool)}.{kind}")
 
     def cancel_path(self, job_id: str, attempt: int) -> str:
-        """The request to cancel one run of a job."""
+        """Return the request to cancel one run of a job."""
         return os.path.join(self.cancel_dir, f"{job_id}.{attempt}")
 
     def inbox_path(self, owner: str, kind: str) -> str:
-        """What the receiver of an inbox keeps: `json`, its state; `lock`, its lock; `tokens`, of its claims."""
+        """Return a file of an inbox's process: `json` (its state), `lock`, `tokens` (of its claims)."""
         return os.path.join(self.inbox_dir, f"{owner}.{kind}")
 
 
@@ -162,12 +159,12 @@ def _lease_name(lease: str) -> str:
 
 
 def record_name(job_id: str) -> str:
-    """The name of a job's file in every folder but pending/."""
+    """Return the name of a job's file in every folder but pending/."""
     return f"{job_id}.json"
 
 
 def name_for(item: record.Record, standing: history.Standing, now_at: float, arrived: str = "") -> str:
-    """The name of a waiting job's file by what its record says; `arrived` is what a name said of its arrival."""
+    """Return the name of a waiting job's file by its record; `arrived` is the arrival that an earlier name gave."""
     due_at = standing.due_at
     if due_at is not None and history.is_due(due_at, standing.delay_s, now_at):
         due_at = None

@@ -40,11 +40,11 @@ _TRIES = 5
 
 
 class Job(NamedTuple):
-    """A job as it lies in the spool.
+    """A job as it is in the spool.
 
-    `attempts` are the runs started since it was last enqueued or requeued that count against `max_retries + 1`, the
-    one that succeeded or is running included. `spec` holds every key of its file but `history`, unknown ones too;
-    `history` is one dict an event. Instants are seconds since 1970 UTC.
+    `attempts` counts the runs since it was last enqueued or requeued that count against `max_retries + 1`, including
+    the run that succeeded or is going on. `spec` holds every key of its file except `history`, also unknown keys;
+    `history` has one dict per event. Instants are seconds since 1970 UTC.
     """
 
     id: str
@@ -56,23 +56,23 @@ class Job(NamedTuple):
     priority: int
     tags: list[str]
     owner: str
-    """Whose it is, or ""."""
+    """The owner, or ""."""
     enqueued_at: float | None
     due_at: float | None
     worker: str
-    """Who runs it, while it runs; else ""."""
+    """The worker that runs it; "" if it is not running."""
     error: str
-    """What went wrong last, in words, or ""."""
+    """The last failure, in words, or ""."""
     spec: dict[str, Any]
     history: list[dict[str, Any]]
     meta: dict[str, Any]
-    """The producer's own data, as it was given; {} where there is none."""
+    """The producer's own data, unchanged; {} if there is none."""
     cancelled: bool = False
-    """True in dlq/ for a job that somebody cancelled: it did not fail."""
+    """True for a job in dlq/ that somebody cancelled: it did not fail."""
 
 
 class Counts(NamedTuple):
-    """Files in each folder; `waiting_for_time` are those of `pending` whose name says a later time."""
+    """Files in each folder. `waiting_for_time` counts the files of `pending` whose name says a later time."""
 
     pending: int
     running: int

@@ -1,4 +1,4 @@
-"""What commands have printed: renamed to logs/ID.ATTEMPT.log when the command has ended, if it printed anything."""
+"""The output of commands: moved to logs/ID.ATTEMPT.log when a command that printed something has ended."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from queuectl.system import disk, files
 def keep_output(spool: SpoolDir, path: str, job_id: str, attempt: int) -> bool:
     """Move an output file to logs/, under another name if that one is taken; delete it if it is empty.
 
-    Returns False where nothing was printed, or where there is no such file (any more).
+    Return False if the command printed nothing, or if the file does not exist (any more).
 
     Raises:
-        OSError: to be tried again; a FileNotFoundError where the spool is out of reach.
+        OSError: try again; a FileNotFoundError means that the spool is out of reach.
     """
     sig = files.sig_of(path)
     if sig is None and files.sig_of(spool.tmp_dir) is None:

@@ -1,11 +1,11 @@
-"""Worker pools: who is working on a spool, and how to ask them to stop (by file, so from any terminal and host).
+"""Worker pools: which pools work on a spool, and how to stop them (by file, so from any terminal and host).
 
-A pool is one start of one supervisor. Its name is made anew each time, so an old stop request never stops a new pool.
+A pool is one start of one supervisor. It gets a new name each time, so an old stop request never stops a new pool.
 
     .queuectl/pools/POOL.json      who it is, for people and for `worker list`
     .queuectl/pools/POOL.lock      held while it lives: the only proof of life; a pid proves nothing
     .queuectl/pools/POOL.stop      a request to stop; its lines are `now`, `wait`, `stop` or `stop SECONDS`
-    .queuectl/pools/POOL.stopped   what the stop did, written just before the lock is freed
+    .queuectl/pools/POOL.stopped   the result of the stop, written just before the lock is freed
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _MAX_BYTES = 64 * 1024
 
 
 class PoolInfo(msgspec.Struct, frozen=True):
-    """What a pool says about itself. `log` is the file it writes to where it was started detached, or "".
+    """What a pool says about itself. `log` is the file that a detached pool writes to, or "".
 
-    `grace_s` is how long its running jobs may go on after a stop, `kill_grace_s` how long they may then take to end.
+    After a stop, running jobs may go on for `grace_s`; then they get `kill_grace_s` to end.
     """
 
     pool: str
@@ -49,7 +49,7 @@ class PoolInfo(msgspec.Struct, frozen=True):
 
 
 class StopSummary(NamedTuple):
-    """What a stop did: ids whose run was cut off and put back uncounted, and how many jobs the pool had run."""
+    """The result of a stop: ids whose run was cut off and put back uncounted, and how many jobs the pool had run."""
 
     released: list[str]
     finished: int
@@ -70,11 +70,11 @@ class Pool:
         )
 
     def enter(self) -> None:
-        """Take the lock and tell the world. Raises OSError."""
+        """Take the lock and write the pool's record. Raises OSError."""
         if not self._lock.try_acquire():
             raise OSError(f"cannot lock {self._lock.path}")
         body = {**msgspec.structs.asdict(self._info), "started_at": times.to_text(self._info.started_at)}
-        # Synced: after a power cut this record without its lock tells the next pool to look for torn records.
+        # Synced: after a power cut the next pool finds this record without a lock, and looks for torn records.
         disk.create(
             self._spool.pool_path(self.name, "json"),
             json.dumps(body, indent=1).encode() + b"\n",
@@ -85,15 +85,15 @@ class Pool:
 
     @property
     def lock(self) -> NamedLock:
-        """What proves that this pool lives."""
+        """The lock that proves that this pool lives."""
         return self._lock
 
     def close_inherited(self) -> None:
-        """Close the lock's handle, in a process that was forked and is not the pool's supervisor."""
+        """Close the lock's handle in a forked process, which is not the pool's supervisor."""
         self._lock.close()
 
     def stop_request(self) -> float | None:
-        """Return the grace in seconds that was asked for (0: end all now; inf: wait), or None where nobody asked."""
+        """Return the requested grace in seconds (0: end all now; inf: wait), or None if there is no request."""
         path = self._spool.pool_path(self.name, "stop")
         if not os.path.exists(path):
             return None
@@ -104,9 +104,9 @@ class Pool:
         return min(graces, default=self._info.grace_s)
 
     def leave(self, summary: StopSummary, *, clean: bool) -> None:
-        """Say what became of the work, then free the lock and take the traces away.
+        """Write the result of the stop, then free the lock and delete the pool's files.
 
-        `clean` False leaves the record, so that the next pool does what this one did not get to (see `recovery`).
+        If not `clean`, keep the record, so that the next pool does what this pool had no time for (see `recovery`).
         """
         with contextlib.suppress(OSError):
             if self.stop_request() is not None:
@@ -118,7 +118,7 @@ class Pool:
 
 
 def live(spool: SpoolDir) -> list[PoolInfo]:
-    """The pools that are alive, oldest first."""
+    """Return the pools that are alive, oldest first."""
     found = [info for info in _all(spool) if is_held(spool.pool_path(info.pool, "lock"))]
     return sorted(found, key=lambda info: info.started_at)
 
@@ -129,10 +129,10 @@ def is_live(spool: SpoolDir, pool: str) -> bool:
 
 
 def request_stop(spool: SpoolDir, pool: str, *, now: bool = False, grace_s: float | None = None) -> None:
-    """Ask a pool to stop `now`, or when its jobs have ended: they get `grace_s` (None: the pool's own; inf: no limit).
+    """Ask a pool to stop `now`, or when its jobs have ended; they get `grace_s` (None: the pool's own; inf: no limit).
 
-    Of all requests the one counts that ends the pool first: a stop gets harder, never softer. Where two processes ask
-    at the same instant, one request may get lost; so ask again while you wait. Raises OSError.
+    The request that ends the pool first counts: a later request can only make a stop harder. If two processes ask at
+    the same instant, one request may get lost, so ask again while you wait. Raises OSError.
     """
     path = spool.pool_path(pool, "stop")
     asked = NOW if now or grace_s == 0 else STOP if grace_s is None else f"{STOP} {grace_s}"
@@ -143,12 +143,12 @@ def request_stop(spool: SpoolDir, pool: str, *, now: bool = False, grace_s: floa
     lines = _hardest([*before, WAIT if asked == f"{STOP} {math.inf}" else asked])
     if lines == before:
         return
-    # Whole at once: a request that is read half would be another one.
+    # In one step: half of a request would be another request.
     spool.replace_file(path, "\n".join(lines).encode(), hint="stop", sync=False)
 
 
 def take_summary(spool: SpoolDir, pool: str) -> StopSummary | None:
-    """What a stopped pool left as its summary, once; None where it left none (killed)."""
+    """Return the result of a stop and delete it; None if there is none, because the pool was killed."""
     path = spool.pool_path(pool, "stopped")
     try:
         body = json.loads(files.read(path, _MAX_BYTES * 16).data)
@@ -163,7 +163,7 @@ def _lines(path: str) -> list[str]:
 
 
 def _hardest(lines: list[str]) -> list[str]:
-    """Return the lines of which one may end the pool first; which of the last two does, only the pool knows."""
+    """Return the lines that may end the pool first; if two are left, only the pool knows which one does."""
     graces = [float(line.partition(" ")[2]) for line in lines if _SECONDS.fullmatch(line)]
     if NOW in lines or not (graces or STOP in lines):
         return [NOW if NOW in lines else WAIT]
@@ -171,7 +171,7 @@ def _hardest(lines: list[str]) -> list[str]:
 
 
 def _grace_s(line: str, own_s: float) -> float:
-    """Return the grace that a line of a request asks for; a line that says nothing known asks for an ordinary stop."""
+    """Return the grace that a line of a request asks for. An unknown line asks for an ordinary stop."""
     word, _, seconds = line.strip().partition(" ")
     if word in (NOW, WAIT):
         return 0.0 if word == NOW else math.inf

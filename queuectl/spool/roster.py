@@ -1,9 +1,9 @@
-"""Where the job with an id is, for many ids: one listing of pending/ answers many questions.
+"""Find jobs by id, many times: one listing of pending/ answers many questions.
 
-A job whose name is its id is found by a stat. Only a waiting job with flags in its name, or with other letter case,
-takes a listing, and that costs as much as there are jobs. So a listing is kept, and made anew when it is older than
-twenty times the time that it took: it takes a twentieth of the time at most, however many jobs are asked for. What came
-since is not in it (FORMAT.md, "Names").
+A stat finds a job whose file is named ID.json. Only a waiting job with flags in its name, or in another letter case,
+needs a listing, whose cost grows with the number of jobs. So the listing is kept, and made anew when it is older than
+twenty times the time it took: listing takes a twentieth of the time at most. It lacks what came since (FORMAT.md,
+"Names").
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from queuectl.system.clock import Clock
 LISTING_SHARE = 0.05
 
 
-# The id of a job from a file of many that names none (`split`): TOKEN-PLACE.
+# TOKEN-PLACE: the id that `split` gives to a job that has none.
 _OF_MANY = re.compile(r"-[0-9]{8}T[0-9]{6}-[0-9a-z]{4}-[0-9]{4,}\Z")
 
 
 class Roster:
-    """The waiting jobs of one spool that a stat does not find, as the last listing had them."""
+    """The waiting jobs of one spool that a stat does not find, by the last listing."""
 
     def __init__(self, spool: SpoolDir, *, clock: Clock) -> None:
         self._spool = spool
         self._clock = clock
         self._waiting: dict[str, str] = {}
-        """By folded id: the name of a waiting file."""
+        """The name of a waiting file, by folded id."""
         self._more: dict[str, list[str]] = {}
-        """Further names that begin alike."""
+        """Further names with the same folded id."""
         self._wants_made = False
         self._valid_until_s = -math.inf
 
     def refresh(self, wanted: Iterable[str] | None = None) -> None:
-        """List pending/ now, however old the last listing is; with `wanted` only these ids are remembered."""
+        """List pending/ now, however old the last listing is. With `wanted`, remember only these ids."""
         only = None if wanted is None else {job_id.lower() for job_id in wanted}
         started_s = self._clock.monotonic()
         self._waiting.clear()
@@ -59,7 +59,7 @@ class Roster:
         head, comma, _ = name.partition(",")
         if comma:
             if not self._wants_made and _is_made(head):
-                return  # there may be a million of them, and hardly anybody gives such an id himself
+                return  # there may be a million of them, and hardly any producer chooses such an id
         elif not name.endswith(".json") or name.islower():
             return  # a stat finds it
         else:
@@ -73,9 +73,9 @@ class Roster:
             self._waiting[folded] = name
 
     def find(self, job_id: str, *, as_listed: bool = False) -> Located | None:
-        """Where the job with this id lies, as `SpoolDir.find` with a listing that may be a little old.
+        """Find the job with this id, as `SpoolDir.find`, by a listing that may be a little old.
 
-        With `as_listed` no new listing is made: the caller had one made for this id (`refresh`).
+        With `as_listed` make no new listing, because the caller had one made for this id (`refresh`).
         """
         if not (self._wants_made or as_listed) and _is_made(job_id):
             self._wants_made, self._valid_until_s = True, -math.inf
@@ -90,7 +90,7 @@ class Roster:
         if folded in self._waiting:
             if (found := self._flagged(folded)) is not None:
                 return found
-            return self._spool.find(job_id)  # it was there and has moved on, perhaps to another name
+            return self._spool.find(job_id)  # it has moved on, perhaps to another name
         return self._plain(job_id, (RUNNING, DONE, DLQ))
 
     def _plain(self, job_id: str, states: tuple[str, ...]) -> Located | None:
@@ -111,5 +111,5 @@ class Roster:
 
 
 def _is_made(job_id: str) -> bool:
-    """True for ids of the forms that queuectl makes."""
+    """True for an id of a form that queuectl makes."""
     return names.is_generated(job_id) or _OF_MANY.search(job_id) is not None

@@ -1,4 +1,4 @@
-"""What every act on a spool needs, handed on as one value: the folder, its settings, the clock and chance."""
+"""What every act on a spool needs, as one value: the folder, its settings, a clock and a random generator."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from queuectl.system.clock import Clock
 
 
 class Session(NamedTuple):
-    """A spool with what acts on it share. Make one for each process, and hand it on."""
+    """A spool and what every act on it shares. Make one per process and pass it on."""
 
     spool: SpoolDir
     settings: Settings
@@ -20,10 +20,10 @@ class Session(NamedTuple):
 
     @property
     def syncs_accepted(self) -> bool:
-        """True if a job that was accepted must be on disk before the caller is told so (setting `durability`)."""
+        """True if an accepted job must be on disk before the caller gets its id (setting `durability`)."""
         return self.settings.durability != "off"
 
     @property
     def syncs_all(self) -> bool:
-        """True if every change of a job is to be on disk before the next one (`durability = "full"`)."""
+        """True if every change of a job must be on disk before the next one (`durability = "full"`)."""
         return self.settings.durability == "full"

@@ -22,17 +22,17 @@ _POLL_S = 0.01
 
 
 class Stripes:
-    """The 64 lock files, opened when first used and kept open."""
+    """The 64 lock files, opened at their first use and kept open."""
 
     def __init__(self, spool: SpoolDir) -> None:
         self._locks = [FileLock(spool.stripe_path(number)) for number in range(names.STRIPE_COUNT)]
 
     def of(self, job_id: str) -> FileLock:
-        """The lock that guards an id."""
+        """Return the lock that guards an id."""
         return self._locks[names.stripe_of(job_id)]
 
     def part(self, job_id: str) -> FileLock:
-        """Hand over the lock of an id, as it is; `of` is another handle from now on, which finds it busy while held."""
+        """Hand over the lock of an id, held or not. `of` has a new handle then, which is busy while the old is held."""
         number = names.stripe_of(job_id)
         parted, self._locks[number] = self._locks[number], FileLock(self._locks[number].path)
         return parted

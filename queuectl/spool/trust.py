@@ -1,7 +1,7 @@
-"""Who may make us run commands: only who may write to the spool already (promise P10).
+"""Who can make us run commands: only those who may write to the spool (promise P10).
 
-Whoever can put a file into pending/, or change the settings, has code run as the worker's user. So the spool's root,
-the settings and every folder but logs/ must be writable by nobody but that user (and root).
+Anyone who can put a file into pending/, or change the settings, can run code as the worker's user. So only that user
+and root may be able to write to the spool's root, to the settings and to every folder except logs/.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LINKS_MOST = 40
 
 
 def check(spool: SpoolDir) -> None:
-    """Refuse a spool that others can write to. On Windows the folder's ACL decides and nothing is checked here.
+    """Refuse a spool that others can write to. On Windows the folder's ACL decides, so nothing is checked here.
 
     Raises:
         UntrustedSpoolError: the first path at fault, who could write there, and the command that closes it.
@@ -48,7 +48,7 @@ def check(spool: SpoolDir) -> None:
 
 
 def _cure(spool: SpoolDir, owner: int) -> str:
-    """What makes a spool safe of which `owner` owns a part: never to take somebody else's spool away from them."""
+    """Return the command that makes the spool safe if `owner` owns a part of it, without taking anybody's spool."""
     if sys.platform == "win32":  # not called there; tells mypy, too
         return ""
     ours = (os.geteuid(), 0)
@@ -60,9 +60,10 @@ def _cure(spool: SpoolDir, owner: int) -> str:
 
 
 def way_to(spool: SpoolDir) -> tuple[str, str]:
-    """Return who could put another folder in the place of the spool, as a sentence, and what to do; "" for nobody.
+    """Return who could replace the spool by another folder, as a sentence, and what to do; "" for nobody.
 
-    No reason to refuse: in a container the folder above often belongs to a user of the host, who may do that anyway.
+    This is no reason to refuse: in a container the parent folder often belongs to a user of the host, who may do
+    anything there anyway.
     """
     try:
         check_folders(spool.root, why="could put another spool in the place of this one")
@@ -72,7 +73,7 @@ def way_to(spool: SpoolDir) -> tuple[str, str]:
 
 
 def stranger(root: str) -> int | None:
-    """Who else owns the spool at `root`, or a part of it that says what the spool is; None if it is all this user's."""
+    """Return another user who owns the spool at `root` or an essential part of it; None if this user owns all."""
     if sys.platform == "win32":
         return None
     spool = SpoolDir(root)
@@ -85,9 +86,9 @@ def stranger(root: str) -> int | None:
 
 
 def owners(spool: SpoolDir, settings: Settings) -> frozenset[int] | None:
-    """The users whose files in pending/ are run: root, the spool's owner and the workers' user; None for everybody's.
+    """Return the users whose files in pending/ may run: root, the spool's owner, the workers' user; None for all users.
 
-    Nobody else can put a file there. So a stranger's file is there by a mistake of root's, or by a hole in the system.
+    Nobody else can put a file there, so another user's file got there by root's mistake or by a hole in the system.
     """
     if sys.platform == "win32" or settings.run_files_of_others:
         return None
@@ -95,20 +96,20 @@ def owners(spool: SpoolDir, settings: Settings) -> frozenset[int] | None:
 
 
 def foreign_owner(owner: int) -> tuple[str, str]:
-    """Why a file of somebody whom `owners` does not name is refused, and what to do about that."""
+    """Return why a file of a user whom `owners` does not name is refused, and what to do."""
     why = f"it belongs to user {user_name(owner)}, and only files of root and of user {me()} are run"
     hint = f"chown it to {me()} and move it back; or to run files of all: queuectl config set run_files_of_others true"
     return why, hint
 
 
 def check_folders(path: str, *, why: str) -> None:
-    """Refuse a path that others can write to, or can put another in the place of: in any folder on the way to it.
+    """Refuse a path that others can write to, or that others can replace in any folder on the way to it.
 
-    Folders above it with the sticky bit (/tmp) may be anybody's: only an entry's owner can take it away there. What
-    is not there is not refused.
+    A parent folder with the sticky bit (/tmp) may belong to anybody, because only an entry's owner can remove it there.
+    A missing path is not refused.
 
     Raises:
-        UntrustedSpoolError: see there.
+        UntrustedSpoolError: the path at fault; `why` says what others could do.
     """
     if sys.platform == "win32":
         return
@@ -129,7 +130,7 @@ def check_folders(path: str, *, why: str) -> None:
 
 
 def _on_the_way(path: str) -> Iterator[tuple[str, bool]]:
-    """`path`, every link that it leads over, and every folder above each of them (True)."""
+    """Yield `path`, every link on the way to it, and every folder above each of them (True)."""
     for _ in range(_LINKS_MOST):
         yield path, False
         above = os.path.dirname(path)
@@ -167,7 +168,7 @@ def others(info: os.stat_result, mine: Collection[int] = ()) -> str:
 
 
 def _is_private_group(gid: int, uid: int) -> bool:
-    """True for a group of one: many systems give each user a group of the same name, and a umask of 002."""
+    """True for a user's own group: many systems give each user a group of the same name, and a umask of 002."""
     if sys.platform == "win32":
         return False
     import grp
@@ -181,7 +182,7 @@ def _is_private_group(gid: int, uid: int) -> bool:
 
 
 def user_name(uid: int) -> str:
-    """A user as a person calls it; the number where it has no name."""
+    """Return the name of a user, or the number if there is no name."""
     if sys.platform == "win32":
         return str(uid)
     import pwd
@@ -204,7 +205,7 @@ def _group_name(gid: int) -> str:
 
 
 def quoted(path: str) -> str:
-    """A path as it is typed into a shell."""
+    """Return a path as one types it into a shell."""
     import shlex
 
     return shlex.quote(path)
