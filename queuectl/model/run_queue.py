@@ -129,11 +129,16 @@ class RunQueue:
             line = self._ready[priority] = RoundRobin(line, self._gone)
         return line
 
+    @property
+    def next_due_at(self) -> float | None:
+        """When the next name is due that is not ready yet, or None."""
+        return self._waiting[0][0] if self._waiting else None
+
     def promote(self, now_at: float) -> float | None:
-        """Make names ready whose time has come; return the instant of the next one, or None."""
+        """Make names ready whose time has come; return `next_due_at`."""
         while self._waiting and self._waiting[0][0] <= now_at:
             self._ripen(heapq.heappop(self._waiting)[1])
-        return self._waiting[0][0] if self._waiting else None
+        return self.next_due_at
 
     def take(self) -> str | None:
         """Return the next name to suggest, or None. It stays known until `forget`, so no listing brings it again."""

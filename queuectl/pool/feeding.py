@@ -21,9 +21,8 @@ class Promotion:
 
     def due_s(self) -> float | None:
         """Return when the next name becomes ready (monotonic), or None."""
-        now_at = self._clock.now()
-        due_at = self._queue.promote(now_at)
-        return None if due_at is None else self._clock.monotonic() + due_at - now_at
+        due_at = self._queue.next_due_at
+        return None if due_at is None else self._clock.monotonic() + due_at - self._clock.now()
 
 
 class Feeding:

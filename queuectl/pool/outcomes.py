@@ -8,10 +8,10 @@ from typing import assert_never
 from queuectl.jobs.verdict import Dead
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RELEASED
-from queuectl.pool import hooks, notices
+from queuectl.pool import notices
 from queuectl.pool.cancellations import Cancellations
 from queuectl.pool.core import Core
-from queuectl.pool.hooks import Hooks
+from queuectl.pool.hooks import DEAD, IDLE, Hooks
 from queuectl.pool.worker_process import WorkerProcess
 from queuectl.spool.pools import StopSummary
 from queuectl.worker.messages import Finished, Passed, Report, Restored, Started, Trouble, Vanished
@@ -24,9 +24,9 @@ _HOOKS_STOPPED_WITHIN_S = 3.0
 class Outcomes:
     """Takes what the workers of one pool report, and what its rescuer finds."""
 
-    def __init__(self, core: Core, fired: Hooks, cancellations: Cancellations, rescuer: Rescue) -> None:
+    def __init__(self, core: Core, hooks: Hooks, cancellations: Cancellations, rescuer: Rescue) -> None:
         self._core = core
-        self._hooks = fired
+        self._hooks = hooks
         self._cancellations = cancellations
         self._rescuer = rescuer
         self._is_idle_fired = True
@@ -97,13 +97,13 @@ class Outcomes:
         """Fire the hook for a job that has moved to a final state."""
         self._is_idle_fired = False
         if state in (DLQ, DONE):
-            self._hooks.fire(hooks.DEAD if state == DLQ else DONE, self._core.session.spool.path(state, name))
+            self._hooks.fire(DEAD if state == DLQ else DONE, self._core.session.spool.path(state, name))
 
     def fire_if_idle(self, _now_s: float = 0.0) -> None:
         """Fire the hook `on_idle` once after the last job."""
         if not self._is_idle_fired and self._core.dispatcher.is_empty:
             self._is_idle_fired = True
-            self._hooks.fire(hooks.IDLE)
+            self._hooks.fire(IDLE)
 
     def finish_hooks(self, *, is_stopped: bool, is_urgent: Callable[[], bool]) -> None:
         """Wait for the hooks of the last jobs; a second request to stop (`is_urgent`) ends the wait."""

@@ -13,11 +13,10 @@ from queuectl.maintenance.rejected_files import RejectedFiles
 from queuectl.maintenance.stale import Stale
 from queuectl.model.lifecycle import PENDING
 from queuectl.model.notice import INFO, Notice
-from queuectl.pool import hooks
 from queuectl.pool.control import Control
 from queuectl.pool.core import Core
 from queuectl.pool.due_times import DueTimes
-from queuectl.pool.hooks import Hooks
+from queuectl.pool.hooks import STALE, Hooks
 from queuectl.pool.presence import Presence
 from queuectl.pool.ticks import TICK_S
 from queuectl.spool import batch
@@ -38,7 +37,7 @@ BLIND_SCAN_S = 2.0
 class Scanner:
     """Lists pending/ and rejected/ for one pool, and watches pending/ in between."""
 
-    def __init__(self, core: Core, presence: Presence, control: Control, fired: Hooks) -> None:
+    def __init__(self, core: Core, presence: Presence, control: Control, hooks: Hooks) -> None:
         self._core = core
         self._clock = core.session.clock
         self._spool = spool = core.session.spool
@@ -46,7 +45,7 @@ class Scanner:
         self._control = control
         self.due_times = DueTimes(core)
         self._rejected = RejectedFiles(core.session)
-        self._stale = Stale(core.session, on_stale=lambda name: fired.fire(hooks.STALE, spool.path(PENDING, name)))
+        self._stale = Stale(core.session, on_stale=lambda name: hooks.fire(STALE, spool.path(PENDING, name)))
         self._watch = Watch(spool.folder(PENDING))
         nature = volume.of(spool.folder(PENDING)).nature
         self.is_local = volume.tells_events(nature)
