@@ -116,7 +116,8 @@ class Hands(Desk):
         with aside():
             if keys.exists():
                 inbox = msgspec.structs.replace(INBOX, mode="signed", keys=str(keys), audience="here")
-            session = self.session._replace(rng=random.Random(os.getpid()))
+            # Real chance: a second receiver with the tokens of the first would take its files for its own.
+            session = self.session._replace(rng=random.Random())
             return Poller(session, inbox, str(self.inbox))
 
     @functools.cached_property

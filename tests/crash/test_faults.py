@@ -15,7 +15,7 @@ import pytest
 
 from queuectl.errors import QueuectlError, SpoolUnavailableError
 from queuectl.jobs.verdict import Claimed
-from queuectl.worker import worker
+from queuectl.worker import recorder
 from tests.crash.driver import OK, OPERATIONS, Endings, Hands, Operation, Template, judge, recover
 from tests.crash.inject import CHANGES, Call, Plan, injected
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="stands in for P
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that cannot record an outcome waits for less from try to try, and its commands take no time."""
-    monkeypatch.setattr(worker, "_RETRY_SETTLE_S", (0.001,))
+    monkeypatch.setattr(recorder, "_RETRY_SETTLE_S", (0.001,))
     monkeypatch.setenv("RUN_S", "0")
 
 

@@ -70,7 +70,7 @@ def test_the_run_of_a_dead_worker_is_cancelled_once_its_command_has_ended(spool:
     kill(pool.pid)
     pool.wait()
     api = Spool(spool.root)
-    api.settings = api.settings._replace(kill_grace_s=-10.0)
+    api.session = api.session._replace(settings=api.settings._replace(kill_grace_s=-10.0))
     with pytest.raises(SpoolUnavailableError, match="still runs"):
         api.cancel("job")
     witness.open_gate()

@@ -122,7 +122,7 @@ def test_max_waiting_holds_files_back_in_the_inbox(spool: SpoolDir, inbox: Path)
         wait_until(lambda: len(spool.waiting_names()) == 2 and read_all(spool) and state(spool).waiting == 3)
         assert state(spool).held_back == "max_waiting = 2"
         assert "held back: max_waiting = 2" in queuectl(spool, "status")
-        spool.resume()
+        pause.resume(spool)
         ends_with(spool, {"done": 5})
         wait_until(lambda: state(spool).waiting == 0)
     assert left(inbox) == []

@@ -36,7 +36,8 @@ class Children:
         """The pid of the command that runs, 0 if none does."""
         self.are_adopted = family.become_subreaper()
         """True if descendants that lose their parent become children of this process."""
-        self.has_left = bool(processes.children(os.getpid())) if self.are_adopted else False
+        before = processes.children(os.getpid()) if self.are_adopted else []
+        self.has_left = not all(each.has_ended for each in before)
         """False only if the system said so: there was no child beside the last command. A listing can miss one."""
 
     def before_start(self) -> family.AtStart:
@@ -82,10 +83,20 @@ class Children:
     @staticmethod
     def has_any() -> bool:
         """Return whether there is any child that has not been reaped."""
+        if not hasattr(os, "waitid"):
+            return bool(processes.child_pids(os.getpid()))
         try:
             return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
         except ChildProcessError:
             return False
+
+    @staticmethod
+    def has_ended(pid: int) -> bool:
+        """Return whether a child has ended; does not reap it."""
+        if not hasattr(os, "waitid"):  # macOS before Python 3.13
+            found = processes.find(pid)
+            return found is None or found.has_ended
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def pause(self) -> None:
         """Wait for 20 ms, or until a child has ended."""

@@ -159,11 +159,11 @@ class PosixProcess:
         self._signal_group(signal.SIGTERM)
         self._signal_group(signal.SIGCONT)  # a stopped process handles TERM only when it goes on
         deadline = time.monotonic() + grace_s
-        while (run.terminate() or not self._has_ended()) and time.monotonic() < deadline:
+        while (run.terminate() or not ours.has_ended(self.pid)) and time.monotonic() < deadline:
             ours.pause()
         self._signal_group(signal.SIGKILL)
         refusing = run.kill(ours.pause)
-        while not self._has_ended():
+        while not ours.has_ended(self.pid):
             ours.pause()
         _, status = os.waitpid(self.pid, 0)
         if ours.has_any() and not refusing and self._at_start.earlier is None:
@@ -194,10 +194,6 @@ class PosixProcess:
         if processes.child_pids(os.getpid()) <= {pid for pid, _ in self._at_start.earlier or ()}:
             return ()
         return tuple(each.pid for each in run.members())[: family.NAMED_AT_MOST]
-
-    def _has_ended(self) -> bool:
-        """Return whether the command has ended; does not reap it."""
-        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def _signal_group(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

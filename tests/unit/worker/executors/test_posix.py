@@ -22,6 +22,7 @@ from queuectl.system.locks import FileLock, is_held
 from queuectl.worker.channel import Channel
 from queuectl.worker.executors import base, choose
 from queuectl.worker.executors.base import CannotStartError, Ended, Spec
+from queuectl.worker.executors.children import Children
 from queuectl.worker.executors.posix import PosixExecutor, PosixProcess
 from tests.helpers import wait_until
 
@@ -350,8 +351,20 @@ def test_terminate_ends_a_stopped_command(bench: Bench) -> None:
 def test_terminate_of_a_command_that_ended_gives_its_end(bench: Bench) -> None:
     """A command that ends while it is being ended keeps its exit code."""
     bench.start("exit 4")
-    wait_until(lambda: os.waitid(os.P_PID, bench.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT))
+    wait_until(lambda: Children.has_ended(bench.process.pid))
     assert bench.process.terminate(5)[:2] == (4, "")
+
+
+def test_terminate_needs_no_waitid(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python has it on macOS from 3.13 on only."""
+    monkeypatch.delattr(os, "waitid")
+    bench.start(["sleep", "60"])
+    assert bench.process.terminate(10)[:2] == (143, "ended by SIGTERM")
+    bench.start("(trap '' TERM; while :; do sleep 0.01; done) & trap '' TERM; echo ready; while :; do sleep 0.01; done")
+    wait_until(lambda: "ready" in bench.printed)
+    assert bench.process.terminate(0.1)[:2] == (137, "ended by SIGKILL")
+    bench.lease.close()
+    wait_until(lambda: not is_held(bench.lease.path))
 
 
 @pytest.mark.parametrize("shell", ["auto", "sh", "bash", "zsh", "powershell", "pwsh", "cmd"])
