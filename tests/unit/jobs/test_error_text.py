@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,13 @@ from queuectl.maintenance import check
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.maintenance.retention import Retention
 from queuectl.maintenance.sweeper import OrphanTexts
-from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, Outcome
+from queuectl.model.lifecycle import CANCELLED, DLQ, PENDING, Outcome
 from queuectl.model.settings import Settings
 from queuectl.spool import clock_note
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
-from queuectl.system import disk, files
+from queuectl.system import disk
 from tests.helpers import Desk, FakeClock, full_disk, listing, write_drop
 
 FAILED = Outcome("failed", 127, "command not found", 0.5)
@@ -171,30 +170,6 @@ def test_our_commands_take_the_text_away_with_the_job(desk: Desk, settings: Sett
     assert retention.step() == 1
     stripes.close()
     assert listing(desk.spool) == {PENDING: ["again.json"]}
-
-
-def test_the_text_of_a_job_that_was_dragged_away_is_swept(desk: Desk) -> None:
-    """Texts beside a job stay, others go; nothing is listed while nothing has changed."""
-    for job_id in ("stays", "dragged", "deleted"):
-        kill_job(desk, job_id)
-    write_drop(desk.spool, "notes.error.txt", "mine", DLQ)
-    orphan_texts = OrphanTexts(desk.session)
-    assert orphan_texts.sweep() == 0
-    shutil.move(desk.spool.path(DLQ, "dragged.json"), desk.spool.path(DONE, "dragged.json"))
-    os.remove(desk.spool.path(DLQ, "deleted.json"))
-    desk.clock.advance(60)
-    assert orphan_texts.sweep() == 2
-    assert texts(desk.spool) == ["notes.error.txt", "stays.error.txt"]
-
-
-def test_sweeping_lists_only_what_has_changed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder of a million dead jobs costs one stat, as long as none comes or goes."""
-    kill_job(desk)
-    orphan_texts = OrphanTexts(desk.session)
-    orphan_texts.sweep()
-    desk.clock.advance(60)
-    monkeypatch.setattr(files, "names", full_disk)
-    assert orphan_texts.sweep() == 0
 
 
 def test_a_text_is_no_job_and_no_foreign_file(desk: Desk) -> None:

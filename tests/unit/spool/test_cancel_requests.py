@@ -6,21 +6,9 @@ import os
 from pathlib import Path
 
 from queuectl.api import Spool
-from queuectl.maintenance import check, sweeper
+from queuectl.maintenance import check
 from queuectl.model.lifecycle import DLQ, DONE, Outcome
-from queuectl.spool import cancel_requests
-from queuectl.spool.cancel_requests import Request
 from tests.helpers import Desk, write_drop
-
-
-def test_sweep_leaves_the_requests_for_what_runs(desk: Desk) -> None:
-    """What a killed command left goes once the job does not run; a request under way stays."""
-    desk.start(desk.enqueue(id="runs"))
-    desk.run(desk.enqueue(id="ended"), Outcome("succeeded", 0))
-    for job_id in ("runs", "ended", "unknown"):
-        cancel_requests.put(desk.spool, Request(job_id, 1, "somebody", ""))
-    sweeper.sweep_requests(desk.spool)
-    assert cancel_requests.waiting(desk.spool) == [("runs", 1)]
 
 
 def test_a_copy_of_an_ended_job_is_cancelled_under_its_own_id(desk: Desk) -> None:
