@@ -16,7 +16,7 @@ from queuectl.spool import cancel_requests
 from queuectl.spool.cancel_requests import Request
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.lease import Lease
-from queuectl.spool.pools import Pool
+from queuectl.spool.pools import Pool, StopSummary
 from queuectl.system import files
 from tests.helpers import Desk, full_disk, write_drop
 
@@ -99,4 +99,4 @@ def test_traces_of_dead_pools_go_and_who_did_not_end_cleanly_is_counted(desk: De
         "folder.json",
         "notes.txt",
     }
-    pool.leave()
+    pool.leave(StopSummary([], 0), clean=True)
