@@ -10,59 +10,44 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from queuectl.model import record
+import msgspec
+
+from queuectl.model.record import Record
 from queuectl.spool.layout import record_name
 from queuectl.system.files import FileSig
 from queuectl.system.locks import FileLock
 
 
-class Claimed:
-    """A job that this worker runs: what to run, and what settling it needs.
+class Claimed(msgspec.Struct, eq=False):
+    """A job that this worker runs: what to run, and what settling it needs."""
 
-    `name` is its file name in running/: normally ID.json; it differs only if a claimer died before renaming it.
-    `recorded` is where the outcome leads once it is on record: settling again only makes the move. `moved` is where
-    the job is after that move. `copy` is the path of its record until that replaces the drop it was made from
-    (`Settlements.secure`); until then the stripe is held: `stripe`, if it was parted from the worker's own.
-    """
+    record: Record
+    data: bytes
+    attempt: int
+    failures: int
+    lease: str
+    name: str = ""
+    """File name in running/: normally ID.json. It differs only if a claimer died before renaming the file."""
+    copy: str = ""
+    """Path of its record until that replaces the drop it was made from (`Settlements.secure`). Until then the stripe of
+    its id is held."""
+    size: int = 0
+    """Length of the record on disk."""
+    recorded: Settled | None = None
+    """Where the outcome leads, once it is on record: settling again only makes the move."""
+    moved: Settled | None = None
+    """Where the job is after that move."""
+    stripe: FileLock | None = None
+    """The stripe of a `copy`, if it was parted from the worker's own."""
 
-    __slots__ = (
-        "attempt",
-        "copy",
-        "data",
-        "failures",
-        "job_id",
-        "lease",
-        "moved",
-        "name",
-        "record",
-        "recorded",
-        "size",
-        "stripe",
-    )
+    def __post_init__(self) -> None:
+        self.size = len(self.data)
+        self.name = self.name or record_name(self.record.id)
 
-    def __init__(
-        self,
-        item: record.Record,
-        data: bytes,
-        *,
-        attempt: int,
-        failures: int,
-        lease: str,
-        name: str = "",
-        copy: str = "",
-    ) -> None:
-        self.record = item
-        self.data = data
-        self.size = len(data)
-        self.job_id = item.id
-        self.attempt = attempt
-        self.failures = failures
-        self.lease = lease
-        self.name = name or record_name(item.id)
-        self.copy = copy
-        self.recorded: Settled | None = None
-        self.moved: Settled | None = None
-        self.stripe: FileLock | None = None
+    @property
+    def job_id(self) -> str:
+        """The id of the job."""
+        return self.record.id
 
 
 class Settled(NamedTuple):
