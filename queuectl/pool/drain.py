@@ -1,4 +1,4 @@
-"""When a pool ends by itself: it has run `max_jobs`, or it drains and nothing is left."""
+"""End a pool whose work is done: it has run `max_jobs`, or it drains and nothing is left."""
 
 from __future__ import annotations
 

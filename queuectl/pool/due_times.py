@@ -1,4 +1,4 @@
-"""Waiting jobs whose name says a later time than their record: a clock was wrong, or a person who named a file.
+"""Find waiting jobs whose name says a later time than their record: a clock was wrong, or the name of a drop.
 
 A clock may have been set back, or another machine's clock may have been ahead. The records of waiting jobs are read a
 few at each tick, and a job that is due by its own delay runs at once (promise P5).

@@ -13,7 +13,7 @@ HandOn = Callable[[list[Event]], None]
 
 
 class Outbox:
-    """Collects the events of a round. Nothing in a pool prints: whoever runs it gets them with one call."""
+    """Collects the events of a round and hands them on with one call. Nothing in a pool prints."""
 
     def __init__(self, hand_on: HandOn) -> None:
         self._hand_on = hand_on

@@ -1,4 +1,4 @@
-"""The parts of one pool: made and wired, begun, finished and closed. Which sources and duties there are stands here."""
+"""Make and wire the parts of one pool, begin them, finish and close them; list its sources and duties."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The checks of a start: what must be so before a pool runs anything, whoever starts it (promises P1, P10).
+"""Check before a start that a pool may run here: from the command line and from Python (promises P1, P10).
 
-A check either raises, or warns and goes on.
+A check raises, or it warns and the start goes on.
 """
 
 from __future__ import annotations

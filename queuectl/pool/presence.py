@@ -1,4 +1,4 @@
-"""Whether the spool is still where the pool began (see `anchor`): the pool waits for it, or ends (promises P3, P9)."""
+"""Check that the spool is still where the pool began (see `anchor`); if not, wait for it or end (promises P3, P9)."""
 
 from __future__ import annotations
 

@@ -234,3 +234,13 @@ def test_a_name_that_was_skipped_once_is_suggested_when_it_is_listed_again() -> 
     queue.forget("torn.json")
     assert queue.update([], ["torn.json"], 0.0) == 1
     assert queue.take() == "torn.json"
+
+
+def test_when_the_next_name_is_due_is_only_a_question() -> None:
+    """It makes nothing ready, also when its time has come."""
+    queue = RunQueue()
+    assert queue.next_due_at is None
+    queue.add([names.waiting_name("job", NOON_AT + 10, 0)], NOON_AT)
+    assert queue.next_due_at == NOON_AT + 10 and not len(queue)
+    queue.promote(NOON_AT + 10)
+    assert queue.next_due_at is None and len(queue) == 1
