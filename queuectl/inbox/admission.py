@@ -1,7 +1,7 @@
-"""The one seam between what others drop into an inbox and what may run: a document becomes a job, or is refused.
+"""The only way from a document in an inbox to a job: each document is admitted as a job or refused (promise P10).
 
-Runs nothing and writes nothing. What comes out is an ordinary job document, so that claim, worker and retry know
-nothing of inboxes; what is refused is told in words for whoever sent it (promise P10).
+Runs and writes nothing. The result is an ordinary job document, so claim, worker and retry know nothing about inboxes.
+The error text of a refusal is for the producer.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from queuectl.model.inbox import SIGNED, TEMPLATES, Inbox
 from queuectl.model.job import RetryDefaults
 from queuectl.model.text import safe
 
-# Texts that a producer may leave for the reader; nobody obeys them.
+# Texts for a human reader; queuectl ignores them.
 _TEXTS = ("description", "comment", "notes")
 ALLOWED = ("template", "params", "run_at", "delay", "tags", "priority", "$schema", *_TEXTS)
 TEXT_MAX_CHARS = 4096
 TAGS_LIMIT, TAG_MAX_CHARS = 32, 64
-# Only to find out whether it can be a job; the spool's own count when it is taken in.
+# Only to check whether the document can be a job; the spool's own defaults apply when it is taken in.
 _ANY = RetryDefaults(3, 2, 3600.0, 0.0)
 
 
 class Admitted(NamedTuple):
-    """A job document, with its id; for a signed one which key it was, its id and until when it counts."""
+    """A job document with its id; for a signed job also its key, its signed id and when that expires."""
 
     document: dict[str, Any]
     expires_at: float | None = None
@@ -135,9 +135,9 @@ def _filled_in(document: Mapping[str, Any], inbox: Inbox, commands: Mapping[str,
 
 
 def id_for(owner: str, stem: str) -> str:
-    """The id of a job by its owner and its file's name: it begins with the owner, so nobody takes another's id.
+    """Return the id for a job by its owner and its file's name. It begins with the owner, so nobody takes another's id.
 
-    That no owner begins as another one's ids do is seen to by `inboxes.parse`.
+    `model.inbox.parse` refuses owners whose name begins like the ids of another owner.
     """
     made = f"{owner}-{names.clean_id(stem)}"[: names.ID_MAX_CHARS].rstrip("-._")
     if names.why_bad_id(made) or not made.startswith(f"{owner}-"):

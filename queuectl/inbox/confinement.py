@@ -1,9 +1,9 @@
-"""The path that a producer names, kept inside the folder that the settings name. Looks at the disk, changes nothing.
+"""Resolves a producer's path and refuses it unless it is inside the allowed folder. Looks at the disk, changes nothing.
 
-The walk goes name by name from that folder, follows links, and ends where a name or a link leads out: nothing outside
-is looked at, so a refusal tells a producer nothing about files there. The path so found is what the command gets, so
-that what was judged and what is used are one text. Whoever can change the folder `under` can still put a link there
-afterwards: docs/security.md says so.
+The walk goes name by name from that folder, follows links, and ends where a name or a link leads out. It looks at
+nothing outside, so a refusal tells a producer nothing about files there. The command gets the resolved path, so the
+path that was judged is the path that is used. A user who can change the folder `under` can still put a link there
+afterwards (docs/security.md).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class _OutsideError(Exception):
 
 
 def resolve(param: Param, text: str) -> str:
-    """The absolute path, free of links, that `text` names below `param.under`; relative texts begin there.
+    """Return the absolute path, free of links, that `text` names below `param.under`; relative texts begin there.
 
     Raises:
         InvalidJobError: it is not below that folder, or not there although it must be.
@@ -53,7 +53,7 @@ def resolve(param: Param, text: str) -> str:
 
 
 def _walked(under: str, named: str, text: str) -> str:
-    """The path that a text leads to, in the folder `under`, which the settings may name in another way (`named`)."""
+    """Return the path of a text in the folder `under`, which the settings may spell differently (`named`)."""
     if sys.platform == "win32":
         return _walked_by_the_system(under, named, text)
     here: list[str] = []
@@ -72,7 +72,7 @@ def _walked(under: str, named: str, text: str) -> str:
         try:
             target = os.readlink(path)
         except FileNotFoundError:
-            target = ""  # what follows is not there either, and judged by its names
+            target = ""  # the rest does not exist either, and is judged by its names
         except OSError as error:
             if error.errno != errno.EINVAL:  # "is no link"
                 raise
@@ -90,12 +90,12 @@ def _walked(under: str, named: str, text: str) -> str:
             target = "/".join(_names_below(under, named, target))
         left += target.split("/")[::-1]
     if not here:
-        raise _OutsideError  # the folder itself is nothing in it
+        raise _OutsideError  # the folder itself is not inside it
     return os.path.join(under, *here)
 
 
 def _names_below(under: str, named: str, text: str) -> list[str]:
-    """The names of a path behind the folder; of a relative one all of them."""
+    """Return the names of a path below the folder; all names of a relative path."""
     if not text.startswith("/"):
         return text.split("/")
     names = [name for name in text.split("/") if name not in ("", ".")]
@@ -107,14 +107,14 @@ def _names_below(under: str, named: str, text: str) -> list[str]:
 
 
 def _walked_by_the_system(under: str, named: str, text: str) -> str:
-    """As `_walked`, where names have more forms than can be read off them: nothing is looked at that begins outside."""
+    """As `_walked`, on Windows, where one file has names of many forms. Looks at nothing whose path begins outside."""
     path = os.path.normpath(os.path.join(under, text))
     if not _is_below(path, under) and not _is_below(path, named):
         raise _OutsideError
     try:
         found = os.path.realpath(path, strict=True)
     except FileNotFoundError:
-        found = os.path.realpath(path)  # a link that leads nowhere yet is judged by where it leads
+        found = os.path.realpath(path)  # a link to nothing is judged by its target
     except OSError:
         found = os.path.realpath(path)
         if _is_below(found, under):
@@ -125,7 +125,7 @@ def _walked_by_the_system(under: str, named: str, text: str) -> str:
 
 
 def _is_below(path: str, under: str) -> bool:
-    """True for what lies in `under`, at any depth; the folder itself does not."""
+    """Return whether a path is below `under`, at any depth; the folder itself is not."""
     path, under = os.path.normcase(path), os.path.normcase(under)
     try:
         return path != under and os.path.commonpath([path, under]) == under

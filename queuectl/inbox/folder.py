@@ -3,14 +3,13 @@
     NAME.json                      a job, or what may become one
     .queuectl-S-TOKEN-NAME.json    claimed by the spool S (`SpoolDir.identity`), on its way to pending/ (`handover`)
     .queuectl-S-tmp-TOKEN          a text that is being written
-    NAME.json.rejected             what could not be a job, its text beside it as NAME.json.rejected.txt
-    NAME.json.failed.txt, NAME.json.done.txt    what became of the job that NAME.json was
+    NAME.json.rejected             a file that cannot be a job; NAME.json.rejected.txt says why
+    NAME.json.failed.txt, NAME.json.done.txt    receipts: how the job that NAME.json was has ended
 
-Whoever writes there may mean harm. So the folder is opened once and everything is done through that handle, by names
-in it (POSIX): wherever its path leads by now, nothing outside is touched. No link is followed, nothing but a regular
-file is opened, a text is made under a new name and put in its place by a rename, and what was read counts only as bytes
-in memory. Whoever writes there can hide, change and bring back files of the folder at any time, and harms only the jobs
-of that folder by that.
+A user who can write there may be hostile. So the folder is opened once, and everything is done through that handle, by
+names in it (POSIX): nothing outside is touched, wherever the path leads by now. No link is followed, only regular files
+are opened, a text gets a new name first and its own name by a rename, and only bytes in memory are judged. Such a user
+can hide, change and bring back files of the folder at any time, and harms only the jobs of that folder.
 """
 
 from __future__ import annotations
@@ -34,32 +33,32 @@ _REJECTED = ".rejected"
 _TEXT = ".txt"
 FAILED, DONE_WELL = ".failed.txt", ".done.txt"
 SUMMARY = "queuectl-more-rejected.txt"
-"""Tells of rejected files that have no text of their own."""
+"""The text about rejected files that have no text of their own."""
 _OURS = (_REJECTED, _REJECTED + _TEXT, FAILED, DONE_WELL)
-# What we put before and behind a name, and the suffix of a name that is taken, at most.
+# The most characters that we put before and behind a name, with the suffix of a name that is taken.
 _ROOM = 50
 _TEXT_MAX_BYTES = 64 * 1024
 
 
 class Listing(NamedTuple):
-    """What one listing of the folder found, by kind."""
+    """The names in the folder, by kind."""
 
     jobs: list[str]
-    """What may be jobs, by name."""
+    """Files that may be jobs, sorted."""
     rejected: list[str]
     texts: list[str]
     """Texts about rejected files."""
     claimed: dict[str, str]
-    """Files that are named as if this spool had claimed them, by token (`handover` tells which it has)."""
+    """Files that are named as if this spool had claimed them, by token (`handover` knows which ones it has)."""
     unfinished: list[str]
-    """Texts of this spool that a kill cut short."""
+    """Unfinished texts of this spool, left by a kill."""
     foreign: list[str]
     has_summary: bool = False
     """Whether something has the name SUMMARY."""
 
 
 class Rejection(NamedTuple):
-    """What the text beside a rejected file says: of which version of the file, why, and since when; "" is unknown."""
+    """What the text beside a rejected file says: the version of the file, why, and since when; "" is unknown."""
 
     version: str
     why: str
@@ -80,9 +79,9 @@ class Folder:
         path: of the folder; used for texts, and on Windows.
         identity: of the spool.
         rng: for names.
-        tokens: of the receiver.
-        fd: the handle of the folder, which is this object's from now on (`opening.open_inbox`). Without one the path is
-            opened, and nothing is judged.
+        tokens: of the inbox process.
+        fd: the handle of the folder, which this object closes (`opening.open_inbox`). Without one the path is opened,
+            and not judged.
     """
 
     def __init__(self, path: str, identity: str, *, rng: random.Random, tokens: Tokens, fd: int = -1) -> None:
@@ -110,7 +109,7 @@ class Folder:
         self.close()
 
     def at(self, name: str) -> str:
-        """The path of a file in the folder, as `disk` takes it together with the handle."""
+        """Return the path of a file in the folder, as `disk` takes it together with the handle."""
         return name if self._at is not None else f"{self.path}{os.sep}{name}"
 
     def scan(self) -> Listing:
@@ -122,7 +121,7 @@ class Folder:
         for name in listed:
             if name == SUMMARY:
                 continue
-            if names.opens_a_device(name):  # whatever it ends in: nothing may look at it
+            if names.opens_a_device(name):  # whatever its ending: nothing may open it
                 found.foreign.append(name)
             elif name.startswith("."):
                 if match := self._claimed.fullmatch(name):
@@ -143,13 +142,13 @@ class Folder:
         return found
 
     def read(self, name: str, max_bytes: int) -> files.Content:
-        """A file's bytes. Raises OSError as `files.read`."""
+        """Return the content of a file. Raises OSError as `files.read`."""
         return files.read(self.at(name), max_bytes, patience_s=sharing.GLANCE_S, at=self._at)
 
     # ------------------------------------------------------------------------------------------------ handing over
 
     def claim(self, name: str, token: str) -> str:
-        """Rename a file to a name that says whose it is now; that name. Raises OSError; nothing is replaced."""
+        """Rename a file to a name that says whose it is now, and return that name. Raises OSError; replaces nothing."""
         claimed = f"{self._mark}{token}-{names.beside(name, room=_ROOM)}"
         sharing.check_free(self.at(name))
         self._move(name, claimed)
@@ -159,7 +158,7 @@ class Folder:
         disk.move(self.at(name), self.at(target), patience_s=sharing.GLANCE_S, at=self._at)
 
     def give_back(self, claimed: str) -> str:
-        """Give a claimed file its own name again, or one like it where that is taken; "" where it is gone.
+        """Give a claimed file its own name back, or a similar one if that is taken; return the name, "" if it is gone.
 
         Raises:
             OSError: it stays claimed.
@@ -177,7 +176,7 @@ class Folder:
             return wanted
 
     def remove(self, name: str) -> bool:
-        """Delete a file; False where it is gone, or where a folder has its name. Raises OSError."""
+        """Delete a file; return False if it is gone or a folder has its name. Raises OSError."""
         try:
             return disk.unlink_dropped(self.at(name), at=self._at)
         except OSError:
@@ -245,7 +244,7 @@ class Folder:
         self.put_text(SUMMARY, "\n".join(lines))
 
     def rejection(self, rejected: str) -> Rejection:
-        """What the text beside a rejected file says, as far as there is one. Anybody may have written it."""
+        """Read the text beside a rejected file, if there is one. Anybody may have written it."""
         try:
             data = files.read(self.at(rejected + _TEXT), _TEXT_MAX_BYTES, at=self._at).data
         except OSError:
@@ -256,11 +255,11 @@ class Folder:
         return Rejection(*(found[1].decode("utf-8", "replace") if found else "" for found in (version, why, at)))
 
     def sig_of(self, name: str) -> files.FileSig | None:
-        """The signature of a file, None where there is none."""
+        """Return the signature of a file, None if there is none."""
         return files.sig_of(self.at(name), at=self._at)
 
     def take_back(self, rejected: str) -> str:
-        """A rejected file is a job now: give it its name again, and take its text away; "" where that cannot be."""
+        """Give a corrected file its own name back and delete its text; return the name, "" if that fails."""
         name = rejected.removesuffix(_REJECTED)
         try:
             self._move(rejected, name)
@@ -270,14 +269,14 @@ class Folder:
         return name
 
     def orphan_texts(self, found: Listing) -> list[str]:
-        """The texts about rejected files that are gone."""
+        """Return the texts about rejected files that are gone."""
         there = set(found.rejected)
         return [name for name in found.texts if name.removesuffix(_TEXT) not in there]
 
     # ------------------------------------------------------------------------------------------------------- texts
 
     def put_text(self, name: str, text: str) -> None:
-        """Put a text there in one step; whatever has its name, a link too, is replaced and not followed.
+        """Write a text in one step; it replaces any file or link of its name.
 
         Raises:
             NotRegularError: a folder has its name, and cannot be replaced.
@@ -289,7 +288,7 @@ class Folder:
             try:
                 disk.create(temporary, data, sync=False, mode=disk.FILE_MODE, at=self._at)
                 break
-            except FileExistsError:  # not ours: those of ours are deleted before a look begins
+            except FileExistsError:  # not ours: a poll begins by deleting ours
                 self._tokens.renew_for_texts()
         try:
             disk.replace(temporary, self.at(name), patience_s=sharing.GLANCE_S, at=self._at)
@@ -301,7 +300,7 @@ class Folder:
             raise
 
     def forget(self, name: str) -> None:
-        """Take a text away, if it is exactly as we wrote it."""
+        """Delete a text if it is exactly as we wrote it."""
         with contextlib.suppress(OSError):
             data = files.read(self.at(name), _TEXT_MAX_BYTES, at=self._at).data
             if is_sealed(data):
@@ -309,12 +308,12 @@ class Folder:
 
 
 def receipt_name(name: str, ending: str) -> str:
-    """What the text about a job is called that was dropped as `name`."""
+    """Return the name of the text about a job that was dropped as `name`."""
     return names.beside(name, room=_ROOM) + ending
 
 
 def is_version(sig: files.FileSig, version: str) -> bool:
-    """True where a text's version is that of a file."""
+    """Return whether a text is about this version of a file."""
     return version_of(sig) == version
 
 

@@ -8,15 +8,15 @@
 | 4 | delete the claimed file (the folder synced) | a record alone: it goes on with 5 |
 | 5 | rename the record into pending/, not replacing | the job |
 
-The record that is to be is itself what is handed over: step 5 is one rename, so it is never in doubt whether it was
-made. Until step 4 is known to be done nothing is published.
+The file that is handed over is the finished record, so step 5 is one rename, which was made or not. Nothing is
+published before step 4 is known to be done.
 
-A claimed file that is not there to be deleted was taken away by its owner, or its share is away and comes back with
-it. So TOKEN.spent is left then: it says of a claimed file that appears later that it has had its turn.
+If the claimed file is not there to be deleted, its owner has taken it away, or its share is away and brings it back.
+Then TOKEN.spent is left: a claimed file with that token that appears later was handed over already.
 
-A file that is named as if it was claimed, with a token that is not noted, is somebody else's and left alone.
+A file that is named like a claimed one, with a token that is not noted, is somebody else's and left alone.
 
-One process does this for an inbox, the one that holds the inbox's lock (`process`); all of it may be done again.
+Only the process that holds the inbox's lock does this (`process`). Each step may be repeated.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from queuectl.spool.session import Session
 from queuectl.system import disk, files
 
 BY = "inbox"
-"""Who took in a job of an inbox, by its `enqueued` event."""
+"""The `by` of the `enqueued` event of a job from an inbox."""
 RECORD, SPENT = ".json", ".spent"
-# A share that comes back after longer than this brings its claimed files back as new ones.
+# If a share comes back after longer than this, its claimed files count as new.
 SPENT_KEPT_S = 90 * 86400.0
 
 
@@ -67,16 +67,16 @@ class Handover:
         self._sync = session.syncs_accepted
         self.tokens = Tokens(session, owner)
         self.strange: list[str] = []
-        """Files that are named as if this spool had claimed them, and that it has not: by the last `recover`."""
+        """Files named as if this spool had claimed them, although it has not; set by `recover`."""
 
     def hand_over(self, box: Folder, name: str, content: files.Content, prepared: Prepared) -> str:
-        """Take the file `name`, which held `content` when it was read; the job's name in pending/.
+        """Take the file `name`, which held `content` when it was read; return the job's name in pending/.
 
-        "" where it is gone, or changed while it was read: it is left where it is.
+        Returns "" if the file is gone, or has changed since it was read: then it stays where it is.
 
         Raises:
             InvalidJobError: by `expect`; the file is where it was.
-            OSError: the machine's trouble; where it got further than step 2, `recover` goes on.
+            OSError: the machine's trouble; `recover` goes on after step 2.
         """
         disk.make_folder(self._folder)
         token = self.tokens.take()
@@ -100,16 +100,16 @@ class Handover:
         return self._finish(box, token, claimed)
 
     def recover(self, box: Folder, claimed: dict[str, str]) -> list[str]:
-        """Go on with what was cut short; `claimed` is what this spool's claims in the folder are now, by token.
+        """Go on with interrupted hand-overs; return the names in pending/ of the jobs that were published.
 
-        To be called only with a listing that worked: where the folder cannot be reached, everything waits.
-        Returns the names in pending/ of the jobs that were published.
+        `claimed` has the claimed files in the folder, by token. Call this only after a listing that worked: while the
+        folder cannot be reached, everything waits.
         """
         published = []
         left = dict(claimed)
         listed = set(files.names(self._folder)) if os.path.isdir(self._folder) else set()
         if listed and self._sync:
-            disk.sync_folder(self._folder)  # what was cut short may have got as far as before that
+            disk.sync_folder(self._folder)  # an interrupted hand-over may not have come to this
         for file in sorted(listed):
             if file.endswith(RECORD):
                 token = file.removesuffix(RECORD)
@@ -133,7 +133,7 @@ class Handover:
         self.tokens.done(token)
 
     def sweep(self) -> None:
-        """Forget the turns of claimed files that have not come back for months."""
+        """Forget claimed files that have not come back for months (TOKEN.spent)."""
         if os.path.isdir(self._folder):
             for changed_ns, name in files.changes(self._folder, SPENT, at_most=10_000):
                 if self._clock.now() - changed_ns / 1e9 > SPENT_KEPT_S:
@@ -152,7 +152,7 @@ class Handover:
             disk.sync_folder(self._folder)
 
     def _finish(self, box: Folder | None, token: str, claimed: str) -> str:
-        """Steps 4 and 5; "" for a record that the disk has lost, which its claimed file outlives."""
+        """Do steps 4 and 5; return "" if the disk has lost the record (its claimed file is kept)."""
         path = self._path(token)
         data = files.read(path, RECORD_MAX_BYTES).data
         try:
@@ -181,7 +181,9 @@ class Handover:
             try:
                 disk.move(path, self._spool.path(PENDING, wanted))
                 break
-            except FileExistsError:  # two of one id: both are kept, and the claim tells them apart (P7)
+            except (
+                FileExistsError
+            ):  # two jobs of one id: both are kept, and the claim gives one of them another id (P7)
                 wanted = names.beside(plain, f"-{names.new_token(self._rng)}")
         if self._sync:
             disk.sync_folder(self._spool.folder(PENDING))
@@ -197,7 +199,7 @@ class Handover:
             disk.sync_folder(self._folder)
 
     def _lost(self, box: Folder | None, token: str, claimed: str, data: bytes, why: str) -> None:
-        """A record that is none: a power cut without syncs (`durability = "off"`). Its file is there, or nothing is."""
+        """Clean up after a record that a power cut destroyed (`durability = "off"`): give its claimed file back."""
         if box is None or not claimed:
             hint = "drop it again"
             rejected.keep_copy(self._session, f"{token}.json", data, rejected.Reason(why, hint))

@@ -1,6 +1,6 @@
-"""The identity of a spool: a short random name that tells its files in an inbox from those of another spool.
+"""The identity of a spool: a short random name that marks its files in an inbox.
 
-Signed jobs can be made out to it. A pool makes it once; it is one file in the machinery.
+A signed job can name it as its audience. A pool makes it once; it is one file in .queuectl/.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Keys that sign jobs, as files: NAME.key, one line of at least 43 printable characters.
 
-32 random bytes in base64 or in hex are such a line. White space around it does not count. Who may read such a file is
-judged in `trust`; nothing here ever shows what one holds.
+32 random bytes in base64 or in hex make such a line. White space around it is ignored. `trust` judges who may read
+the file; no message here shows a key.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import secrets
 from queuectl.system import disk, files
 
 ENDING = ".key"
-# 32 bytes in base64 without padding; a word that a person made up is shorter or says the same letters.
+# 32 bytes in base64 without padding; a password that a person made up is shorter or repeats its letters.
 KEY_MIN_CHARS, KEY_MAX_BYTES, KEY_MIN_DIFFERENT = 43, 4096, 10
 # No two dashes together and none at the end: NAME--ID can be taken apart in one way only.
 _NAME = re.compile(r"[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)*")
@@ -21,16 +21,16 @@ _KEY_TEXT = re.compile(r"[!-~]+")
 
 
 def is_name(name: str) -> bool:
-    """True for what a key may be called."""
+    """Return whether a key may have this name."""
     return len(name) <= _NAME_MAX_CHARS and _NAME.fullmatch(name) is not None
 
 
 def read(path: str) -> bytes:
-    """The key in a file.
+    """Return the key in a file.
 
     Raises:
-        ValueError: it is no key, and why (never what it holds).
-        OSError: as the system says; `disk.NotRegularError` for a link or a pipe.
+        ValueError: the file holds no key; says why, never what it holds.
+        OSError: as the system says; `files.NotRegularError` for a link or a pipe.
     """
     content = files.read(path, KEY_MAX_BYTES)
     text = content.data.decode("ascii", "replace").strip()
@@ -42,10 +42,10 @@ def read(path: str) -> bytes:
 
 
 def create(path: str) -> None:
-    """Make a new key, that only its owner can read.
+    """Make a new key that only its owner can read.
 
     Raises:
-        FileExistsError: there is one; it is not touched.
+        FileExistsError: the file exists; it is not touched.
         OSError: as the system says.
     """
     disk.create(path, secrets.token_urlsafe(32).encode() + b"\n", sync=True, mode=disk.PRIVATE_MODE)

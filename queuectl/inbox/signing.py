@@ -4,13 +4,13 @@ A signed drop is one JSON object of three texts:
 
     {"payload": "<the job, as JSON>", "key": "anna", "hmac": "<64 hex digits>"}
 
-The proof is over the bytes of the payload as they stand, behind a text that says what they are for, so nothing has to
-be written in one canonical form, and a proof made for something else is none here. In the payload `for`, `id` and
-`expires_at` are mandatory. `for` names the queue: the inbox's `audience` in the settings, else the spool's identity. So
-whoever sees a signed job cannot have it run by another spool that has the same key. An id is taken once (`replay`) and
-is remembered until the payload has expired.
+The proof covers the payload's bytes as they are, after a text that says what they are for. So JSON needs no canonical
+form, and a proof made for another purpose is invalid here. The payload must have `for`, `id` and `expires_at`. `for`
+names the queue: the inbox's `audience` in the settings, else the spool's identity. So somebody who sees a signed job
+cannot have another spool with the same key run it. An id is accepted once (`replay`), and remembered until the payload
+has expired.
 
-Keys are files (`keyfile`); as with ssh, one that others can read, or in a folder that others can write to, is refused.
+Keys are files (`keyfile`); as in ssh, a key that others can read, or in a folder that others can write to, is refused.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _HMAC = re.compile(r"[0-9a-f]{64}")
 
 
 class Verified(NamedTuple):
-    """A payload whose proof fits: the job, which key, its id and until when it counts."""
+    """A payload with a valid proof: the job, its key, its id and when it expires."""
 
     document: dict[str, Any]
     key: str
@@ -48,16 +48,16 @@ class Verified(NamedTuple):
 
 
 class Keys:
-    """The keys in a folder. Each is read and judged anew when it is asked for."""
+    """The keys in a folder. Each is read and judged anew on every use."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
 
     def secret(self, name: str) -> bytes:
-        """The key called `name`.
+        """Return the key called `name`.
 
         Raises:
-            InvalidJobError: there is none, or it cannot be used: for the producer to read.
+            InvalidJobError: there is no such key, or it cannot be used; the text is for the producer.
             OSError: the machine's trouble.
         """
         if not keyfile.is_name(name):
@@ -75,16 +75,16 @@ class Keys:
 
 
 def sign(document: Mapping[str, Any], key: str, secret: bytes) -> dict[str, str]:
-    """The envelope for a job that has its `id` and `expires_at`."""
+    """Return the envelope for a job that has its `id` and `expires_at`."""
     payload = json.dumps(document, ensure_ascii=False, allow_nan=False)
     return {"payload": payload, "key": key, "hmac": _proof(payload, secret)}
 
 
 def verify(envelope: Mapping[str, Any], keys: Keys, *, audience: str, now_at: float) -> Verified:
-    """The job in a signed drop.
+    """Check a signed drop and return its job.
 
     Raises:
-        InvalidJobError: what is wrong with it. Of a secret it never says what would have been right.
+        InvalidJobError: what is wrong with it; never what the right proof would be.
     """
     for name in ENVELOPE:
         if not isinstance(envelope.get(name), str):
@@ -123,7 +123,7 @@ def _document(payload: str) -> dict[str, Any]:
 
 
 def _check_audience(value: object, audience: str) -> None:
-    """Refuse what was signed for another queue, or for none."""
+    """Refuse a job that was signed for another queue, or for none."""
     if audience and value == audience:
         return
     what = "is missing in the payload, so nothing says which queue the job is for"

@@ -1,6 +1,7 @@
-"""What the receiver of an inbox tells of it, for whoever looks: .queuectl/inboxes/OWNER.json.
+"""The state of an inbox as its process reports it, for status and page: .queuectl/inboxes/OWNER.json.
 
-Nobody else ever looks at the inbox itself: its share may hang. Nothing is decided by what stands there.
+Nobody else ever looks at the inbox itself, because its share may hang. The file is only shown: no decision depends on
+it.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from queuectl.system import disk, files, sharing
 
 _ENDING = ".json"
 _MAX_BYTES = 256 * 1024
-# Rows of files, at most.
+# The most rows of files.
 ROWS = 20
 
 
 class InboxFile(NamedTuple):
-    """A file in an inbox that is not whole yet: for how long it has not changed (seconds), and what is missing."""
+    """An incomplete file in an inbox: how long it has not changed (seconds), and what is missing."""
 
     name: str
     size: int
@@ -30,7 +31,7 @@ class InboxFile(NamedTuple):
 
 
 class InboxRefusal(NamedTuple):
-    """A rejected file in an inbox: its name now, why, and since when ("": unknown)."""
+    """A rejected file in an inbox: its present name, why, and since when ("": unknown)."""
 
     name: str
     why: str
@@ -38,35 +39,35 @@ class InboxRefusal(NamedTuple):
 
 
 class InboxState(msgspec.Struct, frozen=True, kw_only=True):
-    """One inbox, as its receiver saw it last. `rejected` are files that lie there now."""
+    """One inbox, as its process saw it last. `rejected` counts the rejected files that are there now."""
 
     owner: str
     path: str
     mode: str
     listed_at: str = ""
-    """When it was listed last, RFC 3339; "" where it never could be."""
+    """When it was listed last, RFC 3339; "" if never."""
     waiting: int = 0
-    """Files that are to be taken in yet."""
+    """How many files are still to be taken in."""
     next: tuple[str, ...] = ()
-    """Some of those, by name."""
+    """Names of some of those."""
     arriving: int = 0
     rows: tuple[InboxFile, ...] = ()
-    """Some of those that arrive."""
+    """Some of the files that are arriving."""
     held_back: str = ""
-    """Which limit keeps files in the inbox, and why."""
+    """The limit that keeps files in the inbox, or ""."""
     rejected: int = 0
     refused: tuple[InboxRefusal, ...] = ()
-    """The newest of those, as far as it is known why."""
+    """The newest rejected files whose reason is known."""
     left_alone: int = 0
     foreign: tuple[str, ...] = ()
-    """Some of the files that are no jobs, by name."""
+    """Names of some of the files that are not jobs."""
     taken: int = 0
-    """Files taken in since the receiver started."""
+    """Files taken in since the process started."""
     trouble: str = ""
 
 
 def publish(spool: SpoolDir, state: InboxState) -> None:
-    """Put the state there in one step. Raises OSError."""
+    """Write the state in one step. Raises OSError."""
     data = msgspec.json.format(msgspec.json.encode(_as_texts(msgspec.to_builtins(state))), indent=1) + b"\n"
     path = spool.inbox_path(state.owner, "json")
     with spool.temporary("inbox", data, sync=False) as temporary:
@@ -74,7 +75,7 @@ def publish(spool: SpoolDir, state: InboxState) -> None:
 
 
 def _as_texts(value: Any) -> Any:
-    """The same, with every text such as JSON can hold: names of files, and what quotes them, may be no UTF-8."""
+    """Return the same with every text as JSON can hold it: names of files may not be UTF-8."""
     if isinstance(value, str):
         return names.as_text(value)
     if isinstance(value, dict):
@@ -83,7 +84,7 @@ def _as_texts(value: Any) -> Any:
 
 
 def read_all(spool: SpoolDir) -> list[InboxState]:
-    """The states of all inboxes, by owner. What cannot be read is left out."""
+    """Return the states of all inboxes, by owner. Unreadable ones are left out."""
     try:
         listed = sorted(files.names(spool.inbox_dir))
     except OSError:
@@ -98,6 +99,6 @@ def read_all(spool: SpoolDir) -> list[InboxState]:
 
 
 def remove(spool: SpoolDir, owner: str) -> None:
-    """Take the state of an inbox away that the settings do not name any more."""
+    """Delete the state of an inbox that the settings do not name any more."""
     with contextlib.suppress(OSError):
         disk.unlink(spool.inbox_path(owner, "json"))

@@ -1,8 +1,8 @@
-"""The tokens in the names that a receiver gives to files of an inbox, on disk before they are used (promise P10).
+"""The tokens in the names that an inbox process gives to files, on disk before they are used (promise P10).
 
-Whoever writes to an inbox sees these names and can make more like them. So a name proves nothing: a claimed file is
-this spool's only if its token is noted in `.queuectl/inboxes/OWNER.tokens`, which nobody but the workers' user can
-read or write. Some tokens are noted at once, because each note costs a sync.
+A user who can write to an inbox sees these names and can imitate them. So a name proves nothing: a claimed file belongs
+to this spool only if its token is noted in `.queuectl/inboxes/OWNER.tokens`, which only the workers' user can read or
+write. Many tokens are noted at once, because each note costs a sync.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from queuectl.system import disk, files, sharing
 
 TOKEN_CHARS = 12
 _AT_ONCE = 32
-# Tokens of earlier processes that are kept: a share that was away may bring their files back.
+# Tokens of earlier processes that are kept, because a share that was away may bring their files back.
 _KEPT_MOST = 2000
 _MAX_BYTES = 1024 * 1024
 
 
 class Tokens:
-    """The tokens of one inbox, for the one process that receives from it."""
+    """The tokens of one inbox, for the one process that polls it."""
 
     def __init__(self, session: Session, owner: str) -> None:
         self._spool = session.spool
@@ -30,7 +30,7 @@ class Tokens:
         self._rng = session.rng
         self._sync = session.syncs_accepted
         self._open: dict[str, None] | None = None
-        """Tokens that files in the inbox may have, oldest first; None until the note is read."""
+        """Tokens that files in the inbox may have, oldest first; None until the note has been read."""
         self._fresh: list[str] = []
         self._text = ""
 
@@ -46,18 +46,18 @@ class Tokens:
         return token
 
     def for_texts(self) -> str:
-        """Return the token for texts that are being written: one after the other, so one is enough. Raises OSError."""
+        """Return the token for unfinished texts: one is enough, as texts are written one by one. Raises OSError."""
         if not self._text:
             self._text = self.take()
         return self._text
 
     def renew_for_texts(self) -> None:
-        """Take another token for texts: somebody has made a file of that name."""
+        """Take another token for texts, because somebody has made a file of that name."""
         self.done(self._text)
         self._text = ""
 
     def done(self, token: str) -> None:
-        """Forget a token: no file of this spool has it any more."""
+        """Forget a token that no file of this spool has any more."""
         self._in_use().pop(token, None)
 
     def is_ours(self, token: str) -> bool:
@@ -65,7 +65,7 @@ class Tokens:
         return token in self._in_use()
 
     def settle(self) -> None:
-        """Forget the tokens that were noted and not used, when the receiver ends. Raises OSError."""
+        """Forget the tokens that were noted but not used, when the process ends. Raises OSError."""
         if self._fresh:
             self._fresh = []
             self._write([*self._in_use()])

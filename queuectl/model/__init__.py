@@ -1,4 +1,4 @@
-"""What a job is and what may happen to it: texts in, values out (FORMAT.md, section 3).
+"""What a job is and what can happen to it: texts in, values out (FORMAT.md, section 3).
 
 Pure: no disk, no clock, no process.
 """

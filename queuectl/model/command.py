@@ -1,11 +1,11 @@
-"""Commands that the settings name and a job only fills in: `[commands.NAME]` in queuectl.toml. Computes only.
+"""Commands of the settings that a job only fills in: `[commands.NAME]` in queuectl.toml. Computes only.
 
-A producer who is not trusted sends `{"template": "resize", "params": {"size": "80x60"}}`. What runs is the settings'
-list of words; each placeholder is a whole word of it, so nothing a producer sends can become a second word, an option
-or a piece of a shell's text (promise P10).
+A producer who is not trusted sends `{"template": "resize", "params": {"size": "80x60"}}`. The worker runs the
+settings' list of words. Each placeholder is one whole word of it, so no value of a producer can become a second word,
+an option or a part of a shell's text (promise P10).
 
-What no setting can make safe is refused when the settings are read: a placeholder where a shell or an interpreter
-expects a program's text, and batch files, whose arguments cmd.exe reads once more as commands.
+Reading the settings refuses what nothing can make safe: a placeholder where a shell or an interpreter expects the text
+of a program, and batch files, because cmd.exe reads their arguments again as commands.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TEXT_MAX_CHARS = 4096
 MATCH_MAX_CHARS = 256
 _INT_LIMIT = 2**63
 BATCH_ENDINGS = (".bat", ".cmd")
-# What programs of Windows that read their command line in a code page may get as a quote, a dash or a separator.
+# Characters that a Windows program with a code page may read as a quote, a dash or a separator.
 _BEST_FIT = frozenset(
     "\xad\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
     "\uff02\u201c\u201d\u201e\u02ba\u2033\uff0f\uff3c\u2044\u2215\u2216\xa5\u20a9\uff1a"
@@ -47,27 +47,27 @@ _KEYS_OF = {
 
 
 class Param(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one placeholder takes. Which keys count is said by `type`."""
+    """What one placeholder takes. `type` decides which of the other keys count."""
 
     type: Literal["path", "match", "choice", "int"]
     under: str = ""
-    """path: the folder, absolute, that it must be in once links are followed."""
+    """path: the absolute folder that the path must be in after links are followed."""
     exists: bool = False
-    """path: whether there must be something there when the job is taken in."""
+    """path: whether it must exist when the job is taken in."""
     pattern: str = ""
-    """match: a regular expression (`patterns`) that the whole text fits."""
+    """match: a regular expression (`patterns`) that the whole text must match."""
     of: tuple[str, ...] = ()
-    """choice: the texts allowed."""
+    """choice: the allowed texts."""
     min: int | None = None
     max: int | None = None
     dash: bool = False
-    """Whether it may begin with `-`, where programs look for options (a path is absolute and never does)."""
+    """Whether the value may begin with `-`, like an option. (A path is absolute, so it never does.)"""
     default: str | int | None = None
-    """What is used where the job leaves it out; without one it must be given."""
+    """The value if the job gives none; without a default the job must give one."""
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One `[commands.NAME]`: the words to run, with `{placeholders}`, and what its jobs are given."""
+    """One `[commands.NAME]`: the words to run, with `{placeholders}`, and the settings of its jobs."""
 
     argv: tuple[str, ...]
     params: dict[str, Param] = {}
@@ -78,7 +78,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def parse(section: object, *, path: str) -> dict[str, Command]:
-    """The commands that `[commands.*]` of the settings file at `path` names.
+    """Return the commands that `[commands.*]` of the settings file at `path` names.
 
     Raises:
         InvalidSettingsError: the key and what is wrong with it.
@@ -102,7 +102,7 @@ def parse(section: object, *, path: str) -> dict[str, Command]:
 
 
 def example() -> list[str]:
-    """A command as it is written in a settings file, each line commented out, with what it means."""
+    """Return an example for a settings file, each line commented out, with explanations."""
     return [
         '# Commands that jobs of an inbox with mode = "templates" may name, and fill in where it says so.',
         "# [commands.resize]",
@@ -182,7 +182,7 @@ def _check_param(path: str, key: str, param: Param) -> None:
 
 
 def _check_program(path: str, key: str, command: Command) -> None:
-    """Refuse what would hand a producer more than the words of a command."""
+    """Refuse a program that would let a producer choose more than words of its command line."""
     program = command.argv[0]
     if not _is_absolute(program) and re.search(r"[\\/]|^[A-Za-z]:" if sys.platform == "win32" else "/", program):
         raise _error(path, key, f"{program!r:.60} is neither absolute nor a plain name; write its full path")
@@ -194,7 +194,7 @@ def _check_program(path: str, key: str, command: Command) -> None:
 
 
 def _kind(command: Command, word: str) -> int:
-    """What a word is for `programs`: a `choice` is of the settings, whatever it says."""
+    """Return what a word is for `programs`. A `choice` counts as a word of the settings."""
     match = _PLACEHOLDER.fullmatch(word)
     param = command.params.get(match[1]) if match else None
     if match is None or (param is not None and param.type == "choice"):
@@ -207,7 +207,7 @@ def _kind(command: Command, word: str) -> int:
 
 
 def is_batch(program: str) -> bool:
-    """True for what Windows gives to cmd.exe; dots and spaces at the end of a name are dropped there."""
+    """Return whether Windows runs a file with cmd.exe. (It ignores dots and spaces at the end of a name.)"""
     return program.rstrip(". ").lower().endswith(BATCH_ENDINGS)
 
 
@@ -218,7 +218,7 @@ def _is_absolute(path: str) -> bool:
 
 
 def placeholders(words: tuple[str, ...]) -> set[str]:
-    """The names of the placeholders in a list of words."""
+    """Return the names of the placeholders in a list of words."""
     return {match[1] for word in words if (match := _PLACEHOLDER.fullmatch(word))}
 
 
@@ -226,12 +226,12 @@ def placeholders(words: tuple[str, ...]) -> set[str]:
 
 
 def render(command: Command, params: Mapping[str, Any], resolve: Resolve) -> list[str]:
-    """The words to run for one job.
+    """Return the words to run for one job.
 
     Args:
         command: of the settings.
         params: as the producer sent them.
-        resolve: gives the path that a text names to a parameter of the type path, or raises InvalidJobError
+        resolve: returns the path that a text names, for a parameter of the type path, or raises InvalidJobError
             (`confinement.resolve`).
 
     Raises:
@@ -252,7 +252,7 @@ def render(command: Command, params: Mapping[str, Any], resolve: Resolve) -> lis
 
 
 def _word(name: str, param: Param, value: object, *, resolve: Resolve | None) -> str:
-    """One parameter as a word of the command."""
+    """Return one parameter as a word of the command."""
     if param.type == "int":
         text = _int_text(name, param, value)
     else:
@@ -295,7 +295,7 @@ def _text(name: str, value: object, *, most: int) -> str:
 
 
 def why_bad_path(text: str, *, windows: bool) -> str:
-    """What is wrong with a path that a producer names, before anything is looked up, or ""."""
+    """Return what is wrong with a path that a producer names, judged by its text only, or ""."""
     if not text.strip():
         return "is empty"
     if text.startswith("~"):

@@ -1,11 +1,11 @@
-"""What a dropped document is: a job, many jobs, not whole yet, or no job. Computes on bytes; opens no file.
+"""Decides what a dropped document is: a job, many jobs, incomplete, or no job. Computes on bytes; opens no file.
 
-JSON proves itself: an object that parses and is a valid job is complete and may run at once. What does not parse may
-still be arriving, so that verdict is only that (`Incomplete`); whoever watches the file decides when it has been
-quiet for long enough to be refused.
+JSON proves itself: an object that parses and is a valid job is complete and may run at once. A text that does not parse
+may still be arriving, so its verdict is `Incomplete`; the caller decides when it was unchanged for long enough to be
+rejected.
 
-Read are UTF-8 with or without byte order mark and UTF-16 with one. Refused are duplicate keys, NaN and Infinity,
-and whatever is neither an object nor an array of objects.
+Accepts UTF-8 (with or without a BOM) and UTF-16 with a BOM. Rejects duplicate keys, NaN and Infinity, and everything
+that is neither an object nor an array of objects.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _NO_JSON = " is not a number of JSON"
-# What a blank line may hold.
+# The characters of a blank line.
 BLANK = "\0 \t\r"
 _TOO_DEEP = (f"it is nested too deep, more than {job.DEPTH_LIMIT} levels", "a job needs no more than a few levels")
 
 
 class Incomplete(NamedTuple):
-    """It does not parse: still arriving, or broken. `why` says where, `hint` what to do if it stays so."""
+    """A text that does not parse: still arriving, or broken. `why` says where, `hint` what to do if it stays so."""
 
     why: str
     hint: str = "write it again, whole"
 
 
 class Refused(NamedTuple):
-    """It is whole and cannot be a job: why, and what to do about it. `raw` is its text where it was part of a batch."""
+    """A complete text that cannot be a job: why, and what to do. `raw` is the text of an element of a batch."""
 
     why: str
     hint: str
@@ -50,7 +50,7 @@ class Refused(NamedTuple):
 
 
 class Many(NamedTuple):
-    """An array or lines: each one a parsed document, or a Refused for a line that is none."""
+    """An array or lines: each one is a parsed document, or a Refused for a line that is not JSON."""
 
     documents: list[dict[str, Any] | Refused]
 
@@ -64,8 +64,8 @@ class Single(NamedTuple):
 class Accepted(NamedTuple):
     """A job ready to be framed.
 
-    `spec` has an id where the document names one; `history` are the events it brought along, `due_at` is when the
-    new job may first run (None: now), `delay_s` the wait that was made from.
+    `spec` has an id if the document names one; `history` has the events that the document brought along; `due_at` is
+    when the new job may first run (None: now), and `delay_s` the wait that `due_at` was computed from.
     """
 
     spec: dict[str, Any]
@@ -83,7 +83,7 @@ class _DuplicateKeyError(ValueError):
 
 
 def parse(data: bytes, *, lines: bool) -> Document:
-    """What the bytes of a dropped file are; `lines` for a file with one job a line."""
+    """Return what the bytes of a dropped file are; `lines` means one job per line."""
     try:
         text = _text(data)
     except UnicodeDecodeError as error:
@@ -112,7 +112,7 @@ def parse(data: bytes, *, lines: bool) -> Document:
 
 
 def encoding_of(head: bytes) -> tuple[int, str]:
-    """The length of the byte order mark at the beginning of a file, 0 without one, and the encoding of its text."""
+    """Return the length of the byte order mark (0: none) at the start of a file, and the encoding of its text."""
     for mark, encoding in _MARKS:
         if head.startswith(mark):
             return len(mark), encoding
@@ -136,7 +136,7 @@ def _parse_lines(text: str) -> Document:
 
 
 def line(row: str, number: int) -> dict[str, Any] | Refused | None:
-    """The document in one line of a file of lines, why it is none, or None for a blank line."""
+    """Return the document in one line of a file of lines, why the line is not one, or None for a blank line."""
     if not row.strip(BLANK):
         return None
     try:
@@ -152,7 +152,7 @@ def line(row: str, number: int) -> dict[str, Any] | Refused | None:
 
 
 def is_whole_line(row: str) -> bool:
-    """True for a line that is blank or JSON: the last line of a file that nobody is writing."""
+    """Return whether a line is blank or JSON, as the last line of a complete file is."""
     try:
         if row.strip(BLANK):
             _loads(row)
@@ -164,7 +164,7 @@ def is_whole_line(row: str) -> bool:
 
 
 def torn_line(number: int) -> Incomplete:
-    """The verdict on a file whose last line is not whole."""
+    """Return the verdict on a file whose last line is incomplete."""
     return Incomplete(f"its last line, {number}, is not whole JSON", "write the rest of the line")
 
 
@@ -200,7 +200,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _not_a_number(error: ValueError) -> str:
-    """What is wrong with a number: the parser's own text would be about a limit of Python."""
+    """Return what is wrong with a number; the parser's own text would name a limit of Python."""
     return str(error) if str(error).endswith(_NO_JSON) else "it holds a number with too many digits"
 
 
@@ -209,7 +209,7 @@ def _no_constant(text: str) -> Any:
 
 
 def accept(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: float) -> Accepted:
-    """Check one document and make it ready to be framed: what comes back can be framed, and the frame be read.
+    """Check one document and prepare it for framing. `record.frame` and `record.decode` accept the result.
 
     Raises:
         InvalidJobError: the key and what is wrong with it.
@@ -244,9 +244,9 @@ def _history(value: object) -> list[dict[str, Any]]:
 
 
 def first_events(taken: Accepted, *, by: str, now_at: float, **facts: Any) -> list[dict[str, Any]]:
-    """The history of a job as it is taken in: what it brought along, then `enqueued` and warnings where it is new.
+    """Return the history of a job that is taken in: its own, or for a new job `enqueued` and its warnings.
 
-    A document that brings a history is one of our records that a person edited: it goes on where it stood.
+    A document with a history is one of our records that a person edited, so the job goes on where it was.
     """
     events = list(taken.history)
     if not events:

@@ -1,6 +1,6 @@
-"""What exit codes mean, in words. Computes only.
+"""The meaning of exit codes, in words. Computes only.
 
-A record may come from another machine, so nothing is asked of this one's signals.
+A record may come from another machine, so the signals of this machine do not matter.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _WORDS = {
     0xC0000374: "heap corruption",
     0xC0000409: "aborted",
 }
-# What the reason of a run begins with whose command did not start because its `cwd` is no folder: the code is 126 then.
+# How the reason begins if a command did not start because its `cwd` is not a folder. The exit code is 126 then.
 CANNOT_ENTER = "cannot enter the folder"
-# Those that have the same number on every system.
+# Signals with the same number on every system.
 _SIGNALS = {
     1: "SIGHUP",
     2: "SIGINT",
@@ -39,12 +39,12 @@ _SIGNALS = {
     15: "SIGTERM",
 }
 _SIGNALS_END = 65
-# More than this is no code of POSIX: Windows' statuses are told in hexadecimal.
+# Larger codes are statuses of Windows, shown in hexadecimal.
 _LARGEST = 0xFFFF
 
 
 def words(code: int) -> str:
-    """What an exit code means beyond its number, or ""."""
+    """Return what an exit code means beyond its number, or ""."""
     if code < 0:
         code &= 0xFFFFFFFF
     if code in _WORDS:
@@ -56,27 +56,27 @@ def words(code: int) -> str:
 
 
 def text(code: int) -> str:
-    """The number as a person reads it: Windows' statuses in hexadecimal."""
+    """Return an exit code for a person: statuses of Windows in hexadecimal."""
     return f"0x{code & 0xFFFFFFFF:08X}" if code > _LARGEST or code < 0 else str(code)
 
 
 def told(code: int | None, reason: str = "") -> str:
-    """Exit code and reason as the end of a sentence: `exit 137 (killed (SIGKILL)), retries used up`, or ""."""
+    """Return exit code and reason as the end of a sentence: `exit 137 (killed (SIGKILL)), retries used up`, or ""."""
     if code is None or code == 0:
         return reason
     meaning = words(code)
-    # The reason on record begins with what the worker noted of the code, if it noted anything.
+    # The reason on record begins with the worker's note on the code, if there is one.
     is_noted = not meaning or reason.startswith((meaning, _signal_note(code), CANNOT_ENTER))
     return f"exit {text(code)}" + ("" if is_noted else f" ({meaning})") + (f", {reason}" if reason else "")
 
 
 def _signal_note(code: int) -> str:
-    """What a worker notes of a command that a signal ended (`executors.posix`)."""
+    """Return a worker's note on a command that a signal ended (`executors.posix`)."""
     return f"ended by {_SIGNALS.get(code - 128, f'signal {code - 128}')}"
 
 
 def others(killed: Sequence[int], left: Sequence[int]) -> str:
-    """What became of processes that the command of a run did not wait for, by their pids; "" where there were none."""
+    """Return what happened to processes that the command did not wait for, by their pids; "" if there were none."""
     parts = []
     for pids, what in ((killed, "was ended with the run"), (left, "was left running")):
         if pids:

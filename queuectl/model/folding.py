@@ -13,8 +13,7 @@ from queuectl.model import history, lifecycle, record
 from queuectl.model.history import Event, describe
 from queuectl.model.lifecycle import FOLDED
 
-# A history of more bytes than this is folded when its job is claimed; of its events so many stay as they are, and those
-# before the first run, of which a few are kept.
+# A claim folds a history of more bytes than this. So many of its last events stay, and a few before the first run.
 FOLD_BYTES = 256 * 1024
 FOLD_KEEPS = 100
 _FOLD_KEEPS_FIRST = 10
@@ -48,7 +47,7 @@ def fold(data: bytes, item: record.Record) -> bytes | None:
 
 
 def _folded(before: list[Event], some: list[Event]) -> dict[str, Any]:
-    """The event that stands for `some`, which follow `before`."""
+    """Return the event that stands for `some`, which follow `before`."""
     counts: Counter[str] = Counter()
     for item in some:
         counts.update(item.counts if item.event == FOLDED else {_kind_of(item): 1})
@@ -64,7 +63,7 @@ def _folded(before: list[Event], some: list[Event]) -> dict[str, Any]:
 
 
 def _kind_of(item: Event) -> str:
-    """What an event is counted as: its name, where that is one of ours."""
+    """Return the name under which an event is counted."""
     is_known = (
         item.event in (lifecycle.ENQUEUED, lifecycle.REQUEUED, lifecycle.WARNING, lifecycle.STARTED)
         or item.event in lifecycle.OUTCOMES

@@ -15,7 +15,7 @@ _Count = Annotated[int, Meta(ge=0, le=2**31)]
 
 
 class Event(msgspec.Struct, omit_defaults=True, gc=False):
-    """One line of the history. Which keys an event has is told in FORMAT.md; absent ones have these defaults."""
+    """One line of the history. FORMAT.md says which keys an event has; absent keys have these defaults."""
 
     at: str
     event: str
@@ -43,7 +43,7 @@ class Standing(NamedTuple):
     """What the history says about a job now."""
 
     starts: int
-    """Runs ever started; the next attempt has the number after it."""
+    """How many runs were started; the next attempt has the number after it."""
     failures: int
     """Counted failures since the job was last enqueued or requeued."""
     last: Event | None
@@ -51,33 +51,33 @@ class Standing(NamedTuple):
     last_start: Event | None
     """The last `started`."""
     due_at: float | None
-    """Not before this instant, or None for now."""
+    """The job may not run before this instant; None: it may run now."""
     delay_s: float | None
-    """The wait that `due_at` was made from, where it was made from one."""
+    """The wait that `due_at` was computed from, or None."""
     error: str
     """What went wrong last, in words, or ""."""
 
     @property
     def is_cancelled(self) -> bool:
-        """True where somebody ended the job and nobody has requeued it since."""
+        """Whether somebody cancelled the job and nobody has requeued it since."""
         return self.last is not None and self.last.event == lifecycle.CANCELLED
 
     @property
     def ended_to(self) -> str:
-        """The state that the last recorded outcome leads to, or "" where the last event is no outcome."""
+        """The state that the last recorded outcome leads to, or "" if the last event is not an outcome."""
         if self.last is not None and self.last.event in lifecycle.OUTCOMES:
             return self.last.to
         return ""
 
 
 def event(kind: str, now_at: float, **facts: Any) -> dict[str, Any]:
-    """An event as it goes into the history: instant and name first, then what is known (None and "" left out)."""
+    """Return an event for a history: instant and name first, then the facts that are not None or ""."""
     known = {key: value for key, value in facts.items() if value is not None and value != ""}
     return {"at": times.to_text(now_at), "event": kind, **known}
 
 
 def standing(history: list[Event]) -> Standing:
-    """Read off a history what would otherwise have to be rewritten: attempts, last error, next due time."""
+    """Compute from a history what the record does not repeat: attempts, last error, next due time."""
     starts = failures = 0
     last: Event | None = None
     last_start: Event | None = None
@@ -98,7 +98,7 @@ def standing(history: list[Event]) -> Standing:
             starts, failures, error = starts + item.counts.get(STARTED, 0), item.failures, item.reason or error
             continue
         elif kind not in lifecycle.OUTCOMES:
-            continue  # a warning, or an event of a later version: it moves nothing
+            continue  # a warning or an event of a later version moves nothing
         last = item
         due_at, delay_s = (_instant(item.due_at), item.delay_s) if item.due_at else (None, None)
     if last is not None and last.event == lifecycle.CANCELLED:
@@ -114,7 +114,7 @@ def _instant(text: str) -> float | None:
 
 
 def starts_in(history: Iterable[dict[str, Any]]) -> int:
-    """How many runs a history counts, folded ones included, as `Standing.starts` of its record."""
+    """Return how many runs a history counts, folded ones included, as `Standing.starts` of its record."""
     return sum(
         1 if event.get("event") == STARTED else int(event.get("counts", {}).get(STARTED, 0))
         for event in history
@@ -139,16 +139,16 @@ def arrived_at(history: list[Event], otherwise_at: float) -> float:
 
 
 def is_due(due_at: float | None, delay_s: float | None, now_at: float) -> bool:
-    """True where a job may run now.
+    """Return whether a job may run now.
 
-    A due time further away than the delay it was made from is due: the clock was set back since, and a job must not
-    wait for longer than its own delay (promise P5's second half: nothing is stranded by a clock).
+    A due time that is further away than its delay is due: the clock was set back since, and a job must not wait for
+    longer than its own delay (P5: no clock may strand a job).
     """
     return due_at is None or due_at <= now_at or (delay_s is not None and due_at - now_at > delay_s + 0.002)
 
 
 def describe(item: Event) -> str:
-    """How a run ended, in a few words."""
+    """Return how a run ended, in a few words."""
     if item.event == TIMED_OUT:
         return item.reason or "timed out"
     if item.event == ABANDONED:
@@ -161,7 +161,7 @@ def describe(item: Event) -> str:
 
 
 def cancelled_text(reason: str) -> str:
-    """`cancelled`, and why, where more is on record than that the command did it."""
+    """Return `cancelled`, and why, if the record says more than that `queuectl cancel` did it."""
     why = lifecycle.why_cancelled(reason)
     if not why:
         return lifecycle.CANCELLED

@@ -1,4 +1,4 @@
-"""Drop folders beside the spool: `[[inbox]]` in queuectl.toml, and what each is allowed. Computes only."""
+"""Drop folders beside the spool: `[[inbox]]` in queuectl.toml, and what each may do. Computes only."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ TRUSTED, TEMPLATES, SIGNED = "trusted", "templates", "signed"
 
 
 class Inbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One drop folder, on any file system. What is dropped there is taken into the spool's pending/."""
+    """One drop folder, on any file system. Its files are taken into the spool's pending/."""
 
     path: str
-    """The folder; relative to the spool's root where it is not absolute."""
+    """The folder; a relative path begins at the spool's root."""
     mode: Literal["trusted", "templates", "signed"]
-    """What a file there may say: anything; the name of a command of the settings; anything that a key signed."""
+    """What a file may say: anything; only the name of a command of the settings; anything that a key signed."""
     owner: str = ""
-    """Whose jobs these are, for taking turns and for finding them; the folder's name where it is left out."""
+    """Who owns the jobs, for taking turns and for finding them. Default: the folder's name."""
     tags: tuple[str, ...] = ()
     settle_s: float | str | None = None
-    """How long a file that is not whole may be quiet; None: the spool's setting, 120 s on a network's file system."""
+    """How long an incomplete file may stay unchanged; None: the spool's setting, or 120 s on a network file system."""
     receipts: bool = True
     """Whether a dead job leaves NAME.failed.txt in the inbox."""
     done_receipts: bool = False
@@ -37,15 +37,15 @@ class Inbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_per_minute: int = 0
     """How many of its files are taken in or rejected within a minute; 0 is no limit."""
     max_rejected: int = 1000
-    """How many rejected files in it have a text of their own; one text tells of the others."""
+    """How many rejected files get a text of their own; one text lists the others."""
     keys: str = ""
     """signed: the folder with the keys, one file NAME.key each."""
     audience: str = ""
-    """signed: whom jobs have to be signed for (`queuectl sign --for`); the spool's identity where it is left out."""
+    """signed: the name that jobs have to be signed for (`queuectl sign --for`). Default: the spool's identity."""
 
 
 def parse(section: object, *, path: str) -> tuple[Inbox, ...]:
-    """The inboxes that `[[inbox]]` of the settings file at `path` names, with their owners filled in.
+    """Return the inboxes that `[[inbox]]` of the settings file at `path` names, with their owners filled in.
 
     Raises:
         InvalidSettingsError: the key and what is wrong with it.
@@ -84,12 +84,12 @@ def parse(section: object, *, path: str) -> tuple[Inbox, ...]:
 
 
 def _numbered(text: str) -> str:
-    """`inbox[0].path: ...` as whoever writes the file counts."""
+    """Count the inboxes in `inbox[0].path: ...` from 1, as people do."""
     return re.sub(rf"^{SECTION}\[(\d+)\]\.?", lambda found: f"[[{SECTION}]] {int(found[1]) + 1}, ", text)
 
 
 def example() -> list[str]:
-    """An inbox as it is written in a settings file, each line commented out, with what it means."""
+    """Return an example for a settings file, each line commented out, with explanations."""
     return [
         "# Inboxes: folders outside the spool, on any file system, whose files are taken in. One [[inbox]] each.",
         "# What cannot be a job is renamed there to NAME.rejected, beside a text; what became of a job is told there.",

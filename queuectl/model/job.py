@@ -20,8 +20,8 @@ FORMAT_VERSION = 1
 JOB_MAX_BYTES = 1024 * 1024
 PRIORITY_LIMIT = 999_999
 RETRIES_LIMIT = 1_000_000
-# Levels of objects and arrays in each other. Far below what JSON readers and writers can take on any stack, so that
-# what was taken in once can always be shown.
+# The most levels of nested objects and arrays. JSON readers and writers can take far more on any stack, so an accepted
+# job can always be shown.
 DEPTH_LIMIT = 64
 OWNER_MAX_CHARS = names.OWNER_MAX_CHARS
 
@@ -133,7 +133,7 @@ class RetryDefaults(NamedTuple):
 
 
 class Normalised(NamedTuple):
-    """A document that is a job: its keys in writing order, its first due time and what to warn of."""
+    """A document that is a job: its keys in the order of writing, its first due time, and warnings."""
 
     spec: dict[str, Any]
     due_at: float | None
@@ -150,14 +150,14 @@ def normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: f
 
     Args:
         document: parsed JSON of one job. `format` and `history` are not looked at (see `record`).
-        defaults: what to fill in for retry keys that it leaves out.
-        now_at: what `delay` counts from.
+        defaults: the values of retry keys that it leaves out.
+        now_at: when `delay` begins.
 
     Returns:
-        The specification without `format`, `id` (may be missing) first among its keys where given.
+        The specification, without `format`. If it has an `id`, that is its first key.
 
     Raises:
-        InvalidJobError: every key that is wrong, and what is wrong with it.
+        InvalidJobError: names every wrong key, and what is wrong with it.
     """
     try:
         return _normalise(document, defaults=defaults, now_at=now_at)
@@ -169,7 +169,7 @@ def normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: f
 def _all_mistakes(
     document: Mapping[str, Any], first: InvalidJobError, *, defaults: RetryDefaults, now_at: float
 ) -> InvalidJobError:
-    """The error with all that is wrong with a document, of which the first mistake is known."""
+    """Return an error with all mistakes of a document; the first one is known."""
     from queuectl.model import mistakes  # only where there is one
 
     def alone(keys: Mapping[str, Any]) -> InvalidJobError | None:
@@ -182,7 +182,7 @@ def _all_mistakes(
     given = {key: document[key] for key in KNOWN_KEYS if key in document}
     wrong = {key: error for key, value in given.items() if (error := alone({key: value})) is not None}
     found = list(wrong.values()) if "command" in document else [first, *wrong.values()]
-    # What is right alone may be wrong together: two keys that exclude each other.
+    # Keys that are right alone may exclude each other.
     together = alone({key: value for key, value in given.items() if key not in wrong})
     found += [] if together is None else [together]
     if len(found) < 2:
@@ -242,14 +242,14 @@ def _normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: 
 
 
 def why_bad_owner(owner: str) -> str:
-    """What is wrong with the name of an owner, which stands in the names of files, as the end of a sentence, or ""."""
+    """Return what is wrong with the name of an owner (a part of file names), as the end of a sentence, or ""."""
     if len(owner) > OWNER_MAX_CHARS:
         return f"is longer than {OWNER_MAX_CHARS} characters"
     return names.why_bad_id(owner)
 
 
 def is_deep(value: object) -> bool:
-    """True where arrays and objects lie in each other deeper than DEPTH_LIMIT."""
+    """Return whether arrays and objects are nested deeper than DEPTH_LIMIT."""
     level = [value]
     for _ in range(DEPTH_LIMIT):
         inner: list[object] = []
@@ -298,7 +298,7 @@ def _convert(document: Mapping[str, Any]) -> JobSpec:
 
 
 def check_texts(command: str | list[str], cwd: str, env: Mapping[str, str]) -> None:
-    """Check what a type cannot say about the texts that the system is handed.
+    """Check the texts that go to the operating system, as far as types cannot.
 
     Raises:
         InvalidJobError: an empty command, a NUL character, a name that no variable can have.
@@ -352,12 +352,12 @@ def _due(spec: JobSpec, now_at: float) -> tuple[float | None, float | None]:
 
 
 def _tidy(number: float) -> float | int:
-    """2.0 is written as 2: what a person typed comes back as it was typed."""
+    """Write 2.0 as 2, as a person would type it."""
     return int(number) if number == int(number) else number
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a job file, for editors: key names, types, ranges, meanings."""
+    """Return the JSON Schema (draft 2020-12) of a job file, for editors: key names, types, ranges, meanings."""
     made = msgspec.json.schema(JobSpec)
     body: dict[str, Any] = made["$defs"]["JobSpec"]
     properties: dict[str, Any] = {"$schema": {"type": "string"}}
@@ -379,5 +379,5 @@ def schema() -> dict[str, Any]:
 
 
 def schema_text() -> str:
-    """`schema` as the text of a file."""
+    """Return `schema` as the text of a file."""
     return json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"

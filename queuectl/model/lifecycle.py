@@ -21,8 +21,8 @@ ENQUEUED, STARTED, REQUEUED = "enqueued", "started", "requeued"
 SUCCEEDED, FAILED, TIMED_OUT = "succeeded", "failed", "timed_out"
 ABANDONED, RELEASED = "abandoned", "released"
 CANCELLED = "cancelled"
-"""Somebody ended the job: it is in dlq/, and no failure."""
-# Events that move nothing: something to tell a person, and one event in the place of many (`folding.fold`).
+"""Somebody cancelled the job: it is in dlq/, and did not fail."""
+# Events that move nothing: a note for a person, and one event in the place of many (`folding`).
 WARNING, FOLDED = "warning", "folded"
 # Other queues' words that people type; see also the commands' --state.
 STATE_ALIASES = {
@@ -81,10 +81,10 @@ class Policy(NamedTuple):
 class Outcome(NamedTuple):
     """How a run ended.
 
-    `kind` is one of OUTCOMES; `exit_code` the command's (128 + n for one ended by signal n, None where there is
-    none); `reason` says more for a person; `duration_s` is None where nobody measured; `is_final` says that no later
-    run of this command could end in another way. `killed` and `left` are pids: what was ended with the command outside
-    of its group, and what of the run lives on.
+    `kind` is one of OUTCOMES; `exit_code` is the command's (128 + n if signal n ended it, None if there is none);
+    `reason` says more for a person; `duration_s` is None if nobody measured it; `is_final` says that no later run of
+    this command could end in another way. `killed` and `left` are pids: processes outside the command's group that
+    were ended with it, and processes of the run that live on.
     """
 
     kind: str
@@ -97,7 +97,7 @@ class Outcome(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """Where a run's outcome leads: the state, the delay in seconds before the next run (None: at once), and why."""
+    """The state after a run, the delay in seconds before the next run (None: at once), and why."""
 
     to: str
     delay_s: float | None
@@ -105,7 +105,7 @@ class Decision(NamedTuple):
 
 
 def decide(outcome: Outcome, *, failures: int, policy: Policy, rng: random.Random) -> Decision:
-    """The state after a run.
+    """Decide the state after a run.
 
     Args:
         outcome: how it ended.
@@ -151,7 +151,7 @@ def cancel_note(by: str, reason: str = "") -> str:
 
 
 def why_cancelled(recorded: str) -> str:
-    """Return why a job was cancelled from the reason on record; "" if it says no more than that the command did it.
+    """Return why a job was cancelled, from the reason on record; "" if that only names the command.
 
     The inverse of `noted` and `cancel_note`.
     """
@@ -160,7 +160,7 @@ def why_cancelled(recorded: str) -> str:
 
 
 def check_move(state: str, event: str, to: str) -> None:
-    """The one guard on every move.
+    """Check a move against the table; every move passes here.
 
     Raises:
         IllegalMoveError: the table has no such move.

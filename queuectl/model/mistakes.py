@@ -18,8 +18,8 @@ import msgspec
 
 from queuectl.model.text import safe
 
-# More mistakes than this are not named, and more parts of a list or an object than this are not looked at one by one:
-# a file of nothing but mistakes must not take seconds.
+# No more mistakes than this are named, and no more parts of a list or an object are checked one by one, because a file
+# full of mistakes must not take seconds.
 NAMED_AT_MOST = 10
 _PARTS_AT_MOST = 1000
 _SHOWN_CHARS = 40
@@ -47,7 +47,7 @@ class Mistake(NamedTuple):
 
 
 def of_value(kind: Any, value: object, place: str) -> list[Mistake]:
-    """Return what is wrong with a value of a type that `msgspec` converts; [] where nothing is."""
+    """Return what is wrong with a value of a type that `msgspec` converts; [] if nothing is."""
     return list(itertools.islice(_of_value(kind, value, place), NAMED_AT_MOST + 1))
 
 
@@ -176,7 +176,7 @@ def in_toml(error: Exception, text: str) -> tuple[str, str, str]:
 
 
 def place(text: str, line: int, column: int) -> str:
-    """Return the text around a place, both counted from 1, with a mark below; "" where there is no such line."""
+    """Return the text around a place, both counted from 1, with a mark below; "" if there is no such line."""
     rows = text.split("\n")
     if not 1 <= line <= len(rows):
         return ""
@@ -228,12 +228,12 @@ def _of_struct(kind: Any, value: Mapping[str, Any], place: str) -> Iterator[Mist
 
 
 def _inside(place: str, key: object) -> str:
-    """The place of a key of an object."""
+    """Return the place of a key of an object."""
     return f"{place}.{str(key)[:_KEY_CHARS]}" if place else str(key)[:_KEY_CHARS]
 
 
 def _parts(kind: Any, value: object, place: str) -> Iterator[tuple[Any, object, str]] | None:
-    """The parts of a list or an object with their types and places, or None for a value that has none of this type."""
+    """Return the parts of a list or an object with their types and places; None if the type has no such parts."""
     origin, inner = get_origin(kind), get_args(kind)
     if isinstance(value, list | tuple) and origin in (list, tuple):
         return ((inner[0], part, f"{place}[{number}]") for number, part in enumerate(value))
@@ -243,7 +243,7 @@ def _parts(kind: Any, value: object, place: str) -> Iterator[tuple[Any, object, 
 
 
 def _hint(kinds: list[Any], value: object) -> str:
-    """What to write instead, where the value is only written in the wrong way."""
+    """Return what to write instead, if the value is only written in the wrong way."""
     plain = {get_origin(each) or each for each in kinds}
     if isinstance(value, str) and plain & {int, float} and value.strip().lstrip("-").replace(".", "", 1).isdecimal():
         return f"write {value.strip()[:_SHOWN_CHARS]} without quotes"
@@ -258,7 +258,7 @@ def _hint(kinds: list[Any], value: object) -> str:
 
 
 def _apart(kind: Any) -> tuple[str, list[Any], float | None, float | None]:
-    """A type as: its own words for what it takes, the types that it allows but for null, and their bounds."""
+    """Take a type apart: its own words for what it takes, the types that it allows except null, and their bounds."""
     told, low, high = "", None, None
     while get_origin(kind) is Annotated:
         kind, *notes = get_args(kind)

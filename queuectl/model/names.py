@@ -1,9 +1,9 @@
 """Job ids and the names of job files. Computes only.
 
-A job file is `ID.json` in every state folder. A waiting job that is not simply next says so in its name, as maildir
-does with its flags: `ID,due=20261124T031500Z.json`, `ID,prio=9.json`, and whose it is: `ID,by=anna.json`. If its id
-does not tell when it arrived, a flag does: `ID,in=20261125T001500.123456Z.json`. The name is a hint that lets one
-listing give the order of runs; the record is the truth.
+A job file is `ID.json` in every state folder. The name of a waiting job has flags, as in maildir, if it is not simply
+next: `ID,due=20261124T031500Z.json`, `ID,prio=9.json`, and its owner: `ID,by=anna.json`. If the id does not contain the
+time of arrival, a flag does: `ID,in=20261125T001500.123456Z.json`. The name is a hint, so that one listing gives the
+order of runs; the record is the truth.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from queuectl.model import times
 
 ID_MAX_CHARS = 100
 OWNER_MAX_CHARS = 32
-# How long a file's name may be everywhere.
+# The longest file name that every system accepts.
 NAME_MAX_BYTES = 255
-# Stripes are permanent files: a spool made with another count would let two claims of one id miss each other.
+# Never change this: stripes are permanent files, and with another count two claims of one id would miss each other.
 STRIPE_COUNT = 64
 
 _ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{ID_MAX_CHARS - 1}}}")
 _GENERATED = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]{6}-[0-9a-z]{4}")
 _SPLIT_AT_ONCE = 10_000
 _GENERATED_LINE = re.compile(rf"^{_GENERATED.pattern}\.json$", re.MULTILINE)
-# The names that a producer's jobs with an owner have: most there are, where owners are many. No dot and no underscore
-# in the owner, so that none of them reads like an unfinished file's; other owners go the longer way.
+# The usual names of jobs with an owner. No dot and no underscore in the owner, so that no name looks like that of an
+# unfinished file; names of other owners are parsed in full.
 _OWNED = re.compile(rf"({_GENERATED.pattern}),by=([A-Za-z0-9][A-Za-z0-9-]{{0,{OWNER_MAX_CHARS - 1}}})\.json")
-# The names that `enqueue` gives jobs with ids of their own; of the same letters, for the same reason.
+# The names that `enqueue` gives to jobs with an id of their own; the same letters, for the same reason.
 _TIMED = re.compile(
     r"([A-Za-z0-9][A-Za-z0-9-]{0,99}),in=(\d{4}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))"
     r"T((?:[01]\d|2[0-3])[0-5]\d[0-5]\d)\.(\d{6})Z\.json"
@@ -45,12 +45,12 @@ _DEVICES = frozenset(
     ["con", "prn", "aux", "nul", "conin$", "conout$", "clock$"]
     + [f"{kind}{digit}" for kind in ("com", "lpt") for digit in "0123456789¹²³"]
 )
-# There a file of such a name cannot be opened, looked at or deleted: the device is.
+# There such a name always means the device: a file of that name cannot be opened, checked or deleted.
 _HAS_DEVICES = sys.platform == "win32"
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
 
-# Names that clients leave while they write, or instead of a file they could not: never jobs, never touched (P11).
-# Not told from jobs: `job (1).json` (browsers, Google Drive), `job 2.json` (iCloud), `job-LAPTOP.json` (OneDrive).
+# Names that clients use while they write, or for files that they could not write: never jobs, never touched (P11).
+# These count as jobs: `job (1).json` (browsers, Google Drive), `job 2.json` (iCloud), `job-LAPTOP.json` (OneDrive).
 _TEMPORARY = re.compile(
     r"""^[.~\#]            # .x.json.Xyz12 rsync, .~lock Office, ~x.json, #x# Emacs
       | ~$                 # backups of editors
@@ -72,9 +72,9 @@ _TEMPORARY = re.compile(
 
 
 class NameParts(NamedTuple):
-    """What the name of a waiting file says: the stem, when it is due (None: now), its priority and its owner ("").
+    """What the name of a waiting file says: stem, due time (None: now), priority and owner ("": none).
 
-    `arrived` is the stamp of the flag `in`, "" where there is none: see `stamp`.
+    `arrived` is the stamp of the flag `in`, "" if there is none (see `stamp`).
     """
 
     stem: str
@@ -85,12 +85,12 @@ class NameParts(NamedTuple):
 
 
 def ends_as_job(file_name: str) -> bool:
-    """True for a name with the ending of a job's file or a batch's, in capitals or not (`JOB.JSON` from Windows)."""
+    """Return whether a name ends like a job's or a batch's file, in capitals or not (`JOB.JSON` from Windows)."""
     return file_name.endswith((".json", ".jsonl")) or file_name[-6:].lower().endswith((".json", ".jsonl"))
 
 
 def why_bad_id(job_id: str) -> str:
-    """What is wrong with an id, as the end of a sentence, or "" for a good one."""
+    """Return what is wrong with an id, as the end of a sentence, or "" for a good one."""
     if is_generated(job_id):
         return ""
     if not job_id:
@@ -109,17 +109,17 @@ def why_bad_id(job_id: str) -> str:
 
 
 def is_device(stem: str) -> bool:
-    """True where Windows would take a file with this stem for a device (CON, NUL, COM1 ..., with any ending)."""
+    """Return whether Windows takes a file with this stem for a device (CON, NUL, COM1 ..., with any ending)."""
     return stem.split(".", 1)[0].rstrip(" ").lower() in _DEVICES
 
 
 def opens_a_device(file_name: str) -> bool:
-    """True for a name by which this system finds a device and no file: on Windows only."""
+    """Return whether a name means a device on this system, and not a file (on Windows only)."""
     return _HAS_DEVICES and is_device(file_name)
 
 
 def clean_id(stem: str) -> str:
-    """The id for a dropped file that names none: its stem, with what an id may not hold replaced by `-`."""
+    """Return the id for a dropped file without one: its stem, with `-` for characters that an id may not have."""
     if not why_bad_id(stem):
         return stem
     cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")
@@ -130,21 +130,21 @@ def clean_id(stem: str) -> str:
 
 
 def as_text(name: str) -> str:
-    """A file's name as it can stand in a JSON text: names may hold bytes that are no UTF-8, which show as `\\xff`."""
+    """Return a file's name for a JSON text: bytes that are not UTF-8 show as `\\xff`."""
     try:
         data = name.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # half a pair, which Windows has in names
+    except UnicodeEncodeError:  # half a surrogate pair, which Windows allows in names
         data = name.encode("utf-8", "surrogatepass")
     return data.decode("utf-8", "backslashreplace")
 
 
 def with_suffix(job_id: str, suffix: str) -> str:
-    """A longer id for a name that is taken, never over the limit."""
+    """Return a longer id if an id is taken, never longer than the limit."""
     return f"{job_id[: ID_MAX_CHARS - 1 - len(suffix)].rstrip('.')}-{suffix}"
 
 
 def beside(name: str, suffix: str = "", *, room: int = 0) -> str:
-    """`name` with a suffix on its stem, cut so that it, and `room` bytes more, is not too long for a file's name."""
+    """Return `name` with a suffix on its stem, cut so that it fits a file's name with `room` bytes to spare."""
     stem, dot, ending = name.rpartition(".")
     head, comma, flags = stem.partition(",")
     rest = f"{suffix}{comma}{flags}{dot}{ending}"
@@ -156,35 +156,35 @@ def beside(name: str, suffix: str = "", *, room: int = 0) -> str:
 
 
 def _bytes_of(name: str) -> int:
-    """How long a name is on disk; a byte that is no UTF-8 (a lone surrogate here) counts as one."""
+    """Return the length of a name on disk; a byte that is not UTF-8 (a lone surrogate here) counts as one."""
     return len(name.encode("utf-8", "replace"))
 
 
 def new_token(rng: random.Random, length: int = 4) -> str:
-    """A few random letters and digits that tell apart what was made at the same instant."""
+    """Return some random letters and digits, to distinguish names made at the same instant."""
     return "".join(rng.choices(_ALPHABET, k=length))
 
 
 def generate_id(now_at: float, rng: random.Random) -> str:
-    """A new id that sorts by time to the microsecond: `20261124-031500-120345-7f3k`."""
+    """Return a new id that sorts by time to the microsecond: `20261124-031500-120345-7f3k`."""
     return f"{stamp(now_at)}-{new_token(rng)}"
 
 
 def stamp(instant_at: float) -> str:
-    """An instant in UTC to the microsecond, as generated ids begin: `20261124-031500-120345`. Stamps sort by time."""
+    """Return an instant to the microsecond, as generated ids begin: `20261124-031500-120345`. Stamps sort by time."""
     whole, rest = divmod(round(min(max(instant_at, 0.0), times.LATEST_AT) * 1_000_000), 1_000_000)
     return f"{times.second_to_stamp(whole)}-{rest:06d}"
 
 
 def is_generated(stem: str) -> bool:
-    """True for ids made by `generate_id`: such files are published whole, so they need no look before the claim."""
+    """Return whether `generate_id` made an id: such files are published complete, and need no check before a claim."""
     return _GENERATED.fullmatch(stem) is not None
 
 
 def split_generated(listed: list[str]) -> tuple[list[str], list[str]]:
-    """Apart: the names of waiting files that are nothing but a generated id, and all others, each in the order given.
+    """Split names of waiting files into plain generated ids and all others, each in the order given.
 
-    One search of the pattern in thousands of names at once: a million take 0.2 s, and one by one 0.8.
+    Searches thousands of names at once: a million take 0.2 s instead of 0.8 s.
     """
     generated: list[str] = []
     others: list[str] = []
@@ -207,15 +207,15 @@ def split_generated(listed: list[str]) -> tuple[list[str], list[str]]:
 
 
 def stripe_of(job_id: str) -> int:
-    """The stripe that guards an id: the same for ids that differ only in case, on every machine and version."""
+    """Return the stripe that guards an id: the same for ids that differ only in case, on every machine and version."""
     return zlib.crc32(job_id.lower().encode("utf-8", "surrogateescape")) % STRIPE_COUNT
 
 
 def parse(file_name: str) -> NameParts | None:
-    """What the name of a file in `pending/` says, or None for a name that is not a job's.
+    """Parse the name of a file in `pending/`; return None if it is not a job's.
 
-    Flags are read from the end on. One that cannot be read is part of the stem, with all that is before it: a name is
-    never a reason to refuse a file.
+    Flags are read from the end. An unreadable flag, with everything before it, is part of the stem, because a name is
+    never a reason to reject a file.
     """
     if not file_name.endswith(".json"):
         if file_name[-5:].lower() != ".json":
@@ -256,12 +256,12 @@ def parse(file_name: str) -> NameParts | None:
 
 
 def is_temporary(file_name: str) -> bool:
-    """True for names that are left alone: some client still writes such a file, or left it behind.
+    """Return whether a name is left alone, because a client still writes such a file, or left it behind.
 
-    On Windows also names of devices, which other systems can bring there: nothing may open or even look at them.
+    True on Windows for names of devices, which other systems can create there: nothing may open or even check them.
     """
     if is_generated(file_name[:-5]) and file_name.endswith(".json"):
-        return False  # most names, by a tenth of the time: a listing asks for a million
+        return False  # most names, in a tenth of the time: a listing may have a million
     if ",by=" in file_name and _OWNED.fullmatch(file_name):
         return False
     if ",in=" in file_name and _TIMED.fullmatch(file_name):
@@ -270,37 +270,37 @@ def is_temporary(file_name: str) -> bool:
 
 
 def is_copy(file_name: str) -> bool:
-    """True for names of unfinished or conflicting copies: temporary ones, and a job's name with more behind it."""
+    """Return whether a name is that of an unfinished or conflicting copy: temporary, or a job's name with a suffix."""
     if file_name.lower() in _DESKTOP or opens_a_device(file_name):
         return False
     return is_temporary(file_name) or _MORE.search(file_name) is not None
 
 
 def is_batch(file_name: str) -> bool:
-    """True for a file with one job a line."""
+    """Return whether a file has one job per line."""
     return file_name[-6:].lower() == ".jsonl" and len(file_name) > 6 and not is_temporary(file_name)
 
 
 def is_held(file_name: str) -> bool:
-    """True for a waiting file that a person holds: it is not run until the flag is taken out of its name."""
+    """Return whether a person holds a waiting file: it does not run until the flag is removed from its name."""
     return "," in file_name and file_name[-len(_HELD) :].lower() == _HELD
 
 
 def held_name(file_name: str) -> str:
-    """The name of a waiting file while it is held."""
+    """Return the name of a waiting file while it is held."""
     return file_name if is_held(file_name) else file_name[: -len(".json")] + _HELD
 
 
 def released_name(file_name: str) -> str:
-    """The name of a waiting file when it is not held any more."""
+    """Return the name of a waiting file after its release."""
     return file_name[: -len(_HELD)] + ".json" if is_held(file_name) else file_name
 
 
 def waiting_name(job_id: str, due_at: float | None, priority: int, owner: str = "", arrived: str = "") -> str:
-    """The name of a waiting job's file; `due_at` None means that it may run now, `owner` "" that it is nobody's.
+    """Return the name of a waiting job's file; `due_at` None means that it may run now, `owner` "" that it has none.
 
-    `arrived` is the stamp of its arrival. It is left out where the name tells an instant without it: a due time, or a
-    generated id.
+    `arrived` is the stamp of its arrival. It is left out if the name has an instant already: a due time, or a generated
+    id.
     """
     if due_at is not None:
         when = f",due={times.to_name(due_at)}"
@@ -314,6 +314,6 @@ def waiting_name(job_id: str, due_at: float | None, priority: int, owner: str = 
 
 
 def as_dropped(file_name: str) -> str:
-    """The name that a drop came with: without the flags of one that was judged."""
+    """Return the name that a drop came with, without the flags that its judge has added."""
     parts = parse(file_name) if "," in file_name else None
     return file_name if parts is None or not parts.arrived else f"{parts.stem}.json"

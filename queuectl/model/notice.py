@@ -1,4 +1,4 @@
-"""What a person should know about a spool: one type and one signature for everything that reports it."""
+"""What a person should know about a spool: one type and one signature for all that report it."""
 
 from __future__ import annotations
 

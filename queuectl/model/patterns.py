@@ -1,8 +1,8 @@
-"""Regular expressions that take a time proportional to the text's length, whatever pattern and text are. Computes only.
+"""Regular expressions whose time is proportional to the text's length, for every pattern and text. Computes only.
 
 Python's own engine tries one way after the other, so a short text can keep it busy for years: `(a|a)*b`, `(a*)*b`,
-`([a-z]+,?)+`. A producer must not be able to do that to a receiver (promise P10). This engine goes through the text
-once and keeps the set of all places in the pattern where it could be (K. Thompson, CACM 11(6), 1968).
+`([a-z]+,?)+`. A producer must not be able to do that to an inbox process (promise P10). This engine goes through the
+text once and keeps the set of all places in the pattern where it could be (K. Thompson, CACM 11(6), 1968).
 
 It takes a part of Python's syntax and means the same by it: characters, `.`, classes, escapes for one character,
 groups, `|`, repetitions (lazy ones too), `^ $ \\A \\Z`, and the flags a, i and s at the beginning. Each atom for one
@@ -32,7 +32,7 @@ _ANCHORS = {"^": "begin", r"\A": "begin", "$": "line end", r"\Z": "end", r"\z": 
 
 
 class UnsupportedPatternError(ValueError):
-    """The pattern is no regular expression, or it holds what this engine does not do; the text says what."""
+    """The pattern is not a regular expression, or needs something that this engine lacks; the text says what."""
 
 
 class _Step(NamedTuple):
@@ -76,7 +76,7 @@ class Pattern:
         return any(self._steps[number].kind == "match" for number in now)
 
     def _reached(self, begin: list[int], text: str, at: int) -> set[int]:
-        """All steps that are reached from these without taking a character."""
+        """Return all steps that are reached from these without taking a character."""
         found: set[int] = set()
         left = begin
         while left:
@@ -113,7 +113,7 @@ class _Compiler:
         self._atoms: dict[str, re.Pattern[str]] = {}
 
     def steps(self) -> tuple[list[_Step], int]:
-        """The steps, and which of them begins."""
+        """Return the steps, and the number of the first one."""
         if match := _FLAGS.match(self._text):
             if set(match[1]) - set("aisu"):
                 raise UnsupportedPatternError(f"flags other than a, i and s are not supported: {match[0]}")
@@ -154,7 +154,7 @@ class _Compiler:
                 raise UnsupportedPatternError(f"not supported: {text[at : at + 4]}...")
             self._at = match.end()
             inner = self._choice()
-            self._at += 1  # its closing bracket: `re` has seen to it
+            self._at += 1  # its closing bracket: `re` has checked that
             return inner
         if not (match := _ATOM.match(text, at)):
             raise UnsupportedPatternError(f"not supported: {text[at : at + 2]}")
@@ -164,7 +164,7 @@ class _Compiler:
     def _repeat(self) -> tuple[int, int | None] | None:
         match = _REPEAT.match(self._text, self._at)
         if not match or match[1] == "{}":
-            return None  # a brace that begins no repetition is a character, as for Python
+            return None  # a brace that does not begin a repetition is a character, as in Python
         if match[6]:
             raise UnsupportedPatternError(f"not supported: {match[0]}")
         self._at = match.end()
@@ -184,7 +184,7 @@ class _Compiler:
         return len(self._made) - 1
 
     def _build(self, tree: tuple[object, ...], then: int) -> int:
-        """Add the steps of a tree that go on with step `then`; the one that begins."""
+        """Add the steps of a tree that go on with step `then`; return the first one."""
         kind, *parts = tree
         if kind == "char":
             return self._add(_Step("char", (then,), self._atom(str(parts[0]))))

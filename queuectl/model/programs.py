@@ -1,13 +1,13 @@
-"""How programs take code, and so what of a command a job must not fill in (promise P10). A table and a walk.
+"""How programs take code, and so which words of a command a job must not fill in (promise P10). A table and a walk.
 
 A parameter must never become a program, the text of one, the file that one is read from, or an option that runs one.
-So for a program that takes code the walk goes over its options, each of which it has to know, up to the word where the
-code is. A word of a job before that place, or in it, is refused; so is an option that is not known here. Behind that
-place are arguments, and whatever they mean is up to the settings.
+So for a program that takes code the walk goes over its options, and must know each of them, up to the word that has the
+code. It refuses a word of a job before or in that place, and an option that is unknown here. After that place come
+arguments; their meaning is up to the settings.
 
-Programs that run what follows them (`env`, `timeout`, `sudo`) are walked over to the program that they start. Programs
-that give their arguments to a shell (`ssh`, `watch`), or that can be made to run commands in too many ways to list,
-take no words of a job at all.
+For programs that run what follows them (`env`, `timeout`, `sudo`) the walk goes on at the program that they start.
+Programs that give their arguments to a shell (`ssh`, `watch`), or that can be made to run commands in too many ways to
+list, take no words of a job at all.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SCRIPT, _PROGRAM, _ARGUMENTS, _NOTHING = "script", "program", "arguments", "not
 
 
 class _Takes(NamedTuple):
-    """How a program takes code. The texts are regular expressions that a whole option fits."""
+    """How a program takes code. The texts are regular expressions that match a whole option."""
 
     first: str = _SCRIPT
     """What its first operand is: a script (or a program's text), a program to start, an argument; or nothing may be a
@@ -51,7 +51,7 @@ class _Takes(NamedTuple):
 _PYTHON_FLAGS = "bBdEhiIOPqRsStuvVx"
 _SHELL_FLAGS = "abcefhiklmnprtuvxBCDEHPT"
 _SHELL = _Takes(
-    # -c says only that the first operand is a text and no file's name.
+    # -c only says that the first operand is a text and not a file's name.
     flags=rf"[-+][{_SHELL_FLAGS}]+|--(login|norc|noprofile|posix|restricted|verbose|no-rcs)",
     values=rf"[-+][{_SHELL_FLAGS}]*[oO][{_SHELL_FLAGS}]*|--rcfile|--init-file",
 )
@@ -90,7 +90,7 @@ _TABLE: dict[str, _Takes] = {
         code=r"-e|-p|-pe|--eval|--print",
     ),
     "php": _Takes(flags=r"-[nqC]|-d.+", values=r"-[dcz]", ends=r"-[rf]|--run|--file"),
-    "lua": _Takes(flags=r"-[vEW]|-l.+", values=r"-[le]"),  # behind -e the first operand is still a script
+    "lua": _Takes(flags=r"-[vEW]|-l.+", values=r"-[le]"),  # after -e the first operand is still a script
     "luajit": _Takes(flags=r"-[vE]|-l.+", values=r"-[lej]"),
     "rscript": _Takes(flags=r"--[a-z-]+(=.+)?", code="-e"),
     "julia": _Takes(flags=r"--[a-z-]+=.+", values=r"-[ptLCJ]", ends=r"-[eE]|--eval|--print"),
@@ -161,7 +161,7 @@ _TABLE: dict[str, _Takes] = {
     "wget": _Takes(_ARGUMENTS, ends=r"-e|--(execute|config|use-askpass)"),
     "curl": _Takes(_ARGUMENTS, ends=r"-K|--config"),
 }
-# These run commands in too many ways: by a shell of their own, by what a file that they are given says, by `+command`.
+# These run commands in too many ways: by a shell, by the content of a file, by `+command`.
 _NEVER_TEXT = """cmd command mshta rundll32 regsvr32 msbuild forfiles wmic schtasks runas msiexec installutil
 ssh mosh rsh rlogin su runuser pkexec login newgrp sg xargs parallel watch script scriptreplay expect screen tmux
 at batch crontab entr make gmake ninja just rake gradle ant mvn cmake scons bazel npm npx pnpm yarn bun deno uv uvx
@@ -173,19 +173,19 @@ docker podman nerdctl kubectl lxc-attach machinectl vagrant ansible ansible-play
 psql mysql mariadb sqlite3 mongo mongosh gnuplot m4 octave r ghci runghc sbcl clisp
 ipython jupyter ptpython bpython irb pry jshell nc ncat netcat socat"""
 _NEVER = frozenset(_NEVER_TEXT.split())
-# Modules of Python that run what they are given.
+# Modules of Python that run their arguments.
 _MODULES_TEXT = """timeit pdb trace profile cProfile doctest unittest runpy pip pytest pydoc code coverage debugpy
 IPython ipykernel jupyter nose tox nox invoke fabric idlelib bdb venv ensurepip zipapp memray scalene kernprof
 lib2to3"""
 _PYTHON_MODULES = frozenset(_MODULES_TEXT.split())
-# Where these stand in a command, they are taken for the program's name though another program may stand before.
+# These count as the program's name anywhere in a command, also after another program.
 _ANYWHERE_TEXT = (
     "fish python pythonw pypy perl ruby node php lua osascript wscript cscript powershell pwsh cmd mshta rundll32"
 )
 _ANYWHERE = frozenset(f"{_ANYWHERE_TEXT} {_SHELLS} {_AWKS}".split())
-# Operands that are no script: one follows.
+# Operands that are not a script: a script follows.
 _SUBCOMMANDS = {"node": ("inspect", "debug")}
-# Options that run their value, whatever program has them.
+# Options that run their value in every program.
 _RUNS_VALUE = re.compile(
     r"-(exec|execdir|ok|okdir)|--(exec|exec-batch|execute|eval|command|shell|rsh|rsync-path|pager|script|run"
     r"|use-compress-program|compress-program|to-command|checkpoint-action|filter-command|init-command|on-exit)"
@@ -193,11 +193,11 @@ _RUNS_VALUE = re.compile(
 
 
 def why_unsafe(argv: Sequence[str], kind: Kind) -> str:
-    """Return what a job could have run beside the command that is meant, as a sentence, or "".
+    """Return how a job could run something else than the command, as a sentence, or "".
 
     Args:
         argv: the words of the command.
-        kind: says for a word whether it is FIXED, or a NUMBER, FREE or DASH of the job's.
+        kind: returns for a word whether it is FIXED, or a NUMBER, FREE or DASH of the job's.
     """
     for place, word in enumerate(argv):
         if kind(word) != FIXED:
@@ -219,7 +219,7 @@ def program_name(word: str) -> str:
 
 
 def _why(name: str, words: Sequence[str], kind: Kind) -> str:
-    """What is wrong with the words behind the program `name`."""
+    """Return what is wrong with the words after the program `name`."""
     if all(kind(word) == FIXED for word in words):
         return ""
     if name in _NEVER:
@@ -229,7 +229,7 @@ def _why(name: str, words: Sequence[str], kind: Kind) -> str:
 
 
 class _Walk:
-    """One walk over the words behind a program's name."""
+    """One walk over the words after a program's name."""
 
     def __init__(self, name: str, takes: _Takes, words: Sequence[str], kind: Kind) -> None:
         self._name = name
@@ -239,7 +239,7 @@ class _Walk:
         self._at = 0
 
     def why(self) -> str:
-        """What is wrong, or ""."""
+        """Return what is wrong, or ""."""
         takes = self._takes
         if takes.first == _ARGUMENTS:
             return self._only_arguments()

@@ -12,9 +12,9 @@ First the specification, one key a line, then `history`, one event a line, then 
      ]
     }
 
-An event is added by one write over the closing, which carries a new closing with it (`append`), so a record is
-whole JSON whenever nobody is writing, one inode serves a job for life, and a write cut short shows: `repair` cuts
-back to the last event that is complete (promise P4). JSON texts hold no raw line feed, so lines can be trusted.
+One write over the closing adds an event and a new closing (`append`). So a record is whole JSON whenever nobody is
+writing, one inode serves a job for life, and an interrupted write shows: `repair` cuts back to the last complete event
+(promise P4). JSON texts have no raw line feed, so lines can be trusted.
 
 `folding` keeps the history of a job that runs very often from growing without bound.
 
@@ -46,8 +46,8 @@ HISTORY = b'\n "history": ['
 _EVENT = b"\n  {"
 _KEY = re.compile(rb' ("(?:[^"\\]|\\.)*"): ')
 
-# Events as `append` writes them, where no text needs an escape and no number an exponent: one on each line, none deep.
-# Not for long histories: the match holds 2 KB of memory for each event.
+# Events as `append` writes them, if no text needs an escape and no number an exponent: one per line, none nested. Only
+# for short histories: the match takes 2 KB of memory per event.
 _USUAL_PART_BYTES = 4096
 _PLAIN_EVENTS = re.compile(
     rb"""(?:\n\ \ \{"at":\ "[0-9TZ:.-]*"
@@ -61,10 +61,10 @@ _encode_text = json.encoder.encode_basestring
 
 
 class Record(msgspec.Struct):
-    """What a framed record says, as far as queuectl obeys it (unknown keys stay in the file's bytes).
+    """A framed record, as far as queuectl uses it (unknown keys stay in the file's bytes).
 
-    The ranges are those of `job.JobSpec`: a value outside was written by somebody else, so the file is no record and
-    is judged like a drop.
+    The ranges are those of `job.JobSpec`. Somebody else wrote a value outside of them, so the file is judged like a
+    drop.
     """
 
     format: int
@@ -122,7 +122,7 @@ _decoder = msgspec.json.Decoder(Record)
 
 
 def frame(spec: dict[str, Any], events: list[dict[str, Any]]) -> bytes:
-    """A new record: `spec` with its id, and what has happened so far.
+    """Return the bytes of a new record: `spec` with its id, and the events so far.
 
     Raises:
         InvalidJobError: a value that JSON in UTF-8 cannot hold (a lone surrogate, an infinite number, an object).
@@ -157,7 +157,7 @@ def _has_form(value: object) -> bool:
 
 
 def is_framed(data: bytes) -> bool:
-    """True where `data` has our framing from end to end, so that events may be appended to it."""
+    """Return whether `data` has our framing from end to end, so that events may be appended to it."""
     if not (data.startswith(OPENING) and data.endswith(CLOSING)):
         return False
     history_at = data.rfind(HISTORY)
@@ -170,7 +170,7 @@ def is_framed(data: bytes) -> bool:
 
 
 def decode(data: bytes, *, path: str = "") -> Record:
-    """The record in framed bytes.
+    """Return the record in framed bytes.
 
     Raises:
         DamagedRecordError: not JSON, or a key that queuectl writes has a type or a value it never writes.
@@ -191,7 +191,7 @@ def decode(data: bytes, *, path: str = "") -> Record:
 
 
 def is_record(data: bytes) -> bool:
-    """True where the bytes have our framing and decode as a record."""
+    """Return whether bytes have our framing and decode as a record."""
     if not is_framed(data):
         return False
     try:
@@ -202,11 +202,11 @@ def is_record(data: bytes) -> bool:
 
 
 def exact(data: bytes) -> Record | None:
-    """The record in the bytes where nothing but `frame` and `append` need ever have written them, else None.
+    """Return the record in the bytes if `frame` and `append` alone may have written them, else None.
 
-    What `is_framed` and `decode` let pass and this does not would be refused in a drop, or could be read in two ways:
-    a key twice, a key beside another on its line, text that is no UTF-8, a value nested too deep, a line of the
-    history that is no event, a command that no system can start.
+    `is_framed` and `decode` also accept bytes that a drop must not have, or that can be read in two ways: a key twice,
+    two keys on one line, text that is not UTF-8, values nested too deep, a line of the history that is not an event, a
+    command that no system can start. This rejects them.
     """
     if not is_framed(data):
         return None
@@ -237,10 +237,10 @@ def exact(data: bytes) -> Record | None:
 
 
 def _key_of(line: bytes) -> str | None:
-    """The key of a line that holds one key, its value and a comma, or None where it holds anything else.
+    """Return the key of a line with one key, its value and a comma; None for any other line.
 
     Raises:
-        msgspec.MsgspecError, UnicodeDecodeError, RecursionError: it is no JSON.
+        msgspec.MsgspecError, UnicodeDecodeError, RecursionError: it is not JSON.
     """
     match = _KEY.match(line)
     if match is None or not line.endswith(b",") or job.is_deep(msgspec.json.decode(line[match.end() : -1])):
@@ -249,13 +249,13 @@ def _key_of(line: bytes) -> str | None:
     return key
 
 
-# Most lines of most jobs are those of the job before: 15 us less for each record.
+# Most lines of a job are the same as in the job before: this saves 15 us per record.
 _USUAL_BYTES = 100
 _key_of_usual = functools.lru_cache(maxsize=256)(_key_of)
 
 
 def _lines(data: bytes, start: int, end: int) -> Iterable[bytes]:
-    """The lines of a part that begins with a line feed; of a large one without a copy of the whole."""
+    """Return the lines of a part that begins with a line feed, without copying a large part."""
     if end - start <= _USUAL_PART_BYTES:
         return data[start + 1 : end].split(b"\n") if start < end else ()
     return lines_between(data, start, end)
@@ -295,10 +295,10 @@ def _encode_value(value: Any) -> str:
 
 
 def repair(data: bytes) -> bytes | None:
-    """A torn record cut back to its last complete event, with a new closing (`loses_events`: what that costs).
+    """Return a torn record cut back to its last complete event, with a new closing (see `loses_events`).
 
-    Returns None where `data` was never one of our records as far as the history, or is one with something behind its
-    closing: nothing was torn there.
+    Returns None if `data` was never one of our records up to the history, or if it is whole with something after its
+    closing: then nothing was torn.
     """
     if not data.startswith(OPENING):
         return None
@@ -308,7 +308,7 @@ def repair(data: bytes) -> bytes | None:
     head_end = history_at + len(HISTORY)
     kept: list[bytes] = []
     for line in data[head_end:].split(b"\n")[1:]:
-        # What may follow an event on its line: the comma before the next one, or what a torn write left there.
+        # An event may be followed by the comma before the next one, or by the rest of a torn write.
         text = line.strip().rstrip(b"\0 ,]")
         if not _is_event(text):
             break
@@ -325,7 +325,7 @@ def repair(data: bytes) -> bytes | None:
 
 
 def loses_events(data: bytes, whole: bytes) -> bool:
-    """True where `whole`, the repair of `data`, lacks events that stand whole behind the damage."""
+    """Return whether `whole`, the repair of `data`, lacks events that are complete after the damage."""
     return any(_is_event(line.strip().rstrip(b",")) for line in data[len(whole) - len(CLOSING) :].split(b"\n"))
 
 
@@ -338,7 +338,7 @@ def _is_event(text: bytes) -> bool:
 
 
 def is_earlier(data: bytes, later: bytes) -> bool:
-    """True where `data` is the record `later` at the same or an earlier point of its life, before a fold as well."""
+    """Return whether `data` is the record `later` at the same or an earlier point of its life, also before a fold."""
     head = data[: -len(CLOSING)]
     if data == later or (later.startswith(head) and later[len(head) :].startswith((b",\n  {", b"\n  {"))):
         return True

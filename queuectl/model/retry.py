@@ -7,7 +7,7 @@ import random
 
 
 def backoff_s(failures: int, *, base: float, longest_s: float, jitter: float, rng: random.Random) -> float:
-    """The delay in seconds after the `failures`-th counted failure (1 or more).
+    """Return the delay in seconds after the `failures`-th counted failure (1 or more).
 
     `min(longest_s, base ** failures)`, the exponential backoff of Ethernet's collision rule (Metcalfe and Boggs,
     1976) without its random choice; `jitter` (0 to 1) then moves it by up to that share either way. With jitter 0
@@ -24,7 +24,7 @@ def backoff_s(failures: int, *, base: float, longest_s: float, jitter: float, rn
         enough = math.ceil(math.log(max(longest_s, 1.0)) / math.log(base)) + 1
         try:
             delay_s = min(longest_s, float(base) ** failures if failures <= enough else longest_s)
-        except OverflowError:  # a base near the largest number there is
+        except OverflowError:  # a base near the largest float
             delay_s = longest_s
     if jitter and delay_s:
         delay_s = min(longest_s, delay_s * (1 + jitter * (2 * rng.random() - 1)))

@@ -1,8 +1,8 @@
 """The waiting names in the order in which they are to run. Knows only the names of files; does no I/O.
 
 The run queue only suggests. A name may be gone, or be suggested twice or to two workers: the claim decides, so nothing
-here can lose or double a job. The order is that of `order`, and owners of equal priority take turns. Whatever shows an
-order takes it from here (see `in_order`).
+here can lose or double a job. The order is that of `order`, and owners of equal priority take turns. Every list that
+shows an order takes it from here (see `in_order`).
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ class RunQueue:
         return self._to_judge.popitem()[0] if self._to_judge else None
 
     def judge_again(self, name: str) -> None:
-        """Have a name judged again that could not be judged, if it is still ready."""
+        """Judge a name again that could not be judged, if it is still ready."""
         if name in self._undated:
             self._to_judge[name] = None
 

@@ -35,7 +35,7 @@ class Setting(NamedTuple):
 
     @property
     def field(self) -> str:
-        """Its name in `Settings`."""
+        """The name of the field in `Settings`."""
         return self.name.rpartition(".")[2]
 
 

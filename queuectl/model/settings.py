@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 SETTINGS_NAME = "queuectl.toml"
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 _LIST_HINT = "queuectl config list  shows what each setting takes"
-# What is more than one line of the file: not to be set on a command line.
+# Sections of several lines, which a command line cannot set.
 _SECTIONS = ("inbox", "commands")
 _TABLES = frozenset(setting.name.partition(".")[0] for setting in SETTINGS if "." in setting.name)
 
 
 class Settings(NamedTuple):
-    """The settings in use, durations in seconds; None for `keep_*`, `timeout` and `output_max` is no limit."""
+    """The settings in use, durations in seconds; None for `keep_*`, `timeout` and `output_max` means no limit."""
 
     max_retries: int
     backoff_base: float
@@ -59,15 +59,15 @@ class Settings(NamedTuple):
 
     @property
     def retry_defaults(self) -> RetryDefaults:
-        """What a job gets that brings no retry settings."""
+        """The retry settings for a job that brings none."""
         return RetryDefaults(self.max_retries, self.backoff_base, self.backoff_max, self.jitter)
 
 
 def setting(name: str) -> Setting:
-    """The setting called `name`; dash and underscore, upper and lower case are the same.
+    """Return the setting called `name`; dash and underscore, upper and lower case are the same.
 
     Raises:
-        InvalidSettingsError: there is none; the hint names the nearest.
+        InvalidSettingsError: there is no such setting; the hint names the nearest.
     """
     folded = name.strip().lower().replace("-", "_")
     if folded in _BY_NAME:
@@ -81,10 +81,10 @@ def setting(name: str) -> Setting:
 
 
 def check(name: str, value: Any, *, path: str = "") -> Any:
-    """The value to use for a TOML value of the setting `name`.
+    """Return the value to use for a TOML value of the setting `name`.
 
     Raises:
-        InvalidSettingsError: the value is not allowed; says what is.
+        InvalidSettingsError: the value is not allowed; says which values are.
     """
     known = setting(name)
     try:
@@ -101,7 +101,7 @@ def check(name: str, value: Any, *, path: str = "") -> Any:
 
 
 def _unquoted(known: Setting, value: Any) -> str:
-    """What to write in place of a number or a word that is in quotes, or ""."""
+    """Return what to write instead of a number or a word in quotes, or ""."""
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
             known.check(json.loads(value))
@@ -110,12 +110,12 @@ def _unquoted(known: Setting, value: Any) -> str:
 
 
 def defaults() -> Settings:
-    """The settings of a spool whose file says nothing."""
+    """Return the settings of a spool whose file sets nothing."""
     return Settings(**{known.field: known.check(known.default) for known in SETTINGS})
 
 
 def parse(text: str, *, path: str = "") -> Settings:
-    """The settings that a queuectl.toml with this text gives.
+    """Return the settings of a queuectl.toml with this text.
 
     Raises:
         InvalidSettingsError: no TOML, an unknown key or a value out of range; names file, key and what is allowed.
@@ -131,7 +131,7 @@ def parse(text: str, *, path: str = "") -> Settings:
 
 
 def given(text: str, *, path: str = "") -> dict[str, Any]:
-    """Only the settings that the text sets, checked; inboxes and commands are checked too. Raises as `parse`."""
+    """Return only the settings that the text sets, checked; inboxes and commands are checked too. Raises as `parse`."""
     table = read_table(text, path=path)
     found: list[dict[str, Any]] = []
     _collect(found, path, lambda: _checked(table, path, text), *_sections(table, path))
@@ -139,13 +139,13 @@ def given(text: str, *, path: str = "") -> dict[str, Any]:
 
 
 def read_table(text: str, *, path: str = "") -> dict[str, Any]:
-    """The text as TOML; the values in it may still be wrong.
+    """Return the text as TOML; the values in it may still be wrong.
 
     Raises:
-        InvalidSettingsError: no TOML; names the line, and shows it.
+        InvalidSettingsError: it is not TOML; names the line, and shows it.
     """
     if all(not line or line.startswith("#") for line in text.splitlines()):
-        return {}  # the file as it is made: nothing to parse, and no parser to import (4 ms of every command)
+        return {}  # the file as `init` makes it: nothing to parse, and no parser to import (4 ms of every command)
     import tomllib
 
     try:
@@ -160,7 +160,7 @@ def read_table(text: str, *, path: str = "") -> dict[str, Any]:
 
 
 def _collect(found: list[dict[str, Any]], path: str, *parts: Callable[[], dict[str, Any]]) -> None:
-    """Fill `found` with what each part gives. Raises one InvalidSettingsError with the mistakes of all."""
+    """Fill `found` with the result of each part. Raises one InvalidSettingsError with all mistakes."""
     errors: list[InvalidSettingsError] = []
     for part in parts:
         try:
@@ -172,7 +172,7 @@ def _collect(found: list[dict[str, Any]], path: str, *parts: Callable[[], dict[s
 
 
 def _together(errors: Sequence[InvalidSettingsError], path: str) -> InvalidSettingsError:
-    """Several errors of one file as one."""
+    """Join several errors of one file into one."""
     if len(errors) == 1:
         return errors[0]
     from queuectl.model import mistakes
@@ -208,7 +208,7 @@ def _checked(table: Mapping[str, Any], path: str, text: str) -> dict[str, Any]:
 
 
 def _unknown(key: str) -> Any:
-    """Raise the error for a key that is no setting."""
+    """Raise the error for a key that is not a setting."""
     inner = [name.partition(".")[2] for name in _BY_NAME if name.startswith(f"{key}.")]
     if inner:
         raise InvalidSettingsError(f"{key}: takes a table: [{key}], and in it {', '.join(inner)}", hint=_LIST_HINT)
@@ -218,7 +218,7 @@ def _unknown(key: str) -> Any:
 
 
 def _line_of(text: str, key: str) -> str:
-    """`line 3: ` for a key that is on one line of a file only, or ""."""
+    """Return `line 3: ` for a key that is on exactly one line of a file, else ""."""
     last = key.rpartition(".")[2]
     begins = (f"{last} ", f"{last}=", f'"{last}"', f"[{last}]", f"[[{last}]]")
     found = [number for number, line in enumerate(text.split("\n"), 1) if line.lstrip().startswith(begins)]
@@ -226,7 +226,7 @@ def _line_of(text: str, key: str) -> str:
 
 
 def _sections(table: Mapping[str, Any], path: str) -> Iterator[Callable[[], dict[str, Any]]]:
-    """The fields of `Settings` that are more than one line; their modules are loaded where the file has any."""
+    """Yield parsers for the sections of several lines; their modules are loaded only if the file has any."""
     if "inbox" in table:
         from queuectl.model import inbox
 
@@ -238,7 +238,7 @@ def _sections(table: Mapping[str, Any], path: str) -> Iterator[Callable[[], dict
 
 
 def flat(table: Mapping[str, Any]) -> dict[str, Any]:
-    """A parsed settings file with the keys of its tables written with a dot."""
+    """Return a parsed settings file with dotted keys for the keys of its tables."""
     found: dict[str, Any] = {}
     for key, value in table.items():
         if key in _TABLES and isinstance(value, dict):
@@ -249,14 +249,14 @@ def flat(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def show(value: Any) -> str:
-    """A setting's value as it is written in the file and shown to a person."""
+    """Return a setting's value as it is written in the file and shown to a person."""
     if isinstance(value, list | tuple):
         return json.dumps(list(value), ensure_ascii=False)
     return value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else f"{value}"
 
 
 def from_word(name: str, word: str) -> Any:
-    """The TOML value for what was typed on a command line (`5`, `0.5`, `10m`, `full`, `["a", "b"]`), checked.
+    """Return the TOML value for a word of a command line (`5`, `0.5`, `10m`, `full`, `["a", "b"]`), checked.
 
     Raises:
         InvalidSettingsError: as `check`.
@@ -283,7 +283,7 @@ def from_word(name: str, word: str) -> Any:
 
 
 def default_text() -> str:
-    """The commented queuectl.toml of a new spool: every setting with its meaning, range and default."""
+    """Return the commented queuectl.toml of a new spool: every setting with its meaning, range and default."""
     lines = [
         "# Settings of this queuectl spool (TOML). Take away the # in front of a setting to change it, or type:",
         "#     queuectl config set max-retries 5",

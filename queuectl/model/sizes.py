@@ -19,7 +19,7 @@ def parse(value: object) -> int:
     """Return the bytes that a number or a text such as `500K`, `100M`, `1.5G`, `1GiB` means.
 
     Raises:
-        ValueError: the value is no size, is below 1 byte, or is larger than an exbibyte.
+        ValueError: the value is not a size, is below 1 byte, or is larger than an exbibyte.
     """
     if isinstance(value, str):
         match = _SIZE.fullmatch(value.strip().lower())

@@ -1,4 +1,4 @@
-"""Instants and durations as text. Computes only; the clocks themselves are read in `clock`.
+"""Instants and durations as text. Computes only; `system.clock` reads the clocks.
 
 In memory an instant is a float, seconds since 1970 UTC (names end in `_at`), and a duration is a float in seconds
 (names end in `_s`). On disk an instant is RFC 3339 in UTC with milliseconds, `2026-11-24T03:15:00.120Z`; in a file
@@ -17,8 +17,8 @@ from datetime import UTC, datetime, timedelta
 LATEST_AT = 253402300799.0
 # Longer durations are refused: a hundred years is a typing error, and sums stay below LATEST_AT.
 LONGEST_S = 100 * 366 * 86400.0
-# Milliseconds: what a float of seconds may be off by when it is multiplied by 1000, until the year 2255. Without it an
-# instant that is a whole millisecond would become the one before or after.
+# Milliseconds: the rounding error of a float of seconds times 1000, until the year 2255. Without this margin a whole
+# millisecond would become the one before or after.
 _NOISE_MS = 0.002
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
@@ -26,19 +26,19 @@ _PART = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(ms|s|m|h|d|w)")
 _NAME = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(?:\.(\d{1,3}))?Z")
 
 
-# Windows knows no calendar after the year 3000.
+# On Windows gmtime ends with the year 3000.
 _GMTIME_LATEST_AT = 32_000_000_000
 
 
 def _calendar(whole: int) -> time.struct_time:
-    """The parts of a date in UTC; `time.gmtime` where the system can, because it is ten times as fast."""
+    """Return the parts of a date in UTC, by `time.gmtime` if the system can, because that is ten times as fast."""
     if whole < _GMTIME_LATEST_AT:
         return time.gmtime(whole)
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=whole)).utctimetuple()
 
 
 def to_text(instant_at: float) -> str:
-    """RFC 3339 in UTC with milliseconds, rounded down, for an instant in seconds since 1970."""
+    """Return RFC 3339 in UTC with milliseconds, rounded down, for an instant in seconds since 1970."""
     if not 0.0 <= instant_at <= LATEST_AT:
         instant_at = min(max(instant_at, 0.0), LATEST_AT)
     whole, rest = divmod(int(instant_at * 1000 + _NOISE_MS), 1000)
@@ -52,12 +52,12 @@ def _second_to_text(whole: int) -> str:
 
 @functools.lru_cache(maxsize=16)
 def second_to_stamp(whole: int) -> str:
-    """A second since 1970 as generated ids begin: `20261124-031500`."""
+    """Return a second since 1970 as generated ids begin: `20261124-031500`."""
     return time.strftime("%Y%m%d-%H%M%S", _calendar(whole))
 
 
 def to_name(instant_at: float) -> str:
-    """The instant as it stands in a file name, rounded up to the next millisecond (never early)."""
+    """Return an instant for a file name, rounded up to the next millisecond (never early)."""
     milliseconds = math.ceil(min(max(instant_at, 0.0), LATEST_AT) * 1000 - _NOISE_MS)
     whole, rest = divmod(milliseconds, 1000)
     text = time.strftime("%Y%m%dT%H%M%S", _calendar(whole))
@@ -65,7 +65,7 @@ def to_name(instant_at: float) -> str:
 
 
 def from_name(text: str) -> float | None:
-    """The instant written by `to_name`, or None where the text is none."""
+    """Return the instant written by `to_name`, or None if the text is not one."""
     match = _NAME.fullmatch(text)
     if match is None:
         return None
@@ -79,10 +79,10 @@ def from_name(text: str) -> float | None:
 
 
 def from_text(text: str) -> float:
-    """The instant of an RFC 3339 text with a zone (`Z` or an offset).
+    """Return the instant of an RFC 3339 text with a zone (`Z` or an offset).
 
     Raises:
-        ValueError: no such text, no zone, or a year outside 1970 to 9999.
+        ValueError: not such a text, no zone, or a year outside 1970 to 9999.
     """
     try:
         moment = datetime.fromisoformat(text)
@@ -97,7 +97,7 @@ def from_text(text: str) -> float:
 
 
 def instant(text: str) -> float | None:
-    """As `from_text`, or None if the text is no such instant."""
+    """As `from_text`, but return None if the text is not an instant."""
     try:
         return from_text(text)
     except ValueError:
@@ -105,7 +105,7 @@ def instant(text: str) -> float | None:
 
 
 def parse_duration(value: object) -> float:
-    """Seconds from a number of seconds or a text such as `30s`, `5m`, `1h30m`, `2d`, `1.5h`.
+    """Return the seconds of a number or a text such as `30s`, `5m`, `1h30m`, `2d`, `1.5h`.
 
     Raises:
         ValueError: not a duration, negative, not finite, or longer than a hundred years.
@@ -140,7 +140,7 @@ def _parse_duration_text(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """A duration for a person, two units at most: `0.007s`, `4.2s`, `2m05s`, `3h10m`, `2d04h`."""
+    """Return a duration for a person, with at most two units: `0.007s`, `4.2s`, `2m05s`, `3h10m`, `2d04h`."""
     if seconds < 1:
         return f"{max(seconds, 0):.3f}s"
     if seconds < 59.95:
@@ -154,5 +154,5 @@ def format_duration(seconds: float) -> str:
 
 
 def round_up(instant_at: float) -> float:
-    """The instant at the next whole millisecond, so that neither its text nor its name lies before it."""
+    """Return the instant at the next whole millisecond, so that neither its text nor its name is earlier."""
     return math.ceil(instant_at * 1000 - _NOISE_MS) / 1000

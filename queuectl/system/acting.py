@@ -1,9 +1,9 @@
 """Root works in the spool of another user with that user's rights (POSIX).
 
-What root makes in a spool belongs to the spool's owner, from the instant that it is there: a lock file of root's would
-keep the owner's workers from the jobs that it guards. The owner also decides where the names in the spool lead: a
-folder of it can be a link to /etc. With the owner's rights root makes, changes and reads nothing there that the owner
-could not. So nothing has to be judged, and no race can be lost.
+A file that root creates in a spool belongs to the spool's owner from its first instant: a lock file that belonged to
+root would keep the owner's workers from the jobs that it guards. The owner also decides where the names in the spool
+lead: a folder in it can be a link to /etc. With the owner's rights root creates, changes and reads nothing there that
+the owner could not. So there is nothing to judge, and no race to lose.
 
 On Linux the rights are those of the calling thread for files (setfsuid(2)), elsewhere the effective user of the
 process.
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_ASK = 0xFFFFFFFF  # no user: setfsuid changes nothing, and tells the one that there is
+_ASK = 0xFFFFFFFF  # no user: setfsuid changes nothing and returns the current one
 
 
 class Owner(NamedTuple):
@@ -53,7 +53,7 @@ def note(root: str) -> None:
 
 
 def owner_of(path: str) -> Owner | None:
-    """The owner of the noted folder that `path` is in, or None."""
+    """Return the owner of the noted folder that `path` is in, or None."""
     for root, owner in _owners.items():
         if path.startswith(root) and path[len(root) : len(root) + 1] in ("", os.sep):
             return owner
@@ -61,7 +61,7 @@ def owner_of(path: str) -> Owner | None:
 
 
 def as_owner(call: Callable[P, R]) -> Callable[P, R]:
-    """Have a function that is given paths work with the rights of the owner of what they are in (see `note`)."""
+    """Make a function that takes paths work with the rights of the owner of their spool (see `note`)."""
     if sys.platform == "win32" or os.geteuid() != 0:
         return call  # nobody becomes root later
 
@@ -79,10 +79,10 @@ def as_owner(call: Callable[P, R]) -> Callable[P, R]:
 
 @contextlib.contextmanager
 def rights_of(owner: Owner) -> Iterator[None]:
-    """Have the rights of a user within; nothing where this is not root any more, or has them already.
+    """Use the rights of a user within the block; do nothing if this is not root any more, or uses them already.
 
     Raises:
-        PermissionError: they cannot be had.
+        PermissionError: the system does not give them.
     """
     if sys.platform == "win32" or os.geteuid() != 0 or getattr(_acting, "owner", None) == owner:
         yield
@@ -129,7 +129,7 @@ def _give_back() -> None:
 
 @functools.cache
 def _file_rights() -> Any:
-    """The C library, where it can give a thread the rights of another user for files."""
+    """Return the C library if it can give a thread the rights of another user for files, else None."""
     if sys.platform != "linux":
         return None
     from queuectl.system import libc

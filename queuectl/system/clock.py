@@ -1,4 +1,4 @@
-"""The two clocks. Everything that depends on time is given a `Clock`, so that tests can give another."""
+"""The two clocks. Everything that depends on time takes a `Clock`, so that tests can pass their own."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ class Clock:
     """The machine's clocks."""
 
     def now(self) -> float:
-        """The wall clock, seconds since 1970 UTC. It may jump: only for instants that a person or the disk sees."""
+        """Return the wall clock, seconds since 1970 UTC. It may jump: only for instants that are shown or stored."""
         return time.time()
 
     def monotonic(self) -> float:
-        """Seconds that never jump; for measuring how long something took or has not changed."""
+        """Return seconds that never jump, to measure how long something took or has not changed."""
         return time.monotonic()

@@ -53,7 +53,7 @@ _WRITE = READ | os.O_WRONLY
 
 @as_owner
 def create(path: str, data: bytes, *, sync: bool, mode: int = PRIVATE_MODE, at: int | None = None) -> None:
-    """Make a new file with this content, forced to disk where `sync`. On an error nothing is left behind.
+    """Make a new file with this content, and force it to disk if `sync`. An error leaves nothing behind.
 
     `mode` is PRIVATE_MODE, GROUP_MODE (both whatever the umask) or FILE_MODE.
 
@@ -78,7 +78,7 @@ def create(path: str, data: bytes, *, sync: bool, mode: int = PRIVATE_MODE, at: 
 
 @as_owner
 def extend(path: str, data: bytes) -> None:
-    """Write more to the end of a file of ours that is not published yet. Raises OSError."""
+    """Write more to the end of one of our files that is not published yet. Raises OSError."""
     fd = patiently(os.open, path, READ_WRITE | os.O_APPEND | SAFE)
     try:
         _write_all(fd, data)
@@ -158,7 +158,7 @@ def open_output(path: str, *, mode: int = PRIVATE_MODE) -> int:
 
 
 def _open_to_group(fd: int, mode: int) -> None:
-    """Give a new file the mode that the umask may have cut: a call only where the settings open files to a group."""
+    """Give a new file the mode that the umask may have cut. A call only if the settings open files to a group."""
     if sys.platform != "win32" and mode == GROUP_MODE:
         os.fchmod(fd, mode)
 
@@ -168,7 +168,7 @@ def _open_to_group(fd: int, mode: int) -> None:
 
 @as_owner
 def sync_folder(path: str) -> None:
-    """Force a folder's names to disk (POSIX; Windows and some shares cannot, and do it themselves)."""
+    """Force a folder's names to disk (POSIX; Windows and some shares cannot, and need not)."""
     if os.name == "nt":
         return
     fd = os.open(path, READ | getattr(os, "O_DIRECTORY", 0))
@@ -224,7 +224,7 @@ def sync_files(folder: str, paths: Iterable[str]) -> None:
 
 @functools.cache
 def _libc() -> ModuleType:
-    """Loaded when first used, which is not where a job is only put in."""
+    """Load the C library on first use, so that a command that only enqueues does not pay for it."""
     from queuectl.system import libc
 
     return libc
@@ -235,7 +235,7 @@ def _libc() -> ModuleType:
 
 @as_owner
 def move(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S, at: int | None = None) -> None:
-    """Rename within the file system; never replaces (promise P7). On Windows a file that is open is waited for.
+    """Rename within the file system; never replaces (promise P7). On Windows it waits for a file that is open.
 
     With `at` both names are in that folder.
 
@@ -262,7 +262,7 @@ def move(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S, at
 
 @as_owner
 def replace(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S, at: int | None = None) -> None:
-    """Rename over `target`: only for a fresh copy of the same job, and for files of our own machinery.
+    """Rename over `target`: only for a fresh copy of the same job, and for our own machinery.
 
     With `at` both names are in that folder.
     """
@@ -293,7 +293,7 @@ def publish(source: str, target: str) -> None:
 
 @as_owner
 def unlink(path: str, *, at: int | None = None) -> bool:
-    """Delete a file; False where it was gone already."""
+    """Delete a file; return False if it was gone already."""
     try:
         patiently(functools.partial(os.unlink, dir_fd=at), path)
     except FileNotFoundError:
@@ -303,7 +303,7 @@ def unlink(path: str, *, at: int | None = None) -> bool:
 
 @as_owner
 def unlink_dropped(path: str, *, at: int | None = None) -> bool:
-    """As `unlink`, also for a file that is marked read-only: Windows keeps such a file, copied from wherever it was."""
+    """As `unlink`, also for a file that is marked read-only: Windows refuses to delete such a file."""
     if sys.platform == "win32":
         with contextlib.suppress(OSError):
             if not os.lstat(path).st_mode & stat.S_IWRITE:
@@ -313,14 +313,14 @@ def unlink_dropped(path: str, *, at: int | None = None) -> bool:
 
 @as_owner
 def unlink_if_free(path: str) -> None:
-    """Delete a lock file unless somebody has it open or it is gone (one try)."""
+    """Try once to delete a lock file; leave it if somebody has it open."""
     with contextlib.suppress(FileNotFoundError, PermissionError):
         os.unlink(path)
 
 
 @as_owner
 def remove_tree(path: str) -> None:
-    """Delete a scratch folder of ours and everything in it (links in it are not followed)."""
+    """Delete one of our scratch folders and everything in it, without following links."""
     import shutil
 
     patiently(shutil.rmtree, path)
@@ -330,7 +330,7 @@ def remove_tree(path: str) -> None:
 def make_folder(path: str) -> None:
     """Make a folder, and those above it, that others cannot write to (`os.makedirs` gives its mode to the last)."""
     above = os.path.dirname(path)
-    if above == path:  # nothing is above it, and it is not there: Windows has drives and shares that can be missing
+    if above == path:  # a drive or share of Windows that is missing
         raise FileNotFoundError(errno.ENOENT, "there is no such drive or share", path)
     if above and not os.path.isdir(above):
         make_folder(above)
@@ -346,7 +346,7 @@ def make_folder(path: str) -> None:
 
 @as_owner
 def open_lock_file(path: str, *, patience_s: float = SHARING_DEADLINE_S) -> int:
-    """Open a lock file for locking, making it if it is missing."""
+    """Open a lock file for locking; make it if it is missing."""
     return patiently(os.open, path, READ_WRITE | os.O_CREAT | NOFOLLOW, PRIVATE_MODE, patience_s=patience_s)
 
 
@@ -364,9 +364,9 @@ def mark_lock_file(path: str, data: bytes) -> None:
 
 @as_owner
 def refuses_to_replace(source: str, target: str) -> bool:
-    """True where the system itself refuses to move `source` onto `target`, which exists; else `move` looks first.
+    """Return whether the system itself refuses to move `source` onto `target`, which exists; else `move` looks first.
 
-    To be asked with files of no worth: a system that knows the call and replaces all the same would do so.
+    Use it with scratch files: a system that ignores the flag would replace `target`.
     """
     if os.name == "nt":
         return True
@@ -377,7 +377,7 @@ def refuses_to_replace(source: str, target: str) -> bool:
 
 @as_owner
 def can_link(source: str, target: str) -> bool:
-    """True where a file can be given a second name, `target`, which is taken away again."""
+    """Return whether a file can get a second name, `target`, which is deleted again."""
     try:
         os.link(source, target)
     except FileExistsError:

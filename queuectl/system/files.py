@@ -29,7 +29,7 @@ _PIECE_BYTES = 256 * 1024
 
 
 class FileSig(NamedTuple):
-    """What tells one version of a file from another without reading it. `mtime_ns` is compared, never a clock."""
+    """Identifies one version of a file without reading it. `mtime_ns` is only compared, never used as a time."""
 
     inode: int
     size: int
@@ -37,7 +37,7 @@ class FileSig(NamedTuple):
 
 
 class Content(NamedTuple):
-    """A regular file read whole. `oversize` files are not read: `data` is empty."""
+    """A whole regular file. The `data` of an `oversize` file is empty, because it was not read."""
 
     data: bytes
     sig: FileSig
@@ -55,7 +55,7 @@ class NotRegularError(OSError):
 
 
 def sig_of(path: str, *, at: int | None = None) -> FileSig | None:
-    """The signature of whatever lies at `path` (links are not followed), or None where nothing does."""
+    """Return the signature of the file, folder or link at `path`, or None if there is none."""
     try:
         info = os.lstat(path, dir_fd=at)
     except (FileNotFoundError, NotADirectoryError):
@@ -64,7 +64,7 @@ def sig_of(path: str, *, at: int | None = None) -> FileSig | None:
 
 
 def sig_and_change(path: str) -> tuple[FileSig, int] | None:
-    """As `sig_of`, and when the file or what is known of it (mode, owner) last changed, in nanoseconds (POSIX)."""
+    """As `sig_of`, with the time of the last change of the file, its mode or its owner, in nanoseconds (POSIX)."""
     try:
         info = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -73,7 +73,7 @@ def sig_and_change(path: str) -> tuple[FileSig, int] | None:
 
 
 def is_regular(path: str, *, at: int | None = None) -> bool:
-    """True for a regular file; False for a link, a folder and the like, and where nothing is. Raises OSError."""
+    """Return True for a regular file, False for anything else and for nothing. Raises OSError."""
     try:
         return stat.S_ISREG(os.lstat(path, dir_fd=at).st_mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -81,7 +81,7 @@ def is_regular(path: str, *, at: int | None = None) -> bool:
 
 
 def is_folder(path: str, *, at: int | None = None) -> bool:
-    """True for a folder; links are not followed. Raises OSError."""
+    """Return True for a folder that is not a link. Raises OSError."""
     try:
         return stat.S_ISDIR(os.lstat(path, dir_fd=at).st_mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -89,19 +89,19 @@ def is_folder(path: str, *, at: int | None = None) -> bool:
 
 
 def last_change(path: str) -> tuple[int, float]:
-    """The size of a file and when it last changed. Raises OSError.
+    """Return the size of a file and the time of its last change. Raises OSError.
 
-    On POSIX by the time that nobody can set. Windows tells it too late (Python 3.11), so there any time is possible.
+    On POSIX this is the time that nobody can set. On Windows somebody may have set it (Python 3.11 has no other).
     """
     info = os.lstat(path)
     return info.st_size, info.st_mtime if os.name == "nt" else info.st_ctime
 
 
 def written_at(path: str) -> float | None:
-    """When a file last changed, by the system's clock, where some process has it open for writing; else None.
+    """Return when a file last changed, by the system's clock, if a process has it open for writing; else None.
 
-    Linux tells: a lease for reading is refused while there is a writer (fcntl(2), F_SETLEASE). Some 6 us. Elsewhere,
-    and where leases are not to be had (another owner's file, NFS), nobody knows: None.
+    Linux refuses a lease for reading while there is a writer (fcntl(2), F_SETLEASE). This takes some 6 us. None also
+    means "unknown": on other systems, and for files without leases (another owner's, NFS).
     """
     if sys.platform != "linux":
         return None
@@ -113,8 +113,8 @@ def written_at(path: str) -> float | None:
     except OSError:
         return None
     try:
-        # A writer that comes in the microseconds of the lease is held up until it ends, and we are told by a signal:
-        # by one that does nothing, as the usual one ends a process.
+        # A writer that comes in the microseconds of the lease waits for its end, and the system sends us a signal.
+        # SIGURG does nothing; the default signal would end this process.
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
@@ -129,7 +129,7 @@ def written_at(path: str) -> float | None:
 
 
 class FileId(NamedTuple):
-    """What tells a file from any other, also from one that gets its inode later."""
+    """Identifies a file, also against one that gets the same inode later."""
 
     device: int
     inode: int
@@ -137,7 +137,7 @@ class FileId(NamedTuple):
 
 
 def is_at(fd: int, path: str) -> bool:
-    """True where `path` leads to the open file or folder `fd`. Raises OSError where nobody can tell."""
+    """Return whether `path` leads to the open file or folder `fd`. Raises OSError if that is unknown."""
     try:
         named = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -147,12 +147,12 @@ def is_at(fd: int, path: str) -> bool:
 
 
 def names_of(fd: int) -> int:
-    """How many names an open file has: none once it was deleted. (Some file systems say so of each.)"""
+    """Return how many names an open file has: 0 after it was deleted (on some file systems always)."""
     return os.fstat(fd).st_nlink
 
 
 def id_of_named(fd: int, path: str) -> FileId | None:
-    """The open file, if the name `path` still belongs to it; else None."""
+    """Return the id of an open file if the name `path` still belongs to it, else None."""
     try:
         named = os.stat(path)
     except FileNotFoundError:
@@ -164,13 +164,13 @@ def id_of_named(fd: int, path: str) -> FileId | None:
 
 
 def open_folder(path: str) -> int:
-    """A handle to a folder, to go to with fchdir (POSIX)."""
+    """Return a handle to a folder, for fchdir (POSIX)."""
     return os.open(path, getattr(os, "O_PATH", READ) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
 
 
 def open_folder_in(name: str, *, at: int | None, to_list: bool) -> int:
-    """A handle to a folder that is no link, to work in or (`to_list`) to list as well (POSIX). Raises OSError."""
-    # To go through a folder takes no right to list it.
+    """Return a handle to a folder (not a link), to work in it or (`to_list`) also list it (POSIX). Raises OSError."""
+    # Going through a folder needs no right to list it.
     access = READ if to_list else getattr(os, "O_PATH", READ)
     flags = access | getattr(os, "O_DIRECTORY", 0) | NOFOLLOW | getattr(os, "O_CLOEXEC", 0)
     return os.open(name, flags, dir_fd=at)
@@ -181,9 +181,9 @@ def open_folder_in(name: str, *, at: int | None, to_list: bool) -> int:
 
 @as_owner
 def read(path: str, max_bytes: int, *, patience_s: float = SHARING_DEADLINE_S, at: int | None = None) -> Content:
-    """Read a regular file whole, without following links or waiting for anybody, and close it.
+    """Read a whole regular file, without following links or waiting for another process.
 
-    On Windows a program may hold the file so that nobody can read it: that is waited for, up to `patience_s`.
+    Only on Windows can another program keep a file from being read; this waits for that up to `patience_s`.
 
     Raises:
         NotRegularError: it is a link, a folder, a FIFO, a socket or a device.
@@ -217,12 +217,12 @@ def read_open(fd: int, info: os.stat_result, max_bytes: int, only_head: bool = F
 
 @as_owner
 def open_and_read(path: str, max_bytes: int) -> tuple[int, Content]:
-    """A handle to a regular file that is ours alone, for `append`, and its content. To be closed by the caller.
+    """Return a handle to one of our own regular files, for `disk.append`, and its content. The caller closes it.
 
     Raises:
-        OSError: as `read`; PermissionError also where it may be read and not be written.
+        OSError: as `read`; PermissionError also if it may be read but not written.
     """
-    if os.name == "nt":  # opened so that others may move it meanwhile, it could not be written there
+    if os.name == "nt":  # a handle that lets others move the file could not write there
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
     try:
         fd = os.open(path, READ_WRITE | SAFE)
@@ -240,7 +240,7 @@ def open_and_read(path: str, max_bytes: int) -> tuple[int, Content]:
 
 @as_owner
 def open_to_read(path: str, *, patience_s: float = SHARING_DEADLINE_S) -> int:
-    """A handle to read a regular file with, opened without following links or waiting for anybody.
+    """Return a handle to read a regular file, opened without following links or waiting for another process.
 
     Raises:
         OSError: as `read`.
@@ -249,14 +249,14 @@ def open_to_read(path: str, *, patience_s: float = SHARING_DEADLINE_S) -> int:
 
 
 def facts(fd: int, max_bytes: int) -> Content:
-    """What `read` tells of an open file, without its data."""
+    """Return what `read` returns, for an open file and without its data."""
     info = os.fstat(fd)
     sig = FileSig(info.st_ino, info.st_size, info.st_mtime_ns)
     return Content(b"", sig, info.st_nlink, info.st_size > max_bytes, info.st_uid)
 
 
 def read_part(fd: int, start: int, end: int) -> Iterator[bytes]:
-    """The bytes of an open file from `start` to `end`, in pieces."""
+    """Yield the bytes of an open file from `start` to `end`, in pieces."""
     while start < end:
         os.lseek(fd, start, os.SEEK_SET)
         if not (piece := os.read(fd, min(end - start, _PIECE_BYTES))):
@@ -266,7 +266,7 @@ def read_part(fd: int, start: int, end: int) -> Iterator[bytes]:
 
 
 def open_regular(path: str, at: int | None = None) -> tuple[int, os.stat_result]:
-    # Looked at before it is opened: opening is an act for a FIFO, whose writer waits for a reader, and for a device.
+    # Check before opening, because opening a FIFO wakes its writer, and opening a device may do anything.
     if not stat.S_ISREG(os.lstat(path, dir_fd=at).st_mode):
         raise NotRegularError(errno.EINVAL, "not a regular file", path)
     try:
@@ -281,14 +281,14 @@ def open_regular(path: str, at: int | None = None) -> tuple[int, os.stat_result]
 
 
 def as_not_regular(error: OSError, path: str) -> OSError:
-    """NotRegularError where that is why a file could not be opened."""
+    """Turn an error of opening into NotRegularError if the path is not a regular file."""
     if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.ENODEV) or os.path.isdir(path):
         return NotRegularError(error.errno, "not a regular file", path)
     return error
 
 
 def _open_to_read(path: str, at: int | None = None) -> int:
-    """Open for reading; also on Windows so that others can rename and delete the file meanwhile."""
+    """Open for reading, so that others can rename and delete the file meanwhile (also on Windows)."""
     if sys.platform != "win32":
         return os.open(path, READ | SAFE, dir_fd=at)
     import _winapi
@@ -299,13 +299,13 @@ def _open_to_read(path: str, at: int | None = None) -> int:
 
 @as_owner
 def read_head(path: str, max_bytes: int) -> bytes:
-    """The first bytes of a regular file; checks and errors as `read`."""
+    """Return the first bytes of a regular file; checks and errors as `read`."""
     return patiently(_read, path, max_bytes, True).data
 
 
 @as_owner
 def read_tail(path: str, max_bytes: int) -> bytes:
-    """The last `max_bytes` bytes of a regular file."""
+    """Return the last `max_bytes` bytes of a regular file."""
 
     def call() -> bytes:
         fd, info = open_regular(path)
@@ -323,32 +323,32 @@ def read_tail(path: str, max_bytes: int) -> bytes:
 
 @as_owner
 def names(folder: str | int) -> list[str]:
-    """The names in a folder, in no order: one listing, no stat."""
+    """Return the names in a folder, in no order: one listing, no stat."""
     return os.listdir(folder)
 
 
 @as_owner
 def marked_names(folder: str) -> list[str]:
-    """As `names`, with a slash behind those of folders (links are not followed): the listing tells, so no stat."""
+    """As `names`, with a slash behind folders (but not behind links): the listing knows, so no stat."""
     with os.scandir(folder) as listed:
         return [listed_name(each) for each in listed]
 
 
 def listed_name(entry: os.DirEntry[str]) -> str:
-    """The name of an entry of a listing, with a slash behind it for a folder."""
+    """Return the name of an entry of a listing, with a slash behind it if it is a folder."""
     try:
         return f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
-    except OSError:  # a file system whose listing does not tell, and that does not let us ask
+    except OSError:  # the file system neither lists the type nor lets us ask
         return entry.name
 
 
 @as_owner
 def changes(folder: str, ending: str, *, at_most: int) -> list[tuple[int, str]]:
-    """When files with this ending last changed (nanoseconds, for an order only) and their names, last names first.
+    """Return when files with this ending last changed (nanoseconds, to sort by) and their names, last names first.
 
-    One listing, and on POSIX a stat a file, so of more than `at_most` files those with the last names are asked.
+    Costs one listing and, on POSIX, a stat per file; of more than `at_most` files only those with the last names.
     """
-    if sys.platform == "win32":  # a listing tells the times too
+    if sys.platform == "win32":  # a listing has the times
         with os.scandir(folder) as listed:
             found = [(each.stat(follow_symlinks=False).st_mtime_ns, each.name) for each in listed]
         found = [each for each in found if each[1].endswith(ending)]

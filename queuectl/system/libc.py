@@ -1,7 +1,7 @@
-"""The C library, for what Python has no function for: a rename that refuses to replace, syncfs, and prctl.
+"""The C library, for calls that Python does not have: a rename that refuses to replace, syncfs, and prctl.
 
-Renames that never replace (promise P7) are renameat2 on Linux and renameatx_np on macOS. What calls these is in
-`disk`, which loads this module only where it is needed: ctypes takes 10 ms.
+Renames that never replace (promise P7) are renameat2 on Linux and renameatx_np on macOS. `disk` calls
+them, and loads this module only if it is needed: ctypes takes 10 ms.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _load() -> Any:
 
 
 handle: Any = _load()
-"""The C library through ctypes, or None where there is none."""
+"""The C library through ctypes, or None if there is none."""
 
 
 def _find_no_replace() -> Callable[..., int]:
@@ -65,19 +65,19 @@ def _find_no_replace() -> Callable[..., int]:
 rename_no_replace: Callable[..., int] | None = None if os.name == "nt" else _find_no_replace()
 """The system's rename that refuses to replace: from, to, and the handle of the folder that both names are in, if any.
 
-None where plain rename already refuses (Windows).
+None if plain rename already refuses (Windows).
 """
 
 
 def last_errno() -> int:
-    """What the last call through ctypes failed with."""
+    """Return the error number of the last call through ctypes."""
     import ctypes
 
     return ctypes.get_errno()
 
 
 def become_subreaper() -> bool:
-    """Have orphans among the descendants of this process become its children (Linux, prctl(2)); False where not."""
+    """Make orphans among this process's descendants its children (Linux, prctl(2)); return False if impossible."""
     if handle is None or not sys.platform.startswith("linux"):
         return False
     import ctypes

@@ -1,12 +1,12 @@
-"""Exclusive locks on files of their own, through portalocker. The only module that imports it.
+"""Exclusive locks on lock files, through portalocker. The only module that imports it.
 
 The operating system frees a lock when the last handle to it is gone, so "can I take the lock?" is the proof that its
-owner is dead (promise P5); a pid is none. Locked files are never the job files: Windows locks are mandatory, a locked
-record could not be read. Handles are kept open and locked again and again.
+owner is dead (promise P5); a pid proves nothing. Job files are never locked: locks are mandatory on Windows, so nobody
+could read a locked record. Handles stay open and are locked again and again.
 
 On POSIX the lock is flock, which belongs to the open file description: a command that inherits the handle keeps the
-lock alive after its worker is gone. Three locks are taken for a job, so there portalocker's primitive is called as it
-is: 1 us, against 17 us with a look at the arguments each time. On Windows a lock belongs to the process.
+lock alive after its worker is gone. A job needs three locks, so this calls portalocker's primitive itself: 1 us
+instead of 17 us. On Windows a lock belongs to the process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _EXCLUSIVE = portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKIN
 if sys.platform == "win32":
 
     def _lock(fd: int) -> bool:
-        """Lock the file behind a handle; False where somebody has it."""
+        """Lock the file behind a handle; return False if somebody else has the lock."""
         try:
             portalocker.lock(fd, _EXCLUSIVE)
         except portalocker.AlreadyLocked:
@@ -45,10 +45,10 @@ else:
     _FLOCK_NONE = int(portalocker.LockFlags.UNBLOCK)
 
     def _lock(fd: int) -> bool:
-        """Lock the file behind a handle; False where somebody has it."""
+        """Lock the file behind a handle; return False if somebody else has the lock."""
         try:
             _flock(fd, _FLOCK_EXCLUSIVE)
-        except (BlockingIOError, PermissionError):  # EWOULDBLOCK, or EACCES where a share says it so
+        except (BlockingIOError, PermissionError):  # EWOULDBLOCK; EACCES on some shares
             return False
         return True
 
@@ -57,7 +57,7 @@ else:
 
 
 class FileLock:
-    """One lock file, opened when first tried and kept open. `path` is made if it is missing and never deleted here."""
+    """One lock file, opened on the first try and kept open. `path` is made if it is missing, and never deleted here."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -70,16 +70,16 @@ class FileLock:
         return self._fd
 
     def try_acquire(self) -> bool:
-        """Take the lock if nobody has it. True where this handle has it now.
+        """Take the lock if nobody has it; return whether this handle has it now.
 
         Raises:
-            OSError: the file cannot be opened, or the file system knows no locks.
+            OSError: the file cannot be opened, or its file system has no locks.
         """
         if self._fd < 0:
             try:
                 self._fd = disk.open_lock_file(self.path, patience_s=self._patience_s)
             except OSError:
-                self._patience_s = sharing.GLANCE_S  # no holder of an instant: later tries do not wait as long for it
+                self._patience_s = sharing.GLANCE_S  # the holder stays: later tries do not wait as long
                 raise
         return _lock(self._fd)
 
@@ -95,10 +95,10 @@ class FileLock:
 
 
 class NamedLock(FileLock):
-    """A lock file with a name of its own that may be deleted by whoever holds it (leases, pools).
+    """A lock file that its holder may delete (leases, pools).
 
-    After it is taken the file at the path is compared with the one that is open: a lock on a file that somebody has
-    deleted in between would exclude nobody.
+    Once locked, the open file is compared with the file at the path: a lock on a file that somebody has deleted in
+    between would exclude nobody.
     """
 
     id: files.FileId | None = None
@@ -125,10 +125,9 @@ class NamedLock(FileLock):
 
 
 def is_held(path: str) -> bool:
-    """True where somebody holds the lock at `path`; False where nobody does or no file is there (a folder, a link).
+    """Return whether somebody holds the lock at `path`; False if there is no lock file (nothing, a folder, a link).
 
-    The lock is taken for an instant to find out: callers must not mind that its owner, starting just then, could
-    find it busy.
+    To find out, this takes the lock for an instant, so an owner that starts just then may find it busy.
     """
     if not os.path.exists(path):
         return False

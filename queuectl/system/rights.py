@@ -24,19 +24,19 @@ _GIVEN_MOST_BYTES = 64 * 1024 * 1024
 
 
 def may_enter(folder: str) -> bool:
-    """True for a folder that this process can make its working folder."""
+    """Return whether this process can make a folder its working folder."""
     return os.path.isdir(folder) and os.access(folder, os.X_OK)
 
 
 @as_owner
 def may_change(folder: str) -> bool:
-    """True where this user may make and delete names in a folder (on Windows: where it is there)."""
+    """Return whether this user may create and delete names in a folder (on Windows: whether it exists)."""
     can_ask = os.access in os.supports_effective_ids
     return os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=can_ask)
 
 
 def mode_of(path: str, *, otherwise: int) -> int:
-    """The permissions of the file at `path`, or `otherwise` where there is none."""
+    """Return the permissions of the file at `path`, or `otherwise` if there is none."""
     try:
         return stat.S_IMODE(os.lstat(path).st_mode)
     except OSError:
@@ -44,7 +44,7 @@ def mode_of(path: str, *, otherwise: int) -> int:
 
 
 def owner_of(path: str) -> int | None:
-    """The user that a file belongs to; None on Windows, and where it cannot be seen."""
+    """Return the user that a file belongs to; None on Windows, and if it cannot be seen."""
     if sys.platform == "win32":
         return None
     try:
@@ -54,7 +54,7 @@ def owner_of(path: str) -> int | None:
 
 
 def user_at(path: str) -> int:
-    """The user that this process works as, at a path (POSIX; else 0)."""
+    """Return the user that this process works as, at a path (POSIX; else 0)."""
     if sys.platform == "win32":
         return 0
     owner = acting.owner_of(path)
@@ -62,7 +62,7 @@ def user_at(path: str) -> int:
 
 
 def is_immutable(path: str) -> bool:
-    """True where a file's attributes say that nobody may change it (Linux: `chattr +i`, `+a`)."""
+    """Return whether a file's attributes say that nobody may change it (Linux: `chattr +i`, `+a`)."""
     if sys.platform != "linux":
         return False
     import fcntl
@@ -81,7 +81,7 @@ def is_immutable(path: str) -> bool:
 
 
 def open_to_others(folder: str, bits: int) -> list[str]:
-    """The names of regular files in a folder whose mode has one of `bits`, sorted; a stat a file. None on Windows."""
+    """Return the names of regular files whose mode has one of `bits`, sorted; [] on Windows. Costs a stat per file."""
     if sys.platform == "win32":
         return []
     found = []
@@ -98,9 +98,9 @@ def open_to_others(folder: str, bits: int) -> list[str]:
 
 @as_owner
 def strange_files(folder: str, *, owner: int, needed: int) -> list[str]:
-    """The names of regular files in a folder that are not `owner`'s and whose mode lacks a bit of `needed`, sorted.
+    """Return the names of regular files that are not `owner`'s and whose mode lacks a bit of `needed`, sorted.
 
-    A stat a file; none on Windows.
+    Costs a stat per file; [] on Windows.
     """
     if sys.platform == "win32":
         return []
@@ -118,7 +118,7 @@ def strange_files(folder: str, *, owner: int, needed: int) -> list[str]:
 
 @as_owner
 def set_mode(path: str, mode: int) -> None:
-    """Give a regular file of this user the mode of our own files; what is anybody else's keeps its mode."""
+    """Give a regular file of this user this mode; a file of somebody else keeps its mode."""
     if sys.platform == "win32":
         return
     with contextlib.suppress(OSError):
@@ -132,11 +132,11 @@ def set_mode(path: str, mode: int) -> None:
 
 
 def give_back(folder: str, parts: tuple[str, ...], *, may_be: Callable[[Content], bool]) -> None:
-    """As root: give a file of root's in a folder to the owner of the folder (POSIX).
+    """As root: give a file that belongs to root to the owner of the folder that it is in (POSIX).
 
-    The owner decides what lies there, and may try to be given what is not theirs. So each of `parts`, the folders on
-    the way and the file, is opened in the one before, without following links, and everything is judged by handle: a
-    regular file of root's with one name only, whose content `may_be` what belongs there.
+    The owner decides what is in the folder, and may try to get a file that is not theirs. So each of `parts`, the
+    folders on the way and the file, is opened in the one before, without following links, and judged by its handle: it
+    must be a regular file of root's with one name only, and `may_be` must accept its content.
 
     Raises:
         PermissionError: it is something else.

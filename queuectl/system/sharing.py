@@ -39,22 +39,22 @@ T = TypeVar("T")
 
 
 def is_trouble(error: OSError) -> bool:
-    """True where the error is the machine's trouble (full disk, no handles, no memory), not a job's (P9)."""
+    """Return whether an error is the machine's trouble (full disk, no handles, no memory), not a job's (P9)."""
     return error.errno in TROUBLE_ERRNOS or getattr(error, "winerror", None) in (8, 14, 39, 112, 1295, 1450, 1455)
 
 
 def may_be_of_one_file(error: OSError) -> bool:
-    """True for trouble that a damaged file has alone, and a dying disk with every file."""
+    """Return whether trouble may be about one damaged file, or about a dying disk and so about every file."""
     return error.errno in _EITHER_ERRNOS
 
 
 def is_held(error: OSError) -> bool:
-    """True where Windows refused because another program has the file open: "later", never "bad"."""
+    """Return whether Windows refused because another program has the file open: "later", never "bad"."""
     return getattr(error, "winerror", None) in _SHARING_ERRORS
 
 
 def patiently(call: Callable[..., T], *facts: Any, patience_s: float = SHARING_DEADLINE_S) -> T:
-    """`call(*facts)`; on Windows again and again while another program holds the file, for up to `patience_s`."""
+    """Return `call(*facts)`; on Windows retry while another program holds the file, for up to `patience_s`."""
     if os.name != "nt":
         return call(*facts)
     deadline = time.monotonic() + patience_s
@@ -73,7 +73,7 @@ def patiently(call: Callable[..., T], *facts: Any, patience_s: float = SHARING_D
 
 
 def check_free(path: str) -> None:
-    """On Windows: raise what a move of this file would raise now, because a program has it open. Else nothing."""
+    """On Windows raise what a move of this file would raise now because a program has it open; else do nothing."""
     if sys.platform == "win32":
         import _winapi
 
@@ -81,7 +81,7 @@ def check_free(path: str) -> None:
 
 
 def open_handle(path: str, access: int) -> int:
-    """A handle of Windows to a file, which hinders nobody."""
+    """Return a handle of Windows to a file, which keeps nobody else from it."""
     if sys.platform != "win32":
         raise NotImplementedError
     import _winapi

@@ -1,7 +1,7 @@
-"""What a folder lies on: which file system, of which nature, how full, and whether a sync client works on it.
+"""The file system of a folder: its type and nature, how full it is, and whether a sync client works on the folder.
 
-Only asks the system. Linux tells by /proc/self/mountinfo and /sys, macOS by statfs, Windows by GetVolumeInformation
-and GetDriveType. What cannot be found out is "" or None, never a guess and never an error.
+Only asks the system: Linux by /proc/self/mountinfo and /sys, macOS by statfs, Windows by GetVolumeInformation and
+GetDriveType. An unknown fact is "" or None, never a guess and never an error.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SHARED_KINDS = frozenset({"9p", "drvfs", "virtiofs", "vboxsf", "prl_fs", "vmhgf
 _NETWORK_HELPERS = ("sshfs", "glusterfs", "rclone", "s3fs", "gcsfuse", "goofys", "davfs", "curlftpfs", "ceph", "smb")
 _MEMORY_KINDS = frozenset({"tmpfs", "ramfs"})
 
-# Words that sync clients give to the folder they work on, as its name begins.
+# How the names of folders begin that sync clients work on.
 _SYNC_FOLDERS = (
     ("onedrive", "OneDrive"),
     ("dropbox", "Dropbox"),
@@ -57,13 +57,13 @@ class Volume(NamedTuple):
     kind: str
     """Its type: `ext4`, `NTFS`, `apfs` ... or ""."""
     where: str
-    """Where it is mounted, or its drive; "" where that is not known."""
+    """Where it is mounted, or its drive; "" if that is unknown."""
     nature: str
     """LOCAL, NETWORK, USERSPACE (FUSE), REMOVABLE, MEMORY, SHARED (of a virtual machine's host) or UNKNOWN."""
 
 
 class Space(NamedTuple):
-    """How much is left, in bytes and in files. Files are None where the file system does not count them."""
+    """How much room is left, in bytes and in files. Files are None if the file system does not count them."""
 
     free_bytes: int
     total_bytes: int
@@ -72,7 +72,7 @@ class Space(NamedTuple):
 
 
 def of(path: str) -> Volume:
-    """The file system that `path` lies on."""
+    """Return the file system of `path`."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         if sys.platform == "win32":
             return _of_windows(path)
@@ -83,9 +83,9 @@ def of(path: str) -> Volume:
 
 
 def mounted_by(path: str) -> int | None:
-    """Return the user who mounted the file system of `path`, where the system tells (FUSE on Linux, macOS); else None.
+    """Return the user who mounted the file system of `path`, if the system knows (FUSE on Linux, macOS), else None.
 
-    That user can say what they like about who owns the files there.
+    That user decides who owns the files there.
     """
     with contextlib.suppress(OSError, ValueError, AttributeError):
         if sys.platform == "darwin":
@@ -97,7 +97,7 @@ def mounted_by(path: str) -> int | None:
 
 
 def space(path: str) -> Space:
-    """What is left for us on the file system of `path`. Raises OSError."""
+    """Return how much room this user has on the file system of `path`. Raises OSError."""
     usage = shutil.disk_usage(path)
     if sys.platform == "win32":
         return Space(usage.free, usage.total, None, None)
@@ -106,7 +106,7 @@ def space(path: str) -> Space:
 
 
 def sync_client(path: str, environment: Mapping[str, str]) -> str:
-    """Which sync client works on `path`, judged by names above it and by what clients leave there, or ""."""
+    """Return the sync client that works on `path`, or "", judged by names above it and by files that clients leave."""
     for name in _SYNC_VARIABLES:
         home = environment.get(name, "")
         if home and _is_within(path, home):
@@ -134,12 +134,12 @@ def _is_within(path: str, home: str) -> bool:
 
 
 def tells_events(nature: str) -> bool:
-    """True where the system tells of every change in a folder: other machines' changes make no events here."""
+    """Return whether the system reports every change in a folder. (Changes by other machines make no events here.)"""
     return nature in (LOCAL, REMOVABLE, MEMORY)
 
 
 def nature_of(kind: str) -> str:
-    """The nature that a file system's type tells by itself (Linux and macOS)."""
+    """Return the nature that a file system's type implies (Linux and macOS)."""
     folded = kind.lower()
     if folded in _NETWORK_KINDS or any(folded.startswith(f"fuse.{helper}") for helper in _NETWORK_HELPERS):
         return NETWORK
@@ -154,9 +154,9 @@ def nature_of(kind: str) -> str:
 
 
 def parse_mounts(text: str, path: str) -> tuple[str, str, str]:
-    """Mount point, type and device number (`259:1`) that `path` (no links in it) lies on, by a mountinfo text.
+    """Return the mount point, type and device number (`259:1`) of `path` (no links in it) by a mountinfo text.
 
-    Of two mounts on one point the later one counts: it hides the other (proc(5)). ("", "", "") where none fits.
+    Of two mounts on one point the later one counts: it hides the other (proc(5)). ("", "", "") if none fits.
     """
     found = ("", "", "")
     for line in text.splitlines():
@@ -171,7 +171,7 @@ def parse_mounts(text: str, path: str) -> tuple[str, str, str]:
 
 
 def parse_mounter(text: str, path: str) -> int | None:
-    """Return the user who mounted what `path` (no links in it) lies on, by a mountinfo text; None if none is named."""
+    """Return the user who mounted the file system of `path` (no links in it), by a mountinfo text; None if unnamed."""
     found, longest = None, -1
     for line in text.splitlines():
         before, _, after = line.partition(" - ")
@@ -199,7 +199,7 @@ def _of_linux(path: str) -> Volume:
 
 
 def _is_removable(device: str) -> bool:
-    """True for a block device that can be pulled out: it, or the disk it is a part of, says so or is on USB."""
+    """Return whether a block device can be pulled out: it or its disk says so, or is on USB."""
     block = os.path.realpath(f"/sys/dev/block/{device}")
     if "/usb" in block:
         return True

@@ -1,14 +1,14 @@
-"""Being woken when something lands in a folder. The only module that imports watchdog.
+"""Wake a loop when a file arrives in a folder. The only module that imports watchdog.
 
 An event is a hint, never a fact: a lost one delays work by one scan at most (promise P8).
 
 On Linux the supervisor's own loop waits for inotify's handle and reads it through watchdog's reader: without a thread
-a wake-up is not handed on once more, and the process can be forked. Asked for is only what can be a new file: moved
-to, created, closed after writing. (watchdog's own emitter asks for renames out of the folder too and then waits up to
+the wake-up has one step less, and the process can fork. It asks only for events that can mean a new file: moved to,
+created, closed after writing. (watchdog's own emitter also asks for renames out of the folder, and then waits up to
 0.5 s to pair each with a rename into it; a queue renames out with every claim, so each drop behind a claim would wait.)
 
-Elsewhere watchdog's thread wakes the loop. On Windows watchdog hands events on when none came for `timeout`, hence a
-short one there.
+Elsewhere watchdog's thread wakes the loop. On Windows watchdog passes events on when none came for `timeout`, so that
+is short there.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Watch:
 
     @property
     def source(self) -> Any:
-        """What `multiprocessing.connection.wait` can wait for, to call `names` then; None where nothing can come."""
+        """What to pass to `multiprocessing.connection.wait` before a call of `names`; None if no event can come."""
         return None if self._events is None else self._events.source
 
     def arm(self) -> bool:
-        """Start watching; False where the system cannot (too many watches, a folder that is gone): scans go on.
+        """Start watching; return False if the system cannot (too many watches, a folder that is gone): scans go on.
 
-        What arrived before is not told: list the folder after arming.
+        Files that arrived before make no events: list the folder after arming.
         """
         if self.armed:
             return True
@@ -57,25 +57,25 @@ class Watch:
         return True
 
     def names(self) -> list[str]:
-        """The names of files that may be new, since the last call; waits for nothing."""
+        """Return the names of files that may be new since the last call, without waiting."""
         found: list[str] = []
         if self._events is not None:
             try:
                 if not self._events.collect(found):
                     self.disarm()
-            except Exception:  # whatever it is: without events, with scans
+            except Exception:  # any error: go on with scans, without events
                 self.close()
         return found
 
     def disarm(self) -> None:
-        """Stop asking for events (under load the listing holds the work already)."""
+        """Stop asking for events: under load the listing has enough work."""
         if self.armed and self._events is not None:
             with contextlib.suppress(Exception):
                 self._events.end()
         self.armed = False
 
     def close(self) -> None:
-        """Give all handles back, and end watchdog's thread."""
+        """Close all handles, and end watchdog's thread."""
         self.disarm()
         if self._events is not None:
             with contextlib.suppress(Exception):
@@ -83,20 +83,20 @@ class Watch:
             self._events = None
 
     def close_inherited(self) -> None:
-        """Close the handles only: in a process that was forked (the watch is shared with the one that has it)."""
+        """Close the handles only, in a forked process: the watch itself is its parent's."""
         if self._events is not None:
             self._events.close_inherited()
 
 
 class _Events(Protocol):
-    """Where events come from. Whatever any of this raises means that none will come."""
+    """A source of events. Any exception from it means that no events will come."""
 
     source: Any
 
     def begin(self, folder: str) -> None: ...
 
     def collect(self, found: list[str]) -> bool:
-        """Add the names that came; False where the folder is not watched any more."""
+        """Add the names that came; return False if the folder is not watched any more."""
 
     def end(self) -> None: ...
 
@@ -125,16 +125,16 @@ def _linux_events() -> _Events:
     wanted = Mask(wanted | InotifyConstants.IN_MOVE_SELF)  # a folder that was renamed away is another one
 
     class InotifyEvents(InotifyFD):
-        """watchdog's reader, asked by our loop instead of run as the thread that it could be."""
+        """watchdog's reader, called by our loop instead of running as a thread."""
 
         def __init__(self) -> None:
             try:
                 super().__init__()
-            except OSError:  # no handle for its pipe: the one that it has already must not be lost
+            except OSError:  # no handle left for its pipe: close the one that it has
                 if (fd := self.__dict__.get("_inotify_fd", -1)) >= 0:
                     os.close(fd)
                 raise
-            self._is_reading = False  # no thread is in a read that would have to be ended first
+            self._is_reading = False  # no thread is in a read
             os.set_inheritable(self._inotify_fd, False)
             self.source = self._inotify_fd
             self._names: list[str] = []
@@ -172,7 +172,7 @@ def _linux_events() -> _Events:
             self._watched = None
 
         def on_queue_overflow(self) -> None:
-            """Events were lost: the next scan finds what they would have told."""
+            """Ignore lost events: the next scan finds the files."""
 
     return InotifyEvents()
 
@@ -222,4 +222,4 @@ class _ObserverEvents:
         self._wakeup.close()
 
     def close_inherited(self) -> None:
-        """Nothing is forked beside a thread."""
+        """Do nothing: a process with this thread never forks."""
