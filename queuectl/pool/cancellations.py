@@ -1,4 +1,4 @@
-"""Requests to cancel a run: each is passed on to the worker that runs it."""
+"""Pass requests to cancel a run on to the worker that runs it."""
 
 from __future__ import annotations
 

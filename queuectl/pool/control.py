@@ -1,4 +1,4 @@
-"""What people ask of a pool: to stop, by signal or by a file, and to pause, by PAUSED."""
+"""Act on what people ask of a pool: to stop, by a signal or a file, and to pause, by PAUSED."""
 
 from __future__ import annotations
 

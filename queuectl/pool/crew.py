@@ -1,4 +1,4 @@
-"""The worker processes of a pool: start them, restart those that died, hear what they report.
+"""The worker processes of a pool: start them, restart those that died, receive their reports.
 
 A worker that is gone costs nothing but its time: other workers get the names that it had, and its freed lease shows
 that its job has no owner (promise P5).

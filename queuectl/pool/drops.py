@@ -1,4 +1,4 @@
-"""Drops that are still arriving (see `arrivals`): changed ones are tried again, quiet ones are split or rejected."""
+"""Act on drops that are still arriving (see `arrivals`): try changed ones again, split or reject quiet ones."""
 
 from __future__ import annotations
 

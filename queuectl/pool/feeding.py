@@ -1,4 +1,4 @@
-"""Giving work to the workers: names become ready, drops are judged before their turn, names are suggested."""
+"""Give work to the workers: make names ready, judge drops before their turn, suggest names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The inbox processes of a pool, one for each inbox of the settings: start them, hear their reports, restart them.
+"""The inbox processes of a pool, one for each inbox of the settings: start them, receive their reports, restart them.
 
 This is loaded only if the settings name an inbox, or if an inbox that they no longer name has left something.
 """

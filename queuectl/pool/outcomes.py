@@ -1,4 +1,4 @@
-"""What follows from a report of a worker and from a rescue: retries are queued, hooks fired, runs counted."""
+"""Act on reports of workers and on rescued jobs: queue retries, fire hooks, count runs."""
 
 from __future__ import annotations
 

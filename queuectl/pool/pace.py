@@ -1,4 +1,4 @@
-"""How long the jobs of a pool take at present, and how many names a worker gets in advance for that."""
+"""Guess how long the next job takes, and so how many names a worker gets in advance."""
 
 from __future__ import annotations
 

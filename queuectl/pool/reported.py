@@ -1,4 +1,4 @@
-"""What a pool has reported once, so that trouble that lasts is not reported at each try."""
+"""Report trouble once, and not at each try while it lasts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The listing of pending/: the truth that events only hint at (promise P8).
+"""List pending/ and watch it in between: the listing is the truth that events only hint at (promise P8).
 
 pending/ is listed every `scan_s`, and at once if something asks for it. In between, events of the file system bring
 names, as long as there is little to do: with many names in memory, the next listing brings all new ones at once.

@@ -1,4 +1,4 @@
-"""What a pool does every 0.2 s, in order."""
+"""Do the steps of a pool that are due every 0.2 s, in order."""
 
 from __future__ import annotations
 
