@@ -55,7 +55,7 @@ def act_open(spool: SpoolDir, number: int) -> Act | None:
         return None
     if owner_of(path) is None:
         return lambda: _put_new(spool, path)
-    parts = (MACHINERY, "locks", os.path.basename(path))
+    parts = (MACHINERY, os.path.basename(spool.stripe_dir), os.path.basename(path))
     return lambda: rights.give_back(spool.root, parts, may_be=lambda content: not content.data and not content.sig.size)
 
 

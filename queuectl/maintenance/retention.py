@@ -80,7 +80,7 @@ class Retention:
             return False
         now_at = self._clock.now()
         self._offset_s = now_at - self._clock.monotonic()
-        note = clock_note.look(self._spool, now_at=now_at, longest_s=self._limit_s)
+        note = clock_note.update(self._spool, now_at=now_at, longest_s=self._limit_s)
         until_at = note.waits_until(now_at)
         if until_at is not None and not self._waits:
             self._notify(Notice(WARNING, "retention", f"retention {clock_note.wait_text(note, until_at)}"))

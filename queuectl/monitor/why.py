@@ -13,7 +13,7 @@ from queuectl.monitor.results import refused, why_dead
 from queuectl.monitor.waiting import Reason
 from queuectl.spool import batch, lookup
 from queuectl.spool.folder import SpoolDir
-from queuectl.spool.layout import MACHINERY, Located
+from queuectl.spool.layout import MACHINERY, REASON_ENDING, Located
 from queuectl.spool.listing import may_be_job
 from queuectl.spool.session import Session
 from queuectl.system import files
@@ -173,5 +173,5 @@ def _orphaned(spool: SpoolDir, start: history.Event) -> Reason | None:
 
 def _rejected(spool: SpoolDir, name: str) -> Reason:
     why = rejected.refusal(spool, name).why
-    change = f"mend {REJECTED}/{name}: a valid job goes back by itself. What to do stands in {name}.reason.txt"
+    change = f"mend {REJECTED}/{name}: a valid job goes back by itself. What to do stands in {name}{REASON_ENDING}"
     return Reason(REJECTED, f"it was refused: {why}", change)

@@ -68,7 +68,7 @@ def read(spool: SpoolDir) -> Note | None:
     return note if math.isfinite(note.jump_s) else None
 
 
-def look(spool: SpoolDir, *, now_at: float, longest_s: float) -> Note:
+def update(spool: SpoolDir, *, now_at: float, longest_s: float) -> Note:
     """Compare the clock with the note, write the new note and return it.
 
     A disk that does not take the note changes nothing about the answer: on a full disk retention makes room.
