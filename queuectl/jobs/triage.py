@@ -13,7 +13,19 @@ from queuectl.jobs import reject, repair
 from queuectl.jobs.adopt import Adopter
 from queuectl.jobs.judge import Candidate, Drop, Judge, Whole
 from queuectl.jobs.take import Take, Taken, put_back
-from queuectl.jobs.verdict import Arriving, Busy, Declined, Gone, Later, Many, Rejected, Repaired, Stuck
+from queuectl.jobs.verdict import (
+    Arriving,
+    Busy,
+    Foreign,
+    Gone,
+    Later,
+    Many,
+    Open,
+    Rejected,
+    Repaired,
+    Stuck,
+    Unreadable,
+)
 from queuectl.model import document, names
 from queuectl.model.lifecycle import PENDING
 from queuectl.spool import full_names
@@ -22,6 +34,11 @@ from queuectl.spool.roster import Roster
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.system import disk, files, sharing
+
+Adopted = Busy | Arriving | Unreadable | Foreign | Gone | Later | Rejected
+"""What became of a drop that was to be taken in."""
+Verdict = Adopted | Open | Many
+"""What became of a drop that was judged before its turn."""
 
 
 class Triage:
@@ -42,7 +59,7 @@ class Triage:
 
     # ------------------------------------------------------------------------------------------- before its turn
 
-    def judge(self, name: str) -> Declined | None:
+    def judge(self, name: str) -> Verdict | None:
         """Judge a drop in pending/ before its turn and give it its full name: one rename, under the stripe of its id.
 
         A drop that is to wait is taken in, because its wait begins now. Returns `Later` with the new name; what
@@ -95,7 +112,7 @@ class Triage:
             raise
         return Later(wanted)
 
-    def _take_in_to_wait(self, candidate: Candidate, drop: Drop) -> Declined:
+    def _take_in_to_wait(self, candidate: Candidate, drop: Drop) -> Adopted:
         """Make a record of a drop that is to wait, as a claim does, and put it back to wait."""
         try:
             here = self._take.move(candidate)
@@ -113,7 +130,7 @@ class Triage:
                 put_back(self._session, here, candidate.name)
             raise
 
-    def _adopt(self, taken: Taken, accepted: document.Accepted) -> Declined:
+    def _adopt(self, taken: Taken, accepted: document.Accepted) -> Busy | Arriving | Gone | Later | Rejected:
         try:
             with contextlib.ExitStack() as held:
                 adopted = self._adopter.adopt(taken, accepted, None, held)

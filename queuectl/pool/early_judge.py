@@ -12,10 +12,23 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from typing import assert_never
 
 from queuectl.errors import QueuectlError
-from queuectl.jobs.triage import Triage
-from queuectl.jobs.verdict import Busy, Declined, Many, Open
+from queuectl.jobs.triage import Triage, Verdict
+from queuectl.jobs.verdict import (
+    Arriving,
+    Busy,
+    Declined,
+    Foreign,
+    Gone,
+    Later,
+    Many,
+    Open,
+    Rejected,
+    Stuck,
+    Unreadable,
+)
 from queuectl.model.run_queue import RunQueue
 from queuectl.system.clock import Clock
 
@@ -83,6 +96,7 @@ class EarlyJudge:
             self._is_saving = self._saved_s <= 0
 
     def _judge(self, name: str) -> None:
+        verdict: Verdict | Stuck | None
         try:
             verdict = self._triage.judge(name)
         except OSError as error:
@@ -92,13 +106,16 @@ class EarlyJudge:
                 raise
         except (QueuectlError, ValueError, RecursionError):
             return  # judging failed: the claim of the file says what is wrong (P6)
-        if verdict is None:
-            return
-        if isinstance(verdict, Busy | Open):
-            heapq.heappush(self._again, (self._clock.monotonic() + AGAIN_S, name))
-            return
-        self._queue.pull(name)
-        if isinstance(verdict, Many):
-            self._queue.put_ahead(name)
-        else:
-            self._passed(name, verdict)
+        match verdict:
+            case None:
+                pass
+            case Busy() | Open():
+                heapq.heappush(self._again, (self._clock.monotonic() + AGAIN_S, name))
+            case Many():
+                self._queue.pull(name)
+                self._queue.put_ahead(name)
+            case Arriving() | Unreadable() | Stuck() | Foreign() | Gone() | Later() | Rejected():
+                self._queue.pull(name)
+                self._passed(name, verdict)
+            case _:
+                assert_never(verdict)
