@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from queuectl.cli import main
-from queuectl.cli.terminal import output
+from queuectl.cli.terminal import printing
 from queuectl.spool import pools
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.lease import is_alive
@@ -63,7 +63,7 @@ def _run_here(spool: SpoolDir, *words: str, check: bool) -> str:
     before, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO())  # nobody is there to be asked
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = output.close_streams(main.main(["--spool", spool.root, *words]))
+            code = printing.close_streams(main.main(["--spool", spool.root, *words]))
     finally:
         sys.stdin = before
     printed, errors = (stream.buffer.getvalue().decode() for stream in (out, err))  # type: ignore[attr-defined]

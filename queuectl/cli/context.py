@@ -11,7 +11,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from queuectl.cli.terminal import output
+from queuectl.cli.terminal import printing
 
 if TYPE_CHECKING:
     from queuectl.api import Spool
@@ -54,7 +54,7 @@ def spool_path() -> str:
             above = os.path.dirname(above)
         _check_owner(own, at=above)
     create.create(SpoolDir(own))
-    output.message(f"made your own spool, because none is near this folder: {output.safe(own)}")
+    printing.message(f"made your own spool, because none is near this folder: {printing.safe(own)}")
     return own
 
 
@@ -87,11 +87,11 @@ def _check_owner(path: str, *, at: str = "") -> None:
 
     owner = trust.stranger(at or path)
     if owner is not None:
-        me, other, where = trust.user_name(os.geteuid()), trust.user_name(owner), output.safe(path)
+        me, other, where = trust.user_name(os.geteuid()), trust.user_name(owner), printing.safe(path)
         raise UntrustedSpoolError(
             path,
             what=f"refusing to use {where}, because nobody named it",
-            cause=f"{output.safe(at) if at else 'it'} belongs to user {other}, and this command runs as user {me}",
+            cause=f"{printing.safe(at) if at else 'it'} belongs to user {other}, and this command runs as user {me}",
             hint=f"name it if you mean it: --spool {trust.quoted(where)}; or run the command as user {other}",
         )
 
@@ -157,7 +157,7 @@ def open_anyway() -> Spool:
             try:
                 return Spool._load_settings(folder)
             except (InvalidSettingsError, SpoolUnavailableError) as error:
-                output.warning(f"{error}; this command goes on with the default settings")
+                printing.warning(f"{error}; this command goes on with the default settings")
                 return settings.defaults()
 
     return Lenient(spool_path())

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from queuectl.cli.terminal.output import give_up_streams, safe, silence
+from queuectl.cli.terminal.printing import give_up_streams, safe, silence
 from queuectl.maintenance.rescuer import Rescued
 from queuectl.model import exit_status, times
 from queuectl.model.lifecycle import CANCELLED, DLQ, RELEASED, SUCCEEDED

@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from queuectl import __version__
 from queuectl.cli import context, exit_codes, group
-from queuectl.cli.terminal import output
+from queuectl.cli.terminal import printing
 from queuectl.errors import QueuectlError, SpoolUnavailableError
 
 COMPLETION_VARIABLE = "_QUEUECTL_COMPLETE"
@@ -22,7 +22,7 @@ app = group.new_app(cls=group.LazyGroup, no_args_is_help=True, context_settings=
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        output.line(f"queuectl {__version__}")
+        printing.line(f"queuectl {__version__}")
         raise typer.Exit
 
 
@@ -60,17 +60,17 @@ def main(args: list[str]) -> int:
         _show_usage_error(error)
         return exit_codes.USAGE
     except (typer.Abort, KeyboardInterrupt):
-        output.message("interrupted")
+        printing.message("interrupted")
         return exit_codes.INTERRUPTED
     except OSError as error:
-        if output.is_cut_off():
-            output.silence()
+        if printing.is_cut_off():
+            printing.silence()
             return exit_codes.FAILURE
         path, why = str(error.filename or ""), error.strerror or str(error)
         what = SpoolUnavailableError(f"{path}: {why}" if path else why, path=path)
         return _failed(what, exit_codes.UNAVAILABLE)
     if result == exit_codes.INTERRUPTED:
-        output.message("interrupted")
+        printing.message("interrupted")
     return result if isinstance(result, int) and not isinstance(result, bool) else exit_codes.OK
 
 
@@ -79,7 +79,7 @@ def _failed(error: QueuectlError, code: int) -> int:
         import traceback
 
         traceback.print_exception(*sys.exc_info())
-    output.error(error)
+    printing.error(error)
     return code
 
 
@@ -87,8 +87,8 @@ def _show_usage_error(error: UsageError) -> None:
     from typer._click.exceptions import NoArgsIsHelpError
 
     if isinstance(error, NoArgsIsHelpError):
-        output.message(error.format_message())
+        printing.message(error.format_message())
         return
     from queuectl.cli import usage
 
-    output.error(usage.in_words(error))
+    printing.error(usage.in_words(error))

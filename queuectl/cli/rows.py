@@ -9,7 +9,7 @@ import typer
 
 from queuectl.cli import completion
 from queuectl.cli.exit_codes import WrongUsageError
-from queuectl.cli.terminal import output
+from queuectl.cli.terminal import printing
 from queuectl.model import names, times
 from queuectl.model.lifecycle import CANCELLED, DONE, PENDING, RUNNING, WARNING
 from queuectl.model.text import command_text
@@ -25,13 +25,13 @@ _COMMAND_CHARS = 200
 def row(job: Job, now_at: float) -> tuple[str, ...]:
     """Return a job as a row under HEADERS; in a pipe WHEN is UTC and the command is whole."""
     command = command_text(job.command)
-    if output.is_terminal():
+    if printing.is_terminal():
         command = command[:_COMMAND_CHARS]
     return (
         job.id,
         CANCELLED if job.cancelled else job.state,
         f"{job.attempts}/{job.max_retries + 1}",
-        "held" if output.is_terminal() and is_held(job) else output.ago(when(job), now_at),
+        "held" if printing.is_terminal() and is_held(job) else printing.ago(when(job), now_at),
         ",".join(job.tags),
         command,
         "" if job.state == DONE else job.error,
@@ -98,12 +98,12 @@ def as_json(job: Job) -> dict[str, Any]:
 
 def ending_text(ending: Ending) -> str:
     """Return how a job ended, as a sentence."""
-    runs = output.count_of(ending.runs, "run")
+    runs = printing.count_of(ending.runs, "run")
     if ending.succeeded:
-        return f"{output.safe(ending.id)} succeeded after {runs}"
+        return f"{printing.safe(ending.id)} succeeded after {runs}"
     if ending.cancelled:
-        return f"{output.safe(ending.id)} was {output.safe(ending.why)} after {runs}"
-    return f"{output.safe(ending.id)} is dead after {runs}: {output.safe(ending.why)}"
+        return f"{printing.safe(ending.id)} was {printing.safe(ending.why)} after {runs}"
+    return f"{printing.safe(ending.id)} is dead after {runs}: {printing.safe(ending.why)}"
 
 
 def duration(text: str, option: str) -> float:

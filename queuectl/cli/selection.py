@@ -18,8 +18,8 @@ import typer
 from queuectl.api import Spool
 from queuectl.cli import completion, exit_codes, rows
 from queuectl.cli.exit_codes import WrongUsageError
-from queuectl.cli.terminal import output
-from queuectl.cli.terminal.output import count_of, safe
+from queuectl.cli.terminal import printing
+from queuectl.cli.terminal.printing import count_of, safe
 from queuectl.cli.terminal.progress import Progress
 from queuectl.errors import QueuectlError
 from queuectl.model.lifecycle import STATE_ALIASES
@@ -225,18 +225,18 @@ def go_on(choice: Choice, chosen: Chosen, *, what: str, ask_always: bool = False
         WrongUsageError: nobody can be asked, and --yes was not given.
     """
     if not choice.ids:
-        output.message("no such jobs")
+        printing.message("no such jobs")
         return False
     counted = count_of(len(choice.ids), "job")
     if chosen.dry_run:
         for job_id in choice.ids:
-            output.line(f"would {what} {safe(job_id)}" if output.is_terminal() else job_id)
-        output.message(f"would {what} {counted}")
+            printing.line(f"would {what} {safe(job_id)}" if printing.is_terminal() else job_id)
+        printing.message(f"would {what} {counted}")
         return False
     if chosen.yes or (choice.named and not ask_always):
         return True
     question = f"{what} {counted}?"
-    if not output.is_interactive():
+    if not printing.is_interactive():
         raise WrongUsageError(f"nobody can be asked: {question}", hint="add --yes, or --dry-run to see which")
     if not typer.confirm(question, err=True):
         raise typer.Exit(exit_codes.FAILURE)
@@ -250,7 +250,7 @@ def each(spool: Spool, choice: Choice, action: Callable[[str], tuple[str, str]],
     terminal a sentence each, of many their number.
     """
     code, done = exit_codes.OK, 0
-    is_terminal = output.is_terminal()
+    is_terminal = printing.is_terminal()
     says_each = len(choice.ids) <= _NAME_AT_MOST
     with Progress() as progress:
         for number, job_id in enumerate(choice.ids):
@@ -260,15 +260,15 @@ def each(spool: Spool, choice: Choice, action: Callable[[str], tuple[str, str]],
                 made_id, what = action(spool.resolve(job_id) if choice.named else job_id)
             except QueuectlError as error:
                 progress.clear()
-                output.error(error)
+                printing.error(error)
                 code = code or exit_codes.of(error)
                 continue
             done += 1
             if not is_terminal:
-                output.line(made_id)
+                printing.line(made_id)
             elif says_each:
-                output.line(f"{safe(made_id)} {what}")
+                printing.line(f"{safe(made_id)} {what}")
     if not says_each:
-        output.message(f"{done} of {len(choice.ids)} jobs are {did}" if code else f"all {done} jobs are {did}")
+        printing.message(f"{done} of {len(choice.ids)} jobs are {did}" if code else f"all {done} jobs are {did}")
     if code:
         raise typer.Exit(code)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, BinaryIO, TypeVar
 
 from queuectl.cli.exit_codes import WrongUsageError
-from queuectl.cli.terminal import output
+from queuectl.cli.terminal import printing
 from queuectl.errors import InvalidJobError
 from queuectl.model import times
 from queuectl.model.document import BATCH_MAX_BYTES, Document, Incomplete, Many, Refused, Single, parse
@@ -49,8 +49,8 @@ def from_file(path: str) -> list[dict[str, Any]]:
 
 def from_stdin() -> list[dict[str, Any]]:
     """Return the jobs on standard input: an object, an array, or one object a line."""
-    if output.is_terminal(sys.stdin):
-        output.message("reading jobs as JSON from the keyboard; Ctrl-D (Windows: Ctrl-Z, Enter) ends")
+    if printing.is_terminal(sys.stdin):
+        printing.message("reading jobs as JSON from the keyboard; Ctrl-D (Windows: Ctrl-Z, Enter) ends")
     data = _all_of(sys.stdin.buffer, BATCH_MAX_BYTES + 1)
     if len(data) > BATCH_MAX_BYTES:
         raise InvalidJobError(f"standard input holds more than {BATCH_MAX_BYTES} bytes", hint="split it")
@@ -143,7 +143,7 @@ def instant(text: str) -> str:
             hint='write 03:15, "2026-11-24 03:15" (local time) or 2026-11-24T03:15:00Z',
         )
     if instant_at < now.timestamp():
-        output.warning(f"{text} has passed; the job may run at once")
+        printing.warning(f"{text} has passed; the job may run at once")
     return times.to_text(instant_at)
 
 

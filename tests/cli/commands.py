@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from queuectl.cli import main
-from queuectl.cli.terminal import output
+from queuectl.cli.terminal import printing
 
 
 class Result(NamedTuple):
@@ -57,7 +57,7 @@ class Commands:
             patch.setattr(sys, "stdout", out)
             patch.setattr(sys, "stderr", err)
             patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-            got = output.close_streams(main.main(list(words)))
+            got = printing.close_streams(main.main(list(words)))
         result = Result(got, _text(out), _text(err))
         assert code is None or result.code == code, result
         return result

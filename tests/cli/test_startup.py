@@ -90,7 +90,7 @@ def test_command_imports_only_itself(spool: SpoolDir) -> None:
         "queuectl.cli.main",
         "queuectl.cli.sources",
         "queuectl.cli.terminal",
-        "queuectl.cli.terminal.output",
+        "queuectl.cli.terminal.printing",
         "queuectl.errors",
         "queuectl.jobs",
         "queuectl.jobs.arguments",

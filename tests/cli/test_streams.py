@@ -13,7 +13,7 @@ import pytest
 from queuectl import __version__
 from queuectl.api import Spool
 from queuectl.cli import exit_codes
-from queuectl.cli.terminal import output
+from queuectl.cli.terminal import printing
 from queuectl.errors import QueuectlError, SpoolUnavailableError, UnknownJobError
 from queuectl.model.lifecycle import Outcome
 from queuectl.spool.folder import SpoolDir
@@ -39,7 +39,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="needs a pseudo terminal")
 )
 def test_safe_shows_what_could_act(text: str, shown: str) -> None:
     """Controls, bidi marks, zero-width characters and half surrogates become visible; other text stays."""
-    assert output.safe(text) == shown
+    assert printing.safe(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_safe_shows_what_could_act(text: str, shown: str) -> None:
 )
 def test_age_is_one_unit(seconds: float, shown: str) -> None:
     """An age is for a glance."""
-    assert output.age(seconds) == shown
+    assert printing.age(seconds) == shown
 
 
 def test_errors_have_their_codes() -> None:

@@ -10,7 +10,7 @@ import typer
 
 from queuectl import __version__
 from queuectl.cli import group
-from queuectl.cli.terminal import output
+from queuectl.cli.terminal import printing
 
 schema_app = group.new_app()
 completion_app = group.new_app()
@@ -51,7 +51,7 @@ def completion(
 
     from queuectl.cli.main import COMPLETION_VARIABLE
 
-    output.exact_line(get_completion_script(prog_name="queuectl", complete_var=COMPLETION_VARIABLE, shell=shell))
+    printing.exact_line(get_completion_script(prog_name="queuectl", complete_var=COMPLETION_VARIABLE, shell=shell))
 
 
 @version_app.command()
@@ -61,4 +61,4 @@ def version() -> None:
     Print the version. Beside it stand Python's version and the system, for bug reports.
     """
     system = f"{platform.system()} {platform.machine()}"
-    output.line(f"queuectl {__version__} (Python {platform.python_version()}, {system})")
+    printing.line(f"queuectl {__version__} (Python {platform.python_version()}, {system})")

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from queuectl.cli import context, exit_codes, group
-from queuectl.cli.terminal import output
-from queuectl.cli.terminal.output import count_of, line, paint, safe
+from queuectl.cli.terminal import printing
+from queuectl.cli.terminal.printing import count_of, line, paint, safe
 from queuectl.cli.terminal.progress import Progress
 from queuectl.maintenance import findings
 from queuectl.maintenance.check import Checked, run
@@ -55,12 +55,12 @@ def check(
             on_looked=lambda number: progress.tell(lambda: f"looked at {count_of(number, 'file')}"),
         )
     if as_json:
-        output.print_json(_as_json(spool, found))
-    elif output.is_terminal():
+        printing.print_json(_as_json(spool, found))
+    elif printing.is_terminal():
         _print(found.findings)
     else:
         rows = [(each.severity, each.code, each.path, each.text, _repair(each)) for each in found.findings]
-        output.table(("", "CODE", "FILE", "WHAT", "REPAIR"), rows)
+        printing.table(("", "CODE", "FILE", "WHAT", "REPAIR"), rows)
     _say_counts(found, repair=repair)
     code = _CODES[findings.verdict(found.findings)]
     if code:
@@ -106,12 +106,12 @@ def _say_counts(found: Checked, *, repair: bool) -> None:
     parts += [f"{repaired} repaired"] if repaired else []
     parts += [f"{person} for a person"] if person else []
     parts += [count_of(notes, "note")] if notes else []
-    output.message(looked + ", ".join(parts))
+    printing.message(looked + ", ".join(parts))
     if found.skipped:
         some = ", ".join(safe(job_id) for job_id in found.skipped[:3]) + (", ..." if len(found.skipped) > 3 else "")
-        output.message(f"not judged, because they are busy: {some}")
+        printing.message(f"not judged, because they are busy: {some}")
     if not repair and any(not each.needs_person for each in problems):
-        output.message("next: queuectl check --repair")
+        printing.message("next: queuectl check --repair")
 
 
 def _as_json(spool: SpoolDir, found: Checked) -> dict[str, Any]:

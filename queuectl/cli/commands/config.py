@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from queuectl.cli import completion, context, group
-from queuectl.cli.terminal import output
+from queuectl.cli.terminal import printing
 from queuectl.errors import InvalidSettingsError
 from queuectl.inbox.identity import known_identity
 from queuectl.model import settings
@@ -45,7 +45,7 @@ def get(key: Key) -> None:
     """
     spool = context.open_dir()
     known = settings.setting(key)
-    output.line(output.safe(settings.show(_given(spool).get(known.name, known.default))))
+    printing.line(printing.safe(settings.show(_given(spool).get(known.name, known.default))))
 
 
 # An unknown option would be a negative number: it is told what the setting takes, as any other value.
@@ -89,7 +89,7 @@ def unset(key: Key) -> None:
     text = _text(spool)
     set_here = settings.flat(tomllib.loads(text))
     if known.name not in set_here:
-        output.message(f"{known.name} is not set; the default counts: {settings.show(known.default)}")
+        printing.message(f"{known.name} is not set; the default counts: {settings.show(known.default)}")
         return
     before = set_here[known.name]
     _write(spool, settings_file.remove(text, known.name))
@@ -120,21 +120,23 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="For programs.")]
             {"owner": inbox.owner, "path": inbox.path, "mode": inbox.mode, "audience": _audience(spool, inbox)}
             for inbox in _inboxes(spool)
         ]
-        output.print_json({"version": 1, "path": spool.settings_path, "settings": rows, "inboxes": named})
+        printing.print_json({"version": 1, "path": spool.settings_path, "settings": rows, "inboxes": named})
         return
-    if not output.is_terminal():
-        output.table((), [_row(each, given) for each in SETTINGS])
+    if not printing.is_terminal():
+        printing.table((), [_row(each, given) for each in SETTINGS])
         return
     for each in SETTINGS:
         name, value, default, allowed, meaning = _row(each, given)
         mark = "" if value == default else f"   (default: {default})"
-        output.line(f"{output.paint(name, 'bold')} = {output.safe(value)}{mark}")
-        output.line(f"    {meaning}")
-        output.line(f"    Takes {allowed}.")
+        printing.line(f"{printing.paint(name, 'bold')} = {printing.safe(value)}{mark}")
+        printing.line(f"    {meaning}")
+        printing.line(f"    Takes {allowed}.")
     for inbox in _inboxes(spool):
-        output.line(f"{output.paint('[[inbox]]', 'bold')} {output.safe(inbox.path)}   ({inbox.mode}, of {inbox.owner})")
+        printing.line(
+            f"{printing.paint('[[inbox]]', 'bold')} {printing.safe(inbox.path)}   ({inbox.mode}, of {inbox.owner})"
+        )
         if audience := _audience(spool, inbox):
-            output.line(f"    Takes what is signed with: queuectl sign --for {audience}")
+            printing.line(f"    Takes what is signed with: queuectl sign --for {audience}")
 
 
 @app.command(short_help="Print where the settings file lies.")
@@ -144,7 +146,7 @@ def path() -> None:
     Print where the settings file lies. It is commented TOML, to be edited with any editor.
     """
     shown = context.open_dir().settings_path
-    output.line(output.safe(shown) if output.is_terminal() else shown)
+    printing.line(printing.safe(shown) if printing.is_terminal() else shown)
 
 
 def _inboxes(spool: SpoolDir) -> tuple[Inbox, ...]:
@@ -183,12 +185,12 @@ def _write(spool: SpoolDir, text: str) -> None:
     try:
         settings.given(text, path=spool.settings_path)
     except InvalidSettingsError as error:
-        output.warning(f"something else in it is wrong: {error}")
+        printing.warning(f"something else in it is wrong: {error}")
 
 
 def _told(spool: SpoolDir, name: str, before: Any, now: Any) -> None:
-    output.message(f"{name} = {settings.show(now)} (was {output.safe(settings.show(before))})")
+    printing.message(f"{name} = {settings.show(now)} (was {printing.safe(settings.show(before))})")
     from queuectl.monitor import live
 
     if live.pools(spool):
-        output.message("workers that run go on with the old value: queuectl worker stop, then start them again")
+        printing.message("workers that run go on with the old value: queuectl worker stop, then start them again")

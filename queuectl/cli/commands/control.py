@@ -10,7 +10,7 @@ import typer
 from queuectl.api import Spool
 from queuectl.cli import context, group, rows, selection
 from queuectl.cli.selection import Chosen, chooses
-from queuectl.cli.terminal import output
+from queuectl.cli.terminal import printing
 from queuectl.errors import QueuectlError
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.monitor import live
@@ -100,8 +100,8 @@ def retry_jobs(chosen: Chosen, *, by: str, states: tuple[str, ...], known: tuple
 
     choice = selection.choose(spool, chosen, states=states, known=known, test=is_wanted)
     if passed_over:
-        counted = output.count_of(len(passed_over), "cancelled job")
-        output.message(f"{counted} passed over (--cancelled takes them too)")
+        counted = printing.count_of(len(passed_over), "cancelled job")
+        printing.message(f"{counted} passed over (--cancelled takes them too)")
     if not selection.go_on(choice, chosen, what="run again"):
         return
 
@@ -185,8 +185,8 @@ def pause(
     spool = context.open_anyway()
     until_at = None if span is None else time.time() + rows.duration(span, "--for")
     spool.pause(reason or "by `queuectl pause`", until_at=until_at)
-    when = f" until {output.moment(until_at)}" if until_at is not None else ""
-    output.line(f"paused{when}; to go on: queuectl resume, or delete {spool.folder.paused_path}")
+    when = f" until {printing.moment(until_at)}" if until_at is not None else ""
+    printing.line(f"paused{when}; to go on: queuectl resume, or delete {spool.folder.paused_path}")
 
 
 @resume_app.command()
@@ -196,6 +196,6 @@ def resume() -> None:
     Go on after `pause`. Deleting the file PAUSED does the same.
     """
     spool = context.open_anyway()
-    output.line("working again" if spool.resume() else "it was not paused")
+    printing.line("working again" if spool.resume() else "it was not paused")
     if not live.pools(spool.folder):
-        output.message(output.NO_WORKERS)
+        printing.message(printing.NO_WORKERS)

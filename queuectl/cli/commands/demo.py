@@ -11,7 +11,7 @@ import time
 from queuectl.api import Spool
 from queuectl.cli import context, group
 from queuectl.cli.commands import listing
-from queuectl.cli.terminal import output
+from queuectl.cli.terminal import printing
 from queuectl.errors import QueuectlError
 from queuectl.model.lifecycle import DLQ, DONE
 from queuectl.spool import create
@@ -64,16 +64,16 @@ def demo() -> None:
 
     here = f'queuectl --spool "{root}"'
     _say(f"That took {time.monotonic() - before_s:.0f} s. The queue is this folder; open it and look around:")
-    output.line(f"   {output.safe(root)}")
-    output.line()
-    output.line("Next:")
+    printing.line(f"   {printing.safe(root)}")
+    printing.line()
+    printing.line("Next:")
     for command in (
         f"{here} show {bad}",
         f"{here} logs {bad}",
         "queuectl init",
         'queuectl enqueue --command "echo hi"',
     ):
-        output.exact_line(f"   {output.safe(command)}")
+        printing.exact_line(f"   {printing.safe(command)}")
 
 
 def _put(spool: Spool, name: str, command: str, work_dir: str) -> str:
@@ -87,14 +87,14 @@ def _put(spool: Spool, name: str, command: str, work_dir: str) -> str:
 
 
 def _say(text: str, command: str = "") -> None:
-    output.line()
-    output.line(output.paint(text, "bold"))
+    printing.line()
+    printing.line(printing.paint(text, "bold"))
     if command:
         _typed(command)
 
 
 def _typed(command: str) -> None:
-    output.exact_line(f"   {output.paint('> ' + output.safe(command), 'dim')}")
+    printing.exact_line(f"   {printing.paint('> ' + printing.safe(command), 'dim')}")
     sys.stdout.flush()  # the workers write to the same place, from another process
 
 

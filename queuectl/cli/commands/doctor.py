@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from queuectl.cli import context, exit_codes, group
-from queuectl.cli.terminal import output
+from queuectl.cli.terminal import printing
 from queuectl.errors import NotASpoolError
 from queuectl.maintenance.doctor import examine, is_spool, worst
 from queuectl.maintenance.probes import FAIL, OK, WARN, Line
@@ -43,7 +43,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
     verdict = worst(lines)
     if as_json:
         rows = [line._asdict() for line in lines]
-        output.print_json({"version": 1, "path": spool.root, "worst": verdict, "lines": rows})
+        printing.print_json({"version": 1, "path": spool.root, "worst": verdict, "lines": rows})
     else:
         _sum_up(lines)
     if verdict == FAIL:
@@ -51,20 +51,20 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
 
 
 def _show(line: Line) -> None:
-    if not output.is_terminal():
-        output.table((), [(line.level, line.name, line.text, line.hint)])
+    if not printing.is_terminal():
+        printing.table((), [(line.level, line.name, line.text, line.hint)])
         return
-    level = output.paint(f"{line.level:<4}", _STYLES[line.level])
-    output.line(f"{level}  {line.name.replace('_', ' '):<{_NAME_WIDTH}} {output.safe(line.text)}")
+    level = printing.paint(f"{line.level:<4}", _STYLES[line.level])
+    printing.line(f"{level}  {line.name.replace('_', ' '):<{_NAME_WIDTH}} {printing.safe(line.text)}")
     if line.hint:
-        output.line(f"{'':<{_NAME_WIDTH + 6}} {output.paint('hint:', 'bold')} {output.safe(line.hint)}")
+        printing.line(f"{'':<{_NAME_WIDTH + 6}} {printing.paint('hint:', 'bold')} {printing.safe(line.hint)}")
 
 
 def _sum_up(lines: list[Line]) -> None:
     fails, warns = (sum(line.level == level for line in lines) for level in (FAIL, WARN))
     if fails:
-        output.message(f"{output.count_of(fails, 'failure')}: do not run workers here before that is put right")
+        printing.message(f"{printing.count_of(fails, 'failure')}: do not run workers here before that is put right")
     elif warns:
-        output.message(f"well, with {output.count_of(warns, 'warning')}")
+        printing.message(f"well, with {printing.count_of(warns, 'warning')}")
     else:
-        output.message("all is well")
+        printing.message("all is well")

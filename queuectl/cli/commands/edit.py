@@ -16,8 +16,8 @@ import typer
 from queuectl.api import Spool
 from queuectl.cli import completion, context, exit_codes, group, rows
 from queuectl.cli.exit_codes import WrongUsageError
-from queuectl.cli.terminal import output
-from queuectl.cli.terminal.output import count_of
+from queuectl.cli.terminal import printing
+from queuectl.cli.terminal.printing import count_of
 from queuectl.cli.terminal.progress import Progress
 from queuectl.errors import InvalidJobError, QueuectlError
 from queuectl.jobs.edit import Draft, Editor
@@ -56,23 +56,23 @@ def edit(
     while True:
         changed = _edited(text)
         if _is_same(changed, draft.text):
-            output.line("nothing was changed")
+            printing.line("nothing was changed")
             return
         try:
             job = editing.put_back(draft, changed)
             break
         except InvalidJobError as error:
-            output.error(error)
-            if not output.is_interactive() or not typer.confirm("edit it once more?", default=True, err=True):
+            printing.error(error)
+            if not printing.is_interactive() or not typer.confirm("edit it once more?", default=True, err=True):
                 raise typer.Exit(exit_codes.of(error)) from error
             text = changed
         except QueuectlError:
             _keep(draft, changed)
             raise
     for warning in editing.warnings:
-        output.warning(warning)
+        printing.warning(warning)
     hint = f"; to run it again: queuectl retry {job.id}" if job.state == DLQ else ""
-    output.line(f"changed {job.id}{hint}" if output.is_terminal() else job.id)
+    printing.line(f"changed {job.id}{hint}" if printing.is_terminal() else job.id)
 
 
 def _edited(text: str) -> str:
@@ -109,7 +109,7 @@ def _keep(draft: Draft, text: str) -> None:
     fd, path = tempfile.mkstemp(prefix=f"{draft.stored.record.id}-", suffix=".json")
     with os.fdopen(fd, "w", encoding="utf-8") as file:
         file.write(text)
-    output.message(f"what you typed is kept in {path}")
+    printing.message(f"what you typed is kept in {path}")
 
 
 @drain_app.command()
@@ -129,12 +129,12 @@ def drain(
         while any(left := (_waiting(spool) + _in_inboxes(spool, began_at), len(spool.folder.job_names(RUNNING)))):
             if limit_s is not None and progress.passed_s >= limit_s:
                 progress.clear()
-                output.message(f"the time is up: {_left(left)}")
+                printing.message(f"the time is up: {_left(left)}")
                 raise typer.Exit(exit_codes.WAIT_TIMED_OUT)
             progress.tell(partial(_left, left))
             time.sleep(_LOOK_S)
     counts = spool.counts()
-    output.message(f"nothing waits and nothing runs; {counts.done} done, {counts.dlq} dead")
+    printing.message(f"nothing waits and nothing runs; {counts.done} done, {counts.dlq} dead")
 
 
 def _left(left: tuple[int, int]) -> str:

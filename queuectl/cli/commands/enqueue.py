@@ -14,7 +14,7 @@ from typer.core import TyperCommand
 
 from queuectl.cli import context, group, sources
 from queuectl.cli.exit_codes import WrongUsageError
-from queuectl.cli.terminal import output
+from queuectl.cli.terminal import printing
 from queuectl.errors import InvalidJobError
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def enqueue(
     _warn(spool, documents)
     _tell(ids)
     if not spool.folder.has_pool_traces():
-        output.message(output.NO_WORKERS)
+        printing.message(printing.NO_WORKERS)
 
 
 def _put_in(spool: "Spool", documents: list[dict[str, Any]]) -> list[str]:
@@ -263,7 +263,7 @@ def _typed(given: Overrides) -> dict[str, Any]:
     if given.cwd is not None:
         made["cwd"] = os.path.abspath(given.cwd)
         if not os.path.isdir(made["cwd"]):
-            output.warning(f"there is no folder {made['cwd']} now; the job fails unless there is one when it runs")
+            printing.warning(f"there is no folder {made['cwd']} now; the job fails unless there is one when it runs")
     if given.env:
         made["env"] = dict(map(sources.pair, given.env))
     if given.meta:
@@ -323,14 +323,14 @@ def _warn(spool: "Spool", documents: list[dict[str, Any]]) -> None:
         for text in job.normalise(document, defaults=spool.settings.retry_defaults, now_at=0).warnings:
             if text not in seen:
                 seen.add(text)
-                output.warning(text)
+                printing.warning(text)
 
 
 def _tell(ids: list[str]) -> None:
-    if not output.is_terminal():
+    if not printing.is_terminal():
         sys.stdout.write("".join(f"{job_id}\n" for job_id in ids))
     elif len(ids) > _NAME_AT_MOST:
-        output.line(f"enqueued {len(ids)} jobs, {ids[0]} to {ids[-1]}")
+        printing.line(f"enqueued {len(ids)} jobs, {ids[0]} to {ids[-1]}")
     else:
         for job_id in ids:
-            output.line(f"enqueued {job_id}")
+            printing.line(f"enqueued {job_id}")

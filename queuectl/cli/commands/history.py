@@ -10,7 +10,7 @@ import typer
 
 from queuectl.cli import context, group
 from queuectl.cli.rows import duration
-from queuectl.cli.terminal import output
+from queuectl.cli.terminal import printing
 from queuectl.model import exit_status
 from queuectl.model.lifecycle import FOLDED
 from queuectl.monitor.history import Happened, collect
@@ -39,19 +39,21 @@ def history(
     found = collect(spool, since_at=since_at, limit=limit)
     if as_json:
         rows = [_as_json(each) for each in found.events]
-        output.print_json({"version": 1, "events": rows, "truncated": found.left, "more": found.left})
+        printing.print_json({"version": 1, "events": rows, "truncated": found.left, "more": found.left})
     elif found.events:
-        output.table(("TIME", "ID", "EVENT", "RUN", "OUTCOME"), [_row(each) for each in found.events], known=spool.ids)
+        printing.table(
+            ("TIME", "ID", "EVENT", "RUN", "OUTCOME"), [_row(each) for each in found.events], known=spool.ids
+        )
     else:
-        output.message("nothing happened" + (" in this time" if since else " yet"))
+        printing.message("nothing happened" + (" in this time" if since else " yet"))
     if found.left:
-        output.message("... and more before that (--limit shows more)")
+        printing.message("... and more before that (--limit shows more)")
 
 
 def _row(each: Happened) -> tuple[str, ...]:
     event = each.event
     return (
-        output.moment(each.at),
+        printing.moment(each.at),
         each.id,
         event.event,
         str(event.attempt or ""),

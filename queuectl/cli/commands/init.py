@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from queuectl.cli import context, group
-from queuectl.cli.terminal import output
+from queuectl.cli.terminal import printing
 from queuectl.spool import create
 from queuectl.spool.folder import SpoolDir
 
@@ -28,14 +28,14 @@ def init(
     wanted = path or context.options.spool or context.OWN_NAME
     folder = SpoolDir(wanted)
     made = create.create(folder)
-    if not output.is_terminal():
-        output.line(folder.root)
+    if not printing.is_terminal():
+        printing.line(folder.root)
         return
-    shown = output.safe(folder.root)
-    output.line(f"made the spool {shown}" if made else f"{shown} is a spool already; what is in it was left as it is")
+    shown = printing.safe(folder.root)
+    printing.line(f"made the spool {shown}" if made else f"{shown} is a spool already; what is in it was left as it is")
     near = context.nearest(context.working_folder())
     option = "" if near and os.path.samefile(near, folder.root) else f'--spool "{shown}" '
-    output.line()
-    output.line("next:")
-    output.exact_line(f'  queuectl {option}enqueue --command "echo hello"')
-    output.exact_line(f"  queuectl {option}worker start --count 2")
+    printing.line()
+    printing.line("next:")
+    printing.exact_line(f'  queuectl {option}enqueue --command "echo hello"')
+    printing.exact_line(f"  queuectl {option}worker start --count 2")

@@ -14,7 +14,7 @@ import typer
 from queuectl.api import Spool
 from queuectl.cli import completion, context, group, rows
 from queuectl.cli.exit_codes import WrongUsageError
-from queuectl.cli.terminal import output
+from queuectl.cli.terminal import printing
 from queuectl.errors import DamagedRecordError
 from queuectl.model import names
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, REJECTED, RUNNING, STATE_ALIASES, STATES
@@ -134,11 +134,11 @@ def show(spool: Spool, states: tuple[str, ...], *, wanted: Wanted = Wanted(), li
         total = len(all_found) + left if not seeks else None if left else len(all_found)
         truncated = left > 0 or len(found_jobs) < len(all_found)
         found_rows = [rows.as_json(job) for job in found_jobs]
-        output.print_json({"version": 1, "total": total, "truncated": truncated, "jobs": found_rows})
+        printing.print_json({"version": 1, "total": total, "truncated": truncated, "jobs": found_rows})
     elif found_jobs:
-        output.table(rows.HEADERS, [rows.row(job, look.now_at) for job in found_jobs], known=spool.folder.ids)
+        printing.table(rows.HEADERS, [rows.row(job, look.now_at) for job in found_jobs], known=spool.folder.ids)
     else:
-        output.message("no such jobs" if seeks or len(states) == 1 else "no jobs here")
+        printing.message("no such jobs" if seeks or len(states) == 1 else "no jobs here")
     _note(shown, seeks=seeks)
 
 
@@ -207,16 +207,16 @@ def _note(shown: dict[str, Shown], *, seeks: bool) -> None:
     """Say on stderr what is not in the list."""
     left = [f"{part.left} {state}" for state, part in shown.items() if part.left > 0]
     if left and seeks:
-        output.message(f"... not looked at: {', '.join(left)} (--limit 0 looks at all)")
+        printing.message(f"... not looked at: {', '.join(left)} (--limit 0 looks at all)")
     elif left:
-        output.message(f"... and {', '.join(left)} more (--state and --limit show others)")
+        printing.message(f"... and {', '.join(left)} more (--state and --limit show others)")
     for state, part in shown.items():
         if part.others:
-            some = ", ".join(output.safe(name) for name in part.others[:_NAMED])
+            some = ", ".join(printing.safe(name) for name in part.others[:_NAMED])
             more = ", ..." if len(part.others) > _NAMED else ""
-            files = output.count_of(len(part.others), "file")
+            files = printing.count_of(len(part.others), "file")
             what = "still arriving, many jobs in one, or broken" if state == PENDING else "damaged, or not ours"
-            output.message(f"note: {state}/ also holds {files} that is no job so far ({what}): {some}{more}")
+            printing.message(f"note: {state}/ also holds {files} that is no job so far ({what}): {some}{more}")
 
 
 def show_rejected(spool: Spool, limit: int, *, as_json: bool) -> None:
@@ -227,17 +227,17 @@ def show_rejected(spool: Spool, limit: int, *, as_json: bool) -> None:
     found, total = refusals.listed(spool, limit)
     if as_json:
         rows = [rejected_as_json(each) for each in found]
-        output.print_json({"version": 1, "total": total, "truncated": len(found) < total, "rejected": rows})
+        printing.print_json({"version": 1, "total": total, "truncated": len(found) < total, "rejected": rows})
     elif found:
-        output.table(
+        printing.table(
             ("FILE", "STATE", "WHEN", "ERROR", "INBOX"),
-            [(each.name, REJECTED, output.ago(each.rejected_at, now_at), each.why, each.inbox) for each in found],
+            [(each.name, REJECTED, printing.ago(each.rejected_at, now_at), each.why, each.inbox) for each in found],
             known=lambda: rejected.rejected_names(spool.folder),
         )
     else:
-        output.message("nothing was rejected")
+        printing.message("nothing was rejected")
     if total > len(found):
-        output.message(f"... and {total - len(found)} more")
+        printing.message(f"... and {total - len(found)} more")
 
 
 def rejected_as_json(found: Refusal) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import typer
 from queuectl.api import Spool
 from queuectl.cli import context, exit_codes, group, rows
 from queuectl.cli.exit_codes import WrongUsageError
-from queuectl.cli.terminal import output
+from queuectl.cli.terminal import printing
 from queuectl.errors import QueuectlError
 from queuectl.model.lifecycle import PENDING, RUNNING, STARTED
 from queuectl.monitor.logs import Piece, Tail, start_of_last
@@ -69,17 +69,17 @@ def logs(
     path = kept.get(wanted, "")
     if not path or not _print(path, lines):
         still = " so far" if running is not None and wanted == running[0] else ""
-        shown = output.safe(job.id)
-        output.message(f"run {wanted} of {shown} printed nothing{still}" if wanted else f"{shown} has not run yet")
+        shown = printing.safe(job.id)
+        printing.message(f"run {wanted} of {shown} printed nothing{still}" if wanted else f"{shown} has not run yet")
         if earlier := [number for number in sorted(kept) if number != wanted]:
-            output.message(f"earlier output: queuectl logs {shown} --attempt {earlier[-1]}")
+            printing.message(f"earlier output: queuectl logs {shown} --attempt {earlier[-1]}")
 
 
 def _follow(spool: Spool, job: Job, id_in_the_end: str, lines: int | None) -> int:
     """Print what a job prints until it has ended for good; the exit code for how it did."""
     screen, tail, ends = _Screen(job.id), Tail(spool.session, job, lines=lines), Wait(spool.session, [id_in_the_end])
     if job.state == PENDING:
-        output.message(f"{output.safe(job.id)} waits;  queuectl why {output.safe(job.id)}  tells what for")
+        printing.message(f"{printing.safe(job.id)} waits;  queuectl why {printing.safe(job.id)}  tells what for")
     while True:
         found = ends.poll()
         for piece in tail.take():
@@ -89,7 +89,7 @@ def _follow(spool: Spool, job: Job, id_in_the_end: str, lines: int | None) -> in
         time.sleep(_LOOK_EVERY_S)
     screen.close()
     (ending,) = found
-    output.message(rows.ending_text(ending))
+    printing.message(rows.ending_text(ending))
     return exit_codes.of_job(ending.exit_code, succeeded=ending.succeeded)
 
 
@@ -108,9 +108,9 @@ class _Screen:
         if piece.attempt != self._attempt:
             if self._attempt:
                 self.close()
-                output.message(f"run {piece.attempt} of {output.safe(self._id)}:")
+                printing.message(f"run {piece.attempt} of {printing.safe(self._id)}:")
             self._attempt = piece.attempt
-        if output.is_terminal():
+        if printing.is_terminal():
             self._write(self._decoder.decode(piece.data))
             return
         sys.stdout.buffer.write(piece.data)
@@ -118,7 +118,7 @@ class _Screen:
 
     def close(self) -> None:
         """The run is over: show what was held back, and end its line."""
-        if output.is_terminal():
+        if printing.is_terminal():
             self._write(self._decoder.decode(b"", final=True) + ("\n" if self._in_line else ""))
         self._decoder, self._held, self._in_line = _new_decoder(), "", False
 
@@ -160,9 +160,9 @@ def _print(path: str, lines: int | None) -> bool:
                 return False
             if lines is not None:
                 file.seek(start_of_last(file, lines))
-            if output.is_terminal():
+            if printing.is_terminal():
                 for text in _readable(file):
-                    output.exact_line(text)
+                    printing.exact_line(text)
             else:
                 while chunk := file.read(_CHUNK):
                     sys.stdout.buffer.write(chunk)
@@ -181,4 +181,4 @@ def _readable(file: BinaryIO) -> Iterator[str]:
 
 
 def _shown(text: str) -> str:
-    return "\t".join(output.safe(part) for part in text.split("\t"))
+    return "\t".join(printing.safe(part) for part in text.split("\t"))

@@ -14,8 +14,8 @@ from queuectl.api import Spool
 from queuectl.cli import context, exit_codes, group, rows
 from queuectl.cli.commands import listing
 from queuectl.cli.exit_codes import WrongUsageError
-from queuectl.cli.terminal import output
-from queuectl.cli.terminal.output import count_of, safe
+from queuectl.cli.terminal import printing
+from queuectl.cli.terminal.printing import count_of, safe
 from queuectl.errors import QueuectlError
 from queuectl.maintenance import refusals
 from queuectl.system import files
@@ -66,13 +66,13 @@ def show(
     spool = context.open_anyway()
     found = refusals.find(spool, name)
     if as_json:
-        output.print_json({"version": 1, **listing.rejected_as_json(found)})
+        printing.print_json({"version": 1, **listing.rejected_as_json(found)})
         return
     text = refusals.text(spool, found) or f"{found.name} was rejected: {found.why or 'the text beside it says why'}\n"
     for each in text.rstrip("\n").split("\n"):
-        output.line(safe(each))
-    output.line()
-    output.line(f"file   {safe(found.path)}")
+        printing.line(safe(each))
+    printing.line()
+    printing.line(f"file   {safe(found.path)}")
     if not found.inbox:  # an inbox may hang, and is not looked at
         _print_head(found.path)
 
@@ -81,12 +81,12 @@ def _print_head(path: str) -> None:
     try:
         data = files.read_head(path, _SHOWN_BYTES + 1)
     except OSError as error:
-        output.message(f"it cannot be read: {error.strerror or error}")
+        printing.message(f"it cannot be read: {error.strerror or error}")
         return
     for each in data[:_SHOWN_BYTES].decode("utf-8", "replace").split("\n"):
-        output.line(f"    {safe(each)}".rstrip())
+        printing.line(f"    {safe(each)}".rstrip())
     if len(data) > _SHOWN_BYTES:
-        output.message(f"... only the first {_SHOWN_BYTES} bytes are shown")
+        printing.message(f"... only the first {_SHOWN_BYTES} bytes are shown")
 
 
 @app.command(short_help="Put rejected files back into pending/.")
@@ -158,16 +158,16 @@ def _choose(
 def _go_on(chosen: list[str], *, dry_run: bool, yes: bool, what: str) -> bool:
     """Whether it is to be done. Raises WrongUsageError if nobody can be asked."""
     if not chosen:
-        output.message("no such files")
+        printing.message("no such files")
         return False
     question = f"{what} {count_of(len(chosen), 'file')}?"
     if dry_run:
         for name in chosen:
-            output.line(f"would {what} {safe(name)}" if output.is_terminal() else safe(name))
+            printing.line(f"would {what} {safe(name)}" if printing.is_terminal() else safe(name))
         return False
     if yes:
         return True
-    if not output.is_interactive():
+    if not printing.is_interactive():
         raise WrongUsageError(f"nobody can be asked: {question}", hint="add --yes, or --dry-run to see which")
     if not typer.confirm(question, err=True):
         raise typer.Exit(exit_codes.FAILURE)
@@ -181,9 +181,9 @@ def _each(chosen: list[str], action: Callable[[str], str], says: str) -> None:
         try:
             done = action(name)
         except QueuectlError as error:
-            output.error(error)
+            printing.error(error)
             code = code or exit_codes.of(error)
         else:
-            output.line(f"{safe(done)} {says}" if output.is_terminal() else safe(done))
+            printing.line(f"{safe(done)} {says}" if printing.is_terminal() else safe(done))
     if code:
         raise typer.Exit(code)

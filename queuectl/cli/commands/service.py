@@ -14,7 +14,7 @@ import typer
 from queuectl.cli import context, exit_codes, group, service_units
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.service_units import KINDS, LAUNCHD, SYSTEMD, TASK, Service
-from queuectl.cli.terminal import output
+from queuectl.cli.terminal import printing
 from queuectl.errors import QueuectlError, os_words
 from queuectl.inbox.trust import check_all
 from queuectl.model import names
@@ -66,7 +66,7 @@ def print_(
     spool = context.open_spool()
     made = _made(spool.path, spool.settings, system=system, workers=count, name=name)
     for each in service_units.text(kind or _own_kind(), made).splitlines():
-        output.line(output.safe(each) if output.is_terminal() else each)
+        printing.line(printing.safe(each) if printing.is_terminal() else each)
 
 
 @app.command(short_help="Write the definition where the system looks for it.")
@@ -95,20 +95,20 @@ def install(
     path = _path(kind, made)
     data, before = service_units.data(kind, made), _present(path)
     commands = service_units.activation(kind, made, path, again=before is not None)
-    output.message(f"{'replaces' if before is not None else 'writes'} {output.safe(path)}:")
-    output.message("")
+    printing.message(f"{'replaces' if before is not None else 'writes'} {printing.safe(path)}:")
+    printing.message("")
     for each in service_units.text(kind, made).splitlines():
-        output.message(f"    {output.safe(each)}")
-    output.message("")
+        printing.message(f"    {printing.safe(each)}")
+    printing.message("")
     _show("and runs:" if now else "to be started by:", commands)
     _confirm(yes, "go on?")
     if before != data:
         _write(path, data, made)
-    output.line(f"wrote {output.safe(path)}" if output.is_terminal() else path)
+    printing.line(f"wrote {printing.safe(path)}" if printing.is_terminal() else path)
     if now:
         for command in commands:
             _run(command)
-        output.message("started; queuectl worker list shows the workers")
+        printing.message("started; queuectl worker list shows the workers")
     _advise(kind, made)
 
 
@@ -128,7 +128,7 @@ def uninstall(system: System = False, name: Name = "", yes: Yes = False) -> None
         )
     before, after = service_units.deactivation(kind, made)
     _show("runs:", before)
-    output.message(f"deletes {output.safe(path)}")
+    printing.message(f"deletes {printing.safe(path)}")
     _show("runs:", after)
     _confirm(yes, "go on?")
     # What was never started cannot be stopped: its file is deleted all the same.
@@ -138,8 +138,8 @@ def uninstall(system: System = False, name: Name = "", yes: Yes = False) -> None
     except PermissionError as error:
         raise _not_allowed(path, error, made, "uninstall") from error
     for problem in (*failed, *_run_all(after)):
-        output.warning(f"{problem}: {problem.cause}" if problem.cause else str(problem))
-    output.line(f"deleted {output.safe(path)}" if output.is_terminal() else path)
+        printing.warning(f"{problem}: {problem.cause}" if problem.cause else str(problem))
+    printing.line(f"deleted {printing.safe(path)}" if printing.is_terminal() else path)
 
 
 # --------------------------------------------------------------------------------------------------------- what it is
@@ -181,7 +181,7 @@ def _python() -> str:
 def _path_variable() -> str:
     """PATH as it is here, so that jobs find what they find when workers are started by hand; absolute folders only."""
     parts = os.environ.get("PATH", "").split(os.pathsep)
-    return os.pathsep.join(dict.fromkeys(part for part in parts if os.path.isabs(part) and output.safe(part) == part))
+    return os.pathsep.join(dict.fromkeys(part for part in parts if os.path.isabs(part) and printing.safe(part) == part))
 
 
 def _user(root: str) -> str:
@@ -239,15 +239,15 @@ def _not_allowed(path: str, error: OSError, made: Service, what: str) -> Queuect
 
 def _show(heading: str, commands: list[list[str]]) -> None:
     if commands:
-        output.message(heading)
+        printing.message(heading)
         for command in commands:
-            output.message(f"    {output.safe(command_text(command))}")
+            printing.message(f"    {printing.safe(command_text(command))}")
 
 
 def _confirm(yes: bool, question: str) -> None:
     if yes:
         return
-    if not output.is_interactive():
+    if not printing.is_interactive():
         raise WrongUsageError("nobody can be asked whether to go on", hint="add --yes")
     if not typer.confirm(question, err=True):
         raise typer.Exit(exit_codes.FAILURE)
@@ -293,8 +293,8 @@ def _check_installed(made: Service) -> None:
 def _advise(kind: str, made: Service) -> None:
     """What else there is to know."""
     if kind == SYSTEMD and not os.path.isdir("/run/systemd/system"):
-        output.warning("systemd does not run on this machine, so nothing will start it")
+        printing.warning("systemd does not run on this machine, so nothing will start it")
     elif kind == SYSTEMD and not made.system:
-        output.message("it ends when you log out; to let it run from boot on: loginctl enable-linger")
+        printing.message("it ends when you log out; to let it run from boot on: loginctl enable-linger")
     if made.system and made.user == "root":
-        output.warning("it runs as root, and so does every job; give the spool to a user of its own: chown -R")
+        printing.warning("it runs as root, and so does every job; give the spool to a user of its own: chown -R")

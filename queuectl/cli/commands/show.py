@@ -10,8 +10,8 @@ import typer
 
 from queuectl.api import Spool
 from queuectl.cli import context, group, rows
-from queuectl.cli.terminal import output
-from queuectl.cli.terminal.output import line, paint, safe
+from queuectl.cli.terminal import printing
+from queuectl.cli.terminal.printing import line, paint, safe
 from queuectl.errors import DamagedRecordError
 from queuectl.model import exit_status, history, times
 from queuectl.model.lifecycle import (
@@ -64,7 +64,7 @@ def show(
     job = spool.pick(job_id)
     logs = spool.logs(job.id)
     if as_json:
-        output.print_json({"version": 1, "state": job.state, "path": job.path, "logs": logs, "job": _document(job)})
+        printing.print_json({"version": 1, "state": job.state, "path": job.path, "logs": logs, "job": _document(job)})
         return
     word = "is cancelled" if job.cancelled else _STATE_WORDS[job.state]
     style = "yellow" if job.cancelled else _STATE_STYLES[job.state]
@@ -109,11 +109,11 @@ def _standing(spool: Spool, job: Job) -> str:
     if job.state == RUNNING:
         return f": run {job.attempts} of at most {most}, by {safe(job.worker)}"
     if job.state == DONE:
-        return f" after {output.count_of(job.attempts, 'run')}"
+        return f" after {printing.count_of(job.attempts, 'run')}"
     if job.state == DLQ:
-        return f" after {output.count_of(job.attempts, 'run')}{_why_dead(spool, job)}"
-    due = f", due {output.ago(job.due_at, now_at)}" if job.due_at is not None and job.due_at > now_at else ""
-    done = f"; {output.count_of(job.attempts, 'run')} of at most {most} failed, last{last}" if job.attempts else ""
+        return f" after {printing.count_of(job.attempts, 'run')}{_why_dead(spool, job)}"
+    due = f", due {printing.ago(job.due_at, now_at)}" if job.due_at is not None and job.due_at > now_at else ""
+    done = f"; {printing.count_of(job.attempts, 'run')} of at most {most} failed, last{last}" if job.attempts else ""
     return f"{due}{done}"
 
 
@@ -149,7 +149,7 @@ def _value(key: str, value: Any) -> str:
 def _event(event: dict[str, Any]) -> str:
     """Return one line of the history as a sentence."""
     at = times.instant(str(event.get("at", "")))
-    when = safe(str(event.get("at", ""))) if at is None else output.moment(at)
+    when = safe(str(event.get("at", ""))) if at is None else printing.moment(at)
     rest = ", ".join(f"{key}={value}" for key, value in event.items() if key not in _TOLD)
     return f"{when}  {safe(_sentence(event))}{safe(f'  ({rest})') if rest else ''}"
 
@@ -179,7 +179,7 @@ def _folded(event: dict[str, Any]) -> str:
     counts = {str(kind): count for kind, count in dict(event.get("counts", {})).items() if isinstance(count, int)}
     kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     at = times.instant(str(event.get("first_at", "")))
-    return f"{sum(counts.values())} events since {'?' if at is None else output.moment(at)} ({kinds})"
+    return f"{sum(counts.values())} events since {'?' if at is None else printing.moment(at)} ({kinds})"
 
 
 def _others(event: dict[str, Any]) -> str:
@@ -209,4 +209,4 @@ def _due(event: dict[str, Any]) -> str:
         return "; next run at once" if event.get("to") == PENDING else ""
     delay_s = event.get("delay_s")
     wait = f" (in {times.format_duration(delay_s)})" if isinstance(delay_s, int | float) else ""
-    return f"; {'next run' if event.get('to') else 'to run'} at {output.moment(due_at)}{wait}"
+    return f"; {'next run' if event.get('to') else 'to run'} at {printing.moment(due_at)}{wait}"

@@ -12,7 +12,7 @@ import typer
 
 from queuectl.cli import group, sources
 from queuectl.cli.exit_codes import WrongUsageError
-from queuectl.cli.terminal import output
+from queuectl.cli.terminal import printing
 from queuectl.errors import InvalidJobError
 
 app = group.new_app()
@@ -74,7 +74,7 @@ def _make_key(path: str) -> None:
         keyfile.create(path)
     except FileExistsError as error:
         raise WrongUsageError(f"there is a {path} already", hint="take another name, or delete it first") from error
-    output.message(f"made {output.safe(path)}; whoever has a copy of it can sign")
+    printing.message(f"made {printing.safe(path)}; whoever has a copy of it can sign")
 
 
 def _name_of(path: str) -> str:

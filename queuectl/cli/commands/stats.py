@@ -9,8 +9,8 @@ import typer
 
 from queuectl.cli import context, group
 from queuectl.cli.rows import duration
-from queuectl.cli.terminal import output
-from queuectl.cli.terminal.output import count_of
+from queuectl.cli.terminal import printing
+from queuectl.cli.terminal.printing import count_of
 from queuectl.model import exit_status, times
 from queuectl.monitor.stats import AT_MOST, Figures, Spread, collect
 
@@ -33,14 +33,14 @@ def stats(
     now_at = time.time()
     found = collect(context.open_dir(), since_at=now_at - span_s, now_at=now_at, at_most=AT_MOST)
     if as_json:
-        output.print_json(_as_json(found))
-    elif output.is_terminal():
-        output.table(("FIGURE", "VALUE"), _for_people(found))
+        printing.print_json(_as_json(found))
+    elif printing.is_terminal():
+        printing.table(("FIGURE", "VALUE"), _for_people(found))
     else:
-        output.table((), _for_programs(found))
+        printing.table((), _for_programs(found))
     if found.was_cut:
         reach = times.format_duration(found.span_s)
-        output.message(f"note: the figures are of the newest {AT_MOST} jobs, which ended in the last {reach}")
+        printing.message(f"note: the figures are of the newest {AT_MOST} jobs, which ended in the last {reach}")
 
 
 def _for_people(found: Figures) -> list[tuple[str, str]]:

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from queuectl.cli import context, group
-from queuectl.cli.terminal import output
-from queuectl.cli.terminal.output import ago, count_of, line, paint, safe
+from queuectl.cli.terminal import printing
+from queuectl.cli.terminal.printing import ago, count_of, line, paint, safe
 from queuectl.model import times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.times import format_duration
@@ -38,7 +38,7 @@ def status(
     spool = context.open_dir()
     found = collect(spool, now_at=time.time())
     if as_json:
-        output.print_json(document(found))
+        printing.print_json(document(found))
         return
     print_text(found, everything=verbose)
 
@@ -62,7 +62,7 @@ def _print_counts(found: Snapshot) -> None:
     counts = found.counts
     line(f"spool     {safe(found.path)}")
     if found.paused is not None:
-        line(f"{paint('paused', 'yellow')}    {output.pause_text(found.paused, found.paused_until)}")
+        line(f"{paint('paused', 'yellow')}    {printing.pause_text(found.paused, found.paused_until)}")
     if found.retention_waits:
         line(f"{paint('retention', 'yellow')} {safe(found.retention_waits)}")
     line(f"workers   {found.workers or 'none'}")
@@ -173,7 +173,7 @@ def _print_foreign(found: Snapshot, *, everything: bool) -> None:
         rest = ", ... (all: queuectl status -v)" if len(shown) < len(listed) else ""
         copies = found.copies.get(state, 0)
         kind = f" ({copies} with names of unfinished or conflicting copies)" if copies else ""
-        output.message(
+        printing.message(
             f"note: {state}/ also holds {count_of(len(listed), 'file')} of somebody else, left alone{kind}: "
             f"{names}{rest}"
         )
@@ -181,4 +181,4 @@ def _print_foreign(found: Snapshot, *, everything: bool) -> None:
 
 def _short(words: str) -> str:
     shown = safe(words)
-    return shown if len(shown) <= _TEXT_CHARS or not output.is_terminal() else shown[: _TEXT_CHARS - 3] + "..."
+    return shown if len(shown) <= _TEXT_CHARS or not printing.is_terminal() else shown[: _TEXT_CHARS - 3] + "..."

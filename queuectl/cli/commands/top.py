@@ -20,7 +20,7 @@ import typer
 
 from queuectl.cli import context, exit_codes, group, rows
 from queuectl.cli.exit_codes import WrongUsageError
-from queuectl.cli.terminal import output
+from queuectl.cli.terminal import printing
 from queuectl.errors import QueuectlError
 from queuectl.model.lifecycle import DLQ, DONE
 
@@ -81,13 +81,13 @@ def top(
         signal.signal(killed.signum, signal.SIG_DFL)
         signal.raise_signal(killed.signum)
     except TerminalGoneError:
-        output.silence()
+        printing.silence()
         raise typer.Exit(exit_codes.FAILURE) from None
 
 
 def _is_screen() -> bool:
     """Whether there is a screen to draw on and a person with keys."""
-    return output.is_terminal() and output.is_terminal(sys.stdin) and os.environ.get("TERM") != "dumb"
+    return printing.is_terminal() and printing.is_terminal(sys.stdin) and os.environ.get("TERM") != "dumb"
 
 
 class _Top:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from rich.cells import cell_len
 from rich.text import Text
 
-from queuectl.cli.terminal.output import age, count_of, pause_text, safe
+from queuectl.cli.terminal.printing import age, count_of, pause_text, safe
 from queuectl.model import times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.monitor.rows import DueRow, FailureRow, NextRow, RunRow

@@ -8,7 +8,7 @@ import typer
 
 from queuectl.cli import context, exit_codes, group
 from queuectl.cli.rows import JobIds, duration, ending_text
-from queuectl.cli.terminal import output
+from queuectl.cli.terminal import printing
 from queuectl.cli.terminal.progress import Progress
 from queuectl.monitor.results import Ending, Wait, id_at_end
 
@@ -48,12 +48,12 @@ def wait(
         )
     ended = list(waiting.ended.values())
     if as_json:
-        output.print_json(_as_json(ended, waiting.left, timed_out=not in_time))
+        printing.print_json(_as_json(ended, waiting.left, timed_out=not in_time))
     else:
         for ending in ended:
             _print(ending)
     if not in_time:
-        output.message(f"the time is up: {_named(waiting.left)} not ended")
+        printing.message(f"the time is up: {_named(waiting.left)} not ended")
         raise typer.Exit(exit_codes.WAIT_TIMED_OUT)
     raise typer.Exit(_code(ended[:1] if first else ended))
 
@@ -62,12 +62,12 @@ def _so_far(waiting: Wait, passed_s: float) -> str:
     failed = sum(not ending.succeeded for ending in waiting.ended.values())
     total = len(waiting.ended) + len(waiting.left)
     text = f"{len(waiting.ended)} of {total} ended" + (f", {failed} failed" if failed else "")
-    return f"{text}; waiting for {_named(waiting.left)} since {output.age(passed_s)}"
+    return f"{text}; waiting for {_named(waiting.left)} since {printing.age(passed_s)}"
 
 
 def _named(ids: list[str]) -> str:
     more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
-    return ", ".join(output.safe(job_id) for job_id in ids[:_NAMED]) + more
+    return ", ".join(printing.safe(job_id) for job_id in ids[:_NAMED]) + more
 
 
 def _code(ended: list[Ending]) -> int:
@@ -77,11 +77,11 @@ def _code(ended: list[Ending]) -> int:
 
 
 def _print(ending: Ending) -> None:
-    if output.is_terminal():
-        output.line(output.paint(ending_text(ending), "green" if ending.succeeded else "red"))
+    if printing.is_terminal():
+        printing.line(printing.paint(ending_text(ending), "green" if ending.succeeded else "red"))
         return
     code = "" if ending.exit_code is None else str(ending.exit_code)
-    output.line("\t".join(output.safe(cell) for cell in (ending.id, ending.state, code, ending.why)))
+    printing.line("\t".join(printing.safe(cell) for cell in (ending.id, ending.state, code, ending.why)))
 
 
 def _as_json(ended: list[Ending], left: list[str], *, timed_out: bool) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import typer
 
 from queuectl.cli import context, group
 from queuectl.cli.rows import JobId
-from queuectl.cli.terminal import output
-from queuectl.cli.terminal.output import line, paint, safe
+from queuectl.cli.terminal import printing
+from queuectl.cli.terminal.printing import line, paint, safe
 from queuectl.monitor.why import explain
 
 app = group.new_app()
@@ -29,9 +29,9 @@ def why(
     answer = explain(context.open_anyway().session, job_id, now_at=time.time())
     if as_json:
         rows = [reason._asdict() for reason in answer.reasons]
-        output.print_json({"version": 1, "id": answer.id, "state": answer.state, "reasons": rows})
+        printing.print_json({"version": 1, "id": answer.id, "state": answer.state, "reasons": rows})
         return
-    if not output.is_terminal():
+    if not printing.is_terminal():
         for reason in answer.reasons:
             line("\t".join(safe(cell) for cell in reason))
         return

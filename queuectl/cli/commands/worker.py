@@ -16,7 +16,7 @@ import typer
 from queuectl.cli import context, group
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.rows import duration
-from queuectl.cli.terminal import output
+from queuectl.cli.terminal import printing
 from queuectl.model import times
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def start(
 
 
 def _warn(text: str) -> None:
-    output.remark(f"warning: {output.safe(text)}")
+    printing.remark(f"warning: {printing.safe(text)}")
 
 
 def _detach(folder: SpoolDir, *, count: int, drain: bool, max_jobs: int | None, grace_s: float | None) -> None:
@@ -179,7 +179,7 @@ def stop(
                 progress.clear()
                 _tell_end(pool, pools.take_summary(spool, pool.pool))
     except KeyboardInterrupt:
-        output.message("the pools go on stopping; to end their jobs too: queuectl worker stop --now")
+        printing.message("the pools go on stopping; to end their jobs too: queuectl worker stop --now")
         raise
 
 
@@ -226,9 +226,11 @@ def _waited_for(spool: SpoolDir, found: list[PoolInfo]) -> str:
 
     left = [pool for pool in found if pools.is_live(spool, pool.pool)]
     ids = [name.removesuffix(".json") for name in spool.job_names(RUNNING)]
-    named = ", ".join(map(output.safe, ids[:_NAMED])) + (f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "")
-    running = f"{output.count_of(len(ids), 'running job')}: {named}" if ids else "the end of their processes"
-    return f"{output.count_of(len(left), 'pool')} to stop, waiting for {running}"
+    named = ", ".join(map(printing.safe, ids[:_NAMED])) + (
+        f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
+    )
+    running = f"{printing.count_of(len(ids), 'running job')}: {named}" if ids else "the end of their processes"
+    return f"{printing.count_of(len(left), 'pool')} to stop, waiting for {running}"
 
 
 def _tell_end(pool: PoolInfo, summary: StopSummary | None) -> None:
@@ -238,7 +240,7 @@ def _tell_end(pool: PoolInfo, summary: StopSummary | None) -> None:
         return
     typer.echo(f"stopped {pool.pool} ({workers}), which ran {summary.finished} job{'s' * (summary.finished != 1)}")
     for job_id in summary.released:
-        typer.echo(f"cut off {output.safe(job_id)}: put back to pending/, not counted")
+        typer.echo(f"cut off {printing.safe(job_id)}: put back to pending/, not counted")
 
 
 @app.command("list", short_help="Show the pools that are alive and what they run.")
@@ -272,10 +274,10 @@ def list_(
         typer.echo(json.dumps({"version": 1, "pools": rows}, indent=1))
         return
     if not found:
-        output.message("no workers are running on this spool; start some: queuectl worker start --count 2")
+        printing.message("no workers are running on this spool; start some: queuectl worker start --count 2")
         return
     now = time.time()
-    output.table(
+    printing.table(
         ["POOL", "HOST", "PID", "WORKERS", "SINCE", "RUNNING"],
         [
             [
@@ -283,7 +285,7 @@ def list_(
                 pool.host,
                 str(pool.pid),
                 str(pool.count),
-                output.age(now - pool.started_at),
+                printing.age(now - pool.started_at),
                 " ".join(job.id for job in running if job.worker.startswith(pool.pool + "-")) or "-",
             ]
             for pool in found

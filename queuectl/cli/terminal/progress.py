@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from queuectl.cli.terminal import output
+from queuectl.cli.terminal import printing
 
 _LIVE_EVERY_S = 1.0
 _TELL_EVERY_S = 10.0
@@ -21,7 +21,7 @@ class Progress:
     """
 
     def __init__(self) -> None:
-        self._is_live = output.is_terminal(sys.stderr)
+        self._is_live = printing.is_terminal(sys.stderr)
         self._began_s = self._told_s = time.monotonic()
         self._shown = 0
 
@@ -43,7 +43,7 @@ class Progress:
             return
         self._told_s = now_s
         if not self._is_live:
-            output.message(text())
+            printing.message(text())
             return
         shown = text()[: shutil.get_terminal_size().columns - 1]
         print("\r" + shown.ljust(self._shown), end="", file=sys.stderr, flush=True)
