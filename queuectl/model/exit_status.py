@@ -60,7 +60,7 @@ def text(code: int) -> str:
     return f"0x{code & 0xFFFFFFFF:08X}" if code > _LARGEST or code < 0 else str(code)
 
 
-def told(code: int | None, reason: str = "") -> str:
+def with_reason(code: int | None, reason: str = "") -> str:
     """Return exit code and reason as the end of a sentence: `exit 137 (killed (SIGKILL)), retries used up`, or ""."""
     if code is None or code == 0:
         return reason

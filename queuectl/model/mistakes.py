@@ -102,9 +102,9 @@ def near(key: str, known: Iterable[str]) -> str:
 
 def takes(kind: Any) -> str:
     """Return what a type takes, as the end of "takes ..."."""
-    told, kinds, low, high = _apart(kind)
-    if told:
-        return told
+    own_words, kinds, low, high = _apart(kind)
+    if own_words:
+        return own_words
     return " or ".join(dict.fromkeys(_one(each, low, high) for each in kinds))
 
 
@@ -164,9 +164,9 @@ _TOML_PLACE = re.compile(r"\(at line (\d+), column (\d+)\)")
 def in_toml(error: Exception, text: str) -> tuple[str, str, str]:
     """Return what is wrong with a text that is not TOML, the place in it with a mark below, and what to do."""
     why, hint = "this is neither NAME = VALUE nor [TABLE]", "correct this line"
-    for begins, told, cure in _TOML:
+    for begins, meaning, cure in _TOML:
         if str(error).startswith(begins):
-            why, hint = told, cure
+            why, hint = meaning, cure
             break
     if found := _TOML_PLACE.search(str(error)):
         return f"line {found[1]}: {why}", place(text, int(found[1]), int(found[2])), hint
@@ -259,25 +259,25 @@ def _hint(kinds: list[Any], value: object) -> str:
 
 def _apart(kind: Any) -> tuple[str, list[Any], float | None, float | None]:
     """Take a type apart: its own words for what it takes, the types that it allows except null, and their bounds."""
-    told, low, high = "", None, None
+    own_words, low, high = "", None, None
     while get_origin(kind) is Annotated:
         kind, *notes = get_args(kind)
         for note in notes:
             if isinstance(note, msgspec.Meta):
-                told = told or (note.extra or {}).get("takes", "")
+                own_words = own_words or (note.extra or {}).get("takes", "")
                 low = note.ge if low is None else low
                 high = note.le if high is None else high
     if get_origin(kind) not in (Union, types.UnionType):
-        return told, [kind], low, high
+        return own_words, [kind], low, high
     kinds: list[Any] = []
     for each in get_args(kind):
         if each is not type(None):
-            inner_told, inner, inner_low, inner_high = _apart(each)
-            told = told or inner_told
+            inner_words, inner, inner_low, inner_high = _apart(each)
+            own_words = own_words or inner_words
             kinds += inner
             low = inner_low if low is None else low
             high = inner_high if high is None else high
-    return told, kinds, low, high
+    return own_words, kinds, low, high
 
 
 def _one(kind: Any, low: float | None, high: float | None) -> str:

@@ -196,10 +196,10 @@ def _checked(table: Mapping[str, Any], path: str, text: str) -> dict[str, Any]:
         try:
             values[key] = check(key, value) if key in _BY_NAME else _unknown(key)
         except InvalidSettingsError as error:
-            told = f"{_line_of(text, key)}{error}"
+            mistake = f"{_line_of(text, key)}{error}"
             errors.append(
                 InvalidSettingsError(
-                    f"{path or SETTINGS_NAME}: {told}", path=path, key=key, hint=error.hint, mistakes=(told,)
+                    f"{path or SETTINGS_NAME}: {mistake}", path=path, key=key, hint=error.hint, mistakes=(mistake,)
                 )
             )
     if errors:
@@ -213,8 +213,8 @@ def _unknown(key: str) -> Any:
     if inner:
         raise InvalidSettingsError(f"{key}: takes a table: [{key}], and in it {', '.join(inner)}", hint=_LIST_HINT)
     near = difflib.get_close_matches(key.lower().replace("-", "_"), [*_BY_NAME, *_SECTIONS], n=1, cutoff=0.5)
-    told = f"; did you mean {near[0]}?" if near else ""
-    raise InvalidSettingsError(f"{key[:60]}: is an unknown key{told}", key=key, hint=_LIST_HINT)
+    question = f"; did you mean {near[0]}?" if near else ""
+    raise InvalidSettingsError(f"{key[:60]}: is an unknown key{question}", key=key, hint=_LIST_HINT)
 
 
 def _line_of(text: str, key: str) -> str:

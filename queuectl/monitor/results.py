@@ -79,7 +79,7 @@ def why_dead(item: record.Record) -> str:
         return "somebody moved it there"
     if last.event == CANCELLED:
         return history.cancelled_text(last.reason)
-    return exit_status.told(last.exit_code, last.reason) or last.event.replace("_", " ")
+    return exit_status.with_reason(last.exit_code, last.reason) or last.event.replace("_", " ")
 
 
 class Wait:

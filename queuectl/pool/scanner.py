@@ -48,7 +48,7 @@ class Scanner:
         self._stale = Stale(core.session, on_stale=lambda name: hooks.fire(STALE, spool.path(PENDING, name)))
         self._watch = Watch(spool.folder(PENDING))
         nature = volume.of(spool.folder(PENDING)).nature
-        self.is_local = volume.tells_events(nature)
+        self.is_local = volume.reports_events(nature)
         self._may_arm = self.is_local or nature == volume.UNKNOWN
         scan_s = core.session.settings.scan_s
         self._scan_s = scan_s if self.is_local else min(scan_s, BLIND_SCAN_S)

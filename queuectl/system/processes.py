@@ -67,14 +67,14 @@ def find(pid: int) -> Process | None:
 
 def children(pid: int) -> list[Process]:
     """Return the children of a process, of all its threads."""
-    if sys.platform != "linux" or not _tells_children():
+    if sys.platform != "linux" or not _lists_children():
         return [each for each in everything() if each.parent == pid]
     return [child for each in _listed_children(pid) if (child := find(each)) is not None]
 
 
 def child_pids(pid: int) -> set[int]:
     """Return the pids of the children of a process, at less cost than `children`."""
-    if sys.platform != "linux" or not _tells_children():
+    if sys.platform != "linux" or not _lists_children():
         return {each.pid for each in children(pid)}
     return set(_listed_children(pid))
 
@@ -89,7 +89,7 @@ def _listed_children(pid: int) -> list[int]:
 
 
 @functools.cache
-def _tells_children() -> bool:
+def _lists_children() -> bool:
     """Return whether the kernel was built to list the children of a process."""
     return os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 

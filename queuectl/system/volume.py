@@ -133,7 +133,7 @@ def _is_within(path: str, home: str) -> bool:
     return folded(path).startswith(folded(home))
 
 
-def tells_events(nature: str) -> bool:
+def reports_events(nature: str) -> bool:
     """Return whether the system reports every change in a folder. (Changes by other machines make no events here.)"""
     return nature in (LOCAL, REMOVABLE, MEMORY)
 

@@ -66,7 +66,7 @@ def _outcome(each: Happened) -> str:
     event = each.event
     if event.event == FOLDED:
         return f"{sum(event.counts.values())} earlier events of this job are counted here"
-    told = exit_status.told(event.exit_code, event.reason) or event.text
+    told = exit_status.with_reason(event.exit_code, event.reason) or event.text
     others = exit_status.others(event.killed, event.left)
     where = f"to {event.to}/" if event.to else ""
     due = f"due {event.due_at}" if event.due_at else ""

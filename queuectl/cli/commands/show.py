@@ -192,7 +192,7 @@ def _others(event: dict[str, Any]) -> str:
 def _how(event: dict[str, Any]) -> str:
     """Exit code and reason."""
     code, reason = event.get("exit_code"), str(event.get("reason", ""))
-    told = exit_status.told(code if isinstance(code, int) else None, reason)
+    told = exit_status.with_reason(code if isinstance(code, int) else None, reason)
     return f": {told}" if told else ""
 
 

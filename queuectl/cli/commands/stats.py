@@ -85,7 +85,7 @@ def _spread(spread: Spread) -> str:
 
 
 def _failure(code: str) -> str:
-    return exit_status.told(int(code)) if code.lstrip("-").isdecimal() else code.replace("_", " ")
+    return exit_status.with_reason(int(code)) if code.lstrip("-").isdecimal() else code.replace("_", " ")
 
 
 def _as_json(found: Figures) -> dict[str, Any]:

@@ -49,4 +49,4 @@ def test_codes_have_words(code: int, words: str) -> None:
 )
 def test_code_and_reason_say_it_once(code: int | None, reason: str, told: str) -> None:
     """What the reason says already is not said again in words; large statuses are hexadecimal."""
-    assert exit_status.told(code, reason) == told
+    assert exit_status.with_reason(code, reason) == told

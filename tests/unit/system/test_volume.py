@@ -117,7 +117,7 @@ def test_space_is_counted(tmp_path: Path) -> None:
 def test_events_are_relied_on_where_no_other_machine_writes() -> None:
     """Changes by others of a network, a host or a user-space program make no events (P8)."""
     natures = (volume.LOCAL, volume.REMOVABLE, volume.MEMORY, volume.NETWORK, volume.USERSPACE, volume.SHARED)
-    assert [volume.tells_events(nature) for nature in (*natures, volume.UNKNOWN)] == [True] * 3 + [False] * 4
+    assert [volume.reports_events(nature) for nature in (*natures, volume.UNKNOWN)] == [True] * 3 + [False] * 4
 
 
 def test_who_mounted_a_file_system_is_read_off_its_options() -> None:
