@@ -1,0 +1,66 @@
+"""judge: what may come in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from queuectl.inbox import keyfile, signing
+from queuectl.inbox.identity import known_identity
+from queuectl.model import times
+from queuectl.spool.folder import SpoolDir
+from tests.helpers import make_spool, names_in
+from tests.unit.inbox.post import Post
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("many.json", [{"command": "true"}], "one a file"),
+        ("many.jsonl", '{"command": "true"}\n', "one a file"),
+        ("twice.json", '{"command": "a", "command": "b"}', "twice"),
+        ("taken.json", {"command": "true", "id": "there"}, "in use"),
+    ],
+)
+def test_what_is_whole_and_no_job_is_refused_at_once(
+    spool: SpoolDir, tmp_path: Path, name: str, content: object, why: str
+) -> None:
+    """P6: with a text in plain words beside it."""
+    post = Post(spool, tmp_path / "inbox")
+    post.desk.enqueue(id="there")
+    post.send(name, content)
+    post.poller.poll()
+    assert post.names() == [f"{name}.rejected", f"{name}.rejected.txt"]
+    assert why in (post.folder / f"{name}.rejected.txt").read_text()
+
+
+def test_a_name_that_is_used_again_gets_another_id(spool: SpoolDir, tmp_path: Path) -> None:
+    """Dropping report.json every night is normal."""
+    post = Post(spool, tmp_path / "inbox")
+    for _ in range(2):
+        post.send("report.json", {"command": "true"})
+        post.poller.poll()
+    assert len(names_in(spool, "pending")) == 2
+
+
+def test_a_signed_job_runs_on_one_spool_only(spool: SpoolDir, tmp_path: Path) -> None:
+    """P10: whoever copies a signed file into another queue's inbox, with the same key, gets a refusal."""
+    keys = tmp_path / "keys"
+    keys.mkdir(mode=0o700)
+    keyfile.create(str(keys / "anna.key"))
+    taken = []
+    for number, each in enumerate((spool, make_spool(tmp_path / "other"))):
+        post = Post(each, tmp_path / f"inbox{number}", keys=str(keys))
+        post.inbox = msgspec.structs.replace(post.inbox, mode="signed")
+        post.desk.settings = post.desk.settings._replace(inboxes=(post.inbox,))
+        post.desk.rng.seed(number)
+        post.start()
+        post.poller.step()
+        expires_at = times.to_text(post.desk.clock.now() + 60)
+        document = {"command": "true", "id": "a", "for": known_identity(spool), "expires_at": expires_at}
+        post.send("a.json", signing.sign(document, "anna", keyfile.read(str(keys / "anna.key"))))
+        taken.append(post.poller.step())
+    assert taken == [["a,by=anna.json"], []]
+    assert f"queuectl sign --for {known_identity(post.desk.spool)}" in (post.folder / "a.json.rejected.txt").read_text()
