@@ -383,9 +383,7 @@ class Spool:
 
     def logs(self, job_id: str) -> list[str]:
         """Return the paths of a job's logs, first attempt first."""
-        from queuectl.spool import lookup
-
-        return lookup.logs(self.session, arguments.text("job_id", job_id))
+        return self.folder.listed_logs(arguments.text("job_id", job_id))
 
     @contextlib.contextmanager
     def _translated(self, if_folder: str = "") -> Iterator[None]:

@@ -38,7 +38,7 @@ def _own_logs(session: Session, job_id: str, found: Located) -> list[str]:
         starts = spool.read(found.state, found.name).record.standing().starts
         logs = spool.log_paths(job_id, starts)
     except DamagedRecordError:
-        logs = lookup.logs(session, job_id)
+        logs = spool.listed_logs(job_id)
     if spool.others(job_id, found.path):
         return []  # another file has the id that they are named after
     return logs

@@ -20,7 +20,7 @@ from queuectl.model import names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
 from queuectl.spool import batch, rejected
 from queuectl.spool.folder import RECORD_MAX_BYTES
-from queuectl.spool.layout import BOARD, LOGS, README_TXT, REASON_ENDING, Located
+from queuectl.spool.layout import BOARD, LOGS, README_TXT, REASON_ENDING, Located, log_parts
 from queuectl.spool.lease import is_alive
 from queuectl.spool.output import keep_output
 from queuectl.spool.roster import Roster
@@ -276,9 +276,8 @@ class Leftovers:
         """Report logs whose job is gone, in one finding; `knows` says which ids were seen."""
         strangers: dict[str, str] = {}
         for name in self._spool.names(self._spool.folder(LOGS)):
-            head, _, number = name.removesuffix(".log").rpartition(".")
-            if name.endswith(".log") and number.isdecimal() and not knows(head):
-                strangers[name] = head.lower()
+            if (parts := log_parts(name)) is not None and not knows(parts.job_id):
+                strangers[name] = parts.job_id.lower()
         if strangers:
             # A job may have moved from a folder not yet listed into one that was.
             for state in STATES:

@@ -61,6 +61,13 @@ class Located(NamedTuple):
     path: str
 
 
+class LogParts(NamedTuple):
+    """What the name of a log says."""
+
+    job_id: str
+    attempt: int
+
+
 class Layout:
     """The paths of one spool folder."""
 
@@ -156,6 +163,12 @@ class Layout:
 
 def _lease_name(lease: str) -> str:
     return _NO_LEASE.sub("-", lease)[:_LEASE_CHARS]
+
+
+def log_parts(name: str) -> LogParts | None:
+    """Take the name of a log, ID.ATTEMPT.log, apart; None for another name."""
+    head, _, number = name.removesuffix(".log").rpartition(".")
+    return LogParts(head, int(number)) if name.endswith(".log") and number.isdecimal() else None
 
 
 def record_name(job_id: str) -> str:

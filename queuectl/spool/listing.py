@@ -17,6 +17,8 @@ from queuectl.spool.layout import (
     START,
     Layout,
     Located,
+    log_parts,
+    record_name,
 )
 from queuectl.system import files
 
@@ -89,18 +91,17 @@ class Listing(Layout):
         """Find the job with this id: a stat per state, then one listing of pending/ for a name with flags."""
         if "/" in job_id or "\\" in job_id:
             return None  # a person typed it: an id is a name, never a path
-        plain = f"{job_id}.json"
-        for state in (RUNNING, PENDING, DONE, DLQ):
-            path = self.path(state, plain)
-            if os.path.lexists(path):
-                return Located(state, plain, path)
-        if (named := self.find_named(job_id)) is not None:
-            return named
+        found = self.find_plain(job_id, (RUNNING, PENDING, DONE, DLQ)) or self.find_named(job_id)
         # Meanwhile the job may have moved from pending/ to a state that was asked first.
-        for state in (RUNNING, DONE, DLQ):
-            path = self.path(state, plain)
+        return found or self.find_plain(job_id, (RUNNING, DONE, DLQ))
+
+    def find_plain(self, job_id: str, states: tuple[str, ...]) -> Located | None:
+        """Find a file named ID.json in the first of `states` that has one: a stat per state."""
+        name = record_name(job_id)
+        for state in states:
+            path = self.path(state, name)
             if os.path.lexists(path):
-                return Located(state, plain, path)
+                return Located(state, name, path)
         return None
 
     def find_named(self, job_id: str) -> Located | None:
@@ -152,8 +153,8 @@ class Listing(Layout):
 
     def holds(self, job_id: str, states: tuple[str, ...] = (RUNNING, DONE, DLQ)) -> str:
         """Return the first of `states` with a file named ID.json, or "": a stat per state."""
-        plain = f"{job_id}.json"
-        return next((state for state in states if os.path.lexists(self.path(state, plain))), "")
+        found = self.find_plain(job_id, states)
+        return found.state if found is not None else ""
 
     def starts(self, job_id: str = "") -> list[str]:
         """Return the names in tmp/ of records of started drops (`start_path`), of one job or of all."""
@@ -167,12 +168,16 @@ class Listing(Layout):
         """
         if starts <= _NAMED_RUNS:
             return [self.log_path(job_id, attempt) for attempt in range(1, starts + 1)]
-        found = []
-        for name in self.names(self._folders[LOGS]):
-            head, _, number = name.removesuffix(".log").rpartition(".")
-            if head == job_id and number.isdecimal() and name.endswith(".log"):
-                found.append(self.path(LOGS, name))
-        return found
+        return self.listed_logs(job_id)
+
+    def listed_logs(self, job_id: str) -> list[str]:
+        """Return the paths of a job's logs, first attempt first: one listing of logs/."""
+        found = [
+            (parts.attempt, self.path(LOGS, name))
+            for name in self.names(self._folders[LOGS])
+            if (parts := log_parts(name)) is not None and parts.job_id == job_id
+        ]
+        return [path for _, path in sorted(found)]
 
     def count_cancelled(self, jobs: Iterable[str]) -> int:
         """Count the cancelled jobs among these files in dlq/, by the texts beside them: one listing."""

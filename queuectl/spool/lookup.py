@@ -27,7 +27,7 @@ from queuectl.model.lifecycle import (
     SUCCEEDED,
 )
 from queuectl.spool.access import not_regular
-from queuectl.spool.layout import LOGS, Located
+from queuectl.spool.layout import Located
 from queuectl.spool.session import Session
 from queuectl.system import files
 
@@ -259,17 +259,6 @@ def counts(session: Session) -> Counts:
     )
     running, done, dlq, rejected = (len(spool.job_names(state)) for state in (RUNNING, DONE, DLQ, REJECTED))
     return Counts(len(waiting), running, done, dlq, rejected, later)
-
-
-def logs(session: Session, job_id: str) -> list[str]:
-    """Return the paths of a job's logs, first attempt first."""
-    listed = []
-    for name in session.spool.names(session.spool.folder(LOGS)):
-        stem, _, ending = name.rpartition(".")
-        head, _, number = stem.rpartition(".")
-        if ending == "log" and head == job_id and number.isdecimal():
-            listed.append((int(number), session.spool.path(LOGS, name)))
-    return [path for _, path in sorted(listed)]
 
 
 def _job(item: record.Record, state: str, path: str, written: dict[str, Any], history: list[dict[str, Any]]) -> Job:

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from queuectl.model import names
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.spool.folder import SpoolDir
-from queuectl.spool.layout import Located, record_name
+from queuectl.spool.layout import Located
 from queuectl.system import files
 from queuectl.system.clock import Clock
 
@@ -80,9 +80,9 @@ class Roster:
         if not (self._wants_made or as_listed) and _is_made(job_id):
             self._wants_made, self._valid_until_s = True, -math.inf
         folded = job_id.lower()
-        found = self._plain(job_id, (RUNNING, PENDING, DONE, DLQ))
+        found = self._spool.find_plain(job_id, (RUNNING, PENDING, DONE, DLQ))
         if found is None and folded != job_id:
-            found = self._plain(folded, (PENDING,))
+            found = self._spool.find_plain(folded, (PENDING,))
         if found is not None:
             return found
         if not as_listed and self._clock.monotonic() >= self._valid_until_s:
@@ -91,15 +91,7 @@ class Roster:
             if (found := self._flagged(folded)) is not None:
                 return found
             return self._spool.find(job_id)  # it has moved on, perhaps to another name
-        return self._plain(job_id, (RUNNING, DONE, DLQ))
-
-    def _plain(self, job_id: str, states: tuple[str, ...]) -> Located | None:
-        name = record_name(job_id)
-        for state in states:
-            path = self._spool.path(state, name)
-            if os.path.lexists(path):
-                return Located(state, name, path)
-        return None
+        return self._spool.find_plain(job_id, (RUNNING, DONE, DLQ))
 
     def _flagged(self, folded: str) -> Located | None:
         for name in (self._waiting[folded], *self._more.get(folded, ())):
