@@ -88,14 +88,14 @@ class Recent:
                 yield changed_ns, name, state
 
 
-class Chronicle(NamedTuple):
+class History(NamedTuple):
     """The last events, newest last; `left` is True if there are more than were asked for."""
 
     events: list[Happened]
     left: bool
 
 
-def collect(spool: SpoolDir, *, since_at: float | None, limit: int) -> Chronicle:
+def collect(spool: SpoolDir, *, since_at: float | None, limit: int) -> History:
     """The last `limit` events since an instant, in the order of time; of one job, in the order of its history."""
     recent = Recent(spool, since_at=since_at, at_most=limit)
     found: list[Happened] = []
@@ -105,4 +105,4 @@ def collect(spool: SpoolDir, *, since_at: float | None, limit: int) -> Chronicle
             if at is not None and (since_at is None or at >= since_at):
                 found.append(Happened(at, item.id, state, event))
     found.sort(key=lambda happened: happened.at)
-    return Chronicle(found[-limit:], len(found) > limit or recent.was_cut)
+    return History(found[-limit:], len(found) > limit or recent.was_cut)

@@ -42,7 +42,7 @@ class Spread(NamedTuple):
     longest: float | None
 
 
-class Figures(NamedTuple):
+class Stats(NamedTuple):
     """All of it, for `span_s` seconds until now (`was_cut`: back to the oldest job that was looked at)."""
 
     span_s: float
@@ -73,7 +73,7 @@ class _Run(NamedTuple):
     is_retried: bool
 
 
-def collect(spool: SpoolDir, *, since_at: float, now_at: float, at_most: int) -> Figures:
+def collect(spool: SpoolDir, *, since_at: float, now_at: float, at_most: int) -> Stats:
     """Look at what ended between two instants. Raises OSError if the folders cannot be listed."""
     recent = Recent(spool, (DONE, DLQ), since_at=since_at, at_most=at_most)
     ended: Counter[str] = Counter()
@@ -94,7 +94,7 @@ def collect(spool: SpoolDir, *, since_at: float, now_at: float, at_most: int) ->
     span_s = now_at - (first_at if recent.was_cut else since_at)
     covered_s = max(ends_at) - min(ends_at) if ends_at else 0.0
     failures = Counter(run.failure for run in runs if run.failure)
-    return Figures(
+    return Stats(
         span_s=span_s,
         was_cut=recent.was_cut,
         done=ended[DONE],

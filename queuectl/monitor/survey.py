@@ -70,7 +70,7 @@ _OUTPUT_LINES = 6
 T = TypeVar("T")
 
 
-class Ended(NamedTuple):
+class _Ended(NamedTuple):
     """What a record in done/ or dlq/ says."""
 
     finish: Finish | None
@@ -278,24 +278,24 @@ class Survey:
 
         return lease.is_alive(self._spool, held)
 
-    def _ended(self, state: str, listed: Listing) -> Steps[list[Ended]]:
+    def _ended(self, state: str, listed: Listing) -> Steps[list[_Ended]]:
         """Return what the newest records of done/ or dlq/ tell, newest first."""
         newest, oldest_ns = yield from self._newest(state, listed.kept)
         first = files.sig_of(self._spool.path(state, listed.first)) if listed.total > len(listed.kept) else None
         oldest_ns = min(oldest_ns, first.mtime_ns) if oldest_ns and first is not None else oldest_ns
         if oldest_ns:
             self._ended_since[state] = oldest_ns / 1e9
-        found: list[Ended] = []
+        found: list[_Ended] = []
         for name, sig in newest:
             if sig is not None:
                 found.append(self._remembered(state, name, sig, self._end, state, name, sig))
             yield
         return found
 
-    def _end(self, state: str, name: str, sig: files.FileSig) -> Ended:
+    def _end(self, state: str, name: str, sig: files.FileSig) -> _Ended:
         item = self._read(state, name, sig)
         if item is None:
-            return Ended(None, None)
+            return _Ended(None, None)
         standing = item.standing()
         last = standing.last
         ended_at = None if last is None else instant(last.at)
@@ -303,13 +303,13 @@ class Survey:
         if last is not None and ended_at is not None and (last.event in COUNTED or last.event == SUCCEEDED):
             finish = Finish(ended_at, last.duration_s, state == DONE)
         if state != DLQ or not self._is_full:
-            return Ended(finish, None)
+            return _Ended(finish, None)
         attempt = standing.last_start.attempt if standing.last_start is not None else 0
         error = standing.error or (last.event if last is not None else "")
         output = self._output(item.id, attempt) if self._scope.has_finishes else ()
         command = self._cut(command_text(item.command))
         row = FailureRow(item.id, ended_at, attempt, self._cut(error), command, output, standing.is_cancelled)
-        return Ended(finish, row)
+        return _Ended(finish, row)
 
     def _output(self, job_id: str, attempt: int) -> tuple[str, ...]:
         """Return the last lines that a run printed. Of a line that was written over (a progress bar) the last state."""

@@ -6,7 +6,7 @@ import fnmatch
 import sys
 import time
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -100,7 +100,7 @@ def retry(names: Names = None, everything: All = False, match: Match = None, dry
     queuectl rejected retry --all
     """
     spool = context.open_spool()
-    chosen = _choose(spool, names, everything=everything, match=match, older_than=None)
+    chosen = _choose(spool, names, _Filters(everything, match))
     if not _go_on(chosen, dry_run=dry_run, yes=True, what="retry"):
         return
     _each(chosen, lambda name: refusals.retry(spool, name), "is in pending/ again")
@@ -125,16 +125,23 @@ def purge(
     queuectl rejected purge --all --dry-run
     """
     spool = context.open_anyway()
-    chosen = _choose(spool, names, everything=everything, match=match, older_than=older_than)
+    chosen = _choose(spool, names, _Filters(everything, match, older_than))
     if not _go_on(chosen, dry_run=dry_run, yes=yes, what="delete"):
         return
     _each(chosen, lambda name: refusals.purge(spool, name), "is deleted")
 
 
-def _choose(
-    spool: Spool, names: list[str] | None, *, everything: bool, match: str | None, older_than: str | None
-) -> list[str]:
+class _Filters(NamedTuple):
+    """Which files are meant if none is named."""
+
+    everything: bool
+    match: str | None
+    older_than: str | None = None
+
+
+def _choose(spool: Spool, names: list[str] | None, filters: _Filters) -> list[str]:
     """Return the names of the files that are meant. Raises WrongUsageError, UnknownFileError."""
+    everything, match, older_than = filters
     is_wide = everything or match is not None or older_than is not None
     if bool(names) == is_wide:
         what = "which files?" if not names else "names and filters are both given; which counts?"

@@ -12,7 +12,7 @@ from queuectl.cli.rows import duration
 from queuectl.cli.terminal import printing
 from queuectl.cli.terminal.printing import count_of
 from queuectl.model import exit_status, times
-from queuectl.monitor.stats import AT_MOST, Figures, Spread, collect
+from queuectl.monitor.stats import AT_MOST, Spread, Stats, collect
 
 app = group.new_app()
 
@@ -43,7 +43,7 @@ def stats(
         printing.message(f"note: the figures are of the newest {AT_MOST} jobs, which ended in the last {reach}")
 
 
-def _for_people(found: Figures) -> list[tuple[str, str]]:
+def _for_people(found: Stats) -> list[tuple[str, str]]:
     rows = [
         ("time looked at", times.format_duration(found.span_s)),
         ("done", str(found.done)),
@@ -59,7 +59,7 @@ def _for_people(found: Figures) -> list[tuple[str, str]]:
     return rows + [(f"failed: {_failure(code)}", count_of(count, "run")) for code, count in found.failures.items()]
 
 
-def _for_programs(found: Figures) -> list[tuple[str, str]]:
+def _for_programs(found: Stats) -> list[tuple[str, str]]:
     rows = [
         ("span_s", f"{found.span_s:.3f}"),
         ("cut", str(int(found.was_cut))),
@@ -88,7 +88,7 @@ def _failure(code: str) -> str:
     return exit_status.with_reason(int(code)) if code.lstrip("-").isdecimal() else code.replace("_", " ")
 
 
-def _as_json(found: Figures) -> dict[str, Any]:
+def _as_json(found: Stats) -> dict[str, Any]:
     def spread(part: Spread) -> dict[str, Any]:
         return {"count": part.number, "p50_s": part.p50, "p95_s": part.p95, "max_s": part.longest}
 

@@ -107,16 +107,16 @@ def queue_lines(found: Snapshot, now_at: float, view: View, *, width: int, heigh
     head = list(_head(found, now_at, width, view.clock))
     foot = Text(safe(view.message), "bold") if view.message else _keys(width, is_paused=found.paused is not None)
     listed = {state: [row for row in rows_of(found) if row.state == state] for state in _TITLES}
-    room = height - len(head) - 1 - len(listed)
-    shares = _shares({state: len(rows) for state, rows in listed.items()}, room)
+    left = height - len(head) - 1 - len(listed)
+    shares = _shares({state: len(rows) for state, rows in listed.items()}, left)
     shown = {state: _window(rows, view.selected, shares[state]) for state, rows in listed.items()}
     longest = max((cell_len(safe(row.id)) for rows in shown.values() for row in rows), default=0)
-    id_room = max(8, min(longest, _ID_CHARS, int(width * _ID_SHARE)))
+    room = _Room(max(8, min(longest, _ID_CHARS, int(width * _ID_SHARE))), width)
     body: list[Text] = []
     for state, rows in shown.items():
         body.append(_title(state, found))
-        body += [_line(row, now_at, is_selected=row.id == view.selected, id_room=id_room, width=width) for row in rows]
-    return _page(head, body, foot, columns, height)
+        body += [_line(row, now_at, room, is_selected=row.id == view.selected) for row in rows]
+    return _page(head, body, foot, _Size(columns, height))
 
 
 def log_lines(log: Log, *, width: int, height: int) -> list[Text]:
@@ -124,22 +124,27 @@ def log_lines(log: Log, *, width: int, height: int) -> list[Text]:
     room = max(0, height - 2)
     body = [Text(safe(line)) for line in log.lines[-room:]] if room else []
     head = [Text.assemble((safe(log.job_id), "bold"), "  ", safe(log.title))]
-    return _page(head, body, Text("q or Esc goes back", "dim"), width, height)
+    return _page(head, body, Text("q or Esc goes back", "dim"), _Size(width, height))
 
 
 def help_lines(*, width: int, height: int) -> list[Text]:
     """Return the screen with the help."""
-    return _page([], [Text(line) for line in HELP.split("\n")], Text("any key goes back", "dim"), width, height)
+    return _page([], [Text(line) for line in HELP.split("\n")], Text("any key goes back", "dim"), _Size(width, height))
 
 
-def _page(head: Iterable[Text], body: Iterable[Text], foot: Text, width: int, height: int) -> list[Text]:
+class _Size(NamedTuple):
+    columns: int
+    lines: int
+
+
+def _page(head: Iterable[Text], body: Iterable[Text], foot: Text, size: _Size) -> list[Text]:
     """Return lines of exactly this many, the foot at the bottom whatever there is above it."""
-    lines = [*head, *body][: max(0, height - 1)]
-    lines += [Text() for _ in range(height - 1 - len(lines))]
+    lines = [*head, *body][: max(0, size.lines - 1)]
+    lines += [Text() for _ in range(size.lines - 1 - len(lines))]
     lines.append(foot)
     for line in lines:
-        line.truncate(width, overflow="ellipsis")
-    return lines[-height:]
+        line.truncate(size.columns, overflow="ellipsis")
+    return lines[-size.lines :]
 
 
 # ------------------------------------------------------------------------------------------------------------ the head
@@ -227,11 +232,18 @@ def _title(state: str, found: Snapshot) -> Text:
     return title
 
 
-def _line(row: Row, now_at: float, *, is_selected: bool, id_room: int, width: int) -> Text:
+class _Room(NamedTuple):
+    """Columns for the id of a job, and for the whole line."""
+
+    id: int
+    line: int
+
+
+def _line(row: Row, now_at: float, room: _Room, *, is_selected: bool) -> Text:
     name = Text(safe(row.id))
-    name.truncate(id_room, overflow="ellipsis", pad=True)
+    name.truncate(room.id, overflow="ellipsis", pad=True)
     line = Text.assemble("> " if is_selected else "  ", name, "  ", _facts(row.item, now_at))
-    line.truncate(width, overflow="ellipsis", pad=is_selected)
+    line.truncate(room.line, overflow="ellipsis", pad=is_selected)
     if is_selected:
         line.stylize("reverse")
     return line

@@ -68,7 +68,10 @@ def start(
         from queuectl.pool import preflight
 
         preflight.check(spool.folder, spool.settings, _warn)
-        _detach(spool.folder, count=count, drain=drain, max_jobs=max_jobs, grace_s=grace_s)
+        typed = ["--drain"] if drain else []
+        typed += ["--max-jobs", str(max_jobs)] if max_jobs is not None else []
+        typed += ["--grace", f"{grace_s:.3f}"] if grace_s is not None else []
+        _detach(spool.folder, count, typed)
         return
     from queuectl.cli.events import Printer
     from queuectl.pool.options import Options
@@ -85,16 +88,24 @@ def _warn(text: str) -> None:
     printing.remark(f"warning: {printing.safe(text)}")
 
 
-def _detach(folder: SpoolDir, *, count: int, drain: bool, max_jobs: int | None, grace_s: float | None) -> None:
+def _detach(folder: SpoolDir, count: int, options: list[str]) -> None:
     """Start the same command as a process of its own and wait until its pool is there."""
     from queuectl.errors import QueuectlError
     from queuectl.spool import pools
     from queuectl.system import disk
 
-    argv = [sys.executable, "-m", "queuectl", "--spool", folder.root, "worker", "start", "--count", str(count)]
-    argv += ["--drain"] if drain else []
-    argv += ["--max-jobs", str(max_jobs)] if max_jobs is not None else []
-    argv += ["--grace", f"{grace_s:.3f}"] if grace_s is not None else []
+    argv = [
+        sys.executable,
+        "-m",
+        "queuectl",
+        "--spool",
+        folder.root,
+        "worker",
+        "start",
+        "--count",
+        str(count),
+        *options,
+    ]
     log_path = os.path.join(folder.folder("logs"), f"pool-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log")
     environment = {**os.environ, "QUEUECTL_POOL_LOG": log_path, "PYTHONUNBUFFERED": "1"}
     # It names jobs and what they run, so it is a file of jobs.

@@ -1,4 +1,4 @@
-"""chronicle: what happened lately, from the records that changed last."""
+"""history: what happened lately, from the records that changed last."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""figures: throughput, times and failures of a span of time."""
+"""stats: throughput, times and failures of a span of time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.helpers import NOON_AT, Desk
 OK = Outcome("succeeded", 0, "", 2.0)
 
 
-def look(desk: Desk, *, since_s: float = 3600, at_most: int = 100) -> stats.Figures:
+def look(desk: Desk, *, since_s: float = 3600, at_most: int = 100) -> stats.Stats:
     """The figures of the last hour."""
     now_at = desk.clock.now()
     return stats.collect(desk.spool, since_at=now_at - since_s, now_at=now_at, at_most=at_most)
