@@ -1,4 +1,4 @@
-"""What a person is told when the spool cannot be read or written: the errors behind an OSError."""
+"""The errors that a person sees if the spool cannot be read or written: what an OSError means, and what to do."""
 
 from __future__ import annotations
 

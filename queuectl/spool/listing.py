@@ -162,9 +162,9 @@ class Listing(Layout):
         return [name for name in self.names(self.tmp_dir) if name.startswith(beginning)]
 
     def log_paths(self, job_id: str, starts: int) -> list[str]:
-        """Return where the logs of a job's runs would be; a listing of logs/ may take minutes, so there is none.
+        """Return the paths that the logs of a job's runs would have, because a listing of logs/ may take minutes.
 
-        Only for a job of very many runs list the logs that exist.
+        For a job of very many runs, list logs/ and return the logs that exist.
         """
         if starts <= _NAMED_RUNS:
             return [self.log_path(job_id, attempt) for attempt in range(1, starts + 1)]

@@ -1,7 +1,7 @@
-"""Finding and reading a job: by its id, the beginning of one, its file or its state. Only looks (P7).
+"""Find and read jobs: by id, by the beginning of an id, by file or by state. Changes nothing.
 
-A job is looked for by the names of files. Its record is opened only when it is returned, and a drop that no worker
-has looked at is opened only if no file is named after the wanted id.
+A search compares the names of files. It opens only the record that it returns; drops that no worker has looked at are
+opened only if no file is named after the wanted id.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def write(spool: SpoolDir, text: str) -> None:
 
 def edit(text: str, name: str, value: Any) -> str:
     """Return `text` with the setting `name` set to `value`; comments, order and everything else stay."""
-    import tomlkit  # 57 ms: only where a file is changed
+    import tomlkit  # 57 ms: only if a file is changed
 
     document = tomlkit.parse(text)
     commented = f"# {name} = "

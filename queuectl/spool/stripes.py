@@ -1,6 +1,6 @@
 """The stripes: 64 lock files, each of which guards every 64th id (P3, P7).
 
-Whoever claims, rescues, changes or deletes a job holds the stripe of its id meanwhile.
+Whoever claims, rescues, changes or deletes a job holds the stripe of its id until that is done.
 """
 
 from __future__ import annotations
