@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
@@ -36,15 +38,24 @@ os.execve("/bin/sleep", ["sleep", "60"], {})
 """
 
 
+def end_children() -> None:
+    """Kill and reap all children of this process, orphans that it has adopted too."""
+    resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]
+    while children := processes.children(os.getpid()):
+        for each in children:
+            kill(each.pid)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(each.pid, 0)
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     """An executor in this process, which is a subreaper meanwhile; what is left is killed."""
     old = signal.getsignal(signal.SIGCHLD)
+    end_children()  # of tests before it: what is there when an executor is made is no command's
     made = Bench(tmp_path)
     yield made
-    for each in processes.below(processes.children(os.getpid())):
-        if each.parent == os.getpid():
-            kill(each.pid)
+    end_children()
     made.executor._children.reap()
     os.close(signal.set_wakeup_fd(-1))
     signal.signal(signal.SIGCHLD, old)
