@@ -24,6 +24,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
+from typing import NamedTuple
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.inbox.folder import Folder
@@ -42,6 +43,15 @@ BY = "inbox"
 RECORD, SPENT = ".json", ".spent"
 # If a share comes back after longer than this, its claimed files count as new.
 SPENT_KEPT_S = 90 * 86400.0
+
+
+class Recovered(NamedTuple):
+    """What came of interrupted hand-overs."""
+
+    published: list[str]
+    """The names in pending/ of the jobs that were published."""
+    strange: list[str]
+    """Files named as if this spool had claimed them, although it has not."""
 
 
 class Handover:
@@ -66,8 +76,6 @@ class Handover:
         self._expect = expect
         self._sync = session.syncs_accepted
         self.tokens = Tokens(session, owner)
-        self.strange: list[str] = []
-        """Files named as if this spool had claimed them, although it has not; set by `recover`."""
 
     def hand_over(self, box: Folder, name: str, content: files.Content, prepared: Prepared) -> str:
         """Take the file `name`, which held `content` when it was read; return the job's name in pending/.
@@ -99,8 +107,8 @@ class Handover:
             raise
         return self._finish(box, token, claimed)
 
-    def recover(self, box: Folder, claimed: dict[str, str]) -> list[str]:
-        """Go on with interrupted hand-overs; return the names in pending/ of the jobs that were published.
+    def recover(self, box: Folder, claimed: dict[str, str]) -> Recovered:
+        """Go on with interrupted hand-overs.
 
         `claimed` has the claimed files in the folder, by token. Call this only after a listing that worked: while the
         folder cannot be reached, everything waits.
@@ -116,7 +124,7 @@ class Handover:
                 with contextlib.suppress(InvalidJobError):  # its file is judged again
                     if name := self._finish(box, token, left.pop(token, "")):
                         published.append(name)
-        self.strange = []
+        strange = []
         for token, name in left.items():
             if f"{token}{SPENT}" in listed:
                 box.remove(name)
@@ -125,8 +133,8 @@ class Handover:
             elif self.tokens.is_ours(token):
                 self._give_back(box, token, name)
             else:
-                self.strange.append(name)
-        return published
+                strange.append(name)
+        return Recovered(published, strange)
 
     def _give_back(self, box: Folder, token: str, claimed: str) -> None:
         box.give_back(claimed)

@@ -40,8 +40,12 @@ _NETWORK_SETTLE_S = 120.0
 _FAR = (volume.NETWORK, volume.USERSPACE, volume.REMOVABLE, volume.SHARED)
 
 
+# Why a file is left for now: it may become complete; it is tried again; it is not a regular file.
+_ARRIVING, _UNREADABLE, _FOREIGN = "arriving", "unreadable", "foreign"
+
+
 class _File(NamedTuple):
-    """A file that is no job so far. `kind`: arriving, unreadable (tried again) or foreign (no regular file)."""
+    """A file that is not a job so far. `kind` is _ARRIVING, _UNREADABLE or _FOREIGN."""
 
     sig: files.FileSig | None
     since_s: float
@@ -154,9 +158,9 @@ class Poller:
                 is_there = True
             if is_there:  # a folder, or a file that somebody else made under this name: the intake goes on
                 found.foreign.append(name)
-        published = self._handover.recover(box, found.claimed)
-        found.foreign.extend(self._handover.strange)
-        self._report_strange()
+        published, strange = self._handover.recover(box, found.claimed)
+        found.foreign.extend(strange)
+        self._report_strange(set(strange))
         jobs = [*found.jobs, *self._rejections.readmit(box, found)]
         for name in box.orphan_texts(found):
             box.forget(name)
@@ -170,12 +174,12 @@ class Poller:
         self._state = self._as_seen(found, left, held_back, len(published))
         return published
 
-    def _report_strange(self) -> None:
+    def _report_strange(self, strange: set[str]) -> None:
         """Report files that are named as if this spool had claimed them, once."""
-        if new := sorted(set(self._handover.strange) - self._strange):
+        if new := sorted(strange - self._strange):
             more = f" ({len(new) - 1} more)" if new[1:] else ""
             self._say(WARNING, f"{new[0]}{more} is left alone: its name says that this spool claimed it")
-        self._strange = set(self._handover.strange)
+        self._strange = strange
 
     def finish(self) -> None:
         """Write the last receipts, when the pool has ended its jobs."""
@@ -232,7 +236,7 @@ class Poller:
             except OSError as error:
                 if sharing.is_trouble(error):
                     raise
-                self._watch(box, name, "unreadable", f"it cannot be taken: {error.strerror or error}")
+                self._watch(box, name, _UNREADABLE, f"it cannot be taken: {error.strerror or error}")
         self._tried_to = last if tried >= limits.AT_ONCE else ""
         return left, limit
 
@@ -242,10 +246,10 @@ class Poller:
         sig = box.sig_of(name)
         if sig != known.sig:
             return False
-        if known.kind == "unreadable":
+        if known.kind == _UNREADABLE:
             return False
         is_quiet = sig and self._clock.monotonic() - known.since_s >= self._settle_s
-        if known.kind == "arriving" and sig and is_quiet and self._limits.may_reject:
+        if known.kind == _ARRIVING and sig and is_quiet and self._limits.may_reject:
             with contextlib.suppress(PermissionError):  # its writer has it open (Windows)
                 self._reject(box, name, sig, known.cause)
         return True
@@ -261,12 +265,12 @@ class Poller:
             self._arriving.pop(name, None)
             return ""
         except files.NotRegularError:
-            self._watch(box, name, "foreign", "it is no regular file")
+            self._watch(box, name, _FOREIGN, "it is no regular file")
             return ""
         except NotYetError as error:
             known = self._arriving.get(name)
             since_s = known.since_s if known is not None and known.sig == sig else self._clock.monotonic()
-            self._remember(name, _File(sig, since_s, "arriving", Cause(str(error), error.hint)))
+            self._remember(name, _File(sig, since_s, _ARRIVING, Cause(str(error), error.hint)))
             return ""
         except InvalidJobError as error:
             if sig is not None:
@@ -275,7 +279,7 @@ class Poller:
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
                 raise
-            self._watch(box, name, "unreadable", f"it cannot be read: {error.strerror or error}")
+            self._watch(box, name, _UNREADABLE, f"it cannot be read: {error.strerror or error}")
             return ""
         try:
             published = self._handover.hand_over(box, name, content, prepared)
@@ -315,8 +319,8 @@ class Poller:
 
     def _as_seen(self, found: Listing, left: list[str], held_back: str, published: int) -> InboxState:
         now_s = self._clock.monotonic()
-        open_files = [(name, item) for name, item in self._arriving.items() if item.kind != "foreign"]
-        foreign = [*found.foreign, *(name for name, item in self._arriving.items() if item.kind == "foreign")]
+        open_files = [(name, item) for name, item in self._arriving.items() if item.kind != _FOREIGN]
+        foreign = [*found.foreign, *(name for name, item in self._arriving.items() if item.kind == _FOREIGN)]
         rows = tuple(
             InboxFile(name, item.sig.size if item.sig else 0, round(now_s - item.since_s, 1), item.cause.why)
             for name, item in open_files[:ROWS]

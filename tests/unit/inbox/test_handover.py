@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.inbox.folder import Cause, Folder
-from queuectl.inbox.handover import BY, Handover
+from queuectl.inbox.handover import BY, Handover, Recovered
 from queuectl.inbox.identity import identity_of
 from queuectl.inbox.tokens import TOKEN_CHARS, Tokens
 from queuectl.spool.folder import SpoolDir
@@ -41,9 +41,13 @@ class Hands:
         prepared = self.desk.producer.prepare({"command": "true", "id": "job"}, by=BY, file=name)
         return self.handover.hand_over(self.box, name, content, prepared)
 
-    def recover(self) -> list[str]:
+    def recovered(self) -> Recovered:
         """What a later poll begins with."""
         return self.handover.recover(self.box, self.box.scan().claimed)
+
+    def recover(self) -> list[str]:
+        """The names in pending/ of the jobs that it published."""
+        return self.recovered().published
 
     def leftovers(self) -> list[str]:
         """What the machinery holds of it."""
@@ -107,7 +111,8 @@ def test_a_name_that_a_producer_copied_from_a_claim_is_left_alone(hands: Hands) 
     copies = [claimed, f".queuectl-{mark}-{'a' * TOKEN_CHARS}-evil.json"]
     for name in copies:
         (hands.folder / name).write_bytes(JOB)
-    assert hands.recover() == [] and sorted(hands.handover.strange) == sorted(copies)
+    published, strange = hands.recovered()
+    assert published == [] and sorted(strange) == sorted(copies)
     assert sorted(path.name for path in hands.folder.iterdir()) == sorted([*copies, "job.json"])
 
 
