@@ -52,7 +52,7 @@ _FILTERS: dict[str, Any] = {
 }
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say which.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Needed for filters where nobody can be asked.")]
-# On a terminal each of so many jobs is named; of more, their number is told.
+# On a terminal so many jobs are named; of more, their number is shown.
 _NAME_AT_MOST = 20
 
 

@@ -277,7 +277,7 @@ def trusted_settings_lines(spool: SpoolDir) -> Iterator[Line]:
 
 
 def inbox_lines(spool: SpoolDir) -> Iterator[Line]:
-    """A line for each inbox, by what its receiver told last: the inbox itself may hang, so it is not looked at."""
+    """Yield a line for each inbox from what was published last. The inbox itself may hang: nobody looks at it."""
     for state in read_all(spool):
         seen = f"; listed {state.listed_at}" if state.listed_at else ""
         text = f"inbox {state.owner}, {state.path}: {inboxes.sentence(state)}{seen}"

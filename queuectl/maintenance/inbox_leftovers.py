@@ -39,13 +39,13 @@ class InboxTraces:
         self._named = None if settings is None else {inbox.owner for inbox in settings.inboxes}
 
     def examine(self, *, pool_lives: bool) -> None:
-        """Look at all of it; a living pool sees to it itself, and so does a receiver that outlived its pool."""
+        """Examine all of it. A living pool sees to it itself, and so does an inbox process that outlived its pool."""
         if pool_lives:
             return
         for owner in sorted(self._owners()):
             path = self._spool.inbox_path(owner, "lock")
             if not os.path.lexists(path):
-                self._look_at(owner)  # no receiver has ever been there
+                self._look_at(owner)  # no inbox process has ever been there
                 continue
             if not files.is_regular(path):
                 self._foreign(path)

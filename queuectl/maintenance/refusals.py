@@ -35,7 +35,7 @@ class Refusal(NamedTuple):
 def listed(spool: Spool, limit: int) -> tuple[list[Refusal], int]:
     """The files that were refused last, newest first, at most `limit` (0: all that are known), and how many there are.
 
-    Of an inbox only those are known that its receiver named.
+    Of an inbox only those are known that its process named.
     """
     own = rejected.rejected_names(spool.folder)
     wanted = rejected.newest_refused(spool.folder, own, limit or len(own))

@@ -97,7 +97,7 @@ class Retention:
                 continue
             with os.scandir(self._spool.folder(state)) as entries:
                 for entry in entries:
-                    # Of a rejected file the text beside it tells the time: the file's own may be any.
+                    # The time of a rejected file is in the text beside it: the file's own may be any.
                     if not entry.name.endswith(REASON_ENDING if state == REJECTED else ".json"):
                         continue
                     try:

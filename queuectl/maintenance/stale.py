@@ -18,7 +18,7 @@ from queuectl.monitor import order
 from queuectl.spool.session import Session
 from queuectl.system.locks import FileLock
 
-# Jobs told of in a span of `stale_after`: a hook for each of a million would be started for days.
+# Jobs reported in a span of `stale_after`: a hook for each of a million would run for days.
 AT_MOST = 20
 # Records opened in a look, half of them of the names that come first, which of generated ids are the oldest.
 _OPENED = 100
@@ -91,7 +91,7 @@ def candidates(waiting: Iterable[str], *, before_at: float, now_at: float) -> li
     """The names of those that may have been able to run since before an instant; of a million fresh ones none, in
     some 40 ms. Names that do not tell their time may all.
     """
-    # Between these lie the generated ids of what came since (a name of a person's own that lies there too waits until
+    # Between these lie the generated ids of what came since (a name of a person's own in between waits until
     # it does not). Due times and arrivals are compared as they stand in names.
     oldest, newest = _stem(before_at), _stem(now_at + 1)
     last = times.to_name(before_at)

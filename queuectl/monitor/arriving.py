@@ -1,4 +1,4 @@
-"""Dropped files that are not whole yet, for whoever looks at the queue: how large they are and since when quiet.
+"""Finds dropped files that are not whole yet: how large they are, and for how long they have not changed.
 
 Only looks, and decides nothing: workers judge such a file anew (`claim`), and a pool watches it (`arrivals`). A
 generated id is published whole, so only other names are asked (`may_arrive`).
@@ -43,7 +43,7 @@ def collect(
 
 
 def may_arrive(name: str) -> bool:
-    """True for a name in pending/ that somebody else gave: a file with a generated id appears whole."""
+    """Whether a file in pending/ may be incomplete: one with a generated id appears whole."""
     return not names.is_held(name) and not names.is_generated(name.removesuffix(".json").partition(",")[0])
 
 
@@ -73,5 +73,5 @@ def row_of(spool: SpoolDir, name: str, why: str, now_at: float) -> ArrivingRow |
         size, changed_at = files.last_change(spool.path(PENDING, name))
     except OSError:
         return None
-    # A time ahead of the clock tells nothing: a client may have set the year 2105, or somebody the clock.
+    # A time ahead of the clock means nothing: a client may have set the year 2105, or somebody the clock.
     return ArrivingRow(name, size, min(changed_at, now_at) if changed_at < now_at + _AHEAD_S else None, why)

@@ -10,7 +10,7 @@ from queuectl.inbox.state import InboxFile, InboxRefusal, InboxState
 
 
 class InboxRow(NamedTuple):
-    """An inbox as its receiver saw it when it listed it last: files by what is to become of them."""
+    """An inbox as its process listed it last: files by what will become of them."""
 
     owner: str
     path: str
@@ -22,7 +22,7 @@ class InboxRow(NamedTuple):
     rejected: int
     left_alone: int
     taken: int
-    """Files taken in since the receiver started."""
+    """Files taken in since the inbox process started."""
     trouble: str
     text: str
     """All of that in a sentence."""

@@ -142,7 +142,7 @@ def scan_waiting(spool: SpoolDir, scope: Scope, now_at: float, *, next_rows: int
     count = ready = later = held = 0
     first: list[tuple[float, str]] = []
     last_due_at: float | None = None
-    told = ""
+    oldest_key = ""
     nexts: list[str] = []
     untold: list[str] = []
     timeless: list[str] = []
@@ -165,16 +165,16 @@ def scan_waiting(spool: SpoolDir, scope: Scope, now_at: float, *, next_rows: int
             if len(untold) < scope.opened:
                 untold += islice(filter(full_names.is_unjudged, could_run), scope.opened - len(untold))
         if generated:  # each is its own `order.arrival_key`
-            told = min([told, *generated] if told else generated)
+            oldest_key = min([oldest_key, *generated] if oldest_key else generated)
         for name in could_run:
             if key := order.arrival_key(name):
-                told = key if not told or key < told else told
+                oldest_key = key if not oldest_key or key < oldest_key else oldest_key
             elif len(timeless) < scope.opened:
                 timeless.append(name)
         if scope.asks_judged and len(judged) < scope.opened:
             judged += islice(filter(arriving.may_arrive, could_run), scope.opened - len(judged))
         yield
-    oldest = order.oldest_names(told, timeless)
+    oldest = order.oldest_names(oldest_key, timeless)
     drops = judged if scope.asks_judged else list(filter(arriving.may_arrive, oldest))
     listing = others.listing(count, [], "", 0)
     return Waiting(listing, ready, later, held, first, nexts, untold, last_due_at, oldest, drops)

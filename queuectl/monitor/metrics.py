@@ -48,7 +48,7 @@ def _lines(found: Snapshot) -> Iterator[str]:
     for share, key in _QUANTILES:
         if speed[key] is not None:
             yield f'queuectl_recent_run_duration_seconds{{quantile="{share}"}} {speed[key]:.6g}'
-    # The collector goes on giving out a file that nobody writes any more: this tells.
+    # The collector goes on exporting a file that nobody writes any more: this number shows it.
     yield from _gauge("queuectl_written_timestamp_seconds", "When these figures were taken, seconds since 1970 UTC.")
     yield f"queuectl_written_timestamp_seconds {found.taken_at:.3f}"
 

@@ -77,9 +77,9 @@ def arrival_key(name: str) -> str:
     return order.key_of(name, names.parse(name)) if ",in=" in name else ""
 
 
-def oldest_names(told: str, others: Sequence[str]) -> list[str]:
+def oldest_names(oldest_key: str, others: Sequence[str]) -> list[str]:
     """Return the names that may be the oldest: that of the smallest `arrival_key`, and those that have none."""
-    return [*([order.name_of(told)] if told else []), *others]
+    return [*([order.name_of(oldest_key)] if oldest_key else []), *others]
 
 
 def since(spool: SpoolDir, name: str) -> tuple[float, str] | None:

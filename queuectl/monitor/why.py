@@ -88,7 +88,7 @@ def _left_alone(spool: SpoolDir, name: str) -> Reason | None:
 
 
 def _in_an_inbox(spool: SpoolDir, typed: str) -> Answer | None:
-    """A file that is no job yet, by what the receivers said last; the inbox itself may hang and is not looked at."""
+    """Return what the inbox processes published last of a file. The inbox itself may hang: nobody looks at it."""
     for state in read_all(spool):
         where = f"inbox {state.owner}"
         for row in state.rows:

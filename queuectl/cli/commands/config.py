@@ -48,7 +48,7 @@ def get(key: Key) -> None:
     printing.line(printing.safe(settings.show(_given(spool).get(known.name, known.default))))
 
 
-# An unknown option would be a negative number: it is told what the setting takes, as any other value.
+# An unknown option would be a negative number: the error says what the setting takes, as for any other value.
 @app.command("set", short_help="Change a setting.", context_settings={"ignore_unknown_options": True})
 def set_(
     key: Key,

@@ -141,12 +141,12 @@ def _left(left: tuple[int, int]) -> str:
     return f"{count_of(left[0], 'job')} waiting, {left[1]} running"
 
 
-# A receiver tells of its inbox at least every 10 s.
+# An inbox process publishes what it saw at least every 10 s.
 _HANGS_S = 30.0
 
 
 def _in_inboxes(spool: Spool, since_at: float) -> int:
-    """Return files in inboxes that are to be taken in, by what their receivers told since then; 0 without workers.
+    """Return how many files in inboxes wait, by what was published since then; 0 without workers.
 
     An inbox that was not listed since counts as one file, unless it cannot be reached or seems to hang.
     """

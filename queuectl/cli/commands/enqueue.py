@@ -39,7 +39,7 @@ _OPTIONS = {
     "run_at": "--at",
     "tags": "--tag",
 }
-# With more jobs than this a terminal is told their number instead of each id.
+# Of more jobs than this a terminal shows their number instead of each id.
 _NAME_AT_MOST = 20
 # So many are put in within less than a second.
 _TELL_FROM = 1000

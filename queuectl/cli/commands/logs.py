@@ -154,7 +154,7 @@ def _running_output(spool: Spool, job: Job) -> tuple[int, str] | None:
 def _print(path: str, lines: int | None) -> bool:
     """Print a file or its end; False if there is nothing in it."""
     try:
-        # logs/ may be open to others: what lies there is not followed anywhere and not waited for.
+        # logs/ may be open to others: a link in it is not followed, and a pipe is not waited for.
         with open(files.open_to_read(path), "rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 return False

@@ -40,7 +40,7 @@ _STATE_WORDS = {PENDING: "is waiting", RUNNING: "is running", DONE: "is done", D
 _STATE_STYLES = {PENDING: "bold", RUNNING: "yellow", DONE: "green", DLQ: "red"}
 _NEXT = {PENDING: ("why not yet", "queuectl why"), RUNNING: ("output", "queuectl logs -f")}
 _DURATIONS = ("backoff_max", "timeout")
-# Keys of an event that its sentence tells; others are put behind it as they are.
+# Keys of an event that its sentence has; others follow it as they are.
 _TOLD = frozenset(history.Event.__struct_fields__)
 _LABEL_CHARS = 20
 _WORDS = {

@@ -89,7 +89,7 @@ class Stage:
         self._live.start()
 
     def _close(self) -> None:
-        # Where the window is gone there is nothing to be put back, and nobody to be told.
+        # If the window is gone, there is nothing to restore, and nobody reads an error.
         with contextlib.suppress(OSError):
             self._live.stop()
         self._keyboard.restore()
