@@ -1,7 +1,7 @@
 """The folder of an inbox: its files, and everything that queuectl ever does to them. Others write there, too.
 
     NAME.json                      a job, or what may become one
-    .queuectl-S-TOKEN-NAME.json    claimed by the spool S (`SpoolDir.identity`), on its way to pending/ (`handover`)
+    .queuectl-S-TOKEN-NAME.json    claimed by the spool S (`identity`), on its way to pending/ (`handover`)
     .queuectl-S-tmp-TOKEN          a text that is being written
     NAME.json.rejected             a file that cannot be a job; NAME.json.rejected.txt says why
     NAME.json.failed.txt, NAME.json.done.txt    receipts: how the job that NAME.json was has ended

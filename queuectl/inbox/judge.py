@@ -9,9 +9,9 @@ import json
 
 from queuectl.errors import InvalidJobError
 from queuectl.inbox import admission, replay
-from queuectl.inbox import trust as inbox_trust
 from queuectl.inbox.handover import BY
 from queuectl.inbox.signing import Keys
+from queuectl.inbox.trust import keys_path
 from queuectl.jobs.enqueue import Prepared, Producer
 from queuectl.model import names, times
 from queuectl.model.document import Incomplete, Many, Refused, parse
@@ -36,7 +36,7 @@ class Judge:
     def __init__(self, session: Session, inbox: Inbox) -> None:
         self._session = session
         self._inbox = inbox
-        self._keys = Keys(inbox_trust.keys_path(session.spool, inbox)) if inbox.keys else None
+        self._keys = Keys(keys_path(session.spool, inbox)) if inbox.keys else None
         self._owners = trust.owners(session.spool, session.settings) if inbox.mode == TRUSTED else None
         self._producer = Producer(session)
 

@@ -16,7 +16,6 @@ import msgspec
 
 from queuectl.errors import InvalidJobError, InvalidSettingsError, UntrustedSpoolError
 from queuectl.inbox import limits, opening, replay
-from queuectl.inbox import trust as inbox_trust
 from queuectl.inbox.folder import Cause, Folder, Listing
 from queuectl.inbox.handover import Handover
 from queuectl.inbox.identity import identity_of
@@ -25,6 +24,7 @@ from queuectl.inbox.limits import Limits
 from queuectl.inbox.receipts import Receipts
 from queuectl.inbox.rejections import Rejections
 from queuectl.inbox.state import ROWS, InboxFile, InboxState, publish
+from queuectl.inbox.trust import check_keys
 from queuectl.model import times
 from queuectl.model.inbox import Inbox
 from queuectl.model.notice import INFO, WARNING, Notice
@@ -108,7 +108,7 @@ class Poller:
         """Poll once, and report trouble as a notice; return the names in pending/ of the jobs that were taken in."""
         try:
             if self._inbox.keys:
-                inbox_trust.check_keys(self._spool, self._session.settings)
+                check_keys(self._spool, self._session.settings)
             published = self.poll()
         except OSError as error:
             self._trouble(self._words(error))
@@ -214,7 +214,7 @@ class Poller:
         for name in jobs:
             self._beat()
             try:
-                if name in self._arriving and self._is_as_it_was(box, name):
+                if name in self._arriving and self._check_again(box, name):
                     continue
                 if full := self._limits.reached():
                     limit = full
@@ -240,8 +240,8 @@ class Poller:
         self._tried_to = last if tried >= limits.AT_ONCE else ""
         return left, limit
 
-    def _is_as_it_was(self, box: Folder, name: str) -> bool:
-        """Return whether a file is unchanged since the last poll; reject it if it was unchanged for long."""
+    def _check_again(self, box: Folder, name: str) -> bool:
+        """Check a watched file: reject it if it was unchanged for long; return whether it is as it was."""
         known = self._arriving[name]
         sig = box.sig_of(name)
         if sig != known.sig:

@@ -100,7 +100,7 @@ class Receipts:
         except DamagedRecordError:
             self._forget(job_id)
             return
-        # Two jobs of one id were told apart by now: this may be the other one.
+        # Two jobs had one id, and one of them got another id since: this may be the wrong one.
         if name := dropped_as(item):
             failed, done = receipt_name(name, FAILED), receipt_name(name, DONE_WELL)
             if state == DLQ and self._inbox.receipts:

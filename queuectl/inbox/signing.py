@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from queuectl.errors import InvalidJobError, UntrustedSpoolError
 from queuectl.inbox import keyfile
-from queuectl.inbox import trust as inbox_trust
+from queuectl.inbox.trust import check_key
 from queuectl.model import times
 from queuectl.model.document import Many, Single, parse
 from queuectl.system import sharing
@@ -64,7 +64,7 @@ class Keys:
             raise _refused("key", "is no name of a key")
         path = os.path.join(self.folder, name + keyfile.ENDING)
         try:
-            inbox_trust.check_key(path)
+            check_key(path)
             return keyfile.read(path)
         except FileNotFoundError as error:
             raise _refused("key", f"no key {name!r} is known here", "ask who runs the queue") from error

@@ -81,7 +81,7 @@ def check_commands(spool: SpoolDir, settings: Settings) -> None:
     """Refuse commands whose program is missing, a batch file or replaceable by others. Raises as `check_all`."""
     if not settings.commands:
         return
-    from queuectl.model import command as templates
+    from queuectl.model.command import is_batch
 
     for name, command in settings.commands.items():
         key = f"commands.{name}.argv"
@@ -90,7 +90,7 @@ def check_commands(spool: SpoolDir, settings: Settings) -> None:
             what = f"{spool.settings_path}: {key}: there is no program {command.argv[0]!r}"
             hint = "write its full path; the pool's own PATH does not count"
             raise InvalidSettingsError(what, path=spool.settings_path, key=key, hint=hint)
-        if templates.is_batch(program):
+        if is_batch(program):
             what = f"{spool.settings_path}: {key}: {program} is a batch file, whose arguments cmd.exe reads as commands"
             hint = "name the program that it starts"
             raise InvalidSettingsError(what, path=spool.settings_path, key=key, hint=hint)

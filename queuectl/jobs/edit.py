@@ -10,8 +10,8 @@ import json
 from typing import Any, NamedTuple
 
 from queuectl.errors import InvalidJobError, QueuectlError
-from queuectl.model import document as intake
 from queuectl.model import history, names, record
+from queuectl.model.document import Incomplete, Refused, Single, accept, parse
 from queuectl.model.lifecycle import DLQ, PENDING, WARNING
 from queuectl.spool.folder import Stored
 from queuectl.spool.layout import Located
@@ -84,10 +84,10 @@ class Editor:
             return load(self._session, draft.where.state, name)
 
     def _checked(self, draft: Draft, text: str) -> tuple[dict[str, Any], list[str]]:
-        parsed = intake.parse(text.encode(), lines=False)
-        if isinstance(parsed, intake.Incomplete | intake.Refused):
+        parsed = parse(text.encode(), lines=False)
+        if isinstance(parsed, Incomplete | Refused):
             raise InvalidJobError(parsed.why)
-        if not isinstance(parsed, intake.Single):
+        if not isinstance(parsed, Single):
             raise InvalidJobError("it holds many jobs", hint="one job is one object {...}")
         document = {key: value for key, value in parsed.document.items() if key not in ("format", "history")}
         if document.get("id") != draft.stored.record.id:
@@ -97,5 +97,5 @@ class Editor:
                 "when it runs cannot be changed here", key="run_at", hint="enqueue a new job, and cancel this one"
             )
         run_at = {key: document.pop(key) for key in ("run_at",) if key in document}
-        taken = intake.accept(document, defaults=self._session.settings.retry_defaults, now_at=self._now_at)
+        taken = accept(document, defaults=self._session.settings.retry_defaults, now_at=self._now_at)
         return {**taken.spec, **run_at}, taken.warnings

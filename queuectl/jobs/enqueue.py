@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from queuectl.errors import DuplicateJobError, InvalidJobError
-from queuectl.model import document as intake
 from queuectl.model import names, record
+from queuectl.model.document import accept, first_events
 from queuectl.model.job import JOB_MAX_BYTES
 from queuectl.model.lifecycle import PENDING
 from queuectl.spool.layout import record_name
@@ -53,10 +53,10 @@ class Producer:
             InvalidJobError: the key and what is wrong with it.
         """
         now_at = self._clock.now()
-        taken = intake.accept(document, defaults=self._settings.retry_defaults, now_at=now_at)
+        taken = accept(document, defaults=self._settings.retry_defaults, now_at=now_at)
         instant_at = self._next_instant(now_at)
         job_id = taken.spec.get("id") or names.generate_id(instant_at, self._rng)
-        events = intake.first_events(taken, by=by, now_at=now_at, **facts)
+        events = first_events(taken, by=by, now_at=now_at, **facts)
         data = record.frame({"id": job_id, **taken.spec}, events)
         if len(data) > JOB_MAX_BYTES:
             raise InvalidJobError(

@@ -11,9 +11,9 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from queuectl.inbox import process
-from queuectl.inbox import state as inboxstate
 from queuectl.inbox.handover import Handover
 from queuectl.inbox.process import NO_MORE, STOP, Report
+from queuectl.inbox.state import read_all, remove
 from queuectl.model.notice import WARNING, Notice, Notify
 from queuectl.pool import worker_process
 from queuectl.spool.session import Session
@@ -71,9 +71,9 @@ class InboxProcesses:
     def clean_up(self) -> list[str]:
         """Publish or remove what inboxes have left that the settings no longer name; return the names in pending/."""
         mine = {child.owner for child in self._children}
-        for state in inboxstate.read_all(self._spool):
+        for state in read_all(self._spool):
             if state.owner not in mine:
-                inboxstate.remove(self._spool, state.owner)
+                remove(self._spool, state.owner)
         published = []
         with contextlib.suppress(FileNotFoundError):
             for owner in files.names(self._spool.handover_dir):

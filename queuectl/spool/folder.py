@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from queuectl.errors import DamagedRecordError, NotASpoolError, SpoolUnavailableError
 from queuectl.model import names, record
-from queuectl.model import settings as config
 from queuectl.model.job import JOB_MAX_BYTES
 from queuectl.model.lifecycle import PENDING
 from queuectl.model.setting import READ
+from queuectl.model.settings import SETTINGS_NAME, Settings
 from queuectl.spool.layout import FOLDERS, MACHINERY, Located
 from queuectl.spool.listing import Listing
 from queuectl.system import acting, disk, files, sharing
@@ -205,14 +205,14 @@ class SpoolDir(Listing):
                 raise
             return wanted
 
-    def use(self, settings: config.Settings) -> None:
+    def use(self, settings: Settings) -> None:
         """From now on write files of jobs with the mode that these settings ask for."""
         self.file_mode = disk.GROUP_MODE if settings.group_access == READ else disk.PRIVATE_MODE
 
 
 def is_spool(root: str) -> bool:
     """True if `root` is a spool: it has queuectl.toml, or both .queuectl/ and pending/."""
-    return os.path.isfile(os.path.join(root, config.SETTINGS_NAME)) or (
+    return os.path.isfile(os.path.join(root, SETTINGS_NAME)) or (
         os.path.isdir(os.path.join(root, PENDING)) and os.path.isdir(os.path.join(root, MACHINERY))
     )
 
