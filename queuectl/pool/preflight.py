@@ -24,15 +24,16 @@ Warn = Callable[[str], None]
 def check(spool: SpoolDir, settings: Settings, warn: Warn) -> None:
     """Refuse a spool on which a pool must not run; complete its folders.
 
+    Nothing is written before the checks of trust: a spool that others can change could lead root's writes anywhere.
     `warn` is called with each sentence about a file system that is not the machine's own.
 
     Raises:
         UntrustedSpoolError, InvalidSettingsError: others could have the pool run what they like.
         SpoolUnavailableError: jobs cannot move by rename here, or locks do not exclude; a folder cannot be made.
     """
-    spool.complete()
     trust.check(spool)
     inbox_trust.check_all(spool, settings)
+    spool.complete()
     _check_one_file_system(spool.root)
     _check_nature(spool, warn)
 

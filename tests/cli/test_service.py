@@ -91,6 +91,18 @@ def test_install_asks_first(queuectl: Commands, units: Path) -> None:
 
 
 @linux
+def test_install_writes_nothing_to_a_spool_that_others_can_change(
+    queuectl: Commands, units: Path, spool: SpoolDir
+) -> None:
+    """P10: no missing folder is made before the check."""
+    shutil.rmtree(spool.folder("done"))
+    os.chmod(spool.root, 0o777)
+    result = queuectl("service", "install", "--yes", code=None)
+    assert result.code != 0 and "refusing" in result.err
+    assert not os.path.lexists(spool.folder("done")) and not units.exists()
+
+
+@linux
 def test_install_now_starts_and_uninstall_reverses(queuectl: Commands, units: Path, asked: Path) -> None:
     """What install made is gone after uninstall: the unit is stopped, deleted and forgotten."""
     name = Path(queuectl("service", "install", "--now", "--yes").out.strip()).name

@@ -87,9 +87,9 @@ def install(
     queuectl service uninstall
     """
     spool = context.open_spool()
-    spool.folder.complete()
     trust.check(spool.folder)
     check_all(spool.folder, spool.settings)
+    spool.folder.complete()
     kind, made = _own_kind(), _made(spool.path, spool.settings, system=system, workers=count, name=name)
     _check_installed(made)
     path = _path(kind, made)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from queuectl.errors import SpoolUnavailableError
+from queuectl.errors import SpoolUnavailableError, UntrustedSpoolError
 from queuectl.maintenance import doctor
 from queuectl.maintenance.probes import FAIL, WARN, Line
 from queuectl.model.settings import Settings
@@ -44,6 +44,26 @@ def test_a_spool_on_two_file_systems_is_refused(
     with pytest.raises(SpoolUnavailableError, match="is on another file system") as refused:
         start(spool, settings)
     assert refused.value.path == done
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the access list decides there")
+@pytest.mark.parametrize("theirs", [".", "pending"])
+def test_nothing_is_written_to_a_spool_that_others_can_change(spool: SpoolDir, settings: Settings, theirs: str) -> None:
+    """P10: its missing folders are made only after the check; a link of a stranger's could lead elsewhere."""
+    os.remove(os.path.join(spool.folder("done"), "README.txt"))
+    os.rmdir(spool.folder("done"))
+    os.chmod(os.path.join(spool.root, theirs), 0o777)
+    with pytest.raises(UntrustedSpoolError):
+        start(SpoolDir.open(spool.root), settings)
+    assert not os.path.lexists(spool.folder("done"))
+
+
+def test_missing_folders_are_made(spool: SpoolDir, settings: Settings) -> None:
+    """A clone of git has no empty folders."""
+    os.remove(os.path.join(spool.folder("done"), "README.txt"))
+    os.rmdir(spool.folder("done"))
+    start(SpoolDir.open(spool.root), settings)
+    assert os.path.isdir(spool.folder("done"))
 
 
 @pytest.mark.parametrize("level", [FAIL, WARN])
