@@ -48,9 +48,15 @@ class Feeding:
             self._scanner.arm(is_calm=has_idle or self._dispatcher.is_slow)
 
     def due_s(self) -> float | None:
-        """Return when there is something to suggest or to judge without an event (monotonic), or None."""
+        """Return when there is something to suggest or to judge without an event (monotonic), or None.
+
+        None, too, while `step` does nothing: a time that has passed would have the loop go round without a wait. The
+        ticks bring what ends that.
+        """
+        if not self._may_feed():
+            return None
         due_s = self._dispatcher.next_s()
-        if self._early_judge.has_any and self._may_feed():
+        if self._early_judge.has_any:
             judge_s = self._early_judge.next_s(self._dispatcher.free)
             if judge_s is not None:
                 return judge_s if due_s is None else min(due_s, judge_s)
