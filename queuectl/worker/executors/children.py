@@ -80,15 +80,12 @@ class Children:
         self.command = 0
         self.has_left = has_left
 
-    @staticmethod
-    def has_any() -> bool:
-        """Return whether there is any child that has not been reaped."""
-        if not hasattr(os, "waitid"):
-            return bool(processes.child_pids(os.getpid()))
-        try:
-            return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
-        except ChildProcessError:
-            return False
+    def has_any(self) -> bool:
+        """Return whether a child lives, when the command is reaped. Reaps those that have ended.
+
+        One that has ended and is not reaped would say nothing of the others.
+        """
+        return self.reap()[1]
 
     @staticmethod
     def has_ended(pid: int) -> bool:

@@ -166,10 +166,11 @@ class PosixProcess:
         while not ours.has_ended(self.pid):
             ours.pause()
         _, status = os.waitpid(self.pid, 0)
+        ours.forget_command(has_left=True)
         if ours.has_any() and not refusing and self._at_start.earlier is None:
             run.kill(ours.pause)  # the listings have missed one
         left = self._list_left(run)
-        ours.forget_command(has_left=ours.has_any())
+        ours.has_left = ours.has_any()
         return _ended(status, killed=tuple(pid for pid in run.killed if pid not in left), left=left)
 
     def _family(self) -> family.Family:

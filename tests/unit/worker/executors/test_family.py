@@ -169,6 +169,28 @@ def test_a_daemon_that_a_look_has_missed_is_spared(
     assert is_running(old_pid)
 
 
+def test_a_daemon_is_spared_although_another_ended_while_a_run_was_ended(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child that has ended and is not reaped says nothing of the others: they are still those of earlier jobs."""
+    bench.run(daemon(tmp_path / "lasting"))
+    bench.run(daemon(tmp_path / "ending"))
+    lasting, ending = pid_in(tmp_path / "lasting"), pid_in(tmp_path / "ending")
+    bench.start(["sleep", "60"])
+    child_pids = processes.child_pids
+
+    def after_an_end(pid: int) -> set[int]:
+        kill(ending)
+        wait_until(lambda: (found := processes.find(ending)) is None or found.has_ended)
+        return child_pids(pid)
+
+    monkeypatch.setattr(processes, "child_pids", after_an_end)  # the last look of a run that is ended
+    bench.process.terminate(5)
+    bench.start(["sleep", "60"])
+    bench.process.terminate(5)
+    assert is_running(lasting)
+
+
 def test_variables_are_found_in_the_midst_of_an_exec() -> None:
     """A process has no variables for an instant while its program is replaced; it must not be taken for a stranger."""
     for _ in range(40):
