@@ -90,7 +90,11 @@ class OutputLimit:
         """Return whether the run has printed more than it may; look only if it is time to."""
         if self._most is None or now_s < self.next_look_s:
             return False
-        size = self._slot.size
+        try:
+            size = self._slot.size
+        except OSError:  # a share that is gone for a while ends no run (P9)
+            self.next_look_s = now_s + _LOOK_LAST_S
+            return False
         grown, passed_s = size - self._size, now_s - self._looked_s
         self._size, self._looked_s = size, now_s
         pause_s = _LOOK_LAST_S

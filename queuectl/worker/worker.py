@@ -167,22 +167,26 @@ class Worker:
     def _run(self, name: str, claimed: Claimed) -> None:
         """Run the command of a claimed job to its end, and record that."""
         started_s = self._clock.monotonic()
+        trouble: OSError | None = None
         self._link.report(Started(name, claimed.job_id, claimed.attempt, _preview(claimed.record.command)))
         try:
             process = self._starter.start(claimed, self._slot)
         except CannotStartError as error:
             outcome = not_started(error, self._clock.monotonic() - started_s)
         except OSError as error:
-            outcome = Outcome(RELEASED, reason=f"could not start: {error.strerror or error}")
-            self._recorder.record(EndedRun(name, claimed, outcome))
-            self._give_up("", error)
-            return
+            outcome, trouble = Outcome(RELEASED, reason=f"could not start: {error.strerror or error}"), error
         else:
             if claimed.copy:
                 with contextlib.suppress(OSError):  # tried again, and reported, when the run is settled
                     self._settlements.secure(claimed)
-            outcome = self._attend(Run(self._session, self._slot, claimed, process, started_s=started_s))
+            run = Run(self._session, self._slot, claimed, process, started_s=started_s)
+            try:
+                outcome = self._attend(run)
+            except OSError as error:  # the machine's, so it is not counted (P9); the job is to run once at a time (P3)
+                outcome, trouble = run.end(RELEASED, f"could not be watched: {error.strerror or error}"), error
         self._recorder.record(EndedRun(name, claimed, outcome))
+        if trouble is not None:
+            self._give_up("", trouble)
 
     def _attend(self, run: Run) -> Outcome:
         """Wait for the running command. Most are over before there is anything to see to."""

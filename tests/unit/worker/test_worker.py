@@ -19,6 +19,7 @@ from queuectl.system import files
 from queuectl.worker.executors import choose
 from queuectl.worker.executors.base import Ended, Spec
 from queuectl.worker.messages import Finished, Passed, Trouble, Vanished
+from queuectl.worker.output import OutputSlot
 from queuectl.worker.worker import Worker
 from tests.helpers import Desk, FakeClock, listing
 
@@ -162,6 +163,43 @@ def test_a_spool_that_is_out_of_reach_ends_nothing(rig: Rig, monkeypatch: pytest
     ]
     ended = rig.run()
     assert isinstance(ended, Finished) and ended.outcome.kind == "succeeded"
+
+
+def test_an_output_that_is_out_of_reach_ends_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P9: the size of what was printed is looked at again later; the limit counts as soon as it can be seen."""
+    rig.name = rig.desk.enqueue(id="far", output_max=10, max_retries=0)
+    real = OutputSlot.size
+
+    def stale(_slot: OutputSlot) -> int:
+        raise OSError(116, "Stale file handle")
+
+    rig.command.at = [
+        (0.5, lambda: monkeypatch.setattr(OutputSlot, "size", property(stale))),
+        (1.0, lambda: _prints(rig, 11)),
+        (4.0, lambda: monkeypatch.setattr(OutputSlot, "size", real)),
+    ]
+    ended = rig.run()
+    assert isinstance(ended, Finished) and "output_max" in ended.outcome.reason
+    assert rig.command.terminated_s == pytest.approx(4.2, abs=0.2)
+
+
+def test_a_command_that_cannot_be_watched_is_ended_and_its_job_goes_back(rig: Rig) -> None:
+    """P9: no try is counted; P3: no command runs on while its job waits for another run."""
+    rig.command.lasts_s = 10.0
+
+    def fail() -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    rig.command.at = [(0.5, fail)]
+    ended = rig.run()
+    assert isinstance(ended, Finished)
+    assert (ended.outcome.kind, ended.outcome.reason) == (
+        "released",
+        "could not be watched: Cannot allocate memory",
+    )
+    assert rig.command.terminated_s == pytest.approx(0.5, abs=0.01)
+    assert isinstance(rig.worker._link._reports[-1], Trouble)
+    assert list(listing(rig.spool)) == ["pending"]
 
 
 def test_a_file_that_comes_back_after_the_end_is_a_cancelled_job(rig: Rig) -> None:
