@@ -48,11 +48,14 @@ def warn_of_power(spool: SpoolDir, warn: Warn) -> None:
 
 
 def _check_one_file_system(root: str) -> None:
-    """Refuse a spool that spans file systems: every move is a rename, which exists only within one."""
+    """Refuse a spool that spans file systems: every move is a rename, which exists only within one.
+
+    A folder that is missing now, although it was there when the spool was opened, is made again by the pool.
+    """
     home = os.stat(root).st_dev
     for folder in FOLDERS:
         path = os.path.join(root, folder)
-        if os.stat(path).st_dev != home:
+        if os.path.lexists(path) and os.stat(path).st_dev != home:
             raise SpoolUnavailableError(
                 f"{path} is on another file system than {root}",
                 path=path,

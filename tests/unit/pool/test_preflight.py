@@ -66,6 +66,15 @@ def test_missing_folders_are_made(spool: SpoolDir, settings: Settings) -> None:
     assert os.path.isdir(spool.folder("done"))
 
 
+def test_a_folder_that_is_gone_since_the_spool_was_opened_is_made_again(spool: SpoolDir, settings: Settings) -> None:
+    """A program may have the spool open for long before it starts a pool."""
+    opened = SpoolDir.open(spool.root)
+    os.remove(os.path.join(spool.folder("done"), "README.txt"))
+    os.rmdir(spool.folder("done"))
+    start(opened, settings)
+    assert os.path.isdir(spool.folder("done"))
+
+
 @pytest.mark.parametrize("level", [FAIL, WARN])
 def test_a_file_system_of_a_network_is_tried_out(
     spool: SpoolDir, settings: Settings, monkeypatch: pytest.MonkeyPatch, level: str
