@@ -22,7 +22,7 @@ if sys.platform != "win32":
 
 import msvcrt
 
-from queuectl.system import disk
+from queuectl.system import disk, win32
 from queuectl.worker.channel import Channel
 from queuectl.worker.executors.base import CannotStartError, Ended, Spec
 from queuectl.worker.executors.windows import WindowsExecutor, WindowsProcess
@@ -288,6 +288,15 @@ def test_wait_ends_for_a_message(bench: Bench) -> None:
     bench.process.terminate(0)
 
 
+def test_a_message_that_came_with_the_end_of_a_command_is_noticed(bench: Bench) -> None:
+    """A stop is not left in the pipe behind a burst of short jobs: each wait for one of them sees it."""
+    bench.start("exit 0")
+    until(lambda: win32.has_ended(bench.process.handle))
+    bench.far.send_bytes(pack_order(Stop()))
+    assert bench.channel.wait_for(bench.process, 20) == Ended(0, "")
+    assert bench.channel.has_message
+
+
 def test_closed_pipe_is_heard_until_deaf(bench: Bench) -> None:
     """The end of the supervisor is heard; after `disconnect` only the command counts."""
     bench.start("exit 5")
@@ -349,7 +358,7 @@ def test_tree_dies_with_the_worker(tmp_path: Path) -> None:
     owner = textwrap.dedent(
         f"""
         import os, time
-        from queuectl.system import disk
+        from queuectl.system import disk, win32
         from queuectl.worker.executors.base import Spec
         from queuectl.worker.executors.windows import WindowsExecutor
 

@@ -11,7 +11,9 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("commands of sh", allow_module_level=True)
 
+from queuectl.worker.executors.children import Children
 from queuectl.worker.messages import Stop, pack_order
+from tests.helpers import wait_until
 from tests.unit.worker.executors.test_posix import Bench, bench_in
 
 
@@ -46,6 +48,15 @@ def test_an_end_that_came_with_a_wait_for_messages_is_seen_at_once(bench: Bench)
         assert not bench.channel.wait(60)
     ended = bench.channel.wait_for(bench.process, None)
     assert ended is not None and ended.exit_code == 0
+
+
+def test_a_message_that_came_with_the_end_of_a_command_is_noticed(bench: Bench) -> None:
+    """A stop is not left in the pipe behind a burst of short jobs: each wait for one of them sees it."""
+    bench.start(["true"])
+    wait_until(lambda: Children.has_ended(bench.process.pid))
+    bench.supervisor.send_bytes(pack_order(Stop()))
+    assert bench.channel.wait_for(bench.process, 60) is not None
+    assert bench.channel.has_message
 
 
 def test_a_channel_without_a_supervisor_waits_for_its_command_only(bench: Bench) -> None:
