@@ -37,12 +37,6 @@ FAILED = Outcome("failed", 3, "", 0.01)
 
 
 @pytest.fixture
-def api(spool: SpoolDir) -> Spool:
-    """The library on the test's spool."""
-    return Spool(spool.root)
-
-
-@pytest.fixture
 def hands(spool: SpoolDir) -> Iterator[Desk]:
     """A worker on the same spool, by the machine's clock as the library is."""
     made = Desk(spool, clock=queuectl.api.Clock())

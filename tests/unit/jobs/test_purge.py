@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,25 +11,10 @@ from queuectl.api import Spool
 from queuectl.errors import QueuectlError, UnknownJobError
 from queuectl.model.lifecycle import DLQ, Outcome
 from queuectl.spool.folder import SpoolDir
-from queuectl.system.clock import Clock
 from tests.helpers import Desk, listing, write_drop
 
 OK = Outcome("succeeded", 0, "", 0.01)
 FAILED = Outcome("failed", 3, "", 0.01)
-
-
-@pytest.fixture
-def api(spool: SpoolDir) -> Spool:
-    """The library on the test's spool."""
-    return Spool(spool.root)
-
-
-@pytest.fixture
-def hands(spool: SpoolDir) -> Iterator[Desk]:
-    """A worker on the same spool, by the machine's clock as the library is."""
-    made = Desk(spool, clock=Clock())
-    yield made
-    made.close()
 
 
 def test_purged_job_is_gone_with_its_logs(api: Spool, hands: Desk) -> None:

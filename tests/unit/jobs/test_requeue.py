@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,27 +12,11 @@ from queuectl.api import Spool
 from queuectl.errors import QueuectlError, SpoolUnavailableError
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
 from queuectl.spool import stripes
-from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk
-from queuectl.system.clock import Clock
 from tests.helpers import Desk, listing
 
 OK = Outcome("succeeded", 0, "", 0.01)
 FAILED = Outcome("failed", 3, "", 0.01)
-
-
-@pytest.fixture
-def api(spool: SpoolDir) -> Spool:
-    """The library on the test's spool."""
-    return Spool(spool.root)
-
-
-@pytest.fixture
-def hands(spool: SpoolDir) -> Iterator[Desk]:
-    """A worker on the same spool, by the machine's clock as the library is."""
-    made = Desk(spool, clock=Clock())
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize(("state", "outcome"), [(DONE, OK), (DLQ, FAILED)])

@@ -48,12 +48,6 @@ class Hands(Desk):
 
 
 @pytest.fixture
-def api(spool: SpoolDir) -> Spool:
-    """The library on the test's spool."""
-    return Spool(spool.root)
-
-
-@pytest.fixture
 def hands(spool: SpoolDir) -> Iterator[Hands]:
     """A worker on the same spool."""
     made = Hands(spool)

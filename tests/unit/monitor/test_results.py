@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,25 +15,10 @@ from queuectl.monitor.results import Wait
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import Located
 from queuectl.system import disk, files
-from queuectl.system.clock import Clock
 from tests.helpers import Desk, FakeClock, write_drop
 
 OK = Outcome("succeeded", 0, "", 0.01)
 FAILED = Outcome("failed", 3, "", 0.01)
-
-
-@pytest.fixture
-def api(spool: SpoolDir) -> Spool:
-    """The library on the test's spool."""
-    return Spool(spool.root)
-
-
-@pytest.fixture
-def hands(spool: SpoolDir) -> Iterator[Desk]:
-    """A worker on the same spool, by the machine's clock as the library is."""
-    made = Desk(spool, clock=Clock())
-    yield made
-    made.close()
 
 
 def test_a_job_has_ended_when_it_is_done_or_dead(api: Spool, hands: Desk) -> None:

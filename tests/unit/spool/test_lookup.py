@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,25 +14,10 @@ from queuectl.model import record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, Outcome
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.lookup import Counts
-from queuectl.system.clock import Clock
 from tests.helpers import Desk, FakeClock, write_drop
 
 OK = Outcome("succeeded", 0, "", 0.01)
 FAILED = Outcome("failed", 3, "", 0.01)
-
-
-@pytest.fixture
-def api(spool: SpoolDir) -> Spool:
-    """The library on the test's spool."""
-    return Spool(spool.root)
-
-
-@pytest.fixture
-def hands(spool: SpoolDir) -> Iterator[Desk]:
-    """A worker on the same spool, by the machine's clock as the library is."""
-    made = Desk(spool, clock=Clock())
-    yield made
-    made.close()
 
 
 def test_unknown_job_is_one_error_everywhere(api: Spool) -> None:
