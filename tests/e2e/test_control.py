@@ -15,12 +15,12 @@ from queuectl.api import Spool
 from queuectl.errors import QueuectlError, SpoolUnavailableError
 from queuectl.spool import cancel_requests, pause
 from queuectl.spool.folder import SpoolDir
-from tests.helpers import listing, only, wait_until
+from tests.helpers import listing, named, only, wait_until
 from tests.pool import SUCCEED, WINDOWS, Pool, Witness, is_running, kill, queuectl
 
 
 def _events(spool: SpoolDir, state: str, job_id: str) -> list[str]:
-    return [event.event for event in spool.read(state, f"{job_id}.json").record.history]
+    return [event.event for event in spool.read(state, named(spool, state, f"{job_id}.json")).record.history]
 
 
 def test_a_running_job_is_ended_with_what_it_started(spool: SpoolDir, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from queuectl.model import history
 from queuectl.spool.folder import SpoolDir
-from tests.helpers import wait_until
+from tests.helpers import named, only, wait_until
 from tests.pool import Pool, command_of, is_running, kill, queuectl
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes through /proc")
@@ -30,7 +30,7 @@ def enqueue(spool: SpoolDir, job_id: str, command: str, *options: str) -> None:
 
 def last_outcome(spool: SpoolDir, state: str, job_id: str) -> history.Event:
     """The last event of a record."""
-    return spool.read(state, f"{job_id}.json").record.history[-1]
+    return spool.read(state, named(spool, state, f"{job_id}.json")).record.history[-1]
 
 
 @pytest.mark.parametrize("how", ["timeout", "cancel", "stop"])
@@ -118,7 +118,7 @@ def test_why_names_the_process_that_a_job_waits_for(spool: SpoolDir, tmp_path: P
         pool.event("alive")
         told = queuectl(spool, "why", "leaves")
         assert f"process {pid}" in told and "sleep 60" in told and f"kill {pid}" in told
-        assert len(spool.read("pending", "leaves.json").record.history) == 3
+        assert len(spool.read("pending", only(spool, "pending")).record.history) == 3
         kill(pid)
         pool.event("failed", "leaves")
         wait_until(lambda: spool.job_names("dlq"))

@@ -14,7 +14,7 @@ import pytest
 
 from queuectl.spool import pools
 from queuectl.spool.folder import SpoolDir
-from tests.helpers import listing, wait_until
+from tests.helpers import listing, only, wait_until
 from tests.pool import (
     PYTHON,
     SLEEP,
@@ -59,7 +59,7 @@ def test_a_job_longer_than_the_grace_is_put_back_uncounted(spool: SpoolDir, tmp_
         said = queuectl(spool, "worker", "stop")
         assert pool.process.wait(60) == 0
     assert "cut off long" in said
-    record = spool.read("pending", "long.json").record
+    record = spool.read("pending", only(spool, "pending")).record
     assert [event.event for event in record.history] == ["enqueued", "started", "released"]
     wait_until(lambda: not is_running(child_pid))
     with Pool(spool, count=1) as again:
@@ -117,7 +117,7 @@ def test_a_system_that_stops_costs_no_run(spool: SpoolDir, order: tuple[str, ...
         for who in order:
             _send(number, hit[who])
         assert pool.wait() == 0
-    last = spool.read("pending", "job.json").record.history[-1]
+    last = spool.read("pending", only(spool, "pending")).record.history[-1]
     assert (last.event, last.exit_code) == ("released", 128 + number)
     assert "asked to stop" in last.reason
 
@@ -142,7 +142,7 @@ def test_a_system_that_stops_costs_no_run_of_a_pool_without_a_terminal(
     for who in (first, *sorted(hit.keys() - {first})):
         _send(signal.SIGTERM, hit[who])
     wait_until(lambda: not pools.live(spool), 20)
-    last = spool.read("pending", "job.json").record.history[-1]
+    last = spool.read("pending", only(spool, "pending")).record.history[-1]
     assert (last.event, last.exit_code) == ("released", 143)
 
 
@@ -181,7 +181,7 @@ def test_a_second_ctrl_c_stops_at_once(spool: SpoolDir, tmp_path: Path) -> None:
         pool.event("stopping")
         pool.process.send_signal(signal.SIGINT)
         assert pool.process.wait(60) == 0
-    assert spool.job_names("pending") == ["job.json"]
+    assert listing(spool)["pending"] == ["job.json"]
 
 
 def test_max_jobs_ends_a_pool_after_that_many_runs(spool: SpoolDir) -> None:
@@ -244,7 +244,7 @@ def test_a_second_stop_can_be_harder(spool: SpoolDir, harder: list[str]) -> None
         queuectl(spool, "worker", "stop", *harder)
         first.communicate(timeout=60)
         assert (first.returncode, pool.process.wait(60)) == (0, 0)
-    assert spool.job_names("pending") == ["long.json"]
+    assert listing(spool)["pending"] == ["long.json"]
 
 
 def test_a_second_stop_cannot_be_softer(spool: SpoolDir) -> None:
@@ -257,7 +257,7 @@ def test_a_second_stop_cannot_be_softer(spool: SpoolDir) -> None:
         queuectl(spool, "worker", "stop", "--wait")
         first.communicate(timeout=60)
         assert (first.returncode, pool.process.wait(60)) == (0, 0)
-    assert spool.job_names("pending") == ["long.json"]
+    assert listing(spool)["pending"] == ["long.json"]
 
 
 def test_a_detached_pool_has_the_grace_that_it_was_started_with(spool: SpoolDir, tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_a_signal_is_harder_than_a_stop_that_waits(spool: SpoolDir) -> None:
         pool.process.send_signal(signal.SIGINT)
         first.communicate(timeout=60)
         assert (first.returncode, pool.process.wait(60)) == (0, 0)
-    assert spool.job_names("pending") == ["long.json"]
+    assert listing(spool)["pending"] == ["long.json"]
 
 
 def test_a_stop_needs_no_settings(spool: SpoolDir) -> None:

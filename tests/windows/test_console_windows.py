@@ -12,7 +12,7 @@ if sys.platform != "win32":
     pytest.skip("Windows only", allow_module_level=True)
 
 from queuectl.spool.folder import SpoolDir
-from tests.helpers import listing
+from tests.helpers import listing, only
 from tests.pool import SLEEP, Witness, queuectl
 
 CONSOLE = Path(__file__).with_name("console.py")
@@ -48,5 +48,5 @@ def test_ctrl_c_twice_puts_the_running_job_back(spool: SpoolDir) -> None:
     done = press_ctrl_c(spool, 2)
     assert done.returncode == 0, done.stdout
     assert listing(spool) == {"pending": ["job.json"]}, done.stdout
-    events = [event.event for event in spool.read("pending", "job.json").record.history]
+    events = [event.event for event in spool.read("pending", only(spool, "pending")).record.history]
     assert events == ["enqueued", "started", "released"]

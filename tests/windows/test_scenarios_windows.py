@@ -25,7 +25,7 @@ from queuectl.spool.folder import SpoolDir
 from queuectl.spool.session import Session
 from queuectl.system import disk
 from queuectl.system.clock import Clock
-from tests.helpers import make_spool, names_in, wait_until, write_drop
+from tests.helpers import make_spool, named, names_in, wait_until, write_drop
 from tests.pool import PYTHON, SLEEP, SUCCEED, Pool, Witness, children, is_running, kill, queuectl, tree
 from tests.windows import procs
 
@@ -70,7 +70,7 @@ class Prompt:
 
 def events(spool: SpoolDir, state: str, job_id: str) -> list[str]:
     """What a job's history says, in short."""
-    return [event.event for event in spool.read(state, f"{job_id}.json").record.history]
+    return [event.event for event in spool.read(state, named(spool, state, f"{job_id}.json")).record.history]
 
 
 @pytest.fixture
