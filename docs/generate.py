@@ -18,6 +18,32 @@ from queuectl.model import settings
 from queuectl.model.setting import SETTINGS
 
 HERE = Path(__file__).parent
+SPOOL_AND_CODES = """\
+## Which spool a command uses
+
+1. `--spool PATH`, if you give it;
+2. `QUEUECTL_SPOOL`, if that environment variable is set;
+3. the nearest spool in this or a parent folder, or in a folder named `spool/` there;
+4. your own spool, which is made on first use.
+
+A command uses a spool of another user only if you name it with `--spool` or `QUEUECTL_SPOOL`.
+
+## Exit codes
+
+| code | meaning |
+|---|---|
+| 0 | success |
+| 1 | the command failed, or the spool is not trusted |
+| 2 | the command line is wrong |
+| 3 | there is no such job |
+| 4 | a job that you waited for failed. A single job with an exit code of 1 to 255 passes on its own code instead |
+| 5 | the job or a setting is not valid, or the id is taken |
+| 10 | `check`: the faults are repaired; without `--repair`: they can be repaired |
+| 11 | `check`: something needs a person |
+| 75 | the spool cannot be used now: full, read-only, busy or missing |
+| 124 | the wait took too long |
+| 130 | interrupted |
+""".splitlines()
 HOOKS = """\
 ## Hooks
 
@@ -95,7 +121,9 @@ def commands_text() -> str:
         "# Commands",
         "",
         "Written from the commands' own help by `docs/generate.py`. Every command also takes `--spool PATH`, `--debug`",
-        "and `--help`. Exit codes are in the [README](../README.md#commands).",
+        "and `--help`.",
+        "",
+        *SPOOL_AND_CODES,
     ]
     for name, command in commands():
         context = command.make_context(f"queuectl {name}", [], resilient_parsing=True)
