@@ -32,10 +32,18 @@ class RunRow(NamedTuple):
     timeout_s: float | None
     command: str
     is_alive: bool
+    usual_s: float | None = None
+    """How long runs of the same command usually take: the median of those that ended lately."""
+    record: str = ""
+    """The job's record, relative to the spool."""
 
 
 class FailureRow(NamedTuple):
-    """A job in dlq/, and the last lines that its last run printed."""
+    """A job in dlq/, and the last lines that its last run printed.
+
+    `record`, `log` and `text` are paths relative to the spool: the record, what the last run printed, and the text
+    that explains the failure. A path is "" if there is no such file.
+    """
 
     id: str
     ended_at: float | None
@@ -44,6 +52,29 @@ class FailureRow(NamedTuple):
     command: str
     output: tuple[str, ...]
     cancelled: bool = False
+    record: str = ""
+    log: str = ""
+    text: str = ""
+
+
+class CauseRow(NamedTuple):
+    """Dead jobs that failed for the same cause; cancelled jobs do not count.
+
+    `cause` is the error without what differs from job to job. `command` and `output` (last lines) are the newest
+    job's, and so are the paths, which are relative to the spool.
+    """
+
+    cause: str
+    jobs: int
+    newest_at: float | None
+    oldest_at: float | None
+    ids: tuple[str, ...]
+    """Some of the jobs, newest first."""
+    command: str
+    output: tuple[str, ...]
+    record: str = ""
+    log: str = ""
+    text: str = ""
 
 
 class DueRow(NamedTuple):
@@ -61,8 +92,15 @@ class NextRow(NamedTuple):
 
     id: str
     runs: int
+    """Failed runs so far."""
     priority: int
     command: str
+    owner: str = ""
+    tags: tuple[str, ...] = ()
+    since: float | None = None
+    """Since when it has been waiting."""
+    record: str = ""
+    """The job's file, relative to the spool."""
 
 
 class RefusalRow(NamedTuple):
@@ -83,8 +121,59 @@ class ArrivingRow(NamedTuple):
 
 
 class Finish(NamedTuple):
-    """A job that ended: when, how long its last run took, and whether it ended well."""
+    """A job that ended: when, how long its last run took, and whether it succeeded.
+
+    The texts are "" in a snapshot of counts. The paths are relative to the spool; `log` and `text` (which explains a
+    failure) are "" if there is no such file.
+    """
 
     ended_at: float
     duration_s: float | None
     is_good: bool
+    id: str = ""
+    command: str = ""
+    error: str = ""
+    """How the last run failed, or ""."""
+    attempt: int = 0
+    record: str = ""
+    log: str = ""
+    text: str = ""
+
+
+class GroupRow(NamedTuple):
+    """The jobs of one tag or one owner, by state. `dead` does not count cancelled jobs."""
+
+    name: str
+    waiting: int
+    running: int
+    done: int
+    dead: int
+
+
+class Bucket(NamedTuple):
+    """A span of time that begins `at`: the jobs that ended in it, and how many waited and ran at a sample in it.
+
+    `waiting` and `running` are None if nobody took a sample.
+    """
+
+    at: float
+    done: int
+    failed: int
+    waiting: int | None
+    running: int | None
+
+
+class Load(NamedTuple):
+    """Throughput and depth of the queue, oldest first. Both are empty if no pool has counted."""
+
+    hour: tuple[Bucket, ...] = ()
+    """60 buckets of 1 min."""
+    day: tuple[Bucket, ...] = ()
+    """96 buckets of 15 min."""
+
+
+class EndedPool(NamedTuple):
+    """How the pool that ended last has ended: `drained`, `stopped` or `died`; `at` is None if that is unknown."""
+
+    how: str
+    at: float | None

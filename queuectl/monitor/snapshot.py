@@ -14,7 +14,20 @@ from typing import Any, NamedTuple
 from queuectl.model import times
 from queuectl.model.lifecycle import DLQ, REJECTED, RUNNING
 from queuectl.monitor.inboxes import InboxRow
-from queuectl.monitor.rows import ArrivingRow, DueRow, FailureRow, Finish, NextRow, PoolRow, RefusalRow, RunRow
+from queuectl.monitor.rows import (
+    ArrivingRow,
+    CauseRow,
+    DueRow,
+    EndedPool,
+    FailureRow,
+    Finish,
+    GroupRow,
+    Load,
+    NextRow,
+    PoolRow,
+    RefusalRow,
+    RunRow,
+)
 
 # Raised when a key of status.json is renamed or taken away; a key more is no new version.
 VERSION = 1
@@ -82,6 +95,24 @@ class Snapshot(NamedTuple):
     """Whether the settings changed after a live pool started: it works by the old ones."""
     foreign_names: dict[str, list[str]] = {}  # noqa: RUF012
     """The names of the foreign files, by folder and sorted; only if it was asked for."""
+    causes: tuple[CauseRow, ...] = ()
+    """Dead jobs by cause, most frequent first: of the newest ones that were read."""
+    causes_left: int = 0
+    """Dead jobs that are in no row of `causes`, because there are too many jobs or causes."""
+    load: Load = Load()
+    done_last_hour: int = 0
+    failed_last_hour: int = 0
+    """Jobs that died in the last hour. Retries and cancelled jobs do not count."""
+    tags: tuple[GroupRow, ...] = ()
+    """The tags of most jobs, of a bounded number of records: see `tags_left`."""
+    tags_left: int = 0
+    """Jobs whose tags were not read, because there are too many jobs."""
+    owners: tuple[GroupRow, ...] = ()
+    """The owners of most jobs. Jobs without an owner are in no row."""
+    owners_left: int = 0
+    """Jobs whose owner was not read, because there are too many jobs."""
+    ended_pool: EndedPool | None = None
+    """How the last pool ended; None while a pool lives, or if it is unknown."""
 
     @property
     def dead(self) -> int:
@@ -169,8 +200,8 @@ def facts(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
         "workers": found.workers,
         "pools": _rows(found.pools),
         "settings_changed": found.settings_changed,
-        RUNNING: _rows(found.runs),
-        "failures": _rows(found.failures),
+        RUNNING: _rows(found.runs, "usual_s", "record"),
+        "failures": _rows(found.failures, "record", "log", "text"),
         REJECTED: _rows(found.refusals),
         "foreign": found.foreign,
         "copies": found.copies,
@@ -197,10 +228,15 @@ def _truncated(found: Snapshot) -> list[str]:
     return [key for key, (shown, total) in rows.items() if shown < total]
 
 
-def _rows(found: Sequence[Any]) -> list[dict[str, Any]]:
+def _rows(found: Sequence[Any], *left_out: str) -> list[dict[str, Any]]:
     """Return named tuples for programs: a field that ends in `_at` becomes an RFC 3339 text."""
     return [
-        {key: _text(value) if key.endswith("_at") else value for key, value in row._asdict().items()} for row in found
+        {
+            key: _text(value) if key.endswith("_at") else value
+            for key, value in row._asdict().items()
+            if key not in left_out
+        }
+        for row in found
     ]
 
 
