@@ -100,6 +100,41 @@ def test_the_state_table_of_the_format_is_the_program_s() -> None:
     assert listed == lifecycle.TABLE
 
 
+def test_the_diagram_of_a_job_s_life_is_the_state_table() -> None:
+    """The arrows of docs/concepts.md and lifecycle.TABLE are the same moves."""
+    text = (ROOT / "docs" / "concepts.md").read_text(encoding="utf-8")
+    diagram = text.partition("stateDiagram-v2\n")[2].partition("```")[0]
+    arrows = re.findall(r"^    (\[\*\]|\w+) --> (\w+): ([\w, ]+)$", diagram, re.MULTILINE)
+    assert len(arrows) == diagram.count("-->")
+    drawn = [
+        ("" if state == "[*]" else state, event, to) for state, to, events in arrows for event in events.split(", ")
+    ]
+    assert sorted(drawn) == sorted(
+        (state, event, to) for (state, event), ends in lifecycle.TABLE.items() for to in ends
+    )
+
+
+def test_no_link_between_documents_is_dead() -> None:
+    """Each link to a file leads to a file, and each link to a heading to a heading."""
+    dead = []
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "queuectl" / "FORMAT.md"]:
+        text = path.read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"", text):
+            name, _, anchor = "".join(target).partition("#")
+            if name.startswith(("https:", "http:", "mailto:")):
+                continue
+            file = (path.parent / name).resolve() if name else path
+            if not file.exists() or (anchor and anchor not in anchors(file)):
+                dead.append(f"{path.name}: {''.join(target)}")
+    assert dead == []
+
+
+def anchors(path: Path) -> set[str]:
+    """The names by which GitHub links to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_every_promise_is_numbered_and_tested() -> None:
     """P1 to P11 are in FORMAT.md, and each is cited by a test."""
     tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
@@ -113,7 +148,7 @@ def test_every_example_is_valid_by_the_schema() -> None:
     schema = job.schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
-    found = re.findall(r"'(\{\".*?\})'", README) + re.findall(r"`(\{\"command.*?\})`", README)
+    found = re.findall(r"'(\{\".*?\})'", README)
     found += re.findall(r"^    (\{\"command.*\})$", create.readme_text(), re.MULTILINE)
     found += re.findall(r"```json\n(.*?)```", FORMAT, re.DOTALL)
     assert len(found) >= 4
@@ -176,8 +211,8 @@ def test_every_example_of_a_new_spool_is_a_job_without_a_warning() -> None:
 def test_ci_runs_the_readme_s_test_command() -> None:
     """.ci/run takes the test command from the README by a pattern that finds exactly one line there."""
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    assert r"\(python3 -m venv .*pytest.*\)" in script
-    assert len(re.findall(r"^    (python3 -m venv .*pytest.*)$", README, re.MULTILINE)) == 1
+    assert r"s/^\(python3 -m venv .*pytest.*\)$/\1/p" in script
+    assert len(re.findall(r"^(python3 -m venv .*pytest.*)$", README, re.MULTILINE)) == 1
 
 
 def test_the_samba_share_of_the_document_is_the_one_that_is_tested(tmp_path: Path) -> None:
@@ -223,69 +258,66 @@ def test_the_example_of_the_library_runs_as_it_is(tmp_path: Path, monkeypatch: p
     assert make.spec["cwd"] == str(tmp_path / "project")
 
 
-def readme_samples() -> list[tuple[str, str]]:
-    """Each block of code in the README with the line of text before it."""
-    found = re.findall(r"^(\S[^\n]*)\n\n((?:    [^\n]*\n|\n(?=    ))+)", README, re.MULTILINE)
-    return [(before, textwrap.dedent(block)) for before, block in found]
+def readme_samples(language: str) -> list[str]:
+    """The blocks of code in the README that are in a language, without the two that install."""
+    found = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return [block for block in found if "install" not in block]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the README's samples for bash")
 def test_the_samples_of_the_readme_run_as_pasted(tmp_path: Path) -> None:
-    """In a fresh clone, without a file that nobody has; only the workers end by themselves here."""
+    """In an empty folder, one after the other, word for word; the sample of the library has workers beside it."""
     bin_dir = Path(sys.executable).parent
     if not (bin_dir / "queuectl").exists():
         pytest.skip("the command queuectl is not installed beside this Python")
-    shutil.copytree(ROOT / "spool" / "examples", tmp_path / "spool" / "examples")
-    shutil.copy(ROOT / "spool" / "queuectl.toml", tmp_path / "spool")
     env = {
         **{name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL")},
         "PATH": f"{bin_dir}{os.pathsep}{os.environ['PATH']}",
         "XDG_DATA_HOME": str(tmp_path / "home"),
     }
-    ran = []
-    for before, block in readme_samples():
-        if "install" in block or before.startswith("PowerShell"):
-            continue  # what installs is run by .ci/run; what is for PowerShell is read below
-        if before == "From Python:":
-            # With workers beside it, as its reader has them.
-            script = f"queuectl worker start & pool=$!\npython - <<'END'\n{block}\nassert ending.succeeded\nEND\n"
-            script += "code=$?; queuectl worker stop >/dev/null; wait $pool; exit $code\n"
-        else:
-            script = block.replace("worker start --count 2 ", "worker start --count 2 --drain ")
-            assert "worker start" not in block or "--drain" in script
+
+    def run(script: str) -> str:
         done = subprocess.run(
-            ["bash", "-ec" if before != "From Python:" else "-c", script],
+            ["bash", "-euo", "pipefail", "-c", script],
             cwd=tmp_path,
             env=env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
-        assert done.returncode == 0, (block, done.stdout, done.stderr)
-        ran.append(before)
-    assert len(ran) == 4, ran
-    assert list((tmp_path / "spool" / "dlq").glob("*.json")) == []
-    printed = {path.read_text() for path in (tmp_path / "spool" / "logs").glob("*.log")}
-    assert {"Hello World\n", "my photo.jpg\n", "hello\n"} <= printed
+        assert done.returncode == 0, (script, done.stdout, done.stderr)
+        return done.stdout
+
+    samples = readme_samples("bash")
+    assert len(samples) == 7
+    printed = [run(sample) for sample in samples]
+    assert printed[2].endswith("Hello World\n")
+    assert "FileNotFoundError" in printed[3]
+    assert printed[5].endswith("I was dropped\n")
+    (program,) = readme_samples("python")
+    beside = "queuectl worker start >/dev/null & pool=$!; trap 'queuectl worker stop >/dev/null; wait $pool' EXIT"
+    assert run(f"{beside}\npython - <<'END'\n{program}\nEND\n") == "True 0\n"
+    counts = Spool(tmp_path / "spool").counts()
+    assert (counts.pending, counts.running, counts.done, counts.dlq, counts.rejected) == (0, 0, 6, 0, 0)
 
 
-def test_the_samples_for_powershell_name_only_what_there_is() -> None:
-    """Each file they name is in a new spool, and each command and option exists."""
+def test_the_samples_of_the_readme_suit_powershell_too() -> None:
+    """The five minutes have no word that PowerShell reads differently, and each command and option exists."""
     known = dict(GENERATE["commands"]())
-    for before, block in readme_samples():
-        if not before.startswith("PowerShell") or "install" in block:
-            continue
-        for line in block.splitlines():
-            program, name, *words = line.split()
-            assert program == "queuectl"
+    shared, _, only_bash = README[README.index("## Five minutes") :].partition("\nbash only: ")
+    lines = "".join(re.findall(r"^```bash\n(.*?)^```$", shared, re.MULTILINE | re.DOTALL)).splitlines()
+    assert only_bash and len(lines) > 15
+    for line in lines:
+        assert not re.search(r"&&|\$|\\|`|<|;(?! print)", line), line
+        program, *words = line.split()
+        assert program in ("queuectl", "mkdir", "echo"), line
+        if program == "queuectl":
+            name = next(" ".join(words[:size]) for size in (2, 1) if " ".join(words[:size]) in known)
             options = {option for param in known[name].params for option in param.opts}
-            assert {
-                word for word in words[: words.index("--") if "--" in words else None] if word[:2] == "--"
-            } <= options
-            for path in [word for word in words if word.endswith(".json")]:
-                assert path.replace("\\", "/").removeprefix("spool/examples/") in create.examples(), line
+            before_program = words[: words.index("--") if "--" in words else None]
+            assert {word for word in before_program if word.startswith("--")} <= options, line
 
 
 def test_what_contributing_names_is_there() -> None:

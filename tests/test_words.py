@@ -25,7 +25,6 @@ ROOT = Path(__file__).parents[1]
 NOT_YET = (
     "CHANGELOG.md",
     "CONTRIBUTING.md",
-    "README.md",
     "docs/commands.md",
     "docs/operations.md",
     "docs/performance.md",
