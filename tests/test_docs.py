@@ -100,9 +100,10 @@ def test_the_state_table_of_the_format_is_the_program_s() -> None:
     assert listed == lifecycle.TABLE
 
 
-def test_the_diagram_of_a_job_s_life_is_the_state_table() -> None:
-    """The arrows of docs/concepts.md and lifecycle.TABLE are the same moves."""
-    text = (ROOT / "docs" / "concepts.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", ["docs/concepts.md", "queuectl/FORMAT.md"])
+def test_the_diagram_of_a_job_s_life_is_the_state_table(page: str) -> None:
+    """The arrows of docs/concepts.md, those of FORMAT.md and lifecycle.TABLE are the same moves."""
+    text = (ROOT / page).read_text(encoding="utf-8")
     diagram = text.partition("stateDiagram-v2\n")[2].partition("```")[0]
     arrows = re.findall(r"^    (\[\*\]|\w+) --> (\w+): ([\w, ]+)$", diagram, re.MULTILINE)
     assert len(arrows) == diagram.count("-->")
