@@ -30,7 +30,6 @@ NOT_YET = (
     "docs/performance.md",
     "docs/python.md",
     "docs/reliability.md",
-    "docs/security.md",
     "docs/settings.md",
     "docs/shares.md",
     "docs/testing.md",
