@@ -31,7 +31,6 @@ NOT_YET = (
     "docs/python.md",
     "docs/reliability.md",
     "docs/settings.md",
-    "docs/shares.md",
     "docs/testing.md",
     "docs/windows.md",
     "help of ",
