@@ -46,8 +46,8 @@ PATH_CALLS = frozenset(_PATH_CALLS.split())
 OTHER_FILES = frozenset({"cli.commands.demo", "cli.commands.edit", "cli.commands.worker", "worker.executors.posix"})
 
 
-_SPOOL_NAMES = """.queuectl leases pools taken PAUSED tmp splits cancels dashboard.lock stale.lock status.html
-status.json queuectl.prom README.md README.txt job.schema.json examples start, .reason.txt .error.txt
+_SPOOL_NAMES = """.queuectl leases pools taken PAUSED tmp splits cancels counts.lock dashboard.lock stale.lock
+status.html status.json queuectl.prom README.md README.txt job.schema.json examples start, .reason.txt .error.txt
 .cancelled.txt .split.txt"""
 SPOOL_NAMES = frozenset(_SPOOL_NAMES.split())
 

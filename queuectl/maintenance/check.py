@@ -98,6 +98,7 @@ def run(
     around.reasons()
     around.error_texts()
     around.foreign()
+    around.counts()
     around.logs(looked.knows)
     if spool.has_inbox_traces():
         known = None if any(item.code == "settings" for item in findings.found) else settings

@@ -18,7 +18,7 @@ from queuectl.maintenance.debris import OUTPUT, UNFINISHED_S, is_starting
 from queuectl.maintenance.findings import Act, GoneError, Inspection, Repair
 from queuectl.model import names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
-from queuectl.spool import batch, rejected
+from queuectl.spool import batch, counts, rejected
 from queuectl.spool.folder import RECORD_MAX_BYTES
 from queuectl.spool.layout import BOARD, LOGS, README_TXT, REASON_ENDING, Located, log_parts
 from queuectl.spool.lease import is_alive
@@ -229,6 +229,15 @@ class Leftovers:
             path = os.path.join(self._spool.root, name)
             if os.path.isdir(path) and not os.path.islink(path):
                 self._findings.info("foreign", name, "is a folder, where the dashboard would be written; left alone")
+
+    def counts(self) -> None:
+        """Report what is in the place of the counts and is something else: a pool replaces a file, but not a folder."""
+        spool = self._spool
+        name = os.path.relpath(spool.counts_path, spool.root).replace(os.sep, "/")
+        if os.path.isdir(spool.counts_path) and not os.path.islink(spool.counts_path):
+            self._findings.info("foreign", name, "is a folder where pools write their counts; delete it")
+        elif os.path.lexists(spool.counts_path) and counts.read(spool) is None:
+            self._findings.info("counts", name, "holds no counts; the next pool replaces it")
 
     def reasons(self) -> None:
         """Report texts without their file, and rejected files without a text (P6)."""

@@ -14,10 +14,13 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from queuectl.model.lifecycle import PENDING, RUNNING
 from queuectl.model.setting import FULL, OFF
 from queuectl.model.settings import Settings
 from queuectl.monitor import snapshot
 from queuectl.monitor.snapshot import HEARTBEAT_S, Snapshot
+from queuectl.pool.counters import Counters
+from queuectl.spool.counts import Ended
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import FACTS, METRICS, PAGE
 from queuectl.spool.session import Session
@@ -45,10 +48,11 @@ _HELD_OFTEN = 3
 class Dashboard:
     """Writes the dashboard if this supervisor leads, a few milliseconds at a time."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, counters: Counters | None = None) -> None:
         settings = session.settings
         self._spool = session.spool
         self._clock = session.clock
+        self._counters = counters or Counters(session)
         self._files = _files(settings)
         self._lock = FileLock(session.spool.dashboard_lock_path)
         self._leads = False
@@ -71,6 +75,7 @@ class Dashboard:
         if not self._files or now_s < self._next_s:
             return ""
         try:
+            self._counters.step(now_s)
             self._leads = self._leads or self._lock.try_acquire()
             if not self._leads:
                 return ""
@@ -83,8 +88,10 @@ class Dashboard:
             return self._failed(error, now_s)
         return ""
 
-    def close(self) -> None:
-        """Write a last time if no other pool will, and let another one lead."""
+    def close(self, ended: Ended | None = None) -> None:
+        """Add the last counts, and how the pool `ended`; write a last time if no other pool will, and cease to lead."""
+        with contextlib.suppress(OSError):
+            self._counters.end(ended)
         with contextlib.suppress(OSError):
             self._leads = self._leads or (bool(self._files) and self._lock.try_acquire())
             if self._leads:
@@ -99,6 +106,7 @@ class Dashboard:
         """Close what is open, also in a forked process, which is not the supervisor."""
         with contextlib.suppress(OSError):
             self._end_survey()
+            self._counters.close()
             self._lock.close()
         self._leads = False
 
@@ -140,6 +148,7 @@ class Dashboard:
         except StopIteration as end:
             self._under_way = None
             found: Snapshot = end.value
+            self._counters.sample(found.counts[PENDING], found.counts[RUNNING])
             return found
 
     def _write_news(self, found: Snapshot, now_s: float) -> None:

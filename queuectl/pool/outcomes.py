@@ -11,6 +11,7 @@ from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RELEASED
 from queuectl.pool import notices
 from queuectl.pool.cancellations import Cancellations
 from queuectl.pool.core import Core
+from queuectl.pool.counters import Counters
 from queuectl.pool.hooks import DEAD, IDLE, Hooks
 from queuectl.pool.worker_process import WorkerProcess
 from queuectl.spool.pools import StopSummary
@@ -24,8 +25,11 @@ _HOOKS_STOPPED_WITHIN_S = 3.0
 class Outcomes:
     """Takes what the workers of one pool report, and what its rescuer finds."""
 
-    def __init__(self, core: Core, hooks: Hooks, cancellations: Cancellations, rescuer: Rescue) -> None:
+    def __init__(
+        self, core: Core, hooks: Hooks, cancellations: Cancellations, rescuer: Rescue, counters: Counters
+    ) -> None:
         self._core = core
+        self._counters = counters
         self._hooks = hooks
         self._cancellations = cancellations
         self._rescuer = rescuer
@@ -52,6 +56,7 @@ class Outcomes:
             case Passed():
                 self._core.dispatcher.passed(worker, report.name, report.declined)
                 if isinstance(report.declined, Dead):
+                    self._counters.count(DLQ)
                     self._fire(DLQ, report.declined.name)
             case Vanished():
                 self._core.dispatcher.vanished(worker, report.job_id)
@@ -75,6 +80,8 @@ class Outcomes:
         else:
             self.finished += 1
             self._core.breaker.reset()
+            if report.outcome.kind != CANCELLED:
+                self._counters.count(report.settled.to)
         if report.outcome.kind != CANCELLED:
             self._fire(report.settled.to, report.settled.name)
         if report.settled.to == PENDING:
@@ -87,6 +94,8 @@ class Outcomes:
             for rescued in self._rescuer.rescue_all(mine):
                 self._core.notify(rescued)
                 if not rescued.settled.cancelled:
+                    if rescued.settled.to == DLQ:
+                        self._counters.count(DLQ)
                     self._fire(rescued.settled.to, rescued.settled.name)
                 if rescued.settled.to == PENDING:
                     self._core.dispatcher.add([rescued.settled.name])

@@ -18,6 +18,7 @@ from queuectl.pool.breaker import Breaker
 from queuectl.pool.cancellations import Cancellations
 from queuectl.pool.control import Control
 from queuectl.pool.core import Core
+from queuectl.pool.counters import Counters
 from queuectl.pool.crew import Crew
 from queuectl.pool.dashboard import Dashboard
 from queuectl.pool.dispatcher import Dispatcher
@@ -35,6 +36,7 @@ from queuectl.pool.scanner import Scanner
 from queuectl.pool.shutdown import Shutdown
 from queuectl.pool.ticks import Plan, Step, Ticks
 from queuectl.pool.worker_process import WorkerProcess
+from queuectl.spool.counts import DIED, DRAINED, STOPPED, Ended
 from queuectl.spool.pools import Pool, StopSummary
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
@@ -63,13 +65,14 @@ class Parts:
         triage = Triage(session, self._stripes)
         self._rescuer = Rescue(session, self._stripes, notify=notify)
         self._housekeeping = Housekeeping(session, self._stripes, breaker, notify=notify)
-        self._dashboard = Dashboard(session)
+        counters = Counters(session)
+        self._dashboard = Dashboard(session, counters)
         self.hooks = Hooks(session, cwd=options.cwd, notify=notify)
         self.control = Control(core, self.pool)
         self.presence = Presence(core)
         self.scanner = Scanner(core, self.presence, self.control, self.hooks)
         self.cancellations = Cancellations(core, triage)
-        self.outcomes = Outcomes(core, self.hooks, self.cancellations, self._rescuer)
+        self.outcomes = Outcomes(core, self.hooks, self.cancellations, self._rescuer, counters)
         self._drops = Drops(core, arrivals, triage)
         self.crew = Crew(core, self.pool.name, close_inherited=self._close_inherited)
         self._early_judge = EarlyJudge(
@@ -219,9 +222,18 @@ class Parts:
             # After this, no record tells the next pool to look for torn ends; so first make sure that there are none.
             if self.outcomes.finished and session.syncs_accepted:
                 disk.sync_files(session.spool.root, [])
+        ended = Ended(self.pool.name, self._how(), session.clock.now())
         self.pool.leave(self.outcomes.summary, clean=self._housekeeping.is_clean)
-        self._dashboard.close()
+        self._dashboard.close(ended)
         self._close_locks()
+
+    def _how(self) -> str:
+        """Return how this pool ends."""
+        if not self.core.shutdown.has_begun:
+            return DIED  # by an error
+        options = self.core.options
+        is_enough = options.max_jobs is not None and self.outcomes.finished >= options.max_jobs
+        return DRAINED if options.drain and not is_enough and not self.control.is_stop_asked else STOPPED
 
     def _close_locks(self) -> None:
         self.scanner.close_inherited()

@@ -7,6 +7,7 @@ __all__ = [
     "blame",
     "cancel_requests",
     "clock_note",
+    "counts",
     "create",
     "folder",
     "full_names",

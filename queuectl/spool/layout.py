@@ -9,7 +9,8 @@
     status.html, status.json, queuectl.prom   the dashboard, for people and programs
     .queuectl/                     tmp/ (unfinished writes), locks/ (stripes), leases/, pools/, taken/ (files of many
                                    jobs), splits/ (how far each of those files is split), cancels/ (requests to end a
-                                   run), signed/ (used ids of signed jobs), clock (the time of a pool's last look);
+                                   run), signed/ (used ids of signed jobs), clock (the time of a pool's last look),
+                                   counts (jobs of the last hour and day);
                                    with inboxes also inboxes/ (OWNER.json, OWNER.lock), handover/OWNER/ (jobs between
                                    an inbox and pending/), owed/OWNER/ (receipts to be written), identity
 
@@ -93,6 +94,8 @@ class Layout:
         self.readme_path = os.path.join(self.root, "README.md")
         self.schema_path = os.path.join(self.root, "job.schema.json")
         self.examples_dir = os.path.join(self.root, EXAMPLES)
+        self.counts_path = os.path.join(self.machinery, "counts")
+        self.counts_lock_path = os.path.join(self.machinery, "counts.lock")
         self.dashboard_lock_path = os.path.join(self.machinery, "dashboard.lock")
         self.stale_lock_path = os.path.join(self.machinery, "stale.lock")
 

@@ -44,7 +44,8 @@ from queuectl.model import folding, lifecycle, names, record, times
 from queuectl.model.inbox import Inbox
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.model.settings import defaults
-from queuectl.spool import batch, cancel_requests
+from queuectl.pool.counters import Counters
+from queuectl.spool import batch, cancel_requests, counts
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import SPLIT_ENDING
 from queuectl.spool.session import Session
@@ -237,6 +238,12 @@ def _started(hands: Hands) -> Claimed:
 
 def _settle(outcome: Outcome) -> Callable[[Hands, Any], object]:
     return lambda hands, claimed: hands.settlements.settle(claimed, outcome)
+
+
+def _count(hands: Hands, _: object) -> None:
+    counters = Counters(hands.session)
+    counters.count(DONE)
+    counters.end(None)
 
 
 def _enqueued(**keys: Any) -> Callable[[Hands], object]:
@@ -507,6 +514,9 @@ OPERATIONS = {
             lambda hands, _: hands.api.enqueue_many([{"command": "true", "tags": [tag]} for tag in "abc"]),
             {tag: {_ONCE} for tag in "abc"},
             {tag: {""} for tag in "abc"},
+        ),
+        Operation(
+            "counts", lambda hands: (hands.enqueue(id="job"), _count(hands, None)), _nothing, _count, {"job": {_ONCE}}
         ),
         Operation("claim", _enqueued(), _nothing, _claim("job.json"), {"job": {_TWICE}}, {"job": {_ONCE}}),
         Operation(
@@ -1047,6 +1057,8 @@ def judge(
         for name in os.listdir(spool.folder(REJECTED))
         if name.endswith(SPLIT_ENDING) and name.removesuffix(SPLIT_ENDING) not in tokens
     ]
+    if os.path.exists(spool.counts_path) and counts.read(spool) is None:
+        wrong.append("the counts are torn")
     wrong += [f"{name} tells of no job" for name in error_text.orphans(spool)]
     wrong += _judge_rejected(spool, operation)
     wrong += _judge_inbox(root, spool, operation)

@@ -20,7 +20,8 @@ from queuectl.maintenance.findings import CLEAN, INFO, PERSON, PROBLEM, REPAIRAB
 from queuectl.maintenance.sweeper import sweep_pools
 from queuectl.model import history, names, record, settings
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES, Outcome
-from queuectl.spool import pools
+from queuectl.spool import counts, pools
+from queuectl.spool.counts import Counts, Row
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import BOARD, PAGE
 from queuectl.spool.lease import Lease
@@ -1027,3 +1028,16 @@ def test_dashboard_is_known_and_a_folder_in_its_place_is_told(desk: Desk) -> Non
     os.mkdir(os.path.join(desk.spool.root, PAGE))
     assert told(look(desk, repair=True), INFO) == [("foreign", PAGE)]
     assert os.path.isdir(os.path.join(desk.spool.root, PAGE))
+
+
+def test_counts_are_known_and_other_content_in_their_place_is_noted(desk: Desk) -> None:
+    """What pools count is no fault; torn counts and a folder in their place are noted, and nothing is deleted (P11)."""
+    path = Path(desk.spool.counts_path)
+    counts.write(desk.spool, Counts(minutes=(Row(60, 1),)))
+    assert look(desk).findings == []
+    path.write_bytes(path.read_bytes()[:-4])
+    assert told(look(desk, repair=True), INFO) == [("counts", ".queuectl/counts")]
+    path.unlink()
+    path.mkdir()
+    assert told(look(desk, repair=True), INFO) == [("foreign", ".queuectl/counts")]
+    assert path.is_dir()

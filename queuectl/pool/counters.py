@@ -1,0 +1,90 @@
+"""Count what becomes of the jobs of one pool, for the dashboard; add it to the counts of the spool every few seconds.
+
+A job costs a few additions in memory. What is in memory goes into .queuectl/counts (see `spool.counts`) at most every
+5 s, so kill -9 loses the counts of that time at most. With `dashboard = "off"` nothing is counted or written.
+"""
+
+from __future__ import annotations
+
+import time
+
+from queuectl.model.lifecycle import DLQ, DONE
+from queuectl.model.setting import OFF
+from queuectl.spool import counts
+from queuectl.spool.counts import MINUTE_S, QUARTER_S, QUARTERS, Counts, Ended, Row
+from queuectl.spool.session import Session
+from queuectl.system.locks import FileLock
+
+# From one write to the next.
+EVERY_S = 5.0
+# An ending pool waits this long for another pool that is just writing; that takes a millisecond.
+_LAST_S, _POLL_S = 1.0, 0.01
+
+
+class Counters:
+    """The counts of one pool that are not in the file yet."""
+
+    def __init__(self, session: Session) -> None:
+        self._spool = session.spool
+        self._clock = session.clock
+        self._is_on = session.settings.dashboard != OFF
+        self._lock = FileLock(session.spool.counts_lock_path)
+        self._fresh: dict[int, Row] = {}
+        """By the minute in which it began."""
+        self._next_s = self._clock.monotonic() + EVERY_S
+
+    def count(self, state: str) -> None:
+        """Count a job that has moved after a run: to DONE, to DLQ (not a cancelled one), or back to be tried again."""
+        if self._is_on:
+            row = self._row()
+            if state == DONE:
+                row = row._replace(done=row.done + 1)
+            elif state == DLQ:
+                row = row._replace(failed=row.failed + 1)
+            else:
+                row = row._replace(retried=row.retried + 1)
+            self._fresh[row.at] = row
+
+    def sample(self, waiting: int, running: int) -> None:
+        """Note how many jobs wait and run now."""
+        if self._is_on:
+            row = self._row()
+            self._fresh[row.at] = counts.added(row, Row(row.at, waiting=waiting, running=running))
+
+    def _row(self) -> Row:
+        at = counts.start_of(self._clock.now(), MINUTE_S)
+        return self._fresh.get(at) or Row(at)
+
+    def step(self, now_s: float) -> None:
+        """Add what is new to the file, at most every 5 s. Raises OSError; nothing is lost then."""
+        if self._fresh and now_s >= self._next_s and self._write(None):
+            self._next_s = now_s + EVERY_S
+
+    def end(self, ended: Ended | None) -> None:
+        """Add all that is new, and how the pool ended. Raises OSError."""
+        until_s = self._clock.monotonic() + _LAST_S
+        while self._is_on and not self._write(ended) and self._clock.monotonic() < until_s:
+            time.sleep(_POLL_S)
+
+    def close(self) -> None:
+        """Close the lock's handle, also in a forked process."""
+        self._lock.close()
+
+    def _write(self, ended: Ended | None) -> bool:
+        """Add what is new to the file; return False if another pool holds the lock."""
+        now_at = self._clock.now()
+        self._drop_old(now_at)
+        if not self._lock.try_acquire():
+            return False
+        try:
+            known = counts.read(self._spool) or Counts()
+            counts.write(self._spool, counts.merge(known, self._fresh.values(), now_at, ended))
+            self._fresh = {}
+        finally:
+            self._lock.release()
+        return True
+
+    def _drop_old(self, now_at: float) -> None:
+        """Forget what the file would not keep: its disk may be full for a week."""
+        oldest_at = now_at - QUARTERS * QUARTER_S
+        self._fresh = {at: row for at, row in self._fresh.items() if at > oldest_at}
