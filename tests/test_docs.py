@@ -9,7 +9,6 @@ import runpy
 import shutil
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -245,18 +244,6 @@ def test_no_document_names_the_wrong_distribution() -> None:
     """The bare name on the package index belongs to somebody else."""
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "pyproject.toml"]:
         assert not re.search(r"(pip|uvx|pipx)[a-z ]* queuectl(?!-spool)\b", path.read_text(encoding="utf-8")), path
-
-
-def test_the_example_of_the_library_runs_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """docs/python.md begins with a program that works; only its patience is shortened here."""
-    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
-    program = textwrap.dedent(text.partition("\n\n")[2].partition("\nThe library does")[0])
-    assert 'timeout="10m"' in program
-    monkeypatch.chdir(tmp_path)
-    exec(program.replace('timeout="10m"', "timeout=0"), {})
-    (photo, make) = Spool(tmp_path / "spool").jobs("pending")
-    assert photo.command[1] == "my photo.jpg"
-    assert make.spec["cwd"] == str(tmp_path / "project")
 
 
 def readme_samples(language: str) -> list[str]:

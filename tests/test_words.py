@@ -28,7 +28,6 @@ NOT_YET = (
     "docs/commands.md",
     "docs/operations.md",
     "docs/performance.md",
-    "docs/python.md",
     "docs/reliability.md",
     "docs/settings.md",
     "docs/testing.md",
