@@ -7,7 +7,7 @@ job_id = spool.enqueue("echo Hello World")
 [ending] = spool.wait(job_id)
 print(ending.succeeded)
 
-For how to write instants, paths and durations see `queuectl.api`.
+`help(queuectl.api)` explains how to write instants, paths and durations. docs/python.md has an example of each name.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _HOMES = {"Spool": "api", "Job": "spool.lookup", "Counts": "spool.lookup", "Endi
 
 
 def __getattr__(name: str) -> object:
-    """Import the library's names at their first use, so that workers and commands load only what they use."""
+    """Import a name of the library at its first use, so that workers and commands load only what they use."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
@@ -67,5 +67,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """Return the public names. Modules (`import queuectl.model.times`) are not part of the library."""
+    """Return the public names. Modules (`queuectl.model.times`) are not part of the library."""
     return list(__all__)

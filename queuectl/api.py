@@ -1,4 +1,4 @@
-"""The library: `from queuectl import Spool`. The commands call the same code.
+"""The library: `from queuectl import Spool`. The commands call the same code. docs/python.md has an example of each method.
 
     spool = Spool("spool")                                   # or Spool.create("spool")
     job_id = spool.enqueue(["convert", Path("a.png"), Path("a.jpg")], max_retries=1)
@@ -6,17 +6,17 @@
     [ending] = spool.wait(job_id, timeout="10m")
     ending.succeeded, ending.exit_code
 
-A method that writes returns once the change is as safe on disk as the setting `durability` asks.
+A method that writes returns once the change is as safe on disk as the setting `durability` says.
 
-Instants: the library returns each instant as a float, seconds since 1970 UTC, and names it `..._at`;
-`datetime.fromtimestamp(job.due_at, UTC)` makes a `datetime` of it. An argument that is an instant (`run_at`,
-`until_at`) may be such a number or a `datetime` with a time zone. `Job.spec` and `Job.history` are what the job's
-file holds, so instants there are RFC 3339 texts in UTC, as in every `--json` output of the commands.
+Instants: the library returns each instant as a float in seconds since 1970 UTC, under a name that ends in `_at`.
+`datetime.fromtimestamp(job.due_at, UTC)` turns such a number into a `datetime`. An argument that is an instant
+(`run_at`, `until_at`) may be such a number or a `datetime` with a time zone. `Job.spec` and `Job.history` hold what the
+job's file holds, so instants there are RFC 3339 texts in UTC, as in every `--json` output of the commands.
 
 Paths: a `str` or any `os.PathLike`. Durations: a number of seconds, or a text such as `30s`, `5m`, `2h`.
 
-A value that a job cannot have raises InvalidJobError, which names the key and the reason. Any other argument of a
-wrong type raises TypeError.
+A value that a job cannot have raises InvalidJobError, which names the key and the reason. A wrong type of any other
+argument raises TypeError.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class Spool:
     """One spool folder.
 
     Args:
-        path: the folder.
+        path: the folder, a `str` or any `os.PathLike`.
 
     Raises:
         TypeError: `path` is neither a string nor a path.
-        NotASpoolError: it is not a spool; `Spool.create` makes one.
-        InvalidSettingsError: its queuectl.toml has a mistake.
-        SpoolUnavailableError: it cannot be read.
+        NotASpoolError: the folder is not a spool; `Spool.create` makes one.
+        InvalidSettingsError: queuectl.toml has a mistake; names the file, the key and what is allowed.
+        SpoolUnavailableError: the folder or its settings cannot be read.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -62,10 +62,11 @@ class Spool:
 
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> Spool:
-        """Return the spool at `path`; make it if there is none yet, with its settings and README.
+        """Return the spool at `path`. Make the folder, its settings and its README first if there is no spool yet.
 
         Raises:
             TypeError: `path` is neither a string nor a path.
+            InvalidSettingsError: queuectl.toml is there and has a mistake.
             SpoolUnavailableError: a folder or file cannot be made there.
         """
         from queuectl.spool import create as setup
@@ -79,12 +80,12 @@ class Spool:
 
     @property
     def folder(self) -> SpoolDir:
-        """The files and folders of the spool."""
+        """The files and folders of the spool (FORMAT.md, section 2)."""
         return self.session.spool
 
     @property
     def settings(self) -> Settings:
-        """The spool's settings, as they were when it was opened."""
+        """The settings, as they were when the spool was opened."""
         return self.session.settings
 
     @cached_property
@@ -121,17 +122,20 @@ class Spool:
         minimal_env: bool | None = None,
         meta: Mapping[str, Any] | None = None,
     ) -> str:
-        """Put one job into the spool and return its id. The job's schema explains each argument.
+        """Put one job into the spool and return its id. FORMAT.md, section 3, explains each argument.
 
         A string is a command for the shell. A list is a program and its arguments, and a single path is a program;
-        both are started without a shell. The command runs in `cwd`, by default in the current folder of this process,
-        as with `queuectl enqueue`. (A job of `enqueue_many` without "cwd" runs where the pool was started.)
+        both start without a shell. The command runs in `cwd`, by default in the current folder of this process, as
+        with `queuectl enqueue`. (A job of `enqueue_many` without "cwd" runs where the pool was started.)
+
+        Durations (`backoff_max`, `timeout`, `delay`) are seconds or a text such as `5m`, `output_max` is bytes or a text
+        such as `100M`, `jitter` is a fraction from 0 to 1. An argument that is left out takes the value of the settings.
 
         Raises:
             InvalidJobError: an argument is not allowed; names the argument and the reason.
-            DuplicateJobError: the spool holds a job with this id.
+            DuplicateJobError: the spool already holds a job with this id.
             SpoolUnavailableError: the spool is full, read-only or gone; nothing was left behind.
-            UntrustedSpoolError: others can write to the spool; the hint is the command that prevents it.
+            UntrustedSpoolError: others can write to the spool; the hint is the command that prevents that.
         """
         given = {
             "id": id,
@@ -163,8 +167,9 @@ class Spool:
     ) -> list[str]:
         """Put many jobs into the spool, each a mapping with the keys of a job file; return their ids in order.
 
-        Values may be those that `enqueue` takes. All jobs are checked first: if one is invalid or a duplicate, nothing
-        is written. With more than a thousand, `told` is called now and then with `checked` or `put in` and a number.
+        Values may have the types that `enqueue` takes. The method checks all jobs first: if one is invalid or a
+        duplicate, it writes nothing. With more than 1,000 jobs it calls `told` now and then, with `checked` or `put in`
+        and the number of jobs so far.
 
         Raises:
             As `enqueue`; if there are several documents, an InvalidJobError says which one.
@@ -183,7 +188,7 @@ class Spool:
     ) -> list[str]:
         """Put many jobs into the spool, as `enqueue_many`, but take only values that a job file may hold.
 
-        `made` turns what was given into the document of a job.
+        `made` turns each item of `documents` into the document of a job. Raises as `enqueue`.
         """
         from queuectl.spool import trust
 
@@ -199,17 +204,20 @@ class Spool:
     # ---------------------------------------------------------------------------------------------------- wait
 
     def wait(self, *job_ids: str, first: bool = False, timeout: float | str | None = None) -> list[Ending]:
-        """Wait until jobs have ended and return how they ended, in the order in which that was seen.
+        """Wait until jobs have ended, and return their ends in the order in which the method saw them.
 
         A job has ended when it is in done/ or dlq/; a job that waits for a retry has not. With `first`, wait for one
-        end only; the list holds every end seen by then. The beginning of an id is enough, as for `resolve`. Each look
-        costs two stats per job: 50 looks in the first second, then fewer, at last one per second.
+        end only; the list holds every end seen by then. The beginning of an id is enough, as for `resolve`. `timeout`
+        is seconds or a text such as `10m`; None waits without a limit. Each look costs two stats per job: 50 looks in
+        the first second, then fewer, at last one per second.
 
         Raises:
-            UnknownJobError, AmbiguousIdError: there is no such job, or it was deleted meanwhile.
-            QueuectlError: a file was rejected: it is not a job.
+            UnknownJobError: there is no such job, or somebody deleted it meanwhile.
+            AmbiguousIdError: several ids begin with the text.
+            QueuectlError: the file of a job was rejected.
             DamagedRecordError: the record of a job that ended is torn.
             WaitTimeoutError: the time is up; `ended` and `left` list the jobs that have ended and those that have not.
+            ValueError: `timeout` is not a duration.
         """
         from queuectl.monitor import results
 
@@ -226,8 +234,8 @@ class Spool:
         """Return the job with this id.
 
         Raises:
-            UnknownJobError: there is none.
-            DamagedRecordError: its file is not whole.
+            UnknownJobError: there is no job with this id.
+            DamagedRecordError: its file is not a whole record.
         """
         from queuectl.spool import lookup
 
@@ -240,7 +248,7 @@ class Spool:
 
         Raises:
             AmbiguousIdError, UnknownJobError: as `resolve`.
-            DamagedRecordError: its file is not whole.
+            DamagedRecordError: its file is not a whole record.
         """
         from queuectl.spool import lookup
 
@@ -249,22 +257,22 @@ class Spool:
     def resolve(self, prefix: str) -> str:
         """Return the full id for an id or the beginning of one, ignoring case.
 
-        The exact id comes first; otherwise exactly one id must begin with `prefix`.
+        A job with exactly this id comes first; otherwise exactly one id must begin with `prefix`.
 
         Raises:
-            AmbiguousIdError: several ids begin with it.
-            UnknownJobError: no id does; the hint names similar ids.
+            AmbiguousIdError: several ids begin with `prefix`.
+            UnknownJobError: no id begins with `prefix`; the hint names similar ids.
         """
         from queuectl.spool import lookup
 
         return lookup.resolve(self.session, arguments.text("prefix", prefix))
 
     def load(self, state: str, name: str) -> Job:
-        """Return the job in the file `name` of a state's folder; also a drop that no worker has looked at yet.
+        """Return the job in the file `name` of a state's folder, also if it is a drop that no worker has read yet.
 
         Raises:
-            DamagedRecordError: the file is no job.
-            FileNotFoundError: it is gone.
+            DamagedRecordError: the file is not a job.
+            FileNotFoundError: there is no such file.
         """
         from queuectl.spool import lookup
 
@@ -273,17 +281,22 @@ class Spool:
     def jobs(self, state: str) -> Iterator[Job]:
         """Return the jobs in a state, ordered by file name (generated ids: oldest first).
 
-        Skip files that are not jobs (yet) and jobs that move on meanwhile.
+        `state` is `pending`, `running`, `done` or `dlq`. The iterator skips files that are not jobs (yet), and jobs that
+        move on meanwhile.
 
         Raises:
-            ValueError: there is no such state. Raised at once, not at the first job.
+            ValueError: there is no such state. The call raises it, not the first step of the iterator.
         """
         from queuectl.spool import lookup
 
         return lookup.jobs(self.session, arguments.text("state", state))
 
     def counts(self) -> Counts:
-        """Count the jobs in each state. Lists each folder once and opens no file."""
+        """Count the jobs in each state. List each folder once and open no file.
+
+        Raises:
+            SpoolUnavailableError: a folder cannot be listed.
+        """
         from queuectl.spool import lookup
 
         with self._translated():
@@ -292,19 +305,21 @@ class Spool:
     # -------------------------------------------------------------------------------------------------- change
 
     def requeue(self, job_id: str, *, by: str = "api") -> Job:
-        """Run a dead or finished job again. Its retries start afresh, its history is kept.
+        """Run a dead, cancelled or finished job again. It gets all of its retries back and keeps its history.
+
+        `by` goes into the history. Returns the job, which is in pending/ now.
 
         Raises:
             UnknownJobError: there is no such job.
-            QueuectlError: it is waiting or running already.
-            SpoolUnavailableError: a worker holds it for too long, or the disk refuses.
+            QueuectlError: the job is waiting or running already.
+            SpoolUnavailableError: a worker holds the job for too long, or the disk refuses.
         """
         from queuectl.jobs.requeue import requeue
 
         return requeue(self.session, arguments.text("job_id", job_id), by=arguments.text("by", by))
 
     def held(self, job_id: str) -> contextlib.AbstractContextManager[None]:
-        """Lock the stripe of an id, so that nobody else claims, rescues or deletes the job meanwhile."""
+        """Return a context manager that locks the stripe of an id: nobody else claims, rescues or deletes the job."""
         from queuectl.spool import stripes
 
         return stripes.held(self.session, arguments.text("job_id", job_id))
@@ -312,12 +327,13 @@ class Spool:
     def cancel(self, job_id: str, *, by: str = "api", reason: str = "") -> Job:
         """End a job: a waiting job at once, a running job together with everything that its command started.
 
-        Returns once the job is in dlq/, marked as cancelled. It can be requeued.
+        Returns once the job is in dlq/, marked as cancelled. `requeue` runs it again. `by` and `reason` go into the
+        history.
 
         Raises:
             UnknownJobError: there is no such job.
-            QueuectlError: it has ended already.
-            SpoolUnavailableError: its command has not ended in time (it is ended as soon as possible), or the disk
+            QueuectlError: the job has ended already.
+            SpoolUnavailableError: the command has not ended in time (workers end it as soon as possible), or the disk
                 refuses.
         """
         from queuectl.jobs.cancel import Canceller
@@ -327,25 +343,25 @@ class Spool:
         return Canceller(self.session).cancel(job_id, by=by, reason=reason)
 
     def hold(self, job_id: str) -> Job:
-        """Keep a waiting job from running until `release`. The name of its file says so.
+        """Keep a waiting job from starting until `release`. The name of its file gets the flag `hold`.
 
         Raises:
             UnknownJobError: there is no such job.
-            QueuectlError: it is not waiting.
-            SpoolUnavailableError: a worker holds it for too long, or the disk refuses.
+            QueuectlError: the job is not waiting.
+            SpoolUnavailableError: a worker holds the job for too long, or the disk refuses.
         """
         from queuectl.jobs.hold import hold
 
         return hold(self.session, arguments.text("job_id", job_id))
 
     def release(self, job_id: str) -> Job:
-        """Let a held job run when it is due. Raises as `hold`."""
+        """Release a held job: it runs when it is due. Raises as `hold`."""
         from queuectl.jobs.hold import release
 
         return release(self.session, arguments.text("job_id", job_id))
 
     def pause(self, reason: str = "", *, until_at: float | datetime | None = None) -> None:
-        """Start nothing new until `resume`, or until an instant. Running jobs are not touched.
+        """Start nothing new in this spool until `resume`, or until the instant `until_at`. Running jobs go on.
 
         Raises:
             ValueError: `until_at` is a `datetime` without a time zone, or outside the years 1970 to 9999.
@@ -359,7 +375,7 @@ class Spool:
             pause.pause(self.folder, reason, until_at=end_at)
 
     def resume(self) -> bool:
-        """Go on after `pause`. Return False if the spool was not paused.
+        """End a pause. Return False if the spool was not paused.
 
         Raises:
             SpoolUnavailableError: the disk refuses.
@@ -374,8 +390,8 @@ class Spool:
 
         Raises:
             UnknownJobError: there is no such job.
-            QueuectlError: it is waiting or running.
-            SpoolUnavailableError: a worker holds it for too long, or the disk refuses.
+            QueuectlError: the job is waiting or running.
+            SpoolUnavailableError: a worker holds the job for too long, or the disk refuses.
         """
         from queuectl.jobs.purge import purge
 
@@ -387,7 +403,7 @@ class Spool:
 
     @contextlib.contextmanager
     def _translated(self, if_folder: str = "") -> Iterator[None]:
-        """Raise SpoolUnavailableError in the place of an OSError; `if_folder` is what a folder named PAUSED means."""
+        """Raise SpoolUnavailableError instead of an OSError; `if_folder` says what a folder named PAUSED means."""
         try:
             yield
         except OSError as error:
