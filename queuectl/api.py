@@ -1,4 +1,4 @@
-"""The library: `from queuectl import Spool`. The commands call the same code. docs/python.md has an example of each method.
+"""The library: `from queuectl import Spool`. The commands call the same code. docs/python.md has the examples.
 
     spool = Spool("spool")                                   # or Spool.create("spool")
     job_id = spool.enqueue(["convert", Path("a.png"), Path("a.jpg")], max_retries=1)
@@ -65,9 +65,7 @@ class Spool:
         """Return the spool at `path`. Make the folder, its settings and its README first if there is no spool yet.
 
         Raises:
-            TypeError: `path` is neither a string nor a path.
-            InvalidSettingsError: queuectl.toml is there and has a mistake.
-            SpoolUnavailableError: a folder or file cannot be made there.
+            As the class, but no NotASpoolError; SpoolUnavailableError also if a folder or file cannot be made there.
         """
         from queuectl.spool import create as setup
 
@@ -126,10 +124,8 @@ class Spool:
 
         A string is a command for the shell. A list is a program and its arguments, and a single path is a program;
         both start without a shell. The command runs in `cwd`, by default in the current folder of this process, as
-        with `queuectl enqueue`. (A job of `enqueue_many` without "cwd" runs where the pool was started.)
-
-        Durations (`backoff_max`, `timeout`, `delay`) are seconds or a text such as `5m`, `output_max` is bytes or a text
-        such as `100M`, `jitter` is a fraction from 0 to 1. An argument that is left out takes the value of the settings.
+        with `queuectl enqueue`. (A job of `enqueue_many` without "cwd" runs where the pool was started.) `output_max`
+        is bytes or a text such as `100M`. What you leave out comes from the settings.
 
         Raises:
             InvalidJobError: an argument is not allowed; names the argument and the reason.
@@ -167,9 +163,8 @@ class Spool:
     ) -> list[str]:
         """Put many jobs into the spool, each a mapping with the keys of a job file; return their ids in order.
 
-        Values may have the types that `enqueue` takes. The method checks all jobs first: if one is invalid or a
-        duplicate, it writes nothing. With more than 1,000 jobs it calls `told` now and then, with `checked` or `put in`
-        and the number of jobs so far.
+        Values may have the types that `enqueue` takes. All jobs are checked first: if one is invalid or a duplicate,
+        nothing is written. With more than 1,000, `told` gets `checked` or `put in` and a number now and then.
 
         Raises:
             As `enqueue`; if there are several documents, an InvalidJobError says which one.
@@ -188,7 +183,7 @@ class Spool:
     ) -> list[str]:
         """Put many jobs into the spool, as `enqueue_many`, but take only values that a job file may hold.
 
-        `made` turns each item of `documents` into the document of a job. Raises as `enqueue`.
+        `made` turns each item into the document of a job. Raises as `enqueue`.
         """
         from queuectl.spool import trust
 
@@ -208,16 +203,14 @@ class Spool:
 
         A job has ended when it is in done/ or dlq/; a job that waits for a retry has not. With `first`, wait for one
         end only; the list holds every end seen by then. The beginning of an id is enough, as for `resolve`. `timeout`
-        is seconds or a text such as `10m`; None waits without a limit. Each look costs two stats per job: 50 looks in
-        the first second, then fewer, at last one per second.
+        is a duration, or None for no limit. Each look costs two stats per job: 50 looks in the first second, then
+        fewer, at last one per second.
 
         Raises:
-            UnknownJobError: there is no such job, or somebody deleted it meanwhile.
-            AmbiguousIdError: several ids begin with the text.
+            UnknownJobError, AmbiguousIdError: there is no such job, or it was deleted meanwhile.
             QueuectlError: the file of a job was rejected.
             DamagedRecordError: the record of a job that ended is torn.
             WaitTimeoutError: the time is up; `ended` and `left` list the jobs that have ended and those that have not.
-            ValueError: `timeout` is not a duration.
         """
         from queuectl.monitor import results
 
@@ -281,22 +274,17 @@ class Spool:
     def jobs(self, state: str) -> Iterator[Job]:
         """Return the jobs in a state, ordered by file name (generated ids: oldest first).
 
-        `state` is `pending`, `running`, `done` or `dlq`. The iterator skips files that are not jobs (yet), and jobs that
-        move on meanwhile.
+        Skip files that are not jobs (yet) and jobs that move on meanwhile.
 
         Raises:
-            ValueError: there is no such state. The call raises it, not the first step of the iterator.
+            ValueError: there is no such state. Raised at once, not at the first job.
         """
         from queuectl.spool import lookup
 
         return lookup.jobs(self.session, arguments.text("state", state))
 
     def counts(self) -> Counts:
-        """Count the jobs in each state. List each folder once and open no file.
-
-        Raises:
-            SpoolUnavailableError: a folder cannot be listed.
-        """
+        """Count the jobs in each state. List each folder once and open no file."""
         from queuectl.spool import lookup
 
         with self._translated():
@@ -305,9 +293,7 @@ class Spool:
     # -------------------------------------------------------------------------------------------------- change
 
     def requeue(self, job_id: str, *, by: str = "api") -> Job:
-        """Run a dead, cancelled or finished job again. It gets all of its retries back and keeps its history.
-
-        `by` goes into the history. Returns the job, which is in pending/ now.
+        """Run a dead or finished job again. It gets all of its retries back and keeps its history.
 
         Raises:
             UnknownJobError: there is no such job.
@@ -327,14 +313,12 @@ class Spool:
     def cancel(self, job_id: str, *, by: str = "api", reason: str = "") -> Job:
         """End a job: a waiting job at once, a running job together with everything that its command started.
 
-        Returns once the job is in dlq/, marked as cancelled. `requeue` runs it again. `by` and `reason` go into the
-        history.
+        Return once the job is in dlq/, marked as cancelled. `requeue` runs it again.
 
         Raises:
             UnknownJobError: there is no such job.
             QueuectlError: the job has ended already.
-            SpoolUnavailableError: the command has not ended in time (workers end it as soon as possible), or the disk
-                refuses.
+            SpoolUnavailableError: the command did not end in time (a worker still ends it), or the disk refuses.
         """
         from queuectl.jobs.cancel import Canceller
 
