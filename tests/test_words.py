@@ -31,7 +31,6 @@ NOT_YET = (
     "docs/reliability.md",
     "docs/settings.md",
     "docs/testing.md",
-    "docs/windows.md",
     "help of ",
     "queuectl/FORMAT.md",
     "queuectl/cli/",
