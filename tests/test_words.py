@@ -39,13 +39,12 @@ NOT_YET = (
     "queuectl/maintenance/",
     "queuectl/model/",
     "queuectl/monitor/",
-    "queuectl/new_spool/",
     "queuectl/pool/",
     "queuectl/spool/",
     "queuectl/system/",
     "queuectl/worker/",
     "setting ",
-    "spool/",
+    "spool/queuectl.toml",
 )
 
 # What to write instead -> the phrases, as one regular expression; a space in it stands for any white space.
