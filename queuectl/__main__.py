@@ -1,6 +1,6 @@
-"""Entry of the command `queuectl` and of `python -m queuectl`.
+"""Entry point of the command `queuectl` and of `python -m queuectl`.
 
-Imports nothing before it is called: worker processes that are spawned load the main module again.
+Imports nothing before `main` is called, because each spawned worker process loads this module again.
 """
 
 from __future__ import annotations

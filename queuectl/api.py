@@ -355,7 +355,7 @@ class Spool:
 
         arguments.text("reason", reason)
         end_at = None if until_at is None else arguments.instant("until_at", until_at)
-        with self._translated("the spool is paused already, by a folder with the name PAUSED"):
+        with self._translated("a folder named PAUSED already pauses the spool"):
             pause.pause(self.folder, reason, until_at=end_at)
 
     def resume(self) -> bool:
@@ -366,7 +366,7 @@ class Spool:
         """
         from queuectl.spool import pause
 
-        with self._translated("the spool stays paused, because a folder has the name PAUSED"):
+        with self._translated("the spool stays paused because of a folder named PAUSED"):
             return pause.resume(self.folder)
 
     def purge(self, job_id: str) -> None:

@@ -5,14 +5,14 @@
     ├── InvalidSettingsError (ValueError)    a mistake in queuectl.toml: the file, the key and what is allowed
     ├── UnknownJobError (LookupError)        no file in the spool has this id
     │   └── UnknownFileError                 no rejected file has this name
-    ├── AmbiguousIdError (LookupError)       several ids begin so
+    ├── AmbiguousIdError (LookupError)       several ids begin like this
     ├── DuplicateJobError                    the id is in use: in which state
     ├── NotASpoolError                       the folder is not a spool
-    ├── SpoolUnavailableError                the spool cannot be read or written now (full, gone, busy)
-    ├── UntrustedSpoolError                  others could make us run commands (promise P10)
+    ├── SpoolUnavailableError                the spool cannot be read or written now (full, missing, busy)
+    ├── UntrustedSpoolError                  other users could make queuectl run commands (promise P10)
     ├── WaitTimeoutError (TimeoutError)      jobs have not ended in time
     ├── DamagedRecordError                   a file is not a whole record
-    └── IllegalMoveError (RuntimeError)      the state table has no such move: a bug
+    └── IllegalMoveError (RuntimeError)      the state table does not have this move: a bug
 
 An error says what happened (`str(error)`), why (`cause`) and what to do (`hint`). A command that fails is not an
 error but an outcome (`lifecycle.Outcome`).
@@ -25,7 +25,7 @@ from typing import TypedDict, Unpack
 
 
 class Words(TypedDict, total=False):
-    """What an error says beside what happened; see `QueuectlError`."""
+    """What an error says besides what happened; see `QueuectlError`."""
 
     cause: str
     hint: str
@@ -36,8 +36,8 @@ class QueuectlError(Exception):
     """Base of all errors that are shown to a person.
 
     Attributes:
-        cause: why it happened, or "".
-        hint: what to do about it, best a command to copy, or "".
+        cause: the reason, or "".
+        hint: what to do about it, preferably a command to copy, or "".
         mistakes: the sentences that name the mistakes, if a document or a command line has several.
     """
 
@@ -69,7 +69,7 @@ class UnknownJobError(QueuectlError, LookupError):
     """No job in the spool has the id `job_id`."""
 
     def __init__(self, job_id: str, *, hint: str = "") -> None:
-        super().__init__(f"no job {job_id!r} in this spool", hint=hint or "queuectl list  shows the jobs there are")
+        super().__init__(f"no job {job_id!r} in this spool", hint=hint or "queuectl list  shows all jobs")
         self.job_id = job_id
 
 
@@ -79,11 +79,9 @@ class UnknownFileError(UnknownJobError):
     def __init__(self, name: str, found: list[str]) -> None:
         QueuectlError.__init__(
             self,
-            f"{name[:60]!r} is the beginning of {len(found)} rejected files"
-            if found
-            else f"no rejected file {name[:60]!r}",
-            cause=f"it could be {', '.join(found[:5])}{' ...' if len(found) > 5 else ''}" if found else "",
-            hint="type more of its name" if found else "queuectl rejected list  shows the files there are",
+            f"{len(found)} rejected files begin with {name[:60]!r}" if found else f"no rejected file {name[:60]!r}",
+            cause=f"matching names: {', '.join(found[:5])}{' ...' if len(found) > 5 else ''}" if found else "",
+            hint="type more characters of the name" if found else "queuectl rejected list  shows all of them",
         )
         self.job_id = name
 
@@ -96,23 +94,23 @@ class AmbiguousIdError(QueuectlError, LookupError):
     def __init__(self, prefix: str, ids: list[str]) -> None:
         more = f" and {len(ids) - self.SHOWN} more" if len(ids) > self.SHOWN else ""
         super().__init__(
-            f"{prefix!r} is the beginning of {len(ids)} ids",
-            cause=f"it could be {', '.join(ids[: self.SHOWN])}{more}",
-            hint="type more of the one that is meant",
+            f"{len(ids)} job ids begin with {prefix!r}",
+            cause=f"matching ids: {', '.join(ids[: self.SHOWN])}{more}",
+            hint="type more characters of the id",
         )
         self.prefix = prefix
         self.ids = ids
 
 
 class DuplicateJobError(QueuectlError):
-    """A job in `state` has the id `job_id` already; nothing was written."""
+    """A job in `state` already has the id `job_id`; nothing was written."""
 
     def __init__(self, job_id: str, state: str) -> None:
         super().__init__(
-            f"a job with the id {job_id!r} exists already, in {state}/",
-            hint=f"leave the id out to get a new one, or run the old job again: queuectl dlq retry {job_id}"
+            f"a job with the id {job_id!r} already exists, in {state}/",
+            hint=f"omit the id to get a new one, or run the existing job again: queuectl dlq retry {job_id}"
             if state == "dlq"
-            else "leave the id out to get a new one",
+            else "omit the id to get a new one",
         )
         self.job_id = job_id
         self.state = state
@@ -127,7 +125,7 @@ class NotASpoolError(QueuectlError):
 
 
 class SpoolUnavailableError(QueuectlError):
-    """The spool cannot be used now: the disk is full or read-only, the folder is gone or busy."""
+    """The spool cannot be used now: the disk is full or read-only, the folder is missing or busy."""
 
     def __init__(self, what: str, *, path: str = "", cause: str = "", hint: str = "") -> None:
         super().__init__(what, cause=cause, hint=hint)
@@ -135,7 +133,7 @@ class SpoolUnavailableError(QueuectlError):
 
 
 class UntrustedSpoolError(QueuectlError):
-    """Others can write to `path`, so they could make us run commands (promise P10)."""
+    """Other users can write to `path`, so they could make queuectl run commands (promise P10)."""
 
     def __init__(self, path: str, *, cause: str, hint: str, what: str = "") -> None:
         super().__init__(what or f"refusing to run commands from {path}", cause=cause, hint=hint)
@@ -143,19 +141,20 @@ class UntrustedSpoolError(QueuectlError):
 
 
 class WaitTimeoutError(QueuectlError, TimeoutError):
-    """The time of a wait is up. `left` has the ids of the jobs that have not ended, `ended` the ends of the others."""
+    """A wait timed out. `left` holds the ids of the jobs that have not ended, `ended` how the others ended."""
 
     SHOWN = 3
 
     def __init__(self, left: list[str], *, ended: Sequence[object] = ()) -> None:
         more = f" and {len(left) - self.SHOWN} more" if len(left) > self.SHOWN else ""
-        super().__init__(f"the time is up: {', '.join(left[: self.SHOWN])}{more} not ended")
+        verb = "has" if len(left) == 1 else "have"
+        super().__init__(f"timed out: {', '.join(left[: self.SHOWN])}{more} {verb} not ended")
         self.left = left
         self.ended = ended
 
 
 class DamagedRecordError(QueuectlError):
-    """The record at `path` is torn, or somebody changed it so that it is not a record any more."""
+    """The record at `path` is torn, or somebody changed the file so that it is no longer a record."""
 
     def __init__(self, what: str, *, path: str = "", cause: str = "", hint: str = "") -> None:
         super().__init__(what, cause=cause, hint=hint or "queuectl check --repair")
@@ -167,6 +166,6 @@ class IllegalMoveError(QueuectlError, RuntimeError):
 
 
 def os_words(error: OSError) -> str:
-    """Return what the system said, with the path it is about: `/x/y: Permission denied`."""
+    """Return the message of the operating system with its path: `/x/y: Permission denied`."""
     why = error.strerror or str(error)
     return f"{error.filename}: {why}" if error.filename else why

@@ -1,4 +1,4 @@
-"""Every move of the state table as steps on disk, one file a move (FORMAT.md, sections 4 and 5)."""
+"""Every move of the state table as steps on disk, one file per move (FORMAT.md, sections 4 and 5)."""
 
 __all__ = [
     "arguments",

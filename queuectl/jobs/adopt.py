@@ -1,9 +1,9 @@
 """Make a record of a dropped file: a fresh copy with an id and a history replaces it in running/ (P1, P7, P9).
 
-A drop that may run at once waits for no disk: its copy is made in tmp/ with `started`, the command is started, and then
-the copy is synced and replaces the drop (`Settlements.secure`). Until then the stripe of the id is held. Whoever finds
-the drop in running/ after a crash in between finds the copy, and by the lease that the copy names whether the command
-lives.
+A drop that may run at once does not wait for the disk: the adopter writes its copy to tmp/ with `started`, the worker
+starts the command, and then the copy is fsynced and replaces the drop (`Settlements.secure`). Until then the worker
+holds the stripe of the id. After a crash in between, the rescuer finds the drop in running/ and the copy in tmp/. The
+lease that the copy names tells whether the command still runs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Start(NamedTuple):
 
 
 class Named(NamedTuple):
-    """A drop that got another id than its file's name says: its record is in running/ and is to be started."""
+    """A drop whose id differs from its file's name: its record is in running/ and has yet to be started."""
 
     where: Located
     item: record.Record
@@ -42,7 +42,7 @@ class Named(NamedTuple):
 
 
 class Adopter:
-    """Makes records of the drops of one spool."""
+    """Makes records from the dropped files of one spool."""
 
     def __init__(self, session: Session, stripes: Stripes, roster: Roster) -> None:
         self._session = session
@@ -55,11 +55,11 @@ class Adopter:
     ) -> Claimed | Named | Later | Busy:
         """Make a record of a drop in running/, and start it; without `start`, or if it is not due, put it back to wait.
 
-        `held` keeps the stripe of the job's own id, if that is another than the one of the file.
+        `held` keeps the stripe of the job's id, if it differs from the stripe of the file.
 
         Raises:
-            InvalidJobError: the drop names an id that the spool holds already.
-            OSError: trouble of the machine, or of this file.
+            InvalidJobError: the drop names an id that the spool already holds.
+            OSError: a problem of the machine, or of this file.
         """
         candidate, here = taken.candidate, taken.here
         job_id = candidate.job_id
@@ -73,38 +73,38 @@ class Adopter:
             put_back(self._session, here, candidate.name)
             return Busy()
         if wanted not in (None, final_id):
-            text = f"the id {wanted!r} is in use, so this job goes on as {final_id!r}"
+            text = f"the id {wanted!r} is in use, so this job continues as {final_id!r}"
             events.append(history.event(WARNING, now_at, text=text))
         return self._adopt(taken, {**accepted.spec, "id": final_id}, events, start)
 
     def _final_id(self, taken: Taken, wanted: str | None, held: contextlib.ExitStack, *, keep: bool) -> str | None:
         """Return the id of a dropped job, with its stripe held; None if that stripe is busy.
 
-        `keep` says that the drop has a history. Such a job was accepted once, so if its id is in use by now (two jobs
-        of one id were kept under different names, P7), it goes on under another one.
+        `keep` says that the drop has a history. Such a job was accepted once, so if its id is now in use (two jobs
+        with one id were kept under different names, P7), the job continues under a new id.
 
         Raises:
-            InvalidJobError: the drop names an id that the spool holds already.
+            InvalidJobError: the drop names an id that the spool already holds.
         """
         here, job_id = taken.here, taken.candidate.job_id
 
         def taken_by(some_id: str) -> str:
             if some_id == job_id and (state := self._spool.holds(some_id, (DONE, DLQ))):
                 return state
-            # Our own file is running/`job_id` now. A waiting job may have flags in its name.
+            # Our own file is now running/`job_id`. A waiting job may have flags in its name.
             found = self._roster.find(some_id)
             return "" if found is None or found.path == here.path else found.state
 
         if wanted is not None and (state := taken_by(wanted)) and not keep:
             raise InvalidJobError(
-                f"a job with the id {wanted!r} exists already, in {state}/",
+                f"a job with the id {wanted!r} already exists, in {state}/",
                 key="id",
-                hint="take the id out to have one made, or give another",
+                hint="remove the id to get a new one, or use another id",
             )
         if wanted is None or taken_by(wanted):
             wanted = job_id
             while taken_by(wanted):
-                # Dropping report.json every night is normal: the day and time tell them apart.
+                # Dropping report.json every night is normal: the date and time keep the ids distinct.
                 stamp = times.to_name(int(self._clock.now())).rstrip("Z")
                 wanted = names.with_suffix(job_id, f"{stamp}-{names.new_token(self._rng, 2)}")
         if names.stripe_of(wanted) != names.stripe_of(job_id):
@@ -119,17 +119,18 @@ class Adopter:
     ) -> Claimed | Named | Later | Busy:
         """Replace the file by a fresh copy and start it, or put it back to wait.
 
-        The copy cuts off a handle or a hard link that the producer kept. It is synced before it replaces the original,
-        or a power cut could leave an empty file where a whole one was: here, or in `secure` after the start (not on
-        Windows, where a program that opens the file meanwhile would be in the way).
+        The copy detaches the job from a handle or a hard link that the producer kept. The copy is fsynced before it
+        replaces the original, because otherwise a power cut could leave an empty file instead of a whole one. That
+        happens here, or in `secure` after the start (not on Windows, where another program's open handle would block
+        the replacement).
         """
         here, now_at = taken.here, self._clock.now()
         item = record.decode(record.frame(spec, events))
         standing = item.standing()
         waits = (
             start is None
-            or (standing.last is not None and standing.last.event == STARTED)  # judged as a record, next time
-            or (standing.starts and outlives(self._spool, item, mine=start.lease))  # as well
+            or (standing.last is not None and standing.last.event == STARTED)  # next time it is judged as a record
+            or (standing.starts and outlives(self._spool, item, mine=start.lease))  # the same
             or (standing.ended_to not in (DONE, DLQ) and not history.is_due(standing.due_at, standing.delay_s, now_at))
             or item.priority < taken.candidate.parts.priority
         )
@@ -147,7 +148,7 @@ class Adopter:
         attempt, lease = standing.starts + 1, start.lease
         events.append(history.event(STARTED, now_at, attempt=attempt, worker=start.worker, lease=lease))
         data = record.frame(spec, events)
-        is_new = standing.last is not None and standing.last.event == ENQUEUED  # of others the history says a run
+        is_new = standing.last is not None and standing.last.event == ENQUEUED  # any other has a run in its history
         if is_new and start.syncs_later:
             copy = self._spool.start_path(item.id, lease)
             disk.create(copy, data, sync=False, mode=self._spool.file_mode)
@@ -160,7 +161,7 @@ class Adopter:
         self._spool.replace_file(here.path, data, hint=job_id, sync=sync)
 
     def _give_name(self, here: Located, name: str, item: record.Record, data: bytes) -> Named | Busy:
-        """Give a record its own name before its start: what fails or is refused in between was no run (P9)."""
+        """Rename a record to its own id before its start, so that a failure in between is not counted as a run (P9)."""
         self._replace(here, item.id, data)
         where = Located(RUNNING, name, self._spool.path(RUNNING, name))
         try:

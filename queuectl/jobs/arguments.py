@@ -1,7 +1,7 @@
-"""Turn the values that a Python program passes to the library into those of a job file.
+"""Convert the values that a Python program passes to the library into those of a job file.
 
 A path may be any `os.PathLike`. An instant may be seconds since 1970 UTC or a `datetime` with a time zone. A value of
-the wrong type is refused in words: in a job as InvalidJobError, elsewhere as TypeError.
+the wrong type raises InvalidJobError in a job and TypeError elsewhere; the message names the expected type.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from queuectl.model import times
 
 
 def text(name: str, value: object) -> str:
-    """Return a value that is to be a string, as it is.
+    """Return `value` unchanged if it is a string.
 
     Raises:
-        TypeError: any other type; `name` says which argument it is.
+        TypeError: any other type; the message names the argument `name`.
     """
     if isinstance(value, str):
         return value
@@ -28,10 +28,10 @@ def text(name: str, value: object) -> str:
 
 
 def folder(name: str, value: object) -> str | os.PathLike[str]:
-    """Return a value that is to be a path, as it is.
+    """Return `value` unchanged if it is a path.
 
     Raises:
-        TypeError: neither a string nor an `os.PathLike` of one.
+        TypeError: `value` is neither a string nor an `os.PathLike` of one.
     """
     if isinstance(value, str | os.PathLike) and isinstance(os.fspath(value), str):
         return value
@@ -42,7 +42,7 @@ def instant(name: str, value: object) -> float:
     """Return an instant in seconds since 1970 UTC.
 
     Raises:
-        TypeError: neither a number nor a `datetime`.
+        TypeError: `value` is neither a number nor a `datetime`.
         ValueError: a `datetime` without a time zone, or an instant outside the years 1970 to 9999.
     """
     if isinstance(value, datetime):
@@ -52,7 +52,7 @@ def instant(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name}: expected a datetime or seconds since 1970 UTC, not {_kind(value)}")
     if not math.isfinite(value) or not 0 <= value <= times.LATEST_AT:
-        raise ValueError(f"{name}: it is outside the years 1970 to 9999")
+        raise ValueError(f"{name}: the instant is outside the years 1970 to 9999")
     return float(value)
 
 
@@ -60,8 +60,8 @@ def duration(name: str, value: object) -> float:
     """Return the seconds of a duration: a number of them, or a text such as `30s` or `10m`.
 
     Raises:
-        TypeError: neither a number nor a string.
-        ValueError: no duration.
+        TypeError: `value` is neither a number nor a string.
+        ValueError: `value` is not a duration.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise TypeError(f"{name}: expected a number of seconds or a text such as 10m, not {_kind(value)}")
@@ -72,17 +72,17 @@ def duration(name: str, value: object) -> float:
 
 
 def document(given: object) -> Mapping[str, Any]:
-    """Return the document of one job with its paths and instants as a job file has them. `given` is not changed.
+    """Return the document of one job, its paths and instants converted to those of a job file. `given` stays unchanged.
 
     Raises:
-        InvalidJobError: a value of a type that no job file can hold in that place; says which key.
+        InvalidJobError: a value has a type that a job file cannot hold for this key; the message names the key.
     """
     if not isinstance(given, Mapping):
         raise InvalidJobError(f"expected a mapping with the keys of a job, not {_kind(given)}")
     changed: dict[str, Any] = {}
     for key, value in given.items():
         if type(value) is str or (value is None and key != "command"):
-            continue  # the usual case: a thousand jobs in a call are looked at key by key
+            continue  # the usual case; it must be cheap, because one call may pass thousands of jobs
         if not isinstance(key, str):
             raise InvalidJobError(f"expected strings as the keys of a job, not {_kind(key)}")
         convert = _CONVERTERS.get(key)
@@ -158,10 +158,8 @@ def working_folder(given: str | os.PathLike[str] | None) -> str | os.PathLike[st
     try:
         if given is None:
             return os.getcwd()
-        # A value that cannot be a folder is refused where all arguments are.
+        # A value that cannot be a folder is refused later, together with all other arguments.
         return os.path.abspath(os.fspath(given)) if isinstance(given, str | os.PathLike) and given else given
     except FileNotFoundError as error:
-        hint = "name one: cwd=..."
-        raise InvalidJobError(
-            "the folder this process works in does not exist any more", key="cwd", hint=hint
-        ) from error
+        hint = "pass a folder: cwd=..."
+        raise InvalidJobError("the current folder of this process no longer exists", key="cwd", hint=hint) from error

@@ -1,4 +1,4 @@
-"""Read the documents of a file of many jobs, from where its note says (P6).
+"""Read the documents of a file with many jobs, starting where its note says (P6).
 
 Memory does not grow with the file: lines are read one at a time, and an array is small (`job.JOB_MAX_BYTES`).
 """
@@ -14,11 +14,11 @@ from queuectl.model.job import JOB_MAX_BYTES
 from queuectl.spool.batch import Note
 from queuectl.system import files
 
-_LARGE_HINT = "put the data into a file and name it"
+_LARGE_HINT = "put the data in a file of its own and pass its path"
 
 
 class Item(NamedTuple):
-    """One document: the line it is in (0 in an array), its place, and the bytes of a line that is no text."""
+    """One document: its line (0 in an array), its place, and the byte range of a line that could not be decoded."""
 
     content: dict[str, Any] | document.Refused
     line: int
@@ -27,17 +27,17 @@ class Item(NamedTuple):
 
 
 class Documents:
-    """Reads the documents of files in taken/. Keeps the last array, which is read once and not at each step."""
+    """Reads the documents of files in taken/. Keeps the last array, so that it is read once and not at each step."""
 
     def __init__(self) -> None:
         self._array: tuple[str, list[dict[str, Any] | document.Refused]] = "", []
 
     def forget(self) -> None:
-        """Drop the array that was read last: its file is split."""
+        """Forget the last array, because its file is split."""
         self._array = "", []
 
     def refuse(self, path: str) -> document.Incomplete | document.Refused | None:
-        """Return why a file holds no jobs, before the first of them is made; None if it holds some."""
+        """Return why a file holds no jobs, before the first job is made; None if it holds some."""
         if path.endswith(".jsonl"):
             looked = lines.examine(path, document.BATCH_MAX_BYTES)
             return _too_large(document.BATCH_MAX_BYTES) if looked.content.oversize else looked.incomplete
@@ -51,12 +51,12 @@ class Documents:
         return None
 
     def after(self, path: str, fd: int, note: Note) -> Iterator[tuple[Item | None, int, int]]:
-        """Yield what follows the note, None for a blank line, each with the lines and the bytes read by then."""
+        """Yield each document after the note (None for a blank line) with the lines and bytes read so far."""
         if path.endswith(".jsonl"):
             yield from _in_lines(fd, note)
             return
         if self._array[0] != path and self.refuse(path) is not None:
-            return  # changed since its first step, so that it is an array no more: what was made is all
+            return  # the file changed since its first step and is no longer an array: no more jobs are made from it
         for place, each in enumerate(self._array[1][note.place :], note.place + 1):
             yield Item(each, 0, place), 0, 0
 
@@ -87,4 +87,4 @@ def _item(line: lines.Line, form: lines.Form, place: int) -> Item | None:
 
 
 def _too_large(limit: int) -> document.Refused:
-    return document.Refused(f"it is larger than {limit} bytes", _LARGE_HINT)
+    return document.Refused(f"the file is larger than {limit} bytes", _LARGE_HINT)

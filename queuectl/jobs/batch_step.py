@@ -1,7 +1,7 @@
-"""One step of a split: make jobs of some documents, publish them once, and refuse the rest (P1, P6, P7).
+"""One step of a split: make jobs from some documents, publish them once, and refuse the rest (P1, P6, P7).
 
-Each job has an id made from TOKEN and its place, or says TOKEN#PLACE in its `enqueued` event. So a step that is made
-again finds what the one before it has made, and nothing is made twice, wherever a crash was.
+Each job has an id made from TOKEN and its place, or TOKEN#PLACE in its `enqueued` event. So a step that is repeated
+after a crash finds the jobs that the interrupted step made, and no job is made twice.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from queuectl.spool.session import Session
 from queuectl.system import disk, files
 
 _WHY_CHARS = 200
-# Tries to publish the jobs of a step at once, while others take their ids.
+# How often a step is published as a whole while other processes take some of its ids.
 _PUBLISH_TRIES = 3
 _NOBODY, _OURS, _ANOTHER = "", "ours", "another's"
 
 
 class _Ready(NamedTuple):
-    """A job that is ready to be published, and what it was made of."""
+    """A job that is ready to be published, and the document it was made from."""
 
     made: Prepared
     item: Item
 
 
 class Work:
-    """A step that is being made."""
+    """The state of one step."""
 
     def __init__(self, taken: str, fd: int, note: Note) -> None:
         self.token = batch.token_of(taken)
@@ -49,15 +49,15 @@ class Work:
         self.names: list[str] = []
 
     def source(self, item: Item) -> str:
-        """Return what the `enqueued` event says about the origin of a job."""
+        """Return the origin of a job as its `enqueued` event records it."""
         return f"{self.token}#{item.place}"
 
     def own_id(self, item: Item) -> str:
-        """Return the id of a job that names none, and of a refused document."""
+        """Return the id for a job without one, and for a refused document."""
         return f"{self.token}-{item.place:04d}"
 
     def may_be_there(self, item: Item) -> bool:
-        """Whether the job may have been made by a step whose end nobody wrote down."""
+        """Whether an earlier step, whose end was never recorded, may have made this job."""
         return item.place <= self.note.check_to
 
 
@@ -70,7 +70,7 @@ class Publisher:
         self._producer = Producer(session)
 
     def prepare(self, work: Work, item: Item) -> None:
-        """Make a document ready to be published, or refuse it."""
+        """Prepare a document for publishing, or refuse it."""
         found = item.content
         if isinstance(found, document.Refused):
             self._reject(work, item, found.why, found.hint)
@@ -84,15 +84,15 @@ class Publisher:
             self._reject(work, item, str(error), error.hint)
             return
         if made.job_id.lower() in work.seen:
-            self._reject(work, item, f"the id {made.job_id!r} is in the batch twice", "")
+            self._reject(work, item, f"the id {made.job_id!r} occurs twice in this file", "")
             return
         work.seen.add(made.job_id.lower())
         work.ready.append(_Ready(made, item))
 
     def publish(self, work: Work) -> None:
-        """Publish what is ready and not there yet; refuse what has the id of another job."""
+        """Publish each job that is ready and not there yet; refuse a job whose id another job has."""
         unsure = [each for each in work.ready if work.may_be_there(each.item)]
-        # Two listings: a job that fails and runs again is in pending/ and running/ in turn.
+        # Two listings, because a job that fails and runs again moves between pending/ and running/.
         for _ in range(2 if unsure else 0):
             self._roster.refresh(each.made.job_id for each in unsure)
             there = self._settle_found(work, unsure, as_listed=True)
@@ -107,12 +107,12 @@ class Publisher:
             try:
                 self._producer.publish([each.made for each in some])
             except DuplicateJobError:
-                # Somebody took one of the ids just now, so that all were taken back, but for those that run already.
+                # Another process just took one of the ids, so all were withdrawn, except those that already run.
                 tries += 1
                 self._roster.refresh(each.made.job_id for each in some)
                 there = self._settle_found(work, some, as_listed=True)
                 if not there and len(some) == 1:
-                    self._reject_duplicate(work, some[0])  # what has its file's name is no job of this id
+                    self._reject_duplicate(work, some[0])  # the file with this name is not a job with this id
                     there = {some[0].item.place}
                 ready = [each for each in ready if each.item.place not in there]
                 continue
@@ -124,7 +124,7 @@ class Publisher:
             ready = ready[len(some) :]
 
     def _settle_found(self, work: Work, some: list[_Ready], *, as_listed: bool = False) -> set[int]:
-        """Count those that are there as made, refuse those whose id is another job's; return the places of both."""
+        """Count jobs that are there as made, refuse those whose id another job has; return the places of both."""
         there: set[int] = set()
         for each in some:
             whose = self._whose(each.made.job_id, work.source(each.item), as_listed=as_listed)
@@ -138,16 +138,16 @@ class Publisher:
         return there
 
     def _reject_duplicate(self, work: Work, ready: _Ready) -> None:
-        why = f"a job with the id {ready.made.job_id!r} exists already"
-        self._reject(work, ready.item, why, "give it another id, or none")
+        why = f"a job with the id {ready.made.job_id!r} already exists"
+        self._reject(work, ready.item, why, "use another id, or omit it")
 
     def _whose(self, job_id: str, source: str, *, as_listed: bool) -> str:
-        """Return whose the job with this id is: nobody's, of this place of this file, or another's. Raises OSError."""
+        """Return if the job with this id is missing, was made from this document, or is another. Raises OSError."""
         while (found := self._roster.find(job_id, as_listed=as_listed)) is not None:
             try:
                 stored = self._spool.read(found.state, found.name)
             except FileNotFoundError:
-                continue  # it moved between the look and the read
+                continue  # the job moved between the lookup and the read
             except (DamagedRecordError, files.NotRegularError, PermissionError):
                 return _ANOTHER
             ours = any(event.event == ENQUEUED and event.batch == source for event in stored.record.history)
@@ -157,7 +157,7 @@ class Publisher:
     def _reject(self, work: Work, item: Item, why: str, hint: str) -> None:
         """Keep one document in rejected/ beside its reason.
 
-        Each is published whole: a step that is made again passes over what is there, so half a file would stay half.
+        Each file is published whole, because a repeated step skips files that are there and would leave half a file.
         """
         work.refused.append(Named(item.place, item.line, why[:_WHY_CHARS]))
         name = f"{work.own_id(item)}.json"
@@ -173,7 +173,7 @@ class Publisher:
 
     def _keep(self, work: Work, path: str, pieces: Iterator[bytes] | list[bytes]) -> None:
         if files.sig_of(path) is not None:
-            return  # by the step that was cut short
+            return  # the interrupted step wrote it
         rest = iter(pieces)
         first = next(rest, b"")
         with (

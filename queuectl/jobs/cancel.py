@@ -1,6 +1,6 @@
-"""Cancel a job: move a waiting one to dlq/ at once, have a running one ended by its worker (`spool.cancel_requests`).
+"""Cancel a job: move a waiting job to dlq/ at once, ask the worker to end a running one (`spool.cancel_requests`).
 
-A job may change from one state to the other meanwhile, so each is tried in turn until one holds.
+A job may change between these states meanwhile, so both are tried in turn until one succeeds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes, held
 from queuectl.system import disk, files
 
-# A running job has its grace, and this much longer to be out of running/.
+# After its grace period, a running job has this much longer to leave running/.
 _PATIENCE_S = 10.0
 _POLL_S = 0.02
 
@@ -48,12 +48,12 @@ class Canceller:
                 return ended
 
     def _cancel_unless_running(self, job_id: str, by: str, reason: str) -> Job | int:
-        """Cancel a waiting job; return the number of its attempt instead if it runs."""
+        """Cancel a waiting job; if the job runs, return the number of its attempt instead."""
         key, drop = job_id, None
         if self._spool.find(job_id) is None and (dropped := lookup.find_drop(self._session, job_id)) is not None:
             drop = Located(PENDING, os.path.basename(dropped.path), dropped.path)
             parts = names.parse(drop.name)
-            key = names.clean_id(parts.stem if parts else drop.name)  # it is claimed under its file's name
+            key = names.clean_id(parts.stem if parts else drop.name)  # a claim locks the stripe of the file's name
         with held(self._session, key):
             found = self._spool.find(job_id)
             if found is None and drop is not None and os.path.lexists(drop.path):
@@ -67,7 +67,7 @@ class Canceller:
                     return self._spool.read(RUNNING, found.name).record.standing().starts
                 return 0
             raise QueuectlError(
-                f"job {job_id!r} has ended already: it is in {found.state}/", hint=f"queuectl show {job_id}"
+                f"job {job_id!r} has already ended: it is in {found.state}/", hint=f"queuectl show {job_id}"
             )
 
     def _cancel_waiting(self, found: Located, by: str, reason: str) -> Job:
@@ -90,23 +90,23 @@ class Canceller:
         return lookup.load(self._session, DLQ, name)
 
     def _give_own_id(self, found: Located, stored: Stored) -> Stored:
-        """Give a copy of a job that has ended an id of its own, as a claim does (P7)."""
+        """Give a copy of an ended job its own id, as a claim does (P7)."""
         parts = names.parse(found.name)
         try:
             repair.give_own_id(self._session, found, stored, parts.stem if parts else found.name.removesuffix(".json"))
         except repair.GoneError as error:
-            raise QueuectlError(f"{found.path} is just being written", hint="try again") from error
+            raise QueuectlError(f"{found.path} is being written by another program", hint="try again") from error
         return self._spool.read(found.state, found.name)
 
     def _read(self, found: Located) -> Stored:
-        """Read a waiting record and repair its torn end. Raises DamagedRecordError if it is none of ours."""
+        """Read a waiting record and repair its torn end. Raises DamagedRecordError if queuectl did not write it."""
         try:
             return self._spool.read(found.state, found.name)
         except DamagedRecordError:
             return repair.repaired(self._session, found)
 
     def _cancel_drop(self, found: Located, event: dict[str, Any]) -> str:
-        """Make a record of a drop that no worker has claimed, with its end on record; return its id."""
+        """Turn a drop that no worker has claimed into a record with its end; return the job's id."""
         content = self._spool.read_document(found.path)
         job = lookup.load_drop(self._session, PENDING, found.name)
         if self._spool.find(job.id) not in (None, found):
@@ -116,12 +116,12 @@ class Canceller:
         data = record.frame({**job.spec, "id": job.id}, [*events, event])
         with self._spool.temporary(job.id, data, sync=True) as temporary:
             if files.sig_of(found.path) != content.sig:
-                raise QueuectlError(f"{found.path} is just being written", hint="try again")
+                raise QueuectlError(f"{found.path} is being written by another program", hint="try again")
             disk.replace(temporary, found.path)
         return job.id
 
     def _cancel_run(self, job_id: str, request: cancel_requests.Request, deadline: float) -> Job | None:
-        """Have a run ended, and wait for that; return None if the job waits or runs again."""
+        """Ask the worker to end a run and wait for the end; return None if the job waits or runs again."""
         stripes = Stripes(self._spool)
         orphans = Orphans(self._session, stripes)
         try:
@@ -130,7 +130,7 @@ class Canceller:
                 _runs(job := lookup.get(self._session, job_id), request.attempt) and self._clock.monotonic() < deadline
             ):
                 with contextlib.suppress(DamagedRecordError, files.NotRegularError):
-                    orphans.rescue(record_name(job_id))  # if its worker is gone, nobody else may be there to do it
+                    orphans.rescue(record_name(job_id))  # if its worker died, perhaps no pool is there to do it
                 time.sleep(_POLL_S)
         except OSError as error:
             raise unavailable(self._spool, error) from error
@@ -138,7 +138,10 @@ class Canceller:
             stripes.close()
         if _runs(job, request.attempt):
             raise SpoolUnavailableError(
-                f"job {job_id!r} still runs; it ends as soon as its worker, or its command, lets it", path=job.path
+                f"job {job_id!r} is still running",
+                path=job.path,
+                cause="its worker or its command has not reacted to the request yet; the request stays in effect",
+                hint=f"queuectl show {job_id}",
             )
         cancel_requests.remove(self._spool, job_id, request.attempt)
         last: dict[str, Any] = next((event for event in reversed(job.history) if event.get("event") != WARNING), {})
@@ -146,9 +149,9 @@ class Canceller:
             return job
         if job.state in (PENDING, RUNNING):
             return None
-        raise QueuectlError(f"job {job_id!r} ended by itself first: {last.get('event')}, it is in {job.state}/")
+        raise QueuectlError(f"job {job_id!r} ended before it was cancelled: {last.get('event')}, in {job.state}/")
 
 
 def _runs(job: Job, attempt: int) -> bool:
-    """Whether the run of a job with this number goes on."""
+    """Whether the run with this number is still in progress."""
     return job.state == RUNNING and history.starts_in(job.history) == attempt

@@ -1,17 +1,17 @@
-"""Claim a job and start it: the heart of queuectl, where every order matters (promises P2, P3, P4, P7).
+"""Claim a job and start it. The order of the steps is what keeps promises P2, P3, P4 and P7.
 
-A claim, under the stripe of the id (one of 64 permanent lock files; a process that is stopped in here blocks one
-64th of the ids, never everyone):
+A claim holds the stripe of the id (one of 64 permanent lock files; a process that is suspended during a claim blocks
+one 64th of the ids, never all of them):
 
-    1. try-lock the stripe               busy: leave this one, take the next
-    2. move pending/NAME running/ID.json  gone: somebody else won; taken: that id runs already
-    3. read it; what is no record of ours is adopted: a fresh copy in tmp/, synced, renamed over it (`adopt`)
+    1. try-lock the stripe                busy: skip this job, take the next
+    2. move pending/NAME running/ID.json  gone: another worker won; taken: this id already runs
+    3. read it; adopt a file that is not a record: a fresh copy in tmp/, fsynced, renamed over it (`adopt`)
     4. append `started`, naming the lease that this worker holds
     5. unlock the stripe; run exactly what was read
 
-The stripe and not the rename decides, because on Windows and SMB two claimers can both "win" a rename. A crash
-between 2 and 4 leaves a file in running/ without `started`: `rescue` puts it back. After 4 the lease tells whether
-the run is alive. What follows a run is in `settle`.
+The stripe decides, not the rename, because on Windows and SMB two claimers can both "win" a rename. A crash
+between 2 and 4 leaves a file in running/ without `started`, and `rescue` puts it back. After 4 the lease tells whether
+the run is alive. `settle` has the steps after a run.
 """
 
 from __future__ import annotations
@@ -78,15 +78,15 @@ class Claims:
         self.splits = Splits(session, stripes, self._judge, roster)
 
     def stuck(self, name: str, error: OSError) -> Stuck | None:
-        """Return what keeps this one file from being claimed, after `claim` or `split` raised; None: the machine."""
+        """Return why this file cannot be claimed, after `claim` or `split` raised; None if the machine is at fault."""
         return self._judge.stuck(name, error)
 
     def claim(self, name: str, lease: str) -> Claimed | Declined:
         """Try to make the file pending/`name` this worker's job.
 
         Raises:
-            OSError: trouble of the machine (full disk ...) or of this file, see `stuck`; the file is back in pending/,
-                or in running/ without `started`, from where rescue puts it back.
+            OSError: a problem of the machine (full disk ...) or of this file, see `stuck`. The file is back in
+                pending/, or in running/ without `started`, from where rescue puts it back.
         """
         candidate = candidate_of(name)
         if not isinstance(candidate, Candidate):
@@ -131,7 +131,7 @@ class Claims:
             raise
 
     def _decline(self, candidate: Candidate, here: Located, judged: Judged) -> Declined:
-        """Do what follows from what a file is that cannot be claimed: reject it, split it, or leave it."""
+        """Handle a file that cannot be claimed: reject it, split it, or leave it."""
         if isinstance(judged, document.Refused):
             return reject.refuse(self._session, here, candidate.name, judged)
         if here.state == RUNNING:
@@ -142,17 +142,17 @@ class Claims:
         return judged
 
     def _start_or_adopt(self, taken: Taken, judged: Whole | Drop | None, lease: str) -> Claimed | Declined:
-        """Start a record of ours; make one of anything else."""
+        """Start a record; turn any other file into a record first."""
         item = record.exact(taken.data) if taken.has_one_name else None
         if item is not None and record_name(item.id) == taken.here.name and not self._is_copy(item):
             try:
                 return self._start(taken, item, lease)
-            except PermissionError:  # then it is taken in like a drop
+            except PermissionError:  # then the file is adopted like a drop
                 pass
             except BlockingIOError:  # an editor saved it between the read and the append
                 put_back(self._session, taken.here, taken.candidate.name)
                 return Arriving(taken.sig, CHANGED)
-        # Not judged before: only under a generated name, or a record that is not to be started as it is.
+        # Only a file with a generated name was not judged before, or a record that must not start unchanged.
         drop: Content = judged if isinstance(judged, Drop) else self._judge.judge_content(taken.data, taken.sig)
         if not isinstance(drop, Drop):
             return self._decline(taken.candidate, taken.here, drop)
@@ -178,9 +178,9 @@ class Claims:
             raise
 
     def _is_copy(self, item: record.Record) -> bool:
-        """Whether a record has ended, and another file in done/ or dlq/ still has it: it was copied from there.
+        """Whether a record has ended and done/ or dlq/ still holds the same job, so that this file is a copy of it.
 
-        It is a job of its own, so it goes on under an id of its own: no run, log or text of one is the other's.
+        A copy is a separate job. It continues under its own id, so that the two never share a run, log or text.
         """
         last = item.history[-1] if item.history else None
         if last is None or (last.to not in (DONE, DLQ) and last.event != WARNING):
@@ -188,14 +188,14 @@ class Claims:
         return item.standing().ended_to in (DONE, DLQ) and bool(self._spool.holds(item.id, (DONE, DLQ)))
 
     def _start(self, taken: Taken, item: record.Record, lease: str) -> Claimed | Alive | Dead | Later:
-        """Append `started` to a record of ours, unless it must wait."""
+        """Append `started` to a record, unless the job must wait."""
         here, data, parts = taken.here, taken.data, taken.candidate.parts
         now_at = self._clock.now()
         standing = item.standing()
         events: list[dict[str, Any]] = []
         last = standing.last
         if last is not None and last.event == STARTED:
-            # Dragged out of running/ by hand. Alive: never twice at once (P3). Dead: that run counts.
+            # Somebody dragged it out of running/. If the run is alive, never start a second (P3). If dead, it counts.
             if is_alive(self._spool, last.lease):
                 return self._still_alive(taken, standing)
             return self._abandon(here, item, data, standing)
@@ -222,25 +222,25 @@ class Claims:
         return Claimed(item, tail.on(data), attempt=attempt, failures=standing.failures, lease=lease)
 
     def _replace_folded(self, here: Located, job_id: str, size: int, data: bytes) -> None:
-        """Put a record whose history was folded, with its start, in the place of the one that was read.
+        """Replace the record that was read by one with a folded history and the start.
 
-        Nobody else writes to the old one: we hold the stripe, and nothing of the last run is left that could.
+        No other process writes to the old record: we hold the stripe, and no process of the last run is left.
 
         Raises:
-            BlockingIOError: it has another size by now: an editor saved it.
+            BlockingIOError: the record's size has changed, because an editor saved it.
         """
         with self._spool.temporary(job_id, data, sync=self._sync_accepted) as temporary:
             sig = files.sig_of(here.path)
             if sig is None or sig.size != size:
-                raise BlockingIOError(errno.EWOULDBLOCK, "the record was changed by somebody else", here.path)
+                raise BlockingIOError(errno.EWOULDBLOCK, "another program changed the record", here.path)
             disk.replace(temporary, here.path)
 
     def _still_alive(self, taken: Taken, standing: history.Standing) -> Alive:
-        """Put a job back whose last run has left something that holds its lease: two runs never overlap (P3)."""
+        """Put back a job if a process of its last run still holds the lease: two runs never overlap (P3)."""
         put_back(self._session, taken.here, taken.candidate.name)
         last, start = standing.last, standing.last_start
         left = ", ".join(map(str, last.left)) if last is not None and last.left else ""
-        what = f"a process that its last run left ({left})" if left else "something of its last run"
+        what = f"a process left by its last run ({left})" if left else "a process of its last run"
         return Alive(f"{what} still holds the lease {start.lease if start is not None else ''}")
 
     def _abandon(self, here: Located, item: record.Record, data: bytes, standing: history.Standing) -> Dead | Later:
@@ -251,7 +251,7 @@ class Claims:
         return Dead(settled.name) if settled.to == DLQ else Later(settled.name, settled.due_at)
 
     def _undo(self, here: Located, name: str, lease: str, error: OSError) -> None:
-        """Put a file back after the machine's trouble, uncounted, even if `started` got on record (P9)."""
+        """Put a file back after a problem of the machine, uncounted even if `started` is on record (P9)."""
         try:
             stored = self._spool.read(RUNNING, here.name)
         except (OSError, DamagedRecordError):

@@ -1,7 +1,7 @@
-"""Edit a waiting or dead job: give a person its specification as a text, check the text, and put it back.
+"""Edit a waiting or dead job: give a person its specification as text, check the text, and write it back.
 
-The history is not edited. The new record replaces the old one in one step, and only if nobody has changed that since it
-was read: a job that has started meanwhile runs as it was.
+The history cannot be edited. The new record replaces the old one in one step, and only if the old one has not changed
+since it was read: a job that has started meanwhile runs unchanged.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ class Editor:
         self._spool = session.spool
         self._now_at = session.clock.now()
         self.warnings: list[str] = []
-        """Warnings about keys of the last text that are ignored, without those the job had before."""
+        """Warnings about ignored keys of the last text, except those that the job already had."""
 
     def draft(self, job_id: str) -> Draft:
         """Return what can be edited of a job.
 
         Raises:
             UnknownJobError: there is no such job.
-            QueuectlError: it runs or is done.
-            DamagedRecordError: it is a drop that no worker has claimed, or is damaged: edit its file itself.
+            QueuectlError: the job is running or done.
+            DamagedRecordError: the file is a drop that no worker has claimed, or is damaged: edit the file directly.
         """
         found = find_in(self._session, job_id, (PENDING, DLQ), "edited")
         stored = self._spool.read(found.state, found.name)
@@ -53,11 +53,11 @@ class Editor:
         return Draft(found, stored, json.dumps(document, ensure_ascii=False, indent=1) + "\n")
 
     def put_back(self, draft: Draft, text: str) -> Job:
-        """Check an edited text and replace the record by it.
+        """Check an edited text and replace the record with it.
 
         Raises:
-            InvalidJobError: what is wrong in it, and where.
-            QueuectlError: the job has changed since it was read: it runs, or somebody else edited it.
+            InvalidJobError: the text is not a valid job; the message says what is wrong and where.
+            QueuectlError: the job has changed since it was read: it is running, or somebody else edited it.
         """
         spec, warnings = self._checked(draft, text)
         events = json.loads(draft.stored.data)["history"]
@@ -69,11 +69,11 @@ class Editor:
         with held(self._session, item.id):
             if files.sig_of(draft.where.path) != draft.stored.sig:
                 raise QueuectlError(
-                    f"job {item.id!r} has changed since it was read", hint=f"queuectl edit {item.id}  once more"
+                    f"job {item.id!r} has changed since it was read", hint=f"queuectl edit {item.id}  to start again"
                 )
             self._spool.replace_file(draft.where.path, data, hint=item.id, sync=True)
             name = draft.where.name
-            # Compared with the name: an edit that was cut short before this is completed by the next.
+            # Compared with the name, so that the next edit completes one that was interrupted before the move.
             parts = names.parse(name)
             said = None if parts is None else (parts.priority, parts.owner)
             if draft.where.state == PENDING and parts is not None and said != (item.priority, item.owner):
@@ -88,13 +88,13 @@ class Editor:
         if isinstance(parsed, Incomplete | Refused):
             raise InvalidJobError(parsed.why)
         if not isinstance(parsed, Single):
-            raise InvalidJobError("it holds many jobs", hint="one job is one object {...}")
+            raise InvalidJobError("the text holds several jobs", hint="write one job as one object {...}")
         document = {key: value for key, value in parsed.document.items() if key not in ("format", "history")}
         if document.get("id") != draft.stored.record.id:
-            raise InvalidJobError("the id cannot be changed", key="id", hint="enqueue a new job, and cancel this one")
+            raise InvalidJobError("the id cannot be changed", key="id", hint="enqueue a new job and cancel this one")
         if document.get("run_at", "") != draft.stored.record.run_at or "delay" in document:
             raise InvalidJobError(
-                "when it runs cannot be changed here", key="run_at", hint="enqueue a new job, and cancel this one"
+                "the start time cannot be changed here", key="run_at", hint="enqueue a new job and cancel this one"
             )
         run_at = {key: document.pop(key) for key in ("run_at",) if key in document}
         taken = accept(document, defaults=self._session.settings.retry_defaults, now_at=self._now_at)

@@ -1,14 +1,15 @@
 """Put new jobs into the spool: check, write, fsync, publish without replacing (P1, P7).
 
-One job is: create tmp/X, fsync it, link it to pending/NAME, unlink tmp/X, fsync pending/. A crash before the link
-leaves a file in tmp/ that was never acknowledged; one after it leaves the job, at worst with a second name in tmp/.
-Many jobs are the same in chunks, with one sync for the files of a chunk and one for the folder.
+For one job: create tmp/X, fsync it, link it to pending/NAME, unlink tmp/X, fsync pending/. A crash before the link
+leaves a file in tmp/ that was never acknowledged; a crash after it leaves the job, at worst with a second name in tmp/.
+Many jobs take the same steps in chunks, with one sync for the files of a chunk and one for the folder.
 
-A job with an id of its own has its arrival in its name (see `order`), and two such names never meet. So it is published
-as pending/ID.json, which only one can do, and gets its name when nobody else has that id: two that enqueue one id at
-the same time do not both succeed. A worker that takes it before that takes the job.
+The file name of a job with a given id holds the arrival (see `order`), so two such names never collide. Therefore the
+job is first published as pending/ID.json, which only one process can do, and is renamed once no other job has that id:
+of two processes that enqueue one id at the same time, at most one succeeds. A worker may claim the file before the
+rename.
 
-Takes no lock and imports none: starting `queuectl enqueue` must stay cheap.
+This module takes no lock and imports none, because starting `queuectl enqueue` must stay cheap.
 """
 
 from __future__ import annotations
@@ -47,10 +48,10 @@ class Producer:
         self._last_us = 0
 
     def prepare(self, document: Mapping[str, Any], *, by: str, **facts: Any) -> Prepared:
-        """Check a document and write its record (in memory). Makes an id if the document has none.
+        """Check a document and build its record in memory. Generate an id if the document has none.
 
         Raises:
-            InvalidJobError: the key and what is wrong with it.
+            InvalidJobError: the document is not a valid job; the message names the key and what is wrong with it.
         """
         now_at = self._clock.now()
         taken = accept(document, defaults=self._settings.retry_defaults, now_at=now_at)
@@ -60,7 +61,7 @@ class Producer:
         data = record.frame({"id": job_id, **taken.spec}, events)
         if len(data) > JOB_MAX_BYTES:
             raise InvalidJobError(
-                f"the job is larger than {JOB_MAX_BYTES} bytes", hint="put the data into a file and name it"
+                f"the job is larger than {JOB_MAX_BYTES} bytes", hint="put the data in a file and pass its path"
             )
         due_at = None if taken.due_at is None else taken.due_at
         priority, owner = int(taken.spec.get("priority", 0)), taken.spec.get("owner", "")
@@ -74,13 +75,13 @@ class Producer:
         made: Callable[[Mapping[str, Any]], Mapping[str, Any]],
         on_progress: Callable[[int], None],
     ) -> tuple[list[Prepared], list[str]]:
-        """Prepare many jobs, and return them with the ids that were given; an id that is made here is not among them.
+        """Prepare many jobs; return them and the ids that the documents name (generated ids are not among them).
 
-        `made` makes the document of a job from what was given. `on_progress` is called now and then with how many are
-        prepared.
+        `made` converts each given value into the document of a job. `on_progress` is called now and then with the
+        number of prepared jobs.
 
         Raises:
-            InvalidJobError: as `prepare`; says which document when there are several.
+            InvalidJobError: the same as `prepare`; names the document if there are several.
         """
         prepared: list[Prepared] = []
         wanted = []
@@ -107,13 +108,13 @@ class Producer:
         return prepared, wanted
 
     def _next_instant(self, now_at: float) -> float:
-        # Jobs sort in the order they were made, also within the clock's own step. Counted in whole microseconds: adding
-        # 1e-6 to a float of this size adds a little less.
+        # Jobs must sort in the order they were made, even within one tick of the clock. Counted in whole microseconds,
+        # because adding 1e-6 to a float of this size adds a little less.
         self._last_us = max(int(now_at * 1e6), self._last_us + 1)
         return self._last_us / 1e6
 
     def refuse_duplicates(self, wanted: Iterable[str]) -> None:
-        """Raise DuplicateJobError for the first of these ids that the spool holds, or that is in the list twice."""
+        """Raise DuplicateJobError for the first id that the spool holds, InvalidJobError for an id given twice."""
         ids = list(wanted)
         if len(ids) == 1:
             if found := self._spool.find(ids[0]):
@@ -134,14 +135,14 @@ class Producer:
             seen.add(job_id.lower())
 
     def publish(self, prepared: list[Prepared], *, on_progress: Callable[[int], None] = lambda _: None) -> list[str]:
-        """Put jobs into pending/; return their ids once they are safe. On an error take all back, as far as possible.
+        """Put jobs into pending/ and return their ids once they are on disk. On an error, withdraw as many as possible.
 
-        `on_progress` is called with how many are safe, if that is not all of them.
+        `on_progress` is called with the number of jobs on disk, as long as some are missing.
 
         Raises:
             DuplicateJobError: the file's name is taken.
-            OSError: as the system says; of the jobs, only those are there that a worker had taken by then, or that
-                the disk did not let go.
+            OSError: the system call failed. Only those jobs remain that a worker had already claimed, or that the
+                disk refused to delete.
         """
         sync = self._session.syncs_accepted
         published: list[tuple[str, files.FileSig | None]] = []
@@ -151,7 +152,7 @@ class Producer:
                     on_progress(start)
                 self._publish_chunk(prepared[start : start + CHUNK], published, sync=sync)
         except BaseException:
-            # A caller that gets an error gives the jobs again: those that did get there would run twice.
+            # A caller that gets an error enqueues the jobs again, so any that remained here would run twice.
             for path, sig in published:
                 with contextlib.suppress(OSError):
                     if files.sig_of(path) == sig:
@@ -192,20 +193,20 @@ class Producer:
 
     @staticmethod
     def _first_name(item: Prepared) -> str:
-        """Return the name that a job is published under: one that no other job of its id has."""
+        """Return the name that a job is published under, which is the same for every job with its id."""
         return record_name(item.job_id) if f"{item.job_id},in=" in item.name else item.name
 
     def _state_of_another(self, job_id: str, path: str, sig: files.FileSig | None) -> str:
-        """Return the state of another job with this id than the one at `path`, "" if there is none.
+        """Return the state of a job with this id other than the one at `path`, "" if there is none.
 
-        Also "" if a worker has taken the one at `path`: then it is a job, whatever else there is.
+        Also return "" if a worker has claimed the job at `path`, because then nothing can withdraw it.
         """
         found = self._spool.find_named(job_id)
         state = found.state if found is not None else self._spool.holds(job_id)
         return state if state and files.sig_of(path) == sig else ""
 
     def _give_name(self, path: str, name: str) -> str:
-        """Give a published job its name; return its path then. If that fails, it is a job under the name it has."""
+        """Rename a published job to its final name; return its path. If that fails, the job keeps its first name."""
         wanted = self._spool.path(PENDING, name)
         try:
             disk.move(path, wanted)

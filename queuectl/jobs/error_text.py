@@ -1,11 +1,11 @@
-"""Write ID.error.txt beside each dead job: why it is dead, what it printed last and what to do.
+"""Write ID.error.txt beside each dead job: why it is dead, its last output, and what to do.
 
-Beside a job that was cancelled it is ID.cancelled.txt, so that one listing tells how many of the jobs are dead.
+A cancelled job gets ID.cancelled.txt instead, so that one listing shows how many jobs are dead.
 
-The text is a comfort and never a fact: the record is the truth. So it is written after the job has moved, a failure to
-write it changes nothing but that count, and nothing reads it. Its last line holds a checksum of the lines above, so
-only a text that is exactly as it was written is ever replaced or deleted (P6, P11): a text that a person changed, or a
-file that only has such a name, stays.
+The text is for people; the record is the truth. So the text is written after the job has moved, a failure to write it
+changes nothing but that count, and no program reads it. Its last line holds a checksum of the lines above. queuectl
+replaces or deletes only a text that is exactly as written (P6, P11): a text that a person changed, or another file with
+such a name, stays.
 """
 
 from __future__ import annotations
@@ -23,39 +23,39 @@ from queuectl.spool.layout import CANCELLED_ENDING, ERROR_ENDING, LOGS
 from queuectl.spool.session import Session
 from queuectl.system import disk, files
 
-# How much of what others wrote is shown: of a command or reason, of a log, of one of its lines, of the runs.
+# Limits on what is shown: of a command or reason, of a log in bytes and lines, of one log line, of earlier runs.
 _FACT_CHARS = 300
 _TAIL_BYTES = 8192
 _TAIL_LINES = 20
 _LINE_CHARS = 200
 _RUNS = 5
-# All of that together is far below this; a larger file is somebody else's.
+# A text within these limits is far below this; a larger file is somebody else's.
 _MAX_BYTES = 64 * 1024
 _ENDINGS = (ERROR_ENDING, CANCELLED_ENDING)
 
-# Exit codes that mean the same wherever they are seen; 128 + n is signal n, as shells have it.
+# Exit codes with a common meaning; 128 + n is signal n, as in shells.
 _EXIT_WORDS = {
-    1: "it reported a failure",
-    2: "it reported a failure, or was called in a wrong way",
-    126: "it was found and could not be started",
+    1: "the command reported a failure",
+    2: "the command reported a failure or a usage error",
+    126: "the command was found but could not be started",
     127: "command not found",
-    130: "interrupted, as by Ctrl-C",
-    134: "it gave up (SIGABRT)",
-    137: "killed (SIGKILL), often because memory ran out",
-    139: "it crashed (SIGSEGV)",
-    143: "asked to end (SIGTERM)",
+    130: "interrupted, for example by Ctrl-C",
+    134: "the command aborted (SIGABRT)",
+    137: "killed (SIGKILL), often because the machine ran out of memory",
+    139: "the command crashed (SIGSEGV)",
+    143: "terminated (SIGTERM)",
     9009: "command not found",
-    0xC0000005: "it crashed (access violation)",
-    0xC000013A: "interrupted, as by Ctrl-C",
-    0xC0000135: "a DLL that it needs was not found",
-    0xC0000142: "a DLL that it needs could not be started",
+    0xC0000005: "the command crashed (access violation)",
+    0xC000013A: "interrupted, for example by Ctrl-C",
+    0xC0000135: "the command needs a DLL that was not found",
+    0xC0000142: "the command needs a DLL that could not be started",
 }
 
 
 def write(session: Session, name: str) -> bool:
-    """Write the text beside dlq/`name`, a job that has just died; return False if that failed.
+    """Write the text beside dlq/`name`, a job that has just become dead; return False if that failed.
 
-    Never raises for a problem of the disk or the record: a job is dead without its text, too.
+    Never raises for a problem of the disk or the record, because a job without a text is dead all the same.
     """
     spool = session.spool
     try:
@@ -65,7 +65,7 @@ def write(session: Session, name: str) -> bool:
             placed = _place(temporary, spool.error_path(name, cancelled=is_cancelled))
             if not placed:
                 disk.unlink(temporary)
-        _forget_text(spool.error_path(name, cancelled=not is_cancelled))  # of an end before
+        _forget_text(spool.error_path(name, cancelled=not is_cancelled))  # of an earlier end
         return placed
     except (OSError, DamagedRecordError):
         return False
@@ -77,12 +77,12 @@ def _place(temporary: str, path: str) -> bool:
     except FileExistsError:
         if not _is_ours(path):
             return False
-        disk.replace(temporary, path)  # of the death before
+        disk.replace(temporary, path)  # of an earlier end
     return True
 
 
 def forget(spool: SpoolDir, name: str) -> bool:
-    """Delete the text of a job that is no longer in dlq/; return False if there is none, or if it was changed."""
+    """Delete the text of a job that has left dlq/; return False if there is no text, or if somebody changed it."""
     if os.path.lexists(spool.path(DLQ, name)):
         return False
     gone = _forget_text(spool.error_path(name))
@@ -96,7 +96,7 @@ def _forget_text(path: str) -> bool:
 
 
 def orphans(spool: SpoolDir) -> list[str]:
-    """Return the names of texts in dlq/ without a job; one listing."""
+    """Return the names of texts in dlq/ whose job is gone. Lists the folder once."""
     listed = set(spool.names(spool.folder(DLQ)))
     return sorted(name for name in listed if name.endswith(_ENDINGS) and job_file(name) not in listed)
 
@@ -129,15 +129,15 @@ def _text(spool: SpoolDir, name: str, item: record.Record) -> str:
     shown = safe(name)
     job_id = name.removesuffix(".json")
     is_cancelled = item.standing().is_cancelled
-    end = "was cancelled" if is_cancelled else "is dead"
-    lines = [f"{safe(job_id)} {end}: nothing runs it again until somebody asks for that.", "", *_ending(item)]
+    end = "was cancelled" if is_cancelled else "is dead: its last run failed and it has no retries left"
+    lines = [f"Job {safe(job_id)} {end}. It stays here until you run it again or delete it.", "", *_ending(item)]
     lines.append(f"Command:      {_fact(command_text(item.command))}")
     lines += _earlier(item)
     lines += ["", *_printed(spool, item), ""]
-    when = "To run it again" if is_cancelled else "When it is put right"
     lines += [
-        f"{when}: drag {shown} to {PENDING}/ to try again (or: queuectl dlq retry {safe(item.id)}).",
-        f"To forget it, delete {shown}. This text is taken away when that file is gone.",
+        f"To run it again: drag {shown} to {PENDING}/ (or: queuectl dlq retry {safe(item.id)}).",
+        f"To delete it:    delete {shown} (or: queuectl dlq purge {safe(item.id)}).",
+        f"queuectl deletes this text when {shown} is no longer here.",
         "",
         "",
     ]
@@ -145,7 +145,7 @@ def _text(spool: SpoolDir, name: str, item: record.Record) -> str:
 
 
 def account(spool: SpoolDir, item: record.Record) -> list[str]:
-    """Return how a job ended and what it printed last, as lines that are safe to show, without its command."""
+    """Return how a job ended and its last output, as lines that are safe to show, without its command."""
     return [*_ending(item), *_earlier(item), "", *_printed(spool, item)]
 
 
@@ -154,23 +154,23 @@ def _ending(item: record.Record) -> list[str]:
     if last is None:
         return []
     why = [f"Why:          {_fact(last.reason)}"] if last.reason else []
-    label = "What was:    " if last.event == CANCELLED else "What failed: "
+    label = "How it ended:" if last.event == CANCELLED else "What failed: "
     return [f"{label} {_run(last)}", f"When:         {safe(last.at[:40])}", *why]
 
 
 def _run(item: history.Event) -> str:
     """Return how a run ended, in words."""
-    head = f"run {item.attempt}" if item.attempt else "it"
+    head = f"attempt {item.attempt}" if item.attempt else "the job"
     if item.event == TIMED_OUT:
-        return f"{head} took too long and was ended"
+        return f"{head} exceeded its timeout and was ended"
     if item.event == ABANDONED:
-        return f"{head} was cut off before it had ended"
+        return f"{head} was interrupted before it ended"
     if item.event == CANCELLED:
         return f"{head} was cancelled"
     if item.exit_code is None:
         return f"{head} {safe(item.event[:40])}"
     if item.reason.startswith(exit_status.CANNOT_ENTER):
-        return f"{head} did not start, because its folder cannot be entered"
+        return f"{head} did not start, because its working folder (cwd) cannot be entered"
     words = exit_words(item.exit_code)
     return f"{head} ended with exit code {item.exit_code}{f': {words}' if words else ''}"
 
@@ -181,7 +181,7 @@ def exit_words(code: int) -> str:
 
 
 def _earlier(item: record.Record) -> list[str]:
-    """Return the runs that failed before the last one, since the job was last enqueued."""
+    """Return the attempts that failed before the last one, since the job was last enqueued."""
     failed: list[history.Event] = []
     folded = 0
     for event in item.history:
@@ -195,13 +195,13 @@ def _earlier(item: record.Record) -> list[str]:
             failed.append(event)
     before = failed[:-1]
     left = folded + max(0, len(before) - _RUNS)
-    more = f" (and {left} before)" if left else ""
+    more = f" (and {left} earlier)" if left else ""
     rows = [f"              {_run(event)}, {safe(event.at[:40])}" for event in before[-_RUNS:]]
     return [f"Before that:{more}", *rows] if rows else []
 
 
 def _printed(spool: SpoolDir, item: record.Record) -> list[str]:
-    """Return the last lines that the last run printed, bounded and safe to show."""
+    """Return the last lines of output of the last run, bounded and safe to show."""
     attempt = item.standing().starts
     try:
         data = files.read_tail(spool.log_path(item.id, attempt), _TAIL_BYTES)
@@ -209,9 +209,9 @@ def _printed(spool: SpoolDir, item: record.Record) -> list[str]:
         return ["It printed nothing."]
     rows = data.decode("utf-8", "replace").rstrip().split("\n")
     if len(data) == _TAIL_BYTES and len(rows) > 1:
-        del rows[0]  # its beginning is not there
+        del rows[0]  # its beginning is missing
     shown = [safe(row.rstrip()) for row in rows[-_TAIL_LINES:]]
-    head = f"The last that it printed ({LOGS}/{safe(item.id)}.{attempt}.log has all of it):"
+    head = f"Last lines of its output (all of it is in {LOGS}/{safe(item.id)}.{attempt}.log):"
     return [head, "", *(f"    {_cut(row, _LINE_CHARS)}".rstrip() for row in shown)]
 
 

@@ -1,4 +1,4 @@
-"""Hold a waiting job: the name of its file says that it must not run, and nothing else changes."""
+"""Hold a waiting job: a mark in its file's name keeps it from running. Nothing else changes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from queuectl.spool.stripes import held
 
 
 def hold(session: Session, job_id: str) -> Job:
-    """Keep a waiting job from being run until `release`.
+    """Keep a waiting job from running until `release`.
 
     Raises:
         UnknownJobError: there is no such job.
-        QueuectlError: it does not wait.
-        SpoolUnavailableError: a worker holds it for too long, or the disk refuses.
+        QueuectlError: the job is not waiting.
+        SpoolUnavailableError: a worker holds the job for too long, or the disk refuses the change.
     """
     return _rename(session, job_id, names.held_name, "held")
 
 
 def release(session: Session, job_id: str) -> Job:
-    """Let a held job be run when it is due. Raises as `hold`."""
+    """Let a held job run when it is due. Raises the same errors as `hold`."""
     return _rename(session, job_id, names.released_name, "released")
 
 

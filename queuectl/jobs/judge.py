@@ -1,7 +1,7 @@
-"""Say what a file in pending/ is: a record, a drop, many jobs, or no job (so far). Moves and changes nothing (P6, P10).
+"""Say what a file in pending/ is: a record, a drop, many jobs, or not a job (yet). Moves and changes nothing (P6, P10).
 
-A file is judged where its producer put it, and once more after the move to running/ if nobody has looked at it before
-or if it has changed. What follows from a judgement is up to `claim` and `triage`.
+A file is judged where its producer put it, and once more after the move to running/ if no worker has looked at it
+before or if it has changed. `claim` and `triage` act on the judgement.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from queuectl.spool.blame import Blame
 from queuectl.spool.session import Session
 from queuectl.system import files, sharing
 
-# A whole drop is left to the program that still has it open for writing until it has been quiet for this long: the last
-# step of a copy (the file's time) comes after its last byte. Measured by the file's change time, so no worker has to
-# remember anything, and a file that is held open permanently runs all the same.
+# If a program still has a whole drop open for writing, the drop must be quiet for this long: the last step of a copy
+# (setting the file's time) comes after its last byte. Measured by the file's change time, so no worker has to remember
+# anything, and a file that a program keeps open permanently runs all the same.
 WRITER_S = 1.0
-_LARGE_HINT = "put the data into a file and name it"
-_NO_FILE = "it is no regular file"
+_LARGE_HINT = "put the data in a file of its own and pass its path"
+_NO_FILE = "it is not a regular file"
 
 
 class Candidate(NamedTuple):
-    """A file in pending/ that may be a job: its name, the parts of that, and the id whose stripe guards the file."""
+    """A file in pending/ that may be a job: its name, the parts of the name, and the id whose stripe guards it."""
 
     name: str
     parts: names.NameParts
     job_id: str
     is_published: bool = False
-    """It was published whole by queuectl, so it needs no look before the claim."""
+    """queuectl published it whole, so it needs no check before the claim."""
 
 
 class Whole(NamedTuple):
-    """A record of ours: its bytes, when it was judged."""
+    """A record: its bytes at the time it was judged."""
 
     data: bytes
 
 
 class Drop(NamedTuple):
-    """One whole document: its bytes, when it was judged, and the job in it.
+    """One whole document: its bytes at the time it was judged, and the job in it.
 
-    The bytes matter because a file that is overwritten in place can be half old and half new and still parse. So they
-    count only if the file has the same bytes after the move.
+    The bytes matter because a file that is overwritten in place can be half old and half new and still parse. So the
+    judgement counts only if the file has the same bytes after the move.
     """
 
     data: bytes
@@ -56,15 +56,15 @@ class Drop(NamedTuple):
 
 
 Content = Drop | document.Many | document.Refused | Arriving
-"""What a whole text is."""
+"""The kinds of a whole text."""
 Judged = Whole | Content | Gone | Open | Foreign | Unreadable
-"""What a file in pending/ is."""
+"""The kinds of a file in pending/."""
 
 
 def candidate_of(name: str) -> Candidate | Held | Foreign:
-    """Return what a name in pending/ says, without looking at its file."""
+    """Return what the name of a file in pending/ says, without looking at the file."""
     stem = name[:-5]
-    if names.is_generated(stem) and name.endswith(".json"):  # most names, and nothing else is in them
+    if names.is_generated(stem) and name.endswith(".json"):  # most names are like this and have no other parts
         return Candidate(name, names.NameParts(stem, None, 0), stem, True)
     if names.is_held(name):
         return Held()
@@ -74,7 +74,7 @@ def candidate_of(name: str) -> Candidate | Held | Foreign:
     elif names.is_batch(name):
         parts = names.NameParts(name[: -len(".jsonl")], None, 0)
     else:
-        return Foreign(None, "not the name of a job")
+        return Foreign(None, "its name is not the name of a job")
     return Candidate(name, parts, names.clean_id(parts.stem))
 
 
@@ -85,14 +85,14 @@ class Judge:
         self._spool, self._settings, self._clock, _ = session
         self._owners = trust.owners(session.spool, session.settings)
         self.asks_owner = self._owners is not None
-        """Files of others are refused (P10)."""
+        """Files of other users are refused (P10)."""
         self.blame = Blame(session.spool, clock=session.clock)
 
     def judge_file(self, name: str) -> Judged:
         """Say what pending/`name` is.
 
         Raises:
-            OSError: trouble of the machine, or of this file, see `stuck`.
+            OSError: a problem of the machine, or of this file, see `stuck`.
         """
         path = self._spool.path(PENDING, name)
         incomplete = None
@@ -113,8 +113,8 @@ class Judge:
         if content.oversize:
             return too_large(content.sig, document.BATCH_MAX_BYTES if is_batch else JOB_MAX_BYTES)
         if is_batch:
-            # Every line is whole JSON at some moment of a slow copy, so lines prove nothing: whoever watches the file
-            # splits it once it has been quiet.
+            # At some moment of a slow copy every line is whole JSON, so whole lines prove nothing: the file is split
+            # only once it has been quiet.
             why, hint = (incomplete.why, incomplete.hint) if incomplete is not None else ("", "")
             return Arriving(content.sig, why, hint)
         is_record = record.exact(content.data) is not None
@@ -124,7 +124,7 @@ class Judge:
         return judged
 
     def judge_content(self, data: bytes, sig: files.FileSig | None) -> Content:
-        """Say what a text is that is no record of ours, or is to be taken in like a drop all the same."""
+        """Say what a text is that is not a record, or that is adopted like a drop although it is one."""
         if len(data) > JOB_MAX_BYTES and record.exact(data) is None:
             return too_large(sig, JOB_MAX_BYTES)
         parsed = document.parse(data, lines=False)
@@ -139,15 +139,15 @@ class Judge:
             return document.Refused(str(error), error.hint)
 
     def refuse_owner(self, content: files.Content) -> document.Refused | None:
-        """Return why a file is refused that belongs to somebody whose jobs are not run here (P10), else None."""
+        """Return why a file is refused whose owner's jobs do not run here (P10), else None."""
         if self._owners is None or content.owner in self._owners:
             return None
         return document.Refused(*trust.foreign_owner(content.owner))
 
     def unreadable(self, path: str, error: OSError) -> Unreadable:
-        """Return that a file cannot be read now: its writer shares nothing, or its mode lets nobody read it.
+        """Return that a file cannot be read now: another program has locked it, or its mode forbids reading.
 
-        Such a file is tried again later and never rejected. Raises `error` again if the machine is in trouble.
+        Such a file is tried again later and never rejected. Raises `error` again if the machine has a problem.
         """
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM) or (
             sharing.may_be_of_one_file(error) and self.blame.fault(error, path) is None
@@ -156,7 +156,7 @@ class Judge:
         return Unreadable(signature(path), f"it cannot be read: {error.strerror}")
 
     def stuck(self, name: str, error: OSError) -> Stuck | None:
-        """Return what keeps this one file from being claimed, after a move of it raised; None: the machine."""
+        """Return why this one file cannot be claimed, after a move of it raised; None if the machine is at fault."""
         path = self._spool.path(PENDING, name)
         fault = self.blame.fault(error, path)
         return None if fault is None else Stuck(signature(path), fault.path, fault.text, fault.cure)
@@ -168,12 +168,12 @@ class Judge:
 
 
 def too_large(sig: files.FileSig | None, limit: int) -> Arriving:
-    """Return that a file is too large to be a job; it is rejected if it stays like this."""
-    return Arriving(sig, f"it is larger than {limit} bytes", _LARGE_HINT)
+    """Return that a file is too large to be a job; if it stays too large, it is rejected."""
+    return Arriving(sig, f"the file is larger than {limit} bytes", _LARGE_HINT)
 
 
 def signature(path: str) -> files.FileSig | None:
-    """Return the signature of a file that is in trouble; None if it is gone, or nobody may look at it."""
+    """Return the signature of a file with a problem; None if it is gone or cannot be examined."""
     try:
         return files.sig_of(path)
     except OSError:

@@ -1,7 +1,7 @@
-"""Read files of one job per line, a line at a time: memory does not grow with the file.
+"""Read files with one job per line, a line at a time: memory does not grow with the file.
 
-Nothing here decides what becomes of a file. `examine` says whether a file is whole text with a whole last line; `read`
-goes through the lines from any place on.
+This module decides nothing about a file. `examine` says whether a file is whole text with a whole last line; `read`
+yields the lines from any place on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MARK_BYTES = 4
 
 
 class Form(NamedTuple):
-    """How the text of a file is encoded: the encoding, the length of its byte order mark, and what ends a line."""
+    """How the text of a file is encoded: the encoding, the length of its byte order mark, and the end of a line."""
 
     encoding: str
     mark: int
@@ -28,7 +28,7 @@ class Form(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One line: its number from 1, its bytes without their end, and where the next line begins in the file."""
+    """One line: its number from 1, its bytes without the line end, and where the next line begins in the file."""
 
     number: int
     data: bytes
@@ -39,17 +39,17 @@ class Line(NamedTuple):
 
 
 class Examined(NamedTuple):
-    """The facts of a file (without its bytes), and why it is not whole; None if it is."""
+    """The facts of a file (without its bytes), and why it is not whole (None if it is)."""
 
     content: files.Content
     incomplete: document.Incomplete | None
 
 
 def examine(path: str, max_bytes: int, *, patience_s: float = sharing.SHARING_DEADLINE_S) -> Examined:
-    """Go once through a file of lines, in pieces; do not read one that is larger than `max_bytes`.
+    """Read a file of lines once, in pieces; do not read it if it is larger than `max_bytes`.
 
     Raises:
-        OSError: as `files.read`.
+        OSError: the same as `files.read`.
     """
     fd = files.open_to_read(path, patience_s=patience_s)
     try:
@@ -60,7 +60,7 @@ def examine(path: str, max_bytes: int, *, patience_s: float = sharing.SHARING_DE
 
 
 def _judge(fd: int) -> document.Incomplete | None:
-    """Return why a text is not whole: bytes that are no text, a last line that is cut off, or nothing in it."""
+    """Return why a text is not whole: undecodable bytes, a truncated last line, or no content; None if it is whole."""
     form = form_of(fd)
     decoder = codecs.getincrementaldecoder(form.encoding)()
     os.lseek(fd, form.mark, os.SEEK_SET)
@@ -101,7 +101,7 @@ def read(fd: int, form: Form, start: int, number: int) -> Iterator[Line]:
     buffer, is_long = b"", False
     at = start  # of the first byte in `buffer`
     while True:
-        os.lseek(fd, at + len(buffer), os.SEEK_SET)  # whoever takes the lines may read elsewhere in between
+        os.lseek(fd, at + len(buffer), os.SEEK_SET)  # the caller may read elsewhere between two lines
         chunk = os.read(fd, _CHUNK)
         searched = max(0, len(buffer) - len(form.feed) + 1)
         buffer += chunk
@@ -124,7 +124,7 @@ def read(fd: int, form: Form, start: int, number: int) -> Iterator[Line]:
 
 
 def _find(buffer: bytes, feed: bytes, start: int, begin: int) -> int:
-    """Return where the line that begins at `begin` ends, or -1; units of two bytes count from its beginning."""
+    """Return where the line that begins at `begin` ends, or -1; in UTF-16, two-byte units count from its beginning."""
     found = buffer.find(feed, start)
     while found >= 0 and (found - begin) % len(feed):
         found = buffer.find(feed, found + 1)

@@ -1,6 +1,6 @@
 """Delete a dead or finished job and its logs (P7).
 
-The logs go first. So a crash leaves a job without logs, which can be purged again, and never logs without a job.
+Delete the logs first, so that a crash leaves a job without logs, which can be purged again, never logs without a job.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def purge(session: Session, job_id: str) -> None:
 
     Raises:
         UnknownJobError: there is no such job.
-        QueuectlError: it is waiting or running.
-        SpoolUnavailableError: a worker holds it for too long, or the disk refuses.
+        QueuectlError: the job is waiting or running.
+        SpoolUnavailableError: a worker holds the job for too long, or the disk refuses the change.
     """
     with held(session, job_id):
         found = lookup.find_in(session, job_id, (DLQ, DONE), "purged")
@@ -40,5 +40,5 @@ def _own_logs(session: Session, job_id: str, found: Located) -> list[str]:
     except DamagedRecordError:
         logs = spool.listed_logs(job_id)
     if spool.others(job_id, found.path):
-        return []  # another file has the id that they are named after
+        return []  # another job has this id, and the logs may belong to it
     return logs

@@ -1,6 +1,6 @@
-"""Keep files that could not become jobs in rejected/, unchanged, each beside a text that says why (promise P6).
+"""Keep files that could not become jobs in rejected/, unchanged, each beside a text that gives the reason (promise P6).
 
-`maintenance.rejected_files` is the way back.
+`maintenance.rejected_files` moves them back.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from queuectl.system import disk, files, sharing
 
 
 def reject(session: Session, source: Located, name: str, why: str, hint: str) -> str:
-    """Move a file to rejected/ beside a text that says why; return the name it has there.
+    """Move a file to rejected/ beside a text that gives the reason; return its name there.
 
-    The text is written first: a crash between leaves a text without its file, never a file without a reason. The
-    caller holds the stripe of the file's id.
+    The text is written first, so that a crash in between leaves a text without its file, never a file without a
+    reason. The caller holds the stripe of the file's id.
 
     Raises:
         FileNotFoundError: the file is gone.
-        PermissionError: a program has it open (Windows), or it may not be moved.
+        PermissionError: a program has the file open (Windows), or the file may not be moved.
     """
     sig = files.sig_of(source.path)
     if sig is None:
         raise FileNotFoundError(source.path)
-    sharing.check_free(source.path)  # no text for a file that its writer holds: this is tried again and again
+    sharing.check_free(source.path)  # write no text for a file that its writer holds: this is retried many times
 
     def place(target: str) -> None:
         disk.move(source.path, target, patience_s=sharing.GLANCE_S)
@@ -35,10 +35,10 @@ def reject(session: Session, source: Located, name: str, why: str, hint: str) ->
 
 
 def refuse(session: Session, source: Located, name: str, refused: document.Refused) -> Gone | Arriving | Rejected:
-    """Reject a file that is no job; return `Arriving` if a program has it open just now.
+    """Reject a file that is not a job; return `Arriving` if a program has it open at the moment.
 
     Raises:
-        OSError: trouble of the machine, or of this file.
+        OSError: a problem of the machine, or of this file.
     """
     try:
         return Rejected(reject(session, source, name, refused.why, refused.hint), refused.why)

@@ -1,8 +1,8 @@
-"""Rewrite a damaged or edited record: the one place where a record gets other bytes (P4, P6, P7).
+"""Rewrite a damaged or edited record: the one place that replaces the bytes of a record (P4, P6, P7).
 
-Every repair is the same: write the new record in tmp/, keep the old bytes in rejected/ if the new record lacks any
-of them, and rename the new record over the old one. A crash between two of these calls leaves the old record where it
-is, at worst beside a copy. The caller holds the stripe of the job's id.
+Every repair takes the same steps: write the new record in tmp/, keep the old bytes in rejected/ if the new record lacks
+any of them, and rename the new record over the old one. A crash between two of these steps leaves the old record in
+place, at worst with a copy in rejected/. The caller holds the stripe of the job's id.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.system import disk, files
 
-_WHY = "its history is damaged; the job goes on from the last event before the damage"
-_HINT = "see whether what follows the damage matters; else delete both files"
+_WHY = "the history in this record is damaged; the job continues from the last event before the damage"
+_HINT = "check whether the events after the damage matter; if they do not, delete both files"
 
 
 class GoneError(Exception):
-    """There is nothing to repair any more: the file has changed or moved since it was read."""
+    """Nothing is left to repair: the file has changed or moved since it was read."""
 
 
 class Old(NamedTuple):
-    """A record that is to be replaced: where it is, what it holds, and which version of the file that was."""
+    """A record to replace: its path, its bytes, and the version of the file they were read from."""
 
     path: str
     data: bytes
     sig: files.FileSig | None = None
-    """None if nobody else can change the file."""
+    """None if no other process can change the file."""
 
 
 class Kept(NamedTuple):
-    """A copy of the old bytes for a person: its name in rejected/ and what the text beside it says."""
+    """A copy of the old bytes for a person: its name in rejected/, and the words of its reason text."""
 
     name: str
     why: str
@@ -45,11 +45,11 @@ class Kept(NamedTuple):
 
 
 def rewrite(session: Session, old: Old, data: bytes, keep: Kept | None = None) -> str:
-    """Replace a record by `data`; return the name of the copy in rejected/, "" without `keep`.
+    """Replace a record with `data`; return the name of the copy in rejected/, "" without `keep`.
 
     Raises:
-        GoneError: the file is not the version any more that `old` names; it is as it was.
-        OSError: the machine's trouble; the record is as it was.
+        GoneError: the file is no longer the version that `old` names; it is unchanged.
+        OSError: a problem of the machine; the record is unchanged.
     """
     spool, sync, kept = session.spool, session.syncs_accepted, ""
     with spool.temporary("mended", data, sync=sync) as temporary:
@@ -71,7 +71,7 @@ def repair(session: Session, where: Located, data: bytes) -> bytes | None:
     as ID.torn.json beside a reason.
 
     Raises:
-        OSError: the machine's trouble; the record is as it was.
+        OSError: a problem of the machine; the record is unchanged.
     """
     whole = record.repair(data)
     if whole is None or whole == data:
@@ -87,8 +87,8 @@ def repaired(session: Session, found: Located) -> Stored:
     """Repair a damaged record and read it again.
 
     Raises:
-        DamagedRecordError: it cannot be repaired.
-        OSError: the machine's trouble; the record is as it was.
+        DamagedRecordError: the record cannot be repaired.
+        OSError: a problem of the machine; the record is unchanged.
     """
     data = files.read(found.path, RECORD_MAX_BYTES).data
     repair(session, found, data)
@@ -96,10 +96,10 @@ def repaired(session: Session, found: Located) -> Stored:
 
 
 def repair_ended(session: Session, stripes: Stripes, where: Located) -> bool | None:
-    """Repair a record in done/ or dlq/ that lost its end; False if it needs no repair, None if its id is busy.
+    """Repair a record in done/ or dlq/ that lost its end; return False if it needs no repair, None if its id is busy.
 
     Raises:
-        OSError: the machine's trouble; the file is as it was.
+        OSError: a problem of the machine; the file is unchanged.
     """
     stripe = stripes.of(where.name.removesuffix(".json"))
     if not stripe.try_acquire():
@@ -113,24 +113,24 @@ def repair_ended(session: Session, stripes: Stripes, where: Located) -> bool | N
 
 
 def give_own_id(session: Session, where: Located, stored: Stored, wanted: str) -> str:
-    """Give a job whose id is in use another one; return it. The history says so.
+    """Give a new id to a job whose id is in use; return it and record the change in the history.
 
-    It is `wanted`, the id that the name of the file says, if that is a free id.
+    The new id is `wanted`, the id in the file's name, if that id is valid and free.
 
     Raises:
-        DamagedRecordError: the id is written in another way than queuectl writes it.
+        DamagedRecordError: the id is not written the way queuectl writes it.
         GoneError: the file has changed since it was read.
-        OSError: the machine's trouble; the record is as it was.
+        OSError: a problem of the machine; the record is unchanged.
     """
     old = stored.record.id
     head = record.OPENING + old.encode() + b'"'
     if not stored.data.startswith(head):
-        raise DamagedRecordError("its id is written in another way than queuectl writes it")
+        raise DamagedRecordError("its id is not written the way queuectl writes it")
     new = wanted
     while names.why_bad_id(new) or session.spool.find(new) not in (None, where) or new.lower() == old.lower():
         new = names.with_suffix(old, names.new_token(session.rng))
     data = record.OPENING + new.encode() + b'"' + stored.data[len(head) :]
-    said = f"the id {old!r} is in use, so this job goes on as {new!r}"
+    said = f"the id {old!r} is in use, so this job continues as {new!r}"
     event = history.event(WARNING, session.clock.now(), text=said)
     tail = record.append(len(data), [event], empty=not stored.record.history)
     rewrite(session, Old(where.path, stored.data, stored.sig), tail.on(data))

@@ -17,12 +17,12 @@ from queuectl.system import disk
 
 
 def requeue(session: Session, job_id: str, *, by: str) -> Job:
-    """Move a job back to pending/: its retries are fresh, its history is kept.
+    """Move a job back to pending/: its retries start from zero, its history is kept.
 
     Raises:
         UnknownJobError: there is no such job.
-        QueuectlError: it is waiting or running already.
-        SpoolUnavailableError: a worker holds it for too long, or the disk refuses.
+        QueuectlError: the job is already waiting or running.
+        SpoolUnavailableError: a worker holds the job for too long, or the disk refuses the change.
     """
     with held(session, job_id):
         return _requeue(session, job_id, by)

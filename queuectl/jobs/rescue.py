@@ -1,7 +1,7 @@
-"""Rescue a job whose worker is gone: finish what is on record, or put back what was not started (P2, P3, P5, P7).
+"""Rescue a job whose worker died: complete what is on record, or put back what was not started (P2, P3, P5, P7).
 
-Each file in running/ is looked at under the stripe of its id. Whoever is claiming the job holds that stripe, and
-whoever runs it holds the lease that its `started` event names. If both are free, the job has no owner.
+Each file in running/ is examined under the stripe of its id. A worker that claims the job holds that stripe, and a
+worker that runs it holds the lease that its `started` event names. If both are free, the job has no owner.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from queuectl.system import disk, files
 
 
 class Orphans:
-    """The jobs of one spool whose worker is gone."""
+    """The jobs of one spool whose worker died."""
 
     def __init__(self, session: Session, stripes: Stripes) -> None:
         self._session = session
@@ -32,9 +32,9 @@ class Orphans:
         self._settlements = Settlements(session, stripes)
 
     def rescue(self, name: str) -> Settled | None:
-        """Finish or undo what the owner of one file in running/ could not; return what was done.
+        """Complete or undo the work of the dead owner of one file in running/; return what was done.
 
-        Returns None if the job is alive, just being claimed, or gone.
+        Return None if the job is alive, being claimed, or gone.
         """
         here = Located(RUNNING, name, self._spool.path(RUNNING, name))
         stripe = self._stripes.of(name[: -len(".json")])
@@ -56,17 +56,17 @@ class Orphans:
                 return None
             whole = repair.repair(self._session, here, data)
             if whole is None:
-                return self._put_back(here, here.name)  # claimed and not taken in yet: it goes back as it was
+                return self._put_back(here, here.name)  # claimed but not adopted yet: put it back unchanged
             data = whole
         try:
             item = record.decode(data, path=here.path)
         except DamagedRecordError:
-            # Our framing around something else. If it runs (edited meanwhile), the next claim finds that out.
+            # Our framing around other content. If it runs (edited meanwhile), the next claim finds that out.
             return self._put_back(here, here.name)
         standing = item.standing()
         last = standing.last
         if last is None or last.event not in (STARTED, *lifecycle.OUTCOMES):
-            # Its claimer died before the start; the stripe is free, so nobody is starting it.
+            # Its claimer died before the start; the stripe is free, so no worker is starting it.
             return self._put_back(here, name_for(item, standing, self._clock.now()), standing.due_at)
         if self._is_running(standing) or self._has_changed(here, data):
             return None
@@ -85,7 +85,7 @@ class Orphans:
         return Settled(PENDING, self._spool.move(here, PENDING, name), due_at, None, "not started")
 
     def _settle(self, claimed: Claimed) -> Settled:
-        """Settle a run whose worker died: as cancelled if that was asked for, else as abandoned."""
+        """Settle a run whose worker died: as cancelled if a request for that exists, else as abandoned."""
         job_id, attempt = claimed.job_id, claimed.attempt
         keep_output(self._spool, self._spool.output_path(claimed.lease), job_id, attempt)
         request = cancel_requests.find(self._spool, job_id, attempt)
@@ -96,10 +96,10 @@ class Orphans:
         return self._settlements.settle(claimed, Outcome(ABANDONED, reason="its worker died"))
 
     def _put_start_in_place(self, here: Located) -> bytes | None:
-        """Replace a drop by the record that its dead claimer wrote; return that record, or None if there is none.
+        """Replace a drop with the record that its dead claimer wrote; return that record, or None if there is none.
 
         The command may still run: the record names its lease. A record that a power cut left torn is no loss, because
-        nothing runs any more and the drop is whole.
+        after the power cut nothing runs and the drop is whole.
         """
         for name in self._spool.starts(here.name.removesuffix(".json")):
             path = self._spool.tmp_path(name)
@@ -112,7 +112,7 @@ class Orphans:
         return None
 
     def sweep_start(self, name: str) -> None:
-        """Delete tmp/`name`, the record of a drop, if its job has gone on without it or was taken away."""
+        """Delete tmp/`name`, the record of a drop, if its job has continued without it or was moved away."""
         job_id, _, lease = name.removeprefix(START).partition(",")
         stripe = self._stripes.of(job_id)
         if is_alive(self._spool, lease) or not stripe.try_acquire():
@@ -125,7 +125,7 @@ class Orphans:
             stripe.release()
 
     def _runs_all_the_same(self, data: bytes) -> bool:
-        """Whether an incomplete record still names a held lease: it is being edited, or was read during a write.
+        """Whether an incomplete record still names a held lease: somebody edits it, or it was read during a write.
 
         A repair would replace the file that the outcome is written to.
         """
@@ -145,10 +145,10 @@ class Orphans:
         return self._is_running(item.standing())
 
     def _has_changed(self, here: Located, data: bytes) -> bool:
-        """Whether a file whose lease is free is not as it was read; the next look sees it as it is.
+        """Whether a file whose lease is free has changed since it was read; the next pass reads the final version.
 
         Its owner may have written after we read the file and before we tried the lease. Now that the lease is free,
-        nobody writes any more.
+        no process writes to it.
         """
         return self._spool.read_document(here.path).data != data
 

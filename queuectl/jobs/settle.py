@@ -1,4 +1,4 @@
-"""Settle a run: record its outcome, then move the job to where that leads (promises P2, P4, P5, P7).
+"""Settle a run: record its outcome, then move the job to its next state (promises P2, P4, P5, P7).
 
 Settling needs no lock, because only the holder of the lease may settle: append the outcome, then make one move. A crash
 in between leaves an outcome on record, and `rescue` makes the move.
@@ -31,23 +31,23 @@ class Settlements:
     # --------------------------------------------------------------------------------------------------- settle
 
     def secure(self, claimed: Claimed) -> None:
-        """Sync the record of a drop and replace the drop by it. Call this when its command runs.
+        """Fsync the record of a drop and replace the drop with it. Call this once its command runs.
 
         Raises:
-            OSError: the disk refuses; the drop is as it was. Call this again.
+            OSError: the disk refuses the change; the drop is unchanged. Call this again.
         """
         if not claimed.copy:
             return
         path, copy = self._spool.path(RUNNING, claimed.name), claimed.copy
         try:
             disk.sync_file(copy)
-        except OSError:  # the kernel may have dropped what it could not write, and then say that all is well
+        except OSError:  # the kernel may have dropped what it could not write, and report success the next time
             copy = self._spool.write_temporary(claimed.job_id, claimed.data, sync=True)
         try:
             if files.sig_of(path) is None and (found := self._spool.find(claimed.job_id)) is not None:
-                path = found.path  # dragged away: whoever claims it there has to see that it runs (P3)
+                path = found.path  # dragged away: a worker that claims it there must see that it runs (P3)
             if files.sig_of(path) is None:
-                disk.unlink(copy)  # somebody has deleted the job: it is not to come back
+                disk.unlink(copy)  # somebody has deleted the job, so it must not come back
             else:
                 disk.replace(copy, path)
         except OSError:
@@ -63,18 +63,18 @@ class Settlements:
             claimed.stripe.close()
 
     def part(self, claimed: Claimed) -> None:
-        """Hold the stripe that a run still needs apart from the worker's stripes, which the next jobs need."""
+        """Separate the stripe that a run still needs from the worker's stripes, which the next jobs need."""
         if claimed.copy and claimed.stripe is None:
             claimed.stripe = self._stripes.part(claimed.job_id)
 
     def settle(self, claimed: Claimed, outcome: Outcome) -> Settled:
-        """Record how a run ended, then move the job to where that leads.
+        """Record how a run ended, then move the job to its next state.
 
-        The caller holds the lease that the `started` event names (or, for a dead run, has its lock).
+        The caller holds the lease that the `started` event names (or, for a dead run, its lock).
 
         Raises:
-            FileNotFoundError: the job's file is gone from running/: somebody deleted or moved it.
-            OSError: the outcome could not be recorded, or the file not moved. Try again with the same object.
+            FileNotFoundError: the job's file is no longer in running/: somebody deleted or moved it.
+            OSError: the outcome could not be recorded, or the file could not be moved. Try again with the same object.
         """
         here = Located(RUNNING, claimed.name, self._spool.path(RUNNING, claimed.name))
         self.secure(claimed)
@@ -120,21 +120,21 @@ class Settlements:
             item = record.decode(edited.data)
             last = item.standing().last
             if last is not None and last.event in lifecycle.OUTCOMES and last.attempt == claimed.attempt:
-                return  # the try before got it there and failed to sync it
+                return  # the earlier try wrote it and failed to sync it
             tail = record.append(len(edited.data), [event], empty=not item.history)
             disk.append(here.path, tail, sync=self._sync_all)
             return
-        # Somebody edited the record while it ran, and it is none any more. We know the run and its outcome: they go
-        # on record in a fresh copy of what was run, and the edited text is kept in rejected/.
-        # Copied, then replaced: at no instant is there no file in running/.
+        # Somebody edited the record while the job ran, so that it is no longer a record. We know the run and its
+        # outcome: record both in a fresh copy of what was run, and keep the edited text in rejected/.
+        # Copy, then replace, so that running/ holds a file at every instant.
         data = claimed.data[: -len(record.CLOSING)] + tail.data
-        why = "it was changed while the job ran; the job went on as it was started"
+        why = "somebody changed this record while the job was running; the job continued as it was started"
         with self._spool.temporary(claimed.job_id, data, sync=self._sync_accepted) as temporary:
             rejected.keep_copy(self._session, claimed.name, edited.data, rejected.Reason(why))
             disk.replace(temporary, here.path)
 
     def move(self, here: Located, item: record.Record, led: Settled) -> Settled:
-        """Move a job whose outcome is on record to where that led; return that with the file's name there."""
+        """Move a job whose outcome is on record to its next state; return `led` with the file's name there."""
         name = record_name(item.id)
         if led.to == PENDING:
             name = names.waiting_name(item.id, led.due_at, item.priority, item.owner)

@@ -1,7 +1,7 @@
-"""Split files of many jobs, a step at a time, each under the stripe that says who makes it (P1, P6).
+"""Split files with many jobs, a step at a time; each step holds the stripe of the file's token (P1, P6).
 
-A file that holds many jobs is moved to taken/ under the stripe of its id. From then on its token's own stripe guards
-each step; what a step does is in `splitter`.
+A file that holds many jobs is moved to taken/ under the stripe of its id. From then on the stripe of its token guards
+each step; `splitter` has the steps.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from queuectl.spool.stripes import Stripes
 from queuectl.system import files, sharing
 
 Step = Gone | Foreign | Rejected | Splitting | Split | SplitStuck
-"""What came of a step."""
+"""The results of a step."""
 
 
 class Splits:
-    """Splits the files of many jobs of one spool."""
+    """Splits the files with many jobs of one spool."""
 
     def __init__(self, session: Session, stripes: Stripes, judge: Judge, roster: Roster) -> None:
         self._spool = session.spool
@@ -33,10 +33,10 @@ class Splits:
         self._splitter = Splitter(session, roster)
 
     def split(self, name: str) -> Step | Unreadable | Busy:
-        """Take in a file of many jobs that has been quiet for long enough, and make its first step.
+        """Take a file with many jobs that has been quiet for long enough, and make its first step.
 
         Raises:
-            OSError: trouble of the machine, or of this file.
+            OSError: a problem of the machine, or of this file.
         """
         job_id = names.clean_id(name.rpartition(".")[0])
         stripe = self._stripes.of(job_id)
@@ -48,7 +48,7 @@ class Splits:
             stripe.release()
 
     def begin(self, name: str, job_id: str) -> Step | Unreadable:
-        """As `split`, for a caller that holds the stripe of the file's id."""
+        """Do the same as `split`, for a caller that holds the stripe of the file's id."""
         try:
             taken = self._splitter.take(name, job_id)
         except FileNotFoundError:
@@ -57,21 +57,21 @@ class Splits:
             if not sharing.is_held(error):
                 raise
             return self._judge.unreadable(self._spool.path(PENDING, name), error)
-        # The file's own stripe says that a step is being made. It may be the one of the id, which is held.
+        # The stripe of the token guards a step. It may be the same as the stripe of the id, which is held.
         if names.stripe_of(batch.token_of(taken)) == names.stripe_of(job_id):
             return self._step(taken)
         return self.go_on(batch.key_of(taken))
 
     def go_on(self, key: str) -> Step:
-        """Make the next step of splitting a file of many jobs, which `batch.key_of` names.
+        """Make the next step of splitting the file that `key` names (see `batch.key_of`).
 
         Raises:
-            OSError: the machine's trouble; the step is to be made again.
+            OSError: a problem of the machine; make the step again.
         """
         taken = batch.taken_of(key)
         stripe = self._stripes.of(batch.token_of(taken))
         if not stripe.try_acquire():
-            return Splitting(key)  # somebody else makes a step
+            return Splitting(key)  # another worker makes a step
         try:
             return self._step(taken)
         finally:
@@ -84,7 +84,7 @@ class Splits:
         except FileNotFoundError:
             return Gone()
         except files.NotRegularError:
-            return Foreign(None, "it is no regular file")
+            return Foreign(None, "it is not a regular file")
         except PermissionError as error:
             if not sharing.is_held(error) and error.filename != os.path.join(self._spool.taken_dir, taken):
                 raise

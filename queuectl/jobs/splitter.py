@@ -1,8 +1,8 @@
-"""Split a file of many jobs in steps: between two steps other jobs run, and a pool can stop or pause.
+"""Split a file with many jobs in steps: between two steps other jobs run, and a pool can stop or pause.
 
-A step publishes at most STEP_LINES jobs and writes the note after them (`batch.Note`). Whoever makes a step and is not
-named in the note writes itself into it first, and looks for the jobs of one step's length: they may be there, made by
-whoever did not get to write the note (P1). What is read is in `batch_documents`, what is published in `batch_step`.
+A step publishes at most STEP_LINES jobs and then writes the note (`batch.Note`). A process that makes a step and is not
+named in the note first writes its own name there. Then it looks for the jobs of one step: its predecessor may have made
+them without getting to write the note (P1). `batch_documents` reads the documents, `batch_step` publishes the jobs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _EVERYTHING = 1 << 53
 
 
 class Step(NamedTuple):
-    """The result of one step: how far the split is now, and the names of the new jobs' files.
+    """The result of one step: how far the split has come, and the names of the new jobs' files.
 
     If the whole file was refused, `kept` is its name in rejected/ and `why` and `hint` say why.
     """
@@ -46,30 +46,30 @@ class Step(NamedTuple):
 
 
 class Splitter:
-    """Splits files of many jobs, a step at a time. The caller holds the stripe of the file's token."""
+    """Splits files with many jobs, a step at a time. The caller holds the stripe of the file's token."""
 
     def __init__(self, session: Session, roster: Roster) -> None:
         self._session = session
         self._spool, self._settings, self._clock, self._rng = session
         self._publisher = Publisher(session, roster)
         self._documents = Documents()
-        # Not by `rng`: two processes that are alike to the last bit must not take each other's steps for their own.
+        # Not from `rng`: two processes with the same seed must not take each other's steps for their own.
         self._me = os.urandom(8).hex()
         self._failed: set[str] = set()
-        """Files at which a step of ours began and did not end."""
+        """Files of which this object began a step that did not end."""
 
     def take(self, name: str, job_id: str) -> str:
-        """Move pending/`name` to taken/ under a name of its own; return that name.
+        """Move pending/`name` to taken/ under a unique name; return that name.
 
         Raises:
-            FileNotFoundError: somebody else was first.
+            FileNotFoundError: another worker was first.
         """
         ending = ".jsonl" if names.is_batch(name) else ".json"
         stem = job_id.replace(".", "-")[:60]
         while True:
             stamp = times.to_name(int(self._clock.now())).rstrip("Z")
             taken = f"{stem}-{stamp}-{names.new_token(self._rng)}{ending}"
-            # Before the move: a file without a note may have been split in part by an older queuectl.
+            # Before the move, because an older queuectl may have partly split a file that has no note.
             self._write(taken, Note(_as_text(name), self._me))
             try:
                 disk.move(self._spool.path(PENDING, name), self._path(taken))
@@ -78,7 +78,7 @@ class Splitter:
                 if not isinstance(error, FileExistsError):
                     raise
                 continue
-            # The producer's file, and from now on a file of jobs of ours, which stays until retention deletes it.
+            # This was the producer's file; from now on it is the spool's, until retention deletes it.
             rights.set_mode(self._path(taken), self._spool.file_mode)
             return taken
 
@@ -86,9 +86,9 @@ class Splitter:
         """Make the next jobs of a file, or refuse the whole file before the first.
 
         Raises:
-            FileNotFoundError: it is gone, or done.
-            NotRegularError, PermissionError: it cannot be read.
-            OSError: the machine's trouble; the step is to be made again.
+            FileNotFoundError: the file is gone, or done.
+            NotRegularError, PermissionError: the file cannot be read.
+            OSError: a problem of the machine; make the step again.
         """
         path = self._path(taken)
         fd = files.open_to_read(path)
@@ -109,14 +109,14 @@ class Splitter:
         return os.path.join(self._spool.taken_dir, taken)
 
     def _write(self, taken: str, note: Note) -> None:
-        # On disk before any job of the next step is: an older note would not know of that step.
+        # On disk before any job of the next step, because an older note would not cover that step.
         write_note(self._session, batch.token_of(taken), note)
 
     def _resume(self, taken: str) -> Note:
-        """Read the note; take the split over if somebody else, or a step that failed, was at it last."""
+        """Read the note; take over the split if the last step was another process's, or failed."""
         note = batch.read_note(self._spool, batch.token_of(taken))
         if note is None:
-            # An older queuectl took the file, or somebody deleted the note: any job of it may be there.
+            # An older queuectl took the file, or somebody deleted the note: any of its jobs may exist already.
             note = Note(_as_text(taken), self._me, check_to=_EVERYTHING)
         elif note.by == self._me and taken not in self._failed:
             return note
@@ -129,14 +129,14 @@ class Splitter:
     # ------------------------------------------------------------------------------------------------ the documents
 
     def _refused(self, taken: str, path: str, owner: int, note: Note) -> Step | None:
-        """Keep a file that is not to be split in rejected/, unchanged; return None if it is to be split."""
+        """Keep a file that must not be split in rejected/, unchanged; return None if it can be split."""
         owners = trust.owners(self._spool, self._settings)
         if owners is not None and owner not in owners:
             why, hint = trust.foreign_owner(owner)
         elif note.line or note.place or (verdict := self._documents.refuse(path)) is None:
             return None
         else:
-            # It was whole when it was judged and was written to since: kept as it is, like any file that is no job.
+            # It was whole when it was judged and has changed since: keep it as it is, like any file that is not a job.
             why, hint = verdict.why, verdict.hint
         source = Located(PENDING, taken, path)
         kept = reject.reject(self._session, source, taken, why, hint)
@@ -146,7 +146,7 @@ class Splitter:
     # ------------------------------------------------------------------------------------------------------- a step
 
     def _advance(self, taken: str, work: Work) -> Step:
-        """Publish what follows the note, and write a new one."""
+        """Publish the jobs after the note, and write a new note."""
         until_s = self._clock.monotonic() + _STEP_S
         before = note = work.note
         is_over = True
@@ -170,7 +170,7 @@ class Splitter:
         return Step(note, tuple(work.names))
 
     def _finish(self, taken: str, note: Note) -> None:
-        """Write what became of the file, and rename it as done."""
+        """Write the report on the file, and rename the file as done."""
         if note.refused:
             token = batch.token_of(taken)
             text = batch.report_text(note, taken).encode("utf-8", "replace")
@@ -181,7 +181,7 @@ class Splitter:
 
 
 def write_note(session: Session, token: str, note: Note) -> None:
-    """Replace the note of a split; unless `durability` is off, it is on disk when this returns. Raises OSError."""
+    """Replace the note of a split; unless `durability` is off, fsync it before returning. Raises OSError."""
     spool, sync = session.spool, session.syncs_accepted
     spool.replace_file(spool.split_path(token), msgspec.json.encode(note), hint=token, sync=sync)
     if sync:
@@ -189,5 +189,5 @@ def write_note(session: Session, token: str, note: Note) -> None:
 
 
 def _as_text(name: str) -> str:
-    """Return a file's name as text for a note: names may hold bytes that are no UTF-8."""
+    """Return a file's name as text for a note, because names may hold bytes that are not UTF-8."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")

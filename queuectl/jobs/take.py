@@ -1,6 +1,6 @@
-"""Move a file from pending/ to running/ and read it there; put it back if it is no job (P3, P6).
+"""Move a file from pending/ to running/ and read it there; put it back if it is not a job (P3, P6).
 
-The caller holds the stripe of the file's id, so the file in running/ is the caller's alone. A crash after the move
+The caller holds the stripe of the file's id, so no other process touches the file in running/. A crash after the move
 leaves a file without `started` in running/, which `rescue` puts back.
 """
 
@@ -19,11 +19,11 @@ from queuectl.spool.layout import Located, record_name
 from queuectl.spool.session import Session
 from queuectl.system import disk, files, sharing
 
-CHANGED = "it changed while it was read"
+CHANGED = "it changed while it was being read"
 
 
 class Taken(NamedTuple):
-    """A file in running/ that is ours alone: where it came from, where it is, and what it holds."""
+    """A file in running/ that only this worker touches: its origin, its place, and its content."""
 
     candidate: Candidate
     here: Located
@@ -53,31 +53,31 @@ class Take:
 
         Raises:
             PermissionError: a program has the file open (Windows), or the file may not be moved.
-            OSError: the machine's trouble.
+            OSError: a problem of the machine.
         """
         name = record_name(candidate.job_id)
         here = Located(RUNNING, name, self._spool.path(RUNNING, name))
         try:
             disk.move(self._spool.path(PENDING, candidate.name), here.path, patience_s=sharing.GLANCE_S)
         except FileNotFoundError:
-            return Gone()  # somebody else won
+            return Gone()  # another worker won
         except FileExistsError:
-            return Busy()  # that id runs already
+            return Busy()  # this id already runs
         return here
 
     def open(
         self, candidate: Candidate, here: Located, judged: Whole | Drop | None
     ) -> Taken | Arriving | Foreign | Gone | Rejected | Unreadable:
-        """Read a file that was moved to running/; put it back, or reject it, if what it holds is not to be claimed.
+        """Read a file that was moved to running/; put it back, or reject it, if its content cannot be claimed.
 
-        `judged` is what the file was in pending/, if it was judged there. The caller closes what it gets.
+        `judged` is the judgement on the file in pending/, if there is one. The caller closes the result.
         """
         try:
             fd, content = self._spool.open_document(here.path)
         except files.NotRegularError:
             sig = signature(here.path)
             put_back(self._session, here, candidate.name)
-            return Foreign(sig, "it is no regular file")
+            return Foreign(sig, "it is not a regular file")
         except FileNotFoundError:
             return Gone()
         except OSError as error:
@@ -112,6 +112,6 @@ class Take:
 
 
 def put_back(session: Session, here: Located, name: str) -> None:
-    """Move a file of running/ back to pending/`name`, or beside that if the name is taken; nothing if it is gone."""
+    """Move a file from running/ to pending/`name`, or to a similar name if it is taken; do nothing if it is gone."""
     with contextlib.suppress(FileNotFoundError):
         session.spool.move(here, PENDING, name)

@@ -1,6 +1,6 @@
-"""Look after drops before and without a claim: give them their full names, repair or reject those that stay broken.
+"""Handle drops before their claim: give them their full names, repair or reject those that stay broken.
 
-A pool does this beside its workers. A name is only a hint: what changes after a look, the claim sees (P6, P11).
+A pool does this beside its workers. A name is only a hint: the claim detects a file that changes later (P6, P11).
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from queuectl.spool.stripes import Stripes
 from queuectl.system import disk, files, sharing
 
 Adopted = Busy | Arriving | Unreadable | Foreign | Gone | Later | Rejected
-"""What became of a drop that was to be taken in."""
+"""The results of adopting a drop before its turn."""
 Verdict = Adopted | Open | Many
-"""What became of a drop that was judged before its turn."""
+"""The results of judging a drop before its turn."""
 
 
 class Triage:
@@ -54,7 +54,7 @@ class Triage:
         self._adopter = Adopter(session, stripes, Roster(session.spool, clock=session.clock))
 
     def stuck(self, name: str, error: OSError) -> Stuck | None:
-        """Return what keeps this one file from being claimed, after a method here raised; None: the machine."""
+        """Return why this one file cannot be claimed, after a method here raised; None if the machine is at fault."""
         return self._judge.stuck(name, error)
 
     # ------------------------------------------------------------------------------------------- before its turn
@@ -62,12 +62,12 @@ class Triage:
     def judge(self, name: str) -> Verdict | None:
         """Judge a drop in pending/ before its turn and give it its full name: one rename, under the stripe of its id.
 
-        A drop that is to wait is taken in, because its wait begins now. Returns `Later` with the new name; what
-        `claim` returns of a file that cannot be claimed, but `Many` of one that it would split; or None if the file
-        keeps its name.
+        A drop with a delay is adopted, because its wait begins now. Return `Later` with the new name; for a file that
+        cannot be claimed, the result of `claim`, but `Many` for a file that it would split; or None if the file keeps
+        its name.
 
         Raises:
-            OSError: as `claim`.
+            OSError: the same as `claim`.
         """
         parts = names.parse(name)
         if parts is None or names.is_held(name):
@@ -90,7 +90,7 @@ class Triage:
             stripe.release()
 
     def _give_full_name(self, candidate: Candidate, judged: Whole | Drop) -> Gone | Busy | Later | None:
-        """Rename a drop in pending/ by what was read of it."""
+        """Rename a drop in pending/ according to its content."""
         path = self._spool.path(PENDING, candidate.name)
         accepted = judged.accepted if isinstance(judged, Drop) else None
         try:
@@ -105,7 +105,7 @@ class Triage:
         except FileExistsError:
             return None
         except OSError as error:
-            if error.errno == errno.ENAMETOOLONG:  # names are shorter there
+            if error.errno == errno.ENAMETOOLONG:  # this file system allows only shorter names
                 return None
             if isinstance(error, PermissionError) and sharing.is_held(error):
                 return Busy()
@@ -113,7 +113,7 @@ class Triage:
         return Later(wanted)
 
     def _take_in_to_wait(self, candidate: Candidate, drop: Drop) -> Adopted:
-        """Make a record of a drop that is to wait, as a claim does, and put it back to wait."""
+        """Make a record of a drop with a delay, as a claim does, and put it back to wait."""
         try:
             here = self._take.move(candidate)
         except PermissionError as error:
@@ -145,12 +145,12 @@ class Triage:
     # -------------------------------------------------------------------------------------------- no job so far
 
     def reject_quiet(self, name: str, arriving: Arriving) -> Busy | Arriving | Repaired | Gone | Rejected:
-        """Reject a file that has not become whole, if it is still the version that `arriving` was said of.
+        """Reject a file that has not become whole, if it is still the version that `arriving` describes.
 
-        A record of ours that lost its end (power cut, aborted copy) is repaired instead.
+        A record that lost its end (power cut, aborted copy) is repaired instead.
 
         Raises:
-            OSError: trouble of the machine, or of this file, see `stuck`.
+            OSError: a problem of the machine, or of this file, see `stuck`.
         """
         parts = names.parse(name)
         stripe = self._stripes.of(names.clean_id(parts.stem if parts else name.rpartition(".")[0]))
@@ -170,5 +170,5 @@ class Triage:
         try:
             content = self._spool.read_document(where.path)
         except (FileNotFoundError, files.NotRegularError, PermissionError):
-            return False  # any other error is the machine's trouble, and no reason to refuse a file (P9)
+            return False  # any other error is a problem of the machine, not a reason to refuse a file (P9)
         return repair.repair(self._session, where, content.data) is not None

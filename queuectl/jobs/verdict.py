@@ -1,9 +1,9 @@
-"""What became of an attempt to claim a job, or to settle its run: one small type for each answer, with its facts.
+"""The results of claiming a job or settling its run: one small type for each, with its facts.
 
-`Claims.claim` returns a `Claimed`, or one of the kinds of `Declined`. Whoever handles a `Declined` matches all kinds
-(`match` with `assert_never`), so mypy names every place that a new kind has to be added to. They are plain named tuples
-because they cross the pipe between a worker and its supervisor by the hundred (`worker.messages`); a kind without facts
-is an empty tuple and so false in a condition: compare with None, or by type.
+`Claims.claim` returns a `Claimed`, or one of the kinds of `Declined`. Code that handles a `Declined` matches all kinds
+(`match` with `assert_never`), so mypy names every place that a new kind must be added to. The kinds are plain named
+tuples because hundreds of them cross the pipe between a worker and its supervisor (`worker.messages`). A kind without
+facts is an empty tuple and so false in a condition: compare it with None, or by type.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from queuectl.system.locks import FileLock
 
 
 class Claimed(msgspec.Struct, eq=False):
-    """A job that this worker runs: what to run, and what settling it needs."""
+    """A job that this worker runs: its record, and the facts needed to settle it."""
 
     record: Record
     data: bytes
@@ -29,16 +29,16 @@ class Claimed(msgspec.Struct, eq=False):
     name: str = ""
     """File name in running/: normally ID.json. It differs only if a claimer died before renaming the file."""
     copy: str = ""
-    """Path of its record until that replaces the drop it was made from (`Settlements.secure`). Until then the stripe of
-    its id is held."""
+    """Path of its record until the record replaces the drop it was made from (`Settlements.secure`). Until then the
+    worker holds the stripe of its id."""
     size: int = 0
     """Length of the record on disk."""
     recorded: Settled | None = None
-    """Where the outcome leads, once it is on record: settling again only makes the move."""
+    """The next state, once the outcome is on record: settling again only makes the move."""
     moved: Settled | None = None
-    """Where the job is after that move."""
+    """The place of the job after that move."""
     stripe: FileLock | None = None
-    """The stripe of a `copy`, if it was parted from the worker's own."""
+    """The stripe of a `copy`, if it was separated from the worker's stripes."""
 
     def __post_init__(self) -> None:
         self.size = len(self.data)
@@ -51,7 +51,7 @@ class Claimed(msgspec.Struct, eq=False):
 
 
 class Settled(NamedTuple):
-    """Where an outcome led: the state, the file's name there, and the wait before the next run."""
+    """The state that an outcome led to, the file's name there, and the wait before the next run."""
 
     to: str
     name: str
@@ -59,55 +59,55 @@ class Settled(NamedTuple):
     delay_s: float | None
     reason: str
     cancelled: bool = False
-    """It was cancelled, so it is no failure."""
+    """The job was cancelled, which is not a failure."""
 
 
 # ------------------------------------------------------------------------------------- not now: suggest it again
 
 
 class Busy(NamedTuple):
-    """Its stripe is taken, or its id is running."""
+    """The stripe is taken, or the id is running."""
 
 
 class Open(NamedTuple):
-    """It is whole, but a program still has it open for writing."""
+    """The file is whole, but a program still has it open for writing."""
 
 
 class Alive(NamedTuple):
-    """Something of its last run still runs: `why` says what."""
+    """A process of the last run still runs: `why` names it."""
 
     why: str
 
 
 class Paused(NamedTuple):
-    """The worker gives the name back: the spool is paused."""
+    """The worker returns the name: the spool is paused."""
 
 
 class Returned(NamedTuple):
-    """The worker gives the name back: the machine is in trouble."""
+    """The worker returns the name: the machine has a problem."""
 
 
 # ---------------------------------------------------------------------------- not yet: wait until the file changes
 
 
 class Arriving(NamedTuple):
-    """It is not whole yet. If it stays like this, it is rejected for `why`, or split if `why` is empty."""
+    """The file is not whole yet. If it stays so, it is rejected for `why`, or split if `why` is empty."""
 
     sig: FileSig | None
-    """Tells this version of the file from the next; None if it was not looked at."""
+    """Identifies this version of the file; None if the file was not examined."""
     why: str
     hint: str = ""
 
 
 class Unreadable(NamedTuple):
-    """It cannot be read. It is tried again later, and never rejected for this."""
+    """The file cannot be read. It is tried again later, and never rejected for this."""
 
     sig: FileSig | None
     why: str
 
 
 class Stuck(NamedTuple):
-    """This file, or its lock, is in trouble that other jobs do not have. It is tried again later."""
+    """This file, or its lock, has a problem that other jobs do not have. It is tried again later."""
 
     sig: FileSig | None
     path: str
@@ -117,7 +117,7 @@ class Stuck(NamedTuple):
 
 
 class Unrecorded(NamedTuple):
-    """It has run, and its worker cannot record how the run ended. The worker tries again."""
+    """The job has run, and its worker cannot record how the run ended. The worker tries again."""
 
     path: str
     """The path at fault."""
@@ -126,44 +126,44 @@ class Unrecorded(NamedTuple):
 
 
 class Foreign(NamedTuple):
-    """It is no job and is left alone."""
+    """The file is not a job and is left alone."""
 
     sig: FileSig | None
-    """Tells this version of the file from the next; None if its name alone says that it is no job."""
+    """Identifies this version of the file; None if the name alone shows that it is not a job."""
     why: str
 
 
 class Held(NamedTuple):
-    """A person holds it."""
+    """A person holds the job."""
 
 
 # --------------------------------------------------------------------------------------- not under this name any more
 
 
 class Gone(NamedTuple):
-    """Somebody else has it, or it was deleted."""
+    """Another worker has the job, or it was deleted."""
 
 
 class Later(NamedTuple):
-    """It waits under its new `name`, until `due_at` if that is given."""
+    """The job waits under its new `name`, until `due_at` if that is given."""
 
     name: str
     due_at: float | None = None
 
 
 class Repaired(NamedTuple):
-    """Its torn end was repaired in place: it is a job again, under the same name."""
+    """Its torn end was repaired in place: the file is a job again, under the same name."""
 
 
 class Rejected(NamedTuple):
-    """It is in rejected/ as `name`, for `why`."""
+    """The file is in rejected/ as `name`, for `why`."""
 
     name: str
     why: str
 
 
 class Dead(NamedTuple):
-    """It is in dlq/ as `name`: its last run was its last try."""
+    """The job is in dlq/ as `name`: its retries are used up."""
 
     name: str
 
@@ -172,11 +172,11 @@ class Dead(NamedTuple):
 
 
 class Many(NamedTuple):
-    """It holds many jobs. Only `judge` says so: a claim splits the file."""
+    """The file holds many jobs. Only `judge` returns this: a claim splits the file."""
 
 
 class Splitting(NamedTuple):
-    """It was split in part: `jobs` jobs so far, of which `names` are new in pending/; the rest follows under `key`."""
+    """The file was partly split: `jobs` jobs so far, of which `names` are new in pending/; `key` names the rest."""
 
     key: str
     jobs: int = 0
@@ -184,7 +184,7 @@ class Splitting(NamedTuple):
 
 
 class Split(NamedTuple):
-    """All of `file` was split into `jobs` jobs, of which `names` are new in pending/; `refused` says what was not."""
+    """All of `file` was split into `jobs` jobs, of which `names` are new in pending/; `refused` names the others."""
 
     file: str
     jobs: int
@@ -193,7 +193,7 @@ class Split(NamedTuple):
 
 
 class SplitStuck(NamedTuple):
-    """Its split cannot go on now, because the file cannot be read. It is tried again under `key`."""
+    """The split cannot continue now, because the file cannot be read. It is tried again as `key`."""
 
     key: str
     why: str
@@ -223,4 +223,4 @@ Declined = (
     | Split
     | SplitStuck
 )
-"""Why a name could not be claimed, and what follows."""
+"""The reasons why a name could not be claimed."""

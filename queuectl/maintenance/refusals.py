@@ -161,7 +161,7 @@ def _verdict(spool: Spool, found: Refusal) -> document.Refused | None:
         return document.Refused(str(error), error.hint)
     wanted = taken.spec.get("id")
     if wanted is not None and not taken.history and (there := spool.folder.find(wanted)):
-        return document.Refused(f"a job with the id {wanted!r} exists already, in {there.state}/", "give it another id")
+        return document.Refused(f"a job with the id {wanted!r} already exists, in {there.state}/", "use another id")
     return None
 
 

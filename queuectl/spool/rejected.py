@@ -1,7 +1,7 @@
-"""Files in rejected/ and the text beside each, NAME.reason.txt: written and read here only (P6).
+"""Files in rejected/ and the text beside each, NAME.reason.txt: only this module writes and reads it (P6).
 
-The text is for a person, but two facts are read from it again: why the file was rejected, and which version of the
-file that was. So a later version can be judged anew.
+The text is for a person, but `read` and `read_version` take two facts from it: why the file was rejected, and which
+version of the file that was. So queuectl can judge a later version again.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from queuectl.spool.session import Session
 from queuectl.system import disk, files
 
 NEW = "new"
-"""The version of a file that was never anywhere else."""
+"""The version of a file that was created in rejected/."""
 
 _MAX_BYTES = 64 * 1024
-# The last line of a text, which says when and of which version it is, is shorter than this.
+# The last line of a text, with the time and the version, is shorter than this.
 _LAST_LINE_BYTES = 200
 
 
@@ -33,27 +33,30 @@ class Reason(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What the text beside a rejected file says: why, and since when (None if it does not say)."""
+    """What the text beside a rejected file says: the reason, and the time (None if it has none)."""
 
     why: str
     rejected_at: float | None
 
 
 def version_of(sig: files.FileSig) -> str:
-    """Return a signature as a text. A rename changes neither inode nor size nor time."""
+    """Return a signature as text. A rename changes neither inode nor size nor time."""
     return f"{sig.inode}-{sig.size}-{sig.mtime_ns}"
 
 
 def text_of(name: str, reason: Reason, *, now_at: float) -> str:
-    """Return the text beside a rejected file. What others wrote in it is made safe to be looked at."""
+    """Return the text beside a rejected file. Text from others in it is made safe to display."""
+    shown = safe(name)
     lines = [
-        f"{safe(name)} was put aside here; nothing in this folder is run.",
+        f"queuectl put {shown} aside here. Files in this folder never run.",
         "",
         f"Why:   {safe(reason.why)}",
         *([f"To do: {safe(reason.hint)}"] if reason.hint else []),
         "",
-        f"Nothing was changed in the file. Correct it and move it back to {PENDING}/;",
-        "if it changes here into a valid job, it is moved back by itself. Delete both files if it is not wanted.",
+        "The file is unchanged.",
+        f"To run it:    correct it and drag it to {PENDING}/ (or: queuectl rejected retry {shown}).",
+        "              If you correct it here, a running pool moves it back automatically.",
+        f"To delete it: delete both files (or: queuectl rejected purge {shown}).",
         "",
         f"Rejected {times.to_text(now_at)}, version {reason.version}",
         "",
@@ -69,14 +72,14 @@ def read(spool: Layout, name: str) -> Written:
 
 
 def read_version(spool: Layout, name: str) -> str:
-    """Return the version that the text beside a rejected file is about, "" if it does not say. Raises OSError."""
+    """Return the version that the text beside a rejected file names, "" if it names none. Raises OSError."""
     text = files.read_tail(spool.reason_path(name), _LAST_LINE_BYTES).decode("utf-8", "replace")
     _, found, version = text.strip().rpartition(", version ")
     return version if found else ""
 
 
 def keep_copy(session: Session, name: str, data: bytes, reason: Reason) -> str:
-    """Keep `data` in rejected/ beside a text that says why; return the name it has there. Raises OSError."""
+    """Keep `data` in rejected/ beside a text that gives the reason; return its name there. Raises OSError."""
 
     def place(target: str) -> None:
         # A crash in the middle of a write must not leave half of a file there.
@@ -86,13 +89,13 @@ def keep_copy(session: Session, name: str, data: bytes, reason: Reason) -> str:
 
 
 def keep(session: Session, name: str, reason: Reason, place: Callable[[str], None]) -> str:
-    """Write the text of a file, then have `place` put the file beside it; return the name that both have.
+    """Write the text of a file, then call `place` to put the file beside it; return the name of both.
 
     A crash between the two leaves a text without its file, never a file without a reason. If the name is taken, both
-    get another (P7).
+    get another name (P7).
 
     Raises:
-        OSError: what `place` raised, or the text could not be written; the text is taken away again.
+        OSError: `place` raised it, or the text could not be written; the text is deleted again.
     """
     spool, _, clock, rng = session
     wanted = names.beside(name, room=len(REASON_ENDING))

@@ -124,7 +124,7 @@ def _append(fd: int, path: str, tail: tuple[int, int, bytes], sync: bool, *, is_
         raise NotRegularError(errno.EINVAL, "not a regular file", path)
     # A file that was just opened by its name is not asked for names: some file systems always say that it has none.
     if info.st_size != size or (is_kept and not info.st_nlink):
-        raise BlockingIOError(errno.EWOULDBLOCK, "the record was changed by somebody else", path)
+        raise BlockingIOError(errno.EWOULDBLOCK, "another program changed the record", path)
     os.lseek(fd, offset, os.SEEK_SET)
     try:
         _write_all(fd, data)

@@ -38,7 +38,7 @@ def test_its_text_in_dlq_has_another_name(two: SpoolDir) -> None:
     """Whoever opens dlq/ sees which jobs failed and which were cancelled, and by whom."""
     assert sorted(names_in(two, DLQ)) == ["dead.error.txt", "dead.json", "ended.cancelled.txt", "ended.json"]
     text = Path(two.error_path("ended.json", cancelled=True)).read_text(encoding="utf-8")
-    assert text.startswith("ended was cancelled: ")
+    assert text.startswith("Job ended was cancelled. ")
     assert "wrong input" in text
     assert "failed" not in text
 

@@ -275,9 +275,9 @@ def test_broken_settings_keep_nobody_from_looking_and_stopping(queuectl: Command
 def test_pause_and_resume_say_what_is_wrong_with_a_folder(queuectl: Commands, spool: SpoolDir) -> None:
     """A folder with the name PAUSED pauses the spool; both commands say so, and leave it and tmp/ alone (P11)."""
     Path(spool.paused_path).mkdir()
-    assert "paused already, by a folder" in queuectl("pause", code=75).err
+    assert "a folder named PAUSED already pauses the spool" in queuectl("pause", code=75).err
     result = queuectl("resume", code=75)
-    assert "stays paused, because a folder" in result.err
+    assert "stays paused because of a folder" in result.err
     assert f"hint: move that folder away: {spool.paused_path}" in result.err
     assert os.listdir(spool.tmp_dir) == []
     assert "PAUSED exists" in queuectl("status").out

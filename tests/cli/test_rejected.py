@@ -89,7 +89,7 @@ def test_retry_puts_a_corrected_file_back(queuectl: Commands, desk: Desk, spool:
     ("content", "words"),
     [
         ('{"command": ', "it ends before it is whole"),
-        ('{"command": "true", "id": "there"}', "exists already"),
+        ('{"command": "true", "id": "there"}', "already exists"),
         ("[]", "empty array"),
     ],
 )

@@ -71,7 +71,7 @@ def test_the_run_of_a_dead_worker_is_cancelled_once_its_command_has_ended(spool:
     pool.wait()
     api = Spool(spool.root)
     api.session = api.session._replace(settings=api.settings._replace(kill_grace_s=-10.0))
-    with pytest.raises(SpoolUnavailableError, match="still runs"):
+    with pytest.raises(SpoolUnavailableError, match="is still running"):
         api.cancel("job")
     witness.open_gate()
     wait_until(lambda: witness.ends("job"))
@@ -97,7 +97,7 @@ def test_a_job_that_has_ended_cannot_be_cancelled(spool: SpoolDir) -> None:
     api = Spool(spool.root)
     api.enqueue("true", id="job")
     api.cancel("job", reason="first")
-    with pytest.raises(QueuectlError, match="has ended already: it is in dlq/"):
+    with pytest.raises(QueuectlError, match="has already ended: it is in dlq/"):
         api.cancel("job")
 
 
@@ -180,7 +180,7 @@ def test_a_waiting_job_is_edited_and_runs_as_it_was_saved(spool: SpoolDir, tmp_p
         ("pass", "nothing was changed"),
         ("job['timeout'] = 'soon'", "timeout: "),
         ("job['id'] = 'other'", "the id cannot be changed"),
-        ("job = [job]", "it holds many jobs"),
+        ("job = [job]", "the text holds several jobs"),
         ("sys.exit(3)", "the editor ended with exit code 3: nothing was changed"),
     ],
 )

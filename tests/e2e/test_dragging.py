@@ -143,7 +143,7 @@ def test_what_has_ended_runs_again_when_it_is_dragged_to_pending(spool: SpoolDir
         wait_until(lambda: len(witness.ends("dead")) == 4 and len(witness.ends("done")) == 2)
         ends_with(spool, {"dlq": 1, "done": 1})
         wait_until(lambda: text.exists() and text.read_text() != first)
-        assert "run 4 ended with exit code 3" in text.read_text()
+        assert "attempt 4 ended with exit code 3" in text.read_text()
         shutil.copyfile(spool.path("dlq", "dead.json"), spool.path("pending", "dead.json"))
         ends_with(spool, {"dlq": 2, "done": 1})
         (twin,) = set(spool.job_names("dlq")) - {"dead.json"}

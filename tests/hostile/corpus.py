@@ -519,7 +519,7 @@ def _ids() -> Iterator[Case]:
     yield Case("id-longest", "pending", "i-longest.json", holds(doc(RUN, id="i" * 100)), Runs("i" * 100))
     for job_id in ("i-Case", "i-case", "i-CASE"):
         yield Case(f"id-{job_id}", "pending", f"{job_id}.json", holds(doc(RUN, id=job_id)), Runs(job_id))
-    yield Case("id-taken", "pending", "i-taken.json", holds(doc(id="q-taken")), Rejected("exists already"))
+    yield Case("id-taken", "pending", "i-taken.json", holds(doc(id="q-taken")), Rejected("already exists"))
 
 
 # Names that a job may be dropped under; the id it gets is written in the `file` of its event.
@@ -609,7 +609,7 @@ def _look_alikes() -> Iterator[Case]:
     spec_at = torn_spec.index(b"canary")
     same_line = b' "z": 1, "command": "true"'
     cases: list[tuple[str, bytes, Expect]] = [
-        ("torn-middle", torn[:hole] + b"\0" * 9 + torn[hole + 9 :], Runs(copied="history is damaged")),
+        ("torn-middle", torn[:hole] + b"\0" * 9 + torn[hole + 9 :], Runs(copied="is damaged")),
         ("torn-spec", torn_spec[:spec_at] + b"\0" * 6 + torn_spec[spec_at + 6 :], Rejected("not whole JSON")),
         ("twice", with_line(bad("twice"), b' "command": "true"'), Rejected("twice")),
         ("twice-in-line", with_line(bad("twice-in-line"), same_line), Rejected("twice")),
@@ -759,7 +759,7 @@ def _running() -> Iterator[Case]:
         ("backoff", holds(framed("r-backoff", ENQUEUED, STARTED, backoff_max=1e308, backoff_base=1e6)), Rejected("backoff_max")),
         ("nul-tail", holds(good("nul-tail", ENQUEUED, STARTED) + b"\0" * 99), Runs()),
         ("second", holds(framed("r-second", ENQUEUED, STARTED) * 2), Rejected("more follows")),
-        ("hole", holds(good("hole", ENQUEUED, STARTED, failed).replace(b'"started"', b"\0" * 9)), Runs(copied="history is damaged")),
+        ("hole", holds(good("hole", ENQUEUED, STARTED, failed).replace(b'"started"', b"\0" * 9)), Runs(copied="is damaged")),
     ]  # fmt: skip
     for name, make, expect in cases:
         yield Case(f"running-{name}", "running", f"r-{name}.json", make, expect)

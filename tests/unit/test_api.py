@@ -104,7 +104,7 @@ def test_a_folder_that_is_gone_is_said_in_words(
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    with pytest.raises(InvalidJobError, match="does not exist any more"):
+    with pytest.raises(InvalidJobError, match="no longer exists"):
         api.enqueue("true")
     assert listing(spool) == {}
     assert api.get(api.enqueue("true", cwd=tmp_path)).state == PENDING

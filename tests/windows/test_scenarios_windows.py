@@ -374,7 +374,7 @@ def test_device_names_are_no_ids(prompt: Prompt) -> None:
 def test_names_that_differ_only_in_case_are_one(prompt: Prompt) -> None:
     """`Job1` beside `job1` is a duplicate for `enqueue`, and one and the same file for whoever drops it (P7)."""
     write_drop(prompt.spool, "job1.json", {"command": SUCCEED})
-    assert "exists already" in prompt.type("enqueue", "--id", "Job1", "--command", SUCCEED, code=5)
+    assert "already exists" in prompt.type("enqueue", "--id", "Job1", "--command", SUCCEED, code=5)
     with pytest.raises(FileExistsError):
         disk.create(prompt.spool.path("pending", "Job1.json"), b"x", sync=False)
     prompt.type("worker", "start", "--drain")

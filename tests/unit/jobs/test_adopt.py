@@ -268,7 +268,7 @@ def test_a_copy_of_an_ended_job_runs_under_its_own_id(desk: Desk, outcome: Outco
     assert [event.event for event in item.history] == [
         "enqueued", "started", outcome.kind, "warning", "requeued", "started",
     ]  # fmt: skip
-    assert item.history[3].text == f"the id 'job1' is in use, so this job goes on as {claimed.job_id!r}"
+    assert item.history[3].text == f"the id 'job1' is in use, so this job continues as {claimed.job_id!r}"
     assert (claimed.attempt, claimed.failures) == (2, 0)
     settled = desk.settlements.settle(claimed, Outcome("succeeded", 0))
     assert (settled.to, settled.name) == (DONE, f"{claimed.job_id}.json")

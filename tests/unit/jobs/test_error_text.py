@@ -48,13 +48,14 @@ def test_the_text_says_what_failed_what_was_printed_and_what_to_do(desk: Desk) -
     """Whoever opens it needs no other file and no manual."""
     text = kill_job(desk, command="no-such-program x", printed=b"line 1\nsh: no-such-program: not found\n")
     for part in (
-        "job1 is dead",
-        "run 1 ended with exit code 127: command not found",
+        "Job job1 is dead: its last run failed and it has no retries left.",
+        "attempt 1 ended with exit code 127: command not found",
         "1 run, retries used up",
         "Command:      no-such-program x",
         "logs/job1.1.log",
         "    line 1\n    sh: no-such-program: not found\n",
-        "drag job1.json to pending/ to try again",
+        "To run it again: drag job1.json to pending/ (or: queuectl dlq retry job1).",
+        "To delete it:    delete job1.json (or: queuectl dlq purge job1).",
     ):
         assert part in text, text
     assert os.listdir(desk.spool.tmp_dir) == []
@@ -63,12 +64,15 @@ def test_the_text_says_what_failed_what_was_printed_and_what_to_do(desk: Desk) -
 @pytest.mark.parametrize(
     ("outcome", "words"),
     [
-        (Outcome("timed_out", 143, "timed out after 5 s", 5), "run 1 took too long and was ended"),
-        (Outcome("abandoned", reason="its worker died"), "run 1 was cut off before it had ended"),
-        (Outcome("cancelled", 143, "no longer wanted", 5), "run 1 was cancelled"),
-        (Outcome("failed", 137, "ended by SIGKILL"), "exit code 137: killed (SIGKILL), often because memory ran out"),
-        (Outcome("failed", 0xC0000005), "it crashed (access violation)"),
-        (Outcome("failed", 77), "run 1 ended with exit code 77\n"),
+        (Outcome("timed_out", 143, "timed out after 5 s", 5), "attempt 1 exceeded its timeout and was ended"),
+        (Outcome("abandoned", reason="its worker died"), "attempt 1 was interrupted before it ended"),
+        (Outcome("cancelled", 143, "no longer wanted", 5), "attempt 1 was cancelled"),
+        (
+            Outcome("failed", 137, "ended by SIGKILL"),
+            "exit code 137: killed (SIGKILL), often because the machine ran out of memory",
+        ),
+        (Outcome("failed", 0xC0000005), "the command crashed (access violation)"),
+        (Outcome("failed", 77), "attempt 1 ended with exit code 77\n"),
     ],
 )
 def test_each_way_to_die_is_told_in_words(desk: Desk, outcome: Outcome, words: str) -> None:
@@ -84,9 +88,9 @@ def test_the_runs_before_are_told_but_not_all_of_many(desk: Desk) -> None:
         name = settled.name
     assert error_text.write(desk.session, name)
     text = Path(desk.spool.error_path(name)).read_text()
-    assert "What failed:  run 8 " in text
-    assert "Before that: (and 2 before)" in text
-    assert [f"run {number} ended" in text for number in (2, 3, 7)] == [False, True, True]
+    assert "What failed:  attempt 8 " in text
+    assert "Before that: (and 2 earlier)" in text
+    assert [f"attempt {number} ended" in text for number in (2, 3, 7)] == [False, True, True]
 
 
 def test_nothing_that_others_wrote_can_deceive_or_flood(desk: Desk) -> None:
@@ -113,7 +117,7 @@ def test_a_second_death_replaces_the_text_of_the_first(desk: Desk) -> None:
     Path(desk.spool.error_path("job1.json")).write_bytes(before)
     desk.settlements.settle(claimed, FAILED)
     assert error_text.write(desk.session, "job1.json")
-    assert b"run 2 ended" in Path(desk.spool.error_path("job1.json")).read_bytes()
+    assert b"attempt 2 ended" in Path(desk.spool.error_path("job1.json")).read_bytes()
     assert os.listdir(desk.spool.tmp_dir) == []
 
 

@@ -20,7 +20,7 @@ def test_a_copy_of_an_ended_job_is_cancelled_under_its_own_id(desk: Desk) -> Non
     job = Spool(desk.spool.root).cancel("job1")
     assert job.cancelled
     assert job.id.startswith("job1-")
-    assert job.history[-2]["text"] == f"the id 'job1' is in use, so this job goes on as {job.id!r}"
+    assert job.history[-2]["text"] == f"the id 'job1' is in use, so this job continues as {job.id!r}"
     assert Path(desk.spool.path(DONE, "job1.json")).read_bytes() == data
     found = check.run(desk.spool, repair=True, names_only=False, clock=desk.clock).findings
     assert {item.code for item in found} <= {"clock"}  # the library's clock is not the desk's

@@ -151,7 +151,7 @@ def test_the_beginning_of_several_ids_is_refused(api: Spool, hands: Desk) -> Non
     with pytest.raises(AmbiguousIdError) as caught:
         api.resolve("jo")
     assert len(caught.value.ids) == 7
-    assert caught.value.cause == "it could be job0, job1, job2, job3, job4 and 2 more"
+    assert caught.value.cause == "matching ids: job0, job1, job2, job3, job4 and 2 more"
 
 
 @pytest.mark.parametrize("typed", ["", "nothing", "../done/a", "jbo1", "ob1"])
