@@ -222,6 +222,8 @@ def _is_in(module: str, homes: str) -> bool:
         ("typer", "cli"),
         ("click", "cli"),
         ("rich", "cli"),
+        ("jinja2", "monitor.page"),
+        ("markupsafe", "monitor.page"),
         ("tomlkit", "spool.settings_file"),
         ("ctypes", "system.libc system.locks system.volume system.win32"),
         ("fcntl", "system.files system.rights"),
@@ -310,7 +312,6 @@ OTHER_WORDS = frozenset(
     {
         ("jobs.hold", "released"),
         ("model.notice", "warning"),
-        ("monitor.page", "started"),
         ("spool.pools", "released"),
     }
 )

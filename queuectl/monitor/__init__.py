@@ -18,7 +18,6 @@ __all__ = [
     "status",
     "steps",
     "survey",
-    "theme",
     "waiting",
     "why",
 ]

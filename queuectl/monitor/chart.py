@@ -1,69 +1,113 @@
-"""The drawings of the dashboard: inline SVG of what finished lately. Computes only.
+"""The charts of the dashboard: where the marks of a plot are, from counts per span of time. Computes only.
 
-Nothing in them comes from a job but numbers. Good and bad differ by a pattern, not by colour alone.
+`templates/plot.svg` draws them. A plot holds nothing of a job but numbers. Jobs that failed are striped and at the
+bottom, so that no meaning depends on colour alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from queuectl.model import times
-from queuectl.monitor.rows import Finish
+from queuectl.monitor.rows import Bucket
 
-_WIDTH, _HEIGHT = 320, 84
-_SLOTS = 32
-_STEPS = ((0.01, "10ms"), (0.1, "0.1s"), (1, "1s"), (10, "10s"), (60, "1m"), (600, "10m"), (3600, "1h"))
-
-# Stripes for what ended badly; one definition serves the whole page.
-PATTERN = (
-    '<svg width="0" height="0" aria-hidden="true"><defs><pattern id="bad" width="4" height="4"'
-    ' patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect class="stripe-a" width="4" height="4"/>'
-    '<rect class="stripe-b" width="1.6" height="4"/></pattern></defs></svg>'
-)
+HOUR, DAY = "last hour", "last day"
+_TIMES = {HOUR: ("60 min ago", "30 min ago", "now"), DAY: ("24 h ago", "12 h ago", "now")}
+# The highest value of an axis: its half is a whole number as well, but for 1.
+_TOPS = (1, 2, 4, 6, 8, 10)
+# A share of a slot that stays empty, so that neighbours can be told apart.
+_GAP = 0.2
+# Even one failure among thousands of jobs is seen.
+_LEAST_PERCENT = 2.0
 
 
-def throughput(finishes: Sequence[Finish]) -> str:
-    """Draw jobs over time: equal parts of the span from the first to the last of them, side by side."""
-    if not finishes:
-        return ""
-    first_at = finishes[0].ended_at
-    span_s = max(finishes[-1].ended_at - first_at, 0.001)
-    good, bad = [0] * _SLOTS, [0] * _SLOTS
-    for each in finishes:
-        at = min(_SLOTS - 1, max(0, int((each.ended_at - first_at) / span_s * _SLOTS)))
-        (good if each.is_good else bad)[at] += 1
-    labels = [(0, "start", f"{times.format_duration(span_s)} before"), (_WIDTH, "end", "the last")]
-    return _bars(good, bad, labels, "How many jobs finished, over time")
+class Bar(NamedTuple):
+    """A rectangle, in percent of the plot."""
+
+    x: float
+    y: float
+    width: float
+    height: float
 
 
-def durations(finishes: Sequence[Finish]) -> str:
-    """Draw jobs by how long they ran, each step some ten times the one before."""
-    measured = [each for each in finishes if each.duration_s is not None]
-    if not measured:
-        return ""
-    good, bad = [0] * (len(_STEPS) + 1), [0] * (len(_STEPS) + 1)
-    for each in measured:
-        at = sum((each.duration_s or 0.0) >= limit_s for limit_s, _ in _STEPS)
-        (good if each.is_good else bad)[at] += 1
-    step = _WIDTH / len(good)
-    labels = [(round((number + 1) * step), "middle", text) for number, (_, text) in enumerate(_STEPS)]
-    return _bars(good, bad, labels, "How long jobs ran")
+class Plot(NamedTuple):
+    """What one chart shows. `area` and `line` are SVG paths, `slots` units wide and 100 high."""
+
+    kind: str
+    """`ended` or `depth`: a class of the style sheet."""
+    title: str
+    caption: str
+    slots: int
+    slot_s: int
+    """What one slot spans, in seconds."""
+    marks: tuple[str, str, str]
+    """The values of the axis: top, half, bottom. A half that is no whole number is ""."""
+    times: tuple[str, str, str]
+    area: str
+    line: str
+    failed: tuple[Bar, ...]
+    values: str
+    """The values of each slot for the script: `3` or `3,1`, separated by spaces; `-` means unknown."""
 
 
-def _bars(good: Sequence[int], bad: Sequence[int], labels: Sequence[tuple[int, str, str]], title: str) -> str:
-    highest = max(one + other for one, other in zip(good, bad, strict=True)) or 1
-    room = _HEIGHT - 18
-    width = _WIDTH / len(good)
-    parts = [f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"><title>{title}</title>']
-    for number, (one, other) in enumerate(zip(good, bad, strict=True)):
-        x, top = number * width + 0.5, float(room)
-        for count, kind in ((one, "good"), (other, "bad")):
-            if count:
-                high = max(1.0, count / highest * (room - 4))
-                top -= high
-                fill = ' fill="url(#bad)"' if kind == "bad" else ""
-                place = f'x="{x:.1f}" y="{top:.1f}" width="{width - 1:.1f}" height="{high:.1f}"'
-                parts.append(f'<rect class="{kind}"{fill} {place}/>')
-    parts.append(f'<path class="axis" d="M0 {room}.5H{_WIDTH}"/>')
-    parts += [f'<text x="{x}" y="{_HEIGHT - 5}" text-anchor="{anchor}">{text}</text>' for x, anchor, text in labels]
-    return "".join(parts) + "</svg>"
+def throughput(buckets: Sequence[Bucket], span: str, slot_s: int) -> Plot | None:
+    """Return the jobs that ended in each slot, or None if none has."""
+    done = sum(max(0, each.done) for each in buckets)
+    failed = sum(max(0, each.failed) for each in buckets)
+    if not done + failed:
+        return None
+    top = top_of(max(each.done + each.failed for each in buckets))
+    area, bars = [], []
+    width = 100 / len(buckets)
+    for number, each in enumerate(buckets):
+        low = 100.0
+        if each.failed > 0:
+            high = max(_LEAST_PERCENT, each.failed / top * 100)
+            low = max(0.0, 100 - high)
+            bars.append(Bar(*(round(part, 2) for part in (number * width, low, width * (1 - _GAP), 100 - low))))
+        if each.done > 0:
+            upper = max(0.0, min(low - 1, low - each.done / top * 100))
+            area.append(f"M{number} {low:.4g}V{upper:.4g}h{1 - _GAP:g}V{low:.4g}z")
+    caption = f"{done:,} done" + (f", {failed:,} failed (striped)" if failed else "")
+    values = " ".join(f"{each.done},{each.failed}" for each in buckets)
+    return Plot(
+        "ended", f"Ended, {span}", caption, len(buckets), slot_s, _marks(top), _TIMES[span], "".join(area), "",
+        tuple(bars), values,
+    )  # fmt: skip
+
+
+def depth(buckets: Sequence[Bucket], span: str, slot_s: int) -> Plot | None:
+    """Return how many jobs waited in each slot, or None if none did. A slot without a sample stays empty."""
+    highest = max((each.waiting or 0 for each in buckets), default=0)
+    if highest <= 0:
+        return None
+    top = top_of(highest)
+    area, line = [], []
+    is_open = False
+    for number, each in enumerate(buckets):
+        if each.waiting is None:
+            is_open = False
+            continue
+        y = f"{100 - max(0, each.waiting) / top * 100:.4g}"
+        area.append(f"M{number} 100V{y}h1V100z")
+        line.append(f"V{y}h1" if is_open else f"M{number} {y}h1")
+        is_open = True
+    last = next(each.waiting for each in reversed(buckets) if each.waiting is not None)
+    caption = f"{last:,} now, {highest:,} at most"
+    values = " ".join("-" if each.waiting is None else str(each.waiting) for each in buckets)
+    return Plot(
+        "depth", f"Waiting, {span}", caption, len(buckets), slot_s, _marks(top), _TIMES[span], "".join(area),
+        "".join(line), (), values,
+    )  # fmt: skip
+
+
+def top_of(highest: int) -> int:
+    """Return the least round number that is not below a count of 1 or more."""
+    power = 1
+    while highest > 10 * power:
+        power *= 10
+    return next(each * power for each in _TOPS if each * power >= highest)
+
+
+def _marks(top: int) -> tuple[str, str, str]:
+    return f"{top:,}", f"{top // 2:,}" if top % 2 == 0 else "", "0"

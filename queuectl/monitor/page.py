@@ -1,326 +1,295 @@
 """status.html: a snapshot as one page that needs nothing but a browser. Computes only.
 
-The page is opened by a double click, so it has the rights of a file of this machine, and it shows texts of strangers.
-Therefore: each text of a job is made `safe` and escaped in one place (`_said`), the page fetches nothing and links to
-its own parts only, and its policy (`theme`) lets nothing run that stands in it but one script. Without that script the
-page says when it was written, and loads itself anew all the same.
+The words and the looks are in `templates/`: page.html and its parts, page.css, page.js, and the SVG of the charts. Only
+who writes the page imports this module, because it brings Jinja2.
+
+A double click opens the page, so it has the rights of a file of this machine, and it shows texts of strangers.
+Therefore: the environment makes each text `safe` and escapes it (`_finalize`, autoescape), and has no filter that
+undoes this. The page fetches nothing, links only to files of the spool (`link`), and its policy lets only its own
+script and style sheet act. Without that script the page is complete, and loads itself anew.
 """
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterator, Sequence
+import base64
+import functools
+import hashlib
+import os
+import re
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from queuectl.model import times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
-from queuectl.model.text import safe
-from queuectl.monitor import chart, theme
-from queuectl.monitor.rows import ROWS
+from queuectl.model.text import command_text, safe
+from queuectl.monitor import chart
+from queuectl.monitor.rows import ROWS, CauseRow, FailureRow, RunRow
 from queuectl.monitor.snapshot import HEARTBEAT_S, STALE_S, Snapshot, pace, size_text
+from queuectl.spool.layout import LOGS
 
 # The page loads itself anew this often; it is small, and most of the time it comes from the system's cache.
 RELOAD_S = 10
+TEMPLATES = os.path.join(os.path.dirname(__file__), "templates")
+# Folders whose files the page links to. A name is one part of a path in each.
+_LINKED = frozenset({PENDING, RUNNING, DONE, DLQ, REJECTED, LOGS})
+# An id that no shell takes for anything else.
+_PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# A command for more jobs than this is no longer pasted with ease.
+_RETRIED_AT_ONCE = 20
+_FILTERS = ("length",)
+# With `dashboard = "counts"` no text of a job is on the page.
+_TEXTS = "runs failures causes dues nexts refusals arriving inboxes tags owners"
+_NO_TEXTS: dict[str, Any] = dict.fromkeys(_TEXTS.split(), ())
+
+
+class Stat(NamedTuple):
+    """One of the figures at the top; `target` is the section that it leads to, or ""."""
+
+    label: str
+    number: int
+    parts: tuple[str, ...]
+    target: str
+    is_bad: bool = False
+
+
+class Gauge(NamedTuple):
+    """A bar for a run: how much of `total_s` is over and where its usual time ends, in percent (None: unknown)."""
+
+    total_s: float
+    fill: float
+    usual: float | None
+    is_late: bool
+
+
+class Cause(NamedTuple):
+    """A cause, those of its jobs that have rows, and the command that retries all of them, or ""."""
+
+    row: CauseRow
+    jobs: tuple[FailureRow, ...]
+    retry: str
 
 
 def render(found: Snapshot, *, advice: tuple[str, str]) -> str:
     """Return the whole page. `advice` is the next sensible command, or "", and why."""
-    return "".join(_parts(found, advice))
-
-
-def _parts(found: Snapshot, advice: tuple[str, str]) -> Iterator[str]:
-    name = found.path.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    yield '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-    yield f'<meta http-equiv="Content-Security-Policy" content="{theme.policy()}">'
-    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield '<meta name="referrer" content="no-referrer"><meta name="robots" content="noindex">'
-    yield f'<meta http-equiv="refresh" content="{RELOAD_S}">'
-    yield f"<title>{_title(found)} - {_said(name)}</title><style>{theme.STYLE}</style></head>\n<body>"
-    yield f'<div class="defs">{chart.PATTERN}</div><header>'
-    yield f"<h1>Queue <bdi>{_said(name)}</bdi></h1>"
-    yield from _freshness(found)
-    yield "</header>\n<main>"
-    yield from _notes(found, advice)
-    yield from _counts(found)
-    if found.is_full:
-        yield from _failures(found)
-        yield from _runs(found)
-        yield from _dues(found)
-        yield from _arriving(found)
-        yield from _refusals(found)
-        yield from _inboxes(found)
-    yield from _pools(found)
-    yield from _finishes(found)
     if not found.is_full:
-        yield '<p class="soft">Jobs are not listed here: the setting <code>dashboard</code> is "counts".</p>'
-    yield f"</main>\n<script>{theme.SCRIPT}</script></body></html>\n"
+        found = found._replace(**_NO_TEXTS)
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            found=found,
+            advice=advice,
+            name=found.path.replace("\\", "/").rstrip("/").rpartition("/")[2],
+            run=_run(found.path),
+            title=_title(found),
+            headline=_headline(found),
+            health=_health(found),
+            is_busy=bool(found.counts[PENDING] + found.counts[RUNNING]),
+            stats=_stats(found),
+            causes=_causes(found) if found.is_full else (),
+            runs=[(row, gauge(row, found.taken_at)) for row in found.runs],
+            waiting_now=found.ready + found.stopped,
+            plots=_plots(found),
+            finishes=[row for row in reversed(found.finishes) if row.id or not found.is_full],
+            pace=pace(found.finishes),
+            groups=(
+                ("tags", "Tags", found.tags, found.tags_left),
+                ("owners", "Owners", found.owners, found.owners_left),
+            ),
+            cancelled=[row for row in found.failures if row.cancelled],
+        )
+    )
+
+
+# -------------------------------------------------------------------------------------------------------- environment
+
+
+@functools.cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        auto_reload=False,
+    )
+    made.filters = {name: made.filters[name] for name in _FILTERS} | {
+        "span": span_text,
+        "took": took_text,
+        "count": _count,
+        "number": lambda number: f"{number:,}",
+        "size": size_text,
+        "stamp": lambda instant_at: times.to_text(instant_at)[:19] + "Z",
+        "clock": lambda instant_at: times.to_text(instant_at)[:19].replace("T", " ") + " UTC",
+        "link": link,
+    }
+    css, js = source("page.css"), source("page.js")
+    made.globals = {
+        "css": Markup(css),  # a file of the package: nothing of a job is in it
+        "js": Markup(js),
+        "policy": policy(),
+        "reload_s": RELOAD_S,
+        "stale_s": f"{STALE_S:.0f}",
+        "heartbeat_s": f"{HEARTBEAT_S:.0f}",
+        "rows": ROWS,
+    }
+    return made
+
+
+def _finalize(value: Any) -> Any:
+    """Return what a template shows, safe to read; autoescape makes it safe for HTML."""
+    return value if isinstance(value, Markup) else safe(str(value))
+
+
+@functools.cache
+def source(name: str) -> str:
+    """Return a file of `templates/`, with the ends of lines that a browser hashes."""
+    with open(os.path.join(TEMPLATES, name), encoding="utf-8") as file:
+        return file.read()
+
+
+@functools.cache
+def policy() -> str:
+    """Return the content security policy: nothing but this page's own style sheet and script."""
+    return (
+        f"default-src 'none'; style-src '{_hash(source('page.css'))}'; script-src '{_hash(source('page.js'))}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+# -------------------------------------------------------------------------------------------------------------- facts
+
+
+def link(path: str) -> str:
+    """Return the address of a file of the spool, relative to the page, or "" if the path could lead elsewhere."""
+    folder, _, name = path.replace(os.sep, "/").partition("/")
+    if folder not in _LINKED or not name or name in (".", "..") or "/" in name or "\\" in name:
+        return ""
+    try:
+        return f"{folder}/{quote(name, safe='', errors='surrogateescape')}"
+    except UnicodeEncodeError:  # half a surrogate pair, which Windows allows in names
+        return ""
+
+
+def _run(path: str) -> str:
+    """Return how a command begins that works from any folder, or from this one if the path is a strange one."""
+    words = command_text(["queuectl", "--spool", path])
+    return words if safe(path) == path and not set(path) & set("`$%!") else "queuectl"
+
+
+def gauge(row: RunRow, now_at: float) -> Gauge:
+    """Return the bar of a run. It spans twice the usual time, or the timeout, or what has passed by now."""
+    passed_s = max(0.0, now_at - row.started_at) if row.started_at is not None else 0.0
+    usual_s = row.usual_s if row.usual_s is not None and row.usual_s > 0 else None
+    limit_s = row.timeout_s if row.timeout_s is not None and row.timeout_s > 0 else None
+    total_s = max(2 * usual_s, passed_s * 1.1) if usual_s is not None else (limit_s or 0.0)
+    if limit_s is not None:
+        total_s = min(total_s, limit_s)
+    if row.started_at is None or not total_s:
+        return Gauge(0.0, 0.0, None, False)
+    is_late = (usual_s is not None and passed_s > 2 * usual_s) or (limit_s is not None and passed_s > 0.8 * limit_s)
+    usual = None if usual_s is None or usual_s > total_s else round(usual_s / total_s * 100, 1)
+    return Gauge(round(total_s, 1), round(min(100.0, passed_s / total_s * 100), 1), usual, is_late)
+
+
+def _causes(found: Snapshot) -> tuple[Cause, ...]:
+    rows = {row.id: row for row in found.failures if not row.cancelled}
+    return tuple(
+        Cause(each, tuple(rows[job_id] for job_id in each.ids if job_id in rows), _retry(each)) for each in found.causes
+    )
+
+
+def _retry(cause: CauseRow) -> str:
+    is_all = cause.jobs == len(cause.ids) <= _RETRIED_AT_ONCE
+    return "retry " + " ".join(cause.ids) if is_all and all(map(_PLAIN_ID.fullmatch, cause.ids)) else ""
+
+
+def _plots(found: Snapshot) -> list[chart.Plot]:
+    spans = ((found.load.hour, chart.HOUR, 60), (found.load.day, chart.DAY, 900))
+    made = [draw(*span) for draw in (chart.throughput, chart.depth) for span in spans]
+    return [each for each in made if each is not None]
+
+
+# -------------------------------------------------------------------------------------------------------------- words
 
 
 def _title(found: Snapshot) -> str:
     counts = found.counts
-    dead = f"{found.dead} dead, " if found.dead else ""
-    return f"{dead}{counts[RUNNING]} running, {counts[PENDING]} waiting"
+    failed = f"{found.dead} failed, " if found.dead else ""
+    return f"{failed}{counts[RUNNING]} running, {counts[PENDING]} waiting"
 
 
-def _freshness(found: Snapshot) -> Iterator[str]:
-    text = times.to_text(found.taken_at)
-    yield (
-        f'<div class="alarm" id="stale" role="alert" data-after="{STALE_S:.0f}" hidden>Out of date: nobody has written '
-        f'this page for <span id="age">some time</span>. No workers run, or they cannot write here. '
-        f"<code>queuectl status</code> tells.</div>"
-    )
-    yield (
-        f'<p class="soft">As of <time id="written" datetime="{text}">{text[:10]} {text[11:19]} UTC</time>. While '
-        f"workers run, this page is written at least every {HEARTBEAT_S:.0f} seconds; if that time is more than "
-        f"{STALE_S:.0f} seconds ago, nobody does. Folder: <bdi>{_said(found.path)}</bdi></p>"
-    )
+def _headline(found: Snapshot) -> str:
+    return _title(found)
 
 
-def _notes(found: Snapshot, advice: tuple[str, str]) -> Iterator[str]:
-    if found.paused is not None:
-        reason = f": <bdi>{_said(found.paused)}</bdi>" if found.paused else ""
-        until = "" if found.paused_until is None else times.to_text(found.paused_until)
-        end = f" Work goes on at {until[:10]} {until[11:19]} UTC." if until else ""
-        yield f'<p class="note"><strong>Paused</strong>{reason}.{end} Delete the file PAUSED to go on.</p>'
-    if found.retention_waits:
-        yield f'<p class="note"><strong>Retention</strong> {_said(found.retention_waits)}.</p>'
-    if not found.pools:
-        yield '<p class="note"><strong>No workers run.</strong> This page stays as it is until some do.</p>'
-    if advice[0]:
-        yield f'<p class="note">Next: <code>{_said(advice[0])}</code> <span class="soft">{_said(advice[1])}</span></p>'
-    for state, count in found.foreign.items():
-        copies = found.copies.get(state, 0)
-        more = f": {copies} with names of unfinished or conflicting copies" if copies else ""
-        yield f'<p class="note">{state}/ also holds {_count(count, "file")} of somebody else, left alone{more}.</p>'
+def _health(found: Snapshot) -> str:
+    """Return the class of the mark before the headline."""
+    if found.dead or found.counts[REJECTED] or not all(row.is_alive for row in found.runs):
+        return "bad"
+    is_stuck = found.counts[PENDING] + found.counts[RUNNING] and not found.pools
+    return "still" if found.paused is not None or is_stuck else "good" if found.pools else "gone"
 
 
-def _counts(found: Snapshot) -> Iterator[str]:
+def _stats(found: Snapshot) -> tuple[Stat, ...]:
+    """Return the figures at the top. Each part of the small print is there only if it says something."""
     counts = found.counts
-    waiting = [f"{found.ready} could run now"]
+    waiting = []
     if found.oldest_since is not None:
-        waiting.append(f"the oldest has waited {_age(found.oldest_since, found)}")
-    if found.stopped:
-        waiting.append(f"{found.stopped} paused")
-    if found.later:
-        waiting.append(f"{found.later} later")
-    if found.held:
-        waiting.append(f"{found.held} held")
-    if found.blocked:
-        waiting.append(f"{found.blocked} not whole")
-    running = f"the longest for {_age(found.longest_since, found)}" if found.longest_since is not None else ""
-    newest = next((row for row in found.failures if not row.cancelled), None)
-    dead = f"dead, the newest {_ago(newest.ended_at, found)}" if newest is not None else "dead jobs"
+        waiting.append(f"oldest {span_text(found.taken_at - found.oldest_since)}")
+    for count, word in ((found.later, "later"), (found.held, "held"), (found.blocked, "incomplete")):
+        if count:
+            waiting.append(f"{count:,} {word}")
+    running = [f"{_count(found.workers, 'worker')}"] if found.pools else ["no workers"]
+    if found.longest_since is not None:
+        running.append(f"longest {span_text(found.taken_at - found.longest_since)}")
+    done = [f"{found.done_last_hour:,} in the last hour"] if found.done_last_hour else []
+    failed = [f"{found.failed_last_hour:,} in the last hour"] if found.failed_last_hour else []
     if found.cancelled:
-        dead = f"{found.dead} {dead}; {found.cancelled} cancelled"
-    yield '<ul class="counts">'
-    yield _card(PENDING, counts[PENDING], ", ".join(waiting))
-    yield _card(RUNNING, counts[RUNNING], running)
-    yield _card(DONE, counts[DONE], "ended well")
-    yield _card(DLQ, counts[DLQ], dead, is_bad=found.dead > 0)
-    yield _card(REJECTED, counts[REJECTED], "files that are no jobs", is_bad=counts[REJECTED] > 0)
-    yield _card("workers", found.workers, f"in {_count(len(found.pools), 'pool')}", is_bad=not found.workers)
-    yield "</ul>"
-
-
-def _card(name: str, count: int, more: str, *, is_bad: bool = False) -> str:
-    mark = ' class="many"' if is_bad else ""
-    return f'<li{mark}><a href="#{name}">{name}</a><b>{count}</b><span class="soft">{more}</span></li>'
-
-
-def _section(name: str, title: str) -> str:
-    return f'<section id="{name}"><h2>{title}</h2>'
-
-
-# ------------------------------------------------------------------------------------------------------------- tables
-
-
-def _failures(found: Snapshot) -> Iterator[str]:
-    if not found.counts[DLQ]:
-        return
-    yield _section(DLQ, "Failures and cancelled jobs" if found.cancelled else "Failures")
-    yield (
-        f'<p class="soft">Nothing runs these jobs again by itself. To run one again, drag its file from {DLQ}/ to '
-        f"{PENDING}/, or type the command in its row.</p>"
-    )
-    rows = []
-    for row in found.failures:
-        error = f'<bdi class="{"" if row.cancelled else "bad-text"}">{_said(row.error)}</bdi>'
-        if row.output:
-            lines = "\n".join(_said(line) for line in row.output)
-            error += f"<pre><bdi>{lines}</bdi></pre>"
-        rows.append(
-            (
-                f"<code>{_said(row.id)}</code>",
-                _ago(row.ended_at, found),
-                f"{error}",
-                f"<code><bdi>{_said(row.command)}</bdi></code>",
-                f"<code>queuectl dlq retry {_said(row.id)}</code>",
-            )
-        )
-    yield from _table(("job", "ended", "why, and what it printed last", "command", "to run it again"), rows)
-    yield _rest(found.counts[DLQ], len(rows), "queuectl dlq list")
-    yield "</section>"
-
-
-def _runs(found: Snapshot) -> Iterator[str]:
-    if not found.counts[RUNNING]:
-        return
-    yield _section(RUNNING, "Running")
-    rows = []
-    for row in found.runs:
-        limit = f"of {times.format_duration(row.timeout_s)}" if row.timeout_s is not None else "no timeout"
-        gone = "" if row.is_alive else ' <strong class="bad-text">its worker is gone</strong>'
-        rows.append(
-            (
-                f"<code>{_said(row.id)}</code>",
-                f"{_age(row.started_at, found)}, {limit}{gone}",
-                f"{row.attempt}",
-                f"<bdi>{_said(row.worker)}</bdi>",
-                f"<code><bdi>{_said(row.command)}</bdi></code>",
-            )
-        )
-    yield from _table(("job", "has run for", "run", "worker", "command"), rows)
-    yield _rest(found.counts[RUNNING], len(rows), "queuectl list --state running")
-    yield "</section>"
-
-
-def _dues(found: Snapshot) -> Iterator[str]:
-    if not found.later:
-        return
-    yield _section(PENDING, "Waiting for their time")
-    rows = [
-        (
-            f"<code>{_said(row.id)}</code>",
-            f"in {_age(found.taken_at, found, until=row.due_at)}",
-            f"retry {row.runs} of {row.max_retries}, after <bdi>{_said(row.error)}</bdi>" if row.runs else "delayed",
-        )
-        for row in found.dues
+        failed.append(f"{found.cancelled:,} cancelled")
+    stats = [
+        Stat("Running", counts[RUNNING], tuple(running), RUNNING if found.runs else ""),
+        Stat("Waiting", counts[PENDING], tuple(waiting), "waiting" if found.nexts else "later" if found.dues else ""),
+        Stat("Done", counts[DONE], tuple(done), "finished" if found.finishes else ""),
+        Stat("Failed", found.dead, tuple(failed), "failures" if found.causes else "", found.dead > 0),
     ]
-    yield from _table(("job", "due", "why"), rows)
-    yield _rest(found.later, len(rows), "queuectl list --state pending")
-    yield "</section>"
+    if counts[REJECTED]:
+        target = "rejected" if found.refusals else ""
+        stats.append(Stat("Rejected", counts[REJECTED], ("files that are not jobs",), target, True))
+    return tuple(stats)
 
 
-def _arriving(found: Snapshot) -> Iterator[str]:
-    if not found.arriving:
-        return
-    yield _section("arriving", "Arriving")
-    yield '<p class="soft">Files that are not whole yet. One runs when it is, and is refused when it stays quiet.</p>'
-    rows = [
-        (
-            f"<code><bdi>{_said(row.name)}</bdi></code>",
-            size_text(row.size),
-            _ago(row.changed_at, found),
-            f"<bdi>{_said(row.why)}</bdi>",
-        )
-        for row in found.arriving
-    ]
-    yield from _table(("file", "so far", "last change", "why it waits"), rows)
-    yield "</section>"
+def span_text(seconds: float, is_exact: bool = False) -> str:
+    """Return a time that passes: `12 s`, `3 min`, `2 h 5 min`, `4 d 3 h`. `is_exact` adds seconds to minutes.
+
+    The script counts on in the same words (`span` in page.js).
+    """
+    whole = max(0, int(seconds)) if seconds < times.LONGEST_S else int(times.LONGEST_S)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min" + (f" {whole % 60} s" if is_exact and whole % 60 else "")
+    if whole < 86400:
+        return f"{whole // 3600} h" + (f" {whole % 3600 // 60} min" if whole % 3600 >= 60 else "")
+    return f"{whole // 86400:,} d" + (f" {whole % 86400 // 3600} h" if whole % 86400 >= 3600 else "")
 
 
-def _refusals(found: Snapshot) -> Iterator[str]:
-    if not found.counts[REJECTED]:
-        return
-    yield _section(REJECTED, "Rejected files")
-    yield f'<p class="soft">Correct the file and move it back to {PENDING}/; the text beside it says more.</p>'
-    rows = [
-        (f"<code><bdi>{_said(row.name)}</bdi></code>", _ago(row.rejected_at, found), f"<bdi>{_said(row.why)}</bdi>")
-        for row in found.refusals
-    ]
-    yield from _table(("file", "rejected", "why"), rows)
-    yield _rest(found.counts[REJECTED], len(rows), "queuectl list --state rejected")
-    yield "</section>"
-
-
-def _pools(found: Snapshot) -> Iterator[str]:
-    if not found.pools:
-        return
-    yield _section("workers", "Workers")
-    rows = [
-        (
-            f"<bdi>{_said(row.pool)}</bdi>",
-            f"{row.workers}",
-            f"<bdi>{_said(row.host)}</bdi>, process {row.pid}",
-            _ago(row.started_at, found),
-        )
-        for row in found.pools[:ROWS]
-    ]
-    yield from _table(("pool", "workers", "on", "started"), rows)
-    yield _rest(len(found.pools), len(rows), "queuectl worker list")
-    yield "</section>"
-
-
-def _inboxes(found: Snapshot) -> Iterator[str]:
-    if not found.inboxes:
-        return
-    yield _section("inboxes", "Inboxes")
-    rows = [
-        (
-            f"<bdi>{_said(row.owner)}</bdi>",
-            f"<bdi>{_said(row.path)}</bdi>",
-            f'<bdi class="{"bad-text" if row.trouble else ""}">{_said(row.text)}</bdi>',
-        )
-        for row in found.inboxes
-    ]
-    yield from _table(("whose", "folder", "what is in it"), rows)
-    yield "</section>"
-
-
-def _finishes(found: Snapshot) -> Iterator[str]:
-    if not found.finishes:
-        return
-    speed = pace(found.finishes)
-    yield f"{_section(DONE, 'Finished lately')}<p>The newest {_count(speed.jobs, 'job')} that ran"
-    yield f", {speed.failed} of them dead (striped)" if speed.failed else ", all of them well"
-    yield f"; the last {_ago(found.finishes[-1].ended_at, found)}.</p>"
-    yield '<div class="charts"><figure><figcaption>Throughput'
-    yield f": {speed.per_s:.3g} a second" if speed.per_s is not None else ""
-    yield f"</figcaption>{chart.throughput(found.finishes)}</figure>"
-    if speed.median_s is not None and speed.p95_s is not None and speed.longest_s is not None:
-        shown = [times.format_duration(each) for each in (speed.median_s, speed.p95_s, speed.longest_s)]
-        yield f"<figure><figcaption>Duration: half within {shown[0]}, 95% within {shown[1]}, longest {shown[2]}"
-        yield f"</figcaption>{chart.durations(found.finishes)}</figure>"
-    yield "</div></section>"
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """A table of cells that are HTML already. On a narrow screen each row is a card, so cells repeat their heads."""
-    if not rows:
-        return
-    yield "<table><thead><tr>"
-    yield "".join(f'<th scope="col">{head}</th>' for head in heads)
-    yield "</tr></thead><tbody>\n"
-    for row in rows:
-        cells = zip(heads, row, strict=True)
-        yield "<tr>" + "".join(f'<td data-label="{head}">{cell}</td>' for head, cell in cells) + "</tr>\n"
-    yield "</tbody></table>"
-
-
-def _rest(count: int, shown: int, command: str) -> str:
-    return f'<p class="soft">... and {count - shown} more: <code>{command}</code></p>' if count > shown else ""
-
-
-# -------------------------------------------------------------------------------------------------------------- parts
-
-
-def _said(text: str) -> str:
-    """Return a text of somebody else: nothing in it acts on the page or deceives who reads it."""
-    return html.escape(safe(text), quote=True)
-
-
-def _age(since: float | None, found: Snapshot, *, until: float | None = None) -> str:
-    if since is None:
-        return "?"
-    return times.format_duration(max(1, round((found.taken_at if until is None else until) - since)))
-
-
-def _ago(instant_at: float | None, found: Snapshot) -> str:
-    """Return an instant as an age before the page's time, with the instant itself as its title."""
-    if instant_at is None:
-        return "?"
-    text = times.to_text(instant_at)
-    return f'<time datetime="{text}" title="{text}">{_age(instant_at, found)} ago</time>'
+def took_text(seconds: float) -> str:
+    """Return a time that something took: `7 ms`, `4.2 s`, `2 min 5 s`."""
+    if seconds < 0.9995:
+        return f"{max(0.0, seconds) * 1000:.0f} ms"
+    return f"{seconds:.1f}".removesuffix(".0") + " s" if seconds < 9.95 else span_text(round(min(seconds, 1e12)), True)
 
 
 def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
+    return f"{number:,} {word}{'' if number == 1 else 's'}"

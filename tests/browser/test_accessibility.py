@@ -17,8 +17,8 @@ import pytest
 
 from queuectl.model.lifecycle import Outcome
 from queuectl.model.settings import defaults
-from queuectl.monitor import page, theme
-from queuectl.monitor.rows import DueRow, FailureRow, RefusalRow, RunRow
+from queuectl.monitor import page
+from queuectl.monitor.rows import CauseRow, DueRow, FailureRow, NextRow, RefusalRow, RunRow
 from queuectl.pool.dashboard import Dashboard
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
@@ -89,7 +89,7 @@ def faults(browser: Any, axe: str, path: Path, *, scheme: str, width: str) -> li
 
 def without_reload(text: str) -> str:
     """A page that does not load itself anew in the middle of being judged."""
-    return re.sub(r'<meta http-equiv="refresh"[^>]*>', "", text)
+    return re.sub('data-reload="[0-9]+"', 'data-reload="0"', text)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -105,6 +105,8 @@ def test_a_page_of_a_thousand_hostile_jobs_has_no_grave_fault(
         counts={"pending": 1000, "running": 1000, "done": 1000, "dlq": 1000, "rejected": 1000},
         runs=tuple(RunRow(text, 1, text, NOON_AT - 30, 300.0, text, False) for text in words),
         failures=tuple(FailureRow(text, NOON_AT - 5, 4, text, text, (text, text)) for text in words),
+        causes=tuple(CauseRow(text, 9, NOON_AT - 5, NOON_AT - 9, (text,), text, (text, text)) for text in words[:50]),
+        nexts=tuple(NextRow(text, 1, 9, text, text, (text,), NOON_AT - 9) for text in words),
         dues=tuple(DueRow(text, NOON_AT + 8, 1, 3, text) for text in words),
         refusals=tuple(RefusalRow(text, text, NOON_AT - 9) for text in words),
     )
@@ -137,7 +139,7 @@ def test_a_page_as_it_is_written_has_no_grave_fault(
 def test_a_fault_would_be_found(browser: Any, axe: str, tmp_path: Path) -> None:
     """What is asked here can be answered with no: soft words of hardly any contrast are a grave fault."""
     path = tmp_path / "status.html"
-    bad = theme.STYLE.replace("--soft:#4d5661", "--soft:#d5d9de")
-    made = without_reload(page.render(snapshot_of(), advice=("", ""))).replace(theme.STYLE, bad)
+    bad = page.source("page.css").replace("--soft:#59626e", "--soft:#d5d9de")
+    made = without_reload(page.render(snapshot_of(), advice=("", ""))).replace(page.source("page.css"), bad)
     path.write_text(re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", made), encoding="utf-8")
     assert any("color-contrast" in each for each in faults(browser, axe, path, scheme="light", width="wide"))

@@ -19,6 +19,8 @@ HEAVY = {
     "tomlkit",
     "tomllib",
     "psutil",
+    "jinja2",
+    "markupsafe",
     "multiprocessing",
     "ctypes",
     "asyncio",

@@ -6,11 +6,26 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from jinja2 import UndefinedError
 
 from queuectl.inbox.state import InboxFile
-from queuectl.monitor import metrics, page, theme
+from queuectl.model.text import command_text
+from queuectl.monitor import metrics, page
 from queuectl.monitor.inboxes import InboxRow
-from queuectl.monitor.rows import ArrivingRow, DueRow, FailureRow, Finish, PoolRow, RefusalRow, RunRow
+from queuectl.monitor.rows import (
+    ArrivingRow,
+    Bucket,
+    CauseRow,
+    DueRow,
+    FailureRow,
+    Finish,
+    GroupRow,
+    Load,
+    NextRow,
+    PoolRow,
+    RefusalRow,
+    RunRow,
+)
 from queuectl.monitor.snapshot import Snapshot
 from tests.helpers import NOON_AT
 
@@ -26,6 +41,8 @@ HOSTILE = (
     "nul\x00 lone \ud800 tag \U000e0041",
 )
 NO_ADVICE = ("", "")
+PATHS = ("dlq/job1.json", "logs/job1.4.log", "dlq/job1.error.txt")
+BUCKETS = tuple(Bucket(NOON_AT + 60 * number, number % 3, number % 2, number, 1) for number in range(60))
 
 
 def snapshot_of(text: str = "plain", **facts: object) -> Snapshot:
@@ -35,7 +52,7 @@ def snapshot_of(text: str = "plain", **facts: object) -> Snapshot:
         taken_at=NOON_AT,
         is_full=True,
         paused=text,
-        counts={"pending": 2, "running": 1, "done": 7, "dlq": 1, "rejected": 1},
+        counts={"pending": 2, "running": 1, "done": 7, "dlq": 2, "rejected": 1},
         ready=1,
         later=1,
         held=0,
@@ -45,17 +62,29 @@ def snapshot_of(text: str = "plain", **facts: object) -> Snapshot:
         oldest_since=NOON_AT - 60,
         longest_since=NOON_AT - 30,
         pools=(PoolRow(text, text, 17, 2, NOON_AT - 3600),),
-        runs=(RunRow(text, 1, text, NOON_AT - 30, 300.0, text, False),),
-        failures=(FailureRow(text, NOON_AT - 5, 4, text, text, (text, text)),),
+        runs=(RunRow(text, 1, text, NOON_AT - 30, 300.0, text, False, 20.0, "running/job1.json"),),
+        failures=(
+            FailureRow(text, NOON_AT - 5, 4, text, text, (text, text), False, *PATHS),
+            FailureRow(text + "2", NOON_AT - 5, 4, text, text, (), True, *PATHS),
+        ),
+        cancelled=1,
         dues=(DueRow(text, NOON_AT + 8, 1, 3, text),),
+        nexts=(NextRow(text, 1, 9, text, text, (text, text), NOON_AT - 60, "pending/job1.json"),),
         refusals=(RefusalRow(text, text, NOON_AT - 9),),
         foreign={"pending": 3},
         copies={"pending": 2},
         arriving=(ArrivingRow(text, 123_456, NOON_AT - 4, text), ArrivingRow(text, 12, None, text)),
-        finishes=(Finish(NOON_AT - 20, 0.5, True), Finish(NOON_AT - 5, 2.0, False)),
+        finishes=(
+            Finish(NOON_AT - 20, 0.5, True, text, text, "", 1, *PATHS),
+            Finish(NOON_AT - 5, 2.0, False, text, text, text, 4, *PATHS),
+        ),
         inboxes=(
             InboxRow(text, text, "templates", text, 1, 1, text, 1, 1, 1, text, text, (InboxFile(text, 1, 1.0, text),)),
         ),
+        causes=(CauseRow(text, 1, NOON_AT - 5, NOON_AT - 5, (text,), text, (text, text), *PATHS),),
+        load=Load(BUCKETS, BUCKETS),
+        tags=(GroupRow(text, 1, 1, 7, 1),),
+        owners=(GroupRow(text, 1, 1, 7, 1),),
     )
     return made._replace(**facts)
 
@@ -83,8 +112,10 @@ class Tags(HTMLParser):
 def test_nothing_of_a_job_is_live(text: str) -> None:
     """A page of hostile texts has the tags and attributes of a page of plain ones, and no others."""
     made = page.render(snapshot_of(text), advice=(text, text))
-    assert Tags(made).tags == Tags(page.render(snapshot_of(), advice=("plain", "plain"))).tags
-    outside = made.replace(theme.STYLE, "").replace(theme.SCRIPT, "")
+    plain = page.render(snapshot_of("two words"), advice=("two words", "two words"))
+    assert Tags(made).tags == Tags(plain).tags
+    assert sorted(Tags(made).links) == sorted(Tags(plain).links)
+    outside = made.replace(page.source("page.css"), "").replace(page.source("page.js"), "")
     assert not re.search(
         "[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000e007f]", outside
     )
@@ -100,38 +131,150 @@ def test_page_runs_only_its_own_script_and_style() -> None:
     """The policy names the script and the style sheet by hash, and there are no other ones and no inline handlers."""
     made = page.render(snapshot_of(), advice=NO_ADVICE)
     assert made.index("Content-Security-Policy") < made.index("<title>")
-    assert theme.policy().startswith("default-src 'none'; ")
+    assert page.policy().startswith("default-src 'none'; ")
     for tag in ("style", "script"):
         (body,) = re.findall(f"<{tag}>(.*?)</{tag}>", made, re.DOTALL)
-        assert f"{tag}-src '{theme._hash(body)}'" in theme.policy()
-    assert "unsafe" not in theme.policy()
+        assert f"{tag}-src '{page._hash(body)}'" in page.policy()
+    assert "unsafe" not in page.policy()
     tags = Tags(made)
     attributes = {name for _, names in tags.tags for name in names}
     assert not [name for name in attributes if name.startswith("on") or name == "style"]
 
 
 def test_page_fetches_nothing() -> None:
-    """One file is all there is: its links lead to its own parts."""
+    """One file is all there is: its links lead to its own parts and to files of the spool."""
     made = page.render(snapshot_of(), advice=NO_ADVICE)
-    assert all(link.startswith("#") for link in Tags(made).links)
+    links = Tags(made).links
+    assert {"dlq/job1.json", "logs/job1.4.log", "dlq/job1.error.txt", "running/job1.json", "pending/job1.json"} <= {
+        *links
+    }
+    assert all(re.fullmatch(r"#[a-z]+|(dlq|logs|running|pending)/[A-Za-z0-9.]+|status\.json", link) for link in links)
     assert not re.search(r"https?:|url\((?!#)|@import|<link|<iframe", made)
 
 
+@pytest.mark.parametrize(
+    ("path", "address"),
+    [
+        ("dlq/job1.json", "dlq/job1.json"),
+        ("pending/job 1,prio=9.json", "pending/job%201%2Cprio%3D9.json"),
+        ('rejected/"><script>.json', "rejected/%22%3E%3Cscript%3E.json"),
+        ("pending/a?b#c%2f.json", "pending/a%3Fb%23c%252f.json"),
+        ("pending/\u202egnp.json", "pending/%E2%80%AEgnp.json"),
+        ("pending/javascript:alert(1)", "pending/javascript%3Aalert%281%29"),
+        ("pending/\udcff.json", "pending/%FF.json"),
+        ("pending/\ud800.json", ""),
+        ("javascript:alert(1)", ""),
+        ("javascript:/alert(1)", ""),
+        ("https://example.com/", ""),
+        ("//example.com/x", ""),
+        ("/etc/passwd", ""),
+        ("dlq/../../x", ""),
+        ("dlq/..", ""),
+        ("dlq/.", ""),
+        ("dlq/a\\..\\..\\x", ""),
+        (".queuectl/identity", ""),
+        ("dlq/", ""),
+        ("dlq", ""),
+        ("", ""),
+    ],
+)
+def test_a_link_leads_to_a_file_of_the_spool_or_nowhere(path: str, address: str) -> None:
+    """A name is one part of a path, percent-encoded: it is no scheme, no host, and leads to no other folder."""
+    assert page.link(path) == address
+
+
+def test_only_a_plain_id_gets_into_a_command() -> None:
+    """The command that retries the jobs of a cause is there only if no shell takes an id for anything else."""
+    plain = CauseRow("x", 2, None, None, ("job1", "job-2.b"), "", ())
+    assert page._retry(plain) == "retry job1 job-2.b"
+    for bad in ("$(reboot)", "a;b", "a b", "-rf", "a\nb", "`x`", "%PATH%", "", "ä"):
+        assert page._retry(plain._replace(ids=("job1", bad))) == ""
+    assert page._retry(plain._replace(jobs=3)) == ""
+
+
+def test_a_command_names_the_spool_in_quotes_or_not_at_all() -> None:
+    """A copied command works from any folder; a path that a shell could take for something else is left out."""
+    assert page._run("/srv/queue") == "queuectl --spool /srv/queue"
+    assert page._run("/srv/my queue") == f"queuectl --spool {command_text(['/srv/my queue'])}"
+    for strange in ("/srv/$(x)", "/srv/`x`", "/srv/%PATH%", "/srv/a\nb", "/srv/\u202ex"):
+        assert page._run(strange) == "queuectl"
+
+
+def test_templates_have_no_way_around_the_escaping() -> None:
+    """No filter undoes it, no template switches it off, and a name that is not there is an error."""
+    assert {"safe", "tojson", "urlize", "xmlattr"} & {*page._environment().filters} == set()
+    for name in page._environment().list_templates():
+        assert not re.search(r"autoescape|\|\s*safe\b|Markup", page.source(name)), name
+    assert page._environment().from_string("{{ x }}").render(x="<\u202e>") == "&lt;\\u202e&gt;"
+    with pytest.raises(UndefinedError):
+        page._environment().from_string("{{ missing }}").render()
+
+
 def test_page_says_when_it_was_written_also_without_scripts() -> None:
-    """The time stands there as text; the banner is hidden until the script finds the page old."""
+    """The time is there as text, and the page loads itself anew; the alarm is hidden until the script finds it old."""
     made = page.render(snapshot_of(), advice=NO_ADVICE)
-    assert '<time id="written" datetime="2027-01-15T08:00:00.000Z">2027-01-15 08:00:00 UTC</time>' in made
-    assert re.search(r'<div class="alarm" id="stale" role="alert" data-after="90" hidden>', made)
-    assert '<meta http-equiv="refresh" content="10">' in made
+    assert '<time id="written" datetime="2027-01-15T08:00:00Z">2027-01-15 08:00:00 UTC</time>' in made
+    assert re.search(r'<p class="alarm" id="stale" role="alert" hidden>', made)
+    assert 'data-stale="90"' in made
+    assert '<noscript><meta http-equiv="refresh" content="10"></noscript>' in made
 
 
-def test_a_failure_comes_first_and_tells_what_to_do() -> None:
-    """A dead job stands above what runs, with its output and the command that runs it again."""
+def test_a_queue_that_is_empty_and_well_can_raise_no_alarm() -> None:
+    """Where nothing waits and nothing runs, a page that nobody writes is no trouble."""
+    empty = {"pending": 0, "running": 0, "done": 7, "dlq": 0, "rejected": 0}
+    made = page.render(snapshot_of(counts=empty, pools=(), runs=(), nexts=(), dues=(), paused=None), advice=NO_ADVICE)
+    assert 'class="alarm"' not in made
+    assert "No workers run" not in made
+    assert 'class="alarm"' in page.render(snapshot_of(counts=empty | {"pending": 1}), advice=NO_ADVICE)
+
+
+def test_a_failure_comes_first_with_its_cause_output_and_command() -> None:
+    """Dead jobs are above what runs and waits, with the last lines of output and the command that retries them."""
     made = page.render(snapshot_of("job1"), advice=NO_ADVICE)
-    assert made.index("<h2>Failures") < made.index("<h2>Running") < made.index("<h2>Waiting for their time")
-    assert "<code>queuectl dlq retry job1</code>" in made
+    titles = [made.index(f">{title} <span") for title in ("Failed", "Running", "Next", "Later", "Rejected files")]
+    assert titles == sorted(titles)
+    assert "<h3><bdi>job1</bdi></h3>" in made
+    assert "<bdi>job1\njob1\n</bdi></pre>" in made
+    assert "queuectl retry ID" in made
     assert "drag its file from dlq/ to pending/" in made
-    assert "<pre><bdi>job1\njob1</bdi></pre>" in made
+
+
+def test_a_run_is_shown_against_its_usual_time_and_timeout() -> None:
+    """The bar spans twice the usual time, at most the timeout, and says when a run is late."""
+    row = RunRow("x", 1, "w", NOON_AT - 30, 300.0, "", True, 20.0)
+    assert page.gauge(row, NOON_AT) == page.Gauge(40.0, 75.0, 50.0, False)
+    assert page.gauge(row._replace(usual_s=None), NOON_AT) == page.Gauge(300.0, 10.0, None, False)
+    assert page.gauge(row._replace(usual_s=10.0), NOON_AT).is_late
+    assert page.gauge(row._replace(usual_s=None, timeout_s=32.0), NOON_AT).is_late
+    assert page.gauge(row._replace(usual_s=None, timeout_s=None), NOON_AT).total_s == 0
+    assert page.gauge(row._replace(started_at=None), NOON_AT).total_s == 0
+    made = page.render(snapshot_of(), advice=NO_ADVICE)
+    assert "usually 20 s" in made
+    assert "timeout 5 min" in made
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text", "exact"),
+    [
+        (-5, "0 s", "0 s"),
+        (59.9, "59 s", "59 s"),
+        (60, "1 min", "1 min"),
+        (61, "1 min", "1 min 1 s"),
+        (7500, "2 h 5 min", "2 h 5 min"),
+        (7200, "2 h", "2 h"),
+        (270_000, "3 d 3 h", "3 d 3 h"),
+        (1e300, "36,600 d", "36,600 d"),
+    ],
+)
+def test_a_time_is_said_with_its_unit(seconds: float, text: str, exact: str) -> None:
+    """A time that passes has one or two units."""
+    assert (page.span_text(seconds), page.span_text(seconds, True)) == (text, exact)
+
+
+def test_what_took_less_than_a_minute_is_said_closely() -> None:
+    """Durations of jobs tell milliseconds and tenths apart."""
+    shown = [page.took_text(each) for each in (-1, 0.0004, 0.25, 0.9996, 4.25, 9.99, 75, 4000)]
+    assert shown == ["0 ms", "0 ms", "250 ms", "1 s", "4.2 s", "10 s", "1 min 15 s", "1 h 6 min"]
 
 
 def test_counts_alone_show_no_text_of_a_job() -> None:
@@ -139,15 +282,17 @@ def test_counts_alone_show_no_text_of_a_job() -> None:
     found = snapshot_of("secret", path="/srv/spool", paused="", is_full=False, oldest_id="", pools=())
     made = page.render(found, advice=NO_ADVICE)
     assert "secret" not in made
-    assert "<h2>Finished lately" in made
+    assert ">Finished lately</h2>" in made
+    assert 'The page shows no jobs because the setting <code>dashboard</code> is "counts".' in made
 
 
-def test_rows_that_are_left_out_are_told_with_the_command_that_lists_them() -> None:
+def test_rows_that_are_left_out_are_counted_with_the_command_that_lists_them() -> None:
     """A table is short, and never looks complete when it is not."""
-    found = snapshot_of("x", counts={"pending": 2, "running": 900, "done": 7, "dlq": 301, "rejected": 1})
-    made = page.render(found, advice=NO_ADVICE)
-    assert "... and 300 more: <code>queuectl dlq list</code>" in made
-    assert "... and 899 more: <code>queuectl list --state running</code>" in made
+    counts = {"pending": 2000, "running": 900, "done": 7, "dlq": 301, "rejected": 1}
+    made = page.render(snapshot_of("x", counts=counts, causes_left=299, ready=1500), advice=NO_ADVICE)
+    assert '299 more failed jobs: <code class="run">queuectl dlq list</code>' in made
+    assert '899 more: <code class="run">queuectl list --state running</code>' in made
+    assert '1,499 more: <code class="run">queuectl list --state pending</code>' in made
 
 
 def test_odd_numbers_are_no_trouble() -> None:
@@ -159,6 +304,9 @@ def test_odd_numbers_are_no_trouble() -> None:
         longest_since=0.0,
         runs=(RunRow("x", -(10**30), "w", None, 1e9, "", True), RunRow("y", 0, "", 2.0e11, None, "", True)),
         failures=(FailureRow("x", None, 10**30, "", "", ()),),
+        causes=(CauseRow("", 10**30, None, -1e300, ("x", "gone"), "", ()),),
+        nexts=(NextRow("x", 10**30, -(10**30), "", since=1e300),),
+        load=Load((Bucket(0.0, -5, 10**30, None, None),), (Bucket(1e300, 0, 0, -3, -3),)),
         dues=(DueRow("x", 0.0, 10**30, -1, ""),),
     )
     assert page.render(found, advice=NO_ADVICE).endswith("</html>\n")
@@ -170,7 +318,7 @@ def test_what_is_on_its_way_or_left_alone_is_shown() -> None:
     made = page.render(snapshot_of(), advice=NO_ADVICE)
     assert "123 KB" in made
     assert "12 bytes" in made
-    assert "holds 3 files of somebody else, left alone: 2 with names of unfinished or conflicting copies." in made
+    assert "also holds 3 files of other programs, 2 of them named like unfinished or conflicting copies." in made
 
 
 def test_empty_queue_has_a_page() -> None:
@@ -180,20 +328,20 @@ def test_empty_queue_has_a_page() -> None:
         0, 0, 0, None, None, "", None, None, (), (), (), (), (), {}, {}, (), (),
     )  # fmt: skip
     made = page.render(empty, advice=NO_ADVICE)
-    assert "No workers run." in made
-    assert "<table>" not in made
-    assert "<svg class" not in made
+    assert "<table" not in made
+    assert "<section" not in made
+    assert "<figure" not in made
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark", "print"])
 def test_words_stand_out_from_what_is_behind_them(scheme: str) -> None:
     """Each colour of a text has a contrast of 4.5 at least to each ground it is shown on (WCAG 1.4.3)."""
-    blocks = re.findall(r":root\{([^}]*)\}", theme.STYLE)
+    blocks = re.findall(r":root\{([^}]*)\}", page.source("page.css"))
     assert len(blocks) == 3
     light, dark, ink = (dict(re.findall(r"--(\w+):(#\w+)", block)) for block in blocks)
     colours = {"light": light, "dark": light | dark, "print": light | ink}[scheme]
-    grounds = [(word, ground) for word in ("ink", "soft", "bad") for ground in ("back", "card", "code")]
-    for word, ground in (*grounds, ("bad", "badback"), ("good", "card")):
+    grounds = [(word, ground) for word in ("ink", "soft", "bad", "accent") for ground in ("back", "card")]
+    for word, ground in (*grounds, ("bad", "badback"), ("ink", "badback")):
         assert _contrast(colours[word], colours[ground]) >= 4.5, (word, ground)
 
 
