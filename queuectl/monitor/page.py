@@ -204,8 +204,11 @@ def gauge(row: RunRow, now_at: float) -> Gauge:
 
 def _causes(found: Snapshot) -> tuple[Cause, ...]:
     rows = {row.id: row for row in found.failures if not row.cancelled}
+    causes = found.causes or tuple(  # until the survey groups them: a cause each
+        CauseRow(row.error, 1, row.ended_at, row.ended_at, (row.id,), row.command, row.output) for row in rows.values()
+    )
     return tuple(
-        Cause(each, tuple(rows[job_id] for job_id in each.ids if job_id in rows), _retry(each)) for each in found.causes
+        Cause(each, tuple(rows[job_id] for job_id in each.ids if job_id in rows), _retry(each)) for each in causes
     )
 
 

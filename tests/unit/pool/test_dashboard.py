@@ -172,7 +172,7 @@ def test_page_is_written_a_last_time_when_the_last_pool_ends(desk: Desk, make: M
     other.close_inherited()
     make().close()
     assert facts(desk.spool)["counts"]["done"] == 1
-    assert "No workers run." in Path(desk.spool.root, PAGE).read_text()
+    assert "no workers" in Path(desk.spool.root, PAGE).read_text()
 
 
 def test_trouble_is_told_once_and_stops_nothing(
