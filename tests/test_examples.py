@@ -17,7 +17,9 @@ import pytest
 
 from queuectl.model.settings import defaults
 from queuectl.model.times import parse_duration
+from queuectl.spool.folder import SpoolDir
 from tests.helpers import wait_until
+from tests.pool import queuectl
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -34,6 +36,7 @@ def test_every_example_is_known_to_a_test() -> None:
     """A file that is added here gets a test, or this list says which one has it."""
     found = {path.relative_to(EXAMPLES).as_posix() for path in EXAMPLES.rglob("*") if "__pycache__" not in path.parts}
     assert found == {
+        "check_queue.py",
         "compress_stdlib.py",
         "container",
         "container/Dockerfile",
@@ -42,7 +45,7 @@ def test_every_example_is_known_to_a_test() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["compress_stdlib.py", "scan_folder.py"])
+@pytest.mark.parametrize("name", ["check_queue.py", "compress_stdlib.py", "scan_folder.py"])
 def test_each_program_explains_itself(name: str) -> None:
     """`--help` works, and the first line of the text says what the example is for."""
     done = subprocess.run([sys.executable, EXAMPLES / name, "--help"], capture_output=True, text=True, timeout=60)
@@ -50,6 +53,57 @@ def test_each_program_explains_itself(name: str) -> None:
     assert (EXAMPLES / name).read_text(encoding="utf-8").partition('"""')[2].partition("\n")[0].rstrip(".")[
         :30
     ] in done.stdout
+
+
+def check_queue(status: Path, *options: str) -> tuple[int, str]:
+    """Run check_queue.py; return its exit code and its line."""
+    words = [sys.executable, EXAMPLES / "check_queue.py", status, *options]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    return done.returncode, done.stdout.strip()
+
+
+def test_a_queue_is_checked_by_its_status_json(spool: SpoolDir, tmp_path: Path) -> None:
+    """check_queue.py reads the real file: no dead job is OK, one is a warning, an old file is critical."""
+    status = Path(spool.root, "status.json")
+    assert check_queue(status)[0] == 3
+    queuectl(spool, "enqueue", "--id", "good", "--command", "exit 0")
+    queuectl(spool, "worker", "start", "--drain")
+    assert check_queue(status) == (0, "OK: 0 pending, 0 running, 1 done, 0 dlq, 0 rejected")
+    queuectl(spool, "enqueue", "--id", "bad", "--max-retries", "0", "--command", "exit 3")
+    queuectl(spool, "worker", "start", "--drain")
+    assert check_queue(status) == (1, "WARNING: 1 dead")
+    assert check_queue(status, "--dead", "1")[0] == 0
+    document = json.loads(status.read_text(encoding="utf-8"))
+    document["written_at"] = "2026-01-01T00:00:00.000Z"
+    document["paused"] = "moving"
+    document["waiting"]["oldest"] = {"id": "late", "since": "2026-01-01T00:00:00.000Z"}
+    document["inboxes"] = [{"owner": "anna", "trouble": "Permission denied"}]
+    old = tmp_path / "old.json"
+    old.write_text(json.dumps(document), encoding="utf-8")
+    code, line = check_queue(old, "--dead", "1")
+    assert code == 2
+    assert re.fullmatch(
+        r"CRITICAL: no workers: status.json is \d+ s old; job late has waited \d+ s; "
+        r"paused: moving; inbox anna: Permission denied",
+        line,
+    )
+    assert "no workers" not in check_queue(old, "--may-rest")[1]
+
+
+def test_the_figures_and_keys_to_alert_on_exist(spool: SpoolDir) -> None:
+    """Each `queuectl_...` of docs/operations.md is in queuectl.prom, and each key of its table is in status.json."""
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    queuectl(spool, "config", "set", "metrics", "true")
+    queuectl(spool, "enqueue", "--command", "exit 0")
+    queuectl(spool, "worker", "start", "--drain")
+    exported = Path(spool.root, "queuectl.prom").read_text(encoding="utf-8")
+    figures = set(re.findall(r"\bqueuectl_\w+", page))
+    assert len(figures) >= 5
+    assert [name for name in figures if name not in exported] == []
+    document = json.loads(Path(spool.root, "status.json").read_text(encoding="utf-8"))
+    for key in ("stale_after_s", "waiting", "counts", "cancelled_jobs", "paused", "inboxes", "settings_changed"):
+        assert f"`{key}" in page and key in document
 
 
 def test_the_image_gets_what_the_package_needs() -> None:
@@ -86,7 +140,7 @@ def test_the_image_starts_is_healthy_and_stops(tmp_path: Path) -> None:
     (check,) = [words.partition(" CMD ")[2] for words in instruction("HEALTHCHECK")]
     (stop_signal,) = instruction("STOPSIGNAL")
 
-    def queuectl(*words: str) -> int:
+    def call(*words: str) -> int:
         return subprocess.run([bin_dir / "queuectl", *words], env=env, timeout=60, stdout=subprocess.DEVNULL).returncode
 
     def is_healthy() -> bool:
@@ -96,13 +150,13 @@ def test_the_image_starts_is_healthy_and_stops(tmp_path: Path) -> None:
     assert not is_healthy()
     process = subprocess.Popen(argv, env=env, cwd=tmp_path)
     try:
-        wait_until(lambda: (spool / "README.md").exists() and queuectl("enqueue", "--id", "hello", "--", "true") == 0)
-        assert queuectl("wait", "hello", "--timeout", "60s") == 0
+        wait_until(lambda: (spool / "README.md").exists() and call("enqueue", "--id", "hello", "--", "true") == 0)
+        assert call("wait", "hello", "--timeout", "60s") == 0
         wait_until(is_healthy)
-        wait_until(lambda: queuectl("enqueue", "--id", "long", "--", "sleep", "60") == 0)
+        wait_until(lambda: call("enqueue", "--id", "long", "--", "sleep", "60") == 0)
         wait_until((spool / "running" / "long.json").exists)
         process.send_signal(getattr(signal, stop_signal))  # the pool waits for the job, as long as stop_grace_s says
-        wait_until(lambda: queuectl("worker", "stop", "--now") == 0)  # and here not as long as that
+        wait_until(lambda: call("worker", "stop", "--now") == 0)  # and here not as long as that
         assert process.wait(60) == 0
         assert (spool / "pending" / "long.json").exists()
         os.utime(spool / "status.json", (time.time() - 600,) * 2)

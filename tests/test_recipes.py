@@ -23,7 +23,7 @@ from tests.recipes import Block, Recipe, commands, sections, unmatched
 
 ROOT = Path(__file__).parents[1]
 START, *RECIPES = sections("recipes.md")
-PAGES = ["recipes.md"]
+PAGES = ["recipes.md", "operations.md"]
 # One call of a recipe; a command that waits has a shorter limit of its own.
 _LIMIT_S = 120
 
