@@ -308,6 +308,33 @@ def test_the_samples_of_the_readme_suit_powershell_too() -> None:
             assert {word for word in before_program if word.startswith("--")} <= options, line
 
 
+def typed_commands(text: str) -> list[list[str]]:
+    """The words after `queuectl` of each command in a page: in its code, and between backquotes."""
+    code = re.findall(
+        r"(?m)^ *(?:[\w.]+ \| *)?(queuectl .*)$", "\n".join(re.findall(r"(?s)```.*?```|(?m:^ {4}.*$)", text))
+    )
+    lines = code + re.findall(r"`(queuectl [^`]*)`", re.sub(r"(?s)```.*?```", "", text))
+    return [re.sub(r"['\"].*?['\"]|#.*|[|;&<>].*", "", line).split()[1:] for line in lines]
+
+
+def test_every_command_in_the_documents_exists() -> None:
+    """Each command, and each of its options, is one that the program has."""
+    known = dict(GENERATE["commands"]())
+    wrong = []
+    for path in [ROOT / "README.md", ROOT / "queuectl" / "FORMAT.md", *(ROOT / "docs").glob("*.md")]:
+        for words in typed_commands(path.read_text(encoding="utf-8")):
+            typed = words[2:] if words[:1] == ["--spool"] else words
+            name = next((name for name in (" ".join(typed[:2]), typed[0] if typed else "") if name in known), None)
+            if name is None:
+                if typed not in (["COMMAND", "--help"], ["job", "v1"]):  # any command; the text that `sign` signs
+                    wrong.append(f"{path.name}: {' '.join(words)}")
+                continue
+            options = {option for param in known[name].params for option in (*param.opts, *param.secondary_opts)}
+            given = typed[: typed.index("--")] if "--" in typed else typed
+            wrong += [f"{path.name}: {word} of {name}" for word in given if word[:2] == "--" and word not in options]
+    assert wrong == []
+
+
 def test_what_contributing_names_is_there() -> None:
     """Whoever follows a path of CONTRIBUTING.md finds the file, and in it what is named beside it."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
