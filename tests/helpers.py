@@ -31,6 +31,7 @@ from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.system import files
 from queuectl.system.clock import Clock
+from queuectl.worker.worker import Worker
 
 # 2027-01-15T08:00:00Z: a round instant, so that names and texts in tests can be read.
 NOON_AT = 1_800_000_000.0
@@ -164,6 +165,15 @@ def rejected_name(spool: SpoolDir) -> str:
     """The name of the one rejected file."""
     (name,) = [name for name in names_in(spool, REJECTED) if not name.endswith(".reason.txt")]
     return name
+
+
+def work_off(worker: Worker, *names: str) -> None:
+    """Have a worker claim names, and attend the runs to their ends."""
+    for name in names:
+        worker._work(name)
+    while worker._runs:
+        worker._link.flush_in_time()
+        worker._wait(worker._timeout_s())
 
 
 def full_disk(*_args: object, **_options: object) -> int:

@@ -15,6 +15,7 @@ from queuectl.pool import worker_process
 from queuectl.pool.core import Core
 from queuectl.pool.outcomes import Outcomes
 from queuectl.pool.worker_process import WorkerProcess
+from queuectl.worker.process import WorkerSpec
 
 # If a worker could not be started, the next try is this much later.
 _START_AGAIN_S = 1.0
@@ -101,8 +102,7 @@ class Crew:
         self._serial += 1
         worker.start(
             self._core.session,
-            f"{self._pool_name}-{self._serial}",
-            cwd=self._core.options.cwd,
+            WorkerSpec(f"{self._pool_name}-{self._serial}", self._core.options.cwd),
             fork=self.may_fork,
             close_inherited=self._close_inherited,
         )

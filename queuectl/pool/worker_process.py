@@ -74,7 +74,9 @@ class WorkerProcess:
         """How the process ended (negative: by that signal)."""
         return None if self._process is None else self._process.exitcode
 
-    def start(self, session: Session, name: str, *, cwd: str, fork: bool, close_inherited: Callable[[], None]) -> None:
+    def start(
+        self, session: Session, spec: process.WorkerSpec, *, fork: bool, close_inherited: Callable[[], None]
+    ) -> None:
         """Start a worker; with `fork`, as a copy of this process.
 
         `close_inherited` closes what this process has open; a forked worker calls it first.
@@ -82,11 +84,11 @@ class WorkerProcess:
         Raises:
             OSError: the system cannot start another process.
         """
-        facts = (session.spool.root, name, tuple(session.settings), cwd)
+        facts = (session.spool.root, tuple(session.settings), spec)
         self._process, self.conn = start_child(
-            process.main, facts, name=name, fork=fork, close_inherited=close_inherited
+            process.main, facts, name=spec.name, fork=fork, close_inherited=close_inherited
         )
-        self.name = name
+        self.name = spec.name
         self.is_ready = False
 
     def feed(self, names: list[str], now_s: float) -> None:

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import sys
+from collections.abc import Iterator
 
 from queuectl.model import lifecycle
 from queuectl.model.record import Record
@@ -26,12 +28,15 @@ _LEFT = b"left to a process that outlived its run\n"
 
 
 class Lease:
-    """The lease of one worker. A `started` event has its `name`: `WORKER.NUMBER`."""
+    """The lease of one slot. A `started` event has its `name`: `WORKER.NUMBER`.
 
-    def __init__(self, spool: SpoolDir, worker: str) -> None:
+    The slots of a worker take their numbers from the same `numbers`.
+    """
+
+    def __init__(self, spool: SpoolDir, worker: str, numbers: Iterator[int] | None = None) -> None:
         self._spool = spool
         self._worker = worker
-        self._number = -1
+        self._numbers = itertools.count() if numbers is None else numbers
         self._lock: NamedLock | None = None
         self.name = ""
         """Names the lock file: see `Layout.lease_path`."""
@@ -130,8 +135,7 @@ class Lease:
     def _next(self) -> None:
         self._lock = None
         while True:
-            self._number += 1
-            self.name = f"{self._worker}.{self._number}"
+            self.name = f"{self._worker}.{next(self._numbers)}"
             lock = NamedLock(self._spool.lease_path(self.name))
             if lock.try_acquire():
                 self._lock = lock

@@ -5,6 +5,7 @@ A wait ends by a message, by a command that may have ended, by a signal, or by t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
 from queuectl.system.selector import Selector
@@ -20,33 +21,32 @@ class Channel:
         self._executor = executor
         self._selector = Selector()
         self._is_woken = False
-        """True if a command may have ended since the last look at it."""
+        """True if a command may have ended since `ended` was called."""
         self.is_connected = True
         """False once the supervisor is gone."""
-        self.has_message = False
-        """True if a message was there at the end of the last wait."""
 
     def wait(self, timeout_s: float | None) -> bool:
-        """Wait until a message is there; return whether one is. May return False early."""
-        conn, self.has_message = self._conn, False
+        """Wait until a message is there or a command may have ended; return whether a message is. May return early.
+
+        Raises:
+            OSError: the system cannot wait.
+        """
+        conn, has_message = self._conn, False
         sources = [conn, *self._executor.sources] if self.is_connected else self._executor.sources
         for source in self._selector.wait(sources, timeout_s):
             if source is conn:
-                self.has_message = True
+                has_message = True
             else:
                 self._is_woken = True
                 self._executor.wake()
-        return self.has_message
+        return has_message
 
-    def wait_for(self, process: Process, timeout_s: float | None) -> Ended | None:
-        """Wait until a command has ended or a message is there or the time is over; return the end, or None."""
-        if self._is_woken:  # since the last look at it
-            self._is_woken = False
-            if (ended := process.poll()) is not None:
-                return ended
-        self.wait(timeout_s)
+    def ended(self) -> Sequence[tuple[Process, Ended]] | None:
+        """Return the commands that have ended since the last call, and how; None if no wait was ended by one."""
+        if not self._is_woken:
+            return None
         self._is_woken = False
-        return process.poll()
+        return self._executor.ended()
 
     def receive(self) -> Order:
         """Return the next order; wait for it if there is none.

@@ -11,7 +11,7 @@ from queuectl.jobs.verdict import Claimed
 from queuectl.system.clock import Clock
 from queuectl.worker.channel import Channel
 from queuectl.worker.executors.base import Executor
-from queuectl.worker.messages import Abandon, Cancel, Feed, Kill, Order, Report, SplitFile, Started, Stop
+from queuectl.worker.messages import Abandon, Cancel, Feed, Kill, Order, Report, SplitFile, Stop
 
 # A report waits for others for this long at most.
 _REPORT_WITHIN_S = 0.04
@@ -32,8 +32,10 @@ class Link:
         """True if the spool is not the one that this worker began with: nothing must be written there any more."""
         self.stop_asked_s = -math.inf
         """When somebody last asked to stop (monotonic)."""
-        self._cancel: Cancel | None = None
-        """The last request to end a run."""
+        self.has_news = False
+        """True if there is an order, or a request to stop, that a run has to know of."""
+        self._cancels: dict[tuple[str, int], Cancel] = {}
+        """Requests to end runs, by job and attempt."""
         self._clock = clock
         self._low_water = 0
         """With no more names than this left, reports are sent, so that the supervisor can refill in time."""
@@ -42,24 +44,25 @@ class Link:
 
     # -------------------------------------------------------------------------------------------------- orders
 
-    def receive(self, *, wait_s: float | None = 0) -> None:
-        """Take in the orders that are there; wait for the first one for `wait_s` (None: without limit)."""
-        channel = self.channel
-        if not channel.is_connected:
-            self.is_stopping = True
-            return
-        try:
-            while channel.wait(wait_s):
-                wait_s = 0
-                self._take_in(channel.receive())
-        except (EOFError, OSError):
-            channel.disconnect()
-            self.stop()
+    def wait(self, timeout_s: float | None) -> None:
+        """Wait until an order comes or a command may have ended (None: without limit), and take in the orders.
 
-    def pause(self, timeout_s: float) -> None:
-        """Wait, and take in the orders that come meanwhile, which end the wait. May end early."""
-        if self.channel.wait(timeout_s):
-            self.receive()
+        May end early.
+
+        Raises:
+            OSError: the system cannot wait.
+        """
+        channel = self.channel
+        has_message = channel.wait(timeout_s)
+        while has_message:
+            try:
+                order = channel.receive()
+            except (EOFError, OSError):
+                channel.disconnect()
+                self.stop()
+                return
+            self._take_in(order)
+            has_message = channel.wait(0)
 
     def stop(self) -> None:
         """Claim nothing more; end after the job that runs."""
@@ -69,11 +72,15 @@ class Link:
     def note_stop(self) -> None:
         """Remember that somebody has asked this pool, or everything that runs on this machine, to stop."""
         self.stop_asked_s = self._clock.monotonic()
+        self.has_news = True
 
     def cancels(self, claimed: Claimed) -> Cancel | None:
         """Return the request to end this run, if there is one."""
-        cancel = self._cancel
-        return cancel if cancel is not None and cancel[:2] == (claimed.job_id, claimed.attempt) else None
+        return self._cancels.get((claimed.job_id, claimed.attempt)) if self._cancels else None
+
+    def forget_news(self) -> None:
+        """Forget the requests that every run has seen."""
+        self._cancels.clear()
 
     def _take_in(self, order: Order) -> None:
         match order:
@@ -84,7 +91,8 @@ class Link:
                 self.to_split.add(name)
                 self.names.append(name)
             case Cancel():
-                self._cancel = order
+                self._cancels[order.job_id, order.attempt] = order
+                self.has_news = True
             case Stop():
                 self.stop()
             case Kill():
@@ -102,13 +110,6 @@ class Link:
         """Add a report to those that `flush` sends."""
         self._reports.append(report)
 
-    def take_started(self) -> str:
-        """Take back the report that a command runs, if it is the last one and not sent; return the command, or ""."""
-        if self._reports and isinstance(started := self._reports[-1], Started):
-            self._reports.pop()
-            return started.command
-        return ""
-
     def flush(self) -> None:
         """Send the reports. An empty message says that this worker is ready."""
         if not self.channel.is_connected:
@@ -124,6 +125,9 @@ class Link:
 
     def flush_in_time(self) -> None:
         """Send the reports if few names are left or if the last report was a while ago."""
-        is_late = self._clock.monotonic() - self._reported_s > _REPORT_WITHIN_S
-        if is_late or len(self.names) <= self._low_water:
+        if self._reports and (len(self.names) <= self._low_water or self.flush_due_s() < self._clock.monotonic()):
             self.flush()
+
+    def flush_due_s(self) -> float:
+        """Return when the reports have to be sent (monotonic); never, if there are none."""
+        return self._reported_s + _REPORT_WITHIN_S if self._reports else math.inf

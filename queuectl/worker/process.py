@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 from multiprocessing.connection import Connection
+from typing import NamedTuple
 
 from queuectl.model.settings import Settings
 from queuectl.spool.folder import SpoolDir
@@ -21,7 +22,17 @@ def preload() -> None:
     choose.load()
 
 
-def main(conn: Connection, root: str, worker: str, settings: tuple[object, ...], cwd: str) -> None:
+class WorkerSpec(NamedTuple):
+    """A worker process to start."""
+
+    name: str
+    cwd: str
+    """The folder in which jobs run that name none."""
+    slots: int = 1
+    """How many commands it runs at the same time."""
+
+
+def main(conn: Connection, root: str, settings: tuple[object, ...], spec: WorkerSpec) -> None:
     """Run a worker process to its end. It may be spawned, so every argument is a plain value."""
     for name in ("SIGINT", "SIGBREAK", "SIGHUP"):
         # Ctrl-C and a hang-up reach the whole foreground group; the supervisor gets them too and decides.
@@ -29,7 +40,8 @@ def main(conn: Connection, root: str, worker: str, settings: tuple[object, ...],
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     spool, given = SpoolDir(root), Settings(*settings)  # type: ignore[arg-type]
     spool.use(given)
-    made = Worker(conn, Session(spool, given, Clock(), random.Random()), worker=worker, cwd=cwd)
+    session = Session(spool, given, Clock(), random.Random())
+    made = Worker(conn, session, worker=spec.name, cwd=spec.cwd, slots=spec.slots)
     signal.signal(signal.SIGTERM, lambda _number, _frame: made.stop())
     if sys.platform != "win32":  # there the return of a handler interrupts a wait
         for number in (signal.SIGINT, signal.SIGHUP):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 from queuectl.jobs import error_text
 from queuectl.jobs.settle import Settlements
 from queuectl.jobs.verdict import Gone, Settled, Unrecorded
@@ -21,12 +23,11 @@ _KEEP_AFTER_TRIES = 2
 class Recorder:
     """Settles the runs of one worker."""
 
-    def __init__(self, session: Session, settlements: Settlements, blame: Blame, *, slot: Slot, link: Link) -> None:
-        self._session = session
+    def __init__(self, session: Session, settlements: Settlements, blame: Blame, *, link: Link) -> None:
+        self.session = session
         self._spool = session.spool
         self._settlements = settlements
         self._blame = blame
-        self._slot = slot
         self._link = link
         self._unsettled = Unsettled(session, settlements)
 
@@ -39,15 +40,18 @@ class Recorder:
         """Return in how many seconds such an outcome is to be tried again; None if there is none."""
         return self._unsettled.wait_s()
 
-    def record(self, run: EndedRun) -> None:
-        """Record an outcome and move the job; make the slot ready for the next one."""
+    def record(self, run: EndedRun, slot: Slot) -> Generator[float, object, None]:
+        """Record an outcome and move the job; make the slot ready for the next one.
+
+        Yields in how many seconds to go on, if the disk does not take the outcome now.
+        """
         claimed, outcome = run.claimed, run.outcome
         tries = 0
         settled: Settled | None = None
         while not self._link.is_abandoning:
             try:
-                if not self._slot.output.is_empty:
-                    self._slot.output.keep(claimed.job_id, claimed.attempt)
+                if not slot.output.is_empty:
+                    slot.output.keep(claimed.job_id, claimed.attempt)
                 settled = self._settlements.settle(claimed, outcome)
                 break
             except OSError as error:
@@ -55,7 +59,7 @@ class Recorder:
                     break
                 fault = self._blame.fault(error, self._spool.path(lifecycle.RUNNING, claimed.name))
                 if fault is not None and tries >= _KEEP_AFTER_TRIES and not self._unsettled.is_full:
-                    self._keep(run, fault)
+                    self._keep(run, fault, slot)
                     return
                 if tries == 0 and fault is None:
                     self._link.report(Trouble(f"cannot record how {claimed.job_id} ended: {error.strerror}"))
@@ -64,11 +68,11 @@ class Recorder:
                     return  # the lease goes with us, so the run counts as abandoned and is tried again
                 wait_s = _RETRY_SETTLE_S[min(tries, len(_RETRY_SETTLE_S) - 1)]
                 tries += 1
-                self._link.pause(wait_s)
+                yield wait_s
         self._report_end(run, settled)
         while self._spool.restored:
             self._link.report(Restored(self._spool.restored.pop()))
-        self._slot.renew(is_plain=outcome.kind == lifecycle.SUCCEEDED and settled is not None and not outcome.left)
+        slot.renew(is_plain=outcome.kind == lifecycle.SUCCEEDED and settled is not None and not outcome.left)
 
     def try_again(self, *, at_once: bool = False) -> None:
         """Try to record the outcomes that files did not take: those that are due, or all."""
@@ -85,24 +89,23 @@ class Recorder:
         link = self._link
         self.try_again(at_once=True)
         while (wait_s := self._unsettled.wait_s()) is not None and not link.is_killing and link.channel.is_connected:
-            link.pause(wait_s)
+            link.wait(wait_s)
             self.try_again()
         self._unsettled.close()
 
     def _report_end(self, run: EndedRun, settled: Settled | None) -> None:
         """Report how a run ended and where that led; `settled` is None if its file was taken away."""
-        name, claimed, outcome = run
+        name, claimed, outcome, command = run
         if settled is None:
             self._link.report(Vanished(claimed.job_id, outcome))
             return
         if settled.to == lifecycle.DLQ:
-            error_text.write(self._session, settled.name)
+            error_text.write(self.session, settled.name)
         runs_left = max(0, claimed.record.max_retries - claimed.failures - (outcome.kind in lifecycle.COUNTED))
-        command = self._link.take_started()
         self._link.report(Finished(name, claimed.job_id, claimed.attempt, outcome, settled, runs_left, command))
 
-    def _keep(self, run: EndedRun, fault: Fault) -> None:
+    def _keep(self, run: EndedRun, fault: Fault, slot: Slot) -> None:
         """Keep an outcome that the job's file does not take, and go on under another lease."""
-        self._unsettled.keep(run, self._slot.hand_over_lease())
+        self._unsettled.keep(run, slot.hand_over_lease())
         text = f"cannot record how {run.claimed.job_id} ended: {fault.text}"
         self._link.report(Passed(run.name, Unrecorded(fault.path, text, fault.cure)))

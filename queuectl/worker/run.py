@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import math
 import os
+from collections.abc import Generator
+from typing import NamedTuple
 
 from queuectl.jobs.verdict import Claimed
 from queuectl.model import lifecycle, sizes
@@ -78,6 +80,16 @@ class Starter:
         return OSError(errno.ENOENT, text, self._cwd)
 
 
+class End(NamedTuple):
+    """Why a run is ended before its time: the outcome's kind and reason, and how long the command may take to end."""
+
+    kind: str
+    reason: str
+    grace_s: float = math.inf
+    has_code: bool = True
+    """False if the exit code says nothing about the job."""
+
+
 class Run:
     """A claimed job whose command runs: its limits, its file, its end."""
 
@@ -90,19 +102,19 @@ class Run:
         self._limits: _Limits | None = None
         """Made at the first check: most commands are over before."""
 
-    def check(self) -> Outcome | None:
-        """End the run if it has taken too long or printed too much, or if its file is gone; return the outcome."""
+    def check(self) -> End | None:
+        """Return why the run has to be ended, if it has taken too long or printed too much, or if its file is gone."""
         now_s = self._session.clock.monotonic()
         if self._limits is None:
             self._limits = _Limits(self._session, self._slot, self.claimed, self._started_s)
         limits = self._limits
         if now_s >= limits.until_s:
-            return self.end(TIMED_OUT, f"timed out after {limits.timeout_s:g} s")
+            return End(TIMED_OUT, f"timed out after {limits.timeout_s:g} s")
         if limits.output_max is not None and limits.printed.is_passed(now_s):
             reason = f"printed more than output_max, {sizes.to_text(limits.output_max)}, and was ended"
-            return self.end(FAILED, reason, grace_s=_PRINTING_GRACE_S)._replace(exit_code=None)
+            return End(FAILED, reason, _PRINTING_GRACE_S, has_code=False)
         if limits.has_lost_file():
-            return self.end(CANCELLED, _TAKEN_AWAY)
+            return End(CANCELLED, _TAKEN_AWAY)
         return None
 
     def wait_s(self) -> float:
@@ -110,13 +122,14 @@ class Run:
         assert self._limits is not None
         return max(0.0, self._limits.due_s() - self._session.clock.monotonic())
 
-    def end(self, kind: str, reason: str, *, grace_s: float = math.inf) -> Outcome:
-        """End the command and everything it started.
+    def end(self, why: End) -> Generator[float, object, Outcome]:
+        """End the command and everything it started, step by step (see `Process.terminate`); return the outcome.
 
-        It gets `grace_s` for that, and no more than the setting `kill_grace_s`. `kind` and `reason` are the outcome's.
+        The command gets no more time for that than the setting `kill_grace_s`.
         """
-        ended = self.process.terminate(min(self._session.settings.kill_grace_s, grace_s))
-        return Outcome(kind, ended.exit_code, reason, self.duration_s(), killed=ended.killed, left=ended.left)
+        ended = yield from self.process.terminate(min(self._session.settings.kill_grace_s, why.grace_s))
+        code = ended.exit_code if why.has_code else None
+        return Outcome(why.kind, code, why.reason, self.duration_s(), killed=ended.killed, left=ended.left)
 
     def outcome(self, ended: Ended, duration_s: float, *, is_stop: bool = False) -> Outcome:
         """Return the outcome of a command that was not ended by this worker.

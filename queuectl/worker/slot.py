@@ -1,6 +1,8 @@
-"""The place of one command in a worker: the lease that it runs under and the file that it prints to."""
+"""A place for a command in a worker: the lease that it runs under and the file that it prints to."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from queuectl.spool.lease import Lease
 from queuectl.spool.session import Session
@@ -14,14 +16,14 @@ _CHECKED_WITHIN_S = 0.005
 class Slot:
     """A lease and an output file, which one run after the other uses."""
 
-    def __init__(self, session: Session, worker: str) -> None:
-        self.lease = Lease(session.spool, worker)
+    def __init__(self, session: Session, worker: str, numbers: Iterator[int] | None = None) -> None:
+        self.lease = Lease(session.spool, worker, numbers)
         self.output = OutputSlot(session.spool)
         self.output_fd = -1
         """The handle that the next command writes to, once the slot is open."""
         self._clock = session.clock
-        self._renewed_s = -_CHECKED_WITHIN_S
-        """When the lease was last locked through a new handle, which looks for its file as well (monotonic)."""
+        self._checked_s = -_CHECKED_WITHIN_S
+        """When the file of the lease was last looked for, as a lock through a new handle does (monotonic)."""
 
     def open(self) -> None:
         """Hold a lease and open its output file; nothing to do if the last run left both.
@@ -33,13 +35,15 @@ class Slot:
         self.output_fd = self.output.open(self.lease.name)
 
     def check(self) -> None:
-        """Look whether the file of the lease is still there, unless a run has just ended.
+        """Look whether the file of the lease is still there, unless that was seen a moment ago.
 
         Raises:
             OSError: it is not, so the lease excludes nobody.
         """
-        if self._clock.monotonic() - self._renewed_s >= _CHECKED_WITHIN_S:
+        now_s = self._clock.monotonic()
+        if now_s - self._checked_s >= _CHECKED_WITHIN_S:
             self.lease.check()
+            self._checked_s = now_s
 
     def renew(self, *, is_plain: bool) -> None:
         """Make ready for the next run after one that ended; `is_plain` for one that succeeded and left no process.
@@ -50,7 +54,7 @@ class Slot:
         """
         if not (self.lease.renew() if is_plain else self.lease.change()):
             self.output.abandon()
-        self._renewed_s = self._clock.monotonic()
+        self._checked_s = self._clock.monotonic()
 
     def change(self) -> None:
         """Use another lease: a run that may be on record under this one must count as dead."""

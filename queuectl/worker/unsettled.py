@@ -28,6 +28,8 @@ class EndedRun(NamedTuple):
     name: str
     claimed: Claimed
     outcome: Outcome
+    command: str = ""
+    """As in `messages.Finished`."""
 
 
 class _Kept(NamedTuple):

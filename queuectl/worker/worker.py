@@ -1,13 +1,18 @@
-"""A worker process: takes names from the supervisor, claims, runs one command at a time, settles, reports.
+"""A worker process: takes names from the supervisor, claims, runs commands in its slots, settles, reports.
 
 It never decides what is next and never looks for work; a name is only a suggestion, the claim proves it. If the
-supervisor is gone (its end of the pipe closes) the worker ends after its job. Everything that goes wrong with the
+supervisor is gone (its end of the pipe closes) the worker ends after its jobs. Everything that goes wrong with the
 machine is reported, and nothing of it is held against a job (promise P9).
+
+One loop waits for the ends of commands, for orders, and for the time when a run wants to go on (see `attendant`).
+Nothing else waits, so that no run holds up another.
 """
 
 from __future__ import annotations
 
-import contextlib
+import itertools
+import math
+import time
 from multiprocessing.connection import Connection
 
 from queuectl.errors import QueuectlError
@@ -15,43 +20,46 @@ from queuectl.jobs import error_text
 from queuectl.jobs.claim import Claims
 from queuectl.jobs.settle import Settlements
 from queuectl.jobs.verdict import Claimed, Dead, Declined, Foreign, Paused, Returned
-from queuectl.model.lifecycle import CANCELLED, RELEASED, Outcome
-from queuectl.model.text import command_text
 from queuectl.spool import batch, pause
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
+from queuectl.worker.attendant import Attendant, Attended
 from queuectl.worker.executors import choose
-from queuectl.worker.executors.base import CannotStartError
+from queuectl.worker.executors.base import Ended, Process
 from queuectl.worker.link import Link
-from queuectl.worker.messages import Passed, Started, Trouble
+from queuectl.worker.messages import Passed, Trouble
 from queuectl.worker.recorder import Recorder
-from queuectl.worker.run import Run, Starter, not_started
+from queuectl.worker.run import Starter
 from queuectl.worker.slot import Slot
-from queuectl.worker.unsettled import EndedRun
 
-# A command that runs for longer than this is worth a report of its own; shorter ones are reported together.
-_REPORT_AFTER_S = 0.012
-# How long a worker may take to see the file PAUSED, or that its lease was deleted: short jobs share a look.
+# How long a worker may take to see the file PAUSED: short jobs share a look.
 _PAUSED_WITHIN_S = 0.005
-# A command that ends by a signal within this time of a request to stop was ended by the same event.
-_STOP_WITHIN_S = 1.0
+# If the system cannot wait, the worker goes on after this long.
+_CANNOT_WAIT_S = 0.05
 
 
 class Worker:
     """The loop of one worker process."""
 
-    def __init__(self, conn: Connection, session: Session, *, worker: str, cwd: str) -> None:
-        self._session = session
+    def __init__(self, conn: Connection, session: Session, *, worker: str, cwd: str, slots: int = 1) -> None:
         self._spool = session.spool
+        self._session = session
         self._clock = session.clock
         self._stripes = Stripes(session.spool)
         self._claims = Claims(session, self._stripes, worker=worker)
-        self._settlements = Settlements(session, self._stripes)
+        settlements = Settlements(session, self._stripes)
         executor = choose.make(session.settings.shell)
         self._link = Link(conn, executor, session.clock)
-        self._slot = Slot(session, worker)
         self._starter = Starter(executor, session.spool.root, cwd)
-        self._recorder = Recorder(session, self._settlements, self._claims.blame, slot=self._slot, link=self._link)
+        self._recorder = Recorder(session, settlements, self._claims.blame, link=self._link)
+        self._attendant = Attendant(settlements, self._starter, self._recorder, self._link, give_up=self._give_up)
+        numbers = itertools.count()
+        self._free = [Slot(session, worker, numbers) for _ in range(slots)]
+        """The slots without a run; the last one is used first."""
+        self._runs: dict[Attended, None] = {}
+        """The runs under way, oldest first."""
+        self._by_process: dict[Process, Attended] = {}
+        """The runs that wait for the end of their command."""
         self._unpaused_s = -_PAUSED_WITHIN_S
         """When PAUSED was last looked for and not there (monotonic)."""
 
@@ -59,38 +67,106 @@ class Worker:
         """Work until the supervisor orders a stop or is gone."""
         link, recorder = self._link, self._recorder
         link.flush()
-        while not link.is_stopping:
-            if not link.names:
-                link.receive(wait_s=recorder.wait_s())
-            elif link.channel.has_message:
-                link.receive()
-            if link.names and not link.is_stopping:
+        while self._runs or not link.is_stopping:
+            if self._may_start:
                 self._work(link.names.popleft())
-                link.flush_in_time()
+            link.flush_in_time()
             if recorder.has_unsettled:
                 recorder.try_again()
+            self._wait(self._timeout_s())
         recorder.close()
         link.flush()
-        self._slot.close()
+        for slot in self._free:
+            slot.close()
 
     def stop(self) -> None:
-        """Claim nothing more; end after the job that runs."""
+        """Claim nothing more; end after the jobs that run."""
         self._link.stop()
 
     def note_stop(self) -> None:
         """Remember that somebody has asked this pool, or everything that runs on this machine, to stop."""
         self._link.note_stop()
 
+    # ---------------------------------------------------------------------------------------------------- loop
+
+    @property
+    def _may_start(self) -> bool:
+        """True if there is a name to claim and a slot for it."""
+        return bool(self._link.names and self._free) and not self._link.is_stopping
+
+    def _timeout_s(self) -> float | None:
+        """Return how long the loop may wait; None: until something comes."""
+        if self._may_start or not (self._runs or not self._link.is_stopping):
+            return 0
+        due_s = self._link.flush_due_s()
+        for each in self._runs:
+            due_s = min(due_s, each.due_s)
+        wait_s = None if due_s == math.inf else max(0.0, due_s - self._clock.monotonic())
+        again_s = self._recorder.wait_s()
+        if again_s is None or wait_s is None:
+            return wait_s if again_s is None else again_s
+        return min(wait_s, again_s)
+
+    def _wait(self, timeout_s: float | None) -> None:
+        """Wait until something comes or is due, and have the runs that it concerns go on."""
+        link = self._link
+        try:
+            link.wait(timeout_s)
+        except OSError as error:
+            self._cannot_wait(error)
+        ended = link.channel.ended()
+        if ended is not None:
+            # At once: a run that went on for another reason would take its command for one that runs.
+            for process, how in ended:
+                self._resume(self._by_process[process], how)
+            for each in [each for each in self._runs if each.is_ending]:
+                self._resume(each)
+        if link.has_news:
+            link.has_news = False
+            for each in list(self._runs):
+                self._resume(each)
+            link.forget_news()
+        if self._runs:
+            now_s = self._clock.monotonic()
+            for each in [each for each in self._runs if each.due_s <= now_s]:
+                self._resume(each)
+
+    def _cannot_wait(self, error: OSError) -> None:
+        """End the runs that wait for their command: nobody would notice its end. Without any, end the worker."""
+        if not self._by_process:
+            self._link.stop()
+        for each in list(self._by_process.values()):
+            self._resume(each, error=error)
+        time.sleep(_CANNOT_WAIT_S)
+
+    def _resume(self, run: Attended, ended: Ended | None = None, *, error: OSError | None = None) -> None:
+        """Have a run take its next step."""
+        process = run.process
+        try:
+            wait_s = run.steps.send(ended) if error is None else run.steps.throw(error)
+        except StopIteration:
+            del self._runs[run]
+            self._free.append(run.slot)
+        else:
+            run.due_s = self._clock.monotonic() + wait_s
+        if run.process is not process:
+            if process is not None:
+                del self._by_process[process]
+            if run.process is not None:
+                self._by_process[run.process] = run
+
     # --------------------------------------------------------------------------------------------------- claim
 
     def _work(self, name: str) -> None:
-        """Claim a name and run its job to the end, or report why not."""
+        """Claim a name for a free slot and start its command, or report why not."""
+        slot = self._free[-1]
         try:
             if self._is_paused():
                 self._hand_back(name, Paused())
                 return
+            slot.check()
         except OSError as error:
-            self._give_up(name, error)
+            self._give_up(slot, error, name)
             return
         # The folder and the slot before the claim: a job would have each try on its record.
         try:
@@ -100,26 +176,28 @@ class Worker:
             self._link.report(Trouble(_line(error)))
             return
         try:
-            self._slot.open()
+            slot.open()
         except OSError as error:
-            self._give_up(name, error)
+            self._give_up(slot, error, name)
             return
-        claimed = self._claim(name)
+        claimed = self._claim(name, slot)
         if claimed is not None:
-            self._run(name, claimed)
+            self._free.pop()
+            run = self._attendant.attend(slot, name, claimed)
+            self._runs[run] = None
+            self._resume(run)
 
     def _is_paused(self) -> bool:
-        """Return whether nothing may be started now. Raises OSError if the lease proves nothing any more."""
+        """Return whether nothing may be started now."""
         now_s = self._clock.monotonic()
         if now_s - self._unpaused_s < _PAUSED_WITHIN_S:
             return False
         paused = pause.is_paused(self._spool)
         if not paused:
             self._unpaused_s = now_s
-            self._slot.check()
         return paused
 
-    def _claim(self, name: str) -> Claimed | None:
+    def _claim(self, name: str, slot: Slot) -> Claimed | None:
         """Claim a name; if it is not ours to run, report why and return None."""
         link = self._link
         try:
@@ -129,14 +207,14 @@ class Worker:
             elif name.startswith(batch.IN_TAKEN):
                 claimed = self._claims.splits.go_on(name)
             else:
-                claimed = self._claims.claim(name, self._slot.lease.name)
+                claimed = self._claims.claim(name, slot.lease.name)
         except OSError as error:
             stuck = self._claims.stuck(name, error)
             if stuck is None:
-                self._give_up(name, error)
+                self._give_up(slot, error, name)
             else:
                 link.report(Passed(name, stuck))
-                self._slot.change()
+                slot.change()
             return None
         except (QueuectlError, ValueError, RecursionError) as error:
             # A file that we misjudge must not end one worker after the other (P6): it is reported and left alone.
@@ -149,9 +227,9 @@ class Worker:
         link.report(Passed(name, claimed))
         return None
 
-    def _give_up(self, name: str, error: OSError) -> None:
-        """Hand everything back: this machine cannot work just now."""
-        self._slot.abandon()
+    def _give_up(self, slot: Slot, error: OSError, name: str = "") -> None:
+        """Hand all names back: this machine cannot work just now."""
+        slot.abandon()
         self._hand_back(name, Returned())
         self._link.report(Trouble(_line(error)))
 
@@ -162,78 +240,8 @@ class Worker:
                 self._link.report(Passed(other, why))
         self._link.names.clear()
 
-    # ----------------------------------------------------------------------------------------------------- run
-
-    def _run(self, name: str, claimed: Claimed) -> None:
-        """Run the command of a claimed job to its end, and record that."""
-        started_s = self._clock.monotonic()
-        trouble: OSError | None = None
-        self._link.report(Started(name, claimed.job_id, claimed.attempt, _preview(claimed.record.command)))
-        try:
-            process = self._starter.start(claimed, self._slot)
-        except CannotStartError as error:
-            outcome = not_started(error, self._clock.monotonic() - started_s)
-        except OSError as error:
-            outcome, trouble = Outcome(RELEASED, reason=f"could not start: {error.strerror or error}"), error
-        else:
-            if claimed.copy:
-                with contextlib.suppress(OSError):  # tried again, and reported, when the run is settled
-                    self._settlements.secure(claimed)
-            run = Run(self._session, self._slot, claimed, process, started_s=started_s)
-            try:
-                outcome = self._attend(run)
-            except OSError as error:  # the machine's, so it is not counted (P9); the job is to run once at a time (P3)
-                outcome, trouble = run.end(RELEASED, f"could not be watched: {error.strerror or error}"), error
-        self._recorder.record(EndedRun(name, claimed, outcome))
-        if trouble is not None:
-            self._give_up("", trouble)
-
-    def _attend(self, run: Run) -> Outcome:
-        """Wait for the running command. Most are over before there is anything to see to."""
-        link = self._link
-        ended = link.channel.wait_for(run.process, _REPORT_AFTER_S)
-        while ended is None:
-            link.flush()
-            link.receive()
-            outcome = self._end_by_order(run) or run.check()
-            if outcome is not None:
-                return outcome
-            ended = link.channel.wait_for(run.process, run.wait_s())
-        duration_s = run.duration_s()
-        return run.outcome(ended, duration_s, is_stop=ended.is_shutdown and self._is_asked_to_stop())
-
-    def _end_by_order(self, run: Run) -> Outcome | None:
-        """End the run if the supervisor has ordered that; return the outcome."""
-        if (cancel := self._link.cancels(run.claimed)) is not None:
-            return run.end(CANCELLED, cancel.reason)
-        if self._link.is_abandoning:
-            return run.end(CANCELLED, "the spool was taken away")
-        if self._link.is_killing:
-            return run.end(RELEASED, "the worker was stopped")
-        return None
-
-    def _is_asked_to_stop(self) -> bool:
-        """Return whether a request to stop came within the last second, or comes within the next; wait for that.
-
-        A system that stops signals everything at once: this worker, its supervisor and the command, which may be the
-        first that is hit (P9).
-        """
-        ended_s = self._clock.monotonic()
-        while self._link.stop_asked_s < ended_s - _STOP_WITHIN_S:
-            left_s = ended_s + _STOP_WITHIN_S - self._clock.monotonic()
-            if left_s <= 0:
-                return False
-            self._link.pause(left_s)
-        return True
-
 
 def _line(error: OSError) -> str:
     """Return an error of the system as a line."""
     where = f": {error.filename}" if error.filename else ""
     return f"{error.strerror or error}{where}"
-
-
-def _preview(command: str | list[str]) -> str:
-    """Return the command as a line for a screen."""
-    text = command_text(command)
-    return text if len(text) <= 200 else text[:199] + "…"

@@ -117,8 +117,8 @@ BUGS = (
     Bug(
         "commands do not inherit the lease",
         "worker/executors/posix",
-        "os.set_inheritable(spec.lease_fd, True)",
-        "os.set_inheritable(spec.lease_fd, False)",
+        "return [(os.POSIX_SPAWN_DUP2, lease_fd, lease_fd)]",
+        "return []",
     ),
     Bug(
         "a run that was put back is counted",
@@ -239,7 +239,7 @@ BUGS = (
     Bug(
         "a run that is ended takes the daemons of earlier jobs with it",
         "worker/executors/family",
-        "        if self._earlier is None:\n            return True\n",
+        "        if self._at_start.is_alone:\n            return True\n",
         "        return True\n",
     ),
     Bug(

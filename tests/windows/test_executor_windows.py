@@ -56,9 +56,24 @@ class Bench:
     def run(self, command: str | Sequence[str], cwd: str | None = None, **env: str) -> tuple[Ended, str]:
         """Run to the end; how it ended and what it printed."""
         self.start(command, cwd, **env)
-        ended = self.channel.wait_for(self.process, 30)
+        ended = self.look(30)
         assert ended is not None
         return ended, self.output_path.read_text()
+
+    def look(self, timeout_s: float) -> Ended | None:
+        """Wait for the end of the command; None if something else has come, or the time is over."""
+        self.channel.wait(timeout_s)
+        return next((how for process, how in self.channel.ended() or () if process is self.process), None)
+
+    def terminate(self, grace_s: float) -> Ended:
+        """End the command, step by step."""
+        steps = self.process.terminate(grace_s)
+        while True:
+            try:
+                time.sleep(next(steps))
+            except StopIteration as over:
+                ended: Ended = over.value
+                return ended
 
 
 @pytest.fixture
@@ -271,30 +286,29 @@ def test_only_output_and_null_are_inherited(bench: Bench) -> None:
     bench.start([sys.executable, "-c", "import time; time.sleep(30)"])
     os.close(fd)
     held.unlink()  # error 32 if the command had it
-    bench.process.terminate(0)
+    bench.terminate(0)
 
 
 def test_wait_ends_for_a_message(bench: Bench) -> None:
     """A message of the supervisor ends the wait at once; the command goes on."""
     bench.start([sys.executable, "-c", "import time; time.sleep(30)"])
-    assert bench.channel.wait_for(bench.process, 0.05) is None
+    assert bench.look(0.05) is None
     bench.far.send_bytes(pack_order(Stop()))
     began_s = time.monotonic()
-    assert bench.channel.wait_for(bench.process, 20) is None
-    assert bench.channel.wait(0)
-    assert time.monotonic() - began_s < 5
+    assert bench.channel.wait(20) and bench.channel.ended() is None
+    assert time.monotonic() - began_s < 15
     assert bench.channel.receive() == Stop()
     assert not bench.channel.wait(0.01)
-    bench.process.terminate(0)
+    bench.terminate(0)
 
 
 def test_a_message_that_came_with_the_end_of_a_command_is_noticed(bench: Bench) -> None:
-    """A stop is not left in the pipe behind a burst of short jobs: each wait for one of them sees it."""
+    """A stop is not left in the pipe behind a burst of short jobs: each wait sees it."""
     bench.start("exit 0")
     until(lambda: win32.has_ended(bench.process.handle))
     bench.far.send_bytes(pack_order(Stop()))
-    assert bench.channel.wait_for(bench.process, 20) == Ended(0, "")
-    assert bench.channel.has_message
+    assert bench.channel.wait(20)
+    assert [how for _, how in bench.channel.ended() or ()] == [Ended(0, "")]
 
 
 def test_closed_pipe_is_heard_until_deaf(bench: Bench) -> None:
@@ -304,14 +318,13 @@ def test_closed_pipe_is_heard_until_deaf(bench: Bench) -> None:
     assert bench.channel.wait(5)
     bench.channel.disconnect()
     assert not bench.channel.wait(0.01)
-    ended = bench.channel.wait_for(bench.process, 20)
-    assert ended == Ended(5, "")
+    assert bench.look(20) == Ended(5, "")
 
 
 def test_long_waits_are_possible(bench: Bench) -> None:
     """A job's limit may be a century: more milliseconds than 32 bits hold."""
     bench.start("exit 0")
-    assert bench.channel.wait_for(bench.process, 100 * 365 * 86400.0) == Ended(0, "")
+    assert bench.look(100 * 365 * 86400.0) == Ended(0, "")
 
 
 # --------------------------------------------------------------------------------------------------------- the tree
@@ -335,7 +348,7 @@ def test_terminate_ends_child_and_grandchild(bench: Bench) -> None:
     bench.start(grandchild(beat))
     until(beat.exists)
     began_s = time.monotonic()
-    ended = bench.process.terminate(0.2)
+    ended = bench.terminate(0.2)
     assert time.monotonic() - began_s < 5
     assert ended.exit_code != 0
     assert not beats(beat)
@@ -365,7 +378,7 @@ def test_tree_dies_with_the_worker(tmp_path: Path) -> None:
         executor = WindowsExecutor("auto")
         fd = disk.open_output({str(tmp_path / "out")!r})
         process = executor.start(Spec({grandchild(beat)!r}, {str(tmp_path)!r}, dict(os.environ), fd, -1))
-        while process.poll() is None: time.sleep(0.05)
+        while not executor.ended(): time.sleep(0.05)
         """
     )
     process = subprocess.Popen([sys.executable, "-c", owner])

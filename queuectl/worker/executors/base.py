@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import NamedTuple, Protocol
 
 from queuectl.model.exit_status import CANNOT_ENTER
@@ -78,19 +78,20 @@ class Spec(NamedTuple):
 class Process(Protocol):
     """A command that runs, with everything that it has started."""
 
-    def poll(self) -> Ended | None:
-        """Return how the command has ended, or None if it runs. Does not wait. Once it has ended, do not ask again."""
+    def terminate(self, grace_s: float) -> Generator[float, object, Ended]:
+        """End the command and everything it started: ask, wait for `grace_s`, kill; return how it ended.
 
-    def terminate(self, grace_s: float) -> Ended:
-        """End the command and everything it started: ask, wait for `grace_s`, kill; return how it ended."""
+        Takes the steps one by one and never waits: yields in how many seconds the next is due at the latest. A step
+        may come earlier, best when any command has ended. `Executor.ended` does not name this command any more.
+        """
 
 
 class Executor(Protocol):
-    """Starts commands for a worker, one at a time. It knows nothing of the supervisor; the worker waits for both."""
+    """Starts commands for a worker, any number. It knows nothing of the supervisor; the worker waits for both."""
 
     @property
     def sources(self) -> list[int]:
-        """Return the descriptors (on Windows handles) to wait for. If one is ready, the command may have ended."""
+        """Return the descriptors (on Windows handles) to wait for. If one is ready, a command may have ended."""
 
     def wake(self) -> None:
         """Take note that one of `sources` is ready, so that it is not ready any more if nothing else happens."""
@@ -102,6 +103,9 @@ class Executor(Protocol):
             CannotStartError: not found, not executable, no such folder: the job's fault.
             OSError: the machine's trouble.
         """
+
+    def ended(self) -> Sequence[tuple[Process, Ended]]:
+        """Return the commands that have ended since the last call, and how. Does not wait."""
 
 
 def shell_words(shell: str) -> tuple[str, ...]:

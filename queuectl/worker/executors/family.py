@@ -6,8 +6,9 @@ worker's descendants. Elsewhere such processes are found by the lease, which the
 
 A daemon that an earlier job left on purpose is the worker's child as well, and must live. A child of the worker
 belongs to this run if it descends from the command, holds the lease of this run, was started with the variables of
-this run, or is in the command's session or group. If the worker had no child when it started the command, every child
-belongs to this run. If nothing is certain, the process is left alone and named.
+this run, or is in the command's session or group. If the worker had no child when it started the command, and has
+started no other command since, every child belongs to this run. If nothing is certain, the process is left alone and
+named.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Generator, Mapping
 from typing import NamedTuple
 
 from queuectl.system import processes
 from queuectl.system.processes import Process
+from queuectl.worker.executors.children import LOOK_EVERY_S, AtStart
 
 assert sys.platform != "win32"  # tells mypy, too
 
@@ -38,18 +40,6 @@ class HeldFile(NamedTuple):
     path: str
     file: tuple[int, int]
     fd: int
-
-
-class AtStart(NamedTuple):
-    """What a worker knows when it starts a command."""
-
-    earlier: frozenset[tuple[int, int]] | None
-    """Children of the worker that earlier jobs have left (`Process.key`), as far as they are known; None if the worker
-    has no child at all."""
-    since: int
-    """The instant (`processes.now`), if that matters."""
-    adopts: bool
-    """True if the worker is the subreaper of the run."""
 
 
 class Family:
@@ -73,7 +63,7 @@ class Family:
         self._command = command
         self._lease = lease
         self._marks = [f"{name}={env[name]}".encode("utf-8", "surrogateescape") for name in _MARKS if name in env]
-        self._earlier, self._since, self._adopts = at_start
+        self._at_start = at_start
         self._held: frozenset[int] = frozenset()
         """The processes that had the lease open when they were last listed."""
         self._judged: dict[tuple[int, int], bool] = {}
@@ -89,12 +79,15 @@ class Family:
 
     def members(self) -> list[Process]:
         """Return the living processes of the run. Reap orphans that have ended, but never the command itself."""
-        if not self._adopts:
+        ours = self._at_start.ours
+        if not ours.are_adopted:
             return self._members_by_lease()
         roots = []
         for child in processes.children(os.getpid()):
             if child.pid == self._command:
                 roots.append(child)
+            elif ours.is_command(child.pid):  # of another slot
+                continue
             elif child.has_ended:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(child.pid, os.WNOHANG)
@@ -112,14 +105,14 @@ class Family:
 
     def _is_ours(self, child: Process) -> bool:
         """Return whether a child of the worker belongs to this run and was not left by an earlier one."""
-        if self._earlier is None:
+        if self._at_start.is_alone:
             return True
         if child.key not in self._judged:
             self._judged[child.key] = self._judge(child)
         return self._judged[child.key]
 
     def _judge(self, child: Process) -> bool:
-        if child.key in (self._earlier or ()) or child.started < self._since:
+        if child.key in (self._at_start.earlier or ()) or child.started < self._at_start.since:
             return False
         if self._command in (child.group, child.session) or processes.holds(
             child.pid, self._lease.path, self._lease.file
@@ -144,23 +137,23 @@ class Family:
                     self._send(each, signal.SIGCONT)  # a stopped process handles TERM only when it goes on
         return bool(members)
 
-    def kill(self, pause: Callable[[], None]) -> tuple[int, ...]:
-        """Kill all of them and wait until they are gone; return the pids of those that do not go.
+    def kill(self) -> Generator[float, object, tuple[int, ...]]:
+        """Kill all of them until they are gone; return the pids of those that do not go.
 
-        `pause` waits for a moment, or until a child has ended.
+        Yields how long to wait at most (seconds) until the next step.
         """
         deadline = time.monotonic() + _GONE_WITHIN_S
         # Almost always this is all. A worker that is killed between a stop and a kill would leave them stopped.
         for each in (members := self.members()):
             self._send(each, signal.SIGKILL)
         if members:
-            pause()
+            yield LOOK_EVERY_S
         while members := self._stopped(deadline):
             for each in members:
                 self._send(each, signal.SIGKILL)
             if time.monotonic() > deadline or all(each.key in self._refusing for each in members):
                 return tuple(each.pid for each in members)[:NAMED_AT_MOST]
-            pause()
+            yield LOOK_EVERY_S
         return ()
 
     def _stopped(self, deadline: float) -> list[Process]:
@@ -172,7 +165,7 @@ class Family:
         worker's child and is found again, and the fewer live, the sooner the next listing comes, which has to be
         faster than a process that does nothing but start others.
         """
-        number = signal.SIGKILL if self._adopts and self._earlier is None else signal.SIGSTOP
+        number = signal.SIGKILL if self._is_alone_here() else signal.SIGSTOP
         stopped: set[tuple[int, int]] = set()
         found_none = False
         while True:
@@ -186,6 +179,9 @@ class Family:
                 stopped.add(each.key)
                 self._send(each, number)
 
+    def _is_alone_here(self) -> bool:
+        return self._at_start.ours.are_adopted and self._at_start.is_alone
+
     def _send(self, process: Process, number: signal.Signals) -> None:
         if process.key in self._refusing:
             return
@@ -196,12 +192,3 @@ class Family:
         else:
             if sent and process.group != self._command:
                 self._outside[process.key] = process.pid
-
-
-def become_subreaper() -> bool:
-    """Make this process the parent of all descendants that lose theirs; return False if the system cannot."""
-    if sys.platform != "linux":
-        return False
-    from queuectl.system import libc
-
-    return libc.become_subreaper()

@@ -1,7 +1,7 @@
 """Commands on POSIX: posix_spawn (no fork: that costs 21 ms in a process of 300 MB), a process group each.
 
-The worker's folder is changed for the start, because posix_spawn cannot do it for the child; a worker starts one
-command at a time and names its own files absolutely.
+The worker's folder is changed for the start, because posix_spawn cannot do it for the child; a worker has one thread
+and names its own files absolutely.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Generator
 
-from queuectl.system import files, processes
+from queuectl.system import files
 from queuectl.worker.executors import children, family
 from queuectl.worker.executors.base import (
     EXIT_NOT_FOUND,
@@ -40,6 +41,8 @@ _SHUTDOWN_CODES = frozenset(128 + number for number in (signal.SIGTERM, signal.S
 _SUCCESS = Ended(0, "")
 # In thousandths of the memory, see proc(5).
 _OOM_SCORE_ADJ = 300
+# If True, a handle that posix_spawn duplicates onto itself is inherited (POSIX.1-2024; glibc since 2.29, musl).
+_DUP_INHERITS = sys.platform == "linux"
 # Handles that a process has at its start have low numbers.
 _FIRST_HANDLES = 256
 # If True, the system's own conversion gives a command the same bytes as `_bytes`, in a tenth of the time: a job has
@@ -60,6 +63,8 @@ class PosixExecutor:
         self._shell = shell_words(shell)
         self._null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._children = children.Children()
+        self._running: dict[int, PosixProcess] = {}
+        """The commands that run, by pid."""
         self._sources = [self._children.wake_fd]
         self._home_fd = _open_home()
         self._path = os.environ.get("PATH")
@@ -77,7 +82,6 @@ class PosixExecutor:
     def start(self, spec: Spec) -> PosixProcess:
         """See `base.Executor`."""
         words = (*self._shell, spec.command) if isinstance(spec.command, str) else tuple(spec.command)
-        os.set_inheritable(spec.lease_fd, True)
         at_start = self._children.before_start()
         try:
             os.chdir(_bytes(spec.cwd))
@@ -97,6 +101,7 @@ class PosixExecutor:
                     (os.POSIX_SPAWN_DUP2, self._null_fd, 0),
                     (os.POSIX_SPAWN_DUP2, spec.output_fd, 1),
                     (os.POSIX_SPAWN_DUP2, spec.output_fd, 2),
+                    *self._inherit(spec.lease_fd),
                 ),
                 setpgroup=0,
                 setsigmask=(),
@@ -108,12 +113,33 @@ class PosixExecutor:
             what = "its command or a variable holds what no system takes there"
             raise CannotStartError(EXIT_NOT_RUNNABLE, what) from error
         finally:
+            if not _DUP_INHERITS:
+                os.set_inheritable(spec.lease_fd, False)
             try:
                 os.fchdir(self._home_fd)
             except OSError:
                 self._enter_root()
-        self._children.command = pid
-        return PosixProcess(self._children, pid, spec, at_start)
+        self._children.add(pid)
+        process = self._running[pid] = PosixProcess(self._running, pid, spec, at_start)
+        return process
+
+    def ended(self) -> list[tuple[PosixProcess, Ended]]:
+        """See `base.Executor`."""
+        statuses, has_others = self._children.reap()
+        found = []
+        for pid, status in statuses:
+            process = self._running.pop(pid)
+            left = process.list_left() if has_others else ()
+            found.append((process, _ended(status, left=left) if status or left else _SUCCESS))
+        return found
+
+    @staticmethod
+    def _inherit(lease_fd: int) -> list[tuple[int, int, int]]:
+        """Return the file actions by which a command inherits its own lease, and no lease of another slot."""
+        if _DUP_INHERITS:
+            return [(os.POSIX_SPAWN_DUP2, lease_fd, lease_fd)]
+        os.set_inheritable(lease_fd, True)
+        return []
 
     @staticmethod
     def _enter_root() -> None:
@@ -135,42 +161,35 @@ class PosixExecutor:
 class PosixProcess:
     """See `base.Process`."""
 
-    def __init__(self, ours: children.Children, pid: int, spec: Spec, at_start: family.AtStart) -> None:
+    def __init__(self, running: dict[int, PosixProcess], pid: int, spec: Spec, at_start: children.AtStart) -> None:
         self.pid = pid
-        self._children = ours
+        self._running = running
+        self._children = at_start.ours
         self._spec = spec
         self._at_start = at_start
 
-    def poll(self) -> Ended | None:
-        """See `base.Process`."""
-        status, has_others = self._children.reap()
-        if status is None:
-            return None
-        left = self._list_left(self._family()) if has_others else ()
-        self._children.forget_command(has_left=has_others)
-        return _ended(status, left=left) if status or left else _SUCCESS
-
-    def terminate(self, grace_s: float) -> Ended:
+    def terminate(self, grace_s: float) -> Generator[float, object, Ended]:
         """See `base.Process`.
 
         The command is reaped last: until then its pid, and with it that of its group, is given to nobody else.
         """
         run, ours = self._family(), self._children
+        del self._running[self.pid]
+        ours.begin_end(self.pid)
         self._signal_group(signal.SIGTERM)
         self._signal_group(signal.SIGCONT)  # a stopped process handles TERM only when it goes on
         deadline = time.monotonic() + grace_s
         while (run.terminate() or not ours.has_ended(self.pid)) and time.monotonic() < deadline:
-            ours.pause()
+            yield children.LOOK_EVERY_S
         self._signal_group(signal.SIGKILL)
-        refusing = run.kill(ours.pause)
+        refusing = yield from run.kill()
         while not ours.has_ended(self.pid):
-            ours.pause()
+            yield children.LOOK_EVERY_S
         _, status = os.waitpid(self.pid, 0)
-        ours.forget_command(has_left=True)
-        if ours.has_any() and not refusing and self._at_start.earlier is None:
-            run.kill(ours.pause)  # the listings have missed one
+        ours.forget(self.pid)
+        if not refusing and self._at_start.is_alone and ours.has_any():
+            yield from run.kill()  # the listings have missed one
         left = self._list_left(run)
-        ours.has_left = ours.has_any()
         return _ended(status, killed=tuple(pid for pid in run.killed if pid not in left), left=left)
 
     def _family(self) -> family.Family:
@@ -186,13 +205,17 @@ class PosixProcess:
             at_start=self._at_start,
         )
 
+    def list_left(self) -> tuple[int, ...]:
+        """Return the pids of processes that the command, which has ended, has left; some of them if there are many."""
+        return self._list_left(self._family())
+
     def _list_left(self, run: family.Family) -> tuple[int, ...]:
-        """Return the pids of processes that the command has left, some of them if there are many.
+        """Return the pids of processes that the command has left.
 
         A process that a command leaves is a child of the worker, or descends from one that the command left. So
         without a new child it has left none.
         """
-        if processes.child_pids(os.getpid()) <= {pid for pid, _ in self._at_start.earlier or ()}:
+        if self._children.left() <= {pid for pid, _ in self._at_start.earlier or ()}:
             return ()
         return tuple(each.pid for each in run.members())[: family.NAMED_AT_MOST]
 

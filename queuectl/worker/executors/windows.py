@@ -21,7 +21,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 from queuectl.system import win32
 from queuectl.worker.executors.base import (
@@ -78,8 +78,7 @@ class WindowsExecutor:
 
     @property
     def sources(self) -> list[int]:
-        """See `base.Executor`: the handles of the processes that run."""
-        self._running = [each for each in self._running if not each.is_reaped]
+        """See `base.Executor`: the handles of the processes that run, without those that are being ended."""
         return [each.handle for each in self._running]
 
     def wake(self) -> None:
@@ -99,9 +98,16 @@ class WindowsExecutor:
         except BaseException:
             win32.close(job)
             raise
-        process = WindowsProcess(job, handle, pid, shares_console=self._shares_console)
+        process = WindowsProcess(self._running, job, handle, pid, shares_console=self._shares_console)
         self._running.append(process)
         return process
+
+    def ended(self) -> list[tuple[WindowsProcess, Ended]]:
+        """See `base.Executor`."""
+        over = [each for each in self._running if win32.has_ended(each.handle)]
+        for each in over:
+            self._running.remove(each)
+        return [(each, each.reap()) for each in over]
 
     def _program_and_line(self, spec: Spec) -> tuple[str, str]:
         """Return the full path of the program and its command line."""
@@ -126,25 +132,21 @@ class WindowsExecutor:
 class WindowsProcess:
     """See `base.Process`."""
 
-    def __init__(self, job: int, handle: int, pid: int, *, shares_console: bool) -> None:
+    def __init__(self, running: list[WindowsProcess], job: int, handle: int, pid: int, *, shares_console: bool) -> None:
         self.handle = handle
-        self.is_reaped = False
-        """True once its handles are closed."""
+        self._running = running
         self._job = job
         self._pid = pid
         self._shares_console = shares_console
 
-    def poll(self) -> Ended | None:
+    def terminate(self, grace_s: float) -> Generator[float, object, Ended]:
         """See `base.Process`."""
-        return self._reap() if win32.has_ended(self.handle) else None
-
-    def terminate(self, grace_s: float) -> Ended:
-        """See `base.Process`."""
+        self._running.remove(self)
         if self._send_break():
             deadline = time.monotonic() + grace_s
             while win32.count_processes(self._job) and time.monotonic() < deadline:
-                time.sleep(_JOB_POLL_S)
-        return self._reap()
+                yield _JOB_POLL_S
+        return self.reap()
 
     def _send_break(self) -> bool:
         """Send CTRL_BREAK to the command's group; return False if that is impossible, so that waiting is no use."""
@@ -154,14 +156,13 @@ class WindowsProcess:
         with win32.console_of(self._pid) as has_joined:
             return has_joined and win32.send_break(self._pid)
 
-    def _reap(self) -> Ended:
+    def reap(self) -> Ended:
         """Return how the command ended; end whatever it left running before, and wait for that."""
         if win32.count_processes(self._job):
             win32.terminate_job(self._job, _EXIT_KILLED)
             while win32.count_processes(self._job):
                 time.sleep(_JOB_POLL_S / 10)
         code = win32.exit_code(self.handle)
-        self.is_reaped = True
         win32.close(self.handle)
         win32.close(self._job)
         return Ended(code, _reason(code), code == _INTERRUPTED)

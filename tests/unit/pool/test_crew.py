@@ -8,6 +8,7 @@ import pytest
 
 from queuectl.model.notice import Notice
 from queuectl.pool.worker_process import WorkerProcess
+from queuectl.worker.process import WorkerSpec
 from tests.unit.pool.conftest import StillPool
 
 
@@ -20,8 +21,8 @@ def test_a_start_that_fails_is_tried_again_after_a_second(pool: StillPool, monke
     """P9: it is reported once until one succeeds, and the pool goes on meanwhile."""
     tries = []
 
-    def no_more(_self: WorkerProcess, _session: object, name: str, **_keys: object) -> None:
-        tries.append(name)
+    def no_more(_self: WorkerProcess, _session: object, spec: WorkerSpec, **_keys: object) -> None:
+        tries.append(spec.name)
         raise BlockingIOError(11, os.strerror(11))
 
     monkeypatch.setattr(WorkerProcess, "start", no_more)

@@ -25,6 +25,7 @@ from queuectl.system.clock import Clock
 from queuectl.system.forked import ForkedProcess
 from queuectl.worker import process
 from queuectl.worker.messages import Stop, pack_order
+from queuectl.worker.process import WorkerSpec
 from tests.helpers import wait_until
 
 
@@ -46,7 +47,7 @@ def _session(spool: SpoolDir) -> Session:
 
 
 def _start(spool: SpoolDir, worker: WorkerProcess) -> None:
-    worker.start(_session(spool), "w-1", cwd=spool.root, fork=True, close_inherited=lambda: None)
+    worker.start(_session(spool), WorkerSpec("w-1", spool.root), fork=True, close_inherited=lambda: None)
 
 
 def test_a_fork_that_fails_costs_no_handle(spool: SpoolDir, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +78,7 @@ def test_a_forked_worker_has_no_handle_of_its_supervisor(
 
     before = _links()
     worker = WorkerProcess()
-    worker.start(_session(spool), "w-1", cwd=spool.root, fork=True, close_inherited=close_inherited)
+    worker.start(_session(spool), WorkerSpec("w-1", spool.root), fork=True, close_inherited=close_inherited)
     wait_until(lambda: worker.exit_code is not None)
     assert worker.exit_code == 0
     in_worker = told.read_text().split("\n")

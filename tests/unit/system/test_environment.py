@@ -15,7 +15,7 @@ from queuectl.spool.session import Session
 from queuectl.system import environment
 from queuectl.system.clock import Clock
 from queuectl.worker.worker import Worker
-from tests.helpers import Desk, only
+from tests.helpers import Desk, only, work_off
 
 SECRETS = {"AWS_SECRET_ACCESS_KEY": "x", "LD_PRELOAD": "x", "PYTHONPATH": "x", "SSH_AUTH_SOCK": "x", "BASH_ENV": "x"}
 
@@ -61,9 +61,9 @@ def run(spool: SpoolDir, name: str) -> dict[str, str]:
     ours, theirs = Pipe()
     worker = Worker(theirs, Session(spool, settings.defaults(), Clock(), random.Random()), worker="w9", cwd=spool.root)
     try:
-        worker._work(name)
+        work_off(worker, name)
     finally:
-        worker._slot.close()
+        worker._free[0].close()
         worker._stripes.close()
         ours.close()
         theirs.close()

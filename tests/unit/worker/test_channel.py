@@ -26,37 +26,36 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 def test_wait_ends_with_the_time(bench: Bench) -> None:
     """A wait without an end gives None and the command runs on."""
     bench.start(["sleep", "60"])
-    assert bench.channel.wait_for(bench.process, 0.01) is None
-    bench.process.terminate(5)
+    assert bench.look(0.01) is None
+    bench.terminate(5)
 
 
 def test_wait_ends_with_a_message(bench: Bench) -> None:
     """A worker gets orders of its supervisor while a command runs."""
     bench.start(["sleep", "60"])
     bench.supervisor.send_bytes(pack_order(Stop()))
-    assert bench.channel.wait(60)
-    assert bench.channel.wait_for(bench.process, 50) is None and bench.channel.has_message
+    assert bench.channel.wait(60) and bench.channel.ended() is None
     assert bench.channel.receive() == Stop()
-    assert not bench.channel.wait(0) and not bench.channel.has_message
-    bench.process.terminate(5)
+    assert not bench.channel.wait(0)
+    bench.terminate(5)
 
 
 def test_an_end_that_came_with_a_wait_for_messages_is_seen_at_once(bench: Bench) -> None:
-    """The signal that a child has ended is taken in there; the next wait for the command must not need another."""
+    """The signal that a child has ended is taken in there; to see the end needs no other wait."""
     bench.start(["true"])
     while not bench.channel._is_woken:
         assert not bench.channel.wait(60)
-    ended = bench.channel.wait_for(bench.process, None)
-    assert ended is not None and ended.exit_code == 0
+    assert not bench.channel.wait(0)
+    ((process, ended),) = bench.channel.ended() or ()
+    assert process is bench.process and ended.exit_code == 0
 
 
 def test_a_message_that_came_with_the_end_of_a_command_is_noticed(bench: Bench) -> None:
-    """A stop is not left in the pipe behind a burst of short jobs: each wait for one of them sees it."""
+    """A stop is not left in the pipe behind a burst of short jobs: each wait sees it."""
     bench.start(["true"])
     wait_until(lambda: Children.has_ended(bench.process.pid))
     bench.supervisor.send_bytes(pack_order(Stop()))
-    assert bench.channel.wait_for(bench.process, 60) is not None
-    assert bench.channel.has_message
+    assert bench.channel.wait(60) and bench.channel.ended()
 
 
 def test_a_channel_without_a_supervisor_waits_for_its_command_only(bench: Bench) -> None:

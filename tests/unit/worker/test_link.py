@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from multiprocessing import Pipe
 
@@ -9,7 +10,7 @@ import pytest
 
 from queuectl.jobs.verdict import Gone
 from queuectl.model.lifecycle import CANCELLED
-from queuectl.worker.executors.base import Process, Spec
+from queuectl.worker.executors.base import Ended, Process, Spec
 from queuectl.worker.link import Link
 from queuectl.worker.messages import (
     Abandon,
@@ -20,7 +21,6 @@ from queuectl.worker.messages import (
     Passed,
     Report,
     SplitFile,
-    Started,
     Stop,
     pack_order,
     unpack,
@@ -40,6 +40,10 @@ class NoCommands:
         """Not called."""
         raise NotImplementedError
 
+    def ended(self) -> list[tuple[Process, Ended]]:
+        """None has."""
+        return []
+
 
 class Ends:
     """A link and the supervisor's end of its pipe."""
@@ -53,7 +57,7 @@ class Ends:
         """Send orders, and have them taken in."""
         for order in orders:
             self.supervisor.send_bytes(pack_order(order))
-        self.link.receive()
+        self.link.wait(0)
 
     def reports(self) -> list[Report] | None:
         """The reports of one message; None if none was sent."""
@@ -93,19 +97,22 @@ def test_a_request_to_cancel_is_for_one_attempt_of_one_job(ends: Ends, desk: Des
     for job_id, attempt in (("job", 2), ("other", 1)):
         ends.order(Cancel(job_id, attempt, CANCELLED))
         assert ends.link.cancels(claimed) is None
-    ends.order(Cancel("job", 1, "a person asked"))
+    ends.order(Cancel("job", 1, "a person asked"), Cancel("next", 1, "another one"))
     cancel = ends.link.cancels(claimed)
     assert cancel is not None and cancel.reason == "a person asked"
+    assert ends.link.has_news
+    ends.link.forget_news()
+    assert ends.link.cancels(claimed) is None
 
 
 def test_a_supervisor_that_is_gone_stops_its_worker(ends: Ends) -> None:
     """Found by a receive; and nothing is sent any more."""
     ends.supervisor.close()
-    ends.link.receive(wait_s=60)
+    ends.link.wait(60)
     assert ends.link.is_stopping and not ends.link.channel.is_connected
     ends.link.report(Passed("a.json", Gone()))
     ends.link.flush()
-    ends.link.pause(0)
+    ends.link.wait(0)
 
 
 def test_a_supervisor_that_is_gone_is_found_by_a_report(ends: Ends) -> None:
@@ -137,13 +144,9 @@ def test_reports_wait_for_others_while_there_are_names(ends: Ends) -> None:
     assert ends.reports() == [Passed("c", Gone())]
 
 
-def test_a_start_that_was_not_sent_is_taken_back(ends: Ends) -> None:
-    """A short run is reported once; what was sent already is not taken back."""
-    link = ends.link
-    assert link.take_started() == ""
-    link.report(Started("a.json", "a", 1, "echo x"))
-    assert link.take_started() == "echo x"
-    link.report(Started("a.json", "a", 1, "echo x"))
-    link.flush()
-    assert ends.reports() == [Started("a.json", "a", 1, "echo x")]
-    assert link.take_started() == ""
+def test_reports_are_sent_in_time_although_nothing_else_happens(ends: Ends) -> None:
+    """Other runs may go on for hours: the loop knows when a report has to be sent."""
+    assert ends.link.flush_due_s() == math.inf
+    ends.order(Feed(["a", "b", "c", "d"]))
+    ends.link.report(Passed("a", Gone()))
+    assert ends.link.flush_due_s() == pytest.approx(ends.clock.monotonic() + 0.04)

@@ -14,7 +14,7 @@ from queuectl.model.lifecycle import FAILED, SUCCEEDED, Outcome
 from queuectl.spool.blame import Fault
 from queuectl.system.locks import is_held
 from queuectl.worker.link import Link
-from queuectl.worker.messages import Finished, Passed, Report, Started, Trouble, Vanished
+from queuectl.worker.messages import Finished, Passed, Report, Trouble, Vanished
 from queuectl.worker.recorder import Recorder
 from queuectl.worker.slot import Slot
 from queuectl.worker.unsettled import EndedRun
@@ -38,7 +38,7 @@ class Ledger:
         self.waits: list[float | None] = []
         self.errors: list[OSError] = []
         self.fault: Fault | None = None
-        self.recorder = Recorder(desk.session, desk.settlements, desk.claims.blame, slot=self.slot, link=self.link)
+        self.recorder = Recorder(desk.session, desk.settlements, desk.claims.blame, link=self.link)
         monkeypatch.setattr(desk.claims.blame, "fault", lambda _error, _path: self.fault)
         settle = desk.settlements.settle
 
@@ -58,9 +58,10 @@ class Ledger:
         self.desk.clock.advance(timeout_s or 0)
         return False
 
-    def record(self, outcome: Outcome = DONE) -> list[Report]:
+    def record(self, outcome: Outcome = DONE, command: str = "") -> list[Report]:
         """Record the end of the run; what is reported."""
-        self.recorder.record(EndedRun(self.name, self.claimed, outcome))
+        for wait_s in self.recorder.record(EndedRun(self.name, self.claimed, outcome, command), self.slot):
+            self._wait(wait_s)
         return self.reports()
 
     def reports(self) -> list[Report]:
@@ -82,8 +83,7 @@ def ledger(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
 def test_an_end_is_one_report_with_the_start(ledger: Ledger) -> None:
     """A short run is reported once; a plain success keeps the lease."""
     lease = ledger.slot.lease.name
-    ledger.link.report(Started(ledger.name, "job", 1, "true"))
-    (report,) = ledger.record()
+    (report,) = ledger.record(command="true")
     assert isinstance(report, Finished)
     assert (report.settled.to, report.runs_left, report.command) == ("done", 2, "true")
     assert listing(ledger.desk.spool) == {"done": ["job.json"]}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
-from queuectl.model.lifecycle import FAILED, RELEASED, SUCCEEDED, TIMED_OUT
+from queuectl.model.lifecycle import FAILED, RELEASED, SUCCEEDED, TIMED_OUT, Outcome
 from queuectl.worker.executors.base import CannotEnterError, CannotStartError, Ended, Process, Spec
-from queuectl.worker.run import Run, Starter, not_started
+from queuectl.worker.run import End, Run, Starter, not_started
 from queuectl.worker.slot import Slot
 from tests.helpers import Desk
 
@@ -34,12 +34,14 @@ class OneProcess:
         self.specs.append(spec)
         return self
 
-    def poll(self) -> Ended | None:
+    def ended(self) -> list[tuple[Process, Ended]]:
         """It runs."""
+        return []
 
-    def terminate(self, grace_s: float) -> Ended:
-        """End it."""
+    def terminate(self, grace_s: float) -> Generator[float, object, Ended]:
+        """End it in two steps."""
         self.grace_s = grace_s
+        yield 0.02
         return Ended(143, "ended by SIGTERM", killed=(5,), left=(6,))
 
 
@@ -110,15 +112,25 @@ def test_the_outcome_of_an_end(desk: Desk, slot: Slot) -> None:
     assert run.outcome(Ended(143, ""), 1, is_stop=True).reason == "its command was ended as the pool was asked to stop"
 
 
+def _end(run: Run, why: End) -> Outcome:
+    """End a run; its outcome. It takes one step of 20 ms."""
+    steps = run.end(why)
+    assert next(steps) == 0.02
+    with pytest.raises(StopIteration) as over:
+        next(steps)
+    outcome: Outcome = over.value.value
+    return outcome
+
+
 def test_an_end_is_given_the_time_of_the_setting_at_most(desk: Desk, slot: Slot) -> None:
     """`kill_grace_s`, or less if the reason of the end wants less."""
     process = OneProcess()
     run = Run(desk.session, slot, desk.start(desk.enqueue(id="job")), process, started_s=0)
-    outcome = run.end(TIMED_OUT, "timed out after 1 s")
+    outcome = _end(run, End(TIMED_OUT, "timed out after 1 s"))
     assert process.grace_s == desk.session.settings.kill_grace_s
     assert outcome[:3] == (TIMED_OUT, 143, "timed out after 1 s") and (outcome.killed, outcome.left) == ((5,), (6,))
-    run.end(TIMED_OUT, "", grace_s=0.5)
-    assert process.grace_s == 0.5
+    outcome = _end(run, End(FAILED, "", 0.5, has_code=False))
+    assert process.grace_s == 0.5 and outcome.exit_code is None
 
 
 def test_a_command_that_cannot_be_started_is_a_failed_attempt() -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any, ClassVar
@@ -16,12 +15,13 @@ from queuectl.model import settings
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.lease import Lease
 from queuectl.system import files
+from queuectl.worker.channel import Channel
 from queuectl.worker.executors import choose
 from queuectl.worker.executors.base import Ended, Spec
-from queuectl.worker.messages import Finished, Passed, Trouble, Vanished
+from queuectl.worker.messages import Finished, Passed, Report, Trouble, Vanished
 from queuectl.worker.output import OutputSlot
 from queuectl.worker.worker import Worker
-from tests.helpers import Desk, FakeClock, listing
+from tests.helpers import Desk, FakeClock, listing, work_off
 
 
 class FakeExecutor:
@@ -30,28 +30,36 @@ class FakeExecutor:
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.lasts_s = 10.0
-        self.ended = Ended(0, "")
+        self.ends = Ended(0, "")
         self.waited_after_s = 0.0
         self.at: list[tuple[float, Callable[[], object]]] = []
         self.terminated_s: float | None = None
+        self.channel: Channel
+        """Whose waits these are."""
         self._began_s = 0.0
+        self._is_running = False
 
     sources: ClassVar[list[int]] = []
 
     def start(self, _spec: Spec) -> FakeExecutor:
         """Begin; this is the process as well."""
         self._began_s = self.clock.monotonic()
+        self._is_running = True
         return self
 
     def wake(self) -> None:
         """Nothing to do."""
 
-    def poll(self) -> Ended | None:
-        """Tell whether its time is over."""
-        return self.ended if self.clock.monotonic() >= self._began_s + self.lasts_s else None
+    def ended(self) -> list[tuple[FakeExecutor, Ended]]:
+        """It, once, when its time is over."""
+        if not self._is_running or self.clock.monotonic() < self._began_s + self.lasts_s:
+            return []
+        self._is_running = False
+        return [(self, self.ends)]
 
     def wait(self, timeout_s: float | None) -> bool:
         """Let time pass, at most up to the end or the next thing that happens; the supervisor is silent."""
+        self.channel._is_woken = True
         assert timeout_s is not None, "it would not look again"
         now_s = self.clock.monotonic()
         end_s = self._began_s + self.lasts_s
@@ -73,9 +81,11 @@ class FakeExecutor:
         self.waited_after_s += self.clock.monotonic() - now_s
         return False
 
-    def terminate(self, _grace_s: float) -> Ended:
+    def terminate(self, _grace_s: float) -> Generator[float, object, Ended]:
         """End it now."""
+        self._is_running = False
         self.terminated_s = self.clock.monotonic() - self._began_s
+        yield from ()
         return Ended(143, "ended by SIGTERM")
 
 
@@ -92,17 +102,26 @@ class Rig:
         self.worker = Worker(
             conn, desk.session._replace(settings=settings.defaults()), worker="w9", cwd=self.spool.root
         )
-        self.worker._link.channel.wait = command.wait  # type: ignore[method-assign]
+        command.channel = self.worker._link.channel
+        command.channel.wait = command.wait  # type: ignore[method-assign]
+        self.slot = self.worker._free[0]
+        self.reports: list[Report] = []
 
     def set(self, **settings: Any) -> None:
         """Change settings."""
         session = self.worker._session
-        self.worker._session = session._replace(settings=session.settings._replace(**settings))
+        self.worker._attendant._session = session._replace(settings=session.settings._replace(**settings))
+
+    def flush(self) -> None:
+        """Take what is reported."""
+        self.reports += self.worker._link._reports
+        self.worker._link._reports.clear()
 
     def run(self) -> Finished | Vanished:
         """Run the job; the report of its end."""
-        self.worker._work(self.name)
-        (ended,) = [item for item in self.worker._link._reports if isinstance(item, Finished | Vanished)]
+        work_off(self.worker, self.name)
+        self.flush()
+        (ended,) = [item for item in self.reports if isinstance(item, Finished | Vanished)]
         return ended
 
 
@@ -113,9 +132,9 @@ def rig(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     monkeypatch.setattr(choose, "make", lambda _shell: command)
     ours, theirs = Pipe()
     made = Rig(desk, command, theirs)
-    made.worker._link.flush = lambda: None  # type: ignore[method-assign]
+    made.worker._link.flush = made.flush  # type: ignore[method-assign]
     yield made
-    made.worker._slot.close()
+    made.slot.close()
     made.worker._stripes.close()
     ours.close()
     theirs.close()
@@ -198,7 +217,7 @@ def test_a_command_that_cannot_be_watched_is_ended_and_its_job_goes_back(rig: Ri
         "could not be watched: Cannot allocate memory",
     )
     assert rig.command.terminated_s == pytest.approx(0.5, abs=0.01)
-    assert isinstance(rig.worker._link._reports[-1], Trouble)
+    assert isinstance(rig.reports[-1], Trouble)
     assert list(listing(rig.spool)) == ["pending"]
 
 
@@ -207,7 +226,7 @@ def test_a_file_that_comes_back_after_the_end_is_a_cancelled_job(rig: Rig) -> No
     rig.command.at = [(0.5, lambda: os.rename(rig.running, rig.aside))]
     terminate = rig.command.terminate
 
-    def undone(grace_s: float) -> Ended:
+    def undone(grace_s: float) -> Generator[float, object, Ended]:
         os.rename(rig.aside, rig.running)
         return terminate(grace_s)
 
@@ -239,21 +258,20 @@ def test_nothing_is_started_under_a_lease_that_was_deleted(rig: Rig, monkeypatch
     rig.run()
     assert looked == [1]
     next_name = rig.desk.enqueue(id="next")
-    rig.worker._unpaused_s = -math.inf
-    rig.worker._is_paused()
-    assert looked == [1]
+    rig.slot.check()
     rig.command.clock.advance(0.02)
-    os.remove(rig.worker._slot.lease.path)
-    rig.worker._link._reports.clear()
+    os.remove(rig.slot.lease.path)
+    rig.reports.clear()
     rig.worker._work(next_name)
+    rig.flush()
     assert looked == [1, 1]
-    assert [type(each) for each in rig.worker._link._reports] == [Passed, Trouble]
+    assert [type(each) for each in rig.reports] == [Passed, Trouble]
     assert listing(rig.spool)["pending"] == [next_name]
 
 
 def _prints(rig: Rig, size: int) -> None:
     """Have the command print so many bytes more (the handle is where it writes)."""
-    os.write(rig.worker._slot.output._fd, b"x" * size)
+    os.write(rig.slot.output._fd, b"x" * size)
 
 
 def test_a_run_that_prints_too_much_is_ended_and_fails(rig: Rig) -> None:
@@ -305,7 +323,7 @@ def test_a_command_that_ends_by_a_signal_around_a_stop_is_released(
     rig: Rig, asked_s: float | None, kind: str, waited_s: float
 ) -> None:
     """P9: a second before a request to stop or after it; else it has failed, a second later."""
-    rig.command.ended = Ended(143, "ended by SIGTERM", is_shutdown=True)
+    rig.command.ends = Ended(143, "ended by SIGTERM", is_shutdown=True)
     rig.command.at = [] if asked_s is None else [(asked_s, rig.worker.note_stop)]
     ended = rig.run()
     assert isinstance(ended, Finished)
@@ -315,7 +333,7 @@ def test_a_command_that_ends_by_a_signal_around_a_stop_is_released(
 
 def test_a_failure_by_exit_code_waits_for_no_stop(rig: Rig) -> None:
     """An ordinary failure costs no time, and a stop makes no other end uncounted."""
-    rig.command.ended = Ended(1, "")
+    rig.command.ends = Ended(1, "")
     rig.command.at = [(9.9, rig.worker.note_stop)]
     ended = rig.run()
     assert isinstance(ended, Finished) and ended.outcome.kind == "failed"

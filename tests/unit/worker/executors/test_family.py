@@ -82,7 +82,7 @@ def test_a_process_in_a_session_of_its_own_ends_with_the_run(bench: Bench, tmp_p
     """P3: it is asked like the command, and named."""
     bench.start(sh_daemon(tmp_path / "daemon") + "sleep 60")
     pid = pid_in(tmp_path / "daemon")
-    ended = bench.process.terminate(10)
+    ended = bench.terminate(10)
     assert (ended.exit_code, ended.left) == (143, ())
     assert pid in ended.killed and not is_running(pid)
     bench.lease.close()
@@ -94,7 +94,7 @@ def test_a_daemon_without_handles_and_variables_ends_with_the_run(bench: Bench, 
     path = tmp_path / "daemon"
     bench.start(f"{sys.executable} -S -c '{DAEMON}' {path}; sleep 60")
     pid = pid_in(path)
-    ended = bench.process.terminate(10)
+    ended = bench.terminate(10)
     assert pid in ended.killed and not is_running(pid)
 
 
@@ -103,7 +103,7 @@ def test_what_does_not_listen_is_killed(bench: Bench, tmp_path: Path) -> None:
     path = tmp_path / "daemon"
     bench.start(f"setsid sh -c 'trap \"\" TERM; echo $$ > {path}; while :; do sleep 0.05; done' & sleep 60")
     pid = pid_in(path)
-    ended = bench.process.terminate(0.2)
+    ended = bench.terminate(0.2)
     assert pid in ended.killed and ended.left == ()
     assert not is_running(pid)
 
@@ -115,7 +115,7 @@ def test_what_forks_on_and_on_is_ended(bench: Bench, tmp_path: Path) -> None:
     runner.chmod(0o755)
     bench.start(f"setsid {runner} & sleep 60")
     wait_until(lambda: (tmp_path / "count").exists() and (tmp_path / "count").stat().st_size > 20)
-    ended = bench.process.terminate(0.1)
+    ended = bench.terminate(0.1)
     assert ended.left == () and ended.killed
     size = (tmp_path / "count").stat().st_size
     assert [each for each in processes.children(os.getpid()) if not each.has_ended] == []
@@ -135,7 +135,7 @@ def test_a_daemon_of_an_earlier_job_is_spared(bench: Bench, tmp_path: Path, kind
     bench.start(sh_daemon(tmp_path / "new") + "sleep 60", env={"QUEUECTL_JOB_ID": "second"})
     wait_until(lambda: bench.process._at_start.earlier)
     new_pid = pid_in(tmp_path / "new")
-    ended = bench.process.terminate(10)
+    ended = bench.terminate(10)
     assert new_pid in ended.killed and not is_running(new_pid)
     assert pid not in ended.killed and is_running(pid)
 
@@ -149,7 +149,7 @@ def test_a_new_daemon_is_told_from_an_old_one_by_its_variables(bench: Bench, tmp
     marks = {"QUEUECTL_JOB_ID": "second", "QUEUECTL_ATTEMPT": "1", "QUEUECTL_SPOOL": str(tmp_path)}
     bench.start(f"{sys.executable} -S -c '{keeps}' {tmp_path / 'new'}; sleep 60", env=marks)
     new_pid = pid_in(tmp_path / "new")
-    ended = bench.process.terminate(10)
+    ended = bench.terminate(10)
     assert new_pid in ended.killed and is_running(old_pid)
 
 
@@ -164,7 +164,7 @@ def test_a_daemon_that_a_look_has_missed_is_spared(
     old_pid = pid_in(tmp_path / "old")
     bench.start(sh_daemon(tmp_path / "new") + "sleep 60", env={"QUEUECTL_JOB_ID": "second"})
     new_pid = pid_in(tmp_path / "new")
-    ended = bench.process.terminate(10)
+    ended = bench.terminate(10)
     assert new_pid in ended.killed and not is_running(new_pid)
     assert is_running(old_pid)
 
@@ -185,9 +185,9 @@ def test_a_daemon_is_spared_although_another_ended_while_a_run_was_ended(
         return child_pids(pid)
 
     monkeypatch.setattr(processes, "child_pids", after_an_end)  # the last look of a run that is ended
-    bench.process.terminate(5)
+    bench.terminate(5)
     bench.start(["sleep", "60"])
-    bench.process.terminate(5)
+    bench.terminate(5)
     assert is_running(lasting)
 
 
@@ -234,14 +234,10 @@ def zombies() -> list[int]:
 def test_orphans_are_reaped(bench: Bench) -> None:
     """What loses its parent becomes the worker's child; its end leaves no zombie, be the worker idle or busy."""
     bench.run("sleep 0.05 & sleep 0.06 &")
-    wait_until(lambda: bench.channel.wait(0.01) or not processes.children(os.getpid()))
+    wait_until(lambda: bench.look(0.01) or not processes.children(os.getpid()))
     bench.start("sleep 0.05 & (sleep 0.05 & ) ; exec sleep 60")
-    wait_until(
-        lambda: (
-            bench.channel.wait_for(bench.process, 0.01) or (not zombies() and len(processes.children(os.getpid())) == 1)
-        )
-    )
-    bench.process.terminate(5)
+    wait_until(lambda: bench.look(0.01) or (not zombies() and len(processes.children(os.getpid())) == 1))
+    bench.terminate(5)
     assert processes.children(os.getpid()) == []
 
 
@@ -284,7 +280,7 @@ def test_a_run_is_found_by_its_lease_where_nothing_is_adopted(bench: Bench, tmp_
     bench.executor._children.are_adopted = False
     bench.start(sh_daemon(tmp_path / "daemon") + "sleep 60")
     pid = pid_in(tmp_path / "daemon")
-    ended = bench.process.terminate(10)
+    ended = bench.terminate(10)
     assert pid in ended.killed and not is_running(pid)
 
 

@@ -55,9 +55,25 @@ class Bench:
     def end(self, timeout: float = 60.0) -> Ended:
         """Wait for the end of the command."""
         deadline = time.monotonic() + timeout
-        while (ended := self.channel.wait_for(self.process, 1.0)) is None:
+        while (ended := self.look(1.0)) is None:
             assert time.monotonic() < deadline
         return ended
+
+    def look(self, timeout_s: float | None) -> Ended | None:
+        """Wait for the end of the command; None if something else has come, or the time is over."""
+        self.channel.wait(timeout_s)
+        return next((how for process, how in self.channel.ended() or () if process is self.process), None)
+
+    def terminate(self, grace_s: float) -> Ended:
+        """End the command, step by step."""
+        steps = self.process.terminate(grace_s)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as over:
+                ended: Ended = over.value
+                return ended
+            self.executor._children.pause()
 
     def run(self, command: str | list[str], **options: Any) -> Ended:
         """Start a command and wait for its end."""
@@ -301,7 +317,7 @@ def test_command_holds_the_lease(bench: Bench) -> None:
     wait_until(lambda: bench.printed)
     bench.lease.close()
     assert is_held(bench.lease.path)
-    bench.process.terminate(5)
+    bench.terminate(5)
     assert not is_held(bench.lease.path)
     assert bench.lease.try_acquire()
 
@@ -314,14 +330,14 @@ def test_command_gets_no_other_handle_of_the_worker(bench: Bench, tmp_path: Path
     stripe.close()
     # The kernel lets posix_spawn return an instant before it closes the child's other handles.
     wait_until(lambda: not is_held(stripe.path))
-    bench.process.terminate(5)
+    bench.terminate(5)
 
 
 def test_terminate_asks_first(bench: Bench) -> None:
     """A command that ends when it is asked to is not killed, and its own exit code counts."""
     bench.start("trap 'echo bye; exit 5' TERM; echo ready; while :; do sleep 0.01; done")
     wait_until(lambda: "ready" in bench.printed)
-    assert bench.process.terminate(10)[:2] == (5, "")
+    assert bench.terminate(10)[:2] == (5, "")
     assert "bye" in bench.printed
 
 
@@ -329,14 +345,14 @@ def test_terminate_kills_what_does_not_listen(bench: Bench) -> None:
     """After the grace a command is killed."""
     bench.start("trap '' TERM; echo ready; while :; do sleep 0.01; done")
     wait_until(lambda: "ready" in bench.printed)
-    assert bench.process.terminate(0.1)[:2] == (137, "ended by SIGKILL")
+    assert bench.terminate(0.1)[:2] == (137, "ended by SIGKILL")
 
 
 def test_terminate_ends_the_whole_tree(bench: Bench) -> None:
     """What a command started ends with it, also what does not listen (P3)."""
     bench.start("(trap '' TERM; echo ready; while :; do sleep 0.01; done) & exec sleep 60")
     wait_until(lambda: "ready" in bench.printed)
-    bench.process.terminate(0.2)
+    bench.terminate(0.2)
     bench.lease.close()
     wait_until(lambda: not is_held(bench.lease.path))
 
@@ -345,24 +361,24 @@ def test_terminate_ends_a_stopped_command(bench: Bench) -> None:
     """A command that was stopped hears TERM as soon as it goes on."""
     bench.start(["sleep", "60"])
     os.kill(bench.process.pid, signal.SIGSTOP)
-    assert bench.process.terminate(10)[:2] == (143, "ended by SIGTERM")
+    assert bench.terminate(10)[:2] == (143, "ended by SIGTERM")
 
 
 def test_terminate_of_a_command_that_ended_gives_its_end(bench: Bench) -> None:
     """A command that ends while it is being ended keeps its exit code."""
     bench.start("exit 4")
     wait_until(lambda: Children.has_ended(bench.process.pid))
-    assert bench.process.terminate(5)[:2] == (4, "")
+    assert bench.terminate(5)[:2] == (4, "")
 
 
 def test_terminate_needs_no_waitid(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Python has it on macOS from 3.13 on only."""
     monkeypatch.delattr(os, "waitid")
     bench.start(["sleep", "60"])
-    assert bench.process.terminate(10)[:2] == (143, "ended by SIGTERM")
+    assert bench.terminate(10)[:2] == (143, "ended by SIGTERM")
     bench.start("(trap '' TERM; while :; do sleep 0.01; done) & trap '' TERM; echo ready; while :; do sleep 0.01; done")
     wait_until(lambda: "ready" in bench.printed)
-    assert bench.process.terminate(0.1)[:2] == (137, "ended by SIGKILL")
+    assert bench.terminate(0.1)[:2] == (137, "ended by SIGKILL")
     bench.lease.close()
     wait_until(lambda: not is_held(bench.lease.path))
 

@@ -1,0 +1,159 @@
+"""Attends a run from the start of its command to its record, step by step, so that one worker attends many runs.
+
+Each run is a generator. It yields in how many seconds it wants to go on at the latest. The worker resumes it then, or
+before: with the end of its command, or with None if there is news from the supervisor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+
+from queuectl.jobs.settle import Settlements
+from queuectl.jobs.verdict import Claimed
+from queuectl.model.lifecycle import CANCELLED, RELEASED, Outcome
+from queuectl.model.text import command_text
+from queuectl.worker.executors.base import CannotStartError, Ended, Process
+from queuectl.worker.link import Link
+from queuectl.worker.messages import Started
+from queuectl.worker.recorder import Recorder
+from queuectl.worker.run import End, Run, Starter, not_started
+from queuectl.worker.slot import Slot
+from queuectl.worker.unsettled import EndedRun
+
+# A command that runs for longer than this is worth a report of its own; shorter ones are reported together.
+_REPORT_AFTER_S = 0.012
+# A command that ends by a signal within this time of a request to stop was ended by the same event.
+_STOP_WITHIN_S = 1.0
+
+Steps = Generator[float, Ended | None, None]
+
+
+class Attended:
+    """A run under way in a slot."""
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
+        self.steps: Steps
+        self.process: Process | None = None
+        """The command, while the run waits for its end."""
+        self.is_ending = False
+        """True while the command is being ended: a step is due whenever any command has ended."""
+        self.due_s = 0.0
+        """When the next step is due (monotonic)."""
+
+
+class Attendant:
+    """Attends the runs of one worker.
+
+    `give_up` is called after a run that ended because the machine is in trouble.
+    """
+
+    def __init__(
+        self,
+        settlements: Settlements,
+        starter: Starter,
+        recorder: Recorder,
+        link: Link,
+        *,
+        give_up: Callable[[Slot, OSError], None],
+    ) -> None:
+        self._session = recorder.session
+        self._clock = recorder.session.clock
+        self._settlements = settlements
+        self._starter = starter
+        self._recorder = recorder
+        self._link = link
+        self._give_up = give_up
+
+    def attend(self, slot: Slot, name: str, claimed: Claimed) -> Attended:
+        """Return the run of a claimed job, of which no step is taken yet."""
+        attended = Attended(slot)
+        attended.steps = self._steps(attended, name, claimed)
+        return attended
+
+    def _steps(self, attended: Attended, name: str, claimed: Claimed) -> Steps:
+        slot = attended.slot
+        started_s = self._clock.monotonic()
+        command = _preview(claimed.record.command)
+        trouble: OSError | None = None
+        try:
+            process = self._starter.start(claimed, slot)
+        except CannotStartError as error:
+            outcome = not_started(error, self._clock.monotonic() - started_s)
+        except OSError as error:
+            outcome, trouble = Outcome(RELEASED, reason=f"could not start: {error.strerror or error}"), error
+        else:
+            if claimed.copy:
+                self._secure(claimed)
+            run = Run(self._session, slot, claimed, process, started_s=started_s)
+            attended.process = process
+            try:
+                ended = yield _REPORT_AFTER_S
+                if ended is None:
+                    self._link.report(Started(name, claimed.job_id, claimed.attempt, command))
+                    self._link.flush()
+                    command = ""
+                outcome = yield from self._watch(attended, run, ended)
+            except OSError as error:  # the machine's, so it is not counted (P9); the job is to run once at a time (P3)
+                why = End(RELEASED, f"could not be watched: {error.strerror or error}")
+                outcome, trouble = (yield from self._end(attended, run, why)), error
+            attended.process = None
+        yield from self._recorder.record(EndedRun(name, claimed, outcome, command), slot)
+        if trouble is not None:
+            self._give_up(slot, trouble)
+
+    def _secure(self, claimed: Claimed) -> None:
+        """Sync the record of a drop. If that fails, it is tried again, and reported, when the run is settled."""
+        try:
+            self._settlements.secure(claimed)
+        except OSError:
+            self._settlements.part(claimed)
+
+    def _watch(self, attended: Attended, run: Run, ended: Ended | None) -> Generator[float, Ended | None, Outcome]:
+        """Wait for the running command, and end it if it must not go on."""
+        while ended is None:
+            why = self._ordered(run) or run.check()
+            if why is not None:
+                return (yield from self._end(attended, run, why))
+            ended = yield run.wait_s()
+        attended.process = None
+        duration_s = run.duration_s()
+        is_stop = ended.is_shutdown and (yield from self._is_asked_to_stop())
+        return run.outcome(ended, duration_s, is_stop=is_stop)
+
+    def _end(self, attended: Attended, run: Run, why: End) -> Generator[float, Ended | None, Outcome]:
+        attended.process = None
+        attended.is_ending = True
+        outcome = yield from run.end(why)
+        attended.is_ending = False
+        return outcome
+
+    def _ordered(self, run: Run) -> End | None:
+        """Return why the run has to be ended, if the supervisor has ordered that."""
+        if (cancel := self._link.cancels(run.claimed)) is not None:
+            return End(CANCELLED, cancel.reason)
+        if self._link.is_abandoning:
+            return End(CANCELLED, "the spool was taken away")
+        if self._link.is_killing:
+            return End(RELEASED, "the worker was stopped")
+        return None
+
+    def _is_asked_to_stop(self) -> Generator[float, object, bool]:
+        """Return whether a request to stop came within the last second, or comes within the next; wait for that.
+
+        A system that stops signals everything at once: this worker, its supervisor and the command, which may be the
+        first that is hit (P9).
+        """
+        ended_s = self._clock.monotonic()
+        while self._link.stop_asked_s < ended_s - _STOP_WITHIN_S:
+            left_s = ended_s + _STOP_WITHIN_S - self._clock.monotonic()
+            if left_s <= 0:
+                return False
+            yield left_s
+        return True
+
+
+def _preview(command: str | list[str]) -> str:
+    """Return the command as a line for a screen."""
+    text = command_text(command)
+    return text if len(text) <= 200 else text[:199] + "…"
