@@ -224,6 +224,7 @@ def _is_in(module: str, homes: str) -> bool:
         ("rich", "cli"),
         ("jinja2", "monitor.page"),
         ("markupsafe", "monitor.page"),
+        ("textual", "cli.commands.top_app cli.commands.top_widgets cli.terminal.stage"),
         ("tomlkit", "spool.settings_file"),
         ("ctypes", "system.libc system.locks system.volume system.win32"),
         ("fcntl", "system.files system.rights"),

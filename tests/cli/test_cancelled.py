@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.api import Spool
-from queuectl.cli.commands import top_screen
+from queuectl.cli.commands import top_rows
 from queuectl.jobs import error_text
 from queuectl.maintenance import check
 from queuectl.model.lifecycle import DLQ, PENDING, Outcome
@@ -99,8 +99,7 @@ def test_page_figures_and_top_count_it_apart(two: SpoolDir) -> None:
     assert document["cancelled_jobs"] == 1
     assert {row["id"]: row["cancelled"] for row in document["failures"]} == {"dead": False, "ended": True}
     assert "\nqueuectl_cancelled_jobs 1\n" in metrics.text(found)
-    lines = top_screen.queue_lines(found, NOON_AT, top_screen.View(), width=100, height=20)
-    assert any("DEAD 1, and 1 cancelled" in line.plain for line in lines)
+    assert top_rows.groups(found, top_rows.View())[DLQ].title == "Dead 1, and 1 cancelled"
 
 
 def test_a_count_opens_no_file(two: SpoolDir, monkeypatch: pytest.MonkeyPatch) -> None:

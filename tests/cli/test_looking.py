@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from queuectl.api import Spool
-from queuectl.cli.commands.top_screen import View, queue_lines
+from queuectl.cli.commands import top_rows
 from queuectl.model.lifecycle import Outcome
 from queuectl.monitor import order, page, snapshot, status
 from queuectl.monitor.snapshot import Snapshot
@@ -246,7 +246,7 @@ def test_pause_for_a_time_shows_its_end(queuectl: Commands, spool: SpoolDir) -> 
     assert f"backup (until {until})" in queuectl("status").out
     assert f"backup (until {until})" in queuectl("top").out
     found = _last(Survey(spool, is_full=True).take(Clock().now()))
-    lines = queue_lines(found, Clock().now(), View(), width=80, height=20)
+    lines = top_rows.head(found, "", columns=80, clock="")
     assert any("backup (until " in line.plain for line in lines)
     assert f"Workers continue at {until[:10]} {until[11:19]} UTC" in page.render(found, advice=("", ""))
 

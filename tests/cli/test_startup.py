@@ -16,6 +16,7 @@ HEAVY = {
     "portalocker",
     "watchdog",
     "rich",
+    "textual",
     "tomlkit",
     "tomllib",
     "psutil",

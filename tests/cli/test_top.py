@@ -1,104 +1,174 @@
-"""top without a terminal: its lines, its keys, and what it is in a pipe."""
+"""top without a terminal: what it shows, how it shares out the screen, and what it is in a pipe."""
 
 from __future__ import annotations
+
+import threading
+from collections.abc import Generator
 
 import pytest
 from rich.cells import cell_len
 
-from queuectl.cli.commands import top_screen
-from queuectl.cli.terminal import keys
-from queuectl.monitor.rows import DueRow, FailureRow, NextRow, RunRow
+from queuectl.cli.commands import top_rows
+from queuectl.cli.commands.top_look import Looker
+from queuectl.cli.commands.top_rows import View
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.monitor.rows import DueRow, FailureRow, Finish, NextRow, RunRow
+from queuectl.monitor.snapshot import Snapshot
 from queuectl.spool.folder import SpoolDir
 from tests.cli.commands import Commands
 from tests.helpers import NOON_AT, Desk
 from tests.unit.monitor.test_page import snapshot_of
 
-
-@pytest.mark.parametrize(
-    ("sent", "named"),
-    [
-        ("q", ["q"]),
-        ("jk?", ["j", "k", "?"]),
-        ("\r\n", ["enter", "enter"]),
-        ("\x1b", ["escape"]),
-        ("\x1b[A\x1bOB\x1b[C\x1b[D", ["up", "down", "right", "left"]),
-        ("\x1b[5~\x1b[6~\x1b[H\x1b[4~", ["page up", "page down", "home", "end"]),
-        ("\x1b[1;5A", ["up"]),
-        ("\x1b[200~x\x1b[999Z\x1b[", ["x"]),
-        ("\x00\x07", []),
-        ("é", ["é"]),
-    ],
-)
-def test_keys_have_names(sent: str, named: list[str]) -> None:
-    """What a terminal sends for a key comes out as its name; what is no key is left out."""
-    assert keys.names_of(sent) == named
+HOSTILE = ["plain", "\x1b[2J\x07\n\r\tx", "漢字" * 200, "a\u202eb\u200b" * 50, "[red]:smile:[/red] [@click=quit]"]
+SIZES = [(80, 24), (50, 15), (200, 60), (20, 5), (3, 1)]
 
 
-def lines_of(width: int, height: int, **facts: object) -> list[str]:
-    """The lines of the screen for a queue with something in every list."""
-    text = str(facts.pop("text", "plain"))
-    view = top_screen.View(selected=text, clock="12:00:00")
-    found = snapshot_of(text, **{"nexts": (NextRow(text, 1, 5, text),), **facts})
-    made = top_screen.queue_lines(found, NOON_AT, view, width=width, height=height)
-    return [line.plain for line in made]
+def full(text: str = "plain", **facts: object) -> Snapshot:
+    """A snapshot with a row in each group, whose every text is `text`."""
+    finishes = (Finish(NOON_AT - 20, 0.5, True, text, text), Finish(NOON_AT - 5, 2.0, False, text, text, text))
+    return snapshot_of(text, **{"nexts": (NextRow(text, 1, 5, text),), "finishes": finishes, **facts})
 
 
-@pytest.mark.parametrize(
-    "text", ["plain", "\x1b[2J\x07\n\r\tx", "漢字" * 200, "a\u202eb\u200b" * 50, "[red]:smile:[/red]"]
-)
-@pytest.mark.parametrize(("width", "height"), [(80, 24), (40, 12), (20, 5), (200, 60), (3, 1)])
-def test_screen_is_as_large_as_the_terminal(text: str, width: int, height: int) -> None:
-    """Whatever jobs are called and say, the screen has its size, and nothing that could act gets on it."""
-    logged = top_screen.log_lines(top_screen.Log(text, text, [text] * 100), width=width, height=height)
-    for made in (
-        lines_of(width, height, text=text),
-        [line.plain for line in logged],
-        [line.plain for line in top_screen.help_lines(width=width, height=height)],
-    ):
-        assert len(made) == height
-        assert max(map(cell_len, made)) <= width
-        assert all(line.isprintable() for line in made)
+def lines_of(found: Snapshot, width: int, view: View = View()) -> list[str]:  # noqa: B008
+    """What is above the groups, then each group, as lines."""
+    shown = top_rows.groups(found, view)
+    room = top_rows.widths(shown.values(), width)
+    made = [line.plain for line in top_rows.head(found, "a sentence", columns=width, clock="12:00:00")]
+    for group in shown.values():
+        made.append(group.title)
+        made += [" ".join(cell.plain for cell in top_rows.cells(row, NOON_AT, room)) for row in group.rows]
+    return made
 
 
-def test_screen_tells_what_is_asked_for() -> None:
-    """Counts with ages, a run with its limit, what waits, what died and why, the pause."""
-    text = "\n".join(lines_of(100, 24, paused="disk full"))
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("width", [200, 80, 50, 20, 3])
+def test_a_line_is_no_wider_than_the_screen(text: str, width: int) -> None:
+    """Whatever jobs are called and say, no line is too wide, and nothing that could act is in one."""
+    found = full(text)
+    made = top_rows.head(found, text, columns=width, clock="12:00:00")
+    shown = top_rows.groups(found, View())
+    room = top_rows.widths(shown.values(), width)
+    cells = [cell for group in shown.values() for row in group.rows for cell in top_rows.cells(row, NOON_AT, room)]
+    assert max(cell_len(line.plain) for line in made) <= max(width, len("12:00:00") + 1)
+    assert all(cell_len(cell.plain) <= max(room) for cell in cells)
+    assert all(line.plain.isprintable() for line in (*made, *cells))
+    assert all(group.title.isprintable() for group in shown.values())
+
+
+def test_what_is_asked_for_is_shown() -> None:
+    """Runs with their limit, what waits in the order of runs, what died and why, what finished, workers, the pause."""
+    run = RunRow("long", 2, "w", NOON_AT - 90, 300.0, "make", False, usual_s=40.0)
+    text = "\n".join(lines_of(full(paused="disk full", runs=(run,), settings_changed=True), 100))
     for told in (
-        "PAUSED    disk full",
-        "pending 2 (oldest 1m)",
-        "running 1 (oldest 30s)",
-        "30s of 5m",
-        "its worker is gone",
-        "NEXT 2, of them 1 later",
-        "now      priority 5  after 1 failed run  plain",
-        "in 8s    retry 1 of 3: plain",
-        "5s ago   plain",
+        "a sentence",
+        "PAUSED  disk full",
+        "restart the workers",
+        "Running 1",
+        "long 1m of 5m its worker is gone  run 2  usually 40s  make",
+        "Waiting 2, of them 1 later",
+        "plain now priority 5  after 1 failed run  plain",
+        "plain in 8s retry 1 of 3: plain",
+        "Dead 1",
+        "plain 5s ago plain  plain",
+        "Finished 7",
+        "plain 20s ago took 0.5s  plain",
+        "Workers 2",
+        "plain since 1h 2 workers on plain, process 17",
+        "Rejected 1",
+        "plain 9s ago plain",
     ):
-        assert told in text
+        assert told in text, told
 
 
-def test_selected_job_is_always_on_the_screen() -> None:
-    """A list that is longer than its room shows the part with the selected job; short lists stay whole."""
-    runs = tuple(RunRow(f"run{number:03d}", 1, "w", NOON_AT - number, None, "true", True) for number in range(200))
-    for chosen in ("run000", "run100", "run199"):
-        found = snapshot_of(runs=runs)
-        made = top_screen.queue_lines(found, NOON_AT, top_screen.View(chosen), width=80, height=24)
-        shown = [line.plain for line in made]
-        assert next(line for line in shown if line.startswith("> ")).startswith(f"> {chosen}")
-        assert sum(line[2:].startswith("run") for line in shown) == 14
-        assert sum(line.startswith("  plain") for line in shown) == 2  # what waits and what died
+def test_a_queue_without_workers_says_so() -> None:
+    """Jobs that wait while no workers run are pointed out, with the command."""
+    assert "queuectl worker start" in "\n".join(lines_of(full(pools=()), 80))
+    assert "queuectl worker start" not in "\n".join(lines_of(full(), 80))
 
 
-def test_rows_come_from_top_to_bottom() -> None:
-    """What can be selected is what is shown, in that order: the longest run first."""
+def test_groups_come_in_the_order_of_the_page() -> None:
+    """Running (the longest run first), waiting in the order of runs, dead, finished, workers, rejected."""
     run = RunRow("b", 1, "w", NOON_AT - 1, None, "true", True)
-    found = snapshot_of(
+    found = full(
         runs=(run, run._replace(id="a", started_at=NOON_AT - 9)),
         nexts=(NextRow("c", 0, 0, ""),),
         dues=(DueRow("d", NOON_AT + 1, 0, 3, ""),),
         failures=(FailureRow("e", None, 1, "", "", ()),),
     )
-    assert [row.id for row in top_screen.rows_of(found)] == ["a", "b", "c", "d", "e"]
+    shown = top_rows.groups(found, View())
+    assert list(shown) == [RUNNING, PENDING, DLQ, DONE, top_rows.POOL, REJECTED]
+    assert [row.name for group in shown.values() for row in group.rows][:5] == ["a", "b", "c", "d", "e"]
+
+
+def test_rows_are_filtered_and_sorted() -> None:
+    """A filter looks at names, commands and reasons in upper or lower case; rows are sorted by name or by time."""
+    names = [("b", 3.0), ("c", 1.0), ("a", 2.0)]
+    runs = tuple(RunRow(name, 1, "w", since, None, f"Make {name}", True) for name, since in names)
+    found = full(runs=runs)
+
+    def names_shown(view: View) -> list[str]:
+        return [row.name for row in top_rows.groups(found, view)[RUNNING].rows]
+
+    assert names_shown(View()) == ["c", "a", "b"]
+    assert names_shown(View(sort="name")) == ["a", "b", "c"]
+    assert names_shown(View(sort="time")) == ["c", "a", "b"]
+    assert names_shown(View(wanted="mAKE B")) == ["b"]
+    assert top_rows.groups(found, View(wanted="make b"))[RUNNING].title == "Running 1: 1 of 3 match"
+    assert top_rows.groups(found, View(wanted="nothing"))[DLQ].rows == []
+
+
+def test_two_rows_of_one_name_have_keys_of_their_own() -> None:
+    """Files of strangers may claim one id."""
+    failure = FailureRow("same", None, 1, "", "", ())
+    rows = top_rows.groups(full(failures=(failure, failure)), View())[DLQ].rows
+    assert len({row.key for row in rows}) == 2
+
+
+@pytest.mark.parametrize("room", range(40))
+def test_groups_share_the_lines(room: int) -> None:
+    """Never more lines than there are; short groups whole; a group without a line for a row is left out."""
+    counts = {RUNNING: 2, PENDING: 200, DLQ: 30, DONE: 50, top_rows.POOL: 1, REJECTED: 0}
+    made = top_rows.heights(counts, room)
+    assert sum(made.values()) <= max(room, 1)
+    assert made[REJECTED] == 0
+    if room >= 10:
+        assert all(made[state] >= 2 for state in counts if counts[state])
+    if room >= 20:
+        assert (made[RUNNING], made[top_rows.POOL]) == (3, 2)
+        assert sum(made.values()) == room
+    if 2 <= room < 10:
+        assert made[RUNNING] >= 2
+
+
+class Endless:
+    """A survey whose look has no end."""
+
+    def __init__(self) -> None:
+        self.taken = threading.Event()
+        self.is_closed = threading.Event()
+
+    def marks(self) -> object:
+        """Return what never changes."""
+        return None
+
+    def take(self, now_at: float) -> Generator[None, None, Snapshot]:
+        """Take steps until nobody asks for more."""
+        try:
+            while True:
+                self.taken.set()
+                yield
+        finally:
+            self.is_closed.set()
+
+
+def test_a_look_ends_between_two_steps() -> None:
+    """Whoever quits does not wait for a look to end."""
+    survey = Endless()
+    looker = Looker(survey, 1.0, lambda _found: None)  # type: ignore[arg-type]
+    looker.start()
+    assert survey.taken.wait(60)
+    looker.stop()
+    assert survey.is_closed.wait(60)
 
 
 def test_top_in_a_pipe_is_status(queuectl: Commands, desk: Desk) -> None:

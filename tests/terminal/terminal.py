@@ -65,6 +65,16 @@ class Terminal:
             assert left_s > 0 and self._read(left_s), f"no {texts} (gone: {gone!r}) on the screen:\n{self.text}"
         return self.text
 
+    def wait_for_row(self, text: str, timeout: float = 60.0) -> None:
+        """Read until a line that begins with `text` has another background than the lines around it."""
+        deadline = time.monotonic() + timeout
+        while not any(self._stands_out(line) for line, shown in enumerate(self.screen.display) if text in shown[:20]):
+            left_s = deadline - time.monotonic()
+            assert left_s > 0 and self._read(left_s), f"no row {text!r} is selected:\n{self.text}"
+
+    def _stands_out(self, line: int) -> bool:
+        return self.screen.buffer[line][0].bg != self.screen.buffer[line - 1][0].bg
+
     def wait_for_bytes(self, data: bytes, since: int = 0, timeout: float = 60.0) -> None:
         """Read until the program has sent `data`, counted from byte `since`."""
         deadline = time.monotonic() + timeout

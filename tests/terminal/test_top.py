@@ -16,7 +16,7 @@ from queuectl.api import Spool
 from queuectl.model.lifecycle import Outcome
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import Desk, listing
-from tests.terminal.terminal import CTRL_C, CTRL_Z, DOWN, ENTER, ENTERED, HIDDEN, LEFT, SHOWN, UP, Terminal, queuectl
+from tests.terminal.terminal import CTRL_C, CTRL_Z, DOWN, ENTER, ENTERED, HIDDEN, LEFT, SHOWN, Terminal, queuectl
 from tests.terminal.terminal import terminal as shell
 
 
@@ -44,38 +44,41 @@ def test_keys_do_what_help_says(busy: SpoolDir) -> None:
     """Select, show a log, cancel after a question, run again, pause, help; q leaves the terminal as it was."""
     with queuectl("--spool", busy.root, "top", "--every", "200ms") as terminal:
         before = terminal.settings()
-        terminal.wait_for("pending 3", "> aa", "DEAD 1", "exit 3", "q quit")
+        terminal.wait_for("3 waiting", "Waiting 3", "Dead 1", "exit 3", "q quit")
+        terminal.wait_for_row("aa")
         terminal.type(DOWN + DOWN + "k")
-        terminal.wait_for("> bb")
+        terminal.wait_for_row("bb")
         terminal.type("r")
-        terminal.wait_for("only a dead or cancelled job can be run again")
+        terminal.wait_for("only a job that has ended can be run again")
         terminal.type("c")
         terminal.wait_for("cancel bb? y/n")
         terminal.type("n")
         terminal.wait_for("nothing was changed")
-        terminal.type("cy")
-        terminal.wait_for("bb is cancelled", "DEAD 1, and 1 cancelled")
+        terminal.type("c")
+        terminal.wait_for("cancel bb? y/n")
+        terminal.type("y")
+        terminal.wait_for("bb is cancelled", "Dead 1, and 1 cancelled")
         # The selection went with the job; the one that died last comes first.
-        terminal.wait_for("> bb")
+        terminal.wait_for_row("bb")
         terminal.type("j")
-        terminal.wait_for("> dead")
+        terminal.wait_for_row("dead")
         terminal.type(ENTER)
         shown = terminal.wait_for("dlq, run 1", "first", "100%", r"\x1b[2Jlast \x07words")
         assert "10%\n" not in shown
         terminal.type("q")
-        terminal.wait_for("> dead", gone="first")
+        terminal.wait_for("Waiting 2", gone="first")
         terminal.type("r")
         terminal.wait_for("dead waits in pending/ again", "1 cancelled")
         terminal.type("p")
         terminal.wait_for("PAUSED", "by `queuectl top`")
         terminal.type("p")
-        terminal.wait_for("working again", gone="PAUSED")
+        terminal.wait_for("resumed", gone="PAUSED")
         terminal.type("?")
-        terminal.wait_for("What queuectl top shows")
-        terminal.type("q" + UP)
-        terminal.wait_for("pending 3", gone="What queuectl")
-        terminal.resize(40, 12)
-        terminal.wait_for("q quit  ? help  arrows select  Enter log\n".strip(), gone="r retry")
+        terminal.wait_for("Each group shows jobs in one state")
+        terminal.type("q")
+        terminal.wait_for("Waiting 3", gone="Each group")
+        terminal.resize(50, 15)
+        terminal.wait_for("Waiting 3", "Enter log q quit ? help", gone="p pause")
         terminal.type("q")
         assert terminal.end() == 0
         assert is_restored(terminal, before)
@@ -88,7 +91,7 @@ def test_ctrl_c_puts_the_terminal_back(busy: SpoolDir) -> None:
     """Ctrl-C ends it with 130, as every command."""
     with queuectl("--spool", busy.root, "top") as terminal:
         before = terminal.settings()
-        terminal.wait_for("pending 3")
+        terminal.wait_for("Waiting 3", "q quit")
         terminal.type(CTRL_C)
         assert terminal.end() == 130
         assert is_restored(terminal, before)
@@ -101,7 +104,7 @@ def test_signal_puts_the_terminal_back(busy: SpoolDir, signum: signal.Signals) -
     """A signal ends it as it ends every program, once the terminal is as it was."""
     with queuectl("--spool", busy.root, "top") as terminal:
         before = terminal.settings()
-        terminal.wait_for("pending 3")
+        terminal.wait_for("Waiting 3", "q quit")
         os.kill(terminal.pid, signum)
         assert terminal.end() == -signum
         assert is_restored(terminal, before)
@@ -111,8 +114,7 @@ def test_signal_puts_the_terminal_back(busy: SpoolDir, signum: signal.Signals) -
 def test_error_puts_the_terminal_back(busy: SpoolDir, tmp_path: Path) -> None:
     """A bug in the middle leaves the terminal as it was, and its traceback to be read."""
     broken = (
-        "from queuectl.cli.commands import top_screen; top_screen.queue_lines = None; "
-        "from queuectl.__main__ import main; main()"
+        "from queuectl.cli.commands import top_rows; top_rows.groups = None; from queuectl.__main__ import main; main()"
     )
     argv = [sys.executable, "-c", broken, "--spool", busy.root, "top"]
     terminal = Terminal(argv)
@@ -129,7 +131,7 @@ def test_error_puts_the_terminal_back(busy: SpoolDir, tmp_path: Path) -> None:
 def test_closed_window_ends_it(busy: SpoolDir) -> None:
     """Without its window it ends at once."""
     with queuectl("--spool", busy.root, "top") as terminal:
-        terminal.wait_for("pending 3")
+        terminal.wait_for("Waiting 3", "q quit")
         assert terminal.close_window() in (-signal.SIGHUP, 1)
 
 
@@ -138,7 +140,7 @@ def test_ctrl_z_gives_the_shell_its_terminal(busy: SpoolDir) -> None:
     """Stopped, the terminal is the shell's; `fg` brings the screen back, and q still leaves all as it was."""
     with shell("bash", "--norc", "--noprofile", "-i") as terminal:
         terminal.type(f"{sys.executable} -m queuectl --spool {busy.root} top\r")
-        terminal.wait_for("pending 3")
+        terminal.wait_for("Waiting 3", "q quit")
         terminal.type(CTRL_Z)
         terminal.wait_for("Stopped")
         assert terminal.raw.rfind(LEFT) > terminal.raw.rfind(ENTERED)
@@ -147,7 +149,7 @@ def test_ctrl_z_gives_the_shell_its_terminal(busy: SpoolDir) -> None:
         seen = len(terminal.raw)
         terminal.type("fg\r")
         terminal.wait_for_bytes(ENTERED, seen)
-        terminal.wait_for("pending 3", "q quit")
+        terminal.wait_for("Waiting 3", "q quit")
         terminal.type("q")
         terminal.wait_for_bytes(LEFT, seen)
         terminal.type("exit 7\r")
@@ -174,17 +176,17 @@ def test_running_job_is_shown_followed_and_ended(
         f"echo begun; until test -e {go}; do sleep 0.05; done; echo further; sleep 100", id="long", timeout=90
     )
     with queuectl("--spool", spool.root, "top", "--every", "200ms") as terminal:
-        terminal.wait_for("running 1", "> long", "of 1m30s", "1 on ")
+        terminal.wait_for("Running 1", "long ", "of 1m30s", "1 worker on ", "q quit")
         terminal.type("l")
         terminal.wait_for("running, run 1", "begun")
         go.touch()
         terminal.wait_for("further")
         terminal.type("q")
-        terminal.wait_for("RUNNING 1")
+        terminal.wait_for("Running 1")
         terminal.type("c")
         terminal.wait_for("cancel long? y/n")
         terminal.type("y")
-        terminal.wait_for("long is cancelled", "DEAD 1", "RUNNING 0")
+        terminal.wait_for("long is cancelled", "1 cancelled", gone="Running")
         terminal.type("q")
         assert terminal.end() == 0
 
@@ -198,7 +200,7 @@ def test_a_hundred_thousand_done_jobs_hold_up_nothing(spool: SpoolDir, now_desk:
         with open(spool.path("done", f"job{number:06d}.json"), "wb") as file:
             file.write(data)
     with queuectl("--spool", spool.root, "top") as terminal:
-        terminal.wait_for("done 100001")
+        terminal.wait_for("0 waiting", "q quit")
         began_s = time.monotonic()
         terminal.type("p")
         terminal.wait_for("PAUSED")

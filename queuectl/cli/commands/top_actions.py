@@ -1,0 +1,96 @@
+"""What a key of `queuectl top` does to a row: the question, the words, the act. A refusal says why and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from queuectl.api import Spool
+from queuectl.cli.commands.top_rows import POOL, Row
+from queuectl.cli.commands.top_widgets import Output
+from queuectl.errors import QueuectlError
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.model.text import printed_lines
+from queuectl.monitor import logs
+from queuectl.monitor.rows import RefusalRow
+from queuectl.spool.folder import SpoolDir
+
+_LOG_BYTES = 64 * 1024
+
+
+class Offer(NamedTuple):
+    """What would be done; `act` is None if it cannot be done, and `words` say why."""
+
+    words: str
+    act: Callable[[Spool], str] | None = None
+    question: str = ""
+
+
+def pause(spool: Spool) -> str:
+    """Start nothing new."""
+    spool.pause("by `queuectl top`")
+    return "paused: no new job starts; p resumes"
+
+
+def resume(spool: Spool) -> str:
+    """Go on."""
+    return "resumed" if spool.resume() else "the spool was not paused"
+
+
+def cancel(row: Row) -> Offer:
+    """Offer to end a job that waits or runs."""
+    if row.state in (DLQ, DONE):
+        return Offer("the job has ended; r runs it again")
+    if row.state not in (PENDING, RUNNING):
+        return _no_job(row)
+
+    def act(spool: Spool) -> str:
+        job = spool.cancel(spool.resolve(row.name), by="top")
+        return f"{job.id} is cancelled: it is in dlq/"
+
+    return Offer(f"cancelling {row.name} ...", act, f"cancel {row.name}? y/n")
+
+
+def retry(row: Row) -> Offer:
+    """Offer to run a job again; a finished one after a question."""
+    if row.state not in (DLQ, DONE):
+        return _no_job(row) if row.state in (POOL, REJECTED) else Offer("only a job that has ended can be run again")
+
+    def act(spool: Spool) -> str:
+        return f"{spool.requeue(spool.resolve(row.name), by='top').id} waits in pending/ again"
+
+    return Offer(f"{row.name} ...", act, f"{row.name} has succeeded; run it again? y/n" if row.state == DONE else "")
+
+
+def hold(row: Row) -> Offer:
+    """Offer to keep a waiting job from running."""
+    if row.state != PENDING:
+        return _no_job(row) if row.state in (POOL, REJECTED) else Offer("only a waiting job can be held")
+
+    def act(spool: Spool) -> str:
+        job = spool.hold(spool.resolve(row.name))
+        return f"{job.id} is held; to release it: queuectl release {job.id}"
+
+    return Offer(f"{row.name} ...", act)
+
+
+def _no_job(row: Row) -> Offer:
+    if row.state == POOL:
+        return Offer("this is a pool of workers; to stop it: queuectl worker stop")
+    return Offer("this file is not a job; to try it again: queuectl rejected retry")
+
+
+def output(spool: SpoolDir, row: Row) -> Output:
+    """Return the end of what a job printed, or why there is nothing."""
+    if isinstance(row.item, RefusalRow):
+        return Output("rejected", [row.item.why])
+    if row.state == POOL:
+        return Output("a pool of workers has no output here", [])
+    try:
+        found = logs.glimpse(Spool(spool.root).session, row.name, _LOG_BYTES)
+    except (QueuectlError, OSError) as error:
+        return Output(str(error), [])
+    if not found.attempt:
+        return Output(f"{found.state}, has not run yet", [])
+    lines = printed_lines(found.data.rstrip(b"\r\n"), is_cut=len(found.data) == _LOG_BYTES)
+    return Output(f"{found.state}, run {found.attempt}" + ("" if found.data else ": printed nothing"), lines)

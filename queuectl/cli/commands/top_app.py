@@ -1,0 +1,406 @@
+"""The app of `queuectl top`: what is shown and selected, and what a key does.
+
+Looking at the spool (`top_look`) and actions that may take long, such as ending a running job, have threads of their
+own, so that the screen goes on. They report by messages. `top_rows` makes the words, `top_widgets` has the parts of
+the screen. Nothing here moves: animations would cost time of a processor that belongs to the jobs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.driver import Driver
+from textual.message import Message
+from textual.widgets import DataTable, Footer, Input, Static
+
+from queuectl.api import Spool
+from queuectl.cli.commands import top_actions, top_rows
+from queuectl.cli.commands.top_look import Looker
+from queuectl.cli.commands.top_rows import Row, View
+from queuectl.cli.commands.top_widgets import Ask, Help, JobTable, LogScreen
+from queuectl.cli.terminal.printing import safe
+from queuectl.errors import QueuectlError
+from queuectl.monitor.snapshot import Snapshot
+from queuectl.monitor.survey import Survey
+from queuectl.spool.folder import SpoolDir
+
+_NEXT_ROWS = 50
+_MESSAGE_S = 8.0
+_TICK_S = 1.0
+_DARK, _LIGHT, _PLAIN = "textual-dark", "textual-light", "ansi-dark"
+_THEMES = (_DARK, _LIGHT, _PLAIN, "ansi-light")
+
+
+class Looked(Message):
+    """A look at the spool has ended."""
+
+    def __init__(self, found: Snapshot | OSError) -> None:
+        super().__init__()
+        self.found = found
+
+
+class Acted(Message):
+    """An action has ended: what there is to say."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+
+class TopApp(App[int]):
+    """The queue on the whole screen."""
+
+    AUTO_FOCUS = ""
+    ENABLE_COMMAND_PALETTE = False
+    CSS_PATH = "top.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "leave", "quit"),
+        Binding("question_mark", "help", "help", key_display="?"),
+        Binding("slash", "filter", "filter", key_display="/"),
+        Binding("c", "cancel", "cancel"),
+        Binding("r", "retry", "retry"),
+        Binding("h", "hold", "hold"),
+        Binding("p", "pause", "pause"),
+        Binding("p", "resume", "resume"),
+        Binding("s", "sort", "sort"),
+        Binding("z", "zoom", show=False),
+        Binding("t", "theme", show=False),
+        Binding("escape", "show_all", show=False),
+        Binding("ctrl+c", "interrupt", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", show=False, priority=True),
+    ]
+
+    def __init__(self, spool: SpoolDir, every_s: float, driver_class: type[Driver] | None = None) -> None:
+        is_plain = bool(os.environ.get("NO_COLOR"))
+        super().__init__(driver_class=driver_class, ansi_color=True if is_plain else None)
+        self.animation_level = "none"
+        self.theme = _theme(has_few_colours=is_plain or self.console.color_system in (None, "standard", "windows"))
+        self.set_class(is_plain, "plain")
+        self.killed = 0
+        """The signal that ended it, or 0."""
+        self.failed: BaseException | None = None
+        """What ended it, or None."""
+        self._spool = spool
+        self._every_s = every_s
+        self._looker = Looker(Survey(spool, is_full=True, next_rows=_NEXT_ROWS), every_s, self._told)
+        self._found: Snapshot | None = None
+        self._view = View()
+        self._zoomed = ""
+        self._head_lines = 0
+        self._message_until_s = 0.0
+        self._acting: threading.Thread | None = None
+
+    # ---------------------------------------------------------------------------------------------- the parts
+
+    def compose(self) -> ComposeResult:
+        """Place the parts of the screen."""
+        yield Static("looking ...", id="head", markup=False)
+        with Vertical(id="groups"):
+            for state in top_rows.STATES:
+                yield JobTable(state)
+        yield Static(id="message", markup=False)
+        yield Input(id="filter", placeholder="show rows with this text; Esc shows all", compact=True, disabled=True)
+        yield Footer(compact=True)
+
+    def on_mount(self) -> None:
+        """Begin to look."""
+        self._looker.start()
+        self.set_interval(_TICK_S, self._tick)
+
+    def on_unmount(self) -> None:
+        """Stop looking."""
+        self._looker.stop()
+
+    def end_by(self, signum: int) -> None:
+        """End because of a signal; may be called from a signal handler."""
+        self.killed = signum
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.exit)
+
+    def _fatal_error(self) -> None:
+        """End without Textual's own traceback, which shows texts of jobs: whoever ran the app raises the error."""
+        self.failed = self._exception
+        self._close_messages_no_wait()
+
+    # ----------------------------------------------------------------------------------------------- looking
+
+    def _told(self, found: Snapshot | OSError) -> None:
+        with contextlib.suppress(RuntimeError):  # the app has ended meanwhile
+            self.post_message(Looked(found))
+
+    def on_looked(self, event: Looked) -> None:
+        """Show what was found."""
+        if not isinstance(event.found, OSError):
+            is_first = self._found is None
+            was_paused = self._found is not None and self._found.paused is not None
+            self._found = event.found
+            self._draw()
+            if is_first or was_paused != (event.found.paused is not None):
+                self.refresh_bindings()
+        elif self._found is None:
+            self.failed = event.found
+            self.exit()
+        else:
+            self.say(f"the spool cannot be read: {event.found}")
+
+    def _tick(self) -> None:
+        """Let the clock and the ages go on."""
+        if self._message_until_s and time.monotonic() >= self._message_until_s:
+            self._end_message()
+        self._draw()
+
+    def on_resize(self) -> None:
+        """Use the new size."""
+        self._draw()
+
+    def _draw(self) -> None:
+        found = self._found
+        if found is None or not self.screen_stack:
+            return
+        main = self.screen_stack[0]
+        columns, lines = self.size
+        now_at = time.time()
+        shown = top_rows.groups(found, self._view)
+        top = top_rows.head(found, top_rows.sentence(found), columns=columns, clock=time.strftime("%H:%M:%S"))
+        head = main.query_one("#head", Static)
+        if len(top) != self._head_lines:  # another height lays out the whole screen anew
+            self._head_lines = head.styles.height = len(top)
+        head.update(Text("\n").join(top), layout=False)
+        counts = {state: len(group.rows) for state, group in shown.items() if self._zoomed in ("", state)}
+        heights = top_rows.heights(counts, lines - len(top) - 1)
+        room = top_rows.widths(shown.values(), columns)
+        chosen = self._table()
+        before = chosen.selected if chosen is not None else None
+        is_paused = found.paused is not None
+        for table in main.query(JobTable):
+            group = shown[table.state]
+            table.show_group(group, room, lambda row: top_rows.cells(row, now_at, room, is_paused=is_paused))
+            height = heights.get(table.state, 0)
+            table.display = height > 0
+            table.styles.height = max(1, height)
+        self._keep_selected(chosen, before)
+
+    def _keep_selected(self, chosen: JobTable | None, before: Row | None) -> None:
+        """Go with the selected job to another group; else stay; else go to a group that is shown."""
+        if chosen is not None and before is not None and chosen.place_of(before.name) is None:
+            for table in self._tables():
+                place = table.place_of(before.name)
+                if place is not None:
+                    table.move_cursor(row=place)
+                    table.focus()
+                    return
+        if isinstance(self.screen_stack[0].focused, Input):
+            return
+        tables = self._tables()
+        if tables and (chosen is None or chosen not in tables):
+            tables[0].focus()
+
+    def _tables(self) -> list[JobTable]:
+        return [table for table in self.screen_stack[0].query(JobTable) if table.display]
+
+    def _table(self) -> JobTable | None:
+        """The table with the selected row."""
+        found = self.screen_stack[0].focused
+        return found if isinstance(found, JobTable) else None
+
+    def on_job_table_left(self, event: JobTable.Left) -> None:
+        """Go on with the next group."""
+        tables, table = self._tables(), self._table()
+        place = tables.index(table) + event.step if table in tables else 0
+        if 0 <= place < len(tables):
+            tables[place].move_cursor(row=0 if event.step > 0 else tables[place].row_count - 1)
+            tables[place].focus()
+
+    # ---------------------------------------------------------------------------------------------- messages
+
+    def say(self, text: str) -> None:
+        """Show a message in the place of the keys, for a while."""
+        message = self.screen_stack[0].query_one("#message", Static)
+        message.update(Content(safe(text)))
+        message.display = True
+        self._message_until_s = time.monotonic() + _MESSAGE_S
+        self._show_keys()
+
+    def _end_message(self) -> None:
+        self._message_until_s = 0.0
+        self.screen_stack[0].query_one("#message", Static).display = False
+        self._show_keys()
+
+    def _show_keys(self) -> None:
+        main = self.screen_stack[0]
+        others = (main.query_one("#message", Static), main.query_one("#filter", Input))
+        main.query_one(Footer).display = not any(other.display for other in others)
+
+    def on_acted(self, event: Acted) -> None:
+        """Show what an action has done, and look at once."""
+        self.say(event.text)
+        self._looker.look_now()
+
+    # -------------------------------------------------------------------------------------------------- keys
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer p as pause or as resume, and what acts on a job only where it is selected."""
+        if len(self.screen_stack) > 1 and action not in ("interrupt", "suspend_process", "theme", "help"):
+            return False
+        is_paused = self._found is not None and self._found.paused is not None
+        if action in ("pause", "resume"):
+            return is_paused == (action == "resume")
+        return True
+
+    def action_leave(self) -> None:
+        """Quit."""
+        self.exit()
+
+    def action_interrupt(self) -> None:
+        """Quit as every command does after Ctrl-C."""
+        self.failed = KeyboardInterrupt()
+        self.exit()
+
+    def action_help(self) -> None:
+        """Show the help."""
+        self.push_screen(Help())
+
+    def action_theme(self) -> None:
+        """Use the next colours."""
+        self.theme = _THEMES[(_THEMES.index(self.theme) + 1) % len(_THEMES)]
+        self.say(f"colours: {self.theme}")
+
+    def action_sort(self) -> None:
+        """Sort in the next way."""
+        sort = top_rows.SORTS[(top_rows.SORTS.index(self._view.sort) + 1) % len(top_rows.SORTS)]
+        self._view = self._view._replace(sort=sort)
+        self.say(f"sorted by {sort}" if sort else "sorted as usual")
+        self._draw()
+
+    def action_zoom(self) -> None:
+        """Show one group, or all."""
+        table = self._table()
+        self._zoomed = "" if self._zoomed or table is None else table.state
+        self._draw()
+
+    def action_filter(self) -> None:
+        """Ask for the text to filter by."""
+        box = self.query_one("#filter", Input)
+        self._end_message()
+        box.display, box.disabled = True, False
+        self._show_keys()
+        box.focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Filter while somebody types."""
+        self._view = self._view._replace(wanted=event.value.strip())
+        self._draw()
+
+    def on_input_submitted(self) -> None:
+        """Go back to the rows that are left."""
+        self._close_filter()
+        if self._view.wanted:
+            self.say(f"only rows with {self._view.wanted!r} are shown; Esc shows all")
+
+    def action_show_all(self) -> None:
+        """Filter no more, and show all groups."""
+        self.query_one("#filter", Input).value = ""
+        self._view, self._zoomed = self._view._replace(wanted=""), ""
+        self._end_message()
+        self._close_filter()
+        self._draw()
+
+    def _close_filter(self) -> None:
+        box = self.query_one("#filter", Input)
+        box.display, box.disabled = False, True
+        self._show_keys()
+        if tables := self._tables():
+            tables[0].focus()
+
+    # ------------------------------------------------------------------------------------------------ actions
+
+    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+        """Show the output of the job."""
+        self.action_log()
+
+    def action_log(self) -> None:
+        """Show the output of the selected job."""
+        if (row := self._selected()) is not None:
+            spool = self._spool
+            self.push_screen(LogScreen(row.name, lambda: top_actions.output(spool, row), self._every_s))
+
+    def action_pause(self) -> None:
+        """Pause the spool."""
+        self._do("...", top_actions.pause)
+
+    def action_resume(self) -> None:
+        """Resume the spool."""
+        self._do("...", top_actions.resume)
+
+    def action_cancel(self) -> None:
+        """Cancel the selected job."""
+        self._act(top_actions.cancel)
+
+    def action_retry(self) -> None:
+        """Retry the selected job."""
+        self._act(top_actions.retry)
+
+    def action_hold(self) -> None:
+        """Hold the selected job."""
+        self._act(top_actions.hold)
+
+    def _act(self, offer: Callable[[Row], top_actions.Offer]) -> None:
+        if (row := self._selected()) is None:
+            return
+        offered = offer(row)
+        act = offered.act
+        if act is None:
+            self.say(offered.words)
+        elif offered.question:
+            self.push_screen(
+                Ask(safe(offered.question)),
+                lambda is_yes: self._do(offered.words, act) if is_yes else self.say("nothing was changed"),
+            )
+        else:
+            self._do(offered.words, act)
+
+    def _selected(self) -> Row | None:
+        table = self._table()
+        row = table.selected if table is not None else None
+        if row is None:
+            self.say("no job is selected")
+        return row
+
+    def _do(self, words: str, act: Callable[[Spool], str]) -> None:
+        """Act in a thread, so that the screen goes on; what came of it is shown when it is known."""
+        if self._acting is not None and self._acting.is_alive():
+            self.say("the last action has not ended yet")
+            return
+
+        def work() -> None:
+            try:
+                text = act(Spool(self._spool.root))
+            except QueuectlError as error:
+                text = f"{error}; {error.hint}" if error.hint else str(error)
+            except OSError as error:
+                text = str(error)
+            with contextlib.suppress(RuntimeError):  # the app has ended meanwhile
+                self.post_message(Acted(text))
+
+        self.say(words)
+        self._acting = threading.Thread(target=work, daemon=True)
+        self._acting.start()
+
+
+def _theme(*, has_few_colours: bool) -> str:
+    """Return the colours for this terminal; those of a light one if the terminal says that it is light."""
+    background = os.environ.get("COLORFGBG", "").rpartition(";")[2]
+    is_light = background == "7" or background in ("9", "10", "11", "12", "13", "14", "15")
+    if has_few_colours:
+        return _PLAIN
+    return _LIGHT if is_light else _DARK

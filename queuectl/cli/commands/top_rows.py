@@ -1,0 +1,284 @@
+"""What `queuectl top` shows of a snapshot: groups of rows, and the lines above them. Computes only, draws nothing.
+
+Every text of a job passes `safe`, and every line is cut to the width, so nothing of a job can move the cursor or push
+other lines away. `Text` is never parsed: brackets in a text of a job are no markup.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from queuectl.cli.terminal.printing import age, count_of, pause_text, safe
+from queuectl.model import times
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.monitor.rows import DueRow, FailureRow, Finish, NextRow, PoolRow, RefusalRow, RunRow
+from queuectl.monitor.snapshot import Snapshot
+
+POOL = "pool"
+# In the order of the page.
+STATES = (RUNNING, PENDING, DLQ, DONE, POOL, REJECTED)
+# A terminal that is too low shows these last.
+_LEAST_IMPORTANT = (POOL, DONE, REJECTED, DLQ, PENDING, RUNNING)
+SORTS = ("", "name", "time")
+# Of a table: the columns, and the blanks beside each.
+_COLUMNS, _BLANKS = 3, 2
+_ID_SHARE, _TIME_SHARE = 0.4, 0.26
+# A generated id and `59s of 1h30m` fit.
+_ID_CHARS, _TIME_CHARS = 27, 12
+_HEADLINE_LINES = 3
+
+_ZEROS = re.compile(r"(?<=[a-z])00[a-z]$")
+
+Item = RunRow | NextRow | DueRow | FailureRow | Finish | PoolRow | RefusalRow
+
+
+class Row(NamedTuple):
+    """A line of a group."""
+
+    key: str
+    """Unique in its group."""
+    state: str
+    item: Item
+    name: str
+    """The job's id; a pool's or a file's name. Not safe."""
+    since: float | None
+    """What it is sorted by, if by time."""
+
+
+class Group(NamedTuple):
+    """The rows of one state, from top to bottom, and the line above them."""
+
+    state: str
+    title: str
+    rows: Sequence[Row]
+
+
+class View(NamedTuple):
+    """What a person has chosen."""
+
+    wanted: str = ""
+    """Show only rows with this text in them, in upper or lower case."""
+    sort: str = ""
+    """One of SORTS."""
+
+
+def groups(found: Snapshot, view: View) -> dict[str, Group]:
+    """Return the groups by state, in the order in which they are shown; a group may be empty."""
+    runs = sorted(found.runs, key=lambda run: run.started_at or 0.0)
+    items: Mapping[str, Iterable[Item]] = {
+        RUNNING: runs,
+        PENDING: [*found.nexts, *found.dues],
+        DLQ: found.failures,
+        DONE: [each for each in reversed(found.finishes) if each.is_good and each.id],
+        POOL: found.pools,
+        REJECTED: found.refusals,
+    }
+    made = {}
+    for state in STATES:
+        rows = list(_rows(state, items[state]))
+        chosen = _sorted([row for row in rows if _has(row, view.wanted.casefold())], view.sort)
+        title = _title(state, found)
+        if view.wanted and rows:
+            title = f"{title}: {len(chosen)} of {len(rows)} match"
+        made[state] = Group(state, title, chosen)
+    return made
+
+
+def _rows(state: str, items: Iterable[Item]) -> Iterator[Row]:
+    seen: set[str] = set()
+    for item in items:
+        name, since = _name_and_time(item)
+        key = name
+        while key in seen:  # a stranger's files may claim one id
+            key += "\0"
+        seen.add(key)
+        yield Row(key, state, item, name, since)
+
+
+def _name_and_time(item: Item) -> tuple[str, float | None]:
+    if isinstance(item, RunRow):
+        return item.id, item.started_at
+    if isinstance(item, NextRow):
+        return item.id, item.since
+    if isinstance(item, DueRow):
+        return item.id, item.due_at
+    if isinstance(item, PoolRow):
+        return item.pool, item.started_at
+    if isinstance(item, RefusalRow):
+        return item.name, item.rejected_at
+    return item.id, item.ended_at
+
+
+def _has(row: Row, wanted: str) -> bool:
+    return not wanted or wanted in f"{safe(row.name)} {facts(row, 0.0).plain}".casefold()
+
+
+def _sorted(rows: list[Row], sort: str) -> list[Row]:
+    if sort == "name":
+        return sorted(rows, key=lambda row: row.name.casefold())
+    if sort == "time":
+        return sorted(rows, key=lambda row: (row.since is None, row.since or 0.0))
+    return rows
+
+
+def _title(state: str, found: Snapshot) -> str:
+    """Return the line above a group. Holds no text of a job."""
+    if state == DLQ:
+        more = f", and {found.cancelled} cancelled" if found.cancelled else ""
+        return f"Dead {found.dead}{more}"
+    if state == PENDING:
+        kinds = ((found.later, "later"), (found.held, "held"), (found.blocked, "incomplete"))
+        apart = " and ".join(f"{number} {kind}" for number, kind in kinds if number)
+        return f"Waiting {found.counts[PENDING]}" + (f", of them {apart}" if apart else "")
+    if state == POOL:
+        return f"Workers {found.workers}" + (f" in {len(found.pools)} pools" if len(found.pools) > 1 else "")
+    return f"{ {RUNNING: 'Running', DONE: 'Finished', REJECTED: 'Rejected'}[state] } {found.counts[state]}"
+
+
+def sentence(found: Snapshot) -> str:
+    """Return how the queue is doing, in one sentence."""
+    waiting = f"{found.counts[PENDING]} waiting"
+    if found.oldest_since is not None:
+        waiting += f", the oldest for {age(found.taken_at - found.oldest_since)}"
+    parts = [f"{count_of(found.workers, 'worker')}", f"{found.counts[RUNNING]} running", waiting]
+    if found.failed_last_hour:
+        parts.append(f"{found.failed_last_hour} failed in the last hour")
+    return ", ".join(parts)
+
+
+# ----------------------------------------------------------------------------------------------------------- the cells
+
+
+class Widths(NamedTuple):
+    """Columns of the terminal for the name, the time and the facts."""
+
+    name: int
+    time: int
+    facts: int
+
+
+def widths(shown: Iterable[Group], columns: int) -> Widths:
+    """Share out the width of the terminal among the columns of the tables; one is left for the scroll bar."""
+    room = max(_COLUMNS, columns - 1 - _COLUMNS * _BLANKS)
+    longest = max((cell_len(safe(row.name)) for group in shown for row in group.rows), default=0)
+    name = max(min(8, room // _COLUMNS), min(longest, _ID_CHARS, int(room * _ID_SHARE)))
+    time = max(1, min(_TIME_CHARS, int(room * _TIME_SHARE)))
+    return Widths(name, time, max(1, room - name - time))
+
+
+def cells(row: Row, now_at: float, room: Widths, *, is_paused: bool = False) -> tuple[Text, Text, Text]:
+    """Return the cells of a row, none wider than its column."""
+    made = (Text(safe(row.name)), _time(row.item, now_at, is_paused=is_paused), facts(row, now_at))
+    for cell, width in zip(made, room, strict=True):
+        cell.no_wrap = True
+        cell.truncate(width, overflow="ellipsis")
+    return made
+
+
+def _time(item: Item, now_at: float, *, is_paused: bool) -> Text:
+    if isinstance(item, RunRow):
+        took_s = now_at - item.started_at if item.started_at is not None else 0.0
+        limit = f" of {_limit(item.timeout_s)}" if item.timeout_s else ""
+        is_late = item.timeout_s is not None and took_s > item.timeout_s
+        return Text(age(took_s) + limit, "red" if is_late else "")
+    if isinstance(item, NextRow):
+        return Text("paused", "yellow") if is_paused else Text("now")
+    if isinstance(item, DueRow):
+        return Text(f"in {age(item.due_at - now_at + 0.999)}")
+    _, since = _name_and_time(item)
+    if isinstance(item, PoolRow):
+        return Text(f"since {age(now_at - item.started_at)}")
+    return Text(f"{age(now_at - since)} ago" if since is not None else "")
+
+
+def facts(row: Row, now_at: float) -> Text:
+    """Return what is to be said of a row beside its name and time."""
+    item = row.item
+    if isinstance(item, RunRow):
+        return _run_facts(item, now_at)
+    if isinstance(item, NextRow):
+        retry = f"after {count_of(item.runs, 'failed run')}  " if item.runs else ""
+        priority = f"priority {item.priority}  " if item.priority else ""
+        return Text(f"{priority}{retry}{safe(item.command) or 'not read yet'}")
+    if isinstance(item, DueRow):
+        return Text(f"retry {item.runs} of {item.max_retries}: {safe(item.error)}" if item.runs else "delayed")
+    if isinstance(item, Finish):
+        took = f"took {_span(item.duration_s)}  " if item.duration_s is not None else ""
+        return Text.assemble((took, "green"), safe(item.command))
+    if isinstance(item, PoolRow):
+        return Text(f"{count_of(item.workers, 'worker')} on {safe(item.host)}, process {item.pid}")
+    if isinstance(item, RefusalRow):
+        return Text(safe(item.why), "red")
+    return Text.assemble((safe(item.error), "" if item.cancelled else "red"), f"  {safe(item.command)}")
+
+
+def _run_facts(item: RunRow, now_at: float) -> Text:
+    text = Text()
+    if not item.is_alive:
+        text.append("its worker is gone  ", "yellow")
+    if item.attempt > 1:
+        text.append(f"run {item.attempt}  ")
+    if item.usual_s is not None:
+        is_long = item.started_at is not None and now_at - item.started_at > 2 * item.usual_s + 1
+        text.append(f"usually {_span(item.usual_s)}  ", "yellow" if is_long else "dim")
+    return text.append(safe(item.command))
+
+
+def _limit(seconds: float) -> str:
+    """Return a timeout without zeros: `5m` rather than `5m00s`."""
+    return _ZEROS.sub("", times.format_duration(seconds))
+
+
+def _span(seconds: float) -> str:
+    """Return a duration for a glance: `0.4s`, `12s`, `3m`."""
+    return f"{seconds:.1f}s" if seconds < 10 else age(seconds)
+
+
+# ------------------------------------------------------------------------------------------------------------ the head
+
+
+def head(found: Snapshot, sentence: str, *, columns: int, clock: str) -> list[Text]:
+    """Return the lines above the groups: the spool, how the queue is doing, and what somebody should know."""
+    path = Text.assemble(("queuectl top", "bold"), "  ", safe(found.path))
+    room = max(0, columns - len(clock) - 1)
+    path.truncate(room, overflow="ellipsis", pad=True)
+    lines = [Text.assemble(path, " ", clock)]
+    lines += [Text(line, "bold") for line in textwrap.wrap(safe(sentence), max(1, columns))[:_HEADLINE_LINES]]
+    if found.paused is not None:
+        lines.append(Text(f"PAUSED  {pause_text(found.paused, found.paused_until)}", "yellow"))
+    if not found.pools and found.counts[PENDING]:
+        lines.append(Text("No workers run: queuectl worker start", "yellow"))
+    if found.settings_changed:
+        lines.append(Text("The settings changed after the workers started: restart the workers", "yellow"))
+    for line in lines:
+        line.truncate(columns, overflow="ellipsis")
+    return lines
+
+
+# ------------------------------------------------------------------------------------------------------------ the room
+
+
+def heights(counts: Mapping[str, int], room: int) -> dict[str, int]:
+    """Return how many lines each group gets, its title included; 0 if it is not shown.
+
+    Short groups are shown whole, the longer ones share what is left. On a low terminal a group without a line for a
+    row is left out, the least important first.
+    """
+    shown = {state: count for state, count in counts.items() if count}
+    for state in _LEAST_IMPORTANT:
+        if 2 * len(shown) <= room or len(shown) <= 1:
+            break
+        shown.pop(state, None)
+    made = dict.fromkeys(counts, 0)
+    left = max(0, room - len(shown))
+    for number, (state, count) in enumerate(sorted(shown.items(), key=lambda each: each[1])):
+        share = min(count, left // (len(shown) - number))
+        made[state] = share + 1
+        left -= share
+    return made
