@@ -14,7 +14,9 @@ from typing import NamedTuple
 from queuectl.model import names
 from queuectl.model.lifecycle import DLQ, PENDING, REJECTED
 from queuectl.monitor import arriving, order
+from queuectl.monitor.groups import OwnersOfNames
 from queuectl.monitor.steps import Steps
+from queuectl.monitor.usual_names import UsualNames
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import CANCELLED_ENDING
 from queuectl.spool.listing import is_foreign, may_be_job
@@ -85,6 +87,8 @@ class Waiting(NamedTuple):
     """Names that may be the one that has waited longest."""
     drops: list[str]
     """Names of files that may still be arriving."""
+    owners: dict[str, int]
+    """The jobs by owner, of those whose names tell it."""
 
 
 class _Others:
@@ -139,6 +143,7 @@ def scan(spool: SpoolDir, state: str, scope: Scope) -> Steps[Listing]:
 
 def scan_waiting(spool: SpoolDir, scope: Scope, now_at: float, *, next_rows: int) -> Steps[Waiting]:
     """Go through pending/; the first `next_rows` that run next are found. Raises OSError."""
+    usual = UsualNames(now_at, rows=next_rows, dues=scope.rows)
     count = ready = later = held = 0
     first: list[tuple[float, str]] = []
     last_due_at: float | None = None
@@ -147,37 +152,53 @@ def scan_waiting(spool: SpoolDir, scope: Scope, now_at: float, *, next_rows: int
     untold: list[str] = []
     timeless: list[str] = []
     judged: list[str] = []
+    owners = OwnersOfNames()
     others = _Others(PENDING, is_named=scope.names_foreign)
     if next_rows:
-        from queuectl.spool import full_names  # only `queuectl top` asks
+        from queuectl.spool import full_names  # only who asks for what runs next
     for some in _names(spool, PENDING):
         generated, rest = names.split_generated(some)
+        usual.add_generated(generated)
+        rest, dropped = usual.take_out(rest)
         found = others.take_out(rest)
         could_run, dues = order.split_by_time(found, now_at)
         held += len(found) - len(could_run) - len(dues)
-        count += len(generated) + len(found)
-        ready, later = ready + len(generated) + len(could_run), later + len(dues)
+        count += len(found)
+        owners.add(found)
+        ready, later = ready + len(could_run), later + len(dues)
         if dues:
             first = heapq.nsmallest(scope.rows, [*first, *dues])
             last_due_at = max(last_due_at or 0.0, max(dues)[0])
         if next_rows:
-            nexts = order.next_to_run([*nexts, *generated, *could_run], now_at, next_rows)
+            nexts = order.next_to_run([*nexts, *could_run], now_at, next_rows)
             if len(untold) < scope.opened:
                 untold += islice(filter(full_names.is_unjudged, could_run), scope.opened - len(untold))
-        if generated:  # each is its own `order.arrival_key`
-            oldest_key = min([oldest_key, *generated] if oldest_key else generated)
         for name in could_run:
             if key := order.arrival_key(name):
                 oldest_key = key if not oldest_key or key < oldest_key else oldest_key
             elif len(timeless) < scope.opened:
                 timeless.append(name)
         if scope.asks_judged and len(judged) < scope.opened:
-            judged += islice(filter(arriving.may_arrive, could_run), scope.opened - len(judged))
+            asked = filter(arriving.may_arrive, (*dropped, *could_run))
+            judged += islice(asked, scope.opened - len(judged))
         yield
+    owners.add_ends(usual.ends)
+    oldest_key = min(filter(None, (oldest_key, usual.oldest_key)), default="")
     oldest = order.oldest_names(oldest_key, timeless)
-    drops = judged if scope.asks_judged else list(filter(arriving.may_arrive, oldest))
-    listing = others.listing(count, [], "", 0)
-    return Waiting(listing, ready, later, held, first, nexts, untold, last_due_at, oldest, drops)
+    listing = others.listing(count + usual.ready + usual.later, [], "", 0)
+    return Waiting(
+        listing,
+        ready=ready + usual.ready,
+        later=later + usual.later,
+        held=held,
+        first=heapq.nsmallest(scope.rows, [*first, *usual.first()]),
+        nexts=usual.nexts(nexts) if next_rows else [],
+        untold=untold,
+        last_due_at=max((at for at in (last_due_at, usual.last_due_at) if at is not None), default=None),
+        oldest=oldest,
+        drops=judged if scope.asks_judged else list(filter(arriving.may_arrive, oldest)),
+        owners=owners.jobs(),
+    )
 
 
 def _names(spool: SpoolDir, state: str) -> Iterator[list[str]]:

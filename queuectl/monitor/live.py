@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from queuectl.monitor.rows import PoolRow
+from queuectl.monitor.rows import EndedPool, PoolRow
+from queuectl.spool.counts import DIED, Counts
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import files
 
@@ -27,6 +28,20 @@ def pools(spool: SpoolDir) -> list[PoolInfo]:
 def rows(spool: SpoolDir) -> tuple[PoolRow, ...]:
     """Return the live pools as they are shown."""
     return tuple(PoolRow(each.pool, each.host, each.pid, each.count, each.started_at) for each in pools(spool))
+
+
+def ended_pool(spool: SpoolDir, found: Sequence[PoolRow], known: Counts | None) -> EndedPool | None:
+    """Return how the last pool ended, or None while one lives, or if that is unknown.
+
+    A pool that was killed leaves its record, until the next pool starts. A pool that ended says how in the counts.
+    """
+    if found:
+        return None
+    ended = known.ended if known is not None else None
+    left = {name.removesuffix(".json") for name in spool.names(spool.pool_dir) if name.endswith(".json")}
+    if left - ({ended.pool} if ended is not None else set()):
+        return EndedPool(DIED, None)
+    return None if ended is None else EndedPool(ended.how, ended.at)
 
 
 def settings_changed(spool: SpoolDir, found: Sequence[PoolRow]) -> bool:

@@ -151,9 +151,10 @@ class GroupRow(NamedTuple):
 
 
 class Bucket(NamedTuple):
-    """A span of time that begins `at`: the jobs that ended in it, and how many waited and ran at a sample in it.
+    """A span of time that begins `at`: the jobs that ended in it, and how many waited and ran at its deepest sample.
 
-    `waiting` and `running` are None if nobody took a sample.
+    `failed` counts dead jobs, `retried` failed runs that are tried again. `waiting` and `running` are None if nobody
+    took a sample.
     """
 
     at: float
@@ -161,6 +162,7 @@ class Bucket(NamedTuple):
     failed: int
     waiting: int | None
     running: int | None
+    retried: int = 0
 
 
 class Load(NamedTuple):

@@ -7,32 +7,25 @@ move meanwhile, so a count may be off by those that moved: a snapshot is for loo
 
 from __future__ import annotations
 
-import heapq
 import sys
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
 
-from queuectl.errors import DamagedRecordError
 from queuectl.inbox import state
-from queuectl.model import names, record
 from queuectl.model.job import JOB_MAX_BYTES
-from queuectl.model.lifecycle import COUNTED, DLQ, DONE, PENDING, REJECTED, RUNNING, SUCCEEDED
-from queuectl.model.text import command_text, printed_lines
-from queuectl.model.times import instant
-from queuectl.monitor import arriving, inboxes, listing, live, order, rejected
+from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.monitor import arriving, causes, groups, inboxes, listing, live, load, order, shapes
+from queuectl.monitor.details import Details, Ended
 from queuectl.monitor.inboxes import InboxRow
-from queuectl.monitor.listing import Listing, Scope, Waiting
-from queuectl.monitor.rows import ROWS, DueRow, FailureRow, Finish, NextRow, RefusalRow, RunRow
+from queuectl.monitor.listing import Scope, Waiting
+from queuectl.monitor.rows import ROWS, NextRow
 from queuectl.monitor.snapshot import Snapshot
 from queuectl.monitor.steps import Steps
 from queuectl.spool import clock_note, pause
 from queuectl.spool.folder import RECORD_MAX_BYTES, SpoolDir
-from queuectl.spool.layout import REASON_ENDING
 from queuectl.system import files, sharing
 
 _OPENED = 100
 _KEPT = 5000
-# What the dashboard and `queuectl top` show. A record is some 1 KiB.
+# What the dashboard and `queuectl top` show. A record takes some 1 KiB.
 PAGE = Scope(
     rows=ROWS,
     runs=ROWS,
@@ -62,26 +55,14 @@ STATUS = Scope(
     text_chars=sys.maxsize,
     patience_s=sharing.SHARING_DEADLINE_S,
 )
-# Files asked for their time in a step.
-_STATS_A_STEP = 100
-_OUTPUT_BYTES = 4096
-_OUTPUT_LINES = 6
-
-T = TypeVar("T")
-
-
-class _Ended(NamedTuple):
-    """What a record in done/ or dlq/ says."""
-
-    finish: Finish | None
-    failure: FailureRow | None
+_HOUR_S = 3600.0
 
 
 class Survey:
     """Takes snapshots of one spool.
 
-    `is_full` False leaves out every text of a job. `next_rows` of the jobs that run next are looked at; without, none
-    of them is opened. `default_timeout_s` is the timeout of jobs that have none (the setting).
+    `is_full` False leaves out every text of a job. `next_rows` of the jobs that run next are read; without, none of
+    them is opened. `default_timeout_s` is the timeout of jobs that have none (the setting).
     """
 
     def __init__(
@@ -96,11 +77,8 @@ class Survey:
         self._spool = spool
         self._scope = scope
         self._is_full = is_full
-        self._next_rows = next_rows
-        self._default_timeout_s = default_timeout_s
-        self._ended_since: dict[str, float] = {}
-        self._known: dict[tuple[str, str], tuple[files.FileSig, Any]] = {}
-        self._used: dict[tuple[str, str], tuple[files.FileSig, Any]] = {}
+        self._next_rows = next_rows if is_full else 0
+        self._details = Details(spool, scope, is_full=is_full, default_timeout_s=default_timeout_s)
 
     def marks(self) -> tuple[files.FileSig | None, ...]:
         """Return what differs after a file came, went or was renamed: a few stats."""
@@ -114,40 +92,48 @@ class Survey:
         Raises:
             OSError: a folder cannot be listed.
         """
-        spool = self._spool
-        self._used = {}
-        self._ended_since = {}
-        waiting = yield from listing.scan_waiting(spool, self._scope, now_at, next_rows=self._next_rows)
-        running = yield from listing.scan(spool, RUNNING, self._scope)
-        done = yield from listing.scan(spool, DONE, self._scope)
-        dead = yield from listing.scan(spool, DLQ, self._scope)
-        refused = yield from listing.scan(spool, REJECTED, self._scope)
+        spool, scope, details = self._spool, self._scope, self._details
+        details.begin()
+        waiting = yield from listing.scan_waiting(spool, scope, now_at, next_rows=self._next_rows)
+        running = yield from listing.scan(spool, RUNNING, scope)
+        done = yield from listing.scan(spool, DONE, scope)
+        dead = yield from listing.scan(spool, DLQ, scope)
+        refused = yield from listing.scan(spool, REJECTED, scope)
         coming = yield from arriving.collect(
-            spool, waiting.drops, now_at, at_most_bytes=self._scope.opened_bytes, ask=self._why_not_whole
+            spool, waiting.drops, now_at, at_most_bytes=scope.opened_bytes, ask=self._why_not_whole
         )
         blocked = {row.name for row in coming}
         could_run = max(0, waiting.ready - len(coming))
-        oldest_since, oldest_id = yield from self._oldest([name for name in waiting.oldest if name not in blocked])
+        oldest_since, oldest_id = yield from details.oldest([name for name in waiting.oldest if name not in blocked])
         pools = live.rows(spool)
+        known = load.read(spool)
         yield
-        runs = yield from self._runs(sorted(running.kept)[: self._scope.runs], some_pool_lives=bool(pools))
-        ended_well = (yield from self._ended(DONE, done)) if self._scope.has_finishes else []
-        ended_badly = yield from self._ended(DLQ, dead)
-        dues = (yield from self._dues(waiting.first)) if self._is_full else ()
-        nexts = (yield from self._nexts(waiting, now_at)) if self._is_full else ()
-        refusals = (yield from self._refusals(refused.kept)) if self._is_full else ()
+        ended_well = (yield from details.ended(DONE, done)) if scope.has_finishes else []
+        ended_badly = yield from details.ended(DLQ, dead)
+        usual = _usual(ended_well)
+        runs = yield from details.runs(sorted(running.kept)[: scope.runs], usual.get, some_pool_lives=bool(pools))
+        dues = (yield from details.dues(waiting.first)) if self._is_full else ()
+        nexts = yield from self._nexts(waiting, now_at)
+        refusals = (yield from details.refusals(refused.kept)) if self._is_full else ()
+        details.end()
+        yield
         finishes = [each.finish for each in (*ended_well, *ended_badly) if each.finish is not None]
         finishes.sort(key=lambda each: each.ended_at)
-        self._known, self._used = self._used, {}
+        buried = [each.dead for each in ended_badly if each.dead is not None]
+        rows = causes.collect(each for each in buried if not each.row.cancelled) if scope.has_finishes else ()
         paused = self._pause_reason()
         counted = ((PENDING, waiting.listing), (RUNNING, running), (DONE, done), (DLQ, dead), (REJECTED, refused))
+        counts = {folder: listed.total for folder, listed in counted}
+        unread = {folder: max(0, counts[folder] - details.read[folder]) for folder in (PENDING, RUNNING, DONE, DLQ)}
+        found = load.of(known, now_at, counts[PENDING], counts[RUNNING])
+        lately = [each for each in finishes if each.ended_at > now_at - _HOUR_S]
         return Snapshot(
             path=spool.root,
             taken_at=now_at,
             is_full=self._is_full,
             paused=paused,
             paused_until=None if paused is None else pause.until(spool),
-            counts={folder: listed.total for folder, listed in counted},
+            counts=counts,
             ready=could_run if paused is None else 0,
             stopped=0 if paused is None else could_run,
             blocked=len(coming),
@@ -161,21 +147,32 @@ class Survey:
             longest_since=min((run.started_at for run in runs if run.started_at is not None), default=None),
             pools=pools,
             runs=runs if self._is_full else (),
-            failures=tuple(each.failure for each in ended_badly if each.failure is not None) if self._is_full else (),
+            failures=tuple(each.row for each in buried),
             dues=dues,
             refusals=refusals,
             foreign={folder: listed.foreign for folder, listed in counted if listed.foreign},
             foreign_names={folder: listed.foreign_names for folder, listed in counted if listed.foreign_names},
             copies={folder: listed.copies for folder, listed in counted if listed.copies},
-            arriving=tuple(row._replace(name=self._cut(row.name), why=self._cut(row.why)) for row in coming)
+            arriving=tuple(row._replace(name=details.cut(row.name), why=details.cut(row.why)) for row in coming)
             if self._is_full
             else (),
             finishes=tuple(finishes[-ROWS:]),
-            ended_since=self._ended_since,
+            ended_since=details.ended_since,
             nexts=nexts,
             inboxes=self._inboxes(),
             retention_waits=clock_note.waiting(spool, now_at=now_at),
             cancelled=dead.cancelled,
+            causes=rows,
+            causes_left=counts[DLQ] - dead.cancelled - sum(row.jobs for row in rows) if rows else 0,
+            load=found,
+            # Without counts, or with jobs that a pool has not counted yet: at least those that were read.
+            done_last_hour=max(sum(each.done for each in found.hour), sum(each.is_good for each in lately)),
+            failed_last_hour=max(sum(each.failed for each in found.hour), sum(not each.is_good for each in lately)),
+            tags=groups.tag_rows(details.labels),
+            tags_left=sum(unread.values()),
+            owners=groups.owner_rows(details.labels, waiting.owners) if self._is_full else (),
+            owners_left=sum(unread.values()) - unread[PENDING],
+            ended_pool=live.ended_pool(spool, pools, known),
         )
 
     def _inboxes(self) -> tuple[InboxRow, ...]:
@@ -183,203 +180,40 @@ class Survey:
         return tuple(inboxes.row(each if self._is_full else inboxes.without_texts(each)) for each in found)
 
     def _why_not_whole(self, name: str, sig: files.FileSig) -> str:
-        return self._remembered("arriving", name, sig, arriving.why_not_whole, self._spool, name, sig)
+        return self._details.remembered("arriving", name, sig, arriving.why_not_whole, self._spool, name, sig)
+
+    def _nexts(self, waiting: Waiting, now_at: float) -> Steps[tuple[NextRow, ...]]:
+        listed = waiting.nexts
+        if waiting.untold:
+            listed = yield from self._with_drops(listed, waiting.untold, now_at)
+        return (yield from self._details.nexts(listed, now_at))
 
     def _with_drops(self, nexts: list[str], untold: list[str], now_at: float) -> Steps[list[str]]:
         """Return the names that run next when a pool has judged the drops in `untold` as well."""
-        from queuectl.spool import full_names  # only `queuectl top` asks
+        from queuectl.spool import full_names  # only who asks for what runs next
 
         plain: dict[str, str] = {}
         for name in untold:
             yield
             sig = files.sig_of(self._spool.path(PENDING, name))
             if sig is not None:
-                full_name = self._remembered("full_name", name, sig, full_names.read, self._spool, name, now_at)
+                full_name = self._details.remembered("full_name", name, sig, full_names.read, self._spool, name, now_at)
                 plain[full_name] = name
         ready, _ = order.split_by_time(plain, now_at)
         dropped = set(plain.values())
         others = [name for name in nexts if name not in dropped]
         return [plain.get(name, name) for name in order.next_to_run([*others, *ready], now_at, self._next_rows)]
 
-    def _newest(self, state: str, listed: list[str]) -> Steps[tuple[list[tuple[str, files.FileSig | None]], int]]:
-        """The files that changed last of those listed, and when the first of all did. Files that are gone come last.
-
-        Of very many it is those with the last names, as in `order.newest_first`.
-        """
-        is_by_name = len(listed) > self._scope.asked
-        if is_by_name:
-            listed = sorted(listed, reverse=True)[: self._scope.rows]
-        found: list[tuple[int, str, files.FileSig | None]] = []
-        for number, name in enumerate(listed):
-            sig = files.sig_of(self._spool.path(state, name))
-            found.append((0 if sig is None else sig.mtime_ns, name, sig))
-            if number % _STATS_A_STEP == 0:
-                yield
-        newest = found if is_by_name else heapq.nlargest(self._scope.rows, found)
-        return [(name, sig) for _, name, sig in newest], min((each[0] for each in found if each[2]), default=0)
-
-    # ------------------------------------------------------------------------------------------------------ details
-
-    def _remembered(self, kind: str, name: str, sig: files.FileSig, find: Callable[..., T], *facts: Any) -> T:
-        """Return what `find(*facts)` finds in a file; asked again only when the file has changed."""
-        key = (kind, name)
-        known = self._known.get(key)
-        if known is None or known[0] != sig:
-            known = (sig, find(*facts))
-        self._used[key] = known
-        made: T = known[1]
-        return made
-
-    def _read(self, state: str, name: str, sig: files.FileSig) -> record.Record | None:
-        """Return a record, or None for one that moved on, is no record, or is not to be read now."""
-        if sig.size > self._scope.record_bytes:
-            return None
-        try:
-            return self._spool.read(state, name, patience_s=self._scope.patience_s).record
-        except (OSError, DamagedRecordError):
-            return None
-
-    def _oldest(self, candidates: list[str]) -> Steps[tuple[float | None, str]]:
-        found: list[tuple[float, str]] = []
-        for name in candidates:
-            sig = files.sig_of(self._spool.path(PENDING, name))
-            if sig is not None:
-                pair = self._remembered("oldest", name, sig, order.since, self._spool, name)
-                if pair is not None:
-                    found.append(pair)
-            yield
-        return min(found, default=(None, ""))
-
-    def _runs(self, listed: list[str], *, some_pool_lives: bool) -> Steps[tuple[RunRow, ...]]:
-        found: list[RunRow] = []
-        for name in listed:
-            yield
-            sig = files.sig_of(self._spool.path(RUNNING, name))
-            if sig is None:
-                continue
-            known = self._remembered(RUNNING, name, sig, self._run, name, sig)
-            if known is not None:
-                row, held = known
-                found.append(row._replace(is_alive=some_pool_lives or self._is_alive(held)))
-        return tuple(found)
-
-    def _run(self, name: str, sig: files.FileSig) -> tuple[RunRow, str] | None:
-        item = self._read(RUNNING, name, sig)
-        start = item.standing().last_start if item is not None else None
-        if item is None or start is None:
-            return None  # claimed this instant
-        command = self._cut(command_text(item.command))
-        since = instant(start.at)
-        timeout_s = self._default_timeout_s if item.timeout is None else item.timeout
-        return RunRow(item.id, start.attempt, self._cut(start.worker), since, timeout_s, command, True), start.lease
-
-    def _is_alive(self, held: str) -> bool:
-        from queuectl.spool import lease  # brings portalocker: only if there is something to ask
-
-        return lease.is_alive(self._spool, held)
-
-    def _ended(self, state: str, listed: Listing) -> Steps[list[_Ended]]:
-        """Return what the newest records of done/ or dlq/ tell, newest first."""
-        newest, oldest_ns = yield from self._newest(state, listed.kept)
-        first = files.sig_of(self._spool.path(state, listed.first)) if listed.total > len(listed.kept) else None
-        oldest_ns = min(oldest_ns, first.mtime_ns) if oldest_ns and first is not None else oldest_ns
-        if oldest_ns:
-            self._ended_since[state] = oldest_ns / 1e9
-        found: list[_Ended] = []
-        for name, sig in newest:
-            if sig is not None:
-                found.append(self._remembered(state, name, sig, self._end, state, name, sig))
-            yield
-        return found
-
-    def _end(self, state: str, name: str, sig: files.FileSig) -> _Ended:
-        item = self._read(state, name, sig)
-        if item is None:
-            return _Ended(None, None)
-        standing = item.standing()
-        last = standing.last
-        ended_at = None if last is None else instant(last.at)
-        finish = None
-        if last is not None and ended_at is not None and (last.event in COUNTED or last.event == SUCCEEDED):
-            finish = Finish(ended_at, last.duration_s, state == DONE)
-        if state != DLQ or not self._is_full:
-            return _Ended(finish, None)
-        attempt = standing.last_start.attempt if standing.last_start is not None else 0
-        error = standing.error or (last.event if last is not None else "")
-        output = self._output(item.id, attempt) if self._scope.has_finishes else ()
-        command = self._cut(command_text(item.command))
-        row = FailureRow(item.id, ended_at, attempt, self._cut(error), command, output, standing.is_cancelled)
-        return _Ended(finish, row)
-
-    def _output(self, job_id: str, attempt: int) -> tuple[str, ...]:
-        """Return the last lines that a run printed. Of a line that was written over (a progress bar) the last state."""
-        try:
-            data = files.read_tail(self._spool.log_path(job_id, attempt), _OUTPUT_BYTES)
-        except OSError:
-            return ()
-        lines = printed_lines(data, is_cut=len(data) == _OUTPUT_BYTES)
-        return tuple(self._cut(line) for line in [line for line in lines if line.strip()][-_OUTPUT_LINES:])
-
-    def _dues(self, first: list[tuple[float, str]]) -> Steps[tuple[DueRow, ...]]:
-        found: list[DueRow] = []
-        for due_at, name in first:
-            yield
-            sig = files.sig_of(self._spool.path(PENDING, name))
-            if sig is None:
-                continue
-            row = self._remembered(PENDING, name, sig, self._due, name, due_at, sig)
-            if row is not None:
-                found.append(row)
-        return tuple(found)
-
-    def _due(self, name: str, due_at: float, sig: files.FileSig) -> DueRow | None:
-        item = self._read(PENDING, name, sig)
-        if item is None:
-            return None
-        standing = item.standing()
-        return DueRow(item.id, due_at, standing.failures, item.max_retries, self._cut(standing.error))
-
-    def _nexts(self, waiting: Waiting, now_at: float) -> Steps[tuple[NextRow, ...]]:
-        listed = waiting.nexts
-        if waiting.untold:
-            listed = yield from self._with_drops(listed, waiting.untold, now_at)
-        found: list[NextRow] = []
-        for name in listed:
-            yield
-            sig = files.sig_of(self._spool.path(PENDING, name))
-            if sig is not None:
-                found.append(self._remembered("next", name, sig, self._next, name, sig))
-        return tuple(found)
-
-    def _next(self, name: str, sig: files.FileSig) -> NextRow:
-        parts = names.parse(name)
-        item = None if names.is_batch(name) else self._read(PENDING, name, sig)
-        if item is None:
-            return NextRow(self._cut(name if parts is None else parts.stem), 0, 0, "")
-        command = self._cut(command_text(item.command))
-        return NextRow(item.id, item.standing().failures, item.priority, command)
-
-    def _refusals(self, listed: list[str]) -> Steps[tuple[RefusalRow, ...]]:
-        newest, _ = yield from self._newest(REJECTED, [name + REASON_ENDING for name in listed])
-        found: list[RefusalRow] = []
-        for reason_name, sig in newest:
-            name = reason_name.removesuffix(REASON_ENDING)
-            if sig is None:  # no reason is beside it
-                found.append(self._refusal(name))
-            else:
-                found.append(self._remembered(REJECTED, name, sig, self._refusal, name))
-            yield
-        return tuple(found)
-
-    def _refusal(self, name: str) -> RefusalRow:
-        found = rejected.refusal(self._spool, name)
-        return RefusalRow(self._cut(found.name), self._cut(found.why), found.rejected_at)
-
     def _pause_reason(self) -> str | None:
         if not pause.is_paused(self._spool):
             return None
-        return self._cut(pause.reason(self._spool)) if self._is_full else ""
+        return self._details.cut(pause.reason(self._spool)) if self._is_full else ""
 
-    def _cut(self, text: str) -> str:
-        limit = self._scope.text_chars
-        return text if len(text) <= limit else text[:limit] + "..."
+
+def _usual(ended_well: list[Ended]) -> dict[str, float]:
+    """Return the usual duration of a run by the shape of its command."""
+    return shapes.usual(
+        (each.shape, each.finish.duration_s)
+        for each in ended_well
+        if each.finish is not None and each.finish.duration_s is not None
+    )

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from queuectl.monitor.steps import Steps
     from queuectl.monitor.survey import Survey
 
+# How many of the jobs that run next are shown.
+_NEXT_ROWS = 100
 # The modules that make a dashboard are imported this long after the start, when the first jobs run.
 _FIRST_S = 0.5
 # From one snapshot to the next.
@@ -134,7 +136,9 @@ class Dashboard:
         if self._survey is None:
             from queuectl.monitor.survey import Survey
 
-            self._survey = Survey(self._spool, is_full=self._is_full, default_timeout_s=self._timeout_s)
+            self._survey = Survey(
+                self._spool, is_full=self._is_full, next_rows=_NEXT_ROWS, default_timeout_s=self._timeout_s
+            )
         return self._survey
 
     def _go_on(self, until_s: float) -> Snapshot | None:
