@@ -7,17 +7,31 @@ A test compares the files with what this makes, so the documents cannot drift fr
 
 from __future__ import annotations
 
+import inspect
+import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from typer.core import TyperGroup
 
-from queuectl.cli import group
+from queuectl.cli import group, selection
 from queuectl.model import settings
 from queuectl.model.setting import SETTINGS
 
 HERE = Path(__file__).parent
+# Options that every command takes, and options of several commands: explained once, then only named.
+EVERYWHERE = ("--spool", "--debug", "--help")
+COMMON = {
+    "--spool PATH": group.SPOOL_HELP,
+    "--debug": group.DEBUG_HELP,
+    "--help, -h": "Show the help of the command.",
+    "--json": group.JSON_HELP,
+    "--yes, -y": group.YES_HELP,
+    "--dry-run": group.DRY_RUN_HELP,
+    **selection.filter_helps(),
+}
 SPOOL_AND_CODES = """\
 ## Which spool a command uses
 
@@ -104,9 +118,9 @@ arrives and what holds files back; `queuectl why NAME` says it of one file.
 """.splitlines()
 
 
-def commands() -> Iterator[tuple[str, Any]]:
-    """Every command with its full name, in the order of the help."""
-    for name in group.COMMANDS:
+def commands(*names: str) -> Iterator[tuple[str, Any]]:
+    """Yield every command with its full name, in the order of the help; of these groups or commands only."""
+    for name in names or group.COMMANDS:
         command: Any = group.load(name)
         if isinstance(command, TyperGroup):
             for part, each in command.commands.items():
@@ -116,20 +130,78 @@ def commands() -> Iterator[tuple[str, Any]]:
 
 
 def commands_text() -> str:
-    """docs/commands.md."""
+    """Return docs/commands.md: the groups of `queuectl --help`, each command with what its help says."""
     lines = [
         "# Commands",
         "",
-        "Written from the commands' own help by `docs/generate.py`. Every command also takes `--spool PATH`, `--debug`",
-        "and `--help`.",
+        "`docs/generate.py` makes this page from the help of the commands.",
         "",
-        *SPOOL_AND_CODES,
     ]
-    for name, command in commands():
-        context = command.make_context(f"queuectl {name}", [], resilient_parsing=True)
-        context.terminal_width = context.max_content_width = 100
-        lines += ["", f"## queuectl {name}", "", "```", command.get_help(context).rstrip(), "```"]
+    for title, entries in group.GROUPS.items():
+        links = ", ".join(f"[`{name}`](#{_anchor(name)})" for name in entries)
+        lines.append(f"- **{title}:** {links}")
+    lines += ["", *_common(), "", *SPOOL_AND_CODES]
+    for title, entries in group.GROUPS.items():
+        lines += ["", f"## {title}"]
+        for name in entries:
+            for full_name, command in commands(name):
+                lines += ["", f"### queuectl {full_name}", "", *_section(full_name, command)]
     return "\n".join(lines) + "\n"
+
+
+def _anchor(name: str) -> str:
+    first, _ = next(commands(name))
+    return f"queuectl-{first}".replace(" ", "-")
+
+
+def _common() -> list[str]:
+    """Return the table of the options that several commands share."""
+    lines = ["## Common options", "", "Each command names the common options that it takes.", ""]
+    lines += ["| option | meaning |", "|---|---|"]
+    for spelling, text in COMMON.items():
+        lines.append(f"| `{spelling}` | {_cell(text)} |")
+    return lines
+
+
+def _section(name: str, command: Any) -> list[str]:
+    """Return a command's help, examples and options as Markdown."""
+    context = command.make_context(f"queuectl {name}", [], resilient_parsing=True)
+    usage = " ".join([f"queuectl {name}", *(part.strip("{}") for part in command.collect_usage_pieces(context))])
+    summary, example, *rest = inspect.cleandoc(command.help).split("\n\n")
+    examples = [line.strip() for line in example.removeprefix("\b\n").removeprefix("Example:").splitlines()]
+    lines = [summary, "", "```", *(each for each in examples if each != "Examples:"), "```"]
+    if not usage.endswith("[OPTIONS]"):
+        lines += ["", f"Usage: `{usage}`"]
+    for part in rest:
+        lines += ["", *textwrap.wrap(_prose(part), 120, break_on_hyphens=False, break_long_words=False)]
+    own, common = [], []
+    for param in command.params:
+        record = param.get_help_record(context)
+        if record is None:
+            continue
+        spelling, text = record
+        if any(text.startswith(known) for known in COMMON.values()):
+            common.append(max(param.opts, key=len))
+        else:
+            own.append(f"| `{spelling}` | {_cell(text)} |")
+    if own:
+        lines += ["", "| argument or option | meaning |", "|---|---|", *own]
+    named = ", ".join(f"`{option}`" for option in common if option not in EVERYWHERE)
+    return lines + (["", f"Common options: {named}."] if named else [])
+
+
+def _prose(text: str) -> str:
+    """Return a paragraph with its options as code."""
+    parts = " ".join(text.split()).split("`")
+    parts[::2] = [re.sub(r"(?<![\w-])(--[a-z-]*[a-z]|--)(?![\w-])", r"`\1`", part) for part in parts[::2]]
+    return "`".join(parts)
+
+
+def _cell(text: str) -> str:
+    """Return the help of an option for a cell of a table: ranges in words, and nothing that Markdown would change."""
+    made = re.sub(r"(\d+)<=x<=(\d+)", r"\1 to \2", _prose(text))
+    made = re.sub(r"x>=(\d+)", r"at least \1", made)
+    return made.replace("[", "(").replace("]", ")").replace("|", "\\|").replace("*", "\\*")
 
 
 def settings_text() -> str:

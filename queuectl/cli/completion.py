@@ -1,10 +1,10 @@
-"""What a shell offers at Tab: names of states, settings, tags, and of jobs that the command can act on.
+"""Completes states, settings, tags, and the ids of jobs that a command can act on, at Tab.
 
-A shell may evaluate what it is offered: zsh's script passes it to `eval`, and every shell puts the chosen word on the
-command line. Names of files, tags and commands are texts of producers. So everything that is offered goes through
-`Plain`, which leaves out each word that is more than letters, digits and `._-`. No text of a job is offered as a help.
+A shell may evaluate a completion: zsh's script passes it to `eval`, and every shell puts the chosen word on the command
+line. Names of files, tags and commands come from producers. So every completion passes `Plain`, which drops each word
+with other characters than letters, digits and `._-`. No text of a job becomes the help of a completion.
 
-Nothing here makes a folder or changes one, and an error means that nothing is offered.
+Completion never makes or changes a folder. On an error it offers nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Offer = Callable[[typer.Context, str], list[tuple[str, str]]]
 _WORD = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9 .,:;=/()<>+_-]")
-# Jobs that are offered, and records that are read for their tags, at most.
+# The most jobs to offer, and the most records to read for their tags.
 _JOBS_MOST = 50
 _READ_MOST = 200
 _READ_S = 0.3
@@ -37,10 +37,10 @@ ANY_STATE = (RUNNING, PENDING, DLQ, DONE)
 
 
 class Plain:
-    """Mixed into what prints completions for a shell: keeps back everything that a shell could evaluate."""
+    """Mixin for a class that prints completions: drops everything that a shell could evaluate."""
 
     def get_completions(self, args: list[str], incomplete: str) -> list[Any]:
-        """Return only plain words, with plain helps."""
+        """Return only plain words with plain help."""
         found: list[Any] = super().get_completions(args, incomplete)  # type: ignore[misc]
         kept = [item for item in found if _WORD.fullmatch(item.value)]
         for item in kept:
@@ -49,7 +49,7 @@ class Plain:
 
 
 def prepare() -> None:
-    """Let Typer print completions, for each shell through `Plain`."""
+    """Make Typer print completions through `Plain` for each shell."""
     from typer import _completion_classes as shells
     from typer._click.shell_completion import add_completion_class
 
@@ -60,9 +60,9 @@ def prepare() -> None:
 
 
 def ids(*states: str, held: bool | None = None) -> Offer:
-    """Offer the jobs of some states by their ids, the last names first: one listing per state, no file is opened.
+    """Offer the ids of jobs in some states, the last names first; list each state once and open no file.
 
-    `held` says whether jobs in pending/ are to be held, or not to be.
+    With `held`, a job in pending/ must be held (True) or must not be (False).
     """
 
     def offer(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
@@ -93,7 +93,7 @@ def words(*known: str) -> Offer:
 
 
 def states(*known: str) -> Offer:
-    """Offer states, and their other names once the beginning of one of those is typed."""
+    """Offer states, and their other names once their beginning is typed."""
 
     def offer(_ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
         typed = incomplete.lower()
@@ -104,7 +104,7 @@ def states(*known: str) -> Offer:
 
 
 def tags() -> Offer:
-    """Offer the tags of jobs: of some records, and for a moment only."""
+    """Offer the tags of jobs; read some records, for a short time only."""
     return _quiet(lambda ctx, incomplete: _counted((tag for item in _records(ctx) for tag in item.tags), incomplete))
 
 
@@ -145,7 +145,7 @@ def setting_names() -> Offer:
 
 
 def setting_values() -> Offer:
-    """Offer the words that the setting takes whose name was typed before: those of its description that it accepts."""
+    """Offer the values of the setting that was typed before: the words of its description that it accepts."""
 
     def offer(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
         from queuectl.model import settings
@@ -168,7 +168,7 @@ def _takes(name: str, word: str) -> bool:
 
 
 def _spool(ctx: typer.Context) -> SpoolDir | None:
-    """Return the spool that the command would use; None if there is none yet: Tab makes no folder."""
+    """Return the spool that the command would use, or None if there is none yet: Tab makes no folder."""
     from queuectl.cli import context
     from queuectl.spool.folder import SpoolDir, is_spool
 
@@ -181,6 +181,6 @@ def _quiet(offer: Offer) -> Offer:
         try:
             return offer(ctx, incomplete)
         except (QueuectlError, OSError, ValueError):
-            return []  # a shell that waits for words is no place for an error
+            return []  # an error would disturb the shell's command line
 
     return call

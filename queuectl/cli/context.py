@@ -1,8 +1,8 @@
-"""Which spool a command means, and the options that hold for every command.
+"""Finds the spool that a command uses, and keeps the options of every command.
 
---spool  >  QUEUECTL_SPOOL  >  the nearest folder upward that is a spool or has a spool/  >  the user's own, which is
-made on first use. A spool that nobody named is used only if it belongs to the user who runs the command: else root in
-somebody's folder would write where that user says.
+--spool  >  QUEUECTL_SPOOL  >  the nearest spool in this or a parent folder, or in a spool/ there  >  the user's own
+spool, which is made on first use. A spool that was not named must belong to the user who runs the command. Otherwise
+root in another user's folder would write where that user chooses.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OWN_NAME = "spool"
 
 
 class Options:
-    """What was typed before or after the command and holds for all of them."""
+    """Keeps the options that every command takes, typed before or after the command."""
 
     def __init__(self) -> None:
         self.spool = ""
@@ -39,7 +39,7 @@ def reset() -> None:
 
 
 def spool_path() -> str:
-    """Return the folder that is meant, absolute; the user's own spool is made if it is missing."""
+    """Return the absolute path of the spool to use; make the user's own spool if it is missing."""
     found = found_path()
     if found:
         return found
@@ -49,20 +49,20 @@ def spool_path() -> str:
 
     own = above = own_path()
     if hasattr(os, "geteuid") and os.geteuid() == 0:
-        # Root with the home of somebody else (sudo on some systems): no folder is made where that user says.
+        # Root may have another user's home (sudo on some systems): never make a folder where that user chooses.
         while not os.path.lexists(above):
             above = os.path.dirname(above)
         _check_owner(own, at=above)
     create.create(SpoolDir(own))
-    printing.message(f"made your own spool, because none is near this folder: {printing.safe(own)}")
+    printing.message(f"made your own spool, because this folder and its parents have none: {printing.safe(own)}")
     return own
 
 
 def found_path() -> str:
-    """Return the folder that is meant, absolute, or "" if the user's own spool is meant and does not exist yet.
+    """Return the absolute path of the spool to use, or "" if that is the user's own spool and it does not exist yet.
 
     Raises:
-        UntrustedSpoolError: nobody named that folder, and it belongs to another user.
+        UntrustedSpoolError: the folder was not named and belongs to another user.
     """
     given = options.spool or os.environ.get(VARIABLE, "")
     if given:
@@ -79,7 +79,7 @@ def found_path() -> str:
 
 
 def _check_owner(path: str, *, at: str = "") -> None:
-    """Refuse a spool that belongs to another user, or that is to be made in a folder of theirs (`at`)."""
+    """Refuse a spool that belongs to another user, or a new spool in another user's folder (`at`)."""
     if sys.platform == "win32":
         return
     from queuectl.errors import UntrustedSpoolError
@@ -90,14 +90,14 @@ def _check_owner(path: str, *, at: str = "") -> None:
         me, other, where = trust.user_name(os.geteuid()), trust.user_name(owner), printing.safe(path)
         raise UntrustedSpoolError(
             path,
-            what=f"refusing to use {where}, because nobody named it",
+            what=f"refusing to use {where}, because you did not name it",
             cause=f"{printing.safe(at) if at else 'it'} belongs to user {other}, and this command runs as user {me}",
-            hint=f"name it if you mean it: --spool {trust.quoted(where)}; or run the command as user {other}",
+            hint=f"to use it anyway: --spool {trust.quoted(where)}; or run the command as user {other}",
         )
 
 
 def nearest(start: str) -> str:
-    """Return the nearest folder from `start` upward that is a spool or holds one named spool/, or ""."""
+    """Return the nearest spool in `start` or a parent folder, also in a spool/ there, or ""."""
     from queuectl.spool.folder import is_spool
 
     folder = start
@@ -113,14 +113,14 @@ def nearest(start: str) -> str:
 
 
 def own_path() -> str:
-    """Return where the user's own spool lies on this system."""
+    """Return the path of the user's own spool on this system."""
     import platformdirs
 
     return os.path.join(platformdirs.user_data_dir("queuectl", appauthor=False), OWN_NAME)
 
 
 def working_folder() -> str:
-    """Return the folder the command was typed in, or "" if it is gone."""
+    """Return the current folder, or "" if it was deleted."""
     try:
         return os.getcwd()
     except FileNotFoundError:
@@ -128,24 +128,24 @@ def working_folder() -> str:
 
 
 def open_dir() -> SpoolDir:
-    """Return the spool's folder without its settings. Raises NotASpoolError, SpoolUnavailableError."""
+    """Open the spool's folder without its settings. Raises NotASpoolError, SpoolUnavailableError."""
     from queuectl.spool.folder import SpoolDir
 
     return SpoolDir.open(spool_path())
 
 
 def open_spool() -> Spool:
-    """Return the spool. Raises NotASpoolError, InvalidSettingsError, SpoolUnavailableError."""
+    """Open the spool. Raises NotASpoolError, InvalidSettingsError, SpoolUnavailableError."""
     from queuectl.api import Spool
 
     return Spool(spool_path())
 
 
 def open_anyway() -> Spool:
-    """The spool for commands that look or rescue: if its settings cannot be used, the defaults count, with a warning.
+    """Open the spool for commands that look or rescue: invalid settings are replaced by the defaults, with a warning.
 
     Raises:
-        NotASpoolError, SpoolUnavailableError: as `open_spool`, but for the settings.
+        NotASpoolError, SpoolUnavailableError: as `open_spool`, but not for the settings.
     """
     from queuectl.api import Spool
     from queuectl.errors import InvalidSettingsError, SpoolUnavailableError
@@ -157,7 +157,7 @@ def open_anyway() -> Spool:
             try:
                 return Spool._load_settings(folder)
             except (InvalidSettingsError, SpoolUnavailableError) as error:
-                printing.warning(f"{error}; this command goes on with the default settings")
+                printing.warning(f"{error}; this command uses the default settings")
                 return settings.defaults()
 
     return Lenient(spool_path())

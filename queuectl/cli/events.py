@@ -1,4 +1,4 @@
-"""The lines of `worker start`: one readable line an event, or one JSON object."""
+"""Prints the events of `worker start`: one readable line per event, or one JSON object."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from queuectl.worker.messages import Finished, Started, Trouble, Vanished
 
 
 def _unfolded(events: list[Event]) -> Iterator[Event]:
-    """Yield the events, with the start of a run that was told of with its end."""
+    """Yield the events, and before the end of a short attempt its start, which was not reported on its own."""
     for event in events:
         if isinstance(event, Finished) and event.command:
             yield Started(event.name, event.job_id, event.attempt, event.command)
@@ -28,7 +28,7 @@ def _unfolded(events: list[Event]) -> Iterator[Event]:
 
 
 class Printer:
-    """Writes what a pool tells to standard output."""
+    """Writes the events of a pool to standard output."""
 
     def __init__(self, *, as_json: bool, workers: int, spool: str) -> None:
         self._as_json = as_json
@@ -36,7 +36,7 @@ class Printer:
         self._spool = spool
 
     def tell(self, events: list[Event]) -> None:
-        """Some events, with one write."""
+        """Print some events with one write."""
         now_at = time.time()
         stamp = times.to_text(now_at) if self._as_json else time.strftime("%H:%M:%S", time.localtime(now_at))
         lines = []
@@ -52,17 +52,17 @@ class Printer:
             sys.stdout.write("".join(lines))
             sys.stdout.flush()
         except (OSError, ValueError) as error:
-            # Whoever read the lines is gone, or the disk that they go to is full; the work is not.
+            # The reader of the lines has gone, or their disk is full; the pool continues.
             if getattr(error, "errno", 0) in (errno.EPIPE, errno.EIO, errno.EINVAL):
                 silence(1)
 
     def end(self, summary: StopSummary) -> None:
-        """The last line."""
-        text = f"ended after {summary.finished} run{'s' * (summary.finished != 1)}"
+        """Print the last line."""
+        text = f"ended after {summary.finished} attempt{'s' * (summary.finished != 1)}"
         if summary.released:
             text += f"; put back: {', '.join(summary.released)}"
         self.tell([Notice(INFO, "pool_ended", text)])
-        give_up_streams()  # the pool did its work, whoever read of it
+        give_up_streams()  # the pool's work counts, even if nobody reads the output
 
     def _describe(self, event: Event) -> tuple[str, str, dict[str, Any]]:
         if isinstance(event, Started):
@@ -73,12 +73,12 @@ class Printer:
         if isinstance(event, Rescued):
             settled = event.settled
             facts = {"id": event.job_id, "to": settled.to, "reason": settled.reason}
-            text = f"rescued    {event.job_id}  its worker was gone: {settled.reason}; now in {settled.to}/"
+            text = f"rescued    {event.job_id}  its worker died: {settled.reason}; now in {settled.to}/"
             return "rescued", text, facts
         if isinstance(event, Vanished):
             how = event.outcome.kind
             end = "was ended" if how == CANCELLED else how.replace("_", " ")
-            text = f"vanished   {event.job_id}  its file was taken away while it ran; its command {end}"
+            text = f"vanished   {event.job_id}  its file was removed while it was running; its command {end}"
             return "vanished", text, {"id": event.job_id, "outcome": how}
         if isinstance(event, Trouble):
             return "trouble", f"trouble    {event.text}", {"text": event.text}
@@ -90,7 +90,7 @@ class Printer:
         text = event.text
         if event.kind == "pool_started":
             workers = f"{self._workers} worker{'s' * (self._workers > 1)}"
-            text = f"{event.text} works on {self._spool} with {workers}; Ctrl-C stops it"
+            text = f"{event.text} started {workers} for {self._spool}; press Ctrl-C to stop"
             return event.kind, text, {"pool": event.text, "workers": self._workers, "spool": self._spool}
         return event.kind, f"{event.kind.replace('_', ' '):<10} {text}", {"level": event.level, "text": text}
 
@@ -110,12 +110,12 @@ class Printer:
         elif settled.delay_s is not None:
             text += f"; again in {times.format_duration(settled.delay_s)} ({event.runs_left} left)"
         elif outcome.kind == RELEASED:
-            text += "; put back, not counted"
+            text += "; put back, the attempt does not count"
         return outcome.kind, text, {key: value for key, value in facts.items() if value is not None}
 
 
 def _facts_of_end(event: Finished) -> dict[str, Any]:
-    """Return what the JSON of an end says."""
+    """Return the keys of the JSON of an end."""
     outcome, settled = event.outcome, event.settled
     facts = {
         "id": event.job_id,

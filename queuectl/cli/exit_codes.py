@@ -1,15 +1,15 @@
-"""What a script gets to see: one table from errors to exit codes.
+"""Maps errors to exit codes.
 
-0    done
-1    it failed: also a spool that others can write to, and a reader of our output that went away
-2    wrong usage: an option, an argument or a combination that cannot be; the beginning of several ids
+0    success
+1    failure; also a spool that others can write to, and a closed reader of standard output
+2    wrong usage: an invalid option, argument or combination; an id prefix that fits several jobs
 3    there is no such job
-4    a job that was waited for failed: one of several, or one alone that has no exit code of its own between 1 and 255
-     (a job waited for alone passes its own on)
-5    a job or a setting that is not valid; an id that is taken
-10   check: what was wrong is repaired, or can be by --repair
+4    a job that was waited for failed: one of several, or a single job without an exit code from 1 to 255 (a single job
+     passes on its own code)
+5    an invalid job or setting; an id that is taken
+10   check: the faults are repaired, or --repair can repair them
 11   check: something needs a person
-75   the spool is busy, full, read-only, unreachable or no spool at all (sysexits.h: try again later)
+75   the spool is busy, full, read-only, unreachable or not a spool (sysexits.h: try again later)
 124  waiting for a job took too long (as timeout(1))
 130  interrupted by Ctrl-C
 """
@@ -41,10 +41,10 @@ INTERRUPTED = 130
 
 
 class WrongUsageError(QueuectlError):
-    """What was typed is no command: a combination of arguments that means nothing."""
+    """The command line is wrong: an invalid value, or a combination that has no meaning."""
 
 
-# The first class that fits counts; every other QueuectlError is FAILURE.
+# The first class that fits decides; every other QueuectlError is FAILURE.
 TABLE: tuple[tuple[type[QueuectlError], int], ...] = (
     (WrongUsageError, USAGE),
     (AmbiguousIdError, USAGE),
@@ -63,7 +63,7 @@ def of(error: QueuectlError) -> int:
 
 
 def of_job(exit_code: int | None, *, succeeded: bool) -> int:
-    """The exit code for how one job ended that was waited for: its own if it has one that every system passes on."""
+    """Return the exit code for a job that was waited for: its own code if it is from 1 to 255, else JOB_FAILED."""
     if succeeded:
         return OK
     return exit_code if exit_code is not None and 0 < exit_code < 256 else JOB_FAILED

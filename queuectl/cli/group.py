@@ -1,6 +1,6 @@
-"""The table of commands, and the group that imports a command only when it is called.
+"""The table of commands, and the group that imports a command only when you call it.
 
-A help listing comes from the table alone; a test compares the table with the commands' own help.
+The listing of `queuectl --help` comes from the table alone; a test compares the table with each command's own help.
 """
 
 from __future__ import annotations
@@ -21,87 +21,109 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """A command: its module in `commands`, the name of the Typer in it, and what it does in a line."""
+    """A command: its module in `commands`, the name of the Typer in it, and its summary."""
 
     module: str
     app: str
     summary: str
 
 
-COMMANDS = {
-    "enqueue": Entry("enqueue", "app", "Put jobs into the queue."),
-    "worker": Entry("worker", "app", "Start, stop and list the workers that run jobs."),
-    "status": Entry("status", "app", "Say how the queue is doing and what to do next."),
-    "top": Entry("top", "app", "Watch the queue live, and act on it by single keys."),
-    "list": Entry("listing", "app", "List jobs."),
-    "show": Entry("show", "app", "Tell the story of one job."),
-    "logs": Entry("logs", "app", "Print what a job printed."),
-    "cancel": Entry("control", "cancel_app", "End jobs that wait or run, for good."),
-    "retry": Entry("control", "retry_app", "Run dead or finished jobs again."),
-    "purge": Entry("control", "purge_app", "Delete finished or dead jobs for good."),
-    "hold": Entry("control", "hold_app", "Keep waiting jobs from being run, until `release`."),
-    "release": Entry("control", "release_app", "Let jobs be run that are held."),
-    "pause": Entry("control", "pause_app", "Start nothing new until `resume`."),
-    "resume": Entry("control", "resume_app", "Go on after `pause`."),
-    "edit": Entry("edit", "app", "Change a job that waits or is dead, in your editor."),
-    "drain": Entry("edit", "drain_app", "Wait until nothing waits and nothing runs."),
-    "why": Entry("why", "app", "Say why a job is not running, and what changes that."),
-    "wait": Entry("wait", "app", "Wait until jobs have ended."),
-    "stats": Entry("stats", "app", "Say how much was done, how long it took, and what failed."),
-    "history": Entry("history", "app", "List what happened lately, over all jobs."),
-    "dlq": Entry("dlq", "app", "See, retry or delete the jobs that are dead."),
-    "rejected": Entry("rejected", "app", "See, retry or delete the files that could not become jobs."),
-    "check": Entry("check", "app", "Find what is wrong in the spool, and put it right."),
-    "config": Entry("config", "app", "Read and change the settings of the queue."),
-    "sign": Entry("sign", "app", "Sign a job for an inbox that takes only signed ones."),
-    "init": Entry("init", "app", "Make a spool: the folder that is the queue."),
-    "doctor": Entry("doctor", "app", "Prove on this very spool that the queue works here."),
-    "service": Entry("service", "app", "Let the system start the workers by itself."),
-    "demo": Entry("demo", "app", "Watch a real queue at work, in less than a minute."),
-    "schema": Entry("about", "schema_app", "Print the JSON Schema of a job file, for editors."),
-    "completion": Entry("about", "completion_app", "Print the script that completes commands in your shell."),
-    "version": Entry("about", "version_app", "Print the version."),
+GROUPS = {
+    "Getting started": {
+        "demo": Entry("demo", "app", "Watch a real queue at work in less than a minute."),
+        "init": Entry("init", "app", "Create a spool."),
+        "doctor": Entry("doctor", "app", "Test that the queue works on this file system."),
+    },
+    "Jobs": {
+        "enqueue": Entry("enqueue", "app", "Add jobs to the queue."),
+        "list": Entry("listing", "app", "List jobs."),
+        "show": Entry("show", "app", "Show the details and history of one job."),
+        "logs": Entry("logs", "app", "Print the output of a job."),
+        "why": Entry("why", "app", "Explain why a job is not running and how to change that."),
+        "wait": Entry("wait", "app", "Wait until jobs have ended."),
+        "cancel": Entry("control", "cancel_app", "Cancel waiting or running jobs."),
+        "retry": Entry("control", "retry_app", "Run dead or finished jobs again."),
+        "edit": Entry("edit", "app", "Edit a waiting or dead job in your editor."),
+        "hold": Entry("control", "hold_app", "Hold waiting jobs until you release them."),
+        "release": Entry("control", "release_app", "Release held jobs."),
+        "purge": Entry("control", "purge_app", "Delete finished or dead jobs permanently."),
+        "sign": Entry("sign", "app", "Sign a job for an inbox that accepts only signed jobs."),
+    },
+    "Workers": {
+        "worker": Entry("worker", "app", "Start, stop and list workers."),
+        "pause": Entry("control", "pause_app", "Pause the queue: start no more jobs until `resume`."),
+        "resume": Entry("control", "resume_app", "Resume a paused queue."),
+        "drain": Entry("edit", "drain_app", "Wait until no job is waiting or running."),
+        "service": Entry("service", "app", "Run workers as a service of the operating system."),
+    },
+    "Dead letter queue": {
+        "dlq": Entry("dlq", "app", "List, retry or delete dead jobs."),
+        "rejected": Entry("rejected", "app", "List, retry or delete rejected files."),
+    },
+    "Monitoring": {
+        "status": Entry("status", "app", "Show the state of the queue and the next step."),
+        "top": Entry("top", "app", "Watch the queue live and control it with single-key commands."),
+        "stats": Entry("stats", "app", "Show throughput, durations and failures."),
+        "history": Entry("history", "app", "Show recent events of all jobs."),
+    },
+    "Settings and maintenance": {
+        "config": Entry("config", "app", "Show and change settings."),
+        "check": Entry("check", "app", "Find and repair faults in the spool."),
+        "schema": Entry("about", "schema_app", "Print the JSON Schema of a job file."),
+        "completion": Entry("about", "completion_app", "Print the completion script for your shell."),
+        "version": Entry("about", "version_app", "Print the version."),
+    },
 }
+COMMANDS = {name: entry for entries in GROUPS.values() for name, entry in entries.items()}
+_NAME_WIDTH = max(map(len, COMMANDS))
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
-SPOOL_HELP = "The queue's folder. Default: $QUEUECTL_SPOOL, else the nearest spool upward from here, else your own."
-DEBUG_HELP = "Show where in the program an error came from."
+SPOOL_HELP = (
+    "Use the spool in this folder. Default: $QUEUECTL_SPOOL, else the nearest spool in this or a parent folder, else "
+    "your own spool."
+)
+JSON_HELP = "Print JSON for programs."
+YES_HELP = "Do not ask for confirmation. Required without a terminal."
+DRY_RUN_HELP = "Only show what would change."
+DEBUG_HELP = "Show where in the program an error occurred."
 
 
 def new_app(**settings: Any) -> typer.Typer:
-    """Return a Typer as all of ours are: plain help, our own errors, no change to anybody's shell."""
+    """Return a Typer with plain help and our own errors that never changes a shell."""
     return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, **settings)
 
 
 class LazyGroup(TyperGroup):
-    """The commands of COMMANDS, imported when called."""
+    """Offers the commands of COMMANDS and imports a command when you call it."""
 
     def list_commands(self, ctx: Context) -> list[str]:
-        """Return the names, in the table's order."""
+        """Return the names in the table's order."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
-        """Import one command; None if there is none of this name."""
+        """Import and return a command, or None for an unknown name."""
         return load(cmd_name) if cmd_name in COMMANDS else None
 
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """The listing in the help: from the table, nothing is imported."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+        """Write the groups of commands from the table, without importing a command."""
+        for title, entries in GROUPS.items():
+            with formatter.section(title):
+                # All groups share one column of names.
+                formatter.write_dl([(f"{name:<{_NAME_WIDTH}}", entry.summary) for name, entry in entries.items()])
 
     def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
-        """Find the command that was typed; a wrong one is told what is near it."""
+        """Return the command that was typed. Raises WrongUsageError with the nearest name for an unknown command."""
         name = args[0]
         if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
             near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.6)
             hint = f"did you mean queuectl {near[0]}?\n" if near else ""
             raise WrongUsageError(
-                f"there is no command {name[:60]!r}", hint=f"{hint}queuectl --help  lists the commands"
+                f"there is no command {name[:60]!r}", hint=f"{hint}to list the commands: queuectl --help"
             )
         return super().resolve_command(ctx, args)
 
 
 def load(name: str) -> Command:
-    """Return the command of this name, ready to be called, with the options that all commands take."""
+    """Return the command of this name with the options that all commands take."""
     entry = COMMANDS[name]
     command: Any = get_command(getattr(import_module(f"queuectl.cli.commands.{entry.module}"), entry.app))
     command.name = name

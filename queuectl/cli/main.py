@@ -1,4 +1,4 @@
-"""The program: the options for every command, and what becomes of an error."""
+"""The program: the options of every command, and the handling of errors."""
 
 from __future__ import annotations
 
@@ -34,10 +34,12 @@ def _options(
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
     ] = False,
 ) -> None:
-    """Example: queuectl demo
+    """Run background jobs from a queue that is a folder.
 
-    A background job queue that needs nothing but a folder. Put a job in with `queuectl enqueue`, or drop a JSON
-    file into the folder's pending/; `queuectl worker start` runs what is there. Every command has its own --help.
+    Example: queuectl demo
+
+    Add a job with `queuectl enqueue`, or copy a JSON file to pending/ in the folder. `queuectl worker start` runs the
+    waiting jobs. `queuectl COMMAND --help` explains a command.
     """
     if spool:
         context.options.spool = spool
@@ -46,7 +48,7 @@ def _options(
 
 
 def main(args: list[str]) -> int:
-    """Run one command; its exit code. Errors are printed, never raised, except for bugs."""
+    """Run a command and return its exit code. Print errors instead of raising them, except for bugs."""
     context.reset()
     if COMPLETION_VARIABLE in os.environ:
         from queuectl.cli import completion

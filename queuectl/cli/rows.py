@@ -1,4 +1,4 @@
-"""What several commands show of jobs: the rows of `list` and `dlq list`, and JSON of one job."""
+"""Shows jobs for several commands: the rows of `list` and `dlq list`, and the JSON of one job."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from queuectl.spool.lookup import Job
 if TYPE_CHECKING:
     from queuectl.monitor.results import Ending
 
-HEADERS = ("ID", "STATE", "RUNS", "WHEN", "TAGS", "COMMAND", "ERROR")
+HEADERS = ("ID", "STATE", "ATTEMPTS", "WHEN", "TAGS", "COMMAND", "ERROR")
 _COMMAND_CHARS = 200
 
 
@@ -43,7 +43,7 @@ JobId = Annotated[
     typer.Argument(
         metavar="ID",
         show_default=False,
-        help="The job; the beginning of its id is enough.",
+        help="Job id; its first characters are enough.",
         autocompletion=completion.ids(*completion.ANY_STATE),
     ),
 ]
@@ -52,19 +52,19 @@ JobIds = Annotated[
     typer.Argument(
         metavar="ID...",
         show_default=False,
-        help="The jobs; the beginning of an id is enough.",
+        help="Job ids; the first characters of an id are enough.",
         autocompletion=completion.ids(PENDING, RUNNING),
     ),
 ]
 
 
 def is_held(job: Job) -> bool:
-    """True for a waiting job that a person holds."""
+    """Return whether a waiting job is held."""
     return job.state == PENDING and names.is_held(os.path.basename(job.path))
 
 
 def when(job: Job) -> float | None:
-    """Return the instant that says most about a job now: when it is due, started, ended, or came."""
+    """Return the most useful instant of a job: its due time, its last move, or its arrival."""
     if job.due_at is not None:
         return job.due_at
     moved = [event["at"] for event in job.history if event.get("event") != WARNING and "at" in event]
@@ -98,7 +98,7 @@ def as_json(job: Job) -> dict[str, Any]:
 
 def ending_text(ending: Ending) -> str:
     """Return how a job ended, as a sentence."""
-    runs = printing.count_of(ending.runs, "run")
+    runs = printing.count_of(ending.runs, "attempt")
     if ending.succeeded:
         return f"{printing.safe(ending.id)} succeeded after {runs}"
     if ending.cancelled:
@@ -107,7 +107,7 @@ def ending_text(ending: Ending) -> str:
 
 
 def duration(text: str, option: str) -> float:
-    """Return the seconds of a duration that was typed for an option."""
+    """Return the seconds of a duration that was typed for an option. Raises WrongUsageError."""
     try:
         return times.parse_duration(text)
     except ValueError as error:

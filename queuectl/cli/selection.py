@@ -1,6 +1,6 @@
-"""Which jobs a command is for: ids, ids on standard input, or filters; and what is done to each of them.
+"""Selects the jobs of a command by ids, ids on standard input, or filters, and acts on each of them.
 
-Used by the commands that change jobs. Filters open every file of the states they look in.
+Used by the commands that change jobs. Filters open every file of the states that they search.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from queuectl.api import Spool
-from queuectl.cli import completion, exit_codes, rows
+from queuectl.cli import completion, exit_codes, group, rows
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.terminal import printing
 from queuectl.cli.terminal.printing import count_of, safe
@@ -26,7 +26,7 @@ from queuectl.model.lifecycle import STATE_ALIASES
 from queuectl.model.text import command_text
 from queuectl.spool.lookup import Job
 
-_IDS_HELP = "The jobs; the beginning of an id is enough. - reads them from stdin."
+_IDS_HELP = "Job ids; the first characters of an id are enough. - reads ids from standard input."
 _FILTERS: dict[str, Any] = {
     "tag": Annotated[
         str | None,
@@ -37,27 +37,36 @@ _FILTERS: dict[str, Any] = {
         typer.Option(metavar="NAME", help="Only jobs of this owner.", autocompletion=completion.owners()),
     ],
     "since": Annotated[
-        str | None, typer.Option(metavar="TIME", help="Only jobs that last changed within: 30m, 12h, 7d.")
+        str | None, typer.Option(metavar="TIME", help="Only jobs that changed within this time: 30m, 12h, 7d.")
     ],
     "older_than": Annotated[
-        str | None, typer.Option(metavar="TIME", help="Only jobs that last changed before: 12h, 30d.")
+        str | None, typer.Option(metavar="TIME", help="Only jobs that last changed longer ago than this: 12h, 30d.")
     ],
     "exit_code": Annotated[
-        int | None, typer.Option(metavar="N", help="Only jobs whose last run ended with this exit code.")
+        int | None, typer.Option(metavar="N", help="Only jobs whose last attempt ended with this exit code.")
     ],
     "match": Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="Only jobs whose id or command holds this; * and ? as in file names."),
+        typer.Option(metavar="TEXT", help="Only jobs whose id or command contains this; * and ? are wildcards."),
     ],
 }
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say which.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Needed for filters where nobody can be asked.")]
-# On a terminal so many jobs are named; of more, their number is shown.
+DryRun = Annotated[bool, typer.Option("--dry-run", help=group.DRY_RUN_HELP)]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help=group.YES_HELP)]
+# A terminal shows the names of at most this many jobs, else their number.
 _NAME_AT_MOST = 20
 
 
+def filter_helps() -> dict[str, str]:
+    """Return the option and the help of each filter, for the documents."""
+    found = {}
+    for name, annotation in _FILTERS.items():
+        (option,) = annotation.__metadata__
+        found[f"--{name.replace('_', '-')} {option.metavar}"] = option.help
+    return found
+
+
 class Chosen(NamedTuple):
-    """What was typed to say which jobs are meant; None and "" are no matter."""
+    """The typed ids and filters; None and "" mean no filter."""
 
     ids: list[str] | None = None
     everything: bool = False
@@ -73,7 +82,7 @@ class Chosen(NamedTuple):
 
     @property
     def is_wide(self) -> bool:
-        """True where they are chosen by what they are, and not by their names."""
+        """Return whether filters select the jobs, not ids."""
         filters = (self.tag, self.owner, self.since, self.older_than, self.exit_code, self.match)
         return self.everything or bool(self.state) or any(value is not None for value in filters)
 
@@ -81,15 +90,15 @@ class Chosen(NamedTuple):
 def chooses(
     every: str, *, of: tuple[str, ...], held: bool | None = None, states: str = ""
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options that choose jobs: they are the same for all that change some.
+    """Add the options that select jobs, the same for every command that changes jobs.
 
     The command gets them as its first argument, a `Chosen`; its own options follow.
 
     Args:
-        every: which jobs --all means, for its help.
-        of: the states whose jobs the command can act on: a shell offers their ids.
-        held: whether those in pending/ are to be held, or not to be; None for both.
-        states: the help of --state; "" for a command that knows only one.
+        every: the help of --all.
+        of: the states whose jobs the command can act on: a shell completes their ids.
+        held: whether a job in pending/ must be held or must not; None for both.
+        states: the help of --state; "" for a command that acts on one state.
     """
 
     def wrap(command: Callable[..., None]) -> Callable[..., None]:
@@ -123,7 +132,7 @@ def chooses(
             command(chosen, **given)
 
         call.__name__, call.__doc__ = command.__name__, command.__doc__
-        # What Typer makes the options from: the argument, the command's own options, and these.
+        # Typer makes the options from this: the argument, the command's own options, then the shared ones.
         call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [made[0], *(each.replace(kind=kind) for each in own), *made[1:]]
         )
@@ -134,7 +143,7 @@ def chooses(
 
 
 class Choice(NamedTuple):
-    """The jobs that a command is for; `named` says that their ids were typed."""
+    """The selected jobs; `named` is true if their ids were typed."""
 
     ids: list[str]
     named: bool
@@ -148,21 +157,21 @@ def choose(
     known: Iterable[str] = (),
     test: Callable[[Job], bool] = lambda _: True,
 ) -> Choice:
-    """Return the jobs that are meant: those that were named (or came on stdin), else those of `states` that pass.
+    """Return the selected jobs: the named ones (also on standard input), else those of `states` that pass the filters.
 
     Args:
-        spool: where they are.
-        chosen: what was typed.
-        states: where filters look, unless --state says where.
-        known: the states that --state takes.
-        test: what a job that filters find has to pass besides.
+        spool: the spool with the jobs.
+        chosen: the typed ids and filters.
+        states: the states that filters search, unless --state names one.
+        known: the states that --state accepts.
+        test: a further condition for a job that filters find.
 
     Raises:
-        WrongUsageError: neither ids nor a filter, or both; a state that is none of `known`.
+        WrongUsageError: neither ids nor a filter, or both; a state that is not in `known`.
     """
     if bool(chosen.ids) == chosen.is_wide:
-        what = "which jobs?" if not chosen.ids else "ids and filters are both given; which counts?"
-        raise WrongUsageError(what, hint="name their ids, or choose with --tag, --match, --since, --all ...")
+        what = "no jobs are selected" if not chosen.ids else "ids and filters cannot be combined"
+        raise WrongUsageError(what, hint="give ids, or select with --tag, --match, --since, --all ...")
     if chosen.ids:
         named = [word for item in chosen.ids for word in (sys.stdin.read().split() if item == "-" else [item])]
         return Choice(list(dict.fromkeys(named)), True)
@@ -170,13 +179,13 @@ def choose(
         state = STATE_ALIASES.get(chosen.state.lower(), chosen.state.lower())
         if state not in known:
             words = " or ".join(known)
-            raise WrongUsageError(f"--state: {chosen.state[:60]!r} is not for this command", hint=f"it takes {words}")
+            raise WrongUsageError(f"--state: this command does not take {chosen.state[:60]!r}", hint=f"give {words}")
         states = (state,)
     passes = _test_of(chosen)
     found: list[str] = []
     with Progress() as progress:
         for number, job in enumerate((job for state in states for job in spool.jobs(state)), 1):
-            progress.tell(partial("looked at {}, {} of them meant".format, count_of(number, "job"), len(found)))
+            progress.tell(partial("read {}, {} selected".format, count_of(number, "job"), len(found)))
             if passes(job) and test(job):
                 found.append(job.id)
     return Choice(found, False)
@@ -213,19 +222,19 @@ def _matches(pattern: str, texts: Iterable[str]) -> bool:
 
 
 def go_on(choice: Choice, chosen: Chosen, *, what: str, ask_always: bool = False) -> bool:
-    """Say how many jobs it is for and ask, where filters chose them; False if nothing is to be done.
+    """Ask for confirmation if filters selected the jobs; return whether to go on.
 
     Args:
         choice: the jobs.
-        chosen: what was typed.
-        what: what is to be done, as in "cancel 3 jobs".
+        chosen: the typed ids and filters.
+        what: the action, as in "cancel 3 jobs".
         ask_always: ask for named jobs too.
 
     Raises:
-        WrongUsageError: nobody can be asked, and --yes was not given.
+        WrongUsageError: there is no terminal to ask on, and --yes was not given.
     """
     if not choice.ids:
-        printing.message("no such jobs")
+        printing.message("no jobs match")
         return False
     counted = count_of(len(choice.ids), "job")
     if chosen.dry_run:
@@ -237,17 +246,21 @@ def go_on(choice: Choice, chosen: Chosen, *, what: str, ask_always: bool = False
         return True
     question = f"{what} {counted}?"
     if not printing.is_interactive():
-        raise WrongUsageError(f"nobody can be asked: {question}", hint="add --yes, or --dry-run to see which")
+        raise WrongUsageError(
+            "this needs a confirmation, and there is no terminal to ask on",
+            cause=question,
+            hint="add --yes, or --dry-run to see which jobs",
+        )
     if not typer.confirm(question, err=True):
         raise typer.Exit(exit_codes.FAILURE)
     return True
 
 
 def each(spool: Spool, choice: Choice, action: Callable[[str], tuple[str, str]], *, did: str) -> None:
-    """Do it for each of them; one that fails does not keep the others from it. Ends with the first failure's code.
+    """Act on each job, also after a failure. Exit with the code of the first failure.
 
-    `action` returns the id and what became of it; `did` says it of many jobs ("cancelled"). A pipe gets the ids; a
-    terminal a sentence each, of many their number.
+    `action` returns the id and the result; `did` names the result of many jobs ("cancelled"). A pipe gets the ids, a
+    terminal one sentence per job, or their number if they are many.
     """
     code, done = exit_codes.OK, 0
     is_terminal = printing.is_terminal()
@@ -256,7 +269,7 @@ def each(spool: Spool, choice: Choice, action: Callable[[str], tuple[str, str]],
         for number, job_id in enumerate(choice.ids):
             progress.tell(partial("{} of {} jobs".format, number, len(choice.ids)))
             try:
-                # What filters found is an id as a whole: as a beginning it could mean another job.
+                # Filters find whole ids. `resolve` could take a whole id for the beginning of another one.
                 made_id, what = action(spool.resolve(job_id) if choice.named else job_id)
             except QueuectlError as error:
                 progress.clear()
@@ -269,6 +282,6 @@ def each(spool: Spool, choice: Choice, action: Callable[[str], tuple[str, str]],
             elif says_each:
                 printing.line(f"{safe(made_id)} {what}")
     if not says_each:
-        printing.message(f"{done} of {len(choice.ids)} jobs are {did}" if code else f"all {done} jobs are {did}")
+        printing.message(f"{did} {done} of {len(choice.ids)} jobs" if code else f"{did} all {done} jobs")
     if code:
         raise typer.Exit(code)

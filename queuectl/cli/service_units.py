@@ -1,11 +1,11 @@
-"""The definitions by which a system starts a pool by itself: text, and the commands that go with it. Computes only.
+"""Makes the definitions of a service and the commands that start and stop it. Computes only.
 
     systemd   a unit, of the user's own manager or of the system's
     launchd   a property list of macOS
     task      a task of the Windows Task Scheduler
 
-Each has quoting rules of its own, and a path may hold nearly everything. What a format cannot say is refused here, so
-that no definition starts something else than what was meant (promise P10).
+Each has its own quoting rules, and a path may contain nearly any character. A path that a format cannot express is
+refused, so that no definition starts another program than the intended one (promise P10).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from queuectl.model.text import safe, windows_word
 SYSTEMD, LAUNCHD, TASK = "systemd", "launchd", "task"
 KINDS = (SYSTEMD, LAUNCHD, TASK)
 
-# What a pool takes for its own end after both graces of the settings, and some more for a machine under load.
+# The time that a pool needs to end after both graces of the settings, with a reserve for a busy machine.
 _STOP_MARGIN_S = 20
 _RESTART_S = 10
-# Exit codes that trying again does not mend: wrong usage, settings that are not valid (the table in cli/exit_codes.py).
+# Exit codes after which a restart is useless: wrong usage, invalid settings (the table in cli/exit_codes.py).
 _FINAL_CODES = "2 5"
 # The Task Scheduler counts restarts in a byte and in minutes.
 _TASK_RESTARTS = 255
@@ -39,43 +39,43 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
 
 
 class Service(NamedTuple):
-    """What is to be started, and as what. Paths are absolute."""
+    """The service: what to start, and how. Paths are absolute."""
 
     name: str
-    """What the system calls it; see `name_for`."""
+    """The name of the service in the system; see `name_for`."""
     spool: str
     python: str
     """The interpreter that has queuectl installed."""
     cwd: str
-    """Where jobs run that do not say where."""
+    """The folder for jobs without `cwd`."""
     user: str
-    """Whom a service of the system runs as; on Windows always (`DOMAIN\\name`)."""
+    """The user of a system service; on Windows of any service (`DOMAIN\\name`)."""
     uid: int
     """The user's number, for launchd."""
     path_variable: str
-    """PATH of the jobs; "" leaves the system's, which is short."""
+    """PATH of the jobs; "" keeps the short PATH of the system."""
     log: str
-    """Where launchd puts what the pool prints; systemd has its journal."""
+    """The file for the pool's output under launchd; systemd has its journal."""
     workers: int
     """Worker processes."""
     stop_s: int
     """How long a stop may take before the system ends everything; see `stop_seconds`."""
     system: bool
-    """Of the system: started with it. Else of the user: started when they log in."""
+    """True for a system service, which starts at boot. A user's service starts at login."""
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """The pool's command line. -P keeps a module that lies in `cwd` from being taken for one of ours."""
+        """The pool's command line. -P prevents the import of modules from `cwd` instead of ours."""
         start = ("worker", "start", "--count", str(self.workers))
         return (self.python, "-P", "-m", "queuectl", "--spool", self.spool, *start)
 
 
 class CannotSayError(QueuectlError):
-    """The format has no way to write this path; nothing was made."""
+    """The format cannot express this path; nothing was written."""
 
 
 def name_for(spool: str) -> str:
-    """`queuectl-` and a name for a spool by its path: readable, and no other spool's."""
+    """Return `queuectl-` and a readable name made from the spool's path, different for each spool."""
     parts = [part for part in re.split(r"[\\/]+", spool) if part]
     own = next((part for part in reversed(parts) if part.lower() not in ("spool", "queue", ".")), "spool")
     readable = re.sub(r"[^A-Za-z0-9]+", "-", own).strip("-").lower()[:_NAME_CHARS].strip("-") or "spool"
@@ -102,12 +102,12 @@ def data(kind: str, service: Service) -> bytes:
 
 
 def file_name(kind: str, service: Service) -> str:
-    """Return the name of its file."""
+    """Return the file name of the definition."""
     return service.name + {SYSTEMD: ".service", LAUNCHD: ".plist", TASK: ".xml"}[kind]
 
 
 def activation(kind: str, service: Service, path: str, *, again: bool) -> list[list[str]]:
-    """The commands that start what lies at `path`, now and from now on; `again` where one like it was there before."""
+    """Return the commands that start the service at `path` now and at each boot or login; `again` for a reinstall."""
     if kind == SYSTEMD:
         unit_name = file_name(kind, service)
         return [
@@ -121,7 +121,7 @@ def activation(kind: str, service: Service, path: str, *, again: bool) -> list[l
 
 
 def deactivation(kind: str, service: Service) -> tuple[list[list[str]], list[list[str]]]:
-    """Return the commands that stop it for good, and those for after its file was deleted."""
+    """Return the commands that stop the service permanently, and those to run after its file is deleted."""
     if kind == SYSTEMD:
         before = [_systemctl(service, "disable", "--now", file_name(kind, service))]
         return before, [_systemctl(service, "daemon-reload")]
@@ -143,27 +143,25 @@ def _worker_stop(service: Service) -> list[str]:
 
 
 def _checked(value: str, kind: str) -> str:
-    """Return a text that the formats can hold: no control characters, no bytes that are no UTF-8."""
+    """Return a text that the formats can hold. Raises CannotSayError for control characters and invalid UTF-8."""
     try:
         value.encode()
     except UnicodeEncodeError:
         raise _cannot_say(value, kind, "it is not UTF-8") from None
     if _CONTROLS.search(value):
-        raise _cannot_say(value, kind, "it holds a control character")
+        raise _cannot_say(value, kind, "it contains a control character")
     return value
 
 
 def _cannot_say(value: str, kind: str, why: str) -> CannotSayError:
-    return CannotSayError(
-        f"{safe(value)} cannot stand in a {kind} definition", cause=why, hint="give the folder another name"
-    )
+    return CannotSayError(f"a {kind} definition cannot contain {safe(value)}", cause=why, hint="rename the folder")
 
 
 # ---------------------------------------------------------------------------------------------------------- systemd
 
 _UNIT = """\
-# Made by: queuectl service. Written anew by each `queuectl service install`; own changes belong into what
-# `systemctl {scope}edit {name}` opens.
+# Made by: queuectl service. Each `queuectl service install` replaces this file. To change it, use
+# `systemctl {scope}edit {name}`.
 
 [Unit]
 Description=queuectl: runs the jobs in {description}
@@ -174,19 +172,20 @@ ExecStart={command}
 WorkingDirectory={cwd}
 Environment={environment}
 {user}
-# SIGTERM lets running jobs end (stop_grace_s and kill_grace_s of the settings, and a margin), then everything goes.
+# After SIGTERM, running jobs may end (for stop_grace_s and kill_grace_s of the settings, and a margin). Then systemd
+# ends all processes.
 KillSignal=SIGTERM
 KillMode=mixed
 TimeoutStopSec={stop_s}
-# `queuectl worker stop` is no failure. Wrong usage and settings that are not valid are for a person.
+# `queuectl worker stop` is not a failure. Wrong usage and invalid settings need a person, so systemd does not restart.
 Restart=on-failure
 RestartSec={restart_s}
 RestartPreventExitStatus={final_codes}
-# A job that takes too much memory ends alone, not with all the others.
+# If a job uses too much memory, only this job ends.
 OOMPolicy=continue
 
-# Who can write to the spool can run commands as this user, and shall become nobody else by it.
-# Take it out if jobs need sudo, ping or a local sendmail.
+# Anyone who can write to the spool can run commands as this user. This keeps them from becoming another user.
+# Remove it if jobs need sudo, ping or a local sendmail.
 NoNewPrivileges=yes
 RestrictRealtime=yes
 {hardening}
@@ -198,7 +197,7 @@ _OF_THE_SYSTEM = """\
 ProtectKernelTunables=yes
 ProtectKernelModules=yes
 ProtectKernelLogs=yes
-# Stricter, where the jobs allow it. With the first two they can write to the spool only: add what they need.
+# Stricter options, if your jobs allow them. With the first two, jobs can write only to the spool: add what they need.
 #ProtectSystem=strict
 #ReadWritePaths={spool}
 #ProtectHome=read-only
@@ -212,8 +211,8 @@ ProtectKernelLogs=yes
 """
 
 _OF_THE_USER = """\
-# Stricter, where the jobs allow it. A user's own manager makes a user namespace for these: files of others then belong
-# to nobody. With the first two jobs can write to the spool only: add what they need.
+# Stricter options, if your jobs allow them. A user's own manager makes a user namespace for them: files of other users
+# then belong to nobody. With the first two, jobs can write only to the spool: add what they need.
 #ProtectSystem=strict
 #ReadWritePaths={spool}
 #PrivateTmp=yes
@@ -245,15 +244,15 @@ def unit(service: Service) -> str:
 def exec_start(argv: Sequence[str]) -> str:
     """Return a command line for ExecStart= (systemd.service(5), "Command lines").
 
-    In arguments `$` begins a variable and `$$` is one `$`. A program's path may hold neither quote nor backslash,
-    however escaped, and Python would be told a `$` in it filled in: such a one is started by sh, which becomes it.
+    In arguments `$` begins a variable and `$$` is one `$`. A program's path may contain no quote and no backslash, even
+    escaped, and systemd would expand a `$` in it. Such a program is started by sh, which replaces itself by it.
     """
     program, *words = argv if not _NO_PROGRAM.search(argv[0]) else ("/bin/sh", "-c", 'exec "$0" "$@"', *argv)
     return " ".join([_unit_word(program), *(_unit_word(word).replace("$", "$$") for word in words)])
 
 
 def _unit_word(value: str) -> str:
-    """Return one word in double quotes: backslash and quote escaped, `%` doubled, since it begins a specifier."""
+    """Return a word in double quotes: backslash and quote escaped, and `%`, which begins a specifier, doubled."""
     return '"' + _unit_value(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
@@ -262,7 +261,7 @@ def _unit_value(value: str) -> str:
 
 
 def _unit_folder(value: str) -> str:
-    """A path that takes the rest of its line, unquoted; a blank or a backslash at its end would not be part of it."""
+    """Return a path for the rest of a line, unquoted, with a slash after a final blank or backslash to keep that."""
     made = _unit_value(value)
     return made + "/" if made[-1:].isspace() or made.endswith("\\") else made
 
@@ -284,7 +283,7 @@ def plist(service: Service) -> str:
             **({"PATH": _checked(service.path_variable, LAUNCHD)} if service.path_variable else {}),
         },
         "RunAtLoad": True,
-        "KeepAlive": {"SuccessfulExit": False},  # started again unless it ended well, as after `worker stop`
+        "KeepAlive": {"SuccessfulExit": False},  # restart it unless it exits with 0, as after `worker stop`
         "ThrottleInterval": _RESTART_S,
         "ExitTimeOut": service.stop_s,
         "StandardOutPath": log,
@@ -345,13 +344,13 @@ _TASK = """\
 
 
 def task(service: Service) -> str:
-    """Return a task for the Task Scheduler (its schema, version 1.2), in ASCII so that no pipe can spoil it.
+    """Return a task for the Task Scheduler (its schema, version 1.2), in ASCII so that no pipe can change it.
 
-    The user's own starts when they log in, on their desktop; the system's with the system, under the same user, without
-    a password (S4U), and needs an administrator to be made. Priority 5 is that of a program started by hand.
+    The task of a user starts at login, on their desktop. The task of the system starts at boot, as the same user but
+    without a password (S4U); only an administrator can create it. Priority 5 is that of a program started by hand.
 
     Raises:
-        CannotSayError: also for a path that the Task Scheduler would change: `%NAME%` is a variable to it, `$(` too.
+        CannotSayError: also for a path that the Task Scheduler would change: it expands `%NAME%` and `$(`.
     """
     user = f"<UserId>{_xml(service.user)}</UserId>"
     program, *words = service.argv
@@ -372,7 +371,7 @@ def task(service: Service) -> str:
 
 def _literal(value: str) -> str:
     if re.search(r"%[^%]+%|\$\(", value):
-        raise _cannot_say(value, TASK, "the Task Scheduler fills in what stands between two % and after $(")
+        raise _cannot_say(value, TASK, "the Task Scheduler replaces text between two % and after $(")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Where `enqueue` gets jobs from, and how what was typed becomes a value of a job."""
+"""Reads the jobs of `enqueue`, and converts typed text to values of a job."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from queuectl.errors import InvalidJobError
 from queuectl.model import times
 from queuectl.model.document import BATCH_MAX_BYTES, Document, Incomplete, Many, Refused, Single, parse
 
-QUOTING = """shells take quotes away: write the job into a file (queuectl enqueue job.json), pipe it in
-(queuectl enqueue -), or do without JSON: queuectl enqueue --command "echo hello"
+QUOTING = """shells remove quotes: write the job to a file (queuectl enqueue job.json), pipe it in
+(queuectl enqueue -), or avoid JSON: queuectl enqueue --command "echo hello"
 or queuectl enqueue -- python x.py"""
 _PART_BYTES = 1 << 20
 _T = TypeVar("_T")
@@ -25,7 +25,7 @@ _CLOCK = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?")
 
 
 def from_words(words: list[str]) -> list[dict[str, Any]]:
-    """Return the jobs in JSON arguments. Words that a shell tore apart are shown together in the error."""
+    """Return the jobs in JSON arguments. An error shows words that a shell split as one text."""
     if len(words) > 1:
         parsed = [parse(_encoded(word), lines=False) for word in words]
         if not any(isinstance(item, Incomplete) for item in parsed):
@@ -36,34 +36,36 @@ def from_words(words: list[str]) -> list[dict[str, Any]]:
 
 
 def from_file(path: str) -> list[dict[str, Any]]:
-    """Return the jobs in a file: an object, an array, or one object a line (.jsonl)."""
+    """Return the jobs in a file: an object, an array, or one object per line (.jsonl)."""
     try:
         with open(path, "rb") as file:
             data = file.read(BATCH_MAX_BYTES + 1)
     except OSError as error:
         raise WrongUsageError(f"cannot read {path}", cause=error.strerror or str(error)) from error
     if len(data) > BATCH_MAX_BYTES:
-        raise InvalidJobError(f"{path} is larger than {BATCH_MAX_BYTES} bytes", hint="split it")
+        raise InvalidJobError(f"{path} is larger than {BATCH_MAX_BYTES} bytes", hint="split it into several files")
     return _from_bytes(data, path, lines=path.lower().endswith(".jsonl"))
 
 
 def from_stdin() -> list[dict[str, Any]]:
-    """Return the jobs on standard input: an object, an array, or one object a line."""
+    """Return the jobs on standard input: an object, an array, or one object per line."""
     if printing.is_terminal(sys.stdin):
-        printing.message("reading jobs as JSON from the keyboard; Ctrl-D (Windows: Ctrl-Z, Enter) ends")
+        printing.message("type the jobs as JSON; end with Ctrl-D (Windows: Ctrl-Z, Enter)")
     data = _all_of(sys.stdin.buffer, BATCH_MAX_BYTES + 1)
     if len(data) > BATCH_MAX_BYTES:
-        raise InvalidJobError(f"standard input holds more than {BATCH_MAX_BYTES} bytes", hint="split it")
+        raise InvalidJobError(
+            f"standard input is larger than {BATCH_MAX_BYTES} bytes", hint="split it into several inputs"
+        )
     return _from_bytes(data, "standard input", lines=False)
 
 
 def _all_of(stream: BinaryIO, limit: int) -> bytes:
-    """What comes until the stream ends, `limit` bytes at most. In parts: a console of Windows refuses a large read."""
+    """Read a stream to its end, `limit` bytes at most, in parts: a Windows console refuses a large read."""
     parts = []
     while limit > 0:
         parts.append(stream.read(min(limit, _PART_BYTES)))
         limit -= len(parts[-1])
-        if len(parts[-1]) < _PART_BYTES:  # the end; a terminal that is asked once more would wait for a second one
+        if len(parts[-1]) < _PART_BYTES:  # the end; a terminal would wait for a second end
             break
     return b"".join(parts)
 
@@ -71,7 +73,7 @@ def _all_of(stream: BinaryIO, limit: int) -> bytes:
 def _from_bytes(data: bytes, where: str, *, lines: bool) -> list[dict[str, Any]]:
     parsed = parse(data, lines=lines)
     if isinstance(parsed, Incomplete) and not lines and data.count(b"\n") > 0:
-        # Several documents, one a line, are no JSON as a whole; if lines do no better, the first verdict says more.
+        # One document per line is not JSON as a whole. If reading by lines fails too, the first error says more.
         by_line = parse(data, lines=True)
         if isinstance(by_line, Many) and not any(isinstance(item, Refused) for item in by_line.documents):
             parsed = by_line
@@ -79,10 +81,10 @@ def _from_bytes(data: bytes, where: str, *, lines: bool) -> list[dict[str, Any]]
 
 
 def _accepted(parsed: Document, where: str, text: str, *, hint: str) -> list[dict[str, Any]]:
-    """Return the documents of what was parsed.
+    """Return the parsed documents.
 
     Raises:
-        InvalidJobError: it does not parse, or something in it is no job; all of it is refused.
+        InvalidJobError: the text does not parse, or a part of it is not a job; all of it is refused.
     """
     if isinstance(parsed, Incomplete):
         raise InvalidJobError(f"{where}: {parsed.why}", cause=_place(text, parsed.why), hint=hint or parsed.hint)
@@ -99,8 +101,8 @@ def _accepted(parsed: Document, where: str, text: str, *, hint: str) -> list[dic
 
 
 def _place(text: str, why: str) -> str:
-    """Return the text around the place that `why` names, with a mark under it; "" if it names none."""
-    from queuectl.model import mistakes  # only if there is one
+    """Return the text around the place that `why` names, with a mark below it, or "" without a place."""
+    from queuectl.model import mistakes  # imported only for an error
 
     found = _PLACE.search(why)
     return "" if found is None else mistakes.place(text, int(found[1]), int(found[2]))
@@ -114,7 +116,7 @@ def _encoded(word: str) -> bytes:
 
 
 def pair(text: str, option: str = "--env") -> tuple[str, str]:
-    """NAME=VALUE, taken apart."""
+    """Split NAME=VALUE. Raises WrongUsageError."""
     name, found, value = text.partition("=")
     if not found or not name:
         hint = f"queuectl enqueue {option} LEVEL=3 ..."
@@ -123,7 +125,7 @@ def pair(text: str, option: str = "--env") -> tuple[str, str]:
 
 
 def instant(text: str) -> str:
-    """An instant as it was typed, in RFC 3339 and UTC: with a zone, or in local time, or the next such time of day."""
+    """Convert a typed instant to RFC 3339 in UTC; it has a zone, is local time, or is the next such time of day."""
     given = text.strip()
     now = datetime.now()
     try:
@@ -143,12 +145,12 @@ def instant(text: str) -> str:
             hint='write 03:15, "2026-11-24 03:15" (local time) or 2026-11-24T03:15:00Z',
         )
     if instant_at < now.timestamp():
-        printing.warning(f"{text} has passed; the job may run at once")
+        printing.warning(f"{text} is in the past; the job can start at once")
     return times.to_text(instant_at)
 
 
 def as_utf8(value: _T) -> _T:
-    """A value whose texts were typed, in a locale that is not UTF-8 (`LANG=C`): its bytes are UTF-8 all the same."""
+    """Decode typed texts in a value as UTF-8, also in a locale that is not UTF-8 (`LANG=C`)."""
     if sys.getfilesystemencoding() == "utf-8":
         return value
     made: Any = value

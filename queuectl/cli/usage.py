@@ -1,4 +1,4 @@
-"""What is wrong with a command line, in words of our own: Typer's are those of Python. Loaded only for an error."""
+"""Describes errors of the command line in our own words; Typer's are Python's. Imported only for an error."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _SHOWN_CHARS = 60
 
 
 def in_words(error: UsageError) -> WrongUsageError:
-    """Return the error of the command line as we say it."""
+    """Return the error of the command line in our own words."""
     where = error.ctx.command_path if error.ctx is not None else "queuectl COMMAND"
-    lists = f"{where} --help  lists the options"
+    lists = f"to list the options: {where} --help"
     if isinstance(error, NoSuchOption):
         near = near_option(error.ctx, error.option_name)
         hint = f"did you mean {near}?\n{lists}" if near else lists
         return WrongUsageError(f"there is no option {_cut(error.option_name)}", hint=hint)
     if isinstance(error, MissingParameter):
-        of = f"; it is {_choices(error)}" if _choices(error) else ""
+        of = f": {_choices(error)}" if _choices(error) else ""
         return WrongUsageError(f"{_name(error.param)} is missing{of}", hint=_usage(error.ctx, where))
     if isinstance(error, BadParameter):
         return WrongUsageError(f"{_name(error.param)}: {_takes(error)}", hint=lists)
@@ -34,7 +34,7 @@ def in_words(error: UsageError) -> WrongUsageError:
     text = error.format_message()
     if text.startswith("Got unexpected extra argument"):
         extra = text.partition("(s) (")[2].rstrip(")")
-        return WrongUsageError(f"{_cut(extra)}: too many words", hint=_usage(error.ctx, where))
+        return WrongUsageError(f"too many arguments: {_cut(extra)}", hint=_usage(error.ctx, where))
     if text.startswith("No such command"):
         return _no_command(error, text.partition("'")[2].rpartition("'")[0].partition("'")[0], where)
     text = text.replace("\n\t", " ").rstrip(".")
@@ -42,7 +42,7 @@ def in_words(error: UsageError) -> WrongUsageError:
 
 
 def near_option(ctx: Context | None, typed: str) -> str:
-    """Return the option of a command that a word looks like, or ""."""
+    """Return the option of a command that a word resembles, or ""."""
     if ctx is None:
         return ""
     known = [name for param in ctx.command.params for name in param.opts if name.startswith("--")]
@@ -53,12 +53,12 @@ def near_option(ctx: Context | None, typed: str) -> str:
 def _no_command(error: UsageError, typed: str, where: str) -> WrongUsageError:
     known = list(getattr(error.ctx.command, "commands", ())) if error.ctx is not None else []
     near = difflib.get_close_matches(typed, known, n=1, cutoff=0.6)
-    hint = f"did you mean {where} {near[0]}?" if near else f"{where} takes {', '.join(known)}"
+    hint = f"did you mean {where} {near[0]}?" if near else f"the commands of {where}: {', '.join(known)}"
     return WrongUsageError(f"there is no command {_cut(f'{where} {typed}')}", hint=hint)
 
 
 def _name(param: Any) -> str:
-    """Return an option as it is typed, or an argument as the help calls it."""
+    """Return an option as you type it, or an argument as the help names it."""
     if param is None:
         return "a value"
     if getattr(param, "param_type_name", "") == "argument":
@@ -67,7 +67,7 @@ def _name(param: Any) -> str:
 
 
 def _takes(error: BadParameter) -> str:
-    """Return what an option takes, and what was typed for it."""
+    """Return the values that an option takes, and the value that was typed."""
     typed, found, _ = error.message.partition(" is not ")
     kind: Any = getattr(error.param, "type", None)
     takes = _choices(error) or _TYPES.get(getattr(kind, "name", ""))
@@ -80,20 +80,20 @@ def _takes(error: BadParameter) -> str:
 
 
 def _choices(error: BadParameter) -> str:
-    """Return the words of which a parameter takes one, or ""."""
+    """Return the words that a parameter accepts, or ""."""
     words = getattr(getattr(error.param, "type", None), "choices", None)
     return f"one of {', '.join(map(str, words))}" if words else ""
 
 
 def _about_value(error: BadOptionUsage) -> str:
-    """Return an option without the value that it takes, or with one that it does not take."""
+    """Describe an option without its value, or with a value that it does not take."""
     if "does not take a value" in error.message:
         return f"{error.option_name} takes no value"
-    return f"{error.option_name} takes a value, and there is none"
+    return f"{error.option_name} needs a value"
 
 
 def _usage(ctx: Context | None, where: str) -> str:
-    """Return how the command is typed."""
+    """Return the usage of a command."""
     if ctx is None:
         return f"{where} --help"
     return " ".join([where, *(piece.strip("{}") for piece in ctx.command.collect_usage_pieces(ctx))])

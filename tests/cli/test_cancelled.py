@@ -54,11 +54,11 @@ def test_list_show_why_and_wait_call_it_cancelled(queuectl: Commands, two: Spool
         ("dlq", False),
     ]
     assert [row[0] for row in queuectl("list", "--state", "cancelled").rows] == ["ended"]
-    assert queuectl("show", "ended").out.startswith("ended is cancelled after 0 runs: wrong input\n")
+    assert queuectl("show", "ended").out.startswith("ended is cancelled after 0 attempts: wrong input\n")
     assert "it was cancelled: wrong input" in queuectl("why", "ended").out
     assert queuectl("wait", "ended", code=4).rows[0][3] == "cancelled: wrong input"
     queuectl.on_terminal = True
-    assert "ended was cancelled: wrong input after 0 runs" in queuectl("wait", "ended", code=4).out
+    assert "ended was cancelled: wrong input after 0 attempts" in queuectl("wait", "ended", code=4).out
     for words in (["show", "ended"], ["why", "ended"], ["wait", "ended"]):
         assert "is dead" not in queuectl(*words, code=None).out
 
@@ -113,7 +113,7 @@ def test_retry_of_many_passes_over_it(queuectl: Commands, two: SpoolDir) -> None
     for words in (["retry", "--all"], ["dlq", "retry", "--all"], ["retry", "--match", "wanted"]):
         result = queuectl(*words, "--yes", "--dry-run")
         assert "ended" not in result.out.split()
-        assert "1 cancelled job passed over (--cancelled takes them too)" in result.err
+        assert "skipped 1 cancelled job (--cancelled includes them)" in result.err
     assert queuectl("retry", "--all", "--yes").out.split() == ["dead"]
     assert queuectl("dlq", "retry", "--all", "--cancelled", "--yes").out.split() == ["ended"]
     assert sorted(names_in(two, PENDING)) == ["dead.json", "ended.json"]
@@ -128,7 +128,7 @@ def test_many_that_are_cancelled_are_called_so(queuectl: Commands, spool: SpoolD
     """`cancel --all` says what it did."""
     Spool(spool.root).enqueue_many([{"command": "true"} for _ in range(30)])
     queuectl.on_terminal = True
-    assert "all 30 jobs are cancelled" in queuectl("cancel", "--all", "--yes").err
+    assert "cancelled all 30 jobs" in queuectl("cancel", "--all", "--yes").err
 
 
 def test_texts_of_both_kinds_come_and_go_with_their_jobs(desk: Desk, two: SpoolDir) -> None:

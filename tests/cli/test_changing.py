@@ -53,7 +53,7 @@ def test_retry_all_puts_all_back(queuectl: Commands, dead: SpoolDir) -> None:
     assert "run again 2 jobs?" in queuectl("dlq", "retry", "--all", code=2).err
     queuectl("dlq", "retry", "--all", "--yes")
     assert listing(dead)["pending"] == ["a.json", "b.json"]
-    assert "no such jobs" in queuectl("dlq", "retry", "--all").err
+    assert "no jobs match" in queuectl("dlq", "retry", "--all").err
 
 
 def test_retry_goes_on_after_a_failure(queuectl: Commands, dead: SpoolDir) -> None:
@@ -98,7 +98,7 @@ def test_purge_dry_run_deletes_nothing(queuectl: Commands, dead: SpoolDir) -> No
 
 def test_purge_by_age(queuectl: Commands, dead: SpoolDir) -> None:
     """--older-than spares what died since."""
-    assert "no such jobs" in queuectl("dlq", "purge", "--older-than", "1h", "--yes").err
+    assert "no jobs match" in queuectl("dlq", "purge", "--older-than", "1h", "--yes").err
     assert len(listing(dead)["dlq"]) == 2
     queuectl("dlq", "purge", "--older-than", "soon", code=2)
     wait_until(lambda: queuectl("dlq", "purge", "--older-than", "0s", "--yes").out)
@@ -151,12 +151,12 @@ def test_many_are_counted_and_not_named_on_a_terminal(
     passed = itertools.count()
     monkeypatch.setattr(time, "monotonic", lambda: next(passed) * 3.0)
     told = queuectl("hold", "--all", "--yes").err
-    assert re.search(r"^looked at \d+ jobs, \d+ of them meant$", told, re.MULTILINE)
-    assert re.search(r"^\d+ of 30 jobs$", told, re.MULTILINE) and told.endswith("\nall 30 jobs are held\n")
+    assert re.search(r"^read \d+ jobs, \d+ selected$", told, re.MULTILINE)
+    assert re.search(r"^\d+ of 30 jobs$", told, re.MULTILINE) and told.endswith("\nheld all 30 jobs\n")
     queuectl.on_terminal = True
     result = queuectl("release", "--all", "--yes")
     assert result.out == "" and re.search(r"\r\d+ of 30 jobs", result.err)
-    assert result.err.endswith("\rall 30 jobs are released\n")
+    assert result.err.endswith("\rreleased all 30 jobs\n")
 
 
 # -------------------------------------------------------------------------------------------------------------- config
@@ -266,7 +266,7 @@ def test_broken_settings_keep_nobody_from_looking_and_stopping(queuectl: Command
     ):
         result = queuectl(*words)
         assert "queuectl.toml" in result.err, words
-        assert "goes on with the default settings" in result.err, words
+        assert "uses the default settings" in result.err, words
     for words in (["status"], ["worker", "stop"]):
         queuectl(*words)
     assert Path(spool.settings_path).read_text() == text

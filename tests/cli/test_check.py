@@ -25,7 +25,7 @@ def test_a_clean_spool_is_0_and_says_so(queuectl: Commands, desk_: Desk) -> None
     """Nothing on standard output, the count on standard error, exit code 0."""
     desk_.run(desk_.enqueue(id="job1"), OK)
     result = queuectl("check")
-    assert (result.out, result.err) == ("", "looked at 1 job: all is well\n")
+    assert (result.out, result.err) == ("", "checked 1 job: no problems\n")
 
 
 def test_what_can_be_repaired_is_10_until_it_is(queuectl: Commands, desk_: Desk) -> None:
@@ -42,7 +42,7 @@ def test_what_can_be_repaired_is_10_until_it_is(queuectl: Commands, desk_: Desk)
     assert result.rows[0][-1].endswith("as it was it is rejected/job1.torn.json")
     assert "1 problem, 1 repaired" in result.err
     assert "next:" not in result.err
-    assert "all is well" in queuectl("check", "--repair").err
+    assert "no problems" in queuectl("check", "--repair").err
     assert sorted(names_in(desk_.spool, REJECTED)) == ["job1.torn.json", "job1.torn.json.reason.txt"]
 
 
@@ -53,7 +53,7 @@ def test_what_needs_a_person_is_11(queuectl: Commands, desk_: Desk) -> None:
         result = queuectl(*words, code=11)
         assert result.rows[0][:3] == ["problem", "settings", "queuectl.toml"]
         assert result.rows[0][-1] == "needs a person"
-    assert "1 for a person" in result.err
+    assert "1 needs a person" in result.err
 
 
 def test_notes_alone_are_0(queuectl: Commands, desk_: Desk) -> None:
@@ -61,7 +61,7 @@ def test_notes_alone_are_0(queuectl: Commands, desk_: Desk) -> None:
     write_drop(desk_.spool, "notes.txt", b"mine", DLQ)
     result = queuectl("check")
     assert result.rows[0][:3] == ["info", "foreign", "dlq/notes.txt"]
-    assert "all is well, 1 note" in result.err
+    assert "no problems, 1 note" in result.err
 
 
 def test_json_tells_everything(queuectl: Commands, desk_: Desk) -> None:
@@ -105,7 +105,7 @@ def test_terminal_groups_what_is_alike(queuectl: Commands, desk_: Desk) -> None:
     assert "damaged (1)" in lines[0]
     assert lines[1].startswith("  dlq/empty.json: is no record")
     assert any("note: foreign (25)" in line for line in lines)
-    assert lines[-1] == "  ... and 5 more: --json shows all"
+    assert lines[-1] == "  ... and 5 more (--json shows all)"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names that Windows has not")

@@ -31,7 +31,7 @@ def spec(spool: SpoolDir, result: Result) -> dict[str, Any]:
 def test_inline_json_is_enqueued(queuectl: Commands, spool: SpoolDir) -> None:
     """A JSON object as an argument becomes a job, and a pipe gets the bare id."""
     result = queuectl("enqueue", '{"id": "job1", "command": "echo hi", "note": 1}')
-    assert (result.out, result.err) == ("job1\n", "no workers run; to start some: queuectl worker start\n")
+    assert (result.out, result.err) == ("job1\n", "no workers are running; to start some: queuectl worker start\n")
     assert spec(spool, result)["note"] == 1
 
 
@@ -42,7 +42,7 @@ def test_enqueue_and_resume_say_when_no_workers_run(queuectl: Commands, spool: S
         queuectl.on_terminal = on_terminal
         for words in (("enqueue", "--command", "true"), ("resume",)):
             result = queuectl(*words)
-            assert "no workers run" in result.err and "no workers run" not in result.out
+            assert "no workers are running" in result.err and "no workers are running" not in result.out
     pool = Pool(desk.session, count=1, cwd="/")
     pool.enter()
     for words in (("enqueue", "--command", "true"), ("resume",)):

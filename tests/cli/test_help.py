@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,30 +25,42 @@ def leaves() -> Iterator[tuple[str, Any]]:
 
 
 LEAVES = dict(leaves())
+GROUPED = {name: group.load(name) for name in group.COMMANDS if isinstance(group.load(name), TyperGroup)}
 
 
 def test_listing_names_every_command(queuectl: Commands) -> None:
-    """`queuectl --help` shows the whole table without importing a command."""
+    """`queuectl --help` shows the whole table in its groups without importing a command."""
     text = queuectl("--help").out
-    for name, entry in group.COMMANDS.items():
-        assert f"  {name} " in text
-        assert entry.summary in text
+    for title, entries in group.GROUPS.items():
+        part = text[text.index(f"{title}:") :].partition("\n\n")[0]
+        for name, entry in entries.items():
+            assert f"  {name} " in part
+            assert entry.summary in part
 
 
-@pytest.mark.parametrize("words", LEAVES)
-def test_help_starts_with_an_example(words: str) -> None:
-    """The first thing a command's help tells is a line that can be typed, naming that very command."""
-    text = LEAVES[words].help
-    assert text.startswith("Example: queuectl ")
-    assert text.split("\n")[0].startswith(f"Example: queuectl {words}")
+@pytest.mark.parametrize("words", [*LEAVES, *GROUPED])
+def test_help_begins_with_a_line_in_the_imperative_and_an_example(words: str) -> None:
+    """A command's help begins with what it does, in one line, then with lines to type that name that very command."""
+    command: Any = LEAVES.get(words) or GROUPED[words]
+    summary, example, *_ = inspect.cleandoc(command.help).split("\n\n")
+    assert re.fullmatch(r"(?!\w+(s|ed|ing) )[A-Z]\w+,? [^\n]+\.", summary), summary
+    lines = example.removeprefix("\b\nExamples:").removeprefix("Example:").split("\n")
+    assert any(line.strip().startswith(f"queuectl {words}") for line in lines), example
+    assert example.startswith(("Example: ", "\b\nExamples:\n  "))
 
 
 @pytest.mark.parametrize("name", group.COMMANDS)
 def test_summary_is_the_commands_own(name: str) -> None:
-    """The table's line is the first sentence of the command's help, where that is ours to write."""
+    """The table's line is the first line of the command's help."""
     command: Any = group.load(name)
-    text = " ".join(command.help.split("\n\n")[1 if command.help.startswith("Example") else 0].split())
-    assert text.startswith(group.COMMANDS[name].summary)
+    assert inspect.cleandoc(command.help).split("\n\n")[0] == group.COMMANDS[name].summary
+
+
+@pytest.mark.parametrize("words", [words for words in LEAVES if " " in words])
+def test_summary_of_a_subcommand_is_its_own(words: str) -> None:
+    """The line in the listing of `queuectl worker --help` is the first line of the subcommand's help."""
+    command: Any = LEAVES[words]
+    assert command.short_help == inspect.cleandoc(command.help).split("\n\n")[0]
 
 
 @pytest.mark.parametrize("words", LEAVES)
@@ -76,4 +90,4 @@ def test_wrong_command_is_told_the_near_one(queuectl: Commands, typed: str, mean
 
 def test_no_command_shows_the_help(queuectl: Commands) -> None:
     """`queuectl` alone shows what there is, as wrong usage."""
-    assert "Commands:" in queuectl(code=2).err
+    assert "Getting started:" in queuectl(code=2).err

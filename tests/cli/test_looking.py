@@ -227,7 +227,7 @@ def test_status_counts_nothing_as_runnable_that_cannot_run(queuectl: Commands, s
         kinds = ("ready", "later", "held", "paused", "blocked")
         assert [waiting[kind] for kind in kinds] == [1, 1, 1, 0, others]
         assert waiting["oldest"]["id"] == "fine"
-    assert "1 could run now" in queuectl("status").out
+    assert "1 ready to run" in queuectl("status").out
     pause.pause(spool, "backup", until_at=desk.clock.now() + 7200)
     for find in (lambda: queuectl("status", "--json").json, lambda: _surveyed(spool)):
         found = find()
@@ -283,7 +283,7 @@ def test_status_as_json(queuectl: Commands, busy: SpoolDir) -> None:
 def test_status_tells_dead_workers(queuectl: Commands, busy: SpoolDir, other_desk: Desk) -> None:
     """A running job whose worker is gone is said to be one."""
     other_desk.die()
-    assert "its worker is gone" in queuectl("status").out
+    assert "its worker died" in queuectl("status").out
 
 
 def test_status_shows_live_pools(queuectl: Commands, spool: SpoolDir, desk: Desk) -> None:
@@ -325,9 +325,9 @@ def test_oldest_waiting_is_found_among_any_names(spool: SpoolDir, desk: Desk) ->
 def test_show_tells_the_story(queuectl: Commands, busy: SpoolDir) -> None:
     """Every key and every event is told, and where the file lies."""
     text = queuectl("show", "dead1").out
-    for part in ("dead1 is dead after 1 run", "max_retries", "enqueued by enqueue", "run 1 started by w1"):
+    for part in ("dead1 is dead after 1 attempt", "max_retries", "enqueued by enqueue", "attempt 1 started by w1"):
         assert part in text
-    assert "run 1 failed after 0.500s: exit 3, 1 run, retries used up; moved to dlq/" in text
+    assert "attempt 1 failed after 0.500s: exit 3, 1 run, retries used up; moved to dlq/" in text
     assert busy.path("dlq", "dead1.json") in text
 
 
@@ -338,7 +338,7 @@ def test_show_says_that_a_file_was_moved_by_hand(queuectl: Commands, spool: Spoo
     for job_id in ("fine", "dead"):
         assert "somebody moved" not in queuectl("show", job_id).out
     os.rename(spool.path("dlq", "dead.json"), spool.path("done", "dead.json"))
-    assert "then somebody moved its file to done/" in queuectl("show", "dead").out
+    assert "then its file was moved to done/ by hand" in queuectl("show", "dead").out
 
 
 def test_status_says_that_the_settings_changed_since_workers_started(
@@ -352,13 +352,13 @@ def test_status_says_that_the_settings_changed_since_workers_started(
     os.utime(spool.settings_path)
     assert queuectl("status", "--json").json["settings_changed"] is True
     assert _surveyed(spool)["settings_changed"] is True
-    assert "changed since workers started" in queuectl("status").out
+    assert "changed since the workers started" in queuectl("status").out
 
 
 def test_show_tells_of_waiting_and_running(queuectl: Commands, busy: SpoolDir) -> None:
     """A waiting job says until when, a running one by whom."""
     assert "retry1 is waiting, due " in queuectl("show", "retry1").out
-    assert "run1 is running: run 1 of at most 4, by w2" in queuectl("show", "run1").out
+    assert "run1 is running: attempt 1 of at most 4, by w2" in queuectl("show", "run1").out
     assert "(started without a shell)" in queuectl("show", "run1").out
 
 
@@ -368,12 +368,12 @@ def test_show_tells_what_else_may_happen(queuectl: Commands, desk: Desk) -> None
     settled = desk.run(name, Outcome("abandoned"))
     settled = desk.run(settled.name, Outcome("released", None, "the worker was stopped", 0.1))
     text = queuectl("show", "a").out
-    assert "run 1 was abandoned, as its worker died; next run at once" in text
-    assert "run 2 was stopped and does not count after 0.100s: the worker was stopped" in text
+    assert "attempt 1 was abandoned because its worker died; next attempt at once" in text
+    assert "attempt 2 was stopped and does not count after 0.100s: the worker was stopped" in text
     assert "queuectl why a" in text
     Spool(desk.spool.root).cancel("a", reason="wrong input")
     text = queuectl("show", "a").out
-    assert "a is cancelled after 1 run: wrong input\n" in text
+    assert "a is cancelled after 1 attempt: wrong input\n" in text
     assert "it was cancelled: wrong input; moved to dlq/" in text
 
 
@@ -464,8 +464,8 @@ def test_logs_are_raw_in_a_pipe_and_safe_on_a_terminal(queuectl: Commands, logge
 def test_logs_of_a_silent_run_is_a_message(queuectl: Commands, busy: SpoolDir) -> None:
     """A run that printed nothing is no error."""
     result = queuectl("logs", "dead1")
-    assert (result.out, result.err) == ("", "run 1 of dead1 printed nothing\n")
-    assert "has not run yet" in queuectl("logs", "next1").err
+    assert (result.out, result.err) == ("", "attempt 1 of dead1 printed nothing\n")
+    assert "has not started yet" in queuectl("logs", "next1").err
 
 
 def test_logs_of_a_running_job_show_the_output_so_far(queuectl: Commands, busy: SpoolDir, other_desk: Desk) -> None:
@@ -477,7 +477,7 @@ def test_logs_of_a_running_job_show_the_output_so_far(queuectl: Commands, busy: 
 
 def test_logs_of_a_run_that_never_was(queuectl: Commands, logged: SpoolDir) -> None:
     """--attempt with a number that never ran fails and says so."""
-    assert "no run 9" in queuectl("logs", "a", "--attempt", "9", code=1).err
+    assert "no attempt 9" in queuectl("logs", "a", "--attempt", "9", code=1).err
 
 
 def test_status_shows_what_arrives_and_what_is_left_alone(queuectl: Commands, spool: SpoolDir) -> None:
@@ -488,7 +488,10 @@ def test_status_shows_what_arrives_and_what_is_left_alone(queuectl: Commands, sp
     write_drop(spool, "half.json", '{"command": "tr')
     result, full = queuectl("status"), queuectl("status", "-v")
     assert "half.json  15 bytes, last change" in result.out
-    assert "holds 6 files of somebody else, left alone (5 with names of unfinished or conflicting copies)" in result.err
+    assert (
+        "contains 6 foreign files, which queuectl ignores (5 with names of unfinished or conflicting copies)"
+        in result.err
+    )
     assert not all(name in result.err for name in copies)
     assert all(name in full.err for name in copies)
     made = queuectl("status", "--json").json

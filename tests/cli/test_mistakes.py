@@ -39,11 +39,11 @@ COMMAND_LINES = [
     (["enqueue", "--jitter", "5", "--timeout", "x", "--command", "true"], ["2 mistakes", "--jitter:", "--timeout:"]),
     (["enqueue", "--comand", "true"], ["no option --comand", "did you mean --command?"]),
     (["enqueue", "--max_retries", "3", "--command", "true"], ["did you mean --max-retries?"]),
-    (["enqueue", "--command"], ["--command takes a value"]),
+    (["enqueue", "--command"], ["--command needs a value"]),
     (["enqueue", "hello"], ["neither JSON nor a file"]),
     (["lst"], ["no command 'lst'", "did you mean queuectl list?"]),
     (["worker", "strat"], ["did you mean queuectl worker start?"]),
-    (["worker", "xyz"], ["queuectl worker takes start, stop, list"]),
+    (["worker", "xyz"], ["the commands of queuectl worker: start, stop, list"]),
     (["list", "--limt", "3"], ["no option --limt", "did you mean --limit?"]),
     (["list", "--limit", "abc"], ["--limit: takes a whole number of 0 or more, not 'abc'"]),
     (["list", "--limit", "-3"], ["--limit: takes a whole number of 0 or more, not -3"]),
@@ -51,7 +51,7 @@ COMMAND_LINES = [
     (["list", "--json=3"], ["--json takes no value"]),
     (["worker", "start", "--count", "0"], ["--count: takes a whole number from 1 to 256, not 0"]),
     (["show"], ["ID is missing", "queuectl show"]),
-    (["show", "a", "b"], ["b: too many words", "queuectl show [OPTIONS] ID"]),
+    (["show", "a", "b"], ["too many arguments: b", "queuectl show [OPTIONS] ID"]),
     (["stats", "--since", "abc"], ["--since: 'abc' is not a duration"]),
     (["pause", "--for", "abc"], ["--for: 'abc' is not a duration"]),
     (["wait", "x", "--timeout", "abc"], ["--timeout: 'abc' is not a duration"]),
@@ -172,7 +172,7 @@ def test_a_job_whose_folder_is_missing_says_so(queuectl: Commands, spool: SpoolD
     """A bad cwd is called that everywhere, not a command that is not found or not executable."""
     queuectl("config", "set", "max_retries", "0")
     warned = queuectl("enqueue", "--id", "x", "--cwd", "/no/such", "--command", "true").err
-    assert "there is no folder /no/such" in warned
+    assert "the folder /no/such does not exist" in warned
     queuectl("enqueue", "--id", "y", "--cwd", "/no/such", "--command", "true")
     run("--spool", spool.root, "worker", "start", "--drain")
     told = [queuectl("show", "y").out, queuectl("dlq", "list").out, queuectl("why", "y").out]

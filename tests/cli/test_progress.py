@@ -48,8 +48,8 @@ def test_check_says_how_many_it_has_looked_at(
     hurry(3)
     queuectl.on_terminal = True
     result = queuectl("check")
-    assert result.err.startswith("\rlooked at 0 files\rlooked at 2 files\r  ")
-    assert "  \rlooked at 3 jobs: all is well" in result.err
+    assert result.err.startswith("\rchecked 0 files\rchecked 2 files\r  ")
+    assert "  \rchecked 3 jobs: no problems" in result.err
 
 
 def test_drain_says_what_is_left(queuectl: Commands, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,12 +65,12 @@ def test_drain_says_what_is_left(queuectl: Commands, desk: Desk, monkeypatch: py
     monkeypatch.setattr(time, "sleep", pause)
     monkeypatch.setattr(time, "monotonic", lambda: passed[0])
     told = queuectl("drain").err.splitlines()
-    assert told == ["1 job waiting, 0 running"] * 2 + ["nothing waits and nothing runs; 1 done, 0 dead"]
+    assert told == ["1 job waiting, 0 running"] * 2 + ["no job is waiting or running; 1 done, 0 in dlq/"]
 
 
 def test_drain_does_not_wait_for_what_is_no_job(queuectl: Commands, desk: Desk) -> None:
     """P11: a folder that is named like a job is left alone by workers, so nobody waits for it."""
     os.mkdir(desk.spool.path(PENDING, "folder.json"))
-    assert "nothing waits" in queuectl("drain", "--timeout", "5").err
+    assert "no job is waiting" in queuectl("drain", "--timeout", "5").err
     desk.enqueue(id="job")
     assert "the time is up" in queuectl("drain", "--timeout", "0.1", code=exit_codes.WAIT_TIMED_OUT).err

@@ -119,7 +119,7 @@ def test_purge_deletes_files_with_their_reasons(queuectl: Commands, desk: Desk, 
     assert queuectl("rejected", "purge", "--match", "*.jsonl", "--yes").out == "c.jsonl\n"
     assert queuectl("rejected", "purge", "-", "--yes", stdin="a.json\n").out == "a.json\n"
     assert listing(spool) == {"rejected": ["b.json", "b.json.reason.txt"]}
-    assert queuectl("rejected", "purge", "--older-than", "1h", "--yes").err == "no such files\n"  # noon is to come
+    assert queuectl("rejected", "purge", "--older-than", "1h", "--yes").err == "no files match\n"  # noon is to come
     assert queuectl("rejected", "purge", "nosuch", "--yes", code=3).err.startswith("error: no rejected file 'nosuch'")
 
 

@@ -65,7 +65,7 @@ def test_print_knows_three_kinds(queuectl: Commands) -> None:
 
 def test_a_name_is_a_name(queuectl: Commands) -> None:
     """A name cannot lead out of the folder of units."""
-    assert "no name" in queuectl("service", "print", "--name", "../x", code=2).err
+    assert "is not allowed" in queuectl("service", "print", "--name", "../x", code=2).err
     assert "queuectl-night.service" in queuectl("service", "print", "--kind", "systemd", "--name", "night").out
 
 

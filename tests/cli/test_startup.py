@@ -147,5 +147,5 @@ def test_a_clone_that_is_not_installed_says_so() -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("error: queuectl is not installed here: the library 'typer' is missing\nhint: ")
+    assert done.stderr.startswith("error: queuectl is not installed: the library 'typer' is missing\nhint: ")
     assert "Traceback" not in done.stderr

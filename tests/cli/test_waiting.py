@@ -110,7 +110,7 @@ def test_wait_tells_how_far_it_is(queuectl: Commands, desk: Desk, meanwhile: Cal
     queuectl.on_terminal = True
     result = queuectl("wait", "a", "b", "c", "--timeout", "5", code=124)
     assert "\r1 of 3 ended" in result.err and result.err.rstrip("\n").split("\r")[-1].startswith("the time is up")
-    assert "a is dead after 1 run: exit 3" in result.out
+    assert "a is dead after 1 attempt: exit 3" in result.out
 
 
 def test_wait_looks_seldom_at_what_takes_long(
@@ -174,7 +174,7 @@ def test_followed_logs_are_raw_in_a_pipe(queuectl: Commands, desk: Desk, meanwhi
     meanwhile(end)
     result = queuectl("logs", "--follow", "a", code=9)
     assert result.out == "\x1b[2J€\r\n"
-    assert result.err == "a is dead after 1 run: exit 9, 1 run, retries used up\n"
+    assert result.err == "a is dead after 1 attempt: exit 9, 1 run, retries used up\n"
 
 
 def test_followed_logs_cannot_act_on_a_terminal(
@@ -196,7 +196,7 @@ def test_followed_logs_cannot_act_on_a_terminal(
     queuectl.on_terminal = True
     result = queuectl("logs", "-f", "a")
     assert result.out == "\\x1b[2J\tone €\ntwo\\rthree\\xff\\xe2\n"
-    assert result.err == "a succeeded after 1 run\n"
+    assert result.err == "a succeeded after 1 attempt\n"
 
 
 def test_following_a_job_that_waits_says_so(
@@ -212,4 +212,4 @@ def test_following_a_job_that_waits_says_so(
 def test_following_one_run_is_refused(queuectl: Commands, desk: Desk) -> None:
     """--attempt is one run, --follow all that come."""
     desk.enqueue(id="a")
-    assert "leave one out" in queuectl("logs", "-f", "a", "--attempt", "1", code=2).err
+    assert "cannot be combined" in queuectl("logs", "-f", "a", "--attempt", "1", code=2).err

@@ -98,7 +98,7 @@ def test_stats_in_each_form(queuectl: Commands, busy: SpoolDir) -> None:
     assert made["ran"] == {"count": 3, "p50_s": 1.5, "p95_s": 1.5, "max_s": 1.5}
     queuectl.on_terminal = True
     text = queuectl("stats").out
-    for part in ("p50 1.5s, p95 1.5s, max 1.5s", "failed: exit 127 (command not found)", "2 runs"):
+    for part in ("p50 1.5s, p95 1.5s, max 1.5s", "failed: exit 127 (command not found)", "2 attempts"):
         assert part in text
 
 
@@ -115,7 +115,7 @@ def test_stats_of_an_empty_spool(queuectl: Commands, spool: SpoolDir) -> None:
     rows = dict(queuectl("stats").rows)
     assert (rows["done"], rows["waited_p50_s"]) == ("0", "")
     queuectl.on_terminal = True
-    assert "waited" in queuectl("stats").out
+    assert "waiting time" in queuectl("stats").out
 
 
 @pytest.mark.parametrize("command", ["stats", "history"])
@@ -154,5 +154,5 @@ def test_history_in_each_form(queuectl: Commands, busy: SpoolDir) -> None:
 def test_history_since_leaves_out_what_is_older(queuectl: Commands, busy: SpoolDir) -> None:
     """Nothing in the span is a message, not an error."""
     os.utime(busy.path("done", "done1.json"), (time.time() + 1e6, time.time() + 1e6))
-    assert "nothing happened in this time" in queuectl("history", "--since", "0s").err
+    assert "no events in this time" in queuectl("history", "--since", "0s").err
     assert len(queuectl("history", "--since", "1h").rows) == 9

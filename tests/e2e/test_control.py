@@ -144,8 +144,8 @@ def test_resume_goes_on(spool: SpoolDir) -> None:
     """`resume` deletes PAUSED, whoever made it."""
     queuectl(spool, "pause")
     assert pause.reason(spool) == "by `queuectl pause`"
-    assert queuectl(spool, "resume") == "working again"
-    assert queuectl(spool, "resume") == "it was not paused"
+    assert queuectl(spool, "resume") == "resumed"
+    assert queuectl(spool, "resume") == "the queue was not paused"
 
 
 def _edit(spool: SpoolDir, tmp_path: Path, job_id: str, change: str) -> str:
@@ -177,11 +177,11 @@ def test_a_waiting_job_is_edited_and_runs_as_it_was_saved(spool: SpoolDir, tmp_p
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("pass", "nothing was changed"),
+        ("pass", "nothing changed"),
         ("job['timeout'] = 'soon'", "timeout: "),
         ("job['id'] = 'other'", "the id cannot be changed"),
         ("job = [job]", "the text holds several jobs"),
-        ("sys.exit(3)", "the editor ended with exit code 3: nothing was changed"),
+        ("sys.exit(3)", "the editor failed with exit code 3; the job is unchanged"),
     ],
 )
 def test_what_cannot_be_a_job_is_not_put_back(spool: SpoolDir, tmp_path: Path, change: str, said: str) -> None:

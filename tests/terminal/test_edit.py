@@ -26,10 +26,10 @@ def test_edit_takes_what_is_valid_and_asks_again(spool: SpoolDir, editor: str) -
     with queuectl("--spool", spool.root, "edit", "job", env={"EDITOR": editor}) as terminal:
         terminal.wait_for("edit:")
         terminal.type('s/"priority": 1/"priority": "high"/' + ENTER)
-        terminal.wait_for("error:", "priority", "edit it once more? [Y/n]")
+        terminal.wait_for("error:", "priority", "edit it again? [Y/n]")
         assert Spool(spool.root).get("job").priority == 1
         terminal.type(ENTER)
-        terminal.wait_for("once more? [Y/n]:\nedit:")
+        terminal.wait_for("again? [Y/n]:\nedit:")
         terminal.type('s/"high"/7/' + ENTER)
         terminal.wait_for("changed job")
         assert terminal.end() == 0
@@ -42,7 +42,7 @@ def test_edit_can_be_given_up(spool: SpoolDir, editor: str) -> None:
     with queuectl("--spool", spool.root, "edit", "job", env={"EDITOR": editor}) as terminal:
         terminal.wait_for("edit:")
         terminal.type("s/{/[/" + ENTER)
-        terminal.wait_for("error:", "edit it once more? [Y/n]")
+        terminal.wait_for("error:", "edit it again? [Y/n]")
         terminal.type("n" + ENTER)
         assert terminal.end() == 5
     assert Spool(spool.root).get("job").command == "echo one"
@@ -55,5 +55,5 @@ def test_edit_that_changes_nothing_says_so(spool: SpoolDir, editor: str) -> None
     with queuectl("--spool", spool.root, "edit", "job", env={"EDITOR": editor}) as terminal:
         terminal.wait_for("edit:")
         terminal.type("s/x/x/" + ENTER)
-        terminal.wait_for("nothing was changed")
+        terminal.wait_for("nothing changed")
         assert terminal.end() == 0

@@ -235,7 +235,7 @@ def test_stop_ends_a_detached_pool(prompt: Prompt) -> None:
     (pool,) = json.loads(prompt.type("worker", "list", "--json"))["pools"]
     pids = [pool["pid"], *children(pool["pid"])]
     said = prompt.type("worker", "stop", "--now")
-    assert "stopped" in said and "cut off long" in said
+    assert "stopped" in said and "interrupted long" in said
     wait_until(lambda: not any(is_running(pid) for pid in pids))
     assert events(prompt.spool, "pending", "long") == ["enqueued", "started", "released"]
     assert "no workers" in prompt.type("worker", "list")

@@ -1,4 +1,4 @@
-"""`queuectl schema`, `completion` and `version`: what the program says about itself."""
+"""`queuectl schema`, `completion` and `version`: information about the program itself."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ version_app = group.new_app()
 
 @schema_app.command()
 def schema(
-    what: Annotated[Literal["job"], typer.Argument(metavar="[job]", show_default=False, help="Which schema.")] = "job",
+    what: Annotated[
+        Literal["job"], typer.Argument(metavar="[job]", show_default=False, help="The schema to print.")
+    ] = "job",
 ) -> None:
-    """Example: queuectl schema job
+    """Print the JSON Schema of a job file.
 
-    Print the JSON Schema of a job file, for editors.
-    They complete keys and mark mistakes in a file that says "$schema": "PATH/job.schema.json".
+    Example: queuectl schema job > job.schema.json
+
+    Editors use it: they complete keys and mark mistakes in a file with the key "$schema": "PATH/job.schema.json".
     """
     from queuectl.model import job
 
@@ -38,14 +41,16 @@ def completion(
         typer.Argument(metavar="SHELL", help="bash, zsh, fish, powershell or pwsh."),
     ],
 ) -> None:
-    """Example: queuectl completion bash >> ~/.bashrc
-
-    Print the script that completes commands in your shell. Nothing is installed or changed. More examples:
+    """Print the completion script for your shell.
 
     \b
-    queuectl completion zsh >> ~/.zshrc
-    queuectl completion fish > ~/.config/fish/completions/queuectl.fish
-    queuectl completion pwsh >> $PROFILE
+    Examples:
+      queuectl completion bash >> ~/.bashrc
+      queuectl completion zsh >> ~/.zshrc
+      queuectl completion fish > ~/.config/fish/completions/queuectl.fish
+      queuectl completion pwsh >> $PROFILE
+
+    The command itself installs and changes nothing.
     """
     from typer._completion_shared import get_completion_script
 
@@ -56,9 +61,11 @@ def completion(
 
 @version_app.command()
 def version() -> None:
-    """Example: queuectl version
+    """Print the version.
 
-    Print the version. Beside it stand Python's version and the system, for bug reports.
+    Example: queuectl version
+
+    The line includes the versions of Python and the system, for bug reports.
     """
     system = f"{platform.system()} {platform.machine()}"
     printing.line(f"queuectl {__version__} (Python {platform.python_version()}, {system})")

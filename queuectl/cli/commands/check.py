@@ -1,4 +1,4 @@
-"""`queuectl check`: is the spool what FORMAT.md says, and what can be put right?"""
+"""`queuectl check`: compare the spool with FORMAT.md, and repair it."""
 
 from __future__ import annotations
 
@@ -26,24 +26,29 @@ _CODES = {
     findings.REPAIRED: exit_codes.REPAIRED,
     findings.PERSON: exit_codes.NEEDS_PERSON,
 }
-# On a terminal, of one kind; a pipe and --json get all.
+# A terminal shows this many findings of one kind; a pipe and --json get all.
 _SHOWN = 20
 
 
 @app.command()
 def check(
-    repair: Annotated[bool, typer.Option("--repair", help="Put right what can be, without losing a byte.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Open only running jobs and files whose names clash.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair faults without losing data.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Open only running jobs and files with conflicting names.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)] = False,
 ) -> None:
-    """Example: queuectl check
-
-    Find what is wrong in the spool, and put it right. May be used beside workers: what is busy is left alone. Without
-    --repair it only looks. Exit codes: 0 well (notes do not count); 10 what was wrong is repaired, or without
-    --repair can be; 11 something needs a person.
+    """Find and repair faults in the spool.
 
     \b
-    queuectl check --repair
+    Examples:
+      queuectl check
+      queuectl check --repair
+
+    Without --repair it changes nothing. You can use it while workers run: it skips busy jobs.
+
+    Exit codes: 0 for success (notes are no faults); 10 if the faults are repaired, or without --repair can be
+    repaired; 11 if something needs a person.
     """
     spool = SpoolDir(context.spool_path())
     with Progress() as progress:
@@ -52,7 +57,7 @@ def check(
             repair=repair,
             names_only=quick,
             clock=Clock(),
-            on_looked=lambda number: progress.tell(lambda: f"looked at {count_of(number, 'file')}"),
+            on_looked=lambda number: progress.tell(lambda: f"checked {count_of(number, 'file')}"),
         )
     if as_json:
         printing.print_json(_as_json(spool, found))
@@ -68,7 +73,7 @@ def check(
 
 
 def _print(found: list[Finding]) -> None:
-    """What is wrong first, then the notes; one kind after the other."""
+    """Print the faults, then the notes, grouped by kind."""
     for severity, style in ((PROBLEM, "red"), (INFO, "dim")):
         wanted = sorted((each for each in found if each.severity == severity), key=lambda each: each.code)
         for code, group_ in groupby(wanted, key=lambda each: each.code):
@@ -84,13 +89,13 @@ def _lines(found: list[Finding]) -> Iterator[str]:
         repair = _repair(each)
         yield safe(f"{each.path}: {each.text}") + (paint(f"  ({safe(repair)})", "dim") if repair else "")
     if len(found) > _SHOWN:
-        yield f"... and {len(found) - _SHOWN} more: --json shows all"
+        yield f"... and {len(found) - _SHOWN} more (--json shows all)"
 
 
 def _repair(each: Finding) -> str:
-    """Return what was done or can be done about it."""
+    """Return how a finding was or can be repaired."""
     if each.repaired:
-        return f"repaired: {each.repair}" + ("; look at it" if each.needs_person else "")
+        return f"repaired: {each.repair}" + ("; please look at it" if each.needs_person else "")
     if each.severity == PROBLEM and each.needs_person and not each.repair:
         return "needs a person"
     return f"--repair: {each.repair}" if each.repair else ""
@@ -99,17 +104,17 @@ def _repair(each: Finding) -> str:
 def _say_counts(found: Checked, *, repair: bool) -> None:
     problems = [each for each in found.findings if each.severity == PROBLEM]
     notes = len(found.findings) - len(problems)
-    looked = f"looked at {count_of(sum(found.counts.values()), 'job')}: "
+    looked = f"checked {count_of(sum(found.counts.values()), 'job')}: "
     repaired = sum(each.repaired for each in problems)
     person = sum(each.needs_person for each in problems)
-    parts = [count_of(len(problems), "problem") if problems else "all is well"]
+    parts = [count_of(len(problems), "problem") if problems else "no problems"]
     parts += [f"{repaired} repaired"] if repaired else []
-    parts += [f"{person} for a person"] if person else []
+    parts += [f"{person} need a person"] if person > 1 else ["1 needs a person"] if person else []
     parts += [count_of(notes, "note")] if notes else []
     printing.message(looked + ", ".join(parts))
     if found.skipped:
         some = ", ".join(safe(job_id) for job_id in found.skipped[:3]) + (", ..." if len(found.skipped) > 3 else "")
-        printing.message(f"not judged, because they are busy: {some}")
+        printing.message(f"skipped, because they are busy: {some}")
     if not repair and any(not each.needs_person for each in problems):
         printing.message("next: queuectl check --repair")
 

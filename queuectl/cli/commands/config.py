@@ -1,4 +1,4 @@
-"""`queuectl config`: the settings of a spool, which are a commented TOML file that people may edit as well."""
+"""`queuectl config`: the settings of a spool, in a commented TOML file that people may also edit."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 app = group.new_app(
     no_args_is_help=True,
-    help="Example: queuectl config set max-retries 5\n\nRead and change the settings of the queue. "
-    "They lie in queuectl.toml in the spool; workers read them when they start.",
+    help="Show and change settings.\n\nExample: queuectl config set max-retries 5\n\n"
+    "The settings are in queuectl.toml in the spool. Workers read them when they start.",
 )
 
 Key = Annotated[
@@ -31,43 +31,49 @@ Key = Annotated[
     typer.Argument(
         metavar="KEY",
         show_default=False,
-        help="Such as max-retries or max_retries.",
+        help="Name of a setting, such as max-retries or max_retries.",
         autocompletion=completion.setting_names(),
     ),
 ]
 
 
-@app.command(short_help="Print one setting.")
+@app.command(short_help="Print the value of one setting.")
 def get(key: Key) -> None:
-    """Example: queuectl config get max-retries
+    """Print the value of one setting.
 
-    Print one setting: the value in use, as it is or as the default has it.
+    Example: queuectl config get max-retries
+
+    If the file does not set it, the value is the default.
     """
     spool = context.open_dir()
     known = settings.setting(key)
     printing.line(printing.safe(settings.show(_given(spool).get(known.name, known.default))))
 
 
-# An unknown option would be a negative number: the error says what the setting takes, as for any other value.
+# A negative number looks like an unknown option: so the error says what the setting takes, as for any other value.
 @app.command("set", short_help="Change a setting.", context_settings={"ignore_unknown_options": True})
 def set_(
     key: Key,
     value: Annotated[
         str,
         typer.Argument(
-            metavar="VALUE", show_default=False, help="5, 10m, full.", autocompletion=completion.setting_values()
+            metavar="VALUE",
+            show_default=False,
+            help="The value, such as 5, 10m or full.",
+            autocompletion=completion.setting_values(),
         ),
     ],
 ) -> None:
-    """Example: queuectl config set max-retries 5
-
-    Change a setting. Comments and everything else in the file stay. Jobs that are in the queue keep what they have.
-    More examples:
+    """Change a setting.
 
     \b
-    queuectl config set backoff-base 2
-    queuectl config set keep-done 7d
-    queuectl config set hooks.on-dead '["notify-send", "A job is dead"]'
+    Examples:
+      queuectl config set max-retries 5
+      queuectl config set backoff-base 2
+      queuectl config set keep-done 7d
+      queuectl config set hooks.on-dead '["notify-send", "A job is dead"]'
+
+    Comments and all other settings in the file stay. Jobs that are already in the queue keep their retry settings.
     """
     spool = context.open_dir()
     known = settings.setting(key)
@@ -78,30 +84,34 @@ def set_(
     _told(spool, known.name, before, chosen)
 
 
-@app.command(short_help="Go back to the default of a setting.")
+@app.command(short_help="Reset a setting to its default.")
 def unset(key: Key) -> None:
-    """Example: queuectl config unset max-retries
+    """Reset a setting to its default.
 
-    Go back to the default of a setting. Its line is taken out of the file.
+    Example: queuectl config unset max-retries
+
+    This removes its line from the file.
     """
     spool = context.open_dir()
     known = settings.setting(key)
     text = _text(spool)
     set_here = settings.flat(tomllib.loads(text))
     if known.name not in set_here:
-        printing.message(f"{known.name} is not set; the default counts: {settings.show(known.default)}")
+        printing.message(f"{known.name} is not set; it has its default: {settings.show(known.default)}")
         return
     before = set_here[known.name]
     _write(spool, settings_file.remove(text, known.name))
     _told(spool, known.name, before, known.default)
 
 
-@app.command("list", short_help="List all settings, with their defaults and meanings.")
-def list_(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """Example: queuectl config list
+@app.command("list", short_help="List all settings with their defaults and meanings.")
+def list_(as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)] = False) -> None:
+    """List all settings with their defaults and meanings.
 
-    List all settings, with their defaults and meanings. Piped, the columns are name, value, default, what it takes
-    and meaning. Inboxes are listed on a terminal and with --json; docs/settings.md explains them.
+    Example: queuectl config list
+
+    In a pipe, the columns are name, value, default, allowed values and meaning. Inboxes are listed on a terminal and
+    with --json; docs/settings.md explains them.
     """
     spool = context.open_dir()
     given = _given(spool)
@@ -130,20 +140,22 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="For programs.")]
         mark = "" if value == default else f"   (default: {default})"
         printing.line(f"{printing.paint(name, 'bold')} = {printing.safe(value)}{mark}")
         printing.line(f"    {meaning}")
-        printing.line(f"    Takes {allowed}.")
+        printing.line(f"    Allowed: {allowed}.")
     for inbox in _inboxes(spool):
         printing.line(
-            f"{printing.paint('[[inbox]]', 'bold')} {printing.safe(inbox.path)}   ({inbox.mode}, of {inbox.owner})"
+            f"{printing.paint('[[inbox]]', 'bold')} {printing.safe(inbox.path)}   ({inbox.mode}, owner {inbox.owner})"
         )
         if audience := _audience(spool, inbox):
-            printing.line(f"    Takes what is signed with: queuectl sign --for {audience}")
+            printing.line(f"    Accepts jobs that are signed with: queuectl sign --for {audience}")
 
 
-@app.command(short_help="Print where the settings file lies.")
+@app.command(short_help="Print the path of the settings file.")
 def path() -> None:
-    """Example: queuectl config path
+    """Print the path of the settings file.
 
-    Print where the settings file lies. It is commented TOML, to be edited with any editor.
+    Example: queuectl config path
+
+    The file is commented TOML. You can edit it with any editor.
     """
     shown = context.open_dir().settings_path
     printing.line(printing.safe(shown) if printing.is_terminal() else shown)
@@ -154,7 +166,7 @@ def _inboxes(spool: SpoolDir) -> tuple[Inbox, ...]:
 
 
 def _audience(spool: SpoolDir, inbox: Inbox) -> str:
-    """Whom jobs of an inbox have to be signed for; "" for other modes, and before a worker has made the identity."""
+    """Return the audience that jobs of an inbox must name; "" in other modes, and until a worker made the identity."""
     return (inbox.audience or known_identity(spool)) if inbox.mode == "signed" else ""
 
 
@@ -164,14 +176,14 @@ def _row(each: Setting, given: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _text(spool: SpoolDir) -> str:
-    """Return the file's text, which is TOML; the values in it may still be wrong, so that `set` can put them right."""
+    """Return the file's text, which is TOML. Its values may be invalid, so that `set` can correct them."""
     text = settings_file.read(spool.settings_path)
     settings.read_table(text, path=spool.settings_path)
     return text
 
 
 def _given(spool: SpoolDir) -> dict[str, Any]:
-    """Return what the file sets, as it is written there, checked."""
+    """Return the settings in the file as they are written there. Raises InvalidSettingsError."""
     text = _text(spool)
     settings.given(text, path=spool.settings_path)
     return settings.flat(tomllib.loads(text))
@@ -185,7 +197,7 @@ def _write(spool: SpoolDir, text: str) -> None:
     try:
         settings.given(text, path=spool.settings_path)
     except InvalidSettingsError as error:
-        printing.warning(f"something else in it is wrong: {error}")
+        printing.warning(f"another setting is invalid: {error}")
 
 
 def _told(spool: SpoolDir, name: str, before: Any, now: Any) -> None:
@@ -193,4 +205,4 @@ def _told(spool: SpoolDir, name: str, before: Any, now: Any) -> None:
     from queuectl.monitor import live
 
     if live.pools(spool):
-        printing.message("workers that run go on with the old value: queuectl worker stop, then start them again")
+        printing.message("running workers keep the old value until you restart them: queuectl worker stop")

@@ -1,4 +1,4 @@
-"""`queuectl cancel`, `retry`, `purge`, `hold`, `release`; `pause` and `resume`: what is done to jobs that are there."""
+"""`queuectl cancel`, `retry`, `purge`, `hold`, `release`, `pause` and `resume`: commands that change existing jobs."""
 
 from __future__ import annotations
 
@@ -16,27 +16,29 @@ from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.monitor import live
 from queuectl.spool.lookup import Job
 
-Cancelled = Annotated[bool, typer.Option("--cancelled", help="For filters: cancelled jobs too.")]
+Cancelled = Annotated[bool, typer.Option("--cancelled", help="With filters: include cancelled jobs.")]
 cancel_app, retry_app, purge_app = group.new_app(), group.new_app(), group.new_app()
 pause_app, resume_app = group.new_app(), group.new_app()
 hold_app, release_app = group.new_app(), group.new_app()
 
 
 @cancel_app.command()
-@chooses("Every job that waits or runs.", of=(PENDING, RUNNING), states="For filters: only pending, or only running.")
+@chooses("All waiting and running jobs.", of=(PENDING, RUNNING), states="With filters: only pending, or only running.")
 def cancel(
     chosen: Chosen,
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it goes on record.")] = "",
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Reason, kept in the job's history.")] = "",
 ) -> None:
-    """Example: queuectl cancel job1
-
-    End jobs that wait or run, for good. One that waits goes to dlq/ at once; one that runs is ended with everything its
-    command started, and goes there then. `queuectl retry` runs it again. More examples:
+    """Cancel waiting or running jobs.
 
     \b
-    queuectl cancel job1 job2 --reason "wrong input"
-    queuectl cancel --tag nightly --state pending
-    queuectl cancel --match "*convert*" --dry-run
+    Examples:
+      queuectl cancel job1
+      queuectl cancel job1 job2 --reason "wrong input"
+      queuectl cancel --tag nightly --state pending
+      queuectl cancel --match "*convert*" --dry-run
+
+    A waiting job moves to dlq/ at once. A running job is ended together with all processes that its command started,
+    then it moves to dlq/. `queuectl retry` runs a cancelled job again.
     """
     spool = context.open_anyway()
     choice = selection.choose(spool, chosen, states=(PENDING, RUNNING), known=(PENDING, RUNNING))
@@ -44,51 +46,55 @@ def cancel(
         return
 
     def end(job_id: str) -> tuple[str, str]:
-        return spool.cancel(job_id, by="cancel", reason=reason).id, "is cancelled: it lies in dlq/"
+        return spool.cancel(job_id, by="cancel", reason=reason).id, "is cancelled and in dlq/"
 
     selection.each(spool, choice, end, did="cancelled")
 
 
 @retry_app.command()
-@chooses("Every dead job.", of=(DLQ, DONE), states="For filters: dlq (which it is without), or done.")
+@chooses("All dead jobs.", of=(DLQ, DONE), states="With filters: dlq (the default) or done.")
 def retry(
     chosen: Chosen,
-    done: Annotated[bool, typer.Option("--done", help="For filters: finished jobs too.")] = False,
+    done: Annotated[bool, typer.Option("--done", help="With filters: include finished jobs.")] = False,
     cancelled: Cancelled = False,
 ) -> None:
-    """Example: queuectl retry job1
-
-    Run dead or finished jobs again. Their retries are fresh, their history is kept. Filters pass over jobs that were
-    cancelled, unless --cancelled is given. Dragging a file from dlq/ or done/ to pending/ does the same. More examples:
+    """Run dead or finished jobs again.
 
     \b
-    queuectl retry --all --yes
-    queuectl retry --exit-code 137 --since 2h
-    queuectl list --state dlq --tag nightly | cut -f1 | queuectl retry -
+    Examples:
+      queuectl retry job1
+      queuectl retry --all --yes
+      queuectl retry --exit-code 137 --since 2h
+      queuectl list --state dlq --tag nightly | cut -f1 | queuectl retry -
+
+    Each job gets all its retries again and keeps its history. Filters skip cancelled jobs, unless you give
+    --cancelled. Moving a file from dlq/ or done/ to pending/ has the same effect.
     """
     states = (DLQ, DONE) if done else (DLQ,)
     retry_jobs(chosen, by="retry", states=states, known=(DLQ, DONE), cancelled=cancelled)
 
 
 @purge_app.command()
-@chooses("Every finished or dead job.", of=(DONE, DLQ), states="For filters: done or dlq. Alone: all of it.")
+@chooses("All finished and dead jobs.", of=(DONE, DLQ), states="Only jobs in this state: done or dlq.")
 def purge(chosen: Chosen) -> None:
-    """Example: queuectl purge --state done --older-than 30d
-
-    Delete finished or dead jobs for good. What they printed goes too. The settings keep_done and keep_dlq do it by
-    themselves. Asks first; in a script --yes is needed. More examples:
+    """Delete finished or dead jobs permanently.
 
     \b
-    queuectl purge job1 job2 --yes
-    queuectl purge --state dlq --tag nightly --dry-run
+    Examples:
+      queuectl purge --state done --older-than 30d
+      queuectl purge job1 job2 --yes
+      queuectl purge --state dlq --tag nightly --dry-run
+
+    This deletes their logs too. The settings keep_done and keep_dlq delete old jobs automatically.
+    The command asks for confirmation; in a script, add --yes.
     """
     purge_jobs(chosen, known=(DONE, DLQ))
 
 
 def retry_jobs(chosen: Chosen, *, by: str, states: tuple[str, ...], known: tuple[str, ...], cancelled: bool) -> None:
-    """Run jobs of the `known` states again; filters look for them in `states`, and find no cancelled ones unless asked.
+    """Run jobs of the `known` states again; filters search `states` and skip cancelled jobs unless `cancelled`.
 
-    A job that is named is run again in any case.
+    A named job is run again in any case.
     """
     spool = context.open_anyway()
     passed_over: list[str] = []
@@ -101,19 +107,19 @@ def retry_jobs(chosen: Chosen, *, by: str, states: tuple[str, ...], known: tuple
     choice = selection.choose(spool, chosen, states=states, known=known, test=is_wanted)
     if passed_over:
         counted = printing.count_of(len(passed_over), "cancelled job")
-        printing.message(f"{counted} passed over (--cancelled takes them too)")
+        printing.message(f"skipped {counted} (--cancelled includes them)")
     if not selection.go_on(choice, chosen, what="run again"):
         return
 
     def again(job_id: str) -> tuple[str, str]:
         _check_state(spool, job_id, known)
-        return spool.requeue(job_id, by=by).id, "waits in pending/ again"
+        return spool.requeue(job_id, by=by).id, "is waiting again"
 
-    selection.each(spool, choice, again, did="put back to pending/")
+    selection.each(spool, choice, again, did="put back into the queue")
 
 
 def purge_jobs(chosen: Chosen, *, known: tuple[str, ...]) -> None:
-    """Delete jobs of the `known` states for good."""
+    """Delete jobs of the `known` states permanently."""
     spool = context.open_anyway()
     choice = selection.choose(spool, chosen, states=known, known=known)
     if not selection.go_on(choice, chosen, what="delete", ask_always=True):
@@ -128,10 +134,10 @@ def purge_jobs(chosen: Chosen, *, known: tuple[str, ...]) -> None:
 
 
 def _check_state(spool: Spool, job_id: str, known: tuple[str, ...]) -> None:
-    """Refuse a finished job where only dead ones are meant."""
+    """Raise QueuectlError for a finished job if only dead jobs are allowed."""
     found = spool.folder.find(job_id)
     if found is not None and DONE not in known and found.state != DLQ:
-        without = "queuectl retry  and  queuectl purge  take finished jobs too"
+        without = "queuectl retry and queuectl purge also accept finished jobs"
         raise QueuectlError(
             f"job {job_id!r} is not dead: it is in {found.state}/",
             hint=without if found.state == DONE else f"queuectl show {job_id}",
@@ -139,22 +145,26 @@ def _check_state(spool: Spool, job_id: str, known: tuple[str, ...]) -> None:
 
 
 @hold_app.command()
-@chooses("Every job that waits.", of=(PENDING,), held=False)
+@chooses("All waiting jobs.", of=(PENDING,), held=False)
 def hold(chosen: Chosen) -> None:
-    """Example: queuectl hold job1
+    """Hold waiting jobs until you release them.
 
-    Keep waiting jobs from being run, until `release`. The name of the file in pending/ ends in ,hold.json then;
-    renaming it does the same as both commands. Other jobs go on: `queuectl pause` stops them all.
+    Example: queuectl hold job1
+
+    The name of the file in pending/ then ends in ,hold.json. Renaming the file yourself has the same effect as `hold`
+    and `release`. Other jobs are not affected: `queuectl pause` stops them all.
     """
     _hold_or_release(chosen, hold=True)
 
 
 @release_app.command()
-@chooses("Every job that is held.", of=(PENDING,), held=True)
+@chooses("All held jobs.", of=(PENDING,), held=True)
 def release(chosen: Chosen) -> None:
-    """Example: queuectl release job1
+    """Release held jobs.
 
-    Let jobs be run that are held. They run in the order that they would have had.
+    Example: queuectl release job1
+
+    They take their old place in the queue.
     """
     _hold_or_release(chosen, hold=False)
 
@@ -164,7 +174,7 @@ def _hold_or_release(chosen: Chosen, *, hold: bool) -> None:
     choice = selection.choose(spool, chosen, states=(PENDING,), test=lambda job: rows.is_held(job) != hold)
     if not selection.go_on(choice, chosen, what="hold" if hold else "release"):
         return
-    says = "is held; to let it go: queuectl release" if hold else "is not held any more"
+    says = "is held; to run it: queuectl release" if hold else "is released"
 
     def change(job_id: str) -> tuple[str, str]:
         return (spool.hold if hold else spool.release)(job_id).id, says
@@ -174,28 +184,34 @@ def _hold_or_release(chosen: Chosen, *, hold: bool) -> None:
 
 @pause_app.command()
 def pause(
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is shown by status.")] = "",
-    span: Annotated[str | None, typer.Option("--for", metavar="TIME", help="Go on by itself after: 30m, 2h.")] = None,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Reason, shown by `queuectl status`.")] = "",
+    span: Annotated[
+        str | None, typer.Option("--for", metavar="TIME", help="Resume automatically after this long: 30m, 2h.")
+    ] = None,
 ) -> None:
-    """Example: queuectl pause --reason "disk is being moved" --for 2h
+    """Pause the queue: start no more jobs until `resume`.
 
-    Start nothing new until `resume`. Jobs that run are not touched. It makes the file PAUSED in the spool,
-    which does the same when it is made by hand: its first line is the reason.
+    Example: queuectl pause --reason "disk is being moved" --for 2h
+
+    Running jobs continue. The command creates the file PAUSED in the spool. Creating that file yourself has the same
+    effect; its first line is the reason.
     """
     spool = context.open_anyway()
     until_at = None if span is None else time.time() + rows.duration(span, "--for")
     spool.pause(reason or "by `queuectl pause`", until_at=until_at)
     when = f" until {printing.moment(until_at)}" if until_at is not None else ""
-    printing.line(f"paused{when}; to go on: queuectl resume, or delete {spool.folder.paused_path}")
+    printing.line(f"paused{when}; to resume: queuectl resume, or delete {spool.folder.paused_path}")
 
 
 @resume_app.command()
 def resume() -> None:
-    """Example: queuectl resume
+    """Resume a paused queue.
 
-    Go on after `pause`. Deleting the file PAUSED does the same.
+    Example: queuectl resume
+
+    Deleting the file PAUSED in the spool has the same effect.
     """
     spool = context.open_anyway()
-    printing.line("working again" if spool.resume() else "it was not paused")
+    printing.line("resumed" if spool.resume() else "the queue was not paused")
     if not live.pools(spool.folder):
         printing.message(printing.NO_WORKERS)

@@ -1,4 +1,4 @@
-"""`queuectl demo`: a real queue at work, so that a newcomer sees everything that matters once."""
+"""`queuectl demo`: run a real queue, so that a newcomer sees everything that matters once."""
 
 from __future__ import annotations
 
@@ -20,18 +20,20 @@ from queuectl.spool.folder import SpoolDir
 app = group.new_app()
 
 _PATIENCE_S = 60.0
-# Waits of 1.2 ** n seconds: long enough to be seen, short enough to be watched.
+# Delays of 1.2 ** n seconds: long enough to see, short enough to watch.
 _BASE = 1.2
 _NEEDED = "needed.txt"
 
 
 @app.command()
 def demo() -> None:
-    """Example: queuectl demo
+    """Watch a real queue at work in less than a minute.
 
-    Watch a real queue at work, in less than a minute. In a new folder, or in the one that --spool names, real workers
-    run a job that succeeds and one that fails until it lies in the dead letter queue; then its trouble is put right
-    and it is run again from there. The folder stays, so that you can look around in it.
+    Example: queuectl demo
+
+    Workers run two jobs in a new folder, or in the folder of --spool. One job succeeds. The other fails until it is in
+    the dead letter queue; then the demo removes the cause and retries the job. The folder stays, so that you can look
+    at it.
     """
     before_s = time.monotonic()
     work_dir = tempfile.mkdtemp(prefix="queuectl-demo-")
@@ -40,30 +42,30 @@ def demo() -> None:
     spool = Spool(root)
     reader = "type" if os.name == "nt" else "cat"
 
-    _say("1. Two jobs go in. The first is fine, the second needs a file that is not there:")
+    _say("1. Add two jobs. The first is fine, the second needs a file that does not exist:")
     good = _put(spool, "hello", "echo Hello World", work_dir)
     bad = _put(spool, "needy", f"{reader} {_NEEDED}", work_dir)
 
-    _say("2. Two workers run what is there until nothing is left:", "queuectl worker start --count 2 --drain")
+    _say("2. Start two workers, until the queue is empty:", "queuectl worker start --count 2 --drain")
     _drain(root)
     _expect(spool, good, DONE)
     _expect(spool, bad, DLQ)
 
-    _say("3. The second job failed, was tried again twice, each time later, and is dead now:", "queuectl dlq list")
+    _say("3. The second job failed, was retried twice after growing delays, and is dead now:", "queuectl dlq list")
     listing.show(spool, (DLQ,), limit=10, as_json=False)
 
-    _say("4. The file is put there, and the job gets a second life:", f"queuectl dlq retry {bad}")
+    _say("4. Create the file, and retry the job:", f"queuectl dlq retry {bad}")
     with open(os.path.join(work_dir, _NEEDED), "w", encoding="utf-8") as file:
         file.write("Here I am.\n")
     spool.requeue(bad, by="demo")
     _drain(root)
     _expect(spool, bad, DONE)
 
-    _say("5. Both are done:", "queuectl list")
+    _say("5. Both jobs are done:", "queuectl list")
     listing.show(spool, (DONE,), wanted=listing.Wanted(tag="demo"), limit=10, as_json=False)
 
     here = f'queuectl --spool "{root}"'
-    _say(f"That took {time.monotonic() - before_s:.0f} s. The queue is this folder; open it and look around:")
+    _say(f"That took {time.monotonic() - before_s:.0f} s. The queue is this folder. Open it and look at the files:")
     printing.line(f"   {printing.safe(root)}")
     printing.line()
     printing.line("Next:")
@@ -77,7 +79,7 @@ def demo() -> None:
 
 
 def _put(spool: Spool, name: str, command: str, work_dir: str) -> str:
-    """Enqueue a job under this name, or under a new one where a demo has been here before; return its id."""
+    """Enqueue a job under this name, or under a new one if the name is taken; return its id."""
     free = spool.folder.find(name) is None
     job_id = spool.enqueue(
         command, id=name if free else None, max_retries=2, backoff_base=_BASE, cwd=work_dir, tags=["demo"]
@@ -95,25 +97,25 @@ def _say(text: str, command: str = "") -> None:
 
 def _typed(command: str) -> None:
     printing.exact_line(f"   {printing.paint('> ' + printing.safe(command), 'dim')}")
-    sys.stdout.flush()  # the workers write to the same place, from another process
+    sys.stdout.flush()  # the workers write to the same stream from another process
 
 
 def _drain(root: str) -> None:
-    """Real workers, until nothing is left."""
+    """Run real workers until the queue is empty."""
     argv = [sys.executable, "-m", "queuectl", "--spool", root, "worker", "start", "--count", "2", "--drain"]
     try:
         code = subprocess.run(argv, timeout=_PATIENCE_S, check=False).returncode
     except subprocess.TimeoutExpired as error:
-        raise QueuectlError(f"the workers did not end within {_PATIENCE_S:.0f} s") from error
+        raise QueuectlError(f"the workers did not stop within {_PATIENCE_S:.0f} s") from error
     if code:
-        raise QueuectlError(f"the workers ended with exit code {code}", hint="see the lines above")
+        raise QueuectlError(f"the workers failed with exit code {code}", hint="see the lines above")
 
 
 def _expect(spool: Spool, job_id: str, state: str) -> None:
     job = spool.get(job_id)
     if job.state != state:
         raise QueuectlError(
-            f"the demo expected {job_id} in {state}/, and it is in {job.state}/",
+            f"the demo expected {job_id} in {state}/, but it is in {job.state}/",
             cause=job.error,
             hint=f"see {job.path}",
         )

@@ -1,4 +1,4 @@
-"""`queuectl doctor`: whether this spool, on this machine, can be relied on."""
+"""`queuectl doctor`: test whether this spool is reliable on this machine."""
 
 from __future__ import annotations
 
@@ -23,17 +23,20 @@ _NAME_WIDTH = 16
 
 
 @app.command()
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """Example: queuectl doctor
+def doctor(as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)] = False) -> None:
+    """Test that the queue works on this file system.
 
-    Prove on this very spool that the queue works here. Renames, locks between processes, fsync, events, names and the
-    clock are tried out in a scratch folder, which is deleted afterwards; no worker is disturbed.
-    Each line is ok, warn or fail, with what was measured and what to do. Ends with 1 where something fails. Piped,
-    the columns are level, name, what was found and hint.
+    Example: queuectl doctor
+
+    It tests renames, locks between processes, fsync, file events, names and the clock in a scratch folder in the spool,
+    and deletes that folder afterwards. You can run it while workers run.
+
+    Each line is ok, warn or fail, with the measurement and what to do. The exit code is 1 if a test fails. In a pipe,
+    the columns are level, name, finding and hint.
     """
     spool = SpoolDir(context.spool_path())
     if not is_spool(spool):
-        cause = "it holds neither queuectl.toml nor pending/" if os.path.isdir(spool.root) else "no such folder"
+        cause = "it contains neither queuectl.toml nor pending/" if os.path.isdir(spool.root) else "no such folder"
         raise NotASpoolError(spool.root, cause=cause)
     lines = []
     for line in examine(spool, clock=Clock(), rng=random.Random(), environment=os.environ):
@@ -63,8 +66,8 @@ def _show(line: Line) -> None:
 def _sum_up(lines: list[Line]) -> None:
     fails, warns = (sum(line.level == level for line in lines) for level in (FAIL, WARN))
     if fails:
-        printing.message(f"{printing.count_of(fails, 'failure')}: do not run workers here before that is put right")
+        printing.message(f"{printing.count_of(fails, 'failure')}: do not run workers here until you have fixed this")
     elif warns:
-        printing.message(f"well, with {printing.count_of(warns, 'warning')}")
+        printing.message(f"usable, with {printing.count_of(warns, 'warning')}")
     else:
-        printing.message("all is well")
+        printing.message("all tests passed")

@@ -38,16 +38,17 @@ def edit(
         typer.Argument(
             metavar="ID",
             show_default=False,
-            help="A job that waits or is dead.",
+            help="Id of a waiting or dead job.",
             autocompletion=completion.ids(PENDING, DLQ),
         ),
     ],
 ) -> None:
-    """Example: queuectl edit job1
+    """Edit a waiting or dead job in your editor.
 
-    Change a job that waits or is dead, in your editor. $VISUAL or $EDITOR says which that is. What you save is checked
-    and put in the job's place in one step; its history stays. Nothing is changed where nothing was saved, or where the
-    job has started meanwhile.
+    Example: queuectl edit job1
+
+    $VISUAL or $EDITOR names the editor. The command checks what you save, then replaces the job in one step; its
+    history stays. It changes nothing if you saved nothing, or if the job has started in the meantime.
     """
     spool = context.open_spool()
     editing = Editor(spool.session)
@@ -56,14 +57,14 @@ def edit(
     while True:
         changed = _edited(text)
         if _is_same(changed, draft.text):
-            printing.line("nothing was changed")
+            printing.line("nothing changed")
             return
         try:
             job = editing.put_back(draft, changed)
             break
         except InvalidJobError as error:
             printing.error(error)
-            if not printing.is_interactive() or not typer.confirm("edit it once more?", default=True, err=True):
+            if not printing.is_interactive() or not typer.confirm("edit it again?", default=True, err=True):
                 raise typer.Exit(exit_codes.of(error)) from error
             text = changed
         except QueuectlError:
@@ -76,7 +77,7 @@ def edit(
 
 
 def _edited(text: str) -> str:
-    """Return what a person makes of a text in their editor."""
+    """Open a text in the person's editor and return the edited text."""
     program = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ("notepad" if os.name == "nt" else "vi")
     is_path = os.name == "nt" and os.path.exists(program)
     words = [program] if is_path else [word.strip('"') for word in shlex.split(program, posix=os.name != "nt")]
@@ -87,16 +88,18 @@ def _edited(text: str) -> str:
         try:
             code = subprocess.run([*words, path], check=False).returncode
         except OSError as error:
-            hint = "say which with the variable EDITOR"
-            raise WrongUsageError(f"the editor {program!r} does not start: {error.strerror}", hint=hint) from error
+            hint = "set the environment variable EDITOR to your editor"
+            raise WrongUsageError(
+                f"the editor {program!r} does not start", cause=error.strerror or "", hint=hint
+            ) from error
         if code != 0:
-            raise QueuectlError(f"the editor ended with exit code {code}: nothing was changed")
+            raise QueuectlError(f"the editor failed with exit code {code}; the job is unchanged")
         with open(path, encoding="utf-8-sig") as file:
             return file.read()
 
 
 def _is_same(text: str, other: str) -> bool:
-    """Whether two texts say the same, whatever their white space."""
+    """Return whether two texts hold the same JSON, whatever their white space."""
     try:
         same: bool = json.loads(text) == json.loads(other)
     except ValueError:
@@ -105,22 +108,24 @@ def _is_same(text: str, other: str) -> bool:
 
 
 def _keep(draft: Draft, text: str) -> None:
-    """Leave what was typed if it can be found again."""
+    """Keep the edited text in a file and print its path."""
     fd, path = tempfile.mkstemp(prefix=f"{draft.stored.record.id}-", suffix=".json")
     with os.fdopen(fd, "w", encoding="utf-8") as file:
         file.write(text)
-    printing.message(f"what you typed is kept in {path}")
+    printing.message(f"your text is kept in {path}")
 
 
 @drain_app.command()
 def drain(
     timeout: Annotated[str | None, typer.Option(metavar="TIME", help="Give up after this long: 30m, 2h.")] = None,
 ) -> None:
-    """Example: queuectl drain && echo all done
+    """Wait until no job is waiting or running.
 
-    Wait until nothing waits and nothing runs. Jobs that wait for a retry or for their time are waited for too. It
-    starts no workers: `queuectl worker start --drain` does, and ends with them. While workers run, what lies in the
-    inboxes is waited for too. The exit code is 124 when the time is up.
+    Example: queuectl drain && echo all done
+
+    It also waits for delayed jobs and retries, and while workers run for the files in inboxes. It does not start
+    workers; `queuectl worker start --drain` starts some and stops when the queue is empty. The exit code is 124 when
+    the time is up.
     """
     spool = context.open_spool()
     began_at = time.time()
@@ -134,21 +139,21 @@ def drain(
             progress.tell(partial(_left, left))
             time.sleep(_LOOK_S)
     counts = spool.counts()
-    printing.message(f"nothing waits and nothing runs; {counts.done} done, {counts.dlq} dead")
+    printing.message(f"no job is waiting or running; {counts.done} done, {counts.dlq} in dlq/")
 
 
 def _left(left: tuple[int, int]) -> str:
     return f"{count_of(left[0], 'job')} waiting, {left[1]} running"
 
 
-# An inbox process publishes what it saw at least every 10 s.
+# An inbox process publishes its listing at least every 10 s.
 _HANGS_S = 30.0
 
 
 def _in_inboxes(spool: Spool, since_at: float) -> int:
-    """Return how many files in inboxes wait, by what was published since then; 0 without workers.
+    """Return how many files wait in inboxes, as published since then; 0 without workers.
 
-    An inbox that was not listed since counts as one file, unless it cannot be reached or seems to hang.
+    An inbox that was not listed since then counts as one file, unless it is unreachable or seems to hang.
     """
     from queuectl.inbox.state import read_all
     from queuectl.model import times
@@ -166,7 +171,7 @@ def _in_inboxes(spool: Spool, since_at: float) -> int:
 
 
 def _waiting(spool: Spool) -> int:
-    """Jobs in pending/ that will run without anybody's doing. Of few, what is no file is left out: workers leave it."""
+    """Return the number of jobs in pending/ that are not held. If they are few, skip entries that are not files."""
     found = [name for name in spool.folder.waiting_names() if not names.is_held(name)]
     if len(found) <= _ASKED_AT_MOST:
         found = [name for name in found if files.is_regular(spool.folder.path(PENDING, name))]

@@ -1,9 +1,10 @@
-"""`queuectl enqueue`: one job or many, from an argument, a file, standard input, or a command line as it stands.
+"""`queuectl enqueue`: add one job or many, from an argument, a file, standard input, or a command line after `--`.
 
-What is JSON goes through `document.parse`, as a dropped file does, so that both ways take and refuse the same.
+JSON passes `document.parse`, as a dropped file does, so that both ways accept and refuse the same jobs.
 """
 
-# No `from __future__ import annotations`: Typer would compile the text of each option's type, 5 ms of every start.
+# No `from __future__ import annotations`: Typer would compile the text of each option's type, which takes 5 ms at each
+# start.
 import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -30,23 +31,23 @@ queuectl enqueue -- python resize.py "my photo.jpg"
 queuectl enqueue job.json        (a file, also with many jobs)
 queuectl enqueue -               (JSON on standard input)"""
 _ARGV = "queuectl.argv"
-# Options that are called as their keys and replace them.
+# Options with the names of their keys, which they replace.
 _PLAIN = ("id", "max_retries", "backoff_base", "backoff_max", "timeout", "priority", "owner", "jitter", "output_max")
-# Options that are called otherwise than their keys.
+# Options with other names than their keys.
 _OPTIONS = {
     "no_retry_exit_codes": "--no-retry-on",
     "retry_exit_codes": "--retry-on",
     "run_at": "--at",
     "tags": "--tag",
 }
-# Of more jobs than this a terminal shows their number instead of each id.
+# For more jobs than this, a terminal shows their number instead of each id.
 _NAME_AT_MOST = 20
-# So many are put in within less than a second.
+# This many jobs take less than a second.
 _TELL_FROM = 1000
 
 
 class Overrides(NamedTuple):
-    """What was typed as options; it wins over the same keys in JSON. None is: not typed."""
+    """The typed options, which override the same keys in JSON. None means not typed."""
 
     id: str | None
     max_retries: int | None
@@ -69,10 +70,10 @@ class Overrides(NamedTuple):
 
 
 class EnqueueCommand(TyperCommand):
-    """Keeps what follows `--` apart: it is a command line, not options and words of ours."""
+    """Separates the words after `--`: they are a command line, not our options and arguments."""
 
     def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
-        """See the class."""
+        """Parse the arguments before `--`, and keep the rest in the context."""
         own = args
         if "--" in args:
             at = args.index("--")
@@ -86,12 +87,12 @@ class EnqueueCommand(TyperCommand):
             hint = f"did you mean {near}?\n" if near else ""
             raise WrongUsageError(
                 f"there is no option {error.option_name[:60]}",
-                hint=f"{hint}put -- before the command to be run: queuectl enqueue -- python x.py --fast\n"
-                "queuectl enqueue --help  lists the options",
+                hint=f"{hint}put -- before the program to run: queuectl enqueue -- python x.py --fast\n"
+                "to list the options: queuectl enqueue --help",
             ) from error
 
     def collect_usage_pieces(self, ctx: "Context") -> list[str]:
-        """Name the form with `--` in the usage line, too."""
+        """Add the form with `--` to the usage line."""
         return [*super().collect_usage_pieces(ctx), "[-- PROGRAM ARGUMENTS...]"]
 
 
@@ -99,25 +100,35 @@ class EnqueueCommand(TyperCommand):
 def enqueue(
     ctx: typer.Context,
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="JOB", show_default=False, help="JSON, a file with JSON, or -.")
+        list[str] | None,
+        typer.Argument(metavar="JOB", show_default=False, help="JSON, a file with JSON, or - for standard input."),
     ] = None,
     command: Annotated[
-        str | None, typer.Option("--command", metavar="TEXT", help="A command for the shell, in one argument.")
+        str | None, typer.Option("--command", metavar="TEXT", help="Command for the shell, as one argument.")
     ] = None,
-    job_id: Annotated[str | None, typer.Option("--id", metavar="ID", help="Its name. Default: a new one.")] = None,
-    max_retries: Annotated[int | None, typer.Option(metavar="N", help="Runs after the first one.")] = None,
-    backoff_base: Annotated[float | None, typer.Option(metavar="B", help="Wait B ** n s after failure n.")] = None,
-    backoff_max: Annotated[str | None, typer.Option(metavar="TIME", help="Longest such wait: 90s, 10m, 1h.")] = None,
-    timeout: Annotated[str | None, typer.Option(metavar="TIME", help="End a run after this long.")] = None,
-    priority: Annotated[int | None, typer.Option(metavar="N", help="Higher runs first. Default: 0.")] = None,
-    delay: Annotated[str | None, typer.Option(metavar="TIME", help="Not before this long from now.")] = None,
+    job_id: Annotated[str | None, typer.Option("--id", metavar="ID", help="Id of the job. Default: a new id.")] = None,
+    max_retries: Annotated[int | None, typer.Option(metavar="N", help="Maximum number of retries.")] = None,
+    backoff_base: Annotated[float | None, typer.Option(metavar="B", help="Delay retry n by B ** n seconds.")] = None,
+    backoff_max: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Longest delay of a retry: 90s, 10m, 1h.")
+    ] = None,
+    timeout: Annotated[str | None, typer.Option(metavar="TIME", help="End an attempt after this long.")] = None,
+    priority: Annotated[
+        int | None, typer.Option(metavar="N", help="Priority; higher numbers run first. Default: 0.")
+    ] = None,
+    delay: Annotated[str | None, typer.Option(metavar="TIME", help="Delay the start by this long.")] = None,
     at: Annotated[
-        str | None, typer.Option(metavar="WHEN", help='Not before: 03:15, "2026-11-24 03:15", 2026-11-24T03:15:00Z.')
+        str | None,
+        typer.Option(
+            metavar="WHEN", help='Earliest start: 03:15, "2026-11-24 03:15" (local time) or 2026-11-24T03:15:00Z.'
+        ),
     ] = None,
-    cwd: Annotated[str | None, typer.Option(metavar="FOLDER", help="Run there.")] = None,
-    env: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable; may be repeated.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(metavar="WORD", help="To find it by; may be repeated.")] = None,
-    owner: Annotated[str | None, typer.Option(metavar="NAME", help="Whose it is: owners take turns.")] = None,
+    cwd: Annotated[str | None, typer.Option(metavar="FOLDER", help="Run the command in this folder.")] = None,
+    env: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Set an environment variable (repeatable).")
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option(metavar="WORD", help="Add a tag (repeatable).")] = None,
+    owner: Annotated[str | None, typer.Option(metavar="NAME", help="Owner of the job. Owners take turns.")] = None,
     jitter: Annotated[
         float | None, typer.Option(metavar="F", help="Randomise each delay by up to this fraction.")
     ] = None,
@@ -128,30 +139,32 @@ def enqueue(
         list[int] | None, typer.Option(metavar="CODE", help="Retry only after this exit code (repeatable).")
     ] = None,
     output_max: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="End a run that prints more than this: 500K, 100M, 1G.")
+        str | None, typer.Option(metavar="SIZE", help="End an attempt that prints more than this: 500K, 100M, 1G.")
     ] = None,
     minimal_env: Annotated[
-        bool, typer.Option("--minimal-env", help="Give the command only the most necessary variables.")
+        bool, typer.Option("--minimal-env", help="Pass only the most necessary environment variables.")
     ] = False,
     meta: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Keep this text with the job (repeatable).")
     ] = None,
 ) -> None:
-    """Example: queuectl enqueue --command "echo hello"
-
-    Put jobs into the queue. More examples:
+    """Add jobs to the queue.
 
     \b
-    queuectl enqueue -- python resize.py "my photo.jpg"
-    queuectl enqueue --max-retries 5 --delay 10m -- backup.sh
-    queuectl enqueue job.json
-    queuectl enqueue '{"id": "job1", "command": "sleep 2"}'
-    other-program | queuectl enqueue -
+    Examples:
+      queuectl enqueue --command "echo hello"
+      queuectl enqueue -- python resize.py "my photo.jpg"
+      queuectl enqueue --max-retries 5 --delay 10m -- backup.sh
+      queuectl enqueue job.json
+      queuectl enqueue '{"id": "job1", "command": "sleep 2"}'
+      other-program | queuectl enqueue -
 
-    After -- stands a program with its arguments: it is started without a shell, exactly as typed. --command is for
-    the shell. Both run in the folder they were typed in, unless --cwd names another one; JSON without "cwd" runs where
-    the workers were started. A file or standard input may hold one object, an array, or one object a line.
-    Options win over the same keys in JSON. Piped, the command prints the bare ids, one a line.
+    Everything after -- is the program and its arguments. It starts exactly as typed, without a shell; --command uses
+    the shell. Both run in the current folder, unless --cwd names another one. JSON without "cwd" runs in the folder
+    where you started the workers.
+
+    A file or standard input contains one object, an array, or one object per line. Options override the same keys in
+    JSON. In a pipe, the command prints only the ids, one per line.
     """
     argv: list[str] | None = ctx.meta.get(_ARGV)
     overrides = Overrides(
@@ -176,7 +189,7 @@ def enqueue(
     )
     documents = sources.as_utf8(_documents(words or [], command, argv))
     if job_id is not None and len(documents) > 1:
-        raise WrongUsageError(f"--id names one job, and there are {len(documents)}", hint='put "id" into each of them')
+        raise WrongUsageError(f"--id is for one job, but there are {len(documents)}", hint='put "id" into each of them')
     if typed := sources.as_utf8(_typed(overrides)):
         _check(typed)
         documents = [_apply(document, typed) for document in documents]
@@ -189,7 +202,7 @@ def enqueue(
 
 
 def _put_in(spool: "Spool", documents: list[dict[str, Any]]) -> list[str]:
-    """Enqueue them all; of very many, say how far it is."""
+    """Enqueue all jobs; show the progress if they are very many."""
     if len(documents) <= _TELL_FROM:
         return spool.enqueue_documents(documents)
     from queuectl.cli.terminal.progress import Progress
@@ -202,10 +215,10 @@ def _put_in(spool: "Spool", documents: list[dict[str, Any]]) -> list[str]:
 
 
 def _documents(words: list[str], command: str | None, argv: list[str] | None) -> list[dict[str, Any]]:
-    """Return the jobs as they were given, by whichever of the ways was used."""
+    """Return the jobs from the argument, the options or the words after `--`. Raises WrongUsageError."""
     ways = [bool(words), command is not None, argv is not None]
     if sum(ways) != 1:
-        what = "there is no job to put in" if not any(ways) else "the job is given in more than one way"
+        what = "there is no job to add" if not any(ways) else "the job is given in more than one way"
         raise WrongUsageError(what, hint=WAYS)
     if command is not None:
         return [{"command": command, **_here()}]
@@ -223,30 +236,30 @@ def _documents(words: list[str], command: str | None, argv: list[str] | None) ->
 
 
 def _is_source(word: str) -> bool:
-    """True for a file, and for the pipe that a shell makes of <(command)."""
+    """Return whether a word is a file, or the pipe that a shell makes from <(command)."""
     return os.path.exists(word) and not os.path.isdir(word)
 
 
 def _here() -> dict[str, str]:
     folder = context.working_folder()
     if not folder:
-        raise WrongUsageError("the folder this was typed in does not exist any more", hint="cd to one that does")
+        raise WrongUsageError("the current folder does not exist any more", hint="change to another folder: cd")
     return {"cwd": folder}
 
 
 def _unclear(words: list[str]) -> WrongUsageError:
     missing = next((word for word in words if not _is_source(word)), words[0])
     if os.path.isdir(missing):
-        return WrongUsageError(f"{missing} is a folder", hint="name the files in it, or drop them into pending/")
+        return WrongUsageError(f"{missing} is a folder", hint="name the files in it, or copy them to pending/")
     if missing.endswith((".json", ".jsonl")):
-        return WrongUsageError(f"there is no file {missing}", hint="see the name and the folder you are in")
+        return WrongUsageError(f"there is no file {missing}", hint="check the name and the current folder")
     if len(words) == 1:
         return WrongUsageError(f"{missing!r} is neither JSON nor a file", hint=WAYS)
-    return WrongUsageError("several words that are neither JSON nor files", hint=WAYS)
+    return WrongUsageError("the arguments are neither JSON nor files", hint=WAYS)
 
 
 def _typed(given: Overrides) -> dict[str, Any]:
-    """Return what was typed as options, as keys of a job."""
+    """Return the typed options as keys of a job. Raises WrongUsageError."""
     made: dict[str, Any] = {key: value for key in _PLAIN if (value := getattr(given, key)) is not None}
     if given.no_retry_on:
         made["no_retry_exit_codes"] = given.no_retry_on
@@ -255,7 +268,7 @@ def _typed(given: Overrides) -> dict[str, Any]:
     if given.minimal_env:
         made["minimal_env"] = True
     if given.delay is not None and given.at is not None:
-        raise WrongUsageError("--delay and --at are both given; which one counts?", hint="leave one out")
+        raise WrongUsageError("--delay and --at cannot be combined", hint="remove one of them")
     if given.delay is not None:
         made["delay"] = given.delay
     if given.at is not None:
@@ -263,7 +276,7 @@ def _typed(given: Overrides) -> dict[str, Any]:
     if given.cwd is not None:
         made["cwd"] = os.path.abspath(given.cwd)
         if not os.path.isdir(made["cwd"]):
-            printing.warning(f"there is no folder {made['cwd']} now; the job fails unless there is one when it runs")
+            printing.warning(f"the folder {made['cwd']} does not exist; the job fails if it is still missing then")
     if given.env:
         made["env"] = dict(map(sources.pair, given.env))
     if given.meta:
@@ -274,28 +287,28 @@ def _typed(given: Overrides) -> dict[str, Any]:
 
 
 def _check(typed: dict[str, Any]) -> None:
-    """Raise WrongUsageError for options with values that cannot be: not the job is wrong then, but the command line."""
+    """Raise WrongUsageError for invalid options: the command line is wrong then, not the job."""
     from queuectl.model import job
 
     try:
         job.normalise({"command": "true", **typed}, defaults=job.RetryDefaults(0, 0, 0, 0), now_at=0)
     except InvalidJobError as error:
         texts = tuple(map(_as_option, error.mistakes or (str(error),)))
-        hint = "queuectl enqueue --help  lists the options"
+        hint = "to list the options: queuectl enqueue --help"
         raise WrongUsageError("; ".join(texts), hint=hint, mistakes=texts) from error
 
 
 def _as_option(text: str) -> str:
-    """Return what is wrong with a key, said of the option that was typed."""
+    """Return the description of a wrong key with the name of its option."""
     for key in ("retry_exit_codes", "no_retry_exit_codes"):
         if text.startswith(f"{key} and "):
-            return "--retry-on and --no-retry-on are both given; which one counts?"
+            return "--retry-on and --no-retry-on cannot be combined"
     key = text.partition(":")[0].partition(".")[0].partition("[")[0]
     return f"{_OPTIONS.get(key, '--' + key.replace('_', '-'))}{text[len(key) :]}"
 
 
 def _apply(document: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
-    """Return the document with what was typed as options."""
+    """Return the document with the typed options applied."""
     made = dict(document)
     if "delay" in typed or "run_at" in typed:
         made.pop("delay", None)
@@ -312,7 +325,7 @@ def _apply(document: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
 
 
 def _warn(spool: "Spool", documents: list[dict[str, Any]]) -> None:
-    """Name keys that look like known ones written wrong; the record's history says the same."""
+    """Warn about keys that resemble known ones; the job's history has the same warnings."""
     from queuectl.model import job
 
     known = set(job.KNOWN_KEYS)

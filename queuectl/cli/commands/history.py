@@ -1,4 +1,4 @@
-"""`queuectl history`: the events of all jobs, in the order of time."""
+"""`queuectl history`: show the events of all jobs in order of time."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ LIMIT = 100
 
 @app.command()
 def history(
-    since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Only what happened in this time until now: 10m, 24h.")
-    ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, max=100_000, help="At most the last N events.")] = LIMIT,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Only events within this time: 10m, 24h.")] = None,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=1, max=100_000, help="Show at most the last N events.")
+    ] = LIMIT,
+    as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)] = False,
 ) -> None:
-    """Example: queuectl history --since 1h
+    """Show recent events of all jobs.
 
-    List what happened lately, over all jobs. The newest comes last. Each line has the time, the job's id, the event,
-    the number of the run, and how it ended; piped, in UTC and separated by tabs. --json says in "truncated" whether
-    there are earlier ones.
+    Example: queuectl history --since 1h
+
+    The newest event comes last. Each line has the time, the job's id, the event, the number of the attempt, and its
+    outcome. In a pipe, times are in UTC and columns are separated by tabs. With --json, "truncated" is true if there
+    are earlier events.
     """
     since_at = None if since is None else time.time() - duration(since, "--since")
     spool = context.open_dir()
@@ -41,13 +43,11 @@ def history(
         rows = [_as_json(each) for each in found.events]
         printing.print_json({"version": 1, "events": rows, "truncated": found.left, "more": found.left})
     elif found.events:
-        printing.table(
-            ("TIME", "ID", "EVENT", "RUN", "OUTCOME"), [_row(each) for each in found.events], known=spool.ids
-        )
+        printing.table(("TIME", "ID", "EVENT", "#", "OUTCOME"), [_row(each) for each in found.events], known=spool.ids)
     else:
-        printing.message("nothing happened" + (" in this time" if since else " yet"))
+        printing.message("no events" + (" in this time" if since else " yet"))
     if found.left:
-        printing.message("... and more before that (--limit shows more)")
+        printing.message("... and earlier events (--limit shows more)")
 
 
 def _row(each: Happened) -> tuple[str, ...]:
@@ -62,10 +62,10 @@ def _row(each: Happened) -> tuple[str, ...]:
 
 
 def _outcome(each: Happened) -> str:
-    """Return what came of an event: exit code, reason, and where it led."""
+    """Return the outcome of an event: exit code, reason, and the folder that the job moved to."""
     event = each.event
     if event.event == FOLDED:
-        return f"{sum(event.counts.values())} earlier events of this job are counted here"
+        return f"{sum(event.counts.values())} earlier events of this job, summarised"
     told = exit_status.with_reason(event.exit_code, event.reason) or event.text
     others = exit_status.others(event.killed, event.left)
     where = f"to {event.to}/" if event.to else ""

@@ -1,4 +1,4 @@
-"""`queuectl init`: making a spool."""
+"""`queuectl init`: create a spool."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ app = group.new_app()
 
 @app.command()
 def init(
-    path: Annotated[str, typer.Argument(metavar="PATH", show_default=False, help="The folder. Default: spool")] = "",
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", show_default=False, help="Folder of the spool. Default: spool")
+    ] = "",
 ) -> None:
-    """Example: queuectl init
+    """Create a spool.
 
-    Make a spool: the folder that is the queue. It gets its folders, a README.md that says what each is for, and
-    queuectl.toml with every setting explained. What is there already is left as it is. Commands that are typed in the
-    folder around it, or below, find it by themselves.
+    Example: queuectl init
+
+    A spool is the folder that holds the queue. It gets its folders, a README.md that explains them, and queuectl.toml
+    with every setting explained. Existing files stay as they are. Commands find this spool automatically in its parent
+    folder and everywhere below that.
     """
     wanted = path or context.options.spool or context.OWN_NAME
     folder = SpoolDir(wanted)
@@ -32,7 +36,7 @@ def init(
         printing.line(folder.root)
         return
     shown = printing.safe(folder.root)
-    printing.line(f"made the spool {shown}" if made else f"{shown} is a spool already; what is in it was left as it is")
+    printing.line(f"made the spool {shown}" if made else f"{shown} is already a spool; its files stay as they are")
     near = context.nearest(context.working_folder())
     option = "" if near and os.path.samefile(near, folder.root) else f'--spool "{shown}" '
     printing.line()

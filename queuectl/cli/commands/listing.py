@@ -1,6 +1,6 @@
-"""`queuectl list`: jobs as rows. Opens only the files it shows, however many there are; --tag and --owner look.
+"""`queuectl list`: list jobs as rows. Opens only the files that it shows; --tag and --owner open every file.
 
-Drops that no pool has judged are opened as well, up to a thousand: they decide about the order.
+It also opens up to a thousand drops that no pool has accepted yet, because they decide the order.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ _ORDER = (RUNNING, PENDING, DLQ, DONE)
 _NAMED = 3
 Tag = Annotated[
     str | None,
-    typer.Option(metavar="WORD", help="Only jobs with this tag; opens every file.", autocompletion=completion.tags()),
+    typer.Option(metavar="WORD", help="Only jobs with this tag.", autocompletion=completion.tags()),
 ]
 Owner = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Only jobs of this owner; the same.", autocompletion=completion.owners()),
+    typer.Option(metavar="NAME", help="Only jobs of this owner.", autocompletion=completion.owners()),
 ]
 
 
 class Shown(NamedTuple):
-    """What a look at one state gave: the jobs, the names that are none (yet), and how many were not looked at."""
+    """The result for one state: the jobs, the names of other files, and the number of files that were not opened."""
 
     jobs: list[Job]
     others: list[str]
@@ -48,15 +48,15 @@ class Shown(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """Which jobs are to be shown; without any of these none has to be opened to know."""
+    """The filters for the jobs to show; without any, no file has to be opened to select jobs."""
 
     tag: str | None = None
     owner: str | None = None
     cancelled: bool = False
-    """Only cancelled ones."""
+    """Only cancelled jobs."""
 
     def includes(self, job: Job) -> bool:
-        """Whether a job is one of them."""
+        """Return whether a job passes the filters."""
         return (
             (self.tag is None or self.tag in job.tags)
             and self.owner in (None, job.owner)
@@ -73,22 +73,26 @@ def list_(
         str | None,
         typer.Option(
             metavar="STATE",
-            help="pending, running, done (or completed), dlq (or dead), cancelled, rejected.",
+            help="Only jobs in this state: pending, running, done (or completed), dlq (or dead), cancelled, rejected.",
             autocompletion=completion.states(*STATES, CANCELLED, REJECTED),
         ),
     ] = None,
     tag: Tag = None,
     owner: Owner = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=0, help="At most this many jobs; 0 is all.")] = LIMIT,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    limit: Annotated[int, typer.Option(metavar="N", min=0, help="Show at most this many jobs; 0 means all.")] = LIMIT,
+    as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)] = False,
 ) -> None:
-    """Example: queuectl list --state pending
+    """List jobs.
 
-    List jobs. Running ones come first, then the waiting ones in the order they will run, then dead and finished ones,
-    newest first. Each state gets a fair share of --limit. RUNS 2/4 is: two runs of at most four. Piped, the columns
-    are id, state, runs, time in UTC, tags, command and error, separated by tabs, without a heading. --json says in
-    "total" how many jobs there are (null if nobody knows: --tag and --owner stop at the limit), and in "truncated"
-    whether some are left out.
+    Example: queuectl list --state pending
+
+    Running jobs come first, then waiting jobs in the order in which they will run, then dead and finished jobs, newest
+    first. Each state gets a fair share of --limit. ATTEMPTS 2/4 means two attempts of at most four. --tag and --owner
+    open every file.
+
+    In a pipe, the columns are id, state, attempts, time in UTC, tags, command and error, separated by tabs, without a
+    heading. With --json, "total" is the number of jobs, or null if it is unknown: --tag and --owner stop at the limit.
+    "truncated" is true if some jobs are left out.
     """
     chosen = state_named(state)
     spool = context.open_anyway()
@@ -103,7 +107,7 @@ def list_(
 
 
 def state_named(word: str | None) -> str | None:
-    """Return the state that a word on the command line means; None for none."""
+    """Return the state that a word on the command line means, or None without a word. Raises WrongUsageError."""
     if word is None:
         return None
     folded = word.lower()
@@ -130,7 +134,7 @@ def show(spool: Spool, states: tuple[str, ...], *, wanted: Wanted = Wanted(), li
     found_jobs = all_found[:limit] if limit else all_found
     left = sum(part.left for part in shown.values())
     if as_json:
-        # Files that were not looked at count as jobs; with --tag or --owner nobody knows how many of them are meant.
+        # Files that were not opened count as jobs. With --tag or --owner, the number of jobs among them is unknown.
         total = len(all_found) + left if not seeks else None if left else len(all_found)
         truncated = left > 0 or len(found_jobs) < len(all_found)
         found_rows = [rows.as_json(job) for job in found_jobs]
@@ -138,7 +142,7 @@ def show(spool: Spool, states: tuple[str, ...], *, wanted: Wanted = Wanted(), li
     elif found_jobs:
         printing.table(rows.HEADERS, [rows.row(job, look.now_at) for job in found_jobs], known=spool.folder.ids)
     else:
-        printing.message("no such jobs" if seeks or len(states) == 1 else "no jobs here")
+        printing.message("no jobs match" if seeks or len(states) == 1 else "no jobs in this spool")
     _note(shown, seeks=seeks)
 
 
@@ -147,7 +151,7 @@ def _names(spool: Spool, state: str) -> list[str]:
 
 
 def _shares(counts: dict[str, int], limit: int) -> dict[str, int]:
-    """Return how many of each state are shown so that all get a fair part of `limit` (0 is all)."""
+    """Return how many jobs of each state to show, so that each state gets a fair share of `limit` (0 means all)."""
     if not limit:
         return dict(counts)
     shares: dict[str, int] = {}
@@ -159,14 +163,14 @@ def _shares(counts: dict[str, int], limit: int) -> dict[str, int]:
 
 
 class _Look(NamedTuple):
-    """Goes through the folders of some states."""
+    """Reads the folders of some states."""
 
     spool: Spool
     now_at: float
     wanted: Wanted
 
     def at(self, state: str, listed: list[str], limit: int) -> Shown:
-        """Open files of one state, in order, until `limit` jobs are found that are wanted; 0 is all."""
+        """Open files of one state, in order, until `limit` jobs pass the filters; 0 means all."""
         seeks = self.wanted != _ALL
         found: list[Job] = []
         others: list[str] = []
@@ -182,7 +186,7 @@ class _Look(NamedTuple):
                 except DamagedRecordError:
                     others.append(name)
                 except OSError:
-                    continue  # it moved on, or cannot be read now
+                    continue  # the file moved, or is unreadable now
                 else:
                     if self.wanted.includes(job):
                         found.append(job)
@@ -204,23 +208,23 @@ class _Look(NamedTuple):
 
 
 def _note(shown: dict[str, Shown], *, seeks: bool) -> None:
-    """Say on stderr what is not in the list."""
+    """Print to standard error what is not in the list."""
     left = [f"{part.left} {state}" for state, part in shown.items() if part.left > 0]
     if left and seeks:
-        printing.message(f"... not looked at: {', '.join(left)} (--limit 0 looks at all)")
+        printing.message(f"... not searched: {', '.join(left)} (--limit 0 searches all)")
     elif left:
-        printing.message(f"... and {', '.join(left)} more (--state and --limit show others)")
+        printing.message(f"... and {', '.join(left)} more (use --state and --limit)")
     for state, part in shown.items():
         if part.others:
             some = ", ".join(printing.safe(name) for name in part.others[:_NAMED])
             more = ", ..." if len(part.others) > _NAMED else ""
             files = printing.count_of(len(part.others), "file")
-            what = "still arriving, many jobs in one, or broken" if state == PENDING else "damaged, or not ours"
-            printing.message(f"note: {state}/ also holds {files} that is no job so far ({what}): {some}{more}")
+            what = "incomplete, a batch, or broken" if state == PENDING else "damaged, or not made by queuectl"
+            printing.message(f"note: {state}/ also contains {files} not listed as jobs ({what}): {some}{more}")
 
 
 def show_rejected(spool: Spool, limit: int, *, as_json: bool) -> None:
-    """Print the files that could not become jobs, newest first, each with its reason; those of inboxes too."""
+    """Print the rejected files, newest first, each with its reason; those of inboxes too."""
     from queuectl.maintenance import refusals
 
     now_at = time.time()
@@ -235,7 +239,7 @@ def show_rejected(spool: Spool, limit: int, *, as_json: bool) -> None:
             known=lambda: rejected.rejected_names(spool.folder),
         )
     else:
-        printing.message("nothing was rejected")
+        printing.message("no rejected files")
     if total > len(found):
         printing.message(f"... and {total - len(found)} more")
 

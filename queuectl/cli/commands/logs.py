@@ -1,4 +1,4 @@
-"""`queuectl logs`: what a job printed. Raw bytes in a pipe; on a terminal nothing in them can act on it."""
+"""`queuectl logs`: print the output of a job. Raw bytes in a pipe; on a terminal control characters are escaped."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ app = group.new_app()
 
 _CHUNK = 64 * 1024
 _LOOK_EVERY_S = 0.1
-# Longer lines are shown in parts: one line may be all that a command printed for hours.
+# Longer lines are shown in parts: a command may print a single line for hours.
 _LINE_BYTES = 1024 * 1024
 
 
@@ -34,24 +34,28 @@ _LINE_BYTES = 1024 * 1024
 def logs(
     job_id: rows.JobId,
     lines: Annotated[
-        int | None, typer.Option("-n", "--lines", metavar="N", min=0, help="Only the last N lines.")
+        int | None, typer.Option("-n", "--lines", metavar="N", min=0, help="Print only the last N lines.")
     ] = None,
-    attempt: Annotated[int | None, typer.Option(metavar="K", min=1, help="Of run K. Default: the newest run.")] = None,
+    attempt: Annotated[
+        int | None, typer.Option(metavar="K", min=1, help="Number of the attempt. Default: the newest.")
+    ] = None,
     follow: Annotated[
-        bool, typer.Option("-f", "--follow", help="Go on until the job has ended for good, over all its runs.")
+        bool, typer.Option("-f", "--follow", help="Continue through all attempts until the job has ended.")
     ] = False,
 ) -> None:
-    """Example: queuectl logs job1 -n 20
-
-    Print what a job printed. Of a job that runs, the output so far. A run that printed nothing has no log. With
-    --follow the exit code is that of the job, as `queuectl wait` gives it. More examples:
+    """Print the output of a job.
 
     \b
-    queuectl logs -f job1
-    queuectl logs job1 --attempt 1
+    Examples:
+      queuectl logs job1 -n 20
+      queuectl logs -f job1
+      queuectl logs job1 --attempt 1
+
+    For a running job, this is the output so far. An attempt that printed nothing has no log. With --follow, the exit
+    code is the same as for `queuectl wait`.
     """
     if follow and attempt is not None:
-        raise WrongUsageError("--attempt is one run, and --follow goes on over all of them", hint="leave one out")
+        raise WrongUsageError("--attempt and --follow cannot be combined", hint="remove one of them")
     spool = context.open_anyway()
     job = spool.pick(job_id)
     if follow:
@@ -65,21 +69,25 @@ def logs(
     started = [event["attempt"] for event in job.history if event.get("event") == STARTED and "attempt" in event]
     wanted = attempt if attempt is not None else max(running[0] if running else 0, *started, *kept, 0)
     if attempt is not None and attempt not in kept and not 1 <= attempt <= max(started, default=0):
-        raise QueuectlError(f"job {job.id!r} has no run {attempt}", hint=f"queuectl show {job.id}")
+        raise QueuectlError(
+            f"job {job.id!r} has no attempt {attempt}", hint=f"to list its attempts: queuectl show {job.id}"
+        )
     path = kept.get(wanted, "")
     if not path or not _print(path, lines):
         still = " so far" if running is not None and wanted == running[0] else ""
         shown = printing.safe(job.id)
-        printing.message(f"run {wanted} of {shown} printed nothing{still}" if wanted else f"{shown} has not run yet")
+        printing.message(
+            f"attempt {wanted} of {shown} printed nothing{still}" if wanted else f"{shown} has not started yet"
+        )
         if earlier := [number for number in sorted(kept) if number != wanted]:
             printing.message(f"earlier output: queuectl logs {shown} --attempt {earlier[-1]}")
 
 
 def _follow(spool: Spool, job: Job, id_in_the_end: str, lines: int | None) -> int:
-    """Print what a job prints until it has ended for good; the exit code for how it did."""
+    """Print the output of a job until it has ended permanently; return the exit code."""
     screen, tail, ends = _Screen(job.id), Tail(spool.session, job, lines=lines), Wait(spool.session, [id_in_the_end])
     if job.state == PENDING:
-        printing.message(f"{printing.safe(job.id)} waits;  queuectl why {printing.safe(job.id)}  tells what for")
+        printing.message(f"{printing.safe(job.id)} is waiting; to see why: queuectl why {printing.safe(job.id)}")
     while True:
         found = ends.poll()
         for piece in tail.take():
@@ -94,7 +102,7 @@ def _follow(spool: Spool, job: Job, id_in_the_end: str, lines: int | None) -> in
 
 
 class _Screen:
-    """Where followed output goes: raw bytes in a pipe; on a terminal nothing in it can act."""
+    """Prints followed output: raw bytes in a pipe, escaped control characters on a terminal."""
 
     def __init__(self, job_id: str) -> None:
         self._id = job_id
@@ -104,11 +112,11 @@ class _Screen:
         self._in_line = False
 
     def show(self, piece: Piece) -> None:
-        """Print a piece as it comes, whole lines or not."""
+        """Print a piece of output at once, also without the end of its line."""
         if piece.attempt != self._attempt:
             if self._attempt:
                 self.close()
-                printing.message(f"run {piece.attempt} of {printing.safe(self._id)}:")
+                printing.message(f"attempt {piece.attempt} of {printing.safe(self._id)}:")
             self._attempt = piece.attempt
         if printing.is_terminal():
             self._write(self._decoder.decode(piece.data))
@@ -117,14 +125,14 @@ class _Screen:
         sys.stdout.buffer.flush()
 
     def close(self) -> None:
-        """The run is over: show what was held back, and end its line."""
+        """Print the rest of an attempt that is over, and end its line."""
         if printing.is_terminal():
             self._write(self._decoder.decode(b"", final=True) + ("\n" if self._in_line else ""))
         self._decoder, self._held, self._in_line = _new_decoder(), "", False
 
     def _write(self, text: str) -> None:
         text = (self._held + text).replace("\r\n", "\n")
-        # Half of a line's end: the other half is in the next piece, or it is a return of the carriage and is shown.
+        # A final \r may be half of a line end: wait for the next piece.
         self._held = "\r" if text.endswith("\r") else ""
         text = text.removesuffix("\r")
         if text:
@@ -142,7 +150,7 @@ def _attempt_of(path: str) -> int:
 
 
 def _running_output(spool: Spool, job: Job) -> tuple[int, str] | None:
-    """Return the run that is going on and the file it prints to."""
+    """Return the number of the running attempt and the file that it prints to."""
     if job.state != RUNNING:
         return None
     start = next((event for event in reversed(job.history) if event.get("event") == STARTED), None)
@@ -152,9 +160,9 @@ def _running_output(spool: Spool, job: Job) -> tuple[int, str] | None:
 
 
 def _print(path: str, lines: int | None) -> bool:
-    """Print a file or its end; False if there is nothing in it."""
+    """Print a file or its last lines; return False if it is empty or missing."""
     try:
-        # logs/ may be open to others: a link in it is not followed, and a pipe is not waited for.
+        # Others may be able to write to logs/: never follow a link there, and never wait for a pipe.
         with open(files.open_to_read(path), "rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 return False
@@ -170,7 +178,7 @@ def _print(path: str, lines: int | None) -> bool:
     except FileNotFoundError:
         return False
     except files.NotRegularError as error:
-        raise QueuectlError(f"{path} is no log: it is no regular file") from error
+        raise QueuectlError(f"cannot read the log {path}", cause="it is not a regular file") from error
     return True
 
 

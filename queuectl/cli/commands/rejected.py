@@ -1,4 +1,4 @@
-"""`queuectl rejected`: the files that could not become jobs, why, a second try for them, or their end."""
+"""`queuectl rejected`: list, explain, retry or delete the files that could not become jobs."""
 
 from __future__ import annotations
 
@@ -22,58 +22,68 @@ from queuectl.system import files
 
 app = group.new_app(
     no_args_is_help=True,
-    help="Example: queuectl rejected list\n\nSee, retry or delete the files that could not become jobs. They are in "
-    "the folder rejected/; those of an inbox stay in the inbox.",
+    help="List, retry or delete rejected files.\n\nExample: queuectl rejected list\n\n"
+    "A rejected file could not become a job. Rejected files are in the folder rejected/; those of an inbox stay in the "
+    "inbox.",
 )
 
 _SHOWN_BYTES = 4096
 
 Names = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[FILE]...", show_default=False, help="The files, by name; - reads names from stdin."),
+    typer.Argument(metavar="[FILE]...", show_default=False, help="Names of files; - reads names from standard input."),
 ]
-All = Annotated[bool, typer.Option("--all", help="Every file in rejected/.")]
-Older = Annotated[str | None, typer.Option(metavar="TIME", help="Only files rejected before: 12h, 30d.")]
+All = Annotated[bool, typer.Option("--all", help="All files in rejected/.")]
+Older = Annotated[str | None, typer.Option(metavar="TIME", help="Only files rejected longer ago than this: 12h, 30d.")]
 Match = Annotated[
-    str | None, typer.Option(metavar="TEXT", help="Only files whose name holds this; * and ? as in file names.")
+    str | None, typer.Option(metavar="TEXT", help="Only files whose name contains this; * and ? are wildcards.")
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say which.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help=group.DRY_RUN_HELP)]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help=group.YES_HELP)]
 
 
 @app.command("list", short_help="List the rejected files, newest first.")
 def list_(
-    limit: Annotated[int, typer.Option(metavar="N", min=0, help="At most this many; 0 is all.")] = listing.LIMIT,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Show at most this many files; 0 means all.")
+    ] = listing.LIMIT,
+    as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)] = False,
 ) -> None:
-    """Example: queuectl rejected list
+    """List the rejected files, newest first.
 
-    List the rejected files, newest first, each with the reason. Those of inboxes are among them, as far as the
-    workers have published them. Piped, the columns are file, state, time in UTC, reason and the owner of the inbox.
+    Example: queuectl rejected list
+
+    Each file has its reason. The list includes files of inboxes, as far as the workers have published them. In a pipe,
+    the columns are file, state, time in UTC, reason and the owner of the inbox.
     """
     listing.show_rejected(context.open_anyway(), limit, as_json=as_json)
 
 
-@app.command(short_help="Explain why a file was rejected, and show it.")
+@app.command(short_help="Show why a file was rejected.")
 def show(
-    name: Annotated[str, typer.Argument(metavar="FILE", show_default=False, help="Its name, or the beginning of it.")],
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    name: Annotated[
+        str,
+        typer.Argument(metavar="FILE", show_default=False, help="Name of the file; its first characters are enough."),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)] = False,
 ) -> None:
-    """Example: queuectl rejected show bad.json
+    """Show why a file was rejected.
 
-    Explain why a file was rejected, and show it. Shown are the reason, what to do, and the first lines of the file.
+    Example: queuectl rejected show bad.json
+
+    It prints the reason, what to do, and the beginning of the file.
     """
     spool = context.open_anyway()
     found = refusals.find(spool, name)
     if as_json:
         printing.print_json({"version": 1, **listing.rejected_as_json(found)})
         return
-    text = refusals.text(spool, found) or f"{found.name} was rejected: {found.why or 'the text beside it says why'}\n"
+    text = refusals.text(spool, found) or f"{found.name} was rejected: {found.why or 'its .txt file says why'}\n"
     for each in text.rstrip("\n").split("\n"):
         printing.line(safe(each))
     printing.line()
     printing.line(f"file   {safe(found.path)}")
-    if not found.inbox:  # an inbox may hang, and is not looked at
+    if not found.inbox:  # an inbox may hang, so it is not opened
         _print_head(found.path)
 
 
@@ -81,7 +91,7 @@ def _print_head(path: str) -> None:
     try:
         data = files.read_head(path, _SHOWN_BYTES + 1)
     except OSError as error:
-        printing.message(f"it cannot be read: {error.strerror or error}")
+        printing.message(f"the file is unreadable: {error.strerror or error}")
         return
     for each in data[:_SHOWN_BYTES].decode("utf-8", "replace").split("\n"):
         printing.line(f"    {safe(each)}".rstrip())
@@ -89,15 +99,17 @@ def _print_head(path: str) -> None:
         printing.message(f"... only the first {_SHOWN_BYTES} bytes are shown")
 
 
-@app.command(short_help="Put rejected files back into pending/.")
+@app.command(short_help="Move rejected files back to pending/.")
 def retry(names: Names = None, everything: All = False, match: Match = None, dry_run: DryRun = False) -> None:
-    """Example: queuectl rejected retry bad.json
-
-    Put rejected files back into pending/, once they are corrected: a file that is still no job stays, and the answer
-    says why. Workers do the same automatically with a file that changes into a valid job. Piped, the names are printed.
+    """Move rejected files back to pending/.
 
     \b
-    queuectl rejected retry --all
+    Examples:
+      queuectl rejected retry bad.json
+      queuectl rejected retry --all
+
+    Correct the files first. A file that is still not a valid job stays, and the command says why. Workers move a
+    corrected file back automatically. In a pipe, the command prints only the names.
     """
     spool = context.open_spool()
     chosen = _choose(spool, names, _Filters(everything, match))
@@ -115,14 +127,16 @@ def purge(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Example: queuectl rejected purge --older-than 30d
-
-    Delete rejected files and their reasons permanently. The setting keep_rejected does it automatically. Asks first; in
-    a script --yes is needed.
+    """Delete rejected files and their reasons permanently.
 
     \b
-    queuectl rejected purge bad.json --yes
-    queuectl rejected purge --all --dry-run
+    Examples:
+      queuectl rejected purge --older-than 30d
+      queuectl rejected purge bad.json --yes
+      queuectl rejected purge --all --dry-run
+
+    The setting keep_rejected deletes old files automatically. The command asks for confirmation; in a script, add
+    --yes.
     """
     spool = context.open_anyway()
     chosen = _choose(spool, names, _Filters(everything, match, older_than))
@@ -132,7 +146,7 @@ def purge(
 
 
 class _Filters(NamedTuple):
-    """Which files are meant if none is named."""
+    """The filters that select files without names."""
 
     everything: bool
     match: str | None
@@ -140,12 +154,12 @@ class _Filters(NamedTuple):
 
 
 def _choose(spool: Spool, names: list[str] | None, filters: _Filters) -> list[str]:
-    """Return the names of the files that are meant. Raises WrongUsageError, UnknownFileError."""
+    """Return the names of the selected files. Raises WrongUsageError, UnknownFileError."""
     everything, match, older_than = filters
     is_wide = everything or match is not None or older_than is not None
     if bool(names) == is_wide:
-        what = "which files?" if not names else "names and filters are both given; which counts?"
-        raise WrongUsageError(what, hint="name the files, or choose with --all, --match ...")
+        what = "no files are selected" if not names else "names and filters cannot be combined"
+        raise WrongUsageError(what, hint="name the files, or select with --all, --match ...")
     if names:
         typed = [word for name in names for word in (sys.stdin.read().split("\n") if name == "-" else [name]) if word]
         return list(dict.fromkeys(typed))
@@ -163,9 +177,9 @@ def _choose(spool: Spool, names: list[str] | None, filters: _Filters) -> list[st
 
 
 def _go_on(chosen: list[str], *, dry_run: bool, yes: bool, what: str) -> bool:
-    """Whether it is to be done. Raises WrongUsageError if nobody can be asked."""
+    """Ask for confirmation and return whether to go on. Raises WrongUsageError without a terminal to ask on."""
     if not chosen:
-        printing.message("no such files")
+        printing.message("no files match")
         return False
     question = f"{what} {count_of(len(chosen), 'file')}?"
     if dry_run:
@@ -175,14 +189,18 @@ def _go_on(chosen: list[str], *, dry_run: bool, yes: bool, what: str) -> bool:
     if yes:
         return True
     if not printing.is_interactive():
-        raise WrongUsageError(f"nobody can be asked: {question}", hint="add --yes, or --dry-run to see which")
+        raise WrongUsageError(
+            "this needs a confirmation, and there is no terminal to ask on",
+            cause=question,
+            hint="add --yes, or --dry-run to see which files",
+        )
     if not typer.confirm(question, err=True):
         raise typer.Exit(exit_codes.FAILURE)
     return True
 
 
 def _each(chosen: list[str], action: Callable[[str], str], says: str) -> None:
-    """Do it for each of them; one that fails does not keep the others from it. Ends with the first failure's code."""
+    """Act on each file, also after a failure. Exit with the code of the first failure."""
     code = exit_codes.OK
     for name in chosen:
         try:

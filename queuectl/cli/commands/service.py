@@ -1,4 +1,4 @@
-"""`queuectl service`: the definition by which the system starts the workers by itself."""
+"""`queuectl service`: write the definition that makes the operating system start the workers."""
 
 from __future__ import annotations
 
@@ -26,65 +26,76 @@ from queuectl.system import disk, files
 
 app = group.new_app(
     no_args_is_help=True,
-    help="Example: queuectl service print\n\nLet the system start the workers by itself. A systemd unit on Linux, a "
-    "launchd agent on macOS, a task of the Task Scheduler on Windows.",
+    help="Run workers as a service of the operating system.\n\nExample: queuectl service print\n\n"
+    "The service is a systemd unit on Linux, a launchd agent on macOS, and a task of the Task Scheduler on Windows.",
 )
 
 _MAX_BYTES = 1024 * 1024
 
 System = Annotated[
-    bool, typer.Option("--system", help="Of the whole system: runs from boot on. Else: while you are logged in.")
+    bool,
+    typer.Option("--system", help="Use a system service, which starts at boot. Default: runs while you are logged in."),
 ]
-Count = Annotated[int, typer.Option("--count", "-c", metavar="N", min=1, max=256, help="Worker processes.")]
+Count = Annotated[int, typer.Option("--count", "-c", metavar="N", min=1, max=256, help="Number of worker processes.")]
 Name = Annotated[
     str,
-    typer.Option("--name", metavar="NAME", show_default=False, help="What the system calls it. Default: by the path."),
+    typer.Option(
+        "--name", metavar="NAME", show_default=False, help="Name of the service. Default: made from the path."
+    ),
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Needed where nobody can be asked.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help=group.YES_HELP)]
 
 
-@app.command("print", short_help="Print the definition and do nothing.")
+@app.command("print", short_help="Print the definition of the service.")
 def print_(
     system: System = False,
     kind: Annotated[
-        str, typer.Option(metavar="KIND", show_default=False, help="systemd, launchd or task. Default: this system's.")
+        str,
+        typer.Option(
+            metavar="KIND", show_default=False, help="Kind: systemd, launchd or task. Default: the kind of this system."
+        ),
     ] = "",
     count: Count = 1,
     name: Name = "",
 ) -> None:
-    """Example: queuectl service print
-
-    Print the definition and do nothing. It is what `queuectl service install` writes, for this spool and the Python
-    that runs this command. More examples:
+    """Print the definition of the service.
 
     \b
-    queuectl service print --system --count 4
-    queuectl service print --kind launchd
+    Examples:
+      queuectl service print
+      queuectl service print --system --count 4
+      queuectl service print --kind launchd
+
+    It changes nothing. `queuectl service install` writes the same definition, for this spool and the Python that runs
+    this command.
     """
     if kind and kind not in KINDS:
-        raise WrongUsageError(f"there is no kind {kind!r}", hint="systemd, launchd or task")
+        raise WrongUsageError(f"--kind: there is no kind {kind!r}", hint="give systemd, launchd or task")
     spool = context.open_spool()
     made = _made(spool.path, spool.settings, system=system, workers=count, name=name)
     for each in service_units.text(kind or _own_kind(), made).splitlines():
         printing.line(printing.safe(each) if printing.is_terminal() else each)
 
 
-@app.command(short_help="Write the definition where the system looks for it.")
+@app.command(short_help="Install the service.")
 def install(
     system: System = False,
     count: Count = 1,
     name: Name = "",
-    now: Annotated[bool, typer.Option("--now", help="Start it too: run the commands that are shown.")] = False,
+    now: Annotated[
+        bool, typer.Option("--now", help="Also start the service: run the commands that are shown.")
+    ] = False,
     yes: Yes = False,
 ) -> None:
-    """Example: queuectl service install --count 2 --now
-
-    Write the definition where the system looks for it. Shows first what and where, and asks; prints the commands that
-    start it, or runs them with --now. Installing again replaces it. More examples:
+    """Install the service.
 
     \b
-    queuectl service install --system
-    queuectl service uninstall
+    Examples:
+      queuectl service install --count 2 --now
+      queuectl service install --system
+
+    The command shows the definition and its path, asks for confirmation, and writes the file. It prints the commands
+    that start the service; with --now it runs them. A second install replaces the first.
     """
     spool = context.open_spool()
     trust.check(spool.folder)
@@ -100,8 +111,8 @@ def install(
     for each in service_units.text(kind, made).splitlines():
         printing.message(f"    {printing.safe(each)}")
     printing.message("")
-    _show("and runs:" if now else "to be started by:", commands)
-    _confirm(yes, "go on?")
+    _show("and runs:" if now else "to start it, run:", commands)
+    _confirm(yes, "continue?")
     if before != data:
         _write(path, data, made)
     printing.line(f"wrote {printing.safe(path)}" if printing.is_terminal() else path)
@@ -112,26 +123,28 @@ def install(
     _advise(kind, made)
 
 
-@app.command(short_help="Stop it and delete its definition.")
+@app.command(short_help="Stop the service and delete its definition.")
 def uninstall(system: System = False, name: Name = "", yes: Yes = False) -> None:
-    """Example: queuectl service uninstall
+    """Stop the service and delete its definition.
 
-    Stop it and delete its definition. Shows first what it does, and asks. The spool and the jobs stay as they are.
+    Example: queuectl service uninstall
+
+    The command shows what it does and asks for confirmation. The spool and the jobs stay as they are.
     """
-    # The spool itself may be gone by now.
+    # The spool itself may be deleted already.
     kind, made = _own_kind(), _made(context.spool_path(), defaults(), system=system, workers=1, name=name)
     path = _path(kind, made)
     if _present(path) is None:
         hint = "queuectl service uninstall" + ("" if system else " --system")
         raise QueuectlError(
-            "it is not installed", cause=f"there is no {path}", hint=f"{hint}  looks in the other place"
+            "the service is not installed", cause=f"there is no file {path}", hint=f"to look in the other place: {hint}"
         )
     before, after = service_units.deactivation(kind, made)
     _show("runs:", before)
     printing.message(f"deletes {printing.safe(path)}")
     _show("runs:", after)
-    _confirm(yes, "go on?")
-    # What was never started cannot be stopped: its file is deleted all the same.
+    _confirm(yes, "continue?")
+    # A service that never started cannot be stopped; delete its file all the same.
     failed = _run_all(before)
     try:
         disk.unlink(path)
@@ -142,7 +155,7 @@ def uninstall(system: System = False, name: Name = "", yes: Yes = False) -> None
     printing.line(f"deleted {printing.safe(path)}" if printing.is_terminal() else path)
 
 
-# --------------------------------------------------------------------------------------------------------- what it is
+# -------------------------------------------------------------------------------------------------------- the service
 
 
 def _own_kind() -> str:
@@ -150,9 +163,9 @@ def _own_kind() -> str:
 
 
 def _made(root: str, settings: Settings, *, system: bool, workers: int, name: str) -> Service:
-    """Return the service of a spool, for this interpreter and this user."""
+    """Return the service of a spool for this interpreter and this user. Raises WrongUsageError."""
     if name and any(not (letter.isascii() and (letter.isalnum() or letter in "-_")) for letter in name):
-        raise WrongUsageError(f"--name {name!r} is no name for a service", hint="letters, digits, - and _")
+        raise WrongUsageError(f"--name: {name!r} is not allowed", hint="use only letters, digits, - and _")
     spool = SpoolDir(root)
     return Service(
         name=(name if name.startswith("queuectl-") else f"queuectl-{name}") if name else service_units.name_for(root),
@@ -170,7 +183,7 @@ def _made(root: str, settings: Settings, *, system: bool, workers: int, name: st
 
 
 def _python() -> str:
-    """This interpreter; on Windows the one without a console, which would stand on the desktop all day."""
+    """Return the path of this interpreter; on Windows the one that opens no console window."""
     if os.name == "nt":
         quiet = os.path.join(os.path.dirname(sys.executable), "pythonw.exe")
         if os.path.isfile(quiet):
@@ -179,24 +192,24 @@ def _python() -> str:
 
 
 def _path_variable() -> str:
-    """PATH as it is here, so that jobs find what they find when workers are started by hand; absolute folders only."""
+    """Return the current PATH, absolute folders only, so that jobs find the same programs as with a manual start."""
     parts = os.environ.get("PATH", "").split(os.pathsep)
     return os.pathsep.join(dict.fromkeys(part for part in parts if os.path.isabs(part) and printing.safe(part) == part))
 
 
 def _user(root: str) -> str:
-    """Whom a service of the system runs as: the spool's owner, since nobody else is trusted with it (promise P10)."""
+    """Return the user of a system service: the spool's owner, the only user that is trusted with it (promise P10)."""
     if os.name != "nt":
         try:
             return trust.user_name(os.stat(root).st_uid)
         except FileNotFoundError:
-            return ""  # to be uninstalled: its spool was deleted
+            return ""  # the spool was deleted before `uninstall`
     domain, user = os.environ.get("USERDOMAIN", ""), os.environ.get("USERNAME", "")
     return f"{domain}\\{user}" if domain else user
 
 
 def _path(kind: str, made: Service) -> str:
-    """Return where the system looks for the definition (the Task Scheduler keeps its own copy)."""
+    """Return the path where the system expects the definition (the Task Scheduler keeps its own copy)."""
     home = os.path.expanduser("~")
     if kind == SYSTEMD:
         own = os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config"), "systemd", "user")
@@ -208,7 +221,7 @@ def _path(kind: str, made: Service) -> str:
     return os.path.join(folder, service_units.file_name(kind, made))
 
 
-# ------------------------------------------------------------------------------------------------------- what is done
+# -------------------------------------------------------------------------------------------------------- the actions
 
 
 def _present(path: str) -> bytes | None:
@@ -248,24 +261,24 @@ def _confirm(yes: bool, question: str) -> None:
     if yes:
         return
     if not printing.is_interactive():
-        raise WrongUsageError("nobody can be asked whether to go on", hint="add --yes")
+        raise WrongUsageError("this needs a confirmation, and there is no terminal to ask on", hint="add --yes")
     if not typer.confirm(question, err=True):
         raise typer.Exit(exit_codes.FAILURE)
 
 
 def _run(command: list[str]) -> None:
-    """Run one command of the system, which may wait for jobs to end. Raises QueuectlError if it fails."""
+    """Run a command of the system, which may wait for jobs to end. Raises QueuectlError if it fails."""
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     except OSError as error:
-        raise QueuectlError(f"{command_text(command)} cannot be run", cause=os_words(error)) from error
+        raise QueuectlError(f"cannot run {command_text(command)}", cause=os_words(error)) from error
     if done.returncode != 0:
         told = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
-        raise QueuectlError(f"{command_text(command)} ended with {done.returncode}", cause=told)
+        raise QueuectlError(f"{command_text(command)} failed with exit code {done.returncode}", cause=told)
 
 
 def _run_all(commands: list[list[str]]) -> list[QueuectlError]:
-    """Run them all; what failed."""
+    """Run all commands and return the errors."""
     failed = []
     for command in commands:
         try:
@@ -276,7 +289,7 @@ def _run_all(commands: list[list[str]]) -> list[QueuectlError]:
 
 
 def _check_installed(made: Service) -> None:
-    """Refuse a program that works only here: found by the current folder or by PYTHONPATH, which a service has not."""
+    """Raise QueuectlError if Python finds queuectl only through the current folder or PYTHONPATH, unlike a service."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     argv = [made.python, "-P", "-m", "queuectl", "--version"]
     done = subprocess.run(
@@ -284,17 +297,19 @@ def _check_installed(made: Service) -> None:
     )
     if done.returncode != 0:
         raise QueuectlError(
-            f"{made.python} does not find queuectl by itself",
-            cause="it is run from its source folder, or found through PYTHONPATH, which a service has not",
+            f"{made.python} does not find queuectl without this environment",
+            cause="queuectl runs from its source folder, or is found through PYTHONPATH; a service has neither",
             hint="install it: pip install .",
         )
 
 
 def _advise(kind: str, made: Service) -> None:
-    """What else there is to know."""
+    """Print warnings and further steps for the service."""
     if kind == SYSTEMD and not os.path.isdir("/run/systemd/system"):
-        printing.warning("systemd does not run on this machine, so nothing will start it")
+        printing.warning("systemd is not running on this machine, so nothing starts the service")
     elif kind == SYSTEMD and not made.system:
-        printing.message("it ends when you log out; to let it run from boot on: loginctl enable-linger")
+        printing.message("the service stops when you log out; to run it from boot on: loginctl enable-linger")
     if made.system and made.user == "root":
-        printing.warning("it runs as root, and so does every job; give the spool to a user of its own: chown -R")
+        printing.warning(
+            "the service and every job run as root; to avoid that, give the spool to its own user: chown -R"
+        )

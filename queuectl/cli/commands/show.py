@@ -1,4 +1,4 @@
-"""`queuectl show`: the story of one job, in words or as it lies on disk."""
+"""`queuectl show`: show one job with its history, in words or as its file has it."""
 
 from __future__ import annotations
 
@@ -40,25 +40,29 @@ _STATE_WORDS = {PENDING: "is waiting", RUNNING: "is running", DONE: "is done", D
 _STATE_STYLES = {PENDING: "bold", RUNNING: "yellow", DONE: "green", DLQ: "red"}
 _NEXT = {PENDING: ("why not yet", "queuectl why"), RUNNING: ("output", "queuectl logs -f")}
 _DURATIONS = ("backoff_max", "timeout")
-# Keys of an event that its sentence has; others follow it as they are.
+# The keys of an event that its sentence includes; other keys follow unchanged.
 _TOLD = frozenset(history.Event.__struct_fields__)
 _LABEL_CHARS = 20
 _WORDS = {
     TIMED_OUT: "timed out",
     RELEASED: "was stopped and does not count",
-    ABANDONED: "was abandoned, as its worker died",
+    ABANDONED: "was abandoned because its worker died",
 }
 
 
 @app.command()
 def show(
     job_id: rows.JobId,
-    as_json: Annotated[bool, typer.Option("--json", help="The record as it is, with its state and path.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the job's file with its state and path, as JSON.")
+    ] = False,
 ) -> None:
-    """Example: queuectl show job1
+    """Show the details and history of one job.
 
-    Tell the story of one job. Shown are its state, every key of its file, what happened to it, and where its file and
-    its logs lie. Of two files with one id, FOLDER/NAME means one: queuectl show done/job1.
+    Example: queuectl show job1
+
+    It shows the state, every key of the job, its history, and the paths of its file and logs. If two files have the
+    same id, give FOLDER/NAME: queuectl show done/job1.
     """
     spool = context.open_anyway()
     job = spool.pick(job_id)
@@ -79,9 +83,9 @@ def show(
     for event in job.history:
         line("  " + _event(event))
     if job.state in (DONE, DLQ) and _last_to(job) != job.state:
-        line(f"  then somebody moved its file to {job.state}/: no event says how it came there")
+        line(f"  then its file was moved to {job.state}/ by hand: no event records this move")
     if not job.history:
-        line("  dropped into pending/; no worker has looked at it yet")
+        line("  copied to pending/; no worker has accepted it yet")
     line()
     line(f"  {'file':<{_LABEL_CHARS}}{safe(job.path)}")
     for path in logs:
@@ -90,11 +94,11 @@ def show(
         label, command = _NEXT[job.state]
         line(f"  {label:<{_LABEL_CHARS}}{command} {safe(job.id)}")
     if not logs and job.state in (DONE, DLQ):
-        line(f"  {'log':<{_LABEL_CHARS}}none: it printed nothing")
+        line(f"  {'log':<{_LABEL_CHARS}}none: the job printed nothing")
 
 
 def _document(job: Job) -> Any:
-    """Return the record as it is on disk; a drop that no worker has looked at yet as it would be taken in."""
+    """Return the record as it is on disk, or the accepted form of a drop that no worker has accepted yet."""
     try:
         return json.loads(files.read(job.path, 1 << 26).data)
     except (OSError, ValueError):
@@ -102,23 +106,25 @@ def _document(job: Job) -> Any:
 
 
 def _standing(spool: Spool, job: Job) -> str:
-    """Return the sentence after the state: how far the job is."""
+    """Return the text after the state: the progress of the job."""
     now_at = time.time()
     most = job.max_retries + 1
     last = f": {safe(job.error)}" if job.error else ""
     if job.state == RUNNING:
-        return f": run {job.attempts} of at most {most}, by {safe(job.worker)}"
+        return f": attempt {job.attempts} of at most {most}, by {safe(job.worker)}"
     if job.state == DONE:
-        return f" after {printing.count_of(job.attempts, 'run')}"
+        return f" after {printing.count_of(job.attempts, 'attempt')}"
     if job.state == DLQ:
-        return f" after {printing.count_of(job.attempts, 'run')}{_why_dead(spool, job)}"
+        return f" after {printing.count_of(job.attempts, 'attempt')}{_why_dead(spool, job)}"
     due = f", due {printing.ago(job.due_at, now_at)}" if job.due_at is not None and job.due_at > now_at else ""
-    done = f"; {printing.count_of(job.attempts, 'run')} of at most {most} failed, last{last}" if job.attempts else ""
+    done = (
+        f"; {job.attempts} of at most {printing.count_of(most, 'attempt')} failed, last{last}" if job.attempts else ""
+    )
     return f"{due}{done}"
 
 
 def _last_to(job: Job) -> str:
-    """Return the folder that the last event leads to, or ""."""
+    """Return the folder that the last event moved the job to, or ""."""
     for event in reversed(job.history):
         if event.get("event") != WARNING:
             return str(event.get("to", ""))
@@ -129,7 +135,7 @@ def _why_dead(spool: Spool, job: Job) -> str:
     try:
         ending = results.ending_of(spool.session, job.id)
     except DamagedRecordError:
-        ending = None  # a drop that somebody put there
+        ending = None  # a drop that a person copied to dlq/
     why = job.error if ending is None else ending.why
     if job.cancelled:
         return safe(why.removeprefix(CANCELLED))
@@ -147,7 +153,7 @@ def _value(key: str, value: Any) -> str:
 
 
 def _event(event: dict[str, Any]) -> str:
-    """Return one line of the history as a sentence."""
+    """Return an event as a line of the history."""
     at = times.instant(str(event.get("at", "")))
     when = safe(str(event.get("at", ""))) if at is None else printing.moment(at)
     rest = ", ".join(f"{key}={value}" for key, value in event.items() if key not in _TOLD)
@@ -156,15 +162,15 @@ def _event(event: dict[str, Any]) -> str:
 
 def _sentence(event: dict[str, Any]) -> str:
     kind = str(event.get("event", ""))
-    run = f"run {event['attempt']}" if "attempt" in event else "it"  # it may be cancelled while it waits
+    run = f"attempt {event['attempt']}" if "attempt" in event else "it"  # cancelled while it was waiting
     if kind in (ENQUEUED, REQUEUED):
         source = f" from {event['file']}" if event.get("file") else f" ({event['batch']})" if event.get("batch") else ""
-        word = "enqueued" if kind == ENQUEUED else "put back into the queue with fresh retries"
+        word = "enqueued" if kind == ENQUEUED else "put back into the queue with all its retries"
         return f"{word} by {event.get('by', '?')}{source}{_due(event)}"
     if kind == STARTED:
         return f"{run} started by {event.get('worker', '?')}"
     if kind == FOLDED:
-        return f"{_folded(event)}: most of a long history is counted here"
+        return f"{_folded(event)}: the summary of a long history"
     if kind == WARNING:
         return f"warning: {event.get('text', '')}"
     took = event.get("duration_s")
@@ -175,7 +181,7 @@ def _sentence(event: dict[str, Any]) -> str:
 
 
 def _folded(event: dict[str, Any]) -> str:
-    """Return what a fold counts: `9000 events since ..., 4500 started, 4500 failed`."""
+    """Return the counts of folded events: `9000 events since ... (4500 started, 4500 failed)`."""
     counts = {str(kind): count for kind, count in dict(event.get("counts", {})).items() if isinstance(count, int)}
     kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     at = times.instant(str(event.get("first_at", "")))
@@ -183,14 +189,14 @@ def _folded(event: dict[str, Any]) -> str:
 
 
 def _others(event: dict[str, Any]) -> str:
-    """Return the processes that outlived their parents: those that were ended with the run, and those that were not."""
+    """Return the processes that outlived their parents: those ended with the attempt, and those left running."""
     pids = {key: found for key in ("killed", "left") if isinstance(found := event.get(key), list)}
     told = exit_status.others(pids.get("killed", ()), pids.get("left", ()))
     return f"; {told}" if told else ""
 
 
 def _how(event: dict[str, Any]) -> str:
-    """Exit code and reason."""
+    """Return the exit code and the reason."""
     code, reason = event.get("exit_code"), str(event.get("reason", ""))
     told = exit_status.with_reason(code if isinstance(code, int) else None, reason)
     return f": {told}" if told else ""
@@ -206,7 +212,7 @@ def _to(event: dict[str, Any]) -> str:
 def _due(event: dict[str, Any]) -> str:
     due_at = times.instant(str(event.get("due_at", "")))
     if due_at is None:
-        return "; next run at once" if event.get("to") == PENDING else ""
+        return "; next attempt at once" if event.get("to") == PENDING else ""
     delay_s = event.get("delay_s")
     wait = f" (in {times.format_duration(delay_s)})" if isinstance(delay_s, int | float) else ""
-    return f"; {'next run' if event.get('to') else 'to run'} at {printing.moment(due_at)}{wait}"
+    return f"; {'next attempt' if event.get('to') else 'starts'} at {printing.moment(due_at)}{wait}"

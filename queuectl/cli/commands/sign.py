@@ -1,4 +1,4 @@
-"""`queuectl sign`: a job with the proof of who made it, for an inbox of mode signed. Needs no spool."""
+"""`queuectl sign`: sign a job for an inbox of mode `signed`. Needs no spool."""
 
 from __future__ import annotations
 
@@ -21,44 +21,54 @@ app = group.new_app()
 @app.command()
 def sign(
     job: Annotated[
-        str, typer.Argument(metavar="JOB", show_default=False, help="A file with one job as JSON, or - to read one.")
+        str,
+        typer.Argument(metavar="JOB", show_default=False, help="A file with one job as JSON, or - for standard input."),
     ] = "",
-    key: Annotated[str, typer.Option(metavar="FILE", show_default=False, help="The key: a file NAME.key.")] = "",
+    key: Annotated[str, typer.Option(metavar="FILE", show_default=False, help="Key file, NAME.key.")] = "",
     audience: Annotated[
         str,
         typer.Option(
-            "--for", metavar="NAME", show_default=False, help="The queue that may run it; its inbox knows the name."
+            "--for", metavar="NAME", show_default=False, help="Queue that may run the job: the audience of its inbox."
         ),
     ] = "",
-    expires: Annotated[str, typer.Option(metavar="TIME", help="How long it may wait to be taken in.")] = "1h",
+    expires: Annotated[str, typer.Option(metavar="TIME", help="How long the inbox may accept it; at most 31d.")] = "1h",
     out: Annotated[
-        str, typer.Option(metavar="FILE", show_default=False, help="Write it there, whole at once. Default: print it.")
+        str,
+        typer.Option(
+            metavar="FILE", show_default=False, help="Write the signed job to this file atomically. Default: print it."
+        ),
     ] = "",
     new_key: Annotated[
-        str, typer.Option("--new-key", metavar="FILE", show_default=False, help="Make a new key there, and end.")
+        str, typer.Option("--new-key", metavar="FILE", show_default=False, help="Only create a new key in this file.")
     ] = "",
 ) -> None:
-    """Example: queuectl sign job.json --for farm --key anna.key --out drop/job.json
-
-    Sign a job for an inbox that takes only signed ones. It gets an id where it has none, and "expires_at". A spool
-    takes an id once; what has expired it refuses, and what is signed for another queue. --for is the inbox's "audience"
-    in the settings, else the spool's identity: `queuectl config list` shows it, and a refusal too. The key's name is
-    its file's: anna.key is anna. More examples:
+    """Sign a job for an inbox that accepts only signed jobs.
 
     \b
-    queuectl sign --new-key anna.key
-    echo '{"command": "backup.sh"}' | queuectl sign - --for farm --key anna.key --expires 10m > job.json
+    Examples:
+      queuectl sign job.json --for farm --key anna.key --out drop/job.json
+      queuectl sign --new-key anna.key
+      echo '{"command": "backup.sh"}' | queuectl sign - --for farm --key anna.key --expires 10m > job.json
 
-    A new key can be read by its owner only; put a copy into the folder that the inbox names. --out replaces nothing.
+    The signed job gets "expires_at", and an id if it has none. A spool accepts an id once. It rejects jobs that have
+    expired, and jobs that are signed for another queue.
+
+    --for takes the inbox's "audience" in the settings, else the spool's identity. `queuectl config list` shows it, and
+    so does the text of a rejected file. The name of a key is the name of its file: anna.key is anna.
+
+    Only the owner can read a new key. Put a copy of it into the folder that the inbox names. --out never replaces a
+    file.
     """
     if new_key:
         if job or key or out or audience:
-            raise WrongUsageError("--new-key makes a key and signs nothing", hint="queuectl sign --new-key anna.key")
+            raise WrongUsageError(
+                "--new-key cannot be combined with a job or other options", hint="queuectl sign --new-key anna.key"
+            )
         _make_key(new_key)
         return
     if not job or not key or not audience:
-        what = "a job, a key and the name of the queue are needed"
-        raise WrongUsageError(what, hint="queuectl sign job.json --for NAME --key anna.key; NAME: see --help")
+        what = "the job, --key or --for is missing"
+        raise WrongUsageError(what, hint="queuectl sign job.json --for NAME --key anna.key; --help explains NAME")
     text = _signed(job, key, audience, expires)
     if out:
         _write(out, text)
@@ -73,8 +83,8 @@ def _make_key(path: str) -> None:
     try:
         keyfile.create(path)
     except FileExistsError as error:
-        raise WrongUsageError(f"there is a {path} already", hint="take another name, or delete it first") from error
-    printing.message(f"made {printing.safe(path)}; whoever has a copy of it can sign")
+        raise WrongUsageError(f"{path} already exists", hint="use another name, or delete it first") from error
+    printing.message(f"made {printing.safe(path)}; anyone who has a copy of it can sign jobs")
 
 
 def _name_of(path: str) -> str:
@@ -83,7 +93,7 @@ def _name_of(path: str) -> str:
     name = os.path.basename(path)
     if not name.endswith(keyfile.ENDING) or not keyfile.is_name(name.removesuffix(keyfile.ENDING)):
         hint = "letters and digits, with single - or _ between them, as in anna-laptop.key"
-        raise WrongUsageError(f"{name!r} is no name of a key: it is NAME{keyfile.ENDING}", hint=hint)
+        raise WrongUsageError(f"{name!r} is not a name for a key: it must be NAME{keyfile.ENDING}", hint=hint)
     return name.removesuffix(keyfile.ENDING)
 
 
@@ -94,14 +104,14 @@ def _signed(source: str, key: str, audience: str, expires: str) -> str:
     from queuectl.model import document, inbox, names, settings, times
 
     if not inbox.is_audience(audience):
-        raise WrongUsageError(f"--for: {audience[:70]!r} is no name of a queue", hint=inbox.AUDIENCE_TAKES)
+        raise WrongUsageError(f"--for: {audience[:70]!r} is not a name of a queue", hint=inbox.AUDIENCE_TAKES)
     name, now_at = _name_of(key), time.time()
     try:
         trust.check_key(key)
         secret = keyfile.read(key)
     except ValueError as error:
         raise WrongUsageError(
-            f"{key} is no key: {error}", hint="queuectl sign --new-key NAME.key  makes one"
+            f"{key} is not a key", cause=str(error), hint="to create a key: queuectl sign --new-key NAME.key"
         ) from error
     except OSError as error:
         raise WrongUsageError(f"cannot read {key}", cause=error.strerror or str(error)) from error
@@ -110,22 +120,22 @@ def _signed(source: str, key: str, audience: str, expires: str) -> str:
     except ValueError as error:
         raise WrongUsageError(f"--expires: {error}", hint="write 10m, 1h, 7d") from error
     if not 0 < expires_s <= signing.LONGEST_S:
-        raise WrongUsageError("--expires takes more than nothing and at most 31d")
+        raise WrongUsageError("--expires: must be more than 0 and at most 31d", hint="write 10m, 1h, 7d")
     documents = sources.from_stdin() if source == "-" else sources.from_file(source)
     if len(documents) != 1:
-        raise InvalidJobError(f"{len(documents)} jobs are in it", hint="sign each in a file of its own")
+        raise InvalidJobError(f"the input contains {len(documents)} jobs", hint="sign each job in its own file")
     job = {"id": names.generate_id(now_at, random.SystemRandom()), **documents[0]}
     job["expires_at"] = times.to_text(now_at + expires_s)
     for mine in ("history", "format", signing.AUDIENCE):
         if mine in job:
-            raise InvalidJobError(f"{mine}: is written by queuectl, and is not to be in the job", key=mine)
+            raise InvalidJobError(f"{mine}: queuectl writes this key; remove it from the job", key=mine)
     document.accept(job, defaults=settings.defaults().retry_defaults, now_at=now_at)
     job[signing.AUDIENCE] = audience
     return json.dumps(signing.sign(job, name, secret), indent=1, ensure_ascii=True) + "\n"
 
 
 def _write(path: str, text: str) -> None:
-    """Under a hidden name first, then renamed: nobody sees half of it, and nothing is replaced."""
+    """Write a hidden file, then rename it: a reader never sees a part of it, and it never replaces a file."""
     from queuectl.model import names
     from queuectl.system import disk
 
@@ -137,5 +147,5 @@ def _write(path: str, text: str) -> None:
     except OSError as error:
         disk.unlink(temporary)
         if isinstance(error, FileExistsError):
-            raise WrongUsageError(f"there is a {path} already", hint="take another name") from error
+            raise WrongUsageError(f"{path} already exists", hint="use another name") from error
         raise

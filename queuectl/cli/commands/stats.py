@@ -1,4 +1,4 @@
-"""`queuectl stats`: throughput, times and failures of the jobs that ended lately."""
+"""`queuectl stats`: show throughput, durations and failures of recent jobs."""
 
 from __future__ import annotations
 
@@ -19,15 +19,19 @@ app = group.new_app()
 
 @app.command()
 def stats(
-    since: Annotated[str, typer.Option(metavar="TIME", help="How far back: 30m, 24h, 7d.")] = "24h",
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    since: Annotated[str, typer.Option(metavar="TIME", help="Period to look at: 30m, 24h, 7d.")] = "24h",
+    as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)] = False,
 ) -> None:
-    """Example: queuectl stats --since 24h
+    """Show throughput, durations and failures.
 
-    Say how much was done, how long it took, and what failed. Counted are the jobs that ended in that time, done,
-    dead or cancelled; of very many, the newest 5,000. Jobs an hour are those of the time from the first of these ends
-    to the last. Waiting is the time from when a run could have started to its
-    start. Piped, each figure is a line: its name and its value (seconds, bare), separated by a tab.
+    Example: queuectl stats --since 24h
+
+    The figures include jobs that ended in the period: done, dead or cancelled, at most the newest 5,000. Jobs per hour
+    are counted from the first of these ends to the last. The waiting time of an attempt runs from when it could have
+    started to its start.
+
+    In a pipe, each line is the name of a figure and its value (durations in seconds, without a unit), separated by a
+    tab.
     """
     span_s = duration(since, "--since")
     now_at = time.time()
@@ -40,23 +44,23 @@ def stats(
         printing.table((), _for_programs(found))
     if found.was_cut:
         reach = times.format_duration(found.span_s)
-        printing.message(f"note: the figures are of the newest {AT_MOST} jobs, which ended in the last {reach}")
+        printing.message(f"note: these are the figures of the newest {AT_MOST} jobs, which ended in the last {reach}")
 
 
 def _for_people(found: Stats) -> list[tuple[str, str]]:
     rows = [
-        ("time looked at", times.format_duration(found.span_s)),
+        ("period", times.format_duration(found.span_s)),
         ("done", str(found.done)),
         ("dead", str(found.dead)),
         ("cancelled", str(found.cancelled)),
         ("ended within", times.format_duration(found.covered_s) if found.done + found.dead else "-"),
-        ("ended an hour", "-" if found.per_hour is None else f"{found.per_hour:.1f}"),
-        ("runs", str(found.runs)),
+        ("jobs per hour", "-" if found.per_hour is None else f"{found.per_hour:.1f}"),
+        ("attempts", str(found.runs)),
         ("retries", str(found.retries)),
-        ("waited", _spread(found.waited)),
-        ("ran", _spread(found.ran)),
+        ("waiting time", _spread(found.waited)),
+        ("running time", _spread(found.ran)),
     ]
-    return rows + [(f"failed: {_failure(code)}", count_of(count, "run")) for code, count in found.failures.items()]
+    return rows + [(f"failed: {_failure(code)}", count_of(count, "attempt")) for code, count in found.failures.items()]
 
 
 def _for_programs(found: Stats) -> list[tuple[str, str]]:

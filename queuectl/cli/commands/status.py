@@ -1,4 +1,4 @@
-"""`queuectl status`: the queue at a glance, and the next sensible command."""
+"""`queuectl status`: show the queue at a glance, and the next sensible command."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ _FILES_SHOWN = 3
 
 @app.command()
 def status(
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Name every file that is left alone.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Name every foreign file.")] = False,
 ) -> None:
-    """Example: queuectl status
+    """Show the state of the queue and the next step.
 
-    Say how the queue is doing and what to do next. Shown are the counts, what runs, what waits for a retry and until
-    when, how long the oldest job has waited, the workers, the last failures, files that are not whole yet with their
-    size and how long they have been quiet, and files that are no jobs.
+    Example: queuectl status
+
+    It shows the counts, the workers, running jobs, delayed jobs and retries with their time, the age of the oldest
+    waiting job, and the last failures. It also shows incomplete files with their size and the time since their last
+    change, and foreign files, which are not jobs.
     """
     spool = context.open_dir()
     found = collect(spool, now_at=time.time())
@@ -44,7 +46,7 @@ def status(
 
 
 def print_text(found: Snapshot, *, everything: bool = False) -> None:
-    """The queue at a glance, in words; with `everything`, all names of files that are left alone."""
+    """Print the queue at a glance; with `everything`, the names of all foreign files."""
     _print_counts(found)
     _print_runs(found)
     _print_soon(found)
@@ -71,7 +73,8 @@ def _print_counts(found: Snapshot) -> None:
         line(f"          {pool.workers} in pool {safe(pool.pool)} on {safe(pool.host)}, started {since}")
     if found.settings_changed:
         line(
-            f"{paint('settings', 'yellow')}  changed since workers started: queuectl worker stop, then start them again"
+            f"{paint('settings', 'yellow')}  changed since the workers started; to apply them, restart the workers: "
+            "queuectl worker stop"
         )
     line(f"pending   {counts[PENDING]:<6}  {_waiting(found)}".rstrip())
     line(f"running   {counts[RUNNING]}")
@@ -86,17 +89,17 @@ def _print_counts(found: Snapshot) -> None:
 def _waiting(found: Snapshot) -> str:
     parts = []
     if found.ready:
-        oldest = f", the oldest, {safe(found.oldest_id)}, came {ago(found.oldest_since, found.taken_at)}"
-        parts.append(f"{found.ready} could run now" + (oldest if found.oldest_since is not None else ""))
+        oldest = f", the oldest since {ago(found.oldest_since, found.taken_at)}: {safe(found.oldest_id)}"
+        parts.append(f"{found.ready} ready to run" + (oldest if found.oldest_since is not None else ""))
     if found.later:
         last = f", the last {ago(found.last_due_at, found.taken_at)}" if found.later > 1 else ""
-        parts.append(f"{found.later} wait for their time: the next {ago(found.next_due_at, found.taken_at)}{last}")
+        parts.append(f"{found.later} delayed: the next {ago(found.next_due_at, found.taken_at)}{last}")
     if found.stopped:
-        parts.append(f"{found.stopped} wait until `queuectl resume`")
+        parts.append(f"{found.stopped} paused until `queuectl resume`")
     if found.held:
         parts.append(f"{found.held} held: queuectl release")
     if found.blocked:
-        parts.append(f"{found.blocked} not whole or not readable, see below")
+        parts.append(f"{found.blocked} incomplete or unreadable, see below")
     return "; ".join(parts)
 
 
@@ -104,11 +107,13 @@ def _print_runs(found: Snapshot) -> None:
     if not found.runs:
         return
     line()
-    line("running now:")
+    line("running:")
     for run in found.runs:
-        gone = "" if run.is_alive else paint("  its worker is gone; the next workers put it right", "yellow")
+        gone = "" if run.is_alive else paint("  its worker died; the next workers put the job back", "yellow")
         since = ago(run.started_at, found.taken_at)
-        line(f"  {safe(run.id)}  run {run.attempt}, started {since}, {safe(run.worker)}  {_short(run.command)}{gone}")
+        line(
+            f"  {safe(run.id)}  attempt {run.attempt}, started {since}, {safe(run.worker)}  {_short(run.command)}{gone}"
+        )
     if (more := found.counts[RUNNING] - len(found.runs)) > 0:
         line(f"  ... and {more} more")
 
@@ -117,9 +122,9 @@ def _print_soon(found: Snapshot) -> None:
     if not found.dues:
         return
     line()
-    line("waiting for their time:")
+    line("delayed:")
     for due in found.dues:
-        why = f"retry {due.runs} of {due.max_retries}, after {_short(due.error)}" if due.runs else "delayed"
+        why = f"retry {due.runs} of {due.max_retries}, after {_short(due.error)}" if due.runs else "first attempt"
         line(f"  {safe(due.id)}  due {ago(due.due_at, found.taken_at)}  {why}")
     if (more := found.later - len(found.dues)) > 0:
         line(f"  ... and {more} more")
@@ -142,7 +147,7 @@ def _print_arriving(found: Snapshot) -> None:
     if not found.arriving:
         return
     line()
-    line("arriving, not to be run yet:")
+    line("incomplete files:")
     for row in found.arriving[:_ARRIVING_SHOWN]:
         quiet = "" if row.changed_at is None else f", last change {ago(row.changed_at, found.taken_at)}"
         line(f"  {safe(row.name)}  {size_text(row.size)}{quiet}  {_short(row.why)}")
@@ -158,7 +163,7 @@ def _print_inboxes(found: Snapshot) -> None:
     for inbox in found.inboxes:
         listed_at = times.instant(inbox.listed_at)
         seen = f"listed {ago(listed_at, found.taken_at)}" if listed_at is not None else "never listed"
-        gone = "" if found.pools else "; no workers run, so nothing is taken in"
+        gone = "" if found.pools else "; no workers are running, so no file is accepted"
         words = safe(inbox.text)
         line(f"  {safe(inbox.owner)}  {paint(words, 'yellow') if inbox.trouble else words}  ({seen}{gone})")
         for row in inbox.files[:_FILES_SHOWN]:
@@ -174,7 +179,7 @@ def _print_foreign(found: Snapshot, *, everything: bool) -> None:
         copies = found.copies.get(state, 0)
         kind = f" ({copies} with names of unfinished or conflicting copies)" if copies else ""
         printing.message(
-            f"note: {state}/ also holds {count_of(len(listed), 'file')} of somebody else, left alone{kind}: "
+            f"note: {state}/ also contains {count_of(len(listed), 'foreign file')}, which queuectl ignores{kind}: "
             f"{names}{rest}"
         )
 

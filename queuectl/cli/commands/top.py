@@ -25,12 +25,15 @@ _LEAST_EVERY_S = 0.1
 def top(
     every: Annotated[str, typer.Option(metavar="TIME", help="Look again this often: 500ms, 5s.")] = "1s",
 ) -> None:
-    """Example: queuectl top
+    """Watch the queue live and control it with single-key commands.
 
-    Watch the queue live and control it with single-key commands. It shows how the queue is doing in one sentence,
-    then the jobs: running, waiting in the order of runs, dead, finished; then the workers and rejected files. Keys:
-    arrows select a job, Enter follows its output, / filters, c cancels the job, r retries it, h holds it, p pauses
-    and resumes the spool, ? shows all keys, q quits. In a pipe it prints once what `queuectl status` prints.
+    Example: queuectl top
+
+    It shows the state of the queue in one sentence, then the jobs: running, waiting in the order of runs, dead,
+    finished; then the workers and rejected files.
+
+    Keys: arrows select a job, Enter follows its output, / filters, c cancels the job, r retries it, h holds it, p
+    pauses and resumes the spool, ? shows all keys, q quits. In a pipe, it prints the output of `queuectl status` once.
     """
     every_s = rows.duration(every, "--every")
     if every_s < _LEAST_EVERY_S:

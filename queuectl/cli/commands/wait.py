@@ -1,4 +1,4 @@
-"""`queuectl wait`: until jobs have ended. Looks at two names a job, more seldom the longer it takes."""
+"""`queuectl wait`: wait until jobs have ended. Looks at two names per job, less often the longer it takes."""
 
 from __future__ import annotations
 
@@ -20,22 +20,27 @@ _NAMED = 3
 @app.command()
 def wait(
     ids: JobIds,
-    first: Annotated[bool, typer.Option("--any", help="Until one of them has ended, whichever.")] = False,
+    first: Annotated[bool, typer.Option("--any", help="Stop when any one of them has ended.")] = False,
     timeout: Annotated[
         str | None, typer.Option(metavar="TIME", help="Give up after this long, with exit code 124: 30s, 10m.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)] = False,
 ) -> None:
-    """Example: queuectl wait job1 --timeout 10m
-
-    Wait until jobs have ended. A job has ended when it is done or dead; one that waits for a retry has not. The exit
-    code is 0 when all succeeded. For a single job that failed (and with --any for the one that ended) it is the job's
-    own, 4 where that is not between 1 and 255; of several jobs, 4 when any failed. It is 124 when the time is up.
-    Piped, the columns are id, state, exit code and error, separated by tabs. More examples:
+    """Wait until jobs have ended.
 
     \b
-    queuectl wait job1 job2 && echo both succeeded
-    queuectl wait --any job1 job2
+    Examples:
+      queuectl wait job1 --timeout 10m
+      queuectl wait job1 job2 && echo both succeeded
+      queuectl wait --any job1 job2
+
+    A job has ended when it is done or dead. A job that waits for a retry has not ended.
+
+    The exit code is 0 if all jobs succeeded. For a single job that failed, it is the job's own exit code, or 4 if that
+    is not from 1 to 255; the same holds with --any for the job that ended. For several jobs, it is 4 if any job failed.
+    It is 124 when the time is up.
+
+    In a pipe, the columns are id, state, exit code and error, separated by tabs.
     """
     limit_s = None if timeout is None else duration(timeout, "--timeout")
     spool = context.open_anyway()

@@ -1,4 +1,4 @@
-"""`queuectl why`: why a job is not running, and the command or the drag that changes it."""
+"""`queuectl why`: explain why a job is not running, and name the command or file move that changes it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ app = group.new_app()
 @app.command()
 def why(
     job_id: JobId,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)] = False,
 ) -> None:
-    """Example: queuectl why job1
+    """Explain why a job is not running and how to change that.
 
-    Say why a job is not running, and what changes that. Several reasons may hold at once; the most pressing one comes
-    first. Piped, each is a line: its name, the reason, and the command or the drag that changes it, separated by tabs.
+    Example: queuectl why job1
+
+    If several reasons apply, the most important one comes first. In a pipe, each line is a reason: its name, the
+    reason, and the command or file move that changes it, separated by tabs.
     """
     answer = explain(context.open_anyway().session, job_id, now_at=time.time())
     if as_json:

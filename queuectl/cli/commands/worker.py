@@ -1,4 +1,4 @@
-"""`queuectl worker start|stop|list`: running pools and ending them."""
+"""`queuectl worker start|stop|list`: start, stop and list pools."""
 
 from __future__ import annotations
 
@@ -25,40 +25,55 @@ if TYPE_CHECKING:
     from queuectl.spool.pools import PoolInfo, StopSummary
 
 app = group.new_app(
-    help="Example: queuectl worker start --count 2\n\nStart, stop and list the workers that run jobs.",
+    help="Start, stop and list workers.\n\nExample: queuectl worker start --count 2\n\n"
+    "A worker is a process that runs one job at a time. `worker start` starts a pool of workers.",
     no_args_is_help=True,
 )
 
-# `worker stop` looks this often whether the pools are gone, and asks them again this often (see `pools.request_stop`).
+# `worker stop` checks this often whether the pools have ended, and asks them again this often (`pools.request_stop`).
 _POLL_S, _ASK_AGAIN_S = 0.05, 1.0
-# So many of the jobs that a stop waits for are named.
+# The number of jobs to name while a stop waits for them.
 _NAMED = 3
-# Beyond the graces of the pool a stop takes no longer than this, or something is wrong.
+# A stop that takes longer than this, beyond the graces of the pool, has failed.
 _STOP_MARGIN_S = 20.0
 
 
-@app.command(short_help="Run the jobs of the spool.")
+@app.command(short_help="Start workers that run jobs.")
 def start(
-    count: Annotated[int, typer.Option("--count", "-c", metavar="N", min=1, max=256, help="Worker processes.")] = 1,
+    count: Annotated[
+        int, typer.Option("--count", "-c", metavar="N", min=1, max=256, help="Number of worker processes.")
+    ] = 1,
     drain: Annotated[
-        bool, typer.Option("--drain", help="End when nothing is left, delayed jobs and retries included.")
+        bool, typer.Option("--drain", help="Stop when the queue is empty, after delayed jobs and retries.")
     ] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Give the prompt back; the pool goes on.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Run the pool in the background.")] = False,
     max_jobs: Annotated[
-        int | None, typer.Option("--max-jobs", metavar="K", min=1, help="End after this many runs.")
+        int | None, typer.Option("--max-jobs", metavar="K", min=1, help="Stop after this many attempts.")
     ] = None,
     grace: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="How long jobs may go on after a stop. Default: the setting stop_grace_s."),
+        typer.Option(
+            metavar="TIME", help="How long jobs may continue after a stop. Default: the setting stop_grace_s."
+        ),
     ] = None,
     log_format: Annotated[
-        str, typer.Option("--log-format", metavar="FORM", help="text, or json for one JSON object a line.")
+        str,
+        typer.Option(
+            "--log-format", metavar="FORM", help="Form of the output: text, or json for one JSON object per line."
+        ),
     ] = "text",
 ) -> None:
-    """Example: queuectl worker start --count 2
+    """Start workers that run jobs.
 
-    Run the jobs of the spool until Ctrl-C or `queuectl worker stop`. One line an event goes to standard output.
-    Ctrl-C once lets running jobs end (for as long as --grace says); twice ends them now and puts them back.
+    \b
+    Examples:
+      queuectl worker start --count 2
+      queuectl worker start --drain
+
+    The workers run until Ctrl-C or `queuectl worker stop`. The command prints one line per event to standard output.
+
+    Press Ctrl-C once to stop: running jobs may continue for --grace. Press it twice to end running jobs now and put
+    them back into the queue.
     """
     if log_format not in ("text", "json"):
         raise typer.BadParameter("text or json", param_hint="--log-format")
@@ -89,7 +104,7 @@ def _warn(text: str) -> None:
 
 
 def _detach(folder: SpoolDir, count: int, options: list[str]) -> None:
-    """Start the same command as a process of its own and wait until its pool is there."""
+    """Start the same command as a background process and wait until its pool runs."""
     from queuectl.errors import QueuectlError
     from queuectl.spool import pools
     from queuectl.system import disk
@@ -108,7 +123,7 @@ def _detach(folder: SpoolDir, count: int, options: list[str]) -> None:
     ]
     log_path = os.path.join(folder.folder("logs"), f"pool-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log")
     environment = {**os.environ, "QUEUECTL_POOL_LOG": log_path, "PYTHONUNBUFFERED": "1"}
-    # It names jobs and what they run, so it is a file of jobs.
+    # The log names jobs and their commands, so it gets the mode of job files.
     with open(disk.open_output(log_path, mode=folder.file_mode), "ab") as log:
         process = subprocess.Popen(
             argv,
@@ -127,7 +142,7 @@ def _detach(folder: SpoolDir, count: int, options: list[str]) -> None:
                 return
         if process.poll() is not None:
             if process.returncode == 0:
-                typer.echo(f"ended already, nothing was left to do; log: {log_path}")
+                typer.echo(f"the pool has ended: the queue is empty; log: {log_path}")
                 return
             break
         time.sleep(_POLL_S)
@@ -135,7 +150,7 @@ def _detach(folder: SpoolDir, count: int, options: list[str]) -> None:
 
 
 def _own_session() -> dict[str, object]:
-    """Return what lets a process outlive this terminal."""
+    """Return the options of a process that outlives this terminal."""
     if sys.platform == "win32":
         flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
         return {"creationflags": flags}
@@ -149,37 +164,40 @@ def _tail(path: str) -> str:
     return ""
 
 
-@app.command(short_help="Stop every pool of the spool, from any terminal.")
+@app.command(short_help="Stop all workers of the spool.")
 def stop(
-    wait: Annotated[bool, typer.Option("--wait", help="Let all running jobs end, however long they take.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for all running jobs, however long they take.")] = False,
     grace: Annotated[
-        str | None, typer.Option(metavar="TIME", help="How long running jobs may go on. Default: as the pool was told.")
+        str | None,
+        typer.Option(metavar="TIME", help="How long running jobs may continue. Default: --grace of `worker start`."),
     ] = None,
-    now: Annotated[
-        bool, typer.Option("--now", help="Do not wait for running jobs: end them and put them back.")
-    ] = False,
+    now: Annotated[bool, typer.Option("--now", help="End running jobs at once and put them back.")] = False,
 ) -> None:
-    """Example: queuectl worker stop --wait
-
-    Stop every pool of this spool, from any terminal, and wait until they are gone. No pool starts another job.
-    Running jobs may go on for the grace (`worker start --grace`, else the setting stop_grace_s); jobs that take longer
-    are ended and put back uncounted. A second stop can shorten the first, and not prolong it. Ctrl-C ends only the
-    waiting; the pools go on stopping. More examples:
+    """Stop all workers of the spool.
 
     \b
-    queuectl worker stop --grace 5m
-    queuectl worker stop --now
+    Examples:
+      queuectl worker stop --wait
+      queuectl worker stop --grace 5m
+      queuectl worker stop --now
+
+    It works from any terminal and waits until the pools have ended. They start no more jobs. Running jobs may continue
+    for the grace: `worker start --grace`, else the setting stop_grace_s. Jobs that take longer are ended and put back;
+    the attempt does not count.
+
+    A second stop can shorten the grace of the first, but not extend it. Ctrl-C ends only this command; the pools still
+    stop.
     """
     from queuectl.cli.terminal.progress import Progress
     from queuectl.spool import pools
 
     if wait + now + (grace is not None) > 1:
-        raise WrongUsageError("--wait, --grace and --now exclude each other", hint="leave all but one out")
+        raise WrongUsageError("--wait, --grace and --now cannot be combined", hint="give only one of them")
     grace_s = math.inf if wait else None if grace is None else duration(grace, "--grace")
     spool = context.open_dir()
     found = pools.live(spool)
     if not found:
-        typer.echo("no workers are running on this spool")
+        typer.echo("no workers are running")
         return
     asked = _Stop(spool, found, now, grace_s)
     try:
@@ -190,12 +208,12 @@ def stop(
                 progress.clear()
                 _tell_end(pool, pools.take_summary(spool, pool.pool))
     except KeyboardInterrupt:
-        printing.message("the pools go on stopping; to end their jobs too: queuectl worker stop --now")
+        printing.message("the pools still stop; to end their jobs too: queuectl worker stop --now")
         raise
 
 
 class _Stop(NamedTuple):
-    """A stop of some pools that is waited for."""
+    """A stop of some pools, and the wait for it."""
 
     spool: SpoolDir
     pools: list[PoolInfo]
@@ -203,7 +221,7 @@ class _Stop(NamedTuple):
     grace_s: float | None
 
     def ask(self) -> None:
-        """Ask those that are still alive to stop."""
+        """Ask the pools that are still alive to stop."""
         from queuectl.spool import pools
 
         for pool in self.pools:
@@ -211,7 +229,7 @@ class _Stop(NamedTuple):
                 pools.request_stop(self.spool, pool.pool, now=self.now, grace_s=self.grace_s)
 
     def wait_for(self, pool: PoolInfo, progress: Progress) -> None:
-        """Wait until a pool is gone. Raises SpoolUnavailableError if it takes much longer than it may."""
+        """Wait until a pool has ended. Raises SpoolUnavailableError if that takes much longer than its graces."""
         from queuectl.errors import SpoolUnavailableError
         from queuectl.spool import pools
 
@@ -221,7 +239,7 @@ class _Stop(NamedTuple):
         while pools.is_live(self.spool, pool.pool):
             if progress.passed_s > deadline_s:
                 raise SpoolUnavailableError(
-                    f"pool {pool.pool} does not stop", hint=f"it is process {pool.pid} on {pool.host}; end it there"
+                    f"pool {pool.pool} does not stop", hint=f"end its process {pool.pid} on {pool.host}"
                 )
             if progress.passed_s - asked_s > _ASK_AGAIN_S:
                 asked_s = progress.passed_s
@@ -231,7 +249,7 @@ class _Stop(NamedTuple):
 
 
 def _waited_for(spool: SpoolDir, found: list[PoolInfo]) -> str:
-    """Return what a stop waits for, as a line."""
+    """Return a line with the pools and jobs that a stop waits for."""
     from queuectl.model.lifecycle import RUNNING
     from queuectl.spool import pools
 
@@ -249,18 +267,19 @@ def _tell_end(pool: PoolInfo, summary: StopSummary | None) -> None:
     if summary is None:
         typer.echo(f"stopped {pool.pool} ({workers})")
         return
-    typer.echo(f"stopped {pool.pool} ({workers}), which ran {summary.finished} job{'s' * (summary.finished != 1)}")
+    attempts = printing.count_of(summary.finished, "attempt")
+    typer.echo(f"stopped {pool.pool} ({workers}) after {attempts}")
     for job_id in summary.released:
-        typer.echo(f"cut off {printing.safe(job_id)}: put back to pending/, not counted")
+        typer.echo(f"interrupted {printing.safe(job_id)}: put back into the queue, the attempt does not count")
 
 
-@app.command("list", short_help="Show the pools that are alive and what they run.")
+@app.command("list", short_help="List the running pools and their jobs.")
 def list_(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)] = False,
 ) -> None:
-    """Example: queuectl worker list
+    """List the running pools and their jobs.
 
-    The pools that are alive on this spool, and what their workers run.
+    Example: queuectl worker list
     """
     from queuectl.model.lifecycle import RUNNING
     from queuectl.spool import pools
@@ -285,7 +304,7 @@ def list_(
         typer.echo(json.dumps({"version": 1, "pools": rows}, indent=1))
         return
     if not found:
-        printing.message("no workers are running on this spool; start some: queuectl worker start --count 2")
+        printing.message("no workers are running; to start some: queuectl worker start --count 2")
         return
     now = time.time()
     printing.table(

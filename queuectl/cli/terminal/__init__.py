@@ -1,1 +1,1 @@
-"""What the terminal is to a command: tables and lines, progress, keys, a whole screen."""
+"""The terminal: tables and lines, progress, keys, a whole screen."""

@@ -1,8 +1,8 @@
-"""How the columns of a table share the width of a terminal: nothing wraps, and the long texts get the room.
+"""Shares the width of a terminal among the columns of a table: nothing wraps, and long texts get the space.
 
-Columns with nothing in them are left out. Where the terminal is narrow, long texts are cut first, down to what is
-worth reading; then ids are shortened to a beginning that no other job has, which every command takes for the id; then
-columns that say least are left out. Computes only.
+Empty columns are left out. On a narrow terminal, long texts are cut first, as long as they stay readable. Then ids are
+shortened to a beginning that no other job has, which every command accepts. Then the least useful columns are left out.
+Computes only.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ import bisect
 from collections.abc import Iterable, Sequence
 
 GAP = 2
-# What is cut, and how the room is shared among several of these: the command says most.
+# The columns to cut, and their shares of the space: the command is the most useful.
 _LONG = {"COMMAND": 2, "ERROR": 1, "OUTCOME": 2, "RUNNING": 2, "VALUE": 2}
-# For each share: the width for which ids are shortened, and the one for which columns are left out.
+# Per share: the width below which ids are shortened, and the width below which columns are left out.
 _WANTED, _LEAST = 16, 10
-# For the state there is less: a list without it says too little.
+# Before the state is left out, texts shrink further: a list without it is nearly useless.
 _LEAST_BESIDE_STATE = 6
-# What may be shortened.
+# The columns to shorten.
 _NAMES = ("ID", "FILE", "POOL")
 _NAME_LEAST = 8
-# What is left out on a narrow terminal, first things first.
-_DROPPED = ("TAGS", "HOST", "INBOX", "RUNS", "RUN", "PID", "WHEN", "SINCE", "TIME", "WORKERS", "STATE")
+# The columns to leave out on a narrow terminal, in this order.
+_DROPPED = ("TAGS", "HOST", "INBOX", "ATTEMPTS", "#", "PID", "WHEN", "SINCE", "TIME", "WORKERS", "STATE")
 
 
 def fit(headers: Sequence[str], rows: Sequence[Sequence[int]], room: int, *, name_chars: int = 0) -> dict[int, int]:
-    """The places of the columns that are shown, from left to right, and their widths: with the gaps `room` at most.
+    """Return the places of the columns to show, from left to right, and their widths; with the gaps at most `room`.
 
     Args:
         headers: the headings.
-        rows: how wide each cell is.
+        rows: the width of each cell.
         room: the width of the terminal.
-        name_chars: to how many characters ids may be shortened; 0: to any number.
+        name_chars: the fewest characters of a shortened id; 0 means any number.
     """
     natural = [max([len(header), *(row[place] for row in rows)]) for place, header in enumerate(headers)]
     shown = [place for place in range(len(headers)) if place == 0 or any(row[place] for row in rows)]
@@ -52,7 +52,7 @@ def fit(headers: Sequence[str], rows: Sequence[Sequence[int]], room: int, *, nam
 def _widths(
     headers: Sequence[str], natural: Sequence[int], shown: Sequence[int], room: int, name_chars: int
 ) -> dict[int, int]:
-    """Return the widths of the columns shown; the total may be too large."""
+    """Return the widths of the shown columns; the total may be too large."""
     shares = {place: _LONG[headers[place]] for place in shown if headers[place] in _LONG}
     texts = sorted(shares, key=lambda place: natural[place] / shares[place])
     labels = [place for place in shown if headers[place] in _NAMES]
@@ -75,7 +75,7 @@ def _total(widths: dict[int, int]) -> int:
 
 
 def unique_chars(names: Iterable[str], known: Iterable[str]) -> int:
-    """Return how many characters tell each of some names from all that are known, ignoring case as ids do."""
+    """Return how many characters distinguish each of some names from all known names, ignoring case as ids do."""
     shown = {name.lower() for name in names}
     ordered = sorted({*shown, *(name.lower() for name in known)})
     most = 0

@@ -1,8 +1,8 @@
-"""Everything that prints. Data goes to stdout, messages to stderr; the two are judged apart.
+"""Prints data to standard output and messages to standard error. Each of them may be a terminal or a pipe.
 
 On a terminal: tables, colour, relative ages, local time. In a pipe: tab-separated lines without a heading, nothing cut
-off, UTC. Whatever comes from a job or from the disk passes `safe` on its way to a terminal, so that no command's output
-and no file name can move the cursor, hide text or ring the bell.
+off, UTC. Text from a job or from the disk passes `safe` on its way to a terminal, so that no command's output and no
+file name can move the cursor, hide text or ring the bell.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from queuectl.model.text import safe as safe
 
 _RED, _YELLOW, _DIM, _BOLD, _GREEN, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[1m", "\x1b[32m", "\x1b[0m"
 STYLES = {"red": _RED, "yellow": _YELLOW, "dim": _DIM, "bold": _BOLD, "green": _GREEN}
-NO_WORKERS = "no workers run; to start some: queuectl worker start"
+NO_WORKERS = "no workers are running; to start some: queuectl worker start"
 _SEQUENCE = re.compile(r"\x1b\[[0-9;]*m")
 _LABEL = re.compile(r" *(?:\S+ {2,})?")
 _STATE_STYLES = {"running": "yellow", "done": "green", "dlq": "red", "rejected": "red", "cancelled": "yellow"}
@@ -33,18 +33,18 @@ _STATE_STYLES = {"running": "yellow", "done": "green", "dlq": "red", "rejected":
 
 
 class _Nowhere(io.TextIOBase):
-    """Takes what is printed and keeps nothing of it."""
+    """Discards everything that is written to it."""
 
     def write(self, text: str) -> int:
         return len(text)
 
 
 def prepare_streams() -> None:
-    """Make sure that no character can end a command, and that lines end the same everywhere.
+    """Make every character printable, and use the same line ends everywhere.
 
-    A Windows pipe speaks cp1252 and lacks most characters; and with the line ends of Windows an id that a script of
-    Git Bash or an `ssh` from elsewhere reads would end in a carriage return. A pool that the Task Scheduler starts has
-    no streams at all (pythonw.exe): it prints to nowhere.
+    A Windows pipe has the encoding cp1252, which lacks most characters. With Windows line ends, an id would end in a
+    carriage return for a script in Git Bash or over `ssh`. A pool of the Task Scheduler has no streams at all
+    (pythonw.exe): its output is discarded.
     """
     _fill_closed_handles()
     sys.stdout, sys.stderr = sys.stdout or _Nowhere(), sys.stderr or _Nowhere()
@@ -55,9 +55,9 @@ def prepare_streams() -> None:
 
 
 def _fill_closed_handles() -> None:
-    """Open the null device where a standard handle is closed (`2>&-`).
+    """Open the null device for each closed standard handle (`2>&-`).
 
-    Else the next file gets its number, a lock among them, and a command's output takes the place of that file.
+    Otherwise the next file, such as a lock, gets its number, and a command's output goes into that file.
     """
     if os.name == "nt":
         return
@@ -69,7 +69,7 @@ def _fill_closed_handles() -> None:
 
 
 def close_streams(code: int) -> int:
-    """Flush what was printed; the exit code, which is 1 where the reader has gone away."""
+    """Flush the output and return the exit code, which is 1 if the reader has gone and `code` is 0."""
     try:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
@@ -83,9 +83,9 @@ def close_streams(code: int) -> int:
 
 
 def is_cut_off() -> bool:
-    """Whether the reader of our output has gone: what was printed last is still there, and cannot be written.
+    """Return whether the reader of our output has gone, by flushing the output again.
 
-    Asked rather than told by the error: Windows reports it as EINVAL, as it does much else.
+    The original error does not show this: Windows reports it as EINVAL, like many other errors.
     """
     try:
         for stream in (sys.stdout, sys.stderr):
@@ -96,7 +96,7 @@ def is_cut_off() -> bool:
 
 
 def silence(*fds: int) -> None:
-    """The reader of our output (of these handles only) has gone: the rest goes nowhere, and raises nothing."""
+    """Discard all further output (of these handles only), because its reader has gone."""
     null_fd = os.open(os.devnull, os.O_WRONLY)
     for fd in fds or (1, 2):
         os.dup2(null_fd, fd)
@@ -104,26 +104,26 @@ def silence(*fds: int) -> None:
 
 
 def is_terminal(stream: TextIO | None = None) -> bool:
-    """Whether `stream` (stdout) is looked at by a person."""
+    """Return whether `stream` (standard output) is a terminal."""
     chosen = sys.stdout if stream is None else stream
     return chosen is not None and chosen.isatty()
 
 
 def is_interactive() -> bool:
-    """Whether a question can be asked and answered."""
+    """Return whether a person can see and answer a question."""
     return is_terminal(sys.stdin) and is_terminal(sys.stderr)
 
 
 def has_colour(stream: TextIO | None = None) -> bool:
-    """Whether `stream` (stdout) shows colours: a terminal that is not dumb, and NO_COLOR is not set."""
+    """Return whether `stream` (standard output) shows colours: the terminal is not dumb, and NO_COLOR is not set."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not is_terminal(stream):
         return False
-    # An old Windows console shows escape sequences as text; those that understand them say so.
+    # An old Windows console shows escape sequences as text; newer terminals set one of these variables.
     return os.name != "nt" or any(name in os.environ for name in ("WT_SESSION", "ANSICON", "TERM", "ConEmuANSI"))
 
 
 def paint(text: str, style: str, stream: TextIO | None = None) -> str:
-    """`text` in a style where the stream shows colours."""
+    """Return `text` in a style if the stream shows colours."""
     return f"{STYLES[style]}{text}{_PLAIN}" if style and has_colour(stream) else text
 
 
@@ -131,12 +131,12 @@ def paint(text: str, style: str, stream: TextIO | None = None) -> str:
 
 
 def count_of(number: int, noun: str, plural: str = "") -> str:
-    """`1 job`, `2 jobs`."""
+    """Return a number with its noun: `1 job`, `2 jobs`."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def age(seconds: float) -> str:
-    """Return a span for a glance, one unit: `3s`, `5m`, `2h`, `4d`."""
+    """Return a rounded time span with one unit: `3s`, `5m`, `2h`, `4d`."""
     whole = max(0, int(seconds))
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if whole >= size:
@@ -145,7 +145,7 @@ def age(seconds: float) -> str:
 
 
 def ago(instant_at: float | None, now_at: float) -> str:
-    """Return how long ago an instant was or how far off it is, on a terminal; the instant itself in UTC in a pipe."""
+    """Return the time since or until an instant on a terminal, and the instant itself in UTC in a pipe."""
     if instant_at is None:
         return ""
     if not is_terminal():
@@ -161,7 +161,7 @@ def moment(instant_at: float) -> str:
 
 
 def pause_text(reason: str, until_at: float | None) -> str:
-    """Return why the spool is paused, and until when, if that is known; safe to be printed."""
+    """Return why the spool is paused, and until when if that is known; safe to print."""
     until = f" (until {moment(until_at)})" if until_at is not None else ""
     return (safe(reason) or "the file PAUSED exists") + until
 
@@ -170,22 +170,22 @@ def pause_text(reason: str, until_at: float | None) -> str:
 
 
 def line(text: str = "") -> None:
-    """One line of data to stdout. Text from a job or from the disk is `safe` before it comes here.
+    """Print a line of data to standard output. The caller passes text from a job or from the disk through `safe`.
 
-    On a terminal a longer one is broken between words, so that its columns stay under each other.
+    A terminal gets a long line broken between words, with its columns aligned.
     """
     print(_folded(text) if is_terminal() else text)
 
 
 def exact_line(text: str) -> None:
-    """One line to stdout as it is, on a terminal too: a document, or what a job printed."""
+    """Print a line unchanged to standard output, also on a terminal: a document, or the output of a job."""
     print(text)
 
 
 def _folded(text: str) -> str:
-    """`text` broken between words where it is wider than the terminal; a word alone is never broken: it may be a path.
+    """Return `text` broken between words if it is wider than the terminal. Never break a word: it may be a path.
 
-    Later lines stand under the text behind the label (`paused    disk full`), else under the first word.
+    Later lines are aligned with the text after the label (`paused    disk full`), else with the first word.
     """
     import shutil
 
@@ -211,13 +211,13 @@ def _folded(text: str) -> str:
 
 
 def message(text: str) -> None:
-    """One line for the person to stderr. Text from a job or from the disk is `safe` before it comes here."""
+    """Print a line to standard error. The caller passes text from a job or from the disk through `safe`."""
     if sys.stderr is not None:
         print(_folded(text) if is_terminal(sys.stderr) else text, file=sys.stderr)
 
 
 def remark(text: str) -> None:
-    """As `message`, from a command that goes on: where stderr takes nothing, this and all later text goes nowhere."""
+    """Print a message from a command that continues: if that fails, discard this and all later messages."""
     try:
         message(text)
     except (OSError, ValueError):
@@ -225,7 +225,7 @@ def remark(text: str) -> None:
 
 
 def give_up_streams() -> None:
-    """Send to nowhere what is printed to a stream that takes nothing (a full disk, a reader that has gone)."""
+    """Discard further output of each stream that cannot be written (a full disk, a reader that has gone)."""
     for stream, fd in ((sys.stdout, 1), (sys.stderr, 2)):
         try:
             stream.flush()
@@ -234,23 +234,23 @@ def give_up_streams() -> None:
 
 
 def warning(text: str) -> None:
-    """Something to look at that stops nothing, to stderr."""
+    """Print a warning to standard error."""
     message(f"{paint('warning:', 'yellow', sys.stderr)} {safe(text)}")
 
 
 def error(problem: QueuectlError) -> None:
-    """What happened, why, and what to do about it, to stderr."""
+    """Print an error, its cause and a hint to standard error."""
     what, cause = str(problem), problem.cause
     mistakes = problem.mistakes
     if len(mistakes) > 1 and mistakes[0] in what:
-        # Each on a line of its own, behind what comes before all of them: the file, or which job.
+        # Print each mistake on its own line, after their common beginning: the file or the job.
         head = what.partition(mistakes[0])[0]
         what, cause = f"{head}{len(mistakes)} mistakes", "\n".join(mistakes)
         if str(problem).endswith("; and more"):
             what, cause = f"{head}more than {len(mistakes)} mistakes", f"{cause}\n..."
     for label, text in (("error:", what), ("cause:", cause), ("hint:", problem.hint)):
         if text:
-            # A cause may show a place in a text with a mark under it: further lines stand below the first.
+            # A cause may show a place in a text with a mark below it: align its lines.
             first, *rest = text.split("\n")
             message(f"{paint(label, 'red' if label == 'error:' else 'bold', sys.stderr)} {safe(first)}")
             for part in rest:
@@ -258,17 +258,16 @@ def error(problem: QueuectlError) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document to stdout, safe in every encoding and on every terminal."""
+    """Print a JSON document to standard output, safe in every encoding and on every terminal."""
     exact_line(json.dumps(value, indent=1, ensure_ascii=True))
 
 
 def table(
     headers: Sequence[str], rows: Sequence[Sequence[str]], *, known: Callable[[], Iterable[str]] | None = None
 ) -> None:
-    """Rows of text: a table on a terminal, tab-separated lines without the heading in a pipe. Makes each cell safe.
+    """Print rows: a table on a terminal, tab-separated lines without a heading in a pipe. Make each cell safe.
 
-    `known` gives all ids (or names) that there are; then those in the first column of their kind are shortened on a
-    narrow terminal to what is unique among them.
+    `known` returns all ids (or names). With it, a narrow terminal shows ids shortened to a unique beginning.
     """
     if not is_terminal():
         for row in rows:
@@ -296,7 +295,7 @@ def table(
     for row in cells:
         made.add_row(
             *(
-                # The beginning of an id, as every command takes it: no mark behind it that would be copied too.
+                # Every command accepts a shortened id. Show no ellipsis, because people would copy it.
                 Text(set_cell_size(row[place], width))
                 if place == names_at and 0 < chars <= width
                 else Text(row[place], style=_STATE_STYLES.get(row[place], ""))

@@ -1,4 +1,4 @@
-"""How far long work is: one line that changes on a terminal, a line every ten seconds elsewhere. On stderr."""
+"""Shows the progress of long work on standard error: a changing line on a terminal, else a line every 10 s."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _TELL_EVERY_S = 10.0
 
 
 class Progress:
-    """What the person sees meanwhile. What takes less than a second (elsewhere: ten) is done without a word.
+    """Shows progress if the work takes longer than 1 s on a terminal, or 10 s elsewhere.
 
-    Used in a `with`, which takes the line away at its end; `clear` does so before anything else is printed.
+    Use it in a `with`, which removes the line at its end. Call `clear` before you print anything else.
     """
 
     def __init__(self) -> None:
@@ -33,11 +33,11 @@ class Progress:
 
     @property
     def passed_s(self) -> float:
-        """Seconds since the beginning."""
+        """The seconds since the beginning."""
         return time.monotonic() - self._began_s
 
     def tell(self, text: Callable[[], str]) -> None:
-        """Say how far it is, where it is time to: `text` is only asked then, and makes what is foreign in it safe."""
+        """Print the progress if it is time for that. Only then call `text`, which makes foreign text safe."""
         now_s = time.monotonic()
         if now_s - self._told_s < (_LIVE_EVERY_S if self._is_live else _TELL_EVERY_S):
             return
@@ -50,7 +50,7 @@ class Progress:
         self._shown = len(shown)
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         if self._shown:
             print("\r" + " " * self._shown + "\r", end="", file=sys.stderr, flush=True)
             self._shown = 0

@@ -24,8 +24,8 @@ def test_no_table_is_wider_than_its_terminal(seed: int) -> None:
 def test_a_wide_terminal_shows_everything_whole() -> None:
     """What there is room for is not cut; a column with nothing in it is left out."""
     widths = columns.fit(HEADERS, [[27, 7, 3, 6, 0, 60, 20]], 200)
-    assert [HEADERS[place] for place in widths] == ["ID", "STATE", "RUNS", "WHEN", "COMMAND", "ERROR"]
-    assert list(widths.values()) == [27, 7, 4, 6, 60, 20]
+    assert [HEADERS[place] for place in widths] == ["ID", "STATE", "ATTEMPTS", "WHEN", "COMMAND", "ERROR"]
+    assert list(widths.values()) == [27, 7, 8, 6, 60, 20]
 
 
 def test_ids_are_shortened_before_columns_are_left_out() -> None:
