@@ -20,12 +20,13 @@ from queuectl.model.inbox import SIGNED, TEMPLATES, Inbox
 from queuectl.model.job import RetryDefaults
 from queuectl.model.text import safe
 
+_ASK = "report this to the person who runs the queue"
 # Texts for a human reader; queuectl ignores them.
 _TEXTS = ("description", "comment", "notes")
 ALLOWED = ("template", "params", "run_at", "delay", "tags", "priority", "$schema", *_TEXTS)
 TEXT_MAX_CHARS = 4096
 TAGS_LIMIT, TAG_MAX_CHARS = 32, 64
-# Only to check whether the document can be a job; the spool's own defaults apply when it is taken in.
+# Used only to check whether the document can be a job; the spool's own defaults apply when it is accepted.
 _ANY = RetryDefaults(3, 2, 3600.0, 0.0)
 
 
@@ -39,7 +40,7 @@ class Admitted(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """What an inbox lets in."""
+    """The rules of an inbox."""
 
     inbox: Inbox
     commands: Mapping[str, Command]
@@ -47,20 +48,20 @@ class Rules(NamedTuple):
     keys: Keys | None
     """The inbox's keys, for mode signed."""
     audience: str
-    """Whom a job of mode signed has to be signed for."""
+    """The queue that a job of mode signed must be signed for."""
 
 
 def admit(document: Mapping[str, Any], rules: Rules, *, stem: str, now_at: float) -> Admitted:
-    """Make the document of a job from the document of a dropped file.
+    """Convert the document of a dropped file into the document of a job.
 
     Args:
         document: parsed JSON of one job (`document.Single`).
-        rules: of the inbox that the file was dropped into.
+        rules: the rules of the inbox that the file was dropped into.
         stem: the dropped file's name without its ending.
         now_at: the wall clock.
 
     Raises:
-        InvalidJobError: the key at fault, what is wrong with it and what to do, fit for the producer.
+        InvalidJobError: the key at fault, what is wrong with it and what to do, worded for the producer.
     """
     if any(isinstance(value, dict | list) and job.is_deep(value) for value in document.values()):
         raise InvalidJobError("it is nested too deep", hint="a job needs no more than a few levels")
@@ -69,7 +70,7 @@ def admit(document: Mapping[str, Any], rules: Rules, *, stem: str, now_at: float
         made = Admitted(_filled_in(document, inbox, rules.commands, stem))
     elif inbox.mode == SIGNED:
         if keys is None:
-            raise InvalidJobError("the keys of this inbox cannot be used now", hint="tell who runs the queue")
+            raise InvalidJobError("the keys of this inbox cannot be used now", hint=_ASK)
         found = signing.verify(document, keys, audience=rules.audience, now_at=now_at)
         made = Admitted(_signed(found.document, inbox, found.key), found.expires_at, found.key, found.job_id)
     else:
@@ -88,7 +89,7 @@ def _trusted(document: Mapping[str, Any], inbox: Inbox, stem: str) -> dict[str, 
 def _signed(document: Mapping[str, Any], inbox: Inbox, key: str) -> dict[str, Any]:
     made = {**document, "signed_by": key}
     if made.setdefault("owner", inbox.owner) != inbox.owner:
-        raise InvalidJobError(f"owner: jobs of this inbox belong to {inbox.owner}", key="owner", hint="leave it out")
+        raise InvalidJobError(f"owner: jobs of this inbox belong to {inbox.owner}", key="owner", hint="omit it")
     if inbox.tags and "tags" not in made:
         made["tags"] = list(inbox.tags)
     return made
@@ -97,16 +98,16 @@ def _signed(document: Mapping[str, Any], inbox: Inbox, key: str) -> dict[str, An
 def _filled_in(document: Mapping[str, Any], inbox: Inbox, commands: Mapping[str, Command], stem: str) -> dict[str, Any]:
     for key in document:
         if key not in ALLOWED:
-            hint = "the keys are: " + ", ".join(ALLOWED)
-            raise InvalidJobError(f"{safe(key[:60])}: is not for jobs of this inbox to say", key=key[:60], hint=hint)
+            hint = "allowed keys: " + ", ".join(ALLOWED)
+            raise InvalidJobError(f"{safe(key[:60])}: is not allowed in this inbox", key=key[:60], hint=hint)
     name = document.get("template")
     known = ", ".join(sorted(commands)) or "none"
     if not isinstance(name, str):
-        raise InvalidJobError("template: is missing", key="template", hint=f"the commands there are: {known}")
+        raise InvalidJobError("template: is missing", key="template", hint=f"available commands: {known}")
     command = commands.get(name)
     if command is None:
         what = f"template: there is no command {safe(name[:60])!r}"
-        raise InvalidJobError(what, key="template", hint=f"the commands there are: {known}")
+        raise InvalidJobError(what, key="template", hint=f"available commands: {known}")
     params = document.get("params", {})
     if not isinstance(params, dict):
         raise InvalidJobError("params: takes an object", key="params", hint='"params": {"NAME": VALUE}')
@@ -135,9 +136,9 @@ def _filled_in(document: Mapping[str, Any], inbox: Inbox, commands: Mapping[str,
 
 
 def id_for(owner: str, stem: str) -> str:
-    """Return the id for a job by its owner and its file's name. It begins with the owner, so nobody takes another's id.
+    """Return the id for a job from its owner and its file's name. The id begins with the owner, so owners never clash.
 
-    `model.inbox.parse` refuses owners whose name begins like the ids of another owner.
+    `model.inbox.parse` refuses an owner whose name begins like the ids of another owner.
     """
     made = f"{owner}-{names.clean_id(stem)}"[: names.ID_MAX_CHARS].rstrip("-._")
     if names.why_bad_id(made) or not made.startswith(f"{owner}-"):
@@ -147,7 +148,7 @@ def id_for(owner: str, stem: str) -> str:
 
 def _priority(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not -job.PRIORITY_LIMIT <= value <= 0:
-        raise InvalidJobError("priority: takes 0 or less here", key="priority", hint="leave it out")
+        raise InvalidJobError("priority: takes 0 or less here", key="priority", hint="omit it")
     return value
 
 
@@ -161,5 +162,5 @@ def _free_text(key: str, value: object, *, most: int = TEXT_MAX_CHARS) -> str:
     if not isinstance(value, str) or len(value) > most:
         raise InvalidJobError(f"{key}: takes a text of at most {most} characters", key=key)
     if "\0" in value or (key == "tags" and safe(value) != value):
-        raise InvalidJobError(f"{key}: holds a character that cannot be seen", key=key)
+        raise InvalidJobError(f"{key}: contains an invisible character", key=key)
     return value

@@ -1,9 +1,9 @@
-"""Resolves a producer's path and refuses it unless it is inside the allowed folder. Looks at the disk, changes nothing.
+"""Resolve a producer's path and refuse it unless it is inside the allowed folder. Read the disk, change nothing.
 
-The walk goes name by name from that folder, follows links, and ends where a name or a link leads out. It looks at
-nothing outside, so a refusal tells a producer nothing about files there. The command gets the resolved path, so the
-path that was judged is the path that is used. A user who can change the folder `under` can still put a link there
-afterwards (docs/security.md).
+The walk goes name by name from that folder, follows links, and ends where a name or a link leads out. It reads
+nothing outside, so a refusal reveals nothing about files there. The command gets the resolved path, so the path that
+was judged is the path that is used. A user who can change the folder `under` can still put a link there afterwards
+(docs/security.md).
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ def resolve(param: Param, text: str) -> str:
     """Return the absolute path, free of links, that `text` names below `param.under`; relative texts begin there.
 
     Raises:
-        InvalidJobError: it is not below that folder, or not there although it must be.
+        InvalidJobError: the path is not below that folder, or does not exist although it must.
     """
     shown = safe(text)[:120]
     under = os.path.realpath(param.under)
     if not os.path.isdir(under):
-        what = f"the folder {param.under} is not there now"
-        raise InvalidJobError(what, key="params", hint="tell who runs the queue; then send it again")
+        what = f"the folder {param.under} is missing at the moment"
+        raise InvalidJobError(what, key="params", hint="ask the person who runs the queue, then send the file again")
     try:
         found = _walked(under, os.path.abspath(param.under), text)
     except _OutsideError:
         what = f"{shown!r} is not in {param.under}"
         raise InvalidJobError(
-            what, key="params", hint="name a file in that folder; links out of it do not count"
+            what, key="params", hint="name a file in that folder; links that lead out of it are not allowed"
         ) from None
     except (OSError, ValueError) as error:
         code = getattr(error, "errno", None)
-        why = "is a circle of links" if code == errno.ELOOP else getattr(error, "strerror", None) or error
+        why = "its links form a loop" if code == errno.ELOOP else getattr(error, "strerror", None) or error
         raise InvalidJobError(f"{shown!r} cannot be looked up: {why}", key="params") from error
     if param.exists and not os.path.exists(found):
         raise InvalidJobError(
-            f"{shown!r} is not there", key="params", hint=f"put it into {param.under}, then send this file again"
+            f"{shown!r} does not exist", key="params", hint=f"put it in {param.under}, then send this file again"
         )
     return found
 
@@ -72,7 +72,7 @@ def _walked(under: str, named: str, text: str) -> str:
         try:
             target = os.readlink(path)
         except FileNotFoundError:
-            target = ""  # the rest does not exist either, and is judged by its names
+            target = ""  # the rest does not exist either, so its names decide
         except OSError as error:
             if error.errno != errno.EINVAL:  # "is no link"
                 raise
@@ -107,14 +107,14 @@ def _names_below(under: str, named: str, text: str) -> list[str]:
 
 
 def _walked_by_the_system(under: str, named: str, text: str) -> str:
-    """As `_walked`, on Windows, where one file has names of many forms. Looks at nothing whose path begins outside."""
+    """Do the same as `_walked` on Windows, where one file has many names. Reads no path that begins outside."""
     path = os.path.normpath(os.path.join(under, text))
     if not _is_below(path, under) and not _is_below(path, named):
         raise _OutsideError
     try:
         found = os.path.realpath(path, strict=True)
     except FileNotFoundError:
-        found = os.path.realpath(path)  # a link to nothing is judged by its target
+        found = os.path.realpath(path)  # the target of a dangling link decides
     except OSError:
         found = os.path.realpath(path)
         if _is_below(found, under):

@@ -1,15 +1,15 @@
-"""The folder of an inbox: its files, and everything that queuectl ever does to them. Others write there, too.
+"""The folder of an inbox: its files, and everything that queuectl does to them. Other users write there, too.
 
-    NAME.json                      a job, or what may become one
+    NAME.json                      a job, or a file that may become a job
     .queuectl-S-TOKEN-NAME.json    claimed by the spool S (`identity`), on its way to pending/ (`handover`)
-    .queuectl-S-tmp-TOKEN          a text that is being written
+    .queuectl-S-tmp-TOKEN          an unfinished text
     NAME.json.rejected             a file that cannot be a job; NAME.json.rejected.txt says why
-    NAME.json.failed.txt, NAME.json.done.txt    receipts: how the job that NAME.json was has ended
+    NAME.json.failed.txt, NAME.json.done.txt    receipts: how the job from NAME.json ended
 
-A user who can write there may be hostile. So the folder is opened once, and everything is done through that handle, by
-names in it (POSIX): nothing outside is touched, wherever the path leads by now. No link is followed, only regular files
-are opened, a text gets a new name first and its own name by a rename, and only bytes in memory are judged. Such a user
-can hide, change and bring back files of the folder at any time, and harms only the jobs of that folder.
+A user who can write there may be hostile. So this module opens the folder once and does everything through that handle,
+by names in it (POSIX): it touches nothing outside, wherever the path leads later. It follows no link, opens only
+regular files, writes a text under a new name before the rename, and judges only bytes in memory. Such a user can hide,
+change and restore files of the folder at any time, but harms only the jobs of that folder.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FAILED, DONE_WELL = ".failed.txt", ".done.txt"
 SUMMARY = "queuectl-more-rejected.txt"
 """The text about rejected files that have no text of their own."""
 _OURS = (_REJECTED, _REJECTED + _TEXT, FAILED, DONE_WELL)
-# The most characters that we put before and behind a name, with the suffix of a name that is taken.
+# The most characters that queuectl adds before and after a name, including the suffix for a name that is taken.
 _ROOM = 50
 _TEXT_MAX_BYTES = 64 * 1024
 
@@ -49,16 +49,16 @@ class Listing(NamedTuple):
     texts: list[str]
     """Texts about rejected files."""
     claimed: dict[str, str]
-    """Files that are named as if this spool had claimed them, by token (`handover` knows which ones it has)."""
+    """Files whose names say that this spool claimed them, by token (`handover` knows which of them it claimed)."""
     unfinished: list[str]
     """Unfinished texts of this spool, left by a kill."""
     foreign: list[str]
     has_summary: bool = False
-    """Whether something has the name SUMMARY."""
+    """Whether an entry has the name SUMMARY."""
 
 
 class Rejection(NamedTuple):
-    """What the text beside a rejected file says: the version of the file, why, and since when; "" is unknown."""
+    """What the text of a rejected file says: the version of the file, the reason, and the time; "" is unknown."""
 
     version: str
     why: str
@@ -66,22 +66,22 @@ class Rejection(NamedTuple):
 
 
 class Cause(NamedTuple):
-    """Why a file is not taken in, and what its producer can do."""
+    """Why a file is not accepted, and what its producer can do."""
 
     why: str
     hint: str = ""
 
 
 class Folder:
-    """One folder, for the spool with this identity. To be closed.
+    """One folder, for the spool with this identity. The owner must close it.
 
     Args:
-        path: of the folder; used for texts, and on Windows.
-        identity: of the spool.
-        rng: for names.
-        tokens: of the inbox process.
-        fd: the handle of the folder, which this object closes (`opening.open_inbox`). Without one the path is opened,
-            and not judged.
+        path: the path of the folder; used for texts, and on Windows.
+        identity: the identity of the spool.
+        rng: the source of random names.
+        tokens: the tokens of the inbox process.
+        fd: the handle of the folder, which this object closes (`opening.open_inbox`). Without a handle, this object
+            opens the path without judging it.
     """
 
     def __init__(self, path: str, identity: str, *, rng: random.Random, tokens: Tokens, fd: int = -1) -> None:
@@ -109,11 +109,11 @@ class Folder:
         self.close()
 
     def at(self, name: str) -> str:
-        """Return the path of a file in the folder, as `disk` takes it together with the handle."""
+        """Return the path of a file in the folder, as `disk` expects it together with the handle."""
         return name if self._at is not None else f"{self.path}{os.sep}{name}"
 
     def scan(self) -> Listing:
-        """List what is there: names only, however many there are. Raises OSError."""
+        """List the names in the folder. Raises OSError."""
         found = Listing([], [], [], {}, [], [])
         listed = files.names(self.path if self._at is None else self._at)
         if SUMMARY in listed:
@@ -121,7 +121,7 @@ class Folder:
         for name in listed:
             if name == SUMMARY:
                 continue
-            if names.opens_a_device(name):  # whatever its ending: nothing may open it
+            if names.opens_a_device(name):  # nothing may open it, whatever its ending
                 found.foreign.append(name)
             elif name.startswith("."):
                 if match := self._claimed.fullmatch(name):
@@ -142,13 +142,13 @@ class Folder:
         return found
 
     def read(self, name: str, max_bytes: int) -> files.Content:
-        """Return the content of a file. Raises OSError as `files.read`."""
+        """Return the content of a file. Raises the same errors as `files.read`."""
         return files.read(self.at(name), max_bytes, patience_s=sharing.GLANCE_S, at=self._at)
 
     # ------------------------------------------------------------------------------------------------ handing over
 
     def claim(self, name: str, token: str) -> str:
-        """Rename a file to a name that says whose it is now, and return that name. Raises OSError; replaces nothing."""
+        """Rename a file to a name that marks it as claimed, and return that name. Raises OSError; replaces nothing."""
         claimed = f"{self._mark}{token}-{names.beside(name, room=_ROOM)}"
         sharing.check_free(self.at(name))
         self._move(name, claimed)
@@ -161,7 +161,7 @@ class Folder:
         """Give a claimed file its own name back, or a similar one if that is taken; return the name, "" if it is gone.
 
         Raises:
-            OSError: it stays claimed.
+            OSError: the file stays claimed.
         """
         match = self._claimed.fullmatch(claimed)
         name = wanted = match[2] if match is not None else claimed
@@ -188,7 +188,7 @@ class Folder:
         return files.is_folder(self.at(name), at=self._at)
 
     def sync(self) -> None:
-        """Force the folder's names to disk, as far as its file system can do that."""
+        """Fsync the folder's names, as far as its file system supports that."""
         with contextlib.suppress(OSError):
             if self._at is None:
                 disk.sync_folder(self.path)
@@ -198,15 +198,15 @@ class Folder:
     # --------------------------------------------------------------------------------------------- what is refused
 
     def reject(self, name: str, sig: files.FileSig, cause: Cause, *, now_at: float, has_text: bool = True) -> str:
-        """Rename a file to NAME.rejected and put a text beside it; return its new name, "" if it has just changed.
+        """Rename a file to NAME.rejected and write its text; return its new name, "" if the file has just changed.
 
-        Without `has_text` the text is left out: there are many already, and SUMMARY names this file (`put_summary`).
+        Without `has_text` the text is omitted: many exist already, and SUMMARY names this file (`put_summary`).
 
-        The text comes first: a crash in between leaves a text without its file (`orphan_texts`), never a file without
-        a reason. A writer that has the file open goes on writing to it.
+        The text comes first, so that a crash in between leaves a text without its file (`orphan_texts`), never a file
+        without a reason. A program that has the file open can still write to it.
 
         Raises:
-            OSError: it stays as it is.
+            OSError: the file is unchanged.
         """
         target = names.beside(name, room=_ROOM) + _REJECTED
         while self.sig_of(target) is not None or self._is_folder(target + _TEXT):
@@ -227,24 +227,24 @@ class Folder:
         return target
 
     def put_summary(self, count: int, some: list[str], most: int, *, now_at: float) -> None:
-        """Write SUMMARY: how many rejected files have no text, and why the last of them were. Raises as `put_text`."""
+        """Write SUMMARY: how many rejected files have no text, and why the last were rejected. Raises as `put_text`."""
         lines = [
-            f"{count} rejected files here have no text of their own: at most {most} get one (max_rejected).",
-            "Each is called NAME.rejected now, and nothing in it was changed.",
+            f"{count} rejected files here have no text of their own, because at most {most} get one (max_rejected).",
+            "Each file is now called NAME.rejected. Its content is unchanged.",
             "",
-            f"The last ones, at {times.to_text(now_at)}:",
+            f"The most recent ones, at {times.to_text(now_at)}:",
             "",
             *(f"  {safe(each)}" for each in some),
             "",
-            "To do: correct the program that writes them, and delete the files that are not wanted. Rename a file to",
-            "NAME to have it judged again. This text goes when no such file is left.",
+            "To do: correct the program that writes these files, and delete the files you do not need.",
+            "To send a file again, rename it to NAME. queuectl deletes this text when no such file is left.",
             "",
             "",
         ]
         self.put_text(SUMMARY, "\n".join(lines))
 
     def rejection(self, rejected: str) -> Rejection:
-        """Read the text beside a rejected file, if there is one. Anybody may have written it."""
+        """Read the text of a rejected file, if there is one. Any user may have written it."""
         try:
             data = files.read(self.at(rejected + _TEXT), _TEXT_MAX_BYTES, at=self._at).data
         except OSError:
@@ -259,7 +259,7 @@ class Folder:
         return files.sig_of(self.at(name), at=self._at)
 
     def take_back(self, rejected: str) -> str:
-        """Give a corrected file its own name back and delete its text; return the name, "" if that fails."""
+        """Rename a corrected file back and delete its text; return the name, "" if that fails."""
         name = rejected.removesuffix(_REJECTED)
         try:
             self._move(rejected, name)
@@ -269,7 +269,7 @@ class Folder:
         return name
 
     def orphan_texts(self, found: Listing) -> list[str]:
-        """Return the texts about rejected files that are gone."""
+        """Return the texts whose rejected files are gone."""
         there = set(found.rejected)
         return [name for name in found.texts if name.removesuffix(_TEXT) not in there]
 
@@ -279,8 +279,8 @@ class Folder:
         """Write a text in one step; it replaces any file or link of its name.
 
         Raises:
-            NotRegularError: a folder has its name, and cannot be replaced.
-            OSError: nothing of it is left.
+            NotRegularError: a folder has this name and cannot be replaced.
+            OSError: no part of the text is left.
         """
         data = seal(text)
         while True:
@@ -288,7 +288,7 @@ class Folder:
             try:
                 disk.create(temporary, data, sync=False, mode=disk.FILE_MODE, at=self._at)
                 break
-            except FileExistsError:  # not ours: a poll begins by deleting ours
+            except FileExistsError:  # not ours, because each poll first deletes ours
                 self._tokens.renew_for_texts()
         try:
             disk.replace(temporary, self.at(name), patience_s=sharing.GLANCE_S, at=self._at)
@@ -300,7 +300,7 @@ class Folder:
             raise
 
     def forget(self, name: str) -> None:
-        """Delete a text if it is exactly as we wrote it."""
+        """Delete a text if it is exactly as queuectl wrote it."""
         with contextlib.suppress(OSError):
             data = files.read(self.at(name), _TEXT_MAX_BYTES, at=self._at).data
             if is_sealed(data):
@@ -319,13 +319,14 @@ def is_version(sig: files.FileSig, version: str) -> bool:
 
 def _rejected_text(name: str, target: str, cause: Cause, sig: files.FileSig, now_at: float) -> str:
     lines = [
-        f"{safe(name)} could not be taken in as a job. Nothing in it is run.",
+        f"{safe(name)} could not become a job, so it did not run.",
         "",
         f"Why:   {safe(cause.why)}",
         *([f"To do: {safe(cause.hint)}"] if cause.hint else []),
         "",
-        f"The file is called {safe(target)} now, and nothing in it was changed. Correct it there, and it is",
-        "taken in by itself; or write a new file. If it is not wanted, delete it, and this text goes too.",
+        f"The file is now called {safe(target)}. Its content is unchanged.",
+        f"To run it:    correct {safe(target)} and save it, or drop a corrected {safe(name)} here.",
+        f"To delete it: delete {safe(target)}. queuectl then deletes this text.",
         "",
         f"Rejected {times.to_text(now_at)}, version {version_of(sig)}",
         "",

@@ -1,20 +1,20 @@
-"""From an inbox to pending/, across file systems: nothing lost and nothing doubled, wherever a kill falls (P1, P2).
+"""Move jobs from an inbox to pending/, across file systems: a kill at any point loses and doubles nothing (P1, P2).
 
-| # | step | a crash after it leaves, and what then follows |
+| # | step | what a crash after it leaves, and what then follows |
 |---|---|---|
 | 1 | read NAME, judge it, note TOKEN (`tokens`) | nothing |
-| 2 | rename NAME to `.queuectl-S-TOKEN-NAME`, read it again | a claimed file alone: it gets its name back |
-| 3 | write the record to handover/OWNER/TOKEN.json (synced) | both: the same goes on with 4 |
-| 4 | delete the claimed file (the folder synced) | a record alone: it goes on with 5 |
+| 2 | rename NAME to `.queuectl-S-TOKEN-NAME`, read it again | only a claimed file: it gets its name back |
+| 3 | write the record to handover/OWNER/TOKEN.json (fsynced) | both: continue with 4 |
+| 4 | delete the claimed file (the folder fsynced) | only a record: continue with 5 |
 | 5 | rename the record into pending/, not replacing | the job |
 
-The file that is handed over is the finished record, so step 5 is one rename, which was made or not. Nothing is
-published before step 4 is known to be done.
+The file that is handed over is the finished record, so step 5 is one atomic rename. No job is published before step 4
+is known to be done.
 
-If the claimed file is not there to be deleted, its owner has taken it away, or its share is away and brings it back.
-Then TOKEN.spent is left: a claimed file with that token that appears later was handed over already.
+If the claimed file is missing in step 4, its owner has moved it away, or its share is offline and may bring it back.
+Then TOKEN.spent stays: a claimed file with that token that appears later was already handed over.
 
-A file that is named like a claimed one, with a token that is not noted, is somebody else's and left alone.
+A file whose name looks claimed, but whose token is not noted, belongs to somebody else and is left alone.
 
 Only the process that holds the inbox's lock does this (`process`). Each step may be repeated.
 """
@@ -46,12 +46,12 @@ SPENT_KEPT_S = 90 * 86400.0
 
 
 class Recovered(NamedTuple):
-    """What came of interrupted hand-overs."""
+    """The results of interrupted hand-overs."""
 
     published: list[str]
     """The names in pending/ of the jobs that were published."""
     strange: list[str]
-    """Files named as if this spool had claimed them, although it has not."""
+    """Files whose names say that this spool claimed them, although it did not."""
 
 
 class Handover:
@@ -80,11 +80,11 @@ class Handover:
     def hand_over(self, box: Folder, name: str, content: files.Content, prepared: Prepared) -> str:
         """Take the file `name`, which held `content` when it was read; return the job's name in pending/.
 
-        Returns "" if the file is gone, or has changed since it was read: then it stays where it is.
+        Return "" if the file is gone, or has changed since it was read; then it stays in the inbox.
 
         Raises:
-            InvalidJobError: by `expect`; the file is where it was.
-            OSError: the machine's trouble; `recover` goes on after step 2.
+            InvalidJobError: `expect` raised it; the file is back in the inbox.
+            OSError: a problem of the machine; `recover` continues after step 2.
         """
         disk.make_folder(self._folder)
         token = self.tokens.take()
@@ -108,20 +108,20 @@ class Handover:
         return self._finish(box, token, claimed)
 
     def recover(self, box: Folder, claimed: dict[str, str]) -> Recovered:
-        """Go on with interrupted hand-overs.
+        """Complete interrupted hand-overs.
 
-        `claimed` has the claimed files in the folder, by token. Call this only after a listing that worked: while the
-        folder cannot be reached, everything waits.
+        `claimed` holds the claimed files in the folder, by token. Call this only after a listing that succeeded: while
+        the folder is unreachable, everything waits.
         """
         published = []
         left = dict(claimed)
         listed = set(files.names(self._folder)) if os.path.isdir(self._folder) else set()
         if listed and self._sync:
-            disk.sync_folder(self._folder)  # an interrupted hand-over may not have come to this
+            disk.sync_folder(self._folder)  # the interrupted hand-over may not have done this
         for file in sorted(listed):
             if file.endswith(RECORD):
                 token = file.removesuffix(RECORD)
-                with contextlib.suppress(InvalidJobError):  # its file is judged again
+                with contextlib.suppress(InvalidJobError):  # the next poll judges the file again
                     if name := self._finish(box, token, left.pop(token, "")):
                         published.append(name)
         strange = []
@@ -148,7 +148,7 @@ class Handover:
                     disk.unlink(os.path.join(self._folder, name))
 
     def publish_all(self) -> list[str]:
-        """Publish what is left of an inbox that the settings do not name any more."""
+        """Publish the pending hand-overs of an inbox that the settings no longer name."""
         listed = files.names(self._folder) if os.path.isdir(self._folder) else []
         found = [self._finish(None, name.removesuffix(RECORD), "") for name in listed if name.endswith(RECORD)]
         return [name for name in found if name]
@@ -189,9 +189,7 @@ class Handover:
             try:
                 disk.move(path, self._spool.path(PENDING, wanted))
                 break
-            except (
-                FileExistsError
-            ):  # two jobs of one id: both are kept, and the claim gives one of them another id (P7)
+            except FileExistsError:  # two jobs with one id: keep both; the claim gives one of them another id (P7)
                 wanted = names.beside(plain, f"-{names.new_token(self._rng)}")
         if self._sync:
             disk.sync_folder(self._spool.folder(PENDING))
@@ -207,9 +205,9 @@ class Handover:
             disk.sync_folder(self._folder)
 
     def _lost(self, box: Folder | None, token: str, claimed: str, data: bytes, why: str) -> None:
-        """Clean up after a record that a power cut destroyed (`durability = "off"`): give its claimed file back."""
+        """Clean up after a power cut destroyed a record (`durability = "off"`): rename its claimed file back."""
         if box is None or not claimed:
-            hint = "drop it again"
+            hint = "drop the file again"
             rejected.keep_copy(self._session, f"{token}.json", data, rejected.Reason(why, hint))
         disk.unlink(self._path(token))
         if box is not None and claimed:

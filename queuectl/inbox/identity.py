@@ -22,7 +22,7 @@ def identity_of(spool: SpoolDir) -> str:
     """Return the identity of a spool, and make it if there is none yet.
 
     Raises:
-        OSError: it cannot be read, or not made.
+        OSError: the identity cannot be read or made.
     """
     if files.sig_of(spool.identity_path) is None:
         made = names.new_token(spool.rng, _CHARS).encode()

@@ -1,6 +1,6 @@
-"""Decides what may come in: whether a dropped file holds a job, is not complete yet, or is rejected, and why.
+"""Decide whether a dropped file holds a job, is not complete yet, or is rejected, and why.
 
-Looks at the spool for ids that are in use. Moves and changes no file (but for the note of a signed id, `replay`).
+Look up ids in the spool. Move and change no file, except for the note of a signed id (`replay`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from queuectl.system.files import Content
 class NotYetError(Exception):
     """A file that may still become a job: what is missing, and what to do."""
 
-    def __init__(self, why: str, hint: str = "write it again, whole") -> None:
+    def __init__(self, why: str, hint: str = "write the whole file again") -> None:
         super().__init__(why)
         self.hint = hint
 
@@ -44,9 +44,9 @@ class Judge:
         """Return the record of the job that the file `name` holds, in memory only.
 
         Args:
-            name: of the file in the inbox.
-            content: what was read from the file.
-            identity: of the spool, which a signed job has to name.
+            name: the file's name in the inbox.
+            content: the content of the file.
+            identity: the identity of the spool, which a signed job must name.
 
         Raises:
             NotYetError: the file may still become a job.
@@ -55,12 +55,13 @@ class Judge:
         if names.is_batch(name):
             raise _many()
         if content.oversize:
-            raise NotYetError(f"it is larger than {self._inbox.max_bytes} bytes", "put the data elsewhere and name it")
+            hint = "put the data in a file of its own and pass its path"
+            raise NotYetError(f"the file is larger than {self._inbox.max_bytes} bytes", hint)
         if self._owners is not None and content.owner not in self._owners:
             why, hint = trust.foreign_owner(content.owner)
             raise InvalidJobError(why, hint=hint)
         if content.links != 1 and self._inbox.mode != TRUSTED:
-            raise NotYetError("it has a second name somewhere (a hard link)", "copy it instead")
+            raise NotYetError("it has a second name (a hard link)", "copy the file instead of linking it")
         parsed = parse(content.data, lines=False)
         if isinstance(parsed, Incomplete):
             raise NotYetError(parsed.why, parsed.hint)
@@ -80,20 +81,20 @@ class Judge:
         elif isinstance(own, str) and (found := self._session.spool.find(own)):
             if not document.get("history"):
                 raise InvalidJobError(
-                    f"the id {own!r} is in use: a job of that name is in {found.state}/",
+                    f"a job with the id {own!r} already exists, in {found.state}/",
                     key="id",
-                    hint="give it another id, or leave the id out",
+                    hint="use another id, or omit it",
                 )
-            document["id"] = self._free_id(own)  # one of our records: it was accepted once
+            document["id"] = self._free_id(own)  # a record: it was accepted once
         return self._producer.prepare(document, by=BY, file=names.as_text(name))
 
     def use_signed_id(self, item: Record, data: bytes, token: str) -> None:
-        """Note that a signed job uses its id, before the job is published; nothing in an inbox without signatures.
+        """Note that a signed job uses its id, before the job is published. Do nothing in an inbox without signatures.
 
         Args:
             item: the job.
             data: its record as bytes.
-            token: of the hand-over, which may note its id again.
+            token: the token of the hand-over, which may note its id again.
 
         Raises:
             InvalidJobError: another job has used the signed id.
@@ -105,11 +106,11 @@ class Judge:
         used = replay.Use(str(facts["signed_by"]), item.id, times.from_text(facts["expires_at"]))
         if not replay.remember(self._session, used, token):
             raise InvalidJobError(
-                f"the signed id {item.id!r} was used already", key="id", hint="sign it anew, with another id"
+                f"the signed id {item.id!r} was already used", key="id", hint="sign the job again with another id"
             )
 
     def _free_id(self, wanted: str) -> str:
-        """Return `wanted`, or, if that id is in use, the same with the day and time."""
+        """Return `wanted`, or, if that id is in use, the same id with the date and time."""
         made = wanted
         while self._session.spool.find(made) is not None:
             stamp = times.to_name(int(self._session.clock.now())).rstrip("Z")
@@ -118,4 +119,4 @@ class Judge:
 
 
 def _many() -> InvalidJobError:
-    return InvalidJobError("it holds many jobs, and an inbox takes one a file", hint="write a file for each job")
+    return InvalidJobError("it holds many jobs, and an inbox accepts one job per file", hint="write one file per job")

@@ -1,4 +1,4 @@
-"""How many files of an inbox may be taken in or rejected now: `max_waiting`, `max_per_minute`, and so many a poll."""
+"""How many files of an inbox may be accepted or rejected now: `max_waiting`, `max_per_minute`, and a limit per poll."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections import deque
 from queuectl.model.inbox import Inbox
 from queuectl.system.clock import Clock
 
-# One poll takes in or rejects at most so many files.
+# One poll accepts or rejects at most this many files.
 AT_ONCE = 100
 _MINUTE_S = 60.0
 
 
 class Limits:
-    """Counts what is done with the files of one inbox, and says which limit is reached."""
+    """Counts the accepted and rejected files of one inbox, and says which limit is reached."""
 
     def __init__(self, inbox: Inbox, *, clock: Clock) -> None:
         self._inbox = inbox
         self._clock = clock
         self._room = 0
-        """How many jobs may still be taken in before `max_waiting` is reached."""
+        """How many jobs may still be accepted before `max_waiting` is reached."""
         self._acted = 0
-        """How many files this poll has taken in or rejected."""
+        """How many files this poll has accepted or rejected."""
         self._acted_s: deque[float] = deque()
-        """When files were taken in or rejected, within the last minute."""
+        """When files were accepted or rejected, within the last minute."""
 
     def begin(self, waiting: int) -> None:
-        """Start a poll, while `waiting` jobs of the inbox wait to be run."""
+        """Start a poll, while `waiting` jobs of the inbox wait to run."""
         self._room = self._inbox.max_waiting - waiting
         self._acted = 0
         if not self._inbox.max_per_minute:
@@ -37,14 +37,14 @@ class Limits:
             self._acted_s.popleft()
 
     def count(self, *, taken: bool) -> None:
-        """Count a file that was taken in or rejected."""
+        """Count a file that was accepted (`taken`) or rejected."""
         self._acted += 1
         self._acted_s.append(self._clock.monotonic())
         self._room -= taken
 
     @property
     def is_poll_full(self) -> bool:
-        """Whether this poll has done its share; the rest is left for the next one."""
+        """Whether this poll has done its share; the next poll handles the rest."""
         return self._acted >= AT_ONCE
 
     @property

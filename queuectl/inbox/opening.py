@@ -1,7 +1,7 @@
 """Open the folder of an inbox after judging every folder on the way to it (P10).
 
-A stranger who could replace an inbox by another folder could have other files read, or jobs run. So each folder is
-opened within the one above it, without following a link, and judged by that handle.
+Another user who could replace an inbox with another folder could make queuectl read other files, or run jobs. So each
+folder is opened relative to its parent's handle, without following a link, and judged by its own handle.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _LINKS_MOST = 40
 
 
 def check_inboxes(spool: SpoolDir, settings: Settings) -> None:
-    """Refuse inboxes through which others could do more than their mode allows.
+    """Refuse inboxes through which other users could do more than the mode allows.
 
     Raises:
-        UntrustedSpoolError: the path at fault, why, and the command that closes it.
+        UntrustedSpoolError: the path at fault, the reason, and the command that fixes it.
         InvalidSettingsError: an inbox contains the spool, or is in one of its folders.
     """
     for inbox in settings.inboxes:
@@ -37,7 +37,7 @@ def check_inboxes(spool: SpoolDir, settings: Settings) -> None:
 
 
 def check_inbox(spool: SpoolDir, inbox: Inbox) -> None:
-    """Refuse one inbox, as `check_inboxes`. A missing inbox (a share that is away) is judged when it is back."""
+    """Refuse one inbox, as `check_inboxes`. A missing inbox (an offline share) is judged when it is back."""
     with contextlib.suppress(OSError):
         fd = open_inbox(spool, inbox).fd
         if fd >= 0:
@@ -56,11 +56,11 @@ class Opened(NamedTuple):
 def open_inbox(spool: SpoolDir, inbox: Inbox) -> Opened:
     """Judge every folder on the way to an inbox and open the inbox.
 
-    The judged folder is the one that is used, whatever is renamed meanwhile (POSIX), because each is judged by its
-    handle.
+    Each folder is judged by its handle, so the judged folder is the one that is used, whatever is renamed meanwhile
+    (POSIX).
 
     Raises:
-        UntrustedSpoolError: a stranger could replace the inbox, or a folder above it, by another folder.
+        UntrustedSpoolError: another user could replace the inbox, or a folder above it, with another folder.
         InvalidSettingsError: the inbox contains the spool, or is in one of the spool's own folders.
         OSError: the folder does not exist, or cannot be opened.
     """
@@ -73,7 +73,7 @@ def open_inbox(spool: SpoolDir, inbox: Inbox) -> Opened:
         info = os.stat(path)
         return Opened(-1, (info.st_dev, info.st_ino))
     fd, seen = _walk(path, inbox)
-    # By handle as well: a path can lead to these folders in more ways than one (a bind mount, a rename just now).
+    # By handle as well, because several paths can lead to these folders (a bind mount, a rename just now).
     folders, above = {_identity(folder) for folder in (*ours, spool.machinery)}, home
     holders = {_identity(home)}
     while above != os.path.dirname(above):
@@ -110,8 +110,8 @@ def _walk(path: str, inbox: Inbox) -> tuple[int, list[tuple[int, int]]]:
                 target = os.readlink(name, dir_fd=fd)
                 links += 1
                 if not left or links > _LINKS_MOST:
-                    hint = f'name the folder that it leads to: path = "{os.path.realpath(here)}"'
-                    raise UntrustedSpoolError(here, cause="it is a link, and an inbox is a folder", hint=hint)
+                    hint = f'use the folder that it leads to: path = "{os.path.realpath(here)}"'
+                    raise UntrustedSpoolError(here, cause="it is a link, and an inbox must be a folder", hint=hint)
                 _judge(here, info, inbox, hosts, is_last=False)
                 left += target.split("/")[::-1]
                 if target.startswith("/"):
@@ -154,7 +154,7 @@ def _hosts(path: str, info: os.stat_result, inbox: Inbox) -> frozenset[int]:
 
 
 def _judge_mount(path: str, inbox: Inbox) -> None:
-    """Refuse a stranger's file system on the way to a trusted inbox: its owner decides who owns the files there."""
+    """Refuse a file system that another user mounted above a trusted inbox: that user decides who owns its files."""
     from queuectl.system import volume
 
     if inbox.mode != "trusted" or sys.platform == "win32":
@@ -176,19 +176,19 @@ def _judge(path: str, info: os.stat_result, inbox: Inbox, hosts: frozenset[int],
     if sys.platform != "win32":
         mine.add(os.geteuid())
     is_trusted = inbox.mode == "trusted"
-    does = "could run commands" if is_trusted else "could put another folder in the place of the inbox"
+    does = "could run commands" if is_trusted else "could replace the inbox with another folder"
     if info.st_uid not in mine and (info.st_uid not in hosts or stat.S_ISLNK(info.st_mode)):
         who = f"its owner, user {trust.user_name(info.st_uid)}, can change it"
         if is_last:
             hint = f"chown {trust.me()} {trust.quoted(path)}; "
-            hint += "let producers in by its mode: chmod 1777, or 2770 with their group"
+            hint += "then give producers access with chmod 1777, or with chmod 2770 and their group"
         else:
             hint = f"use an inbox in a folder of root or of user {trust.me()}, such as /srv/drop/{inbox.owner}"
         raise UntrustedSpoolError(path, cause=f"{who}, and so {does}", hint=hint, what=_refusing(path, inbox))
     if stat.S_ISLNK(info.st_mode) or (is_last and not is_trusted):
         return
     if info.st_mode & stat.S_ISVTX and not is_last:
-        return  # only an entry's owner can take it away there, and that owner is judged next
+        return  # only an entry's owner can move it away there, and that owner is judged next
     if who := trust.others(info, mine | hosts):
         hint = f"chmod go-w {trust.quoted(path)}"
         if not is_last:
@@ -212,8 +212,8 @@ def _identity(path: str) -> tuple[int, int]:
 
 
 def _is_the_spools(spool: SpoolDir, path: str) -> InvalidSettingsError:
-    what = f"{spool.settings_path}: inbox.path: {path} holds the spool, or is one of its own folders"
-    return InvalidSettingsError(what, path=spool.settings_path, key="inbox.path", hint="use a folder beside it")
+    what = f"{spool.settings_path}: inbox.path: {path} contains the spool, or is one of its own folders"
+    return InvalidSettingsError(what, path=spool.settings_path, key="inbox.path", hint="use a folder next to the spool")
 
 
 def _is_in(path: str, folder: str) -> bool:

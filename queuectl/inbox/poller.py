@@ -1,7 +1,7 @@
-"""Polls one inbox: takes in complete jobs, rejects invalid files, writes receipts.
+"""Poll one inbox: accept complete jobs, reject invalid files, write receipts.
 
-A poll lists names, and reads only files that may be taken now. If the inbox cannot be used, the next poll tries again;
-each trouble is reported once. One process polls an inbox (`process`), because its share may hang.
+A poll lists names, and reads only files that may be accepted now. If the inbox cannot be used, the next poll tries
+again; each problem is reported once. A process of its own polls each inbox (`process`), because its share may hang.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ _NETWORK_SETTLE_S = 120.0
 _FAR = (volume.NETWORK, volume.USERSPACE, volume.REMOVABLE, volume.SHARED)
 
 
-# Why a file is left for now: it may become complete; it is tried again; it is not a regular file.
+# Why a file is skipped for now: it may become complete; it is tried again; it is not a regular file.
 _ARRIVING, _UNREADABLE, _FOREIGN = "arriving", "unreadable", "foreign"
 
 
 class _File(NamedTuple):
-    """A file that is not a job so far. `kind` is _ARRIVING, _UNREADABLE or _FOREIGN."""
+    """A file that is not a job yet. `kind` is _ARRIVING, _UNREADABLE or _FOREIGN."""
 
     sig: files.FileSig | None
     since_s: float
@@ -54,9 +54,9 @@ class _File(NamedTuple):
 
 
 class Poller:
-    """Polls one inbox. `notices` gathers what people should know; the caller takes it from there.
+    """Polls one inbox. `notices` collects messages for people; the caller takes them from there.
 
-    `beat` is called between two steps of a poll, so that whoever waits for the poll sees that it goes on.
+    `beat` is called between two steps of a poll, so that the supervisor sees that the poll makes progress.
     """
 
     def __init__(self, session: Session, inbox: Inbox, path: str, *, beat: Callable[[], None] = lambda: None) -> None:
@@ -68,7 +68,7 @@ class Poller:
         self._path = path
         self._beat = beat
         self._folder: tuple[int, int] | None = None
-        """Which folder the last poll was at, by device and inode."""
+        """The folder of the last poll, by device and inode."""
         self._has_polled = False
         self._strange: set[str] = set()
         self._judge = Judge(session, self._inbox)
@@ -83,7 +83,7 @@ class Poller:
             self._settle_s = inbox.settle_s
         self._arriving: dict[str, _File] = {}
         self._tried_to = ""
-        """The last file that the last poll tried, of those that are too many to be watched."""
+        """The last file that the last poll tried, of those beyond the number that can be watched."""
         self._next_sweep_s = self._clock.monotonic()
         self._reported_trouble = ""
         self._state = InboxState(owner=inbox.owner, path=path, mode=inbox.mode)
@@ -91,7 +91,7 @@ class Poller:
         self._shown_s = 0.0
 
     def is_far(self) -> bool:
-        """Whether the folder is not on a disk of this machine, so that no events come from it."""
+        """Whether the folder is not on a disk of this machine, so that its file system sends no events."""
         return volume.of(self._path).nature in _FAR
 
     @property
@@ -105,7 +105,7 @@ class Poller:
         return self._rejections.latest
 
     def step(self) -> list[str]:
-        """Poll once, and report trouble as a notice; return the names in pending/ of the jobs that were taken in."""
+        """Poll once, and report problems as notices; return the names in pending/ of the accepted jobs."""
         try:
             if self._inbox.keys:
                 check_keys(self._spool, self._session.settings)
@@ -117,7 +117,7 @@ class Poller:
             self._trouble(f"{error}: {error.cause}; {error.hint}")
             return []
         if self._reported_trouble:
-            self._say(INFO, "can be reached again")
+            self._say(INFO, "is reachable again")
             self._reported_trouble = ""
         return published
 
@@ -125,7 +125,7 @@ class Poller:
         """Poll once; return as `step`.
 
         Raises:
-            UntrustedSpoolError, InvalidSettingsError: others can do more to the folder than the settings say.
+            UntrustedSpoolError, InvalidSettingsError: others can do more to the folder than the settings allow.
             OSError: the folder or the spool cannot be used now.
         """
         with self._opened() as box:
@@ -133,13 +133,13 @@ class Poller:
             return self._poll(box)
 
     def _opened(self) -> Folder:
-        """Judge and open the folder anew: modes change, and a share can be unmounted between two polls."""
+        """Judge and open the folder again, because modes change and a share can be unmounted between two polls."""
         opened = opening.open_inbox(self._spool, self._inbox)
         try:
             identity = identity_of(self._spool)
             if self._folder not in (None, opened.identity):
-                what = "another folder is there now: it was renamed, made or mounted anew"
-                self._say(WARNING, f"{self._path}: {what}; files are taken from this one")
+                what = "is now a different folder: it was renamed, made again or mounted again"
+                self._say(WARNING, f"{self._path} {what}; queuectl takes files from the new folder")
             self._folder = opened.identity
             return Folder(self._path, identity, rng=self._session.rng, tokens=self._handover.tokens, fd=opened.fd)
         except BaseException:
@@ -156,7 +156,7 @@ class Poller:
                 if sharing.is_trouble(error):
                     raise
                 is_there = True
-            if is_there:  # a folder, or a file that somebody else made under this name: the intake goes on
+            if is_there:  # a folder, or another user's file with this name: the poll continues
                 found.foreign.append(name)
         published, strange = self._handover.recover(box, found.claimed)
         found.foreign.extend(strange)
@@ -175,10 +175,10 @@ class Poller:
         return published
 
     def _report_strange(self, strange: set[str]) -> None:
-        """Report files that are named as if this spool had claimed them, once."""
+        """Report each file once whose name says that this spool claimed it."""
         if new := sorted(strange - self._strange):
             more = f" ({len(new) - 1} more)" if new[1:] else ""
-            self._say(WARNING, f"{new[0]}{more} is left alone: its name says that this spool claimed it")
+            self._say(WARNING, f"{new[0]}{more} is ignored: its name says that this spool claimed it, but it did not")
         self._strange = strange
 
     def finish(self) -> None:
@@ -189,7 +189,7 @@ class Poller:
                 self._handover.tokens.settle()
 
     def show(self, *, every_s: float) -> None:
-        """Publish the state if it has news, and every `every_s` in any case."""
+        """Publish the state if it has changed, and at least every `every_s` seconds."""
         now_s = self._clock.monotonic()
         is_new = self._shown is None or _news(self._shown) != _news(self._state)
         if is_new or now_s >= self._shown_s + every_s:
@@ -200,9 +200,9 @@ class Poller:
     # ------------------------------------------------------------------------------------------------- taking in
 
     def _take(self, box: Folder, jobs: list[str], published: list[str]) -> tuple[list[str], str]:
-        """Take in or reject the files `jobs`; return those that are left for later, and which limit keeps them.
+        """Accept or reject the files `jobs`; return those that are left for later, and the limit that keeps them.
 
-        Appends to `published` the names in pending/ of the jobs that are taken in.
+        Append to `published` the names in pending/ of the accepted jobs.
         """
         there = set(jobs)
         self._arriving = {name: item for name, item in self._arriving.items() if name in there}
@@ -236,12 +236,12 @@ class Poller:
             except OSError as error:
                 if sharing.is_trouble(error):
                     raise
-                self._watch(box, name, _UNREADABLE, f"it cannot be taken: {error.strerror or error}")
+                self._watch(box, name, _UNREADABLE, f"it cannot be moved: {error.strerror or error}")
         self._tried_to = last if tried >= limits.AT_ONCE else ""
         return left, limit
 
     def _check_again(self, box: Folder, name: str) -> bool:
-        """Check a watched file: reject it if it was unchanged for long; return whether it is as it was."""
+        """Check a watched file: reject it if it has not changed for long; return whether it is unchanged."""
         known = self._arriving[name]
         sig = box.sig_of(name)
         if sig != known.sig:
@@ -255,7 +255,7 @@ class Poller:
         return True
 
     def _take_one(self, box: Folder, name: str) -> str:
-        """Take one file in; return the job's name in pending/, "" if the file is no job, or none yet."""
+        """Accept one file; return the job's name in pending/, "" if the file is not a job, or not a job yet."""
         sig: files.FileSig | None = None
         try:
             content = box.read(name, self._inbox.max_bytes)
@@ -265,7 +265,7 @@ class Poller:
             self._arriving.pop(name, None)
             return ""
         except files.NotRegularError:
-            self._watch(box, name, _FOREIGN, "it is no regular file")
+            self._watch(box, name, _FOREIGN, "it is not a regular file")
             return ""
         except NotYetError as error:
             known = self._arriving.get(name)
@@ -291,7 +291,7 @@ class Poller:
         return published
 
     def _expect(self, item: Record, data: bytes, token: str) -> None:
-        """Before a job is published: check that a signed job is the first of its id, and expect its end."""
+        """Prepare the publishing of a job: check that a signed job is the first with its id, and expect its end."""
         self._judge.use_signed_id(item, data, token)
         self._receipts.expect(item)
 
@@ -302,14 +302,14 @@ class Poller:
             self._limits.count(taken=False)
 
     def _watch(self, box: Folder, name: str, kind: str, why: str) -> None:
-        """Leave a file for later, and report that once."""
+        """Skip a file until later, and report that once."""
         is_new = name not in self._arriving
         item = _File(box.sig_of(name), self._clock.monotonic(), kind, Cause(why))
         if self._remember(name, item) and is_new:
-            self._say(WARNING, f"{name} is left for now: {why}")
+            self._say(WARNING, f"{name} is skipped for now: {why}")
 
     def _remember(self, name: str, item: _File) -> bool:
-        """Watch a file from now on; return False if too many files are watched already."""
+        """Watch a file from now on; return False if too many files are already watched."""
         if name not in self._arriving and len(self._arriving) >= _WATCHED_AT_MOST:
             return False
         self._arriving[name] = item
@@ -345,13 +345,13 @@ class Poller:
     def _words(self, error: OSError) -> str:
         where = os.path.join(self._path, error.filename) if error.filename else self._path
         if isinstance(error, FileNotFoundError) and where == self._path:
-            return f"there is no folder {self._path}; make it, or take it out of {self._spool.settings_path}"
+            return f"there is no folder {self._path}; create it, or remove it from {self._spool.settings_path}"
         return f"{error.strerror or error}: {where}"
 
     def _trouble(self, text: str) -> None:
         if text != self._reported_trouble:
             self._reported_trouble = text
-            self._say(WARNING, f"{text}; tried again by itself")
+            self._say(WARNING, f"{text}; queuectl tries again automatically")
         self._state = msgspec.structs.replace(self._state, trouble=text)
 
     def _say(self, level: str, text: str) -> None:
@@ -359,7 +359,7 @@ class Poller:
 
 
 def _news(state: InboxState) -> object:
-    """Return the part of a state that is worth being written at once if it changes: not how long files are quiet."""
+    """Return the part of a state that is written at once if it changes: all but how long files are quiet."""
     rows = tuple((row.name, row.size, row.why) for row in state.rows)
     return (
         state.waiting,

@@ -1,7 +1,7 @@
-"""The process of one inbox: it runs by itself, so that a share that hangs stops nothing else.
+"""The process of one inbox: each inbox has its own process, so that a hanging share stops nothing else.
 
-It holds the inbox's lock for as long as it lives, so one pool of all polls an inbox; if it dies, another pool goes on
-at once. An event is a hint to poll (P8); a file system that is not on this machine sends none.
+The process holds the inbox's lock for as long as it lives, so only one of all pools polls an inbox; if the process
+dies, another pool takes over at once. An event is a hint to poll (P8); a file system on another machine sends none.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _LIST_SHARE = 0.05
 _PAUSE_S = 0.02
 # How often to try the lock that another pool's inbox process holds.
 _LOCK_S = 0.5
-# The state is written at least this often, so that its time shows that the process lives.
+# The state is written at least this often, so that its time shows that the process is alive.
 _SHOW_EVERY_S = 10.0
-# The supervisor gets a sign of life this often, also in the middle of a poll (`pool.inbox_processes` waits).
+# The process sends a sign of life this often, also in the middle of a poll (`pool.inbox_processes` waits for it).
 BEAT_S = 5.0
 STOP, NO_MORE = "stop", "no more"
 
@@ -45,15 +45,15 @@ class Report(NamedTuple):
     """Names in pending/."""
     notices: list[Notice]
     is_drained: bool | None
-    """True if nothing that can be taken is left in the inbox, if it cannot be reached, or if another pool polls it.
-    None: a sign of life only."""
+    """True if the inbox holds nothing to accept, is unreachable, or is polled by another pool. None: only a sign of
+    life."""
 
 
 def main(conn: Connection, root: str, owner: str, settings: tuple[object, ...]) -> None:
-    """Run an inbox process (which may be spawned, so everything comes as plain values).
+    """Run an inbox process. It may be spawned, so all arguments are plain values.
 
-    It ends on STOP, and when the other end of the pipe is gone, however its supervisor died. A kill at any point harms
-    nothing (see `handover`), so no other signal is needed.
+    The process ends on STOP, and when the other end of the pipe is gone, however its supervisor died. A kill at any
+    point harms nothing (see `handover`), so no other signal is needed.
     """
     for name in ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP"):
         if hasattr(signal, name):

@@ -1,8 +1,8 @@
-"""Receipts still to be written: one empty file for each inbox job that has not ended.
+"""Receipts still to be written: one empty file per inbox job that has not ended.
 
-The file is .queuectl/owed/OWNER/ID. It is made before the job is published, and stays until the inbox has the receipt,
-so a crash or a share that is away only delays a receipt. A receipt is a courtesy: the record in done/ or dlq/ is the
-truth, and a job that was moved or deleted by hand gets no receipt.
+The file is .queuectl/owed/OWNER/ID. It is created before the job is published, and stays until the receipt is in the
+inbox, so a crash or an offline share only delays a receipt. A receipt is only information: the record in done/ or dlq/
+is the truth, and a job that was moved or deleted by hand gets no receipt.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from queuectl.spool.layout import record_name
 from queuectl.spool.session import Session
 from queuectl.system import disk, files, sharing
 
-# A name that this file system never takes: too long, or with characters that it does not know.
+# Errors for a name that this file system never accepts: too long, or with unsupported characters.
 _NO_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
-# How often to look for jobs that are nowhere in the spool any more.
+# How often to look for jobs that are no longer in the spool.
 _SWEEP_S = 60.0
 
 
 class Receipts:
-    """The receipts of one inbox. `notify` is called for what people should know, `beat` between two jobs."""
+    """The receipts of one inbox. `notify` gets messages for people; `beat` is called between two jobs."""
 
     def __init__(
         self, session: Session, inbox: Inbox, *, notify: Notify, beat: Callable[[], None] = lambda: None
@@ -54,7 +54,7 @@ class Receipts:
             disk.create(os.path.join(self._folder, item.id), b"", sync=False)
 
     def waiting(self) -> int:
-        """Return how many of the jobs are in pending/. A copy of a job's file is no second job."""
+        """Return how many of the jobs are in pending/. A copy of a job's file does not count twice."""
         mine = {job_id.lower() for job_id in self._ids()}
         if not mine:
             return 0
@@ -62,7 +62,7 @@ class Receipts:
         return len(mine.intersection(parts.stem.lower() for parts in parsed if parts is not None))
 
     def settle(self, box: Folder) -> None:
-        """Write the receipts of jobs that have ended; one that cannot be written keeps no other one back.
+        """Write the receipts of jobs that have ended. A receipt that cannot be written does not delay the others.
 
         Raises:
             OSError: a receipt cannot be written now; the next call tries again.
@@ -96,11 +96,11 @@ class Receipts:
         try:
             item = self._spool.read(state, record_name(job_id)).record
         except FileNotFoundError:
-            return  # it moves on
+            return  # the job is moving
         except DamagedRecordError:
             self._forget(job_id)
             return
-        # Two jobs had one id, and one of them got another id since: this may be the wrong one.
+        # Two jobs had one id, and one of them got another id since: this may be the wrong job.
         if name := dropped_as(item):
             failed, done = receipt_name(name, FAILED), receipt_name(name, DONE_WELL)
             if state == DLQ and self._inbox.receipts:
@@ -113,13 +113,13 @@ class Receipts:
         self._forget(job_id)
 
     def _put(self, box: Folder, name: str, text: str) -> None:
-        """Write a receipt; leave it out if its name can never be used (a folder has it, or the file system refuses)."""
+        """Write a receipt; skip it if its name can never be used (a folder has it, or the file system refuses it)."""
         try:
             box.put_text(name, text)
         except OSError as error:
             if not isinstance(error, files.NotRegularError) and error.errno not in _NO_NAME:
                 raise
-            text = f"{name} cannot be written: {error.strerror or error}; it is left out"
+            text = f"the receipt {name} cannot be written and is skipped: {error.strerror or error}"
             self._notify(Notice(WARNING, "inbox", text))
 
     def _ids(self) -> list[str]:
@@ -133,19 +133,20 @@ class Receipts:
 
 
 def dropped_as(item: record.Record) -> str:
-    """Return the name of the file that a job was in its inbox, "" if it came in another way."""
+    """Return the name of the job's file in its inbox, "" if the job did not come from an inbox."""
     return next((event.file for event in item.history if event.event == ENQUEUED and event.by == BY), "")
 
 
 def _failed_text(spool: SpoolDir, item: record.Record, name: str) -> str:
-    end = "was cancelled" if item.standing().is_cancelled else "has failed for good"
+    end = "was cancelled" if item.standing().is_cancelled else "is dead: its last run failed and it has no retries left"
     lines = [
-        f"The job of {safe(name)} {end}: it is not tried again by itself.",
+        f"The job from {safe(name)} {end}.",
         "",
+        f"Job id:       {safe(item.id)}",
         *error_text.account(spool, item),
         "",
-        f"Its id is {safe(item.id)}. To try again, put {safe(name)} here once more, corrected where that is needed,",
-        f"or ask whoever looks after the queue for: queuectl dlq retry {safe(item.id)}",
+        f"To run it again: put {safe(name)} in this folder again, corrected if necessary,",
+        f"or ask the person who runs the queue for: queuectl dlq retry {safe(item.id)}",
         "",
         "",
     ]
@@ -154,6 +155,6 @@ def _failed_text(spool: SpoolDir, item: record.Record, name: str) -> str:
 
 def _done_text(item: record.Record, name: str) -> str:
     last = item.standing().last
-    when = f"When:  {safe(last.at[:40])}" if last is not None else ""
-    took = "" if last is None or last.duration_s is None else f", after {last.duration_s:g} s"
-    return "\n".join([f"The job of {safe(name)} is done{took}.", "", when, f"Its id was {safe(item.id)}.", "", ""])
+    when = [f"When:   {safe(last.at[:40])}"] if last is not None else []
+    took = "" if last is None or last.duration_s is None else f" after {last.duration_s:g} s"
+    return "\n".join([f"The job from {safe(name)} succeeded{took}.", "", f"Job id: {safe(item.id)}", *when, "", ""])

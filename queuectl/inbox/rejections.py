@@ -1,4 +1,4 @@
-"""The rejected files of an inbox: their texts, what is known of them, and their way back once they are corrected."""
+"""The rejected files of an inbox: their texts, their reasons, and how they return once they are corrected."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from queuectl.model.notice import INFO, WARNING, Notice, Notify
 from queuectl.system.clock import Clock
 from queuectl.system.files import FileSig, NotRegularError
 
-# The summary names at most so many rejected files.
+# The summary names at most this many rejected files.
 _NAMED_MOST = 20
-# One poll asks at most so many rejected files whether they have changed.
+# One poll checks at most this many rejected files for changes.
 _ASKED_AT_MOST = 200
-# The reason of a rejection is kept up to this length for whoever looks; the text beside the file has all of it.
+# The published state keeps a reason up to this length; the text of the file has all of it.
 _WHY_CHARS = 400
 
 
 class Rejections:
     """Rejects files of one inbox, and readmits those that were corrected.
 
-    `notify` is called for what people should know, `beat` between two files.
+    `notify` gets messages for people; `beat` is called between two files.
     """
 
     def __init__(
@@ -38,11 +38,11 @@ class Rejections:
         self._notify = notify
         self._beat = beat
         self._sigs: dict[str, FileSig] = {}
-        """The version of each rejected file that was looked at last."""
+        """The last version of each rejected file that was checked."""
         self._refusals: dict[str, InboxRefusal] = {}
-        """Why they were rejected, as far as that is known."""
+        """Why each was rejected, as far as that is known."""
         self._next = 0
-        """Where the next poll goes on, if there are too many to ask each of them."""
+        """Where the next poll continues, if there are too many to check all of them."""
         self._texts = 0
         self._without_text: list[str] = []
         """Names and reasons of files that this poll rejected without a text of their own."""
@@ -50,12 +50,12 @@ class Rejections:
         """How many files the last poll rejected."""
 
     def begin(self, found: Listing) -> None:
-        """Start to count anew, at the begin of a poll."""
+        """Reset the counts at the start of a poll."""
         self._texts = len(found.texts)
         self.latest = 0
 
     def reject(self, box: Folder, name: str, sig: FileSig, cause: Cause) -> bool:
-        """Reject this version of a file; return False if the file has just changed and is left. Raises OSError."""
+        """Reject this version of a file; return False if the file has just changed and was skipped. Raises OSError."""
         has_text = self._texts < self._inbox.max_rejected
         target = box.reject(name, sig, cause, now_at=self._clock.now(), has_text=has_text)
         if not target:
@@ -71,11 +71,11 @@ class Rejections:
         return True
 
     def summarise(self, box: Folder, found: Listing) -> None:
-        """Write one text about all files that have no text of their own; delete it when those files are gone."""
+        """Write one text about all files without their own text; delete it when those files are gone."""
         texts = set(found.texts)
         count = len(self._without_text) + sum(f"{name}.txt" not in texts for name in found.rejected)
         if self._without_text:
-            self._say(WARNING, f"{len(self._without_text)} more were rejected; {SUMMARY} says why")
+            self._say(WARNING, f"{len(self._without_text)} more files were rejected; {SUMMARY} lists the reasons")
             some = self._without_text[-_NAMED_MOST:]
             try:
                 box.put_summary(count, some, self._inbox.max_rejected, now_at=self._clock.now())
@@ -86,7 +86,7 @@ class Rejections:
             box.forget(SUMMARY)
 
     def readmit(self, box: Folder, found: Listing) -> list[str]:
-        """Give rejected files that have become jobs their own names back; return those names."""
+        """Rename rejected files that have become valid jobs back; return their names."""
         there = set(found.rejected)
         self._sigs = {name: sig for name, sig in self._sigs.items() if name in there}
         self._refusals = {name: row for name, row in self._refusals.items() if name in there}
@@ -100,7 +100,7 @@ class Rejections:
             self._beat()
             if (name := self._readmitted(box, rejected)) and name not in found.jobs:
                 readmitted.append(name)
-                self._say(INFO, f"{name} is a valid job now")
+                self._say(INFO, f"{name} is now a valid job")
         return readmitted
 
     def _readmitted(self, box: Folder, rejected: str) -> str:
@@ -125,7 +125,7 @@ class Rejections:
         return box.take_back(rejected)
 
     def count(self, found: Listing) -> int:
-        """Return how many rejected files are there."""
+        """Return the number of rejected files."""
         return len(self._sigs) if len(found.rejected) <= _ASKED_AT_MOST else len(found.rejected)
 
     def newest(self) -> tuple[InboxRefusal, ...]:

@@ -1,11 +1,11 @@
-"""Signed ids that were used: each is accepted once, until it has expired (promise P10).
+"""Signed ids that were used: each is accepted only once, until it has expired (promise P10).
 
-One small file per id, `.queuectl/signed/KEY--ID`, is published complete and without replacing: the first to make it has
-the id. It holds the token of the hand-over that took the job, so after a crash that hand-over goes on, while a second
-file with the same payload is rejected. Ids that differ only in case are one.
+One small file per id, `.queuectl/signed/KEY--ID`, is published complete and without replacing: the first hand-over to
+create it has the id. The file holds that hand-over's token, so after a crash the same hand-over continues, while a
+second file with the same payload is rejected. Ids that differ only in case are the same id.
 
-The caller remembers an id after its hand-over is on disk under that token, and before the job is published: a crash in
-between finds the token again.
+The caller remembers an id after its hand-over is on disk under that token, and before the job is published, so that
+after a crash in between the recovery finds the token again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from queuectl.spool.folder import SpoolDir
 from queuectl.spool.session import Session
 from queuectl.system import disk, files
 
-# An id is remembered so long after its expiry, because clocks can be set back.
+# An id is remembered this long after its expiry, because clocks can be set back.
 MARGIN_S = 86400.0
 _MAX_BYTES = 4096
 
@@ -32,10 +32,10 @@ class Use(NamedTuple):
 
 
 def remember(session: Session, use: Use, token: str) -> bool:
-    """Take an id; return True if it is this token's (it is on disk then), False if another token has used it.
+    """Take an id; return True if it belongs to this token (and is on disk), False if another token has used it.
 
     Raises:
-        OSError: as the system says; the id may or may not be taken, and the same token may ask again.
+        OSError: the system call failed; the id may or may not be taken, and the same token may try again.
     """
     path = session.spool.signed_path(use.key, use.job_id)
     data = json.dumps({"token": token, "expires_at": use.expires_at}).encode()
@@ -49,14 +49,14 @@ def remember(session: Session, use: Use, token: str) -> bool:
 
 
 def sweep(spool: SpoolDir, now_at: float) -> int:
-    """Forget the ids whose payloads expired more than a day ago; return how many."""
+    """Delete the ids whose payloads expired more than a day ago; return how many."""
     gone = 0
     for name in files.names(spool.signed_dir):
         path = os.path.join(spool.signed_dir, name)
         try:
             expires_at = float(str(_read(path)["expires_at"]))
         except (OSError, ValueError, KeyError, TypeError):
-            continue  # keep what cannot be read: rather a job too few than one twice
+            continue  # keep a file that cannot be read: better to refuse a job than to run it twice
         if expires_at + MARGIN_S < now_at and disk.unlink(path):
             gone += 1
     return gone

@@ -1,14 +1,13 @@
-"""Jobs that carry proof of who made them: HMAC-SHA256 with a key that both sides have (promise P10).
+"""Jobs that prove who made them: HMAC-SHA256 with a key that both sides have (promise P10).
 
 A signed drop is one JSON object of three texts:
 
     {"payload": "<the job, as JSON>", "key": "anna", "hmac": "<64 hex digits>"}
 
-The proof covers the payload's bytes as they are, after a text that says what they are for. So JSON needs no canonical
-form, and a proof made for another purpose is invalid here. The payload must have `for`, `id` and `expires_at`. `for`
-names the queue: the inbox's `audience` in the settings, else the spool's identity. So somebody who sees a signed job
-cannot have another spool with the same key run it. An id is accepted once (`replay`), and remembered until the payload
-has expired.
+The proof covers a text that names its purpose and then the payload's exact bytes. So JSON needs no canonical form, and
+a proof made for another purpose is invalid here. The payload must have `for`, `id` and `expires_at`. `for` names the
+queue: the inbox's `audience` in the settings, else the spool's identity. So a person who sees a signed job cannot make
+another spool with the same key run it. An id is accepted once (`replay`), and remembered until the payload has expired.
 
 Keys are files (`keyfile`); as in ssh, a key that others can read, or in a folder that others can write to, is refused.
 """
@@ -48,7 +47,7 @@ class Verified(NamedTuple):
 
 
 class Keys:
-    """The keys in a folder. Each is read and judged anew on every use."""
+    """The keys in a folder. Each is read and judged again on every use."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -57,21 +56,22 @@ class Keys:
         """Return the key called `name`.
 
         Raises:
-            InvalidJobError: there is no such key, or it cannot be used; the text is for the producer.
-            OSError: the machine's trouble.
+            InvalidJobError: there is no such key, or it cannot be used; the message is for the producer.
+            OSError: a problem of the machine.
         """
         if not keyfile.is_name(name):
-            raise _refused("key", "is no name of a key")
+            raise _refused("key", "is not a valid key name")
         path = os.path.join(self.folder, name + keyfile.ENDING)
         try:
             check_key(path)
             return keyfile.read(path)
         except FileNotFoundError as error:
-            raise _refused("key", f"no key {name!r} is known here", "ask who runs the queue") from error
+            raise _refused("key", f"this inbox has no key {name!r}", "ask the person who runs the queue") from error
         except (OSError, ValueError, UntrustedSpoolError) as error:
             if isinstance(error, OSError) and sharing.is_trouble(error):
-                raise  # the machine's trouble is not the job's (P9): it is tried again
-            raise _refused("key", f"the key {name!r} cannot be used now", "tell who runs the queue") from error
+                raise  # a problem of the machine is not the job's fault (P9): it is tried again
+            hint = "report this to the person who runs the queue"
+            raise _refused("key", f"the key {name!r} cannot be used now", hint) from error
 
 
 def sign(document: Mapping[str, Any], key: str, secret: bytes) -> dict[str, str]:
@@ -84,33 +84,33 @@ def verify(envelope: Mapping[str, Any], keys: Keys, *, audience: str, now_at: fl
     """Check a signed drop and return its job.
 
     Raises:
-        InvalidJobError: what is wrong with it; never what the right proof would be.
+        InvalidJobError: the drop is invalid; the message says why and never shows the right proof.
     """
     for name in ENVELOPE:
         if not isinstance(envelope.get(name), str):
             hint = "queuectl sign JOB.json --key NAME.key  makes a signed job"
-            raise _refused(name, "is missing: only signed jobs are taken here", hint)
+            raise _refused(name, "is missing: this inbox accepts only signed jobs", hint)
     if unknown := sorted(envelope.keys() - set(ENVELOPE)):
-        raise _refused(unknown[0][:60], "has no place beside payload, key and hmac", "put it into the payload")
+        raise _refused(unknown[0][:60], "is not allowed next to payload, key and hmac", "put it in the payload")
     payload, key, given = (envelope[name] for name in ENVELOPE)
     if not _HMAC.fullmatch(given):
-        raise _refused("hmac", "is not 64 hex digits in small letters")
+        raise _refused("hmac", "is not 64 lowercase hex digits")
     secret = keys.secret(key)
     try:
         proof = _proof(payload, secret)
     except UnicodeEncodeError as error:
-        raise _refused("payload", "holds half of a surrogate pair, which is no character") from error
+        raise _refused("payload", "contains half of a surrogate pair, which is not a character") from error
     if not hmac.compare_digest(proof, given):
-        raise _refused("hmac", "does not fit: the payload was changed, or signed with another key")
+        raise _refused("hmac", "does not match: the payload was changed, or signed with another key")
     document = _document(payload)
     _check_audience(document.pop(AUDIENCE, None), audience)
     expires_at = _expiry(document.get("expires_at"), now_at)
     job_id = document.get("id")
     if not isinstance(job_id, str) or not job_id:
-        raise _refused("id", "is missing in the payload: a signed job has one, so that it is taken once")
+        raise _refused("id", "is missing in the payload: a signed job needs an id, so that it is accepted only once")
     for name in ("history", "format"):
         if name in document:
-            raise _refused(name, "is written by queuectl, and is not to be signed")
+            raise _refused(name, "is written by queuectl and must not be signed")
     return Verified(document, key, job_id, expires_at)
 
 
@@ -118,17 +118,17 @@ def _document(payload: str) -> dict[str, Any]:
     parsed = parse(payload.encode(), lines=False)
     if isinstance(parsed, Single):
         return parsed.document
-    why = "it is an array; sign one job a file" if isinstance(parsed, Many) else parsed.why
+    why = "it is an array; sign one job per file" if isinstance(parsed, Many) else parsed.why
     raise _refused("payload", why)
 
 
 def _check_audience(value: object, audience: str) -> None:
-    """Refuse a job that was signed for another queue, or for none."""
+    """Refuse a job that was signed for another queue, or that names no queue."""
     if audience and value == audience:
         return
-    what = "is missing in the payload, so nothing says which queue the job is for"
+    what = "is missing in the payload, so the job does not say which queue it is for"
     if value is not None:
-        what = f"the job is signed for {value!r:.80}, and this inbox takes what is signed for {audience!r}"
+        what = f"the job is signed for {value!r:.80}, but this inbox accepts jobs signed for {audience!r}"
     raise _refused(AUDIENCE, what, f"queuectl sign --for {audience}")
 
 

@@ -1,7 +1,7 @@
-"""The state of an inbox as its process reports it, for status and page: .queuectl/inboxes/OWNER.json.
+"""The state of an inbox as its process reports it, for the status and the page: .queuectl/inboxes/OWNER.json.
 
-Nobody else ever looks at the inbox itself, because its share may hang. The file is only shown: no decision depends on
-it.
+No other process reads the inbox itself, because its share may hang. The file is only for display: no decision depends
+on it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class InboxFile(NamedTuple):
 
 
 class InboxRefusal(NamedTuple):
-    """A rejected file in an inbox: its present name, why, and since when ("": unknown)."""
+    """A rejected file in an inbox: its present name, the reason, and the time ("": unknown)."""
 
     name: str
     why: str
@@ -47,7 +47,7 @@ class InboxState(msgspec.Struct, frozen=True, kw_only=True):
     listed_at: str = ""
     """When it was listed last, RFC 3339; "" if never."""
     waiting: int = 0
-    """How many files are still to be taken in."""
+    """How many files still have to be accepted."""
     next: tuple[str, ...] = ()
     """Names of some of those."""
     arriving: int = 0
@@ -62,7 +62,7 @@ class InboxState(msgspec.Struct, frozen=True, kw_only=True):
     foreign: tuple[str, ...] = ()
     """Names of some of the files that are not jobs."""
     taken: int = 0
-    """Files taken in since the process started."""
+    """How many files were accepted since the process started."""
     trouble: str = ""
 
 
@@ -75,7 +75,7 @@ def publish(spool: SpoolDir, state: InboxState) -> None:
 
 
 def _as_texts(value: Any) -> Any:
-    """Return the same with every text as JSON can hold it: names of files may not be UTF-8."""
+    """Return the same value with every text in a form that JSON can hold, because file names may not be UTF-8."""
     if isinstance(value, str):
         return names.as_text(value)
     if isinstance(value, dict):
@@ -84,7 +84,7 @@ def _as_texts(value: Any) -> Any:
 
 
 def read_all(spool: SpoolDir) -> list[InboxState]:
-    """Return the states of all inboxes, by owner. Unreadable ones are left out."""
+    """Return the states of all inboxes, by owner. Skip unreadable files."""
     try:
         listed = sorted(files.names(spool.inbox_dir))
     except OSError:
@@ -99,6 +99,6 @@ def read_all(spool: SpoolDir) -> list[InboxState]:
 
 
 def remove(spool: SpoolDir, owner: str) -> None:
-    """Delete the state of an inbox that the settings do not name any more."""
+    """Delete the state of an inbox that the settings no longer name."""
     with contextlib.suppress(OSError):
         disk.unlink(spool.inbox_path(owner, "json"))

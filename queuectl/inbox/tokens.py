@@ -1,8 +1,8 @@
-"""The tokens in the names that an inbox process gives to files, on disk before they are used (promise P10).
+"""The tokens in the names that an inbox process gives to files. They are on disk before they are used (promise P10).
 
 A user who can write to an inbox sees these names and can imitate them. So a name proves nothing: a claimed file belongs
 to this spool only if its token is noted in `.queuectl/inboxes/OWNER.tokens`, which only the workers' user can read or
-write. Many tokens are noted at once, because each note costs a sync.
+write. Many tokens are noted at once, because each note costs an fsync.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from queuectl.system import disk, files, sharing
 
 TOKEN_CHARS = 12
 _AT_ONCE = 32
-# Tokens of earlier processes that are kept, because a share that was away may bring their files back.
+# How many tokens of earlier processes are kept, because a share may come back with their files.
 _KEPT_MOST = 2000
 _MAX_BYTES = 1024 * 1024
 
@@ -46,22 +46,22 @@ class Tokens:
         return token
 
     def for_texts(self) -> str:
-        """Return the token for unfinished texts: one is enough, as texts are written one by one. Raises OSError."""
+        """Return the token for unfinished texts. One is enough, as texts are written one by one. Raises OSError."""
         if not self._text:
             self._text = self.take()
         return self._text
 
     def renew_for_texts(self) -> None:
-        """Take another token for texts, because somebody has made a file of that name."""
+        """Take another token for texts, because somebody has created a file with that name."""
         self.done(self._text)
         self._text = ""
 
     def done(self, token: str) -> None:
-        """Forget a token that no file of this spool has any more."""
+        """Forget a token that no file of this spool uses any more."""
         self._in_use().pop(token, None)
 
     def is_ours(self, token: str) -> bool:
-        """Return True if this spool has given that token to a file, and is not done with it."""
+        """Return True if this spool has given that token to a file and still uses it."""
         return token in self._in_use()
 
     def settle(self) -> None:

@@ -1,4 +1,4 @@
-"""Inboxes, keys and commands: they must not let others do more than the settings say (P10)."""
+"""Check that inboxes, keys and commands do not let other users do more than the settings allow (P10)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def check_all(spool: SpoolDir, settings: Settings) -> None:
-    """Refuse to start workers if an inbox, a key or a command lets others do more than the settings say.
+    """Refuse to start workers if an inbox, a key or a command lets other users do more than the settings allow.
 
     Raises:
-        UntrustedSpoolError: the path at fault, why, and the command that closes it.
+        UntrustedSpoolError: the path at fault, the reason, and the command that fixes it.
         InvalidSettingsError: the key at fault and what to do.
     """
     for check_part in PARTS.values():
@@ -30,7 +30,7 @@ def check_all(spool: SpoolDir, settings: Settings) -> None:
 
 
 def check_keys(spool: SpoolDir, settings: Settings) -> None:
-    """Refuse keys that others can read or replace. Raises as `check_all`."""
+    """Refuse keys that other users can read or replace. Raises the same errors as `check_all`."""
     signed = [inbox for inbox in settings.inboxes if inbox.keys]
     if not signed:
         return
@@ -42,7 +42,7 @@ def check_keys(spool: SpoolDir, settings: Settings) -> None:
             listed = sorted(name for name in os.listdir(folder) if name.endswith(keyfile.ENDING))
         except OSError as error:
             what = f"{spool.settings_path}: inbox.keys: {folder}: {error.strerror}"
-            hint = "mkdir -m 700 there, then queuectl sign --new-key FOLDER/NAME.key"
+            hint = "mkdir -m 700 FOLDER, then queuectl sign --new-key FOLDER/NAME.key"
             raise InvalidSettingsError(what, path=spool.settings_path, key="inbox.keys", hint=hint) from error
         trust.check_folders(folder, why="could put keys of their own there")
         for name in listed:
@@ -52,16 +52,16 @@ def check_keys(spool: SpoolDir, settings: Settings) -> None:
                 keyfile.read(path)
             except (ValueError, OSError) as error:
                 what = f"{spool.settings_path}: inbox.keys: {path}: {getattr(error, 'strerror', None) or error}"
-                hint = f"queuectl sign --new-key {trust.quoted(path)}  makes one, once this is gone"
+                hint = f"delete this file, then queuectl sign --new-key {trust.quoted(path)}"
                 raise InvalidSettingsError(what, path=spool.settings_path, key="inbox.keys", hint=hint) from error
 
 
 def check_key(path: str) -> None:
-    """Refuse a key that others can read or replace (POSIX; on Windows its access list decides).
+    """Refuse a key that other users can read or replace (POSIX; on Windows its access list decides).
 
     Raises:
-        UntrustedSpoolError: the path at fault and the command that closes it.
-        FileNotFoundError, OSError: as the system says.
+        UntrustedSpoolError: the path at fault and the command that fixes it.
+        FileNotFoundError, OSError: the system call failed.
     """
     info = os.lstat(path)
     if sys.platform == "win32":
@@ -78,7 +78,7 @@ def check_key(path: str) -> None:
 
 
 def check_commands(spool: SpoolDir, settings: Settings) -> None:
-    """Refuse commands whose program is missing, a batch file or replaceable by others. Raises as `check_all`."""
+    """Refuse commands whose program is missing, a batch file, or replaceable by others. Raises as `check_all`."""
     if not settings.commands:
         return
     from queuectl.model.command import is_batch
@@ -88,17 +88,17 @@ def check_commands(spool: SpoolDir, settings: Settings) -> None:
         program = find_program(command)
         if not program:
             what = f"{spool.settings_path}: {key}: there is no program {command.argv[0]!r}"
-            hint = "write its full path; the pool's own PATH does not count"
+            hint = "write its full path; the pool's PATH is not used"
             raise InvalidSettingsError(what, path=spool.settings_path, key=key, hint=hint)
         if is_batch(program):
             what = f"{spool.settings_path}: {key}: {program} is a batch file, whose arguments cmd.exe reads as commands"
             hint = "name the program that it starts"
             raise InvalidSettingsError(what, path=spool.settings_path, key=key, hint=hint)
-        trust.check_folders(program, why=f"could have it run what they like as user {trust.me()}")
+        trust.check_folders(program, why=f"could make it run anything as user {trust.me()}")
 
 
 def find_program(command: Command) -> str:
-    """Return the file that a command starts, by the PATH that it will have; "" if there is none."""
+    """Return the file that a command starts, found with the command's own PATH; "" if there is none."""
     import shutil
 
     from queuectl.system import environment
@@ -112,5 +112,5 @@ def keys_path(spool: SpoolDir, inbox: Inbox) -> str:
     return os.path.join(spool.root, inbox.keys)
 
 
-# The checks other than that of the spool itself, by the name of their line in `doctor`.
+# The checks besides that of the spool itself, by the name of their line in `doctor`.
 PARTS = {"inboxes": check_inboxes, "keys": check_keys, "commands": check_commands}

@@ -103,12 +103,12 @@ TRAVERSAL = [
     case("traversal", "empty", params(**{"in": ""}), "is empty"),
     case("traversal", "blank", params(**{"in": " "}), "is empty"),
     case("traversal", "too long a name", params(**{"in": "x" * 300}), "cannot be looked up" if POSIX else ""),
-    case("traversal", "not there", params(**{"in": "missing.png"}), "is not there"),
+    case("traversal", "not there", params(**{"in": "missing.png"}), "does not exist"),
 ]  # fmt: skip
 LINKED = [
     case("link", text, params(**{"in": text}), why)
     for text, why in (("link-file", OUT), ("link-folder/secret", OUT), ("link-up/secret", OUT), ("link-root/etc/passwd", OUT),
-                      ("link-nowhere", OUT), ("link-chain", OUT), ("loop", "circle of links"), ("loop/x", "circle of links"), ("a.png/x", "cannot be looked up"),
+                      ("link-nowhere", OUT), ("link-chain", OUT), ("loop", "form a loop"), ("loop/x", "form a loop"), ("a.png/x", "cannot be looked up"),
                       ("link-proc/environ", OUT))
 ]  # fmt: skip
 ARGUMENTS = [
@@ -142,11 +142,11 @@ CHARACTERS = [
     for character in ("\0", "\n", "\x1b", "\u202e", "\ud800", "\u200b")
 ] + [
     case("unicode", "a name in other letters", lambda _: template(template="ѕhow"), "there is no command"),
-    case("unicode", "a key in other letters", lambda _: template(**{"сommand": "touch canary"}), "is not for jobs"),
+    case("unicode", "a key in other letters", lambda _: template(**{"сommand": "touch canary"}), "is not allowed in this inbox"),
     case("unicode", "a parameter in other letters", params(**{"wоrd": "x"}), "no such parameter"),
 ]  # fmt: skip
 SMUGGLED = [
-    case("smuggling", key, lambda _, key=key, value=value: template(**{key: value}), f"{key}: is not for jobs")
+    case("smuggling", key, lambda _, key=key, value=value: template(**{key: value}), f"{key}: is not allowed in this inbox")
     for key, value in {
         "command": "touch canary", "env": {"LD_PRELOAD": "x.so"}, "cwd": "/tmp", "shell": "sh", "timeout": 1e9, "id": "other-1", "owner": "root",
         "minimal_env": False, "history": [], "format": 1, "max_retries": 1000000, "backoff_base": 0, "backoff_max": 0, "jitter": 0,
@@ -154,7 +154,7 @@ SMUGGLED = [
         "signed_by": "anna", "expires_at": "x", "payload": "{}", "name": "x", "state": "done", "attempts": 9, "__class__": "x", "key": "anna", "hmac": "0",
     }.items()
 ] + [
-    case("smuggling", "no template", lambda _: {"command": "touch canary"}, "is not for jobs"),
+    case("smuggling", "no template", lambda _: {"command": "touch canary"}, "is not allowed in this inbox"),
     case("smuggling", "only params", lambda _: {"params": {}}, "template: is missing"),
     *(case("smuggling", f"template {value!r}", lambda _, value=value: template(template=value), "template") for value in (
         "", "Show", "show ", "../show", "show\0", "sh", None, 5, ["show"], {"argv": ["touch", CANARY]}, "__init__")),
@@ -195,24 +195,24 @@ SIGNED = [
     for name, content, why in (
         ("not signed", lambda _: job(), "only signed"),
         ("a template", lambda _: template(), "only signed"),
-        ("payload changed", lambda g: g.signed(job(), payload=json.dumps(job(command="touch canary"))), "does not fit"),
-        ("one blank more", lambda g: g.signed(job(), payload=json.dumps(job()) + " "), "does not fit"),
-        ("expiry changed", lambda g: g.signed(job(), payload=json.dumps(job(expires_at=times.to_text(NOW_AT + 7200)))), "does not fit"),
-        ("hmac of nothing", lambda g: g.signed(job(), hmac=""), "64 hex"),
+        ("payload changed", lambda g: g.signed(job(), payload=json.dumps(job(command="touch canary"))), "does not match"),
+        ("one blank more", lambda g: g.signed(job(), payload=json.dumps(job()) + " "), "does not match"),
+        ("expiry changed", lambda g: g.signed(job(), payload=json.dumps(job(expires_at=times.to_text(NOW_AT + 7200)))), "does not match"),
+        ("hmac of nothing", lambda g: g.signed(job(), hmac=""), "64 lowercase hex"),
         ("hmac null", lambda g: g.signed(job(), hmac=None), "is missing"),
         ("hmac true", lambda g: g.signed(job(), hmac=True), "is missing"),
-        ("hmac cut", lambda g: g.signed(job(), hmac="ab"), "64 hex"),
-        ("hmac zeros", lambda g: g.signed(job(), hmac="0" * 64), "does not fit"),
-        ("hmac in capitals", lambda g: g.signed(job(), hmac=signing._proof(json.dumps(job()), g.secret).upper()), "64 hex"),
-        ("hmac and a line feed", lambda g: g.signed(job(), hmac="0" * 64 + "\n"), "64 hex"),
-        ("plain sha256", lambda g: g.signed(job(), hmac=__import__("hashlib").sha256(json.dumps(job()).encode()).hexdigest()), "does not fit"),
-        ("without domain", lambda g: g.signed(job(), hmac=__import__("hmac").new(g.secret, json.dumps(job()).encode(), "sha256").hexdigest()), "does not fit"),
-        ("empty key", lambda g: g.signed(job(), hmac=signing._proof(json.dumps(job()), b"")), "does not fit"),
-        ("another's key", lambda g: g.signed(job(), key="bert"), "does not fit"),
+        ("hmac cut", lambda g: g.signed(job(), hmac="ab"), "64 lowercase hex"),
+        ("hmac zeros", lambda g: g.signed(job(), hmac="0" * 64), "does not match"),
+        ("hmac in capitals", lambda g: g.signed(job(), hmac=signing._proof(json.dumps(job()), g.secret).upper()), "64 lowercase hex"),
+        ("hmac and a line feed", lambda g: g.signed(job(), hmac="0" * 64 + "\n"), "64 lowercase hex"),
+        ("plain sha256", lambda g: g.signed(job(), hmac=__import__("hashlib").sha256(json.dumps(job()).encode()).hexdigest()), "does not match"),
+        ("without domain", lambda g: g.signed(job(), hmac=__import__("hmac").new(g.secret, json.dumps(job()).encode(), "sha256").hexdigest()), "does not match"),
+        ("empty key", lambda g: g.signed(job(), hmac=signing._proof(json.dumps(job()), b"")), "does not match"),
+        ("another's key", lambda g: g.signed(job(), key="bert"), "does not match"),
         ("unknown key", lambda g: g.signed(job(), key="carl"), "no key"),
         *((f"key {key!a}", lambda g, key=key: g.signed(job(), key=key), "key") for key in (
             "", "../anna", "/etc/passwd", "anna.key", "anna\0", "anna/../bert", ".", "a--b", "anna-", "x" * 300, "con", "link", "fifo", "open", "short", "same", "empty", "folder", "binary")),
-        ("one key more", lambda g: g.signed(job(), command="touch canary"), "no place"),
+        ("one key more", lambda g: g.signed(job(), command="touch canary"), "is not allowed next to"),
         ("payload is an object", lambda g: g.signed(job(), payload=job()), "is missing"),
         ("no id", lambda g: g.signed(job(id=None)), "id: is missing"),
         ("id is a number", lambda g: g.signed(job(id=5)), "id: is missing"),
@@ -223,12 +223,12 @@ SIGNED = [
         ("for ever", lambda g: g.signed(job(expires_at="9999-01-01T00:00:00Z")), "days ahead"),
         ("expiry without a zone", lambda g: g.signed(job(expires_at="2027-01-15T09:00:00")), "time zone"),
         ("expiry is a number", lambda g: g.signed(job(expires_at=NOW_AT + 60)), "expires_at"),
-        ("for nobody", lambda g: g.signed(job(**{"for": None})), "which queue the job is for"),
+        ("for nobody", lambda g: g.signed(job(**{"for": None})), "which queue it is for"),
         ("for another", lambda g: g.signed(job(**{"for": "there"})), "signed for"),
         ("for here in capitals", lambda g: g.signed(job(**{"for": "HERE"})), "signed for"),
         ("for a list", lambda g: g.signed(job(**{"for": ["here"]})), "signed for"),
         ("for true", lambda g: g.signed(job(**{"for": True})), "signed for"),
-        ("for, changed afterwards", lambda g: g.signed(job(**{"for": "there"}), payload=json.dumps(job())), "does not fit"),
+        ("for, changed afterwards", lambda g: g.signed(job(**{"for": "there"}), payload=json.dumps(job())), "does not match"),
         ("a history", lambda g: g.signed(job(history=[])), "history"),
         ("a format", lambda g: g.signed(job(format=1)), "format"),
         ("another's owner", lambda g: g.signed(job(owner="root")), "belong to"),
@@ -380,7 +380,7 @@ def test_these_checks_can_fail(ground: Ground, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(command, "_word", lambda _name, _param, value, *, resolve: str(value))
     assert len(complaints(ground, [*TRAVERSAL[:3], *ARGUMENTS[:3]])) == 6
     monkeypatch.setattr(signing.hmac, "compare_digest", lambda _a, _b: True)
-    assert len(complaints(ground, [each for each in SIGNED if each.why == "does not fit"])) >= 7
+    assert len(complaints(ground, [each for each in SIGNED if each.why == "does not match"])) >= 7
     (ground.root / CANARY).unlink(missing_ok=True)
 
 

@@ -277,7 +277,7 @@ def test_a_folder_that_is_swapped_after_the_check_is_not_the_one_that_is_used(
     drop.mkdir(mode=0o755)
     poller.notices.clear()
     poller.step()
-    assert any("another folder is there now" in text for _, _, text in poller.notices)
+    assert any("is now a different folder" in text for _, _, text in poller.notices)
 
 
 def test_links_of_the_workers_user_on_the_way_are_followed_and_those_of_others_are_not(ground: Ground) -> None:
@@ -287,7 +287,7 @@ def test_links_of_the_workers_user_on_the_way_are_followed_and_those_of_others_a
     done_as(STRANGER, lambda: (sticky / "his").symlink_to(drop.parent))
     assert ground.look(sticky / "ours" / "drop") == ""
     assert str(sticky / "his") in ground.look(sticky / "his" / "drop")
-    assert "name the folder that it leads to" in ground.look(sticky / "ours")
+    assert "use the folder that it leads to" in ground.look(sticky / "ours")
 
 
 @pytest.mark.parametrize("path", ["bound", "bound/sub"])

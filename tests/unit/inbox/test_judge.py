@@ -18,10 +18,10 @@ from tests.unit.inbox.post import Post
 @pytest.mark.parametrize(
     ("name", "content", "why"),
     [
-        ("many.json", [{"command": "true"}], "one a file"),
-        ("many.jsonl", '{"command": "true"}\n', "one a file"),
+        ("many.json", [{"command": "true"}], "one job per file"),
+        ("many.jsonl", '{"command": "true"}\n', "one job per file"),
         ("twice.json", '{"command": "a", "command": "b"}', "twice"),
-        ("taken.json", {"command": "true", "id": "there"}, "in use"),
+        ("taken.json", {"command": "true", "id": "there"}, "already exists"),
     ],
 )
 def test_what_is_whole_and_no_job_is_refused_at_once(

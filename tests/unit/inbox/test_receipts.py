@@ -30,7 +30,7 @@ def test_a_folder_with_the_name_of_a_receipt_holds_up_no_other(spool: SpoolDir, 
     assert post.poller.state.trouble == ""
     assert (post.folder / "y.json.failed.txt").is_file() and (post.folder / "x.json.failed.txt").is_dir()
     assert [text for _, _, text in post.poller.notices if "x.json.failed.txt" in text] == [
-        "x.json.failed.txt cannot be written: a folder has this name; it is left out"
+        "the receipt x.json.failed.txt cannot be written and is skipped: a folder has this name"
     ]
 
 
