@@ -16,6 +16,7 @@ import functools
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -39,18 +40,21 @@ _LINKED = frozenset({PENDING, RUNNING, DONE, DLQ, REJECTED, LOGS})
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # A command for more jobs than this is no longer pasted with ease.
 _RETRIED_AT_ONCE = 20
-_FILTERS = ("length",)
+_FILTERS = ("length", "sum")
 # With `dashboard = "counts"` no text of a job is on the page.
 _TEXTS = "runs failures causes dues nexts refusals arriving inboxes tags owners"
 _NO_TEXTS: dict[str, Any] = dict.fromkeys(_TEXTS.split(), ())
 
 
 class Stat(NamedTuple):
-    """One of the figures at the top; `target` is the section that it leads to, or ""."""
+    """One of the figures at the top; `target` is the section that it leads to, or "".
+
+    A part of the small print is a text, and an instant if it ends in a time that passes.
+    """
 
     label: str
     number: int
-    parts: tuple[str, ...]
+    parts: tuple[tuple[str, float | None], ...]
     target: str
     is_bad: bool = False
 
@@ -247,29 +251,33 @@ def _health(found: Snapshot) -> str:
 def _stats(found: Snapshot) -> tuple[Stat, ...]:
     """Return the figures at the top. Each part of the small print is there only if it says something."""
     counts = found.counts
-    waiting = []
-    if found.oldest_since is not None:
-        waiting.append(f"oldest {span_text(found.taken_at - found.oldest_since)}")
-    for count, word in ((found.later, "later"), (found.held, "held"), (found.blocked, "incomplete")):
-        if count:
-            waiting.append(f"{count:,} {word}")
-    running = [f"{_count(found.workers, 'worker')}"] if found.pools else ["no workers"]
-    if found.longest_since is not None:
-        running.append(f"longest {span_text(found.taken_at - found.longest_since)}")
-    done = [f"{found.done_last_hour:,} in the last hour"] if found.done_last_hour else []
-    failed = [f"{found.failed_last_hour:,} in the last hour"] if found.failed_last_hour else []
-    if found.cancelled:
-        failed.append(f"{found.cancelled:,} cancelled")
+    waiting = [("oldest", found.oldest_since), *_some(found.later, "later"), *_some(found.held, "held")]
+    waiting += _some(found.blocked, "incomplete")
+    running = [
+        (_count(found.workers, "worker") if found.pools else "no workers", None),
+        ("longest", found.longest_since),
+    ]
+    done = _some(found.done_last_hour, "in the last hour")
+    failed = [*_some(found.failed_last_hour, "in the last hour"), *_some(found.cancelled, "cancelled")]
+    queue = "waiting" if found.nexts else "later" if found.dues else "arriving" if found.arriving else ""
     stats = [
-        Stat("Running", counts[RUNNING], tuple(running), RUNNING if found.runs else ""),
-        Stat("Waiting", counts[PENDING], tuple(waiting), "waiting" if found.nexts else "later" if found.dues else ""),
-        Stat("Done", counts[DONE], tuple(done), "finished" if found.finishes else ""),
-        Stat("Failed", found.dead, tuple(failed), "failures" if found.causes else "", found.dead > 0),
+        Stat("Running", counts[RUNNING], _parts(running), RUNNING if found.runs else ""),
+        Stat("Waiting", counts[PENDING], _parts(waiting), queue),
+        Stat("Done", counts[DONE], _parts(done), "finished" if found.finishes else ""),
+        Stat("Failed", found.dead, _parts(failed), "failures" if found.dead and found.is_full else "", found.dead > 0),
     ]
     if counts[REJECTED]:
-        target = "rejected" if found.refusals else ""
-        stats.append(Stat("Rejected", counts[REJECTED], ("files that are not jobs",), target, True))
+        stats.append(Stat("Rejected", counts[REJECTED], (), "rejected" if found.refusals else "", True))
     return tuple(stats)
+
+
+def _some(number: int, words: str) -> list[tuple[str, float | None]]:
+    return [(f"{number:,} {words}", None)] if number else []
+
+
+def _parts(small: Sequence[tuple[str, float | None]]) -> tuple[tuple[str, float | None], ...]:
+    """Return the small print without times that are unknown."""
+    return tuple(each for each in small if each[1] is not None or each[0] not in ("oldest", "longest"))
 
 
 def span_text(seconds: float, is_exact: bool = False) -> str:

@@ -123,9 +123,10 @@
 
   // -------------------------------------------------------------------------------------------- search, views, sorting
   var rows = [];
-  tables.forEach(function (table, number) {
+  tables.forEach(function (table) {
+    var isJob = !!table.closest("section[data-view]");
     var tbody = table.tBodies[0], found = all("tr", tbody).map(function (row, at) {
-      return { row: row, at: at, text: row.textContent.toLowerCase(), table: number };
+      return { row: row, at: at, text: row.textContent.toLowerCase(), isJob: isJob };
     });
     rows = rows.concat(found);
     table.found = found;
@@ -160,7 +161,7 @@
   });
   // A cell sorts by its instant, by its number, or by its text.
   function keyOf(row, column) {
-    var cell = row.cells[column], time = cell.querySelector("time"), text = cell.textContent.trim();
+    var cell = row.cells[column], time = cell.querySelector("time"), text = cell.textContent.replace(/^(took|waiting) /, "").trim();
     if (time) { return Date.parse(time.dateTime); }
     var match = /^(-?[\d.,]+)\s*(ms|s|min|h|d|bytes|KB|MB)?(?![\w.-])/.exec(text);
     var units = { ms: 0.001, s: 1, min: 60, h: 3600, d: 86400, bytes: 1, KB: 1e3, MB: 1e6 };
@@ -232,7 +233,7 @@
     find.value = state.q || "";
     find.addEventListener("input", function () { state.q = find.value; busyAt = Date.now(); show(); });
     tools.addEventListener("submit", function (event) { event.preventDefault(); });
-    tools.hidden = !rows.length;
+    tools.hidden = rows.filter(function (each) { return each.isJob; }).length < 4;
     document.addEventListener("keydown", function (event) {
       var isField = /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
       if (event.key === "/" && !isField && !event.ctrlKey && !event.metaKey && !event.altKey && !tools.hidden) {
