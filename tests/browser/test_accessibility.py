@@ -6,10 +6,7 @@ axe-core; the browser is a Chromium of the system's. Skipped, with the reason, w
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,44 +18,13 @@ from queuectl.monitor import page
 from queuectl.monitor.rows import CauseRow, DueRow, FailureRow, NextRow, RefusalRow, RunRow
 from queuectl.pool.dashboard import Dashboard
 from queuectl.spool.folder import SpoolDir
-from queuectl.system.clock import Clock
 from tests.helpers import NOON_AT, Desk, write_drop
 from tests.unit.monitor.test_page import HOSTILE, snapshot_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 WIDTHS = {"wide": (1280, 900), "narrow": (360, 740)}
 GRAVE = ("serious", "critical")
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """The real clock: the browser compares the page's time with its own."""
-    return Clock()
-
-
-@pytest.fixture(scope="module")
-def axe() -> str:
-    """The source of axe-core."""
-    carrier = pytest.importorskip("axe_playwright_python", reason="no axe-core: pip install -e . --group browser")
-    return (Path(carrier.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium."""
-    api = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install -e . --group browser")
-    program = os.environ.get("QUEUECTL_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is on the PATH, and QUEUECTL_BROWSER names none")
-    with api.sync_playwright() as playwright:
-        arguments = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-        # Chromium has no sandbox for root; what it opens here is a page of ours.
-        is_root = hasattr(os, "geteuid") and os.geteuid() == 0
-        made = playwright.chromium.launch(executable_path=program, args=arguments, chromium_sandbox=not is_root)
-        yield made
-        made.close()
 
 
 def faults(browser: Any, axe: str, path: Path, *, scheme: str, width: str) -> list[str]:
