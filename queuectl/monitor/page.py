@@ -24,7 +24,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from queuectl.model import times
-from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.text import command_text, safe
 from queuectl.monitor import chart
 from queuectl.monitor.rows import ROWS, CauseRow, FailureRow, RunRow
@@ -208,11 +208,8 @@ def gauge(row: RunRow, now_at: float) -> Gauge:
 
 def _causes(found: Snapshot) -> tuple[Cause, ...]:
     rows = {row.id: row for row in found.failures if not row.cancelled}
-    causes = found.causes or tuple(  # until the survey groups them: a cause each
-        CauseRow(row.error, 1, row.ended_at, row.ended_at, (row.id,), row.command, row.output) for row in rows.values()
-    )
     return tuple(
-        Cause(each, tuple(rows[job_id] for job_id in each.ids if job_id in rows), _retry(each)) for each in causes
+        Cause(each, tuple(rows[job_id] for job_id in each.ids if job_id in rows), _retry(each)) for each in found.causes
     )
 
 
@@ -258,7 +255,7 @@ def _stats(found: Snapshot) -> tuple[Stat, ...]:
         ("longest", found.longest_since),
     ]
     done = _some(found.done_last_hour, "in the last hour")
-    failed = [*_some(found.failed_last_hour, "in the last hour"), *_some(found.cancelled, "cancelled")]
+    failed = [*_some(found.failed_last_hour, "in the last hour"), *_some(found.cancelled, CANCELLED)]
     queue = "waiting" if found.nexts else "later" if found.dues else "arriving" if found.arriving else ""
     stats = [
         Stat("Running", counts[RUNNING], _parts(running), RUNNING if found.runs else ""),
