@@ -354,21 +354,22 @@ def test_an_action_does_not_hold_up_the_screen(busy: SpoolDir, monkeypatch: pyte
 def test_screen_is_as_large_as_the_terminal(spool: SpoolDir, size: tuple[int, int]) -> None:
     """Whatever jobs are called and say, the screen has its size, and nothing that could act gets on it."""
 
-    def check(made: list[str]) -> None:
-        assert len(made) == size[1]
+    async def check(screen: Screen) -> None:
+        await screen.until(lambda: len(screen.lines) == size[1])  # a screen that has just come has no lines yet
+        made = screen.lines
         assert all(cell_len(line) == size[0] for line in made)
         assert all(line.isprintable() for line in made)
 
     async def act(screen: Screen) -> None:
         for text in HOSTILE:
             await screen.give(full(text, retention_waits=text))
-            check(screen.lines)
+            await check(screen)
             screen.app.say(text)
             for key in ("c", "n", "enter", "escape"):
                 await screen.press(key)
-                check(screen.lines)
+                await check(screen)
         await screen.press("question_mark")
-        check(screen.lines)
+        await check(screen)
 
     play(spool, act, size)
 
@@ -407,8 +408,8 @@ def test_another_size_of_the_window(busy: SpoolDir) -> None:
     async def act(screen: Screen) -> None:
         await screen.shows("Waiting 3", "q quit")
         await screen._pilot.resize_terminal(40, 12)
+        await screen.until(lambda: len(screen.lines) == 12)
         await screen.shows("Waiting 3", "echo aa")
-        assert len(screen.lines) == 12
 
     play(busy, act)
 

@@ -50,3 +50,14 @@ def test_ctrl_c_twice_puts_the_running_job_back(spool: SpoolDir) -> None:
     assert listing(spool) == {"pending": ["job.json"]}, done.stdout
     events = [event.event for event in spool.read("pending", only(spool, "pending")).record.history]
     assert events == ["enqueued", "started", "released"]
+
+
+def test_top_without_a_console_says_so(spool: SpoolDir) -> None:
+    """The null device says that it is a terminal, but has no keys and no screen."""
+    argv = [sys.executable, "-m", "queuectl", "--spool", spool.root, "top"]
+    done = subprocess.run(
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=120
+    )
+    assert done.returncode == 1
+    assert "needs a Windows console" in done.stderr
+    assert "queuectl status" in done.stderr

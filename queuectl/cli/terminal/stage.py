@@ -14,6 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from queuectl.cli.terminal import printing
+from queuectl.errors import QueuectlError
 
 if TYPE_CHECKING:
     from textual.driver import Driver
@@ -47,10 +48,28 @@ def take_effect(signum: int) -> None:
 
 
 if sys.platform == "win32":
+    from textual.drivers import win32
 
     def driver() -> type[Driver] | None:
-        """Return the driver for this terminal: Textual's own."""
+        """Return the driver for this terminal: Textual's own.
+
+        Raises:
+            QueuectlError: standard input and output are no console that understands escape sequences.
+        """
+        keys, screen = (win32.get_console_mode(stream) for stream in (sys.stdin, sys.stdout))
+        # A null device says that it is a terminal, too.
+        if not keys or not screen or not _has_sequences(screen):
+            raise QueuectlError(
+                "`queuectl top` needs a Windows console with a keyboard and a screen",
+                cause="standard input or output is none, or the console is older than Windows 10",
+                hint="use Windows Terminal, or `queuectl status`",
+            )
         return None
+
+    def _has_sequences(mode: int) -> bool:
+        done = win32.set_console_mode(sys.stdout, mode | win32.ENABLE_VIRTUAL_TERMINAL_PROCESSING)
+        win32.set_console_mode(sys.stdout, mode)
+        return done
 
 else:
     from textual.drivers.linux_driver import LinuxDriver
