@@ -20,7 +20,8 @@ from queuectl.cli import exit_codes, group
 from queuectl.model import job, lifecycle, settings
 from queuectl.model.document import accept
 from queuectl.model.setting import SETTINGS
-from queuectl.monitor import snapshot
+from queuectl.monitor import facts
+from queuectl.monitor.rows import EndedPool
 from queuectl.spool import create
 from tests.share import rig
 from tests.unit.monitor.test_page import snapshot_of
@@ -85,14 +86,15 @@ def test_every_key_of_a_job_is_in_the_format() -> None:
         assert f"| `{key}` |" in FORMAT, key
 
 
+_KEYS_WITH_KEYS = ("waiting", "finished", "next", "load", "last_hour", "ended_pool", "left_out")
+
+
 def test_every_key_of_status_json_is_in_the_format() -> None:
     """FORMAT.md has a row for every key of status.json, which names the keys inside it."""
-    document = snapshot.document(snapshot_of(), advice=("", ""))
+    document = facts.document(snapshot_of(ended_pool=EndedPool("died", None)), advice=("", ""))
     for key, value in document.items():
         (row,) = [line for line in FORMAT.splitlines() if line.startswith(f"| `{key}` |")]
-        inside = (
-            (value or [()])[0] if isinstance(value, list) else value if key in ("waiting", "finished", "next") else {}
-        )
+        inside = (value or [()])[0] if isinstance(value, list) else value if key in _KEYS_WITH_KEYS else {}
         assert [part for part in inside if f"`{part}`" not in row] == [], key
 
 

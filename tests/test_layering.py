@@ -344,7 +344,7 @@ def test_only_spool_spells_the_machinery() -> None:
     wrong = [
         f"{_where(path, node.lineno)}: {node.value!r}"
         for path in _files()
-        if not _is_in(_module(path), "spool.layout cli monitor.snapshot")
+        if not _is_in(_module(path), "spool.layout cli monitor.facts")
         for node in ast.walk(_tree(path))
         if isinstance(node, ast.Constant) and node.value in SPOOL_NAMES and path.name != "__init__.py"
     ]

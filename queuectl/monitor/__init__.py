@@ -3,6 +3,8 @@
 __all__ = [
     "arriving",
     "chart",
+    "facts",
+    "headline",
     "history",
     "inboxes",
     "live",

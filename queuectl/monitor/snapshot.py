@@ -1,18 +1,16 @@
 """A queue at one moment, as `queuectl status` and its dashboard show it: facts, not yet words. Computes only.
 
-`survey` takes a snapshot; `page`, `metrics` and `document` here make status.html, queuectl.prom and status.json of it.
-`facts` is what `queuectl status --json` and status.json have in common. Texts may be cut to a bounded length and are
-otherwise as they were found: whoever shows them makes them safe.
+`survey` takes a snapshot; `page`, `metrics` and `facts` make status.html, queuectl.prom and status.json of it. Texts
+may be cut to a bounded length and are otherwise as they were found: whoever shows them makes them safe.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from queuectl.model import times
-from queuectl.model.lifecycle import DLQ, REJECTED, RUNNING
+from queuectl.model.lifecycle import DLQ
 from queuectl.monitor.inboxes import InboxRow
 from queuectl.monitor.rows import (
     ArrivingRow,
@@ -29,8 +27,6 @@ from queuectl.monitor.rows import (
     RunRow,
 )
 
-# Raised when a key of status.json is renamed or taken away; a key more is no new version.
-VERSION = 1
 # The files are written anew at least this often while workers run, whether or not there is anything new ...
 HEARTBEAT_S = 30.0
 # ... so whoever finds them older than this knows that nobody writes them: three were missed.
@@ -163,89 +159,6 @@ def _timeless(found: Snapshot) -> Snapshot:
     return found._replace(taken_at=0.0, inboxes=tuple(row._replace(listed_at="") for row in found.inboxes))
 
 
-def document(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
-    """status.json. `advice` is a command and why."""
-    return {
-        "version": VERSION,
-        "written_at": times.to_text(found.taken_at),
-        "stale_after_s": STALE_S,
-        "detail": "full" if found.is_full else "counts",
-        **facts(found, advice=advice),
-        "finished": pace(found.finishes)._asdict(),
-    }
-
-
-def facts(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
-    """Return what `queuectl status --json` and status.json both have, under the same keys."""
-    return {
-        "spool": found.path,
-        "paused": found.paused,
-        "paused_until": _text(found.paused_until),
-        "retention_waits": found.retention_waits or None,
-        "counts": found.counts,
-        "cancelled_jobs": found.cancelled,
-        "waiting": {
-            "ready": found.ready,
-            "later": found.later,
-            "held": found.held,
-            "paused": found.stopped,
-            "blocked": found.blocked,
-            "next_due_at": _text(found.next_due_at),
-            "last_due_at": _text(found.last_due_at),
-            "soon": _rows(found.dues),
-            "oldest": None
-            if found.oldest_since is None
-            else {"id": found.oldest_id, "since": _text(found.oldest_since)},
-        },
-        "workers": found.workers,
-        "pools": _rows(found.pools),
-        "settings_changed": found.settings_changed,
-        RUNNING: _rows(found.runs, "usual_s", "record"),
-        "failures": _rows(found.failures, "record", "log", "text"),
-        REJECTED: _rows(found.refusals),
-        "foreign": found.foreign,
-        "copies": found.copies,
-        "arriving": [arriving_document(row, found.taken_at) for row in found.arriving],
-        "inboxes": [
-            {**row._asdict(), **{key: [each._asdict() for each in getattr(row, key)] for key in ("files", "refused")}}
-            for row in found.inboxes
-        ],
-        "truncated": _truncated(found),
-        "next": {"command": advice[0], "why": advice[1]},
-    }
-
-
-def _truncated(found: Snapshot) -> list[str]:
-    """Return the keys whose rows are fewer than there are."""
-    if not found.is_full:
-        return []
-    rows = {
-        RUNNING: (len(found.runs), found.counts[RUNNING]),
-        "failures": (len(found.failures), found.counts[DLQ]),
-        REJECTED: (len(found.refusals), found.counts[REJECTED]),
-        "soon": (len(found.dues), found.later),
-    }
-    return [key for key, (shown, total) in rows.items() if shown < total]
-
-
-def _rows(found: Sequence[Any], *left_out: str) -> list[dict[str, Any]]:
-    """Return named tuples for programs: a field that ends in `_at` becomes an RFC 3339 text."""
-    return [
-        {
-            key: _text(value) if key.endswith("_at") else value
-            for key, value in row._asdict().items()
-            if key not in left_out
-        }
-        for row in found
-    ]
-
-
-def arriving_document(row: ArrivingRow, now_at: float) -> dict[str, Any]:
-    """Return an arriving file as `status --json` and status.json tell it."""
-    quiet_s = None if row.changed_at is None else round(max(0.0, now_at - row.changed_at), 3)
-    return {**row._asdict(), "changed_at": _text(row.changed_at), "quiet_s": quiet_s}
-
-
 def size_text(size: int) -> str:
     """Return a number of bytes for people."""
     if size < 10_000:
@@ -258,7 +171,3 @@ def _quantile(ordered: Sequence[float], share: float) -> float | None:
     if not ordered:
         return None
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
-
-
-def _text(instant_at: float | None) -> str | None:
-    return None if instant_at is None else times.to_text(instant_at)

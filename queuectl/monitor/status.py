@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from queuectl.model import names
 from queuectl.model.lifecycle import PENDING, REJECTED, RUNNING
-from queuectl.monitor import snapshot
+from queuectl.monitor import facts
 from queuectl.monitor.snapshot import Snapshot
 from queuectl.monitor.steps import drain
 from queuectl.monitor.survey import STATUS, Survey
@@ -27,12 +27,12 @@ def collect(spool: SpoolDir, *, now_at: float) -> Snapshot:
 
 def document(found: Snapshot) -> dict[str, Any]:
     """Return `queuectl status --json`: status.json with fewer keys a row, and with the names of foreign files."""
-    facts = snapshot.facts(found, advice=advise(found))
+    made = facts.facts(found, advice=advise(found))
     return {
-        "version": snapshot.VERSION,
-        **facts,
-        RUNNING: _without(facts[RUNNING], "timeout_s"),
-        "failures": _without(facts["failures"], "attempt", "output"),
+        "version": facts.VERSION,
+        **made,
+        RUNNING: _without(made[RUNNING], "timeout_s", "usual_s"),
+        "failures": _without(made["failures"], "attempt", "output"),
         "foreign": found.foreign_names,
         "copies": {state: list(filter(names.is_copy, found.foreign_names[state])) for state in found.copies},
     }

@@ -226,4 +226,6 @@ def _text(name: str, found: Snapshot, advice: tuple[str, str]) -> str:
         return metrics.text(found)
     import json
 
-    return json.dumps(snapshot.document(found, advice=advice), indent=1) + "\n"
+    from queuectl.monitor import facts
+
+    return json.dumps(facts.document(found, advice=advice), indent=1) + "\n"

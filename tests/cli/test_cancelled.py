@@ -13,7 +13,7 @@ from queuectl.cli.commands import top_rows
 from queuectl.jobs import error_text
 from queuectl.maintenance import check
 from queuectl.model.lifecycle import DLQ, PENDING, Outcome
-from queuectl.monitor import metrics, page, snapshot, status
+from queuectl.monitor import facts, metrics, page, status
 from queuectl.monitor.snapshot import Snapshot
 from queuectl.monitor.survey import Survey
 from queuectl.spool.folder import SpoolDir
@@ -95,7 +95,7 @@ def test_page_figures_and_top_count_it_apart(two: SpoolDir) -> None:
     assert "1 cancelled" in text
     assert "used up: " not in text
     assert '<bdi class="bad-text">cancelled' not in text
-    document = json.loads(json.dumps(snapshot.document(found, advice=NO_ADVICE)))
+    document = json.loads(json.dumps(facts.document(found, advice=NO_ADVICE)))
     assert document["cancelled_jobs"] == 1
     assert {row["id"]: row["cancelled"] for row in document["failures"]} == {"dead": False, "ended": True}
     assert "\nqueuectl_cancelled_jobs 1\n" in metrics.text(found)

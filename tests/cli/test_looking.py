@@ -13,7 +13,7 @@ import pytest
 from queuectl.api import Spool
 from queuectl.cli.commands import top_rows
 from queuectl.model.lifecycle import Outcome
-from queuectl.monitor import order, page, snapshot, status
+from queuectl.monitor import facts, order, page, status
 from queuectl.monitor.snapshot import Snapshot
 from queuectl.monitor.survey import Survey
 from queuectl.spool import pause
@@ -237,7 +237,7 @@ def test_status_counts_nothing_as_runnable_that_cannot_run(queuectl: Commands, s
 
 def _surveyed(spool: SpoolDir) -> Any:
     """What status.json would say."""
-    return snapshot.document(_last(Survey(spool, is_full=True).take(Clock().now())), advice=("", ""))
+    return facts.document(_last(Survey(spool, is_full=True).take(Clock().now())), advice=("", ""))
 
 
 def test_pause_for_a_time_shows_its_end(queuectl: Commands, spool: SpoolDir) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from queuectl.monitor import snapshot
+from queuectl.monitor import facts, snapshot
 from queuectl.monitor.rows import Finish
 from queuectl.monitor.status import collect
 from queuectl.spool.folder import SpoolDir
@@ -29,9 +29,9 @@ def test_pace_is_of_the_jobs_that_are_known() -> None:
 
 def test_document_has_the_keys_of_the_status_command(spool: SpoolDir) -> None:
     """What `queuectl status --json` calls something is what status.json calls it."""
-    document = snapshot.document(snapshot_of(), advice=("queuectl dlq list", "dead jobs"))
-    assert document["version"] == snapshot.VERSION
-    told = snapshot.facts(collect(spool, now_at=NOON_AT), advice=("", ""))
+    document = facts.document(snapshot_of(), advice=("queuectl dlq list", "dead jobs"))
+    assert document["version"] == facts.VERSION
+    told = facts.facts(collect(spool, now_at=NOON_AT), advice=("", ""))
     assert set(told) <= set(document) and set(told["waiting"]) == set(document["waiting"])
     assert document["written_at"] == "2027-01-15T08:00:00.000Z"
     assert document["failures"][0]["output"] == ("plain", "plain")

@@ -1,0 +1,105 @@
+"""The state of a queue in one sentence, for the page, `status` and `top`. Computes only.
+
+The sentence answers the first questions of whoever looks: does anything run, does anything wait, and has anything
+failed lately? It has no full stop and no id of a job; the reason of a pause is the only text of somebody else in it, so
+whoever shows the sentence makes it safe.
+"""
+
+from __future__ import annotations
+
+from queuectl.model import times
+from queuectl.model.lifecycle import PENDING, RUNNING
+from queuectl.monitor.snapshot import Snapshot
+from queuectl.spool.counts import DIED, DRAINED
+
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
+
+
+def headline(found: Snapshot) -> str:
+    """Return how the queue is doing, in a sentence without a full stop."""
+    parts = [*_beginning(found), *_waiting(found), *_failed(found)]
+    sentence = ", ".join(parts)
+    return sentence[:1].upper() + sentence[1:]
+
+
+def about(seconds: float) -> str:
+    """Return a duration in one unit, rounded down: `45 s`, `3 min`, `2 h`, `5 days`."""
+    whole = max(0, int(seconds))
+    if whole < _MINUTE_S:
+        return f"{whole} s"
+    if whole < _HOUR_S:
+        return f"{whole // _MINUTE_S} min"
+    if whole < 2 * _DAY_S:
+        return f"{whole // _HOUR_S} h"
+    return f"{whole // _DAY_S} days"
+
+
+def _beginning(found: Snapshot) -> list[str]:
+    """Return what is done now, and by whom."""
+    counts = found.counts
+    if found.paused is not None:
+        running = counts[RUNNING]
+        gone = ["no workers run"] if not found.pools else [f"{running} still running"] if running else []
+        return [_paused(found), *gone]
+    if found.pools:
+        busy = min(counts[RUNNING], found.workers)
+        if busy:
+            of = "" if busy == found.workers else f" of {found.workers}"
+            return [f"{busy}{of} {_word(found.workers, 'worker')} busy"]
+        return [f"{found.workers} {_word(found.workers, 'worker')} idle"]
+    return _without_pools(found)
+
+
+def _without_pools(found: Snapshot) -> list[str]:
+    """Return the beginning if no workers run: quiet if all is done, and else what is wrong."""
+    counts, ended = found.counts, found.ended_pool
+    has_died = ended is not None and ended.how == DIED
+    if counts[PENDING] or counts[RUNNING] or has_died:
+        gone = "the last workers died" if has_died else "no workers run"
+        left = counts[RUNNING]
+        return [gone, *([f"{left} {_word(left, 'job was', 'jobs were')} left running"] if left else [])]
+    if not any(counts.values()):
+        return ["the queue is empty and no workers run"]
+    if ended is not None and ended.how == DRAINED:
+        when = "" if ended.at is None else f": the workers finished {about(found.taken_at - ended.at)} ago"
+        return [f"all done{when}"]
+    return ["nothing waits and no workers run"]
+
+
+def _paused(found: Snapshot) -> str:
+    until = "" if found.paused_until is None else f" until {_clock(found.paused_until, found.taken_at)}"
+    return f"paused{until}" + (f" ({found.paused})" if found.paused else "")
+
+
+def _clock(instant_at: float, now_at: float) -> str:
+    """Return an instant to come: `16:00 UTC`, with its date unless it is today."""
+    text, today = times.to_text(instant_at), times.to_text(now_at)
+    day = "" if text[:10] == today[:10] else f"{text[:10]} "
+    return f"{day}{text[11:16]} UTC"
+
+
+def _waiting(found: Snapshot) -> list[str]:
+    """Return what waits: jobs that could run, and those that a time, a person or a writer keeps back."""
+    parts = []
+    could_run = found.ready + found.stopped
+    if could_run:
+        since = "" if found.oldest_since is None else f" for {about(found.taken_at - found.oldest_since)}"
+        parts.append(f"{could_run} waiting{', the oldest' if since and could_run > 1 else ''}{since}")
+    if found.later:
+        due = "" if found.next_due_at is None else f" in {about(found.next_due_at - found.taken_at)}"
+        parts.append(f"{found.later} due{' later, the first' if due and found.later > 1 else ''}{due or ' later'}")
+    if found.held:
+        parts.append(f"{found.held} held")
+    if found.blocked:
+        parts.append(f"{found.blocked} {_word(found.blocked, 'file')} not complete")
+    if not parts and found.pools and found.paused is None:
+        return ["nothing waits"]
+    return parts
+
+
+def _failed(found: Snapshot) -> list[str]:
+    return [f"{found.failed_last_hour} failed in the last hour"] if found.failed_last_hour else []
+
+
+def _word(number: int, one: str, many: str = "") -> str:
+    return one if number == 1 else many or f"{one}s"
