@@ -42,7 +42,7 @@ class Kitchen:
         bin_dir = folder / "bin"
         self.env = {
             **{name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL")},
-            "PATH": f"{bin_dir}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join([str(bin_dir), os.path.dirname(sys.executable), os.environ["PATH"]]),
             "HOME": str(folder),
             "CHAT_URL": chat_url,
         }
