@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 
 from queuectl.cli import group, selection
 from queuectl.model import settings
-from queuectl.model.setting import SETTINGS
+from queuectl.model.setting import SETTINGS, Setting
 
 HERE = Path(__file__).parent
 # Options that every command takes, and options of several commands: explained once, then only named.
@@ -58,63 +58,143 @@ A command uses a spool of another user only if you name it with `--spool` or `QU
 | 124 | the wait took too long |
 | 130 | interrupted |
 """.splitlines()
-HOOKS = """\
-## Hooks
+# The groups of docs/settings.md: title, introduction, the settings, and when to change them.
+SETTING_GROUPS = (
+    (
+        "Retries",
+        "These settings decide how often and when a failed job runs again. A job can override each of them.",
+        ("max_retries", "backoff_base", "backoff_max", "jitter"),
+        (
+            "`max_retries`: set it to 0 if a failed job must not run again. Set it higher for temporary failures.",
+            "`jitter`: use 0.1 to 0.5 if many jobs depend on the same server.",
+        ),
+    ),
+    (
+        "Limits of an attempt",
+        "These settings limit a command, and what happens when it has to end.",
+        ("timeout", "output_max", "kill_grace_s", "stop_grace_s", "shell"),
+        (
+            "`timeout`: set it if a command can hang. Without it, a hanging command keeps its worker forever.",
+            "`stop_grace_s`: set it to the usual duration of your jobs, so that a stop does not interrupt them.",
+        ),
+    ),
+    (
+        "Files in pending/",
+        "These settings decide how workers find and check files that other programs put into `pending/`.",
+        ("settle_s", "scan_s", "run_files_of_others"),
+        (
+            "`settle_s`, `scan_s`: change them if `pending/` is on a network share: see [shares.md](shares.md).",
+            "`run_files_of_others`: `true` lets anyone who can write to `pending/` run commands as the workers' user.",
+            "`run_files_of_others`: read [security.md](security.md) before you change it.",
+        ),
+    ),
+    (
+        "Durability and retention",
+        "These settings decide what survives a power failure, and how long jobs stay.",
+        ("durability", "keep_done", "keep_dlq", "keep_rejected"),
+        (
+            "`durability`: use `full` if a job that has ended must not run again after a power failure.",
+            "`durability`: use `off` only for jobs that you can lose. [performance.md](performance.md) has the costs.",
+            "`keep_done`: use a shorter time for many jobs per day, because each finished job is a file.",
+        ),
+    ),
+    (
+        "Access and monitoring",
+        "These settings decide who can see the jobs, and how.",
+        ("group_access", "dashboard", "metrics"),
+        ("`dashboard`: use `counts` if people who must not see your commands can read the page.",),
+    ),
+)
+SETTINGS_INTRO = """\
+The settings of a spool are in its file `queuectl.toml`. Edit the file, or type `queuectl config set NAME VALUE`; dashes
+and underscores are interchangeable. `queuectl config list` shows the values in use.
 
-A name with a dot is a key in a table: `hooks.on_dead = [...]`, or at the end of the file
+Workers read the file when they start. Retry settings are copied into a job when it is accepted. If the file has a
+mistake, workers do not start, and the error names the file, the key and the allowed values. A duration is a number of
+seconds, or `30s`, `5m`, `2h`, `1d`.
+""".splitlines()
+HOOKS_INTRO = """\
+A hook is a program that a pool starts at an event. The name of its setting is a key in a table. Write
+`hooks.on_dead = [...]`, or at the end of the file:
 
 ```toml
 [hooks]
 on_dead = ["notify-send", "A job is dead"]
 ```
+""".splitlines()
+HOOKS = """\
+The pool starts a hook in the folder in which the pool was started. A hook gets:
 
-A hook is a program that the pool starts, in the folder that the pool was started in. It gets the path of the job's file
-as its last argument and as `QUEUECTL_RECORD`, and `QUEUECTL_EVENT` (`dead`, `done`, `stale` or `idle`) and
-`QUEUECTL_SPOOL`. What it prints goes nowhere. Two run at once and a hundred wait; more are passed over, with one
-warning. After 30 s it is killed, on POSIX with what it started. One that fails is told of once, until it works again,
-and changes nothing.
+- the path of the job's file as its last argument and in `QUEUECTL_RECORD`;
+- the event in `QUEUECTL_EVENT`: `dead`, `done`, `stale` or `idle`;
+- the spool in `QUEUECTL_SPOOL`.
 
-Each pool starts its own: for the jobs that it ran, and `on_idle` when it has run something and sees nothing left that
-waits (also for a later time) or runs. A pool that ends waits for its hooks, up to 30 seconds, or 3 where it was
-stopped. None is owed: what a killed pool had not started is not made up for.
+The output of a hook is discarded. Two hooks run at once, and a hundred wait; more are skipped, with one warning. A hook
+is killed after 30 s, on POSIX together with the processes that it started. A failing hook is reported once until it
+recovers; it changes nothing.
 
-`on_stale` is started by one pool of the spool, for a job that could have run for longer than `stale_after`: since it
-came, since its retry or `run_at` was due, or since the spool was no longer paused. A job that is held, or whose time is
-still to come, is not stale. Each job is told of once for each time that it waits, the one that has waited longest
-first, and 20 jobs at most in the time of one `stale_after`. The first of them says that workers are too few, or stuck.
-That no pool runs at all can only be seen from outside: `status.json` gets old then.
+Each pool starts hooks for the jobs that it ran. It starts `on_idle` when it has run a job and finds none left: neither
+running nor waiting, also not for a later time. A pool that ends waits for its hooks, up to 30 s, or 3 s after a stop.
+Hooks are not guaranteed: hooks that a killed pool had not started are lost.
+
+One pool of the spool starts `on_stale`, for a job that could have run for longer than `stale_after`. That time begins
+when the job arrives, when its retry or `run_at` is due, or when the spool is resumed, whichever is last. A held job is
+not stale, and neither is a job whose time has not come. Each job is reported once for each time that it waits. The job
+that has waited longest comes first, and at most 20 jobs are reported per `stale_after`. A report means that there are
+too few workers, or that they are stuck. If no pool runs at all, no hook can report it, but `status.json` becomes old.
 """.splitlines()
 INBOXES = """\
 ## Inboxes
 
-An inbox is a folder outside the spool, on any file system (a share, another disk), whose files are taken in while
-workers run. `pending/` then stays the workers' own. At the end of `queuectl.toml`, once for each:
+An inbox is a folder outside the spool, on any file system (a share, another disk). While workers run, its files become
+jobs. So only the workers need access to `pending/`. Add a section at the end of `queuectl.toml` for each inbox:
 
 ```toml
 [[inbox]]
 path = "/srv/drop/anna"
 mode = "trusted"
 ```
-
-| key | default | meaning |
-|---|---|---|
-| `path` | | the folder; from the spool's root where it is not absolute |
-| `mode` | | what it may hold. `trusted`: anything; `templates`: one of `[commands]`; `signed`: what a key signed |
-| `owner` | the folder's name | whose jobs these are |
-| `tags` | none | tags for its jobs that bring none |
-| `settle_s` | the setting above; 120 on shares | how long a file that is not whole may be quiet before it is refused |
-| `receipts` | `true` | a job that is dead leaves `NAME.failed.txt` in the inbox |
-| `done_receipts` | `false` | a job that is done leaves `NAME.done.txt` |
-| `max_bytes` | `1048576` | the largest file |
-| `max_waiting` | `1000` | so many of its jobs wait in the spool; more files stay in the inbox until some have run |
-| `max_per_minute` | `0` | so many files are taken in or rejected within a minute; 0 is no limit |
-| `max_rejected` | `1000` | so many rejected files have a text; `queuectl-more-rejected.txt` tells of the others |
-| `keys` | | `signed`: the folder with the keys |
-| `audience` | the spool's identity | `signed`: whom jobs have to be signed for (`queuectl sign --for NAME`) |
-
-One job a file, `NAME.json`. What cannot be a job is renamed in the inbox to `NAME.json.rejected`, with a text beside it
-that says why; corrected there, it is taken in by itself. `queuectl status` tells what waits in each inbox, what still
-arrives and what holds files back; `queuectl why NAME` says it of one file.
+""".splitlines()
+INBOX_KEYS = (
+    ("path", "", "The folder. A relative path starts at the spool's root."),
+    (
+        "mode",
+        "",
+        "The jobs that it accepts. `trusted`: all; `templates`: commands of `[commands]`; `signed`: signed jobs.",
+    ),
+    ("owner", "the folder's name", "Owner of its jobs."),
+    ("tags", "none", "Tags for jobs without their own."),
+    (
+        "settle_s",
+        "the setting above; 120 on shares",
+        "How long an incomplete file may stay unchanged before it is rejected.",
+    ),
+    ("receipts", "`true`", "Write `NAME.failed.txt` into the inbox when a job is dead."),
+    ("done_receipts", "`false`", "Write `NAME.done.txt` when a job is done."),
+    ("max_bytes", "`1048576`", "Size limit of a file."),
+    (
+        "max_waiting",
+        "`1000`",
+        "How many of its jobs may wait in the spool. Other files stay in the inbox until some jobs have run.",
+    ),
+    ("max_per_minute", "`0`", "How many files are accepted or rejected per minute; 0 means no limit."),
+    (
+        "max_rejected",
+        "`1000`",
+        "How many rejected files get their own text. `queuectl-more-rejected.txt` lists the others.",
+    ),
+    ("keys", "", "`signed`: the folder with the keys."),
+    (
+        "audience",
+        "the spool's identity",
+        "`signed`: the name that jobs must be signed for (`queuectl sign --for NAME`).",
+    ),
+)
+INBOX_FILES = """\
+Each file, `NAME.json`, holds one job. A file that cannot become a job is renamed in the inbox to `NAME.json.rejected`,
+and a text file next to it gives the reason. If you correct the file there, it is accepted automatically.
+`queuectl status` shows which files wait in each inbox, which are incomplete, and what delays them. `queuectl why NAME`
+explains one file.
 """.splitlines()
 
 
@@ -205,24 +285,47 @@ def _cell(text: str) -> str:
 
 
 def settings_text() -> str:
-    """docs/settings.md."""
+    """Return docs/settings.md: a table for each group of settings, then hooks and inboxes."""
     lines = [
         "# Settings",
         "",
-        "In `queuectl.toml` in the spool, or by `queuectl config set NAME VALUE` (where a dash is as good as an",
-        "underscore). Workers read them when they start; retry settings are copied into a job when it is taken in. A",
-        "mistake in the file stops workers from starting, with its name, the key and what is allowed. Durations are",
-        "seconds or `30s 5m 2h 1d`.",
-        "",
-        "| setting | default | takes | meaning |",
-        "|---|---|---|---|",
+        *SETTINGS_INTRO,
     ]
+    by_name = {setting.name: setting for setting in SETTINGS}
+    for title, intro, names, notes in SETTING_GROUPS:
+        lines += ["", f"## {title}", "", intro, "", *_settings_table([by_name.pop(name) for name in names])]
+        lines += ["", "When to change them:", ""]
+        for note in notes:
+            lines += textwrap.wrap(note, 120, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
+    # What is left are the hooks; a new setting without a group would be seen among them.
     lines += [
-        f"| `{setting.name}` | `{settings.show(setting.default)}` | {setting.allowed} | {setting.meaning} |"
-        for setting in SETTINGS
+        "",
+        "## Hooks",
+        "",
+        *HOOKS_INTRO,
+        "",
+        *_settings_table(list(by_name.values())),
+        "",
+        *HOOKS,
+        "",
+        *INBOXES,
+        "",
     ]
-    lines += ["", *HOOKS, "", *INBOXES]
+    lines += ["| key | default | meaning |", "|---|---|---|"]
+    lines += [f"| `{key}` |{default and f' {default}'} | {meaning} |" for key, default, meaning in INBOX_KEYS] + [
+        "",
+        *INBOX_FILES,
+    ]
     return "\n".join(lines) + "\n"
+
+
+def _settings_table(listed: list[Setting]) -> list[str]:
+    lines = ["| setting | default | allowed | meaning |", "|---|---|---|---|"]
+    for setting in listed:
+        meaning = re.sub(r"[a-z]+(_[a-z]+)+( \*\* n)?|\w+\.(html|json|prom)|\b\w+/(?!\w)", r"`\g<0>`", setting.meaning)
+        default = settings.show(setting.default)
+        lines.append(f"| `{setting.name}` | `{default}` | {setting.allowed} | {meaning} |")
+    return lines
 
 
 DOCUMENTS = {"commands.md": commands_text, "settings.md": settings_text}

@@ -102,9 +102,9 @@ def parse(section: object, *, path: str) -> dict[str, Command]:
 
 
 def example() -> list[str]:
-    """Return an example for a settings file, each line commented out, with explanations."""
+    """Return a commented example with explanations for a settings file."""
     return [
-        '# Commands that jobs of an inbox with mode = "templates" may name, and fill in where it says so.',
+        '# Commands for inboxes with mode = "templates": a job names a command and gives values for its params.',
         "# [commands.resize]",
         '# argv = ["/usr/bin/convert", "{in}", "-resize", "{size}", "{out}"]',
         "# [commands.resize.params]",

@@ -1,4 +1,4 @@
-"""Drop folders beside the spool: `[[inbox]]` in queuectl.toml, and what each may do. Computes only."""
+"""Parses the inboxes of a spool, `[[inbox]]` in queuectl.toml. Computes only."""
 
 from __future__ import annotations
 
@@ -15,47 +15,48 @@ TRUSTED, TEMPLATES, SIGNED = "trusted", "templates", "signed"
 
 
 class Inbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One drop folder, on any file system. Its files are taken into the spool's pending/."""
+    """A drop folder on any file system. Its files become jobs in the spool's pending/."""
 
     path: str
-    """The folder; a relative path begins at the spool's root."""
+    """The folder; a relative path starts at the spool's root."""
     mode: Literal["trusted", "templates", "signed"]
-    """What a file may say: anything; only the name of a command of the settings; anything that a key signed."""
+    """The jobs that a file may hold: any; only commands named in the settings; any job that a key signed."""
     owner: str = ""
-    """Who owns the jobs, for taking turns and for finding them. Default: the folder's name."""
+    """The owner of the jobs. Owners take turns. Default: the folder's name."""
     tags: tuple[str, ...] = ()
+    """Tags for jobs without their own."""
     settle_s: float | str | None = None
     """How long an incomplete file may stay unchanged; None: the spool's setting, or 120 s on a network file system."""
     receipts: bool = True
     """Whether a dead job leaves NAME.failed.txt in the inbox."""
     done_receipts: bool = False
-    """Whether a finished job leaves NAME.done.txt there."""
+    """Whether a finished job leaves NAME.done.txt in the inbox."""
     max_bytes: int = job.JOB_MAX_BYTES
-    """The largest file that is taken in."""
+    """The size limit of a file, in bytes."""
     max_waiting: int = 1000
-    """How many of its jobs may wait in the spool; more stay in the inbox until some have run."""
+    """How many of its jobs may wait in the spool; other files stay in the inbox until some jobs have run."""
     max_per_minute: int = 0
-    """How many of its files are taken in or rejected within a minute; 0 is no limit."""
+    """How many of its files are accepted or rejected per minute; 0 means no limit."""
     max_rejected: int = 1000
-    """How many rejected files get a text of their own; one text lists the others."""
+    """How many rejected files get their own text; one text lists the others."""
     keys: str = ""
-    """signed: the folder with the keys, one file NAME.key each."""
+    """signed: the folder with the keys, one file NAME.key per key."""
     audience: str = ""
-    """signed: the name that jobs have to be signed for (`queuectl sign --for`). Default: the spool's identity."""
+    """signed: the name that jobs must be signed for (`queuectl sign --for`). Default: the spool's identity."""
 
 
 def parse(section: object, *, path: str) -> tuple[Inbox, ...]:
-    """Return the inboxes that `[[inbox]]` of the settings file at `path` names, with their owners filled in.
+    """Return the inboxes of the settings file at `path`, with their owners.
 
     Raises:
-        InvalidSettingsError: the key and what is wrong with it.
+        InvalidSettingsError: the error names the key and its mistake.
     """
     if isinstance(section, dict):
-        raise _error(path, SECTION, "write [[inbox]] with two brackets: there may be several")
+        raise _error(path, SECTION, "write [[inbox]] with two brackets, because there can be several")
     try:
         listed = msgspec.convert(section, tuple[Inbox, ...])
     except msgspec.ValidationError as error:
-        from queuectl.model import mistakes  # only where there is one
+        from queuectl.model import mistakes  # imported only for an error
 
         found = mistakes.of_value(tuple[Inbox, ...], section, SECTION)
         raise _errors(path, [_numbered(mistake.text) for mistake in found] or [f"{SECTION}: {error}"]) from error
@@ -72,36 +73,36 @@ def parse(section: object, *, path: str) -> tuple[Inbox, ...]:
     for field in ("owner", "path"):
         values = [getattr(inbox, field).lower() for inbox in made]
         if twice := next((value for value in values if values.count(value) > 1), ""):
-            raise _error(path, f"{SECTION}.{field}", f"{twice!r} is given twice; each inbox has its own")
+            raise _error(path, f"{SECTION}.{field}", f"{twice!r} is given twice; each inbox needs its own")
     for inbox in made:
         longer = next((each for each in made if each.owner.lower().startswith(f"{inbox.owner.lower()}-")), None)
         if longer is not None:
             what = (
-                f"{longer.owner!r} begins as the ids of {inbox.owner!r} do, {inbox.owner}-NAME; give it another owner"
+                f"{longer.owner!r} begins like the ids of {inbox.owner!r}, {inbox.owner}-NAME; use another owner for it"
             )
             raise _error(path, f"{SECTION}.owner", what)
     return made
 
 
 def _numbered(text: str) -> str:
-    """Count the inboxes in `inbox[0].path: ...` from 1, as people do."""
+    """Number the inboxes in `inbox[0].path: ...` from 1, as people do."""
     return re.sub(rf"^{SECTION}\[(\d+)\]\.?", lambda found: f"[[{SECTION}]] {int(found[1]) + 1}, ", text)
 
 
 def example() -> list[str]:
-    """Return an example for a settings file, each line commented out, with explanations."""
+    """Return a commented example with explanations for a settings file."""
     return [
-        "# Inboxes: folders outside the spool, on any file system, whose files are taken in. One [[inbox]] each.",
-        "# What cannot be a job is renamed there to NAME.rejected, beside a text; what became of a job is told there.",
+        "# Inboxes: folders outside the spool, on any file system, whose files become jobs. One [[inbox]] per folder.",
+        "# A file that cannot become a job is renamed there to NAME.rejected; a text file next to it gives the reason.",
         "# [[inbox]]",
         '# path = "/srv/drop/anna"',
-        '# mode = "trusted"         # trusted: may run anything; templates: only [commands]; signed: signed jobs',
-        '# owner = "anna"           # whose jobs these are; the folder\'s name where it is left out',
-        "# receipts = true          # NAME.failed.txt for a job that is dead; done_receipts: NAME.done.txt as well",
-        "# max_bytes = 65536        # the largest file",
-        "# max_waiting = 1000       # so many of its jobs may wait in the spool; more files stay in the inbox",
-        "# max_per_minute = 60      # so many files are taken in or rejected within a minute; 0 is no limit",
-        "# max_rejected = 1000      # so many rejected files have a text of their own; one text tells of the others",
+        '# mode = "trusted"         # trusted: any command; templates: only [commands]; signed: only signed jobs',
+        '# owner = "anna"           # owner of the jobs; default: the name of the folder',
+        "# receipts = true          # write NAME.failed.txt for a dead job; done_receipts: also NAME.done.txt",
+        "# max_bytes = 65536        # size limit of a file",
+        "# max_waiting = 1000       # how many of its jobs may wait in the spool; other files stay in the inbox",
+        "# max_per_minute = 60      # how many files are accepted or rejected per minute; 0 means no limit",
+        "# max_rejected = 1000      # how many rejected files get their own text; one text lists the others",
     ]
 
 
@@ -119,24 +120,24 @@ def _checked(path: str, inbox: Inbox) -> Inbox:
         inbox = msgspec.structs.replace(inbox, settle_s=settle_s)
     for key, low in (("max_bytes", 2), ("max_waiting", 1), ("max_per_minute", 0), ("max_rejected", 0)):
         if getattr(inbox, key) < low:
-            raise _error(path, f"{SECTION}.{key}", f"takes a whole number from {low} on")
+            raise _error(path, f"{SECTION}.{key}", f"takes a whole number of {low} or more")
     if inbox.max_bytes > job.JOB_MAX_BYTES:
         raise _error(path, f"{SECTION}.max_bytes", f"takes at most {job.JOB_MAX_BYTES}")
     if (inbox.mode == SIGNED) != bool(inbox.keys):
-        what = "is missing: the folder with the keys" if inbox.mode == SIGNED else f"is nothing for mode {inbox.mode}"
+        what = "is missing: the folder with the keys" if inbox.mode == SIGNED else f"is not for mode {inbox.mode}"
         raise _error(path, f"{SECTION}.keys", what)
     if inbox.audience and inbox.mode != SIGNED:
-        raise _error(path, f"{SECTION}.audience", f"is nothing for mode {inbox.mode}")
+        raise _error(path, f"{SECTION}.audience", f"is not for mode {inbox.mode}")
     if inbox.audience and not is_audience(inbox.audience):
-        raise _error(path, f"{SECTION}.audience", f"{inbox.audience[:70]!r} is no name: {AUDIENCE_TAKES}")
+        raise _error(path, f"{SECTION}.audience", f"{inbox.audience[:70]!r} is not allowed: {AUDIENCE_TAKES}")
     return msgspec.structs.replace(inbox, owner=owner)
 
 
-AUDIENCE_TAKES = "it takes up to 64 letters, digits and . _ -, and begins with a letter or digit"
+AUDIENCE_TAKES = "use up to 64 letters, digits and . _ -, with a letter or digit first"
 
 
 def is_audience(text: str) -> bool:
-    """Return True for a name that jobs can be signed for."""
+    """Return whether a text is a valid audience of signed jobs."""
     return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text) is not None
 
 

@@ -1,7 +1,7 @@
-"""One setting: its name, default, range and meaning; and the table of them all (`SETTINGS`).
+"""Defines a setting by name, default, range and meaning, and lists all settings in `SETTINGS`.
 
-The table is the source of the default queuectl.toml, of `queuectl config list`, of the error texts and of the test
-that every setting is documented.
+The list is the source of the default queuectl.toml, `queuectl config list`, the error texts, docs/settings.md and the
+test that every setting is documented.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ GROUP_ACCESS = (NONE, READ)
 
 
 class Setting(NamedTuple):
-    """One setting: `check` turns a TOML value into the value used, or raises ValueError.
+    """A setting. `check` converts a TOML value to the value to use, or raises ValueError.
 
     A name with a dot is a key in a table of the file: `hooks.on_dead` is `on_dead` in `[hooks]`.
     """
@@ -106,168 +106,172 @@ SETTINGS: tuple[Setting, ...] = (
         3,
         "a whole number from 0 to 1000000",
         _integer(0, 1_000_000),
-        "Runs after the first one before a job is dead: 3 means four runs. Copied into a job when it is taken in.",
+        "Maximum number of retries before a job is dead: 3 means four attempts. Copied into a job when it is accepted.",
     ),
     Setting(
         "backoff_base",
         2,
         "a number from 0 to 1000000",
         _number(0, 1e6),
-        "The n-th failure is followed by a wait of backoff_base ** n seconds: 2, 4, 8, 16 ... for 2.",
+        "Base of the exponential backoff: after failure n, a job waits for backoff_base ** n seconds: 2, 4, 8, 16 ... "
+        "for 2.",
     ),
     Setting(
         "backoff_max",
         "1h",
         "a duration up to 100 years, such as 90s, 10m, 1h",
         _duration(0, _CENTURY_S),
-        "Longest wait between two runs of a job.",
+        "Longest delay between two attempts of a job.",
     ),
     Setting(
         "jitter",
         0,
         "a number from 0 to 1",
         _number(0, 1),
-        "Share of a wait by which it is moved at random, so that jobs that failed together do not come back together.",
+        "Randomise each delay by up to this fraction, so that jobs that failed together do not retry together.",
     ),
     Setting(
         "timeout",
         FOREVER,
         "a duration of 0.001 seconds or more such as 30m or 2h, or forever",
         _duration(0.001, _CENTURY_S, forever=True),
-        "Longest run of a job that names no timeout of its own; then it is ended with all it started, and has failed.",
+        "Time limit of an attempt, if the job sets no timeout. Then the command and all its processes are ended, "
+        "and the attempt fails.",
     ),
     Setting(
         "output_max",
         "1G",
         "a number of bytes or a size such as 500K, 100M, 1G (1024 each), or unlimited",
         _size,
-        "Most that a run may print, where its job names no output_max. A run that prints more is ended and fails.",
+        "Output limit of an attempt, if the job sets no output_max. An attempt that prints more is ended and fails.",
     ),
     Setting(
         "settle_s",
         30,
         "a duration from 0.1 to 86400 seconds",
         _duration(0.1, _DAY_S),
-        "A dropped file that is not whole JSON is rejected once it has not changed for this long (120 for shares).",
+        "Reject an incomplete file in pending/ if it has not changed for this long. Use 120 on network shares.",
     ),
     Setting(
         "scan_s",
         2,
         "a duration from 0.05 to 3600 seconds",
         _duration(0.05, 3600),
-        "How often the folder is listed, beside the events of the file system (a share has none: 2 at most).",
+        "List pending/ at this interval, in addition to file events. A network share has no events: use at most 2.",
     ),
     Setting(
         "stop_grace_s",
         10,
         "a duration up to 86400 seconds",
         _duration(0, _DAY_S),
-        "How long running jobs may go on after a stop was asked for; then they are ended and put back, uncounted.",
+        "How long running jobs may continue after a stop. Then they are ended and put back; that attempt does not "
+        "count.",
     ),
     Setting(
         "kill_grace_s",
         5,
         "a duration up to 3600 seconds",
         _duration(0, 3600),
-        "How long a command may take to end after it was asked to (timeout, stop), before it is killed.",
+        "How long a command may take to end after a timeout or a stop. Then it is killed.",
     ),
     Setting(
         "shell",
         "auto",
         "one of " + ", ".join(SHELLS),
         _one_of(*SHELLS),
-        "What runs a command that is a string; auto is sh, and cmd on Windows.",
+        "Shell for a command that is a string. auto means sh, and cmd on Windows.",
     ),
     Setting(
         "durability",
         "queue",
         "one of " + ", ".join(DURABILITIES),
         _one_of(*DURABILITIES),
-        "What is forced to disk: queue = accepted jobs; full = starts and results too; off = nothing.",
+        "What is fsynced: queue = accepted jobs; full = starts and results too; off = nothing.",
     ),
     Setting(
         "keep_done",
         "30d",
         "a duration such as 12h or 30d, or forever",
         _duration(0, _CENTURY_S, forever=True),
-        "How long finished jobs and their logs are kept. After a jump of the clock nothing is deleted for a day.",
+        "How long finished jobs and their logs are kept. After a jump of the clock, nothing is deleted for a day.",
     ),
     Setting(
         "keep_dlq",
         FOREVER,
         "a duration such as 90d, or forever",
         _duration(0, _CENTURY_S, forever=True),
-        "How long dead jobs and their logs are kept.",
+        "How long dead and cancelled jobs and their logs are kept.",
     ),
     Setting(
         "keep_rejected",
         FOREVER,
         "a duration such as 90d, or forever",
         _duration(0, _CENTURY_S, forever=True),
-        "How long files in rejected/ are kept with their reasons, counted from when they were rejected.",
+        "How long files in rejected/ and their reasons are kept, from the time of the rejection.",
     ),
     Setting(
         "group_access",
         NONE,
         "one of " + ", ".join(GROUP_ACCESS),
         _one_of(*GROUP_ACCESS),
-        "Who else may read new job files and logs: none = only the workers' user; read = the files' group (POSIX).",
+        "Readers of new job files and logs: none = only the workers' user; read = also the files' group (POSIX).",
     ),
     Setting(
         "dashboard",
         FULL,
         "one of " + ", ".join(DASHBOARDS),
         _one_of(*DASHBOARDS),
-        "What status.html and status.json show; counts = no commands, outputs and names of jobs; off = not written.",
+        "Content of status.html and status.json: full = everything; counts = no commands, output and names of jobs; "
+        "off = no files.",
     ),
     Setting(
         "metrics",
         False,
         "true or false",
         _boolean,
-        "Whether queuectl.prom is written too: figures for Prometheus, to be read by its node exporter.",
+        "Write queuectl.prom, which has figures for the node exporter of Prometheus.",
     ),
     Setting(
         "run_files_of_others",
         False,
         "true or false",
         _boolean,
-        "Run files in pending/ that belong to a user other than root and the workers' own. false: reject them.",
+        "Run files in pending/ that belong to users other than root and the workers' user. false means: reject them.",
     ),
     Setting(
         "hooks.on_dead",
         [],
         _HOOK,
         _command,
-        "Started by the pool, without a shell, when a job has moved to dlq/, but for a cancelled one; the path of its "
-        "file is added at the end.",
+        "Program that the pool starts, without a shell, when a job is dead, but not for a cancelled job. Its last "
+        "argument is the path of the job's file.",
     ),
     Setting(
         "hooks.on_done",
         [],
         _HOOK,
         _command,
-        "The same when a job has moved to done/. Two hooks run at once, a hundred wait, others are passed over.",
+        "Program for a job that is done, as for on_dead. Two hooks run at once, a hundred wait, more are skipped.",
     ),
     Setting(
         "hooks.on_idle",
         [],
         _HOOK,
         _command,
-        "The same, without a path, when a pool that has run something finds that nothing waits or runs any more.",
+        "Program that a pool starts, without a path, when it has run a job and finds no waiting and no running job.",
     ),
     Setting(
         "hooks.on_stale",
         [],
         _HOOK,
         _command,
-        "The same when a job has waited for too long, with the path of its file; for 20 jobs a stale_after at most.",
+        "Program for a job that has waited too long, as for on_dead; for at most 20 jobs per stale_after.",
     ),
     Setting(
         "hooks.stale_after",
         "1h",
         "a duration of a second or more, such as 10m or 1h",
         _duration(1, _CENTURY_S),
-        "How long is too long for on_stale: from when a job could run. A time that is paused does not count.",
+        "How long a job may wait before on_stale, from when it could run. Paused time does not count.",
     ),
 )

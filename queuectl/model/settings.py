@@ -1,4 +1,4 @@
-"""The settings of a spool, from the text of queuectl.toml and back.
+"""Converts the settings of a spool from the text of queuectl.toml and back.
 
 `setting` has the table of all settings, `spool.settings_file` reads and changes the file.
 """
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 SETTINGS_NAME = "queuectl.toml"
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
-_LIST_HINT = "queuectl config list  shows what each setting takes"
-# Sections of several lines, which a command line cannot set.
+_LIST_HINT = "to see the allowed values: queuectl config list"
+# Sections of several lines, which `queuectl config set` cannot change.
 _SECTIONS = ("inbox", "commands")
 _TABLES = frozenset(setting.name.partition(".")[0] for setting in SETTINGS if "." in setting.name)
 
@@ -59,12 +59,12 @@ class Settings(NamedTuple):
 
     @property
     def retry_defaults(self) -> RetryDefaults:
-        """The retry settings for a job that brings none."""
+        """The retry settings for a job without its own."""
         return RetryDefaults(self.max_retries, self.backoff_base, self.backoff_max, self.jitter)
 
 
 def setting(name: str) -> Setting:
-    """Return the setting called `name`; dash and underscore, upper and lower case are the same.
+    """Return the setting `name`. Dashes and underscores are interchangeable, and case does not matter.
 
     Raises:
         InvalidSettingsError: there is no such setting; the hint names the nearest.
@@ -84,14 +84,14 @@ def check(name: str, value: Any, *, path: str = "") -> Any:
     """Return the value to use for a TOML value of the setting `name`.
 
     Raises:
-        InvalidSettingsError: the value is not allowed; says which values are.
+        InvalidSettingsError: the value is not allowed; the error names the allowed values.
     """
     known = setting(name)
     try:
         return known.check(value)
     except ValueError:
         pass
-    from queuectl.model import mistakes  # only where there is one
+    from queuectl.model import mistakes  # imported only for an error
 
     text = f"{known.name}: takes {known.allowed}, not {mistakes.shown(value)}"
     where = f"{path}: " if path else ""
@@ -101,7 +101,7 @@ def check(name: str, value: Any, *, path: str = "") -> Any:
 
 
 def _unquoted(known: Setting, value: Any) -> str:
-    """Return what to write instead of a number or a word in quotes, or ""."""
+    """Return the hint for a number or a word in unneeded quotes, or ""."""
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
             known.check(json.loads(value))
@@ -110,7 +110,7 @@ def _unquoted(known: Setting, value: Any) -> str:
 
 
 def defaults() -> Settings:
-    """Return the settings of a spool whose file sets nothing."""
+    """Return the default settings."""
     return Settings(**{known.field: known.check(known.default) for known in SETTINGS})
 
 
@@ -118,7 +118,8 @@ def parse(text: str, *, path: str = "") -> Settings:
     """Return the settings of a queuectl.toml with this text.
 
     Raises:
-        InvalidSettingsError: no TOML, an unknown key or a value out of range; names file, key and what is allowed.
+        InvalidSettingsError: invalid TOML, an unknown key or a value out of range; the error names the file, the key
+            and the allowed values.
     """
     table = read_table(text, path=path)
     found: list[dict[str, Any]] = []
@@ -131,7 +132,7 @@ def parse(text: str, *, path: str = "") -> Settings:
 
 
 def given(text: str, *, path: str = "") -> dict[str, Any]:
-    """Return only the settings that the text sets, checked; inboxes and commands are checked too. Raises as `parse`."""
+    """Return only the settings that the text sets; also check the inboxes and commands. Raises as `parse`."""
     table = read_table(text, path=path)
     found: list[dict[str, Any]] = []
     _collect(found, path, lambda: _checked(table, path, text), *_sections(table, path))
@@ -139,13 +140,13 @@ def given(text: str, *, path: str = "") -> dict[str, Any]:
 
 
 def read_table(text: str, *, path: str = "") -> dict[str, Any]:
-    """Return the text as TOML; the values in it may still be wrong.
+    """Parse the text as TOML; its values may be invalid.
 
     Raises:
-        InvalidSettingsError: it is not TOML; names the line, and shows it.
+        InvalidSettingsError: it is not TOML; the error names and shows the line.
     """
     if all(not line or line.startswith("#") for line in text.splitlines()):
-        return {}  # the file as `init` makes it: nothing to parse, and no parser to import (4 ms of every command)
+        return {}  # the file as `init` makes it: this saves the import of the parser (4 ms of each command)
     import tomllib
 
     try:
@@ -160,7 +161,7 @@ def read_table(text: str, *, path: str = "") -> dict[str, Any]:
 
 
 def _collect(found: list[dict[str, Any]], path: str, *parts: Callable[[], dict[str, Any]]) -> None:
-    """Fill `found` with the result of each part. Raises one InvalidSettingsError with all mistakes."""
+    """Add the result of each part to `found`. Raises one InvalidSettingsError with all mistakes."""
     errors: list[InvalidSettingsError] = []
     for part in parts:
         try:
@@ -208,17 +209,17 @@ def _checked(table: Mapping[str, Any], path: str, text: str) -> dict[str, Any]:
 
 
 def _unknown(key: str) -> Any:
-    """Raise the error for a key that is not a setting."""
+    """Raise InvalidSettingsError for a key that is not a setting."""
     inner = [name.partition(".")[2] for name in _BY_NAME if name.startswith(f"{key}.")]
     if inner:
-        raise InvalidSettingsError(f"{key}: takes a table: [{key}], and in it {', '.join(inner)}", hint=_LIST_HINT)
+        raise InvalidSettingsError(f"{key}: takes a table [{key}] with {', '.join(inner)}", hint=_LIST_HINT)
     near = difflib.get_close_matches(key.lower().replace("-", "_"), [*_BY_NAME, *_SECTIONS], n=1, cutoff=0.5)
     question = f"; did you mean {near[0]}?" if near else ""
-    raise InvalidSettingsError(f"{key[:60]}: is an unknown key{question}", key=key, hint=_LIST_HINT)
+    raise InvalidSettingsError(f"{key[:60]}: unknown key{question}", key=key, hint=_LIST_HINT)
 
 
 def _line_of(text: str, key: str) -> str:
-    """Return `line 3: ` for a key that is on exactly one line of a file, else ""."""
+    """Return `line 3: ` for a key on exactly one line of the file, else ""."""
     last = key.rpartition(".")[2]
     begins = (f"{last} ", f"{last}=", f'"{last}"', f"[{last}]", f"[[{last}]]")
     found = [number for number, line in enumerate(text.split("\n"), 1) if line.lstrip().startswith(begins)]
@@ -226,7 +227,7 @@ def _line_of(text: str, key: str) -> str:
 
 
 def _sections(table: Mapping[str, Any], path: str) -> Iterator[Callable[[], dict[str, Any]]]:
-    """Yield parsers for the sections of several lines; their modules are loaded only if the file has any."""
+    """Yield parsers for the sections of several lines; import their modules only if the file has such sections."""
     if "inbox" in table:
         from queuectl.model import inbox
 
@@ -238,7 +239,7 @@ def _sections(table: Mapping[str, Any], path: str) -> Iterator[Callable[[], dict
 
 
 def flat(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a parsed settings file with dotted keys for the keys of its tables."""
+    """Return a parsed settings file with dotted names for the keys of its tables."""
     found: dict[str, Any] = {}
     for key, value in table.items():
         if key in _TABLES and isinstance(value, dict):
@@ -249,14 +250,14 @@ def flat(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def show(value: Any) -> str:
-    """Return a setting's value as it is written in the file and shown to a person."""
+    """Return the text of a setting's value, for the file and for people."""
     if isinstance(value, list | tuple):
         return json.dumps(list(value), ensure_ascii=False)
     return value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else f"{value}"
 
 
 def from_word(name: str, word: str) -> Any:
-    """Return the TOML value for a word of a command line (`5`, `0.5`, `10m`, `full`, `["a", "b"]`), checked.
+    """Convert a word of a command line (`5`, `0.5`, `10m`, `full`, `["a", "b"]`) to a checked TOML value.
 
     Raises:
         InvalidSettingsError: as `check`.
@@ -283,15 +284,18 @@ def from_word(name: str, word: str) -> Any:
 
 
 def default_text() -> str:
-    """Return the commented queuectl.toml of a new spool: every setting with its meaning, range and default."""
+    """Return the commented queuectl.toml of a new spool: each setting with its meaning, range and default."""
+    import textwrap
+
     lines = [
-        "# Settings of this queuectl spool (TOML). Take away the # in front of a setting to change it, or type:",
+        "# Settings of this queuectl spool (TOML). To change a setting, remove the # before it and edit it, or type:",
         "#     queuectl config set max-retries 5",
-        "# Workers read this file when they start, and refuse to start on a mistake in it.",
+        "# Workers read this file when they start. They do not start if it has a mistake.",
     ]
     for known in SETTINGS:
         shown = f'"{known.default}"' if isinstance(known.default, str) else show(known.default)
-        lines += ["", f"# {known.meaning}", f"# Takes {known.allowed}.", f"# {known.name} = {shown}"]
+        lines += ["", *textwrap.wrap(known.meaning, 118, initial_indent="# ", subsequent_indent="# ")]
+        lines += [f"# Allowed: {known.allowed}.", f"# {known.name} = {shown}"]
     from queuectl.model import command, inbox
 
     lines += ["", *inbox.example(), "", *command.example()]

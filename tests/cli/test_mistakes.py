@@ -135,7 +135,7 @@ SETTINGS = [
     ("max_retries = 3,\n", ["line 1: something follows behind the value", "^ here", "end the line there"]),
     ('retries = 3\nshell = "fish"\n', ["2 mistakes", "line 1: retries", "did you mean max_retries?", "line 2: shell"]),
     ("[hooks]\non_dead = 5\n", ["line 2: hooks.on_dead: takes a list"]),
-    ("hooks = 5\n", ["hooks: takes a table: [hooks]"]),
+    ("hooks = 5\n", ["hooks: takes a table [hooks]"]),
     ("[[inbox]]\npath = 5\n", ["[[inbox]] 1, path: takes a text, not the number 5", "[[inbox]] 1, mode: is missing"]),
     ("[commands.a]\ncommand = 5\n", ["commands.a.command: is an unknown key", "commands.a.argv: is missing"]),
 ]

@@ -27,7 +27,7 @@ def test_an_inbox_gets_its_owner_from_its_folder() -> None:
         ('[[inbox]]\nmode = "trusted"\n', "[[inbox]] 1, path: is missing"),
         ('[[inbox]]\npath = "x"\nmode = "open"\n', "trusted, templates, signed"),
         (GOOD + GOOD, "given twice"),
-        (GOOD + "max_waiting = 0\n", "[[inbox]] 1, max_waiting: takes a whole number from 1 on"),
+        (GOOD + "max_waiting = 0\n", "[[inbox]] 1, max_waiting: takes a whole number of 1 or more"),
     ],
 )
 def test_a_mistake_names_the_file_and_what_is_allowed(text: str, told: str) -> None:
