@@ -112,7 +112,7 @@ def _bad_text(name: str, text: str) -> list[str]:
     """What is wrong with a reason: it must say why, on its line, in characters that do nothing."""
     lines = text.split("\n")
     found = [] if any(line.startswith("Why:   ") and len(line) > 10 for line in lines) else [f"{name!r} says not why"]
-    if len(lines) > 10 or not all(line.isprintable() or "\ufffd" in line for line in lines):
+    if len(lines) > 12 or not all(line.isprintable() or "\ufffd" in line for line in lines):
         found.append(f"{name!r} holds what could deceive: {text!r}")
     return found
 
