@@ -1,4 +1,4 @@
-"""What keeps a spool in order: `check` and `doctor` on demand, rescue, retention and repair while a pool runs.
+"""Maintenance of a spool: `check` and `doctor` on demand; rescue, retention and repair while a pool runs.
 
 FORMAT.md, section 6.
 """

@@ -1,8 +1,8 @@
-"""Is this spool what FORMAT.md says, and what can be put right without losing a byte?
+"""Check whether a spool is as FORMAT.md says, and repair what can be repaired without losing a byte.
 
-`run` checks everything, on an idle spool or beside workers; `quick` only what costs next to nothing, for a pool that
-starts. What they find is a list of `Finding`s. `faults` says what a fault of a job is, `leftovers` of anything else,
-and `repairs` repairs. After a repair a second check finds nothing, unless a person is needed.
+`run` checks everything, on an idle spool or beside workers; `quick` checks only what costs almost nothing, for a pool
+that starts. Both return `Finding`s. `faults` defines the faults of jobs, `leftovers` all other faults, and `repairs`
+repairs them. After a repair a second check finds nothing, unless a person is needed.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from queuectl.spool.session import Session
 from queuectl.system import rights
 from queuectl.system.clock import Clock
 
-# A repair may bring another fault to light: a torn record, once whole, may turn out to be a copy of another.
+# A repair may reveal another fault: a torn record, once repaired, may turn out to be a copy of another.
 _PASSES_AT_MOST = 4
 
 
 class Checked(NamedTuple):
-    """What a check has to tell. `counts` are the job files looked at, by state."""
+    """The result of a check. `counts` are the job files that were checked, by state."""
 
     findings: list[Finding]
     counts: dict[str, int]
     skipped: list[str]
-    """Ids that were busy the whole time: nothing is said about them."""
+    """Ids that were busy the whole time, so the check says nothing about them."""
 
 
 def run(
@@ -46,21 +46,21 @@ def run(
     clock: Clock,
     on_looked: Callable[[int], None] = lambda _: None,
 ) -> Checked:
-    """Look at the whole spool; with `repair` put right what a program can.
+    """Check the whole spool; with `repair`, repair what a program can repair.
 
-    `names_only` opens no job but those in running/ and those whose names collide. `on_looked`
-    is called now and then with the number of files looked at so far.
+    With `names_only`, open only jobs in running/ and jobs whose names collide. `on_looked` is called now and then with
+    the number of files checked so far.
 
     Raises:
-        NotASpoolError: it is none.
-        SpoolUnavailableError, OSError: it cannot be read, or no lock can be taken.
+        NotASpoolError: the folder is not a spool.
+        SpoolUnavailableError, OSError: the spool cannot be read, or a lock cannot be taken.
     """
-    from queuectl.maintenance.examination import Examination  # not for `quick`, which is what a pool takes
+    from queuectl.maintenance.examination import Examination  # here, because a pool needs only `quick`
     from queuectl.maintenance.inbox_leftovers import InboxTraces
 
     if not is_spool(spool.root):
         cause = (
-            "it holds neither queuectl.toml nor a queue's folders" if os.path.isdir(spool.root) else "no such folder"
+            "it has neither queuectl.toml nor the folders of a queue" if os.path.isdir(spool.root) else "no such folder"
         )
         raise NotASpoolError(spool.root, cause=cause)
     findings = Findings(repair=repair)
@@ -110,13 +110,13 @@ def run(
 
 
 def quick(session: Session) -> list[Finding]:
-    """Return what a pool should say when it starts: one finding a kind. Costs one look at each name in tmp/.
+    """Return what a pool reports when it starts: one finding per kind. Costs one look at each name in tmp/.
 
-    Second names that dead producers left are unlinked; everything else is only told. Jobs that dead workers left are
-    not looked at: the pool itself is what rescues them.
+    Unlink second names that dead producers left, and only report everything else. Ignore jobs of dead workers, because
+    the pool itself rescues them.
 
     Raises:
-        OSError: the machine's trouble.
+        OSError: a problem of the machine.
     """
     spool, findings = session.spool, Findings(repair=True)
     _check_file_systems(spool, findings)
@@ -127,14 +127,14 @@ def quick(session: Session) -> list[Finding]:
 
 
 def _check_folders(spool: SpoolDir, findings: Findings) -> None:
-    """Report missing folders, which read as empty; a repair makes them, as whoever writes does."""
+    """Report missing folders, which count as empty; a repair creates them, as any write does."""
     missing = [folder for folder in FOLDERS if not os.path.lexists(os.path.join(spool.root, folder))]
     if findings.repair:
         spool.make_folders()
     spool.lacks_folders = not findings.repair and bool(missing)
     for folder in missing:
         findings.found.append(
-            Finding(INFO, "folder", folder.replace(os.sep, "/"), "is missing", "made", findings.repair, False)
+            Finding(INFO, "folder", folder.replace(os.sep, "/"), "is missing", "created", findings.repair, False)
         )
     _check_file_systems(spool, findings)
 
@@ -146,10 +146,10 @@ def _check_file_systems(spool: SpoolDir, findings: Findings) -> None:
         if spool.lacks_folders and not os.path.isdir(path):
             continue
         if os.stat(path).st_dev != home:
-            text = "is on another file system than the spool, and jobs move by rename: put all of it on one"
+            text = "is on a different file system than the spool, but jobs move by rename: use one file system for all"
             findings.problem("file-system", folder.replace(os.sep, "/"), text)
         elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-            findings.problem("access", folder.replace(os.sep, "/"), "cannot be read and written by this user")
+            findings.problem("access", folder.replace(os.sep, "/"), "is not readable and writable for this user")
 
 
 def _check_settings(spool: SpoolDir, findings: Findings) -> Settings:
@@ -157,7 +157,7 @@ def _check_settings(spool: SpoolDir, findings: Findings) -> Settings:
         return settings_file.load(spool)
     except (InvalidSettingsError, SpoolUnavailableError) as error:
         text = " ".join(str(part) for part in (error, error.cause) if str(part))
-        findings.problem("settings", SETTINGS_NAME, f"is not valid: {text}; no worker starts with it")
+        findings.problem("settings", SETTINGS_NAME, f"is not valid, so no worker starts: {text}")
         return defaults()
 
 
@@ -170,7 +170,7 @@ def _check_trust(spool: SpoolDir, findings: Findings) -> None:
 
 
 def _check_clock(spool: SpoolDir, findings: Findings, clock: Clock) -> None:
-    """Report a clock that jumped. A repair accepts it: somebody who runs one can look at a watch."""
+    """Report a clock that jumped. A repair accepts the clock, because a person runs it and can compare a watch."""
     if text := clock_note.waiting(spool, now_at=clock.now()):
         path = os.path.relpath(spool.clock_path, spool.root).replace(os.sep, "/")
         act = partial(clock_note.accept, spool, now_at=clock.now())
@@ -178,7 +178,7 @@ def _check_clock(spool: SpoolDir, findings: Findings, clock: Clock) -> None:
 
 
 def _check_stripes(spool: SpoolDir, findings: Findings, *, gentle: bool = False) -> None:
-    """Report which of the 64 lock files cannot be locked; missing ones are made when they are first used.
+    """Report which of the 64 lock files cannot be locked. Missing ones are created when they are first used.
 
     With `gentle` nothing is repaired.
     """
@@ -186,19 +186,19 @@ def _check_stripes(spool: SpoolDir, findings: Findings, *, gentle: bool = False)
         path = spool.stripe_path(number)
         text = f"cannot be locked, so no job of its ids can run: {reason(error)}"
         if hint := blame.cure(error, path):
-            text += f"; to cure it: {hint}"
+            text += f"; to fix this: {hint}"
         act = None if gentle else ownership.act_open(spool, number)
         findings.problem("stripe", _shown(spool, path), text, Repair("given to the spool's owner" if act else "", act))
 
 
 def _check_owners(spool: SpoolDir, findings: Findings) -> None:
-    """Report records that root made and the spool's owner cannot use."""
+    """Report records that root created and the spool's owner cannot use."""
     for state, name in ownership.strange_records(spool):
         path = spool.path(state, name)
         text = f"belongs to user {trust.user_name(rights.owner_of(path) or 0)}, and the spool's owner cannot use it"
         act = ownership.act_give_back(spool, state, name)
         if act is None:
-            text += f"; to cure it, as root: queuectl --spool {trust.quoted(spool.root)} check --repair"
+            text += f"; to fix this, as root: queuectl --spool {trust.quoted(spool.root)} check --repair"
         findings.problem("owner", f"{state}/{name}", text, Repair("given to the spool's owner" if act else "", act))
 
 

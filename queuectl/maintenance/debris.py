@@ -1,7 +1,7 @@
-"""Finds what crashes leave in the machinery of a spool. Deletes nothing: `leftovers` reports it, `sweeper` removes it.
+"""Find what crashes leave in .queuectl/ and tmp/. Delete nothing: `leftovers` reports it, `sweeper` removes it.
 
-What is left cannot be told from work that is going on by looking at it, so each kind needs a proof: a freed lock, or
-an age of an hour by the file system's own time (the mtime of a file that was made just now; no clock of ours is asked).
+A leftover looks like work in progress, so each kind needs a proof: a freed lock, or an age of an hour by the file
+system's own time (the mtime of a newly created file; no clock of this machine is used).
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from queuectl.spool.layout import START
 from queuectl.spool.lease import is_alive
 from queuectl.system import disk, files
 
-# No write takes as long as this; a producer that was stopped for longer fails when it goes on, and says so.
+# No write takes this long; a producer that was suspended for longer fails when it continues, and reports that.
 UNFINISHED_S = 3600.0
 OUTPUT = ".out"
 
 
 class FileAge:
-    """How old files are by the file system's own time."""
+    """The age of files by the file system's own time."""
 
     def __init__(self, spool: SpoolDir) -> None:
         self._spool = spool
         self._now_ns: int | None = None
 
     def is_over(self, sig: files.FileSig, seconds: float) -> bool:
-        """Whether a file has not changed for longer; False also where no file can be made to compare it with."""
+        """Whether a file has not changed for longer; False also if no file can be created to compare it with."""
         if self._now_ns is None:
             try:
                 if self._spool.lacks_folders:
-                    raise FileNotFoundError(self._spool.tmp_dir)  # who only looks makes no folder
+                    raise FileNotFoundError(self._spool.tmp_dir)  # a check without repair creates no folder
                 path = self._spool.write_temporary("now", b"", sync=False)
                 found = files.sig_of(path)
                 disk.unlink(path)
@@ -73,7 +73,7 @@ def named_leases(spool: SpoolDir) -> Named:
 
 
 def unnamed_leases(spool: SpoolDir, named: Named) -> Iterator[tuple[str, str]]:
-    """Find the leases that no running job names, with the paths of their locks, which say whether somebody lives."""
+    """Find the leases that no running job names, with the paths of their locks, which prove whether a worker lives."""
     for name in spool.names(spool.lease_dir):
         lease = name.removesuffix(".lock")
         if lease not in named.leases:
@@ -81,16 +81,16 @@ def unnamed_leases(spool: SpoolDir, named: Named) -> Iterator[tuple[str, str]]:
 
 
 def dead_outputs(spool: SpoolDir) -> list[str]:
-    """Find the leases that nobody holds and whose output is in tmp/; to be asked if no pool lives.
+    """Find the leases that no process holds and whose output is in tmp/. Call this only if no pool is alive.
 
-    A live worker gives its lease back for an instant after each job, and keeps its output open over that.
+    A live worker releases its lease for an instant after each job, and keeps its output open meanwhile.
     """
     found = [name.removesuffix(OUTPUT) for name in spool.names(spool.tmp_dir) if name.endswith(OUTPUT)]
     return [lease for lease in found if not is_alive(spool, lease)]
 
 
 def is_starting(spool: SpoolDir, name: str) -> bool:
-    """Whether a file in tmp/ is the record of a drop whose worker lives, or whose drop is still in running/."""
+    """Whether a file in tmp/ is the record of a drop whose worker is alive, or whose drop is still in running/."""
     if not name.startswith(START):
         return False
     job_id, _, lease = name.removeprefix(START).partition(",")
@@ -106,14 +106,14 @@ def pool_files(spool: SpoolDir) -> Iterator[PoolFile]:
 
 
 def idle_requests(spool: SpoolDir) -> Iterator[tuple[str, int]]:
-    """Find requests to cancel a job that does not run: a command that was killed left them. Raises OSError."""
+    """Find requests to cancel a job that does not run, left by a command that was killed. Raises OSError."""
     for job_id, attempt in waiting(spool):
         if not spool.holds(job_id, (RUNNING,)):
             yield job_id, attempt
 
 
 def split_notes(spool: SpoolDir) -> Iterator[str]:
-    """Find the notes of splits whose file never came to taken/, or was deleted there; any may be new."""
+    """Find the notes of splits whose file never reached taken/, or was deleted there; any of them may be new."""
     tokens = {batch.token_of(name) for name in spool.names(spool.taken_dir)}
     for name in sorted(spool.names(spool.split_dir)):
         if batch.token_of(name) not in tokens:

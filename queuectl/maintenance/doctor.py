@@ -1,7 +1,7 @@
-"""Says whether queuectl can keep its promises on this spool: looks it up if that is known, else tries it out.
+"""Say whether queuectl can keep its promises on this spool: look up known facts, and test the rest.
 
-It touches nothing of the queue: the trials (`probes`) work in a scratch folder in tmp/ that is removed afterwards, and
-take no lock of a running pool. A spool that cannot be written, read or trusted is a line, not an error.
+It changes nothing in the queue: the tests (`probes`) use a scratch folder in tmp/ that is removed afterwards, and take
+no lock of a running pool. A spool that cannot be written, read or trusted is a line, not an error.
 """
 
 from __future__ import annotations
@@ -31,44 +31,44 @@ from queuectl.system.volume import LOCAL, MEMORY, NETWORK, REMOVABLE, SHARED, UN
 
 OLDEST_PYTHON = (3, 11)
 _MB, _GB = 1024**2, 1024**3
-# Below the first nothing can be done any more; below the second somebody should look.
+# Below the first limit nothing works any more; below the second a person should look.
 _FAIL_BYTES, _WARN_BYTES = 4 * _MB, 500 * _MB
 _FAIL_FILES, _WARN_FILES = 100, 10_000
-# A large disk that is nearly full still holds many jobs; a share alone would cry wolf.
+# A large disk that is nearly full still has room for many jobs, so the share alone would warn too early.
 _WARN_SHARE, _WARN_SHARE_BYTES = 0.05, 5 * _GB
-# What a pool has open beside its workers (the 64 stripes, the watch, the streams), and for each worker of it.
+# Files that a pool has open besides its workers (the 64 stripes, the watch, the streams), and for each worker.
 _FILES_OF_A_POOL, _FILES_A_WORKER = 90, 3
 _FEWEST_WORKERS = 50
 
-# Without these two workers run one job.
+# If one of these fails, two workers may run one job.
 _NEEDED = ("create", "rename", "locks")
 
 _NATURES = {
     NETWORK: (
         "a network file system",
-        "queuectl's workers belong on a local disk; producers may write over the network",
+        "keep a spool with workers on a local disk; producers may write over the network",
     ),
     USERSPACE: (
         "a file system in user space (FUSE)",
-        "see that rename, fsync and locks below are well, or use a local disk",
+        "make sure that rename, fsync and locks below are ok, or use a local disk",
     ),
-    REMOVABLE: ("a removable disk", "stop the workers before it is taken out: queuectl worker stop"),
-    MEMORY: ("in memory", "its jobs are gone after a restart; put the spool on a disk if they are to stay"),
+    REMOVABLE: ("a removable disk", "stop the workers before you remove it: queuectl worker stop"),
+    MEMORY: ("in memory", "a restart deletes all jobs; put the spool on a disk to keep them"),
     SHARED: (
-        "a folder of the machine around this one",
-        "put the spool on this machine's own disk: locks and events often do not work across",
+        "a folder shared from the host machine",
+        "put the spool on this machine's own disk: locks and events often do not work on a shared folder",
     ),
 }
 
 
 def examine(spool: SpoolDir, *, clock: Clock, rng: random.Random, environment: Mapping[str, str]) -> Iterator[Line]:
-    """Yield every line, as soon as it is known.
+    """Yield each line as soon as it is known.
 
     Args:
-        spool: is a spool; it may be damaged, read-only or somebody else's.
-        clock: the clock that is compared with the file system's.
-        rng: for the name of the scratch folder.
-        environment: where sync clients tell their folders.
+        spool: a spool; it may be damaged, read-only or somebody else's.
+        clock: the clock to compare with the file system's time.
+        rng: the source of the scratch folder's name.
+        environment: the variables in which sync clients name their folders.
     """
     yield python_line()
     yield user_line()
@@ -88,10 +88,10 @@ def examine(spool: SpoolDir, *, clock: Clock, rng: random.Random, environment: M
 
 
 def before_start(spool: SpoolDir, *, clock: Clock, rng: random.Random) -> list[Line]:
-    """Return what a pool must know before it starts: nothing on a local disk.
+    """Return the lines that a pool needs before it starts: none on a local disk.
 
-    On a file system of a network or in user space: that it is one, and whether what two workers rely on works there
-    (a FAIL: they would run one job twice).
+    On a network file system or one in user space, return its kind, and whether everything that two workers rely on
+    works there (a FAIL means that they would run one job twice).
     """
     found = volume.of(spool.root)
     if found.nature not in (NETWORK, USERSPACE, SHARED):
@@ -101,7 +101,7 @@ def before_start(spool: SpoolDir, *, clock: Clock, rng: random.Random) -> list[L
 
 
 def worst(lines: list[Line]) -> str:
-    """FAIL, WARN or OK: the worst level there is."""
+    """Return the worst level of the lines: FAIL, WARN or OK."""
     levels = {line.level for line in lines}
     return FAIL if FAIL in levels else WARN if WARN in levels else OK
 
@@ -117,7 +117,7 @@ def _tried_out(
         except OSError as error:
             yield _not_writable(spool, error)
             return
-        yield Line("write", OK, "files can be made")
+        yield Line("write", OK, "files can be created")
         for probe in wanted:
             yield probes.run(probe, Bench(folder, clock))
     finally:
@@ -132,30 +132,30 @@ def _remove(folder: str) -> Line:
         pass
     except OSError as error:
         return Line("cleanup", WARN, f"cannot delete {folder}: {error.strerror or error}", "delete it by hand")
-    return Line("cleanup", OK, "everything made here is deleted again")
+    return Line("cleanup", OK, "all test files are deleted again")
 
 
 def _not_writable(spool: SpoolDir, error: OSError) -> Line:
-    text = f"no file can be made in {spool.tmp_dir}: {error.strerror or error}; nothing more can be tried"
+    text = f"no file can be created in {spool.tmp_dir}: {error.strerror or error}; no further test is possible"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Line("write", FAIL, text, "make room on the disk, or raise the quota")
+        return Line("write", FAIL, text, "free some space on the disk, or raise the quota")
     if error.errno == errno.EROFS:
-        return Line("write", FAIL, text, "mount it writable, or put the spool elsewhere")
-    return Line("write", FAIL, text, "run queuectl as the user who owns the spool, or give it that folder")
+        return Line("write", FAIL, text, "mount the file system writable, or put the spool elsewhere")
+    return Line("write", FAIL, text, "run queuectl as the user who owns the spool, or give this user the folder")
 
 
 def _looked_up(name: str, look: Callable[[], Line]) -> Line:
     try:
         return look()
     except OSError as error:
-        return Line(name, WARN, f"cannot be found out: {error.strerror or error}")
+        return Line(name, WARN, f"cannot be determined: {error.strerror or error}")
 
 
 # ------------------------------------------------------------------------------------------------- program and user
 
 
 def python_line(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> Line:
-    """Whether this Python is one that queuectl is tested with."""
+    """Report whether queuectl is tested with this Python."""
     shown = ".".join(str(part) for part in version)
     text = f"Python {shown} on {platform.system()} {platform.release()} {platform.machine()}".rstrip()
     if version < OLDEST_PYTHON:
@@ -165,13 +165,13 @@ def python_line(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> Line:
 
 
 def user_line() -> Line:
-    """Whom jobs run as."""
+    """Report the user that jobs run as."""
     if not hasattr(os, "geteuid"):
         return Line("user", OK, "jobs run as the user who starts the workers")
     uid = os.geteuid()
     if uid == 0:
         hint = "give the spool to a user of its own (chown -R) and start the workers as that user"
-        return Line("user", WARN, "this is root: every job would run as root", hint, {"uid": uid})
+        return Line("user", WARN, "you are root, so every job would run as root", hint, {"uid": uid})
     return Line("user", OK, f"jobs would run as user {trust.user_name(uid)}", measured={"uid": uid})
 
 
@@ -179,42 +179,42 @@ def user_line() -> Line:
 
 
 def folders_line(spool: SpoolDir) -> Line:
-    """Whether all folders are there; missing ones are made, because the tests write."""
+    """Report whether all folders exist; create missing ones, because the tests write."""
     missing = [folder for folder in FOLDERS if not os.path.isdir(os.path.join(spool.root, folder))]
     try:
         spool.make_folders()
     except SpoolUnavailableError as error:
-        return Line("folders", FAIL, f"missing and cannot be made: {', '.join(missing)}: {error.cause}", error.hint)
+        return Line("folders", FAIL, f"missing and cannot be created: {', '.join(missing)}: {error.cause}", error.hint)
     if missing:
-        return Line("folders", OK, f"made what was missing: {', '.join(missing)}")
-    return Line("folders", OK, f"all there in {spool.root}")
+        return Line("folders", OK, f"created the missing ones: {', '.join(missing)}")
+    return Line("folders", OK, f"all folders exist in {spool.root}")
 
 
 def settings_line(spool: SpoolDir) -> Line:
-    """Whether workers would start with the settings file."""
+    """Report whether workers would start with the settings file."""
     try:
         settings_file.load(spool)
     except InvalidSettingsError as error:
         return Line("settings", FAIL, str(error), error.hint)
     except SpoolUnavailableError as error:
-        return Line("settings", FAIL, f"{error}: {error.cause}", "let the workers' user read it")
+        return Line("settings", FAIL, f"{error}: {error.cause}", "give the workers' user read access")
     if not os.path.lexists(spool.settings_path):
-        text = f"there is no {SETTINGS_NAME}; the defaults count"
-        return Line("settings", WARN, text, f'queuectl init "{spool.root}"  writes one')
+        text = f"there is no {SETTINGS_NAME}; the defaults apply"
+        return Line("settings", WARN, text, f'queuectl init "{spool.root}"  creates it')
     return Line("settings", OK, f"{SETTINGS_NAME} is valid")
 
 
 def retention_lines(spool: SpoolDir, *, now_at: float) -> Iterator[Line]:
-    """Whether old jobs are deleted as the settings say; no line where that does not wait for the clock."""
+    """Report retention that waits for the clock; yield no line if it does not wait."""
     if text := clock_note.waiting(spool, now_at=now_at):
-        yield Line("retention", WARN, text, "set the clock right, or accept it: queuectl check --repair")
+        yield Line("retention", WARN, text, "correct the clock, or accept it: queuectl check --repair")
 
 
 def trust_line(spool: SpoolDir) -> Line:
-    """Whether only we can make ourselves run commands (promise P10)."""
+    """Report whether only this user can make workers run commands (promise P10)."""
     if os.name == "nt":
-        text = "who can write to the folder can run commands: its access list decides, and is not judged here"
-        return Line("trust", OK, text, f'icacls "{spool.root}"  shows it')
+        text = "anyone who can write to the folder can run commands; doctor does not check its access list"
+        return Line("trust", OK, text, f'icacls "{spool.root}"  shows the access list')
     try:
         trust.check(spool)
     except UntrustedSpoolError as error:
@@ -224,11 +224,11 @@ def trust_line(spool: SpoolDir) -> Line:
     who, hint = trust.way_to(spool)
     if who:
         return Line("trust", WARN, who, f"move the spool to a folder of your own, or: {hint}")
-    return Line("trust", OK, "nobody else can write to it")
+    return Line("trust", OK, "no other user can write to the spool")
 
 
 def stripes_line(spool: SpoolDir) -> Line:
-    """Whether every lock file of the stripes can be opened; none is locked."""
+    """Report whether every lock file of the stripes can be opened. Locks none of them."""
     try:
         closed = list(ownership.closed_stripes(spool, lock=False))
     except OSError as error:
@@ -242,20 +242,20 @@ def stripes_line(spool: SpoolDir) -> Line:
 
 
 def trusted_settings_lines(spool: SpoolDir) -> Iterator[Line]:
-    """Whether inboxes, keys and commands let nobody do more than the settings say; no line if there are none."""
+    """Report whether inboxes, keys and commands let other users do only what the settings allow."""
     try:
         settings = settings_file.load(spool)
     except (InvalidSettingsError, SpoolUnavailableError):
-        return  # has a line of its own
+        return  # `settings_line` reports it
     counts = {
         "inboxes": len(settings.inboxes),
         "keys": sum(bool(inbox.keys) for inbox in settings.inboxes),
         "commands": len(settings.commands),
     }
     texts = {
-        "inboxes": "each lets others do what its mode says, no more",
-        "keys": "only we can read them",
-        "commands": "only we can change the programs that they start",
+        "inboxes": "other users can do only what the mode of each inbox allows",
+        "keys": "only this user can read them",
+        "commands": "only this user can change the programs that they start",
     }
     for name, check_part in PARTS.items():
         if not counts[name]:
@@ -267,9 +267,9 @@ def trusted_settings_lines(spool: SpoolDir) -> Iterator[Line]:
         except InvalidSettingsError as error:
             yield Line(name, FAIL, str(error), error.hint)
         except OSError as error:
-            yield Line(name, FAIL, f"{error.filename}: {error.strerror}", "let the workers' user see it")
+            yield Line(name, FAIL, f"{error.filename}: {error.strerror}", "give the workers' user access to it")
         else:
-            unjudged = "; access lists of Windows are not judged here" if os.name == "nt" else ""
+            unjudged = "; doctor does not check access lists on Windows" if os.name == "nt" else ""
             yield Line(name, OK, texts[name] + unjudged)
 
 
@@ -277,43 +277,46 @@ def trusted_settings_lines(spool: SpoolDir) -> Iterator[Line]:
 
 
 def inbox_lines(spool: SpoolDir) -> Iterator[Line]:
-    """Yield a line for each inbox from what was published last. The inbox itself may hang: nobody looks at it."""
+    """Yield a line for each inbox from its last published state, because reading the inbox itself may hang."""
     for state in read_all(spool):
         seen = f"; listed {state.listed_at}" if state.listed_at else ""
         text = f"inbox {state.owner}, {state.path}: {inboxes.sentence(state)}{seen}"
         if state.trouble:
             yield Line(
-                f"inbox {state.owner}", WARN, text, "make the folder, or mount it; the receiver goes on by itself"
+                f"inbox {state.owner}",
+                WARN,
+                text,
+                "create the folder or mount it; the receiver continues automatically",
             )
         else:
             yield Line(f"inbox {state.owner}", OK, text)
 
 
 def volume_line(found: Volume) -> Line:
-    """Return the file system by name, and what is known to go wrong on one of its nature."""
+    """Report the file system by name, and known problems of its kind."""
     measured = {"file_system": found.kind, "mounted_at": found.where, "nature": found.nature}
     name = f"{found.kind or 'a file system of unknown type'}{f' at {found.where}' if found.where else ''}"
     if found.nature in _NATURES:
         words, hint = _NATURES[found.nature]
         return Line("file_system", WARN, f"{name}: {words}", hint, measured)
     if found.nature == UNKNOWN:
-        return Line("file_system", WARN, name, "what is tried out below says what it can do", measured)
+        return Line("file_system", WARN, name, "the tests below show what it supports", measured)
     if found.kind == "overlay":
-        return Line("file_system", OK, f"{name}: a container's own, which ends with it", measured=measured)
+        return Line("file_system", OK, f"{name}: belongs to the container and is deleted with it", measured=measured)
     assert found.nature == LOCAL
     return Line("file_system", OK, name, measured=measured)
 
 
 def sync_line(client: str) -> Line:
-    """Whether a sync client moves, locks and doubles the files here."""
+    """Report whether a sync client moves, locks and duplicates the files here."""
     if not client:
-        return Line("sync", OK, "in no folder of a sync client that is known")
-    text = f"in a folder of {client}, which holds files open, puts copies beside them and runs jobs on other machines"
-    return Line("sync", WARN, text, "put the spool outside of it", {"client": client})
+        return Line("sync", OK, "not in a folder of a known sync client")
+    text = f"in a folder of {client}, which keeps files open, adds copies and would run jobs on other machines, too"
+    return Line("sync", WARN, text, "put the spool outside of that folder", {"client": client})
 
 
 def one_file_system_line(spool: SpoolDir) -> Line:
-    """Whether every folder can be reached by a rename from every other one."""
+    """Report whether a rename works between any two folders."""
     nothing = os.path.join(spool.tmp_dir, "doctor.nothing")
     try:
         home = os.stat(spool.root).st_dev
@@ -322,7 +325,7 @@ def one_file_system_line(spool: SpoolDir) -> Line:
             if os.stat(path).st_dev != home:
                 return _apart(path)
             try:
-                # Of a file that is not there: Linux looks at the mounts first, so a bind mount shows and nothing moves.
+                # The file does not exist: Linux checks the mounts first, so a bind mount shows and nothing moves.
                 disk.move(nothing, os.path.join(path, "doctor.nothing"))
             except FileNotFoundError:
                 continue
@@ -330,24 +333,24 @@ def one_file_system_line(spool: SpoolDir) -> Line:
                 if error.errno == errno.EXDEV:
                     return _apart(path)
     except OSError as error:
-        return Line("one_file_system", FAIL, f"{error.filename}: {error.strerror}", "make the folder that is missing")
-    return Line("one_file_system", OK, "all folders are on it")
+        return Line("one_file_system", FAIL, f"{error.filename}: {error.strerror}", "create the missing folder")
+    return Line("one_file_system", OK, "all folders are on the same file system")
 
 
 def _apart(path: str) -> Line:
-    text = f"{path} is on another one than the rest: jobs move by rename, which works within one only"
-    return Line("one_file_system", FAIL, text, "put the whole spool on one file system, without mounts in it")
+    text = f"{path} is on a different file system, but jobs move by rename, which works only within one"
+    return Line("one_file_system", FAIL, text, "put the whole spool on one file system, without mounts inside")
 
 
 def space_line(found: Space) -> Line:
-    """Whether there is room for more jobs."""
+    """Report whether there is room for more jobs."""
     share = found.free_bytes / found.total_bytes if found.total_bytes else 1.0
     text = f"{_size(found.free_bytes)} free ({share:.0%})"
     if found.free_files is not None:
         text += f", room for {found.free_files:,} files"
     measured = {"free_bytes": found.free_bytes, "total_bytes": found.total_bytes, "free_files": found.free_files}
     room = _WARN_FILES if found.free_files is None else found.free_files
-    hint = "make room: keep_done and keep_dlq say how long finished jobs stay, queuectl dlq purge deletes dead ones"
+    hint = "free space: lower keep_done and keep_dlq to keep jobs for less time; queuectl dlq purge deletes dead jobs"
     if found.free_bytes < _FAIL_BYTES or room < _FAIL_FILES:
         return Line("space", FAIL, f"the disk is full: {text}", hint, measured)
     tight = found.free_bytes < _WARN_BYTES or (share < _WARN_SHARE and found.free_bytes < _WARN_SHARE_BYTES)
@@ -364,12 +367,12 @@ def _size(number: int) -> str:
 
 
 def files_line(limit: int | None) -> Line:
-    """Whether a pool may open as many files as it needs; None is no limit."""
+    """Report whether a pool may open as many files as it needs; None means no limit."""
     if limit is None:
         return Line("open_files", OK, "no limit on open files")
     workers = max(0, (limit - _FILES_OF_A_POOL) // _FILES_A_WORKER)
     measured = {"limit": limit, "workers": workers}
-    text = f"a process may have {limit:,} files open"
+    text = f"a process may open {limit:,} files"
     if workers < 1:
         return Line("open_files", FAIL, f"{text}: too few for a pool", "ulimit -n 1024", measured)
     if workers < _FEWEST_WORKERS:
@@ -387,5 +390,5 @@ def _open_files() -> int | None:
 
 
 def is_spool(spool: SpoolDir) -> bool:
-    """Whether there is something to examine: a folder with settings, or with pending/."""
+    """Whether the folder is a spool to examine: it has settings, or pending/."""
     return os.path.isfile(spool.settings_path) or os.path.isdir(spool.folder(PENDING))

@@ -1,9 +1,10 @@
-"""Examines every job of a spool: in one place, whole, rightly named, where its record leads (P2, P4, P6, P7).
+"""Examine every job of a spool: it must be whole, well named, in one place, and where its record says (P2, P4, P6, P7).
 
-Workers may be at work, so there are two passes. The first reads every file once, takes no lock, and only notes what
-may be wrong. The second takes the stripes of the ids, so that nobody claims, rescues or requeues them meanwhile, and
-reads again. It leaves a file for a moment, and then alone, if a lease holds it, if it has changed, or if a live pool
-has to put it right. Only what is still wrong under the lock is a finding, and is repaired at once.
+Workers may be running, so there are two passes. The first reads every file once, takes no lock, and only notes possible
+faults. The second takes the stripes of the ids, so that no process claims, rescues or requeues these jobs meanwhile,
+and reads again. If a lease holds a file, if the file has changed, or if a live pool must repair it, the second pass
+tries again for a moment and then skips the file. Only a fault that remains under the lock is a finding, and is repaired
+at once.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from queuectl.spool.stripes import Stripes
 from queuectl.system import files
 from queuectl.system.locks import is_held
 
-# How long the second look waits for what is busy or changing; a live pool rescues within a second (P5).
+# How long the second pass waits for busy or changing files; a live pool rescues within a second (P5).
 _PATIENCE_S = 1.5
 _PAUSE_S = 0.05
-# After so many files it is said how many they are.
+# Progress is reported after this many files.
 _TELL_EVERY = 256
-# A file in done/ or dlq/ that is no record: somebody may be saving it, so its two looks are this far apart.
+# A file in done/ or dlq/ that is not a record may be half saved, so its two looks are this far apart.
 _LOOK_AGAIN_S = 0.25
-# A file can be torn, then rightly placed, then rightly named; one more look shows that it is well.
+# A file can be torn, then misplaced, then misnamed; one more look confirms the repairs.
 _FAULTS_AT_MOST = 4
 _NAMED = 3
 
@@ -47,8 +48,8 @@ class Examination:
 
     Args:
         names_only: in pending/, done/ and dlq/ open only files whose names collide.
-        pool_lives: some pool works on the spool, so what a dead worker left is its to see to first.
-        outputs: leases whose output lies in tmp/ without a worker; `runs` is filled for them.
+        pool_lives: a pool works on the spool, so it rescues the jobs of dead workers first.
+        outputs: leases whose output is in tmp/ without a worker; `run` fills `runs` for them.
     """
 
     def __init__(
@@ -72,12 +73,12 @@ class Examination:
         self._clocks: dict[tuple[str, str], list[str]] = {}
         self.counts: dict[str, int] = dict.fromkeys(ORDER, 0)
         self.skipped: list[str] = []
-        """Ids that were busy for all of the time that was given to them."""
+        """Ids that were busy for the whole wait."""
         self.runs: dict[str, tuple[str, str, int]] = {}
-        """By lease in `outputs`: when the last run under it started, of which job, which attempt."""
+        """By lease in `outputs`: when the last run under it started, its job and its attempt."""
 
     def run(self, on_looked: Callable[[int], None] = lambda _: None) -> None:
-        """Look at every job, twice where needed; `on_looked` is called with their number so far.
+        """Examine every job, twice if needed; `on_looked` is called with the number of jobs so far.
 
         Raises:
             OSError: a stripe cannot be opened.
@@ -89,7 +90,7 @@ class Examination:
                         on_looked(number)
                     self._glance(state, name)
             for (state, text), named in self._clocks.items():
-                # In one finding: where a clock was wrong it was so for thousands.
+                # In one finding, because a wrong clock affects thousands of records.
                 some = ", ".join(named[:_NAMED]) + (", ..." if len(named) > _NAMED else "")
                 self._findings.info("clock", state, f"holds {len(named)} records {text}: {some}")
             self._look_again()
@@ -115,7 +116,7 @@ class Examination:
         item = view.item
         if item is None:
             if state == PENDING:
-                self._first.setdefault(key, (state, name))  # what becomes of a drop is for the workers to say
+                self._first.setdefault(key, (state, name))  # workers decide about a drop
             if state != PENDING or view.error or view.data.startswith(record.OPENING):
                 self._suspect(key, view)
             return
@@ -129,7 +130,7 @@ class Examination:
             self._suspect(item.id.lower(), view)
 
     def _note_id(self, key: str, state: str, name: str) -> None:
-        """Remember who has an id; nearly all have theirs alone."""
+        """Remember which file has an id; nearly every id has only one file."""
         first = self._first.setdefault(key, (state, name))
         if first != (state, name):
             self._more.setdefault(key, {first}).add((state, name))
@@ -164,7 +165,7 @@ class Examination:
                 time.sleep(_PAUSE_S)
 
     def _resolve(self, key: str, places: set[Place], *, final: bool) -> bool:
-        """Judge the files of one id under its stripe; False if that cannot be done just now."""
+        """Judge the files of one id under its stripe; return False if that is not possible at the moment."""
         with contextlib.ExitStack() as held:
             if not self._lock(key, places, held):
                 return False
@@ -173,7 +174,7 @@ class Examination:
             if any(self._may_run(view) for view in running) or not self._is_quiet(views):
                 return False
             if running and self._pool_lives and not final:
-                return False  # a second is what a live pool may take to see it (P5)
+                return False  # a live pool may need a second to notice it (P5)
             for view in self._twins.resolve(key, views):
                 self._treat(view)
         for view in running:
@@ -190,12 +191,12 @@ class Examination:
                 if not stripe.try_acquire():
                     return False
             except PermissionError:
-                return False  # a lock file of another user: a finding of its own
+                return False  # a lock file of another user, which is a separate finding
             held.callback(stripe.release)
         return True
 
     def _may_run(self, view: View) -> bool:
-        """Whether a file in running/ may be some worker's; without a record every held lease may be its."""
+        """Whether a worker may run a file in running/; without a record, any held lease may be that worker's."""
         item = view.item
         if item is None and (whole := record.repair(view.data)) is not None:
             item = record.decode(whole)
@@ -203,15 +204,15 @@ class Examination:
         if start is not None:
             return is_alive(self._spool, start.lease)
         if view.item is not None:
-            return False  # claimed under the stripe, which is ours now
+            return False  # a claim holds the stripe, which we hold now
         folder = self._spool.lease_dir
         return any(is_held(f"{folder}/{name}") for name in self._spool.names(folder))
 
     def _is_quiet(self, views: list[View]) -> bool:
-        """Whether no file moved or changed since it was read; of a file that is no record, since the first pass."""
+        """Whether no file has moved or changed since it was read; a file that is not a record, since the first pass."""
         for view in views:
             if files.sig_of(view.where.path) != view.sig:
-                return False  # also by a worker that settles, which needs no stripe
+                return False  # a worker may have settled it, which needs no stripe
             if view.item is None and view.where.state in (DONE, DLQ):
                 place = (view.where.state, view.where.name)
                 sig, seen_s = self._seen.setdefault(place, (view.sig, time.monotonic()))
@@ -225,13 +226,13 @@ class Examination:
     # ------------------------------------------------------------------------------------------------- one file
 
     def _treat(self, view: View) -> None:
-        """Report what is wrong with a file, and repair one thing after the other."""
+        """Report the faults of a file, and repair them one after the other."""
         for _ in range(_FAULTS_AT_MOST):
             fault = self._judge.fault(view)
             if fault is None or fault.code == "orphan":
                 return
             if fault.code == "drop" and view.item is not None and self.knows(view.item.id):
-                return  # the next claim takes it in under another id
+                return  # the next claim adopts it under another id
             where = self._report(view, fault)
             found = None if where is None else self._judge.view(where.state, where.name)
             if found is None:
@@ -239,18 +240,18 @@ class Examination:
             view = found
 
     def _report(self, view: View, fault: Fault) -> Located | None:
-        """Report a fault; return where the file is now if it was repaired."""
+        """Report a fault; return the new place of the file if it was repaired."""
         code, text, data, target = fault
         if code in ("foreign", "later", "parked"):
             self._findings.info(code, view.shown, text)
         elif code in ("torn", "edited"):
-            repair = "cut back to its last whole event" if code == "torn" else "laid out anew"
+            repair = "cut back to its last whole event" if code == "torn" else "rewritten in the right layout"
             lost = code == "torn" and record.loses_events(view.data, data)
             act = partial(self._repairs.rewrite, view, fault)
             if self._findings.problem(code, view.shown, text, Repair(repair, act), needs_person=lost):
                 return view.where
         elif code == "damaged":
-            act = partial(self._repairs.set_aside, view, f"it {text}", "a backup may have it; else delete both files")
+            act = partial(self._repairs.set_aside, view, f"it {text}", "restore it from a backup, or delete both files")
             self._findings.problem(code, view.shown, text, Repair(f"moved to {REJECTED}/", act), needs_person=True)
         elif target is not None:
             note = self._findings.info if code == "drop" else self._findings.problem
@@ -262,7 +263,7 @@ class Examination:
         return None
 
     def _rescue(self, here: Located) -> None:
-        """Rescue a run without a worker, as pools do. Called without the stripe, which the rescue takes."""
+        """Rescue a run without a worker, as pools do. Call this without the stripe, because the rescue takes it."""
         view = self._judge.view(here.state, here.name)
         if view is None:
             return
@@ -272,7 +273,7 @@ class Examination:
                 "orphan",
                 view.shown,
                 fault.text,
-                Repair("put right as workers do it", partial(self._rescued, here.name)),
+                Repair("rescued", partial(self._rescued, here.name)),
             )
 
     def _rescued(self, name: str) -> str:
@@ -281,11 +282,11 @@ class Examination:
             raise GoneError
         if settled.to == DLQ:
             error_text.write(self._session, settled.name)
-        return f"it is {settled.to}/{settled.name} now"
+        return f"it is now {settled.to}/{settled.name}"
 
 
 def listed(spool: SpoolDir, state: str) -> list[str]:
-    """Return the names of job files in a state's folder; none if it cannot be listed, which is a finding elsewhere."""
+    """Return the names of job files in a state's folder; none if it cannot be listed, which is a separate finding."""
     try:
         if state != PENDING:
             return spool.job_names(state)

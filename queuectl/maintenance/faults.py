@@ -1,7 +1,7 @@
-"""Says what is wrong with one file in a state's folder, by its content and its place. Changes nothing.
+"""Say what is wrong with one file in a state's folder, by its content and its place. Change nothing.
 
-The folder of a job is its state, whatever its record says (P2): a power cut may take the end of a record and not the
-move that followed it. So a record that does not say how it came there is only worth a note, and one whose outcome leads
+The folder of a job is its state, whatever its record says (P2): a power cut may lose the end of a record but keep the
+move that followed. So a record that does not explain its folder is only worth a note, and a record whose outcome leads
 elsewhere is a fault.
 """
 
@@ -22,16 +22,16 @@ from queuectl.spool.layout import Located, name_for, record_name
 from queuectl.spool.lease import is_alive
 from queuectl.system import files
 
-# A due time in a name and in a record are both whole milliseconds; one that is this near may come due meanwhile.
+# Due times in names and records are whole milliseconds; a time this near may come due during the check.
 _SAME_S = 0.002
 _SOON_S = 1.0
-# Clocks of two machines differ by less; a clock that was set back shows in the order of events.
+# The clocks of two machines differ by less; a clock that was set back shows in the order of events.
 _AHEAD_S = 60.0
 _BACK_S = 3600.0
 
 
 class View(NamedTuple):
-    """One file as it was read. `item` is None if it is no framed record; `error` if it could not be read."""
+    """One file as it was read. `item` is None if it is not a framed record; `error` says why it could not be read."""
 
     where: Located
     sig: files.FileSig
@@ -42,17 +42,17 @@ class View(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """Where it lies, from the spool's root."""
+        """The path from the spool's root."""
         return f"{self.where.state}/{self.where.name}"
 
     @property
     def stem(self) -> str:
-        """The id that its name says."""
+        """The id in the file's name."""
         return stem_of(self.where.state, self.where.name)
 
 
 class Fault(NamedTuple):
-    """What is wrong with a file, and what it should hold (`data`) or where it should lie (`target`)."""
+    """What is wrong with a file, and its right content (`data`) or its right place (`target`)."""
 
     code: str
     text: str
@@ -61,7 +61,7 @@ class Fault(NamedTuple):
 
 
 class Judge:
-    """Knows what every file should be. `now_at` is the instant that due times are compared with."""
+    """Judges files. `now_at` is the instant that due times are compared with."""
 
     def __init__(self, spool: SpoolDir, settings: Settings, age: FileAge, *, now_at: float) -> None:
         self._spool = spool
@@ -79,11 +79,11 @@ class Judge:
             return None
         except OSError as error:
             foreign = isinstance(error, files.NotRegularError)
-            text = "is no regular file; left alone" if foreign else f"cannot be read: {error.strerror}"
+            text = "is not a regular file; left alone" if foreign else f"cannot be read: {error.strerror}"
             sig = files.sig_of(where.path)
             return None if sig is None else View(where, sig, b"", None, text, "foreign" if foreign else "unreadable")
         if content.oversize:
-            text = f"is larger than {RECORD_MAX_BYTES} bytes, which no record is; left alone"
+            text = f"is larger than {RECORD_MAX_BYTES} bytes, the limit of a record; left alone"
             return View(where, content.sig, b"", None, text, "foreign")
         item = None
         if record.is_framed(content.data):
@@ -92,7 +92,7 @@ class Judge:
         return View(where, content.sig, content.data, item)
 
     def fault(self, view: View) -> Fault | None:
-        """Return the first thing that is wrong with a file, by what it holds."""
+        """Return the first fault of a file, by its content."""
         if view.error:
             known = view.where.state == PENDING and view.code == "unreadable"  # tried again, never refused
             return None if known else Fault(view.code, view.error)
@@ -106,7 +106,7 @@ class Judge:
             return self._fault_of_name(view, item, now)
         if now.ended_to != state:
             if now.ended_to in (DONE, DLQ):
-                text = f"its outcome on record, {_last(now)}, leads to {now.ended_to}/"
+                text = f"its record says {_last(now)}, so it belongs in {now.ended_to}/"
                 return Fault("misplaced", text, target=self._located(now.ended_to, record_name(item.id)))
             if view.where.name == record_name(item.id):
                 return Fault("parked", _parked(state, item, now))
@@ -120,11 +120,11 @@ class Judge:
         if last is None or last.event not in (STARTED, *lifecycle.OUTCOMES):
             return Fault("orphan", "its worker died before the start")
         if last.event in lifecycle.OUTCOMES:
-            return Fault("orphan", f"it has ended ({last.event}) and was not moved")
+            return Fault("orphan", f"it has ended ({last.event}) but was not moved")
         return None if is_alive(self._spool, last.lease) else Fault("orphan", "its worker died")
 
     def _fault_of_name(self, view: View, item: record.Record, now: history.Standing) -> Fault | None:
-        """In pending/ the name is a hint, but one that decides when and in which order files are opened."""
+        """Judge a name in pending/: it is only a hint, but it decides when and in which order files are opened."""
         parts = names.parse(view.where.name)
         if parts is None:
             return None
@@ -135,7 +135,7 @@ class Judge:
         if parts.stem != item.id:
             if self._is_same(view, target.name):
                 return None
-            return Fault("drop", f"its record has the id {item.id!r}; the next claim goes by that", target=target)
+            return Fault("drop", f"its record has the id {item.id!r}, which the next claim uses", target=target)
         due_at = None if history.is_due(now.due_at, now.delay_s, self._now_at) else now.due_at
         named_at = parts.due_at if parts.due_at is not None and parts.due_at > self._now_at else None
         if any(at is not None and at - self._now_at < _SOON_S for at in (due_at, named_at)):
@@ -146,17 +146,17 @@ class Judge:
         if parts.priority != item.priority:
             text = f"its record has the priority {item.priority}, its name {parts.priority}"
             return Fault("flags", text, target=target)
-        if parts.owner not in ("", item.owner):  # none in the name costs the owner's turns; no claim renames for that
+        if parts.owner not in ("", item.owner):  # a name without an owner only costs turns; no claim renames for that
             text = f"its record has the owner {item.owner!r}, its name {parts.owner!r}"
             return Fault("flags", text, target=target)
         return None
 
     def _fault_of_other(self, view: View) -> Fault | None:
-        """Return what lies in a state's folder and is no framed record."""
+        """Return the fault of a file in a state's folder that is not a framed record."""
         state, data = view.where.state, view.data
         whole = record.repair(data)
         parsed = parse(data, lines=False)
-        # What parses was edited and is kept as it is edited, but for a record that only lacks the end of its closing.
+        # A text that parses was edited and keeps its edits, unless only the end of the record's closing is missing.
         if whole is not None and (isinstance(parsed, Incomplete) or whole.startswith(data)):
             if state == PENDING and not self._age.is_over(view.sig, self._settings.settle_s):
                 return None  # may be arriving
@@ -165,16 +165,16 @@ class Judge:
             if state == PENDING:
                 return None  # for the workers to judge
             if state == RUNNING:
-                return Fault("orphan", "it was claimed and not taken in")
+                return Fault("orphan", "it was claimed but not accepted")
             if isinstance(parsed, Refused):
-                return Fault("invalid", f"is no record: {parsed.why}")
-            return Fault("damaged", f"is no record, and nothing of one can be saved: {parsed.why}")
+                return Fault("invalid", f"is not a record: {parsed.why}")
+            return Fault("damaged", f"is not a record, and nothing in it can be saved: {parsed.why}")
         if state == PENDING:
             return None
         if state == RUNNING:
-            return Fault("orphan", "it was claimed and not taken in")
+            return Fault("orphan", "it was claimed but not accepted")
         if isinstance(parsed, Many):
-            return Fault("foreign", "is no record; left alone")
+            return Fault("foreign", "is not a record; left alone")
         return self._fault_of_document(view, parsed)
 
     def _fault_of_document(self, view: View, parsed: Single) -> Fault:
@@ -183,32 +183,32 @@ class Judge:
         if isinstance(version, int) and version > job.FORMAT_VERSION:
             return Fault("later", f"was written by a later queuectl, in format {version}; left alone")
         if not document.get("history"):
-            return Fault("foreign", f"is no record: it has no history; move it to {PENDING}/ to run it")
+            return Fault("foreign", f"is not a record, because it has no history; move it to {PENDING}/ to run it")
         try:
             taken = accept(document, defaults=self._settings.retry_defaults, now_at=self._now_at)
             spec = {**taken.spec, "id": taken.spec.get("id") or names.clean_id(view.stem)}
             whole = record.frame(spec, taken.history)
             record.decode(whole)
         except (InvalidJobError, DamagedRecordError) as error:
-            return Fault("invalid", f"was edited and is no valid record now: {error}")
-        return Fault("edited", "was edited: it is no more laid out as queuectl writes it", whole)
+            return Fault("invalid", f"was edited and is no longer a valid record: {error}")
+        return Fault("edited", "was edited: it no longer has the layout that queuectl writes", whole)
 
     def clock_fault(self, item: record.Record) -> str:
-        """What events by a clock that was wrong look like, or "". Texts sort like the instants: few are parsed."""
+        """Return how a wrong clock shows in the events, or "". Texts sort like the instants, so few are parsed."""
         last = ""
         for event in item.history:
             if event.at < last and _seconds_between(event.at, last) > _BACK_S:
-                return "with an event that was recorded long before the one it follows"
+                return "with an event dated long before the previous event"
             last = event.at
         if last > self._ahead_text and _seconds_between(self._ahead_text, last) > 0:
-            return "whose last event is still to come, by this machine's clock"
+            return "whose last event is in the future by this machine's clock"
         return ""
 
     def _located(self, state: str, name: str) -> Located:
         return Located(state, name, self._spool.path(state, name))
 
     def _is_same(self, view: View, name: str) -> bool:
-        """Whether `name` is this very file: a file system that does not tell upper from lower case."""
+        """Whether `name` is this very file, because the file system ignores case."""
         if view.where.name.lower() != name.lower():
             return False
         sig = files.sig_of(self._spool.path(view.where.state, name))
@@ -216,23 +216,23 @@ class Judge:
 
 
 def stem_of(state: str, name: str) -> str:
-    """Return the id that a file's name says."""
+    """Return the id in a file's name."""
     parts = names.parse(name) if state == PENDING and "," in name else None
     return name.removesuffix(".json") if parts is None else parts.stem
 
 
 def _torn(data: bytes, whole: bytes) -> str:
     if record.loses_events(data, whole):
-        return "is damaged before its end; events stand behind the damage"
+        return "is damaged before its end; events follow the damage"
     if data.startswith(whole):
-        return "has something behind its end"
+        return "has data after its end"
     return "its end is cut off"
 
 
 def _parked(state: str, item: record.Record, now: history.Standing) -> str:
     if state == DLQ and now.last is not None and now.last.event == REQUEUED:
-        return f"was about to be run again when that was cut short; queuectl dlq retry {item.id}  does it"
-    return f"its record does not say how it came here (last: {_last(now)}); the folder counts"
+        return f"was about to run again, but the retry was interrupted; queuectl dlq retry {item.id}  completes it"
+    return f"its record does not say how it came here (last event: {_last(now)}); the folder decides"
 
 
 def _last(now: history.Standing) -> str:
@@ -244,7 +244,7 @@ def _instant(instant_at: float | None) -> str:
 
 
 def _seconds_between(early: str, late: str) -> float:
-    """Return seconds between two instants as texts; 0 if one is none."""
+    """Return the seconds between two instants as texts; 0 if one is not an instant."""
     try:
         return times.from_text(late) - times.from_text(early)
     except ValueError:

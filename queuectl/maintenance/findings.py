@@ -1,7 +1,7 @@
-"""What `check` finds: one finding a fault, what puts it right, and whether that was done.
+"""The findings of `check`: one per fault, with its repair and whether the repair was made.
 
-A repair is one function, called here and nowhere else, and only if repairs were asked for. It may find that the fault
-is gone by now, because the file moved on: then there is no finding either.
+A repair is one function, called only here, and only if repairs were asked for. If the fault is gone by then, because
+the file has moved, there is no finding.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ CLEAN, REPAIRABLE, REPAIRED, PERSON = "clean", "repairable", "repaired", "person
 
 
 class Finding(NamedTuple):
-    """One thing that is not as FORMAT.md says."""
+    """One deviation from FORMAT.md."""
 
     severity: str
-    """`problem`, or `info`: worth knowing and harmless."""
+    """`problem`, or `info`: worth knowing but harmless."""
     code: str
-    """A word for programs: the same fault always has the same one."""
+    """A word for programs: the same fault always has the same code."""
     path: str
-    """Where, from the spool's root, with slashes."""
+    """The path from the spool's root, with slashes."""
     text: str
     """What is wrong."""
     repair: str
-    """What a repair does or did, as a participle ("moved to done/"), or "" if a program can do nothing."""
+    """What a repair does or did, as a participle ("moved to done/"), or "" if a program cannot repair it."""
     repaired: bool
-    """It was done."""
+    """The repair was made."""
     needs_person: bool
-    """A repair cannot, could not, or should not be all that is done about it."""
+    """A person must look at it, because a repair is impossible, failed, or is not enough."""
 
 
 Act = Callable[[], str | None]
 
 
 class Repair(NamedTuple):
-    """How a fault is put right: what is done, as a participle ("moved to done/"), and what does it.
+    """How a fault is repaired: what is done, as a participle ("moved to done/"), and the function that does it.
 
-    `act` may return more to say about it. It raises GoneError if there is nothing to repair any more, OSError or
-    QueuectlError if it cannot be done. None: a program can do nothing, or not now.
+    `act` may return more to say about the repair. It raises GoneError if nothing is left to repair, OSError or
+    QueuectlError if the repair fails. None means that a program cannot repair the fault, or not now.
     """
 
     done: str
@@ -62,7 +62,7 @@ class Findings:
         self.found: list[Finding] = []
 
     def info(self, code: str, path: str, text: str, repair: Repair = _NOTHING) -> bool:
-        """Note something harmless; see `problem`."""
+        """Note a harmless finding; see `problem`."""
         return self._add(Finding(INFO, code, path, text, repair.done, False, False), repair.act)
 
     def problem(
@@ -72,8 +72,8 @@ class Findings:
 
         Args:
             code, path, text: see `Finding`.
-            repair: what puts it right.
-            needs_person: true if somebody has to look at it even after the repair.
+            repair: how to repair it.
+            needs_person: true if a person must look at it even after the repair.
 
         Returns:
             True if a repair was made.
@@ -97,7 +97,7 @@ class Findings:
 
 
 class Inspection(NamedTuple):
-    """What all parts of a check share: the session, what they have found, and how old files are."""
+    """What all parts of a check share: the session, the findings, and the ages of files."""
 
     session: Session
     findings: Findings
@@ -110,7 +110,7 @@ def reason(error: Exception) -> str:
 
 
 def verdict(found: Iterable[Finding]) -> str:
-    """`clean`, `repairable` (by `--repair`), `repaired`, or `person`: the worst of all; infos count for nothing."""
+    """Return the worst of all: `clean`, `repairable` (by `--repair`), `repaired`, or `person`. Infos do not count."""
     problems = [item for item in found if item.severity == PROBLEM]
     if not problems:
         return CLEAN

@@ -1,8 +1,8 @@
-"""Reports what inboxes leave in the machinery: jobs on their way, spent claims, receipts still to be written.
+"""Report what inboxes leave in .queuectl/: jobs on their way, spent claims, receipts still to be written.
 
-An inbox process settles its own as soon as it runs, and a pool those of an inbox that the settings do not name any
-more. So most of this is only noted. A repair does what they do, and only under the inbox's lock, which every inbox
-process holds. It deletes no token and no receipt that somebody may still wait for: an inbox may be named again.
+An inbox process settles its own leftovers as soon as it runs, and a pool settles those of an inbox that the settings no
+longer name. So most of them are only noted. A repair does the same, and only under the inbox's lock, which every inbox
+process holds. It deletes no token and no receipt that somebody may still wait for, because an inbox may be named again.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _TOKENS_BYTES = 1024 * 1024
 
 
 class InboxTraces:
-    """Looks at handover/, owed/ and inboxes/ of one spool.
+    """Examines handover/, owed/ and inboxes/ of one spool.
 
     Args:
         settings: the settings of the spool, or None if they cannot be read: then every inbox may be named in them.
-        knows: says of an id whether the check has seen a job of it.
+        knows: says whether the check has seen a job with an id.
     """
 
     def __init__(self, inspection: Inspection, settings: Settings | None, *, knows: Callable[[str], bool]) -> None:
@@ -39,7 +39,7 @@ class InboxTraces:
         self._named = None if settings is None else {inbox.owner for inbox in settings.inboxes}
 
     def examine(self, *, pool_lives: bool) -> None:
-        """Examine all of it. A living pool sees to it itself, and so does an inbox process that outlived its pool."""
+        """Examine all leftovers, unless a live pool, or an inbox process that outlived its pool, handles them."""
         if pool_lives:
             return
         for owner in sorted(self._owners()):
@@ -78,14 +78,14 @@ class InboxTraces:
             self._owed(owner, is_gone=is_gone)
         self._tokens(owner, is_gone=is_gone)
         if is_gone and files.is_regular(path := self._spool.inbox_path(owner, "json")):
-            text = "is the state of an inbox that the settings do not name any more"
+            text = "is the state of an inbox that the settings no longer name"
             self._findings.info("inbox", self._shown(path), text, Repair("deleted", lambda: self._remove_state(owner)))
 
     def _remove_state(self, owner: str) -> None:
         state.remove(self._spool, owner)
 
     def _handover(self, owner: str, *, is_gone: bool) -> int:
-        """Report jobs between the inbox and pending/, and claims that are over; return how many jobs."""
+        """Report jobs between the inbox and pending/, and expired claims; return the number of jobs."""
         folder = os.path.join(self._spool.handover_dir, owner)
         records = 0
         for name in sorted(_names(folder)):
@@ -101,11 +101,11 @@ class InboxTraces:
         if records:
             text = f"holds {_count(records, 'job')} on the way from inbox {owner} to pending/; "
             if is_gone:
-                text += "the settings do not name that inbox any more"
+                text += "the settings no longer name that inbox"
                 act: Act | None = lambda: self._publish(owner)  # noqa: E731
-                self._findings.problem("handover", self._shown(folder), text, Repair("put into pending/", act))
+                self._findings.problem("handover", self._shown(folder), text, Repair("moved to pending/", act))
             else:
-                text += "its receiver goes on with it when workers start"
+                text += "its receiver continues when workers start"
                 self._findings.info("handover", self._shown(folder), text)
         return records
 
@@ -115,7 +115,7 @@ class InboxTraces:
         return ", ".join(hands.publish_all())
 
     def _owed(self, owner: str, *, is_gone: bool) -> None:
-        """Report receipts that are still to be written; those of jobs that the spool has nowhere never are."""
+        """Report receipts still to be written, and notes of jobs that are no longer in the spool."""
         folder = os.path.join(self._spool.owed_dir, owner)
         lost: list[str] = []
         kept = 0
@@ -128,12 +128,12 @@ class InboxTraces:
             else:
                 lost.append(path)
         if lost:
-            text = f"holds notes of {_count(len(lost), 'job')} that the spool has nowhere any more"
+            text = f"holds notes of {_count(len(lost), 'job')} missing from the spool"
             self._findings.info("owed", self._shown(folder), text, Repair("deleted", lambda: self._forget(lost)))
         if kept and is_gone:
             text = (
-                f"holds notes of {_count(kept, 'job')} whose inbox the settings do not name any more: it gets no "
-                "receipts, unless it is named again"
+                f"holds notes of {_count(kept, 'job')} whose inbox the settings no longer name: the inbox gets no "
+                "receipts unless it is named again"
             )
             self._findings.info("owed", self._shown(folder), text)
 
@@ -143,7 +143,7 @@ class InboxTraces:
                 disk.unlink(path)
 
     def _tokens(self, owner: str, *, is_gone: bool) -> None:
-        """Report the note of claims: it must hold tokens and nothing else."""
+        """Report a note of claims that holds anything but tokens."""
         path = self._spool.inbox_path(owner, "tokens")
         try:
             data = files.read(path, _TOKENS_BYTES).data
@@ -156,18 +156,16 @@ class InboxTraces:
         bad = sum(not _TOKEN.fullmatch(word) for word in words)
         if bad:
             text = (
-                f"holds {_count(bad, 'word')} that no receiver writes: a file that was claimed under a lost token "
-                "stays in the inbox until you rename it"
+                f"holds {_count(bad, 'word')} that no receiver writes: a file claimed with a lost token stays in the "
+                "inbox until you rename it"
             )
             self._findings.problem("tokens", self._shown(path), text)
         if is_gone and words:
-            text = (
-                "notes claims in an inbox that the settings do not name any more; kept, because it may be named again"
-            )
+            text = "notes claims in an inbox that the settings no longer name; kept, because it may be named again"
             self._findings.info("tokens", self._shown(path), text)
 
     def _foreign(self, path: str) -> None:
-        self._findings.info("foreign", self._shown(path), "is no file of queuectl; left alone")
+        self._findings.info("foreign", self._shown(path), "is not a file of queuectl; left alone")
 
     def _shown(self, path: str) -> str:
         return os.path.relpath(path, self._spool.root).replace(os.sep, "/")

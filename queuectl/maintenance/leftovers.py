@@ -1,8 +1,8 @@
-"""Reports what crashes and people leave around the jobs: unfinished writes, outputs, leases, pools, reasons, logs.
+"""Report what crashes and people leave around the jobs: unfinished writes, outputs, leases, pools, reasons, logs.
 
-`debris` finds what the machinery holds and says by which proof. A file in tmp/ was never acknowledged (P1), yet one
-that holds a whole job which the spool has nowhere is kept in rejected/. Logs are never deleted here, and neither are
-files that nobody knows (P11).
+`debris` finds leftovers of queuectl and has the proof for each kind. A file in tmp/ was never acknowledged (P1), yet a
+whole job there that is nowhere else in the spool is kept in rejected/. This module never deletes logs or unknown files
+(P11).
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _NAMED = 3
 
 
 class Leftovers:
-    """Looks at everything in a spool that is no job.
+    """Examines everything in a spool that is not a job.
 
     Args:
-        gentle: repair only what is a second name of a file that is where it belongs.
+        gentle: repair only a second name of a file that is in its right place.
     """
 
     def __init__(self, inspection: Inspection, *, gentle: bool = False) -> None:
@@ -47,24 +47,22 @@ class Leftovers:
     # ------------------------------------------------------------------------------------------------------ tmp/
 
     def outputs(self, dead: list[str], runs: dict[str, tuple[str, str, int]]) -> None:
-        """Report outputs whose worker is gone; `runs` tells of which run each is, where a record does."""
+        """Report outputs whose worker died; `runs` has the run of each, if a record names it."""
         for lease in dead:
             path = self._spool.output_path(lease)
             sig = files.sig_of(path)
             _, job_id, attempt = runs.get(lease, ("", "", 0))
             if sig is None or is_alive(self._spool, lease) or (job_id and self._spool.holds(job_id, (RUNNING,))):
-                continue  # kept as a log by whoever settles or rescues that job
+                continue  # the process that settles or rescues that job keeps it as a log
             shown = self._shown(path)
             if sig.size == 0:
-                self._note("output", shown, "is the empty output of a worker that is gone", _deletion(path))
+                self._note("output", shown, "is the empty output of a dead worker", _deletion(path))
             elif job_id:
-                text = f"is what run {attempt} of {job_id} printed; its worker is gone"
+                text = f"is the output of attempt {attempt} of {job_id}, whose worker died"
                 act = self._act_keep(path, job_id, attempt)
                 self._note("output", shown, text, Repair(f"moved to {LOGS}/", act))
             else:
-                text = (
-                    "is what a job printed whose worker is gone, no record tells which; delete it if it is not needed"
-                )
+                text = "is the output of a dead worker, but no record names the job; delete it if you do not need it"
                 self._findings.info("output", shown, text)
 
     def _act_keep(self, path: str, job_id: str, attempt: int) -> Act:
@@ -86,7 +84,7 @@ class Leftovers:
             except FileNotFoundError:
                 continue
             except files.NotRegularError:
-                self._findings.info("foreign", shown, "is no regular file; left alone")
+                self._findings.info("foreign", shown, "is not a regular file; left alone")
                 continue
             except OSError as error:
                 self._findings.info("unfinished", shown, f"cannot be read: {error.strerror}")
@@ -109,26 +107,26 @@ class Leftovers:
                 "unfinished", shown, text, Repair("unlinked", self._under_stripe(job_id, path, _unlink(path)))
             )
         elif item is not None and found is None and not content.oversize:
-            text = f"is a job, {item.id}, that was never accepted: its producer died before it was in {PENDING}/"
-            why = "its producer died before the job was accepted, and said nothing to whoever wanted it"
+            text = f"is job {item.id}, which was never accepted: its producer died before the job was in {PENDING}/"
+            why = "its producer died before the job was accepted, so the producer never reported success"
             act = self._act_reject(path, f"{item.id}.json", why)
             self._note(
                 "unfinished", shown, text, Repair(f"moved to {REJECTED}/", self._under_stripe(job_id, path, act))
             )
         else:
             act = self._under_stripe(job_id, path, _unlink(path))
-            self._note("unfinished", shown, "is a write that was never finished", Repair("deleted", act))
+            self._note("unfinished", shown, "is an unfinished write", Repair("deleted", act))
 
     def _act_reject(self, path: str, name: str, why: str) -> Act:
         def act() -> str:
             source = Located(PENDING, name, path)
-            hint = f"move it to {PENDING}/ if the job is still wanted"
+            hint = f"move it to {PENDING}/ if you still want the job"
             return reject.reject(self._session, source, name, why, hint)
 
         return act
 
     def _under_stripe(self, job_id: str, path: str, act: Act) -> Act:
-        """Whoever takes a drop in writes to tmp/ with the id's stripe in hand, and may be stopped there for hours."""
+        """Guard a repair: a worker that adopts a drop writes to tmp/ under the id's stripe, and may hang for hours."""
         before = files.sig_of(path)
 
         def guarded() -> str | None:
@@ -145,7 +143,7 @@ class Leftovers:
     # --------------------------------------------------------------------------------------------- other machinery
 
     def old_leases(self, *, pool_lives: bool) -> None:
-        """Report lease files that nobody holds and no running record names; a live pool sees to them itself."""
+        """Report lease files that no process holds and no running record names; a live pool removes them itself."""
         if pool_lives:
             return
         named = debris.named_leases(self._spool)
@@ -154,30 +152,30 @@ class Leftovers:
         for lease, _ in sorted(debris.unnamed_leases(self._spool, named)):
             if not is_alive(self._spool, lease):
                 path = self._spool.lease_path(lease)
-                self._note("lease", self._shown(path), "was left by a worker that is gone", _deletion_of_lock(path))
+                self._note("lease", self._shown(path), "was left by a dead worker", _deletion_of_lock(path))
 
     def old_pools(self, *, all_looked_at: bool) -> None:
         """Report records, requests and locks of pools that are gone.
 
-        A record without its lock tells the next pool to look for torn records (see `recovery`): it is taken away only
-        if `all_looked_at`, that is if this check has opened every job.
+        A record without its lock makes the next pool look for torn records (see `recovery`), so it is deleted only with
+        `all_looked_at`, that is if this check has opened every job.
         """
         for kind, path in sorted(debris.pool_files(self._spool), key=lambda found: found.path):
             sig = files.sig_of(path)
             if sig is None or (kind == "stopped" and not self._age.is_over(sig, UNFINISHED_S)):
-                continue  # what a stop did, written for whoever waits for it
+                continue  # the summary of a stop, for the command that waits for it
             if kind == "json" and not all_looked_at:
-                text = "was left by a pool that did not end cleanly; the next pool looks for torn records"
+                text = "was left by a pool that did not stop cleanly; the next pool looks for torn records"
                 self._findings.info("pool", self._shown(path), text)
                 continue
             if not files.is_regular(path):
-                self._findings.info("foreign", self._shown(path), "is no regular file; left alone")
+                self._findings.info("foreign", self._shown(path), "is not a regular file; left alone")
                 continue
             act = _remove(path) if kind == "lock" else _unlink(path)
-            self._note("pool", self._shown(path), "was left by a pool that is gone", Repair("deleted", act))
+            self._note("pool", self._shown(path), "was left by a dead pool", Repair("deleted", act))
 
     def batches(self, *, pool_lives: bool) -> None:
-        """Report files of many jobs whose split was cut short; a live pool finishes them itself."""
+        """Report files with many jobs whose split was interrupted; a live pool completes them itself."""
         if pool_lives:
             return
         stripes = Stripes(self._spool)
@@ -185,13 +183,13 @@ class Leftovers:
             for taken in sorted(batch.unfinished(self._spool)):
                 stripe = stripes.of(batch.token_of(taken))
                 if not stripe.try_acquire():
-                    continue  # a worker that outlived its pool is at it
+                    continue  # a worker that outlived its pool is splitting it
                 try:
                     path = f"{self._spool.taken_dir}/{taken}"
                     if files.sig_of(path) is not None:
                         act = self._act_split(taken)
-                        text = "holds many jobs, and making them of it was cut short"
-                        self._findings.problem("batch", self._shown(path), text, Repair("split to its end", act))
+                        text = "holds many jobs, and its split was interrupted"
+                        self._findings.problem("batch", self._shown(path), text, Repair("split completely", act))
                 finally:
                     stripe.release()
             self._notes()
@@ -202,7 +200,7 @@ class Leftovers:
         for path in debris.split_notes(self._spool):
             sig = files.sig_of(path)
             if sig is not None and self._age.is_over(sig, UNFINISHED_S):
-                self._note("note", self._shown(path), "tells of a file that is not there", _deletion(path))
+                self._note("note", self._shown(path), "belongs to a file that does not exist", _deletion(path))
 
     def _act_split(self, taken: str) -> Act:
         def act() -> str:
@@ -218,17 +216,17 @@ class Leftovers:
     # ------------------------------------------------------------------------------------ what people get to see
 
     def foreign(self) -> None:
-        """Report files that are no job's, in any folder: listed, left alone (P11)."""
+        """Report files that belong to no job, in any folder. They are listed and left alone (P11)."""
         for state in (*STATES, REJECTED):
             found = self._spool.foreign_names(state)
             if state in (RUNNING, DONE, DLQ):
                 found += [name for name in self._spool.names(self._spool.folder(state)) if names.is_batch(name)]
             for name in found:
-                self._findings.info("foreign", f"{state}/{name}", "is no file of queuectl; left alone")
+                self._findings.info("foreign", f"{state}/{name}", "is not a file of queuectl; left alone")
         for name in BOARD:
             path = os.path.join(self._spool.root, name)
             if os.path.isdir(path) and not os.path.islink(path):
-                self._findings.info("foreign", name, "is a folder, where the dashboard would be written; left alone")
+                self._findings.info("foreign", name, "is a folder, but queuectl writes the dashboard here; left alone")
 
     def counts(self) -> None:
         """Report what is in the place of the counts and is something else: a pool replaces a file, but not a folder."""
@@ -245,36 +243,36 @@ class Leftovers:
         for name in sorted(listed):
             path = self._spool.path(REJECTED, name)
             if name.endswith(REASON_ENDING):
-                # Written before its file comes: looked for, not only listed.
+                # The text is written before its file arrives, so look for the file again.
                 if name.removesuffix(REASON_ENDING) not in listed and not os.path.lexists(path[: -len(REASON_ENDING)]):
-                    text = "tells of a file that is no more here; delete it when it is not needed"
+                    text = "belongs to a file that is no longer here; delete it if you do not need it"
                     self._findings.info("reason", f"{REJECTED}/{name}", text)
             elif names.ends_as_job(name) and not names.is_temporary(name):
                 if os.path.islink(path) or (os.path.exists(path) and not os.path.isfile(path)):
-                    self._findings.info("foreign", f"{REJECTED}/{name}", "is no regular file; left alone")
+                    self._findings.info("foreign", f"{REJECTED}/{name}", "is not a regular file; left alone")
                 elif name + REASON_ENDING not in listed and self._is_unexplained(name):
-                    text = "lies there without a reason"
+                    text = "has no text that gives the reason"
                     act = self._act_explain(name)
                     self._findings.problem("unexplained", f"{REJECTED}/{name}", text, Repair("given one", act))
 
     def error_texts(self) -> None:
-        """Report texts in dlq/ whose job is no more there; those that somebody changed are somebody's."""
+        """Report texts in dlq/ whose job is gone; a text that somebody changed is a foreign file."""
         for name in error_text.orphans(self._spool):
             if os.path.lexists(self._spool.path(DLQ, error_text.job_file(name))):
                 continue
             if error_text.is_ours(self._spool, name):
-                text = f"tells of a job that is no more in {DLQ}/"
+                text = f"belongs to a job that is no longer in {DLQ}/"
                 self._note("error-text", f"{DLQ}/{name}", text, _deletion(self._spool.path(DLQ, name)))
             else:
-                self._findings.info("foreign", f"{DLQ}/{name}", "is no file of queuectl; left alone")
+                self._findings.info("foreign", f"{DLQ}/{name}", "is not a file of queuectl; left alone")
 
     def _is_unexplained(self, name: str) -> bool:
         return os.path.lexists(self._spool.path(REJECTED, name)) and not os.path.lexists(self._spool.reason_path(name))
 
     def _act_explain(self, name: str) -> Act:
         def act() -> None:
-            why = "nobody said: it was put here by hand, or the text beside it was deleted"
-            hint = f"move it to {PENDING}/ to have it judged"
+            why = "unknown: somebody put the file here, or deleted its reason text"
+            hint = f"move it to {PENDING}/ to have it checked"
             text = rejected.text_of(name, rejected.Reason(why, hint), now_at=self._clock.now())
             data = text.encode("utf-8", "replace")
             disk.create(self._spool.reason_path(name), data, sync=False, mode=self._spool.file_mode)
@@ -288,20 +286,20 @@ class Leftovers:
             if (parts := log_parts(name)) is not None and not knows(parts.job_id):
                 strangers[name] = parts.job_id.lower()
         if strangers:
-            # A job may have moved from a folder not yet listed into one that was.
+            # A job may have moved from a folder that was not yet listed into one that was.
             for state in STATES:
                 here = {name.removesuffix(".json").partition(",")[0].lower() for name in self._spool.job_names(state)}
                 strangers = {name: head for name, head in strangers.items() if head not in here}
         if strangers:
             some = ", ".join(sorted(strangers)[:_NAMED]) + (", ..." if len(strangers) > _NAMED else "")
-            text = f"holds logs of jobs that are gone, {len(strangers)} of them; kept: {some}"
+            text = f"holds {len(strangers)} logs of jobs that are gone; kept: {some}"
             self._findings.info("log", LOGS, text)
 
     def open_files(self) -> None:
-        """Files of jobs that more users can read than the settings say, in one finding; waiting drops are not ours."""
+        """Report files of jobs that more users can read than the settings allow, in one finding; not waiting drops."""
         bits = 0o044 & ~self._spool.file_mode
         at = self._spool.root
-        while True:  # who cannot enter a folder on the way reads nothing in it
+        while True:  # a user who cannot enter a parent folder cannot read its files
             bits &= (rights.mode_of(at, otherwise=0) & 0o011) << 2
             if os.path.dirname(at) == at:
                 break
@@ -320,15 +318,15 @@ class Leftovers:
             self._findings.info(
                 "open-files",
                 ".",
-                f"{count} file{'s' * (count != 1)} of jobs in {some} can be read by other users, because an older"
-                f" queuectl or a person made them so; to close them: "
+                f"other users can read {count} file{'s' * (count != 1)} of jobs in {some}, because an older"
+                f" queuectl or a person allowed it; to prevent it: "
                 f"find {paths} -type f ! -name {README_TXT} -exec chmod go-r {{}} +",
             )
 
     # ------------------------------------------------------------------------------------------------------ parts
 
     def _note(self, code: str, path: str, text: str, repair: Repair) -> None:
-        """Note something harmless that is removed, but never by a gentle look."""
+        """Note a harmless leftover that a repair removes, except a gentle one."""
         self._findings.info(code, path, text, Repair(repair.done) if self._gentle else repair)
 
     def _shown(self, path: str) -> str:
@@ -352,7 +350,7 @@ def _unlink(path: str) -> Act:
 
 
 def _remove(path: str) -> Act:
-    """Delete a lock file, with its lock in hand."""
+    """Return the deletion of a lock file, which holds its lock meanwhile."""
 
     def act() -> None:
         lock = NamedLock(path)

@@ -1,9 +1,9 @@
-"""Lock files and records that the spool's owner cannot use, because root made them (an older queuectl, a copy).
+"""Lock files and records that the spool's owner cannot use, because root created them (an older queuectl, a copy).
 
 The lock files are the delicate part: two processes that hold one stripe through two different files would run a job
-twice (P3). Root gives the very file back, by its handle, and nothing changes for who has it open. The owner may not
-open the file and can only put a new one in its place. That is done if no pool and nothing that a pool started is alive,
-and if the file has been closed for so long that no command can have it open from the time before.
+twice (P3). Root gives back the same file, by its handle, and nothing changes for a process that has it open. The owner
+may not open the file and can only replace it. That happens only if no pool and no process of a pool is alive, and if
+the file has been closed for so long that no command can still have it open.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from queuectl.system import disk, files, rights
 from queuectl.system.acting import owner_of
 from queuectl.system.locks import FileLock
 
-# No command holds a lock file open for as long as this, but pools and what they started.
+# Only pools and the processes they started hold a lock file open for this long.
 CLOSED_FOR_S = 60.0
 
 
 def closed_stripes(spool: SpoolDir, *, lock: bool) -> Iterator[tuple[int, OSError]]:
-    """Yield the stripes whose lock files are there and cannot be opened (or, where `lock`, not be locked), and why."""
+    """Yield the stripes whose lock files exist but cannot be opened (with `lock`: locked), and the error."""
     for number in range(names.STRIPE_COUNT):
         path = spool.stripe_path(number)
         stripe = FileLock(path)
@@ -46,7 +46,7 @@ def closed_stripes(spool: SpoolDir, *, lock: bool) -> Iterator[tuple[int, OSErro
 
 
 def act_open(spool: SpoolDir, number: int) -> Act | None:
-    """Return the repair of such a lock file, or None if only a person can do it."""
+    """Return the repair of such a lock file, or None if only a person can repair it."""
     path = spool.stripe_path(number)
     try:
         if not files.is_regular(path) or rights.owner_of(path) in (None, _home(spool)):
@@ -60,7 +60,7 @@ def act_open(spool: SpoolDir, number: int) -> Act | None:
 
 
 def _put_new(spool: SpoolDir, path: str) -> None:
-    """Put a new lock file in the place of one that nobody can have open. Raises QueuectlError if somebody may."""
+    """Replace a lock file that no process can have open. Raises QueuectlError if a process may have it open."""
     if pools.live(spool) or any(lease.is_alive(spool, name) for name in _leases(spool)):
         raise QueuectlError("a pool is alive; stop it first: queuectl worker stop --wait")
     with spool.temporary("lock", b"", sync=False) as temporary:
@@ -75,12 +75,12 @@ def _leases(spool: SpoolDir) -> list[str]:
 
 
 def strange_records(spool: SpoolDir) -> Iterator[tuple[str, str]]:
-    """State and name of records that are not the spool's owner's, and that the owner cannot use; a stat a file."""
+    """Yield state and name of records of other users that the spool's owner cannot use. Costs one stat per file."""
     home = _home(spool)
     if home is None:
         return
     for state in STATES:
-        # A drop in pending/ is only read, and moved.
+        # A drop in pending/ is only read and moved.
         needed = stat.S_IROTH if state == PENDING else stat.S_IROTH | stat.S_IWOTH
         try:
             found = rights.strange_files(spool.folder(state), owner=home, needed=needed)
@@ -94,7 +94,7 @@ def strange_records(spool: SpoolDir) -> Iterator[tuple[str, str]]:
 
 
 def act_give_back(spool: SpoolDir, state: str, name: str) -> Act | None:
-    """Return the repair of such a record, as root; it is given away only if it is a record."""
+    """Return the repair of such a record, which needs root. Only a whole record is given to the owner."""
     if owner_of(spool.path(state, name)) is None:
         return None
     return lambda: rights.give_back(spool.root, (state, name), may_be=lambda content: record.is_record(content.data))

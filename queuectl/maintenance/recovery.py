@@ -1,10 +1,10 @@
-"""After a pool that did not end cleanly: repairs torn records in done/ and dlq/, in small steps beside the work.
+"""Repair torn records in done/ and dlq/ after a pool that did not stop cleanly, in small steps between other work.
 
-With `durability = "queue"` a power cut may keep the move of a finished job and lose the end of its record, which then
-is no JSON for whoever opens it. Records in pending/ and running/ are repaired when somebody reads them to act on them.
-Nobody does that with those that have ended, so this goes through them once. The sign is a pool's record without its
-lock (it is synced when a pool starts, so a power cut leaves it). A record that cannot be repaired now is tried again,
-and the pool leaves its own record as long as one is left, so that the next pool tries too.
+With `durability = "queue"` a power cut may keep the move of a finished job but lose the end of its record, which is
+then not valid JSON. Records in pending/ and running/ are repaired when a worker reads them. No worker reads records of
+ended jobs, so this module goes through them once. The sign of a power cut is a pool's record without its lock (a pool
+fsyncs its record when it starts, so a power cut leaves it). A record that cannot be repaired now is tried again. As
+long as one is left, the pool leaves its own record, so that the next pool tries, too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _STEP = 1000
 
 
 class Recovery:
-    """One walk through the records that have ended, and further tries at those that could not be repaired."""
+    """One walk through the records of ended jobs, and further tries at those that could not be repaired."""
 
     def __init__(self, session: Session, stripes: Stripes) -> None:
         self._session, self._stripes = session, stripes
@@ -32,18 +32,18 @@ class Recovery:
         self._walk = self._torn()
         self._left: list[tuple[str, str]] = []
         self.is_over = False
-        """True once each record was looked at."""
+        """True once each record was checked."""
 
     @property
     def left(self) -> int:
-        """How many records are still torn, as far as the walk has come: busy, or the file system refused."""
+        """How many records are still torn, of those checked so far: busy, or the file system refused the repair."""
         return len(self._left)
 
     def step(self) -> int:
-        """Look at the last bytes of a thousand files at most; return how many were repaired.
+        """Check the last bytes of at most a thousand files; return how many were repaired.
 
         Raises:
-            OSError: the machine's trouble; the walk goes on at the next step, and the file is tried again.
+            OSError: a problem of the machine; the walk continues at the next step, and the file is tried again.
         """
         repaired = 0
         for _ in range(_STEP):
@@ -57,11 +57,11 @@ class Recovery:
         return repaired
 
     def again(self) -> int:
-        """Try a thousand at most of the records that are left; return how many were repaired. Raises as `step`."""
+        """Try at most a thousand of the remaining records; return how many were repaired. Raises as `step`."""
         return sum(self._repair(*self._left[0]) for _ in range(min(len(self._left), _STEP)))
 
     def _repair(self, state: str, name: str) -> bool:
-        """Try one record, which goes to the end of those that are left until it is whole."""
+        """Try one record; until it is whole, move it to the end of the remaining ones."""
         with contextlib.suppress(ValueError):
             self._left.remove((state, name))
         self._left.append((state, name))
@@ -71,7 +71,7 @@ class Recovery:
         except OSError as error:
             if sharing.is_trouble(error):
                 raise
-            return False  # this file's own trouble: a mode, a flag, an open handle
+            return False  # a problem of this file only: a mode, a flag, an open handle
         if repaired is not None:
             self._left.pop()
         return bool(repaired)
@@ -88,4 +88,4 @@ class Recovery:
         except (FileNotFoundError, files.NotRegularError):
             return False
         except OSError:
-            return True  # or it may be: the repair reads it once more
+            return True  # perhaps: the repair reads it again

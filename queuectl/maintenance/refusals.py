@@ -1,7 +1,7 @@
-"""What a person can do about files that could not become jobs: list, explain, retry, delete them.
+"""List, explain, retry and delete files that could not become jobs.
 
-Files of an inbox stay where they are, because they belong to others and their share may hang. All that is known of them
-is what the inbox process published last.
+Files of an inbox stay there, because they belong to other users and their share may hang. This module knows only what
+the inbox process published last about them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ INBOX_ENDING = ".rejected"
 
 
 class Refusal(NamedTuple):
-    """A file that was refused: its name, why, since when (None: unknown), whose inbox it is in (""), and its path."""
+    """A rejected file: its name, the reason, the time (None: unknown), the owner of its inbox ("": none), its path."""
 
     name: str
     why: str
@@ -33,9 +33,9 @@ class Refusal(NamedTuple):
 
 
 def listed(spool: Spool, limit: int) -> tuple[list[Refusal], int]:
-    """The files that were refused last, newest first, at most `limit` (0: all that are known), and how many there are.
+    """Return the newest rejected files, at most `limit` (0: all known ones), and the number of all.
 
-    Of an inbox only those are known that its process named.
+    Of an inbox only those files are known that its process named.
     """
     own = rejected.rejected_names(spool.folder)
     wanted = rejected.newest_refused(spool.folder, own, limit or len(own))
@@ -47,10 +47,10 @@ def listed(spool: Spool, limit: int) -> tuple[list[Refusal], int]:
 
 
 def find(spool: Spool, typed: str) -> Refusal:
-    """Return the refused file that is meant by its name, its name without ending, or the beginning of it.
+    """Return the rejected file with this name, name without ending, or beginning of a name.
 
     Raises:
-        UnknownFileError: there is none, or several begin so.
+        UnknownFileError: there is no such file, or several begin like this.
     """
     known = set(own := sorted(rejected.rejected_names(spool.folder)))
     inboxes = {each.name: each for state in read_all(spool.folder) for each in _in_inbox(state)}
@@ -64,20 +64,21 @@ def find(spool: Spool, typed: str) -> Refusal:
 
 
 def retry(spool: Spool, typed: str) -> str:
-    """Put a refused file back into pending/, where it is judged anew; its name.
+    """Move a rejected file back to pending/, where it is judged again; return its name.
 
     Raises:
-        UnknownFileError: there is none of this name.
-        InvalidJobError: it is still no job; says why.
-        QueuectlError: it is in an inbox, or pending/ has a file of this name.
-        SpoolUnavailableError: the disk refuses.
+        UnknownFileError: there is no file with this name.
+        InvalidJobError: the file is still not a job; the message says why.
+        QueuectlError: the file is in an inbox, or pending/ has a file with this name.
+        SpoolUnavailableError: the disk refuses the change.
     """
     found = _ours(find(spool, typed), "retry")
     with spool.held(names.clean_id(_stem(found.name))):
         try:
             if refused := _verdict(spool, found):
                 raise InvalidJobError(
-                    f"{found.name} is no job: {refused.why}", hint=f"correct {found.path}; {refused.hint}".rstrip("; ")
+                    f"{found.name} is not a job: {refused.why}",
+                    hint=f"correct {found.path}; {refused.hint}".rstrip("; "),
                 )
             disk.move(found.path, spool.folder.path(PENDING, found.name))
             disk.unlink(spool.folder.reason_path(found.name))
@@ -87,18 +88,18 @@ def retry(spool: Spool, typed: str) -> str:
             hint = "rename one of the two"
             raise QueuectlError(f"{PENDING}/ already holds a file named {found.name}", hint=hint) from error
         except FileNotFoundError as error:
-            raise UnknownFileError(found.name, []) from error  # corrected meanwhile, and so moved back already
+            raise UnknownFileError(found.name, []) from error  # corrected meanwhile, and therefore already moved back
         except OSError as error:
             raise unavailable(spool.folder, error) from error
     return found.name
 
 
 def purge(spool: Spool, typed: str) -> str:
-    """Delete a refused file and the text beside it; its name. Raises as `retry`."""
+    """Delete a rejected file and its text; return its name. Raises as `retry`."""
     found = _ours(find(spool, typed), "purge")
     with spool.held(names.clean_id(_stem(found.name))):
         try:
-            # The file first: what a crash leaves is a text without a file, and never a file without a reason.
+            # The file first, so that a crash leaves a text without a file, never a file without a reason.
             if not disk.unlink(found.path):
                 raise UnknownFileError(found.name, [])
             disk.unlink(spool.folder.reason_path(found.name))
@@ -108,7 +109,7 @@ def purge(spool: Spool, typed: str) -> str:
 
 
 def text(spool: Spool, found: Refusal) -> str:
-    """The text beside a file in rejected/, or "". It holds nothing that could act on a terminal, but for line ends."""
+    """Return the text of a file in rejected/, or "". It has no control characters except line ends."""
     if found.inbox:
         return ""
     try:
@@ -130,21 +131,21 @@ def _in_inbox(state: InboxState) -> list[Refusal]:
 
 
 def _ours(found: Refusal, verb: str) -> Refusal:
-    """Return the file if it is ours to act on. Raises QueuectlError."""
+    """Return the file if it is in the spool. Raises QueuectlError if it is in an inbox."""
     if not found.inbox:
         return found
     raise QueuectlError(
-        f"{found.name} is in the inbox of {found.inbox}, and is its owner's to {verb}",
-        hint=f"correct or delete {found.path}; a corrected file is taken in automatically",
+        f"{found.name} is in the inbox of {found.inbox}; only its owner can {verb} it",
+        hint=f"correct or delete {found.path}; queuectl accepts a corrected file automatically",
     )
 
 
 def _verdict(spool: Spool, found: Refusal) -> document.Refused | None:
-    """Return why a file is still no job, or None for one that may be tried again. Raises OSError."""
+    """Return why a file is still not a job, or None if it may be tried again. Raises OSError."""
     lines = names.is_batch(found.name)
     content = files.read(found.path, document.BATCH_MAX_BYTES if lines else job.JOB_MAX_BYTES)
     if content.oversize:
-        return document.Refused("it is too large", "split it, or put the data elsewhere and name it")
+        return document.Refused("the file is too large", "split it, or put the data in another file and pass its path")
     owners = trust.owners(spool.folder, spool.settings)
     if owners is not None and content.owner not in owners:
         return document.Refused(*trust.foreign_owner(content.owner))
@@ -154,7 +155,7 @@ def _verdict(spool: Spool, found: Refusal) -> document.Refused | None:
     if isinstance(parsed, document.Refused):
         return parsed
     if isinstance(parsed, document.Many):
-        return None  # each job in it is judged by itself
+        return None  # each job in it is judged separately
     try:
         taken = document.accept(parsed.document, defaults=spool.settings.retry_defaults, now_at=0.0)
     except InvalidJobError as error:

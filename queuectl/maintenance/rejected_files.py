@@ -1,6 +1,6 @@
-"""The way back from rejected/: a file that has become a valid job returns to pending/ (promise P6).
+"""Move a file in rejected/ that has become a valid job back to pending/ (promise P6).
 
-Its writer may have gone on writing (the handle followed the file), or a person corrected it in place.
+Its writer may have continued writing (the handle follows the file), or a person corrected it in place.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from queuectl.spool.layout import REASON_ENDING
 from queuectl.spool.session import Session
 from queuectl.system import disk, files
 
-# Looking at more files than this in one pass would cost more than the way back is worth; the newest names win.
+# Checking more files than this in one pass would cost too much; the newest names come first.
 _LOOK_AT_MOST = 500
 
 
@@ -30,9 +30,9 @@ class RejectedFiles:
         self._seen: dict[str, files.FileSig] = {}
 
     def readmit(self) -> list[str]:
-        """Go through rejected/ once and return the names that went back to pending/.
+        """Go through rejected/ once and return the names of the files that moved back to pending/.
 
-        A file is read when its signature is another than at the pass before, and only then.
+        A file is read only if its signature has changed since the last pass.
         """
         listed = [
             name
@@ -52,12 +52,12 @@ class RejectedFiles:
                 if self._return(name):
                     readmitted.append(name)
                 elif name in self._seen:
-                    current[name] = self._seen[name]  # its name is taken in pending/: tried again at the next pass
+                    current[name] = self._seen[name]  # its name is taken in pending/: try again at the next pass
         self._seen = current
         return readmitted
 
     def _changed_since_rejected(self, name: str, sig: files.FileSig) -> bool:
-        """Whether a file that is seen for the first time is another version than its reason was written for."""
+        """Whether a file that is new to this object has changed since its reason was written."""
         try:
             version = rejected.read_version(self._spool, name)
         except OSError:
@@ -93,20 +93,20 @@ class RejectedFiles:
         except (FileExistsError, FileNotFoundError):
             return False
         except PermissionError:
-            return False  # this one cannot be moved: no trouble of the others, nor of the pool
+            return False  # a problem of this file only, not of the others or the pool
         with contextlib.suppress(PermissionError):
             disk.unlink(self._spool.reason_path(name))
         return True
 
 
 def _holds_jobs(path: str, owners: frozenset[int] | None) -> bool:
-    """Whether a file of lines is whole; of a small one each line is judged. Raises OSError."""
+    """Whether a file of lines is whole; each line of a small file is judged. Raises OSError."""
     looked = lines.examine(path, document.BATCH_MAX_BYTES)
     content = looked.content
     if content.oversize or looked.incomplete is not None or (owners is not None and content.owner not in owners):
         return False
     if content.sig.size > job.JOB_MAX_BYTES:
-        return True  # its bad lines are refused one by one
+        return True  # the split refuses its bad lines one by one
     parsed = document.parse(files.read(path, job.JOB_MAX_BYTES).data, lines=True)
     return isinstance(parsed, document.Many) and not any(
         isinstance(item, document.Refused) for item in parsed.documents

@@ -1,10 +1,10 @@
-"""Rescue: finds jobs whose worker died by the lock that the system freed, and puts them right (promise P5).
+"""Rescue jobs whose worker died, which shows in a lock that the operating system released (promise P5).
 
-For each file in running/ that none of this pool's own live workers is known to run: if its claimer died before the
-start it goes back to pending/; if its outcome is on record only the move is made; if its lease is free the run is
-recorded as abandoned and the job moves on by the state table. A held lease means alive, however long it takes: slow
-is not dead. The work itself is `jobs.rescue`, under the id's stripe. A file that cannot be rescued because of itself
-or its lock is tried more and more seldom, and holds up no other (P6).
+For each file in running/ that no live worker of this pool is known to run: if its claimer died before the start, it
+goes back to pending/; if its outcome is on record, only the move is made; if its lease is free, the run is recorded as
+abandoned and the job moves as the state table says. A held lease means alive, however long the run takes: slow is not
+dead. `jobs.rescue` does the work, under the id's stripe. A file that cannot be rescued because of a problem of the file
+or its lock is tried less and less often, and does not delay the others (P6).
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.system import files
 
-# A file in trouble is looked at after this long, then twice, 4 times ...; the trouble is reported if it lasts.
+# A file with a problem is tried again after this long, then twice, 4 times ...; a lasting problem is reported.
 _AGAIN_FIRST_S, _AGAIN_MOST_S = 0.2, 30.0
 _REPORT_AFTER_TRIES = 3
 
 
 class Rescued(NamedTuple):
-    """A job that was found without its worker, and where it went."""
+    """A job that was found without its worker, and its new place."""
 
     job_id: str
     settled: Settled
 
 
 class Rescue:
-    """Looks after running/ for a supervisor."""
+    """Watches running/ for a supervisor."""
 
     def __init__(self, session: Session, stripes: Stripes, *, notify: Notify = lambda _notice: None) -> None:
         self._session = session
@@ -44,21 +44,21 @@ class Rescue:
         self._blame = Blame(session.spool, clock=session.clock)
         self._clock = session.clock
         self.foreign: set[str] = set()
-        """Names in running/ that are no files, as the last look found them: left alone, never waited for (P11)."""
+        """Names in running/ that are not files, as of the last pass: left alone, never waited for (P11)."""
         self._notify = notify
         self._stuck: dict[str, tuple[int, float]] = {}
-        """Files in trouble: how often they were tried, and when they are to be tried again (monotonic)."""
+        """Files with a problem: how often they were tried, and when to try them again (monotonic)."""
 
     @property
     def left_alone(self) -> set[str]:
-        """Names in running/ that a pool does not wait for: no files, and files whose trouble lasts."""
+        """Names in running/ that a pool does not wait for: not files, or files with a lasting problem."""
         return self.foreign | {name for name, (tries, _) in self._stuck.items() if tries >= _REPORT_AFTER_TRIES}
 
     def rescue_all(self, mine: set[str]) -> list[Rescued]:
-        """Go through running/ once and return what was rescued; `mine` are the ids that this pool's live workers run.
+        """Go through running/ once and return the rescued jobs; `mine` are the ids that this pool's live workers run.
 
         Raises:
-            OSError: the machine's trouble; what could not be done is done at a later pass.
+            OSError: a problem of the machine; a later pass does the rest.
         """
         found = []
         foreign: set[str] = set()
@@ -86,7 +86,7 @@ class Rescue:
         return found
 
     def _put_off(self, name: str, error: OSError) -> None:
-        """Look at a file later that is in trouble; raises the error again if the machine is."""
+        """Put off a file with a problem; raise the error again if it is a problem of the machine."""
         fault = self._blame.fault(error, self._spool.path(RUNNING, name))
         if fault is None:
             raise error
@@ -94,6 +94,6 @@ class Rescue:
         pause_s = min(_AGAIN_FIRST_S * 2.0 ** min(tries, 20), _AGAIN_MOST_S)
         self._stuck[name] = tries, self._clock.monotonic() + pause_s
         if tries == _REPORT_AFTER_TRIES:
-            cure = f"; to cure it: {fault.cure}" if fault.cure else ""
-            text = f"{RUNNING}/{name} has no worker and cannot be put right: {fault.text}; this is tried again{cure}"
+            cure = f"; to fix this: {fault.cure}" if fault.cure else ""
+            text = f"{RUNNING}/{name} has no worker and cannot be rescued: {fault.text}; queuectl tries again{cure}"
             self._notify(Notice(WARNING, "stuck", text))

@@ -1,10 +1,10 @@
-"""Retention: deletes finished and dead jobs and rejected files that are older than the settings say (promise P6).
+"""Delete finished and dead jobs and rejected files that are older than the settings say (promise P6).
 
-A pass goes through a folder in small steps between other work. A file's mtime only sorts out what cannot be old
+A pass goes through a folder in small steps between other work. A file's mtime only rules out files that cannot be old
 enough; the record's last event decides. Each deletion happens under the stripes of the file's name and of its id, so
-that a job that is being requeued is left. Other programs may delete files at the same time.
+that a job that is being requeued stays. Other programs may delete files at the same time.
 
-Nothing is deleted by a clock that has jumped (see `clock_note`), and a jump in the middle of a pass does not count.
+While the clock has jumped (see `clock_note`), nothing is deleted, and a jump in the middle of a pass does not count.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _EVERY_S = 3600.0
 class Retention:
     """Applies `keep_done`, `keep_dlq` and `keep_rejected`.
 
-    `notify` is called when a pass waits for the clock.
+    `notify` is called if a pass waits for the clock.
     """
 
     def __init__(self, session: Session, stripes: Stripes, *, notify: Notify) -> None:
@@ -50,7 +50,7 @@ class Retention:
         self._walk: Iterator[tuple[str, str]] | None = None
 
     def step(self) -> int:
-        """Look at a few hundred files at most; return how many jobs were deleted. A pass starts once an hour."""
+        """Check at most a few hundred files; return how many jobs were deleted. A pass starts once an hour."""
         if self._walk is None:
             now_s = self._clock.monotonic()
             if now_s < self._next_pass_s:
@@ -64,18 +64,18 @@ class Retention:
             try:
                 found = next(self._walk, None)
             except OSError:
-                self._walk = None  # a folder cannot be listed, and a generator that has raised is over: the next pass
+                self._walk = None  # a folder cannot be listed, and a generator that has raised is over
                 raise
             if found is None:
                 self._walk = None
                 break
-            # ValueError: an instant that somebody wrote, and that is none.
+            # ValueError: a person wrote a text that is not an instant.
             with contextlib.suppress(OSError, DamagedRecordError, ValueError):
                 deleted += self._delete_if_old(*found)
         return deleted
 
     def _may_start(self) -> bool:
-        """Compare the clock with its note; False if nothing is to be deleted now."""
+        """Compare the clock with its note; return False if nothing may be deleted now."""
         if all(keep_s is None for keep_s in self._keep_s.values()):
             return False
         now_at = self._clock.now()
@@ -97,14 +97,14 @@ class Retention:
                 continue
             with os.scandir(self._spool.folder(state)) as entries:
                 for entry in entries:
-                    # The time of a rejected file is in the text beside it: the file's own may be any.
+                    # The time of a rejection is in the reason text; the time of the file itself may be any.
                     if not entry.name.endswith(REASON_ENDING if state == REJECTED else ".json"):
                         continue
                     try:
                         changed_at = entry.stat(follow_symlinks=False).st_mtime
                     except OSError:
                         continue  # deleted or moved since the folder was listed
-                    # Half the time kept, by a clock that clients may have set: only to leave the young ones alone.
+                    # Half the retention time, because clients may have set the mtime: this only skips young files.
                     age_s = self._now() - changed_at
                     if age_s >= keep_s / 2 or age_s < 0:
                         yield state, entry.name
@@ -131,7 +131,7 @@ class Retention:
             path = self._spool.path(state, name)
             if files.sig_of(path) != stored.sig:
                 return 0
-            # The logs first: what a crash leaves is a job without them, which the next pass deletes.
+            # The logs first, so that a crash leaves a job without logs, which the next pass deletes.
             if self._owns_logs(state, name, stored.record):
                 for log in self._spool.log_paths(stored.record.id, stored.record.standing().starts):
                     disk.unlink(log)
@@ -141,7 +141,7 @@ class Retention:
             return int(deleted)
 
     def _delete_rejected_if_old(self, name: str) -> int:
-        """Delete a rejected file and its reason; a reason without a file goes too. Its time is what the reason says."""
+        """Delete a rejected file and its reason, or a reason without a file. The reason text has its time."""
         keep_s = self._keep_s[REJECTED]
         refusal = rejected.refusal(self._spool, name)
         if keep_s is None or refusal.rejected_at is None or self._now() - refusal.rejected_at < keep_s:
@@ -152,8 +152,8 @@ class Retention:
         try:
             sig = files.sig_of(self._spool.path(REJECTED, name))
             if sig is not None and self._now() - sig.mtime_ns / 1e9 < keep_s:
-                return 0  # somebody corrects it
-            # The file first: what a crash leaves is a reason without a file, which the next pass deletes.
+                return 0  # somebody is correcting it
+            # The file first, so that a crash leaves a reason without a file, which the next pass deletes.
             deleted = disk.unlink(self._spool.path(REJECTED, name))
             disk.unlink(self._spool.reason_path(name))
             return int(deleted)
@@ -161,13 +161,13 @@ class Retention:
             stripe.release()
 
     def _owns_logs(self, state: str, name: str, item: record.Record) -> bool:
-        """False if another file has the id that the logs are named after."""
+        """Return False if another file has the id that the logs are named after."""
         if name != record_name(item.id):
             return self._spool.find(item.id) is None
         return not self._spool.holds(item.id, tuple(other for other in STATES if other != state))
 
     def _delete_batch_if_old(self, path: str) -> None:
-        """Delete a file of many jobs that was split, with its text and its note, whose time is that of the split."""
+        """Delete a split file of many jobs with its text and its note, whose time is that of the split."""
         keep_s = self._keep_s[DONE]
         token = token_of(os.path.basename(path))
         note_path = self._spool.split_path(token)

@@ -1,9 +1,9 @@
-"""Jobs that have waited too long: could run for longer than `hooks.stale_after`, and nobody has run them.
+"""Find jobs that have waited too long: they were ready for longer than `hooks.stale_after`, but no worker ran them.
 
-They are found in the listings that a pool makes anyway. A generated id and a due time tell by the name how long a job
-has waited at most, so only a bounded number of records is opened, and a bounded number of jobs is reported. One pool
-of a spool reports: the one that holds .queuectl/stale.lock. It reports each job once per wait. This is kept in memory,
-so the next pool reports it again.
+The search uses the listings that a pool makes anyway. A generated id or a due time in the name limits how long a job
+can have waited, so only a bounded number of records is opened, and a bounded number of jobs is reported. Only the pool
+that holds .queuectl/stale.lock reports, once per job and wait. It remembers that in memory, so the next pool reports a
+job again.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from queuectl.monitor import order
 from queuectl.spool.session import Session
 from queuectl.system.locks import FileLock
 
-# Jobs reported in a span of `stale_after`: a hook for each of a million would run for days.
+# Jobs reported per `stale_after`, because hooks for a million jobs would run for days.
 AT_MOST = 20
-# Records opened in a look, half of them of the names that come first, which of generated ids are the oldest.
+# Records opened per look; half of them have the first names, which are the oldest of the generated ids.
 _OPENED = 100
 _LOOK_EVERY_S = 30.0
 
@@ -38,18 +38,18 @@ class Stale:
         self._lock = FileLock(session.spool.stale_lock_path)
         self._leads = False
         self._every_s = min(_LOOK_EVERY_S, self._stale_s)
-        # What waited while no pool ran is about to run: that is seen first.
+        # Jobs that waited while no pool ran are about to run, so wait before the first look.
         self._next_s = self._clock.monotonic() + self._every_s
         self._since_at = 0.0
         self._told: dict[str, float] = {}
         self._told_s: deque[float] = deque(maxlen=AT_MOST)
 
     def check(self, waiting: list[str], *, paused: bool) -> None:
-        """See whether a listing of pending/ has any. Nothing is stale while the spool is paused, and from then on the
-        time counts afresh.
+        """Report the stale jobs in a listing of pending/. No job is stale while the spool is paused; after a pause the
+        time starts from zero.
 
         Raises:
-            OSError: the lock cannot be asked for.
+            OSError: the lock cannot be tried.
         """
         if not self._is_wanted:
             return
@@ -82,17 +82,18 @@ class Stale:
         return list({*nsmallest(_OPENED // 2, found), *self._rng.sample(found, _OPENED // 2)})
 
     def close_inherited(self) -> None:
-        """Close what is open, also in a process that was forked and is not the supervisor."""
+        """Close the lock file, also in a forked process that is not the supervisor."""
         self._lock.close()
         self._leads = False
 
 
 def candidates(waiting: Iterable[str], *, before_at: float, now_at: float) -> list[str]:
-    """The names of those that may have been able to run since before an instant; of a million fresh ones none, in
-    some 40 ms. Names that do not tell their time may all.
+    """Return the names of jobs that may have been ready since before an instant, and all names without a time.
+
+    A million new jobs take some 40 ms and yield none.
     """
-    # Between these lie the generated ids of what came since (a name of a person's own in between waits until
-    # it does not). Due times and arrivals are compared as they stand in names.
+    # The generated ids of newer jobs sort between these two (a chosen name between them is reported once they have
+    # passed it). Due times and arrivals are compared as they are written in names.
     oldest, newest = _stem(before_at), _stem(now_at + 1)
     last = times.to_name(before_at)
     return [
@@ -107,5 +108,5 @@ def candidates(waiting: Iterable[str], *, before_at: float, now_at: float) -> li
 
 
 def _stem(instant_at: float) -> str:
-    """Return how the ids begin that are generated at an instant."""
+    """Return the beginning of the ids that are generated at an instant."""
     return time.strftime("%Y%m%d-%H%M%S", time.gmtime(instant_at))

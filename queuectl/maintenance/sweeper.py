@@ -1,6 +1,6 @@
-"""Removes what dead workers, pools and commands left in the machinery, and texts of jobs that are gone.
+"""Remove what dead workers, pools and commands left in .queuectl/ and tmp/, and texts of jobs that are gone.
 
-`debris` finds it and says by which proof nobody needs it any more.
+`debris` finds the leftovers and has the proof that no process needs them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from queuectl.spool.stripes import Stripes
 from queuectl.system import disk, files
 from queuectl.system.locks import NamedLock
 
-# A pass over dlq/ takes this share of the time at most, and takes away so many texts.
+# A pass over dlq/ takes at most this share of the time, and deletes at most this many texts.
 _SWEEP_SHARE = 0.01
 _SWEEP_AT_MOST = 1000
 
@@ -34,13 +34,13 @@ class Sweeper:
         self._texts = OrphanTexts(session)
 
     def sweep(self) -> None:
-        """Remove what nobody needs any more. Raises OSError for the machine's trouble."""
+        """Remove what no process needs any more. Raises OSError for a problem of the machine."""
         self.sweep_leases()
         sweep_requests(self._spool)
         self._texts.sweep()
 
     def sweep_leases(self) -> None:
-        """Delete lease files that nobody holds and no running record names, and what is beside them in tmp/."""
+        """Delete lease files that no process holds and no running record names, and their files in tmp/."""
         for lease, path in debris.unnamed_leases(self._spool, debris.named_leases(self._spool)):
             lock = NamedLock(path)
             with contextlib.suppress(OSError):
@@ -60,7 +60,7 @@ class Sweeper:
 
 
 class OrphanTexts:
-    """Removes, now and then, the texts of jobs that somebody dragged away or deleted."""
+    """Removes the texts of jobs that somebody dragged away or deleted, now and then."""
 
     def __init__(self, session: Session) -> None:
         self._spool, self._clock = session.spool, session.clock
@@ -68,9 +68,9 @@ class OrphanTexts:
         self._next_s = 0.0
 
     def sweep(self) -> int:
-        """If anything in dlq/ has changed since the last pass, make another; return how many were removed.
+        """Make a pass if dlq/ has changed since the last one; return how many texts were removed.
 
-        A folder that cannot be listed is left for the next pass: no text is worth that a pool waits (P9).
+        A folder that cannot be listed waits for the next pass, because a pool must not wait for a text (P9).
         """
         started_s = self._clock.monotonic()
         try:
@@ -81,7 +81,7 @@ class OrphanTexts:
         except OSError:
             return 0
         taken = sum(error_text.forget(self._spool, error_text.job_file(name)) for name in found[:_SWEEP_AT_MOST])
-        # What was taken away has changed the folder, and what was left is for the next pass: both mean another look.
+        # Deleted texts have changed the folder, and remaining texts wait for the next pass: both need another look.
         self._seen = None if len(found) > _SWEEP_AT_MOST else now
         took_s = self._clock.monotonic() - started_s
         self._next_s = self._clock.monotonic() + took_s / _SWEEP_SHARE
@@ -93,7 +93,7 @@ def sweep_pools(spool: SpoolDir) -> int:
     unclean = 0
     for kind, path in debris.pool_files(spool):
         if not files.is_regular(path):
-            continue  # somebody else's (P11), or gone
+            continue  # a foreign file (P11), or gone
         with contextlib.suppress(OSError):
             if kind == "lock":
                 lock = NamedLock(path)

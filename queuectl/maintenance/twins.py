@@ -1,6 +1,6 @@
-"""Several files of one id: copies of one job, of which one stays, and different jobs, which all stay (P2, P7).
+"""Several files with one id: copies of one job, of which one stays, or different jobs, which all stay (P2, P7).
 
-Called under the stripe of the id, with the files as they were read under it.
+The caller holds the stripe of the id and has read the files under it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ORDER = (RUNNING, PENDING, DONE, DLQ)
 
 
 class Twins:
-    """Tells copies from different jobs, reports both and repairs what a program can."""
+    """Distinguishes copies from different jobs, reports both and repairs what a program can repair."""
 
     def __init__(self, findings: Findings, judge: Judge, repairs: Repairs) -> None:
         self._findings = findings
@@ -26,7 +26,7 @@ class Twins:
         self._repairs = repairs
 
     def resolve(self, key: str, views: list[View]) -> list[View]:
-        """Resolve files that share an id; return the ones still to be checked one by one."""
+        """Resolve files that share an id; return the files still to be checked one by one."""
         alone: list[View] = []
         twins: dict[str, list[View]] = {}
         for view in views:
@@ -39,19 +39,19 @@ class Twins:
         for group in twins.values():
             if group is not first:
                 text = f"its id differs only in case from that of {first[0].shown}"
-                self._findings.info("case", group[0].shown, f"{text}; on Windows and macOS they would be one")
+                self._findings.info("case", group[0].shown, f"{text}; on Windows and macOS both would be one file")
             alone += self._resolve_group(group)
         return alone
 
     def _resolve_group(self, group: list[View]) -> list[View]:
-        """Of copies of one job keep the one with most history; keep each of different jobs."""
+        """Keep the copy of a job with the longest history; keep all different jobs."""
         best = max(group, key=_rank)
         different: list[View] = []
         for view in group:
             if view is best:
                 continue
             if _waits_to_run_again(view, best):
-                text = f"waits to run again and has the id of {best.shown}: a worker gives it an id of its own"
+                text = f"waits to run again and has the id of {best.shown}: a worker will give it a new id"
                 self._findings.info("copy", view.shown, text)
             elif view.sig.inode == best.sig.inode:
                 text = f"is a second name of the same file as {best.shown}"
@@ -69,20 +69,20 @@ class Twins:
         for view in [best, *different]:
             if view is not keeper:
                 left += self._give_own_id(view, keeper)
-        return [*left, keeper]  # it may be one of the others that has the keeper's name
+        return [*left, keeper]  # one of the others may have the keeper's name
 
     def _give_own_id(self, view: View, keeper: View) -> list[View]:
-        """Keep two jobs of one id (P7): give one another id, as a claim of such a job does."""
+        """Keep two jobs with one id (P7): give one a new id, as a claim of such a job does."""
         text = f"has the id of {keeper.shown}, which is another job"
         act = partial(self._repairs.give_own_id, view)
-        if not self._findings.problem("duplicate", view.shown, text, Repair("given an id of its own", act)):
+        if not self._findings.problem("duplicate", view.shown, text, Repair("given a new id", act)):
             return []
         new = self._judge.view(view.where.state, view.where.name)
         return [] if new is None else [new]
 
 
 def _waits_to_run_again(view: View, other: View) -> bool:
-    """Whether a file is a copy of a job that has ended, put into pending/: anybody may do that."""
+    """Whether a file is a copy of an ended job that somebody put in pending/, which is allowed."""
     assert view.item is not None
     return (
         view.where.state == PENDING
@@ -93,7 +93,7 @@ def _waits_to_run_again(view: View, other: View) -> bool:
 
 
 def _rank(view: View) -> tuple[int, bool, bool, int]:
-    """Rank copies: first the one with most history, then in the folder its record leads to, then of the right name."""
+    """Rank copies by the length of the history, then by being in the folder of the record, then by the right name."""
     assert view.item is not None
     leads_here = view.item.standing().ended_to == view.where.state
     return history.length(view.item.history), leads_here, view.stem == view.item.id, -ORDER.index(view.where.state)

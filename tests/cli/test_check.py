@@ -39,7 +39,7 @@ def test_what_can_be_repaired_is_10_until_it_is(queuectl: Commands, desk_: Desk)
     assert repair == "--repair: cut back to its last whole event"
     assert "next: queuectl check --repair" in result.err
     result = queuectl("check", "--repair", code=10)
-    assert result.rows[0][-1].endswith("as it was it is rejected/job1.torn.json")
+    assert result.rows[0][-1].endswith("a copy of the old file is rejected/job1.torn.json")
     assert "1 problem, 1 repaired" in result.err
     assert "next:" not in result.err
     assert "no problems" in queuectl("check", "--repair").err
@@ -103,7 +103,7 @@ def test_terminal_groups_what_is_alike(queuectl: Commands, desk_: Desk) -> None:
     queuectl.on_terminal = True
     lines = queuectl("check", code=11).out.splitlines()
     assert "damaged (1)" in lines[0]
-    assert lines[1].startswith("  dlq/empty.json: is no record")
+    assert lines[1].startswith("  dlq/empty.json: is not a record")
     assert any("note: foreign (25)" in line for line in lines)
     assert lines[-1] == "  ... and 5 more (--json shows all)"
 

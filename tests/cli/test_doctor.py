@@ -103,4 +103,4 @@ def test_workers_are_refused_where_two_would_run_one_job(
     assert result.code != 0
     assert "nfs4 at /mnt: a network file system" in result.err
     assert "workers cannot work in" in result.err
-    assert "mount it writable" in result.err
+    assert "mount the file system writable" in result.err

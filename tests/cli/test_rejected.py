@@ -81,7 +81,7 @@ def test_retry_puts_a_corrected_file_back(queuectl: Commands, desk: Desk, spool:
     assert listing(spool) == before
     result = queuectl("rejected", "retry", "--all", code=5)
     assert result.out.split() == ["good.json"]
-    assert "bad.json is no job: command: takes a text (for the shell)" in result.err
+    assert "bad.json is not a job: command: takes a text (for the shell)" in result.err
     assert listing(spool) == {"pending": ["good.json"], "rejected": ["bad.json", "bad.json.reason.txt"]}
 
 

@@ -259,7 +259,7 @@ def test_destroyed_record_is_kept_in_rejected(desk: Desk, data: bytes) -> None:
     dead(desk).write_bytes(data)
     mended(desk, [("damaged", "dlq/job1.json")], ends=PERSON)
     assert (Path(desk.spool.folder(REJECTED)) / "job1.json").read_bytes() == data
-    assert "nothing of one can be saved" in Path(desk.spool.reason_path("job1.json")).read_text()
+    assert "nothing in it can be saved" in Path(desk.spool.reason_path("job1.json")).read_text()
 
 
 def test_what_is_not_ours_is_listed_and_left(desk: Desk) -> None:
@@ -780,7 +780,7 @@ def test_rejected_files_and_reasons(desk: Desk) -> None:
     write_drop(desk.spool, "moved.json.reason.txt", b"why", REJECTED)
     repaired = mended(desk, [("unexplained", "rejected/lonely.json")])
     assert ("reason", "rejected/moved.json.reason.txt") in told(repaired, INFO)
-    assert "nobody said" in Path(desk.spool.reason_path("lonely.json")).read_text()
+    assert "somebody put the file here" in Path(desk.spool.reason_path("lonely.json")).read_text()
 
 
 def test_logs_without_a_job_are_kept(desk: Desk) -> None:
@@ -790,7 +790,7 @@ def test_logs_without_a_job_are_kept(desk: Desk) -> None:
         write_drop(desk.spool, name, b"x", "logs")
     found = look(desk, repair=True)
     assert told(found, INFO) == [("log", "logs")]
-    assert "2 of them" in found.findings[0].text
+    assert "2 logs of jobs" in found.findings[0].text
     assert len(os.listdir(desk.spool.folder("logs"))) == 4
 
 
