@@ -13,6 +13,7 @@ from queuectl.model import sizes, times
 
 FOREVER = "forever"
 UNLIMITED = "unlimited"
+AUTO = "auto"
 DURABILITIES = ("queue", "full", "off")
 SHELLS = ("auto", "sh", "bash", "zsh", "cmd", "powershell", "pwsh")
 FULL, COUNTS, OFF = "full", "counts", "off"
@@ -46,6 +47,11 @@ def _integer(low: int, high: int) -> Callable[[Any], int]:
         return value
 
     return check
+
+
+def _integer_or_auto(low: int, high: int) -> Callable[[Any], int | None]:
+    integer = _integer(low, high)
+    return lambda value: None if value == AUTO else integer(value)
 
 
 def _number(low: float, high: float) -> Callable[[Any], float]:
@@ -158,6 +164,14 @@ SETTINGS: tuple[Setting, ...] = (
         "a duration from 0.05 to 3600 seconds",
         _duration(0.05, 3600),
         "List pending/ at this interval, in addition to file events. A network share has no events: use at most 2.",
+    ),
+    Setting(
+        "worker_processes",
+        AUTO,
+        "a whole number from 1 to 256, or auto",
+        _integer_or_auto(1, 256),
+        "Number of worker processes that share the slots of a pool (`worker start --count`). auto: one per slot up to "
+        "four per processor core; for more slots, two per core.",
     ),
     Setting(
         "stop_grace_s",

@@ -38,6 +38,7 @@ class Settings(NamedTuple):
     output_max: int | None
     settle_s: float
     scan_s: float
+    worker_processes: int | None
     stop_grace_s: float
     kill_grace_s: float
     shell: str

@@ -102,7 +102,7 @@ class Crew:
         self._serial += 1
         worker.start(
             self._core.session,
-            WorkerSpec(f"{self._pool_name}-{self._serial}", self._core.options.cwd),
+            WorkerSpec(f"{self._pool_name}-{self._serial}", self._core.options.cwd, worker.slots),
             fork=self.may_fork,
             close_inherited=self._close_inherited,
         )

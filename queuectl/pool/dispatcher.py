@@ -1,13 +1,14 @@
 """Suggest the names of the run queue to the workers, and act on their answers.
 
-A suggestion decides nothing: the claim does. A busy worker keeps a name for at most 20 ms before an idle one gets it,
-too. A name whose stripe is busy, or whose writer has it open, is suggested again a little later. A file that is still
-arriving is left until it changes.
+A suggestion decides nothing: the claim does. A worker whose slots are all busy keeps a name for at most 20 ms before
+one with an idle slot gets it, too. A name whose stripe is busy, or whose writer has it open, is suggested again a
+little later. A file that is still arriving is left until it changes.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 from typing import assert_never
 
 from queuectl.jobs.verdict import (
@@ -35,6 +36,7 @@ from queuectl.jobs.verdict import (
 )
 from queuectl.model.notice import INFO, WARNING, Notice, Notify
 from queuectl.model.run_queue import RunQueue
+from queuectl.pool import sharing_out
 from queuectl.pool.arrivals import Arrivals
 from queuectl.pool.pace import Pace
 from queuectl.pool.reported import ReportedOnce
@@ -114,14 +116,14 @@ class Dispatcher:
 
     @property
     def is_slow(self) -> bool:
-        """True if every worker has run one job for `SLOW_S`: few names come for each run."""
+        """True if every slot has run one job for `SLOW_S`: few names come for each run."""
         until_s = self._clock.monotonic() - SLOW_S
-        return all(worker.running and worker.running_since_s <= until_s for worker in self._workers)
+        return all(worker.is_full and worker.running_since_s <= until_s for worker in self._workers)
 
     @property
     def free(self) -> int:
-        """How many workers have nothing to do."""
-        return sum(worker.may_get_names and not worker.outstanding for worker in self._workers)
+        """How many slots have nothing to do."""
+        return sum(worker.free for worker in self._workers if worker.may_get_names)
 
     def next_s(self) -> float | None:
         """Return when there is something to do without an event (monotonic), or None."""
@@ -135,48 +137,39 @@ class Dispatcher:
     # ------------------------------------------------------------------------------------------------- to workers
 
     def feed(self, *, careful: bool) -> bool:
-        """Suggest names, first to the worker that has the fewest; with `careful`, one each. Return True if one is idle.
+        """Suggest names, first to the worker with the most room; with `careful`, one each.
 
-        A worker that has more than half of what it may have gets none. So messages are few, with many names each.
+        Return True if a slot is idle.
         """
         now_s = self._clock.monotonic()
         while self._again and self._again[0][0] <= now_s:
             self._queue.put_first(heapq.heappop(self._again)[1])
         for worker in self._workers:
-            if worker.running and now_s - worker.running_since_s >= LONG_S:
+            if worker.is_full and now_s - worker.running_since_s >= LONG_S:
                 self._take_back(worker)
-        most = 1 if careful else self._pace.names_at_once()
-        given: dict[WorkerProcess, list[str]] = {}
-        loads = {worker: len(worker.outstanding) for worker in self._workers if worker.may_get_names}
-        if loads and (key := self._split_turns.take()) is not None:
-            worker = min(loads, key=loads.__getitem__)
-            worker.feed([key], now_s)
-            loads[worker] += 1
-        loads = {worker: load for worker, load in loads.items() if 2 * load <= most}
-        while loads and self._may_start_another(given):
-            worker = min(loads, key=loads.__getitem__)
-            if loads[worker] >= most or (name := self._queue.take()) is None:
-                break
-            given.setdefault(worker, []).append(name)
-            loads[worker] += 1
-        for worker, wanted in given.items():
-            worker.feed(wanted, now_s)
-        idle = [worker for worker, load in loads.items() if not load]
+        willing = [worker for worker in self._workers if worker.may_get_names]
+        if willing and (key := self._split_turns.take()) is not None:
+            min(willing, key=sharing_out.load).feed([key], now_s)
+        room = sharing_out.rooms(willing, self._pace.names_at_once(), careful=careful)
+        for worker, names in sharing_out.share_out(room, self._queue.take, self._left_to_start()).items():
+            worker.feed(names, now_s)
+        idle = [worker for worker in willing if worker.free]
         if idle:
             self._share(list(idle), now_s)
         return bool(idle)
 
-    def _may_start_another(self, given: dict[WorkerProcess, list[str]]) -> bool:
+    def _left_to_start(self) -> float:
+        """Return how many runs may still be started."""
         if self.jobs_left is None:
-            return True
+            return math.inf
         # One worker finds a shared name gone while the other still runs it: it counts until both have answered.
-        started: set[str] = set(self._unsettled).union(*given.values())
+        started: set[str] = set(self._unsettled)
         for worker in self._workers:
             started.update(worker.outstanding, worker.unanswered)
-        return sum(not batch.taken_of(name) for name in started) < self.jobs_left
+        return self.jobs_left - sum(not batch.taken_of(name) for name in started)
 
     def _take_back(self, worker: WorkerProcess) -> None:
-        """Queue the names behind a long job again: another worker may claim them first."""
+        """Queue the names behind long jobs again: another worker may claim them first."""
         stuck = [name for name in worker.outstanding if name not in worker.running]
         for name in reversed(stuck):
             del worker.outstanding[name]
@@ -191,28 +184,29 @@ class Dispatcher:
             self._queue.put_first(name)
 
     def _share(self, idle: list[WorkerProcess], now_s: float) -> None:
-        """Suggest to idle workers the names behind a long job, or at a worker that is suspended.
+        """Suggest to workers with idle slots the names behind long jobs, or at a worker that is suspended.
 
         A second suggestion is harmless: one claim wins.
         """
         for worker in self._workers:
-            for name, given_s in list(worker.outstanding.items()):
-                if not idle:
-                    return
+            for name in [name for name in worker.outstanding if name not in worker.running]:
                 if batch.taken_of(name) and not worker.running:
                     continue  # the worker makes its step
-                if name not in worker.running and now_s - given_s >= SHARE_AFTER_S:
-                    other = idle.pop()
+                if now_s - worker.outstanding[name] >= SHARE_AFTER_S:
+                    other = next((each for each in idle if each is not worker), None)
+                    if other is None:
+                        break
+                    idle.remove(other)
                     del worker.outstanding[name]
                     worker.unanswered.add(name)
                     other.feed([name], now_s)
 
     def split(self, name: str) -> bool:
-        """Have the worker with the fewest names split a file of many jobs; return False if no worker may get names."""
+        """Have the worker with the lowest load split a file of many jobs; return False if no worker may get names."""
         willing = [worker for worker in self._workers if worker.may_get_names]
         if not willing:
             return False
-        worker = min(willing, key=lambda worker: len(worker.outstanding))
+        worker = min(willing, key=sharing_out.load)
         self._arrivals.drop(name)
         worker.outstanding[name] = self._clock.monotonic()
         worker.send(SplitFile(name))

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
+
+_SLOTS_AT_MOST = 60
 
 
 class Options(NamedTuple):
     """The options of one pool."""
 
-    workers: int
-    """How many worker processes it has."""
+    slots: int
+    """How many commands run at the same time."""
     cwd: str
     """The folder in which jobs run that name none."""
     drain: bool = False
     """End when nothing is left."""
     max_jobs: int | None = None
     """End after this many runs."""
+
+
+def spread(slots: int, processes: int | None) -> list[int]:
+    """Return the slots of each worker process; None: as many processes as suit this machine.
+
+    Up to four processes a core run one command each: that is fastest, and no command shares a process with another.
+    More slots share two processes a core, which takes less memory. A process has at most 60 slots (on Windows a wait
+    takes 63 handles).
+    """
+    if processes is None:
+        cores = os.cpu_count() or 1
+        processes = slots if slots <= 4 * cores else 2 * cores
+    processes = min(slots, max(processes, -(-slots // _SLOTS_AT_MOST)))
+    each, more = divmod(slots, processes)
+    return [each + 1] * more + [each] * (processes - more)

@@ -29,7 +29,7 @@ from queuectl.pool.feeding import Feeding, Promotion
 from queuectl.pool.hooks import Hooks
 from queuectl.pool.housekeeping import Housekeeping
 from queuectl.pool.notices import Event
-from queuectl.pool.options import Options
+from queuectl.pool.options import Options, spread
 from queuectl.pool.outcomes import Outcomes
 from queuectl.pool.presence import Presence
 from queuectl.pool.scanner import Scanner
@@ -52,10 +52,10 @@ class Parts:
 
     def __init__(self, session: Session, options: Options, notify: Callable[[Event], None]) -> None:
         spool, settings, clock, _ = session
-        self.pool = Pool(session, count=options.workers, cwd=options.cwd)
+        self.pool = Pool(session, count=options.slots, cwd=options.cwd)
         arrivals = Arrivals(spool, settle_s=settings.settle_s, clock=clock)
         queue = RunQueue()
-        workers = [WorkerProcess() for _ in range(options.workers)]
+        workers = [WorkerProcess(slots) for slots in spread(options.slots, settings.worker_processes)]
         dispatcher = Dispatcher(workers, queue, arrivals, clock=clock, notify=notify)
         dispatcher.jobs_left = options.max_jobs
         breaker = Breaker(spool.root, clock=clock, notify=notify)

@@ -26,9 +26,14 @@ _STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP
 
 
 class WorkerProcess:
-    """A worker process and its pipe. A worker that dies is followed by another one with a new name."""
+    """A worker process and its pipe. A worker that dies is followed by another one with a new name.
 
-    def __init__(self) -> None:
+    Args:
+        slots: how many commands it runs at the same time.
+    """
+
+    def __init__(self, slots: int = 1) -> None:
+        self.slots = slots
         self.name = ""
         self.outstanding: dict[str, float] = {}
         """Names given to the worker and not answered yet, with when (monotonic)."""
@@ -36,7 +41,7 @@ class WorkerProcess:
         """Names reassigned to other workers because this one was slow. It gets no new names until it has answered for
         these."""
         self.running: dict[str, str] = {}
-        """What it runs: job id by the name it was suggested under."""
+        """What it runs: job id by the name it was suggested under. Short runs are not reported while they last."""
         self.running_since_s = 0.0
         """When the worker last reported a start (monotonic)."""
         self.is_ready = False
@@ -49,6 +54,16 @@ class WorkerProcess:
     def is_alive(self) -> bool:
         """True while there is a process to send to."""
         return self.conn is not None
+
+    @property
+    def is_full(self) -> bool:
+        """True if each slot runs a command that lasts."""
+        return len(self.running) >= self.slots
+
+    @property
+    def free(self) -> int:
+        """How many slots have nothing to do."""
+        return max(0, self.slots - len(self.outstanding))
 
     @property
     def may_get_names(self) -> bool:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 app = group.new_app(
     help="Start, stop and list workers.\n\nExample: queuectl worker start --count 2\n\n"
-    "A worker is a process that runs one job at a time. `worker start` starts a pool of workers.",
+    "A worker is a process that runs jobs in its slots, one in each. `worker start` starts a pool of workers.",
     no_args_is_help=True,
 )
 
@@ -41,7 +41,7 @@ _STOP_MARGIN_S = 20.0
 @app.command(short_help="Start workers that run jobs.")
 def start(
     count: Annotated[
-        int, typer.Option("--count", "-c", metavar="N", min=1, max=256, help="Number of worker processes.")
+        int, typer.Option("--count", "-c", metavar="N", min=1, max=256, help="Number of jobs to run at once: slots.")
     ] = 1,
     drain: Annotated[
         bool, typer.Option("--drain", help="Stop when the queue is empty, after delayed jobs and retries.")
@@ -93,7 +93,7 @@ def start(
     from queuectl.pool.run import run_pool
 
     printer = Printer(as_json=log_format == "json", workers=count, spool=spool.path)
-    options = Options(workers=count, cwd=os.getcwd(), drain=drain, max_jobs=max_jobs)
+    options = Options(slots=count, cwd=os.getcwd(), drain=drain, max_jobs=max_jobs)
     settings = spool.settings if grace_s is None else spool.settings._replace(stop_grace_s=grace_s)
     summary = run_pool(spool.folder, settings, options, printer.tell, warn=_warn)
     printer.end(summary)

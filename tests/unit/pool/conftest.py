@@ -26,7 +26,7 @@ class StillPool:
         self.told: list[Event] = []
         self.clock = FakeClock()
         session = Session(spool, settings, self.clock, random.Random())
-        self.parts = Parts(session, Options(workers=1, cwd=spool.root)._replace(**options), self.told.append)
+        self.parts = Parts(session, Options(slots=1, cwd=spool.root)._replace(**options), self.told.append)
 
     def close(self) -> None:
         """Close the handles."""

@@ -22,7 +22,7 @@ from queuectl.system import volume
 def start(spool: SpoolDir, settings: Settings) -> list[str]:
     """Start a pool from Python that ends at once; return what it warns of."""
     said: list[str] = []
-    run_pool(spool, settings, Options(workers=1, cwd=spool.root, drain=True), lambda _: None, warn=said.append)
+    run_pool(spool, settings, Options(slots=1, cwd=spool.root, drain=True), lambda _: None, warn=said.append)
     return said
 
 

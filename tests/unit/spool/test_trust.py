@@ -94,7 +94,7 @@ def test_the_library_refuses_a_spool_that_others_can_write_to(spool: SpoolDir, t
     for act in (
         lambda: made.enqueue("true"),
         lambda: made.enqueue_many([{"command": "true"}]),
-        lambda: run_pool(spool, made.settings, Options(workers=1, cwd=spool.root, drain=True), lambda _: None),
+        lambda: run_pool(spool, made.settings, Options(slots=1, cwd=spool.root, drain=True), lambda _: None),
     ):
         with pytest.raises(UntrustedSpoolError, match="refusing to run commands from") as refused:
             act()

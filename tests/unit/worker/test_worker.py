@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from queuectl.model import settings
+from queuectl.jobs.verdict import Busy, Claimed, Settled
+from queuectl.model import names, settings
+from queuectl.model.lifecycle import Outcome
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.lease import Lease
 from queuectl.system import files
+from queuectl.system.clock import Clock
+from queuectl.system.locks import FileLock
 from queuectl.worker.channel import Channel
 from queuectl.worker.executors import choose
 from queuectl.worker.executors.base import Ended, Spec
 from queuectl.worker.messages import Finished, Passed, Report, Trouble, Vanished
 from queuectl.worker.output import OutputSlot
 from queuectl.worker.worker import Worker
-from tests.helpers import Desk, FakeClock, listing, work_off
+from tests.helpers import Desk, FakeClock, listing, wait_until, work_off
+from tests.pool import SLEEP
 
 
 class FakeExecutor:
@@ -338,3 +347,99 @@ def test_a_failure_by_exit_code_waits_for_no_stop(rig: Rig) -> None:
     ended = rig.run()
     assert isinstance(ended, Finished) and ended.outcome.kind == "failed"
     assert rig.command.waited_after_s == 0
+
+
+class TwoJobs:
+    """A worker with two slots whose commands are real, and one job for each."""
+
+    def __init__(self, desk: Desk, conn: Connection) -> None:
+        self.desk = desk
+        session = desk.session._replace(settings=settings.defaults(), clock=Clock())
+        self.worker = Worker(conn, session, worker="w9", cwd=desk.spool.root, slots=2)
+        self.settlements = self.worker._attendant._settlements
+        self.reports: list[Report] = []
+        self.worker._link.flush = self._flush  # type: ignore[method-assign]
+
+    def _flush(self) -> None:
+        self.reports += self.worker._link._reports
+        self.worker._link._reports.clear()
+
+    def go_on(self, until: Callable[[], object]) -> None:
+        """Let the loop go round until something holds."""
+        wait_until(lambda: until() or (self.worker._link.flush_in_time(), self.worker._wait(0.05))[0])
+
+    def ended(self) -> list[str]:
+        """The ids of the jobs whose ends are reported."""
+        self._flush()
+        return [report.job_id for report in self.reports if isinstance(report, Finished)]
+
+
+@pytest.fixture
+def two(desk: Desk) -> Iterator[TwoJobs]:
+    """See `TwoJobs`."""
+    before = signal.getsignal(signal.SIGCHLD) if sys.platform != "win32" else None
+    ours, theirs = Pipe()
+    made = TwoJobs(desk, theirs)
+    yield made
+    for slot in made.worker._free:
+        slot.close()
+    made.worker._stripes.close()
+    ours.close()
+    theirs.close()
+    if sys.platform != "win32":
+        os.close(signal.set_wakeup_fd(-1))
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_an_outcome_that_a_full_disk_does_not_take_holds_up_no_other_slot(
+    two: TwoJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P9: it is tried again and again, while the run in the other slot times out, is recorded, and the next starts."""
+    settle, is_full = two.settlements.settle, [True]
+
+    def full(claimed: Claimed, outcome: Outcome) -> Settled:
+        if claimed.job_id == "first" and is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return settle(claimed, outcome)
+
+    monkeypatch.setattr(two.settlements, "settle", full)
+    two.worker._work(two.desk.enqueue(id="first", command="exit 0"))
+    two.worker._work(two.desk.enqueue(id="second", command=SLEEP, timeout=0.1, max_retries=0))
+    assert not two.worker._free
+    two.go_on(lambda: two.ended() == ["second"])
+    assert len(two.worker._free) == 1 and len(two.worker._runs) == 1
+    two.worker._work(two.desk.enqueue(id="third", command="exit 0"))
+    two.go_on(lambda: two.ended() == ["second", "third"])
+    is_full.clear()
+    two.go_on(lambda: not two.worker._runs)
+    assert two.ended() == ["second", "third", "first"]
+    assert listing(two.desk.spool) == {"done": ["first.json", "third.json"], "dlq": ["second.error.txt", "second.json"]}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a drop is recorded before its command starts there")
+def test_a_drop_that_is_not_on_disk_yet_keeps_its_stripe_from_the_other_slot(
+    two: TwoJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P3, P7: a lock that this process holds already must not be taken, and given back, by its next claim."""
+    secure, is_full = two.settlements.secure, [True]
+
+    def full(claimed: Claimed) -> None:
+        if is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        secure(claimed)
+
+    monkeypatch.setattr(two.settlements, "secure", full)
+    spool = two.desk.spool
+    other = next(f"other{n}" for n in range(999) if names.stripe_of(f"other{n}") == names.stripe_of("drop"))
+    for job_id in ("drop", other):
+        Path(spool.path("pending", f"{job_id}.json")).write_text(json.dumps({"command": "exit 0"}))
+    two.worker._work("drop.json")
+    two.worker._work(f"{other}.json")
+    two._flush()
+    assert [type(each.declined) for each in two.reports if isinstance(each, Passed)] == [Busy]
+    assert FileLock(spool.stripe_path(names.stripe_of("drop"))).try_acquire() is False
+    is_full.clear()
+    two.go_on(lambda: not two.worker._runs)
+    two.worker._work(f"{other}.json")
+    two.go_on(lambda: not two.worker._runs)
+    assert listing(spool) == {"done": sorted(["drop.json", f"{other}.json"])}

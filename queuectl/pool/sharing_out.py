@@ -1,0 +1,42 @@
+"""Decide which worker gets how many of the next names. Computes only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from queuectl.pool.worker_process import WorkerProcess
+
+
+def load(worker: WorkerProcess) -> float:
+    """Return how many names a worker has for each of its slots."""
+    return len(worker.outstanding) / worker.slots
+
+
+def rooms(willing: list[WorkerProcess], most: int, *, careful: bool) -> dict[WorkerProcess, int]:
+    """Return how many more names each worker may get; `most` is for a slot, the running one included.
+
+    A worker whose slots are all busy and that has more than half of what it may have gets none. So messages are few,
+    with many names each. With `careful`, a worker with an idle slot gets one name at a time.
+    """
+    if careful:
+        return {worker: len(worker.running) + 1 - len(worker.outstanding) for worker in willing if worker.free}
+    return {
+        worker: most * worker.slots - len(worker.outstanding)
+        for worker in willing
+        if worker.free or load(worker) <= most / 2
+    }
+
+
+def share_out(
+    room: dict[WorkerProcess, int], take: Callable[[], str | None], most: float
+) -> dict[WorkerProcess, list[str]]:
+    """Return up to `most` names that `take` gives, each for the worker that has the most room for a slot then."""
+    given: dict[WorkerProcess, list[str]] = {}
+    while room and most > 0:
+        worker = max(room, key=lambda worker: room[worker] / worker.slots)
+        if room[worker] <= 0 or (name := take()) is None:
+            break
+        given.setdefault(worker, []).append(name)
+        room[worker] -= 1
+        most -= 1
+    return given

@@ -1,0 +1,197 @@
+"""Slots: one worker process runs many commands, and whatever one of them meets, the others go on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from queuectl.model import history
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.lease import is_alive
+from tests.helpers import listing, named, wait_until
+from tests.pool import SLEEP, SUCCEED, Pool, command_of, is_running, kill, last_start, queuectl
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
+posix = pytest.mark.skipif(sys.platform == "win32", reason="a text for sh")
+
+
+@pytest.fixture
+def spool(spool: SpoolDir) -> SpoolDir:
+    """A spool whose pools have one worker process."""
+    queuectl(spool, "config", "set", "worker_processes", "1")
+    return spool
+
+
+def enqueue(spool: SpoolDir, job_id: str, *words: str) -> None:
+    """Put in a job that runs once."""
+    queuectl(spool, "enqueue", "--id", job_id, "--max-retries", "0", *words)
+
+
+def events(spool: SpoolDir, state: str, job_id: str) -> list[history.Event]:
+    """The history of a job."""
+    return list(spool.read(state, named(spool, state, f"{job_id}.json")).record.history)
+
+
+@linux
+@posix
+def test_whatever_ends_a_run_the_others_go_on(spool: SpoolDir, tmp_path: Path) -> None:
+    """A timeout, a cancel, too much output, a file taken away, a command that cannot start: side by side."""
+    gate = tmp_path / "gate"
+    waits = f"while [ ! -e {gate} ]; do sleep 0.02; done"
+    enqueue(spool, "stays", "--command", waits)
+    enqueue(spool, "late", "--timeout", "0.3", "--command", "sleep 60")
+    enqueue(spool, "loud", "--output-max", "1000", "--command", "while :; do echo xxxxxxxxxxxx; sleep 0.001; done")
+    enqueue(spool, "cancelled", "--command", "sleep 60")
+    enqueue(spool, "deleted", "--command", "sleep 60")
+    enqueue(spool, "nothing", "--", "no-such-program-xyz")
+    with Pool(spool, count=6) as pool:
+        (worker,) = wait_until(pool.worker_pids)
+        for job_id in ("cancelled", "deleted"):
+            wait_until(lambda job_id=job_id: last_start(spool, job_id))
+        queuectl(spool, "cancel", "cancelled")
+        os.remove(spool.path("running", "deleted.json"))
+        wait_until(lambda: set(listing(spool).get("dlq", ())) >= {f"{each}.json" for each in ENDS})
+        pool.event("vanished", "deleted")
+        assert pool.worker_pids() == [worker] and last_start(spool, "stays")
+        enqueue(spool, "next", "--command", SUCCEED)
+        pool.event("succeeded", "next")
+        gate.touch()
+        pool.event("succeeded", "stays")
+    found = {job_id: events(spool, "dlq", job_id)[-1] for job_id in ENDS}
+    assert {job_id: event.event for job_id, event in found.items()} == ENDS
+    assert "output_max" in found["loud"].reason
+    leases = [events(spool, "done", job_id)[-2].lease for job_id in ("stays", "next")]
+    assert len(set(leases)) == 2 and all(not is_alive(spool, lease) for lease in leases)
+
+
+ENDS = {"late": "timed_out", "loud": "failed", "cancelled": "cancelled", "nothing": "failed"}
+"""How the jobs of the test above end."""
+
+
+@linux
+def test_commands_get_the_lease_of_their_own_slot_and_no_other_handle(spool: SpoolDir) -> None:
+    """P3, P5: a command that held another slot's lease would keep that slot's job alive."""
+    queuectl(spool, "config", "set", "worker_processes", "2")
+    names = [f"job{number}" for number in range(64)]
+    for job_id in names:
+        enqueue(spool, job_id, "--", "sleep", "60")
+    with Pool(spool, count=64) as pool:
+        wait_until(lambda: len(spool.job_names("running")) == 64)
+        assert len(pool.worker_pids()) == 2
+        held = set()
+        for job_id in names:
+            pid = wait_until(lambda job_id=job_id: command_of(pool, job_id))
+            wait_until(lambda pid=pid: b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes())
+            start = wait_until(lambda job_id=job_id: last_start(spool, job_id))
+            fds = {int(each): os.readlink(f"/proc/{pid}/fd/{each}") for each in os.listdir(f"/proc/{pid}/fd")}
+            assert [path for fd, path in fds.items() if fd > 2] == [spool.lease_path(start.lease)], fds
+            held.add(start.lease)
+        assert len(held) == 64
+        queuectl(spool, "worker", "stop", "--now")
+        assert pool.wait() == 0
+    assert len(spool.job_names("pending")) == 64 and os.listdir(spool.lease_dir) == []
+
+
+@linux
+@posix
+def test_commands_that_ignore_a_stop_are_ended_together(spool: SpoolDir) -> None:
+    """P9: sixteen times the grace of a kill would be longer than a supervisor waits; all go back, uncounted."""
+    queuectl(spool, "config", "set", "kill_grace_s", "1")
+    for number in range(16):
+        enqueue(spool, f"job{number}", "--command", "trap '' TERM; echo ready; while :; do sleep 0.05; done")
+    with Pool(spool, count=16) as pool:
+        for number in range(16):
+            wait_until(lambda number=number: command_of(pool, f"job{number}"))
+        wait_until(lambda: len([name for name in os.listdir(spool.tmp_dir) if name.endswith(".out")]) == 16)
+        wait_until(lambda: _printed(spool) == 16)
+        queuectl(spool, "worker", "stop", "--now")
+        assert pool.wait() == 0
+    assert len(spool.job_names("pending")) == 16
+    for number in range(16):
+        last = events(spool, "pending", f"job{number}")[-1]
+        assert (last.event, last.exit_code) == ("released", 137)
+
+
+def _printed(spool: SpoolDir) -> int:
+    """How many commands have printed something."""
+    return sum(os.stat(os.path.join(spool.tmp_dir, name)).st_size > 0 for name in os.listdir(spool.tmp_dir))
+
+
+@linux
+@posix
+def test_a_killed_process_leaves_each_lease_to_its_command(spool: SpoolDir, tmp_path: Path) -> None:
+    """P3, P5: what lives keeps its job from running; what ended with the worker, or later, is run again on its own."""
+    for job_id in ("one", "two", "three"):
+        text = f"echo {job_id} >> {tmp_path}/starts; while [ ! -e {tmp_path}/{job_id} ]; do sleep 0.02; done"
+        queuectl(spool, "enqueue", "--id", job_id, "--max-retries", "1", "--backoff-base", "0", "--command", text)
+    with Pool(spool, count=3) as pool:
+        commands = {job_id: wait_until(lambda j=job_id: command_of(pool, j)) for job_id in ("one", "two", "three")}
+        for job_id in commands:
+            wait_until(lambda j=job_id: last_start(spool, j))
+        wait_until(lambda: len((tmp_path / "starts").read_text().split()) == 3)
+        (worker,) = pool.worker_pids()
+        kill(worker)
+        wait_until(lambda: pool.worker_pids() not in ([], [worker]))
+        kill(commands["one"])
+        pool.event("rescued", "one")
+        wait_until(lambda: (tmp_path / "starts").read_text().split().count("one") == 2)
+        assert all(is_running(commands[job_id]) and last_start(spool, job_id) for job_id in ("two", "three"))
+        for job_id in commands:
+            (tmp_path / job_id).touch()
+        for job_id in commands:
+            pool.event("succeeded", job_id)
+    for job_id in commands:
+        kinds = [event.event for event in events(spool, "done", job_id)]
+        assert kinds == ["enqueued", "started", "abandoned", "started", "succeeded"]
+
+
+@linux
+@posix
+def test_a_run_that_is_ended_takes_its_own_daemons_only(spool: SpoolDir, tmp_path: Path) -> None:
+    """P3: daemons of a neighbour that runs, and of an earlier job, live on; those of the run that is ended do not."""
+    daemon = (
+        "setsid sh -c 'echo $$ > {0}.new; mv {0}.new {0}; exec sleep 60' & while [ ! -s {0} ]; do sleep 0.01; done;"
+    )
+    paths = {job_id: tmp_path / job_id for job_id in ("left", "neighbour", "ended")}
+    enqueue(spool, "left", "--command", daemon.format(paths["left"]))
+    with Pool(spool, count=3) as pool:
+        pool.event("succeeded", "left")
+        for job_id in ("neighbour", "ended"):
+            enqueue(spool, job_id, "--command", f"{daemon.format(paths[job_id])} exec sleep 60")
+        pids = {job_id: int(wait_until(lambda p=path: p.exists() and p.read_text())) for job_id, path in paths.items()}
+        try:
+            assert pool.event("succeeded", "left")["left"] == [pids["left"]]
+            for job_id in ("neighbour", "ended"):
+                wait_until(lambda j=job_id: last_start(spool, j))
+            queuectl(spool, "cancel", "ended")
+            wait_until(lambda: "dlq" in listing(spool))
+            assert events(spool, "dlq", "ended")[-1].killed == (pids["ended"],)
+            assert not is_running(pids["ended"])
+            assert is_running(pids["left"]) and is_running(pids["neighbour"])
+            queuectl(spool, "worker", "stop", "--now")
+            assert pool.wait() == 0
+            assert not is_running(pids["neighbour"]) and is_running(pids["left"])
+        finally:
+            for pid in pids.values():
+                kill(pid)
+
+
+def test_a_pool_with_more_slots_than_jobs_drains(spool: SpoolDir) -> None:
+    """All jobs run at the same time in one process, on every system."""
+    for number in range(5):
+        enqueue(spool, f"job{number}", "--", *SLEEP[:-1], "import time; time.sleep(0.2)")
+    with Pool(spool, "--drain", count=8) as pool:
+        assert pool.wait() == 0
+    assert len(spool.job_names("done")) == 5
+
+
+def test_max_jobs_counts_the_runs_of_all_slots(spool: SpoolDir) -> None:
+    """No slot starts one more."""
+    for number in range(12):
+        enqueue(spool, f"job{number}", "--command", SUCCEED)
+    with Pool(spool, "--max-jobs", "7", count=4) as pool:
+        assert pool.wait() == 0
+    assert (len(spool.job_names("done")), len(spool.job_names("pending"))) == (7, 5)
