@@ -92,8 +92,7 @@ def depth(buckets: Sequence[Bucket], span: str, slot_s: int) -> Plot | None:
         area.append(f"M{number} 100V{y}h1V100z")
         line.append(f"V{y}h1" if is_open else f"M{number} {y}h1")
         is_open = True
-    last = next(each.waiting for each in reversed(buckets) if each.waiting is not None)
-    caption = f"{last:,} now, {highest:,} at most"
+    caption = f"{highest:,} at most"
     values = " ".join("-" if each.waiting is None else str(each.waiting) for each in buckets)
     return Plot(
         "depth", f"Waiting, {span}", caption, len(buckets), slot_s, _marks(top), _TIMES[span], "".join(area),

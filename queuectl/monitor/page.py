@@ -38,6 +38,9 @@ TEMPLATES = os.path.join(os.path.dirname(__file__), "templates")
 _LINKED = frozenset({PENDING, RUNNING, DONE, DLQ, REJECTED, LOGS})
 # An id that no shell takes for anything else.
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_ENDED = {"drained": "ended when no jobs were left", "stopped": "was stopped", "died": "died"}
+# A failure is news for this long.
+_NEWS_S = 3600.0
 # A command for more jobs than this is no longer pasted with ease.
 _RETRIED_AT_ONCE = 20
 _FILTERS = ("length", "sum")
@@ -93,6 +96,7 @@ def render(found: Snapshot, *, advice: tuple[str, str]) -> str:
             health=_health(found),
             is_busy=bool(found.counts[PENDING] + found.counts[RUNNING]),
             stats=_stats(found),
+            ended="" if found.ended_pool is None else _ENDED.get(found.ended_pool.how, "ended"),
             causes=_causes(found) if found.is_full else (),
             runs=[(row, gauge(row, found.taken_at)) for row in found.runs],
             waiting_now=found.ready + found.stopped,
@@ -239,7 +243,9 @@ def _headline(found: Snapshot) -> str:
 
 def _health(found: Snapshot) -> str:
     """Return the class of the mark before the headline."""
-    if found.dead or found.counts[REJECTED] or not all(row.is_alive for row in found.runs):
+    news_at = found.taken_at - _NEWS_S
+    failed = [row.newest_at or 0.0 for row in found.causes] + [row.rejected_at or 0.0 for row in found.refusals]
+    if found.failed_last_hour or max(failed, default=0.0) > news_at or not all(row.is_alive for row in found.runs):
         return "bad"
     is_stuck = found.counts[PENDING] + found.counts[RUNNING] and not found.pools
     return "still" if found.paused is not None or is_stuck else "good" if found.pools else "gone"
@@ -250,10 +256,9 @@ def _stats(found: Snapshot) -> tuple[Stat, ...]:
     counts = found.counts
     waiting = [("oldest", found.oldest_since), *_some(found.later, "later"), *_some(found.held, "held")]
     waiting += _some(found.blocked, "incomplete")
-    running = [
-        (_count(found.workers, "worker") if found.pools else "no workers", None),
-        ("longest", found.longest_since),
-    ]
+    ended_at = None if found.ended_pool is None else found.ended_pool.at
+    none = ("no workers", None) if ended_at is None else ("no workers for", ended_at)
+    running = [(_count(found.workers, "worker"), None) if found.pools else none, ("longest", found.longest_since)]
     done = _some(found.done_last_hour, "in the last hour")
     failed = [*_some(found.failed_last_hour, "in the last hour"), *_some(found.cancelled, CANCELLED)]
     queue = "waiting" if found.nexts else "later" if found.dues else "arriving" if found.arriving else ""

@@ -48,7 +48,7 @@ def test_a_time_without_a_sample_stays_empty() -> None:
     assert made is not None
     assert made.line.count("M") == 2
     assert made.values == "4 - 2 1"
-    assert made.caption == "1 now, 4 at most"
+    assert made.caption == "4 at most"
 
 
 def test_marks_stay_inside_the_plot() -> None:
