@@ -27,8 +27,10 @@ from queuectl.model import times
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.text import command_text, safe
 from queuectl.monitor import chart
+from queuectl.monitor.headline import headline
 from queuectl.monitor.rows import ROWS, CauseRow, FailureRow, RunRow
 from queuectl.monitor.snapshot import HEARTBEAT_S, STALE_S, Snapshot, pace, size_text
+from queuectl.spool.counts import DIED, DRAINED, STOPPED
 from queuectl.spool.layout import LOGS
 
 # The page loads itself anew this often; it is small, and most of the time it comes from the system's cache.
@@ -38,7 +40,7 @@ TEMPLATES = os.path.join(os.path.dirname(__file__), "templates")
 _LINKED = frozenset({PENDING, RUNNING, DONE, DLQ, REJECTED, LOGS})
 # An id that no shell takes for anything else.
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_ENDED = {"drained": "ended when no jobs were left", "stopped": "was stopped", "died": "died"}
+_ENDED = {DRAINED: "ended when no jobs were left", STOPPED: "was stopped", DIED: "died"}
 # A failure is news for this long.
 _NEWS_S = 3600.0
 # A command for more jobs than this is no longer pasted with ease.
@@ -238,7 +240,11 @@ def _title(found: Snapshot) -> str:
 
 
 def _headline(found: Snapshot) -> str:
-    return _title(found)
+    """Return the sentence at the top, without what is told below it, and without times that nobody would count on."""
+    if not found.pools:
+        ended = None if found.ended_pool is None else found.ended_pool._replace(at=None)
+        found = found._replace(oldest_since=None, ended_pool=ended)
+    return headline(found if found.paused is None else found._replace(paused=""))
 
 
 def _health(found: Snapshot) -> str:

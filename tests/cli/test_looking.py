@@ -248,7 +248,7 @@ def test_pause_for_a_time_shows_its_end(queuectl: Commands, spool: SpoolDir) -> 
     found = _last(Survey(spool, is_full=True).take(Clock().now()))
     lines = top_rows.head(found, "", columns=80, clock="")
     assert any("backup (until " in line.plain for line in lines)
-    assert f"Workers continue at {until[:10]} {until[11:19]} UTC" in page.render(found, advice=("", ""))
+    assert f"start no new jobs until {until[:10]} {until[11:19]} UTC" in page.render(found, advice=("", ""))
 
 
 def _last(steps: Generator[None, None, Snapshot]) -> Snapshot:

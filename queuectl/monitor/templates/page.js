@@ -53,7 +53,7 @@
     clocks.forEach(function (each) {
       var passed = (now - each.at) / 1000, text;
       if (each.isFor) {
-        if (isOld) { return; }  // nobody knows whether it still runs
+        if (isOld && each.isExact) { return; }  // nobody knows whether it still runs
         text = span(passed, each.isExact);
         var bar = each.isExact && each.node.closest("tr").querySelector(".bar");
         if (bar) {
