@@ -16,7 +16,7 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -112,6 +112,14 @@ def render(found: Snapshot, *, advice: tuple[str, str]) -> str:
             cancelled=[row for row in found.failures if row.cancelled],
         )
     )
+
+
+def load() -> Iterator[None]:
+    """Compile the templates, one a step, so that other work may go on between them. `render` does it if nobody has."""
+    environment = _environment()
+    for name in environment.list_templates(extensions=("html", "svg")):
+        environment.get_template(name)
+        yield
 
 
 # -------------------------------------------------------------------------------------------------------- environment

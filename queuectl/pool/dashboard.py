@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from queuectl.model.lifecycle import PENDING, RUNNING
@@ -60,6 +61,7 @@ class Dashboard:
         self._leads = False
         self._is_full = settings.dashboard == FULL
         self._timeout_s = settings.timeout
+        self._loading: Iterator[None] | None = None
         self._survey: Survey | None = None
         self._under_way: Steps[Snapshot] | None = None
         self._taken: Snapshot | None = None
@@ -79,7 +81,7 @@ class Dashboard:
         try:
             self._counters.step(now_s)
             self._leads = self._leads or self._lock.try_acquire()
-            if not self._leads:
+            if not self._leads or not self._load_page(now_s + _STEP_S):
                 return ""
             if self._taken is not None:  # in a step of its own: making the texts takes as long as a step
                 self._write_news(self._taken, now_s)
@@ -128,6 +130,17 @@ class Dashboard:
         self._marks, self._is_settled = marks, not changed
         self._under_way = self._new_survey()
         return True
+
+    def _load_page(self, until_s: float) -> bool:
+        """Go on with the import and the templates of the page, some 80 ms in all; return whether all are there."""
+        if PAGE not in self._files:
+            return True
+        if self._loading is None:
+            from queuectl.monitor import page
+
+            self._loading = page.load()
+        # True as well once it is at its end.
+        return all(self._clock.monotonic() < until_s for _ in self._loading)
 
     def _new_survey(self) -> Steps[Snapshot]:
         return self._surveyor().take(self._clock.now())
