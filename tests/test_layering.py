@@ -222,6 +222,7 @@ def _is_in(module: str, homes: str) -> bool:
         ("typer", "cli"),
         ("click", "cli"),
         ("rich", "cli"),
+        ("prometheus_client", "monitor.metrics"),
         ("jinja2", "monitor.page"),
         ("markupsafe", "monitor.page"),
         ("textual", "cli.commands.top_app cli.commands.top_widgets cli.terminal.stage"),

@@ -61,8 +61,7 @@ def _without_pools(found: Snapshot) -> list[str]:
     if not any(counts.values()):
         return ["the queue is empty and no workers run"]
     if ended is not None and ended.how == DRAINED:
-        when = "" if ended.at is None else f": the workers finished {about(found.taken_at - ended.at)} ago"
-        return [f"all done{when}"]
+        return ["all done: the workers have finished"]  # no age: the page stays as it is
     return ["nothing waits and no workers run"]
 
 

@@ -26,6 +26,7 @@ from queuectl.monitor.rows import (
     RefusalRow,
     RunRow,
 )
+from queuectl.spool.counts import Totals
 
 # The files are written anew at least this often while workers run, whether or not there is anything new ...
 HEARTBEAT_S = 30.0
@@ -107,6 +108,8 @@ class Snapshot(NamedTuple):
     """The owners of most jobs. Jobs without an owner are in no row."""
     owners_left: int = 0
     """Jobs whose owner was not read, because there are too many jobs."""
+    totals: Totals | None = None
+    """Jobs done and dead, and failed runs that were tried again, since pools count; None if none has counted."""
     ended_pool: EndedPool | None = None
     """How the last pool ended; None while a pool lives, or if it is unknown."""
 

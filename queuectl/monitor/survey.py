@@ -172,6 +172,7 @@ class Survey:
             tags_left=sum(unread.values()),
             owners=groups.owner_rows(details.labels, waiting.owners) if self._is_full else (),
             owners_left=sum(unread.values()) - unread[PENDING],
+            totals=None if known is None else known.totals,
             ended_pool=live.ended_pool(spool, pools, known),
         )
 

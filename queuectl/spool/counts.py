@@ -47,12 +47,21 @@ class Ended(NamedTuple):
     at: float
 
 
+class Totals(NamedTuple):
+    """The same sums since the counts began."""
+
+    done: _Count = 0
+    failed: _Count = 0
+    retried: _Count = 0
+
+
 class Counts(msgspec.Struct, frozen=True, omit_defaults=True):
     """The file. Rows are in the order of time."""
 
     minutes: tuple[Row, ...] = ()
     quarters: tuple[Row, ...] = ()
     ended: Ended | None = None
+    totals: Totals = Totals()
 
 
 def read(spool: SpoolDir) -> Counts | None:
@@ -86,6 +95,11 @@ def merge(counts: Counts, fresh: Iterable[Row], now_at: float, ended: Ended | No
         minutes=_merged(counts.minutes, rows, now_at, MINUTE_S, MINUTES),
         quarters=_merged(counts.quarters, rows, now_at, QUARTER_S, QUARTERS),
         ended=ended or counts.ended,
+        totals=Totals(
+            counts.totals.done + sum(row.done for row in rows),
+            counts.totals.failed + sum(row.failed for row in rows),
+            counts.totals.retried + sum(row.retried for row in rows),
+        ),
     )
 
 

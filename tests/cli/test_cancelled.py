@@ -98,7 +98,7 @@ def test_page_figures_and_top_count_it_apart(two: SpoolDir) -> None:
     document = json.loads(json.dumps(facts.document(found, advice=NO_ADVICE)))
     assert document["cancelled_jobs"] == 1
     assert {row["id"]: row["cancelled"] for row in document["failures"]} == {"dead": False, "ended": True}
-    assert "\nqueuectl_cancelled_jobs 1\n" in metrics.text(found)
+    assert "\nqueuectl_cancelled_jobs 1.0\n" in metrics.text(found)
     assert top_rows.groups(found, top_rows.View())[DLQ].title == "Dead 1, and 1 cancelled"
 
 

@@ -32,9 +32,15 @@ def test_drained_spool_has_a_page_that_tells_how_it_ended(spool: SpoolDir) -> No
     assert found["counts"] == {"pending": 0, "running": 0, "done": 1, "dlq": 1, "rejected": 0}
     assert (found["workers"], found["failures"][0]["id"]) == (0, "bad")
     page = Path(spool.root, PAGE).read_text()
-    assert ">no workers<" in page
+    assert "No workers run." not in page  # it drained, so nothing is wrong
+    assert found["headline"] == "All done: the workers have finished, 1 failed in the last hour"
+    assert (found["ended_pool"]["how"], found["last_hour"]) == ("drained", {"done": 1, "failed": 1})
+    for buckets in found["load"].values():
+        assert [sum(bucket[key] for bucket in buckets) for key in ("done", "failed")] == [1, 1]
     assert 'href="dlq/bad.json"' in page
-    assert 'queuectl_jobs{state="dlq"} 1' in Path(spool.root, METRICS).read_text()
+    figures = Path(spool.root, METRICS).read_text()
+    assert 'queuectl_jobs{state="dlq"} 1' in figures
+    assert 'queuectl_ended_runs_total{outcome="failed"} 1' in figures
     assert json.loads(queuectl(spool, "check", "--json"))["findings"] == []
 
 

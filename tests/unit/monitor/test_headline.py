@@ -60,10 +60,10 @@ DRAINED = EndedPool("drained", NOON_AT - 300)
         ({}, "The queue is empty and no workers run"),
         ({"done": 9}, "Nothing waits and no workers run"),
         ({"done": 9, "ended_pool": EndedPool("stopped", NOON_AT)}, "Nothing waits and no workers run"),
-        ({"done": 9, "ended_pool": DRAINED}, "All done: the workers finished 5 min ago"),
+        ({"done": 9, "ended_pool": DRAINED}, "All done: the workers have finished"),
         (
             {"done": 9, "dlq": 1, "failed_last_hour": 1, "ended_pool": DRAINED},
-            "All done: the workers finished 5 min ago, 1 failed in the last hour",
+            "All done: the workers have finished, 1 failed in the last hour",
         ),
         ({**WAITING}, "No workers run, 36 waiting, the oldest for 3 min"),
         ({**WAITING, "ended_pool": DRAINED}, "No workers run, 36 waiting, the oldest for 3 min"),

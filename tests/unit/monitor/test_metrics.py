@@ -2,42 +2,55 @@
 
 from __future__ import annotations
 
-import re
+from prometheus_client.parser import text_string_to_metric_families
 
 from queuectl.monitor import metrics
+from queuectl.monitor.snapshot import Snapshot
+from queuectl.spool.counts import Totals
+from tests.helpers import NOON_AT
 from tests.unit.monitor.test_page import snapshot_of
 
-_SAMPLE = re.compile(r'[a-z_]+(\{[a-z]+="[a-z0-9.]+"\})? -?[0-9.e+-]+')
+
+def figures(found: Snapshot) -> dict[tuple[str, str], float]:
+    """The value of each sample by its name and its only label."""
+    return {
+        (sample.name, next(iter(sample.labels.values()), "")): sample.value
+        for family in text_string_to_metric_families(metrics.text(found))
+        for sample in family.samples
+    }
 
 
 def test_every_line_is_of_the_exposition_format() -> None:
-    """A family is told with its help and type before its samples, and each sample is a name, a label and a number."""
-    told: set[str] = set()
-    text = metrics.text(snapshot_of())
-    assert text.endswith("\n")
-    for line in text.splitlines():
-        if line.startswith("# HELP "):
-            told.add(line.split()[2])
-        elif line.startswith("# TYPE "):
-            assert line.split()[2:] == [line.split()[2], "gauge"]
-        else:
-            assert _SAMPLE.fullmatch(line), line
-            assert re.split(r"[{ ]", line)[0] in told
+    """Prometheus' own parser reads the file: each family once, with its help and type, and none without a sample."""
+    text = metrics.text(snapshot_of(totals=Totals(5, 2, 1)))
+    assert text.endswith("\n") and "\r" not in text
+    families = list(text_string_to_metric_families(text))
+    assert len({family.name for family in families}) == len(families) == 11
+    for family in families:
+        assert family.documentation and family.samples
+        assert family.type == ("counter" if family.name == "queuectl_ended_runs" else "gauge")
+        assert {sample.name for sample in family.samples} <= {family.name, f"{family.name}_total"}
 
 
 def test_figures_are_those_of_the_snapshot() -> None:
-    """Jobs by state, the oldest one's age, workers, and when it was all so."""
-    lines = metrics.text(snapshot_of()).splitlines()
-    for line in (
-        'queuectl_jobs{state="done"} 7',
-        'queuectl_waiting_jobs{when="later"} 1',
-        "queuectl_oldest_waiting_age_seconds 60.000",
-        "queuectl_workers 2",
-        "queuectl_paused 1",
-        'queuectl_recent_run_duration_seconds{quantile="0.5"} 0.5',
-        "queuectl_written_timestamp_seconds 1800000000.000",
-    ):
-        assert line in lines
+    """Jobs by state, the oldest one's age, workers, what has ended, and when it was all so."""
+    found = snapshot_of(taken_at=NOON_AT + 0.25, totals=Totals(5, 2, 1), paused=None)
+    told = figures(found)
+    assert {key: value for key, value in told.items() if key[0] == "queuectl_jobs"} == {
+        ("queuectl_jobs", state): count for state, count in found.counts.items()
+    }
+    assert told["queuectl_waiting_jobs", "later"] == found.later
+    assert told["queuectl_oldest_waiting_age_seconds", ""] == 60.25
+    assert told["queuectl_workers", ""] == found.workers
+    assert told["queuectl_paused", ""] == 0
+    assert told["queuectl_recent_run_duration_seconds", "0.5"] == 0.5
+    assert told["queuectl_written_timestamp_seconds", ""] == NOON_AT + 0.25
+    assert [told["queuectl_ended_runs_total", key] for key in ("done", "failed", "retried")] == [5, 2, 1]
+
+
+def test_without_counts_no_counter_is_made_up() -> None:
+    """A counter that nobody keeps is absent, and is not zero."""
+    assert "queuectl_ended_runs" not in metrics.text(snapshot_of(totals=None))
 
 
 def test_no_text_of_a_job_is_a_label() -> None:

@@ -42,6 +42,12 @@ def test_size_is_bounded_and_old_rows_go() -> None:
     assert counts.merge(made, [], NOON_AT).minutes == ()  # the clock was a week ahead
 
 
+def test_totals_only_grow() -> None:
+    """They count on when rows are dropped, whatever their clock said."""
+    made = counts.merge(Counts(), [Row(NOON, 3, 2, 1)], NOON_AT)
+    assert counts.merge(made, [Row(NOON + 90000, 1), Row(1, 0, 1)], NOON_AT + 90000).totals == (4, 3, 1)
+
+
 @pytest.mark.parametrize(
     "content",
     [
