@@ -99,7 +99,7 @@ def test_page_figures_and_top_count_it_apart(two: SpoolDir) -> None:
     assert document["cancelled_jobs"] == 1
     assert {row["id"]: row["cancelled"] for row in document["failures"]} == {"dead": False, "ended": True}
     assert "\nqueuectl_cancelled_jobs 1.0\n" in metrics.text(found)
-    assert top_rows.groups(found, top_rows.View())[DLQ].title == "Dead 1, and 1 cancelled"
+    assert top_rows.groups(found, top_rows.View())[DLQ].title == "Dead 1, cancelled 1"
 
 
 def test_a_count_opens_no_file(two: SpoolDir, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from queuectl.cli.commands import top_rows
 from queuectl.cli.commands.top_look import Looker
 from queuectl.cli.commands.top_rows import View
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
-from queuectl.monitor.rows import DueRow, FailureRow, Finish, NextRow, RunRow
+from queuectl.monitor.rows import CauseRow, DueRow, FailureRow, Finish, NextRow, RunRow
 from queuectl.monitor.snapshot import Snapshot
 from queuectl.spool.folder import SpoolDir
 from tests.cli.commands import Commands
@@ -33,7 +33,7 @@ def lines_of(found: Snapshot, width: int, view: View = View()) -> list[str]:  # 
     """What is above the groups, then each group, as lines."""
     shown = top_rows.groups(found, view)
     room = top_rows.widths(shown.values(), width)
-    made = [line.plain for line in top_rows.head(found, "a sentence", columns=width, clock="12:00:00")]
+    made = [line.plain for line in top_rows.head(found, columns=width, clock="12:00:00")]
     for group in shown.values():
         made.append(group.title)
         made += [" ".join(cell.plain for cell in top_rows.cells(row, NOON_AT, room)) for row in group.rows]
@@ -45,7 +45,7 @@ def lines_of(found: Snapshot, width: int, view: View = View()) -> list[str]:  # 
 def test_a_line_is_no_wider_than_the_screen(text: str, width: int) -> None:
     """Whatever jobs are called and say, no line is too wide, and nothing that could act is in one."""
     found = full(text)
-    made = top_rows.head(found, text, columns=width, clock="12:00:00")
+    made = top_rows.head(found, columns=width, clock="12:00:00")
     shown = top_rows.groups(found, View())
     room = top_rows.widths(shown.values(), width)
     cells = [cell for group in shown.values() for row in group.rows for cell in top_rows.cells(row, NOON_AT, room)]
@@ -60,16 +60,16 @@ def test_what_is_asked_for_is_shown() -> None:
     run = RunRow("long", 2, "w", NOON_AT - 90, 300.0, "make", False, usual_s=40.0)
     text = "\n".join(lines_of(full(paused="disk full", runs=(run,), settings_changed=True), 100))
     for told in (
-        "a sentence",
-        "PAUSED  disk full",
+        "Paused (disk full), ",
+        "p resumes the spool",
         "restart the workers",
         "Running 1",
-        "long 1m of 5m its worker is gone  run 2  usually 40s  make",
+        "long 1m of 5m its worker died  attempt 2  usually 40s  make",
         "Waiting 2, of them 1 later",
-        "plain now priority 5  after 1 failed run  plain",
+        "plain now priority 5  attempt 2  plain",
         "plain in 8s retry 1 of 3: plain",
         "Dead 1",
-        "plain 5s ago plain  plain",
+        "plain 5s ago plain: plain  plain",
         "Finished 7",
         "plain 20s ago took 0.5s  plain",
         "Workers 2",
@@ -80,10 +80,22 @@ def test_what_is_asked_for_is_shown() -> None:
         assert told in text, told
 
 
+def test_the_most_frequent_cause_of_death_is_named() -> None:
+    """Above the dead jobs, if several have it; nothing in it acts on the screen."""
+    cause = CauseRow("exit 3: \x1b[2Jdisk [b]full", 9, None, None, (), "", ())
+    counts = {**full().counts, "dlq": 12}
+    title = top_rows.groups(full(counts=counts, causes=(cause,), cancelled=2), View())[DLQ].title
+    assert title == r"Dead 10, cancelled 2; 9 of them: exit 3: \x1b[2Jdisk [b]full"
+    assert (
+        top_rows.groups(full(counts=counts, causes=(cause._replace(jobs=1),), cancelled=0), View())[DLQ].title
+        == "Dead 12"
+    )
+
+
 def test_a_queue_without_workers_says_so() -> None:
     """Jobs that wait while no workers run are pointed out, with the command."""
-    assert "queuectl worker start" in "\n".join(lines_of(full(pools=()), 80))
-    assert "queuectl worker start" not in "\n".join(lines_of(full(), 80))
+    assert "queuectl worker start" in "\n".join(lines_of(full(pools=(), paused=None), 80))
+    assert "queuectl worker start" not in "\n".join(lines_of(full(paused=None), 80))
 
 
 def test_groups_come_in_the_order_of_the_page() -> None:

@@ -146,7 +146,7 @@ def test_log_is_shown_and_followed(busy: SpoolDir) -> None:
     async def act(screen: Screen) -> None:
         await screen.shows("Waiting 3")
         await screen.press("tab", "enter")
-        shown = await screen.shows("dead  dlq, run 1", "first", "100%", r"\x1b[2Jlast \x07words [red]x")
+        shown = await screen.shows("dead  dlq, attempt 1", "first", "100%", r"\x1b[2Jlast \x07words [red]x")
         assert "first\n\n" in shown
         assert "10%\n" not in shown
         assert "cancel" not in shown
@@ -161,7 +161,7 @@ def test_log_is_shown_and_followed(busy: SpoolDir) -> None:
         await screen.shows("Waiting 3")
         assert screen.selected == "dead"
         await screen.press("shift+tab", "l")
-        await screen.shows("aa  pending, has not run yet")
+        await screen.shows("aa  pending, no attempt yet")
         await screen.press("escape")
         await screen.shows("Waiting 3")
 
@@ -181,7 +181,7 @@ def test_cancel_asks_first(busy: SpoolDir) -> None:
         await screen.shows("nothing was changed", gone="y/n")
         assert len(listing(busy)["pending"]) == 3
         await screen.press("c", "y")
-        await screen.shows("bb is cancelled", "Dead 1, and 1 cancelled", "Waiting 2")
+        await screen.shows("bb is cancelled", "Dead 1, cancelled 1", "Waiting 2")
         assert screen.selected == "bb"
 
     play(busy, act)
@@ -209,12 +209,12 @@ def test_hold_pause_and_resume(busy: SpoolDir) -> None:
         await screen.press("h")
         await screen.shows("aa is held; to release it: queuectl release aa", "of them 1 held")
         await screen.press("p")
-        await screen.shows("PAUSED  by `queuectl top`", "paused: no new job starts")
+        await screen.shows("Paused (by `queuectl top`)", "paused: no new job starts")
         assert pause.is_paused(busy)
         await screen.press("escape")
         await screen.shows("p resume")
         await screen.press("p")
-        await screen.shows("resumed", gone="PAUSED")
+        await screen.shows("resumed", gone="Paused")
         assert not pause.is_paused(busy)
 
     play(busy, act)
@@ -380,7 +380,7 @@ def test_markup_of_strangers_is_text(spool: SpoolDir) -> None:
 
     async def act(screen: Screen) -> None:
         await screen.give(full(text))
-        await screen.shows("PAUSED  [b]x[/b]", "priority 5  after 1 failed run  [b]x[/b]", "retry 1 of 3: [b]x[/b]")
+        await screen.shows("Paused ([b]x[/b])", "priority 5  attempt 2  [b]x[/b]", "retry 1 of 3: [b]x[/b]")
         await screen.press("c")
         await screen.shows("cancel [b]x[/b]? y/n")
         await screen.press("n")

@@ -44,7 +44,7 @@ def test_keys_do_what_help_says(busy: SpoolDir) -> None:
     """Select, show a log, cancel after a question, run again, pause, help; q leaves the terminal as it was."""
     with queuectl("--spool", busy.root, "top", "--every", "200ms") as terminal:
         before = terminal.settings()
-        terminal.wait_for("3 waiting", "Waiting 3", "Dead 1", "exit 3", "q quit")
+        terminal.wait_for("3 waiting, the oldest for ", "Waiting 3", "Dead 1", "exit 3", "q quit")
         terminal.wait_for_row("aa")
         terminal.type(DOWN + DOWN + "k")
         terminal.wait_for_row("bb")
@@ -57,22 +57,22 @@ def test_keys_do_what_help_says(busy: SpoolDir) -> None:
         terminal.type("c")
         terminal.wait_for("cancel bb? y/n")
         terminal.type("y")
-        terminal.wait_for("bb is cancelled", "Dead 1, and 1 cancelled")
+        terminal.wait_for("bb is cancelled", "Dead 1, cancelled 1")
         # The selection went with the job; the one that died last comes first.
         terminal.wait_for_row("bb")
         terminal.type("j")
         terminal.wait_for_row("dead")
         terminal.type(ENTER)
-        shown = terminal.wait_for("dlq, run 1", "first", "100%", r"\x1b[2Jlast \x07words")
+        shown = terminal.wait_for("dlq, attempt 1", "first", "100%", r"\x1b[2Jlast \x07words")
         assert "10%\n" not in shown
         terminal.type("q")
         terminal.wait_for("Waiting 2", gone="first")
         terminal.type("r")
-        terminal.wait_for("dead waits in pending/ again", "1 cancelled")
+        terminal.wait_for("dead waits in pending/ again", "Cancelled 1")
         terminal.type("p")
-        terminal.wait_for("PAUSED", "by `queuectl top`")
+        terminal.wait_for("Paused (by `queuectl top`)")
         terminal.type("p")
-        terminal.wait_for("resumed", gone="PAUSED")
+        terminal.wait_for("resumed", gone="Paused")
         terminal.type("?")
         terminal.wait_for("Each group shows jobs in one state")
         terminal.type("q")
@@ -149,7 +149,8 @@ def test_ctrl_z_gives_the_shell_its_terminal(busy: SpoolDir) -> None:
         seen = len(terminal.raw)
         terminal.type("fg\r")
         terminal.wait_for_bytes(ENTERED, seen)
-        terminal.wait_for("Waiting 3", "q quit")
+        # All of it is drawn again: the other screen was empty.
+        terminal.wait_for("\n─Waiting 3─", "q quit", gone="echo he")
         terminal.type("q")
         terminal.wait_for_bytes(LEFT, seen)
         terminal.type("exit 7\r")
@@ -176,9 +177,9 @@ def test_running_job_is_shown_followed_and_ended(
         f"echo begun; until test -e {go}; do sleep 0.05; done; echo further; sleep 100", id="long", timeout=90
     )
     with queuectl("--spool", spool.root, "top", "--every", "200ms") as terminal:
-        terminal.wait_for("Running 1", "long ", "of 1m30s", "1 worker on ", "q quit")
+        terminal.wait_for("Running 1", "long ", "of 1m30s", "1 worker busy", "1 worker on ", "q quit")
         terminal.type("l")
-        terminal.wait_for("running, run 1", "begun")
+        terminal.wait_for("running, attempt 1", "begun")
         go.touch()
         terminal.wait_for("further")
         terminal.type("q")
@@ -186,7 +187,7 @@ def test_running_job_is_shown_followed_and_ended(
         terminal.type("c")
         terminal.wait_for("cancel long? y/n")
         terminal.type("y")
-        terminal.wait_for("long is cancelled", "1 cancelled", gone="Running")
+        terminal.wait_for("long is cancelled", "Cancelled 1", gone="Running")
         terminal.type("q")
         assert terminal.end() == 0
 
@@ -200,10 +201,10 @@ def test_a_hundred_thousand_done_jobs_hold_up_nothing(spool: SpoolDir, now_desk:
         with open(spool.path("done", f"job{number:06d}.json"), "wb") as file:
             file.write(data)
     with queuectl("--spool", spool.root, "top") as terminal:
-        terminal.wait_for("0 waiting", "q quit")
+        terminal.wait_for("Finished 100001", "q quit")
         began_s = time.monotonic()
         terminal.type("p")
-        terminal.wait_for("PAUSED")
+        terminal.wait_for("Paused")
         assert time.monotonic() - began_s < 20
         terminal.type("q")
         assert terminal.end() == 0

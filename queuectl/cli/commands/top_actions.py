@@ -91,6 +91,6 @@ def output(spool: SpoolDir, row: Row) -> Output:
     except (QueuectlError, OSError) as error:
         return Output(str(error), [])
     if not found.attempt:
-        return Output(f"{found.state}, has not run yet", [])
+        return Output(f"{found.state}, no attempt yet", [])
     lines = printed_lines(found.data.rstrip(b"\r\n"), is_cut=len(found.data) == _LOG_BYTES)
-    return Output(f"{found.state}, run {found.attempt}" + ("" if found.data else ": printed nothing"), lines)
+    return Output(f"{found.state}, attempt {found.attempt}" + ("" if found.data else ": printed nothing"), lines)

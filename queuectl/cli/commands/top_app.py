@@ -115,6 +115,8 @@ class TopApp(App[int]):
     def on_mount(self) -> None:
         """Begin to look."""
         self._looker.start()
+        # After Ctrl-Z and `fg` the screen of the terminal is empty.
+        self.app_resume_signal.subscribe(self, lambda _app: self.refresh(layout=True))
         self.set_interval(_TICK_S, self._tick)
 
     def on_unmount(self) -> None:
@@ -171,7 +173,7 @@ class TopApp(App[int]):
         columns, lines = self.size
         now_at = time.time()
         shown = top_rows.groups(found, self._view)
-        top = top_rows.head(found, top_rows.sentence(found), columns=columns, clock=time.strftime("%H:%M:%S"))
+        top = top_rows.head(found, columns=columns, clock=time.strftime("%H:%M:%S"))
         head = main.query_one("#head", Static)
         if len(top) != self._head_lines:  # another height lays out the whole screen anew
             self._head_lines = head.styles.height = len(top)

@@ -14,9 +14,10 @@ from typing import NamedTuple
 from rich.cells import cell_len
 from rich.text import Text
 
-from queuectl.cli.terminal.printing import age, count_of, pause_text, safe
+from queuectl.cli.terminal.printing import age, count_of, safe
 from queuectl.model import times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.monitor.headline import headline
 from queuectl.monitor.rows import DueRow, FailureRow, Finish, NextRow, PoolRow, RefusalRow, RunRow
 from queuectl.monitor.snapshot import Snapshot
 
@@ -25,7 +26,7 @@ POOL = "pool"
 STATES = (RUNNING, PENDING, DLQ, DONE, POOL, REJECTED)
 # A terminal that is too low shows these last.
 _LEAST_IMPORTANT = (POOL, DONE, REJECTED, DLQ, PENDING, RUNNING)
-SORTS = ("", "name", "time")
+SORTS = ("", "name", "time", "reason")
 # Of a table: the columns, and the blanks beside each.
 _COLUMNS, _BLANKS = 3, 2
 _ID_SHARE, _TIME_SHARE = 0.4, 0.26
@@ -124,32 +125,28 @@ def _sorted(rows: list[Row], sort: str) -> list[Row]:
         return sorted(rows, key=lambda row: row.name.casefold())
     if sort == "time":
         return sorted(rows, key=lambda row: (row.since is None, row.since or 0.0))
+    if sort == "reason":
+        return sorted(rows, key=lambda row: facts(row, 0.0).plain)
     return rows
 
 
 def _title(state: str, found: Snapshot) -> str:
-    """Return the line above a group. Holds no text of a job."""
+    """Return the line above a group; above the dead jobs it names the most frequent cause."""
     if state == DLQ:
-        more = f", and {found.cancelled} cancelled" if found.cancelled else ""
-        return f"Dead {found.dead}{more}"
+        kinds = (("dead", found.dead), ("cancelled", found.cancelled))
+        counts = ", ".join(f"{kind} {count}" for kind, count in kinds if count).capitalize()
+        most = found.causes[0] if found.causes and found.dead > 1 and found.causes[0].jobs > 1 else None
+        return counts + (f"; {most.jobs} of them: {safe(most.cause)}" if most is not None else "")
     if state == PENDING:
-        kinds = ((found.later, "later"), (found.held, "held"), (found.blocked, "incomplete"))
-        apart = " and ".join(f"{number} {kind}" for number, kind in kinds if number)
+        apart = " and ".join(
+            f"{count} {kind}"
+            for kind, count in (("later", found.later), ("held", found.held), ("incomplete", found.blocked))
+            if count
+        )
         return f"Waiting {found.counts[PENDING]}" + (f", of them {apart}" if apart else "")
     if state == POOL:
         return f"Workers {found.workers}" + (f" in {len(found.pools)} pools" if len(found.pools) > 1 else "")
     return f"{ {RUNNING: 'Running', DONE: 'Finished', REJECTED: 'Rejected'}[state] } {found.counts[state]}"
-
-
-def sentence(found: Snapshot) -> str:
-    """Return how the queue is doing, in one sentence."""
-    waiting = f"{found.counts[PENDING]} waiting"
-    if found.oldest_since is not None:
-        waiting += f", the oldest for {age(found.taken_at - found.oldest_since)}"
-    parts = [f"{count_of(found.workers, 'worker')}", f"{found.counts[RUNNING]} running", waiting]
-    if found.failed_last_hour:
-        parts.append(f"{found.failed_last_hour} failed in the last hour")
-    return ", ".join(parts)
 
 
 # ----------------------------------------------------------------------------------------------------------- the cells
@@ -203,11 +200,11 @@ def facts(row: Row, now_at: float) -> Text:
     if isinstance(item, RunRow):
         return _run_facts(item, now_at)
     if isinstance(item, NextRow):
-        retry = f"after {count_of(item.runs, 'failed run')}  " if item.runs else ""
+        retry = f"attempt {item.runs + 1}  " if item.runs else ""
         priority = f"priority {item.priority}  " if item.priority else ""
         return Text(f"{priority}{retry}{safe(item.command) or 'not read yet'}")
     if isinstance(item, DueRow):
-        return Text(f"retry {item.runs} of {item.max_retries}: {safe(item.error)}" if item.runs else "delayed")
+        return Text(f"retry {item.runs} of {item.max_retries}: {safe(item.error)}" if item.runs else "first attempt")
     if isinstance(item, Finish):
         took = f"took {_span(item.duration_s)}  " if item.duration_s is not None else ""
         return Text.assemble((took, "green"), safe(item.command))
@@ -215,15 +212,16 @@ def facts(row: Row, now_at: float) -> Text:
         return Text(f"{count_of(item.workers, 'worker')} on {safe(item.host)}, process {item.pid}")
     if isinstance(item, RefusalRow):
         return Text(safe(item.why), "red")
-    return Text.assemble((safe(item.error), "" if item.cancelled else "red"), f"  {safe(item.command)}")
+    last = f": {safe(item.output[-1].strip())}" if item.output and not item.cancelled else ""
+    return Text.assemble((safe(item.error) + last, "" if item.cancelled else "red"), f"  {safe(item.command)}")
 
 
 def _run_facts(item: RunRow, now_at: float) -> Text:
     text = Text()
     if not item.is_alive:
-        text.append("its worker is gone  ", "yellow")
+        text.append("its worker died  ", "yellow")
     if item.attempt > 1:
-        text.append(f"run {item.attempt}  ")
+        text.append(f"attempt {item.attempt}  ")
     if item.usual_s is not None:
         is_long = item.started_at is not None and now_at - item.started_at > 2 * item.usual_s + 1
         text.append(f"usually {_span(item.usual_s)}  ", "yellow" if is_long else "dim")
@@ -243,17 +241,19 @@ def _span(seconds: float) -> str:
 # ------------------------------------------------------------------------------------------------------------ the head
 
 
-def head(found: Snapshot, sentence: str, *, columns: int, clock: str) -> list[Text]:
-    """Return the lines above the groups: the spool, how the queue is doing, and what somebody should know."""
+def head(found: Snapshot, *, columns: int, clock: str) -> list[Text]:
+    """Return the lines above the groups: the spool, how the queue is doing, and what to do about it."""
     path = Text.assemble(("queuectl top", "bold"), "  ", safe(found.path))
     room = max(0, columns - len(clock) - 1)
     path.truncate(room, overflow="ellipsis", pad=True)
     lines = [Text.assemble(path, " ", clock)]
-    lines += [Text(line, "bold") for line in textwrap.wrap(safe(sentence), max(1, columns))[:_HEADLINE_LINES]]
+    is_stuck = found.paused is not None or (not found.pools and found.counts[PENDING] + found.counts[RUNNING] > 0)
+    style = "bold yellow" if is_stuck else "bold"
+    lines += [Text(line, style) for line in textwrap.wrap(safe(headline(found)), max(1, columns))[:_HEADLINE_LINES]]
     if found.paused is not None:
-        lines.append(Text(f"PAUSED  {pause_text(found.paused, found.paused_until)}", "yellow"))
-    if not found.pools and found.counts[PENDING]:
-        lines.append(Text("No workers run: queuectl worker start", "yellow"))
+        lines.append(Text("p resumes the spool", "yellow"))
+    elif is_stuck:
+        lines.append(Text("To start workers: queuectl worker start", "yellow"))
     if found.settings_changed:
         lines.append(Text("The settings changed after the workers started: restart the workers", "yellow"))
     for line in lines:

@@ -26,7 +26,7 @@ arrows, j, k  select a row; Tab: next group
 Enter, l      show the output, and follow it
 /             filter by id, command or reason
 Esc           show all rows again
-s             sort by name, by time, as usual
+s             sort by name, by time, by reason
 z             show only this group, or all
 c             cancel the job; asks y or n
 r             run the job again
