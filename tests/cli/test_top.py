@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 
+import queuectl
 from queuectl.cli.commands import top_rows
 from queuectl.cli.commands.top_look import Looker
 from queuectl.cli.commands.top_rows import View
@@ -78,6 +81,26 @@ def test_what_is_asked_for_is_shown() -> None:
         "plain 9s ago plain",
     ):
         assert told in text, told
+
+
+def test_a_long_headline_is_broken_after_a_comma() -> None:
+    """At 80 columns it may need two lines; no phrase of it is torn apart."""
+    found = full(paused=None, failed_last_hour=3, ready=33, oldest_since=NOON_AT - 200)
+    made = [line.plain for line in top_rows.head(found, columns=80, clock="")]
+    assert made[1:3] == [
+        "1 of 2 workers busy, 33 waiting, the oldest for 3 min, 1 due in 8 s,",
+        "3 failed in the last hour",
+    ]
+
+
+def test_the_picture_loads_nothing() -> None:
+    """docs/images/top.svg is small, and holds no address to fetch from and no path of the machine that made it."""
+    svg = (Path(queuectl.__file__).parents[1] / "docs" / "images" / "top.svg").read_bytes()
+    assert len(svg) < 100_000
+    assert set(re.findall(rb"https?://[^\s\"']+", svg)) == {b"http://www.w3.org/2000/svg"}
+    assert b"url(" not in svg.replace(b"url(#", b"")
+    assert b"/srv/photos" in svg
+    assert not re.search(rb"/(?:tmp|home|root|work)/", svg)
 
 
 def test_the_most_frequent_cause_of_death_is_named() -> None:

@@ -123,6 +123,11 @@ class TopApp(App[int]):
         """Stop looking."""
         self._looker.stop()
 
+    @property
+    def has_looked(self) -> bool:
+        """Whether something of the spool is shown."""
+        return self._found is not None
+
     def end_by(self, signum: int) -> None:
         """End because of a signal; may be called from a signal handler."""
         self.killed = signum

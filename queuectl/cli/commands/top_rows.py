@@ -249,7 +249,7 @@ def head(found: Snapshot, *, columns: int, clock: str) -> list[Text]:
     lines = [Text.assemble(path, " ", clock)]
     is_stuck = found.paused is not None or (not found.pools and found.counts[PENDING] + found.counts[RUNNING] > 0)
     style = "bold yellow" if is_stuck else "bold"
-    lines += [Text(line, style) for line in textwrap.wrap(safe(headline(found)), max(1, columns))[:_HEADLINE_LINES]]
+    lines += [Text(line, style) for line in _folded(safe(headline(found)), max(1, columns))[:_HEADLINE_LINES]]
     if found.paused is not None:
         lines.append(Text("p resumes the spool", "yellow"))
     elif is_stuck:
@@ -259,6 +259,16 @@ def head(found: Snapshot, *, columns: int, clock: str) -> list[Text]:
     for line in lines:
         line.truncate(columns, overflow="ellipsis")
     return lines
+
+
+def _folded(sentence: str, columns: int) -> list[str]:
+    """Return a sentence as lines that end after a comma; only a part that is too long is broken between words."""
+    lines = [""]
+    for part in re.findall(r".+?(?:, |$)", sentence):
+        if lines[-1] and len((lines[-1] + part).rstrip()) > columns:
+            lines.append("")
+        lines[-1] += part
+    return [short for line in lines for short in textwrap.wrap(line, columns) or [""]]
 
 
 # ------------------------------------------------------------------------------------------------------------ the room
