@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
 
 from queuectl.model.notice import WARNING, Notice
 from queuectl.pool import worker_process
 from queuectl.pool.core import Core
+from queuectl.pool.options import spread
 from queuectl.pool.outcomes import Outcomes
 from queuectl.pool.worker_process import WorkerProcess
 from queuectl.worker.process import WorkerSpec
+
+if TYPE_CHECKING:
+    from queuectl.pool.supervisor import Source
 
 # If a worker could not be started, the next try is this much later.
 _START_AGAIN_S = 1.0
@@ -44,6 +49,8 @@ class Crew:
         self._deaths: deque[float] = deque(maxlen=_MANY_DEATHS)
         self._next_start_s = 0.0
         self._cannot_start = False
+        self._sources: list[Source] = []
+        self._new_source: Callable[[WorkerProcess], Source]
         self.on_lost: Callable[[], None] = lambda: None
         """Called when a worker is gone."""
 
@@ -52,21 +59,49 @@ class Crew:
         for worker in self._workers:
             self._start(worker)
 
-    def sources(self, outcomes: Outcomes) -> list[WorkerSource]:
-        """Return a source for each worker; `outcomes` takes what it reports."""
-        return [WorkerSource(worker, self, outcomes) for worker in self._workers]
+    def sources(self, outcomes: Outcomes) -> list[Source]:
+        """Return a list with a source for each worker, which `scale` keeps up to date; `outcomes` takes the reports."""
+        self._new_source = lambda worker: WorkerSource(worker, self, outcomes)
+        self._sources = [self._new_source(worker) for worker in self._workers]
+        return self._sources
+
+    def scale(self, slots: int) -> int:
+        """Have this many slots from now on; return in how many processes. What runs goes on.
+
+        If a process cannot be started, it is tried again by `step`.
+        """
+        staying = [worker for worker in self._workers if not worker.is_retired]
+        sizes = spread(slots, self._core.session.settings.worker_processes)
+        for worker, size in zip(staying, sizes, strict=False):
+            if worker.slots != size:
+                worker.resize(size)
+        for worker in staying[len(sizes) :]:
+            worker.retire()
+            self._core.dispatcher.take_back(worker)
+        for size in sizes[len(staying) :]:
+            worker = WorkerProcess(size)
+            self._workers.append(worker)
+            self._sources.insert(0, self._new_source(worker))
+        return len(sizes)
+
+    def _remove(self, worker: WorkerProcess) -> None:
+        """Forget a worker that was retired and has ended."""
+        self._workers.remove(worker)
+        self._sources[:] = [each for each in self._sources if getattr(each, "worker", None) is not worker]
 
     def step(self, now_s: float) -> None:
         """Find workers that ended without a word, and start a new one for each that is gone."""
-        for worker in self._workers:
+        for worker in list(self._workers):
             if worker.is_silent:
                 self.lost(worker)
+            if worker.is_retired:
+                continue
             if not worker.is_alive and not self._core.shutdown.has_begun and self._may_start(now_s):
                 self._start_again(worker, now_s)
 
     def find_silent(self) -> None:
         """Find workers that ended without a word."""
-        for worker in self._workers:
+        for worker in list(self._workers):
             if worker.is_silent:
                 self.lost(worker)
 
@@ -74,7 +109,9 @@ class Crew:
         """Give the names of a worker that is gone to others."""
         self._core.dispatcher.reassign(worker)
         self.on_lost()
-        if not self._core.shutdown.has_begun:
+        if worker.is_retired:
+            self._remove(worker)
+        elif not self._core.shutdown.has_begun:
             self._deaths.append(self._clock.monotonic())
             code = worker.exit_code
             how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
@@ -132,20 +169,20 @@ class WorkerSource:
     """A worker as a source of the loop."""
 
     def __init__(self, worker: WorkerProcess, crew: Crew, outcomes: Outcomes) -> None:
-        self._worker = worker
+        self.worker = worker
         self._crew = crew
         self._outcomes = outcomes
 
     @property
     def conn(self) -> Connection | None:
         """The worker's pipe, or None while there is no worker."""
-        return self._worker.conn
+        return self.worker.conn
 
     def receive(self) -> None:
         """Take in the worker's next reports."""
         try:
-            for report in self._worker.receive():
-                self._outcomes.take(self._worker, report)
-            self._worker.is_ready = True  # an empty report, the first one, counts too
+            for report in self.worker.receive():
+                self._outcomes.take(self.worker, report)
+            self.worker.is_ready = True  # an empty report, the first one, counts too
         except EOFError:
-            self._crew.lost(self._worker)
+            self._crew.lost(self.worker)

@@ -118,7 +118,8 @@ class Dispatcher:
     def is_slow(self) -> bool:
         """True if every slot has run one job for `SLOW_S`: few names come for each run."""
         until_s = self._clock.monotonic() - SLOW_S
-        return all(worker.is_full and worker.running_since_s <= until_s for worker in self._workers)
+        going_on = [worker for worker in self._workers if not worker.is_retired]
+        return all(worker.is_full and worker.running_since_s <= until_s for worker in going_on)
 
     @property
     def free(self) -> int:
@@ -146,7 +147,7 @@ class Dispatcher:
             self._queue.put_first(heapq.heappop(self._again)[1])
         for worker in self._workers:
             if worker.is_full and now_s - worker.running_since_s >= LONG_S:
-                self._take_back(worker)
+                self.take_back(worker)
         willing = [worker for worker in self._workers if worker.may_get_names]
         if willing and (key := self._split_turns.take()) is not None:
             min(willing, key=sharing_out.load).feed([key], now_s)
@@ -168,8 +169,8 @@ class Dispatcher:
             started.update(worker.outstanding, worker.unanswered)
         return self.jobs_left - sum(not batch.taken_of(name) for name in started)
 
-    def _take_back(self, worker: WorkerProcess) -> None:
-        """Queue the names behind long jobs again: another worker may claim them first."""
+    def take_back(self, worker: WorkerProcess) -> None:
+        """Queue the names behind long jobs again, or all that a worker has not claimed: others may claim them first."""
         stuck = [name for name in worker.outstanding if name not in worker.running]
         for name in reversed(stuck):
             del worker.outstanding[name]

@@ -52,10 +52,10 @@ class Parts:
 
     def __init__(self, session: Session, options: Options, notify: Callable[[Event], None]) -> None:
         spool, settings, clock, _ = session
-        self.pool = Pool(session, count=options.slots, cwd=options.cwd)
+        workers = [WorkerProcess(slots) for slots in spread(options.slots, settings.worker_processes)]
+        self.pool = Pool(session, count=options.slots, processes=len(workers), cwd=options.cwd)
         arrivals = Arrivals(spool, settle_s=settings.settle_s, clock=clock)
         queue = RunQueue()
-        workers = [WorkerProcess(slots) for slots in spread(options.slots, settings.worker_processes)]
         dispatcher = Dispatcher(workers, queue, arrivals, clock=clock, notify=notify)
         dispatcher.jobs_left = options.max_jobs
         breaker = Breaker(spool.root, clock=clock, notify=notify)
@@ -85,7 +85,9 @@ class Parts:
     def sources(self) -> list[Source]:
         """Return what the loop waits for."""
         inboxes = [] if self._inboxes is None else self._inboxes.sources(self.core.dispatcher.add)
-        return [*self.crew.sources(self.outcomes), self.control, *inboxes, self.scanner]
+        sources = self.crew.sources(self.outcomes)
+        sources += [self.control, *inboxes, self.scanner]
+        return sources
 
     def duties(self) -> list[Duty]:
         """Return what the loop does after each wait, in order."""
@@ -118,6 +120,7 @@ class Parts:
         return [
             self._step_inboxes,
             self.control.check_pause,
+            self._scale,
             self._drops.step,
             self.cancellations.step,
             self.outcomes.rescue,
@@ -142,6 +145,16 @@ class Parts:
     def _step_inboxes(self, _now_s: float) -> None:
         if self._inboxes is not None:
             self._inboxes.step(fork=self.crew.may_fork, close_inherited=self._close_inherited)
+
+    def _scale(self, _now_s: float) -> None:
+        """Have as many slots as somebody asked for."""
+        with self.core.breaker.guard():
+            slots = self.pool.scale_request()
+            if slots is None or self.core.shutdown.has_begun:
+                return
+            processes = self.crew.scale(slots)
+            self.pool.rescaled(count=slots, processes=processes)
+            self.core.notify(Notice(INFO, "scaled", f"now {slots} slots in {processes} worker processes"))
 
     def _step_dashboard(self, _now_s: float) -> None:
         if trouble := self._dashboard.step():

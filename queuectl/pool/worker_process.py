@@ -20,7 +20,7 @@ from typing import Any
 
 from queuectl.spool.session import Session
 from queuectl.worker import process
-from queuectl.worker.messages import Feed, Order, Report, pack_order, unpack
+from queuectl.worker.messages import Feed, Order, Report, Resize, Stop, pack_order, unpack
 
 _STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -46,6 +46,8 @@ class WorkerProcess:
         """When the worker last reported a start (monotonic)."""
         self.is_ready = False
         """True once the worker has reported for the first time."""
+        self.is_retired = False
+        """True if it gets no more names, and ends after its runs."""
         self._process: Any = None
         self.conn: Connection | None = None
         """Our end of the pipe, or None if there is no process."""
@@ -67,8 +69,8 @@ class WorkerProcess:
 
     @property
     def may_get_names(self) -> bool:
-        """True if the worker has answered for all names that were reassigned."""
-        return self.is_ready and not self.unanswered
+        """True if the worker has answered for all names that were reassigned, and is to go on."""
+        return self.is_ready and not self.unanswered and not self.is_retired
 
     @property
     def is_silent(self) -> bool:
@@ -110,6 +112,16 @@ class WorkerProcess:
         """Suggest names to the worker."""
         self.outstanding.update(dict.fromkeys(names, now_s))
         self.send(Feed(names))
+
+    def resize(self, slots: int) -> None:
+        """Give the worker this many slots. What runs goes on."""
+        self.slots = slots
+        self.send(Resize(slots))
+
+    def retire(self) -> None:
+        """Have the worker end after its runs."""
+        self.is_retired = True
+        self.send(Stop())
 
     def send(self, order: Order) -> None:
         """Send the worker a message. Ignore that it is gone: `receive` finds that out."""

@@ -5,6 +5,7 @@ A pool is one start of one supervisor. It gets a new name each time, so an old s
     .queuectl/pools/POOL.json      who it is, for people and for `worker list`
     .queuectl/pools/POOL.lock      held while it lives: the only proof of life; a pid proves nothing
     .queuectl/pools/POOL.stop      a request to stop; its lines are `now`, `wait`, `stop` or `stop SECONDS`
+    .queuectl/pools/POOL.scale     a request for another number of slots
     .queuectl/pools/POOL.stopped   the result of the stop, written just before the lock is freed
 """
 
@@ -27,12 +28,16 @@ from queuectl.system import disk, files
 from queuectl.system.locks import NamedLock, is_held
 
 STOP, NOW, WAIT = "stop", "now", "wait"
+# The most slots that a pool can have.
+SLOTS_AT_MOST = 256
 _SECONDS = re.compile(STOP + r" \d+(\.\d+)?(e[+-]?\d+)?")
 _MAX_BYTES = 64 * 1024
 
 
 class PoolInfo(msgspec.Struct, frozen=True):
     """What a pool says about itself. `log` is the file that a detached pool writes to, or "".
+
+    `count` is the number of its slots, `processes` that of the worker processes that share them.
 
     After a stop, running jobs may go on for `grace_s`; then they get `kill_grace_s` to end.
     """
@@ -46,6 +51,7 @@ class PoolInfo(msgspec.Struct, frozen=True):
     log: str
     grace_s: float = 10.0
     kill_grace_s: float = 5.0
+    processes: int = 0
 
 
 class StopSummary(NamedTuple):
@@ -58,7 +64,7 @@ class StopSummary(NamedTuple):
 class Pool:
     """This process's own pool."""
 
-    def __init__(self, session: Session, *, count: int, cwd: str) -> None:
+    def __init__(self, session: Session, *, count: int, cwd: str, processes: int = 0) -> None:
         spool, settings, clock, rng = session
         host = re.sub(r"[^A-Za-z0-9-]+", "-", socket.gethostname())[:30].strip("-") or "host"
         self.name = f"{host}-{os.getpid()}-{names.new_token(rng)}"
@@ -66,22 +72,30 @@ class Pool:
         self._lock = NamedLock(spool.pool_path(self.name, "lock"))
         log = os.environ.get("QUEUECTL_POOL_LOG", "")
         self._info = PoolInfo(
-            self.name, host, os.getpid(), clock.now(), count, cwd, log, settings.stop_grace_s, settings.kill_grace_s
+            self.name,
+            host,
+            os.getpid(),
+            clock.now(),
+            count,
+            cwd,
+            log,
+            settings.stop_grace_s,
+            settings.kill_grace_s,
+            processes or count,
         )
 
     def enter(self) -> None:
         """Take the lock and write the pool's record. Raises OSError."""
         if not self._lock.try_acquire():
             raise OSError(f"cannot lock {self._lock.path}")
-        body = {**msgspec.structs.asdict(self._info), "started_at": times.to_text(self._info.started_at)}
         # Synced: after a power cut the next pool finds this record without a lock, and looks for torn records.
-        disk.create(
-            self._spool.pool_path(self.name, "json"),
-            json.dumps(body, indent=1).encode() + b"\n",
-            sync=True,
-            mode=disk.FILE_MODE,
-        )
+        path = self._spool.pool_path(self.name, "json")
+        disk.create(path, self._body(), sync=True, mode=disk.FILE_MODE)
         disk.sync_folder(self._spool.pool_dir)
+
+    def _body(self) -> bytes:
+        body = {**msgspec.structs.asdict(self._info), "started_at": times.to_text(self._info.started_at)}
+        return json.dumps(body, indent=1).encode() + b"\n"
 
     @property
     def lock(self) -> NamedLock:
@@ -103,6 +117,28 @@ class Pool:
             graces = []
         return min(graces, default=self._info.grace_s)
 
+    def scale_request(self) -> int | None:
+        """Return the number of slots that somebody asked for, or None. A file that holds none is deleted."""
+        path = self._spool.pool_path(self.name, "scale")
+        if not os.path.exists(path):
+            return None
+        try:
+            slots = int(files.read(path, _MAX_BYTES).data)
+        except ValueError:
+            slots = 0
+        if not 1 <= slots <= SLOTS_AT_MOST:
+            disk.unlink(path)
+            return None
+        return slots
+
+    def rescaled(self, *, count: int, processes: int) -> None:
+        """Record how many slots there are now, and delete the request. Raises OSError."""
+        self._info = msgspec.structs.replace(self._info, count=count, processes=processes)
+        self._spool.replace_file(
+            self._spool.pool_path(self.name, "json"), self._body(), hint="pool", sync=True, mode=disk.FILE_MODE
+        )
+        disk.unlink(self._spool.pool_path(self.name, "scale"))
+
     def leave(self, summary: StopSummary, *, clean: bool) -> None:
         """Write the result of the stop, then free the lock and delete the pool's files.
 
@@ -112,7 +148,7 @@ class Pool:
             if self.stop_request() is not None:
                 data = json.dumps(summary._asdict()).encode()
                 disk.create(self._spool.pool_path(self.name, "stopped"), data, sync=False, mode=disk.FILE_MODE)
-            for kind in ("json", "stop") if clean else ("stop",):
+            for kind in ("json", "stop", "scale") if clean else ("stop", "scale"):
                 disk.unlink(self._spool.pool_path(self.name, kind))
         self._lock.remove()
 
@@ -145,6 +181,11 @@ def request_stop(spool: SpoolDir, pool: str, *, now: bool = False, grace_s: floa
         return
     # In one step: half of a request would be another request.
     spool.replace_file(path, "\n".join(lines).encode(), hint="stop", sync=False)
+
+
+def request_scale(spool: SpoolDir, pool: str, slots: int) -> None:
+    """Ask a pool to have this many slots. The last request counts. Raises OSError."""
+    spool.replace_file(spool.pool_path(pool, "scale"), b"%d\n" % slots, hint="scale", sync=False)
 
 
 def take_summary(spool: SpoolDir, pool: str) -> StopSummary | None:
@@ -201,4 +242,5 @@ def _info(body: dict[str, Any]) -> PoolInfo:
         str(body.get("log", "")),
         float(body.get("grace_s", 10.0)),
         float(body.get("kill_grace_s", 5.0)),
+        int(body.get("processes", body["count"])),
     )

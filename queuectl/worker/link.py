@@ -11,7 +11,7 @@ from queuectl.jobs.verdict import Claimed
 from queuectl.system.clock import Clock
 from queuectl.worker.channel import Channel
 from queuectl.worker.executors.base import Executor
-from queuectl.worker.messages import Abandon, Cancel, Feed, Kill, Order, Report, SplitFile, Stop
+from queuectl.worker.messages import Abandon, Cancel, Feed, Kill, Order, Report, Resize, SplitFile, Stop
 
 # A report waits for others for this long at most.
 _REPORT_WITHIN_S = 0.04
@@ -26,6 +26,8 @@ class Link:
         """Names to claim, in this order."""
         self.to_split: set[str] = set()
         """Those of them that are files of many jobs, to be split without waiting any longer."""
+        self.slots = 0
+        """How many slots the worker is to have; 0: as many as it began with."""
         self.is_stopping = False
         self.is_killing = False
         self.is_abandoning = False
@@ -93,6 +95,8 @@ class Link:
             case Cancel():
                 self._cancels[order.job_id, order.attempt] = order
                 self.has_news = True
+            case Resize(slots):
+                self.slots = slots
             case Stop():
                 self.stop()
             case Kill():

@@ -35,19 +35,25 @@ class Cancel(NamedTuple):
     reason: str
 
 
+class Resize(NamedTuple):
+    """Have this many slots from now on. A slot too many ends after its run."""
+
+    slots: int
+
+
 class Stop(NamedTuple):
-    """Claim nothing more; end after the job that runs."""
+    """Claim nothing more; end after the jobs that run."""
 
 
 class Kill(NamedTuple):
-    """End the job that runs, put it back, and end."""
+    """End the jobs that run, put them back, and end."""
 
 
 class Abandon(NamedTuple):
-    """The spool was taken away: end the job that runs, write nothing any more, and end."""
+    """The spool was taken away: end the jobs that run, write nothing any more, and end."""
 
 
-Order = Feed | SplitFile | Cancel | Stop | Kill | Abandon
+Order = Feed | SplitFile | Cancel | Resize | Stop | Kill | Abandon
 
 
 class Started(NamedTuple):
@@ -107,7 +113,7 @@ _KINDS: tuple[type[Report], ...] = (Started, Finished, Passed, Trouble, Vanished
 _DECLINED: tuple[type[Declined], ...] = get_args(Declined)
 _WITH_SIG = frozenset(each for each in _DECLINED if "sig" in each._fields)
 """Kinds whose first field is a file's signature."""
-_ORDERS: tuple[type[Order], ...] = (Feed, SplitFile, Cancel, Stop, Kill, Abandon)
+_ORDERS: tuple[type[Order], ...] = (Feed, SplitFile, Cancel, Resize, Stop, Kill, Abandon)
 
 
 def pack_order(order: Order) -> bytes:

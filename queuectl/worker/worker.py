@@ -10,6 +10,7 @@ Nothing else waits, so that no run holds up another.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import time
@@ -53,8 +54,9 @@ class Worker:
         self._starter = Starter(executor, session.spool.root, cwd)
         self._recorder = Recorder(session, settlements, self._claims.blame, link=self._link)
         self._attendant = Attendant(settlements, self._starter, self._recorder, self._link, give_up=self._give_up)
-        numbers = itertools.count()
-        self._free = [Slot(session, worker, numbers) for _ in range(slots)]
+        self._new_slot = functools.partial(Slot, session, worker, itertools.count())
+        self._link.slots = slots
+        self._free = [self._new_slot() for _ in range(slots)]
         """The slots without a run; the last one is used first."""
         self._runs: dict[Attended, None] = {}
         """The runs under way, oldest first."""
@@ -68,6 +70,8 @@ class Worker:
         link, recorder = self._link, self._recorder
         link.flush()
         while self._runs or not link.is_stopping:
+            if len(self._free) + len(self._runs) != link.slots:
+                self._resize()
             if self._may_start:
                 self._work(link.names.popleft())
             link.flush_in_time()
@@ -86,6 +90,15 @@ class Worker:
     def note_stop(self) -> None:
         """Remember that somebody has asked this pool, or everything that runs on this machine, to stop."""
         self._link.note_stop()
+
+    def _resize(self) -> None:
+        """Make slots, or close those without a run, until there are as many as wanted."""
+        missing = self._link.slots - len(self._free) - len(self._runs)
+        for _ in range(missing):
+            self._free.append(self._new_slot())
+        while missing < 0 and self._free:
+            self._free.pop().close()
+            missing += 1
 
     # ---------------------------------------------------------------------------------------------------- loop
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from queuectl.model import history
+from queuectl.spool import pools
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.lease import is_alive
 from tests.helpers import listing, named, wait_until
@@ -195,3 +197,65 @@ def test_max_jobs_counts_the_runs_of_all_slots(spool: SpoolDir) -> None:
     with Pool(spool, "--max-jobs", "7", count=4) as pool:
         assert pool.wait() == 0
     assert (len(spool.job_names("done")), len(spool.job_names("pending"))) == (7, 5)
+
+
+@linux
+@pytest.mark.parametrize("processes", ["1", "auto"])
+def test_a_pool_is_scaled_while_it_runs(spool: SpoolDir, tmp_path: Path, processes: str) -> None:
+    """Up: more runs at once. Down: what runs goes on to its end, and no more than the new number is started."""
+    queuectl(spool, "config", "set", "worker_processes", processes)
+    gate = tmp_path / "gate"
+    waits = f"while [ ! -e {gate} ]; do sleep 0.02; done"
+    for number in range(6):
+        enqueue(spool, f"early{number}", "--command", waits)
+    with Pool(spool, count=2) as pool:
+        wait_until(lambda: len(spool.job_names("running")) == 2)
+        assert "6 slots in" in queuectl(spool, "worker", "scale", "6")
+        wait_until(lambda: len(spool.job_names("running")) == 6)
+        assert queuectl(spool, "worker", "scale", "1").endswith("has 1 slot in 1 worker process")
+        assert [(info.count, info.processes) for info in pools.live(spool)] == [(1, 1)]
+        pids = {number: wait_until(lambda n=number: command_of(pool, f"early{n}")) for number in range(6)}
+        enqueue(spool, "late", "--command", SUCCEED)
+        assert all(map(is_running, pids.values())) and listing(spool)["pending"] == ["late.json"]
+        gate.touch()
+        pool.event("succeeded", "late")
+        wait_until(lambda: len(spool.job_names("done")) == 7)
+        wait_until(lambda: len(os.listdir(spool.lease_dir)) == 1)
+        wait_until(lambda: len(pool.worker_pids()) == 1)
+        assert not [item for item in pool.events if item["event"] == "worker_lost"]
+    starts = [item["id"] for item in pool.events if item["event"] == "started"]
+    assert starts[-1] == "late"
+
+
+def test_scaling_names_what_it_cannot_do(spool: SpoolDir) -> None:
+    """Without a pool, with a wrong name, and with two pools of which none is named."""
+    assert _failure(spool, "scale", "2").startswith("error: no workers are running")
+    with Pool(spool, count=1).ready(), Pool(spool, count=1).ready():
+        first, second = (info.pool for info in pools.live(spool))
+        assert f"several pools are running: {first}, {second}" in _failure(spool, "scale", "2")
+        assert "no pool nobody is running" in _failure(spool, "scale", "2", "--pool", "nobody")
+        queuectl(spool, "worker", "scale", "3", "--pool", second)
+        assert [info.count for info in pools.live(spool)] == [1, 3]
+
+
+def _failure(spool: SpoolDir, *words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "queuectl", "--spool", spool.root, "worker", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode != 0
+    return done.stderr
+
+
+@pytest.mark.parametrize("text", ["many", "0", "257", ""])
+def test_a_request_that_is_no_number_of_slots_is_deleted(spool: SpoolDir, text: str) -> None:
+    """A file that somebody puts there by hand changes nothing and does not stay."""
+    with Pool(spool, count=1).ready():
+        (info,) = pools.live(spool)
+        path = Path(spool.pool_path(info.pool, "scale"))
+        path.write_text(text)
+        wait_until(lambda: not path.exists())
+        assert [info.count for info in pools.live(spool)] == [1]
