@@ -8,6 +8,7 @@ A browser hides the comments. Each fenced block has one, on the line above it:
     <!-- run: plain -->         the same without a shell: each line is a program with its arguments (every system)
     <!-- prints -->             the block that ran last printed these lines, in this order; `...` stands for anything
     <!-- chat gets -->          the same, of what was posted to the test's chat server, whose address is in $CHAT_URL
+    <!-- mail gets -->          the same, of the arguments and the input of the program `mail`
     <!-- not run: WHY -->       only its `queuectl` commands are checked
 
 `run: needs NAME ...` skips the recipe if one of these programs is not installed. `/srv/` in any block is a folder of

@@ -33,9 +33,10 @@ def instruction(name: str) -> list[str]:
 
 
 def test_every_example_is_known_to_a_test() -> None:
-    """A file that is added here gets a test, or this list says which one has it."""
+    """A file that is added here gets a test and a line in this list; README.md has a row for each."""
     found = {path.relative_to(EXAMPLES).as_posix() for path in EXAMPLES.rglob("*") if "__pycache__" not in path.parts}
     assert found == {
+        "README.md",
         "check_queue.py",
         "compress_stdlib.py",
         "container",
@@ -43,6 +44,9 @@ def test_every_example_is_known_to_a_test() -> None:
         "container/compose.yaml",
         "scan_folder.py",
     }
+    linked = re.findall(r"\]\(([^)#]+)", (EXAMPLES / "README.md").read_text(encoding="utf-8"))
+    assert [target for target in linked if not (EXAMPLES / target).exists()] == []
+    assert {name for name in found if "/" not in name} - {"README.md"} <= set(linked)
 
 
 @pytest.mark.parametrize("name", ["check_queue.py", "compress_stdlib.py", "scan_folder.py"])

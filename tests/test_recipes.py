@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from tests.helpers import wait_until
 from tests.recipes import Block, Recipe, commands, sections, unmatched
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +40,7 @@ class Kitchen:
         self.folder = folder
         self.chat = chat
         self.printed = ""
+        self.mail = folder / "mail.txt"
         bin_dir = folder / "bin"
         self.env = {
             **{name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL")},
@@ -54,7 +56,7 @@ class Kitchen:
             for name, words in {
                 "python": f'exec {own} "$@"',
                 "queuectl": f'exec {own} -m queuectl "$@"',
-                "mail": f"cat > {shlex.quote(str(folder / 'mail.txt'))}",
+                "mail": f'{{ echo "$@"; cat; }} > {shlex.quote(str(self.mail))}',
             }.items():
                 (bin_dir / name).write_text(f"#!/bin/sh\n{words}\n")
                 (bin_dir / name).chmod(0o755)
@@ -76,7 +78,11 @@ class Kitchen:
             case "prints":
                 assert not (wanted := unmatched(text, self.printed)), f"not printed: {wanted}\n{self.printed}"
             case "chat gets":
-                assert not (wanted := unmatched(text, "\n".join(self.chat))), f"not posted: {wanted}\n{self.chat}"
+                # The pool starts a hook after the job is dead, and no command waits for it.
+                wait_until(lambda: not unmatched(text, "\n".join(self.chat)))
+            case "mail gets":
+                sent = self.mail.read_text(encoding="utf-8")
+                assert not (wanted := unmatched(text, sent)), f"not sent: {wanted}\n{sent}"
 
     def call(self, argv: list[str]) -> str:
         """Run a program; return what it printed."""
@@ -146,7 +152,7 @@ def test_a_recipe_runs_as_it_is_written(recipe: Recipe, tmp_path: Path, chat: tu
 
 def test_every_block_of_the_recipes_says_what_it_is_for() -> None:
     """No block is passed over in silence: it is run, or the page says why it is not."""
-    known = {"file", "append", "run", "prints", "chat gets", "not run"}
+    known = {"file", "append", "run", "prints", "chat gets", "mail gets", "not run"}
     silent = [(recipe.title, block.text) for recipe in RECIPES for block in recipe.blocks if block.kind not in known]
     assert silent == []
     assert [
