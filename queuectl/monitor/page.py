@@ -27,7 +27,7 @@ from queuectl.model import times
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.text import command_text, safe
 from queuectl.monitor import chart
-from queuectl.monitor.headline import headline
+from queuectl.monitor.headline import about, headline
 from queuectl.monitor.rows import ROWS, CauseRow, FailureRow, RunRow
 from queuectl.monitor.snapshot import HEARTBEAT_S, STALE_S, Snapshot, pace, size_text
 from queuectl.spool.counts import DIED, DRAINED, STOPPED
@@ -41,6 +41,8 @@ _LINKED = frozenset({PENDING, RUNNING, DONE, DLQ, REJECTED, LOGS})
 # An id that no shell takes for anything else.
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _ENDED = {DRAINED: "ended when no jobs were left", STOPPED: "was stopped", DIED: "died"}
+# Rows of a table whose rest a command lists, so that the page stays small.
+_SHOWN = 100
 # A failure is news for this long.
 _NEWS_S = 3600.0
 # A command for more jobs than this is no longer pasted with ease.
@@ -64,6 +66,15 @@ class Stat(NamedTuple):
     is_bad: bool = False
 
 
+class Headline(NamedTuple):
+    """The sentence at the top: its time that passes apart, if it has one, so that the script counts it on."""
+
+    before: str
+    since: float | None
+    age: str
+    after: str
+
+
 class Gauge(NamedTuple):
     """A bar for a run: how much of `total_s` is over and where its usual time ends, in percent (None: unknown)."""
 
@@ -85,6 +96,7 @@ def render(found: Snapshot, *, advice: tuple[str, str]) -> str:
     """Return the whole page. `advice` is the next sensible command, or "", and why."""
     if not found.is_full:
         found = found._replace(**_NO_TEXTS)
+    found = found._replace(**{key: getattr(found, key)[:_SHOWN] for key in ("nexts", "dues", "refusals")})
     return (
         _environment()
         .get_template("page.html")
@@ -103,7 +115,7 @@ def render(found: Snapshot, *, advice: tuple[str, str]) -> str:
             runs=[(row, gauge(row, found.taken_at)) for row in found.runs],
             waiting_now=found.ready + found.stopped,
             plots=_plots(found),
-            finishes=[row for row in reversed(found.finishes) if row.id or not found.is_full],
+            finishes=[row for row in found.finishes[: -_SHOWN - 1 : -1] if row.id or not found.is_full],
             pace=pace(found.finishes),
             groups=(
                 ("tags", "Tags", found.tags, found.tags_left),
@@ -247,12 +259,16 @@ def _title(found: Snapshot) -> str:
     return f"{failed}{counts[RUNNING]} running, {counts[PENDING]} waiting"
 
 
-def _headline(found: Snapshot) -> str:
-    """Return the sentence at the top, without what is told below it, and without times that nobody would count on."""
-    if not found.pools:
-        ended = None if found.ended_pool is None else found.ended_pool._replace(at=None)
-        found = found._replace(oldest_since=None, ended_pool=ended)
-    return headline(found if found.paused is None else found._replace(paused=""))
+def _headline(found: Snapshot) -> Headline:
+    """Return the sentence at the top; the reason of a pause is told below it."""
+    text = headline(found if found.paused is None else found._replace(paused=""))
+    ended_at = None if found.ended_pool is None else found.ended_pool.at
+    for since, word in ((found.oldest_since, " for "), (ended_at, " finished ")):
+        age = "" if since is None else about(found.taken_at - since)
+        before, middle, after = text.partition(f"{word}{age}")
+        if age and middle:
+            return Headline(before + word, since, age, after)
+    return Headline(text, None, "", "")
 
 
 def _health(found: Snapshot) -> str:

@@ -29,9 +29,12 @@
   }
 
   // ------------------------------------------------------------------------------------------------------------ times
-  // The same words as `span_text` in page.py.
-  function span(seconds, exact) {
+  // The same words as `span_text` in page.py, and for `about` as `about` in headline.py.
+  function span(seconds, exact, about) {
     var whole = Math.max(0, Math.floor(seconds)), rest;
+    if (about && whole >= 3600) {
+      return whole < 172800 ? Math.floor(whole / 3600) + " h" : Math.floor(whole / 86400) + " days";
+    }
     if (whole < 60) { return whole + " s"; }
     if (whole < 3600) { return Math.floor(whole / 60) + " min" + (exact && whole % 60 ? " " + whole % 60 + " s" : ""); }
     if (whole < 86400) {
@@ -42,7 +45,8 @@
     return Math.floor(whole / 86400).toLocaleString("en") + " d" + (rest ? " " + rest + " h" : "");
   }
   var clocks = all("time").map(function (each) {
-    return { node: each, at: Date.parse(each.dateTime), kind: each.className, isExact: each.classList.contains("exact"), isFor: each.classList.contains("for") };
+    return { node: each, at: Date.parse(each.dateTime), kind: each.className, isExact: each.classList.contains("exact"), isFor: each.classList.contains("for"),
+      isAbout: each.classList.contains("about") };
   });
   function tick() {
     var now = Date.now(), age = (now - wroteAt) / 1000, isOld = age > STALE_S;
@@ -54,7 +58,7 @@
       var passed = (now - each.at) / 1000, text;
       if (each.isFor) {
         if (isOld && each.isExact) { return; }  // nobody knows whether it still runs
-        text = span(passed, each.isExact);
+        text = span(passed, each.isExact, each.isAbout);
         var bar = each.isExact && each.node.closest("tr").querySelector(".bar");
         if (bar) {
           bar.querySelector(".fill").setAttribute("width", Math.max(0, Math.min(100, passed / bar.dataset.total * 100)) + "%");
@@ -161,7 +165,7 @@
   });
   // A cell sorts by its instant, by its number, or by its text.
   function keyOf(row, column) {
-    var cell = row.cells[column], time = cell.querySelector("time"), text = cell.textContent.replace(/^(took|waiting) /, "").trim();
+    var cell = row.cells[column], time = cell.querySelector("time"), text = cell.textContent.replace(/^(took|waiting|started) /, "").trim();
     if (time) { return Date.parse(time.dateTime); }
     var match = /^(-?[\d.,]+)\s*(ms|s|min|h|d|bytes|KB|MB)?(?![\w.-])/.exec(text);
     var units = { ms: 0.001, s: 1, min: 60, h: 3600, d: 86400, bytes: 1, KB: 1e3, MB: 1e6 };

@@ -11,12 +11,14 @@ from jinja2 import UndefinedError
 from queuectl.inbox.state import InboxFile
 from queuectl.model.text import command_text
 from queuectl.monitor import metrics, page
+from queuectl.monitor.headline import headline
 from queuectl.monitor.inboxes import InboxRow
 from queuectl.monitor.rows import (
     ArrivingRow,
     Bucket,
     CauseRow,
     DueRow,
+    EndedPool,
     FailureRow,
     Finish,
     GroupRow,
@@ -256,6 +258,19 @@ def test_a_run_is_shown_against_its_usual_time_and_timeout() -> None:
     made = page.render(snapshot_of(), advice=NO_ADVICE)
     assert "usually 20 s" in made
     assert "timeout 5 min" in made
+
+
+def test_the_time_in_the_headline_is_one_that_the_script_counts_on() -> None:
+    """The sentence is that of `headline`; the age of the oldest job, or of the last end, stands apart."""
+    busy = snapshot_of(paused=None)
+    drained = busy._replace(
+        counts=dict(busy.counts, pending=0, running=0), ready=0, later=0, oldest_since=None, pools=()
+    )
+    drained = drained._replace(ended_pool=EndedPool("drained", NOON_AT - 7200), failed_last_hour=0)
+    for found, age in ((busy, "1 min"), (drained, "2 h"), (busy._replace(oldest_since=None), "")):
+        made = page._headline(found)
+        assert made.age == age
+        assert made.before + made.age + made.after == headline(found)
 
 
 @pytest.mark.parametrize(
