@@ -96,7 +96,7 @@ def render(found: Snapshot, *, advice: tuple[str, str]) -> str:
     """Return the whole page. `advice` is the next sensible command, or "", and why."""
     if not found.is_full:
         found = found._replace(**_NO_TEXTS)
-    found = found._replace(**{key: getattr(found, key)[:_SHOWN] for key in ("nexts", "dues", "refusals")})
+    found = found._replace(**{key: getattr(found, key)[:_SHOWN] for key in ("runs", "nexts", "dues", "refusals")})
     return (
         _environment()
         .get_template("page.html")

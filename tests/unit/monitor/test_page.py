@@ -315,6 +315,28 @@ def test_rows_that_are_left_out_are_counted_with_the_command_that_lists_them() -
     assert '1,499 more: <code class="run">queuectl list --state pending</code>' in made
 
 
+def test_a_page_of_a_full_queue_stays_small() -> None:
+    """With every table as long as a survey of 10,000 jobs makes it, the page has less than 250 KB."""
+    ids = [f"20270115-080000-{number:06d}-ab1c" for number in range(200)]
+    command, paths = "python resize.py --width 2048 photos/2027/january/0001.raw", (f"dlq/{ids[0]}.json", "", "")
+    lines = ("a line of output that says what the command was doing just before the end",) * 6
+    now_at = NOON_AT
+    found = snapshot_of(
+        counts={"pending": 9000, "running": 200, "done": 400, "dlq": 200, "rejected": 200},
+        runs=tuple(RunRow(each, 1, "host-12345-ab1c-1", now_at, 3600.0, command, True, 60.0, paths[0]) for each in ids),
+        nexts=tuple(NextRow(each, 0, 0, command, "anna", ("a", "b"), now_at, paths[0]) for each in ids),
+        failures=tuple(FailureRow(each, now_at, 4, "exit 1", command, lines, False, *paths) for each in ids),
+        causes=tuple(CauseRow(each, 9, 0.0, 1.0, tuple(ids[:5]), command, lines, *paths) for each in ids[:20]),
+        dues=tuple(DueRow(each, now_at, 1, 3, "exit code 1") for each in ids),
+        refusals=tuple(RefusalRow(f"{each}.json", "command: is missing", now_at) for each in ids),
+        finishes=tuple(Finish(now_at, 1.0, True, each, command, "", 1, *paths) for each in ids),
+        load=Load(BUCKETS, BUCKETS + BUCKETS[:36]),
+        tags=tuple(GroupRow(each, 100, 100, 1000, 10) for each in ids[:20]),
+        owners=tuple(GroupRow(each, 100, 100, 1000, 10) for each in ids[:20]),
+    )
+    assert len(page.render(found, advice=NO_ADVICE)) < 250_000
+
+
 def test_odd_numbers_are_no_trouble() -> None:
     """Whatever instants and durations others wrote into records: there is a page."""
     odd = (Finish(0.0, 1e300, True), Finish(2.0e11, -5.0, False))
