@@ -30,7 +30,7 @@ from queuectl.monitor.rows import (
 from queuectl.monitor.snapshot import Snapshot
 
 IMAGES = Path(__file__).parent / "images"
-WIDTH, HEIGHT = 1280, 860
+WIDTH, HEIGHT = 1120, 780
 MINUTE_S, HOUR_S = 60.0, 3600.0
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 
@@ -139,6 +139,7 @@ def sample(now_at: float) -> Snapshot:
         )
         for number in reversed(range(40))
     )
+    load = _load(now_at, chance)
     return Snapshot(
         path="/srv/photos",
         taken_at=now_at,
@@ -164,9 +165,9 @@ def sample(now_at: float) -> Snapshot:
         finishes=finishes,
         nexts=nexts,
         causes=causes,
-        load=_load(now_at, chance),
-        done_last_hour=184,
-        failed_last_hour=3,
+        load=load,
+        done_last_hour=sum(each.done for each in load.hour),
+        failed_last_hour=sum(each.failed for each in load.hour),
         tags=(GroupRow("wedding", 33, 1, 402, 3), GroupRow("film", 0, 1, 12, 0), GroupRow("nightly", 1, 0, 61, 1)),
         owners=(GroupRow("anna", 22, 1, 2711, 3), GroupRow("ben", 11, 1, 1904, 1)),
     )

@@ -260,15 +260,12 @@ def _title(found: Snapshot) -> str:
 
 
 def _headline(found: Snapshot) -> Headline:
-    """Return the sentence at the top; the reason of a pause is told below it."""
-    text = headline(found if found.paused is None else found._replace(paused=""))
-    ended_at = None if found.ended_pool is None else found.ended_pool.at
-    for since, word in ((found.oldest_since, " for "), (ended_at, " finished ")):
-        age = "" if since is None else about(found.taken_at - since)
-        before, middle, after = text.partition(f"{word}{age}")
-        if age and middle:
-            return Headline(before + word, since, age, after)
-    return Headline(text, None, "", "")
+    """Return the sentence at the top. The page tells the reason of a pause and the next due time further down."""
+    found = found._replace(next_due_at=None, paused=None if found.paused is None else "")
+    text = headline(found)
+    age = "" if found.oldest_since is None else about(found.taken_at - found.oldest_since)
+    before, word, after = text.partition(f" for {age}")
+    return Headline(before + " for ", found.oldest_since, age, after) if age and word else Headline(text, None, "", "")
 
 
 def _health(found: Snapshot) -> str:
