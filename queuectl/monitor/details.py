@@ -209,7 +209,9 @@ class Details:
             is_alive=True,
             record=f"{RUNNING}/{name}",
         )
-        return _Run(row, start.lease, self._labels(RUNNING, item), command_shape(command))
+        return _Run(
+            row, start.lease, self._labels(RUNNING, item), command_shape(command) if self._scope.has_finishes else ""
+        )
 
     def _is_alive(self, held: str) -> bool:
         from queuectl.spool import lease  # brings portalocker: only if there is something to ask
@@ -252,7 +254,7 @@ class Details:
             if self._is_full:
                 why = "" if state == DONE else error
                 finish = finish._replace(id=item.id, command=command, error=why, attempt=attempt, record=path, log=log)
-        shape = command_shape(command)
+        shape = command_shape(command) if self._scope.has_finishes else ""
         if state != DLQ or not self._is_full:
             return Ended(finish, None, labels, shape)
         output = self._output(item.id, attempt) if self._scope.has_finishes and log else ()

@@ -7,7 +7,6 @@ the usual duration of a run is that of the commands of its shape (`usual`).
 from __future__ import annotations
 
 import re
-import statistics
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -16,8 +15,8 @@ GAP = "…"
 # Of a longer text only so much is compared.
 _CHARS = 200
 # Addresses; absolute paths; relative paths with a dot or a digit; our ids; ids in hexadecimal; numbers.
-_DIFFERS = re.compile(
-    r"""
+# Both patterns are compiled when first needed: `queuectl status` does not.
+_DIFFERS = r"""
     \b[a-z][a-z0-9+.-]{0,20}://[^\s'"<>]+
   | (?<![\w.])(?:[A-Za-z]:)?[\\/][^\s'"`,;:()<>\[\]]+
   | (?<![\w.~@+-])(?=[\w.~@+-]*[\\/][^\s'"`,;:()]*[.\d])[\w.~@+-]+(?:[\\/][\w.~@+-]+)+
@@ -25,26 +24,27 @@ _DIFFERS = re.compile(
   | \b0x[0-9a-f]+\b
   | \b(?=[a-f-]{0,40}\d)[0-9a-f]{4,}(?:-[0-9a-f]{4,})*\b
   | \d+(?:[.,:]\d+)*
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
+    """
 # The second word of these is the program.
-_INTERPRETER = re.compile(
+_INTERPRETER = (
     r"(?:python|pypy|uv|sh|bash|dash|zsh|node|deno|bun|ruby|perl|php|java|pwsh|powershell|cmd|env|nice|sudo)"
-    r"[\d.]*(?:\.exe)?",
-    re.IGNORECASE,
+    r"[\d.]*(?:\.exe)?"
 )
 
 
 def shape_of(text: str) -> str:
     """Return a text with `GAP` for each number, id and path."""
-    return _DIFFERS.sub(GAP, text[:_CHARS])
+    return _with_gaps(text[:_CHARS])
+
+
+def _with_gaps(text: str) -> str:
+    return re.sub(_DIFFERS, GAP, text, flags=re.VERBOSE | re.IGNORECASE)
 
 
 def program_of(command: str) -> str:
     """Return the program of a command on one line, with its interpreter."""
     program, _, rest = command[:_CHARS].partition(" ")
-    if _INTERPRETER.fullmatch(re.split(r"[\\/]", program)[-1]):
+    if re.fullmatch(_INTERPRETER, re.split(r"[\\/]", program)[-1], re.IGNORECASE):
         program = f"{program} {rest.partition(' ')[0]}"
     return program
 
@@ -52,7 +52,7 @@ def program_of(command: str) -> str:
 def command_shape(command: str) -> str:
     """Return the shape of a command on one line. Its program stays as it is."""
     program = program_of(command)
-    return program + _DIFFERS.sub(GAP, command[len(program) : _CHARS])
+    return program + _with_gaps(command[len(program) : _CHARS])
 
 
 def usual(durations: Iterable[tuple[str, float]]) -> dict[str, float]:
@@ -60,4 +60,4 @@ def usual(durations: Iterable[tuple[str, float]]) -> dict[str, float]:
     by_shape: defaultdict[str, list[float]] = defaultdict(list)
     for shape, duration_s in durations:
         by_shape[shape].append(duration_s)
-    return {shape: statistics.median_low(found) for shape, found in by_shape.items()}
+    return {shape: sorted(found)[(len(found) - 1) // 2] for shape, found in by_shape.items()}
