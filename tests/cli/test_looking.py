@@ -526,3 +526,11 @@ def test_two_files_of_one_id_are_told_apart(queuectl: Commands, desk: Desk) -> N
     desk.run("job1.json", Outcome("succeeded", 0))
     assert len({row[0] for row in queuectl("list").rows}) == 2
     assert "another file" not in queuectl("show", "job1").out
+
+
+def test_status_begins_with_a_sentence(queuectl: Commands, spool: SpoolDir, desk: Desk) -> None:
+    """The first line answers how the queue is doing, and status.json has the same words."""
+    desk.enqueue(id="job")
+    first = queuectl("status").out.splitlines()[0]
+    assert first.startswith("No workers run, 1 waiting for ")
+    assert queuectl("status", "--json").json["headline"].startswith("No workers run, 1 waiting for ")

@@ -13,6 +13,7 @@ from queuectl.cli.terminal.printing import ago, count_of, line, paint, safe
 from queuectl.model import times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.times import format_duration
+from queuectl.monitor.headline import headline
 from queuectl.monitor.snapshot import Snapshot, size_text
 from queuectl.monitor.status import advise, collect, document
 
@@ -47,6 +48,7 @@ def status(
 
 def print_text(found: Snapshot, *, everything: bool = False) -> None:
     """Print the queue at a glance; with `everything`, the names of all foreign files."""
+    line(paint(safe(headline(found)), "bold"))
     _print_counts(found)
     _print_runs(found)
     _print_soon(found)
