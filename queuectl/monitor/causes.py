@@ -1,7 +1,7 @@
-"""Dead jobs by cause: the same error, of the same program, with the same last line of output. Computes only.
+"""Group dead jobs by cause: the same error of the same program with the same last line of output. Computes only.
 
-The last line counts only if the command ended with an exit code of its own: after a timeout it tells what the command
-was doing, and not why it failed. If a program's failures have many different last lines, they are one cause.
+The last line counts only if the command has an exit code: after a timeout it shows what the command was doing, not why
+it failed. If the failures of a program have many different last lines, they are one cause.
 """
 
 from __future__ import annotations

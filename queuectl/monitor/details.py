@@ -1,7 +1,7 @@
-"""Reads the files that a snapshot shows in rows: a bounded number, each again only after it has changed. Only looks.
+"""Read the files that a snapshot shows in rows: a bounded number, each again only after it has changed. Only looks.
 
-Each method is a generator of small steps, as `survey` takes them. What the records tell of tags, owners and durations
-is collected on the way (`labels`, `durations`), so that groups cost no further reads.
+Most methods are generators of small steps, as `survey` runs them. Tags and owners of the records are collected on the
+way (`labels`), so that groups cost no further reads.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ class Details:
     def runs(
         self, listed: list[str], usual: Callable[[str], float | None], *, some_pool_lives: bool
     ) -> Steps[tuple[RunRow, ...]]:
-        """Return rows of running jobs; `usual` tells the usual duration of a command of some shape."""
+        """Return rows of running jobs; `usual` returns the usual duration of a command of some shape."""
         found: list[RunRow] = []
         for name in listed:
             yield
@@ -221,7 +221,7 @@ class Details:
     # ------------------------------------------------------------------------------------------------------ ended
 
     def ended(self, state: str, listed: Listing) -> Steps[list[Ended]]:
-        """Return what the newest records of done/ or dlq/ tell, newest first."""
+        """Return what the newest records of done/ or dlq/ say, newest first."""
         newest, oldest_ns = yield from self._newest(state, listed.kept)
         first = files.sig_of(self._spool.path(state, listed.first)) if listed.total > len(listed.kept) else None
         oldest_ns = min(oldest_ns, first.mtime_ns) if oldest_ns and first is not None else oldest_ns
@@ -278,7 +278,7 @@ class Details:
         return "" if files.sig_of(path) is None else f"{LOGS}/{path[len(self._spool.folder(LOGS)) + 1 :]}"
 
     def _output(self, job_id: str, attempt: int) -> tuple[str, ...]:
-        """Return the last lines that a run printed. Of a line that was written over (a progress bar) the last state."""
+        """Return the last lines that a run printed. Of an overwritten line (a progress bar), return the last state."""
         try:
             data = files.read_tail(self._spool.log_path(job_id, attempt), _OUTPUT_BYTES)
         except OSError:

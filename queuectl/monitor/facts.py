@@ -19,7 +19,7 @@ VERSION = 1
 
 
 def document(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
-    """status.json. `advice` is a command and why."""
+    """Return status.json. `advice` is a command and why."""
     return {
         "version": VERSION,
         "written_at": times.to_text(found.taken_at),
@@ -106,7 +106,7 @@ def _buckets(found: Sequence[Bucket]) -> list[dict[str, Any]]:
 
 
 def arriving_document(row: ArrivingRow, now_at: float) -> dict[str, Any]:
-    """Return an arriving file as `status --json` and status.json tell it."""
+    """Return an arriving file as `status --json` and status.json have it."""
     quiet_s = None if row.changed_at is None else round(max(0.0, now_at - row.changed_at), 3)
     return {**row._asdict(), "changed_at": _text(row.changed_at), "quiet_s": quiet_s}
 

@@ -1,4 +1,4 @@
-"""Jobs by tag and by owner, as far as they are known without reading more records. Computes only."""
+"""Group jobs by tag and by owner, from names and from the records that a snapshot reads anyway. Computes only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BY = ",by="
 
 
 class Labels(NamedTuple):
-    """What a record says of the groups that its job is in. `owner` is "" if its name has told that already."""
+    """The tags and the owner in a record. `owner` is "" if the job was counted by its name already."""
 
     state: str
     tags: tuple[str, ...]

@@ -1,8 +1,7 @@
-"""The state of a queue in one sentence, for the page, `status` and `top`. Computes only.
+"""Say in one sentence how a queue is doing, for the page, `status` and `top`. Computes only.
 
-The sentence answers the first questions of whoever looks: does anything run, does anything wait, and has anything
-failed lately? It has no full stop and no id of a job; the reason of a pause is the only text of somebody else in it, so
-whoever shows the sentence makes it safe.
+The sentence answers three questions: does anything run, does anything wait, and has anything failed lately? It has no
+full stop and no id of a job. The reason of a pause is the only text of somebody else in it; the caller makes it safe.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ def _beginning(found: Snapshot) -> list[str]:
     counts = found.counts
     if found.paused is not None:
         running = counts[RUNNING]
-        gone = ["no workers run"] if not found.pools else [f"{running} still running"] if running else []
+        gone = ["no workers are running"] if not found.pools else [f"{running} still running"] if running else []
         return [_paused(found), *gone]
     if found.pools:
         busy = min(counts[RUNNING], found.workers)
@@ -55,14 +54,14 @@ def _without_pools(found: Snapshot) -> list[str]:
     counts, ended = found.counts, found.ended_pool
     has_died = ended is not None and ended.how == DIED
     if counts[PENDING] or counts[RUNNING] or has_died:
-        gone = "the last workers died" if has_died else "no workers run"
+        gone = "the last workers died" if has_died else "no workers are running"
         left = counts[RUNNING]
         return [gone, *([f"{left} {_word(left, 'job was', 'jobs were')} left running"] if left else [])]
     if not any(counts.values()):
-        return ["the queue is empty and no workers run"]
+        return ["the queue is empty and no workers are running"]
     if ended is not None and ended.how == DRAINED:
         return ["all done: the workers have finished"]  # no age: the page stays as it is
-    return ["nothing waits and no workers run"]
+    return ["nothing is waiting and no workers are running"]
 
 
 def _paused(found: Snapshot) -> str:
@@ -92,7 +91,7 @@ def _waiting(found: Snapshot) -> list[str]:
     if found.blocked:
         parts.append(f"{found.blocked} {_word(found.blocked, 'file')} not complete")
     if not parts and found.pools and found.paused is None:
-        return ["nothing waits"]
+        return ["nothing is waiting"]
     return parts
 
 

@@ -1,7 +1,7 @@
-"""What happened lately, over all jobs: the records that changed last, and their events in the order of time.
+"""List the newest events of all jobs, from the records that changed last. Only looks.
 
-Every event is a write to its job's record, so the last N events lie in the N records that were written last. File
-times only sort; when something happened is what the record says. Only looks.
+Every event is a write to its job's record, so the last N events are in the N records that were written last. File times
+only sort records; the time of an event is in the record.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from queuectl.system import files
 
 # Of a folder with more files than this, those with the last names are asked for their time: generated ids sort by it.
 _STAT_AT_MOST = 50_000
-# A file may have another time than its last event (a copy, a clock that was set back): so many old ones in a row are
-# the end of what is new.
+# The time of a file may differ from that of its last event (a copy, a clock that was set back): the search ends after
+# so many old records in a row.
 _OLD_IN_A_ROW = 50
 
 
@@ -38,10 +38,10 @@ class Recent:
     """The records that changed last, newest first.
 
     Args:
-        since_at: only those with an event at this instant or later; None: all.
-        at_most: how many records are opened.
+        since_at: only records with an event at this instant or later; None: all.
+        at_most: how many records to open.
 
-    When it has been gone through, `was_cut` is True if more than `at_most` could have had something to tell.
+    After the iteration, `was_cut` is True if more than `at_most` records may have such an event.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Recent:
             try:
                 item = self._spool.read(state, name).record
             except (OSError, DamagedRecordError):
-                continue  # it moved on, or it is no record (yet)
+                continue  # it moved on, or it is not a record (yet)
             last_at = next(
                 (at for event in reversed(item.history) if (at := times.instant(event.at)) is not None), None
             )
@@ -96,7 +96,7 @@ class History(NamedTuple):
 
 
 def collect(spool: SpoolDir, *, since_at: float | None, limit: int) -> History:
-    """The last `limit` events since an instant, in the order of time; of one job, in the order of its history."""
+    """Return the last `limit` events since an instant by time; events of one job stay in the order of its history."""
     recent = Recent(spool, since_at=since_at, at_most=limit)
     found: list[Happened] = []
     for state, item in reversed(list(recent)):  # of one millisecond, what was written first comes first

@@ -1,4 +1,4 @@
-"""The inboxes as they are shown, made from what their processes published last (`inbox.state`). Computes only."""
+"""Make the rows of inboxes from what their processes published last (`inbox.state`). Computes only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from queuectl.inbox.state import InboxFile, InboxRefusal, InboxState
 
 
 class InboxRow(NamedTuple):
-    """An inbox as its process listed it last: files by what will become of them."""
+    """An inbox as its process listed it last, with its files by what happens to them next."""
 
     owner: str
     path: str
@@ -25,15 +25,15 @@ class InboxRow(NamedTuple):
     """Files taken in since the inbox process started."""
     trouble: str
     text: str
-    """All of that in a sentence."""
+    """All of this in a sentence."""
     files: tuple[InboxFile, ...]
-    """Some of those that arrive."""
+    """Some of the files that are arriving."""
     refused: tuple[InboxRefusal, ...] = ()
-    """The newest of those that are rejected."""
+    """The newest rejected files."""
 
 
 def sentence(state: InboxState) -> str:
-    """Return what to say of an inbox in one line."""
+    """Return the state of an inbox in one line."""
     if state.trouble:
         return state.trouble
     parts = []
@@ -45,17 +45,17 @@ def sentence(state: InboxState) -> str:
         parts.append(f"{state.rejected} rejected")
     if state.left_alone:
         parts.append(f"{state.left_alone} left alone")
-    return "; ".join(parts) or "nothing waits in it"
+    return "; ".join(parts) or "nothing is waiting"
 
 
 def without_texts(state: InboxState) -> InboxState:
-    """Return the same without names of files; of trouble only that there is some."""
-    trouble = "it cannot be used now" if state.trouble else ""
+    """Return the state without names of files; of trouble, only that there is some."""
+    trouble = "it is unavailable now" if state.trouble else ""
     return msgspec.structs.replace(state, rows=(), refused=(), next=(), foreign=(), trouble=trouble)
 
 
 def row(state: InboxState) -> InboxRow:
-    """Return the state as it is shown."""
+    """Return the row of a state."""
     return InboxRow(
         owner=state.owner,
         path=state.path,

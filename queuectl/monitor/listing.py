@@ -1,6 +1,6 @@
-"""One pass over a folder of the spool: its jobs counted, the last of its names kept, other people's files set apart.
+"""Go once through a folder of the spool: count its jobs, keep the last names, set foreign files apart. Opens no file.
 
-In steps of some 1 ms (`steps`), so that a supervisor can go on with its work between them. No file is opened.
+This takes steps of about 1 ms (`steps`), so that a supervisor can go on with its work between them.
 """
 
 from __future__ import annotations
@@ -22,46 +22,46 @@ from queuectl.spool.layout import CANCELLED_ENDING
 from queuectl.spool.listing import is_foreign, may_be_job
 from queuectl.system import files
 
-# Names gone through in a step, some 1 ms.
+# Names per step: about 1 ms.
 NAMES_A_STEP = 1000
 
 
 class Scope(NamedTuple):
-    """How much is opened, kept and shown."""
+    """How much to open, keep and show."""
 
     rows: int
     """Rows of a table, at most ..."""
     runs: int
-    """... and of that of the running jobs."""
+    """... and rows of running jobs, at most."""
     has_finishes: bool
-    """Whether the newest jobs in done/ and dlq/ are opened for how fast jobs end, and for what dead ones printed."""
+    """Whether to read the newest jobs in done/ and dlq/ for throughput and durations, and the output of dead jobs."""
     names_foreign: bool
-    """Whether the files of others are named, and not only counted."""
+    """Whether to name foreign files, and not only count them."""
     asks_judged: bool
-    """Whether a drop that a pool has judged is looked at again: its writer may have begun anew."""
+    """Whether to read a drop again that a pool has judged: its writer may be rewriting it."""
     opened: int
-    """Waiting files whose names do not tell their time that are opened, at most, to find the oldest ..."""
+    """Waiting files without a time in their names that are opened, at most, to find the oldest ..."""
     opened_bytes: int
-    """... and so much of them is read to find those that are still arriving."""
+    """... and how many bytes of them are read, at most, to find incomplete files."""
     kept: int
-    """Names of a folder that are kept, at most: those that come last, as generated ids do that are new."""
+    """Names of a folder that are kept, at most: the last by name, as new generated ids are."""
     asked: int
-    """Of more kept names than this none is asked for its time: then "newest" goes by name."""
+    """With more kept names than this, no file is asked for its time: "newest" goes by name."""
     record_bytes: int
-    """A larger record is counted and not shown."""
+    """A larger record is counted but not shown."""
     text_chars: int
     """A longer text is cut."""
     patience_s: float
-    """For how long a record is tried again that another process holds (Windows)."""
+    """For how long to retry a record that another process has open (Windows)."""
 
 
 class Listing(NamedTuple):
-    """A folder, gone through once."""
+    """The result for a folder."""
 
     total: int
     kept: list[str]
     first: str
-    """The first by name: where ids are generated, the oldest."""
+    """The first by name: with generated ids, the oldest."""
     foreign: int
     copies: int
     foreign_names: list[str]
@@ -70,29 +70,29 @@ class Listing(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """pending/, gone through once."""
+    """The result for pending/."""
 
     listing: Listing
     ready: int
     later: int
     held: int
     first: list[tuple[float, str]]
-    """Those that are due next, with when."""
+    """The jobs that are due next, with their instants."""
     nexts: list[str]
-    """Those that run next, in that order."""
+    """The jobs that run next, in this order."""
     untold: list[str]
-    """Some drops among those that could run: their names do not tell their priority."""
+    """Some drops that could run and whose names do not say their priority."""
     last_due_at: float | None
     oldest: list[str]
-    """Names that may be the one that has waited longest."""
+    """Names of jobs, one of which has waited longest."""
     drops: list[str]
-    """Names of files that may still be arriving."""
+    """Names of files that may be incomplete."""
     owners: dict[str, int]
-    """The jobs by owner, of those whose names tell it."""
+    """How many jobs each owner has, by their names."""
 
 
 class _Others:
-    """The files in a folder that are no jobs."""
+    """The foreign files of a folder."""
 
     def __init__(self, state: str, *, is_named: bool) -> None:
         self._state = state
@@ -101,7 +101,7 @@ class _Others:
         self.names: list[str] = []
 
     def take_out(self, listed: list[str]) -> list[str]:
-        """Note those among some names that are other people's and return the jobs'."""
+        """Note the foreign files among some names and return the names of jobs."""
         found, foreign = _apart(self._state, listed)
         self.count += len(foreign)
         self.copies += sum(map(names.is_copy, foreign))
@@ -221,7 +221,7 @@ def _names(spool: SpoolDir, state: str) -> Iterator[list[str]]:
 
 
 def _apart(state: str, listed: list[str]) -> tuple[list[str], list[str]]:
-    """Return the names of jobs and those that are other people's, by the rules of `SpoolDir.listing`."""
+    """Return the names of jobs and those of foreign files, by the rules of `SpoolDir.listing`."""
     found = [name for name in listed if may_be_job(name)]
     if len(found) == len(listed) and state in (PENDING, REJECTED):
         return found, []

@@ -1,4 +1,4 @@
-"""The pools that work on a spool now, and whether they know its settings. Only looks."""
+"""Find the live pools of a spool, whether they know its settings, and how the last pool ended. Only looks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CLOCKS_APART_S = 1.0
 
 
 def pools(spool: SpoolDir) -> list[PoolInfo]:
-    """Return the live pools; nothing is imported if no pool has left a trace."""
+    """Return the live pools. Imports nothing if no pool has left a trace."""
     if not spool.has_pool_traces():
         return []
     from queuectl.spool.pools import live  # brings portalocker
@@ -26,7 +26,7 @@ def pools(spool: SpoolDir) -> list[PoolInfo]:
 
 
 def rows(spool: SpoolDir) -> tuple[PoolRow, ...]:
-    """Return the live pools as they are shown."""
+    """Return rows of the live pools."""
     return tuple(PoolRow(each.pool, each.host, each.pid, each.count, each.started_at) for each in pools(spool))
 
 
@@ -45,7 +45,7 @@ def ended_pool(spool: SpoolDir, found: Sequence[PoolRow], known: Counts | None) 
 
 
 def settings_changed(spool: SpoolDir, found: Sequence[PoolRow]) -> bool:
-    """Whether the settings file changed after one of these pools had read it."""
+    """Return whether the settings file changed after one of these pools had read it."""
     if not found:
         return False
     sig = files.sig_of(spool.settings_path)

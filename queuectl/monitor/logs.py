@@ -1,9 +1,9 @@
-"""What a job prints, as it is written, from one run to the next. Only looks.
+"""Follow what a job prints, from one run to the next. Only looks.
 
 A running command writes to the file of its worker's lease, which becomes a log when it has ended, and whose name the
 same worker's next job may use again (see `output`). So what was read there counts only if the run is still under way
-by its record afterwards: its worker starts nothing else before that says how the run ended. The rest of a run is read
-from its log, from the byte where we were.
+by its record afterwards: its worker starts nothing else before the record says how the run ended. The rest of a run is
+read from its log, from the byte where the reader was.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Run(NamedTuple):
 
 
 class Tail:
-    """The output of one job, from its newest run on (of that only the last `lines` lines, if they are given)."""
+    """The output of one job, from its newest run on (only the last `lines` lines of that run, if `lines` is given)."""
 
     def __init__(self, session: Session, job: Job, *, lines: int | None = None) -> None:
         self._session = session
@@ -52,10 +52,10 @@ class Tail:
         self._lines = lines
 
     def take(self) -> Iterator[Piece]:
-        """Yield what was printed since the last time. Called after the job has ended, it gives all of the rest.
+        """Yield what was printed since the last call. After the job has ended, yield all of the rest.
 
         Raises:
-            QueuectlError: what lies where the output would be is no regular file.
+            QueuectlError: the path of the output is not a regular file.
         """
         run = self._run()
         if run is None:
@@ -74,7 +74,7 @@ class Tail:
         try:
             item = self._spool.read(RUNNING, record_name(self._id)).record
         except (OSError, DamagedRecordError):
-            return None  # not there, or read in the middle of a write: the next look sees it
+            return None  # not there, or read in the middle of a write: the next call sees it
         last = item.standing().last
         return Run(last.attempt, last.lease) if last is not None and last.event == STARTED else None
 
@@ -82,7 +82,7 @@ class Tail:
         self._attempt, self._at, self._lines = attempt, 0, None
 
     def _take_logs(self, end: int) -> Iterator[Piece]:
-        """Yield the rest of this run and all after it, to run number `end`, where we stay."""
+        """Yield the rest of this run and all later runs, to run number `end`, and stay there."""
         while True:
             for data in self._read(self._spool.log_path(self._id, self._attempt)):
                 self._at += len(data)
@@ -94,12 +94,12 @@ class Tail:
     def _take_live(self, run: Run) -> Iterator[Piece]:
         for data in self._read(self._spool.output_path(run.lease)):
             if self._run() != run:
-                return  # it may be another job's by now; what was ours is in the log
+                return  # the file may belong to another job by now; this job's output is in the log
             self._at += len(data)
             yield Piece(run.attempt, data)
 
     def _read(self, path: str) -> Iterator[bytes]:
-        """Yield the file from where we are, as far as it is written; nothing if there is none."""
+        """Yield the file from the present position, as far as it is written; nothing if there is none."""
         try:
             with open(files.open_to_read(path), "rb") as file:
                 if self._lines is not None and self._at == 0:
@@ -110,11 +110,11 @@ class Tail:
         except FileNotFoundError:
             return
         except files.NotRegularError as error:
-            raise QueuectlError(f"{path} is no log: it is no regular file") from error
+            raise QueuectlError(f"{path} is not a log: it is not a regular file") from error
 
 
 class Glimpse(NamedTuple):
-    """The end of what a job's newest run printed; `attempt` is 0 if it has not run yet."""
+    """The end of what a job's newest run printed; `attempt` is 0 if the job has not run yet."""
 
     state: str
     attempt: int
@@ -125,8 +125,8 @@ def glimpse(session: Session, job_id: str, max_bytes: int) -> Glimpse:
     """Return the last bytes of a job's output, however much it printed.
 
     Raises:
-        QueuectlError: there is no such job (any more), or its record is damaged.
-        OSError: what it printed cannot be read.
+        QueuectlError: there is no such job (any longer), or its record is damaged.
+        OSError: the output cannot be read.
     """
     job = lookup.get(session, job_id)
     start = _last_start(job)
@@ -155,7 +155,7 @@ def _end_of(path: str, max_bytes: int) -> bytes:
 
 
 def start_of_last(file: BinaryIO, lines: int) -> int:
-    """Return where the last `lines` lines begin; the file is read from its end, only as far as needed."""
+    """Return where the last `lines` lines begin. Reads the file from its end, only as far as needed."""
     end = file.seek(0, os.SEEK_END)
     position, needed = end, lines
     if end:

@@ -1,4 +1,4 @@
-"""What comes first: of waiting names, the order of runs and of arrival; of files, the newest. Only looks."""
+"""Sort what is shown: waiting names by the order of runs and of arrival, files by age. Only looks."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from queuectl.model.times import instant
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import files
 
-# With more files than this in a folder, "newest" goes by name: asking each for its time takes too long.
+# With more files than this in a folder, "newest" goes by name: a stat of each takes too long.
 STAT_AT_MOST = 20_000
 
 
 def split_by_time(waiting: Iterable[str], now_at: float) -> tuple[list[str], list[tuple[float, str]]]:
     """Return the names in pending/ that could run now, and those that are due later with their instant (in no order).
 
-    Neither has those that a person holds.
+    Held jobs are in neither.
     """
     ready: list[str] = []
     later: list[tuple[float, str]] = []
@@ -36,10 +36,10 @@ def split_by_time(waiting: Iterable[str], now_at: float) -> tuple[list[str], lis
 
 
 def in_run_order(waiting: Iterable[str], now_at: float, full: Mapping[str, str] | None = None) -> list[str]:
-    """Return names in pending/ as they will be run: those of now, those of later, and those held.
+    """Return names in pending/ in the order of runs: jobs that could run now, jobs that are due later, and held jobs.
 
     `full` are the full names of drops (see `full_names`): they go where a pool puts them once it has judged them. At
-    equal priority owners take turns; who has the first turn, only a pool knows.
+    equal priority owners take turns; only a pool knows who has the first turn.
     """
     plain = {full_name: name for name, full_name in full.items()} if full else {}
     waiting = [full.get(name, name) if full else name for name in waiting]
@@ -50,15 +50,15 @@ def in_run_order(waiting: Iterable[str], now_at: float, full: Mapping[str, str] 
 
 
 def next_to_run(ready: Iterable[str], now_at: float, limit: int) -> list[str]:
-    """Return the first names of those that could run now. Those of a whole listing are among those of its parts."""
+    """Return the names that run next. The next ones of a whole listing are among the next ones of its parts."""
     return list(islice(run_queue.in_order(ready, now_at), limit))
 
 
 def newest_first(spool: SpoolDir, state: str, listed: Sequence[str], limit: int) -> list[str]:
     """Return the names in a state's folder that changed last, at most `limit`.
 
-    A record's last change is the outcome that brought it there. Only `queuectl` writes there, so unlike in pending/
-    the files' times can be believed for an order.
+    A record's last change is the outcome that moved it there. Only `queuectl` writes there, so the files' times give a
+    reliable order, unlike in pending/.
     """
     if len(listed) > STAT_AT_MOST:
         return sorted(listed, reverse=True)[:limit]
@@ -71,14 +71,14 @@ def newest_first(spool: SpoolDir, state: str, listed: Sequence[str], limit: int)
 
 
 def arrival_key(name: str) -> str:
-    """Return the key of a name in pending/ that tells when its job arrived (see `order`), else ""."""
+    """Return the key of a name in pending/ that says when its job arrived (see `model.order`), else ""."""
     if names.is_generated(name.removesuffix(".json").partition(",")[0]):
         return name
     return order.key_of(name, names.parse(name)) if ",in=" in name else ""
 
 
 def oldest_names(oldest_key: str, others: Sequence[str]) -> list[str]:
-    """Return the names that may be the oldest: that of the smallest `arrival_key`, and those that have none."""
+    """Return the names that may be the oldest: that of the smallest `arrival_key`, and the names without a key."""
     return [*([order.name_of(oldest_key)] if oldest_key else []), *others]
 
 

@@ -1,4 +1,4 @@
-"""The files in rejected/ and why each is there. Only looks."""
+"""Find the files in rejected/ and why each is there. Only looks."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def newest_refused(spool: SpoolDir, listed: Sequence[str], limit: int) -> list[s
 
 
 def refusal(spool: SpoolDir, name: str) -> RefusalRow:
-    """Return a file in rejected/ with the reason beside it."""
+    """Return a rejected file with its reason."""
     try:
         return RefusalRow(name, *rejected.read(spool, name))
     except OSError:
-        return RefusalRow(name, "no reason lies beside it", None)
+        return RefusalRow(name, "there is no reason file", None)

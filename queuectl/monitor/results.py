@@ -1,7 +1,7 @@
-"""How a job has ended, for a few calls of stat. Only looks.
+"""Find out how a job has ended, with a few calls of stat. Only looks.
 
-A job that somebody waits for is looked for in done/ and dlq/ alone. Whether it is still in the spool costs a listing of
-pending/, so that is asked every few seconds only.
+While somebody waits for a job, only done/ and dlq/ are searched. To know that the job is still in the spool takes a
+listing of pending/, so this is checked every few seconds only.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import record_name
 from queuectl.spool.session import Session
 
-# How often it is made sure that a job that has not ended is still there.
+# How often to check that a job that has not ended is still there.
 _THERE_EVERY_S = 5.0
-# A job that ends at once is seen at once; beside one that takes a minute, a second is nothing.
+# A job that ends at once is seen at once; for a job that takes a minute, a second does not matter.
 _LOOK_FIRST_S, _LOOK_LAST_S, _LOOK_SHARE = 0.02, 1.0, 0.02
 
 
@@ -37,7 +37,7 @@ class Ending(NamedTuple):
 
     @property
     def succeeded(self) -> bool:
-        """True for a job in done/: the folder is the state."""
+        """True for a job in done/: its folder is its state."""
         return self.state == DONE
 
 
@@ -64,26 +64,26 @@ def ending_of(session: Session, job_id: str) -> Ending | None:
 
 
 def id_at_end(session: Session, job_id: str) -> str:
-    """Return the id under which a job will lie when it has ended: a drop may have another name until it is taken in."""
+    """Return the id that a job has when it ends: a drop may have another name until it is taken in."""
     try:
         job = lookup.get(session, job_id)
     except DamagedRecordError:
-        return job_id  # still arriving, or whoever reads it gets the error
+        return job_id  # incomplete, or the caller gets the error when it reads the job
     return job.id if job.state == PENDING else job_id
 
 
 def why_dead(item: record.Record) -> str:
-    """Return why a job is in dlq/, in words; of one that was cancelled they begin with `cancelled`."""
+    """Return why a job is in dlq/, in words. For a cancelled job they begin with `cancelled`."""
     last = item.standing().last
     if last is None or (last.to != DLQ and last.event not in OUTCOMES):
-        return "somebody moved it there"
+        return f"somebody moved it to {DLQ}/"
     if last.event == CANCELLED:
         return history.cancelled_text(last.reason)
     return exit_status.with_reason(last.exit_code, last.reason) or last.event.replace("_", " ")
 
 
 class Wait:
-    """Some jobs that are waited for: `ended` has those that have ended, `left` the others, as they were named."""
+    """Waits for some jobs: `ended` has those that have ended, `left` the others, as they were named."""
 
     def __init__(self, session: Session, ids: list[str]) -> None:
         self.ended: dict[str, Ending] = {}
@@ -93,12 +93,12 @@ class Wait:
         self._asked_s = session.clock.monotonic()
 
     def poll(self) -> list[Ending]:
-        """Return those that have ended since the last poll, in the order they were named.
+        """Return the jobs that have ended since the last poll, in the order in which they were named.
 
         Raises:
-            UnknownJobError: one was deleted meanwhile.
-            QueuectlError: one was refused as a job.
-            DamagedRecordError: the record of one that ended is torn.
+            UnknownJobError: a job was deleted meanwhile.
+            QueuectlError: a job was rejected.
+            DamagedRecordError: the record of a job that ended is torn.
         """
         found = {job_id: ending for job_id in self.left if (ending := ending_of(self._session, job_id)) is not None}
         self.ended |= found
@@ -112,7 +112,7 @@ class Wait:
     def until_ended(
         self, *, first: bool, limit_s: float | None, on_wait: Callable[[float], None] = lambda _passed_s: None
     ) -> bool:
-        """Look until all (with `first`: any) have ended; False if the time was up before. Raises as `poll`.
+        """Wait until all (with `first`: any) have ended; return False if `limit_s` is over before. Raises as `poll`.
 
         `on_wait` is called before each pause, with the seconds that have passed.
         """
@@ -131,7 +131,7 @@ class Wait:
             time.sleep(pause_s)
 
     def _make_sure(self, job_id: str) -> None:
-        """Raise if a job is nowhere any more: no poll would ever find its end."""
+        """Raise if a job is gone: no poll would ever find its end."""
         if self._session.spool.find(job_id) is not None:
             return
         try:
@@ -139,12 +139,12 @@ class Wait:
         except UnknownJobError as error:
             if name := refused(self._session.spool, job_id, whole=True):
                 why = rejected.refusal(self._session.spool, name).why
-                raise QueuectlError(f"{job_id} was refused: {why}", hint=f"see {REJECTED}/{name}") from error
-            raise UnknownJobError(job_id, hint="it was there before: somebody deleted it") from error
+                raise QueuectlError(f"{job_id} was rejected: {why}", hint=f"see {REJECTED}/{name}") from error
+            raise UnknownJobError(job_id, hint="the job existed before; somebody deleted it") from error
 
 
 def refused(spool: SpoolDir, typed: str, *, whole: bool = False) -> str:
-    """Return the file in rejected/ of this name or stem, else (not with `whole`) the only one that begins so, or ""."""
+    """Return the rejected file of this name or stem, else (not with `whole`) the only one that begins so, or ""."""
     listed = rejected.rejected_names(spool)
     same = [name for name in listed if typed in (name, name.rpartition(".")[0])]
     begun = [name for name in listed if typed and name.lower().startswith(typed.lower())]

@@ -1,4 +1,4 @@
-"""The rows of what is shown: one type for each kind of job, file or pool. Facts, not yet words.
+"""Define the rows of a snapshot: one type for each kind of job, file or pool. Facts, not yet words.
 
 Instants are seconds since 1970 UTC. Texts may be cut to a bounded length and are otherwise as they were found: whoever
 shows them makes them safe.
@@ -78,7 +78,7 @@ class CauseRow(NamedTuple):
 
 
 class DueRow(NamedTuple):
-    """A job that waits for its time: a retry if `runs` is above 0, else a delay."""
+    """A job that is due later: a retry if `runs` is above 0, else a delay."""
 
     id: str
     due_at: float
@@ -88,7 +88,7 @@ class DueRow(NamedTuple):
 
 
 class NextRow(NamedTuple):
-    """A job that could run now. `command` is "" for a drop that no worker has looked at."""
+    """A job that could run now. `command` is "" for a drop that no worker has judged."""
 
     id: str
     runs: int
@@ -112,7 +112,7 @@ class RefusalRow(NamedTuple):
 
 
 class ArrivingRow(NamedTuple):
-    """A file in pending/ that is not whole yet: its bytes so far, its last change (None: unknown), what is missing."""
+    """An incomplete file in pending/: its bytes so far, its last change (None: unknown), and what is missing."""
 
     name: str
     size: int

@@ -30,14 +30,14 @@ from queuectl.spool.counts import Totals
 
 # The files are written anew at least this often while workers run, whether or not there is anything new ...
 HEARTBEAT_S = 30.0
-# ... so whoever finds them older than this knows that nobody writes them: three were missed.
+# ... so files that are older than this are not written any longer: three times were missed.
 STALE_S = 3 * HEARTBEAT_S
 
 
 class Snapshot(NamedTuple):
     """What is shown of a spool. Instants are seconds since 1970 UTC; counts are files.
 
-    Where `is_full` is False there are no texts of jobs in it: the rows of jobs and files are empty.
+    If `is_full` is False, it has no texts of jobs: the rows of jobs and files are empty.
     """
 
     path: str
@@ -54,9 +54,9 @@ class Snapshot(NamedTuple):
     last_due_at: float | None
     oldest_id: str
     oldest_since: float | None
-    """The one that has waited longest of those that could run now."""
+    """Since when the job has waited that has waited longest of those that could run now."""
     longest_since: float | None
-    """When the run started that has been under way longest."""
+    """When the longest of the running jobs started."""
     pools: tuple[PoolRow, ...]
     runs: tuple[RunRow, ...]
     failures: tuple[FailureRow, ...]
@@ -66,30 +66,30 @@ class Snapshot(NamedTuple):
     refusals: tuple[RefusalRow, ...]
     """The newest rejected files, newest first."""
     foreign: dict[str, int]
-    """Files that are no job's, by folder."""
+    """Foreign files, by folder."""
     copies: dict[str, int]
     """How many of them have names of unfinished or conflicting copies."""
     arriving: tuple[ArrivingRow, ...]
-    """Files in pending/ that are not whole yet, or cannot be read, by name: of a bounded number that was asked."""
+    """Files in pending/ that are incomplete or unreadable, by name: of a bounded number that was read."""
     finishes: tuple[Finish, ...]
     """The newest jobs in done/ and dlq/ that ran, oldest first."""
     ended_since: dict[str, float] = {}  # noqa: RUF012
-    """When the oldest file in done/ and in dlq/ came there. With thousands of ids that tell no time: of those seen."""
+    """When the oldest file in done/ and in dlq/ came there. With thousands of ids without a time: of those seen."""
     nexts: tuple[NextRow, ...] = ()
-    """What runs next, in that order; only if it was asked for."""
+    """What runs next, in this order; only if it was asked for."""
     inboxes: tuple[InboxRow, ...] = ()
     retention_waits: str = ""
     """Why retention deletes nothing now, or ""."""
     cancelled: int = 0
-    """Those of the files in dlq/ that are cancelled jobs, by the texts beside them."""
+    """How many files in dlq/ are cancelled jobs, by their text files."""
     paused_until: float | None = None
-    """When the pause ends by itself."""
+    """When the pause ends automatically."""
     stopped: int = 0
     """Waiting jobs that could run now if the spool were not paused."""
     blocked: int = 0
-    """Waiting files that cannot run now: those that are arriving, of a bounded number that was asked."""
+    """Waiting files that cannot run now: those in `arriving`."""
     settings_changed: bool = False
-    """Whether the settings changed after a live pool started: it works by the old ones."""
+    """Whether the settings changed after a live pool started: that pool uses the old ones."""
     foreign_names: dict[str, list[str]] = {}  # noqa: RUF012
     """The names of the foreign files, by folder and sorted; only if it was asked for."""
     causes: tuple[CauseRow, ...] = ()
@@ -125,12 +125,12 @@ class Snapshot(NamedTuple):
 
 
 class Pace(NamedTuple):
-    """What the newest finished jobs have in common; the durations are None if none was measured."""
+    """Throughput and durations of the newest finished jobs. Durations are None if none was measured."""
 
     jobs: int
     failed: int
     span_s: float
-    """From the first of them to the last."""
+    """From the first end to the last."""
     per_s: float | None
     median_s: float | None
     p95_s: float | None
@@ -154,7 +154,7 @@ def pace(finishes: Sequence[Finish]) -> Pace:
 
 
 def is_same(one: Snapshot, other: Snapshot) -> bool:
-    """Whether two snapshots say the same, whenever they were taken."""
+    """Return whether two snapshots say the same, whenever they were taken."""
     return _timeless(one) == _timeless(other)
 
 
@@ -170,7 +170,7 @@ def size_text(size: int) -> str:
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float | None:
-    """Return the value that a share of them does not exceed (nearest rank); None if there is none."""
+    """Return the quantile of values in order (nearest rank); None if there are none."""
     if not ordered:
         return None
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

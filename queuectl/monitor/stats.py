@@ -1,6 +1,6 @@
-"""What the queue has done in a span of time: how much, how long it took, what failed. Only looks.
+"""Compute throughput, durations and failures over a span of time. Only looks.
 
-It reads a bounded number of records in done/ and dlq/, newest first, so a job counts only after it has ended.
+This reads a bounded number of records in done/ and dlq/, newest first, so a job counts only after it has ended.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from queuectl.spool.folder import SpoolDir
 
 # With 100,000 jobs done a look at so many takes 0.7 s, half of it for the times of the files; 10,000 took 0.9 s.
 AT_MOST = 5_000
-# What ends a run that counts here. One that was stopped is put back as if it had not been.
+# What ends a run that counts here. A run that a stop cuts off is put back as if it had never started.
 _RUN_ENDS = OUTCOMES - {RELEASED}
 
 
 class Spread(NamedTuple):
-    """Durations: how many, and in seconds the middle one, the one that 95 of 100 do not exceed, and the longest."""
+    """Durations: how many, and in seconds the median, the 95th percentile and the longest."""
 
     number: int
     p50: float | None
@@ -43,27 +43,27 @@ class Spread(NamedTuple):
 
 
 class Stats(NamedTuple):
-    """All of it, for `span_s` seconds until now (`was_cut`: back to the oldest job that was looked at)."""
+    """The figures of the last `span_s` seconds (`was_cut`: back to the oldest job that was read)."""
 
     span_s: float
     was_cut: bool
     done: int
     dead: int
     covered_s: float
-    """From the first of these ends to the last."""
+    """From the first end to the last."""
     per_hour: float | None
-    """Jobs that ended, done or dead, an hour, over the time that they cover; None if that is no time."""
+    """Jobs that ended, done or dead, per hour, over `covered_s`; None if that is 0."""
     runs: int
     retries: int
-    """Runs that failed and were followed by another one."""
+    """Failed runs that are followed by another run."""
     waited: Spread
-    """From when a run could have started, to its start."""
+    """From when a run could have started to its start."""
     ran: Spread
     """From the start of a command to its end."""
     failures: dict[str, int]
     """Failed runs by exit code (or by the event's name, if there is none), most frequent first."""
     cancelled: int
-    """Jobs that somebody ended: neither done nor dead."""
+    """Cancelled jobs: neither done nor dead."""
 
 
 class _Run(NamedTuple):
@@ -74,7 +74,7 @@ class _Run(NamedTuple):
 
 
 def collect(spool: SpoolDir, *, since_at: float, now_at: float, at_most: int) -> Stats:
-    """Look at what ended between two instants. Raises OSError if the folders cannot be listed."""
+    """Return the figures of what ended between two instants. Raises OSError if the folders cannot be listed."""
     recent = Recent(spool, (DONE, DLQ), since_at=since_at, at_most=at_most)
     ended: Counter[str] = Counter()
     runs: list[_Run] = []

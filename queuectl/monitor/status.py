@@ -1,4 +1,4 @@
-"""What `queuectl status` shows: a snapshot taken at once, and the next sensible command. Only looks."""
+"""Collect what `queuectl status` shows: a snapshot, taken at once, and the next sensible command. Only looks."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Advice(NamedTuple):
 
 
 def collect(spool: SpoolDir, *, now_at: float) -> Snapshot:
-    """Look at a spool, at once. Raises OSError if it cannot be listed."""
+    """Take a snapshot of a spool at once. Raises OSError if the spool cannot be listed."""
     return drain(Survey(spool, is_full=True, scope=STATUS).take(now_at))
 
 
 def document(found: Snapshot) -> dict[str, Any]:
-    """Return `queuectl status --json`: status.json with fewer keys a row, and with the names of foreign files."""
+    """Return `queuectl status --json`: status.json with fewer keys per row, and with the names of foreign files."""
     made = facts.facts(found, advice=advise(found))
     return {
         "version": facts.VERSION,
@@ -46,13 +46,13 @@ def advise(found: Snapshot) -> Advice:
     """Return what to do next, the most pressing first."""
     counts = found.counts
     if found.paused is not None:
-        return Advice("queuectl resume", "the spool is paused: nothing new is started; deleting PAUSED does the same")
+        return Advice("queuectl resume", "the spool is paused: no job starts; deleting PAUSED resumes it too")
     if not found.pools and counts[PENDING]:
-        return Advice("queuectl worker start --count 2", "jobs are waiting and no workers run")
+        return Advice("queuectl worker start --count 2", "jobs are waiting and no workers are running")
     if not found.pools and counts[RUNNING]:
-        return Advice("queuectl worker start --count 2", "jobs were left by workers that are gone")
+        return Advice("queuectl worker start --count 2", "dead workers left jobs behind; new workers put them back")
     if found.dead:
-        return Advice("queuectl dlq list", "dead jobs: they failed, and nothing runs them again by itself")
+        return Advice("queuectl dlq list", "dead jobs do not run again automatically")
     if counts[REJECTED]:
         return Advice("queuectl rejected list", "files that could not become jobs")
     if not any(counts.values()):

@@ -1,4 +1,4 @@
-"""Work in small steps: a generator that yields whenever other work may go on, and returns what it has made."""
+"""Work in small steps: a generator that yields when other work may go on, and returns its result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Steps = Generator[None, None, T]
 
 
 def drain(steps: Steps[T]) -> T:
-    """Take all steps at once and return the result."""
+    """Run all steps at once and return the result."""
     while True:
         try:
             next(steps)

@@ -1,8 +1,8 @@
-"""Takes a snapshot of a spool in small steps, between other work of a supervisor's loop. Only looks.
+"""Take a snapshot of a spool in small steps, between other work of a supervisor's loop. Only looks.
 
-However many jobs there are: each folder is listed once, a bounded number of names of it is kept, and a bounded number
-of files is opened; `Scope` has the bounds. What was read is remembered for as long as the file stays as it is. The jobs
-move meanwhile, so a count may be off by those that moved: a snapshot is for looking at, nothing is decided by it.
+However many jobs there are, each folder is listed once, a bounded number of its names is kept, and a bounded number of
+files is opened; `Scope` has the bounds. What was read is remembered for as long as the file does not change. Jobs move
+meanwhile, so a count may be off by those that moved: a snapshot is for looking at, and no decision depends on it.
 """
 
 from __future__ import annotations

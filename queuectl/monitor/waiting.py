@@ -1,4 +1,4 @@
-"""What keeps a waiting job from being started: every reason that holds, the most pressing first. Only looks."""
+"""Explain why a waiting job does not start: every reason that applies, the most pressing first. Only looks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COMMAND_CHARS = 60
 
 
 class Reason(NamedTuple):
-    """One reason: its name for programs, a sentence, and the command or the drag that changes it ("": nothing does)."""
+    """A reason: its name for programs, a sentence, and the command or the move that changes it ("": nothing does)."""
 
     kind: str
     text: str
@@ -29,14 +29,14 @@ class Reason(NamedTuple):
 
 
 def reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
-    """Return what keeps a waiting job from being started."""
+    """Return why a waiting job does not start."""
     pools = live.pools(session.spool)
     workers = sum(pool.count for pool in pools)
     made = [each for each in (_untrusted(session.spool), _paused(session.spool)) if each is not None]
     if not workers:
-        made.append(Reason("no_workers", "no workers run", "queuectl worker start"))
+        made.append(Reason("no_workers", "no workers are running", "queuectl worker start"))
     if names.is_held(found.name):
-        return [*made, Reason("held", "somebody holds it", f"queuectl release {_stem(found.name)}")]
+        return [*made, Reason("held", "it is held", f"queuectl release {_stem(found.name)}")]
     own = _arriving(session, found) or _due(session, found, now_at)
     if own is not None:
         return [*made, own]
@@ -50,11 +50,11 @@ def reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
         made.append(_busy(workers, runs, now_at))
     if before:
         made.append(_behind(found.name, before))
-    return made or [Reason("next", "nothing keeps it: it is the next to run", "")]
+    return made or [Reason("next", "nothing holds it up: it runs next", "")]
 
 
 def copied(spool: SpoolDir, found: Located) -> list[Reason]:
-    """Return what becomes of a waiting file whose id a job has that has ended."""
+    """Return what happens to a waiting file if a job that has ended has the same id."""
     try:
         job_id = spool.read(PENDING, found.name).record.id
     except DamagedRecordError:
@@ -62,8 +62,8 @@ def copied(spool: SpoolDir, found: Located) -> list[Reason]:
     state = spool.holds(job_id, (DONE, DLQ))
     if not state:
         return []
-    text = f"another job has its id, in {state}/: this one gets an id of its own when a worker takes it"
-    return [Reason("copy", text, f"queuectl show {state}/{job_id}  shows the other")]
+    text = f"{state}/ has another job with this id; this one gets a new id when a worker takes it"
+    return [Reason("copy", text, f"queuectl show {state}/{job_id}   (shows the other job)")]
 
 
 def _untrusted(spool: SpoolDir) -> Reason | None:
@@ -85,7 +85,7 @@ def _paused(spool: SpoolDir) -> Reason | None:
 
 
 def _arriving(session: Session, found: Located) -> Reason | None:
-    """Return why a file in pending/ is no job (yet), or None for one that is."""
+    """Return why a file in pending/ is not a job (yet), or None if it is one."""
     try:
         lookup.load(session, PENDING, found.name)
     except DamagedRecordError as error:
@@ -99,19 +99,19 @@ def _arriving(session: Session, found: Located) -> Reason | None:
     if content is not None and not content.oversize:
         parsed = document.parse(content.data, lines=False)
         if isinstance(parsed, document.Many):
-            return Reason("many", f"the file holds {len(parsed.documents)} jobs, which get ids of their own", "")
+            return Reason("many", f"the file has {len(parsed.documents)} jobs; each gets its own id", "")
         if isinstance(parsed, document.Incomplete):
             settle = times.format_duration(session.settings.settle_s)
             return Reason(
                 "arriving",
-                f"its file is not whole yet: {parsed.why}",
-                f"write the rest of {PENDING}/{found.name}; it is refused {settle} after the last change to it",
+                f"its file is incomplete: {parsed.why}",
+                f"finish writing {PENDING}/{found.name}; a worker rejects it {settle} after its last change",
             )
-    return Reason("no_job", why, f"mend {PENDING}/{found.name}; workers move it to {REJECTED}/")
+    return Reason("no_job", why, f"correct {PENDING}/{found.name}; otherwise a worker moves it to {REJECTED}/")
 
 
 def _due(session: Session, found: Located, now_at: float) -> Reason | None:
-    """Return the time that a job waits for, or None if it may run now."""
+    """Return until when a job waits, or None if it may run now."""
     try:
         item = session.spool.read(PENDING, found.name).record
     except DamagedRecordError:
@@ -123,7 +123,7 @@ def _due(session: Session, found: Located, now_at: float) -> Reason | None:
         why = f"retry {standing.failures} of {item.max_retries}, after: {standing.error}"
     else:
         why = f"run_at {item.run_at}" if item.run_at else "a delay"
-    # A job that was dead and is put back runs at once: its wait is over with its old budget.
+    # A dead job that is put back runs at once: its wait ends with its old budget.
     change = f"queuectl cancel {item.id}, then: queuectl retry {item.id}"
     return _due_at(standing.due_at, why, change, now_at)
 
@@ -134,14 +134,14 @@ def _named_later(name: str, now_at: float) -> Reason | None:
     if parts is None or parts.due_at is None or parts.due_at <= now_at:
         return None
     text = (
-        f"it is due by its record, and its name says {times.to_text(parts.due_at)}: the clock was set back, or the "
-        "name was changed"
+        f"its record says that it is due, but its name says {times.to_text(parts.due_at)}: the clock was set back, or "
+        "the name was changed"
     )
-    return Reason("clock", text, "a pool looks at the record when it starts, when the clock is set, and each hour")
+    return Reason("clock", text, "a pool reads the record when it starts, when its clock is set back, and every hour")
 
 
 def _due_drop(job: Job, name: str, now_at: float) -> Reason | None:
-    """As `_due`, of a drop that no worker has looked at. (A delay counts from when one does.)"""
+    """Return the same as `_due` of a drop that no worker has judged. (A delay counts from the judgement.)"""
     run_at = str(job.spec.get("run_at", ""))
     due_at = times.instant(run_at)
     if due_at is None or due_at <= now_at:
@@ -151,11 +151,11 @@ def _due_drop(job: Job, name: str, now_at: float) -> Reason | None:
 
 def _due_at(due_at: float, why: str, change: str, now_at: float) -> Reason:
     when = f"{times.to_text(due_at)}, in {times.format_duration(due_at - now_at)}"
-    return Reason("due", f"it is to run at {when} ({why})", change)
+    return Reason("due", f"it is due at {when} ({why})", change)
 
 
 def _outlived(spool: SpoolDir, found: Located) -> Reason | None:
-    """What of the job's last run still holds its lease, or None if nothing does: until then it does not start."""
+    """Return what still holds the lease of the job's last run, or None. Until it is free, the job does not start."""
     try:
         item = spool.read(PENDING, found.name).record
     except DamagedRecordError:
@@ -168,21 +168,21 @@ def _outlived(spool: SpoolDir, found: Located) -> Reason | None:
     if not lease.outlives(spool, item):
         return None
     holding, change = holders(spool, start.lease)
-    return Reason("alive", f"{holding} of run {start.attempt} still holds the lease {start.lease}", change)
+    return Reason("alive", f"{holding} of attempt {start.attempt} still holds the lease {start.lease}", change)
 
 
 def holders(spool: SpoolDir, lease_name: str) -> tuple[str, str]:
-    """Return the processes that hold a lease, in words, and how to end them; others' processes may be hidden."""
+    """Return the processes that hold a lease, in words, and how to end them. Other users' processes may be hidden."""
     pids = processes.holders(spool.lease_path(lease_name))
     if not pids:
-        return "a process that only its owner or root can see", "as root: queuectl why, which names it"
+        return "a process that only its owner or root can see", "as root, run queuectl why: it names the process"
     shown = [f"process {pid} ({_cut(safe(processes.command_line(pid)))})" for pid in pids[:_NAMED]]
     more = f" and {len(pids) - _NAMED} more" if len(pids) > _NAMED else ""
     return f"{', '.join(shown)}{more}", f"kill {' '.join(map(str, pids))}   (or wait until it ends)"
 
 
 def _behind(name: str, before: list[str]) -> Reason:
-    """Return the jobs that run first: those of higher priority, and those whose names come before."""
+    """Return how many jobs run first: those of higher priority, and those that arrived earlier."""
     mine = _priority(name)
     higher = sum(_priority(other) > mine for other in before)
     parts = [f"it waits behind {len(before)} job{'s' * (len(before) != 1)}"]
@@ -191,7 +191,7 @@ def _behind(name: str, before: list[str]) -> Reason:
     if any(",by=" in other for other in before) or ",by=" in name:
         parts.append("owners take turns")
     text = f"{', '.join(parts)}; the next is {_stem(before[0])}"
-    change = f"queuectl edit {_stem(name)}   (a higher priority runs first; or start more workers)"
+    change = f"queuectl edit {_stem(name)}   (raise its priority; or start more workers)"
     return Reason("behind", text, change)
 
 
@@ -212,7 +212,7 @@ class _Busy(NamedTuple):
 
 
 def _runs(spool: SpoolDir) -> list[_Busy]:
-    """Return the jobs that run."""
+    """Return the running jobs."""
     found = []
     for name in spool.job_names(RUNNING):
         try:
@@ -233,7 +233,7 @@ def _busy(workers: int, runs: list[_Busy], now_at: float) -> Reason:
     more = f" and {len(runs) - _NAMED} more" if len(runs) > _NAMED else ""
     who = "the only worker is" if workers == 1 else f"all {workers} workers are"
     text = f"{who} busy with {', '.join(shown)}{more}"
-    return Reason("busy", text, "queuectl worker start --count 2   (more workers beside those that run)")
+    return Reason("busy", text, "queuectl worker start --count 2   (adds workers to those that are running)")
 
 
 def _cut(command: str) -> str:
@@ -241,4 +241,5 @@ def _cut(command: str) -> str:
 
 
 def ago(instant_at: float, now_at: float) -> str:
+    """Return how long ago an instant was, in words."""
     return f"{times.format_duration(max(0.0, now_at - instant_at))} ago"

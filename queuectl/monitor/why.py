@@ -1,4 +1,4 @@
-"""Why a job is not running: every reason that holds, the most pressing first, and what changes it. Only looks."""
+"""Explain why a job is not running: every reason, the most pressing first, and what changes it. Only looks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from queuectl.system import files
 
 
 class Answer(NamedTuple):
-    """The id (of a rejected file: its name), the state it is in, and the reasons; there is always one."""
+    """The id (of a rejected file: its name), the state, and the reasons, of which there is at least one."""
 
     id: str
     state: str
@@ -28,11 +28,11 @@ class Answer(NamedTuple):
 
 
 def explain(session: Session, typed: str, *, now_at: float) -> Answer:
-    """Return why the job that is meant by an id, or by its beginning, is not running.
+    """Return why a job is not running. `typed` is its id, or the beginning of its id.
 
     Raises:
         UnknownJobError, AmbiguousIdError: as `Spool.resolve`.
-        DamagedRecordError: it has ended, or runs, and its record is torn.
+        DamagedRecordError: the job runs or has ended, and its record is torn.
     """
     for _ in range(5):
         named = session.spool.file(typed)
@@ -58,7 +58,7 @@ def explain(session: Session, typed: str, *, now_at: float) -> Answer:
 
 
 def _split(spool: SpoolDir, typed: str) -> Answer | None:
-    """Return what became of a file of many jobs, by the name that it was dropped under."""
+    """Return the result of a file of many jobs, by the name under which it was dropped."""
     try:
         if files.sig_of(spool.path(PENDING, typed)) is not None:
             return None  # there is one of that name again
@@ -77,30 +77,30 @@ def _split(spool: SpoolDir, typed: str) -> Answer | None:
 
 
 def _left_alone(spool: SpoolDir, name: str) -> Reason | None:
-    """Return why a file of pending/ is none of the queue's by its name, or None if there is no such file."""
+    """Return why a file in pending/ is foreign by its name, or None if there is no such file."""
     if may_be_job(name) or name not in spool.names(spool.folder(PENDING)):
         return None
     if names.is_copy(name):
-        text = "it is left alone: its name is one of an unfinished or conflicting copy"
+        text = "it is left alone: its name is that of an unfinished or conflicting copy"
     else:
-        text = "it is left alone: the name of a job ends in .json, that of a file of many in .jsonl"
-    return Reason("left_alone", text, f"rename it to NAME.json in {PENDING}/ if it is a job; else delete it")
+        text = "it is left alone: the name of a job ends in .json, the name of a file of many jobs in .jsonl"
+    return Reason("left_alone", text, f"if it is a job, rename it to NAME.json in {PENDING}/; otherwise delete it")
 
 
 def _in_an_inbox(spool: SpoolDir, typed: str) -> Answer | None:
-    """Return what the inbox processes published last of a file. The inbox itself may hang: nobody looks at it."""
+    """Return what the inbox processes last published about a file. The inbox itself may hang, so it is not read."""
     for state in read_all(spool):
         where = f"inbox {state.owner}"
         for row in state.rows:
             if typed in (row.name, row.name.removesuffix(".json")):
                 quiet = times.format_duration(round(row.quiet_s))
                 text = f"its file is still arriving in {where}, unchanged for {quiet}: {row.why}"
-                return Answer(row.name, state.path, [Reason("arriving", text, f"write the rest of {row.name}")])
+                return Answer(row.name, state.path, [Reason("arriving", text, f"finish writing {row.name}")])
         for refused_row in state.refused:
             name = refused_row.name
             if typed in (name, name.removesuffix(".rejected"), name.removesuffix(".json.rejected")):
-                text = f"it was refused in {where}: {refused_row.why or 'the text beside it says why'}"
-                change = f"correct {state.path}/{name}: a valid job is taken in automatically; its text says what to do"
+                text = f"it was rejected in {where}: {refused_row.why or 'its text file explains why'}"
+                change = f"correct {state.path}/{name}: a valid job is taken in automatically; see its text file"
                 return Answer(name, state.path, [Reason(REJECTED, text, change)])
         for name in state.next:
             if typed in (name, name.removesuffix(".json")):
@@ -108,12 +108,12 @@ def _in_an_inbox(spool: SpoolDir, typed: str) -> Answer | None:
                     text = f"its file waits in {where}, held back by {state.held_back}"
                     change = f"wait until some of {state.owner}'s jobs have run, or raise the limit in the settings"
                     return Answer(name, state.path, [Reason("held_back", text, change)])
-                return Answer(name, state.path, [Reason("next", f"its file in {where} is taken in next", "")])
+                return Answer(name, state.path, [Reason("next", f"its file in {where} is the next to be taken in", "")])
     return None
 
 
 def _drop(session: Session, job_id: str) -> Located | None:
-    """Return a drop whose name is another than its id."""
+    """Return a drop whose name differs from its id."""
     try:
         job = lookup.get(session, job_id)
     except (UnknownJobError, DamagedRecordError):
@@ -131,8 +131,8 @@ def _reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
     again = f"queuectl retry {item.id}"
     if found.state == DONE:
         ended_at = times.instant(last.at) if (last := item.standing().last) is not None else None
-        ago = f", {waiting.ago(ended_at, now_at)}" if ended_at is not None else ""
-        return [Reason(DONE, f"it has run and succeeded{ago}", again)]
+        ago = f" {waiting.ago(ended_at, now_at)}" if ended_at is not None else ""
+        return [Reason(DONE, f"it succeeded{ago}", again)]
     if item.standing().is_cancelled:
         return [Reason(CANCELLED, f"it was {why_dead(item)}", again)]
     return [Reason("dead", f"it is dead: {why_dead(item)}", again)]
@@ -144,34 +144,35 @@ def _reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
 def _running(spool: SpoolDir, item: record.Record, now_at: float) -> Reason:
     start = item.standing().last_start
     if start is None:
-        return Reason(RUNNING, "a worker is just taking it", "")
+        return Reason(RUNNING, "a worker is claiming it now", "")
     from queuectl.spool import lease  # brings portalocker
 
     if not lease.is_alive(spool, start.lease):
-        kept = "the next workers put it back" if not live.pools(spool) else "it is put back within a second"
-        return Reason("left", f"its worker {start.worker} is gone; {kept}", "queuectl worker start")
+        kept = "the next workers put the job back" if not live.pools(spool) else "a pool puts the job back within 1 s"
+        return Reason("left", f"its worker {start.worker} died; {kept}", "queuectl worker start")
     if (orphaned := _orphaned(spool, start)) is not None:
         return orphaned
     since = times.instant(start.at)
     ago = "" if since is None else f", started {waiting.ago(since, now_at)}"
     return Reason(
-        RUNNING, f"it runs already: run {start.attempt}{ago}, by {start.worker}", f"queuectl logs -f {item.id}"
+        RUNNING, f"it is running: attempt {start.attempt}{ago}, by {start.worker}", f"queuectl logs -f {item.id}"
     )
 
 
 def _orphaned(spool: SpoolDir, start: history.Event) -> Reason | None:
-    """Explain a run that outlived its pool by the processes that it waits for; None if its pool lives."""
+    """Explain a run that outlived its pool by the processes that hold its lease; None if the pool is alive."""
     from queuectl.spool import pools
 
     pool = start.worker.rpartition("-")[0]
     if not pool or pools.is_live(spool, pool):
         return None
     holding, change = waiting.holders(spool, start.lease)
-    text = f"its pool {pool} is gone, and {holding} still holds the lease {start.lease} of run {start.attempt}"
+    text = f"its pool {pool} is gone, and {holding} still holds the lease {start.lease} of attempt {start.attempt}"
     return Reason("alive", text, change)
 
 
 def _rejected(spool: SpoolDir, name: str) -> Reason:
     why = rejected.refusal(spool, name).why
-    change = f"mend {REJECTED}/{name}: a valid job goes back by itself. What to do stands in {name}{REASON_ENDING}"
-    return Reason(REJECTED, f"it was refused: {why}", change)
+    what = f"{name}{REASON_ENDING} explains what to do"
+    change = f"correct {REJECTED}/{name}: a valid job goes back to {PENDING}/ automatically; {what}"
+    return Reason(REJECTED, f"it was rejected: {why}", change)

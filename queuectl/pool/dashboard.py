@@ -200,7 +200,7 @@ class Dashboard:
         if self._told or self._held < _HELD_OFTEN:
             return ""
         self._told = True
-        return f"cannot write the dashboard: {error.strerror or error}; the jobs go on without it"
+        return f"cannot write the dashboard: {error.strerror or error}; jobs continue without it"
 
     def _end_survey(self) -> None:
         if self._under_way is not None:
@@ -223,7 +223,7 @@ def write_file(spool: SpoolDir, name: str, text: str, *, has_texts: bool) -> Non
 
 
 def _files(settings: Settings) -> tuple[str, ...]:
-    """Return the files to write. The page comes last: whoever sees a new page finds the others new, too."""
+    """Return the files to write. The page comes last, so the other files are new when the page is."""
     board = () if settings.dashboard == OFF else (FACTS, PAGE)
     return (*((METRICS,) if settings.metrics else ()), *board)
 

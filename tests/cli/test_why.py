@@ -40,7 +40,7 @@ def busy(spool: SpoolDir, desk: Desk) -> SpoolDir:
 
 def test_why_in_each_form(queuectl: Commands, busy: SpoolDir) -> None:
     """A sentence and what changes it for people, tab-separated columns in a pipe, JSON with a version for programs."""
-    assert queuectl("why", "next1").rows == [["no_workers", "no workers run", "queuectl worker start"]]
+    assert queuectl("why", "next1").rows == [["no_workers", "no workers are running", "queuectl worker start"]]
     made = queuectl("why", "dead", "--json")
     text = "it is dead: exit 127 (command not found), 2 runs, retries used up"
     assert made.json == {
@@ -50,13 +50,13 @@ def test_why_in_each_form(queuectl: Commands, busy: SpoolDir) -> None:
         "reasons": [{"kind": "dead", "text": text, "change": "queuectl retry dead1"}],
     }
     queuectl.on_terminal = True
-    assert queuectl("why", "next1").out.endswith(" is in pending/\n\nno workers run\n  queuectl worker start\n")
+    assert queuectl("why", "next1").out.endswith(" is in pending/\n\nno workers are running\n  queuectl worker start\n")
 
 
 def test_why_of_a_held_job_says_how_to_let_it_go(queuectl: Commands, busy: SpoolDir) -> None:
     """Its place in the queue does not matter then."""
     queuectl("hold", "next")
-    assert queuectl("why", "next1").rows[-1] == ["held", "somebody holds it", "queuectl release next1"]
+    assert queuectl("why", "next1").rows[-1] == ["held", "it is held", "queuectl release next1"]
 
 
 def test_why_of_a_refused_file_goes_by_its_name(queuectl: Commands, busy: SpoolDir) -> None:
@@ -64,7 +64,7 @@ def test_why_of_a_refused_file_goes_by_its_name(queuectl: Commands, busy: SpoolD
     write_drop(busy, "bad.json", "{", state="rejected")
     Path(busy.reason_path("bad.json")).write_text("bad.json ...\n\nWhy:   it is broken\nTo do: mend it\n")
     for typed in ("bad.json", "bad", "ba"):
-        assert queuectl("why", typed).rows[0][:2] == ["rejected", "it was refused: it is broken"]
+        assert queuectl("why", typed).rows[0][:2] == ["rejected", "it was rejected: it is broken"]
     queuectl("why", "nobody", code=3)
 
 

@@ -44,10 +44,10 @@ DRAINED = EndedPool("drained", NOON_AT - 300)
             {**WAITING, "running": 2, "workers": 2, "failed_last_hour": 2},
             "2 workers busy, 36 waiting, the oldest for 3 min, 2 failed in the last hour",
         ),
-        ({"running": 2, "workers": 4}, "2 of 4 workers busy, nothing waits"),
-        ({"running": 1, "workers": 1}, "1 worker busy, nothing waits"),
-        ({"workers": 2, "done": 9}, "2 workers idle, nothing waits"),
-        ({"running": 5, "workers": 2}, "2 workers busy, nothing waits"),  # some of them belong to dead workers
+        ({"running": 2, "workers": 4}, "2 of 4 workers busy, nothing is waiting"),
+        ({"running": 1, "workers": 1}, "1 worker busy, nothing is waiting"),
+        ({"workers": 2, "done": 9}, "2 workers idle, nothing is waiting"),
+        ({"running": 5, "workers": 2}, "2 workers busy, nothing is waiting"),  # some of them belong to dead workers
         (
             {"workers": 1, "pending": 1, "ready": 1, "oldest_since": NOON_AT - 5},
             "1 worker idle, 1 waiting for 5 s",
@@ -57,21 +57,21 @@ DRAINED = EndedPool("drained", NOON_AT - 300)
             {"workers": 1, "pending": 4, "later": 2, "next_due_at": NOON_AT + 480, "held": 1, "blocked": 1},
             "1 worker idle, 2 due later, the first in 8 min, 1 held, 1 file not complete",
         ),
-        ({}, "The queue is empty and no workers run"),
-        ({"done": 9}, "Nothing waits and no workers run"),
-        ({"done": 9, "ended_pool": EndedPool("stopped", NOON_AT)}, "Nothing waits and no workers run"),
+        ({}, "The queue is empty and no workers are running"),
+        ({"done": 9}, "Nothing is waiting and no workers are running"),
+        ({"done": 9, "ended_pool": EndedPool("stopped", NOON_AT)}, "Nothing is waiting and no workers are running"),
         ({"done": 9, "ended_pool": DRAINED}, "All done: the workers have finished"),
         (
             {"done": 9, "dlq": 1, "failed_last_hour": 1, "ended_pool": DRAINED},
             "All done: the workers have finished, 1 failed in the last hour",
         ),
-        ({**WAITING}, "No workers run, 36 waiting, the oldest for 3 min"),
-        ({**WAITING, "ended_pool": DRAINED}, "No workers run, 36 waiting, the oldest for 3 min"),
+        ({**WAITING}, "No workers are running, 36 waiting, the oldest for 3 min"),
+        ({**WAITING, "ended_pool": DRAINED}, "No workers are running, 36 waiting, the oldest for 3 min"),
         (
             {"running": 1, "ended_pool": EndedPool("died", None)},
             "The last workers died, 1 job was left running",
         ),
-        ({"running": 2}, "No workers run, 2 jobs were left running"),
+        ({"running": 2}, "No workers are running, 2 jobs were left running"),
         ({"done": 9, "ended_pool": EndedPool("died", None)}, "The last workers died"),
         (
             {"paused": "disk swap", "running": 1, "workers": 2, "pending": 3, "stopped": 3},
@@ -79,7 +79,7 @@ DRAINED = EndedPool("drained", NOON_AT - 300)
         ),
         ({"paused": "", "paused_until": NOON_AT + 7200, "workers": 2}, "Paused until 10:00 UTC"),
         ({"paused": "", "paused_until": NOON_AT + 86400, "workers": 2}, "Paused until 2027-01-16 08:00 UTC"),
-        ({"paused": "", "pending": 3, "stopped": 3}, "Paused, no workers run, 3 waiting"),
+        ({"paused": "", "pending": 3, "stopped": 3}, "Paused, no workers are running, 3 waiting"),
     ],
 )
 def test_it_says_how_the_queue_is_doing(facts: dict[str, object], sentence: str) -> None:

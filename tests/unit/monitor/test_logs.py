@@ -149,7 +149,7 @@ def test_tail_follows_no_link(api: Spool, hands: Hands, tmp_path: Path) -> None:
     hands.run(hands.enqueue(id="a"), OK)
     (tmp_path / "secret").write_text("secret")
     Path(api.folder.log_path("a", 1)).symlink_to(tmp_path / "secret")
-    with pytest.raises(QueuectlError, match="no regular file"):
+    with pytest.raises(QueuectlError, match="not a regular file"):
         taken(Tail(api.session, api.get("a")))
 
 

@@ -69,7 +69,7 @@ def test_a_job_that_was_dragged_to_the_dead_says_so(api: Spool, hands: Desk) -> 
     """The folder is the state: a job that somebody moved to dlq/ is dead, without an exit code."""
     name = hands.enqueue(id="a")
     disk.move(api.folder.path("pending", name), api.folder.path("dlq", "a.json"))
-    assert results.ending_of(api.session, "a") == ("a", "dlq", None, 0, "somebody moved it there", False)
+    assert results.ending_of(api.session, "a") == ("a", "dlq", None, 0, "somebody moved it to dlq/", False)
 
 
 def test_wait_tells_each_end_once(api: Spool, hands: Desk, clock: FakeClock) -> None:

@@ -187,7 +187,7 @@ def test_trouble_is_told_once_and_stops_nothing(
             told.append(go_on(board))
             clock.advance(1.0)
         assert [text for text in told if text] == [
-            "cannot write the dashboard: No space left on device; the jobs go on without it"
+            "cannot write the dashboard: No space left on device; jobs continue without it"
         ]
         assert dashboard_files(spool) == os.listdir(spool.tmp_dir) == []
         board.close()
