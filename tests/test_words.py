@@ -26,7 +26,6 @@ NOT_YET = (
     "queuectl/model/",
     "queuectl/monitor/",
     "queuectl/pool/",
-    "queuectl/spool/",
     "queuectl/system/",
     "queuectl/worker/",
     "spool/queuectl.toml",

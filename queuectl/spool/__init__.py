@@ -1,4 +1,4 @@
-"""The folder: where everything is, who holds it, how it is read and changed (FORMAT.md, section 2)."""
+"""The folder: its layout, its locks, and how its files are read and changed (FORMAT.md, section 2)."""
 
 __all__ = [
     "access",

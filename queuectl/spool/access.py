@@ -1,4 +1,4 @@
-"""The errors that a person sees if the spool cannot be read or written: what an OSError means, and what to do."""
+"""The errors shown if the spool cannot be read or written: what an OSError means, and what to do."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from queuectl.system import files
 
 
 def not_regular(path: str) -> DamagedRecordError:
-    """Return the error for a link, a folder, a FIFO, a socket or a device where a job would be."""
-    return DamagedRecordError(f"{path} is no job: it is no regular file", path=path, hint="it is left alone")
+    """Return the error for a link, a folder, a FIFO, a socket or a device in the place of a job."""
+    return DamagedRecordError(f"{path} is not a job: it is not a regular file", path=path, hint="queuectl ignores it")
 
 
 def paused_by_folder(spool: Layout, what: str) -> SpoolUnavailableError:
     """Return the error for a folder in the place of the file PAUSED; `what` says what that means."""
     path = spool.paused_path
-    cause = f"{path} is a folder: no reason can be written into it, and no program deletes a folder of yours"
+    cause = f"{path} is a folder: queuectl cannot write a reason into it, and never deletes a folder of yours"
     return SpoolUnavailableError(what, path=path, cause=cause, hint=f"move that folder away: {path}")
 
 
 def unavailable(spool: Layout, error: OSError) -> QueuectlError:
-    """Return the error that a person is shown for an OSError of the spool."""
+    """Return the error to show for an OSError of the spool."""
     if isinstance(error, files.NotRegularError):
         return not_regular(str(error.filename))
     hints = {
         "ENOSPC": "free some space on the disk, then try again",
         "EDQUOT": "your quota on this disk is used up",
         "EROFS": "the disk is mounted read-only",
-        "EACCES": f"you may not write there: see the permissions of {spool.root}",
-        "EPERM": f"you may not write there: see the permissions of {spool.root}",
+        "EACCES": f"you may not write there: check the permissions of {spool.root}",
+        "EPERM": f"you may not write there: check the permissions of {spool.root}",
     }
     return SpoolUnavailableError(
         f"the spool {spool.root} cannot be used now: {error.strerror or error}",

@@ -1,8 +1,8 @@
-"""Whether the spool at its path is still the one that a pool began with (promises P3, P9).
+"""Check whether the spool at its path is still the one that a pool started with (promises P3, P9).
 
-A pool keeps handles of its own lock and of the folders of the stripes and leases. If their paths lead to something
-else, the pool's locks exclude nobody any more, so nothing may run under them. A spool that is only out of reach (a
-share is away, a folder was moved) may come back, so the pool waits for it.
+A pool keeps handles of its own lock and of the folders of the stripes and leases. If their paths lead to other files,
+the pool's locks no longer exclude other processes, so no job may run under them. A spool that is only unreachable (a
+share is offline, a folder was moved) may come back, so the pool waits for it.
 
 A check costs three stats.
 """
@@ -34,7 +34,7 @@ class Anchor:
         self._pool_dir = spool.pool_dir
         folders = (spool.stripe_dir, spool.lease_dir) if _KEEPS and is_local else ()
         self._folders = {path: files.open_folder(path) for path in folders}
-        # Some file systems say of every file that it has no name.
+        # Some file systems report that no file has a name.
         self._has_names = files.names_of(lock.fd) > 0
 
     def check(self) -> str:
@@ -50,7 +50,7 @@ class Anchor:
         return IN_PLACE
 
     def _gone(self) -> str:
-        """Return what it means that the pool's lock, whose name no other pool has, is not at its path."""
+        """Return the state of a spool where the pool's lock, whose name no other pool has, is not at its path."""
         if self._has_names and not files.names_of(self._lock.fd):
             return REPLACED if os.path.isdir(self._pool_dir) else DELETED
         return REPLACED if os.path.lexists(self._lock.path) or os.path.isdir(self._pool_dir) else AWAY

@@ -1,8 +1,8 @@
-"""Files that hold many jobs: their names while they are split, the note that says how far a split is, and the result.
+"""Files that hold many jobs: their names while they are split, the note with the progress, and the result.
 
-Such a file, an array or one job a line, is moved from pending/ to .queuectl/taken/TOKEN.json(l), where TOKEN is unique
-for this file, and split there by `jobs.splitter`. The note .queuectl/splits/TOKEN.json says how far. At the end the
-file is renamed to NAME.done; it and its note are kept as long as finished jobs are.
+Such a file, an array or one job per line, is moved from pending/ to .queuectl/taken/TOKEN.json(l), where TOKEN is
+unique for this file, and split there by `jobs.splitter`. The note .queuectl/splits/TOKEN.json has the progress. At the
+end the file is renamed to NAME.done; the file and its note are kept as long as finished jobs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _Count = Annotated[int, Meta(ge=0)]
 
 
 class Named(msgspec.Struct, frozen=True):
-    """A refused document: its place, the line it was in (0 for an element of an array), and why."""
+    """A refused document: its place, its line (0 for an element of an array), and the reason."""
 
     place: int
     line: int
@@ -37,10 +37,10 @@ class Named(msgspec.Struct, frozen=True):
 
 
 class Note(msgspec.Struct, frozen=True):
-    """How far a split is: everything before `offset` and `place` is made or refused."""
+    """The progress of a split: all documents before `offset` and `place` are made or refused."""
 
     file: str
-    """The name it was dropped under."""
+    """The name of the dropped file."""
     by: str
     """The process that makes the steps."""
     offset: _Count = 0
@@ -52,10 +52,10 @@ class Note(msgspec.Struct, frozen=True):
     made: _Count = 0
     refused: _Count = 0
     check_to: _Count = 0
-    """Up to this place there may be jobs that the note does not count."""
+    """Jobs up to this place may exist although the note does not count them."""
     is_over: bool = False
     named: tuple[Named, ...] = ()
-    """The first that were refused."""
+    """The first refused documents."""
 
 
 def token_of(taken: str) -> str:
@@ -74,12 +74,12 @@ def taken_of(name: str) -> str:
 
 
 def unfinished(spool: SpoolDir) -> list[str]:
-    """Return the files of many jobs that are being split, or whose split was cut short."""
+    """Return the files of many jobs that are being split, or whose split was interrupted."""
     return [name for name in spool.names(spool.taken_dir) if name.endswith((".json", ".jsonl"))]
 
 
 def read_note(spool: SpoolDir, token: str) -> Note | None:
-    """Return the note of a split; None if there is none that can be read."""
+    """Return the note of a split; None if it is missing or unreadable."""
     try:
         content = files.read(spool.split_path(token), _NOTE_MAX_BYTES)
         return msgspec.json.decode(content.data, type=Note)
@@ -110,7 +110,7 @@ def refused_text(note: Note) -> str:
 
 
 def report_text(note: Note, taken: str) -> str:
-    """Return the text in rejected/ that explains the result of a split of which something was refused."""
+    """Return the text in rejected/ that explains the result of a split with refused documents."""
     token = token_of(taken)
     rows = [
         f"  {f'line {each.line}' if each.line else f'element {each.place}'}: {safe(each.why)}" for each in note.named
@@ -123,9 +123,9 @@ def report_text(note: Note, taken: str) -> str:
             "",
             *rows,
             "",
-            f"Each is beside this text as {token}-PLACE.json, with its reason in {token}-PLACE.json.reason.txt.",
-            f"Correct such a file and move it to {PENDING}/: it becomes a job of its own.",
-            f"The whole file is kept, unchanged, as {MACHINERY}/taken/{taken}{DONE_ENDING}.",
+            f"Each is in this folder as {token}-PLACE.json, with its reason in {token}-PLACE.json.reason.txt.",
+            f"To run one: correct its file and drag it to {PENDING}/ (or: queuectl rejected retry {token}-PLACE.json).",
+            f"The original file is kept, unchanged, as {MACHINERY}/taken/{taken}{DONE_ENDING}.",
             "",
         ]
     )

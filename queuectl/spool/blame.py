@@ -1,4 +1,4 @@
-"""Whether an error is one file's fault, which then waits alone, or the machine's (promises P6, P9).
+"""Decide whether an error is one file's fault, which then waits alone, or the machine's (promises P6, P9).
 
 A full disk or a lack of handles has an error of its own. "Not permitted" and "I/O error" are ambiguous: an immutable
 file, another user's lock file or a bad sector give the same errors as a closed folder or a dying disk. Then a proof
@@ -19,13 +19,13 @@ from queuectl.spool.trust import quoted, user_name
 from queuectl.system import disk, files, rights, sharing
 from queuectl.system.clock import Clock
 
-# How long a proof that the machine works counts: thousands of files may fail at once.
+# How long a proof that the machine works is valid, because thousands of files may fail at once.
 _PROOF_S = 1.0
 _PROOF = b"a proof that files can be written here\n"
 
 
 class Fault(NamedTuple):
-    """What is wrong with one file (or lock): its path, the error in words, and the cure ("" if unknown)."""
+    """What is wrong with one file (or lock): its path, the error in words, and how to fix it ("" if unknown)."""
 
     path: str
     text: str
@@ -33,7 +33,7 @@ class Fault(NamedTuple):
 
 
 class Blame:
-    """Tells the fault of one file from one of the machine, for one spool."""
+    """Distinguishes a fault of one file from one of the machine, for one spool."""
 
     def __init__(self, spool: SpoolDir, *, clock: Clock) -> None:
         self._spool = spool
@@ -78,18 +78,18 @@ class Blame:
 def cure(error: OSError, path: str) -> str:
     """Return what a person can do about a file that cannot be used, or "" if unknown."""
     if isinstance(error, IsADirectoryError) or error.errno == errno.ELOOP or _is_folder(path):
-        return f"move away what is in the place of {path}"
+        return f"move away the folder or link at {path}"
     if not isinstance(error, PermissionError):
         return ""
     owner = rights.owner_of(path)
     if owner is None:  # Windows
-        return "see its permissions, and which program has it open"
+        return "check its permissions, and which program has it open"
     user = rights.user_at(path)
     if owner != user:
         return f"chown {user_name(user)} {quoted(path)}, as root"
     if rights.is_immutable(path):
         return f"chattr -i {quoted(path)}, as root"
-    return f"see its permissions: ls -l {quoted(path)}"
+    return f"check its permissions: ls -l {quoted(path)}"
 
 
 def _is_folder(path: str) -> bool:

@@ -1,6 +1,6 @@
 """Requests to cancel a running job: one small file per request in .queuectl/cancels/, named after the run.
 
-The supervisor of the job's worker has the worker end the command; if the worker is gone, rescue ends the job. The
+The supervisor asks the job's worker to end the command; if the worker is dead, rescue ends the job. The
 number of the attempt is in the name, so a forgotten request can never end a later run.
 """
 
@@ -28,7 +28,7 @@ class Request(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The reason as the record says it."""
+        """The reason as written in the record."""
         return cancel_note(self.by, self.reason)
 
 

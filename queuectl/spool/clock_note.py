@@ -1,4 +1,4 @@
-"""The note of the clock: what time it was when a pool last looked, so that a clock that jumps deletes nothing.
+"""The note of the clock: the time when a pool last checked it, so that a clock that jumps deletes nothing.
 
 Retention deletes by age, and an age is only as good as the clock. A pool therefore keeps the time in one small file and
 compares the clock with it before each pass. A jump ahead stops all deletions for a day by the new clock: time for a
@@ -19,14 +19,14 @@ from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk, files
 
 DAY_S = 86400.0
-# A spool that is used once in so long has such gaps each time: for some of them after a first one, a gap is usual.
+# A spool that is used rarely has such gaps each time, so after a first gap similar ones count as usual for a while.
 _USUAL_SHARE = 1.5
 _USUAL_FOR = 4
 _MAX_BYTES = 4096
 
 
 class Note(NamedTuple):
-    """What was noted: the clock at the last look, and the last jump ahead (0 is none) with the time after it."""
+    """The clock at the last check, and the last jump ahead (0: none) with the time after it."""
 
     at: float
     jump_s: float = 0.0
@@ -39,18 +39,18 @@ class Note(NamedTuple):
 
 
 def limit_s(keeps_s: list[float]) -> float:
-    """Return how far the clock may go between two looks, for the periods that records are kept.
+    """Return how far the clock may advance between two checks, for the periods that records are kept.
 
-    A day covers a wrong time zone. Half a period cannot delete everything that was there at the last look.
+    A day covers a wrong time zone. Half a period cannot delete everything that was there at the last check.
     """
     return max(DAY_S, min(keeps_s, default=0.0) / 2)
 
 
 def compare(before: Note, now_at: float, longest_s: float) -> Note:
-    """Return the note that follows `before` when the clock says `now_at`. Computes only."""
+    """Return the note that follows `before` if the clock shows `now_at`. Only computes."""
     gap_s = now_at - before.at
     if gap_s < -longest_s:
-        return Note(now_at)  # the clock was set back: what came before it tells nothing
+        return Note(now_at)  # the clock was set back, so earlier times prove nothing
     usual_s = before.jump_s * _USUAL_SHARE if now_at - before.jumped_at < before.jump_s * _USUAL_FOR else 0.0
     if gap_s > max(longest_s, usual_s):
         return Note(now_at, gap_s, now_at)
@@ -58,7 +58,7 @@ def compare(before: Note, now_at: float, longest_s: float) -> Note:
 
 
 def read(spool: SpoolDir) -> Note | None:
-    """Return what is noted, or None if there is no note that can be read."""
+    """Return the note, or None if it is missing or unreadable."""
     try:
         body = json.loads(files.read(spool.clock_path, _MAX_BYTES).data)
         at, jump_s, jumped = body["at"], body.get("jump_s", 0), body.get("jumped_at", "")
@@ -71,7 +71,7 @@ def read(spool: SpoolDir) -> Note | None:
 def update(spool: SpoolDir, *, now_at: float, longest_s: float) -> Note:
     """Compare the clock with the note, write the new note and return it.
 
-    A disk that does not take the note changes nothing about the answer: on a full disk retention makes room.
+    If the disk refuses the note, the answer is the same, because on a full disk retention must free space.
     """
     made = compare(read(spool) or Note(_last_used_at(spool, now_at)), now_at, longest_s)
     with contextlib.suppress(OSError):
@@ -80,7 +80,7 @@ def update(spool: SpoolDir, *, now_at: float, longest_s: float) -> Note:
 
 
 def accept(spool: SpoolDir, *, now_at: float) -> None:
-    """Note that the clock is right as it is: nothing waits for it any more. Raises OSError."""
+    """Note that the clock is right, so that retention no longer waits for it. Raises OSError."""
     _write(spool, Note(now_at))
 
 
@@ -95,13 +95,13 @@ def wait_text(note: Note, until_at: float) -> str:
     """Return why nothing is deleted, and until when, as the end of a sentence."""
     ahead = times.format_duration(note.jump_s)
     return (
-        f"deletes nothing until {times.to_text(until_at)}, because the clock is {ahead} later than when a pool last "
-        "looked; if the clock is right: queuectl check --repair"
+        f"deletes nothing until {times.to_text(until_at)}, because the clock is {ahead} ahead of the last time that a "
+        "pool checked it; if the clock is right: queuectl check --repair"
     )
 
 
 def _last_used_at(spool: SpoolDir, now_at: float) -> float:
-    """Return when a job last moved, by the times of the folders."""
+    """Return when a job last moved, according to the times of the folders."""
     found = [sig.mtime_ns / 1e9 for state in STATES if (sig := files.sig_of(spool.folder(state))) is not None]
     return max(found, default=now_at)
 

@@ -1,4 +1,4 @@
-"""Make a spool: its folders, its commented settings, the texts for whoever opens it, and jobs to copy.
+"""Create a spool: its folders, its commented settings, its README texts, and example jobs.
 
 The package folder new_spool/ holds the files of a new spool, laid out as in a spool.
 """
@@ -17,12 +17,12 @@ from queuectl.system import disk, files
 
 
 def create(spool: SpoolDir) -> bool:
-    """Make what is missing of a spool, and touch nothing that exists. Return True if there was none before.
+    """Create the missing parts of a spool, and change nothing that exists. Return True if the spool is new.
 
     Only a new spool gets the examples, because its owner may delete them.
 
     Raises:
-        SpoolUnavailableError: a folder or file cannot be made.
+        SpoolUnavailableError: a folder or file cannot be created.
     """
     try:
         new = files.sig_of(spool.settings_path) is None

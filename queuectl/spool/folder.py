@@ -1,6 +1,6 @@
-"""The spool folder: open it, complete it, read, write and move its files.
+"""The spool folder: open and complete it, and read, write and move its files.
 
-Nothing here decides anything. Every file is written in tmp/ and then renamed or linked, so readers see whole files.
+This module makes no decisions. It writes every file in tmp/ and then renames or links it, so readers see whole files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from queuectl.spool.layout import FOLDERS, MACHINERY, Located
 from queuectl.spool.listing import Listing
 from queuectl.system import acting, disk, files, sharing
 
-# No history grows to this size; a larger file in a state folder is not ours.
+# No history grows to this size; a larger file in a state folder is not a record.
 RECORD_MAX_BYTES = 64 * 1024 * 1024
 
 
@@ -35,16 +35,16 @@ class Stored(NamedTuple):
 
 
 class SpoolDir(Listing):
-    """One spool folder. Making the object touches nothing on disk; see `open` and `create.create`."""
+    """One spool folder. Creating the object changes nothing on disk; see `open` and `create.create`."""
 
     def __init__(self, root: str | os.PathLike[str], *, rng: random.Random | None = None) -> None:
         super().__init__(root)
         acting.note(self.root)
         self.rng = rng or random.Random()
-        """Makes names that nobody else has."""
+        """The source of unique names."""
         self.file_mode = disk.PRIVATE_MODE
         self.restored: list[str] = []
-        """Folders that were made again because they were missing; whoever reports them empties this list."""
+        """Folders that were missing and were created again; the code that reports them empties this list."""
 
     @classmethod
     def open(cls, root: str | os.PathLike[str]) -> SpoolDir:
@@ -55,18 +55,18 @@ class SpoolDir(Listing):
         """
         found = cls(root)
         if not is_spool(found.root):
-            cause = "it holds neither queuectl.toml nor pending/" if os.path.isdir(found.root) else "no such folder"
+            cause = "it has neither queuectl.toml nor pending/" if os.path.isdir(found.root) else "no such folder"
             raise NotASpoolError(found.root, cause=cause)
         found.lacks_folders = not all(os.path.isdir(os.path.join(found.root, folder)) for folder in FOLDERS)
         return found
 
     def complete(self) -> None:
-        """Make the folders that `open` missed. Whoever writes calls it first. Raises SpoolUnavailableError."""
+        """Create the folders that `open` missed. Every write calls this first. Raises SpoolUnavailableError."""
         if self.lacks_folders:
             self.make_folders()
 
     def make_folders(self) -> None:
-        """Make the folders that are missing. Raises SpoolUnavailableError."""
+        """Create the missing folders. Raises SpoolUnavailableError."""
         try:
             for folder in FOLDERS:
                 path = os.path.join(self.root, folder)
@@ -77,9 +77,9 @@ class SpoolDir(Listing):
         self.lacks_folders = False
 
     def restore_folders(self) -> None:
-        """Make the missing folders again, except those that hold locks.
+        """Create the missing folders again, except those that hold locks.
 
-        Call it only if the spool is known to be in its place. Raises OSError.
+        Call this only if the spool is known to be in its place. Raises OSError.
         """
         for folder in FOLDERS:
             path = os.path.join(self.root, folder)
@@ -87,7 +87,7 @@ class SpoolDir(Listing):
                 self.restore(path)
 
     def restore(self, path: str) -> bool:
-        """Make one folder again and note it in `restored`; return False if it exists. Raises OSError."""
+        """Create one folder again and note it in `restored`; return False if it exists. Raises OSError."""
         if os.path.isdir(path):
             return False
         disk.make_folder(path)
@@ -100,10 +100,10 @@ class SpoolDir(Listing):
         """Read a drop of at most JOB_MAX_BYTES, or a record, which may be larger. Anything else is `oversize`.
 
         Raises:
-            OSError: as `files.read`.
+            OSError: the same as `files.read`.
         """
         content = files.read(path, JOB_MAX_BYTES, patience_s=patience_s)
-        # A large file is read only if its first bytes say that it is ours.
+        # A large file is read only if its first bytes are those of a record.
         if not content.oversize or content.sig.size > RECORD_MAX_BYTES:
             return content
         if files.read_head(path, len(record.OPENING)) != record.OPENING:
@@ -111,9 +111,9 @@ class SpoolDir(Listing):
         return files.read(path, RECORD_MAX_BYTES, patience_s=patience_s)
 
     def open_document(self, path: str) -> tuple[int, files.Content]:
-        """Read as `read_document`, and return a handle for `disk.append` too, -1 if there is none.
+        """Read as `read_document`, and also return a handle for `disk.append`, -1 if there is none.
 
-        The file is ours alone. The caller closes the handle.
+        No other process changes the file. The caller closes the handle.
         """
         try:
             fd, content = files.open_and_read(path, JOB_MAX_BYTES)
@@ -128,8 +128,8 @@ class SpoolDir(Listing):
         """Read and decode a framed record.
 
         Raises:
-            DamagedRecordError: it is not framed, or not a record.
-            OSError: as `files.read`.
+            DamagedRecordError: the file is not framed, or not a record.
+            OSError: the same as `files.read`.
         """
         path = self.path(state, name)
         content = self.read_document(path, patience_s=patience_s)
@@ -138,9 +138,9 @@ class SpoolDir(Listing):
         return Stored(record.decode(content.data, path=path), content.data, content.sig)
 
     def write_temporary(self, hint: str, data: bytes, *, sync: bool, mode: int | None = None) -> str:
-        """Write an unfinished file in tmp/ under a name that nobody else has; return its path.
+        """Write an unfinished file in tmp/ under a unique name; return its path.
 
-        `hint` begins the name, for a person who finds it. The file gets `mode`, else the mode of files of jobs.
+        The name begins with `hint`, for a person who finds it. The file gets `mode`, else the mode of files of jobs.
         """
         self.complete()
         while True:
@@ -153,9 +153,9 @@ class SpoolDir(Listing):
 
     @contextlib.contextmanager
     def temporary(self, hint: str, data: bytes, *, sync: bool, mode: int | None = None) -> Iterator[str]:
-        """Write an unfinished file, for a block that gives it its place; delete it if the block fails.
+        """Write an unfinished file for a block that moves it to its place; delete it if the block fails.
 
-        Arguments as of `write_temporary`.
+        The arguments are those of `write_temporary`.
         """
         path = self.write_temporary(hint, data, sync=sync, mode=mode)
         try:
@@ -166,28 +166,28 @@ class SpoolDir(Listing):
             raise
 
     def replace_file(self, path: str, data: bytes, *, hint: str, sync: bool, mode: int | None = None) -> None:
-        """Put a fresh file in the place of `path` in one step. Arguments as of `write_temporary`.
+        """Replace the file at `path` in one step. The arguments are those of `write_temporary`.
 
         Raises:
-            OSError: `path` is as it was, and nothing is left behind.
+            OSError: the file at `path` is unchanged, and nothing is left behind.
         """
         with self.temporary(hint, data, sync=sync, mode=mode) as temporary:
             disk.replace(temporary, path)
 
     def publish_file(self, path: str, data: bytes, *, hint: str, sync: bool, mode: int | None = None) -> None:
-        """Make a new file that is whole from the instant it is seen. Arguments as of `write_temporary`.
+        """Create a file that is whole as soon as it is visible. The arguments are those of `write_temporary`.
 
         Raises:
             FileExistsError: the name is taken; nothing is left behind.
-            OSError: as the system says; nothing is left behind.
+            OSError: the system call failed; nothing is left behind.
         """
         with self.temporary(hint, data, sync=sync, mode=mode) as temporary:
             disk.publish(temporary, path)
 
     def move(self, source: Located, state: str, name: str) -> str:
-        """Move a job's file to `state` under `name`, or beside it under another name if that is taken (P7).
+        """Move a job's file to `state` under `name`, or under a similar name if that is taken (P7).
 
-        Return the name it has now. A folder that is missing is made again.
+        Return the file's new name. A missing folder is created again.
 
         Raises:
             FileNotFoundError: the source is gone.
@@ -201,12 +201,12 @@ class SpoolDir(Listing):
                 continue
             except FileNotFoundError:
                 if files.sig_of(source.path) is not None and self.restore(self.folder(state)):
-                    continue  # somebody had deleted the folder
+                    continue  # somebody deleted the folder
                 raise
             return wanted
 
     def use(self, settings: Settings) -> None:
-        """From now on write files of jobs with the mode that these settings ask for."""
+        """Write files of jobs with the mode of these settings from now on."""
         self.file_mode = disk.GROUP_MODE if settings.group_access == READ else disk.PRIVATE_MODE
 
 
@@ -218,10 +218,10 @@ def is_spool(root: str) -> bool:
 
 
 def cannot_make(root: str, error: OSError) -> SpoolUnavailableError:
-    """Return the error for a spool at `root` that cannot be made, or completed, because of `error`."""
+    """Return the error for a spool at `root` that cannot be created or completed because of `error`."""
     parts = re.split(r"[\\/]", root) if os.name == "nt" else []
     if device := next(filter(names.is_device, parts), ""):
         cause, hint = f"{device} is the name of a device on Windows", "choose another name"
     else:
         cause, hint = f"{error.filename or root}: {error.strerror or error}", ""
-    return SpoolUnavailableError(f"cannot make the spool {root}", path=root, cause=cause, hint=hint)
+    return SpoolUnavailableError(f"cannot create the spool {root}", path=root, cause=cause, hint=hint)

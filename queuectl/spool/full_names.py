@@ -1,8 +1,8 @@
-"""Compute the full name of a drop: the one that says its priority, owner and due time. Only reads.
+"""Compute the full name of a drop, which has its priority, owner and due time. Only reads files.
 
-The name that a producer gives says neither. A pool judges drops before their turn and renames each to its full name
-(`jobs.triage`). A command that shows the order before a pool has done that reads a bounded number of drops and sorts
-them by the same names.
+The name that a producer gives has none of these. A pool judges drops before their turn and renames each to its full
+name (`jobs.triage`). A command that shows the order before that reads a bounded number of drops and sorts them by the
+same names.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ LOOK_AT_MOST = 1000
 def full_name(
     parts: names.NameParts, taken: document.Accepted | None, data: bytes, *, changed_at: float, now_at: float
 ) -> str:
-    """Return the full name of a job in pending/; "" if no name can say all: it would be too long, or be misread.
+    """Return the full name of a job in pending/; "" if no name can hold all: it would be too long, or ambiguous.
 
-    `parts` are the parts of its name, `taken` is what the file was judged to be; None for a record of ours, which is in
-    `data`. `changed_at` is when the file changed last.
+    `parts` are the parts of its name. `taken` is the judged document, or None for a record, which is in `data`.
+    `changed_at` is when the file last changed.
     """
     arrived_at, due_at = changed_at, None
     if taken is not None and not taken.history:
@@ -49,7 +49,7 @@ def full_name(
 
 
 def is_unjudged(name: str) -> bool:
-    """Whether a name in pending/ does not say when its job is to run: a drop that nobody has judged."""
+    """Whether a name in pending/ does not say when its job runs, because no pool has judged the drop."""
     if names.is_generated(name.removesuffix(".json")) or names.is_held(name):
         return False
     parts = names.parse(name)
@@ -57,7 +57,7 @@ def is_unjudged(name: str) -> bool:
 
 
 def read(spool: SpoolDir, name: str, now_at: float) -> str:
-    """Return the full name of a waiting drop; the name itself if the file is gone, or is no job (yet)."""
+    """Return the full name of a waiting drop; the name itself if the file is gone, or is not a job (yet)."""
     parts = names.parse(name)
     path = spool.path(PENDING, name)
     if parts is None:
@@ -75,7 +75,7 @@ def read(spool: SpoolDir, name: str, now_at: float) -> str:
         parsed = document.parse(content.data, lines=False)
         if len(content.data) > job.JOB_MAX_BYTES or not isinstance(parsed, document.Single):
             return name
-        # The settings' defaults change nothing about when it runs.
+        # The defaults of the settings do not affect when it runs.
         taken = document.accept(parsed.document, defaults=settings.defaults().retry_defaults, now_at=now_at)
         return full_name(parts, taken, content.data, changed_at=changed_at, now_at=now_at) or name
     except (InvalidJobError, DamagedRecordError, ValueError, RecursionError):

@@ -1,10 +1,10 @@
-"""The paths of a spool: its folders and what each file is called. Only this module spells these names.
+"""The paths of a spool: its folders and the names of its files. Only this module spells these names.
 
     pending/ running/ done/ dlq/   the states; a job is one file in exactly one of them (promise P2)
                                    (dlq/ID.error.txt explains why a job is dead, ID.cancelled.txt who cancelled it)
     rejected/                      files that could not become jobs, each with NAME.reason.txt (P6)
     logs/                          ID.ATTEMPT.log, the output of a command
-    examples/                      jobs to copy; nothing in it is run
+    examples/                      jobs to copy; nothing in it runs
     queuectl.toml, README.md, job.schema.json, PAUSED
     status.html, status.json, queuectl.prom   the dashboard, for people and programs
     .queuectl/                     tmp/ (unfinished writes), locks/ (stripes), leases/, pools/, taken/ (files of many
@@ -14,7 +14,7 @@
                                    with inboxes also inboxes/ (OWNER.json, OWNER.lock), handover/OWNER/ (jobs between
                                    an inbox and pending/), owed/OWNER/ (receipts to be written), identity
 
-It only computes and never looks at the disk.
+This module only computes and never reads the disk.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Located(NamedTuple):
 
 
 class LogParts(NamedTuple):
-    """What the name of a log says."""
+    """The parts of a log's name."""
 
     job_id: str
     attempt: int
@@ -116,7 +116,7 @@ class Layout:
         return os.path.join(self.lease_dir, f"{_lease_name(lease)}.lock")
 
     def signed_path(self, key: str, job_id: str) -> str:
-        """Return the file that marks a signed id as used. Ids that differ only in case are one."""
+        """Return the file that marks a signed id as used. Ids that differ only in case are the same."""
         return os.path.join(self.signed_dir, f"{key}--{job_id}".lower())
 
     def tmp_path(self, name: str) -> str:
@@ -124,7 +124,7 @@ class Layout:
         return os.path.join(self.tmp_dir, name)
 
     def output_path(self, lease: str) -> str:
-        """Return the file for the output of the command that runs under a lease; see `log_path` for later."""
+        """Return the file for the output of the command that runs under a lease; its final place is `log_path`."""
         return os.path.join(self.tmp_dir, f"{_lease_name(lease)}.out")
 
     def start_path(self, job_id: str, lease: str) -> str:
@@ -140,11 +140,11 @@ class Layout:
         return self.path(REJECTED, name + REASON_ENDING)
 
     def split_path(self, token: str) -> str:
-        """Return the note of how far a file of many jobs is split."""
+        """Return the note with the progress of a split."""
         return os.path.join(self.split_dir, f"{token}.json")
 
     def split_text_path(self, token: str) -> str:
-        """Return the text in rejected/ that lists the rejected jobs of a file of many."""
+        """Return the text in rejected/ that lists the refused jobs of a file of many jobs."""
         return self.path(REJECTED, token + SPLIT_ENDING)
 
     def error_path(self, name: str, *, cancelled: bool = False) -> str:
@@ -169,7 +169,7 @@ def _lease_name(lease: str) -> str:
 
 
 def log_parts(name: str) -> LogParts | None:
-    """Take the name of a log, ID.ATTEMPT.log, apart; None for another name."""
+    """Split the name of a log, ID.ATTEMPT.log, into its parts; return None for any other name."""
     head, _, number = name.removesuffix(".log").rpartition(".")
     return LogParts(head, int(number)) if name.endswith(".log") and number.isdecimal() else None
 
@@ -180,7 +180,7 @@ def record_name(job_id: str) -> str:
 
 
 def name_for(item: record.Record, standing: history.Standing, now_at: float, arrived: str = "") -> str:
-    """Return the name of a waiting job's file by its record; `arrived` is the arrival that an earlier name gave."""
+    """Return the name of a waiting job's file for its record; `arrived` is the arrival in its earlier name."""
     due_at = standing.due_at
     if due_at is not None and history.is_due(due_at, standing.delay_s, now_at):
         due_at = None

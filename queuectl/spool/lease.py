@@ -2,10 +2,10 @@
 
 On POSIX the command inherits the lock, so the lease is held for as long as any process of the job runs, even after its
 worker was killed. After each job the worker closes the file and locks it again through a new handle. If a process that
-the command left behind still holds the lock, the worker leaves the lease to it and takes the next number; otherwise the
-worker's next job would look alive for as long as that process runs.
+the command left behind still holds the lock, the worker leaves the lease to that process and takes the next number.
+Otherwise the worker's next job would look alive for as long as that process runs.
 
-A worker uses a name again only after a run that succeeded and left nothing, so a held lease belongs to the run that
+A worker reuses a name only after a run that succeeded and left no process, so a held lease belongs to the run that
 names it (promise P3): see `outlives`.
 """
 
@@ -23,7 +23,7 @@ from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk, files
 from queuectl.system.locks import NamedLock, is_held
 
-# Marks a lease that is left to a process, to tell it from the lease of a worker that goes on.
+# Marks a lease that is left to a process, to distinguish it from the lease of a live worker.
 _LEFT = b"left to a process that outlived its run\n"
 
 
@@ -39,12 +39,12 @@ class Lease:
         self._numbers = itertools.count() if numbers is None else numbers
         self._lock: NamedLock | None = None
         self.name = ""
-        """Names the lock file: see `Layout.lease_path`."""
+        """The name of the lock file: see `Layout.lease_path`."""
         self._try_next()
 
     @property
     def is_held(self) -> bool:
-        """False if no new lease could be made when the last one was given up: see `hold`."""
+        """False if no new lease could be taken when the last one was given up: see `hold`."""
         return self._lock is not None
 
     @property
@@ -63,27 +63,27 @@ class Lease:
         """Take a lease if none is held.
 
         Raises:
-            OSError: the machine is at fault (no inodes, a folder is gone or closed).
+            OSError: the machine is at fault (no inodes, a folder is missing or closed).
         """
         if self._lock is None:
             self._next()
 
     def check(self) -> None:
-        """Check that the locked file still exists: a lock on a deleted file excludes nobody.
+        """Check that the locked file still exists, because a lock on a deleted file excludes no other process.
 
-        One stat. No other worker has the name, so a file of that name is this lease.
+        Costs one stat. No other worker has the name, so a file with that name is this lease.
 
         Raises:
-            FileNotFoundError: somebody deleted the file, or replaced the spool by another one.
+            FileNotFoundError: somebody deleted the file, or replaced the spool.
         """
         if self._lock is not None and files.sig_of(self._lock.path) is None:
             raise FileNotFoundError(errno.ENOENT, "the lease of a worker was deleted", self._lock.path)
 
     def renew(self) -> bool:
-        """Lock again through a new handle; return False if the old lease had to be left to a process.
+        """Lock again through a new handle; return False if the old lease stays with a process.
 
-        Also return False if somebody has swept the lease in between, as one of a dead worker, and with it the empty
-        output of this worker.
+        Also return False if another process has swept the lease in between, taking it for that of a dead worker, and
+        with it the empty output of this worker.
         """
         before = self._lock.id if self._lock is not None else None
         if self._is_free() and self._lock is not None:
@@ -97,7 +97,7 @@ class Lease:
         return False
 
     def change(self) -> bool:
-        """Take another lease and delete this one; return False if it had to be left to a process."""
+        """Take another lease and delete this one; return False if this one stays with a process."""
         free = self._is_free()
         if free and self._lock is not None:
             self._lock.remove()
@@ -105,20 +105,20 @@ class Lease:
         return free
 
     def abandon(self) -> None:
-        """Take another lease. From now on a run on record under this one counts as dead."""
+        """Take another lease. From now on, a run on record under the old lease counts as dead."""
         if self._lock is not None:
             self._lock.close()
         self._try_next()
 
     def part(self) -> NamedLock:
-        """Take another lease and hand over this one, locked: see `end`."""
+        """Take another lease and return this one, locked: see `end`."""
         assert self._lock is not None
         parted = self._lock
         self._try_next()
         return parted
 
     def _is_free(self) -> bool:
-        """Free the lock and take it again through a new handle; return False if somebody has it, or may have it."""
+        """Release the lock and take it again through a new handle; return False if another process may have it."""
         if self._lock is None:
             return False
         self._lock.close()
@@ -149,7 +149,7 @@ class Lease:
 
 
 def end(lock: NamedLock) -> None:
-    """Free a lease that `Lease.part` handed over; delete its file unless a process of the job still holds it."""
+    """Release a lease that `Lease.part` returned; delete its file unless a process of the job still holds it."""
     lock.close()
     with contextlib.suppress(OSError):
         if lock.try_acquire():
@@ -163,9 +163,9 @@ def is_alive(spool: SpoolDir, lease: str) -> bool:
 
 
 def outlives(spool: SpoolDir, item: Record, *, mine: str = "") -> bool:
-    """True if a process of the job's last run may still be running, whatever the history says.
+    """Whether a process of the job's last run may still be running, whatever the history says.
 
-    `mine` is the lease of the worker that asks, which runs nothing. After a run that succeeded and left nothing the
+    `mine` is the lease of the asking worker, which runs nothing. After a run that succeeded and left no process, the
     worker keeps its lease, so then a held lease proves nothing unless it is marked.
     """
     history = item.history

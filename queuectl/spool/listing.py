@@ -1,4 +1,4 @@
-"""What is in the folders of a spool, by the names of files. Opens no file and changes nothing."""
+"""List the folders of a spool by the names of files. Open no file and change nothing."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Listing(Layout):
         if "/" in job_id or "\\" in job_id:
             return None  # a person typed it: an id is a name, never a path
         found = self.find_plain(job_id, (RUNNING, PENDING, DONE, DLQ)) or self.find_named(job_id)
-        # Meanwhile the job may have moved from pending/ to a state that was asked first.
+        # Meanwhile the job may have moved from pending/ to a state that was checked before.
         return found or self.find_plain(job_id, (RUNNING, DONE, DLQ))
 
     def find_plain(self, job_id: str, states: tuple[str, ...]) -> Located | None:
@@ -108,7 +108,7 @@ class Listing(Layout):
         """Find a waiting job whose name has flags, or whose id differs in case: one listing of pending/."""
         plain, folded = f"{job_id}.json", job_id.lower()
         for name in self.names(self._folders[PENDING]):
-            # A cheap test first: a listing may hold a million names.
+            # A cheap test first, because a listing may have a million names.
             if name[: len(folded)].lower() == folded and name != plain:
                 parts = names.parse(name)
                 if parts is not None and parts.stem.lower() == folded:
@@ -162,16 +162,16 @@ class Listing(Layout):
         return [name for name in self.names(self.tmp_dir) if name.startswith(beginning)]
 
     def log_paths(self, job_id: str, starts: int) -> list[str]:
-        """Return the paths that the logs of a job's runs would have, because a listing of logs/ may take minutes.
+        """Return the possible paths of the logs of a job's runs, because a listing of logs/ may take minutes.
 
-        For a job of very many runs, list logs/ and return the logs that exist.
+        For a job with very many runs, list logs/ and return the logs that exist.
         """
         if starts <= _NAMED_RUNS:
             return [self.log_path(job_id, attempt) for attempt in range(1, starts + 1)]
         return self.listed_logs(job_id)
 
     def listed_logs(self, job_id: str) -> list[str]:
-        """Return the paths of a job's logs, first attempt first: one listing of logs/."""
+        """Return the paths of a job's logs, the first attempt first: one listing of logs/."""
         found = [
             (parts.attempt, self.path(LOGS, name))
             for name in self.names(self._folders[LOGS])
@@ -180,7 +180,7 @@ class Listing(Layout):
         return [path for _, path in sorted(found)]
 
     def count_cancelled(self, jobs: Iterable[str]) -> int:
-        """Count the cancelled jobs among these files in dlq/, by the texts beside them: one listing."""
+        """Count the cancelled jobs among these files in dlq/ by their texts: one listing."""
         found = {name for name in files.names(self._folders[DLQ]) if name.endswith(CANCELLED_ENDING)}
         return sum(name.removesuffix(".json") + CANCELLED_ENDING in found for name in jobs) if found else 0
 
@@ -193,9 +193,9 @@ class Listing(Layout):
         return os.path.isdir(self.inbox_dir)
 
     def lacks(self, state: str, name: str) -> bool:
-        """True if a state folder exists and a file is not in it: somebody has taken the file away.
+        """True if a state folder exists and a file is not in it: somebody has moved or deleted the file.
 
-        False if the spool is out of reach (a share is gone, a disk fails), because then nobody can tell (P9).
+        False if the spool is unreachable (a share is offline, a disk fails), because then it is unknown (P9).
         """
         try:
             return files.sig_of(self.path(state, name)) is None and files.sig_of(self.folder(state)) is not None
@@ -203,7 +203,7 @@ class Listing(Layout):
             return False
 
     def is_taken_away(self, error: OSError, state: str, name: str) -> bool:
-        """True if an error means that somebody has taken a file away, or put a folder or the like in its place."""
+        """True if an error means that a file was moved, deleted, or replaced with a folder or the like."""
         if isinstance(error, files.NotRegularError):
             return True
         return isinstance(error, FileNotFoundError) and self.lacks(state, name)
@@ -215,5 +215,5 @@ def may_be_job(name: str) -> bool:
 
 
 def is_foreign(name: str) -> bool:
-    """True if a file that is not a job is not one of ours either (P11)."""
+    """True if a file is neither a job nor another file of queuectl (P11)."""
     return not name.endswith((REASON_ENDING, ERROR_ENDING, CANCELLED_ENDING, SPLIT_ENDING)) and name not in _KNOWN

@@ -1,7 +1,7 @@
-"""Find and read jobs: by id, by the beginning of an id, by file or by state. Changes nothing.
+"""Find and read jobs: by id, by the beginning of an id, by file or by state. Change nothing.
 
-A search compares the names of files. It opens only the record that it returns; drops that no worker has looked at are
-opened only if no file is named after the wanted id.
+A search compares the names of files. It opens only the record that it returns. It opens drops that no worker has
+examined only if no file is named after the wanted id.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from queuectl.spool.layout import Located
 from queuectl.spool.session import Session
 from queuectl.system import files
 
-# With more ids than this, an unknown id is reported without its neighbours: comparing these takes a tenth of a second.
+# With more ids than this, an unknown id is reported without similar ids, because the search takes a tenth of a second.
 _NEAR_AT_MOST = 5000
-# How many drops are opened to find an id that no file is named after.
+# How many drops are opened to find an id that no file name has.
 _DROPS_AT_MOST = 1000
-# A job that moves on between the look and the read is looked for again, this often.
+# How often to search again for a job that moves between the search and the read.
 _TRIES = 5
 
 
@@ -43,7 +43,7 @@ class Job(NamedTuple):
     """A job as it is in the spool.
 
     `attempts` counts the runs since it was last enqueued or requeued that count against `max_retries + 1`, including
-    the run that succeeded or is going on. `spec` holds every key of its file except `history`, also unknown keys;
+    the run that succeeded or is in progress. `spec` holds every key of its file except `history`, also unknown keys;
     `history` has one dict per event. Instants are seconds since 1970 UTC.
     """
 
@@ -86,7 +86,7 @@ def get(session: Session, job_id: str) -> Job:
     """Return the job with this id.
 
     Raises:
-        UnknownJobError: there is none.
+        UnknownJobError: there is no such job.
         DamagedRecordError: its file is not whole.
     """
     for _ in range(_TRIES):
@@ -96,19 +96,19 @@ def get(session: Session, job_id: str) -> Job:
         try:
             return load(session, found.state, found.name)
         except FileNotFoundError:
-            continue  # it moved between the look and the read
+            continue  # it moved between the search and the read
     if (dropped := find_drop(session, job_id)) is not None:
         return dropped
     raise UnknownJobError(job_id)
 
 
 def pick(session: Session, typed: str) -> Job:
-    """Return the job that is named by its id, by the beginning of one, or by its file (`done/job1`, `done/job1.json`).
+    """Return a job by its id, by the beginning of its id, or by its file (`done/job1`, `done/job1.json`).
 
-    If two jobs have one id, naming the file tells them apart.
+    If two jobs have one id, name the file.
 
     Raises:
-        AmbiguousIdError, UnknownJobError: as `resolve`.
+        AmbiguousIdError, UnknownJobError: the same as `resolve`.
         DamagedRecordError: its file is not whole.
     """
     located = session.spool.file(typed)
@@ -119,11 +119,11 @@ def pick(session: Session, typed: str) -> Job:
 
 
 def find_in(session: Session, job_id: str, states: tuple[str, ...], verb: str) -> Located:
-    """Find the file of a job that must be in one of `states`; `verb` says for what: "purged", "run again".
+    """Find the file of a job that must be in one of `states`; `verb` is for the error: "purged", "run again".
 
     Raises:
         UnknownJobError: there is no such job.
-        QueuectlError: it is in another state.
+        QueuectlError: the job is in another state.
     """
     found = session.spool.find(job_id)
     if found is None:
@@ -137,13 +137,13 @@ def find_in(session: Session, job_id: str, states: tuple[str, ...], verb: str) -
 
 
 def resolve(session: Session, prefix: str) -> str:
-    """Return the id that an id or the beginning of one stands for.
+    """Return the full id for an id or the beginning of one.
 
-    A job with this very id comes first; else exactly one id must begin so, ignoring case.
+    A job with exactly this id comes first; otherwise exactly one id must begin with `prefix`, ignoring case.
 
     Raises:
-        AmbiguousIdError: several begin so.
-        UnknownJobError: none does; the hint names similar ids.
+        AmbiguousIdError: several ids begin with it.
+        UnknownJobError: no id does; the hint names similar ids.
     """
     if prefix and session.spool.find(prefix) is not None:
         return prefix
@@ -155,7 +155,7 @@ def resolve(session: Session, prefix: str) -> str:
     if found:
         raise AmbiguousIdError(prefix, found)
     near = _similar(prefix, session.spool.ids())
-    raise UnknownJobError(prefix, hint=f"near it: {', '.join(near)}" if near else "")
+    raise UnknownJobError(prefix, hint=f"similar ids: {', '.join(near)}" if near else "")
 
 
 def _similar(prefix: str, known: set[str]) -> list[str]:
@@ -167,7 +167,7 @@ def _similar(prefix: str, known: set[str]) -> list[str]:
 
 
 def find_drop(session: Session, job_id: str) -> Job | None:
-    """Return the drop that gives itself this id, or None. Until a worker looks at it, it has its file's name."""
+    """Return the drop whose document has this id, or None. Until a worker adopts it, its file has another name."""
     waiting = session.spool.waiting_names()
     drops = [name for name in waiting if not names.is_generated(name.removesuffix(".json").partition(",")[0])]
     for name in drops[:_DROPS_AT_MOST]:
@@ -181,11 +181,11 @@ def find_drop(session: Session, job_id: str) -> Job | None:
 
 
 def load(session: Session, state: str, name: str) -> Job:
-    """Return the job in the file `name` of a state's folder; also a drop that no worker has looked at yet.
+    """Return the job in the file `name` of a state's folder, even if no worker has examined the file yet.
 
     Raises:
-        DamagedRecordError: the file is no job.
-        FileNotFoundError: it is gone.
+        DamagedRecordError: the file is not a job.
+        FileNotFoundError: the file is gone.
     """
     path = session.spool.path(state, name)
     try:
@@ -205,21 +205,21 @@ def load(session: Session, state: str, name: str) -> Job:
 
 
 def load_drop(session: Session, state: str, name: str) -> Job:
-    """Return the job in a file that no worker has looked at yet. Raises as `load`."""
+    """Return the job in a file that no worker has examined yet. Raises the same errors as `load`."""
     path = session.spool.path(state, name)
     content = session.spool.read_document(path)
     if content.oversize:
-        raise DamagedRecordError(f"{path} is no job: it is larger than {JOB_MAX_BYTES} bytes", path=path)
+        raise DamagedRecordError(f"{path} is not a job: it is larger than {JOB_MAX_BYTES} bytes", path=path)
     parsed = document.parse(content.data, lines=False)
     parts = names.parse(name)
     if not isinstance(parsed, document.Single) or parts is None:
         why = parsed.why if isinstance(parsed, document.Incomplete | document.Refused) else "it holds many jobs"
-        raise DamagedRecordError(f"{path} is no job (yet): {why}", path=path)
+        raise DamagedRecordError(f"{path} is not a job (yet): {why}", path=path)
     try:
         defaults, now_at = session.settings.retry_defaults, session.clock.now()
         taken = document.accept(parsed.document, defaults=defaults, now_at=now_at)
     except InvalidJobError as error:
-        raise DamagedRecordError(f"{path} is no job: {error}", path=path, hint=error.hint) from error
+        raise DamagedRecordError(f"{path} is not a job: {error}", path=path, hint=error.hint) from error
     spec = {"id": names.clean_id(parts.stem), **taken.spec}
     item = record.decode(record.frame(spec, taken.history))
     return _job(item, state, path, spec, taken.history)
@@ -228,10 +228,10 @@ def load_drop(session: Session, state: str, name: str) -> Job:
 def jobs(session: Session, state: str) -> Iterator[Job]:
     """Return the jobs in a state, in the order of their files' names (generated ids: oldest first).
 
-    Files that are no jobs (yet), and those that move on meanwhile, are passed over.
+    Skip files that are not jobs (yet) and jobs that move meanwhile.
 
     Raises:
-        ValueError: no such state (at once, not at the first job).
+        ValueError: there is no such state. Raised at once, not at the first job.
     """
     folder_state = STATE_ALIASES.get(state, state)
     if folder_state not in STATES:
@@ -248,7 +248,7 @@ def _jobs(session: Session, state: str) -> Iterator[Job]:
 
 
 def counts(session: Session) -> Counts:
-    """Count the files of each state: one listing a folder, no file is opened."""
+    """Count the files of each state: one listing per folder, no file is opened."""
     spool = session.spool
     waiting = spool.waiting_names()
     now_at = session.clock.now()

@@ -1,6 +1,6 @@
-"""The file PAUSED: while it exists, workers start nothing new.
+"""The file PAUSED: while it exists, workers start no new job.
 
-Anybody can make it with any tool. Its first line says why, its second may say when the pause ends by itself.
+Any tool can create it. Its first line is the reason, its second may say when the pause ends automatically.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ def is_paused(spool: Layout) -> bool:
 
 
 def pause(spool: SpoolDir, reason: str, *, until_at: float | None) -> None:
-    """Make the file PAUSED, or replace it.
+    """Create or replace the file PAUSED.
 
     Raises:
         IsADirectoryError: a folder has that name.
-        OSError: the disk refuses.
+        OSError: the disk refuses the change.
     """
     _refuse_folder(spool)
     text = reason.replace("\n", " ") + "\n"
@@ -38,7 +38,7 @@ def pause(spool: SpoolDir, reason: str, *, until_at: float | None) -> None:
 
 
 def resume(spool: Layout) -> bool:
-    """Delete PAUSED; False if there was none. Raises as `pause`."""
+    """Delete PAUSED; return False if there was none. Raises the same errors as `pause`."""
     _refuse_folder(spool)
     return disk.unlink(spool.paused_path)
 
@@ -52,7 +52,7 @@ def reason(spool: Layout) -> str:
 
 
 def until(spool: Layout) -> float | None:
-    """Return when the pause ends by itself, by the second line of PAUSED; None if it does not."""
+    """Return when the pause ends automatically, from the second line of PAUSED; None if it does not."""
     try:
         lines = _read(spool).split("\n")
         if len(lines) > 1 and lines[1].startswith(_UNTIL):

@@ -1,9 +1,9 @@
-"""Worker pools: which pools work on a spool, and how to stop them (by file, so from any terminal and host).
+"""Worker pools: which pools work on a spool, and how to stop them (with a file, so from any terminal and host).
 
 A pool is one start of one supervisor. It gets a new name each time, so an old stop request never stops a new pool.
 
-    .queuectl/pools/POOL.json      who it is, for people and for `worker list`
-    .queuectl/pools/POOL.lock      held while it lives: the only proof of life; a pid proves nothing
+    .queuectl/pools/POOL.json      facts about the pool, for people and for `worker list`
+    .queuectl/pools/POOL.lock      held while the pool lives: the only proof of life; a pid proves nothing
     .queuectl/pools/POOL.stop      a request to stop; its lines are `now`, `wait`, `stop` or `stop SECONDS`
     .queuectl/pools/POOL.scale     a request for another number of slots
     .queuectl/pools/POOL.stopped   the result of the stop, written just before the lock is freed
@@ -35,11 +35,11 @@ _MAX_BYTES = 64 * 1024
 
 
 class PoolInfo(msgspec.Struct, frozen=True):
-    """What a pool says about itself. `log` is the file that a detached pool writes to, or "".
+    """The facts about a pool. `log` is the file that a detached pool writes to, or "".
 
     `count` is the number of its slots, `processes` that of the worker processes that share them.
 
-    After a stop, running jobs may go on for `grace_s`; then they get `kill_grace_s` to end.
+    After a stop request, running jobs may continue for `grace_s`; then they get `kill_grace_s` to end.
     """
 
     pool: str
@@ -55,7 +55,7 @@ class PoolInfo(msgspec.Struct, frozen=True):
 
 
 class StopSummary(NamedTuple):
-    """The result of a stop: ids whose run was cut off and put back uncounted, and how many jobs the pool had run."""
+    """The result of a stop: ids whose run was ended and put back uncounted, and how many jobs the pool had run."""
 
     released: list[str]
     finished: int
@@ -88,7 +88,7 @@ class Pool:
         """Take the lock and write the pool's record. Raises OSError."""
         if not self._lock.try_acquire():
             raise OSError(f"cannot lock {self._lock.path}")
-        # Synced: after a power cut the next pool finds this record without a lock, and looks for torn records.
+        # Fsynced, so that after a power cut the next pool finds this record without a lock, and looks for torn records.
         path = self._spool.pool_path(self.name, "json")
         disk.create(path, self._body(), sync=True, mode=disk.FILE_MODE)
         disk.sync_folder(self._spool.pool_dir)
@@ -99,7 +99,7 @@ class Pool:
 
     @property
     def lock(self) -> NamedLock:
-        """The lock that proves that this pool lives."""
+        """The lock that proves that this pool is alive."""
         return self._lock
 
     def close_inherited(self) -> None:
@@ -142,7 +142,7 @@ class Pool:
     def leave(self, summary: StopSummary, *, clean: bool) -> None:
         """Write the result of the stop, then free the lock and delete the pool's files.
 
-        If not `clean`, keep the record, so that the next pool does what this pool had no time for (see `recovery`).
+        If not `clean`, keep the record, so that the next pool completes the remaining work (see `recovery`).
         """
         with contextlib.suppress(OSError):
             if self.stop_request() is not None:
@@ -165,10 +165,10 @@ def is_live(spool: SpoolDir, pool: str) -> bool:
 
 
 def request_stop(spool: SpoolDir, pool: str, *, now: bool = False, grace_s: float | None = None) -> None:
-    """Ask a pool to stop `now`, or when its jobs have ended; they get `grace_s` (None: the pool's own; inf: no limit).
+    """Ask a pool to stop `now`, or after its jobs have ended; they get `grace_s` (None: the pool's own; inf: no limit).
 
-    The request that ends the pool first counts: a later request can only make a stop harder. If two processes ask at
-    the same instant, one request may get lost, so ask again while you wait. Raises OSError.
+    The request that ends the pool first wins, so a later request can only shorten a stop. If two processes ask at the
+    same instant, one request may get lost, so ask again while you wait. Raises OSError.
     """
     path = spool.pool_path(pool, "stop")
     asked = NOW if now or grace_s == 0 else STOP if grace_s is None else f"{STOP} {grace_s}"
@@ -179,7 +179,7 @@ def request_stop(spool: SpoolDir, pool: str, *, now: bool = False, grace_s: floa
     lines = _hardest([*before, WAIT if asked == f"{STOP} {math.inf}" else asked])
     if lines == before:
         return
-    # In one step: half of a request would be another request.
+    # In one step, because half of a request would be a different request.
     spool.replace_file(path, "\n".join(lines).encode(), hint="stop", sync=False)
 
 
@@ -212,7 +212,7 @@ def _hardest(lines: list[str]) -> list[str]:
 
 
 def _grace_s(line: str, own_s: float) -> float:
-    """Return the grace that a line of a request asks for. An unknown line asks for an ordinary stop."""
+    """Return the grace that a line of a request names. An unknown line means an ordinary stop."""
     word, _, seconds = line.strip().partition(" ")
     if word in (NOW, WAIT):
         return 0.0 if word == NOW else math.inf

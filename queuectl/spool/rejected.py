@@ -89,7 +89,7 @@ def keep_copy(session: Session, name: str, data: bytes, reason: Reason) -> str:
 
 
 def keep(session: Session, name: str, reason: Reason, place: Callable[[str], None]) -> str:
-    """Write the text of a file, then call `place` to put the file beside it; return the name of both.
+    """Write the text of a file, then call `place` to put the file there; return the name of both.
 
     A crash between the two leaves a text without its file, never a file without a reason. If the name is taken, both
     get another name (P7).

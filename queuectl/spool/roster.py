@@ -1,9 +1,9 @@
-"""Find jobs by id, many times: one listing of pending/ answers many questions.
+"""Find many jobs by id with one listing of pending/.
 
 A stat finds a job whose file is named ID.json. Only a waiting job with flags in its name, or in another letter case,
-needs a listing, whose cost grows with the number of jobs. So the listing is kept, and made anew when it is older than
-twenty times the time it took: listing takes a twentieth of the time at most. It lacks what came since (FORMAT.md,
-"Names").
+needs a listing, whose cost grows with the number of jobs. So the listing is kept, and repeated when it is older than
+twenty times the time it took, so that listings take at most a twentieth of the time. It lacks jobs that came later
+(FORMAT.md, "Names").
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _OF_MANY = re.compile(r"-[0-9]{8}T[0-9]{6}-[0-9a-z]{4}-[0-9]{4,}\Z")
 
 
 class Roster:
-    """The waiting jobs of one spool that a stat does not find, by the last listing."""
+    """The waiting jobs of one spool that a stat does not find, as of the last listing."""
 
     def __init__(self, spool: SpoolDir, *, clock: Clock) -> None:
         self._spool = spool
@@ -73,9 +73,9 @@ class Roster:
             self._waiting[folded] = name
 
     def find(self, job_id: str, *, as_listed: bool = False) -> Located | None:
-        """Find the job with this id, as `SpoolDir.find`, by a listing that may be a little old.
+        """Find the job with this id, as `SpoolDir.find`, with a listing that may be a little old.
 
-        With `as_listed` make no new listing, because the caller had one made for this id (`refresh`).
+        With `as_listed` make no new listing, because the caller made one for this id (`refresh`).
         """
         if not (self._wants_made or as_listed) and _is_made(job_id):
             self._wants_made, self._valid_until_s = True, -math.inf
@@ -90,7 +90,7 @@ class Roster:
         if folded in self._waiting:
             if (found := self._flagged(folded)) is not None:
                 return found
-            return self._spool.find(job_id)  # it has moved on, perhaps to another name
+            return self._spool.find(job_id)  # it has moved, perhaps to another name
         return self._spool.find_plain(job_id, (RUNNING, DONE, DLQ))
 
     def _flagged(self, folded: str) -> Located | None:
@@ -103,5 +103,5 @@ class Roster:
 
 
 def _is_made(job_id: str) -> bool:
-    """True for an id of a form that queuectl makes."""
+    """True for an id of a form that queuectl generates."""
     return names.is_generated(job_id) or _OF_MANY.search(job_id) is not None

@@ -1,4 +1,4 @@
-"""What every act on a spool needs, as one value: the folder, its settings, a clock and a random generator."""
+"""What every operation on a spool needs, as one value: the folder, its settings, a clock and a random generator."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from queuectl.system.clock import Clock
 
 
 class Session(NamedTuple):
-    """A spool and what every act on it shares. Make one per process and pass it on."""
+    """A spool and what every operation on it shares. Create one per process and pass it on."""
 
     spool: SpoolDir
     settings: Settings

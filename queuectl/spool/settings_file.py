@@ -1,4 +1,4 @@
-"""queuectl.toml: the only module that reads and replaces it. What it may say is the table of `model.settings`."""
+"""Read and replace queuectl.toml; no other module does. The table in `model.settings` defines its keys."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ MAX_BYTES = 1024 * 1024
 
 
 def load(spool: SpoolDir) -> Settings:
-    """Return the settings of a spool; from now on it writes files of jobs as these say. No file means the defaults.
+    """Return the settings of a spool, and use their mode for files of jobs from now on. No file means the defaults.
 
     Raises:
         InvalidSettingsError: names the file, the key and what is allowed.
-        SpoolUnavailableError: the file is there and cannot be read.
+        SpoolUnavailableError: the file exists but cannot be read.
     """
     path = spool.settings_path
     try:
@@ -33,8 +33,8 @@ def read(path: str) -> str:
     """Return the text of a settings file, "" if there is none. A byte order mark is skipped.
 
     Raises:
-        InvalidSettingsError: it is too large, or not UTF-8.
-        OSError: it cannot be read.
+        InvalidSettingsError: the file is too large, or not UTF-8.
+        OSError: the file cannot be read.
     """
     try:
         with open(path, "rb") as file:
@@ -52,10 +52,10 @@ def read(path: str) -> str:
 
 
 def write(spool: SpoolDir, text: str) -> None:
-    """Replace queuectl.toml by `text` in one step. It keeps its mode: its owner may have closed it to others.
+    """Replace queuectl.toml with `text` in one step. Keep its mode, because its owner may have restricted access.
 
     Raises:
-        OSError: it is as it was.
+        OSError: the file is unchanged.
     """
     mode = rights.mode_of(spool.settings_path, otherwise=disk.FILE_MODE)
     spool.replace_file(spool.settings_path, text.encode(), hint="settings", sync=True, mode=mode)
@@ -72,7 +72,7 @@ def edit(text: str, name: str, value: Any) -> str:
         document[section][key] = value
         return tomlkit.dumps(document)
     if name not in document and any(line.startswith(commented) for line in text.splitlines()):
-        # The default file carries each setting commented out under its explanation: put the value there.
+        # The default file has each setting commented out under its explanation: put the value there.
         lines = text.splitlines()
         at = next(i for i, line in enumerate(lines) if line.startswith(commented))
         lines.insert(at + 1, f"{name} = {tomlkit.item(value).as_string()}")
@@ -85,7 +85,7 @@ def edit(text: str, name: str, value: Any) -> str:
 
 
 def remove(text: str, name: str) -> str:
-    """Return `text` without the setting `name`, so that its default counts again."""
+    """Return `text` without the setting `name`, so that its default applies again."""
     import tomlkit
 
     document = tomlkit.parse(text)

@@ -1,6 +1,6 @@
 """The stripes: 64 lock files, each of which guards every 64th id (P3, P7).
 
-Whoever claims, rescues, changes or deletes a job holds the stripe of its id until that is done.
+A process that claims, rescues, changes or deletes a job holds the stripe of its id until that is done.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from queuectl.spool.folder import SpoolDir
 from queuectl.spool.session import Session
 from queuectl.system.locks import FileLock
 
-# How long a change by a person waits for a worker that is just claiming the same id.
+# How long a change by a person waits for a worker that is claiming the same id.
 _PATIENCE_S = 10.0
 _POLL_S = 0.01
 
 
 class Stripes:
-    """The 64 lock files, opened at their first use and kept open."""
+    """The 64 lock files, opened when they are first used and kept open."""
 
     def __init__(self, spool: SpoolDir) -> None:
         self._locks = [FileLock(spool.stripe_path(number)) for number in range(names.STRIPE_COUNT)]
@@ -32,7 +32,7 @@ class Stripes:
         return self._locks[names.stripe_of(job_id)]
 
     def part(self, job_id: str) -> FileLock:
-        """Hand over the lock of an id, held or not. `of` has a new handle then, which is busy while the old is held."""
+        """Return the lock of an id, held or not, and replace it: the new handle is busy while the old one is held."""
         number = names.stripe_of(job_id)
         parted, self._locks[number] = self._locks[number], FileLock(self._locks[number].path)
         return parted
@@ -45,10 +45,10 @@ class Stripes:
 
 @contextlib.contextmanager
 def held(session: Session, job_id: str) -> Iterator[None]:
-    """Hold the stripe of an id, so that nobody else claims, rescues or deletes the job.
+    """Hold the stripe of an id, so that no other process claims, rescues or deletes the job.
 
     Raises:
-        SpoolUnavailableError: another process holds it for too long, or the disk refused what was done meanwhile.
+        SpoolUnavailableError: another process holds it for too long, or the disk refused a change meanwhile.
     """
     spool, clock = session.spool, session.clock
     spool.complete()
@@ -58,7 +58,8 @@ def held(session: Session, job_id: str) -> Iterator[None]:
         deadline_s = clock.monotonic() + _PATIENCE_S
         while not stripe.try_acquire():
             if clock.monotonic() > deadline_s:
-                raise SpoolUnavailableError(f"job {job_id!r} is held by another process", path=spool.root)
+                what = f"another process holds job {job_id!r}"
+                raise SpoolUnavailableError(what, path=spool.root, hint="try again")
             time.sleep(_POLL_S)
         try:
             yield

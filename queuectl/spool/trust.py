@@ -1,4 +1,4 @@
-"""Who can make us run commands: only those who may write to the spool (promise P10).
+"""Check who can make workers run commands: only users who may write to the spool (promise P10).
 
 Anyone who can put a file into pending/, or change the settings, can run code as the worker's user. So only that user
 and root may be able to write to the spool's root, to the settings and to every folder except logs/.
@@ -25,10 +25,10 @@ _LINKS_MOST = 40
 
 
 def check(spool: SpoolDir) -> None:
-    """Refuse a spool that others can write to. On Windows the folder's ACL decides, so nothing is checked here.
+    """Refuse a spool that other users can write to. On Windows the folder's ACL decides, so nothing is checked here.
 
     Raises:
-        UntrustedSpoolError: the first path at fault, who could write there, and the command that closes it.
+        UntrustedSpoolError: the first path at fault, who could write there, and the command that fixes it.
     """
     if sys.platform == "win32":
         return
@@ -48,25 +48,25 @@ def check(spool: SpoolDir) -> None:
 
 
 def _cure(spool: SpoolDir, owner: int) -> str:
-    """Return the command that makes the spool safe if `owner` owns a part of it, without taking anybody's spool."""
-    if sys.platform == "win32":  # not called there; tells mypy, too
+    """Return the command that makes a spool safe in which `owner` owns a part, without taking another user's spool."""
+    if sys.platform == "win32":  # never called there; this line is for mypy
         return ""
     ours = (os.geteuid(), 0)
     if owner in ours:
         return f"chmod -R go-w {quoted(spool.root)}"
     if (whose := os.stat(spool.root).st_uid) in ours:
         return f"chown -R {user_name(os.geteuid())} {quoted(spool.root)}"
-    return f"run this as user {user_name(whose)}, or make a spool of your own: queuectl init FOLDER"
+    return f"run this command as user {user_name(whose)}, or create your own spool: queuectl init FOLDER"
 
 
 def way_to(spool: SpoolDir) -> tuple[str, str]:
-    """Return who could replace the spool by another folder, as a sentence, and what to do; "" for nobody.
+    """Return who could replace the spool with another folder, as a sentence, and what to do; "" for nobody.
 
     This is no reason to refuse: in a container the parent folder often belongs to a user of the host, who may do
     anything there anyway.
     """
     try:
-        check_folders(spool.root, why="could put another spool in the place of this one")
+        check_folders(spool.root, why="could replace this spool with another")
     except UntrustedSpoolError as error:
         return f"{error.path}: {error.cause}", error.hint
     return "", ""
@@ -88,7 +88,7 @@ def stranger(root: str) -> int | None:
 def owners(spool: SpoolDir, settings: Settings) -> frozenset[int] | None:
     """Return the users whose files in pending/ may run: root, the spool's owner, the workers' user; None for all users.
 
-    Nobody else can put a file there, so another user's file got there by root's mistake or by a hole in the system.
+    No other user can put a file there, so another user's file got there by root's mistake or by a security hole.
     """
     if sys.platform == "win32" or settings.run_files_of_others:
         return None
@@ -96,16 +96,16 @@ def owners(spool: SpoolDir, settings: Settings) -> frozenset[int] | None:
 
 
 def foreign_owner(owner: int) -> tuple[str, str]:
-    """Return why a file of a user whom `owners` does not name is refused, and what to do."""
-    why = f"it belongs to user {user_name(owner)}, and only files of root and of user {me()} are run"
-    hint = f"chown it to {me()} and move it back; or to run files of all: queuectl config set run_files_of_others true"
+    """Return why a file is refused whose owner `owners` does not name, and what to do."""
+    why = f"it belongs to user {user_name(owner)}, but only files of root and of user {me()} may run"
+    hint = f"chown it to {me()} and move it back; or allow all users: queuectl config set run_files_of_others true"
     return why, hint
 
 
 def check_folders(path: str, *, why: str) -> None:
-    """Refuse a path that others can write to, or that others can replace in any folder on the way to it.
+    """Refuse a path that other users can write to, or can replace in any folder on the way to it.
 
-    A parent folder with the sticky bit (/tmp) may belong to anybody, because only an entry's owner can remove it there.
+    A parent folder with the sticky bit (/tmp) is accepted, because only an entry's owner can remove it there.
     A missing path is not refused.
 
     Raises:
@@ -205,7 +205,7 @@ def _group_name(gid: int) -> str:
 
 
 def quoted(path: str) -> str:
-    """Return a path as one types it into a shell."""
+    """Return a path quoted for a shell."""
     import shlex
 
     return shlex.quote(path)

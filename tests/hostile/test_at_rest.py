@@ -138,7 +138,7 @@ def test_commands_that_change_leave_what_is_no_file(queuectl: Commands, ground: 
     for kind in ("link-outside", "link-loop", "link-folder", "fifo", "socket", "folder"):
         for words in (("dlq", "retry"), ("dlq", "purge", "--yes"), ("show",)):
             result = queuectl(*words, f"d-{kind}", code=1)
-            assert "no regular file" in result.err, (kind, words)
+            assert "not a regular file" in result.err, (kind, words)
     assert changed(ground, AT_REST) == []
 
 

@@ -157,7 +157,7 @@ def test_a_spool_that_cannot_be_there_is_refused_in_words(prompt: Prompt, path: 
     """A missing drive, a server that does not answer and a device are named; nothing of Python is shown."""
     assert not os.path.exists("Q:\\")
     said = prompt.type("init", path, code=75)
-    assert said.startswith("error: cannot make the spool ") and why in said
+    assert said.startswith("error: cannot create the spool ") and why in said
     assert "Errno" not in said and "WinError" not in said
 
 

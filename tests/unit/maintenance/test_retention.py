@@ -202,7 +202,7 @@ def test_a_clock_that_jumps_ahead_deletes_nothing_for_a_day(desk: Desk, keep: Ca
     pass_time(desk, keeper, 0.75)
     assert names_in(desk.spool, DONE) == ["job1.json"]
     assert [(level, kind) for level, kind, _ in keeper.told] == [("warning", "retention")]
-    assert "the clock is 40d06h later" in keeper.told[0][2]
+    assert "the clock is 40d06h ahead" in keeper.told[0][2]
     assert "check --repair" in keeper.told[0][2]
     pass_time(desk, keeper, 0.5)
     assert names_in(desk.spool, DONE) == []

@@ -24,7 +24,7 @@ def test_a_stripe_that_stays_busy_is_given_up(desk: Desk, monkeypatch: pytest.Mo
     """A stopped process does not hang a command for ever."""
     monkeypatch.setattr(stripes, "_PATIENCE_S", -1.0)
     assert desk.stripes.of("a").try_acquire()
-    with pytest.raises(SpoolUnavailableError, match="'a' is held by another process"), held(desk.session, "a"):
+    with pytest.raises(SpoolUnavailableError, match="another process holds job 'a'"), held(desk.session, "a"):
         pytest.fail("it is not held")
 
 

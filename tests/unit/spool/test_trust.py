@@ -64,7 +64,7 @@ def test_folder_of_somebody_else_is_refused(spool: SpoolDir) -> None:
     with pytest.raises(UntrustedSpoolError) as caught:
         trust.check(spool)
     assert "chown" not in caught.value.hint  # it is somebody else's spool
-    assert caught.value.hint.startswith("run this as user ")
+    assert caught.value.hint.startswith("run this command as user ")
 
 
 def test_missing_folder_is_not_untrusted(spool: SpoolDir) -> None:
