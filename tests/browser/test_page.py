@@ -269,8 +269,11 @@ def test_a_chart_tells_its_values(open_page: Open) -> None:
 
 
 def test_print_shows_no_controls(open_page: Open) -> None:
-    """On paper there is nothing to press."""
+    """On paper there is nothing to press, all rows have heads, no table is folded, and the page has its time."""
     tab = open_page(some())
     tab.emulate_media(media="print")
-    assert tab.locator("button:visible, input:visible").count() == 0
-    assert tab.locator("#waiting").is_visible()
+    assert tab.locator("button.copy:visible, button.all:visible, input:visible").count() == 0
+    assert tab.locator("#waiting th").nth(1).get_by_text("Waiting for").is_visible()
+    assert len(shown(tab, "waiting")) == 30
+    after = tab.evaluate("getComputedStyle(document.getElementById('written'), '::after').content")
+    assert re.search("attr|T.*Z", after)

@@ -198,8 +198,10 @@
       var cause = table.closest(".cause"), about = cause ? cause.querySelector("h3").textContent.toLowerCase() : "";
       table.ordered.forEach(function (each) {
         var isHit = words.every(function (word) { return each.text.indexOf(word) >= 0 || about.indexOf(word) >= 0; });
-        each.row.hidden = !isHit || (!isOpen && count >= FOLD);
-        if (isHit && each.row.hidden) { left += 1; }
+        var isFolded = isHit && !isOpen && count >= FOLD;
+        each.row.hidden = !isHit;
+        each.row.classList.toggle("folded", isFolded);  // on the screen; paper shows all
+        if (isFolded) { left += 1; }
         count += isHit ? 1 : 0;
       });
       table.hidden = !count;
