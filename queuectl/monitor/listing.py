@@ -16,7 +16,7 @@ from queuectl.model.lifecycle import DLQ, PENDING, REJECTED
 from queuectl.monitor import arriving, order
 from queuectl.monitor.groups import OwnersOfNames
 from queuectl.monitor.steps import Steps
-from queuectl.monitor.usual_names import UsualNames
+from queuectl.monitor.usual_names import UsualNames, split_plain
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import CANCELLED_ENDING
 from queuectl.spool.listing import is_foreign, may_be_job
@@ -122,10 +122,12 @@ def scan(spool: SpoolDir, state: str, scope: Scope) -> Steps[Listing]:
     others = _Others(state, is_named=scope.names_foreign)
     for some in _names(spool, state):
         generated, rest = names.split_generated(some)
+        plain, rest = split_plain(rest)
         found = others.take_out(rest)
         if state == DLQ and len(found) < len(rest):
             texts += [name for name in rest if name.endswith(CANCELLED_ENDING)]
         found += generated
+        found += plain
         count += len(found)
         kept += found
         first = min([first, *found] if first else found, default="")

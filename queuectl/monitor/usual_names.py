@@ -28,8 +28,22 @@ _USUAL = re.compile(
     re.MULTILINE | re.ASCII,
 )
 _PLAIN = ".json"
+# At least 8 characters, because names of devices are shorter.
+_PLAIN_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9-]{7,99}\.json$", re.MULTILINE | re.ASCII)
 # With more names than this in memory, only the first of all lines are kept on.
 _KEPT = 5000
+
+
+def split_plain(listed: list[str]) -> tuple[list[str], list[str]]:
+    """Split names of running/, done/ or dlq/ into plain ids, which are jobs for sure, and all others."""
+    text = "\n".join(listed)
+    if text.count("\n") != len(listed) - 1:
+        return [], listed  # a line feed in a name
+    plain: list[str] = _PLAIN_ID.findall(text)
+    if len(plain) == len(listed):
+        return plain, []
+    known = set(plain)
+    return plain, [name for name in listed if name not in known]
 
 
 class UsualNames:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from queuectl.spool import counts
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import FACTS, METRICS, PAGE
 from tests.helpers import wait_until, write_drop
@@ -66,3 +67,28 @@ def test_one_of_two_pools_writes_and_the_other_takes_over(spool: SpoolDir) -> No
             second.ask_to_stop()
             second.wait()
     assert facts(spool)["workers"] == 0
+
+
+def test_counts_outlive_their_pools_and_tell_how_the_last_one_ended(spool: SpoolDir) -> None:
+    """Two pools add to one file; kill -9 leaves what was written, and the next pool counts on."""
+    with Pool(spool, count=1) as first, Pool(spool, count=1) as second:
+        for number in range(4):
+            write_drop(spool, f"early{number}.json", {"command": SUCCEED})
+        wait_until(lambda: facts(spool).get("last_hour", {}).get("done") == 4)
+        # Without counts the page knows the four from their records: so wait for the file as well.
+        wait_until(lambda: (known := counts.read(spool)) is not None and known.totals.done == 4)
+        for pool in (first, second):
+            kill(pool.pid)
+            pool.wait()
+    assert json.loads(queuectl(spool, "status", "--json"))["ended_pool"] == {"how": "died", "at": None}
+    write_drop(spool, "late.json", {"command": "exit 9", "max_retries": 0})
+    with Pool(spool, "--drain", count=1) as pool:
+        assert pool.wait() == 0
+    known = counts.read(spool)
+    assert known is not None and known.totals == (4, 1, 0)
+    assert known.ended is not None and known.ended.how == counts.DRAINED
+    with Pool(spool, count=1).ready() as pool:
+        pool.ask_to_stop()
+        pool.wait()
+    assert json.loads(queuectl(spool, "status", "--json"))["ended_pool"]["how"] == counts.STOPPED
+    assert json.loads(queuectl(spool, "check", "--json"))["findings"] == []

@@ -11,7 +11,8 @@ import pytest
 
 from queuectl.model import names, times
 from queuectl.monitor import order, usual_names
-from queuectl.monitor.usual_names import UsualNames
+from queuectl.monitor.usual_names import UsualNames, split_plain
+from queuectl.spool.listing import may_be_job
 from tests.helpers import NOON_AT
 
 ODD = [
@@ -100,6 +101,23 @@ def test_most_names_are_usual() -> None:
     assert (made.ready, made.later) == (2, 2)
     assert made.first() == [(later_at, listed[1]), (later_at + 0.5, listed[2])]
     assert made.last_due_at == times.from_name("20270115T080100.500Z")
+
+
+def test_plain_ids_are_jobs() -> None:
+    """P11: only names that every rule takes for a job's skip the rules; those of devices and copies do not."""
+    listed = ["report-2026.json", "con.json", "com1.json", "conin$$$.json", "a_conflict-20260101-000000.json", "x.json"]
+    listed += [
+        "reportttt.tmp123.json",
+        "report-2026.error.txt",
+        "report-2026.JSON",
+        "-eportttt.json",
+        "many-jobs.jsonl",
+    ]
+    plain, others = split_plain(listed)
+    assert (plain, others) == (listed[:1], listed[1:])
+    assert all(may_be_job(name) for name in plain)
+    assert split_plain(["report-2026.json", "a\nreport-2026.json"]) == ([], ["report-2026.json", "a\nreport-2026.json"])
+    assert split_plain([]) == ([], [])
 
 
 def test_a_line_feed_in_a_name_hides_nothing() -> None:
