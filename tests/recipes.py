@@ -76,8 +76,9 @@ def commands(page: str) -> Iterator[list[str]]:
     for match in _BLOCK.finditer(text):
         if match["language"] in ("bash", "sh", "powershell", "dockerfile", "text"):
             yield from _commands_of(match["text"])
-    for inline in re.findall(r"`(queuectl [^`]+)`", _BLOCK.sub("", text)):
-        yield from _commands_of(inline)
+    for inline in re.findall(r"`([^`]+)`", _BLOCK.sub("", text)):
+        if "queuectl " in inline:
+            yield from _commands_of(inline)
 
 
 def _commands_of(text: str) -> Iterator[list[str]]:
