@@ -14,7 +14,8 @@ import time
 from screenshots import IMAGES, sample
 
 from queuectl.api import Spool
-from queuectl.cli.commands.top_app import Looked, TopApp
+from queuectl.cli.commands.top_app import TopApp
+from queuectl.cli.commands.top_widgets import Looked
 from queuectl.monitor.snapshot import Snapshot
 
 SIZE = (100, 28)

@@ -16,9 +16,10 @@ from textual.widgets import Input
 
 from queuectl.api import Spool
 from queuectl.cli.commands import top_actions
-from queuectl.cli.commands.top_app import Looked, TopApp
-from queuectl.cli.commands.top_widgets import JobTable
+from queuectl.cli.commands.top_app import TopApp
+from queuectl.cli.commands.top_widgets import JobTable, Looked
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
+from queuectl.monitor.rows import RunRow
 from queuectl.monitor.snapshot import Snapshot
 from queuectl.spool import pause
 from queuectl.spool.folder import SpoolDir
@@ -388,6 +389,24 @@ def test_markup_of_strangers_is_text(spool: SpoolDir) -> None:
         await screen.shows("\n[b]x[/b]")
 
     play(spool, act, (100, 28))
+
+
+def test_rows_that_come_into_view_are_up_to_date(spool: SpoolDir) -> None:
+    """Of many rows only the visible ones are kept up to date, and the others as soon as they are visible."""
+    run = RunRow("x", 1, "w", None, None, "before", True)
+
+    async def act(screen: Screen) -> None:
+        for word in ("before", "after"):
+            runs = tuple(run._replace(id=f"run{number:03d}", command=word) for number in range(300))
+            await screen.give(full(runs=runs))
+            await screen.shows("run000", word)
+        await screen.press("G")
+        await screen.shows("run299", "after", gone="before")
+        await screen.give(full(runs=runs[:100]))
+        await screen.shows("run099", gone="run299")
+        assert screen.selected == "run099"
+
+    play(spool, act)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (50, 15), (200, 60)])

@@ -20,14 +20,13 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.driver import Driver
-from textual.message import Message
 from textual.widgets import DataTable, Footer, Input, Static
 
 from queuectl.api import Spool
 from queuectl.cli.commands import top_actions, top_rows
 from queuectl.cli.commands.top_look import Looker
 from queuectl.cli.commands.top_rows import Row, View
-from queuectl.cli.commands.top_widgets import Ask, Help, JobTable, LogScreen
+from queuectl.cli.commands.top_widgets import THEMES, Acted, Ask, Help, JobTable, LogScreen, Looked, theme
 from queuectl.cli.terminal.printing import safe
 from queuectl.errors import QueuectlError
 from queuectl.monitor.snapshot import Snapshot
@@ -37,24 +36,6 @@ from queuectl.spool.folder import SpoolDir
 _NEXT_ROWS = 50
 _MESSAGE_S = 8.0
 _TICK_S = 1.0
-_DARK, _LIGHT, _PLAIN = "textual-dark", "textual-light", "ansi-dark"
-_THEMES = (_DARK, _LIGHT, _PLAIN, "ansi-light")
-
-
-class Looked(Message):
-    """A look at the spool has ended."""
-
-    def __init__(self, found: Snapshot | OSError) -> None:
-        super().__init__()
-        self.found = found
-
-
-class Acted(Message):
-    """An action has ended: what there is to say."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.text = text
 
 
 class TopApp(App[int]):
@@ -84,7 +65,7 @@ class TopApp(App[int]):
         is_plain = bool(os.environ.get("NO_COLOR"))
         super().__init__(driver_class=driver_class, ansi_color=True if is_plain else None)
         self.animation_level = "none"
-        self.theme = _theme(has_few_colours=is_plain or self.console.color_system in (None, "standard", "windows"))
+        self.theme = theme(has_few_colours=is_plain or self.console.color_system in (None, "standard", "windows"))
         self.set_class(is_plain, "plain")
         self.killed = 0
         """The signal that ended it, or 0."""
@@ -97,6 +78,7 @@ class TopApp(App[int]):
         self._view = View()
         self._zoomed = ""
         self._head_lines = 0
+        self._drawn_s = 0.0
         self._message_until_s = 0.0
         self._acting: threading.Thread | None = None
 
@@ -164,6 +146,11 @@ class TopApp(App[int]):
         """Let the clock and the ages go on."""
         if self._message_until_s and time.monotonic() >= self._message_until_s:
             self._end_message()
+        if time.monotonic() - self._drawn_s > _TICK_S / 2:
+            self._draw()
+
+    def on_job_table_scrolled(self) -> None:
+        """Draw what has come into view."""
         self._draw()
 
     def on_resize(self) -> None:
@@ -174,6 +161,7 @@ class TopApp(App[int]):
         found = self._found
         if found is None or not self.screen_stack:
             return
+        self._drawn_s = time.monotonic()
         main = self.screen_stack[0]
         columns, lines = self.size
         now_at = time.time()
@@ -279,7 +267,7 @@ class TopApp(App[int]):
 
     def action_theme(self) -> None:
         """Use the next colours."""
-        self.theme = _THEMES[(_THEMES.index(self.theme) + 1) % len(_THEMES)]
+        self.theme = THEMES[(THEMES.index(self.theme) + 1) % len(THEMES)]
         self.say(f"colours: {self.theme}")
 
     def action_sort(self) -> None:
@@ -402,12 +390,3 @@ class TopApp(App[int]):
         self.say(words)
         self._acting = threading.Thread(target=work, daemon=True)
         self._acting.start()
-
-
-def _theme(*, has_few_colours: bool) -> str:
-    """Return the colours for this terminal; those of a light one if the terminal says that it is light."""
-    background = os.environ.get("COLORFGBG", "").rpartition(";")[2]
-    is_light = background == "7" or background in ("9", "10", "11", "12", "13", "14", "15")
-    if has_few_colours:
-        return _PLAIN
-    return _LIGHT if is_light else _DARK

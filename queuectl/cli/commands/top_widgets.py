@@ -1,8 +1,9 @@
-"""The parts of the screen of `queuectl top`: a table for each group of jobs, a log, a question, the help."""
+"""The parts of `queuectl top`: a table for each group of jobs, a log, a question, the help, colours and messages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple
 
 from rich.text import Text
@@ -17,6 +18,7 @@ from textual.widgets import DataTable, Footer, Log, Static
 
 from queuectl.cli.commands.top_rows import Group, Row, Widths
 from queuectl.cli.terminal.printing import safe
+from queuectl.monitor.snapshot import Snapshot
 
 HELP = """\
 Each group shows jobs in one state: running (the time so far, the timeout, the usual duration), waiting (in the order \
@@ -37,6 +39,26 @@ q, Ctrl-C     quit; workers and jobs go on
 
 Arrows scroll this text; any other key goes back."""
 
+_DARK, _LIGHT, _PLAIN = "textual-dark", "textual-light", "ansi-dark"
+# The last two use the colours and the background that the terminal has.
+THEMES = (_DARK, _LIGHT, _PLAIN, "ansi-light")
+
+
+class Looked(Message):
+    """A look at the spool has ended."""
+
+    def __init__(self, found: Snapshot | OSError) -> None:
+        super().__init__()
+        self.found = found
+
+
+class Acted(Message):
+    """An action has ended: what there is to say."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
 
 class JobTable(DataTable[Text]):
     """The rows of one group under a line with its title."""
@@ -56,6 +78,9 @@ class JobTable(DataTable[Text]):
         def __init__(self, step: int) -> None:
             super().__init__()
             self.step = step
+
+    class Scrolled(Message):
+        """Other rows have come into view."""
 
     def __init__(self, state: str) -> None:
         super().__init__(id=f"group-{state}", show_header=False, show_row_labels=False, cursor_type="row")
@@ -81,36 +106,46 @@ class JobTable(DataTable[Text]):
         if group.title != self._title:
             self._title = group.title
             self.border_title = Content(group.title)  # not a str: that would be parsed as markup
-        wanted = {row.key: cells_of(row) for row in group.rows}
         if room != self._room:
             self.clear(columns=True)
             self._shown, self._room = {}, room
             for name, width in room._asdict().items():
                 self.add_column(Text(name), width=width, key=name)
-        self._change(wanted)
+        self._change(group.rows, cells_of)
         self.rows_shown = group.rows
         place = self.place_of(before.name) if before is not None else None
         if place is not None and place != self.cursor_row:
             self.move_cursor(row=place)
 
-    def _change(self, wanted: Mapping[str, tuple[Text, ...]]) -> None:
-        for key in [key for key in self._shown if key not in wanted]:
+    def _change(self, rows: Sequence[Row], cells_of: Callable[[Row], tuple[Text, ...]]) -> None:
+        """Make the table one of these rows. Of those that stay only the visible ones are looked at.
+
+        A cell that changes makes the table draw all that is visible, and the ages of hundreds of rows change often.
+        """
+        keys = {row.key: row for row in rows}
+        for key in [key for key in self._shown if key not in keys]:
             self.remove_row(key)
-        for key, cells in wanted.items():
-            shown = self._shown.get(key)
+            del self._shown[key]
+        first = int(self.scroll_y)
+        for place, row in enumerate(rows):
+            shown = self._shown.get(row.key)
+            if shown is not None and not first <= place < first + self.size.height:
+                continue
+            cells = self._shown[row.key] = cells_of(row)
             if shown is None:
-                self.add_row(*cells, key=key)
+                self.add_row(*cells, key=row.key)
                 continue
             for column, cell, old in zip(Widths._fields, cells, shown, strict=True):
                 if cell != old or cell.style != old.style:
-                    self.update_cell(key, column, cell)
-        if list(wanted) != [row.key.value for row in self.ordered_rows]:
-            places = {id(cells[0]): place for place, cells in enumerate(self._current(wanted))}
+                    self.update_cell(row.key, column, cell)
+        if list(keys) != [row.key.value for row in self.ordered_rows]:
+            places = {id(self.get_row(key)[0]): place for place, key in enumerate(keys)}
             self.sort("name", key=lambda cell: places[id(cell)])
-        self._shown = dict(wanted)
 
-    def _current(self, wanted: Mapping[str, tuple[Text, ...]]) -> list[Sequence[Text]]:
-        return [self.get_row(key) for key in wanted]
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Bring the rows up to date that come into view."""
+        super().watch_scroll_y(old_value, new_value)
+        self.post_message(self.Scrolled())
 
     def on_focus(self) -> None:
         """Show where the keys go."""
@@ -261,3 +296,12 @@ class LogScreen(Screen[None]):
     def action_up(self) -> None:
         """Go one line up."""
         self.query_one(Log).scroll_up(animate=False)
+
+
+def theme(*, has_few_colours: bool) -> str:
+    """Return the colours for this terminal; those of a light one if the terminal says that it is light."""
+    background = os.environ.get("COLORFGBG", "").rpartition(";")[2]
+    is_light = background == "7" or background in ("9", "10", "11", "12", "13", "14", "15")
+    if has_few_colours:
+        return _PLAIN
+    return _LIGHT if is_light else _DARK
