@@ -1,4 +1,4 @@
-"""What a job is and what can happen to it: texts in, values out (FORMAT.md, section 3).
+"""Defines jobs, their states and the settings: converts texts to values (FORMAT.md, section 3).
 
 Pure: no disk, no clock, no process.
 """

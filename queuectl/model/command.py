@@ -1,11 +1,11 @@
-"""Commands of the settings that a job only fills in: `[commands.NAME]` in queuectl.toml. Computes only.
+"""Parses and fills in the commands for inboxes of mode `templates`: `[commands.NAME]` in queuectl.toml. Computes only.
 
-A producer who is not trusted sends `{"template": "resize", "params": {"size": "80x60"}}`. The worker runs the
-settings' list of words. Each placeholder is one whole word of it, so no value of a producer can become a second word,
-an option or a part of a shell's text (promise P10).
+An untrusted producer sends `{"template": "resize", "params": {"size": "80x60"}}`. The worker runs the words of the
+command in the settings. Each placeholder is a whole word, so no value of a producer can become a second word, an option
+or a part of a shell's text (promise P10).
 
-Reading the settings refuses what nothing can make safe: a placeholder where a shell or an interpreter expects the text
-of a program, and batch files, because cmd.exe reads their arguments again as commands.
+The parser refuses commands that cannot be safe: a placeholder where a shell or an interpreter expects the text of a
+program, and batch files, because cmd.exe reads their arguments again as commands.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ _KEYS_OF = {
 
 
 class Param(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one placeholder takes. `type` decides which of the other keys count."""
+    """The values that a placeholder accepts. `type` decides which other keys are allowed."""
 
     type: Literal["path", "match", "choice", "int"]
     under: str = ""
     """path: the absolute folder that the path must be in after links are followed."""
     exists: bool = False
-    """path: whether it must exist when the job is taken in."""
+    """path: whether it must exist when the job is accepted."""
     pattern: str = ""
     """match: a regular expression (`patterns`) that the whole text must match."""
     of: tuple[str, ...] = ()
@@ -63,7 +63,7 @@ class Param(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     dash: bool = False
     """Whether the value may begin with `-`, like an option. (A path is absolute, so it never does.)"""
     default: str | int | None = None
-    """The value if the job gives none; without a default the job must give one."""
+    """The value if the job gives none; without a default, the job must give a value."""
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,15 +78,15 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def parse(section: object, *, path: str) -> dict[str, Command]:
-    """Return the commands that `[commands.*]` of the settings file at `path` names.
+    """Return the commands in `[commands.*]` of the settings file at `path`.
 
     Raises:
-        InvalidSettingsError: the key and what is wrong with it.
+        InvalidSettingsError: the error names the key and its mistake.
     """
     try:
         commands = msgspec.convert(section, dict[str, Command])
     except msgspec.ValidationError as error:
-        from queuectl.model import mistakes  # only where there is one
+        from queuectl.model import mistakes  # imported only for an error
 
         found = [mistake.text for mistake in mistakes.of_value(dict[str, Command], section, SECTION)]
         raise _errors(path, found or [f"{SECTION}: {error}"]) from error
@@ -117,12 +117,12 @@ def example() -> list[str]:
 def _check(path: str, name: str, command: Command) -> None:
     key = f"{SECTION}.{name}"
     if not _NAME.fullmatch(name):
-        raise _error(path, key, "a command's name holds only letters, digits, _ and -, at most 64")
+        raise _error(path, key, "the name of a command may contain only letters, digits, _ and -, at most 64")
     if not command.argv or not command.argv[0].strip() or any("\0" in word for word in command.argv):
         raise _error(path, f"{key}.argv", 'takes a list: a program and its arguments, such as ["convert", "{in}"]')
     _check_program(path, f"{key}.argv", command)
     if command.cwd and not _is_absolute(command.cwd):
-        raise _error(path, f"{key}.cwd", "takes an absolute folder; left out, it is where the pool was started")
+        raise _error(path, f"{key}.cwd", "takes an absolute folder; the default is the folder of `worker start`")
     if command.max_retries is not None and not 0 <= command.max_retries <= job.RETRIES_LIMIT:
         raise _error(path, f"{key}.max_retries", f"takes a whole number from 0 to {job.RETRIES_LIMIT}")
     try:
@@ -132,7 +132,7 @@ def _check(path: str, name: str, command: Command) -> None:
     if command.timeout is not None:
         try:
             if times.parse_duration(command.timeout) == 0:
-                raise ValueError("zero would end every run at once; leave it out for none")
+                raise ValueError("zero would end every attempt at once; remove it for no limit")
         except ValueError as error:
             raise _error(path, f"{key}.timeout", str(error)) from error
     named = placeholders(command.argv[1:])
@@ -140,11 +140,11 @@ def _check(path: str, name: str, command: Command) -> None:
         raise _error(path, f"{key}.argv", "a job must not choose the program: no placeholder in its first word")
     for word in command.argv:
         if _PLACEHOLDER.search(word) and not _PLACEHOLDER.fullmatch(word):
-            raise _error(path, f"{key}.argv", f"{word!r}: a placeholder is a whole word, with nothing beside it")
+            raise _error(path, f"{key}.argv", f"{word!r}: a placeholder must be a whole word")
     if missing := sorted(named - command.params.keys()):
-        raise _error(path, f"{key}.params", f"does not say what {{{missing[0]}}} takes")
+        raise _error(path, f"{key}.params", f"lacks an entry for {{{missing[0]}}}")
     if unused := sorted(command.params.keys() - named):
-        raise _error(path, f"{key}.params.{unused[0]}", "is in no word of argv")
+        raise _error(path, f"{key}.params.{unused[0]}", "is not used in argv")
     for each, param in command.params.items():
         _check_param(path, f"{key}.params.{each}", param)
 
@@ -156,7 +156,7 @@ def _check_param(path: str, key: str, param: Param) -> None:
         if getattr(param, name) not in ("", (), None, False)
     }
     if stray := sorted(given - _KEYS_OF[param.type]):
-        raise _error(path, f"{key}.{stray[0]}", f"is nothing for the type {param.type}")
+        raise _error(path, f"{key}.{stray[0]}", f"is not for the type {param.type}")
     needed = {"path": param.under, "match": param.pattern, "choice": param.of, "int": True}[param.type]
     if not needed:
         wanted = {"path": "under", "match": "pattern", "choice": "of"}[param.type]
@@ -171,7 +171,7 @@ def _check_param(path: str, key: str, param: Param) -> None:
     if param.min is not None and param.max is not None and param.min > param.max:
         raise _error(path, f"{key}.min", "is larger than max")
     if param.min is not None and param.min < 0 and not param.dash:
-        raise _error(path, f"{key}.min", "a number below zero begins with -, like an option: say dash = true too")
+        raise _error(path, f"{key}.min", "a number below zero begins with -, like an option: add dash = true")
     for text in [*param.of, *([] if param.default is None or param.type == "path" else [param.default])]:
         try:
             _word("it", param, text, resolve=None)
@@ -182,19 +182,19 @@ def _check_param(path: str, key: str, param: Param) -> None:
 
 
 def _check_program(path: str, key: str, command: Command) -> None:
-    """Refuse a program that would let a producer choose more than words of its command line."""
+    """Refuse a program through which a producer could choose more than words of its command line."""
     program = command.argv[0]
     if not _is_absolute(program) and re.search(r"[\\/]|^[A-Za-z]:" if sys.platform == "win32" else "/", program):
         raise _error(path, key, f"{program!r:.60} is neither absolute nor a plain name; write its full path")
     if is_batch(program):
-        what = f"{program!r:.60} is a batch file: cmd.exe would read its arguments once more, as commands"
+        what = f"{program!r:.60} is a batch file: cmd.exe would read its arguments again as commands"
         raise _error(path, key, what + "; name the program that it starts")
     if why := programs.why_unsafe(command.argv, partial(_kind, command)):
         raise _error(path, key, why)
 
 
 def _kind(command: Command, word: str) -> int:
-    """Return what a word is for `programs`. A `choice` counts as a word of the settings."""
+    """Return the kind of a word for `programs`. A `choice` counts as a word of the settings."""
     match = _PLACEHOLDER.fullmatch(word)
     param = command.params.get(match[1]) if match else None
     if match is None or (param is not None and param.type == "choice"):
@@ -226,16 +226,16 @@ def placeholders(words: tuple[str, ...]) -> set[str]:
 
 
 def render(command: Command, params: Mapping[str, Any], resolve: Resolve) -> list[str]:
-    """Return the words to run for one job.
+    """Return the words to run for a job.
 
     Args:
-        command: of the settings.
-        params: as the producer sent them.
+        command: the command of the settings.
+        params: the values from the producer.
         resolve: returns the path that a text names, for a parameter of the type path, or raises InvalidJobError
             (`confinement.resolve`).
 
     Raises:
-        InvalidJobError: the parameter and what is wrong with it.
+        InvalidJobError: the error names the parameter and its mistake.
     """
     if unknown := sorted(params.keys() - command.params.keys()):
         known = ", ".join(sorted(command.params)) or "none"
@@ -258,15 +258,15 @@ def _word(name: str, param: Param, value: object, *, resolve: Resolve | None) ->
     else:
         text = _text(name, value, most=MATCH_MAX_CHARS if param.type == "match" else TEXT_MAX_CHARS)
         if param.type == "match" and not patterns.compiled(param.pattern).fits(text):
-            raise _refused(name, f"does not fit {param.pattern}")
+            raise _refused(name, f"does not match {param.pattern}")
         if param.type == "choice" and text not in param.of:
-            raise _refused(name, f"is none of {', '.join(param.of)}")
+            raise _refused(name, f"is not one of {', '.join(param.of)}")
     if param.type == "path":
         if why := why_bad_path(text, windows=sys.platform == "win32"):
             raise _refused(name, why)
         return text if resolve is None else resolve(param, text)
     if text.startswith("-") and not param.dash:
-        raise _refused(name, "begins with -, where programs look for options")
+        raise _refused(name, "begins with -, like an option")
     return text
 
 
@@ -286,11 +286,11 @@ def _text(name: str, value: object, *, most: int) -> str:
     if len(value) > most:
         raise _refused(name, f"is longer than {most} characters")
     if "\0" in value:
-        raise _refused(name, "holds a NUL character")
+        raise _refused(name, "contains a NUL character")
     if safe(value) != value:
-        raise _refused(name, f"holds a character that cannot be seen: {safe(value)[:80]}")
+        raise _refused(name, f"contains an invisible character: {safe(value)[:80]}")
     if sys.platform == "win32" and (found := _BEST_FIT.intersection(value)):
-        raise _refused(name, f"holds {min(found)!a}, which some programs take for a quote, a dash or a separator")
+        raise _refused(name, f"contains {min(found)!a}, which some programs read as a quote, a dash or a separator")
     return value
 
 
@@ -299,7 +299,7 @@ def why_bad_path(text: str, *, windows: bool) -> str:
     if not text.strip():
         return "is empty"
     if text.startswith("~"):
-        return "begins with ~, which is no folder here; write the path"
+        return "begins with ~, which only a shell replaces; write the path"
     return _why_bad_windows_path(text) if windows else ""
 
 
@@ -308,18 +308,18 @@ def _why_bad_windows_path(text: str) -> str:
         return "names another machine or a device"
     rest = text[3:] if _WINDOWS_DRIVE.match(text) else text
     if ":" in rest:
-        return "holds a colon: a drive without a root, or a second stream of a file"
+        return "contains a colon: a drive without a root, or a second stream of a file"
     if rest is text and text[0] in "\\/":
-        return "begins with a separator and names no drive"
+        return "begins with a separator but names no drive"
     if found := _WINDOWS_REFUSED.intersection(rest):
-        return f"holds {min(found)}, which no name may"
+        return f"contains {min(found)}, which is not allowed in names"
     for part in re.split(r"[\\/]", rest):
         if part in ("", ".", ".."):
             continue
         if part[-1] in ". ":
             return f"has a part that ends in a dot or a space, which Windows drops: {part}"
         if names.is_device(part):
-            return f"holds the name of a device: {part}"
+            return f"contains the name of a device: {part}"
     return ""
 
 

@@ -1,8 +1,7 @@
-"""Decides what a dropped document is: a job, many jobs, incomplete, or no job. Computes on bytes; opens no file.
+"""Parses a dropped document: a job, several jobs, incomplete or invalid. Computes on bytes; opens no file.
 
-JSON proves itself: an object that parses and is a valid job is complete and may run at once. A text that does not parse
-may still be arriving, so its verdict is `Incomplete`; the caller decides when it was unchanged for long enough to be
-rejected.
+An object that parses and is a valid job is complete and may run at once. A text that does not parse may still be
+incomplete, so its verdict is `Incomplete`; the caller rejects it when it has not changed for long enough.
 
 Accepts UTF-8 (with or without a BOM) and UTF-16 with a BOM. Rejects duplicate keys, NaN and Infinity, and everything
 that is neither an object nor an array of objects.
@@ -31,18 +30,18 @@ _MARKS = (
 _NO_JSON = " is not a number of JSON"
 # The characters of a blank line.
 BLANK = "\0 \t\r"
-_TOO_DEEP = (f"it is nested too deep, more than {job.DEPTH_LIMIT} levels", "a job needs no more than a few levels")
+_TOO_DEEP = (f"it is nested too deeply, more than {job.DEPTH_LIMIT} levels", "a job needs no more than a few levels")
 
 
 class Incomplete(NamedTuple):
-    """A text that does not parse: still arriving, or broken. `why` says where, `hint` what to do if it stays so."""
+    """A text that does not parse: incomplete, or broken. `why` names the place, `hint` what to do if it stays so."""
 
     why: str
-    hint: str = "write it again, whole"
+    hint: str = "write the file again, completely"
 
 
 class Refused(NamedTuple):
-    """A complete text that cannot be a job: why, and what to do. `raw` is the text of an element of a batch."""
+    """A complete text that cannot become a job: why, and what to do. `raw` is the text of an element of a batch."""
 
     why: str
     hint: str
@@ -50,7 +49,7 @@ class Refused(NamedTuple):
 
 
 class Many(NamedTuple):
-    """An array or lines: each one is a parsed document, or a Refused for a line that is not JSON."""
+    """An array or lines: each element is a parsed document, or a Refused for an invalid line."""
 
     documents: list[dict[str, Any] | Refused]
 
@@ -64,8 +63,8 @@ class Single(NamedTuple):
 class Accepted(NamedTuple):
     """A job ready to be framed.
 
-    `spec` has an id if the document names one; `history` has the events that the document brought along; `due_at` is
-    when the new job may first run (None: now), and `delay_s` the wait that `due_at` was computed from.
+    `spec` has an id if the document names one. `history` has the events of the document. `due_at` is the earliest start
+    of the new job (None: now), and `delay_s` the delay from which `due_at` was computed.
     """
 
     spec: dict[str, Any]
@@ -83,7 +82,7 @@ class _DuplicateKeyError(ValueError):
 
 
 def parse(data: bytes, *, lines: bool) -> Document:
-    """Return what the bytes of a dropped file are; `lines` means one job per line."""
+    """Parse the bytes of a dropped file; `lines` means one job per line."""
     try:
         text = _text(data)
     except UnicodeDecodeError as error:
@@ -91,14 +90,14 @@ def parse(data: bytes, *, lines: bool) -> Document:
     if lines:
         return _parse_lines(text)
     if not text.strip("\0 \t\r\n"):
-        return Incomplete("it is empty" if "\0" not in text else "it holds only NUL bytes")
+        return Incomplete("it is empty" if "\0" not in text else "it contains only NUL bytes")
     try:
         value = _loads(text)
     except _DuplicateKeyError as error:
         return Refused(str(error), "write it once")
     except json.JSONDecodeError as error:
         why, hint = _in_json(error)
-        return Incomplete(f"it is not whole JSON: {why} at line {error.lineno} column {error.colno}", hint)
+        return Incomplete(f"it is not complete JSON: {why} at line {error.lineno} column {error.colno}", hint)
     except RecursionError:
         return Refused(*_TOO_DEEP)
     except ValueError as error:
@@ -136,7 +135,7 @@ def _parse_lines(text: str) -> Document:
 
 
 def line(row: str, number: int) -> dict[str, Any] | Refused | None:
-    """Return the document in one line of a file of lines, why the line is not one, or None for a blank line."""
+    """Return the document in a line, a Refused for an invalid line, or None for a blank line."""
     if not row.strip(BLANK):
         return None
     try:
@@ -165,11 +164,11 @@ def is_whole_line(row: str) -> bool:
 
 def torn_line(number: int) -> Incomplete:
     """Return the verdict on a file whose last line is incomplete."""
-    return Incomplete(f"its last line, {number}, is not whole JSON", "write the rest of the line")
+    return Incomplete(f"its last line, {number}, is not complete JSON", "write the rest of the line")
 
 
 def _in_json(error: json.JSONDecodeError) -> tuple[str, str]:
-    from queuectl.model import mistakes  # only where there is one
+    from queuectl.model import mistakes  # imported only for an error
 
     return mistakes.in_json(error)
 
@@ -183,7 +182,7 @@ def _element(value: object) -> dict[str, Any] | Refused:
         return value
     kind = {list: "an array", str: "a text", bool: "true or false", type(None): "null"}.get(type(value), "a number")
     raw = json.dumps(value, ensure_ascii=True)
-    return Refused(f"a job is a JSON object {{...}}, and this is {kind}", 'write {"command": "what to run"}', raw)
+    return Refused(f"a job is a JSON object {{...}}, and this is {kind}", 'write {"command": "YOUR COMMAND"}', raw)
 
 
 def _loads(text: str) -> Any:
@@ -195,13 +194,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise _DuplicateKeyError(f"the key {twice[:80]!r} is in it twice")
+        raise _DuplicateKeyError(f"the key {twice[:80]!r} occurs twice")
     return made
 
 
 def _not_a_number(error: ValueError) -> str:
-    """Return what is wrong with a number; the parser's own text would name a limit of Python."""
-    return str(error) if str(error).endswith(_NO_JSON) else "it holds a number with too many digits"
+    """Return the mistake in a number; the parser's own text would name a limit of Python."""
+    return str(error) if str(error).endswith(_NO_JSON) else "it contains a number with too many digits"
 
 
 def _no_constant(text: str) -> Any:
@@ -212,14 +211,14 @@ def accept(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: floa
     """Check one document and prepare it for framing. `record.frame` and `record.decode` accept the result.
 
     Raises:
-        InvalidJobError: the key and what is wrong with it.
+        InvalidJobError: the error names the key and its mistake.
     """
     version = document.get("format", job.FORMAT_VERSION)
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise InvalidJobError("format: is written by queuectl; leave it out", key="format")
+        raise InvalidJobError("format: queuectl writes this key; remove it", key="format")
     if version > job.FORMAT_VERSION:
         raise InvalidJobError(
-            f"format {version} was written by a later queuectl; this one knows {job.FORMAT_VERSION}",
+            f"format {version} is from a later queuectl; this version knows format {job.FORMAT_VERSION}",
             key="format",
             hint="update queuectl",
         )
@@ -238,15 +237,15 @@ def _history(value: object) -> list[dict[str, Any]]:
     try:
         msgspec.convert(value, list[history.Event])
     except msgspec.ValidationError as error:
-        hint = "it is written by queuectl; leave it out"
+        hint = "queuectl writes this key; remove it"
         raise InvalidJobError("history: is not a list of events", key="history", hint=hint) from error
     return list(value) if isinstance(value, list) else []
 
 
 def first_events(taken: Accepted, *, by: str, now_at: float, **facts: Any) -> list[dict[str, Any]]:
-    """Return the history of a job that is taken in: its own, or for a new job `enqueued` and its warnings.
+    """Return the history of an accepted job: its own, or `enqueued` for a new job, with its warnings.
 
-    A document with a history is one of our records that a person edited, so the job goes on where it was.
+    A document with a history is one of our records that a person edited, so the job keeps its history.
     """
     events = list(taken.history)
     if not events:

@@ -44,7 +44,7 @@ _LARGEST = 0xFFFF
 
 
 def words(code: int) -> str:
-    """Return what an exit code means beyond its number, or ""."""
+    """Return the meaning of an exit code, or ""."""
     if code < 0:
         code &= 0xFFFFFFFF
     if code in _WORDS:
@@ -76,9 +76,9 @@ def _signal_note(code: int) -> str:
 
 
 def others(killed: Sequence[int], left: Sequence[int]) -> str:
-    """Return what happened to processes that the command did not wait for, by their pids; "" if there were none."""
+    """Return a text about the processes that the command did not wait for, with their pids, or ""."""
     parts = []
-    for pids, what in ((killed, "was ended with the run"), (left, "was left running")):
+    for pids, what in ((killed, "was ended with the attempt"), (left, "was left running")):
         if pids:
             verb = what if len(pids) == 1 else what.replace("was", "were")
             parts.append(f"process{'es' * (len(pids) > 1)} {', '.join(map(str, pids))} {verb}")

@@ -1,7 +1,7 @@
-"""Folding: a long history gets one event in the place of most of its events, which counts them.
+"""Folds a long history: replaces most of its events by one event that counts them. Computes only.
 
-So the history of a job that runs a hundred thousand times does not grow without bound. The record is rewritten once,
-when its job is claimed (FORMAT.md, section 3). Computes only.
+So the history of a job that runs a hundred thousand times has a limit. The record is rewritten once, when its job is
+claimed (FORMAT.md, section 3).
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from queuectl.model import history, lifecycle, record
 from queuectl.model.history import Event, describe
 from queuectl.model.lifecycle import FOLDED
 
-# A claim folds a history of more bytes than this. So many of its last events stay, and a few before the first run.
+# A claim folds a history of more bytes than this. This many of its last events stay, and a few before the first start.
 FOLD_BYTES = 256 * 1024
 FOLD_KEEPS = 100
 _FOLD_KEEPS_FIRST = 10
-# A fold that leaves more than this share of the record is not worth a rewrite.
+# A fold that keeps more than this share of the record is not worth a rewrite.
 _FOLD_SHARE = 0.75
 _OTHER = "other"
 
 
 def fold(data: bytes, item: record.Record) -> bytes | None:
-    """Return the record with one event in the place of most of its history, or None if that is short enough.
+    """Return the record with one event instead of most of its history, or None if the history is short enough.
 
-    `item` is what `data` holds. `history.standing` says the same of both. The first events stay (the job as it was put
-    in), and the last ones from a `started` on.
+    `item` is the decoded `data`. `history.standing` is the same for both. The first events stay (the job as it was
+    enqueued), and the last events from a `started` on.
     """
     start, end = data.rfind(record.HISTORY) + len(record.HISTORY), len(data) - len(record.CLOSING)
     if end - start <= FOLD_BYTES:
@@ -47,7 +47,7 @@ def fold(data: bytes, item: record.Record) -> bytes | None:
 
 
 def _folded(before: list[Event], some: list[Event]) -> dict[str, Any]:
-    """Return the event that stands for `some`, which follow `before`."""
+    """Return the event that replaces `some`, which follow `before`."""
     counts: Counter[str] = Counter()
     for item in some:
         counts.update(item.counts if item.event == FOLDED else {_kind_of(item): 1})
@@ -57,7 +57,7 @@ def _folded(before: list[Event], some: list[Event]) -> dict[str, Any]:
         "failures": history.standing([*before, *some]).failures,
         "first_at": some[0].first_at or some[0].at,
     }
-    if failed is not None:  # how the last of the runs failed, for `Standing.error`
+    if failed is not None:  # the last failure, for `Standing.error`
         facts["reason"] = failed.reason if failed.event == FOLDED else describe(failed)
     return {"at": some[-1].at, "event": FOLDED, **facts}
 

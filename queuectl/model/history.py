@@ -1,4 +1,4 @@
-"""The history of a job: its events, and what they say about the job now. Computes only."""
+"""Computes the standing of a job (attempts, last error, due time) from the events of its history. Computes only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Count = Annotated[int, Meta(ge=0, le=2**31)]
 
 
 class Event(msgspec.Struct, omit_defaults=True, gc=False):
-    """One line of the history. FORMAT.md says which keys an event has; absent keys have these defaults."""
+    """One line of the history. FORMAT.md lists the keys of each event; absent keys have these defaults."""
 
     at: str
     event: str
@@ -40,26 +40,26 @@ class Event(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 class Standing(NamedTuple):
-    """What the history says about a job now."""
+    """The standing of a job: the result of its history."""
 
     starts: int
-    """How many runs were started; the next attempt has the number after it."""
+    """How many attempts have started; the next attempt has the next number."""
     failures: int
     """Counted failures since the job was last enqueued or requeued."""
     last: Event | None
-    """The last event that moved the job (warnings left out)."""
+    """The last event that moved the job; never a warning."""
     last_start: Event | None
     """The last `started`."""
     due_at: float | None
-    """The job may not run before this instant; None: it may run now."""
+    """The earliest start of the job; None: it may run now."""
     delay_s: float | None
-    """The wait that `due_at` was computed from, or None."""
+    """The delay from which `due_at` was computed, or None."""
     error: str
-    """What went wrong last, in words, or ""."""
+    """The last error in words, or ""."""
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether somebody cancelled the job and nobody has requeued it since."""
+        """Whether the job was cancelled and not requeued since."""
         return self.last is not None and self.last.event == lifecycle.CANCELLED
 
     @property
@@ -77,7 +77,7 @@ def event(kind: str, now_at: float, **facts: Any) -> dict[str, Any]:
 
 
 def standing(history: list[Event]) -> Standing:
-    """Compute from a history what the record does not repeat: attempts, last error, next due time."""
+    """Compute the values that the record does not repeat: attempts, last error, next due time."""
     starts = failures = 0
     last: Event | None = None
     last_start: Event | None = None
@@ -114,7 +114,7 @@ def _instant(text: str) -> float | None:
 
 
 def starts_in(history: Iterable[dict[str, Any]]) -> int:
-    """Return how many runs a history counts, folded ones included, as `Standing.starts` of its record."""
+    """Return the number of attempts in a history, including folded ones, as `Standing.starts` of its record."""
     return sum(
         1 if event.get("event") == STARTED else int(event.get("counts", {}).get(STARTED, 0))
         for event in history
@@ -123,7 +123,7 @@ def starts_in(history: Iterable[dict[str, Any]]) -> int:
 
 
 def length(history: list[Event]) -> int:
-    """Return how many events a history counts, folded ones included."""
+    """Return the number of events in a history, including folded ones."""
     return sum(sum(event.counts.values()) if event.event == FOLDED else 1 for event in history)
 
 
@@ -141,14 +141,14 @@ def arrived_at(history: list[Event], otherwise_at: float) -> float:
 def is_due(due_at: float | None, delay_s: float | None, now_at: float) -> bool:
     """Return whether a job may run now.
 
-    A due time that is further away than its delay is due: the clock was set back since, and a job must not wait for
+    A due time that is further away than its delay counts as due: the clock was set back, and a job must not wait for
     longer than its own delay (P5: no clock may strand a job).
     """
     return due_at is None or due_at <= now_at or (delay_s is not None and due_at - now_at > delay_s + 0.002)
 
 
 def describe(item: Event) -> str:
-    """Return how a run ended, in a few words."""
+    """Return the outcome of an attempt in a few words."""
     if item.event == TIMED_OUT:
         return item.reason or "timed out"
     if item.event == ABANDONED:
@@ -161,7 +161,7 @@ def describe(item: Event) -> str:
 
 
 def cancelled_text(reason: str) -> str:
-    """Return `cancelled`, and why, if the record says more than that `queuectl cancel` did it."""
+    """Return `cancelled`, with the reason if the record has more than the name of the command `cancel`."""
     why = lifecycle.why_cancelled(reason)
     if not why:
         return lifecycle.CANCELLED

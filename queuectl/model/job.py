@@ -1,7 +1,7 @@
-"""What a producer may say about a job, and the checks that make it one. Computes only.
+"""Defines the keys of a job and checks them. Computes only.
 
-`normalise` turns a parsed document into the specification that goes on disk: known keys checked, durations in
-seconds, retry settings filled in, unknown keys kept as they are.
+`normalise` converts a parsed document to the specification on disk: it checks known keys, converts durations to
+seconds, fills in retry settings, and keeps unknown keys unchanged.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ FORMAT_VERSION = 1
 JOB_MAX_BYTES = 1024 * 1024
 PRIORITY_LIMIT = 999_999
 RETRIES_LIMIT = 1_000_000
-# The most levels of nested objects and arrays. JSON readers and writers can take far more on any stack, so an accepted
+# The most levels of nested objects and arrays. JSON readers and writers support far more on any stack, so an accepted
 # job can always be shown.
 DEPTH_LIMIT = 64
 OWNER_MAX_CHARS = names.OWNER_MAX_CHARS
 
-_SCHEMA_HINT = "queuectl schema job  shows what each key takes"
+_SCHEMA_HINT = "to see the allowed values: queuectl schema job"
 
 Duration = float | str
-# What a key takes, in words for its error.
+# The allowed values of a key, for its error.
 _SECONDS = {"takes": "seconds or a text such as 30s, 5m, 2h, 1d"}
 
 
 class JobSpec(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """The keys that a producer may give. Only `command` is required; other keys are kept and ignored."""
+    """The keys that a producer may set. Only `command` is required; unknown keys are kept and ignored."""
 
     command: Annotated[
         Annotated[str, Meta(min_length=1)] | Annotated[list[str], Meta(min_length=1)],
         Meta(
-            description="What to run: a string goes to the shell, a list of strings is started without one.",
+            description="Command to run: a string goes to the shell, a list of strings starts without a shell.",
             examples=["echo Hello World", ["python3", "resize.py", "my photo.jpg"]],
             extra={"takes": "a text (for the shell) or a list of texts"},
         ),
@@ -46,85 +46,92 @@ class JobSpec(msgspec.Struct, kw_only=True, omit_defaults=True):
     id: Annotated[
         str | None,
         Meta(
-            description="Unique name of the job, ignoring case. Left out: the file's name, or a new one.",
+            description="Unique name of the job, ignoring case. Default: the file's name, or a new id.",
             examples=["job1"],
         ),
     ] = None
     max_retries: Annotated[
         Annotated[int, Meta(ge=0, le=RETRIES_LIMIT)] | None,
-        Meta(description="Runs after the first one before the job is dead; 3 means four runs, 0 dead at once."),
+        Meta(description="Maximum number of retries; 3 means four attempts, 0 means dead after the first failure."),
     ] = None
     backoff_base: Annotated[
         Annotated[float, Meta(ge=0, le=1e6)] | None,
-        Meta(description="The n-th failure is followed by a wait of backoff_base ** n seconds."),
+        Meta(description="After failure n, the job waits for backoff_base ** n seconds."),
     ] = None
     backoff_max: Annotated[
-        Duration | None, Meta(description="Longest wait between two runs: seconds or 30s, 5m, 2h, 1d.", extra=_SECONDS)
+        Duration | None,
+        Meta(description="Longest delay between two attempts: seconds or 30s, 5m, 2h, 1d.", extra=_SECONDS),
     ] = None
     jitter: Annotated[
         Annotated[float, Meta(ge=0, le=1)] | None,
-        Meta(description="Share of the wait (0 to 1) by which it is moved at random; 0 is exact."),
+        Meta(description="Randomise each delay by up to this fraction (0 to 1); 0 is exact."),
     ] = None
     timeout: Annotated[
         Duration | None,
-        Meta(description="Longest run; after it the whole process tree is ended. Seconds or 5m, 2h.", extra=_SECONDS),
+        Meta(
+            description="Time limit of an attempt; after it the whole process tree is ended. Seconds or 5m, 2h.",
+            extra=_SECONDS,
+        ),
     ] = None
     priority: Annotated[
         Annotated[int, Meta(ge=-PRIORITY_LIMIT, le=PRIORITY_LIMIT)],
-        Meta(description="Higher runs first."),
+        Meta(description="Jobs with a higher priority run first."),
     ] = 0
     run_at: Annotated[
         str | None,
         Meta(
-            description="Not before this instant, RFC 3339 with a time zone.",
+            description="Earliest start: an instant in RFC 3339 with a time zone.",
             examples=["2026-11-24T03:15:00Z"],
             extra={"takes": "a text such as 2026-11-24T03:15:00Z"},
         ),
     ] = None
     delay: Annotated[
         Duration | None,
-        Meta(description="Not before this long after the job was taken in: seconds or 30s, 5m, 2h.", extra=_SECONDS),
+        Meta(
+            description="Delay the start by this long after the job is accepted: seconds or 30s, 5m, 2h.",
+            extra=_SECONDS,
+        ),
     ] = None
     cwd: Annotated[
-        str | None, Meta(description="Folder the command runs in. Left out: where the pool was started.")
+        str | None, Meta(description="Folder in which the command runs. Default: where the pool was started.")
     ] = None
     env: Annotated[dict[str, str] | None, Meta(description="Variables added to the worker's environment.")] = None
-    tags: Annotated[list[str] | None, Meta(description="Words to find the job by.")] = None
+    tags: Annotated[list[str] | None, Meta(description="Words to select the job by.")] = None
     no_retry_exit_codes: Annotated[
         list[Annotated[int, Meta(ge=-(2**31), lt=2**32)]] | None,
         Meta(description="Exit codes after which the job is dead at once."),
     ] = None
     retry_exit_codes: Annotated[
         Annotated[list[Annotated[int, Meta(ge=-(2**31), lt=2**32)]], Meta(min_length=1)] | None,
-        Meta(description="The only exit codes after which the job is tried again; not with no_retry_exit_codes."),
+        Meta(description="The only exit codes after which the job is retried; excludes no_retry_exit_codes."),
     ] = None
     output_max: Annotated[
         int | str | None,
         Meta(
-            description="Most that a run may print: bytes or 500K, 100M, 1G. "
-            "A run that prints more is ended and fails.",
+            description="Output limit of an attempt: bytes or 500K, 100M, 1G. "
+            "An attempt that prints more is ended and fails.",
             extra={"takes": sizes.EXPECTED},
         ),
     ] = None
     owner: Annotated[
         str | None,
         Meta(
-            description="Whose job it is: owners take turns, so that nobody's thousand jobs hold up another's one.",
+            description="Owner of the job. Owners take turns, so that a thousand jobs of one do not block another.",
             examples=["anna"],
         ),
     ] = None
     minimal_env: Annotated[
         bool,
-        Meta(description="Whether the command sees only what every program needs of the worker's variables, and env."),
+        Meta(description="Whether the command gets only the most necessary of the worker's variables, and env."),
     ] = False
     meta: Annotated[
         dict[str, Any] | None,
-        Meta(description="Data of your own: kept and shown.", examples=[{"customer": 4711}]),
+        Meta(description="Your own data: kept and shown.", examples=[{"customer": 4711}]),
     ] = None
 
 
 class RetryDefaults(NamedTuple):
-    """The retry settings that are copied into a job that does not bring its own (delays in seconds)."""
+    """The retry settings for a job without its own (delays in seconds)."""
 
     max_retries: int
     backoff_base: float
@@ -133,7 +140,7 @@ class RetryDefaults(NamedTuple):
 
 
 class Normalised(NamedTuple):
-    """A document that is a job: its keys in the order of writing, its first due time, and warnings."""
+    """A valid job: its keys in the order of writing, its first due time, and warnings."""
 
     spec: dict[str, Any]
     due_at: float | None
@@ -146,18 +153,18 @@ _KNOWN = frozenset(KNOWN_KEYS)
 
 
 def normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: float) -> Normalised:
-    """Check a producer's document and write it as a specification.
+    """Check a producer's document and convert it to a specification.
 
     Args:
-        document: parsed JSON of one job. `format` and `history` are not looked at (see `record`).
-        defaults: the values of retry keys that it leaves out.
+        document: parsed JSON of one job. `format` and `history` are ignored here (see `record`).
+        defaults: the values for missing retry keys.
         now_at: when `delay` begins.
 
     Returns:
         The specification, without `format`. If it has an `id`, that is its first key.
 
     Raises:
-        InvalidJobError: names every wrong key, and what is wrong with it.
+        InvalidJobError: the error names every wrong key with its mistake.
     """
     try:
         return _normalise(document, defaults=defaults, now_at=now_at)
@@ -169,8 +176,8 @@ def normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: f
 def _all_mistakes(
     document: Mapping[str, Any], first: InvalidJobError, *, defaults: RetryDefaults, now_at: float
 ) -> InvalidJobError:
-    """Return an error with all mistakes of a document; the first one is known."""
-    from queuectl.model import mistakes  # only where there is one
+    """Return an error with all mistakes of a document; `first` is the first one."""
+    from queuectl.model import mistakes  # imported only for an error
 
     def alone(keys: Mapping[str, Any]) -> InvalidJobError | None:
         try:
@@ -182,7 +189,7 @@ def _all_mistakes(
     given = {key: document[key] for key in KNOWN_KEYS if key in document}
     wrong = {key: error for key, value in given.items() if (error := alone({key: value})) is not None}
     found = list(wrong.values()) if "command" in document else [first, *wrong.values()]
-    # Keys that are right alone may exclude each other.
+    # Valid keys may exclude each other.
     together = alone({key: value for key, value in given.items() if key not in wrong})
     found += [] if together is None else [together]
     if len(found) < 2:
@@ -196,20 +203,20 @@ def _all_mistakes(
 def _normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: float) -> Normalised:
     spec = _convert(document)
     if spec.id is not None and (why := names.why_bad_id(spec.id)):
-        raise InvalidJobError(f"id: {spec.id[:120]!r} {why}", key="id", hint="leave the id out to get a new one")
+        raise InvalidJobError(f"id: {spec.id[:120]!r} {why}", key="id", hint="remove the id to get a new one")
     if spec.owner is not None and (why := why_bad_owner(spec.owner)):
         raise InvalidJobError(f"owner: {spec.owner[:60]!r} {why}", key="owner")
     check_texts(spec.command, spec.cwd or "", spec.env or {})
     backoff_max_s = _duration("backoff_max", spec.backoff_max)
     timeout_s = _duration("timeout", spec.timeout)
     if timeout_s == 0:
-        raise InvalidJobError("timeout: zero would end every run at once; leave it out for none", key="timeout")
+        raise InvalidJobError("timeout: zero would end every attempt at once; remove it for no limit", key="timeout")
     output_max = _output_max(spec.output_max)
     if spec.retry_exit_codes is not None and spec.no_retry_exit_codes is not None:
         raise InvalidJobError(
-            "retry_exit_codes and no_retry_exit_codes are both given; which one counts?",
+            "retry_exit_codes and no_retry_exit_codes cannot be combined",
             key="retry_exit_codes",
-            hint="leave one out: after a code that is not in retry_exit_codes the job is dead anyway",
+            hint="remove one: after a code that is not in retry_exit_codes, the job is dead anyway",
         )
     due_at, delay_s = _due(spec, now_at)
     out: dict[str, Any] = {} if spec.id is None else {"id": spec.id}
@@ -236,13 +243,13 @@ def _normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: 
     out.update(unknown)
     if not unknown:
         return Normalised(out, due_at, delay_s, [])
-    from queuectl.model import unknown_keys  # only where there is one
+    from queuectl.model import unknown_keys  # imported only if needed
 
     return Normalised(out, due_at, delay_s, unknown_keys.warnings(unknown, KNOWN_KEYS))
 
 
 def why_bad_owner(owner: str) -> str:
-    """Return what is wrong with the name of an owner (a part of file names), as the end of a sentence, or ""."""
+    """Return the mistake in the name of an owner (a part of file names), as the end of a sentence, or ""."""
     if len(owner) > OWNER_MAX_CHARS:
         return f"is longer than {OWNER_MAX_CHARS} characters"
     return names.why_bad_id(owner)
@@ -266,7 +273,7 @@ def is_deep(value: object) -> bool:
 
 def _convert(document: Mapping[str, Any]) -> JobSpec:
     if "command" not in document:
-        hint = 'add "command": "what to run"'
+        hint = 'add "command": "YOUR COMMAND"'
         from queuectl.model import unknown_keys
 
         if near := unknown_keys.nearest("command", document):
@@ -275,10 +282,10 @@ def _convert(document: Mapping[str, Any]) -> JobSpec:
     try:
         return msgspec.convert(document, JobSpec)
     except UnicodeEncodeError as error:
-        raise InvalidJobError("a key in it holds half of a surrogate pair, which is no character") from error
+        raise InvalidJobError("a key contains half of a surrogate pair, which is not a character") from error
     except msgspec.ValidationError:
         pass
-    from queuectl.model import mistakes  # only where there is one
+    from queuectl.model import mistakes  # imported only for an error
 
     found = [
         mistake
@@ -287,7 +294,7 @@ def _convert(document: Mapping[str, Any]) -> JobSpec:
         for mistake in mistakes.of_value(field.type, document[field.encode_name], field.encode_name)
     ]
     if not found:
-        raise InvalidJobError("it is no object with texts as keys", hint=_SCHEMA_HINT)
+        raise InvalidJobError("it is not an object with texts as keys", hint=_SCHEMA_HINT)
     texts = [mistake.text for mistake in found]
     raise InvalidJobError(
         mistakes.in_words(texts),
@@ -298,22 +305,22 @@ def _convert(document: Mapping[str, Any]) -> JobSpec:
 
 
 def check_texts(command: str | list[str], cwd: str, env: Mapping[str, str]) -> None:
-    """Check the texts that go to the operating system, as far as types cannot.
+    """Check the texts for the operating system beyond their types.
 
     Raises:
-        InvalidJobError: an empty command, a NUL character, a name that no variable can have.
+        InvalidJobError: an empty command, a NUL character, an invalid name of a variable.
     """
     words = [command] if isinstance(command, str) else command
     if not words[0].strip():
         raise InvalidJobError("command: is empty", key="command")
     for name in env:
         if not name or "=" in name:
-            raise InvalidJobError(f"env: {name[:60]!r} cannot be the name of a variable", key="env")
+            raise InvalidJobError(f"env: {name[:60]!r} is not a valid name of a variable", key="env")
     if "\0" not in "".join((*words, cwd, *env, *env.values())):
         return
     for key, texts in (("command", words), ("cwd", [cwd]), ("env", [*env, *env.values()])):
         if any("\0" in text for text in texts):
-            raise InvalidJobError(f"{key}: holds a NUL character, which no operating system takes there", key=key)
+            raise InvalidJobError(f"{key}: contains a NUL character, which no operating system accepts", key=key)
 
 
 def _duration(key: str, value: Duration | None) -> float | None:
@@ -339,20 +346,20 @@ def _due(spec: JobSpec, now_at: float) -> tuple[float | None, float | None]:
     if spec.run_at is None:
         return (now_at + delay_s, delay_s) if delay_s else (None, None)
     if delay_s is not None:
-        raise InvalidJobError("delay and run_at are both given; which one counts?", key="delay", hint="leave one out")
+        raise InvalidJobError("delay and run_at cannot be combined", key="delay", hint="remove one of them")
     try:
         due_at = times.from_text(spec.run_at)
     except ValueError as error:
         raise InvalidJobError(
             f"run_at: {spec.run_at[:60]!r} is not an instant: {error}",
             key="run_at",
-            hint="write it like 2026-11-24T03:15:00Z",
+            hint="write an instant such as 2026-11-24T03:15:00Z",
         ) from error
     return (due_at, None) if due_at > now_at else (None, None)
 
 
 def _tidy(number: float) -> float | int:
-    """Write 2.0 as 2, as a person would type it."""
+    """Return 2.0 as 2, as a person would type it."""
     return int(number) if number == int(number) else number
 
 
@@ -366,7 +373,7 @@ def schema() -> dict[str, Any]:
     properties["history"] = {
         "type": "array",
         "items": {"type": "object"},
-        "description": "What happened to the job; written by queuectl.",
+        "description": "Events of the job; written by queuectl.",
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

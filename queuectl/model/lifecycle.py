@@ -1,8 +1,8 @@
-"""What can happen to a job: the state table, and the decision after a run. Computes only.
+"""Defines the states of a job and decides its state after an attempt. Computes only.
 
-A state is the folder that a job is in; an event is a line of its history; how a run ended is an outcome, which is an
-event. This module alone spells the names of states and events. `decide` is pure: it reads no clock and no disk.
-A test compares the table below with the one in FORMAT.md.
+A state is the folder of a job; an event is a line of its history; an outcome is the event at the end of an attempt.
+Only this module spells the names of states and events. `decide` is pure: it reads no clock and no disk. A test compares
+the table below with the table in FORMAT.md.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ ENQUEUED, STARTED, REQUEUED = "enqueued", "started", "requeued"
 SUCCEEDED, FAILED, TIMED_OUT = "succeeded", "failed", "timed_out"
 ABANDONED, RELEASED = "abandoned", "released"
 CANCELLED = "cancelled"
-"""Somebody cancelled the job: it is in dlq/, and did not fail."""
-# Events that move nothing: a note for a person, and one event in the place of many (`folding`).
+"""The job was cancelled: it is in dlq/, and did not fail."""
+# Events that move nothing: a note for a person, and one event that replaces many (`folding`).
 WARNING, FOLDED = "warning", "folded"
-# Other queues' words that people type; see also the commands' --state.
+# States as other queues call them; --state accepts them too.
 STATE_ALIASES = {
     "completed": DONE,
     "processing": RUNNING,
@@ -34,7 +34,7 @@ STATE_ALIASES = {
     "queued": PENDING,
 }
 
-# (from, event) -> the states it may lead to. "" is: not in the spool yet.
+# (from, event) -> the possible next states. "" means: not in the spool yet.
 TABLE: dict[tuple[str, str], tuple[str, ...]] = {
     ("", ENQUEUED): (PENDING,),
     (PENDING, STARTED): (RUNNING,),
@@ -52,16 +52,16 @@ TABLE: dict[tuple[str, str], tuple[str, ...]] = {
 
 # Between the parts of a reason.
 _JOINT = "; "
-# Outcomes that use up one of the job's runs.
+# Outcomes that use up an attempt of the job.
 COUNTED = frozenset({FAILED, TIMED_OUT, ABANDONED})
 OUTCOMES = frozenset(event for state, event in TABLE if state == RUNNING)
 EVENTS = frozenset({event for _, event in TABLE} | {WARNING, FOLDED})
 
 
 class Policy(NamedTuple):
-    """The retry rules that a job carries (backoff_max in seconds, jitter a share from 0 to 1).
+    """The retry rules of a job (backoff_max in seconds, jitter a fraction from 0 to 1).
 
-    With `retry_exit_codes` only runs that fail with one of these codes are retried (None: with any code).
+    With `retry_exit_codes`, only attempts that fail with one of these codes are retried (None: with any code).
     """
 
     max_retries: int
@@ -72,19 +72,19 @@ class Policy(NamedTuple):
     retry_exit_codes: tuple[int, ...] | None = None
 
     def retries(self, exit_code: int) -> bool:
-        """Return whether a run that fails with this exit code may be tried again."""
+        """Return whether an attempt that fails with this exit code may be retried."""
         if self.retry_exit_codes is not None and exit_code not in self.retry_exit_codes:
             return False
         return exit_code not in self.no_retry_exit_codes
 
 
 class Outcome(NamedTuple):
-    """How a run ended.
+    """The outcome of an attempt.
 
-    `kind` is one of OUTCOMES; `exit_code` is the command's (128 + n if signal n ended it, None if there is none);
-    `reason` says more for a person; `duration_s` is None if nobody measured it; `is_final` says that no later run of
-    this command could end in another way. `killed` and `left` are pids: processes outside the command's group that
-    were ended with it, and processes of the run that live on.
+    `kind` is one of OUTCOMES. `exit_code` is the command's (128 + n if signal n ended it, None without one). `reason`
+    has details for a person. `duration_s` is None if it was not measured. `is_final` means that every later attempt
+    would end in the same way. `killed` and `left` are pids: processes outside the command's group that were ended with
+    it, and processes of the attempt that still run.
     """
 
     kind: str
@@ -97,7 +97,7 @@ class Outcome(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """The state after a run, the delay in seconds before the next run (None: at once), and why."""
+    """The state after an attempt, the delay in seconds before the next attempt (None: at once), and the reason."""
 
     to: str
     delay_s: float | None
@@ -105,16 +105,16 @@ class Decision(NamedTuple):
 
 
 def decide(outcome: Outcome, *, failures: int, policy: Policy, rng: random.Random) -> Decision:
-    """Decide the state after a run.
+    """Decide the state after an attempt.
 
     Args:
-        outcome: how it ended.
-        failures: counted failures since the job was last enqueued or requeued, this one not included.
+        outcome: the outcome of the attempt.
+        failures: counted failures since the job was last enqueued or requeued, without this attempt.
         policy: the job's own retry rules.
         rng: for jitter.
 
     Raises:
-        IllegalMoveError: the outcome is not one of a running job.
+        IllegalMoveError: a running job cannot have this outcome.
     """
     kind = outcome.kind
     if kind not in OUTCOMES:
@@ -126,11 +126,11 @@ def decide(outcome: Outcome, *, failures: int, policy: Policy, rng: random.Rando
     if kind == CANCELLED:
         return Decision(DLQ, None, CANCELLED)
     if kind == FAILED and outcome.exit_code is not None and not policy.retries(outcome.exit_code):
-        return Decision(DLQ, None, f"exit code {outcome.exit_code} is not to be retried")
+        return Decision(DLQ, None, f"exit code {outcome.exit_code} is not retried")
     if outcome.is_final:
-        return Decision(DLQ, None, "not to be retried")
+        return Decision(DLQ, None, "not retried")
     if failures >= policy.max_retries:
-        tried = f"{failures + 1} run{'s' if failures else ''}, retries used up"
+        tried = f"{failures + 1} attempt{'s' if failures else ''}, retries used up"
         return Decision(DLQ, None, f"abandoned; {tried}" if kind == ABANDONED else tried)
     if kind == ABANDONED:
         return Decision(PENDING, None, "")
@@ -141,17 +141,17 @@ def decide(outcome: Outcome, *, failures: int, policy: Policy, rng: random.Rando
 
 
 def noted(reason: str, decision: Decision) -> str:
-    """Return the reason that goes on record: the outcome's, then the decision's."""
+    """Return the reason for the record: the outcome's reason, then the decision's."""
     return f"{reason}{_JOINT}{decision.reason}" if reason and decision.reason else reason or decision.reason
 
 
 def cancel_note(by: str, reason: str = "") -> str:
-    """Return the reason of a cancellation: what a person gave, else who did it."""
+    """Return the reason of a cancellation: a person's text, else the command that cancelled."""
     return reason or f"by {by}"
 
 
 def why_cancelled(recorded: str) -> str:
-    """Return why a job was cancelled, from the reason on record; "" if that only names the command.
+    """Return why a job was cancelled from the reason on record, or "" if that only names the command.
 
     The inverse of `noted` and `cancel_note`.
     """
@@ -160,7 +160,7 @@ def why_cancelled(recorded: str) -> str:
 
 
 def check_move(state: str, event: str, to: str) -> None:
-    """Check a move against the table; every move passes here.
+    """Check a move against the table. Every move passes here.
 
     Raises:
         IllegalMoveError: the table has no such move.

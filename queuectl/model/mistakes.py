@@ -1,7 +1,7 @@
-"""What is wrong with a document, in words: every wrong key with its place. Computes only, after a check has failed.
+"""Describes the mistakes in a document: every wrong key with its place. Computes only, after a check has failed.
 
-`msgspec` finds the first mistake and names it in the words of Python. Here the same types are walked through by hand,
-so the answer names all mistakes and says what each key takes.
+`msgspec` finds the first mistake and describes it in Python's words. This module checks the same types by hand, so that
+the answer names all mistakes and the allowed values of each key.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import msgspec
 
 from queuectl.model.text import safe
 
-# No more mistakes than this are named, and no more parts of a list or an object are checked one by one, because a file
-# full of mistakes must not take seconds.
+# The most mistakes to name, and the most parts of a list or an object to check one by one: a file full of mistakes must
+# not take seconds.
 NAMED_AT_MOST = 10
 _PARTS_AT_MOST = 1000
 _SHOWN_CHARS = 40
@@ -34,7 +34,7 @@ _MANY = {str: "texts", int: "whole numbers", float: "numbers"}
 
 
 class Mistake(NamedTuple):
-    """One mistake: the key with the place in it (`env.LEVEL`, `tags[1]`), what is wrong, and what to write instead."""
+    """A mistake: the key with the place in it (`env.LEVEL`, `tags[1]`), the mistake, and what to write instead."""
 
     place: str
     what: str
@@ -47,7 +47,7 @@ class Mistake(NamedTuple):
 
 
 def of_value(kind: Any, value: object, place: str) -> list[Mistake]:
-    """Return what is wrong with a value of a type that `msgspec` converts; [] if nothing is."""
+    """Return the mistakes in a value of a type that `msgspec` converts."""
     return list(itertools.islice(_of_value(kind, value, place), NAMED_AT_MOST + 1))
 
 
@@ -70,7 +70,7 @@ def in_words(found: Iterable[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a wrong value as somebody who writes JSON or TOML calls it."""
+    """Return a wrong value in the words of JSON and TOML."""
     if isinstance(value, str):
         return f"the text {quoted(value)}"
     if isinstance(value, bool):
@@ -94,14 +94,14 @@ def quoted(text: str) -> str:
 
 
 def near(key: str, known: Iterable[str]) -> str:
-    """Return the known key that an unknown one looks like, or ""."""
+    """Return the known key that an unknown key resembles, or ""."""
     folded = key[:_KEY_CHARS].lower().replace("-", "_")
     found = difflib.get_close_matches(folded, list(known), n=1, cutoff=0.6)
     return found[0] if found else ""
 
 
 def takes(kind: Any) -> str:
-    """Return what a type takes, as the end of "takes ..."."""
+    """Return the allowed values of a type, as the end of "takes ..."."""
     own_words, kinds, low, high = _apart(kind)
     if own_words:
         return own_words
@@ -112,27 +112,30 @@ def takes(kind: Any) -> str:
 
 
 def in_json(error: json.JSONDecodeError) -> tuple[str, str]:
-    """Return what is wrong with a text that is not JSON, and what to write instead; the error names the place."""
+    """Return the mistake in a text that is not JSON, and what to write instead; the error has the place."""
     text, at = error.doc, error.pos
     here, rest, before = text[at : at + 1], text[at + 1 :].lstrip()[:1], text[:at].rstrip()[-1:]
     if error.msg.startswith("Unterminated string"):
         return "the text that begins here does not end", "close it with a double quote, or write the rest of the file"
     if not text[at:].strip():
-        return "it ends before it is whole", "write the rest of it"
+        return "it ends too early", "write the rest of it"
     if (before == "," and here in "}]") or (here == "," and rest and rest in "}]"):
         closing = here if here != "," else rest
-        return f"a comma comes before the closing {closing}", "take out that comma"
+        return f"there is a comma before the closing {closing}", "remove that comma"
     if error.msg.startswith("Extra data"):
-        return "more follows after its end", "write several jobs as an array [...], or one a line in a .jsonl file"
+        return (
+            "there is more text after its end",
+            "write several jobs as an array [...], or one per line in a .jsonl file",
+        )
     if here in _QUOTES:
         return f"{here} is not a quote of JSON", 'put texts and keys in double quotes: "..."'
     if here == "#" or text.startswith(("//", "/*"), at):
-        return "JSON has no comments", 'take the comment out, or put it into "comment"'
+        return "JSON has no comments", 'remove the comment, or put it into the key "comment"'
     if error.msg.startswith("Invalid control character"):
         what = {"\n": "a line break", "\t": "a tab"}.get(here, "a control character")
-        return f"a text holds {what}", f"write {_ESCAPES.get(here, 'u and its four digits behind a backslash')} instead"
+        return f"a text contains {what}", f"write {_ESCAPES.get(here, 'a backslash, u and its four digits')} instead"
     if error.msg.startswith("Invalid \\"):
-        return "a backslash in a text begins nothing that JSON knows", "write two backslashes for one"
+        return "a text contains an unknown escape sequence", "write two backslashes for a backslash"
     if word := _WORD.match(text, at):
         meant = {"true": "true", "false": "false", "none": "null", "null": "null"}.get(word[0].lower())
         hint = "put it in double quotes" if meant is None else f"write {meant}"
@@ -147,14 +150,14 @@ def in_json(error: json.JSONDecodeError) -> tuple[str, str]:
 # ----------------------------------------------------------------------------------------------------------------- TOML
 
 _TOML = (
-    ("Cannot overwrite a value", "this key is there twice", "leave one of the two out"),
-    ("Cannot declare", "this table is there twice", "put its keys under one heading"),
-    ("Expected '=' after a key", "an = is missing behind the key", "write NAME = VALUE"),
-    ("Expected newline", "something follows behind the value", "end the line there; put a text in double quotes"),
+    ("Cannot overwrite a value", "this key is set twice", "remove one of the two"),
+    ("Cannot declare", "this table exists twice", "put its keys under one heading"),
+    ("Expected '=' after a key", "an = is missing after the key", "write NAME = VALUE"),
+    ("Expected newline", "there is more text after the value", "end the line there; put a text in double quotes"),
     ("Illegal character '\\n'", "a text does not end on its line", "close it with a double quote"),
     ("Unterminated string", "a text does not end", "close it with a double quote"),
     ("Unclosed array", "a list does not end", "close it with ]"),
-    ("Unescaped '\\'", "a backslash in a text begins nothing that TOML knows", "use single quotes: 'C:\\dir'"),
+    ("Unescaped '\\'", "a text contains an unknown escape sequence", "use single quotes: 'C:\\dir'"),
     ("Expected ']", "a ] is missing", "close the heading: [TABLE], or [[inbox]]"),
     ("Invalid value", "this is neither a number, true, false nor a text in quotes", "put a text in double quotes"),
 )
@@ -162,7 +165,7 @@ _TOML_PLACE = re.compile(r"\(at line (\d+), column (\d+)\)")
 
 
 def in_toml(error: Exception, text: str) -> tuple[str, str, str]:
-    """Return what is wrong with a text that is not TOML, the place in it with a mark below, and what to do."""
+    """Return the mistake in a text that is not TOML, the place in it with a mark below, and what to do."""
     why, hint = "this is neither NAME = VALUE nor [TABLE]", "correct this line"
     for begins, meaning, cure in _TOML:
         if str(error).startswith(begins):
@@ -176,7 +179,7 @@ def in_toml(error: Exception, text: str) -> tuple[str, str, str]:
 
 
 def place(text: str, line: int, column: int) -> str:
-    """Return the text around a place, both counted from 1, with a mark below; "" if there is no such line."""
+    """Return the text around a line and column, counted from 1, with a mark below, or "" without such a line."""
     rows = text.split("\n")
     if not 1 <= line <= len(rows):
         return ""
@@ -224,7 +227,7 @@ def _of_struct(kind: Any, value: Mapping[str, Any], place: str) -> Iterator[Mist
     for key in itertools.islice(strangers, NAMED_AT_MOST + 1):
         known = near(key, fields)
         hint = f"did you mean {known}?" if known else f"the keys are {', '.join(fields)}"
-        yield Mistake(_inside(place, key), f"is an unknown key; {hint}")
+        yield Mistake(_inside(place, key), f"unknown key; {hint}")
 
 
 def _inside(place: str, key: object) -> str:
@@ -233,7 +236,7 @@ def _inside(place: str, key: object) -> str:
 
 
 def _parts(kind: Any, value: object, place: str) -> Iterator[tuple[Any, object, str]] | None:
-    """Return the parts of a list or an object with their types and places; None if the type has no such parts."""
+    """Return the parts of a list or an object with their types and places, or None if the type has no such parts."""
     origin, inner = get_origin(kind), get_args(kind)
     if isinstance(value, list | tuple) and origin in (list, tuple):
         return ((inner[0], part, f"{place}[{number}]") for number, part in enumerate(value))
@@ -243,7 +246,7 @@ def _parts(kind: Any, value: object, place: str) -> Iterator[tuple[Any, object, 
 
 
 def _hint(kinds: list[Any], value: object) -> str:
-    """Return what to write instead, if the value is only written in the wrong way."""
+    """Return what to write instead if only the notation is wrong, or ""."""
     plain = {get_origin(each) or each for each in kinds}
     if isinstance(value, str) and plain & {int, float} and value.strip().lstrip("-").replace(".", "", 1).isdecimal():
         return f"write {value.strip()[:_SHOWN_CHARS]} without quotes"
@@ -258,7 +261,7 @@ def _hint(kinds: list[Any], value: object) -> str:
 
 
 def _apart(kind: Any) -> tuple[str, list[Any], float | None, float | None]:
-    """Take a type apart: its own words for what it takes, the types that it allows except null, and their bounds."""
+    """Split a type into its own words for the allowed values, its types except null, and their bounds."""
     own_words, low, high = "", None, None
     while get_origin(kind) is Annotated:
         kind, *notes = get_args(kind)

@@ -1,4 +1,4 @@
-"""Job ids and the names of job files. Computes only.
+"""Makes and parses job ids and the names of job files. Computes only.
 
 A job file is `ID.json` in every state folder. The name of a waiting job has flags, as in maildir, if it is not simply
 next: `ID,due=20261124T031500Z.json`, `ID,prio=9.json`, and its owner: `ID,by=anna.json`. If the id does not contain the
@@ -45,11 +45,11 @@ _DEVICES = frozenset(
     ["con", "prn", "aux", "nul", "conin$", "conout$", "clock$"]
     + [f"{kind}{digit}" for kind in ("com", "lpt") for digit in "0123456789¹²³"]
 )
-# There such a name always means the device: a file of that name cannot be opened, checked or deleted.
+# On Windows, such a name always means the device: a file of that name cannot be opened, checked or deleted.
 _HAS_DEVICES = sys.platform == "win32"
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
 
-# Names that clients use while they write, or for files that they could not write: never jobs, never touched (P11).
+# Names that clients use for unfinished files and conflicting copies: they are never jobs and never touched (P11).
 # These count as jobs: `job (1).json` (browsers, Google Drive), `job 2.json` (iCloud), `job-LAPTOP.json` (OneDrive).
 _TEMPORARY = re.compile(
     r"""^[.~\#]            # .x.json.Xyz12 rsync, .~lock Office, ~x.json, #x# Emacs
@@ -72,7 +72,7 @@ _TEMPORARY = re.compile(
 
 
 class NameParts(NamedTuple):
-    """What the name of a waiting file says: stem, due time (None: now), priority and owner ("": none).
+    """The parts of the name of a waiting file: stem, due time (None: now), priority and owner ("": none).
 
     `arrived` is the stamp of the flag `in`, "" if there is none (see `stamp`).
     """
@@ -90,7 +90,7 @@ def ends_as_job(file_name: str) -> bool:
 
 
 def why_bad_id(job_id: str) -> str:
-    """Return what is wrong with an id, as the end of a sentence, or "" for a good one."""
+    """Return the mistake in an id, as the end of a sentence, or "" for a valid id."""
     if is_generated(job_id):
         return ""
     if not job_id:
@@ -98,23 +98,23 @@ def why_bad_id(job_id: str) -> str:
     if len(job_id) > ID_MAX_CHARS:
         return f"is longer than {ID_MAX_CHARS} characters"
     if not _ID.fullmatch(job_id):
-        return "may only hold A-Z a-z 0-9 . _ - and starts with a letter or digit"
+        return "may contain only A-Z a-z 0-9 . _ - and must start with a letter or digit"
     if job_id.endswith("."):
         return "ends in a dot, which Windows drops from names"
     if is_device(job_id):
         return "is the name of a device on Windows"
     if is_temporary(f"{job_id}.json"):
-        return "reads like the name of an unfinished file, which is passed over"
+        return "looks like the name of an unfinished file, which queuectl ignores"
     return ""
 
 
 def is_device(stem: str) -> bool:
-    """Return whether Windows takes a file with this stem for a device (CON, NUL, COM1 ..., with any ending)."""
+    """Return whether Windows opens a device for this stem (CON, NUL, COM1 ..., with any ending)."""
     return stem.split(".", 1)[0].rstrip(" ").lower() in _DEVICES
 
 
 def opens_a_device(file_name: str) -> bool:
-    """Return whether a name means a device on this system, and not a file (on Windows only)."""
+    """Return whether a name means a device on this system instead of a file (on Windows only)."""
     return _HAS_DEVICES and is_device(file_name)
 
 
@@ -139,12 +139,12 @@ def as_text(name: str) -> str:
 
 
 def with_suffix(job_id: str, suffix: str) -> str:
-    """Return a longer id if an id is taken, never longer than the limit."""
+    """Return an id with a suffix, for an id that is taken; never longer than the limit."""
     return f"{job_id[: ID_MAX_CHARS - 1 - len(suffix)].rstrip('.')}-{suffix}"
 
 
 def beside(name: str, suffix: str = "", *, room: int = 0) -> str:
-    """Return `name` with a suffix on its stem, cut so that it fits a file's name with `room` bytes to spare."""
+    """Return `name` with a suffix on its stem, cut so that `room` bytes are left in a file name."""
     stem, dot, ending = name.rpartition(".")
     head, comma, flags = stem.partition(",")
     rest = f"{suffix}{comma}{flags}{dot}{ending}"
@@ -177,7 +177,7 @@ def stamp(instant_at: float) -> str:
 
 
 def is_generated(stem: str) -> bool:
-    """Return whether `generate_id` made an id: such files are published complete, and need no check before a claim."""
+    """Return whether `generate_id` made an id: such files are published complete and need no check before a claim."""
     return _GENERATED.fullmatch(stem) is not None
 
 
@@ -256,7 +256,7 @@ def parse(file_name: str) -> NameParts | None:
 
 
 def is_temporary(file_name: str) -> bool:
-    """Return whether a name is left alone, because a client still writes such a file, or left it behind.
+    """Return whether queuectl ignores a name, because clients use it for unfinished or left-over files.
 
     True on Windows for names of devices, which other systems can create there: nothing may open or even check them.
     """
@@ -270,7 +270,7 @@ def is_temporary(file_name: str) -> bool:
 
 
 def is_copy(file_name: str) -> bool:
-    """Return whether a name is that of an unfinished or conflicting copy: temporary, or a job's name with a suffix."""
+    """Return whether a name is of an unfinished or conflicting copy: temporary, or a job's name with a suffix."""
     if file_name.lower() in _DESKTOP or opens_a_device(file_name):
         return False
     return is_temporary(file_name) or _MORE.search(file_name) is not None
@@ -282,7 +282,7 @@ def is_batch(file_name: str) -> bool:
 
 
 def is_held(file_name: str) -> bool:
-    """Return whether a person holds a waiting file: it does not run until the flag is removed from its name."""
+    """Return whether a waiting file is held: it does not run until the flag is removed from its name."""
     return "," in file_name and file_name[-len(_HELD) :].lower() == _HELD
 
 
@@ -297,10 +297,10 @@ def released_name(file_name: str) -> str:
 
 
 def waiting_name(job_id: str, due_at: float | None, priority: int, owner: str = "", arrived: str = "") -> str:
-    """Return the name of a waiting job's file; `due_at` None means that it may run now, `owner` "" that it has none.
+    """Return the name of a waiting job's file; `due_at` None means now, and `owner` "" means no owner.
 
-    `arrived` is the stamp of its arrival. It is left out if the name has an instant already: a due time, or a generated
-    id.
+    `arrived` is the stamp of its arrival. The name leaves it out if it has an instant already: a due time, or a
+    generated id.
     """
     if due_at is not None:
         when = f",due={times.to_name(due_at)}"
@@ -314,6 +314,6 @@ def waiting_name(job_id: str, due_at: float | None, priority: int, owner: str = 
 
 
 def as_dropped(file_name: str) -> str:
-    """Return the name that a drop came with, without the flags that its judge has added."""
+    """Return the original name of a drop, without the flags that its judge has added."""
     parts = parse(file_name) if "," in file_name else None
     return file_name if parts is None or not parts.arrived else f"{parts.stem}.json"

@@ -1,4 +1,4 @@
-"""What a person should know about a spool: one type and one signature for all that report it."""
+"""Defines the reports for a person about a spool: one type and one signature for every source."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ INFO, WARNING = "info", "warning"
 
 
 class Notice(NamedTuple):
-    """Something to report that is not about one run."""
+    """A report that is not about one attempt."""
 
     level: str
     """INFO or WARNING."""

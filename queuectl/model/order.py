@@ -1,12 +1,12 @@
-"""The order of runs: the keys by which waiting names are sorted, and lines of sorted keys. Computes only.
+"""Sorts waiting names into the order of runs: makes their keys, and lines of sorted keys. Computes only.
 
-A higher priority comes first. Within a priority an instant decides, the earlier first: the due time of a job that
-waited for one, else its arrival. The name holds that instant: in its flag `due` or `in`, or in the generated id that it
-begins with. Names of the same instant are sorted by name. A name without an instant (a drop that was not judged yet)
-has the instant at which it was first listed.
+A higher priority comes first. Within a priority, the earlier instant comes first: the due time of a delayed job, else
+the arrival. The name contains that instant: in its flag `due` or `in`, or in the generated id at its beginning. Names
+with the same instant are sorted by name. A name without an instant (a drop that was not judged yet) has the instant at
+which it was first listed.
 
 A key is a text that sorts in this order within a priority. Names that begin with a generated id are their own keys, so
-that a million of them cost no memory and no parsing. The keys of other names are the stamp of the instant and the name.
+a million of them need no memory and no parsing. The keys of other names are the stamp of the instant and the name.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from queuectl.model import names
 
 # A key that begins with this comes before all stamps.
 _FIRST = "\0"
-# In a key, the name follows this character, which no name can hold.
+# In a key, the name follows this character, which no name can contain.
 _NAME = "\0"
 _MERGE_FROM = 64
 
 
 def key_of(name: str, parts: names.NameParts | None) -> str:
-    """Return the key of a name that holds its instant, else ""."""
+    """Return the key of a name that contains its instant, else ""."""
     if parts is None:
         return ""
     if parts.due_at is not None:
@@ -40,7 +40,7 @@ def key_at(stamp: str, name: str) -> str:
 
 
 def key_before_all(name: str, number: int) -> str:
-    """Return a key that comes before those of all instants. Another number makes another key of the same name."""
+    """Return a key before the keys of all instants. Another number makes another key of the same name."""
     return f"{_FIRST}{number:08x}{_NAME}{name}"
 
 
@@ -50,10 +50,10 @@ def name_of(key: str) -> str:
 
 
 class Line:
-    """Keys in order, after the keys that were put first. To add a sorted list of later keys costs only its length.
+    """Keys in order, after the keys that were put first. Adding a sorted list of later keys costs only its length.
 
-    `pop` skips the keys in `gone`, and removes them from it: whoever adds a key to `gone` takes it out of the middle.
-    So no key is added twice: of two equal keys only one could be taken out.
+    `pop` skips the keys in `gone` and removes them from it. So a caller removes a key from the middle by adding it to
+    `gone`. No key is added twice, because only one of two equal keys could be removed.
     """
 
     __slots__ = ("_first", "_gone", "_late", "_sorted")
@@ -68,7 +68,7 @@ class Line:
         return len(self._first) + len(self._sorted) + len(self._late)
 
     def add(self, keys: list[str]) -> None:
-        """Add keys, which are in order."""
+        """Add sorted keys."""
         if not keys:
             return
         if not self._sorted or self._sorted[-1] <= keys[0]:

@@ -1,13 +1,13 @@
-"""Regular expressions whose time is proportional to the text's length, for every pattern and text. Computes only.
+"""Matches regular expressions in a time proportional to the text's length, for every pattern and text. Computes only.
 
-Python's own engine tries one way after the other, so a short text can keep it busy for years: `(a|a)*b`, `(a*)*b`,
-`([a-z]+,?)+`. A producer must not be able to do that to an inbox process (promise P10). This engine goes through the
-text once and keeps the set of all places in the pattern where it could be (K. Thompson, CACM 11(6), 1968).
+Python's own engine tries all ways one after the other, so a short text can keep it busy for years: `(a|a)*b`, `(a*)*b`,
+`([a-z]+,?)+`. A producer must not be able to do that to an inbox process (promise P10). This engine reads the text once
+and keeps the set of all possible places in the pattern (K. Thompson, CACM 11(6), 1968).
 
-It takes a part of Python's syntax and means the same by it: characters, `.`, classes, escapes for one character,
-groups, `|`, repetitions (lazy ones too), `^ $ \\A \\Z`, and the flags a, i and s at the beginning. Each atom for one
-character is given to `re`, so `\\w` and `[^a-z]` are exactly Python's. What remembers or looks around (`\\1`, `(?=`,
-`\\b`, `a++`) is refused.
+It supports a part of Python's syntax with the same meaning: characters, `.`, classes, escapes for one character,
+groups, `|`, repetitions (lazy ones too), `^ $ \\A \\Z`, and the flags a, i and s at the beginning. `re` matches each
+atom for one character, so `\\w` and `[^a-z]` are exactly Python's. Back references, look-around, `\\b` and possessive
+repetitions (`\\1`, `(?=`, `a++`) are refused.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import functools
 import re
 from typing import NamedTuple
 
-# The time of a match grows with the steps of the pattern as well: 2,000 of them and 256 characters take some 0.2 s.
+# The time of a match also grows with the steps of the pattern: 2,000 steps and 256 characters take some 0.2 s.
 STEPS_MOST = 2000
 PATTERN_MAX_CHARS = 2000
 _FLAGS = re.compile(r"\(\?([a-zA-Z]+)\)")
@@ -32,11 +32,11 @@ _ANCHORS = {"^": "begin", r"\A": "begin", "$": "line end", r"\Z": "end", r"\z": 
 
 
 class UnsupportedPatternError(ValueError):
-    """The pattern is not a regular expression, or needs something that this engine lacks; the text says what."""
+    """The pattern is not a regular expression, or uses an unsupported feature; the text names it."""
 
 
 class _Step(NamedTuple):
-    """One place in the pattern. `kind`: char (takes a character that `fits`), any of the anchors, split, match."""
+    """One place in the pattern. `kind`: char (consumes a character that `fits`), an anchor, split or match."""
 
     kind: str
     to: tuple[int, ...] = ()
@@ -44,7 +44,7 @@ class _Step(NamedTuple):
 
 
 class Pattern:
-    """A pattern that is ready to be matched. Raises UnsupportedPatternError."""
+    """A compiled pattern. Raises UnsupportedPatternError."""
 
     def __init__(self, text: str) -> None:
         if len(text) > PATTERN_MAX_CHARS:
@@ -53,12 +53,12 @@ class Pattern:
             re.compile(text)
             self._steps, self._begin = _Compiler(text).steps()
         except (re.error, OverflowError) as error:
-            raise UnsupportedPatternError(f"it is no regular expression: {error}") from error
+            raise UnsupportedPatternError(f"it is not a regular expression: {error}") from error
         except RecursionError as error:
-            raise UnsupportedPatternError("it is nested too deep") from error
+            raise UnsupportedPatternError("it is nested too deeply") from error
 
     def fits(self, text: str) -> bool:
-        """Return True if the whole text fits, as `re.fullmatch` decides it."""
+        """Return whether the whole text matches, as with `re.fullmatch`."""
         now = self._reached([self._begin], text, 0)
         for at, character in enumerate(text):
             known: dict[re.Pattern[str], bool] = {}
@@ -76,7 +76,7 @@ class Pattern:
         return any(self._steps[number].kind == "match" for number in now)
 
     def _reached(self, begin: list[int], text: str, at: int) -> set[int]:
-        """Return all steps that are reached from these without taking a character."""
+        """Return all steps that are reachable from these without consuming a character."""
         found: set[int] = set()
         left = begin
         while left:
@@ -92,7 +92,7 @@ class Pattern:
 
 @functools.lru_cache(maxsize=256)
 def compiled(text: str) -> Pattern:
-    """Return the pattern, made once. Raises UnsupportedPatternError."""
+    """Return the cached pattern of a text. Raises UnsupportedPatternError."""
     return Pattern(text)
 
 
@@ -103,7 +103,7 @@ def _holds(anchor: str, text: str, at: int) -> bool:
 
 
 class _Compiler:
-    """Turns a pattern that `re` takes into steps. The tree in between is made of tuples: a kind and its parts."""
+    """Compiles a pattern that `re` accepts into steps, through a tree of tuples: a kind and its parts."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -120,7 +120,7 @@ class _Compiler:
             self._flags, self._at = match[0], match.end()
         tree = self._choice()
         if self._at < len(self._text):
-            raise UnsupportedPatternError(f"not supported from character {self._at + 1} on")
+            raise UnsupportedPatternError(f"unsupported syntax at character {self._at + 1}")
         begin = self._build(tree, self._add(_Step("match")))  # from its end, so that each step knows the next
         return self._made, begin
 
@@ -154,7 +154,7 @@ class _Compiler:
                 raise UnsupportedPatternError(f"not supported: {text[at : at + 4]}...")
             self._at = match.end()
             inner = self._choice()
-            self._at += 1  # its closing bracket: `re` has checked that
+            self._at += 1  # the closing bracket, which `re` has checked
             return inner
         if not (match := _ATOM.match(text, at)):
             raise UnsupportedPatternError(f"not supported: {text[at : at + 2]}")
@@ -178,13 +178,13 @@ class _Compiler:
 
     def _add(self, step: _Step) -> int:
         if len(self._made) >= STEPS_MOST:
-            what = f"its repetitions come to more than {STEPS_MOST} steps; say *, or a smaller number"
+            what = f"its repetitions need more than {STEPS_MOST} steps; use *, or a smaller number"
             raise UnsupportedPatternError(what)
         self._made.append(step)
         return len(self._made) - 1
 
     def _build(self, tree: tuple[object, ...], then: int) -> int:
-        """Add the steps of a tree that go on with step `then`; return the first one."""
+        """Add the steps of a tree, which continue with step `then`; return the first one."""
         kind, *parts = tree
         if kind == "char":
             return self._add(_Step("char", (then,), self._atom(str(parts[0]))))
@@ -208,12 +208,12 @@ class _Compiler:
             at = loop
         else:
             at = then
-            for _ in range(most - least):  # each can be the last: a(a(a)?)?, so that few places are open at once
+            for _ in range(most - least):  # each can be the last: a(a(a)?)?, so that few places are possible at once
                 at = self._add(_Step("split", (self._build(inner, at), then)))
         for _ in range(least):
             before, at = at, self._build(inner, at)
             if at == before:
-                break  # nothing, however often
+                break  # an empty part stays empty
         return at
 
     def _atom(self, text: str) -> re.Pattern[str]:

@@ -1,13 +1,13 @@
-"""How programs take code, and so which words of a command a job must not fill in (promise P10). A table and a walk.
+"""Decides which words of a command a job must not fill in, because the program runs them as code (promise P10).
 
-A parameter must never become a program, the text of one, the file that one is read from, or an option that runs one.
-So for a program that takes code the walk goes over its options, and must know each of them, up to the word that has the
-code. It refuses a word of a job before or in that place, and an option that is unknown here. After that place come
-arguments; their meaning is up to the settings.
+A parameter must never become a program, its text, the file with its text, or an option that runs a program. So for a
+program that accepts code, a walk checks its options up to the word with the code, and must know each of them. It
+refuses a word of a job before or at that place, and an unknown option. Arguments follow after that place; the settings
+decide their meaning.
 
-For programs that run what follows them (`env`, `timeout`, `sudo`) the walk goes on at the program that they start.
-Programs that give their arguments to a shell (`ssh`, `watch`), or that can be made to run commands in too many ways to
-list, take no words of a job at all.
+Some programs run the program that follows them (`env`, `timeout`, `sudo`): the walk continues at that program. Programs
+that pass their arguments to a shell (`ssh`, `watch`), or that can run commands in too many ways to list, accept no
+words of a job at all.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 FIXED, NUMBER, FREE, DASH = range(4)
-"""What a word is: of the settings (a `choice` too); a whole number of the job's that is not negative; any other word of
-the job's; one of those that may begin with a dash."""
+"""The kind of a word: from the settings (also a `choice`); a job's whole number of 0 or more; another word of a job; a
+word of a job that may begin with a dash."""
 Kind = Callable[[str], int]
 
 _SCRIPT, _PROGRAM, _ARGUMENTS, _NOTHING = "script", "program", "arguments", "nothing"
 
 
 class _Takes(NamedTuple):
-    """How a program takes code. The texts are regular expressions that match a whole option."""
+    """How a program accepts code. The texts are regular expressions that match a whole option."""
 
     first: str = _SCRIPT
-    """What its first operand is: a script (or a program's text), a program to start, an argument; or nothing may be a
-    job's once there is an operand."""
+    """The kind of the first operand: a script (or a program's text), a program to start, an argument; or a job may set
+    no word from the first operand on."""
     flags: str = ""
-    """Options that stand alone, or have their value in the same word."""
+    """Options without a value, or with their value in the same word."""
     values: str = ""
-    """Options whose value is the next word, and is no code."""
+    """Options whose value is the next word and is not code."""
     code: str = ""
     """Options whose next word is code, or names it. Then operands are arguments."""
     ends: str = ""
-    """As `code`, and all that follows is arguments."""
+    """As `code`, and all following words are arguments."""
     operands: int = 0
-    """How many operands stand before the one that `first` tells of."""
+    """How many operands come before the operand that `first` describes."""
     assigns: bool = False
-    """Whether NAME=VALUE may stand before it."""
+    """Whether NAME=VALUE may come before it."""
     mixes: bool = False
-    """Whether it looks for options behind operands as well."""
+    """Whether the program also accepts options after operands."""
     code_is_all: bool = False
-    """For a program whose operands are arguments: whether all that follows one of `ends` is code."""
+    """For a program whose operands are arguments: whether all words after one of `ends` are code."""
 
 
 _PYTHON_FLAGS = "bBdEhiIOPqRsStuvVx"
@@ -161,7 +161,7 @@ _TABLE: dict[str, _Takes] = {
     "wget": _Takes(_ARGUMENTS, ends=r"-e|--(execute|config|use-askpass)"),
     "curl": _Takes(_ARGUMENTS, ends=r"-K|--config"),
 }
-# These run commands in too many ways: by a shell, by the content of a file, by `+command`.
+# These programs run commands in too many ways: by a shell, by the content of a file, by `+command`.
 _NEVER_TEXT = """cmd command mshta rundll32 regsvr32 msbuild forfiles wmic schtasks runas msiexec installutil
 ssh mosh rsh rlogin su runuser pkexec login newgrp sg xargs parallel watch script scriptreplay expect screen tmux
 at batch crontab entr make gmake ninja just rake gradle ant mvn cmake scons bazel npm npx pnpm yarn bun deno uv uvx
@@ -178,12 +178,12 @@ _MODULES_TEXT = """timeit pdb trace profile cProfile doctest unittest runpy pip 
 IPython ipykernel jupyter nose tox nox invoke fabric idlelib bdb venv ensurepip zipapp memray scalene kernprof
 lib2to3"""
 _PYTHON_MODULES = frozenset(_MODULES_TEXT.split())
-# These count as the program's name anywhere in a command, also after another program.
+# These words count as a program anywhere in a command, also after another program.
 _ANYWHERE_TEXT = (
     "fish python pythonw pypy perl ruby node php lua osascript wscript cscript powershell pwsh cmd mshta rundll32"
 )
 _ANYWHERE = frozenset(f"{_ANYWHERE_TEXT} {_SHELLS} {_AWKS}".split())
-# Operands that are not a script: a script follows.
+# Operands that a script follows.
 _SUBCOMMANDS = {"node": ("inspect", "debug")}
 # Options that run their value in every program.
 _RUNS_VALUE = re.compile(
@@ -193,11 +193,11 @@ _RUNS_VALUE = re.compile(
 
 
 def why_unsafe(argv: Sequence[str], kind: Kind) -> str:
-    """Return how a job could run something else than the command, as a sentence, or "".
+    """Return how a job could run another program than the command, as a sentence, or "".
 
     Args:
         argv: the words of the command.
-        kind: returns for a word whether it is FIXED, or a NUMBER, FREE or DASH of the job's.
+        kind: returns whether a word is FIXED, or a NUMBER, FREE or DASH of the job.
     """
     for place, word in enumerate(argv):
         if kind(word) != FIXED:
@@ -206,12 +206,12 @@ def why_unsafe(argv: Sequence[str], kind: Kind) -> str:
         if (place == 0 or name in _ANYWHERE) and (why := _why(name, argv[place + 1 :], kind)):
             return why
         if _RUNS_VALUE.fullmatch(word) and place + 1 < len(argv) and kind(argv[place + 1]) >= FREE:
-            return f"{word} runs the word that follows it, and a job would say which"
+            return f"{word} runs the next word, which a job would choose"
     return ""
 
 
 def program_name(word: str) -> str:
-    """Return a program's name as the table has it: no folder, lower case, and no version unless the table has one."""
+    """Return a program's name for the table: no folder, lower case, and no version unless the table has it."""
     name = re.split(r"[\\/]", word)[-1].lower().removesuffix(".exe")
     if name in _TABLE or name in _NEVER:
         return name
@@ -219,11 +219,11 @@ def program_name(word: str) -> str:
 
 
 def _why(name: str, words: Sequence[str], kind: Kind) -> str:
-    """Return what is wrong with the words after the program `name`."""
+    """Return the mistake in the words after the program `name`, or ""."""
     if all(kind(word) == FIXED for word in words):
         return ""
     if name in _NEVER:
-        return f"{name} can be made to run what a job puts there; give it a script of your own to run"
+        return f"{name} can run a job's words as commands; use your own script as the program instead"
     takes = _TABLE.get(name)
     return "" if takes is None else _Walk(name, takes, words, kind).why()
 
@@ -239,7 +239,7 @@ class _Walk:
         self._at = 0
 
     def why(self) -> str:
-        """Return what is wrong, or ""."""
+        """Return the mistake, or ""."""
         takes = self._takes
         if takes.first == _ARGUMENTS:
             return self._only_arguments()
@@ -272,9 +272,7 @@ class _Walk:
             elif fits(takes.flags, word):
                 self._at += 1
             else:
-                return (
-                    f"{self._name} has the option {word[:40]!r} before a job's words, and it is not known what it does"
-                )
+                return f"{self._name} has the option {word[:40]!r} before a job's words, and queuectl does not know it"
         return self._operands(has_code)
 
     def _operands(self, has_code: bool) -> str:
@@ -300,14 +298,14 @@ class _Walk:
         if self._name.startswith("py") and self._words[self._at].endswith("m"):
             module = word.split(".")[0]
             if module in _PYTHON_MODULES:
-                return f"the module {module} can be made to run what a job puts there"
+                return f"the module {module} can run a job's words as commands"
         return ""
 
     def _only_arguments(self) -> str:
         for at, word in enumerate(self._words):
             if self._kind(word) == DASH and "--" not in self._words[:at]:
                 return self._runs()
-            # tar takes its first options without a dash as well
+            # tar also accepts its first options without a dash
             option = f"-{word}" if at == 0 and self._name == "tar" and not word.startswith("-") else word
             if fits(self._takes.ends, option):
                 code = self._words[at + 1 :] if self._takes.code_is_all else self._words[at + 1 : at + 2]
@@ -319,9 +317,9 @@ class _Walk:
         return self._kind(self._words[self._at + 1]) if self._at + 1 < len(self._words) else FIXED
 
     def _runs(self) -> str:
-        return f"{self._name} would run what a job puts there as a program; give it a script of your own to run"
+        return f"{self._name} would run a job's words as a program; use your own script as the program instead"
 
 
 def fits(pattern: str, word: str) -> bool:
-    """Return True if a whole option fits; "" fits nothing."""
+    """Return whether a pattern matches a whole option; "" matches nothing."""
     return bool(pattern) and re.fullmatch(pattern, word, re.DOTALL) is not None

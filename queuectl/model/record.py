@@ -1,6 +1,6 @@
-"""The job record: one JSON document that only grows at its end. Computes on bytes; opens no file.
+"""Encodes and decodes the job record: a JSON document that only grows at its end. Computes on bytes; opens no file.
 
-First the specification, one key a line, then `history`, one event a line, then the closing:
+The record has the specification, one key per line, then `history`, one event per line, then the closing:
 
     {
      "format": 1,
@@ -12,11 +12,11 @@ First the specification, one key a line, then `history`, one event a line, then 
      ]
     }
 
-One write over the closing adds an event and a new closing (`append`). So a record is whole JSON whenever nobody is
-writing, one inode serves a job for life, and an interrupted write shows: `repair` cuts back to the last complete event
-(promise P4). JSON texts have no raw line feed, so lines can be trusted.
+One write over the closing adds an event and a new closing (`append`). So a record is complete JSON between writes, a
+job keeps its inode, and an interrupted write is visible: `repair` cuts back to the last complete event (promise P4).
+JSON texts have no raw line feed, so each line is one event.
 
-`folding` keeps the history of a job that runs very often from growing without bound.
+`folding` limits the history of a job that runs very often.
 
 To change the format: raise FORMAT_VERSION in `job`, keep reading the old one, add an old record to
 tests/compat/, edit FORMAT.md.
@@ -46,8 +46,8 @@ HISTORY = b'\n "history": ['
 _EVENT = b"\n  {"
 _KEY = re.compile(rb' ("(?:[^"\\]|\\.)*"): ')
 
-# Events as `append` writes them, if no text needs an escape and no number an exponent: one per line, none nested. Only
-# for short histories: the match takes 2 KB of memory per event.
+# Events as `append` writes them if no text needs an escape and no number an exponent: one per line, without nesting.
+# Only for short histories: the match takes 2 KB of memory per event.
 _USUAL_PART_BYTES = 4096
 _PLAIN_EVENTS = re.compile(
     rb"""(?:\n\ \ \{"at":\ "[0-9TZ:.-]*"
@@ -63,7 +63,7 @@ _encode_text = json.encoder.encode_basestring
 class Record(msgspec.Struct):
     """A framed record, as far as queuectl uses it (unknown keys stay in the file's bytes).
 
-    The ranges are those of `job.JobSpec`. Somebody else wrote a value outside of them, so the file is judged like a
+    The ranges are those of `job.JobSpec`. A value outside of them is not from queuectl, so the file is judged like a
     drop.
     """
 
@@ -100,7 +100,7 @@ class Record(msgspec.Struct):
         )
 
     def standing(self) -> Standing:
-        """Return what the history says about the job now."""
+        """Return the standing of the job."""
         return history.standing(self.history)
 
 
@@ -110,11 +110,11 @@ class Tail(NamedTuple):
     size: int
     """The size of the record, in bytes."""
     offset: int
-    """Where the write begins."""
+    """The offset of the write, in bytes."""
     data: bytes
 
     def on(self, data: bytes) -> bytes:
-        """Return what the record `data` is after the write."""
+        """Return the record `data` after the write."""
         return data[: self.offset] + self.data
 
 
@@ -134,18 +134,18 @@ def frame(spec: dict[str, Any], events: list[dict[str, Any]]) -> bytes:
         history = ",".join(f"\n  {_encode(event)}" for event in events)
         return f'{{\n{body},\n "history": [{history}'.encode() + CLOSING
     except UnicodeEncodeError as error:
-        raise InvalidJobError("a text in it holds half of a surrogate pair, which is no character") from error
+        raise InvalidJobError("a text contains half of a surrogate pair, which is not a character") from error
     except TypeError as error:
         key = next(key for key, value in spec.items() if not _has_form(value))
         raise InvalidJobError(
-            f"{key}: holds a value that JSON has no form for",
+            f"{key}: contains a value that JSON cannot express",
             key=key,
             hint="use strings, numbers, true, false, null, lists and mappings with strings as names",
         ) from error
     except ValueError as error:
-        raise InvalidJobError("a number in it is too large for JSON readers") from error
+        raise InvalidJobError("a number is too large for JSON readers") from error
     except RecursionError as error:
-        raise InvalidJobError("it is nested too deep") from error
+        raise InvalidJobError("the job is nested too deeply") from error
 
 
 def _has_form(value: object) -> bool:
@@ -173,16 +173,16 @@ def decode(data: bytes, *, path: str = "") -> Record:
     """Return the record in framed bytes.
 
     Raises:
-        DamagedRecordError: not JSON, or a key that queuectl writes has a type or a value it never writes.
+        DamagedRecordError: not JSON, or a key of queuectl has a type or a value that queuectl never writes.
     """
     try:
         item = _decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        from queuectl.model import mistakes  # only where there is one
+        from queuectl.model import mistakes  # imported only for an error
 
         cause = mistakes.in_document(Record, data)
         raise DamagedRecordError(f"{path or 'the record'} cannot be read", path=path, cause=cause) from error
-    # Both become part of paths.
+    # The id and the owner become parts of paths.
     if why := names.why_bad_id(item.id):
         raise DamagedRecordError(f"{path or 'the record'} cannot be read", path=path, cause=f"its id {why}")
     if item.owner and (why := job.why_bad_owner(item.owner)):
@@ -202,11 +202,11 @@ def is_record(data: bytes) -> bool:
 
 
 def exact(data: bytes) -> Record | None:
-    """Return the record in the bytes if `frame` and `append` alone may have written them, else None.
+    """Return the record in the bytes if only `frame` and `append` can have written them, else None.
 
-    `is_framed` and `decode` also accept bytes that a drop must not have, or that can be read in two ways: a key twice,
-    two keys on one line, text that is not UTF-8, values nested too deep, a line of the history that is not an event, a
-    command that no system can start. This rejects them.
+    `is_framed` and `decode` also accept bytes that a drop must not have, or that have two meanings: a key twice, two
+    keys on one line, text that is not UTF-8, values nested too deeply, a line of the history that is not an event, a
+    command that no system can start. This function rejects them.
     """
     if not is_framed(data):
         return None
@@ -237,7 +237,7 @@ def exact(data: bytes) -> Record | None:
 
 
 def _key_of(line: bytes) -> str | None:
-    """Return the key of a line with one key, its value and a comma; None for any other line.
+    """Return the key of a line with one key, its value and a comma, or None for any other line.
 
     Raises:
         msgspec.MsgspecError, UnicodeDecodeError, RecursionError: it is not JSON.
@@ -249,7 +249,7 @@ def _key_of(line: bytes) -> str | None:
     return key
 
 
-# Most lines of a job are the same as in the job before: this saves 15 us per record.
+# Most lines of a job are the same as in the previous job: this saves 15 us per record.
 _USUAL_BYTES = 100
 _key_of_usual = functools.lru_cache(maxsize=256)(_key_of)
 
@@ -271,9 +271,9 @@ def lines_between(data: bytes, start: int, end: int) -> Iterator[bytes]:
 
 
 def append(size: int, events: list[dict[str, Any]], *, empty: bool = False) -> Tail:
-    """Make the write that adds events to a framed record of `size` bytes.
+    """Return the write that adds events to a framed record of `size` bytes.
 
-    `empty` says that the history holds nothing yet, so that no comma goes before the first event.
+    `empty` means that the history has no event yet, so no comma precedes the first event.
     """
     text = ",".join([f"\n  {encode_event(item)}" for item in events])
     data = ("" if empty else ",").encode() + text.encode("utf-8", "replace") + CLOSING
@@ -281,7 +281,7 @@ def append(size: int, events: list[dict[str, Any]], *, empty: bool = False) -> T
 
 
 def encode_event(item: dict[str, Any]) -> str:
-    """Return what `_encode` makes of an event, in a third of the time."""
+    """Return an event as `_encode` would, in a third of the time."""
     pairs = [
         f'"{key}": {_encode_text(value) if type(value) is str else _encode_value(value)}' for key, value in item.items()
     ]
@@ -297,8 +297,8 @@ def _encode_value(value: Any) -> str:
 def repair(data: bytes) -> bytes | None:
     """Return a torn record cut back to its last complete event, with a new closing (see `loses_events`).
 
-    Returns None if `data` was never one of our records up to the history, or if it is whole with something after its
-    closing: then nothing was torn.
+    Returns None if `data` was never one of our records up to the history, or if it is complete with more bytes after
+    its closing: then it is not torn.
     """
     if not data.startswith(OPENING):
         return None
@@ -308,7 +308,7 @@ def repair(data: bytes) -> bytes | None:
     head_end = history_at + len(HISTORY)
     kept: list[bytes] = []
     for line in data[head_end:].split(b"\n")[1:]:
-        # An event may be followed by the comma before the next one, or by the rest of a torn write.
+        # The comma before the next event, or the rest of a torn write, may follow an event.
         text = line.strip().rstrip(b"\0 ,]")
         if not _is_event(text):
             break

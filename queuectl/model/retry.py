@@ -1,4 +1,4 @@
-"""How long a failed job waits before its next run. Computes only."""
+"""Computes the delay before the next attempt of a failed job. Computes only."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ def backoff_s(failures: int, *, base: float, longest_s: float, jitter: float, rn
     """Return the delay in seconds after the `failures`-th counted failure (1 or more).
 
     `min(longest_s, base ** failures)`, the exponential backoff of Ethernet's collision rule (Metcalfe and Boggs,
-    1976) without its random choice; `jitter` (0 to 1) then moves it by up to that share either way. With jitter 0
+    1976) without its random choice; `jitter` (0 to 1) then changes it by up to that fraction, up or down. With jitter 0
     it is exactly `base ** failures`: 2, 4, 8, 16 ... for base 2.
 
-    The exponent is clamped before the power is taken, so no base and no count can overflow.
+    The exponent is limited before the power is computed, so no base and no count can overflow.
     """
     if base <= 0:
         delay_s = 0.0

@@ -1,9 +1,9 @@
-"""Round robin: the owners of names of one priority take turns. Knows only names; does no I/O.
+"""Lets the owners of names of one priority take turns (round robin). Knows only names; does no I/O.
 
-The names of one owner keep the order of a plain line. An owner goes to the end after its turn, and so does an owner
-that comes (back) with work. So between two names of one owner there is at most one name of each other owner, and an
-owner with one name waits for one name of each other owner, however many they have. Names without an owner count as the
-names of one owner.
+The names of one owner keep their order. An owner goes to the end of the line after its turn, and so does an owner with
+new work. So there is at most one name of each other owner between two names of one owner, and an owner with one name
+waits for at most one name of each other owner, however many names they have. Names without an owner count as the names
+of one owner.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ class RoundRobin:
     """
 
     def __init__(self, unowned: Line, gone: set[str]) -> None:
-        # Every line in this dictionary holds something. The owner of the first one has the turn.
+        # No line in this dictionary is empty. The owner of the first line has the turn.
         self._lines: OrderedDict[str, Line] = OrderedDict()
         self._gone = gone
         if len(unowned):
             self._lines[""] = unowned
 
     def add(self, owner: str, keys: list[str]) -> None:
-        """Add keys of an owner, which are in order."""
+        """Add sorted keys of an owner."""
         if keys:
             self._line(owner).add(keys)
 
     def add_first(self, owner: str, key: str) -> None:
-        """Put a key before all others. Its owner has the turn again: nothing came of its last one."""
+        """Put a key before all others. Its owner has the turn again, because its last turn started no job."""
         self._line(owner).add_first(key)
         self._lines.move_to_end(owner, last=False)
 

@@ -1,8 +1,8 @@
-"""The waiting names in the order in which they are to run. Knows only the names of files; does no I/O.
+"""Keeps the waiting names in the order of runs. Knows only the names of files; does no I/O.
 
-The run queue only suggests. A name may be gone, or be suggested twice or to two workers: the claim decides, so nothing
-here can lose or double a job. The order is that of `order`, and owners of equal priority take turns. Every list that
-shows an order takes it from here (see `in_order`).
+The run queue only suggests names. A name may be gone, or be suggested twice or to two workers: the claim decides, so
+this module can neither lose nor double a job. `order` defines the order, and owners of equal priority take turns. Every
+list that shows the order takes it from here (see `in_order`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from queuectl.model import names, order
 from queuectl.model.order import Line
 from queuectl.model.round_robin import RoundRobin
 
-# Above every priority that a job can have.
+# Higher than every priority of a job.
 _AHEAD = 10**9
-# If the time in a name is further away than this, its record is read.
+# If the due time in a name is further away than this, the pool reads its record.
 FAR_S = 60.0
 
 
@@ -25,7 +25,7 @@ class RunQueue:
     """The known waiting names of one spool."""
 
     def __init__(self) -> None:
-        # A RoundRobin if a name of this priority has an owner; else a plain line, which takes half the time.
+        # A RoundRobin if a name of this priority has an owner, else a plain line, which takes half the time.
         self._ready: dict[int, Line | RoundRobin] = {}
         self._priorities: list[int] = []  # of _ready, highest first
         self._count = 0  # of the names in _ready
@@ -37,19 +37,19 @@ class RunQueue:
         self._undated: dict[str, str] = {}  # keys of ready names without an instant: mostly drops
         self._to_judge: dict[str, None] = {}  # those of them that were not judged; the last one comes next
         self._seen_us = 0
-        self._puts = 0  # numbers the keys of names that are put first: a name may be in there twice
+        self._puts = 0  # numbers the keys of names that are put first, because a name may be put first twice
 
     def __len__(self) -> int:
-        """Return how many names could run now."""
+        """Return the number of names that could run now."""
         return self._count
 
     @property
     def waiting(self) -> int:
-        """How many names are due later."""
+        """The number of names that are due later."""
         return len(self._waiting)
 
     def update(self, generated: list[str], others: list[str], now_at: float) -> int:
-        """Take over a listing of pending/, split by `names.split_generated`; return how many names were new."""
+        """Add a listing of pending/, split by `names.split_generated`; return the number of new names."""
         if self._skipped:
             self._skipped.intersection_update((*generated, *others))
         return self._take_over(self._fresh(generated), self._fresh(others), now_at)
@@ -61,15 +61,15 @@ class RunQueue:
         return [name for name in listed if name not in self._known and name not in self._skipped]
 
     def add(self, fresh: Iterable[str], now_at: float, *, verified: bool = False) -> int:
-        """Take in names (of an event, a retry, a listing); known names change nothing. Return how many were new.
+        """Add names from an event, a retry or a listing; return the number of new names. Known names change nothing.
 
-        `verified`: the times in the names are those of their records.
+        `verified`: the times in the names are the times in their records.
         """
         new = [name for name in dict.fromkeys(fresh) if name not in self._known]
         return self._take_over([], new, now_at, verified=verified)
 
     def _take_over(self, generated: list[str], others: list[str], now_at: float, *, verified: bool = False) -> int:
-        """Take in new names; return how many are jobs, or may be. Generated ids are their own keys."""
+        """Add new names; return the number of those that are or may be jobs. Generated ids are their own keys."""
         lines: dict[tuple[int, str], list[str]] = {(0, ""): generated} if generated else {}
         count = len(generated)
         self._known.update(generated)
@@ -108,7 +108,7 @@ class RunQueue:
         return names.stamp(self._seen_us / 1_000_000)
 
     def _ripen(self, name: str) -> None:
-        """Make a name ready whose time has come."""
+        """Make a name ready that is due."""
         parts = names.parse(name)
         self._extend([order.key_of(name, parts)], parts.priority if parts else 0, parts.owner if parts else "")
 
@@ -131,17 +131,17 @@ class RunQueue:
 
     @property
     def next_due_at(self) -> float | None:
-        """When the next name is due that is not ready yet, or None."""
+        """The due time of the next name that is not ready yet, or None."""
         return self._waiting[0][0] if self._waiting else None
 
     def promote(self, now_at: float) -> float | None:
-        """Make names ready whose time has come; return `next_due_at`."""
+        """Make names ready that are due; return `next_due_at`."""
         while self._waiting and self._waiting[0][0] <= now_at:
             self._ripen(heapq.heappop(self._waiting)[1])
         return self.next_due_at
 
     def take(self) -> str | None:
-        """Return the next name to suggest, or None. It stays known until `forget`, so no listing brings it again."""
+        """Return the next name to suggest, or None. It stays known until `forget`, so no listing adds it again."""
         if not self._count:
             return None
         for priority in self._priorities:
@@ -174,12 +174,12 @@ class RunQueue:
             line.add_first(key)
 
     def forget(self, name: str) -> None:
-        """Forget a taken name that is settled, gone or renamed: if it is listed again, it is new."""
+        """Forget a taken name that is settled, gone or renamed. If a listing has it again, it is new."""
         self._known.discard(name)
         self._skipped.discard(name)
 
     def forget_taken(self) -> None:
-        """Forget all names but those that are due later. None is ready, and no worker has a taken one any more.
+        """Forget all names except those that are due later. Call it when no name is ready and no worker has a name.
 
         So the next listing finds a name that was lost by mistake (P5).
         """
@@ -190,12 +190,12 @@ class RunQueue:
             memory.clear()
 
     def skip(self, name: str) -> None:
-        """Do not suggest this file again while it stays listed; see `unskip`."""
+        """Stop suggesting this file while it stays listed; see `unskip`."""
         self._known.discard(name)
         self._skipped.add(name)
 
     def unskip(self, name: str, now_at: float) -> None:
-        """Suggest a skipped file again: it has changed."""
+        """Suggest a skipped file again, because it has changed."""
         self._skipped.discard(name)
         self.add([name], now_at)
 
@@ -203,17 +203,18 @@ class RunQueue:
 
     @property
     def has_unjudged(self) -> bool:
-        """True if there are ready names of files that must be judged before the order of runs is known."""
+        """Whether there are ready files that must be judged before the order of runs is known."""
         return bool(self._to_judge)
 
     def next_unjudged(self) -> str | None:
-        """Return one of them; each is returned once. The last listing comes first: so something urgent that has just
-        come is found soon among thousands of old files.
+        """Return a file to judge, or None; return each file once.
+
+        The last listing comes first, so that an urgent new file among thousands of old files is found soon.
         """
         return self._to_judge.popitem()[0] if self._to_judge else None
 
     def judge_again(self, name: str) -> None:
-        """Judge a name again that could not be judged, if it is still ready."""
+        """Return a name to the files to judge, if it is still ready."""
         if name in self._undated:
             self._to_judge[name] = None
 
@@ -236,7 +237,7 @@ class RunQueue:
     # --------------------------------------------------------------------------------------------------- clock
 
     def next_unverified(self) -> str | None:
-        """Return a name whose time is far away and whose record was not read, or None; each is returned once."""
+        """Return a name with a distant time and an unread record, each once, or None."""
         while self._unverified:
             name = self._unverified.popleft()
             if name in self._known:
@@ -244,23 +245,23 @@ class RunQueue:
         return None
 
     def recheck_waiting(self, now_at: float) -> list[str]:
-        """Return all names that are due later, by their time, so that their records are read (a clock was set)."""
+        """Return all names that are due later, by their time; the caller reads their records (a clock was set)."""
         self._unverified.clear()
         return [name for due_at, name in sorted(self._waiting) if due_at > now_at]
 
     def advance(self, wanted: set[str], now_at: float) -> None:
-        """Make waiting names ready at once: they are due by their records, so the times in the names do not count."""
+        """Make waiting names ready at once: their records say that they are due, whatever the times in the names."""
         rest = [item for item in self._waiting if item[1] not in wanted]
         for _, name in sorted(item for item in self._waiting if item[1] in wanted):
             parts = names.parse(name)
-            key = order.key_at(self._new_stamp(now_at), name)  # one after the other, in the order of their times
+            key = order.key_at(self._new_stamp(now_at), name)  # increasing stamps, in the order of their times
             self._extend([key], parts.priority if parts else 0, parts.owner if parts else "")
         heapq.heapify(rest)
         self._waiting = rest
 
 
 def in_order(ready: Iterable[str], now_at: float) -> Iterator[str]:
-    """Return names in pending/ that could run now, in the order in which a pool that starts now suggests them."""
+    """Return names in pending/ that could run now, in the order of a pool that starts now."""
     made = RunQueue()
     made.update(*names.split_generated(list(ready)), now_at)
     return iter(made.take, None)

@@ -1,6 +1,6 @@
-"""Sealed texts: a checksum in the last line tells a text as queuectl wrote it from one that a person has written on.
+"""Seals texts: a checksum in the last line distinguishes queuectl's own text from a text that a person has changed.
 
-Only a text with its seal unbroken is ever replaced or taken away (P6, P11).
+queuectl replaces or deletes only a text with an intact seal (P6, P11).
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ _SIZE = len(_SEAL % 0)
 
 
 def seal(text: str) -> bytes:
-    """Return a text with its seal, as bytes for a file."""
+    """Return a text with its seal as bytes for a file."""
     data = text.encode("utf-8", "replace")
     return data + _SEAL % zlib.crc32(data)
 
 
 def is_sealed(data: bytes) -> bool:
-    """True for a text exactly as `seal` made it."""
+    """Return whether a text is exactly as `seal` made it."""
     return data[-_SIZE:] == _SEAL % zlib.crc32(data[:-_SIZE])

@@ -1,14 +1,14 @@
-"""Sizes in bytes as text. Computes only.
+"""Converts sizes in bytes from and to text. Computes only.
 
-In memory and on disk a size is a whole number of bytes; a person may write `500K`, `100M`, `1G` or `2T`. Each unit is
-1024 of the one before it, whether a `B` or `iB` follows or not.
+In memory and on disk, a size is a whole number of bytes. A person may write `500K`, `100M`, `1G` or `2T`. Each unit is
+1024 times the previous one, with or without `B` or `iB`.
 """
 
 from __future__ import annotations
 
 import re
 
-# Larger sizes are refused: no disk holds an exbibyte, so such a number is a typing error.
+# Larger sizes are refused: no disk has more than an exbibyte, so such a number is a typing error.
 LARGEST = 1 << 60
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?) ?([kmgt]?)(?:i?b)?")
@@ -16,7 +16,7 @@ EXPECTED = "a number of bytes or a text such as 500K, 100M, 1G"
 
 
 def parse(value: object) -> int:
-    """Return the bytes that a number or a text such as `500K`, `100M`, `1.5G`, `1GiB` means.
+    """Return the bytes of a number or a text such as `500K`, `100M`, `1.5G`, `1GiB`.
 
     Raises:
         ValueError: the value is not a size, is below 1 byte, or is larger than an exbibyte.

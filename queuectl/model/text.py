@@ -1,4 +1,4 @@
-"""Makes texts of others safe to show: they cannot act on a terminal or deceive a reader. Computes only."""
+"""Makes foreign texts safe to show, so that they cannot control a terminal or deceive a reader. Computes only."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-# C0 and C1 controls, DEL, soft hyphen, marks that join, hide or turn text around, line separators, lone surrogates,
-# tags and variation selectors. Compiled when first needed: most texts are plain.
+# C0 and C1 controls, DEL, soft hyphen, marks that join, hide or reverse text, line separators, lone surrogates, tags
+# and variation selectors. Compiled at the first use, because most texts are plain.
 _UNSAFE = (
     "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
@@ -19,16 +19,16 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def safe(text: str) -> str:
-    r"""Return `text` on one line with escapes (\n, \x1b, \u202e) for all that could act on a terminal or deceive."""
+    r"""Return `text` on one line, with escapes (\n, \x1b, \u202e) for characters that control a terminal or deceive."""
     if text.isascii() and text.isprintable():
         return text
     return re.sub(_UNSAFE, _escape, text)
 
 
 def printed_lines(data: bytes, *, is_cut: bool) -> list[str]:
-    """Return the lines that a command printed; of an overwritten line (a progress bar) its last state. Not yet safe.
+    """Return the lines that a command printed; an overwritten line (a progress bar) has its last state. Not yet safe.
 
-    `is_cut` means that the data begins in the middle of a line, which is left out unless it is the only one.
+    `is_cut` means that the data begins in the middle of a line, which is left out unless it is the only line.
     """
     lines = [line.rstrip("\r").rpartition("\r")[2] for line in data.decode("utf-8", "replace").split("\n")]
     if is_cut and len(lines) > 1:

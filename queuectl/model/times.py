@@ -1,4 +1,4 @@
-"""Instants and durations as text. Computes only; `system.clock` reads the clocks.
+"""Converts instants and durations from and to text. Computes only; `system.clock` reads the clocks.
 
 In memory an instant is a float, seconds since 1970 UTC (names end in `_at`), and a duration is a float in seconds
 (names end in `_s`). On disk an instant is RFC 3339 in UTC with milliseconds, `2026-11-24T03:15:00.120Z`; in a file
@@ -13,7 +13,7 @@ import re
 import time
 from datetime import UTC, datetime, timedelta
 
-# The last instant that four digits of a year can hold; also keeps gmtime away from its own limits.
+# The last instant with a year of four digits; it is also within the limits of gmtime.
 LATEST_AT = 253402300799.0
 # Longer durations are refused: a hundred years is a typing error, and sums stay below LATEST_AT.
 LONGEST_S = 100 * 366 * 86400.0
@@ -31,7 +31,7 @@ _GMTIME_LATEST_AT = 32_000_000_000
 
 
 def _calendar(whole: int) -> time.struct_time:
-    """Return the parts of a date in UTC, by `time.gmtime` if the system can, because that is ten times as fast."""
+    """Return the parts of a date in UTC, from `time.gmtime` if possible, because that is ten times as fast."""
     if whole < _GMTIME_LATEST_AT:
         return time.gmtime(whole)
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=whole)).utctimetuple()
@@ -87,9 +87,9 @@ def from_text(text: str) -> float:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise ValueError("it is not written like 2026-11-24T03:15:00Z") from error
+        raise ValueError("it must have the form 2026-11-24T03:15:00Z") from error
     if moment.tzinfo is None:
-        raise ValueError("it names no time zone; end it in Z for UTC or in an offset such as +01:00")
+        raise ValueError("it has no time zone; add Z for UTC or an offset such as +01:00")
     instant_at = moment.timestamp()
     if not 0 <= instant_at <= LATEST_AT:
         raise ValueError("it is outside the years 1970 to 9999")
@@ -97,7 +97,7 @@ def from_text(text: str) -> float:
 
 
 def instant(text: str) -> float | None:
-    """As `from_text`, but return None if the text is not an instant."""
+    """Return the instant of a text as `from_text`, or None if the text is not an instant."""
     try:
         return from_text(text)
     except ValueError:

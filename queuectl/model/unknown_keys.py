@@ -1,4 +1,4 @@
-"""Keys of a document that queuectl does not know: they are kept and ignored, and may be a known key in other words."""
+"""Warns about unknown keys of a document, which are kept and ignored: a key may be a known key in other words."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import difflib
 import itertools
 from collections.abc import Iterable, Sequence
 
-# Keys that are compared with the known ones for a warning: a file of nothing but strange keys must not take seconds.
+# The most keys to compare with the known keys: a file full of strange keys must not take seconds.
 _WARN_AT_MOST = 50
 _WARN_CHARS = 40
-# Of the other keys that are ignored, so many are named.
+# The most other ignored keys to name.
 _NAMED_AT_MOST = 5
 
 # Keys of other queues' files, notes, and what an inbox adds. They are kept, ignored, and not worth a warning.
@@ -18,7 +18,7 @@ _IGNORED_KEYS = frozenset(
     error exit_code worker worker_id locked_by result name description comment note notes version $schema template
     params signed_by""".split()  # noqa: SIM905 (a list is 24 lines)
 )
-# What other queues and tools call a key.
+# The names of a key in other queues and tools.
 _SYNONYMS = {
     "max_retries": "retries retry attempts_max max_attempts tries max_tries retry_limit retry_count",
     "command": "cmd run exec script shell argv args program",
@@ -42,14 +42,14 @@ _MEANT = {synonym.replace("_", ""): known for known, words in _SYNONYMS.items() 
 
 
 def nearest(known: str, keys: Iterable[str]) -> str:
-    """Return the key of a document that looks most like a known one that is missing, or ""."""
+    """Return the key of a document that most resembles a missing known key, or ""."""
     compared = [key for key in itertools.islice(keys, _WARN_AT_MOST) if len(key) <= _WARN_CHARS]
     near = difflib.get_close_matches(known, compared, n=1, cutoff=0.6)
     return near[0] if near else ""
 
 
 def warnings(unknown: Iterable[str], known: Sequence[str]) -> list[str]:
-    """Return texts about keys that are ignored: one for each that looks like a known key, one for all others."""
+    """Return warnings about ignored keys: one for each key that resembles a known key, one for all others."""
     found: list[str] = []
     others: list[str] = []
     for number, key in enumerate(unknown):
@@ -65,16 +65,16 @@ def warnings(unknown: Iterable[str], known: Sequence[str]) -> list[str]:
         more = f" and {len(others) - _NAMED_AT_MOST} more" if len(others) > _NAMED_AT_MOST else ""
         keys = "the key" if len(others) == 1 else "the keys"
         are = "is" if len(others) == 1 else "are"
-        found.append(f'{keys} {named}{more} {are} unknown and ignored; put data of your own into "meta"')
+        found.append(f'{keys} {named}{more} {are} unknown and ignored; put your own data into "meta"')
     return found
 
 
-# A short word has another one of a wholly different meaning too near.
+# Short words resemble words with another meaning too much.
 _NEAR_FROM_CHARS = 6
 
 
 def _meant(key: str, known_keys: Sequence[str]) -> str:
-    """Return the known key that an unknown one looks like, or ""."""
+    """Return the known key that an unknown key resembles, or ""."""
     folded = "".join(letter for letter in key.lower() if letter not in "-_ ")
     for known in known_keys:
         if known.replace("_", "") == folded:

@@ -20,7 +20,7 @@ CAUSES = 20
 IDS = 5
 # Why a job is not tried again (`lifecycle.decide`) is not why it failed.
 _DECISION = re.compile(
-    r"(?:^|; )(?:\d+ runs?, retries used up|exit code -?\d+ is not to be retried|not to be retried)$"
+    r"(?:^|; )(?:\d+ (?:attempt|run)s?, retries used up|(?:exit code -?\d+ is )?not (?:to be )?retried)$"
 )
 # An error of one program with more different last lines than this is one cause.
 _LINES = 5

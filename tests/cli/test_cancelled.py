@@ -47,7 +47,7 @@ def test_list_show_why_and_wait_call_it_cancelled(queuectl: Commands, two: Spool
     """No command calls it dead, and none shows an empty error."""
     rows = {row[0]: row for row in queuectl("list").rows}
     assert (rows["ended"][1], rows["ended"][6]) == ("cancelled", "cancelled: wrong input")
-    assert (rows["dead"][1], rows["dead"][6]) == ("dlq", "exit 3: 1 run, retries used up")
+    assert (rows["dead"][1], rows["dead"][6]) == ("dlq", "exit 3: 1 attempt, retries used up")
     documents = {job["id"]: job for job in queuectl("list", "--json").json["jobs"]}
     assert [(documents[name]["state"], documents[name]["cancelled"]) for name in ("ended", "dead")] == [
         ("dlq", True),

@@ -60,7 +60,7 @@ def test_list_shows_states_in_order(queuectl: Commands, busy: SpoolDir) -> None:
     assert by_id["run1"][1:3] == ["running", "1/4"]
     assert by_id["run1"][5] == "sleep '9 9'"
     assert by_id["next1"][4] == "x,y"
-    assert by_id["dead1"][1:3] + by_id["dead1"][6:] == ["dlq", "1/1", "exit 3: 1 run, retries used up"]
+    assert by_id["dead1"][1:3] + by_id["dead1"][6:] == ["dlq", "1/1", "exit 3: 1 attempt, retries used up"]
     assert by_id["done1"][1:3] == ["done", "1/4"]
 
 
@@ -327,7 +327,7 @@ def test_show_tells_the_story(queuectl: Commands, busy: SpoolDir) -> None:
     text = queuectl("show", "dead1").out
     for part in ("dead1 is dead after 1 attempt", "max_retries", "enqueued by enqueue", "attempt 1 started by w1"):
         assert part in text
-    assert "attempt 1 failed after 0.500s: exit 3, 1 run, retries used up; moved to dlq/" in text
+    assert "attempt 1 failed after 0.500s: exit 3, 1 attempt, retries used up; moved to dlq/" in text
     assert busy.path("dlq", "dead1.json") in text
 
 

@@ -88,7 +88,7 @@ def test_retry_puts_a_corrected_file_back(queuectl: Commands, desk: Desk, spool:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ('{"command": ', "it ends before it is whole"),
+        ('{"command": ', "it ends too early"),
         ('{"command": "true", "id": "there"}', "already exists"),
         ("[]", "empty array"),
     ],

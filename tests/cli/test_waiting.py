@@ -174,7 +174,7 @@ def test_followed_logs_are_raw_in_a_pipe(queuectl: Commands, desk: Desk, meanwhi
     meanwhile(end)
     result = queuectl("logs", "--follow", "a", code=9)
     assert result.out == "\x1b[2J€\r\n"
-    assert result.err == "a is dead after 1 attempt: exit 9, 1 run, retries used up\n"
+    assert result.err == "a is dead after 1 attempt: exit 9, 1 attempt, retries used up\n"
 
 
 def test_followed_logs_cannot_act_on_a_terminal(

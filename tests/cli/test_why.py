@@ -42,7 +42,7 @@ def test_why_in_each_form(queuectl: Commands, busy: SpoolDir) -> None:
     """A sentence and what changes it for people, tab-separated columns in a pipe, JSON with a version for programs."""
     assert queuectl("why", "next1").rows == [["no_workers", "no workers are running", "queuectl worker start"]]
     made = queuectl("why", "dead", "--json")
-    text = "it is dead: exit 127 (command not found), 2 runs, retries used up"
+    text = "it is dead: exit 127 (command not found), 2 attempts, retries used up"
     assert made.json == {
         "version": 1,
         "id": "dead1",
@@ -143,7 +143,7 @@ def test_history_in_each_form(queuectl: Commands, busy: SpoolDir) -> None:
     ]
     assert all(row[0].endswith("Z") for row in rows)
     assert rows[5][4] == "exit 127 (command not found); to pending/"
-    assert rows[7][4] == "exit 127 (command not found), 2 runs, retries used up; to dlq/"
+    assert rows[7][4] == "exit 127 (command not found), 2 attempts, retries used up; to dlq/"
     made = queuectl("history", "--limit", "2", "--json").json
     assert (made["version"], made["more"], len(made["events"])) == (1, True, 2)
     assert made["events"][0]["exit_code"] == 127

@@ -112,7 +112,7 @@ def test_every_kept_job_ends_as_it_must(tmp_path: Path) -> None:
     assert story(spool, "again-1") == ["enqueued", "started", "failed", "requeued", "started", "succeeded"]
     assert story(spool, "dead-2") == ["enqueued", "started", "failed", "requeued", "started", "failed"]
     assert all(story(spool, f"many-{number}") == ["enqueued", "started", "succeeded"] for number in range(1, 5))
-    assert "exit code 9 is not to be retried" in (Path(spool.root) / "dlq" / "dead-2.error.txt").read_text()
+    assert "exit code 9 is not retried" in (Path(spool.root) / "dlq" / "dead-2.error.txt").read_text()
     assert sorted(path.name for path in (tmp_path / "queue" / "inbox").iterdir()) == [
         *("bad.json.failed.txt", "report.json.done.txt", "waits.json.done.txt"),
         *("wrong.json.rejected", "wrong.json.rejected.txt"),

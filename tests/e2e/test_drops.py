@@ -63,7 +63,7 @@ def test_a_truncated_drop_is_rejected_after_settle_s_and_heals(spool: SpoolDir) 
         rejected = Path(spool.path("rejected", "half.json"))
         assert rejected.read_bytes() == whole[:11]
         reason = Path(spool.reason_path("half.json")).read_text(encoding="utf-8")
-        assert "not whole JSON" in reason and "pending/" in reason
+        assert "not complete JSON" in reason and "pending/" in reason
         rejected.write_bytes(whole)
         pool.event("healed")
         pool.event("succeeded", "half")

@@ -104,7 +104,7 @@ def test_why_beside_workers(spool: SpoolDir) -> None:
         dead = wait_until(lambda: reasons(spool, "dead").get("dead"))
         assert done.text.startswith("it succeeded 0")
         assert done.change == "queuectl retry ok"
-        assert dead.text == "it is dead: exit 3, 1 run, retries used up"
+        assert dead.text == "it is dead: exit 3, 1 attempt, retries used up"
         rejected = reasons(spool, "bad")["rejected"]
         assert rejected.text.startswith("it was rejected: ") and "command" in rejected.text
         again = wait_until(lambda: reasons(spool, "again").get("due"))
@@ -200,7 +200,7 @@ def test_logs_are_followed_from_run_to_run(spool: SpoolDir, tmp_path: Path) -> N
     assert printed == ["one 1", "two 1", "one 2", "two 2"]
     assert (rest, follower.returncode) == ("", 7)
     assert "attempt 2 of talks:" in told
-    assert "talks is dead after 2 attempts: exit 7, 2 runs, retries used up" in told
+    assert "talks is dead after 2 attempts: exit 7, 2 attempts, retries used up" in told
     assert exit_code(spool, "logs", "-f", "talks") == 7
 
 
@@ -241,7 +241,7 @@ def test_wait_ends_when_the_jobs_have(spool: SpoolDir, tmp_path: Path) -> None:
         ended = {name: waiters[name].communicate(timeout=60) for name in ("any", "bad", "both", "late")}
         codes = {name: waiters[name].returncode for name in ended}
         assert codes == {"any": 0, "bad": 7, "both": 4, "late": 124}
-        assert ended["bad"][0] == "bad\tdlq\t7\texit 7, 2 runs, retries used up\n"
+        assert ended["bad"][0] == "bad\tdlq\t7\texit 7, 2 attempts, retries used up\n"
         assert "slow" in ended["late"][1]
         assert waiters["all"].poll() is None
         gate.touch()

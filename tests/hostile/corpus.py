@@ -271,7 +271,7 @@ def _sizes() -> Iterator[Case]:
 def _truncations() -> Iterator[Case]:
     whole = b'{"command": "touch canary", "id": "t", "tags": ["a"], "env": {"a": "b"}}'
     for size in range(len(whole)):
-        why = "not whole JSON" if size else "it is empty"
+        why = "not complete JSON" if size else "it is empty"
         yield Case(f"cut-drop-{size}", "pending", f"cut-drop-{size}.json", holds(whole[:size]), Rejected(why))
     failed = event("failed", attempt=1, exit_code=1, to="pending", due_at=AT, delay_s=1)
     histories = {"record": (ENQUEUED,), "history": (ENQUEUED, STARTED, failed, event("requeued", by="api"))}
@@ -283,7 +283,7 @@ def _truncations() -> Iterator[Case]:
             head_end = refused.index(b'"history": [') + len(b'"history": [')
             at_least = len(refused) - 1
             if size < head_end:
-                why = "not whole JSON" if size else "it is empty"
+                why = "not complete JSON" if size else "it is empty"
                 yield Case(job_id, "pending", f"{job_id}.json", holds(refused[:size]), Rejected(why))
             else:
                 good = framed(job_id, *events, command=RUN)
@@ -305,32 +305,32 @@ def _encodings() -> Iterator[Case]:
         ("overlong", doc().replace(b"canary", b"\xc0\xaf"), Rejected("not utf-8 text")),
         ("surrogate-bytes", doc().replace(b"canary", b"\xed\xa0\x80"), Rejected("not utf-8 text")),
         ("beyond-unicode", doc().replace(b"canary", b"\xf4\x90\x80\x80"), Rejected("not utf-8 text")),
-        ("nul-tail", doc() + b"\0" * 100, Rejected("not whole JSON")),
-        ("nul-page-tail", doc() + b"\0" * 4096, Rejected("not whole JSON")),
-        ("nul-head", b"\0" * 10 + doc(), Rejected("not whole JSON")),
-        ("nul-inside", doc().replace(b", ", b",\0"), Rejected("not whole JSON")),
+        ("nul-tail", doc() + b"\0" * 100, Rejected("not complete JSON")),
+        ("nul-page-tail", doc() + b"\0" * 4096, Rejected("not complete JSON")),
+        ("nul-head", b"\0" * 10 + doc(), Rejected("not complete JSON")),
+        ("nul-inside", doc().replace(b", ", b",\0"), Rejected("not complete JSON")),
         ("all-nul", b"\0" * 4096, Rejected("only NUL")),
         ("bom", b"\xef\xbb\xbf" + good.encode(), Runs()),
-        ("bom-twice", b"\xef\xbb\xbf" * 2 + bad.encode(), Rejected("not whole JSON")),
+        ("bom-twice", b"\xef\xbb\xbf" * 2 + bad.encode(), Rejected("not complete JSON")),
         ("bom-only", b"\xef\xbb\xbf", Rejected("it is empty")),
         ("utf-16-le", b"\xff\xfe" + good.encode("utf-16-le"), Runs()),
         ("utf-16-be", b"\xfe\xff" + good.encode("utf-16-be"), Runs()),
         ("utf-16-le-odd", b"\xff\xfe" + bad.encode("utf-16-le") + b"x", Rejected("not utf-16")),
         ("utf-16-bom-only", b"\xff\xfe", Rejected("it is empty")),
-        ("utf-16-no-mark-le", bad.encode("utf-16-le"), Rejected("not whole JSON")),
-        ("utf-16-no-mark-be", bad.encode("utf-16-be"), Rejected("not whole JSON")),
-        ("utf-32-le", bad.encode("utf-32"), Rejected("not whole JSON")),
+        ("utf-16-no-mark-le", bad.encode("utf-16-le"), Rejected("not complete JSON")),
+        ("utf-16-no-mark-be", bad.encode("utf-16-be"), Rejected("not complete JSON")),
+        ("utf-32-le", bad.encode("utf-32"), Rejected("not complete JSON")),
         ("utf-32-be", b"\0\0\xfe\xff" + bad.encode("utf-32-be"), Rejected("not utf-8")),
-        ("utf-7", b"+AHs-" + doc(), Rejected("not whole JSON")),
+        ("utf-7", b"+AHs-" + doc(), Rejected("not complete JSON")),
         ("crlf", json.dumps(json.loads(good), indent=2).replace("\n", "\r\n").encode(), Runs()),
-        ("comment", b"// a job\n" + doc(), Rejected("not whole JSON")),
-        ("trailing-comma", doc()[:-1] + b",}", Rejected("not whole JSON")),
-        ("single-quotes", doc().replace(b'"', b"'"), Rejected("not whole JSON")),
-        ("two-documents", doc() + b"\n" + doc(), Rejected("not whole JSON")),
-        ("raw-newline", doc().replace(b"touch ", b"touch\n"), Rejected("not whole JSON")),
-        ("yaml", b"command: touch canary\n", Rejected("not whole JSON")),
-        ("python", b"__import__('os').system('touch canary')", Rejected("not whole JSON")),
-        ("shell", b"#!/bin/sh\ntouch canary\n", Rejected("not whole JSON")),
+        ("comment", b"// a job\n" + doc(), Rejected("not complete JSON")),
+        ("trailing-comma", doc()[:-1] + b",}", Rejected("not complete JSON")),
+        ("single-quotes", doc().replace(b'"', b"'"), Rejected("not complete JSON")),
+        ("two-documents", doc() + b"\n" + doc(), Rejected("not complete JSON")),
+        ("raw-newline", doc().replace(b"touch ", b"touch\n"), Rejected("not complete JSON")),
+        ("yaml", b"command: touch canary\n", Rejected("not complete JSON")),
+        ("python", b"__import__('os').system('touch canary')", Rejected("not complete JSON")),
+        ("shell", b"#!/bin/sh\ntouch canary\n", Rejected("not complete JSON")),
         ("text", b'"touch canary"', Rejected("this is a text")),
         ("number", b"42", Rejected("this is a number")),
         ("null", b"null", Rejected("this is null")),
@@ -367,7 +367,7 @@ def _depths() -> Iterator[Case]:
 
 
 def _keys() -> Iterator[Case]:
-    twice = Rejected("is in it twice")
+    twice = Rejected("occurs twice")
     cases = {
         "command": raw("command", '"true"'),
         "command-escaped": raw("c\\u006fmmand", '"true"'),
@@ -583,12 +583,12 @@ def _names() -> Iterator[Case]:
         yield Case(f"name-{number}", "pending", f"{stem}.json", holds(doc(RUN)), Runs("?"))
         if len(os.fsencode(stem)) < 240:
             refused = f"no-{stem}.json" if not stem.startswith(("b,", "c,")) else f"{stem[0]}no{stem[1:]}.json"
-            yield Case(f"name-{number}-refused", "pending", refused, holds(b"{"), Rejected("not whole JSON"))
+            yield Case(f"name-{number}-refused", "pending", refused, holds(b"{"), Rejected("not complete JSON"))
         yield Case(f"name-{number}-lines", "pending", f"{stem}.jsonl"[-255:], holds(doc(RUN) + b"\n"), Splits(1))
     longest = "r" * 250
-    yield Case("name-longest-refused", "pending", f"{longest}.json", holds(b"{"), Rejected("not whole JSON"))
+    yield Case("name-longest-refused", "pending", f"{longest}.json", holds(b"{"), Rejected("not complete JSON"))
     wide = "\u00fc" * 124
-    yield Case("name-wide-refused", "pending", f"{wide}.json", holds(b"{"), Rejected("not whole JSON"))
+    yield Case("name-wide-refused", "pending", f"{wide}.json", holds(b"{"), Rejected("not complete JSON"))
     yield Case("name-capitals", "pending", "x.JSON", holds(doc(RUN)), Runs("?"))
     yield Case("name-far", "pending", "far,due=99991231T235959Z.json", holds(doc()), Alone())
     for number, name in enumerate(FOREIGN):
@@ -610,15 +610,15 @@ def _look_alikes() -> Iterator[Case]:
     same_line = b' "z": 1, "command": "true"'
     cases: list[tuple[str, bytes, Expect]] = [
         ("torn-middle", torn[:hole] + b"\0" * 9 + torn[hole + 9 :], Runs(copied="is damaged")),
-        ("torn-spec", torn_spec[:spec_at] + b"\0" * 6 + torn_spec[spec_at + 6 :], Rejected("not whole JSON")),
+        ("torn-spec", torn_spec[:spec_at] + b"\0" * 6 + torn_spec[spec_at + 6 :], Rejected("not complete JSON")),
         ("twice", with_line(bad("twice"), b' "command": "true"'), Rejected("twice")),
         ("twice-in-line", with_line(bad("twice-in-line"), same_line), Rejected("twice")),
         ("twice-escaped", with_line(bad("twice-escaped"), b' "comm\\u0061nd": "true"'), Rejected("twice")),
         ("twice-id", with_line(bad("twice-id"), b' "id": "other"'), Rejected("twice")),
         ("twice-history", with_line(bad("twice-history"), b' "history": []'), Rejected("twice")),
-        ("second-document", bad("second-document") + doc(), Rejected("not whole JSON: more follows")),
-        ("second-record", bad("second-record") * 2, Rejected("not whole JSON: more follows")),
-        ("second-closing", bad("second-closing") + record.CLOSING, Rejected("not whole JSON: more follows")),
+        ("second-document", bad("second-document") + doc(), Rejected("not complete JSON: more follows")),
+        ("second-record", bad("second-record") * 2, Rejected("not complete JSON: more follows")),
+        ("second-closing", bad("second-closing") + record.CLOSING, Rejected("not complete JSON: more follows")),
         ("nul-tail", good("nul-tail") + b"\0" * 300, Runs()),
         ("line-feeds", good("line-feeds") + b"\n\n\n", Runs()),
         ("crlf", good("crlf", ENQUEUED, STARTED, failed).replace(b"\n", b"\r\n"), Runs()),
@@ -699,7 +699,7 @@ def _batches() -> Iterator[Case]:
         ("format-2", "json", f'[{good}, {bad[:-1]}, "format": 2}}]'.encode(), Splits(1, 1)),
         ("escapes", "json", f'[{good}, {bad[:-1]}, "id": "\\u001b[2J\\n"}}]'.encode(), Splits(1, 1)),
         ("with-history", "json", f'[{good[:-1]}, "history": "x"}}]'.encode(), Splits(1)),
-        ("cut", "json", f"[{bad}, {bad}".encode(), Rejected("not whole JSON")),
+        ("cut", "json", f"[{bad}, {bad}".encode(), Rejected("not complete JSON")),
         ("lines", "jsonl", f"{good}\n\n{good}\r\n".encode(), Splits(2)),
         ("half-line", "jsonl", f"{bad}\n{bad[:20]}".encode(), Rejected("last line")),
         ("half-line-inside", "jsonl", f"{good}\n{bad[:20]}\n{good}\n".encode(), Splits(2, 1)),
@@ -732,7 +732,7 @@ def _running() -> Iterator[Case]:
 
     long_id = "r" * 100
     cases: list[tuple[str, Make, Expect]] = [
-        ("garbage", holds(b"touch canary"), Rejected("not whole JSON")),
+        ("garbage", holds(b"touch canary"), Rejected("not complete JSON")),
         ("empty", holds(b""), Rejected("it is empty")),
         ("zeros", sparse(60 << 20), Rejected("larger than")),
         ("sparse", sparse(8 << 30), Rejected("larger than")),
@@ -765,7 +765,7 @@ def _running() -> Iterator[Case]:
         yield Case(f"running-{name}", "running", f"r-{name}.json", make, expect)
     torn = framed(long_id, ENQUEUED, STARTED, command=RUN)[:-9]
     yield Case("running-long-name", "running", f"{'r' * 250}.json", holds(torn), Runs(long_id))
-    yield Case("running-odd-name", "running", "r o\nd\x1bd.json", holds(b"{"), Rejected("not whole JSON"))
+    yield Case("running-odd-name", "running", "r o\nd\x1bd.json", holds(b"{"), Rejected("not complete JSON"))
 
 
 def _at_rest() -> Iterator[Case]:

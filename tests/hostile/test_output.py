@@ -84,7 +84,7 @@ def test_logs_opens_only_logs(ground: Ground, queuectl: Commands, kind: str, tmp
     path = Path(ground.spool.log_path("a", 1))
     {"fifo": os.mkfifo, "link": lambda p: p.symlink_to(secret), "folder": Path.mkdir}[kind](path)
     result = queuectl("logs", "a", code=1)
-    assert "no regular file" in result.err
+    assert "not a regular file" in result.err
     assert result.out == ""
 
 
@@ -144,7 +144,7 @@ def test_name_cannot_fake_the_reason(ground: Ground, queuectl: Commands) -> None
     subprocess.run(argv, capture_output=True, timeout=60, check=True)
     rows = queuectl("list", "--state", "rejected").rows
     assert len(rows) == 1
-    assert rows[0][3].startswith("it is not whole JSON")
+    assert rows[0][3].startswith("it is not complete JSON")
 
 
 def test_paused_reason_is_harmless(ground: Ground, queuectl: Commands) -> None:

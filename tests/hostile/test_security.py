@@ -118,10 +118,10 @@ ARGUMENTS = [
     case("argument", f"in the path: {text!a}", params(**{"in": text}), "")
     for text in ("-rf", "--output=x", "a.png b.png", "a.png;touch canary", "$(touch canary)", "`touch canary`", "a.png\ntouch canary", "*", "{word}", "|touch canary")
 ] + [
-    case("argument", f"not fitting {text!a}", params(size=text), "does not fit")
+    case("argument", f"not fitting {text!a}", params(size=text), "does not match")
     for text in ("80x60;touch canary", "80x60 $(touch canary)", "80x60|x", "", " 80x60", "80x60 ", "8" * 9, "80X60", "８０x６０0", "80x60x", "a80x60")
 ] + [
-    case("argument", f"no choice {text!a}", params(format=text), "is none of")
+    case("argument", f"no choice {text!a}", params(format=text), "is not one of")
     for text in ("PNG", "png ", " png", "png,jpg", "../png", "png;touch canary", "", "ｐｎｇ")
 ] + [
     case("argument", f"no number {value!r}", params(q=value), "takes a whole number")
@@ -183,9 +183,9 @@ DOCUMENTS = [
         ("null", b"null", "object"),
         ("nothing", b"", "empty"),
         ("NUL bytes", b"\0" * 100, "NUL"),
-        ("a shell script", b"#!/bin/sh\ntouch canary\n", "not whole"),
-        ("two objects", b'{"template": "show"}{"command": "touch canary"}', "not whole"),
-        ("a comment", b'{"template": "show" /* x */}', "not whole"),
+        ("a shell script", b"#!/bin/sh\ntouch canary\n", "not complete"),
+        ("two objects", b'{"template": "show"}{"command": "touch canary"}', "not complete"),
+        ("a comment", b'{"template": "show" /* x */}', "not complete"),
         ("not UTF-8", b'{"template": "sh\xffow"}', "text"),
         ("overlong UTF-8", b'{"template": "show", "params": {"in": "\xc0\xae\xc0\xae/secret", "word": "x"}}', "text"),
     )
@@ -216,7 +216,7 @@ SIGNED = [
         ("payload is an object", lambda g: g.signed(job(), payload=job()), "is missing"),
         ("no id", lambda g: g.signed(job(id=None)), "id: is missing"),
         ("id is a number", lambda g: g.signed(job(id=5)), "id: is missing"),
-        ("id leads out", lambda g: g.signed(job(id="../x")), "may only hold"),
+        ("id leads out", lambda g: g.signed(job(id="../x")), "may contain only"),
         ("no expiry", lambda g: g.signed(job(expires_at=None)), "expires_at"),
         ("expired", lambda g: g.signed(job(expires_at=times.to_text(NOW_AT - 1))), "has passed"),
         ("expires now", lambda g: g.signed(job(expires_at=times.to_text(NOW_AT))), "has passed"),

@@ -64,7 +64,7 @@ def test_an_aborted_nfs_write_never_runs_and_can_be_sent_again(
         writer.kill()
         pool.event("rejected")
         assert queue.witness.lines() == []
-        assert "not whole JSON" in queue.reason("half.json")
+        assert "not complete JSON" in queue.reason("half.json")
         nfs.writer(body, "half.json").close()
         queue.ran_once("half", sent=body)
     queue.nothing_else_ran("half")

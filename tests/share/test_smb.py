@@ -67,7 +67,7 @@ def test_an_aborted_put_never_runs_and_can_be_sent_again(queue: Queue, samba: Sa
         pool.event("rejected")
         assert queue.witness.lines() == []
         assert queue.rejected() == ["half.json"]
-        assert "not whole JSON" in queue.reason("half.json")
+        assert "not complete JSON" in queue.reason("half.json")
         samba.smbclient(f'put "{body}" half.json')
         queue.ran_once("half", sent=body)
     queue.nothing_else_ran("half")
@@ -185,7 +185,7 @@ def test_eight_clients_at_once_lose_and_double_nothing(queue: Queue, samba: Samb
         queue.ran_once(*whole, sent=body)
         halves = [f"abort-{number}.json" for number in range(FILES_A_CLIENT)]
         wait_until(lambda: queue.rejected() == sorted(halves), 30)
-        assert all("not whole JSON" in queue.reason(name) for name in halves)
+        assert all("not complete JSON" in queue.reason(name) for name in halves)
     queue.nothing_else_ran(*whole)
     print(f"{len(whole)} whole, {len(halves)} halves; {untimed} files were gone when their time was to be set")
     assert untimed == 0

@@ -62,7 +62,7 @@ def test_an_sftp_put_that_is_killed_never_runs(queue: Queue, sshd: Sshd) -> None
         client.communicate(timeout=10)
         pool.event("rejected")
         assert queue.witness.lines() == []
-        assert "not whole JSON" in queue.reason("half.json")
+        assert "not complete JSON" in queue.reason("half.json")
         finished(sshd.sftp(f'put "{body}" half.json'))
         queue.ran_once("half", sent=body)
     queue.nothing_else_ran("half")

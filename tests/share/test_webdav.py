@@ -48,7 +48,7 @@ def test_an_aborted_webdav_put_never_runs_and_can_be_sent_again(queue: Queue, we
         wait_until(lambda: not any(name.startswith("half") for name in os.listdir(queue.pending)), 30)
         assert queue.witness.lines() == []
         refused = queue.rejected()
-        assert all("not whole JSON" in queue.reason(name) for name in refused)
+        assert all("not complete JSON" in queue.reason(name) for name in refused)
         finished(webdav.put(body, "half.json"), GONE)
         queue.ran_once("half", sent=body)
         print("the half was", "refused" if refused else "taken away by the server")

@@ -134,7 +134,7 @@ def test_an_instant_is_a_number_or_a_datetime_with_a_zone(api: Spool, spool: Spo
         ("tags", 5, "tags: expected a list, not int"),
         ("no_retry_exit_codes", 5, "no_retry_exit_codes: expected a list, not int"),
         ("meta", 5, "meta: expected a mapping, not int"),
-        ("meta", {"a": object()}, "meta: holds a value that JSON has no form for"),
+        ("meta", {"a": object()}, "meta: contains a value that JSON cannot express"),
         ("run_at", True, "run_at: expected a datetime or seconds since 1970 UTC, not bool"),
         ("run_at", datetime(2100, 1, 1), "the datetime has no time zone"),
         ("run_at", math.inf, "outside the years"),

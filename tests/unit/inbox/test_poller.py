@@ -38,7 +38,7 @@ def test_a_file_is_refused_only_when_quiet_for_settle_s(spool: SpoolDir, tmp_pat
     assert post.names() == ["half.json.rejected", "half.json.rejected.txt"]
     for _ in range(2):  # the second time as a new process, which knows only what the text says
         (refused,) = post.poller.state.refused
-        assert (refused.name, refused.why[:21]) == ("half.json.rejected", "it is not whole JSON:")
+        assert (refused.name, refused.why[:24]) == ("half.json.rejected", "it is not complete JSON:")
         assert times.from_text(refused.rejected_at) == pytest.approx(post.desk.clock.now(), abs=0.01)
         post.start()
         post.poller.poll()

@@ -50,7 +50,7 @@ def test_the_text_says_what_failed_what_was_printed_and_what_to_do(desk: Desk) -
     for part in (
         "Job job1 is dead: its last run failed and it has no retries left.",
         "attempt 1 ended with exit code 127: command not found",
-        "1 run, retries used up",
+        "1 attempt, retries used up",
         "Command:      no-such-program x",
         "logs/job1.1.log",
         "    line 1\n    sh: no-such-program: not found\n",

@@ -46,7 +46,7 @@ def test_failures_wait_exactly_the_power_of_the_base_and_then_die(desk: Desk) ->
     assert waits == [2, 4, 8]
     desk.clock.advance(100)
     settled = desk.run(name, FAILED)
-    assert (settled.to, settled.name, settled.reason) == (DLQ, "job1.json", "4 runs, retries used up")
+    assert (settled.to, settled.name, settled.reason) == (DLQ, "job1.json", "4 attempts, retries used up")
     assert desk.events(DLQ, "job1.json") == ["enqueued", *["started", "failed"] * 4]
     assert [event.attempt for event in desk.record(DLQ, "job1.json").history if event.event == "failed"] == [1, 2, 3, 4]
 

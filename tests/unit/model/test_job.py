@@ -121,7 +121,7 @@ def test_near_miss_of_a_key_is_warned_of(key: str, meant: str) -> None:
 def test_keys_that_are_like_none_share_a_warning() -> None:
     """A key that is ignored does not go by unseen, and a thousand of them are one text."""
     (text,) = _normalise({"command": "true", "foo": 5}).warnings
-    assert text == "the key 'foo' is unknown and ignored; put data of your own into \"meta\""
+    assert text == "the key 'foo' is unknown and ignored; put your own data into \"meta\""
     (text,) = _normalise({"command": "true"} | {f"qqq{number}": 5 for number in range(1000)}).warnings
     assert "'qqq4' and 995 more are unknown" in text and len(text) < 200
     assert _normalise({"command": "true", "meta": {"retries": 5, "foo": {"a": [1]}}}).warnings == []

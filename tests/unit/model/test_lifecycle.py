@@ -29,7 +29,7 @@ def test_failures_wait_longer_and_longer_and_then_die(kind: str) -> None:
     assert all(_decide(kind, failures=count, exit_code=1).to == PENDING for count in range(3))
     last = _decide(kind, failures=3, exit_code=1)
     assert last.to == DLQ
-    assert last.reason == "4 runs, retries used up"
+    assert last.reason == "4 attempts, retries used up"
 
 
 def test_no_retries_means_dead_at_once() -> None:
@@ -37,7 +37,7 @@ def test_no_retries_means_dead_at_once() -> None:
     assert _decide("failed", exit_code=1, policy=POLICY._replace(max_retries=0)) == (
         DLQ,
         None,
-        "1 run, retries used up",
+        "1 attempt, retries used up",
     )
 
 
@@ -72,14 +72,14 @@ def test_a_run_that_can_never_end_otherwise_is_dead_at_once() -> None:
     """A final outcome is not retried, whatever the job's rules say."""
     final = Outcome("failed", 126, "cmd runs one line only", is_final=True)
     policy = POLICY._replace(max_retries=5, no_retry_exit_codes=(), retry_exit_codes=(126,))
-    assert lifecycle.decide(final, failures=0, policy=policy, rng=random.Random(1)) == (DLQ, None, "not to be retried")
+    assert lifecycle.decide(final, failures=0, policy=policy, rng=random.Random(1)) == (DLQ, None, "not retried")
 
 
 def test_only_the_named_exit_codes_are_retried() -> None:
     """With retry_exit_codes every other code is final; a run without a code of its own is tried again all the same."""
     policy = POLICY._replace(no_retry_exit_codes=(), retry_exit_codes=(75,))
     assert _decide("failed", exit_code=75, policy=policy).to == PENDING
-    assert _decide("failed", exit_code=1, policy=policy) == (DLQ, None, "exit code 1 is not to be retried")
+    assert _decide("failed", exit_code=1, policy=policy) == (DLQ, None, "exit code 1 is not retried")
     assert _decide("failed", policy=policy).to == PENDING
     assert _decide("timed_out", exit_code=143, policy=policy).to == PENDING
     assert _decide("abandoned", policy=policy).to == PENDING

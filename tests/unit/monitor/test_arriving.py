@@ -41,7 +41,7 @@ def test_what_is_not_whole_is_found_among_what_is(spool: SpoolDir) -> None:
         ("large.json", (1 << 20) + 2),
         ("lines.jsonl", 20),
     ]
-    assert "not whole JSON" in found[0].why
+    assert "not complete JSON" in found[0].why
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows tells the time of the last change only by one that is set")

@@ -28,7 +28,7 @@ def test_a_job_has_ended_when_it_is_done_or_dead(api: Spool, hands: Desk) -> Non
     hands.run(name, FAILED)
     assert results.ending_of(api.session, "a") is None
     hands.run(name, FAILED)
-    assert results.ending_of(api.session, "a") == ("a", "dlq", 3, 2, "exit 3, 2 runs, retries used up", False)
+    assert results.ending_of(api.session, "a") == ("a", "dlq", 3, 2, "exit 3, 2 attempts, retries used up", False)
     hands.run(hands.enqueue(id="b"), OK)
     ended = results.ending_of(api.session, "b")
     assert ended is not None and ended.succeeded and ended.exit_code == 0
@@ -37,10 +37,13 @@ def test_a_job_has_ended_when_it_is_done_or_dead(api: Spool, hands: Desk) -> Non
 @pytest.mark.parametrize(
     ("outcome", "why"),
     [
-        (Outcome("timed_out", 143, "timed out after 2 s"), "exit 143 (ended by SIGTERM), timed out after 2 s; 1 run"),
-        (Outcome("abandoned"), "abandoned; 1 run"),
+        (
+            Outcome("timed_out", 143, "timed out after 2 s"),
+            "exit 143 (ended by SIGTERM), timed out after 2 s; 1 attempt",
+        ),
+        (Outcome("abandoned"), "abandoned; 1 attempt"),
         (Outcome("cancelled", None, "by hand"), "cancelled by hand"),
-        (Outcome("failed", 127, "command not found"), "exit 127, command not found; 1 run"),
+        (Outcome("failed", 127, "command not found"), "exit 127, command not found; 1 attempt"),
     ],
 )
 def test_why_a_job_is_dead(api: Spool, hands: Desk, outcome: Outcome, why: str) -> None:

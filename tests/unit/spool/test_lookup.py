@@ -48,7 +48,7 @@ def test_job_in_each_state_tells_where_it_stands(api: Spool, hands: Desk) -> Non
     }
     assert {job_id: item.attempts for job_id, item in found.items()} == {"p": 0, "r": 1, "d": 1, "x": 1, "w": 1}
     assert (found["r"].worker, found["d"].worker) == ("w1", "")
-    assert found["x"].error == "exit 3: 1 run, retries used up"
+    assert found["x"].error == "exit 3: 1 attempt, retries used up"
     assert (found["w"].error, found["d"].error) == ("exit 3", "")
     assert found["w"].due_at is not None
     assert found["x"].due_at is None
