@@ -1,3 +1,3 @@
-"""One pool: which job is next, which worker gets it, what people ask of it, how it ends (FORMAT.md, 4, 7 and 8)."""
+"""One pool: which job is next, which worker gets it, how people control it, how it ends (FORMAT.md, 4, 7 and 8)."""
 
 __all__ = ["notices", "options", "preflight", "run"]

@@ -5,7 +5,7 @@ complete; only whole JSON does. So a file that does not parse is tried again whe
 not changed for `settle_s` by our own monotonic clock. A file of lines is whole at every line end, so it is split only
 after it has been quiet for as long.
 
-Files in trouble (unreadable, stuck) are tried again, each time after twice the wait, and at once if something about
+Files with a problem (unreadable, stuck) are tried again, each time after twice the wait, and at once if something about
 them changes. However many files there are, polling them takes at most a twentieth of the time.
 """
 
@@ -26,12 +26,12 @@ _POLL_SHARE = 0.05
 _ACT_SHARE = 0.25
 # The share is of the time since the last pass, at most of this much: no pass delays the jobs for more than 10 ms.
 _PASS_FIRST_S, _PASS_MOST_S = 0.2, 0.2
-# An arriving file is polled in each pass, another one less and less often. A file in trouble is tried less often.
+# An arriving file is polled in each pass, other files less and less often. A file with a problem is tried less often.
 _POLL_FIRST_S, _POLL_MOST_S = 0.2, 5.0
 _TRY_FIRST_S, _TRY_MOST_S = 0.2, 30.0
-# A pass tries at most this many files in trouble: a try is work for a worker, too.
+# A pass tries at most this many files with a problem, because a try is work for a worker, too.
 _TRIES_A_PASS = 20
-# A pool that drains waits for a file in trouble until it was tried this often: most trouble passes soon.
+# A pool that drains waits for a file with a problem until it was tried this often, because most problems pass soon.
 _HOPEFUL_TRIES = 3
 
 
@@ -49,7 +49,7 @@ class Arrival(NamedTuple):
     declined: Watched
     """What was wrong with it."""
     tries: int
-    """How often this version was tried and in trouble."""
+    """How often this version was tried and had a problem."""
     wait_until_s: float
     """When it may be tried again (monotonic)."""
     polls: int
@@ -57,7 +57,7 @@ class Arrival(NamedTuple):
 
 
 class Arrivals:
-    """The files in pending/ that are still arriving, and those that are watched because a change may make them jobs."""
+    """The files in pending/ that are still arriving, and files that are watched because a change may make them jobs."""
 
     def __init__(self, spool: SpoolDir, *, settle_s: float, clock: Clock) -> None:
         self._spool = spool
@@ -71,14 +71,14 @@ class Arrivals:
         self._last_pass_s = clock.monotonic() - _PASS_FIRST_S
 
     def __len__(self) -> int:
-        """How many files a drain waits for: not for foreign ones, and not for those that stay in trouble."""
+        """Return how many files a drain waits for: not foreign files, and not files with a lasting problem."""
         return len(self._arriving) + len(self._hopeful)
 
     def __contains__(self, name: str) -> bool:
         return name in self._files
 
     def add(self, name: str, declined: Watched) -> None:
-        """Watch a file that is not complete, or in trouble. Its quiet time goes on if it is still the known version."""
+        """Watch a file that is incomplete or has a problem. Its quiet time continues if its version is the same."""
         now_s = self._clock.monotonic()
         known = self._files.get(name)
         tries, wait_until_s, quiet_since_s = 0, now_s, now_s
@@ -88,7 +88,7 @@ class Arrivals:
         if _is_in_trouble(declined):
             wait_until_s = now_s + _pause_s(tries)
             tries += 1
-            # Asked for here and not by the worker: a try may move the file there and back, and that changes it.
+            # Read here and not by the worker, because a try may move the file there and back, which changes it.
             changed_ns = (self._poll(name, declined.sig) or (None, 0))[1]
         self._put(name, Arrival(declined.sig, changed_ns, quiet_since_s, now_s, declined, tries, wait_until_s, polls=0))
 
@@ -119,9 +119,9 @@ class Arrivals:
             self._next_poll_s.pop(name, None)
 
     def changed(self) -> Iterator[str]:
-        """Yield the names of files to be tried again: they have changed, or were in trouble for long enough.
+        """Yield the names of files to try again: they have changed, or had a problem for long enough.
 
-        This makes a stat for each file whose poll is due, within `_POLL_SHARE` of the time since the last call.
+        This costs a stat for each file whose poll is due, within `_POLL_SHARE` of the time since the last call.
         """
         began_s = self._clock.monotonic()
         until_s = began_s + _POLL_SHARE * min(began_s - self._last_pass_s, _PASS_MOST_S)
@@ -141,7 +141,7 @@ class Arrivals:
                 yield name
             elif _is_in_trouble(item.declined) and now_s >= item.wait_until_s and tries_left:
                 tries_left -= 1
-                again_s = now_s + _pause_s(item.tries)  # in case no answer comes; `add` sets it anew
+                again_s = now_s + _pause_s(item.tries)  # in case no answer comes; `add` sets it again
                 self._put(name, item._replace(polled_s=now_s, polls=item.polls + 1, wait_until_s=again_s))
                 yield name
             else:
@@ -154,10 +154,10 @@ class Arrivals:
         try:
             return files.sig_and_change(self._spool.path(PENDING, name))
         except OSError:
-            return sig, 0  # the folder is closed at the moment, which is no fault of the file
+            return sig, 0  # the folder is inaccessible at the moment, which is not the file's fault
 
     def quiet(self) -> Iterator[tuple[str, Arriving]]:
-        """Yield files that have not changed for `settle_s`, to be rejected or split; as many as `_ACT_SHARE` allows."""
+        """Yield files that have not changed for `settle_s`, to reject or split; as many as `_ACT_SHARE` allows."""
         now_s = self._clock.monotonic()
         until_s = now_s + _ACT_SHARE * _PASS_MOST_S
         for name in list(self._arriving):
@@ -181,5 +181,5 @@ def _is_in_trouble(declined: Watched) -> bool:
 
 
 def _pause_s(tries: int) -> float:
-    """Return how long a file waits that was in trouble `tries` times before."""
+    """Return how long a file waits that had a problem `tries` times before."""
     return min(_TRY_FIRST_S * 2.0 ** min(tries, 20), _TRY_MOST_S)

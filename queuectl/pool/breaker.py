@@ -1,6 +1,6 @@
-"""Circuit breaker for errors of the machine (disk full, no memory): no new runs for a while, then a try (promise P9).
+"""Circuit breaker for errors of the machine (disk full, no memory): start no job for a while, then try (promise P9).
 
-The first error is reported, and the first success after it. Errors in between make only the waits longer.
+The first error and the first success after it are reported. Errors in between only make the waits longer.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from queuectl.model.notice import INFO, WARNING, Notice, Notify
 from queuectl.system.clock import Clock
 
-# How long nothing is started after the first error in a row, the second ...
+# How long no job is started after the first error in a row, the second ...
 _WAIT_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -19,9 +19,9 @@ class Breaker:
     """The circuit breaker of one pool.
 
     Args:
-        where: names the place of an error that names no file.
+        where: the path to report for an error that names no file.
         clock: for the waits.
-        notify: called for what people should know.
+        notify: called with messages for people.
     """
 
     def __init__(self, where: str, *, clock: Clock, notify: Notify) -> None:
@@ -38,16 +38,16 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """True while nothing may be started."""
+        """True while no job may be started."""
         return self._clock.monotonic() < self._until_s
 
     def trip(self, text: str) -> None:
-        """Stop new starts for a while. An error during a wait (of another worker, of a scan) counts as the same one."""
+        """Stop new starts for a while. Another error during the wait (of a worker, of a scan) counts as the same."""
         if self._count and self.is_open:
             return
         wait_s = _WAIT_S[min(self._count, len(_WAIT_S) - 1)]
         if self._count == 0:
-            self._notify(Notice(WARNING, "trouble", f"paused: {text}; trying again by itself"))
+            self._notify(Notice(WARNING, "trouble", f"paused: {text}; queuectl tries again automatically"))
         self._count += 1
         self._until_s = self._clock.monotonic() + wait_s
 
@@ -59,7 +59,7 @@ class Breaker:
 
     @contextlib.contextmanager
     def guard(self) -> Iterator[None]:
-        """Trip on an OSError within, and leave out the rest of the block."""
+        """Trip on an OSError in the block, and skip the rest of the block."""
         try:
             yield
         except OSError as error:

@@ -20,7 +20,7 @@ class Cancellations:
         """Runs whose request was passed on, or reported because it cannot be read."""
 
     def step(self, _now_s: float) -> None:
-        """Have the workers end the runs that somebody asked to cancel."""
+        """Tell the workers to end the runs that somebody wants to cancel."""
         with self._core.breaker.guard():
             for job_id, attempt in cancel_requests.waiting(self._spool):
                 worker = next((worker for worker in self._core.workers if job_id in worker.running.values()), None)
@@ -33,8 +33,8 @@ class Cancellations:
                     if fault is None:
                         raise
                     self._seen.add((job_id, attempt))
-                    cure = f"; to cure it: {fault.cure}, then cancel once more" if fault.cure else ""
-                    text = f"cannot read a request to cancel {job_id}: {fault.text}{cure}"
+                    cure = f"; to fix this: {fault.cure}, then cancel the job again" if fault.cure else ""
+                    text = f"cannot read the request to cancel {job_id}: {fault.text}{cure}"
                     self._core.notify(Notice(WARNING, "stuck", text))
                     continue
                 if request is not None:

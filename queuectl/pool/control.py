@@ -1,4 +1,4 @@
-"""Act on what people ask of a pool: to stop, by a signal or a file, and to pause, by PAUSED."""
+"""Act on requests to a pool: to stop, by a signal or a file, and to pause, by the file PAUSED."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from queuectl.system.wakeup import Wakeup
 
 
 class Control:
-    """The requests to one pool. As a source of the loop it wakes the loop after a signal."""
+    """The requests to one pool. As a source of the loop, it wakes the loop after a signal."""
 
     def __init__(self, core: Core, pool: Pool) -> None:
         self._core = core
@@ -57,7 +57,7 @@ class Control:
         return self._signals > 1 or self._pool.stop_request() == 0
 
     def step(self, now_s: float) -> None:
-        """Begin the stop that a signal asks for, or go on with it."""
+        """Begin the stop that a signal requests, or continue it."""
         if self._signals > 0:
             self._advance(now_s, 0.0 if self._signals > 1 else self._core.session.settings.stop_grace_s)
 
@@ -65,7 +65,7 @@ class Control:
         """Return None: a signal wakes the loop."""
 
     def check_stop_file(self, now_s: float) -> None:
-        """Begin the stop that a file asks for, or go on with a stop."""
+        """Begin the stop that a file requests, or continue a stop."""
         grace_s = self._pool.stop_request()
         if grace_s is not None or self._core.shutdown.has_begun:
             self._advance(now_s, grace_s)
@@ -73,15 +73,16 @@ class Control:
     def _advance(self, now_s: float, grace_s: float | None) -> None:
         if grace_s is not None and self._core.shutdown.begin(now_s, grace_s):
             running = sum(len(worker.running) for worker in self._core.workers)
-            longest = "however long they take" if math.isinf(grace_s) else f"up to {grace_s:g} s"
-            waits = f"waiting for {running} running, {longest}" if running and grace_s else "asked to"
+            longest = "without a time limit" if math.isinf(grace_s) else f"up to {grace_s:g} s"
+            jobs = "job" if running == 1 else "jobs"
+            waits = f"waiting for {running} running {jobs}, {longest}" if running and grace_s else "as requested"
             self._core.notify(Notice(INFO, "stopping", waits))
         self._core.shutdown.advance(now_s)
 
     # ---------------------------------------------------------------------------------------------------- pause
 
     def check_pause(self, _now_s: float) -> None:
-        """Look for PAUSED; end a pause whose time is over."""
+        """Check for PAUSED; end a pause whose time is over."""
         paused = pause.is_paused(self._spool)
         if paused and (until_at := pause.until(self._spool)) is not None and until_at <= self._clock.now():
             with self._core.breaker.guard():
@@ -93,5 +94,5 @@ class Control:
             self._core.notify(Notice(INFO, "unpaused", "no longer paused"))
             return
         reason = pause.reason(self._spool)
-        text = f"paused{': ' + reason if reason else ''}; to go on: queuectl resume, or delete PAUSED"
+        text = f"paused{': ' + reason if reason else ''}; to resume: queuectl resume, or delete PAUSED"
         self._core.notify(Notice(INFO, "paused", text))

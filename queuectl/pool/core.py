@@ -16,13 +16,13 @@ from queuectl.spool.session import Session
 
 
 class Core(NamedTuple):
-    """The values that nearly every part of a pool needs. Made once for each pool (see `parts`)."""
+    """The values that nearly every part of a pool needs. Created once per pool (see `parts`)."""
 
     session: Session
     options: Options
     notify: Callable[[Event], None]
     queue: RunQueue
-    """The names that wait."""
+    """The waiting names."""
     workers: list[WorkerProcess]
     dispatcher: Dispatcher
     breaker: Breaker

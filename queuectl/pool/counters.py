@@ -1,7 +1,7 @@
-"""Count what becomes of the jobs of one pool, for the dashboard; add it to the counts of the spool every few seconds.
+"""Count the results of one pool's jobs for the dashboard, and add them to the counts of the spool every few seconds.
 
-A job costs a few additions in memory. What is in memory goes into .queuectl/counts (see `spool.counts`) at most every
-5 s, so kill -9 loses the counts of that time at most. With `dashboard = "off"` nothing is counted or written.
+A job costs a few additions in memory. The counts in memory are added to .queuectl/counts (see `spool.counts`) at most
+every 5 s, so kill -9 loses at most the counts of that time. With `dashboard = "off"` nothing is counted or written.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from queuectl.spool.counts import MINUTE_S, QUARTER_S, QUARTERS, Counts, Ended, 
 from queuectl.spool.session import Session
 from queuectl.system.locks import FileLock
 
-# From one write to the next.
+# The time between two writes.
 EVERY_S = 5.0
-# An ending pool waits this long for another pool that is just writing; that takes a millisecond.
+# An ending pool waits this long for another pool that is writing; a write takes a millisecond.
 _LAST_S, _POLL_S = 1.0, 0.01
 
 
@@ -30,11 +30,11 @@ class Counters:
         self._is_on = session.settings.dashboard != OFF
         self._lock = FileLock(session.spool.counts_lock_path)
         self._fresh: dict[int, Row] = {}
-        """By the minute in which it began."""
+        """The rows by the minute in which each began."""
         self._next_s = self._clock.monotonic() + EVERY_S
 
     def count(self, state: str) -> None:
-        """Count a job that has moved after a run: to DONE, to DLQ (not a cancelled one), or back to be tried again."""
+        """Count a job that has moved after a run: to DONE, to DLQ (unless cancelled), or back for a retry."""
         if self._is_on:
             row = self._row()
             if state == DONE:
@@ -56,12 +56,12 @@ class Counters:
         return self._fresh.get(at) or Row(at)
 
     def step(self, now_s: float) -> None:
-        """Add what is new to the file, at most every 5 s. Raises OSError; nothing is lost then."""
+        """Add new counts to the file, at most every 5 s. Raises OSError; then nothing is lost."""
         if self._fresh and now_s >= self._next_s and self._write(None):
             self._next_s = now_s + EVERY_S
 
     def end(self, ended: Ended | None) -> None:
-        """Add all that is new, and how the pool ended. Raises OSError."""
+        """Add all new counts, and how the pool ended. Raises OSError."""
         until_s = self._clock.monotonic() + _LAST_S
         while self._is_on and not self._write(ended) and self._clock.monotonic() < until_s:
             time.sleep(_POLL_S)
@@ -71,7 +71,7 @@ class Counters:
         self._lock.close()
 
     def _write(self, ended: Ended | None) -> bool:
-        """Add what is new to the file; return False if another pool holds the lock."""
+        """Add new counts to the file; return False if another pool holds the lock."""
         now_at = self._clock.now()
         self._drop_old(now_at)
         if not self._lock.try_acquire():
@@ -85,6 +85,6 @@ class Counters:
         return True
 
     def _drop_old(self, now_at: float) -> None:
-        """Forget what the file would not keep: its disk may be full for a week."""
+        """Forget counts that are too old for the file, because its disk may be full for a week."""
         oldest_at = now_at - QUARTERS * QUARTER_S
         self._fresh = {at: row for at, row in self._fresh.items() if at > oldest_at}

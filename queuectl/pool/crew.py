@@ -1,7 +1,7 @@
 """The worker processes of a pool: start them, restart those that died, receive their reports.
 
-A worker that is gone costs nothing but its time: other workers get the names that it had, and its freed lease shows
-that its job has no owner (promise P5).
+A dead worker costs only time: other workers get its names, and its free lease shows that its job has no owner (promise
+P5).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _START_AGAIN_S = 1.0
 # If this many workers died within 5 s, a new one is started only 1 s after the last death.
 _MANY_DEATHS, _DEATHS_WITHIN_S, _DEATH_PAUSE_S = 5, 5.0, 1.0
-# With more names in memory than this a worker is spawned: a forked one would keep a copy of them.
+# With more names in memory than this, a worker is spawned, because a forked worker would keep a copy of them.
 _FORK_UNTIL = 100_000
 
 
@@ -34,8 +34,8 @@ class Crew:
     """The workers of one pool.
 
     Args:
-        core: what the parts of the pool share.
-        pool_name: the worker names begin with it.
+        core: the values that the parts of the pool share.
+        pool_name: the beginning of the worker names.
         close_inherited: closes everything that this process has open; a forked worker calls it first.
     """
 
@@ -52,7 +52,7 @@ class Crew:
         self._sources: list[Source] = []
         self._new_source: Callable[[WorkerProcess], Source]
         self.on_lost: Callable[[], None] = lambda: None
-        """Called when a worker is gone."""
+        """Called when a worker is dead."""
 
     def start(self) -> None:
         """Start all workers. Raises OSError."""
@@ -60,15 +60,15 @@ class Crew:
             self._start(worker)
 
     def sources(self, outcomes: Outcomes) -> list[Source]:
-        """Return a list with a source for each worker, which `scale` keeps up to date; `outcomes` takes the reports."""
+        """Return a list with a source for each worker, which `scale` keeps current; `outcomes` receives the reports."""
         self._new_source = lambda worker: WorkerSource(worker, self, outcomes)
         self._sources = [self._new_source(worker) for worker in self._workers]
         return self._sources
 
     def scale(self, slots: int) -> int:
-        """Have this many slots from now on; return in how many processes. What runs goes on.
+        """Change the number of slots; return the number of processes. Running jobs continue.
 
-        If a process cannot be started, it is tried again by `step`.
+        If a process cannot be started, `step` tries again.
         """
         staying = [worker for worker in self._workers if not worker.is_retired]
         sizes = spread(slots, self._core.session.settings.worker_processes)
@@ -90,7 +90,7 @@ class Crew:
         self._sources[:] = [each for each in self._sources if getattr(each, "worker", None) is not worker]
 
     def step(self, now_s: float) -> None:
-        """Find workers that ended without a word, and start a new one for each that is gone."""
+        """Find workers that ended without a report, and start a new worker for each dead one."""
         for worker in list(self._workers):
             if worker.is_silent:
                 self.lost(worker)
@@ -100,13 +100,13 @@ class Crew:
                 self._start_again(worker, now_s)
 
     def find_silent(self) -> None:
-        """Find workers that ended without a word."""
+        """Find workers that ended without a report."""
         for worker in list(self._workers):
             if worker.is_silent:
                 self.lost(worker)
 
     def lost(self, worker: WorkerProcess) -> None:
-        """Give the names of a worker that is gone to others."""
+        """Give the names of a dead worker to others."""
         self._core.dispatcher.reassign(worker)
         self.on_lost()
         if worker.is_retired:
@@ -115,7 +115,7 @@ class Crew:
             self._deaths.append(self._clock.monotonic())
             code = worker.exit_code
             how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
-            self._core.notify(Notice(WARNING, "worker_lost", f"worker {worker.name} ended {how}; starting another"))
+            self._core.notify(Notice(WARNING, "worker_lost", f"worker {worker.name} ended {how}; starting a new one"))
 
     @property
     def has_unready(self) -> bool:
@@ -145,14 +145,14 @@ class Crew:
         )
 
     def _start_again(self, worker: WorkerProcess, now_s: float) -> None:
-        """Start a worker in the place of one that is gone. If that fails, the others go on."""
+        """Start a worker in place of a dead one. If that fails, the others continue."""
         try:
             self._start(worker)
         except OSError as error:
             self._next_start_s = now_s + _START_AGAIN_S
             if not self._cannot_start:
                 self._cannot_start = True
-                text = f"cannot start a worker: {error.strerror or error}; trying again by itself"
+                text = f"cannot start a worker: {error.strerror or error}; queuectl tries again automatically"
                 self._core.notify(Notice(WARNING, "trouble", text))
         else:
             self._cannot_start = False
@@ -179,7 +179,7 @@ class WorkerSource:
         return self.worker.conn
 
     def receive(self) -> None:
-        """Take in the worker's next reports."""
+        """Receive the worker's next reports."""
         try:
             for report in self.worker.receive():
                 self._outcomes.take(self.worker, report)

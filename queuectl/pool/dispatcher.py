@@ -1,8 +1,8 @@
 """Suggest the names of the run queue to the workers, and act on their answers.
 
-A suggestion decides nothing: the claim does. A worker whose slots are all busy keeps a name for at most 20 ms before
-one with an idle slot gets it, too. A name whose stripe is busy, or whose writer has it open, is suggested again a
-little later. A file that is still arriving is left until it changes.
+A suggestion decides nothing; the claim decides. A worker whose slots are all busy keeps a name for at most 20 ms before
+a worker with an idle slot gets it, too. If a stripe is busy, or a writer has the file open, the name is suggested again
+a little later. A file that is still arriving waits until it changes.
 """
 
 from __future__ import annotations
@@ -48,25 +48,25 @@ from queuectl.worker.messages import SplitFile
 
 # A name that a busy worker has not taken for this long is suggested to an idle one.
 SHARE_AFTER_S = 0.02
-# A worker that runs a job for this long gives back the names behind it.
+# A worker that runs a job for this long returns the names behind it.
 LONG_S = 0.05
 # Workers that all run jobs for this long are slow (see `is_slow`).
 SLOW_S = 0.5
 # When a name is suggested again, by why it could not be claimed: after 2, 4, 8 ... times the first value, up to the
-# second. A writer mostly closes its file at once; processes that a run has left mostly stay.
+# second. A writer usually closes its file at once; processes that a run has left usually stay.
 _AGAIN_S: dict[type[Busy | Open | Alive], tuple[float, float]] = {
     Busy: (0.01, 1.0),
     Open: (0.001, 0.05),
     Alive: (0.05, 2.0),
 }
-# Answers that say what became of a file. If another worker got the name too, that one only finds that it is gone.
+# Final answers for a file. If another worker got the name, too, that worker only finds that the file is gone.
 _ENDS = (Later, Repaired, Rejected, Dead, Splitting, Split)
 
 
 class Dispatcher:
-    """Hands the names of one pool to its workers and takes them back.
+    """Suggests the names of one pool to its workers and takes them back.
 
-    `notify` is called for what a person should know: kinds `foreign`, `unreadable`, `stuck`, `rejected`, `mended`,
+    `notify` is called with messages for people, of the kinds `foreign`, `unreadable`, `stuck`, `rejected`, `mended`,
     `dead`, `batch`, `alive`.
     """
 
@@ -84,13 +84,13 @@ class Dispatcher:
         self._again: list[tuple[float, str]] = []
         self._busy_tries: dict[str, int] = {}
         self._unsettled: dict[str, WorkerProcess] = {}
-        """Names whose runs have ended at a worker that cannot record how."""
+        """Names whose runs have ended, but whose worker cannot record the outcome."""
         self._reported = ReportedOnce(clock, notify, self._is_in_trouble)
         self._split_turns = SplitTurns(clock=clock)
 
     @property
     def is_empty(self) -> bool:
-        """True if no name waits, is at a worker, or is to be tried again."""
+        """True if no name waits, is at a worker, or must be tried again."""
         return not (
             len(self._queue)
             or self._queue.waiting
@@ -102,9 +102,9 @@ class Dispatcher:
         )
 
     def trust_listing(self) -> None:
-        """If no name is on its way, forget all names but those that are due later: the next listing brings the rest.
+        """If no name is in progress, forget all names except those due later: the next listing brings the others.
 
-        Call this before a listing is taken over.
+        Call this before the queue takes over a listing.
         """
         if (
             not len(self._queue)
@@ -127,7 +127,7 @@ class Dispatcher:
         return sum(worker.free for worker in self._workers if worker.may_get_names)
 
     def next_s(self) -> float | None:
-        """Return when there is something to do without an event (monotonic), or None."""
+        """Return when work is due without an event (monotonic), or None."""
         until = [self._again[0][0]] if self._again else []
         if (split_s := self._split_turns.next_s()) is not None:
             until.append(split_s)
@@ -163,14 +163,14 @@ class Dispatcher:
         """Return how many runs may still be started."""
         if self.jobs_left is None:
             return math.inf
-        # One worker finds a shared name gone while the other still runs it: it counts until both have answered.
+        # A shared name counts until both workers have answered, because one finds it gone while the other runs it.
         started: set[str] = set(self._unsettled)
         for worker in self._workers:
             started.update(worker.outstanding, worker.unanswered)
         return self.jobs_left - sum(not batch.taken_of(name) for name in started)
 
     def take_back(self, worker: WorkerProcess) -> None:
-        """Queue the names behind long jobs again, or all that a worker has not claimed: others may claim them first."""
+        """Queue the names behind long jobs, or all that a worker has not claimed, again for other workers."""
         stuck = [name for name in worker.outstanding if name not in worker.running]
         for name in reversed(stuck):
             del worker.outstanding[name]
@@ -178,14 +178,14 @@ class Dispatcher:
             self._put_first(name)
 
     def _put_first(self, name: str) -> None:
-        """Queue a name again that no worker has any more."""
+        """Queue a name again that no worker has."""
         if batch.taken_of(name):
             self._split_turns.put_back(name)
         else:
             self._queue.put_first(name)
 
     def _share(self, idle: list[WorkerProcess], now_s: float) -> None:
-        """Suggest to workers with idle slots the names behind long jobs, or at a worker that is suspended.
+        """Suggest the names behind long jobs, or at a suspended worker, to workers with idle slots.
 
         A second suggestion is harmless: one claim wins.
         """
@@ -203,7 +203,7 @@ class Dispatcher:
                     other.feed([name], now_s)
 
     def split(self, name: str) -> bool:
-        """Have the worker with the lowest load split a file of many jobs; return False if no worker may get names."""
+        """Tell the least loaded worker to split a file of many jobs; return False if no worker may get names."""
         willing = [worker for worker in self._workers if worker.may_get_names]
         if not willing:
             return False
@@ -214,13 +214,13 @@ class Dispatcher:
         return True
 
     def go_on_splitting(self, listed: list[str]) -> None:
-        """Go on with the splits that a listing of taken/ shows."""
+        """Continue the splits that a listing of taken/ shows."""
         self._split_turns.add(listed)
 
     # --------------------------------------------------------------------------------------------- from workers
 
     def add(self, names: list[str]) -> None:
-        """Take in names that may be new: of an event, a retry, a rescue. An arriving file among them has changed."""
+        """Add names that may be new: from an event, a retry or a rescue. An arriving file among them has changed."""
         now_at = self._clock.now()
         for name in names:
             if name in self._arrivals:
@@ -229,7 +229,7 @@ class Dispatcher:
                 self._queue.add([name], now_at)
 
     def reassign(self, worker: WorkerProcess) -> None:
-        """Queue the names of a worker that is gone again."""
+        """Queue the names of a dead worker again."""
         for name in reversed(worker.take_names()):
             self._put_first(name)
         for name in [name for name, keeper in self._unsettled.items() if keeper is worker]:
@@ -252,12 +252,12 @@ class Dispatcher:
             self.jobs_left -= 1
 
     def vanished(self, worker: WorkerProcess, job_id: str) -> None:
-        """Record that somebody took away the file of a running job."""
+        """Record that somebody moved or deleted the file of a running job."""
         for name in [name for name, running in worker.running.items() if running == job_id]:
             self.settled(worker, name, counts=True)
 
     def passed(self, worker: WorkerProcess | None, name: str, declined: Declined) -> None:
-        """Act on the answer that a name could not be claimed; `worker` is None for an answer of the pool itself."""
+        """Act on the answer that a name could not be claimed; `worker` is None if the pool itself answers."""
         given_s = self._clock.monotonic()
         if worker is not None:
             given_s = worker.outstanding.pop(name, given_s)
@@ -288,7 +288,7 @@ class Dispatcher:
             case Gone() | Later() | Repaired() | Rejected() | Dead() | Split():
                 self._forget(name)
                 self._announce(name, declined)
-            case Many() | Splitting() | SplitStuck():  # no worker answers with the first; the others have a key
+            case Many() | Splitting() | SplitStuck():  # no worker answers with `Many`; the others have a key
                 self._forget(name)
             case _:
                 assert_never(declined)
@@ -300,7 +300,7 @@ class Dispatcher:
         heapq.heappush(self._again, (self._clock.monotonic() + wait_s, name))
 
     def _wait_for_change(self, name: str, declined: Arriving | Unreadable | Stuck | Foreign) -> None:
-        """Leave a file until it changes, or until its next try is due."""
+        """Skip a file until it changes, or until its next try is due."""
         self._queue.skip(name)
         if not (isinstance(declined, Foreign) and declined.sig is None):  # a job may replace a file, not a folder
             self._arrivals.add(name, declined)
@@ -308,23 +308,23 @@ class Dispatcher:
             case Arriving():
                 pass
             case Unreadable(_, why):
-                self._reported.report("unreadable", name, f"{name}: {why}; it is tried again")
+                self._reported.report("unreadable", name, f"{name}: {why}; queuectl tries again")
             case Stuck(_, path, why, cure):
                 self._report_stuck(path, f"{name} waits: {why}", cure, name=name)
             case Foreign(_, why):
-                self._reported.report("foreign", name, f"{name} is left alone: {why}")
+                self._reported.report("foreign", name, f"{name} is ignored: {why}")
             case _:
                 assert_never(declined)
 
     def _forget(self, name: str) -> None:
-        """Forget a name that does not wait any more, or has another name now."""
+        """Forget a name that no longer waits, or that was renamed."""
         self._queue.forget(name)
         self._arrivals.drop(name)
         self._busy_tries.pop(name, None)
         self._unsettled.pop(name, None)
 
     def _split_on(self, name: str, key: str, declined: Declined, took_s: float) -> None:
-        """Act on an answer about a file of many jobs, which is in taken/ by now."""
+        """Act on an answer about a file of many jobs, which is now in taken/."""
         if name != key:
             self._queue.forget(name)
             self._arrivals.drop(name)
@@ -340,15 +340,15 @@ class Dispatcher:
                 self._cannot_split(key, why)
             case Stuck(_, _, why, cure):
                 self._cannot_split(key, why, cure)
-            case _:  # not an answer about a split; it is tried again all the same
+            case _:  # not an answer about a split; the step is tried again all the same
                 self._cannot_split(key, type(declined).__name__)
 
     def _cannot_split(self, key: str, why: str, cure: str = "") -> None:
         if self._split_turns.set_stuck(key):
-            self._notify(Notice(WARNING, "unreadable", f"{key}: {why}; it is tried again{_cure(cure)}"))
+            self._notify(Notice(WARNING, "unreadable", f"{key}: {why}; queuectl tries again{_cure(cure)}"))
 
     def _announce(self, name: str, declined: Gone | Later | Repaired | Rejected | Dead | Split) -> None:
-        """Report what became of a file, and queue the names that its jobs have now."""
+        """Report the result for a file, and queue the new names of its jobs."""
         match declined:
             case Gone():
                 pass
@@ -372,7 +372,7 @@ class Dispatcher:
 
     def _report_stuck(self, path: str, text: str, cure: str, *, name: str) -> None:
         self._reported.report(
-            "stuck", path, f"{text}; this is tried again, and other jobs go on{_cure(cure)}", name=name
+            "stuck", path, f"{text}; queuectl tries again, and other jobs continue{_cure(cure)}", name=name
         )
 
     def _is_in_trouble(self, name: str) -> bool:
@@ -380,4 +380,4 @@ class Dispatcher:
 
 
 def _cure(cure: str) -> str:
-    return f"; to cure it: {cure}" if cure else ""
+    return f"; to fix this: {cure}" if cure else ""

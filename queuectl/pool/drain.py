@@ -15,11 +15,11 @@ class Drain:
     """A duty of the loop: begin the end of the pool if its work is done.
 
     Args:
-        core: what the parts of the pool share.
+        core: the values that the parts of the pool share.
         outcomes: counts the runs.
         rescuer: knows the files in running/ that no pool waits for.
-        busy: questions; if the answer to one is true, something is left to do.
-        on_end: called in each round once the end has begun.
+        busy: functions; if one returns True, work is left.
+        on_end: called in each round after the end has begun.
     """
 
     def __init__(
@@ -50,15 +50,15 @@ class Drain:
             self._core.shutdown.begin(self._clock.monotonic(), self._core.session.settings.stop_grace_s)
 
     def due_s(self) -> None:
-        """Return None: the ticks bring what ends a drain."""
+        """Return None: a drain ends at a tick."""
 
     def _find_nothing_left(self) -> bool:
-        """List the spool once more and take the listing over; return True if nothing is left to do."""
+        """List the spool again and take over the listing; return True if nothing is left to do."""
         dispatcher = self._core.dispatcher
         if not dispatcher.is_empty or any(is_busy() for is_busy in self._busy):
             return False
         with self._core.breaker.guard():
-            # The memory alone is not proof enough: only a listing is.
+            # The names in memory are not enough proof; only a listing is.
             dispatcher.go_on_splitting(batch.unfinished(self._spool))
             dispatcher.trust_listing()
             return (

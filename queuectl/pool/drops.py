@@ -10,7 +10,7 @@ from queuectl.pool.core import Core
 
 
 class Drops:
-    """What one pool does about the files that are arriving."""
+    """Handles the arriving files of one pool."""
 
     def __init__(self, core: Core, arrivals: Arrivals, triage: Triage) -> None:
         self._core = core
@@ -37,5 +37,5 @@ class Drops:
                     if stuck is None:
                         raise
                     verdict = stuck
-                if not isinstance(verdict, Arriving | Busy):  # else it changed just now, or is looked at: next time
+                if not isinstance(verdict, Arriving | Busy):  # if it just changed or is busy, wait for the next pass
                     self._core.dispatcher.passed(None, name, verdict)

@@ -1,4 +1,4 @@
-"""Find waiting jobs whose name says a later time than their record: a clock was wrong, or the name of a drop.
+"""Find waiting jobs whose name has a later time than their record, because a clock or a drop's name was wrong.
 
 A clock may have been set back, or another machine's clock may have been ahead. The records of waiting jobs are read a
 few at each tick, and a job that is due by its own delay runs at once (promise P5).
@@ -20,9 +20,9 @@ from queuectl.pool.ticks import TICK_S
 
 # After the clock was set back, this share of each tick goes to the records of waiting jobs, until all were read.
 _RECHECK_SHARE = 0.2
-# They are read this often in any case: another machine's clock may have been ahead.
+# They are read at least this often, because another machine's clock may have been ahead.
 _RECHECK_EVERY_S = 3600.0
-# A name that says a time later than its record by this much is wrong.
+# A name is wrong if its time is later than that of its record by this much.
 _NAMED_TOO_LATE_S = 1.0
 
 
@@ -39,12 +39,12 @@ class DueTimes:
         """Waiting names whose records are still to be read."""
 
     def begin(self, now_s: float) -> None:
-        """Start the first pass: pending/ was listed."""
+        """Start the first pass, after pending/ was listed."""
         if self._next_s == math.inf:
             self._next_s = now_s
 
     def step(self, _now_s: float = 0.0) -> None:
-        """Read some records, if there are any to read; make the jobs ready that are due by them."""
+        """Read some records, if any are left, and make the jobs ready that are due according to them."""
         offset_s = self._clock.now() - self._clock.monotonic()
         moved_s, self._clock_offset_s = offset_s - self._clock_offset_s, offset_s
         now_at, now_s = self._clock.now(), self._clock.monotonic()
@@ -63,7 +63,7 @@ class DueTimes:
             self._queue.advance(due, now_at)
 
     def _waits_as_named(self, name: str, now_at: float) -> bool:
-        """False if the record says another time than the name: a claim then runs it, or gives it the right name."""
+        """Return False if record and name have different times: a claim then runs the job, or corrects the name."""
         try:
             now = self._spool.read(PENDING, name).record.standing()
         except DamagedRecordError:

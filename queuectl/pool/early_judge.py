@@ -2,8 +2,8 @@
 
 The name of a drop says nothing about its job. While more names are ready than workers are free, the order matters, so
 each drop is read: it gets its full name, is rejected, or is found to be arriving. A single drop on an idle pool is not
-read twice: a worker claims it. While workers are busy, judging takes 5 % of the time at most. Time that is not used is
-saved up, to at most a tenth of a second, so that a few drops, and the first of many, are judged at once.
+read twice, because a worker claims it. While workers are busy, judging takes at most 5 % of the time. Unused time is
+saved, up to a tenth of a second, so that a few drops, and the first of many, are judged at once.
 
 No run depends on this: a drop that is not judged in time is claimed as it is.
 """
@@ -36,7 +36,7 @@ from queuectl.system.clock import Clock
 SHARE = 0.05
 SAVED_AT_MOST_S = 0.1
 # While no worker is free, judging goes on for this long at a time, so that reports of workers do not wait for longer.
-# When all saved time is used, this much is saved first: waking up for each file would cost more than to judge it.
+# When all saved time is used, this much is saved first, because waking up for each file costs more than judging it.
 SLICE_S = 0.005
 # A file whose stripe is busy, or that its writer has open, is judged again after this.
 AGAIN_S = 0.1
@@ -59,11 +59,11 @@ class EarlyJudge:
 
     @property
     def has_any(self) -> bool:
-        """True if there is a file to judge, now or later. Otherwise there is nothing to ask this for."""
+        """True if a file must be judged, now or later. Otherwise the caller can skip this object."""
         return bool(self._again) or self._queue.has_unjudged
 
     def next_s(self, free: int) -> float | None:
-        """Return when there is something to do without an event (monotonic), or None; `free` workers have no names."""
+        """Return when work is due without an event (monotonic), or None; `free` workers have no names."""
         if self._matters(free):
             missing_s = max(0.0, SLICE_S - self._saved_s) if self._is_saving else 0.0
             return self._saved_at_s + missing_s / SHARE
@@ -76,7 +76,7 @@ class EarlyJudge:
         """Judge some drops if their order matters and there is time.
 
         Raises:
-            OSError: an error of the machine, and of no file.
+            OSError: an error of the machine, not of a file.
         """
         now_s = self._clock.monotonic()
         while self._again and self._again[0][0] <= now_s:
@@ -105,7 +105,7 @@ class EarlyJudge:
                 self._queue.judge_again(name)
                 raise
         except (QueuectlError, ValueError, RecursionError):
-            return  # judging failed: the claim of the file says what is wrong (P6)
+            return  # judging failed: the claim of the file reports what is wrong (P6)
         match verdict:
             case None:
                 pass

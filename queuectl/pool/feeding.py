@@ -1,4 +1,4 @@
-"""Give work to the workers: make names ready, judge drops before their turn, suggest names."""
+"""Give work to the workers: make names ready, judge drops before their turn, and suggest names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Promotion:
 
 
 class Feeding:
-    """A duty of the loop: suggest names to the workers, unless the pool ends, is paused or waits for the machine."""
+    """A duty of the loop: suggest names to the workers, unless the pool ends, is paused, or has a machine problem."""
 
     def __init__(self, core: Core, early_judge: EarlyJudge, scanner: Scanner, control: Control) -> None:
         self._core = core
@@ -48,10 +48,10 @@ class Feeding:
             self._scanner.arm(is_calm=has_idle or self._dispatcher.is_slow)
 
     def due_s(self) -> float | None:
-        """Return when there is something to suggest or to judge without an event (monotonic), or None.
+        """Return when a name must be suggested or judged without an event (monotonic), or None.
 
-        None, too, while `step` does nothing: a time that has passed would have the loop go round without a wait. The
-        ticks bring what ends that.
+        Also return None while `step` does nothing, because a time in the past would make the loop spin. A tick ends
+        that state.
         """
         if not self._may_feed():
             return None

@@ -1,9 +1,9 @@
-"""Hooks: programs that a pool starts when a job is dead, is done or waits too long, or when nothing is left to do.
+"""Hooks: programs that a pool starts when a job is dead, is done or waits too long, or when the queue is empty.
 
-Hooks come only from `[hooks]` in queuectl.toml (who may write to that may run commands anyway, promise P10), and run
-without a shell. No worker and no round of the supervisor's loop waits for a hook. Two run at once, up to a hundred
-wait, and one that takes too long is killed. A hook that fails is reported and changes nothing (P9). Hooks are not
-guaranteed: the next pool does not start what a killed pool had not started.
+Hooks come only from `[hooks]` in queuectl.toml (a user who may write to it may run commands anyway, promise P10), and
+run without a shell. No worker and no round of the supervisor's loop waits for a hook. Two run at once, up to a
+hundred wait, and a hook that takes too long is killed. A failing hook is reported and changes nothing else (P9). Hooks
+are not guaranteed: the next pool does not start the waiting hooks of a killed pool.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ DEAD, IDLE, STALE = "dead", "idle", "stale"
 _AT_ONCE = 2
 _WAITING_AT_MOST = 100
 _LONGEST_S = 30.0
-# An ending pool polls the hooks that it waits for this often.
+# An ending pool polls its running hooks this often.
 _POLL_S = 0.02
-# How long it waits for a killed hook: one that hangs in the kernel is left behind.
+# How long it waits for a killed hook; a hook that hangs in the kernel is left behind.
 _KILLED_S = 2.0
 
 
@@ -50,7 +50,7 @@ class _Running:
 class Hooks:
     """The hooks of one pool.
 
-    `notify` is called for what a person should know: a hook that fails (once, until it works again), and hooks that
+    `notify` is called with messages for people: about a failing hook (once, until it works again), and about hooks that
     are skipped because too many wait (once, until none waits).
     """
 
@@ -79,7 +79,7 @@ class Hooks:
             self._waiting.append(_Call(event, record_path))
         elif not self._is_skipping:
             self._is_skipping = True
-            self._warn(f"{_WAITING_AT_MOST} hooks wait already: until some have ended, others are not started")
+            self._warn(f"{_WAITING_AT_MOST} hooks are already waiting; further hooks are skipped until some have ended")
         self.step()
 
     def step(self) -> None:
@@ -132,7 +132,7 @@ class Hooks:
                 stderr=subprocess.DEVNULL,
                 **_own_group(),
             )
-        except (OSError, ValueError) as error:  # ValueError: what no system can start
+        except (OSError, ValueError) as error:  # ValueError: a command that no system can start
             why = error.strerror if isinstance(error, OSError) else error
             self._failed(call, f"cannot be started: {why}")
             return
@@ -151,7 +151,7 @@ class Hooks:
         if call.event not in self._failing:
             self._failing.add(call.event)
             about = f" for {os.path.basename(call.record_path)}" if call.record_path else ""
-            self._warn(f"the hook on_{call.event}{about} {how}; told once, until it works again")
+            self._warn(f"the hook on_{call.event}{about} {how}; reported once, until it works again")
 
     def _warn(self, text: str) -> None:
         self._notify(Notice(WARNING, "hook", text))
@@ -168,7 +168,7 @@ class Hooks:
 
 
 def _own_group() -> dict[str, Any]:
-    """Return what keeps Ctrl-C in the pool's terminal and windows away from a hook, and lets its group be killed."""
+    """Return arguments that shield a hook from Ctrl-C in the pool's terminal, open no window and allow a group kill."""
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     return {"start_new_session": True}

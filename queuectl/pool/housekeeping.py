@@ -1,7 +1,7 @@
-"""Periodic maintenance: sweep what dead workers left, delete expired jobs, repair torn records.
+"""Periodic maintenance: remove what dead workers left, delete expired jobs, repair torn records.
 
-All of this is done in small steps, and nothing depends on it: a pool that does not get to it leaves only files that
-take up space.
+All of this happens in small steps, and nothing depends on it: a pool without time for it leaves only files that take up
+space.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 
 _SWEEP_EVERY_S = 30.0
-# Records that could not be repaired are tried again this often: mostly their ids were busy for an instant.
+# Records that could not be repaired are tried again this often; usually their ids were busy for an instant.
 _REPAIR_AGAIN_S = 1.0
 
 
 class Housekeeping:
-    """The housekeeping of one pool. `notify` is called for what people should know."""
+    """The housekeeping of one pool. `notify` is called with messages for people."""
 
     def __init__(
         self,
@@ -42,24 +42,24 @@ class Housekeeping:
 
     @property
     def is_repairing(self) -> bool:
-        """True until every record was examined that a pool without a clean end may have torn."""
+        """True until every record was examined that may be torn because a pool did not stop cleanly."""
         return self._recovery is not None and not self._recovery.is_over
 
     @property
     def is_clean(self) -> bool:
-        """False if the next pool has to look for torn records once more."""
+        """False if the next pool must look for torn records again."""
         return self._recovery is None
 
     def start_repair(self) -> None:
-        """Look for torn records from now on, step by step: a pool did not end cleanly."""
+        """Start to look for torn records, step by step, because a pool did not stop cleanly."""
         self._recovery = Recovery(self._session, self._stripes)
 
     def sweep_leases(self) -> None:
-        """Delete the leases that dead workers left, once more. Raises OSError."""
+        """Delete the leases that dead workers left, a last time. Raises OSError."""
         self._sweeper.sweep_leases()
 
     def step(self) -> None:
-        """Do a little. Call this again and again."""
+        """Do a small step. Call this repeatedly."""
         now_s = self._clock.monotonic()
         if now_s >= self._next_sweep_s:
             self._next_sweep_s = now_s + _SWEEP_EVERY_S
@@ -80,6 +80,7 @@ class Housekeeping:
         else:
             return
         if repaired:
-            self._notify(Notice(WARNING, "mended", f"repaired the torn end of {repaired} finished records"))
+            records = "record" if repaired == 1 else "records"
+            self._notify(Notice(WARNING, "mended", f"repaired the torn end of {repaired} finished {records}"))
         if self._recovery.is_over and not self._recovery.left:
             self._recovery = None

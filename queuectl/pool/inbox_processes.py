@@ -1,6 +1,6 @@
-"""The inbox processes of a pool, one for each inbox of the settings: start them, receive their reports, restart them.
+"""The inbox processes of a pool, one per inbox in the settings: start them, receive their reports, restart them.
 
-This is loaded only if the settings name an inbox, or if an inbox that they no longer name has left something.
+Loaded only if the settings name an inbox, or if an inbox that they no longer name has left files.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from queuectl.pool import worker_process
 from queuectl.spool.session import Session
 from queuectl.system import files
 
-# A process that has ended is followed by another one this much later.
+# After a process has ended, a new one starts this much later.
 _AGAIN_S = 1.0
 # A process that gives no sign of life (`inbox.process.BEAT_S`) for this long hangs, and is killed. The next one gets
-# twice the time, and starts after twice the pause: a folder that takes minutes to list is listed in the end, and one
-# that never answers costs little. From one step to the next at most _STEP_S counts: the machine may have slept, or the
-# pool may have been suspended.
+# twice the time, and starts after twice the pause. So a folder that takes minutes to list is listed in the end, and a
+# folder that never answers costs little. Between two steps at most _STEP_S counts, because the machine may have slept,
+# or the pool may have been suspended.
 _SILENT_S = 60.0
 _SILENT_MOST_S = 3600.0
 _PAUSE_MOST_S = 300.0
@@ -56,7 +56,7 @@ class _Child:
 
 
 class InboxProcesses:
-    """The inbox processes of one pool. `notify` is called for what people should know."""
+    """The inbox processes of one pool. `notify` is called with messages for people."""
 
     def __init__(self, session: Session, *, notify: Notify) -> None:
         self._session = session
@@ -69,7 +69,7 @@ class InboxProcesses:
         self._stepped_s = self._clock.monotonic()
 
     def clean_up(self) -> list[str]:
-        """Publish or remove what inboxes have left that the settings no longer name; return the names in pending/."""
+        """Publish or remove the files of inboxes that the settings no longer name; return the names in pending/."""
         mine = {child.owner for child in self._children}
         for state in read_all(self._spool):
             if state.owner not in mine:
@@ -84,7 +84,7 @@ class InboxProcesses:
         return published
 
     def step(self, *, fork: bool, close_inherited: Callable[[], None]) -> None:
-        """Start the processes that do not run, and kill those that hang. Call this again and again."""
+        """Start the processes that do not run, and kill those that hang. Call this repeatedly."""
         now_s = self._clock.monotonic()
         passed_s, self._stepped_s = min(_STEP_S, now_s - self._stepped_s), now_s
         for child in self._children:
@@ -92,7 +92,7 @@ class InboxProcesses:
             if child.conn is not None and child.silent_s >= child.patience_s and not self._has_report(child):
                 self._end_hanging(child)
             if child.conn is not None and child.process.exitcode is not None and not child.conn.poll(0):
-                self._lost(child)  # its pipe does not show it: on Windows the process never fetched its end
+                self._lost(child)  # the pipe does not show it: on Windows the process never fetched its end
             if child.conn is None and self._takes_files and now_s >= child.next_s:
                 try:
                     facts = (self._spool.root, child.owner, tuple(self._settings))
@@ -102,14 +102,14 @@ class InboxProcesses:
                     child.started_s, child.silent_s = now_s, 0.0
                 except OSError as error:
                     child.next_s = now_s + _AGAIN_S
-                    self._warn(f"{child.owner}: cannot start its receiver: {error.strerror or error}")
+                    self._warn(f"{child.owner}: the receiver cannot start: {error.strerror or error}")
 
     def sources(self, add: Callable[[list[str]], None]) -> list[InboxSource]:
         """Return a source for each inbox; `add` gets the names in pending/ that its process publishes."""
         return [InboxSource(child, self, add) for child in self._children]
 
     def receive(self, child: _Child) -> list[str]:
-        """Take in a report of an inbox process; return the names in pending/ that it published."""
+        """Receive a report of an inbox process; return the names in pending/ that it published."""
         assert child.conn is not None
         try:
             report: Report = child.conn.recv()
@@ -126,7 +126,7 @@ class InboxProcesses:
 
     @property
     def is_drained(self) -> bool:
-        """True if every inbox that can be reached was listed, and all its files are taken in."""
+        """True if every reachable inbox was listed, and all its files are accepted."""
         now_s = self._clock.monotonic()
         return all(
             child.is_drained or (child.is_drained is None and child.conn and now_s - child.started_s >= _HANGS_S)
@@ -134,13 +134,13 @@ class InboxProcesses:
         )
 
     def pause(self) -> None:
-        """Have the processes take in nothing more: the pool ends."""
+        """Tell the processes to accept no more files, because the pool ends."""
         if self._takes_files:
             self._takes_files = False
             self._send(NO_MORE)
 
     def close(self) -> None:
-        """Have the last receipts written, then end the processes. Kill one that hangs."""
+        """Tell the processes to write the last receipts and end. Kill any that hang."""
         self.pause()
         self._send(STOP)
         until_s = self._clock.monotonic() + _FINISH_S
@@ -155,7 +155,7 @@ class InboxProcesses:
         self.close_inherited()
 
     def close_inherited(self) -> None:
-        """Close our ends of the pipes, also in a forked process, which has no part in them."""
+        """Close our ends of the pipes, also in a forked process, which does not use them."""
         for child in self._children:
             if child.conn is not None:
                 child.conn.close()
@@ -177,7 +177,7 @@ class InboxProcesses:
 
     def _end_hanging(self, child: _Child) -> None:
         assert child.conn is not None
-        silent = f"its receiver has not answered for {child.patience_s:.0f} s"
+        silent = f"the receiver has not answered for {child.patience_s:.0f} s"
         child.hung += 1
         pause_s = min(_PAUSE_MOST_S, _AGAIN_S * 2**child.hung)
         with contextlib.suppress(OSError, AttributeError):
@@ -188,7 +188,7 @@ class InboxProcesses:
         child.is_drained = None
         child.started_s = self._clock.monotonic()
         child.next_s = child.started_s + pause_s
-        self._warn(f"{child.owner}: {silent} and is killed; another one starts in {pause_s:.0f} s")
+        self._warn(f"{child.owner}: {silent} and was killed; a new one starts in {pause_s:.0f} s")
 
     def _warn(self, text: str) -> None:
         self._notify(Notice(WARNING, "inbox", text))
@@ -203,7 +203,7 @@ class InboxProcesses:
         child.started_s = self._clock.monotonic()
         if self._takes_files:
             code = child.process.exitcode
-            self._warn(f"{child.owner}: its receiver ended with {code}; starting another")
+            self._warn(f"{child.owner}: the receiver ended with {code}; starting a new one")
 
 
 class InboxSource:
@@ -220,5 +220,5 @@ class InboxSource:
         return self._child.conn
 
     def receive(self) -> None:
-        """Take in the next report."""
+        """Receive the next report."""
         self._add(self._inboxes.receive(self._child))

@@ -1,4 +1,4 @@
-"""What a pool reports: reports of its workers, rescued jobs and notices, handed on after each round of the loop."""
+"""The events of a pool: reports of its workers, rescued jobs and notices, passed on after each round of the loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HandOn = Callable[[list[Event]], None]
 
 
 class Outbox:
-    """Collects the events of a round and hands them on with one call. Nothing in a pool prints."""
+    """Collects the events of a round and passes them on with one call. Nothing in a pool prints."""
 
     def __init__(self, hand_on: HandOn) -> None:
         self._hand_on = hand_on
@@ -21,7 +21,7 @@ class Outbox:
         self.put = self._events.append
 
     def flush(self) -> None:
-        """Hand on the events of this round, if there are any."""
+        """Pass on the events of this round, if there are any."""
         if self._events:
             events = self._events.copy()
             self._events.clear()
@@ -29,5 +29,5 @@ class Outbox:
 
 
 def restored(folder: str) -> Notice:
-    """Return the notice that a folder of the spool was made again."""
-    return Notice(WARNING, "restored", f"{folder}/ was missing and is made again; what was in it is gone")
+    """Return the notice that a folder of the spool was created again."""
+    return Notice(WARNING, "restored", f"{folder}/ was missing and was created again; its files are gone")

@@ -1,4 +1,4 @@
-"""How a pool works: what `queuectl worker start` is asked for."""
+"""The options of a pool, as given to `queuectl worker start`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Options(NamedTuple):
     slots: int
     """How many commands run at the same time."""
     cwd: str
-    """The folder in which jobs run that name none."""
+    """The working folder of jobs without `cwd`."""
     drain: bool = False
-    """End when nothing is left."""
+    """End when the queue is empty."""
     max_jobs: int | None = None
     """End after this many runs."""
 

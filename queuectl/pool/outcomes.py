@@ -17,13 +17,13 @@ from queuectl.pool.worker_process import WorkerProcess
 from queuectl.spool.pools import StopSummary
 from queuectl.worker.messages import Finished, Passed, Report, Restored, Started, Trouble, Vanished
 
-# An ending pool waits this long for the hooks of its last jobs: as long as one may take. A stopped pool waits less.
+# An ending pool waits this long for the hooks of its last jobs, the limit of one hook. A stopped pool waits less.
 _HOOKS_WITHIN_S = 30.0
 _HOOKS_STOPPED_WITHIN_S = 3.0
 
 
 class Outcomes:
-    """Takes what the workers of one pool report, and what its rescuer finds."""
+    """Handles the reports of one pool's workers, and the jobs that its rescuer finds."""
 
     def __init__(
         self, core: Core, hooks: Hooks, cancellations: Cancellations, rescuer: Rescue, counters: Counters
@@ -40,11 +40,11 @@ class Outcomes:
 
     @property
     def summary(self) -> StopSummary:
-        """What the pool has done so far."""
+        """The work of the pool so far."""
         return StopSummary(self._released, self.finished)
 
     def take(self, worker: WorkerProcess, report: Report) -> None:
-        """Act on a report of a worker, and hand it on if it is for people."""
+        """Act on a report of a worker, and pass it on if it is for people."""
         match report:
             case Finished():
                 self._take_finished(worker, report)
@@ -60,7 +60,7 @@ class Outcomes:
                     self._fire(DLQ, report.declined.name)
             case Vanished():
                 self._core.dispatcher.vanished(worker, report.job_id)
-                self.finished += 1  # a run, although nobody can look it up
+                self.finished += 1  # a run, although it is on no record
                 self._is_idle_fired = False
                 self._core.notify(report)
             case Trouble():

@@ -1,17 +1,17 @@
-"""Guess how long the next job takes, and so how many names a worker gets in advance."""
+"""Estimate how long the next job takes, and how many names a worker gets in advance."""
 
 from __future__ import annotations
 
-# A worker gets this much work in advance: enough to hide the round trip of the pipe behind short jobs, too little to
-# keep a job of high priority waiting behind long ones. It is counted in jobs, by how long they take.
+# A worker gets this much work in advance: enough to hide the round trip of the pipe behind short jobs, but too little
+# to delay a job of high priority behind long ones. The number of jobs follows from their estimated duration.
 AHEAD_S = 0.08
 AHEAD_AT_MOST = 31
-# One run changes the guess of how long a job takes by this share.
+# One run changes the estimate by this share.
 _SHARE = 0.2
 
 
 class Pace:
-    """A guess of how long the next job takes."""
+    """An estimate of how long the next job takes."""
 
     def __init__(self) -> None:
         self._job_s = AHEAD_S
@@ -23,8 +23,8 @@ class Pace:
     def names_at_once(self) -> int:
         """Return how many names a worker may have, including the one that it runs.
 
-        With jobs of more than half of `AHEAD_S` it is one: a worker would soon give back the names behind such a job
-        (see `dispatcher.LONG_S`).
+        If jobs take more than half of `AHEAD_S`, the number is one, because a worker would soon return the names behind
+        such a job (see `dispatcher.LONG_S`).
         """
         ahead = int(AHEAD_S / max(self._job_s, 1e-3))
         return 1 + min(AHEAD_AT_MOST, ahead) if ahead > 1 else 1

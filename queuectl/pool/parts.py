@@ -1,4 +1,4 @@
-"""Make and wire the parts of one pool, begin them, finish and close them; list its sources and duties."""
+"""Create and connect the parts of one pool, start, finish and close them, and list its sources and duties."""
 
 from __future__ import annotations
 
@@ -83,14 +83,14 @@ class Parts:
     # ------------------------------------------------------------------------------------------ sources and duties
 
     def sources(self) -> list[Source]:
-        """Return what the loop waits for."""
+        """Return the sources that the loop waits for."""
         inboxes = [] if self._inboxes is None else self._inboxes.sources(self.core.dispatcher.add)
         sources = self.crew.sources(self.outcomes)
         sources += [self.control, *inboxes, self.scanner]
         return sources
 
     def duties(self) -> list[Duty]:
-        """Return what the loop does after each wait, in order."""
+        """Return the duties of the loop after each wait, in order."""
         ticks = Ticks(
             Plan(
                 first=self.control.check_stop_file,
@@ -116,7 +116,7 @@ class Parts:
         ]
 
     def _steps(self) -> list[Step]:
-        """Return what a tick does while the spool is in place, in order."""
+        """Return the steps of a tick while the spool is in place, in order."""
         return [
             self._step_inboxes,
             self.control.check_pause,
@@ -161,7 +161,7 @@ class Parts:
             self.core.notify(Notice(WARNING, "dashboard", trouble))
 
     def is_over(self) -> bool:
-        """True once the end has begun and every worker is gone."""
+        """True once the end has begun and every worker has ended."""
         return self.core.shutdown.is_over
 
     # ---------------------------------------------------------------------------------------------- begin and end
@@ -184,7 +184,7 @@ class Parts:
         self.scanner.due_times.step()
 
     def _prepare_inboxes(self) -> None:
-        """Make the inbox processes, if the settings name inboxes or one has left something."""
+        """Create the inbox processes, if the settings name inboxes or a former inbox has left files."""
         session = self.core.session
         if not session.settings.inboxes and not session.spool.has_inbox_traces():
             return
@@ -195,7 +195,7 @@ class Parts:
             self._inboxes.clean_up()
 
     def _check(self) -> None:
-        """Report what a cheap check of the spool finds (see `check.quick`)."""
+        """Report the findings of a quick check of the spool (see `check.quick`)."""
         with self.core.breaker.guard():
             for found in check.quick(self.core.session):
                 level = WARNING if found.severity == "problem" else INFO
@@ -207,7 +207,7 @@ class Parts:
         self.outcomes.finish_hooks(is_stopped=control.is_stop_asked, is_urgent=lambda: control.is_urgent)
 
     def summary(self) -> StopSummary:
-        """Return what the pool has done.
+        """Return a summary of the pool's work.
 
         Raises:
             SpoolUnavailableError: the spool was taken from this pool.
@@ -216,23 +216,23 @@ class Parts:
         return self.outcomes.summary
 
     def close(self) -> None:
-        """End what runs, leave the spool, and close everything."""
+        """End everything that runs, leave the spool, and close all handles."""
         self.scanner.close()
         self.hooks.close()
         self.crew.kill()
         if self._inboxes is not None:
             self._inboxes.close()
         self.presence.close()
-        if self.presence.is_displaced:  # nothing of the spool is this pool's any more
+        if self.presence.is_displaced:  # the spool at this path no longer belongs to this pool
             self.pool.close_inherited()
             self._dashboard.close_inherited()
             self._close_locks()
             return
         session = self.core.session
         with contextlib.suppress(OSError):
-            self._housekeeping.sweep_leases()  # what workers left for an instant, because somebody looked at it
+            self._housekeeping.sweep_leases()  # leases that another process held for an instant
         with contextlib.suppress(OSError):
-            # After this, no record tells the next pool to look for torn ends; so first make sure that there are none.
+            # After this, no record makes the next pool look for torn ends, so first make sure that there are none.
             if self.outcomes.finished and session.syncs_accepted:
                 disk.sync_files(session.spool.root, [])
         ended = Ended(self.pool.name, self._how(), session.clock.now())
@@ -254,7 +254,7 @@ class Parts:
         self.control.close()
 
     def _close_inherited(self) -> None:
-        """Close whatever this process has open. A forked process calls this first."""
+        """Close every handle of this process. A forked process calls this first."""
         for worker in self.core.workers:
             worker.close_inherited()
         if self._inboxes is not None:

@@ -1,6 +1,6 @@
-"""Check before a start that a pool may run here: from the command line and from Python (promises P1, P10).
+"""Check before a start that a pool may run here, both from the command line and from Python (promises P1, P10).
 
-A check raises, or it warns and the start goes on.
+A check raises an error, or it warns and the start continues.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Warn = Callable[[str], None]
 def check(spool: SpoolDir, settings: Settings, warn: Warn) -> None:
     """Refuse a spool on which a pool must not run; complete its folders.
 
-    Nothing is written before the checks of trust: a spool that others can change could lead root's writes anywhere.
-    `warn` is called with each sentence about a file system that is not the machine's own.
+    Nothing is written before the trust checks, because a spool that others can change could lead root's writes
+    anywhere. `warn` is called with each sentence about a file system that is not the machine's own.
 
     Raises:
-        UntrustedSpoolError, InvalidSettingsError: others could have the pool run what they like.
-        SpoolUnavailableError: jobs cannot move by rename here, or locks do not exclude; a folder cannot be made.
+        UntrustedSpoolError, InvalidSettingsError: other users could make the pool run anything.
+        SpoolUnavailableError: renames or locks do not work here, or a folder cannot be created.
     """
     trust.check(spool)
     inbox_trust.check_all(spool, settings)
@@ -39,7 +39,7 @@ def check(spool: SpoolDir, settings: Settings, warn: Warn) -> None:
 
 
 def warn_of_power(spool: SpoolDir, warn: Warn) -> None:
-    """Warn if jobs get the rights of root, or if somebody could put another spool in the place of this one."""
+    """Warn if jobs get the rights of root, or if another user could replace this spool."""
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         warn("running as root, so every job runs as root")
     who, _ = trust.way_to(spool)
@@ -48,16 +48,16 @@ def warn_of_power(spool: SpoolDir, warn: Warn) -> None:
 
 
 def _check_one_file_system(root: str) -> None:
-    """Refuse a spool that spans file systems: every move is a rename, which exists only within one.
+    """Refuse a spool that spans file systems, because every move is a rename, which works only within one.
 
-    A folder that is missing now, although it was there when the spool was opened, is made again by the pool.
+    If a folder has disappeared since the spool was opened, the pool creates it again.
     """
     home = os.stat(root).st_dev
     for folder in FOLDERS:
         path = os.path.join(root, folder)
         if os.path.lexists(path) and os.stat(path).st_dev != home:
             raise SpoolUnavailableError(
-                f"{path} is on another file system than {root}",
+                f"{path} is on a different file system than {root}",
                 path=path,
                 cause="jobs move by rename, which works only within one file system",
                 hint="put the whole spool on one file system",
@@ -65,16 +65,16 @@ def _check_one_file_system(root: str) -> None:
 
 
 def _check_nature(spool: SpoolDir, warn: Warn) -> None:
-    """Warn of a network or user-space file system, and refuse one on which workers would run a job twice."""
+    """Warn about a network or user-space file system, and refuse one on which workers would run a job twice."""
     if volume.of(spool.root).nature in (volume.LOCAL, volume.REMOVABLE, volume.MEMORY):
-        return  # `doctor` need not be loaded
+        return  # without loading `doctor`
     from queuectl.maintenance import doctor
     from queuectl.maintenance.probes import FAIL, WARN
 
     for found in doctor.before_start(spool, clock=Clock(), rng=random.Random()):
         if found.level == FAIL:
             raise SpoolUnavailableError(
-                f"workers cannot work in {spool.root}", path=spool.root, cause=found.text, hint=found.hint
+                f"workers cannot run in {spool.root}", path=spool.root, cause=found.text, hint=found.hint
             )
         if found.level == WARN:
             warn(f"{found.text}: {found.hint}")

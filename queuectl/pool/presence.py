@@ -1,4 +1,4 @@
-"""Check that the spool is still where the pool began (see `anchor`); if not, wait for it or end (promises P3, P9)."""
+"""Check that the spool is still the one the pool started with (see `anchor`); if not, wait or end (promises P3, P9)."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ class Presence:
         self._spool = core.session.spool
         self._anchor: Anchor | None = None
         self._displaced = ""
-        """How the spool was taken from this pool, or ""."""
+        """How this pool lost its spool, or ""."""
         self.is_in_place = True
         self.has_restored = False
-        """True if the last check made a folder again: pending/ is to be listed at once."""
+        """True if the last check created a folder again, so pending/ must be listed at once."""
 
     def begin(self, lock: NamedLock, *, is_local: bool) -> None:
-        """Hold on to the spool as it is now; the pool has `lock`."""
+        """Remember the spool as it is now; the pool holds `lock`."""
         self._anchor = Anchor(self._spool, lock, is_local=is_local)
 
     def check(self, now_s: float) -> bool:
-        """Compare the spool with the one that this pool began with; return `is_in_place`.
+        """Compare the spool with the one that this pool started with; return `is_in_place`.
 
-        If another one is in its place, or none for good, the pool ends. If it is only out of reach, the pool waits.
+        If the spool was replaced or deleted, the pool ends. If it is only unreachable, the pool waits.
         """
         self.has_restored = False
         where = self._anchor.check() if self._anchor is not None else anchor.IN_PLACE
@@ -47,7 +47,7 @@ class Presence:
     def _end(self, where: str, now_s: float) -> None:
         if not self._displaced:
             self._displaced = where
-            text = f"{self._spool.root} was {where} while this pool worked on it; ending the pool and what it runs"
+            text = f"{self._spool.root} was {where} while this pool was running; ending the pool and its jobs"
             self._core.notify(Notice(WARNING, "displaced", text))
             self._core.shutdown.abandon(now_s)
 
@@ -60,17 +60,17 @@ class Presence:
 
     @property
     def is_displaced(self) -> bool:
-        """True if nothing of the spool is this pool's any more."""
+        """True if the spool at this path no longer belongs to this pool."""
         return bool(self._displaced)
 
     def raise_if_displaced(self) -> None:
-        """Raise SpoolUnavailableError if the spool was taken from this pool."""
+        """Raise SpoolUnavailableError if this pool lost its spool."""
         if self._displaced:
             raise SpoolUnavailableError(
-                f"{self._spool.root} was {self._displaced} while this pool worked on it",
+                f"{self._spool.root} was {self._displaced} while this pool was running",
                 path=self._spool.root,
-                cause="its files are not those that this pool holds locks on; what ran was ended and is on no record",
-                hint="queuectl worker start, once the spool is as it should be",
+                cause="this pool holds locks on other files; its running jobs were ended and not recorded",
+                hint="restore the spool, then queuectl worker start",
             )
 
     def close(self) -> None:

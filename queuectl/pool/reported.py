@@ -1,4 +1,4 @@
-"""Report trouble once, and not at each try while it lasts."""
+"""Report a problem once, and not at each try while it lasts."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Callable
 from queuectl.model.notice import WARNING, Notice, Notify
 from queuectl.system.clock import Clock
 
-# This many reports are remembered; more files in trouble are reported as one.
+# This many reports are remembered; further files with problems are reported together.
 REMEMBERED_AT_MOST = 1000
 # If there is no room for another report, the remembered ones are checked at most this often.
 _FORGET_EVERY_S = 60.0
 
 
 class ReportedOnce:
-    """Reports each trouble once.
+    """Reports each problem once.
 
     Args:
         clock: for the checks.
         notify: called for each report.
-        is_lasting: tells if a file is still in trouble.
+        is_lasting: says whether a file still has a problem.
     """
 
     def __init__(self, clock: Clock, notify: Notify, is_lasting: Callable[[str], bool]) -> None:
@@ -27,7 +27,7 @@ class ReportedOnce:
         self._notify = notify
         self._is_lasting = is_lasting
         self._reported: dict[str, str] = {}
-        """What is at fault (a file's name, or the path of a lock), and the file that needs it."""
+        """The cause (a file's name, or the path of a lock), and the file that needs it."""
         self._next_forget_s = 0.0
         self._too_many = False
 
@@ -41,7 +41,7 @@ class ReportedOnce:
         if len(self._reported) >= REMEMBERED_AT_MOST and not self._make_room():
             if not self._too_many:
                 self._too_many = True
-                more = "more files are in trouble, and are not named here: queuectl check"
+                more = "more files have problems; to list them: queuectl check"
                 self._notify(Notice(WARNING, kind, f"{text} ({more})"))
             return
         self._too_many = False
@@ -49,11 +49,11 @@ class ReportedOnce:
         self._notify(Notice(WARNING, kind, text))
 
     def forget(self, name: str) -> None:
-        """Forget a file that is in no trouble any more: the next trouble is reported again."""
+        """Forget a file whose problem is over, so that its next problem is reported again."""
         self._reported.pop(name, None)
 
     def _make_room(self) -> bool:
-        """Forget files that are in no trouble any more; return False if there is still no room."""
+        """Forget files whose problems are over; return False if there is still no room."""
         now_s = self._clock.monotonic()
         if now_s >= self._next_forget_s:
             self._next_forget_s = now_s + _FORGET_EVERY_S

@@ -23,14 +23,14 @@ from queuectl.system.clock import Clock
 def run_pool(
     spool: SpoolDir, settings: Settings, options: Options, hand_on: HandOn, *, warn: Warn = lambda _text: None
 ) -> StopSummary:
-    """Run a pool in this process until it ends; SIGINT, SIGTERM, SIGHUP and SIGBREAK stop it gracefully, twice at once.
+    """Run a pool in this process until it ends; SIGINT, SIGTERM, SIGHUP or SIGBREAK stops it gracefully, twice at once.
 
-    `hand_on` gets the events of each round of the pool's loop, `warn` the warnings of the checks of a start.
+    `hand_on` gets the events of each round of the pool's loop, `warn` the warnings of the checks before the start.
 
     Raises:
-        UntrustedSpoolError, InvalidSettingsError: others could have the pool run what they like (P10).
-        SpoolUnavailableError: workers cannot work here (see `preflight`). Or the spool was deleted, or another one put
-            in its place; what ran was ended.
+        UntrustedSpoolError, InvalidSettingsError: other users could make the pool run anything (P10).
+        SpoolUnavailableError: workers cannot run here (see `preflight`), or the spool was deleted or replaced, and the
+            running jobs were ended.
         OSError: the pool cannot be started (full disk, too many processes).
     """
     preflight.check(spool, settings, warn)
@@ -58,7 +58,7 @@ def _run(parts: Parts, outbox: Outbox) -> StopSummary:
 
 @contextlib.contextmanager
 def _stop_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Have signals call `stop`. A signal that was ignored at the start stays so: nohup asks for that."""
+    """Make signals call `stop`. A signal that was ignored at the start stays ignored, as nohup requires."""
     old = {}
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
         number = getattr(signal, name, None)

@@ -59,11 +59,11 @@ class Scanner:
 
     @property
     def conn(self) -> Any:
-        """What events come from, or None while none are asked for."""
+        """The source of events, or None while the watch is not armed."""
         return self._watch.source
 
     def receive(self) -> None:
-        """Take in the names that events bring."""
+        """Add the names that events bring."""
         self._core.dispatcher.add(self._watch.names())
 
     # ----------------------------------------------------------------------------------------------------- duty
@@ -78,7 +78,7 @@ class Scanner:
         return self._next_scan_s
 
     def scan_soon(self) -> None:
-        """Have pending/ listed in this round of the loop."""
+        """List pending/ in this round of the loop."""
         self._next_scan_s = -math.inf
 
     def scan(self) -> None:
@@ -95,7 +95,7 @@ class Scanner:
             self.due_times.begin(started_s)
             self._stale.check(generated + others, paused=self._control.is_paused)
             for name in self._rejected.readmit():
-                text = f"{name} is a valid job now: back from rejected/ to pending/"
+                text = f"{name} is now a valid job and moved from rejected/ back to pending/"
                 core.notify(Notice(INFO, "healed", text))
                 core.dispatcher.add([name])
             core.dispatcher.go_on_splitting(batch.unfinished(self._spool))
@@ -103,15 +103,15 @@ class Scanner:
         self._next_scan_s = self._clock.monotonic() + max(self._scan_s, took_s / _SCAN_SHARE)
 
     def arm(self, *, is_calm: bool) -> None:
-        """Ask for events while there is little to do (`is_calm`), and list once more after that.
+        """Arm the watch while there is little to do (`is_calm`), and list once more after that.
 
-        This is so, too, while all workers run long jobs: a drop is then judged as soon as it comes. Network and
-        user-space file systems are not watched: they report some of our own changes, and none of others.
+        The same applies while all workers run long jobs, so that a drop is judged as soon as it arrives. Network and
+        user-space file systems are not watched, because they report some of our own changes and none of others'.
         """
         if not self._may_arm:
             return
         if self._core.options.drain and self._core.dispatcher.is_empty:
-            return  # the pool ends now: watchdog need not be loaded for that
+            return  # the pool ends now, so do not load watchdog
         if len(self._core.queue) > _DISARM_AT:
             self._watch.disarm()
         elif is_calm and not self._watch.armed and (now_s := self._clock.monotonic()) >= self._next_arm_s:
@@ -125,6 +125,6 @@ class Scanner:
         self._watch.close()
 
     def close_inherited(self) -> None:
-        """Close what is open, also in a forked process."""
+        """Close the handles, also in a forked process."""
         self._watch.close_inherited()
         self._stale.close_inherited()

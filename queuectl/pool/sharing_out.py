@@ -1,4 +1,4 @@
-"""Decide which worker gets how many of the next names. Computes only."""
+"""Decide how many of the next names each worker gets. Only computes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def load(worker: WorkerProcess) -> float:
 
 
 def rooms(willing: list[WorkerProcess], most: int, *, careful: bool) -> dict[WorkerProcess, int]:
-    """Return how many more names each worker may get; `most` is for a slot, the running one included.
+    """Return how many more names each worker may get; `most` is the limit per slot, including the running job.
 
-    A worker whose slots are all busy and that has more than half of what it may have gets none. So messages are few,
-    with many names each. With `careful`, a worker with an idle slot gets one name at a time.
+    A worker whose slots are all busy and that has more than half of its limit gets none, so that messages are few, with
+    many names each. With `careful`, a worker with an idle slot gets one name at a time.
     """
     if careful:
         return {worker: len(worker.running) + 1 - len(worker.outstanding) for worker in willing if worker.free}
@@ -30,7 +30,7 @@ def rooms(willing: list[WorkerProcess], most: int, *, careful: bool) -> dict[Wor
 def share_out(
     room: dict[WorkerProcess, int], take: Callable[[], str | None], most: float
 ) -> dict[WorkerProcess, list[str]]:
-    """Return up to `most` names that `take` gives, each for the worker that has the most room for a slot then."""
+    """Return up to `most` names from `take`, each for the worker with the most room per slot at that moment."""
     given: dict[WorkerProcess, list[str]] = {}
     while room and most > 0:
         worker = max(room, key=lambda worker: room[worker] / worker.slots)

@@ -1,4 +1,4 @@
-"""End a pool in stages: no new claims; then the end of the running jobs; then the end of the processes."""
+"""End a pool in stages: stop new claims, then end the running jobs, then end the processes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from queuectl.model.settings import Settings
 from queuectl.pool.worker_process import WorkerProcess
 from queuectl.worker.messages import Abandon, Kill, Stop
 
-# After the grace of a stop and of its kills, how long the processes themselves may take before they are ended.
+# How long the worker processes may take after the grace of a stop and of its kills, before they are killed.
 _LAST_GRACE_S = 5.0
 
 
 class Shutdown:
-    """How far the end of a pool is. Times are monotonic seconds."""
+    """The progress of the end of a pool. Times are monotonic seconds."""
 
     def __init__(self, workers: list[WorkerProcess], settings: Settings) -> None:
         self._workers = workers
@@ -24,19 +24,19 @@ class Shutdown:
 
     @property
     def has_begun(self) -> bool:
-        """True once the workers were asked to claim nothing more."""
+        """True once the workers were asked to claim no more jobs."""
         return self._stage > 0
 
     @property
     def is_over(self) -> bool:
-        """True once the end has begun and every worker is gone."""
+        """True once the end has begun and every worker has ended."""
         return self.has_begun and not any(worker.is_alive for worker in self._workers)
 
     def begin(self, now_s: float, grace_s: float) -> bool:
-        """Have the workers end after their running jobs, which may take `grace_s` from now (0: none; inf: no limit).
+        """Tell the workers to end after their running jobs, which may take `grace_s` from now (0: none; inf: no limit).
 
-        Called again, only a shorter grace counts: a stop gets harder, never softer. Return False if the call changes
-        nothing, so that one request may be passed on at every tick.
+        A further call can only shorten the grace. Return False if the call changes nothing, so that one request may be
+        passed on at every tick.
         """
         if self.has_begun and grace_s >= self._grace_s:
             return False
@@ -49,14 +49,14 @@ class Shutdown:
         return True
 
     def abandon(self, now_s: float) -> None:
-        """Have the workers end their running jobs, write nothing any more, and end."""
+        """Tell the workers to end their running jobs, write nothing more, and end."""
         self._stage = 2
         self._until_s = now_s + self._settings.kill_grace_s + _LAST_GRACE_S
         for worker in self._workers:
             worker.send(Abandon())
 
     def advance(self, now_s: float) -> None:
-        """Go on to the next stage if its time has come."""
+        """Continue with the next stage if its time has come."""
         if self._stage == 1 and now_s >= self._until_s:
             self._stage = 2
             self._until_s = now_s + self._settings.kill_grace_s + _LAST_GRACE_S

@@ -1,7 +1,7 @@
-"""Which file of many jobs is to be split further, and when. Knows only the names of files; does no I/O.
+"""Decide which file of many jobs is split next, and when. Uses only the names of files; does no I/O.
 
-A pool makes one step at a time, at the worker that has least to do. While jobs wait, as much time passes between two
-steps as the last one took, so splitting gets at most half of one worker's time.
+A pool makes one step at a time, at the worker with the least to do. While jobs wait, the pause between two steps is as
+long as the last step took, so splitting gets at most half of one worker's time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class SplitTurns:
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
         self._next: dict[str, float] = {}
-        """When each split goes on (monotonic); infinity while a worker makes its step."""
+        """When each split continues (monotonic); infinity while a worker makes its step."""
         self._stuck: set[str] = set()
 
     @property
@@ -50,7 +50,7 @@ class SplitTurns:
             self._next.setdefault(batch.key_of(taken), self._clock.monotonic())
 
     def take(self) -> str | None:
-        """Return the split whose step is due, for a worker; None if there is none, or if a worker makes one."""
+        """Return the split whose step is due, for a worker; None if there is none, or if a worker is making a step."""
         if not self._next or self.is_at_work:
             return None
         key = min(self._next, key=self._next.__getitem__)
@@ -60,7 +60,7 @@ class SplitTurns:
         return key
 
     def put_back(self, key: str) -> None:
-        """Make a step due at once: no worker makes it any more."""
+        """Make a step due at once, because no worker makes it."""
         self._next[key] = self._clock.monotonic()
 
     def stepped(self, key: str, *, took_s: float, has_made: bool, jobs_wait: bool) -> None:

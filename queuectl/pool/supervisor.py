@@ -1,8 +1,8 @@
 """The supervisor of a pool: one loop that waits for sources and does duties, and nothing else.
 
-The loop shares nothing with the workers but the spool. Whatever it sends to a worker is a suggestion, and whatever it
-believes may be out of date. The claim alone makes a run correct, so several pools, or a supervisor that is killed, do
-no harm. `parts` makes the sources and the duties: a new one is a line there.
+The loop shares only the spool with the workers. Every message to a worker is a suggestion, and all the loop's knowledge
+may be out of date. The claim alone makes a run correct, so several pools, or a killed supervisor, do no harm. `parts`
+creates the sources and the duties; a new one needs one line there.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from queuectl.system.selector import Selector
 
 
 class Source(Protocol):
-    """Something to wait for: a worker, an inbox process, events of the file system, a signal."""
+    """Something to wait for: a worker, an inbox process, file system events, a signal."""
 
     @property
     def conn(self) -> Connection | int | None:
-        """What becomes readable, or None while there is nothing to wait for."""
+        """The handle that becomes readable, or None while there is nothing to wait for."""
 
     def receive(self) -> None:
-        """Take in what has come."""
+        """Receive what has arrived."""
 
 
 class Duty(Protocol):
-    """Something to do again and again."""
+    """Something to do repeatedly."""
 
     def step(self, now_s: float) -> None:
-        """Do what is due now (monotonic), and not for long. The loop calls this after each wait."""
+        """Do briefly what is due now (monotonic). The loop calls this after each wait."""
 
     def due_s(self) -> float | None:
-        """Return when there is something to do without an event (monotonic), or None."""
+        """Return when work is due without an event (monotonic), or None."""
 
 
 class Supervisor:
@@ -43,7 +43,7 @@ class Supervisor:
         clock: for the waits.
         sources: what to wait for, in the order in which they receive.
         duties: what to do after each wait, in order.
-        flush: called before each wait: hands on what the round has brought.
+        flush: called before each wait, to pass on the events of the round.
     """
 
     def __init__(self, clock: Clock, sources: list[Source], duties: list[Duty], *, flush: Callable[[], None]) -> None:
@@ -54,7 +54,7 @@ class Supervisor:
         self._selector = Selector()
 
     def run(self, *, until: Callable[[], bool]) -> None:
-        """Go round until the answer of `until` is true."""
+        """Repeat rounds until `until` returns True."""
         while not until():
             self._flush()
             self._wait()
@@ -63,7 +63,7 @@ class Supervisor:
                 duty.step(now_s)
 
     def _wait(self) -> None:
-        """Wait until a source is readable or a duty is due, and let the sources receive."""
+        """Wait until a source is readable or a duty is due, then call `receive` of readable sources."""
         by_conn = {conn: source for source in self._sources if (conn := source.conn) is not None}
         for conn in self._selector.wait(list(by_conn), self._timeout_s()):
             by_conn[conn].receive()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-# Stop files, PAUSED, arriving files and orphans are looked at this often; recovery within a second needs no less.
+# Stop files, PAUSED, arriving files and orphans are checked this often, so that recovery takes less than a second.
 TICK_S = 0.2
 
 Step = Callable[[float], object]
@@ -15,13 +15,13 @@ class Plan(NamedTuple):
     """The steps of a tick."""
 
     first: Step
-    """Is done in any case."""
+    """The step that is always done."""
     is_in_place: Callable[[float], bool]
     """Checks whether the spool is in place."""
     steps: list[Step]
-    """Are done if it is: a new step is a line."""
+    """The steps if it is; a new step needs one line."""
     without_spool: Callable[[], None]
-    """Is done if it is not."""
+    """The step if it is not."""
 
 
 class Ticks:

@@ -1,9 +1,9 @@
-"""The worker processes of a pool: start them, send to them, receive from them, notice that one is gone.
+"""The worker processes of a pool: start them, send to them, receive from them, detect that one is dead.
 
 On Linux a worker is forked: that saves 130 ms of CPU for each (its imports), and the worker shares most of its memory
-with the supervisor. A fork copies whatever the supervisor has open, so it is made only while there is one thread (see
-`watch`), with signals held back, and the worker first closes every handle that is not its own: a pool's lock or a
-pipe's end that lived on in it would make a killed supervisor look alive. Elsewhere workers are spawned: forking is not
+with the supervisor. A fork copies all open handles of the supervisor, so it is made only while there is one thread (see
+`watch`) and with signals blocked. The worker first closes every handle that is not its own, because a copy of the
+pool's lock or of a pipe's end would make a killed supervisor look alive. Elsewhere workers are spawned: forking is not
 safe on macOS, whose own libraries start threads, and Windows has no fork.
 """
 
@@ -26,7 +26,7 @@ _STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP
 
 
 class WorkerProcess:
-    """A worker process and its pipe. A worker that dies is followed by another one with a new name.
+    """A worker process and its pipe. A dead worker is replaced by one with a new name.
 
     Args:
         slots: how many commands it runs at the same time.
@@ -36,18 +36,18 @@ class WorkerProcess:
         self.slots = slots
         self.name = ""
         self.outstanding: dict[str, float] = {}
-        """Names given to the worker and not answered yet, with when (monotonic)."""
+        """Names given to the worker and not answered yet, with the time (monotonic)."""
         self.unanswered: set[str] = set()
         """Names reassigned to other workers because this one was slow. It gets no new names until it has answered for
         these."""
         self.running: dict[str, str] = {}
-        """What it runs: job id by the name it was suggested under. Short runs are not reported while they last."""
+        """The running jobs: the id by the suggested name. Short runs are not reported while they last."""
         self.running_since_s = 0.0
         """When the worker last reported a start (monotonic)."""
         self.is_ready = False
         """True once the worker has reported for the first time."""
         self.is_retired = False
-        """True if it gets no more names, and ends after its runs."""
+        """True if the worker gets no more names, and ends after its runs."""
         self._process: Any = None
         self.conn: Connection | None = None
         """Our end of the pipe, or None if there is no process."""
@@ -69,7 +69,7 @@ class WorkerProcess:
 
     @property
     def may_get_names(self) -> bool:
-        """True if the worker has answered for all names that were reassigned, and is to go on."""
+        """True if the worker has answered for all reassigned names, and is not retired."""
         return self.is_ready and not self.unanswered and not self.is_retired
 
     @property
@@ -114,17 +114,17 @@ class WorkerProcess:
         self.send(Feed(names))
 
     def resize(self, slots: int) -> None:
-        """Give the worker this many slots. What runs goes on."""
+        """Change the number of slots. Running jobs continue."""
         self.slots = slots
         self.send(Resize(slots))
 
     def retire(self) -> None:
-        """Have the worker end after its runs."""
+        """Tell the worker to end after its runs."""
         self.is_retired = True
         self.send(Stop())
 
     def send(self, order: Order) -> None:
-        """Send the worker a message. Ignore that it is gone: `receive` finds that out."""
+        """Send the worker a message. Ignore a dead worker, because `receive` detects it."""
         message = pack_order(order)
         while self.conn is not None:
             try:
@@ -136,7 +136,7 @@ class WorkerProcess:
             return
 
     def receive(self) -> list[Report]:
-        """Return the next reports; wait for them if the pipe is empty. Raises EOFError if the worker is gone."""
+        """Return the next reports; wait for them if the pipe is empty. Raises EOFError if the worker is dead."""
         try:
             assert self.conn is not None
             return unpack(self.conn.recv_bytes())
@@ -144,7 +144,7 @@ class WorkerProcess:
             raise EOFError from error
 
     def take_names(self) -> list[str]:
-        """Forget a worker that is gone, after its process has ended; return the names that it had."""
+        """Forget a dead worker after its process has ended; return its names."""
         if self.conn is not None:
             self.conn.close()
             self.conn = None
@@ -158,7 +158,7 @@ class WorkerProcess:
         return names
 
     def close_inherited(self) -> None:
-        """Close our end of the pipe in a forked process, which has no part in it."""
+        """Close our end of the pipe in a forked process, which does not use it."""
         if self.conn is not None:
             self.conn.close()
 
@@ -210,7 +210,7 @@ def can_fork() -> bool:
 
 
 def prepare() -> None:
-    """Load what every worker needs before the first is forked."""
+    """Import the modules that every worker needs, before the first worker is forked."""
     if sys.platform == "linux" and can_fork():
         import queuectl.system.forked
         import queuectl.system.libc  # noqa: F401
@@ -220,7 +220,7 @@ def prepare() -> None:
 
 @contextlib.contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Keep signals from a forked worker until it has its own handlers (`process.main` lets them in again)."""
+    """Block signals in a forked worker until it has its own handlers (`process.main` unblocks them)."""
     if sys.platform == "win32":
         yield
         return

@@ -102,5 +102,5 @@ def test_workers_are_refused_where_two_would_run_one_job(
     result = queuectl("worker", "start", "--drain", code=None)
     assert result.code != 0
     assert "nfs4 at /mnt: a network file system" in result.err
-    assert "workers cannot work in" in result.err
+    assert "workers cannot run in" in result.err
     assert "mount the file system writable" in result.err

@@ -224,7 +224,7 @@ def test_a_stop_that_waits_lets_every_pool_end_its_jobs(spool: SpoolDir, tmp_pat
         stop = start(spool, "worker", "stop", "--wait")
         pool.event("stopping")
         log = Path(next(info.log for info in pools.live(spool) if info.log))
-        wait_until(lambda: "however long they take" in log.read_text())
+        wait_until(lambda: "without a time limit" in log.read_text())
         assert stop.poll() is None and pool.process.poll() is None
         gate.touch()
         out, _ = stop.communicate(timeout=60)

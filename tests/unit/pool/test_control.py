@@ -50,6 +50,6 @@ def test_a_pause_is_reported_once_and_ends_with_its_time(pool: StillPool, desk: 
     pool.parts.control.check_pause(0.0)
     assert not pool.parts.control.is_paused and not pause.is_paused(desk.spool)
     assert [event.text for event in pool.told if isinstance(event, Notice)] == [
-        "paused: backup; to go on: queuectl resume, or delete PAUSED",
+        "paused: backup; to resume: queuectl resume, or delete PAUSED",
         "no longer paused",
     ]

@@ -279,7 +279,7 @@ def test_a_lock_in_trouble_is_reported_once_for_all_its_jobs(spool: SpoolDir, cl
     for number in range(1000):
         dispatcher.passed(worker, f"{number}.json", Stuck(None, "/spool/40.lock", "40.lock: denied", "chown it"))
     (line,) = told
-    assert "40.lock: denied" in line and line.endswith("to cure it: chown it")
+    assert "40.lock: denied" in line and line.endswith("to fix this: chown it")
 
 
 def test_a_run_that_cannot_be_settled_counts_and_leaves_its_worker_free(spool: SpoolDir, clock: FakeClock) -> None:
@@ -400,7 +400,7 @@ def test_split_that_cannot_go_on_is_told_once_and_keeps_nobody_waiting(spool: Sp
         dispatcher.feed(careful=False)
         assert not _at_it(workers)
         clock.advance(10)
-    assert told == [f"{KEY}: it cannot be read; it is tried again"]
+    assert told == [f"{KEY}: it cannot be read; queuectl tries again"]
     dispatcher.feed(careful=False)
     dispatcher.passed(_at_it(workers)[0], KEY, Gone())
     clock.advance(10)

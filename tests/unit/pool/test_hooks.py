@@ -95,7 +95,7 @@ def test_two_run_at_once_a_hundred_wait_and_no_call_waits_for_them(make: Make, t
     for number in range(110):
         made.fire(DONE, f"job{number}.json")
     assert time.monotonic() - began < 40  # of the 60 s that one takes
-    assert told == ["100 hooks wait already: until some have ended, others are not started"]
+    assert told == ["100 hooks are already waiting; further hooks are skipped until some have ended"]
     wait_until(lambda: len(list(tmp_path.glob("runs-*"))) == 2)
     made.step()
     pids = [int(path.name.removeprefix("runs-")) for path in tmp_path.glob("runs-*")]
@@ -124,7 +124,7 @@ def test_a_hook_that_takes_too_long_is_killed_with_what_it_started(spool: SpoolD
 
     wait_until(has_told)
     assert told == [
-        "the hook on_done for job.json took longer than 30 s and was killed; told once, until it works again"
+        "the hook on_done for job.json took longer than 30 s and was killed; reported once, until it works again"
     ]
     if sys.platform != "win32":
         wait_until(lambda: not is_running(pid))
@@ -142,7 +142,7 @@ def test_a_hook_that_fails_is_told_of_once_until_it_works(make: Make, tmp_path: 
 
     run(DONE)
     run(DONE)
-    assert told == ["the hook on_done for job.json ended with exit code 3; told once, until it works again"]
+    assert told == ["the hook on_done for job.json ended with exit code 3; reported once, until it works again"]
     good.touch()
     run(DONE)
     good.unlink()

@@ -69,7 +69,7 @@ def test_an_inbox_process_that_hangs_is_killed_and_followed_by_another(
     wait_until(lambda: line.step() not in (0, old))
     wait_until(lambda: line.step() and names_in(spool, "pending"))
     assert [text for text in line.told if "killed" in text] == [
-        "anna: its receiver has not answered for 0 s and is killed; another one starts in 0 s"
+        "anna: the receiver has not answered for 0 s and was killed; a new one starts in 0 s"
     ]
 
 

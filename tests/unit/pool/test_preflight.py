@@ -41,7 +41,7 @@ def test_a_spool_on_two_file_systems_is_refused(
 
     monkeypatch.setattr(trust, "check", lambda _spool: None)
     monkeypatch.setattr(preflight.os, "stat", stat)
-    with pytest.raises(SpoolUnavailableError, match="is on another file system") as refused:
+    with pytest.raises(SpoolUnavailableError, match="is on a different file system") as refused:
         start(spool, settings)
     assert refused.value.path == done
 
@@ -85,7 +85,7 @@ def test_a_file_system_of_a_network_is_tried_out(
     monkeypatch.setattr(doctor, "before_start", lambda *_args, **_keys: [Line("lock", level, "no locks", "move it")])
     said: list[str] = []
     if level == FAIL:
-        with pytest.raises(SpoolUnavailableError, match="workers cannot work in") as refused:
+        with pytest.raises(SpoolUnavailableError, match="workers cannot run in") as refused:
             preflight.check(spool, settings, said.append)
         assert refused.value.cause == "no locks" and said == []
     else:

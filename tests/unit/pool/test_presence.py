@@ -55,5 +55,5 @@ def test_a_spool_that_was_replaced_ends_the_pool(begun: StillPool, monkeypatch: 
     for now_s in (0.0, 0.2):
         assert not presence.check(now_s)
     assert presence.is_displaced and begun.parts.core.shutdown.has_begun and kinds(begun) == ["displaced"]
-    with pytest.raises(SpoolUnavailableError, match="was replaced while this pool worked on it"):
+    with pytest.raises(SpoolUnavailableError, match="was replaced while this pool was running"):
         presence.raise_if_displaced()
