@@ -320,7 +320,7 @@ def test_the_samples_of_the_readme_suit_powershell_too() -> None:
 def typed_commands(text: str) -> list[list[str]]:
     """The words after `queuectl` of each command in a page: in its code, and between backquotes."""
     code = re.findall(
-        r"(?m)^ *(?:[\w.]+ \| *)?(queuectl .*)$", "\n".join(re.findall(r"(?s)```.*?```|(?m:^ {4}.*$)", text))
+        r"(?m)^ *(?:[\w.]+ \| *)?(queuectl .*)$", "\n".join(re.findall(r"(?s)```.*?```|(?m:^ {4}[^\n]*$)", text))
     )
     lines = code + re.findall(r"`(queuectl [^`]*)`", re.sub(r"(?s)```.*?```", "", text))
     return [re.sub(r"['\"].*?['\"]|#.*|[|;&<>].*", "", line).split()[1:] for line in lines]
