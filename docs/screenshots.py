@@ -122,7 +122,7 @@ def sample(now_at: float) -> Snapshot:
     )
     dues = (
         DueRow("upload-0240", now_at + 14, 2, 3, "exit code 75: connection timed out"),
-        DueRow("backup-nightly", now_at + 6.2 * HOUR_S, 0, 3, ""),
+        DueRow("backup-nightly", now_at + 6.2 * HOUR_S, 0, 3, "", "sh backup.sh /srv/photos"),
     )
     chance = random.Random(7)
     finishes = tuple(

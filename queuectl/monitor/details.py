@@ -145,7 +145,8 @@ class Details:
         if item is None:
             return None
         standing = item.standing()
-        row = DueRow(item.id, due_at, standing.failures, item.max_retries, self.cut(standing.error))
+        command, path = self.cut(command_text(item.command)), f"{PENDING}/{name}"
+        row = DueRow(item.id, due_at, standing.failures, item.max_retries, self.cut(standing.error), command, path)
         return row, self._labels(PENDING, item)._replace(owner="")
 
     def nexts(self, listed: list[str], now_at: float) -> Steps[tuple[NextRow, ...]]:

@@ -42,7 +42,7 @@ _LINKED = frozenset({PENDING, RUNNING, DONE, DLQ, REJECTED, LOGS})
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _ENDED = {DRAINED: "ended when no jobs were left", STOPPED: "was stopped", DIED: "died"}
 # Rows of a table whose rest a command lists, so that the page stays small.
-_SHOWN = 75
+_SHOWN = 60
 # A failure is news for this long.
 _NEWS_S = 3600.0
 # A command for more jobs than this is no longer pasted with ease.

@@ -85,6 +85,9 @@ class DueRow(NamedTuple):
     runs: int
     max_retries: int
     error: str
+    command: str = ""
+    record: str = ""
+    """The job's file, relative to the spool."""
 
 
 class NextRow(NamedTuple):

@@ -69,7 +69,7 @@ def snapshot_of(text: str = "plain", **facts: object) -> Snapshot:
             FailureRow(text + "2", NOON_AT - 5, 4, text, text, (), True, *PATHS),
         ),
         cancelled=1,
-        dues=(DueRow(text, NOON_AT + 8, 1, 3, text),),
+        dues=(DueRow(text, NOON_AT + 8, 1, 3, text, text, "pending/job1,due=x.json"),),
         nexts=(NextRow(text, 1, 9, text, text, (text, text), NOON_AT - 60, "pending/job1.json"),),
         refusals=(RefusalRow(text, text, NOON_AT - 9),),
         foreign={"pending": 3},
@@ -153,7 +153,7 @@ def test_page_fetches_nothing() -> None:
         *links
     }
     assert all(
-        re.fullmatch(r"#[a-z]+|(dlq|logs|running|pending|rejected)/[A-Za-z0-9.]+|status\.json", link) for link in links
+        re.fullmatch(r"#[a-z]+|(dlq|logs|running|pending|rejected)/[A-Za-z0-9.%]+|status\.json", link) for link in links
     )
     assert not re.search(r"https?:|url\((?!#)|@import|<link|<iframe", made)
 
@@ -322,7 +322,7 @@ def test_a_page_of_a_full_queue_stays_small() -> None:
         nexts=tuple(NextRow(each, 0, 0, command, "anna", ("a", "b"), now_at, paths[0]) for each in ids),
         failures=tuple(FailureRow(each, now_at, 4, "exit 1", command, lines, False, *paths) for each in ids),
         causes=tuple(CauseRow(each, 9, 0.0, 1.0, tuple(ids[:5]), command, lines, *paths) for each in ids[:20]),
-        dues=tuple(DueRow(each, now_at, 1, 3, "exit code 1") for each in ids),
+        dues=tuple(DueRow(each, now_at, 1, 3, "exit code 1", command, paths[0]) for each in ids),
         refusals=tuple(RefusalRow(f"{each}.json", "command: is missing", now_at) for each in ids),
         finishes=tuple(Finish(now_at, 1.0, True, each, command, "", 1, *paths) for each in ids),
         load=Load(BUCKETS, BUCKETS + BUCKETS[:36]),
