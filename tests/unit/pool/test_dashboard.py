@@ -15,6 +15,7 @@ import pytest
 from queuectl.model.lifecycle import Outcome
 from queuectl.model.settings import Settings
 from queuectl.monitor.snapshot import HEARTBEAT_S
+from queuectl.pool import dashboard
 from queuectl.pool.dashboard import EVERY_S, Dashboard
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import FACTS, METRICS, PAGE
@@ -22,6 +23,7 @@ from queuectl.spool.pools import Pool
 from queuectl.spool.session import Session
 from queuectl.system import disk
 from tests.helpers import Desk, FakeClock, full_disk, wait_until
+from tests.unit.monitor.test_page import snapshot_of
 
 Make = Callable[..., Dashboard]
 
@@ -244,3 +246,11 @@ def test_long_look_is_taken_in_short_steps(spool: SpoolDir, settings: Settings) 
     wait_until(step)
     board.close_inherited()
     assert steps > 3
+
+
+def test_name_that_is_no_text_does_not_stop_the_facts() -> None:
+    """P6: half a surrogate pair, as a name that is not UTF-8 has, is in status.json as an escape."""
+    found = snapshot_of("half \ud800 pair")
+    made = dashboard._text(FACTS, found, ("", ""))
+    assert json.loads(made)["spool"] == "/srv/half \ud800 pair"
+    assert made.splitlines()[1] == dashboard._text(FACTS, snapshot_of(), ("", "")).splitlines()[1] == ' "version": 1,'
