@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from queuectl.monitor import page
+from queuectl.monitor import page, page_facts
 from queuectl.monitor.rows import Finish, NextRow, PoolRow
 from queuectl.monitor.snapshot import STALE_S, Snapshot
 from tests.unit.monitor.test_page import snapshot_of
@@ -215,7 +215,7 @@ def test_times_go_on(open_page: Open) -> None:
 def test_the_script_counts_on_in_the_words_of_the_page(open_page: Open, passed_s: float) -> None:
     """`span` in page.js says what `span_text` says."""
     tab = open_page(some(taken_at=time.time(), pools=(PoolRow("p", "h", 1, 1, time.time() - passed_s),)))
-    assert tab.locator("#workers time").inner_text() == f"{page.span_text(passed_s)} ago"
+    assert tab.locator("#workers time").inner_text() == f"{page_facts.span_text(passed_s)} ago"
 
 
 def test_all_of_it_is_within_reach_of_the_keyboard(open_page: Open) -> None:

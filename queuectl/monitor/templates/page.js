@@ -29,7 +29,7 @@
   }
 
   // ------------------------------------------------------------------------------------------------------------ times
-  // The same words as `span_text` in page.py, and for `about` as `about` in headline.py.
+  // The same words as `span_text` in page_facts.py, and for `about` as `about` in headline.py.
   function span(seconds, exact, about) {
     var whole = Math.max(0, Math.floor(seconds)), rest;
     if (about && whole >= 3600) {

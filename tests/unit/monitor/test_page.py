@@ -9,9 +9,7 @@ import pytest
 from jinja2 import UndefinedError
 
 from queuectl.inbox.state import InboxFile
-from queuectl.model.text import command_text
 from queuectl.monitor import metrics, page
-from queuectl.monitor.headline import headline
 from queuectl.monitor.inboxes import InboxRow
 from queuectl.monitor.rows import (
     ArrivingRow,
@@ -189,23 +187,6 @@ def test_a_link_leads_to_a_file_of_the_spool_or_nowhere(path: str, address: str)
     assert page.link(path) == address
 
 
-def test_only_a_plain_id_gets_into_a_command() -> None:
-    """The command that retries the jobs of a cause is there only if no shell takes an id for anything else."""
-    plain = CauseRow("x", 2, None, None, ("job1", "job-2.b"), "", ())
-    assert page._retry(plain) == "retry job1 job-2.b"
-    for bad in ("$(reboot)", "a;b", "a b", "-rf", "a\nb", "`x`", "%PATH%", "", "ä"):
-        assert page._retry(plain._replace(ids=("job1", bad))) == ""
-    assert page._retry(plain._replace(jobs=3)) == ""
-
-
-def test_a_command_names_the_spool_in_quotes_or_not_at_all() -> None:
-    """A copied command works from any folder; a path that a shell could take for something else is left out."""
-    assert page._run("/srv/queue") == "queuectl --spool /srv/queue"
-    assert page._run("/srv/my queue") == f"queuectl --spool {command_text(['/srv/my queue'])}"
-    for strange in ("/srv/$(x)", "/srv/`x`", "/srv/%PATH%", "/srv/a\nb", "/srv/\u202ex"):
-        assert page._run(strange) == "queuectl"
-
-
 def test_templates_have_no_way_around_the_escaping() -> None:
     """No filter undoes it, no template switches it off, and a name that is not there is an error."""
     assert {"safe", "tojson", "urlize", "xmlattr"} & {*page._environment().filters} == set()
@@ -243,53 +224,6 @@ def test_a_failure_comes_first_with_its_cause_output_and_command() -> None:
     assert "<bdi>job1\njob1\n</bdi></pre>" in made
     assert "queuectl retry ID" in made
     assert "drag its file from dlq/ to pending/" in made
-
-
-def test_a_run_is_shown_against_its_usual_time_and_timeout() -> None:
-    """The bar spans twice the usual time, at most the timeout, and says when a run is late."""
-    row = RunRow("x", 1, "w", NOON_AT - 30, 300.0, "", True, 20.0)
-    assert page.gauge(row, NOON_AT) == page.Gauge(40.0, 75.0, 50.0, False)
-    assert page.gauge(row._replace(usual_s=None), NOON_AT) == page.Gauge(300.0, 10.0, None, False)
-    assert page.gauge(row._replace(usual_s=10.0), NOON_AT).is_late
-    assert page.gauge(row._replace(usual_s=None, timeout_s=32.0), NOON_AT).is_late
-    assert page.gauge(row._replace(usual_s=None, timeout_s=None), NOON_AT).total_s == 0
-    assert page.gauge(row._replace(started_at=None), NOON_AT).total_s == 0
-    made = page.render(snapshot_of(), advice=NO_ADVICE)
-    assert "usually 20 s" in made
-    assert "timeout 5 min" in made
-
-
-def test_the_age_in_the_headline_is_one_that_the_script_counts_on() -> None:
-    """The sentence is that of `headline`, and how long the oldest job has waited stands apart."""
-    busy = snapshot_of(paused=None, next_due_at=None)
-    for found, age in ((busy, "1 min"), (busy._replace(oldest_since=None), ""), (busy._replace(pools=()), "1 min")):
-        made = page._headline(found)
-        assert made.age == age
-        assert made.before + made.age + made.after == headline(found)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text", "exact"),
-    [
-        (-5, "0 s", "0 s"),
-        (59.9, "59 s", "59 s"),
-        (60, "1 min", "1 min"),
-        (61, "1 min", "1 min 1 s"),
-        (7500, "2 h 5 min", "2 h 5 min"),
-        (7200, "2 h", "2 h"),
-        (270_000, "3 d 3 h", "3 d 3 h"),
-        (1e300, "36,600 d", "36,600 d"),
-    ],
-)
-def test_a_time_is_said_with_its_unit(seconds: float, text: str, exact: str) -> None:
-    """A time that passes has one or two units."""
-    assert (page.span_text(seconds), page.span_text(seconds, True)) == (text, exact)
-
-
-def test_what_took_less_than_a_minute_is_said_closely() -> None:
-    """Durations of jobs tell milliseconds and tenths apart."""
-    shown = [page.took_text(each) for each in (-1, 0.0004, 0.25, 0.9996, 4.25, 9.99, 75, 4000)]
-    assert shown == ["0 ms", "0 ms", "250 ms", "1 s", "4.2 s", "10 s", "1 min 15 s", "1 h 6 min"]
 
 
 def test_counts_alone_show_no_text_of_a_job() -> None:
