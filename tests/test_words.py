@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 NOT_YET = (
     "queuectl/monitor/",
     "queuectl/system/",
-    "queuectl/worker/",
+    "queuectl/worker/executors/",
 )
 
 # What to write instead -> the phrases, as one regular expression; a space in it stands for any white space.

@@ -1,7 +1,7 @@
-"""Attends a run from the start of its command to its record, step by step, so that one worker attends many runs.
+"""Handle a run from the start of its command to its record, step by step, so that one worker handles many runs.
 
-Each run is a generator. It yields in how many seconds it wants to go on at the latest. The worker resumes it then, or
-before: with the end of its command, or with None if there is news from the supervisor.
+Each run is a generator. It yields the number of seconds until its next step is due. The worker resumes it then or
+earlier: with the end of its command, or with None if the supervisor has sent an order.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from queuectl.worker.run import End, Run, Starter, not_started
 from queuectl.worker.slot import Slot
 from queuectl.worker.unsettled import EndedRun
 
-# A command that runs for longer than this is worth a report of its own; shorter ones are reported together.
+# A command that runs longer than this gets its own report; shorter ones are reported together.
 _REPORT_AFTER_S = 0.012
-# A command that ends by a signal within this time of a request to stop was ended by the same event.
+# If a signal ends a command within this time of a request to stop, both have the same cause.
 _STOP_WITHIN_S = 1.0
 
 Steps = Generator[float, Ended | None, None]
 
 
 class Attended:
-    """A run under way in a slot."""
+    """A run in progress in a slot."""
 
     def __init__(self, slot: Slot) -> None:
         self.slot = slot
@@ -37,15 +37,15 @@ class Attended:
         self.process: Process | None = None
         """The command, while the run waits for its end."""
         self.is_ending = False
-        """True while the command is being ended: a step is due whenever any command has ended."""
+        """True while the command is being ended; a step is then due whenever any command has ended."""
         self.due_s = 0.0
         """When the next step is due (monotonic)."""
 
 
 class Attendant:
-    """Attends the runs of one worker.
+    """Handles the runs of one worker.
 
-    `give_up` is called after a run that ended because the machine is in trouble.
+    `give_up` is called after a run that ended because of a problem of the machine.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Attendant:
         self._give_up = give_up
 
     def attend(self, slot: Slot, name: str, claimed: Claimed) -> Attended:
-        """Return the run of a claimed job, of which no step is taken yet."""
+        """Return the run of a claimed job, before its first step."""
         attended = Attended(slot)
         attended.steps = self._steps(attended, name, claimed)
         return attended
@@ -94,7 +94,9 @@ class Attendant:
                     self._link.flush()
                     command = ""
                 outcome = yield from self._watch(attended, run, ended)
-            except OSError as error:  # the machine's, so it is not counted (P9); the job is to run once at a time (P3)
+            except (
+                OSError
+            ) as error:  # the machine's fault, so uncounted (P9); end the run, because runs never overlap (P3)
                 why = End(RELEASED, f"could not be watched: {error.strerror or error}")
                 outcome, trouble = (yield from self._end(attended, run, why)), error
             attended.process = None
@@ -103,14 +105,14 @@ class Attendant:
             self._give_up(slot, trouble)
 
     def _secure(self, claimed: Claimed) -> None:
-        """Sync the record of a drop. If that fails, it is tried again, and reported, when the run is settled."""
+        """Fsync the record of a drop. If that fails, settling the run tries again and reports the failure."""
         try:
             self._settlements.secure(claimed)
         except OSError:
             self._settlements.part(claimed)
 
     def _watch(self, attended: Attended, run: Run, ended: Ended | None) -> Generator[float, Ended | None, Outcome]:
-        """Wait for the running command, and end it if it must not go on."""
+        """Wait for the running command, and end it if it must not continue."""
         while ended is None:
             why = self._ordered(run) or run.check()
             if why is not None:
@@ -129,20 +131,20 @@ class Attendant:
         return outcome
 
     def _ordered(self, run: Run) -> End | None:
-        """Return why the run has to be ended, if the supervisor has ordered that."""
+        """Return why the run must end, if the supervisor has ordered that."""
         if (cancel := self._link.cancels(run.claimed)) is not None:
             return End(CANCELLED, cancel.reason)
         if self._link.is_abandoning:
-            return End(CANCELLED, "the spool was taken away")
+            return End(CANCELLED, "the spool was moved or deleted")
         if self._link.is_killing:
             return End(RELEASED, "the worker was stopped")
         return None
 
     def _is_asked_to_stop(self) -> Generator[float, object, bool]:
-        """Return whether a request to stop came within the last second, or comes within the next; wait for that.
+        """Return whether a request to stop came within the last second, or comes within the next; wait until then.
 
-        A system that stops signals everything at once: this worker, its supervisor and the command, which may be the
-        first that is hit (P9).
+        A shutdown of the system signals all processes at once: this worker, its supervisor and the command, which may
+        receive its signal first (P9).
         """
         ended_s = self._clock.monotonic()
         while self._link.stop_asked_s < ended_s - _STOP_WITHIN_S:
@@ -154,6 +156,6 @@ class Attendant:
 
 
 def _preview(command: str | list[str]) -> str:
-    """Return the command as a line for a screen."""
+    """Return the command as one line of text."""
     text = command_text(command)
     return text if len(text) <= 200 else text[:199] + "…"

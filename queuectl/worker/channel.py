@@ -1,6 +1,6 @@
 """The worker's end of the pipe to its supervisor, and the one place where a worker waits.
 
-A wait ends by a message, by a command that may have ended, by a signal, or by the time.
+A wait ends with a message, with a command that may have ended, with a signal, or with its timeout.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from queuectl.worker.messages import Order, Report, pack, unpack_order
 
 
 class Channel:
-    """The pipe of one worker, and the executor whose commands it waits for as well."""
+    """The pipe of one worker, and the executor whose commands it also waits for."""
 
     def __init__(self, conn: Connection, executor: Executor) -> None:
         self._conn = conn
@@ -26,7 +26,7 @@ class Channel:
         """False once the supervisor is gone."""
 
     def wait(self, timeout_s: float | None) -> bool:
-        """Wait until a message is there or a command may have ended; return whether a message is. May return early.
+        """Wait for a message or the possible end of a command; return whether there is a message. May return early.
 
         Raises:
             OSError: the system cannot wait.
@@ -42,7 +42,7 @@ class Channel:
         return has_message
 
     def ended(self) -> Sequence[tuple[Process, Ended]] | None:
-        """Return the commands that have ended since the last call, and how; None if no wait was ended by one."""
+        """Return the commands that have ended since the last call, and how; None if no wait ended with a command."""
         if not self._is_woken:
             return None
         self._is_woken = False
@@ -60,10 +60,10 @@ class Channel:
         """Send reports to the supervisor.
 
         Raises:
-            OSError: it is gone.
+            OSError: the supervisor is gone.
         """
         self._conn.send_bytes(pack(reports))
 
     def disconnect(self) -> None:
-        """Stop waiting for messages: the supervisor is gone."""
+        """Stop waiting for messages, because the supervisor is gone."""
         self.is_connected = False

@@ -1,4 +1,4 @@
-"""The supervisor as its worker sees it: orders that are not carried out yet, reports that are not sent yet."""
+"""The worker's view of its supervisor: orders that are not carried out yet, and reports that are not sent yet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from queuectl.worker.channel import Channel
 from queuectl.worker.executors.base import Executor
 from queuectl.worker.messages import Abandon, Cancel, Feed, Kill, Order, Report, Resize, SplitFile, Stop
 
-# A report waits for others for this long at most.
+# A report waits at most this long for others.
 _REPORT_WITHIN_S = 0.04
 
 
@@ -25,29 +25,29 @@ class Link:
         self.names: deque[str] = deque()
         """Names to claim, in this order."""
         self.to_split: set[str] = set()
-        """Those of them that are files of many jobs, to be split without waiting any longer."""
+        """The names of files of many jobs that must be split without waiting any longer."""
         self.slots = 0
-        """How many slots the worker is to have; 0: as many as it began with."""
+        """How many slots the worker should have; 0: as many as at its start."""
         self.is_stopping = False
         self.is_killing = False
         self.is_abandoning = False
-        """True if the spool is not the one that this worker began with: nothing must be written there any more."""
+        """True if the spool is not the one that this worker started with, so nothing more may be written there."""
         self.stop_asked_s = -math.inf
         """When somebody last asked to stop (monotonic)."""
         self.has_news = False
-        """True if there is an order, or a request to stop, that a run has to know of."""
+        """True if an order, or a request to stop, concerns a run."""
         self._cancels: dict[tuple[str, int], Cancel] = {}
         """Requests to end runs, by job and attempt."""
         self._clock = clock
         self._low_water = 0
-        """With no more names than this left, reports are sent, so that the supervisor can refill in time."""
+        """If no more names than this are left, reports are sent, so that the supervisor can send names in time."""
         self._reports: list[Report] = []
         self._reported_s = clock.monotonic()
 
     # -------------------------------------------------------------------------------------------------- orders
 
     def wait(self, timeout_s: float | None) -> None:
-        """Wait until an order comes or a command may have ended (None: without limit), and take in the orders.
+        """Wait until an order comes or a command may have ended (None: without limit), and receive the orders.
 
         May end early.
 
@@ -67,12 +67,12 @@ class Link:
             has_message = channel.wait(0)
 
     def stop(self) -> None:
-        """Claim nothing more; end after the job that runs."""
+        """Claim no more jobs; end after the running job."""
         self.is_stopping = True
         self.note_stop()
 
     def note_stop(self) -> None:
-        """Remember that somebody has asked this pool, or everything that runs on this machine, to stop."""
+        """Remember a request to stop, for this pool or for every process on this machine."""
         self.stop_asked_s = self._clock.monotonic()
         self.has_news = True
 
@@ -133,5 +133,5 @@ class Link:
             self.flush()
 
     def flush_due_s(self) -> float:
-        """Return when the reports have to be sent (monotonic); never, if there are none."""
+        """Return when the reports must be sent (monotonic), or infinity if there are none."""
         return self._reported_s + _REPORT_WITHIN_S if self._reports else math.inf

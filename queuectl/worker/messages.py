@@ -1,8 +1,8 @@
 """The messages between a worker and its supervisor, and how they are packed for the pipe. Computes only.
 
-Orders go to the worker, one a message; reports come back, many a message. Both are packed by `marshal` as plain tuples
-with the number of their kind: some 20 reports go together, several hundred times a second, and pickle takes five times
-as long for named tuples. Both ends are the same program, so the format needs no version.
+Orders go to the worker, one per message; reports come back, many per message. `marshal` packs both as plain tuples with
+the number of their kind, because some 20 reports go together, several hundred times a second, and pickle takes five
+times as long for named tuples. Both ends are the same program, so the format needs no version.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ class Feed(NamedTuple):
 
 
 class SplitFile(NamedTuple):
-    """Begin to split this file of many jobs, without waiting for it to be complete any longer."""
+    """Start to split this file of many jobs, without waiting any longer for the rest of it."""
 
     name: str
 
 
 class Cancel(NamedTuple):
-    """End this run, if it is yours; the job is cancelled."""
+    """End this run, if it is yours, because the job is cancelled."""
 
     job_id: str
     attempt: int
@@ -36,21 +36,21 @@ class Cancel(NamedTuple):
 
 
 class Resize(NamedTuple):
-    """Have this many slots from now on. A slot too many ends after its run."""
+    """Change the number of slots. A surplus slot ends after its run."""
 
     slots: int
 
 
 class Stop(NamedTuple):
-    """Claim nothing more; end after the jobs that run."""
+    """Claim no more jobs; end after the running jobs."""
 
 
 class Kill(NamedTuple):
-    """End the jobs that run, put them back, and end."""
+    """End the running jobs, put them back, and end."""
 
 
 class Abandon(NamedTuple):
-    """The spool was taken away: end the jobs that run, write nothing any more, and end."""
+    """The spool was moved or deleted: end the running jobs, write nothing more, and end."""
 
 
 Order = Feed | SplitFile | Cancel | Resize | Stop | Kill | Abandon
@@ -75,7 +75,7 @@ class Finished(NamedTuple):
     settled: Settled
     runs_left: int
     command: str
-    """As in `Started`, if that was not sent before: a short run is reported once."""
+    """The same as in `Started`, if that was not sent before, because a short run is reported once."""
 
 
 class Passed(NamedTuple):
@@ -86,7 +86,7 @@ class Passed(NamedTuple):
 
 
 class Trouble(NamedTuple):
-    """The machine is in trouble; the worker returns the names that it has."""
+    """The machine has a problem; the worker returns its names."""
 
     text: str
 
@@ -94,7 +94,7 @@ class Trouble(NamedTuple):
 class Vanished(NamedTuple):
     """A job's file disappeared while the job ran: somebody deleted or moved it. Only this report has the outcome.
 
-    If the run lasted long enough to see that, it was ended: `cancelled`.
+    If the run lasted long enough to detect that, it was ended as `cancelled`.
     """
 
     job_id: str
@@ -102,7 +102,7 @@ class Vanished(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """A folder of the spool was missing; the worker has made it again."""
+    """A folder of the spool was missing; the worker has created it again."""
 
     folder: str
 

@@ -1,6 +1,6 @@
-"""The file that a worker's commands print to, and how much one of them may print.
+"""The file that a worker's commands print to, and the limit on its size.
 
-A command writes straight to .queuectl/tmp/LEASE.out, so that most jobs, which print nothing, cost no file.
+A command writes directly to .queuectl/tmp/LEASE.out, so that most jobs, which print nothing, cost no file.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class OutputSlot:
 
     @property
     def size(self) -> int:
-        """How many bytes were printed; 0 if the file is not open."""
+        """The number of printed bytes; 0 if the file is not open."""
         return os.fstat(self._fd).st_size if self._fd >= 0 else 0
 
     @property
@@ -47,10 +47,10 @@ class OutputSlot:
         return self._fd >= 0 and os.fstat(self._fd).st_size == 0
 
     def keep(self, job_id: str, attempt: int) -> bool:
-        """Turn the file into a log; return False if nothing was printed, or if that was done already.
+        """Turn the file into a log; return False if nothing was printed, or if the log already exists.
 
         Raises:
-            OSError: the log could not be made; try again.
+            OSError: the log could not be created; try again.
         """
         if self._fd >= 0:
             if os.fstat(self._fd).st_size == 0:
@@ -60,7 +60,7 @@ class OutputSlot:
         return keep_output(self._spool, self._path, job_id, attempt)
 
     def abandon(self) -> None:
-        """Use another file from now on: a process left behind may still write to this one."""
+        """Use another file from now on, because a remaining process may still write to this one."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -77,7 +77,7 @@ class OutputSlot:
 
 
 class OutputLimit:
-    """Watches how much one run prints, for one fstat a look; `next_look_s` says when (monotonic)."""
+    """Watches how much one run prints, for one fstat per look; `next_look_s` is the next time (monotonic)."""
 
     def __init__(self, slot: OutputSlot, most: int | None, *, now_s: float) -> None:
         self._slot = slot
@@ -87,18 +87,18 @@ class OutputLimit:
         self.next_look_s = now_s if most is not None else math.inf
 
     def is_passed(self, now_s: float) -> bool:
-        """Return whether the run has printed more than it may; look only if it is time to."""
+        """Return whether the run has printed more than its limit; look only if a look is due."""
         if self._most is None or now_s < self.next_look_s:
             return False
         try:
             size = self._slot.size
-        except OSError:  # a share that is gone for a while ends no run (P9)
+        except OSError:  # a share that is offline for a while must not end a run (P9)
             self.next_look_s = now_s + _LOOK_LAST_S
             return False
         grown, passed_s = size - self._size, now_s - self._looked_s
         self._size, self._looked_s = size, now_s
         pause_s = _LOOK_LAST_S
-        if grown > 0:  # half of the time that the rest lasts at this rate, so that it prints little over the limit
+        if grown > 0:  # half of the time until the limit at this rate, so that the run prints little beyond it
             pause_s = min(pause_s, max(_LOOK_FIRST_S, passed_s * (self._most - size) / grown / 2))
         self.next_look_s = now_s + pause_s
         return size > self._most

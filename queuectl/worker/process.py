@@ -1,4 +1,4 @@
-"""The entry of a worker process: its signals, its spool, its `Worker`."""
+"""The entry point of a worker process: its signals, its spool, its `Worker`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from queuectl.worker.worker import Worker
 
 
 def preload() -> None:
-    """Load what every worker needs. A pool that forks its workers calls this once, before the first fork."""
+    """Import the modules that every worker needs. A pool that forks its workers calls this before the first fork."""
     choose.load()
 
 
@@ -27,7 +27,7 @@ class WorkerSpec(NamedTuple):
 
     name: str
     cwd: str
-    """The folder in which jobs run that name none."""
+    """The working folder of jobs without `cwd`."""
     slots: int = 1
     """How many commands it runs at the same time."""
 
@@ -35,7 +35,7 @@ class WorkerSpec(NamedTuple):
 def main(conn: Connection, root: str, settings: tuple[object, ...], spec: WorkerSpec) -> None:
     """Run a worker process to its end. It may be spawned, so every argument is a plain value."""
     for name in ("SIGINT", "SIGBREAK", "SIGHUP"):
-        # Ctrl-C and a hang-up reach the whole foreground group; the supervisor gets them too and decides.
+        # Ctrl-C and a hang-up reach the whole foreground group; the supervisor gets them, too, and decides.
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     spool, given = SpoolDir(root), Settings(*settings)  # type: ignore[arg-type]
@@ -43,7 +43,7 @@ def main(conn: Connection, root: str, settings: tuple[object, ...], spec: Worker
     session = Session(spool, given, Clock(), random.Random())
     made = Worker(conn, session, worker=spec.name, cwd=spec.cwd, slots=spec.slots)
     signal.signal(signal.SIGTERM, lambda _number, _frame: made.stop())
-    if sys.platform != "win32":  # there the return of a handler interrupts a wait
+    if sys.platform != "win32":  # on Windows the return of a handler interrupts a wait
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda _number, _frame: made.note_stop())
     if sys.platform != "win32":

@@ -1,4 +1,4 @@
-"""Records how the runs of a worker ended, and reports it. No outcome is dropped because the disk is in trouble (P9)."""
+"""Record and report how the runs of a worker ended. No outcome is dropped because of a problem of the disk (P9)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from queuectl.worker.slot import Slot
 from queuectl.worker.unsettled import EndedRun, Unsettled
 
 _RETRY_SETTLE_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
-# After so many tries a worker keeps an outcome that one file does not take, and goes on with other jobs.
+# After this many tries a worker keeps an outcome that one file does not accept, and continues with other jobs.
 _KEEP_AFTER_TRIES = 2
 
 
@@ -37,13 +37,13 @@ class Recorder:
         return len(self._unsettled) > 0
 
     def wait_s(self) -> float | None:
-        """Return in how many seconds such an outcome is to be tried again; None if there is none."""
+        """Return the number of seconds until such an outcome is tried again; None if there is none."""
         return self._unsettled.wait_s()
 
     def record(self, run: EndedRun, slot: Slot) -> Generator[float, object, None]:
-        """Record an outcome and move the job; make the slot ready for the next one.
+        """Record an outcome and move the job; prepare the slot for the next one.
 
-        Yields in how many seconds to go on, if the disk does not take the outcome now.
+        Yield the number of seconds until the next try, if the disk does not accept the outcome now.
         """
         claimed, outcome = run.claimed, run.outcome
         tries = 0
@@ -65,7 +65,7 @@ class Recorder:
                     self._link.report(Trouble(f"cannot record how {claimed.job_id} ended: {error.strerror}"))
                     self._link.flush()
                 if self._link.is_killing:
-                    return  # the lease goes with us, so the run counts as abandoned and is tried again
+                    return  # the lease ends with this process, so the run counts as abandoned and is tried again
                 wait_s = _RETRY_SETTLE_S[min(tries, len(_RETRY_SETTLE_S) - 1)]
                 tries += 1
                 yield wait_s
@@ -75,7 +75,7 @@ class Recorder:
         slot.renew(is_plain=outcome.kind == lifecycle.SUCCEEDED and settled is not None and not outcome.left)
 
     def try_again(self, *, at_once: bool = False) -> None:
-        """Try to record the outcomes that files did not take: those that are due, or all."""
+        """Try again to record the kept outcomes: those that are due, or all."""
         if self._link.is_abandoning:
             return
         for run, settled in self._unsettled.step(at_once=at_once):
@@ -85,7 +85,7 @@ class Recorder:
             self._link.flush()
 
     def close(self) -> None:
-        """Before the worker ends: go on trying until the supervisor wants an end at once or is gone."""
+        """Keep trying before the worker ends, until the supervisor wants an end at once or is gone."""
         link = self._link
         self.try_again(at_once=True)
         while (wait_s := self._unsettled.wait_s()) is not None and not link.is_killing and link.channel.is_connected:
@@ -94,7 +94,7 @@ class Recorder:
         self._unsettled.close()
 
     def _report_end(self, run: EndedRun, settled: Settled | None) -> None:
-        """Report how a run ended and where that led; `settled` is None if its file was taken away."""
+        """Report how a run ended and its next state; `settled` is None if its file was moved or deleted."""
         name, claimed, outcome, command = run
         if settled is None:
             self._link.report(Vanished(claimed.job_id, outcome))
@@ -105,7 +105,7 @@ class Recorder:
         self._link.report(Finished(name, claimed.job_id, claimed.attempt, outcome, settled, runs_left, command))
 
     def _keep(self, run: EndedRun, fault: Fault, slot: Slot) -> None:
-        """Keep an outcome that the job's file does not take, and go on under another lease."""
+        """Keep an outcome that the job's file does not accept, and continue under another lease."""
         self._unsettled.keep(run, slot.hand_over_lease())
         text = f"cannot record how {run.claimed.job_id} ended: {fault.text}"
         self._link.report(Passed(run.name, Unrecorded(fault.path, text, fault.cure)))

@@ -1,4 +1,4 @@
-"""One running command: how it is started, what ends it, and the outcome."""
+"""One running command: its start, the reasons to end it, and its outcome."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from queuectl.worker.executors.base import CannotEnterError, CannotStartError, E
 from queuectl.worker.output import OutputLimit
 from queuectl.worker.slot import Slot
 
-# How often a run that lasts looks whether its file is still there, and how soon it looks again if it is not: an editor
-# may save by taking the old file away first. Together they are what "within about a second" means.
+# How often a long run checks that its file still exists, and how soon it checks again if the file is missing, because
+# an editor may save by removing the old file first. Together they define "within about a second".
 _LOOK_EVERY_S = 0.75
 _LOOK_AGAIN_S = 0.25
-# A run that prints too much may go on printing while it is asked to end, so it gets less time for that.
+# A run that prints too much may continue to print while it ends, so it gets less time for that.
 _PRINTING_GRACE_S = 1.0
-_TAKEN_AWAY = "its file was taken out of running/ while it ran"
+_TAKEN_AWAY = "its file was moved out of running/ while it ran"
 
 
 class Starter:
-    """Starts the commands of claimed jobs: in which folder, and with which variables."""
+    """Starts the commands of claimed jobs in the right folder and with the right variables."""
 
     def __init__(self, executor: Executor, spool_root: str, cwd: str) -> None:
         self._executor = executor
@@ -36,14 +36,14 @@ class Starter:
         self._env = {**os.environ, "QUEUECTL_SPOOL": spool_root}
         self._minimal_env = {**environment.minimal_here(), "QUEUECTL_SPOOL": spool_root}
         self._is_homeless = False
-        """True if the pool's own folder could not be entered when that was last tried."""
+        """True if the pool's working folder could not be entered at the last try."""
 
     def start(self, claimed: Claimed, slot: Slot) -> Process:
         """Start the command of a claimed job.
 
         Raises:
             CannotStartError: the job is at fault.
-            OSError: the machine is, or the pool's own folder is gone.
+            OSError: the machine is at fault, or the pool's working folder is missing.
         """
         item = claimed.record
         env = self._minimal_env if item.minimal_env else self._env
@@ -61,10 +61,10 @@ class Starter:
             raise self._no_home() from error
 
     def check_folder(self) -> None:
-        """Look whether the pool's own folder is back, if it was gone. To be called before a claim, which costs a try.
+        """Check whether a missing working folder of the pool is back. Call this before a claim, which costs a retry.
 
         Raises:
-            OSError: it is not.
+            OSError: the folder is still missing.
         """
         if self._is_homeless:
             self._is_homeless = not rights.may_enter(self._cwd)
@@ -72,16 +72,16 @@ class Starter:
                 raise self._no_home()
 
     def _is_own_folder(self, item: Record) -> bool:
-        """Return whether a folder that cannot be entered is the pool's own: the job names none, or one below it."""
+        """Return whether a folder that cannot be entered is the pool's own: the job has no cwd, or one below it."""
         return not item.cwd or (not os.path.isabs(item.cwd) and not rights.may_enter(self._cwd))
 
     def _no_home(self) -> OSError:
-        text = "cannot enter the folder that this pool works in; make it again, or start the pool in another one"
+        text = "cannot enter the folder in which this pool runs; create it again, or start the pool in another folder"
         return OSError(errno.ENOENT, text, self._cwd)
 
 
 class End(NamedTuple):
-    """Why a run is ended before its time: the outcome's kind and reason, and how long the command may take to end."""
+    """Why a run is ended early: the outcome's kind and reason, and how long the command may take to end."""
 
     kind: str
     reason: str
@@ -100,10 +100,10 @@ class Run:
         self._slot = slot
         self._started_s = started_s
         self._limits: _Limits | None = None
-        """Made at the first check: most commands are over before."""
+        """Created at the first check, because most commands end before."""
 
     def check(self) -> End | None:
-        """Return why the run has to be ended, if it has taken too long or printed too much, or if its file is gone."""
+        """Return why the run must end: it took too long, printed too much, or lost its file; else None."""
         now_s = self._session.clock.monotonic()
         if self._limits is None:
             self._limits = _Limits(self._session, self._slot, self.claimed, self._started_s)
@@ -118,31 +118,31 @@ class Run:
         return None
 
     def wait_s(self) -> float:
-        """Return in how many seconds `check` is due again."""
+        """Return the number of seconds until `check` is due again."""
         assert self._limits is not None
         return max(0.0, self._limits.due_s() - self._session.clock.monotonic())
 
     def end(self, why: End) -> Generator[float, object, Outcome]:
-        """End the command and everything it started, step by step (see `Process.terminate`); return the outcome.
+        """End the command and everything that it started, step by step (see `Process.terminate`); return the outcome.
 
-        The command gets no more time for that than the setting `kill_grace_s`.
+        The command gets at most the time of the setting `kill_grace_s`.
         """
         ended = yield from self.process.terminate(min(self._session.settings.kill_grace_s, why.grace_s))
         code = ended.exit_code if why.has_code else None
         return Outcome(why.kind, code, why.reason, self.duration_s(), killed=ended.killed, left=ended.left)
 
     def outcome(self, ended: Ended, duration_s: float, *, is_stop: bool = False) -> Outcome:
-        """Return the outcome of a command that was not ended by this worker.
+        """Return the outcome of a command that this worker did not end.
 
-        `is_stop`: a system that stops has ended it, so the job goes back.
+        With `is_stop`, a shutdown of the system has ended the command, so the job goes back.
         """
         kind, reason = SUCCEEDED if ended.exit_code == 0 else FAILED, ended.reason
         if is_stop:
-            kind, reason = RELEASED, f"{reason or 'its command was ended'} as the pool was asked to stop"
+            kind, reason = RELEASED, f"{reason or 'its command was ended'} because the pool was asked to stop"
         return Outcome(kind, ended.exit_code, reason, duration_s, killed=ended.killed, left=ended.left)
 
     def duration_s(self) -> float:
-        """Return for how long the command has run."""
+        """Return how long the command has run."""
         return self._session.clock.monotonic() - self._started_s
 
 
@@ -152,7 +152,7 @@ def not_started(error: CannotStartError, duration_s: float) -> Outcome:
 
 
 class _Limits:
-    """When a command that lasts has to be ended, and when to look again."""
+    """When a long command must be ended, and when to check again."""
 
     def __init__(self, session: Session, slot: Slot, claimed: Claimed, started_s: float) -> None:
         item, settings = claimed.record, session.settings
@@ -167,7 +167,7 @@ class _Limits:
         self._is_missing = False
 
     def has_lost_file(self) -> bool:
-        """Return whether the job's file is gone at two looks in a row; look only if it is time to."""
+        """Return whether the job's file was missing at two looks in a row; look only if a look is due."""
         if self._clock.monotonic() < self._next_look_s:
             return False
         was_missing, self._is_missing = self._is_missing, self._spool.lacks(lifecycle.RUNNING, self._name)

@@ -1,4 +1,4 @@
-"""A place for a command in a worker: the lease that it runs under and the file that it prints to."""
+"""A place for one command in a worker: the lease that it runs under and the file that it prints to."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from queuectl.spool.session import Session
 from queuectl.system.locks import NamedLock
 from queuectl.worker.output import OutputSlot
 
-# A lease that was looked for within this time is not looked for again: short jobs share a look.
+# A lease that was checked within this time is not checked again, so that short jobs share a check.
 _CHECKED_WITHIN_S = 0.005
 
 
 class Slot:
-    """A lease and an output file, which one run after the other uses."""
+    """A lease and an output file, used by one run after the other."""
 
     def __init__(self, session: Session, worker: str, numbers: Iterator[int] | None = None) -> None:
         self.lease = Lease(session.spool, worker, numbers)
@@ -23,22 +23,22 @@ class Slot:
         """The handle that the next command writes to, once the slot is open."""
         self._clock = session.clock
         self._checked_s = -_CHECKED_WITHIN_S
-        """When the file of the lease was last looked for, as a lock through a new handle does (monotonic)."""
+        """When the file of the lease was last checked, as a lock through a new handle does (monotonic)."""
 
     def open(self) -> None:
-        """Hold a lease and open its output file; nothing to do if the last run left both.
+        """Hold a lease and open its output file; do nothing if the last run left both.
 
         Raises:
-            OSError: the machine's trouble.
+            OSError: a problem of the machine.
         """
         self.lease.hold()
         self.output_fd = self.output.open(self.lease.name)
 
     def check(self) -> None:
-        """Look whether the file of the lease is still there, unless that was seen a moment ago.
+        """Check that the file of the lease still exists, unless that was checked a moment ago.
 
         Raises:
-            OSError: it is not, so the lease excludes nobody.
+            OSError: the file is missing, so the lease excludes no other process.
         """
         now_s = self._clock.monotonic()
         if now_s - self._checked_s >= _CHECKED_WITHIN_S:
@@ -46,10 +46,10 @@ class Slot:
             self._checked_s = now_s
 
     def renew(self, *, is_plain: bool) -> None:
-        """Make ready for the next run after one that ended; `is_plain` for one that succeeded and left no process.
+        """Prepare for the next run; `is_plain` says that the last one succeeded and left no process.
 
-        A job that may run again names this lease. If it were held for this worker's next jobs, that job would look
-        alive for as long as the worker lives (P5). Only a plain success, the usual case, keeps it: see
+        A job that may run again names this lease. If the worker kept the lease for its next jobs, that job would look
+        alive for as long as the worker lives (P5). Only a plain success, the usual case, keeps the lease: see
         `lease.outlives`.
         """
         if not (self.lease.renew() if is_plain else self.lease.change()):
@@ -57,12 +57,12 @@ class Slot:
         self._checked_s = self._clock.monotonic()
 
     def change(self) -> None:
-        """Use another lease: a run that may be on record under this one must count as dead."""
+        """Use another lease, because a run that may be on record under this one must count as dead."""
         if not self.lease.change():
             self.output.abandon()
 
     def abandon(self) -> None:
-        """Use another lease and another output file, after trouble of the machine."""
+        """Use another lease and another output file, after a problem of the machine."""
         self.lease.abandon()
         self.output.abandon()
 
@@ -72,6 +72,6 @@ class Slot:
         return self.lease.part()
 
     def close(self) -> None:
-        """Give both back."""
+        """Close the output file and the lease."""
         self.output.close()
         self.lease.close()

@@ -1,8 +1,8 @@
-"""Keeps runs whose outcome cannot be recorded because of their own file, and tries again (P4, P6).
+"""Keep runs whose outcome cannot be recorded because of a problem of their own file, and try again (P4, P6).
 
-The worker goes on with other jobs meanwhile. Each such run keeps its lease, locked, so nobody takes it for abandoned.
-It also keeps the stripe of a drop whose record is not in its place yet. If the worker ends first, the lease is free
-and rescue records the run as abandoned.
+The worker continues with other jobs meanwhile. Each such run keeps its lease locked, so that it does not look
+abandoned. It also keeps the stripe of a drop whose record is not in its place yet. If the worker ends first, the lease
+is free and rescue records the run as abandoned.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from queuectl.spool.output import keep_output
 from queuectl.spool.session import Session
 from queuectl.system.locks import NamedLock
 
-# A worker keeps at most so many. With more it waits for one of them, as it waits for a full disk.
+# A worker keeps at most this many. With more it waits for one of them, as it waits for a full disk.
 _MOST = 8
 _FIRST_S, _LONGEST_S = 0.5, 30.0
 
 
 class EndedRun(NamedTuple):
-    """A run that has ended: the name that the worker was given, the job, and how it ended."""
+    """An ended run: the name that the worker received, the job, and how it ended."""
 
     name: str
     claimed: Claimed
     outcome: Outcome
     command: str = ""
-    """As in `messages.Finished`."""
+    """The same as in `messages.Finished`."""
 
 
 class _Kept(NamedTuple):
@@ -52,11 +52,11 @@ class Unsettled:
 
     @property
     def is_full(self) -> bool:
-        """True while no more can be kept."""
+        """True while no more runs can be kept."""
         return len(self._kept) >= _MOST
 
     def wait_s(self) -> float | None:
-        """Return in how many seconds one of them is to be tried again; None if there is none."""
+        """Return the number of seconds until one of them is tried again; None if there is none."""
         if not self._kept:
             return None
         return max(0.0, min(kept.next_s for kept in self._kept) - self._clock.monotonic())
@@ -67,7 +67,7 @@ class Unsettled:
         self._kept.append(_Kept(run, lock, 1, self._clock.monotonic() + _FIRST_S))
 
     def step(self, *, at_once: bool = False) -> list[tuple[EndedRun, Settled | None]]:
-        """Try those again that are due (or all); return the settled ones, with None for a file that is gone."""
+        """Try the due runs (or all) again; return the settled ones, with None for a file that is gone."""
         now_s = self._clock.monotonic()
         ended: list[tuple[EndedRun, Settled | None]] = []
         left = []
@@ -95,7 +95,7 @@ class Unsettled:
         return ended
 
     def close(self) -> None:
-        """Release the leases: rescue records what could not be settled."""
+        """Release the leases, so that rescue records the runs that could not be settled."""
         for kept in self._kept:
             kept.lock.close()
         self._kept.clear()

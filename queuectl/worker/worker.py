@@ -1,11 +1,11 @@
-"""A worker process: takes names from the supervisor, claims, runs commands in its slots, settles, reports.
+"""A worker process: receives names from the supervisor, claims them, runs commands in its slots, settles, reports.
 
-It never decides what is next and never looks for work; a name is only a suggestion, the claim proves it. If the
-supervisor is gone (its end of the pipe closes) the worker ends after its jobs. Everything that goes wrong with the
-machine is reported, and nothing of it is held against a job (promise P9).
+A worker never decides which job is next and never looks for work; a name is only a suggestion, and the claim proves it.
+If the supervisor is gone (its end of the pipe closes), the worker ends after its jobs. Every problem of the machine is
+reported, and none counts against a job (promise P9).
 
-One loop waits for the ends of commands, for orders, and for the time when a run wants to go on (see `attendant`).
-Nothing else waits, so that no run holds up another.
+One loop waits for the ends of commands, for orders, and for the next step of a run (see `attendant`). Nothing else
+waits, so that no run delays another.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from queuectl.worker.recorder import Recorder
 from queuectl.worker.run import Starter
 from queuectl.worker.slot import Slot
 
-# How long a worker may take to see the file PAUSED: short jobs share a look.
+# How long a worker may take to notice the file PAUSED, so that short jobs share a look.
 _PAUSED_WITHIN_S = 0.005
-# If the system cannot wait, the worker goes on after this long.
+# If the system cannot wait, the worker continues after this long.
 _CANNOT_WAIT_S = 0.05
 
 
@@ -57,13 +57,13 @@ class Worker:
         self._new_slot = functools.partial(Slot, session, worker, itertools.count())
         self._link.slots = slots
         self._free = [self._new_slot() for _ in range(slots)]
-        """The slots without a run; the last one is used first."""
+        """The slots without a run; the last slot is used first."""
         self._runs: dict[Attended, None] = {}
-        """The runs under way, oldest first."""
+        """The runs in progress, oldest first."""
         self._by_process: dict[Process, Attended] = {}
         """The runs that wait for the end of their command."""
         self._unpaused_s = -_PAUSED_WITHIN_S
-        """When PAUSED was last looked for and not there (monotonic)."""
+        """When PAUSED was last found missing (monotonic)."""
 
     def run(self) -> None:
         """Work until the supervisor orders a stop or is gone."""
@@ -84,15 +84,15 @@ class Worker:
             slot.close()
 
     def stop(self) -> None:
-        """Claim nothing more; end after the jobs that run."""
+        """Claim no more jobs; end after the running jobs."""
         self._link.stop()
 
     def note_stop(self) -> None:
-        """Remember that somebody has asked this pool, or everything that runs on this machine, to stop."""
+        """Remember a request to stop, for this pool or for every process on this machine."""
         self._link.note_stop()
 
     def _resize(self) -> None:
-        """Make slots, or close those without a run, until there are as many as wanted."""
+        """Create slots, or close slots without a run, until their number is right."""
         missing = self._link.slots - len(self._free) - len(self._runs)
         for _ in range(missing):
             self._free.append(self._new_slot())
@@ -108,7 +108,7 @@ class Worker:
         return bool(self._link.names and self._free) and not self._link.is_stopping
 
     def _timeout_s(self) -> float | None:
-        """Return how long the loop may wait; None: until something comes."""
+        """Return how long the loop may wait; None: until an event."""
         if self._may_start or not (self._runs or not self._link.is_stopping):
             return 0
         due_s = self._link.flush_due_s()
@@ -121,7 +121,7 @@ class Worker:
         return min(wait_s, again_s)
 
     def _wait(self, timeout_s: float | None) -> None:
-        """Wait until something comes or is due, and have the runs that it concerns go on."""
+        """Wait for an event or a due step, and resume the runs that it concerns."""
         link = self._link
         try:
             link.wait(timeout_s)
@@ -129,7 +129,7 @@ class Worker:
             self._cannot_wait(error)
         ended = link.channel.ended()
         if ended is not None:
-            # At once: a run that went on for another reason would take its command for one that runs.
+            # First of all, because a run resumed for another reason would believe that its command still runs.
             for process, how in ended:
                 self._resume(self._by_process[process], how)
             for each in [each for each in self._runs if each.is_ending]:
@@ -145,7 +145,7 @@ class Worker:
                 self._resume(each)
 
     def _cannot_wait(self, error: OSError) -> None:
-        """End the runs that wait for their command: nobody would notice its end. Without any, end the worker."""
+        """End the runs that wait for their command, because its end would go unnoticed. Without any, end the worker."""
         if not self._by_process:
             self._link.stop()
         for each in list(self._by_process.values()):
@@ -153,7 +153,7 @@ class Worker:
         time.sleep(_CANNOT_WAIT_S)
 
     def _resume(self, run: Attended, ended: Ended | None = None, *, error: OSError | None = None) -> None:
-        """Have a run take its next step."""
+        """Let a run take its next step."""
         process = run.process
         try:
             wait_s = run.steps.send(ended) if error is None else run.steps.throw(error)
@@ -181,7 +181,7 @@ class Worker:
         except OSError as error:
             self._give_up(slot, error, name)
             return
-        # The folder and the slot before the claim: a job would have each try on its record.
+        # Check the folder and the slot before the claim, so that failures do not end up on the job's record.
         try:
             self._starter.check_folder()
         except OSError as error:
@@ -201,7 +201,7 @@ class Worker:
             self._resume(run)
 
     def _is_paused(self) -> bool:
-        """Return whether nothing may be started now."""
+        """Return whether no job may be started now."""
         now_s = self._clock.monotonic()
         if now_s - self._unpaused_s < _PAUSED_WITHIN_S:
             return False
@@ -211,7 +211,7 @@ class Worker:
         return paused
 
     def _claim(self, name: str, slot: Slot) -> Claimed | None:
-        """Claim a name; if it is not ours to run, report why and return None."""
+        """Claim a name; if the claim is declined, report why and return None."""
         link = self._link
         try:
             if name in link.to_split:
@@ -230,7 +230,7 @@ class Worker:
                 slot.change()
             return None
         except (QueuectlError, ValueError, RecursionError) as error:
-            # A file that we misjudge must not end one worker after the other (P6): it is reported and left alone.
+            # A file that confuses the claim must not end one worker after the other (P6): report it and leave it alone.
             link.report(Passed(name, Foreign(None, f"{type(error).__name__}: {error}")))
             return None
         if isinstance(claimed, Claimed):
@@ -241,7 +241,7 @@ class Worker:
         return None
 
     def _give_up(self, slot: Slot, error: OSError, name: str = "") -> None:
-        """Hand all names back: this machine cannot work just now."""
+        """Return all names, because of a problem of the machine."""
         slot.abandon()
         self._hand_back(name, Returned())
         self._link.report(Trouble(_line(error)))
@@ -255,6 +255,6 @@ class Worker:
 
 
 def _line(error: OSError) -> str:
-    """Return an error of the system as a line."""
+    """Return an error of the operating system as one line."""
     where = f": {error.filename}" if error.filename else ""
     return f"{error.strerror or error}{where}"

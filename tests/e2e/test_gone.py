@@ -38,7 +38,7 @@ def test_a_pool_whose_own_folder_is_gone_waits_for_it(spool: SpoolDir, tmp_path:
         for number in range(3):
             write_drop(spool, f"job{number}.json", {"command": SUCCEED, "max_retries": 0})
         (told,) = wait_until(lambda: troubles(pool))
-        assert str(home) in told and "make it again" in told
+        assert str(home) in told and "create it again" in told
         wait_until(lambda: len(spool.job_names("pending")) == 3)
         home.mkdir()
         wait_until(lambda: len(spool.job_names("done")) == 3)

@@ -82,7 +82,7 @@ def test_a_pool_without_its_folder_is_in_trouble_until_the_folder_is_back(
     executor.error = CannotEnterError(str(home))
     claimed = desk.start(desk.enqueue(id="job"))
     for act in (lambda: starter.start(claimed, slot), starter.check_folder):
-        with pytest.raises(OSError, match="the folder that this pool works in"):
+        with pytest.raises(OSError, match="the folder in which this pool runs"):
             act()
     home.mkdir()
     starter.check_folder()
@@ -108,8 +108,11 @@ def test_the_outcome_of_an_end(desk: Desk, slot: Slot) -> None:
     assert run.outcome(Ended(7, "why", left=(8,)), 2.5)[:4] == (FAILED, 7, "why", 2.5)
     assert run.outcome(Ended(7, "", left=(8,)), 2.5).left == (8,)
     stopped = run.outcome(Ended(143, "ended by SIGTERM", is_shutdown=True), 2.5, is_stop=True)
-    assert stopped[:3] == (RELEASED, 143, "ended by SIGTERM as the pool was asked to stop")
-    assert run.outcome(Ended(143, ""), 1, is_stop=True).reason == "its command was ended as the pool was asked to stop"
+    assert stopped[:3] == (RELEASED, 143, "ended by SIGTERM because the pool was asked to stop")
+    assert (
+        run.outcome(Ended(143, ""), 1, is_stop=True).reason
+        == "its command was ended because the pool was asked to stop"
+    )
 
 
 def _end(run: Run, why: End) -> Outcome:

@@ -244,7 +244,7 @@ def test_a_file_that_comes_back_after_the_end_is_a_cancelled_job(rig: Rig) -> No
     assert isinstance(ended, Finished)
     assert (ended.settled.to, ended.settled.reason) == (
         "dlq",
-        "its file was taken out of running/ while it ran; cancelled",
+        "its file was moved out of running/ while it ran; cancelled",
     )
     assert listing(rig.spool) == {"dlq": ["job.cancelled.txt", "job.json"]}
 
