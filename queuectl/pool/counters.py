@@ -17,6 +17,8 @@ from queuectl.system.locks import FileLock
 
 # The time between two writes.
 EVERY_S = 5.0
+# Where a count is in a list.
+_PLACES, _RETRIED = {DONE: 0, DLQ: 1}, 2
 # An ending pool waits this long for another pool that is writing; a write takes a millisecond.
 _LAST_S, _POLL_S = 1.0, 0.01
 
@@ -29,35 +31,31 @@ class Counters:
         self._clock = session.clock
         self._is_on = session.settings.dashboard != OFF
         self._lock = FileLock(session.spool.counts_lock_path)
-        self._fresh: dict[int, Row] = {}
-        """The rows by the minute in which each began."""
+        self._ended: dict[int, list[int]] = {}
+        """Jobs done and dead, and failed runs that are tried again, by the minute in which they ended."""
+        self._samples: dict[int, Row] = {}
         self._next_s = self._clock.monotonic() + EVERY_S
 
     def count(self, state: str) -> None:
-        """Count a job that has moved after a run: to DONE, to DLQ (unless cancelled), or back for a retry."""
+        """Count a job that has moved after a run: to DONE, to DLQ (not a cancelled one), or back to be tried again."""
         if self._is_on:
-            row = self._row()
-            if state == DONE:
-                row = row._replace(done=row.done + 1)
-            elif state == DLQ:
-                row = row._replace(failed=row.failed + 1)
-            else:
-                row = row._replace(retried=row.retried + 1)
-            self._fresh[row.at] = row
+            at = self._minute()
+            if (ended := self._ended.get(at)) is None:
+                ended = self._ended[at] = [0, 0, 0]
+            ended[_PLACES.get(state, _RETRIED)] += 1
 
     def sample(self, waiting: int, running: int) -> None:
         """Note how many jobs wait and run now."""
         if self._is_on:
-            row = self._row()
-            self._fresh[row.at] = counts.added(row, Row(row.at, waiting=waiting, running=running))
+            row = Row(self._minute(), waiting=waiting, running=running)
+            self._samples[row.at] = counts.added(self._samples.get(row.at, row), row)
 
-    def _row(self) -> Row:
-        at = counts.start_of(self._clock.now(), MINUTE_S)
-        return self._fresh.get(at) or Row(at)
+    def _minute(self) -> int:
+        return counts.start_of(self._clock.now(), MINUTE_S)
 
     def step(self, now_s: float) -> None:
         """Add new counts to the file, at most every 5 s. Raises OSError; then nothing is lost."""
-        if self._fresh and now_s >= self._next_s and self._write(None):
+        if (self._ended or self._samples) and now_s >= self._next_s and self._write(None):
             self._next_s = now_s + EVERY_S
 
     def end(self, ended: Ended | None) -> None:
@@ -70,7 +68,7 @@ class Counters:
         """Close the lock's handle, also in a forked process."""
         self._lock.close()
 
-    def _write(self, ended: Ended | None) -> bool:
+    def _write(self, how: Ended | None) -> bool:
         """Add new counts to the file; return False if another pool holds the lock."""
         now_at = self._clock.now()
         self._drop_old(now_at)
@@ -78,8 +76,9 @@ class Counters:
             return False
         try:
             known = counts.read(self._spool) or Counts()
-            counts.write(self._spool, counts.merge(known, self._fresh.values(), now_at, ended))
-            self._fresh = {}
+            fresh = [*(Row(at, *ended) for at, ended in self._ended.items()), *self._samples.values()]
+            counts.write(self._spool, counts.merge(known, fresh, now_at, how))
+            self._ended, self._samples = {}, {}
         finally:
             self._lock.release()
         return True
@@ -87,4 +86,5 @@ class Counters:
     def _drop_old(self, now_at: float) -> None:
         """Forget counts that are too old for the file, because its disk may be full for a week."""
         oldest_at = now_at - QUARTERS * QUARTER_S
-        self._fresh = {at: row for at, row in self._fresh.items() if at > oldest_at}
+        self._ended = {at: ended for at, ended in self._ended.items() if at > oldest_at}
+        self._samples = {at: row for at, row in self._samples.items() if at > oldest_at}
