@@ -58,7 +58,7 @@ class Printer:
 
     def end(self, summary: StopSummary) -> None:
         """Print the last line."""
-        text = f"ended after {summary.finished} attempt{'s' * (summary.finished != 1)}"
+        text = f"after {summary.finished} attempt{'s' * (summary.finished != 1)}"
         if summary.released:
             text += f"; put back: {', '.join(summary.released)}"
         self.tell([Notice(INFO, "pool_ended", text)])

@@ -103,7 +103,13 @@ def ending_text(ending: Ending) -> str:
         return f"{printing.safe(ending.id)} succeeded after {runs}"
     if ending.cancelled:
         return f"{printing.safe(ending.id)} was {printing.safe(ending.why)} after {runs}"
-    return f"{printing.safe(ending.id)} is dead after {runs}: {printing.safe(ending.why)}"
+    return f"{printing.safe(ending.id)} is dead{how_dead(ending.runs, ending.why)}"
+
+
+def how_dead(attempts: int, why: str) -> str:
+    """Return the rest of the sentence for a dead job: the attempts, unless the reason has their number, and why."""
+    after = "" if why.endswith("retries used up") else f" after {printing.count_of(attempts, 'attempt')}"
+    return f"{after}: {printing.safe(why)}" if why else after
 
 
 def duration(text: str, option: str) -> float:

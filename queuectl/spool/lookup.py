@@ -131,7 +131,7 @@ def find_in(session: Session, job_id: str, states: tuple[str, ...], verb: str) -
     if found.state not in states:
         folders = " and ".join(f"{state}/" for state in states)
         raise QueuectlError(
-            f"job {job_id!r} is {found.state}: only jobs in {folders} can be {verb}", hint=f"queuectl show {job_id}"
+            f"job {job_id!r} is in {found.state}/: only jobs in {folders} can be {verb}", hint=f"queuectl show {job_id}"
         )
     return found
 

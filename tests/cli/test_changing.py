@@ -50,7 +50,7 @@ def test_retry_puts_a_job_back(queuectl: Commands, dead: SpoolDir, desk: Desk) -
 
 def test_retry_all_puts_all_back(queuectl: Commands, dead: SpoolDir) -> None:
     """--all retries every dead job, and asks first as all commands do that choose themselves."""
-    assert "run again 2 jobs?" in queuectl("dlq", "retry", "--all", code=2).err
+    assert "retry 2 jobs?" in queuectl("dlq", "retry", "--all", code=2).err
     queuectl("dlq", "retry", "--all", "--yes")
     assert listing(dead)["pending"] == ["a.json", "b.json"]
     assert "no jobs match" in queuectl("dlq", "retry", "--all").err

@@ -325,7 +325,7 @@ def test_oldest_waiting_is_found_among_any_names(spool: SpoolDir, desk: Desk) ->
 def test_show_tells_the_story(queuectl: Commands, busy: SpoolDir) -> None:
     """Every key and every event is told, and where the file lies."""
     text = queuectl("show", "dead1").out
-    for part in ("dead1 is dead after 1 attempt", "max_retries", "enqueued by enqueue", "attempt 1 started by w1"):
+    for part in ("dead1 is dead: exit 3, 1 attempt", "max_retries", "enqueued by enqueue", "attempt 1 started by w1"):
         assert part in text
     assert "attempt 1 failed after 0.500s: exit 3, 1 attempt, retries used up; moved to dlq/" in text
     assert busy.path("dlq", "dead1.json") in text

@@ -110,7 +110,7 @@ def test_wait_tells_how_far_it_is(queuectl: Commands, desk: Desk, meanwhile: Cal
     queuectl.on_terminal = True
     result = queuectl("wait", "a", "b", "c", "--timeout", "5", code=124)
     assert "\r1 of 3 ended" in result.err and result.err.rstrip("\n").split("\r")[-1].startswith("the time is up")
-    assert "a is dead after 1 attempt: exit 3" in result.out
+    assert "a is dead: exit 3, 1 attempt" in result.out
 
 
 def test_wait_looks_seldom_at_what_takes_long(
@@ -174,7 +174,7 @@ def test_followed_logs_are_raw_in_a_pipe(queuectl: Commands, desk: Desk, meanwhi
     meanwhile(end)
     result = queuectl("logs", "--follow", "a", code=9)
     assert result.out == "\x1b[2J€\r\n"
-    assert result.err == "a is dead after 1 attempt: exit 9, 1 attempt, retries used up\n"
+    assert result.err == "a is dead: exit 9, 1 attempt, retries used up\n"
 
 
 def test_followed_logs_cannot_act_on_a_terminal(

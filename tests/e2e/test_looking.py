@@ -200,7 +200,7 @@ def test_logs_are_followed_from_run_to_run(spool: SpoolDir, tmp_path: Path) -> N
     assert printed == ["one 1", "two 1", "one 2", "two 2"]
     assert (rest, follower.returncode) == ("", 7)
     assert "attempt 2 of talks:" in told
-    assert "talks is dead after 2 attempts: exit 7, 2 attempts, retries used up" in told
+    assert "talks is dead: exit 7, 2 attempts, retries used up" in told
     assert exit_code(spool, "logs", "-f", "talks") == 7
 
 

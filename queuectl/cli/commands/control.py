@@ -108,7 +108,7 @@ def retry_jobs(chosen: Chosen, *, by: str, states: tuple[str, ...], known: tuple
     if passed_over:
         counted = printing.count_of(len(passed_over), "cancelled job")
         printing.message(f"skipped {counted} (--cancelled includes them)")
-    if not selection.go_on(choice, chosen, what="run again"):
+    if not selection.go_on(choice, chosen, what="retry"):
         return
 
     def again(job_id: str) -> tuple[str, str]:

@@ -74,7 +74,7 @@ def print_(
     spool = context.open_spool()
     made = _made(spool.path, spool.settings, system=system, workers=count, name=name)
     for each in service_units.text(kind or _own_kind(), made).splitlines():
-        printing.line(printing.safe(each) if printing.is_terminal() else each)
+        printing.exact_line(printing.safe(each) if printing.is_terminal() else each)
 
 
 @app.command(short_help="Install the service.")

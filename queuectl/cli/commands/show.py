@@ -115,7 +115,7 @@ def _standing(spool: Spool, job: Job) -> str:
     if job.state == DONE:
         return f" after {printing.count_of(job.attempts, 'attempt')}"
     if job.state == DLQ:
-        return f" after {printing.count_of(job.attempts, 'attempt')}{_why_dead(spool, job)}"
+        return _how_dead(spool, job)
     due = f", due {printing.ago(job.due_at, now_at)}" if job.due_at is not None and job.due_at > now_at else ""
     done = (
         f"; {job.attempts} of at most {printing.count_of(most, 'attempt')} failed, last{last}" if job.attempts else ""
@@ -131,15 +131,15 @@ def _last_to(job: Job) -> str:
     return ""
 
 
-def _why_dead(spool: Spool, job: Job) -> str:
+def _how_dead(spool: Spool, job: Job) -> str:
     try:
         ending = results.ending_of(spool.session, job.id)
     except DamagedRecordError:
         ending = None  # a drop that a person copied to dlq/
     why = job.error if ending is None else ending.why
     if job.cancelled:
-        return safe(why.removeprefix(CANCELLED))
-    return f": {safe(why)}" if why else ""
+        return f" after {printing.count_of(job.attempts, 'attempt')}{safe(why.removeprefix(CANCELLED))}"
+    return rows.how_dead(job.attempts, why)
 
 
 def _value(key: str, value: Any) -> str:

@@ -25,7 +25,7 @@ def test_hold_and_release_can_be_repeated(desk: Desk) -> None:
 def test_hold_of_a_running_job_says_where_it_is(desk: Desk) -> None:
     """Only a waiting job can be held; the error names the job's state and the folder that counts."""
     desk.start(desk.enqueue(id="a"))
-    with pytest.raises(QueuectlError, match="job 'a' is running: only jobs in pending/ can be held") as caught:
+    with pytest.raises(QueuectlError, match="job 'a' is in running/: only jobs in pending/ can be held") as caught:
         hold(desk.session, "a")
     assert caught.value.hint == "queuectl show a"
     with pytest.raises(UnknownJobError):
