@@ -1,4 +1,4 @@
-"""The operating system: the only door to the disk; locks, clocks, watches, processes. Knows nothing about queues."""
+"""The operating system: all access to the disk; locks, clocks, watches, processes. Knows nothing about queues."""
 
 __all__ = [
     "acting",

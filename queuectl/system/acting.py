@@ -1,9 +1,9 @@
-"""Root works in the spool of another user with that user's rights (POSIX).
+"""Give root the rights of a spool's owner while it works in that spool (POSIX).
 
-A file that root creates in a spool belongs to the spool's owner from its first instant: a lock file that belonged to
-root would keep the owner's workers from the jobs that it guards. The owner also decides where the names in the spool
-lead: a folder in it can be a link to /etc. With the owner's rights root creates, changes and reads nothing there that
-the owner could not. So there is nothing to judge, and no race to lose.
+A file that root creates in a spool must belong to the spool's owner from its first instant, because a lock file of root
+would keep the owner's workers from the jobs that it guards. The owner also decides where the names in the spool lead:
+a folder in it can be a link to /etc. With the owner's rights, root creates, changes and reads nothing there that the
+owner could not. So no check is needed, and no race is possible.
 
 On Linux the rights are those of the calling thread for files (setfsuid(2)), elsewhere the effective user of the
 process.
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_ASK = 0xFFFFFFFF  # no user: setfsuid changes nothing and returns the current one
+_ASK = 0xFFFFFFFF  # not a user: setfsuid changes nothing and returns the current one
 
 
 class Owner(NamedTuple):
@@ -38,7 +38,7 @@ _acting = threading.local()
 
 
 def note(root: str) -> None:
-    """Work in the folder `root` as its owner from now on, if this is root and the owner is somebody else."""
+    """Work in the folder `root` as its owner from now on, if this process is root and the owner is another user."""
     if sys.platform == "win32" or os.geteuid() != 0:
         return
     try:
@@ -61,9 +61,9 @@ def owner_of(path: str) -> Owner | None:
 
 
 def as_owner(call: Callable[P, R]) -> Callable[P, R]:
-    """Make a function that takes paths work with the rights of the owner of their spool (see `note`)."""
+    """Wrap a function that takes paths, so that it uses the rights of the owner of their spool (see `note`)."""
     if sys.platform == "win32" or os.geteuid() != 0:
-        return call  # nobody becomes root later
+        return call  # the process cannot become root later
 
     @functools.wraps(call)
     def acting(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -79,10 +79,10 @@ def as_owner(call: Callable[P, R]) -> Callable[P, R]:
 
 @contextlib.contextmanager
 def rights_of(owner: Owner) -> Iterator[None]:
-    """Use the rights of a user within the block; do nothing if this is not root any more, or uses them already.
+    """Use the rights of a user within the block; do nothing if this process is not root, or already uses them.
 
     Raises:
-        PermissionError: the system does not give them.
+        PermissionError: the system refuses.
     """
     if sys.platform == "win32" or os.geteuid() != 0 or getattr(_acting, "owner", None) == owner:
         yield

@@ -9,9 +9,9 @@ class Clock:
     """The machine's clocks."""
 
     def now(self) -> float:
-        """Return the wall clock, seconds since 1970 UTC. It may jump: only for instants that are shown or stored."""
+        """Return the wall clock in seconds since 1970 UTC. It may jump: use it only for instants to show or store."""
         return time.time()
 
     def monotonic(self) -> float:
-        """Return seconds that never jump, to measure how long something took or has not changed."""
+        """Return a clock in seconds that never jumps, to measure durations."""
         return time.monotonic()

@@ -1,16 +1,16 @@
-"""The door to the disk: the only module that links, renames, writes, syncs and deletes.
+"""Change the disk: the only module that links, renames, writes, fsyncs and deletes.
 
-Each function is one step that either happened or did not, so that a crash between two calls of this module is the
-only kind there is (the crash tests kill a process before and after every one of them). What differs between
-operating systems is handled here, in `files` (reading) and in `sharing` (files that other programs hold open):
+Each function is one step that either happened or did not, so that a crash can only fall between two calls of this
+module (the crash tests kill a process before and after each of them). This module, `files` (reading) and `sharing`
+(files that other programs have open) handle the differences between operating systems:
 
 - moves that never replace (promise P7): MoveFileEx on Windows, elsewhere through `libc`;
-- only POSIX can sync a folder.
+- only POSIX can fsync a folder.
 
 As root this module works in the spool of another user with that user's rights (`acting`).
 
-On POSIX a function that takes `at`, the handle of an open folder, works in that folder wherever its path leads by now:
-the path is then a name in it (None: relative to the working folder, as usual).
+On POSIX a function with the argument `at`, the handle of an open folder, works in that folder, wherever its path leads
+now: the path argument is then a name in the folder (None: relative to the working folder, as usual).
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from queuectl.system.files import (
 from queuectl.system.sharing import SHARING_DEADLINE_S, patiently
 
 # Files with a text of a job (records, logs) are readable by their owner only, whatever the umask: `env` may hold
-# secrets. The settings can open them to a group. Never writable by others (P10). On Windows the folder's access list
+# secrets. The settings can give a group read access. Others can never write (P10). On Windows the folder's access list
 # decides.
 PRIVATE_MODE = 0o600
 GROUP_MODE = 0o640
-# Other files are readable by everybody, unless the umask takes that away.
+# All users can read other files, unless the umask forbids it.
 FILE_MODE = 0o644
 FOLDER_MODE = 0o755
 
@@ -53,12 +53,12 @@ _WRITE = READ | os.O_WRONLY
 
 @as_owner
 def create(path: str, data: bytes, *, sync: bool, mode: int = PRIVATE_MODE, at: int | None = None) -> None:
-    """Make a new file with this content, and force it to disk if `sync`. An error leaves nothing behind.
+    """Create a file with this content, and fsync it if `sync`. An error leaves nothing behind.
 
     `mode` is PRIVATE_MODE, GROUP_MODE (both whatever the umask) or FILE_MODE.
 
     Raises:
-        FileExistsError: the name is taken; the file there is not touched.
+        FileExistsError: the name is taken; the file there is unchanged.
     """
     fd = patiently(functools.partial(os.open, dir_fd=at), path, _WRITE | os.O_CREAT | os.O_EXCL, mode)
     try:
@@ -78,7 +78,7 @@ def create(path: str, data: bytes, *, sync: bool, mode: int = PRIVATE_MODE, at: 
 
 @as_owner
 def extend(path: str, data: bytes) -> None:
-    """Write more to the end of one of our files that is not published yet. Raises OSError."""
+    """Append to one of our files that is not published yet. Raises OSError."""
     fd = patiently(os.open, path, READ_WRITE | os.O_APPEND | SAFE)
     try:
         _write_all(fd, data)
@@ -88,22 +88,22 @@ def extend(path: str, data: bytes) -> None:
 
 @as_owner
 def append(path: str, tail: tuple[int, int, bytes], *, sync: bool, fd: int = -1) -> int:
-    """Write over the end of a record; return the new size.
+    """Overwrite the end of a record; return the new size.
 
-    On an error the old end is put back, so a full disk leaves the record as it was.
+    On an error the old end is restored, so a full disk leaves the record unchanged.
 
     Args:
-        path: of the record.
-        tail: the size that the record must have, where to begin, and the bytes. They end with the bytes that they are
-            written over, a record's closing (`record.Tail`).
-        sync: whether to force the file to disk.
+        path: the path of the record.
+        tail: the size that the record must have, the offset, and the bytes. They end with the bytes that they replace,
+            a record's closing (`record.Tail`).
+        sync: whether to fsync the file.
         fd: a handle to the file, if the caller has one (`files.open_and_read`).
 
     Raises:
-        BlockingIOError: the file has another size by now, or (with `fd`) no name: somebody changed it, or put another
-            in its place. Nothing was written.
-        NotRegularError: somebody put a link, a folder or the like in its place.
-        OSError: as the system says.
+        BlockingIOError: the file has another size now, or (with `fd`) no name, because somebody changed or replaced
+            it. Nothing was written.
+        NotRegularError: somebody replaced the file with a link, a folder or the like.
+        OSError: the system call failed.
     """
     if fd >= 0:
         return _append(fd, path, tail, sync, is_kept=True)
@@ -122,7 +122,7 @@ def _append(fd: int, path: str, tail: tuple[int, int, bytes], sync: bool, *, is_
     info = os.fstat(fd)
     if not stat.S_ISREG(info.st_mode):
         raise NotRegularError(errno.EINVAL, "not a regular file", path)
-    # A file that was just opened by its name is not asked for names: some file systems always say that it has none.
+    # The names of a file that was just opened by its name do not count: on some file systems no file ever has one.
     if info.st_size != size or (is_kept and not info.st_nlink):
         raise BlockingIOError(errno.EWOULDBLOCK, "another program changed the record", path)
     os.lseek(fd, offset, os.SEEK_SET)
@@ -131,7 +131,7 @@ def _append(fd: int, path: str, tail: tuple[int, int, bytes], sync: bool, *, is_
     except OSError:
         with contextlib.suppress(OSError):
             os.lseek(fd, offset, os.SEEK_SET)
-            _write_all(fd, data[offset - size :])  # blocks that exist already: needs no space
+            _write_all(fd, data[offset - size :])  # these blocks already exist, so this needs no space
             os.ftruncate(fd, size)
         raise
     if sync:
@@ -141,13 +141,13 @@ def _append(fd: int, path: str, tail: tuple[int, int, bytes], sync: bool, *, is_
 
 def _write_all(fd: int, data: bytes) -> None:
     written = os.write(fd, data)
-    while written < len(data):  # a short write is how a full disk announces itself
+    while written < len(data):  # a short write is the first sign of a full disk
         written += os.write(fd, data[written:])
 
 
 @as_owner
 def open_output(path: str, *, mode: int = PRIVATE_MODE) -> int:
-    """Open a new, empty file for a command to print to; every write goes to its end. `mode` as in `create`."""
+    """Open a new, empty file for the output of a command; each write goes to the end. `mode` as in `create`."""
     fd: int = patiently(os.open, path, READ_WRITE | os.O_CREAT | os.O_TRUNC | os.O_APPEND, mode)
     try:
         _open_to_group(fd, mode)
@@ -158,7 +158,7 @@ def open_output(path: str, *, mode: int = PRIVATE_MODE) -> int:
 
 
 def _open_to_group(fd: int, mode: int) -> None:
-    """Give a new file the mode that the umask may have cut. A call only if the settings open files to a group."""
+    """Restore the mode of a new file that the umask may have reduced. Costs a call only with GROUP_MODE."""
     if sys.platform != "win32" and mode == GROUP_MODE:
         os.fchmod(fd, mode)
 
@@ -168,7 +168,7 @@ def _open_to_group(fd: int, mode: int) -> None:
 
 @as_owner
 def sync_folder(path: str) -> None:
-    """Force a folder's names to disk (POSIX; Windows and some shares cannot, and need not)."""
+    """Fsync a folder's names (POSIX; Windows and some shares cannot, and need not)."""
     if os.name == "nt":
         return
     fd = os.open(path, READ | getattr(os, "O_DIRECTORY", 0))
@@ -179,7 +179,7 @@ def sync_folder(path: str) -> None:
 
 
 def sync_open_folder(fd: int) -> None:
-    """As `sync_folder`, for the handle of a folder."""
+    """Do the same as `sync_folder`, for the handle of a folder."""
     try:
         os.fsync(fd)
     except OSError as error:
@@ -189,7 +189,7 @@ def sync_open_folder(fd: int) -> None:
 
 @as_owner
 def sync_file(path: str) -> None:
-    """Force one file's content to disk. Raises OSError; once that failed, a later success proves nothing."""
+    """Fsync one file's content. Raises OSError; after a failure, a later success proves nothing."""
     fd = os.open(path, READ_WRITE | SAFE)
     try:
         os.fsync(fd)
@@ -199,7 +199,7 @@ def sync_file(path: str) -> None:
 
 @as_owner
 def sync_files(folder: str, paths: Iterable[str]) -> None:
-    """Force many files that were just written to disk: one syncfs of their file system on Linux, else one by one.
+    """Fsync many new files: with one syncfs of their file system on Linux, else one by one.
 
     2,000 small files: 0.15 s at once, 0.7 s one by one.
     """
@@ -224,7 +224,7 @@ def sync_files(folder: str, paths: Iterable[str]) -> None:
 
 @functools.cache
 def _libc() -> ModuleType:
-    """Load the C library on first use, so that a command that only enqueues does not pay for it."""
+    """Load the C library when it is first used, so that a command that only enqueues does not pay for it."""
     from queuectl.system import libc
 
     return libc
@@ -235,13 +235,13 @@ def _libc() -> ModuleType:
 
 @as_owner
 def move(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S, at: int | None = None) -> None:
-    """Rename within the file system; never replaces (promise P7). On Windows it waits for a file that is open.
+    """Rename within the file system, never replacing a file (promise P7). On Windows wait for a file that is open.
 
     With `at` both names are in that folder.
 
     Raises:
         FileExistsError: `target` exists; nothing was moved.
-        FileNotFoundError: `source` is gone: somebody else moved it.
+        FileNotFoundError: `source` is gone, because another process moved it.
     """
     if os.name == "nt":  # MoveFileEx without MOVEFILE_REPLACE_EXISTING
         patiently(os.rename, source, target, patience_s=patience_s)
@@ -254,7 +254,7 @@ def move(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S, at
     if code not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
         raise OSError(code, os.strerror(code), source, None, target)
     # A file system without the flag (NFS, some FUSE). The caller holds the id's stripe, so only a person with a mouse
-    # could get between the two calls. Not link and unlink: a crash between those leaves the job in two places.
+    # could act between the two calls. Link and unlink would be worse: a crash in between leaves the job in two places.
     if sig_of(target, at=at) is not None:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), source, None, target)
     os.rename(source, target, src_dir_fd=at, dst_dir_fd=at)
@@ -262,7 +262,7 @@ def move(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S, at
 
 @as_owner
 def replace(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S, at: int | None = None) -> None:
-    """Rename over `target`: only for a fresh copy of the same job, and for our own machinery.
+    """Rename over `target`; only for a fresh copy of the same job, and for internal files.
 
     With `at` both names are in that folder.
     """
@@ -272,7 +272,7 @@ def replace(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S,
 
 @as_owner
 def publish(source: str, target: str) -> None:
-    """Give a finished file its public name; never replaces. A crash in between leaves at worst a second name in tmp/.
+    """Give a finished file its public name, never replacing a file. A crash leaves at worst a second name in tmp/.
 
     Raises:
         FileExistsError: `target` exists; `source` is still there.
@@ -287,13 +287,13 @@ def publish(source: str, target: str) -> None:
             raise
         move(source, target)
         return
-    with contextlib.suppress(OSError):  # it has its name: a second one in tmp/ harms nobody
+    with contextlib.suppress(OSError):  # the file has its name, and a second name in tmp/ is harmless
         os.unlink(source)
 
 
 @as_owner
 def unlink(path: str, *, at: int | None = None) -> bool:
-    """Delete a file; return False if it was gone already."""
+    """Delete a file; return False if it was already gone."""
     try:
         patiently(functools.partial(os.unlink, dir_fd=at), path)
     except FileNotFoundError:
@@ -303,7 +303,7 @@ def unlink(path: str, *, at: int | None = None) -> bool:
 
 @as_owner
 def unlink_dropped(path: str, *, at: int | None = None) -> bool:
-    """As `unlink`, also for a file that is marked read-only: Windows refuses to delete such a file."""
+    """Do the same as `unlink`, also for a read-only file, which Windows otherwise refuses to delete."""
     if sys.platform == "win32":
         with contextlib.suppress(OSError):
             if not os.lstat(path).st_mode & stat.S_IWRITE:
@@ -313,7 +313,7 @@ def unlink_dropped(path: str, *, at: int | None = None) -> bool:
 
 @as_owner
 def unlink_if_free(path: str) -> None:
-    """Try once to delete a lock file; leave it if somebody has it open."""
+    """Try once to delete a lock file; leave it if another process has it open."""
     with contextlib.suppress(FileNotFoundError, PermissionError):
         os.unlink(path)
 
@@ -328,9 +328,9 @@ def remove_tree(path: str) -> None:
 
 @as_owner
 def make_folder(path: str) -> None:
-    """Make a folder, and those above it, that others cannot write to (`os.makedirs` gives its mode to the last)."""
+    """Create a folder and its parents, all without write access for others (`os.makedirs` sets only the last mode)."""
     above = os.path.dirname(path)
-    if above == path:  # a drive or share of Windows that is missing
+    if above == path:  # a missing drive or share on Windows
         raise FileNotFoundError(errno.ENOENT, "there is no such drive or share", path)
     if above and not os.path.isdir(above):
         make_folder(above)
@@ -346,12 +346,12 @@ def make_folder(path: str) -> None:
 
 @as_owner
 def open_lock_file(path: str, *, patience_s: float = SHARING_DEADLINE_S) -> int:
-    """Open a lock file for locking; make it if it is missing."""
+    """Open a lock file for locking; create it if it is missing."""
     return patiently(os.open, path, READ_WRITE | os.O_CREAT | NOFOLLOW, PRIVATE_MODE, patience_s=patience_s)
 
 
 def mark_lock_file(path: str, data: bytes) -> None:
-    """Write into a lock file that somebody else holds (POSIX: its lock is no lock on its bytes)."""
+    """Write into a lock file that another process holds (POSIX: the lock does not protect its bytes)."""
     fd = open_lock_file(path)
     try:
         os.write(fd, data)
@@ -364,9 +364,9 @@ def mark_lock_file(path: str, data: bytes) -> None:
 
 @as_owner
 def refuses_to_replace(source: str, target: str) -> bool:
-    """Return whether the system itself refuses to move `source` onto `target`, which exists; else `move` looks first.
+    """Return whether the system itself refuses to move `source` onto the existing `target`; else `move` checks first.
 
-    Use it with scratch files: a system that ignores the flag would replace `target`.
+    Use this with scratch files, because a system that ignores the flag would replace `target`.
     """
     if os.name == "nt":
         return True

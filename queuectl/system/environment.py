@@ -1,7 +1,7 @@
-"""The variables of a command that sees few of the worker's own (the record's `minimal_env`).
+"""The environment of a command that gets few of the worker's variables (the record's `minimal_env`).
 
-A pool's own variables may hold things that no producer is meant to reach: tokens, agents' sockets, LD_PRELOAD,
-PYTHONPATH. Such a command gets only those that every program needs, by name; the job's `env` comes on top.
+A pool's own variables may hold values that no producer should reach: tokens, agents' sockets, LD_PRELOAD, PYTHONPATH.
+Such a command gets only the named variables that every program needs, plus the job's `env`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 
 _POSIX = frozenset(["HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR"])
-# Without these, programs of Windows do not find their libraries, their user or the folder of temporary files.
+# Without these, programs on Windows do not find their libraries, their user or the folder for temporary files.
 _WINDOWS = frozenset(
     """SYSTEMROOT SYSTEMDRIVE WINDIR COMSPEC PATHEXT OS NUMBER_OF_PROCESSORS PROCESSOR_ARCHITECTURE COMPUTERNAME
     USERPROFILE USERNAME USERDOMAIN HOMEDRIVE HOMEPATH APPDATA LOCALAPPDATA ALLUSERSPROFILE PROGRAMDATA PUBLIC
@@ -21,7 +21,7 @@ _WINDOWS = frozenset(
 
 
 def minimal_here() -> dict[str, str]:
-    """Return the variables of this process that a command with `minimal_env` sees, and PATH."""
+    """Return the variables of this process that a command with `minimal_env` gets, and PATH."""
     path = os.defpath
     if sys.platform != "win32":
         path = os.confstr("CS_PATH") or path
@@ -29,11 +29,11 @@ def minimal_here() -> dict[str, str]:
 
 
 def minimal(environment: Mapping[str, str], *, windows: bool, default_path: str) -> dict[str, str]:
-    """Return those variables of `environment` that a command with `minimal_env` sees, and PATH.
+    """Return the variables of `environment` that a command with `minimal_env` gets, and PATH.
 
     Args:
         environment: the worker's variables.
-        windows: choose the names of Windows, without regard to case.
+        windows: select the names of Windows, ignoring case.
         default_path: PATH on POSIX, from the system (`os.confstr("CS_PATH")`). On Windows PATH is the system's own
             folders.
     """

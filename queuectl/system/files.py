@@ -1,10 +1,10 @@
-"""Look at files and folders and read them: nothing here changes the disk (`disk` does).
+"""Examine and read files and folders. Only `disk` changes the disk.
 
-Files are opened without following links and without waiting for anybody, and checked on the handle to be regular
-files. On Windows others can rename and delete a file while it is read.
+Files are opened without following links and without waiting for another process, and the handle must belong to a
+regular file. On Windows other programs can rename and delete a file while it is read.
 
-On POSIX a function that takes `at`, the handle of an open folder, works in that folder wherever its path leads by now:
-the path is then a name in it (None: relative to the working folder, as usual).
+On POSIX a function with the argument `at`, the handle of an open folder, works in that folder, wherever its path leads
+now: the path argument is then a name in the folder (None: relative to the working folder, as usual).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from queuectl.system.sharing import SHARING_DEADLINE_S, open_handle, patiently
 READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0)
 READ_WRITE = READ | os.O_RDWR
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
-# Follow no link, wait for no FIFO and no terminal: the type of the file is checked on the handle.
+# Follow no link and wait for no FIFO or terminal; the type of the file is checked on the handle.
 SAFE = NOFOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
 _PIECE_BYTES = 256 * 1024
@@ -44,11 +44,11 @@ class Content(NamedTuple):
     links: int
     oversize: bool
     owner: int = 0
-    """The user that the file belongs to (POSIX)."""
+    """The user who owns the file (POSIX)."""
 
 
 class NotRegularError(OSError):
-    """A link, folder, FIFO, socket or device where a job file would be: a foreign file, left alone (P11)."""
+    """A link, folder, FIFO, socket or device in the place of a job file: a foreign file, left alone (P11)."""
 
 
 # ----------------------------------------------------------------------------------------------------------- looking
@@ -64,7 +64,7 @@ def sig_of(path: str, *, at: int | None = None) -> FileSig | None:
 
 
 def sig_and_change(path: str) -> tuple[FileSig, int] | None:
-    """As `sig_of`, with the time of the last change of the file, its mode or its owner, in nanoseconds (POSIX)."""
+    """Return `sig_of` and the time of the last change of the file, its mode or its owner, in nanoseconds (POSIX)."""
     try:
         info = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -73,7 +73,7 @@ def sig_and_change(path: str) -> tuple[FileSig, int] | None:
 
 
 def is_regular(path: str, *, at: int | None = None) -> bool:
-    """Return True for a regular file, False for anything else and for nothing. Raises OSError."""
+    """Return True for a regular file, False for anything else or a missing file. Raises OSError."""
     try:
         return stat.S_ISREG(os.lstat(path, dir_fd=at).st_mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -91,7 +91,7 @@ def is_folder(path: str, *, at: int | None = None) -> bool:
 def last_change(path: str) -> tuple[int, float]:
     """Return the size of a file and the time of its last change. Raises OSError.
 
-    On POSIX this is the time that nobody can set. On Windows somebody may have set it (Python 3.11 has no other).
+    On POSIX no user can set this time. On Windows a user may have set it (Python 3.11 offers no other time).
     """
     info = os.lstat(path)
     return info.st_size, info.st_mtime if os.name == "nt" else info.st_ctime
@@ -100,7 +100,7 @@ def last_change(path: str) -> tuple[int, float]:
 def written_at(path: str) -> float | None:
     """Return when a file last changed, by the system's clock, if a process has it open for writing; else None.
 
-    Linux refuses a lease for reading while there is a writer (fcntl(2), F_SETLEASE). This takes some 6 us. None also
+    Linux refuses a read lease while there is a writer (fcntl(2), F_SETLEASE). This takes some 6 us. None also
     means "unknown": on other systems, and for files without leases (another owner's, NFS).
     """
     if sys.platform != "linux":
@@ -113,7 +113,7 @@ def written_at(path: str) -> float | None:
     except OSError:
         return None
     try:
-        # A writer that comes in the microseconds of the lease waits for its end, and the system sends us a signal.
+        # A writer that arrives during the microseconds of the lease waits for its end, and the system sends a signal.
         # SIGURG does nothing; the default signal would end this process.
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
@@ -129,7 +129,7 @@ def written_at(path: str) -> float | None:
 
 
 class FileId(NamedTuple):
-    """Identifies a file, also against one that gets the same inode later."""
+    """Identifies a file, and distinguishes it from a later file with the same inode."""
 
     device: int
     inode: int
@@ -147,7 +147,7 @@ def is_at(fd: int, path: str) -> bool:
 
 
 def names_of(fd: int) -> int:
-    """Return how many names an open file has: 0 after it was deleted (on some file systems always)."""
+    """Return how many names an open file has: 0 after it was deleted (on some file systems always 0)."""
     return os.fstat(fd).st_nlink
 
 
@@ -169,8 +169,8 @@ def open_folder(path: str) -> int:
 
 
 def open_folder_in(name: str, *, at: int | None, to_list: bool) -> int:
-    """Return a handle to a folder (not a link), to work in it or (`to_list`) also list it (POSIX). Raises OSError."""
-    # Going through a folder needs no right to list it.
+    """Return a handle to a folder (not a link), to work in it and (`to_list`) to list it (POSIX). Raises OSError."""
+    # Traversing a folder needs no right to list it.
     access = READ if to_list else getattr(os, "O_PATH", READ)
     flags = access | getattr(os, "O_DIRECTORY", 0) | NOFOLLOW | getattr(os, "O_CLOEXEC", 0)
     return os.open(name, flags, dir_fd=at)
@@ -183,11 +183,11 @@ def open_folder_in(name: str, *, at: int | None, to_list: bool) -> int:
 def read(path: str, max_bytes: int, *, patience_s: float = SHARING_DEADLINE_S, at: int | None = None) -> Content:
     """Read a whole regular file, without following links or waiting for another process.
 
-    Only on Windows can another program keep a file from being read; this waits for that up to `patience_s`.
+    On Windows another program may block reading; then wait for up to `patience_s`.
 
     Raises:
-        NotRegularError: it is a link, a folder, a FIFO, a socket or a device.
-        FileNotFoundError, PermissionError, OSError: as the system says.
+        NotRegularError: the path is a link, a folder, a FIFO, a socket or a device.
+        FileNotFoundError, PermissionError, OSError: the system call failed.
     """
     return patiently(_read, path, max_bytes, False, at, patience_s=patience_s)
 
@@ -207,7 +207,7 @@ def read_open(fd: int, info: os.stat_result, max_bytes: int, only_head: bool = F
     if info.st_size > max_bytes:
         return Content(b"", sig, info.st_nlink, True, info.st_uid)
     data = os.read(fd, info.st_size + 1)
-    if len(data) > info.st_size:  # it grows while it is read
+    if len(data) > info.st_size:  # the file is growing
         while len(data) <= max_bytes and (chunk := os.read(fd, 65536)):
             data += chunk
     if len(data) > max_bytes:
@@ -220,9 +220,9 @@ def open_and_read(path: str, max_bytes: int) -> tuple[int, Content]:
     """Return a handle to one of our own regular files, for `disk.append`, and its content. The caller closes it.
 
     Raises:
-        OSError: as `read`; PermissionError also if it may be read but not written.
+        OSError: the same as `read`; PermissionError also if the file may be read but not written.
     """
-    if os.name == "nt":  # a handle that lets others move the file could not write there
+    if os.name == "nt":  # on Windows a handle that lets others move the file cannot write
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
     try:
         fd = os.open(path, READ_WRITE | SAFE)
@@ -243,13 +243,13 @@ def open_to_read(path: str, *, patience_s: float = SHARING_DEADLINE_S) -> int:
     """Return a handle to read a regular file, opened without following links or waiting for another process.
 
     Raises:
-        OSError: as `read`.
+        OSError: the same as `read`.
     """
     return patiently(open_regular, path, patience_s=patience_s)[0]
 
 
 def facts(fd: int, max_bytes: int) -> Content:
-    """Return what `read` returns, for an open file and without its data."""
+    """Return the same as `read` for an open file, but without its data."""
     info = os.fstat(fd)
     sig = FileSig(info.st_ino, info.st_size, info.st_mtime_ns)
     return Content(b"", sig, info.st_nlink, info.st_size > max_bytes, info.st_uid)
@@ -281,14 +281,14 @@ def open_regular(path: str, at: int | None = None) -> tuple[int, os.stat_result]
 
 
 def as_not_regular(error: OSError, path: str) -> OSError:
-    """Turn an error of opening into NotRegularError if the path is not a regular file."""
+    """Convert an error of opening into NotRegularError if the path is not a regular file."""
     if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.ENODEV) or os.path.isdir(path):
         return NotRegularError(error.errno, "not a regular file", path)
     return error
 
 
 def _open_to_read(path: str, at: int | None = None) -> int:
-    """Open for reading, so that others can rename and delete the file meanwhile (also on Windows)."""
+    """Open for reading, so that other programs can rename and delete the file meanwhile (also on Windows)."""
     if sys.platform != "win32":
         return os.open(path, READ | SAFE, dir_fd=at)
     import _winapi
@@ -299,7 +299,7 @@ def _open_to_read(path: str, at: int | None = None) -> int:
 
 @as_owner
 def read_head(path: str, max_bytes: int) -> bytes:
-    """Return the first bytes of a regular file; checks and errors as `read`."""
+    """Return the first bytes of a regular file, with the same checks and errors as `read`."""
     return patiently(_read, path, max_bytes, True).data
 
 
@@ -329,24 +329,24 @@ def names(folder: str | int) -> list[str]:
 
 @as_owner
 def marked_names(folder: str) -> list[str]:
-    """As `names`, with a slash behind folders (but not behind links): the listing knows, so no stat."""
+    """Return `names` with a slash after folders (but not after links): the listing has the types, so no stat."""
     with os.scandir(folder) as listed:
         return [listed_name(each) for each in listed]
 
 
 def listed_name(entry: os.DirEntry[str]) -> str:
-    """Return the name of an entry of a listing, with a slash behind it if it is a folder."""
+    """Return the name of an entry of a listing, with a slash at the end if it is a folder."""
     try:
         return f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
-    except OSError:  # the file system neither lists the type nor lets us ask
+    except OSError:  # the file system has no type in its listing, and refuses a stat
         return entry.name
 
 
 @as_owner
 def changes(folder: str, ending: str, *, at_most: int) -> list[tuple[int, str]]:
-    """Return when files with this ending last changed (nanoseconds, to sort by) and their names, last names first.
+    """Return the last changes (nanoseconds, for sorting) and names of files with this ending, last names first.
 
-    Costs one listing and, on POSIX, a stat per file; of more than `at_most` files only those with the last names.
+    Costs one listing and, on POSIX, a stat per file. Of more than `at_most` files, return those with the last names.
     """
     if sys.platform == "win32":  # a listing has the times
         with os.scandir(folder) as listed:
@@ -362,7 +362,7 @@ def changes(folder: str, ending: str, *, at_most: int) -> list[tuple[int, str]]:
             try:
                 found.append((os.stat(name, dir_fd=folder_fd, follow_symlinks=False).st_mtime_ns, name))
             except FileNotFoundError:
-                continue  # it moved on
+                continue  # the file has moved
     finally:
         os.close(folder_fd)
     return found

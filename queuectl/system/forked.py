@@ -1,7 +1,7 @@
 """A worker process that is a copy of its supervisor (Linux).
 
-As much of multiprocessing's Process as a pool needs. That class leaks four handles each time that a fork fails, and it
-flushes standard output first, which may be unwritable.
+This is the part of multiprocessing's Process that a pool needs. That class leaks four handles each time a fork fails,
+and it first flushes standard output, which may be unwritable.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
-assert sys.platform == "linux"  # tells mypy, too
+assert sys.platform == "linux"  # for mypy, too
 
 
 class ForkedProcess:
-    """A process that calls `work` and ends."""
+    """A process that calls `work` and then ends."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         self.pid = os.fork()
@@ -30,7 +30,7 @@ class ForkedProcess:
 
     @property
     def exitcode(self) -> int | None:
-        """The exit code (negative: ended by that signal), or None while it runs."""
+        """The exit code (negative: ended by that signal), or None while the process runs."""
         if self._code is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
@@ -38,7 +38,7 @@ class ForkedProcess:
         return self._code
 
     def join(self, timeout_s: float) -> None:
-        """Wait for its end, at most for `timeout_s`."""
+        """Wait for the end of the process, at most for `timeout_s`."""
         with contextlib.suppress(OSError):
             if self.exitcode is None:
                 pidfd = os.pidfd_open(self.pid)
@@ -51,16 +51,16 @@ class ForkedProcess:
         _ = self.exitcode
 
     def kill(self) -> None:
-        """Kill it."""
+        """Kill the process."""
         if self.exitcode is None:
             os.kill(self.pid, signal.SIGKILL)
 
 
 def _work_and_end(work: Callable[[], None]) -> NoReturn:
-    """Call `work` in a forked process and end it. Never return to the parent's code, nor flush its files."""
+    """Call `work` in a forked process, then end the process. Never return to the parent's code or flush its files."""
     code = 1
     try:
-        # The collector must not visit what the parent had: a visit copies the page, and there may be a million names.
+        # The garbage collector must not visit the parent's objects: a visit copies the page, of up to a million names.
         gc.freeze()
         work()
         code = 0

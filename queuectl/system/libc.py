@@ -1,4 +1,4 @@
-"""The C library, for calls that Python does not have: a rename that refuses to replace, syncfs, and prctl.
+"""The C library, for calls that Python lacks: a rename that refuses to replace, syncfs, and prctl.
 
 Renames that never replace (promise P7) are renameat2 on Linux and renameatx_np on macOS. `disk` calls
 them, and loads this module only if it is needed: ctypes takes 10 ms.
@@ -31,7 +31,7 @@ def _load() -> Any:
 
 
 handle: Any = _load()
-"""The C library through ctypes, or None if there is none."""
+"""The C library through ctypes, or None if it is not available."""
 
 
 def _find_no_replace() -> Callable[..., int]:
@@ -63,9 +63,9 @@ def _find_no_replace() -> Callable[..., int]:
 
 
 rename_no_replace: Callable[..., int] | None = None if os.name == "nt" else _find_no_replace()
-"""The system's rename that refuses to replace: from, to, and the handle of the folder that both names are in, if any.
+"""The system's rename that refuses to replace: source, target, and optionally the handle of the folder of both names.
 
-None if plain rename already refuses (Windows).
+None on Windows, where plain rename already refuses.
 """
 
 

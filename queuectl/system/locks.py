@@ -1,12 +1,12 @@
 """Exclusive locks on lock files, through portalocker. The only module that imports it.
 
-The operating system frees a lock when the last handle to it is gone, so "can I take the lock?" is the proof that its
-owner is dead (promise P5); a pid proves nothing. Job files are never locked: locks are mandatory on Windows, so nobody
-could read a locked record. Handles stay open and are locked again and again.
+The operating system releases a lock when its last handle is closed, so taking the lock proves that its owner is dead
+(promise P5); a pid proves nothing. Job files are never locked, because locks are mandatory on Windows, so no program
+could read a locked record. Handles stay open and are locked repeatedly.
 
 On POSIX the lock is flock, which belongs to the open file description: a command that inherits the handle keeps the
-lock alive after its worker is gone. A job needs three locks, so this calls portalocker's primitive itself: 1 us
-instead of 17 us. On Windows a lock belongs to the process.
+lock alive after its worker has died. A job needs three locks, so this module calls portalocker's primitive directly:
+1 us instead of 17 us. On Windows a lock belongs to the process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _EXCLUSIVE = portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKIN
 if sys.platform == "win32":
 
     def _lock(fd: int) -> bool:
-        """Lock the file behind a handle; return False if somebody else has the lock."""
+        """Lock the file of a handle; return False if another process has the lock."""
         try:
             portalocker.lock(fd, _EXCLUSIVE)
         except portalocker.AlreadyLocked:
@@ -45,7 +45,7 @@ else:
     _FLOCK_NONE = int(portalocker.LockFlags.UNBLOCK)
 
     def _lock(fd: int) -> bool:
-        """Lock the file behind a handle; return False if somebody else has the lock."""
+        """Lock the file of a handle; return False if another process has the lock."""
         try:
             _flock(fd, _FLOCK_EXCLUSIVE)
         except (BlockingIOError, PermissionError):  # EWOULDBLOCK; EACCES on some shares
@@ -57,7 +57,7 @@ else:
 
 
 class FileLock:
-    """One lock file, opened on the first try and kept open. `path` is made if it is missing, and never deleted here."""
+    """One lock file, opened at the first try and kept open. A missing file is created, and never deleted here."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -66,11 +66,11 @@ class FileLock:
 
     @property
     def fd(self) -> int:
-        """The open descriptor that carries the lock (not inheritable by itself)."""
+        """The open descriptor that carries the lock (not inheritable by default)."""
         return self._fd
 
     def try_acquire(self) -> bool:
-        """Take the lock if nobody has it; return whether this handle has it now.
+        """Take the lock if it is free; return whether this handle now has it.
 
         Raises:
             OSError: the file cannot be opened, or its file system has no locks.
@@ -79,16 +79,16 @@ class FileLock:
             try:
                 self._fd = disk.open_lock_file(self.path, patience_s=self._patience_s)
             except OSError:
-                self._patience_s = sharing.GLANCE_S  # the holder stays: later tries do not wait as long
+                self._patience_s = sharing.GLANCE_S  # the holder seems to stay, so later tries wait less
                 raise
         return _lock(self._fd)
 
     def release(self) -> None:
-        """Give the lock back and keep the file open."""
+        """Release the lock and keep the file open."""
         _unlock(self._fd)
 
     def close(self) -> None:
-        """Close the file, which gives the lock back unless a command has inherited the handle."""
+        """Close the file, which releases the lock unless a command has inherited the handle."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -97,12 +97,12 @@ class FileLock:
 class NamedLock(FileLock):
     """A lock file that its holder may delete (leases, pools).
 
-    Once locked, the open file is compared with the file at the path: a lock on a file that somebody has deleted in
-    between would exclude nobody.
+    After locking, compare the open file with the file at the path, because a lock on a file that was deleted in between
+    would exclude no other process.
     """
 
     id: files.FileId | None = None
-    """The file that was locked last."""
+    """The last locked file."""
 
     def try_acquire(self) -> bool:
         for _ in range(20):
@@ -117,7 +117,7 @@ class NamedLock(FileLock):
         return False
 
     def remove(self) -> None:
-        """Delete the file while holding its lock (on Windows just after closing it), and close."""
+        """Delete the file while its lock is held (on Windows just after closing it), and close the handle."""
         if not sharing.CAN_UNLINK_OPEN_FILES:
             self.close()
         disk.unlink_if_free(self.path)
@@ -125,9 +125,9 @@ class NamedLock(FileLock):
 
 
 def is_held(path: str) -> bool:
-    """Return whether somebody holds the lock at `path`; False if there is no lock file (nothing, a folder, a link).
+    """Return whether a process holds the lock at `path`; False without a lock file (missing, a folder, a link).
 
-    To find out, this takes the lock for an instant, so an owner that starts just then may find it busy.
+    The test takes the lock for an instant, so an owner that starts at that moment may find it busy.
     """
     if not os.path.exists(path):
         return False

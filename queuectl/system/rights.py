@@ -1,6 +1,6 @@
-"""Who owns a file, who may read and change it, and giving root's files back to the owner of a spool (POSIX mostly).
+"""Ownership and permissions of files, and giving root's files back to the owner of a spool (mostly POSIX).
 
-The only module that changes the owner or the mode of a file that exists (but `disk` for a file that it has just made).
+Only this module changes the owner or mode of an existing file (`disk` does so only for a file it has just created).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from queuectl.system.files import NOFOLLOW, READ, Content, open_regular, read_op
 
 _FS_IOC_GETFLAGS = 2 << 30 | struct.calcsize("l") << 16 | ord("f") << 8 | 1  # ioctl_iflags(2)
 _KEPT_AS_IT_IS = 0x30  # FS_IMMUTABLE_FL | FS_APPEND_FL
-# `give_back` judges a file by at most this much of it.
+# `give_back` reads at most this much of a file to judge it.
 _GIVEN_MOST_BYTES = 64 * 1024 * 1024
 
 
@@ -44,7 +44,7 @@ def mode_of(path: str, *, otherwise: int) -> int:
 
 
 def owner_of(path: str) -> int | None:
-    """Return the user that a file belongs to; None on Windows, and if it cannot be seen."""
+    """Return the user who owns a file; None on Windows, or if the file cannot be examined."""
     if sys.platform == "win32":
         return None
     try:
@@ -54,7 +54,7 @@ def owner_of(path: str) -> int | None:
 
 
 def user_at(path: str) -> int:
-    """Return the user that this process works as, at a path (POSIX; else 0)."""
+    """Return the user whose rights this process uses at a path (POSIX; else 0)."""
     if sys.platform == "win32":
         return 0
     owner = acting.owner_of(path)
@@ -62,7 +62,7 @@ def user_at(path: str) -> int:
 
 
 def is_immutable(path: str) -> bool:
-    """Return whether a file's attributes say that nobody may change it (Linux: `chattr +i`, `+a`)."""
+    """Return whether a file's attributes forbid changes (Linux: `chattr +i`, `+a`)."""
     if sys.platform != "linux":
         return False
     import fcntl
@@ -98,7 +98,7 @@ def open_to_others(folder: str, bits: int) -> list[str]:
 
 @as_owner
 def strange_files(folder: str, *, owner: int, needed: int) -> list[str]:
-    """Return the names of regular files that are not `owner`'s and whose mode lacks a bit of `needed`, sorted.
+    """Return the sorted names of regular files of users other than `owner` whose mode lacks a bit of `needed`.
 
     Costs a stat per file; [] on Windows.
     """
@@ -118,7 +118,7 @@ def strange_files(folder: str, *, owner: int, needed: int) -> list[str]:
 
 @as_owner
 def set_mode(path: str, mode: int) -> None:
-    """Give a regular file of this user this mode; a file of somebody else keeps its mode."""
+    """Set the mode of a regular file of this user; a file of another user keeps its mode."""
     if sys.platform == "win32":
         return
     with contextlib.suppress(OSError):
@@ -132,15 +132,15 @@ def set_mode(path: str, mode: int) -> None:
 
 
 def give_back(folder: str, parts: tuple[str, ...], *, may_be: Callable[[Content], bool]) -> None:
-    """As root: give a file that belongs to root to the owner of the folder that it is in (POSIX).
+    """Give a file of root to the owner of its folder, as root (POSIX).
 
-    The owner decides what is in the folder, and may try to get a file that is not theirs. So each of `parts`, the
-    folders on the way and the file, is opened in the one before, without following links, and judged by its handle: it
-    must be a regular file of root's with one name only, and `may_be` must accept its content.
+    The owner controls the folder, and may try to get a file of somebody else. So each of `parts`, the folders on the
+    way and the file, is opened relative to the previous one, without following links, and judged by its handle. The
+    file must be a regular file of root with only one name, and `may_be` must accept its content.
 
     Raises:
-        PermissionError: it is something else.
-        OSError: as the system says.
+        PermissionError: the file does not meet these conditions.
+        OSError: the system call failed.
     """
     if sys.platform == "win32":
         raise NotImplementedError
@@ -154,7 +154,7 @@ def give_back(folder: str, parts: tuple[str, ...], *, may_be: Callable[[Content]
         file_fd, info = open_regular(parts[-1], fd)
         try:
             if info.st_uid != 0 or info.st_nlink != 1 or not may_be(read_open(file_fd, info, _GIVEN_MOST_BYTES)):
-                raise PermissionError(errno.EPERM, "is not given away: it may be something else", shown)
+                raise PermissionError(errno.EPERM, "keeps its owner, because it may be another file", shown)
             os.fchown(file_fd, home.st_uid, home.st_gid)
         finally:
             os.close(file_fd)

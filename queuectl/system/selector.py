@@ -1,4 +1,4 @@
-"""Wait until one of many pipes has something to read."""
+"""Wait until one of many pipes is readable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LONGEST_S = 86400.0
 
 
 class Selector:
-    """Waits for the same pipes again and again. On POSIX they are registered once, which saves 40 us a wait."""
+    """Waits for the same pipes repeatedly. On POSIX they are registered once, which saves 40 us per wait."""
 
     def __init__(self) -> None:
         self._sources: list[Any] = []
@@ -34,7 +34,7 @@ class Selector:
             try:
                 return multiprocessing.connection.wait(sources, wait_s)
             except InterruptedError:
-                # Ctrl-C ends this wait on Windows, even if its handler returns (elsewhere Python goes on waiting).
+                # Ctrl-C ends this wait on Windows, even if its handler returns (elsewhere Python continues to wait).
                 # Nothing was read; the caller sees what the handler has set and waits again.
                 return []
         if self._poll is None or self._sources != sources:

@@ -1,6 +1,6 @@
-"""Windows' patience with files that other programs hold open, and what an error of the disk means.
+"""Retries for files that other programs have open (Windows), and the meaning of disk errors.
 
-Windows refuses to touch a file that a reader, an editor or a virus scanner holds open for an instant. So there each
+Windows refuses to touch a file that a reader, an editor or a virus scanner has open for an instant. So on Windows each
 call is retried for up to 2.5 s on errors 5, 32 and 33; elsewhere each call is made once.
 """
 
@@ -18,15 +18,15 @@ CAN_UNLINK_OPEN_FILES = os.name != "nt"
 
 _SHARING_ERRORS = (5, 32, 33)  # ERROR_ACCESS_DENIED, _SHARING_VIOLATION, _LOCK_VIOLATION
 SHARING_DEADLINE_S = 2.5
-# Shorter patience with files that may not be ours yet: a handle of another program must not delay other jobs (P6).
+# A shorter limit for files that may not be ours yet, because another program's handle must not delay other jobs (P6).
 GLANCE_S = 0.1
-# The pauses stay short: others hold a file for an instant, again and again, and more tries find more gaps (beside two
-# programs that read one file in a loop without a pause, 3 of 1,000 tries succeed).
+# The pauses stay short: other programs open a file repeatedly for an instant, and more tries find more gaps (while two
+# programs read one file in a loop without a pause, 3 of 1,000 tries succeed).
 _SHARING_PAUSE_S = 0.02
 _FILE_SHARE_ALL = 7  # FILE_SHARE_READ | _WRITE | _DELETE
 _DELETE = 0x00010000  # the right to delete and to rename
 
-# Errors that are the machine's trouble and not a job's (promise P9): nothing is counted, the pool waits.
+# Errors of the machine, not of a job (promise P9): no attempt is counted, and the pool waits.
 TROUBLE_ERRNOS = frozenset(
     getattr(errno, name)
     for name in ("ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EROFS", "EIO", "ESTALE", "ENOLCK")
@@ -39,17 +39,17 @@ T = TypeVar("T")
 
 
 def is_trouble(error: OSError) -> bool:
-    """Return whether an error is the machine's trouble (full disk, no handles, no memory), not a job's (P9)."""
+    """Return whether an error is a problem of the machine (full disk, no handles, no memory), not of a job (P9)."""
     return error.errno in TROUBLE_ERRNOS or getattr(error, "winerror", None) in (8, 14, 39, 112, 1295, 1450, 1455)
 
 
 def may_be_of_one_file(error: OSError) -> bool:
-    """Return whether trouble may be about one damaged file, or about a dying disk and so about every file."""
+    """Return whether an error may concern one damaged file, or a dying disk and so every file."""
     return error.errno in _EITHER_ERRNOS
 
 
 def is_held(error: OSError) -> bool:
-    """Return whether Windows refused because another program has the file open: "later", never "bad"."""
+    """Return whether Windows refused because another program has the file open, so that a later try may succeed."""
     return getattr(error, "winerror", None) in _SHARING_ERRORS
 
 
@@ -73,7 +73,7 @@ def patiently(call: Callable[..., T], *facts: Any, patience_s: float = SHARING_D
 
 
 def check_free(path: str) -> None:
-    """On Windows raise what a move of this file would raise now because a program has it open; else do nothing."""
+    """Raise the error of a move if a program has this file open (Windows); else do nothing."""
     if sys.platform == "win32":
         import _winapi
 
@@ -81,7 +81,7 @@ def check_free(path: str) -> None:
 
 
 def open_handle(path: str, access: int) -> int:
-    """Return a handle of Windows to a file, which keeps nobody else from it."""
+    """Return a Windows handle to a file that does not block other programs."""
     if sys.platform != "win32":
         raise NotImplementedError
     import _winapi

@@ -1,7 +1,7 @@
-"""The file system of a folder: its type and nature, how full it is, and whether a sync client works on the folder.
+"""The file system of a folder: its type, its nature, its free space, and whether a sync client handles the folder.
 
-Only asks the system: Linux by /proc/self/mountinfo and /sys, macOS by statfs, Windows by GetVolumeInformation and
-GetDriveType. An unknown fact is "" or None, never a guess and never an error.
+The facts come from the system: /proc/self/mountinfo and /sys on Linux, statfs on macOS, GetVolumeInformation and
+GetDriveType on Windows. An unknown fact is "" or None, never a guess and never an error.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ LOCAL, NETWORK, USERSPACE, REMOVABLE, MEMORY, SHARED, UNKNOWN = (
 _NETWORK = """nfs nfs3 nfs4 cifs smb smb2 smb3 smbfs afs afpfs webdav davfs ncpfs ceph glusterfs lustre gfs2 ocfs2
 beegfs gpfs orangefs pvfs2 moosefs"""
 _NETWORK_KINDS = frozenset(_NETWORK.split())
-# Folders of another machine's system, shown inside a virtual one (WSL's /mnt/c is 9p).
+# Folders of a host machine inside a virtual machine (WSL's /mnt/c is 9p).
 _SHARED_KINDS = frozenset({"9p", "drvfs", "virtiofs", "vboxsf", "prl_fs", "vmhgfs"})
 _NETWORK_HELPERS = ("sshfs", "glusterfs", "rclone", "s3fs", "gcsfuse", "goofys", "davfs", "curlftpfs", "ceph", "smb")
 _MEMORY_KINDS = frozenset({"tmpfs", "ramfs"})
 
-# How the names of folders begin that sync clients work on.
+# The beginnings of the names of folders that sync clients handle.
 _SYNC_FOLDERS = (
     ("onedrive", "OneDrive"),
     ("dropbox", "Dropbox"),
@@ -52,18 +52,18 @@ _SYNC_MARKS = ((".stfolder", "Syncthing"), (".dropbox.cache", "Dropbox"), (".dro
 
 
 class Volume(NamedTuple):
-    """A file system as the system names it."""
+    """A file system as the operating system names it."""
 
     kind: str
     """Its type: `ext4`, `NTFS`, `apfs` ... or ""."""
     where: str
-    """Where it is mounted, or its drive; "" if that is unknown."""
+    """The mount point or drive; "" if unknown."""
     nature: str
     """LOCAL, NETWORK, USERSPACE (FUSE), REMOVABLE, MEMORY, SHARED (of a virtual machine's host) or UNKNOWN."""
 
 
 class Space(NamedTuple):
-    """How much room is left, in bytes and in files. Files are None if the file system does not count them."""
+    """The free space, in bytes and in files. Files are None if the file system does not count them."""
 
     free_bytes: int
     total_bytes: int
@@ -97,7 +97,7 @@ def mounted_by(path: str) -> int | None:
 
 
 def space(path: str) -> Space:
-    """Return how much room this user has on the file system of `path`. Raises OSError."""
+    """Return the space that this user has on the file system of `path`. Raises OSError."""
     usage = shutil.disk_usage(path)
     if sys.platform == "win32":
         return Space(usage.free, usage.total, None, None)
@@ -106,7 +106,7 @@ def space(path: str) -> Space:
 
 
 def sync_client(path: str, environment: Mapping[str, str]) -> str:
-    """Return the sync client that works on `path`, or "", judged by names above it and by files that clients leave."""
+    """Return the sync client that handles `path`, or "", from the names of parent folders and files of clients."""
     for name in _SYNC_VARIABLES:
         home = environment.get(name, "")
         if home and _is_within(path, home):
@@ -134,7 +134,7 @@ def _is_within(path: str, home: str) -> bool:
 
 
 def reports_events(nature: str) -> bool:
-    """Return whether the system reports every change in a folder. (Changes by other machines make no events here.)"""
+    """Return whether the system reports every change in a folder. (Changes by other machines cause no events here.)"""
     return nature in (LOCAL, REMOVABLE, MEMORY)
 
 
@@ -154,9 +154,9 @@ def nature_of(kind: str) -> str:
 
 
 def parse_mounts(text: str, path: str) -> tuple[str, str, str]:
-    """Return the mount point, type and device number (`259:1`) of `path` (no links in it) by a mountinfo text.
+    """Return the mount point, type and device number (`259:1`) of `path` (without links) from a mountinfo text.
 
-    Of two mounts on one point the later one counts: it hides the other (proc(5)). ("", "", "") if none fits.
+    Of two mounts on one point the later one hides the other (proc(5)). Return ("", "", "") if none fits.
     """
     found = ("", "", "")
     for line in text.splitlines():
@@ -171,7 +171,7 @@ def parse_mounts(text: str, path: str) -> tuple[str, str, str]:
 
 
 def parse_mounter(text: str, path: str) -> int | None:
-    """Return the user who mounted the file system of `path` (no links in it), by a mountinfo text; None if unnamed."""
+    """Return the user who mounted the file system of `path` (without links) from a mountinfo text; None if unnamed."""
     found, longest = None, -1
     for line in text.splitlines():
         before, _, after = line.partition(" - ")
@@ -199,7 +199,7 @@ def _of_linux(path: str) -> Volume:
 
 
 def _is_removable(device: str) -> bool:
-    """Return whether a block device can be pulled out: it or its disk says so, or is on USB."""
+    """Return whether a block device is removable: it or its disk is marked so, or is on USB."""
     block = os.path.realpath(f"/sys/dev/block/{device}")
     if "/usb" in block:
         return True

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Wakeup:
-    """A pipe that a loop waits for with its others: `wake` makes `conn` readable, `clear` empties it again."""
+    """A pipe that a loop waits for together with others: `wake` makes `conn` readable, `clear` empties it again."""
 
     def __init__(self) -> None:
         pair: Any = Pipe(duplex=False)  # to a type checker, pipes of Windows are of another kind
@@ -24,7 +24,7 @@ class Wakeup:
                 self._send.send_bytes(b".")
 
     def clear(self) -> None:
-        """Empty the pipe: the loop is awake."""
+        """Empty the pipe, because the loop is awake."""
         with contextlib.suppress(OSError, EOFError):
             self.conn.recv_bytes()
         with contextlib.suppress(RuntimeError):

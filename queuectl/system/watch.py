@@ -1,14 +1,14 @@
 """Wake a loop when a file arrives in a folder. The only module that imports watchdog.
 
-An event is a hint, never a fact: a lost one delays work by one scan at most (promise P8).
+An event is a hint, never a fact: a lost event delays work by at most one scan (promise P8).
 
 On Linux the supervisor's own loop waits for inotify's handle and reads it through watchdog's reader: without a thread
-the wake-up has one step less, and the process can fork. It asks only for events that can mean a new file: moved to,
-created, closed after writing. (watchdog's own emitter also asks for renames out of the folder, and then waits up to
-0.5 s to pair each with a rename into it; a queue renames out with every claim, so each drop behind a claim would wait.)
+the wake-up has one step less, and the process can fork. The watch requests only events that can mean a new file: moved
+to, created, closed after writing. (watchdog's own emitter also requests renames out of the folder, and waits up to
+0.5 s to pair each with a rename into it. Every claim renames a file out, so each drop after a claim would wait.)
 
-Elsewhere watchdog's thread wakes the loop. On Windows watchdog passes events on when none came for `timeout`, so that
-is short there.
+Elsewhere watchdog's thread wakes the loop. On Windows watchdog passes on events only after `timeout` without a new one,
+so the timeout is short there.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ class Watch:
         self._folder = folder
         self._events: _Events | None = None
         self.armed = False
-        """True while events are asked for."""
+        """True while the system reports events."""
 
     @property
     def source(self) -> Any:
-        """What to pass to `multiprocessing.connection.wait` before a call of `names`; None if no event can come."""
+        """The source for `multiprocessing.connection.wait` before a call of `names`; None if no event can come."""
         return None if self._events is None else self._events.source
 
     def arm(self) -> bool:
-        """Start watching; return False if the system cannot (too many watches, a folder that is gone): scans go on.
+        """Start watching; return False if that fails (too many watches, a missing folder): scans still find files.
 
-        Files that arrived before make no events: list the folder after arming.
+        Files that arrived before cause no events, so list the folder after arming.
         """
         if self.armed:
             return True
@@ -50,7 +50,7 @@ class Watch:
             if self._events is None:
                 self._events = _make()
             self._events.begin(self._folder)
-        except Exception:  # watchdog raises OSError, and errors of its own: all mean "no events"
+        except Exception:  # watchdog raises OSError and its own errors; all mean "no events"
             self.close()
             return False
         self.armed = True
@@ -63,12 +63,12 @@ class Watch:
             try:
                 if not self._events.collect(found):
                     self.disarm()
-            except Exception:  # any error: go on with scans, without events
+            except Exception:  # any error: continue with scans, without events
                 self.close()
         return found
 
     def disarm(self) -> None:
-        """Stop asking for events: under load the listing has enough work."""
+        """Stop the events, because under load the listings find all new files."""
         if self.armed and self._events is not None:
             with contextlib.suppress(Exception):
                 self._events.end()
@@ -83,7 +83,7 @@ class Watch:
             self._events = None
 
     def close_inherited(self) -> None:
-        """Close the handles only, in a forked process: the watch itself is its parent's."""
+        """Close only the handles, in a forked process, because the watch belongs to its parent."""
         if self._events is not None:
             self._events.close_inherited()
 
@@ -96,7 +96,7 @@ class _Events(Protocol):
     def begin(self, folder: str) -> None: ...
 
     def collect(self, found: list[str]) -> bool:
-        """Add the names that came; return False if the folder is not watched any more."""
+        """Add the new names; return False if the folder is no longer watched."""
 
     def end(self) -> None: ...
 
@@ -110,7 +110,7 @@ def _make() -> _Events:
 
 
 def _linux_events() -> _Events:
-    assert sys.platform == "linux"  # tells mypy, too
+    assert sys.platform == "linux"  # for mypy, too
     from watchdog.observers.inotify_c import (
         CallbackId,
         InotifyConstants,
@@ -122,7 +122,7 @@ def _linux_events() -> _Events:
 
     only = CallbackId(0)
     wanted = Mask(InotifyConstants.IN_MOVED_TO | InotifyConstants.IN_CREATE | InotifyConstants.IN_CLOSE_WRITE)
-    wanted = Mask(wanted | InotifyConstants.IN_MOVE_SELF)  # a folder that was renamed away is another one
+    wanted = Mask(wanted | InotifyConstants.IN_MOVE_SELF)  # a renamed folder is no longer the watched one
 
     class InotifyEvents(InotifyFD):
         """watchdog's reader, called by our loop instead of running as a thread."""
@@ -130,7 +130,7 @@ def _linux_events() -> _Events:
         def __init__(self) -> None:
             try:
                 super().__init__()
-            except OSError:  # no handle left for its pipe: close the one that it has
+            except OSError:  # no handle is left for its pipe: close the one that it has
                 if (fd := self.__dict__.get("_inotify_fd", -1)) >= 0:
                     os.close(fd)
                 raise

@@ -1,7 +1,7 @@
-"""Processes and Job Objects of Windows, through ctypes. Handles are plain numbers; the caller closes each.
+"""Processes and Job Objects of Windows, through ctypes. Handles are plain numbers that the caller closes.
 
-A process is born inside a Job Object by an attribute of CreateProcess (Windows 10 and later), so there is no instant
-in which it, or anything it starts, could be outside.
+An attribute of CreateProcess (Windows 10 and later) starts a process inside a Job Object, so neither the process nor
+anything that it starts is ever outside.
 """
 
 from __future__ import annotations
@@ -137,10 +137,10 @@ _kernel32.SetErrorMode.argtypes = (wintypes.UINT,)
 
 
 class Start(NamedTuple):
-    """A process that is to be started: its program, its whole command line and the block of its variables.
+    """A process to start: its program, its whole command line and its block of variables.
 
-    `flags` are further creation flags. `output` and `null` are handles, the only ones that are inherited: they must
-    be inheritable. The process writes to the first and reads from the second.
+    `flags` are further creation flags. The process inherits only the handles `output` and `null`, which must be
+    inheritable. It writes to the first and reads from the second.
     """
 
     program: str
@@ -153,7 +153,7 @@ class Start(NamedTuple):
 
 
 class StartError(Exception):
-    """CreateProcess failed with this error code of the system."""
+    """CreateProcess failed with this system error code."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -165,7 +165,7 @@ def create_process(start: Start, job: int) -> tuple[int, int]:
 
     Raises:
         StartError: the system refused.
-        OSError: the list of attributes cannot be made.
+        OSError: the list of attributes cannot be created.
     """
     info = _StartupInfoEx()
     info.cb = ctypes.sizeof(info)
@@ -200,7 +200,7 @@ def has_ended(process: int) -> bool:
 
 
 def exit_code(process: int) -> int:
-    """Wait for the end of a process; return its exit code, which has 32 bits and no sign."""
+    """Wait for the end of a process; return its exit code, which is an unsigned 32-bit number."""
     _kernel32.WaitForSingleObject(process, _INFINITE)
     code = wintypes.DWORD()
     _kernel32.GetExitCodeProcess(process, ctypes.byref(code))
@@ -211,7 +211,7 @@ def make_job() -> int:
     """Return a new Job Object whose processes end when its last handle is closed.
 
     Raises:
-        OSError: the system cannot make one.
+        OSError: the system cannot create a Job Object.
     """
     job: int = _kernel32.CreateJobObjectW(None, None)
     if not job:
@@ -250,7 +250,7 @@ def has_console() -> bool:
 
 
 def send_break(group: int) -> bool:
-    """Send CTRL_BREAK to a process group on this process's console; return whether the system took it."""
+    """Send CTRL_BREAK to a process group on this process's console; return whether the system accepted it."""
     return bool(_kernel32.GenerateConsoleCtrlEvent(_CTRL_BREAK_EVENT, group))
 
 
@@ -272,7 +272,7 @@ def show_no_error_boxes() -> None:
 
 
 def error(code: int) -> OSError:
-    """Return the exception for an error code of the system."""
+    """Return the exception for a system error code."""
     return ctypes.WinError(code)
 
 
@@ -283,7 +283,7 @@ def describe(code: int) -> str:
 
 @contextlib.contextmanager
 def _attributes(*, jobs: tuple[int, ...], handles: tuple[int, ...]) -> Iterator[ctypes.Array[ctypes.c_char]]:
-    """Make a list of attributes for CreateProcess: born into these Job Objects, inherits only these handles."""
+    """Create the attributes for CreateProcess: start in these Job Objects, inherit only these handles."""
     size = ctypes.c_size_t()
     _kernel32.InitializeProcThreadAttributeList(None, 2, 0, ctypes.byref(size))
     made = ctypes.create_string_buffer(size.value)
