@@ -139,4 +139,4 @@ def test_why_names_what_lives_on_of_a_run_whose_pool_is_gone(spool: SpoolDir, tm
         kill(pid)
     wait_until(lambda: not is_running(pid))
     told = queuectl(spool, "why", "orphan")
-    assert "is put back" in told or "put it back" in told
+    assert "is put back" in told or "put the job back" in told

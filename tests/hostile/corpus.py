@@ -616,9 +616,9 @@ def _look_alikes() -> Iterator[Case]:
         ("twice-escaped", with_line(bad("twice-escaped"), b' "comm\\u0061nd": "true"'), Rejected("twice")),
         ("twice-id", with_line(bad("twice-id"), b' "id": "other"'), Rejected("twice")),
         ("twice-history", with_line(bad("twice-history"), b' "history": []'), Rejected("twice")),
-        ("second-document", bad("second-document") + doc(), Rejected("not complete JSON: more follows")),
-        ("second-record", bad("second-record") * 2, Rejected("not complete JSON: more follows")),
-        ("second-closing", bad("second-closing") + record.CLOSING, Rejected("not complete JSON: more follows")),
+        ("second-document", bad("second-document") + doc(), Rejected("not complete JSON: there is more text")),
+        ("second-record", bad("second-record") * 2, Rejected("not complete JSON: there is more text")),
+        ("second-closing", bad("second-closing") + record.CLOSING, Rejected("not complete JSON: there is more text")),
         ("nul-tail", good("nul-tail") + b"\0" * 300, Runs()),
         ("line-feeds", good("line-feeds") + b"\n\n\n", Runs()),
         ("crlf", good("crlf", ENQUEUED, STARTED, failed).replace(b"\n", b"\r\n"), Runs()),
@@ -758,7 +758,7 @@ def _running() -> Iterator[Case]:
         ("retries-huge", holds(framed("r-retries-huge", max_retries=10**9)), Rejected("max_retries")),
         ("backoff", holds(framed("r-backoff", ENQUEUED, STARTED, backoff_max=1e308, backoff_base=1e6)), Rejected("backoff_max")),
         ("nul-tail", holds(good("nul-tail", ENQUEUED, STARTED) + b"\0" * 99), Runs()),
-        ("second", holds(framed("r-second", ENQUEUED, STARTED) * 2), Rejected("more follows")),
+        ("second", holds(framed("r-second", ENQUEUED, STARTED) * 2), Rejected("there is more text")),
         ("hole", holds(good("hole", ENQUEUED, STARTED, failed).replace(b'"started"', b"\0" * 9)), Runs(copied="is damaged")),
     ]  # fmt: skip
     for name, make, expect in cases:
