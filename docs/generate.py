@@ -219,7 +219,7 @@ def commands_text() -> str:
     ]
     for title, entries in group.GROUPS.items():
         links = ", ".join(f"[`{name}`](#{_anchor(name)})" for name in entries)
-        lines.append(f"- **{title}:** {links}")
+        lines += textwrap.wrap(f"- **{title}:** {links}", 120, subsequent_indent="  ", break_on_hyphens=False)
     lines += ["", *_common(), "", *SPOOL_AND_CODES]
     for title, entries in group.GROUPS.items():
         lines += ["", f"## {title}"]
@@ -236,11 +236,20 @@ def _anchor(name: str) -> str:
 
 def _common() -> list[str]:
     """Return the table of the options that several commands share."""
-    lines = ["## Common options", "", "Each command names the common options that it takes.", ""]
-    lines += ["| option | meaning |", "|---|---|"]
-    for spelling, text in COMMON.items():
-        lines.append(f"| `{spelling}` | {_cell(text)} |")
-    return lines
+    filters = selection.filter_helps()
+    lines = [
+        "## Common options",
+        "",
+        "Every command takes the first three. The others are named at each command that takes them.",
+        "",
+    ]
+    lines += _options({option: text for option, text in COMMON.items() if option not in filters})
+    lines += ["", "These options select the jobs of a command. If you give several, a job must fit all of them.", ""]
+    return lines + _options(filters)
+
+
+def _options(texts: dict[str, str]) -> list[str]:
+    return ["| option | meaning |", "|---|---|", *(f"| `{option}` | {_cell(text)} |" for option, text in texts.items())]
 
 
 def _section(name: str, command: Any) -> list[str]:
