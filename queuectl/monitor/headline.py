@@ -89,7 +89,7 @@ def _waiting(found: Snapshot) -> list[str]:
     if found.held:
         parts.append(f"{found.held} held")
     if found.blocked:
-        parts.append(f"{found.blocked} {_word(found.blocked, 'file')} not complete")
+        parts.append(f"{found.blocked} {_word(found.blocked, 'file')} incomplete")
     if not parts and found.pools and found.paused is None:
         return ["nothing is waiting"]
     return parts

@@ -55,7 +55,7 @@ DRAINED = EndedPool("drained", NOON_AT - 300)
         ({"workers": 1, "pending": 1, "later": 1, "next_due_at": NOON_AT + 480}, "1 worker idle, 1 due in 8 min"),
         (
             {"workers": 1, "pending": 4, "later": 2, "next_due_at": NOON_AT + 480, "held": 1, "blocked": 1},
-            "1 worker idle, 2 due later, the first in 8 min, 1 held, 1 file not complete",
+            "1 worker idle, 2 due later, the first in 8 min, 1 held, 1 file incomplete",
         ),
         ({}, "The queue is empty and no workers are running"),
         ({"done": 9}, "Nothing is waiting and no workers are running"),
