@@ -80,12 +80,13 @@ def test_causes_leave_cancelled_jobs_out(desk: Desk) -> None:
     for number in range(3):
         desk.run(desk.enqueue(id=f"dead{number}", max_retries=0, command=f"false {number}"), FAILED)
         Path(desk.spool.log_path(f"dead{number}", 1)).write_text(f"no page {number}\n")
-    desk.run(desk.enqueue(id="stop"), Outcome("cancelled"))
+    desk.run(desk.enqueue(id="stop", tags=["t"], owner="anna"), Outcome("cancelled"))
     error_text.write(desk.session, "stop.json")
     found = take(desk.spool)
     (row,) = found.causes
     assert (row.cause, row.jobs, len(row.ids)) == ("exit 3: no page …", 3, 3)
     assert (found.causes_left, found.dead, found.tags_left, found.owners_left) == (0, 3, 0, 0)
+    assert (found.tags, found.owners) == ((), ())
     assert take(desk.spool, is_full=False).causes == ()
 
 

@@ -30,6 +30,8 @@ def test_counts_of_one_span_are_added_and_its_deepest_sample_stays() -> None:
     made = counts.merge(Counts(), fresh, NOON_AT + 61)
     assert made.minutes == (Row(NOON, 7, 1, 0, 3, 2), Row(NOON + 60, 1, 0, 1, 9, 1))
     assert made.quarters == (Row(NOON, 8, 1, 1, 9, 1),)
+    empty = counts.merge(Counts(), [Row(NOON, 1), Row(NOON, waiting=0, running=0)], NOON_AT)
+    assert empty.minutes == (Row(NOON, 1, 0, 0, 0, 0),)  # a sample of an empty queue is one
 
 
 def test_size_is_bounded_and_old_rows_go() -> None:
