@@ -94,8 +94,8 @@ class Outcomes:
             for rescued in self._rescuer.rescue_all(mine):
                 self._core.notify(rescued)
                 if not rescued.settled.cancelled:
-                    if rescued.settled.to == DLQ:
-                        self._counters.count(DLQ)
+                    if rescued.settled.to in (DLQ, DONE):
+                        self._counters.count(rescued.settled.to)
                     self._fire(rescued.settled.to, rescued.settled.name)
                 if rescued.settled.to == PENDING:
                     self._core.dispatcher.add([rescued.settled.name])

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from queuectl.jobs.verdict import Settled
+from queuectl.maintenance.rescuer import Rescued
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, Outcome
 from queuectl.model.settings import Settings
 from queuectl.pool.counters import EVERY_S, Counters
@@ -136,6 +137,22 @@ def test_nothing_is_written_without_a_dashboard(spool: SpoolDir, make: Make, clo
     made.step(clock.monotonic())
     made.end(Ended("pool", DRAINED, NOON_AT))
     assert not os.path.exists(spool.counts_path) and not os.path.exists(spool.counts_lock_path)
+
+
+@pytest.mark.parametrize(
+    ("to", "cancelled", "row"),
+    [(DONE, False, Row(NOON, done=1)), (DLQ, False, Row(NOON, failed=1)), (DLQ, True, None), (PENDING, False, None)],
+)
+def test_rescued_jobs_are_counted_where_they_end(
+    pool: StillPool, monkeypatch: pytest.MonkeyPatch, to: str, cancelled: bool, row: Row | None
+) -> None:
+    """A job whose worker died counts when it is done or dead; one that is put back is not known to have failed."""
+    rescued = Rescued("job", Settled(to, "job.json", None, None, "", cancelled))
+    monkeypatch.setattr(pool.parts.outcomes._rescuer, "rescue_all", lambda _mine: [rescued])
+    pool.parts.outcomes.rescue(0.0)
+    pool.parts._dashboard._counters.end(None)
+    found = counts.read(pool.parts.core.session.spool)
+    assert found is not None and found.minutes == (() if row is None else (row,))
 
 
 @pytest.mark.parametrize(
