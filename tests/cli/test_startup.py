@@ -61,6 +61,7 @@ def imported(spool: SpoolDir, *words: str) -> set[str]:
         ["enqueue", "--", "true"],
         ["list"],
         ["status"],
+        ["top"],
         ["show", "there"],
         ["logs", "there"],
         ["why", "the"],

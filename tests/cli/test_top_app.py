@@ -71,7 +71,7 @@ class Screen:
         await self.until(lambda: all(text in self.text for text in texts) and gone not in self.text)
         return self.text
 
-    async def give(self, found: Snapshot | OSError) -> None:
+    async def give(self, found: Snapshot | Exception) -> None:
         """Let the app have seen this, and look no more."""
         await self.until(lambda: self.app._found is not None)
         self.app._looker.stop()
@@ -469,6 +469,24 @@ def test_a_bug_ends_it_without_a_text_of_a_job(busy: SpoolDir, monkeypatch: pyte
         play(busy, act)
 
 
+@pytest.mark.parametrize("where", ["queuectl.monitor.survey.Survey.take", "queuectl.cli.commands.top_actions.pause"])
+def test_a_bug_in_a_thread_ends_it(spool: SpoolDir, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """Looks and actions have threads of their own, whose end nobody would notice."""
+
+    def fails(*_args: object) -> Any:
+        raise ZeroDivisionError
+
+    async def act(screen: Screen) -> None:
+        if "pause" in where:
+            await screen.shows("q quit", "p pause")
+        monkeypatch.setattr(where, fails)
+        await screen.press("p")
+        await screen.until(lambda: not screen.app.is_running)
+
+    monkeypatch.setattr(where, fails)
+    assert isinstance(play(spool, act).failed, ZeroDivisionError)
+
+
 def test_a_signal_ends_it(busy: SpoolDir) -> None:
     """It may come in the midst of anything."""
 
@@ -478,6 +496,22 @@ def test_a_signal_ends_it(busy: SpoolDir) -> None:
         await screen.until(lambda: not screen.app.is_running)
 
     assert play(busy, act).killed == 15
+
+
+def test_a_signal_before_the_first_screen_ends_it(spool: SpoolDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may come while the app is being made."""
+    made = TopApp.__init__
+
+    def make(self: TopApp, *args: Any) -> None:
+        made(self, *args)
+        self.end_by(15)
+
+    monkeypatch.setattr(TopApp, "__init__", make)
+
+    async def act(screen: Screen) -> None:
+        await screen.until(lambda: not screen.app.is_running)
+
+    assert play(spool, act).killed == 15
 
 
 # ------------------------------------------------------------------------------------------------------------- colours

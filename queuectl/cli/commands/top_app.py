@@ -12,11 +12,9 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import ClassVar
 
 from rich.text import Text
 from textual.app import App, ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.driver import Driver
@@ -26,7 +24,7 @@ from queuectl.api import Spool
 from queuectl.cli.commands import top_actions, top_rows
 from queuectl.cli.commands.top_look import Looker
 from queuectl.cli.commands.top_rows import Row, View
-from queuectl.cli.commands.top_widgets import THEMES, Acted, Ask, Help, JobTable, LogScreen, Looked, theme
+from queuectl.cli.commands.top_widgets import KEYS, THEMES, Acted, Ask, Help, JobTable, LogScreen, Looked, theme
 from queuectl.cli.terminal.printing import safe
 from queuectl.errors import QueuectlError
 from queuectl.monitor.snapshot import Snapshot
@@ -44,22 +42,7 @@ class TopApp(App[int]):
     AUTO_FOCUS = ""
     ENABLE_COMMAND_PALETTE = False
     CSS_PATH = "top.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q", "leave", "quit"),
-        Binding("question_mark", "help", "help", key_display="?"),
-        Binding("slash", "filter", "filter", key_display="/"),
-        Binding("c", "cancel", "cancel"),
-        Binding("r", "retry", "retry"),
-        Binding("h", "hold", "hold"),
-        Binding("p", "pause", "pause"),
-        Binding("p", "resume", "resume"),
-        Binding("s", "sort", "sort"),
-        Binding("z", "zoom", show=False),
-        Binding("t", "theme", show=False),
-        Binding("escape", "show_all", show=False),
-        Binding("ctrl+c", "interrupt", show=False, priority=True),
-        Binding("ctrl+z", "suspend_process", show=False, priority=True),
-    ]
+    BINDINGS = KEYS
 
     def __init__(self, spool: SpoolDir, every_s: float, driver_class: type[Driver] | None = None) -> None:
         is_plain = bool(os.environ.get("NO_COLOR"))
@@ -97,6 +80,8 @@ class TopApp(App[int]):
     def on_mount(self) -> None:
         """Begin to look."""
         self._looker.start()
+        if self.killed:  # before there was a loop to end
+            self.exit()
         # After Ctrl-Z and `fg` the screen of the terminal is empty.
         self.app_resume_signal.subscribe(self, lambda _app: self.refresh(layout=True))
         self.set_interval(_TICK_S, self._tick)
@@ -123,24 +108,27 @@ class TopApp(App[int]):
 
     # ----------------------------------------------------------------------------------------------- looking
 
-    def _told(self, found: Snapshot | OSError) -> None:
+    def _told(self, found: Snapshot | Exception) -> None:
         with contextlib.suppress(RuntimeError):  # the app has ended meanwhile
             self.post_message(Looked(found))
 
     def on_looked(self, event: Looked) -> None:
         """Show what was found."""
-        if not isinstance(event.found, OSError):
-            is_first = self._found is None
-            was_paused = self._found is not None and self._found.paused is not None
-            self._found = event.found
+        found = event.found
+        if isinstance(found, Snapshot):
+            before, self._found = self._found, found
             self._draw()
-            if is_first or was_paused != (event.found.paused is not None):
+            if before is None or (before.paused is None) != (found.paused is None):
                 self.refresh_bindings()
-        elif self._found is None:
-            self.failed = event.found
-            self.exit()
+        elif isinstance(found, OSError) and self._found is not None:
+            self.say(f"the spool cannot be read: {found}")
         else:
-            self.say(f"the spool cannot be read: {event.found}")
+            self._fail(found)
+
+    def _fail(self, error: BaseException) -> None:
+        """End with an error, which whoever ran the app raises."""
+        self.failed = error
+        self.exit()
 
     def _tick(self) -> None:
         """Let the clock and the ages go on."""
@@ -159,7 +147,7 @@ class TopApp(App[int]):
 
     def _draw(self) -> None:
         found = self._found
-        if found is None or not self.screen_stack:
+        if found is None or not self._is_up():
             return
         self._drawn_s = time.monotonic()
         main = self.screen_stack[0]
@@ -184,6 +172,10 @@ class TopApp(App[int]):
             table.display = height > 0
             table.styles.height = max(1, height)
         self._keep_selected(chosen, before)
+
+    def _is_up(self) -> bool:
+        """Whether there is a screen: before the app ends, its parts are taken away while messages still come."""
+        return bool(self.screen_stack) and len(self.screen_stack[0].query("#head, #message, #filter, Footer")) == 4
 
     def _keep_selected(self, chosen: JobTable | None, before: Row | None) -> None:
         """Go with the selected job to another group; else stay; else go to a group that is shown."""
@@ -220,6 +212,8 @@ class TopApp(App[int]):
 
     def say(self, text: str) -> None:
         """Show a message in the place of the keys, for a while."""
+        if not self._is_up():
+            return
         message = self.screen_stack[0].query_one("#message", Static)
         message.update(Content(safe(text)))
         message.display = True
@@ -228,6 +222,8 @@ class TopApp(App[int]):
 
     def _end_message(self) -> None:
         self._message_until_s = 0.0
+        if not self._is_up():
+            return
         self.screen_stack[0].query_one("#message", Static).display = False
         self._show_keys()
 
@@ -258,8 +254,7 @@ class TopApp(App[int]):
 
     def action_interrupt(self) -> None:
         """Quit as every command does after Ctrl-C."""
-        self.failed = KeyboardInterrupt()
-        self.exit()
+        self._fail(KeyboardInterrupt())
 
     def action_help(self) -> None:
         """Show the help."""
@@ -384,6 +379,9 @@ class TopApp(App[int]):
                 text = f"{error}; {error.hint}" if error.hint else str(error)
             except OSError as error:
                 text = str(error)
+            except Exception as error:  # a bug: nobody looks at the end of a thread, so the app ends with it
+                self._told(error)
+                return
             with contextlib.suppress(RuntimeError):  # the app has ended meanwhile
                 self.post_message(Acted(text))
 

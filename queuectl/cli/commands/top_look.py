@@ -19,9 +19,9 @@ _ASK_S = 1.0
 
 
 class Looker:
-    """Takes a snapshot every `every_s`, and hands each to `told`; an OSError of a look as well."""
+    """Takes a snapshot every `every_s`, and hands each to `told`; the error of a look as well."""
 
-    def __init__(self, survey: Survey, every_s: float, told: Callable[[Snapshot | OSError], None]) -> None:
+    def __init__(self, survey: Survey, every_s: float, told: Callable[[Snapshot | Exception], None]) -> None:
         self._survey = survey
         self._every_s = every_s
         self._told = told
@@ -44,16 +44,20 @@ class Looker:
 
     def _run(self) -> None:
         while not self._is_over:
-            self._woken.clear()
-            marks, began_s = self._survey.marks(), time.monotonic()
             try:
-                found: Snapshot | OSError | None = self._look()
+                self._woken.clear()
+                marks, began_s = self._survey.marks(), time.monotonic()
+                found = self._look()
+                if found is None:
+                    return
+                self._told(found)
+                self._rest(marks, time.monotonic() - began_s)
             except OSError as error:
-                found = error
-            if found is None:
+                self._told(error)
+                self._woken.wait(self._every_s)
+            except Exception as error:  # a bug: nobody looks at the end of a thread, so the app has to end with it
+                self._told(error)
                 return
-            self._told(found)
-            self._rest(marks, time.monotonic() - began_s)
 
     def _look(self) -> Snapshot | None:
         steps = self._survey.take(time.time())

@@ -36,9 +36,27 @@ h             hold the waiting job
 p             pause or resume the spool
 t             use other colours
 q, Ctrl-C     quit; workers and jobs go on
+mouse         selects, scrolls, presses keys
 
 Arrows scroll this text; any other key goes back."""
 
+# In the order of the footer, which begins with Enter.
+KEYS: list[BindingType] = [
+    Binding("q", "leave", "quit"),
+    Binding("question_mark", "help", "help", key_display="?"),
+    Binding("slash", "filter", "filter", key_display="/"),
+    Binding("c", "cancel", "cancel"),
+    Binding("r", "retry", "retry"),
+    Binding("h", "hold", "hold"),
+    Binding("p", "pause", "pause"),
+    Binding("p", "resume", "resume"),
+    Binding("s", "sort", "sort"),
+    Binding("z", "zoom", show=False),
+    Binding("t", "theme", show=False),
+    Binding("escape", "show_all", show=False),
+    Binding("ctrl+c", "interrupt", show=False, priority=True),
+    Binding("ctrl+z", "suspend_process", show=False, priority=True),
+]
 _DARK, _LIGHT, _PLAIN = "textual-dark", "textual-light", "ansi-dark"
 # The last two use the colours and the background that the terminal has.
 THEMES = (_DARK, _LIGHT, _PLAIN, "ansi-light")
@@ -47,7 +65,7 @@ THEMES = (_DARK, _LIGHT, _PLAIN, "ansi-light")
 class Looked(Message):
     """A look at the spool has ended."""
 
-    def __init__(self, found: Snapshot | OSError) -> None:
+    def __init__(self, found: Snapshot | Exception) -> None:
         super().__init__()
         self.found = found
 
