@@ -17,11 +17,11 @@
   var tables = all("main table"), state = read();
 
   // What the reader has chosen outlives a reload: in sessionStorage, or nowhere if the browser refuses it for files.
+  // The browser keeps the place.
   function read() {
     try { return JSON.parse(sessionStorage.getItem(KEY + location.pathname)) || {}; } catch (error) { return {}; }
   }
   function keep() {
-    state.y = window.scrollY;
     var at = document.activeElement;
     state.focus = at && at !== body ? at.id || at.getAttribute("data-focus") || "" : "";
     if (at === find) { state.caret = find.selectionStart; }
@@ -296,7 +296,6 @@
   show();
   tick();
   setInterval(tick, 1000);
-  if (state.y && !location.hash) { window.scrollTo({ top: state.y, behavior: "instant" }); }
   if (state.focus) {
     var focused = document.getElementById(state.focus);
     all("[data-focus]").forEach(function (each) {

@@ -35,6 +35,7 @@ def test_a_run_is_shown_against_its_usual_time_and_timeout() -> None:
     row = RunRow("x", 1, "w", NOON_AT - 30, 300.0, "", True, 20.0)
     assert page_facts.gauge(row, NOON_AT) == page_facts.Gauge(40.0, 75.0, 50.0, False)
     assert page_facts.gauge(row._replace(usual_s=None), NOON_AT) == page_facts.Gauge(300.0, 10.0, None, False)
+    assert page_facts.gauge(row._replace(timeout_s=36.0), NOON_AT).total_s == 36.0
     assert page_facts.gauge(row._replace(usual_s=10.0), NOON_AT).is_late
     assert page_facts.gauge(row._replace(usual_s=None, timeout_s=32.0), NOON_AT).is_late
     assert page_facts.gauge(row._replace(usual_s=None, timeout_s=None), NOON_AT).total_s == 0
