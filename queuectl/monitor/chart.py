@@ -12,7 +12,7 @@ from typing import NamedTuple
 from queuectl.monitor.rows import Bucket
 
 HOUR, DAY = "last hour", "last day"
-_TIMES = {HOUR: ("60 min ago", "30 min ago", "now"), DAY: ("24 h ago", "12 h ago", "now")}
+_TIMES = {HOUR: ("1 h ago", "30 min", "now"), DAY: ("24 h ago", "12 h", "now")}
 # The highest value of an axis: its half is a whole number as well, but for 1.
 _TOPS = (1, 2, 4, 6, 8, 10)
 # A share of a slot that stays empty, so that neighbours can be told apart.
