@@ -39,8 +39,13 @@ def ended_pool(spool: SpoolDir, found: Sequence[PoolRow], known: Counts | None) 
         return None
     ended = known.ended if known is not None else None
     left = {name.removesuffix(".json") for name in spool.names(spool.pool_dir) if name.endswith(".json")}
-    if left - ({ended.pool} if ended is not None else set()):
-        return EndedPool(DIED, None)
+    if ended is not None:
+        left.discard(ended.pool)
+    if left:
+        from queuectl.spool.pools import is_live  # brings portalocker
+
+        # One that is alive has started since `found` was listed.
+        return None if any(is_live(spool, pool) for pool in left) else EndedPool(DIED, None)
     return None if ended is None else EndedPool(ended.how, ended.at)
 
 

@@ -10,6 +10,7 @@ import pytest
 from queuectl.jobs import error_text
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, Outcome
 from queuectl.model.settings import Settings
+from queuectl.monitor import live
 from queuectl.monitor.rows import EndedPool
 from queuectl.monitor.snapshot import Snapshot
 from queuectl.monitor.steps import drain
@@ -130,6 +131,7 @@ def test_how_the_last_pool_ended(spool: SpoolDir, settings: Settings, clock: Fak
     pool = Pool(Session(spool, settings, clock, random.Random(1)), count=1, cwd="/")
     pool.enter()
     assert take(spool).ended_pool is None
+    assert live.ended_pool(spool, (), None) is None  # it started a moment after the pools were listed
     pool.close_inherited()
     assert take(spool).ended_pool == EndedPool(DIED, None)
     counts.write(spool, Counts(ended=Ended(pool.name, DRAINED, NOON_AT)))  # its record is left for the next pool
