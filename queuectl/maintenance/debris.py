@@ -101,7 +101,7 @@ def pool_files(spool: SpoolDir) -> Iterator[PoolFile]:
     """Find the records, requests, locks and summaries of pools that are gone."""
     for name in spool.names(spool.pool_dir):
         pool, _, kind = name.rpartition(".")
-        if kind in ("json", "stop", "scale", "lock", "stopped") and not pools.is_live(spool, pool):
+        if kind in ("json", "stop", "scale", "reload", "lock", "stopped") and not pools.is_live(spool, pool):
             yield PoolFile(kind, os.path.join(spool.pool_dir, name))
 
 

@@ -64,6 +64,30 @@ class Settings(NamedTuple):
         return RetryDefaults(self.max_retries, self.backoff_base, self.backoff_max, self.jitter)
 
 
+# Settings that a running pool can take over: they concern the next attempts only.
+RELOADABLE = (
+    "max_retries",
+    "backoff_base",
+    "backoff_max",
+    "jitter",
+    "timeout",
+    "output_max",
+    "kill_grace_s",
+    "shell",
+)
+
+
+def reload(old: Settings, new: Settings) -> tuple[Settings, list[str]]:
+    """Return `old` with what a running pool takes over from `new`, and the names of changed settings that it does not.
+
+    An inbox or a command that changed is named by its table.
+    """
+    made = old._replace(**{field: getattr(new, field) for field in RELOADABLE})
+    held = [known.name for known in SETTINGS if getattr(made, known.field) != getattr(new, known.field)]
+    held += [f"[{name}]" for name in ("inboxes", "commands") if getattr(made, name) != getattr(new, name)]
+    return made, held
+
+
 def setting(name: str) -> Setting:
     """Return the setting `name`. Dashes and underscores are interchangeable, and case does not matter.
 

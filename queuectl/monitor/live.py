@@ -27,7 +27,17 @@ def pools(spool: SpoolDir) -> list[PoolInfo]:
 
 def rows(spool: SpoolDir) -> tuple[PoolRow, ...]:
     """Return rows of the live pools."""
-    return tuple(PoolRow(each.pool, each.host, each.pid, each.count, each.started_at) for each in pools(spool))
+    return tuple(
+        PoolRow(
+            each.pool,
+            each.host,
+            each.pid,
+            each.count,
+            each.started_at,
+            each.started_at if each.held else each.settings_at,
+        )
+        for each in pools(spool)
+    )
 
 
 def ended_pool(spool: SpoolDir, found: Sequence[PoolRow], known: Counts | None) -> EndedPool | None:
@@ -55,4 +65,4 @@ def settings_changed(spool: SpoolDir, found: Sequence[PoolRow]) -> bool:
         return False
     sig = files.sig_of(spool.settings_path)
     # The clock of the file system may be a moment behind ours.
-    return sig is not None and any(sig.mtime_ns / 1e9 > pool.started_at + _CLOCKS_APART_S for pool in found)
+    return sig is not None and any(sig.mtime_ns / 1e9 > pool.settings_at + _CLOCKS_APART_S for pool in found)

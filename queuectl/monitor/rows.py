@@ -20,6 +20,8 @@ class PoolRow(NamedTuple):
     pid: int
     workers: int
     started_at: float
+    settings_at: float = 0.0
+    """When the pool read the settings that it uses."""
 
 
 class RunRow(NamedTuple):

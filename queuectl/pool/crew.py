@@ -12,11 +12,13 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from queuectl.model.notice import WARNING, Notice
+from queuectl.model.settings import RELOADABLE, Settings
 from queuectl.pool import worker_process
 from queuectl.pool.core import Core
 from queuectl.pool.options import spread
 from queuectl.pool.outcomes import Outcomes
 from queuectl.pool.worker_process import WorkerProcess
+from queuectl.worker.messages import Reload
 from queuectl.worker.process import WorkerSpec
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ class Crew:
 
     def __init__(self, core: Core, pool_name: str, *, close_inherited: Callable[[], None]) -> None:
         self._core = core
+        self.session = core.session
+        """With the settings of workers that are started from now on."""
         self._clock = core.session.clock
         self._workers = core.workers
         self._pool_name = pool_name
@@ -83,6 +87,12 @@ class Crew:
             self._workers.append(worker)
             self._sources.insert(0, self._new_source(worker))
         return len(sizes)
+
+    def reload(self, settings: Settings) -> None:
+        """Have all workers, and those that are started from now on, use the reloadable ones of these settings."""
+        self.session = self.session._replace(settings=settings)
+        for worker in self._workers:
+            worker.send(Reload({field: getattr(settings, field) for field in RELOADABLE}))
 
     def _remove(self, worker: WorkerProcess) -> None:
         """Forget a worker that was retired and has ended."""
@@ -138,7 +148,7 @@ class Crew:
     def _start(self, worker: WorkerProcess) -> None:
         self._serial += 1
         worker.start(
-            self._core.session,
+            self.session,
             WorkerSpec(f"{self._pool_name}-{self._serial}", self._core.options.cwd, worker.slots),
             fork=self.may_fork,
             close_inherited=self._close_inherited,

@@ -13,6 +13,7 @@ from queuectl.maintenance.sweeper import sweep_pools
 from queuectl.model.notice import INFO, WARNING, Notice
 from queuectl.model.run_queue import RunQueue
 from queuectl.pool import worker_process
+from queuectl.pool.adjustment import Adjustment
 from queuectl.pool.arrivals import Arrivals
 from queuectl.pool.breaker import Breaker
 from queuectl.pool.cancellations import Cancellations
@@ -120,7 +121,7 @@ class Parts:
         return [
             self._step_inboxes,
             self.control.check_pause,
-            self._scale,
+            Adjustment(self.core, self.pool, self.crew).step,
             self._drops.step,
             self.cancellations.step,
             self.outcomes.rescue,
@@ -145,16 +146,6 @@ class Parts:
     def _step_inboxes(self, _now_s: float) -> None:
         if self._inboxes is not None:
             self._inboxes.step(fork=self.crew.may_fork, close_inherited=self._close_inherited)
-
-    def _scale(self, _now_s: float) -> None:
-        """Have as many slots as somebody asked for."""
-        with self.core.breaker.guard():
-            slots = self.pool.scale_request()
-            if slots is None or self.core.shutdown.has_begun:
-                return
-            processes = self.crew.scale(slots)
-            self.pool.rescaled(count=slots, processes=processes)
-            self.core.notify(Notice(INFO, "scaled", f"now {slots} slots in {processes} worker processes"))
 
     def _step_dashboard(self, _now_s: float) -> None:
         if trouble := self._dashboard.step():

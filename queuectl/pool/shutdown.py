@@ -17,7 +17,7 @@ class Shutdown:
 
     def __init__(self, workers: list[WorkerProcess], settings: Settings) -> None:
         self._workers = workers
-        self._settings = settings
+        self.settings = settings
         self._stage = 0
         self._until_s = math.inf
         self._grace_s = math.inf
@@ -51,7 +51,7 @@ class Shutdown:
     def abandon(self, now_s: float) -> None:
         """Tell the workers to end their running jobs, write nothing more, and end."""
         self._stage = 2
-        self._until_s = now_s + self._settings.kill_grace_s + _LAST_GRACE_S
+        self._until_s = now_s + self.settings.kill_grace_s + _LAST_GRACE_S
         for worker in self._workers:
             worker.send(Abandon())
 
@@ -59,7 +59,7 @@ class Shutdown:
         """Continue with the next stage if its time has come."""
         if self._stage == 1 and now_s >= self._until_s:
             self._stage = 2
-            self._until_s = now_s + self._settings.kill_grace_s + _LAST_GRACE_S
+            self._until_s = now_s + self.settings.kill_grace_s + _LAST_GRACE_S
             for worker in self._workers:
                 worker.send(Kill())
         if self._stage == 2 and now_s >= self._until_s:

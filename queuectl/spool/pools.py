@@ -6,6 +6,7 @@ A pool is one start of one supervisor. It gets a new name each time, so an old s
     .queuectl/pools/POOL.lock      held while the pool lives: the only proof of life; a pid proves nothing
     .queuectl/pools/POOL.stop      a request to stop; its lines are `now`, `wait`, `stop` or `stop SECONDS`
     .queuectl/pools/POOL.scale     a request for another number of slots
+    .queuectl/pools/POOL.reload    a request to read the settings again
     .queuectl/pools/POOL.stopped   the result of the stop, written just before the lock is freed
 """
 
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from queuectl.model import names, times
+from queuectl.model.settings import Settings
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.session import Session
 from queuectl.system import disk, files
@@ -37,7 +39,8 @@ _MAX_BYTES = 64 * 1024
 class PoolInfo(msgspec.Struct, frozen=True):
     """The facts about a pool. `log` is the file that a detached pool writes to, or "".
 
-    `count` is the number of its slots, `processes` that of the worker processes that share them.
+    `count` is the number of its slots, `processes` that of the worker processes that share them. The pool read the
+    settings at `settings_at`; those in `held` changed since its start and take effect at the next one.
 
     After a stop request, running jobs may continue for `grace_s`; then they get `kill_grace_s` to end.
     """
@@ -52,6 +55,8 @@ class PoolInfo(msgspec.Struct, frozen=True):
     grace_s: float = 10.0
     kill_grace_s: float = 5.0
     processes: int = 0
+    settings_at: float = 0.0
+    held: tuple[str, ...] = ()
 
 
 class StopSummary(NamedTuple):
@@ -82,6 +87,7 @@ class Pool:
             settings.stop_grace_s,
             settings.kill_grace_s,
             processes or count,
+            clock.now(),
         )
 
     def enter(self) -> None:
@@ -94,7 +100,8 @@ class Pool:
         disk.sync_folder(self._spool.pool_dir)
 
     def _body(self) -> bytes:
-        body = {**msgspec.structs.asdict(self._info), "started_at": times.to_text(self._info.started_at)}
+        instants = {key: times.to_text(getattr(self._info, key)) for key in ("started_at", "settings_at")}
+        body = {**msgspec.structs.asdict(self._info), **instants}
         return json.dumps(body, indent=1).encode() + b"\n"
 
     @property
@@ -120,10 +127,12 @@ class Pool:
     def scale_request(self) -> int | None:
         """Return the number of slots that somebody asked for, or None. A file that holds none is deleted."""
         path = self._spool.pool_path(self.name, "scale")
-        if not os.path.exists(path):
+        if not files.is_regular(path):
             return None
         try:
             slots = int(files.read(path, _MAX_BYTES).data)
+        except OSError:
+            return None
         except ValueError:
             slots = 0
         if not 1 <= slots <= SLOTS_AT_MOST:
@@ -133,11 +142,27 @@ class Pool:
 
     def rescaled(self, *, count: int, processes: int) -> None:
         """Record how many slots there are now, and delete the request. Raises OSError."""
-        self._info = msgspec.structs.replace(self._info, count=count, processes=processes)
+        self._rewrite(count=count, processes=processes)
+        disk.unlink(self._spool.pool_path(self.name, "scale"))
+
+    def is_reload_asked(self) -> bool:
+        """Return whether somebody asked this pool to read the settings again."""
+        return files.is_regular(self._spool.pool_path(self.name, "reload"))
+
+    def reloaded(self, settings: Settings, held: list[str], *, read_at: float) -> None:
+        """Record which settings the pool uses now, and delete the request. Raises OSError."""
+        self._rewrite(kill_grace_s=settings.kill_grace_s, settings_at=read_at, held=tuple(held))
+        self.forget_reload()
+
+    def forget_reload(self) -> None:
+        """Delete the request to read the settings again. Raises OSError."""
+        disk.unlink(self._spool.pool_path(self.name, "reload"))
+
+    def _rewrite(self, **changes: object) -> None:
+        self._info = msgspec.structs.replace(self._info, **changes)
         self._spool.replace_file(
             self._spool.pool_path(self.name, "json"), self._body(), hint="pool", sync=True, mode=disk.FILE_MODE
         )
-        disk.unlink(self._spool.pool_path(self.name, "scale"))
 
     def leave(self, summary: StopSummary, *, clean: bool) -> None:
         """Write the result of the stop, then free the lock and delete the pool's files.
@@ -148,7 +173,7 @@ class Pool:
             if self.stop_request() is not None:
                 data = json.dumps(summary._asdict()).encode()
                 disk.create(self._spool.pool_path(self.name, "stopped"), data, sync=False, mode=disk.FILE_MODE)
-            for kind in ("json", "stop", "scale") if clean else ("stop", "scale"):
+            for kind in ("json", "stop", "scale", "reload") if clean else ("stop", "scale", "reload"):
                 disk.unlink(self._spool.pool_path(self.name, kind))
         self._lock.remove()
 
@@ -186,6 +211,16 @@ def request_stop(spool: SpoolDir, pool: str, *, now: bool = False, grace_s: floa
 def request_scale(spool: SpoolDir, pool: str, slots: int) -> None:
     """Ask a pool to have this many slots. The last request counts. Raises OSError."""
     spool.replace_file(spool.pool_path(pool, "scale"), b"%d\n" % slots, hint="scale", sync=False)
+
+
+def request_reload(spool: SpoolDir, pool: str) -> None:
+    """Ask a pool to read the settings again. Raises OSError."""
+    spool.replace_file(spool.pool_path(pool, "reload"), b"", hint="reload", sync=False)
+
+
+def is_reload_waiting(spool: SpoolDir, pool: str) -> bool:
+    """Return whether a request to read the settings again is still there."""
+    return files.is_regular(spool.pool_path(pool, "reload"))
 
 
 def take_summary(spool: SpoolDir, pool: str) -> StopSummary | None:
@@ -243,4 +278,6 @@ def _info(body: dict[str, Any]) -> PoolInfo:
         float(body.get("grace_s", 10.0)),
         float(body.get("kill_grace_s", 5.0)),
         int(body.get("processes", body["count"])),
+        times.from_text(body.get("settings_at", body["started_at"])),
+        tuple(map(str, body.get("held", ()))),
     )

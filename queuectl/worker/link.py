@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from multiprocessing.connection import Connection
-from typing import assert_never
+from typing import Any, assert_never
 
 from queuectl.jobs.verdict import Claimed
 from queuectl.system.clock import Clock
 from queuectl.worker.channel import Channel
 from queuectl.worker.executors.base import Executor
-from queuectl.worker.messages import Abandon, Cancel, Feed, Kill, Order, Report, Resize, SplitFile, Stop
+from queuectl.worker.messages import Abandon, Cancel, Feed, Kill, Order, Reload, Report, Resize, SplitFile, Stop
 
 # A report waits at most this long for others.
 _REPORT_WITHIN_S = 0.04
@@ -28,6 +28,8 @@ class Link:
         """The names of files of many jobs that must be split without waiting any longer."""
         self.slots = 0
         """How many slots the worker should have; 0: as many as at its start."""
+        self.new_settings: dict[str, Any] = {}
+        """Values of settings to use for the next attempts, by field."""
         self.is_stopping = False
         self.is_killing = False
         self.is_abandoning = False
@@ -97,6 +99,8 @@ class Link:
                 self.has_news = True
             case Resize(slots):
                 self.slots = slots
+            case Reload(values):
+                self.new_settings = values
             case Stop():
                 self.stop()
             case Kill():

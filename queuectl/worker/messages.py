@@ -41,6 +41,12 @@ class Resize(NamedTuple):
     slots: int
 
 
+class Reload(NamedTuple):
+    """Use these values of settings for the next attempts."""
+
+    values: dict[str, Any]
+
+
 class Stop(NamedTuple):
     """Claim no more jobs; end after the running jobs."""
 
@@ -53,7 +59,7 @@ class Abandon(NamedTuple):
     """The spool was moved or deleted: end the running jobs, write nothing more, and end."""
 
 
-Order = Feed | SplitFile | Cancel | Resize | Stop | Kill | Abandon
+Order = Feed | SplitFile | Cancel | Resize | Reload | Stop | Kill | Abandon
 
 
 class Started(NamedTuple):
@@ -113,7 +119,7 @@ _KINDS: tuple[type[Report], ...] = (Started, Finished, Passed, Trouble, Vanished
 _DECLINED: tuple[type[Declined], ...] = get_args(Declined)
 _WITH_SIG = frozenset(each for each in _DECLINED if "sig" in each._fields)
 """Kinds whose first field is a file's signature."""
-_ORDERS: tuple[type[Order], ...] = (Feed, SplitFile, Cancel, Resize, Stop, Kill, Abandon)
+_ORDERS: tuple[type[Order], ...] = (Feed, SplitFile, Cancel, Resize, Reload, Stop, Kill, Abandon)
 
 
 def pack_order(order: Order) -> bytes:

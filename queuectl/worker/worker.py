@@ -43,17 +43,16 @@ class Worker:
     """The loop of one worker process."""
 
     def __init__(self, conn: Connection, session: Session, *, worker: str, cwd: str, slots: int = 1) -> None:
+        self._name = worker
         self._spool = session.spool
-        self._session = session
         self._clock = session.clock
         self._stripes = Stripes(session.spool)
-        self._claims = Claims(session, self._stripes, worker=worker)
-        settlements = Settlements(session, self._stripes)
-        executor = choose.make(session.settings.shell)
-        self._link = Link(conn, executor, session.clock)
-        self._starter = Starter(executor, session.spool.root, cwd)
-        self._recorder = Recorder(session, settlements, self._claims.blame, link=self._link)
-        self._attendant = Attendant(settlements, self._starter, self._recorder, self._link, give_up=self._give_up)
+        self._executor = choose.make(session.settings.shell)
+        self._link = Link(conn, self._executor, session.clock)
+        self._starter = Starter(self._executor, session.spool.root, cwd)
+        self._use(session)
+        self._recorder = Recorder(session, self._settlements, self._claims.blame, link=self._link)
+        self._attendant = self._new_attendant()
         self._new_slot = functools.partial(Slot, session, worker, itertools.count())
         self._link.slots = slots
         self._free = [self._new_slot() for _ in range(slots)]
@@ -72,6 +71,8 @@ class Worker:
         while self._runs or not link.is_stopping:
             if len(self._free) + len(self._runs) != link.slots:
                 self._resize()
+            if link.new_settings:
+                self._reload()
             if self._may_start:
                 self._work(link.names.popleft())
             link.flush_in_time()
@@ -90,6 +91,23 @@ class Worker:
     def note_stop(self) -> None:
         """Remember a request to stop, for this pool or for every process on this machine."""
         self._link.note_stop()
+
+    def _use(self, session: Session) -> None:
+        self._session = session
+        self._claims = Claims(session, self._stripes, worker=self._name)
+        self._settlements = Settlements(session, self._stripes)
+
+    def _new_attendant(self) -> Attendant:
+        return Attendant(self._settlements, self._starter, self._recorder, self._link, give_up=self._give_up)
+
+    def _reload(self) -> None:
+        """Use new settings for the next attempts. Those that run keep the settings that they began with."""
+        values, self._link.new_settings = self._link.new_settings, {}
+        settings = self._session.settings._replace(**values)
+        self._use(self._session._replace(settings=settings))
+        self._executor.use_shell(settings.shell)
+        self._recorder.session = self._session
+        self._attendant = self._new_attendant()
 
     def _resize(self) -> None:
         """Create slots, or close slots without a run, until their number is right."""

@@ -12,6 +12,7 @@ import pytest
 
 from queuectl.api import Spool
 from queuectl.cli.commands import top_rows
+from queuectl.model import settings
 from queuectl.model.lifecycle import Outcome
 from queuectl.monitor import facts, order, page, status
 from queuectl.monitor.snapshot import Snapshot
@@ -344,7 +345,7 @@ def test_show_says_that_a_file_was_moved_by_hand(queuectl: Commands, spool: Spoo
 def test_status_says_that_the_settings_changed_since_workers_started(
     queuectl: Commands, spool: SpoolDir, desk: Desk
 ) -> None:
-    """Workers read the settings when they start: who changes one is told that they go on with the old."""
+    """Workers read the settings when they start, or when they are asked to; until then `status` says so."""
     pool = Pool(desk.session._replace(clock=FakeClock(desk.clock.now() - 60)), count=1, cwd="/")
     pool.enter()
     os.utime(spool.settings_path, (1e9, 1e9))
@@ -352,7 +353,12 @@ def test_status_says_that_the_settings_changed_since_workers_started(
     os.utime(spool.settings_path)
     assert queuectl("status", "--json").json["settings_changed"] is True
     assert _surveyed(spool)["settings_changed"] is True
-    assert "changed since the workers started" in queuectl("status").out
+    assert "changed since the workers read them; to apply them: queuectl worker reload" in queuectl("status").out
+    now_at = desk.clock.now()
+    pool.reloaded(settings.defaults(), ["scan_s"], read_at=now_at + 60)
+    assert queuectl("status", "--json").json["settings_changed"] is True, "one waits for the next start"
+    pool.reloaded(settings.defaults(), [], read_at=now_at + 60)
+    assert queuectl("status", "--json").json["settings_changed"] is False
 
 
 def test_show_tells_of_waiting_and_running(queuectl: Commands, busy: SpoolDir) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -259,3 +260,54 @@ def test_a_request_that_is_no_number_of_slots_is_deleted(spool: SpoolDir, text: 
         path.write_text(text)
         wait_until(lambda: not path.exists())
         assert [info.count for info in pools.live(spool)] == [1]
+
+
+@posix
+def test_settings_are_read_again_while_the_pool_runs(spool: SpoolDir, tmp_path: Path) -> None:
+    """The next attempts use them, in new workers too; what runs keeps its own; what waits for a start is named."""
+    gate = tmp_path / "gate"
+    enqueue(spool, "early", "--command", f"while [ ! -e {gate} ]; do sleep 0.02; done")
+    with Pool(spool, count=2) as pool:
+        pool.event("started", "early")
+        queuectl(spool, "config", "set", "timeout", "0.3")
+        queuectl(spool, "config", "set", "scan_s", "3")
+        said = queuectl(spool, "worker", "reload")
+        assert said.endswith("uses the new settings; at the next start: scan_s")
+        enqueue(spool, "late", "--command", "sleep 60")
+        assert pool.event("timed_out", "late")["reason"].startswith("timed out after 0.3 s")
+        queuectl(spool, "worker", "scale", "3")
+        enqueue(spool, "later", "--command", "sleep 60")
+        pool.event("timed_out", "later")
+        assert last_start(spool, "early")
+        gate.touch()
+        pool.event("succeeded", "early")
+        queuectl(spool, "config", "unset", "scan_s")
+        assert queuectl(spool, "worker", "reload").endswith("uses the new settings")
+
+
+def test_a_settings_file_that_is_wrong_changes_nothing(spool: SpoolDir) -> None:
+    """The command names the mistake; a request that is made by hand is answered by the pool's log."""
+    with Pool(spool, count=1).ready() as pool:
+        with open(spool.settings_path, "a", encoding="utf-8") as file:
+            file.write("\ntimeout = 'soon'\n")
+        assert "timeout" in _failure(spool, "reload")
+        (info,) = pools.live(spool)
+        pools.request_reload(spool, info.pool)
+        assert "the settings stay as they were" in pool.event("reloaded")["text"]
+        wait_until(lambda: not pools.is_reload_waiting(spool, info.pool))
+        Path(spool.path("pending", "job.json")).write_text(json.dumps({"command": SUCCEED}))
+        pool.event("succeeded", "job")
+    os.remove(spool.settings_path)
+    assert "no workers are running" in _failure(spool, "reload")
+
+
+@posix
+def test_requests_that_are_no_files_are_left_alone(spool: SpoolDir) -> None:
+    """P6: a folder or a link in the place of a request holds up nothing."""
+    with Pool(spool, count=1).ready() as pool:
+        (info,) = pools.live(spool)
+        os.mkdir(spool.pool_path(info.pool, "scale"))
+        os.symlink("/nowhere", spool.pool_path(info.pool, "reload"))
+        enqueue(spool, "job", "--command", SUCCEED)
+        pool.event("succeeded", "job")
+        assert not [item for item in pool.events if item["event"] in ("trouble", "scaled", "reloaded")]

@@ -205,4 +205,4 @@ def _told(spool: SpoolDir, name: str, before: Any, now: Any) -> None:
     from queuectl.monitor import live
 
     if live.pools(spool):
-        printing.message("running workers keep the old value until you restart them: queuectl worker stop")
+        printing.message("running workers keep the old value until you type: queuectl worker reload")

@@ -75,8 +75,7 @@ def _print_counts(found: Snapshot) -> None:
         line(f"          {pool.workers} in pool {safe(pool.pool)} on {safe(pool.host)}, started {since}")
     if found.settings_changed:
         line(
-            f"{paint('settings', 'yellow')}  changed since the workers started; to apply them, restart the workers: "
-            "queuectl worker stop"
+            f"{paint('settings', 'yellow')}  changed since the workers read them; to apply them: queuectl worker reload"
         )
     line(f"pending   {counts[PENDING]:<6}  {_waiting(found)}".rstrip())
     line(f"running   {counts[RUNNING]}")

@@ -255,7 +255,7 @@ def head(found: Snapshot, *, columns: int, clock: str) -> list[Text]:
     elif is_stuck:
         lines.append(Text("To start workers: queuectl worker start", "yellow"))
     if found.settings_changed:
-        lines.append(Text("The settings changed after the workers started: restart the workers", "yellow"))
+        lines.append(Text("The settings changed after the workers started: queuectl worker reload", "yellow"))
     for line in lines:
         line.truncate(columns, overflow="ellipsis")
     return lines

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from queuectl.cli import context, group
+from queuectl.cli.commands import worker_change
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.rows import duration
 from queuectl.cli.terminal import printing
@@ -37,8 +38,6 @@ _POLL_S, _ASK_AGAIN_S = 0.05, 1.0
 _NAMED = 3
 # A stop that takes longer than this, beyond the graces of the pool, has failed.
 _STOP_MARGIN_S = 20.0
-# A pool looks for requests five times a second.
-_SCALED_WITHIN_S = 30.0
 
 
 @app.command(short_help="Start workers that run jobs.")
@@ -275,54 +274,8 @@ def _tell_end(pool: PoolInfo, summary: StopSummary | None) -> None:
         typer.echo(f"interrupted {printing.safe(job_id)}: put back into the queue, the attempt does not count")
 
 
-@app.command(short_help="Change how many jobs a running pool runs at once.")
-def scale(
-    slots: Annotated[int, typer.Argument(metavar="N", min=1, max=256, help="Number of slots.")],
-    pool: Annotated[
-        str, typer.Option("--pool", metavar="POOL", help="The pool, if several are running: see `worker list`.")
-    ] = "",
-) -> None:
-    """Change how many jobs a running pool runs at once.
-
-    Example: queuectl worker scale 8
-
-    Running jobs continue. With fewer slots, a slot that is no longer wanted ends after its job.
-    """
-    from queuectl.cli.terminal.progress import Progress
-    from queuectl.errors import SpoolUnavailableError
-    from queuectl.spool import pools
-
-    spool = context.open_dir()
-    info = _one_pool(spool, pool)
-    with Progress() as progress:
-        asked_s = -_ASK_AGAIN_S
-        while (now := next((each for each in pools.live(spool) if each.pool == info.pool), None)) is not None:
-            if now.count == slots:
-                break
-            if progress.passed_s > _SCALED_WITHIN_S:
-                raise SpoolUnavailableError(f"pool {info.pool} does not react", hint=f"its process is {info.pid}")
-            if progress.passed_s - asked_s >= _ASK_AGAIN_S:  # two requests at the same instant: one may be lost
-                asked_s = progress.passed_s
-                pools.request_scale(spool, info.pool, slots)
-            time.sleep(_POLL_S)
-    if now is None:
-        raise QueuectlError(f"pool {info.pool} has ended meanwhile", hint="queuectl worker start")
-    processes = printing.count_of(now.processes, "worker process", "worker processes")
-    typer.echo(f"{info.pool} has {printing.count_of(slots, 'slot')} in {processes}")
-
-
-def _one_pool(spool: SpoolDir, name: str) -> PoolInfo:
-    """Return the live pool of this name; without a name the only one."""
-    from queuectl.spool import pools
-
-    found = [each for each in pools.live(spool) if name in ("", each.pool)]
-    if not found:
-        what = f"no pool {printing.safe(name)} is running" if name else "no workers are running"
-        raise QueuectlError(what, hint="queuectl worker list" if name else "queuectl worker start --count 2")
-    if len(found) > 1:
-        names = ", ".join(each.pool for each in found)
-        raise WrongUsageError(f"several pools are running: {names}", hint="choose one with --pool")
-    return found[0]
+app.command(short_help="Change how many jobs a running pool runs at once.")(worker_change.scale)
+app.command("reload", short_help="Have running pools read the settings again.")(worker_change.reload)
 
 
 @app.command("list", short_help="List the running pools and their jobs.")

@@ -104,6 +104,9 @@ class Executor(Protocol):
             OSError: the machine's trouble.
         """
 
+    def use_shell(self, shell: str) -> None:
+        """Start the next commands by another shell; `shell` is the setting."""
+
     def ended(self) -> Sequence[tuple[Process, Ended]]:
         """Return the commands that have ended since the last call, and how. Does not wait."""
 

@@ -60,7 +60,7 @@ class PosixExecutor:
             with contextlib.suppress(OSError):
                 os.set_inheritable(fd, False)
         _be_killed_before_the_supervisor()
-        self._shell = shell_words(shell)
+        self.use_shell(shell)
         self._null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._children = children.Children()
         self._running: dict[int, PosixProcess] = {}
@@ -122,6 +122,10 @@ class PosixExecutor:
         self._children.add(pid)
         process = self._running[pid] = PosixProcess(self._running, pid, spec, at_start)
         return process
+
+    def use_shell(self, shell: str) -> None:
+        """See `base.Executor`."""
+        self._shell = shell_words(shell)
 
     def ended(self) -> list[tuple[PosixProcess, Ended]]:
         """See `base.Executor`."""

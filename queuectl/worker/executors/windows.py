@@ -68,7 +68,7 @@ class WindowsExecutor:
     """See `base.Executor`."""
 
     def __init__(self, shell: str) -> None:
-        self._shell = "cmd" if shell == "auto" else shell
+        self.use_shell(shell)
         self._null = msvcrt.get_osfhandle(os.open(os.devnull, os.O_RDWR))
         os.set_handle_inheritable(self._null, True)
         self._shares_console = win32.has_console()
@@ -101,6 +101,10 @@ class WindowsExecutor:
         process = WindowsProcess(self._running, job, handle, pid, shares_console=self._shares_console)
         self._running.append(process)
         return process
+
+    def use_shell(self, shell: str) -> None:
+        """See `base.Executor`."""
+        self._shell = "cmd" if shell == "auto" else shell
 
     def ended(self) -> list[tuple[WindowsProcess, Ended]]:
         """See `base.Executor`."""

@@ -1,0 +1,49 @@
+"""Change a running pool as people ask by files: another number of slots, the settings read again."""
+
+from __future__ import annotations
+
+from queuectl.errors import QueuectlError
+from queuectl.model import settings
+from queuectl.model.notice import INFO, WARNING, Notice
+from queuectl.pool.core import Core
+from queuectl.pool.crew import Crew
+from queuectl.spool import settings_file
+from queuectl.spool.pools import Pool
+
+
+class Adjustment:
+    """Acts on the requests POOL.scale and POOL.reload."""
+
+    def __init__(self, core: Core, pool: Pool, crew: Crew) -> None:
+        self._core = core
+        self._pool = pool
+        self._crew = crew
+
+    def step(self, _now_s: float) -> None:
+        """Act on the requests that are there, unless the pool ends."""
+        if self._core.shutdown.has_begun:
+            return
+        with self._core.breaker.guard():
+            slots = self._pool.scale_request()
+            if slots is not None:
+                processes = self._crew.scale(slots)
+                self._pool.rescaled(count=slots, processes=processes)
+                self._core.notify(Notice(INFO, "scaled", f"now {slots} slots in {processes} worker processes"))
+            if self._pool.is_reload_asked():
+                self._reload()
+
+    def _reload(self) -> None:
+        """Read the settings again. If the file is wrong, the pool keeps those that it has."""
+        spool, read_at = self._core.session.spool, self._core.session.clock.now()
+        try:
+            new = settings.parse(settings_file.read(spool.settings_path), path=spool.settings_path)
+        except QueuectlError as error:
+            self._pool.forget_reload()
+            self._core.notify(Notice(WARNING, "reloaded", f"the settings stay as they were: {error}"))
+            return
+        made, held = settings.reload(self._crew.session.settings, new)
+        self._crew.reload(made)
+        self._core.shutdown.settings = made
+        self._pool.reloaded(made, held, read_at=read_at)
+        later = f"; at the next start: {', '.join(held)}" if held else ""
+        self._core.notify(Notice(INFO, "reloaded", f"settings read again{later}"))
