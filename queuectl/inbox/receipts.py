@@ -138,7 +138,11 @@ def dropped_as(item: record.Record) -> str:
 
 
 def _failed_text(spool: SpoolDir, item: record.Record, name: str) -> str:
-    end = "was cancelled" if item.standing().is_cancelled else "is dead: its last run failed and it has no retries left"
+    end = (
+        "was cancelled"
+        if item.standing().is_cancelled
+        else "is dead: its last run failed and no automatic retry follows"
+    )
     lines = [
         f"The job from {safe(name)} {end}.",
         "",

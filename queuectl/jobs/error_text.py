@@ -15,7 +15,19 @@ import os
 
 from queuectl.errors import DamagedRecordError
 from queuectl.model import exit_status, history, record
-from queuectl.model.lifecycle import ABANDONED, CANCELLED, COUNTED, DLQ, ENQUEUED, FOLDED, PENDING, REQUEUED, TIMED_OUT
+from queuectl.model.lifecycle import (
+    ABANDONED,
+    CANCELLED,
+    COUNTED,
+    DLQ,
+    ENQUEUED,
+    FOLDED,
+    PENDING,
+    REQUEUED,
+    TIMED_OUT,
+    cancel_note,
+    why_cancelled,
+)
 from queuectl.model.seal import is_sealed, seal
 from queuectl.model.text import command_text, safe
 from queuectl.spool.folder import SpoolDir
@@ -49,6 +61,14 @@ _EXIT_WORDS = {
     0xC000013A: "interrupted, for example by Ctrl-C",
     0xC0000135: "the command needs a DLL that was not found",
     0xC0000142: "the command needs a DLL that could not be started",
+}
+
+
+# What to show for a cancellation without a reason, by the rest of its reason on record (`lifecycle.why_cancelled`).
+_WITHOUT_REASON = {
+    "": "somebody used queuectl cancel and gave no reason",
+    cancel_note("top"): "somebody used queuectl top",
+    cancel_note("api"): "a Python program cancelled the job and gave no reason",
 }
 
 
@@ -129,7 +149,7 @@ def _text(spool: SpoolDir, name: str, item: record.Record) -> str:
     shown = safe(name)
     job_id = name.removesuffix(".json")
     is_cancelled = item.standing().is_cancelled
-    end = "was cancelled" if is_cancelled else "is dead: its last run failed and it has no retries left"
+    end = "was cancelled" if is_cancelled else "is dead: its last run failed and no automatic retry follows"
     lines = [f"Job {safe(job_id)} {end}. It stays here until you run it again or delete it.", "", *_ending(item)]
     lines.append(f"Command:      {_fact(command_text(item.command))}")
     lines += _earlier(item)
@@ -153,7 +173,11 @@ def _ending(item: record.Record) -> list[str]:
     last = item.standing().last
     if last is None:
         return []
-    why = [f"Why:          {_fact(last.reason)}"] if last.reason else []
+    reason = last.reason
+    if last.event == CANCELLED:
+        reason = why_cancelled(reason)
+        reason = _WITHOUT_REASON.get(reason, reason)
+    why = [f"Why:          {_fact(reason)}"] if reason else []
     label = "How it ended:" if last.event == CANCELLED else "What failed: "
     return [f"{label} {_run(last)}", f"When:         {safe(last.at[:40])}", *why]
 

@@ -35,7 +35,7 @@ from queuectl.system.clock import Clock
 # The share of the time that judging may take, and how much of it can be saved up.
 SHARE = 0.05
 SAVED_AT_MOST_S = 0.1
-# While no worker is free, judging goes on for this long at a time, so that reports of workers do not wait for longer.
+# While no worker is free, judging takes this long at a time, so that reports of workers do not wait for longer.
 # When all saved time is used, this much is saved first, because waking up for each file costs more than judging it.
 SLICE_S = 0.005
 # A file whose stripe is busy, or that its writer has open, is judged again after this.

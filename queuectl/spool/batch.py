@@ -105,8 +105,7 @@ def refused_text(note: Note) -> str:
     """Return how many documents were refused and where they are, or ""."""
     if not note.refused:
         return ""
-    were = "was" if note.refused == 1 else "were"
-    return f"{_counted(note.refused, 'line' if note.line else 'element')} {were} refused: see {REJECTED}/"
+    return f"{_counted(note.refused, 'line' if note.line else 'element')} {_were(note)} refused: see {REJECTED}/"
 
 
 def report_text(note: Note, taken: str) -> str:
@@ -119,7 +118,7 @@ def report_text(note: Note, taken: str) -> str:
         rows.append(f"  and {note.refused - len(rows)} more")
     return "\n".join(
         [
-            f"{safe(note.file)} was split into {_counted(note.made, 'job')}; {note.refused} were refused:",
+            f"{safe(note.file)} was split into {_counted(note.made, 'job')}; {note.refused} {_were(note)} refused:",
             "",
             *rows,
             "",
@@ -129,6 +128,10 @@ def report_text(note: Note, taken: str) -> str:
             "",
         ]
     )
+
+
+def _were(note: Note) -> str:
+    return "was" if note.refused == 1 else "were"
 
 
 def _counted(count: int, what: str) -> str:

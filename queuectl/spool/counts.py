@@ -1,7 +1,7 @@
-"""The counts of a spool: how many jobs ended, waited and ran, by the minute and by the quarter of an hour.
+"""The counts of a spool: how many jobs ended, waited and ran, per minute and per quarter of an hour.
 
-One small file, .queuectl/counts, which every pool adds to under a lock (FORMAT.md, section 8). It is for looking at: no
-decision depends on it, content that is not ours is ignored and replaced, and anyone may delete it.
+One small file, .queuectl/counts, to which every pool adds under a lock (FORMAT.md, section 8). The file is only for
+display: no decision depends on it, foreign content is ignored and replaced, and anyone may delete it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk, files, sharing
 
 MINUTE_S, QUARTER_S = 60, 900
-# An hour of minutes, and a day of quarters of an hour.
+# The minutes of an hour, and the quarters of an hour of a day.
 MINUTES, QUARTERS = 60, 96
 DRAINED, STOPPED, DIED = "drained", "stopped", "died"
 MAX_BYTES = 64 * 1024
@@ -26,9 +26,9 @@ _At = Annotated[int, Meta(ge=0, le=2**40)]
 
 
 class Row(NamedTuple):
-    """What happened in a span of time that begins `at` (seconds since 1970 UTC).
+    """The counts of a span of time that begins at `at` (seconds since 1970 UTC).
 
-    `waiting` and `running` are the depth at the deepest sample, or None if nobody took a sample.
+    `waiting` and `running` are the depth at the deepest sample, or None if there was no sample.
     """
 
     at: _At
@@ -56,7 +56,7 @@ class Totals(NamedTuple):
 
 
 class Counts(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The file. Rows are in the order of time."""
+    """The content of the file. Rows are ordered by time."""
 
     minutes: tuple[Row, ...] = ()
     quarters: tuple[Row, ...] = ()
@@ -65,7 +65,7 @@ class Counts(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def read(spool: SpoolDir) -> Counts | None:
-    """Return the counts, or None if there is no file, or one with other content. Raises OSError."""
+    """Return the counts, or None if the file is missing or has other content. Raises OSError."""
     try:
         content = files.read(spool.counts_path, MAX_BYTES, patience_s=sharing.GLANCE_S)
     except (FileNotFoundError, files.NotRegularError):
@@ -77,19 +77,19 @@ def decode(data: bytes) -> Counts | None:
     """Return the counts in the bytes of a file, or None for other content."""
     try:
         return msgspec.json.decode(data, type=Counts)
-    except (msgspec.DecodeError, ValueError, RecursionError):  # ValueError: no UTF-8
+    except (msgspec.DecodeError, ValueError, RecursionError):  # ValueError: not UTF-8
         return None
 
 
 def write(spool: SpoolDir, counts: Counts) -> None:
-    """Put the counts in their place in one step. The caller holds the lock. Raises OSError."""
+    """Replace the counts in one step. The caller holds the lock. Raises OSError."""
     data = msgspec.json.encode(counts) + b"\n"
     with spool.temporary("counts", data, sync=False, mode=disk.FILE_MODE) as temporary:
         disk.replace(temporary, spool.counts_path, patience_s=sharing.GLANCE_S)
 
 
 def merge(counts: Counts, fresh: Iterable[Row], now_at: float, ended: Ended | None = None) -> Counts:
-    """Return `counts` with `fresh` rows of minutes added, and without what is too old. Computes only."""
+    """Return `counts` with `fresh` rows of minutes added and old rows removed. Only computes."""
     rows = list(fresh)
     return Counts(
         minutes=_merged(counts.minutes, rows, now_at, MINUTE_S, MINUTES),
@@ -104,7 +104,7 @@ def merge(counts: Counts, fresh: Iterable[Row], now_at: float, ended: Ended | No
 
 
 def start_of(now_at: float, span_s: int) -> int:
-    """Return the begin of the span that an instant is in."""
+    """Return the beginning of the span that contains an instant."""
     return int(now_at // span_s) * span_s
 
 
@@ -113,7 +113,7 @@ def _merged(known: Iterable[Row], fresh: Iterable[Row], now_at: float, span_s: i
     found: dict[int, Row] = {}
     for row in (*known, *fresh):
         at = start_of(row.at, span_s)
-        # A row of the future is of a clock that was set back since.
+        # A row in the future comes from a clock that was set back since.
         if last_at - (spans - 1) * span_s <= at <= last_at:
             before = found.get(at)
             found[at] = row._replace(at=at) if before is None else added(before, row)
@@ -121,7 +121,7 @@ def _merged(known: Iterable[Row], fresh: Iterable[Row], now_at: float, span_s: i
 
 
 def added(one: Row, other: Row) -> Row:
-    """Return two rows of one span as one: sums, and the deeper of the two samples."""
+    """Return two rows of one span as one row: sums, and the deeper of the two samples."""
     deeper = max(one, other, key=_depth)
     return Row(
         one.at,

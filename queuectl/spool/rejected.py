@@ -6,6 +6,7 @@ version of the file that was. So queuectl can judge a later version again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ NEW = "new"
 """The version of a file that was created in rejected/."""
 
 _MAX_BYTES = 64 * 1024
+# Names that every shell reads as one word. A text shows no command with another name, which a person might paste.
+_PLAIN = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.,=-]*")
 # The last line of a text, with the time and the version, is shorter than this.
 _LAST_LINE_BYTES = 200
 
@@ -47,16 +50,17 @@ def version_of(sig: files.FileSig) -> str:
 def text_of(name: str, reason: Reason, *, now_at: float) -> str:
     """Return the text beside a rejected file. Text from others in it is made safe to display."""
     shown = safe(name)
+    word = shown if _PLAIN.fullmatch(shown) else "NAME"
     lines = [
-        f"queuectl put {shown} aside here. Files in this folder never run.",
+        f"{shown}: queuectl put this file aside. Files in this folder never run.",
         "",
         f"Why:   {safe(reason.why)}",
         *([f"To do: {safe(reason.hint)}"] if reason.hint else []),
         "",
         "The file is unchanged.",
-        f"To run it:    correct it and drag it to {PENDING}/ (or: queuectl rejected retry {shown}).",
+        f"To run it:    correct it and drag it to {PENDING}/ (or: queuectl rejected retry {word}).",
         "              If you correct it here, a running pool moves it back automatically.",
-        f"To delete it: delete both files (or: queuectl rejected purge {shown}).",
+        f"To delete it: delete both files (or: queuectl rejected purge {word}).",
         "",
         f"Rejected {times.to_text(now_at)}, version {reason.version}",
         "",

@@ -48,7 +48,7 @@ def test_the_text_says_what_failed_what_was_printed_and_what_to_do(desk: Desk) -
     """Whoever opens it needs no other file and no manual."""
     text = kill_job(desk, command="no-such-program x", printed=b"line 1\nsh: no-such-program: not found\n")
     for part in (
-        "Job job1 is dead: its last run failed and it has no retries left.",
+        "Job job1 is dead: its last run failed and no automatic retry follows.",
         "attempt 1 ended with exit code 127: command not found",
         "1 attempt, retries used up",
         "Command:      no-such-program x",
@@ -78,6 +78,20 @@ def test_the_text_says_what_failed_what_was_printed_and_what_to_do(desk: Desk) -
 def test_each_way_to_die_is_told_in_words(desk: Desk, outcome: Outcome, words: str) -> None:
     """An exit code is told by its meaning where it has one."""
     assert words in kill_job(desk, outcome=outcome)
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("by cancel", "Why:          somebody used queuectl cancel and gave no reason"),
+        ("by top; cancelled", "Why:          somebody used queuectl top"),
+        ("by api", "Why:          a Python program cancelled the job and gave no reason"),
+        ("no longer wanted; cancelled", "Why:          no longer wanted\n"),
+    ],
+)
+def test_the_reason_of_a_cancellation_is_a_sentence(desk: Desk, reason: str, words: str) -> None:
+    """The record names only the command; a person who opens the text needs more than "by cancel"."""
+    assert words in kill_job(desk, outcome=Outcome("cancelled", 143, reason.removesuffix("; cancelled"), 5))
 
 
 def test_the_runs_before_are_told_but_not_all_of_many(desk: Desk) -> None:

@@ -19,6 +19,16 @@ def test_reason_text_says_why_what_to_do_and_that_nothing_changed() -> None:
         assert part in text
 
 
+@pytest.mark.parametrize(
+    "name", ["a b.json", "$(id).json", "`id`.json", "-x.json", "a;b.json", '"a".json', "%PATH%.json"]
+)
+def test_no_command_holds_a_name_that_a_shell_reads_otherwise(name: str) -> None:
+    """P10: a person may paste the commands of the text; a producer chose the name of the file."""
+    text = rejected.text_of(name, Reason("it is empty"), now_at=NOON_AT)
+    assert "queuectl rejected retry NAME" in text and "queuectl rejected purge NAME" in text
+    assert "queuectl rejected retry x.json" in rejected.text_of("x.json", Reason("it is empty"), now_at=NOON_AT)
+
+
 @pytest.mark.parametrize("version", [NEW, "1-0-1"])
 @pytest.mark.parametrize("why", ["it is empty", "", "Why: not\nRejected never, version 2"])
 def test_what_is_written_is_read_again(desk: Desk, version: str, why: str) -> None:
