@@ -195,7 +195,9 @@ def test_a_browser_that_refuses_storage_still_shows_everything(open_page: Open) 
 def test_an_old_page_is_an_alarm_only_if_jobs_wait_or_run(open_page: Open) -> None:
     """A queue that was drained and left is quiet; one with jobs that nobody works on is not."""
     long_ago = time.time() - STALE_S - 30
-    assert open_page(some(taken_at=long_ago)).get_by_role("alert").is_visible()
+    old = open_page(some(taken_at=long_ago))
+    assert old.get_by_role("alert").is_visible()
+    assert old.locator("h1").get_attribute("class") == "is-bad"
     assert not open_page(some()).get_by_role("alert").is_visible()
     quiet = open_page(some(taken_at=long_ago, counts=EMPTY, runs=(), nexts=(), dues=(), failures=(), causes=()))
     assert quiet.get_by_role("alert").count() == 0

@@ -53,6 +53,7 @@
     if (stale) {
       document.getElementById("age").textContent = span(age);
       stale.hidden = !isOld;
+      if (isOld) { document.querySelector("h1").className = "is-bad"; }
     }
     clocks.forEach(function (each) {
       var passed = (now - each.at) / 1000, text;
