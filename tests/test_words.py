@@ -107,12 +107,12 @@ def texts() -> Iterator[Text]:
     """Yield everything that a person can read."""
     yield from documents()
     files = [ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
-    files += [path for name in ("spool", "queuectl") for path in sorted((ROOT / name).rglob("*.*"))]
+    # Only what a new spool has: jobs that somebody runs in this one are not ours.
+    files += [ROOT / "spool" / name for name in ("README.md", "queuectl.toml", "job.schema.json")]
+    files += [*sorted((ROOT / "spool").glob("*/README.txt")), *sorted((ROOT / "spool" / "examples").iterdir())]
+    files += [path for path in sorted((ROOT / "queuectl").rglob("*.*")) if path.suffix in READ_WHOLE]
     for path in files:
-        place = path.relative_to(ROOT).as_posix()
-        is_shipped = path.name in SHIPPED or path.parent.name == "examples" or not place.startswith("spool/")
-        if path.suffix in READ_WHOLE and is_shipped:
-            yield Text(place, 1, path.read_text(encoding="utf-8"))
+        yield Text(path.relative_to(ROOT).as_posix(), 1, path.read_text(encoding="utf-8"))
     for path in sorted((ROOT / "queuectl").rglob("*.py")):
         yield from texts_of_python(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
     commands: Any = runpy.run_path(str(ROOT / "docs" / "generate.py"))["commands"]
