@@ -71,12 +71,18 @@ SETTING_GROUPS = (
     ),
     (
         "Limits of an attempt",
-        "These settings limit a command, and what happens when it has to end.",
-        ("timeout", "output_max", "kill_grace_s", "stop_grace_s", "shell"),
+        "These settings limit a command.",
+        ("timeout", "output_max", "shell"),
         (
-            "`timeout`: set it if a command can hang. Without it, a hanging command keeps its worker forever.",
-            "`stop_grace_s`: set it to the usual duration of your jobs, so that a stop does not interrupt them.",
+            "`timeout`: set it if a command can hang. Without it, a hanging command keeps its slot forever.",
+            "`output_max`: set it lower if the disk is small. The output of a job stays as long as the job.",
         ),
+    ),
+    (
+        "Workers",
+        "These settings decide how a pool runs its slots, and how it stops.",
+        ("worker_processes", "stop_grace_s", "kill_grace_s"),
+        ("`stop_grace_s`: set it to the usual duration of your jobs, so that a stop does not interrupt them.",),
     ),
     (
         "Files in pending/",
@@ -306,7 +312,8 @@ def settings_text() -> str:
         lines += ["", "When to change them:", ""]
         for note in notes:
             lines += textwrap.wrap(note, 120, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
-    # What is left are the hooks; a new setting without a group would be seen among them.
+    if strays := [name for name in by_name if not name.startswith("hooks.")]:
+        raise ValueError(f"settings without a group in SETTING_GROUPS: {', '.join(strays)}")
     lines += [
         "",
         "## Hooks",

@@ -89,8 +89,8 @@ class Printer:
     def _notice(self, event: Notice) -> tuple[str, str, dict[str, Any]]:
         text = event.text
         if event.kind == "pool_started":
-            workers = f"{self._workers} worker{'s' * (self._workers > 1)}"
-            text = f"{event.text} started {workers} for {self._spool}; press Ctrl-C to stop"
+            slots = f"{self._workers} slot{'s' * (self._workers > 1)}"
+            text = f"{event.text} started with {slots} for {self._spool}; press Ctrl-C to stop"
             return event.kind, text, {"pool": event.text, "workers": self._workers, "spool": self._spool}
         return event.kind, f"{event.kind.replace('_', ' '):<10} {text}", {"level": event.level, "text": text}
 

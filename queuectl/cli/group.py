@@ -82,7 +82,7 @@ SPOOL_HELP = (
     "your own spool."
 )
 JSON_HELP = "Print JSON for programs."
-YES_HELP = "Do not ask for confirmation. Required without a terminal."
+YES_HELP = "Skip the confirmation. Required if there is no terminal to ask on."
 DRY_RUN_HELP = "Only show what would change."
 DEBUG_HELP = "Show where in the program an error occurred."
 

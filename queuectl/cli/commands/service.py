@@ -36,7 +36,9 @@ System = Annotated[
     bool,
     typer.Option("--system", help="Use a system service, which starts at boot. Default: runs while you are logged in."),
 ]
-Count = Annotated[int, typer.Option("--count", "-c", metavar="N", min=1, max=256, help="Number of worker processes.")]
+Count = Annotated[
+    int, typer.Option("--count", "-c", metavar="N", min=1, max=256, help="Number of jobs to run at once: slots.")
+]
 Name = Annotated[
     str,
     typer.Option(

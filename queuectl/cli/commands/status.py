@@ -90,7 +90,7 @@ def _print_counts(found: Snapshot) -> None:
 def _waiting(found: Snapshot) -> str:
     parts = []
     if found.ready:
-        oldest = f", the oldest since {ago(found.oldest_since, found.taken_at)}: {safe(found.oldest_id)}"
+        oldest = f", oldest: {safe(found.oldest_id)}, {ago(found.oldest_since, found.taken_at)}"
         parts.append(f"{found.ready} ready to run" + (oldest if found.oldest_since is not None else ""))
     if found.later:
         last = f", the last {ago(found.last_due_at, found.taken_at)}" if found.later > 1 else ""

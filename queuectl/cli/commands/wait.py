@@ -20,7 +20,7 @@ _NAMED = 3
 @app.command()
 def wait(
     ids: JobIds,
-    first: Annotated[bool, typer.Option("--any", help="Stop when any one of them has ended.")] = False,
+    first: Annotated[bool, typer.Option("--any", help="Stop waiting when any of the jobs has ended.")] = False,
     timeout: Annotated[
         str | None, typer.Option(metavar="TIME", help="Give up after this long, with exit code 124: 30s, 10m.")
     ] = None,

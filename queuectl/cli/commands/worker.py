@@ -139,7 +139,7 @@ def _detach(folder: SpoolDir, count: int, options: list[str]) -> None:
     while time.monotonic() < deadline:
         for pool in pools.live(folder):
             if pool.pid == process.pid or pool.log == log_path:
-                typer.echo(f"started {pool.pool} with {count} worker{'s' * (count > 1)}; log: {log_path}")
+                typer.echo(f"started {pool.pool} with {printing.count_of(count, 'slot')}; log: {log_path}")
                 return
         if process.poll() is not None:
             if process.returncode == 0:
@@ -264,12 +264,12 @@ def _waited_for(spool: SpoolDir, found: list[PoolInfo]) -> str:
 
 
 def _tell_end(pool: PoolInfo, summary: StopSummary | None) -> None:
-    workers = f"{pool.count} worker{'s' * (pool.count > 1)}"
+    slots = printing.count_of(pool.count, "slot")
     if summary is None:
-        typer.echo(f"stopped {pool.pool} ({workers})")
+        typer.echo(f"stopped {pool.pool} ({slots})")
         return
     attempts = printing.count_of(summary.finished, "attempt")
-    typer.echo(f"stopped {pool.pool} ({workers}) after {attempts}")
+    typer.echo(f"stopped {pool.pool} ({slots}) after {attempts}")
     for job_id in summary.released:
         typer.echo(f"interrupted {printing.safe(job_id)}: put back into the queue, the attempt does not count")
 
