@@ -81,6 +81,8 @@ def test_search_leaves_the_rows_that_hold_every_word(open_page: Open) -> None:
     assert shown(tab, "waiting") == ["job-2", *(f"job-{number}" for number in range(20, 30))]
     assert not tab.locator("#finished").is_visible()
     assert tab.locator("#hits").inner_text().startswith("11 of ")
+    tab.locator("#find").fill("copy")
+    assert tab.locator("#hits").inner_text().startswith("0 of "), "what buttons say is not searched"
     tab.keyboard.press("Escape")
     assert len(shown(tab, "waiting")) == 8
     assert tab.locator("#finished").is_visible()

@@ -131,7 +131,9 @@
   tables.forEach(function (table) {
     var isJob = !!table.closest("section[data-view]");
     var tbody = table.tBodies[0], found = all("tr", tbody).map(function (row, at) {
-      return { row: row, at: at, text: row.textContent.toLowerCase(), isJob: isJob };
+      // Not what is written on links and buttons.
+      var text = all("td:not(.acts)", row).map(function (cell) { return cell.textContent; }).join(" ").toLowerCase();
+      return { row: row, at: at, text: text, isJob: isJob };
     });
     rows = rows.concat(found);
     table.found = found;
@@ -196,7 +198,9 @@
     var words = (state.q || "").toLowerCase().split(/\s+/).filter(Boolean), shown = 0, total = 0;
     tables.forEach(function (table) {
       var isOpen = words.length || (state.open || {})[table.key], count = 0, left = 0;
-      var cause = table.closest(".cause"), about = cause ? cause.querySelector("h3").textContent.toLowerCase() : "";
+      var cause = table.closest(".cause"), about = cause ? all("h3, pre", cause).map(function (each) {
+        return each.textContent.toLowerCase();
+      }).join(" ") : "";
       table.ordered.forEach(function (each) {
         var isHit = words.every(function (word) { return each.text.indexOf(word) >= 0 || about.indexOf(word) >= 0; });
         var isFolded = isHit && !isOpen && count >= FOLD;
