@@ -65,10 +65,10 @@ def test_what_is_asked_for_is_shown() -> None:
     for told in (
         "Paused (disk full), ",
         "p resumes the spool",
-        "restart the workers",
+        "Settings changed; to apply: queuectl worker reload",
         "Running 1",
         "long 1m of 5m its worker died  attempt 2  usually 40s  make",
-        "Waiting 2, of them 1 later",
+        "Waiting 2 (1 later)",
         "plain now priority 5  attempt 2  plain",
         "plain in 8s retry 1 of 3: plain",
         "Dead 1",
@@ -108,7 +108,7 @@ def test_the_most_frequent_cause_of_death_is_named() -> None:
     cause = CauseRow("exit 3: \x1b[2Jdisk [b]full", 9, None, None, (), "", ())
     counts = {**full().counts, "dlq": 12}
     title = top_rows.groups(full(counts=counts, causes=(cause,), cancelled=2), View())[DLQ].title
-    assert title == r"Dead 10, cancelled 2; 9 of them: exit 3: \x1b[2Jdisk [b]full"
+    assert title == r"Dead 10, cancelled 2, most often (9): exit 3: \x1b[2Jdisk [b]full"
     assert (
         top_rows.groups(full(counts=counts, causes=(cause._replace(jobs=1),), cancelled=0), View())[DLQ].title
         == "Dead 12"

@@ -177,9 +177,9 @@ def test_cancel_asks_first(busy: SpoolDir) -> None:
         await screen.press("j", "c")
         await screen.shows("cancel bb? y/n")
         await screen.press("x")
-        await screen.shows("nothing was changed")
+        await screen.shows("nothing changed")
         await screen.press("c", "n")
-        await screen.shows("nothing was changed", gone="y/n")
+        await screen.shows("nothing changed", gone="y/n")
         assert len(listing(busy)["pending"]) == 3
         await screen.press("c", "y")
         await screen.shows("bb is cancelled", "Dead 1, cancelled 1", "Waiting 2")
@@ -208,7 +208,7 @@ def test_hold_pause_and_resume(busy: SpoolDir) -> None:
     async def act(screen: Screen) -> None:
         await screen.shows("Waiting 3", "p pause")
         await screen.press("h")
-        await screen.shows("aa is held; to release it: queuectl release aa", "of them 1 held")
+        await screen.shows("aa is held; to release it: queuectl release aa", "(1 held)")
         await screen.press("p")
         await screen.shows("Paused (by `queuectl top`)", "paused: no new job starts")
         assert pause.is_paused(busy)
@@ -229,7 +229,7 @@ def test_filter_sort_zoom_help_and_colours(busy: SpoolDir) -> None:
         await screen.press("slash", "B", "b")
         await screen.shows("Waiting 3: 1 of 3 match", "bb", gone="aa ")
         await screen.press("enter")
-        await screen.shows("only rows with 'Bb' are shown")
+        await screen.shows("showing rows with 'Bb'")
         assert screen.selected == "bb"
         await screen.press("slash", "q", "escape")
         await screen.shows("aa ", "Dead 1", gone="match")
@@ -338,7 +338,7 @@ def test_an_action_does_not_hold_up_the_screen(busy: SpoolDir, monkeypatch: pyte
         await screen.press("p")
         await screen.until(begun.is_set)
         await screen.press("p")
-        await screen.shows("the last action has not ended yet")
+        await screen.shows("the last action is still running")
         await screen.press("question_mark")
         await screen.shows("Each group shows")
         await screen.press("q")

@@ -53,7 +53,7 @@ def test_keys_do_what_help_says(busy: SpoolDir) -> None:
         terminal.type("c")
         terminal.wait_for("cancel bb? y/n")
         terminal.type("n")
-        terminal.wait_for("nothing was changed")
+        terminal.wait_for("nothing changed")
         terminal.type("c")
         terminal.wait_for("cancel bb? y/n")
         terminal.type("y")

@@ -56,7 +56,7 @@ class TopApp(App[int]):
         """What ended it, or None."""
         self._spool = spool
         self._every_s = every_s
-        self._looker = Looker(Survey(spool, is_full=True, next_rows=_NEXT_ROWS), every_s, self._told)
+        self._looker = Looker(Survey(spool, is_full=True, next_rows=_NEXT_ROWS), every_s, self._report)
         self._found: Snapshot | None = None
         self._view = View()
         self._zoomed = ""
@@ -74,7 +74,9 @@ class TopApp(App[int]):
             for state in top_rows.STATES:
                 yield JobTable(state)
         yield Static(id="message", markup=False)
-        yield Input(id="filter", placeholder="show rows with this text; Esc shows all", compact=True, disabled=True)
+        yield Input(
+            id="filter", placeholder="filter by id, command or reason; Esc shows all", compact=True, disabled=True
+        )
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
@@ -108,7 +110,7 @@ class TopApp(App[int]):
 
     # ----------------------------------------------------------------------------------------------- looking
 
-    def _told(self, found: Snapshot | Exception) -> None:
+    def _report(self, found: Snapshot | Exception) -> None:
         with contextlib.suppress(RuntimeError):  # the app has ended meanwhile
             self.post_message(Looked(found))
 
@@ -263,13 +265,13 @@ class TopApp(App[int]):
     def action_theme(self) -> None:
         """Use the next colours."""
         self.theme = THEMES[(THEMES.index(self.theme) + 1) % len(THEMES)]
-        self.say(f"colours: {self.theme}")
+        self.say(f"theme: {self.theme}")
 
     def action_sort(self) -> None:
         """Sort in the next way."""
         sort = top_rows.SORTS[(top_rows.SORTS.index(self._view.sort) + 1) % len(top_rows.SORTS)]
         self._view = self._view._replace(sort=sort)
-        self.say(f"sorted by {sort}" if sort else "sorted as usual")
+        self.say(f"sorted by {sort}" if sort else "default order")
         self._draw()
 
     def action_zoom(self) -> None:
@@ -295,7 +297,7 @@ class TopApp(App[int]):
         """Go back to the rows that are left."""
         self._close_filter()
         if self._view.wanted:
-            self.say(f"only rows with {self._view.wanted!r} are shown; Esc shows all")
+            self.say(f"showing rows with {self._view.wanted!r}; Esc shows all")
 
     def action_show_all(self) -> None:
         """Filter no more, and show all groups."""
@@ -354,7 +356,7 @@ class TopApp(App[int]):
         elif offered.question:
             self.push_screen(
                 Ask(safe(offered.question)),
-                lambda is_yes: self._do(offered.words, act) if is_yes else self.say("nothing was changed"),
+                lambda is_yes: self._do(offered.words, act) if is_yes else self.say("nothing changed"),
             )
         else:
             self._do(offered.words, act)
@@ -363,13 +365,13 @@ class TopApp(App[int]):
         table = self._table()
         row = table.selected if table is not None else None
         if row is None:
-            self.say("no job is selected")
+            self.say("select a job first")
         return row
 
     def _do(self, words: str, act: Callable[[Spool], str]) -> None:
         """Act in a thread, so that the screen goes on; what came of it is shown when it is known."""
         if self._acting is not None and self._acting.is_alive():
-            self.say("the last action has not ended yet")
+            self.say("the last action is still running")
             return
 
         def work() -> None:
@@ -380,7 +382,7 @@ class TopApp(App[int]):
             except OSError as error:
                 text = str(error)
             except Exception as error:  # a bug: nobody looks at the end of a thread, so the app ends with it
-                self._told(error)
+                self._report(error)
                 return
             with contextlib.suppress(RuntimeError):  # the app has ended meanwhile
                 self.post_message(Acted(text))

@@ -19,12 +19,12 @@ _ASK_S = 1.0
 
 
 class Looker:
-    """Takes a snapshot every `every_s`, and hands each to `told`; the error of a look as well."""
+    """Takes a snapshot every `every_s`, and hands each to `report`; the error of a look as well."""
 
-    def __init__(self, survey: Survey, every_s: float, told: Callable[[Snapshot | Exception], None]) -> None:
+    def __init__(self, survey: Survey, every_s: float, report: Callable[[Snapshot | Exception], None]) -> None:
         self._survey = survey
         self._every_s = every_s
-        self._told = told
+        self._report = report
         self._woken = threading.Event()
         self._is_over = False
         self._thread = threading.Thread(target=self._run, name="top-look", daemon=True)
@@ -50,13 +50,13 @@ class Looker:
                 found = self._look()
                 if found is None:
                     return
-                self._told(found)
+                self._report(found)
                 self._rest(marks, time.monotonic() - began_s)
             except OSError as error:
-                self._told(error)
+                self._report(error)
                 self._woken.wait(self._every_s)
             except Exception as error:  # a bug: nobody looks at the end of a thread, so the app has to end with it
-                self._told(error)
+                self._report(error)
                 return
 
     def _look(self) -> Snapshot | None:

@@ -136,14 +136,14 @@ def _title(state: str, found: Snapshot) -> str:
         kinds = (("dead", found.dead), ("cancelled", found.cancelled))
         counts = ", ".join(f"{kind} {count}" for kind, count in kinds if count).capitalize()
         most = found.causes[0] if found.causes and found.dead > 1 and found.causes[0].jobs > 1 else None
-        return counts + (f"; {most.jobs} of them: {safe(most.cause)}" if most is not None else "")
+        return counts + (f", most often ({most.jobs}): {safe(most.cause)}" if most is not None else "")
     if state == PENDING:
-        apart = " and ".join(
+        apart = ", ".join(
             f"{count} {kind}"
             for kind, count in (("later", found.later), ("held", found.held), ("incomplete", found.blocked))
             if count
         )
-        return f"Waiting {found.counts[PENDING]}" + (f", of them {apart}" if apart else "")
+        return f"Waiting {found.counts[PENDING]}" + (f" ({apart})" if apart else "")
     if state == POOL:
         return f"Workers {found.workers}" + (f" in {len(found.pools)} pools" if len(found.pools) > 1 else "")
     return f"{ {RUNNING: 'Running', DONE: 'Finished', REJECTED: 'Rejected'}[state] } {found.counts[state]}"
@@ -255,7 +255,7 @@ def head(found: Snapshot, *, columns: int, clock: str) -> list[Text]:
     elif is_stuck:
         lines.append(Text("To start workers: queuectl worker start", "yellow"))
     if found.settings_changed:
-        lines.append(Text("The settings changed after the workers started: queuectl worker reload", "yellow"))
+        lines.append(Text("Settings changed; to apply: queuectl worker reload", "yellow"))
     for line in lines:
         line.truncate(columns, overflow="ellipsis")
     return lines

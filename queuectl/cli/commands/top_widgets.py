@@ -34,7 +34,7 @@ c             cancel the job; asks y or n
 r             run the job again
 h             hold the waiting job
 p             pause or resume the spool
-t             use other colours
+t             next theme: dark, light, terminal's
 q, Ctrl-C     quit; workers and jobs go on
 mouse         selects, scrolls, presses keys
 
