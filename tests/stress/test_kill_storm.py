@@ -23,9 +23,10 @@ import pytest
 
 from queuectl.model import times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING, STATES
+from queuectl.spool import settings_file
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import wait_until
-from tests.pool import Pool, Witness, children
+from tests.pool import Pool, Witness, children, queuectl
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes through /proc")
 
@@ -45,14 +46,15 @@ class Killed(NamedTuple):
 class Storm:
     """The processes of one storm, and what is done to them."""
 
-    def __init__(self, spool: SpoolDir, folder: Path, jobs: int, seconds: float, seed: int) -> None:
+    def __init__(self, spool: SpoolDir, folder: Path, *, jobs: int, seconds: float, seed: int) -> None:
         self.spool = spool
         self.witness = Witness(folder / "witness")
         self.notes = folder / "notes"
         self.rng = random.Random(seed)
         self.jobs = jobs
         self.seconds = seconds
-        self.pools = [Pool(spool, count=2) for _ in range(2)]
+        self.slots = 2 if settings_file.load(spool).worker_processes is None else 4
+        self.pools = [Pool(spool, count=self.slots) for _ in range(2)]
         self.old: list[Pool] = []
         self.killed: list[Killed] = []
         self.done: dict[str, int] = {}
@@ -106,7 +108,7 @@ class Storm:
         for place, pool in enumerate(self.pools):
             if pool.process.poll() is not None:
                 self.old.append(pool)
-                self.pools[place] = Pool(self.spool, count=2)
+                self.pools[place] = Pool(self.spool, count=self.slots)
         if self.producer.poll() is not None:
             tried = [int(job_id.removeprefix("job")) for job_id in self.noted("T")]
             if max(tried, default=-1) + 1 < self.jobs:
@@ -286,7 +288,7 @@ def _storm(spool: SpoolDir, folder: Path, seconds: float, jobs: int) -> None:
     seconds = float(os.environ.get("QUEUECTL_STORM_S", seconds))
     jobs = int(os.environ.get("QUEUECTL_STORM_JOBS", jobs))
     seed = int(os.environ.get("QUEUECTL_STORM_SEED", random.randrange(10**6)))
-    storm = Storm(spool, folder, jobs, seconds, seed)
+    storm = Storm(spool, folder, jobs=jobs, seconds=seconds, seed=seed)
     try:
         storm.rage()
         calm_s = time.monotonic()
@@ -315,6 +317,11 @@ def test_a_short_storm_of_kills_breaks_no_promise(spool: SpoolDir, tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_storm_of_kills_breaks_no_promise(spool: SpoolDir, tmp_path: Path) -> None:
-    """P1 to P5: twenty seconds of kills, or QUEUECTL_STORM_S, lose, double, overlap and strand nothing."""
+@pytest.mark.parametrize("processes", ["auto", "1"])
+def test_a_storm_of_kills_breaks_no_promise(spool: SpoolDir, tmp_path: Path, processes: str) -> None:
+    """P1 to P5: twenty seconds of kills, or QUEUECTL_STORM_S, lose, double, overlap and strand nothing.
+
+    With workers that have one slot, and with workers that have four.
+    """
+    queuectl(spool, "config", "set", "worker_processes", processes)
     _storm(spool, tmp_path, 20, 130)
