@@ -57,7 +57,7 @@ def test_retry_all_puts_all_back(queuectl: Commands, dead: SpoolDir) -> None:
 
 
 def test_retry_goes_on_after_a_failure(queuectl: Commands, dead: SpoolDir) -> None:
-    """An unknown id does not keep the others from being retried; the exit code tells of it."""
+    """The other jobs are retried despite an unknown id; the exit code reports it."""
     result = queuectl("dlq", "retry", "nobody", "b", code=3)
     assert result.out == "b\n"
     assert "nobody" in result.err
@@ -78,7 +78,7 @@ def test_unclear_which_jobs_is_wrong_usage(queuectl: Commands, dead: SpoolDir, c
 
 
 def test_purge_needs_yes_in_a_script(queuectl: Commands, dead: SpoolDir) -> None:
-    """Where nobody can be asked nothing is deleted without --yes."""
+    """Without a terminal to ask on, nothing is deleted without --yes."""
     assert "--yes" in queuectl("dlq", "purge", "--all", code=2).err
     assert len(listing(dead)["dlq"]) == 2
 
@@ -135,7 +135,7 @@ def test_all_that_change_jobs_choose_them_alike(queuectl: Commands, dead: SpoolD
 
 
 def test_a_state_is_one_that_the_command_takes(queuectl: Commands, dead: SpoolDir) -> None:
-    """--state takes a state's other names too; one that makes no sense is refused and told what does."""
+    """--state accepts a state's other names; an error for another word names the accepted states."""
     assert queuectl("retry", "--state", "completed", "--dry-run").out == "fine\n"
     assert queuectl("purge", "--state", "dead", "--match", "b", "--dry-run").out == "b\n"
     assert "pending or running" in queuectl("cancel", "--state", "dlq", code=2).err
@@ -145,7 +145,7 @@ def test_a_state_is_one_that_the_command_takes(queuectl: Commands, dead: SpoolDi
 def test_many_are_counted_and_not_named_on_a_terminal(
     queuectl: Commands, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """How far it is stands in one line that changes; elsewhere it is a line every ten seconds, beside the bare ids."""
+    """A terminal shows the progress in one changing line; a pipe gets the bare ids, and stderr a line every 10 s."""
     for number in range(30):
         desk.enqueue(id=f"job{number:02}")
     passed = itertools.count()

@@ -47,7 +47,7 @@ def test_what_can_be_repaired_is_10_until_it_is(queuectl: Commands, desk_: Desk)
 
 
 def test_what_needs_a_person_is_11(queuectl: Commands, desk_: Desk) -> None:
-    """What no program should decide alone stays 11 until somebody has seen to it."""
+    """A fault that needs a person stays 11 until a person has repaired it."""
     Path(desk_.spool.settings_path).write_text("max_retries = -1\n")
     for words in (["check"], ["check", "--repair"]):
         result = queuectl(*words, code=11)
@@ -96,7 +96,7 @@ def test_quick_goes_by_names(queuectl: Commands, desk_: Desk) -> None:
 
 
 def test_terminal_groups_what_is_alike(queuectl: Commands, desk_: Desk) -> None:
-    """On a terminal one line a finding stands under its kind, problems first, and long lists end in a count."""
+    """A terminal shows one line per finding under its kind, problems first; long lists end in a count."""
     for number in range(25):
         write_drop(desk_.spool, f"note{number}.txt", b"mine", DLQ)
     write_drop(desk_.spool, "empty.json", b"", DLQ)

@@ -16,7 +16,7 @@ from tests.helpers import Desk, write_drop
 
 @pytest.fixture(autouse=True)
 def here(spool: SpoolDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The spool that is meant."""
+    """The spool of the test."""
     monkeypatch.setenv("QUEUECTL_SPOOL", spool.root)
     context.reset()
 

@@ -1,4 +1,4 @@
-"""Which spool is meant: --spool, then QUEUECTL_SPOOL, then the nearest, then the user's own."""
+"""The spool of a command: --spool, then QUEUECTL_SPOOL, then the nearest, then the user's own."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_nearest_upward_is_third(typed: Commands, home: Path, monkeypatch: pytes
 
 
 def test_inside_a_spool_it_is_that_one(typed: Commands, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In pending/ of a spool, that spool is meant."""
+    """In pending/ of a spool, a command uses that spool."""
     spool = make_spool(home / "spool")
     monkeypatch.chdir(spool.folder("pending"))
     assert spool_of(typed) == spool.root
@@ -92,7 +92,7 @@ def test_init_tells_a_person_what_is_next(typed: Commands) -> None:
 
 
 def test_init_where_a_file_is_fails_clearly(typed: Commands, home: Path) -> None:
-    """init cannot make a folder where a file lies."""
+    """init cannot make a folder at the path of a file."""
     (home / "x").write_text("")
     assert typed("init", "x", code=75).err.startswith("error: ")
 
@@ -102,7 +102,7 @@ def test_init_where_a_file_is_fails_clearly(typed: Commands, home: Path) -> None
 def test_a_spool_of_another_user_that_nobody_named_is_not_used(
     typed: Commands, home: Path, monkeypatch: pytest.MonkeyPatch, theirs: str
 ) -> None:
-    """P10: root in somebody's folder writes nothing where that user says; --spool and the variable still name it."""
+    """P10: root in another user's folder writes nothing where that user chooses, unless the spool is named."""
     spool = make_spool(home / "spool")
     let_others_enter(spool)
     (home / "elsewhere").mkdir()

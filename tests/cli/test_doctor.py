@@ -39,7 +39,7 @@ def test_json_has_the_figures(queuectl: Commands, spool: SpoolDir) -> None:
 
 
 def test_a_failure_ends_with_1(queuectl: Commands, spool: SpoolDir) -> None:
-    """Something that fails is exit code 1, and its hint stands beside it."""
+    """A failing test gives exit code 1, and has a hint."""
     Path(spool.settings_path).write_text("max_retrys = 5\n", encoding="utf-8")
     result = queuectl("doctor", code=1)
     assert ["fail", "settings"] in [row[:2] for row in result.rows]
@@ -76,7 +76,7 @@ def test_names_from_the_disk_cannot_act_on_a_terminal(queuectl: Commands, tmp_pa
 
 
 def test_a_running_pool_is_not_disturbed(queuectl: Commands, spool: SpoolDir) -> None:
-    """While workers run jobs, an examination passes, and every job ends well, in one run."""
+    """While workers run jobs, an examination passes, and every job succeeds in one attempt."""
     jobs = Spool(spool.root)
     ids = [jobs.enqueue("exit 0") for _ in range(30)]
     run("--spool", spool.root, "worker", "start", "--count", "2", "--detach")

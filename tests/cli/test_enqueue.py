@@ -36,7 +36,7 @@ def test_inline_json_is_enqueued(queuectl: Commands, spool: SpoolDir) -> None:
 
 
 def test_enqueue_and_resume_say_when_no_workers_run(queuectl: Commands, spool: SpoolDir, desk: Desk) -> None:
-    """Whoever waits for a job that nobody runs is told at once, on stderr, and only then."""
+    """stderr says at once that no workers are running, and only then."""
     pause.pause(spool, "", until_at=None)
     for on_terminal in (False, True):
         queuectl.on_terminal = on_terminal
@@ -228,13 +228,13 @@ def test_json_torn_apart_by_a_shell_is_shown_whole(queuectl: Commands) -> None:
     ],
 )
 def test_invalid_job_is_refused(queuectl: Commands, spool: SpoolDir, text: str, why: str) -> None:
-    """A document that parses and is no job exits 5 and says what is wrong."""
+    """A document that parses but is not a job exits 5 and names the mistake."""
     assert why in queuectl("enqueue", text, code=5).err
     assert names_in(spool, "pending") == []
 
 
 def test_one_bad_job_of_many_refuses_all(queuectl: Commands, spool: SpoolDir) -> None:
-    """Nothing of a batch is enqueued when one of it is no job, and the error says which."""
+    """Nothing of a batch is enqueued if one document is not a job; the error names it."""
     assert "job 2" in queuectl("enqueue", '[{"command": "a"}, {"command": 3}]', code=5).err
     assert names_in(spool, "pending") == []
 
@@ -258,7 +258,7 @@ def test_one_bad_job_of_many_refuses_all(queuectl: Commands, spool: SpoolDir) ->
     ],
 )
 def test_wrong_usage_exits_2_with_a_hint(queuectl: Commands, spool: SpoolDir, words: list[str]) -> None:
-    """What cannot be meant is a usage error that says what can."""
+    """A wrong value is a usage error that names the allowed values."""
     result = queuectl("enqueue", *words, code=2)
     assert result.err.startswith("error: ")
     assert "hint: " in result.err
@@ -272,13 +272,13 @@ def test_plain_words_are_told_about_dashes(queuectl: Commands, words: list[str])
 
 
 def test_duplicate_id_names_its_state(queuectl: Commands) -> None:
-    """An id that is taken exits 5 and says where the other job lies (P7)."""
+    """An id that is taken exits 5 and names the other job's file (P7)."""
     queuectl("enqueue", "--id", "a", "--command", "true")
     assert "pending/" in queuectl("enqueue", "--id", "A", "--command", "true", code=5).err
 
 
 def test_near_miss_of_a_key_is_a_warning(queuectl: Commands) -> None:
-    """A key that looks like a known one is told on stderr; the job is taken."""
+    """stderr warns about a key that resembles a known one; the job is accepted."""
     result = queuectl("enqueue", '{"id": "a", "command": "true", "max_retires": 3}')
     assert result.out == "a\n"
     assert "did you mean 'max_retries'" in result.err
@@ -364,7 +364,7 @@ def test_every_key_of_a_job_has_an_option(queuectl: Commands, spool: SpoolDir) -
 
 
 def test_a_key_that_is_ignored_is_warned_of_and_on_record(queuectl: Commands, spool: SpoolDir) -> None:
-    """The person who typed it sees it at once, and whoever looks at the job later sees it too."""
+    """The warning appears at once and in the job's history."""
     result = queuectl("enqueue", '{"id": "a", "command": "true", "retries": 2, "foo": 1, "x-mine": 1}')
     assert "'retries' is ignored; did you mean 'max_retries'?" in result.err
     assert "'foo' is unknown and ignored" in result.err and "x-mine" not in result.err

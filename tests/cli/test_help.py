@@ -1,4 +1,4 @@
-"""The help: complete, and the same wherever it is told twice."""
+"""The help: complete, and the same in every listing."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_every_command_takes_the_spool(queuectl: Commands) -> None:
 
 @pytest.mark.parametrize(("typed", "meant"), [("lst", "list"), ("enque", "enqueue"), ("staus", "status")])
 def test_wrong_command_is_told_the_near_one(queuectl: Commands, typed: str, meant: str) -> None:
-    """A typing error in a command's name is a usage error that names what was meant."""
+    """A typing error in a command's name is a usage error that names the nearest command."""
     assert f"did you mean queuectl {meant}?" in queuectl(typed, code=2).err
 
 

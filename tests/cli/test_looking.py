@@ -270,7 +270,7 @@ def test_status_json_names_the_lists_that_are_cut(queuectl: Commands, spool: Spo
 
 
 def test_status_as_json(queuectl: Commands, busy: SpoolDir) -> None:
-    """--json tells the same."""
+    """--json has the same facts."""
     made = queuectl("status", "--json").json
     assert made["version"] == 1
     assert made["counts"] == {"pending": 3, "running": 1, "done": 1, "dlq": 1, "rejected": 1}
@@ -307,7 +307,7 @@ def test_status_shows_pause_and_foreign_files(queuectl: Commands, spool: SpoolDi
 
 
 def test_advice_of_an_empty_spool_is_to_enqueue(spool: SpoolDir, clock: FakeClock) -> None:
-    """Whoever has just made a spool is told how to put a job in."""
+    """An empty spool shows how to add a job."""
     assert status.advise(status.collect(spool, now_at=clock.now())).command.startswith("queuectl enqueue")
 
 
@@ -324,7 +324,7 @@ def test_oldest_waiting_is_found_among_any_names(spool: SpoolDir, desk: Desk) ->
 
 
 def test_show_tells_the_story(queuectl: Commands, busy: SpoolDir) -> None:
-    """Every key and every event is told, and where the file lies."""
+    """It shows every key, every event and the path of the file."""
     text = queuectl("show", "dead1").out
     for part in ("dead1 is dead: exit 3, 1 attempt", "max_retries", "enqueued by enqueue", "attempt 1 started by w1"):
         assert part in text
@@ -369,7 +369,7 @@ def test_show_tells_of_waiting_and_running(queuectl: Commands, busy: SpoolDir) -
 
 
 def test_show_tells_what_else_may_happen(queuectl: Commands, desk: Desk) -> None:
-    """A cancelled job, a run whose worker died and one that was stopped are told in words, and what to ask next."""
+    """It describes a cancelled job, an abandoned attempt and a stopped one in words, and the next command."""
     name = desk.enqueue(id="a")
     settled = desk.run(name, Outcome("abandoned"))
     settled = desk.run(settled.name, Outcome("released", None, "the worker was stopped", 0.1))
@@ -401,7 +401,7 @@ def test_show_keeps_unknown_keys(queuectl: Commands, desk: Desk) -> None:
 )
 @pytest.mark.skipif(os.name == "nt", reason="signals have other names there")
 def test_show_puts_exit_codes_into_words(queuectl: Commands, desk: Desk, code: int, words: str) -> None:
-    """An exit code that means something is told in words; Windows' large ones in hexadecimal."""
+    """A known exit code is described in words; Windows' large codes are hexadecimal."""
     desk.run(desk.enqueue(id="a", max_retries=0), Outcome("failed", code, "", 0.1))
     assert words in queuectl("show", "a").out
 
@@ -414,7 +414,7 @@ def test_show_as_json_is_the_record(queuectl: Commands, busy: SpoolDir, desk: De
 
 
 def test_show_finds_a_drop_by_its_own_id(queuectl: Commands, spool: SpoolDir) -> None:
-    """A drop that no worker has seen lies under its file's name; it is found by the id it gives itself."""
+    """A drop that no worker has accepted has its file's name; its id finds it."""
     write_drop(spool, "x.json", {"id": "mine", "command": "true"})
     assert "mine is waiting" in queuectl("show", "mine").out
 
@@ -487,7 +487,7 @@ def test_logs_of_a_run_that_never_was(queuectl: Commands, logged: SpoolDir) -> N
 
 
 def test_status_shows_what_arrives_and_what_is_left_alone(queuectl: Commands, spool: SpoolDir) -> None:
-    """A half file is told with its size and quiet time, copies are counted, and named where asked (P6, P11)."""
+    """An incomplete file has its size and quiet time; copies are counted, and named with --verbose (P6, P11)."""
     copies = [f"job (conflicted copy {number}).json" for number in range(5)]
     for name in (*copies, "notes.txt"):
         write_drop(spool, name, '{"command": "true"}')

@@ -117,7 +117,7 @@ def _judge(err: str, words: list[str]) -> None:
 def test_a_wrong_command_line_exits_2_and_says_what_is_taken(
     queuectl: Commands, typed: list[str], words: list[str]
 ) -> None:
-    """The same kind of mistake has the same exit code, and the answer is in the words of whoever typed it."""
+    """The same kind of mistake has the same exit code, and the error uses the words of the command line."""
     _judge(queuectl(*typed, code=USAGE).err, words)
 
 

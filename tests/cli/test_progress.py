@@ -1,4 +1,4 @@
-"""Long work says how far it is: a line every ten seconds where nobody looks, one line that changes on a terminal."""
+"""Long work shows its progress: a changing line on a terminal, else a line every 10 s."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_drain_says_what_is_left(queuectl: Commands, desk: Desk, monkeypatch: py
 
 
 def test_drain_does_not_wait_for_what_is_no_job(queuectl: Commands, desk: Desk) -> None:
-    """P11: a folder that is named like a job is left alone by workers, so nobody waits for it."""
+    """P11: workers ignore a folder with the name of a job, so `drain` does not wait for it."""
     os.mkdir(desk.spool.path(PENDING, "folder.json"))
     assert "no job is waiting" in queuectl("drain", "--timeout", "5").err
     desk.enqueue(id="job")

@@ -63,7 +63,7 @@ def test_show_explains_a_file_and_shows_it(queuectl: Commands, desk: Desk, typed
 
 
 def test_show_and_why_know_the_files_of_inboxes(queuectl: Commands, inbox: InboxState) -> None:
-    """By what the receiver published: nobody else looks at an inbox, whose share may hang."""
+    """The list uses what the receiver published; the command does not open an inbox, whose share may hang."""
     for typed in ("theirs.json.rejected", "theirs"):
         assert "owner: belongs to" in queuectl("rejected", "show", typed).out
         assert "owner: belongs to" in queuectl("why", typed).out
@@ -112,7 +112,7 @@ def test_retry_does_not_replace_a_file_that_waits(queuectl: Commands, desk: Desk
 
 
 def test_purge_deletes_files_with_their_reasons(queuectl: Commands, desk: Desk, spool: SpoolDir) -> None:
-    """By name or by filter; nothing goes without --yes where nobody can be asked (P6)."""
+    """By name or by filter; without a terminal to ask on, nothing is deleted without --yes (P6)."""
     for name in ("a.json", "b.json", "c.jsonl"):
         refuse(desk, name, "{")
     queuectl("rejected", "purge", "--all", code=2)

@@ -30,7 +30,7 @@ def units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A `systemctl` that notes what it was asked, one line each time, and fails where `fail` lies beside it."""
+    """A `systemctl` that logs its arguments, one line per call, and fails if there is a file `fail` next to it."""
     folder = tmp_path / "bin"
     folder.mkdir()
     script = folder / "systemctl"
@@ -71,7 +71,7 @@ def test_a_name_is_a_name(queuectl: Commands) -> None:
 
 @linux
 def test_install_writes_what_print_shows_and_runs_nothing(queuectl: Commands, units: Path, asked: Path) -> None:
-    """Without --now the definition is shown and written, and the commands that start it are told."""
+    """Without --now it shows and writes the definition, and names the commands that start the service."""
     result = queuectl("service", "install", "--count", "2", "--yes")
     path = Path(result.out.strip())
     assert path.parent == units
@@ -83,7 +83,7 @@ def test_install_writes_what_print_shows_and_runs_nothing(queuectl: Commands, un
 
 
 def test_install_asks_first(queuectl: Commands, units: Path) -> None:
-    """Where nobody can be asked it is shown, and nothing is written without --yes."""
+    """Without a terminal to ask on, it shows the definition and writes nothing without --yes."""
     result = queuectl("service", "install", code=2)
     assert "--yes" in result.err
     assert "queuectl" in result.err
@@ -175,7 +175,7 @@ def test_a_program_that_works_only_here_is_not_installed(
 def test_the_folder_of_the_system_is_root_s(
     queuectl: Commands, units: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Who may not write there is told how to."""
+    """Without the right to write there, the hint names sudo."""
     from queuectl.system import disk
 
     def call(_path: str) -> None:

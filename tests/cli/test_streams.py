@@ -153,7 +153,7 @@ def test_completion_prints_a_script(queuectl: Commands, home: Path, shell: str) 
 
 
 def test_choices_are_told_on_one_line(queuectl: Commands) -> None:
-    """A missing word is told with what it may be."""
+    """The error for a missing word names the allowed words."""
     assert "missing: one of bash, zsh, fish" in queuectl("completion", code=exit_codes.USAGE).err.lower()
 
 

@@ -86,7 +86,7 @@ def test_wait_goes_on_over_retries_until_all_have_ended(
 def test_wait_gives_up_when_the_time_is_up(
     queuectl: Commands, desk: Desk, meanwhile: Callable[..., list[float]]
 ) -> None:
-    """124 after --timeout, to the pause; what has ended is told, and what has not."""
+    """124 after --timeout; it names the jobs that have ended and those that have not."""
     desk.run(desk.enqueue(id="a"), OK)
     desk.enqueue(id="b")
     passed = meanwhile()
@@ -160,7 +160,7 @@ def test_ctrl_c_ends_the_wait(
 
 
 def test_followed_logs_are_raw_in_a_pipe(queuectl: Commands, desk: Desk, meanwhile: Callable[..., list[float]]) -> None:
-    """Byte for byte, half characters too; the end is told on stderr, the exit code is the job's."""
+    """Byte for byte, also half characters; stderr reports the end, and the exit code is the job's."""
     name = desk.enqueue(id="a", max_retries=0)
     claimed = desk.start(name)
     path = Path(desk.spool.output_path(desk.lease.name))
@@ -202,7 +202,7 @@ def test_followed_logs_cannot_act_on_a_terminal(
 def test_following_a_job_that_waits_says_so(
     queuectl: Commands, desk: Desk, meanwhile: Callable[..., list[float]]
 ) -> None:
-    """Nothing is printed until it runs; the hint names the command that tells why."""
+    """Nothing is printed until it runs; the hint names `queuectl why`."""
     name = desk.enqueue(id="a")
     meanwhile(lambda: desk.run(name, OK))
     result = queuectl("logs", "-f", "a")
