@@ -251,11 +251,6 @@ class Dispatcher:
         if counts and self.jobs_left is not None:
             self.jobs_left -= 1
 
-    def vanished(self, worker: WorkerProcess, job_id: str) -> None:
-        """Record that somebody moved or deleted the file of a running job."""
-        for name in [name for name, running in worker.running.items() if running == job_id]:
-            self.settled(worker, name, counts=True)
-
     def passed(self, worker: WorkerProcess | None, name: str, declined: Declined) -> None:
         """Act on the answer that a name could not be claimed; `worker` is None if the pool itself answers."""
         given_s = self._clock.monotonic()

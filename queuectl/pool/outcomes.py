@@ -59,7 +59,7 @@ class Outcomes:
                     self._counters.count(DLQ)
                     self._fire(DLQ, report.declined.name)
             case Vanished():
-                self._core.dispatcher.vanished(worker, report.job_id)
+                self._core.dispatcher.settled(worker, report.name, counts=True)
                 self.finished += 1  # a run, although it is on no record
                 self._is_idle_fired = False
                 self._core.notify(report)

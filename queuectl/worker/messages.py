@@ -100,9 +100,10 @@ class Trouble(NamedTuple):
 class Vanished(NamedTuple):
     """A job's file disappeared while the job ran: somebody deleted or moved it. Only this report has the outcome.
 
-    If the run lasted long enough to detect that, it was ended as `cancelled`.
+    If the run lasted long enough to detect that, it was ended as `cancelled`. `name` is the name that was suggested.
     """
 
+    name: str
     job_id: str
     outcome: Outcome
 
@@ -171,5 +172,5 @@ def _report(kind: type[Report], fields: list[Any]) -> Report:
             facts[0] = FileSig(*facts[0])
         return Passed(name, declined(*facts))
     if kind is Vanished:
-        return Vanished(fields[0], Outcome(*fields[1]))
+        return Vanished(fields[0], fields[1], Outcome(*fields[2]))
     return kind(*fields)

@@ -97,7 +97,7 @@ class Recorder:
         """Report how a run ended and its next state; `settled` is None if its file was moved or deleted."""
         name, claimed, outcome, command = run
         if settled is None:
-            self._link.report(Vanished(claimed.job_id, outcome))
+            self._link.report(Vanished(name, claimed.job_id, outcome))
             return
         if settled.to == lifecycle.DLQ:
             error_text.write(self.session, settled.name)

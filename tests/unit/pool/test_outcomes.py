@@ -6,7 +6,7 @@ import pytest
 
 from queuectl.jobs.verdict import Settled
 from queuectl.model.lifecycle import DLQ, Outcome
-from queuectl.worker.messages import Finished
+from queuectl.worker.messages import Finished, Vanished
 from tests.unit.pool.conftest import StillPool
 
 
@@ -21,3 +21,12 @@ def test_a_cancelled_run_is_no_reason_for_on_dead(
     report = Finished("job1.json", "job1", 1, Outcome(kind, 1), settled, 0, "true")
     pool.parts.outcomes.take(pool.parts.core.workers[0], report)
     assert started == fired
+
+
+def test_a_short_run_whose_file_is_gone_frees_its_worker(pool: StillPool) -> None:
+    """P6: a run that ended before its start was reported takes no worker for the rest of the pool's life."""
+    worker = pool.parts.core.workers[0]
+    worker.outstanding["job1.json"] = 0.0
+    pool.parts.outcomes.take(worker, Vanished("job1.json", "job1", Outcome("succeeded", 0)))
+    assert worker.outstanding == {}
+    assert pool.parts.outcomes.finished == 1

@@ -45,7 +45,7 @@ def test_every_report_arrives_as_it_was() -> None:
         Passed("b.json", Later("b,due=x.json", 1.5e9)),
         Passed("c.jsonl", Split("c.jsonl", 3, ("x-1.json", "x-2.json"))),
         Trouble("No space left on device"),
-        Vanished("a", Outcome("cancelled", None, "its file was taken away")),
+        Vanished("a.json", "a", Outcome("cancelled", None, "its file was taken away")),
     ]
     heard = unpack(pack(said))
     assert heard == said

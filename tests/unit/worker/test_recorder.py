@@ -136,14 +136,14 @@ def test_a_file_that_takes_no_outcome_is_kept_with_its_lease(ledger: Ledger) -> 
 def test_a_file_that_was_taken_away_is_reported_and_not_made_again(ledger: Ledger) -> None:
     """Whoever deletes a running job's file means it."""
     os.remove(ledger.desk.spool.path("running", "job.json"))
-    assert ledger.record() == [Vanished("job", DONE)]
+    assert ledger.record() == [Vanished("job.json", "job", DONE)]
     assert listing(ledger.desk.spool) == {}
 
 
 def test_nothing_is_written_into_a_spool_that_is_another_one(ledger: Ledger) -> None:
     """The outcome is only in the report."""
     ledger.link.is_abandoning = True
-    assert ledger.record() == [Vanished("job", DONE)]
+    assert ledger.record() == [Vanished("job.json", "job", DONE)]
     assert listing(ledger.desk.spool) == {"running": ["job.json"]}
 
 
