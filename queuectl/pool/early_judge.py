@@ -38,6 +38,9 @@ SAVED_AT_MOST_S = 0.1
 # While no worker is free, judging takes this long at a time, so that reports of workers do not wait for longer.
 # When all saved time is used, this much is saved first, because waking up for each file costs more than judging it.
 SLICE_S = 0.005
+# If a worker is free and time is saved, so many drops are judged however long that takes: on a busy machine this
+# process may lose the processor for longer than all saved time.
+AT_ONCE = 16
 # A file whose stripe is busy, or that its writer has open, is judged again after this.
 AGAIN_S = 0.1
 
@@ -86,8 +89,10 @@ class EarlyJudge:
         if not self._matters(free) or (self._is_saving and self._saved_s < SLICE_S):
             return
         until_s = now_s + (self._saved_s if free else min(self._saved_s, SLICE_S))
+        at_least = AT_ONCE if free and self._saved_s > SLICE_S else 0
         try:
-            while self._matters(free) and self._clock.monotonic() < until_s:
+            while self._matters(free) and (at_least > 0 or self._clock.monotonic() < until_s):
+                at_least -= 1
                 if (name := self._queue.next_unjudged()) is not None:
                     self._judge(name)
         finally:

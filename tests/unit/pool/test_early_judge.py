@@ -9,7 +9,7 @@ import pytest
 from queuectl.jobs.triage import Triage
 from queuectl.jobs.verdict import Busy, Declined, Many, Open, Rejected
 from queuectl.model.run_queue import RunQueue
-from queuectl.pool.early_judge import AGAIN_S, SAVED_AT_MOST_S, SHARE, SLICE_S, EarlyJudge
+from queuectl.pool.early_judge import AGAIN_S, AT_ONCE, SAVED_AT_MOST_S, SHARE, SLICE_S, EarlyJudge
 from tests.helpers import FakeClock
 
 
@@ -48,6 +48,15 @@ def test_first_of_many_drops_waits_for_a_tenth_of_a_second(clock: FakeClock) -> 
     assert told.judged[0] == "a00000.json"
     told.judge_early.step(1)
     assert len(told.judged) == pytest.approx(SAVED_AT_MOST_S / 0.0005, abs=2)
+
+
+def test_a_few_drops_are_judged_on_a_busy_machine_too(clock: FakeClock) -> None:
+    """Each takes longer than all saved time: 16 are judged while a worker is free, then none until time is saved."""
+    told = _Told(clock, count=100, each_s=0.3)
+    told.judge_early.step(1)
+    assert len(told.judged) == AT_ONCE
+    told.judge_early.step(1)
+    assert len(told.judged) == AT_ONCE
 
 
 def test_judging_takes_a_twentieth_of_a_busy_pool_s_time(clock: FakeClock) -> None:
