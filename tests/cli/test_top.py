@@ -74,7 +74,7 @@ def test_what_is_asked_for_is_shown() -> None:
         "Dead 1",
         "plain 5s ago plain: plain  plain",
         "Finished 7",
-        "plain 20s ago took 0.5s  plain",
+        "plain 20s ago took 500ms  plain",
         "Workers 2",
         "plain since 1h 2 workers on plain, process 17",
         "Rejected 1",

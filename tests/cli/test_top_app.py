@@ -250,6 +250,23 @@ def test_filter_sort_zoom_help_and_colours(busy: SpoolDir) -> None:
     play(busy, act)
 
 
+def test_keys_that_come_all_at_once(busy: SpoolDir) -> None:
+    """The second of several keys may come before the first has taken effect: no screen goes twice."""
+
+    async def act(screen: Screen) -> None:
+        await screen.shows("Waiting 3")
+        for key, back in (("question_mark", "space"), ("enter", "escape"), ("c", "n")):
+            await screen.press(key)
+            await screen.until(lambda: len(screen.app.screen_stack) == 2)
+            for _ in range(3):
+                screen.app.simulate_key(back)
+            await screen.until(lambda: len(screen.app.screen_stack) == 1 or not screen.app.is_running)
+            await screen.press("escape")
+        assert screen.app.failed is None
+
+    play(busy, act)
+
+
 @pytest.mark.parametrize("key", ["q", "ctrl+c"])
 def test_it_ends(busy: SpoolDir, key: str) -> None:
     """q ends it; so does Ctrl-C, also in the filter, and the command then ends as every one that is interrupted."""

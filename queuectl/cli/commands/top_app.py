@@ -318,7 +318,8 @@ class TopApp(App[int]):
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
         """Show the output of the job."""
-        self.action_log()
+        if len(self.screen_stack) == 1:  # a second Enter may come before there is a log
+            self.action_log()
 
     def action_log(self) -> None:
         """Show the output of the selected job."""

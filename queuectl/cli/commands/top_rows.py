@@ -234,7 +234,9 @@ def _limit(seconds: float) -> str:
 
 
 def _span(seconds: float) -> str:
-    """Return a duration for a glance: `0.4s`, `12s`, `3m`."""
+    """Return a duration for a glance: `40ms`, `1.4s`, `12s`, `3m`."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f}ms"
     return f"{seconds:.1f}s" if seconds < 10 else age(seconds)
 
 

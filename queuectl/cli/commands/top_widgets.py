@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from rich.text import Text
 from textual import events
@@ -188,6 +188,12 @@ class JobTable(DataTable[Text]):
             super().action_cursor_up()
 
 
+def _go_back(screen: Screen[Any], result: object = None) -> None:
+    """Leave a screen, once: a second key may come before the screen is gone."""
+    if screen.is_current:
+        screen.dismiss(result)
+
+
 class Ask(ModalScreen[bool]):
     """A question in the last line of the screen; every key but y means no."""
 
@@ -203,17 +209,17 @@ class Ask(ModalScreen[bool]):
 
     def action_answer(self, is_yes: bool) -> None:
         """Answer and go back."""
-        self.dismiss(is_yes)
+        _go_back(self, is_yes)
 
     def on_key(self, event: events.Key) -> None:
         """Take any other key as a no."""
         if event.key not in ("y", "Y", "n"):
             event.stop()
-            self.dismiss(False)
+            _go_back(self, False)
 
     def on_click(self) -> None:
         """Take a click as a no."""
-        self.dismiss(False)
+        _go_back(self, False)
 
 
 class Help(ModalScreen[None]):
@@ -230,11 +236,11 @@ class Help(ModalScreen[None]):
         """Go back."""
         if event.key not in ("up", "down", "pageup", "pagedown", "home", "end"):
             event.stop()
-            self.dismiss()
+            _go_back(self)
 
     def on_click(self) -> None:
         """Go back."""
-        self.dismiss()
+        _go_back(self)
 
 
 class Output(NamedTuple):
@@ -297,7 +303,7 @@ class LogScreen(Screen[None]):
 
     def action_go_back(self) -> None:
         """Leave the log."""
-        self.dismiss()
+        _go_back(self)
 
     def action_to_end(self) -> None:
         """Follow the end again."""
