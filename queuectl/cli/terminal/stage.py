@@ -105,6 +105,15 @@ else:
             super().__init__(*args, **options)  # type: ignore[arg-type]
             self._file = _Output()  # type: ignore[assignment]
 
+        def disable_input(self) -> None:
+            """Read no more keys; what was typed and not read is thrown away, but not what is typed afterwards.
+
+            Textual asks again when the terminal is the shell's already.
+            """
+            if self._key_thread is not None:
+                super().disable_input()
+                self._key_thread = None
+
         def _run_input_thread(self) -> None:
             try:
                 self.run_input_thread()
