@@ -87,7 +87,7 @@ BUGS = (
     Bug(
         "an append that the disk refuses does not put the old end back",
         "system/disk",
-        "            _write_all(fd, data[offset - size :])  # blocks that exist already: needs no space\n            os.ftruncate(fd, size)\n",
+        "            _write_all(fd, data[offset - size :])  # these blocks already exist, so this needs no space\n            os.ftruncate(fd, size)\n",
         "            pass\n",
     ),
     Bug(

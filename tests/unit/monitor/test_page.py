@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
+import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from jinja2 import UndefinedError
@@ -326,3 +329,26 @@ def _luminance(colour: str) -> float:
     parts = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
     red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_compiled_templates_are_kept_and_never_trusted_to_be_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pool need not compile what the last one did; a folder that is read-only, or a torn file, costs only time."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    monkeypatch.setattr(page, "CACHE", str(cache))
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    shown = []
+    for cut in (-40, 8, None):
+        page._environment.cache_clear()
+        shown.append(page.render(snapshot_of(), advice=("", "")))
+        kept = sorted(cache.iterdir())
+        assert kept
+        for file in kept:
+            file.write_bytes(file.read_bytes()[:cut])
+    page._environment.cache_clear()
+    shutil.rmtree(cache)
+    shown.append(page.render(snapshot_of(), advice=("", "")))
+    page._environment.cache_clear()
+    assert len(set(shown)) == 1
