@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 import random
 import re
@@ -173,7 +174,7 @@ def work_off(worker: Worker, *names: str) -> None:
         worker._work(name)
     while worker._runs:
         worker._link.flush_in_time()
-        worker._wait(worker._timeout_s())
+        worker._wait(worker._timeout_s(math.inf))
 
 
 def full_disk(*_args: object, **_options: object) -> int:

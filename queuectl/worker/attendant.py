@@ -89,14 +89,17 @@ class Attendant:
             attended.process = process
             try:
                 ended = yield _REPORT_AFTER_S
-                if ended is None:
-                    self._link.report(Started(name, claimed.job_id, claimed.attempt, command))
-                    self._link.flush()
-                    command = ""
-                outcome = yield from self._watch(attended, run, ended)
-            except (
-                OSError
-            ) as error:  # the machine's fault, so uncounted (P9); end the run, because runs never overlap (P3)
+                if ended is not None and not ended.is_shutdown:  # the usual end
+                    attended.process = None
+                    outcome = run.outcome(ended, run.duration_s())
+                else:
+                    if ended is None:
+                        self._link.report(Started(name, claimed.job_id, claimed.attempt, command))
+                        self._link.flush()
+                        command = ""
+                    outcome = yield from self._watch(attended, run, ended)
+            except OSError as error:
+                # The machine's fault, so uncounted (P9). End the run, because runs never overlap (P3).
                 why = End(RELEASED, f"could not be watched: {error.strerror or error}")
                 outcome, trouble = (yield from self._end(attended, run, why)), error
             attended.process = None

@@ -44,6 +44,8 @@ class Link:
         self._low_water = 0
         """If no more names than this are left, reports are sent, so that the supervisor can send names in time."""
         self._reports: list[Report] = []
+        self.flush_by_s = math.inf
+        """When the reports have to be sent (monotonic); infinite without any."""
         self._reported_s = clock.monotonic()
 
     # -------------------------------------------------------------------------------------------------- orders
@@ -116,15 +118,18 @@ class Link:
 
     def report(self, report: Report) -> None:
         """Add a report to those that `flush` sends."""
+        if not self._reports:
+            self.flush_by_s = self._reported_s + _REPORT_WITHIN_S
         self._reports.append(report)
 
     def flush(self) -> None:
-        """Send the reports. An empty message says that this worker is ready."""
-        if not self.channel.is_connected:
-            return
+        """Send the reports, or drop them if the supervisor is gone. An empty message says that this worker is ready."""
         self._reported_s = self._clock.monotonic()
         self._low_water = len(self.names) // 2
         reports, self._reports = self._reports, []
+        self.flush_by_s = math.inf
+        if not self.channel.is_connected:
+            return
         try:
             self.channel.send(reports)
         except OSError:
@@ -133,9 +138,5 @@ class Link:
 
     def flush_in_time(self) -> None:
         """Send the reports if few names are left or if the last report was a while ago."""
-        if self._reports and (len(self.names) <= self._low_water or self.flush_due_s() < self._clock.monotonic()):
+        if len(self.names) <= self._low_water or self.flush_by_s < self._clock.monotonic():
             self.flush()
-
-    def flush_due_s(self) -> float:
-        """Return when the reports must be sent (monotonic), or infinity if there are none."""
-        return self._reported_s + _REPORT_WITHIN_S if self._reports else math.inf

@@ -34,13 +34,12 @@ class Slot:
         self.lease.hold()
         self.output_fd = self.output.open(self.lease.name)
 
-    def check(self) -> None:
+    def check(self, now_s: float) -> None:
         """Check that the file of the lease still exists, unless that was checked a moment ago.
 
         Raises:
             OSError: the file is missing, so the lease excludes no other process.
         """
-        now_s = self._clock.monotonic()
         if now_s - self._checked_s >= _CHECKED_WITHIN_S:
             self.lease.check()
             self._checked_s = now_s

@@ -61,6 +61,8 @@ class Worker:
         """The runs in progress, oldest first."""
         self._by_process: dict[Process, Attended] = {}
         """The runs that wait for the end of their command."""
+        self._claimed_s = 0.0
+        """When the last claim began (monotonic)."""
         self._unpaused_s = -_PAUSED_WITHIN_S
         """When PAUSED was last found missing (monotonic)."""
 
@@ -73,12 +75,15 @@ class Worker:
                 self._resize()
             if link.new_settings:
                 self._reload()
-            if self._may_start:
+            if self._free and link.names and not link.is_stopping:
                 self._work(link.names.popleft())
-            link.flush_in_time()
+            if link.flush_by_s < math.inf:
+                link.flush_in_time()
+            again_s = math.inf
             if recorder.has_unsettled:
                 recorder.try_again()
-            self._wait(self._timeout_s())
+                again_s = self._clock.monotonic() + (recorder.wait_s() or 0)
+            self._wait(self._timeout_s(again_s))
         recorder.close()
         link.flush()
         for slot in self._free:
@@ -120,23 +125,20 @@ class Worker:
 
     # ---------------------------------------------------------------------------------------------------- loop
 
-    @property
-    def _may_start(self) -> bool:
-        """True if there is a name to claim and a slot for it."""
-        return bool(self._link.names and self._free) and not self._link.is_stopping
-
-    def _timeout_s(self) -> float | None:
-        """Return how long the loop may wait; None: until an event."""
-        if self._may_start or not (self._runs or not self._link.is_stopping):
+    def _timeout_s(self, due_s: float) -> float | None:
+        """Return how long the loop may wait, not beyond `due_s` (monotonic); None: until an event."""
+        link = self._link
+        if link.is_stopping:
+            if not self._runs:
+                return 0
+        elif self._free and link.names:
             return 0
-        due_s = self._link.flush_due_s()
+        if link.flush_by_s < due_s:
+            due_s = link.flush_by_s
         for each in self._runs:
-            due_s = min(due_s, each.due_s)
-        wait_s = None if due_s == math.inf else max(0.0, due_s - self._clock.monotonic())
-        again_s = self._recorder.wait_s()
-        if again_s is None or wait_s is None:
-            return wait_s if again_s is None else again_s
-        return min(wait_s, again_s)
+            if each.due_s < due_s:
+                due_s = each.due_s
+        return None if due_s == math.inf else max(0.0, due_s - self._clock.monotonic())
 
     def _wait(self, timeout_s: float | None) -> None:
         """Wait for an event or a due step, and resume the runs that it concerns."""
@@ -150,8 +152,9 @@ class Worker:
             # First of all, because a run resumed for another reason would believe that its command still runs.
             for process, how in ended:
                 self._resume(self._by_process[process], how)
-            for each in [each for each in self._runs if each.is_ending]:
-                self._resume(each)
+            if self._runs:
+                for each in [each for each in self._runs if each.is_ending]:
+                    self._resume(each)
         if link.has_news:
             link.has_news = False
             for each in list(self._runs):
@@ -195,7 +198,7 @@ class Worker:
             if self._is_paused():
                 self._hand_back(name, Paused())
                 return
-            slot.check()
+            slot.check(self._claimed_s)
         except OSError as error:
             self._give_up(slot, error, name)
             return
@@ -220,7 +223,7 @@ class Worker:
 
     def _is_paused(self) -> bool:
         """Return whether no job may be started now."""
-        now_s = self._clock.monotonic()
+        now_s = self._claimed_s = self._clock.monotonic()
         if now_s - self._unpaused_s < _PAUSED_WITHIN_S:
             return False
         paused = pause.is_paused(self._spool)

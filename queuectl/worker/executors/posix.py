@@ -77,7 +77,7 @@ class PosixExecutor:
 
     def wake(self) -> None:
         """See `base.Executor`."""
-        self._children.drain()
+        os.read(self._children.wake_fd, 512)
 
     def start(self, spec: Spec) -> PosixProcess:
         """See `base.Executor`."""
@@ -178,7 +178,7 @@ class PosixProcess:
         The command is reaped last: until then its pid, and with it that of its group, is given to nobody else.
         """
         run, ours = self._family(), self._children
-        del self._running[self.pid]
+        self._running.pop(self.pid, None)
         ours.begin_end(self.pid)
         self._signal_group(signal.SIGTERM)
         self._signal_group(signal.SIGCONT)  # a stopped process handles TERM only when it goes on

@@ -15,6 +15,7 @@ or Windows would open one on the screen.
 
 from __future__ import annotations
 
+import contextlib
 import msvcrt
 import ntpath
 import os
@@ -145,7 +146,8 @@ class WindowsProcess:
 
     def terminate(self, grace_s: float) -> Generator[float, object, Ended]:
         """See `base.Process`."""
-        self._running.remove(self)
+        with contextlib.suppress(ValueError):
+            self._running.remove(self)
         if self._send_break():
             deadline = time.monotonic() + grace_s
             while win32.count_processes(self._job) and time.monotonic() < deadline:

@@ -112,6 +112,7 @@ def test_a_supervisor_that_is_gone_stops_its_worker(ends: Ends) -> None:
     assert ends.link.is_stopping and not ends.link.channel.is_connected
     ends.link.report(Passed("a.json", Gone()))
     ends.link.flush()
+    assert ends.link.flush_by_s == math.inf, "the loop would go round without a wait"
     ends.link.wait(0)
 
 
@@ -146,7 +147,10 @@ def test_reports_wait_for_others_while_there_are_names(ends: Ends) -> None:
 
 def test_reports_are_sent_in_time_although_nothing_else_happens(ends: Ends) -> None:
     """Other runs may go on for hours: the loop knows when a report has to be sent."""
-    assert ends.link.flush_due_s() == math.inf
+    assert ends.link.flush_by_s == math.inf
     ends.order(Feed(["a", "b", "c", "d"]))
     ends.link.report(Passed("a", Gone()))
-    assert ends.link.flush_due_s() == pytest.approx(ends.clock.monotonic() + 0.04)
+    assert ends.link.flush_by_s == pytest.approx(ends.clock.monotonic() + 0.04)
+    ends.clock.advance(0.05)
+    ends.link.flush_in_time()
+    assert ends.link.flush_by_s == math.inf

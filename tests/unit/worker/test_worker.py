@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import signal
 import sys
@@ -125,6 +126,7 @@ class Rig:
         """Take what is reported."""
         self.reports += self.worker._link._reports
         self.worker._link._reports.clear()
+        self.worker._link.flush_by_s = math.inf
 
     def run(self) -> Finished | Vanished:
         """Run the job; the report of its end."""
@@ -267,7 +269,7 @@ def test_nothing_is_started_under_a_lease_that_was_deleted(rig: Rig, monkeypatch
     rig.run()
     assert looked == [1]
     next_name = rig.desk.enqueue(id="next")
-    rig.slot.check()
+    rig.slot.check(rig.command.clock.monotonic())
     rig.command.clock.advance(0.02)
     os.remove(rig.slot.lease.path)
     rig.reports.clear()
@@ -363,10 +365,11 @@ class TwoJobs:
     def _flush(self) -> None:
         self.reports += self.worker._link._reports
         self.worker._link._reports.clear()
+        self.worker._link.flush_by_s = math.inf
 
     def go_on(self, until: Callable[[], object]) -> None:
         """Let the loop go round until something holds."""
-        wait_until(lambda: until() or (self.worker._link.flush_in_time(), self.worker._wait(0.05))[0])
+        wait_until(lambda: until() or (self._flush(), self.worker._wait(0.05))[0])
 
     def ended(self) -> list[str]:
         """The ids of the jobs whose ends are reported."""
