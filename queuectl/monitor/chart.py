@@ -41,7 +41,7 @@ class Plot(NamedTuple):
     slot_s: int
     """What one slot spans, in seconds."""
     marks: tuple[str, str, str]
-    """The values of the axis: top, half, bottom. A half that is no whole number is ""."""
+    """The values of the axis: top, half, bottom. A half with a fraction is ""."""
     times: tuple[str, str, str]
     area: str
     line: str

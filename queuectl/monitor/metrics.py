@@ -91,7 +91,7 @@ def _by(name: str, help_text: str, label: str, values: Mapping[str, float]) -> M
 def _ended(totals: Totals) -> Metric:
     made = CounterMetricFamily(
         "queuectl_ended_runs",
-        "Runs that ended, by what became of the job: done, failed (dead), or retried. Since the counts began.",
+        "Runs that ended, by the result for the job: done, failed (dead), or retried. Since the counts began.",
         labels=["outcome"],
     )
     for outcome, count in totals._asdict().items():

@@ -17,7 +17,7 @@ from queuectl.system import processes
 
 assert sys.platform != "win32"  # tells mypy, too
 
-# How often a run that is being ended is looked at; no event reports that the last of its processes is gone.
+# Check a run that is being ended this often: no event reports the end of its last process.
 LOOK_EVERY_S = 0.02
 
 

@@ -96,7 +96,7 @@ class Family:
         return [each for each in processes.below(roots) if not each.has_ended]
 
     def _members_by_lease(self) -> list[Process]:
-        """Return those that hold the lease twice in a row: who only checks it has it open for an instant."""
+        """Return those that hold the lease twice in a row: a check opens it for an instant only."""
         holding = frozenset(processes.holders(self._lease.path, fd=self._lease.fd))
         found = [processes.find(pid) for pid in (self._command, *(holding & self._held))]
         self._held = holding

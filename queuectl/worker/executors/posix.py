@@ -35,8 +35,7 @@ _RESET_SIGNALS = frozenset(
     for name in ("SIGPIPE", "SIGXFSZ", "SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD")
     if hasattr(signal, name)
 )
-# How a command ends that a system ends when it stops: by such a signal, or with 128 + n if it is a shell whose command
-# ended so.
+# A system that stops ends commands by these signals; a shell whose command ended so exits with 128 + n.
 _SHUTDOWN_CODES = frozenset(128 + number for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT))
 _SUCCESS = Ended(0, "")
 # In thousandths of the memory, see proc(5).

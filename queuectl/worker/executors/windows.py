@@ -56,7 +56,7 @@ _REASONS = {
     0xC0000142: "could not start: a DLL failed to initialise",
 }
 _CMD_NOT_FOUND = 9009
-# How often an ending Job Object is looked at.
+# Check a Job Object that is being ended this often.
 _JOB_POLL_S = 0.02
 _BATCH_ENDINGS = (".bat", ".cmd")
 # Characters that cmd.exe acts on even inside quotes, or that end them. No quoting makes them safe as arguments of a
