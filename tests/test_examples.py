@@ -129,6 +129,7 @@ def test_the_image_does_not_run_as_root() -> None:
     assert instruction("VOLUME") == ["/spool"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the container is a Linux one: sh, find and SIGTERM")
 def test_the_image_starts_is_healthy_and_stops(tmp_path: Path) -> None:
     """CMD makes a spool and runs jobs in it, HEALTHCHECK agrees, and STOPSIGNAL ends it with a running job put back."""

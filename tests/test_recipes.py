@@ -134,7 +134,14 @@ def chat() -> Iterator[tuple[list[str], str]]:
         server.shutdown()
 
 
-@pytest.mark.parametrize("recipe", [pytest.param(recipe, id=recipe.name) for recipe in RECIPES])
+# These take some seconds each: they install, copy and start more than the others.
+_SLOW = {"a-container", "move-a-spool-to-another-machine", "back-up-and-restore-a-spool", "upgrade-queuectl"}
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [pytest.param(each, id=each.name, marks=[pytest.mark.slow] if each.name in _SLOW else []) for each in RECIPES],
+)
 def test_a_recipe_runs_as_it_is_written(recipe: Recipe, tmp_path: Path, chat: tuple[list[str], str]) -> None:
     """Each file that it makes, each command that it runs and each line that it promises is the page's own."""
     needs = recipe.needs

@@ -368,7 +368,9 @@ def test_an_action_does_not_hold_up_the_screen(busy: SpoolDir, monkeypatch: pyte
 # -------------------------------------------------------------------------------------------------------- hostile texts
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    "size", [pytest.param(each, marks=[] if each == (80, 24) else [pytest.mark.slow]) for each in SIZES]
+)
 def test_screen_is_as_large_as_the_terminal(spool: SpoolDir, size: tuple[int, int]) -> None:
     """Whatever jobs are called and say, the screen has its size, and nothing that could act gets on it."""
 

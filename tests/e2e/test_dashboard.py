@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from queuectl.spool import counts
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import FACTS, METRICS, PAGE
@@ -69,6 +71,7 @@ def test_one_of_two_pools_writes_and_the_other_takes_over(spool: SpoolDir) -> No
     assert facts(spool)["workers"] == 0
 
 
+@pytest.mark.slow
 def test_counts_outlive_their_pools_and_tell_how_the_last_one_ended(spool: SpoolDir) -> None:
     """Two pools add to one file; kill -9 leaves what was written, and the next pool counts on."""
     with Pool(spool, count=1) as first, Pool(spool, count=1) as second:

@@ -69,7 +69,7 @@ def test_zsh_completes_and_tells(jobs: SpoolDir, tmp_path: Path) -> None:
         made.type("\x15queuectl show alpha" + TAB + TAB)
         made.wait_for("alpha-one", "-- pending", "alpha-two")
         made.type("\x15\x0cqueuectl list --" + TAB + TAB)
-        made.wait_for("--limit", "-- At most this many jobs")
+        made.wait_for("--limit", "-- Show at most this many jobs")
 
 
 @pytest.mark.parametrize("name", ["bash", "zsh"])

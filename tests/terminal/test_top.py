@@ -40,6 +40,7 @@ def is_restored(terminal: Terminal, before: object) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_keys_do_what_help_says(busy: SpoolDir) -> None:
     """Select, show a log, cancel after a question, run again, pause, help; q leaves the terminal as it was."""
     with queuectl("--spool", busy.root, "top", "--every", "200ms") as terminal:
