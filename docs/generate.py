@@ -115,10 +115,13 @@ SETTINGS_INTRO = """\
 The settings of a spool are in its file `queuectl.toml`. Edit the file, or type `queuectl config set NAME VALUE`; dashes
 and underscores are interchangeable. `queuectl config list` shows the values in use.
 
-Workers read the file when they start and after `queuectl worker reload`. Retry settings are copied into a job when it
-is accepted. If the file has a mistake, workers do not start, and the error names the file, the key and the allowed
-values. A duration is a number of seconds, or `30s`, `5m`, `2h`, `1d`.
-""".splitlines()
+Workers read the file when they start. `queuectl worker reload` applies these settings to the next attempts:
+RELOADABLE.
+It names the other settings that changed; they take effect at the next start.
+
+Retry settings are copied into a job when it is accepted. If the file has a mistake, workers do not start, and the error
+names the file, the key and the allowed values. A duration is a number of seconds, or `30s`, `5m`, `2h`, `1d`.
+""".replace("RELOADABLE", ", ".join(f"`{name}`" for name in settings.RELOADABLE)).splitlines()
 HOOKS_INTRO = """\
 A hook is a program that a pool starts at an event. The name of its setting is a key in a table. Write
 `hooks.on_dead = [...]`, or at the end of the file:

@@ -315,7 +315,7 @@ def default_text() -> str:
     lines = [
         "# Settings of this queuectl spool (TOML). To change a setting, remove the # before it and edit it, or type:",
         "#     queuectl config set max-retries 5",
-        "# Workers read this file when they start and after `queuectl worker reload`. A mistake prevents a start.",
+        "# Workers read this file when they start; see also `queuectl worker reload`. A mistake prevents a start.",
     ]
     for known in SETTINGS:
         shown = f'"{known.default}"' if isinstance(known.default, str) else show(known.default)

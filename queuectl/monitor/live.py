@@ -13,7 +13,8 @@ from queuectl.system import files
 if TYPE_CHECKING:
     from queuectl.spool.pools import PoolInfo
 
-_CLOCKS_APART_S = 1.0
+# The clock of the file system may be a moment behind ours.
+_CLOCKS_APART_S = 0.05
 
 
 def pools(spool: SpoolDir) -> list[PoolInfo]:
@@ -34,7 +35,8 @@ def rows(spool: SpoolDir) -> tuple[PoolRow, ...]:
             each.pid,
             each.count,
             each.started_at,
-            each.started_at if each.held else each.settings_at,
+            each.settings_at,
+            each.held,
         )
         for each in pools(spool)
     )
@@ -60,9 +62,9 @@ def ended_pool(spool: SpoolDir, found: Sequence[PoolRow], known: Counts | None) 
 
 
 def settings_changed(spool: SpoolDir, found: Sequence[PoolRow]) -> bool:
-    """Return whether the settings file changed after one of these pools had read it."""
+    """Return whether one of these pools uses older settings: the file changed, or it holds some back."""
     if not found:
         return False
     sig = files.sig_of(spool.settings_path)
-    # The clock of the file system may be a moment behind ours.
-    return sig is not None and any(sig.mtime_ns / 1e9 > pool.settings_at + _CLOCKS_APART_S for pool in found)
+    changed_at = 0.0 if sig is None else sig.mtime_ns / 1e9
+    return any(pool.held or changed_at > pool.settings_at + _CLOCKS_APART_S for pool in found)

@@ -22,6 +22,8 @@ class PoolRow(NamedTuple):
     started_at: float
     settings_at: float = 0.0
     """When the pool read the settings that it uses."""
+    held: tuple[str, ...] = ()
+    """Settings that changed since and take effect at the next start."""
 
 
 class RunRow(NamedTuple):

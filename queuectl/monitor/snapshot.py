@@ -119,6 +119,11 @@ class Snapshot(NamedTuple):
         return self.counts[DLQ] - self.cancelled
 
     @property
+    def held_settings(self) -> str:
+        """The names of the settings that take effect when the workers start again, or ""."""
+        return ", ".join(sorted({name for pool in self.pools for name in pool.held}))
+
+    @property
     def workers(self) -> int:
         """Workers of all live pools."""
         return sum(pool.workers for pool in self.pools)

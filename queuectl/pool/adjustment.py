@@ -45,5 +45,5 @@ class Adjustment:
         self._crew.reload(made)
         self._core.shutdown.settings = made
         self._pool.reloaded(made, held, read_at=read_at)
-        later = f"; at the next start: {', '.join(held)}" if held else ""
+        later = f"; in use from the next start: {', '.join(held)}" if held else ""
         self._core.notify(Notice(INFO, "reloaded", f"settings read again{later}"))

@@ -272,7 +272,8 @@ def test_settings_are_read_again_while_the_pool_runs(spool: SpoolDir, tmp_path: 
         queuectl(spool, "config", "set", "timeout", "0.3")
         queuectl(spool, "config", "set", "scan_s", "3")
         said = queuectl(spool, "worker", "reload")
-        assert said.endswith("uses the new settings; at the next start: scan_s")
+        assert said.endswith("has read the settings; in use from its next start: scan_s")
+        assert "settings  in use from the next start of the workers: scan_s" in queuectl(spool, "status")
         enqueue(spool, "late", "--command", "sleep 60")
         assert pool.event("timed_out", "late")["reason"].startswith("timed out after 0.3 s")
         queuectl(spool, "worker", "scale", "3")
@@ -282,7 +283,7 @@ def test_settings_are_read_again_while_the_pool_runs(spool: SpoolDir, tmp_path: 
         gate.touch()
         pool.event("succeeded", "early")
         queuectl(spool, "config", "unset", "scan_s")
-        assert queuectl(spool, "worker", "reload").endswith("uses the new settings")
+        assert queuectl(spool, "worker", "reload").endswith("has read the settings")
 
 
 def test_a_settings_file_that_is_wrong_changes_nothing(spool: SpoolDir) -> None:

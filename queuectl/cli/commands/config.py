@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 app = group.new_app(
     no_args_is_help=True,
     help="Show and change settings.\n\nExample: queuectl config set max-retries 5\n\n"
-    "The settings are in queuectl.toml in the spool. Workers read them when they start and after `queuectl worker "
-    "reload`.",
+    "The settings are in queuectl.toml in the spool. Workers read them when they start; `queuectl worker "
+    "reload` applies most of those that concern the next attempts.",
 )
 
 Key = Annotated[
@@ -206,4 +206,8 @@ def _told(spool: SpoolDir, name: str, before: Any, now: Any) -> None:
     from queuectl.monitor import live
 
     if live.pools(spool):
-        printing.message("running workers keep the old value until you type: queuectl worker reload")
+        printing.message(
+            "running workers keep the old value until you type: queuectl worker reload"
+            if settings.setting(name).field in settings.RELOADABLE
+            else "running workers keep the old value until they start again: queuectl worker stop"
+        )

@@ -74,9 +74,10 @@ def _print_counts(found: Snapshot) -> None:
         since = ago(pool.started_at, found.taken_at)
         line(f"          {pool.workers} in pool {safe(pool.pool)} on {safe(pool.host)}, started {since}")
     if found.settings_changed:
-        line(
-            f"{paint('settings', 'yellow')}  changed since the workers read them; to apply them: queuectl worker reload"
-        )
+        text = "changed since the workers read them; to apply them: queuectl worker reload"
+        if found.held_settings:
+            text = f"in use from the next start of the workers: {safe(found.held_settings)}"
+        line(f"{paint('settings', 'yellow')}  {text}")
     line(f"pending   {counts[PENDING]:<6}  {_waiting(found)}".rstrip())
     line(f"running   {counts[RUNNING]}")
     line(f"done      {counts[DONE]}")

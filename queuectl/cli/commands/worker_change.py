@@ -81,8 +81,8 @@ def reload() -> None:
                 raise SpoolUnavailableError("a pool does not react", hint="queuectl worker list names its process")
             time.sleep(_POLL_S)
     for pool in pools.live(spool):
-        later = f"; at the next start: {', '.join(pool.held)}" if pool.held else ""
-        typer.echo(f"{pool.pool} uses the new settings{later}")
+        later = f"; in use from its next start: {', '.join(pool.held)}" if pool.held else ""
+        typer.echo(f"{pool.pool} has read the settings{later}")
 
 
 def _one_pool(spool: SpoolDir, name: str) -> PoolInfo:
