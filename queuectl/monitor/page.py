@@ -61,7 +61,7 @@ def render(found: Snapshot, *, advice: tuple[str, str]) -> str:
         .render(
             found=found,
             advice=advice,
-            name=found.path.replace("\\", "/").rstrip("/").rpartition("/")[2],
+            name=page_facts.name_of(found.path),
             run=page_facts.command_of(found.path),
             title=page_facts.title_of(found),
             headline=page_facts.headline_of(found),
@@ -74,7 +74,7 @@ def render(found: Snapshot, *, advice: tuple[str, str]) -> str:
             waiting_now=found.ready + found.stopped,
             plots=page_facts.plots_of(found),
             finishes=[row for row in found.finishes[: -_SHOWN - 1 : -1] if row.id or not found.is_full],
-            pace=pace(found.finishes),
+            durations=page_facts.durations_of(pace(found.finishes)),
             groups=(
                 ("tags", "Tags", found.tags, found.tags_left),
                 ("owners", "Owners", found.owners, found.owners_left),

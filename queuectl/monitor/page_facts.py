@@ -15,12 +15,14 @@ from queuectl.model.text import command_text, safe
 from queuectl.monitor import chart
 from queuectl.monitor.headline import about, headline
 from queuectl.monitor.rows import CauseRow, EndedPool, FailureRow, RunRow
-from queuectl.monitor.snapshot import Snapshot
+from queuectl.monitor.snapshot import Pace, Snapshot
 from queuectl.spool.counts import DIED, DRAINED, STOPPED
 
 # An id that no shell takes for anything else.
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _ENDED = {DRAINED: "ended when no jobs were left", STOPPED: "was stopped", DIED: "died"}
+# A spool gets this name unless somebody gives it another one.
+_USUAL_NAME = "spool"
 # A failure is news for this long.
 _NEWS_S = 3600.0
 # A command for more jobs than this is no longer pasted with ease.
@@ -64,12 +66,35 @@ class Cause(NamedTuple):
     row: CauseRow
     jobs: tuple[FailureRow, ...]
     retry: str
+    has_output: bool
+    """Whether the output has more than the cause says."""
 
 
 def command_of(path: str) -> str:
     """Return how a command begins that works from any folder, or from this one if the path is a strange one."""
     words = command_text(["queuectl", "--spool", path])
     return words if safe(path) == path and not set(path) & set("`$%!") else "queuectl"
+
+
+def name_of(path: str) -> str:
+    """Return the name of a spool: its folder, with the parent of a folder that has the usual name."""
+    *parents, name = path.replace("\\", "/").rstrip("/").split("/")
+    return f"{parents[-1]}/{name}" if name == _USUAL_NAME and parents and parents[-1] else name
+
+
+def durations_of(pace: Pace) -> str:
+    """Return how long the newest jobs took, or "" if no duration is known."""
+    if pace.median_s is None or pace.p95_s is None or pace.longest_s is None:
+        return ""
+    longest = took_text(pace.longest_s)
+    if pace.jobs == 1:
+        return f"The last job took {longest}."
+    if pace.jobs == 2:
+        return f"The longer of the last 2 jobs took {longest}."
+    return (
+        f"Of the last {pace.jobs:,} jobs, half took {took_text(pace.median_s)} or less, "
+        f"95% took {took_text(pace.p95_s)} or less, and the longest took {longest}."
+    )
 
 
 def gauge(row: RunRow, now_at: float) -> Gauge:
@@ -90,8 +115,14 @@ def gauge(row: RunRow, now_at: float) -> Gauge:
 def causes_of(found: Snapshot) -> tuple[Cause, ...]:
     rows = {row.id: row for row in found.failures if not row.cancelled}
     return tuple(
-        Cause(each, tuple(rows[job_id] for job_id in each.ids if job_id in rows), _retry(each)) for each in found.causes
+        Cause(each, tuple(rows[job_id] for job_id in each.ids if job_id in rows), _retry(each), _has_output(each))
+        for each in found.causes
     )
+
+
+def _has_output(cause: CauseRow) -> bool:
+    is_repeated = len(cause.output) == 1 and cause.cause.endswith(cause.output[0].strip())
+    return bool(cause.output) and not is_repeated
 
 
 def _retry(cause: CauseRow) -> str:
@@ -143,8 +174,8 @@ def stats_of(found: Snapshot) -> tuple[Stat, ...]:
     ended_at = None if found.ended_pool is None else found.ended_pool.at
     none = ("no workers", None) if ended_at is None else ("no workers for", ended_at)
     running = [(count_text(found.workers, "worker"), None) if found.pools else none, ("longest", found.longest_since)]
-    done = _some(found.done_last_hour, "in the last hour")
-    failed = [*_some(found.failed_last_hour, "in the last hour"), *_some(found.cancelled, CANCELLED)]
+    done = _some(found.done_last_hour, "ended in the last hour")
+    failed = [*_some(found.failed_last_hour, "failed in the last hour"), *_some(found.cancelled, CANCELLED)]
     queue = "waiting" if found.nexts else "later" if found.dues else "arriving" if found.arriving else ""
     stats = [
         Stat("Running", counts[RUNNING], _parts(running), RUNNING if found.runs else ""),

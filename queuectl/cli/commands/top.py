@@ -29,8 +29,8 @@ def top(
 
     Example: queuectl top
 
-    It shows the state of the queue in one sentence, then the jobs: running, waiting in the order of runs, dead,
-    finished; then the workers and rejected files.
+    It shows the state of the queue in one sentence, then the jobs: running, waiting in the order in which
+    they will run, dead, finished; then the workers and rejected files.
 
     Keys: arrows select a job, Enter follows its output, / filters, c cancels the job, r retries it, h holds it, p
     pauses and resumes the spool, ? shows all keys, q quits. In a pipe, it prints the output of `queuectl status` once.

@@ -225,8 +225,17 @@ def test_a_failure_comes_first_with_its_cause_output_and_command() -> None:
     assert titles == sorted(titles)
     assert "<h3><bdi>job1</bdi></h3>" in made
     assert "<bdi>job1\njob1\n</bdi></pre>" in made
+    assert "These jobs will not run again automatically." in made
     assert "queuectl retry ID" in made
     assert "drag its file from dlq/ to pending/" in made
+
+
+def test_the_column_of_times_holds_no_name_of_a_worker() -> None:
+    """Beside a run are its usual time and its timeout."""
+    run = RunRow("job1", 1, "host-17-1", NOON_AT - 30, 300.0, "make", True, 20.0, "running/job1.json")
+    made = page.render(snapshot_of("job1", runs=(run,)), advice=NO_ADVICE)
+    assert "timeout 5 min" in made
+    assert "host-17-1" not in made
 
 
 def test_counts_alone_show_no_text_of_a_job() -> None:
@@ -234,7 +243,7 @@ def test_counts_alone_show_no_text_of_a_job() -> None:
     found = snapshot_of("secret", path="/srv/spool", paused="", is_full=False, oldest_id="", pools=())
     made = page.render(found, advice=NO_ADVICE)
     assert "secret" not in made
-    assert ">Finished lately</h2>" in made
+    assert ">Recently finished</h2>" in made
     assert 'The page shows no jobs because the setting <code>dashboard</code> is "counts".' in made
 
 

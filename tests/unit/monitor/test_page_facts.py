@@ -7,7 +7,8 @@ import pytest
 from queuectl.model.text import command_text
 from queuectl.monitor import page, page_facts
 from queuectl.monitor.headline import headline
-from queuectl.monitor.rows import CauseRow, EndedPool, RefusalRow, RunRow
+from queuectl.monitor.rows import CauseRow, EndedPool, Finish, RefusalRow, RunRow
+from queuectl.monitor.snapshot import pace
 from queuectl.spool.counts import DIED, DRAINED
 from tests.helpers import NOON_AT
 from tests.unit.monitor.test_page import NO_ADVICE, snapshot_of
@@ -105,3 +106,48 @@ def test_the_small_print_says_only_what_there_is() -> None:
     assert "Rejected" not in [
         each.label for each in page_facts.stats_of(busy._replace(counts={**busy.counts, "rejected": 0}))
     ]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/srv/photos/spool", "photos/spool"),
+        ("/srv/photos/spool/", "photos/spool"),
+        ("C:\\photos\\spool", "photos/spool"),
+        ("/spool", "spool"),
+        ("spool", "spool"),
+        ("/srv/photos", "photos"),
+    ],
+)
+def test_a_spool_with_the_usual_name_shows_its_parent_folder(path: str, name: str) -> None:
+    """Two pages in two tabs have different titles, although most spools are called `spool`."""
+    assert page_facts.name_of(path) == name
+    made = page.render(snapshot_of(path=path), advice=NO_ADVICE)
+    assert f" - {name}</title>" in made
+    assert f"Queue <bdi>{name}</bdi>" in made
+
+
+def test_the_durations_of_one_or_two_jobs_are_no_statistics() -> None:
+    """Shares of a half and of 95% appear only if there are three jobs at least."""
+    finishes = [Finish(NOON_AT + number, took_s, True) for number, took_s in enumerate((1.0, 3.0, 2.0))]
+    assert [page_facts.durations_of(pace(finishes[:number])) for number in range(4)] == [
+        "",
+        "The last job took 1 s.",
+        "The longer of the last 2 jobs took 3 s.",
+        "Of the last 3 jobs, half took 2 s or less, 95% took 3 s or less, and the longest took 3 s.",
+    ]
+
+
+def test_output_that_the_cause_repeats_is_shown_once() -> None:
+    """The box with the output appears only if it has more than the heading."""
+    cause = CauseRow("exit 3: disk full", 1, None, None, ("x",), "", ("disk full ",))
+    for output, is_shown in ((cause.output, False), ((), False), (("a", "disk full"), True), (("no page",), True)):
+        found = snapshot_of(causes=(cause._replace(output=output),))
+        assert ("Last lines of output" in page.render(found, advice=NO_ADVICE)) == is_shown, output
+
+
+def test_jobs_that_ended_are_not_taken_for_files_that_are_there() -> None:
+    """More jobs may have ended than are left in done/ and dlq/, so the small print says what it counts."""
+    small = {each.label: each.parts for each in page_facts.stats_of(snapshot_of(done_last_hour=8, failed_last_hour=3))}
+    assert small["Done"] == (("8 ended in the last hour", None),)
+    assert small["Failed"][0] == ("3 failed in the last hour", None)
