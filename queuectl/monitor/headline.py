@@ -43,8 +43,7 @@ def _beginning(found: Snapshot) -> list[str]:
     if found.pools:
         busy = min(counts[RUNNING], found.workers)
         if busy:
-            of = "" if busy == found.workers else f" of {found.workers}"
-            return [f"{busy}{of} {_word(found.workers, 'worker')} busy"]
+            return [_busy(busy, found.workers)]
         return [f"{found.workers} {_word(found.workers, 'worker')} idle"]
     return _without_pools(found)
 
@@ -59,9 +58,25 @@ def _without_pools(found: Snapshot) -> list[str]:
         return [gone, *([f"{left} {_word(left, 'job was', 'jobs were')} left running"] if left else [])]
     if not any(counts.values()):
         return ["the queue is empty and no workers are running"]
-    if ended is not None and ended.how == DRAINED:
+    if _is_drained(found):
+        if found.dead > 0:
+            return [f"nothing left to run, {found.dead} {_word(found.dead, 'job is', 'jobs are')} dead"]
         return ["all done: the workers have finished"]  # no age: the page stays as it is
     return ["nothing is waiting and no workers are running"]
+
+
+def _is_drained(found: Snapshot) -> bool:
+    """Return whether no workers run because the last ones have finished everything."""
+    counts, ended = found.counts, found.ended_pool
+    idle = not found.pools and not counts[PENDING] and not counts[RUNNING]
+    return idle and ended is not None and ended.how == DRAINED
+
+
+def _busy(busy: int, workers: int) -> str:
+    if busy < workers or workers == 1:
+        of = "" if busy == workers else f" of {workers}"
+        return f"{busy}{of} {_word(workers, 'worker')} busy"
+    return "both workers are busy" if workers == 2 else f"all {workers} workers are busy"
 
 
 def _paused(found: Snapshot) -> str:
@@ -81,7 +96,8 @@ def _waiting(found: Snapshot) -> list[str]:
     parts = []
     could_run = found.ready + found.stopped
     if could_run:
-        since = "" if found.oldest_since is None else f" for {about(found.taken_at - found.oldest_since)}"
+        waited_s = 0.0 if found.oldest_since is None else found.taken_at - found.oldest_since
+        since = f" for {about(waited_s)}" if waited_s >= 1 else ""
         parts.append(f"{could_run} waiting{', the oldest' if since and could_run > 1 else ''}{since}")
     if found.later:
         due = "" if found.next_due_at is None else f" in {about(found.next_due_at - found.taken_at)}"
@@ -96,7 +112,9 @@ def _waiting(found: Snapshot) -> list[str]:
 
 
 def _failed(found: Snapshot) -> list[str]:
-    return [f"{found.failed_last_hour} failed in the last hour"] if found.failed_last_hour else []
+    if not found.failed_last_hour or (_is_drained(found) and found.dead > 0 and found.paused is None):
+        return []  # the beginning names the dead jobs
+    return [f"{found.failed_last_hour} failed in the last hour"]
 
 
 def _word(number: int, one: str, many: str = "") -> str:

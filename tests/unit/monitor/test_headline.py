@@ -28,6 +28,7 @@ def queue(
         "oldest_since": None,
         "failed_last_hour": 0,
         "ended_pool": None,
+        "cancelled": 0,
         "pools": (PoolRow("p", "h", 1, workers, NOON_AT),) if workers else (),
     }
     return snapshot_of(**{**quiet, **facts})
@@ -42,16 +43,21 @@ DRAINED = EndedPool("drained", NOON_AT - 300)
     [
         (
             {**WAITING, "running": 2, "workers": 2, "failed_last_hour": 2},
-            "2 workers busy, 36 waiting, the oldest for 3 min, 2 failed in the last hour",
+            "Both workers are busy, 36 waiting, the oldest for 3 min, 2 failed in the last hour",
         ),
         ({"running": 2, "workers": 4}, "2 of 4 workers busy, nothing is waiting"),
         ({"running": 1, "workers": 1}, "1 worker busy, nothing is waiting"),
         ({"workers": 2, "done": 9}, "2 workers idle, nothing is waiting"),
-        ({"running": 5, "workers": 2}, "2 workers busy, nothing is waiting"),  # some of them belong to dead workers
+        ({"running": 9, "workers": 3}, "All 3 workers are busy, nothing is waiting"),
+        (
+            {"running": 5, "workers": 2},
+            "Both workers are busy, nothing is waiting",
+        ),  # some of them belong to dead workers
         (
             {"workers": 1, "pending": 1, "ready": 1, "oldest_since": NOON_AT - 5},
             "1 worker idle, 1 waiting for 5 s",
         ),
+        ({"workers": 1, "pending": 1, "ready": 1, "oldest_since": NOON_AT - 0.9}, "1 worker idle, 1 waiting"),
         ({"workers": 1, "pending": 1, "later": 1, "next_due_at": NOON_AT + 480}, "1 worker idle, 1 due in 8 min"),
         (
             {"workers": 1, "pending": 4, "later": 2, "next_due_at": NOON_AT + 480, "held": 1, "blocked": 1},
@@ -63,8 +69,10 @@ DRAINED = EndedPool("drained", NOON_AT - 300)
         ({"done": 9, "ended_pool": DRAINED}, "All done: the workers have finished"),
         (
             {"done": 9, "dlq": 1, "failed_last_hour": 1, "ended_pool": DRAINED},
-            "All done: the workers have finished, 1 failed in the last hour",
+            "Nothing left to run, 1 job is dead",
         ),
+        ({"done": 9, "dlq": 3, "cancelled": 1, "ended_pool": DRAINED}, "Nothing left to run, 2 jobs are dead"),
+        ({"done": 9, "dlq": 1, "cancelled": 1, "ended_pool": DRAINED}, "All done: the workers have finished"),
         ({**WAITING}, "No workers are running, 36 waiting, the oldest for 3 min"),
         ({**WAITING, "ended_pool": DRAINED}, "No workers are running, 36 waiting, the oldest for 3 min"),
         (
