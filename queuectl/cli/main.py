@@ -89,7 +89,7 @@ def _show_usage_error(error: UsageError) -> None:
     from typer._click.exceptions import NoArgsIsHelpError
 
     if isinstance(error, NoArgsIsHelpError):
-        printing.message(error.format_message())
+        printing.exact_message(error.format_message())
         return
     from queuectl.cli import usage
 

@@ -91,3 +91,16 @@ def test_wrong_command_is_told_the_near_one(queuectl: Commands, typed: str, mean
 def test_no_command_shows_the_help(queuectl: Commands) -> None:
     """`queuectl` alone shows what there is, as wrong usage."""
     assert "Getting started:" in queuectl(code=2).err
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize("words", ["", "worker", "dlq", "rejected"])
+def test_help_of_a_group_keeps_its_lines_on_a_terminal(
+    queuectl: Commands, monkeypatch: pytest.MonkeyPatch, words: str, columns: int
+) -> None:
+    """Without a subcommand, a terminal shows the same lines as `--help`: they are not broken a second time."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    queuectl.on_terminal = True
+    shown = queuectl(*words.split(), code=2).err
+    assert shown == queuectl(*words.split(), "--help").out
+    assert max(map(len, shown.splitlines())) <= columns

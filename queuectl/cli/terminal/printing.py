@@ -216,6 +216,12 @@ def message(text: str) -> None:
         print(_folded(text) if is_terminal(sys.stderr) else text, file=sys.stderr)
 
 
+def exact_message(text: str) -> None:
+    """Print a text unchanged to standard error, also on a terminal: its lines are already laid out."""
+    if sys.stderr is not None:
+        print(text, file=sys.stderr)
+
+
 def remark(text: str) -> None:
     """Print a message from a command that continues: if that fails, discard this and all later messages."""
     try:
