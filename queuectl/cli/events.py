@@ -106,9 +106,10 @@ class Printer:
         code = f"exit {outcome.exit_code}" if outcome.exit_code is not None else ""
         text += "  " + "; ".join(part for part in (code, settled.reason, others) if part)
         if settled.to == DLQ:
-            text += f"; to dlq/: queuectl dlq retry {event.job_id}"
+            text += f"; to dlq/: queuectl retry {event.job_id}"
         elif settled.delay_s is not None:
-            text += f"; again in {times.format_duration(settled.delay_s)} ({event.runs_left} left)"
+            number = f"{event.max_retries - event.runs_left} of {event.max_retries}"
+            text += f"; retry {number} in {times.format_duration(settled.delay_s)}"
         elif outcome.kind == RELEASED:
             text += "; put back, the attempt does not count"
         return outcome.kind, text, {key: value for key, value in facts.items() if value is not None}

@@ -80,6 +80,8 @@ class Finished(NamedTuple):
     outcome: Outcome
     settled: Settled
     runs_left: int
+    """How often the job may run again."""
+    max_retries: int
     command: str
     """The same as in `Started`, if that was not sent before, because a short run is reported once."""
 
@@ -146,8 +148,8 @@ def unpack(message: bytes) -> list[Report]:
 
 
 def _plain_finished(report: Finished) -> tuple[Any, ...]:
-    name, job_id, attempt, outcome, settled, runs_left, command = report
-    return 1, name, job_id, attempt, tuple(outcome), tuple(settled), runs_left, command
+    name, job_id, attempt, outcome, settled, runs_left, max_retries, command = report
+    return 1, name, job_id, attempt, tuple(outcome), tuple(settled), runs_left, max_retries, command
 
 
 def _plain(report: Report) -> tuple[Any, ...]:
@@ -163,8 +165,9 @@ def _without_names(value: Any) -> Any:
 
 def _report(kind: type[Report], fields: list[Any]) -> Report:
     if kind is Finished:
-        name, job_id, attempt, outcome, settled, runs_left, command = fields
-        return Finished(name, job_id, attempt, Outcome(*outcome), Settled(*settled), runs_left, command)
+        name, job_id, attempt, outcome, settled, runs_left, max_retries, command = fields
+        made = Outcome(*outcome), Settled(*settled)
+        return Finished(name, job_id, attempt, *made, runs_left, max_retries, command)
     if kind is Passed:
         name, number, *facts = fields
         declined = _DECLINED[number]

@@ -101,8 +101,9 @@ class Recorder:
             return
         if settled.to == lifecycle.DLQ:
             error_text.write(self.session, settled.name)
-        runs_left = max(0, claimed.record.max_retries - claimed.failures - (outcome.kind in lifecycle.COUNTED))
-        self._link.report(Finished(name, claimed.job_id, claimed.attempt, outcome, settled, runs_left, command))
+        retries = claimed.record.max_retries
+        left = max(0, retries - claimed.failures - (outcome.kind in lifecycle.COUNTED))
+        self._link.report(Finished(name, claimed.job_id, claimed.attempt, outcome, settled, left, retries, command))
 
     def _keep(self, run: EndedRun, fault: Fault, slot: Slot) -> None:
         """Keep an outcome that the job's file does not accept, and continue under another lease."""

@@ -9,7 +9,7 @@ import tempfile
 import time
 
 from queuectl.api import Spool
-from queuectl.cli import context, group
+from queuectl.cli import context, group, program
 from queuectl.cli.commands import listing
 from queuectl.cli.terminal import printing
 from queuectl.errors import QueuectlError
@@ -51,10 +51,10 @@ def demo() -> None:
     _expect(spool, good, DONE)
     _expect(spool, bad, DLQ)
 
-    _say("3. The second job failed, was retried twice after growing delays, and is dead now:", "queuectl dlq list")
+    _say("3. The second job failed, was retried twice after short delays, and is dead now:", "queuectl dlq list")
     listing.show(spool, (DLQ,), limit=10, as_json=False)
 
-    _say("4. Create the file, and retry the job:", f"queuectl dlq retry {bad}")
+    _say("4. Create the file, and retry the job:", f"queuectl retry {bad}")
     with open(os.path.join(work_dir, _NEEDED), "w", encoding="utf-8") as file:
         file.write("Here I am.\n")
     spool.requeue(bad, by="demo")
@@ -64,7 +64,8 @@ def demo() -> None:
     _say("5. Both jobs are done:", "queuectl list")
     listing.show(spool, (DONE,), wanted=listing.Wanted(tag="demo"), limit=10, as_json=False)
 
-    here = f'queuectl --spool "{root}"'
+    typed = program.typed()
+    here = f"{typed} --spool {program.quoted(root)}"
     _say(f"That took {time.monotonic() - before_s:.0f} s. The queue is this folder. Open it and look at the files:")
     printing.line(f"   {printing.safe(root)}")
     printing.line()
@@ -72,8 +73,8 @@ def demo() -> None:
     for command in (
         f"{here} show {bad}",
         f"{here} logs {bad}",
-        "queuectl init",
-        'queuectl enqueue --command "echo hi"',
+        f"{typed} init",
+        f'{typed} enqueue --command "echo hi"',
     ):
         printing.exact_line(f"   {printing.safe(command)}")
 

@@ -168,7 +168,7 @@ def test_rescued_jobs_are_counted_where_they_end(
 def test_outcomes_of_a_pool_are_counted(pool: StillPool, kind: str, to: str, row: Row | None) -> None:
     """Jobs that are done, dead or to be tried again count; cancelled ones and those put back uncounted do not."""
     settled = Settled(to, "job.json", None, None, "")
-    report = Finished("job.json", "job", 1, Outcome(kind, 1), settled, 0, "true")
+    report = Finished("job.json", "job", 1, Outcome(kind, 1), settled, 0, 2, "true")
     pool.parts.outcomes.take(pool.parts.core.workers[0], report)
     pool.parts._dashboard._counters.end(None)
     found = counts.read(pool.parts.core.session.spool)

@@ -18,7 +18,7 @@ def test_a_cancelled_run_is_no_reason_for_on_dead(
     started: list[str] = []
     monkeypatch.setattr(pool.parts.hooks, "fire", lambda what, *_: started.append(what))
     settled = Settled(DLQ, "job1.json", None, None, "")
-    report = Finished("job1.json", "job1", 1, Outcome(kind, 1), settled, 0, "true")
+    report = Finished("job1.json", "job1", 1, Outcome(kind, 1), settled, 0, 2, "true")
     pool.parts.outcomes.take(pool.parts.core.workers[0], report)
     assert started == fired
 

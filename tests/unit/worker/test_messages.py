@@ -38,9 +38,9 @@ def test_every_report_arrives_as_it_was() -> None:
     said: list[Report] = [
         Started(NO_UTF8, "caf", 2, "echo café"),
         Finished(
-            "a.json", "a", 1, Outcome("succeeded", 0, "", 0.001), Settled("done", "a.json", None, None, ""), 3, "x"
+            "a.json", "a", 1, Outcome("succeeded", 0, "", 0.001), Settled("done", "a.json", None, None, ""), 3, 3, "x"
         ),
-        Finished("a.json", "a", 1, failed, Settled("pending", "a,due=x.json", 1.5e9, 2.0, "again"), 0, ""),
+        Finished("a.json", "a", 1, failed, Settled("pending", "a,due=x.json", 1.5e9, 2.0, "again"), 0, 2, ""),
         Passed(NO_UTF8, Arriving(FileSig(2**63, 5, 2**62), NO_UTF8, "wait")),
         Passed("b.json", Later("b,due=x.json", 1.5e9)),
         Passed("c.jsonl", Split("c.jsonl", 3, ("x-1.json", "x-2.json"))),

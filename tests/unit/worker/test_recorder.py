@@ -94,7 +94,8 @@ def test_a_failure_counts_and_changes_the_lease(ledger: Ledger) -> None:
     """P5: the job waits for its next run, and must not look alive."""
     lease = ledger.slot.lease.path
     (report,) = ledger.record(Outcome(FAILED, 1, "", 1.0))
-    assert isinstance(report, Finished) and (report.settled.to, report.runs_left) == ("pending", 1)
+    assert isinstance(report, Finished)
+    assert (report.settled.to, report.runs_left, report.max_retries) == ("pending", 1, 2)
     assert not is_held(lease)
 
 
