@@ -108,8 +108,8 @@ class DuplicateJobError(QueuectlError):
     def __init__(self, job_id: str, state: str) -> None:
         super().__init__(
             f"a job with the id {job_id!r} already exists, in {state}/",
-            hint=f"omit the id to get a new one, or run the existing job again: queuectl dlq retry {job_id}"
-            if state == "dlq"
+            hint=f"omit the id to get a new one, or run it again: queuectl retry {job_id}"
+            if state in ("dlq", "done")
             else "omit the id to get a new one",
         )
         self.job_id = job_id

@@ -54,7 +54,11 @@ def spool_path() -> str:
             above = os.path.dirname(above)
         _check_owner(own, at=above)
     create.create(SpoolDir(own))
-    printing.message(f"made your own spool, because this folder and its parents have none: {printing.safe(own)}")
+    printing.message(
+        "There is no spool in this folder or its parents. Using your default spool, which is new and empty: "
+        f"{printing.safe(own)}"
+    )
+    printing.message("For a queue in this folder: queuectl init")
     return own
 
 

@@ -150,7 +150,7 @@ def _failed_text(spool: SpoolDir, item: record.Record, name: str) -> str:
         *error_text.account(spool, item),
         "",
         f"To run it again: put {safe(name)} in this folder again, corrected if necessary,",
-        f"or ask the person who runs the queue for: queuectl dlq retry {safe(item.id)}",
+        f"or ask the person who runs the queue for: queuectl retry {safe(item.id)}",
         "",
         "",
     ]

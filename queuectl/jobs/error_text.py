@@ -155,7 +155,7 @@ def _text(spool: SpoolDir, name: str, item: record.Record) -> str:
     lines += _earlier(item)
     lines += ["", *_printed(spool, item), ""]
     lines += [
-        f"To run it again: drag {shown} to {PENDING}/ (or: queuectl dlq retry {safe(item.id)}).",
+        f"To run it again: drag {shown} to {PENDING}/ (or: queuectl retry {safe(item.id)}).",
         f"To delete it:    delete {shown} (or: queuectl dlq purge {safe(item.id)}).",
         f"queuectl deletes this text when {shown} is no longer here.",
         "",

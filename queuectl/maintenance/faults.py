@@ -231,7 +231,7 @@ def _torn(data: bytes, whole: bytes) -> str:
 
 def _parked(state: str, item: record.Record, now: history.Standing) -> str:
     if state == DLQ and now.last is not None and now.last.event == REQUEUED:
-        return f"was about to run again, but the retry was interrupted; queuectl dlq retry {item.id}  completes it"
+        return f"was about to run again, but the retry was interrupted; queuectl retry {item.id}  completes it"
     return f"its record does not say how it came here (last event: {_last(now)}); the folder decides"
 
 

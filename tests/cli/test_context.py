@@ -58,9 +58,14 @@ def test_inside_a_spool_it_is_that_one(typed: Commands, home: Path, monkeypatch:
 def test_own_spool_is_made_once(typed: Commands, tmp_path: Path) -> None:
     """Without any of these the user's own spool is made, and named the first time."""
     first = typed("enqueue", "--command", "true")
-    assert "made your own spool" in first.err
+    own = tmp_path / "data" / "queuectl" / "spool"
+    assert (
+        f"no spool in this folder or its parents. Using your default spool, which is new and empty: {own}\n"
+        in first.err
+    )
+    assert "For a queue in this folder: queuectl init\n" in first.err
     assert is_spool(str(tmp_path / "data" / "queuectl" / "spool"))
-    assert "made your own spool" not in typed("enqueue", "--command", "true").err
+    assert "default spool" not in typed("enqueue", "--command", "true").err
 
 
 def test_init_makes_a_spool(typed: Commands, home: Path) -> None:

@@ -277,6 +277,17 @@ def test_duplicate_id_names_its_state(queuectl: Commands) -> None:
     assert "pending/" in queuectl("enqueue", "--id", "A", "--command", "true", code=5).err
 
 
+@pytest.mark.parametrize("state", ["pending", "done", "dlq"])
+def test_a_taken_id_of_an_ended_job_can_run_again(queuectl: Commands, spool: SpoolDir, desk: Desk, state: str) -> None:
+    """The hint also names the command that runs the existing job again, if it has ended."""
+    name = desk.enqueue(id="hello", command="true")
+    if state != "pending":
+        os.rename(spool.path("pending", name), spool.path(state, "hello.json"))
+    error = queuectl("enqueue", "--id", "hello", "--command", "true", code=5).err
+    assert f"in {state}/" in error and "omit the id to get a new one" in error
+    assert ("or run it again: queuectl retry hello" in error) == (state != "pending")
+
+
 def test_near_miss_of_a_key_is_a_warning(queuectl: Commands) -> None:
     """stderr warns about a key that resembles a known one; the job is accepted."""
     result = queuectl("enqueue", '{"id": "a", "command": "true", "max_retires": 3}')

@@ -82,7 +82,7 @@ def test_an_inbox_takes_what_is_whole_and_answers_for_the_rest(spool: SpoolDir, 
         wait_until(lambda: (inbox / "half.json.rejected").exists() and (inbox / "bad.json.failed.txt").exists())
         wait_until(lambda: (inbox / "good.json.done.txt").exists() and (inbox / "no job.json.rejected").exists())
         failed = (inbox / "bad.json.failed.txt").read_text()
-        assert "exit code 3" in failed and "queuectl dlq retry bad" in failed
+        assert "exit code 3" in failed and "queuectl retry bad" in failed
         assert 'did you mean "command"' in (inbox / "no job.json.rejected.txt").read_text()
         assert "not complete JSON" in (inbox / "half.json.rejected.txt").read_text()
         wait_until(lambda: (told := state(spool)).rejected == 2 and told.foreign == ("notes.txt",))

@@ -54,7 +54,7 @@ def test_the_text_says_what_failed_what_was_printed_and_what_to_do(desk: Desk) -
         "Command:      no-such-program x",
         "logs/job1.1.log",
         "    line 1\n    sh: no-such-program: not found\n",
-        "To run it again: drag job1.json to pending/ (or: queuectl dlq retry job1).",
+        "To run it again: drag job1.json to pending/ (or: queuectl retry job1).",
         "To delete it:    delete job1.json (or: queuectl dlq purge job1).",
     ):
         assert part in text, text

@@ -385,7 +385,7 @@ def test_requeue_that_was_cut_short_is_told(desk: Desk) -> None:
     path.write_bytes(tail.on(data))
     found = look(desk, repair=True)
     assert told(found, INFO) == [("parked", "dlq/job1.json")]
-    assert "queuectl dlq retry job1" in found.findings[0].text
+    assert "queuectl retry job1" in found.findings[0].text
     assert verdict(found.findings) == CLEAN
 
 
