@@ -20,7 +20,7 @@ from queuectl.monitor import order, rejected
 from queuectl.monitor.causes import Dead
 from queuectl.monitor.groups import TAGS, Labels
 from queuectl.monitor.listing import Listing, Scope
-from queuectl.monitor.rows import DueRow, FailureRow, Finish, NextRow, RefusalRow, RunRow
+from queuectl.monitor.rows import DueRow, FailureRow, Finish, HeldRow, NextRow, RefusalRow, RunRow
 from queuectl.monitor.shapes import command_shape
 from queuectl.monitor.steps import Steps
 from queuectl.spool.folder import SpoolDir
@@ -161,6 +161,11 @@ class Details:
                 # A file's time may be ahead of the clock.
                 found.append(row if row.since is None else row._replace(since=min(row.since, now_at)))
         return tuple(found)
+
+    def held(self, listed: list[str], now_at: float) -> Steps[tuple[HeldRow, ...]]:
+        """Return rows of held jobs."""
+        rows = yield from self.nexts(listed, now_at)
+        return tuple(HeldRow(row.id, row.command, row.owner, row.tags, row.since, row.record) for row in rows)
 
     def _next(self, name: str, sig: files.FileSig) -> NextRow:
         parts = names.parse(name)

@@ -29,6 +29,7 @@ def document(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
         "causes": _rows(found.causes),
         "finished": pace(found.finishes)._asdict(),
         "next_jobs": [{**row._asdict(), "since": _text(row.since)} for row in found.nexts],
+        "held_jobs": [{**row._asdict(), "since": _text(row.since)} for row in found.held_jobs],
         "load": {"hour": _buckets(found.load.hour), "day": _buckets(found.load.day)},
         "by_tag": _rows(found.tags),
         "by_owner": _rows(found.owners),

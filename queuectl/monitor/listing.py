@@ -24,6 +24,8 @@ from queuectl.system import files
 
 # Names per step: about 1 ms.
 NAMES_A_STEP = 1000
+# Rows of held jobs, at most.
+HELD_ROWS = 60
 
 
 class Scope(NamedTuple):
@@ -82,6 +84,8 @@ class Waiting(NamedTuple):
     """The jobs that run next, in this order."""
     untold: list[str]
     """Some drops that could run and whose names do not say their priority."""
+    held_names: list[str]
+    """The first held jobs by name."""
     last_due_at: float | None
     oldest: list[str]
     """Names of jobs, one of which has waited longest."""
@@ -152,6 +156,7 @@ def scan_waiting(spool: SpoolDir, scope: Scope, now_at: float, *, next_rows: int
     oldest_key = ""
     nexts: list[str] = []
     untold: list[str] = []
+    held_names: list[str] = []
     timeless: list[str] = []
     judged: list[str] = []
     owners = OwnersOfNames()
@@ -164,7 +169,10 @@ def scan_waiting(spool: SpoolDir, scope: Scope, now_at: float, *, next_rows: int
         rest, dropped = usual.take_out(rest)
         found = others.take_out(rest)
         could_run, dues = order.split_by_time(found, now_at)
-        held += len(found) - len(could_run) - len(dues)
+        if held_here := len(found) - len(could_run) - len(dues):
+            held += held_here
+            if next_rows:
+                held_names = heapq.nsmallest(HELD_ROWS, [*held_names, *filter(names.is_held, found)])
         count += len(found)
         owners.add(found)
         ready, later = ready + len(could_run), later + len(dues)
@@ -196,6 +204,7 @@ def scan_waiting(spool: SpoolDir, scope: Scope, now_at: float, *, next_rows: int
         first=heapq.nsmallest(scope.rows, [*first, *usual.first()]),
         nexts=usual.nexts(nexts) if next_rows else [],
         untold=untold,
+        held_names=held_names,
         last_due_at=max((at for at in (last_due_at, usual.last_due_at) if at is not None), default=None),
         oldest=oldest,
         drops=judged if scope.asks_judged else list(filter(arriving.may_arrive, oldest)),

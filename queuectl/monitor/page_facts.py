@@ -176,7 +176,17 @@ def stats_of(found: Snapshot) -> tuple[Stat, ...]:
     running = [(count_text(found.workers, "worker"), None) if found.pools else none, ("longest", found.longest_since)]
     done = _some(found.done_last_hour, "ended in the last hour")
     failed = [*_some(found.failed_last_hour, "failed in the last hour"), *_some(found.cancelled, CANCELLED)]
-    queue = "waiting" if found.nexts else "later" if found.dues else "arriving" if found.arriving else ""
+    queue = (
+        "waiting"
+        if found.nexts
+        else "later"
+        if found.dues
+        else "held"
+        if found.held_jobs
+        else "arriving"
+        if found.arriving
+        else ""
+    )
     stats = [
         Stat("Running", counts[RUNNING], _parts(running), RUNNING if found.runs else ""),
         Stat("Waiting", counts[PENDING], _parts(waiting), queue),

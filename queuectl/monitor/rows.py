@@ -110,6 +110,19 @@ class NextRow(NamedTuple):
     """The job's file, relative to the spool."""
 
 
+class HeldRow(NamedTuple):
+    """A job that a person holds. `command` is "" for a drop that no worker has judged."""
+
+    id: str
+    command: str
+    owner: str = ""
+    tags: tuple[str, ...] = ()
+    since: float | None = None
+    """Since when it has been waiting."""
+    record: str = ""
+    """The job's file, relative to the spool."""
+
+
 class RefusalRow(NamedTuple):
     """A file in rejected/, why it is there, and since when."""
 

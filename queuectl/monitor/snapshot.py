@@ -20,6 +20,7 @@ from queuectl.monitor.rows import (
     FailureRow,
     Finish,
     GroupRow,
+    HeldRow,
     Load,
     NextRow,
     PoolRow,
@@ -77,6 +78,8 @@ class Snapshot(NamedTuple):
     """When the oldest file in done/ and in dlq/ came there. With thousands of ids without a time: of those seen."""
     nexts: tuple[NextRow, ...] = ()
     """What runs next, in this order; only if it was asked for."""
+    held_jobs: tuple[HeldRow, ...] = ()
+    """The first held jobs by name; only if `nexts` was asked for."""
     inboxes: tuple[InboxRow, ...] = ()
     retention_waits: str = ""
     """Why retention deletes nothing now, or ""."""

@@ -113,7 +113,8 @@ class Survey:
         usual = _usual(ended_well)
         runs = yield from details.runs(sorted(running.kept)[: scope.runs], usual.get, some_pool_lives=bool(pools))
         dues = (yield from details.dues(waiting.first)) if self._is_full else ()
-        nexts = yield from self._nexts(waiting, now_at)
+        nexts = yield from self._nexts(waiting, blocked, now_at)
+        held_jobs = yield from details.held(waiting.held_names if self._is_full else [], now_at)
         refusals = (yield from details.refusals(refused.kept)) if self._is_full else ()
         details.end()
         yield
@@ -159,6 +160,7 @@ class Survey:
             finishes=tuple(finishes[-ROWS:]),
             ended_since=details.ended_since,
             nexts=nexts,
+            held_jobs=held_jobs,
             inboxes=self._inboxes(),
             retention_waits=clock_note.waiting(spool, now_at=now_at),
             cancelled=dead.cancelled,
@@ -183,10 +185,11 @@ class Survey:
     def _why_not_whole(self, name: str, sig: files.FileSig) -> str:
         return self._details.remembered("arriving", name, sig, arriving.why_not_whole, self._spool, name, sig)
 
-    def _nexts(self, waiting: Waiting, now_at: float) -> Steps[tuple[NextRow, ...]]:
-        listed = waiting.nexts
-        if waiting.untold:
-            listed = yield from self._with_drops(listed, waiting.untold, now_at)
+    def _nexts(self, waiting: Waiting, blocked: set[str], now_at: float) -> Steps[tuple[NextRow, ...]]:
+        """Return the rows of what runs next, without the files that are not whole (`blocked`)."""
+        listed, untold = ([name for name in some if name not in blocked] for some in (waiting.nexts, waiting.untold))
+        if untold:
+            listed = yield from self._with_drops(listed, untold, now_at)
         return (yield from self._details.nexts(listed, now_at))
 
     def _with_drops(self, nexts: list[str], untold: list[str], now_at: float) -> Steps[list[str]]:

@@ -11,11 +11,11 @@ import pytest
 from rich.cells import cell_len
 
 import queuectl
-from queuectl.cli.commands import top_rows
+from queuectl.cli.commands import top_actions, top_rows
 from queuectl.cli.commands.top_look import Looker
 from queuectl.cli.commands.top_rows import View
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
-from queuectl.monitor.rows import CauseRow, DueRow, FailureRow, Finish, NextRow, RunRow
+from queuectl.monitor.rows import ArrivingRow, CauseRow, DueRow, FailureRow, Finish, HeldRow, NextRow, RunRow
 from queuectl.monitor.snapshot import Snapshot
 from queuectl.spool.folder import SpoolDir
 from tests.cli.commands import Commands
@@ -83,6 +83,25 @@ def test_what_is_asked_for_is_shown() -> None:
         assert told in text, told
 
 
+def test_what_waits_for_a_person_or_a_writer_says_so() -> None:
+    """A held job and an incomplete file are among what waits; no key acts on a file that is not a job yet."""
+    found = full(
+        nexts=(),
+        dues=(),
+        held_jobs=(HeldRow("kept", "make", since=NOON_AT - 9),),
+        arriving=(ArrivingRow("half.json", 9, NOON_AT - 4, "not complete JSON"),),
+    )
+    text = "\n".join(lines_of(found, 100))
+    assert re.search(r"^kept +held make$", text, re.MULTILINE)
+    assert re.search(r"^half.json +4s ago incomplete: not complete JSON$", text, re.MULTILINE)
+    held, half = top_rows.groups(found, View())[PENDING].rows
+    assert "queuectl release kept" in top_actions.hold(held).words
+    assert top_actions.cancel(held).act is not None
+    for offer in (top_actions.hold(half), top_actions.cancel(half)):
+        assert offer.act is None
+        assert offer.words.startswith("this file is incomplete")
+
+
 def test_a_long_headline_is_broken_after_a_comma() -> None:
     """At 80 columns it may need two lines; no phrase of it is torn apart."""
     found = full(paused=None, failed_last_hour=3, ready=33, oldest_since=NOON_AT - 200)
@@ -128,11 +147,13 @@ def test_groups_come_in_the_order_of_the_page() -> None:
         runs=(run, run._replace(id="a", started_at=NOON_AT - 9)),
         nexts=(NextRow("c", 0, 0, ""),),
         dues=(DueRow("d", NOON_AT + 1, 0, 3, ""),),
-        failures=(FailureRow("e", None, 1, "", "", ()),),
+        held_jobs=(HeldRow("e", ""),),
+        arriving=(ArrivingRow("f", 1, None, ""),),
+        failures=(FailureRow("g", None, 1, "", "", ()),),
     )
     shown = top_rows.groups(found, View())
     assert list(shown) == [RUNNING, PENDING, DLQ, DONE, top_rows.POOL, REJECTED]
-    assert [row.name for group in shown.values() for row in group.rows][:5] == ["a", "b", "c", "d", "e"]
+    assert [row.name for group in shown.values() for row in group.rows][:7] == [*"abcdefg"]
 
 
 def test_rows_are_filtered_and_sorted() -> None:

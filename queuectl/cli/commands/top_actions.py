@@ -12,7 +12,7 @@ from queuectl.errors import QueuectlError
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.text import printed_lines
 from queuectl.monitor import logs
-from queuectl.monitor.rows import RefusalRow
+from queuectl.monitor.rows import ArrivingRow, HeldRow, RefusalRow
 from queuectl.spool.folder import SpoolDir
 
 _LOG_BYTES = 64 * 1024
@@ -41,7 +41,7 @@ def cancel(row: Row) -> Offer:
     """Offer to end a job that waits or runs."""
     if row.state in (DLQ, DONE):
         return Offer("the job has ended; r runs it again")
-    if row.state not in (PENDING, RUNNING):
+    if row.state not in (PENDING, RUNNING) or isinstance(row.item, ArrivingRow):
         return _no_job(row)
 
     def act(spool: Spool) -> str:
@@ -66,6 +66,10 @@ def hold(row: Row) -> Offer:
     """Offer to keep a waiting job from running."""
     if row.state != PENDING:
         return _no_job(row) if row.state in (POOL, REJECTED) else Offer("only a waiting job can be held")
+    if isinstance(row.item, ArrivingRow):
+        return _no_job(row)
+    if isinstance(row.item, HeldRow):
+        return Offer(f"{row.name} is held already; to release it: queuectl release {row.name}")
 
     def act(spool: Spool) -> str:
         job = spool.hold(spool.resolve(row.name))
@@ -77,6 +81,8 @@ def hold(row: Row) -> Offer:
 def _no_job(row: Row) -> Offer:
     if row.state == POOL:
         return Offer("this is a pool of workers; to stop it: queuectl worker stop")
+    if isinstance(row.item, ArrivingRow):
+        return Offer("this file is incomplete; a worker takes it when it is complete")
     return Offer("this file is not a job; to try it again: queuectl rejected retry")
 
 
@@ -84,6 +90,8 @@ def output(spool: SpoolDir, row: Row) -> Output:
     """Return the end of what a job printed, or why there is nothing."""
     if isinstance(row.item, RefusalRow):
         return Output("rejected", [row.item.why])
+    if isinstance(row.item, ArrivingRow):
+        return Output("incomplete", [row.item.why])
     if row.state == POOL:
         return Output("a pool of workers has no output here", [])
     try:

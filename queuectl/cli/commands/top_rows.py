@@ -18,7 +18,17 @@ from queuectl.cli.terminal.printing import age, count_of, safe
 from queuectl.model import times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.monitor.headline import headline
-from queuectl.monitor.rows import DueRow, FailureRow, Finish, NextRow, PoolRow, RefusalRow, RunRow
+from queuectl.monitor.rows import (
+    ArrivingRow,
+    DueRow,
+    FailureRow,
+    Finish,
+    HeldRow,
+    NextRow,
+    PoolRow,
+    RefusalRow,
+    RunRow,
+)
 from queuectl.monitor.snapshot import Snapshot
 
 POOL = "pool"
@@ -36,7 +46,7 @@ _HEADLINE_LINES = 3
 
 _ZEROS = re.compile(r"(?<=[a-z])00[a-z]$")
 
-Item = RunRow | NextRow | DueRow | FailureRow | Finish | PoolRow | RefusalRow
+Item = RunRow | NextRow | DueRow | HeldRow | ArrivingRow | FailureRow | Finish | PoolRow | RefusalRow
 
 
 class Row(NamedTuple):
@@ -74,7 +84,7 @@ def groups(found: Snapshot, view: View) -> dict[str, Group]:
     runs = sorted(found.runs, key=lambda run: run.started_at or 0.0)
     items: Mapping[str, Iterable[Item]] = {
         RUNNING: runs,
-        PENDING: [*found.nexts, *found.dues],
+        PENDING: [*found.nexts, *found.dues, *found.held_jobs, *found.arriving],
         DLQ: found.failures,
         DONE: [each for each in reversed(found.finishes) if each.is_good and each.id],
         POOL: found.pools,
@@ -105,8 +115,10 @@ def _rows(state: str, items: Iterable[Item]) -> Iterator[Row]:
 def _name_and_time(item: Item) -> tuple[str, float | None]:
     if isinstance(item, RunRow):
         return item.id, item.started_at
-    if isinstance(item, NextRow):
+    if isinstance(item, (NextRow, HeldRow)):
         return item.id, item.since
+    if isinstance(item, ArrivingRow):
+        return item.name, item.changed_at
     if isinstance(item, DueRow):
         return item.id, item.due_at
     if isinstance(item, PoolRow):
@@ -186,6 +198,8 @@ def _time(item: Item, now_at: float, *, is_paused: bool) -> Text:
         return Text(age(took_s) + limit, "red" if is_late else "")
     if isinstance(item, NextRow):
         return Text("paused", "yellow") if is_paused else Text("now")
+    if isinstance(item, HeldRow):
+        return Text("held", "yellow")
     if isinstance(item, DueRow):
         return Text(f"in {age(item.due_at - now_at + 0.999)}")
     _, since = _name_and_time(item)
@@ -203,6 +217,10 @@ def facts(row: Row, now_at: float) -> Text:
         retry = f"attempt {item.runs + 1}  " if item.runs else ""
         priority = f"priority {item.priority}  " if item.priority else ""
         return Text(f"{priority}{retry}{safe(item.command) or 'not read yet'}")
+    if isinstance(item, HeldRow):
+        return Text(safe(item.command) or "not read yet")
+    if isinstance(item, ArrivingRow):
+        return Text(f"incomplete: {safe(item.why)}", "yellow")
     if isinstance(item, DueRow):
         return Text(f"retry {item.runs} of {item.max_retries}: {safe(item.error)}" if item.runs else "first attempt")
     if isinstance(item, Finish):

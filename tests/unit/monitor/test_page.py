@@ -22,6 +22,7 @@ from queuectl.monitor.rows import (
     FailureRow,
     Finish,
     GroupRow,
+    HeldRow,
     Load,
     NextRow,
     PoolRow,
@@ -72,6 +73,7 @@ def snapshot_of(text: str = "plain", **facts: object) -> Snapshot:
         cancelled=1,
         dues=(DueRow(text, NOON_AT + 8, 1, 3, text, text, "pending/job1,due=x.json"),),
         nexts=(NextRow(text, 1, 9, text, text, (text, text), NOON_AT - 60, "pending/job1.json"),),
+        held_jobs=(HeldRow(text, text, text, (text, text), NOON_AT - 60, "pending/job1,hold.json"),),
         refusals=(RefusalRow(text, text, NOON_AT - 9),),
         foreign={"pending": 3},
         copies={"pending": 2},
@@ -236,6 +238,18 @@ def test_the_column_of_times_holds_no_name_of_a_worker() -> None:
     made = page.render(snapshot_of("job1", runs=(run,)), advice=NO_ADVICE)
     assert "timeout 5 min" in made
     assert "host-17-1" not in made
+
+
+def test_a_held_job_has_a_row_with_the_command_that_releases_it() -> None:
+    """What the headline counts as held is on the page, and what is left out is counted."""
+    made = page.render(snapshot_of("job1", held=71), advice=NO_ADVICE)
+    assert '>Held <span class="count">71</span></h2>' in made
+    held = made[made.index('<section id="held"') :].partition("</section>")[0]
+    assert '<table class="jobs" data-verb="release">' in held
+    assert '<a class="id" href="pending/job1%2Chold.json">job1</a>' in held
+    assert '70 more: <code class="run">queuectl list --state pending</code>' in held
+    alone = snapshot_of(held=1, nexts=(), dues=())
+    assert page.render(alone, advice=NO_ADVICE).count('href="#held"') == 1
 
 
 def test_counts_alone_show_no_text_of_a_job() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.model import record
+from queuectl.model import names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.model.text import command_text
 from queuectl.monitor import listing
@@ -141,6 +141,33 @@ def test_what_runs_next_is_told_where_it_is_asked_for(desk: Desk) -> None:
         ("job1", 0, "true"),
     ]
     assert take(Survey(desk.spool, is_full=False, next_rows=4)).nexts == ()
+
+
+def test_an_incomplete_file_is_not_among_what_runs_next(desk: Desk) -> None:
+    """It is shown as arriving only, and what could run is at least what is listed."""
+    desk.drop("half.json", '{"command": "date",}')
+    desk.drop("whole.json", {"command": "true"})
+    for is_full, listed in ((True, ["whole"]), (False, [])):
+        found = take(Survey(desk.spool, is_full=is_full, next_rows=9))
+        assert [row.id for row in found.nexts] == listed
+        assert (found.ready, found.blocked, found.counts[PENDING]) == (1, 1, 2)
+    assert [row.name for row in take(Survey(desk.spool, is_full=True, next_rows=9)).arriving] == ["half.json"]
+
+
+def test_held_jobs_have_rows(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bounded number of held jobs is read, in the order of their names; a snapshot of counts has none."""
+    monkeypatch.setattr(listing, "HELD_ROWS", 2)
+    monkeypatch.setattr(listing, "NAMES_A_STEP", 2)
+    for job_id in ("cc", "aa", "bb"):
+        name = desk.enqueue(id=job_id, command="make", owner="anna", tags=["t"])
+        os.rename(desk.spool.path(PENDING, name), desk.spool.path(PENDING, names.held_name(name)))
+    desk.enqueue(id="free")
+    found = take(Survey(desk.spool, is_full=True, next_rows=9))
+    path = f"{PENDING}/aa,by=anna,hold.json"
+    assert found.held_jobs[0] == ("aa", "make", "anna", ("t",), NOON_AT, path)
+    assert ([row.id for row in found.held_jobs], found.held, found.ready) == (["aa", "bb"], 3, 1)
+    assert take(Survey(desk.spool, is_full=True)).held_jobs == ()
+    assert take(Survey(desk.spool, is_full=False, next_rows=9)).held_jobs == ()
 
 
 def test_age_of_what_ended_first(desk: Desk) -> None:
