@@ -91,9 +91,13 @@ class Dispatcher:
     @property
     def is_empty(self) -> bool:
         """True if no name waits, is at a worker, or must be tried again."""
+        return not self._queue.waiting and self.has_nothing_now
+
+    @property
+    def has_nothing_now(self) -> bool:
+        """True if nothing is left to do, except names that are due later."""
         return not (
             len(self._queue)
-            or self._queue.waiting
             or self._again
             or len(self._arrivals)
             or self._unsettled

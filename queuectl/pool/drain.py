@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from queuectl.maintenance.rescuer import Rescue
+from queuectl.model import times
 from queuectl.model.lifecycle import RUNNING
+from queuectl.model.notice import INFO, Notice
 from queuectl.pool.core import Core
 from queuectl.pool.outcomes import Outcomes
 from queuectl.spool import batch
 
+# A wait is announced if it lasts at least this long: the report of a failure has told a short delay already.
+_LONG_S = 5.0
+
 
 class Drain:
-    """A duty of the loop: begin the end of the pool if its work is done.
+    """A duty of the loop: begin the end of the pool if its work is done, and announce that it waits for delayed jobs.
 
     Args:
         core: the values that the parts of the pool share.
@@ -38,6 +43,7 @@ class Drain:
         self._rescuer = rescuer
         self._busy = busy
         self._on_end = on_end
+        self._has_told = False
 
     def step(self, _now_s: float) -> None:
         """Begin the end if the work is done."""
@@ -46,11 +52,29 @@ class Drain:
             return
         maximum = self._core.options.max_jobs
         is_enough = maximum is not None and self._outcomes.finished >= maximum
+        if self._core.options.drain:
+            self._tell_of_delayed()
         if is_enough or (self._core.options.drain and self._find_nothing_left()):
             self._core.shutdown.begin(self._clock.monotonic(), self._core.session.settings.stop_grace_s)
 
     def due_s(self) -> None:
         """Return None: a drain ends at a tick."""
+
+    def _tell_of_delayed(self) -> None:
+        """Send one notice each time the pool begins to wait for jobs that are all due later."""
+        queue = self._core.queue
+        if not queue.waiting or not self._core.dispatcher.has_nothing_now:
+            self._has_told = False
+            return
+        if self._has_told or queue.next_due_at is None or any(is_busy() for is_busy in self._busy):
+            return
+        left_s = queue.next_due_at - self._clock.now()
+        if left_s < _LONG_S:
+            return
+        self._has_told = True
+        jobs = "1 delayed job, due" if queue.waiting == 1 else f"{queue.waiting} delayed jobs, the next"
+        text = f"for {jobs} in {times.format_duration(round(left_s))}; press Ctrl-C to stop"
+        self._core.notify(Notice(INFO, "waiting", text))
 
     def _find_nothing_left(self) -> bool:
         """List the spool again and take over the listing; return True if nothing is left to do."""

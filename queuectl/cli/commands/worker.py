@@ -46,7 +46,7 @@ def start(
         int, typer.Option("--count", "-c", metavar="N", min=1, max=256, help="Number of jobs to run at once: slots.")
     ] = 1,
     drain: Annotated[
-        bool, typer.Option("--drain", help="Stop when the queue is empty, after delayed jobs and retries.")
+        bool, typer.Option("--drain", help="Stop when nothing is left to run, delayed jobs and retries included.")
     ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Run the pool in the background.")] = False,
     max_jobs: Annotated[

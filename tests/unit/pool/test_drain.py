@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from queuectl.model.notice import INFO, Notice
 from queuectl.model.settings import Settings
 from queuectl.pool.drain import Drain
+from queuectl.pool.notices import Event
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import Desk
-from tests.unit.pool.conftest import StillPool
+from tests.unit.pool.conftest import StillPool, store_retries
 
 Make = Callable[..., tuple[StillPool, Drain]]
 
@@ -72,3 +74,35 @@ def test_a_pool_ends_after_its_last_run(make: Make) -> None:
     assert not ends(pool, drain)
     pool.parts.outcomes.finished = 2
     assert ends(pool, drain)
+
+
+def told(pool: StillPool, drain: Drain) -> list[Event]:
+    """Do some steps; return what they have told."""
+    for _ in range(3):
+        drain.step(0.0)
+    events = pool.told.copy()
+    pool.told.clear()
+    return events
+
+
+def test_a_wait_for_delayed_jobs_is_announced_once(make: Make, spool: SpoolDir) -> None:
+    """A pool that drains and has only delayed jobs says how many, and when the next is due; again after it ran one."""
+    pool, drain = make(drain=True)
+    store_retries(spool, 2, at=pool.clock.now(), delay_s=3540.0)
+    core = pool.parts.core
+    core.queue.update(*spool.waiting(), pool.clock.now())
+    notice = Notice(INFO, "waiting", "for 2 delayed jobs, the next in 59m00s; press Ctrl-C to stop")
+    assert told(pool, drain) == [notice]
+    core.queue.add(["urgent.json"], pool.clock.now())
+    assert told(pool, drain) == []
+    core.queue.forget(core.queue.take() or "")
+    assert told(pool, drain) == [notice]
+
+
+@pytest.mark.parametrize("facts", [{"drain": False}, {"busy": True}, {"delay_s": 1.4}])
+def test_a_wait_is_announced_only_if_it_matters(make: Make, spool: SpoolDir, facts: dict[str, float]) -> None:
+    """Not by a pool that goes on anyway or has other work, and not for a delay that is over soon."""
+    pool, drain = make(busy=bool(facts.get("busy")), drain=bool(facts.get("drain", True)))
+    store_retries(spool, 1, at=pool.clock.now(), delay_s=facts.get("delay_s", 60.0))
+    pool.parts.core.queue.update(*spool.waiting(), pool.clock.now())
+    assert told(pool, drain) == []
