@@ -35,18 +35,25 @@ def test_inline_json_is_enqueued(queuectl: Commands, spool: SpoolDir) -> None:
     assert spec(spool, result)["note"] == 1
 
 
-def test_enqueue_and_resume_say_when_no_workers_run(queuectl: Commands, spool: SpoolDir, desk: Desk) -> None:
-    """stderr says at once that no workers are running, and only then."""
+def test_what_leaves_jobs_waiting_says_when_no_workers_run(queuectl: Commands, spool: SpoolDir, desk: Desk) -> None:
+    """stderr says at once that no workers are running, and only then: also while `drain` waits for nobody."""
+    for number in range(3):
+        os.rename(spool.path("pending", desk.enqueue(id=f"dead{number}")), spool.path("dlq", f"dead{number}.json"))
     pause.pause(spool, "", until_at=None)
-    for on_terminal in (False, True):
+
+    def told(number: int) -> list[str]:
+        words = (("enqueue", "--command", "true"), ("resume",), ("retry", f"dead{number}"))
+        results = [queuectl(*each) for each in words] + [queuectl("drain", "--timeout", "0.001s", code=124)]
+        assert not any("no workers are running" in result.out for result in results)
+        return [result.err for result in results]
+
+    for number, on_terminal in enumerate((False, True)):
         queuectl.on_terminal = on_terminal
-        for words in (("enqueue", "--command", "true"), ("resume",)):
-            result = queuectl(*words)
-            assert "no workers are running" in result.err and "no workers are running" not in result.out
+        assert all("no workers are running; to start some: queuectl worker start\n" in err for err in told(number))
     pool = Pool(desk.session, count=1, cwd="/")
     pool.enter()
-    for words in (("enqueue", "--command", "true"), ("resume",)):
-        assert queuectl(*words).err == ""
+    *others, drain = told(2)
+    assert others == [""] * 3 and "no workers" not in drain
     pool.leave(StopSummary([], 0), clean=True)
 
 

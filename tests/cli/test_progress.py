@@ -65,6 +65,7 @@ def test_drain_says_what_is_left(queuectl: Commands, desk: Desk, monkeypatch: py
     monkeypatch.setattr(time, "sleep", pause)
     monkeypatch.setattr(time, "monotonic", lambda: passed[0])
     told = queuectl("drain").err.splitlines()
+    assert told.pop(0).startswith("no workers are running")
     assert told == ["1 job waiting, 0 running"] * 2 + ["no job is waiting or running; 1 done, 0 in dlq/"]
 
 

@@ -116,6 +116,7 @@ def retry_jobs(chosen: Chosen, *, by: str, states: tuple[str, ...], known: tuple
         return spool.requeue(job_id, by=by).id, "is waiting again"
 
     selection.each(spool, choice, again, did="put back into the queue")
+    _tell_if_no_workers(spool)
 
 
 def purge_jobs(chosen: Chosen, *, known: tuple[str, ...]) -> None:
@@ -213,5 +214,9 @@ def resume() -> None:
     """
     spool = context.open_anyway()
     printing.line("resumed" if spool.resume() else "the queue was not paused")
+    _tell_if_no_workers(spool)
+
+
+def _tell_if_no_workers(spool: Spool) -> None:
     if not live.pools(spool.folder):
         printing.message(printing.NO_WORKERS)

@@ -130,8 +130,12 @@ def drain(
     spool = context.open_spool()
     began_at = time.time()
     limit_s = None if timeout is None else rows.duration(timeout, "--timeout")
+    has_told = False
     with Progress() as progress:
         while any(left := (_waiting(spool) + _in_inboxes(spool, began_at), len(spool.folder.job_names(RUNNING)))):
+            if not has_told:
+                has_told = True
+                _tell_if_no_workers(spool)
             if limit_s is not None and progress.passed_s >= limit_s:
                 progress.clear()
                 printing.message(f"the time is up: {_left(left)}")
@@ -140,6 +144,13 @@ def drain(
             time.sleep(_LOOK_S)
     counts = spool.counts()
     printing.message(f"no job is waiting or running; {counts.done} done, {counts.dlq} in dlq/")
+
+
+def _tell_if_no_workers(spool: Spool) -> None:
+    from queuectl.monitor import live
+
+    if not live.pools(spool.folder):
+        printing.message(printing.NO_WORKERS)
 
 
 def _left(left: tuple[int, int]) -> str:
