@@ -161,6 +161,9 @@ _TOML = (
     ("Expected ']", "a ] is missing", "close the heading: [TABLE], or [[inbox]]"),
     ("Invalid value", "this is neither a number, true, false nor a text in quotes", "put a text in double quotes"),
 )
+_NO_VALUE = ("the value after = is missing", "for example: max_retries = 3")
+# A line that ends after its =, perhaps with a comment.
+_WITHOUT_VALUE = re.compile(r"\s*[\w.\"'-]+\s*=\s*(#.*)?")
 _TOML_PLACE = re.compile(r"\(at line (\d+), column (\d+)\)")
 
 
@@ -171,7 +174,13 @@ def in_toml(error: Exception, text: str) -> tuple[str, str, str]:
         if str(error).startswith(begins):
             why, hint = meaning, cure
             break
+    rows = text.rstrip().splitlines()
+    if "Invalid value (at end" in str(error) and rows and _WITHOUT_VALUE.fullmatch(rows[-1]):
+        return f"line {len(rows)}: {_NO_VALUE[0]}", place(text, len(rows), len(rows[-1]) + 1), _NO_VALUE[1]
     if found := _TOML_PLACE.search(str(error)):
+        line = text.split("\n")[int(found[1]) - 1]
+        if str(error).startswith("Invalid value") and _WITHOUT_VALUE.fullmatch(line):
+            why, hint = _NO_VALUE
         return f"line {found[1]}: {why}", place(text, int(found[1]), int(found[2])), hint
     if str(error).startswith(("Cannot", "Expected")):
         return f"the last line: {why}", "", hint

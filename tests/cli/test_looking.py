@@ -361,6 +361,27 @@ def test_status_says_that_the_settings_changed_since_workers_started(
     assert queuectl("status", "--json").json["settings_changed"] is False
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("jitter = 0\nmax_retries = \n", "(line 2): the value after = is missing"),
+        ("max_retries = 'x'\n", "(line 1): max_retries: takes "),
+    ],
+)
+def test_status_says_that_the_settings_keep_workers_from_starting(
+    queuectl: Commands, spool: SpoolDir, desk: Desk, text: str, told: str
+) -> None:
+    """A mistake in queuectl.toml has a line near the top, and the advice is not to start workers, which would fail."""
+    desk.enqueue(id="job1")
+    assert "next: queuectl worker start" in queuectl("status").out
+    Path(spool.settings_path).write_text(text)
+    shown = queuectl("status").out
+    assert shown.splitlines()[2].startswith(f"settings  queuectl.toml has a mistake {told}")
+    assert shown.splitlines()[2].endswith("; workers cannot start")
+    assert "worker start" not in shown
+    assert queuectl("worker", "start", "--drain", code=None).code != 0
+
+
 def test_show_tells_of_waiting_and_running(queuectl: Commands, busy: SpoolDir) -> None:
     """A waiting job says until when, a running one by whom."""
     assert "retry1 is waiting, due " in queuectl("show", "retry1").out
@@ -538,5 +559,5 @@ def test_status_begins_with_a_sentence(queuectl: Commands, spool: SpoolDir, desk
     """The first line answers how the queue is doing, and status.json has the same words."""
     desk.enqueue(id="job")
     first = queuectl("status").out.splitlines()[0]
-    assert first.startswith("No workers are running, 1 waiting for ")
-    assert queuectl("status", "--json").json["headline"].startswith("No workers are running, 1 waiting for ")
+    assert first.startswith("No workers are running, 1 waiting")
+    assert queuectl("status", "--json").json["headline"].startswith("No workers are running, 1 waiting")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Annotated
 
@@ -10,15 +11,18 @@ import typer
 from queuectl.cli import context, group
 from queuectl.cli.terminal import printing
 from queuectl.cli.terminal.printing import ago, count_of, line, paint, safe
+from queuectl.errors import InvalidSettingsError, os_words
 from queuectl.model import times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.times import format_duration
 from queuectl.monitor.headline import headline
 from queuectl.monitor.snapshot import Snapshot, size_text
 from queuectl.monitor.status import advise, collect, document
+from queuectl.spool.folder import SpoolDir
 
 app = group.new_app()
 
+_LINE = re.compile(r"(line \d+): ")
 _TEXT_CHARS = 100
 _ARRIVING_SHOWN = 20
 _FOREIGN_SHOWN = 3
@@ -49,7 +53,8 @@ def status(
 def print_text(found: Snapshot, *, everything: bool = False) -> None:
     """Print the queue at a glance; with `everything`, the names of all foreign files."""
     line(paint(safe(headline(found)), "bold"))
-    _print_counts(found)
+    mistake = _mistake_in_settings(found.path)
+    _print_counts(found, mistake)
     _print_runs(found)
     _print_soon(found)
     _print_arriving(found)
@@ -57,14 +62,34 @@ def print_text(found: Snapshot, *, everything: bool = False) -> None:
     _print_inboxes(found)
     _print_foreign(found, everything=everything)
     advice = advise(found)
-    if advice.command:
+    if advice.command and not (mistake and advice.command.startswith("queuectl worker start")):
         line()
         line(f"next: {paint(safe(advice.command), 'bold')}   ({advice.why})")
 
 
-def _print_counts(found: Snapshot) -> None:
+def _mistake_in_settings(root: str) -> str:
+    """Return what keeps workers from starting: the mistakes in queuectl.toml, or ""."""
+    from queuectl.model import settings
+    from queuectl.spool import settings_file
+
+    name = settings.SETTINGS_NAME
+    try:
+        settings.parse(settings_file.read(SpoolDir(root).settings_path), path=name)
+    except InvalidSettingsError as error:
+        what = str(error).removeprefix(f"{name} is not valid TOML: ").removeprefix(f"{name}: ")
+        at = _LINE.match(what)
+        where = f" ({at[1]})" if at is not None else ""
+        return f"{name} has a mistake{where}: {what[at.end() if at is not None else 0 :]}; workers cannot start"
+    except OSError as error:
+        return f"cannot read {name}: {os_words(error)}; workers cannot start"
+    return ""
+
+
+def _print_counts(found: Snapshot, mistake: str) -> None:
     counts = found.counts
     line(f"spool     {safe(found.path)}")
+    if mistake:
+        line(f"{paint('settings', 'red')}  {safe(mistake)}")
     if found.paused is not None:
         line(f"{paint('paused', 'yellow')}    {printing.pause_text(found.paused, found.paused_until)}")
     if found.retention_waits:
@@ -73,7 +98,7 @@ def _print_counts(found: Snapshot) -> None:
     for pool in found.pools:
         since = ago(pool.started_at, found.taken_at)
         line(f"          {pool.workers} in pool {safe(pool.pool)} on {safe(pool.host)}, started {since}")
-    if found.settings_changed:
+    if found.settings_changed and not mistake:
         text = "changed since the workers read them; to apply them: queuectl worker reload"
         if found.held_settings:
             text = f"in use from the next start of the workers: {safe(found.held_settings)}"
