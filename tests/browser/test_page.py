@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from queuectl.monitor import page, page_facts
-from queuectl.monitor.rows import Finish, NextRow, PoolRow
+from queuectl.monitor.rows import DueRow, Finish, NextRow, PoolRow
 from queuectl.monitor.snapshot import STALE_S, Snapshot
 from tests.unit.monitor.test_page import snapshot_of
 
@@ -86,6 +86,39 @@ def test_search_leaves_the_rows_that_hold_every_word(open_page: Open) -> None:
     tab.keyboard.press("Escape")
     assert len(shown(tab, "waiting")) == 8
     assert tab.locator("#finished").is_visible()
+
+
+@pytest.mark.parametrize("has_next", [True, False])
+def test_a_job_that_became_due_is_among_what_is_next(open_page: Open, has_next: bool) -> None:
+    """After the workers stopped, an old page says of a job that is due by now that it waits, as `status` does."""
+    now_at = time.time()
+    dues = tuple(DueRow(f"due-{at}", now_at + at, 1, 3, "exit 3", "make") for at in (-300, -200, 3600))
+    facts: dict[str, Any] = {} if has_next else {"nexts": (), "ready": 0, "oldest_since": None}
+    tab = open_page(some(paused=None, taken_at=now_at - 400, dues=dues, later=3, **facts))
+    assert shown(tab, "later") == ["due-3600"]
+    assert tab.locator("#h-later").inner_text().split() == ["Later", "1"]
+    assert tab.locator("#h-waiting").inner_text().split() == ["Next", "32" if has_next else "2"]
+    if has_next:
+        tab.get_by_role("button", name="Show all 32").click()
+    assert shown(tab, "waiting")[-2:] == ["due--300", "due--200"]
+    row = tab.locator("#waiting tbody tr", has_text="due--300")
+    assert re.search("5 min.*retry 1 of 3 after exit 3", row.inner_text(), re.DOTALL)
+    assert row.get_by_role("button", name="Copy cancel command for due--300").count() == 1
+    headline = tab.locator("h1").inner_text()
+    assert ("2 due now, 1 due later" if has_next else "2 waiting, 1 due later") in headline
+    assert tab.locator(".stats", has_text="Waiting").locator("small span", has_text="later").inner_text() == "1 later"
+
+
+def test_nothing_is_due_later_when_all_is_due(open_page: Open) -> None:
+    """The section and the words go with the last job."""
+    now_at = time.time()
+    due = DueRow("again", now_at - 60, 1, 3, "exit 3", "make")
+    tab = open_page(some(paused=None, taken_at=now_at - 70, nexts=(), ready=0, oldest_since=None, dues=(due,), later=1))
+    assert shown(tab, "waiting") == ["again"]
+    assert tab.locator("#later").count() == 0
+    assert re.search("^No workers are running, .*1 waiting", tab.locator("h1").inner_text())
+    assert "later" not in tab.locator("header").inner_text()
+    assert tab.locator('.stats a[href="#waiting"]').count() == 1
 
 
 def test_a_folded_table_opens(open_page: Open) -> None:

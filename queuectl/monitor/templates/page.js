@@ -14,6 +14,7 @@
     if (text) { made.textContent = text; }
     return made;
   };
+  moveDue();
   var tables = all("main table"), state = read();
 
   // What the reader has chosen outlives a reload: in sessionStorage, or nowhere if the browser refuses it for files.
@@ -26,6 +27,52 @@
     state.focus = at && at !== body ? at.id || at.getAttribute("data-focus") || "" : "";
     if (at === find) { state.caret = find.selectionStart; }
     try { sessionStorage.setItem(KEY + location.pathname, JSON.stringify(state)); } catch (error) { return; }
+  }
+
+  // Where no worker writes the page anew, a job becomes due after the page was written. Then it belongs to what is next.
+  function moveDue() {
+    var later = document.getElementById("later"), next = document.getElementById("waiting"), headline, left;
+    var due = all("#later tbody tr").filter(function (row) {
+      return Date.parse(row.querySelector("time.in").dateTime) <= Date.now();
+    });
+    function count(section, change) {
+      var place = section.querySelector(".count"), number = Number(place.textContent.replace(/,/g, "")) + change;
+      place.textContent = number.toLocaleString("en");
+      return number;
+    }
+    if (!due.length) { return; }
+    if (!next) {
+      next = later.cloneNode(true);
+      next.id = "waiting";
+      next.setAttribute("aria-labelledby", "h-waiting");
+      next.querySelector("h2").id = "h-waiting";
+      next.querySelector("h2").firstChild.textContent = "Next ";
+      next.querySelectorAll("th")[1].textContent = "Waiting for";
+      all("tbody tr, p", next).forEach(function (each) { each.remove(); });
+      count(next, -count(next, 0));
+      later.before(next);
+    }
+    due.forEach(function (row) {
+      row.querySelector("time.in").className = "for";
+      row.cells[1].prepend(make("i", "", "waiting "));
+      next.querySelector("tbody").append(row);
+    });
+    count(next, due.length);
+    left = count(later, -due.length);
+    if (!left) { later.remove(); }
+    all('.stats a[href="#later"]').forEach(function (each) { each.setAttribute("href", "#waiting"); });
+    all(".stats small span").forEach(function (each) {
+      if (!/^[\d,]+ later$/.test(each.textContent)) { return; }
+      if (left) { each.textContent = left.toLocaleString("en") + " later"; } else { each.remove(); }
+    });
+    headline = document.querySelector("h1");
+    var isAlone = !/ waiting/.test(headline.textContent);
+    Array.prototype.forEach.call(headline.childNodes, function (each) {
+      if (each.nodeType !== Node.TEXT_NODE) { return; }
+      each.textContent = each.textContent.replace(/\d+ due later/, function () {
+        return due.length + (isAlone ? " waiting" : " due now") + (left ? ", " + left + " due later" : "");
+      });
+    });
   }
 
   // ------------------------------------------------------------------------------------------------------------ times
