@@ -36,7 +36,7 @@ def test_drained_spool_has_a_page_that_tells_how_it_ended(spool: SpoolDir) -> No
     assert (found["workers"], found["failures"][0]["id"]) == (0, "bad")
     page = Path(spool.root, PAGE).read_text()
     assert "No workers run." not in page  # it drained, so nothing is wrong
-    assert found["headline"] == "All done: the workers have finished, 1 failed in the last hour"
+    assert found["headline"] == "Nothing left to run, 1 job is dead"
     assert (found["ended_pool"]["how"], found["last_hour"]) == ("drained", {"done": 1, "failed": 1})
     for buckets in found["load"].values():
         assert [sum(bucket[key] for bucket in buckets) for key in ("done", "failed")] == [1, 1]

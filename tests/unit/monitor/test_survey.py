@@ -161,7 +161,7 @@ def test_held_jobs_have_rows(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Non
     for job_id in ("cc", "aa", "bb"):
         name = desk.enqueue(id=job_id, command="make", owner="anna", tags=["t"])
         os.rename(desk.spool.path(PENDING, name), desk.spool.path(PENDING, names.held_name(name)))
-    desk.enqueue(id="free")
+    desk.enqueue(id="a-free")
     found = take(Survey(desk.spool, is_full=True, next_rows=9))
     path = f"{PENDING}/aa,by=anna,hold.json"
     assert found.held_jobs[0] == ("aa", "make", "anna", ("t",), NOON_AT, path)
