@@ -194,7 +194,8 @@ class Seen:
         path = Path(self.spool.path(expect.state, f"{job_id}.json"))
         if expect.job_id == "?":
             text = os.fsencode(case.file).decode("utf-8", "backslashreplace")
-            stem = case.file.removesuffix(".json")
+            # A pool that puts drops in order gives x.JSON the name that every job's file has, and notes no other.
+            stem = case.file[: -len(".json")] if case.file.lower().endswith(".json") else case.file
             path = self.dropped.get(text, Path(self.spool.path(expect.state, f"{stem}.json")))
             job_id = path.name.removesuffix(".json")
             if names.why_bad_id(job_id):
