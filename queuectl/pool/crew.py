@@ -82,6 +82,8 @@ class Crew:
         for worker in staying[len(sizes) :]:
             worker.retire()
             self._core.dispatcher.take_back(worker)
+            if not worker.is_alive:  # it was about to be started again: no end of its pipe comes
+                self._remove(worker)
         for size in sizes[len(staying) :]:
             worker = WorkerProcess(size)
             self._workers.append(worker)

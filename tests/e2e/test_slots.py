@@ -182,10 +182,18 @@ def test_a_run_that_is_ended_takes_its_own_daemons_only(spool: SpoolDir, tmp_pat
                 kill(pid)
 
 
-def test_a_pool_with_more_slots_than_jobs_drains(spool: SpoolDir) -> None:
-    """All jobs run at the same time in one process, on every system."""
+# Says that it runs, and waits until five do.
+MEET = (
+    "import os, sys, time; open(os.path.join(sys.argv[1], os.environ['QUEUECTL_JOB_ID']), 'w').close()\n"
+    "while len(os.listdir(sys.argv[1])) < 5: time.sleep(0.01)"
+)
+
+
+def test_a_pool_with_more_slots_than_jobs_drains(spool: SpoolDir, tmp_path: Path) -> None:
+    """All jobs run at the same time in one process, on every system: each waits for the others."""
+    (tmp_path / "met").mkdir()
     for number in range(5):
-        enqueue(spool, f"job{number}", "--", *SLEEP[:-1], "import time; time.sleep(0.2)")
+        enqueue(spool, f"job{number}", "--", *SLEEP[:-1], MEET, str(tmp_path / "met"))
     with Pool(spool, "--drain", count=8) as pool:
         assert pool.wait() == 0
     assert len(spool.job_names("done")) == 5

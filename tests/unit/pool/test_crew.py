@@ -7,6 +7,7 @@ import os
 import pytest
 
 from queuectl.model.notice import Notice
+from queuectl.pool.crew import WorkerSource
 from queuectl.pool.worker_process import WorkerProcess
 from queuectl.worker.process import WorkerSpec
 from tests.unit.pool.conftest import StillPool
@@ -64,3 +65,14 @@ def test_names_of_a_lost_worker_are_queued_again(pool: StillPool) -> None:
     worker.outstanding.update({"a.json": 0.0, "b.json": 0.0})
     pool.parts.crew.lost(worker)
     assert [pool.parts.core.queue.take() for _ in range(2)] == ["a.json", "b.json"] and calls == ["tick"]
+
+
+def test_a_worker_that_is_not_wanted_and_not_alive_is_forgotten(pool: StillPool) -> None:
+    """A pool that is made smaller while a dead worker waits for its start does not keep it for ever."""
+    crew = pool.parts.crew
+    pool.parts.sources()
+    crew.scale(3)
+    assert [worker.slots for worker in pool.parts.core.workers] == [1, 1, 1]
+    crew.scale(1)
+    assert len(pool.parts.core.workers) == 1
+    assert sum(isinstance(source, WorkerSource) for source in crew._sources) == 1
