@@ -29,6 +29,8 @@ class Start(NamedTuple):
 
     worker: str
     lease: str
+    where: dict[str, str]
+    """See `Claims.where`."""
     syncs_later: bool
     """The command of a new job may start before its record is on disk."""
 
@@ -146,7 +148,7 @@ class Adopter:
             events.append(history.event(REQUEUED, now_at, by="move"))
             standing = standing._replace(failures=0)
         attempt, lease = standing.starts + 1, start.lease
-        events.append(history.event(STARTED, now_at, attempt=attempt, worker=start.worker, lease=lease))
+        events.append(history.event(STARTED, now_at, attempt=attempt, worker=start.worker, lease=lease, **start.where))
         data = record.frame(spec, events)
         is_new = standing.last is not None and standing.last.event == ENQUEUED  # any other has a run in its history
         if is_new and start.syncs_later:

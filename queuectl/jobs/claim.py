@@ -62,13 +62,16 @@ from queuectl.system import disk, files, sharing
 class Claims:
     """Claims jobs of one spool for one worker."""
 
-    def __init__(self, session: Session, stripes: Stripes, *, worker: str) -> None:
+    def __init__(self, session: Session, stripes: Stripes, *, worker: str, is_local: bool = True) -> None:
         self._session = session
         self._spool, self._clock = session.spool, session.clock
         self._stripes = stripes
         self._sync_accepted, self._sync_all = session.syncs_accepted, session.syncs_all
         self._worker = worker
-        self._starts_first = session.settings.durability == "queue" and os.name != "nt"
+        self.where: dict[str, str] = {}
+        """The node that the next claimed job starts on: `node` and `member` of `started`; empty: on this machine."""
+        # After a power cut no command runs on this machine, so a drop may start before its record is on disk.
+        self._starts_first = is_local and session.settings.durability == "queue" and os.name != "nt"
         self._settlements = Settlements(session, stripes)
         self._judge = Judge(session)
         self.blame = self._judge.blame
@@ -159,7 +162,7 @@ class Claims:
         return self._adopt(taken, drop.accepted, lease)
 
     def _adopt(self, taken: Taken, accepted: document.Accepted, lease: str) -> Claimed | Declined:
-        start = Start(self._worker, lease, self._starts_first)
+        start = Start(self._worker, lease, self.where, self._starts_first)
         try:
             with contextlib.ExitStack() as held:
                 adopted = self._adopter.adopt(taken, accepted, start, held)
@@ -209,7 +212,7 @@ class Claims:
         if standing.starts and outlives(self._spool, item, mine=lease):
             return self._still_alive(taken, standing)
         attempt = standing.starts + 1
-        events.append(history.event(STARTED, now_at, attempt=attempt, worker=self._worker, lease=lease))
+        events.append(history.event(STARTED, now_at, attempt=attempt, worker=self._worker, lease=lease, **self.where))
         folded = folding.fold(data, item) if len(data) > folding.FOLD_BYTES else None
         tail = record.append(len(folded or data), events, empty=not item.history)
         if folded is None:

@@ -15,7 +15,7 @@ from queuectl.model.lifecycle import ABANDONED, PENDING, RUNNING, STARTED, Outco
 from queuectl.spool import cancel_requests
 from queuectl.spool.folder import RECORD_MAX_BYTES
 from queuectl.spool.layout import START, Located, name_for, record_name
-from queuectl.spool.lease import is_alive
+from queuectl.spool.lease import is_alive, is_locked
 from queuectl.spool.output import keep_output
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
@@ -153,8 +153,10 @@ class Orphans:
         return self._spool.read_document(here.path).data != data
 
     def _is_running(self, standing: history.Standing) -> bool:
-        start = standing.last_start
-        return start is not None and is_alive(self._spool, start.lease)
+        start, last = standing.last_start, standing.last
+        if start is None or last is None:
+            return False
+        return (is_locked if last.event in lifecycle.OUTCOMES else is_alive)(self._spool, start.lease)
 
 
 def _knows_a_run(data: bytes) -> bool:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from queuectl.errors import DamagedRecordError
 from queuectl.model.lifecycle import RUNNING
-from queuectl.spool import batch, pools
+from queuectl.spool import batch, pools, stamps
 from queuectl.spool.cancel_requests import waiting
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import START
@@ -78,6 +78,17 @@ def unnamed_leases(spool: SpoolDir, named: Named) -> Iterator[tuple[str, str]]:
         lease = name.removesuffix(".lock")
         if lease not in named.leases:
             yield lease, os.path.join(spool.lease_dir, name)
+
+
+def dead_sessions(spool: SpoolDir, named: Named) -> Iterator[str]:
+    """Find the sessions whose stamp has run out and of which no running job may be."""
+    if not (found := stamps.sessions(spool)) or not named.is_certain:
+        return
+    used = {stamps.session_of(lease) for lease in named.leases}
+    for session in found:
+        stamp = stamps.read(spool, session)
+        if stamp is not None and stamp.left_s() <= 0 and session not in used:
+            yield session
 
 
 def dead_outputs(spool: SpoolDir) -> list[str]:

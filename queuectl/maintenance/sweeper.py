@@ -11,7 +11,7 @@ from queuectl.jobs import error_text
 from queuectl.jobs.rescue import Orphans
 from queuectl.maintenance import debris
 from queuectl.model.lifecycle import DLQ
-from queuectl.spool import cancel_requests
+from queuectl.spool import cancel_requests, stamps
 from queuectl.spool.blame import Blame
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.session import Session
@@ -40,8 +40,11 @@ class Sweeper:
         self._texts.sweep()
 
     def sweep_leases(self) -> None:
-        """Delete lease files that no process holds and no running record names, and their files in tmp/."""
-        for lease, path in debris.unnamed_leases(self._spool, debris.named_leases(self._spool)):
+        """Delete lease files that no process holds and no running record names, their files in tmp/, and old stamps."""
+        named = debris.named_leases(self._spool)
+        for session in debris.dead_sessions(self._spool, named):
+            stamps.remove(self._spool, session)
+        for lease, path in debris.unnamed_leases(self._spool, named):
             lock = NamedLock(path)
             with contextlib.suppress(OSError):
                 if lock.try_acquire():

@@ -23,6 +23,8 @@ class Event(msgspec.Struct, omit_defaults=True, gc=False):
     attempt: int = 0
     worker: str = ""
     lease: str = ""
+    node: str = ""
+    member: str = ""
     exit_code: int | None = None
     duration_s: float | None = None
     reason: str = ""

@@ -41,6 +41,11 @@ class Breaker:
         """True while no job may be started."""
         return self._clock.monotonic() < self._until_s
 
+    def hold(self, wait_s: float, text: str) -> None:
+        """Start no job for this long, which is no error."""
+        self._until_s = self._clock.monotonic() + wait_s
+        self._notify(Notice(INFO, "waiting", text))
+
     def trip(self, text: str) -> None:
         """Stop new starts for a while. Another error during the wait (of a worker, of a scan) counts as the same."""
         if self._count and self.is_open:

@@ -37,6 +37,7 @@ from queuectl.pool.scanner import Scanner
 from queuectl.pool.shutdown import Shutdown
 from queuectl.pool.ticks import Plan, Step, Ticks
 from queuectl.pool.worker_process import WorkerProcess
+from queuectl.spool import stamps
 from queuectl.spool.counts import DIED, DRAINED, STOPPED, Ended
 from queuectl.spool.pools import Pool, StopSummary
 from queuectl.spool.session import Session
@@ -166,6 +167,9 @@ class Parts:
         self.presence.begin(self.pool.lock, is_local=self.scanner.is_local)
         if sweep_pools(self.core.session.spool):
             self._housekeeping.start_repair()
+        if (wait_s := stamps.wait_s(self.core.session.spool)) > 0:
+            text = f"starts no job for {wait_s:.0f} s: this machine has just started, and nodes may still run commands"
+            self.core.breaker.hold(wait_s, text)
         worker_process.prepare()
         self._prepare_inboxes()
         self.crew.start()

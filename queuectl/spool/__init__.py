@@ -22,6 +22,7 @@ __all__ = [
     "roster",
     "session",
     "settings_file",
+    "stamps",
     "stripes",
     "trust",
 ]

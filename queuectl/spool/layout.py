@@ -11,6 +11,7 @@
                                    jobs), splits/ (how far each of those files is split), cancels/ (requests to end a
                                    run), signed/ (used ids of signed jobs), clock (the time of a pool's last look),
                                    counts (jobs of the last hour and day);
+                                   with a cluster also engine/ (how long runs elsewhere may go on);
                                    with inboxes also inboxes/ (OWNER.json, OWNER.lock), handover/OWNER/ (jobs between
                                    an inbox and pending/), owed/OWNER/ (receipts to be written), identity
 
@@ -89,6 +90,8 @@ class Layout:
         self.identity_path = os.path.join(self.machinery, "identity")
         self.clock_path = os.path.join(self.machinery, "clock")
         self.signed_dir = os.path.join(self.machinery, "signed")
+        self.engine_dir = os.path.join(self.machinery, "engine")
+        self.engine_length_path = os.path.join(self.engine_dir, "length")
         self.settings_path = os.path.join(self.root, SETTINGS_NAME)
         self.paused_path = os.path.join(self.root, PAUSED)
         self.readme_path = os.path.join(self.root, "README.md")
@@ -114,6 +117,10 @@ class Layout:
     def lease_path(self, lease: str) -> str:
         """Return the lock file of a lease, by its name in a `started` event."""
         return os.path.join(self.lease_dir, f"{_lease_name(lease)}.lock")
+
+    def stamp_path(self, session: str) -> str:
+        """Return the stamp of a worker whose commands run on other machines."""
+        return os.path.join(self.engine_dir, _lease_name(session))
 
     def signed_path(self, key: str, job_id: str) -> str:
         """Return the file that marks a signed id as used. Ids that differ only in case are the same."""

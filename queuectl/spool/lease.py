@@ -5,6 +5,9 @@ worker was killed. After each job the worker closes the file and locks it again 
 the command left behind still holds the lock, the worker leaves the lease to that process and takes the next number.
 Otherwise the worker's next job would look alive for as long as that process runs.
 
+The lock of a command that runs on another machine is held by its worker alone. If that worker is gone, a stamp says
+until when the command may go on: see `stamps`.
+
 A worker reuses a name only after a run that succeeded and left no process, so a held lease belongs to the run that
 names it (promise P3): see `outlives`.
 """
@@ -19,6 +22,7 @@ from collections.abc import Iterator
 
 from queuectl.model import lifecycle
 from queuectl.model.record import Record
+from queuectl.spool import stamps
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import disk, files
 from queuectl.system.locks import NamedLock, is_held
@@ -158,7 +162,12 @@ def end(lock: NamedLock) -> None:
 
 
 def is_alive(spool: SpoolDir, lease: str) -> bool:
-    """True if a process that ran under this lease may still be running."""
+    """True if a process that ran under this lease may still be running: its lock is held, or its stamp protects it."""
+    return bool(lease) and (is_locked(spool, lease) or stamps.protects(spool, lease))
+
+
+def is_locked(spool: SpoolDir, lease: str) -> bool:
+    """True if a process holds this lease on this machine. Enough for a run whose outcome is on record."""
     return bool(lease) and is_held(spool.lease_path(lease))
 
 
@@ -170,9 +179,11 @@ def outlives(spool: SpoolDir, item: Record, *, mine: str = "") -> bool:
     """
     history = item.history
     at = next((at for at in reversed(range(len(history))) if history[at].event == lifecycle.STARTED), None)
-    if at is None or history[at].lease == mine or not is_alive(spool, history[at].lease):
+    if at is None or history[at].lease == mine:
         return False
     end = next((event for event in history[at:] if event.event in lifecycle.OUTCOMES), None)
+    if not (is_alive if end is None else is_locked)(spool, history[at].lease):
+        return False
     return end is None or end.event != lifecycle.SUCCEEDED or bool(end.left) or _is_left(spool, history[at].lease)
 
 

@@ -32,6 +32,9 @@ from queuectl.system.locks import NamedLock, is_held
 STOP, NOW, WAIT = "stop", "now", "wait"
 # The most slots that a pool can have.
 SLOTS_AT_MOST = 256
+# 1: this pool respects the stamps of runs on other machines. An older pool, whose record has no `format`, would rescue
+# such a run while it lives.
+POOL_FORMAT = 1
 _SECONDS = re.compile(STOP + r" \d+(\.\d+)?(e[+-]?\d+)?")
 _MAX_BYTES = 64 * 1024
 
@@ -57,6 +60,7 @@ class PoolInfo(msgspec.Struct, frozen=True):
     processes: int = 0
     settings_at: float = 0.0
     held: tuple[str, ...] = ()
+    format: int = POOL_FORMAT
 
 
 class StopSummary(NamedTuple):
@@ -280,4 +284,5 @@ def _info(body: dict[str, Any]) -> PoolInfo:
         int(body.get("processes", body["count"])),
         times.from_text(body.get("settings_at", body["started_at"])),
         tuple(map(str, body.get("held", ()))),
+        int(body.get("format", 0)),
     )

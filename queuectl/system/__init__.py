@@ -2,6 +2,7 @@
 
 __all__ = [
     "acting",
+    "boot",
     "clock",
     "disk",
     "environment",
