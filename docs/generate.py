@@ -54,7 +54,7 @@ A command uses a spool of another user only if you name it with `--spool` or `QU
 | 5 | the job or a setting is not valid, or the id is taken |
 | 10 | `check`: the faults are repaired; without `--repair`: they can be repaired |
 | 11 | `check`: something needs a person |
-| 75 | the spool cannot be used now: full, read-only, busy or missing |
+| 75 | the spool cannot be used now: full, read-only, busy or missing; or the cluster does not answer |
 | 124 | the wait took too long |
 | 130 | interrupted |
 """.splitlines()
@@ -109,6 +109,23 @@ SETTING_GROUPS = (
         "These settings decide who can see the jobs, and how.",
         ("group_access", "dashboard", "metrics"),
         ("`dashboard`: use `counts` if people who must not see your commands can read the page.",),
+    ),
+    (
+        "Cluster",
+        "These settings, keys of the table `[cluster]`, are for jobs on other machines: see [cluster.md](cluster.md).",
+        (
+            "cluster.scheduler",
+            "cluster.keys",
+            "cluster.slots",
+            "cluster.lease",
+            "cluster.output_max",
+            "cluster.insecure",
+            "cluster.bridge_user",
+        ),
+        (
+            "`cluster.lease`: set it higher if the network can fail for over 20 s. Jobs of a lost node wait for it.",
+            "`cluster.insecure`: leave it off. [security.md](security.md) says who can run commands otherwise.",
+        ),
     ),
 )
 SETTINGS_INTRO = """\

@@ -10,6 +10,8 @@
     ├── NotASpoolError                       the folder is not a spool
     ├── SpoolUnavailableError                the spool cannot be read or written now (full, missing, busy)
     ├── UntrustedSpoolError                  other users could make queuectl run commands (promise P10)
+    ├── ClusterError                         the cluster cannot be used: its keys, its address, the extra
+    │   └── ClusterUnreachableError          nobody answers there now
     ├── WaitTimeoutError (TimeoutError)      jobs have not ended in time
     ├── DamagedRecordError                   a file is not a whole record
     └── IllegalMoveError (RuntimeError)      the state table does not have this move: a bug
@@ -138,6 +140,14 @@ class UntrustedSpoolError(QueuectlError):
     def __init__(self, path: str, *, cause: str, hint: str, what: str = "") -> None:
         super().__init__(what or f"refusing to run commands from {path}", cause=cause, hint=hint)
         self.path = path
+
+
+class ClusterError(QueuectlError):
+    """The cluster cannot be used before a person acts: keys, address, version or the missing extra."""
+
+
+class ClusterUnreachableError(ClusterError):
+    """The scheduler of the cluster, or all of its nodes, do not answer now."""
 
 
 class WaitTimeoutError(QueuectlError, TimeoutError):

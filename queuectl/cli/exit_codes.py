@@ -9,7 +9,8 @@
 5    an invalid job or setting; an id that is taken
 10   check: the faults are repaired, or --repair can repair them
 11   check: something needs a person
-75   the spool is busy, full, read-only, unreachable or not a spool (sysexits.h: try again later)
+75   the spool is busy, full, read-only, unreachable or not a spool, or the cluster does not answer (sysexits.h: try
+     again later)
 124  waiting for a job took too long (as timeout(1))
 130  interrupted by Ctrl-C
 """
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 from queuectl.errors import (
     AmbiguousIdError,
+    ClusterUnreachableError,
     DuplicateJobError,
     InvalidJobError,
     InvalidSettingsError,
@@ -54,6 +56,7 @@ TABLE: tuple[tuple[type[QueuectlError], int], ...] = (
     (DuplicateJobError, INVALID),
     (NotASpoolError, UNAVAILABLE),
     (SpoolUnavailableError, UNAVAILABLE),
+    (ClusterUnreachableError, UNAVAILABLE),
 )
 
 

@@ -55,6 +55,7 @@ GROUPS = {
         "resume": Entry("control", "resume_app", "Resume a paused queue."),
         "drain": Entry("edit", "drain_app", "Wait until no job is waiting or running."),
         "service": Entry("service", "app", "Run workers as a service of the operating system."),
+        "cluster": Entry("cluster", "app", "Run the commands of jobs on other machines."),
     },
     "Dead letter queue": {
         "dlq": Entry("dlq", "app", "List, retry or delete dead jobs."),

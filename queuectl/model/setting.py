@@ -6,6 +6,7 @@ test that every setting is documented.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -36,8 +37,8 @@ class Setting(NamedTuple):
 
     @property
     def field(self) -> str:
-        """The name of the field in `Settings`."""
-        return self.name.rpartition(".")[2]
+        """The name of the field in `Settings`: `on_dead` for `hooks.on_dead`, `cluster_slots` for `cluster.slots`."""
+        return self.name.removeprefix("hooks.").replace(".", "_")
 
 
 def _integer(low: int, high: int) -> Callable[[Any], int]:
@@ -94,6 +95,18 @@ def _one_of(*words: str) -> Callable[[Any], str]:
     return check
 
 
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError
+    return value
+
+
+def _address(value: Any) -> str:
+    if value and not (isinstance(value, str) and _ADDRESS.fullmatch(value)):
+        raise ValueError
+    return str(value)
+
+
 def _command(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(word, str) and "\0" not in word for word in value):
         raise ValueError
@@ -102,6 +115,8 @@ def _command(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+# A name, an IPv4 address, or an IPv6 address in brackets; or a folder of this machine's own nodes.
+_ADDRESS = re.compile(r"(?:tls|tcp)://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}|unix:/[^\0]+")
 _HOOK = 'a list: a program and its arguments, such as ["notify-send", "dead"]; [] for none'
 _DAY_S = 86400.0
 _CENTURY_S = times.LONGEST_S
@@ -287,5 +302,54 @@ SETTINGS: tuple[Setting, ...] = (
         "a duration of a second or more, such as 10m or 1h",
         _duration(1, _CENTURY_S),
         "How long a job may wait before on_stale, from when it could run. Paused time does not count.",
+    ),
+    Setting(
+        "cluster.scheduler",
+        "",
+        'an address such as "tls://head:8786", or "" for no cluster',
+        _address,
+        "Address of the scheduler of the cluster, for `worker start --cluster`. See docs/cluster.md.",
+    ),
+    Setting(
+        "cluster.keys",
+        "",
+        "a folder",
+        _text,
+        "Folder with ca.pem and spool.pem from `queuectl cluster keys`. Only the workers' user may read them.",
+    ),
+    Setting(
+        "cluster.slots",
+        200,
+        "a whole number from 1 to 10000",
+        _integer(1, 10_000),
+        "Number of jobs that run at once on all nodes together, if `worker start --slots` does not say it.",
+    ),
+    Setting(
+        "cluster.lease",
+        "30s",
+        "a duration from 10s to 10m",
+        _duration(10, 600),
+        "How long a command may go on while its node is out of reach. Then the node ends it, and the job runs again.",
+    ),
+    Setting(
+        "cluster.output_max",
+        "8M",
+        "a number of bytes or a size such as 500K, 8M (1024 each)",
+        sizes.parse,
+        "How much output of an attempt on a node is kept: the first half, and the last half when the command ends.",
+    ),
+    Setting(
+        "cluster.insecure",
+        False,
+        "true or false",
+        _boolean,
+        "Allow a tcp:// scheduler on another machine. Anyone on that network can then run commands on every node.",
+    ),
+    Setting(
+        "cluster.bridge_user",
+        "",
+        'the name of a user, or "" for the workers\' user',
+        _text,
+        "User of the process that speaks to the cluster, if root runs the workers (POSIX).",
     ),
 )

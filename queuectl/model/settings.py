@@ -55,6 +55,13 @@ class Settings(NamedTuple):
     on_idle: tuple[str, ...]
     on_stale: tuple[str, ...]
     stale_after: float
+    cluster_scheduler: str
+    cluster_keys: str
+    cluster_slots: int
+    cluster_lease: float
+    cluster_output_max: int
+    cluster_insecure: bool
+    cluster_bridge_user: str
     inboxes: tuple[Inbox, ...] = ()
     commands: Mapping[str, Command] = {}
 

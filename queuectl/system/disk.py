@@ -44,6 +44,8 @@ GROUP_MODE = 0o640
 # All users can read other files, unless the umask forbids it.
 FILE_MODE = 0o644
 FOLDER_MODE = 0o755
+# Only the user can list it.
+PRIVATE_FOLDER_MODE = 0o700
 
 _WRITE = READ | os.O_WRONLY
 
@@ -327,15 +329,18 @@ def remove_tree(path: str) -> None:
 
 
 @as_owner
-def make_folder(path: str) -> None:
-    """Create a folder and its parents, all without write access for others (`os.makedirs` sets only the last mode)."""
+def make_folder(path: str, *, mode: int = FOLDER_MODE) -> None:
+    """Create a folder and its parents, all without write access for others (`os.makedirs` sets only the last mode).
+
+    `mode` is the folder's own, FOLDER_MODE or PRIVATE_FOLDER_MODE; the umask applies.
+    """
     above = os.path.dirname(path)
     if above == path:  # a missing drive or share on Windows
         raise FileNotFoundError(errno.ENOENT, "there is no such drive or share", path)
     if above and not os.path.isdir(above):
         make_folder(above)
     try:
-        os.mkdir(path, FOLDER_MODE)
+        os.mkdir(path, mode)
     except FileExistsError:
         if not os.path.isdir(path):
             raise

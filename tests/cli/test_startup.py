@@ -28,6 +28,10 @@ HEAVY = {
     "concurrent",
     "platformdirs",
     "logging",
+    "dask",
+    "distributed",
+    "tornado",
+    "cryptography",
     "email",
     "http",
 }

@@ -1,0 +1,3 @@
+"""Commands on other machines: what a node, a carrier and the spool's side say to each other."""
+
+__all__ = ["keys", "launch"]
