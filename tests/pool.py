@@ -74,11 +74,18 @@ def _run_here(spool: SpoolDir, *words: str, check: bool) -> str:
 class Pool:
     """`queuectl worker start` as a process; its events are read as they come."""
 
-    def __init__(self, spool: SpoolDir, *options: str, count: int = 2, cwd: Path | None = None) -> None:
+    def __init__(
+        self,
+        spool: SpoolDir,
+        *options: str,
+        count: int = 2,
+        cwd: Path | None = None,
+        program: tuple[str, ...] = ("-m", "queuectl"),
+    ) -> None:
         self.spool = spool
         self.events: list[dict[str, Any]] = []
         self.errors: list[str] = []
-        command = [sys.executable, "-m", "queuectl", "--spool", spool.root, "worker", "start"]
+        command = [sys.executable, *program, "--spool", spool.root, "worker", "start"]
         self.process = subprocess.Popen(
             [*command, "--count", str(count), "--log-format", "json", *options],
             stdout=subprocess.PIPE,

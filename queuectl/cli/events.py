@@ -16,7 +16,7 @@ from queuectl.model.lifecycle import CANCELLED, DLQ, RELEASED, SUCCEEDED
 from queuectl.model.notice import INFO, Notice
 from queuectl.pool.notices import Event
 from queuectl.spool.pools import StopSummary
-from queuectl.worker.messages import Finished, Started, Trouble, Vanished
+from queuectl.worker.messages import Defect, Finished, Started, Trouble, Vanished
 
 
 def _unfolded(events: list[Event]) -> Iterator[Event]:
@@ -82,6 +82,9 @@ class Printer:
             return "vanished", text, {"id": event.job_id, "outcome": how}
         if isinstance(event, Trouble):
             return "trouble", f"trouble    {event.text}", {"text": event.text}
+        if isinstance(event, Defect):
+            text = f"defect     {event.job_id}  its run ended by a defect of queuectl: {event.text}; please report it"
+            return "defect", text, {"id": event.job_id, "text": event.text}
         if isinstance(event, Notice):
             return self._notice(event)
         return "", "", {}

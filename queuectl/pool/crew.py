@@ -18,7 +18,7 @@ from queuectl.pool.core import Core
 from queuectl.pool.options import spread
 from queuectl.pool.outcomes import Outcomes
 from queuectl.pool.worker_process import WorkerProcess
-from queuectl.worker.messages import Reload
+from queuectl.worker.messages import Defect, Reload
 from queuectl.worker.process import WorkerSpec
 
 if TYPE_CHECKING:
@@ -80,15 +80,29 @@ class Crew:
             if worker.slots != size:
                 worker.resize(size)
         for worker in staying[len(sizes) :]:
-            worker.retire()
-            self._core.dispatcher.take_back(worker)
+            self._retire(worker)
             if not worker.is_alive:  # it was about to be started again: no end of its pipe comes
                 self._remove(worker)
         for size in sizes[len(staying) :]:
-            worker = WorkerProcess(size)
-            self._workers.append(worker)
-            self._sources.insert(0, self._new_source(worker))
+            self._add(size)
         return len(sizes)
+
+    def replace(self, worker: WorkerProcess) -> None:
+        """Let a worker that met a defect of queuectl end after its runs, and have `step` start another one."""
+        if worker.is_retired or self._core.shutdown.has_begun:
+            return
+        self._deaths.append(self._clock.monotonic())
+        self._retire(worker)
+        self._add(worker.slots)
+
+    def _retire(self, worker: WorkerProcess) -> None:
+        worker.retire()
+        self._core.dispatcher.take_back(worker)
+
+    def _add(self, slots: int) -> None:
+        worker = WorkerProcess(slots)
+        self._workers.append(worker)
+        self._sources.insert(0, self._new_source(worker))
 
     def reload(self, settings: Settings) -> None:
         """Have all workers, and those that are started from now on, use the reloadable ones of these settings."""
@@ -195,6 +209,8 @@ class WorkerSource:
         try:
             for report in self.worker.receive():
                 self._outcomes.take(self.worker, report)
+                if type(report) is Defect:
+                    self._crew.replace(self.worker)
             self.worker.is_ready = True  # an empty report, the first one, counts too
         except EOFError:
             self._crew.lost(self.worker)

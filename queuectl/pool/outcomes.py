@@ -15,7 +15,7 @@ from queuectl.pool.counters import Counters
 from queuectl.pool.hooks import DEAD, IDLE, Hooks
 from queuectl.pool.worker_process import WorkerProcess
 from queuectl.spool.pools import StopSummary
-from queuectl.worker.messages import Finished, Passed, Report, Restored, Started, Trouble, Vanished
+from queuectl.worker.messages import Defect, Finished, Passed, Report, Restored, Started, Trouble, Vanished
 
 # An ending pool waits this long for the hooks of its last jobs, the limit of one hook. A stopped pool waits less.
 _HOOKS_WITHIN_S = 30.0
@@ -67,6 +67,9 @@ class Outcomes:
                 self._core.breaker.trip(report.text)
             case Restored():
                 self._core.notify(notices.restored(report.folder))
+            case Defect():
+                self._core.dispatcher.settled(worker, report.name, counts=False)
+                self._core.notify(report)
             case _:
                 assert_never(report)
 

@@ -31,13 +31,18 @@ Steps = Generator[float, Ended | None, None]
 class Attended:
     """A run in progress in a slot."""
 
-    def __init__(self, slot: Slot) -> None:
+    def __init__(self, slot: Slot, name: str, job_id: str) -> None:
         self.slot = slot
+        self.name = name
+        """The name that was suggested."""
+        self.job_id = job_id
         self.steps: Steps
         self.process: Process | None = None
         """The command, while the run waits for its end."""
         self.is_ending = False
         """True while the command is being ended; a step is then due whenever any command has ended."""
+        self.is_given_up = False
+        """True after a defect of queuectl: nothing is recorded any more."""
         self.due_s = 0.0
         """When the next step is due (monotonic)."""
 
@@ -67,9 +72,21 @@ class Attendant:
 
     def attend(self, slot: Slot, name: str, claimed: Claimed) -> Attended:
         """Return the run of a claimed job, before its first step."""
-        attended = Attended(slot)
+        attended = Attended(slot, name, claimed.job_id)
         attended.steps = self._steps(attended, name, claimed)
         return attended
+
+    @staticmethod
+    def give_up(attended: Attended) -> None:
+        """From the next step on, which is due now, end the command at once, and leave the run without an outcome."""
+        process, attended.process = attended.process, None
+        assert process is not None
+
+        def steps() -> Steps:
+            yield from process.terminate(0)
+            attended.slot.abandon()
+
+        attended.steps, attended.is_ending, attended.due_s = steps(), True, 0.0
 
     def _steps(self, attended: Attended, name: str, claimed: Claimed) -> Steps:
         slot = attended.slot

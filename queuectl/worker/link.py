@@ -75,6 +75,11 @@ class Link:
         self.is_stopping = True
         self.note_stop()
 
+    def retire(self) -> None:
+        """Claim no more jobs, not those either whose names wait here; the supervisor gives these to others."""
+        self.is_stopping = True
+        self.names.clear()
+
     def note_stop(self) -> None:
         """Remember a request to stop, for this pool or for every process on this machine."""
         self.stop_asked_s = self._clock.monotonic()

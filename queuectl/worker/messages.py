@@ -99,6 +99,14 @@ class Trouble(NamedTuple):
     text: str
 
 
+class Defect(NamedTuple):
+    """A defect of queuectl ended this run; the job will be rescued. The worker ends after its other runs."""
+
+    name: str
+    job_id: str
+    text: str
+
+
 class Vanished(NamedTuple):
     """A job's file disappeared while the job ran: somebody deleted or moved it. Only this report has the outcome.
 
@@ -116,9 +124,9 @@ class Restored(NamedTuple):
     folder: str
 
 
-Report = Started | Finished | Passed | Trouble | Vanished | Restored
+Report = Started | Finished | Passed | Trouble | Vanished | Restored | Defect
 
-_KINDS: tuple[type[Report], ...] = (Started, Finished, Passed, Trouble, Vanished, Restored)
+_KINDS: tuple[type[Report], ...] = (Started, Finished, Passed, Trouble, Vanished, Restored, Defect)
 _DECLINED: tuple[type[Declined], ...] = get_args(Declined)
 _WITH_SIG = frozenset(each for each in _DECLINED if "sig" in each._fields)
 """Kinds whose first field is a file's signature."""

@@ -5,18 +5,19 @@ If the supervisor is gone (its end of the pipe closes), the worker ends after it
 reported, and none counts against a job (promise P9).
 
 One loop waits for the ends of commands, for orders, and for the next step of a run (see `attendant`). Nothing else
-waits, so that no run delays another.
+waits, so that no run delays another. A defect of queuectl that a run meets ends that run alone: see `Worker._isolate`.
 """
 
 from __future__ import annotations
 
+import errno
 import functools
 import itertools
 import math
+import os
 import time
 from multiprocessing.connection import Connection
 
-from queuectl.errors import QueuectlError
 from queuectl.jobs import error_text
 from queuectl.jobs.claim import Claims
 from queuectl.jobs.settle import Settlements
@@ -28,7 +29,7 @@ from queuectl.worker.attendant import Attendant, Attended
 from queuectl.worker.executors import choose
 from queuectl.worker.executors.base import Ended, Process
 from queuectl.worker.link import Link
-from queuectl.worker.messages import Passed, Trouble
+from queuectl.worker.messages import Defect, Passed, Trouble
 from queuectl.worker.recorder import Recorder
 from queuectl.worker.run import Starter
 from queuectl.worker.slot import Slot
@@ -61,6 +62,8 @@ class Worker:
         """The runs in progress, oldest first."""
         self._by_process: dict[Process, Attended] = {}
         """The runs that wait for the end of their command."""
+        self._unsafe: list[Slot] = []
+        """Slots whose command may still run, after a defect: their leases end with this process."""
         self._claimed_s = 0.0
         """When the last claim began (monotonic)."""
         self._unpaused_s = -_PAUSED_WITHIN_S
@@ -181,6 +184,8 @@ class Worker:
         except StopIteration:
             del self._runs[run]
             self._free.append(run.slot)
+        except Exception as defect:
+            self._isolate(run, defect)
         else:
             run.due_s = self._clock.monotonic() + wait_s
         if run.process is not process:
@@ -188,6 +193,28 @@ class Worker:
                 del self._by_process[process]
             if run.process is not None:
                 self._by_process[run.process] = run
+
+    def _isolate(self, run: Attended, defect: Exception) -> None:
+        """End a run whose handling has failed by a defect of queuectl. The other runs go on.
+
+        The run ends as if its worker had died: its command is ended, its lease is free, so it counts as abandoned, and
+        a job that causes a defect runs as often as its retries allow. This process, which may be damaged, takes no more
+        names and ends after its other runs; the supervisor starts another at once.
+        """
+        if not run.is_given_up:
+            self._link.retire()
+            self._link.report(Defect(run.name, run.job_id, describe(defect)))
+            self._link.flush()
+        run.is_given_up = True
+        if run.process is not None:
+            self._attendant.give_up(run)
+            return
+        del self._runs[run]
+        if run.is_ending:
+            self._unsafe.append(run.slot)
+        else:
+            run.slot.abandon()
+            self._free.append(run.slot)
 
     # --------------------------------------------------------------------------------------------------- claim
 
@@ -250,9 +277,13 @@ class Worker:
                 link.report(Passed(name, stuck))
                 slot.change()
             return None
-        except (QueuectlError, ValueError, RecursionError) as error:
+        except MemoryError:
+            self._give_up(slot, OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), name)
+            return None
+        except Exception as error:
             # A file that confuses the claim must not end one worker after the other (P6): report it and leave it alone.
-            link.report(Passed(name, Foreign(None, f"{type(error).__name__}: {error}")))
+            link.report(Passed(name, Foreign(None, describe(error))))
+            slot.change()
             return None
         if isinstance(claimed, Claimed):
             return claimed
@@ -273,6 +304,15 @@ class Worker:
             if other:
                 self._link.report(Passed(other, why))
         self._link.names.clear()
+
+
+def describe(defect: Exception) -> str:
+    """Return an unexpected exception as one line, with the place in the program that raised it."""
+    trace, where = defect.__traceback__, ""
+    while trace is not None:
+        where = f" ({os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno})"
+        trace = trace.tb_next
+    return f"{type(defect).__name__}: {defect}{where}"
 
 
 def _line(error: OSError) -> str:

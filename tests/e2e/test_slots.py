@@ -320,3 +320,42 @@ def test_requests_that_are_no_files_are_left_alone(spool: SpoolDir) -> None:
         enqueue(spool, "job", "--command", SUCCEED)
         pool.event("succeeded", "job")
         assert not [item for item in pool.events if item["event"] in ("trouble", "scaled", "reloaded")]
+
+
+# A pool whose workers have a defect that the job `bad` meets while it runs.
+DEFECTIVE = """
+from queuectl.cli import run
+from queuectl.worker.run import Run
+check = Run.check
+def broken(self):
+    if self.claimed.job_id == "bad":
+        raise AttributeError("no such thing")
+    return check(self)
+Run.check = broken
+run()
+"""
+
+
+@linux
+@posix
+def test_a_defect_that_one_run_meets_costs_no_other_run(spool: SpoolDir, tmp_path: Path) -> None:
+    """P3, P5: it is reported, its command is ended, its job is rescued; others go on; a new process takes over."""
+    gate = tmp_path / "gate"
+    enqueue(spool, "stays", "--command", f"while [ ! -e {gate} ]; do sleep 0.02; done")
+    with Pool(spool, count=2, program=("-c", DEFECTIVE)) as pool:
+        pool.event("started", "stays")
+        command = wait_until(lambda: command_of(pool, "stays"))
+        (worker,) = pool.worker_pids()
+        enqueue(spool, "bad", "--command", "sleep 60")
+        assert pool.event("defect", "bad")["text"].startswith("AttributeError: no such thing (")
+        pool.event("rescued", "bad")
+        for number in range(3):
+            enqueue(spool, f"next{number}", "--command", SUCCEED)
+            pool.event("succeeded", f"next{number}")
+        assert len(pool.worker_pids()) == 2 and worker in pool.worker_pids()
+        assert is_running(command) and last_start(spool, "stays")
+        gate.touch()
+        pool.event("succeeded", "stays")
+        wait_until(lambda: worker not in pool.worker_pids())
+        assert not [item for item in pool.events if item["event"] == "worker_lost"]
+    assert [event.event for event in events(spool, "dlq", "bad")] == ["enqueued", "started", "abandoned"]

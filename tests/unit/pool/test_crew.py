@@ -76,3 +76,25 @@ def test_a_worker_that_is_not_wanted_and_not_alive_is_forgotten(pool: StillPool)
     crew.scale(1)
     assert len(pool.parts.core.workers) == 1
     assert sum(isinstance(source, WorkerSource) for source in crew._sources) == 1
+
+
+def test_a_worker_that_met_a_defect_is_replaced_while_its_other_runs_go_on(
+    pool: StillPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P5: others get its names at once; it is no loss when it ends; defects in a row slow the starts as deaths do."""
+    crew, workers = pool.parts.crew, pool.parts.core.workers
+    pool.parts.sources()
+    monkeypatch.setattr(WorkerProcess, "is_alive", True)
+    crew.scale(1)
+    (worker,) = workers
+    worker.outstanding.update({"runs.json": 0.0, "waits.json": 0.0})
+    worker.running["runs.json"] = "runs"
+    crew.replace(worker)
+    crew.replace(worker)
+    assert [(each is worker, each.is_retired, each.slots) for each in workers] == [(True, True, 1), (False, False, 1)]
+    assert pool.parts.core.queue.take() == "waits.json" and list(worker.outstanding) == ["runs.json"]
+    crew.lost(worker)
+    assert worker not in workers and texts(pool, "worker_lost") == []
+    for _ in range(4):
+        crew.replace(workers[-1])
+    assert not crew._may_start(pool.clock.monotonic())

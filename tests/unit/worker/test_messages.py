@@ -12,6 +12,7 @@ from queuectl.system.files import FileSig
 from queuectl.worker.messages import (
     Abandon,
     Cancel,
+    Defect,
     Feed,
     Finished,
     Kill,
@@ -46,6 +47,7 @@ def test_every_report_arrives_as_it_was() -> None:
         Passed("c.jsonl", Split("c.jsonl", 3, ("x-1.json", "x-2.json"))),
         Trouble("No space left on device"),
         Vanished("a.json", "a", Outcome("cancelled", None, "its file was taken away")),
+        Defect("a.json", "a", "TypeError: no such thing (settle.py:7)"),
     ]
     heard = unpack(pack(said))
     assert heard == said

@@ -16,19 +16,21 @@ from typing import Any, ClassVar
 
 import pytest
 
-from queuectl.jobs.verdict import Busy, Claimed, Settled
+from queuectl.jobs.verdict import Busy, Claimed, Foreign, Returned, Settled
+from queuectl.maintenance.rescuer import Rescue
 from queuectl.model import names, settings
 from queuectl.model.lifecycle import Outcome
 from queuectl.spool.folder import SpoolDir
-from queuectl.spool.lease import Lease
+from queuectl.spool.lease import Lease, is_alive
 from queuectl.system import files
 from queuectl.system.clock import Clock
 from queuectl.system.locks import FileLock
 from queuectl.worker.channel import Channel
 from queuectl.worker.executors import choose
 from queuectl.worker.executors.base import Ended, Spec
-from queuectl.worker.messages import Finished, Passed, Report, Trouble, Vanished
+from queuectl.worker.messages import Defect, Feed, Finished, Passed, Report, Trouble, Vanished
 from queuectl.worker.output import OutputSlot
+from queuectl.worker.run import Run
 from queuectl.worker.worker import Worker
 from tests.helpers import Desk, FakeClock, listing, wait_until, work_off
 from tests.pool import SLEEP
@@ -371,6 +373,10 @@ class TwoJobs:
         """Let the loop go round until something holds."""
         wait_until(lambda: until() or (self._flush(), self.worker._wait(0.05))[0])
 
+    def rescue(self) -> list[Settled]:
+        """Rescue what has no worker."""
+        return [rescued.settled for rescued in Rescue(self.desk.session, self.desk.stripes).rescue_all(set())]
+
     def ended(self) -> list[str]:
         """The ids of the jobs whose ends are reported."""
         self._flush()
@@ -446,3 +452,91 @@ def test_a_drop_that_is_not_on_disk_yet_keeps_its_stripe_from_the_other_slot(
     two.worker._work(f"{other}.json")
     two.go_on(lambda: not two.worker._runs)
     assert listing(spool) == {"done": sorted(["drop.json", f"{other}.json"])}
+
+
+def test_a_defect_in_the_record_of_an_end_costs_the_run_of_its_slot_alone(
+    two: TwoJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P3, P5: its lease is free, so its job is rescued; the other run is recorded; no other name is claimed."""
+    settle = two.settlements.settle
+
+    def broken(claimed: Claimed, outcome: Outcome) -> Settled:
+        if claimed.job_id == "first":
+            raise TypeError("no such thing")
+        return settle(claimed, outcome)
+
+    monkeypatch.setattr(two.settlements, "settle", broken)
+    two.worker._work(two.desk.enqueue(id="first", command="exit 0"))
+    two.worker._work(two.desk.enqueue(id="second", command=SLEEP, timeout=0.3, max_retries=0))
+    two.worker._link._take_in(Feed([two.desk.enqueue(id="third")]))
+    two.go_on(lambda: two.ended() == ["second"] and not two.worker._runs)
+    (defect,) = [report for report in two.reports if isinstance(report, Defect)]
+    assert defect.job_id == "first"
+    assert defect.text.startswith("TypeError: no such thing (test_worker.py:")
+    assert two.worker._link.is_stopping and not two.worker._link.names
+    assert [settled.to for settled in two.rescue()] == ["pending"]
+    assert two.desk.events("pending", "first.json") == ["enqueued", "started", "abandoned"]
+    assert listing(two.desk.spool)["dlq"] == ["second.error.txt", "second.json"]
+
+
+def test_a_defect_while_a_command_runs_ends_the_command(two: TwoJobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P3: the job runs again, so nothing of this run may go on; the other run does."""
+    check = Run.check
+
+    def broken(run: Run) -> object:
+        if run.claimed.job_id == "first":
+            raise KeyError("no such thing")
+        return check(run)
+
+    monkeypatch.setattr(Run, "check", broken)
+    two.worker._work(two.desk.enqueue(id="first", command=SLEEP))
+    two.worker._work(two.desk.enqueue(id="second", command=SLEEP, timeout=0.5, max_retries=0))
+    (first, second) = two.worker._runs
+    process, lease = first.process, first.slot.lease.name
+    two.go_on(lambda: first not in two.worker._runs)
+    assert list(two.worker._runs) == [second] and process not in two.worker._by_process
+    assert not is_alive(two.desk.spool, lease)
+    two.go_on(lambda: two.ended() == ["second"])
+    assert [settled.to for settled in two.rescue()] == ["pending"]
+
+
+def test_a_defect_at_the_end_of_a_command_keeps_its_lease(two: TwoJobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P3: the command may still run, so the job waits for the end of this process."""
+
+    def broken(_run: Run, _why: object) -> object:
+        raise KeyError("no such thing")
+
+    monkeypatch.setattr(Run, "end", broken)
+    two.worker._work(two.desk.enqueue(id="first", command=SLEEP, timeout=0.05))
+    (run,) = two.worker._runs
+    process = run.process
+    two.go_on(lambda: not two.worker._runs)
+    try:
+        assert is_alive(two.desk.spool, run.slot.lease.name) and two.rescue() == []
+        assert len(two.worker._free) == 1
+    finally:
+        assert process is not None
+        for _ in process.terminate(0):
+            pass
+        run.slot.close()
+
+
+def test_a_defect_in_a_claim_leaves_the_file_alone(two: TwoJobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P6: one file does not end one worker after the other; a lack of memory is the machine's trouble (P9)."""
+    claim = two.worker._claims.claim
+    errors: dict[str, Exception] = {"bad.json": AttributeError("no such thing"), "big.json": MemoryError()}
+
+    def broken(name: str, lease: str) -> object:
+        if name in errors:
+            raise errors[name]
+        return claim(name, lease)
+
+    monkeypatch.setattr(two.worker._claims, "claim", broken)
+    two.worker._work("bad.json")
+    two.worker._work(two.desk.enqueue(id="good", command="exit 0"))
+    two.go_on(lambda: two.ended() == ["good"])
+    two.worker._work("big.json")
+    two._flush()
+    passed = {each.name: each.declined for each in two.reports if isinstance(each, Passed)}
+    assert isinstance(passed["bad.json"], Foreign) and passed["bad.json"].why.startswith("AttributeError: no such")
+    assert isinstance(passed["big.json"], Returned) and isinstance(two.reports[-1], Trouble)
