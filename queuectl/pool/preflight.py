@@ -12,7 +12,7 @@ from collections.abc import Callable
 from queuectl.errors import SpoolUnavailableError
 from queuectl.inbox import trust as inbox_trust
 from queuectl.model.settings import Settings
-from queuectl.spool import trust
+from queuectl.spool import pools, trust
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import FOLDERS
 from queuectl.system import volume
@@ -68,6 +68,7 @@ def _check_nature(spool: SpoolDir, warn: Warn) -> None:
     """Warn about a network or user-space file system, and refuse one on which workers would run a job twice."""
     if volume.of(spool.root).nature in (volume.LOCAL, volume.REMOVABLE, volume.MEMORY):
         return  # without loading `doctor`
+    _check_alone(spool)
     from queuectl.maintenance import doctor
     from queuectl.maintenance.probes import FAIL, WARN
 
@@ -78,3 +79,17 @@ def _check_nature(spool: SpoolDir, warn: Warn) -> None:
             )
         if found.level == WARN:
             warn(f"{found.text}: {found.hint}")
+
+
+def _check_alone(spool: SpoolDir) -> None:
+    """Refuse a spool on a share that a pool of another machine uses: two workers would run one job (P3)."""
+    other = pools.elsewhere(spool)
+    if other is not None:
+        record = spool.pool_path(other.pool, "json")
+        raise SpoolUnavailableError(
+            f"workers on {other.host} use {spool.root}",
+            path=record,
+            cause=f"locks on a share may hold on one machine only; pool {other.pool} has not ended",
+            hint="to run jobs on several machines, keep the spool on one, and use `queuectl worker start --cluster`; "
+            f"if {other.host} is gone for ever: delete {record}",
+        )

@@ -26,7 +26,7 @@ from queuectl.model import names, times
 from queuectl.model.settings import Settings
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.session import Session
-from queuectl.system import disk, files
+from queuectl.system import boot, disk, files
 from queuectl.system.locks import NamedLock, is_held
 
 STOP, NOW, WAIT = "stop", "now", "wait"
@@ -61,6 +61,8 @@ class PoolInfo(msgspec.Struct, frozen=True):
     settings_at: float = 0.0
     held: tuple[str, ...] = ()
     format: int = POOL_FORMAT
+    boot: str = ""
+    """The start of its machine (`system.boot`); "" where the system has no name for it."""
 
 
 class StopSummary(NamedTuple):
@@ -75,7 +77,7 @@ class Pool:
 
     def __init__(self, session: Session, *, count: int, cwd: str, processes: int = 0) -> None:
         spool, settings, clock, rng = session
-        host = re.sub(r"[^A-Za-z0-9-]+", "-", socket.gethostname())[:30].strip("-") or "host"
+        host = own_host()
         self.name = f"{host}-{os.getpid()}-{names.new_token(rng)}"
         self._spool = spool
         self._lock = NamedLock(spool.pool_path(self.name, "lock"))
@@ -92,6 +94,7 @@ class Pool:
             settings.kill_grace_s,
             processes or count,
             clock.now(),
+            boot=boot.boot_id(),
         )
 
     def enter(self) -> None:
@@ -180,6 +183,23 @@ class Pool:
             for kind in ("json", "stop", "scale", "reload") if clean else ("stop", "scale", "reload"):
                 disk.unlink(self._spool.pool_path(self.name, kind))
         self._lock.remove()
+
+
+def own_host() -> str:
+    """Return the name of this machine in the form that a pool's record has."""
+    return re.sub(r"[^A-Za-z0-9-]+", "-", socket.gethostname())[:30].strip("-") or "host"
+
+
+def elsewhere(spool: SpoolDir) -> PoolInfo | None:
+    """Return a pool that was started on another machine and did not end cleanly, or None.
+
+    Its lock says nothing here: on a share it may hold on its own machine only. Another host of the same boot is a
+    container of this machine.
+    """
+    for info in _all(spool):
+        if info.boot and boot.boot_id() and info.boot != boot.boot_id() and info.host != own_host():
+            return info
+    return None
 
 
 def live(spool: SpoolDir) -> list[PoolInfo]:
@@ -285,4 +305,5 @@ def _info(body: dict[str, Any]) -> PoolInfo:
         times.from_text(body.get("settings_at", body["started_at"])),
         tuple(map(str, body.get("held", ()))),
         int(body.get("format", 0)),
+        str(body.get("boot", "")),
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +16,9 @@ from queuectl.model.settings import Settings
 from queuectl.pool import preflight
 from queuectl.pool.options import Options
 from queuectl.pool.run import run_pool
-from queuectl.spool import trust
+from queuectl.spool import pools, trust
 from queuectl.spool.folder import SpoolDir
-from queuectl.system import volume
+from queuectl.system import boot, volume
 
 
 def start(spool: SpoolDir, settings: Settings) -> list[str]:
@@ -101,3 +103,31 @@ def test_root_and_a_way_to_the_spool_are_warned_of(spool: SpoolDir, monkeypatch:
     monkeypatch.setattr(trust, "way_to", lambda _spool: ("bob could do it", "chmod"))
     preflight.warn_of_power(spool, said.append)
     assert said == ["running as root, so every job runs as root", "bob could do it"]
+
+
+@pytest.mark.parametrize(
+    ("host", "boot_of", "is_refused"), [("other", "b", True), ("other", "a", False), ("here", "b", False)]
+)
+def test_a_share_with_a_pool_of_another_machine_is_refused(
+    spool: SpoolDir,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    boot_of: str,
+    is_refused: bool,
+) -> None:
+    """P3: host and boot of a pool's record say so; a container of this machine, and this one before, are no others."""
+    monkeypatch.setattr(volume, "of", lambda _path: volume.Volume("nfs4", "", volume.NETWORK))
+    monkeypatch.setattr(doctor, "before_start", lambda *_args, **_keys: [])
+    monkeypatch.setattr(pools, "own_host", lambda: "here")
+    monkeypatch.setattr(boot, "boot_id", lambda: "a")
+    record = {"pool": f"{host}-1-x2k9", "host": host, "pid": 1, "started_at": "2026-11-24T03:15:00.000Z", "count": 1}
+    path = spool.pool_path(f"{host}-1-x2k9", "json")
+    Path(path).write_text(json.dumps({**record, "boot": boot_of}))
+    if not is_refused:
+        preflight.check(spool, settings, lambda _: None)
+        return
+    with pytest.raises(SpoolUnavailableError, match="workers on other use") as refused:
+        preflight.check(spool, settings, lambda _: None)
+    assert "--cluster" in refused.value.hint
+    assert path in refused.value.hint
