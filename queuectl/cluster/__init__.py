@@ -1,3 +1,3 @@
-"""Commands on other machines: what a node, a carrier and the spool's side say to each other."""
+"""Commands on other machines: a keeper on each node owns them under a lease, and a carrier brings it messages."""
 
-__all__ = ["keys", "launch"]
+__all__ = ["carrier", "keys", "launch", "lease_model", "protocol", "wire"]
