@@ -123,13 +123,14 @@ def give_own_id(session: Session, where: Located, stored: Stored, wanted: str) -
         OSError: a problem of the machine; the record is unchanged.
     """
     old = stored.record.id
-    head = record.OPENING + old.encode() + b'"'
-    if not stored.data.startswith(head):
+    opening = stored.data[: record.OPENING_BYTES]
+    head = opening + old.encode() + b'"'
+    if opening not in record.OPENINGS or not stored.data.startswith(head):
         raise DamagedRecordError("its id is not written the way queuectl writes it")
     new = wanted
     while names.why_bad_id(new) or session.spool.find(new) not in (None, where) or new.lower() == old.lower():
         new = names.with_suffix(old, names.new_token(session.rng))
-    data = record.OPENING + new.encode() + b'"' + stored.data[len(head) :]
+    data = opening + new.encode() + b'"' + stored.data[len(head) :]
     said = f"the id {old!r} is in use, so this job continues as {new!r}"
     event = history.event(WARNING, session.clock.now(), text=said)
     tail = record.append(len(data), [event], empty=not stored.record.history)

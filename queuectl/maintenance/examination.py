@@ -117,7 +117,7 @@ class Examination:
         if item is None:
             if state == PENDING:
                 self._first.setdefault(key, (state, name))  # workers decide about a drop
-            if state != PENDING or view.error or view.data.startswith(record.OPENING):
+            if state != PENDING or view.error or view.data.startswith(record.OPENINGS):
                 self._suspect(key, view)
             return
         if state != PENDING or item.id == stem:

@@ -8,126 +8,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import Meta
 
 from queuectl.errors import InvalidJobError
-from queuectl.model import names, sizes, times
+from queuectl.model import extras, names, sizes, spec, times
+from queuectl.model.extras import JobSpec
+from queuectl.model.spec import SCHEMA_HINT, duration_s, tidy
 
-FORMAT_VERSION = 1
+# The formats of a record: 2 if it has a key of `extras`, which an older queuectl must not ignore, else 1.
+PLAIN_FORMAT, FORMAT_VERSION = 1, 2
 JOB_MAX_BYTES = 1024 * 1024
-PRIORITY_LIMIT = 999_999
-RETRIES_LIMIT = 1_000_000
+PRIORITY_LIMIT = spec.PRIORITY_LIMIT
+RETRIES_LIMIT = spec.RETRIES_LIMIT
 # The most levels of nested objects and arrays. JSON readers and writers support far more on any stack, so an accepted
 # job can always be shown.
 DEPTH_LIMIT = 64
 OWNER_MAX_CHARS = names.OWNER_MAX_CHARS
-
-_SCHEMA_HINT = "to see the allowed values: queuectl schema job"
-
-Duration = float | str
-# The allowed values of a key, for its error.
-_SECONDS = {"takes": "seconds or a text such as 30s, 5m, 2h, 1d"}
-
-
-class JobSpec(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """The keys that a producer may set. Only `command` is required; unknown keys are kept and ignored."""
-
-    command: Annotated[
-        Annotated[str, Meta(min_length=1)] | Annotated[list[str], Meta(min_length=1)],
-        Meta(
-            description="Command to run: a string goes to the shell, a list of strings starts without a shell.",
-            examples=["echo Hello World", ["python3", "resize.py", "my photo.jpg"]],
-            extra={"takes": "a text (for the shell) or a list of texts"},
-        ),
-    ]
-    id: Annotated[
-        str | None,
-        Meta(
-            description="Unique name of the job, ignoring case. Default: the file's name, or a new id.",
-            examples=["job1"],
-        ),
-    ] = None
-    max_retries: Annotated[
-        Annotated[int, Meta(ge=0, le=RETRIES_LIMIT)] | None,
-        Meta(description="Maximum number of retries; 3 means four attempts, 0 means dead after the first failure."),
-    ] = None
-    backoff_base: Annotated[
-        Annotated[float, Meta(ge=0, le=1e6)] | None,
-        Meta(description="After failure n, the job waits for backoff_base ** n seconds."),
-    ] = None
-    backoff_max: Annotated[
-        Duration | None,
-        Meta(description="Longest delay between two attempts: seconds or 30s, 5m, 2h, 1d.", extra=_SECONDS),
-    ] = None
-    jitter: Annotated[
-        Annotated[float, Meta(ge=0, le=1)] | None,
-        Meta(description="Randomise each delay by up to this fraction (0 to 1); 0 is exact."),
-    ] = None
-    timeout: Annotated[
-        Duration | None,
-        Meta(
-            description="Time limit of an attempt; after it the whole process tree is ended. Seconds or 5m, 2h.",
-            extra=_SECONDS,
-        ),
-    ] = None
-    priority: Annotated[
-        Annotated[int, Meta(ge=-PRIORITY_LIMIT, le=PRIORITY_LIMIT)],
-        Meta(description="Jobs with a higher priority run first."),
-    ] = 0
-    run_at: Annotated[
-        str | None,
-        Meta(
-            description="Earliest start: an instant in RFC 3339 with a time zone.",
-            examples=["2026-11-24T03:15:00Z"],
-            extra={"takes": "a text such as 2026-11-24T03:15:00Z"},
-        ),
-    ] = None
-    delay: Annotated[
-        Duration | None,
-        Meta(
-            description="Delay the start by this long after the job is accepted: seconds or 30s, 5m, 2h.",
-            extra=_SECONDS,
-        ),
-    ] = None
-    cwd: Annotated[
-        str | None, Meta(description="Folder in which the command runs. Default: where the pool was started.")
-    ] = None
-    env: Annotated[dict[str, str] | None, Meta(description="Variables added to the worker's environment.")] = None
-    tags: Annotated[list[str] | None, Meta(description="Words to select the job by.")] = None
-    no_retry_exit_codes: Annotated[
-        list[Annotated[int, Meta(ge=-(2**31), lt=2**32)]] | None,
-        Meta(description="Exit codes after which the job is dead at once."),
-    ] = None
-    retry_exit_codes: Annotated[
-        Annotated[list[Annotated[int, Meta(ge=-(2**31), lt=2**32)]], Meta(min_length=1)] | None,
-        Meta(description="The only exit codes after which the job is retried; excludes no_retry_exit_codes."),
-    ] = None
-    output_max: Annotated[
-        int | str | None,
-        Meta(
-            description="Output limit of an attempt: bytes or 500K, 100M, 1G. "
-            "An attempt that prints more is ended and fails.",
-            extra={"takes": sizes.EXPECTED},
-        ),
-    ] = None
-    owner: Annotated[
-        str | None,
-        Meta(
-            description="Owner of the job. Owners take turns, so that a thousand jobs of one do not block another.",
-            examples=["anna"],
-        ),
-    ] = None
-    minimal_env: Annotated[
-        bool,
-        Meta(description="Whether the command gets only the most necessary of the worker's variables, and env."),
-    ] = False
-    meta: Annotated[
-        dict[str, Any] | None,
-        Meta(description="Your own data: kept and shown.", examples=[{"customer": 4711}]),
-    ] = None
 
 
 class RetryDefaults(NamedTuple):
@@ -196,49 +94,50 @@ def _all_mistakes(
         return found[0] if found else first
     texts = [text for error in found for text in error.mistakes or (str(error),)]
     return InvalidJobError(
-        mistakes.in_words(texts), key=found[0].key, hint=_SCHEMA_HINT, mistakes=tuple(texts[: mistakes.NAMED_AT_MOST])
+        mistakes.in_words(texts), key=found[0].key, hint=SCHEMA_HINT, mistakes=tuple(texts[: mistakes.NAMED_AT_MOST])
     )
 
 
 def _normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: float) -> Normalised:
-    spec = _convert(document)
-    if spec.id is not None and (why := names.why_bad_id(spec.id)):
-        raise InvalidJobError(f"id: {spec.id[:120]!r} {why}", key="id", hint="remove the id to get a new one")
-    if spec.owner is not None and (why := why_bad_owner(spec.owner)):
-        raise InvalidJobError(f"owner: {spec.owner[:60]!r} {why}", key="owner")
-    check_texts(spec.command, spec.cwd or "", spec.env or {})
-    backoff_max_s = _duration("backoff_max", spec.backoff_max)
-    timeout_s = _duration("timeout", spec.timeout)
+    keys = _convert(document)
+    if keys.id is not None and (why := names.why_bad_id(keys.id)):
+        raise InvalidJobError(f"id: {keys.id[:120]!r} {why}", key="id", hint="remove the id to get a new one")
+    if keys.owner is not None and (why := why_bad_owner(keys.owner)):
+        raise InvalidJobError(f"owner: {keys.owner[:60]!r} {why}", key="owner")
+    check_texts(keys.command, keys.cwd or "", keys.env or {})
+    backoff_max_s = duration_s("backoff_max", keys.backoff_max)
+    timeout_s = duration_s("timeout", keys.timeout)
     if timeout_s == 0:
         raise InvalidJobError("timeout: zero would end every attempt at once; remove it for no limit", key="timeout")
-    output_max = _output_max(spec.output_max)
-    if spec.retry_exit_codes is not None and spec.no_retry_exit_codes is not None:
+    output_max = _output_max(keys.output_max)
+    if keys.retry_exit_codes is not None and keys.no_retry_exit_codes is not None:
         raise InvalidJobError(
             "retry_exit_codes and no_retry_exit_codes cannot be combined",
             key="retry_exit_codes",
             hint="remove one: after a code that is not in retry_exit_codes, the job is dead anyway",
         )
-    due_at, delay_s = _due(spec, now_at)
-    out: dict[str, Any] = {} if spec.id is None else {"id": spec.id}
-    out["command"] = spec.command
-    out["max_retries"] = defaults.max_retries if spec.max_retries is None else spec.max_retries
-    out["backoff_base"] = _tidy(defaults.backoff_base if spec.backoff_base is None else spec.backoff_base)
-    out["backoff_max"] = _tidy(defaults.backoff_max_s if backoff_max_s is None else backoff_max_s)
-    if jitter := defaults.jitter if spec.jitter is None else spec.jitter:
-        out["jitter"] = _tidy(jitter)
+    due_at, delay_s = _due(keys, now_at)
+    out: dict[str, Any] = {} if keys.id is None else {"id": keys.id}
+    out["command"] = keys.command
+    out["max_retries"] = defaults.max_retries if keys.max_retries is None else keys.max_retries
+    out["backoff_base"] = tidy(defaults.backoff_base if keys.backoff_base is None else keys.backoff_base)
+    out["backoff_max"] = tidy(defaults.backoff_max_s if backoff_max_s is None else backoff_max_s)
+    if jitter := defaults.jitter if keys.jitter is None else keys.jitter:
+        out["jitter"] = tidy(jitter)
     if timeout_s is not None:
-        out["timeout"] = _tidy(timeout_s)
-    if spec.priority:
-        out["priority"] = spec.priority
-    if spec.run_at is not None:
-        out["run_at"] = times.to_text(times.from_text(spec.run_at))
+        out["timeout"] = tidy(timeout_s)
+    if keys.priority:
+        out["priority"] = keys.priority
+    if keys.run_at is not None:
+        out["run_at"] = times.to_text(times.from_text(keys.run_at))
     for key in ("cwd", "env", "tags", "no_retry_exit_codes", "retry_exit_codes", "owner", "meta"):
-        if (value := getattr(spec, key)) is not None:
+        if (value := getattr(keys, key)) is not None:
             out[key] = value
-    if spec.minimal_env:
+    if keys.minimal_env:
         out["minimal_env"] = True
     if output_max is not None:
         out["output_max"] = output_max
+    out.update(extras.normalise(keys))
     unknown = {key: value for key, value in document.items() if key not in _KNOWN and key not in ("format", "history")}
     out.update(unknown)
     if not unknown:
@@ -294,12 +193,12 @@ def _convert(document: Mapping[str, Any]) -> JobSpec:
         for mistake in mistakes.of_value(field.type, document[field.encode_name], field.encode_name)
     ]
     if not found:
-        raise InvalidJobError("it is not an object with texts as keys", hint=_SCHEMA_HINT)
+        raise InvalidJobError("it is not an object with texts as keys", hint=SCHEMA_HINT)
     texts = [mistake.text for mistake in found]
     raise InvalidJobError(
         mistakes.in_words(texts),
         key=found[0].place.split("[")[0].split(".")[0],
-        hint=found[0].hint if len(found) == 1 and found[0].hint else _SCHEMA_HINT,
+        hint=found[0].hint if len(found) == 1 and found[0].hint else SCHEMA_HINT,
         mistakes=tuple(texts[: mistakes.NAMED_AT_MOST]),
     )
 
@@ -323,44 +222,30 @@ def check_texts(command: str | list[str], cwd: str, env: Mapping[str, str]) -> N
             raise InvalidJobError(f"{key}: contains a NUL character, which no operating system accepts", key=key)
 
 
-def _duration(key: str, value: Duration | None) -> float | None:
-    if value is None:
-        return None
-    try:
-        return times.parse_duration(value)
-    except ValueError as error:
-        raise InvalidJobError(f"{key}: {error}", key=key, hint=_SCHEMA_HINT) from error
-
-
 def _output_max(value: int | str | None) -> int | None:
     if value is None:
         return None
     try:
         return sizes.parse(value)
     except ValueError as error:
-        raise InvalidJobError(f"output_max: {error}", key="output_max", hint=_SCHEMA_HINT) from error
+        raise InvalidJobError(f"output_max: {error}", key="output_max", hint=SCHEMA_HINT) from error
 
 
-def _due(spec: JobSpec, now_at: float) -> tuple[float | None, float | None]:
-    delay_s = _duration("delay", spec.delay)
-    if spec.run_at is None:
+def _due(keys: JobSpec, now_at: float) -> tuple[float | None, float | None]:
+    delay_s = duration_s("delay", keys.delay)
+    if keys.run_at is None:
         return (now_at + delay_s, delay_s) if delay_s else (None, None)
     if delay_s is not None:
         raise InvalidJobError("delay and run_at cannot be combined", key="delay", hint="remove one of them")
     try:
-        due_at = times.from_text(spec.run_at)
+        due_at = times.from_text(keys.run_at)
     except ValueError as error:
         raise InvalidJobError(
-            f"run_at: {spec.run_at[:60]!r} is not an instant: {error}",
+            f"run_at: {keys.run_at[:60]!r} is not an instant: {error}",
             key="run_at",
             hint="write an instant such as 2026-11-24T03:15:00Z",
         ) from error
     return (due_at, None) if due_at > now_at else (None, None)
-
-
-def _tidy(number: float) -> float | int:
-    """Return 2.0 as 2, as a person would type it."""
-    return int(number) if number == int(number) else number
 
 
 def schema() -> dict[str, Any]:
@@ -368,7 +253,10 @@ def schema() -> dict[str, Any]:
     made = msgspec.json.schema(JobSpec)
     body: dict[str, Any] = made["$defs"]["JobSpec"]
     properties: dict[str, Any] = {"$schema": {"type": "string"}}
-    properties["format"] = {"const": FORMAT_VERSION, "description": "Version of the format; written by queuectl."}
+    properties["format"] = {
+        "enum": [PLAIN_FORMAT, FORMAT_VERSION],
+        "description": "Version of the format; written by queuectl.",
+    }
     properties.update(body["properties"])
     properties["history"] = {
         "type": "array",

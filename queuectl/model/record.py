@@ -35,13 +35,16 @@ import msgspec
 from msgspec import Meta
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
-from queuectl.model import history, job, lifecycle, names, sizes, times
+from queuectl.model import extras, history, job, lifecycle, names, sizes, times
+from queuectl.model.extras import Extras
 from queuectl.model.history import Event, Standing
-from queuectl.model.job import FORMAT_VERSION, PRIORITY_LIMIT, RETRIES_LIMIT
+from queuectl.model.job import FORMAT_VERSION, PLAIN_FORMAT, PRIORITY_LIMIT, RETRIES_LIMIT
 from queuectl.model.lifecycle import FOLDED
 
 CLOSING = b"\n ]\n}\n"
-OPENING = b'{\n "format": %d,\n "id": "' % FORMAT_VERSION
+OPENINGS = tuple(b'{\n "format": %d,\n "id": "' % version for version in range(PLAIN_FORMAT, FORMAT_VERSION + 1))
+OPENING_BYTES = len(OPENINGS[0])
+"""The length of every opening."""
 HISTORY = b'\n "history": ['
 _EVENT = b"\n  {"
 _KEY = re.compile(rb' ("(?:[^"\\]|\\.)*"): ')
@@ -86,6 +89,9 @@ class Record(msgspec.Struct):
     no_retry_exit_codes: list[int] = []
     retry_exit_codes: list[int] | None = None
     output_max: Annotated[int, Meta(ge=1, le=sizes.LARGEST)] | None = None
+    # `decode` always replaces it, so a key of this name in a file has no effect.
+    extras: Extras = msgspec.field(default=extras.PLAIN, name="keys of format 2")
+    """The keys of format 2; all absent in a record of format 1."""
 
     @property
     def policy(self) -> lifecycle.Policy:
@@ -119,6 +125,7 @@ class Tail(NamedTuple):
 
 
 _decoder = msgspec.json.Decoder(Record)
+_extras_decoder = msgspec.json.Decoder(Extras)
 
 
 def frame(spec: dict[str, Any], events: list[dict[str, Any]]) -> bytes:
@@ -128,7 +135,7 @@ def frame(spec: dict[str, Any], events: list[dict[str, Any]]) -> bytes:
         InvalidJobError: a value that JSON in UTF-8 cannot hold (a lone surrogate, an infinite number, an object).
     """
     try:
-        lines = [f' "format": {FORMAT_VERSION}', f' "id": {_encode(spec["id"])}']
+        lines = [f' "format": {_format_of(spec)}', f' "id": {_encode(spec["id"])}']
         lines += [f" {_encode(key)}: {_encode(value)}" for key, value in spec.items() if key != "id"]
         body = ",\n".join(lines)
         history = ",".join(f"\n  {_encode(event)}" for event in events)
@@ -148,6 +155,11 @@ def frame(spec: dict[str, Any], events: list[dict[str, Any]]) -> bytes:
         raise InvalidJobError("the job is nested too deeply") from error
 
 
+def _format_of(keys: Iterable[str]) -> int:
+    """Return the format of a record with these keys."""
+    return PLAIN_FORMAT if extras.KEYS.isdisjoint(keys) else FORMAT_VERSION
+
+
 def _has_form(value: object) -> bool:
     try:
         _encode(value)
@@ -158,7 +170,7 @@ def _has_form(value: object) -> bool:
 
 def is_framed(data: bytes) -> bool:
     """Return whether `data` has our framing from end to end, so that events may be appended to it."""
-    if not (data.startswith(OPENING) and data.endswith(CLOSING)):
+    if not (data.startswith(OPENINGS) and data.endswith(CLOSING)):
         return False
     history_at = data.rfind(HISTORY)
     if history_at < 0:
@@ -177,6 +189,7 @@ def decode(data: bytes, *, path: str = "") -> Record:
     """
     try:
         item = _decoder.decode(data)
+        item.extras = extras.PLAIN if item.format == PLAIN_FORMAT else _extras_decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         from queuectl.model import mistakes  # imported only for an error
 
@@ -206,7 +219,7 @@ def exact(data: bytes) -> Record | None:
 
     `is_framed` and `decode` also accept bytes that a drop must not have, or that have two meanings: a key twice, two
     keys on one line, text that is not UTF-8, values nested too deeply, a line of the history that is not an event, a
-    command that no system can start. This function rejects them.
+    command that no system can start, a key of another format. This function rejects them.
     """
     if not is_framed(data):
         return None
@@ -217,14 +230,16 @@ def exact(data: bytes) -> Record | None:
         if item.retry_exit_codes is not None and (item.no_retry_exit_codes or not item.retry_exit_codes):
             return None
         id_line = b'%s",\n' % item.id.encode()
-        if not data.startswith(id_line, len(OPENING)):
+        if not data.startswith(id_line, OPENING_BYTES):
             return None
         keys = {"format", "id", "history"}
-        for line in _lines(data, len(OPENING) + len(id_line) - 1, history_at):
+        for line in _lines(data, OPENING_BYTES + len(id_line) - 1, history_at):
             key = _key_of_usual(line) if len(line) <= _USUAL_BYTES else _key_of(line)
             if key is None or key in keys:
                 return None
             keys.add(key)
+        if item.format != _format_of(keys):
+            return None
         start, end = history_at + len(HISTORY), len(data) - len(CLOSING)
         is_plain = end - start <= _USUAL_PART_BYTES and _PLAIN_EVENTS.fullmatch(data, start, end)
         if not is_plain and any(
@@ -300,7 +315,7 @@ def repair(data: bytes) -> bytes | None:
     Returns None if `data` was never one of our records up to the history, or if it is complete with more bytes after
     its closing: then it is not torn.
     """
-    if not data.startswith(OPENING):
+    if not data.startswith(OPENINGS):
         return None
     history_at = data.find(HISTORY)
     if history_at < 0:

@@ -106,7 +106,7 @@ class SpoolDir(Listing):
         # A large file is read only if its first bytes are those of a record.
         if not content.oversize or content.sig.size > RECORD_MAX_BYTES:
             return content
-        if files.read_head(path, len(record.OPENING)) != record.OPENING:
+        if files.read_head(path, record.OPENING_BYTES) not in record.OPENINGS:
             return content
         return files.read(path, RECORD_MAX_BYTES, patience_s=patience_s)
 

@@ -628,7 +628,8 @@ def _look_alikes() -> Iterator[Case]:
         ("no-history", b'{\n "format": 1,\n "id": "l-no-history",\n "command": "%b"\n}\n' % RUN.encode(), Runs()),
         ("empty-history", good("empty-history").replace(b"\n  " + json.dumps(ENQUEUED).encode(), b""), Runs()),
         ("other-array", good("other-array").replace(b' "history": [', b' "history" : [],\n "z": ['), Runs()),
-        ("format-2", bad("format-2").replace(b'"format": 1', b'"format": 2'), Rejected("later queuectl")),
+        ("format-2", good("format-2").replace(b'"format": 1', b'"format": 2'), Runs()),
+        ("format-3", bad("format-3").replace(b'"format": 1', b'"format": 3'), Rejected("later queuectl")),
         ("format-99", doc(format=99), Rejected("later queuectl")),
         ("format-huge", bad("format-huge").replace(b'"format": 1', b'"format": 1' + b"0" * 400), Rejected("format")),
         ("format-text", bad("format-text").replace(b'"format": 1', b'"format": "1"'), Rejected("format")),
@@ -820,6 +821,7 @@ def _at_rest() -> Iterator[Case]:
         yield named("no-events", framed(f"{mark}-no-events", event("polished")))
         yield named("batch", b"[%b]" % doc())
         yield named("format-2", framed(f"{mark}-format-2").replace(b'"format": 1', b'"format": 2'))
+        yield named("format-3", framed(f"{mark}-format-3").replace(b'"format": 1', b'"format": 3'))
         yield named("many", lambda path, mark=mark, end=end: _write(path, framed(f"{mark}-many", *([STARTED, end] * 20_000))))  # type: ignore[misc]  # fmt: skip
     yield Case("done-taken", "done", "q-taken.json", holds(framed("q-taken", ENQUEUED, STARTED, DONE)), Alone())
     yield Case(

@@ -108,7 +108,7 @@ def test_file_of_lines_with_a_name_like_ours_is_no_single_job(desk: Desk) -> Non
         {**JOB, "timeout": -1},
         {**JOB, "max_retries": 10**400},
         {**JOB, "history": [5]},
-        {**JOB, "format": 2},
+        {**JOB, "format": 3},
         {**JOB, "customer": "\ud800"},
         "[" * 100_000 + "]" * 100_000,
         '{"command": "x", "a": ' + "9" * 5000 + "}",

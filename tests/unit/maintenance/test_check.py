@@ -270,7 +270,7 @@ def test_what_is_not_ours_is_listed_and_left(desk: Desk) -> None:
     for name, data in {
         "list.json": b"[1, 2]",
         "plain.json": b'{"command": "true"}',
-        "later.json": b'{"format": 2, "id": "later", "history": [{"at": "x", "event": "y"}]}',
+        "later.json": b'{"format": 3, "id": "later", "history": [{"at": "x", "event": "y"}]}',
         "many.jsonl": b'{"command": "true"}\n',
     }.items():
         write_drop(desk.spool, name, data, DONE)

@@ -152,7 +152,7 @@ def test_accepted_job_has_its_spec_and_no_history() -> None:
     assert (taken.history, taken.due_at, taken.delay_s) == ([], NOON_AT + 5, 5)
 
 
-@pytest.mark.parametrize("version", [0, -1, "1", 1.5, True, None, 2, 10**30])
+@pytest.mark.parametrize("version", [0, -1, "1", 1.5, True, None, 3, 10**30])
 def test_format_of_another_version_is_refused(version: object) -> None:
     """A record of a later queuectl is kept and not guessed at."""
     with pytest.raises(InvalidJobError) as caught:

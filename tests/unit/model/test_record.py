@@ -102,7 +102,7 @@ def test_append_of_a_text_that_utf8_cannot_hold_keeps_the_record_whole() -> None
         lambda data: b" " + data,
         lambda data: json.dumps(json.loads(data), indent=2).encode(),
         lambda data: json.dumps(json.loads(data)).encode(),
-        lambda data: data.replace(b'"format": 1', b'"format": 2'),
+        lambda data: data.replace(b'"format": 1', b'"format": 3'),
         lambda data: data.replace(b'\n  {"at"', b'\n {"at"', 1),
         lambda data: data[: len(data) // 2],
         lambda data: b"",
@@ -215,3 +215,13 @@ def test_loses_events_tells_what_a_repair_costs() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------- folding
+
+
+def test_a_format_that_the_keys_do_not_ask_for_is_not_ours() -> None:
+    """A record of format 2 without a key of format 2 can be appended to, but is taken in afresh (P1)."""
+    data = _frame(_event("enqueued"))
+    later = data.replace(b'"format": 1', b'"format": 2')
+    assert record.is_framed(later)
+    assert record.decode(later).id == record.decode(data).id
+    assert record.exact(data) is not None
+    assert record.exact(later) is None

@@ -194,7 +194,7 @@ def test_file_that_changed_is_read_again(desk: Desk) -> None:
 @pytest.mark.parametrize("state", [RUNNING, DONE, DLQ])
 def test_what_is_no_record_is_counted_and_not_shown(spool: SpoolDir, state: str) -> None:
     """A damaged file, a link, a folder and a record of many megabytes hold up nothing."""
-    write_drop(spool, "torn.json", record.OPENING, state)
+    write_drop(spool, "torn.json", record.OPENINGS[0], state)
     os.mkdir(spool.path(state, "folder.json"))
     write_drop(spool, "huge.json", b" " * (PAGE.record_bytes + 1), state)
     found = take(Survey(spool, is_full=True))
