@@ -230,7 +230,7 @@ def _is_in(module: str, homes: str) -> bool:
         ("tomlkit", "spool.settings_file"),
         ("cryptography", "cluster.keys"),
         ("ctypes", "system.libc system.locks system.volume system.win32"),
-        ("fcntl", "system.files system.rights"),
+        ("fcntl", "system.files system.locks system.rights"),
         ("msvcrt", "system.files system.locks worker.executors.windows cli"),
         # Commands are the executors'; `hooks` starts what the settings name, which no executor is to wait for.
         ("subprocess", "worker.executors.windows system.processes spool.pools pool.hooks cli"),

@@ -10,6 +10,7 @@ safe on macOS, whose own libraries start threads, and Windows has no fork.
 from __future__ import annotations
 
 import contextlib
+import gc
 import multiprocessing
 import signal
 import sys
@@ -216,6 +217,8 @@ def prepare() -> None:
         import queuectl.system.libc  # noqa: F401
 
         process.preload()
+        # Modules stay to the end. A collection would visit them, and copy each page that a worker shares with us.
+        gc.freeze()
 
 
 @contextlib.contextmanager

@@ -57,6 +57,17 @@ def imported(spool: SpoolDir, *words: str) -> set[str]:
     return set(done.stderr.split("\n"))
 
 
+# What a pool needs beside.
+OF_A_POOL = {"multiprocessing", "ctypes", "jinja2", "markupsafe"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="on Windows the locks are portalocker's, and workers are spawned")
+def test_pool_imports_nothing_that_it_does_not_use(spool: SpoolDir) -> None:
+    """A pool without jobs starts and ends without libraries for other systems, terminals and commands."""
+    tops = {name.partition(".")[0] for name in imported(spool, "worker", "start", "--drain")}
+    assert not tops & (HEAVY - OF_A_POOL)
+
+
 @pytest.mark.parametrize(
     "words",
     [
