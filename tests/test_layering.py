@@ -229,11 +229,12 @@ def _is_in(module: str, homes: str) -> bool:
         ("textual", "cli.commands.top_app cli.commands.top_widgets cli.terminal.stage"),
         ("tomlkit", "spool.settings_file"),
         ("cryptography", "cluster.keys"),
+        ("distributed", "cluster.bridge"),
         ("ctypes", "system.libc system.locks system.volume system.win32"),
         ("fcntl", "system.files system.locks system.rights"),
         ("msvcrt", "system.files system.locks worker.executors.windows cli"),
         # Commands are the executors'; `hooks` starts what the settings name, which no executor is to wait for.
-        ("subprocess", "worker.executors.windows system.processes spool.pools pool.hooks cli"),
+        ("subprocess", "worker.executors.windows system.processes spool.pools pool.hooks cluster.dask_carrier cli"),
     ],
 )
 def test_library_is_imported_in_its_own_module_only(library: str, home: str) -> None:

@@ -139,7 +139,8 @@ def check(folder: str, party: str) -> KeyFiles:
 
 def last_day(path: str) -> datetime.datetime:
     """Return when the certificate at `path` expires (UTC). Raises ClusterError."""
-    return certificate_at(path).not_valid_after_utc
+    found: datetime.datetime = certificate_at(path).not_valid_after_utc
+    return found
 
 
 def certificate_at(path: str) -> Certificate:

@@ -8,11 +8,15 @@ from __future__ import annotations
 import importlib.util
 import ipaddress
 import os
+import socket
 import sys
+from typing import NamedTuple
 
 from queuectl.cluster import keys
-from queuectl.errors import ClusterError
+from queuectl.errors import ClusterError, ClusterUnreachableError
 
+NODE_MODULE = "queuectl.cluster.node"
+"""What makes a dask worker a node: its preload."""
 # The web server of a dask program cannot be left out: it gets no pages, and an address of this machine only.
 _NO_PAGES = ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
 
@@ -38,6 +42,81 @@ def scheduler(host: str, port: int, folder: str) -> list[str]:
         )
     files = keys.check(folder, keys.SCHEDULER)
     return [*_program("scheduler"), "--host", host, "--port", str(port), "--protocol", "tls", *_tls(files), *_NO_PAGES]
+
+
+class NodeOptions(NamedTuple):
+    """What a dask worker of a node is started with."""
+
+    scheduler: str
+    keys: str
+    name: str
+    scratch: str
+    host: str = ""
+    """The address at which the scheduler reaches this node; "": that of the way to the scheduler."""
+    port: int = 0
+
+
+def worker(options: NodeOptions) -> list[str]:
+    """Return the command line of a node's dask worker.
+
+    It has no nanny, because the keeper starts it again, and no limit of memory, because it holds no data.
+
+    Raises:
+        ClusterError, UntrustedSpoolError: the library is missing, or the keys or the address cannot be used.
+    """
+    need_library()
+    scheduler = options.scheduler
+    if scheduler.startswith("tls://"):
+        if not options.keys:
+            raise ClusterError("a tls:// scheduler needs keys", hint="--keys FOLDER, with ca.pem and node.pem")
+        tls = _tls(keys.check(options.keys, keys.NODE))
+    elif scheduler.startswith("tcp://") and is_loopback(scheduler):
+        tls = []
+    else:
+        raise ClusterError(
+            f"{scheduler[:60]!r} is no address of a scheduler",
+            cause="a node connects by TLS; without it only to a scheduler on its own machine",
+            hint="such as tls://head:8786",
+        )
+    host = options.host or _own_address(scheduler)
+    return [
+        *_program("worker"),
+        scheduler,
+        *("--name", options.name, "--host", host, "--worker-port", str(options.port)),
+        *("--no-nanny", "--nthreads", "1", "--memory-limit", "0"),
+        *("--local-directory", os.path.join(options.scratch, "dask")),
+        *tls,
+        *_NO_PAGES,
+        *("--preload", NODE_MODULE),
+    ]
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether an address `SCHEME://HOST:PORT` is one of this machine's own."""
+    host = _host(address)
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _host(address: str) -> str:
+    return address.partition("://")[2].rpartition(":")[0].strip("[]")
+
+
+def _own_address(scheduler: str) -> str:
+    """Return this machine's address on the way to the scheduler. Sends nothing."""
+    port = scheduler.rpartition(":")[2]
+    try:
+        family, kind, number, _, address = socket.getaddrinfo(_host(scheduler), port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind, number) as way:
+            way.connect(address)
+            own: str = way.getsockname()[0]
+            return own
+    except (OSError, IndexError, UnicodeError) as error:
+        raise ClusterUnreachableError(
+            f"no way to {scheduler[:100]}", cause=str(error), hint="check the name; or give this node's own --host"
+        ) from error
 
 
 def environment() -> dict[str, str]:

@@ -1,0 +1,109 @@
+"""Starts and ends schedulers and dask workers on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import queuectl
+from queuectl.cluster import keys, launch
+from queuectl.cluster.carrier import Arrival, Carrier
+
+ROOT = str(Path(queuectl.__file__).parents[1])
+
+
+class Rig:
+    """A scheduler, its nodes, and the keys of all, in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.keys = str(folder / "keys")
+        keys.make(self.keys)
+        self.environment = {**launch.environment(), "PYTHONPATH": ROOT, "DASK_TEMPORARY_DIRECTORY": str(folder)}
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._port = 0
+        self.address = ""
+
+    def spawn(self, argv: list[str], log: str) -> subprocess.Popen[bytes]:
+        """Start a program whose output goes to a file of the folder."""
+        with open(self.folder / log, "ab") as file:
+            process = subprocess.Popen(argv, stdout=file, stderr=file, env=self.environment, cwd=self.folder)
+        self._started.append(process)
+        return process
+
+    def scheduler(self) -> subprocess.Popen[bytes]:
+        """Start the scheduler, again at its old port, and wait until it listens."""
+        log = f"scheduler{len(self._started)}.log"
+        process = self.spawn(launch.scheduler("127.0.0.1", self._port, self.keys), log)
+        found: list[str] = []
+
+        def listens() -> bool:
+            assert process.poll() is None, self.text(log)
+            found[:] = re.findall(r"Scheduler at: +(tls://\S+)", self.text(log))
+            return bool(found)
+
+        until(listens)
+        self.address = found[0]
+        self._port = int(self.address.rpartition(":")[2])
+        return process
+
+    def worker(self, name: str, *, preload: str = "tests.cluster.echo") -> subprocess.Popen[bytes]:
+        """Start a dask worker with this preload."""
+        options = launch.NodeOptions(self.address, self.keys, name, str(self.folder / name))
+        argv = [preload if word == launch.NODE_MODULE else word for word in launch.worker(options)]
+        return self.spawn(argv, f"{name}.log")
+
+    def text(self, log: str) -> str:
+        """Return what a program has printed."""
+        return (self.folder / log).read_text(encoding="utf-8", errors="replace")
+
+    def close(self) -> None:
+        """End everything."""
+        for process in self._started:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGCONT)
+            process.kill()
+        for process in self._started:
+            process.wait()
+
+
+def until(is_true: Callable[[], object], *, within_s: float = 60) -> None:
+    """Wait until something is true."""
+    deadline = time.monotonic() + within_s
+    while not is_true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def take_until(carrier: Carrier, is_true: Callable[[], object], *, within_s: float = 60) -> list[Arrival]:
+    """Take what arrives until something is true."""
+    got: list[Arrival] = []
+    deadline = time.monotonic() + within_s
+    while not is_true():
+        assert time.monotonic() < deadline, (carrier.lost, carrier.nodes(), got)
+        select.select([carrier.fileno()], [], [], 0.2)
+        got += carrier.arrivals()
+    return got
+
+
+def ask(carrier: Carrier, node: str, op: str, body: str = "{}") -> Arrival:
+    """Call a node and wait for what the call comes to."""
+    number = carrier.call(node, op, body)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for each in carrier.arrivals():
+            if each.call == number:
+                return each
+        select.select([carrier.fileno()], [], [], 0.2)
+    raise AssertionError((carrier.lost, carrier.nodes()))
+
+
+PYTHON = sys.executable
