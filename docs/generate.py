@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 from queuectl.cli import group, selection
 from queuectl.model import settings
+from queuectl.model.queues import QUEUE_SETTINGS
 from queuectl.model.setting import SETTINGS, Setting
 
 HERE = Path(__file__).parent
@@ -134,7 +135,8 @@ and underscores are interchangeable. `queuectl config list` shows the values in 
 
 Workers read the file when they start. `queuectl worker reload` applies these settings to the next attempts:
 RELOADABLE.
-It names the other settings that changed; they take effect at the next start.
+It names the other settings that changed; they take effect at the next start. Settings of [queues](#queues) take effect
+without it.
 
 Retry settings are copied into a job when it is accepted. If the file has a mistake, workers do not start, and the error
 names the file, the key and the allowed values. A duration is a number of seconds, or `30s`, `5m`, `2h`, `1d`.
@@ -168,6 +170,18 @@ when the job arrives, when its retry or `run_at` is due, or when the spool is re
 not stale, and neither is a job whose time has not come. Each job is reported once for each time that it waits. The job
 that has waited longest comes first, and at most 20 jobs are reported per `stale_after`. A report means that there are
 too few workers, or that they are stuck. If no pool runs at all, no hook can report it, but `status.json` becomes old.
+""".splitlines()
+QUEUES = """\
+## Queues
+
+A job names its queue: `"queue": "mail"`, or `enqueue --queue mail`. A queue needs a section only for limits of its own.
+Running workers use a change within a second; `queuectl config set queues.mail.slots 4` writes it into the file.
+
+```toml
+[queues.mail]
+slots = 4
+per_key = 1
+```
 """.splitlines()
 INBOXES = """\
 ## Inboxes
@@ -343,6 +357,10 @@ def settings_text() -> str:
         *_settings_table(list(by_name.values())),
         "",
         *HOOKS,
+        "",
+        *QUEUES,
+        "",
+        *_settings_table(list(QUEUE_SETTINGS)),
         "",
         *INBOXES,
         "",

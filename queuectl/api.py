@@ -115,6 +115,8 @@ class Spool:
         tags: Sequence[str] | None = None,
         no_retry_exit_codes: Sequence[int] | None = None,
         owner: str | None = None,
+        queue: str | None = None,
+        key: str | None = None,
         retry_exit_codes: Sequence[int] | None = None,
         output_max: int | str | None = None,
         minimal_env: bool | None = None,
@@ -149,6 +151,8 @@ class Spool:
             "tags": tags,
             "no_retry_exit_codes": no_retry_exit_codes,
             "owner": owner,
+            "queue": queue,
+            "key": key,
             "retry_exit_codes": retry_exit_codes,
             "output_max": output_max,
             "minimal_env": minimal_env,
@@ -344,30 +348,27 @@ class Spool:
 
         return release(self.session, arguments.text("job_id", job_id))
 
-    def pause(self, reason: str = "", *, until_at: float | datetime | None = None) -> None:
-        """Start nothing new in this spool until `resume`, or until the instant `until_at`. Running jobs go on.
+    def pause(self, reason: str = "", *, until_at: float | datetime | None = None, queue: str = "") -> None:
+        """Start nothing new in this spool, or in `queue`, until `resume` or the instant `until_at`. Running jobs go on.
 
         Raises:
-            ValueError: `until_at` is a `datetime` without a time zone, or outside the years 1970 to 9999.
+            ValueError: `until_at` is a `datetime` without a time zone, or outside the years 1970 to 9999; `queue` is
+                not the name of a queue.
             SpoolUnavailableError: the disk refuses.
         """
         from queuectl.spool import pause
 
         arguments.text("reason", reason)
         end_at = None if until_at is None else arguments.instant("until_at", until_at)
-        with self._translated("a folder named PAUSED already pauses the spool"):
-            pause.pause(self.folder, reason, until_at=end_at)
+        with self._translated("a folder named {name} already pauses {what}"):
+            pause.pause(self.folder, reason, until_at=end_at, queue=arguments.queue(queue))
 
-    def resume(self) -> bool:
-        """End a pause. Return False if the spool was not paused.
-
-        Raises:
-            SpoolUnavailableError: the disk refuses.
-        """
+    def resume(self, queue: str = "") -> bool:
+        """End a pause of the spool, or of a queue. Return False if it was not paused. Raises as `pause`."""
         from queuectl.spool import pause
 
-        with self._translated("the spool stays paused because of a folder named PAUSED"):
-            return pause.resume(self.folder)
+        with self._translated("{what} stays paused because of a folder named {name}"):
+            return pause.resume(self.folder, arguments.queue(queue))
 
     def purge(self, job_id: str) -> None:
         """Delete a dead or finished job and its logs permanently.
@@ -394,5 +395,5 @@ class Spool:
             from queuectl.spool import access
 
             if if_folder and isinstance(error, IsADirectoryError):
-                raise access.paused_by_folder(self.folder, if_folder) from error
+                raise access.paused_by_folder(str(error.filename), if_folder) from error
             raise access.unavailable(self.folder, error) from error

@@ -21,6 +21,7 @@ FLOORS = (
     "errors",
     "model system",
     "spool",
+    "flows",
     "jobs",
     "worker inbox",
     "cluster",

@@ -108,6 +108,11 @@ def tags() -> Offer:
     return _quiet(lambda ctx, incomplete: _counted((tag for item in _records(ctx) for tag in item.tags), incomplete))
 
 
+def queues() -> Offer:
+    """Offer the queues of jobs, in the same way."""
+    return _quiet(lambda ctx, incomplete: _counted((item.place[0] or "default" for item in _records(ctx)), incomplete))
+
+
 def owners() -> Offer:
     """Offer the owners of jobs, in the same way."""
     return _quiet(lambda ctx, incomplete: _counted((item.owner for item in _records(ctx)), incomplete))

@@ -51,8 +51,8 @@ GROUPS = {
     },
     "Workers": {
         "worker": Entry("worker", "app", "Start, stop and list workers."),
-        "pause": Entry("control", "pause_app", "Pause the queue: start no more jobs until `resume`."),
-        "resume": Entry("control", "resume_app", "Resume a paused queue."),
+        "pause": Entry("control", "pause_app", "Pause the spool or one queue: start no more jobs."),
+        "resume": Entry("control", "resume_app", "Resume a paused spool or queue."),
         "drain": Entry("edit", "drain_app", "Wait until no job is waiting or running."),
         "service": Entry("service", "app", "Run workers as a service of the operating system."),
         "cluster": Entry("cluster", "app", "Run the commands of jobs on other machines."),

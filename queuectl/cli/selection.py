@@ -36,6 +36,11 @@ _FILTERS: dict[str, Any] = {
         str | None,
         typer.Option(metavar="NAME", help="Only jobs of this owner.", autocompletion=completion.owners()),
     ],
+    "queue": Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Only jobs of this queue.", autocompletion=completion.queues()),
+    ],
+    "key": Annotated[str | None, typer.Option(metavar="TEXT", help="Only jobs with this key.")],
     "since": Annotated[
         str | None, typer.Option(metavar="TIME", help="Only jobs that changed within this time: 30m, 12h, 7d.")
     ],
@@ -73,6 +78,8 @@ class Chosen(NamedTuple):
     state: str = ""
     tag: str | None = None
     owner: str | None = None
+    queue: str | None = None
+    key: str | None = None
     since: str | None = None
     older_than: str | None = None
     exit_code: int | None = None
@@ -83,7 +90,7 @@ class Chosen(NamedTuple):
     @property
     def is_wide(self) -> bool:
         """Return whether filters select the jobs, not ids."""
-        filters = (self.tag, self.owner, self.since, self.older_than, self.exit_code, self.match)
+        filters = (self.tag, self.owner, self.queue, self.key, self.since, self.older_than, self.exit_code, self.match)
         return self.everything or bool(self.state) or any(value is not None for value in filters)
 
 
@@ -201,6 +208,8 @@ def _test_of(filters: Chosen) -> Callable[[Job], bool]:
         return (
             (filters.tag is None or filters.tag in job.tags)
             and (filters.owner is None or filters.owner == job.owner)
+            and (filters.queue is None or filters.queue == job.queue)
+            and (filters.key is None or filters.key == job.key)
             and (after_at is None or changed_at >= after_at)
             and (before_at is None or changed_at < before_at)
             and (filters.exit_code is None or _last_exit_code(job) == filters.exit_code)

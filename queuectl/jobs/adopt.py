@@ -12,8 +12,9 @@ import contextlib
 from typing import Any, NamedTuple
 
 from queuectl.errors import InvalidJobError
+from queuectl.flows.admission import Admission, Refusal
 from queuectl.jobs.take import Taken, put_back
-from queuectl.jobs.verdict import Busy, Claimed, Later
+from queuectl.jobs.verdict import Busy, Claimed, Gated, Later
 from queuectl.model import document, history, names, record, times
 from queuectl.model.lifecycle import DLQ, DONE, ENQUEUED, PENDING, REQUEUED, RUNNING, STARTED, WARNING
 from queuectl.spool.layout import Located, name_for, record_name
@@ -33,6 +34,7 @@ class Start(NamedTuple):
     """See `Claims.where`."""
     syncs_later: bool
     """The command of a new job may start before its record is on disk."""
+    admission: Admission
 
 
 class Named(NamedTuple):
@@ -54,7 +56,7 @@ class Adopter:
 
     def adopt(
         self, taken: Taken, accepted: document.Accepted, start: Start | None, held: contextlib.ExitStack
-    ) -> Claimed | Named | Later | Busy:
+    ) -> Claimed | Named | Later | Gated | Busy:
         """Make a record of a drop in running/, and start it; without `start`, or if it is not due, put it back to wait.
 
         `held` keeps the stripe of the job's id, if it differs from the stripe of the file.
@@ -118,7 +120,7 @@ class Adopter:
 
     def _adopt(
         self, taken: Taken, spec: dict[str, Any], events: list[dict[str, Any]], start: Start | None
-    ) -> Claimed | Named | Later | Busy:
+    ) -> Claimed | Named | Later | Gated | Busy:
         """Replace the file by a fresh copy and start it, or put it back to wait.
 
         The copy detaches the job from a handle or a hard link that the producer kept. The copy is fsynced before it
@@ -137,13 +139,42 @@ class Adopter:
             or item.priority < taken.candidate.parts.priority
         )
         if start is None or waits:
-            self._replace(here, item.id, record.frame(spec, events))
-            new_name = self._spool.move(here, PENDING, name_for(item, standing, now_at))
-            self._roster.add(new_name)
-            return Later(new_name, standing.due_at)
+            return Later(self._put_back_to_wait(here, item, standing, record.frame(spec, events)), standing.due_at)
         name = record_name(item.id)
         if name != here.name:
             return self._give_name(here, name, item, record.frame(spec, events))
+        admitted = start.admission.admit(item, start.lease)
+        if isinstance(admitted, Refusal):
+            return Gated(self._put_back_to_wait(here, item, standing, record.frame(spec, events)), *admitted)
+        try:
+            claimed = self._start(here, item, standing, (spec, events), start)
+        except BaseException:
+            if admitted is not None:
+                admitted.undo()
+            raise
+        if admitted is not None:
+            admitted.open()
+            claimed.gate = admitted
+        return claimed
+
+    def _put_back_to_wait(self, here: Located, item: record.Record, standing: history.Standing, data: bytes) -> str:
+        """Replace the file by its record, and move it to pending/ under its full name; return that name."""
+        self._replace(here, item.id, data)
+        new_name = self._spool.move(here, PENDING, name_for(item, standing, self._clock.now()))
+        self._roster.add(new_name)
+        return new_name
+
+    def _start(
+        self,
+        here: Located,
+        item: record.Record,
+        standing: history.Standing,
+        made: tuple[dict[str, Any], list[dict[str, Any]]],
+        start: Start,
+    ) -> Claimed:
+        """Put the record with its start in the place of the drop, or next to it."""
+        spec, events = made
+        now_at = self._clock.now()
         if standing.ended_to in (DONE, DLQ):
             events.append(history.event(REQUEUED, now_at, by="move"))
             standing = standing._replace(failures=0)

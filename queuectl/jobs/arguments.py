@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from queuectl.errors import InvalidJobError
-from queuectl.model import times
+from queuectl.model import names, times
 
 
 def text(name: str, value: object) -> str:
@@ -36,6 +36,19 @@ def folder(name: str, value: object) -> str | os.PathLike[str]:
     if isinstance(value, str | os.PathLike) and isinstance(os.fspath(value), str):
         return value
     raise TypeError(f"{name}: expected a string or a path, not {_kind(value)}")
+
+
+def queue(value: object) -> str:
+    """Return `value` unchanged if it is the name of a queue, or "".
+
+    Raises:
+        TypeError: `value` is not a string.
+        ValueError: no queue can have that name.
+    """
+    found = text("queue", value)
+    if found and (why := names.why_bad_queue(found)):
+        raise ValueError(f"queue: {found[:60]!r} {why}")
+    return found
 
 
 def instant(name: str, value: object) -> float:

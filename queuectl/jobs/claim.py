@@ -6,6 +6,7 @@ one 64th of the ids, never all of them):
     1. try-lock the stripe                busy: skip this job, take the next
     2. move pending/NAME running/ID.json  gone: another worker won; taken: this id already runs
     3. read it; adopt a file that is not a record: a fresh copy in tmp/, fsynced, renamed over it (`adopt`)
+    3a. if its queue or key has a limit: pass the gate (`flows.gates`), which stays locked until 4 is done
     4. append `started`, naming the lease that this worker holds
     5. unlock the stripe; run exactly what was read
 
@@ -22,6 +23,7 @@ import os
 from typing import Any
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
+from queuectl.flows.admission import Admission, Refusal
 from queuectl.jobs import error_text, reject
 from queuectl.jobs.adopt import Adopter, Named, Start
 from queuectl.jobs.judge import Candidate, Content, Drop, Judge, Judged, Whole, candidate_of
@@ -35,6 +37,7 @@ from queuectl.jobs.verdict import (
     Claimed,
     Dead,
     Declined,
+    Gated,
     Later,
     Stuck,
 )
@@ -62,8 +65,17 @@ from queuectl.system import disk, files, sharing
 class Claims:
     """Claims jobs of one spool for one worker."""
 
-    def __init__(self, session: Session, stripes: Stripes, *, worker: str, is_local: bool = True) -> None:
+    def __init__(
+        self,
+        session: Session,
+        stripes: Stripes,
+        *,
+        worker: str,
+        is_local: bool = True,
+        admission: Admission | None = None,
+    ) -> None:
         self._session = session
+        self._admission = Admission(session) if admission is None else admission
         self._spool, self._clock = session.spool, session.clock
         self._stripes = stripes
         self._sync_accepted, self._sync_all = session.syncs_accepted, session.syncs_all
@@ -162,7 +174,7 @@ class Claims:
         return self._adopt(taken, drop.accepted, lease)
 
     def _adopt(self, taken: Taken, accepted: document.Accepted, lease: str) -> Claimed | Declined:
-        start = Start(self._worker, lease, self.where, self._starts_first)
+        start = Start(self._worker, lease, self.where, self._starts_first, self._admission)
         try:
             with contextlib.ExitStack() as held:
                 adopted = self._adopter.adopt(taken, accepted, start, held)
@@ -171,7 +183,7 @@ class Claims:
             refused = document.Refused(str(error), error.hint)
             return reject.refuse(self._session, taken.here, taken.candidate.name, refused)
 
-    def _start_named(self, named: Named, lease: str) -> Claimed | Alive | Dead | Later:
+    def _start_named(self, named: Named, lease: str) -> Claimed | Alive | Dead | Later | Gated:
         where, item, data = named
         candidate = Candidate(where.name, names.NameParts(item.id, None, item.priority), item.id)
         try:
@@ -190,7 +202,7 @@ class Claims:
             return False
         return item.standing().ended_to in (DONE, DLQ) and bool(self._spool.holds(item.id, (DONE, DLQ)))
 
-    def _start(self, taken: Taken, item: record.Record, lease: str) -> Claimed | Alive | Dead | Later:
+    def _start(self, taken: Taken, item: record.Record, lease: str) -> Claimed | Alive | Dead | Later | Gated:
         """Append `started` to a record, unless the job must wait."""
         here, data, parts = taken.here, taken.data, taken.candidate.parts
         now_at = self._clock.now()
@@ -213,16 +225,26 @@ class Claims:
             return self._still_alive(taken, standing)
         attempt = standing.starts + 1
         events.append(history.event(STARTED, now_at, attempt=attempt, worker=self._worker, lease=lease, **self.where))
-        folded = folding.fold(data, item) if len(data) > folding.FOLD_BYTES else None
-        tail = record.append(len(folded or data), events, empty=not item.history)
-        if folded is None:
-            disk.append(here.path, tail, sync=self._sync_all, fd=taken.fd)
-        else:
-            self._replace_folded(here, item.id, len(data), tail.on(folded))
-            data = folded
+        admitted = self._admission.admit(item, lease)
+        if isinstance(admitted, Refusal):
+            return Gated(self._spool.move(here, PENDING, name_for(item, standing, now_at, parts.arrived)), *admitted)
+        try:
+            folded = folding.fold(data, item) if len(data) > folding.FOLD_BYTES else None
+            tail = record.append(len(folded or data), events, empty=not item.history)
+            if folded is None:
+                disk.append(here.path, tail, sync=self._sync_all, fd=taken.fd)
+            else:
+                self._replace_folded(here, item.id, len(data), tail.on(folded))
+                data = folded
+        except BaseException:
+            if admitted is not None:
+                admitted.undo()
+            raise
+        if admitted is not None:
+            admitted.open()
         if len(events) > 1:
             error_text.forget(self._spool, here.name)
-        return Claimed(item, tail.on(data), attempt=attempt, failures=standing.failures, lease=lease)
+        return Claimed(item, tail.on(data), attempt=attempt, failures=standing.failures, lease=lease, gate=admitted)
 
     def _replace_folded(self, here: Located, job_id: str, size: int, data: bytes) -> None:
         """Replace the record that was read by one with a folded history and the start.

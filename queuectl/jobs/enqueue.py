@@ -65,8 +65,9 @@ class Producer:
             )
         due_at = None if taken.due_at is None else taken.due_at
         priority, owner = int(taken.spec.get("priority", 0)), taken.spec.get("owner", "")
+        place = taken.spec.get("queue", ""), names.key_flag(taken.spec.get("key", ""))
         arrived = names.stamp(instant_at)
-        return Prepared(job_id, data, names.waiting_name(job_id, due_at, priority, owner, arrived))
+        return Prepared(job_id, data, names.waiting_name(job_id, due_at, priority, owner, arrived, place))
 
     def prepare_all(
         self,

@@ -39,7 +39,7 @@ def _requeue(session: Session, job_id: str, by: str) -> Job:
     event = history.event(REQUEUED, session.clock.now(), by=by)
     tail = record.append(len(stored.data), [event], empty=not item.history)
     disk.append(found.path, tail, sync=sync)
-    name = spool.move(found, PENDING, names.waiting_name(item.id, None, item.priority, item.owner))
+    name = spool.move(found, PENDING, names.waiting_name(item.id, None, item.priority, item.owner, place=item.place))
     if found.state == DLQ:
         error_text.forget(spool, found.name)
     if sync:

@@ -7,10 +7,12 @@ worker that runs it holds the lease that its `started` event names. If both are 
 from __future__ import annotations
 
 from queuectl.errors import DamagedRecordError, InvalidJobError
+from queuectl.flows.gates import Gates
 from queuectl.jobs import repair
 from queuectl.jobs.settle import Settlements
 from queuectl.jobs.verdict import Claimed, Settled
 from queuectl.model import document, history, lifecycle, record
+from queuectl.model.extras import DEFAULT_QUEUE
 from queuectl.model.lifecycle import ABANDONED, PENDING, RUNNING, STARTED, Outcome
 from queuectl.spool import cancel_requests
 from queuectl.spool.folder import RECORD_MAX_BYTES
@@ -30,6 +32,7 @@ class Orphans:
         self._spool, self._settings, self._clock, _ = session
         self._stripes = stripes
         self._settlements = Settlements(session, stripes)
+        self._gates = Gates(session)
 
     def rescue(self, name: str) -> Settled | None:
         """Complete or undo the work of the dead owner of one file in running/; return what was done.
@@ -78,7 +81,9 @@ class Orphans:
         claimed = Claimed(
             item, data, attempt=standing.starts, failures=standing.failures, lease=last.lease, name=here.name
         )
-        return self._settle(claimed)
+        settled = self._settle(claimed)
+        self._gates.forget(item.extras.queue or DEFAULT_QUEUE, last.lease)
+        return settled
 
     def _put_back(self, here: Located, name: str, due_at: float | None = None) -> Settled:
         """Move a file that was not started back to pending/."""

@@ -82,6 +82,8 @@ class Settlements:
             claimed.recorded = self._record_outcome(here, claimed, outcome)
         if claimed.moved is None:
             claimed.moved = self.move(here, claimed.record, claimed.recorded)
+        if claimed.gate is not None:
+            claimed.gate.leave()
         if self._sync_all:
             disk.sync_folder(self._spool.folder(claimed.moved.to))
         return claimed.moved
@@ -137,6 +139,6 @@ class Settlements:
         """Move a job whose outcome is on record to its next state; return `led` with the file's name there."""
         name = record_name(item.id)
         if led.to == PENDING:
-            name = names.waiting_name(item.id, led.due_at, item.priority, item.owner)
+            name = names.waiting_name(item.id, led.due_at, item.priority, item.owner, place=item.place)
         name = self._spool.move(here, led.to, name)
         return Settled(led.to, name, led.due_at, led.delay_s, led.reason)  # `_replace` takes five times as long

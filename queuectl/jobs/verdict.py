@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from queuectl.flows.gates import Passage
 from queuectl.model.record import Record
 from queuectl.spool.layout import record_name
 from queuectl.system.files import FileSig
@@ -39,6 +40,8 @@ class Claimed(msgspec.Struct, eq=False):
     """The place of the job after that move."""
     stripe: FileLock | None = None
     """The stripe of a `copy`, if it was separated from the worker's stripes."""
+    gate: Passage | None = None
+    """The place behind the gate of its queue; None for a job without limits."""
 
     def __post_init__(self) -> None:
         self.size = len(self.data)
@@ -151,6 +154,17 @@ class Later(NamedTuple):
     due_at: float | None = None
 
 
+class Gated(NamedTuple):
+    """The job waits under its `name`, because its queue or its key is full, or its queue is paused (`why`)."""
+
+    name: str
+    queue: str
+    key: str
+    """Its key as in its name; "" if the whole queue waits."""
+    why: str
+    """As in `flows.admission`."""
+
+
 class Repaired(NamedTuple):
     """Its torn end was repaired in place: the file is a job again, under the same name."""
 
@@ -215,6 +229,7 @@ Declined = (
     | Held
     | Gone
     | Later
+    | Gated
     | Repaired
     | Rejected
     | Dead

@@ -15,6 +15,7 @@ from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.maintenance.debris import FileAge
 from queuectl.model import history, job, lifecycle, names, record, times
 from queuectl.model.document import Incomplete, Many, Refused, Single, accept, parse
+from queuectl.model.extras import DEFAULT_QUEUE
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REQUEUED, RUNNING, STARTED
 from queuectl.model.settings import Settings
 from queuectl.spool.folder import RECORD_MAX_BYTES, SpoolDir
@@ -149,6 +150,9 @@ class Judge:
         if parts.owner not in ("", item.owner):  # a name without an owner only costs turns; no claim renames for that
             text = f"its record has the owner {item.owner!r}, its name {parts.owner!r}"
             return Fault("flags", text, target=target)
+        if (parts.queue, parts.key) != item.place:
+            text = f"its record has {_place(item.place)}, its name {_place((parts.queue, parts.key))}"
+            return Fault("flags", text, target=target)
         return None
 
     def _fault_of_other(self, view: View) -> Fault | None:
@@ -249,3 +253,8 @@ def _seconds_between(early: str, late: str) -> float:
         return times.from_text(late) - times.from_text(early)
     except ValueError:
         return 0.0
+
+
+def _place(place: tuple[str, str]) -> str:
+    queue, key = place
+    return f"the queue {queue or DEFAULT_QUEUE!r}" + (f" and the key {key!r}" if key else "")

@@ -19,6 +19,7 @@ __all__ = [
     "order",
     "patterns",
     "programs",
+    "queues",
     "record",
     "retry",
     "round_robin",

@@ -9,19 +9,47 @@ To add a key: a field of `JobSpec` (what a producer writes), a field of `Extras`
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
+from queuectl.errors import InvalidJobError
+from queuectl.model import names
 from queuectl.model.spec import PlainSpec
+
+DEFAULT_QUEUE = "default"
+"""The queue of a job without the key `queue`."""
+KEY_MAX_CHARS = 200
 
 
 class JobSpec(PlainSpec, kw_only=True, omit_defaults=True):
     """The keys that a producer may set. Only `command` is required; unknown keys are kept and ignored."""
 
+    queue: Annotated[
+        str | None,
+        Meta(
+            description="Queue of the job. queuectl.toml sets the limits of a queue in [queues.NAME].",
+            examples=["mail"],
+        ),
+    ] = None
+    key: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=KEY_MAX_CHARS)] | None,
+        Meta(
+            description="Of the jobs in a queue that have the same key, at most per_key (default: 1) run at once.",
+            examples=["customer-4711"],
+            extra={"takes": f"a text of 1 to {KEY_MAX_CHARS} characters"},
+        ),
+    ] = None
+
 
 class Extras(msgspec.Struct, frozen=True):
     """The keys of format 2 as a record holds them."""
+
+    queue: str = ""
+    """The queue; "": the default queue."""
+    key: Annotated[str, Meta(max_length=KEY_MAX_CHARS)] = ""
+    """At most `per_key` jobs of the queue with this key run at once; "": no key."""
 
 
 PLAIN = Extras()
@@ -36,4 +64,12 @@ def normalise(keys: JobSpec) -> dict[str, Any]:
     Raises:
         InvalidJobError: the error names the key and its mistake.
     """
-    return {}
+    out: dict[str, Any] = {}
+    if keys.queue is not None:
+        if why := names.why_bad_queue(keys.queue):
+            raise InvalidJobError(f"queue: {keys.queue[:60]!r} {why}", key="queue")
+        if keys.queue != DEFAULT_QUEUE:
+            out["queue"] = keys.queue
+    if keys.key is not None:
+        out["key"] = keys.key
+    return out

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -16,6 +16,9 @@ from queuectl.errors import InvalidJobError
 from queuectl.model import extras, names, sizes, spec, times
 from queuectl.model.extras import JobSpec
 from queuectl.model.spec import SCHEMA_HINT, duration_s, tidy
+
+if TYPE_CHECKING:
+    from queuectl.model.queues import Queue
 
 # The formats of a record: 2 if it has a key of `extras`, which an older queuectl must not ignore, else 1.
 PLAIN_FORMAT, FORMAT_VERSION = 1, 2
@@ -35,6 +38,8 @@ class RetryDefaults(NamedTuple):
     backoff_base: float
     backoff_max_s: float
     jitter: float
+    queues: Mapping[str, Queue] = {}
+    """What the queues of the settings set instead."""
 
 
 class Normalised(NamedTuple):
@@ -116,6 +121,11 @@ def _normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: 
             key="retry_exit_codes",
             hint="remove one: after a code that is not in retry_exit_codes, the job is dead anyway",
         )
+    priority = keys.priority
+    if defaults.queues and (own := defaults.queues.get(keys.queue or extras.DEFAULT_QUEUE)) is not None:
+        defaults = _of_queue(defaults, own)
+        timeout_s = own.timeout if timeout_s is None else timeout_s
+        priority = priority if "priority" in document else own.priority
     due_at, delay_s = _due(keys, now_at)
     out: dict[str, Any] = {} if keys.id is None else {"id": keys.id}
     out["command"] = keys.command
@@ -126,8 +136,8 @@ def _normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: 
         out["jitter"] = tidy(jitter)
     if timeout_s is not None:
         out["timeout"] = tidy(timeout_s)
-    if keys.priority:
-        out["priority"] = keys.priority
+    if priority:
+        out["priority"] = priority
     if keys.run_at is not None:
         out["run_at"] = times.to_text(times.from_text(keys.run_at))
     for key in ("cwd", "env", "tags", "no_retry_exit_codes", "retry_exit_codes", "owner", "meta"):
@@ -145,6 +155,16 @@ def _normalise(document: Mapping[str, Any], *, defaults: RetryDefaults, now_at: 
     from queuectl.model import unknown_keys  # imported only if needed
 
     return Normalised(out, due_at, delay_s, unknown_keys.warnings(unknown, KNOWN_KEYS))
+
+
+def _of_queue(defaults: RetryDefaults, own: Queue) -> RetryDefaults:
+    """Return the defaults with what a queue sets instead."""
+    return RetryDefaults(
+        defaults.max_retries if own.max_retries is None else own.max_retries,
+        defaults.backoff_base if own.backoff_base is None else own.backoff_base,
+        defaults.backoff_max_s if own.backoff_max is None else own.backoff_max,
+        defaults.jitter if own.jitter is None else own.jitter,
+    )
 
 
 def why_bad_owner(owner: str) -> str:

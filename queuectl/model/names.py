@@ -1,9 +1,10 @@
 """Makes and parses job ids and the names of job files. Computes only.
 
 A job file is `ID.json` in every state folder. The name of a waiting job has flags, as in maildir, if it is not simply
-next: `ID,due=20261124T031500Z.json`, `ID,prio=9.json`, and its owner: `ID,by=anna.json`. If the id does not contain the
-time of arrival, a flag does: `ID,in=20261125T001500.123456Z.json`. The name is a hint, so that one listing gives the
-order of runs; the record is the truth.
+next: `ID,due=20261124T031500Z.json`, `ID,prio=9.json`, its owner: `ID,by=anna.json`, and its queue and key:
+`ID,q=mail,key=berlin.json`. If the id does not contain the time of arrival, a flag does:
+`ID,in=20261125T001500.123456Z.json`. The name is a hint, so that one listing gives the order of runs; the record is the
+truth.
 """
 
 from __future__ import annotations
@@ -35,6 +36,21 @@ _TIMED = re.compile(
     r"([A-Za-z0-9][A-Za-z0-9-]{0,99}),in=(\d{4}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))"
     r"T((?:[01]\d|2[0-3])[0-5]\d[0-5]\d)\.(\d{6})Z\.json"
 )
+# All other names that queuectl gives: their flags, in order. Again the letters are such that no name looks unfinished.
+_FLAGGED = re.compile(
+    rf"""([A-Za-z0-9][A-Za-z0-9-]{{0,99}})
+    (?:,due=(\d{{8}}T\d{{6}}(?:\.\d+)?Z)
+      |,in=(\d{{4}}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))T((?:[01]\d|2[0-3])[0-5]\d[0-5]\d)\.(\d{{6}})Z)?
+    (?:,prio=(-?\d{{1,6}}))?
+    (?:,by=([A-Za-z0-9][A-Za-z0-9-]{{0,{OWNER_MAX_CHARS - 1}}}))?
+    (?:,q=([a-z0-9][a-z0-9-]{{0,23}}))?
+    (?:,key=([A-Za-z0-9][A-Za-z0-9-]{{0,31}}|[A-Za-z0-9-]{{0,15}}~[a-z2-7]{{16}}))?
+    \.json""",
+    re.VERBOSE,
+)
+_QUEUE = re.compile(r"[a-z0-9][a-z0-9-]{0,23}")
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,31}")
+_KEY = re.compile(rf"{_PLAIN_KEY.pattern}|[A-Za-z0-9-]{{0,15}}~[a-z2-7]{{16}}")
 _ARRIVED = re.compile(r"(\d{4}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))T((?:[01]\d|2[0-3])[0-5]\d[0-5]\d)\.(\d{6})Z")
 _PRIORITY = re.compile(r"-?\d{1,6}")
 _OWNER = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{OWNER_MAX_CHARS - 1}}}")
@@ -74,7 +90,8 @@ _TEMPORARY = re.compile(
 class NameParts(NamedTuple):
     """The parts of the name of a waiting file: stem, due time (None: now), priority and owner ("": none).
 
-    `arrived` is the stamp of the flag `in`, "" if there is none (see `stamp`).
+    `arrived` is the stamp of the flag `in`, "" if there is none (see `stamp`). `queue` "" means the default queue, and
+    `key` is as `key_flag` returns it, "" for none.
     """
 
     stem: str
@@ -82,6 +99,8 @@ class NameParts(NamedTuple):
     priority: int
     owner: str = ""
     arrived: str = ""
+    queue: str = ""
+    key: str = ""
 
 
 def ends_as_job(file_name: str) -> bool:
@@ -230,29 +249,39 @@ def parse(file_name: str) -> NameParts | None:
         return NameParts(owned[1], None, 0, owned[2])
     if ",in=" in stem and (timed := _TIMED.fullmatch(file_name)) is not None:
         return NameParts(timed[1], None, 0, "", f"{timed[2]}-{timed[3]}-{timed[4]}")
+    if (flagged := _FLAGGED.fullmatch(file_name)) is not None and "," in stem:
+        found, due, day, time, micros, prio, owner, queue, key = flagged.groups("")
+        due_at = times.from_name(due) if due else None
+        if due_at is not None or not due:
+            arrived = f"{day}-{time}-{micros}" if day else ""
+            return NameParts(found, due_at, int(prio or 0), owner, arrived, queue, key)
     if is_temporary(file_name):
         return None
     if is_held(file_name):
         stem = file_name[: -len(_HELD)]
     if "," not in stem:
         return NameParts(stem, None, 0)
-    due_at: float | None = None
+    due_at = None
     priority = 0
-    owner = arrived = ""
+    owner = arrived = queue = key = ""
     while (split := stem.rpartition(","))[0]:
-        key, _, value = split[2].partition("=")
-        if key == "due" and (instant_at := times.from_name(value)) is not None:
+        flag, _, value = split[2].partition("=")
+        if flag == "due" and (instant_at := times.from_name(value)) is not None:
             due_at = instant_at
-        elif key == "in" and (match := _ARRIVED.fullmatch(value)) is not None:
+        elif flag == "in" and (match := _ARRIVED.fullmatch(value)) is not None:
             arrived = "-".join(match.groups())
-        elif key == "prio" and _PRIORITY.fullmatch(value):
+        elif flag == "prio" and _PRIORITY.fullmatch(value):
             priority = int(value)
-        elif key == "by" and _OWNER.fullmatch(value):
+        elif flag == "by" and _OWNER.fullmatch(value):
             owner = value
+        elif flag == "q" and _QUEUE.fullmatch(value):
+            queue = value
+        elif flag == "key" and _KEY.fullmatch(value):
+            key = value
         else:
             break
         stem = split[0]
-    return NameParts(stem, due_at, priority, owner, arrived)
+    return NameParts(stem, due_at, priority, owner, arrived, queue, key)
 
 
 def is_temporary(file_name: str) -> bool:
@@ -265,6 +294,8 @@ def is_temporary(file_name: str) -> bool:
     if ",by=" in file_name and _OWNED.fullmatch(file_name):
         return False
     if ",in=" in file_name and _TIMED.fullmatch(file_name):
+        return False
+    if "," in file_name and _FLAGGED.fullmatch(file_name):
         return False
     return _TEMPORARY.search(file_name) is not None or opens_a_device(file_name)
 
@@ -296,11 +327,37 @@ def released_name(file_name: str) -> str:
     return file_name[: -len(_HELD)] + ".json" if is_held(file_name) else file_name
 
 
-def waiting_name(job_id: str, due_at: float | None, priority: int, owner: str = "", arrived: str = "") -> str:
+def why_bad_queue(queue: str) -> str:
+    """Return the mistake in the name of a queue, as the end of a sentence, or ""."""
+    if _QUEUE.fullmatch(queue):
+        return ""
+    return "must have 1 to 24 characters of a-z 0-9 - and start with a letter or digit"
+
+
+def key_flag(key: str) -> str:
+    """Return a key as names and boards have it: the key itself, or for other keys its beginning and a hash."""
+    if not key or _PLAIN_KEY.fullmatch(key):
+        return key
+    import base64  # few keys need this
+    import hashlib
+
+    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+    shown = re.sub("[^A-Za-z0-9]+", "-", key)[:15]
+    return f"{shown}~{base64.b32encode(digest[:10]).decode().lower()}"
+
+
+def waiting_name(
+    job_id: str,
+    due_at: float | None,
+    priority: int,
+    owner: str = "",
+    arrived: str = "",
+    place: tuple[str, str] = ("", ""),
+) -> str:
     """Return the name of a waiting job's file; `due_at` None means now, and `owner` "" means no owner.
 
     `arrived` is the stamp of its arrival. The name leaves it out if it has an instant already: a due time, or a
-    generated id.
+    generated id. `place` is the job's queue ("": the default queue), and its key as `key_flag` returns it.
     """
     if due_at is not None:
         when = f",due={times.to_name(due_at)}"
@@ -310,7 +367,9 @@ def waiting_name(job_id: str, due_at: float | None, priority: int, owner: str = 
         when = ""
     prio = f",prio={priority}" if priority else ""
     by = f",by={owner}" if owner else ""
-    return f"{job_id}{when}{prio}{by}.json"
+    queue, key = place
+    q = f",q={queue}" if queue else ""
+    return f"{job_id}{when}{prio}{by}{q}{f',key={key}' if key else ''}.json"
 
 
 def as_dropped(file_name: str) -> str:

@@ -94,6 +94,11 @@ class Record(msgspec.Struct):
     """The keys of format 2; all absent in a record of format 1."""
 
     @property
+    def place(self) -> tuple[str, str]:
+        """The queue ("": the default queue), and the key as names have it ("": none)."""
+        return self.extras.queue, names.key_flag(self.extras.key)
+
+    @property
     def policy(self) -> lifecycle.Policy:
         """The job's retry rules."""
         return lifecycle.Policy(

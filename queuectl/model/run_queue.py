@@ -1,8 +1,9 @@
 """Keeps the waiting names in the order of runs. Knows only the names of files; does no I/O.
 
 The run queue only suggests names. A name may be gone, or be suggested twice or to two workers: the claim decides, so
-this module can neither lose nor double a job. `order` defines the order, and owners of equal priority take turns. Every
-list that shows the order takes it from here (see `in_order`).
+this module can neither lose nor double a job. `order` defines the order; queues of equal priority take turns, and so do
+the owners within a queue. `parking` keeps the names behind full keys. Every list that shows the order takes it from
+here (see `in_order`).
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ import heapq
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from queuectl.model import names, order
+from queuectl.model import names, order, queues
 from queuectl.model.order import Line
+from queuectl.model.parking import Parked, Parking, Where
+from queuectl.model.queue_turns import QueueTurns
+from queuectl.model.queues import DEFAULT, Queues
 from queuectl.model.round_robin import RoundRobin
 
 # Higher than every priority of a job.
@@ -22,11 +26,21 @@ FAR_S = 60.0
 
 
 class RunQueue:
-    """The known waiting names of one spool."""
+    """The known waiting names of one spool.
 
-    def __init__(self) -> None:
-        # A RoundRobin if a name of this priority has an owner, else a plain line, which takes half the time.
-        self._ready: dict[int, Line | RoundRobin] = {}
+    Args:
+        limits: the queues of the settings.
+        slots: how many jobs the pool runs at once.
+        only: the queues that the pool takes; none: all.
+    """
+
+    def __init__(self, limits: Queues | None = None, *, slots: int = 1, only: tuple[str, ...] = ()) -> None:
+        # A QueueTurns if a name of this priority has a queue, a RoundRobin if one has an owner, else a plain line,
+        # which takes half the time.
+        self._ready: dict[int, Line | RoundRobin | QueueTurns] = {}
+        self._parking = Parking(limits or {}, slots)
+        self._is_plain = not limits  # no name so far can be limited
+        self._only = frozenset(only)
         self._priorities: list[int] = []  # of _ready, highest first
         self._count = 0  # of the names in _ready
         self._gone: set[str] = set()  # keys in _ready that do not count any more
@@ -52,6 +66,8 @@ class RunQueue:
         """Add a listing of pending/, split by `names.split_generated`; return the number of new names."""
         if self._skipped:
             self._skipped.intersection_update((*generated, *others))
+        if self._only and DEFAULT not in self._only:
+            generated = []
         return self._take_over(self._fresh(generated), self._fresh(others), now_at)
 
     def _fresh(self, listed: list[str]) -> list[str]:
@@ -70,7 +86,7 @@ class RunQueue:
 
     def _take_over(self, generated: list[str], others: list[str], now_at: float, *, verified: bool = False) -> int:
         """Add new names; return the number of those that are or may be jobs. Generated ids are their own keys."""
-        lines: dict[tuple[int, str], list[str]] = {(0, ""): generated} if generated else {}
+        lines: dict[tuple[int, str, str], list[str]] = {(0, "", ""): generated} if generated else {}
         count = len(generated)
         self._known.update(generated)
         seen, undated = self._new_stamp(now_at) if others else "", []
@@ -78,11 +94,13 @@ class RunQueue:
             parts = names.parse(name)
             if parts is None and not names.is_batch(name):
                 continue
-            if names.is_held(name):
+            if names.is_held(name) or (self._only and self._is_of_others(name, parts)):
                 self._skipped.add(name)
                 continue
             self._known.add(name)
             count += 1
+            if parts is not None and (parts.queue or parts.key):
+                self._is_plain = False
             if parts is not None and parts.due_at is not None and parts.due_at > now_at:
                 heapq.heappush(self._waiting, (parts.due_at, name))
                 if not verified and parts.due_at - now_at > FAR_S:
@@ -93,14 +111,21 @@ class RunQueue:
                 key = self._undated[name] = order.key_at(seen, name)
                 if parts is not None:
                     undated.append(name)
-            lines.setdefault((parts.priority, parts.owner) if parts is not None else (0, ""), []).append(key)
+            where = (parts.priority, parts.owner, parts.queue) if parts is not None else (0, "", "")
+            lines.setdefault(where, []).append(key)
         for keys in lines.values():
             keys.sort()
-        for (priority, owner), keys in sorted(lines.items(), key=lambda item: item[1][0]):
-            self._extend(keys, priority, owner)
+        for (priority, owner, queue), keys in sorted(lines.items(), key=lambda item: item[1][0]):
+            self._extend(keys, priority, owner, queue)
         undated.sort(reverse=True)
         self._to_judge.update(dict.fromkeys(undated))
         return count
+
+    def _is_of_others(self, name: str, parts: names.NameParts | None) -> bool:
+        """Return whether a name is of a queue that this pool does not take. Only its judge knows that of a drop."""
+        if parts is None or not (parts.queue or order.key_of(name, parts)):
+            return False
+        return (parts.queue or DEFAULT) not in self._only
 
     def _new_stamp(self, now_at: float) -> str:
         """Return the stamp of a listing: later than every stamp before."""
@@ -110,24 +135,35 @@ class RunQueue:
     def _ripen(self, name: str) -> None:
         """Make a name ready that is due."""
         parts = names.parse(name)
-        self._extend([order.key_of(name, parts)], parts.priority if parts else 0, parts.owner if parts else "")
+        if parts is not None:
+            self._extend([order.key_of(name, parts)], parts.priority, parts.owner, parts.queue)
+        else:
+            self._extend([order.key_of(name, parts)], 0, "", "")
 
-    def _extend(self, keys: list[str], priority: int, owner: str) -> None:
-        line = self._line(priority, owner)
+    def _extend(self, keys: list[str], priority: int, owner: str, queue: str) -> None:
         self._count += len(keys)
-        if isinstance(line, RoundRobin):
+        line = self._line(priority, owner, queue)
+        if isinstance(line, QueueTurns):
+            line.add(queue, owner, keys)
+        elif isinstance(line, RoundRobin):
             line.add(owner, keys)
         else:
             line.add(keys)
 
-    def _line(self, priority: int, owner: str) -> Line | RoundRobin:
+    def _line(self, priority: int, owner: str, queue: str) -> Line | RoundRobin | QueueTurns:
         line = self._ready.get(priority)
         if line is None:
             line = self._ready[priority] = Line(self._gone)
             self._priorities = sorted(self._ready, reverse=True)
-        if owner and not isinstance(line, RoundRobin):
+        if queue and not isinstance(line, QueueTurns):
+            turns = QueueTurns(line, self._gone, weight_of=self._weight_of, is_closed=self._parking.is_closed)
+            line = self._ready[priority] = turns
+        if owner and isinstance(line, Line):
             line = self._ready[priority] = RoundRobin(line, self._gone)
         return line
+
+    def _weight_of(self, queue: str) -> int:
+        return queues.weight(queue, self._parking.limits)
 
     @property
     def next_due_at(self) -> float | None:
@@ -145,36 +181,52 @@ class RunQueue:
         if not self._count:
             return None
         for priority in self._priorities:
-            if (key := self._ready[priority].pop()) is not None:
-                self._count -= 1
+            line = self._ready[priority]
+            while (key := self._pop(line)) is not None:
                 name = order.name_of(key)
+                if not self._is_plain and not self._parking.admit(name, key):
+                    continue
+                self._count -= 1
                 if name in self._undated:
                     del self._undated[name]
                     self._to_judge.pop(name, None)
                 return name
         return None
 
+    def _pop(self, line: Line | RoundRobin | QueueTurns) -> str | None:
+        """Return the next key of a line, or None."""
+        if not self._is_plain and not isinstance(line, QueueTurns) and self._parking.is_closed(DEFAULT):
+            return None
+        return line.pop()
+
     def put_first(self, name: str) -> None:
-        """Suggest a taken name again, before all others of its priority."""
+        """Suggest a taken name again, before all others of its priority and queue."""
         parts = names.parse(name)
+        self._release(name)
         self._known.add(name)
-        owner = parts.owner if parts else ""
+        self._is_plain = self._is_plain and (parts is None or not (parts.queue or parts.key))
         key = self._key_before_all(name)
         if parts is not None and not order.key_of(name, parts):
             self._undated[name] = key
             self._to_judge[name] = None
-        self._put_before(key, parts.priority if parts else 0, owner)
+        if parts is not None:
+            self._put_before(key, parts.priority, parts.owner, parts.queue)
+        else:
+            self._put_before(key, 0, "", "")
 
-    def _put_before(self, key: str, priority: int, owner: str) -> None:
-        line = self._line(priority, owner)
+    def _put_before(self, key: str, priority: int, owner: str, queue: str) -> None:
         self._count += 1
-        if isinstance(line, RoundRobin):
+        line = self._line(priority, owner, queue)
+        if isinstance(line, QueueTurns):
+            line.add_first(queue, owner, key)
+        elif isinstance(line, RoundRobin):
             line.add_first(owner, key)
         else:
             line.add_first(key)
 
     def forget(self, name: str) -> None:
         """Forget a taken name that is settled, gone or renamed. If a listing has it again, it is new."""
+        self._release(name)
         self._known.discard(name)
         self._skipped.discard(name)
 
@@ -186,11 +238,13 @@ class RunQueue:
         assert not self._count
         if len(self._known) != len(self._waiting):
             self._known.intersection_update([name for _, name in self._waiting])
+        self._parking.forget_out()
         for memory in (self._ready, self._priorities, self._gone, self._undated, self._to_judge):
             memory.clear()
 
     def skip(self, name: str) -> None:
         """Stop suggesting this file while it stays listed; see `unskip`."""
+        self._release(name)
         self._known.discard(name)
         self._skipped.add(name)
 
@@ -228,11 +282,71 @@ class RunQueue:
     def put_ahead(self, name: str) -> None:
         """Suggest a taken name before all others, whatever their priority."""
         self._known.add(name)
-        self._extend([self._key_before_all(name)], _AHEAD, "")
+        self._extend([self._key_before_all(name)], _AHEAD, "", "")
 
     def _key_before_all(self, name: str) -> str:
         self._puts += 1
         return order.key_before_all(name, self._puts)
+
+    # ------------------------------------------------------------------------------------------- queues and keys
+
+    def put_behind(self, name: str, where: Where) -> None:
+        """Keep a name until its queue, or its key if it has one in `where`, has room; see `watched`."""
+        queue, key = where
+        self._is_plain = False
+        self._known.add(name)
+        if not key:
+            self._parking.shut(queue)
+            self.put_first(name)
+            return
+        self._count += 1
+        self._parking.shut_key(name, order.key_of(name, names.parse(name)) or self._key_before_all(name), where)
+
+    @property
+    def watched(self) -> tuple[set[str], set[Where]]:
+        """The queues, and the keys with their queues, whose gates were found shut."""
+        return self._parking.watched
+
+    def reopen(self, queue: str, key: str = "") -> None:
+        """Suggest names of a queue, or the next one of a key, again."""
+        if key:
+            self._put_back(self._parking.open_key((queue, key)))
+            return
+        self._parking.open(queue)
+        self._open(queue)
+
+    def pause_queues(self, paused: Iterable[str]) -> None:
+        """Suggest no names of the queues that are paused now, and names of all others."""
+        for queue in self._parking.pause(paused):
+            self._open(queue)
+        self._is_plain = self._is_plain and not paused
+
+    def change_limits(self, limits: Queues, *, slots: int) -> None:
+        """Use other limits of queues, or another number of slots of the pool."""
+        opened, freed = self._parking.change(limits, slots)
+        self._is_plain = self._is_plain and not limits
+        for queue in opened:
+            self._open(queue)
+        self._put_back(freed)
+
+    def _release(self, name: str) -> None:
+        """Count a suggested name as back."""
+        if self._is_plain:
+            return
+        queue, freed = self._parking.release(name)
+        if queue:
+            self._open(queue)
+            self._put_back(freed)
+
+    def _open(self, queue: str) -> None:
+        for line in self._ready.values():
+            if isinstance(line, QueueTurns):
+                line.open("" if queue == DEFAULT else queue)
+
+    def _put_back(self, freed: list[Parked]) -> None:
+        for item in freed:
+            self._extend([item.key], -item.before, item.owner, item.queue)
+            self._count -= 1  # parked names count as ready
 
     # --------------------------------------------------------------------------------------------------- clock
 
@@ -255,7 +369,10 @@ class RunQueue:
         for _, name in sorted(item for item in self._waiting if item[1] in wanted):
             parts = names.parse(name)
             key = order.key_at(self._new_stamp(now_at), name)  # increasing stamps, in the order of their times
-            self._extend([key], parts.priority if parts else 0, parts.owner if parts else "")
+            if parts is not None:
+                self._extend([key], parts.priority, parts.owner, parts.queue)
+            else:
+                self._extend([key], 0, "", "")
         heapq.heapify(rest)
         self._waiting = rest
 

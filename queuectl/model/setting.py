@@ -41,7 +41,9 @@ class Setting(NamedTuple):
         return self.name.removeprefix("hooks.").replace(".", "_")
 
 
-def _integer(low: int, high: int) -> Callable[[Any], int]:
+def integer(low: int, high: int) -> Callable[[Any], int]:
+    """Return the check of a whole number."""
+
     def check(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise ValueError
@@ -51,8 +53,8 @@ def _integer(low: int, high: int) -> Callable[[Any], int]:
 
 
 def _integer_or_auto(low: int, high: int) -> Callable[[Any], int | None]:
-    integer = _integer(low, high)
-    return lambda value: None if value == AUTO else integer(value)
+    whole = integer(low, high)
+    return lambda value: None if value == AUTO else whole(value)
 
 
 def _number(low: float, high: float) -> Callable[[Any], float]:
@@ -70,7 +72,9 @@ def _boolean(value: Any) -> bool:
     return value
 
 
-def _duration(low_s: float, high_s: float, *, forever: bool = False) -> Callable[[Any], float | None]:
+def duration(low_s: float, high_s: float, *, forever: bool = False) -> Callable[[Any], float | None]:
+    """Return the check of a duration, which makes seconds of it; None for `forever`."""
+
     def check(value: Any) -> float | None:
         if forever and value == FOREVER:
             return None
@@ -86,7 +90,9 @@ def _size(value: Any) -> int | None:
     return None if value == UNLIMITED else sizes.parse(value)
 
 
-def _one_of(*words: str) -> Callable[[Any], str]:
+def one_of(*words: str) -> Callable[[Any], str]:
+    """Return the check of one of these words."""
+
     def check(value: Any) -> str:
         if value not in words:
             raise ValueError
@@ -126,7 +132,7 @@ SETTINGS: tuple[Setting, ...] = (
         "max_retries",
         3,
         "a whole number from 0 to 1000000",
-        _integer(0, 1_000_000),
+        integer(0, 1_000_000),
         "Maximum number of retries before a job is dead: 3 means four attempts. Copied into a job when it is accepted.",
     ),
     Setting(
@@ -141,7 +147,7 @@ SETTINGS: tuple[Setting, ...] = (
         "backoff_max",
         "1h",
         "a duration up to 100 years, such as 90s, 10m, 1h",
-        _duration(0, _CENTURY_S),
+        duration(0, _CENTURY_S),
         "Longest delay between two attempts of a job.",
     ),
     Setting(
@@ -155,7 +161,7 @@ SETTINGS: tuple[Setting, ...] = (
         "timeout",
         FOREVER,
         "a duration of 0.001 seconds or more such as 30m or 2h, or forever",
-        _duration(0.001, _CENTURY_S, forever=True),
+        duration(0.001, _CENTURY_S, forever=True),
         "Time limit of an attempt, if the job sets no timeout. Then the command and all its processes are ended, "
         "and the attempt fails.",
     ),
@@ -170,14 +176,14 @@ SETTINGS: tuple[Setting, ...] = (
         "settle_s",
         30,
         "a duration from 0.1 to 86400 seconds",
-        _duration(0.1, _DAY_S),
+        duration(0.1, _DAY_S),
         "Reject an incomplete file in pending/ if it has not changed for this long. Use 120 on network shares.",
     ),
     Setting(
         "scan_s",
         2,
         "a duration from 0.05 to 3600 seconds",
-        _duration(0.05, 3600),
+        duration(0.05, 3600),
         "List pending/ at this interval, in addition to file events. A network share has no events: use at most 2.",
     ),
     Setting(
@@ -192,7 +198,7 @@ SETTINGS: tuple[Setting, ...] = (
         "stop_grace_s",
         10,
         "a duration up to 86400 seconds",
-        _duration(0, _DAY_S),
+        duration(0, _DAY_S),
         "How long running jobs may continue after a stop. Then they are ended and put back; that attempt does not "
         "count.",
     ),
@@ -200,56 +206,56 @@ SETTINGS: tuple[Setting, ...] = (
         "kill_grace_s",
         5,
         "a duration up to 3600 seconds",
-        _duration(0, 3600),
+        duration(0, 3600),
         "How long a command may take to end after a timeout or a stop. Then it is killed.",
     ),
     Setting(
         "shell",
         "auto",
         "one of " + ", ".join(SHELLS),
-        _one_of(*SHELLS),
+        one_of(*SHELLS),
         "Shell for a command that is a string. auto means sh, and cmd on Windows.",
     ),
     Setting(
         "durability",
         "queue",
         "one of " + ", ".join(DURABILITIES),
-        _one_of(*DURABILITIES),
+        one_of(*DURABILITIES),
         "What is fsynced: queue = accepted jobs; full = starts and results too; off = nothing.",
     ),
     Setting(
         "keep_done",
         "30d",
         "a duration such as 12h or 30d, or forever",
-        _duration(0, _CENTURY_S, forever=True),
+        duration(0, _CENTURY_S, forever=True),
         "How long finished jobs and their logs are kept. After a jump of the clock, nothing is deleted for a day.",
     ),
     Setting(
         "keep_dlq",
         FOREVER,
         "a duration such as 90d, or forever",
-        _duration(0, _CENTURY_S, forever=True),
+        duration(0, _CENTURY_S, forever=True),
         "How long dead and cancelled jobs and their logs are kept.",
     ),
     Setting(
         "keep_rejected",
         FOREVER,
         "a duration such as 90d, or forever",
-        _duration(0, _CENTURY_S, forever=True),
+        duration(0, _CENTURY_S, forever=True),
         "How long files in rejected/ and their reasons are kept, from the time of the rejection.",
     ),
     Setting(
         "group_access",
         NONE,
         "one of " + ", ".join(GROUP_ACCESS),
-        _one_of(*GROUP_ACCESS),
+        one_of(*GROUP_ACCESS),
         "Readers of new job files and logs: none = only the workers' user; read = also the files' group (POSIX).",
     ),
     Setting(
         "dashboard",
         FULL,
         "one of " + ", ".join(DASHBOARDS),
-        _one_of(*DASHBOARDS),
+        one_of(*DASHBOARDS),
         "Content of status.html and status.json: full = everything; counts = no commands, output and names of jobs; "
         "off = no files.",
     ),
@@ -300,7 +306,7 @@ SETTINGS: tuple[Setting, ...] = (
         "hooks.stale_after",
         "1h",
         "a duration of a second or more, such as 10m or 1h",
-        _duration(1, _CENTURY_S),
+        duration(1, _CENTURY_S),
         "How long a job may wait before on_stale, from when it could run. Paused time does not count.",
     ),
     Setting(
@@ -321,14 +327,14 @@ SETTINGS: tuple[Setting, ...] = (
         "cluster.slots",
         200,
         "a whole number from 1 to 10000",
-        _integer(1, 10_000),
+        integer(1, 10_000),
         "Number of jobs that run at once on all nodes together, if `worker start --slots` does not say it.",
     ),
     Setting(
         "cluster.lease",
         "30s",
         "a duration from 10s to 10m",
-        _duration(10, 600),
+        duration(10, 600),
         "How long a command may go on while its node is out of reach. Then the node ends it, and the job runs again.",
     ),
     Setting(

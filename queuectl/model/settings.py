@@ -18,12 +18,14 @@ from queuectl.model.setting import SETTINGS, Setting
 if TYPE_CHECKING:
     from queuectl.model.command import Command
     from queuectl.model.inbox import Inbox
+    from queuectl.model.queues import Queue
 
 SETTINGS_NAME = "queuectl.toml"
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 _LIST_HINT = "to see the allowed values: queuectl config list"
 # Sections of several lines, which `queuectl config set` cannot change.
 _SECTIONS = ("inbox", "commands")
+QUEUES = "queues"
 _TABLES = frozenset(setting.name.partition(".")[0] for setting in SETTINGS if "." in setting.name)
 
 
@@ -64,11 +66,13 @@ class Settings(NamedTuple):
     cluster_bridge_user: str
     inboxes: tuple[Inbox, ...] = ()
     commands: Mapping[str, Command] = {}
+    queues: Mapping[str, Queue] = {}
+    """A running pool changes these in place (`queues.replace`)."""
 
     @property
     def retry_defaults(self) -> RetryDefaults:
         """The retry settings for a job without its own."""
-        return RetryDefaults(self.max_retries, self.backoff_base, self.backoff_max, self.jitter)
+        return RetryDefaults(self.max_retries, self.backoff_base, self.backoff_max, self.jitter, self.queues)
 
 
 # Settings that a running pool can take over: they concern the next attempts only.
@@ -101,6 +105,10 @@ def setting(name: str) -> Setting:
     Raises:
         InvalidSettingsError: there is no such setting; the hint names the nearest.
     """
+    if name.startswith(f"{QUEUES}."):
+        from queuectl.model import queues  # imported only for a spool with such settings
+
+        return queues.setting(name.strip())
     folded = name.strip().lower().replace("-", "_")
     if folded in _BY_NAME:
         return _BY_NAME[folded]
@@ -157,7 +165,11 @@ def parse(text: str, *, path: str = "") -> Settings:
     found: list[dict[str, Any]] = []
     _collect(found, path, lambda: _checked(table, path, text), *_sections(table, path))
     values, *sections = found
-    made = defaults()._replace(**{_BY_NAME[name].field: value for name, value in values.items()})
+    made = defaults()._replace(**{_BY_NAME[name].field: value for name, value in values.items() if name in _BY_NAME})
+    if of_queues := {name: value for name, value in values.items() if name not in _BY_NAME}:
+        from queuectl.model import queues
+
+        made = made._replace(queues=queues.parse(of_queues))
     for section in sections:
         made = made._replace(**section)
     return made
@@ -227,7 +239,7 @@ def _checked(table: Mapping[str, Any], path: str, text: str) -> dict[str, Any]:
         if key in _SECTIONS:
             continue
         try:
-            values[key] = check(key, value) if key in _BY_NAME else _unknown(key)
+            values[key] = check(key, value) if key in _BY_NAME or key.startswith(f"{QUEUES}.") else _unknown(key)
         except InvalidSettingsError as error:
             mistake = f"{_line_of(text, key)}{error}"
             errors.append(
@@ -245,7 +257,9 @@ def _unknown(key: str) -> Any:
     inner = [name.partition(".")[2] for name in _BY_NAME if name.startswith(f"{key}.")]
     if inner:
         raise InvalidSettingsError(f"{key}: takes a table [{key}] with {', '.join(inner)}", hint=_LIST_HINT)
-    near = difflib.get_close_matches(key.lower().replace("-", "_"), [*_BY_NAME, *_SECTIONS], n=1, cutoff=0.5)
+    if key == QUEUES:
+        raise InvalidSettingsError("queues: takes tables [queues.NAME], one per queue", key=key, hint=_LIST_HINT)
+    near = difflib.get_close_matches(key.lower().replace("-", "_"), [*_BY_NAME, *_SECTIONS, QUEUES], n=1, cutoff=0.5)
     question = f"; did you mean {near[0]}?" if near else ""
     raise InvalidSettingsError(f"{key[:60]}: unknown key{question}", key=key, hint=_LIST_HINT)
 
@@ -276,6 +290,10 @@ def flat(table: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in table.items():
         if key in _TABLES and isinstance(value, dict):
             found.update({f"{key}.{inner}": each for inner, each in value.items()})
+        elif key == QUEUES and isinstance(value, dict):
+            for queue, table_of in value.items():
+                named = table_of.items() if isinstance(table_of, dict) else [("", table_of)]
+                found.update({f"{key}.{queue}{f'.{inner}' if inner else ''}": each for inner, each in named})
         else:
             found[key] = value
     return found
@@ -328,7 +346,7 @@ def default_text() -> str:
         shown = f'"{known.default}"' if isinstance(known.default, str) else show(known.default)
         lines += ["", *textwrap.wrap(known.meaning, 118, initial_indent="# ", subsequent_indent="# ")]
         lines += [f"# Allowed: {known.allowed}.", f"# {known.name} = {shown}"]
-    from queuectl.model import command, inbox
+    from queuectl.model import command, inbox, queues
 
-    lines += ["", *inbox.example(), "", *command.example()]
+    lines += ["", *queues.example(), "", *inbox.example(), "", *command.example()]
     return "\n".join(lines) + "\n"

@@ -8,7 +8,8 @@ from queuectl.errors import DamagedRecordError, UntrustedSpoolError
 from queuectl.model import document, history, names, times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.model.text import command_text, safe
-from queuectl.monitor import live, order
+from queuectl.monitor import gated, live, order
+from queuectl.monitor.gated import Reason
 from queuectl.spool import full_names, lookup, pause, trust
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import Located
@@ -18,14 +19,6 @@ from queuectl.system import files, processes
 
 _NAMED = 3
 _COMMAND_CHARS = 60
-
-
-class Reason(NamedTuple):
-    """A reason: its name for programs, a sentence, and the command or the move that changes it ("": nothing does)."""
-
-    kind: str
-    text: str
-    change: str
 
 
 def reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
@@ -43,7 +36,10 @@ def reasons(session: Session, found: Located, now_at: float) -> list[Reason]:
     if (outlived := _outlived(session.spool, found)) is not None:
         made.append(outlived)
     waiting = session.spool.waiting_names()
-    before = order.in_run_order(waiting, now_at, full_names.read_all(session.spool, waiting, now_at))
+    full = full_names.read_all(session.spool, waiting, now_at)
+    if (parts := names.parse(full.get(found.name, found.name))) is not None:
+        made += gated.reasons(session, parts)
+    before = order.in_run_order(waiting, now_at, full)
     before = before[: before.index(found.name)] if found.name in before else []
     runs = _runs(session.spool)
     if workers and len(runs) >= workers:

@@ -9,8 +9,8 @@ from queuectl.inbox.state import read_all
 from queuectl.model import history, names, record, times
 from queuectl.model.lifecycle import CANCELLED, DONE, PENDING, REJECTED, RUNNING
 from queuectl.monitor import live, rejected, waiting
+from queuectl.monitor.gated import Reason
 from queuectl.monitor.results import refused, why_dead
-from queuectl.monitor.waiting import Reason
 from queuectl.spool import batch, lookup
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import MACHINERY, REASON_ENDING, Located

@@ -18,7 +18,7 @@ from queuectl.pool.core import Core
 from queuectl.pool.options import spread
 from queuectl.pool.outcomes import Outcomes
 from queuectl.pool.worker_process import WorkerProcess
-from queuectl.worker.messages import Defect, Reload
+from queuectl.worker.messages import Defect, Reload, SetQueues
 from queuectl.worker.process import WorkerSpec
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ class Crew:
                 self._remove(worker)
         for size in sizes[len(staying) :]:
             self._add(size)
+        self._core.queue.change_limits(self._core.session.settings.queues, slots=slots)
         return len(sizes)
 
     def replace(self, worker: WorkerProcess) -> None:
@@ -109,6 +110,17 @@ class Crew:
         self.session = self.session._replace(settings=settings)
         for worker in self._workers:
             worker.send(Reload({field: getattr(settings, field) for field in RELOADABLE}))
+
+    def send_queues(self) -> None:
+        """Have all workers use the queues of the settings as they are now."""
+        values = {queue: tuple(each) for queue, each in self.session.settings.queues.items()}
+        for worker in self._workers:
+            worker.send(SetQueues(values))
+
+    @property
+    def slots(self) -> int:
+        """How many jobs the workers run at once."""
+        return sum(worker.slots for worker in self._workers if not worker.is_retired)
 
     def _remove(self, worker: WorkerProcess) -> None:
         """Forget a worker that was retired and has ended."""
@@ -165,7 +177,9 @@ class Crew:
         self._serial += 1
         worker.start(
             self.session,
-            WorkerSpec(f"{self._pool_name}-{self._serial}", self._core.options.cwd, worker.slots),
+            WorkerSpec(
+                f"{self._pool_name}-{self._serial}", self._core.options.cwd, worker.slots, self._core.options.queues
+            ),
             fork=self.may_fork,
             close_inherited=self._close_inherited,
         )

@@ -11,6 +11,8 @@ import heapq
 import math
 from typing import assert_never
 
+from queuectl.flows.admission import NOT_TAKEN
+from queuectl.flows.gates import BUSY, KEY_FULL
 from queuectl.jobs.verdict import (
     Alive,
     Arriving,
@@ -18,6 +20,7 @@ from queuectl.jobs.verdict import (
     Dead,
     Declined,
     Foreign,
+    Gated,
     Gone,
     Held,
     Later,
@@ -60,7 +63,7 @@ _AGAIN_S: dict[type[Busy | Open | Alive], tuple[float, float]] = {
     Alive: (0.05, 2.0),
 }
 # Final answers for a file. If another worker got the name, too, that worker only finds that the file is gone.
-_ENDS = (Later, Repaired, Rejected, Dead, Splitting, Split)
+_ENDS = (Later, Gated, Repaired, Rejected, Dead, Splitting, Split)
 
 
 class Dispatcher:
@@ -284,6 +287,9 @@ class Dispatcher:
                 self._report_stuck(path, why, cure, name=name)
             case Held():
                 self._queue.skip(name)
+            case Gated():
+                self._forget(name)
+                self._wait_behind_gate(declined)
             case Gone() | Later() | Repaired() | Rejected() | Dead() | Split():
                 self._forget(name)
                 self._announce(name, declined)
@@ -291,6 +297,15 @@ class Dispatcher:
                 self._forget(name)
             case _:
                 assert_never(declined)
+
+    def _wait_behind_gate(self, gated: Gated) -> None:
+        """Keep a job until its queue, or its key, has room (see `gate_watch`)."""
+        if gated.why == NOT_TAKEN:
+            self._queue.skip(gated.name)
+        elif gated.why == BUSY:
+            self._suggest_later(gated.name, Busy())
+        else:
+            self._queue.put_behind(gated.name, (gated.queue, gated.key if gated.why == KEY_FULL else ""))
 
     def _suggest_later(self, name: str, declined: Busy | Open | Alive) -> None:
         tries = self._busy_tries[name] = self._busy_tries.get(name, 0) + 1

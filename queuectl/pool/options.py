@@ -19,6 +19,8 @@ class Options(NamedTuple):
     """End when the queue is empty."""
     max_jobs: int | None = None
     """End after this many runs."""
+    queues: tuple[str, ...] = ()
+    """The queues whose jobs it runs; none: all."""
 
 
 def spread(slots: int, processes: int | None) -> list[int]:

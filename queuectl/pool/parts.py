@@ -33,6 +33,7 @@ from queuectl.pool.notices import Event
 from queuectl.pool.options import Options, spread
 from queuectl.pool.outcomes import Outcomes
 from queuectl.pool.presence import Presence
+from queuectl.pool.queue_watch import QueueWatch
 from queuectl.pool.scanner import Scanner
 from queuectl.pool.shutdown import Shutdown
 from queuectl.pool.ticks import Plan, Step, Ticks
@@ -53,11 +54,13 @@ class Parts:
     """Everything that one pool is made of."""
 
     def __init__(self, session: Session, options: Options, notify: Callable[[Event], None]) -> None:
+        # The pool changes its queues in place (`queue_watch`).
+        session = session._replace(settings=session.settings._replace(queues=dict(session.settings.queues)))
         spool, settings, clock, _ = session
         workers = [WorkerProcess(slots) for slots in spread(options.slots, settings.worker_processes)]
-        self.pool = Pool(session, count=options.slots, processes=len(workers), cwd=options.cwd)
+        self.pool = Pool(session, count=options.slots, processes=len(workers), cwd=options.cwd, queues=options.queues)
         arrivals = Arrivals(spool, settle_s=settings.settle_s, clock=clock)
-        queue = RunQueue()
+        queue = RunQueue(settings.queues, slots=options.slots, only=options.queues)
         dispatcher = Dispatcher(workers, queue, arrivals, clock=clock, notify=notify)
         dispatcher.jobs_left = options.max_jobs
         breaker = Breaker(spool.root, clock=clock, notify=notify)
@@ -80,6 +83,7 @@ class Parts:
         self._early_judge = EarlyJudge(
             triage, queue, lambda name, verdict: dispatcher.passed(None, name, verdict), clock=clock
         )
+        self._queue_watch = QueueWatch(core, self.pool, self.crew)
         self._inboxes: InboxProcesses | None = None
 
     # ------------------------------------------------------------------------------------------ sources and duties
@@ -122,6 +126,7 @@ class Parts:
         return [
             self._step_inboxes,
             self.control.check_pause,
+            self._queue_watch.step,
             Adjustment(self.core, self.pool, self.crew).step,
             self._drops.step,
             self.cancellations.step,
@@ -246,6 +251,7 @@ class Parts:
     def _close_locks(self) -> None:
         self.scanner.close_inherited()
         self._stripes.close()
+        self._queue_watch.close()
         self.control.close()
 
     def _close_inherited(self) -> None:
@@ -257,6 +263,7 @@ class Parts:
         self.scanner.close_inherited()
         self.control.close()
         self._stripes.close()
+        self._queue_watch.close()
         self._dashboard.close_inherited()
         self.pool.close_inherited()
         self.presence.close()

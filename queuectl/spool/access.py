@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 from queuectl.errors import DamagedRecordError, QueuectlError, SpoolUnavailableError
 from queuectl.spool.layout import Layout
@@ -14,9 +15,14 @@ def not_regular(path: str) -> DamagedRecordError:
     return DamagedRecordError(f"{path} is not a job: it is not a regular file", path=path, hint="queuectl ignores it")
 
 
-def paused_by_folder(spool: Layout, what: str) -> SpoolUnavailableError:
-    """Return the error for a folder in the place of the file PAUSED; `what` says what that means."""
-    path = spool.paused_path
+def paused_by_folder(path: str, what: str) -> SpoolUnavailableError:
+    """Return the error for a folder in the place of the file PAUSED, or PAUSED-QUEUE, at `path`.
+
+    `what` says what that means, with `{name}` for the file and `{what}` for what is paused.
+    """
+    name = os.path.basename(path)
+    _, _, queue = name.partition("-")
+    what = what.format(name=name, what=f"queue {queue}" if queue else "the spool")
     cause = f"{path} is a folder: queuectl cannot write a reason into it, and never deletes a folder of yours"
     return SpoolUnavailableError(what, path=path, cause=cause, hint=f"move that folder away: {path}")
 

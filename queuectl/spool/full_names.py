@@ -33,16 +33,17 @@ def full_name(
     if taken is not None and not taken.history:
         due_at = taken.due_at
         priority, owner = int(taken.spec.get("priority", 0)), str(taken.spec.get("owner", ""))
+        place = str(taken.spec.get("queue", "")), names.key_flag(str(taken.spec.get("key", "")))
     else:
         item = record.decode(data if taken is None else record.frame({"id": "x", **taken.spec}, taken.history))
         standing = item.standing()
-        priority, owner = item.priority, item.owner
+        priority, owner, place = item.priority, item.owner, item.place
         arrived_at = history.arrived_at(item.history, changed_at)
         if standing.due_at is not None and standing.ended_to not in (DONE, DLQ):
             arrived_at = standing.due_at
             if not history.is_due(standing.due_at, standing.delay_s, now_at):
                 due_at = standing.due_at
-    wanted = names.waiting_name(parts.stem, due_at, priority, owner, names.stamp(min(arrived_at, now_at)))
+    wanted = names.waiting_name(parts.stem, due_at, priority, owner, names.stamp(min(arrived_at, now_at)), place)
     found = names.parse(wanted)
     is_read = found is not None and found.stem == parts.stem and not names.is_temporary(wanted)
     return wanted if is_read and len(os.fsencode(wanted)) <= names.NAME_MAX_BYTES else ""

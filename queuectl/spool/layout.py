@@ -5,13 +5,14 @@
     rejected/                      files that could not become jobs, each with NAME.reason.txt (P6)
     logs/                          ID.ATTEMPT.log, the output of a command
     examples/                      jobs to copy; nothing in it runs
-    queuectl.toml, README.md, job.schema.json, PAUSED
+    queuectl.toml, README.md, job.schema.json, PAUSED, PAUSED-QUEUE
     status.html, status.json, queuectl.prom   the dashboard, for people and programs
     .queuectl/                     tmp/ (unfinished writes), locks/ (stripes), leases/, pools/, taken/ (files of many
                                    jobs), splits/ (how far each of those files is split), cancels/ (requests to end a
                                    run), signed/ (used ids of signed jobs), clock (the time of a pool's last look),
                                    counts (jobs of the last hour and day);
                                    with a cluster also engine/ (how long runs elsewhere may go on);
+                                   with limits of queues also gates/ (QUEUE, the jobs that run, and QUEUE.lock);
                                    with inboxes also inboxes/ (OWNER.json, OWNER.lock), handover/OWNER/ (jobs between
                                    an inbox and pending/), owed/OWNER/ (receipts to be written), identity
 
@@ -84,6 +85,7 @@ class Layout:
         self.taken_dir = os.path.join(self.machinery, "taken")
         self.split_dir = os.path.join(self.machinery, "splits")
         self.cancel_dir = os.path.join(self.machinery, "cancels")
+        self.gate_dir = os.path.join(self.machinery, "gates")
         self.inbox_dir = os.path.join(self.machinery, "inboxes")
         self.handover_dir = os.path.join(self.machinery, "handover")
         self.owed_dir = os.path.join(self.machinery, "owed")
@@ -162,6 +164,18 @@ class Layout:
         """Return a file of a pool: `json` (who it is), `lock`, `stop` (a request), `stopped` (what the stop did)."""
         return os.path.join(self.pool_dir, f"{os.path.basename(pool)}.{kind}")
 
+    def gate_path(self, queue: str) -> str:
+        """Return the board of a queue: a line per running job that passed the queue's gate."""
+        return os.path.join(self.gate_dir, queue)
+
+    def gate_lock_path(self, queue: str) -> str:
+        """Return the lock file of a queue's gate."""
+        return os.path.join(self.gate_dir, f"{queue}.lock")
+
+    def queue_paused_path(self, queue: str) -> str:
+        """Return the file that pauses a queue."""
+        return f"{self.paused_path}-{queue}"
+
     def cancel_path(self, job_id: str, attempt: int) -> str:
         """Return the request to cancel one run of a job."""
         return os.path.join(self.cancel_dir, f"{job_id}.{attempt}")
@@ -191,4 +205,4 @@ def name_for(item: record.Record, standing: history.Standing, now_at: float, arr
     due_at = standing.due_at
     if due_at is not None and history.is_due(due_at, standing.delay_s, now_at):
         due_at = None
-    return names.waiting_name(item.id, due_at, item.priority, item.owner, arrived)
+    return names.waiting_name(item.id, due_at, item.priority, item.owner, arrived, item.place)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from queuectl.errors import AmbiguousIdError, DamagedRecordError, InvalidJobError, QueuectlError, UnknownJobError
 from queuectl.model import document, names, record, times
+from queuectl.model.extras import DEFAULT_QUEUE
 from queuectl.model.job import JOB_MAX_BYTES, is_deep
 from queuectl.model.lifecycle import (
     DLQ,
@@ -57,6 +58,10 @@ class Job(NamedTuple):
     tags: list[str]
     owner: str
     """The owner, or ""."""
+    queue: str
+    """The queue; `default` if the job names none."""
+    key: str
+    """The key of which only some run at once, or ""."""
     enqueued_at: float | None
     due_at: float | None
     worker: str
@@ -277,6 +282,8 @@ def _job(item: record.Record, state: str, path: str, written: dict[str, Any], hi
         priority=item.priority,
         tags=list(item.tags),
         owner=item.owner,
+        queue=item.extras.queue or DEFAULT_QUEUE,
+        key=item.extras.key,
         enqueued_at=None if enqueued is None else times.instant(enqueued.at),
         due_at=standing.due_at if state == PENDING else None,
         worker=standing.last.worker if running and standing.last is not None else "",

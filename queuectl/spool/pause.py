@@ -1,6 +1,7 @@
-"""The file PAUSED: while it exists, workers start no new job.
+"""The file PAUSED: while it exists, workers start no new job. PAUSED-QUEUE does the same for one queue.
 
-Any tool can create it. Its first line is the reason, its second may say when the pause ends automatically.
+Any tool can create it. Its first line is the reason, its second may say when the pause ends automatically. In all
+functions, `queue` "" means the whole spool.
 """
 
 from __future__ import annotations
@@ -8,53 +9,65 @@ from __future__ import annotations
 import errno
 import os
 
-from queuectl.model import times
+from queuectl.model import names, times
 from queuectl.spool.folder import SpoolDir
-from queuectl.spool.layout import Layout
+from queuectl.spool.layout import PAUSED, Layout
 from queuectl.system import disk, files
 
 _UNTIL = "until "
 _MAX_BYTES = 4096
 
 
-def is_paused(spool: Layout) -> bool:
-    """True while the file PAUSED exists."""
-    return os.path.lexists(spool.paused_path)
+def is_paused(spool: Layout, queue: str = "") -> bool:
+    """True while the file PAUSED exists, or PAUSED-QUEUE."""
+    return os.path.lexists(spool.queue_paused_path(queue) if queue else spool.paused_path)
 
 
-def pause(spool: SpoolDir, reason: str, *, until_at: float | None) -> None:
+def paused_queues(spool: Layout) -> list[str]:
+    """Return the queues that are paused, by one listing of the spool's root; none if it cannot be listed."""
+    beginning = f"{PAUSED}-"
+    try:
+        found = [name.removeprefix(beginning) for name in files.names(spool.root) if name.startswith(beginning)]
+    except OSError:
+        return []
+    return sorted(queue for queue in found if not names.why_bad_queue(queue))
+
+
+def pause(spool: SpoolDir, reason: str, *, until_at: float | None, queue: str = "") -> None:
     """Create or replace the file PAUSED.
 
     Raises:
         IsADirectoryError: a folder has that name.
         OSError: the disk refuses the change.
     """
-    _refuse_folder(spool)
+    path = _path(spool, queue)
+    _refuse_folder(path)
     text = reason.replace("\n", " ") + "\n"
     if until_at is not None:
         text += f"{_UNTIL}{times.to_text(until_at)}\n"
     data = text.encode("utf-8", "replace")
-    spool.replace_file(spool.paused_path, data, hint="paused", sync=False, mode=disk.FILE_MODE)
+    spool.replace_file(path, data, hint="paused", sync=False, mode=disk.FILE_MODE)
 
 
-def resume(spool: Layout) -> bool:
+def resume(spool: Layout, queue: str = "") -> bool:
     """Delete PAUSED; return False if there was none. Raises the same errors as `pause`."""
-    _refuse_folder(spool)
-    return disk.unlink(spool.paused_path)
+    path = _path(spool, queue)
+    _refuse_folder(path)
+    return disk.unlink(path)
 
 
-def reason(spool: Layout) -> str:
+def reason(spool: Layout, queue: str = "") -> str:
     """Return the first line of PAUSED, or ""."""
     try:
-        return _read(spool).strip().split("\n")[0]
+        return _read(_path(spool, queue)).strip().split("\n")[0]
     except OSError:
         return ""
 
 
-def until(spool: Layout) -> float | None:
+def until(spool: Layout, queue: str = "") -> float | None:
     """Return when the pause ends automatically, from the second line of PAUSED; None if it does not."""
     try:
-        lines = _read(spool).split("\n")
+        lines = _read(_path(spool, queue)).split("\n")
         if len(lines) > 1 and lines[1].startswith(_UNTIL):
             return times.from_text(lines[1].removeprefix(_UNTIL))
     except (OSError, ValueError):
@@ -62,10 +75,14 @@ def until(spool: Layout) -> float | None:
     return None
 
 
-def _read(spool: Layout) -> str:
-    return files.read_tail(spool.paused_path, _MAX_BYTES).decode("utf-8", "replace")
+def _path(spool: Layout, queue: str) -> str:
+    return spool.queue_paused_path(queue) if queue else spool.paused_path
 
 
-def _refuse_folder(spool: Layout) -> None:
-    if files.is_folder(spool.paused_path):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), spool.paused_path)
+def _read(path: str) -> str:
+    return files.read_tail(path, _MAX_BYTES).decode("utf-8", "replace")
+
+
+def _refuse_folder(path: str) -> None:
+    if files.is_folder(path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)

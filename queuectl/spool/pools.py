@@ -63,6 +63,8 @@ class PoolInfo(msgspec.Struct, frozen=True):
     format: int = POOL_FORMAT
     boot: str = ""
     """The start of its machine (`system.boot`); "" where the system has no name for it."""
+    queues: tuple[str, ...] = ()
+    """The queues that it takes; none: all."""
 
 
 class StopSummary(NamedTuple):
@@ -75,7 +77,9 @@ class StopSummary(NamedTuple):
 class Pool:
     """This process's own pool."""
 
-    def __init__(self, session: Session, *, count: int, cwd: str, processes: int = 0) -> None:
+    def __init__(
+        self, session: Session, *, count: int, cwd: str, processes: int = 0, queues: tuple[str, ...] = ()
+    ) -> None:
         spool, settings, clock, rng = session
         host = own_host()
         self.name = f"{host}-{os.getpid()}-{names.new_token(rng)}"
@@ -95,6 +99,7 @@ class Pool:
             processes or count,
             clock.now(),
             boot=boot.boot_id(),
+            queues=queues,
         )
 
     def enter(self) -> None:
@@ -160,6 +165,10 @@ class Pool:
         """Record which settings the pool uses now, and delete the request. Raises OSError."""
         self._rewrite(kill_grace_s=settings.kill_grace_s, settings_at=read_at, held=tuple(held))
         self.forget_reload()
+
+    def queues_read(self, *, read_at: float) -> None:
+        """Record when the pool read the settings, of which only queues had changed. Raises OSError."""
+        self._rewrite(settings_at=read_at)
 
     def forget_reload(self) -> None:
         """Delete the request to read the settings again. Raises OSError."""
@@ -306,4 +315,5 @@ def _info(body: dict[str, Any]) -> PoolInfo:
         tuple(map(str, body.get("held", ()))),
         int(body.get("format", 0)),
         str(body.get("boot", "")),
+        tuple(map(str, body.get("queues", ()))),
     )

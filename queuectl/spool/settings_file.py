@@ -68,8 +68,8 @@ def edit(text: str, name: str, value: Any) -> str:
     document = tomlkit.parse(text)
     commented = f"# {name} = "
     section, _, key = name.rpartition(".")
-    if section in document:
-        document[section][key] = value
+    if (table := _table(document, section)) is not None and section:
+        table[key] = value
         return tomlkit.dumps(document)
     if name not in document and any(line.startswith(commented) for line in text.splitlines()):
         # The default file has each setting commented out under its explanation: put the value there.
@@ -78,7 +78,13 @@ def edit(text: str, name: str, value: Any) -> str:
         lines.insert(at + 1, f"{name} = {tomlkit.item(value).as_string()}")
         return "\n".join(lines) + "\n"
     if section:
-        document[section] = {key: value}
+        *outer, last = section.split(".")
+        above: Any = document
+        for part in outer:
+            above = above.setdefault(part, tomlkit.table(is_super_table=True))
+        made = tomlkit.table()
+        made[key] = value
+        above[last] = made
     else:
         document[name] = value
     return tomlkit.dumps(document)
@@ -90,6 +96,15 @@ def remove(text: str, name: str) -> str:
 
     document = tomlkit.parse(text)
     section, _, key = name.rpartition(".")
-    table: Any = document.get(section, {}) if section else document
-    table.pop(key, None)
+    if (table := _table(document, section)) is not None:
+        table.pop(key, None)
     return tomlkit.dumps(document)
+
+
+def _table(document: Any, section: str) -> Any:
+    """Return a table by its dotted name ("": the document itself), or None if there is none."""
+    for part in section.split(".") if section else ():
+        document = document.get(part)
+        if not hasattr(document, "items"):
+            return None
+    return document

@@ -351,8 +351,14 @@ def make_folder(path: str, *, mode: int = FOLDER_MODE) -> None:
 
 @as_owner
 def open_lock_file(path: str, *, patience_s: float = SHARING_DEADLINE_S) -> int:
-    """Open a lock file for locking; create it if it is missing."""
+    """Open a lock file for locking, or a board for reading and `write_at`; create it if it is missing."""
     return patiently(os.open, path, READ_WRITE | os.O_CREAT | NOFOLLOW, PRIVATE_MODE, patience_s=patience_s)
+
+
+def write_at(fd: int, offset: int, data: bytes) -> None:
+    """Write in an open file."""
+    os.lseek(fd, offset, os.SEEK_SET)
+    _write_all(fd, data)
 
 
 def mark_lock_file(path: str, data: bytes) -> None:

@@ -11,7 +11,19 @@ from queuectl.jobs.verdict import Claimed
 from queuectl.system.clock import Clock
 from queuectl.worker.channel import Channel
 from queuectl.worker.executors.base import Executor
-from queuectl.worker.messages import Abandon, Cancel, Feed, Kill, Order, Reload, Report, Resize, SplitFile, Stop
+from queuectl.worker.messages import (
+    Abandon,
+    Cancel,
+    Feed,
+    Kill,
+    Order,
+    Reload,
+    Report,
+    Resize,
+    SetQueues,
+    SplitFile,
+    Stop,
+)
 
 # A report waits at most this long for others.
 _REPORT_WITHIN_S = 0.04
@@ -29,6 +41,7 @@ class Link:
         self.slots = 0
         """How many slots the worker should have; 0: as many as at its start."""
         self.new_settings: dict[str, Any] = {}
+        self.new_queues: dict[str, tuple[Any, ...]] | None = None
         """Values of settings to use for the next attempts, by field."""
         self.is_stopping = False
         self.is_killing = False
@@ -108,6 +121,8 @@ class Link:
                 self.slots = slots
             case Reload(values):
                 self.new_settings = values
+            case SetQueues(values):
+                self.new_queues = values
             case Stop():
                 self.stop()
             case Kill():

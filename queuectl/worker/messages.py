@@ -47,6 +47,12 @@ class Reload(NamedTuple):
     values: dict[str, Any]
 
 
+class SetQueues(NamedTuple):
+    """Use these queues: the fields of `queues.Queue` by name."""
+
+    values: dict[str, tuple[Any, ...]]
+
+
 class Stop(NamedTuple):
     """Claim no more jobs; end after the running jobs."""
 
@@ -59,7 +65,7 @@ class Abandon(NamedTuple):
     """The spool was moved or deleted: end the running jobs, write nothing more, and end."""
 
 
-Order = Feed | SplitFile | Cancel | Resize | Reload | Stop | Kill | Abandon
+Order = Feed | SplitFile | Cancel | Resize | Reload | SetQueues | Stop | Kill | Abandon
 
 
 class Started(NamedTuple):
@@ -130,7 +136,7 @@ _KINDS: tuple[type[Report], ...] = (Started, Finished, Passed, Trouble, Vanished
 _DECLINED: tuple[type[Declined], ...] = get_args(Declined)
 _WITH_SIG = frozenset(each for each in _DECLINED if "sig" in each._fields)
 """Kinds whose first field is a file's signature."""
-_ORDERS: tuple[type[Order], ...] = (Feed, SplitFile, Cancel, Resize, Reload, Stop, Kill, Abandon)
+_ORDERS: tuple[type[Order], ...] = (Feed, SplitFile, Cancel, Resize, Reload, SetQueues, Stop, Kill, Abandon)
 
 
 def pack_order(order: Order) -> bytes:

@@ -30,6 +30,8 @@ class WorkerSpec(NamedTuple):
     """The working folder of jobs without `cwd`."""
     slots: int = 1
     """How many commands it runs at the same time."""
+    queues: tuple[str, ...] = ()
+    """The queues whose jobs it runs; none: all."""
 
 
 def main(conn: Connection, root: str, settings: tuple[object, ...], spec: WorkerSpec) -> None:
@@ -39,9 +41,10 @@ def main(conn: Connection, root: str, settings: tuple[object, ...], spec: Worker
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     spool, given = SpoolDir(root), Settings(*settings)  # type: ignore[arg-type]
+    given = given._replace(queues=dict(given.queues))  # its own, to change in place
     spool.use(given)
     session = Session(spool, given, Clock(), random.Random())
-    made = Worker(conn, session, worker=spec.name, cwd=spec.cwd, slots=spec.slots)
+    made = Worker(conn, session, worker=spec.name, cwd=spec.cwd, slots=spec.slots, only=spec.queues)
     signal.signal(signal.SIGTERM, lambda _number, _frame: made.stop())
     if sys.platform != "win32":  # on Windows the return of a handler interrupts a wait
         for number in (signal.SIGINT, signal.SIGHUP):

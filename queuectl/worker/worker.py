@@ -17,11 +17,14 @@ import math
 import os
 import time
 from multiprocessing.connection import Connection
+from typing import Any
 
+from queuectl.flows.admission import Admission
 from queuectl.jobs import error_text
 from queuectl.jobs.claim import Claims
 from queuectl.jobs.settle import Settlements
 from queuectl.jobs.verdict import Claimed, Dead, Declined, Foreign, Paused, Returned
+from queuectl.model import queues
 from queuectl.spool import batch, pause
 from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
@@ -43,8 +46,18 @@ _CANNOT_WAIT_S = 0.05
 class Worker:
     """The loop of one worker process."""
 
-    def __init__(self, conn: Connection, session: Session, *, worker: str, cwd: str, slots: int = 1) -> None:
+    def __init__(
+        self,
+        conn: Connection,
+        session: Session,
+        *,
+        worker: str,
+        cwd: str,
+        slots: int = 1,
+        only: tuple[str, ...] = (),
+    ) -> None:
         self._name = worker
+        self._admission = Admission(session, only)
         self._spool = session.spool
         self._clock = session.clock
         self._stripes = Stripes(session.spool)
@@ -78,6 +91,8 @@ class Worker:
                 self._resize()
             if link.new_settings:
                 self._reload()
+            if link.new_queues is not None:
+                self._use_queues(link.new_queues)
             if self._free and link.names and not link.is_stopping:
                 self._work(link.names.popleft())
             if link.flush_by_s < math.inf:
@@ -102,7 +117,8 @@ class Worker:
 
     def _use(self, session: Session) -> None:
         self._session = session
-        self._claims = Claims(session, self._stripes, worker=self._name)
+        self._admission.use(session)
+        self._claims = Claims(session, self._stripes, worker=self._name, admission=self._admission)
         self._settlements = Settlements(session, self._stripes)
 
     def _new_attendant(self) -> Attendant:
@@ -116,6 +132,10 @@ class Worker:
         self._executor.use_shell(settings.shell)
         self._recorder.session = self._session
         self._attendant = self._new_attendant()
+
+    def _use_queues(self, values: dict[str, tuple[Any, ...]]) -> None:
+        self._link.new_queues = None
+        queues.replace(self._session.settings.queues, {name: queues.Queue(*fields) for name, fields in values.items()})
 
     def _resize(self) -> None:
         """Create slots, or close slots without a run, until their number is right."""

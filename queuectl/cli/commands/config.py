@@ -24,7 +24,7 @@ app = group.new_app(
     no_args_is_help=True,
     help="Show and change settings.\n\nExample: queuectl config set max-retries 5\n\n"
     "The settings are in queuectl.toml in the spool. Workers read them when they start; `queuectl worker "
-    "reload` applies most of those that concern the next attempts.",
+    "reload` applies most of those that concern the next attempts. Running workers use changed queues at once.",
 )
 
 Key = Annotated[
@@ -72,6 +72,7 @@ def set_(
       queuectl config set max-retries 5
       queuectl config set backoff-base 2
       queuectl config set keep-done 7d
+      queuectl config set queues.mail.slots 4
       queuectl config set hooks.on-dead '["notify-send", "A job is dead"]'
 
     Comments and all other settings in the file stay. Jobs that are already in the queue keep their retry settings.
@@ -125,7 +126,7 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)]
                 "allowed": each.allowed,
                 "meaning": each.meaning,
             }
-            for each in SETTINGS
+            for each in _all(given)
         ]
         named = [
             {"owner": inbox.owner, "path": inbox.path, "mode": inbox.mode, "audience": _audience(spool, inbox)}
@@ -134,9 +135,9 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)]
         printing.print_json({"version": 1, "path": spool.settings_path, "settings": rows, "inboxes": named})
         return
     if not printing.is_terminal():
-        printing.table((), [_row(each, given) for each in SETTINGS])
+        printing.table((), [_row(each, given) for each in _all(given)])
         return
-    for each in SETTINGS:
+    for each in _all(given):
         name, value, default, allowed, meaning = _row(each, given)
         mark = "" if value == default else f"   (default: {default})"
         printing.line(f"{printing.paint(name, 'bold')} = {printing.safe(value)}{mark}")
@@ -160,6 +161,11 @@ def path() -> None:
     """
     shown = context.open_dir().settings_path
     printing.line(printing.safe(shown) if printing.is_terminal() else shown)
+
+
+def _all(given: dict[str, Any]) -> list[Setting]:
+    """Return all settings, and those of queues that the file sets."""
+    return [*SETTINGS, *(settings.setting(name) for name in given if name.startswith(f"{settings.QUEUES}."))]
 
 
 def _inboxes(spool: SpoolDir) -> tuple[Inbox, ...]:
@@ -205,7 +211,7 @@ def _told(spool: SpoolDir, name: str, before: Any, now: Any) -> None:
     printing.message(f"{name} = {settings.show(now)} (was {printing.safe(settings.show(before))})")
     from queuectl.monitor import live
 
-    if live.pools(spool):
+    if live.pools(spool) and not name.startswith(f"{settings.QUEUES}."):
         printing.message(
             "running workers keep the old value until you type: queuectl worker reload"
             if settings.setting(name).field in settings.RELOADABLE

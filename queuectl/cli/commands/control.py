@@ -8,15 +8,26 @@ from typing import Annotated
 import typer
 
 from queuectl.api import Spool
-from queuectl.cli import context, group, rows, selection
+from queuectl.cli import completion, context, group, rows, selection
+from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.selection import Chosen, chooses
 from queuectl.cli.terminal import printing
 from queuectl.errors import QueuectlError
+from queuectl.model import names
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, RUNNING
 from queuectl.monitor import live
 from queuectl.spool.lookup import Job
 
 Cancelled = Annotated[bool, typer.Option("--cancelled", help="With filters: include cancelled jobs.")]
+QueueName = Annotated[
+    str,
+    typer.Argument(
+        metavar="[QUEUE]",
+        show_default=False,
+        help="Only this queue. Default: the whole spool.",
+        autocompletion=completion.queues(),
+    ),
+]
 cancel_app, retry_app, purge_app = group.new_app(), group.new_app(), group.new_app()
 pause_app, resume_app = group.new_app(), group.new_app()
 hold_app, release_app = group.new_app(), group.new_app()
@@ -185,36 +196,56 @@ def _hold_or_release(chosen: Chosen, *, hold: bool) -> None:
 
 @pause_app.command()
 def pause(
+    queue: QueueName = "",
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Reason, shown by `queuectl status`.")] = "",
     span: Annotated[
         str | None, typer.Option("--for", metavar="TIME", help="Resume automatically after this long: 30m, 2h.")
     ] = None,
 ) -> None:
-    """Pause the queue: start no more jobs until `resume`.
+    """Pause the spool or one queue: start no more jobs.
 
-    Example: queuectl pause --reason "disk is being moved" --for 2h
+    \b
+    Examples:
+      queuectl pause --reason "disk is being moved" --for 2h
+      queuectl pause mail
 
-    Running jobs continue. The command creates the file PAUSED in the spool. Creating that file yourself has the same
-    effect; its first line is the reason.
+    Running jobs continue. The command creates the file PAUSED in the spool, or PAUSED-NAME for the queue NAME. Creating
+    that file yourself has the same effect; its first line is the reason.
     """
+    check_queue(queue)
     spool = context.open_anyway()
     until_at = None if span is None else time.time() + rows.duration(span, "--for")
-    spool.pause(reason or "by `queuectl pause`", until_at=until_at)
+    spool.pause(reason or "by `queuectl pause`", until_at=until_at, queue=queue)
     when = f" until {printing.moment(until_at)}" if until_at is not None else ""
-    printing.line(f"paused{when}; to resume: queuectl resume, or delete {spool.folder.paused_path}")
+    path = spool.folder.queue_paused_path(queue) if queue else spool.folder.paused_path
+    what, command = (f"queue {queue} is paused", f"resume {queue}") if queue else ("paused", "resume")
+    printing.line(f"{what}{when}; to resume: queuectl {command}, or delete {path}")
 
 
 @resume_app.command()
-def resume() -> None:
-    """Resume a paused queue.
+def resume(queue: QueueName = "") -> None:
+    """Resume a paused spool or queue.
 
-    Example: queuectl resume
+    \b
+    Examples:
+      queuectl resume
+      queuectl resume mail
 
-    Deleting the file PAUSED in the spool has the same effect.
+    Deleting the file PAUSED in the spool, or PAUSED-NAME, has the same effect.
     """
+    check_queue(queue)
     spool = context.open_anyway()
-    printing.line("resumed" if spool.resume() else "the queue was not paused")
+    if queue:
+        printing.line(f"queue {queue} is resumed" if spool.resume(queue) else f"queue {queue} was not paused")
+    else:
+        printing.line("resumed" if spool.resume() else "the queue was not paused")
     _tell_if_no_workers(spool)
+
+
+def check_queue(queue: str) -> None:
+    """Raise WrongUsageError if no queue can have this name."""
+    if queue and (why := names.why_bad_queue(queue)):
+        raise WrongUsageError(f"{queue[:60]!r} is not the name of a queue: it {why}")
 
 
 def _tell_if_no_workers(spool: Spool) -> None:

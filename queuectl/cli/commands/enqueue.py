@@ -32,7 +32,19 @@ queuectl enqueue job.json        (a file, also with many jobs)
 queuectl enqueue -               (JSON on standard input)"""
 _ARGV = "queuectl.argv"
 # Options with the names of their keys, which they replace.
-_PLAIN = ("id", "max_retries", "backoff_base", "backoff_max", "timeout", "priority", "owner", "jitter", "output_max")
+_PLAIN = (
+    "id",
+    "max_retries",
+    "backoff_base",
+    "backoff_max",
+    "timeout",
+    "priority",
+    "owner",
+    "queue",
+    "key",
+    "jitter",
+    "output_max",
+)
 # Options with other names than their keys.
 _OPTIONS = {
     "no_retry_exit_codes": "--no-retry-on",
@@ -61,6 +73,8 @@ class Overrides(NamedTuple):
     env: list[str]
     tag: list[str]
     owner: str | None
+    queue: str | None
+    key: str | None
     jitter: float | None
     no_retry_on: list[int]
     retry_on: list[int]
@@ -129,6 +143,12 @@ def enqueue(
     ] = None,
     tag: Annotated[list[str] | None, typer.Option(metavar="WORD", help="Add a tag (repeatable).")] = None,
     owner: Annotated[str | None, typer.Option(metavar="NAME", help="Owner of the job. Owners take turns.")] = None,
+    queue: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Queue of the job. Its limits are in the settings.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Do not run beside jobs of the queue with the same key.")
+    ] = None,
     jitter: Annotated[
         float | None, typer.Option(metavar="F", help="Randomise each delay by up to this fraction.")
     ] = None,
@@ -180,6 +200,8 @@ def enqueue(
         env=env or [],
         tag=tag or [],
         owner=owner,
+        queue=queue,
+        key=key,
         jitter=jitter,
         no_retry_on=no_retry_on or [],
         retry_on=retry_on or [],

@@ -37,6 +37,11 @@ Owner = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Only jobs of this owner.", autocompletion=completion.owners()),
 ]
+Queue = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Only jobs of this queue.", autocompletion=completion.queues()),
+]
+Key = Annotated[str | None, typer.Option(metavar="TEXT", help="Only jobs with this key.")]
 
 
 class Shown(NamedTuple):
@@ -52,6 +57,8 @@ class Wanted(NamedTuple):
 
     tag: str | None = None
     owner: str | None = None
+    queue: str | None = None
+    key: str | None = None
     cancelled: bool = False
     """Only cancelled jobs."""
 
@@ -60,6 +67,8 @@ class Wanted(NamedTuple):
         return (
             (self.tag is None or self.tag in job.tags)
             and self.owner in (None, job.owner)
+            and self.queue in (None, job.queue)
+            and self.key in (None, job.key)
             and (job.cancelled or not self.cancelled)
         )
 
@@ -79,6 +88,8 @@ def list_(
     ] = None,
     tag: Tag = None,
     owner: Owner = None,
+    queue: Queue = None,
+    key: Key = None,
     limit: Annotated[int, typer.Option(metavar="N", min=0, help="Show at most this many jobs; 0 means all.")] = LIMIT,
     as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)] = False,
 ) -> None:
@@ -87,11 +98,11 @@ def list_(
     Example: queuectl list --state pending
 
     Running jobs come first, then waiting jobs in the order in which they will run, then dead and finished jobs, newest
-    first. Each state gets a fair share of --limit. ATTEMPTS 2/4 means two attempts of at most four. --tag and --owner
-    open every file.
+    first. Each state gets a fair share of --limit. ATTEMPTS 2/4 means two attempts of at most four. --tag, --owner,
+    --queue and --key open every file.
 
     In a pipe, the columns are id, state, attempts, time in UTC, tags, command and error, separated by tabs, without a
-    heading. With --json, "total" is the number of jobs, or null if it is unknown: --tag and --owner stop at the limit.
+    heading. With --json, "total" is the number of jobs, or null if it is unknown: such filters stop at the limit.
     "truncated" is true if some jobs are left out.
     """
     chosen = state_named(state)
@@ -100,10 +111,10 @@ def list_(
         show_rejected(spool, limit, as_json=as_json)
         return
     if chosen == CANCELLED:
-        show(spool, (DLQ,), wanted=Wanted(tag, owner, cancelled=True), limit=limit, as_json=as_json)
+        show(spool, (DLQ,), wanted=Wanted(tag, owner, queue, key, cancelled=True), limit=limit, as_json=as_json)
         return
     states = _ORDER if chosen is None else (chosen,)
-    show(spool, states, wanted=Wanted(tag, owner), limit=limit, as_json=as_json)
+    show(spool, states, wanted=Wanted(tag, owner, queue, key), limit=limit, as_json=as_json)
 
 
 def state_named(word: str | None) -> str | None:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from queuectl.cli import context, group
+from queuectl.cli import completion, context, group
 from queuectl.cli.commands import worker_change
 from queuectl.cli.exit_codes import WrongUsageError
 from queuectl.cli.rows import duration
 from queuectl.cli.terminal import printing
 from queuectl.errors import QueuectlError
-from queuectl.model import times
+from queuectl.model import names, times
 
 if TYPE_CHECKING:
     from queuectl.cli.terminal.progress import Progress
@@ -58,6 +58,12 @@ def start(
             metavar="TIME", help="How long jobs may continue after a stop. Default: the setting stop_grace_s."
         ),
     ] = None,
+    queue: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...", help="Run only jobs of these queues. Default: all.", autocompletion=completion.queues()
+        ),
+    ] = None,
     log_format: Annotated[
         str,
         typer.Option(
@@ -71,6 +77,7 @@ def start(
     Examples:
       queuectl worker start --count 2
       queuectl worker start --drain
+      queuectl worker start --queue mail,scans
 
     The workers run until Ctrl-C or `queuectl worker stop`. The command prints one line per event to standard output.
 
@@ -80,6 +87,10 @@ def start(
     if log_format not in ("text", "json"):
         raise typer.BadParameter("text or json", param_hint="--log-format")
     grace_s = None if grace is None else duration(grace, "--grace")
+    queues = tuple(dict.fromkeys(queue.replace(" ", "").split(","))) if queue is not None else ()
+    for name in queues:
+        if why := names.why_bad_queue(name):
+            raise WrongUsageError(f"--queue: {name[:60]!r} is not the name of a queue: it {why}")
     spool = context.open_spool()
     if detach:
         from queuectl.pool import preflight
@@ -88,6 +99,7 @@ def start(
         typed = ["--drain"] if drain else []
         typed += ["--max-jobs", str(max_jobs)] if max_jobs is not None else []
         typed += ["--grace", f"{grace_s:.3f}"] if grace_s is not None else []
+        typed += ["--queue", ",".join(queues)] if queues else []
         _detach(spool.folder, count, typed)
         return
     from queuectl.cli.events import Printer
@@ -95,7 +107,7 @@ def start(
     from queuectl.pool.run import run_pool
 
     printer = Printer(as_json=log_format == "json", workers=count, spool=spool.path)
-    options = Options(slots=count, cwd=os.getcwd(), drain=drain, max_jobs=max_jobs)
+    options = Options(slots=count, cwd=os.getcwd(), drain=drain, max_jobs=max_jobs, queues=queues)
     settings = spool.settings if grace_s is None else spool.settings._replace(stop_grace_s=grace_s)
     summary = run_pool(spool.folder, settings, options, printer.tell, warn=_warn)
     printer.end(summary)

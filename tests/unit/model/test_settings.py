@@ -40,7 +40,7 @@ def test_commented_default_is_the_default(known: Setting) -> None:
 
 def test_settings_and_table_name_the_same() -> None:
     """No setting is without a field, no field without a setting."""
-    sections = ("inboxes", "commands")
+    sections = ("inboxes", "commands", "queues")
     assert settings.Settings._fields == tuple(known.field for known in SETTINGS) + sections
 
 
@@ -60,7 +60,7 @@ def test_durations_are_seconds_and_forever_is_none() -> None:
     """A setting in use is a number, whatever way it was written."""
     made = settings.parse('backoff_max = "10m"\nkeep_done = "forever"\nkeep_dlq = "90d"\nscan_s = 0.5')
     assert (made.backoff_max, made.keep_done, made.keep_dlq, made.scan_s) == (600, None, 90 * 86400, 0.5)
-    assert made.retry_defaults == (3, 2, 600, 0)
+    assert made.retry_defaults == (3, 2, 600, 0, {})
 
 
 def test_limits_are_numbers_and_none_is_no_limit() -> None:

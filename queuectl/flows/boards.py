@@ -1,0 +1,77 @@
+"""The board of a queue: which jobs run that passed its gate. Reads boards, and changes none.
+
+A board is a file of lines of 256 bytes. The first line is the head. Each other line is blank, or names the lease, the
+key (`-` for none) and the id of a running job. A lease that nobody holds is not in (P12).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.lease import is_alive
+from queuectl.system import files
+
+LINE_BYTES = 256
+BLANK = b" " * (LINE_BYTES - 1) + b"\n"
+HEAD = b"queuectl gate 1: LEASE KEY ID of each job that runs".ljust(LINE_BYTES - 1) + b"\n"
+NO_KEY = "-"
+# Far more than there are jobs that run at once; a larger file is not a board.
+MAX_BYTES = 16 * 1024 * 1024
+_LINE = re.compile(rb"([!-~]+) ([!-~]+) ([!-~]+) *\n")
+
+
+class Entry(NamedTuple):
+    """A job that is in: its lease, its key ("": none), its id."""
+
+    lease: str
+    key: str
+    job_id: str
+
+
+def parse(data: bytes) -> list[Entry | None] | None:
+    """Return the lines of a board after its head, None for each blank line; None if `data` is not a board."""
+    if len(data) % LINE_BYTES or not data.startswith(HEAD):
+        return None
+    lines: list[Entry | None] = []
+    for at in range(LINE_BYTES, len(data), LINE_BYTES):
+        line = data[at : at + LINE_BYTES]
+        if line == BLANK:
+            lines.append(None)
+        elif (match := _LINE.fullmatch(line)) is not None:
+            lease, key, job_id = match.groups()
+            lines.append(Entry(lease.decode(), "" if key == b"-" else key.decode(), job_id.decode()))
+        else:
+            return None
+    return lines
+
+
+def line_of(entry: Entry) -> bytes:
+    """Return the line of an entry."""
+    text = f"{entry.lease} {entry.key or NO_KEY} {entry.job_id}".encode("ascii", "replace")
+    return text.ljust(LINE_BYTES - 1)[: LINE_BYTES - 1] + b"\n"
+
+
+def text_of(entries: list[Entry]) -> bytes:
+    """Return a new board."""
+    return HEAD + b"".join(map(line_of, entries))
+
+
+def offset_of(index: int) -> int:
+    """Return where the line `index` begins."""
+    return LINE_BYTES * (index + 1)
+
+
+def read(spool: SpoolDir, queue: str) -> list[Entry]:
+    """Return who is in, without the proof that each lives; nobody if there is no board that can be read."""
+    try:
+        content = files.read(spool.gate_path(queue), MAX_BYTES)
+    except OSError:
+        return []
+    return [entry for entry in parse(content.data) or () if entry is not None]
+
+
+def alive(spool: SpoolDir, entries: list[Entry]) -> list[Entry]:
+    """Return the entries whose lease is held."""
+    return [entry for entry in entries if is_alive(spool, entry.lease)]

@@ -1,0 +1,156 @@
+"""Keeps the names that must wait behind a full key, and counts what each queue has out. Computes only.
+
+A pool suggests no more names of a queue or key than may run at once. What other pools run is not counted here: they
+show when a worker finds the gate shut (`shut`). The gate decides; this only saves useless tries.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from queuectl.model import names, queues
+from queuectl.model.queues import DEFAULT, Place, Queues
+
+
+class Parked(NamedTuple):
+    """A name that waits behind a full key: the order in which they come back, and its line."""
+
+    before: int
+    """The negative priority."""
+    key: str
+    """As in `order`."""
+    owner: str
+    queue: str
+
+
+Where = tuple[str, str]
+"""A queue and a key."""
+
+
+class Parking:
+    """What is out, and what is parked, in one pool.
+
+    Args:
+        limits: the queues of the settings.
+        slots: how many jobs this pool runs at once.
+    """
+
+    def __init__(self, limits: Queues, slots: int) -> None:
+        self.limits = limits
+        self._slots = slots
+        self._out: dict[str, Place] = {}
+        self._out_of: Counter[str] = Counter()
+        self._out_with: Counter[Where] = Counter()
+        self._parked: dict[Where, list[Parked]] = {}
+        self._full: set[str] = set()
+        self._shut: set[str] = set()
+        self._paused: frozenset[str] = frozenset()
+        self._shut_keys: set[Where] = set()
+
+    def is_closed(self, queue: str) -> bool:
+        """Return whether a queue is left out of the turns."""
+        queue = queue or DEFAULT
+        return queue in self._full or queue in self._shut or queue in self._paused
+
+    def place_of(self, parts: names.NameParts | None) -> Place | None:
+        """Return what limits a job, by the parts of its name."""
+        return None if parts is None else queues.place(parts.queue, parts.key, parts.owner, self.limits)
+
+    def admit(self, name: str, key: str) -> bool:
+        """Return whether a name may be suggested now; if not, it is parked behind its key."""
+        parts = names.parse(name)
+        place = self.place_of(parts)
+        if place is None or parts is None:
+            return True
+        where = (place.queue, place.key)
+        if place.key and (where in self._shut_keys or self._out_with[where] >= place.per_key):
+            self._park(where, parts, key)
+            return False
+        self._out[name] = place
+        self._out_of[place.queue] += 1
+        if place.key:
+            self._out_with[where] += 1
+        # With as many slots as the pool has, the pool alone cannot pass the limit, so workers may look ahead.
+        if place.slots and place.slots < self._slots and self._out_of[place.queue] >= place.slots:
+            self._full.add(place.queue)
+        return True
+
+    def _park(self, where: Where, parts: names.NameParts, key: str) -> None:
+        item = Parked(-parts.priority, key, parts.owner, parts.queue)
+        heapq.heappush(self._parked.setdefault(where, []), item)
+
+    def release(self, name: str) -> tuple[str, list[Parked]]:
+        """Count a name that was suggested as back; return the queue that may be open now ("": none) and the names
+        that come back.
+        """
+        place = self._out.pop(name, None)
+        if place is None:
+            return "", []
+        self._out_of[place.queue] -= 1
+        if not self._out_of[place.queue]:
+            del self._out_of[place.queue]
+        self._full.discard(place.queue)
+        self._shut.discard(place.queue)
+        where = (place.queue, place.key)
+        if not place.key:
+            return place.queue, []
+        self._out_with[where] -= 1
+        if not self._out_with[where]:
+            del self._out_with[where]
+        return place.queue, self.open_key(where)
+
+    def forget_out(self) -> None:
+        """Count nothing as out. Call it when no worker has a name."""
+        for memory in (self._out, self._out_of, self._out_with, self._full):
+            memory.clear()
+
+    # ------------------------------------------------------------------------------------- what other pools run
+
+    def shut(self, queue: str) -> None:
+        """Leave a queue out: its gate lets no more in."""
+        self._shut.add(queue)
+
+    def shut_key(self, name: str, key: str, where: Where) -> None:
+        """Park a name behind its key, which lets no more in."""
+        parts = names.parse(name)
+        if parts is not None:
+            self._shut_keys.add(where)
+            self._park(where, parts, key)
+
+    @property
+    def watched(self) -> tuple[set[str], set[Where]]:
+        """The queues and the keys that a gate has shut."""
+        return self._shut, self._shut_keys
+
+    def open(self, queue: str) -> None:
+        """Give a queue its turns again."""
+        self._shut.discard(queue)
+
+    def open_key(self, where: Where) -> list[Parked]:
+        """Return the first name behind a key, which may have room now."""
+        self._shut_keys.discard(where)
+        line = self._parked.get(where)
+        if not line:
+            return []
+        item = heapq.heappop(line)
+        if not line:
+            del self._parked[where]
+        return [item]
+
+    def pause(self, paused: Iterable[str]) -> set[str]:
+        """Leave out the queues that are paused now; return those that are not paused any more."""
+        before, self._paused = self._paused, frozenset(paused)
+        return set(before - self._paused)
+
+    def change(self, limits: Queues, slots: int) -> tuple[set[str], list[Parked]]:
+        """Use other limits; return the queues that may be open now and all parked names."""
+        self.limits = limits
+        self._slots = slots
+        opened = self._full | self._shut
+        freed = [item for line in self._parked.values() for item in line]
+        for memory in (self._full, self._shut, self._shut_keys, self._parked):
+            memory.clear()
+        return opened, freed

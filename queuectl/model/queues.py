@@ -1,0 +1,177 @@
+"""Parses the queues of a spool, `[queues.NAME]` in queuectl.toml, and says which limits a job passes. Computes only.
+
+A queue need not be in the settings: then it has no limits, and weight 1.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from queuectl.errors import InvalidSettingsError
+from queuectl.model import names, times
+from queuectl.model.extras import DEFAULT_QUEUE
+from queuectl.model.setting import SETTINGS, Setting, duration, integer, one_of
+from queuectl.model.spec import PRIORITY_LIMIT
+
+SECTION = "queues"
+DEFAULT = DEFAULT_QUEUE
+OWNER = "owner"
+# A board has a line per running job, and each start reads it.
+SLOTS_LIMIT = 1000
+
+
+class Queue(NamedTuple):
+    """The settings of one queue. None: the setting of the spool applies."""
+
+    slots: int = 0
+    """How many of its jobs run at once, over all pools; 0: no limit."""
+    per_key: int = 1
+    """How many of its jobs with one key run at once."""
+    key: str = ""
+    """`owner`: the key of a job without a key is its owner."""
+    weight: int = 1
+    """How many jobs it starts per turn."""
+    priority: int = 0
+    """The priority of its jobs without their own."""
+    max_retries: int | None = None
+    backoff_base: float | None = None
+    backoff_max: float | None = None
+    jitter: float | None = None
+    timeout: float | None = None
+
+
+Queues = Mapping[str, Queue]
+_COPIED = "Copied into a job when it is accepted."
+_PLAIN = Queue()
+
+
+def _as_spool(name: str) -> Setting:
+    """Return the setting of a queue that stands for the setting `name` of the spool."""
+    known = next(each for each in SETTINGS if each.name == name)
+    return known._replace(default="", meaning=f"The {name} of its jobs, instead of the setting {name}. {_COPIED}")
+
+
+QUEUE_SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "slots",
+        0,
+        f"a whole number from 0 to {SLOTS_LIMIT}; 0 means no limit",
+        integer(0, SLOTS_LIMIT),
+        "How many jobs of this queue run at once, over all pools of this machine.",
+    ),
+    Setting(
+        "per_key",
+        1,
+        f"a whole number from 1 to {SLOTS_LIMIT}",
+        integer(1, SLOTS_LIMIT),
+        "How many jobs of this queue with the same key run at once.",
+    ),
+    Setting(
+        "key", "", '"owner", or "" for none', one_of(OWNER, ""), "owner: a job without a key has its owner as key."
+    ),
+    Setting(
+        "weight",
+        1,
+        "a whole number from 1 to 1000",
+        integer(1, 1000),
+        "How many jobs this queue starts in its turn. Queues with jobs of equal priority take turns.",
+    ),
+    Setting(
+        "priority",
+        0,
+        f"a whole number from -{PRIORITY_LIMIT} to {PRIORITY_LIMIT}",
+        integer(-PRIORITY_LIMIT, PRIORITY_LIMIT),
+        f"The priority of its jobs without their own. {_COPIED}",
+    ),
+    *map(_as_spool, ("max_retries", "backoff_base", "backoff_max", "jitter")),
+    Setting(
+        "timeout",
+        "",
+        "a duration of 0.001 seconds or more such as 30m or 2h",
+        duration(0.001, times.LONGEST_S),
+        f"The timeout of its jobs without their own. {_COPIED}",
+    ),
+)
+_BY_NAME = {setting.name: setting for setting in QUEUE_SETTINGS}
+
+
+class Place(NamedTuple):
+    """What limits a job: the queue and the key, with their limits."""
+
+    queue: str
+    key: str
+    """As `names.key_flag` returns it; "" for none."""
+    slots: int
+    """0: no limit."""
+    per_key: int
+
+
+def place(queue: str, key: str, owner: str, queues: Queues) -> Place | None:
+    """Return what limits a job, or None if nothing does. `key` is as `names.key_flag` returns it."""
+    queue = queue or DEFAULT
+    limits = queues.get(queue, _PLAIN)
+    if not key and owner and limits.key == OWNER:
+        key = names.key_flag(owner)
+    if not key and not limits.slots:
+        return None
+    return Place(queue, key, limits.slots, limits.per_key)
+
+
+def replace(live: Queues, new: Queues) -> None:
+    """Change the queues of a running process in place, for everything that uses its settings."""
+    assert isinstance(live, dict)
+    live.clear()
+    live.update(new)
+
+
+def weight(queue: str, queues: Queues) -> int:
+    """Return how many names of a queue are taken in its turn."""
+    return queues.get(queue or DEFAULT, _PLAIN).weight
+
+
+def setting(name: str) -> Setting:
+    """Return the setting `queues.QUEUE.KEY`, with that name. In KEY, dashes and underscores are interchangeable.
+
+    Raises:
+        InvalidSettingsError: the name of the queue is not valid, or a queue has no such setting.
+    """
+    _, _, rest = name.partition(".")
+    queue, dot, key = rest.rpartition(".")
+    key = key.replace("-", "_")
+    if not dot:
+        raise InvalidSettingsError(
+            f"{name[:60]}: takes a table [queues.NAME] with settings of the queue",
+            key=name,
+            hint="write queues.NAME.KEY, such as queues.mail.slots",
+        )
+    if why := names.why_bad_queue(queue):
+        raise InvalidSettingsError(f"{SECTION}.{queue[:60]}: the name of a queue {why}", key=name)
+    if key not in _BY_NAME:
+        near = difflib.get_close_matches(key, _BY_NAME, n=1, cutoff=0.5)
+        question = f"; did you mean {near[0]}?" if near else ""
+        hint = f"a queue has these settings: {', '.join(_BY_NAME)}"
+        raise InvalidSettingsError(f"{name[:80]}: unknown key{question}", key=name, hint=hint)
+    return _BY_NAME[key]._replace(name=f"{SECTION}.{queue}.{key}")
+
+
+def parse(values: Mapping[str, Any]) -> dict[str, Queue]:
+    """Return the queues of checked settings, `queues.QUEUE.KEY` by name."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        _, queue, key = name.split(".")
+        found.setdefault(queue, {})[key.replace("-", "_")] = value
+    return {queue: Queue(**fields) for queue, fields in found.items()}
+
+
+def example() -> list[str]:
+    """Return the lines of a new queuectl.toml that show a queue."""
+    return [
+        '# A queue with limits, for jobs with "queue": "mail". All settings of a queue: docs/settings.md.',
+        "# Running workers use a change at once.",
+        "# [queues.mail]",
+        "# slots = 4          # at most so many of its jobs run at once; 0 means no limit",
+        '# per_key = 1        # at most so many of its jobs with the same "key" run at once',
+        "# weight = 3         # jobs that it starts in its turn",
+    ]
