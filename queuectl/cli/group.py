@@ -51,6 +51,7 @@ GROUPS = {
     },
     "Workers": {
         "worker": Entry("worker", "app", "Start, stop and list workers."),
+        "queue": Entry("queue", "app", "Show queues and their limits."),
         "pause": Entry("control", "pause_app", "Pause the spool or one queue: start no more jobs."),
         "resume": Entry("control", "resume_app", "Resume a paused spool or queue."),
         "drain": Entry("edit", "drain_app", "Wait until no job is waiting or running."),

@@ -381,4 +381,6 @@ def in_order(ready: Iterable[str], now_at: float) -> Iterator[str]:
     """Return names in pending/ that could run now, in the order of a pool that starts now."""
     made = RunQueue()
     made.update(*names.split_generated(list(ready)), now_at)
-    return iter(made.take, None)
+    while (name := made.take()) is not None:
+        made.forget(name)  # so no name waits for its key here
+        yield name

@@ -12,6 +12,7 @@ __all__ = [
     "metrics",
     "order",
     "page",
+    "queues",
     "rejected",
     "results",
     "rows",

@@ -37,6 +37,7 @@ def rows(spool: SpoolDir) -> tuple[PoolRow, ...]:
             each.started_at,
             each.settings_at,
             each.held,
+            each.queues,
         )
         for each in pools(spool)
     )

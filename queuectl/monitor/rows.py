@@ -24,6 +24,8 @@ class PoolRow(NamedTuple):
     """When the pool read the settings that it uses."""
     held: tuple[str, ...] = ()
     """Settings that changed since and take effect at the next start."""
+    queues: tuple[str, ...] = ()
+    """The queues that it takes; none: all."""
 
 
 class RunRow(NamedTuple):

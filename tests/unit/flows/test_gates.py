@@ -252,7 +252,7 @@ def test_board_is_cleared_of_the_dead_as_it_grows(tmp_path: Path) -> None:
 @posix_only
 def test_no_limit_is_exceeded_whoever_is_killed(tmp_path: Path) -> None:
     """Processes pass one gate while others are killed at random: never more inside than places (P12)."""
-    storm(tmp_path, seconds=1.2, workers=5)
+    storm(tmp_path, seconds=0.6, workers=5)
 
 
 @posix_only
@@ -353,7 +353,7 @@ def test_the_storm_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(gates, "_judge", judge)
     with pytest.raises(AssertionError):
-        storm(tmp_path, seconds=0.6, workers=5)
+        storm(tmp_path, seconds=0.4, workers=5)
 
 
 def test_outcomes_of_gated_runs_are_as_ever(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from queuectl.errors import InvalidJobError, InvalidSettingsError
 from queuectl.model import job, names, record, settings
 from queuectl.model.job import RetryDefaults
 from queuectl.model.queues import Place, Queue, place
-from queuectl.model.run_queue import RunQueue
+from queuectl.model.run_queue import RunQueue, in_order
 from queuectl.spool import settings_file
 from tests.helpers import NOON_AT
 
@@ -278,3 +278,9 @@ def test_reserved_pool_takes_its_queues_only() -> None:
     queue = _queue(*listed, only=("mail",))
     assert sorted(_take_all(queue)) == ["0002,q=mail", "drop"]
     assert len(_queue(*listed, only=("default",))) == 2
+
+
+def test_order_that_is_shown_has_every_name() -> None:
+    """A list of what waits leaves out no job because its key is full."""
+    listed = [_name(n, ",key=a") for n in range(3)] + [_name(9, ",q=mail")]
+    assert list(in_order(listed, NOON_AT)) == [listed[0], listed[3], *listed[1:3]]

@@ -1,0 +1,113 @@
+"""`queuectl queue`: show the queues of a spool, their limits, and what waits for them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from queuectl.api import Spool
+from queuectl.cli import completion, context, group
+from queuectl.cli.commands.control import check_queue
+from queuectl.cli.terminal import printing
+from queuectl.cli.terminal.printing import line, paint, safe
+from queuectl.errors import QueuectlError
+from queuectl.flows import boards
+from queuectl.model import times
+from queuectl.monitor import live, queues
+from queuectl.monitor.queues import QueueRow
+
+app = group.new_app(
+    no_args_is_help=True,
+    help="Show queues and their limits.\n\nExample: queuectl queue list\n\n"
+    "A job names its queue with --queue. The settings limit a queue: queuectl config set queues.mail.slots 4",
+)
+
+_HEADERS = ("QUEUE", "WAITING", "RUNNING", "SLOTS", "PER KEY", "WEIGHT", "STATE")
+_WHO = 20
+
+
+@app.command("list", short_help="List all queues.")
+def list_(as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)] = False) -> None:
+    """List all queues.
+
+    Example: queuectl queue list
+
+    A queue is listed if it has jobs, settings or a pause. In a pipe, the columns are separated by tabs.
+    """
+    found = _rows(context.open_anyway())
+    if as_json:
+        printing.print_json({"version": 1, "queues": [_as_json(row) for row in found]})
+        return
+    printing.table(_HEADERS, [_row(row) for row in found])
+
+
+@app.command(short_help="Show one queue.")
+def show(
+    queue: Annotated[
+        str,
+        typer.Argument(
+            metavar="QUEUE", show_default=False, help="Name of the queue.", autocompletion=completion.queues()
+        ),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)] = False,
+) -> None:
+    """Show one queue.
+
+    Example: queuectl queue show mail
+
+    It shows the limits, the running jobs that count, and the keys that most jobs wait for.
+    """
+    check_queue(queue)
+    spool = context.open_anyway()
+    row = next((row for row in _rows(spool) if row.queue == queue), None)
+    if row is None:
+        raise QueuectlError(f"there is no queue {queue!r}", hint="to list the queues: queuectl queue list")
+    inside = boards.alive(spool.folder, boards.read(spool.folder, queue))
+    if as_json:
+        running = [{"id": entry.job_id, "key": entry.key} for entry in inside]
+        printing.print_json({"version": 1, **_as_json(row), "inside": running})
+        return
+    line(paint(f"queue {safe(row.queue)}", "bold"))
+    line(f"  waiting  {row.waiting}")
+    line(f"  running  {row.running}" + (f" of {row.slots}" if row.slots else ""))
+    line(f"  per key  {row.per_key}")
+    line(f"  weight   {row.weight}")
+    if state := _state(row):
+        line(f"  state    {paint(safe(state), 'yellow')}")
+    for entry in inside[:_WHO]:
+        line(f"  inside   {safe(entry.job_id)}" + (f"  key {safe(entry.key)}" if entry.key else ""))
+    for key in row.keys:
+        line(f"  key      {safe(key.key)}: {key.waiting} waiting, {key.running} running")
+
+
+def _rows(spool: Spool) -> tuple[QueueRow, ...]:
+    return queues.rows(spool.folder, spool.folder.waiting_names(), spool.settings.queues, live.rows(spool.folder))
+
+
+def _as_json(row: QueueRow) -> dict[str, Any]:
+    until = None if row.paused_until is None else times.to_text(row.paused_until)
+    return {**row._asdict(), "paused_until": until, "keys": [key._asdict() for key in row.keys]}
+
+
+def _row(row: QueueRow) -> tuple[str, ...]:
+    slots = str(row.slots) if row.slots else "-"
+    return (
+        row.queue,
+        str(row.waiting),
+        str(row.running),
+        slots,
+        str(row.per_key),
+        str(row.weight),
+        _state(row),
+    )
+
+
+def _state(row: QueueRow) -> str:
+    """Return what holds a queue up, or ""."""
+    if row.paused is not None:
+        until = f" until {printing.moment(row.paused_until)}" if row.paused_until is not None else ""
+        return f"paused{until}{': ' + row.paused if row.paused else ''}"
+    if not row.is_taken:
+        return "no workers take it"
+    return "full" if row.slots and row.running >= row.slots else ""

@@ -1,0 +1,121 @@
+"""Show the queues of a spool: what waits and runs in each, its limits, its pause, and who takes it. Only looks.
+
+Waiting jobs are counted by their names: a drop that no pool has judged counts as one of the default queue. Running jobs
+are counted by their records.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from queuectl.errors import DamagedRecordError
+from queuectl.model import names, queues
+from queuectl.model.lifecycle import RUNNING
+from queuectl.monitor.rows import PoolRow
+from queuectl.spool import pause
+from queuectl.spool.folder import SpoolDir
+
+# So many records in running/ are read.
+_READ_AT_MOST = 1000
+_KEYS = 10
+
+
+class KeyRow(NamedTuple):
+    """A key that jobs wait for, as names have it."""
+
+    key: str
+    waiting: int
+    running: int
+
+
+class QueueRow(NamedTuple):
+    """A queue. The limits are those of the settings; `slots` 0 means no limit."""
+
+    queue: str
+    waiting: int
+    running: int
+    slots: int
+    per_key: int
+    weight: int
+    paused: str | None
+    """The reason in PAUSED-QUEUE, None if the queue is not paused."""
+    paused_until: float | None
+    is_taken: bool
+    """Whether a live pool takes it; True if no pool lives."""
+    keys: tuple[KeyRow, ...]
+    """The keys that most jobs wait for."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether this is the default queue and nothing is to be said of it."""
+        return self.queue == queues.DEFAULT and not self.slots and self.paused is None and not self.keys
+
+
+def rows(
+    spool: SpoolDir, waiting: Iterable[str], limits: queues.Queues, pools: Iterable[PoolRow]
+) -> tuple[QueueRow, ...]:
+    """Return the queues that have jobs, settings or a pause, by name. `waiting` are names in pending/."""
+    waits, waits_with = _waiting(waiting, limits)
+    runs, runs_with = _running(spool, limits)
+    paused = pause.paused_queues(spool)
+    known = {queues.DEFAULT, *limits, *waits, *runs, *paused}
+    return tuple(
+        QueueRow(
+            queue,
+            waits[queue],
+            runs[queue],
+            limits.get(queue, queues.Queue()).slots,
+            limits.get(queue, queues.Queue()).per_key,
+            limits.get(queue, queues.Queue()).weight,
+            pause.reason(spool, queue) if queue in paused else None,
+            pause.until(spool, queue) if queue in paused else None,
+            is_taken(queue, pools),
+            tuple(
+                KeyRow(key, count, runs_with[queue, key])
+                for (_, key), count in Counter(
+                    {where: count for where, count in waits_with.items() if where[0] == queue}
+                ).most_common(_KEYS)
+            ),
+        )
+        for queue in sorted(known)
+    )
+
+
+def is_taken(queue: str, pools: Iterable[PoolRow]) -> bool:
+    """Return whether a pool takes jobs of a queue; True without pools, because the next one may."""
+    listed = list(pools)
+    return not listed or any(not pool.queues or queue in pool.queues for pool in listed)
+
+
+def _waiting(listed: Iterable[str], limits: queues.Queues) -> tuple[Counter[str], Counter[tuple[str, str]]]:
+    """Count waiting names by queue, and by queue and key."""
+    generated, others = names.split_generated(list(listed))
+    found: Counter[str] = Counter({queues.DEFAULT: len(generated)} if generated else {})
+    with_key: Counter[tuple[str, str]] = Counter()
+    for name in others:
+        parts = names.parse(name)
+        if parts is None:
+            continue
+        found[parts.queue or queues.DEFAULT] += 1
+        place = queues.place(parts.queue, parts.key, parts.owner, limits)
+        if place is not None and place.key:
+            with_key[place.queue, place.key] += 1
+    return found, with_key
+
+
+def _running(spool: SpoolDir, limits: queues.Queues) -> tuple[Counter[str], Counter[tuple[str, str]]]:
+    """Count running jobs by queue, and by queue and key."""
+    found: Counter[str] = Counter()
+    with_key: Counter[tuple[str, str]] = Counter()
+    for name in spool.job_names(RUNNING)[:_READ_AT_MOST]:
+        try:
+            item = spool.read(RUNNING, name).record
+        except (OSError, DamagedRecordError):
+            continue  # it has just moved, or is a drop that is being claimed
+        found[item.extras.queue or queues.DEFAULT] += 1
+        place = queues.place(*item.place, item.owner, limits)
+        if place is not None and place.key:
+            with_key[place.queue, place.key] += 1
+    return found, with_key

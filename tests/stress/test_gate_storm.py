@@ -1,0 +1,189 @@
+"""Three pools with twelve workers share a queue of three slots and keys of one place, under SIGKILL and SIGSTOP.
+
+The judge are the commands themselves: the lines that they write when they begin and end. A command that was killed
+counts until its kill began. Boards are deleted and torn meanwhile, and files in running/ stay.
+`QUEUECTL_STORM_S=60 QUEUECTL_STORM_JOBS=600 pytest -m slow tests/stress/test_gate_storm.py -s` makes it longer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from queuectl.api import Spool
+from queuectl.flows import boards
+from queuectl.model.lifecycle import DONE, RUNNING
+from queuectl.spool.folder import SpoolDir
+from tests.helpers import wait_until
+from tests.pool import Pool, Witness, children, queuectl
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes through /proc")
+
+POOLS, WORKERS, SLOTS, KEYS = 3, 4, 3, 5
+
+
+class GateStorm:
+    """The pools of one storm, and what is done to them."""
+
+    def __init__(self, spool: SpoolDir, folder: Path, *, jobs: int, seconds: float, seed: int) -> None:
+        self.spool = spool
+        self.witness = Witness(folder / "witness")
+        self.rng = random.Random(seed)
+        self.seconds = seconds
+        self.killed: dict[int, int] = {}
+        """When the kill of a process began (monotonic nanoseconds)."""
+        self.done: Counter[str] = Counter()
+        queuectl(spool, "config", "set", "queues.mail.slots", str(SLOTS))
+        Spool(spool.root).enqueue_many(
+            [
+                {
+                    "id": f"job{number}",
+                    "queue": "mail",
+                    "key": f"k{number % KEYS}",
+                    "command": self.witness.command(seconds=self.rng.choice((0.01, 0.03, 0.1))),
+                    "max_retries": 1000,
+                    "backoff_base": 0,
+                }
+                for number in range(jobs)
+            ]
+        )
+        self.pools = [Pool(spool, count=WORKERS) for _ in range(POOLS)]
+        self.old: list[Pool] = []
+        self.stopped: dict[int, float] = {}
+
+    def rage(self) -> None:
+        """Kill, stop and damage at random until the time is up."""
+        for pool in self.pools:
+            pool.ready()
+        acts = [self.kill_worker] * 6 + [self.kill_command] * 3 + [self.stop_worker] * 3
+        acts += [self.kill_pool, self.delete_board, self.tear_board, self.stop_command]
+        until_s = time.monotonic() + self.seconds
+        while time.monotonic() < until_s and self._jobs_left():
+            act = self.rng.choice(acts)
+            with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+                self.done[act.__name__] += act()
+            time.sleep(self.rng.uniform(0.02, 0.25))  # the pace of the storm, not a wait
+            self._go_on(time.monotonic())
+            for place, pool in enumerate(self.pools):
+                if pool.process.poll() is not None:
+                    self.old.append(pool)
+                    self.pools[place] = Pool(self.spool, count=WORKERS)
+        self._go_on(float("inf"))
+
+    def _jobs_left(self) -> bool:
+        return bool(self.spool.waiting_names() or self.spool.job_names(RUNNING))
+
+    def _worker(self) -> int:
+        return self.rng.choice(self.rng.choice(self.pools).worker_pids() or [0])
+
+    def _kill(self, pid: int) -> bool:
+        if pid:
+            self.killed[pid] = time.monotonic_ns()
+            os.kill(pid, signal.SIGKILL)
+        return bool(pid)
+
+    def kill_worker(self) -> bool:
+        """SIGKILL a worker; its command goes on."""
+        return self._kill(self._worker())
+
+    def kill_command(self) -> bool:
+        """SIGKILL a command."""
+        return self._kill(self.rng.choice(children(self._worker()) or [0]))
+
+    def kill_pool(self) -> bool:
+        """SIGKILL a supervisor, its workers and their commands."""
+        pool = self.rng.choice(self.pools)
+        for worker in pool.worker_pids():
+            for pid in children(worker):
+                self.killed[pid] = time.monotonic_ns()
+        pool.kill_everything()
+        return True
+
+    def stop_worker(self) -> bool:
+        """SIGSTOP a worker for a while: slow is not dead."""
+        return self._stop(self._worker())
+
+    def stop_command(self) -> bool:
+        """SIGSTOP a command for a while."""
+        return self._stop(self.rng.choice(children(self._worker()) or [0]))
+
+    def _stop(self, pid: int) -> bool:
+        if pid:
+            os.kill(pid, signal.SIGSTOP)
+            self.stopped[pid] = time.monotonic() + self.rng.uniform(0.1, 1.5)
+        return bool(pid)
+
+    def _go_on(self, now_s: float) -> None:
+        for pid in [pid for pid, until_s in self.stopped.items() if until_s <= now_s]:
+            del self.stopped[pid]
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def delete_board(self) -> bool:
+        """Delete the board, as a person might."""
+        os.unlink(self.spool.gate_path("mail"))
+        return True
+
+    def tear_board(self) -> bool:
+        """Cut the board in the middle of a line."""
+        size = os.path.getsize(self.spool.gate_path("mail"))
+        os.truncate(self.spool.gate_path("mail"), self.rng.randrange(size // 256 + 1) * 256 + 7)
+        return True
+
+    def drain(self) -> None:
+        """Let the pools finish; stop them."""
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: not self._jobs_left(), 120)
+        for pool in (*self.pools, *self.old):
+            pool.__exit__(None, None, None)
+
+    def most(self) -> tuple[int, int, int]:
+        """The most commands at once, the most with one key, and how many ran. Raises where a limit was passed."""
+        open_since: dict[int, tuple[int, str]] = {}
+        changes: list[tuple[int, int, str]] = []
+        for kind, job_id, pid, at in self.witness.lines():
+            key = f"k{int(job_id.removeprefix('job')) % KEYS}"
+            if kind == "S":
+                open_since[pid] = at, key
+            elif kind == "E":
+                changes += [(open_since[pid][0], 1, key), (at, -1, key)]
+                del open_since[pid]
+        for pid, (since, key) in open_since.items():
+            changes += [(since, 1, key), (max(since + 1, self.killed.get(pid, since + 1)), -1, key)]
+        inside: Counter[str] = Counter()
+        most = most_of_key = 0
+        for _, change, key in sorted(changes):
+            inside[key] += change
+            most, most_of_key = max(most, inside.total()), max(most_of_key, inside[key])
+        return most, most_of_key, len(changes) // 2
+
+
+@pytest.mark.slow
+def test_no_interval_of_the_commands_is_beyond_a_limit(spool: SpoolDir, tmp_path: Path) -> None:
+    """Whatever is killed or stopped, also with a lost board: never a fourth job, never two of a key (P12)."""
+    storm = GateStorm(
+        spool,
+        tmp_path,
+        jobs=int(os.environ.get("QUEUECTL_STORM_JOBS", "250")),
+        seconds=float(os.environ.get("QUEUECTL_STORM_S", "20")),
+        seed=int(os.environ.get("QUEUECTL_STORM_SEED", str(random.randrange(10**6)))),
+    )
+    try:
+        storm.rage()
+    finally:
+        storm.drain()
+    most, most_of_key, ran = storm.most()
+    print(f"{ran} runs, at most {most} at once and {most_of_key} of a key; {dict(storm.done)}")
+    assert most <= SLOTS
+    assert most_of_key <= 1
+    assert not storm.spool.waiting_names()
+    assert len(spool.job_names(DONE)) == int(os.environ.get("QUEUECTL_STORM_JOBS", "250"))
+    wait_until(lambda: boards.alive(spool, boards.read(spool, "mail")) == [])
