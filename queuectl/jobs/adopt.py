@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 from typing import Any, NamedTuple
 
+from msgspec import structs
+
 from queuectl.errors import InvalidJobError
 from queuectl.flows.admission import Admission, Refusal
 from queuectl.jobs.take import Taken, put_back
@@ -177,7 +179,7 @@ class Adopter:
         now_at = self._clock.now()
         if standing.ended_to in (DONE, DLQ):
             events.append(history.event(REQUEUED, now_at, by="move"))
-            standing = standing._replace(failures=0)
+            standing = structs.replace(standing, failures=0)
         attempt, lease = standing.starts + 1, start.lease
         events.append(history.event(STARTED, now_at, attempt=attempt, worker=start.worker, lease=lease, **start.where))
         data = record.frame(spec, events)

@@ -22,6 +22,8 @@ import errno
 import os
 from typing import Any
 
+from msgspec import structs
+
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.flows.admission import Admission, Refusal
 from queuectl.jobs import error_text, reject
@@ -216,7 +218,7 @@ class Claims:
             return self._abandon(here, item, data, standing)
         if standing.ended_to in (DONE, DLQ):
             events.append(history.event(REQUEUED, now_at, by="move"))
-            standing = standing._replace(failures=0, due_at=None)
+            standing = structs.replace(standing, failures=0, due_at=None)
         elif not history.is_due(standing.due_at, standing.delay_s, now_at) or item.priority < parts.priority:
             wanted = name_for(item, standing, now_at, parts.arrived)
             new_name = self._spool.move(here, PENDING, wanted)

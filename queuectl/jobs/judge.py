@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 from typing import NamedTuple
 
+import msgspec
+
 from queuectl.errors import InvalidJobError
 from queuectl.jobs import lines
 from queuectl.jobs.verdict import Arriving, Foreign, Gone, Held, Open, Stuck, Unreadable
@@ -28,7 +30,7 @@ _LARGE_HINT = "put the data in a file of its own and pass its path"
 _NO_FILE = "it is not a regular file"
 
 
-class Candidate(NamedTuple):
+class Candidate(msgspec.Struct, frozen=True):
     """A file in pending/ that may be a job: its name, the parts of the name, and the id whose stripe guards it."""
 
     name: str

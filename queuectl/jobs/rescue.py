@@ -6,6 +6,8 @@ worker that runs it holds the lease that its `started` event names. If both are 
 
 from __future__ import annotations
 
+from msgspec import structs
+
 from queuectl.errors import DamagedRecordError, InvalidJobError
 from queuectl.flows.gates import Gates
 from queuectl.jobs import repair
@@ -97,7 +99,7 @@ class Orphans:
         if request is not None:
             settled = self._settlements.settle(claimed, Outcome(lifecycle.CANCELLED, reason=request.text))
             cancel_requests.remove(self._spool, job_id, attempt)
-            return settled._replace(cancelled=True)
+            return structs.replace(settled, cancelled=True)
         return self._settlements.settle(claimed, Outcome(ABANDONED, reason="its worker died"))
 
     def _put_start_in_place(self, here: Located) -> bytes | None:

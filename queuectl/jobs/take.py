@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import NamedTuple
+
+import msgspec
 
 from queuectl.jobs import reject
 from queuectl.jobs.judge import Candidate, Drop, Judge, Whole, signature, too_large
@@ -22,7 +23,7 @@ from queuectl.system import disk, files, sharing
 CHANGED = "it changed while it was being read"
 
 
-class Taken(NamedTuple):
+class Taken(msgspec.Struct, frozen=True):
     """A file in running/ that only this worker touches: its origin, its place, and its content."""
 
     candidate: Candidate

@@ -53,7 +53,7 @@ class Claimed(msgspec.Struct, eq=False):
         return self.record.id
 
 
-class Settled(NamedTuple):
+class Settled(msgspec.Struct, frozen=True, gc=False):
     """The state that an outcome led to, the file's name there, and the wait before the next run."""
 
     to: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -41,7 +41,7 @@ class Event(msgspec.Struct, omit_defaults=True, gc=False):
     first_at: str = ""
 
 
-class Standing(NamedTuple):
+class Standing(msgspec.Struct, frozen=True):
     """The standing of a job: the result of its history."""
 
     starts: int

@@ -10,6 +10,8 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
+import msgspec
+
 from queuectl.errors import IllegalMoveError
 from queuectl.model import retry
 
@@ -78,7 +80,7 @@ class Policy(NamedTuple):
         return exit_code not in self.no_retry_exit_codes
 
 
-class Outcome(NamedTuple):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """The outcome of an attempt.
 
     `kind` is one of OUTCOMES. `exit_code` is the command's (128 + n if signal n ended it, None without one). `reason`
@@ -104,6 +106,9 @@ class Decision(NamedTuple):
     reason: str
 
 
+_SUCCESS = Decision(DONE, None, "")
+
+
 def decide(outcome: Outcome, *, failures: int, policy: Policy, rng: random.Random) -> Decision:
     """Decide the state after an attempt.
 
@@ -120,7 +125,7 @@ def decide(outcome: Outcome, *, failures: int, policy: Policy, rng: random.Rando
     if kind not in OUTCOMES:
         raise IllegalMoveError(f"{kind!r} is not an outcome of a running job")
     if kind == SUCCEEDED:
-        return Decision(DONE, None, "")
+        return _SUCCESS
     if kind == RELEASED:
         return Decision(PENDING, None, "")
     if kind == CANCELLED:

@@ -25,6 +25,8 @@ import os
 import re
 from typing import NamedTuple
 
+import msgspec
+
 from queuectl.model import history, names, record
 from queuectl.model.lifecycle import DLQ, REJECTED, STATES
 from queuectl.model.settings import SETTINGS_NAME
@@ -56,7 +58,7 @@ _NO_LEASE = re.compile(r"[^A-Za-z0-9._-]")
 _LEASE_CHARS = 120
 
 
-class Located(NamedTuple):
+class Located(msgspec.Struct, frozen=True, gc=False):
     """A job's file: its state, its name there, and its path."""
 
     state: str

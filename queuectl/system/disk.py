@@ -48,6 +48,8 @@ FOLDER_MODE = 0o755
 PRIVATE_FOLDER_MODE = 0o700
 
 _WRITE = READ | os.O_WRONLY
+# The encoding of paths, for calls through ctypes (`os.fsencode` takes four times as long).
+_PATHS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
 
 # ----------------------------------------------------------------------------------------------------------- writing
@@ -127,18 +129,26 @@ def _append(fd: int, path: str, tail: tuple[int, int, bytes], sync: bool, *, is_
     # The names of a file that was just opened by its name do not count: on some file systems no file ever has one.
     if info.st_size != size or (is_kept and not info.st_nlink):
         raise BlockingIOError(errno.EWOULDBLOCK, "another program changed the record", path)
-    os.lseek(fd, offset, os.SEEK_SET)
     try:
-        _write_all(fd, data)
+        _write_at(fd, data, offset)
     except OSError:
         with contextlib.suppress(OSError):
-            os.lseek(fd, offset, os.SEEK_SET)
-            _write_all(fd, data[offset - size :])  # these blocks already exist, so this needs no space
+            _write_at(fd, data[offset - size :], offset)  # these blocks already exist, so this needs no space
             os.ftruncate(fd, size)
         raise
     if sync:
         os.fsync(fd)
     return offset + len(data)
+
+
+def _write_at(fd: int, data: bytes, offset: int) -> None:
+    if sys.platform == "win32":
+        os.lseek(fd, offset, os.SEEK_SET)
+        _write_all(fd, data)
+        return
+    written = os.pwrite(fd, data, offset)
+    while written < len(data):
+        written += os.pwrite(fd, data[written:], offset + written)
 
 
 def _write_all(fd: int, data: bytes) -> None:
@@ -250,7 +260,7 @@ def move(source: str, target: str, *, patience_s: float = SHARING_DEADLINE_S, at
         return
     libc = _libc()
     folder = () if at is None else (at,)
-    if libc.rename_no_replace(os.fsencode(source), os.fsencode(target), *folder) == 0:
+    if libc.rename_no_replace(source.encode(*_PATHS), target.encode(*_PATHS), *folder) == 0:
         return
     code = libc.last_errno()
     if code not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):

@@ -10,6 +10,9 @@ from __future__ import annotations
 import marshal
 from typing import Any, NamedTuple, get_args
 
+import msgspec
+from msgspec import structs
+
 from queuectl.jobs.verdict import Declined, Settled
 from queuectl.model.lifecycle import Outcome
 from queuectl.system.files import FileSig
@@ -77,7 +80,7 @@ class Started(NamedTuple):
     command: str
 
 
-class Finished(NamedTuple):
+class Finished(msgspec.Struct, frozen=True):
     """A run has ended, and its job was moved (`settled`)."""
 
     name: str
@@ -153,7 +156,7 @@ def unpack_order(message: bytes) -> Order:
 
 def pack(reports: list[Report]) -> bytes:
     """Return the message for the supervisor that holds these reports."""
-    return marshal.dumps([_plain_finished(each) if type(each) is Finished else _plain(each) for each in reports])
+    return marshal.dumps([_plain_finished(each) if isinstance(each, Finished) else _plain(each) for each in reports])
 
 
 def unpack(message: bytes) -> list[Report]:
@@ -162,18 +165,20 @@ def unpack(message: bytes) -> list[Report]:
 
 
 def _plain_finished(report: Finished) -> tuple[Any, ...]:
-    name, job_id, attempt, outcome, settled, runs_left, max_retries, command = report
-    return 1, name, job_id, attempt, tuple(outcome), tuple(settled), runs_left, max_retries, command
+    name, job_id, attempt, outcome, settled, *rest = structs.astuple(report)
+    return 1, name, job_id, attempt, structs.astuple(outcome), structs.astuple(settled), *rest
 
 
-def _plain(report: Report) -> tuple[Any, ...]:
-    if type(report) is Passed:
+def _plain(report: tuple[Any, ...]) -> tuple[Any, ...]:
+    if isinstance(report, Passed):
         name, declined = report
         return 2, name, _DECLINED.index(type(declined)), *map(_without_names, declined)
     return _KINDS.index(type(report)), *map(_without_names, report)
 
 
 def _without_names(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        value = structs.astuple(value)
     return tuple(map(_without_names, value)) if isinstance(value, tuple) else value
 
 

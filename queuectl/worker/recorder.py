@@ -95,15 +95,16 @@ class Recorder:
 
     def _report_end(self, run: EndedRun, settled: Settled | None) -> None:
         """Report how a run ended and its next state; `settled` is None if its file was moved or deleted."""
-        name, claimed, outcome, command = run
+        claimed, outcome = run.claimed, run.outcome
         if settled is None:
-            self._link.report(Vanished(name, claimed.job_id, outcome))
+            self._link.report(Vanished(run.name, claimed.job_id, outcome))
             return
         if settled.to == lifecycle.DLQ:
             error_text.write(self.session, settled.name)
         retries = claimed.record.max_retries
         left = max(0, retries - claimed.failures - (outcome.kind in lifecycle.COUNTED))
-        self._link.report(Finished(name, claimed.job_id, claimed.attempt, outcome, settled, left, retries, command))
+        finished = Finished(run.name, claimed.job_id, claimed.attempt, outcome, settled, left, retries, run.command)
+        self._link.report(finished)
 
     def _keep(self, run: EndedRun, fault: Fault, slot: Slot) -> None:
         """Keep an outcome that the job's file does not accept, and continue under another lease."""

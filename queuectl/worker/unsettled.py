@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from queuectl.jobs.settle import Settlements
 from queuectl.jobs.verdict import Claimed, Settled
 from queuectl.model.lifecycle import RUNNING, Outcome
@@ -22,7 +24,7 @@ _MOST = 8
 _FIRST_S, _LONGEST_S = 0.5, 30.0
 
 
-class EndedRun(NamedTuple):
+class EndedRun(msgspec.Struct, frozen=True):
     """An ended run: the name that the worker received, the job, and how it ended."""
 
     name: str

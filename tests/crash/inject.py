@@ -112,13 +112,13 @@ class Plan:
         self.happened = call
         if self._how.startswith("meanwhile"):
             self._armed = False
-            fd_and_half = (args[0], args[1][: len(args[1]) // 2]) if self._how == "meanwhile torn" else ()
+            fd_and_half = (args[0], args[1][: len(args[1]) // 2], *args[2:]) if self._how == "meanwhile torn" else ()
             written = real(*fd_and_half) if fd_and_half else 0
             self._end()
             return written or real(*args, **options)
         if self._how in ("short", *TORN):
             data = args[1]
-            real(args[0], data[: min(len(data) - 1, int(len(data) * TORN.get(self._how, 0.5)))])
+            real(args[0], data[: min(len(data) - 1, int(len(data) * TORN.get(self._how, 0.5)))], *args[2:])
         elif self._how == "after":
             with contextlib.suppress(
                 OSError
@@ -138,6 +138,7 @@ class _Os:
         for kind in ("write", "ftruncate", "unlink", "link", "rename", "replace", "mkdir", "read", "listdir", "lstat"):
             setattr(self, kind, self._asking(kind, getattr(os, kind)))
         self.fsync = self._asking("fsync", lambda _fd: None)
+        self.pwrite = self._asking("write", os.pwrite)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)

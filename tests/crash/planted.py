@@ -81,13 +81,13 @@ BUGS = (
     Bug(
         "moving replaces what is there",
         "system/disk",
-        "    if libc.rename_no_replace(os.fsencode(source), os.fsencode(target), *folder) == 0:\n        return\n",
+        "    if libc.rename_no_replace(source.encode(*_PATHS), target.encode(*_PATHS), *folder) == 0:\n        return\n",
         "    os.rename(source, target, src_dir_fd=at, dst_dir_fd=at)\n    return\n",
     ),
     Bug(
         "an append that the disk refuses does not put the old end back",
         "system/disk",
-        "            _write_all(fd, data[offset - size :])  # these blocks already exist, so this needs no space\n            os.ftruncate(fd, size)\n",
+        "            _write_at(fd, data[offset - size :], offset)  # these blocks already exist, so this needs no space\n            os.ftruncate(fd, size)\n",
         "            pass\n",
     ),
     Bug(

@@ -12,6 +12,8 @@ import shutil
 from collections.abc import Generator, Sequence
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from queuectl.model.exit_status import CANNOT_ENTER
 
 # How a shell is started, by the value of the setting `shell`; the command follows as the last word.
@@ -64,7 +66,7 @@ class Ended(NamedTuple):
     left: tuple[int, ...] = ()
 
 
-class Spec(NamedTuple):
+class Spec(msgspec.Struct, frozen=True):
     """A command to start, its folder, its variables and the handles that it gets."""
 
     command: str | Sequence[str]

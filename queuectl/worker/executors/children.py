@@ -11,7 +11,8 @@ import os
 import select
 import signal
 import sys
-from typing import NamedTuple
+
+import msgspec
 
 from queuectl.system import processes
 
@@ -21,7 +22,7 @@ assert sys.platform != "win32"  # tells mypy, too
 LOOK_EVERY_S = 0.02
 
 
-class AtStart(NamedTuple):
+class AtStart(msgspec.Struct, frozen=True):
     """What a worker knows when it starts a command."""
 
     ours: Children

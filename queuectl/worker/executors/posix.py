@@ -83,17 +83,21 @@ class PosixExecutor:
         words = (*self._shell, spec.command) if isinstance(spec.command, str) else tuple(spec.command)
         at_start = self._children.before_start()
         try:
-            os.chdir(_bytes(spec.cwd))
+            os.chdir(spec.cwd if _SYSTEM_IS_UTF8 else _bytes(spec.cwd))
         except (OSError, ValueError) as error:  # ValueError: a NUL in it
             why = str(error.strerror if isinstance(error, OSError) else error)
             raise CannotEnterError(spec.cwd, why) from error
         try:
-            argv = tuple(map(_bytes, words))
+            argv: tuple[str, ...] | tuple[bytes, ...] = words
             env: dict[bytes, bytes] | dict[str, str] = spec.env
             if not _SYSTEM_IS_UTF8:
+                argv = tuple(map(_bytes, words))
                 env = {_bytes(key): _bytes(text) for key, text in spec.env.items()}
+            program: str | bytes = argv[0]
+            if "/" not in words[0] and spec.env.get("PATH") != self._path:
+                program = _find(words[0], spec.env.get("PATH"))
             pid = os.posix_spawnp(
-                self._resolve(argv[0], spec.env.get("PATH")),
+                program,
                 argv,
                 env,
                 file_actions=(
@@ -152,13 +156,6 @@ class PosixExecutor:
         """
         with contextlib.suppress(OSError):
             os.chdir("/")
-
-    def _resolve(self, program: bytes, path: str | None) -> bytes:
-        """Return the program by the job's own PATH if it has one: posix_spawnp searches the worker's."""
-        if b"/" in program or path == self._path:
-            return program
-        search = None if path is None else _bytes(path)
-        return shutil.which(program, path=search) or program  # type: ignore[arg-type]  # bytes are as good
 
 
 class PosixProcess:
@@ -245,6 +242,12 @@ def _bytes(text: str) -> bytes:
         ValueError: half of a surrogate pair.
     """
     return text.encode("utf-8", "surrogateescape")
+
+
+def _find(program: str, path: str | None) -> bytes:
+    """Return a program by the job's own PATH, because posix_spawnp searches the worker's."""
+    name, search = _bytes(program), None if path is None else _bytes(path)
+    return shutil.which(name, path=search) or name  # type: ignore[arg-type]  # bytes are as good
 
 
 def _signals_to_reset() -> list[int]:

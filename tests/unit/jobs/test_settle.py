@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
-from queuectl.jobs.verdict import Later
+from queuectl.jobs.verdict import Later, Settled
 from queuectl.model import names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, Outcome
 from queuectl.system import disk
@@ -21,7 +22,7 @@ FAILED = Outcome("failed", 1, "", 0.01)
 def test_success_goes_to_done_with_its_outcome_on_record(desk: Desk) -> None:
     """A job that exits 0 lies in done/ and says how it went (P2, P4)."""
     settled = desk.run(desk.enqueue(id="job1"), Outcome("succeeded", 0, "", 1.23456))
-    assert settled == (DONE, "job1.json", None, None, "", False)
+    assert settled == Settled(DONE, "job1.json", None, None, "")
     assert listing(desk.spool) == {"done": ["job1.json"]}
     last = desk.record(DONE, "job1.json").history[-1]
     assert (last.event, last.attempt, last.exit_code, last.duration_s, last.to) == ("succeeded", 1, 0, 1.235, "done")
@@ -89,7 +90,7 @@ def test_cancelled_job_is_dead_with_its_reason(desk: Desk) -> None:
     ("outcome", "state", "name"),
     [
         (OK, DONE, "a.json"),
-        (FAILED._replace(kind="cancelled"), DLQ, "a.json"),
+        (structs.replace(FAILED, kind="cancelled"), DLQ, "a.json"),
         (Outcome("released"), PENDING, "a.json"),
         (FAILED, PENDING, "a,due=20270115T080002Z.json"),
     ],

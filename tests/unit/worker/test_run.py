@@ -104,11 +104,10 @@ def test_the_outcome_of_an_end(desk: Desk, slot: Slot) -> None:
     run = Run(desk.session, slot, desk.start(desk.enqueue(id="job")), OneProcess(), started_s=desk.clock.monotonic())
     desk.clock.advance(2.5)
     assert run.duration_s() == 2.5
-    assert run.outcome(Ended(0, ""), 2.5)[:4] == (SUCCEEDED, 0, "", 2.5)
-    assert run.outcome(Ended(7, "why", left=(8,)), 2.5)[:4] == (FAILED, 7, "why", 2.5)
-    assert run.outcome(Ended(7, "", left=(8,)), 2.5).left == (8,)
+    assert run.outcome(Ended(0, ""), 2.5) == Outcome(SUCCEEDED, 0, "", 2.5)
+    assert run.outcome(Ended(7, "why", left=(8,)), 2.5) == Outcome(FAILED, 7, "why", 2.5, left=(8,))
     stopped = run.outcome(Ended(143, "ended by SIGTERM", is_shutdown=True), 2.5, is_stop=True)
-    assert stopped[:3] == (RELEASED, 143, "ended by SIGTERM because the pool was asked to stop")
+    assert stopped == Outcome(RELEASED, 143, "ended by SIGTERM because the pool was asked to stop", 2.5)
     assert (
         run.outcome(Ended(143, ""), 1, is_stop=True).reason
         == "its command was ended because the pool was asked to stop"
@@ -131,7 +130,8 @@ def test_an_end_is_given_the_time_of_the_setting_at_most(desk: Desk, slot: Slot)
     run = Run(desk.session, slot, desk.start(desk.enqueue(id="job")), process, started_s=0)
     outcome = _end(run, End(TIMED_OUT, "timed out after 1 s"))
     assert process.grace_s == desk.session.settings.kill_grace_s
-    assert outcome[:3] == (TIMED_OUT, 143, "timed out after 1 s") and (outcome.killed, outcome.left) == ((5,), (6,))
+    wanted = Outcome(TIMED_OUT, 143, "timed out after 1 s", outcome.duration_s, killed=(5,), left=(6,))
+    assert outcome == wanted
     outcome = _end(run, End(FAILED, "", 0.5, has_code=False))
     assert process.grace_s == 0.5 and outcome.exit_code is None
 
@@ -139,4 +139,4 @@ def test_an_end_is_given_the_time_of_the_setting_at_most(desk: Desk, slot: Slot)
 def test_a_command_that_cannot_be_started_is_a_failed_attempt() -> None:
     """With the code of a shell; a final one is not tried again."""
     outcome = not_started(CannotStartError(126, "one line only", is_final=True), 0.25)
-    assert outcome[:5] == (FAILED, 126, "one line only", 0.25, True)
+    assert outcome == Outcome(FAILED, 126, "one line only", 0.25, is_final=True)
