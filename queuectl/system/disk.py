@@ -338,6 +338,11 @@ def remove_tree(path: str) -> None:
     patiently(shutil.rmtree, path)
 
 
+def remove_folder(path: str) -> None:
+    """Delete an empty folder. Raises OSError (ENOTEMPTY)."""
+    os.rmdir(path)
+
+
 @as_owner
 def make_folder(path: str, *, mode: int = FOLDER_MODE) -> None:
     """Create a folder and its parents, all without write access for others (`os.makedirs` sets only the last mode).

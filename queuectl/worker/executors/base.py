@@ -87,6 +87,12 @@ class Process(Protocol):
         may come earlier, best when any command has ended. `Executor.ended` does not name this command any more.
         """
 
+    def end_left(self) -> Generator[float, object, tuple[tuple[int, ...], tuple[int, ...]]]:
+        """Kill what a command that `Executor.ended` has named left behind, by steps as `terminate`.
+
+        Returns the pids of processes that were ended, and of those that live on (some of them).
+        """
+
 
 class Executor(Protocol):
     """Starts commands for a worker, any number. It knows nothing of the supervisor; the worker waits for both."""

@@ -31,7 +31,7 @@ assert sys.platform != "win32"  # tells mypy, too
 _GONE_WITHIN_S = 2.0
 # A run may have left thousands of processes; a record names at most so many.
 NAMED_AT_MOST = 20
-_MARKS = ("QUEUECTL_JOB_ID", "QUEUECTL_ATTEMPT", "QUEUECTL_SPOOL")
+_MARKS = ("QUEUECTL_JOB_ID", "QUEUECTL_ATTEMPT", "QUEUECTL_SPOOL", "QUEUECTL_RUN")
 
 
 class HeldFile(NamedTuple):

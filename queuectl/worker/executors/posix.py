@@ -192,6 +192,13 @@ class PosixProcess:
         left = self._list_left(run)
         return _ended(status, killed=tuple(pid for pid in run.killed if pid not in left), left=left)
 
+    def end_left(self) -> Generator[float, object, tuple[tuple[int, ...], tuple[int, ...]]]:
+        """See `base.Process`."""
+        run = self._family()
+        yield from run.kill()
+        left = self._list_left(run)
+        return tuple(pid for pid in run.killed if pid not in left), left
+
     def _family(self) -> family.Family:
         """Return the processes of this command."""
         file = 0, 0

@@ -154,6 +154,11 @@ class WindowsProcess:
                 yield _JOB_POLL_S
         return self.reap()
 
+    def end_left(self) -> Generator[float, object, tuple[tuple[int, ...], tuple[int, ...]]]:
+        """See `base.Process`: `reap` has ended everything."""
+        yield from ()
+        return (), ()
+
     def _send_break(self) -> bool:
         """Send CTRL_BREAK to the command's group; return False if that is impossible, so that waiting is no use."""
         if self._shares_console:
