@@ -44,7 +44,7 @@ def queuectl(spool: SpoolDir, *words: str, stdin: str | None = None, check: bool
 
     It runs in this process, but for what starts and stops pools: a Python for it costs more than all the rest.
     """
-    if words[0] != "worker" and stdin is None:
+    if (words[0] != "worker" or words[1] == "list") and stdin is None:
         return _run_here(spool, *words, check=check)
     done = subprocess.run(
         [sys.executable, "-m", "queuectl", "--spool", spool.root, *words],

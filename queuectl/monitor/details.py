@@ -214,6 +214,7 @@ class Details:
             command,
             is_alive=True,
             record=f"{RUNNING}/{name}",
+            lease=self.cut(start.lease),
         )
         return _Run(
             row, start.lease, self._labels(RUNNING, item), command_shape(command) if self._scope.has_finishes else ""

@@ -61,7 +61,10 @@ def facts(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
             else {"id": found.oldest_id, "since": _text(found.oldest_since)},
         },
         "workers": found.workers,
-        "pools": _rows(found.pools),
+        "pools": [
+            {**row, "processes": _rows(pool.processes)}
+            for row, pool in zip(_rows(found.pools), found.pools, strict=True)
+        ],
         "ended_pool": None
         if found.ended_pool is None
         else {"how": found.ended_pool.how, "at": _text(found.ended_pool.at)},

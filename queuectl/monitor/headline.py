@@ -43,8 +43,8 @@ def _beginning(found: Snapshot) -> list[str]:
     if found.pools:
         busy = min(counts[RUNNING], found.workers)
         if busy:
-            return [_busy(busy, found.workers)]
-        return [f"{found.workers} {_word(found.workers, 'worker')} idle"]
+            return [_busy(busy, found.workers, found.place)]
+        return [f"{found.workers} {_word(found.workers, found.place)} idle"]
     return _without_pools(found)
 
 
@@ -72,11 +72,11 @@ def _is_drained(found: Snapshot) -> bool:
     return idle and ended is not None and ended.how == DRAINED
 
 
-def _busy(busy: int, workers: int) -> str:
-    if busy < workers or workers == 1:
-        of = "" if busy == workers else f" of {workers}"
-        return f"{busy}{of} {_word(workers, 'worker')} busy"
-    return "both workers are busy" if workers == 2 else f"all {workers} workers are busy"
+def _busy(busy: int, places: int, place: str) -> str:
+    if busy < places or places == 1:
+        of = "" if busy == places else f" of {places}"
+        return f"{busy}{of} {_word(places, place)} busy"
+    return f"both {place}s are busy" if places == 2 else f"all {places} {place}s are busy"
 
 
 def _paused(found: Snapshot) -> str:

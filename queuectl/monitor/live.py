@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from queuectl.monitor.rows import EndedPool, PoolRow
+from queuectl.monitor.rows import EndedPool, PoolRow, RunRow, WorkerRow
 from queuectl.spool.counts import DIED, Counts
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import files
@@ -38,8 +39,17 @@ def rows(spool: SpoolDir) -> tuple[PoolRow, ...]:
             each.settings_at,
             each.held,
             each.queues,
+            tuple(WorkerRow(row.name, row.pid, row.slots, 0, row.is_ending) for row in each.workers),
         )
         for each in pools(spool)
+    )
+
+
+def with_use(found: Sequence[PoolRow], runs: Sequence[RunRow]) -> tuple[PoolRow, ...]:
+    """Return the rows of pools with the number of slots that these runs use."""
+    used = Counter(run.worker for run in runs)
+    return tuple(
+        pool._replace(processes=tuple(row._replace(used=used[row.name]) for row in pool.processes)) for pool in found
     )
 
 

@@ -173,7 +173,10 @@ def stats_of(found: Snapshot) -> tuple[Stat, ...]:
     waiting += _some(found.blocked, "incomplete")
     ended_at = None if found.ended_pool is None else found.ended_pool.at
     none = ("no workers", None) if ended_at is None else ("no workers for", ended_at)
-    running = [(count_text(found.workers, "worker"), None) if found.pools else none, ("longest", found.longest_since)]
+    running = [
+        (count_text(found.workers, found.place), None) if found.pools else none,
+        ("longest", found.longest_since),
+    ]
     done = _some(found.done_last_hour, "ended in the last hour")
     failed = [*_some(found.failed_last_hour, "failed in the last hour"), *_some(found.cancelled, CANCELLED)]
     queue = (

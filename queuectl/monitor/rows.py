@@ -12,6 +12,18 @@ from typing import NamedTuple
 ROWS = 200
 
 
+class WorkerRow(NamedTuple):
+    """A worker process of a live pool."""
+
+    name: str
+    pid: int
+    slots: int
+    used: int
+    """Slots in which a job runs, as far as the records of the running jobs were read."""
+    is_ending: bool
+    """True if it claims no more jobs and ends after those that it runs."""
+
+
 class PoolRow(NamedTuple):
     """A live pool."""
 
@@ -26,6 +38,13 @@ class PoolRow(NamedTuple):
     """Settings that changed since and take effect at the next start."""
     queues: tuple[str, ...] = ()
     """The queues that it takes; none: all."""
+    processes: tuple[WorkerRow, ...] = ()
+    """Its worker processes; empty just after its start."""
+
+    @property
+    def is_shared(self) -> bool:
+        """True if slots share a worker process."""
+        return any(row.slots > 1 for row in self.processes)
 
 
 class RunRow(NamedTuple):
@@ -42,6 +61,8 @@ class RunRow(NamedTuple):
     """How long runs of the same command usually take: the median of those that ended lately."""
     record: str = ""
     """The job's record, relative to the spool."""
+    lease: str = ""
+    """The lease of the slot that it runs in."""
 
 
 class FailureRow(NamedTuple):

@@ -128,8 +128,13 @@ class Snapshot(NamedTuple):
 
     @property
     def workers(self) -> int:
-        """Workers of all live pools."""
+        """Slots of all live pools."""
         return sum(pool.workers for pool in self.pools)
+
+    @property
+    def place(self) -> str:
+        """The word for a place where a job runs: `slot` if slots share a worker process anywhere, else `worker`."""
+        return "slot" if any(pool.is_shared for pool in self.pools) else "worker"
 
 
 class Pace(NamedTuple):

@@ -112,6 +112,7 @@ class Survey:
         ended_badly = yield from details.ended(DLQ, dead)
         usual = _usual(ended_well)
         runs = yield from details.runs(sorted(running.kept)[: scope.runs], usual.get, some_pool_lives=bool(pools))
+        pools = live.with_use(pools, runs)
         dues = (yield from details.dues(waiting.first)) if self._is_full else ()
         nexts = yield from self._nexts(waiting, blocked, now_at)
         held_jobs = yield from details.held(waiting.held_names if self._is_full else [], now_at)

@@ -1,4 +1,4 @@
-"""Change a running pool as people ask by files: another number of slots, the settings read again."""
+"""Change a running pool as people ask by files (another number of slots, new settings), and record its workers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from queuectl.spool.pools import Pool
 
 
 class Adjustment:
-    """Acts on the requests POOL.scale and POOL.reload."""
+    """Acts on the requests POOL.scale and POOL.reload, and keeps the pool's record of its workers current."""
 
     def __init__(self, core: Core, pool: Pool, crew: Crew) -> None:
         self._core = core
@@ -20,7 +20,7 @@ class Adjustment:
         self._crew = crew
 
     def step(self, _now_s: float) -> None:
-        """Act on the requests that are there, unless the pool ends."""
+        """Act on the requests that are there, and record changed workers, unless the pool ends."""
         if self._core.shutdown.has_begun:
             return
         with self._core.breaker.guard():
@@ -31,6 +31,9 @@ class Adjustment:
                 self._core.notify(Notice(INFO, "scaled", f"now {slots} slots in {processes} worker processes"))
             if self._pool.is_reload_asked():
                 self._reload()
+            if self._crew.has_changed:
+                self._pool.note_workers(self._crew.roster())
+                self._crew.has_changed = False
 
     def _reload(self) -> None:
         """Read the settings again. If the file is wrong, the pool keeps those that it has."""

@@ -18,6 +18,7 @@ from queuectl.pool.core import Core
 from queuectl.pool.options import spread
 from queuectl.pool.outcomes import Outcomes
 from queuectl.pool.worker_process import WorkerProcess
+from queuectl.spool.pools import WorkerInfo
 from queuectl.worker.messages import Defect, Reload, SetQueues
 from queuectl.worker.process import WorkerSpec
 
@@ -55,6 +56,8 @@ class Crew:
         self._cannot_start = False
         self._sources: list[Source] = []
         self._new_source: Callable[[WorkerProcess], Source]
+        self.has_changed = False
+        """True if `roster` returns something else than when this was last set to False."""
         self.on_lost: Callable[[], None] = lambda: None
         """Called when a worker is dead."""
 
@@ -69,6 +72,14 @@ class Crew:
         self._sources = [self._new_source(worker) for worker in self._workers]
         return self._sources
 
+    def roster(self) -> tuple[WorkerInfo, ...]:
+        """Return the processes that live."""
+        return tuple(
+            WorkerInfo(worker.name, worker.pid, worker.slots, worker.is_retired)
+            for worker in self._workers
+            if worker.is_alive
+        )
+
     def scale(self, slots: int) -> int:
         """Change the number of slots; return the number of processes. Running jobs continue.
 
@@ -79,6 +90,7 @@ class Crew:
         for worker, size in zip(staying, sizes, strict=False):
             if worker.slots != size:
                 worker.resize(size)
+                self.has_changed = True
         for worker in staying[len(sizes) :]:
             self._retire(worker)
             if not worker.is_alive:  # it was about to be started again: no end of its pipe comes
@@ -98,6 +110,7 @@ class Crew:
 
     def _retire(self, worker: WorkerProcess) -> None:
         worker.retire()
+        self.has_changed = True
         self._core.dispatcher.take_back(worker)
 
     def _add(self, slots: int) -> None:
@@ -146,6 +159,7 @@ class Crew:
     def lost(self, worker: WorkerProcess) -> None:
         """Give the names of a dead worker to others."""
         self._core.dispatcher.reassign(worker)
+        self.has_changed = True
         self.on_lost()
         if worker.is_retired:
             self._remove(worker)
@@ -183,6 +197,7 @@ class Crew:
             fork=self.may_fork,
             close_inherited=self._close_inherited,
         )
+        self.has_changed = True
 
     def _start_again(self, worker: WorkerProcess, now_s: float) -> None:
         """Start a worker in place of a dead one. If that fails, the others continue."""

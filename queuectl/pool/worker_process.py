@@ -59,6 +59,11 @@ class WorkerProcess:
         return self.conn is not None
 
     @property
+    def pid(self) -> int:
+        """The process, or 0."""
+        return 0 if self._process is None else self._process.pid or 0
+
+    @property
     def is_full(self) -> bool:
         """True if each slot runs a command that lasts."""
         return len(self.running) >= self.slots

@@ -39,6 +39,17 @@ _SECONDS = re.compile(STOP + r" \d+(\.\d+)?(e[+-]?\d+)?")
 _MAX_BYTES = 64 * 1024
 
 
+class WorkerInfo(NamedTuple):
+    """A worker process of a pool."""
+
+    name: str
+    """As in the events and the leases of its runs."""
+    pid: int
+    slots: int
+    is_ending: bool
+    """True if it claims no more jobs and ends after those that it runs."""
+
+
 class PoolInfo(msgspec.Struct, frozen=True):
     """The facts about a pool. `log` is the file that a detached pool writes to, or "".
 
@@ -65,6 +76,8 @@ class PoolInfo(msgspec.Struct, frozen=True):
     """The start of its machine (`system.boot`); "" where the system has no name for it."""
     queues: tuple[str, ...] = ()
     """The queues that it takes; none: all."""
+    workers: tuple[WorkerInfo, ...] = ()
+    """Its worker processes that live; empty until it has recorded them, just after its start."""
 
 
 class StopSummary(NamedTuple):
@@ -113,7 +126,8 @@ class Pool:
 
     def _body(self) -> bytes:
         instants = {key: times.to_text(getattr(self._info, key)) for key in ("started_at", "settings_at")}
-        body = {**msgspec.structs.asdict(self._info), **instants}
+        workers = [worker._asdict() for worker in self._info.workers]
+        body = {**msgspec.structs.asdict(self._info), **instants, "workers": workers}
         return json.dumps(body, indent=1).encode() + b"\n"
 
     @property
@@ -157,6 +171,10 @@ class Pool:
         self._rewrite(count=count, processes=processes)
         disk.unlink(self._spool.pool_path(self.name, "scale"))
 
+    def note_workers(self, workers: tuple[WorkerInfo, ...]) -> None:
+        """Record the worker processes, for people. Not synced: after a power cut the record's name is enough."""
+        self._rewrite(sync=False, workers=workers)
+
     def is_reload_asked(self) -> bool:
         """Return whether somebody asked this pool to read the settings again."""
         return files.is_regular(self._spool.pool_path(self.name, "reload"))
@@ -174,10 +192,10 @@ class Pool:
         """Delete the request to read the settings again. Raises OSError."""
         disk.unlink(self._spool.pool_path(self.name, "reload"))
 
-    def _rewrite(self, **changes: object) -> None:
+    def _rewrite(self, *, sync: bool = True, **changes: object) -> None:
         self._info = msgspec.structs.replace(self._info, **changes)
         self._spool.replace_file(
-            self._spool.pool_path(self.name, "json"), self._body(), hint="pool", sync=True, mode=disk.FILE_MODE
+            self._spool.pool_path(self.name, "json"), self._body(), hint="pool", sync=sync, mode=disk.FILE_MODE
         )
 
     def leave(self, summary: StopSummary, *, clean: bool) -> None:
@@ -316,4 +334,8 @@ def _info(body: dict[str, Any]) -> PoolInfo:
         int(body.get("format", 0)),
         str(body.get("boot", "")),
         tuple(map(str, body.get("queues", ()))),
+        tuple(
+            WorkerInfo(str(row["name"]), int(row["pid"]), int(row["slots"]), bool(row["is_ending"]))
+            for row in body.get("workers", ())
+        ),
     )

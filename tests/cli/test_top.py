@@ -15,7 +15,18 @@ from queuectl.cli.commands import top_actions, top_rows
 from queuectl.cli.commands.top_look import Looker
 from queuectl.cli.commands.top_rows import View
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
-from queuectl.monitor.rows import ArrivingRow, CauseRow, DueRow, FailureRow, Finish, HeldRow, NextRow, RunRow
+from queuectl.monitor.rows import (
+    ArrivingRow,
+    CauseRow,
+    DueRow,
+    FailureRow,
+    Finish,
+    HeldRow,
+    NextRow,
+    PoolRow,
+    RunRow,
+    WorkerRow,
+)
 from queuectl.monitor.snapshot import Snapshot
 from queuectl.spool.folder import SpoolDir
 from tests.cli.commands import Commands
@@ -242,3 +253,21 @@ def test_top_takes_how_often(queuectl: Commands, spool: SpoolDir, every: str, co
 def test_top_of_no_spool_fails_as_others_do(queuectl: Commands) -> None:
     """The exit codes are those of every command."""
     assert "error:" in queuectl("--spool", "nowhere", "top", code=75).err
+
+
+def test_processes_are_shown_where_slots_share_them() -> None:
+    """A process of one slot adds nothing to the row of its pool."""
+    shared = WorkerRow("p-1", 4711, 4, 2, False), WorkerRow("p-2", 4712, 4, 1, True)
+    pool = PoolRow("p", "h", 1, 8, NOON_AT - 3600, processes=shared)
+    text = "\n".join(lines_of(full(paused=None, pools=(pool,)), 100))
+    for told in (
+        "1 of 8 slots busy",
+        "Slots 8",
+        "8 slots on h, process 1",
+        "2 of 4 slots used, process 4711",
+        "1 of 4 slots used, process 4712, ends after its jobs",
+    ):
+        assert told in text, told
+    pool = pool._replace(processes=tuple(row._replace(slots=1) for row in shared))
+    text = "\n".join(lines_of(full(paused=None, pools=(pool,)), 100))
+    assert "8 workers on h" in text and "4711" not in text

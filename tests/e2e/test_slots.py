@@ -322,6 +322,50 @@ def test_requests_that_are_no_files_are_left_alone(spool: SpoolDir) -> None:
         assert not [item for item in pool.events if item["event"] in ("trouble", "scaled", "reloaded")]
 
 
+@posix
+def test_views_name_the_processes_and_the_jobs_in_their_slots(spool: SpoolDir, tmp_path: Path) -> None:
+    """`worker list` and `status`: the name as in the history, the pid, the slots in use."""
+    gate = tmp_path / "gate"
+    for job_id in ("one", "two"):
+        enqueue(spool, job_id, "--command", f"while [ ! -e {gate} ]; do sleep 0.02; done")
+    with Pool(spool, count=3) as pool:
+        starts = [wait_until(lambda j=job_id: last_start(spool, j)) for job_id in ("one", "two")]
+        (name,) = {start.worker for start in starts}
+        wait_until(lambda: pools.live(spool)[0].workers)
+        (listed,) = json.loads(queuectl(spool, "worker", "list", "--json"))["pools"][0]["processes"]
+        assert listed == {"name": name, "pid": listed["pid"], "slots": 3, "is_ending": False, "running": ["one", "two"]}
+        assert sys.platform != "linux" or [listed["pid"]] == pool.worker_pids()
+        first, second = (row.split("\t") for row in queuectl(spool, "worker", "list").splitlines())
+        assert (first[3], second) == ("2 of 3", [name, "", str(listed["pid"]), "2 of 3", "", "one two"])
+        text = f"{name}  2 of 3 slots used, process {listed['pid']}"
+        assert text in queuectl(spool, "status", "-v") and text not in queuectl(spool, "status")
+        assert "3 in pool" in queuectl(spool, "status") and "(1 worker process)" in queuectl(spool, "status")
+        status = json.loads(queuectl(spool, "status", "--json"))
+        row = {"name": name, "pid": listed["pid"], "slots": 3, "used": 2, "is_ending": False}
+        assert status["pools"][0]["processes"] == [row]
+        assert [run["lease"] for run in status["running"]] == [start.lease for start in starts]
+        gate.touch()
+        pool.event("succeeded", "two")
+
+
+@linux
+@posix
+def test_a_process_that_ends_after_its_jobs_is_shown(spool: SpoolDir, tmp_path: Path) -> None:
+    """A pool that was made smaller says what the process is that it has too many."""
+    queuectl(spool, "config", "set", "worker_processes", "auto")
+    gate = tmp_path / "gate"
+    for job_id in ("one", "two"):
+        enqueue(spool, job_id, "--command", f"while [ ! -e {gate} ]; do sleep 0.02; done")
+    with Pool(spool, count=2) as pool:
+        pool.event("started", "two")
+        wait_until(lambda: len(pools.live(spool)[0].workers) == 2)
+        pools.request_scale(spool, pools.live(spool)[0].pool, 1)
+        wait_until(lambda: [worker.is_ending for worker in pools.live(spool)[0].workers] == [False, True])
+        assert "1, ending" in queuectl(spool, "worker", "list")
+        gate.touch()
+        wait_until(lambda: len(pools.live(spool)[0].workers) == 1)
+
+
 # A pool whose workers have a defect that the job `bad` meets while it runs.
 DEFECTIVE = """
 from queuectl.cli import run

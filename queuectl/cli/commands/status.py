@@ -32,7 +32,9 @@ _FILES_SHOWN = 3
 @app.command()
 def status(
     as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Name every foreign file.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Name every worker process and foreign file.")
+    ] = False,
 ) -> None:
     """Show the state of the queue and the next step.
 
@@ -51,10 +53,10 @@ def status(
 
 
 def print_text(found: Snapshot, *, everything: bool = False) -> None:
-    """Print the queue at a glance; with `everything`, the names of all foreign files."""
+    """Print the queue at a glance; with `everything`, all worker processes and the names of all foreign files."""
     line(paint(safe(headline(found)), "bold"))
     mistake = _mistake_in_settings(found.path)
-    _print_counts(found, mistake)
+    _print_counts(found, mistake, everything=everything)
     _print_runs(found)
     _print_soon(found)
     _print_arriving(found)
@@ -85,7 +87,7 @@ def _mistake_in_settings(root: str) -> str:
     return ""
 
 
-def _print_counts(found: Snapshot, mistake: str) -> None:
+def _print_counts(found: Snapshot, mistake: str, *, everything: bool) -> None:
     counts = found.counts
     line(f"spool     {safe(found.path)}")
     if mistake:
@@ -94,10 +96,13 @@ def _print_counts(found: Snapshot, mistake: str) -> None:
         line(f"{paint('paused', 'yellow')}    {printing.pause_text(found.paused, found.paused_until)}")
     if found.retention_waits:
         line(f"{paint('retention', 'yellow')} {safe(found.retention_waits)}")
-    line(f"workers   {found.workers or 'none'}")
+    line(f"{found.place + 's':<9} {found.workers or 'none'}")
     for pool in found.pools:
         since = ago(pool.started_at, found.taken_at)
-        line(f"          {pool.workers} in pool {safe(pool.pool)} on {safe(pool.host)}, started {since}")
+        shared = f" ({count_of(len(pool.processes), 'worker process', 'worker processes')})" if pool.is_shared else ""
+        line(f"          {pool.workers} in pool {safe(pool.pool)}{shared} on {safe(pool.host)}, started {since}")
+        for row in pool.processes if everything else ():
+            line(f"            {safe(row.name)}  {printing.worker_text(row)}")
     if found.settings_changed and not mistake:
         text = "changed since the workers read them; to apply them: queuectl worker reload"
         if found.held_settings:

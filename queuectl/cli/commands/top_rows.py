@@ -14,7 +14,7 @@ from typing import NamedTuple
 from rich.cells import cell_len
 from rich.text import Text
 
-from queuectl.cli.terminal.printing import age, count_of, safe
+from queuectl.cli.terminal.printing import age, count_of, safe, worker_text
 from queuectl.model import times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
 from queuectl.monitor.headline import headline
@@ -28,6 +28,7 @@ from queuectl.monitor.rows import (
     PoolRow,
     RefusalRow,
     RunRow,
+    WorkerRow,
 )
 from queuectl.monitor.snapshot import Snapshot
 
@@ -46,7 +47,7 @@ _HEADLINE_LINES = 3
 
 _ZEROS = re.compile(r"(?<=[a-z])00[a-z]$")
 
-Item = RunRow | NextRow | DueRow | HeldRow | ArrivingRow | FailureRow | Finish | PoolRow | RefusalRow
+Item = RunRow | NextRow | DueRow | HeldRow | ArrivingRow | FailureRow | Finish | PoolRow | WorkerRow | RefusalRow
 
 
 class Row(NamedTuple):
@@ -87,7 +88,7 @@ def groups(found: Snapshot, view: View) -> dict[str, Group]:
         PENDING: [*found.nexts, *found.dues, *found.held_jobs, *found.arriving],
         DLQ: found.failures,
         DONE: [each for each in reversed(found.finishes) if each.is_good and each.id],
-        POOL: found.pools,
+        POOL: _pools(found.pools),
         REJECTED: found.refusals,
     }
     made = {}
@@ -99,6 +100,14 @@ def groups(found: Snapshot, view: View) -> dict[str, Group]:
             title = f"{title}: {len(chosen)} of {len(rows)} match"
         made[state] = Group(state, title, chosen)
     return made
+
+
+def _pools(found: Iterable[PoolRow]) -> Iterator[Item]:
+    """Yield the pools, and after each its worker processes, if slots share them."""
+    for pool in found:
+        yield pool
+        if pool.is_shared:
+            yield from pool.processes
 
 
 def _rows(state: str, items: Iterable[Item]) -> Iterator[Row]:
@@ -123,6 +132,8 @@ def _name_and_time(item: Item) -> tuple[str, float | None]:
         return item.id, item.due_at
     if isinstance(item, PoolRow):
         return item.pool, item.started_at
+    if isinstance(item, WorkerRow):
+        return item.name, None
     if isinstance(item, RefusalRow):
         return item.name, item.rejected_at
     return item.id, item.ended_at
@@ -157,7 +168,9 @@ def _title(state: str, found: Snapshot) -> str:
         )
         return f"Waiting {found.counts[PENDING]}" + (f" ({apart})" if apart else "")
     if state == POOL:
-        return f"Workers {found.workers}" + (f" in {len(found.pools)} pools" if len(found.pools) > 1 else "")
+        return f"{found.place.capitalize()}s {found.workers}" + (
+            f" in {len(found.pools)} pools" if len(found.pools) > 1 else ""
+        )
     return f"{ {RUNNING: 'Running', DONE: 'Finished', REJECTED: 'Rejected'}[state] } {found.counts[state]}"
 
 
@@ -227,7 +240,10 @@ def facts(row: Row, now_at: float) -> Text:
         took = f"took {_span(item.duration_s)}  " if item.duration_s is not None else ""
         return Text.assemble((took, "green"), safe(item.command))
     if isinstance(item, PoolRow):
-        return Text(f"{count_of(item.workers, 'worker')} on {safe(item.host)}, process {item.pid}")
+        place = "slot" if item.is_shared else "worker"
+        return Text(f"{count_of(item.workers, place)} on {safe(item.host)}, process {item.pid}")
+    if isinstance(item, WorkerRow):
+        return Text(worker_text(item))
     if isinstance(item, RefusalRow):
         return Text(safe(item.why), "red")
     last = f": {safe(item.output[-1].strip())}" if item.output and not item.cancelled else ""

@@ -290,13 +290,16 @@ app.command(short_help="Change how many jobs a running pool runs at once.")(work
 app.command("reload", short_help="Have running pools read the settings again.")(worker_change.reload)
 
 
-@app.command("list", short_help="List the running pools and their jobs.")
+@app.command("list", short_help="List the running pools, their workers and jobs.")
 def list_(
     as_json: Annotated[bool, typer.Option("--json", help=group.JSON_HELP)] = False,
 ) -> None:
-    """List the running pools and their jobs.
+    """List the running pools, their workers and jobs.
 
     Example: queuectl worker list
+
+    The row of a pool shows its supervisor process and its slots. The rows below show each worker process that runs
+    jobs, or has several slots: its slots in use, and its jobs.
     """
     from queuectl.model.lifecycle import RUNNING
     from queuectl.spool import pools
@@ -311,7 +314,10 @@ def list_(
                 "host": pool.host,
                 "pid": pool.pid,
                 "workers": pool.count,
-                "processes": pool.processes,
+                "processes": [
+                    {**row._asdict(), "running": [job.id for job in running if job.worker == row.name]}
+                    for row in pool.workers
+                ],
                 "started_at": times.to_text(pool.started_at),
                 "cwd": pool.cwd,
                 "log": pool.log,
@@ -324,18 +330,23 @@ def list_(
     if not found:
         printing.message("no workers are running; to start some: queuectl worker start --count 2")
         return
-    now = time.time()
-    printing.table(
-        ["POOL", "HOST", "PID", "SLOTS", "SINCE", "RUNNING"],
-        [
-            [
-                pool.pool,
-                pool.host,
-                str(pool.pid),
-                str(pool.count),
-                printing.age(now - pool.started_at),
-                " ".join(job.id for job in running if job.worker.startswith(pool.pool + "-")) or "-",
-            ]
-            for pool in found
-        ],
-    )
+    by_worker: dict[str, list[str]] = {}
+    for job in running:
+        by_worker.setdefault(job.worker, []).append(job.id)
+    listed = [row for pool in found for row in _rows(pool, by_worker)]
+    printing.table(["WORKER", "HOST", "PID", "SLOTS", "SINCE", "RUNNING"], listed)
+
+
+def _rows(pool: PoolInfo, by_worker: dict[str, list[str]]) -> list[list[str]]:
+    """Return the row of a pool, with the jobs of workers that its record does not name yet, and rows of its workers."""
+    listed = {worker.name for worker in pool.workers}
+    others = {name: ids for name, ids in by_worker.items() if name.startswith(pool.pool + "-")}
+    loose = " ".join(job_id for name, ids in others.items() if name not in listed for job_id in ids)
+    used = f"{sum(map(len, others.values()))} of {pool.count}"
+    rows = [[pool.pool, pool.host, str(pool.pid), used, printing.age(time.time() - pool.started_at), loose or "-"]]
+    for worker in pool.workers:
+        ids = by_worker.get(worker.name, [])
+        if ids or worker.slots > 1:
+            used = f"{len(ids)}, ending" if worker.is_ending else f"{len(ids)} of {worker.slots}"
+            rows.append([worker.name, "", str(worker.pid), used, "", " ".join(ids) or "-"])
+    return rows

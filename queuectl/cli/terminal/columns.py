@@ -18,10 +18,10 @@ _WANTED, _LEAST = 16, 10
 # Before the state is left out, texts shrink further: a list without it is nearly useless.
 _LEAST_BESIDE_STATE = 6
 # The columns to shorten.
-_NAMES = ("ID", "FILE", "POOL")
+_NAMES = ("ID", "FILE", "WORKER")
 _NAME_LEAST = 8
 # The columns to leave out on a narrow terminal, in this order.
-_DROPPED = ("TAGS", "HOST", "INBOX", "ATTEMPTS", "#", "PID", "WHEN", "SINCE", "TIME", "WORKERS", "STATE")
+_DROPPED = ("TAGS", "HOST", "INBOX", "ATTEMPTS", "#", "PID", "WHEN", "SINCE", "TIME", "STATE")
 
 
 def fit(headers: Sequence[str], rows: Sequence[Sequence[int]], room: int, *, name_chars: int = 0) -> dict[int, int]:

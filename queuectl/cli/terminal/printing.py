@@ -15,11 +15,14 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from queuectl.errors import QueuectlError
 from queuectl.model import times
 from queuectl.model.text import safe as safe
+
+if TYPE_CHECKING:
+    from queuectl.monitor.rows import WorkerRow
 
 _RED, _YELLOW, _DIM, _BOLD, _GREEN, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[1m", "\x1b[32m", "\x1b[0m"
 STYLES = {"red": _RED, "yellow": _YELLOW, "dim": _DIM, "bold": _BOLD, "green": _GREEN}
@@ -133,6 +136,12 @@ def paint(text: str, style: str, stream: TextIO | None = None) -> str:
 def count_of(number: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun: `1 job`, `2 jobs`."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def worker_text(worker: WorkerRow) -> str:
+    """Return what a worker process does: `2 of 4 slots used, process 4711`."""
+    ends = ", ends after its jobs" if worker.is_ending else ""
+    return f"{worker.used} of {count_of(worker.slots, 'slot')} used, process {worker.pid}{ends}"
 
 
 def age(seconds: float) -> str:

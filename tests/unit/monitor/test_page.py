@@ -28,6 +28,7 @@ from queuectl.monitor.rows import (
     PoolRow,
     RefusalRow,
     RunRow,
+    WorkerRow,
 )
 from queuectl.monitor.snapshot import Snapshot
 from tests.helpers import NOON_AT
@@ -250,6 +251,17 @@ def test_a_held_job_has_a_row_with_the_command_that_releases_it() -> None:
     assert '70 more: <code class="run">queuectl list --state pending</code>' in held
     alone = snapshot_of(held=1, nexts=(), dues=())
     assert page.render(alone, advice=NO_ADVICE).count('href="#held"') == 1
+
+
+def test_processes_have_rows_where_slots_share_them() -> None:
+    """A process of one slot adds nothing to the row of its pool."""
+    shared = WorkerRow("p-1", 4711, 4, 2, False), WorkerRow("p-2", 4712, 4, 1, True)
+    made = page.render(snapshot_of(pools=(PoolRow("p", "h", 1, 4, NOON_AT, processes=shared),)), advice=NO_ADVICE)
+    assert "2 of 4 slots used</td><td>process 4711</td>" in made and "ends after its jobs" in made
+    assert ">Slots <span" in made and "<td>4 slots</td>" in made
+    single = tuple(row._replace(slots=1) for row in shared)
+    made = page.render(snapshot_of(pools=(PoolRow("p", "h", 1, 2, NOON_AT, processes=single),)), advice=NO_ADVICE)
+    assert "4711" not in made and ">Workers <span" in made and "<td>2 workers</td>" in made
 
 
 def test_counts_alone_show_no_text_of_a_job() -> None:
