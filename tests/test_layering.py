@@ -48,6 +48,9 @@ PATH_CALLS = frozenset(_PATH_CALLS.split())
 OTHER_FILES = frozenset({"cli.commands.demo", "cli.commands.edit", "cli.commands.worker", "worker.executors.posix"})
 
 
+# Commands are the executors'; `hooks` starts what the settings name, which no executor is to wait for.
+SUBPROCESS = """worker.executors.windows system.processes spool.pools pool.hooks cluster.dask_carrier
+cluster.node_process cli"""
 _SPOOL_NAMES = """.queuectl leases pools taken PAUSED tmp splits cancels counts.lock dashboard.lock stale.lock
 status.html status.json queuectl.prom README.md README.txt job.schema.json examples start, .reason.txt .error.txt
 .cancelled.txt .split.txt"""
@@ -231,11 +234,11 @@ def _is_in(module: str, homes: str) -> bool:
         ("tomlkit", "spool.settings_file"),
         ("cryptography", "cluster.keys"),
         ("distributed", "cluster.bridge"),
+        ("dask", "cluster.node"),
         ("ctypes", "system.libc system.locks system.volume system.win32"),
         ("fcntl", "system.files system.locks system.rights"),
         ("msvcrt", "system.files system.locks worker.executors.windows cli"),
-        # Commands are the executors'; `hooks` starts what the settings name, which no executor is to wait for.
-        ("subprocess", "worker.executors.windows system.processes spool.pools pool.hooks cluster.dask_carrier cli"),
+        ("subprocess", SUBPROCESS),
     ],
 )
 def test_library_is_imported_in_its_own_module_only(library: str, home: str) -> None:

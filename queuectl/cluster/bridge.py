@@ -110,7 +110,7 @@ class Bridge:
         try:
             answers = await client.run(node.deliver, op, body, workers=[address])
             kind, text = answers[address]
-            if kind not in (carrier.ANSWERED, carrier.REFUSED) or type(text) is not str:
+            if kind not in (carrier.ANSWERED, carrier.REFUSED, carrier.LOST) or type(text) is not str:
                 raise ValueError("not an answer")
             if len(text) > MAX_MESSAGE_BYTES:
                 raise ValueError("an answer that is too long")

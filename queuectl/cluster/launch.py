@@ -17,6 +17,8 @@ from queuectl.errors import ClusterError, ClusterUnreachableError
 
 NODE_MODULE = "queuectl.cluster.node"
 """What makes a dask worker a node: its preload."""
+SCRATCH_VARIABLE = "DASK_QUEUECTL__SCRATCH"
+"""dask reads it as its setting `queuectl.scratch`."""
 # The web server of a dask program cannot be left out: it gets no pages, and an address of this machine only.
 _NO_PAGES = ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
 
@@ -59,7 +61,8 @@ class NodeOptions(NamedTuple):
 def worker(options: NodeOptions) -> list[str]:
     """Return the command line of a node's dask worker.
 
-    It has no nanny, because the keeper starts it again, and no limit of memory, because it holds no data.
+    It has no nanny, because `node_process` starts it again, and no limit of memory, because it holds no data. It has no
+    name of dask's either: a scheduler refuses a name until it has noticed that its last holder is gone.
 
     Raises:
         ClusterError, UntrustedSpoolError: the library is missing, or the keys or the address cannot be used.
@@ -82,7 +85,7 @@ def worker(options: NodeOptions) -> list[str]:
     return [
         *_program("worker"),
         scheduler,
-        *("--name", options.name, "--host", host, "--worker-port", str(options.port)),
+        *("--host", host, "--worker-port", str(options.port)),
         *("--no-nanny", "--nthreads", "1", "--memory-limit", "0"),
         *("--local-directory", os.path.join(options.scratch, "dask")),
         *tls,
@@ -119,11 +122,21 @@ def _own_address(scheduler: str) -> str:
         ) from error
 
 
-def environment() -> dict[str, str]:
-    """Return the variables of a dask program: those of this process, without what belongs to a spool, and no pages."""
+def node_name() -> str:
+    """Return the usual name of a node: that of its machine."""
+    return socket.gethostname().partition(".")[0]
+
+
+def environment(scratch: str = "") -> dict[str, str]:
+    """Return the variables of a dask program: those of this process, without what belongs to a spool, and no pages.
+
+    The dask worker of a node finds its keeper in `scratch`.
+    """
     made = {name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_")}
     made["DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES"] = "[]"
     made["DASK_DISTRIBUTED__WORKER__HTTP__ROUTES"] = "[]"
+    if scratch:
+        made[SCRATCH_VARIABLE] = scratch
     return made
 
 

@@ -21,4 +21,6 @@ class Echo:
 
 async def dask_setup(worker: Any) -> None:
     """Make this dask worker a node of its own name."""
-    node.become(worker, Echo(), str(worker.name))
+    import dask
+
+    node.become(worker, Echo(), dask.config.get("queuectl.name"))

@@ -28,20 +28,22 @@ class Rig:
         self.keys = str(folder / "keys")
         keys.make(self.keys)
         self.environment = {**launch.environment(), "PYTHONPATH": ROOT, "DASK_TEMPORARY_DIRECTORY": str(folder)}
-        self._started: list[subprocess.Popen[bytes]] = []
+        self.started: list[subprocess.Popen[bytes]] = []
         self._port = 0
         self.address = ""
 
-    def spawn(self, argv: list[str], log: str) -> subprocess.Popen[bytes]:
+    def spawn(self, argv: list[str], log: str, **variables: str) -> subprocess.Popen[bytes]:
         """Start a program whose output goes to a file of the folder."""
         with open(self.folder / log, "ab") as file:
-            process = subprocess.Popen(argv, stdout=file, stderr=file, env=self.environment, cwd=self.folder)
-        self._started.append(process)
+            process = subprocess.Popen(
+                argv, stdout=file, stderr=file, env={**self.environment, **variables}, cwd=self.folder
+            )
+        self.started.append(process)
         return process
 
     def scheduler(self) -> subprocess.Popen[bytes]:
         """Start the scheduler, again at its old port, and wait until it listens."""
-        log = f"scheduler{len(self._started)}.log"
+        log = f"scheduler{len(self.started)}.log"
         process = self.spawn(launch.scheduler("127.0.0.1", self._port, self.keys), log)
         found: list[str] = []
 
@@ -59,6 +61,12 @@ class Rig:
         """Start a dask worker with this preload."""
         options = launch.NodeOptions(self.address, self.keys, name, str(self.folder / name))
         argv = [preload if word == launch.NODE_MODULE else word for word in launch.worker(options)]
+        return self.spawn(argv, f"{name}.log", DASK_QUEUECTL__NAME=name)
+
+    def node(self, name: str, *options: str) -> subprocess.Popen[bytes]:
+        """Start `queuectl cluster node`."""
+        words = ["cluster", "node", self.address, "--keys", self.keys, "--name", name, *options]
+        argv = [sys.executable, "-m", "queuectl", *words, "--scratch", str(self.folder / name)]
         return self.spawn(argv, f"{name}.log")
 
     def text(self, log: str) -> str:
@@ -67,11 +75,11 @@ class Rig:
 
     def close(self) -> None:
         """End everything."""
-        for process in self._started:
+        for process in self.started:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGCONT)
             process.kill()
-        for process in self._started:
+        for process in self.started:
             process.wait()
 
 

@@ -59,7 +59,7 @@ def test_calls_are_lost_at_once_with_their_dask_worker(carrier: DaskCarrier, rig
     number = carrier.call("w1", "hang", "")
     assert ask(carrier, "w1", "x")[1] == ANSWERED  # so the other call is there as well
     first = carrier.nodes()["w1"].address
-    rig._started[1].kill()
+    rig.started[1].kill()
     got = take_until(carrier, lambda: not carrier.nodes())
     assert [(each.call, each.kind) for each in got] == [(number, LOST)]
     rig.worker("w1")
@@ -72,7 +72,7 @@ def test_a_scheduler_that_comes_back_is_found_again(carrier: DaskCarrier, rig: R
     """Kill -9 of the scheduler: calls are lost and the reason is said; then everything is back."""
     number = carrier.call("w1", "hang", "")
     assert ask(carrier, "w1", "x")[1] == ANSWERED
-    rig._started[0].kill()
+    rig.started[0].kill()
     got = take_until(carrier, lambda: carrier.lost)
     assert [(each.call, each.kind) for each in got] == [(number, LOST)]
     assert ask(carrier, "w1", "x")[1] == LOST
