@@ -27,10 +27,11 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from queuectl.errors import WaitTimeoutError
 from queuectl.jobs import arguments
+from queuectl.jobs.arguments import JobKeys
 from queuectl.jobs.enqueue import Producer
 from queuectl.model.settings import Settings
 from queuectl.spool import settings_file
@@ -101,28 +102,10 @@ class Spool:
         self,
         command: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         *,
-        id: str | None = None,
-        max_retries: int | None = None,
-        backoff_base: float | None = None,
-        backoff_max: float | str | None = None,
-        jitter: float | None = None,
-        timeout: float | str | None = None,
-        priority: int | None = None,
-        run_at: str | float | datetime | None = None,
-        delay: float | str | None = None,
         cwd: str | os.PathLike[str] | None = None,
-        env: Mapping[str, str | os.PathLike[str]] | None = None,
-        tags: Sequence[str] | None = None,
-        no_retry_exit_codes: Sequence[int] | None = None,
-        owner: str | None = None,
-        queue: str | None = None,
-        key: str | None = None,
-        retry_exit_codes: Sequence[int] | None = None,
-        output_max: int | str | None = None,
-        minimal_env: bool | None = None,
-        meta: Mapping[str, Any] | None = None,
+        **keys: Unpack[JobKeys],
     ) -> str:
-        """Put one job into the spool and return its id. FORMAT.md, section 3, explains each argument.
+        """Put one job into the spool and return its id. FORMAT.md, section 3, explains each key of a job.
 
         A string is a command for the shell. A list is a program and its arguments, and a single path is a program;
         both start without a shell. The command runs in `cwd`, by default in the current folder of this process, as
@@ -130,34 +113,13 @@ class Spool:
         is bytes or a text such as `100M`. What you leave out comes from the settings.
 
         Raises:
-            InvalidJobError: an argument is not allowed; names the argument and the reason.
+            InvalidJobError: a key is not allowed; names the key and the reason.
             DuplicateJobError: the spool already holds a job with this id.
             SpoolUnavailableError: the spool is full, read-only or gone; nothing was left behind.
             UntrustedSpoolError: others can write to the spool; the hint is the command that prevents that.
         """
-        given = {
-            "id": id,
-            "command": command,
-            "max_retries": max_retries,
-            "backoff_base": backoff_base,
-            "backoff_max": backoff_max,
-            "jitter": jitter,
-            "timeout": timeout,
-            "priority": priority,
-            "run_at": run_at,
-            "delay": delay,
-            "cwd": arguments.working_folder(cwd),
-            "env": env,
-            "tags": tags,
-            "no_retry_exit_codes": no_retry_exit_codes,
-            "owner": owner,
-            "queue": queue,
-            "key": key,
-            "retry_exit_codes": retry_exit_codes,
-            "output_max": output_max,
-            "minimal_env": minimal_env,
-            "meta": meta,
-        }
+        arguments.refuse_unknown(keys)
+        given = {"command": command, "cwd": arguments.working_folder(cwd), **keys}
         document = {key: value for key, value in given.items() if value is not None}
         document.setdefault("command", command)  # None is refused by its type, not as a key that is missing
         return self.enqueue_many([document])[0]
@@ -385,6 +347,12 @@ class Spool:
     def logs(self, job_id: str) -> list[str]:
         """Return the paths of a job's logs, first attempt first."""
         return self.folder.listed_logs(arguments.text("job_id", job_id))
+
+    def result(self, job_id: str) -> str | None:
+        """Return the path of the result of a job's newest attempt, or None without one."""
+        from queuectl.monitor.results import result_of
+
+        return result_of(self.session, self.get(job_id))
 
     @contextlib.contextmanager
     def _translated(self, if_folder: str = "") -> Iterator[None]:

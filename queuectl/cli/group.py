@@ -39,6 +39,7 @@ GROUPS = {
         "list": Entry("listing", "app", "List jobs."),
         "show": Entry("show", "app", "Show the details and history of one job."),
         "logs": Entry("logs", "app", "Print the output of a job."),
+        "result": Entry("result", "app", "Print the result of a job."),
         "why": Entry("why", "app", "Explain why a job is not running and how to change that."),
         "wait": Entry("wait", "app", "Wait until jobs have ended."),
         "cancel": Entry("control", "cancel_app", "Cancel waiting or running jobs."),

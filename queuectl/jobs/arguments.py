@@ -8,12 +8,43 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
 from queuectl.errors import InvalidJobError
 from queuectl.model import names, times
+
+
+class JobKeys(TypedDict, total=False):
+    """The keys of a job that `Spool.enqueue` takes as arguments; None counts as left out."""
+
+    id: str | None
+    max_retries: int | None
+    backoff_base: float | None
+    backoff_max: float | str | None
+    jitter: float | None
+    timeout: float | str | None
+    priority: int | None
+    run_at: str | float | datetime | None
+    delay: float | str | None
+    env: Mapping[str, str | os.PathLike[str]] | None
+    tags: Sequence[str] | None
+    no_retry_exit_codes: Sequence[int] | None
+    owner: str | None
+    queue: str | None
+    key: str | None
+    retry_exit_codes: Sequence[int] | None
+    output_max: int | str | None
+    minimal_env: bool | None
+    meta: Mapping[str, Any] | None
+
+
+def refuse_unknown(given: Mapping[str, object]) -> None:
+    """Raise TypeError, as Python does, for an argument that is not a key of `JobKeys`."""
+    for name in given:
+        if name not in JobKeys.__annotations__:
+            raise TypeError(f"Spool.enqueue() got an unexpected keyword argument {name!r}")
 
 
 def text(name: str, value: object) -> str:

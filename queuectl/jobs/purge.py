@@ -36,9 +36,9 @@ def _own_logs(session: Session, job_id: str, found: Located) -> list[str]:
     spool = session.spool
     try:
         starts = spool.read(found.state, found.name).record.standing().starts
-        logs = spool.log_paths(job_id, starts)
+        logs = spool.output_paths(job_id, starts)
     except DamagedRecordError:
-        logs = spool.listed_logs(job_id)
+        logs = spool.listed_outputs(job_id)
     if spool.others(job_id, found.path):
         return []  # another job has this id, and the logs may belong to it
     return logs

@@ -17,6 +17,7 @@ from queuectl.model import document, history, lifecycle, record
 from queuectl.model.extras import DEFAULT_QUEUE
 from queuectl.model.lifecycle import ABANDONED, PENDING, RUNNING, STARTED, Outcome
 from queuectl.spool import cancel_requests
+from queuectl.spool.desk import keep_result
 from queuectl.spool.folder import RECORD_MAX_BYTES
 from queuectl.spool.layout import START, Located, name_for, record_name
 from queuectl.spool.lease import is_alive, is_locked
@@ -95,6 +96,7 @@ class Orphans:
         """Settle a run whose worker died: as cancelled if a request for that exists, else as abandoned."""
         job_id, attempt = claimed.job_id, claimed.attempt
         keep_output(self._spool, self._spool.output_path(claimed.lease), job_id, attempt)
+        claimed.given = keep_result(self._spool, claimed.lease, job_id, attempt)
         request = cancel_requests.find(self._spool, job_id, attempt)
         if request is not None:
             settled = self._settlements.settle(claimed, Outcome(lifecycle.CANCELLED, reason=request.text))

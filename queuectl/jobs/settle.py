@@ -106,12 +106,14 @@ class Settlements:
             delay_s=None if decision.delay_s is None else round(decision.delay_s, 3),
             killed=outcome.killed or None,
             left=outcome.left or None,
+            result_bytes=claimed.given.result_bytes,
         )
-        self._append_outcome(here, claimed, event)
+        warnings = [history.event(lifecycle.WARNING, now_at, text=text) for text in claimed.given.warnings]
+        self._append_outcome(here, claimed, [*warnings, event])
         return Settled(decision.to, here.name, due_at, decision.delay_s, reason)
 
-    def _append_outcome(self, here: Located, claimed: Claimed, event: dict[str, Any]) -> None:
-        tail = record.append(claimed.size, [event])
+    def _append_outcome(self, here: Located, claimed: Claimed, events: list[dict[str, Any]]) -> None:
+        tail = record.append(claimed.size, events)
         try:
             claimed.size = disk.append(here.path, tail, sync=self._sync_all)
             return
@@ -123,7 +125,7 @@ class Settlements:
             last = item.standing().last
             if last is not None and last.event in lifecycle.OUTCOMES and last.attempt == claimed.attempt:
                 return  # the earlier try wrote it and failed to sync it
-            tail = record.append(len(edited.data), [event], empty=not item.history)
+            tail = record.append(len(edited.data), events, empty=not item.history)
             disk.append(here.path, tail, sync=self._sync_all)
             return
         # Somebody edited the record while the job ran, so that it is no longer a record. We know the run and its

@@ -14,6 +14,7 @@ import msgspec
 
 from queuectl.flows.gates import Passage
 from queuectl.model.record import Record
+from queuectl.spool.desk import NOTHING, Given
 from queuectl.spool.layout import record_name
 from queuectl.system.files import FileSig
 from queuectl.system.locks import FileLock
@@ -38,6 +39,8 @@ class Claimed(msgspec.Struct, eq=False):
     """The next state, once the outcome is on record: settling again only makes the move."""
     moved: Settled | None = None
     """The place of the job after that move."""
+    given: Given = NOTHING
+    """What the run left on its desk, once that was taken."""
     stripe: FileLock | None = None
     """The stripe of a `copy`, if it was separated from the worker's stripes."""
     gate: Passage | None = None

@@ -94,6 +94,7 @@ def run(
     around.outputs(outputs, looked.runs)
     around.unfinished()
     around.old_leases(pool_lives=pool_lives)
+    around.old_desks(pool_lives=pool_lives)
     around.old_pools(all_looked_at=not names_only and not looked.skipped)
     around.reasons()
     around.error_texts()

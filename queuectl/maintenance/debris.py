@@ -100,6 +100,18 @@ def dead_outputs(spool: SpoolDir) -> list[str]:
     return [lease for lease in found if not is_alive(spool, lease)]
 
 
+def dead_desks(spool: SpoolDir) -> list[str]:
+    """Find the leases that no process holds and no running record names, and that have a desk."""
+    found = spool.names(spool.desk_dir)
+    # A live worker releases its lease for an instant after each job, but does not delete the file.
+    locks = set(spool.names(spool.lease_dir))
+    found = [lease for lease in found if f"{lease}.lock" not in locks]
+    if not found:
+        return []
+    named = named_leases(spool)
+    return [lease for lease in found if lease not in named.leases] if named.is_certain else []
+
+
 def is_starting(spool: SpoolDir, name: str) -> bool:
     """Whether a file in tmp/ is the record of a drop whose worker is alive, or whose drop is still in running/."""
     if not name.startswith(START):

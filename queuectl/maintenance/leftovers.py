@@ -7,6 +7,7 @@ whole job there that is nowhere else in the spool is kept in rejected/. This mod
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 
@@ -18,7 +19,7 @@ from queuectl.maintenance.debris import OUTPUT, UNFINISHED_S, is_starting
 from queuectl.maintenance.findings import Act, GoneError, Inspection, Repair
 from queuectl.model import names, record
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STATES
-from queuectl.spool import batch, counts, rejected
+from queuectl.spool import batch, counts, desk, rejected
 from queuectl.spool.folder import RECORD_MAX_BYTES
 from queuectl.spool.layout import BOARD, LOGS, README_TXT, REASON_ENDING, Located, log_parts
 from queuectl.spool.lease import is_alive
@@ -153,6 +154,23 @@ class Leftovers:
             if not is_alive(self._spool, lease):
                 path = self._spool.lease_path(lease)
                 self._note("lease", self._shown(path), "was left by a dead worker", _deletion_of_lock(path))
+
+    def old_desks(self, *, pool_lives: bool) -> None:
+        """Report the desks of dead workers; a live pool removes them itself."""
+        if pool_lives:
+            return
+        for lease in sorted(debris.dead_desks(self._spool)):
+            path = self._spool.desk_path(lease)
+            self._note(
+                "desk", self._shown(path), "was left by a dead worker", Repair("deleted", self._act_remove(lease))
+            )
+
+    def _act_remove(self, lease: str) -> Act:
+        def act() -> None:
+            if not desk.remove(self._spool, lease):
+                raise OSError(errno.ENOTEMPTY, "something in it cannot be deleted", self._spool.desk_path(lease))
+
+        return act
 
     def old_pools(self, *, all_looked_at: bool) -> None:
         """Report records, requests and locks of pools that are gone.
@@ -292,7 +310,7 @@ class Leftovers:
                 strangers = {name: head for name, head in strangers.items() if head not in here}
         if strangers:
             some = ", ".join(sorted(strangers)[:_NAMED]) + (", ..." if len(strangers) > _NAMED else "")
-            text = f"holds {len(strangers)} logs of jobs that are gone; kept: {some}"
+            text = f"holds {len(strangers)} logs and results of jobs that are gone; kept: {some}"
             self._findings.info("log", LOGS, text)
 
     def open_files(self) -> None:

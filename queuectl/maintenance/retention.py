@@ -133,7 +133,7 @@ class Retention:
                 return 0
             # The logs first, so that a crash leaves a job without logs, which the next pass deletes.
             if self._owns_logs(state, name, stored.record):
-                for log in self._spool.log_paths(stored.record.id, stored.record.standing().starts):
+                for log in self._spool.output_paths(stored.record.id, stored.record.standing().starts):
                     disk.unlink(log)
             deleted = disk.unlink(path)
             if state == DLQ:

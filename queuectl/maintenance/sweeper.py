@@ -11,7 +11,7 @@ from queuectl.jobs import error_text
 from queuectl.jobs.rescue import Orphans
 from queuectl.maintenance import debris
 from queuectl.model.lifecycle import DLQ
-from queuectl.spool import cancel_requests, stamps
+from queuectl.spool import cancel_requests, desk, stamps
 from queuectl.spool.blame import Blame
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.session import Session
@@ -32,6 +32,7 @@ class Sweeper:
         self._orphans = Orphans(session, stripes)
         self._blame = Blame(session.spool, clock=session.clock)
         self._texts = OrphanTexts(session)
+        self._stuck_desks: set[str] = set()
 
     def sweep(self) -> None:
         """Remove what no process needs any more. Raises OSError for a problem of the machine."""
@@ -54,12 +55,19 @@ class Sweeper:
                         disk.unlink(output)
                     lock.remove()
             lock.close()
+        self._sweep_desks()
         for name in self._spool.starts():
             try:
                 self._orphans.sweep_start(name)
             except OSError as error:
                 if self._blame.fault(error, self._spool.tmp_path(name)) is None:
                     raise
+
+    def _sweep_desks(self) -> None:
+        """Delete the desks of dead workers; a desk that cannot be deleted is not tried again by this pool."""
+        for lease in debris.dead_desks(self._spool):
+            if lease not in self._stuck_desks and not desk.remove(self._spool, lease):
+                self._stuck_desks.add(lease)
 
 
 class OrphanTexts:

@@ -36,6 +36,7 @@ class Event(msgspec.Struct, omit_defaults=True, gc=False):
     file: str = ""
     left: tuple[int, ...] = ()
     killed: tuple[int, ...] = ()
+    result_bytes: int | None = None
     counts: dict[str, _Count] = {}
     failures: _Count = 0
     first_at: str = ""

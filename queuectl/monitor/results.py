@@ -16,8 +16,10 @@ from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, OUTCOMES, PENDING, RE
 from queuectl.monitor import rejected
 from queuectl.spool import lookup
 from queuectl.spool.folder import SpoolDir
-from queuectl.spool.layout import record_name
+from queuectl.spool.layout import RESULT_ENDING, record_name
+from queuectl.spool.lookup import Job
 from queuectl.spool.session import Session
+from queuectl.system import files
 
 # How often to check that a job that has not ended is still there.
 _THERE_EVERY_S = 5.0
@@ -80,6 +82,23 @@ def why_dead(item: record.Record) -> str:
     if last.event == CANCELLED:
         return history.cancelled_text(last.reason)
     return exit_status.with_reason(last.exit_code, last.reason) or last.event.replace("_", " ")
+
+
+def newest_attempt(job: Job) -> int:
+    """Return the number of the newest attempt of a job, 0 if it has not started yet."""
+    return max((event["attempt"] for event in job.history if isinstance(event.get("attempt"), int)), default=0)
+
+
+def result_of(session: Session, job: Job) -> str | None:
+    """Return the path of the result of a job's newest attempt, or None without one."""
+    path = session.spool.result_path(job.id, newest_attempt(job))
+    return None if files.sig_of(path) is None else path
+
+
+def attempts_with_result(session: Session, job_id: str) -> list[int]:
+    """Return the attempts of a job that have a result, the first one first: one listing of logs/."""
+    found = session.spool.listed_outputs(job_id)
+    return [int(path.split(".")[-2]) for path in found if path.endswith(RESULT_ENDING)]
 
 
 class Wait:

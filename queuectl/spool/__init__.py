@@ -9,6 +9,7 @@ __all__ = [
     "clock_note",
     "counts",
     "create",
+    "desk",
     "folder",
     "full_names",
     "layout",

@@ -3,14 +3,14 @@
     pending/ running/ done/ dlq/   the states; a job is one file in exactly one of them (promise P2)
                                    (dlq/ID.error.txt explains why a job is dead, ID.cancelled.txt who cancelled it)
     rejected/                      files that could not become jobs, each with NAME.reason.txt (P6)
-    logs/                          ID.ATTEMPT.log, the output of a command
+    logs/                          ID.ATTEMPT.log, the output of a command; ID.ATTEMPT.result, what it gave back
     examples/                      jobs to copy; nothing in it runs
     queuectl.toml, README.md, job.schema.json, PAUSED, PAUSED-QUEUE
     status.html, status.json, queuectl.prom   the dashboard, for people and programs
-    .queuectl/                     tmp/ (unfinished writes), locks/ (stripes), leases/, pools/, taken/ (files of many
-                                   jobs), splits/ (how far each of those files is split), cancels/ (requests to end a
-                                   run), signed/ (used ids of signed jobs), clock (the time of a pool's last look),
-                                   counts (jobs of the last hour and day);
+    .queuectl/                     tmp/ (unfinished writes), locks/ (stripes), leases/, desk/ (what commands
+                                   give back), pools/, taken/ (files of many jobs), splits/ (how far each of those is
+                                   split), cancels/ (requests to end a run), signed/ (used ids of signed jobs), clock
+                                   (the time of a pool's last look), counts (jobs of the last hour and day);
                                    with a cluster also engine/ (how long runs elsewhere may go on);
                                    with limits of queues also gates/ (QUEUE, the jobs that run, and QUEUE.lock);
                                    with inboxes also inboxes/ (OWNER.json, OWNER.lock), handover/OWNER/ (jobs between
@@ -41,6 +41,7 @@ PAGE, FACTS, METRICS = "status.html", "status.json", "queuectl.prom"
 BOARD = (PAGE, FACTS, METRICS)
 START = "start,"
 REASON_ENDING = ".reason.txt"
+LOG_ENDING, RESULT_ENDING = ".log", ".result"
 ERROR_ENDING = ".error.txt"
 CANCELLED_ENDING = ".cancelled.txt"
 SPLIT_ENDING = ".split.txt"
@@ -50,7 +51,7 @@ FOLDERS = (
     LOGS,
     *(
         os.path.join(MACHINERY, part)
-        for part in ("tmp", "locks", "leases", "pools", "taken", "splits", "cancels", "signed")
+        for part in ("tmp", "locks", "leases", "desk", "pools", "taken", "splits", "cancels", "signed")
     ),
 )
 # The name of a lease comes from records, which others can write. It must not lead out of its folder.
@@ -67,7 +68,7 @@ class Located(msgspec.Struct, frozen=True, gc=False):
 
 
 class LogParts(NamedTuple):
-    """The parts of a log's name."""
+    """The parts of the name of a log or a result."""
 
     job_id: str
     attempt: int
@@ -83,6 +84,7 @@ class Layout:
         self.tmp_dir = os.path.join(self.machinery, "tmp")
         self.stripe_dir = os.path.join(self.machinery, "locks")
         self.lease_dir = os.path.join(self.machinery, "leases")
+        self.desk_dir = os.path.join(self.machinery, "desk")
         self.pool_dir = os.path.join(self.machinery, "pools")
         self.taken_dir = os.path.join(self.machinery, "taken")
         self.split_dir = os.path.join(self.machinery, "splits")
@@ -138,6 +140,10 @@ class Layout:
         """Return the file for the output of the command that runs under a lease; its final place is `log_path`."""
         return os.path.join(self.tmp_dir, f"{_lease_name(lease)}.out")
 
+    def desk_path(self, lease: str) -> str:
+        """Return the folder for what the command that runs under a lease gives back."""
+        return os.path.join(self.desk_dir, _lease_name(lease))
+
     def start_path(self, job_id: str, lease: str) -> str:
         """Return the file for the record of a started drop, until the record is on disk and replaces the drop."""
         return self.tmp_path(f"{START}{job_id},{lease}")
@@ -145,6 +151,10 @@ class Layout:
     def log_path(self, job_id: str, attempt: int) -> str:
         """Return the log of one attempt."""
         return os.path.join(self._folders[LOGS], f"{job_id}.{attempt}.log")
+
+    def result_path(self, job_id: str, attempt: int) -> str:
+        """Return the result of one attempt."""
+        return os.path.join(self._folders[LOGS], f"{job_id}.{attempt}{RESULT_ENDING}")
 
     def reason_path(self, name: str) -> str:
         """Return the text beside a rejected file."""
@@ -192,9 +202,10 @@ def _lease_name(lease: str) -> str:
 
 
 def log_parts(name: str) -> LogParts | None:
-    """Split the name of a log, ID.ATTEMPT.log, into its parts; return None for any other name."""
-    head, _, number = name.removesuffix(".log").rpartition(".")
-    return LogParts(head, int(number)) if name.endswith(".log") and number.isdecimal() else None
+    """Split the name of a log, ID.ATTEMPT.log, or of a result; return None for any other name."""
+    stem, dot, ending = name.rpartition(".")
+    head, _, number = stem.rpartition(".")
+    return LogParts(head, int(number)) if dot + ending in (LOG_ENDING, RESULT_ENDING) and number.isdecimal() else None
 
 
 def record_name(job_id: str) -> str:

@@ -10,6 +10,7 @@ from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING, STAT
 from queuectl.spool.layout import (
     CANCELLED_ENDING,
     ERROR_ENDING,
+    LOG_ENDING,
     LOGS,
     README_TXT,
     REASON_ENDING,
@@ -161,23 +162,28 @@ class Listing(Layout):
         beginning = f"{START}{job_id}," if job_id else START
         return [name for name in self.names(self.tmp_dir) if name.startswith(beginning)]
 
-    def log_paths(self, job_id: str, starts: int) -> list[str]:
-        """Return the possible paths of the logs of a job's runs, because a listing of logs/ may take minutes.
+    def output_paths(self, job_id: str, starts: int) -> list[str]:
+        """Return the possible paths of a job's logs and results, because a listing of logs/ may take minutes.
 
-        For a job with very many runs, list logs/ and return the logs that exist.
+        For a job with very many runs, list logs/ and return the files that exist.
         """
-        if starts <= _NAMED_RUNS:
-            return [self.log_path(job_id, attempt) for attempt in range(1, starts + 1)]
-        return self.listed_logs(job_id)
+        if starts > _NAMED_RUNS:
+            return self.listed_outputs(job_id)
+        attempts = range(1, starts + 1)
+        return [path(job_id, attempt) for attempt in attempts for path in (self.log_path, self.result_path)]
 
-    def listed_logs(self, job_id: str) -> list[str]:
-        """Return the paths of a job's logs, the first attempt first: one listing of logs/."""
+    def listed_outputs(self, job_id: str) -> list[str]:
+        """Return the paths of a job's logs and results, the first attempt first: one listing of logs/."""
         found = [
             (parts.attempt, self.path(LOGS, name))
             for name in self.names(self._folders[LOGS])
             if (parts := log_parts(name)) is not None and parts.job_id == job_id
         ]
         return [path for _, path in sorted(found)]
+
+    def listed_logs(self, job_id: str) -> list[str]:
+        """Return the paths of a job's logs, the first attempt first: one listing of logs/."""
+        return [path for path in self.listed_outputs(job_id) if path.endswith(LOG_ENDING)]
 
     def count_cancelled(self, jobs: Iterable[str]) -> int:
         """Count the cancelled jobs among these files in dlq/ by their texts: one listing."""

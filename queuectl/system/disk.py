@@ -211,10 +211,7 @@ def sync_file(path: str) -> None:
 
 @as_owner
 def sync_files(folder: str, paths: Iterable[str]) -> None:
-    """Fsync many new files: with one syncfs of their file system on Linux, else one by one.
-
-    2,000 small files: 0.15 s at once, 0.7 s one by one.
-    """
+    """Fsync many new files: with one syncfs of their file system on Linux (a fifth of the time), else one by one."""
     libc = _libc()
     system = libc.handle
     if system is not None and hasattr(system, "syncfs"):
@@ -359,6 +356,15 @@ def make_folder(path: str, *, mode: int = FOLDER_MODE) -> None:
     except FileExistsError:
         if not os.path.isdir(path):
             raise
+
+
+@as_owner
+def make_private_folder(path: str, file_mode: int) -> None:
+    """Create a folder that only the readers of files with this mode can enter. Raises FileExistsError."""
+    mode = file_mode | (file_mode & 0o440) >> 2
+    os.mkdir(path, mode)
+    if sys.platform != "win32" and file_mode == GROUP_MODE:
+        os.chmod(path, mode)
 
 
 # ------------------------------------------------------------------------------------------------------------- locks

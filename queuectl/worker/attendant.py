@@ -120,7 +120,7 @@ class Attendant:
                 why = End(RELEASED, f"could not be watched: {error.strerror or error}")
                 outcome, trouble = (yield from self._end(attended, run, why)), error
             attended.process = None
-        yield from self._recorder.record(EndedRun(name, claimed, outcome, command), slot)
+        yield from self._recorder.record(EndedRun(name, claimed, outcome, started_s, command), slot)
         if trouble is not None:
             self._give_up(slot, trouble)
 

@@ -52,6 +52,8 @@ class Recorder:
             try:
                 if not slot.output.is_empty:
                     slot.output.keep(claimed.job_id, claimed.attempt)
+                if slot.desk.has_news(run.started_s):
+                    claimed.given = slot.desk.collect(claimed.job_id, claimed.attempt, before=claimed.given)
                 settled = self._settlements.settle(claimed, outcome)
                 break
             except OSError as error:

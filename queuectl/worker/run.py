@@ -50,6 +50,7 @@ class Starter:
         env = {**env, **item.env} if item.env else env
         env["QUEUECTL_JOB_ID"] = item.id
         env["QUEUECTL_ATTEMPT"] = str(claimed.attempt)
+        env.update(slot.desk.variables)
         cwd = os.path.join(self._cwd, item.cwd) if item.cwd else self._cwd
         spec = Spec(item.command, cwd, env, slot.output_fd, slot.lease.fd, slot.lease.path)
         try:

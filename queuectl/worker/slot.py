@@ -1,4 +1,4 @@
-"""A place for one command in a worker: the lease that it runs under and the file that it prints to."""
+"""A place for one command in a worker: its lease, the file that it prints to, and the desk for what it gives back."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from queuectl.spool.lease import Lease
 from queuectl.spool.session import Session
 from queuectl.system.locks import NamedLock
+from queuectl.worker.desk import DeskSlot
 from queuectl.worker.output import OutputSlot
 
 # A lease that was checked within this time is not checked again, so that short jobs share a check.
@@ -14,11 +15,12 @@ _CHECKED_WITHIN_S = 0.005
 
 
 class Slot:
-    """A lease and an output file, used by one run after the other."""
+    """A lease, an output file and a desk, used by one run after the other."""
 
     def __init__(self, session: Session, worker: str, numbers: Iterator[int] | None = None) -> None:
         self.lease = Lease(session.spool, worker, numbers)
         self.output = OutputSlot(session.spool)
+        self.desk = DeskSlot(session)
         self.output_fd = -1
         """The handle that the next command writes to, once the slot is open."""
         self._clock = session.clock
@@ -26,13 +28,14 @@ class Slot:
         """When the file of the lease was last checked, as a lock through a new handle does (monotonic)."""
 
     def open(self) -> None:
-        """Hold a lease and open its output file; do nothing if the last run left both.
+        """Hold a lease, and open its output file and its desk; do nothing if the last run left them.
 
         Raises:
             OSError: a problem of the machine.
         """
         self.lease.hold()
         self.output_fd = self.output.open(self.lease.name)
+        self.desk.open(self.lease.name)
 
     def check(self, now_s: float) -> None:
         """Check that the file of the lease still exists, unless that was checked a moment ago.
@@ -51,26 +54,32 @@ class Slot:
         alive for as long as the worker lives (P5). Only a plain success, the usual case, keeps the lease: see
         `lease.outlives`.
         """
-        if not (self.lease.renew() if is_plain else self.lease.change()):
-            self.output.abandon()
+        if not (self.lease.renew() if is_plain and not self.desk.is_spoilt else self.lease.change()):
+            self._leave_files()
         self._checked_s = self._clock.monotonic()
 
     def change(self) -> None:
         """Use another lease, because a run that may be on record under this one must count as dead."""
         if not self.lease.change():
-            self.output.abandon()
+            self._leave_files()
 
     def abandon(self) -> None:
-        """Use another lease and another output file, after a problem of the machine."""
+        """Use another lease, another output file and another desk, after a problem of the machine."""
         self.lease.abandon()
-        self.output.abandon()
+        self._leave_files()
 
     def hand_over_lease(self) -> NamedLock:
-        """Use another lease and another output file; return the lock of this lease."""
-        self.output.abandon()
+        """Use another lease, another output file and another desk; return the lock of this lease."""
+        self._leave_files()
         return self.lease.part()
 
     def close(self) -> None:
-        """Close the output file and the lease."""
+        """Close the output file, the desk and the lease."""
         self.output.close()
+        self.desk.close()
         self.lease.close()
+
+    def _leave_files(self) -> None:
+        """Use another output file and another desk from now on."""
+        self.output.abandon()
+        self.desk.abandon()

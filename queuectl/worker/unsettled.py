@@ -15,6 +15,7 @@ from queuectl.jobs.settle import Settlements
 from queuectl.jobs.verdict import Claimed, Settled
 from queuectl.model.lifecycle import RUNNING, Outcome
 from queuectl.spool import lease
+from queuectl.spool.desk import NOTHING, keep_result
 from queuectl.spool.output import keep_output
 from queuectl.spool.session import Session
 from queuectl.system.locks import NamedLock
@@ -30,6 +31,8 @@ class EndedRun(msgspec.Struct, frozen=True):
     name: str
     claimed: Claimed
     outcome: Outcome
+    started_s: float
+    """When the run began (monotonic)."""
     command: str = ""
     """The same as in `messages.Finished`."""
 
@@ -82,6 +85,8 @@ class Unsettled:
             try:
                 output = self._spool.output_path(claimed.lease)
                 keep_output(self._spool, output, claimed.job_id, claimed.attempt)
+                if claimed.given == NOTHING:
+                    claimed.given = keep_result(self._spool, claimed.lease, claimed.job_id, claimed.attempt)
                 settled = self._settlements.settle(claimed, kept.run.outcome)
             except OSError as error:
                 if self._spool.is_taken_away(error, RUNNING, claimed.name):

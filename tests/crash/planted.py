@@ -57,10 +57,10 @@ BUGS = (
     Bug(
         "settle moves the job before it appends the outcome",
         "jobs/settle",
-        "        self._append_outcome(here, claimed, event)\n        return Settled(",
+        "        self._append_outcome(here, claimed, [*warnings, event])\n        return Settled(",
         "        moved = self.move(here, claimed.record, Settled(decision.to, here.name, due_at, decision.delay_s, reason))\n"
         "        there = Located(moved.to, moved.name, self._spool.path(moved.to, moved.name))\n"
-        "        self._append_outcome(there, claimed, event)\n"
+        "        self._append_outcome(there, claimed, [*warnings, event])\n"
         "        claimed.moved = moved\n"
         "        return Settled(",
     ),

@@ -73,7 +73,7 @@ def logs(
             f"job {job.id!r} has no attempt {attempt}", hint=f"to list its attempts: queuectl show {job.id}"
         )
     path = kept.get(wanted, "")
-    if not path or not _print(path, lines):
+    if not path or not print_file(path, lines):
         still = " so far" if running is not None and wanted == running[0] else ""
         shown = printing.safe(job.id)
         printing.message(
@@ -159,7 +159,7 @@ def _running_output(spool: Spool, job: Job) -> tuple[int, str] | None:
     return start["attempt"], spool.folder.output_path(str(start.get("lease", "")))
 
 
-def _print(path: str, lines: int | None) -> bool:
+def print_file(path: str, lines: int | None) -> bool:
     """Print a file or its last lines; return False if it is empty or missing."""
     try:
         # Others may be able to write to logs/: never follow a link there, and never wait for a pipe.
@@ -178,7 +178,7 @@ def _print(path: str, lines: int | None) -> bool:
     except FileNotFoundError:
         return False
     except files.NotRegularError as error:
-        raise QueuectlError(f"cannot read the log {path}", cause="it is not a regular file") from error
+        raise QueuectlError(f"cannot read {path}", cause="it is not a regular file") from error
     return True
 
 

@@ -31,6 +31,7 @@ from queuectl.model.lifecycle import (
 )
 from queuectl.model.text import command_text
 from queuectl.monitor import results
+from queuectl.spool.layout import LOG_ENDING
 from queuectl.spool.lookup import Job
 from queuectl.system import files
 
@@ -66,9 +67,13 @@ def show(
     """
     spool = context.open_anyway()
     job = spool.pick(job_id)
-    logs = spool.logs(job.id)
+    outputs = spool.folder.listed_outputs(job.id)
+    logs = [path for path in outputs if path.endswith(LOG_ENDING)]
+    given = [path for path in outputs if path not in logs]
     if as_json:
-        printing.print_json({"version": 1, "state": job.state, "path": job.path, "logs": logs, "job": _document(job)})
+        printing.print_json(
+            {"version": 1, "state": job.state, "path": job.path, "logs": logs, "results": given, "job": _document(job)}
+        )
         return
     word = "is cancelled" if job.cancelled else _STATE_WORDS[job.state]
     style = "yellow" if job.cancelled else _STATE_STYLES[job.state]
@@ -90,6 +95,8 @@ def show(
     line(f"  {'file':<{_LABEL_CHARS}}{safe(job.path)}")
     for path in logs:
         line(f"  {'log':<{_LABEL_CHARS}}{safe(path)}")
+    for path in given:
+        line(f"  {'result':<{_LABEL_CHARS}}{safe(path)}")
     if job.state in _NEXT:
         label, command = _NEXT[job.state]
         line(f"  {label:<{_LABEL_CHARS}}{command} {safe(job.id)}")
@@ -177,7 +184,7 @@ def _sentence(event: dict[str, Any]) -> str:
     after = f" after {times.format_duration(took)}" if isinstance(took, int | float) else ""
     if kind == CANCELLED:
         return f"{run} was {history.cancelled_text(str(event.get('reason', '')))}{after}{_to(event)}{_others(event)}"
-    return f"{run} {_WORDS.get(kind, kind)}{after}{_how(event)}{_to(event)}{_others(event)}"
+    return f"{run} {_WORDS.get(kind, kind)}{after}{_how(event)}{_gave(event)}{_to(event)}{_others(event)}"
 
 
 def _folded(event: dict[str, Any]) -> str:
@@ -186,6 +193,11 @@ def _folded(event: dict[str, Any]) -> str:
     kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     at = times.instant(str(event.get("first_at", "")))
     return f"{sum(counts.values())} events since {'?' if at is None else printing.moment(at)} ({kinds})"
+
+
+def _gave(event: dict[str, Any]) -> str:
+    size = event.get("result_bytes")
+    return f", gave back {printing.count_of(size, 'byte')}" if isinstance(size, int) else ""
 
 
 def _others(event: dict[str, Any]) -> str:

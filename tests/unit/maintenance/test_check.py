@@ -790,7 +790,7 @@ def test_logs_without_a_job_are_kept(desk: Desk) -> None:
         write_drop(desk.spool, name, b"x", "logs")
     found = look(desk, repair=True)
     assert told(found, INFO) == [("log", "logs")]
-    assert "2 logs of jobs" in found.findings[0].text
+    assert "2 logs and results of jobs" in found.findings[0].text
     assert len(os.listdir(desk.spool.folder("logs"))) == 4
 
 

@@ -60,7 +60,7 @@ class Ledger:
 
     def record(self, outcome: Outcome = DONE, command: str = "") -> list[Report]:
         """Record the end of the run; what is reported."""
-        for wait_s in self.recorder.record(EndedRun(self.name, self.claimed, outcome, command), self.slot):
+        for wait_s in self.recorder.record(EndedRun(self.name, self.claimed, outcome, 0.0, command), self.slot):
             self._wait(wait_s)
         return self.reports()
 

@@ -1,0 +1,196 @@
+"""The desk of a running command: a folder in which the command leaves what it gives back.
+
+A command may leave anything there: links, pipes, folders, another folder in the place of the desk. So a desk is used by
+its handle (POSIX), without following links, and only regular files on it are read or moved. Upholds P4 for results: a
+result is in logs/ before the outcome of its run is on record.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+from typing import NamedTuple
+
+from queuectl.model import names
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.layout import LOGS
+from queuectl.system import disk, files, rights
+
+RESULT = "result"
+# More names than this are not deleted one by one between two runs.
+_NAMES_AT_MOST = 64
+
+
+class Given(NamedTuple):
+    """What a run left on its desk."""
+
+    result_bytes: int | None = None
+    """The size of the result, which is in logs/ now; None without one."""
+    warnings: tuple[str, ...] = ()
+
+
+NOTHING = Given()
+
+
+class OpenDesk:
+    """One desk, open. On Windows it has no handle and is used by its path."""
+
+    def __init__(self, spool: SpoolDir, path: str, fd: int | None) -> None:
+        self._spool = spool
+        self.path = path
+        self.fd = fd
+
+    @classmethod
+    def make(cls, spool: SpoolDir, path: str) -> OpenDesk:
+        """Create a desk at `path`; what a command put there before is deleted.
+
+        Raises:
+            OSError: a problem of the machine.
+        """
+        while True:
+            try:
+                disk.make_private_folder(path, spool.file_mode)
+            except FileExistsError:
+                if not _is_folder(path):
+                    disk.unlink(path)
+                    continue
+                made = cls.open(spool, path)
+                if made.clear():
+                    return made
+                made.close()
+                raise
+            except FileNotFoundError:
+                if spool.restore(spool.desk_dir):  # somebody deleted it
+                    continue
+                raise
+            return cls.open(spool, path)
+
+    @classmethod
+    def open(cls, spool: SpoolDir, path: str) -> OpenDesk:
+        """Open the desk at `path`. Raises OSError, also if it is not a folder."""
+        if sys.platform == "win32":
+            if not _is_folder(path):
+                raise NotADirectoryError(path)
+            return cls(spool, path, None)
+        return cls(spool, path, files.open_folder_in(path, at=None, to_list=True))
+
+    def close(self) -> None:
+        """Close the handle."""
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
+
+    def names(self) -> list[str]:
+        """Return the names on the desk. Raises OSError."""
+        return files.names(self.path if self.fd is None else self.fd)
+
+    def is_in_place(self) -> bool:
+        """Return whether the desk is still what its path leads to."""
+        if self.fd is None:
+            return _is_folder(self.path)
+        with contextlib.suppress(OSError):
+            return _is_folder(self.path) and files.is_at(self.fd, self.path)
+        return False
+
+    def keep_result(self, job_id: str, attempt: int) -> Given:
+        """Move the result to logs/, under another name if that one is taken.
+
+        Raises:
+            OSError: logs/ cannot take it now; try again.
+        """
+        name = self._place(RESULT)
+        try:
+            if not files.is_regular(name, at=self.fd):
+                is_there = files.sig_of(name, at=self.fd) is not None
+                text = f"{RESULT} on its desk is no regular file, so this attempt has no result"
+                return Given(warnings=(text,)) if is_there else NOTHING
+        except OSError as error:
+            return _unkept(error)
+        target = self._spool.result_path(job_id, attempt)
+        while True:
+            try:
+                disk.move(name, target, at=self.fd)
+            except FileExistsError:
+                target = self._spool.result_path(f"{job_id}-{names.new_token(self._spool.rng)}", attempt)
+                continue
+            except FileNotFoundError:
+                if self._spool.restore(self._spool.folder(LOGS)):
+                    continue
+                return NOTHING  # a process of the run has deleted it
+            except OSError as error:
+                if rights.may_change(self.path):
+                    raise
+                return _unkept(error)  # the command has closed its own desk
+            break
+        info = os.lstat(target)
+        if not stat.S_ISREG(info.st_mode):  # a process of the run put something else there between the two calls
+            with contextlib.suppress(OSError):
+                disk.unlink(target)
+            return NOTHING
+        if info.st_nlink == 1:
+            rights.set_mode(target, self._spool.file_mode)
+        return Given(info.st_size)
+
+    def clear(self) -> bool:
+        """Delete what is on the desk; return False if something stays: then use another desk."""
+        try:
+            found = self.names()
+            if len(found) > _NAMES_AT_MOST:
+                return False
+            for name in found:
+                disk.unlink(self._place(name), at=self.fd)
+        except OSError:
+            return False
+        return True
+
+    def _place(self, name: str) -> str:
+        return os.path.join(self.path, name) if self.fd is None else name
+
+
+def keep_result(spool: SpoolDir, lease: str, job_id: str, attempt: int) -> Given:
+    """Move the result of a run whose worker is gone to logs/; return what is there if that was done before.
+
+    Raises:
+        OSError: logs/ cannot take it now; try again.
+    """
+    given = NOTHING
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        desk = OpenDesk.open(spool, spool.desk_path(lease))
+        try:
+            given = desk.keep_result(job_id, attempt)
+        finally:
+            desk.close()
+    if given.result_bytes is None:
+        sig = files.sig_of(spool.result_path(job_id, attempt))
+        given = given._replace(result_bytes=None if sig is None else sig.size)
+    return given
+
+
+def remove(spool: SpoolDir, lease: str) -> bool:
+    """Delete a desk that no process needs, with all that is on it; return False if something stays."""
+    path = spool.desk_path(lease)
+    try:
+        if _is_folder(path):
+            disk.remove_tree(path)
+        else:
+            disk.unlink(path)
+    except (OSError, RecursionError):  # what a command left may be nested without end
+        return False
+    return True
+
+
+def _is_folder(path: str) -> bool:
+    """Return whether a path is a folder, and no link or junction to one."""
+    try:
+        info = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    if sys.platform == "win32" and info.st_file_attributes & stat.FILE_ATTRIBUTE_REPARSE_POINT:
+        return False
+    return stat.S_ISDIR(info.st_mode)
+
+
+def _unkept(error: OSError) -> Given:
+    return Given(warnings=(f"its result could not be kept: {error.strerror or error}",))

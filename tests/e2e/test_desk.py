@@ -1,0 +1,102 @@
+"""What commands give back, with real workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from queuectl import Spool
+from queuectl.spool.folder import SpoolDir
+from tests.helpers import wait_until
+from tests.pool import PYTHON, Pool, ends_with, kill, queuectl
+
+GIVE = [*PYTHON, "import os; open(os.environ['QUEUECTL_RESULT'], 'w').write(os.environ['QUEUECTL_JOB_ID'])"]
+
+
+def test_a_result_is_there_when_the_job_is_done(spool: SpoolDir) -> None:
+    """P4: `queuectl result`, `show` and the library find what the command wrote."""
+    made = Spool(spool.root)
+    ids = [made.enqueue(GIVE, id=f"job{number}") for number in range(5)]
+    made.enqueue("exit 0", id="quiet")
+    with Pool(spool, count=2):
+        ends_with(spool, {"done": 6})
+    for job_id in ids:
+        assert queuectl(spool, "result", job_id) == job_id
+        path = made.result(job_id)
+        assert path is not None and Path(path).read_text() == job_id
+        assert made.get(job_id).history[-1]["result_bytes"] == len(job_id)
+    assert made.result("quiet") is None
+    assert queuectl(spool, "result", "quiet", check=False) == ""
+    shown = json.loads(queuectl(spool, "show", "job0", "--json"))
+    assert shown["results"] == [made.result("job0")]
+    assert "gave back 4 bytes" in queuectl(spool, "show", "job0")
+    queuectl(spool, "purge", "job0", "--yes")
+    assert not os.path.exists(spool.result_path("job0", 1))
+    assert json.loads(queuectl(spool, "check", "--json"))["verdict"] == "clean"
+    assert os.listdir(spool.desk_dir) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing outlives its run on Windows")
+def test_a_process_left_behind_keeps_its_desk(spool: SpoolDir, tmp_path: Path) -> None:
+    """P3: what a daemon of a run writes later goes to the desk of that run, never to another job's."""
+    late = (
+        "import os, sys, time\n"
+        "open(sys.argv[1], 'w').write(str(os.getpid()))\n"
+        "end = time.monotonic() + 60\n"
+        "while not os.path.exists(sys.argv[2]) and time.monotonic() < end: time.sleep(0.01)\n"
+        "open(os.environ['QUEUECTL_RESULT'], 'w').write('late')\n"
+        "open(sys.argv[3], 'w').close()\n"
+        "time.sleep(60)\n"
+    )
+    pid, go, written = (tmp_path / name for name in ("pid", "go", "written"))
+    start = "import subprocess, sys; subprocess.Popen([sys.executable, '-S', '-c', *sys.argv[1:]], close_fds=False)"
+    made = Spool(spool.root)
+    made.enqueue([*PYTHON, start, late, str(pid), str(go), str(written)], id="leaves")
+    with Pool(spool, count=1):
+        ends_with(spool, {"done": 1})
+        wait_until(lambda: pid.exists() and pid.read_text())
+        wait = f"import os, time\nwhile not os.path.exists({str(written)!r}): time.sleep(0.01)"
+        made.enqueue([*PYTHON, wait], id="next")
+        wait_until(lambda: spool.holds("next", ("running",)))
+        go.touch()
+        ends_with(spool, {"done": 2})
+        assert made.result("next") is None and made.result("leaves") is None
+        kill(int(pid.read_text()))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="kills what POSIX has")
+def test_results_of_a_thousand_jobs_right_after_kills(spool: SpoolDir) -> None:
+    """P4: whatever is killed, a job that is done has its result, whole, and no other job's."""
+    made = Spool(spool.root)
+    made.enqueue_many(
+        {"id": f"r{number}", "command": 'printf %s "$QUEUECTL_JOB_ID" > "$QUEUECTL_RESULT"', "max_retries": 1000}
+        for number in range(1000)
+    )
+    deadline = time.monotonic() + 240
+    kills = 0
+    while len(spool.job_names("done")) < 1000 and time.monotonic() < deadline:
+        pool = Pool(spool, "--drain", count=4).ready()
+        for _ in range(20):
+            for pid in pool.worker_pids()[:2] if pool.process.poll() is None else []:
+                kill(pid)
+                kills += 1
+            time.sleep(0.02)
+        if kills % 3 == 0:
+            pool.kill_everything()
+        else:
+            pool.ask_to_stop()
+            pool.wait()
+        if kills > 400:
+            break
+    with Pool(spool, "--drain", count=4) as pool:
+        pool.wait(240)
+    assert kills > 20
+    for number in range(1000):
+        path = made.result(f"r{number}")
+        assert path is not None and Path(path).read_text() == f"r{number}"
