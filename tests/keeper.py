@@ -136,5 +136,4 @@ class Pool:
     def output(self, run: str) -> bytes:
         """Return what a run has printed."""
         answer: ReadAnswer = self.keeper.ask(protocol.READ, ReadRequest(run, 0))
-        assert len(answer.data) == answer.size
         return answer.data

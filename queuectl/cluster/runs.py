@@ -16,8 +16,17 @@ from typing import NamedTuple
 from queuectl.cluster import protocol
 from queuectl.cluster.protocol import RunEnd, RunSpec
 from queuectl.cluster.scratch import Scratch, kill_holders
+from queuectl.model.exit_status import CANNOT_ENTER
 from queuectl.system import containment, disk, environment, locks
-from queuectl.worker.executors.base import CannotStartError, Ended, Executor, Process, Spec, shell_words
+from queuectl.worker.executors.base import (
+    EXIT_NOT_RUNNABLE,
+    CannotStartError,
+    Ended,
+    Executor,
+    Process,
+    Spec,
+    shell_words,
+)
 
 _LOOK_AT_OUTPUT_S = 0.25
 # A command that prints too much may go on printing while it ends.
@@ -63,7 +72,9 @@ class Command:
 
     def read(self, offset: int, most: int) -> tuple[bytes, int]:
         """Return output from an offset, and the size of all of it."""
-        return os.pread(self.output_fd, most, offset), os.fstat(self.output_fd).st_size
+        size = os.fstat(self.output_fd).st_size
+        data = os.pread(self.output_fd, most, offset)
+        return data, max(size, offset + len(data) if data else 0)
 
 
 class Commands:
@@ -96,18 +107,20 @@ class Commands:
         lock = locks.FileLock(self._scratch.path(spec.run, "lock"))
         output_fd = -1
         try:
+            lock.try_acquire()
             cwd = spec.cwd
             if not cwd:
                 cwd = self._scratch.path(spec.run, "d")
                 disk.make_folder(cwd)
-            if not lock.try_acquire():
-                raise StartRefusedError("something of an earlier life of this run still lives")
+            elif not os.path.isabs(cwd):
+                reason = f"{CANNOT_ENTER} {cwd} (the job's cwd): on a node it must begin with /"
+                raise CannotStartError(EXIT_NOT_RUNNABLE, reason, is_final=True)
             output_fd = disk.open_output(self._scratch.path(spec.run, "out"))
             at_s = time.monotonic()
             command = self._contained(spec.command, cwd, env)
             made = Spec(command, cwd, env, output_fd, lock.fd, lock.path)
             process = self._executor.start(made)
-        except (CannotStartError, OSError, StartRefusedError) as error:
+        except (CannotStartError, OSError) as error:
             lock.close()
             if output_fd >= 0:
                 os.close(output_fd)

@@ -12,7 +12,7 @@ import sys
 import time
 
 SYSTEMD, NAMESPACE, USER_NAMESPACE, SIGNAL, GROUP = "systemd", "namespace", "user namespace", "signal", "group"
-"""From the strongest to none. `systemd`: a unit with KillMode=control-group, which ends all."""
+"""`systemd`: a unit with KillMode=control-group, whose main process this is; SIGTERM comes before SIGKILL there."""
 
 _NAMESPACE = ("--pid", "--fork", "--kill-child", "--mount-proc")
 _WORDS = {
@@ -26,14 +26,16 @@ _TRIED_WITHIN_S = 10.0
 
 def best() -> str:
     """Return the strongest way that works here, by trying."""
-    if os.environ.get("NOTIFY_SOCKET"):
-        return SYSTEMD
-    ways = (NAMESPACE, SIGNAL) if _is_root() else (USER_NAMESPACE, SIGNAL)
-    return next((way for way in ways if works(way)), GROUP)
+    for way in (NAMESPACE if _is_root() else USER_NAMESPACE, SYSTEMD, SIGNAL):
+        if works(way):
+            return way
+    return GROUP
 
 
 def works(way: str) -> bool:
     """Return whether a way works on this machine."""
+    if way == SYSTEMD:  # set for the main process of a unit only, but inherited by others
+        return os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid())
     if way not in _WORDS:
         return True
     words = prefix(way)

@@ -167,7 +167,7 @@ class Server:
         self._socket.close()
 
     def _accept(self) -> None:
-        with contextlib.suppress(BlockingIOError, ConnectionError):
+        with contextlib.suppress(OSError):  # gone again, or no handle is left
             made, _ = self._socket.accept()
             if peer(made).uid not in (os.geteuid(), 0) or len(self._connections) >= _MAX_CONNECTIONS:
                 made.close()

@@ -83,6 +83,7 @@ def test_a_command_that_cannot_start_is_an_outcome(pool: Pool) -> None:
     """A missing program and a missing folder are the job's fault, with the shell's codes."""
     assert pool.end_of(pool.run("a", ["no-such-program"]))[2:4] == (127, "command not found: no-such-program")
     assert pool.end_of(pool.run("b", ["true"], cwd="/no/such/folder")).exit_code == 126
+    assert pool.end_of(pool.run("c", ["true"], cwd="sub")).is_final
 
 
 def test_what_a_command_leaves_is_ended_before_its_end_is_known(pool: Pool, tmp_path: Path) -> None:
