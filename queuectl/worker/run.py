@@ -47,12 +47,11 @@ class Starter:
         """
         item = claimed.record
         env = self._minimal_env if item.minimal_env else self._env
-        env = {**env, **item.env} if item.env else env
-        env["QUEUECTL_JOB_ID"] = item.id
-        env["QUEUECTL_ATTEMPT"] = str(claimed.attempt)
-        env.update(slot.desk.variables)
+        if item.env:
+            env = {**env, **item.env}
+        marks = {"QUEUECTL_JOB_ID": item.id, "QUEUECTL_ATTEMPT": str(claimed.attempt), **slot.desk.variables}
         cwd = os.path.join(self._cwd, item.cwd) if item.cwd else self._cwd
-        spec = Spec(item.command, cwd, env, slot.output_fd, slot.lease.fd, slot.lease.path)
+        spec = Spec(item.command, cwd, env, slot.output_fd, slot.lease.fd, slot.lease.path, marks)
         try:
             return self._executor.start(spec)
         except CannotEnterError as error:

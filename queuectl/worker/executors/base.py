@@ -67,7 +67,10 @@ class Ended(NamedTuple):
 
 
 class Spec(msgspec.Struct, frozen=True):
-    """A command to start, its folder, its variables and the handles that it gets."""
+    """A command to start, its folder, its variables and the handles that it gets.
+
+    `marks` are variables of this run, on top of `env`, which many runs share.
+    """
 
     command: str | Sequence[str]
     cwd: str
@@ -75,6 +78,7 @@ class Spec(msgspec.Struct, frozen=True):
     output_fd: int
     lease_fd: int
     lease_path: str = ""
+    marks: dict[str, str] = {}
 
 
 class Process(Protocol):

@@ -90,7 +90,7 @@ class WindowsExecutor:
         program, line = self._program_and_line(spec)
         if "\0" in line or "\0" in spec.cwd:
             raise CannotStartError(EXIT_NOT_RUNNABLE, "the command holds a NUL character")
-        environment = _environment_block(spec.env)
+        environment = _environment_block({**spec.env, **spec.marks})
         job = win32.make_job()
         try:
             output = msvcrt.get_osfhandle(spec.output_fd)

@@ -67,8 +67,17 @@ def test_a_command_gets_its_folder_its_variables_and_its_slot(
     (spec,) = executor.specs
     assert spec.cwd == os.path.join(desk.spool.root, "home", "sub")
     wanted = {"OURS": "worker", "BOTH": "job", "QUEUECTL_JOB_ID": "job", "QUEUECTL_ATTEMPT": "1"}
-    assert wanted.items() <= spec.env.items() and spec.env["QUEUECTL_SPOOL"] == desk.spool.root
+    assert wanted.items() <= {**spec.env, **spec.marks}.items() and spec.env["QUEUECTL_SPOOL"] == desk.spool.root
     assert (spec.output_fd, spec.lease_fd, spec.lease_path) == (slot.output_fd, slot.lease.fd, slot.lease.path)
+
+
+def test_a_run_keeps_its_own_variables_while_others_start(desk: Desk, slot: Slot) -> None:
+    """P3: a process is known as one of a run by the variables of that run, not by those of a run that started later."""
+    executor = OneProcess()
+    starter = Starter(executor, desk.spool.root, desk.spool.root)
+    for job_id in ("first", "second"):
+        starter.start(desk.start(desk.enqueue(id=job_id)), slot)
+    assert [{**spec.env, **spec.marks}["QUEUECTL_JOB_ID"] for spec in executor.specs] == ["first", "second"]
 
 
 def test_a_pool_without_its_folder_is_in_trouble_until_the_folder_is_back(
