@@ -93,6 +93,7 @@ class Attendant:
         started_s = self._clock.monotonic()
         command = _preview(claimed.record.command)
         trouble: OSError | None = None
+        is_last = False
         try:
             process = self._starter.start(claimed, slot)
         except CannotStartError as error:
@@ -108,6 +109,7 @@ class Attendant:
                 ended = yield _REPORT_AFTER_S
                 if ended is not None and not ended.is_shutdown:  # the usual end
                     attended.process = None
+                    is_last = ended.is_last
                     outcome = run.outcome(ended, run.duration_s())
                 else:
                     if ended is None:
@@ -120,7 +122,8 @@ class Attendant:
                 why = End(RELEASED, f"could not be watched: {error.strerror or error}")
                 outcome, trouble = (yield from self._end(attended, run, why)), error
             attended.process = None
-        yield from self._recorder.record(EndedRun(name, claimed, outcome, started_s, command), slot)
+        run_ended = EndedRun(name, claimed, outcome, started_s, command, is_last)
+        yield from self._recorder.record(run_ended, slot)
         if trouble is not None:
             self._give_up(slot, trouble)
 

@@ -12,6 +12,8 @@ from queuectl.worker.output import OutputSlot
 
 # A lease that was checked within this time is not checked again, so that short jobs share a check.
 _CHECKED_WITHIN_S = 0.005
+# For so long the word of the system that nothing holds a lease takes the place of a new lock.
+_RENEWED_WITHIN_S = 0.05
 
 
 class Slot:
@@ -26,6 +28,8 @@ class Slot:
         self._clock = session.clock
         self._checked_s = -_CHECKED_WITHIN_S
         """When the file of the lease was last checked, as a lock through a new handle does (monotonic)."""
+        self._renewed_s = -_RENEWED_WITHIN_S
+        """When the lease was last locked through a new handle (monotonic)."""
 
     def open(self) -> None:
         """Hold a lease, and open its output file and its desk; do nothing if the last run left them.
@@ -47,16 +51,24 @@ class Slot:
             self.lease.check()
             self._checked_s = now_s
 
-    def renew(self, *, is_plain: bool) -> None:
+    def renew(self, *, is_plain: bool, is_free: bool = False) -> None:
         """Prepare for the next run; `is_plain` says that the last one succeeded and left no process.
 
         A job that may run again names this lease. If the worker kept the lease for its next jobs, that job would look
         alive for as long as the worker lives (P5). Only a plain success, the usual case, keeps the lease: see
         `lease.outlives`.
+
+        With `is_free` the next run follows at once, and the worker has no descendant that could hold the lease. Then a
+        new lock could find only a process that has left the worker's family (with a handle that was passed on, or into
+        another PID namespace). It is found by the next lock, which is not put off for long.
         """
-        if not (self.lease.renew() if is_plain and not self.desk.is_spoilt else self.lease.change()):
+        now_s = self._clock.monotonic()
+        is_plain = is_plain and not self.desk.is_spoilt
+        if is_plain and is_free and now_s - self._renewed_s < _RENEWED_WITHIN_S:
+            return
+        if not (self.lease.renew() if is_plain else self.lease.change()):
             self._leave_files()
-        self._checked_s = self._clock.monotonic()
+        self._checked_s = self._renewed_s = now_s
 
     def change(self) -> None:
         """Use another lease, because a run that may be on record under this one must count as dead."""

@@ -35,6 +35,8 @@ class EndedRun(msgspec.Struct, frozen=True):
     """When the run began (monotonic)."""
     command: str = ""
     """The same as in `messages.Finished`."""
+    is_last: bool = False
+    """The same as in `Ended`."""
 
 
 class _Kept(NamedTuple):

@@ -64,6 +64,8 @@ class Ended(NamedTuple):
     is_shutdown: bool = False
     killed: tuple[int, ...] = ()
     left: tuple[int, ...] = ()
+    is_last: bool = False
+    """The system says that no descendant of the worker is left, so nothing holds the lease of the run."""
 
 
 class Spec(msgspec.Struct, frozen=True):

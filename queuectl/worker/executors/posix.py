@@ -38,6 +38,7 @@ _RESET_SIGNALS = frozenset(
 # A system that stops ends commands by these signals; a shell whose command ended so exits with 128 + n.
 _SHUTDOWN_CODES = frozenset(128 + number for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT))
 _SUCCESS = Ended(0, "")
+_LAST_SUCCESS = Ended(0, "", is_last=True)
 # In thousandths of the memory, see proc(5).
 _OOM_SCORE_ADJ = 300
 # If True, a handle that posix_spawn duplicates onto itself is inherited (POSIX.1-2024; glibc since 2.29, musl).
@@ -135,10 +136,11 @@ class PosixExecutor:
         """See `base.Executor`."""
         statuses, has_others = self._children.reap()
         found = []
+        success = _SUCCESS if has_others or not self._children.are_adopted else _LAST_SUCCESS
         for pid, status in statuses:
             process = self._running.pop(pid)
             left = process.list_left() if has_others else ()
-            found.append((process, _ended(status, left=left) if status or left else _SUCCESS))
+            found.append((process, _ended(status, left=left) if status or left else success))
         return found
 
     def _variables(self, spec: Spec) -> dict[bytes, bytes] | dict[str, str]:

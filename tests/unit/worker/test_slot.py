@@ -30,6 +30,22 @@ def test_a_plain_success_keeps_lease_and_output(slot: Slot) -> None:
     assert (slot.lease.name, slot.output_fd) == before
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no process inherits a lease on Windows")
+def test_a_lease_that_nothing_below_the_worker_holds_is_locked_anew_after_a_while(slot: Slot, desk: Desk) -> None:
+    """P3, P5: what left the worker's family with the lease is found within 50 ms, and keeps it."""
+    slot.renew(is_plain=True)
+    before, escaped = slot.lease.name, os.dup(slot.lease.fd)
+    try:
+        slot.renew(is_plain=True, is_free=True)
+        assert slot.lease.name == before and slot.lease.fd >= 0
+        desk.clock.advance(0.06)
+        slot.renew(is_plain=True, is_free=True)
+        slot.open()
+        assert slot.lease.name != before and os.stat(desk.spool.lease_path(before)).st_size
+    finally:
+        os.close(escaped)
+
+
 def test_any_other_end_takes_another_lease(slot: Slot, desk: Desk) -> None:
     """P5: a job that may run again must not look alive because this worker lives."""
     before = slot.lease.name

@@ -18,6 +18,7 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("POSIX commands", allow_module_level=True)
 
+from queuectl.system import processes
 from queuectl.system.locks import FileLock, is_held
 from queuectl.worker.channel import Channel
 from queuectl.worker.executors import base, choose
@@ -331,6 +332,17 @@ def test_command_gets_no_other_handle_of_the_worker(bench: Bench, tmp_path: Path
     # The kernel lets posix_spawn return an instant before it closes the child's other handles.
     wait_until(lambda: not is_held(stripe.path))
     bench.terminate(5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere orphans are not the worker's children")
+def test_the_system_says_whether_a_command_has_left_nothing(bench: Bench) -> None:
+    """P3, P5: what a command has left is a child of the worker, so its lease is not taken for free."""
+    others = [each for each in processes.children(os.getpid()) if not each.has_ended]
+    assert bench.run("true").is_last == (not others)
+    assert not bench.run("setsid sleep 60 & echo $!").is_last
+    left = int(bench.printed)
+    os.kill(left, signal.SIGKILL)
+    os.waitpid(left, 0)
 
 
 def test_terminate_asks_first(bench: Bench) -> None:
