@@ -64,16 +64,18 @@ SECRET = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJ"
 _MEMORY = "/dev/shm"
 INBOX = Inbox(path="", mode="trusted", owner="anna", done_receipts=True)
 
-# It fails until its run number $PASS_AT. Its evidence: a line at each end of a run, a line where another run was under way,
-# and what it prints.
+# It fails until its run number $PASS_AT, and lasts until the file $AFTER is in the spool. Its evidence: a line at each end
+# of a run, a line where another run was under way, and what it prints.
 COMMAND = """
-mkdir "$WITNESS.live" 2>/dev/null || echo "O $QUEUECTL_ATTEMPT" >> "$WITNESS"
-echo "S $QUEUECTL_ATTEMPT" >> "$WITNESS"
+W="$WITNESS.$QUEUECTL_JOB_ID"
+mkdir "$W.live" 2>/dev/null || echo "O $QUEUECTL_ATTEMPT" >> "$W"
+echo "S $QUEUECTL_ATTEMPT" >> "$W"
 echo "printed by $QUEUECTL_ATTEMPT"
+while [ "$AFTER" ] && [ ! -e "$QUEUECTL_SPOOL/$AFTER" ]; do sleep 0.01; done
 sleep $RUN_S
-echo "E $QUEUECTL_ATTEMPT" >> "$WITNESS"
-rmdir "$WITNESS.live" 2>/dev/null
-[ "$(grep -c ^E "$WITNESS")" -ge "$PASS_AT" ]
+echo "E $QUEUECTL_ATTEMPT" >> "$W"
+rmdir "$W.live" 2>/dev/null
+[ "$(grep -c ^E "$W")" -ge "$PASS_AT" ]
 """
 
 
@@ -1000,7 +1002,7 @@ def _work_off(hands: Hands, name: str) -> bool:
 
 
 def _run(hands: Hands, claimed: Claimed) -> Outcome:
-    env = {**os.environ, **claimed.record.env, "WITNESS": str(hands.witness), "RUN_S": "0"}
+    env = {**os.environ, **claimed.record.env, "WITNESS": str(hands.witness), "RUN_S": "0", "AFTER": ""}
     env |= {"QUEUECTL_JOB_ID": claimed.job_id, "QUEUECTL_ATTEMPT": str(claimed.attempt)}
     with open(hands.spool.log_path(claimed.job_id, claimed.attempt), "w") as log:
         done = subprocess.run(["sh", "-c", COMMAND], env=env, stdout=log, check=False, pass_fds=(hands.lease.fd,))
@@ -1092,20 +1094,22 @@ def _judge_inbox(root: Path, spool: SpoolDir, operation: Operation) -> list[str]
 
 def _judge_runs(root: Path, spool: SpoolDir) -> list[str]:
     """What the command itself saw: no other run of its job (P3), and its own start on record before it (P4)."""
-    witness = root / "witness"
-    lines = [line.split() for line in witness.read_text().splitlines()] if witness.exists() else []
-    started = [
-        str(event.attempt)
-        for state in (DONE, DLQ)
-        for name in spool.job_names(state)
-        if name == "job.json" and witness.exists()
-        for event in spool.read(state, name).record.history
-        if event.event == "started"
-    ]
-    wrong = [f"attempt {attempt} ran while another did (P3): {lines}" for kind, attempt in lines if kind == "O"]
-    ran = [attempt for kind, attempt in lines if kind == "S"]
-    wrong += [f"attempt {attempt} ran and is not on record (P4)" for attempt in ran if attempt not in started]
-    wrong += [f"attempt {attempt} ran twice (P4)" for attempt in set(ran) if ran.count(attempt) > 1]
+    wrong = []
+    for witness in (each for each in root.glob("witness.*") if each.is_file()):
+        job_id = witness.suffix[1:]
+        lines = [line.split() for line in witness.read_text().splitlines()]
+        started = [
+            str(event.attempt)
+            for state in (DONE, DLQ)
+            for name in spool.job_names(state)
+            if name == f"{job_id}.json"
+            for event in spool.read(state, name).record.history
+            if event.event == "started"
+        ]
+        wrong += [f"{job_id}: {attempt} ran while another did (P3): {lines}" for kind, attempt in lines if kind == "O"]
+        ran = [attempt for kind, attempt in lines if kind == "S"]
+        wrong += [f"{job_id}: {attempt} ran and is not on record (P4)" for attempt in ran if attempt not in started]
+        wrong += [f"{job_id}: {attempt} ran twice (P4)" for attempt in set(ran) if ran.count(attempt) > 1]
     return wrong
 
 

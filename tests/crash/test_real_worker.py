@@ -37,7 +37,7 @@ def test_an_outcome_that_the_disk_refuses_is_kept_until_it_is_on_record(
         hands.work("job.json")
     assert plan.happened is not None and plan.happened.kind == "write"
     assert hands.events(DONE, "job.json") == ["enqueued", "started", "succeeded"]
-    assert (root / "witness").read_text() == "S 1\nE 1\n"
+    assert (root / "witness.job").read_text() == "S 1\nE 1\n"
 
 
 def test_a_job_dragged_out_of_running_runs_again_once_its_command_has_ended(spool: SpoolDir, tmp_path: Path) -> None:

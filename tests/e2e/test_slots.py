@@ -90,7 +90,9 @@ def test_commands_get_the_lease_of_their_own_slot_and_no_other_handle(spool: Spo
             wait_until(lambda pid=pid: b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes())
             start = wait_until(lambda job_id=job_id: last_start(spool, job_id))
             fds = {int(each): os.readlink(f"/proc/{pid}/fd/{each}") for each in os.listdir(f"/proc/{pid}/fd")}
-            assert [path for fd, path in fds.items() if fd > 2] == [spool.lease_path(start.lease)], fds
+            own = spool.output_path(start.lease)
+            assert [fds.pop(fd) for fd in (0, 1, 2)] == [os.devnull, own, own]
+            assert list(fds.values()) == [spool.lease_path(start.lease)], fds
             held.add(start.lease)
         assert len(held) == 64
         queuectl(spool, "worker", "stop", "--now")
@@ -116,6 +118,29 @@ def test_commands_that_ignore_a_stop_are_ended_together(spool: SpoolDir) -> None
     for number in range(16):
         last = events(spool, "pending", f"job{number}")[-1]
         assert (last.event, last.exit_code) == ("released", 137)
+
+
+@linux
+@posix
+def test_a_stop_in_stages_ends_each_run_in_its_own_way(spool: SpoolDir, tmp_path: Path) -> None:
+    """P9: after the first request a run may end as it does, and nothing starts; after the second the rest goes back."""
+    gate = tmp_path / "gate"
+    enqueue(spool, "short", "--command", f"while [ ! -e {gate} ]; do sleep 0.02; done")
+    enqueue(spool, "long", "--command", "sleep 60")
+    with Pool(spool, "--grace", "5m", count=3) as pool:
+        for job_id in ("short", "long"):
+            pool.event("started", job_id)
+        (info,) = pools.live(spool)
+        pool.ask_to_stop()
+        pool.event("stopping")
+        enqueue(spool, "late", "--command", SUCCEED)
+        gate.touch()
+        pool.event("succeeded", "short")
+        assert last_start(spool, "long")
+        pools.request_stop(spool, info.pool, now=True)
+        assert pool.wait() == 0
+    assert events(spool, "pending", "long")[-1].event == "released"
+    assert [event.event for event in events(spool, "pending", "late")] == ["enqueued"]
 
 
 def _printed(spool: SpoolDir) -> int:

@@ -425,6 +425,25 @@ def test_an_outcome_that_a_full_disk_does_not_take_holds_up_no_other_slot(
     assert listing(two.desk.spool) == {"done": ["first.json", "third.json"], "dlq": ["second.error.txt", "second.json"]}
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a text for sh")
+def test_a_command_that_ignores_its_end_holds_up_no_other_slot(two: TwoJobs) -> None:
+    """During its grace a run in the other slot starts, prints, ends and is recorded; each has what it printed."""
+    two.worker._attendant._session = two.worker._session._replace(
+        settings=two.worker._session.settings._replace(kill_grace_s=1.0)
+    )
+    text = "trap '' TERM; echo mine; while :; do sleep 0.05; done"
+    two.worker._work(two.desk.enqueue(id="first", command=text, timeout=0.3, max_retries=0))
+    (first,) = two.worker._runs
+    two.go_on(lambda: first.is_ending)
+    two.worker._work(two.desk.enqueue(id="second", command="echo yours"))
+    two.go_on(lambda: two.ended() == ["second"])
+    assert first.is_ending
+    two.go_on(lambda: two.ended() == ["second", "first"])
+    assert two.desk.record("dlq", "first.json").history[-1].exit_code == 137
+    logs = [Path(two.desk.spool.log_path(job_id, 1)).read_text() for job_id in ("first", "second")]
+    assert logs == ["mine\n", "yours\n"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a drop is recorded before its command starts there")
 def test_a_drop_that_is_not_on_disk_yet_keeps_its_stripe_from_the_other_slot(
     two: TwoJobs, monkeypatch: pytest.MonkeyPatch
