@@ -70,6 +70,10 @@ def facts(found: Snapshot, *, advice: tuple[str, str]) -> dict[str, Any]:
         else {"how": found.ended_pool.how, "at": _text(found.ended_pool.at)},
         "last_hour": {DONE: found.done_last_hour, FAILED: found.failed_last_hour},
         "settings_changed": found.settings_changed,
+        "queues": [
+            {**each._asdict(), "paused_until": _text(each.paused_until), "keys": _rows(each.keys)}
+            for each in found.queues
+        ],
         RUNNING: _rows(found.runs),
         "failures": _rows(found.failures),
         REJECTED: _rows(found.refusals),

@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 from queuectl.model import names
 from queuectl.model.lifecycle import DLQ, PENDING, REJECTED
+from queuectl.model.queues import Queues
 from queuectl.monitor import arriving, order
 from queuectl.monitor.groups import OwnersOfNames
+from queuectl.monitor.queues import Waits
 from queuectl.monitor.steps import Steps
 from queuectl.monitor.usual_names import UsualNames, split_plain
 from queuectl.spool.folder import SpoolDir
@@ -93,6 +95,8 @@ class Waiting(NamedTuple):
     """Names of files that may be incomplete."""
     owners: dict[str, int]
     """How many jobs each owner has, by their names."""
+    queues: Waits
+    """How many jobs each queue has, by their names."""
 
 
 class _Others:
@@ -147,7 +151,9 @@ def scan(spool: SpoolDir, state: str, scope: Scope) -> Steps[Listing]:
     return others.listing(count, kept[: scope.kept], first, min(count, cancelled))
 
 
-def scan_waiting(spool: SpoolDir, scope: Scope, now_at: float, *, next_rows: int) -> Steps[Waiting]:
+def scan_waiting(
+    spool: SpoolDir, scope: Scope, now_at: float, *, next_rows: int, limits: Queues | None = None
+) -> Steps[Waiting]:
     """Go through pending/; the first `next_rows` that run next are found. Raises OSError."""
     usual = UsualNames(now_at, rows=next_rows, dues=scope.rows)
     count = ready = later = held = 0
@@ -159,7 +165,7 @@ def scan_waiting(spool: SpoolDir, scope: Scope, now_at: float, *, next_rows: int
     held_names: list[str] = []
     timeless: list[str] = []
     judged: list[str] = []
-    owners = OwnersOfNames()
+    owners, waits = OwnersOfNames(), Waits(limits or {})
     others = _Others(PENDING, is_named=scope.names_foreign)
     if next_rows:
         from queuectl.spool import full_names  # only who asks for what runs next
@@ -175,6 +181,7 @@ def scan_waiting(spool: SpoolDir, scope: Scope, now_at: float, *, next_rows: int
                 held_names = heapq.nsmallest(HELD_ROWS, [*held_names, *filter(names.is_held, found)])
         count += len(found)
         owners.add(found)
+        waits.add(found)
         ready, later = ready + len(could_run), later + len(dues)
         if dues:
             first = heapq.nsmallest(scope.rows, [*first, *dues])
@@ -193,6 +200,7 @@ def scan_waiting(spool: SpoolDir, scope: Scope, now_at: float, *, next_rows: int
             judged += islice(asked, scope.opened - len(judged))
         yield
     owners.add_ends(usual.ends)
+    waits.add_plain(usual.ready + usual.later)
     oldest_key = min(filter(None, (oldest_key, usual.oldest_key)), default="")
     oldest = order.oldest_names(oldest_key, timeless)
     listing = others.listing(count + usual.ready + usual.later, [], "", 0)
@@ -209,6 +217,7 @@ def scan_waiting(spool: SpoolDir, scope: Scope, now_at: float, *, next_rows: int
         oldest=oldest,
         drops=judged if scope.asks_judged else list(filter(arriving.may_arrive, oldest)),
         owners=owners.jobs(),
+        queues=waits,
     )
 
 

@@ -10,12 +10,13 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from queuectl.errors import DamagedRecordError
-from queuectl.model import names, queues
+from queuectl.errors import DamagedRecordError, QueuectlError
+from queuectl.model import names, queues, settings
 from queuectl.model.lifecycle import RUNNING
 from queuectl.monitor.rows import PoolRow
-from queuectl.spool import pause
+from queuectl.spool import pause, settings_file
 from queuectl.spool.folder import SpoolDir
+from queuectl.system import files
 
 # So many records in running/ are read.
 _READ_AT_MOST = 1000
@@ -48,16 +49,63 @@ class QueueRow(NamedTuple):
     """The keys that most jobs wait for."""
 
     @property
+    def state(self) -> str:
+        """What holds it up, in words, or ""."""
+        if self.paused is not None:
+            return f"paused: {self.paused}" if self.paused else "paused"
+        if not self.is_taken:
+            return "no workers take it"
+        return "full" if self.slots and self.running >= self.slots else ""
+
+    @property
     def is_plain(self) -> bool:
         """Whether this is the default queue and nothing is to be said of it."""
         return self.queue == queues.DEFAULT and not self.slots and self.paused is None and not self.keys
+
+
+class Waits:
+    """Counts waiting names by queue, and by queue and key. Only names with a comma are parsed."""
+
+    def __init__(self, limits: queues.Queues) -> None:
+        self._limits = limits
+        self.jobs: Counter[str] = Counter()
+        self.with_key: Counter[tuple[str, str]] = Counter()
+
+    def add(self, listed: list[str]) -> None:
+        """Count some names in pending/."""
+        generated, others = names.split_generated(listed)
+        self.add_plain(len(generated))
+        for name in others:
+            if (parts := names.parse(name)) is None:
+                continue
+            self.jobs[parts.queue or queues.DEFAULT] += 1
+            place = queues.place(parts.queue, parts.key, parts.owner, self._limits)
+            if place is not None and place.key:
+                self.with_key[place.queue, place.key] += 1
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all are of the default queue and wait for no key."""
+        return not self.with_key and not self.jobs.keys() - {queues.DEFAULT}
+
+    def add_plain(self, count: int) -> None:
+        """Count jobs of the default queue."""
+        if count:
+            self.jobs[queues.DEFAULT] += count
 
 
 def rows(
     spool: SpoolDir, waiting: Iterable[str], limits: queues.Queues, pools: Iterable[PoolRow]
 ) -> tuple[QueueRow, ...]:
     """Return the queues that have jobs, settings or a pause, by name. `waiting` are names in pending/."""
-    waits, waits_with = _waiting(waiting, limits)
+    found = Waits(limits)
+    found.add(list(waiting))
+    return rows_of(spool, found, limits, pools)
+
+
+def rows_of(spool: SpoolDir, found: Waits, limits: queues.Queues, pools: Iterable[PoolRow]) -> tuple[QueueRow, ...]:
+    """Return the same as `rows` for names that were counted."""
+    waits, waits_with = found.jobs, found.with_key
     runs, runs_with = _running(spool, limits)
     paused = pause.paused_queues(spool)
     known = {queues.DEFAULT, *limits, *waits, *runs, *paused}
@@ -83,26 +131,30 @@ def rows(
     )
 
 
+class Limits:
+    """The queues in the settings of a spool, read again when the file changes; none if it has a mistake."""
+
+    def __init__(self, spool: SpoolDir) -> None:
+        self._spool = spool
+        self._sig: files.FileSig | None = None
+        self._found: queues.Queues = {}
+
+    def read(self) -> queues.Queues:
+        """Return the queues."""
+        try:
+            sig = files.sig_of(self._spool.settings_path)
+            if sig != self._sig:
+                self._sig, self._found = sig, {}
+                self._found = settings.parse(settings_file.read(self._spool.settings_path)).queues
+        except (OSError, QueuectlError):
+            pass
+        return self._found
+
+
 def is_taken(queue: str, pools: Iterable[PoolRow]) -> bool:
     """Return whether a pool takes jobs of a queue; True without pools, because the next one may."""
     listed = list(pools)
     return not listed or any(not pool.queues or queue in pool.queues for pool in listed)
-
-
-def _waiting(listed: Iterable[str], limits: queues.Queues) -> tuple[Counter[str], Counter[tuple[str, str]]]:
-    """Count waiting names by queue, and by queue and key."""
-    generated, others = names.split_generated(list(listed))
-    found: Counter[str] = Counter({queues.DEFAULT: len(generated)} if generated else {})
-    with_key: Counter[tuple[str, str]] = Counter()
-    for name in others:
-        parts = names.parse(name)
-        if parts is None:
-            continue
-        found[parts.queue or queues.DEFAULT] += 1
-        place = queues.place(parts.queue, parts.key, parts.owner, limits)
-        if place is not None and place.key:
-            with_key[place.queue, place.key] += 1
-    return found, with_key
 
 
 def _running(spool: SpoolDir, limits: queues.Queues) -> tuple[Counter[str], Counter[tuple[str, str]]]:

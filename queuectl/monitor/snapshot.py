@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from queuectl.model.lifecycle import DLQ
 from queuectl.monitor.inboxes import InboxRow
+from queuectl.monitor.queues import QueueRow
 from queuectl.monitor.rows import (
     ArrivingRow,
     CauseRow,
@@ -113,6 +114,8 @@ class Snapshot(NamedTuple):
     """Jobs whose owner was not read, because there are too many jobs."""
     totals: Totals | None = None
     """Jobs done and dead, and failed runs that were tried again, since pools count; None if none has counted."""
+    queues: tuple[QueueRow, ...] = ()
+    """The queues; none if there is only the default one, without a limit or a pause."""
     ended_pool: EndedPool | None = None
     """How the last pool ended; None while a pool lives, or if it is unknown."""
 

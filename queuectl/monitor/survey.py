@@ -12,11 +12,13 @@ import sys
 from queuectl.inbox import state
 from queuectl.model.job import JOB_MAX_BYTES
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.model.queues import Queues
 from queuectl.monitor import arriving, causes, groups, inboxes, listing, live, load, order, shapes
 from queuectl.monitor.details import Details, Ended
 from queuectl.monitor.inboxes import InboxRow
 from queuectl.monitor.listing import Scope, Waiting
-from queuectl.monitor.rows import ROWS, NextRow
+from queuectl.monitor.queues import Limits, QueueRow, rows_of
+from queuectl.monitor.rows import ROWS, NextRow, PoolRow
 from queuectl.monitor.snapshot import Snapshot
 from queuectl.monitor.steps import Steps
 from queuectl.spool import clock_note, pause
@@ -78,6 +80,7 @@ class Survey:
         self._scope = scope
         self._is_full = is_full
         self._next_rows = next_rows if is_full else 0
+        self._limits = Limits(spool)
         self._details = Details(spool, scope, is_full=is_full, default_timeout_s=default_timeout_s)
 
     def marks(self) -> tuple[files.FileSig | None, ...]:
@@ -94,7 +97,8 @@ class Survey:
         """
         spool, scope, details = self._spool, self._scope, self._details
         details.begin()
-        waiting = yield from listing.scan_waiting(spool, scope, now_at, next_rows=self._next_rows)
+        limits = self._limits.read()
+        waiting = yield from listing.scan_waiting(spool, scope, now_at, next_rows=self._next_rows, limits=limits)
         running = yield from listing.scan(spool, RUNNING, scope)
         done = yield from listing.scan(spool, DONE, scope)
         dead = yield from listing.scan(spool, DLQ, scope)
@@ -177,7 +181,15 @@ class Survey:
             owners_left=sum(unread.values()) - unread[PENDING],
             totals=None if known is None else known.totals,
             ended_pool=live.ended_pool(spool, pools, known),
+            queues=self._queues(waiting, limits, pools),
         )
+
+    def _queues(self, waiting: Waiting, limits: Queues, pools: tuple[PoolRow, ...]) -> tuple[QueueRow, ...]:
+        """Return the queues, unless there is only the default one and nothing is to be said of it."""
+        if not limits and waiting.queues.is_plain and not pause.paused_queues(self._spool):
+            return ()
+        found = rows_of(self._spool, waiting.queues, limits, pools)[:ROWS]
+        return found if self._is_full else tuple(row._replace(paused=row.paused and "", keys=()) for row in found)
 
     def _inboxes(self) -> tuple[InboxRow, ...]:
         found = state.read_all(self._spool)[:ROWS]

@@ -304,6 +304,45 @@ def _dragged(path: Path, hands: Hands) -> None:
     path.rename(hands.spool.path(PENDING, "job.json"))
 
 
+def _two_of_a_key(hands: Hands) -> None:
+    """Two jobs of which one runs at a time."""
+    hands.enqueue(id="job", key="k")
+    hands.enqueue(id="other", key="k")
+
+
+def _other_is_in(hands: Hands) -> None:
+    """Another worker runs the other job of the key."""
+    Desk(hands.spool, worker="holder", clock=hands.clock, settings=hands.settings).start("other,key=k.json")
+
+
+def _other_is_in_and_the_board_is_lost(hands: Hands) -> None:
+    _other_is_in(hands)
+    os.unlink(hands.spool.gate_path("default"))
+
+
+def _in_and_the_board_is_lost(hands: Hands) -> Claimed:
+    claimed = hands.start("job,key=k.json")
+    os.unlink(hands.spool.gate_path("default"))
+    return claimed
+
+
+def _in_and_the_board_is_new(hands: Hands) -> Claimed:
+    """The board was made again, and the job has another place in it."""
+    claimed = _in_and_the_board_is_lost(hands)
+    Desk(hands.spool, worker="holder", clock=hands.clock, settings=hands.settings).decline("other,key=k.json")
+    return claimed
+
+
+def _in_and_dead(hands: Hands) -> None:
+    _two_of_a_key(hands)
+    hands.start("job,key=k.json")
+    hands.die()
+
+
+def _rescue(hands: Hands, _: object) -> None:
+    hands.rescue.rescue_all(set())
+
+
 def _drop(name: str, content: object) -> Callable[[Hands], object]:
     return lambda hands: hands.drop(name, content)
 
@@ -483,6 +522,83 @@ _TWICE = "enqueued started abandoned started succeeded @done"
 _REAL = {"command": COMMAND, "backoff_base": 0, "cwd": "/"}
 
 
+def _gates() -> list[Operation]:
+    """The operations on jobs that pass a gate: the other job of the key must get in when all is over (P12)."""
+    other: Endings = {"other": {_ONCE}}
+    return [
+        Operation(
+            "gate: claim",
+            _two_of_a_key,
+            _nothing,
+            _claim("job,key=k.json"),
+            {"job": {_TWICE}, **other},
+            {"job": {_ONCE}},
+        ),
+        Operation(
+            "gate: drop",
+            lambda hands: (hands.drop("job.json", {"command": "true", "key": "k"}), hands.enqueue(id="other", key="k")),
+            _nothing,
+            _claim("job.json"),
+            {"job": {_TWICE}, **other},
+            {"job": {_ONCE}},
+        ),
+        Operation(
+            "gate: settle",
+            _two_of_a_key,
+            lambda hands: hands.start("job,key=k.json"),
+            _settle(OK),
+            {"job": {_ONCE}, **other},
+            {"job": {_TWICE}},
+        ),
+        Operation(
+            "gate: settle a retry",
+            _two_of_a_key,
+            lambda hands: hands.start("job,key=k.json"),
+            _settle(FAILED),
+            {"job": {"enqueued started failed started succeeded @done"}, **other},
+            {"job": {_TWICE}},
+        ),
+        Operation(
+            "gate: full",
+            _two_of_a_key,
+            _other_is_in,
+            _claim("job,key=k.json"),
+            {"job": {_ONCE}, "other": {_TWICE}},
+        ),
+        Operation(
+            "gate: full, a drop",
+            lambda hands: (hands.drop("job.json", {"command": "true", "key": "k"}), hands.enqueue(id="other", key="k")),
+            _other_is_in,
+            _claim("job.json"),
+            {"job": {_ONCE}, "other": {_TWICE}},
+        ),
+        Operation(
+            "gate: lost board",
+            _two_of_a_key,
+            _other_is_in_and_the_board_is_lost,
+            _claim("job,key=k.json"),
+            {"job": {_ONCE}, "other": {_TWICE}},
+        ),
+        Operation(
+            "gate: settle, lost board",
+            _two_of_a_key,
+            _in_and_the_board_is_lost,
+            _settle(OK),
+            {"job": {_ONCE}, **other},
+            {"job": {_TWICE}},
+        ),
+        Operation(
+            "gate: settle, new board",
+            _two_of_a_key,
+            _in_and_the_board_is_new,
+            _settle(OK),
+            {"job": {_ONCE}, **other},
+            {"job": {_TWICE}},
+        ),
+        Operation("gate: rescue", _in_and_dead, _nothing, _rescue, {"job": {_TWICE}, **other}),
+    ]
+
+
 def _inbox_refuses(
     name: str, prepare: Callable[[Hands], object], begin: Callable[[Hands], Any], file: str
 ) -> Operation:
@@ -643,6 +759,7 @@ OPERATIONS = {
             {"job": {_TWICE}},
             {"job": {_ONCE}},
         ),
+        *_gates(),
         Operation("judge", _drop("job.json", {"command": "true", "priority": 3}), _nothing, _judge, {"job": {_ONCE}}),
         Operation(
             "judge: delay", _drop("job.json", {"command": "true", "delay": 5}), _nothing, _judge, {"job": {_ONCE}}

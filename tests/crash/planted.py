@@ -24,7 +24,8 @@ WORKER, MODEL, STORM = "crash/test_real_worker.py", "properties/test_spool_model
 DISK, HANDOVER = "unit/system/test_disk.py", "unit/inbox/test_handover.py"
 LEASE, FAMILY = "unit/spool/test_lease.py", "unit/worker/executors/test_family.py"
 WHOLE, GONE = "e2e/test_ended_whole.py", "e2e/test_gone.py"
-EVERY = (SWEEP, FAULTS, MEANWHILE, WORKER, MODEL, STORM, DISK, HANDOVER, LEASE, FAMILY, WHOLE, GONE)
+GATES = "unit/flows/test_gates.py"
+EVERY = (SWEEP, FAULTS, MEANWHILE, WORKER, MODEL, STORM, DISK, HANDOVER, LEASE, FAMILY, WHOLE, GONE, GATES)
 
 
 class Bug(NamedTuple):
@@ -266,6 +267,48 @@ BUGS = (
         "worker/run",
         "            if not self._is_own_folder(item):\n",
         "            if True:\n",
+    ),
+    Bug(
+        "the gate lets in one more than its slots",
+        "flows/gates",
+        "len(inside) >= place.slots",
+        "len(inside) > place.slots",
+    ),
+    Bug(
+        "the gate counts the dead",
+        "flows/gates",
+        "            if line is not None and not is_alive(self._spool, line.lease):\n",
+        "            if False:\n",
+    ),
+    Bug(
+        "the gate takes a lost board for an empty one",
+        "flows/gates",
+        "for name in self._spool.job_names(RUNNING) if (entry",
+        "for name in () if (entry",
+    ),
+    Bug(
+        "the gate forgets drops whose record is still in tmp/ when it makes a board",
+        "flows/gates",
+        "        items += [self._spool.tmp_path(start) for start in self._spool.starts(job_id)]\n",
+        "",
+    ),
+    Bug(
+        "settle leaves its line in the gate's board",
+        "jobs/settle",
+        "            claimed.gate.leave()\n",
+        "            pass\n",
+    ),
+    Bug(
+        "who leaves a gate blanks the place without a look whose it is",
+        "flows/gates",
+        "            if os.read(fd, boards.LINE_BYTES) != boards.line_of(entry):\n                return False\n",
+        "",
+    ),
+    Bug(
+        "the gate is not locked",
+        "flows/gates",
+        "        if not self._acquire(lock, _PATIENCE_S):\n            return Shut(BUSY)\n",
+        "        self._acquire(lock, 0.0)\n        lock.release()\n",
     ),
 )
 

@@ -126,4 +126,7 @@ def test_queues_are_listed_with_what_holds_them_up(spool: SpoolDir) -> None:
     assert "paused: moving" in shown
     assert "mail\t3\t0\t2\t1\t1\tpaused: moving" in queuectl(spool, "queue", "list").splitlines()
     assert queuectl(spool, "queue", "show", "nosuch", check=False) == ""
+    assert "queue     mail: 3 waiting, 0 of 2 running  paused: moving" in queuectl(spool, "status")
+    (row,) = [row for row in json.loads(queuectl(spool, "status", "--json"))["queues"] if row["queue"] == "mail"]
+    assert (row["waiting"], row["slots"], row["paused"], row["is_taken"]) == (3, 2, "moving", True)
     assert queuectl(spool, "pause", "No Such", check=False) == ""

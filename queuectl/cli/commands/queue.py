@@ -104,10 +104,5 @@ def _row(row: QueueRow) -> tuple[str, ...]:
 
 
 def _state(row: QueueRow) -> str:
-    """Return what holds a queue up, or ""."""
-    if row.paused is not None:
-        until = f" until {printing.moment(row.paused_until)}" if row.paused_until is not None else ""
-        return f"paused{until}{': ' + row.paused if row.paused else ''}"
-    if not row.is_taken:
-        return "no workers take it"
-    return "full" if row.slots and row.running >= row.slots else ""
+    until = f" until {printing.moment(row.paused_until)}" if row.paused_until is not None else ""
+    return f"{row.state}{until}"

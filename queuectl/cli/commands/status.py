@@ -57,6 +57,7 @@ def print_text(found: Snapshot, *, everything: bool = False) -> None:
     line(paint(safe(headline(found)), "bold"))
     mistake = _mistake_in_settings(found.path)
     _print_counts(found, mistake, everything=everything)
+    _print_queues(found)
     _print_runs(found)
     _print_soon(found)
     _print_arriving(found)
@@ -116,6 +117,15 @@ def _print_counts(found: Snapshot, mistake: str, *, everything: bool) -> None:
     if found.refusals:
         newest = found.refusals[0]
         line(f"rejected  {counts[REJECTED]:<6}  newest: {safe(newest.name)}: {safe(newest.why)[:_TEXT_CHARS]}")
+
+
+def _print_queues(found: Snapshot) -> None:
+    for row in found.queues:
+        of = f" of {row.slots}" if row.slots else ""
+        state = f"  {paint(safe(row.state), 'yellow')}" if row.state else ""
+        if row.paused_until is not None:
+            state += f" (until {printing.moment(row.paused_until)})"
+        line(f"queue     {safe(row.queue)}: {row.waiting} waiting, {row.running}{of} running{state}")
 
 
 def _waiting(found: Snapshot) -> str:
