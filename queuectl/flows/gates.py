@@ -20,19 +20,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import time
 from collections import OrderedDict
 from typing import NamedTuple
 
-from queuectl.errors import DamagedRecordError
 from queuectl.flows import boards
 from queuectl.flows.boards import Entry
-from queuectl.model import lifecycle, names, queues, record
+from queuectl.model import names, queues
 from queuectl.model.lifecycle import RUNNING
 from queuectl.model.queues import Place
 from queuectl.model.record import Record
-from queuectl.spool.folder import RECORD_MAX_BYTES
 from queuectl.spool.lease import is_alive
 from queuectl.spool.session import Session
 from queuectl.system import disk, files
@@ -186,7 +183,7 @@ class Gates:
         """
         proven = list(lines)
         for index, line in enumerate(lines):
-            if line is not None and not is_alive(self._spool, line.lease):
+            if line is not None and not boards.counts(self._spool, line):
                 disk.write_at(fd, boards.offset_of(index), boards.BLANK)
                 proven[index] = None
         return proven
@@ -255,31 +252,18 @@ class Gates:
             os.close(fd)
 
     def _running(self, queue: str, name: str) -> Entry | None:
-        """Return the entry of a file in running/ if its job is of this queue and has started."""
+        """Return the entry of a file in running/ if its job has started and counts in this queue."""
         job_id = name.removesuffix(".json")
         items = [self._spool.path(RUNNING, name)]
         items += [self._spool.tmp_path(start) for start in self._spool.starts(job_id)]
         for path in items:
-            item = self._record(path)
+            item = boards.record_at(path)
             if item is None or (item.extras.queue or queues.DEFAULT) != queue:
                 continue
-            last = item.standing().last
-            if last is not None and last.event == lifecycle.STARTED and last.lease:
-                place = place_of(item, self._session.settings.queues)
-                lease = re.sub("[^!-~]", "-", last.lease)  # somebody may have edited the record
-                return Entry(lease, place.key if place is not None else "", job_id)
+            place, lease = place_of(item, self._session.settings.queues), boards.lease_in(item)
+            if place is not None and lease:
+                return Entry(lease, place.key, job_id, is_found=True)
         return None
-
-    def _record(self, path: str) -> Record | None:
-        """Return the record at `path`, whole or torn (it may be read in the middle of a write); None if it is none."""
-        try:
-            data = files.read(path, RECORD_MAX_BYTES).data
-        except (FileNotFoundError, files.NotRegularError):
-            return None
-        try:
-            return record.decode(data if record.is_framed(data) else record.repair(data) or b"")
-        except DamagedRecordError:
-            return None
 
     def _lock(self, queue: str) -> NamedLock:
         lock = self._locks.get(queue)

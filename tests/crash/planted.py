@@ -277,7 +277,7 @@ BUGS = (
     Bug(
         "the gate counts the dead",
         "flows/gates",
-        "            if line is not None and not is_alive(self._spool, line.lease):\n",
+        "            if line is not None and not boards.counts(self._spool, line):\n",
         "            if False:\n",
     ),
     Bug(

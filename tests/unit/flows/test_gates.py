@@ -235,6 +235,30 @@ def test_who_leaves_finds_his_line_in_a_new_board(tmp_path: Path) -> None:
     assert _inside(one.spool) == ["m1"]
 
 
+def test_jobs_that_started_before_the_limit_count_until_they_end(tmp_path: Path) -> None:
+    """A new limit counts what runs; when that ends, its place is free although its worker lives on (P12)."""
+    one, two = _desks(tmp_path, 2)
+    first = one.start(one.enqueue(id="a1", queue="mail"))
+    assert first.gate is None
+    limited = Desk(
+        one.spool, worker="w3", clock=one.clock, settings=one.settings._replace(queues={"mail": Queue(slots=1)})
+    )
+    assert isinstance(limited.decline(two.enqueue(id="a2", queue="mail")), Gated)
+    assert boards.alive(one.spool, boards.read(one.spool, "mail")) == [
+        boards.Entry(one.lease.name, "", "a1", is_found=True)
+    ]
+    one.settlements.settle(first, OK)
+    assert isinstance(limited.claim("a2,q=mail.json"), Claimed)
+
+
+def test_board_made_again_has_only_what_counts(tmp_path: Path) -> None:
+    """A queue without slots counts keys only: a job without one is in no line."""
+    one, two = _desks(tmp_path, 2)
+    one.start(one.enqueue(id="free"))
+    two.start(two.enqueue(id="a1", key="a"))
+    assert _inside(one.spool, "default") == ["a1"]
+
+
 def test_board_is_cleared_of_the_dead_as_it_grows(tmp_path: Path) -> None:
     """A queue with keys only never asks for its dead: its board stays small all the same."""
     (one,) = _desks(tmp_path, 1)
