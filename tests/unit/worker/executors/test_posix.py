@@ -343,6 +343,12 @@ def test_the_system_says_whether_a_command_has_left_nothing(bench: Bench) -> Non
     left = int(bench.printed)
     os.kill(left, signal.SIGKILL)
     os.waitpid(left, 0)
+    bench.start("sleep 60")
+    beside = bench.process
+    assert not bench.run("true").is_last
+    beside._signal_group(signal.SIGKILL)
+    bench.process = beside
+    assert bench.end().exit_code == 128 + signal.SIGKILL
 
 
 def test_terminate_asks_first(bench: Bench) -> None:
