@@ -30,9 +30,10 @@ def _unfolded(events: list[Event]) -> Iterator[Event]:
 class Printer:
     """Writes the events of a pool to standard output."""
 
-    def __init__(self, *, as_json: bool, workers: int, spool: str) -> None:
+    def __init__(self, *, as_json: bool, workers: int, spool: str, cluster_slots: int = 0) -> None:
         self._as_json = as_json
         self._workers = workers
+        self._cluster_slots = cluster_slots
         self._spool = spool
 
     def tell(self, events: list[Event]) -> None:
@@ -93,6 +94,8 @@ class Printer:
         text = event.text
         if event.kind == "pool_started":
             slots = f"{self._workers} slot{'s' * (self._workers > 1)}"
+            if self._cluster_slots:
+                slots = f"up to {self._cluster_slots} slots on nodes" + (f" and {slots} here" if self._workers else "")
             text = f"{event.text} started with {slots} for {self._spool}; press Ctrl-C to stop"
             return event.kind, text, {"pool": event.text, "workers": self._workers, "spool": self._spool}
         return event.kind, f"{event.kind.replace('_', ' '):<10} {text}", {"level": event.level, "text": text}

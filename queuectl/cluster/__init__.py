@@ -1,3 +1,15 @@
 """Commands on other machines: a keeper on each node owns them under a lease, and a carrier brings it messages."""
 
-__all__ = ["asking", "carrier", "dask_carrier", "keys", "launch", "lease_model", "node_process", "protocol", "wire"]
+__all__ = [
+    "asking",
+    "carrier",
+    "carriers",
+    "dask_carrier",
+    "keys",
+    "launch",
+    "lease_model",
+    "node_process",
+    "process",
+    "protocol",
+    "wire",
+]

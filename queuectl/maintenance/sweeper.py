@@ -44,7 +44,8 @@ class Sweeper:
         """Delete lease files that no process holds and no running record names, their files in tmp/, and old stamps."""
         named = debris.named_leases(self._spool)
         for session in debris.dead_sessions(self._spool, named):
-            stamps.remove(self._spool, session)
+            if (held := stamps.lock(self._spool, session)) is not None:
+                stamps.remove(self._spool, session, held)
         for lease, path in debris.unnamed_leases(self._spool, named):
             lock = NamedLock(path)
             with contextlib.suppress(OSError):

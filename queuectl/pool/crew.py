@@ -18,6 +18,7 @@ from queuectl.pool.core import Core
 from queuectl.pool.options import spread
 from queuectl.pool.outcomes import Outcomes
 from queuectl.pool.worker_process import WorkerProcess
+from queuectl.spool import stamps
 from queuectl.spool.pools import WorkerInfo
 from queuectl.worker.messages import Defect, Reload, SetQueues
 from queuectl.worker.process import WorkerSpec
@@ -85,7 +86,7 @@ class Crew:
 
         If a process cannot be started, `step` tries again.
         """
-        staying = [worker for worker in self._workers if not worker.is_retired]
+        staying = [worker for worker in self._workers if not worker.is_retired and not worker.cluster_slots]
         sizes = spread(slots, self._core.session.settings.worker_processes)
         for worker, size in zip(staying, sizes, strict=False):
             if worker.slots != size:
@@ -189,11 +190,11 @@ class Crew:
 
     def _start(self, worker: WorkerProcess) -> None:
         self._serial += 1
+        mark = stamps.MARK if worker.cluster_slots else ""
+        name = f"{self._pool_name}-{mark}{self._serial}"
         worker.start(
             self.session,
-            WorkerSpec(
-                f"{self._pool_name}-{self._serial}", self._core.options.cwd, worker.slots, self._core.options.queues
-            ),
+            WorkerSpec(name, self._core.options.cwd, worker.cluster_slots or worker.slots, self._core.options.queues),
             fork=self.may_fork,
             close_inherited=self._close_inherited,
         )

@@ -12,7 +12,7 @@ class Options(NamedTuple):
     """The options of one pool."""
 
     slots: int
-    """How many commands run at the same time."""
+    """How many commands run at the same time on this machine; 0 only beside `cluster_slots`."""
     cwd: str
     """The working folder of jobs without `cwd`."""
     drain: bool = False
@@ -21,6 +21,8 @@ class Options(NamedTuple):
     """End after this many runs."""
     queues: tuple[str, ...] = ()
     """The queues whose jobs it runs; none: all."""
+    cluster_slots: int = 0
+    """How many commands run at the same time on the nodes of the cluster that the settings name; 0: none."""
 
 
 def spread(slots: int, processes: int | None) -> list[int]:
@@ -31,6 +33,8 @@ def spread(slots: int, processes: int | None) -> list[int]:
     share that is gone, then holds up no more than the slots of its process. A process has at most 60 slots (on Windows
     a wait takes 63 handles).
     """
+    if not slots:
+        return []
     if processes is None:
         cores = os.cpu_count() or 1
         processes = slots if slots <= 4 * cores else max(2, cores)

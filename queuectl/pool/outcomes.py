@@ -8,6 +8,7 @@ from typing import assert_never
 from queuectl.jobs.verdict import Dead
 from queuectl.maintenance.rescuer import Rescue
 from queuectl.model.lifecycle import CANCELLED, DLQ, DONE, PENDING, RELEASED
+from queuectl.model.notice import INFO, WARNING, Notice
 from queuectl.pool import notices
 from queuectl.pool.cancellations import Cancellations
 from queuectl.pool.core import Core
@@ -15,7 +16,18 @@ from queuectl.pool.counters import Counters
 from queuectl.pool.hooks import DEAD, IDLE, Hooks
 from queuectl.pool.worker_process import WorkerProcess
 from queuectl.spool.pools import StopSummary
-from queuectl.worker.messages import Defect, Finished, Passed, Report, Restored, Started, Trouble, Vanished
+from queuectl.worker.messages import (
+    Defect,
+    Finished,
+    Passed,
+    Places,
+    Remark,
+    Report,
+    Restored,
+    Started,
+    Trouble,
+    Vanished,
+)
 
 # An ending pool waits this long for the hooks of its last jobs, the limit of one hook. A stopped pool waits less.
 _HOOKS_WITHIN_S = 30.0
@@ -65,6 +77,10 @@ class Outcomes:
                 self._core.notify(report)
             case Trouble():
                 self._core.breaker.trip(report.text)
+            case Places(slots):
+                worker.slots = slots
+            case Remark(text, is_warning):
+                self._core.notify(Notice(WARNING if is_warning else INFO, "cluster", text))
             case Restored():
                 self._core.notify(notices.restored(report.folder))
             case Defect():

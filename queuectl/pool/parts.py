@@ -58,6 +58,8 @@ class Parts:
         session = session._replace(settings=session.settings._replace(queues=dict(session.settings.queues)))
         spool, settings, clock, _ = session
         workers = [WorkerProcess(slots) for slots in spread(options.slots, settings.worker_processes)]
+        if options.cluster_slots:
+            workers.append(WorkerProcess(0, cluster_slots=options.cluster_slots))
         self.pool = Pool(session, count=options.slots, processes=len(workers), cwd=options.cwd, queues=options.queues)
         arrivals = Arrivals(spool, settle_s=settings.settle_s, clock=clock)
         queue = RunQueue(settings.queues, slots=options.slots, only=options.queues)

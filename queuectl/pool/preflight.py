@@ -38,6 +38,26 @@ def check(spool: SpoolDir, settings: Settings, warn: Warn) -> None:
     _check_nature(spool, warn)
 
 
+def check_cluster(spool: SpoolDir, settings: Settings) -> None:
+    """Refuse to lead a cluster without what it needs, or beside a pool that would rescue its runs while they live.
+
+    Raises:
+        ClusterError: what only a person can put right.
+        SpoolUnavailableError: a pool of an older queuectl runs here.
+    """
+    from queuectl.cluster import carriers
+
+    carriers.check(settings)
+    for pool in pools.live(spool):
+        if pool.format < pools.POOL_FORMAT:
+            raise SpoolUnavailableError(
+                f"the pool {pool.pool} is of an older queuectl",
+                path=spool.root,
+                cause="it does not know that a run on another machine is alive, and would start its job again",
+                hint=f"end it first: queuectl worker stop {pool.pool}",
+            )
+
+
 def warn_of_power(spool: SpoolDir, warn: Warn) -> None:
     """Warn if jobs get the rights of root, or if another user could replace this spool."""
     if hasattr(os, "geteuid") and os.geteuid() == 0:

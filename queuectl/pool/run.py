@@ -34,6 +34,8 @@ def run_pool(
         OSError: the pool cannot be started (full disk, too many processes).
     """
     preflight.check(spool, settings, warn)
+    if options.cluster_slots:
+        preflight.check_cluster(spool, settings)
     preflight.warn_of_power(spool, warn)
     outbox = Outbox(hand_on)
     parts = Parts(Session(spool, settings, Clock(), random.Random()), options, outbox.put)

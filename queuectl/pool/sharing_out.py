@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from queuectl.pool.worker_process import WorkerProcess
 
 
 def load(worker: WorkerProcess) -> float:
-    """Return how many names a worker has for each of its slots."""
-    return len(worker.outstanding) / worker.slots
+    """Return how many names a worker has for each of its slots; infinite for a worker without slots (no node)."""
+    return len(worker.outstanding) / worker.slots if worker.slots else math.inf
 
 
 def rooms(willing: list[WorkerProcess], most: int, *, careful: bool) -> dict[WorkerProcess, int]:

@@ -31,10 +31,13 @@ class WorkerProcess:
 
     Args:
         slots: how many commands it runs at the same time.
+        cluster_slots: how many commands it runs at most on the nodes of a cluster; 0: its commands run here. Such a
+            worker reports how many slots it has now.
     """
 
-    def __init__(self, slots: int = 1) -> None:
+    def __init__(self, slots: int = 1, *, cluster_slots: int = 0) -> None:
         self.slots = slots
+        self.cluster_slots = cluster_slots
         self.name = ""
         self.outstanding: dict[str, float] = {}
         """Names given to the worker and not answered yet, with the time (monotonic)."""
@@ -108,9 +111,12 @@ class WorkerProcess:
             OSError: the system cannot start another process.
         """
         facts = (session.spool.root, tuple(session.settings), spec)
-        self._process, self.conn = start_child(
-            process.main, facts, name=spec.name, fork=fork, close_inherited=close_inherited
-        )
+        entry: Callable[..., None] = process.main
+        if self.cluster_slots:
+            from queuectl.cluster.process import main as entry
+
+            self.slots = 0
+        self._process, self.conn = start_child(entry, facts, name=spec.name, fork=fork, close_inherited=close_inherited)
         self.name = spec.name
         self.is_ready = False
 

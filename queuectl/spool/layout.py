@@ -128,6 +128,10 @@ class Layout:
         """Return the stamp of a worker whose commands run on other machines."""
         return os.path.join(self.engine_dir, _lease_name(session))
 
+    def session_lock_path(self, session: str) -> str:
+        """Return the lock of whoever speaks to the nodes in the name of this session."""
+        return self.stamp_path(session) + ".lock"
+
     def signed_path(self, key: str, job_id: str) -> str:
         """Return the file that marks a signed id as used. Ids that differ only in case are the same."""
         return os.path.join(self.signed_dir, f"{key}--{job_id}".lower())

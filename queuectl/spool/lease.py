@@ -46,6 +46,11 @@ class Lease:
         """The name of the lock file: see `Layout.lease_path`."""
         self._try_next()
 
+    def take_over(self, lock: NamedLock, name: str) -> None:
+        """Use the lease of a dead worker, which the caller has locked, until `change`. Give up the present one."""
+        self.close()
+        self._lock, self.name = lock, name
+
     @property
     def is_held(self) -> bool:
         """False if no new lease could be taken when the last one was given up: see `hold`."""

@@ -5,6 +5,7 @@ whether such a command still runs. So the worker writes a stamp before each mess
 
     .queuectl/engine/SESSION    `BOOT UNTIL LENGTH`: nothing of this session runs once the machine is up for UNTIL
                                 seconds in the boot BOOT, or for LENGTH seconds in any other boot
+    .queuectl/engine/SESSION.lock   held by whoever speaks to the nodes in the name of this session
     .queuectl/engine/length     the longest LENGTH that this spool ever had, fsynced: see `wait_s`
 
 The name of a lease shows whose it is: the session of `hostA-4711-x2k9-c3.17` is `hostA-4711-x2k9-c3`, and the `c`
@@ -19,6 +20,7 @@ from typing import NamedTuple
 
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import boot, disk, files
+from queuectl.system.locks import NamedLock
 
 MARK = "c"
 """Before the number of a worker whose commands run on other machines."""
@@ -68,17 +70,30 @@ def read(spool: SpoolDir, session: str) -> Stamp | None:
         return Stamp("", 0.0, _LONGEST_S)
 
 
-def write(spool: SpoolDir, session: str, *, for_s: float) -> Stamp:
-    """Stamp a session: from now on its runs may go on for `for_s`. Raises OSError."""
-    stamp = Stamp(boot.boot_id(), boot.uptime_s() + for_s, for_s)
+def write(spool: SpoolDir, session: str, *, for_s: float, length_s: float = 0.0) -> Stamp:
+    """Stamp a session: from now on its runs may go on for `for_s`; after a boot for `length_s`, if that is more.
+
+    Raises OSError.
+    """
+    stamp = Stamp(boot.boot_id(), boot.uptime_s() + for_s, max(for_s, length_s))
     body = f"{stamp.boot} {stamp.until_s:.3f} {stamp.length_s:.3f}\n".encode()
     spool.replace_file(spool.stamp_path(session), body, hint="stamp", sync=False, mode=disk.FILE_MODE)
     return stamp
 
 
-def remove(spool: SpoolDir, session: str) -> None:
-    """Delete the stamp of a session. Raises OSError."""
+def lock(spool: SpoolDir, session: str) -> NamedLock | None:
+    """Take the lock of a session: its holder alone speaks to the nodes in its name. None: somebody else has it.
+
+    Raises OSError.
+    """
+    made = NamedLock(spool.session_lock_path(session))
+    return made if made.try_acquire() else None
+
+
+def remove(spool: SpoolDir, session: str, held: NamedLock) -> None:
+    """Delete the stamp of a session and its lock, which the caller holds. Raises OSError."""
     disk.unlink(spool.stamp_path(session))
+    held.remove()
 
 
 def sessions(spool: SpoolDir) -> list[str]:
@@ -87,7 +102,7 @@ def sessions(spool: SpoolDir) -> list[str]:
         found = files.names(spool.engine_dir)
     except FileNotFoundError:
         return []
-    return [name for name in found if session_of(f"{name}.") == name]
+    return [name for name in found if "." not in name and session_of(f"{name}.") == name]
 
 
 # ------------------------------------------------------------------------------------------------------ after a boot

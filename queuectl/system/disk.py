@@ -158,15 +158,24 @@ def _write_all(fd: int, data: bytes) -> None:
 
 
 @as_owner
-def open_output(path: str, *, mode: int = PRIVATE_MODE) -> int:
-    """Open a new, empty file for the output of a command; each write goes to the end. `mode` as in `create`."""
-    fd: int = patiently(os.open, path, READ_WRITE | os.O_CREAT | os.O_TRUNC | os.O_APPEND, mode)
+def open_output(path: str, *, mode: int = PRIVATE_MODE, keep: bool = False) -> int:
+    """Open a file for the output of a command; each write goes to the end. `mode` as in `create`.
+
+    The file is empty, but with `keep` it keeps what it holds.
+    """
+    flags = READ_WRITE | os.O_CREAT | os.O_APPEND | (0 if keep else os.O_TRUNC)
+    fd: int = patiently(os.open, path, flags, mode)
     try:
         _open_to_group(fd, mode)
     except BaseException:
         os.close(fd)
         raise
     return fd
+
+
+def add_output(fd: int, data: bytes) -> None:
+    """Write to the end of a file that `open_output` opened. Raises OSError."""
+    _write_all(fd, data)
 
 
 def _open_to_group(fd: int, mode: int) -> None:

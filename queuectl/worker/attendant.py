@@ -61,6 +61,7 @@ class Attendant:
         link: Link,
         *,
         give_up: Callable[[Slot, OSError], None],
+        run_type: type[Run] = Run,
     ) -> None:
         self._session = recorder.session
         self._clock = recorder.session.clock
@@ -69,6 +70,7 @@ class Attendant:
         self._recorder = recorder
         self._link = link
         self._give_up = give_up
+        self._run_type = run_type
 
     def attend(self, slot: Slot, name: str, claimed: Claimed) -> Attended:
         """Return the run of a claimed job, before its first step."""
@@ -103,7 +105,7 @@ class Attendant:
         else:
             if claimed.copy:
                 self._secure(claimed)
-            run = Run(self._session, slot, claimed, process, started_s=started_s)
+            run = self._run_type(self._session, slot, claimed, process, started_s=started_s)
             attended.process = process
             try:
                 ended = yield _REPORT_AFTER_S

@@ -133,9 +133,22 @@ class Restored(NamedTuple):
     folder: str
 
 
-Report = Started | Finished | Passed | Trouble | Vanished | Restored | Defect
+class Places(NamedTuple):
+    """The worker now has this many slots, because nodes came or left."""
 
-_KINDS: tuple[type[Report], ...] = (Started, Finished, Passed, Trouble, Vanished, Restored, Defect)
+    slots: int
+
+
+class Remark(NamedTuple):
+    """Something that people may want to know about the nodes; no problem of this machine."""
+
+    text: str
+    is_warning: bool = False
+
+
+Report = Started | Finished | Passed | Trouble | Vanished | Restored | Defect | Places | Remark
+
+_KINDS: tuple[type[Report], ...] = (Started, Finished, Passed, Trouble, Vanished, Restored, Defect, Places, Remark)
 _DECLINED: tuple[type[Declined], ...] = get_args(Declined)
 _WITH_SIG = frozenset(each for each in _DECLINED if "sig" in each._fields)
 """Kinds whose first field is a file's signature."""

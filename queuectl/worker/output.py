@@ -36,6 +36,14 @@ class OutputSlot:
         self._lease, self._path = lease, path
         return self._fd
 
+    def take_over(self, lease: str) -> int:
+        """Return the handle of the output of a run that a dead worker has begun; it keeps what it holds."""
+        self.close()
+        self._path = self._spool.output_path(lease)
+        self._fd = disk.open_output(self._path, mode=self._spool.file_mode, keep=True)
+        self._lease = lease
+        return self._fd
+
     @property
     def size(self) -> int:
         """The number of printed bytes; 0 if the file is not open."""

@@ -36,6 +36,12 @@ class WorkerSpec(NamedTuple):
 
 def main(conn: Connection, root: str, settings: tuple[object, ...], spec: WorkerSpec) -> None:
     """Run a worker process to its end. It may be spawned, so every argument is a plain value."""
+    session = begin(root, settings)
+    serve(Worker(conn, session, worker=spec.name, cwd=spec.cwd, slots=spec.slots, only=spec.queues))
+
+
+def begin(root: str, settings: tuple[object, ...]) -> Session:
+    """Ignore the signals that are for the supervisor, and open the spool."""
     for name in ("SIGINT", "SIGBREAK", "SIGHUP"):
         # Ctrl-C and a hang-up reach the whole foreground group; the supervisor gets them, too, and decides.
         if hasattr(signal, name):
@@ -43,8 +49,11 @@ def main(conn: Connection, root: str, settings: tuple[object, ...], spec: Worker
     spool, given = SpoolDir(root), Settings(*settings)  # type: ignore[arg-type]
     given = given._replace(queues=dict(given.queues))  # its own, to change in place
     spool.use(given)
-    session = Session(spool, given, Clock(), random.Random())
-    made = Worker(conn, session, worker=spec.name, cwd=spec.cwd, slots=spec.slots, only=spec.queues)
+    return Session(spool, given, Clock(), random.Random())
+
+
+def serve(made: Worker) -> None:
+    """Run a worker until it ends; SIGTERM stops it."""
     signal.signal(signal.SIGTERM, lambda _number, _frame: made.stop())
     if sys.platform != "win32":  # on Windows the return of a handler interrupts a wait
         for number in (signal.SIGINT, signal.SIGHUP):

@@ -6,7 +6,7 @@ import errno
 import math
 import os
 from collections.abc import Generator
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from queuectl.jobs.verdict import Claimed
 from queuectl.model import lifecycle, sizes
@@ -93,6 +93,9 @@ class End(NamedTuple):
 class Run:
     """A claimed job whose command runs: its limits, its file, its end."""
 
+    keeps_limits: ClassVar[bool] = True
+    """False if somebody else ends a command that takes too long or prints too much."""
+
     def __init__(self, session: Session, slot: Slot, claimed: Claimed, process: Process, *, started_s: float) -> None:
         self.claimed = claimed
         self.process = process
@@ -106,7 +109,7 @@ class Run:
         """Return why the run must end: it took too long, printed too much, or lost its file; else None."""
         now_s = self._session.clock.monotonic()
         if self._limits is None:
-            self._limits = _Limits(self._session, self._slot, self.claimed, self._started_s)
+            self._limits = _Limits(self._session, self._slot, self.claimed, self._started_s, is_kept=self.keeps_limits)
         limits = self._limits
         if now_s >= limits.until_s:
             return End(TIMED_OUT, f"timed out after {limits.timeout_s:g} s")
@@ -154,7 +157,7 @@ def not_started(error: CannotStartError, duration_s: float) -> Outcome:
 class _Limits:
     """When a long command must be ended, and when to check again."""
 
-    def __init__(self, session: Session, slot: Slot, claimed: Claimed, started_s: float) -> None:
+    def __init__(self, session: Session, slot: Slot, claimed: Claimed, started_s: float, *, is_kept: bool) -> None:
         item, settings = claimed.record, session.settings
         self._spool = session.spool
         self._clock = session.clock
@@ -162,6 +165,8 @@ class _Limits:
         self.timeout_s = settings.timeout if item.timeout is None else item.timeout
         self.until_s = math.inf if self.timeout_s is None else started_s + self.timeout_s
         self.output_max = settings.output_max if item.output_max is None else item.output_max
+        if not is_kept:
+            self.timeout_s, self.until_s, self.output_max = None, math.inf, None
         self.printed = OutputLimit(slot.output, self.output_max, now_s=started_s)
         self._next_look_s = started_s + _LOOK_EVERY_S
         self._is_missing = False

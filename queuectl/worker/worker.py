@@ -17,7 +17,7 @@ import math
 import os
 import time
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, ClassVar
 
 from queuectl.flows.admission import Admission
 from queuectl.jobs import error_text
@@ -30,11 +30,11 @@ from queuectl.spool.session import Session
 from queuectl.spool.stripes import Stripes
 from queuectl.worker.attendant import Attendant, Attended
 from queuectl.worker.executors import choose
-from queuectl.worker.executors.base import Ended, Process
+from queuectl.worker.executors.base import Ended, Executor, Process
 from queuectl.worker.link import Link
 from queuectl.worker.messages import Defect, Passed, Trouble
 from queuectl.worker.recorder import Recorder
-from queuectl.worker.run import Starter
+from queuectl.worker.run import Run, Starter
 from queuectl.worker.slot import Slot
 
 # How long a worker may take to notice the file PAUSED, so that short jobs share a look.
@@ -44,7 +44,10 @@ _CANNOT_WAIT_S = 0.05
 
 
 class Worker:
-    """The loop of one worker process."""
+    """The loop of one worker process. `cluster.worker` has another, whose commands run on other machines."""
+
+    run_type: ClassVar[type[Run]] = Run
+    is_local: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -55,19 +58,22 @@ class Worker:
         cwd: str,
         slots: int = 1,
         only: tuple[str, ...] = (),
+        executor: Executor | None = None,
+        starter: Starter | None = None,
     ) -> None:
         self._name = worker
         self._admission = Admission(session, only)
         self._spool = session.spool
         self._clock = session.clock
         self._stripes = Stripes(session.spool)
-        self._executor = choose.make(session.settings.shell)
+        self._executor = executor or choose.make(session.settings.shell)
         self._link = Link(conn, self._executor, session.clock)
-        self._starter = Starter(self._executor, session.spool.root, cwd)
+        self._starter = starter or Starter(self._executor, session.spool.root, cwd)
         self._use(session)
         self._recorder = Recorder(session, self._settlements, self._claims.blame, link=self._link)
         self._attendant = self._new_attendant()
-        self._new_slot = functools.partial(Slot, session, worker, itertools.count())
+        self._numbers = itertools.count()
+        self._new_slot = functools.partial(Slot, session, worker, self._numbers)
         self._link.slots = slots
         self._free = [self._new_slot() for _ in range(slots)]
         """The slots without a run; the last slot is used first."""
@@ -118,11 +124,15 @@ class Worker:
     def _use(self, session: Session) -> None:
         self._session = session
         self._admission.use(session)
-        self._claims = Claims(session, self._stripes, worker=self._name, admission=self._admission)
+        self._claims = Claims(
+            session, self._stripes, worker=self._name, admission=self._admission, is_local=self.is_local
+        )
         self._settlements = Settlements(session, self._stripes)
 
     def _new_attendant(self) -> Attendant:
-        return Attendant(self._settlements, self._starter, self._recorder, self._link, give_up=self._give_up)
+        return Attendant(
+            self._settlements, self._starter, self._recorder, self._link, give_up=self._give_up, run_type=self.run_type
+        )
 
     def _reload(self) -> None:
         """Use new settings for the next attempts. Those that run keep the settings that they began with."""

@@ -43,8 +43,16 @@ _STOP_MARGIN_S = 20.0
 @app.command(short_help="Start workers that run jobs.")
 def start(
     count: Annotated[
-        int, typer.Option("--count", "-c", metavar="N", min=1, max=256, help="Number of jobs to run at once: slots.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            "--count",
+            "-c",
+            metavar="N",
+            min=0,
+            max=256,
+            help="Number of jobs to run at once: slots. Default: 1; with --cluster: 0.",
+        ),
+    ] = None,
     drain: Annotated[
         bool, typer.Option("--drain", help="Stop when nothing is left to run, delayed jobs and retries included.")
     ] = False,
@@ -64,6 +72,18 @@ def start(
             metavar="NAME,...", help="Run only jobs of these queues. Default: all.", autocompletion=completion.queues()
         ),
     ] = None,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Run jobs on the nodes of the cluster in the settings.")
+    ] = False,
+    slots: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=10_000,
+            help="Most jobs to run at once on nodes. Default: the setting cluster.slots.",
+        ),
+    ] = None,
     log_format: Annotated[
         str,
         typer.Option(
@@ -78,6 +98,7 @@ def start(
       queuectl worker start --count 2
       queuectl worker start --drain
       queuectl worker start --queue mail,scans
+      queuectl worker start --cluster --count 2
 
     The workers run until Ctrl-C or `queuectl worker stop`. The command prints one line per event to standard output.
 
@@ -91,23 +112,34 @@ def start(
     for name in queues:
         if why := names.why_bad_queue(name):
             raise WrongUsageError(f"--queue: {name[:60]!r} is not the name of a queue: it {why}")
+    if slots is not None and not cluster:
+        raise WrongUsageError("--slots needs --cluster; for slots on this machine use --count")
+    if count == 0 and not cluster:
+        raise WrongUsageError("--count 0 runs nothing without --cluster")
     spool = context.open_spool()
+    count = (0 if cluster else 1) if count is None else count
+    cluster_slots = (slots or spool.settings.cluster_slots) if cluster else 0
     if detach:
         from queuectl.pool import preflight
 
         preflight.check(spool.folder, spool.settings, _warn)
+        if cluster:
+            preflight.check_cluster(spool.folder, spool.settings)
         typed = ["--drain"] if drain else []
         typed += ["--max-jobs", str(max_jobs)] if max_jobs is not None else []
         typed += ["--grace", f"{grace_s:.3f}"] if grace_s is not None else []
         typed += ["--queue", ",".join(queues)] if queues else []
+        typed += ["--cluster", "--slots", str(cluster_slots)] if cluster else []
         _detach(spool.folder, count, typed)
         return
     from queuectl.cli.events import Printer
     from queuectl.pool.options import Options
     from queuectl.pool.run import run_pool
 
-    printer = Printer(as_json=log_format == "json", workers=count, spool=spool.path)
-    options = Options(slots=count, cwd=os.getcwd(), drain=drain, max_jobs=max_jobs, queues=queues)
+    printer = Printer(as_json=log_format == "json", workers=count, spool=spool.path, cluster_slots=cluster_slots)
+    options = Options(
+        slots=count, cwd=os.getcwd(), drain=drain, max_jobs=max_jobs, queues=queues, cluster_slots=cluster_slots
+    )
     settings = spool.settings if grace_s is None else spool.settings._replace(stop_grace_s=grace_s)
     summary = run_pool(spool.folder, settings, options, printer.tell, warn=_warn)
     printer.end(summary)
@@ -151,7 +183,8 @@ def _detach(folder: SpoolDir, count: int, options: list[str]) -> None:
     while time.monotonic() < deadline:
         for pool in pools.live(folder):
             if pool.pid == process.pid or pool.log == log_path:
-                typer.echo(f"started {pool.pool} with {printing.count_of(count, 'slot')}; log: {log_path}")
+                slots = printing.count_of(count, "slot") if count else "the slots of its nodes"
+                typer.echo(f"started {pool.pool} with {slots}; log: {log_path}")
                 return
         if process.poll() is not None:
             if process.returncode == 0:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from queuectl.cluster import carriers
 from queuectl.errors import SpoolUnavailableError, UntrustedSpoolError
 from queuectl.maintenance import doctor
 from queuectl.maintenance.probes import FAIL, WARN, Line
@@ -19,6 +20,7 @@ from queuectl.pool.run import run_pool
 from queuectl.spool import pools, trust
 from queuectl.spool.folder import SpoolDir
 from queuectl.system import boot, volume
+from tests.helpers import Desk
 
 
 def start(spool: SpoolDir, settings: Settings) -> list[str]:
@@ -131,3 +133,23 @@ def test_a_share_with_a_pool_of_another_machine_is_refused(
         preflight.check(spool, settings, lambda _: None)
     assert "--cluster" in refused.value.hint
     assert path in refused.value.hint
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a Linux machine leads a cluster")
+def test_a_cluster_is_not_led_beside_an_older_pool(
+    spool: SpoolDir, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P3: a pool that knows no stamps would start a job again whose command runs on a node."""
+    monkeypatch.setattr(carriers, "check", lambda _settings: None)
+    settings = desk.settings
+    older = pools.Pool(desk.session, count=1, cwd=spool.root)
+    older.enter()
+    preflight.check_cluster(spool, settings)
+    path = Path(spool.pool_path(older.name, "json"))
+    body = json.loads(path.read_text())
+    del body["format"]
+    path.write_text(json.dumps(body))
+    with pytest.raises(SpoolUnavailableError, match="older queuectl"):
+        preflight.check_cluster(spool, settings)
+    older.leave(pools.StopSummary([], 0), clean=True)
+    preflight.check_cluster(spool, settings)

@@ -65,7 +65,10 @@ def test_a_stamp_of_another_boot_counts_from_the_start(
 
 def test_a_lost_stamp_protects_after_a_boot(stamped: SpoolDir, up: list[float]) -> None:
     """A power cut may take the stamp, so a spool that used a cluster waits for its longest lease (P3)."""
-    stamps.remove(stamped, SESSION)
+    held = stamps.lock(stamped, SESSION)
+    assert held is not None
+    assert stamps.lock(stamped, SESSION) is None, "two processes spoke in the name of one session"
+    stamps.remove(stamped, SESSION, held)
     assert not is_alive(stamped, LEASE)
     up[0] = 20.0
     assert is_alive(stamped, LEASE)

@@ -1,0 +1,185 @@
+"""A worker whose commands run on the nodes of a cluster: the worker's loop, with another executor in its place.
+
+It claims nothing that cannot start now: it has as many slots as the nodes have places for it. One process, many runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+
+from queuectl.cluster.adoption import Adopted, Adoption
+from queuectl.cluster.command import Command
+from queuectl.cluster.executor import ClusterExecutor
+from queuectl.cluster.link import Link as NodeLink
+from queuectl.jobs.verdict import Claimed, Paused
+from queuectl.model.lifecycle import Outcome
+from queuectl.spool import stamps
+from queuectl.spool.session import Session
+from queuectl.system.locks import NamedLock
+from queuectl.worker.attendant import Attended
+from queuectl.worker.executors.base import Ended
+from queuectl.worker.messages import Places, Remark
+from queuectl.worker.run import Run
+from queuectl.worker.slot import Slot
+from queuectl.worker.worker import Worker
+
+
+class NodeStarter:
+    """See `worker.run.Starter`: starts a claimed job on the node that was chosen before the claim."""
+
+    def __init__(self, executor: ClusterExecutor) -> None:
+        self._executor = executor
+        self.place: NodeLink | None = None
+        """Where the next job starts."""
+        self.adopted: Adopted | None = None
+        """The run to take over instead."""
+
+    def start(self, claimed: Claimed, slot: Slot) -> Command:
+        """Start the command of a claimed job, or take it over."""
+        if (adopted := self.adopted) is not None:
+            self.adopted = None
+            where = {"session": adopted.session, "node": adopted.node, "member": adopted.member}
+            return self._executor.adopt(claimed, slot.output_fd, **where)
+        assert self.place is not None
+        return self._executor.start_on(self.place, claimed, slot.output_fd)
+
+    def check_folder(self) -> None:
+        """Do nothing: folders are the node's."""
+
+
+class NodeRun(Run):
+    """See `worker.run.Run`. The node's keeper keeps the limits, also while it is cut off."""
+
+    process: Command
+    keeps_limits = False
+
+    def outcome(self, ended: Ended, duration_s: float, *, is_stop: bool = False) -> Outcome:
+        """Return the outcome that the node told, or what its silence means."""
+        outcome = self.process.outcome
+        assert outcome is not None
+        return outcome
+
+
+class AdoptedSlot(Slot):
+    """The slot of a run that a dead worker has begun: its lease and its output."""
+
+    def __init__(self, session: Session, worker: str, numbers: Iterator[int], lock: NamedLock, lease: str) -> None:
+        super().__init__(session, worker, numbers)
+        self.lease.take_over(lock, lease)
+        self.output_fd = self.output.take_over(lease)
+
+    def renew(self, *, is_plain: bool, is_free: bool = False) -> None:
+        """Leave the old lease in any case: the next run is another session's."""
+        super().renew(is_plain=False)
+
+
+class ClusterWorker(Worker):
+    """The loop of a worker process whose commands run on nodes. `slots` is the most that it runs at once."""
+
+    run_type = NodeRun
+    is_local = False
+
+    def __init__(
+        self,
+        conn: Connection,
+        session: Session,
+        executor: ClusterExecutor,
+        *,
+        worker: str,
+        cwd: str,
+        slots: int,
+        only: tuple[str, ...] = (),
+    ) -> None:
+        self._nodes = executor
+        self._most = slots
+        self._told = 0
+        """How many slots the pool knows of."""
+        self._node_starter = NodeStarter(executor)
+        self._commands: dict[Attended, Command] = {}
+        super().__init__(
+            conn,
+            session,
+            worker=worker,
+            cwd=cwd,
+            slots=0,
+            only=only,
+            executor=executor,  # type: ignore[arg-type]  # a node is chosen before the start: `start_on`
+            starter=self._node_starter,  # type: ignore[arg-type]  # for nodes
+        )
+        executor.remark_to = lambda text, is_warning: self._link.report(Remark(text, is_warning))
+        lock = stamps.lock(session.spool, worker)
+        assert lock is not None, "another process has this worker's name"
+        self._lock = lock
+        self._adoption = Adoption(session, self._stripes, own=worker)
+
+    def run(self) -> None:
+        """Work until the supervisor orders a stop or is gone; tell the nodes what they may forget."""
+        super().run()
+        self._nodes.close()
+        if not self._nodes.has_any_of(self._name):
+            stamps.remove(self._spool, self._name, self._lock)
+
+    # ---------------------------------------------------------------------------------------------------- loop
+
+    def _wait(self, timeout_s: float | None) -> None:
+        """Take the steps of the nodes, then wait as every worker does."""
+        if not (self._free and self._link.names and timeout_s == 0):  # else the next claim goes into the same batch
+            step_s = self._nodes.step()
+            self._adopt()
+            timeout_s = step_s if timeout_s is None else min(timeout_s, step_s)
+        self._resume_ended()
+        self._fit_slots()
+        super()._wait(timeout_s)
+        self._resume_ended()
+
+    def _resume_ended(self) -> None:
+        for process, how in self._nodes.ended():
+            self._resume(self._by_process[process], how)
+
+    def _resume(self, run: Attended, ended: Ended | None = None, *, error: OSError | None = None) -> None:
+        super()._resume(run, ended, error=error)
+        if isinstance(run.process, Command):
+            self._commands[run] = run.process
+        elif run not in self._runs and (command := self._commands.pop(run, None)) is not None:
+            self._nodes.settled(command)
+
+    def _fit_slots(self) -> None:
+        """Have as many free slots as the nodes have places, and tell the pool."""
+        slots = len(self._runs)
+        if not self._link.is_stopping:
+            slots = max(slots, min(self._most, slots + self._nodes.places()))
+        self._link.slots = slots
+        if slots != self._told:
+            self._told = slots
+            self._link.report(Places(slots))
+            if slots == len(self._runs) and self._link.names:
+                self._hand_back("", Paused())
+            self._link.flush()
+
+    # -------------------------------------------------------------------------------------------------- claim
+
+    def _work(self, name: str) -> None:
+        """Choose a node, then claim."""
+        place = self._nodes.choose()
+        if place is None:
+            self._hand_back(name, Paused())
+            return
+        self._node_starter.place = place
+        self._claims.where = {"node": place.node, "member": place.member}
+        super()._work(name)
+
+    def _adopt(self) -> None:
+        """Take over the runs of dead workers, one after the other."""
+        if self._link.is_stopping:
+            return
+        for session in self._adoption.sessions:
+            if not self._nodes.has_any_of(session):
+                self._adoption.release(session)
+        for adopted in self._adoption.step():
+            slot = AdoptedSlot(self._session, self._name, self._numbers, adopted.lock, adopted.claimed.lease)
+            self._node_starter.adopted = adopted
+            run = self._attendant.attend(slot, adopted.claimed.name, adopted.claimed)
+            self._runs[run] = None
+            self._resume(run)
+            self._link.report(Remark(f"{adopted.claimed.job_id} goes on: its worker died, and its command runs on"))

@@ -1,0 +1,254 @@
+"""Jobs of a spool on two real keepers of this machine: a real pool, no dask (P3, P4, P5)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from queuectl.api import Spool
+from queuectl.cluster import client
+from queuectl.spool import stamps
+from queuectl.spool.folder import SpoolDir
+from queuectl.system import processes
+from tests.helpers import names_in, wait_until
+from tests.keeper import RealKeeper
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="a Linux machine leads a cluster"),
+    pytest.mark.skipif(not shutil.which("flock"), reason="needs flock of util-linux"),
+]
+
+
+class Cluster:
+    """A spool, keepers, and pools as real processes."""
+
+    def __init__(self, spool: SpoolDir, nodes: Path, *, lease: str = "12s") -> None:
+        self.spool = spool
+        self.nodes = nodes
+        self.keepers: dict[str, RealKeeper] = {}
+        self.pools: list[subprocess.Popen[str]] = []
+        nodes.mkdir()
+        with open(spool.settings_path, "a", encoding="utf-8") as file:
+            file.write(f'\n[cluster]\nscheduler = "unix:{nodes}"\nlease = "{lease}"\n')
+
+    def start_node(self, name: str) -> RealKeeper:
+        """Start a keeper, or its successor."""
+        made = self.keepers[name] = RealKeeper(self.nodes / name, "--slots", "3", "--node", name, "--term-before", "1")
+        made.__enter__()
+        return made
+
+    def start_pool(self, *options: str) -> subprocess.Popen[str]:
+        """Start a pool that leads the cluster."""
+        argv = [sys.executable, "-m", "queuectl", "--spool", self.spool.root, "worker", "start"]
+        chosen = options or ("--cluster",)
+        pool = subprocess.Popen([*argv, *chosen], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.pools.append(pool)
+        return pool
+
+    def worker(self, pool: subprocess.Popen[str]) -> int:
+        """The pid of the worker process that leads the cluster, once there is one."""
+
+        def found() -> int:
+            pids = [pid for pid in processes.child_pids(pool.pid) if not _is_zombie(pid)]
+            return pids[0] if pids else 0
+
+        return int(wait_until(found))
+
+    def add(self, job_id: str, command: str, **keys: object) -> None:
+        """Enqueue a job."""
+        Spool(self.spool.root).enqueue(command, id=job_id, backoff_base=0, **keys)
+
+    def guarded(self, job_id: str, seconds: float, mark: Path, **keys: object) -> None:
+        """Enqueue a job that is alone while it runs, or says OVERLAP."""
+        self.add(
+            job_id,
+            f"exec 9>'{mark}'; flock -n 9 || echo OVERLAP >>'{mark}.bad'; echo $QUEUECTL_ATTEMPT >>'{mark}.runs'; "
+            f"sleep {seconds}; echo {job_id} done",
+            **keys,
+        )
+
+    def events(self, job_id: str) -> list[str]:
+        """The kinds of events of a job, wherever it is."""
+        found = self.spool.find(job_id)
+        if found is None:
+            return []
+        with contextlib.suppress(OSError, ValueError):
+            return [each["event"] for each in json.loads(Path(found.path).read_text())["history"]]
+        return []
+
+    def is_in(self, job_id: str, state: str) -> bool:
+        """Whether a job is in a state."""
+        return f"{job_id}.json" in names_in(self.spool, state)
+
+    def runs(self, mark: Path) -> list[str]:
+        """The attempts that have begun."""
+        path = Path(f"{mark}.runs")
+        return path.read_text().split() if path.exists() else []
+
+    def close(self) -> None:
+        """End everything."""
+        for pool in self.pools:
+            if pool.poll() is None:
+                pool.kill()
+            pool.communicate()
+        for keeper in self.keepers.values():
+            keeper.__exit__(None, None, None)
+
+
+def _is_zombie(pid: int) -> bool:
+    found = processes.find(pid)
+    return found is None or found.has_ended
+
+
+@pytest.fixture
+def cluster(spool: SpoolDir, tmp_path: Path) -> Iterator[Cluster]:
+    """Two nodes of three places each."""
+    made = Cluster(spool, tmp_path / "nodes")
+    try:
+        made.start_node("w1")
+        made.start_node("w2")
+        yield made
+    finally:
+        made.close()
+    assert not list(tmp_path.glob("*.bad")), "two runs of one job overlapped"
+
+
+def test_jobs_run_on_the_nodes(cluster: Cluster, tmp_path: Path) -> None:
+    """P4: Outcomes, output, a timeout, a retry and the node of each run are on record; a pool drains and ends."""
+    for number in range(8):
+        cluster.add(f"job{number}", f"echo {number} on $QUEUECTL_NODE; sleep 0.2")
+    cluster.add("bad", "exit 3", max_retries=1)
+    cluster.add("slow", "sleep 100", timeout=0.3, max_retries=0)
+    cluster.add("gone", "no-such-program-here", max_retries=0)
+    pool = cluster.start_pool("--cluster", "--drain")
+    assert pool.wait(90) == 0
+    assert len([name for name in names_in(cluster.spool, "done") if name.startswith("job")]) == 8
+    nodes = set()
+    for number in range(8):
+        words = Path(cluster.spool.log_path(f"job{number}", 1)).read_text().split()
+        assert words[:2] == [str(number), "on"]
+        nodes.add(words[2])
+    assert nodes == {"w1", "w2"}
+    assert cluster.events("bad") == ["enqueued", "started", "failed", "started", "failed"]
+    assert cluster.events("slow")[-1] == "timed_out"
+    assert cluster.events("gone")[-1] == "failed"
+    assert stamps.sessions(cluster.spool) == []
+    for keeper in cluster.keepers:
+        assert not list((cluster.nodes / keeper / "runs").iterdir()), "a node keeps what is acknowledged"
+
+
+@pytest.mark.slow
+def test_output_is_followed_and_a_cancel_arrives(cluster: Cluster, tmp_path: Path) -> None:
+    """What a command prints shows in its output file while it runs; `cancel` ends it on its node."""
+    pool = cluster.start_pool()
+    cluster.add("talk", "echo first; exec sleep 100")
+    wait_until(lambda: cluster.events("talk")[-1:] == ["started"])
+    lease = json.loads(Path(cluster.spool.path("running", "talk.json")).read_text())["history"][-1]["lease"]
+    wait_until(lambda: Path(cluster.spool.output_path(lease)).read_text() == "first\n")
+    Spool(cluster.spool.root).cancel("talk")
+    wait_until(lambda: cluster.is_in("talk", "dlq"))
+    assert cluster.events("talk")[-1] == "cancelled"
+    pool.terminate()
+    assert pool.wait(30) == 0
+
+
+@pytest.mark.slow
+def test_a_killed_keeper_costs_seconds(cluster: Cluster, tmp_path: Path) -> None:
+    """P5: Its successor proves that it is dead with its commands, and the job runs again, not beside itself (P3)."""
+    mark = tmp_path / "mark"
+    cluster.start_pool()
+    cluster.guarded("job1", 1.0, mark)
+    wait_until(lambda: cluster.runs(mark) == ["1"])
+    node = _node_of(cluster, "job1")
+    killed_s = time.monotonic()
+    os.kill(client.keeper_pid(str(cluster.nodes / node)), signal.SIGKILL)
+    cluster.keepers[node].__exit__(None, None, None)
+    cluster.start_node(node)
+    wait_until(lambda: cluster.is_in("job1", "done"))
+    assert cluster.runs(mark) == ["1", "2"]
+    assert cluster.events("job1") == ["enqueued", "started", "abandoned", "started", "succeeded"]
+    assert time.monotonic() - killed_s < 60
+
+
+@pytest.mark.slow
+def test_a_killed_worker_leaves_its_runs_to_the_next(cluster: Cluster, tmp_path: Path) -> None:
+    """P3, P4: The command goes on; the next worker takes it over and records its true outcome."""
+    mark = tmp_path / "mark"
+    pool = cluster.start_pool()
+    cluster.guarded("job1", 3.0, mark)
+    wait_until(lambda: cluster.runs(mark) == ["1"])
+    os.kill(cluster.worker(pool), signal.SIGKILL)
+    wait_until(lambda: cluster.is_in("job1", "done"))
+    assert cluster.runs(mark) == ["1"]
+    assert cluster.events("job1") == ["enqueued", "started", "succeeded"]
+    assert Path(cluster.spool.log_path("job1", 1)).read_text() == "job1 done\n"
+
+
+def _node_of(cluster: Cluster, job_id: str) -> str:
+    history = json.loads(Path(cluster.spool.path("running", f"{job_id}.json")).read_text())["history"]
+    return str(history[-1]["node"])
+
+
+@pytest.mark.slow
+def test_a_stopped_keeper_is_given_up_at_its_bound(cluster: Cluster, tmp_path: Path) -> None:
+    """P3: Only after its lease and the margin does another node get the job; the first copy is dead by then."""
+    mark = tmp_path / "mark"
+    cluster.start_pool()
+    cluster.guarded("job1", 2.0, mark)
+    wait_until(lambda: cluster.runs(mark) == ["1"])
+    node = _node_of(cluster, "job1")
+    pid = client.keeper_pid(str(cluster.nodes / node))
+    os.kill(pid, signal.SIGSTOP)
+    stopped_s = time.monotonic()
+    wait_until(lambda: "abandoned" in cluster.events("job1") or cluster.is_in("job1", "done"), 90)
+    took_s = time.monotonic() - stopped_s
+    os.kill(pid, signal.SIGCONT)
+    assert took_s > 12.0, "given up before its bound"
+    wait_until(lambda: cluster.is_in("job1", "done"), 90)
+
+
+@pytest.mark.slow
+def test_another_pool_rescues_by_the_stamp(cluster: Cluster, tmp_path: Path) -> None:
+    """P3, P5: A local pool waits until the stamp has run out; the node has ended the command by then."""
+    mark = tmp_path / "mark"
+    pool = cluster.start_pool()
+    cluster.guarded("job1", 100.0, mark)
+    wait_until(lambda: cluster.runs(mark) == ["1"])
+    worker = cluster.worker(pool)
+    pool.kill()
+    os.kill(worker, signal.SIGKILL)
+    killed_s = time.monotonic()
+    cluster.start_pool("--count", "1")
+    wait_until(lambda: cluster.runs(mark) == ["1", "2"], 90)
+    assert time.monotonic() - killed_s > 9.0
+    assert cluster.events("job1")[:4] == ["enqueued", "started", "abandoned", "started"]
+
+
+@pytest.mark.slow
+def test_a_storm_of_kills_overlaps_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    """P3, P4: Keepers and the worker are killed again and again: every job is done, and none ran beside itself."""
+    pool = cluster.start_pool()
+    jobs = [f"job{number}" for number in range(20)]
+    for job in jobs:
+        cluster.guarded(job, 0.5, tmp_path / job, max_retries=30)
+    for turn in range(8):
+        time.sleep(0.7)
+        if turn % 2:
+            os.kill(cluster.worker(pool), signal.SIGKILL)
+        else:
+            node = ("w1", "w2")[turn // 2 % 2]
+            with contextlib.suppress(OSError):
+                os.kill(client.keeper_pid(str(cluster.nodes / node)), signal.SIGKILL)
+            cluster.keepers[node].__exit__(None, None, None)
+            cluster.start_node(node)
+    wait_until(lambda: all(cluster.is_in(job, "done") for job in jobs), 110)

@@ -1,0 +1,284 @@
+"""worker: jobs whose commands run on nodes, with a keeper in memory."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import random
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from queuectl.cluster import protocol
+from queuectl.cluster.executor import ClusterExecutor
+from queuectl.cluster.worker import ClusterWorker
+from queuectl.model.settings import defaults
+from queuectl.spool import stamps
+from queuectl.spool.folder import SpoolDir
+from queuectl.spool.lease import is_alive
+from queuectl.spool.session import Session
+from queuectl.system import boot
+from queuectl.system.clock import Clock
+from queuectl.worker.messages import unpack
+from tests.helpers import Desk, names_in, wait_until
+from tests.unit.cluster.fake_node import FakeCarrier, FakeKeeper
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a Linux machine leads a cluster")
+
+
+class Bench:
+    """A worker on a spool, its carrier, and a desk to enqueue jobs."""
+
+    def __init__(self, spool: SpoolDir, carrier: FakeCarrier, name: str = "h-1-aaaa-c1") -> None:
+        settings = defaults()._replace(cluster_lease=30.0, cluster_output_max=1000)
+        self.session = Session(spool, settings, Clock(), random.Random(3))
+        self.spool, self.carrier = spool, carrier
+        self.desk = Desk(spool, worker="desk", clock=self.session.clock)
+        self.executor = ClusterExecutor(self.session, carrier, worker=name)
+        self.conn, theirs = multiprocessing.Pipe()
+        self.worker = ClusterWorker(theirs, self.session, self.executor, worker=name, cwd=spool.root, slots=8)
+
+    def add(self, **keys: object) -> str:
+        """Enqueue a job and suggest it to the worker."""
+        name = self.desk.enqueue(backoff_base=0, **keys)
+        self.suggest()
+        return name
+
+    def suggest(self) -> None:
+        """Suggest all that waits."""
+        self.worker._link.names.extend(names_in(self.spool, "pending"))
+
+    def turn(self) -> None:
+        """One turn of the worker's loop."""
+        worker = self.worker
+        if len(worker._free) + len(worker._runs) != worker._link.slots:
+            worker._resize()
+        if worker._free and worker._link.names:
+            worker._work(worker._link.names.popleft())
+        timeout_s = worker._timeout_s(math.inf)
+        worker._wait(0.01 if timeout_s is None else min(0.01, timeout_s))
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Turn until a condition holds."""
+
+        def turned() -> object:
+            self.turn()
+            return condition()
+
+        wait_until(turned)
+
+    def events(self, state: str, job_id: str) -> list[str]:
+        """The kinds of events of a job."""
+        return self.desk.events(state, f"{job_id}.json")
+
+    def die(self) -> None:
+        """End as kill -9 ends a worker: its locks are free, its files are there."""
+        for each in (*self.worker._runs,):
+            each.slot.lease.abandon()
+            each.slot.lease.close()
+        self.worker._lock.close()
+        self.carrier.is_cut = True
+
+
+@pytest.fixture
+def keeper() -> FakeKeeper:
+    """The keeper of the node w1."""
+    return FakeKeeper("m1")
+
+
+@pytest.fixture
+def bench(spool: SpoolDir, keeper: FakeKeeper) -> Iterator[Bench]:
+    """A worker with one node."""
+    made = Bench(spool, FakeCarrier(w1=keeper))
+    yield made
+    made.desk.close()
+
+
+def ahead(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let the clock of leases go ahead."""
+    now_s = boot.uptime_s
+    monkeypatch.setattr(boot, "uptime_s", lambda: now_s() + seconds)
+
+
+def test_a_job_runs_on_a_node(bench: Bench, keeper: FakeKeeper) -> None:
+    """The start is on record with its node, the output and the true outcome arrive, and the node may forget (P4)."""
+    bench.add(id="job1", command="make", env={"A": "1"}, timeout=7)
+    bench.until(lambda: keeper.runs)
+    ((run, spec),) = keeper.runs.items()
+    assert (spec.command, spec.timeout_s) == ("make", 7.0)
+    assert spec.env == {"A": "1", "QUEUECTL_JOB_ID": "job1", "QUEUECTL_ATTEMPT": "1", "QUEUECTL_NODE": "w1"}
+    start = bench.desk.record("running", "job1.json").history[-1]
+    assert (start.event, start.node, start.member) == ("started", "w1", "m1")
+    keeper.end(run, 0, printed=b"hello\n")
+    bench.until(lambda: names_in(bench.spool, "done") and not keeper.ended)
+    last = bench.desk.record("done", "job1.json").history[-1]
+    assert (last.event, last.exit_code, last.duration_s) == ("succeeded", 0, 1.5)
+    with open(bench.spool.log_path("job1", 1), "rb") as file:
+        assert file.read() == b"hello\n"
+
+
+def test_nothing_is_claimed_without_a_place(bench: Bench, keeper: FakeKeeper) -> None:
+    """A full node gets nothing, and the job stays in pending/ without a run (P9)."""
+    keeper.slots = 1
+    bench.add(id="job1")
+    bench.until(lambda: keeper.runs)
+    bench.add(id="job2")
+    for _ in range(20):
+        bench.turn()
+    assert names_in(bench.spool, "pending") != []
+    assert len(keeper.started) == 1
+    reports = [each for _ in range(9) if bench.conn.poll() for each in unpack(bench.conn.recv_bytes())]
+    assert [each.slots for each in reports if type(each).__name__ == "Places"] == [1]
+
+
+def test_long_output_keeps_both_ends(bench: Bench, keeper: FakeKeeper) -> None:
+    """Of an output above the limit the log has the first and the last half, and says what is missing."""
+    bench.add(id="job1")
+    bench.until(lambda: keeper.runs)
+    (run,) = keeper.runs
+    keeper.printed[run] = b"a" * 600
+    bench.until(lambda: next(iter(bench.worker._commands.values())).output.got == 500)
+    keeper.end(run, 0, printed=b"b" * 2400)
+    bench.until(lambda: names_in(bench.spool, "done"))
+    with open(bench.spool.log_path("job1", 1), "rb") as file:
+        data = file.read()
+    assert data.startswith(b"a" * 500 + b"\n[queuectl: 2000 bytes left out here")
+    assert data.endswith(b"]\n" + b"b" * 500)
+
+
+@pytest.mark.parametrize(("fate", "starts"), [("way", 2), ("answer", 1)])
+def test_a_start_without_answer_is_fenced(bench: Bench, keeper: FakeKeeper, fate: str, starts: int) -> None:
+    """A start whose answer is lost runs once: the next beat says whether the node has it (P3, P9)."""
+    bench.until(lambda: bench.executor.places())
+    lost = iter([fate])
+    bench.carrier.loses = lambda op: next(lost, "") if op == protocol.START else ""
+    bench.add(id="job1")
+
+    def has_run() -> bool:
+        bench.suggest()
+        return bool(keeper.runs)
+
+    bench.until(has_run)
+    assert len(keeper.started) == 1
+    (run,) = keeper.runs
+    assert run.endswith(f".{starts}")
+    keeper.end(run)
+    bench.until(lambda: names_in(bench.spool, "done"))
+    expected = ["enqueued", *(["started", "released"] if starts == 2 else []), "started", "succeeded"]
+    assert bench.events("done", "job1") == expected
+
+
+def test_a_refused_start_goes_back_uncounted(bench: Bench, keeper: FakeKeeper) -> None:
+    """A node that cannot start a command now hands it back (P9)."""
+    keeper.refuses = "no memory for a process"
+    bench.add(id="job1")
+    bench.until(lambda: "released" in (bench.events("pending", "job1") if names_in(bench.spool, "pending") else []))
+    assert bench.desk.record("pending", "job1.json").standing().failures == 0
+
+
+def test_variables_do_not_cross_an_open_network(bench: Bench, keeper: FakeKeeper) -> None:
+    """Without TLS a job with variables fails with a text that says why; nothing of it leaves this machine."""
+    bench.executor._sends_env = False
+    bench.add(id="job1", env={"TOKEN": "secret"})
+    bench.until(lambda: names_in(bench.spool, "dlq"))
+    assert "without TLS" in bench.desk.record("dlq", "job1.json").history[-1].reason
+    assert keeper.started == []
+
+
+def test_a_dead_keeper_is_proof(bench: Bench, keeper: FakeKeeper) -> None:
+    """The next keeper of a node says that the last one is dead: the run counts as abandoned, at once (P5)."""
+    bench.add(id="job1", max_retries=0)
+    bench.until(lambda: keeper.runs)
+    bench.carrier.keepers["w1"] = FakeKeeper("m2", before=keeper)
+    bench.until(lambda: names_in(bench.spool, "dlq"))
+    assert bench.events("dlq", "job1")[-1] == "abandoned"
+
+
+def test_an_outcome_outlives_its_keeper(bench: Bench, keeper: FakeKeeper) -> None:
+    """What ended before its keeper died has its true outcome, from the next keeper (P4)."""
+    bench.add(id="job1")
+    bench.until(lambda: keeper.runs)
+    bench.carrier.is_cut = True
+    (run,) = keeper.runs
+    keeper.end(run, 3)
+    bench.carrier.keepers["w1"] = FakeKeeper("m2", before=keeper)
+    bench.carrier.is_cut = False
+    bench.until(lambda: "failed" in bench.events(*_where(bench, "job1")))
+
+
+def _where(bench: Bench, job_id: str) -> tuple[str, str]:
+    found = bench.spool.find(job_id)
+    assert found is not None
+    return found.state, job_id
+
+
+def test_a_node_that_is_cut_off_is_given_up_at_its_bound(
+    bench: Bench, keeper: FakeKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not before its lease and the margin are over does another node get the job (P3); then it does (P5)."""
+    bench.add(id="job1", max_retries=0)
+    bench.until(lambda: keeper.runs and bench.executor.has_any_of(bench.executor.session))
+    bench.carrier.is_cut = True
+    link = next(iter(bench.executor._links.values()))
+    left_s = link.lease.give_up_s - boot.uptime_s()
+    assert 30.0 < left_s <= 33.1
+    ahead(monkeypatch, left_s - 5.0)
+    for _ in range(20):
+        bench.turn()
+    assert names_in(bench.spool, "running") != []
+    ahead(monkeypatch, 6.0)
+    bench.until(lambda: names_in(bench.spool, "dlq"))
+    last = bench.desk.record("dlq", "job1.json").history[-1]
+    assert (last.event, "out of reach" in last.reason) == ("abandoned", True)
+    bench.carrier.is_cut = False
+    bench.until(lambda: not keeper.runs and bench.executor.places())
+    assert link._void == ""
+
+
+def test_a_cancel_reaches_the_node(bench: Bench, keeper: FakeKeeper) -> None:
+    """The command ends on its node, and the job is cancelled."""
+    bench.add(id="job1")
+    bench.until(lambda: keeper.runs)
+    from queuectl.worker.messages import Cancel
+
+    bench.worker._link._take_in(Cancel("job1", 1, "enough"))
+    bench.until(lambda: names_in(bench.spool, "dlq"))
+    assert bench.events("dlq", "job1")[-1] == "cancelled"
+    assert not keeper.runs
+
+
+def test_the_runs_of_a_dead_worker_are_adopted(bench: Bench, keeper: FakeKeeper, spool: SpoolDir) -> None:
+    """The command goes on under its stamp, and the next worker settles it with its true outcome (P3, P4)."""
+    bench.add(id="job1")
+    bench.until(lambda: keeper.runs)
+    (run,) = keeper.runs
+    keeper.printed[run] = b"first "
+    bench.until(lambda: next(iter(bench.worker._commands.values())).output.got == 6)
+    lease = bench.desk.record("running", "job1.json").history[-1].lease
+    bench.die()
+    assert is_alive(spool, lease)
+    assert bench.desk.orphans.rescue("job1.json") is None
+    other = Bench(spool, FakeCarrier(w1=keeper), "h-2-bbbb-c1")
+    other.until(lambda: other.worker._runs)
+    assert bench.desk.orphans.rescue("job1.json") is None
+    keeper.end(run, 0, printed=b"last")
+    other.until(lambda: names_in(spool, "done") and not keeper.ended)
+    assert bench.events("done", "job1") == ["enqueued", "started", "succeeded"]
+    assert keeper.started == [run]
+    with open(spool.log_path("job1", 1), "rb") as file:
+        assert file.read() == b"first last"
+    assert (first := other.worker._free[-1].lease.name).startswith("h-2-bbbb-c1"), first
+    assert "h-1-aaaa-c1" in stamps.sessions(spool)
+
+
+def test_a_start_that_never_left_is_released_by_the_adopter(bench: Bench, keeper: FakeKeeper, spool: SpoolDir) -> None:
+    """A worker dies between the record and the message: the node has never got it, so it is uncounted (P9)."""
+    bench.until(lambda: bench.executor.places())
+    bench.carrier.loses = lambda op: "way" if op == protocol.START else ""
+    bench.add(id="job1")
+    bench.until(lambda: names_in(spool, "running"))
+    bench.die()
+    other = Bench(spool, FakeCarrier(w1=keeper), "h-2-bbbb-c1")
+    other.until(lambda: names_in(spool, "pending"))
+    assert bench.events("pending", "job1")[-1] == "released"
