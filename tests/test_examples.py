@@ -1,4 +1,5 @@
-"""What is in examples/ works; compress_stdlib.py is run by tests/e2e/test_example.py, scan_folder.py by a recipe."""
+"""What is in examples/ works; compress_stdlib.py is run by tests/e2e/test_example.py, scan_folder.py by a recipe,
+cluster.py by tests/cluster/test_example.py."""
 
 from __future__ import annotations
 
@@ -38,6 +39,7 @@ def test_every_example_is_known_to_a_test() -> None:
     assert found == {
         "README.md",
         "check_queue.py",
+        "cluster.py",
         "compress_stdlib.py",
         "container",
         "container/Dockerfile",
@@ -49,7 +51,7 @@ def test_every_example_is_known_to_a_test() -> None:
     assert {name for name in found if "/" not in name} - {"README.md"} <= set(linked)
 
 
-@pytest.mark.parametrize("name", ["check_queue.py", "compress_stdlib.py", "scan_folder.py"])
+@pytest.mark.parametrize("name", ["check_queue.py", "cluster.py", "compress_stdlib.py", "scan_folder.py"])
 def test_each_program_explains_itself(name: str) -> None:
     """`--help` works, and the first line of the text says what the example is for."""
     done = subprocess.run([sys.executable, EXAMPLES / name, "--help"], capture_output=True, text=True, timeout=60)

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import signal
 import socket
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ _POLL_S = 0.5
 _CONNECT_S = 5.0
 _SILENT_S = 8.0
 _AGAIN_S = 0.5
+# A dask worker sends a sign of life every 0.5 to 2 s.
+_STALE_S = 5.0
 _READ_BYTES = 1 << 18
 
 
@@ -170,11 +173,12 @@ class Bridge:
 
     def _follow(self, workers: dict[str, dict[str, Any]]) -> None:
         """Take the nodes from what the scheduler knows of its workers."""
-        nodes: dict[str, str] = {}
+        seen: dict[str, dict[str, float]] = {}
         for address, worker in workers.items():
             name = worker.get("metrics", {}).get(node.METRIC)
             if type(name) is str and name:
-                nodes[name] = address  # of several dask workers beside one keeper the newest is as good as any
+                seen.setdefault(name, {})[address] = float(worker.get("last_seen") or 0)
+        nodes = {name: _best(found, self._nodes.get(name, "")) for name, found in seen.items()}
         addresses = frozenset(nodes.values())
         self._give_up("the dask worker of the node is gone", but=addresses)
         if nodes != self._nodes:
@@ -196,6 +200,15 @@ class Bridge:
                 self._held[address] = self._client.submit(
                     node.keep_awake, workers=[address], allow_other_workers=False, pure=False
                 )
+
+
+def _best(seen: dict[str, float], present: str) -> str:
+    """Return the address of a node: of several dask workers the present one, unless only others are heard of.
+
+    A scheduler may take a minute to notice that a worker is gone whose successor is there.
+    """
+    newest = max(seen, key=lambda address: seen[address])
+    return present if seen[newest] - seen.get(present, -math.inf) < _STALE_S else newest
 
 
 def _security(config: dict[str, Any]) -> Any:
@@ -222,7 +235,9 @@ def in_words(error: BaseException) -> str:
         if isinstance(each, ssl.SSLCertVerificationError):
             return f"the scheduler's certificate is refused: {each.verify_message}"
         if isinstance(each, ssl.SSLError):
-            return f"the TLS connection is refused: {(each.reason or str(each)).replace('_', ' ').lower()}"
+            return (
+                f"the TLS connection is refused: {(getattr(each, 'reason', '') or str(each)).replace('_', ' ').lower()}"
+            )
     if isinstance(error, ConnectionRefusedError) or any(isinstance(each, ConnectionRefusedError) for each in chain):
         return "the connection is refused: nothing listens there"
     if isinstance(error, TimeoutError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import pwd
 import re
 import signal
 import subprocess
@@ -101,6 +102,23 @@ def test_the_bridge_has_no_handle_of_the_worker_s(carrier: DaskCarrier) -> None:
     assert os.readlink(f"/proc/{carrier._process.pid}/cwd") == "/"
     environment = Path(f"/proc/{carrier._process.pid}/environ").read_bytes()
     assert b"QUEUECTL_" not in environment
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can start a process as another user")
+def test_the_bridge_can_be_another_user(rig: Rig) -> None:
+    """P10: with `cluster.bridge_user` code of other machines cannot even read the keys, let alone write the spool."""
+    rig.scheduler()
+    rig.worker("w1")
+    carrier = dask_carrier.connect(of(rig)._replace(cluster_bridge_user="nobody"))
+    try:
+        take_until(carrier, lambda: "w1" in carrier.nodes())
+        status = Path(f"/proc/{carrier._process.pid}/status").read_text()
+        uids = re.findall(r"^Uid:\t(.*)$", status, re.MULTILINE)
+        assert set(uids[0].split()) == {str(pwd.getpwnam("nobody").pw_uid)}
+        assert re.search(r"^Groups:\s*$", status, re.MULTILINE)
+        assert ask(carrier, "w1", "x")[1] == ANSWERED
+    finally:
+        carrier.close()
 
 
 def test_a_busy_node_is_not_idle_for_dask(rig: Rig) -> None:

@@ -212,10 +212,11 @@ def _drain(node: str, *, on: bool) -> None:
 
 def _ask(op: str, request: tuple[Any, ...], *, only: str = "") -> list[Said]:
     """Ask the nodes of the spool's cluster."""
-    from queuectl.cluster import asking, dask_carrier
+    from queuectl.cluster import asking, carriers
 
     settings = context.open_spool().settings
-    carrier = dask_carrier.connect(settings)
+    carriers.check(settings)
+    carrier = carriers.make(settings)
     try:
         asking.reach(carrier, settings.cluster_scheduler)
         return asking.ask(carrier, op, request, only=only)

@@ -1,0 +1,169 @@
+"""A spool, its pool, a scheduler and nodes; and jobs that say when two runs of one job overlap."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from queuectl.cluster import client
+from queuectl.model.lifecycle import STATES
+from queuectl.system import processes
+from tests.cluster.rig import PYTHON, Rig, until
+
+WITNESS = """
+    import fcntl, os, sys, time
+    folder, name, run_s = sys.argv[1], sys.argv[2], float(sys.argv[3])
+    log = open(os.path.join(folder, name + ".runs"), "a", buffering=1)
+    lock = open(os.path.join(folder, name + ".lock"), "a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        log.write("OVERLAP\\n")
+    log.write("begin %s %s\\n" % (os.environ["QUEUECTL_ATTEMPT"], os.environ["QUEUECTL_NODE"]))
+    end = time.monotonic() + run_s
+    while time.monotonic() < end:
+        time.sleep(0.02)
+    log.write("end\\n")
+"""
+
+
+class Farm:
+    """Everything that a cluster needs, on loopback."""
+
+    def __init__(self, rig: Rig, *nodes: str, slots: int = 4, lease_s: int = 10) -> None:
+        self.rig = rig
+        self.slots = slots
+        self.spool = rig.folder / "spool"
+        self.witness = rig.folder / "witness.py"
+        self.witness.write_text(textwrap.dedent(WITNESS))
+        self.scheduler = rig.scheduler()
+        self.nodes: dict[str, subprocess.Popen[bytes]] = {}
+        self.pool: subprocess.Popen[bytes] | None = None
+        self.queuectl("init", str(self.spool), at=False)
+        (self.spool / "queuectl.toml").write_text(
+            f'scan_s = 0.5\n[cluster]\nscheduler = "{rig.address}"\nkeys = "{rig.keys}"\nlease = "{lease_s}s"\n'
+        )
+        for name in nodes:
+            self.start_node(name)
+        self.start_pool()
+
+    def queuectl(self, *words: str, at: bool = True) -> str:
+        """Run a command of queuectl."""
+        argv = [PYTHON, "-m", "queuectl", *(["--spool", str(self.spool)] if at else []), *words]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=90, env=self.rig.environment, check=False)
+        assert done.returncode == 0, done
+        return done.stdout
+
+    def start_node(self, name: str) -> None:
+        """Start a node, again with its old scratch folder."""
+        self.nodes[name] = self.rig.node(name, "--slots", str(self.slots))
+
+    def start_pool(self) -> None:
+        """Start a pool that runs jobs on the nodes."""
+        words = ["--spool", str(self.spool), "worker", "start", "--cluster", "--slots", "100"]
+        self.pool = self.rig.spawn([PYTHON, "-m", "queuectl", *words], "pool.log")
+
+    def job(self, name: str, run_s: float) -> None:
+        """Enqueue a witness."""
+        words = [sys.executable, str(self.witness), str(self.rig.folder), name, str(run_s)]
+        self.queuectl("enqueue", "--id", name, "--max-retries", "50", "--", *words)
+
+    def runs(self, name: str) -> list[str]:
+        """Return what the runs of a job have written."""
+        path = self.rig.folder / f"{name}.runs"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def state(self, name: str) -> str:
+        """Return the state of a job; "" while it moves."""
+        if list((self.spool / "pending").glob(f"{name}[.,]*json")):
+            return "pending"
+        return next((state for state in STATES if (self.spool / state / f"{name}.json").exists()), "")
+
+    def events(self, name: str) -> list[str]:
+        """Return the events of a job that has ended."""
+        (path,) = [self.spool / state / f"{name}.json" for state in ("done", "dlq") if self.state(name) == state]
+        return [event["event"] for event in json.loads(path.read_text())["history"]]
+
+    def node_of(self, name: str) -> str:
+        """Return the node on which a job was started last."""
+        return next(line.split()[2] for line in reversed(self.runs(name)) if line.startswith("begin"))
+
+    def keeper(self, node: str) -> processes.Process:
+        """Return the keeper of a node."""
+        found = processes.find(client.keeper_pid(str(self.rig.folder / node)))
+        assert found is not None
+        return found
+
+    def dask_worker(self, node: str) -> processes.Process:
+        """Return the dask worker of a node."""
+        found: list[processes.Process] = []
+
+        def is_there() -> bool:
+            found[:] = [each for each in processes.children(self.nodes[node].pid) if not each.has_ended]
+            return bool(found)
+
+        until(is_there)
+        return found[0]
+
+    def wait_for(self, name: str, state: str = "done", within_s: float = 110) -> None:
+        """Wait until a job is in a state."""
+        until(lambda: self.state(name) == state, within_s=within_s)
+
+    def kill_node(self, name: str) -> None:
+        """Kill everything of a node at once, as a power cut would."""
+        self.nodes[name].send_signal(signal.SIGSTOP)
+        for pid in processes_with(str(self.rig.folder / name)):
+            found = processes.find(pid)
+            if found is not None:
+                processes.send(found, signal.SIGKILL)
+        self.nodes[name].wait()
+
+    def close(self) -> None:
+        """End everything that is left."""
+        for name in self.nodes:
+            self.kill_node(name)
+        if self.pool is not None:
+            kill_family(self.pool)
+        self.rig.close()
+
+    def overlaps(self) -> list[str]:
+        """Return the jobs of which two runs overlapped."""
+        return [path.stem for path in self.rig.folder.glob("*.runs") if "OVERLAP" in path.read_text()]
+
+    def counts(self) -> collections.Counter[str]:
+        """Return how many jobs are in each state."""
+        return collections.Counter(
+            {state: len([*(self.spool / state).glob("*.json")]) for state in STATES if (self.spool / state).exists()}
+        )
+
+
+def processes_with(text: str) -> list[int]:
+    """Return the processes whose command line has this text; not this one."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != os.getpid():
+            try:
+                words = Path("/proc", name, "cmdline").read_bytes()
+            except OSError:
+                continue
+            if text.encode() in words.split(b"\0") or any(
+                word.startswith(text.encode() + b"/") for word in words.split(b"\0")
+            ):
+                found.append(int(name))
+    return found
+
+
+def kill_family(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and all below it."""
+    found = processes.find(process.pid)
+    family = processes.below([found]) if found is not None else []
+    for each in family:
+        processes.send(each, signal.SIGKILL)
+    process.kill()
+    process.wait()
