@@ -89,6 +89,8 @@ def _measure(work: str, parent: str, *, quick: bool, full: bool, others: list[st
     elif work == "C":
         sizes = (1_000, 5_000) if quick else (1_000, 10_000, 100_000, 1_000_000) if full else (1_000, 10_000, 100_000)
         backlog.measure(parent, sizes=sizes, jobs=300 if quick else 900, repetitions=1 if quick else 2)
+        few, many = (200, 2_000) if quick else (2_000, 100_000)
+        backlog.measure_own_ids(parent, few=few, many=many, repetitions=1 if quick else 5)
     elif work == "D":
         producing.measure(
             parent,

@@ -1,5 +1,5 @@
 """C: how cost grows with the number of waiting jobs: first start, CPU a job, memory; the same number of jobs is run
-from each backlog, so that only what lies in pending/ differs."""
+from each backlog, so that only what lies in pending/ differs. Once with generated ids, once with ids of their own."""
 
 from __future__ import annotations
 
@@ -81,6 +81,48 @@ def measure(parent: str, *, sizes: tuple[int, ...], jobs: int, repetitions: int)
         *table.others(busy.others()),
     ]
     table.show("C: waiting jobs", head, rows, notes)
+
+
+class Whole(NamedTuple):
+    """A whole run: first start in s, CPU of all processes from start to end in s."""
+
+    first_start_s: float
+    cpu_s: float
+
+
+def _whole(folder: str, spool: SpoolDir, jobs: int) -> Whole:
+    before = {run.job_id for run in spools.runs(spool)}
+    ran = machine.run(spools.pool(spool, 2, "--max-jobs", str(jobs)), cwd=folder)
+    done = [run for run in spools.runs(spool) if run.job_id not in before]
+    return Whole(min(run.started_at for run in done) - ran.began_at, ran.cpu_s)
+
+
+def measure_own_ids(parent: str, *, few: int, many: int, repetitions: int) -> None:
+    """Measure and print whole runs of `few` jobs with ids of their own, from a queue of as many and from a long one."""
+    found: list[tuple[Whole, Whole]] = []
+    busy = machine.Busy()
+    with spools.folder(parent) as long_folder:
+        long_one = spools.make(long_folder)
+        spools.fill(long_one, many + few * (repetitions - 1), own_ids=True)
+        for _ in range(repetitions):
+            with spools.folder(parent) as folder:
+                short = spools.make(folder)
+                spools.fill(short, few, own_ids=True)
+                spools.settle_disk()
+                found.append((_whole(folder, short, few), _whole(long_folder, long_one, few)))
+    rows = [
+        [
+            f"{waiting:,}",
+            table.spread(pair[place].cpu_s / pair[0].cpu_s for pair in found),
+            *(table.spread(getattr(pair[place], key) for pair in found) for key in Whole._fields),
+        ]
+        for place, waiting in enumerate((few, many))
+    ]
+    notes = [
+        f"{few:,} jobs j1, j2 ... run by 2 workers, {repetitions} repetitions; all CPU counts, with start and end.",
+        *table.others(busy.others()),
+    ]
+    table.show("C: ids of their own", ["waiting", "CPU", "first start s", "CPU s"], rows, notes)
 
 
 def _ratio(values: list[Measured], base: list[Measured], key: str) -> str:

@@ -54,10 +54,13 @@ def make(parent: str, *, durability: str = "queue") -> SpoolDir:
     return spool
 
 
-def fill(spool: SpoolDir, count: int, command: str | list[str] = "true", *, state: str = PENDING) -> list[str]:
+def fill(
+    spool: SpoolDir, count: int, command: str | list[str] = "true", *, state: str = PENDING, own_ids: bool = False
+) -> list[str]:
     """Write `count` records as `enqueue` (or, for done/, a worker) leaves them, without its checks; their ids.
 
-    Plain writes of new files, so the file system is as it is after that many real jobs.
+    Plain writes of new files, so the file system is as it is after that many real jobs. With `own_ids` the ids are j1,
+    j2 ... and the names say when the jobs arrived.
     """
     now_at = time.time() - count / 1e6 - 1
     spec = {"id": "ID", "command": command, "max_retries": 3, "backoff_base": 2, "backoff_max": 3600}
@@ -69,8 +72,12 @@ def fill(spool: SpoolDir, count: int, command: str | list[str] = "true", *, stat
     place = spool.folder(state)
     rng = random.Random(count)
     ids = [names.generate_id(now_at + number / 1e6, rng) for number in range(count)]
-    for job_id in ids:
-        fd = os.open(f"{place}/{job_id}.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    if own_ids:
+        arrived = [names.stamp(now_at + number / 1e6) for number in range(count)]
+        ids = [f"j{number}" for number in range(1, count + 1)]
+    for number, job_id in enumerate(ids):
+        name = names.waiting_name(job_id, None, 0, arrived=arrived[number]) if own_ids else f"{job_id}.json"
+        fd = os.open(f"{place}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         os.write(fd, b'%s"%s"%s' % (before, job_id.encode(), after))
         os.close(fd)
     return ids

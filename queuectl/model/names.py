@@ -26,13 +26,13 @@ STRIPE_COUNT = 64
 
 _ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{ID_MAX_CHARS - 1}}}")
 _GENERATED = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]{6}-[0-9a-z]{4}")
-_SPLIT_AT_ONCE = 10_000
+SPLIT_AT_ONCE = 10_000
 _GENERATED_LINE = re.compile(rf"^{_GENERATED.pattern}\.json$", re.MULTILINE)
 # The usual names of jobs with an owner. No dot and no underscore in the owner, so that no name looks like that of an
 # unfinished file; names of other owners are parsed in full.
 _OWNED = re.compile(rf"({_GENERATED.pattern}),by=([A-Za-z0-9][A-Za-z0-9-]{{0,{OWNER_MAX_CHARS - 1}}})\.json")
 # The names that `enqueue` gives to jobs with an id of their own; the same letters, for the same reason.
-_TIMED = re.compile(
+TIMED = re.compile(
     r"([A-Za-z0-9][A-Za-z0-9-]{0,99}),in=(\d{4}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))"
     r"T((?:[01]\d|2[0-3])[0-5]\d[0-5]\d)\.(\d{6})Z\.json"
 )
@@ -207,8 +207,8 @@ def split_generated(listed: list[str]) -> tuple[list[str], list[str]]:
     """
     generated: list[str] = []
     others: list[str] = []
-    for start in range(0, len(listed), _SPLIT_AT_ONCE):
-        some = listed[start : start + _SPLIT_AT_ONCE]
+    for start in range(0, len(listed), SPLIT_AT_ONCE):
+        some = listed[start : start + SPLIT_AT_ONCE]
         text = "\n".join(some)
         if text.count("\n") == len(some) - 1:
             found = _GENERATED_LINE.findall(text)
@@ -247,7 +247,7 @@ def parse(file_name: str) -> NameParts | None:
         return NameParts(stem, None, 0)
     if (owned := _OWNED.fullmatch(file_name)) is not None:
         return NameParts(owned[1], None, 0, owned[2])
-    if ",in=" in stem and (timed := _TIMED.fullmatch(file_name)) is not None:
+    if ",in=" in stem and (timed := TIMED.fullmatch(file_name)) is not None:
         return NameParts(timed[1], None, 0, "", f"{timed[2]}-{timed[3]}-{timed[4]}")
     if (flagged := _FLAGGED.fullmatch(file_name)) is not None and "," in stem:
         found, due, day, time, micros, prio, owner, queue, key = flagged.groups("")
@@ -293,7 +293,7 @@ def is_temporary(file_name: str) -> bool:
         return False  # most names, in a tenth of the time: a listing may have a million
     if ",by=" in file_name and _OWNED.fullmatch(file_name):
         return False
-    if ",in=" in file_name and _TIMED.fullmatch(file_name):
+    if ",in=" in file_name and TIMED.fullmatch(file_name):
         return False
     if "," in file_name and _FLAGGED.fullmatch(file_name):
         return False

@@ -21,6 +21,8 @@ from queuectl.model.round_robin import RoundRobin
 
 # Higher than every priority of a job.
 _AHEAD = 10**9
+# From this many names on, usual names are parsed together.
+_MANY = 50
 # If the due time in a name is further away than this, the pool reads its record.
 FAR_S = 60.0
 
@@ -90,6 +92,12 @@ class RunQueue:
         count = len(generated)
         self._known.update(generated)
         seen, undated = self._new_stamp(now_at) if others else "", []
+        if len(others) >= _MANY and not self._only:
+            timed, others = order.split_timed(others)
+            if timed:
+                lines.setdefault((0, "", ""), []).extend(order.keys_of_timed(timed))
+            count += len(timed)
+            self._known.update(timed)
         for name in others:
             parts = names.parse(name)
             if parts is None and not names.is_batch(name):

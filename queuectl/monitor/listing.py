@@ -231,13 +231,8 @@ def _names(spool: SpoolDir, state: str) -> Iterator[list[str]]:
         yield []
         return
     with listed as entries:
-        some: list[str] = []
-        for entry in entries:
-            some.append(files.listed_name(entry))
-            if len(some) == NAMES_A_STEP:
-                yield some
-                some = []
-        yield some
+        while some := list(islice(entries, NAMES_A_STEP)):
+            yield files.listed_names(some)
 
 
 def _apart(state: str, listed: list[str]) -> tuple[list[str], list[str]]:

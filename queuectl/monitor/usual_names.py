@@ -75,13 +75,17 @@ class UsualNames:
 
     def take_out(self, listed: list[str]) -> tuple[list[str], list[str]]:
         """Take the usual names out of some; return the others, and the names taken that may be drops."""
+        dropped, listed = order.split_timed(listed)
+        if dropped:
+            self._take({_PLAIN: order.keys_of_timed(dropped)})
+        if not listed:
+            return [], dropped
         text = "\n".join(listed)
         if text.count("\n") != len(listed) - 1:
-            return listed, []  # a line feed in a name
+            return listed, dropped  # a line feed in a name
         taken: set[str] = set()
         keys: defaultdict[str, list[str]] = defaultdict(list)
         dues: list[tuple[str, str]] = []
-        dropped: list[str] = []
         for generated, end, stem, day, clock, micro, due, other_end in _USUAL.findall(text):
             if generated:
                 name = f"{generated}{end}"

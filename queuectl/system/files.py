@@ -331,14 +331,21 @@ def names(folder: str | int) -> list[str]:
 def marked_names(folder: str) -> list[str]:
     """Return `names` with a slash after folders (but not after links): the listing has the types, so no stat."""
     with os.scandir(folder) as listed:
-        return [listed_name(each) for each in listed]
+        return listed_names(list(listed))
 
 
-def listed_name(entry: os.DirEntry[str]) -> str:
-    """Return the name of an entry of a listing, with a slash at the end if it is a folder."""
+def listed_names(entries: list[os.DirEntry[str]]) -> list[str]:
+    """Return the names of entries of a listing, with a slash at the end of folders."""
+    try:
+        return [f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name for entry in entries]
+    except OSError:  # the file system has no type in its listing, and refuses a stat
+        return [_listed_name(entry) for entry in entries]
+
+
+def _listed_name(entry: os.DirEntry[str]) -> str:
     try:
         return f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
-    except OSError:  # the file system has no type in its listing, and refuses a stat
+    except OSError:
         return entry.name
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from queuectl.model import names, run_queue
+import random
+
+import pytest
+
+from queuectl.model import names, order, run_queue
 from queuectl.model.run_queue import RunQueue
 from tests.helpers import NOON_AT
 
@@ -244,3 +248,35 @@ def test_when_the_next_name_is_due_is_only_a_question() -> None:
     assert queue.next_due_at == NOON_AT + 10 and not len(queue)
     queue.promote(NOON_AT + 10)
     assert queue.next_due_at is None and len(queue) == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_many_names_at_once_run_in_the_order_of_names_one_by_one(seed: int) -> None:
+    """Names with an arrival in them, taken thousands at once, sort among all others as the full parser says (P8)."""
+    rng = random.Random(seed)
+    odd = ["x,in=20260231T000000.000000Z.json", "a.b,in=20261124T000000.000000Z.json", "line\nfeed.json", "x.jsonl"]
+    odd += ["9,in=20261124T000000.000000Z,prio=2.json", "x,in=20261124T000000.000000Z,hold.json", "drop.json"]
+    listed = odd[rng.randrange(4) :]
+    for number in range(300):
+        arrived_at = NOON_AT - rng.randrange(50)
+        stem = names.generate_id(arrived_at, rng) if rng.random() < 0.3 else f"{rng.choice('Aaz091')}{number}"
+        listed.append(names.waiting_name(stem, None, 0, "", names.stamp(arrived_at)))
+    rng.shuffle(listed)
+    timed, others = order.split_timed(listed)
+    assert sorted(timed + others) == sorted(listed)
+    if "line\nfeed.json" not in listed:
+        assert timed
+    assert order.keys_of_timed(timed) == [order.key_of(name, names.parse(name)) for name in timed]
+    many, single = RunQueue(), RunQueue()
+    assert many.update(*names.split_generated(listed), NOON_AT) == sum(
+        single.update(*names.split_generated([name]), NOON_AT) for name in sorted(listed, key=names.is_batch)
+    )
+    assert sorted(iter(many.take, None)) == sorted(iter(single.take, None))
+
+
+def test_many_names_at_once_keep_the_order_of_arrival() -> None:
+    """First in, first out, whatever the ids look like: a listing of many names is sorted by their arrival."""
+    arrived = [names.waiting_name(f"{'zyx'[at % 3]}{at}", None, 0, "", names.stamp(NOON_AT + at)) for at in range(200)]
+    queue = RunQueue()
+    queue.update([], sorted(arrived), NOON_AT + 500)
+    assert list(iter(queue.take, None)) == arrived
