@@ -108,7 +108,8 @@ class Outcomes:
 
     def rescue(self, _now_s: float) -> None:
         """Rescue jobs whose worker died (see `rescuer`)."""
-        mine = {job_id for worker in self._core.workers for job_id in worker.running.values()}
+        # A run is reported once it lasts. Until then its file would be read at each tick, and its lease be tried.
+        mine = {job_id for worker in self._core.workers for job_id in worker.job_ids}
         with self._core.breaker.guard():
             for rescued in self._rescuer.rescue_all(mine):
                 self._core.notify(rescued)

@@ -77,6 +77,12 @@ class WorkerProcess:
         return max(0, self.slots - len(self.outstanding))
 
     @property
+    def job_ids(self) -> set[str]:
+        """The ids of the jobs that it runs or may run, by the names that it was given."""
+        unreported = self.outstanding.keys() - self.running.keys()
+        return {*self.running.values(), *(name[:-5].partition(",")[0] for name in unreported)}
+
+    @property
     def may_get_names(self) -> bool:
         """True if the worker has answered for all reassigned names, and is not retired."""
         return self.is_ready and not self.unanswered and not self.is_retired

@@ -155,3 +155,12 @@ def test_a_message_that_ctrl_c_cuts_short_is_sent_again() -> None:
     worker.conn = Cut()  # type: ignore[assignment]
     worker.send(Stop())
     assert Cut.sent == [pack_order(Stop())]
+
+
+def test_a_given_name_counts_as_a_run_of_its_worker() -> None:
+    """The jobs of a live worker are those that it reported, and those that it may have claimed without a report yet."""
+    worker = WorkerProcess()
+    generated = "20261124-031500-120345-7f3k"
+    worker.outstanding = dict.fromkeys([f"{generated}.json", "j1,in=20261125T001500.123456Z,prio=2.json"], 0.0)
+    worker.running = {"drop.json": "job1"}
+    assert worker.job_ids == {generated, "j1", "job1"}
