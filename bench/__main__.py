@@ -8,14 +8,14 @@ import sys
 import tempfile
 import time
 
-from bench import backlog, idle, latency, looking, machine, peers, producing, spools, throughput
+from bench import backlog, idle, latency, looking, machine, peers, producing, slots, spools, throughput
 
 WORKS = {
     "A": "throughput beside xargs, and one long job among short ones",
     "B": "latency on an idle pool",
     "C": "cost with many waiting jobs",
     "D": "putting jobs in",
-    "E": "an idle pool",
+    "E": "an idle pool, and pools with many slots",
     "F": "looking at many done jobs",
 }
 # C last: it makes the most files, and what was made is deleted only at the end.
@@ -101,6 +101,7 @@ def _measure(work: str, parent: str, *, quick: bool, full: bool, others: list[st
         )
     elif work == "E":
         idle.measure(parent, seconds=2 if quick else 10)
+        slots.measure(parent, counts=slots.COUNTS[:3] if quick else slots.COUNTS, repetitions=1 if quick else 5)
     elif work == "F":
         looking.measure(parent, done=5_000 if quick else 100_000, repetitions=2 if quick else 5)
 
