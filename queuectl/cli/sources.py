@@ -14,6 +14,7 @@ from queuectl.cli.terminal import printing
 from queuectl.errors import InvalidJobError
 from queuectl.model import times
 from queuectl.model.document import BATCH_MAX_BYTES, Document, Incomplete, Many, Refused, Single, parse
+from queuectl.model.extras import STDIN_MAX_BYTES
 
 QUOTING = """shells remove quotes: write the job to a file (queuectl enqueue job.json), pipe it in
 (queuectl enqueue -), or avoid JSON: queuectl enqueue --command "echo hello"
@@ -57,6 +58,20 @@ def from_stdin() -> list[dict[str, Any]]:
             f"standard input is larger than {BATCH_MAX_BYTES} bytes", hint="split it into several inputs"
         )
     return _from_bytes(data, "standard input", lines=False)
+
+
+def stdin_text() -> str:
+    """Return the text on standard input, for the standard input of a job. Raises WrongUsageError."""
+    if printing.is_terminal(sys.stdin):
+        printing.message("type the input of the job; end with Ctrl-D (Windows: Ctrl-Z, Enter)")
+    data = _all_of(sys.stdin.buffer, STDIN_MAX_BYTES + 1)
+    hint = "write it to a file and use --stdin-file"
+    if len(data) > STDIN_MAX_BYTES:
+        raise WrongUsageError(f"standard input is longer than {STDIN_MAX_BYTES} bytes", hint=hint)
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise WrongUsageError("standard input is not text in UTF-8", hint=hint) from error
 
 
 def _all_of(stream: BinaryIO, limit: int) -> bytes:

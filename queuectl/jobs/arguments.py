@@ -38,6 +38,8 @@ class JobKeys(TypedDict, total=False):
     output_max: int | str | None
     minimal_env: bool | None
     meta: Mapping[str, Any] | None
+    stdin: str | None
+    stdin_file: str | os.PathLike[str] | None
 
 
 def refuse_unknown(given: Mapping[str, object]) -> None:
@@ -189,6 +191,7 @@ _CONVERTERS = {
     "run_at": _run_at,
     "tags": _list,
     "no_retry_exit_codes": _list,
+    "stdin_file": _path,
     "retry_exit_codes": _list,
 }
 

@@ -21,6 +21,7 @@ from queuectl.model.spec import PlainSpec
 DEFAULT_QUEUE = "default"
 """The queue of a job without the key `queue`."""
 KEY_MAX_CHARS = 200
+STDIN_MAX_BYTES = 512 * 1024
 
 
 class JobSpec(PlainSpec, kw_only=True, omit_defaults=True):
@@ -41,6 +42,14 @@ class JobSpec(PlainSpec, kw_only=True, omit_defaults=True):
             extra={"takes": f"a text of 1 to {KEY_MAX_CHARS} characters"},
         ),
     ] = None
+    stdin: Annotated[
+        str | None,
+        Meta(description="Text for the standard input of the command, at most 512 KiB. Default: empty."),
+    ] = None
+    stdin_file: Annotated[
+        str | None,
+        Meta(description="File for the standard input of the command, from the folder in which the command runs."),
+    ] = None
 
 
 class Extras(msgspec.Struct, frozen=True):
@@ -50,6 +59,8 @@ class Extras(msgspec.Struct, frozen=True):
     """The queue; "": the default queue."""
     key: Annotated[str, Meta(max_length=KEY_MAX_CHARS)] = ""
     """At most `per_key` jobs of the queue with this key run at once; "": no key."""
+    stdin: str | None = None
+    stdin_file: str = ""
 
 
 PLAIN = Extras()
@@ -72,4 +83,21 @@ def normalise(keys: JobSpec) -> dict[str, Any]:
             out["queue"] = keys.queue
     if keys.key is not None:
         out["key"] = keys.key
-    return out
+    return {**out, **_given(keys)}
+
+
+def _given(keys: JobSpec) -> dict[str, Any]:
+    """Check the keys for what a run is given, as `normalise` does."""
+    made: dict[str, Any] = {}
+    if keys.stdin is not None and keys.stdin_file is not None:
+        raise InvalidJobError("stdin and stdin_file cannot be combined", key="stdin", hint="remove one of them")
+    if keys.stdin is not None:
+        if len(keys.stdin.encode("utf-8", "replace")) > STDIN_MAX_BYTES:
+            hint = "write it to a file and name the file in stdin_file"
+            raise InvalidJobError("stdin: is longer than 512 KiB", key="stdin", hint=hint)
+        made["stdin"] = keys.stdin
+    if keys.stdin_file is not None:
+        if not keys.stdin_file or "\0" in keys.stdin_file:
+            raise InvalidJobError("stdin_file: is not the path of a file", key="stdin_file")
+        made["stdin_file"] = keys.stdin_file
+    return made

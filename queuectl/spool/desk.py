@@ -18,7 +18,7 @@ from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import LOGS
 from queuectl.system import disk, files, rights
 
-RESULT = "result"
+RESULT, STDIN = "result", "stdin"
 # More names than this are not deleted one by one between two runs.
 _NAMES_AT_MOST = 64
 
@@ -132,6 +132,12 @@ class OpenDesk:
         if info.st_nlink == 1:
             rights.set_mode(target, self._spool.file_mode)
         return Given(info.st_size)
+
+    def open_text(self, data: bytes) -> int:
+        """Write a text for the command's standard input; return a handle to read it. Raises OSError."""
+        name = self._place(STDIN)
+        disk.create(name, data, sync=False, mode=self._spool.file_mode, at=self.fd)
+        return files.open_regular(name, self.fd)[0]
 
     def clear(self) -> bool:
         """Delete what is on the desk; return False if something stays: then use another desk."""

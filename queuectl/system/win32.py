@@ -139,7 +139,7 @@ _kernel32.SetErrorMode.argtypes = (wintypes.UINT,)
 class Start(NamedTuple):
     """A process to start: its program, its whole command line and its block of variables.
 
-    `flags` are further creation flags. The process inherits only the handles `output` and `null`, which must be
+    `flags` are further creation flags. The process inherits only the handles `output` and `input`, which must be
     inheritable. It writes to the first and reads from the second.
     """
 
@@ -149,7 +149,7 @@ class Start(NamedTuple):
     cwd: str
     flags: int
     output: int
-    null: int
+    input: int
 
 
 class StartError(Exception):
@@ -170,10 +170,10 @@ def create_process(start: Start, job: int) -> tuple[int, int]:
     info = _StartupInfoEx()
     info.cb = ctypes.sizeof(info)
     info.dwFlags = _STARTF_USESTDHANDLES
-    info.hStdInput = start.null
+    info.hStdInput = start.input
     info.hStdOutput = info.hStdError = start.output
     made = _ProcessInformation()
-    with _attributes(jobs=(job,), handles=(start.null, start.output)) as attributes:
+    with _attributes(jobs=(job,), handles=(start.input, start.output)) as attributes:
         info.lpAttributeList = ctypes.addressof(attributes)
         done = _kernel32.CreateProcessW(
             start.program,

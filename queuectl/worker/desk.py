@@ -48,6 +48,11 @@ class DeskSlot:
         self.variables = {"QUEUECTL_RESULT": os.path.join(path, RESULT)}
         self._note_own_change()
 
+    def open_text(self, data: bytes) -> int:
+        """Write a text for the command's standard input; return a handle to read it. Raises OSError."""
+        assert self._open is not None
+        return self._open.open_text(data)
+
     def has_news(self, started_s: float) -> bool:
         """Return whether the run that began at `started_s` (monotonic) may have left something on the desk."""
         desk = self._open

@@ -10,10 +10,12 @@ from typing import ClassVar, NamedTuple
 
 from queuectl.jobs.verdict import Claimed
 from queuectl.model import lifecycle, sizes
+from queuectl.model.extras import PLAIN
 from queuectl.model.lifecycle import CANCELLED, FAILED, RELEASED, SUCCEEDED, TIMED_OUT, Outcome
 from queuectl.model.record import Record
 from queuectl.spool.session import Session
 from queuectl.system import environment, rights
+from queuectl.worker import stdin
 from queuectl.worker.executors.base import CannotEnterError, CannotStartError, Ended, Executor, Process, Spec
 from queuectl.worker.output import OutputLimit
 from queuectl.worker.slot import Slot
@@ -51,14 +53,20 @@ class Starter:
             env = {**env, **item.env}
         marks = {"QUEUECTL_JOB_ID": item.id, "QUEUECTL_ATTEMPT": str(claimed.attempt), **slot.desk.variables}
         cwd = os.path.join(self._cwd, item.cwd) if item.cwd else self._cwd
-        spec = Spec(item.command, cwd, env, slot.output_fd, slot.lease.fd, slot.lease.path, marks)
+        input_fd = -1
         try:
+            if item.extras is not PLAIN:
+                input_fd = stdin.open_for(item, cwd, slot.desk)
+            spec = Spec(item.command, cwd, env, slot.output_fd, slot.lease.fd, slot.lease.path, marks, input_fd)
             return self._executor.start(spec)
         except CannotEnterError as error:
             if not self._is_own_folder(item):
                 raise
             self._is_homeless = True
             raise self._no_home() from error
+        finally:
+            if input_fd >= 0:
+                os.close(input_fd)
 
     def check_folder(self) -> None:
         """Check whether a missing working folder of the pool is back. Call this before a claim, which costs a retry.

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from queuectl import Spool
+from queuectl.model import record
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import wait_until
 from tests.pool import PYTHON, Pool, ends_with, kill, queuectl
@@ -67,6 +68,43 @@ def test_a_process_left_behind_keeps_its_desk(spool: SpoolDir, tmp_path: Path) -
         ends_with(spool, {"done": 2})
         assert made.result("next") is None and made.result("leaves") is None
         kill(int(pid.read_text()))
+
+
+def test_a_job_gets_its_standard_input(spool: SpoolDir, tmp_path: Path) -> None:
+    """A text and a file reach the command whole; a job without them reads nothing, in the same slot."""
+    text = "ü" * 262_144  # 512 KiB, the most
+    copy = [*PYTHON, "import os, sys; open(os.environ['QUEUECTL_RESULT'], 'wb').write(sys.stdin.buffer.read())"]
+    (tmp_path / "in.bin").write_bytes(b"\0\xff")
+    made = Spool(spool.root)
+    made.enqueue(copy, id="text", stdin=text)
+    made.enqueue(copy, id="empty")
+    made.enqueue(copy, id="file", stdin_file="in.bin", cwd=tmp_path)
+    made.enqueue(copy, id="missing", stdin_file="nothing", cwd=tmp_path, max_retries=0)
+    made.enqueue(copy, id="folder", stdin_file=tmp_path, max_retries=0)
+    queuectl(spool, "enqueue", "--id", "typed", "--stdin", "--", *copy, stdin="typed")
+    with Pool(spool, count=1):
+        ends_with(spool, {"done": 4, "dlq": 2})
+    for job_id, data in {"text": text.encode(), "empty": b"", "file": b"\0\xff", "typed": b"typed"}.items():
+        path = made.result(job_id)
+        assert path is not None and Path(path).read_bytes() == data
+    assert "cannot read stdin_file" in made.get("missing").error
+    assert "stdin_file" in made.get("folder").error
+    kept = Path(made.get("text").path).read_bytes(), Path(made.get("empty").path).read_bytes()
+    assert [data.startswith(opening) for data, opening in zip(kept, reversed(record.OPENINGS), strict=True)] == [
+        True
+    ] * 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pipe of POSIX")
+def test_a_pipe_as_standard_input_stops_no_worker(spool: SpoolDir, tmp_path: Path) -> None:
+    """P9: a file that would block whoever opens it fails the job that names it."""
+    os.mkfifo(tmp_path / "pipe")
+    made = Spool(spool.root)
+    made.enqueue("cat", id="pipe", stdin_file=tmp_path / "pipe", max_retries=0)
+    made.enqueue("exit 0", id="next")
+    with Pool(spool, count=1):
+        ends_with(spool, {"done": 1, "dlq": 1})
+    assert "not a regular file" in made.get("pipe").error
 
 
 @pytest.mark.slow

@@ -81,6 +81,8 @@ class Overrides(NamedTuple):
     output_max: str | None
     minimal_env: bool
     meta: list[str]
+    stdin: bool
+    stdin_file: str | None
 
 
 class EnqueueCommand(TyperCommand):
@@ -167,6 +169,12 @@ def enqueue(
     meta: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Keep this text with the job (repeatable).")
     ] = None,
+    stdin: Annotated[
+        bool, typer.Option("--stdin", help="Give the command this command's standard input, at most 512 KiB of text.")
+    ] = False,
+    stdin_file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Give the command this file as its standard input.")
+    ] = None,
 ) -> None:
     """Add jobs to the queue.
 
@@ -175,6 +183,7 @@ def enqueue(
       queuectl enqueue --command "echo hello"
       queuectl enqueue -- python resize.py "my photo.jpg"
       queuectl enqueue --max-retries 5 --delay 10m -- backup.sh
+      queuectl enqueue --stdin -- sort < names.txt
       queuectl enqueue job.json
       queuectl enqueue '{"id": "job1", "command": "sleep 2"}'
       other-program | queuectl enqueue -
@@ -208,7 +217,11 @@ def enqueue(
         output_max=output_max,
         minimal_env=minimal_env,
         meta=meta or [],
+        stdin=stdin,
+        stdin_file=stdin_file,
     )
+    if stdin and words == ["-"]:
+        raise WrongUsageError("the jobs and --stdin cannot both come from standard input", hint="use --stdin-file")
     documents = sources.as_utf8(_documents(words or [], command, argv))
     if job_id is not None and len(documents) > 1:
         raise WrongUsageError(f"--id is for one job, but there are {len(documents)}", hint='put "id" into each of them')
@@ -305,6 +318,12 @@ def _typed(given: Overrides) -> dict[str, Any]:
         made["meta"] = dict(sources.pair(text, "--meta") for text in given.meta)
     if given.tag:
         made["tags"] = given.tag
+    if given.stdin:
+        made["stdin"] = sources.stdin_text()
+    if given.stdin_file is not None:
+        made["stdin_file"] = os.path.abspath(given.stdin_file)
+        if not os.path.isfile(made["stdin_file"]):
+            printing.warning(f"there is no file {made['stdin_file']}; the job fails if it is still missing then")
     return made
 
 
@@ -325,6 +344,8 @@ def _as_option(text: str) -> str:
     for key in ("retry_exit_codes", "no_retry_exit_codes"):
         if text.startswith(f"{key} and "):
             return "--retry-on and --no-retry-on cannot be combined"
+    if text.startswith("stdin and "):
+        return "--stdin and --stdin-file cannot be combined"
     key = text.partition(":")[0].partition(".")[0].partition("[")[0]
     return f"{_OPTIONS.get(key, '--' + key.replace('_', '-'))}{text[len(key) :]}"
 
@@ -339,6 +360,9 @@ def _apply(document: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
         before = made.get(key)
         if key in ("env", "meta"):
             made[key] = {**(before if isinstance(before, dict) else {}), **value}
+        elif key in ("stdin", "stdin_file"):
+            made.pop("stdin_file" if key == "stdin" else "stdin", None)
+            made[key] = value
         elif key == "tags":
             made[key] = list(dict.fromkeys([*(before if isinstance(before, list) else []), *value]))
         else:

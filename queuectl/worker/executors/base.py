@@ -1,6 +1,7 @@
 """Running commands: the part that is the same on every system. The rest is in `posix` and `windows`.
 
-A string goes to the shell, a list is started without one. Output goes straight to a file, standard input is empty.
+A string goes to the shell, a list is started without one. Output goes straight to a file. Standard input is empty
+or a file.
 The command gets the worker's environment (or, with `minimal_env`, little of it), the job's `env`, and
 QUEUECTL_JOB_ID, QUEUECTL_ATTEMPT, QUEUECTL_SPOOL.
 """
@@ -81,6 +82,8 @@ class Spec(msgspec.Struct, frozen=True):
     lease_fd: int
     lease_path: str = ""
     marks: dict[str, str] = {}
+    input_fd: int = -1
+    """The standard input; -1: none."""
 
 
 class Process(Protocol):

@@ -103,7 +103,7 @@ class PosixExecutor:
                 argv,
                 self._variables(spec),
                 file_actions=(
-                    (os.POSIX_SPAWN_DUP2, self._null_fd, 0),
+                    (os.POSIX_SPAWN_DUP2, self._null_fd if spec.input_fd < 0 else spec.input_fd, 0),
                     (os.POSIX_SPAWN_DUP2, spec.output_fd, 1),
                     (os.POSIX_SPAWN_DUP2, spec.output_fd, 2),
                     *self._inherit(spec.lease_fd),

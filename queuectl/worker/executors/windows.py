@@ -5,8 +5,9 @@ of CreateProcess, Windows 10 and later), so there is no instant in which it, or 
 The worker holds the only handle, with KILL_ON_JOB_CLOSE: when the worker dies in any way, so does everything it ran
 (promise P3). When a command ends, whatever it left running ends too, and only then does the run count as ended.
 
-Just two handles are inherited, the output file and NUL. While a command lives, its output file cannot be moved or
-deleted, so that `rescue`, which moves it first, cannot take a job from a dead worker before the command is gone.
+Just two handles are inherited, the output file and the input (NUL or a file). While a command lives, its output file
+cannot be moved or deleted, so that `rescue`, which moves it first, cannot take a job from a dead worker before the
+command is gone.
 
 Console: a command shares the worker's, if there is one (no window appears, no further process is needed for it, and
 CTRL_BREAK can be sent to the command's own group); a worker without a console gives each command one without a window,
@@ -94,7 +95,8 @@ class WindowsExecutor:
         job = win32.make_job()
         try:
             output = msvcrt.get_osfhandle(spec.output_fd)
-            start = win32.Start(program, line, environment, spec.cwd, self._flags, output, self._null)
+            source = self._null if spec.input_fd < 0 else msvcrt.get_osfhandle(spec.input_fd)
+            start = win32.Start(program, line, environment, spec.cwd, self._flags, output, source)
             handle, pid = _create(start, job)
         except BaseException:
             win32.close(job)
@@ -180,14 +182,17 @@ class WindowsProcess:
 
 
 def _create(start: win32.Start, job: int) -> tuple[int, int]:
-    """Start a process; its output file is inheritable for no longer than that."""
+    """Start a process; its output file and its input are inheritable for no longer than that."""
     os.set_handle_inheritable(start.output, True)
+    was_inheritable = os.get_handle_inheritable(start.input)
+    os.set_handle_inheritable(start.input, True)
     try:
         return win32.create_process(start, job)
     except win32.StartError as error:
         raise _start_error(start.program, start.cwd, error.code) from error
     finally:
         os.set_handle_inheritable(start.output, False)
+        os.set_handle_inheritable(start.input, was_inheritable)
 
 
 def _reason(code: int) -> str:
