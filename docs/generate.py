@@ -64,9 +64,10 @@ SETTING_GROUPS = (
     (
         "Retries",
         "These settings decide how often and when a failed job runs again. A job can override each of them.",
-        ("max_retries", "backoff_base", "backoff_max", "jitter"),
+        ("max_retries", "backoff_base", "backoff_max", "jitter", "give_up_after", "snooze_exit_codes", "snooze_max"),
         (
             "`max_retries`: set it to 0 if a failed job must not run again. Set it higher for temporary failures.",
+            "`snooze_exit_codes`: set it to `[]` if your commands use 75 for a failure that counts.",
             "`jitter`: use 0.1 to 0.5 if many jobs depend on the same server.",
         ),
     ),

@@ -12,7 +12,7 @@ from typing import Any
 from queuectl.cli.terminal.printing import give_up_streams, safe, silence
 from queuectl.maintenance.rescuer import Rescued
 from queuectl.model import exit_status, times
-from queuectl.model.lifecycle import CANCELLED, DLQ, RELEASED, SUCCEEDED
+from queuectl.model.lifecycle import CANCELLED, DLQ, RELEASED, SNOOZED, SUCCEEDED
 from queuectl.model.notice import INFO, Notice
 from queuectl.pool.notices import Event
 from queuectl.spool.pools import StopSummary
@@ -113,6 +113,8 @@ class Printer:
         text += "  " + "; ".join(part for part in (code, settled.reason, others) if part)
         if settled.to == DLQ:
             text += f"; to dlq/: queuectl retry {event.job_id}"
+        elif outcome.kind == SNOOZED and settled.delay_s is not None:
+            text += f"; again in {times.format_duration(settled.delay_s)}, the attempt does not count"
         elif settled.delay_s is not None:
             number = f"{event.max_retries - event.runs_left} of {event.max_retries}"
             text += f"; retry {number} in {times.format_duration(settled.delay_s)}"

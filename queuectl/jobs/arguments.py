@@ -40,6 +40,9 @@ class JobKeys(TypedDict, total=False):
     meta: Mapping[str, Any] | None
     stdin: str | None
     stdin_file: str | os.PathLike[str] | None
+    snooze_exit_codes: Sequence[int] | None
+    snooze_max: float | str | None
+    give_up_after: float | str | None
 
 
 def refuse_unknown(given: Mapping[str, object]) -> None:
@@ -192,6 +195,7 @@ _CONVERTERS = {
     "tags": _list,
     "no_retry_exit_codes": _list,
     "stdin_file": _path,
+    "snooze_exit_codes": _list,
     "retry_exit_codes": _list,
 }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from queuectl.jobs import budget
 from queuectl.jobs.verdict import Claimed, Settled
 from queuectl.model import history, lifecycle, names, record, times
 from queuectl.model.lifecycle import PENDING, RUNNING, Outcome
@@ -89,9 +90,14 @@ class Settlements:
         return claimed.moved
 
     def _record_outcome(self, here: Located, claimed: Claimed, outcome: Outcome) -> Settled:
-        decision = lifecycle.decide(outcome, failures=claimed.failures, policy=claimed.record.policy, rng=self._rng)
-        lifecycle.check_move(RUNNING, outcome.kind, decision.to)
         now_at = self._clock.now()
+        if outcome.kind == lifecycle.SUCCEEDED:
+            policy, spent = claimed.record.policy, None
+        else:
+            policy = budget.policy_of(claimed.record, self._session.settings)
+            spent = budget.spent(claimed, outcome, policy, now_at)
+        decision = lifecycle.decide(outcome, failures=claimed.failures, policy=policy, rng=self._rng, spent=spent)
+        lifecycle.check_move(RUNNING, outcome.kind, decision.to)
         due_at = None if decision.delay_s is None else times.round_up(now_at + decision.delay_s)
         reason = lifecycle.noted(outcome.reason, decision)
         event = history.event(

@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from queuectl.errors import InvalidJobError
 from queuectl.model import names
-from queuectl.model.spec import PlainSpec
+from queuectl.model.spec import SECONDS, Duration, PlainSpec, duration_s, tidy
 
 DEFAULT_QUEUE = "default"
 """The queue of a job without the key `queue`."""
@@ -50,6 +50,21 @@ class JobSpec(PlainSpec, kw_only=True, omit_defaults=True):
         str | None,
         Meta(description="File for the standard input of the command, from the folder in which the command runs."),
     ] = None
+    snooze_exit_codes: Annotated[
+        list[Annotated[int, Meta(ge=-(2**31), lt=2**32)]] | None,
+        Meta(description="Exit codes that mean: run again later, and do not count the attempt. Default: the setting."),
+    ] = None
+    snooze_max: Annotated[
+        Duration | None,
+        Meta(description="Longest unbroken row of snoozes; then the job is dead. Seconds or 2h, 7d.", extra=SECONDS),
+    ] = None
+    give_up_after: Annotated[
+        Duration | None,
+        Meta(
+            description="Do not retry later than this after the first attempt, whatever max_retries says: 2h, 3d.",
+            extra=SECONDS,
+        ),
+    ] = None
 
 
 class Extras(msgspec.Struct, frozen=True):
@@ -61,6 +76,9 @@ class Extras(msgspec.Struct, frozen=True):
     """At most `per_key` jobs of the queue with this key run at once; "": no key."""
     stdin: str | None = None
     stdin_file: str = ""
+    snooze_exit_codes: tuple[int, ...] | None = None
+    snooze_max: Annotated[float, Meta(ge=0)] | None = None
+    give_up_after: Annotated[float, Meta(ge=0)] | None = None
 
 
 PLAIN = Extras()
@@ -83,7 +101,7 @@ def normalise(keys: JobSpec) -> dict[str, Any]:
             out["queue"] = keys.queue
     if keys.key is not None:
         out["key"] = keys.key
-    return {**out, **_given(keys)}
+    return {**out, **_given(keys), **_later(keys)}
 
 
 def _given(keys: JobSpec) -> dict[str, Any]:
@@ -100,4 +118,22 @@ def _given(keys: JobSpec) -> dict[str, Any]:
         if not keys.stdin_file or "\0" in keys.stdin_file:
             raise InvalidJobError("stdin_file: is not the path of a file", key="stdin_file")
         made["stdin_file"] = keys.stdin_file
+    return made
+
+
+def _later(keys: JobSpec) -> dict[str, Any]:
+    """Check the keys about snoozing and giving up, as `normalise` does."""
+    made: dict[str, Any] = {}
+    if keys.snooze_exit_codes is not None:
+        codes = set(keys.snooze_exit_codes)
+        if 0 in codes:
+            raise InvalidJobError("snooze_exit_codes: 0 is success", key="snooze_exit_codes", hint="remove the 0")
+        for key in ("retry_exit_codes", "no_retry_exit_codes"):
+            if both := codes.intersection(getattr(keys, key) or ()):
+                text = f"snooze_exit_codes and {key} cannot both contain {min(both)}"
+                raise InvalidJobError(text, key="snooze_exit_codes", hint="remove it from one of them")
+        made["snooze_exit_codes"] = keys.snooze_exit_codes
+    for key in ("snooze_max", "give_up_after"):
+        if (seconds := duration_s(key, getattr(keys, key))) is not None:
+            made[key] = tidy(seconds)
     return made

@@ -57,6 +57,8 @@ def _folded(before: list[Event], some: list[Event]) -> dict[str, Any]:
         "failures": history.standing([*before, *some]).failures,
         "first_at": some[0].first_at or some[0].at,
     }
+    row = history.row([*before, *some])
+    facts |= {key: value for key, value in row._asdict().items() if value and (row.snoozes or key == "since_at")}
     if failed is not None:  # the last failure, for `Standing.error`
         facts["reason"] = failed.reason if failed.event == FOLDED else describe(failed)
     return {"at": some[-1].at, "event": FOLDED, **facts}

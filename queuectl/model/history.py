@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
 from queuectl.model import lifecycle, times
-from queuectl.model.lifecycle import ABANDONED, ENQUEUED, FOLDED, REQUEUED, STARTED, TIMED_OUT
+from queuectl.model.lifecycle import ABANDONED, ENQUEUED, FOLDED, REQUEUED, SNOOZED, STARTED, TIMED_OUT
 
 _Count = Annotated[int, Meta(ge=0, le=2**31)]
 
@@ -40,6 +40,9 @@ class Event(msgspec.Struct, omit_defaults=True, gc=False):
     counts: dict[str, _Count] = {}
     failures: _Count = 0
     first_at: str = ""
+    since_at: str = ""
+    snoozes: _Count = 0
+    snoozing_since_at: str = ""
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -106,7 +109,38 @@ def standing(history: list[Event]) -> Standing:
         due_at, delay_s = (_instant(item.due_at), item.delay_s) if item.due_at else (None, None)
     if last is not None and last.event == lifecycle.CANCELLED:
         error = cancelled_text(last.reason)
+    elif last is not None and last.event == SNOOZED and last.to == lifecycle.DLQ:
+        error = describe(last)
     return Standing(starts, failures, last, last_start, due_at, delay_s, error)
+
+
+class Row(NamedTuple):
+    """The time that a job has used, as the texts of its history: see `lifecycle.Spent`."""
+
+    since_at: str
+    snoozes: int
+    snoozing_since_at: str
+
+
+def row(history: list[Event]) -> Row:
+    """Compute what `standing` does not, because only failures and snoozes need it."""
+    since = snoozing = start = ""
+    snoozes = 0
+    for item in history:
+        kind = item.event
+        if kind == STARTED:
+            start = item.at
+            since = since or start
+        elif kind == SNOOZED:
+            snoozes += 1
+            snoozing = snoozing or start
+        elif kind in lifecycle.COUNTED or kind == lifecycle.SUCCEEDED:
+            snoozes, snoozing = 0, ""
+        elif kind in (ENQUEUED, REQUEUED):
+            snoozes, snoozing, since = 0, "", ""
+        elif kind == FOLDED:
+            since, snoozes, snoozing = item.since_at or item.first_at, item.snoozes, item.snoozing_since_at
+    return Row(since, snoozes, snoozing or start)
 
 
 def _instant(text: str) -> float | None:

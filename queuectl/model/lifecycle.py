@@ -7,13 +7,14 @@ the table below with the table in FORMAT.md.
 
 from __future__ import annotations
 
+import math
 import random
 from typing import NamedTuple
 
 import msgspec
 
 from queuectl.errors import IllegalMoveError
-from queuectl.model import retry
+from queuectl.model import retry, times
 
 PENDING, RUNNING, DONE, DLQ = "pending", "running", "done", "dlq"
 REJECTED = "rejected"
@@ -22,6 +23,8 @@ STATES = (PENDING, RUNNING, DONE, DLQ)
 ENQUEUED, STARTED, REQUEUED = "enqueued", "started", "requeued"
 SUCCEEDED, FAILED, TIMED_OUT = "succeeded", "failed", "timed_out"
 ABANDONED, RELEASED = "abandoned", "released"
+SNOOZED = "snoozed"
+"""The command asked to run again later: the attempt does not count."""
 CANCELLED = "cancelled"
 """The job was cancelled: it is in dlq/, and did not fail."""
 # Events that move nothing: a note for a person, and one event that replaces many (`folding`).
@@ -45,6 +48,7 @@ TABLE: dict[tuple[str, str], tuple[str, ...]] = {
     (RUNNING, TIMED_OUT): (PENDING, DLQ),
     (RUNNING, ABANDONED): (PENDING, DLQ),
     (RUNNING, RELEASED): (PENDING,),
+    (RUNNING, SNOOZED): (PENDING, DLQ),
     (PENDING, CANCELLED): (DLQ,),
     (RUNNING, CANCELLED): (DLQ,),
     (DLQ, REQUEUED): (PENDING,),
@@ -52,6 +56,8 @@ TABLE: dict[tuple[str, str], tuple[str, ...]] = {
     (PENDING, REJECTED): (REJECTED,),
 }
 
+# A command that asks to run again at once must not keep a worker busy for days.
+SNOOZE_LEAST_S = 1.0
 # Between the parts of a reason.
 _JOINT = "; "
 # Outcomes that use up an attempt of the job.
@@ -72,6 +78,10 @@ class Policy(NamedTuple):
     jitter: float
     no_retry_exit_codes: tuple[int, ...] = ()
     retry_exit_codes: tuple[int, ...] | None = None
+    give_up_after_s: float | None = None
+    """A failure whose next attempt would begin later than this after the first attempt is the last one."""
+    snooze_max_s: float = math.inf
+    """The longest unbroken row of snoozes."""
 
     def retries(self, exit_code: int) -> bool:
         """Return whether an attempt that fails with this exit code may be retried."""
@@ -98,6 +108,20 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     left: tuple[int, ...] = ()
 
 
+class Spent(NamedTuple):
+    """What a job has used of its time. Instants are seconds since 1970."""
+
+    now_at: float
+    since_at: float
+    """When its first attempt since it was last enqueued or requeued began."""
+    snoozes: int = 0
+    """How many snoozes the present row has, without this attempt."""
+    snoozing_since_at: float = 0.0
+    """When the first attempt of this row began."""
+    again_s: float | None = None
+    """After how many seconds the command wants to run again; None if it did not say."""
+
+
 class Decision(NamedTuple):
     """The state after an attempt, the delay in seconds before the next attempt (None: at once), and the reason."""
 
@@ -109,7 +133,9 @@ class Decision(NamedTuple):
 _SUCCESS = Decision(DONE, None, "")
 
 
-def decide(outcome: Outcome, *, failures: int, policy: Policy, rng: random.Random) -> Decision:
+def decide(
+    outcome: Outcome, *, failures: int, policy: Policy, rng: random.Random, spent: Spent | None = None
+) -> Decision:
     """Decide the state after an attempt.
 
     Args:
@@ -117,6 +143,7 @@ def decide(outcome: Outcome, *, failures: int, policy: Policy, rng: random.Rando
         failures: counted failures since the job was last enqueued or requeued, without this attempt.
         policy: the job's own retry rules.
         rng: for jitter.
+        spent: needed for a snooze, and if the policy has `give_up_after_s`.
 
     Raises:
         IllegalMoveError: a running job cannot have this outcome.
@@ -130,6 +157,9 @@ def decide(outcome: Outcome, *, failures: int, policy: Policy, rng: random.Rando
         return Decision(PENDING, None, "")
     if kind == CANCELLED:
         return Decision(DLQ, None, CANCELLED)
+    if kind == SNOOZED:
+        assert spent is not None
+        return _snooze(policy, spent, rng)
     if kind == FAILED and outcome.exit_code is not None and not policy.retries(outcome.exit_code):
         return Decision(DLQ, None, f"exit code {outcome.exit_code} is not retried")
     if outcome.is_final:
@@ -137,12 +167,28 @@ def decide(outcome: Outcome, *, failures: int, policy: Policy, rng: random.Rando
     if failures >= policy.max_retries:
         tried = f"{failures + 1} attempt{'s' if failures else ''}, retries used up"
         return Decision(DLQ, None, f"abandoned; {tried}" if kind == ABANDONED else tried)
-    if kind == ABANDONED:
-        return Decision(PENDING, None, "")
-    delay_s = retry.backoff_s(
-        failures + 1, base=policy.backoff_base, longest_s=policy.backoff_max_s, jitter=policy.jitter, rng=rng
-    )
+    delay_s = 0.0 if kind == ABANDONED else _backoff_s(failures + 1, policy, rng)
+    limit_s = policy.give_up_after_s
+    if spent is not None and limit_s is not None and spent.now_at + delay_s > spent.since_at + limit_s:
+        tried = f"{failures + 1} attempt{'s' if failures else ''}"
+        return Decision(DLQ, None, f"{tried}, given up because of give_up_after, {times.format_duration(limit_s)}")
     return Decision(PENDING, delay_s or None, "")
+
+
+def _snooze(policy: Policy, spent: Spent, rng: random.Random) -> Decision:
+    """Decide the state after a snooze: the job's own backoff, counted over the snoozes in a row, bounds how often."""
+    wanted_s = _backoff_s(spent.snoozes + 1, policy, rng) if spent.again_s is None else spent.again_s
+    delay_s = max(SNOOZE_LEAST_S, wanted_s)
+    if spent.now_at + delay_s > spent.snoozing_since_at + policy.snooze_max_s:
+        longest = times.format_duration(policy.snooze_max_s)
+        return Decision(DLQ, None, f"its next attempt would be later than snooze_max, {longest}, allows")
+    return Decision(PENDING, delay_s, "")
+
+
+def _backoff_s(number: int, policy: Policy, rng: random.Random) -> float:
+    return retry.backoff_s(
+        number, base=policy.backoff_base, longest_s=policy.backoff_max_s, jitter=policy.jitter, rng=rng
+    )
 
 
 def noted(reason: str, decision: Decision) -> str:

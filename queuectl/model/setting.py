@@ -90,6 +90,14 @@ def _size(value: Any) -> int | None:
     return None if value == UNLIMITED else sizes.parse(value)
 
 
+def _exit_codes(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list | tuple) or not all(type(code) is int and -(2**31) <= code < 2**32 for code in value):
+        raise ValueError
+    if 0 in value:
+        raise ValueError
+    return tuple(value)
+
+
 def one_of(*words: str) -> Callable[[Any], str]:
     """Return the check of one of these words."""
 
@@ -171,6 +179,29 @@ SETTINGS: tuple[Setting, ...] = (
         "a number of bytes or a size such as 500K, 100M, 1G (1024 each), or unlimited",
         _size,
         "Output limit of an attempt, if the job sets no output_max. An attempt that prints more is ended and fails.",
+    ),
+    Setting(
+        "give_up_after",
+        FOREVER,
+        "a duration up to 100 years such as 2h or 3d, or forever",
+        duration(0, _CENTURY_S, forever=True),
+        "Retry no job later than this after its first attempt, if the job sets no give_up_after. The first limit that "
+        "is reached counts, this one or max_retries.",
+    ),
+    Setting(
+        "snooze_exit_codes",
+        [75],
+        "a list of exit codes other than 0, such as [75]; [] for none",
+        _exit_codes,
+        "Exit codes that mean: run again later, and do not count the attempt (75 is EX_TEMPFAIL), if the job sets no "
+        "snooze_exit_codes. A code in the job's retry_exit_codes or no_retry_exit_codes is no snooze.",
+    ),
+    Setting(
+        "snooze_max",
+        "7d",
+        "a duration up to 100 years such as 12h or 7d",
+        duration(0, _CENTURY_S),
+        "Longest unbroken row of snoozes, if the job sets no snooze_max. Then the job is dead.",
     ),
     Setting(
         "settle_s",

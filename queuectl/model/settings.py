@@ -38,6 +38,9 @@ class Settings(NamedTuple):
     jitter: float
     timeout: float | None
     output_max: int | None
+    give_up_after: float | None
+    snooze_exit_codes: tuple[int, ...]
+    snooze_max: float
     settle_s: float
     scan_s: float
     worker_processes: int | None
@@ -83,6 +86,9 @@ RELOADABLE = (
     "jitter",
     "timeout",
     "output_max",
+    "give_up_after",
+    "snooze_exit_codes",
+    "snooze_max",
     "kill_grace_s",
     "shell",
 )

@@ -18,7 +18,9 @@ from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import LOGS
 from queuectl.system import disk, files, rights
 
-RESULT, STDIN = "result", "stdin"
+RESULT, STDIN, AGAIN = "result", "stdin", "again"
+# More of what a command writes to `again` is no time.
+_AGAIN_BYTES = 64
 # More names than this are not deleted one by one between two runs.
 _NAMES_AT_MOST = 64
 
@@ -29,6 +31,8 @@ class Given(NamedTuple):
     result_bytes: int | None = None
     """The size of the result, which is in logs/ now; None without one."""
     warnings: tuple[str, ...] = ()
+    again: str = ""
+    """When the command wants to run again, as it said, or ""."""
 
 
 NOTHING = Given()
@@ -132,6 +136,16 @@ class OpenDesk:
         if info.st_nlink == 1:
             rights.set_mode(target, self._spool.file_mode)
         return Given(info.st_size)
+
+    def again(self) -> str:
+        """Return what the command wrote about when it wants to run again, or ""."""
+        try:
+            found = files.read(self._place(AGAIN), _AGAIN_BYTES, at=self.fd)
+        except FileNotFoundError:
+            return ""
+        except OSError:
+            return AGAIN  # a link, a pipe: no time
+        return AGAIN if found.oversize else found.data.decode("ascii", "replace").strip()
 
     def open_text(self, data: bytes) -> int:
         """Write a text for the command's standard input; return a handle to read it. Raises OSError."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from queuectl.spool.desk import NOTHING, RESULT, Given, OpenDesk
+from queuectl.spool.desk import AGAIN, NOTHING, RESULT, Given, OpenDesk
 from queuectl.spool.session import Session
 from queuectl.system import disk, volume
 
@@ -45,7 +45,10 @@ class DeskSlot:
         path = self._spool.desk_path(lease)
         self._open = OpenDesk.make(self._spool, path)
         self._lease = lease
-        self.variables = {"QUEUECTL_RESULT": os.path.join(path, RESULT)}
+        self.variables = {
+            "QUEUECTL_RESULT": os.path.join(path, RESULT),
+            "QUEUECTL_AGAIN": os.path.join(path, AGAIN),
+        }
         self._note_own_change()
 
     def open_text(self, data: bytes) -> int:
@@ -77,6 +80,7 @@ class DeskSlot:
         given = desk.keep_result(job_id, attempt)
         if given == NOTHING:
             given = before
+        given = given._replace(again=before.again or desk.again())
         self.is_spoilt = not (desk.clear() and desk.is_in_place())
         self._note_own_change()
         return given

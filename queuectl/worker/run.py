@@ -8,10 +8,11 @@ import os
 from collections.abc import Generator
 from typing import ClassVar, NamedTuple
 
+from queuectl.jobs import budget
 from queuectl.jobs.verdict import Claimed
 from queuectl.model import lifecycle, sizes
 from queuectl.model.extras import PLAIN
-from queuectl.model.lifecycle import CANCELLED, FAILED, RELEASED, SUCCEEDED, TIMED_OUT, Outcome
+from queuectl.model.lifecycle import CANCELLED, FAILED, RELEASED, SNOOZED, SUCCEEDED, TIMED_OUT, Outcome
 from queuectl.model.record import Record
 from queuectl.spool.session import Session
 from queuectl.system import environment, rights
@@ -148,6 +149,8 @@ class Run:
         With `is_stop`, a shutdown of the system has ended the command, so the job goes back.
         """
         kind, reason = SUCCEEDED if ended.exit_code == 0 else FAILED, ended.reason
+        if kind == FAILED and budget.is_snooze(ended.exit_code, self.claimed.record, self._session.settings):
+            kind = SNOOZED
         if is_stop:
             kind, reason = RELEASED, f"{reason or 'its command was ended'} because the pool was asked to stop"
         return Outcome(kind, ended.exit_code, reason, duration_s, killed=ended.killed, left=ended.left)

@@ -8,7 +8,7 @@ import os
 from queuectl.model.record import Record
 from queuectl.system import files
 from queuectl.worker.desk import DeskSlot
-from queuectl.worker.executors.base import EXIT_NOT_RUNNABLE, CannotStartError
+from queuectl.worker.executors.base import EXIT_NOT_RUNNABLE, CannotEnterError, CannotStartError
 
 # Not the job's fault (P9).
 _TROUBLE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
@@ -18,6 +18,7 @@ def open_for(item: Record, cwd: str, desk: DeskSlot) -> int:
     """Return a handle for the standard input of a job's command, -1 for none. The caller closes it.
 
     Raises:
+        CannotEnterError: the folder of the command is missing.
         CannotStartError: the file that the job names is missing, or is no regular file.
         OSError: the machine is at fault.
     """
@@ -34,6 +35,8 @@ def open_for(item: Record, cwd: str, desk: DeskSlot) -> int:
     except OSError as error:
         if error.errno in _TROUBLE:
             raise
+        if not os.path.isdir(cwd):
+            raise CannotEnterError(cwd) from error
         raise CannotStartError(EXIT_NOT_RUNNABLE, f"cannot read stdin_file {path}: {error.strerror}") from error
     except ValueError as error:
         raise CannotStartError(EXIT_NOT_RUNNABLE, f"stdin_file {path!r} is not a path here") from error

@@ -376,9 +376,11 @@ def test_every_key_of_a_job_has_an_option(queuectl: Commands, spool: SpoolDir) -
     assert made["no_retry_exit_codes"] == [2, 3] and made["minimal_env"] is True and made["output_max"] == 1024
     assert made["meta"] == {"customer": "4711", "note": "a=b"}
     assert (made["jitter"], made["priority"], made["timeout"]) == (0.5, 9, 300)
-    other = spec(spool, queuectl("enqueue", "--retry-on", "75", "--delay", "1h", "--", "true"))
+    later = ["--stdin", "--snooze-on", "9", "--snooze-max", "1d", "--give-up-after", "2d"]
+    other = spec(spool, queuectl("enqueue", "--retry-on", "75", "--delay", "1h", *later, "--", "true"))
+    third = spec(spool, queuectl("enqueue", "--stdin-file", "x", "--", "true"))
     assert other["retry_exit_codes"] == [75]
-    assert set(job.KNOWN_KEYS) - {*made, *other, "delay"} == set(), "a key has no option"
+    assert set(job.KNOWN_KEYS) - {*made, *other, *third, "delay"} == set(), "a key has no option"
 
 
 def test_a_key_that_is_ignored_is_warned_of_and_on_record(queuectl: Commands, spool: SpoolDir) -> None:

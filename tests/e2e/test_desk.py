@@ -107,6 +107,34 @@ def test_a_pipe_as_standard_input_stops_no_worker(spool: SpoolDir, tmp_path: Pat
     assert "not a regular file" in made.get("pipe").error
 
 
+def test_a_snoozed_job_runs_again_and_nothing_is_counted(spool: SpoolDir) -> None:
+    """Exit code 75 with QUEUECTL_AGAIN: the job waits as long as it asked, and its only retry is still its own."""
+    code = (
+        "import os, sys\n"
+        "attempt = int(os.environ['QUEUECTL_ATTEMPT'])\n"
+        "if attempt < 4: open(os.environ['QUEUECTL_AGAIN'], 'w').write(('1', '1s', 'soon')[attempt - 1])\n"
+        "sys.exit((75, 75, 75, 1, 0)[attempt - 1])"
+    )
+    made = Spool(spool.root)
+    made.enqueue([*PYTHON, code], id="job", max_retries=1, backoff_base=0)
+    made.enqueue([*PYTHON, "exit(75)"], id="own", no_retry_exit_codes=[75])
+    made.enqueue([*PYTHON, "exit(9)"], id="bounded", snooze_exit_codes=[9], snooze_max="1s")
+    with Pool(spool, count=2):
+        ends_with(spool, {"done": 1, "dlq": 2})
+    events = [
+        (event["event"], event.get("delay_s")) for event in made.get("job").history if event["event"] != "started"
+    ]
+    assert events == [
+        *[("enqueued", None), ("snoozed", 1), ("snoozed", 1), ("warning", None), ("snoozed", 1)],
+        *[("failed", None), ("succeeded", None)],
+    ]
+    assert "not retried" in made.get("own").error
+    assert "snooze_max, 1s" in made.get("bounded").error
+    assert "snooze_max" in Path(spool.error_path("bounded.json")).read_text()
+    assert "asked to run again later" in queuectl(spool, "show", "job")
+    assert json.loads(queuectl(spool, "check", "--json"))["verdict"] == "clean"
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="kills what POSIX has")
 def test_results_of_a_thousand_jobs_right_after_kills(spool: SpoolDir) -> None:

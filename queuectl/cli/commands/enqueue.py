@@ -44,12 +44,15 @@ _PLAIN = (
     "key",
     "jitter",
     "output_max",
+    "give_up_after",
+    "snooze_max",
 )
 # Options with other names than their keys.
 _OPTIONS = {
     "no_retry_exit_codes": "--no-retry-on",
     "retry_exit_codes": "--retry-on",
     "run_at": "--at",
+    "snooze_exit_codes": "--snooze-on",
     "tags": "--tag",
 }
 # For more jobs than this, a terminal shows their number instead of each id.
@@ -83,6 +86,9 @@ class Overrides(NamedTuple):
     meta: list[str]
     stdin: bool
     stdin_file: str | None
+    give_up_after: str | None
+    snooze_on: list[int]
+    snooze_max: str | None
 
 
 class EnqueueCommand(TyperCommand):
@@ -175,6 +181,14 @@ def enqueue(
     stdin_file: Annotated[
         str | None, typer.Option(metavar="FILE", help="Give the command this file as its standard input.")
     ] = None,
+    give_up_after: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Do not retry later than this after the first attempt.")
+    ] = None,
+    snooze_on: Annotated[
+        list[int] | None,
+        typer.Option(metavar="CODE", help="Run again later, uncounted, after this code (repeatable)."),
+    ] = None,
+    snooze_max: Annotated[str | None, typer.Option(metavar="TIME", help="Longest unbroken row of snoozes.")] = None,
 ) -> None:
     """Add jobs to the queue.
 
@@ -219,6 +233,9 @@ def enqueue(
         meta=meta or [],
         stdin=stdin,
         stdin_file=stdin_file,
+        give_up_after=give_up_after,
+        snooze_on=snooze_on or [],
+        snooze_max=snooze_max,
     )
     if stdin and words == ["-"]:
         raise WrongUsageError("the jobs and --stdin cannot both come from standard input", hint="use --stdin-file")
@@ -300,6 +317,8 @@ def _typed(given: Overrides) -> dict[str, Any]:
         made["no_retry_exit_codes"] = given.no_retry_on
     if given.retry_on:
         made["retry_exit_codes"] = given.retry_on
+    if given.snooze_on:
+        made["snooze_exit_codes"] = given.snooze_on
     if given.minimal_env:
         made["minimal_env"] = True
     if given.delay is not None and given.at is not None:

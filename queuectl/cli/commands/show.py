@@ -25,6 +25,7 @@ from queuectl.model.lifecycle import (
     RELEASED,
     REQUEUED,
     RUNNING,
+    SNOOZED,
     STARTED,
     TIMED_OUT,
     WARNING,
@@ -47,6 +48,7 @@ _LABEL_CHARS = 20
 _WORDS = {
     TIMED_OUT: "timed out",
     RELEASED: "was stopped and does not count",
+    SNOOZED: "asked to run again later and does not count",
     ABANDONED: "was abandoned because its worker died",
 }
 

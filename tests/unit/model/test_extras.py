@@ -9,6 +9,7 @@ import pytest
 from queuectl.errors import InvalidJobError
 from queuectl.model import document, extras, job, record
 
+KEYS = [{"stdin": "x"}, {"stdin": ""}, {"stdin_file": "x"}, {"give_up_after": 5}, {"snooze_max": 5}]
 DEFAULTS = job.RetryDefaults(3, 2.0, 3600.0, 0.0)
 
 
@@ -18,7 +19,7 @@ def framed(**keys: Any) -> bytes:
     return record.frame({"id": "a", **taken.spec}, document.first_events(taken, by="enqueue", now_at=0.0))
 
 
-@pytest.mark.parametrize("keys", [{"stdin": "x"}, {"stdin": ""}, {"stdin_file": "x"}])
+@pytest.mark.parametrize("keys", KEYS)
 def test_a_key_of_format_2_makes_a_record_of_format_2(keys: dict[str, Any]) -> None:
     """An older queuectl refuses such a record, by its first line; a plain record is as it always was (P1)."""
     data = framed(**keys)
@@ -44,6 +45,10 @@ def test_a_key_that_a_person_adds_is_taken_in() -> None:
         ({"stdin": "x", "stdin_file": "y"}, "stdin", "cannot be combined"),
         ({"stdin": "ä" * 262_145}, "stdin", "longer than 512 KiB"),
         ({"stdin": 5}, "stdin", "stdin"),
+        ({"snooze_exit_codes": [0]}, "snooze_exit_codes", "0 is success"),
+        ({"snooze_exit_codes": [75], "retry_exit_codes": [75]}, "snooze_exit_codes", "cannot both contain 75"),
+        ({"snooze_max": "later"}, "snooze_max", "snooze_max"),
+        ({"give_up_after": -1}, "give_up_after", "give_up_after"),
         ({"stdin_file": ""}, "stdin_file", "not the path of a file"),
         ({"stdin_file": "a\0b"}, "stdin_file", "not the path of a file"),
     ],

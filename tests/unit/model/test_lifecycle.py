@@ -14,7 +14,8 @@ POLICY = Policy(max_retries=3, backoff_base=2, backoff_max_s=3600, jitter=0, no_
 
 
 def _decide(kind: str, *, failures: int = 0, exit_code: int | None = None, policy: Policy = POLICY) -> Decision:
-    return lifecycle.decide(Outcome(kind, exit_code), failures=failures, policy=policy, rng=random.Random(1))
+    outcome, rng = Outcome(kind, exit_code), random.Random(1)
+    return lifecycle.decide(outcome, failures=failures, policy=policy, rng=rng, spent=lifecycle.Spent(0.0, 0.0))
 
 
 def test_success_is_done() -> None:
