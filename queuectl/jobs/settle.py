@@ -113,6 +113,7 @@ class Settlements:
             killed=outcome.killed or None,
             left=outcome.left or None,
             result_bytes=claimed.given.result_bytes,
+            progress=claimed.given.progress if outcome.kind in lifecycle.COUNTED else "",
         )
         warnings = [history.event(lifecycle.WARNING, now_at, text=text) for text in claimed.given.warnings]
         self._append_outcome(here, claimed, [*warnings, event])

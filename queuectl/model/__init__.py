@@ -19,6 +19,7 @@ __all__ = [
     "order",
     "patterns",
     "programs",
+    "progress",
     "queues",
     "record",
     "retry",

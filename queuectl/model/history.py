@@ -37,6 +37,7 @@ class Event(msgspec.Struct, omit_defaults=True, gc=False):
     left: tuple[int, ...] = ()
     killed: tuple[int, ...] = ()
     result_bytes: int | None = None
+    progress: str = ""
     counts: dict[str, _Count] = {}
     failures: _Count = 0
     first_at: str = ""

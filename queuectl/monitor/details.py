@@ -16,7 +16,7 @@ from queuectl.model import names, record
 from queuectl.model.lifecycle import COUNTED, DLQ, DONE, PENDING, REJECTED, RUNNING, SUCCEEDED
 from queuectl.model.text import command_text, printed_lines
 from queuectl.model.times import instant
-from queuectl.monitor import order, rejected
+from queuectl.monitor import order, progress, rejected
 from queuectl.monitor.causes import Dead
 from queuectl.monitor.groups import TAGS, Labels
 from queuectl.monitor.listing import Listing, Scope
@@ -196,7 +196,11 @@ class Details:
             if known is not None:
                 self._note(RUNNING, known.labels)
                 is_alive = some_pool_lives or self._is_alive(known.lease)
-                found.append(known.row._replace(is_alive=is_alive, usual_s=usual(known.shape)))
+                row = known.row._replace(is_alive=is_alive, usual_s=usual(known.shape))
+                said = progress.of_lease(self._spool, known.lease)
+                if said is not None and files.sig_of(self._spool.path(RUNNING, name)) == sig:  # not the next job's
+                    row = row._replace(percent=said.percent, progress=said.text)
+                found.append(row)
         return tuple(found)
 
     def _run(self, name: str, sig: files.FileSig) -> _Run | None:

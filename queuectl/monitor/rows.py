@@ -63,6 +63,10 @@ class RunRow(NamedTuple):
     """The job's record, relative to the spool."""
     lease: str = ""
     """The lease of the slot that it runs in."""
+    percent: float | None = None
+    """The share of the work that is done, from 0 to 100, as the command says; None if it does not say."""
+    progress: str = ""
+    """What the command says about its progress, safe to show."""
 
 
 class FailureRow(NamedTuple):

@@ -14,11 +14,12 @@ import sys
 from typing import NamedTuple
 
 from queuectl.model import names
+from queuectl.model.progress import TAIL_BYTES
 from queuectl.spool.folder import SpoolDir
 from queuectl.spool.layout import LOGS
 from queuectl.system import disk, files, rights
 
-RESULT, STDIN, AGAIN = "result", "stdin", "again"
+RESULT, PROGRESS, STDIN, AGAIN = "result", "progress", "stdin", "again"
 # More of what a command writes to `again` is no time.
 _AGAIN_BYTES = 64
 # More names than this are not deleted one by one between two runs.
@@ -33,6 +34,8 @@ class Given(NamedTuple):
     warnings: tuple[str, ...] = ()
     again: str = ""
     """When the command wants to run again, as it said, or ""."""
+    progress: str = ""
+    """What the command said last about its progress, safe to show, or ""."""
 
 
 NOTHING = Given()
@@ -147,6 +150,17 @@ class OpenDesk:
             return AGAIN  # a link, a pipe: no time
         return AGAIN if found.oversize else found.data.decode("ascii", "replace").strip()
 
+    def progress(self) -> bytes:
+        """Return the end of what the command wrote about its progress."""
+        try:
+            fd, info = files.open_regular(self._place(PROGRESS), self.fd)
+        except OSError:
+            return b""  # nothing, or a link or pipe
+        try:
+            return b"".join(files.read_part(fd, max(0, info.st_size - TAIL_BYTES), info.st_size))
+        finally:
+            os.close(fd)
+
     def open_text(self, data: bytes) -> int:
         """Write a text for the command's standard input; return a handle to read it. Raises OSError."""
         name = self._place(STDIN)
@@ -186,6 +200,21 @@ def keep_result(spool: SpoolDir, lease: str, job_id: str, attempt: int) -> Given
         sig = files.sig_of(spool.result_path(job_id, attempt))
         given = given._replace(result_bytes=None if sig is None else sig.size)
     return given
+
+
+def progress(spool: SpoolDir, lease: str) -> bytes:
+    """Return the end of what the command under a lease wrote about its progress."""
+    path = spool.desk_path(lease)
+    try:
+        if not lease or not files.is_regular(os.path.join(path, PROGRESS)):
+            return b""
+        opened = OpenDesk.open(spool, path)
+    except OSError:
+        return b""
+    try:
+        return opened.progress()
+    finally:
+        opened.close()
 
 
 def remove(spool: SpoolDir, lease: str) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 
-from queuectl.spool.desk import AGAIN, NOTHING, RESULT, Given, OpenDesk
+from queuectl.model import progress
+from queuectl.spool.desk import AGAIN, NOTHING, PROGRESS, RESULT, Given, OpenDesk
 from queuectl.spool.session import Session
 from queuectl.system import disk, volume
 
@@ -47,6 +48,7 @@ class DeskSlot:
         self._lease = lease
         self.variables = {
             "QUEUECTL_RESULT": os.path.join(path, RESULT),
+            "QUEUECTL_PROGRESS": os.path.join(path, PROGRESS),
             "QUEUECTL_AGAIN": os.path.join(path, AGAIN),
         }
         self._note_own_change()
@@ -80,7 +82,10 @@ class DeskSlot:
         given = desk.keep_result(job_id, attempt)
         if given == NOTHING:
             given = before
-        given = given._replace(again=before.again or desk.again())
+        said = progress.parse(desk.progress())
+        given = given._replace(
+            again=before.again or desk.again(), progress=before.progress or ("" if said is None else str(said))
+        )
         self.is_spoilt = not (desk.clear() and desk.is_in_place())
         self._note_own_change()
         return given

@@ -107,6 +107,28 @@ def test_a_pipe_as_standard_input_stops_no_worker(spool: SpoolDir, tmp_path: Pat
     assert "not a regular file" in made.get("pipe").error
 
 
+def test_progress_is_seen_while_a_job_runs(spool: SpoolDir, tmp_path: Path) -> None:
+    """status, show and status --json have the last line, escaped; a failure keeps it on record."""
+    go = tmp_path / "go"
+    code = (
+        "import os, sys, time\n"
+        "open(os.environ['QUEUECTL_PROGRESS'], 'w').write('7\\n42 page \\x1b[2J3\\n')\n"
+        "while not os.path.exists(sys.argv[1]): time.sleep(0.01)\n"
+        "sys.exit(1)"
+    )
+    made = Spool(spool.root)
+    made.enqueue([*PYTHON, code, str(go)], id="slow", max_retries=0)
+    with Pool(spool, count=1):
+        shown = wait_until(lambda: "42 %" in (text := queuectl(spool, "status")) and text)
+        assert "page \\x1b[2J3" in shown and "\x1b[2J" not in shown
+        (row,) = json.loads(queuectl(spool, "status", "--json"))["running"]
+        assert (row["percent"], row["progress"]) == (42, "page \\x1b[2J3")
+        assert "at 42 %" in queuectl(spool, "show", "slow")
+        go.touch()
+        ends_with(spool, {"dlq": 1})
+    assert made.get("slow").history[-1]["progress"].startswith("42 %  page")
+
+
 def test_a_snoozed_job_runs_again_and_nothing_is_counted(spool: SpoolDir) -> None:
     """Exit code 75 with QUEUECTL_AGAIN: the job waits as long as it asked, and its only retry is still its own."""
     code = (
@@ -117,8 +139,8 @@ def test_a_snoozed_job_runs_again_and_nothing_is_counted(spool: SpoolDir) -> Non
     )
     made = Spool(spool.root)
     made.enqueue([*PYTHON, code], id="job", max_retries=1, backoff_base=0)
-    made.enqueue([*PYTHON, "exit(75)"], id="own", no_retry_exit_codes=[75])
-    made.enqueue([*PYTHON, "exit(9)"], id="bounded", snooze_exit_codes=[9], snooze_max="1s")
+    made.enqueue([*PYTHON, "import sys; sys.exit(75)"], id="own", no_retry_exit_codes=[75])
+    made.enqueue([*PYTHON, "import sys; sys.exit(9)"], id="bounded", snooze_exit_codes=[9], snooze_max="1s")
     with Pool(spool, count=2):
         ends_with(spool, {"done": 1, "dlq": 2})
     events = [

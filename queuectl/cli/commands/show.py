@@ -31,7 +31,7 @@ from queuectl.model.lifecycle import (
     WARNING,
 )
 from queuectl.model.text import command_text
-from queuectl.monitor import results
+from queuectl.monitor import progress, results
 from queuectl.spool.layout import LOG_ENDING
 from queuectl.spool.lookup import Job
 from queuectl.system import files
@@ -120,7 +120,9 @@ def _standing(spool: Spool, job: Job) -> str:
     most = job.max_retries + 1
     last = f": {safe(job.error)}" if job.error else ""
     if job.state == RUNNING:
-        return f": attempt {job.attempts} of at most {most}, by {safe(job.worker)}"
+        said = progress.of_job(spool.folder, job.id)
+        at = f", at {said}" if said is not None else ""
+        return f": attempt {job.attempts} of at most {most}, by {safe(job.worker)}{at}"
     if job.state == DONE:
         return f" after {printing.count_of(job.attempts, 'attempt')}"
     if job.state == DLQ:
@@ -199,7 +201,8 @@ def _folded(event: dict[str, Any]) -> str:
 
 def _gave(event: dict[str, Any]) -> str:
     size = event.get("result_bytes")
-    return f", gave back {printing.count_of(size, 'byte')}" if isinstance(size, int) else ""
+    gave = f", gave back {printing.count_of(size, 'byte')}" if isinstance(size, int) else ""
+    return f"{gave}, at {event['progress']}" if event.get("progress") else gave
 
 
 def _others(event: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from queuectl.cli.terminal.printing import ago, count_of, line, paint, safe
 from queuectl.errors import InvalidSettingsError, os_words
 from queuectl.model import times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.model.progress import Progress
 from queuectl.model.times import format_duration
 from queuectl.monitor.headline import headline
 from queuectl.monitor.snapshot import Snapshot, size_text
@@ -153,9 +154,10 @@ def _print_runs(found: Snapshot) -> None:
     for run in found.runs:
         gone = "" if run.is_alive else paint("  its worker died; the next workers put the job back", "yellow")
         since = ago(run.started_at, found.taken_at)
-        line(
-            f"  {safe(run.id)}  attempt {run.attempt}, started {since}, {safe(run.worker)}  {_short(run.command)}{gone}"
-        )
+        said = str(Progress(run.percent, run.progress))
+        at = f"  {paint(said, 'bold')}" if said else ""
+        where = f"attempt {run.attempt}, started {since}, {safe(run.worker)}"
+        line(f"  {safe(run.id)}  {where}{at}  {_short(run.command)}{gone}")
     if (more := found.counts[RUNNING] - len(found.runs)) > 0:
         line(f"  ... and {more} more")
 

@@ -17,6 +17,7 @@ from rich.text import Text
 from queuectl.cli.terminal.printing import age, count_of, safe, worker_text
 from queuectl.model import times
 from queuectl.model.lifecycle import DLQ, DONE, PENDING, REJECTED, RUNNING
+from queuectl.model.progress import Progress
 from queuectl.monitor.headline import headline
 from queuectl.monitor.rows import (
     ArrivingRow,
@@ -256,6 +257,8 @@ def _run_facts(item: RunRow, now_at: float) -> Text:
         text.append("its worker died  ", "yellow")
     if item.attempt > 1:
         text.append(f"attempt {item.attempt}  ")
+    if said := str(Progress(item.percent, item.progress)):
+        text.append(f"{said}  ", "bold")
     if item.usual_s is not None:
         is_long = item.started_at is not None and now_at - item.started_at > 2 * item.usual_s + 1
         text.append(f"usually {_span(item.usual_s)}  ", "yellow" if is_long else "dim")

@@ -6,10 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
+from queuectl.api import Spool
 from queuectl.cli import context, exit_codes, group
 from queuectl.cli.rows import JobIds, duration, ending_text
 from queuectl.cli.terminal import printing
 from queuectl.cli.terminal.progress import Progress
+from queuectl.monitor.progress import of_job
 from queuectl.monitor.results import Ending, Wait, id_at_end
 
 app = group.new_app()
@@ -49,7 +51,7 @@ def wait(
         in_time = waiting.until_ended(
             first=first,
             limit_s=limit_s,
-            on_wait=lambda passed_s: progress.tell(lambda: _so_far(waiting, passed_s)),
+            on_wait=lambda passed_s: progress.tell(lambda: _so_far(spool, waiting, passed_s)),
         )
     ended = list(waiting.ended.values())
     if as_json:
@@ -63,11 +65,13 @@ def wait(
     raise typer.Exit(_code(ended[:1] if first else ended))
 
 
-def _so_far(waiting: Wait, passed_s: float) -> str:
+def _so_far(spool: Spool, waiting: Wait, passed_s: float) -> str:
     failed = sum(not ending.succeeded for ending in waiting.ended.values())
     total = len(waiting.ended) + len(waiting.left)
     text = f"{len(waiting.ended)} of {total} ended" + (f", {failed} failed" if failed else "")
-    return f"{text}; waiting for {_named(waiting.left)} since {printing.age(passed_s)}"
+    said = of_job(spool.folder, waiting.left[0]) if len(waiting.left) == 1 else None
+    at = f", at {said}" if said is not None else ""
+    return f"{text}; waiting for {_named(waiting.left)} since {printing.age(passed_s)}{at}"
 
 
 def _named(ids: list[str]) -> str:
