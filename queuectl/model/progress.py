@@ -32,7 +32,9 @@ class Progress(NamedTuple):
 def parse(tail: bytes) -> Progress | None:
     """Return the progress in the last bytes of the file, or None if they have no text."""
     lines = tail[-TAIL_BYTES:].decode("utf-8", "replace").split("\n")
-    line = next((text for text in reversed([text.rpartition("\r")[2].strip() for text in lines]) if text), "")
+    line = next(
+        (text for text in reversed([text.rstrip("\r").rpartition("\r")[2].strip() for text in lines]) if text), ""
+    )
     if not line:
         return None
     if line.startswith("{"):

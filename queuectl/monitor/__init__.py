@@ -12,6 +12,7 @@ __all__ = [
     "metrics",
     "order",
     "page",
+    "progress",
     "queues",
     "rejected",
     "results",

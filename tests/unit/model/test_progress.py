@@ -13,6 +13,7 @@ from queuectl.model.progress import Progress, parse
         (b"42", Progress(42, "")),
         (b"1 a\n42 page 3 of 7\n", Progress(42, "page 3 of 7")),
         (b"10\r20\r42.5% x", Progress(42.5, "x")),
+        (b"1\r\n42 x\r\n", Progress(42, "x")),
         (b"page 3 of 7\n\n", Progress(None, "page 3 of 7")),
         (b"3rd page", Progress(None, "3rd page")),
         (b"999", Progress(100, "")),
