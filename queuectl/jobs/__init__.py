@@ -2,6 +2,7 @@
 
 __all__ = [
     "arguments",
+    "budget",
     "cancel",
     "claim",
     "edit",

@@ -29,7 +29,7 @@ def is_snooze(exit_code: int, item: record.Record, settings: Settings) -> bool:
 def spent(claimed: Claimed, outcome: Outcome, policy: Policy, now_at: float) -> Spent | None:
     """Return what the job has used of its time, or None if the decision does not need it.
 
-    What the command asks for that is no time becomes a warning in `claimed.given`.
+    If the command asks for a time that cannot be read, a warning is added to `claimed.given`.
     """
     if outcome.kind != SNOOZED and policy.give_up_after_s is None:
         return None
