@@ -51,7 +51,7 @@ class Cluster:
         """Start a pool that leads the cluster."""
         argv = [sys.executable, "-m", "queuectl", "--spool", self.spool.root, "worker", "start"]
         chosen = options or ("--cluster",)
-        pool = subprocess.Popen([*argv, *chosen], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        pool = subprocess.Popen([*argv, *chosen], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
         self.pools.append(pool)
         return pool
 
@@ -98,9 +98,14 @@ class Cluster:
     def close(self) -> None:
         """End everything."""
         for pool in self.pools:
-            if pool.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                pool.terminate()
+                pool.terminate()  # twice: running jobs end now
+            try:
+                pool.wait(60)
+            except subprocess.TimeoutExpired:
                 pool.kill()
-            pool.communicate()
+                pool.wait()
         for keeper in self.keepers.values():
             keeper.__exit__(None, None, None)
 
