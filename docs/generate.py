@@ -378,7 +378,7 @@ def _settings_table(listed: list[Setting]) -> list[str]:
     lines = ["| setting | default | allowed | meaning |", "|---|---|---|---|"]
     for setting in listed:
         meaning = re.sub(r"[a-z]+(_[a-z]+)+( \*\* n)?|\w+\.(html|json|prom)|\b\w+/(?!\w)", r"`\g<0>`", setting.meaning)
-        default = settings.show(setting.default)
+        default = settings.show(setting.default) or '""'
         lines.append(f"| `{setting.name}` | `{default}` | {setting.allowed} | {meaning} |")
     return lines
 

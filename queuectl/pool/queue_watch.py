@@ -89,7 +89,7 @@ class QueueWatch:
         try:
             new = settings.parse(settings_file.read(self._spool.settings_path), path=self._spool.settings_path)
         except (QueuectlError, OSError) as error:
-            self._core.notify(Notice(WARNING, "reloaded", f"the queues stay as they were: {error}"))
+            self._core.notify(Notice(WARNING, "reloaded", f"the settings stay as they were: {error}"))
             return
         if new.queues != self._limits:
             self._use(new, read_at)

@@ -94,7 +94,7 @@ BUGS = (
     Bug(
         "rescue does not try the lease",
         "jobs/rescue",
-        "        return start is not None and is_alive(self._spool, start.lease)",
+        "        return (is_locked if last.event in lifecycle.OUTCOMES else is_alive)(self._spool, start.lease)",
         "        return False",
     ),
     Bug(

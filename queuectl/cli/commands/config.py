@@ -178,8 +178,8 @@ def _audience(spool: SpoolDir, inbox: Inbox) -> str:
 
 
 def _row(each: Setting, given: dict[str, Any]) -> tuple[str, ...]:
-    value = settings.show(given.get(each.name, each.default))
-    return each.name, value, settings.show(each.default), each.allowed, each.meaning
+    value, default = (settings.show(value) or '""' for value in (given.get(each.name, each.default), each.default))
+    return each.name, value, default, each.allowed, each.meaning
 
 
 def _text(spool: SpoolDir) -> str:
