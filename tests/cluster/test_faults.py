@@ -120,8 +120,9 @@ def test_without_a_scheduler_nothing_is_claimed_and_nothing_is_lost(farm: Farm) 
     """P1, P3: its commands end with the lease, jobs wait in pending/, and run when it is back."""
     farm.scheduler.kill()
     farm.scheduler.wait()
-    farm.job("later", 0.1)
     until(lambda: farm.state("x") == "pending", within_s=100)
+    farm.job("later", 0.1)
+    farm.queuectl("check")
     assert farm.state("later") == "pending"
     assert farm.runs("later") == []
     assert not farm.runs("x")[-1].startswith("end")

@@ -108,6 +108,7 @@ def test_a_storm_loses_nothing_and_overlaps_nothing(rig: Rig) -> None:
                 names.append(f"job{len(names)}")
                 farm.job(names[-1], rng.choice([0.1, 0.5, 2, 6]))
             storm.step()
+            time.sleep(rng.uniform(0.5, 2))
         storm.heal(now=True)
         until(lambda: farm.counts()["done"] == len(names), within_s=400)
         runs = sum(line.startswith("begin") for name in names for line in farm.runs(name))
