@@ -12,6 +12,7 @@ from tests.cluster.rig import PYTHON, ROOT, Rig
 pytestmark = pytest.mark.cluster
 
 
+@pytest.mark.slow
 def test_the_example_runs_all_jobs_though_a_node_is_killed(rig: Rig) -> None:
     """P1, P3: 60 of 60 jobs are done, and no process is left."""
     argv = [PYTHON, os.path.join(ROOT, "examples", "cluster.py"), "--jobs", "60"]

@@ -66,7 +66,16 @@ def kill_pool(farm: Farm) -> None:
 
 
 @pytest.mark.parametrize("farm", [USUAL_LEASE_S], indirect=True, ids=["usual lease"])
-@pytest.mark.parametrize("fault", [kill_dask_worker, kill_node_process, restart_scheduler, kill_bridge, kill_pool])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        kill_dask_worker,
+        pytest.param(kill_node_process, marks=pytest.mark.slow),
+        pytest.param(restart_scheduler, marks=pytest.mark.slow),
+        pytest.param(kill_bridge, marks=pytest.mark.slow),
+        pytest.param(kill_pool, marks=pytest.mark.slow),
+    ],
+)
 def test_the_command_goes_on(farm: Farm, fault: Callable[[Farm], None]) -> None:
     """P3, P4: kill -9 of what carries, leads or decides, which is back soon: one run, and its true outcome."""
     fault(farm)
@@ -95,9 +104,9 @@ def stop_dask_worker(farm: Farm) -> None:
     ("fault", "again_after_s"),
     [
         (kill_keeper, (0, LEASE_S)),
-        (stop_keeper, (0, 2 * LEASE_S)),
-        (kill_node, (LEASE_S / 2, 4 * LEASE_S)),
-        (stop_dask_worker, (LEASE_S / 2, 4 * LEASE_S)),
+        pytest.param(stop_keeper, (0, 2 * LEASE_S), marks=pytest.mark.slow),
+        pytest.param(kill_node, (LEASE_S / 2, 4 * LEASE_S), marks=pytest.mark.slow),
+        pytest.param(stop_dask_worker, (LEASE_S / 2, 4 * LEASE_S), marks=pytest.mark.slow),
     ],
 )
 def test_the_job_runs_again_and_never_twice_at_once(
@@ -116,6 +125,7 @@ def test_the_job_runs_again_and_never_twice_at_once(
     assert passed_s <= again_after_s[1] + 30, "even on a busy machine"
 
 
+@pytest.mark.slow
 def test_without_a_scheduler_nothing_is_claimed_and_nothing_is_lost(farm: Farm) -> None:
     """P1, P3: its commands end with the lease, jobs wait in pending/, and run when it is back."""
     farm.scheduler.kill()

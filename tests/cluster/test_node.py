@@ -114,6 +114,7 @@ def kill_dask_worker(rig: Rig) -> None:
     assert processes.send(worker, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_command_goes_on_while_the_node_process_is_killed(carrier: DaskCarrier, rig: Rig) -> None:
     """P3: kill -9 of `queuectl cluster node`: its dask worker ends, and the next one finds keeper and command."""
     lease = Lease(carrier)
@@ -124,7 +125,7 @@ def test_a_command_goes_on_while_the_node_process_is_killed(carrier: DaskCarrier
     assert lease.beat().live == ["spoolx.a.1"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)])
 def test_a_keeper_that_dies_or_hangs_is_replaced_by_the_next_member(
     carrier: DaskCarrier, rig: Rig, number: signal.Signals
 ) -> None:
@@ -147,6 +148,7 @@ def test_a_keeper_that_dies_or_hangs_is_replaced_by_the_next_member(
     assert processes.holders(str(pid_file)) == []
 
 
+@pytest.mark.slow
 def test_a_node_that_is_stopped_ends_its_commands(carrier: DaskCarrier, rig: Rig) -> None:
     """SIGTERM: commands, dask worker and keeper are gone when the process is, and the outcome stays for the pool."""
     lease = Lease(carrier)
@@ -162,6 +164,7 @@ def test_a_node_that_is_stopped_ends_its_commands(carrier: DaskCarrier, rig: Rig
     assert (end.run, end.kind) == ("spoolx.a.1", protocol.LAPSE)
 
 
+@pytest.mark.slow
 def test_retired_workers_come_back(carrier: DaskCarrier, rig: Rig) -> None:
     """dask's own `retire_workers`, as adaptive scaling does it, ends the carrier and no command."""
     lease = Lease(carrier)

@@ -95,6 +95,7 @@ class Storm:
 
 
 @pytest.mark.timeout(STORM_S * 2 + 500)
+@pytest.mark.slow
 def test_a_storm_loses_nothing_and_overlaps_nothing(rig: Rig) -> None:
     """P1, P3, P4: every job is done, whatever is killed, stopped and restarted; seeded, by witnesses with locks."""
     rng = random.Random(SEED)
