@@ -8,6 +8,7 @@ import pwd
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
