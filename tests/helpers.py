@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from queuectl.jobs.claim import Claims
 from queuectl.jobs.enqueue import Producer
 from queuectl.jobs.rescue import Orphans
@@ -322,3 +324,9 @@ class Desk:
         path = self.spool.path(state, named(self.spool, state, name))
         made: dict[str, Any] = json.loads(files.read(path, 1 << 30).data)
         return made
+
+
+def set_monotonic(monkeypatch: pytest.MonkeyPatch, clock: Callable[[], float]) -> None:
+    """Let `clock` be the monotonic clock of this process: of `time`, and of `Clock`, which holds the same function."""
+    monkeypatch.setattr(time, "monotonic", clock)
+    monkeypatch.setattr(Clock, "monotonic", staticmethod(clock))

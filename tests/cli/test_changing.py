@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from queuectl.model.lifecycle import Outcome
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 from tests.cli.commands import Commands
-from tests.helpers import Desk, listing, wait_until
+from tests.helpers import Desk, listing, set_monotonic, wait_until
 
 FAILED = Outcome("failed", 3, "", 0.5)
 
@@ -149,7 +148,7 @@ def test_many_are_counted_and_not_named_on_a_terminal(
     for number in range(30):
         desk.enqueue(id=f"job{number:02}")
     passed = itertools.count()
-    monkeypatch.setattr(time, "monotonic", lambda: next(passed) * 3.0)
+    set_monotonic(monkeypatch, lambda: next(passed) * 3.0)
     told = queuectl("hold", "--all", "--yes").err
     assert re.search(r"^read \d+ jobs, \d+ selected$", told, re.MULTILINE)
     assert re.search(r"^\d+ of 30 jobs$", told, re.MULTILINE) and told.endswith("\nheld all 30 jobs\n")

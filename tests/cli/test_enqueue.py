@@ -376,7 +376,19 @@ def test_every_key_of_a_job_has_an_option(queuectl: Commands, spool: SpoolDir) -
     assert made["no_retry_exit_codes"] == [2, 3] and made["minimal_env"] is True and made["output_max"] == 1024
     assert made["meta"] == {"customer": "4711", "note": "a=b"}
     assert (made["jitter"], made["priority"], made["timeout"]) == (0.5, 9, 300)
-    later = ["--stdin", "--snooze-on", "9", "--snooze-max", "1d", "--give-up-after", "2d"]
+    later = [
+        "--queue",
+        "mail",
+        "--key",
+        "anna",
+        "--stdin",
+        "--snooze-on",
+        "9",
+        "--snooze-max",
+        "1d",
+        "--give-up-after",
+        "2d",
+    ]
     other = spec(spool, queuectl("enqueue", "--retry-on", "75", "--delay", "1h", *later, "--", "true"))
     third = spec(spool, queuectl("enqueue", "--stdin-file", "x", "--", "true"))
     assert other["retry_exit_codes"] == [75]

@@ -13,7 +13,7 @@ from queuectl.cli import exit_codes
 from queuectl.maintenance import examination
 from queuectl.model.lifecycle import PENDING, Outcome
 from tests.cli.commands import Commands
-from tests.helpers import Desk
+from tests.helpers import Desk, set_monotonic
 
 Hurry = Callable[[float], None]
 
@@ -24,7 +24,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> Hurry:
 
     def start(seconds: float) -> None:
         passed = itertools.count()
-        monkeypatch.setattr(time, "monotonic", lambda: next(passed) * seconds)
+        set_monotonic(monkeypatch, lambda: next(passed) * seconds)
 
     return start
 
@@ -63,7 +63,7 @@ def test_drain_says_what_is_left(queuectl: Commands, desk: Desk, monkeypatch: py
             desk.run(name, Outcome("succeeded", 0, "", 0.1))
 
     monkeypatch.setattr(time, "sleep", pause)
-    monkeypatch.setattr(time, "monotonic", lambda: passed[0])
+    set_monotonic(monkeypatch, lambda: passed[0])
     told = queuectl("drain").err.splitlines()
     assert told.pop(0).startswith("no workers are running")
     assert told == ["1 job waiting, 0 running"] * 2 + ["no job is waiting or running; 1 done, 0 in dlq/"]

@@ -14,7 +14,7 @@ from queuectl.model.lifecycle import Outcome
 from queuectl.spool.folder import SpoolDir
 from queuectl.system.clock import Clock
 from tests.cli.commands import Commands
-from tests.helpers import Desk
+from tests.helpers import Desk, set_monotonic
 
 OK = Outcome("succeeded", 0, "", 0.1)
 
@@ -39,7 +39,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[float]]:
                 left.pop(0)()
 
         monkeypatch.setattr(time, "sleep", pause)
-        monkeypatch.setattr(time, "monotonic", lambda: clock_s + passed[0])
+        set_monotonic(monkeypatch, lambda: clock_s + passed[0])
         return passed
 
     return prepare
