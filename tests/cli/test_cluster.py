@@ -19,7 +19,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="only a Linux machine
     ("words", "error"),
     [
         (["--slots", "5"], "--slots needs --cluster"),
-        (["--count", "0"], "--count 0 runs nothing without --cluster"),
+        (["--count", "0"], "--count: takes a whole number from 1 to 256, not 0 (0 needs --cluster)"),
     ],
 )
 def test_options_of_a_cluster_need_one(queuectl: Commands, words: list[str], error: str) -> None:

@@ -697,7 +697,7 @@ def _batches() -> Iterator[Case]:
         ("deeper", "json", f"[{good}, {'[' * 100000}{']' * 100000}]".encode(), Rejected("nested too deep")),
         ("infinite", "json", f'[{good}, {bad[:-1]}, "z": 1e999}}]'.encode(), Splits(1, 1)),
         ("surrogate", "json", f'[{good}, {bad[:-1]}, "z": "\\ud800"}}]'.encode(), Splits(1, 1)),
-        ("format-2", "json", f'[{good}, {bad[:-1]}, "format": 2}}]'.encode(), Splits(1, 1)),
+        ("format-3", "json", f'[{good}, {bad[:-1]}, "format": 3}}]'.encode(), Splits(1, 1)),
         ("escapes", "json", f'[{good}, {bad[:-1]}, "id": "\\u001b[2J\\n"}}]'.encode(), Splits(1, 1)),
         ("with-history", "json", f'[{good[:-1]}, "history": "x"}}]'.encode(), Splits(1)),
         ("cut", "json", f"[{bad}, {bad}".encode(), Rejected("not complete JSON")),

@@ -115,7 +115,7 @@ def start(
     if slots is not None and not cluster:
         raise WrongUsageError("--slots needs --cluster; for slots on this machine use --count")
     if count == 0 and not cluster:
-        raise WrongUsageError("--count 0 runs nothing without --cluster")
+        raise WrongUsageError("--count: takes a whole number from 1 to 256, not 0 (0 needs --cluster)")
     spool = context.open_spool()
     count = (0 if cluster else 1) if count is None else count
     cluster_slots = (slots or spool.settings.cluster_slots) if cluster else 0
