@@ -344,6 +344,7 @@ def remove_tree(path: str) -> None:
     patiently(shutil.rmtree, path)
 
 
+@as_owner
 def remove_folder(path: str) -> None:
     """Delete an empty folder. Raises OSError (ENOTEMPTY)."""
     os.rmdir(path)

@@ -48,7 +48,8 @@ def test_worker_obeys_minimal_env(desk: Desk, monkeypatch: pytest.MonkeyPatch, m
     assert seen["QUEUECTL_SPOOL"] == desk.spool.root
     assert ("WORKERS_SECRET" in seen) is not minimal
     allowed = environment.minimal(os.environ, windows=os.name == "nt", default_path="")
-    known = {key.upper() for key in allowed} | {"OWN", "QUEUECTL_JOB_ID", "QUEUECTL_ATTEMPT", "QUEUECTL_SPOOL"}
+    given = ["JOB_ID", "ATTEMPT", "SPOOL", "RESULT", "PROGRESS", "AGAIN"]
+    known = {key.upper() for key in allowed} | {"OWN", *(f"QUEUECTL_{name}" for name in given)}
     # LC_CTYPE is put there by Python itself in a plain locale; Windows adds what it starts every process with.
     strange = {key for key in seen if key.upper() not in known | {"LC_CTYPE", "__CF_USER_TEXT_ENCODING"}}
     assert not minimal or not strange or os.name == "nt"
