@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from queuectl.errors import InvalidJobError
 from queuectl.model import job, lifecycle, names, retry, times
 from queuectl.model.job import RetryDefaults
-from queuectl.model.lifecycle import Outcome, Policy
+from queuectl.model.lifecycle import Outcome, Policy, Spent
 from tests.helpers import NOON_AT
 
 instants = st.floats(0, 9e9)  # to the year 2255; later a float no longer holds its milliseconds
@@ -107,7 +107,7 @@ def test_any_stem_can_be_made_an_id(stem: str) -> None:
     assert names.why_bad_id(made) == ""
     assert names.clean_id(made) == made
     assert names.why_bad_id(names.with_suffix(made, "20270115T080000-ab")) == ""
-    assert names.parse(f"{made}.json") == (made, None, 0, "", "")
+    assert names.parse(f"{made}.json") == names.NameParts(made, None, 0)
 
 
 @given(st.text(max_size=60))
@@ -153,15 +153,27 @@ def test_backoff_of_anything_is_within_bounds(failures: int, base: float, longes
         st.floats(0, times.LONGEST_S),
         st.floats(0, 1),
         st.lists(st.integers(-5, 300), max_size=3).map(tuple),
+        st.none(),
+        st.none() | st.floats(0, 1e9),
+        st.floats(0, 1e9),
+    ),
+    st.builds(
+        Spent,
+        st.floats(0, 2e9),
+        st.floats(0, 2e9),
+        st.integers(0, 10**6),
+        st.floats(0, 2e9),
+        st.none() | st.floats(0, times.LONGEST_S),
     ),
 )
 def test_every_run_leads_to_a_state_of_the_table(
-    kind: str, exit_code: int | None, failures: int, policy: Policy
+    kind: str, exit_code: int | None, failures: int, policy: Policy, spent: Spent
 ) -> None:
     """A decision is always a move that exists, and no job has more runs than its budget (P2)."""
-    decision = lifecycle.decide(Outcome(kind, exit_code), failures=failures, policy=policy, rng=RNG)
+    decision = lifecycle.decide(Outcome(kind, exit_code), failures=failures, policy=policy, rng=RNG, spent=spent)
     lifecycle.check_move(lifecycle.RUNNING, kind, decision.to)
-    assert decision.delay_s is None or 0 < decision.delay_s <= policy.backoff_max_s
+    longest_s = policy.backoff_max_s if kind != lifecycle.SNOOZED else times.LONGEST_S
+    assert decision.delay_s is None or 0 < decision.delay_s <= max(longest_s, lifecycle.SNOOZE_LEAST_S)
     if kind in lifecycle.COUNTED and failures >= policy.max_retries:
         assert decision.to == lifecycle.DLQ
 
