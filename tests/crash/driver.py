@@ -97,6 +97,8 @@ class Hands(Desk):
         self.name = worker
         self.inbox = inbox_of(root)
         self.inbox_keys = root / "keys"
+        self.holder: Desk | None = None
+        """Another worker with a job of its own, which dies with this one."""
 
     @functools.cached_property
     def rescue(self) -> Rescue:
@@ -180,9 +182,10 @@ class Hands(Desk):
 
     def end(self) -> None:
         """What a killed process leaves: no lock, and every file."""
-        self.lease.abandon()
-        self.lease.close()
-        self.stripes.close()
+        for desk in [self, self.holder] if self.holder else [self]:
+            desk.lease.abandon()
+            desk.lease.close()
+            desk.stripes.close()
 
 
 def inbox_of(root: Path) -> Path:
@@ -312,7 +315,8 @@ def _two_of_a_key(hands: Hands) -> None:
 
 def _other_is_in(hands: Hands) -> None:
     """Another worker runs the other job of the key."""
-    Desk(hands.spool, worker="holder", clock=hands.clock, settings=hands.settings).start("other,key=k.json")
+    hands.holder = Desk(hands.spool, worker="holder", clock=hands.clock, settings=hands.settings)
+    hands.holder.start("other,key=k.json")
 
 
 def _other_is_in_and_the_board_is_lost(hands: Hands) -> None:

@@ -61,7 +61,7 @@ def test_running_pool_uses_a_changed_limit_and_pauses_a_queue(spool: SpoolDir, t
         settings = Path(spool.settings_path)
         good = settings.read_text()
         settings.write_text(good + '\n[queues.scans]\nslots = "many"\n')
-        wait_until(lambda: any("the queues stay as they were" in str(event) for event in pool.events))
+        wait_until(lambda: any("the settings stay as they were" in str(event) for event in pool.events))
         settings.write_text(good)
         queuectl(spool, "config", "set", "queues.mail.slots", "3")
         for job_id in ids[:3]:
@@ -76,7 +76,7 @@ def test_running_pool_uses_a_changed_limit_and_pauses_a_queue(spool: SpoolDir, t
         assert "m3,q=mail.json" in [name.partition(",in=")[0] + ",q=mail.json" for name in names_in(spool, PENDING)]
         os.unlink(f"{spool.paused_path}-mail")
         pool.event("succeeded", "m3")
-    assert sum("the queues stay as they were" in str(event) for event in pool.events) == 1
+    assert sum("the settings stay as they were" in str(event) for event in pool.events) == 1
 
 
 @pytest.mark.slow
