@@ -135,7 +135,15 @@ def chat() -> Iterator[tuple[list[str], str]]:
 
 
 # These take some seconds each: they install, copy and start more than the others.
-_SLOW = {"a-container", "move-a-spool-to-another-machine", "back-up-and-restore-a-spool", "upgrade-queuectl"}
+_SLOW = {
+    "a-container",
+    "back-up-and-restore-a-spool",
+    "hand-on-a-result",
+    "move-a-spool-to-another-machine",
+    "one-customer-at-a-time",
+    "try-again-when-the-server-says-so",
+    "upgrade-queuectl",
+}
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,7 @@ def test_progress_is_seen_while_a_job_runs(spool: SpoolDir, tmp_path: Path) -> N
     assert made.get("slow").history[-1]["progress"].startswith("42 %  page")
 
 
+@pytest.mark.slow
 def test_a_snoozed_job_runs_again_and_nothing_is_counted(spool: SpoolDir) -> None:
     """Exit code 75 with QUEUECTL_AGAIN: the job waits as long as it asked, and its only retry is still its own."""
     code = (
