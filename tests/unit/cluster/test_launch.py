@@ -21,9 +21,9 @@ def _library(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_scheduler_is_for_tls_only_at_one_address(tmp_path: Path) -> None:
     """No option of dask's that opens more than that is left at its default."""
     words = launch.scheduler("192.0.2.1", 8786, str(tmp_path))
-    text = " ".join(words)
+    text = " ".join(words).replace("\\", "/")
     assert "--host 192.0.2.1 --port 8786 --protocol tls" in text
-    assert f"--tls-ca-file {tmp_path}/ca.pem --tls-cert {tmp_path}/scheduler.pem" in text
+    assert f"--tls-ca-file {tmp_path.as_posix()}/ca.pem --tls-cert {tmp_path.as_posix()}/scheduler.pem" in text
     assert "--no-dashboard --dashboard-address 127.0.0.1:0" in text
 
 
