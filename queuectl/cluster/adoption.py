@@ -125,12 +125,5 @@ class Adoption:
         if start is None or start is not standing.last or start.lease != lease:
             lock.close()
             return None
-        claimed = Claimed(
-            stored.record,
-            stored.data,
-            attempt=standing.starts,
-            failures=standing.failures,
-            lease=lease,
-            name=name,
-        )
+        claimed = Claimed.on_record(stored, standing, lease=lease, name=name)
         return Adopted(claimed, lock, session, start.node, start.member)

@@ -290,12 +290,5 @@ class Claims:
             if standing.last is None or standing.last.lease != lease:
                 put_back(self._session, here, name)
                 return
-            claimed = Claimed(
-                stored.record,
-                stored.data,
-                attempt=standing.starts,
-                failures=standing.failures,
-                lease=lease,
-                name=here.name,
-            )
+            claimed = Claimed.on_record(stored, standing, lease=lease, name=here.name)
             self._settlements.settle(claimed, Outcome(RELEASED, reason=error.strerror or "trouble"))

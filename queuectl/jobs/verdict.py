@@ -13,8 +13,10 @@ from typing import NamedTuple
 import msgspec
 
 from queuectl.flows.gates import Passage
+from queuectl.model.history import Standing
 from queuectl.model.record import Record
 from queuectl.spool.desk import NOTHING, Given
+from queuectl.spool.folder import Stored
 from queuectl.spool.layout import record_name
 from queuectl.system.files import FileSig
 from queuectl.system.locks import FileLock
@@ -43,6 +45,14 @@ class Claimed(msgspec.Struct, eq=False):
     """What the run left on its desk, once that was taken."""
     stripe: FileLock | None = None
     """The stripe of a `copy`, if it was separated from the worker's stripes."""
+
+    @classmethod
+    def on_record(cls, stored: Stored, standing: Standing, *, lease: str, name: str) -> Claimed:
+        """Return the claim of a job whose last start is on record, to settle it: `name` is its file in running/."""
+        return cls(
+            stored.record, stored.data, attempt=standing.starts, failures=standing.failures, lease=lease, name=name
+        )
+
     gate: Passage | None = None
     """The place behind the gate of its queue; None for a job without limits."""
 

@@ -45,7 +45,7 @@ def kill_node_process(farm: Farm) -> None:
 def restart_scheduler(farm: Farm) -> None:
     farm.scheduler.kill()
     farm.scheduler.wait()
-    time.sleep(1)
+    time.sleep(1)  # the length of the fault, not a wait for something
     farm.scheduler = farm.rig.scheduler()
 
 

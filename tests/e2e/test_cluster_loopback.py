@@ -247,7 +247,7 @@ def test_a_storm_of_kills_overlaps_nothing(cluster: Cluster, tmp_path: Path) -> 
     for job in jobs:
         cluster.guarded(job, 0.5, tmp_path / job, max_retries=30)
     for turn in range(8):
-        time.sleep(0.7)
+        time.sleep(0.7)  # the pace of the faults, not a wait for something
         if turn % 2:
             os.kill(cluster.worker(pool), signal.SIGKILL)
         else:

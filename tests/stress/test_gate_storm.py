@@ -24,6 +24,7 @@ from queuectl.model.lifecycle import DONE, RUNNING
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import wait_until
 from tests.pool import Pool, Witness, children, queuectl
+from tests.stress.stalls import Stalls
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes through /proc")
 
@@ -57,7 +58,7 @@ class GateStorm:
         )
         self.pools = [Pool(spool, count=WORKERS) for _ in range(POOLS)]
         self.old: list[Pool] = []
-        self.stopped: dict[int, float] = {}
+        self.stalls = Stalls(self.rng, shortest_s=0.1, longest_s=1.5)
 
     def rage(self) -> None:
         """Kill, stop and damage at random until the time is up."""
@@ -71,12 +72,12 @@ class GateStorm:
             with contextlib.suppress(ProcessLookupError, FileNotFoundError):
                 self.done[act.__name__] += act()
             time.sleep(self.rng.uniform(0.02, 0.25))  # the pace of the storm, not a wait
-            self._go_on(time.monotonic())
+            self.stalls.go_on(time.monotonic())
             for place, pool in enumerate(self.pools):
                 if pool.process.poll() is not None:
                     self.old.append(pool)
                     self.pools[place] = Pool(self.spool, count=WORKERS)
-        self._go_on(float("inf"))
+        self.stalls.go_on(float("inf"))
 
     def _jobs_left(self) -> bool:
         return bool(self.spool.waiting_names() or self.spool.job_names(RUNNING))
@@ -109,23 +110,11 @@ class GateStorm:
 
     def stop_worker(self) -> bool:
         """SIGSTOP a worker for a while: slow is not dead."""
-        return self._stop(self._worker())
+        return self.stalls.stop(self._worker())
 
     def stop_command(self) -> bool:
         """SIGSTOP a command for a while."""
-        return self._stop(self.rng.choice(children(self._worker()) or [0]))
-
-    def _stop(self, pid: int) -> bool:
-        if pid:
-            os.kill(pid, signal.SIGSTOP)
-            self.stopped[pid] = time.monotonic() + self.rng.uniform(0.1, 1.5)
-        return bool(pid)
-
-    def _go_on(self, now_s: float) -> None:
-        for pid in [pid for pid, until_s in self.stopped.items() if until_s <= now_s]:
-            del self.stopped[pid]
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+        return self.stalls.stop(self.rng.choice(children(self._worker()) or [0]))
 
     def delete_board(self) -> bool:
         """Delete the board, as a person might."""

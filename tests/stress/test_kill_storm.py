@@ -27,6 +27,7 @@ from queuectl.spool import settings_file
 from queuectl.spool.folder import SpoolDir
 from tests.helpers import wait_until
 from tests.pool import Pool, Witness, children, queuectl
+from tests.stress.stalls import Stalls
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes through /proc")
 
@@ -58,7 +59,7 @@ class Storm:
         self.old: list[Pool] = []
         self.killed: list[Killed] = []
         self.done: dict[str, int] = {}
-        self.stopped: dict[int, float] = {}
+        self.stalls = Stalls(self.rng, shortest_s=0.2, longest_s=2.0)
         self.producer = self._produce(0)
 
     def _produce(self, first: int) -> subprocess.Popen[bytes]:
@@ -100,9 +101,9 @@ class Storm:
                 if act():
                     self.done[act.__name__] = self.done.get(act.__name__, 0) + 1
             time.sleep(self.rng.uniform(0.2, 0.6))  # the pace of the storm, not a wait
-            self._go_on(time.monotonic())
+            self.stalls.go_on(time.monotonic())
             self._replace_the_dead()
-        self._go_on(float("inf"))
+        self.stalls.go_on(float("inf"))
 
     def _replace_the_dead(self) -> None:
         for place, pool in enumerate(self.pools):
@@ -153,23 +154,11 @@ class Storm:
 
     def stop_worker(self) -> bool:
         """SIGSTOP one worker for a while: slow is not dead."""
-        return self._stop(self._pick_worker())
+        return self.stalls.stop(self._pick_worker())
 
     def stop_supervisor(self) -> bool:
         """SIGSTOP one supervisor for a while."""
-        return self._stop(self.rng.choice(self.pools).process.pid)
-
-    def _stop(self, pid: int) -> bool:
-        if pid:
-            os.kill(pid, signal.SIGSTOP)
-            self.stopped[pid] = time.monotonic() + self.rng.uniform(0.2, 2.0)
-        return bool(pid)
-
-    def _go_on(self, now_s: float) -> None:
-        for pid in [pid for pid, until_s in self.stopped.items() if until_s <= now_s]:
-            del self.stopped[pid]
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+        return self.stalls.stop(self.rng.choice(self.pools).process.pid)
 
     def kill_producer(self) -> bool:
         """SIGKILL the producer, likely in the middle of an enqueue."""
@@ -198,7 +187,7 @@ class Storm:
 
     def close(self) -> None:
         """End what an assertion has left."""
-        self._go_on(float("inf"))
+        self.stalls.go_on(float("inf"))
         self.producer.kill()
         self.producer.wait()
         for pool in (*self.pools, *self.old):
