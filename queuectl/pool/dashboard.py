@@ -92,13 +92,15 @@ class Dashboard:
                 self._taken = self._go_on(now_s + _STEP_S)
         except OSError as error:
             return self._failed(error, now_s)
+        except Exception as error:  # a defect of the page must not end the pool (FORMAT.md, section 8)
+            return self._failed(OSError(0, f"{type(error).__name__}: {error}"), now_s)
         return ""
 
     def close(self, ended: Ended | None = None) -> None:
         """Add the last counts, and how the pool `ended`; write a last time if no other pool will, and cease to lead."""
         with contextlib.suppress(OSError):
             self._counters.end(ended)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(Exception):  # as in `step`
             self._leads = self._leads or (bool(self._files) and self._lock.try_acquire())
             if self._leads:
                 self._end_survey()

@@ -200,6 +200,24 @@ def test_trouble_is_told_once_and_stops_nothing(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a privilege for links; read-only files stay on Windows")
+def test_a_defect_of_the_page_stops_nothing(make: Make, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception that no disk raised is reported once, and neither a step nor the end of the pool raises it."""
+
+    def defect(*_: object) -> str:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr("queuectl.pool.dashboard._text", defect)
+    board = make()
+    told = []
+    for _ in range(100):
+        told.append(go_on(board))
+        clock.advance(1.0)
+    assert [text for text in told if text] == [
+        "cannot write the dashboard: ZeroDivisionError: a defect; jobs continue without it"
+    ]
+    board.close()
+
+
 def test_link_and_read_only_file_are_replaced(spool: SpoolDir, make: Make, tmp_path: Path) -> None:
     """What lies in the page's place is never written through: a link is replaced, not followed (P10, P11)."""
     target = tmp_path / "target"
