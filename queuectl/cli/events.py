@@ -62,6 +62,8 @@ class Printer:
         text = f"after {summary.finished} attempt{'s' * (summary.finished != 1)}"
         if summary.released:
             text += f"; put back: {', '.join(summary.released)}"
+        if summary.left:
+            text += f"; go on on their nodes: {', '.join(summary.left)}"
         self.tell([Notice(INFO, "pool_ended", text)])
         give_up_streams()  # the pool's work counts, even if nobody reads the output
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 
 from queuectl.cluster import protocol
 from queuectl.cluster.carrier import Arrival, Carrier
-from queuectl.cluster.command import Command, Output
-from queuectl.cluster.lease_model import PoolLease, margin_s
+from queuectl.cluster.command import WAITS, Command, Output
+from queuectl.cluster.lease_model import TERM_BEFORE_S, PoolLease, margin_s
 from queuectl.cluster.link import Link
 from queuectl.errors import DamagedRecordError
 from queuectl.inbox import identity
@@ -209,6 +209,18 @@ class ClusterExecutor:
             selector.wait(self._sources, _LAST_WORD_S / 10)
             self.wake()
         self._carrier.close()
+
+    def release_unsent(self) -> None:
+        """Give back the commands that no node was asked to start."""
+        for link in self._links.values():
+            for command in link.commands.values():
+                if command.stage == WAITS:
+                    command.release("the workers were stopped")
+
+    def left_s(self) -> float:
+        """Return for how long commands that are left alone may go on, at least."""
+        bounds = [link.lease.bound_s for link in (*self._links.values(), *self._parted) if link.commands]
+        return max(0.0, min(bounds, default=0.0) - TERM_BEFORE_S - boot.uptime_s())
 
     def has_any_of(self, session: str) -> bool:
         """Return whether commands of a session are left."""

@@ -19,7 +19,7 @@ from queuectl.spool.session import Session
 from queuectl.system.locks import NamedLock
 from queuectl.worker.attendant import Attended
 from queuectl.worker.executors.base import Ended
-from queuectl.worker.messages import Places, Remark
+from queuectl.worker.messages import Left, Places, Remark
 from queuectl.worker.run import Run
 from queuectl.worker.slot import Slot
 from queuectl.worker.worker import Worker
@@ -97,6 +97,8 @@ class ClusterWorker(Worker):
         """How many slots the pool knows of."""
         self._node_starter = NodeStarter(executor)
         self._commands: dict[Attended, Command] = {}
+        self._left: list[Attended] = []
+        """Runs that go on without this worker. Their leases are free when this process has ended."""
         super().__init__(
             conn,
             session,
@@ -116,6 +118,9 @@ class ClusterWorker(Worker):
     def run(self) -> None:
         """Work until the supervisor orders a stop or is gone; tell the nodes what they may forget."""
         super().run()
+        if self._left:
+            self._link.report(Left([run.job_id for run in self._left], self._nodes.left_s()))
+            self._link.flush()
         self._nodes.close()
         if not self._nodes.has_any_of(self._name):
             stamps.remove(self._spool, self._name, self._lock)
@@ -132,6 +137,18 @@ class ClusterWorker(Worker):
         self._fit_slots()
         super()._wait(timeout_s)
         self._resume_ended()
+        if self._link.is_leaving:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Part with the runs that nodes go on with; put back those that no node was asked to start."""
+        self._nodes.release_unsent()
+        self._resume_ended()
+        for run, command in list(self._commands.items()):
+            if command.outcome is None and run in self._runs:
+                del self._runs[run]
+                self._by_process.pop(command, None)
+                self._left.append(run)
 
     def _resume_ended(self) -> None:
         for process, how in self._nodes.ended():

@@ -54,7 +54,7 @@ class Control:
     @property
     def is_urgent(self) -> bool:
         """True if somebody asked this pool to stop at once."""
-        return self._signals > 1 or self._pool.stop_request() == 0
+        return self._signals > 1 or ((asked := self._pool.stop_request()) is not None and asked.grace_s == 0)
 
     def step(self, now_s: float) -> None:
         """Begin the stop that a signal requests, or continue it."""
@@ -66,12 +66,14 @@ class Control:
 
     def check_stop_file(self, now_s: float) -> None:
         """Begin the stop that a file requests, or continue a stop."""
-        grace_s = self._pool.stop_request()
-        if grace_s is not None or self._core.shutdown.has_begun:
-            self._advance(now_s, grace_s)
+        asked = self._pool.stop_request()
+        if asked is not None:
+            self._advance(now_s, asked.grace_s, leaves=asked.leaves)
+        elif self._core.shutdown.has_begun:
+            self._advance(now_s, None)
 
-    def _advance(self, now_s: float, grace_s: float | None) -> None:
-        if grace_s is not None and self._core.shutdown.begin(now_s, grace_s):
+    def _advance(self, now_s: float, grace_s: float | None, *, leaves: bool = False) -> None:
+        if grace_s is not None and self._core.shutdown.begin(now_s, grace_s, leaves=leaves):
             running = sum(len(worker.running) for worker in self._core.workers)
             longest = "without a time limit" if math.isinf(grace_s) else f"up to {grace_s:g} s"
             jobs = "job" if running == 1 else "jobs"

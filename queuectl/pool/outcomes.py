@@ -19,6 +19,7 @@ from queuectl.spool.pools import StopSummary
 from queuectl.worker.messages import (
     Defect,
     Finished,
+    Left,
     Passed,
     Places,
     Remark,
@@ -47,13 +48,15 @@ class Outcomes:
         self._rescuer = rescuer
         self._is_idle_fired = True
         self._released: list[str] = []
+        self._left: list[str] = []
+        self._left_s = 0.0
         self.finished = 0
         """How many runs have ended."""
 
     @property
     def summary(self) -> StopSummary:
         """The work of the pool so far."""
-        return StopSummary(self._released, self.finished)
+        return StopSummary(self._released, self.finished, self._left, self._left_s)
 
     def take(self, worker: WorkerProcess, report: Report) -> None:
         """Act on a report of a worker, and pass it on if it is for people."""
@@ -79,6 +82,8 @@ class Outcomes:
                 self._core.breaker.trip(report.text)
             case Places(slots):
                 worker.slots = slots
+            case Left(job_ids, within_s):
+                self._left, self._left_s = job_ids, within_s
             case Remark(text, is_warning):
                 self._core.notify(Notice(WARNING if is_warning else INFO, "cluster", text))
             case Restored():

@@ -60,7 +60,14 @@ class Parts:
         workers = [WorkerProcess(slots) for slots in spread(options.slots, settings.worker_processes)]
         if options.cluster_slots:
             workers.append(WorkerProcess(0, cluster_slots=options.cluster_slots))
-        self.pool = Pool(session, count=options.slots, processes=len(workers), cwd=options.cwd, queues=options.queues)
+        self.pool = Pool(
+            session,
+            count=options.slots,
+            processes=len(workers),
+            cwd=options.cwd,
+            queues=options.queues,
+            cluster_slots=options.cluster_slots,
+        )
         arrivals = Arrivals(spool, settle_s=settings.settle_s, clock=clock)
         queue = RunQueue(settings.queues, slots=options.slots, only=options.queues)
         dispatcher = Dispatcher(workers, queue, arrivals, clock=clock, notify=notify)

@@ -6,7 +6,7 @@ import math
 
 from queuectl.model.settings import Settings
 from queuectl.pool.worker_process import WorkerProcess
-from queuectl.worker.messages import Abandon, Kill, Stop
+from queuectl.worker.messages import Abandon, Kill, Leave, Stop
 
 # How long the worker processes may take after the grace of a stop and of its kills, before they are killed.
 _LAST_GRACE_S = 5.0
@@ -21,6 +21,7 @@ class Shutdown:
         self._stage = 0
         self._until_s = math.inf
         self._grace_s = math.inf
+        self._leaves = False
 
     @property
     def has_begun(self) -> bool:
@@ -32,14 +33,21 @@ class Shutdown:
         """True once the end has begun and every worker has ended."""
         return self.has_begun and not any(worker.is_alive for worker in self._workers)
 
-    def begin(self, now_s: float, grace_s: float) -> bool:
+    def begin(self, now_s: float, grace_s: float, *, leaves: bool = False) -> bool:
         """Tell the workers to end after their running jobs, which may take `grace_s` from now (0: none; inf: no limit).
 
-        A further call can only shorten the grace. Return False if the call changes nothing, so that one request may be
-        passed on at every tick.
+        With `leaves`, the worker of a cluster ends at once, and its commands go on for the next pool. A further call
+        can only shorten the grace. Return False if the call changes nothing, so that one request may be passed on at
+        every tick.
         """
+        is_new = leaves and not self._leaves
+        if is_new:
+            self._leaves = True
+            for worker in self._workers:
+                if worker.cluster_slots:
+                    worker.send(Leave())
         if self.has_begun and grace_s >= self._grace_s:
-            return False
+            return is_new
         self._grace_s = grace_s
         self._until_s = min(self._until_s, now_s + grace_s)
         if not self.has_begun:

@@ -4,7 +4,7 @@ A pool is one start of one supervisor. It gets a new name each time, so an old s
 
     .queuectl/pools/POOL.json      facts about the pool, for people and for `worker list`
     .queuectl/pools/POOL.lock      held while the pool lives: the only proof of life; a pid proves nothing
-    .queuectl/pools/POOL.stop      a request to stop; its lines are `now`, `wait`, `stop` or `stop SECONDS`
+    .queuectl/pools/POOL.stop      a request to stop; its lines are `now`, `wait`, `stop`, `stop SECONDS` or `leave`
     .queuectl/pools/POOL.scale     a request for another number of slots
     .queuectl/pools/POOL.reload    a request to read the settings again
     .queuectl/pools/POOL.stopped   the result of the stop, written just before the lock is freed
@@ -29,7 +29,7 @@ from queuectl.spool.session import Session
 from queuectl.system import boot, disk, files
 from queuectl.system.locks import NamedLock, is_held
 
-STOP, NOW, WAIT = "stop", "now", "wait"
+STOP, NOW, WAIT, LEAVE = "stop", "now", "wait", "leave"
 # The most slots that a pool can have.
 SLOTS_AT_MOST = 256
 # 1: this pool respects the stamps of runs on other machines. An older pool, whose record has no `format`, would rescue
@@ -78,20 +78,43 @@ class PoolInfo(msgspec.Struct, frozen=True):
     """The queues that it takes; none: all."""
     workers: tuple[WorkerInfo, ...] = ()
     """Its worker processes that live; empty until it has recorded them, just after its start."""
+    cluster_slots: int = 0
+    """The most slots that it uses on the nodes of a cluster, beside `count`; 0: none."""
+
+
+class StopRequest(NamedTuple):
+    """How a pool is to stop."""
+
+    grace_s: float
+    """How long running jobs may continue (0: end all now; inf: wait)."""
+    leaves: bool = False
+    """True if commands on nodes go on, for the next pool."""
 
 
 class StopSummary(NamedTuple):
-    """The result of a stop: ids whose run was ended and put back uncounted, and how many jobs the pool had run."""
+    """The result of a stop: ids whose run was ended and put back uncounted, and how many jobs the pool had run.
+
+    The runs of `left` go on on their nodes, for `left_s` from the end of the pool unless another pool takes them over.
+    """
 
     released: list[str]
     finished: int
+    left: list[str] = []  # noqa: RUF012 - never changed
+    left_s: float = 0.0
 
 
 class Pool:
     """This process's own pool."""
 
     def __init__(
-        self, session: Session, *, count: int, cwd: str, processes: int = 0, queues: tuple[str, ...] = ()
+        self,
+        session: Session,
+        *,
+        count: int,
+        cwd: str,
+        processes: int = 0,
+        queues: tuple[str, ...] = (),
+        cluster_slots: int = 0,
     ) -> None:
         spool, settings, clock, rng = session
         host = own_host()
@@ -113,6 +136,7 @@ class Pool:
             clock.now(),
             boot=boot.boot_id(),
             queues=queues,
+            cluster_slots=cluster_slots,
         )
 
     def enter(self) -> None:
@@ -139,16 +163,17 @@ class Pool:
         """Close the lock's handle in a forked process, which is not the pool's supervisor."""
         self._lock.close()
 
-    def stop_request(self) -> float | None:
-        """Return the requested grace in seconds (0: end all now; inf: wait), or None if there is no request."""
+    def stop_request(self) -> StopRequest | None:
+        """Return the request to stop, or None if there is none."""
         path = self._spool.pool_path(self.name, "stop")
         if not os.path.exists(path):
             return None
         try:
-            graces = [_grace_s(line, self._info.grace_s) for line in _lines(path)]
+            lines = _lines(path)
         except OSError:
-            graces = []
-        return min(graces, default=self._info.grace_s)
+            lines = []
+        graces = [_grace_s(line, self._info.grace_s) for line in lines if line != LEAVE]
+        return StopRequest(min(graces, default=self._info.grace_s), LEAVE in lines)
 
     def scale_request(self) -> int | None:
         """Return the number of slots that somebody asked for, or None. A file that holds none is deleted."""
@@ -240,9 +265,12 @@ def is_live(spool: SpoolDir, pool: str) -> bool:
     return is_held(spool.pool_path(pool, "lock"))
 
 
-def request_stop(spool: SpoolDir, pool: str, *, now: bool = False, grace_s: float | None = None) -> None:
+def request_stop(
+    spool: SpoolDir, pool: str, *, now: bool = False, grace_s: float | None = None, leaves: bool = False
+) -> None:
     """Ask a pool to stop `now`, or after its jobs have ended; they get `grace_s` (None: the pool's own; inf: no limit).
 
+    With `leaves`, commands on nodes go on, for the next pool.
     The request that ends the pool first wins, so a later request can only shorten a stop. If two processes ask at the
     same instant, one request may get lost, so ask again while you wait. Raises OSError.
     """
@@ -253,6 +281,7 @@ def request_stop(spool: SpoolDir, pool: str, *, now: bool = False, grace_s: floa
     except FileNotFoundError:
         before = []
     lines = _hardest([*before, WAIT if asked == f"{STOP} {math.inf}" else asked])
+    lines += [LEAVE] * (leaves or LEAVE in before)
     if lines == before:
         return
     # In one step, because half of a request would be a different request.
@@ -280,7 +309,8 @@ def take_summary(spool: SpoolDir, pool: str) -> StopSummary | None:
     try:
         body = json.loads(files.read(path, _MAX_BYTES * 16).data)
         disk.unlink(path)
-        return StopSummary(list(body["released"]), int(body["finished"]))
+        left = list(map(str, body.get("left", ())))
+        return StopSummary(list(body["released"]), int(body["finished"]), left, float(body.get("left_s", 0.0)))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -338,4 +368,5 @@ def _info(body: dict[str, Any]) -> PoolInfo:
             WorkerInfo(str(row["name"]), int(row["pid"]), int(row["slots"]), bool(row["is_ending"]))
             for row in body.get("workers", ())
         ),
+        int(body.get("cluster_slots", 0)),
     )

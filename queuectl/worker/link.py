@@ -16,6 +16,7 @@ from queuectl.worker.messages import (
     Cancel,
     Feed,
     Kill,
+    Leave,
     Order,
     Reload,
     Report,
@@ -45,6 +46,8 @@ class Link:
         """Values of settings to use for the next attempts, by field."""
         self.is_stopping = False
         self.is_killing = False
+        self.is_leaving = False
+        """True if the commands of this worker, which run on nodes, go on without it."""
         self.is_abandoning = False
         """True if the spool is not the one that this worker started with, so nothing more may be written there."""
         self.stop_asked_s = -math.inf
@@ -127,6 +130,9 @@ class Link:
                 self.stop()
             case Kill():
                 self.is_killing = True
+                self.stop()
+            case Leave():
+                self.is_leaving = True
                 self.stop()
             case Abandon():
                 self.is_abandoning = self.is_killing = True

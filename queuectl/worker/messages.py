@@ -64,11 +64,15 @@ class Kill(NamedTuple):
     """End the running jobs, put them back, and end."""
 
 
+class Leave(NamedTuple):
+    """For the worker of a cluster: end, and leave the commands that nodes run to the next pool."""
+
+
 class Abandon(NamedTuple):
     """The spool was moved or deleted: end the running jobs, write nothing more, and end."""
 
 
-Order = Feed | SplitFile | Cancel | Resize | Reload | SetQueues | Stop | Kill | Abandon
+Order = Feed | SplitFile | Cancel | Resize | Reload | SetQueues | Stop | Kill | Leave | Abandon
 
 
 class Started(NamedTuple):
@@ -139,6 +143,13 @@ class Places(NamedTuple):
     slots: int
 
 
+class Left(NamedTuple):
+    """The worker ends, and the commands of these jobs go on on their nodes, for `within_s` unless a pool comes."""
+
+    job_ids: list[str]
+    within_s: float
+
+
 class Remark(NamedTuple):
     """Something that people may want to know about the nodes; no problem of this machine."""
 
@@ -146,13 +157,24 @@ class Remark(NamedTuple):
     is_warning: bool = False
 
 
-Report = Started | Finished | Passed | Trouble | Vanished | Restored | Defect | Places | Remark
+Report = Started | Finished | Passed | Trouble | Vanished | Restored | Defect | Places | Left | Remark
 
-_KINDS: tuple[type[Report], ...] = (Started, Finished, Passed, Trouble, Vanished, Restored, Defect, Places, Remark)
+_KINDS: tuple[type[Report], ...] = (
+    Started,
+    Finished,
+    Passed,
+    Trouble,
+    Vanished,
+    Restored,
+    Defect,
+    Places,
+    Left,
+    Remark,
+)
 _DECLINED: tuple[type[Declined], ...] = get_args(Declined)
 _WITH_SIG = frozenset(each for each in _DECLINED if "sig" in each._fields)
 """Kinds whose first field is a file's signature."""
-_ORDERS: tuple[type[Order], ...] = (Feed, SplitFile, Cancel, Resize, Reload, SetQueues, Stop, Kill, Abandon)
+_ORDERS: tuple[type[Order], ...] = (Feed, SplitFile, Cancel, Resize, Reload, SetQueues, Stop, Kill, Leave, Abandon)
 
 
 def pack_order(order: Order) -> bytes:

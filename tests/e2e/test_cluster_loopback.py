@@ -199,6 +199,23 @@ def test_a_killed_worker_leaves_its_runs_to_the_next(cluster: Cluster, tmp_path:
     assert Path(cluster.spool.log_path("job1", 1)).read_text() == "job1 done\n"
 
 
+@pytest.mark.slow
+def test_an_upgrade_stops_no_command(cluster: Cluster, tmp_path: Path) -> None:
+    """P3, P4: `worker stop --leave` ends the pool at once; the next one has the commands and their true outcomes."""
+    mark, stop = tmp_path / "mark", [sys.executable, "-m", "queuectl", "--spool", cluster.spool.root, "worker", "stop"]
+    pool = cluster.start_pool()
+    cluster.guarded("job1", 4.0, mark)
+    wait_until(lambda: cluster.runs(mark) == ["1"])
+    done = subprocess.run([*stop, "--leave"], capture_output=True, text=True, timeout=60, check=True)
+    assert "1 command goes on on nodes; start the next pool within" in done.stdout
+    assert pool.wait(30) == 0 and cluster.is_in("job1", "running")
+    cluster.start_pool()
+    wait_until(lambda: cluster.is_in("job1", "done"))
+    assert cluster.events("job1") == ["enqueued", "started", "succeeded"]
+    assert cluster.runs(mark) == ["1"]
+    assert Path(cluster.spool.log_path("job1", 1)).read_text() == "job1 done\n"
+
+
 def _node_of(cluster: Cluster, job_id: str) -> str:
     history = json.loads(Path(cluster.spool.path("running", f"{job_id}.json")).read_text())["history"]
     return str(history[-1]["node"])

@@ -34,6 +34,7 @@ app = group.new_app(
 
 # `worker stop` checks this often whether the pools have ended, and asks them again this often (`pools.request_stop`).
 _POLL_S, _ASK_AGAIN_S = 0.05, 1.0
+_START_CLUSTER = "queuectl worker start --cluster"
 # The number of jobs to name while a stop waits for them.
 _NAMED = 3
 # A stop that takes longer than this, beyond the graces of the pool, has failed.
@@ -218,6 +219,9 @@ def stop(
         typer.Option(metavar="TIME", help="How long running jobs may continue. Default: --grace of `worker start`."),
     ] = None,
     now: Annotated[bool, typer.Option("--now", help="End running jobs at once and put them back.")] = False,
+    leave: Annotated[
+        bool, typer.Option("--leave", help="Let commands on nodes go on; the next `worker start --cluster` has them.")
+    ] = False,
 ) -> None:
     """Stop all workers of the spool.
 
@@ -226,6 +230,7 @@ def stop(
       queuectl worker stop --wait
       queuectl worker stop --grace 5m
       queuectl worker stop --now
+      queuectl worker stop --leave
 
     It works from any terminal and waits until the pools have ended. They start no more jobs. Running jobs may continue
     for the grace: `worker start --grace`, else the setting stop_grace_s. Jobs that take longer are ended and put back;
@@ -233,19 +238,29 @@ def stop(
 
     A second stop can shorten the grace of the first, but not extend it. Ctrl-C ends only this command; the pools still
     stop.
+
+    With --leave, commands on the nodes of a cluster go on, as for an upgrade of queuectl. The next
+    `worker start --cluster` takes them over if it comes in time; the command says how long that is. Else the nodes end
+    them, and they run again.
     """
     from queuectl.cli.terminal.progress import Progress
     from queuectl.spool import pools
 
     if wait + now + (grace is not None) > 1:
         raise WrongUsageError("--wait, --grace and --now cannot be combined", hint="give only one of them")
+    if leave and now:
+        raise WrongUsageError("--leave and --now cannot be combined", hint="give only one of them")
     grace_s = math.inf if wait else None if grace is None else duration(grace, "--grace")
     spool = context.open_dir()
     found = pools.live(spool)
     if not found:
         typer.echo("no workers are running")
         return
-    asked = _Stop(spool, found, now, grace_s)
+    if leave and not any(pool.cluster_slots for pool in found):
+        raise WrongUsageError(
+            "--leave: no pool has commands on nodes", hint="without --leave: running jobs get the grace of the pool"
+        )
+    asked = _Stop(spool, found, now, grace_s, leave)
     try:
         with Progress() as progress:
             asked.ask()
@@ -265,6 +280,7 @@ class _Stop(NamedTuple):
     pools: list[PoolInfo]
     now: bool
     grace_s: float | None
+    leaves: bool
 
     def ask(self) -> None:
         """Ask the pools that are still alive to stop."""
@@ -272,7 +288,7 @@ class _Stop(NamedTuple):
 
         for pool in self.pools:
             if pools.is_live(self.spool, pool.pool):
-                pools.request_stop(self.spool, pool.pool, now=self.now, grace_s=self.grace_s)
+                pools.request_stop(self.spool, pool.pool, now=self.now, grace_s=self.grace_s, leaves=self.leaves)
 
     def wait_for(self, pool: PoolInfo, progress: Progress) -> None:
         """Wait until a pool has ended. Raises SpoolUnavailableError if that takes much longer than its graces."""
@@ -309,7 +325,7 @@ def _waited_for(spool: SpoolDir, found: list[PoolInfo]) -> str:
 
 
 def _tell_end(pool: PoolInfo, summary: StopSummary | None) -> None:
-    slots = printing.count_of(pool.count, "slot")
+    slots = _slots_text(pool)
     if summary is None:
         typer.echo(f"stopped {pool.pool} ({slots})")
         return
@@ -317,6 +333,17 @@ def _tell_end(pool: PoolInfo, summary: StopSummary | None) -> None:
     typer.echo(f"stopped {pool.pool} ({slots}) after {attempts}")
     for job_id in summary.released:
         typer.echo(f"interrupted {printing.safe(job_id)}: put back into the queue, the attempt does not count")
+    if summary.left:
+        go_on = "1 command goes on" if len(summary.left) == 1 else f"{len(summary.left)} commands go on"
+        typer.echo(f"{go_on} on nodes; start the next pool within {summary.left_s:.0f} s: {_START_CLUSTER}")
+
+
+def _slots_text(pool: PoolInfo) -> str:
+    """Return the slots of a pool in words."""
+    here = printing.count_of(pool.count, "slot")
+    if not pool.cluster_slots:
+        return here
+    return f"up to {pool.cluster_slots} slots on nodes" + (f", {here} here" if pool.count else "")
 
 
 app.command(short_help="Change how many jobs a running pool runs at once.")(worker_change.scale)

@@ -20,7 +20,7 @@ from queuectl.spool.lease import is_alive
 from queuectl.spool.session import Session
 from queuectl.system import boot
 from queuectl.system.clock import Clock
-from queuectl.worker.messages import unpack
+from queuectl.worker.messages import Kill, Leave, Left, unpack
 from tests.helpers import Desk, names_in, wait_until
 from tests.unit.cluster.fake_node import FakeCarrier, FakeKeeper
 
@@ -74,7 +74,7 @@ class Bench:
 
     def die(self) -> None:
         """End as kill -9 ends a worker: its locks are free, its files are there."""
-        for each in (*self.worker._runs,):
+        for each in (*self.worker._runs, *self.worker._left):
             each.slot.lease.abandon()
             each.slot.lease.close()
         self.worker._lock.close()
@@ -270,6 +270,31 @@ def test_the_runs_of_a_dead_worker_are_adopted(bench: Bench, keeper: FakeKeeper,
         assert file.read() == b"first last"
     assert (first := other.worker._free[-1].lease.name).startswith("h-2-bbbb-c1"), first
     assert "h-1-aaaa-c1" in stamps.sessions(spool)
+
+
+def test_a_worker_leaves_its_commands_to_the_next(bench: Bench, keeper: FakeKeeper, spool: SpoolDir) -> None:
+    """`worker stop --leave`: what runs goes on, what no node was asked for is put back, the next worker settles."""
+    bench.add(id="job1")
+    bench.until(lambda: keeper.runs)
+    (run,) = keeper.runs
+    bench.add(id="job2")
+    bench.worker._work(bench.worker._link.names.pop())
+    bench.worker._link._take_in(Leave())
+    bench.worker._link._take_in(Kill())
+    bench.worker._leave()
+    bench.worker.run()
+    reports = [each for _ in range(9) if bench.conn.poll() for each in unpack(bench.conn.recv_bytes())]
+    (left,) = [each for each in reports if isinstance(each, Left)]
+    assert left.job_ids == ["job1"] and 15 < left.within_s <= 25
+    assert [*keeper.runs] == [run] and names_in(spool, "running") == ["job1.json"]
+    assert bench.events("pending", "job2")[-1] == "released"
+    bench.die()
+    assert bench.desk.orphans.rescue("job1.json") is None
+    other = Bench(spool, FakeCarrier(w1=keeper), "h-2-bbbb-c1")
+    other.until(lambda: other.worker._runs)
+    keeper.end(run, 0)
+    other.until(lambda: names_in(spool, "done"))
+    assert bench.events("done", "job1") == ["enqueued", "started", "succeeded"]
 
 
 def test_a_start_that_never_left_is_released_by_the_adopter(bench: Bench, keeper: FakeKeeper, spool: SpoolDir) -> None:

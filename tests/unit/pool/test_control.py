@@ -40,6 +40,16 @@ def test_a_file_stops_a_pool(pool: StillPool, desk: Desk, grace_s: float | None,
     assert kinds(pool) == ["stopping"]
 
 
+def test_a_request_to_leave_commands_outlasts_other_requests(pool: StillPool, desk: Desk) -> None:
+    """A later request shortens the grace, and commands on nodes go on all the same."""
+    name = pool.parts.pool.name
+    pools.request_stop(desk.spool, name, leaves=True)
+    own = pool.parts.pool.stop_request()
+    assert own == (desk.settings.stop_grace_s, True)
+    pools.request_stop(desk.spool, name, now=True)
+    assert pool.parts.pool.stop_request() == (0.0, True)
+
+
 def test_a_pause_is_reported_once_and_ends_with_its_time(pool: StillPool, desk: Desk) -> None:
     """PAUSED with an instant is taken away by the pool when it has come."""
     pause.pause(desk.spool, "backup", until_at=pool.clock.now() + 60)
